@@ -1,0 +1,1 @@
+"""The arithmetic of training: `reference` is the definition, `native` its fast twin."""

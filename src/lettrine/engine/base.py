@@ -1,0 +1,170 @@
+"""What an engine is: the arithmetic of training, and nothing else.
+
+An engine draws no random numbers and knows no schedule: it is handed which examples form each
+batch, and the learning rate of each step, so two engines given the same arrays do the same work
+and are compared number by number. `reference` is the definition; `native` is its fast twin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lettrine.errors import ConfigError
+from lettrine.model.config import MLPConfig
+from lettrine.model.parameters import GROUPS, Array, Parameters, group_of, parameter_shapes
+
+Integers: TypeAlias = NDArray[np.int32]
+Indices: TypeAlias = NDArray[np.int64]
+Losses: TypeAlias = NDArray[np.float64]
+
+OPTIMISERS: Final = ("sgd", "adamw")
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """How gradients become steps; the learning rate is not here, it is given step by step.
+
+    kind: "sgd", or "adamw" (Loshchilov & Hutter 2019), both exactly as in torch.optim.
+    momentum: of SGD: v = momentum * v + g, p -= lr * v.
+    beta1, beta2, eps: of AdamW.
+    weight_decay: on matrices only, never on biases or batch norm. SGD adds weight_decay * p to the
+        gradient, AdamW shrinks p by lr * weight_decay.
+    l2: coefficient of a penalty l2[group] * sum(p**2) on the loss, by parameter group (GROUPS);
+        its gradient 2 * l2 * p is added before the optimiser sees it. Reported losses exclude it.
+    """
+
+    kind: str = "adamw"
+    momentum: float = 0.0
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    l2: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.kind not in OPTIMISERS:
+            raise ConfigError(f"optimizer got {self.kind!r}; expected one of {', '.join(OPTIMISERS)}")
+        for name in ("momentum", "beta1", "beta2"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ConfigError(f"{name} got {getattr(self, name)}; expected at least 0 and less than 1")
+        if not self.eps > 0.0:
+            raise ConfigError(f"eps got {self.eps}; expected more than 0")
+        if not 0.0 <= self.weight_decay < float("inf"):
+            raise ConfigError(f"weight decay got {self.weight_decay}; expected 0 or more")
+        for group, coefficient in self.l2.items():
+            if group not in GROUPS:
+                raise ConfigError(f"l2 got the group {group!r}; expected one of {', '.join(GROUPS)}")
+            if not 0.0 <= coefficient < float("inf"):
+                raise ConfigError(f"l2 of {group} got {coefficient}; expected 0 or more")
+
+    def decay_of(self, name: str) -> float:
+        """Weight decay of one parameter."""
+        return self.weight_decay if group_of(name) not in ("norm", "bias") else 0.0
+
+    def l2_of(self, name: str) -> float:
+        """L2 coefficient of one parameter."""
+        return self.l2.get(group_of(name), 0.0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+@dataclass
+class TrainState:
+    """Everything a step changes; engines write these arrays in place.
+
+    parameters: trained arrays and running statistics, see `lettrine.model.parameters`.
+    moments: the optimiser's memory: "momentum.NAME" for SGD with momentum; "exp_avg.NAME" and
+        "exp_avg_sq.NAME" for AdamW; same shapes as the parameters. The same for every engine, so that a
+        run begun on one goes on on another.
+    step: optimiser steps taken so far, which AdamW's bias correction needs.
+    """
+
+    parameters: Parameters
+    moments: Parameters
+    step: int = 0
+
+    @classmethod
+    def fresh(cls, config: MLPConfig, parameters: Parameters, optimiser: Optimiser) -> TrainState:
+        """Zeroed moments beside the given parameters (which are kept, not copied)."""
+        kinds = moment_kinds(optimiser)
+        moments = {f"{kind}.{name}": np.zeros_like(parameters[name]) for kind in kinds for name in parameter_shapes(config)}
+        return cls(parameters, moments)
+
+
+def moment_kinds(optimiser: Optimiser) -> tuple[str, ...]:
+    """Which arrays of memory the optimiser keeps for each parameter."""
+    if optimiser.kind == "adamw":
+        return ("exp_avg", "exp_avg_sq")
+    return ("momentum",) if optimiser.momentum else ()
+
+
+class Engine(Protocol):
+    """The arithmetic of one network. Engines hold no state between calls.
+
+    The precision is that of the parameters: float32 or float64, all alike.
+    Every method raises EngineError for arrays of the wrong shape or type or an index out of range,
+    before anything is touched.
+    """
+
+    @property
+    def name(self) -> str:
+        """What `--engine` calls it."""
+        ...
+
+    def train(
+        self,
+        config: MLPConfig,
+        optimiser: Optimiser,
+        state: TrainState,
+        contexts: Integers,
+        targets: Integers,
+        indices: Indices,
+        learning_rates: Losses,
+        *,
+        threads: int = 1,
+    ) -> Losses:
+        """Take S steps in place and return the loss of each batch before its step, (S,), in nats.
+
+        contexts (N, T) and targets (N,) are the examples; indices (S, B) picks each step's batch; learning_rates (S,).
+        Batch norm uses the batch's statistics and updates the running ones.
+        Stops early after a step whose loss is not finite, without applying it: the returned array is then
+        shorter than S and its last entry is that loss.
+        """
+        ...
+
+    def logits(self, config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers) -> Array:
+        """Logits (N, V) in eval mode: batch norm uses the running statistics."""
+        ...
+
+    def negative_log_likelihood(
+        self, config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers, targets: Integers, *, threads: int = 1
+    ) -> Losses:
+        """Loss of each example (N,), in nats, in eval mode, in memory that does not grow with N beyond the result."""
+        ...
+
+    def sample(
+        self,
+        config: MLPConfig,
+        parameters: Mapping[str, Array],
+        contexts: Integers,
+        uniforms: Losses,
+        *,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+    ) -> Integers:
+        """Draw characters from each starting context (N, T) until the end-of-word token or the L-th: (N, L), 0 after the end.
+
+        uniforms (N, L) in [0, 1) are the random numbers: character = first index at which the cumulated
+        probability, in vocabulary order, exceeds the uniform. temperature divides the logits (0 takes the
+        likeliest); top_k > 0 keeps the k likeliest; top_p < 1 keeps the smallest set of likeliest
+        characters whose probability reaches p. The cuts are applied in this order, then renormalised.
+        """
+        ...

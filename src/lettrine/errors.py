@@ -1,0 +1,81 @@
+"""Every error that lettrine raises on purpose.
+
+    LettrineError
+    ├── WordListError        a word list that cannot be read or is too small
+    │   └── VocabularyError  a character outside the vocabulary, or a vocabulary of one
+    ├── ConfigError          an option or configuration value outside its range
+    ├── EngineError          arrays that do not fit the network, or an engine that is not built
+    ├── RunError             a run folder that cannot be used
+    │   ├── RunExistsError   the output folder already holds a run
+    │   ├── RunDamagedError  files missing, cut short, or of a newer version
+    │   └── RunBusyError     another process is training in it
+    ├── StorageError         the disk refused (full, read-only, no permission)
+    ├── DivergedError        the loss stopped being finite; the last good weights are kept
+    ├── HealthError          the health check was asked for something it cannot answer
+    └── MissingExtraError    an optional dependency is absent; the message holds the pip line
+
+A message says what was given, what was expected and what to do. The command line
+prints it on one line and exits with `exit_code`.
+"""
+
+from __future__ import annotations
+
+
+class LettrineError(Exception):
+    """Base of every error lettrine raises on purpose."""
+
+    exit_code = 2
+
+
+class WordListError(LettrineError, ValueError):
+    """A word list that cannot be read, or holds too few words."""
+
+
+class VocabularyError(WordListError):
+    """A character outside the vocabulary, or a vocabulary too small to learn from."""
+
+
+class ConfigError(LettrineError, ValueError):
+    """An option or configuration value outside its range."""
+
+
+class EngineError(LettrineError, ValueError):
+    """Arrays that do not fit the network, or an engine that is not available."""
+
+
+class RunError(LettrineError):
+    """A run folder that cannot be used."""
+
+
+class RunExistsError(RunError):
+    """The output folder already holds a run."""
+
+
+class RunDamagedError(RunError):
+    """A run folder with files missing, cut short, inconsistent, or from a newer version."""
+
+
+class RunBusyError(RunError):
+    """Another process is training in this run folder."""
+
+
+class StorageError(LettrineError, OSError):
+    """The disk refused: full, read-only, or no permission."""
+
+
+class DivergedError(LettrineError):
+    """The loss stopped being finite; the last good weights were kept."""
+
+    exit_code = 3
+
+
+class HealthError(LettrineError, RuntimeError):
+    """The health check was asked for something it cannot answer, such as a report of nothing."""
+
+
+class MissingExtraError(LettrineError, ImportError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs an optional dependency; install it with: pip install 'lettrine[{extra}]'")
+        self.extra = extra

@@ -1,0 +1,212 @@
+"""What was seen while a network trained: plain arrays, one row a sampled step.
+
+Two producers fill a `Recorder`: the torch probe, for any nn.Module, and the trainer, for the
+language model's own engines. Everything after it (checks, report) reads the `Trace` it makes and
+cannot tell the difference. Missing is NaN, never 0.
+
+Axis letters: K sampled steps, M modules, P parameters, G bins of a histogram.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+BINS: Final = 64  # of every density histogram
+
+OUTPUT_STATS: Final = ("mean", "std", "rms", "min", "max", "saturated", "dead", "zero", "nonfinite")
+"""Of one module's output. saturated: share of values; dead: share of units dead on the whole batch;
+zero: share of values exactly 0; nonfinite: share of values NaN or infinite (the other figures leave those out)."""
+
+GRADIENT_STATS: Final = ("mean", "std", "rms", "nonfinite")
+"""Of the gradient of the loss with respect to one module's output."""
+
+PARAMETER_STATS: Final = (
+    "mean",
+    "std",
+    "rms",
+    "gradient_mean",
+    "gradient_std",
+    "gradient_norm",
+    "gradient_data",
+    "update_data",
+    "update_rms",
+    "duplicate",
+    "nonfinite",
+    "gradient_nonfinite",
+    "learning_rate",
+)
+"""Of one parameter. gradient_data = std(gradient) / std(data); update_data = std(after - before) / std(before),
+from the real step; update_rms is that of after - before; duplicate: share of units (rows) whose incoming
+weights equal those of another unit; nonfinite, gradient_nonfinite: share of values. A parameter without a gradient at that step
+has NaN gradient figures."""
+
+NORM_STATS: Final = ("mean_gap", "variance_ratio")
+"""Of one batch norm: rms over channels of (running mean - batch mean) / sqrt(batch variance), and the
+geometric mean over channels of running variance / batch variance."""
+
+STEP_STATS: Final = ("loss", "learning_rate", "gradient_norm", "leftover_gradient", "training", "clipped")
+"""Of a whole sampled step. gradient_norm: of all parameters together, unscaled; leftover_gradient: 1 where the backward pass
+began with gradients of an earlier optimiser step still in place, 0 where it did not; training: share of modules in
+training mode; clipped: 1 where gradients shrank between the backward pass and the step."""
+
+
+@dataclass(frozen=True)
+class ModuleInfo:
+    """A module that was watched.
+
+    name: qualified name, as `named_modules` gives it. A functional activation found between modules is
+        named after the module it feeds, such as "fc2.input".
+    kind: class name, such as "Linear".
+    role: "linear" (anything with a weight matrix or kernel), "activation", "norm", "embedding", "recurrent", "attention",
+        "dropout", "output" (the network's last module, whatever else it is: its output is the logits) or "other".
+    activation: key of the activation table of `limits`, "" where the table has no entry.
+    units: how many units its output has, 0 if unknown. A unit is a channel of a convolution, else the last axis.
+    fed_by: name of the module whose output is this module's input, "" if unknown.
+    depth: place in the first forward pass, from 0.
+    bias: whether it has a bias of its own.
+    """
+
+    name: str
+    kind: str
+    role: str = "other"
+    activation: str = ""
+    units: int = 0
+    fed_by: str = ""
+    depth: int = 0
+    bias: bool = False
+
+
+@dataclass(frozen=True)
+class ParameterInfo:
+    """A parameter that was watched. optimised: whether some optimiser holds it; None where no optimiser is known."""
+
+    name: str
+    module: str
+    shape: tuple[int, ...]
+    trainable: bool = True
+    optimised: bool | None = None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of the whole run, as far as it was told or could be seen.
+
+    classes: how many the loss chooses between, 0 if unknown. source: "torch" or the engine's name.
+    batch_size: 0 if unknown. loss_chain: operations that made the loss, from the loss inwards, as autograd names
+        them, such as ("NllLoss", "LogSoftmax", "Addmm"). chance: loss in nats of guessing by the frequencies of the
+        classes seen, NaN if unknown. optimiser: class name. momentum: of the optimiser, NaN if it has none.
+    norm_momentum: batch norm's share of the batch in each update of the running statistics, NaN without.
+    errors: what went wrong inside the health code itself; never empty silently.
+    """
+
+    source: str = ""
+    classes: int = 0
+    batch_size: int = 0
+    loss_chain: tuple[str, ...] = ()
+    chance: float = float("nan")
+    optimiser: str = ""
+    momentum: float = float("nan")
+    norm_momentum: float = float("nan")
+    errors: tuple[str, ...] = ()
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NonFinite:
+    """The first value that was not finite.
+
+    phase: "forward", "backward", "loss", "update" or "data". exact: False where steps between the last
+    sampled one and this one were not looked at.
+    """
+
+    step: int
+    where: str
+    phase: str
+    exact: bool = True
+
+
+@dataclass(frozen=True)
+class Units:
+    """Flags of one activation's units over the sampled steps.
+
+    steps: how many sampled steps they were gathered over. dead (U,): share of those steps in which the unit was
+    dead on the whole batch. saturated (U,): share of values saturated, all steps together. last_dead (U,): 1
+    where dead at the last sampled step.
+    """
+
+    steps: int
+    dead: Floats
+    saturated: Floats
+    last_dead: Floats
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Counts (K, G) over equal bins from low (K,) to high (K,); rows of NaN where not recorded."""
+
+    counts: Floats
+    low: Floats
+    high: Floats
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Loss against optimiser step, thinned so that its size stays bounded: each point stands for a run of steps.
+
+    step: first step of the run. mean, high: mean and highest value in it. peak: step of the highest value.
+    """
+
+    step: Floats
+    mean: Floats
+    high: Floats
+    peak: Floats
+
+
+@dataclass(frozen=True)
+class Trace:
+    """All that was recorded; see the module's docstring for the axes.
+
+    step_stats (K,) each; outputs, gradients: by module name, (K, len(…_STATS)); parameter_stats: by parameter
+    name; norms: by module name. maps: by activation module, two snapshots "first" and "last" of outputs (examples, units).
+    dev: curve of the loss on held-out data.
+    """
+
+    modules: tuple[ModuleInfo, ...]
+    parameters: tuple[ParameterInfo, ...]
+    facts: Facts
+    steps: NDArray[np.int64]
+    step_stats: Mapping[str, Floats]
+    outputs: Mapping[str, Floats]
+    gradients: Mapping[str, Floats]
+    parameter_stats: Mapping[str, Floats]
+    norms: Mapping[str, Floats]
+    output_histograms: Mapping[str, Histogram]
+    gradient_histograms: Mapping[str, Histogram]
+    units: Mapping[str, Units]
+    maps: Mapping[str, Mapping[str, Floats]]
+    loss: Curve
+    dev: Curve
+    first_nonfinite: NonFinite | None = None
+
+    def output(self, name: str, stat: str) -> Floats:
+        """One figure of a module's output over the sampled steps, (K,)."""
+        return self.outputs[name][:, OUTPUT_STATS.index(stat)]
+
+    def gradient(self, name: str, stat: str) -> Floats:
+        """One figure of the gradient of a module's output, (K,)."""
+        return self.gradients[name][:, GRADIENT_STATS.index(stat)]
+
+    def parameter(self, name: str, stat: str) -> Floats:
+        """One figure of a parameter, (K,)."""
+        return self.parameter_stats[name][:, PARAMETER_STATS.index(stat)]
+
+    def norm(self, name: str, stat: str) -> Floats:
+        """One figure of a batch norm, (K,)."""
+        return self.norms[name][:, NORM_STATS.index(stat)]

@@ -1,0 +1,1 @@
+"""The network's shape, its named parameters and how they are initialised."""

@@ -1,0 +1,1 @@
+"""Words in: reading and cleaning lists, the vocabulary, contexts and targets."""
