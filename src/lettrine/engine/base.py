@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from lettrine.errors import ConfigError
+from lettrine.errors import ConfigError, EngineError
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import GROUPS, Array, Parameters, group_of, parameter_shapes
 
@@ -168,3 +168,34 @@ class Engine(Protocol):
         characters whose probability reaches p. The cuts are applied in this order, then renormalised.
         """
         ...
+
+
+def check_examples(config: MLPConfig, contexts: Integers, targets: Integers | None = None) -> None:
+    """Raise EngineError unless contexts are (N, T), targets (N,), both int32, and every character is of the vocabulary."""
+    if contexts.ndim != 2 or contexts.shape[1] != config.context:
+        raise EngineError(f"contexts have shape {contexts.shape}; expected (N, {config.context})")
+    if targets is not None and targets.shape != (len(contexts),):
+        raise EngineError(f"targets have shape {targets.shape}; expected ({len(contexts)},), one for each context")
+    for what, values in (("contexts", contexts), ("targets", targets)):
+        if values is None:
+            continue
+        if values.dtype != np.int32:
+            raise EngineError(f"{what} are {values.dtype}; expected int32")
+        if values.size and not 0 <= int(values.min()) <= int(values.max()) < config.vocabulary_size:
+            raise EngineError(
+                f"{what} hold characters {values.min()} to {values.max()}; expected 0 to {config.vocabulary_size - 1}"
+            )
+
+
+def check_batches(indices: Indices, learning_rates: Losses, examples: int) -> None:
+    """Raise EngineError unless indices (S, B) int64 point at examples and learning_rates (S,) float64 are finite, 0 or more."""
+    if indices.ndim != 2 or indices.dtype != np.int64 or indices.shape[1] < 1:
+        raise EngineError(f"indices are {indices.dtype} of shape {indices.shape}; expected int64 (S, B) with B at least 1")
+    if learning_rates.shape != (len(indices),) or learning_rates.dtype != np.float64:
+        raise EngineError(
+            f"learning rates are {learning_rates.dtype} of shape {learning_rates.shape}; expected float64 ({len(indices)},)"
+        )
+    if not np.all(np.isfinite(learning_rates) & (learning_rates >= 0.0)):
+        raise EngineError("learning rates hold values that are negative or not finite; expected 0 or more")
+    if indices.size and not 0 <= int(indices.min()) <= int(indices.max()) < examples:
+        raise EngineError(f"indices run from {indices.min()} to {indices.max()}; expected 0 to {examples - 1}")
