@@ -4,7 +4,7 @@ Two producers fill a `Recorder`: the torch probe, for any nn.Module, and the tra
 language model's own engines. Everything after it (checks, report) reads the `Trace` it makes and
 cannot tell the difference. Missing is NaN, never 0.
 
-Axis letters: K sampled steps, M modules, P parameters, G bins of a histogram.
+Axis letters: K sampled steps, D detailed ones among them, U units, G bins of a histogram.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 BINS: Final = 64  # of every density histogram
+RECENT: Final = 1_000  # last steps whose losses are kept one by one
 
 OUTPUT_STATS: Final = ("mean", "std", "rms", "min", "max", "saturated", "dead", "zero", "nonfinite")
 """Of one module's output. saturated: share of values; dead: share of units dead on the whole batch;
@@ -136,12 +137,14 @@ class NonFinite:
 class Units:
     """Flags of one activation's units over the sampled steps.
 
-    steps: how many sampled steps they were gathered over. dead (U,): share of those steps in which the unit was
-    dead on the whole batch. saturated (U,): share of values saturated, all steps together. last_dead (U,): 1
-    where dead at the last sampled step.
+    steps: how many sampled steps they were gathered over; rows: on how many examples, all steps together.
+    dead (U,): share of those steps in which the unit was dead on the whole batch. saturated (U,): share of values
+    saturated, all steps together. last_dead (U,): 1 where dead at the last sampled step. NaN where the activation table
+    has no such zone. Of a very wide layer these are units spread evenly over it.
     """
 
     steps: int
+    rows: int
     dead: Floats
     saturated: Floats
     last_dead: Floats
@@ -149,8 +152,12 @@ class Units:
 
 @dataclass(frozen=True)
 class Histogram:
-    """Counts (K, G) over equal bins from low (K,) to high (K,); rows of NaN where not recorded."""
+    """Counts (D, G) over equal bins from low (D,) to high (D,), at the optimiser steps `steps` (D,).
 
+    Only some sampled steps are detailed; values beyond the range are in the outermost bins.
+    """
+
+    steps: NDArray[np.int64]
     counts: Floats
     low: Floats
     high: Floats
@@ -160,7 +167,8 @@ class Histogram:
 class Curve:
     """Loss against optimiser step, thinned so that its size stays bounded: each point stands for a run of steps.
 
-    step: first step of the run. mean, high: mean and highest value in it. peak: step of the highest value.
+    step (N,): first step of the run. mean, high: mean of its finite values (NaN if none) and the highest value in it, infinite if
+    one was not finite. peak: step of the highest value. A single spike is in `high` however long the run.
     """
 
     step: Floats
@@ -175,7 +183,7 @@ class Trace:
 
     step_stats (K,) each; outputs, gradients: by module name, (K, len(…_STATS)); parameter_stats: by parameter
     name; norms: by module name. maps: by activation module, two snapshots "first" and "last" of outputs (examples, units).
-    dev: curve of the loss on held-out data.
+    loss: every step's; recent: the same for the last RECENT steps, one point a step. dev: curve of the loss on held-out data.
     """
 
     modules: tuple[ModuleInfo, ...]
@@ -190,8 +198,9 @@ class Trace:
     output_histograms: Mapping[str, Histogram]
     gradient_histograms: Mapping[str, Histogram]
     units: Mapping[str, Units]
-    maps: Mapping[str, Mapping[str, Floats]]
+    maps: Mapping[str, Mapping[str, NDArray[np.float16]]]
     loss: Curve
+    recent: Curve
     dev: Curve
     first_nonfinite: NonFinite | None = None
 

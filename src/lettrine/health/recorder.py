@@ -1,0 +1,367 @@
+"""Which steps to sample, and where their figures go: bounded in time and in memory, however long the run.
+
+A producer (the torch probe, the trainer) asks `Recorder.due(step)` before each step, measures it with
+`lettrine.health.measure` if so, and hands the figures to `Recorder.record`. Losses are handed over at every step.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from math import inf, isfinite, nan
+from typing import Any, Final, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lettrine.errors import HealthError
+from lettrine.health.measure import Bins, GradientMeasure, OutputMeasure
+from lettrine.health.trace import (
+    BINS,
+    GRADIENT_STATS,
+    NORM_STATS,
+    OUTPUT_STATS,
+    PARAMETER_STATS,
+    RECENT,
+    STEP_STATS,
+    Curve,
+    Facts,
+    Floats,
+    Histogram,
+    ModuleInfo,
+    NonFinite,
+    ParameterInfo,
+    Trace,
+    Units,
+)
+
+RECORDS: Final = 1_024  # sampled steps kept, and
+ROWS: Final = 131_072  # rows of figures in all of them: a network of a thousand modules keeps fewer steps
+DETAILS: Final = 96  # histograms kept of each module, and
+HISTOGRAMS: Final = 8_192  # of all
+LEAST: Final = 32  # kept in any case
+BUCKETS: Final = 2_048  # points of a curve
+HEAD: Final = 16  # records never thinned at the start
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Which optimiser steps are sampled, counted from 0.
+
+    every: 0 for the default, which samples the first FIRST steps, then waits a fifth of the steps already taken, but at most
+    LONGEST: 41 samples in 2,000 steps, and one in a thousand from step 5,000 on. 1 samples all, n every n-th from 0 on.
+
+    Raises HealthError for a negative number.
+    """
+
+    every: int = 0
+
+    FIRST = 4
+    LONGEST = 1_000
+
+    def __post_init__(self) -> None:
+        if isinstance(self.every, bool) or not isinstance(self.every, int) or self.every < 0:
+            raise HealthError(f"every got {self.every!r}; expected a whole number: 0 for the default schedule, 1 for every step")
+
+    def after(self, step: int) -> int:
+        """The first step to sample after `step` was sampled."""
+        if self.every:
+            return (step // self.every + 1) * self.every
+        if step + 1 < self.FIRST:
+            return step + 1
+        return step + max(1, min(self.LONGEST, step // 5))
+
+
+class Recorder:
+    """Gathers figures step by step and makes a `Trace` of them at any time.
+
+    modules, parameters: what is watched, by qualified name, in the order of the first forward pass; add to them whenever
+    something new appears. facts: what is known of the run; replace it at will.
+    """
+
+    def __init__(self, schedule: Schedule | None = None, facts: Facts | None = None) -> None:
+        self.schedule = schedule or Schedule()
+        self.facts = facts or Facts()
+        self.modules: dict[str, ModuleInfo] = {}
+        self.parameters: dict[str, ParameterInfo] = {}
+        self.first_nonfinite: NonFinite | None = None
+        self._next = 0
+        self._next_detail = 0
+        self._last = -1
+        self._rows = _Thinned[dict[str, Any]]()
+        self._histograms: dict[tuple[str, str], _Thinned[tuple[int, Bins]]] = {}
+        self._units: dict[str, _UnitSums] = {}
+        self._maps: dict[str, dict[str, NDArray[np.float16]]] = {}
+        self._loss = _Buckets()
+        self._recent: deque[tuple[int, float]] = deque(maxlen=RECENT)
+        self._dev = _Buckets()
+
+    def due(self, step: int) -> bool:
+        """Whether this optimiser step is to be sampled."""
+        return step >= self._next
+
+    def detailed(self, step: int) -> bool:
+        """Whether to take histograms, maps and duplicates too, if this step is sampled: as often as the default schedule."""
+        return step >= self._next_detail
+
+    def add(self, *infos: ModuleInfo | ParameterInfo) -> None:
+        """Make modules and parameters known, or known better."""
+        for info in infos:
+            if isinstance(info, ModuleInfo):
+                self.modules[info.name] = info
+            else:
+                self.parameters[info.name] = info
+
+    def record(
+        self,
+        step: int,
+        *,
+        outputs: Mapping[str, OutputMeasure] | None = None,
+        gradients: Mapping[str, GradientMeasure] | None = None,
+        parameters: Mapping[str, Floats] | None = None,
+        norms: Mapping[str, Floats] | None = None,
+        **stats: float,
+    ) -> None:
+        """One sampled step: figures by module or parameter name, in the order of the forward pass, and STEP_STATS by keyword.
+
+        Does not record the loss for the curve: `record_loss` does, for every step. What is not given is NaN.
+        Raises HealthError for a name that was not added, a figure that is not in STEP_STATS, or a step before the last one.
+        """
+        outputs, gradients, parameters, norms = outputs or {}, gradients or {}, parameters or {}, norms or {}
+        self._check(step, (*outputs, *gradients, *norms), parameters, stats)
+        if self.first_nonfinite is None:
+            self._look_for_nonfinite(step, outputs, gradients, parameters, stats)
+        names = len(outputs) + len(gradients) + len(parameters) + len(norms)
+        self._rows.append(
+            {
+                "step": step,
+                "stats": stats,
+                "outputs": {name: measure.row for name, measure in outputs.items()},
+                "gradients": {name: measure.row for name, measure in gradients.items()},
+                "parameters": dict(parameters),
+                "norms": dict(norms),
+            },
+            limit=max(LEAST, min(RECORDS, ROWS // max(names, 1))),
+        )
+        details = max(LEAST, min(DETAILS, HISTOGRAMS // max(len(outputs) + len(gradients), 1)))
+        for kind, measures in (("output", outputs), ("gradient", gradients)):
+            for name, measure in measures.items():
+                if measure.histogram is not None:
+                    self._histograms.setdefault((kind, name), _Thinned()).append((step, measure.histogram), limit=details)
+        for name, output in outputs.items():
+            if output.dead is not None or output.saturated is not None:
+                self._units.setdefault(name, _UnitSums()).add(output)
+            if output.snapshot is not None:
+                self._maps.setdefault(name, {"first": output.snapshot})["last"] = output.snapshot
+        if self.detailed(step):
+            self._next_detail = Schedule().after(step)
+        self._last, self._next = step, self.schedule.after(step)
+
+    def record_loss(self, step: int, loss: float) -> None:
+        """The loss of one step, sampled or not; several at one step are averaged."""
+        loss = float(loss)
+        self._loss.add(step, loss)
+        self._recent.append((step, loss))
+        if not isfinite(loss):
+            self.note_nonfinite(step, "", "loss")
+
+    def record_dev(self, step: int, loss: float) -> None:
+        """The loss on held-out data after `step` steps."""
+        self._dev.add(step, float(loss))
+
+    def note_nonfinite(self, step: int, where: str, phase: str, *, exact: bool = True) -> None:
+        """Where the first value that is not finite was met; of several notes, the first of the earliest step is kept,
+        and at one step one that names a module is better than one that names none.
+        """
+        known = self.first_nonfinite
+        if known is None or step < known.step or (step == known.step and where and not known.where):
+            self.first_nonfinite = NonFinite(step, where, phase, exact)
+
+    def note_error(self, error: str) -> None:
+        """Something went wrong inside the health code; shown in the report, once."""
+        if error not in self.facts.errors:
+            self.facts = replace(self.facts, errors=(*self.facts.errors, error))
+
+    def trace(self) -> Trace:
+        """Everything recorded so far. The recorder goes on unharmed."""
+        records = list(self._rows)
+        steps = np.array([record["step"] for record in records], dtype=np.int64)
+        stats = {name: np.array([record["stats"].get(name, nan) for record in records], dtype=np.float64) for name in STEP_STATS}
+        return Trace(
+            modules=tuple(self.modules.values()),
+            parameters=tuple(self.parameters.values()),
+            facts=self.facts,
+            steps=steps,
+            step_stats=stats,
+            outputs=_stack(records, "outputs", self.modules, len(OUTPUT_STATS)),
+            gradients=_stack(records, "gradients", self.modules, len(GRADIENT_STATS)),
+            parameter_stats=_stack(records, "parameters", self.parameters, len(PARAMETER_STATS)),
+            norms=_stack(records, "norms", self.modules, len(NORM_STATS)),
+            output_histograms=self._histograms_of("output"),
+            gradient_histograms=self._histograms_of("gradient"),
+            units={name: sums.units() for name, sums in self._units.items()},
+            maps={name: dict(pair) for name, pair in self._maps.items()},
+            loss=self._loss.curve(),
+            recent=_recent_curve(self._recent),
+            dev=self._dev.curve(),
+            first_nonfinite=self.first_nonfinite,
+        )
+
+    def _check(self, step: int, modules: Iterable[str], parameters: Iterable[str], stats: Mapping[str, float]) -> None:
+        if step <= self._last:
+            raise HealthError(f"record got step {step} after step {self._last}; expected steps in order, each once")
+        for name in modules:
+            if name not in self.modules:
+                raise HealthError(f"record got the module {name!r}, which was not added; call add(ModuleInfo({name!r}, …)) first")
+        for name in parameters:
+            if name not in self.parameters:
+                raise HealthError(
+                    f"record got the parameter {name!r}, which was not added; call add(ParameterInfo({name!r}, …)) first"
+                )
+        for name in stats:
+            if name not in STEP_STATS:
+                raise HealthError(f"record got {name!r}; expected figures of a step among {', '.join(STEP_STATS)}")
+
+    def _look_for_nonfinite(
+        self,
+        step: int,
+        outputs: Mapping[str, OutputMeasure],
+        gradients: Mapping[str, GradientMeasure],
+        parameters: Mapping[str, Floats],
+        stats: Mapping[str, float],
+    ) -> None:
+        """In the order of one step: forward from the input on, loss, backward from the output on, parameters, update."""
+        exact = step <= self._last + 1
+        output_column, gradient_column = OUTPUT_STATS.index("nonfinite"), GRADIENT_STATS.index("nonfinite")
+        slope_column, data_column = PARAMETER_STATS.index("gradient_nonfinite"), PARAMETER_STATS.index("nonfinite")
+        found = next(((name, "forward") for name, output in outputs.items() if output.row[output_column] > 0), None)
+        if found is None and not isfinite(stats.get("loss", 0.0)):
+            found = ("", "loss")
+        if found is None:
+            backward = reversed(list(gradients.items()))
+            found = next(((name, "backward") for name, measure in backward if measure.row[gradient_column] > 0), None)
+        for column, phase in ((slope_column, "backward"), (data_column, "update")):
+            if found is None:
+                found = next(((name, phase) for name, row in parameters.items() if row[column] > 0), None)
+        if found is not None:
+            self.note_nonfinite(step, *found, exact=exact)
+
+    def _histograms_of(self, kind: str) -> dict[str, Histogram]:
+        made = {}
+        for (of, name), kept in self._histograms.items():
+            if of == kind:
+                steps, bins = zip(*kept, strict=True)
+                made[name] = Histogram(
+                    np.array(steps, dtype=np.int64),
+                    np.array([each.counts for each in bins], dtype=np.float64).reshape(len(bins), BINS),
+                    np.array([each.low for each in bins], dtype=np.float64),
+                    np.array([each.high for each in bins], dtype=np.float64),
+                )
+        return made
+
+
+class _Thinned(Generic[T]):
+    """A list of bounded length: its first HEAD and its last entries whole, and of the middle every n-th, n doubling as needed."""
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[int, T]] = []
+        self._count = 0
+        self._every = 1
+
+    def append(self, entry: T, *, limit: int) -> None:
+        if len(self._kept) >= limit:
+            head, tail = min(HEAD, limit // 4), limit // 4
+            while len(self._kept) > limit - tail:
+                middle = [pair for pair in self._kept[head:-tail] if pair[0] % self._every == 0]
+                self._kept = self._kept[:head] + middle + self._kept[-tail:]
+                if len(self._kept) > limit - tail:
+                    self._every *= 2
+        self._kept.append((self._count, entry))
+        self._count += 1
+
+    def __iter__(self) -> Iterator[T]:
+        return (entry for _, entry in self._kept)
+
+
+class _UnitSums:
+    """Flags of one module's units, summed over the sampled steps."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.rows = 0
+        self.dead: Floats | None = None
+        self.saturated: Floats | None = None
+        self.last_dead: Floats | None = None
+
+    def add(self, measure: OutputMeasure) -> None:
+        units = len(measure.dead) if measure.dead is not None else len(measure.saturated if measure.saturated is not None else ())
+        if self.steps and self.last_dead is not None and len(self.last_dead) != units:
+            return  # the module now gives outputs of another width: its first form is the one judged
+        if self.dead is None or self.saturated is None:
+            self.dead, self.saturated = np.zeros(units), np.zeros(units)
+        self.steps += 1
+        self.rows += measure.rows
+        self.dead += nan if measure.dead is None else measure.dead
+        self.saturated += nan if measure.saturated is None else measure.saturated * measure.rows
+        self.last_dead = np.full(units, nan) if measure.dead is None else measure.dead.astype(np.float64)
+
+    def units(self) -> Units:
+        if self.dead is None or self.saturated is None or self.last_dead is None:
+            raise HealthError("units were asked for before any was recorded")
+        return Units(self.steps, self.rows, self.dead / self.steps, self.saturated / max(self.rows, 1), self.last_dead.copy())
+
+
+class _Buckets:
+    """A curve in at most BUCKETS points: runs of equal length in steps, doubled whenever there are too many."""
+
+    def __init__(self) -> None:
+        self._width = 1
+        # Of each run: first step, sum and count of finite values, highest value and its step.
+        self._runs: list[list[float]] = []
+
+    def add(self, step: int, value: float) -> None:
+        finite = isfinite(value)
+        run = [step, value if finite else 0.0, float(finite), value if finite else inf, step]
+        if self._runs and self._runs[-1][0] // self._width == step // self._width:
+            self._runs[-1] = _merged(self._runs[-1], run)
+            return
+        self._runs.append(run)
+        while len(self._runs) > BUCKETS:
+            self._width *= 2
+            runs = self._runs
+            self._runs = runs[:1]
+            for each in runs[1:]:
+                if self._runs[-1][0] // self._width == each[0] // self._width:
+                    self._runs[-1] = _merged(self._runs[-1], each)
+                else:
+                    self._runs.append(each)
+
+    def curve(self) -> Curve:
+        table = np.array(self._runs, dtype=np.float64).reshape(len(self._runs), 5)
+        with np.errstate(invalid="ignore"):
+            mean = np.where(table[:, 2] > 0, table[:, 1] / np.maximum(table[:, 2], 1), nan)
+        return Curve(table[:, 0].copy(), mean, table[:, 3].copy(), table[:, 4].copy())
+
+
+def _merged(first: list[float], second: list[float]) -> list[float]:
+    peak = first if first[3] >= second[3] else second
+    return [first[0], first[1] + second[1], first[2] + second[2], peak[3], peak[4]]
+
+
+def _recent_curve(recent: Iterable[tuple[int, float]]) -> Curve:
+    table = np.array(list(recent), dtype=np.float64).reshape(-1, 2)
+    finite = np.isfinite(table[:, 1])
+    return Curve(table[:, 0].copy(), np.where(finite, table[:, 1], nan), np.where(finite, table[:, 1], inf), table[:, 0].copy())
+
+
+def _stack(records: list[dict[str, Any]], kind: str, known: Iterable[str], width: int) -> dict[str, Floats]:
+    """(K, width) of each name that was recorded at all, NaN where it was not."""
+    missing = np.full(width, nan)
+    seen = {name for record in records for name in record[kind]}
+    return {
+        name: np.array([record[kind].get(name, missing) for record in records], dtype=np.float64).reshape(len(records), width)
+        for name in known
+        if name in seen
+    }
