@@ -118,6 +118,7 @@ def test_units_are_gathered_over_steps():
     assert (units.steps, units.rows) == (2, 5)
     assert units.dead.tolist() == [0.5, 0.0, 1.0]
     assert units.last_dead.tolist() == [0.0, 0.0, 1.0]
+    assert units.streak.tolist() == [0.0, 0.0, 2.0]
     assert units.saturated.tolist() == pytest.approx([0.4, 0.2, 1.0])
     assert recorder.trace().maps["act"]["first"].shape == (2, 3)
     assert recorder.trace().maps["act"]["last"].shape == (3, 3)

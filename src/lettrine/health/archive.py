@@ -55,7 +55,7 @@ def trace_to_arrays(trace: Trace) -> tuple[Arrays, dict[str, Any]]:
             arrays[f"{kind}.{place}.range"] = np.array([histogram.low, histogram.high], dtype=np.float64)
     names["units"] = list(trace.units)
     for place, units in enumerate(trace.units.values()):
-        arrays[f"units.{place}"] = np.array([units.dead, units.saturated, units.last_dead], dtype=np.float64)
+        arrays[f"units.{place}"] = np.array([units.dead, units.saturated, units.last_dead, units.streak], dtype=np.float64)
         arrays[f"units.{place}.size"] = np.array([units.steps, units.rows], dtype=np.int64)
     names["maps"] = list(trace.maps)
     for place, pair in enumerate(trace.maps.values()):
@@ -197,9 +197,9 @@ class _Reader:
     def units(self) -> dict[str, Units]:
         made = {}
         for place, name in enumerate(self.names("units")):
-            dead, saturated, last_dead = self.array(f"units.{place}", (3, None))
+            dead, saturated, last_dead, streak = self.array(f"units.{place}", (4, None))
             steps, rows = self.array(f"units.{place}.size", (2,), np.int64).tolist()
-            made[name] = Units(steps, rows, dead, saturated, last_dead)
+            made[name] = Units(steps, rows, dead, saturated, last_dead, streak)
         return made
 
     def curve(self, name: str) -> Curve:

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
+import json
 from dataclasses import asdict, dataclass
+from math import isfinite
+from pathlib import Path
 from typing import Any, Final
 
+from lettrine.errors import HealthError, StorageError
+from lettrine.health.trace import Trace
+
 SEVERITIES: Final = ("info", "warning", "critical")
+STATUSES: Final = ("passed", "found", "not applicable", "not run", "failed")
+
+_DRAWING: Final = "lettrine.report"
+"""Where reports are drawn, bound by name when one is first shown: health computes and imports no drawing, yet
+`print(report)` and `report.save(…)` belong on the report. That room offers `report_text(report) -> str` and
+`report_html(report) -> str`."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +32,7 @@ class Finding:
     value, limit: what was measured and what it was held against; NaN where the fault is not a number.
     message: one plain sentence. why: what it does to training. remedy: what to do, with numbers.
     reference: the paper or lecture it comes from.
+    explains: messages of other findings that this one very likely caused; they are not listed on their own.
     """
 
     id: str
@@ -31,21 +45,112 @@ class Finding:
     why: str
     remedy: str
     reference: str
+    explains: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.severity not in SEVERITIES:
+            raise HealthError(f"severity got {self.severity!r}; expected one of {', '.join(SEVERITIES)}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
+        """Plain values for JSON: figures that are NaN or infinite are None."""
+        return {key: _plain(value) for key, value in asdict(self).items()}
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What became of one check.
 
-    status: "passed", "found", "not applicable", "not run" (something it needs was not recorded) or
+    status: one of STATUSES: "passed", "found", "not applicable", "not run" (something it needs was not recorded) or
         "failed" (the check itself broke: shown, never swallowed).
-    reason: why it is not applicable, was not run, or failed; empty otherwise.
+    reason: why it is not applicable, was not run, or failed, or which finding explains what it found; empty otherwise.
     """
 
     check: str
     status: str
     reason: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The answer of the health check.
+
+    findings: the likeliest cause first. outcomes: one for each check, in the order of their registration.
+    trace: what it was judged on. title: what the report is headed with.
+    """
+
+    findings: tuple[Finding, ...]
+    outcomes: tuple[Outcome, ...]
+    trace: Trace
+    title: str = "Health"
+
+    @property
+    def worst(self) -> str:
+        """Severity of the worst finding; "" if there is none."""
+        return max((finding.severity for finding in self.findings), key=SEVERITIES.index, default="")
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing worse than "info" was found and no check broke."""
+        return self.worst in ("", "info") and not any(outcome.status == "failed" for outcome in self.outcomes)
+
+    @property
+    def exit_code(self) -> int:
+        """For scripts: 1 if something is critical, else 0."""
+        return int(self.worst == "critical")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Findings, outcomes and facts as plain values, without the trace."""
+        steps = self.trace.steps
+        return {
+            "title": self.title,
+            "healthy": self.healthy,
+            "worst": self.worst,
+            "steps": [int(steps[0]), int(steps[-1])] if len(steps) else [],
+            "sampled": len(steps),
+            "findings": [finding.to_dict() for finding in self.findings],
+            "outcomes": [asdict(outcome) for outcome in self.outcomes],
+            "facts": {key: _plain(value) for key, value in asdict(self.trace.facts).items()},
+        }
+
+    def to_json(self) -> str:
+        """The same as JSON text; missing figures are null."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the report: a page with charts if the name ends in .html, JSON in .json, plain text in .txt.
+
+        Raises HealthError for another ending, StorageError if the disk refuses, MissingExtraError if charts cannot be drawn.
+        """
+        path = Path(path)
+        match path.suffix.lower():
+            case ".html" | ".htm":
+                text = self._drawn("report_html")
+            case ".json":
+                text = self.to_json() + "\n"
+            case ".txt":
+                text = str(self) + "\n"
+            case _:
+                raise HealthError(f"report got the name {path.name!r}; expected one that ends in .html, .json or .txt")
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise StorageError(f"report could not be written to {path}: {error.strerror or error}") from error
+        return path
+
+    def __str__(self) -> str:
+        return self._drawn("report_text")
+
+    def _repr_html_(self) -> str:
+        return self._drawn("report_html")
+
+    def _drawn(self, form: str) -> str:
+        drawn: str = getattr(importlib.import_module(_DRAWING), form)(self)
+        return drawn
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, tuple | list) else value

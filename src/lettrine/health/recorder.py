@@ -294,23 +294,26 @@ class _UnitSums:
         self.dead: Floats | None = None
         self.saturated: Floats | None = None
         self.last_dead: Floats | None = None
+        self.streak: Floats = np.zeros(0)
 
     def add(self, measure: OutputMeasure) -> None:
         units = len(measure.dead) if measure.dead is not None else len(measure.saturated if measure.saturated is not None else ())
         if self.steps and self.last_dead is not None and len(self.last_dead) != units:
             return  # the module now gives outputs of another width: its first form is the one judged
         if self.dead is None or self.saturated is None:
-            self.dead, self.saturated = np.zeros(units), np.zeros(units)
+            self.dead, self.saturated, self.streak = np.zeros(units), np.zeros(units), np.zeros(units)
         self.steps += 1
         self.rows += measure.rows
         self.dead += nan if measure.dead is None else measure.dead
         self.saturated += nan if measure.saturated is None else measure.saturated * measure.rows
         self.last_dead = np.full(units, nan) if measure.dead is None else measure.dead.astype(np.float64)
+        self.streak = (self.streak + 1.0) * self.last_dead
 
     def units(self) -> Units:
         if self.dead is None or self.saturated is None or self.last_dead is None:
             raise HealthError("units were asked for before any was recorded")
-        return Units(self.steps, self.rows, self.dead / self.steps, self.saturated / max(self.rows, 1), self.last_dead.copy())
+        saturated = self.saturated / max(self.rows, 1)
+        return Units(self.steps, self.rows, self.dead / self.steps, saturated, self.last_dead.copy(), self.streak.copy())
 
 
 class _Buckets:
