@@ -79,3 +79,13 @@ class MissingExtraError(LettrineError, ImportError):
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs an optional dependency; install it with: pip install 'lettrine[{extra}]'")
         self.extra = extra
+
+
+def quote(text: object, limit: int = 60) -> str:
+    r"""Text from outside (a word, a path) as it may stand in a message: one line, in quotes, no control characters.
+
+    Unprintable characters become escapes such as \x1b, and what is longer than `limit` characters is cut.
+    """
+    given = str(text)
+    shown = given if len(given) <= limit else given[: limit - 1] + "…"
+    return "'" + "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in shown) + "'"

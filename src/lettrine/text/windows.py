@@ -1,0 +1,99 @@
+"""Contexts and targets: what the network sees, and what it is to predict.
+
+Every character of a word is once the target, and so is the end of the word. Its context is the T characters
+before it; where the word has not that many, the context begins with the end token:
+
+    '...' -> 'a'    '..a' -> 'n'    '.an' -> 'n'    'ann' -> 'a'    'nna' -> '.'
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from lettrine.errors import ConfigError
+from lettrine.text.vocabulary import END, Integers, Vocabulary
+
+_ROWS: Final = 1 << 15  # filled at a time, so that the columns being written stay in the cache
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Windows:
+    """The examples of a list of words, word after word.
+
+    contexts: (N, T) indices, the nearest character last; targets: (N,) indices, with the end token (0) closing each word.
+    N is the number of characters plus the number of words.
+    """
+
+    contexts: Integers
+    targets: Integers
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def context(self) -> int:
+        """T, the number of characters seen."""
+        return int(self.contexts.shape[1])
+
+    def show(self, vocabulary: Vocabulary, count: int = 10) -> str:
+        """The first examples as text, one a line, such as '..a' -> 'n'."""
+        return "\n".join(
+            f"'{''.join(map(vocabulary.show, context))}' -> '{vocabulary.show(target)}'"
+            for context, target in zip(self.contexts[:count].tolist(), self.targets[:count].tolist(), strict=True)
+        )
+
+    def __repr__(self) -> str:
+        return f"Windows(N={len(self):,} examples, T={self.context})"
+
+
+def windows(words: Sequence[str], vocabulary: Vocabulary, context: int) -> Windows:
+    """The contexts (N, T) and targets (N,) of some words.
+
+    Memory beyond the arrays returned is about 12 bytes for each character, whatever T.
+
+    Raises VocabularyError for a character outside the vocabulary; ConfigError for a context below 1, or one so
+    long that the contexts cannot fit in this machine's memory.
+    """
+    if isinstance(context, bool) or not isinstance(context, int) or context < 1:
+        raise ConfigError(f"context got {context!r}; expected a whole number from 1")
+    symbols, offsets = vocabulary.encode_all(words)
+    count = len(symbols) + len(words)  # N
+    _check_memory(count, context)
+    # T end tokens come before the first word, so that every lag below stays inside the array.
+    stream = np.zeros(context + count, dtype=np.int32)
+    targets = stream[context:]  # (N,)
+    inside = np.ones(count, dtype=np.bool_)
+    inside[offsets[1:] + np.arange(len(words))] = False
+    targets[inside] = symbols
+    del symbols, inside
+    contexts = np.empty((count, context), dtype=np.int32)  # (N, T)
+    for start in range(0, count, _ROWS):
+        rows = contexts[start : start + _ROWS]
+        alive = np.ones(len(rows), dtype=np.int32)  # 1 until the walk back has met an end token, then 0
+        for lag in range(1, context + 1):
+            at = context + start - lag
+            previous = stream[at : at + len(rows)]
+            alive &= previous != END
+            np.multiply(previous, alive, out=rows[:, context - lag])
+            if not alive.any():
+                rows[:, : context - lag] = END
+                break
+    return Windows(contexts, targets)
+
+
+def _check_memory(count: int, context: int) -> None:
+    needed = 4 * count * (context + 1)
+    try:
+        installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not a POSIX system
+        installed = 1 << 36
+    if needed > installed:
+        raise ConfigError(
+            f"{count:,} examples with a context of {context:,} take {needed / 1e9:,.0f} GB, more than this machine has; "
+            "lower the context or take fewer words"
+        )

@@ -1,0 +1,209 @@
+"""Word lists: reading, cleaning rules, splitting.
+
+A word is what stands on a line, normalised to NFC, without the white space around it. Spaces, apostrophes and
+hyphens inside, and any script, are part of it; control characters are not, since words are later printed
+on terminals. Blank lines are dropped and counted. Repeated words stay, unless asked otherwise: a word that is
+frequent should be learned as frequent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import groupby, islice
+from math import ceil, isfinite
+from pathlib import Path
+from typing import Final, NamedTuple, overload
+
+from lettrine.errors import ConfigError, WordListError, quote
+from lettrine.text.files import CELLS, read_blocks, read_column, source_name
+
+MAX_WORD: Final = 1_000_000  # characters; past this a file is not a list of words
+MAX_WORDS: Final = 20_000_000  # about 1.5 GB as Python strings
+MAX_MARKS: Final = 100  # combining marks in a row: normalising takes time quadratic in their number
+
+# Characters that act on a terminal or break lines, and the halves of surrogate pairs, which no encoding can write.
+_CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+@dataclass(frozen=True, repr=False)
+class WordList(Sequence[str]):
+    """Clean words in their order, made by `read_words` or `from_words`.
+
+    words: the words; source: where they came from, for messages and records;
+    blank: how many blank lines were dropped; repeated: how many words had stood there before
+    (still in `words`, unless they were to be unique).
+    """
+
+    words: tuple[str, ...]
+    source: str
+    blank: int = 0
+    repeated: int = 0
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256, in hexadecimal, of the words in UTF-8 with a line feed between them: what a run is repeated from."""
+        return hashlib.sha256("\n".join(self.words).encode()).hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.words)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[str, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
+        return self.words[index]
+
+    def __repr__(self) -> str:
+        shown = ", ".join(quote(word, limit=20) for word in self.words[:3])
+        return f"WordList({len(self.words):,} words from {self.source}: {shown}{', …' if len(self.words) > 3 else ''})"
+
+
+class Split(NamedTuple):
+    """The words to train on, to choose settings by, and to report."""
+
+    train: tuple[str, ...]
+    dev: tuple[str, ...]
+    test: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"Split(train={len(self.train):,} words, dev={len(self.dev):,}, test={len(self.test):,})"
+
+
+def read_words(path: str | Path, *, column: str | int | None = None, lower: bool = False, unique: bool = False) -> WordList:
+    """Read a word list from a file, or from standard input as "-".
+
+    column: read this column of a CSV or TSV, by the name in its first row or by its number from 1
+        (a number takes the first row for a word too).
+    lower: turn words into lower case. unique: keep only the first of equal words.
+
+    Raises WordListError for what cannot be read, is not UTF-8, holds control characters or holds no word.
+    """
+    name = source_name(path)
+    gather = _Gatherer(name, lower, "line" if column is None else "row")
+    if column is None:
+        for first, text in read_blocks(path):
+            gather.add(text.removesuffix("\n").split("\n"), first)
+    else:
+        for first, cells in read_column(path, column):
+            gather.add(cells, first)
+    return gather.finish("standard input" if str(path) == "-" else str(path), unique)
+
+
+def from_words(words: Iterable[str], *, source: str = "memory", lower: bool = False, unique: bool = False) -> WordList:
+    """Clean words that are already in Python, by the rules of `read_words`.
+
+    Raises WordListError as `read_words`, and for anything that is not an iterable of strings.
+    """
+    if isinstance(words, str | bytes) or not isinstance(words, Iterable):
+        raise WordListError(f"words got one {type(words).__name__}; expected a list of words, such as ['anna', 'bob']")
+    gather, first, stream = _Gatherer(source, lower, "word"), 1, iter(words)
+    while batch := list(islice(stream, CELLS)):
+        for position, word in enumerate(batch, start=first):
+            if not isinstance(word, str):
+                raise WordListError(f"word {position} of {source} is of type {type(word).__name__}; expected a string")
+        gather.add(batch, first)
+        first += len(batch)
+    return gather.finish(source, unique)
+
+
+def split(words: Sequence[str], *, fractions: tuple[float, float] = (0.8, 0.1), seed: int = 42) -> Split:
+    """Shuffle a copy of the words and cut it into train, dev and test parts, by word.
+
+    With n words the cuts are at int(f0 * n) and int((f0 + f1) * n). The shuffle is that of
+    random.Random(seed), so the default is the published split of makemore's lecture.
+
+    Raises ConfigError for fractions that leave a part nothing, WordListError for too few words.
+    """
+    try:
+        train, dev = (float(fraction) for fraction in fractions)
+    except (TypeError, ValueError):
+        raise ConfigError(f"split fractions got {fractions!r}; expected two numbers such as (0.8, 0.1)") from None
+    until = round(train + dev, 12)  # 0.7 + 0.1 is a hair less than 0.8, and int() would cut one word too early
+    if not (isfinite(until) and train > 0 and dev > 0 and until < 1):
+        raise ConfigError(
+            f"split fractions got {train:g} and {dev:g}; expected two above 0 with a sum below 1, the rest is the test"
+        )
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise ConfigError(f"split seed got {seed!r}; expected a whole number")
+    count = len(words)
+    first, second = int(train * count), int(until * count)
+    if not 0 < first < second < count:
+        enough = ceil(round(1 / min(train, dev, 1 - until), 6))
+        raise WordListError(
+            f"{count} words are too few to split into train, dev and test ({first}, {second - first} and {count - second}); "
+            f"expected {enough} or more"
+        )
+    shuffled = list(words)
+    random.Random(seed).shuffle(shuffled)  # noqa: S311  a shuffle anyone can repeat, not a secret
+    return Split(tuple(shuffled[:first]), tuple(shuffled[first:second]), tuple(shuffled[second:]))
+
+
+@dataclass
+class _Gatherer:
+    """Collects clean words batch by batch, so that no more than one batch is held twice."""
+
+    name: str  # as messages call the source
+    lower: bool
+    noun: str  # what the source is counted in
+    words: list[str] = field(default_factory=list)
+    given: int = 0
+
+    def add(self, raw: list[str], first: int) -> None:
+        """Clean one batch; `first` is the number of its first line, row or word."""
+        clean = [word.strip() for word in raw]
+        self._check_lengths(clean, first)
+        text = "\n".join(clean)
+        if text.count("\n") >= len(clean) or _CONTROL.search(text):
+            self._refuse_control(clean, first)
+        changed = text.lower() if self.lower else text
+        changed = unicodedata.normalize("NFC", changed)  # hands back the very same string if nothing is to do
+        if changed is not text:
+            clean = changed.split("\n")
+        self.given += len(clean)
+        self.words += filter(None, clean)
+        if len(self.words) > MAX_WORDS:
+            raise WordListError(f"{self.name} has more than {MAX_WORDS:,} words; train on a part of it")
+
+    def finish(self, source: str, unique: bool) -> WordList:
+        blank = self.given - len(self.words)
+        if not self.words:
+            what = f"holds only blank {self.noun}s ({blank:,})" if blank else "is empty"
+            raise WordListError(f"{self.name} {what}; expected one word a line")
+        distinct = dict.fromkeys(self.words) if unique else set(self.words)
+        repeated = len(self.words) - len(distinct)
+        return WordList(tuple(distinct if unique else self.words), source, blank, repeated)
+
+    def _check_lengths(self, words: list[str], first: int) -> None:
+        if max(map(len, words), default=0) <= MAX_MARKS:
+            return
+        for number, word in enumerate(words, first):
+            if len(word) > MAX_WORD:
+                raise WordListError(
+                    f"{self.name} has {len(word):,} characters on {self.noun} {number}; expected at most {MAX_WORD:,}"
+                )
+            if len(word) > MAX_MARKS and not word.isascii():
+                runs = groupby(word, lambda c: unicodedata.category(c)[0] == "M")
+                if any(mark and sum(1 for _ in run) > MAX_MARKS for mark, run in runs):
+                    raise WordListError(
+                        f"{self.name} has more than {MAX_MARKS} combining marks in a row on {self.noun} {number}; expected a word"
+                    )
+
+    def _refuse_control(self, words: list[str], first: int) -> None:
+        for number, word in enumerate(words, first):
+            if found := _CONTROL.search(word) or re.search("\n", word):
+                code = f"U+{ord(found[0]):04X}"
+                if found[0] == "\t":
+                    raise WordListError(f"{self.name} has a tab inside {self.noun} {number}; choose a column if it is a table")
+                raise WordListError(f"{self.name} has the control character {code} on {self.noun} {number}; take it out")
