@@ -75,3 +75,62 @@ ACTIVATIONS: Final[dict[str, Activation]] = {
 }
 """By key; `ModuleInfo.activation` holds such a key, or "" for "not applicable" (softmax, for one, is judged by no zone).
 Gains: identity, sigmoid, tanh, ReLU, leaky ReLU and SELU as in the table of `torch.nn.init.calculate_gain`."""
+
+# The limits of the checks. "clinic" is benchmarks/clinic: healthy and sick networks with several seeds, where each
+# limit lies between the worst healthy figure and the mildest sick one.
+
+LATE_FROM: Final = 0.2  # of the run: what comes before is warm-up, in which ratios are legitimately large
+STUDY: Final = "makemore part 3 (Karpathy 2022)"
+GLOROT: Final = "Glorot & Bengio 2010, Understanding the difficulty of training deep feedforward neural networks"
+HE: Final = "He et al. 2015, Delving deep into rectifiers"
+
+INITIAL_LOSS_EXCESS: Final = 1.0  # nats above ln(classes); logits of std s cost s**2 / 2 more, so this is a spread of 1.4
+INITIAL_LOGIT_STD: Final = 0.3  # the spread a remedy aims at: 0.045 nats above ln(classes)
+
+SATURATED_SHARE: Final = 0.40  # published tanh nets that train well show up to 30 %, the badly initialised 46 % or more
+SATURATED_CRITICAL: Final = 0.90  # hardly any gradient passes such a layer
+HEALTHY_PREACTIVATION: Final = 1.0  # std a remedy aims at; tanh is saturated beyond 2.1
+
+DEAD_STEPS: Final = 5  # sampled steps without a break, and
+DEAD_ROWS: Final = 256  # examples in them, before a unit is called dead: rarely used units are not dead
+DEAD_SHARE: Final = 0.30  # clinic; ReLU nets that train well lose up to a tenth of a layer (Lu et al. 2019)
+DEAD_NOTED: Final = 0.10  # mentioned from here on
+DEAD_CRITICAL: Final = 0.90  # next to nothing passes
+
+SCALE_LAYERS: Final = 3  # layers of a kind needed to speak of a trend with depth
+SCALE_GROWTH: Final = 5.0  # last to first; 7.2 published for gain 5/3 without tanh, 1.0 for gain 1
+SCALE_SHRINKAGE: Final = 12.0  # first to last; 16 published for gain 0.5, while torch's default reaches 9 in four layers
+SCALE_CRITICAL: Final = 1_000.0
+GRADIENT_RATIO: Final = 100.0  # between the layers of a kind; published healthy 1.4 (Glorot & Bengio 2010, figure 7)
+GRADIENT_CRITICAL: Final = 1e5
+GRADIENT_DATA_RATIO: Final = 50.0  # one matrix against the median of the others; published healthy up to 7 after 1,000 steps
+GRADIENT_DATA_LAYERS: Final = 4  # matrices needed to say that one is far from the others
+
+UPDATE_AIM: Final = 1e-3  # makemore part 3: the line at -3
+UPDATE_LARGE: Final = 5e-2  # makemore part 3 calls 1e-2 high; steady AdamW and batch norm nets live there, see clinic
+UPDATE_LARGE_ONE: Final = 0.5  # one matrix alone: a step of half its own size
+UPDATE_SMALL: Final = 1e-4  # clinic; 2e-5 to 7e-5 published for a learning rate 100 times too low
+UPDATE_RECORDS: Final = 3  # sampled steps needed to judge updates
+
+NO_GRADIENT_RECORDS: Final = 3  # zero gradients at one step may come from a zero-initialised head
+SYMMETRIC_SHARE: Final = 0.5  # of a matrix's rows equal to another row
+
+LEARNING_STEPS: Final = 100  # fewer say nothing about learning
+FLAT_SHARE: Final = 0.01  # of the starting loss
+CHANCE_SHARE: Final = 0.99  # of the loss of guessing
+LEAK_SHARE: Final = 0.05  # of the loss of guessing: below it within
+LEAK_STEPS: Final = 100  # steps, only an input that holds the answer brings a fresh network
+DIVERGED_SHARE: Final = 0.5  # of what had been learned, lost again
+NOISE: Final = 5.0  # standard errors; a change must exceed so many to be called one
+SPIKE_NOISE: Final = 10.0  # robust standard deviations of the losses before
+OSCILLATION_POINTS: Final = 60  # losses needed
+OSCILLATION_CORRELATION: Final = -0.4  # of the loss with itself half a period later; sampling noise gives 0
+OSCILLATION_SHARE: Final = 0.10  # size of the swing relative to the loss
+OVERFITTING_RISE: Final = 0.10  # of the best loss on held-out data
+OVERFITTING_POINTS: Final = 4  # evaluations needed
+
+NORM_GAP: Final = 0.5  # batch standard deviations between running and batch mean, beyond what a batch's noise explains
+NORM_VARIANCE: Final = 2.0  # times, either way
+NORM_NOISE: Final = 0.15  # noise of the running mean, sqrt(m / (2 - m) / batch), in batch standard deviations
+EVAL_SHARE: Final = 0.5  # of the late sampled steps
+LEFTOVER_SHARE: Final = 0.5  # of the sampled steps after the first

@@ -140,7 +140,8 @@ class Units:
     steps: how many sampled steps they were gathered over; rows: on how many examples, all steps together.
     dead (U,): share of those steps in which the unit was dead on the whole batch. saturated (U,): share of values
     saturated, all steps together. last_dead (U,): 1 where dead at the last sampled step; streak (U,): in how many of the
-    latest sampled steps without a break. NaN where the activation table has no such zone. Of a very wide layer these are units spread evenly over it.
+    latest sampled steps without a break. NaN where the activation table has no such zone. Of a very wide layer
+    these are units spread evenly over it.
     """
 
     steps: int

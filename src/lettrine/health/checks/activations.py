@@ -1,0 +1,185 @@
+"""Checks of what modules give out: saturation, dead units, scale against depth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import nan
+
+import numpy as np
+
+from lettrine.health import limits
+from lettrine.health.checks.reading import (
+    feeding_weight,
+    late,
+    layers_of_a_kind,
+    learning_rate,
+    listed,
+    median,
+    number,
+    rounded,
+    share,
+    span,
+    start,
+    usable,
+)
+from lettrine.health.checks.registry import Skip, check
+from lettrine.health.findings import Finding
+from lettrine.health.limits import ACTIVATIONS
+from lettrine.health.trace import Trace
+
+
+@check("saturation", needs=("outputs",))
+def saturation(trace: Trace) -> Iterator[Finding]:
+    """Bounded activations whose outputs lie mostly where the slope is next to zero, at the start or later."""
+    judged = [
+        info
+        for info in trace.modules
+        if info.role != "output" and info.name in trace.outputs and getattr(ACTIVATIONS.get(info.activation), "saturated", None)
+    ]
+    if not judged:
+        raise Skip("not applicable", "no hidden layer with a bounded activation")
+    windows = {"at the start": start(trace), "later": late(trace)}
+    worst: dict[str, tuple[float, str]] = {}
+    for info in judged:
+        shares = {when: median(trace.output(info.name, "saturated"), mask) for when, mask in windows.items()}
+        when = max(shares, key=lambda each: np.nan_to_num(shares[each], nan=-1.0))
+        # Saturated from the start is a matter of the initialisation, even if training made it worse.
+        if shares["at the start"] > limits.SATURATED_SHARE:
+            when = "at the start"
+        if shares[when] > limits.SATURATED_SHARE:
+            worst[info.name] = (shares[when], when)
+    if not worst:
+        return
+    names = list(worst)
+    top = max(value for value, _ in worst.values())
+    at_start = any(when == "at the start" for _, when in worst.values())
+    mask = windows["at the start"] if at_start else windows["later"]
+    yield Finding(
+        id="saturation",
+        severity="critical" if top >= limits.SATURATED_CRITICAL else "warning",
+        where=tuple(names),
+        steps=span(trace, mask),
+        value=top,
+        limit=limits.SATURATED_SHARE,
+        message=(
+            f"{share(top)} of the outputs of {listed(names)} are saturated"
+            f"{' at the start' if at_start else ''}; up to {share(limits.SATURATED_SHARE)} is usual."
+        ),
+        why="A saturated output has a slope near 0, so the weights before it get almost no gradient and hardly learn.",
+        remedy=_less_saturated(trace, names, at_start),
+        reference=f"{limits.STUDY}: share of abs(tanh) > {limits.TANH_SATURATED}",
+    )
+
+
+def _less_saturated(trace: Trace, names: list[str], at_start: bool) -> str:
+    if not at_start:
+        rate = learning_rate(trace)
+        slower = f", from {number(rate)} to {number(rounded(rate / 3))}" if rate > 0 else ""
+        return f"Lower the learning rate about 3 times{slower}, or add weight decay or a normalisation before {listed(names)}."
+    known = {info.name: info for info in trace.modules}
+    parts = []
+    for name in names[:4]:
+        weight = feeding_weight(trace, name)
+        feeder = known[name].fed_by
+        spread = median(trace.output(feeder, "std"), start(trace)) if feeder in trace.outputs else nan
+        if weight and spread > limits.HEALTHY_PREACTIVATION:
+            parts.append(f"multiply {weight} by {number(limits.HEALTHY_PREACTIVATION / spread)}")
+        elif weight:
+            parts.append(f"shrink {weight}")
+    if not parts:
+        return "Shrink the weights before these activations until their inputs have a standard deviation near 1."
+    more = f" (and likewise for {len(names) - 4} more)" if len(names) > 4 else ""
+    return f"{'; '.join(parts)[:1].upper()}{'; '.join(parts)[1:]}{more}, so that the inputs of the activation have std near 1."
+
+
+@check("dead-units", needs=("outputs",))
+def dead_units(trace: Trace) -> Iterator[Finding]:
+    """Units that pass no gradient for any example seen lately."""
+    judged = [info for info in trace.modules if info.role != "output" and info.name in trace.units]
+    judged = [info for info in judged if np.isfinite(trace.units[info.name].streak).any()]
+    if not judged:
+        raise Skip("not applicable", "no hidden layer with an activation that can die")
+    dead: dict[str, float] = {}
+    enough = False
+    for info in judged:
+        units = trace.units[info.name]
+        # At least DEAD_STEPS sampled steps, or the whole of a shorter watch, and in either case DEAD_ROWS examples.
+        needed = max(min(limits.DEAD_STEPS, units.steps), limits.DEAD_ROWS * units.steps / max(units.rows, 1))
+        if needed <= units.steps:
+            enough = True
+            dead[info.name] = float(np.mean(units.streak >= needed))
+    if not enough:
+        raise Skip("not run", f"fewer than {limits.DEAD_ROWS} examples were seen in the sampled steps")
+    for least, most in ((limits.DEAD_SHARE, 1.0), (limits.DEAD_NOTED, limits.DEAD_SHARE)):
+        names = [name for name, value in dead.items() if least < value <= most]
+        if not names:
+            continue
+        top = max(dead[name] for name in names)
+        severity = "info" if least < limits.DEAD_SHARE else "critical" if top > limits.DEAD_CRITICAL else "warning"
+        kinds = {info.activation for info in judged if info.name in names}
+        yield Finding(
+            id="dead-units",
+            severity=severity,
+            where=tuple(names),
+            steps=span(trace, usable(trace)),
+            value=top,
+            limit=limits.DEAD_SHARE,
+            message=f"{share(top)} of the units of {listed(names)} are dead: no recent example gets a gradient through them.",
+            why="A dead unit stays as it is, since no gradient reaches its weights; the layer is narrower than it looks.",
+            remedy=_revive(trace, names, kinds),
+            reference="Lu et al. 2019, Dying ReLU and initialization; " + limits.STUDY,
+        )
+        return  # what is only worth a note needs none beside a warning
+
+
+def _revive(trace: Trace, names: list[str], kinds: set[str]) -> str:
+    from_start = all(median(trace.output(name, "dead"), start(trace)) > limits.DEAD_SHARE for name in names)
+    weights = listed([weight for name in names if (weight := feeding_weight(trace, name))]) or "their weights"
+    if from_start:
+        return f"They were dead at the first step: initialise {weights} smaller and the biases with 0."
+    rate = learning_rate(trace)
+    slower = f", from {number(rate)} to {number(rounded(rate / 10))}" if rate > 0 else ""
+    other = ", or use leaky ReLU or GELU" if kinds & {"relu", "relu6"} else ""
+    return f"Lower the learning rate about 10 times{slower}{other}; what is dead already revives only with new weights."
+
+
+@check("activation-scale", needs=("outputs",))
+def activation_scale(trace: Trace) -> Iterator[Finding]:
+    """Outputs that grow or shrink from layer to layer."""
+    if any(info.role == "norm" for info in trace.modules):
+        raise Skip("not applicable", "normalisation keeps the scale")
+    names = layers_of_a_kind(trace, limits.SCALE_LAYERS)
+    mask = late(trace)
+    scales = np.array([median(trace.output(name, "rms"), mask) for name in names])
+    names = [name for name, scale in zip(names, scales, strict=True) if scale > 0]
+    scales = scales[scales > 0]
+    if len(names) < limits.SCALE_LAYERS:
+        return  # silent layers are dead units, or broken wiring
+    ratio = float(scales[-1] / scales[0])
+    each = ratio ** (1 / (len(names) - 1))
+    grows = ratio > limits.SCALE_GROWTH
+    if not grows and ratio > 1 / limits.SCALE_SHRINKAGE:
+        return
+    total = ratio if grows else 1 / ratio
+    yield Finding(
+        id="activation-scale",
+        severity="critical" if total > limits.SCALE_CRITICAL else "warning",
+        where=tuple(names),
+        steps=span(trace, mask),
+        value=total,
+        limit=limits.SCALE_GROWTH if grows else limits.SCALE_SHRINKAGE,
+        message=(
+            f"Outputs {'grow' if grows else 'shrink'} {number(total)} times from {names[0]} to {names[-1]}, "
+            f"{number(each)} times with each layer."
+        ),
+        why=(
+            "Gradients grow the same way on their way back, and the loss begins far too high."
+            if grows
+            else "The last layers see hardly any difference between inputs, and the first get hardly any gradient."
+        ),
+        remedy=(
+            f"Multiply the weights in front of {listed(names[1:])} by {number(1 / each)} each (std gain/sqrt(fan_in) keeps it: "
+            "gain 5/3 for tanh, sqrt(2) for ReLU, 1 without activation), or normalise."
+        ),
+        reference=f"{limits.GLOROT}; {limits.HE}",
+    )

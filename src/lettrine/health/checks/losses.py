@@ -1,0 +1,323 @@
+"""Checks of the loss: where it starts, whether it falls, how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import isfinite, log, nan
+
+import numpy as np
+
+from lettrine.health import limits
+from lettrine.health.checks.reading import (
+    finite_curve,
+    learning_rate,
+    median,
+    number,
+    output_module,
+    rounded,
+    share,
+    standard_error,
+    start,
+    usable,
+    weight_of,
+)
+from lettrine.health.checks.registry import Skip, check
+from lettrine.health.findings import Finding
+from lettrine.health.trace import Floats, Trace
+
+
+def _guess(trace: Trace) -> float:
+    """Loss of guessing without looking at the input: by the frequencies of the classes, else evenly; NaN if unknown."""
+    even = log(trace.facts.classes) if trace.facts.classes > 1 else nan
+    return trace.facts.chance if isfinite(trace.facts.chance) else even
+
+
+def _losses(trace: Trace, least: int) -> tuple[Floats, Floats]:
+    """Steps and losses, if there are enough to speak of a trend."""
+    steps, losses = finite_curve(trace, trace.loss)
+    taken = int(steps[-1] - steps[0]) + 1 if len(steps) else 0
+    if taken < least or len(losses) < least:
+        raise Skip("not run", f"{taken} losses were recorded; {least} are needed")
+    return steps, losses
+
+
+def _ends(losses: Floats) -> tuple[float, float, float]:
+    """Loss at the start, over the last tenth, and the noise of their difference."""
+    tail = losses[-max(10, len(losses) // 10) :]
+    beginning = float(np.mean(losses[: min(5, len(losses))]))
+    noise = standard_error(tail)
+    return beginning, float(np.mean(tail)), noise * np.sqrt(len(tail) / 5) if isfinite(noise) else 0.0
+
+
+@check("initial-loss", needs=("loss",))
+def initial_loss(trace: Trace) -> Iterator[Finding]:
+    """The untrained network is confidently wrong."""
+    classes = trace.facts.classes
+    if classes < 2:
+        raise Skip("not applicable", "the number of classes is not known; a loss without classes has no starting value to expect")
+    if trace.loss.step[0] != 0:
+        raise Skip("not run", "the first step was not watched")
+    value, expected = float(trace.loss.mean[0]), log(classes)
+    if not isfinite(value):
+        raise Skip("not run", "the first loss was not finite")
+    batch = trace.facts.batch_size
+    if batch > 1 and abs(value / batch - expected) < limits.INITIAL_LOSS_EXCESS:
+        return  # summed over the batch instead of averaged
+    limit = expected + limits.INITIAL_LOSS_EXCESS
+    if value <= limit:
+        return
+    last = output_module(trace)
+    spread = median(trace.output(last.name, "std"), start(trace)) if last is not None and last.name in trace.outputs else nan
+    weight = weight_of(trace, last.name) if last is not None else ""
+    if spread > limits.INITIAL_LOGIT_STD and weight:
+        remedy = (
+            f"Multiply {weight} by {number(limits.INITIAL_LOGIT_STD / spread)} and start its bias at 0, "
+            f"to start near ln {classes} = {number(expected, 3)}."
+        )
+    else:
+        remedy = f"Shrink the last layer's weights and start its bias at 0, to start near ln {classes} = {number(expected, 3)}."
+    yield Finding(
+        id="initial-loss",
+        severity="warning",
+        where=(last.name,) if last is not None else (),
+        steps=(0, 0),
+        value=value,
+        limit=limit,
+        message=(
+            f"The loss starts at {number(value, 3)}; guessing evenly among {classes} classes gives "
+            f"ln {classes} = {number(expected, 3)}."
+        ),
+        why="The untrained network is confidently wrong, and the first steps only shrink its last layer.",
+        remedy=remedy,
+        reference=f"{limits.STUDY}: expected loss at initialisation",
+    )
+
+
+@check("divergence", needs=("loss",))
+def divergence(trace: Trace) -> Iterator[Finding]:
+    """The loss ends far above what it had reached."""
+    steps, losses = _losses(trace, 20)
+    blocks = [float(np.mean(part)) for part in np.array_split(losses, min(20, len(losses) // 5))]
+    beginning, end, noise = _ends(losses)
+    place = int(np.argmin(blocks))
+    lowest = blocks[place]
+    guess = _guess(trace)
+    reference = min(beginning, guess) if isfinite(guess) else beginning
+    limit = max(lowest + limits.DIVERGED_SHARE * max(reference - lowest, 0.0), lowest + limits.NOISE * noise)
+    if reference <= lowest:  # nothing was ever learned: only a rise above the start counts
+        limit = max(beginning * (1 + limits.DIVERGED_SHARE), beginning + limits.NOISE * noise)
+    if end <= limit:
+        return
+    rate = learning_rate(trace)
+    slower = (
+        f"Lower the learning rate about 10 times, from {number(rate)} to {number(rounded(rate / 10))}"
+        if rate > 0
+        else ("Lower the learning rate about 10 times")
+    )
+    norm = median(trace.step_stats["gradient_norm"], usable(trace))
+    yield Finding(
+        id="divergence",
+        severity="critical",
+        where=(),
+        steps=(int(steps[min(len(steps) - 1, (place + 1) * len(steps) // len(blocks))]), int(steps[-1])),
+        value=end,
+        limit=limit,
+        message=f"The loss had come to {number(lowest, 3)} and ended at {number(end, 3)}.",
+        why="Training makes the network worse: what it had learned is lost.",
+        remedy=slower + (f", or clip the gradient norm at about {number(rounded(norm))}." if norm > 0 else "."),
+        reference="LeCun et al. 1998, Efficient BackProp, section 4.6",
+    )
+
+
+@check("spike", needs=("loss",))
+def spike(trace: Trace) -> Iterator[Finding]:
+    """One step after which the loss is far above what it was, and stays there."""
+    steps, losses = _losses(trace, 40)
+    width = max(10, len(losses) // 20)
+    best: tuple[float, int] = (0.0, -1)
+    for place in range(width, len(losses) - 2):
+        before, after = losses[place - width : place], losses[place + 1 :]
+        level = float(np.median(before))
+        noise = 1.4826 * float(np.median(np.abs(before - level)))
+        least = level + max(limits.SPIKE_NOISE * noise, 0.25 * abs(level))
+        # It must be a jump, not a climb: the loss just before was still ordinary.
+        stays = float(np.median(after)) > level + max(limits.NOISE * noise, 0.1 * abs(level))
+        if losses[place] > least > losses[place - 1] and stays:
+            best = max(best, (float(losses[place]) - least, place))
+    place = best[1]
+    if place < 0:
+        return
+    before, after = losses[place - width : place], losses[place + 1 :]
+    culprit = int(trace.loss.peak[np.searchsorted(trace.loss.step, steps[place])])
+    norm = median(trace.step_stats["gradient_norm"], usable(trace) & (trace.steps < culprit))
+    cap = f"clip the gradient norm at about {number(rounded(norm))}, its median before" if norm > 0 else "clip the gradient norm"
+    yield Finding(
+        id="spike",
+        severity="critical",
+        where=(),
+        steps=(culprit, int(steps[-1])),
+        value=float(losses[place]),
+        limit=float(np.median(before)),
+        message=(
+            f"Step {culprit} broke the run: the loss jumped from {number(float(np.median(before)), 3)} to "
+            f"{number(float(losses[place]), 3)} and stayed near {number(float(np.median(after)), 3)}."
+        ),
+        why="One huge gradient, from an unusual batch or a rare overflow, moved the weights to where they no longer work.",
+        remedy=f"Look at the batches of steps {culprit - 1} and {culprit}, {cap}, and go on from an earlier checkpoint.",
+        reference="Pascanu, Mikolov & Bengio 2013, On the difficulty of training recurrent neural networks",
+    )
+
+
+@check("oscillation", needs=("loss",))
+def oscillation(trace: Trace) -> Iterator[Finding]:
+    """The loss swings up and down with a period, instead of settling."""
+    steps, losses = finite_curve(trace, trace.recent)
+    kept = steps >= steps[0] + limits.LATE_FROM * (steps[-1] - steps[0]) if len(steps) else np.zeros(0, dtype=np.bool_)
+    steps, losses = steps[kept], losses[kept]
+    if len(losses) < limits.OSCILLATION_POINTS:
+        raise Skip("not run", f"{len(losses)} losses after warm-up; {limits.OSCILLATION_POINTS} are needed")
+    axis = np.arange(len(losses))
+    level = np.polyval(np.polyfit(axis, losses, 2), axis)
+    swing = losses - level
+    size = float(np.std(swing))
+    mean = float(np.mean(losses))
+    if size <= limits.OSCILLATION_SHARE * abs(mean):
+        return
+    swing = swing / size
+    half = np.array([np.mean(swing[:-lag] * swing[lag:]) for lag in range(1, len(swing) // 6)])
+    # The first valley nearly as deep as the deepest: later ones are whole periods further on.
+    valley = (half <= np.append(half[1:], np.inf)) & (half <= np.insert(half[:-1], 0, np.inf)) & (half < half.min() + 0.2)
+    lag = int(np.argmax(valley)) + 1
+    full = float(np.mean(swing[: -2 * lag] * swing[2 * lag :]))
+    # Half a period later the loss is on the other side, a whole period later back on this one.
+    if half[lag - 1] >= limits.OSCILLATION_CORRELATION or full <= -limits.OSCILLATION_CORRELATION / 2:
+        return
+    rate, momentum = learning_rate(trace), trace.facts.momentum
+    slower = f", from {number(rate)} to {number(rounded(rate / 3))}" if rate > 0 else ""
+    yield Finding(
+        id="oscillation",
+        severity="warning",
+        where=(),
+        steps=(int(steps[0]), int(steps[-1])),
+        value=size / abs(mean),
+        limit=limits.OSCILLATION_SHARE,
+        message=f"The loss swings by {share(size / abs(mean))} around {number(mean, 3)}, up and down every {2 * lag} steps.",
+        why="Steps overshoot the valley and come back from its other side, again and again.",
+        remedy=f"Lower the learning rate about 3 times{slower}"
+        + (f", or the momentum from {number(momentum)} to 0.9." if momentum > 0.9 else "."),
+        reference="LeCun et al. 1998, Efficient BackProp, section 4.6",
+    )
+
+
+@check("no-learning", needs=("loss",))
+def no_learning(trace: Trace) -> Iterator[Finding]:
+    """The loss does not fall, or stops at what guessing gives."""
+    steps, losses = _losses(trace, limits.LEARNING_STEPS)
+    beginning, end, noise = _ends(losses)
+    third = max(10, len(losses) // 3)
+    earlier, later = losses[:third], losses[-third:]
+    noise_of_means = standard_error(losses[third:]) or 0.0
+    fell = float(np.mean(earlier) - np.mean(later))
+    flat = beginning - end < max(limits.FLAT_SHARE * abs(beginning), 3 * noise) and fell < max(
+        limits.FLAT_SHARE * abs(beginning), 3 * noise_of_means
+    )
+    guess = _guess(trace)
+    above_guess = isfinite(guess) and end >= limits.CHANCE_SHARE * guess
+    falling = float(np.mean(losses[-2 * third : -third]) - np.mean(later)) > max(limits.FLAT_SHARE * end, 3 * noise_of_means)
+    stuck = above_guess and not falling
+    if (not flat or (isfinite(guess) and not above_guess)) and not stuck:
+        return
+    what = (
+        f"After {int(steps[-1]) + 1:,} steps the loss is {number(end, 3)}, no better than guessing ({number(guess, 3)})."
+        if stuck
+        else f"The loss stays where it was: {number(beginning, 3)} at first, {number(end, 3)} at step {int(steps[-1]):,}."
+    )
+    rate = learning_rate(trace)
+    tenfold = (
+        f"try learning rates of {number(rounded(rate * 10))} and {number(rounded(rate / 10))} instead of {number(rate)}"
+        if rate > 0
+        else "try learning rates ten times higher and lower"
+    )
+    yield Finding(
+        id="no-learning",
+        severity="critical",
+        where=(),
+        steps=(int(steps[0]), int(steps[-1])),
+        value=end,
+        limit=guess if stuck else beginning,
+        message=what,
+        why="Whatever the network learns, it is not what the inputs say about the targets.",
+        remedy=(
+            "See that inputs and targets belong together (shuffled alike?) by fitting one batch of 32 to a loss near 0; "
+            f"then {tenfold}."
+        ),
+        reference="Karpathy 2019, A recipe for training neural networks",
+    )
+
+
+@check("leak", needs=("loss",))
+def leak(trace: Trace) -> Iterator[Finding]:
+    """So good so soon that the answer must be in the input."""
+    guess = _guess(trace)
+    if not isfinite(guess):
+        raise Skip("not applicable", "the loss of guessing is not known")
+    steps, losses = finite_curve(trace, trace.loss)
+    if not len(losses) or steps[0] != 0:
+        raise Skip("not run", "the first step was not watched")
+    if losses[0] < 0.5 * guess:
+        raise Skip("not applicable", "the network was trained before")
+    early = losses[steps < limits.LEAK_STEPS]
+    if len(early) < 10:
+        raise Skip("not run", "fewer than 10 losses among the first steps")
+    smooth = np.convolve(early, np.full(5, 0.2), mode="valid")
+    limit = limits.LEAK_SHARE * guess
+    if smooth.min() >= limit:
+        return
+    when = int(steps[int(np.argmax(smooth < limit)) + 4])
+    yield Finding(
+        id="leak",
+        severity="warning",
+        where=(),
+        steps=(when, int(steps[-1])),
+        value=float(smooth.min()),
+        limit=limit,
+        message=f"The loss fell to {number(float(smooth.min()), 2)} within {when} steps, {share(limits.LEAK_SHARE)} of guessing "
+        f"({number(guess, 3)}): the input very likely holds the target.",
+        why="The network copies the answer instead of predicting it, and is of no use where the answer is not known.",
+        remedy="Compare the inputs of one batch with its targets, column by column; for sequences see that the target is the "
+        f"element after the context. If the task is so easy, a loss of {number(limit)} in {limits.LEAK_STEPS} steps is no fault.",
+        reference="Kaufman et al. 2012, Leakage in data mining",
+    )
+
+
+@check("overfitting", needs=("dev",))
+def overfitting(trace: Trace) -> Iterator[Finding]:
+    """The loss on held-out data rises while that on the training data falls."""
+    kept = np.isfinite(trace.dev.mean)
+    steps, dev = trace.dev.step[kept], trace.dev.mean[kept]
+    if len(dev) < limits.OVERFITTING_POINTS:
+        raise Skip("not run", f"{len(dev)} evaluations; {limits.OVERFITTING_POINTS} are needed")
+    place = int(np.argmin(dev))
+    best, end = float(dev[place]), float(np.mean(dev[-2:]))
+    limit = best * (1 + limits.OVERFITTING_RISE)
+    if place >= len(dev) - 2 or end <= limit:
+        return
+    when = int(steps[place])
+    train_steps, train = finite_curve(trace, trace.loss)
+    then, now = train[train_steps <= when][-50:], train[-50:]
+    if len(then) and len(now) and float(np.mean(now)) > float(np.mean(then)):
+        return  # both rise: that is divergence
+    gap = f", while the training loss is {number(float(np.mean(now)), 3)}" if len(now) else ""
+    yield Finding(
+        id="overfitting",
+        severity="warning",
+        where=(),
+        steps=(when, int(steps[-1])),
+        value=end,
+        limit=limit,
+        message=f"The loss on held-out data was best at step {when} ({number(best, 3)}) and has risen to {number(end, 3)}{gap}.",
+        why="The network learns its training examples by heart; what it gains there it loses on new ones.",
+        remedy=f"Stop at step {when}, or go on with more data, a smaller network, dropout (0.1 to 0.5) or more weight decay "
+        "(10 times what it is now, or 0.01 if it is 0).",
+        reference="Prechelt 1998, Early stopping, but when?",
+    )

@@ -1,0 +1,158 @@
+"""Reading a trace: windows of the run, layers of a kind, and figures in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from math import floor, isfinite, log10, nan
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lettrine.health.checks.registry import Skip
+from lettrine.health.limits import LATE_FROM
+from lettrine.health.trace import Curve, Floats, ModuleInfo, ParameterInfo, Trace
+
+Mask = NDArray[np.bool_]
+
+
+def usable(trace: Trace) -> Mask:
+    """Sampled steps before anything stopped being finite, (K,)."""
+    if trace.first_nonfinite is None:
+        return np.ones(len(trace.steps), dtype=np.bool_)
+    mask: Mask = np.less(trace.steps, trace.first_nonfinite.step)
+    return mask
+
+
+def late(trace: Trace) -> Mask:
+    """Usable sampled steps after warm-up, (K,)."""
+    mask = usable(trace)
+    if mask.any():
+        first, last = trace.steps[mask][0], trace.steps[mask][-1]
+        mask &= trace.steps >= first + LATE_FROM * (last - first)
+    return mask
+
+
+def start(trace: Trace) -> Mask:
+    """The very first sampled step, if the watch began with the run, (K,)."""
+    mask = usable(trace)
+    mask[1:] = False
+    mask &= trace.steps == 0
+    return mask
+
+
+def span(trace: Trace, mask: Mask) -> tuple[int, int]:
+    """First and last optimiser step of a window; of the whole trace if the window is empty."""
+    steps = trace.steps[mask] if mask.any() else trace.steps
+    return (int(steps[0]), int(steps[-1])) if len(steps) else (0, 0)
+
+
+def median(values: Floats, mask: Mask | None = None) -> float:
+    """Median of the finite values of a window, NaN if there are none."""
+    chosen = values if mask is None else values[mask]
+    chosen = chosen[np.isfinite(chosen)]
+    return float(np.median(chosen)) if len(chosen) else nan
+
+
+def matrices(trace: Trace, *, embeddings: bool = False) -> list[ParameterInfo]:
+    """Trained weights with a fan-in, recorded, from the input on; embedding tables only if asked for."""
+    tables = {info.name for info in trace.modules if info.role == "embedding"}
+    return [
+        info
+        for info in trace.parameters
+        if info.trainable
+        and len(info.shape) >= 2
+        and info.name in trace.parameter_stats
+        and (embeddings or info.module not in tables)
+    ]
+
+
+def output_module(trace: Trace) -> ModuleInfo | None:
+    """The module whose output is the logits."""
+    return next((info for info in reversed(trace.modules) if info.role == "output"), None)
+
+
+def weight_of(trace: Trace, module: str) -> str:
+    """The name of the weight that scales a module's output; "" if it has none."""
+    own = [info for info in trace.parameters if info.module == module]
+    for info in sorted(own, key=lambda each: (-len(each.shape), each.name.rpartition(".")[2] != "weight")):
+        return info.name
+    return ""
+
+
+def feeding_weight(trace: Trace, name: str) -> str:
+    """The weight whose size decides the input of an activation: that of the nearest module with one in front of it."""
+    known = {info.name: info for info in trace.modules}
+    for _ in range(len(known)):
+        name = known[name].fed_by if name in known else ""
+        if not name:
+            break
+        if weight := weight_of(trace, name):
+            return weight
+    return ""
+
+
+def layers_of_a_kind(trace: Trace, least: int) -> list[str]:
+    """The hidden layers to compare with depth: the activations, else the linear layers, of the most frequent kind.
+
+    Raises Skip if there are fewer than `least`.
+    """
+    modules = sorted((info for info in trace.modules if info.name in trace.outputs), key=lambda info: info.depth)
+    for role in ("activation", "linear"):
+        kinds = Counter(info.kind for info in modules if info.role == role)
+        if kinds and (most := kinds.most_common(1)[0])[1] >= least:
+            return [info.name for info in modules if info.role == role and info.kind == most[0]]
+    raise Skip("not applicable", f"fewer than {least} layers of a kind to compare")
+
+
+def learning_rate(trace: Trace, mask: Mask | None = None) -> float:
+    """The median learning rate of a window, NaN if unknown."""
+    return median(trace.step_stats["learning_rate"], usable(trace) if mask is None else mask)
+
+
+def finite_curve(trace: Trace, curve: Curve) -> tuple[Floats, Floats]:
+    """Steps and losses before anything stopped being finite."""
+    kept = np.isfinite(curve.mean)
+    if trace.first_nonfinite is not None:
+        kept &= curve.step < trace.first_nonfinite.step
+    return curve.step[kept], curve.mean[kept]
+
+
+def standard_error(values: Floats) -> float:
+    """Of the mean of a stretch of losses whose level may drift: from differences of neighbours."""
+    if len(values) < 3:
+        return nan
+    return float(np.sqrt(np.mean(np.diff(values) ** 2) / 2 / len(values)))
+
+
+def number(value: float, digits: int = 2) -> str:
+    """A figure for a sentence: "0.003", "27.6", "1.2e-05"."""
+    if not isfinite(value):
+        return str(value)
+    if value == 0 or 1e-4 <= abs(value) < 1e6:
+        places = max(0, digits - 1 - floor(log10(abs(value)))) if value else 0
+        text = f"{value:,.{places}f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    return f"{value:.{digits - 1}e}"
+
+
+def share(value: float) -> str:
+    """A share for a sentence: "46 %"."""
+    return f"{100 * value:.0f} %" if value >= 0.1 or value == 0 else f"{100 * value:.1f} %"
+
+
+def rounded(value: float) -> float:
+    """To one significant digit, for a remedy: nobody tunes to the second."""
+    return float(f"{value:.0e}") if isfinite(value) and value else value
+
+
+def listed(names: Sequence[str], most: int = 4) -> str:
+    """Names for a sentence: "a, b and 3 more"."""
+    if len(names) <= most:
+        return " and ".join(filter(None, (", ".join(names[:-1]), names[-1]))) if names else "the network"
+    return f"{', '.join(names[: most - 1])} and {len(names) - most + 1} more"
+
+
+def plural(names: Iterable[str], one: str, many: str) -> str:
+    """`one` for a single name, else `many`."""
+    return one if len(list(names)) == 1 else many

@@ -1,0 +1,124 @@
+"""Checks of the steps the optimiser takes: too large, too small, on stale gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from lettrine.health import limits
+from lettrine.health.checks.reading import (
+    Mask,
+    late,
+    learning_rate,
+    listed,
+    matrices,
+    median,
+    number,
+    rounded,
+    share,
+    span,
+    usable,
+)
+from lettrine.health.checks.registry import Skip, check
+from lettrine.health.findings import Finding
+from lettrine.health.trace import Floats, Trace
+
+
+def _ratios(trace: Trace, mask: Mask) -> tuple[list[str], Floats]:
+    """update:data of the weight matrices over a window, (names, (P, K'))."""
+    if int(mask.sum()) < limits.UPDATE_RECORDS:
+        raise Skip("not run", f"fewer than {limits.UPDATE_RECORDS} sampled steps after warm-up")
+    names = [info.name for info in matrices(trace) or matrices(trace, embeddings=True)]
+    table = np.array([trace.parameter(name, "update_data")[mask] for name in names]).reshape(len(names), -1)
+    kept = np.isfinite(table).any(axis=1) if names else np.zeros(0, dtype=np.bool_)
+    if not kept.any():
+        raise Skip("not run", "no update of a weight matrix was recorded")
+    return [name for name, keep in zip(names, kept, strict=True) if keep], table[kept]
+
+
+@check("update-too-large", needs=("parameters",))
+def update_too_large(trace: Trace) -> Iterator[Finding]:
+    """Steps too large for the weights they move: the learning rate is too high."""
+    mask = late(trace)
+    names, table = _ratios(trace, mask)
+    each = np.array([median(row) for row in table])
+    whole = float(np.median(each))
+    general = whole > limits.UPDATE_LARGE
+    limit = limits.UPDATE_LARGE if general else limits.UPDATE_LARGE_ONE
+    large = [name for name, ratio in zip(names, each, strict=True) if ratio > limit]
+    if not large:
+        return
+    value = whole if general else float(each.max())
+    rate, factor = learning_rate(trace, mask), rounded(value / limits.UPDATE_AIM)
+    towards = f", from {number(rate)} to {number(rounded(rate / factor))}" if rate > 0 else ""
+    yield Finding(
+        id="update-too-large",
+        severity="critical" if general else "warning",
+        where=tuple(large),
+        steps=span(trace, mask),
+        value=value,
+        limit=limit,
+        message=f"Each step changes {listed(large)} by {number(value)} of {'their' if len(large) > 1 else 'its'} size; about "
+        f"{number(limits.UPDATE_AIM)} is usual.",
+        why="Steps this large throw away what earlier ones found: the loss jumps about, units saturate or die, values overflow.",
+        remedy=f"Lower the learning rate about {number(factor, 1)} times{towards}"
+        + ("." if general else f", for {listed(large)} alone, or initialise {listed(large)} larger."),
+        reference=f"{limits.STUDY}: log10 of update:data, with a line at -3",
+    )
+
+
+@check("update-too-small", needs=("parameters",))
+def update_too_small(trace: Trace) -> Iterator[Finding]:
+    """Steps that hardly move the weights, even when they were largest: the learning rate is too low."""
+    mask = usable(trace)
+    _, table = _ratios(trace, mask)
+    kept = np.isfinite(table).any(axis=0)
+    network = np.array([median(column) for column in table[:, kept].T])
+    # The best the run ever did: gradients fade as a net converges, and schedules end near 0.
+    value = float(np.quantile(network, 0.9))
+    if value >= limits.UPDATE_SMALL or value == 0:
+        return  # steps of exactly 0 are another check's
+    rate, factor = learning_rate(trace), rounded(limits.UPDATE_AIM / value)
+    towards = f", from {number(rate)} to {number(rounded(rate * factor))}" if rate > 0 else ""
+    yield Finding(
+        id="update-too-small",
+        severity="warning",
+        where=(),
+        steps=span(trace, mask),
+        value=value,
+        limit=limits.UPDATE_SMALL,
+        message=f"The steps change the weights by {number(value)} of their size; about {number(limits.UPDATE_AIM)} is usual.",
+        why="At this pace it takes far more steps than needed to learn anything.",
+        remedy=(
+            f"Raise the learning rate about {number(factor, 1)} times{towards}; "
+            "if the weights were initialised too large, shrink them instead."
+        ),
+        reference=f"{limits.STUDY}: log10 of update:data, with a line at -3",
+    )
+
+
+@check("missing-zero-grad")
+def missing_zero_grad(trace: Trace) -> Iterator[Finding]:
+    """Gradients of earlier steps still in place when the backward pass begins."""
+    mask = usable(trace)
+    mask[:1] = False
+    left = trace.step_stats["leftover_gradient"][mask]
+    left = left[np.isfinite(left)]
+    if not len(left):
+        raise Skip("not run", "whether gradients were cleared was not recorded for a second step")
+    value = float(np.mean(left > 0))
+    if value <= limits.LEFTOVER_SHARE:
+        return
+    yield Finding(
+        id="missing-zero-grad",
+        severity="critical",
+        where=(),
+        steps=span(trace, mask),
+        value=value,
+        limit=limits.LEFTOVER_SHARE,
+        message=f"At {share(value)} of the sampled steps the backward pass began with gradients of earlier steps still there.",
+        why="Each step then follows the sum of all gradients so far, which grows and points to where the network was long ago.",
+        remedy="Call optimizer.zero_grad() once after each optimizer.step() (or before each backward pass of a new step).",
+        reference="torch.optim: Optimizer.zero_grad",
+    )

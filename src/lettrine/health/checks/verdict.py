@@ -1,0 +1,131 @@
+"""Runs the checks, puts the likeliest cause first, and lets a cause explain its consequences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from lettrine.errors import HealthError
+from lettrine.health.checks.registry import CHECKS, NEEDS, Check, Skip
+from lettrine.health.findings import Finding, Outcome, Report
+from lettrine.health.trace import Trace
+
+_TROUBLE: Final = ("spike", "divergence", "oscillation", "no-learning", "overfitting")
+_DEPTH: Final = ("activation-scale", "gradient-scale", "gradient-data")
+
+EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
+    "non-finite": (*_TROUBLE, "norm-statistics", "no-gradient"),
+    "missing-zero-grad": ("update-too-large", "saturation", "dead-units", *_DEPTH, "norm-statistics", *_TROUBLE),
+    "probabilities-as-logits": ("no-learning", "update-too-small", "saturation", "gradient-scale", "gradient-data"),
+    "wrong-mode": ("norm-statistics", *_TROUBLE),
+    "symmetry": ("dead-units", "no-gradient", "update-too-small", *_DEPTH, "no-learning", "initial-loss"),
+    "not-optimised": ("update-too-small", "gradient-data", "no-learning"),
+    "no-gradient": ("update-too-small", "gradient-scale", "gradient-data", "dead-units", "no-learning"),
+    "spike": (
+        "update-too-large",
+        "saturation",
+        "dead-units",
+        *_DEPTH,
+        "norm-statistics",
+        "divergence",
+        "oscillation",
+        "no-learning",
+    ),
+    "update-too-large": ("saturation", "dead-units", *_DEPTH, "norm-statistics", *_TROUBLE),
+    "activation-scale": ("saturation", "gradient-scale", "gradient-data", "update-too-small", "no-learning", "initial-loss"),
+    "saturation": ("dead-units", "gradient-scale", "gradient-data", "update-too-small", "no-learning"),
+    "dead-units": ("no-gradient", "gradient-scale", "gradient-data", "update-too-small", "no-learning", "symmetry"),
+    "gradient-scale": ("gradient-data", "update-too-small", "no-learning"),
+    "gradient-data": ("no-learning",),
+    "update-too-small": ("no-learning", "gradient-data"),
+    "divergence": ("oscillation", "no-learning", "overfitting"),
+    "oscillation": ("no-learning",),
+}
+"""By check, in the order of likelihood as a cause: which other findings it accounts for."""
+
+ORDER: Final = (
+    "non-finite",
+    "probabilities-as-logits",
+    "missing-zero-grad",
+    "wrong-mode",
+    "symmetry",
+    "not-optimised",
+    "dead-units",
+    "no-gradient",
+    "leak",
+    "spike",
+    "update-too-large",
+    "activation-scale",
+    "saturation",
+    "gradient-scale",
+    "gradient-data",
+    "update-too-small",
+    "norm-statistics",
+    "initial-loss",
+)
+"""Causes before symptoms; what is not listed comes after, in the order of registration."""
+
+
+def examine(trace: Trace, *, only: Iterable[str] | None = None, title: str = "Health") -> Report:
+    """Run every check, or `only` some, on a trace.
+
+    Raises HealthError if nothing was recorded, or for an unknown id. A check that breaks does not: its outcome is "failed".
+    """
+    if not len(trace.steps) and not len(trace.loss.step):
+        raise HealthError(
+            "nothing was recorded, so nothing can be said; take at least one optimizer step between the start of the watch "
+            "and report(), with the optimizer that was given to it"
+        )
+    wanted = list(CHECKS) if only is None else list(only)
+    if unknown := [name for name in wanted if name not in CHECKS]:
+        raise HealthError(f"checks got {', '.join(map(repr, unknown))}; expected among {', '.join(CHECKS)}")
+    found: list[Finding] = []
+    outcomes: list[Outcome] = []
+    for name in wanted:
+        findings, outcome = _run(CHECKS[name], trace)
+        found += findings
+        outcomes.append(outcome)
+    listed, explained = _explain(sorted(found, key=_place))
+    outcomes = [replace(each, reason=explained[each.check]) if each.check in explained else each for each in outcomes]
+    return Report(tuple(listed), tuple(outcomes), trace, title)
+
+
+def _run(check: Check, trace: Trace) -> tuple[list[Finding], Outcome]:
+    for need in check.needs:
+        present, reason = NEEDS[need]
+        if not present(trace):
+            return [], Outcome(check.id, "not run", reason)
+    try:
+        findings = list(check.function(trace))
+    except Skip as skip:
+        return [], Outcome(check.id, skip.status, skip.reason)
+    except Exception as error:  # noqa: BLE001  # whatever breaks inside a check is shown as such
+        return [], Outcome(check.id, "failed", f"{type(error).__name__}: {error}")
+    return findings, Outcome(check.id, "found" if findings else "passed")
+
+
+def _place(finding: Finding) -> tuple[bool, int]:
+    known = ORDER.index(finding.id) if finding.id in ORDER else len(ORDER)
+    return finding.severity == "info", known
+
+
+def _explain(findings: list[Finding]) -> tuple[list[Finding], dict[str, str]]:
+    """Fold each finding into the first one before it that accounts for it; only what is more than "info" is a cause."""
+    listed: list[Finding] = []
+    explained: dict[str, str] = {}
+    for finding in findings:
+        causes = (place for place, cause in enumerate(listed) if cause.severity != "info" and _accounts(cause, finding))
+        place = next(causes, None)
+        if place is None:
+            listed.append(finding)
+        else:
+            cause = listed[place]
+            listed[place] = replace(cause, explains=(*cause.explains, finding.message, *finding.explains))
+            explained[finding.id] = f"explained by {cause.id}"
+    return listed, explained
+
+
+def _accounts(cause: Finding, effect: Finding) -> bool:
+    # A cause cannot explain what was there before it.
+    return effect.id in EXPLAINS.get(cause.id, ()) and effect.steps[1] >= cause.steps[0]

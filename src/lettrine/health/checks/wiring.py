@@ -1,0 +1,269 @@
+"""Checks of how the network is put together and called, and of values that are not finite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import e, log, nan, sqrt
+
+import numpy as np
+
+from lettrine.health import limits
+from lettrine.health.checks.reading import (
+    late,
+    learning_rate,
+    listed,
+    median,
+    number,
+    output_module,
+    plural,
+    rounded,
+    share,
+    span,
+    usable,
+)
+from lettrine.health.checks.registry import Skip, check
+from lettrine.health.findings import Finding
+from lettrine.health.trace import Trace
+
+_PASS: dict[str, str] = {
+    "forward": "The output of {where} was not finite at step {step}, in the forward pass",
+    "backward": "The gradient at {where} was not finite at step {step}, in the backward pass",
+    "loss": "The loss was not finite at step {step}, although the network's outputs were",
+    "update": "{where} was not finite after the update of step {step}",
+    "data": "The data fed to {where} held values that are not finite at step {step}",
+}
+
+
+@check("non-finite")
+def non_finite(trace: Trace) -> Iterator[Finding]:
+    """Where the first NaN or infinity appeared."""
+    first = trace.first_nonfinite
+    if first is None:
+        return
+    where = first.where or "the network"
+    about = "" if first.exact else " or in the steps since the sampled one before"
+    yield Finding(
+        id="non-finite",
+        severity="critical",
+        where=(first.where,) if first.where else (),
+        steps=(first.step, first.step),
+        value=nan,
+        limit=nan,
+        message=_PASS[first.phase].format(where=where, step=first.step) + about + ".",
+        why="One NaN spreads to every weight with the next update, and nothing brings it back.",
+        remedy=_finite_again(trace, first.phase, where, first.step),
+        reference="Goodfellow, Bengio & Courville 2016, Deep Learning, section 4.1: overflow and underflow",
+    )
+
+
+def _finite_again(trace: Trace, phase: str, where: str, step: int) -> str:
+    if phase == "data":
+        return f"Look at batch {step}: clean or drop inputs that are NaN or infinite, and divide by a std that is never 0."
+    mask = usable(trace)
+    rate, norm = learning_rate(trace), median(trace.step_stats["gradient_norm"], mask)
+    parts = []
+    if rate > 0:
+        parts.append(f"lower the learning rate about 10 times, from {number(rate)} to {number(rounded(rate / 10))}")
+    if norm > 0:
+        parts.append(f"clip the gradient norm at about {number(rounded(norm))}, its median before step {step}")
+    if phase == "loss":
+        parts.insert(
+            0, "compute the loss from logits (cross_entropy, binary_cross_entropy_with_logits), not from log of a probability"
+        )
+    else:
+        parts.append(f"look in {where} for a division by 0, a log or root of 0, or an exp that overflows, and add an epsilon")
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}."
+
+
+@check("probabilities-as-logits")
+def probabilities_as_logits(trace: Trace) -> Iterator[Finding]:
+    """A loss that applies softmax or sigmoid itself, fed with the result of one."""
+    chain = [name.removesuffix("Backward0").removesuffix("Backward") for name in trace.facts.loss_chain]
+    last = output_module(trace)
+    twice = _normalised_twice(chain)
+    if not twice and last is not None and last.name in trace.outputs and trace.facts.classes > 1:
+        mask = usable(trace)
+        low, high = trace.output(last.name, "min")[mask], trace.output(last.name, "max")[mask]
+        mean = trace.output(last.name, "mean")[mask]
+        # Rows that sum to 1 have a mean of exactly 1 / classes, which logits between 0 and 1 do not.
+        sums = np.abs(mean * trace.facts.classes - 1) < 1e-4
+        if last.units == trace.facts.classes and len(mean) and ((low >= 0) & (high <= 1) & sums).all():
+            twice = "Softmax"
+    if not twice:
+        if not chain and last is None:
+            raise Skip("not run", "neither the operations of the loss nor the network's last module are known")
+        return
+    sigmoid, classes = "igmoid" in twice, trace.facts.classes
+    yield Finding(
+        id="probabilities-as-logits",
+        severity="critical",
+        where=(last.name,) if last is not None else (),
+        steps=span(trace, usable(trace)),
+        value=nan,
+        limit=nan,
+        message=f"The loss expects logits and gets probabilities: {'sigmoid' if sigmoid else 'softmax'} is applied twice.",
+        why=(
+            "Values between 0 and 1 taken for logits never express certainty: the loss has a high floor, the gradients are small."
+            + ("" if classes < 3 else f" With {classes} classes the loss cannot fall below {number(_floor(classes))}.")
+        ),
+        remedy=(
+            f"Remove the final {'sigmoid' if sigmoid else 'softmax'} and give the loss the raw outputs; "
+            f"apply it only where probabilities are shown. {'' if sigmoid else 'Or take log and use NLLLoss.'}"
+        ).strip(),
+        reference="torch.nn.CrossEntropyLoss and BCEWithLogitsLoss: the input is unnormalised logits",
+    )
+
+
+def _floor(classes: int) -> float:
+    """Loss of certainty taken for logits: 1 for the right class, 0 for the others."""
+    return log(1 + (classes - 1) / e)
+
+
+def _normalised_twice(chain: list[str]) -> str:
+    """The operation that made probabilities of what the loss will normalise again; "" if there is none."""
+    shapes = (
+        "View",
+        "Unsafeview",
+        "Reshape",
+        "Transpose",
+        "Permute",
+        "Squeeze",
+        "Unsqueeze",
+        "Clone",
+        "ToCopy",
+        "Slice",
+        "Select",
+        "Index",
+        "T",
+    )
+    for place, name in enumerate(chain):
+        if name in ("LogSoftmax", "LogSoftmaxData") or "WithLogits" in name or name in ("CrossEntropyLoss", "CrossEntropy"):
+            inner = next((each for each in chain[place + 1 :] if each.capitalize() not in shapes and each not in shapes), "")
+            return inner if inner in ("Softmax", "SoftmaxData", "Sigmoid") else ""
+    return ""
+
+
+@check("wrong-mode")
+def wrong_mode(trace: Trace) -> Iterator[Finding]:
+    """Dropout or batch norm in eval mode while the network is trained."""
+    concerned = [info.name for info in trace.modules if info.role == "dropout" or _batch_norm(info.kind)]
+    if not concerned:
+        raise Skip("not applicable", "no module behaves differently in eval mode")
+    mask = late(trace)
+    training = trace.step_stats["training"]
+    known = mask & np.isfinite(training)
+    if not known.any():
+        raise Skip("not run", "train or eval mode was not recorded")
+    value = float(np.mean(training[known] == 0))
+    if value <= limits.EVAL_SHARE:
+        return
+    steps = trace.steps[known & (training == 0)]
+    yield Finding(
+        id="wrong-mode",
+        severity="warning",
+        where=tuple(concerned),
+        steps=(int(steps[0]), int(steps[-1])),
+        value=value,
+        limit=limits.EVAL_SHARE,
+        message=f"The network is in eval mode while it trains, from step {int(steps[0])} on: {listed(concerned)} "
+        f"{plural(concerned, 'does', 'do')} not do {plural(concerned, 'its', 'their')} work.",
+        why="Dropout drops nothing, and batch norm uses running statistics that no longer follow the data.",
+        remedy="Call model.train() before training and again after each evaluation (model.eval()).",
+        reference="torch.nn.Module.train",
+    )
+
+
+def _batch_norm(kind: str) -> bool:
+    return "BatchNorm" in kind
+
+
+@check("bias-before-norm")
+def bias_before_norm(trace: Trace) -> Iterator[Finding]:
+    """A bias that batch norm takes away again."""
+    known = {info.name: info for info in trace.modules}
+    norms = [
+        info for info in trace.modules if _batch_norm(info.kind) or info.kind.startswith(("InstanceNorm", "LazyInstanceNorm"))
+    ]
+    if not norms:
+        raise Skip("not applicable", "no batch norm")
+    names = [
+        info.fed_by for info in norms if info.fed_by in known and known[info.fed_by].bias and known[info.fed_by].role == "linear"
+    ]
+    if not names:
+        return
+    count = sum(known[name].units for name in names)
+    yield Finding(
+        id="bias-before-norm",
+        severity="info",
+        where=tuple(names),
+        steps=span(trace, usable(trace)),
+        value=float(len(names)),
+        limit=0.0,
+        message=f"The bias of {listed(names)} does nothing: the batch norm after {plural(names, 'it', 'them')} removes it again.",
+        why="Its gradient is 0 up to rounding; it costs memory and time, and nothing else.",
+        remedy=f"Pass bias=False to {listed(names)}"
+        + (f", {count} parameters fewer" if count else "")
+        + "; the shift of the batch norm takes its place.",
+        reference=f"{limits.STUDY}; Ioffe & Szegedy 2015, Batch normalization, section 3.2",
+    )
+
+
+@check("norm-statistics")
+def norm_statistics(trace: Trace) -> Iterator[Finding]:
+    """Running statistics of batch norm that are not those of the data."""
+    if not trace.norms:
+        present = any(_batch_norm(info.kind) for info in trace.modules)
+        raise (
+            Skip("not run", "no statistics of a batch norm were recorded") if present else Skip("not applicable", "no batch norm")
+        )
+    batch, momentum = trace.facts.batch_size, trace.facts.norm_momentum
+    mask = late(trace)
+    noise = 3 / sqrt(batch) if batch else 1.0
+    far: dict[str, tuple[float, float]] = {}
+    for name in trace.norms:
+        gap, ratio = median(trace.norm(name, "mean_gap"), mask), median(trace.norm(name, "variance_ratio"), mask)
+        if gap > limits.NORM_GAP + noise or max(ratio, 1 / ratio if ratio > 0 else 1.0) > limits.NORM_VARIANCE + noise:
+            far[name] = (gap, ratio)
+    steps = span(trace, mask)
+    if far:
+        name = max(far, key=lambda each: far[each][0] + abs(log(max(far[each][1], 1e-12))))
+        gap, ratio = far[name]
+        wanted = rounded(max(3 / max(steps[1], 1), 1e-3))
+        yield Finding(
+            id="norm-statistics",
+            severity="warning",
+            where=tuple(far),
+            steps=steps,
+            value=gap,
+            limit=limits.NORM_GAP + noise,
+            message=(
+                f"Running statistics of {listed(list(far))} are not those of the data: the means are {number(gap)} standard "
+                f"deviations apart, the variances differ {number(max(ratio, 1 / ratio))} times ({name})."
+            ),
+            why="In eval mode the network uses the running statistics, and gives worse answers than in training.",
+            remedy=(
+                f"Raise the momentum of batch norm from {number(momentum)} to at least {number(wanted)}, or train longer, or "
+                "compute the statistics over the training set in one pass at the end."
+                if momentum < wanted
+                else "See that train and eval data are prepared alike, or compute the statistics in one pass at the end."
+            ),
+            reference="Ioffe & Szegedy 2015, Batch normalization, section 3.1",
+        )
+    elif batch and momentum > 0 and (wobble := sqrt(momentum / (2 - momentum) / batch)) > limits.NORM_NOISE:
+        wanted = 2 * batch * limits.NORM_NOISE**2 / 4
+        yield Finding(
+            id="norm-statistics",
+            severity="warning",
+            where=tuple(trace.norms),
+            steps=steps,
+            value=wobble,
+            limit=limits.NORM_NOISE,
+            message=(
+                f"Batches of {batch} are too small for a batch norm momentum of {number(momentum)}: the running means wobble by "
+                f"{share(wobble)} of a standard deviation."
+            ),
+            why="The running statistics follow the last few batches instead of the data, and eval results jump with them.",
+            remedy=f"Lower batch norm's momentum from {number(momentum)} to {number(rounded(wanted))}, or enlarge the batch.",
+            reference=f"{limits.STUDY}: a small batch needs a small momentum",
+        )
