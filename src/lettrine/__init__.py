@@ -1,3 +1,66 @@
-"""lettrine: character-level neural language models in seconds, and a health check for any network that trains."""
+"""lettrine: character-level neural language models in seconds, and a health check for any network that trains.
+
+    import lettrine
+
+    run = lettrine.train("names.txt", out="my-run")
+    print(run.sample(10))
+
+Names are loaded when first used, so that importing lettrine costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lettrine import health
+    from lettrine.engine.base import Optimiser
+    from lettrine.model.config import MLPConfig
+    from lettrine.model.initialisation import Initialisation
+    from lettrine.training.api import Shape, resume, train
+    from lettrine.training.run import Run
+    from lettrine.training.run import load_run as load
+    from lettrine.training.settings import Settings
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Initialisation": "lettrine.model.initialisation",
+    "MLPConfig": "lettrine.model.config",
+    "Optimiser": "lettrine.engine.base",
+    "Run": "lettrine.training.run",
+    "Settings": "lettrine.training.settings",
+    "Shape": "lettrine.training.api",
+    "health": "lettrine",
+    "load": "lettrine.training.run",
+    "resume": "lettrine.training.api",
+    "train": "lettrine.training.api",
+}
+_RENAMED = {"load": "load_run"}
+
+__all__ = [
+    "Initialisation",
+    "MLPConfig",
+    "Optimiser",
+    "Run",
+    "Settings",
+    "Shape",
+    "__version__",
+    "health",
+    "load",
+    "resume",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "health":
+        return importlib.import_module("lettrine.health")
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), _RENAMED.get(name, name))
+    raise AttributeError(f"module 'lettrine' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -23,6 +23,7 @@ Indices: TypeAlias = NDArray[np.int64]
 Losses: TypeAlias = NDArray[np.float64]
 
 OPTIMISERS: Final = ("sgd", "adamw")
+WEIGHT_DECAYS: Final = {"sgd": 0.0, "adamw": 0.03}  # measured on names.txt: less overfits, more underfits
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Optimiser:
     momentum: of SGD: v = momentum * v + g, p -= lr * v.
     beta1, beta2, eps: of AdamW.
     weight_decay: on matrices only, never on biases or batch norm. SGD adds weight_decay * p to the
-        gradient, AdamW shrinks p by lr * weight_decay.
+        gradient, AdamW shrinks p by lr * weight_decay. None takes WEIGHT_DECAYS' by kind.
     l2: coefficient of a penalty l2[group] * sum(p**2) on the loss, by parameter group (GROUPS);
         its gradient 2 * l2 * p is added before the optimiser sees it. Reported losses exclude it.
     """
@@ -43,7 +44,7 @@ class Optimiser:
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
-    weight_decay: float = 0.0
+    weight_decay: float | None = None
     l2: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -54,7 +55,9 @@ class Optimiser:
                 raise ConfigError(f"{name} got {getattr(self, name)}; expected at least 0 and less than 1")
         if not self.eps > 0.0:
             raise ConfigError(f"eps got {self.eps}; expected more than 0")
-        if not 0.0 <= self.weight_decay < float("inf"):
+        if self.weight_decay is None:
+            object.__setattr__(self, "weight_decay", WEIGHT_DECAYS[self.kind])
+        if not 0.0 <= self.decay < float("inf"):
             raise ConfigError(f"weight decay got {self.weight_decay}; expected 0 or more")
         for group, coefficient in self.l2.items():
             if group not in GROUPS:
@@ -62,9 +65,14 @@ class Optimiser:
             if not 0.0 <= coefficient < float("inf"):
                 raise ConfigError(f"l2 of {group} got {coefficient}; expected 0 or more")
 
+    @property
+    def decay(self) -> float:
+        """The weight decay of matrices."""
+        return WEIGHT_DECAYS[self.kind] if self.weight_decay is None else self.weight_decay
+
     def decay_of(self, name: str) -> float:
         """Weight decay of one parameter."""
-        return self.weight_decay if group_of(name) not in ("norm", "bias") else 0.0
+        return self.decay if group_of(name) not in ("norm", "bias") else 0.0
 
     def l2_of(self, name: str) -> float:
         """L2 coefficient of one parameter."""

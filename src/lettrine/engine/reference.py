@@ -177,6 +177,14 @@ def observe(config: MLPConfig, parameters: Mapping[str, Array], contexts: Intege
     return Observation(loss, seen.outputs, ordered, gradients, seen.statistics)
 
 
+def norm_inputs(config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers, name: str) -> Array:
+    """What the batch norm called `name` is given for each context, in eval mode: (N, H)."""
+    seen = _forward(config, parameters, contexts, training=False)
+    if name == "output_norm":
+        return seen.normalised.get("logits", seen.outputs["output"])
+    return seen.outputs[name.replace("norms", "layers")]
+
+
 # ---- forward -------------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,48 @@
+# Everything here sets itself up: a virtual environment in .venv, with the versions of constraints.txt.
+#
+#   make demo    train on the shipped word list and show new words
+#   make test    run the tests
+#   make lint    ruff and mypy
+#   make bench   measure what the README claims
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+SOURCES := pyproject.toml constraints.txt $(wildcard CMakeLists.txt native/*)
+
+.PHONY: demo test lint bench clean
+
+demo: .venv/demo
+	$(BIN)/lettrine train
+
+test: .venv/test
+	$(BIN)/python -m pytest -n 2
+
+lint: .venv/lint .venv/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/test
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.venv/made:
+	$(PYTHON) -m venv .venv
+	touch $@
+
+.venv/demo: .venv/made $(SOURCES)
+	@echo "setting up .venv (once, about a minute) ..."
+	$(PIP) -e '.[report]'
+	touch $@
+
+.venv/test: .venv/made $(SOURCES)
+	@echo "setting up .venv with torch and the test tools (once, a few minutes) ..."
+	$(PIP) -e '.[torch,report,corpora,test]'
+	touch $@ .venv/demo
+
+.venv/lint: .venv/made $(SOURCES)
+	$(PIP) 'ruff' 'mypy'
+	touch $@

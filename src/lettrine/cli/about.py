@@ -1,0 +1,85 @@
+"""`info` and `corpora`: what a run is, and which word lists there are."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lettrine.cli.show import console, note, number, out_json, plain
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    app.command(epilog="Example: lettrine info my-run")(info)
+    app.command(epilog="Example: lettrine corpora, then: lettrine train --corpus words:fr")(corpora)
+
+
+def info(
+    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run folder, as lettrine train wrote it.")] = None,
+    engine: Annotated[bool, typer.Option("--engine", help="Show which engines and instruction sets this machine has.")] = False,
+    json: Json = False,
+) -> None:
+    """Show what a run was told and what came out of it, or what this machine computes with."""
+    from lettrine.engine.choice import describe_engines  # noqa: PLC0415 - --help answers without numpy
+    from lettrine.errors import ConfigError  # noqa: PLC0415
+    from lettrine.training.run import RUN, read_description  # noqa: PLC0415
+
+    if engine or run is None:
+        if not engine:
+            raise ConfigError("info got no run; expected a run folder, or --engine for what this machine computes with")
+        facts = describe_engines()
+        if json:
+            out_json(facts)
+        else:
+            for name, value in facts.items():
+                print(f"{name:<12} {value}")  # noqa: T201
+        return
+    folder, description, config, _, _, _ = read_description(run)
+    if json:
+        out_json({"run": str(folder), "parameters": config.parameter_count(), **description})
+        return
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(
+        box=None,
+        show_header=False,
+        title=f"{plain(str(folder / RUN))}: {plain(str(description['status']))}",
+        title_justify="left",
+    )
+    settings, data = description["settings"], description["data"]
+    hidden = " ".join(map(str, config.hidden))
+    table.add_row("words", f"{data['words']:,} from {plain(str(data['source']))}, {config.vocabulary_size - 1} characters")
+    table.add_row("examples", ", ".join(f"{count:,} {name}" for name, count in data["examples"].items()))
+    table.add_row("network", f"context {config.context}, embedding {config.embedding}, hidden {hidden}, {config.activation}")
+    table.add_row("", f"norm {config.norm}, {config.parameter_count():,} parameters")
+    table.add_row(
+        "training", f"{settings['optimiser']['kind']}, learning rate {settings['learning_rate']:g}, {settings['schedule']}"
+    )
+    table.add_row("", f"batch {settings['batch']}, seed {settings['seed']}, engine {plain(str(description['engine']['name']))}")
+    if results := description.get("results"):
+        for name, loss in results["loss"].items():
+            table.add_row(f"loss {name.replace('_', ' ')}", "-" if loss is None else f"{number(loss)} nats")
+        table.add_row("steps", f"{results['steps']:,} in {results['seconds']:.1f} s, {results['steps_per_second']:,.0f} a second")
+    console().print(table)
+
+
+def corpora(json: Json = False) -> None:
+    """List the word lists that need no file of yours."""
+    from lettrine.text.corpora import list_corpora  # noqa: PLC0415
+
+    known = list_corpora()
+    if json:
+        out_json({"corpora": [vars(each) for each in known]})
+        return
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table("name", "words", "what", box=None)
+    for each in known:
+        size = "" if each.size is None else f"{each.size:,}"
+        table.add_row(each.name, size, each.description, style="" if each.available else "dim")
+    console().print(table)
+    if not all(each.available for each in known):
+        note("the dim ones need: pip install 'lettrine[corpora]'")

@@ -1,0 +1,82 @@
+"""The `lettrine` command: its subcommands, and the one place where errors become a line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+import lettrine
+from lettrine.cli import about, ask, train
+from lettrine.errors import LettrineError
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+BAD_INPUT = 2
+
+app = typer.Typer(
+    name="lettrine",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+train.register(app)
+ask.register(app)
+about.register(app)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"lettrine {lettrine.__version__}")  # noqa: T201
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Train a character-level neural language model on a list of words, in seconds, and draw new words from it.
+
+    Start with: lettrine train --out my-run, then: lettrine sample my-run
+    """
+
+
+def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0911 - one return for each way to end
+    """Run the command line and return its exit code: 0, or 2 for bad input, 130 or 143 when stopped by a signal.
+
+    Every error is one line on standard error. Errors that are not ours keep their traceback: they are defects.
+    """
+    try:
+        code = app(args=arguments, standalone_mode=False)
+        sys.stdout.flush()
+    except LettrineError as error:
+        return _complain(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _complain("stopped", INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has had enough, as `lettrine sample RUN | head` does. Python would complain again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except MemoryError:
+        return _complain("out of memory; lower --context, --embedding, --hidden or --batch, or give fewer words", BAD_INPUT)
+    except OSError as error:
+        return _complain(f"{error.filename or 'the system'}: {error.strerror or error}", BAD_INPUT)
+    except Exception as error:
+        # Typer's own errors (an unknown option, a number that is none) differ in class between its versions.
+        if not hasattr(error, "format_message"):
+            raise
+        if not error.format_message():  # no arguments: the help was shown
+            return BAD_INPUT
+        return _complain(f"{error.format_message()} (lettrine --help lists what there is)", BAD_INPUT)
+    return code if isinstance(code, int) else 0
+
+
+def _complain(message: str, code: int) -> int:
+    from lettrine.cli.show import plain  # noqa: PLC0415 - start-up pays only for what it uses
+
+    print(f"lettrine: {plain(message)}", file=sys.stderr)  # noqa: T201
+    return code

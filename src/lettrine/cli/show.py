@@ -1,0 +1,47 @@
+"""Printing: one JSON object for scripts, tables for people, and nothing that could drive a terminal."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import unicodedata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def plain(text: str) -> str:
+    """The text on one line, without control characters: a word list must not steer a terminal."""
+    return "".join(" " if c in "\n\r\t" else c for c in text if c in "\n\r\t" or unicodedata.category(c) not in ("Cc", "Cs"))
+
+
+def out_json(value: Any) -> None:
+    """One JSON object on standard output, nothing else there; NaN and infinities become null."""
+    print(json.dumps(_finite(value), ensure_ascii=False, allow_nan=False))  # noqa: T201
+
+
+def console(*, error: bool = False) -> Console:
+    """Where people read."""
+    from rich.console import Console  # noqa: PLC0415 - start-up pays only for what it uses
+
+    return Console(stderr=error, highlight=False, soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """A remark on standard error, so that standard output stays what was asked for."""
+    print(f"lettrine: {plain(text)}", file=sys.stderr)  # noqa: T201
+
+
+def number(value: float, digits: int = 4) -> str:
+    """A figure, or a dash where there is none."""
+    return f"{value:.{digits}f}" if math.isfinite(value) else "-"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

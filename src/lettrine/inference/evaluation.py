@@ -1,0 +1,67 @@
+"""Losses of a whole split, exact and in bounded memory, and batch-norm statistics over the training set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from lettrine.engine.base import Engine, Integers
+from lettrine.engine.reference import CHUNK, norm_inputs
+from lettrine.model.config import MLPConfig
+from lettrine.model.parameters import Array, Parameters, copy_parameters
+
+LN2: Final = float(np.log(2.0))
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Mean negative log-likelihood of one character. nats; bits: bits per character; perplexity = exp(nats)."""
+
+    nats: float
+
+    @property
+    def bits(self) -> float:
+        """Bits per character."""
+        return self.nats / LN2
+
+    @property
+    def perplexity(self) -> float:
+        """How many equally likely characters it amounts to."""
+        return float(np.exp(self.nats))
+
+    def __repr__(self) -> str:
+        return f"Loss({self.nats:.4f} nats, {self.bits:.4f} bits per character, perplexity {self.perplexity:.2f})"
+
+
+def mean_loss(
+    engine: Engine, config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers, targets: Integers, threads: int = 1
+) -> float:
+    """Mean loss in nats over all examples, in eval mode; NaN for no examples."""
+    if not len(targets):
+        return float("nan")
+    return float(engine.negative_log_likelihood(config, parameters, contexts, targets, threads=threads).mean())
+
+
+def calibrate_norms(config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers) -> Parameters:
+    """A copy of the parameters whose running statistics are those of all `contexts` (N, T), exactly.
+
+    Batch norm's running statistics lag behind the weights; one pass over the training set per norm, from the input
+    on, puts the true mean and unbiased variance in their place (makemore part 3).
+    """
+    result = copy_parameters(parameters)
+    for name in [key.removesuffix(".running_mean") for key in parameters if key.endswith(".running_mean")]:
+        count, mean, square = 0, np.float64(0.0), np.float64(0.0)
+        for start in range(0, len(contexts), CHUNK):
+            x = norm_inputs(config, result, contexts[start : start + CHUNK], name).astype(np.float64)  # (n, H)
+            # Chan's pairwise update: exact where sums of squares would cancel
+            n, m = len(x), x.mean(axis=0)
+            delta = m - mean
+            square = square + ((x - m) ** 2).sum(axis=0) + delta**2 * count * n / (count + n)
+            mean = mean + delta * n / (count + n)
+            count += n
+        result[f"{name}.running_mean"][:] = mean
+        result[f"{name}.running_var"][:] = square / max(count - 1, 1)
+    return result

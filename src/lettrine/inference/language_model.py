@@ -1,0 +1,42 @@
+"""A trained language model: its shape, its vocabulary, its weights, and what one asks of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from lettrine.engine.base import Engine
+from lettrine.inference.evaluation import Loss, mean_loss
+from lettrine.inference.sampling import Sampling, sample_words
+from lettrine.inference.scoring import Score, score_words
+from lettrine.model.config import MLPConfig
+from lettrine.model.parameters import Array
+from lettrine.text.vocabulary import Vocabulary
+from lettrine.text.windows import windows
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """Everything needed to draw and to judge words.
+
+    known: the words it was trained on, which `sample(new=True)` leaves out; may be empty.
+    """
+
+    config: MLPConfig
+    vocabulary: Vocabulary
+    parameters: Mapping[str, Array] = field(repr=False)
+    engine: Engine = field(repr=False)
+    known: Collection[str] = field(default=frozenset(), repr=False)
+
+    def sample(self, count: int = 10, **how: object) -> list[str]:
+        """Draw `count` new words; keywords are those of `Sampling`."""
+        return sample_words(self.engine, self.config, self.parameters, self.vocabulary, count, Sampling(**how), self.known)  # type: ignore[arg-type]
+
+    def score(self, words: Sequence[str]) -> list[Score]:
+        """Log-likelihood of each word and of each of its characters."""
+        return score_words(self.engine, self.config, self.parameters, self.vocabulary, words)
+
+    def evaluate(self, words: Sequence[str]) -> Loss:
+        """Mean loss over every character of the words, ends included."""
+        examples = windows(words, self.vocabulary, self.config.context)
+        return Loss(mean_loss(self.engine, self.config, self.parameters, examples.contexts, examples.targets))

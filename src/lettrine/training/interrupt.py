@@ -1,0 +1,45 @@
+"""Ctrl-C and SIGTERM as a polite request: noted at once, answered between two steps."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import FrameType
+
+
+@dataclass
+class Requests:
+    """signal: number of the signal that asked to stop, 0 for none."""
+
+    signal: int = 0
+
+
+@contextlib.contextmanager
+def deferred_signals() -> Iterator[Requests]:
+    """Note the first SIGINT or SIGTERM instead of raising; a second one acts as it would have without this.
+
+    Outside the main thread nothing is changed, since Python delivers signals only there.
+    """
+    requests = Requests()
+    if threading.current_thread() is not threading.main_thread():
+        yield requests
+        return
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        requests.signal = number
+        restore()
+
+    def restore() -> None:
+        for number, handler in previous.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+    for number in previous:
+        signal.signal(number, note)
+    try:
+        yield requests
+    finally:
+        restore()

@@ -1,0 +1,127 @@
+"""Everything a training run is told, as one frozen value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Final
+
+from lettrine.engine.base import Optimiser
+from lettrine.engine.choice import ENGINES
+from lettrine.errors import ConfigError
+from lettrine.model.initialisation import SCHEMES, Initialisation
+from lettrine.training.schedule import SCHEDULES
+
+KEEPS: Final = ("best", "last")
+
+LEARNING_RATES: Final = {"adamw": 0.01, "sgd": 0.1}
+EPOCHS: Final = 7.0  # measured: at the default shape more passes lower the training loss, not the development loss
+MIN_STEPS: Final = 500
+MAX_STEPS: Final = 20_000  # of the default only: a list of millions of words is learned in less than five passes
+EVALUATIONS: Final = 20  # of the development loss in a run, unless told otherwise
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a network is trained.
+
+    steps: optimiser steps; 0 chooses about EPOCHS passes over the training examples. batch: B.
+    learning_rate: its peak, None for LEARNING_RATES' by optimiser; schedule: see `learning_rates`.
+    init: the scheme's name, or an Initialisation of one's own.
+    seed: of initialisation and batches. split_seed, fractions: of the split into train, dev and test.
+    eval_every: steps between development losses; 0 for EVALUATIONS in a run.
+    keep: "best" keeps the weights of the lowest development loss, "last" those of the last step.
+    calibrate: replace batch norm's running statistics by those of the whole training set at the end.
+    threads: for the engine; the result is the same run after run for the same count.
+    engine: "auto", "reference" or "native". health: watch the network and report what is wrong with it.
+
+    Raises ConfigError for a value outside its range.
+    """
+
+    steps: int = 0
+    batch: int = 256
+    learning_rate: float | None = None
+    schedule: str = "one-cycle"
+    optimiser: Optimiser = field(default_factory=Optimiser)
+    init: str | Initialisation = "kaiming"
+    seed: int = 0
+    split_seed: int = 42
+    fractions: tuple[float, float] = (0.8, 0.1)
+    eval_every: int = 0
+    keep: str = "best"
+    calibrate: bool = False
+    threads: int = 1
+    engine: str = "auto"
+    health: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fractions", tuple(self.fractions))
+        if self.learning_rate is None:
+            object.__setattr__(self, "learning_rate", LEARNING_RATES[self.optimiser.kind])
+        for name, least, most in (
+            ("steps", 0, 10**12),
+            ("batch", 1, 2**24),
+            ("seed", 0, 2**63 - 1),
+            ("split_seed", 0, 2**63 - 1),
+            ("eval_every", 0, 10**12),
+            ("threads", 1, 1024),
+        ):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+                raise ConfigError(f"{name.replace('_', ' ')} got {value!r}; expected a whole number from {least} to {most:,}")
+        if isinstance(self.learning_rate, bool) or not 0.0 < self.peak < math.inf:
+            raise ConfigError(f"learning rate got {self.learning_rate}; expected more than 0")
+        for name, value, choices in (
+            ("schedule", self.schedule, SCHEDULES),
+            ("engine", self.engine, ENGINES),
+            ("keep", self.keep, KEEPS),
+        ):
+            if value not in choices:
+                raise ConfigError(f"{name} got {value!r}; expected one of {', '.join(choices)}")
+        if isinstance(self.init, str) and self.init not in SCHEMES:
+            raise ConfigError(f"init got {self.init!r}; expected one of {', '.join(SCHEMES)}")
+
+    @property
+    def peak(self) -> float:
+        """The peak learning rate."""
+        return float(self.learning_rate if self.learning_rate is not None else LEARNING_RATES[self.optimiser.kind])
+
+    @property
+    def initialisation(self) -> Initialisation:
+        """The scheme itself."""
+        return SCHEMES[self.init] if isinstance(self.init, str) else self.init
+
+    def steps_for(self, examples: int) -> int:
+        """Steps to take on that many training examples."""
+        if self.steps:
+            return self.steps
+        return int(min(max(EPOCHS * examples / self.batch, MIN_STEPS), MAX_STEPS))
+
+    def eval_every_for(self, steps: int) -> int:
+        """Steps between two development losses."""
+        return self.eval_every or max(steps // EVALUATIONS, 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {**asdict(self), "fractions": list(self.fractions)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Settings:
+        """The inverse of `to_dict`. Raises ConfigError for unknown names and wrong types."""
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise ConfigError(f"training settings have unknown entries {', '.join(unknown)}; expected {', '.join(sorted(known))}")
+        try:
+            init, optimiser = values.get("init", "kaiming"), values.get("optimiser", {})
+            fractions = values.get("fractions", (0.8, 0.1))
+            return cls(
+                **{
+                    **values,
+                    "init": init if isinstance(init, str) else Initialisation(**init),
+                    "optimiser": Optimiser(**optimiser),
+                    "fractions": tuple(fractions),
+                }
+            )
+        except TypeError as error:
+            raise ConfigError(f"training settings are incomplete or of the wrong type: {error}") from None

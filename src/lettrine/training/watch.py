@@ -1,0 +1,204 @@
+"""The health watch on the language model's own engines: what the torch probe is for a torch module.
+
+On a sampled step the batch is looked at with the reference engine's spelled-out forward and backward pass, on the very
+weights of that moment; then the engine takes its step as always, and the weights are compared. Nothing is added to any
+engine, and the step taken is the one that would have been taken unwatched.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lettrine.engine.base import Engine, Losses, Optimiser, TrainState
+from lettrine.engine.reference import Observation, observe
+from lettrine.errors import HealthError, RunDamagedError
+from lettrine.health import measure
+from lettrine.health.archive import trace_from_arrays, trace_to_arrays
+from lettrine.health.checks import examine
+from lettrine.health.findings import Report
+from lettrine.health.joining import joined
+from lettrine.health.recorder import Recorder, Schedule
+from lettrine.health.trace import Facts, ModuleInfo, ParameterInfo, Trace
+from lettrine.model.config import MLPConfig
+from lettrine.model.parameters import parameter_shapes
+from lettrine.text.windows import Windows
+
+TITLE: Final = "Health of this training"
+KINDS: Final = {
+    "tanh": "Tanh",
+    "relu": "ReLU",
+    "leaky-relu": "LeakyReLU",
+    "gelu": "GELU",
+    "sigmoid": "Sigmoid",
+    "selu": "SELU",
+    "identity": "Identity",
+}
+
+
+class EngineWatch:
+    """Watches one training on any engine.
+
+    every: sampled steps, see `health.recorder.Schedule`. earlier: the trace of the part trained before a resume.
+    """
+
+    def __init__(
+        self,
+        config: MLPConfig,
+        optimiser: Optimiser,
+        facts: Facts,
+        *,
+        every: int = 0,
+        start: int = 0,
+        earlier: Trace | None = None,
+    ) -> None:
+        self._config, self._optimiser = config, optimiser
+        self.recorder = Recorder(Schedule(every), facts)
+        self.recorder.add(*module_infos(config), *parameter_infos(config))
+        self._earlier = earlier
+        self._next = start if start == 0 else self.recorder.schedule.after(start - 1)
+
+    def next_sampled(self, step: int) -> int:
+        """The first step from `step` on that is to be looked at."""
+        return max(self._next, step)
+
+    def step(
+        self, engine: Engine, state: TrainState, windows: Windows, rows: NDArray[np.int64], learning_rate: float, threads: int
+    ) -> float:
+        """Take one step while looking, and return its loss."""
+        step = state.step
+        contexts, targets = windows.contexts[rows], windows.targets[rows]  # (B, T), (B,)
+        seen = observe(self._config, state.parameters, contexts, targets)
+        before = {name: state.parameters[name].copy() for name in parameter_shapes(self._config)}
+        rates = np.array([learning_rate])
+        losses = engine.train(
+            self._config, self._optimiser, state, windows.contexts, windows.targets, rows[None, :], rates, threads=threads
+        )
+        self._record(step, seen, before, state, learning_rate)
+        self._next = self.recorder.schedule.after(step)
+        return float(losses[0])
+
+    def losses(self, first: int, losses: Losses) -> None:
+        """Losses of the steps from `first` on."""
+        for place, loss in enumerate(losses.tolist()):
+            self.recorder.record_loss(first + place, loss)
+
+    def dev_loss(self, step: int, loss: float) -> None:
+        """A development loss."""
+        self.recorder.record_dev(step, loss)
+
+    def trace(self) -> Trace:
+        """Everything seen, the part before a resume included."""
+        trace = self.recorder.trace()
+        return trace if self._earlier is None else joined(self._earlier, trace)
+
+    def examine(self) -> Report:
+        """What the checks say so far."""
+        return examine(self.trace(), title=TITLE)
+
+    def archive(self) -> tuple[Mapping[str, NDArray[Any]], str]:
+        """The trace as arrays and text, for a checkpoint."""
+        arrays, values = trace_to_arrays(self.trace())
+        return arrays, json.dumps(values, allow_nan=False)
+
+    def _record(self, step: int, seen: Observation, before: Mapping[str, Any], state: TrainState, learning_rate: float) -> None:
+        detail = self.recorder.detailed(step)
+        activations = {info.name: info.activation for info in self.recorder.modules.values()}
+        outputs = measure.outputs(
+            [measure.OutputArrays(value, -1, activations[name]) for name, value in seen.outputs.items()], detail=detail
+        )
+        gradients = measure.gradients(list(seen.output_gradients.values()), detail=detail)
+        parameters = measure.parameters(
+            [
+                measure.ParameterArrays(
+                    value,
+                    state.parameters[name],
+                    seen.gradients[name],
+                    learning_rate,
+                    duplicate=measure.duplicates(value) if detail else float("nan"),
+                )
+                for name, value in before.items()
+            ]
+        )
+        norms = {
+            name: measure.norm(
+                state.parameters[f"{name}.running_mean"],
+                state.parameters[f"{name}.running_var"],
+                mean,
+                variance * (seen.outputs["embedding"].shape[0] / max(seen.outputs["embedding"].shape[0] - 1, 1)),
+                self._config.norm_eps,
+            )
+            for name, (mean, variance) in seen.statistics.items()
+        }
+        squares = sum(float((gradient.astype(np.float64) ** 2).sum()) for gradient in seen.gradients.values())
+        self.recorder.record(
+            step,
+            outputs=dict(zip(seen.outputs, outputs, strict=True)),
+            gradients=dict(zip(seen.output_gradients, gradients, strict=True)),
+            parameters=dict(zip(before, parameters, strict=True)),
+            norms=norms,
+            loss=seen.loss,
+            learning_rate=learning_rate,
+            gradient_norm=squares**0.5,
+            leftover_gradient=0.0,
+            training=1.0,
+            clipped=0.0,
+        )
+
+
+def facts_of(config: MLPConfig, optimiser: Optimiser, engine: Engine, batch: int, targets: NDArray[np.int32]) -> Facts:
+    """What is known of a training before it begins; chance is the loss of guessing by the characters' frequencies."""
+    share = np.bincount(targets, minlength=config.vocabulary_size) / max(len(targets), 1)
+    seen = share[share > 0.0]
+    return Facts(
+        source=engine.name,
+        classes=config.vocabulary_size,
+        batch_size=batch,
+        loss_chain=("NllLoss", "LogSoftmax"),
+        chance=float(-(seen * np.log(seen)).sum()),
+        optimiser={"sgd": "SGD", "adamw": "AdamW"}[optimiser.kind],
+        momentum=optimiser.momentum if optimiser.kind == "sgd" else optimiser.beta1,
+        norm_momentum=config.norm_momentum if config.norm == "batch" or config.output_norm else float("nan"),
+    )
+
+
+def module_infos(config: MLPConfig) -> list[ModuleInfo]:
+    """The modules of the torch twin, in the order of its forward pass, under the same names."""
+    infos = [ModuleInfo("embedding", "Embedding", "embedding", "", config.embedding, "", 0)]
+
+    def add(name: str, kind: str, role: str, units: int, fed_by: str, *, bias: bool = False, activation: str = "") -> str:
+        infos.append(ModuleInfo(name, kind, role, activation, units, fed_by, len(infos), bias))
+        return name
+
+    below = ""
+    for layer, width in enumerate(config.hidden):
+        below = add(f"layers.{layer}", "Linear", "linear", width, below, bias=bool(config.hidden_bias))
+        if config.norm == "batch":
+            below = add(f"norms.{layer}", "BatchNorm1d", "norm", width, below, bias=True)
+        below = add(f"activations.{layer}", KINDS[config.activation], "activation", width, below, activation=config.activation)
+    last = "linear" if config.output_norm else "output"
+    output = add("output", "Linear", last, config.vocabulary_size, below, bias=config.output_bias)
+    if config.direct:
+        add("direct", "Linear", "linear", config.vocabulary_size, "")
+    if config.output_norm:
+        fed_by = "" if config.direct else output
+        add("output_norm", "BatchNorm1d", "norm", config.vocabulary_size, fed_by, bias=True)
+    return infos
+
+
+def parameter_infos(config: MLPConfig) -> list[ParameterInfo]:
+    """Every trained array; the optimiser moves them all."""
+    return [ParameterInfo(name, name.rpartition(".")[0], shape, True, True) for name, shape in parameter_shapes(config).items()]
+
+
+def trace_from_archive(archive: tuple[Mapping[str, NDArray[Any]], str]) -> Trace | None:
+    """The trace that `EngineWatch.archive` stored, None if nothing was. Raises RunDamagedError if it cannot be read."""
+    arrays, text = archive
+    try:
+        return trace_from_arrays(arrays, json.loads(text)) if text else None
+    except (HealthError, ValueError, RecursionError) as error:
+        raise RunDamagedError(f"the health trace cannot be read ({error}); the run is damaged, train again") from None

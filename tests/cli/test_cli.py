@@ -1,0 +1,330 @@
+"""The command line as a person types it: what it prints where, and one line for every mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import lettrine
+from lettrine.cli.app import main
+
+QUICK = ["--context", "3", "--embedding", "4", "--hidden", "16", "--steps", "60", "--batch", "16"]
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory, few_words) -> Path:
+    path = tmp_path_factory.mktemp("words") / "few.txt"
+    path.write_text("\n".join(few_words))
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, words) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    assert main(["train", str(words), "--out", str(folder), *QUICK, "--steps", "600"]) == 0
+    return folder
+
+
+def json_of(capsys) -> dict:
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert captured.out.count("\n") == 1
+    return json.loads(captured.out)
+
+
+def test_train_json_has_what_a_script_needs(tmp_path, words, few_words, capsys) -> None:
+    assert main(["train", str(words), "--out", str(tmp_path / "run"), "--json", *QUICK]) == 0
+    result = json_of(capsys)
+    assert result["run"] == str(tmp_path / "run")
+    assert result["device"] == "cpu"
+    assert result["engine"] in ("native", "reference")
+    assert result["vocabulary_size"] == len(set("".join(few_words))) + 1
+    assert sum(result["examples"].values()) == sum(map(len, few_words)) + len(few_words)
+    assert set(result["loss"]) == {"expected_initial", "initial", "train", "dev", "test"}
+    assert result["steps"] == 60
+    assert result["seconds"] > 0
+    assert result["steps_per_second"] > 0
+    v = result["vocabulary_size"]
+    assert result["parameters"] == v * 4 + 12 * 16 + 16 + 16 * v + v
+
+
+def test_train_tells_a_person_the_same(tmp_path, words, capsys) -> None:
+    assert main(["train", str(words), "--out", str(tmp_path / "run"), *QUICK]) == 0
+    captured = capsys.readouterr()
+    for piece in ("300 words", "a uniform guess: ln", "never looked at", "new words:", f"lettrine sample {tmp_path / 'run'}"):
+        assert piece in captured.out
+    assert captured.err == ""  # no progress bar where there is no terminal
+
+
+def test_without_out_runs_are_numbered(tmp_path, words, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert main(["train", str(words), "--json", *QUICK]) == 0
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["few", "few-2"]
+
+
+def test_sample(run, capsys) -> None:
+    assert main(["sample", str(run), "-n", "7", "--seed", "3", "--prefix", "ma"]) == 0
+    words = capsys.readouterr().out.splitlines()
+    assert len(words) == 7
+    assert all(word.startswith("ma") for word in words)
+    assert main(["sample", str(run), "-n", "7", "--seed", "3", "--prefix", "ma", "--json"]) == 0
+    assert json_of(capsys)["words"] == words
+
+
+def test_sample_new_leaves_out_the_training_list(run, few_words, capsys) -> None:
+    assert main(["sample", str(run), "-n", "500", "--temperature", "0.5", "--new", "--unique"]) == 0
+    words = capsys.readouterr().out.splitlines()
+    assert words
+    assert not set(words) & set(few_words)
+    assert len(set(words)) == len(words)
+
+
+def test_score(run, capsys) -> None:
+    assert main(["score", str(run), "anna", "jjq", "--json"]) == 0
+    anna, odd = json_of(capsys)["scores"]
+    assert anna["word"] == "anna"
+    assert anna["log_likelihood"] == pytest.approx(sum(each["log_probability"] for each in anna["characters"]))
+    assert anna["per_character"] > odd["per_character"]
+    assert main(["score", str(run), "anna"]) == 0
+    assert "anna" in capsys.readouterr().out
+
+
+def test_eval_holds_the_network_against_counting(run, words, capsys) -> None:
+    assert main(["eval", str(run), "--json"]) == 0
+    losses = json_of(capsys)["losses"]
+    assert set(losses) == {"dev", "test"}
+    for table in losses.values():
+        assert set(table) == {"uniform", "unigram", "bigram", "trigram", "model"}
+        assert table["uniform"]["nats"] > table["unigram"]["nats"] > table["model"]["nats"]
+        assert table["model"]["bits_per_character"] == pytest.approx(table["model"]["nats"] / 0.6931471805599453)
+    assert main(["eval", str(run), str(words)]) == 0
+    assert "trigram" in capsys.readouterr().out
+
+
+def test_info(run, capsys) -> None:
+    assert main(["info", str(run), "--json"]) == 0
+    described = json_of(capsys)
+    assert described["status"] == "finished"
+    assert described["config"]["hidden"] == [16]
+    assert main(["info", str(run)]) == 0
+    assert "loss dev" in capsys.readouterr().out
+    assert main(["info", "--engine", "--json"]) == 0
+    assert json_of(capsys)["auto"] in ("native", "reference")
+
+
+def test_corpora(capsys) -> None:
+    assert main(["corpora", "--json"]) == 0
+    names = [each["name"] for each in json_of(capsys)["corpora"]]
+    assert "first-names" in names
+    assert "words:fr" in names
+
+
+def test_like_takes_over_and_can_be_overruled(run, words, tmp_path, capsys) -> None:
+    assert (
+        main(["train", str(words), "--like", str(run), "--out", str(tmp_path / "b"), "--hidden", "8x2", "--norm", "batch"]) == 0
+    )
+    capsys.readouterr()
+    assert main(["info", str(tmp_path / "b"), "--json"]) == 0
+    described = json_of(capsys)
+    assert described["config"]["context"] == 3
+    assert described["config"]["hidden"] == [8, 8]
+    assert described["config"]["hidden_bias"] is False
+    assert described["settings"]["steps"] == 600
+
+
+def test_standard_input(tmp_path, few_words) -> None:
+    command = [sys.executable, "-m", "lettrine", "train", "-", "--out", str(tmp_path / "run"), "--json", *QUICK]
+    done = subprocess.run(command, input="\n".join(few_words), capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["words"] == 300
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["int", "term"])
+def test_a_signal_keeps_what_was_learned(tmp_path, words, number, code) -> None:
+    folder = tmp_path / "run"
+    settings = ["--context", "3", "--embedding", "4", "--hidden", "16", "--steps", "2000000"]
+    command = [sys.executable, "-m", "lettrine", "train", str(words), "--out", str(folder), "--json", *settings]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (folder / "run.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(1.0)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "go on with: lettrine train --resume" in err
+    assert json.loads(out)["status"] == "interrupted"
+    assert lettrine.load(folder).results.steps > 0
+
+
+def test_version_and_help(capsys) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"lettrine {lettrine.__version__}\n"
+    for command in ("train", "sample", "score", "eval", "info", "corpora"):
+        assert main([command, "--help"]) == 0
+        assert "Example: lettrine" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_reader_that_leaves_early_is_no_error(run) -> None:
+    command = f"{sys.executable} -m lettrine sample {run} -n 20000 | head -n 1"
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.returncode == 0
+
+
+# What is typed -> what the one line must say. {run}: a run, {words}: a word list, {tmp}: an empty folder with some odd files.
+BAD_INPUT = {
+    "train {tmp}/absent.txt": "absent.txt",
+    "train {tmp}": "folder",
+    "train {tmp}/empty.txt": "empty",
+    "train {tmp}/blanks.txt": "blank",
+    "train {tmp}/binary.bin": "binary",
+    "train {tmp}/latin.txt": "line 2",
+    "train {tmp}/two.txt": "words",
+    "train {tmp}/aaa.txt": "one character",
+    "train {tmp}/table.csv --column nothing": "nothing",
+    "train {tmp}/table.csv --column 9": "9",
+    "train --column name": "column",
+    "train {words} --corpus first-names": "one or the other",
+    "train --corpus klingon": "klingon",
+    "train --corpus words:xx": "words:xx",
+    "train --top 0": "0",
+    "train {words} --context 0": "context got 0",
+    "train {words} --context -1": "context got -1",
+    "train {words} --context 99999999": "context got 99999999",
+    "train {words} --embedding 0": "embedding got 0",
+    "train {words} --hidden 0": "hidden got 0",
+    "train {words} --hidden 200x": "200x",
+    "train {words} --hidden abc": "abc",
+    "train {words} --hidden 200x0": "200x0",
+    "train {words} --hidden 900000x9": "parameters",
+    "train {words} --activation swish": "swish",
+    "train {words} --norm layer": "layer",
+    "train {words} --init xavier": "xavier",
+    "train {words} --optimizer lion": "lion",
+    "train {words} --lr -0.1": "learning rate got -0.1",
+    "train {words} --lr 0": "learning rate got 0",
+    "train {words} --lr nan": "learning rate got nan",
+    "train {words} --lr inf": "learning rate got inf",
+    "train {words} --lr much": "--lr",
+    "train {words} --schedule linear": "linear",
+    "train {words} --momentum 1": "momentum got 1",
+    "train {words} --momentum -0.5": "momentum got -0.5",
+    "train {words} --weight-decay -1": "weight decay got -1",
+    "train {words} --l2 hid=3": "hid",
+    "train {words} --l2 hidden=x": "hidden=x",
+    "train {words} --l2 -1": "-1",
+    "train {words} --batch 0": "batch got 0",
+    "train {words} --batch 1.5": "--batch",
+    "train {words} --steps 0": "steps got 0",
+    "train {words} --steps -3": "steps got -3",
+    "train {words} --eval-every -1": "eval every got -1",
+    "train {words} --seed -1": "seed got -1",
+    "train {words} --split-seed -1": "split seed got -1",
+    "train {words} --fractions 0.8": "0.8",
+    "train {words} --fractions 0.9,0.2": "0.9",
+    "train {words} --fractions a,b": "a,b",
+    "train {words} --threads 0": "threads got 0",
+    "train {words} --engine gpu": "gpu",
+    "train {words} --out {run}": "already holds a run",
+    "train {words} --out {tmp}": "not empty",
+    "train {words} --out {words}": "is a file",
+    "train {words} --out {words}/below": "few.txt",
+    "train {words} --like {tmp}": "run.json is missing",
+    "train {words} --like {tmp}/absent": "does not exist",
+    "train --resume {run}": "is finished",
+    "train --resume {tmp}": "run.json is missing",
+    "train --resume {run} --lr 0.1": "leave out lr",
+    "train {words} --no-such-option": "no-such-option",
+    "sample": "RUN",
+    "sample {tmp}": "run.json is missing",
+    "sample {tmp}/absent": "does not exist",
+    "sample {words}": "is a file",
+    "sample {run} -n 0": "count got 0",
+    "sample {run} -n many": "--count",
+    "sample {run} --temperature -1": "temperature got -1",
+    "sample {run} --temperature nan": "temperature got nan",
+    "sample {run} --top-k -1": "top-k got -1",
+    "sample {run} --top-p 0": "top-p got 0",
+    "sample {run} --top-p 2": "top-p got 2",
+    "sample {run} --max-length 0": "max length got 0",
+    "sample {run} --prefix Q!": "Q",
+    "sample {run} --seed -1": "seed got -1",
+    "sample {run} --engine gpu": "gpu",
+    "score {run}": "WORD",
+    "score {run} naïve": "ï",
+    "score {tmp} anna": "run.json is missing",
+    "eval {run} {tmp}/absent.txt": "absent.txt",
+    "eval {run} {tmp}/latin.txt": "line 2",
+    "eval {tmp}": "run.json is missing",
+    "info": "info got no run",
+    "info {tmp}/absent": "does not exist",
+    "nonsense": "nonsense",
+}
+
+
+@pytest.fixture(scope="module")
+def odd_files(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("odd")
+    (folder / "empty.txt").write_bytes(b"")
+    (folder / "blanks.txt").write_bytes(b"\n  \n\t\n")
+    (folder / "binary.bin").write_bytes(bytes(range(256)) * 4)
+    (folder / "latin.txt").write_bytes("anna\nren\u00e9e\n".encode("latin-1"))
+    (folder / "two.txt").write_text("anna\nbob\n")
+    (folder / "aaa.txt").write_text("a\n" * 100)
+    (folder / "table.csv").write_text("name,count\nanna,3\nbob,4\n")
+    return folder
+
+
+@pytest.mark.parametrize("typed", BAD_INPUT)
+def test_bad_input_gets_one_clear_line(typed: str, run, words, odd_files, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = [part.format(run=run, words=words, tmp=odd_files) for part in typed.split()]
+    before = sorted(path.stat().st_mtime_ns for path in odd_files.rglob("*"))
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("lettrine: ")
+    assert captured.err.count("\n") == 1
+    assert BAD_INPUT[typed] in captured.err
+    assert "Traceback" not in captured.err
+    assert list(tmp_path.iterdir()) == [], "something was written"
+    assert sorted(path.stat().st_mtime_ns for path in odd_files.rglob("*")) == before
+
+
+def test_a_read_only_folder_is_named(tmp_path, words, capsys, monkeypatch) -> None:
+    def refuse(*_args, **_kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)  # root may write anywhere, so the refusal is simulated
+    assert main(["train", str(words), "--out", str(tmp_path / "run"), *QUICK]) == 2
+    assert "Permission denied" in capsys.readouterr().err
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, words, capsys, monkeypatch) -> None:
+    real = os.fsync
+    written = []
+
+    def fills_up(descriptor: int) -> None:
+        name = str(Path(f"/proc/self/fd/{descriptor}").readlink())
+        if "trainer" in name and written.append(name) is None and len(written) > 1:
+            raise OSError(28, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fills_up)
+    monkeypatch.setattr("lettrine.training.trainer.CHECKPOINT_SECONDS", 0.0)
+    folder = tmp_path / "run"
+    assert main(["train", str(words), "--out", str(folder), *QUICK]) == 2
+    error = capsys.readouterr().err
+    assert "No space left on device" in error
+    assert "free some space" in error
+    assert not list(folder.glob("*.partial"))
+    monkeypatch.undo()
+    assert lettrine.resume(folder).status == "finished"

@@ -1,0 +1,33 @@
+"""Shared by all tests: where the published word list is, and a small one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from lettrine.text.corpora import load_corpus
+
+NAMES = Path(__file__).parents[1].parent / "shared" / "data" / "names.txt"
+
+
+@pytest.fixture(scope="session")
+def names() -> Path:
+    """The published names.txt; a test that asks for it carries the marker needs_names."""
+    if not NAMES.exists():
+        pytest.skip(f"the published word list is not at {NAMES}")
+    return NAMES
+
+
+@pytest.fixture(scope="session")
+def few_words() -> list[str]:
+    """Three hundred given names."""
+    return list(load_corpus("first-names").words[:300])
+
+
+def skip_unless_ci(reason: str) -> None:
+    """Skip on a machine that lacks something; fail where continuous integration promised it."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{reason}, but continuous integration must have it")
+    pytest.skip(reason)

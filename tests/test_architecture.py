@@ -1,0 +1,112 @@
+"""The house's rules: who may import whom, what start-up may load, which names are public."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lettrine
+
+SOURCE = Path(lettrine.__file__).parent
+
+# Room -> rooms it may import, itself aside. Everything may import `errors`.
+ALLOWED = {
+    "errors": set(),
+    "text": set(),
+    "model": set(),
+    "engine": {"model"},
+    "inference": {"text", "model", "engine"},
+    "training": {"text", "model", "engine", "inference", "health"},
+    "health": set(),
+    "report": {"health"},
+    "torch": {"health", "model"},
+    "recipes": None,  # everything
+    "cli": None,
+}
+HEAVY = {"torch", "altair", "vl_convert", "jinja2"}
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imports_of(path: Path) -> list[tuple[str, int]]:
+    """Every imported module, also inside functions, as a dotted name; with the line."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, node.lineno) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno} imports relatively"
+            found += [(node.module, node.lineno)]
+            if node.module == "lettrine":
+                found += [(f"lettrine.{alias.name}", node.lineno) for alias in node.names]
+    return found
+
+
+FILES = [path for path in sorted(SOURCE.rglob("*.py")) if path.parent != SOURCE or path.stem == "errors"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_rooms_import_only_what_the_table_allows(path: Path) -> None:
+    room = room_of(path)
+    allowed = ALLOWED[room]
+    for name, line in imports_of(path):
+        parts = name.split(".")
+        if parts[0] == "torch":
+            assert room == "torch", f"{path}:{line} imports torch outside lettrine.torch"
+        if parts[0] != "lettrine" or len(parts) == 1:
+            continue
+        target = parts[1]
+        if target == "_native":
+            assert path.relative_to(SOURCE).as_posix() in ("engine/native.py", "health/measure.py"), f"{path}:{line}"
+        elif target in ALLOWED and target not in ("errors", room) and allowed is not None:
+            assert target in allowed, f"{path}:{line}: {room} may not import {target}"
+
+
+def test_the_table_names_every_room() -> None:
+    rooms = {path.name.removesuffix(".py") for path in SOURCE.iterdir() if not path.name.startswith(("_", "."))}
+    assert {room for room in rooms if not room.endswith((".typed", ".so", ".pyi"))} == set(ALLOWED) - (set(ALLOWED) - rooms)
+    assert set(ALLOWED) <= rooms
+
+
+def loaded_by(code: str) -> set[str]:
+    script = f"import sys\n{code}\nprint(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_importing_lettrine_loads_nothing_else() -> None:
+    assert not loaded_by("import lettrine") & (HEAVY | {"numpy", "typer", "rich"})
+
+
+def test_the_command_line_answers_help_without_numpy() -> None:
+    code = (
+        "import io, contextlib\nfrom lettrine.cli.app import main\n"
+        "with contextlib.redirect_stdout(io.StringIO()): main(['train', '--help'])"
+    )
+    assert not loaded_by(code) & (HEAVY | {"numpy"})
+
+
+def test_public_names() -> None:
+    assert lettrine.__all__ == [
+        "Initialisation",
+        "MLPConfig",
+        "Optimiser",
+        "Run",
+        "Settings",
+        "Shape",
+        "__version__",
+        "health",
+        "load",
+        "resume",
+        "train",
+    ]
+    for name in lettrine.__all__:
+        assert getattr(lettrine, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = lettrine.nothing

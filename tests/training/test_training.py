@@ -1,0 +1,253 @@
+"""Training as a user meets it: repeatable, resumable, watched for free, stopped by nothing but a loss that is not finite."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lettrine
+from lettrine.engine.base import Optimiser
+from lettrine.engine.choice import choose_engine
+from lettrine.errors import ConfigError, DivergedError, RunDamagedError, RunExistsError
+from lettrine.inference.evaluation import calibrate_norms
+from lettrine.model.config import MLPConfig
+from lettrine.model.initialisation import SCHEMES, initialise
+from lettrine.training import api, trainer
+from lettrine.training.api import Shape
+from lettrine.training.interrupt import Requests
+from lettrine.training.run import load_run, load_splits
+from lettrine.training.settings import Settings
+from lettrine.training.storage import read_arrays
+
+SMALL = Shape(context=3, embedding=4, hidden=(16,))
+QUICK = Settings(steps=120, batch=8, eval_every=30, engine="reference")
+
+
+def same(a, b) -> bool:
+    return set(a) == set(b) and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+@pytest.fixture
+def interrupted_after(monkeypatch):
+    """Make the next training stop, as by a signal, once it has taken so many steps."""
+
+    def arrange(step: int) -> None:
+        original = trainer.Trainer._loop
+
+        def loop(self, requests: Requests) -> str:
+            report = self._report
+
+            def stop_at(progress) -> None:
+                report(progress)
+                if progress.step >= step:
+                    requests.signal = 2
+
+            self._report = stop_at
+            monkeypatch.setattr(trainer.Trainer, "_loop", original)
+            return original(self, requests)
+
+        monkeypatch.setattr(trainer.Trainer, "_loop", loop)
+        monkeypatch.setattr(trainer, "CHUNK_SECONDS", 0.0)  # one step a chunk
+
+    return arrange
+
+
+@pytest.mark.parametrize("shape", [SMALL, replace(SMALL, hidden=(8, 8), norm="batch", direct=True)], ids=["plain", "norm"])
+@pytest.mark.parametrize("optimiser", [Optimiser("adamw"), Optimiser("sgd", momentum=0.9)], ids=lambda o: o.kind)
+def test_an_interrupted_run_ends_as_an_undisturbed_one(tmp_path: Path, few_words, interrupted_after, shape, optimiser) -> None:
+    settings = replace(QUICK, optimiser=optimiser, learning_rate=0.02)
+    whole = lettrine.train(few_words, out=tmp_path / "whole", shape=shape, settings=settings)
+    interrupted_after(47)
+    part = lettrine.train(few_words, out=tmp_path / "part", shape=shape, settings=settings)
+    assert part.status == "interrupted"
+    assert part.results.steps == 47
+    resumed = lettrine.resume(tmp_path / "part")
+    assert resumed.status == whole.status == "finished"
+    assert same(whole.model.parameters, resumed.model.parameters)
+    ours, theirs = (read_arrays(tmp_path / name / "history.safetensors")[0] for name in ("whole", "part"))
+    for name in ("loss", "dev_steps", "dev_loss"):
+        np.testing.assert_array_equal(ours[name], theirs[name])
+    assert resumed.results.loss == whole.results.loss
+    with pytest.raises(ConfigError, match="is finished"):
+        lettrine.resume(tmp_path / "part")
+
+
+def test_watched_and_unwatched_weights_are_the_same_bits(few_words) -> None:
+    for shape in (SMALL, replace(SMALL, norm="batch")):
+        watched = lettrine.train(few_words, shape=shape, settings=QUICK)
+        unwatched = lettrine.train(few_words, shape=shape, settings=replace(QUICK, health=False))
+        assert same(watched.model.parameters, unwatched.model.parameters)
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_gives_others(few_words) -> None:
+    first, second, third = (lettrine.train(few_words, shape=SMALL, settings=replace(QUICK, seed=seed)) for seed in (3, 3, 4))
+    assert same(first.model.parameters, second.model.parameters)
+    assert not same(first.model.parameters, third.model.parameters)
+
+
+def test_the_best_weights_on_dev_are_kept(tmp_path: Path, few_words) -> None:
+    # 40 words and 600 steps: the network learns them by heart, and the development loss rises again.
+    settings = replace(QUICK, steps=600, learning_rate=0.02, schedule="constant")
+    best = lettrine.train(few_words[:40], out=tmp_path / "best", shape=SMALL, settings=settings)
+    last = lettrine.train(few_words[:40], shape=SMALL, settings=replace(settings, keep="last"))
+    history = read_arrays(tmp_path / "best" / "history.safetensors")[0]
+    assert best.results.loss["dev"] == pytest.approx(history["dev_loss"].min(), rel=1e-12)
+    assert best.results.best_step == history["dev_steps"][history["dev_loss"].argmin()] < 600
+    assert last.results.loss["dev"] == pytest.approx(history["dev_loss"][-1], rel=1e-12)
+    assert last.results.loss["dev"] > best.results.loss["dev"]
+
+
+def test_expected_initial_loss_is_ln_v_and_kaiming_meets_it(few_words) -> None:
+    run = lettrine.train(few_words, shape=SMALL, settings=QUICK)
+    size = run.model.config.vocabulary_size
+    assert run.results.loss["expected_initial"] == pytest.approx(math.log(size))
+    assert run.results.loss["initial"] == pytest.approx(math.log(size), abs=0.1)
+    naive = lettrine.train(few_words, shape=SMALL, settings=replace(QUICK, init="naive", steps=1))
+    assert naive.results.loss["initial"] > math.log(size) + 1
+
+
+def test_a_diverging_run_keeps_its_last_good_weights(tmp_path: Path, few_words) -> None:
+    settings = replace(QUICK, optimiser=Optimiser("sgd"), learning_rate=3e38)
+    with pytest.raises(DivergedError, match=r"at step \d+; the last good weights are in .*lower the learning rate"):
+        lettrine.train(few_words, out=tmp_path / "run", shape=SMALL, settings=settings)
+    run = load_run(tmp_path / "run")
+    assert run.status == "diverged"
+    assert all(np.isfinite(value).all() for value in run.model.parameters.values())
+    assert np.isfinite(run.model.evaluate(few_words).nats)
+
+
+def test_a_run_folder_opens_as_it_was_closed(tmp_path: Path, few_words) -> None:
+    trained = lettrine.train(few_words, out=tmp_path / "run", shape=SMALL, settings=QUICK)
+    opened = lettrine.load(tmp_path / "run")
+    contexts = np.random.default_rng(0).integers(0, trained.model.vocabulary.size, (50, 3), dtype=np.int32)
+    engine = choose_engine("reference")
+    assert np.array_equal(*(engine.logits(r.model.config, r.model.parameters, contexts) for r in (trained, opened)))
+    assert opened.settings == trained.settings
+    assert opened.data == trained.data
+    assert opened.results == trained.results
+    assert opened.sample(20, seed=1) == trained.sample(20, seed=1)
+    assert sorted(word for part in load_splits(opened) for word in part) == sorted(few_words)
+    assert sorted(path.name for path in (tmp_path / "run").iterdir() if path.name != "report.html") == [
+        "history.safetensors",
+        "model.safetensors",
+        "run.json",
+        "trainer.safetensors",
+        "words.txt",
+    ]
+
+
+def test_a_folder_with_a_run_or_with_other_things_is_left_alone(tmp_path: Path, few_words) -> None:
+    lettrine.train(few_words, out=tmp_path / "run", shape=SMALL, settings=replace(QUICK, steps=1))
+    before = (tmp_path / "run" / "model.safetensors").read_bytes()
+    with pytest.raises(RunExistsError, match="already holds a run"):
+        lettrine.train(few_words, out=tmp_path / "run", shape=SMALL, settings=QUICK)
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").write_text("precious")
+    with pytest.raises(RunExistsError, match="not empty"):
+        lettrine.train(few_words, out=tmp_path / "other", shape=SMALL, settings=QUICK)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunExistsError, match="is a file"):
+        lettrine.train(few_words, out=tmp_path / "file", shape=SMALL, settings=QUICK)
+
+
+def edit(path: Path, **changes) -> None:
+    value = json.loads(path.read_text())
+    path.write_text(json.dumps(value | changes))
+
+
+def edit_config(path: Path, **changes) -> None:
+    edit(path, config=json.loads(path.read_text())["config"] | changes)
+
+
+@pytest.mark.parametrize(
+    ("damage", "match"),
+    [
+        (lambda run: (run / "run.json").unlink(), "run.json is missing"),
+        (lambda run: (run / "run.json").write_text("{"), "not valid JSON"),
+        (lambda run: (run / "run.json").write_text("[]"), "holds a list"),
+        (lambda run: edit(run / "run.json", format=99), "newer lettrine"),
+        (lambda run: edit(run / "run.json", format="x"), "has format 'x'"),
+        (lambda run: edit(run / "run.json", config={"hidden": "200"}), "cannot be read"),
+        (lambda run: edit(run / "run.json", vocabulary=["a"]), "cannot be read"),
+        (lambda run: edit(run / "run.json", vocabulary=["a", "b"]), "3 characters but a network for"),
+        (lambda run: edit(run / "run.json", settings={"batch": "x"}), "cannot be read"),
+        (lambda run: edit(run / "run.json", results={"loss": 3}), "results that cannot be read"),
+        (lambda run: (run / "model.safetensors").unlink(), "model.safetensors is missing"),
+        (lambda run: (run / "model.safetensors").write_bytes(b"\xff" * 50), "not a whole safetensors file"),
+        (lambda run: (run / "model.safetensors").write_bytes((run / "model.safetensors").read_bytes()[:-9]), "not a whole"),
+        (lambda run: edit_config(run / "run.json", hidden=[17]), "does not fit"),
+    ],
+)
+def test_a_damaged_run_is_named(tmp_path: Path, few_words, damage, match: str) -> None:
+    lettrine.train(few_words, out=tmp_path / "run", shape=SMALL, settings=replace(QUICK, steps=1))
+    damage(tmp_path / "run")
+    with pytest.raises(RunDamagedError, match=match):
+        load_run(tmp_path / "run")
+
+
+def test_changed_words_are_noticed_on_resume(tmp_path: Path, few_words, interrupted_after) -> None:
+    interrupted_after(5)
+    lettrine.train(few_words, out=tmp_path / "run", shape=SMALL, settings=QUICK)
+    (tmp_path / "run" / "words.txt").write_text("\n".join(few_words[1:]))
+    with pytest.raises(RunDamagedError, match=r"words\.txt was changed"):
+        lettrine.resume(tmp_path / "run")
+
+
+def test_calibrated_statistics_are_those_of_all_examples() -> None:
+    config = MLPConfig(9, 2, 3, (5, 4), norm="batch", output_norm=True)
+    rng = np.random.default_rng(0)
+    parameters = initialise(config, SCHEMES["naive"], rng, np.float64)
+    contexts = rng.integers(0, 9, (5000, 2), dtype=np.int32)  # more than one chunk
+    calibrated = calibrate_norms(config, parameters, contexts)
+    x = parameters["embedding.weight"][contexts].reshape(5000, -1) @ parameters["layers.0.weight"].T
+    np.testing.assert_allclose(calibrated["norms.0.running_mean"], x.mean(axis=0), rtol=1e-10)
+    np.testing.assert_allclose(calibrated["norms.0.running_var"], x.var(axis=0, ddof=1), rtol=1e-10)
+    h = np.tanh((x - x.mean(0)) / np.sqrt(x.var(0, ddof=1) + 1e-5)) @ parameters["layers.1.weight"].T
+    np.testing.assert_allclose(calibrated["norms.1.running_mean"], h.mean(axis=0), rtol=1e-9, atol=1e-12)
+    assert parameters["norms.0.running_mean"].sum() == 0.0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "match"),
+    [
+        ({"steps": -1}, "steps got -1"),
+        ({"batch": 0}, "batch got 0"),
+        ({"learning_rate": -0.1}, "learning rate got -0.1"),
+        ({"learning_rate": math.nan}, "learning rate got nan"),
+        ({"schedule": "linear"}, "expected one of constant"),
+        ({"engine": "gpu"}, "expected one of auto"),
+        ({"init": "xavier"}, "expected one of naive"),
+        ({"keep": "first"}, "expected one of best"),
+        ({"threads": 0}, "threads got 0"),
+        ({"seed": -1}, "seed got -1"),
+    ],
+)
+def test_settings_outside_their_range_are_refused(wrong, match: str) -> None:
+    with pytest.raises(ConfigError, match=match):
+        Settings(**wrong)
+
+
+def test_settings_survive_json() -> None:
+    settings = Settings(optimiser=Optimiser("sgd", momentum=0.5, l2={"hidden": 0.1}), init=SCHEMES["deep"], fractions=(0.7, 0.2))
+    assert Settings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
+
+
+@pytest.mark.needs_names
+@pytest.mark.slow
+def test_the_default_command_learns_the_published_names(names) -> None:
+    run = lettrine.train(names)
+    assert run.results.loss["dev"] <= 2.02
+    assert run.results.loss["train"] > 1.8  # and has not learned them by heart
+
+
+@pytest.mark.slow
+def test_the_default_command_does_not_overfit_the_shipped_list() -> None:
+    run = api.train()
+    assert run.results.loss["dev"] - run.results.loss["train"] < 0.2
+    assert run.results.best_step > 0.5 * run.results.steps
