@@ -176,9 +176,9 @@ def _refuse_binary(raw: bytes, source: str, where: str) -> None:
     if not _BINARY.search(raw):
         return
     start = raw[:1000]
-    for offset, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
-        half = start[offset::2]
-        if half.count(0) * 2 > len(half) and start.count(0) < len(half) * 1.2:
+    for encoding in ("utf-16-le", "utf-16-be"):
+        text = start.decode(encoding, errors="ignore")
+        if text.isascii() and len(text) == len(start) // 2 and "".join(text.split()).isprintable():
             raise _wrong_encoding(source, 1, encoding)
     raise WordListError(f"{source} is not a text file ({where} holds binary data); expected UTF-8 text of one word a line")
 

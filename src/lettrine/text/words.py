@@ -24,7 +24,8 @@ from lettrine.errors import ConfigError, WordListError, quote
 from lettrine.text.files import CELLS, read_blocks, read_column, source_name
 
 MAX_WORD: Final = 1_000_000  # characters; past this a file is not a list of words
-MAX_WORDS: Final = 20_000_000  # about 1.5 GB as Python strings
+MAX_WORDS: Final = 20_000_000  # lines of a file, rows of a table; about 1.5 GB as Python strings
+MAX_CHARACTERS: Final = 400_000_000  # of all words together
 MAX_MARKS: Final = 100  # combining marks in a row: normalising takes time quadratic in their number
 
 # Characters that act on a terminal or break lines, and the halves of surrogate pairs, which no encoding can write.
@@ -67,7 +68,8 @@ class WordList(Sequence[str]):
 
     def __repr__(self) -> str:
         shown = ", ".join(quote(word, limit=20) for word in self.words[:3])
-        return f"WordList({len(self.words):,} words from {self.source}: {shown}{', …' if len(self.words) > 3 else ''})"
+        more = ", …" if len(self.words) > 3 else ""
+        return f"WordList({len(self.words):,} words from {quote(self.source, limit=120)}: {shown}{more})"
 
 
 class Split(NamedTuple):
@@ -98,7 +100,8 @@ def read_words(path: str | Path, *, column: str | int | None = None, lower: bool
     else:
         for first, cells in read_column(path, column):
             gather.add(cells, first)
-    return gather.finish("standard input" if str(path) == "-" else str(path), unique)
+    # A file name need not be text; as a source it is recorded in files that are.
+    return gather.finish("standard input" if str(path) == "-" else str(path).encode(errors="backslashreplace").decode(), unique)
 
 
 def from_words(words: Iterable[str], *, source: str = "memory", lower: bool = False, unique: bool = False) -> WordList:
@@ -108,11 +111,11 @@ def from_words(words: Iterable[str], *, source: str = "memory", lower: bool = Fa
     """
     if isinstance(words, str | bytes) or not isinstance(words, Iterable):
         raise WordListError(f"words got one {type(words).__name__}; expected a list of words, such as ['anna', 'bob']")
-    gather, first, stream = _Gatherer(source, lower, "word"), 1, iter(words)
+    gather, first, stream = _Gatherer(quote(source, limit=120), lower, "word"), 1, iter(words)
     while batch := list(islice(stream, CELLS)):
         for position, word in enumerate(batch, start=first):
             if not isinstance(word, str):
-                raise WordListError(f"word {position} of {source} is of type {type(word).__name__}; expected a string")
+                raise WordListError(f"word {position} of {gather.name} is of type {type(word).__name__}; expected a string")
         gather.add(batch, first)
         first += len(batch)
     return gather.finish(source, unique)
@@ -159,6 +162,7 @@ class _Gatherer:
     noun: str  # what the source is counted in
     words: list[str] = field(default_factory=list)
     given: int = 0
+    characters: int = 0
 
     def add(self, raw: list[str], first: int) -> None:
         """Clean one batch; `first` is the number of its first line, row or word."""
@@ -172,14 +176,18 @@ class _Gatherer:
         if changed is not text:
             clean = changed.split("\n")
         self.given += len(clean)
+        self.characters += len(changed)
         self.words += filter(None, clean)
-        if len(self.words) > MAX_WORDS:
-            raise WordListError(f"{self.name} has more than {MAX_WORDS:,} words; train on a part of it")
+        if self.given > MAX_WORDS:
+            raise WordListError(f"{self.name} has more than {MAX_WORDS:,} {self.noun}s; train on a part of it")
+        if self.characters > MAX_CHARACTERS:
+            raise WordListError(f"{self.name} has more than {MAX_CHARACTERS:,} characters; train on a part of it")
 
     def finish(self, source: str, unique: bool) -> WordList:
         blank = self.given - len(self.words)
         if not self.words:
-            what = f"holds only blank {self.noun}s ({blank:,})" if blank else "is empty"
+            none = "has no word in that column" if self.noun == "row" else "is empty"
+            what = f"holds only blank {self.noun}s ({blank:,})" if blank else none
             raise WordListError(f"{self.name} {what}; expected one word a line")
         distinct = dict.fromkeys(self.words) if unique else set(self.words)
         repeated = len(self.words) - len(distinct)
