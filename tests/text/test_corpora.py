@@ -50,6 +50,7 @@ def test_frequent_words_are_words(code):
 def test_frequent_words_come_first_and_keep_their_apostrophes():
     assert load_corpus("words:fr", top=4).words == ("de", "la", "le", "et")
     assert "aujourd'hui" in load_corpus("words:fr", top=1000).words
+    assert "\u200c" not in load_corpus("words:fa", top=1000).words  # the joiner alone is among the most frequent tokens
     assert "novel·la" in load_corpus("words:ca", top=20_000).words
 
 

@@ -77,7 +77,7 @@ def test_the_end_sign_is_no_character_of_the_words():
 
 
 @pytest.mark.parametrize("call", [ABC.encode, lambda word: ABC.encode_all(["ab", "", "c", word])])
-@pytest.mark.parametrize("character", ["d", "A", "é", "\x1b", " ", "\0", "😀", "\U0010ffff"])
+@pytest.mark.parametrize("character", ["d", "A", "é", "Æ", "\x1b", " ", "\0", "😀", "\U0010ffff"])
 def test_an_unknown_character_is_named_with_its_word(call, character):
     with pytest.raises(VocabularyError) as caught:
         call(f"ab{character}c")
@@ -85,6 +85,11 @@ def test_an_unknown_character_is_named_with_its_word(call, character):
     assert f"(U+{ord(character):04X}) of 'ab" in message
     assert "expected only 'abc'" in message
     assert message.isprintable()
+
+
+def test_the_word_is_named_whose_first_character_is_unknown():
+    with pytest.raises(VocabularyError, match=r"'z' .* of 'za'"):
+        ABC.encode_all(["a", "", "za", "b"])
 
 
 @pytest.mark.parametrize("indices", [[4], [-1], [1, 0, 9]])

@@ -83,7 +83,7 @@ def test_accents_are_composed_and_case_is_kept_unless_asked(written):
 
 
 def test_inner_spaces_and_any_script_are_part_of_a_word():
-    given_words = ["van der Berg", "l'Été", "Jean-Luc", "محمد", "می‌خواهم", "नमस्ते", "👩‍👩‍👧", "漢字"]
+    given_words = ["van der Berg", "l'Été", "Jean-Luc", "محمد", "می‌خواهم", "नमस्ते", "👩‍👩‍👧", "漢字", "ﬁn", "x²"]
     assert list(from_words(given_words)) == given_words
 
 
@@ -198,6 +198,8 @@ def test_from_words_takes_the_lines_of_an_open_file_and_refuses_what_is_no_list(
     assert "got one int" in message_of(from_words, 3)
     assert "word 2 of 'memory' is of type int" in message_of(from_words, ["anna", 3])
     assert "is empty" in message_of(from_words, [])
+    assert "word 150001 of" in message_of(from_words, ["anna"] * 150_000 + [None])
+    assert "on word 150001" in message_of(from_words, ["anna"] * 150_000 + ["a\x1bb"])
 
 
 def test_endless_input_is_refused(monkeypatch):
