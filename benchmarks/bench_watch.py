@@ -1,8 +1,8 @@
 """What watching costs: step time with and without, as a ratio, in one process.
 
-Blocks of steps with and without the watch alternate, so that what else the machine does falls on both; the figure is the ratio
-of the two sums over whole runs of `--steps` optimiser steps (the default schedule samples most at the start), the median of
-`--rounds`. Peers are measured the same way where they are installed.
+Time is that of the processor, all threads of this process together, which other work on the machine hardly touches. Blocks of
+steps with and without the watch alternate; the figure is the ratio of the two sums over whole runs of `--steps` optimiser steps
+(the default schedule samples most at the start), the median of `--rounds`. Peers are measured the same way where installed.
 
     python benchmarks/bench_watch.py [--steps 2000] [--rounds 3] [--only mlp] [--threads 1] [--json out.json]
 """
@@ -10,20 +10,22 @@ of the two sums over whole runs of `--steps` optimiser steps (the default schedu
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
+import itertools
 import json
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
-from lettrine.torch.probe import watch
 from torch import nn
 from torch.nn import functional
+
+from lettrine.torch.probe import watch
 
 Step = Callable[[], torch.Tensor]
 BLOCK = 20  # steps in a row before the other side has its turn
@@ -37,7 +39,7 @@ class MLP(nn.Module):
         self.embedding = nn.Embedding(27, 10)
         widths = [30, 100, 100, 100, 100, 100]
         layers: list[nn.Module] = []
-        for fan_in, fan_out in zip(widths, widths[1:], strict=False):
+        for fan_in, fan_out in itertools.pairwise(widths):
             layers += [nn.Linear(fan_in, fan_out), nn.Tanh()]
         self.layers = nn.Sequential(*layers, nn.Linear(100, 27))
 
@@ -163,9 +165,8 @@ class Histograms:
     """TensorBoard: histograms of every parameter and gradient, every step."""
 
     def __init__(self, model: nn.Module, _: torch.optim.Optimizer, folder: str) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self.writer, self.model, self.count = SummaryWriter(folder), model, 0
+        self.writer = importlib.import_module("torch.utils.tensorboard").SummaryWriter(folder)
+        self.model, self.count = model, 0
 
     def after(self, _: torch.Tensor) -> None:
         for name, parameter in self.model.named_parameters():
@@ -181,8 +182,7 @@ class Wandb:
     """wandb.watch of everything, every step, offline."""
 
     def __init__(self, model: nn.Module, _: torch.optim.Optimizer, folder: str) -> None:
-        import wandb
-
+        wandb: Any = importlib.import_module("wandb")
         self.run = wandb.init(mode="offline", dir=folder, settings=wandb.Settings(silent=True))
         self.run.watch(model, log="all", log_freq=1)
 
@@ -198,18 +198,19 @@ def ratio(case: str, make: Callable[[nn.Module, torch.optim.Optimizer], Any], st
     _, _, plain = CASES[case](0)
     model, optimizer, watched = CASES[case](0)
     for _ in range(5):
-        plain(), watched()
+        plain()
+        watched()
     observer = make(model, optimizer)
     spent = [0.0, 0.0]
 
     def run(side: int, count: int) -> None:
-        start = time.perf_counter()
+        start = time.process_time()
         for _ in range(count):
             if side:
                 observer.after(watched())
             else:
                 plain()
-        spent[side] += time.perf_counter() - start
+        spent[side] += time.process_time() - start
 
     for block in range(0, steps, BLOCK):
         for side in (0, 1) if block // BLOCK % 2 else (1, 0):

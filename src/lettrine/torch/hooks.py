@@ -41,7 +41,7 @@ class ModuleProbe:
     model: already unwrapped. fail: told of an exception inside a hook; the user's training never sees it.
 
     taps: what was heard so far, by name, in the order of the first forward pass. batch_size: of the last call of the model.
-    training: share of modules in training mode then. forwards: calls of the model so far. input: what the model was given.
+    training: share of modules in training mode then. calls: of anything, so far. input: what the model was given.
     on_logits: given the gradient of the logits, where `logits` names the module that makes them.
     """
 
@@ -58,7 +58,7 @@ class ModuleProbe:
         self.taps: dict[str, Tap] = {}
         self.batch_size = 0
         self.training = float("nan")
-        self.forwards = 0
+        self.calls = 0
         self.input = Copy()
         self.input_heard = False
         self.tail: dict[Node, str] = {}
@@ -138,7 +138,6 @@ class ModuleProbe:
         if discard or not any(each.waiting for each in self._roots):
             self._nodes.clear()
         root.waiting, root.complete = True, False
-        self.forwards += 1
         self.training = sum(module.training for module in self._modes) / len(self._modes)
         given = next((value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)), None)
         if given is not None:
@@ -157,6 +156,7 @@ class ModuleProbe:
         """A module has been called."""
         if not torch.is_grad_enabled() or (tap.used and recomputing()):
             return
+        self.calls += 1
         tensor = main_tensor(output)
         if tensor is not None:
             node = grad_node(tensor)

@@ -8,17 +8,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-
 import torch
+from torch import Tensor, nn
+
 from lettrine.errors import HealthError
 from lettrine.health.findings import Report
 from lettrine.torch.probe import Watch
-from torch import Tensor, nn
 
 
-def check_initial(
-    model: nn.Module, batch: tuple[Any, Any], loss_fn: Callable[[Any, Any], Tensor], *, classes: int = 0
-) -> Report:
+def check_initial(model: nn.Module, batch: tuple[Any, Any], loss_fn: Callable[[Any, Any], Tensor], *, classes: int = 0) -> Report:
     """Examine an untrained model on one batch.
 
     batch: inputs and targets; the inputs are a tensor, a tuple of positional or a mapping of named arguments.
@@ -59,7 +57,7 @@ def check_initial(
 def restored(*things: Any) -> Iterator[None]:
     """Put back, on leaving, all that a forward and a backward pass may change in modules and tensors, and the generators."""
     modules = [module for thing in things if isinstance(thing, nn.Module) for module in thing.modules()]
-    tensors = [parameter for module in modules for parameter in module.parameters(recurse=False)]
+    tensors: list[Tensor] = [parameter for module in modules for parameter in module.parameters(recurse=False)]
     tensors += [tensor for thing in things for tensor in _leaves(thing)]
     buffers = [(module, dict(module._buffers)) for module in modules]  # noqa: SLF001  a module may put new tensors in their place
     held = [*tensors, *(buffer for _, own in buffers for buffer in own.values() if buffer is not None)]

@@ -39,11 +39,9 @@ class LossProbe:
 
     def add(self, step: int, loss: Any) -> bool:
         """One more loss. Returns False if it is known at once not to be finite; what lives on another device is fetched later."""
-        value: float | Tensor
-        if isinstance(loss, Tensor):  # float(tensor) would warn of the graph behind it
-            value = float(loss.item()) if loss.is_cpu else loss.detach()
-        else:
-            value = float(loss)
+        value: float | Tensor = loss.detach() if isinstance(loss, Tensor) else float(loss)
+        if isinstance(value, Tensor) and value.is_cpu:
+            value = float(value.item())
         if step != self._step:
             self._step, self._of_step = step, []
         self._of_step.append(value)

@@ -82,8 +82,8 @@ class Watch:
         self._stepped = [0] * len(self._optimisers)  # steps of each optimiser since all had stepped
         self._idle = [0] * len(self._optimisers)
         self._sampled = -1
-        self._forwards_at_start = 0
-        self._forwards_before = 0
+        self._calls_at_start = 0
+        self._calls_before = 0
         self._scales = (1.0, 1.0)
         self._stats: dict[str, float] = {}
         self._late = 1  # how many steps the counter is ahead when the user hands a loss over
@@ -179,7 +179,7 @@ class Watch:
         self._sampling = True
         self._stats = {}
         self._scales = (1.0, 1.0)
-        self._forwards_at_start = self._modules.forwards
+        self._calls_at_start = self._modules.calls
         self._parameters.refresh()
         self._parameters.follow()
         if not self._optimisers:
@@ -196,7 +196,7 @@ class Watch:
         """An optimiser is about to step."""
         if not self._sampling:
             return
-        self._forwards_before = self._modules.forwards
+        self._calls_before = self._modules.calls
         self._scaler = self._scaler or scaler_calling()
         if step_skipped(optimiser):
             return
@@ -219,7 +219,7 @@ class Watch:
                 self._modules.forget()
             return
         if self._sampling:
-            if self._modules.forwards != self._forwards_before:  # it called the model itself, by a closure
+            if self._modules.calls != self._calls_before:  # it called the model itself, by a closure
                 self._parameters.take_gradients(self._parameters.of(place))
             self._parameters.take_after(self._parameters.of(place))
         if len(self._optimisers) > 1:
@@ -282,12 +282,14 @@ class Watch:
             (step, found), self._pending = self._pending, None
             self._sampled = step
             loss = self._losses.at(step)
-            self._recorder.record(step, **found, **({} if loss is None else {"loss": loss}))
+            if loss is not None:
+                found["loss"] = loss
+            self._recorder.record(step, **found)
 
     def _loss(self, loss: Any) -> None:
-        if self._sampling and self._modules.forwards != self._forwards_at_start:
+        if self._sampling and self._modules.calls != self._calls_at_start:
             self._late = 0  # the model has been called since the last step: this is the loss of the step to come
-        elif self._sampling or self._pending is not None:
+        elif self._sampling:
             self._late = 1
         step = max(0, self._step - self._late)
         if self._pending is not None and step > self._pending[0]:
