@@ -17,8 +17,8 @@ STATUSES: Final = ("passed", "found", "not applicable", "not run", "failed")
 
 _DRAWING: Final = "lettrine.report"
 """Where reports are drawn, bound by name when one is first shown: health computes and imports no drawing, yet
-`print(report)` and `report.save(…)` belong on the report. That room offers `report_text(report) -> str` and
-`report_html(report) -> str`."""
+`print(report)` and `report.save(…)` belong on the report. That room offers `report_text`, `report_html`,
+`report_frame` (for notebooks), `report_rich` and `report_figures`, each a function of the report."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Report:
         path = Path(path)
         match path.suffix.lower():
             case ".html" | ".htm":
-                text = self._drawn("report_html")
+                text = str(self._drawn("report_html"))
             case ".json":
                 text = self.to_json() + "\n"
             case ".txt":
@@ -138,14 +138,22 @@ class Report:
         return path
 
     def __str__(self) -> str:
-        return self._drawn("report_text")
+        return str(self._drawn("report_text"))
 
     def _repr_html_(self) -> str:
-        return self._drawn("report_html")
+        return str(self._drawn("report_frame"))
 
-    def _drawn(self, form: str) -> str:
-        drawn: str = getattr(importlib.import_module(_DRAWING), form)(self)
-        return drawn
+    def __rich__(self) -> Any:
+        return self._drawn("report_rich")
+
+    def charts(self) -> dict[str, Any]:
+        """The pictures by name, such as "loss" and "activations": each has a `title`, a `reading`, an Altair `chart` and
+        `save(path)` for PNG, SVG or JSON. Raises MissingExtraError without the extra `report`.
+        """
+        return dict(self._drawn("report_figures"))
+
+    def _drawn(self, form: str) -> Any:
+        return getattr(importlib.import_module(_DRAWING), form)(self)
 
 
 def _plain(value: Any) -> Any:

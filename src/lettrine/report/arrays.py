@@ -1,0 +1,160 @@
+"""Pictures of plain arrays: embeddings, a learning-rate range test, the spread of a product."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isfinite, log10
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from lettrine.errors import HealthError
+from lettrine.health.trace import BINS, Histogram
+from lettrine.report.draw import (
+    POINTS,
+    Density,
+    Line,
+    Values,
+    altair,
+    density_rows,
+    depth_lines,
+    finish,
+    hint,
+    log_axis,
+    nothing,
+    plot,
+    reference_line,
+    thin,
+)
+from lettrine.report.theme import LIGHT
+from lettrine.report.words import brief, clean, number
+
+
+def embedding_scatter(
+    points: ArrayLike, names: Sequence[str], *, groups: Sequence[str] | None = None, axes: tuple[str, str] = ("", "")
+) -> Any:
+    """Scatter of labelled points (V, 2); what is alike to the network lies close together.
+
+    groups: a word for each point, such as "vowel", that gives it its colour. axes: names of the axes, such as shares of variance.
+    Raises `HealthError` where points and names do not fit together.
+    """
+    alt = altair()
+    xy = np.asarray(points, dtype=float)
+    if xy.ndim != 2 or xy.shape[1] != 2 or len(xy) != len(names) or (groups is not None and len(groups) != len(names)):
+        raise HealthError(
+            f"an embedding scatter takes points (V, 2) and V names, got {xy.shape} and "
+            f"{len(names)} names; reduce wider embeddings by PCA first"
+        )
+    kinds = [clean(g) for g in groups] if groups is not None else [""] * len(names)
+    values: Values = [
+        {"x": float(x), "y": float(y), "name": clean(name), "group": kind, "hint": f"{clean(name)} ({x:.2f}, {y:.2f})"}
+        for (x, y), name, kind in zip(xy, names, kinds, strict=True)
+        if isfinite(x) and isfinite(y)
+    ]
+    if not values:
+        return nothing("There are no finite points to draw.")
+    different = list(dict.fromkeys(kinds))
+    colours = [LIGHT["accent"], "#c8932a", LIGHT["good"], LIGHT["critical"], LIGHT["muted"]]
+    colour: Any = alt.value(LIGHT["accent"])
+    if len(different) > 1:
+        scale = alt.Scale(domain=different, range=[colours[i % len(colours)] for i in range(len(different))])
+        colour = alt.Color(
+            "group:N", scale=scale, legend=alt.Legend(orient="top", symbolType="circle", symbolSize=60, symbolOpacity=1)
+        )
+    ends = alt.Scale(zero=False, nice=True, padding=14)
+    base = plot(values).encode(
+        x=alt.X("x:Q", scale=ends, axis=alt.Axis(title=axes[0] or None)),
+        y=alt.Y("y:Q", scale=ends, axis=alt.Axis(title=axes[1] or None)),
+    )
+    disc = base.mark_circle(size=300, opacity=0.13).encode(color=colour)
+    text = base.mark_text(fontSize=13, fontWeight="bold", baseline="middle").encode(text="name:N", color=colour)
+    return finish([disc, text, hint(base)], 340)
+
+
+def learning_rate_range(
+    rates: ArrayLike,
+    losses: ArrayLike,
+    *,
+    smooth: ArrayLike | None = None,
+    suggestion: float | None = None,
+    largest: float | None = None,
+) -> Any:
+    """Loss against learning rate (log axis) of a range test, with the suggested rate and the largest stable one marked.
+
+    rates, losses, smooth: (S,). Losses that end far above the first ones are cut off at the top, so that a
+    divergence does not flatten the rest.
+    """
+    alt = altair()
+    rate = np.asarray(rates, dtype=float)
+    series = [("batch", np.asarray(losses, dtype=float), LIGHT["start"], 0.8)]
+    if smooth is not None:
+        series.append(("smoothed", np.asarray(smooth, dtype=float), LIGHT["accent"], 2.25))
+    if any(y.shape != rate.shape for _, y, _, _ in series):
+        raise HealthError(
+            f"a learning-rate range curve takes arrays of one length, got rates {rate.shape} and "
+            f"losses {[y.shape for _, y, _, _ in series]}"
+        )
+    main = series[-1][1]
+    finite = main[np.isfinite(main)]
+    if not finite.size:
+        return nothing("No finite loss was recorded.")
+    start = float(np.median(finite[: max(1, len(finite) // 10)]))
+    low = float(finite.min())
+    top = start + max(start - low, 0.1 * abs(start))
+    y = alt.Y(
+        "y:Q", scale=alt.Scale(zero=False, domainMax=top, domainMin=low - 0.08 * (top - low)), axis=alt.Axis(title="loss, nats")
+    )
+    x = log_axis("rate:Q", rate[rate > 0].tolist(), "learning rate")
+    colours = alt.Scale(domain=[name for name, *_ in series], range=[colour for *_, colour, _ in series])
+    layers = []
+    for name, loss, _, width in series:
+        pairs = thin([(float(r), float(v)) for r, v in zip(rate, loss, strict=True) if isfinite(v) and r > 0], POINTS)
+        values: Values = [
+            {"rate": r, "y": round(v, 4), "what": name, "hint": f"learning rate {brief(r)}: loss {number(v)}"} for r, v in pairs
+        ]
+        base = plot(values).encode(x=x, y=y)
+        layers.append(
+            base.mark_line(clip=True, strokeWidth=width).encode(
+                color=alt.Color("what:N", scale=colours, legend=alt.Legend(symbolType="stroke"))
+            )
+        )
+        if loss is main:
+            layers.append(hint(base))
+    for value, text, colour in ((suggestion, "suggested", LIGHT["accent"]), (largest, "largest stable", LIGHT["critical"])):
+        if value is not None and isfinite(value) and value > 0:
+            left = log10(value) > (log10(rate.min()) + log10(rate.max())) / 2
+            mark = plot([{"rate": value, "text": f"{text} {brief(value)}"}]).encode(x="rate:Q")
+            layers.append(mark.mark_rule(color=colour, strokeDash=[4, 3], strokeWidth=1.5))
+            place = {"align": "right", "dx": -5} if left else {"align": "left", "dx": 5}
+            offset = 4 if text == "suggested" else 18
+            layers.append(mark.mark_text(color=colour, baseline="top", **place).encode(y=alt.value(offset), text="text:N"))
+    return finish(layers, 260)
+
+
+def product_spread(spreads: Mapping[str, ArrayLike], *, axis: str = "x @ w") -> Any:
+    """Density of x @ w for several ways to scale w, by their names; the remark is the standard deviation of each.
+
+    Only w / sqrt(fan_in) keeps the spread of x (makemore part 3).
+    """
+    rows = []
+    for name, values in spreads.items():
+        flat = np.asarray(values, dtype=float).ravel()
+        flat = flat[np.isfinite(flat)]
+        if not flat.size:
+            continue
+        counts, edges = np.histogram(flat, BINS)
+        histogram = Histogram(np.zeros(1, dtype=np.int64), counts[None].astype(float), edges[:1], edges[-1:])
+        rows.append(Density(name, f"std {number(float(flat.std()))}", histogram))
+    return density_rows(rows, axis, symmetric=True, dated=False)
+
+
+def overlay(
+    lines: Mapping[str, tuple[ArrayLike, ArrayLike]], *, axis: str, reference: float | None = None, text: str = ""
+) -> Any:
+    """Curves of several runs over steps, by their names: (steps, values) each, such as losses or log10 of update:data."""
+    drawn = [Line(name, np.asarray(x, dtype=float), np.asarray(y, dtype=float)) for name, (x, y) in lines.items()]
+    if not drawn:
+        return nothing("There is nothing to compare.")
+    layers = depth_lines(drawn, axis)
+    return finish(layers if reference is None else [*layers, *reference_line(reference, text)], 260)

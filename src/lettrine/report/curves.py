@@ -1,0 +1,161 @@
+"""Pictures over time: loss, size of the updates."""
+
+from __future__ import annotations
+
+from math import floor, isfinite, log
+from typing import Any, Final
+
+import numpy as np
+
+from lettrine.health.trace import Curve, Trace
+from lettrine.report.draw import (
+    LINES,
+    POINTS,
+    Floats,
+    Line,
+    Values,
+    altair,
+    depth_lines,
+    finish,
+    hint,
+    nothing,
+    plot,
+    reference_line,
+    thin,
+)
+from lettrine.report.theme import LIGHT
+from lettrine.report.words import number, spread
+
+UPDATE_LINE: Final = -3.0  # log10 of update:data that makemore part 3 draws as its guide
+UPDATE_HIGH: Final = -2.0  # above it the learning rate is called too high there
+BUCKET: Final = 1000  # steps averaged in the course's loss curve
+WIDE: Final = 4.0  # highest over median loss from which the curve is drawn as log10
+
+
+def loss_curve(trace: Trace, *, bucket: int | None = None, log10: bool = False) -> Any:
+    """Loss against step: single batches in grey, means in blue, held-out data in gold, the loss of a uniform guess as a line.
+
+    bucket: steps averaged into one point; by default 1,000, fewer where that would leave less than 20 points.
+    log10: draw log10 of the loss, as the courses do.
+    """
+    alt = altair()
+    if not len(trace.loss.step) and not len(trace.dev.step):
+        return nothing("No loss was recorded: hand it over with watch.loss(loss).")
+    scale = np.log10 if log10 else np.asarray
+    layers: list[Any] = []
+    names, colours = [], []
+    if len(trace.loss.step):
+        length = steps_covered(trace.loss)
+        size = bucket or min(BUCKET, round_down(length / 20))
+        step, mean = averaged(trace.loss, size, POINTS)
+        size = max(size, int(step[1] - step[0]) if len(step) > 1 else size)
+        names, colours = [f"mean of {size:,} steps" if size > 1 else "batch"], [LIGHT["accent"]]
+        if size > 1:
+            names.insert(0, "batch")
+            colours.insert(0, LIGHT["start"])
+            layers.append(line(scale, trace.loss.step, trace.loss.mean, "batch", width=0.7, opacity=0.55))
+        layers.append(line(scale, step, mean, names[-1], width=2.25))
+        layers.append(hints(scale, step, mean, names[-1]))
+    if len(trace.dev.step):
+        names.append("held out")
+        colours.append("#c8932a")
+        layers.append(line(scale, trace.dev.step, trace.dev.mean, "held out", width=1.75))
+        layers.append(hints(scale, trace.dev.step, trace.dev.mean, "held out", visible=True))
+    if trace.facts.classes > 1:
+        seen = points(scale, trace.loss.step, trace.loss.mean) + points(scale, trace.dev.step, trace.dev.mean)
+        chance = log(trace.facts.classes)
+        layers += reference_line(float(scale(chance)), f"a uniform guess: ln {trace.facts.classes} = {chance:.2f}", seen)
+    bad = trace.first_nonfinite
+    if bad is not None:
+        mark = plot([{"step": bad.step, "text": f" not finite from step {bad.step:,}"}]).encode(x="step:Q")
+        layers += [
+            mark.mark_rule(color=LIGHT["critical"], strokeDash=[4, 3]),
+            mark.mark_text(color=LIGHT["critical"], align="left", baseline="top").encode(y=alt.value(0), text="text:N"),
+        ]
+    title = "log10 of the loss" if log10 else "loss, nats"
+    colour = alt.Color(
+        "what:N", scale=alt.Scale(domain=names, range=colours), legend=alt.Legend(symbolType="stroke", symbolOpacity=1, columns=3)
+    )
+    y = alt.Y("y:Q", scale=alt.Scale(zero=False), axis=alt.Axis(title=title))
+    x = alt.X("step:Q", axis=alt.Axis(title="step", grid=False))
+    return finish([layer.encode(x=x, y=y, color=colour) if i == 0 else layer for i, layer in enumerate(layers)], 240)
+
+
+def wide(trace: Trace) -> bool:
+    """Whether the loss spans so much that only its logarithm shows the end of the curve."""
+    mean = trace.loss.mean[np.isfinite(trace.loss.mean) & (trace.loss.mean > 0)]
+    return bool(len(mean)) and float(mean.max()) > WIDE * float(np.median(mean))
+
+
+def line(scale: Any, step: Floats, value: Floats, name: str, *, width: float, opacity: float = 1.0) -> Any:
+    """One line of the loss curve."""
+    alt = altair()
+    shown = points(scale, step, value)
+    values: Values = [{"step": x, "y": round(y, 4), "what": name} for x, y in thin(shown, POINTS)]
+    base = plot(values).mark_line(strokeWidth=width, opacity=opacity)
+    return base.encode(x="step:Q", y=alt.Y("y:Q"), color=alt.Color("what:N"))
+
+
+def hints(scale: Any, step: Floats, value: Floats, name: str, *, visible: bool = False) -> Any:
+    """Points of the loss curve with their loss as a hint."""
+    shown = [(x, float(scale(y)), y) for x, y in zip(step.tolist(), value.tolist(), strict=True) if isfinite(y) and y > 0]
+    values: Values = [
+        {"step": x, "y": round(y, 4), "what": name, "hint": f"{name}, step {x:,.0f}: {number(raw)}"}
+        for x, y, raw in thin(shown, POINTS // 2)
+    ]
+    base = plot(values).encode(x="step:Q", y="y:Q")
+    dots = hint(base)
+    return base.mark_circle(size=22, opacity=1).encode(color="what:N") + dots if visible else dots
+
+
+def points(scale: Any, step: Floats, value: Floats) -> list[tuple[float, float]]:
+    """Finite points of a line; a loss of 0 has no logarithm and is left out."""
+    scaled = scale(np.where(value > 0, value, np.nan))
+    return [(float(x), float(y)) for x, y in zip(step, scaled, strict=True) if isfinite(y)]
+
+
+def steps_covered(curve: Curve) -> float:
+    """Steps from the first to the last point of a curve."""
+    return float(curve.step[-1] - curve.step[0]) if len(curve.step) else 0.0
+
+
+def round_down(value: float) -> int:
+    """Largest of 1, 2, 5, 10, 20, 50 … that is not above the value, and 1 at least."""
+    power = 10 ** max(0, floor(log(max(value, 1)) / log(10) + 1e-9))
+    return int(max(1, *(m * power for m in (1, 2, 5) if m * power <= value), 1))
+
+
+def averaged(curve: Curve, size: int, most: int) -> tuple[Floats, Floats]:
+    """Means over runs of `size` steps, longer ones where that gave more than `most` points; each at the middle of its run."""
+    step, value = curve.step, curve.mean
+    if len(step) < 2:
+        return step, value
+    weight = np.append(np.diff(step), np.diff(step)[-1])
+    size = max(size, int(np.ceil((steps_covered(curve) + 1) / most)))
+    bucket = ((step - step[0]) // size).astype(np.int64)
+    total = np.bincount(bucket, weights=weight * value)
+    share = np.bincount(bucket, weights=weight)
+    middle = np.bincount(bucket, weights=weight * (step + (weight - 1) / 2))
+    full = share > 0
+    return middle[full] / share[full], total[full] / share[full]
+
+
+def update_data(trace: Trace) -> Any:
+    """log10 of the update:data ratio of each weight with two axes or more, over the sampled steps.
+
+    Above about -2 the learning rate is too high for that weight, well below -3 too low (makemore part 3).
+    """
+    chosen = spread([p for p in trace.parameters if len(p.shape) > 1 and p.name in trace.parameter_stats], LINES)
+    lines = []
+    for info in chosen:
+        ratio = trace.parameter(info.name, "update_data")
+        with np.errstate(divide="ignore", invalid="ignore"):
+            lines.append(Line(info.name, trace.steps.astype(float), np.log10(np.where(ratio > 0, ratio, np.nan))))
+    lines = [line for line in lines if np.isfinite(line.y).any()]
+    if not lines:
+        return nothing("No step of the optimiser was recorded.")
+    seen = [(float(x), float(y)) for line in lines for x, y in zip(line.x, line.y, strict=True) if isfinite(y)]
+    guide = reference_line(UPDATE_LINE, "about 1e-3 is healthy", seen) + reference_line(
+        UPDATE_HIGH, "1e-2: learning rate too high", seen
+    )
+    return finish([*depth_lines(lines, "log10 of update:data"), *guide], 240)

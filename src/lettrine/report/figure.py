@@ -1,0 +1,128 @@
+"""A chart with its title and a sentence on how to read it; and charts as files.
+
+altair and vl-convert belong to the extra `report` and are imported only here and where charts are built.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+from lettrine.errors import HealthError, MissingExtraError, StorageError
+from lettrine.report.theme import DEPTHS_LIGHT, LIGHT, variables
+
+FORMATS: Final = (".png", ".svg", ".json")
+SCALE: Final = 2.5  # pixels of a PNG for each unit of the chart
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One picture: `chart` is an Altair chart, `reading` one sentence that says what a healthy one looks like."""
+
+    title: str
+    reading: str
+    chart: Any
+
+    def save(self, path: str | Path) -> Path:
+        """Write it as PNG, SVG or JSON (Vega-Lite), by the suffix of `path`."""
+        return save_chart(self.chart, path)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The Vega-Lite specification."""
+        return specification(self.chart)
+
+    def svg(self) -> str:
+        """The drawing as SVG text, in the light palette."""
+        return to_svg(self.chart)
+
+    def _repr_html_(self) -> str:
+        """Shown by notebooks: static, so that it needs no network and survives in a saved notebook."""
+        return (
+            f'<figure style="max-width:560px;margin:1em 0;padding:12px;background:{LIGHT["card"]};color:{LIGHT["ink"]}">'
+            f"<strong>{escape(self.title)}</strong>{to_svg(self.chart)}"
+            f'<figcaption style="color:{LIGHT["muted"]}">{escape(self.reading)}</figcaption></figure>'
+        )
+
+
+def need(module: str, what: str) -> ModuleType:
+    """Import an optional module, or say which extra brings it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise MissingExtraError(what, "report") from None
+
+
+def specification(chart: Any) -> dict[str, Any]:
+    """Vega-Lite specification of an Altair chart as plain values.
+
+    Not validated: that takes longer than all the rest, and a test does it once for every picture.
+    """
+    spec: dict[str, Any] = chart if isinstance(chart, dict) else chart.to_dict(validate=False)
+    return spec
+
+
+def to_svg(chart: Any) -> str:
+    """An Altair chart as SVG text; its text is escaped by the renderer, and it loads nothing."""
+    vl_convert = need("vl_convert", "drawing a chart")
+    svg: str = vl_convert.vegalite_to_svg(specification(chart), allowed_base_urls=[])
+    return svg
+
+
+def to_themed_svg(chart: Any, prefix: str) -> str:
+    """SVG for a page: colours as CSS variables, width left to the page, ids made unique by `prefix`, hints in `data-tip`."""
+    svg = to_svg(chart)
+    for name, colour in variables(dict(LIGHT), DEPTHS_LIGHT).items():
+        svg = svg.replace(f'"{colour}"', f'"var(--{name})"')
+    svg = re.sub(r'(\bid="|url\(#)', rf"\g<1>{prefix}-", svg)
+    svg = re.sub(r'<svg ([^>]*?) width="[\d.]+" height="[\d.]+"', r"<svg \1", svg, count=1)
+    # The renderer repeats three attributes for each point that has a hint; they would be half of the page.
+    svg = re.sub(r' role="graphics-symbol" aria-roledescription="[^"]*"', "", svg)
+    svg = re.sub(
+        r'<path aria-label="([^"]*)"( transform="[^"]*") d="[^"]*"[^>]* opacity="0"/>', r'<circle data-tip="\1"\2 r="3"/>', svg
+    )
+    return svg.replace(' pointer-events="none"', "").replace(
+        ' role="graphics-object" aria-roledescription="group mark container"', ""
+    )
+
+
+def save_chart(chart: Any, path: str | Path) -> Path:
+    """Write an Altair chart as PNG, SVG or JSON (its Vega-Lite specification), by the suffix of `path`.
+
+    Raises `HealthError` for another suffix, `StorageError` where the disk refuses.
+    """
+    path = Path(path)
+    kind = path.suffix.lower()
+    if kind not in FORMATS:
+        raise HealthError(f"cannot save a chart as {path.name!r}; give a name that ends in {', '.join(FORMATS)}")
+    if kind == ".json":
+        data = json.dumps(specification(chart), indent=1, allow_nan=False).encode()
+    elif kind == ".svg":
+        data = to_svg(chart).encode()
+    else:
+        spec = specification(chart) | {"background": LIGHT["card"]}
+        data = need("vl_convert", "drawing a chart").vegalite_to_png(spec, scale=SCALE, allowed_base_urls=[])
+    write_bytes(path, data)
+    return path
+
+
+def save_charts(figures: Mapping[str, Figure], folder: str | Path, suffix: str = ".png") -> list[Path]:
+    """Write every figure into `folder` under its key."""
+    return [figure.save(Path(folder) / f"{key}{suffix}") for key, figure in figures.items()]
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all: under another name first, then renamed."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(data)
+        partial.replace(path)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror or error}; choose another place or free some space") from error

@@ -1,0 +1,180 @@
+"""One HTML page: verdict, findings, pictures, tables. It loads nothing from anywhere and needs no script to be read.
+
+The charts are drawn once, by vl-convert, and set into the page as SVG whose colours are CSS variables: light and dark follow the
+reader's system, and a page opens at once on a phone. The one script shows the figure under the pointer; the page's own
+policy allows no other, and nothing from outside.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from lettrine import __version__
+from lettrine.health.findings import Report
+from lettrine.report.figure import Figure, need, to_themed_svg, write_bytes
+from lettrine.report.pictures import figures
+from lettrine.report.summary import module_rows, verdict, watched
+from lettrine.report.theme import DARK, DEPTHS_DARK, DEPTHS_LIGHT, FONT, LIGHT, SERIF, variables
+from lettrine.report.words import brief, clean, number, percent, steps_text
+
+MOST_NAMES: Final = 8  # of one finding's layers before the rest is folded away
+
+
+@dataclass(frozen=True)
+class Section:
+    """Something the caller adds to the page, such as the samples of a language model.
+
+    facts: a short table of keys and values. words: generated words, set as such. header, rows: a table.
+    figures: pictures by name. Empty parts are left out.
+    """
+
+    title: str
+    text: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    words: Sequence[str] = ()
+    header: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+
+
+def render(report: Report, *, title: str = "", sections: Sequence[Section] = (), facts: Mapping[str, str] | None = None) -> str:
+    """The page of one report as text.
+
+    sections: what the caller adds, shown between the findings and the pictures. facts: what the caller knows, such as
+    versions and seeds. Raises `MissingExtraError` without the extra `report`.
+    """
+    trace = report.trace
+    return page(
+        title=title or report.title,
+        verdict=verdict(report.findings, report.outcomes),
+        findings=report.findings,
+        errors=trace.facts.errors,
+        sections=sections,
+        pictures=figures(trace),
+        modules=module_rows(trace),
+        watched=watched(trace),
+        outcomes=report.outcomes,
+        facts=known(report) | dict(facts or {}),
+    )
+
+
+def render_sections(title: str, sections: Sequence[Section], *, facts: Mapping[str, str] | None = None) -> str:
+    """A page of sections alone, without a report: galleries, comparisons."""
+    return page(
+        title=title,
+        verdict=None,
+        findings=[],
+        errors=(),
+        sections=sections,
+        pictures={},
+        modules=[],
+        watched="",
+        outcomes=[],
+        facts=dict(facts or {}),
+    )
+
+
+def write(
+    path: str | Path,
+    report: Report,
+    *,
+    title: str = "Health report",
+    sections: Sequence[Section] = (),
+    facts: Mapping[str, str] | None = None,
+) -> Path:
+    """`render` into a file, whole or not at all. Raises `StorageError` where the disk refuses."""
+    path = Path(path)
+    write_bytes(path, render(report, title=title, sections=sections, facts=facts).encode())
+    return path
+
+
+def frame(report: Report, **options: Any) -> str:
+    """The page in a frame, for `_repr_html_`: its styles and the notebook's cannot touch."""
+    return f'<iframe srcdoc="{escape(render(report, **options))}" width="100%" height="800" style="border:0"></iframe>'
+
+
+def page(**values: Any) -> str:
+    """The template, filled in. Everything is escaped but what this module drew or wrote itself."""
+    jinja2 = need("jinja2", "an HTML report")
+    markup = need("markupsafe", "an HTML report").Markup
+    folder = files("lettrine.report")
+    style = palette_css() + (folder / "style.css").read_text(encoding="utf-8")
+    script = (folder / "hover.js").read_text(encoding="utf-8")
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    drawn = 0
+
+    def draw(figure: Figure) -> Any:
+        nonlocal drawn
+        drawn += 1
+        svg = to_themed_svg(figure.chart, f"c{drawn}")
+        return markup(svg.replace("<svg ", f'<svg role="img" aria-label="{escape(clean(figure.title))}" ', 1))
+
+    environment.filters |= {"clean": clean, "number": number, "brief": brief, "percent": percent, "draw": draw}
+    environment.globals |= {"steps_text": steps_text, "most_names": MOST_NAMES}
+    template = environment.from_string((folder / "template.html.j2").read_text(encoding="utf-8"))
+    text: str = template.render(
+        version=__version__, style=markup(style), script=markup(script), policy=policy(style, script), icon=icon(), **values
+    )
+    return text
+
+
+def known(report: Report) -> dict[str, str]:
+    """What the trace knows of the run."""
+    facts = report.trace.facts
+    size = sum(int(_product(p.shape)) for p in report.trace.parameters)
+    pairs = {
+        "parameters": f"{size:,}" if size else "",
+        "recorded by": facts.source,
+        "optimiser": facts.optimiser,
+        "batch size": f"{facts.batch_size:,}" if facts.batch_size else "",
+        "classes": f"{facts.classes:,}" if facts.classes else "",
+        "lettrine": __version__,
+        **facts.notes,
+    }
+    return {key: value for key, value in pairs.items() if value}
+
+
+def _product(shape: Sequence[int]) -> int:
+    total = 1
+    for length in shape:
+        total *= length
+    return total
+
+
+def palette_css() -> str:
+    """Both palettes as CSS variables; the dark one where the reader's system is dark."""
+    light = ";".join(f"--{name}:{colour}" for name, colour in variables(dict(LIGHT), DEPTHS_LIGHT).items())
+    dark = ";".join(f"--{name}:{colour}" for name, colour in variables(dict(DARK), DEPTHS_DARK).items())
+    return (
+        f":root{{color-scheme:light dark;--font:{FONT};--serif:{SERIF};{light}}}\n"
+        f"@media (prefers-color-scheme:dark){{:root{{{dark}}}}}\n"
+        f"@media print{{:root{{color-scheme:light;{light}}}}}\n"
+    )
+
+
+def policy(style: str, script: str) -> str:
+    """Content-Security-Policy: this style, this script, pictures inside the page, and nothing else."""
+    allowed = f"style-src '{digest(style)}'; script-src '{digest(script)}'; img-src data:"
+    return f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
+
+
+def digest(text: str) -> str:
+    """Source expression that allows exactly this text."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def icon() -> str:
+    """The wordmark's initial as the page's icon."""
+    svg = (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 40 40"><rect width="40" height="40" rx="3" fill="#2846b5"/>'
+        '<path d="M10 8h13v3h-3.4v18H27l2.2-6.2H32L31 32H10v-3h3.6V11H10z" fill="#fff"/></svg>'
+    )
+    return "data:image/svg+xml," + quote(svg)

@@ -1,0 +1,120 @@
+"""The saturation map: units by examples, white where an output is saturated."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from base64 import b64encode
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lettrine.health.limits import ACTIVATIONS, Zone
+from lettrine.health.trace import ModuleInfo, Trace
+from lettrine.report.draw import Values, altair, finish, nothing, plot
+from lettrine.report.theme import LIGHT, SATURATED, UNSATURATED
+from lettrine.report.words import labels, percent, spread
+
+MAPS: Final = 6
+EXAMPLES: Final = 32
+UNITS: Final = 400  # more columns than a chart has pixels
+
+
+def saturation_map(trace: Trace, snapshot: str = "last") -> Any:
+    """Units (across) by examples (down) of each activation; white: the output passes hardly any gradient.
+
+    For tanh that is abs(h) > 0.99, for ReLU h = 0; the table in `limits` says what it is for others. A column that is
+    white from top to bottom is a unit that learned nothing from this batch; a red mark points to it.
+    snapshot: "first" or "last" sampled step with a map.
+    """
+    alt = altair()
+    flags = {m.name: flat(trace.maps[m.name][snapshot], ACTIVATIONS[m.activation].dead) for m in mapped(trace, snapshot)}
+    names = spread(flags, MAPS)
+    if not names:
+        return nothing("No activation that can saturate was recorded.")
+    images: Values = []
+    marks: Values = []
+    for i, (name, label) in enumerate(zip(names, labels(names, 34), strict=True)):
+        shown = flags[name][:EXAMPLES]
+        gone = dead_share(trace, name, snapshot)
+        dead = np.flatnonzero(flags[name].all(axis=0)) if gone > 0 else np.zeros(0, dtype=np.int64)
+        units = shown.shape[1]
+        base = len(names) - 1 - i
+        remark = f"{units:,} units, {percent(float(flags[name].mean()))} white" + (
+            f", {percent(gone)} of units dead" if gone > 0 else ""
+        )
+        images.append(
+            {
+                "name": label,
+                "remark": remark,
+                "left": 0,
+                "right": 1,
+                "low": base + 0.1,
+                "high": base + 0.78,
+                "url": png(columns(shown, UNITS)),
+            }
+        )
+        marks += [{"x": (unit + 0.5) / units, "y": base + 0.045} for unit in spread(dead.tolist(), 60)]
+    x = alt.X("left:Q", scale=alt.Scale(domain=[0, 1], nice=False), axis=None)
+    y = alt.Y("low:Q", scale=alt.Scale(domain=[0, len(names)], nice=False), axis=None)
+    picture = plot(images).mark_image(aspect=False).encode(x=x, x2="right:Q", y=y, y2="high:Q", url="url:N")
+    top = plot(images).transform_calculate(top="datum.high + 0.03").encode(y="top:Q")
+    left = top.mark_text(align="left", baseline="bottom", color=LIGHT["ink"]).encode(x=alt.value(0), text="name:N")
+    right = top.mark_text(align="right", baseline="bottom").encode(x=alt.value("width"), text="remark:N")
+    frame = plot(images).mark_rect(filled=False, stroke=LIGHT["rule"], strokeWidth=1).encode(x=x, x2="right:Q", y=y, y2="high:Q")
+    layers = [picture, frame, left, right]
+    if marks:
+        triangle = {"shape": "triangle-up", "filled": True, "size": 30, "color": LIGHT["critical"], "opacity": 1}
+        layers.append(plot(marks).mark_point(**triangle).encode(x="x:Q", y="y:Q"))
+    return finish(layers, 84 * len(names))
+
+
+def mapped(trace: Trace, snapshot: str) -> list[ModuleInfo]:
+    """Activations that have a map and outputs at which they are flat."""
+    kept = [m for m in trace.modules if snapshot in trace.maps.get(m.name, {})]
+    return [m for m in kept if m.activation in ACTIVATIONS and ACTIVATIONS[m.activation].dead is not None]
+
+
+def dead_share(trace: Trace, name: str, snapshot: str) -> float:
+    """Share of units dead on the whole batch of that step.
+
+    A map shows only some of the examples: not each of its white columns need be dead.
+    """
+    shares = trace.output(name, "dead")
+    shares = shares[np.isfinite(shares)]
+    return float(shares[0 if snapshot == "first" else -1]) if len(shares) else 0.0
+
+
+def flat(values: NDArray[Any], zone: Zone | None) -> NDArray[np.bool_]:
+    """Which outputs lie in the zone, (examples, units)."""
+    if zone is None:
+        return np.zeros(values.shape, dtype=np.bool_)
+    if zone.inside:
+        return (values >= zone.low) & (values <= zone.high)
+    return (values <= zone.low) | (values >= zone.high)
+
+
+def columns(flags: NDArray[np.bool_], most: int) -> NDArray[np.bool_]:
+    """Every n-th unit, so that at most `most` are drawn."""
+    every = -(-flags.shape[1] // most)
+    return flags[:, ::every]
+
+
+def png(flags: NDArray[np.bool_]) -> str:
+    """A picture of two colours as a data URL: a few hundred bytes where one rectangle a value would be a few hundred thousand.
+
+    Enlarged here, since browsers blur an image that they enlarge.
+    """
+    big = np.kron(flags, np.ones((8, 4), dtype=bool))
+    height, width = big.shape
+    rows = np.hstack(
+        [np.zeros((height, 1), dtype=np.uint8), np.packbits(big, axis=1)]
+    )  # (height, 1 + width/8): filter byte, 8 pixels a byte
+    palette = bytes.fromhex(UNSATURATED[1:] + SATURATED[1:])
+    header = struct.pack(">IIBBBBB", width, height, 1, 3, 0, 0, 0)  # one bit a pixel, by palette
+    chunks = [(b"IHDR", header), (b"PLTE", palette), (b"IDAT", zlib.compress(rows.tobytes(), 9)), (b"IEND", b"")]
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    )
+    return "data:image/png;base64," + b64encode(data).decode()

@@ -1,0 +1,148 @@
+"""Which pictures a trace has, what each is called, and how to read it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any, Final
+
+import numpy as np
+
+from lettrine.health.trace import Trace
+from lettrine.report import curves, images, layers
+from lettrine.report.draw import LINES, ROWS
+from lettrine.report.figure import Figure
+
+TEXTS: Final = {
+    "loss": (
+        "Loss",
+        (
+            "A fresh network starts at the loss of a uniform guess, falls steeply, then slowly. "
+            "One that starts far above the line is confidently wrong."
+        ),
+    ),
+    "update-data": (
+        "Size of the updates",
+        (
+            "How far one step moves each weight, measured by the spread of the weight itself. "
+            "Around -3 is healthy; above -2 the learning rate is too high, well below -3 too low."
+        ),
+    ),
+    "activations": (
+        "Activations",
+        "What comes out of each layer, input at the top. The rows should look alike; heaps at the very ends are saturated.",
+    ),
+    "gradients": (
+        "Gradients of the activations",
+        "What flows back. The widths should agree: rows that narrow towards the input vanish, rows that widen explode.",
+    ),
+    "output-scale": (
+        "Scale on the way forward",
+        (
+            "Spread of the outputs down the network. It should stay about the same; "
+            "a slope means that the signal grows or fades with depth."
+        ),
+    ),
+    "gradient-scale": (
+        "Scale on the way back",
+        "Spread of the gradients down the network. A lean to the left at the top means that they vanish towards the input.",
+    ),
+    "gradient-data": (
+        "Gradient to data",
+        (
+            "Spread of each weight's gradient over the spread of the weight. One that stands apart learns at a pace of its own; "
+            "the last layer of a fresh network always does."
+        ),
+    ),
+    "dead-units": (
+        "Dead units",
+        "Units that pass no gradient for any example of the batch. None is best; some of a ReLU layer are common.",
+    ),
+    "saturation-first": (
+        "Saturation map at the start",
+        (
+            "A row is an example, a column a unit; white passes hardly any gradient. "
+            "White from top to bottom (red mark) is a dead unit."
+        ),
+    ),
+    "saturation-last": (
+        "Saturation map at the end",
+        "The same units after training. More white than before means that the layer is driven into its flat ends.",
+    ),
+    "preactivations": (
+        "Pre-activations",
+        "What goes into each activation. Wide rows are pushed into its flat ends, narrow ones use only its straight middle.",
+    ),
+    "norm-mean": (
+        "Batch norm: running mean",
+        "How far the running mean is from the batch's. It starts away from it and should come close to 0.",
+    ),
+    "norm-variance": (
+        "Batch norm: running variance",
+        (
+            "Running variance over the batch's. It should come close to 1, "
+            "or the network behaves differently once it no longer sees batches."
+        ),
+    ),
+}
+"""By name, in reading order: title, and how to read the picture."""
+
+
+def figures(trace: Trace) -> dict[str, Figure]:
+    """Every picture the trace has data for, by its name in `TEXTS` and in that order."""
+    drawn = {name: (chart, note) for name, chart, note in charts(trace)}
+    return {
+        name: Figure(title, reading + drawn[name][1], drawn[name][0]) for name, (title, reading) in TEXTS.items() if name in drawn
+    }
+
+
+def charts(trace: Trace) -> Iterator[tuple[str, Any, str]]:
+    """Name, chart and a note on what it leaves out, of each picture there is data for."""
+    weights = [p for p in trace.parameters if len(p.shape) > 1 and p.name in trace.parameter_stats]
+    if len(trace.loss.step):
+        yield "loss", curves.loss_curve(trace, log10=curves.wide(trace)), ""
+    if weights:
+        yield "update-data", curves.update_data(trace), left_out(weights, LINES, "weights")
+        yield "gradient-data", layers.gradient_data(trace), ""
+    if trace.norms:
+        yield "norm-mean", layers.norm_gap(trace), ""
+        yield "norm-variance", layers.norm_variance(trace), ""
+    yield from densities(trace)
+    yield from scales(trace)
+    yield from maps(trace)
+
+
+def densities(trace: Trace) -> Iterator[tuple[str, Any, str]]:
+    """Distributions, one row a layer."""
+    active = layers.activations(trace)
+    fed = [m.fed_by for m in trace.modules if m.role == "activation"]
+    for name, draw, recorded, names in (
+        ("activations", layers.activation_density, trace.output_histograms, [m.name for m in active]),
+        ("gradients", layers.gradient_density, trace.gradient_histograms, [m.name for m in active]),
+        ("preactivations", layers.preactivation_density, trace.output_histograms, fed),
+    ):
+        drawn = {each for each in names if each in recorded}
+        if drawn:
+            yield name, draw(trace), left_out(drawn, ROWS, "layers")
+
+
+def scales(trace: Trace) -> Iterator[tuple[str, Any, str]]:
+    """One figure a layer, down the network."""
+    if layers.scaled(trace, trace.outputs):
+        yield "output-scale", layers.output_scale(trace), ""
+    if layers.scaled(trace, trace.gradients):
+        yield "gradient-scale", layers.gradient_scale(trace), ""
+    if any(np.isfinite(trace.output(name, "dead")).any() for name in trace.outputs):
+        yield "dead-units", layers.dead_units(trace), ""
+
+
+def maps(trace: Trace) -> Iterator[tuple[str, Any, str]]:
+    """Saturation maps: one where only one step was recorded."""
+    mapped = images.mapped(trace, "last")
+    for snapshot in ("first", "last") if len(trace.steps) > 1 else ("first",):
+        if mapped:
+            yield f"saturation-{snapshot}", images.saturation_map(trace, snapshot), left_out(mapped, images.MAPS, "layers")
+
+
+def left_out(items: Collection[Any], most: int, noun: str) -> str:
+    """Says so where not all are drawn."""
+    return f" Drawn: {most} of {len(items)} {noun}, evenly spaced." if len(items) > most else ""

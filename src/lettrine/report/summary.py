@@ -1,0 +1,99 @@
+"""What page and terminal say alike: the verdict in words, one row a module."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from lettrine.health.findings import Finding, Outcome
+from lettrine.health.trace import Trace
+from lettrine.report.draw import Floats, ends
+from lettrine.report.words import count, numeral
+
+OPEN: Final = {"not applicable": "not applicable to this network", "not run": "could not run", "failed": "broke"}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The report in two sentences. tone: "critical", "warning", "info", "good" or "unknown"."""
+
+    tone: str
+    headline: str
+    detail: str
+
+
+def verdict(findings: Sequence[Finding], outcomes: Sequence[Outcome]) -> Verdict:
+    """In words. A report in which nothing could be looked at is no clean bill of health, and says so."""
+    by_status = Counter(outcome.status for outcome in outcomes)
+    ran = by_status["passed"] + by_status["found"]
+    rest = [f"{numeral(by_status[status])} {words}" for status, words in OPEN.items() if by_status[status]]
+    detail = f"{count(ran, 'check')} ran" + (f", {', '.join(rest)}" if rest else "")
+    detail = detail[0].upper() + detail[1:] + "."
+    by_severity = Counter(finding.severity for finding in findings)
+    if not findings:
+        if not ran or by_status["failed"]:
+            headline = "No verdict: " + ("a check broke, and the others found nothing." if ran else "no check could run.")
+            return Verdict("warning" if by_status["failed"] else "unknown", headline, detail)
+        return Verdict("good", f"Healthy: {count(ran, 'check')}, none found anything.", detail)
+    if set(by_severity) == {"info"}:
+        return Verdict("good", f"Healthy, with {count(by_severity['info'], 'remark')}.", detail)
+    parts = [count(by_severity["critical"], "critical finding")] if by_severity["critical"] else []
+    parts += [count(by_severity["warning"], "warning")] if by_severity["warning"] else []
+    parts += [count(by_severity["info"], "remark")] if by_severity["info"] else []
+    text = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return Verdict("critical" if by_severity["critical"] else "warning", text[0].upper() + text[1:] + ".", detail)
+
+
+def watched(trace: Trace) -> str:
+    """What the verdict rests on: how many steps of what."""
+    if not len(trace.steps):
+        return "Nothing was measured."
+    last = max(int(trace.steps[-1]), int(trace.loss.step[-1]) if len(trace.loss.step) else 0)
+    over = f"{last + 1:,} steps" if last else "one step"
+    text = f"{count(len(trace.modules), 'module')} watched over {over}, {numeral(len(trace.steps))} measured."
+    return text[0].upper() + text[1:]
+
+
+@dataclass(frozen=True)
+class ModuleRow:
+    """One module at the last sampled step that measured it. update_data is its weight's; NaN where there is none."""
+
+    name: str
+    kind: str
+    units: int
+    mean: float
+    std: float
+    saturated: float
+    dead: float
+    gradient_std: float
+    update_data: float
+
+
+def module_rows(trace: Trace) -> list[ModuleRow]:
+    """One row for each module that was measured, from the input on."""
+    weights: dict[str, str] = {}
+    for parameter in trace.parameters:
+        if len(parameter.shape) > 1 and parameter.name in trace.parameter_stats:
+            weights.setdefault(parameter.module, parameter.name)
+    rows = []
+    for module in trace.modules:
+        name = module.name
+        measured = {stat: latest(trace, name, stat) for stat in ("mean", "std", "saturated", "dead")}
+        gradient = last_finite(trace.gradient(name, "std")) if name in trace.gradients else float("nan")
+        update = last_finite(trace.parameter(weights[name], "update_data")) if name in weights else float("nan")
+        if name in trace.outputs or name in trace.gradients or name in weights:
+            rows.append(ModuleRow(name, module.kind, module.units, **measured, gradient_std=gradient, update_data=update))
+    return rows
+
+
+def latest(trace: Trace, name: str, stat: str) -> float:
+    """Last finite figure of a module's output."""
+    return last_finite(trace.output(name, stat)) if name in trace.outputs else float("nan")
+
+
+def last_finite(row: Floats) -> float:
+    """Last finite value of a row, NaN if there is none."""
+    found = ends(row)
+    return float("nan") if found is None else float(row[found[1]])

@@ -1,0 +1,104 @@
+"""Numbers and names as text: the same on paper, on the screen and in a chart."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Final, TypeVar
+
+NONE: Final = "\N{EN DASH}"  # not measured
+NUMERALS: Final = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+
+Item = TypeVar("Item")
+
+
+def clean(text: str) -> str:
+    """Without control characters, line breaks and marks that turn the direction of writing: names come from users' code."""
+    return "".join(
+        " " if c in "\t\r\n" else c
+        for c in text
+        if c in "\t\r\n" or unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    )
+
+
+def short(name: str, most: int) -> str:
+    """Cleaned and at most `most` characters long; the middle goes, since names of layers differ at their ends."""
+    name = clean(name)
+    if len(name) <= most:
+        return name
+    tail = (most - 1) * 3 // 5
+    return f"{name[: most - 1 - tail]}…{name[-tail:]}"
+
+
+def labels(names: Sequence[str], most: int) -> list[str]:
+    """`short` names, told apart by a number where shortening made two the same."""
+    seen: dict[str, int] = {}
+    result = []
+    for name in names:
+        label = short(name, most)
+        seen[label] = seen.get(label, 0) + 1
+        result.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
+    return result
+
+
+def number(value: float) -> str:
+    """Three significant digits; powers of ten below 0.001 and from 100,000 on; a dash for NaN.
+
+    Zeros at the end stay, so that columns of a table line up; `brief` drops them.
+    """
+    if math.isnan(value):
+        return NONE
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    if value == 0:
+        return "0"
+    if not 1e-3 <= abs(value) < 1e5:
+        mantissa, exponent = f"{value:.2e}".split("e")
+        return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{digits}f}"
+
+
+def brief(value: float) -> str:
+    """`number` without zeros at the end, for sentences."""
+    text = number(value)
+    return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
+
+
+def scientific(value: float) -> str:
+    """Powers of ten throughout, such as 2.20e-3, as the published tables of gradients have it."""
+    if not math.isfinite(value):
+        return number(value)
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def percent(share: float) -> str:
+    """A share as per cent, one digit below ten."""
+    if math.isnan(share):
+        return NONE
+    return f"{share:.1%}".replace("%", " %") if 0 < share < 0.0995 else f"{share:.0%}".replace("%", " %")
+
+
+def count(amount: int, noun: str) -> str:
+    """Such as: no checks, one check, two checks, 23 checks."""
+    return f"{numeral(amount)} {noun}" if amount == 1 else f"{numeral(amount)} {noun}s"
+
+
+def numeral(amount: int) -> str:
+    """Small numbers in words."""
+    return NUMERALS[amount] if amount < len(NUMERALS) else f"{amount:,}"
+
+
+def steps_text(first: int, last: int) -> str:
+    """Such as: step 3, or steps 3 to 1,000."""
+    return f"step {first:,}" if first == last else f"steps {first:,} to {last:,}"
+
+
+def spread(items: Iterable[Item], most: int) -> list[Item]:
+    """At most `most` of the items, evenly spaced, with the first and the last."""
+    items = list(items)
+    if len(items) <= most:
+        return items
+    return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]

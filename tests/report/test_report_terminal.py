@@ -1,0 +1,136 @@
+"""Words and numbers, the verdict, and the report in the terminal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import inf, nan
+
+import pytest
+from report_synthetic import a_finding, a_report, tanh_trace
+from rich.console import Console
+
+from lettrine.health.findings import Outcome
+from lettrine.report import terminal
+from lettrine.report.summary import module_rows, verdict, watched
+from lettrine.report.words import NONE, brief, clean, count, labels, number, percent, scientific, short, spread
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.66412, "0.664"), (12.3456, "12.3"), (1234.5, "1,234"), (0.00042, "4.2e-4"), (-0.05, "-0.0500"), (3e7, "3e7"), (0.0, "0")],
+)
+def test_numbers_have_three_digits(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+def test_numbers_that_are_none() -> None:
+    assert [number(nan), percent(nan), scientific(nan), number(inf), number(-inf)] == [NONE, NONE, NONE, "∞", "-∞"]
+    assert [brief(0.5), brief(30.0), brief(100.0), scientific(0.0022)] == ["0.5", "30", "100", "2.20e-3"]
+    assert [percent(0), percent(0.0278), percent(0.5312), percent(1)] == ["0 %", "2.8 %", "53 %", "100 %"]
+    assert [count(0, "check"), count(1, "check"), count(12, "check"), count(23, "check")] == [
+        "no checks",
+        "one check",
+        "twelve checks",
+        "23 checks",
+    ]
+
+
+def test_names_lose_what_could_move_the_cursor_or_turn_the_text() -> None:
+    assert clean("a\x1b[31mb\x00\x7f\u202ec\n\td\ud800") == "a[31mbc  d"
+    assert short("encoder.layers.11.attention.output", 20) == "encoder.…ention.output"[:8] + "…" + "ntion.output"[-11:]
+    assert len(short("x" * 100, 20)) == 20
+    assert labels(["a.xxxxxxxxxxxxxxxxxxxx.b", "a.xxxxxxxxxyxxxxxxxxxx.b"], 10)[1].endswith(" (2)")
+
+
+def test_spread_keeps_first_and_last() -> None:
+    assert spread(range(5), 12) == [0, 1, 2, 3, 4]
+    assert spread(range(100), 4) == [0, 33, 66, 99]
+
+
+def test_a_verdict_is_only_healthy_when_something_was_checked() -> None:
+    passed, absent = Outcome("saturation", "passed"), Outcome("overfitting", "not run", "no loss on held-out data")
+    assert verdict([], [passed] * 23).headline == "Healthy: 23 checks, none found anything."
+    assert verdict([], [passed] * 23).tone == "good"
+    assert verdict([], [absent]).headline == "No verdict: no check could run."
+    assert verdict([], [absent]).tone == "unknown"
+    broke = verdict([], [passed, Outcome("leak", "failed", "ValueError")])
+    assert broke.headline.startswith("No verdict: a check broke")
+    assert broke.tone == "warning"
+    assert verdict([], [passed, absent, absent]).detail == "One check ran, two could not run."
+
+
+def test_a_verdict_counts_by_severity() -> None:
+    one, two, info = a_finding(), a_finding(severity="warning"), a_finding(severity="info")
+    found = [Outcome("saturation", "found")]
+    assert verdict([one, two, two], found).headline == "One critical finding and two warnings."
+    assert verdict([two, info], found).headline == "One warning and one remark."
+    assert verdict([two, info], found).tone == "warning"
+    assert verdict([one, two, info], found).headline == "One critical finding, one warning and one remark."
+    assert verdict([info], found).headline == "Healthy, with one remark."
+
+
+def test_module_rows_hold_the_last_figures() -> None:
+    trace = tanh_trace(steps=20)
+    rows = {row.name: row for row in module_rows(trace)}
+    assert list(rows) == [module.name for module in trace.modules]
+    assert rows["layers.3"].std == trace.output("layers.3", "std")[-1]
+    assert rows["layers.3"].gradient_std == trace.gradient("layers.3", "std")[-1]
+    assert rows["layers.4"].update_data == trace.parameter("layers.4.weight", "update_data")[-1]
+    assert rows["layers.4"].saturated != rows["layers.4"].saturated, "a linear layer has no saturation"
+    assert watched(trace) == "Eleven modules watched over 20 steps, 15 measured."
+
+
+def test_the_report_reads_well_as_plain_text() -> None:
+    text = terminal.to_text(a_report())
+    assert "\x1b" not in text
+    assert all(len(row) <= terminal.PLAIN_WIDTH for row in text.split("\n"))
+    for part in (
+        "layers.10",
+        "update:data",
+        "One critical finding.",
+        "✗ critical  Half of",
+        "layers.1, layers.3",
+        "Multiply",
+        "Glorot",
+    ):
+        assert part in text
+    assert text.index("layers.10 ") < text.index("One critical finding.")
+    assert str(a_report()) == text
+
+
+def test_the_report_fits_eighty_columns_and_colours_by_severity() -> None:
+    console = Console(width=80, force_terminal=True, color_system="standard", legacy_windows=False)
+    with console.capture() as capture:
+        console.print(a_report())
+    assert "\x1b[1;31m✗ critical" in capture.get()
+    assert "update:data" in capture.get(), "headings are not cut"
+
+
+def test_a_finding_on_one_line() -> None:
+    assert terminal.line(a_finding()) == (
+        "✗ critical at step 3: Half of the outputs are saturated. (layers.1, layers.3) → Multiply the weights by 0.56."
+    )
+    many = terminal.line(a_finding(where=tuple(f"l{i}" for i in range(30))))
+    assert "(l0, l1, l2, l3, l4, l5 and 24 more)" in many
+
+
+def test_markup_and_escapes_in_names_are_text() -> None:
+    hostile = "[bold red]x[/]\x1b[2J"
+    report = a_report(findings=(a_finding(where=(hostile,), message=hostile),))
+    text = terminal.to_text(report)
+    assert "[bold red]x[/][2J" in text
+    assert "\x1b" not in text
+
+
+def test_what_went_wrong_in_the_health_check_itself_is_said() -> None:
+    report = a_report(findings=(), outcomes=(Outcome("leak", "failed", "KeyError: 'loss'"),))
+    facts = replace(report.trace.facts, errors=("hook of layers.1 failed",))
+    text = terminal.to_text(replace(report, trace=replace(report.trace, facts=facts)))
+    assert "The check leak broke: KeyError: 'loss'" in text
+    assert "met an error: hook of layers.1 failed" in text
+
+
+def test_long_tables_are_cut_in_the_middle() -> None:
+    text = terminal.to_text(a_report(trace=tanh_trace(depth=20, hidden=6, steps=2)))
+    assert "17 of 41 modules left out" in text
+    assert "layers.40 " in text
