@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 import pytest
-
 import torch
+
 from lettrine.engine.base import Optimiser, TrainState
 from lettrine.engine.reference import ReferenceEngine, observe, probabilities
 from lettrine.errors import EngineError

@@ -128,6 +128,7 @@ def test_a_run_folder_opens_as_it_was_closed(tmp_path: Path, few_words) -> None:
     engine = choose_engine("reference")
     assert np.array_equal(*(engine.logits(r.model.config, r.model.parameters, contexts) for r in (trained, opened)))
     assert opened.settings == trained.settings
+    assert opened.settings.eval_every == 30
     assert opened.data == trained.data
     assert opened.results == trained.results
     assert opened.sample(20, seed=1) == trained.sample(20, seed=1)
@@ -233,6 +234,16 @@ def test_settings_outside_their_range_are_refused(wrong, match: str) -> None:
         Settings(**wrong)
 
 
+def test_what_is_left_open_is_chosen_by_the_number_of_examples() -> None:
+    chosen = Settings(learning_rate=0.02).resolved(100_000)
+    assert chosen.steps == int(7 * 100_000 / 256)
+    assert chosen.eval_every == chosen.steps // 20
+    assert chosen.optimiser.decay == pytest.approx(1.5 / (0.02 * chosen.steps))
+    assert Settings(optimiser=Optimiser("adamw", weight_decay=0.3)).resolved(1000).optimiser.decay == 0.3
+    assert Settings(optimiser=Optimiser("sgd")).resolved(1000).optimiser.decay == 0.0
+    assert Settings(steps=3).resolved(10**9).steps == 3
+
+
 def test_settings_survive_json() -> None:
     settings = Settings(optimiser=Optimiser("sgd", momentum=0.5, l2={"hidden": 0.1}), init=SCHEMES["deep"], fractions=(0.7, 0.2))
     assert Settings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
@@ -249,5 +260,5 @@ def test_the_default_command_learns_the_published_names(names) -> None:
 @pytest.mark.slow
 def test_the_default_command_does_not_overfit_the_shipped_list() -> None:
     run = api.train()
-    assert run.results.loss["dev"] - run.results.loss["train"] < 0.2
+    assert run.results.loss["dev"] - run.results.loss["train"] < 0.25
     assert run.results.best_step > 0.5 * run.results.steps

@@ -67,7 +67,8 @@ def train(
     ] = None,
     momentum: Annotated[float | None, typer.Option(help="Momentum of sgd. [0]", rich_help_panel=TRAINING)] = None,
     weight_decay: Annotated[
-        float | None, typer.Option(help="Weight decay, on matrices only. [0.03 for adamw, 0 for sgd]", rich_help_panel=TRAINING)
+        float | None,
+        typer.Option(help="Decay of matrices. [by the steps for adamw, 0 for sgd]", rich_help_panel=TRAINING),
     ] = None,
     l2: Annotated[
         str | None,

@@ -1,4 +1,32 @@
 """Is this network healthy? Measurements, a trace of them, checks, findings.
 
 Knows nothing of language models: the same checks read the engines of lettrine and any torch module.
+
+    from lettrine import health
+
+    with health.watch(model, optimizer) as watch: ...
+    report = health.check_initial(model, (inputs, targets), loss_fn)
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from lettrine.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from lettrine.torch.initial import check_initial as check_initial
+    from lettrine.torch.probe import watch as watch
+
+_TORCH = {"watch": "lettrine.torch.probe", "check_initial": "lettrine.torch.initial"}
+
+
+def __getattr__(name: str) -> Any:
+    """What needs torch is handed out on demand, so that the health of lettrine's own engines is checked without it."""
+    if name not in _TORCH:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(importlib.import_module(_TORCH[name]), name)
+    except MissingExtraError as error:
+        raise MissingExtraError(f"health.{name}", error.extra) from None

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 import numpy as np
-
 import torch
+from torch import Tensor, nn
+
 from lettrine.model.config import LEAKY_SLOPE, MLPConfig
 from lettrine.model.parameters import Array, Parameters, buffer_shapes, check_parameters, parameter_shapes
-from torch import Tensor, nn
 
 ACTIVATIONS: Final[dict[str, Callable[[], nn.Module]]] = {
     "tanh": nn.Tanh,

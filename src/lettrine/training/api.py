@@ -134,6 +134,7 @@ class _Job:
         vocabulary = Vocabulary.from_words(words.words)
         config = shape if isinstance(shape, MLPConfig) else shape.config(vocabulary.size)
         made = tuple(windows(part, vocabulary, config.context) for part in (parts.train, parts.dev, parts.test))
+        settings = settings.resolved(len(made[0]))
         examples = dict(zip(("train", "dev", "test"), (len(part.targets) for part in made), strict=True))
         data = Data(words.source, words.digest, len(words), max(map(len, words)), examples)
         return cls(words, vocabulary, config, settings, data, (made[0], made[1], made[2]))

@@ -61,7 +61,8 @@ class Outcome:
 class Trainer:
     """One training: built fresh or from a checkpoint, run until it ends, saved as it goes.
 
-    save: called with a checkpoint every few seconds and at the end. report: called with the progress after each chunk.
+    settings: as `Settings.resolved` gives them. save: called with a checkpoint every few seconds and at the end.
+    report: called with the progress after each chunk.
     """
 
     def __init__(
@@ -80,8 +81,7 @@ class Trainer:
         self.config, self.settings, self.engine = config, settings, engine
         self.train_windows, self.dev_windows, self.watch = train, dev, watch
         self._save, self._report = save, report
-        self.steps = settings.steps_for(len(train.targets))
-        self._eval_every = settings.eval_every_for(self.steps)
+        self.steps, self._eval_every = settings.steps, settings.eval_every
         self._rates = learning_rates(settings.schedule, settings.peak, self.steps)
         self._told: set[str] = set()
         self._batches = Batches(settings.seed, len(train.targets), settings.batch)

@@ -1,0 +1,97 @@
+"""`health.check_initial`: is a network ready to be trained? One forward and one backward pass, and nothing left behind."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lettrine.errors import HealthError
+from lettrine.health.findings import Report
+from lettrine.torch.probe import Watch
+
+
+def check_initial(model: nn.Module, batch: tuple[Any, Any], loss_fn: Callable[[Any, Any], Tensor], *, classes: int = 0) -> Report:
+    """Examine an untrained model on one batch.
+
+    batch: inputs and targets; the inputs are a tensor, a tuple of positional or a mapping of named arguments.
+    loss_fn: called as loss_fn(model(inputs), targets), gives one number. classes: how many the loss chooses between, where it
+    cannot be seen from the loss itself.
+
+    The model is examined in training mode. Weights, buffers, gradients, modes and random generators are afterwards, bit by bit,
+    what they were, also if an exception passes through.
+
+    Raises HealthError for what cannot be examined: a compiled model, a lazy module that never ran, a loss of several values.
+    """
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        raise HealthError(f"check_initial got a batch of type {type(batch).__name__}; expected a pair: (inputs, targets)")
+    watch = Watch(model, None, every=1, classes=classes)
+    for name, parameter in model.named_parameters():
+        if isinstance(parameter, nn.UninitializedParameter):
+            raise HealthError(f"check_initial got {name}, which has no shape yet; call the model once, then check it")
+    inputs, targets = batch
+    with restored(model, loss_fn, inputs), torch.enable_grad():
+        model.train()
+        with watch:
+            if isinstance(inputs, Mapping):
+                output = model(**inputs)
+            else:
+                output = model(*inputs) if isinstance(inputs, tuple) else model(inputs)
+            loss = loss_fn(output, targets)
+            if not isinstance(loss, Tensor) or loss.numel() != 1:
+                found = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"type {type(loss).__name__}"
+                raise HealthError(f"check_initial got a loss of {found}; expected one number, such as the mean over the batch")
+            watch.loss(loss)
+            if loss.requires_grad:
+                loss.backward()  # type: ignore[no-untyped-call]
+            watch.examined()
+    return watch.report()
+
+
+@contextmanager
+def restored(*things: Any) -> Iterator[None]:
+    """Put back, on leaving, all that a forward and a backward pass may change in modules and tensors, and the generators."""
+    modules = [module for thing in things if isinstance(thing, nn.Module) for module in thing.modules()]
+    tensors: list[Tensor] = [parameter for module in modules for parameter in module.parameters(recurse=False)]
+    tensors += [tensor for thing in things for tensor in _leaves(thing)]
+    buffers = [(module, dict(module._buffers)) for module in modules]  # noqa: SLF001  a module may put new tensors in their place
+    held = [*tensors, *(buffer for _, own in buffers for buffer in own.values() if buffer is not None)]
+    values = [(tensor, tensor.detach().clone()) for tensor in held]
+    gradients = [(tensor, tensor.grad) for tensor in tensors]
+    modes = [(module, module.training) for module in modules]
+    devices = sorted({tensor.device.index for tensor in held if tensor.is_cuda})
+    states = torch.get_rng_state(), [torch.cuda.get_rng_state(device) for device in devices]
+    others = random.getstate(), np.random.get_state()  # noqa: NPY002  the global generator a module may draw from
+    for tensor in tensors:
+        tensor.grad = None
+    try:
+        yield
+    finally:
+        for module, own in buffers:
+            module._buffers.clear()  # noqa: SLF001
+            module._buffers.update(own)  # noqa: SLF001
+        with torch.no_grad():
+            for tensor, value in values:
+                tensor.copy_(value)
+        for tensor, gradient in gradients:
+            tensor.grad = gradient
+        for module, mode in modes:
+            module.training = mode
+        torch.set_rng_state(states[0])
+        for device, state in zip(devices, states[1], strict=True):
+            torch.cuda.set_rng_state(state, device)
+        random.setstate(others[0])
+        np.random.set_state(others[1])  # noqa: NPY002
+
+
+def _leaves(value: Any) -> list[Tensor]:
+    """Tensors in the inputs that would gather a gradient."""
+    if isinstance(value, Tensor):
+        return [value] if value.requires_grad and value.is_leaf else []
+    entries = list(value.values()) if isinstance(value, Mapping) else value if isinstance(value, tuple | list) else []
+    return [tensor for entry in entries for tensor in _leaves(entry)]

@@ -1,0 +1,124 @@
+"""The losses a user hands over: their curve, what they are made of, and which classes the targets had."""
+
+from __future__ import annotations
+
+from math import isfinite, log, nan
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lettrine.health.recorder import Recorder
+from lettrine.torch.graph import behind_logits, loss_chain
+from lettrine.torch.hooks import ModuleProbe
+
+_WAITING: Final = 256  # losses kept before they are fetched and recorded together
+_TRIES: Final = 8  # sampled steps at which the loss's graph is looked at
+_VALUES: Final = 65_536  # logits looked at in one step to recover the targets
+_ENOUGH: Final = 100_000  # targets recovered, beyond which the frequencies are known well enough
+_PER_CLASS: Final = 8  # targets wanted for each class before the frequencies are believed
+
+
+class LossProbe:
+    """Losses by step.
+
+    chain: operations that made the loss. classes: how many it chooses between, 0 if unknown.
+    """
+
+    def __init__(self, recorder: Recorder, modules: ModuleProbe) -> None:
+        self._recorder = recorder
+        self._modules = modules
+        self._waiting: list[tuple[int, float | Tensor]] = []
+        self._step = -1
+        self._of_step: list[float | Tensor] = []
+        self._tries = 0
+        self._counts: np.ndarray[Any, np.dtype[np.int64]] | None = None
+        self.chain: tuple[str, ...] = ()
+        self.classes = 0
+
+    def add(self, step: int, loss: Any) -> bool:
+        """One more loss. Returns False if it is known at once not to be finite; what lives on another device is fetched later."""
+        value: float | Tensor = loss.detach() if isinstance(loss, Tensor) else float(loss)
+        if isinstance(value, Tensor) and value.is_cpu:
+            value = float(value.item())
+        if step != self._step:
+            self._step, self._of_step = step, []
+        self._of_step.append(value)
+        self._waiting.append((step, value))
+        if len(self._waiting) >= _WAITING:
+            self.drain()
+        return isinstance(value, Tensor) or isfinite(value)
+
+    def at(self, step: int) -> float | None:
+        """Mean of the losses of this step; None unless it is the last one that had any."""
+        if step != self._step:
+            return None
+        values = [float(value.item()) if isinstance(value, Tensor) else value for value in self._of_step]
+        return sum(values) / len(values)
+
+    def drain(self) -> bool:
+        """Record what waits; returns False if something was not finite."""
+        waiting, self._waiting = self._waiting, []
+        tensors = [value.reshape(()).float() for _, value in waiting if isinstance(value, Tensor)]
+        fetched = iter(torch.stack(tensors).tolist() if tensors else [])
+        finite = True
+        for step, value in waiting:
+            number = next(fetched) if isinstance(value, Tensor) else value
+            finite = finite and isfinite(number)
+            self._recorder.record_loss(step, number)
+        return finite
+
+    def look(self, loss: Any) -> None:
+        """See what a loss of a sampled step is made of, and where its logits come from."""
+        if self._tries >= _TRIES or (self.chain and self._modules.logits) or not isinstance(loss, Tensor) or loss.grad_fn is None:
+            return
+        self._tries += 1
+        self.chain, node = loss_chain(loss)
+        name = behind_logits(node, self._modules.tail) if node is not None else ""
+        tap = self._modules.taps.get(name)
+        if tap is None or tap.info is None:
+            return
+        self._modules.logits = name
+        if "LogSoftmax" in self.chain:
+            self.classes = tap.info.units
+        elif self.chain[0].startswith("BinaryCrossEntropy"):
+            self.classes = 2
+        if self.classes and self.chain[0].startswith(("NllLoss", "BinaryCrossEntropy")):
+            self._modules.on_logits = self._count
+
+    def chance(self) -> float:
+        """Loss in nats of guessing by the frequencies of the classes seen: their entropy; NaN while too few were seen.
+
+        H = -sum over classes of f log f, with the first-order correction (K - 1) / (2 N) of Miller (1955) for the bias of
+        an entropy estimated from N targets, K of the classes seen.
+        """
+        if self._counts is None or self._counts.sum() < _PER_CLASS * self._counts.size:
+            return nan
+        seen = self._counts[self._counts > 0].astype(np.float64)
+        total = seen.sum()
+        return min(float(-(seen / total * np.log(seen / total)).sum() + (seen.size - 1) / (2 * total)), log(self._counts.size))
+
+    def _count(self, gradient: Tensor, axis: int) -> None:
+        """Recover targets from the gradient of the logits.
+
+        For cross-entropy it is (softmax - one-hot) / B, negative at the target alone; for the binary one it has the sign of
+        p - y. No target is asked of the user.
+        """
+        if self._counts is None:
+            self._counts = np.zeros(self.classes, dtype=np.int64)
+        if self._counts.sum() >= _ENOUGH:
+            self._modules.on_logits = None
+            return
+        if self.chain[0].startswith("BinaryCrossEntropy"):
+            flat = gradient.reshape(-1)[:_VALUES]
+            ones, zeros = int((flat < 0).sum()), int((flat > 0).sum())
+            self._counts += np.array((zeros, ones))
+            return
+        table = gradient.movedim(axis, -1).reshape(-1, self.classes)
+        kept = max(1, _VALUES // self.classes)
+        if table.shape[0] > kept:
+            table = table[:: -(-table.shape[0] // kept)]
+        lowest, place = table.min(dim=1)
+        targets = place[lowest < 0].cpu().numpy()
+        self._counts += np.bincount(targets, minlength=self.classes)

@@ -1,0 +1,153 @@
+"""From tensors to the arrays that `lettrine.health.measure` reads.
+
+A tensor may live on any device, in any floating type and any memory layout. What is to be measured of it is picked where it
+lives, by the same rule by which `health.measure` picks from a large array, and copied at once into float32 (or float64)
+memory of the probe's own: the user may overwrite the tensor in place a moment later, and no large activation is kept alive.
+(A numpy view would be as quick, but forbids the tensor ever to be resized.) What lives on another device is brought over in
+one transfer for all tensors of a step, and measured by the same code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lettrine.health.measure import CAP, Values, picks, stride
+
+
+class Copy:
+    """Values of one tensor as they were when `take` was called; the memory is used again at the next step.
+
+    rows: whether it is an output, of which whole examples are kept if it is beyond CAP values, or any other tensor.
+    axis: of the units in `array`. size: how many values the tensor had.
+    """
+
+    __slots__ = ("_array", "_buffer", "_dtype", "_rows", "_shape", "axis", "size")
+
+    def __init__(self, *, rows: bool = False) -> None:
+        self._rows = rows
+        self._shape: torch.Size | None = None
+        self._dtype: torch.dtype | None = None
+        self._buffer: Tensor | None = None
+        self._array: Values | None = None
+        self.axis = -1
+        self.size = 0
+
+    def take(self, tensor: Tensor, axis: int = -1) -> None:
+        """Copy the values, or the part of them that `health.measure` would look at."""
+        buffer, picked = self.prepare(tensor.detach(), axis)
+        buffer.copy_(picked)
+
+    def prepare(self, tensor: Tensor, axis: int = -1) -> tuple[Tensor, Tensor]:
+        """The memory to copy to and what to copy there, for those who copy many at once."""
+        if tensor.shape != self._shape or tensor.dtype is not self._dtype:
+            self._shape, self._dtype, self.size, self.axis = tensor.shape, tensor.dtype, tensor.numel(), axis
+            self._buffer = None
+        if self.size > CAP:
+            tensor = self._picked(tensor, axis)
+        buffer = self._buffer
+        if buffer is None or buffer.device != tensor.device:
+            wanted = torch.float64 if tensor.dtype is torch.float64 else torch.float32
+            buffer = self._buffer = torch.empty(tensor.shape, dtype=wanted, device=tensor.device)
+            self._array = buffer.numpy() if tensor.is_cpu else None
+        return buffer, tensor
+
+    @property
+    def array(self) -> Values:
+        """The copied values; `fetch` first where they live on another device."""
+        if self._array is None:
+            raise RuntimeError("the copied values were not fetched")
+        return self._array
+
+    @property
+    def remote(self) -> Tensor | None:
+        """The copied values where they live on another device, else None."""
+        return None if self._buffer is None or self._buffer.is_cpu else self._buffer
+
+    def deliver(self, array: Values) -> None:
+        """Take in what was fetched."""
+        self._array = array
+
+    def _picked(self, tensor: Tensor, axis: int) -> Tensor:
+        if not self._rows:
+            return part(tensor)
+        self.axis = -1
+        return rows(tensor if tensor.ndim > 1 else tensor.unsqueeze(-1), axis)
+
+
+def take_all(copies: Sequence[Copy], tensors: Sequence[Tensor]) -> None:
+    """Copy many tensors in one call, three times quicker than one by one."""
+    if copies:
+        with torch.no_grad():
+            pairs = [copy.prepare(tensor) for copy, tensor in zip(copies, tensors, strict=True)]
+            torch._foreach_copy_([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+
+
+def fetch(copies: Iterable[Copy]) -> None:
+    """Bring what lives on other devices over, in one transfer for each device and type."""
+    groups: dict[tuple[torch.device, torch.dtype], list[tuple[Copy, Tensor]]] = {}
+    for copy in copies:
+        if (remote := copy.remote) is not None:
+            groups.setdefault((remote.device, remote.dtype), []).append((copy, remote))
+    for group in groups.values():
+        joined = torch.cat([remote.reshape(-1) for _, remote in group]).cpu().numpy()
+        ends = np.cumsum([remote.numel() for _, remote in group])
+        for (copy, remote), flat in zip(group, np.split(joined, ends[:-1]), strict=True):
+            copy.deliver(flat.reshape(tuple(remote.shape)))
+
+
+def measurable(tensor: Tensor) -> bool:
+    """Whether a tensor has figures: real numbers, dense, at least one, and not a stand-in inside a function transform."""
+    return (
+        tensor.is_floating_point()
+        and tensor.layout is torch.strided
+        and tensor.numel() > 0
+        and not tensor.is_meta
+        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)  # noqa: SLF001  no public way to ask
+        and not (tensor.is_cuda and torch.cuda.is_current_stream_capturing())
+    )
+
+
+def dense(gradient: Tensor | None) -> Tensor | None:
+    """A gradient as a dense tensor: that of a sparse embedding has its rows in place; None if there is nothing to measure."""
+    if gradient is None:
+        return None
+    gradient = gradient.detach()
+    if gradient.layout is torch.sparse_coo:
+        gradient = gradient.to_dense()
+    return gradient if measurable(gradient) else None
+
+
+def rows(tensor: Tensor, axis: int) -> Tensor:
+    """The twin of `health.measure.rows` for a tensor of two axes or more: (R, U), one column for each unit.
+
+    Each axis has an index of its own, so that a transposed or channels-last tensor is never copied whole.
+    """
+    moved = tensor.movedim(axis, -1)
+    places, units = _places(tuple(moved.shape), moved.device)
+    table = moved[places] if places is not None else moved.reshape(-1, moved.shape[-1])
+    return table if units is None else table[:, units]
+
+
+def part(tensor: Tensor) -> Tensor:
+    """The twin of `health.measure.part`: every n-th value, in the order of the tensor's memory, if there are more than CAP."""
+    if tensor.numel() <= CAP:
+        return tensor
+    if not tensor.is_contiguous():
+        tensor = tensor.permute(sorted(range(tensor.ndim), key=tensor.stride, reverse=True))
+    return tensor.reshape(-1)[:: stride(tuple(tensor.shape))]
+
+
+@lru_cache(maxsize=256)
+def _places(shape: tuple[int, ...], device: torch.device) -> tuple[tuple[Tensor, ...] | None, Tensor | None]:
+    """Indices of the examples looked at, one tensor for each axis but the last, and of the units; None means all."""
+    examples = int(np.prod(shape[:-1], dtype=np.int64))
+    picked, units = picks(examples, shape[-1])
+    places = None
+    if picked is not None:
+        places = tuple(torch.from_numpy(index.copy()).to(device) for index in np.unravel_index(picked, shape[:-1]))
+    return places, None if units is None else torch.from_numpy(units.copy()).to(device)

@@ -1,0 +1,360 @@
+"""`health.watch`: see how any module trains, from inside its own training loop, and change nothing.
+
+    with health.watch(model, optimizer) as watch:
+        for x, y in loader:
+            loss = criterion(model(x), y)
+            loss.backward(); optimizer.step(); optimizer.zero_grad()
+            watch.loss(loss)
+    print(watch.report())
+
+Steps are found by the optimiser's own hooks. On a sampled step the modules get hooks, the parameters are copied before and
+after, and everything is measured at its end; between sampled steps two empty function calls a step remain.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from math import nan
+from types import TracebackType
+from typing import Any, Final, Self
+
+from torch import Tensor, nn
+from torch.amp import GradScaler
+from torch.optim import Optimizer
+
+from lettrine.errors import HealthError
+from lettrine.health.findings import Report
+from lettrine.health.recorder import Recorder, Schedule
+from lettrine.health.trace import Facts, Trace
+from lettrine.torch.catalogue import WRAPPERS, unwrapped
+from lettrine.torch.figures import figures
+from lettrine.torch.hooks import ModuleProbe
+from lettrine.torch.losses import LossProbe
+from lettrine.torch.scaling import loss_scale, scaler_calling, step_skipped
+from lettrine.torch.steps import ParameterProbe
+from lettrine.torch.taps import BatchNorm
+
+_IDLE: Final = 16  # steps of one optimiser after which another that has not stepped is no longer waited for
+_PATIENCE: Final = 5  # errors of the health code itself after which it goes away
+
+
+def fmax(first: float, second: float) -> float:
+    """The larger; NaN only if both are."""
+    return second if first != first else first if second != second else max(first, second)  # noqa: PLR0124  the test for NaN
+
+
+class Watch:
+    """What `watch` returns: use it with `with`, or call `start` and `close`.
+
+    Several optimisers (alternating networks, one for embeddings and one for the rest) make one step together: it is over when
+    each has stepped; one that has not stepped for 16 steps of another is not waited for.
+    With gradient accumulation the outputs and their gradients are those of the micro-batches together.
+    A step that a GradScaler skips is not counted.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | Iterable[Optimizer] | None = None,
+        every: int | None = None,
+        classes: int = 0,
+        scaler: GradScaler | None = None,
+    ) -> None:
+        self._optimisers = _optimisers(optimizer)
+        inner = unwrapped(model)
+        self._alone = inner is model or not isinstance(model, WRAPPERS)
+        self._schedule = Schedule(every or 0)
+        self._recorder = Recorder(self._schedule)
+        self._model = inner
+        self._classes = classes
+        self._scaler = scaler
+        self._modules = ModuleProbe(inner, self._fail)
+        self._parameters = ParameterProbe(inner, self._optimisers)
+        self._losses = LossProbe(self._recorder, self._modules)
+        self._handles: list[Any] = []
+        self._step = 0
+        self._next = 0
+        self._sampling = False
+        self._pending: tuple[int, dict[str, Any]] | None = None
+        self._stepped = [0] * len(self._optimisers)  # steps of each optimiser since all had stepped
+        self._idle = [0] * len(self._optimisers)
+        self._sampled = -1
+        self._calls_at_start = 0
+        self._calls_before = 0
+        self._scales = (1.0, 1.0)
+        self._stats: dict[str, float] = {}
+        self._late = 1  # how many steps the counter is ahead when the user hands a loss over
+        self._errors = 0
+
+    def start(self) -> Self:
+        """Begin to listen."""
+        if not self._handles:
+            for place, optimiser in enumerate(self._optimisers):
+                before, after = partial(self._guard, self._before, place), partial(self._guard, self._after, place)
+                self._handles.append(optimiser.register_step_pre_hook(before))
+                self._handles.append(optimiser.register_step_post_hook(after))
+            self._guard(self._arm)
+        return self
+
+    def close(self) -> None:
+        """Take everything away; what was recorded stays."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._disarm()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def loss(self, loss: Any) -> None:
+        """Hand over the loss of a step, before or after the optimiser has made it: a number or a tensor.
+
+        Cheap enough for every step. A loss with its graph also tells what it is made of and which classes the targets have.
+        """
+        self._guard(self._loss, loss)
+
+    def dev_loss(self, loss: Any) -> None:
+        """Hand over the loss on held-out data, whenever it is known."""
+        self._guard(lambda: self._recorder.record_dev(self._step, loss.item() if isinstance(loss, Tensor) else loss))
+
+    def step(self) -> None:
+        """Say that a step has been made, where no torch optimiser makes it; call it before the gradients are cleared."""
+        if self._optimisers:
+            raise HealthError("step() was called on a watch that finds the steps by its optimizer; leave the call out")
+        self._guard(self._own_step)
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps seen so far."""
+        return self._step
+
+    def trace(self) -> Trace:
+        """Everything recorded so far.
+
+        Raises HealthError if no step was sampled.
+        """
+        self._losses.drain()
+        self._flush()
+        self._recorder.facts = self._facts()
+        trace = self._recorder.trace()
+        if not len(trace.steps):
+            reason = f"; the first error was: {trace.facts.errors[0]}" if trace.facts.errors else ""
+            raise HealthError(
+                "nothing was recorded: no optimiser step was seen between start and close. Give watch the optimizer that "
+                f"steps, and the model that is called, not one compiled from it{reason}"
+            )
+        return trace
+
+    def report(self) -> Report:
+        """Judge what was recorded so far; training may go on.
+
+        Raises HealthError if no step was sampled.
+        """
+        from lettrine.health.checks import examine  # noqa: PLC0415  reading a trace needs all checks, watching needs none
+
+        return examine(self.trace())
+
+    def _guard(self, function: Callable[..., None], *args: Any) -> None:
+        try:
+            function(*args)
+        except Exception as error:  # noqa: BLE001  the user's training goes on whatever happens here; the report shows it
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        place = traceback.extract_tb(error.__traceback__)[-1:]
+        at = f" ({place[0].name}, line {place[0].lineno})" if place else ""
+        self._recorder.note_error(f"{type(error).__name__}: {error}{at}")
+        self._errors += 1
+        if self._errors >= _PATIENCE:
+            self.close()
+
+    def _arm(self) -> None:
+        """Listen to the step that begins now."""
+        self._sampling = True
+        self._stats = {}
+        self._scales = (1.0, 1.0)
+        self._calls_at_start = self._modules.calls
+        self._parameters.refresh()
+        self._parameters.follow()
+        if not self._optimisers:
+            self._parameters.take_before(self._parameters.taps)
+        self._modules.install()
+
+    def _disarm(self) -> None:
+        self._sampling = False
+        self._modules.remove()
+        self._modules.forget()
+        self._parameters.forget()
+
+    def _before(self, place: int, optimiser: Optimizer, *_: Any) -> None:
+        """An optimiser is about to step."""
+        if not self._sampling:
+            return
+        self._calls_before = self._modules.calls
+        self._scaler = self._scaler or scaler_calling()
+        if step_skipped(optimiser):
+            return
+        self._parameters.refresh()
+        self._scales = loss_scale(optimiser, self._scaler)
+        taps = self._parameters.of(place)
+        if not self._stepped[place] and not any(self._stepped):
+            taps = taps + self._parameters.unheld()
+        self._parameters.take_before(taps)
+        self._parameters.take_gradients(taps)
+        gradient_scale, output_scale = self._scales
+        clipped = self._parameters.clipped(place, output_scale / gradient_scale) if self._alone else nan
+        for name, value in (("leftover_gradient", self._parameters.leftover(place)), ("clipped", clipped)):
+            self._stats[name] = fmax(self._stats.get(name, nan), value)
+
+    def _after(self, place: int, optimiser: Optimizer, *_: Any) -> None:
+        """An optimiser has stepped."""
+        if step_skipped(optimiser):
+            if self._sampling:
+                self._modules.forget()
+            return
+        if self._sampling:
+            if self._modules.calls != self._calls_before:  # it called the model itself, by a closure
+                self._parameters.take_gradients(self._parameters.of(place))
+            self._parameters.take_after(self._parameters.of(place))
+        if len(self._optimisers) > 1:
+            self._stepped[place] += 1
+            self._idle[place] = 0
+            for other, steps in enumerate(self._stepped):
+                self._idle[other] += other != place
+                if not steps and self._idle[other] < _IDLE:
+                    return
+            self._stepped = [0] * len(self._optimisers)
+        self._end()
+
+    def examined(self) -> None:
+        """Take one forward and backward pass, without a step, for all there is to see."""
+        self._parameters.take_gradients(self._parameters.taps)
+        self._end()
+
+    def _own_step(self) -> None:
+        if self._sampling:
+            self._parameters.take_gradients(self._parameters.taps)
+            self._parameters.take_after(self._parameters.taps)
+        self._end()
+
+    def _end(self) -> None:
+        """A step is over."""
+        if self._sampling:
+            self._flush()
+            self._pending = self._step, self._figures()
+            self._next = self._schedule.after(self._step)
+        self._step += 1
+        if self._step < self._next:
+            if self._sampling:
+                self._disarm()
+            return
+        if self._sampling:
+            self._modules.forget()
+            self._parameters.forget()
+        self._arm()
+
+    def _figures(self) -> dict[str, Any]:
+        """The figures of the step that is over, as `Recorder.record` wants them."""
+        gradient_scale, output_scale = self._scales
+        parameters = [tap for tap in self._parameters.taps if tap.has_before]
+        found = figures(
+            self._modules.heard(),
+            parameters,
+            gradient_scale=gradient_scale,
+            output_scale=output_scale,
+            detail=self._recorder.detailed(self._step),
+        )
+        self._recorder.add(*self._modules.infos(), *self._parameters.infos())
+        if not self._modules.input_finite():
+            self._recorder.note_nonfinite(self._step, "", "data", exact=self._step <= self._sampled + 1)
+        rate = float(self._optimisers[0].param_groups[0].get("lr", nan)) if self._optimisers else nan
+        return {**found, "learning_rate": rate, "training": self._modules.training, **self._stats}
+
+    def _flush(self) -> None:
+        """Record the last sampled step; until now its loss may have come."""
+        if self._pending is not None:
+            (step, found), self._pending = self._pending, None
+            self._sampled = step
+            loss = self._losses.at(step)
+            if loss is not None:
+                found["loss"] = loss
+            self._recorder.record(step, **found)
+
+    def _loss(self, loss: Any) -> None:
+        if self._sampling and self._modules.calls != self._calls_at_start:
+            self._late = 0  # the model has been called since the last step: this is the loss of the step to come
+        elif self._sampling:
+            self._late = 1
+        step = max(0, self._step - self._late)
+        if self._pending is not None and step > self._pending[0]:
+            self._flush()
+        if (self._sampling and not self._late) or self._pending is not None:
+            self._losses.look(loss)
+        if not self._losses.add(step, loss) and not self._sampling:
+            self._next = self._step  # look at what is left at once, where the counter stands
+            self._arm()
+
+    def _facts(self) -> Facts:
+        known = self._recorder.facts
+        groups = [group for optimiser in self._optimisers for group in optimiser.param_groups]
+        momenta = [group.get("momentum", group.get("betas", (nan,))[0]) for group in groups]
+        norms = [module.momentum for module in self._model.modules() if isinstance(module, BatchNorm)]
+        return replace(
+            known,
+            source="torch",
+            classes=self._classes or self._losses.classes,
+            batch_size=self._modules.batch_size,
+            loss_chain=self._losses.chain,
+            chance=self._losses.chance(),
+            optimiser=", ".join(dict.fromkeys(type(optimiser).__name__ for optimiser in self._optimisers)),
+            momentum=float(momenta[0]) if momenta else nan,
+            norm_momentum=next((float(share) for share in norms if share is not None), nan),
+        )
+
+
+def watch(
+    model: nn.Module,
+    optimizer: Optimizer | Iterable[Optimizer] | None = None,
+    *,
+    every: int | None = None,
+    classes: int = 0,
+    scaler: GradScaler | None = None,
+) -> Watch:
+    """Watch a model train.
+
+    model: any module, the one that is called in training (or what DataParallel or DistributedDataParallel wraps).
+    optimizer: the optimiser, or all of them; None if no torch optimiser makes the steps: then call `Watch.step`.
+    every: 1 samples every step, n every n-th; None the default schedule, every step at first and then ever fewer.
+    classes: how many the loss chooses between, where it cannot be seen from the loss itself.
+    scaler: the GradScaler, if it is not the one that calls `optimizer.step`.
+
+    Observing changes nothing: weights with and without are bit-equal. An error inside the health code is kept for the
+    report and never stops training.
+
+    Raises HealthError for what cannot be watched, such as a compiled model.
+    """
+    return Watch(model, optimizer, every, classes, scaler)
+
+
+def _optimisers(given: Optimizer | Iterable[Optimizer] | None) -> list[Optimizer]:
+    """As a list, without the wrappers that libraries put around an optimiser."""
+    if given is None:
+        return []
+    listed: list[Any] = [given] if hasattr(given, "param_groups") or not isinstance(given, Iterable) else list(given)
+    found = []
+    for optimiser in listed:
+        inner = optimiser
+        while isinstance(getattr(inner, "optimizer", None), Optimizer):
+            inner = inner.optimizer
+        if not isinstance(inner, Optimizer):
+            raise HealthError(
+                f"watch got a {type(inner).__name__} as optimizer; expected a torch.optim.Optimizer, or a list of them"
+            )
+        found.append(inner)
+    return found

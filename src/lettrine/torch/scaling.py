@@ -1,0 +1,41 @@
+"""The loss scale of mixed precision: gradients are measured as they would be without it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Final
+
+from torch.amp import GradScaler
+from torch.optim import Optimizer
+
+_CALLERS: Final = 12  # frames looked at above an optimiser's hook
+_NAMES: Final = ("step", "_maybe_opt_step")
+
+
+def scaler_calling() -> GradScaler | None:
+    """The GradScaler that is calling the optimiser right now, so that no user has to name it."""
+    frame = sys._getframe(1)  # noqa: SLF001  the one way to see a caller
+    for _ in range(_CALLERS):
+        if frame.f_code.co_name in _NAMES and isinstance(caller := frame.f_locals.get("self"), GradScaler):
+            return caller
+        if frame.f_back is None:
+            return None
+        frame = frame.f_back
+    return None
+
+
+def loss_scale(optimiser: Optimizer, scaler: GradScaler | None) -> tuple[float, float]:
+    """By what the parameters' gradients and the outputs' gradients are too large, at the moment before a step.
+
+    A GradScaler divides the parameters' gradients itself before it lets the optimiser step, unless the optimiser is a fused
+    one, which is handed the scale. The gradients of outputs are always scaled.
+    """
+    whole = float(scaler.get_scale()) if scaler is not None and scaler.is_enabled() else 1.0
+    remaining: Any = getattr(optimiser, "grad_scale", None)
+    return (1.0 if remaining is None else float(remaining)), whole
+
+
+def step_skipped(optimiser: Optimizer) -> bool:
+    """Whether a fused optimiser is about to leave its step out because a GradScaler found a gradient that is not finite."""
+    found: Any = getattr(optimiser, "found_inf", None)
+    return found is not None and float(found) > 0.0

@@ -1,0 +1,211 @@
+"""One optimiser step as its parameters see it: values before and after, gradients, and what was done to the gradients between.
+
+Everything is copied in the optimiser's own hooks, just before and just after its step, so the update measured is the one
+really made, whatever the optimiser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import nan, sqrt
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from lettrine.health.measure import ParameterArrays, duplicates
+from lettrine.health.trace import ParameterInfo
+from lettrine.torch.catalogue import parameter_info
+from lettrine.torch.measure import Copy, dense, measurable, take_all
+
+_WITNESSES: Final = 2  # parameters of each optimiser whose gradients are followed from the backward pass to the step
+_CLIPPED: Final = 1e-3  # a gradient this much smaller at the step than after the backward pass was clipped
+
+
+class ParameterTap:
+    """One parameter: copies of its values before and after a step and of its gradient."""
+
+    def __init__(self, parameter: nn.Parameter, info: ParameterInfo) -> None:
+        self.parameter = parameter
+        self.info = info
+        self.group: dict[str, Any] | None = None  # of the optimiser that holds it
+        self.optimiser = -1
+        self.before, self.after, self.gradient = Copy(), Copy(), Copy()
+        self.has_before = self.has_after = self.has_gradient = False
+
+    def copies(self) -> list[Copy]:
+        """All that may have to be fetched."""
+        taken = ((self.before, self.has_before), (self.after, self.has_after), (self.gradient, self.has_gradient))
+        return [copy for copy, there in taken if there]
+
+    def arrays(self, gradient_scale: float, *, with_duplicates: bool) -> ParameterArrays:
+        """What `health.measure.parameters` wants; gradients divided by the loss scale."""
+        gradient = self.gradient.array if self.has_gradient else None
+        if gradient is not None and gradient_scale != 1.0:
+            gradient = gradient / gradient.dtype.type(gradient_scale)
+        duplicate = nan
+        if with_duplicates and self.parameter.ndim > 1 and self.before.size == self.before.array.size:
+            duplicate = duplicates(self.before.array)
+        rate = nan if self.group is None else float(self.group.get("lr", nan))
+        after = self.after.array if self.has_after else None
+        return ParameterArrays(self.before.array, after, gradient, rate, self.before.size, duplicate)
+
+
+class Witness:
+    """One parameter's gradient, followed from the backward pass to the step.
+
+    leftover: whether every backward pass since the last step found an earlier gradient in place; None if none came.
+    squares: sum of squares the gradient has when the backward pass is over.
+    """
+
+    def __init__(self, tap: ParameterTap) -> None:
+        self.tap = tap
+        self.leftover: bool | None = None
+        self.squares: Tensor | None = None
+        self.handle: Any = tap.parameter.register_hook(self._guarded)  # type: ignore[no-untyped-call]
+
+    def _guarded(self, gradient: Tensor) -> None:
+        try:
+            self._arrives(gradient.detach())
+        except Exception:  # noqa: BLE001  without an answer nothing is claimed, and the user's backward pass goes on
+            self.leftover = self.squares = None
+
+    def _arrives(self, gradient: Tensor) -> None:
+        if gradient.layout is not torch.strided:
+            return
+        earlier = self.tap.parameter.grad
+        if earlier is not None and earlier.layout is torch.strided:
+            earlier = earlier.detach()
+            present = bool(earlier.count_nonzero())
+            self.leftover = present if self.leftover is None else self.leftover and present
+            gradient = gradient + earlier if present else gradient
+        else:
+            self.leftover = False
+        self.squares = squares(gradient)
+
+
+def squares(gradient: Tensor) -> Tensor:
+    """Sum of squares, still on its device."""
+    flat = gradient.reshape(-1)
+    if flat.dtype not in (torch.float32, torch.float64):
+        flat = flat.float()
+    return torch.dot(flat, flat)
+
+
+class ParameterProbe:
+    """The parameters of one model and the optimisers that move them. Each parameter once, by its first name."""
+
+    def __init__(self, model: nn.Module, optimisers: Sequence[Optimizer]) -> None:
+        self._model = model
+        self._optimisers = optimisers
+        self._signature: Any = None
+        self._witnesses: list[Witness] = []
+        self._waiting = True
+        self.taps: list[ParameterTap] = []
+        self._of: list[list[ParameterTap]] = []
+
+    def refresh(self) -> None:
+        """Look again at which parameters there are and who moves them, if something changed."""
+        signature = [[len(group["params"]) for group in each.param_groups] for each in self._optimisers]
+        if not self._waiting and signature == self._signature:
+            return
+        self._signature = signature
+        holder = {
+            id(parameter): (place, group)
+            for place, optimiser in enumerate(self._optimisers)
+            for group in optimiser.param_groups
+            for parameter in group["params"]
+        }
+        known = {id(tap.parameter): tap for tap in self.taps}
+        self._waiting, self.taps = False, []
+        for name, parameter in self._model.named_parameters():
+            if isinstance(parameter, nn.UninitializedParameter):
+                self._waiting = True  # a lazy module that has not run yet
+                continue
+            if not measurable(parameter):
+                continue
+            place, group = holder.get(id(parameter), (-1, None))
+            optimised = group is not None if self._optimisers else None
+            info = parameter_info(self._model, name, parameter, optimised)
+            tap = known.get(id(parameter)) or ParameterTap(parameter, info)
+            tap.info, tap.optimiser, tap.group = info, place, group
+            self.taps.append(tap)
+        self._of = [[tap for tap in self.taps if tap.optimiser == place] for place in range(len(self._optimisers))]
+
+    def infos(self) -> list[ParameterInfo]:
+        """What is known of each parameter."""
+        return [tap.info for tap in self.taps]
+
+    def forget(self) -> None:
+        """Begin a new step."""
+        for tap in self.taps:
+            tap.has_before = tap.has_after = tap.has_gradient = False
+        self.dismiss()
+
+    def follow(self) -> None:
+        """Follow the gradients of a few parameters of each optimiser through this step."""
+        for taps in self._of:
+            able = [tap for tap in taps if tap.parameter.requires_grad and tap.parameter.is_leaf]
+            wide = [tap for tap in able if tap.parameter.ndim > 1] or able
+            for tap in {id(tap): tap for tap in (wide[:1] + wide[-1:])[:_WITNESSES]}.values():
+                self._witnesses.append(Witness(tap))
+
+    def dismiss(self) -> None:
+        """Stop following."""
+        for witness in self._witnesses:
+            witness.handle.remove()
+        self._witnesses.clear()
+
+    def take_before(self, taps: Iterable[ParameterTap]) -> None:
+        """Copy the values."""
+        taps = list(taps)
+        take_all([tap.before for tap in taps], [tap.parameter for tap in taps])
+        for tap in taps:
+            tap.has_before = True
+
+    def take_gradients(self, taps: Iterable[ParameterTap]) -> None:
+        """Copy the gradients there are."""
+        found = [(tap, gradient) for tap in taps if (gradient := dense(tap.parameter.grad)) is not None]
+        take_all([tap.gradient for tap, _ in found], [gradient for _, gradient in found])
+        for tap, _ in found:
+            tap.has_gradient = True
+
+    def take_after(self, taps: Iterable[ParameterTap]) -> None:
+        """Copy the values the step has made."""
+        taps = [tap for tap in taps if tap.has_before]
+        take_all([tap.after for tap in taps], [tap.parameter for tap in taps])
+        for tap in taps:
+            tap.has_after = True
+
+    def of(self, place: int) -> list[ParameterTap]:
+        """The parameters of one optimiser."""
+        return self._of[place]
+
+    def unheld(self) -> list[ParameterTap]:
+        """The parameters no optimiser holds."""
+        return [tap for tap in self.taps if tap.optimiser < 0]
+
+    def leftover(self, place: int) -> float:
+        """1 where backward passes found gradients of an earlier step of this optimiser in place, 0 where they did not, NaN if
+        no backward pass was seen.
+        """
+        of_this = [witness for witness in self._witnesses if witness.tap.optimiser == place]
+        answers = [witness.leftover for witness in of_this if witness.leftover is not None]
+        return float(any(answers)) if answers else nan
+
+    def clipped(self, place: int, scale: float) -> float:
+        """1 where this optimiser's gradients shrank between the backward pass and the step, 0 where they did not, NaN if no
+        backward pass was seen. scale: by what the GradScaler has divided them meanwhile. To be asked just before the step.
+        """
+        answers = []
+        for witness in self._witnesses:
+            gradient = witness.tap.parameter.grad
+            if witness.tap.optimiser != place or witness.squares is None or gradient is None:
+                continue
+            if gradient.layout is not torch.strided:
+                continue
+            at_backward, at_step = float(witness.squares), float(squares(gradient.detach()))
+            if 0.0 < at_backward < float("inf") and at_step < float("inf"):
+                answers.append(scale * sqrt(at_step / at_backward) < 1.0 - _CLIPPED)
+        return float(any(answers)) if answers else nan
