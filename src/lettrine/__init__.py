@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from lettrine.model.config import MLPConfig
     from lettrine.model.initialisation import Initialisation
     from lettrine.training.api import Shape, resume, train
+    from lettrine.training.folder import load_run as load
     from lettrine.training.run import Run
-    from lettrine.training.run import load_run as load
     from lettrine.training.settings import Settings
 
 __version__ = "0.1.0"
@@ -33,7 +33,7 @@ _HOMES = {
     "Settings": "lettrine.training.settings",
     "Shape": "lettrine.training.api",
     "health": "lettrine",
-    "load": "lettrine.training.run",
+    "load": "lettrine.training.folder",
     "resume": "lettrine.training.api",
     "train": "lettrine.training.api",
 }

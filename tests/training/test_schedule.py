@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 import torch
+
 from lettrine.errors import ConfigError
 from lettrine.training.batches import Batches
 from lettrine.training.schedule import learning_rates

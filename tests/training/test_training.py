@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import lettrine
 from lettrine.engine.base import Optimiser
@@ -17,10 +18,12 @@ from lettrine.errors import ConfigError, DivergedError, RunDamagedError, RunExis
 from lettrine.inference.evaluation import calibrate_norms
 from lettrine.model.config import MLPConfig
 from lettrine.model.initialisation import SCHEMES, initialise
+from lettrine.text.windows import windows
+from lettrine.torch.model import CharMLP
 from lettrine.training import api, trainer
 from lettrine.training.api import Shape
+from lettrine.training.folder import load_run, load_splits, save_run
 from lettrine.training.interrupt import Requests
-from lettrine.training.run import load_run, load_splits
 from lettrine.training.settings import Settings
 from lettrine.training.storage import read_arrays
 
@@ -140,6 +143,27 @@ def test_a_run_folder_opens_as_it_was_closed(tmp_path: Path, few_words) -> None:
         "trainer.safetensors",
         "words.txt",
     ]
+
+
+def test_a_run_goes_to_torch_is_trained_on_there_and_comes_back(tmp_path: Path, few_words) -> None:
+    trained = lettrine.train(few_words, out=tmp_path / "run", shape=replace(SMALL, norm="batch"), settings=QUICK)
+    twin = CharMLP(trained.model.config, trained.model.parameters)
+    examples = windows(few_words, trained.model.vocabulary, 3)
+    contexts, targets = torch.from_numpy(examples.contexts), torch.from_numpy(examples.targets).long()
+    optimizer = torch.optim.AdamW(twin.parameters(), lr=0.01)
+    for _ in range(30):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(twin(contexts), targets).backward()
+        optimizer.step()
+    back = save_run(trained, tmp_path / "back", twin.to_parameters())
+    opened = load_run(tmp_path / "back")
+    twin.eval()
+    loss = torch.nn.functional.cross_entropy(twin(contexts), targets).item()
+    assert opened.model.evaluate(few_words).nats == pytest.approx(loss, rel=1e-5)
+    assert opened.results == back.results
+    assert opened.results.loss["train"] < trained.results.loss["train"]
+    assert opened.sample(5) == back.sample(5)
+    assert trained.model.evaluate(few_words).nats == pytest.approx(load_run(tmp_path / "run").model.evaluate(few_words).nats)
 
 
 def test_a_folder_with_a_run_or_with_other_things_is_left_alone(tmp_path: Path, few_words) -> None:

@@ -25,7 +25,7 @@ def info(
     """Show what a run was told and what came out of it, or what this machine computes with."""
     from lettrine.engine.choice import describe_engines  # noqa: PLC0415 - --help answers without numpy
     from lettrine.errors import ConfigError  # noqa: PLC0415
-    from lettrine.training.run import RUN, read_description  # noqa: PLC0415
+    from lettrine.training.folder import RUN, read_description  # noqa: PLC0415
 
     if engine or run is None:
         if not engine:

@@ -38,7 +38,7 @@ def sample(
     json: Json = False,
 ) -> None:
     """Draw new words from a trained run, one a line."""
-    from lettrine.training.run import load_run  # noqa: PLC0415 - --help answers without numpy
+    from lettrine.training.folder import load_run  # noqa: PLC0415 - --help answers without numpy
 
     opened = load_run(run, engine=engine, known=new)
     length = {} if max_length is None else {"max_length": max_length}
@@ -68,7 +68,7 @@ def score(
     json: Json = False,
 ) -> None:
     """How likely the model finds each word, and which character surprised it most."""
-    from lettrine.training.run import load_run  # noqa: PLC0415
+    from lettrine.training.folder import load_run  # noqa: PLC0415
 
     scores = load_run(run, engine=engine).model.score(words)
     if json:
@@ -116,7 +116,7 @@ def evaluate(
     """Loss on a word list, beside guessing at random and counting one, two and three characters."""
     from lettrine.inference.comparison import compare_with_counts  # noqa: PLC0415
     from lettrine.text.words import read_words  # noqa: PLC0415
-    from lettrine.training.run import load_run, load_splits  # noqa: PLC0415
+    from lettrine.training.folder import load_run, load_splits  # noqa: PLC0415
 
     opened = load_run(run, engine=engine)
     splits = load_splits(opened)

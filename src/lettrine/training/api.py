@@ -15,20 +15,10 @@ from lettrine.text.corpora import load_corpus
 from lettrine.text.vocabulary import Vocabulary
 from lettrine.text.windows import Windows, windows
 from lettrine.text.words import Split, WordList, from_words, read_words, split
+from lettrine.training.checkpoint import Checkpoint
+from lettrine.training.folder import HISTORY, MODEL, WORDS, create_folder, describe, read_description, write_words
 from lettrine.training.interrupt import Requests, deferred_signals
-from lettrine.training.run import (
-    HISTORY,
-    MODEL,
-    WORDS,
-    Checkpoint,
-    Data,
-    Results,
-    Run,
-    create_folder,
-    describe,
-    read_description,
-    write_words,
-)
+from lettrine.training.run import Data, Results, Run
 from lettrine.training.settings import Settings
 from lettrine.training.storage import locked, write_arrays
 from lettrine.training.trainer import Outcome, Progress, Trainer

@@ -13,7 +13,7 @@ from lettrine.model.parameters import GROUPS
 from lettrine.text.corpora import load_corpus
 from lettrine.text.words import WordList, from_words, read_words
 from lettrine.training.api import DEFAULT_CORPUS, Shape
-from lettrine.training.run import read_description
+from lettrine.training.folder import read_description
 from lettrine.training.settings import Settings
 
 WEIGHTS: Final = ("embedding", "hidden", "output", "direct")  # groups a bare --l2 coefficient is for

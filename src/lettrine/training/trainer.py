@@ -19,8 +19,8 @@ from lettrine.model.initialisation import initialise
 from lettrine.model.parameters import Parameters, copy_parameters
 from lettrine.text.windows import Windows
 from lettrine.training.batches import INITIALISATION, Batches, stream
+from lettrine.training.checkpoint import Checkpoint
 from lettrine.training.interrupt import Requests
-from lettrine.training.run import Checkpoint
 from lettrine.training.schedule import learning_rates
 from lettrine.training.settings import Settings
 from lettrine.training.watch import EngineWatch

@@ -1,0 +1,89 @@
+"""The whole state of a training in one file, so that one rename replaces it all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lettrine.engine.base import Losses
+from lettrine.errors import EngineError, RunDamagedError
+from lettrine.model.config import MLPConfig
+from lettrine.model.parameters import Parameters, check_parameters
+from lettrine.training.storage import read_arrays, write_arrays
+
+TRAINER: Final = "trainer.safetensors"
+
+
+@dataclass
+class Checkpoint:
+    """The whole state of a training between two steps, enough to go on as if nothing had happened.
+
+    losses: of every step so far, (S,). dev_steps, dev_losses: development losses so far, (D,).
+    seconds: spent in the engine, and in all.
+    health: arrays and text of the health recorder, see `lettrine.health.trace`.
+    """
+
+    step: int
+    parameters: Parameters
+    moments: Parameters
+    best: Parameters
+    best_step: int
+    best_dev: float
+    losses: Losses
+    dev_steps: NDArray[np.int64]
+    dev_losses: Losses
+    seconds: tuple[float, float]
+    health: tuple[Mapping[str, NDArray[Any]], str] = field(default_factory=lambda: ({}, ""))
+
+    def write(self, folder: Path) -> None:
+        """Replace the checkpoint in one step."""
+        arrays: dict[str, NDArray[Any]] = {
+            "losses": self.losses,
+            "dev_steps": self.dev_steps,
+            "dev_losses": self.dev_losses,
+            "numbers": np.array([self.step, self.best_step, self.best_dev, *self.seconds], np.float64),
+        }
+        groups = {"parameters": self.parameters, "moments": self.moments, "best": self.best, "health": self.health[0]}
+        for group, values in groups.items():
+            arrays |= {f"{group}/{name}": value for name, value in values.items()}
+        write_arrays(folder / TRAINER, arrays, {"health": self.health[1]})
+
+    @classmethod
+    def read(cls, folder: Path, config: MLPConfig) -> Checkpoint | None:
+        """The checkpoint of a run folder, None if it was killed before its first. Raises RunDamagedError."""
+        path = folder / TRAINER
+        if not path.exists():
+            return None
+        arrays, about = read_arrays(path)
+        groups: dict[str, dict[str, NDArray[Any]]] = {"parameters": {}, "moments": {}, "best": {}, "health": {}}
+        for name, value in arrays.items():
+            group, slash, rest = name.partition("/")
+            if slash and group in groups:
+                groups[group][rest] = np.array(value)  # a writeable copy; the file's own memory is not
+        try:
+            step, best_step, best_dev, engine_seconds, seconds = arrays["numbers"].tolist()
+            check_parameters(config, groups["parameters"])
+            check_parameters(config, groups["best"])
+            losses = np.array(arrays["losses"], np.float64)
+            if len(losses) != step:
+                raise ValueError(f"{len(losses)} losses for {step:.0f} steps")  # noqa: TRY301 - told on in our own words below
+            return cls(
+                int(step),
+                groups["parameters"],
+                groups["moments"],
+                groups["best"],
+                int(best_step),
+                best_dev,
+                losses,
+                np.array(arrays["dev_steps"], np.int64),
+                np.array(arrays["dev_losses"], np.float64),
+                (engine_seconds, seconds),
+                (groups["health"], about.get("health", "")),
+            )
+        except (KeyError, ValueError, TypeError, EngineError) as error:
+            raise RunDamagedError(f"{path} is not a checkpoint of this run ({error}); the run is damaged, train again") from None

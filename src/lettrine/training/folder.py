@@ -1,0 +1,192 @@
+"""A run is a folder: everything of one training, readable without lettrine.
+
+    run.json             configuration, vocabulary, settings, versions, digest of the words, results
+    words.txt            the words as they were read, one a line
+    model.safetensors    the weights to use: best on the development split unless told otherwise
+    trainer.safetensors  the checkpoint: weights, optimiser memory, best weights, losses so far, health trace
+    history.safetensors  loss of every step, development losses, health trace
+    report.html          the health report
+
+The checkpoint is one file replaced in one step, so a kill at any instant leaves the last whole one; the other files are
+written from it and can be written again.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+import lettrine
+from lettrine.engine.base import Engine
+from lettrine.engine.choice import choose_engine
+from lettrine.errors import ConfigError, EngineError, HealthError, RunDamagedError, RunExistsError, VocabularyError
+from lettrine.health.checks import examine
+from lettrine.health.findings import Report
+from lettrine.inference.language_model import LanguageModel
+from lettrine.model.config import MLPConfig
+from lettrine.model.parameters import Array, Parameters, check_parameters, copy_parameters
+from lettrine.text.vocabulary import Vocabulary
+from lettrine.text.words import Split, WordList, from_words, read_words, split
+from lettrine.training.run import Data, Results, Run
+from lettrine.training.settings import Settings
+from lettrine.training.storage import read_arrays, read_json, storage_error, write_arrays, write_bytes, write_json
+from lettrine.training.watch import TITLE, trace_from_archive
+
+FORMAT: Final = 1  # of run.json; a reader refuses a higher one
+RUN, WORDS, MODEL, HISTORY, REPORT = "run.json", "words.txt", "model.safetensors", "history.safetensors", "report.html"
+
+
+def create_folder(folder: Path) -> None:
+    """Make the folder of a new run.
+
+    Raises RunExistsError if it holds a run or foreign files, StorageError if it cannot be made.
+    """
+    if (folder / RUN).exists():
+        raise RunExistsError(f"{folder} already holds a run; choose another --out, or go on with it: --resume {folder}")
+    if folder.exists() and not folder.is_dir():
+        raise RunExistsError(f"{folder} is a file; expected a new or empty folder for --out")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        foreign = [entry.name for entry in folder.iterdir() if not entry.name.startswith((WORDS, RUN))]
+    except OSError as error:
+        raise storage_error(folder, error) from error
+    if foreign:
+        raise RunExistsError(f"{folder} is not empty ({foreign[0]}); expected a new or empty folder for --out")
+
+
+def describe(
+    folder: Path,
+    config: MLPConfig,
+    vocabulary: Vocabulary,
+    settings: Settings,
+    data: Data,
+    engine: Engine,
+    *,
+    status: str,
+    results: Results | None,
+) -> None:
+    """Write run.json."""
+    write_json(
+        folder / RUN,
+        {
+            "format": FORMAT,
+            "status": status,
+            "config": config.to_dict(),
+            "vocabulary": vocabulary.to_list(),
+            "settings": settings.to_dict(),
+            "data": data.to_dict(),
+            "engine": engine_facts(engine),
+            "versions": {"lettrine": lettrine.__version__, "python": platform.python_version(), "numpy": np.__version__},
+            "results": None if results is None else results.to_dict(),
+        },
+    )
+
+
+def engine_facts(engine: Engine) -> dict[str, str]:
+    """What computed: the engine, its instruction set where it has one, the device."""
+    return {"name": engine.name, "isa": str(getattr(engine, "isa", "")), "device": "cpu"}
+
+
+def write_words(folder: Path, words: WordList) -> None:
+    """Write words.txt."""
+    write_bytes(folder / WORDS, "".join(f"{word}\n" for word in words).encode())
+
+
+def load_run(path: str | Path, *, engine: str = "auto", known: bool = False) -> Run:
+    """Open a run folder. known: also read the training words, for `sample(new=True)`.
+
+    Raises RunDamagedError for a folder that is not a whole run, is damaged, or comes from a newer version.
+    """
+    folder, description, config, vocabulary, settings, data = read_description(path)
+    arrays, _ = read_arrays(folder / MODEL)
+    parameters: Parameters = {name: np.array(value) for name, value in arrays.items()}  # writeable copies
+    try:
+        check_parameters(config, parameters)
+    except EngineError as error:
+        raise RunDamagedError(f"{folder / MODEL} does not fit {RUN} ({error}); the run is damaged, train again") from None
+    try:
+        results = None if description.get("results") is None else Results.from_dict(description["results"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunDamagedError(f"{folder / RUN} holds results that cannot be read ({error!r}); the run is damaged") from None
+    words = frozenset(read_words(folder / WORDS)) if known else frozenset()
+    model = LanguageModel(config, vocabulary, parameters, choose_engine(engine), words)
+    return Run(folder, str(description.get("status", "")), settings, data, results, model)
+
+
+def read_description(path: str | Path) -> tuple[Path, dict[str, Any], MLPConfig, Vocabulary, Settings, Data]:
+    """run.json of a folder, checked. Raises RunDamagedError."""
+    folder = Path(path)
+    if not folder.exists():
+        raise RunDamagedError(f"{folder} does not exist; expected a run folder written by lettrine train")
+    if not folder.is_dir():
+        raise RunDamagedError(f"{folder} is a file; expected a run folder written by lettrine train")
+    description = read_json(folder / RUN)
+    version = description.get("format")
+    if not isinstance(version, int) or version < 1:
+        raise RunDamagedError(f"{folder / RUN} has format {version!r}; expected {FORMAT}; the run is damaged, train again")
+    if version > FORMAT:
+        raise RunDamagedError(f"{folder} was written by a newer lettrine (format {version}, expected {FORMAT}); upgrade lettrine")
+    try:
+        config = MLPConfig.from_dict(description["config"])
+        vocabulary = Vocabulary.from_list(description["vocabulary"])
+        settings = Settings.from_dict(description["settings"])
+        known = description["data"]
+        examples = {str(name): int(count) for name, count in known["examples"].items()}
+        data = Data(str(known["source"]), str(known["digest"]), int(known["words"]), int(known["longest"]), examples)
+    except (KeyError, TypeError, ValueError, AttributeError, ConfigError, VocabularyError) as error:
+        raise RunDamagedError(f"{folder / RUN} cannot be read ({error}); the run is damaged, train again") from None
+    if vocabulary.size != config.vocabulary_size:
+        raise RunDamagedError(
+            f"{folder / RUN} has {vocabulary.size} characters but a network for {config.vocabulary_size}; the run is damaged"
+        )
+    return folder, description, config, vocabulary, settings, data
+
+
+def load_splits(run: Run) -> Split:
+    """The words of a run folder, split as they were for training. Raises RunDamagedError, WordListError."""
+    if run.path is None:
+        raise RunDamagedError("a run kept in memory has no folder to read its words from; train with out=")
+    return split(read_words(run.path / WORDS).words, fractions=run.settings.fractions, seed=run.settings.split_seed)
+
+
+def load_health(path: str | Path) -> Report:
+    """What the health check says of a run, judged anew from the trace in its folder.
+
+    Raises RunDamagedError if the trace cannot be read, HealthError if the run was not watched.
+    """
+    folder, *_ = read_description(path)
+    arrays, about = read_arrays(folder / HISTORY)
+    prefix = "health/"
+    stored = {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
+    trace = trace_from_archive((stored, about.get("health", "")))
+    if trace is None:
+        raise HealthError(f"{folder} was trained with --no-health, so nothing is known of its health; train again without it")
+    return examine(trace, title=TITLE)
+
+
+def save_run(run: Run, path: str | Path, parameters: Mapping[str, Array] | None = None) -> Run:
+    """Write a run into a new folder, with other weights on request, such as those a torch loop went on training.
+
+    The losses are measured anew. Such a run can be used for everything but resuming.
+    Raises RunExistsError, StorageError, EngineError for weights that do not fit.
+    """
+    folder, model = Path(path), run.model
+    kept = copy_parameters(model.parameters if parameters is None else parameters)
+    check_parameters(model.config, kept)
+    words = read_words(run.path / WORDS) if run.path is not None else from_words(sorted(model.known), source=run.data.source)
+    create_folder(folder)
+    write_words(folder, words)
+    write_arrays(folder / MODEL, kept)
+    changed = replace(model, parameters=kept)
+    results = run.results
+    if results is not None:
+        parts = split(words.words, fractions=run.settings.fractions, seed=run.settings.split_seed)
+        losses = {name: changed.evaluate(part).nats for name, part in zip(("train", "dev", "test"), parts, strict=True)}
+        results = replace(results, loss={**results.loss, **losses})
+    describe(folder, model.config, model.vocabulary, run.settings, run.data, model.engine, status="finished", results=results)
+    return replace(run, path=folder, status="finished", results=results, model=changed)
