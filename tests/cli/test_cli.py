@@ -14,6 +14,7 @@ import pytest
 
 import lettrine
 from lettrine.cli.app import main
+from lettrine.training.folder import load_health
 
 QUICK = ["--context", "3", "--embedding", "4", "--hidden", "16", "--steps", "60", "--batch", "16"]
 
@@ -109,6 +110,33 @@ def test_eval_holds_the_network_against_counting(run, words, capsys) -> None:
     assert "trigram" in capsys.readouterr().out
 
 
+def test_health_reads_the_run_again(run, tmp_path, capsys) -> None:
+    assert main(["health", str(run), "--json", "--save", str(tmp_path / "health.txt")]) == 0
+    report = json_of(capsys)
+    assert report["healthy"]
+    assert report["facts"]["classes"] == lettrine.load(run).model.vocabulary.size
+    assert {each["check"] for each in report["outcomes"]} >= {"initial-loss", "saturation", "leak"}
+    assert "activations.0" in (tmp_path / "health.txt").read_text()
+    assert (run / "report.html").stat().st_size < 5_000_000
+
+
+def test_health_is_critical_for_a_sick_run(tmp_path, words, capsys) -> None:
+    sick = ["--init", "naive", "--optimizer", "sgd", "--lr", "50", "--schedule", "constant"]
+    assert main(["train", str(words), "--out", str(tmp_path / "run"), *QUICK, *sick]) == 0
+    assert "update-too-large" in {each.id for each in load_health(tmp_path / "run").findings}
+    capsys.readouterr()
+    assert main(["health", str(tmp_path / "run")]) == 1
+    assert "learning rate" in capsys.readouterr().out
+
+
+def test_an_unwatched_run_says_so(tmp_path, words, capsys) -> None:
+    assert main(["train", str(words), "--out", str(tmp_path / "run"), *QUICK, "--no-health", "--no-report"]) == 0
+    assert not (tmp_path / "run" / "report.html").exists()
+    capsys.readouterr()
+    assert main(["health", str(tmp_path / "run")]) == 2
+    assert "--no-health" in capsys.readouterr().err
+
+
 def test_info(run, capsys) -> None:
     assert main(["info", str(run), "--json"]) == 0
     described = json_of(capsys)
@@ -167,7 +195,7 @@ def test_a_signal_keeps_what_was_learned(tmp_path, words, number, code) -> None:
 def test_version_and_help(capsys) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"lettrine {lettrine.__version__}\n"
-    for command in ("train", "sample", "score", "eval", "info", "corpora"):
+    for command in ("train", "sample", "score", "eval", "health", "info", "corpora"):
         assert main([command, "--help"]) == 0
         assert "Example: lettrine" in " ".join(capsys.readouterr().out.split())
 
@@ -264,6 +292,8 @@ BAD_INPUT = {
     "eval {run} {tmp}/absent.txt": "absent.txt",
     "eval {run} {tmp}/latin.txt": "line 2",
     "eval {tmp}": "run.json is missing",
+    "health {tmp}": "run.json is missing",
+    "health {run} --save {tmp}/report.pdf": "report.pdf",
     "info": "info got no run",
     "info {tmp}/absent": "does not exist",
     "nonsense": "nonsense",

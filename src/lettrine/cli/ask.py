@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
     app.command(epilog="Example: lettrine sample my-run -n 20 --temperature 0.8 --prefix ma --new")(sample)
     app.command(epilog="Example: lettrine score my-run emma qwrtz")(score)
+    app.command(epilog="Example: lettrine health my-run, then open my-run/report.html")(health)
     app.command("eval", epilog="Example: lettrine eval my-run other-words.txt")(evaluate)
 
 
@@ -101,6 +102,27 @@ def score(
             marked + Text(f"  (p = {2.718281828459045**probability:.2g})"),
         )
     console().print(table)
+
+
+def health(
+    run: RunFolder,
+    save: Annotated[str | None, typer.Option(help="Also write the report to a file ending in .html, .json or .txt.")] = None,
+    json: Json = False,
+) -> None:
+    """Say what was healthy and what was not while a run trained; exit code 1 if something is critical."""
+    from lettrine.training.folder import load_health  # noqa: PLC0415
+
+    report = load_health(run)
+    if save is not None:
+        report.save(save)
+    if json:
+        out_json({"run": run, **report.to_dict()})
+    else:
+        from lettrine.report import report_rich  # noqa: PLC0415
+
+        console().print(report_rich(report))
+    if report.exit_code:
+        raise typer.Exit(report.exit_code)
 
 
 def evaluate(

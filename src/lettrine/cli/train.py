@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lettrine.cli.pages import MEANINGS, write_page
 from lettrine.cli.show import console, note, number, out_json, plain
 
 if TYPE_CHECKING:
+    from lettrine.health.findings import Report
     from lettrine.training.api import Listener
     from lettrine.training.run import Run
     from lettrine.training.trainer import Progress
@@ -111,10 +113,13 @@ def train(
     like: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Take network and training from another run.", rich_help_panel=RUN)
     ] = None,
+    report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Write report.html into the run folder.", rich_help_panel=RUN)
+    ] = True,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.", rich_help_panel=RUN)] = False,
 ) -> None:
     """Train a network on a word list and keep it in a run folder."""
-    given = {key: value for key, value in locals().items() if key not in ("json", "out", "resume", "like")}
+    given = {key: value for key, value in locals().items() if key not in ("json", "out", "resume", "like", "report")}
     options = {key: value for key, value in given.items() if value is not None and not (key in ("lower", "unique") and not value)}
     from lettrine.errors import ConfigError  # noqa: PLC0415 - --help answers without numpy
     from lettrine.training import api  # noqa: PLC0415
@@ -126,15 +131,18 @@ def train(
             raise ConfigError(
                 f"--resume goes on as the run began; leave out {other.replace('_', '-')}, or start anew with --like {resume}"
             )
-        with _progress(quiet=json) as report:
-            run = api.resume(resume, report=report)
+        with _progress(quiet=json) as listener:
+            run = api.resume(resume, report=listener)
     else:
         chosen = choices(options, like)
         word_list = word_list_of(options)
         folder = out or _free_folder(word_list.source)
-        with _progress(quiet=json) as report:
-            run = api.train(word_list, out=folder, shape=chosen.shape, settings=chosen.settings, report=report)
+        with _progress(quiet=json) as listener:
+            run = api.train(word_list, out=folder, shape=chosen.shape, settings=chosen.settings, report=listener)
+    page = write_page(run) if report else None
     _print(run, json=json)
+    if page is None and report and not json and run.health is not None:
+        note("for a page with pictures: pip install 'lettrine[report]'")
     if run.signal:
         raise typer.Exit(SIGNAL_BASE + run.signal)
 
@@ -159,6 +167,8 @@ def _progress(*, quiet: bool) -> Iterator[Listener]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
     from rich.progress import Progress as Bar  # noqa: PLC0415
 
+    from lettrine.report.terminal import line  # noqa: PLC0415
+
     columns = [
         TextColumn("training"),
         BarColumn(),
@@ -169,7 +179,9 @@ def _progress(*, quiet: bool) -> Iterator[Listener]:
     with Bar(*columns, console=terminal, transient=False) as bar:
         task = bar.add_task("", total=None, loss="-", dev="-", speed="-")
 
-        def report(now: Progress) -> None:
+        def listener(now: Progress) -> None:
+            for finding in now.findings:
+                bar.console.print(line(finding), markup=False)
             bar.update(
                 task,
                 completed=now.step,
@@ -179,7 +191,7 @@ def _progress(*, quiet: bool) -> Iterator[Listener]:
                 speed=f"{now.steps_per_second:,.0f}",
             )
 
-        yield report
+        yield listener
 
 
 def _print(run: Run, *, json: bool) -> None:
@@ -200,16 +212,25 @@ def _print(run: Run, *, json: bool) -> None:
         f"{config.parameter_count():,} parameters"
     )
     table = Table("loss in nats", "", box=None)
-    for name, meaning in (
-        ("expected_initial", f"a uniform guess: ln {config.vocabulary_size}"),
-        ("initial", "before training"),
-        ("train", "training words"),
-        ("dev", "held-out words (chose the weights)"),
-        ("test", "held-out words (never looked at)"),
-    ):
-        table.add_row(number(results.loss[name]), meaning)
+    for name, meaning in MEANINGS.items():
+        exact = f": ln {config.vocabulary_size}" if name == "expected_initial" else ""
+        table.add_row(number(results.loss[name]), meaning + exact)
     out.print(table)
     speed = f"{results.steps_per_second:,.0f} a second, {run.model.engine.name} engine"
     out.print(f"{results.steps:,} steps in {results.seconds:.1f} s ({speed})\n")
     out.print("new words: " + " ".join(plain(word) for word in run.sample(SHOWN_WORDS, new=True, unique=True)), markup=False)
+    if run.health is not None:
+        out.print()
+        _print_findings(run.health, plain(str(run.path)))
     out.print(f"\nkept in {plain(str(run.path))}. More words: lettrine sample {plain(str(run.path))}", markup=False)
+
+
+def _print_findings(report: Report, run: str) -> None:
+    """The verdict in one line, then a line for each finding; `lettrine health` has the rest."""
+    from lettrine.report.summary import verdict  # noqa: PLC0415
+    from lettrine.report.terminal import line  # noqa: PLC0415
+
+    out = console()
+    out.print(f"health: {verdict(report.findings, report.outcomes).headline} (lettrine health {run})", markup=False)
+    for finding in report.findings:
+        out.print(f"  {line(finding)}", markup=False)
