@@ -4,13 +4,14 @@
 #   make test    run the tests
 #   make lint    ruff and mypy
 #   make bench   measure what the README claims
+#   make native  compile the native engine into src/, for work on it without installing
 
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SOURCES := pyproject.toml constraints.txt $(wildcard CMakeLists.txt native/*)
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench native clean
 
 demo: .venv/demo
 	$(BIN)/lettrine train
@@ -25,6 +26,13 @@ lint: .venv/lint .venv/test
 
 bench: .venv/test
 	$(BIN)/python -m benchmarks
+
+# Needs nanobind, cmake and ninja beside the chosen PYTHON; renews the committed stub as well.
+native:
+	cmake -S . -B build/native -G Ninja -DPython_EXECUTABLE="$$(command -v $(PYTHON))"
+	cmake --build build/native
+	cmake --install build/native --prefix src --component module
+	cmake --install build/native --prefix src --component stub
 
 clean:
 	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis

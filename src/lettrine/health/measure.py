@@ -32,9 +32,9 @@ from lettrine.health.limits import ACTIVATIONS, Zone
 from lettrine.health.trace import BINS, NORM_STATS, OUTPUT_STATS, PARAMETER_STATS, Floats
 
 try:
-    from lettrine import _native  # type: ignore[attr-defined,unused-ignore]
+    from lettrine import _native
 except ImportError:  # the package works without its compiled part
-    _native = None
+    _native = None  # type: ignore[assignment,unused-ignore]
 
 Values: TypeAlias = NDArray[np.floating[Any]]
 

@@ -1,0 +1,12 @@
+// One character drawn from logits.
+
+#pragma once
+
+#include "mlp.hpp"
+
+namespace lettrine {
+
+// weights (V,) hold the logits and are overwritten; order (V,) is scratch; uniform in [0, 1).
+Index choose(const Choice& choice, Index vocabulary, double* weights, Index* order, double uniform);
+
+}  // namespace lettrine

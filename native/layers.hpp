@@ -1,0 +1,107 @@
+// The pieces of a forward pass, for training and evaluation alike.
+//
+// Two layouts of a (B, F) matrix, both cut into panels of `panel_width` numbers (called W here):
+//   rows      [F / W][B][W]   an example's features side by side: element-wise work, batch norm, gradients of weights
+//   columns   [B / W][F][W]   a feature's examples side by side: what a Linear multiplies its weights with
+// so every product runs along whole vectors whatever B and F are. Examples past B hold numbers nobody uses.
+
+#pragma once
+
+#include "functions.hpp"
+#include "matmul.hpp"
+#include "mlp.hpp"
+
+namespace lettrine::LETTRINE_NAMESPACE {
+
+struct Span {
+    Index begin, end;
+};
+
+// The part of [0, total) that falls to one member, in whole blocks.
+inline Span share(Index total, Index block, int member, int members) {
+    const Index blocks = (total + block - 1) / block;
+    const Index begin = blocks * member / members * block, end = blocks * (member + 1) / members * block;
+    return {begin < total ? begin : total, end < total ? end : total};
+}
+
+template <class T>
+struct Batch {
+    Index count, padded;  // B, and B rounded up to whole panels
+    explicit Batch(Index count_) : count(count_), padded(round_up<T>(count_)) {}
+    // Numbers in a matrix of so many features, in either layout.
+    Index size(Index features) const { return padded * round_up<T>(features); }
+    // A feature's first number in the rows layout; the next example is panel_width further on.
+    Index row(Index feature) const {
+        constexpr Index W = panel_width<T>;
+        return feature / W * padded * W + feature % W;
+    }
+    // The columns of panel p that hold examples, in whole vectors.
+    Index columns(Index p) const {
+        constexpr Index W = panel_width<T>, w = Vector<T>::width;
+        const Index left = count - p * W;
+        return left > w ? W : w;
+    }
+    Index panels() const { return padded / panel_width<T>; }
+};
+
+// z = x W^T + b for features [part), x and z as columns.
+template <class T>
+void linear(const Batch<T>& batch, Index in, Index out, const T* weight, const T* bias, Span part, const T* x, T* z, bool add = false) {
+    constexpr Index W = panel_width<T>;
+    const Operand<T> a{weight + part.begin * in, in, 1, in, 0};
+    const Start start = add ? Start::scaled : bias ? Start::rows : Start::zero;
+    for (Index p = 0; p < batch.panels(); ++p)
+        product<T>(part.end - part.begin, batch.columns(p), in, a, x + p * round_up<T>(in) * W, W,
+                   z + (p * round_up<T>(out) + part.begin) * W, W, start, bias ? bias + part.begin : nullptr);
+}
+
+template <class T>
+void columns_to_rows(const Batch<T>& batch, Index features, Span part, const T* columns, T* rows) {
+    constexpr Index W = panel_width<T>, w = Vector<T>::width;
+    for (Index f = part.begin; f < part.end; f += w)
+        for (Index b = 0; b < batch.count; b += w)
+            transpose_block<T>(columns + (b / W * round_up<T>(features) + f) * W + b % W, W, rows + batch.row(f) + b * W, W);
+}
+
+template <class T>
+void rows_to_columns(const Batch<T>& batch, Index features, Span part, const T* rows, T* columns) {
+    constexpr Index W = panel_width<T>, w = Vector<T>::width;
+    for (Index f = part.begin; f < part.end; f += w)
+        for (Index b = 0; b < batch.count; b += w)
+            transpose_block<T>(rows + batch.row(f) + b * W, W, columns + (b / W * round_up<T>(features) + f) * W + b % W, W);
+}
+
+// The first n numbers of an array at p, or a constant where there is no array.
+template <class T>
+LETTRINE_INLINE typename Vector<T>::Value load_or(const T* p, Index at, Index n, T otherwise) {
+    using V = Vector<T>;
+    if (!p) return V::set(otherwise);
+    return n >= V::width ? V::load(p + at) : V::load(p + at, static_cast<int>(n));
+}
+
+template <class T>
+LETTRINE_INLINE void store_first(T* p, typename Vector<T>::Value v, Index n) {
+    using V = Vector<T>;
+    n >= V::width ? V::store(p, v) : V::store(p, v, static_cast<int>(n));
+}
+
+template <Activation A>
+struct Constant {
+    static constexpr Activation value = A;
+};
+
+// Calls body with the activation as a type, so that loops over it hold no branch.
+template <class Body>
+LETTRINE_INLINE void with_activation(Activation activation, Body body) {
+    switch (activation) {
+        case Activation::tanh: return body(Constant<Activation::tanh>{});
+        case Activation::relu: return body(Constant<Activation::relu>{});
+        case Activation::leaky_relu: return body(Constant<Activation::leaky_relu>{});
+        case Activation::gelu: return body(Constant<Activation::gelu>{});
+        case Activation::sigmoid: return body(Constant<Activation::sigmoid>{});
+        case Activation::selu: return body(Constant<Activation::selu>{});
+        case Activation::identity: return body(Constant<Activation::identity>{});
+    }
+}
+
+}  // namespace lettrine::LETTRINE_NAMESPACE

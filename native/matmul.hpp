@@ -1,0 +1,211 @@
+// Small matrix products, blocked in registers, and transposition.
+//
+// Every product of the network has one form: C[m, n] = start + sum over k of A[m, k] * B[k, n], with n along the
+// vectors. A is read one number at a time and may lie in memory in any order, so W x, W^T d and d x^T are the
+// same loop with other strides. B lies in *panels*: k rows of `panel` = 2 vectors each, so that the inner loop walks
+// straight through memory whatever the widths are.
+
+#pragma once
+
+#include "mlp.hpp"
+#include "vector.hpp"
+
+namespace lettrine::LETTRINE_NAMESPACE {
+
+template <class T>
+constexpr int panel_width = 2 * Vector<T>::width;
+
+template <class T>
+constexpr Index round_up(Index n) {
+    return (n + panel_width<T> - 1) / panel_width<T> * panel_width<T>;
+}
+
+// A[m, k] = data[m * row + (k / run) * jump + (k % run) * step]: batches are cut into panels, hence the two levels.
+template <class T>
+struct Operand {
+    const T* data;
+    Index row, step, run, jump;
+};
+
+// What the accumulators begin with: nothing, a number for each row, or scale * C.
+enum class Start { zero, rows, scaled };
+
+// One tile: MR rows, NV vectors, of which the last holds `tail` numbers.
+template <class T, int MR, int NV>
+void tile(Index depth, Operand<T> a, const T* b, Index b_row, T* c, Index c_row, int tail, Start start, const T* rows, T scale) {
+    using V = Vector<T>;
+    using Value = typename V::Value;
+    constexpr int W = V::width;
+    Value sum[MR][NV];
+    if (start == Start::scaled) {
+#pragma GCC unroll 16
+        for (int i = 0; i < MR; ++i) {
+#pragma GCC unroll 2
+            for (int j = 0; j < NV; ++j) {
+                const T* from = c + i * c_row + j * W;
+                sum[i][j] = (j == NV - 1 ? V::load(from, tail) : V::load(from)) * scale;
+            }
+        }
+    } else if (start == Start::rows) {
+#pragma GCC unroll 16
+        for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 2
+            for (int j = 0; j < NV; ++j) sum[i][j] = V::set(rows[i]);
+    } else {
+#pragma GCC unroll 16
+        for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 2
+            for (int j = 0; j < NV; ++j) sum[i][j] = V::zero();
+    }
+    for (Index begin = 0; begin < depth; begin += a.run) {
+        const Index count = depth - begin < a.run ? depth - begin : a.run;
+        const T* at = a.data;
+        for (Index k = 0; k < count; ++k) {
+            Value right[NV];
+#pragma GCC unroll 2
+            for (int j = 0; j < NV; ++j) right[j] = V::load(b + j * W);
+#pragma GCC unroll 16
+            for (int i = 0; i < MR; ++i) {
+                const Value left = V::set(at[i * a.row]);
+#pragma GCC unroll 2
+                for (int j = 0; j < NV; ++j) sum[i][j] += left * right[j];
+            }
+            at += a.step;
+            b += b_row;
+        }
+        a.data += a.jump;
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 2
+        for (int j = 0; j < NV; ++j) {
+            T* to = c + i * c_row + j * W;
+            if (j == NV - 1)
+                V::store(to, sum[i][j], tail);
+            else
+                V::store(to, sum[i][j]);
+        }
+}
+
+template <class T, int MR, class... Rest>
+LETTRINE_INLINE void tile_of_rows(int vectors, Rest... rest) {
+    if (vectors == 2)
+        tile<T, MR, 2>(rest...);
+    else
+        tile<T, MR, 1>(rest...);
+}
+
+template <class T, int MR, class... Rest>
+LETTRINE_INLINE void tile_by_count(int rows, int vectors, Rest... rest) {
+    if constexpr (MR > 1) {
+        if (rows < MR) return tile_by_count<T, MR - 1>(rows, vectors, rest...);
+    }
+    tile_of_rows<T, MR>(vectors, rest...);
+}
+
+// C[m, n] for m in [0, M), n in [0, N), N <= panel_width. `rows` (M) with Start::rows, `scale` with Start::scaled.
+// Rows of B are read in whole vectors, those of C written N numbers long.
+template <class T>
+void product(Index M, Index N, Index depth, Operand<T> a, const T* b, Index b_row, T* c, Index c_row, Start start,
+             const T* rows = nullptr, T scale = T(1)) {
+    constexpr int W = Vector<T>::width;
+    constexpr Index most = LETTRINE_TILE_ROWS;
+    const int vectors = N > W ? 2 : 1;
+    const int tail = static_cast<int>(N - (vectors - 1) * W);
+    const Index tiles = (M + most - 1) / most;
+    Index m = 0;
+    for (Index t = 0; t < tiles; ++t) {  // tiles of nearly equal height: 27 rows are 3 x 9, not 12 + 12 + 3
+        const Index height = (M - m + tiles - t - 1) / (tiles - t);
+        tile_by_count<T, LETTRINE_TILE_ROWS>(static_cast<int>(height), vectors, depth,
+                                                      Operand<T>{a.data + m * a.row, a.row, a.step, a.run, a.jump}, b, b_row,
+                                                      c + m * c_row, c_row, tail, start, rows ? rows + m : nullptr, scale);
+        m += height;
+    }
+}
+
+#if defined(__clang__) || __GNUC__ >= 12
+template <class T, int Distance, int... J>
+LETTRINE_INLINE void exchange(typename Vector<T>::Value& a, typename Vector<T>::Value& b) {
+    constexpr int W = Vector<T>::width;
+    const auto low = __builtin_shufflevector(a, b, (J & Distance ? W + J - Distance : J)...);
+    const auto high = __builtin_shufflevector(a, b, (J & Distance ? W + J : J + Distance)...);
+    a = low;
+    b = high;
+}
+
+template <class T, int Distance>
+LETTRINE_INLINE void exchange_lanes(typename Vector<T>::Value& a, typename Vector<T>::Value& b) {
+    constexpr int W = Vector<T>::width;
+    if constexpr (W == 16)
+        exchange<T, Distance, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15>(a, b);
+    else if constexpr (W == 8)
+        exchange<T, Distance, 0, 1, 2, 3, 4, 5, 6, 7>(a, b);
+    else if constexpr (W == 4)
+        exchange<T, Distance, 0, 1, 2, 3>(a, b);
+    else
+        exchange<T, Distance, 0, 1>(a, b);
+}
+
+template <class T, int Distance>
+LETTRINE_INLINE void transpose_stage(typename Vector<T>::Value* v) {
+    constexpr int W = Vector<T>::width;
+    if constexpr (Distance < W) {
+#pragma GCC unroll 16
+        for (int i = 0; i < W; ++i)
+            if (!(i & Distance)) exchange_lanes<T, Distance>(v[i], v[i + Distance]);
+        transpose_stage<T, 2 * Distance>(v);
+    }
+}
+
+// v[0][i] becomes the sum of v[i]'s lanes, by a tree that halves what is left.
+template <class T, int Distance = 1>
+LETTRINE_INLINE void sum_lanes(typename Vector<T>::Value* v) {
+    constexpr int W = Vector<T>::width;
+    if constexpr (Distance < W) {
+#pragma GCC unroll 16
+        for (int i = 0; i < W; i += 2 * Distance) {
+            exchange_lanes<T, Distance>(v[i], v[i + Distance]);
+            v[i] += v[i + Distance];
+        }
+        sum_lanes<T, 2 * Distance>(v);
+    }
+}
+
+// A square of width x width numbers held in registers, by exchanging ever larger blocks.
+template <class T>
+LETTRINE_INLINE void transpose_square(typename Vector<T>::Value* v) {
+    transpose_stage<T, 1>(v);
+}
+#else
+template <class T>
+LETTRINE_INLINE void transpose_square(typename Vector<T>::Value* v) {
+    constexpr int W = Vector<T>::width;
+    for (int i = 0; i < W; ++i)
+        for (int j = 0; j < i; ++j) {
+            const T x = v[i][j];
+            v[i][j] = v[j][i];
+            v[j][i] = x;
+        }
+}
+
+template <class T>
+LETTRINE_INLINE void sum_lanes(typename Vector<T>::Value* v) {
+    typename Vector<T>::Value sums{};
+    for (int i = 0; i < Vector<T>::width; ++i) sums[i] = Vector<T>::sum(v[i]);
+    v[0] = sums;
+}
+#endif
+
+// to[j, i] = from[i, j] for one square.
+template <class T>
+LETTRINE_INLINE void transpose_block(const T* from, Index from_row, T* to, Index to_row) {
+    using V = Vector<T>;
+    typename V::Value v[V::width];
+#pragma GCC unroll 16
+    for (int i = 0; i < V::width; ++i) v[i] = V::load(from + i * from_row);
+    transpose_square<T>(v);
+#pragma GCC unroll 16
+    for (int i = 0; i < V::width; ++i) V::store(to + i * to_row, v[i]);
+}
+
+}  // namespace lettrine::LETTRINE_NAMESPACE

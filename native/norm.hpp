@@ -1,0 +1,123 @@
+// Batch norm and activation on the rows layout: features lie along the vectors, so sums over the batch are plain additions.
+
+#pragma once
+
+#include "layers.hpp"
+
+namespace lettrine::LETTRINE_NAMESPACE {
+
+// What one batch norm remembers of a batch, each (F,) padded to whole panels.
+template <class T>
+struct NormMemory {
+    T *mean, *variance, *inverse;  // inverse = 1 / sqrt(variance + eps)
+    T *scale_gradient, *shift_gradient;
+};
+
+// z becomes (z - mean) / sqrt(variance + eps), over the batch, biased variance (Ioffe & Szegedy 2015).
+template <class T>
+void normalise(const Batch<T>& batch, Span part, T eps, T* z, const NormMemory<T>& memory) {
+    using V = Vector<T>;
+    constexpr Index W = panel_width<T>;
+    const auto share = V::set(T(1) / static_cast<T>(batch.count));
+    for (Index f = part.begin; f < part.end; f += V::width) {
+        T* at = z + batch.row(f);
+        auto total = V::zero(), squares = V::zero();
+        for (Index b = 0; b < batch.count; ++b) total += V::load(at + b * W);
+        const auto mean = total * share;
+        for (Index b = 0; b < batch.count; ++b) {
+            const auto gap = V::load(at + b * W) - mean;
+            squares += gap * gap;
+        }
+        const auto variance = squares * share;
+        const auto inverse = V::set(1) / V::sqrt(variance + V::set(eps));
+        for (Index b = 0; b < batch.count; ++b) V::store(at + b * W, (V::load(at + b * W) - mean) * inverse);
+        V::store(memory.mean + f, mean);
+        V::store(memory.variance + f, variance);
+        V::store(memory.inverse + f, inverse);
+    }
+}
+
+// From d loss / d (scale * z + shift) to d loss / d (what was normalised), in place; z is the normalised value.
+template <class T>
+void normalise_backward(const Batch<T>& batch, Span part, Index features, const T* scale, const T* z, T* d, const NormMemory<T>& memory) {
+    using V = Vector<T>;
+    constexpr Index W = panel_width<T>;
+    const auto share = V::set(T(1) / static_cast<T>(batch.count));
+    for (Index f = part.begin; f < part.end; f += V::width) {
+        const T* x = z + batch.row(f);
+        T* at = d + batch.row(f);
+        auto shift = V::zero(), slope = V::zero();
+        for (Index b = 0; b < batch.count; ++b) {
+            const auto g = V::load(at + b * W);
+            shift += g;
+            slope += g * V::load(x + b * W);
+        }
+        V::store(memory.shift_gradient + f, shift);
+        V::store(memory.scale_gradient + f, slope);
+        const auto factor = load_or<T>(scale, f, features - f, T(1)) * V::load(memory.inverse + f);
+        const auto shift_share = shift * share, slope_share = slope * share;
+        for (Index b = 0; b < batch.count; ++b)
+            V::store(at + b * W, factor * (V::load(at + b * W) - shift_share - V::load(x + b * W) * slope_share));
+    }
+}
+
+// running = (1 - momentum) * running + momentum * batch's, the variance with n - 1 below, as torch has it.
+template <class T>
+void update_running(const Batch<T>& batch, Span part, T momentum, const Layer<T>& layer, const NormMemory<T>& memory) {
+    const T unbiased = static_cast<T>(batch.count) / static_cast<T>(batch.count > 1 ? batch.count - 1 : 1);
+    for (Index f = part.begin; f < part.end; ++f) {
+        layer.running_mean[f] = (1 - momentum) * layer.running_mean[f] + momentum * memory.mean[f];
+        layer.running_variance[f] = (1 - momentum) * layer.running_variance[f] + momentum * unbiased * memory.variance[f];
+    }
+}
+
+// a = activation(scale * z + shift). `before`, where not null, gets the activation's argument (gelu's slope needs it).
+template <class T>
+void activate_rows(const Batch<T>& batch, Span part, Index features, Activation activation, const T* scale, const T* shift,
+                   const T* z, T* before, T* a) {
+    using V = Vector<T>;
+    constexpr Index W = panel_width<T>;
+    with_activation(activation, [&](auto constant) {
+        constexpr Activation A = decltype(constant)::value;
+        for (Index f = part.begin; f < part.end; f += V::width) {
+            const auto by = load_or<T>(scale, f, features - f, T(1)), plus = load_or<T>(shift, f, features - f, T(0));
+            const Index at = batch.row(f);
+            for (Index b = 0; b < batch.count; ++b) {
+                auto x = V::load(z + at + b * W);
+                if (scale) x = x * by + plus;
+                if (before) V::store(before + at + b * W, x);
+                V::store(a + at + b * W, activate<T, A>(x));
+            }
+        }
+    });
+}
+
+// d *= slope of the activation; `seen` is the activation, or its argument for gelu.
+template <class T>
+void activate_backward(const Batch<T>& batch, Span part, Activation activation, const T* seen, T* d) {
+    using V = Vector<T>;
+    constexpr Index W = panel_width<T>;
+    with_activation(activation, [&](auto constant) {
+        constexpr Activation A = decltype(constant)::value;
+        if constexpr (A == Activation::identity) return;
+        for (Index f = part.begin; f < part.end; f += V::width) {
+            const Index at = batch.row(f);
+            for (Index b = 0; b < batch.count; ++b)
+                V::store(d + at + b * W, V::load(d + at + b * W) * slope<T, A>(V::load(seen + at + b * W)));
+        }
+    });
+}
+
+// sums[f] = sum over the batch of d, for rows.
+template <class T>
+void sum_rows(const Batch<T>& batch, Span part, const T* d, T* sums) {
+    using V = Vector<T>;
+    constexpr Index W = panel_width<T>;
+    for (Index f = part.begin; f < part.end; f += V::width) {
+        auto total = V::zero();
+        for (Index b = 0; b < batch.count; ++b) total += V::load(d + batch.row(f) + b * W);
+        V::store(sums + f, total);
+    }
+}
+
+}  // namespace lettrine::LETTRINE_NAMESPACE

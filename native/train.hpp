@@ -1,0 +1,270 @@
+// S optimiser steps. Every member of the team runs `work`; each owns a share of every layer's features and no sum is
+// split between members, so the numbers are the same however many there are.
+
+#pragma once
+
+#include "environment.hpp"
+#include "loss.hpp"
+#include "step.hpp"
+#include "workspace.hpp"
+
+namespace lettrine::LETTRINE_NAMESPACE {
+
+template <class T>
+struct Trainer : Workspace<T> {
+    static constexpr Index W = panel_width<T>, w = Vector<T>::width;
+
+    const Network<T>& net;
+    const Optimiser& optimiser;
+    const Examples& examples;
+    const Schedule& schedule;
+    double* losses;
+    Team& team;
+    const Batch<T> batch;
+    const bool table, last_norm;
+    const Index V, C, E, K, last;
+    Index done = 0;
+
+    Trainer(const Network<T>& net_, const Optimiser& optimiser_, const Examples& examples_, const Schedule& schedule_, double* losses_,
+            Team& team_, Arena& arena)
+        : Workspace<T>(net_, is_fused(optimiser_), schedule_.batch, team_.size(), arena),
+          net(net_),
+          optimiser(optimiser_),
+          examples(examples_),
+          schedule(schedule_),
+          losses(losses_),
+          team(team_),
+          batch(schedule_.batch),
+          table(Workspace<T>::by_table(net_, schedule_.batch)),
+          last_norm(static_cast<bool>(net_.layers[net_.depth - 1].scale)),
+          V(net_.vocabulary),
+          C(net_.context),
+          E(net_.width),
+          K(net_.context * net_.width),
+          last(net_.depth - 1) {}
+
+    static bool is_fused(const Optimiser& o) { return !o.adamw && o.momentum == 0; }
+
+    using Workspace<T>::layers;
+    using Workspace<T>::memory;
+    using Workspace<T>::pairs;
+
+    Index run() {
+        if (table) exchange_first_weight(true);
+        team.run([](void* self, int member) { static_cast<Trainer*>(self)->work(member); }, this);
+        if (table) exchange_first_weight(false);
+        return done;
+    }
+
+    void work(int member) {
+        const FlushSubnormals flush;
+        for (Index s = 0; s < schedule.steps; ++s) {
+            const Step<T> step(optimiser, schedule.learning_rates[s], optimiser.step + s + 1);
+            if (member == 0) read_batch(schedule.batches + s * batch.count);
+            team.barrier();
+            for (Index l = 0; l <= last; ++l) {
+                forward(l, member);
+                team.barrier();
+            }
+            const Span panels = share(batch.panels(), 1, member, team.size());
+            for (Index p = panels.begin; p < panels.end; ++p)
+                this->partial[p] = cross_entropy<T>(batch, V, p, this->targets, step.scale(batch.count), this->z_columns);
+            team.barrier();
+            double loss = 0;
+            for (Index p = 0; p < batch.panels(); ++p) loss += this->partial[p];
+            loss /= static_cast<double>(batch.count);
+            if (member == 0) {
+                losses[s] = loss;
+                done = s + 1;
+            }
+            if (!__builtin_isfinite(loss)) return;
+            for (Index l = 0; l <= last; ++l)
+                if (layers[l].scale) update_running<T>(batch, part_of(l, member), net.norm_momentum, layers[l], memory[l].norm);
+            backward(step, member);
+            team.barrier();
+        }
+    }
+
+private:
+    // The table's copy of the first weight and of its moments.
+    void exchange_first_weight(bool borrow) {
+        for (Index v = 0; v < V; ++v) pairs.found[v] = -1;
+        const Parameter<T>&theirs = net.layers[0].weight, &ours = layers[0].weight;
+        const Index out = net.layers[0].out;
+        T* const from[] = {theirs.value, theirs.first, theirs.second};
+        T* const to[] = {ours.value, ours.first, ours.second};
+        for (int i = 0; i < 3; ++i) {
+            if (!from[i]) continue;
+            borrow ? weight_to_panels<T>(K, out, from[i], to[i]) : panels_to_weight<T>(K, out, to[i], from[i]);
+        }
+    }
+
+    // The table shares the first layer out by panels; all else goes by vectors.
+    Span part_of(Index l, int member) const { return share(layers[l].out, l == 0 && table ? W : w, member, team.size()); }
+
+    void read_batch(const std::int64_t* indices) {
+        for (Index b = 0; b < batch.count; ++b) {
+            this->contexts[b] = examples.contexts + indices[b] * C;
+            this->targets[b] = examples.targets[indices[b]];
+        }
+        if (table) {
+            pairs.find(batch.count, C, this->contexts);
+            for (Index r = 0; r < pairs.count(C); ++r)
+                for (Index e = 0; e < E; ++e) this->letters[r * E + e] = net.embedding.value[pairs.letter[r] * E + e];
+        } else {
+            gather<T>(batch, C, E, net.embedding.value, this->contexts, this->line, this->inputs);
+            rows_to_columns<T>(batch, K, {0, K}, this->inputs, this->input_columns);
+        }
+    }
+
+    void forward(Index l, int member) {
+        const Layer<T>& layer = layers[l];
+        const LayerMemory<T>& m = memory[l];
+        const Span part = part_of(l, member);
+        if (l == 0 && table) {
+            make_table<T>(pairs, C, E, part, this->letters, layer.weight.value, this->products);
+            add_up<T>(batch, pairs, C, part, layer.out, layer.bias.value, this->products, m.z);
+        } else {
+            const T* x = l == 0 ? this->input_columns : this->columns[l % 2];
+            linear<T>(batch, layer.in, layer.out, layer.weight.value, layer.bias.value, part, x, this->z_columns);
+            if (l == last && net.direct)
+                linear<T>(batch, K, V, net.direct.value, nullptr, part, this->input_columns, this->z_columns, true);
+            if (l == last && !last_norm) return;
+            columns_to_rows<T>(batch, layer.out, part, this->z_columns, m.z);
+        }
+        if (layer.scale) normalise<T>(batch, part, net.norm_eps, m.z, m.norm);
+        activate_rows<T>(batch, part, layer.out, l == last ? Activation::identity : net.activation, layer.scale.value, layer.shift.value,
+                         m.z, m.before, m.a);
+        rows_to_columns<T>(batch, layer.out, part, m.a, l == last ? this->z_columns : this->columns[(l + 1) % 2]);
+    }
+
+    void backward(const Step<T>& step, int member) {
+        const Span logits = part_of(last, member);
+        if (last_norm) {
+            columns_to_rows<T>(batch, V, logits, this->z_columns, memory[last].d);
+            through_norm(step, last, logits);
+            team.barrier();
+        } else if (layers[last].bias) {
+            sum_columns<T>(batch, V, logits, this->z_columns, memory[last].sums);
+            step.apply(layers[last].bias, logits.begin, memory[last].sums + logits.begin, logits.end - logits.begin);
+        }
+        for (Index l = last; l > 0; --l) {
+            const Span part = part_of(l - 1, member);
+            const LayerMemory<T>& below = memory[l - 1];
+            input_gradient(l, layers[l].weight.value, layers[l].in, part, below.d, false, member);
+            activate_backward<T>(batch, part, net.activation, below.before ? below.before : below.a, below.d);
+            through_norm(step, l - 1, part);
+            team.barrier();  // now nobody reads this layer's weights any more
+            weight_gradient(step, l, layers[l].weight, layers[l].in, part_of(l, member), below.a, memory[l].gradient);
+        }
+        table ? table_backward(step, member) : plain_backward(step, member);
+    }
+
+    // From the gradient of the activation's argument to that of the Linear's output; moves the vectors on the way.
+    void through_norm(const Step<T>& step, Index l, Span part) {
+        const Layer<T>& layer = layers[l];
+        const LayerMemory<T>& m = memory[l];
+        const Index count = part.end - part.begin;
+        if (layer.scale) {
+            normalise_backward<T>(batch, part, layer.out, layer.scale.value, m.z, m.d, m.norm);
+            step.apply(layer.scale, part.begin, m.norm.scale_gradient + part.begin, count);
+            step.apply(layer.shift, part.begin, m.norm.shift_gradient + part.begin, count);
+        }
+        if (layer.bias) {
+            sum_rows<T>(batch, part, m.d, m.sums);
+            step.apply(layer.bias, part.begin, m.sums + part.begin, count);
+        }
+    }
+
+    // d of layer l times a weight (out, in), for inputs [part): rows.
+    void input_gradient(Index l, const T* weight, Index in, Span part, T* to, bool add, int member) {
+        const Index out = layers[l].out;
+        T* slab = this->slabs + member * this->slab;
+        const Start start = add ? Start::scaled : Start::zero;
+        for (Index f = part.begin; f < part.end;) {
+            const Index next = (f / W + 1) * W, end = next < part.end ? next : part.end;
+            const Index lanes = end - f > w ? W : w;
+            for (Index o = 0; o < out; ++o)
+                for (Index i = 0; i < lanes; i += w) Vector<T>::store(slab + o * W + i, load_or<T>(weight + o * in, f + i, in - f - i, T(0)));
+            T* at = to + batch.row(f);
+            if (l == last && !last_norm) {
+                for (Index p = 0; p < batch.panels(); ++p)
+                    product<T>(batch.count - p * W < W ? batch.count - p * W : W, lanes, out,
+                               Operand<T>{this->z_columns + p * round_up<T>(out) * W, 1, W, out, 0}, slab, W, at + p * W * W, W, start);
+            } else {
+                product<T>(batch.count, lanes, out, Operand<T>{memory[l].d, W, 1, W, batch.padded * W}, slab, W, at, W, start);
+            }
+            f = end;
+        }
+    }
+
+    // d of layer l, transposed, times the inputs x (rows), for outputs [part).
+    void weight_gradient(const Step<T>& step, Index l, const Parameter<T>& weight, Index in, Span part, const T* x, T* gradient) {
+        const bool fused = step.fused;
+        T* to = fused ? weight.value : gradient;
+        const Start start = fused ? Start::scaled : Start::zero;
+        const T keep = fused ? step.keep(weight) : T(1);
+        const Index out = layers[l].out;
+        for (Index k = 0; k < in; k += W) {
+            const T* rows = x + k / W * batch.padded * W;
+            const Index count = in - k < W ? in - k : W;
+            if (l == last && !last_norm) {
+                const Operand<T> d{this->z_columns + part.begin * W, W, 1, W, round_up<T>(out) * W};
+                product<T>(part.end - part.begin, count, batch.count, d, rows, W, to + part.begin * in + k, in, start, nullptr, keep);
+                continue;
+            }
+            for (Index o = part.begin; o < part.end;) {
+                const Index next = (o / W + 1) * W, end = next < part.end ? next : part.end;
+                product<T>(end - o, count, batch.count, Operand<T>{memory[l].d + batch.row(o), 1, W, batch.count, 0}, rows, W,
+                           to + o * in + k, in, start, nullptr, keep);
+                o = end;
+            }
+        }
+        if (!fused) step.apply(weight, part.begin * in, gradient + part.begin * in, (part.end - part.begin) * in);
+    }
+
+    void plain_backward(const Step<T>& step, int member) {
+        const Span part = share(K, w, member, team.size());
+        input_gradient(0, layers[0].weight.value, K, part, this->input_gradients, false, member);
+        if (net.direct) input_gradient(last, net.direct.value, K, part, this->input_gradients, true, member);
+        team.barrier();
+        weight_gradient(step, 0, layers[0].weight, K, part_of(0, member), this->inputs, memory[0].gradient);
+        if (net.direct) weight_gradient(step, last, net.direct, K, part_of(last, member), this->inputs, this->direct_gradient);
+        if (member != 0) return;
+        clear_embedding_gradient();
+        scatter<T>(batch, C, E, this->contexts, this->input_gradients, this->line, this->embedding_gradient);
+        step.apply(net.embedding, 0, this->embedding_gradient, V * E);
+    }
+
+    void table_backward(const Step<T>& step, int member) {
+        const Span part = part_of(0, member);
+        const Index count = pairs.count(C);
+        const Parameter<T>& weight = layers[0].weight;
+        sum_signals<T>(batch, pairs, C, part, memory[0].d, this->signals);
+        team.barrier();
+        letter_gradients<T>(pairs, C, E, share(count, 1, member, team.size()), layers[0].out, this->signals, weight.value,
+                            this->letter_gradient);
+        team.barrier();
+        T* to = step.fused ? weight.value : memory[0].gradient;
+        for (Index f = part.begin; f < part.end; f += W) {
+            for (Index t = 0; t < C; ++t) {
+                const Index first = pairs.begin[t];
+                product<T>(E, W, pairs.begin[t + 1] - first, Operand<T>{this->letters + first * E, 1, E, count + 1, 0},
+                           this->signals + (f / W * count + first) * W, W, to + (f / W * K + t * E) * W, W,
+                           step.fused ? Start::scaled : Start::zero, nullptr, step.fused ? step.keep(weight) : T(1));
+            }
+            if (!step.fused) step.apply(weight, f * K, to + f * K, W * K);
+        }
+        if (member != 0) return;
+        clear_embedding_gradient();
+        for (Index r = 0; r < count; ++r)
+            for (Index e = 0; e < E; ++e) this->embedding_gradient[pairs.letter[r] * E + e] += this->letter_gradient[r * E + e];
+        step.apply(net.embedding, 0, this->embedding_gradient, V * E);
+    }
+
+    void clear_embedding_gradient() {
+        for (Index i = 0; i < V * E; ++i) this->embedding_gradient[i] = 0;
+    }
+};
+
+}  // namespace lettrine::LETTRINE_NAMESPACE

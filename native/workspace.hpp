@@ -1,0 +1,131 @@
+// The memory of a training call: laid out once to be counted, and once more to be used.
+
+#pragma once
+
+#include "first.hpp"
+#include "norm.hpp"
+
+namespace lettrine::LETTRINE_NAMESPACE {
+
+// Hands out pieces of one block, each on a cache line of its own. Without a block it only counts.
+class Arena {
+public:
+    explicit Arena(void* block) : block_(static_cast<char*>(block)) {}
+    template <class U>
+    U* take(Index count) {
+        char* piece = block_ ? block_ + used_ : nullptr;
+        used_ += (static_cast<std::size_t>(count) * sizeof(U) + 63) / 64 * 64;
+        return reinterpret_cast<U*>(piece);
+    }
+    bool counting() const { return block_ == nullptr; }
+    std::size_t used() const { return used_; }
+
+private:
+    char* block_;
+    std::size_t used_ = 0;
+};
+
+// What one layer keeps between the forward and the backward pass.
+template <class T>
+struct LayerMemory {
+    T* z;         // rows: the Linear's output, normalised where there is batch norm
+    T* before;    // rows: the activation's argument, for gelu
+    T* a;         // rows: the activation
+    T* d;         // rows: gradient of z
+    T* gradient;  // of the weight, laid out as it is; none where the step is fused
+    T* sums;      // gradient of the bias, (out,)
+    NormMemory<T> norm;
+};
+
+template <class T>
+struct Workspace {
+    Layer<T>* layers;  // the network's, but the first one's weight as panels where the table is used
+    LayerMemory<T>* memory;
+    const std::int32_t** contexts;  // (B,)
+    std::int32_t* targets;          // (B,)
+    double* partial;                // loss of each panel
+    T *inputs, *input_gradients;    // rows over K = T * E
+    T* input_columns;
+    T *columns[2], *z_columns;  // columns
+    T *slabs, *line;
+    Index slab;  // numbers in the slab of one member
+    T *embedding_gradient, *direct_gradient;
+    Pairs pairs;
+    T *letters, *products, *signals, *letter_gradient;
+
+    // Whether the table takes fewer operations, with pairs counted as if characters were drawn evenly. Only shapes
+    // decide, so that a run does not depend on how it was cut into calls.
+    static bool by_table(const Network<T>& net, Index batch) {
+        if (net.direct || batch < 8) return false;
+        double missed = 1;
+        for (Index b = 0; b < batch && missed > 1e-6; ++b) missed *= 1 - 1 / static_cast<double>(net.vocabulary);
+        const double seen = static_cast<double>(net.vocabulary) * (1 - missed), width = static_cast<double>(net.width);
+        return 3.2 * seen * width + 5.0 * static_cast<double>(batch) < 3.0 * static_cast<double>(batch) * width;
+    }
+
+    Workspace(const Network<T>& net, bool fused, Index count, int members, Arena& arena) {
+        constexpr Index W = panel_width<T>;
+        const Batch<T> batch(count);
+        const Index V = net.vocabulary, C = net.context, E = net.width, K = C * E, depth = net.depth;
+        const bool table = by_table(net, count);
+        layers = arena.take<Layer<T>>(depth);
+        memory = arena.take<LayerMemory<T>>(depth);
+        Index widest = K, tallest = V;
+        for (Index l = 0; l < depth; ++l) {
+            Layer<T> layer = net.layers[l];
+            LayerMemory<T> m{};
+            const Index out = round_up<T>(layer.out), numbers = batch.size(layer.out);
+            const bool last = l == depth - 1;
+            Index weights = layer.out * layer.in;
+            if (l == 0 && table) {
+                weights = out * K;
+                layer.weight.value = arena.take<T>(weights);
+                if (layer.weight.first) layer.weight.first = arena.take<T>(weights);
+                if (layer.weight.second) layer.weight.second = arena.take<T>(weights);
+            }
+            if (!fused) m.gradient = arena.take<T>(weights);
+            m.sums = arena.take<T>(out);
+            if (!last || layer.scale) {
+                m.a = arena.take<T>(numbers);
+                m.d = arena.take<T>(numbers);
+                m.z = layer.scale ? arena.take<T>(numbers) : m.a;
+                if (!last && net.activation == Activation::gelu) m.before = arena.take<T>(numbers);
+            }
+            if (layer.scale)
+                m.norm = {arena.take<T>(out), arena.take<T>(out), arena.take<T>(out), arena.take<T>(out), arena.take<T>(out)};
+            widest = widest > layer.out ? widest : layer.out;
+            tallest = tallest > layer.out ? tallest : layer.out;
+            if (!arena.counting()) {
+                layers[l] = layer;
+                memory[l] = m;
+            }
+        }
+        contexts = arena.take<const std::int32_t*>(count);
+        targets = arena.take<std::int32_t>(count);
+        partial = arena.take<double>(batch.panels());
+        for (T*& buffer : columns) buffer = arena.take<T>(batch.size(widest));
+        z_columns = arena.take<T>(batch.size(widest));
+        slab = tallest * W;
+        slabs = arena.take<T>(members * slab);
+        line = arena.take<T>(round_up<T>(K) + W);
+        embedding_gradient = arena.take<T>(V * E);
+        direct_gradient = net.direct && !fused ? arena.take<T>(V * K) : nullptr;
+        inputs = input_gradients = input_columns = letters = products = signals = letter_gradient = nullptr;
+        pairs = {};
+        if (table) {
+            const Index most = Pairs::most(count, C, V), out = round_up<T>(net.layers[0].out);
+            pairs = {arena.take<Index>(C + 1), arena.take<std::int32_t>(most), arena.take<std::int32_t>(count * C),
+                     arena.take<std::int32_t>(V)};
+            letters = arena.take<T>(most * E);
+            products = arena.take<T>(most * out);
+            signals = arena.take<T>(most * out);
+            letter_gradient = arena.take<T>(most * E);
+        } else {
+            inputs = arena.take<T>(batch.size(K));
+            input_gradients = arena.take<T>(batch.size(K));
+            input_columns = arena.take<T>(batch.size(K));
+        }
+    }
+};
+
+}  // namespace lettrine::LETTRINE_NAMESPACE

@@ -1,0 +1,194 @@
+"""The compiled engine: the reference's arithmetic at the speed of the processor.
+
+This file checks what it is given and hands plain arrays to `lettrine._native`, which trusts shapes it has been told.
+What is computed, and how the two agree, is the reference's to say: see `lettrine.engine.reference`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+
+from lettrine import _native
+from lettrine.engine.base import Indices, Integers, Losses, Optimiser, TrainState, check_batches, check_examples, moment_kinds
+from lettrine.errors import EngineError
+from lettrine.model.config import ACTIVATIONS, MLPConfig
+from lettrine.model.parameters import Array, check_parameters, parameter_shapes
+
+_Shape: TypeAlias = tuple[int, int, int, list[int], int, float, float]
+
+
+class NativeEngine:
+    """The compiled engine; see `lettrine.engine.base.Engine` for what each method promises.
+
+    isa: instruction set to use, one of `lettrine._native.available_isas()`; "" takes the one the environment variable
+    LETTRINE_ISA names, else the best there is. Every set gives the same numbers but for rounding.
+    Results do not depend on `threads`: no sum is split between them.
+
+    Raises EngineError for an instruction set this processor does not have.
+    """
+
+    name: Final = "native"
+
+    def __init__(self, isa: str = "") -> None:
+        self.isa = isa or _default_isa()
+        if self.isa not in _native.available_isas():
+            raise EngineError(f"instruction set got {isa!r}; expected one of {', '.join(_native.available_isas())}")
+
+    def train(  # noqa: D102 - documented by the protocol
+        self,
+        config: MLPConfig,
+        optimiser: Optimiser,
+        state: TrainState,
+        contexts: Integers,
+        targets: Integers,
+        indices: Indices,
+        learning_rates: Losses,
+        *,
+        threads: int = 1,
+    ) -> Losses:
+        check_parameters(config, state.parameters)
+        _check_moments(config, optimiser, state)
+        contexts, targets = _examples(config, contexts, targets)
+        indices = _batches(indices, learning_rates, len(targets))
+        names = _names(config)
+        o = optimiser
+        moments = [_arrays(state.moments, f"{kind}.", names) for kind in moment_kinds(o)]
+        firsts, seconds = [*moments, [], []][:2]
+        losses = _native.train(
+            _shape(config),
+            _arrays(state.parameters, "", names),
+            _running(config, state.parameters),
+            firsts,
+            seconds,
+            [0.0 if name is None else o.decay_of(name) for name in names],
+            [0.0 if name is None else o.l2_of(name) for name in names],
+            (o.kind == "adamw", o.momentum, o.beta1, o.beta2, o.eps, state.step),
+            contexts,
+            targets,
+            indices,
+            np.ascontiguousarray(learning_rates),
+            threads,
+            self.isa,
+        )
+        finite = len(losses) == 0 or bool(np.isfinite(losses[-1]))
+        state.step += len(losses) if finite else len(losses) - 1
+        return losses
+
+    def logits(self, config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers) -> Array:  # noqa: D102
+        check_parameters(config, parameters)
+        contexts, _ = _examples(config, contexts)
+        result: Array = self._evaluate(config, parameters, contexts, None, 1)
+        return result
+
+    def negative_log_likelihood(  # noqa: D102
+        self, config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers, targets: Integers, *, threads: int = 1
+    ) -> Losses:
+        check_parameters(config, parameters)
+        contexts, targets = _examples(config, contexts, targets)
+        result: Losses = self._evaluate(config, parameters, contexts, targets, threads)
+        return result
+
+    def sample(  # noqa: D102
+        self,
+        config: MLPConfig,
+        parameters: Mapping[str, Array],
+        contexts: Integers,
+        uniforms: Losses,
+        *,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+    ) -> Integers:
+        check_parameters(config, parameters)
+        contexts, _ = _examples(config, contexts)
+        if uniforms.ndim != 2 or len(uniforms) != len(contexts) or uniforms.dtype != np.float64:
+            raise EngineError(f"uniforms are {uniforms.dtype} of shape {uniforms.shape}; expected float64 ({len(contexts)}, L)")
+        return _native.sample(
+            _shape(config),
+            _arrays(parameters, "", _names(config)),
+            _running(config, parameters),
+            contexts,
+            np.ascontiguousarray(uniforms),
+            temperature,
+            top_k,
+            top_p,
+            self.isa,
+        )
+
+    def _evaluate(
+        self, config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers, targets: Integers | None, threads: int
+    ) -> Any:
+        values, running = _arrays(parameters, "", _names(config)), _running(config, parameters)
+        return _native.evaluate(_shape(config), values, running, contexts, targets, threads, self.isa)
+
+
+def describe() -> dict[str, str]:
+    """Which instruction sets there are, and which one is used, for `lettrine info --engine`."""
+    return {
+        "native": _default_isa(),
+        "instruction sets": f"{', '.join(_native.available_isas())} (the environment variable LETTRINE_ISA chooses)",
+    }
+
+
+def _default_isa() -> str:
+    try:
+        return _native.isa()
+    except ValueError as error:  # LETTRINE_ISA names one that is not there
+        raise EngineError(str(error)) from None
+
+
+def _shape(config: MLPConfig) -> _Shape:
+    activation = ACTIVATIONS.index(config.activation)  # the order of the enumeration in native/mlp.hpp
+    sizes = (config.vocabulary_size, config.context, config.embedding, list(config.hidden))
+    return (*sizes, activation, config.norm_momentum, config.norm_eps)
+
+
+def _names(config: MLPConfig) -> list[str | None]:
+    """Parameters in the order of the compiled side: embedding, direct, and four for each layer; None for absent ones."""
+    layers = [(f"layers.{layer}", f"norms.{layer}") for layer in range(len(config.hidden))]
+    wanted = ["embedding.weight", "direct.weight"]
+    for linear, norm in [*layers, ("output", "output_norm")]:
+        wanted += [f"{linear}.weight", f"{linear}.bias", f"{norm}.weight", f"{norm}.bias"]
+    present = parameter_shapes(config)
+    return [name if name in present else None for name in wanted]
+
+
+def _arrays(arrays: Mapping[str, Array], prefix: str, names: list[str | None]) -> list[Array | None]:
+    return [None if name is None else arrays[prefix + name] for name in names]
+
+
+def _running(config: MLPConfig, parameters: Mapping[str, Array]) -> list[Array | None]:
+    norms = [f"norms.{layer}" for layer in range(len(config.hidden))]
+    return [parameters.get(f"{norm}.{part}") for norm in [*norms, "output_norm"] for part in ("running_mean", "running_var")]
+
+
+def _examples(config: MLPConfig, contexts: Integers, targets: Integers | None = None) -> tuple[Integers, Integers]:
+    """The same arrays, contiguous, once every character was found to be of the vocabulary."""
+    contexts = np.ascontiguousarray(contexts)
+    found = np.zeros(0, np.int32) if targets is None else np.ascontiguousarray(targets)
+    plain = contexts.dtype == np.int32 == found.dtype and contexts.ndim == 2 and contexts.shape[1] == config.context
+    fitting = plain and (targets is None or found.shape == (len(contexts),))
+    if not (fitting and _native.within(contexts, config.vocabulary_size) and _native.within(found, config.vocabulary_size)):
+        check_examples(config, contexts, targets)  # says what is wrong
+    return contexts, found
+
+
+def _batches(indices: Indices, learning_rates: Losses, examples: int) -> Indices:
+    check_batches(indices, learning_rates, examples)
+    return np.ascontiguousarray(indices)
+
+
+def _check_moments(config: MLPConfig, optimiser: Optimiser, state: TrainState) -> None:
+    dtype = state.parameters["embedding.weight"].dtype
+    for kind in moment_kinds(optimiser):
+        for name, shape in parameter_shapes(config).items():
+            moment = state.moments.get(f"{kind}.{name}")
+            if moment is None:
+                raise EngineError(f"the optimiser's memory lacks {kind}.{name}; make it with TrainState.fresh")
+            if moment.shape != shape or moment.dtype != dtype:
+                raise EngineError(f"{kind}.{name} is {moment.dtype} of shape {moment.shape}; expected {dtype} {shape}")
+            if not moment.flags.c_contiguous or not moment.flags.writeable:
+                raise EngineError(f"{kind}.{name} is not a contiguous, writeable array; pass a copy")
