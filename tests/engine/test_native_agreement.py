@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 import torch
+
 from lettrine.engine.base import Optimiser, TrainState
 from lettrine.engine.reference import ReferenceEngine
 from lettrine.model.config import ACTIVATIONS, MLPConfig
