@@ -244,6 +244,24 @@ def scalar(output: Any) -> Tensor:
     return torch.stack([scalar(each) for each in output if isinstance(each, Tensor | list | tuple | dict)]).sum()
 
 
+def penalty(model: nn.Module) -> Tensor:
+    """A gradient penalty: gradients of gradients."""
+    x = X.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(model(x).sum(), x, create_graph=True)
+    return model(X).mean() + slope.pow(2).sum()
+
+
+def per_example(model: nn.Module) -> Tensor:
+    """Gradients of each example by torch.func, and then an ordinary pass."""
+    weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
+
+    def one(given: dict[str, Tensor], x: Tensor) -> Tensor:
+        return torch.func.functional_call(model, given, (x,)).sum()
+
+    each = torch.func.vmap(torch.func.grad(one), in_dims=(None, 0))(weights, X)
+    return model(X).mean() + each["0.weight"].mean()
+
+
 NETS: dict[str, tuple[Callable[[], nn.Module], Callable[[nn.Module], Any]]] = {
     "recursion": (Recursive, lambda m: m(X)),
     "shared weights": (Shared, lambda m: m(X)),
@@ -276,28 +294,10 @@ NETS: dict[str, tuple[Callable[[], nn.Module], Callable[[nn.Module], Any]]] = {
         lambda m: m(IMAGES.to(memory_format=torch.channels_last)),
     ),
     "a list of modules": (lambda: nn.ModuleList([nn.Linear(4, 3), nn.Linear(3, 2)]), lambda m: m[1](m[0](X))),
-    "double backward": (lambda: nn.Sequential(nn.Linear(4, 3), nn.Softplus(), nn.Linear(3, 1)), lambda m: penalty(m)),
-    "function transforms": (lambda: nn.Sequential(nn.Linear(4, 3), nn.Tanh()), lambda m: per_example(m)),
+    "double backward": (lambda: nn.Sequential(nn.Linear(4, 3), nn.Softplus(), nn.Linear(3, 1)), penalty),
+    "function transforms": (lambda: nn.Sequential(nn.Linear(4, 3), nn.Tanh()), per_example),
     "transposed convolution": (lambda: nn.ConvTranspose2d(2, 3, 2), lambda m: m(IMAGES)),
 }
-
-
-def penalty(model: nn.Module) -> Tensor:
-    """A gradient penalty: gradients of gradients."""
-    x = X.clone().requires_grad_()
-    (slope,) = torch.autograd.grad(model(x).sum(), x, create_graph=True)
-    return model(X).mean() + slope.pow(2).sum()
-
-
-def per_example(model: nn.Module) -> Tensor:
-    """Gradients of each example by torch.func, and then an ordinary pass."""
-    weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
-
-    def one(given: dict[str, Tensor], x: Tensor) -> Tensor:
-        return torch.func.functional_call(model, given, (x,)).sum()
-
-    each = torch.func.vmap(torch.func.grad(one), in_dims=(None, 0))(weights, X)
-    return model(X).mean() + each["0.weight"].mean()
 
 
 def train(name: str, *, watched: bool, steps: int = 4) -> tuple[nn.Module, Trace | None, Tensor]:

@@ -131,7 +131,8 @@ class Recorder:
         """
         outputs, gradients, parameters, norms = outputs or {}, gradients or {}, parameters or {}, norms or {}
         self._check(step, (*outputs, *gradients, *norms), parameters, stats)
-        if self.first_nonfinite is None:
+        known = self.first_nonfinite
+        if known is None or (known.step == step and not known.where):
             self._look_for_nonfinite(step, outputs, gradients, parameters, stats)
         names = len(outputs) + len(gradients) + len(parameters) + len(norms)
         self._rows.append(
@@ -232,21 +233,23 @@ class Recorder:
         parameters: Mapping[str, Floats],
         stats: Mapping[str, float],
     ) -> None:
-        """In the order of one step: forward from the input on, loss, backward from the output on, parameters, update."""
+        """In the order of one step: forward from the input on, loss, backward from the output on, parameters, update.
+
+        An output that is not finite while loss, gradients and weights are is meant so, such as scores masked by -inf.
+        """
         exact = step <= self._last + 1
         output_column, gradient_column = OUTPUT_STATS.index("nonfinite"), GRADIENT_STATS.index("nonfinite")
         slope_column, data_column = PARAMETER_STATS.index("gradient_nonfinite"), PARAMETER_STATS.index("nonfinite")
-        found = next(((name, "forward") for name, output in outputs.items() if output.row[output_column] > 0), None)
-        if found is None and not isfinite(stats.get("loss", 0.0)):
-            found = ("", "loss")
-        if found is None:
-            backward = reversed(list(gradients.items()))
-            found = next(((name, "backward") for name, measure in backward if measure.row[gradient_column] > 0), None)
+        backward = reversed(list(gradients.items()))
+        found = [(name, "backward") for name, measure in backward if measure.row[gradient_column] > 0]
         for column, phase in ((slope_column, "backward"), (data_column, "update")):
-            if found is None:
-                found = next(((name, phase) for name, row in parameters.items() if row[column] > 0), None)
-        if found is not None:
-            self.note_nonfinite(step, *found, exact=exact)
+            found += [(name, phase) for name, row in parameters.items() if row[column] > 0]
+        if not isfinite(stats.get("loss", 0.0)):
+            found.insert(0, ("", "loss"))
+        if found or ("loss" not in stats and not gradients):
+            found = [(name, "forward") for name, output in outputs.items() if output.row[output_column] > 0] + found
+        if found:
+            self.note_nonfinite(step, *found[0], exact=exact)
 
     def _histograms_of(self, kind: str) -> dict[str, Histogram]:
         made = {}

@@ -181,11 +181,16 @@ class ModuleProbe:
     def _take(self, tap: Tap, tensor: Tensor, node: Node | None) -> None:
         call = tap.next_call()
         if call is None:
+            if node is not None:  # only to know that a backward pass came
+                self._passing.append(node.register_prehook(partial(self._guard, self._returned, tap.root)))
             return
         call.output.take(tensor, tap.axis)
         if node is not None:
             call.place = tensor.output_nr
             self._passing.append(node.register_prehook(partial(self._guard, self._backward, call)))
+
+    def _returned(self, root: Root, _: tuple[Tensor | None, ...]) -> None:
+        root.waiting = False
 
     def _backward(self, call: Call, gradients: tuple[Tensor | None, ...]) -> None:
         """The gradient of an output arrives."""

@@ -139,8 +139,8 @@ class Watch:
 
         Raises HealthError if no step was sampled.
         """
-        self._losses.drain()
         self._flush()
+        self._losses.drain()
         self._recorder.facts = self._facts()
         trace = self._recorder.trace()
         if not len(trace.steps):
@@ -272,7 +272,8 @@ class Watch:
         )
         self._recorder.add(*self._modules.infos(), *self._parameters.infos())
         if not self._modules.input_finite():
-            self._recorder.note_nonfinite(self._step, "", "data", exact=self._step <= self._sampled + 1)
+            first = next(iter(found["outputs"]), "")
+            self._recorder.note_nonfinite(self._step, first, "data", exact=self._step <= self._sampled + 1)
         rate = float(self._optimisers[0].param_groups[0].get("lr", nan)) if self._optimisers else nan
         return {**found, "learning_rate": rate, "training": self._modules.training, **self._stats}
 
