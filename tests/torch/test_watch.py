@@ -221,6 +221,7 @@ def test_what_the_loss_tells() -> None:
         train(model, optimiser, watch, 40, to_none=True)
     facts = watch.trace().facts
     assert facts.classes == 11
+    assert facts.notes == {"reduction": "mean"}
     assert facts.loss_chain[:3] == ("NllLoss", "LogSoftmax", "Addmm")
     counts = torch.bincount(torch.cat([y for _, y in batches(40)][1:]), minlength=11)  # the logits are known from the second on
     shares = counts[counts > 0] / counts.sum()

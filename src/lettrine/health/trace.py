@@ -104,7 +104,8 @@ class Facts:
         them, such as ("NllLoss", "LogSoftmax", "Addmm"). chance: loss in nats of guessing by the frequencies of the
         classes seen, NaN if unknown. optimiser: class name. momentum: of the optimiser, NaN if it has none.
     norm_momentum: batch norm's share of the batch in each update of the running statistics, NaN without.
-    errors: what went wrong inside the health code itself; never empty silently.
+    errors: what went wrong inside the health code itself; never empty silently. notes: more words, such as "reduction"
+        ("mean" or "sum": how the loss gathers its batch).
     """
 
     source: str = ""

@@ -125,8 +125,21 @@ def saved_result(node: Node) -> Tensor | None:
     return result if isinstance(result, Tensor) else None
 
 
-def loss_chain(loss: Tensor) -> tuple[tuple[str, ...], Node | None]:
-    """Operations that made a loss, from the loss proper inwards, and the node of what the softmax was taken of, if one was."""
+@dataclass(frozen=True)
+class LossGraph:
+    """What made a loss.
+
+    chain: operations from the loss proper inwards. logits: node of what the softmax or sigmoid was taken of, None without.
+    reduction: "mean" or "sum" over the batch, "" where the operation does not say.
+    """
+
+    chain: tuple[str, ...]
+    logits: Node | None
+    reduction: str
+
+
+def loss_graph(loss: Tensor) -> LossGraph:
+    """Read a loss from its node inwards."""
     start = _loss_node(loss.grad_fn)
     names: list[str] = []
     logits: Node | None = None
@@ -137,7 +150,8 @@ def loss_chain(loss: Tensor) -> tuple[tuple[str, ...], Node | None]:
         if names[-1] in ("LogSoftmax", "BinaryCrossEntropyWithLogits") and logits is None:
             logits = following
         node = None if names[-1] in _WEIGHTED else following
-    return tuple(names), logits
+    reduction = {1: "mean", 2: "sum"}.get(getattr(start, "_saved_reduction", 0), "")
+    return LossGraph(tuple(names), logits, reduction)
 
 
 def behind_logits(node: Node | None, known: Mapping[Node, str]) -> str:

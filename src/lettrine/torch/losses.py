@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lettrine.health.recorder import Recorder
-from lettrine.torch.graph import behind_logits, loss_chain
+from lettrine.torch.graph import behind_logits, loss_graph
 from lettrine.torch.hooks import ModuleProbe
 
 _WAITING: Final = 256  # losses kept before they are fetched and recorded together
@@ -23,7 +23,7 @@ _PER_CLASS: Final = 8  # targets wanted for each class before the frequencies ar
 class LossProbe:
     """Losses by step.
 
-    chain: operations that made the loss. classes: how many it chooses between, 0 if unknown.
+    chain: operations that made the loss. classes: how many it chooses between, 0 if unknown. reduction: "mean", "sum" or "".
     """
 
     def __init__(self, recorder: Recorder, modules: ModuleProbe) -> None:
@@ -36,6 +36,7 @@ class LossProbe:
         self._counts: np.ndarray[Any, np.dtype[np.int64]] | None = None
         self.chain: tuple[str, ...] = ()
         self.classes = 0
+        self.reduction = ""
 
     def add(self, step: int, loss: Any) -> bool:
         """One more loss. Returns False if it is known at once not to be finite; what lives on another device is fetched later."""
@@ -74,8 +75,9 @@ class LossProbe:
         if self._tries >= _TRIES or (self.chain and self._modules.logits) or not isinstance(loss, Tensor) or loss.grad_fn is None:
             return
         self._tries += 1
-        self.chain, node = loss_chain(loss)
-        name = behind_logits(node, self._modules.tail) if node is not None else ""
+        graph = loss_graph(loss)
+        self.chain, self.reduction = graph.chain, graph.reduction
+        name = behind_logits(graph.logits, self._modules.tail)
         tap = self._modules.taps.get(name)
         if tap is None or tap.info is None:
             return

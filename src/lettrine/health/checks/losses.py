@@ -61,7 +61,8 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
     if not isfinite(value):
         raise Skip("not run", "the first loss was not finite")
     batch = trace.facts.batch_size
-    if batch > 1 and abs(value / batch - expected) < limits.INITIAL_LOSS_EXCESS:
+    averaged = trace.facts.notes.get("reduction") == "mean"
+    if batch > 1 and not averaged and abs(value / batch - expected) < limits.INITIAL_LOSS_EXCESS:
         return  # summed over the batch instead of averaged
     limit = expected + limits.INITIAL_LOSS_EXCESS
     if value <= limit:
