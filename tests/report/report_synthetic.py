@@ -92,8 +92,7 @@ def tanh_trace(
 
 def rows(chart: Any, *fields: str) -> list[dict[str, Any]]:
     """Rows of a chart's data that have all of the fields, each once."""
-    spec = chart.to_dict(validate=False)
-    found = [row for part in (spec, *spec["layer"]) for row in part.get("data", {}).get("values", [])]
+    found = [row for values in chart.to_dict(validate=False)["datasets"].values() for row in values]
     kept = [row for row in found if all(field in row for field in fields)]
     return list({repr(row): row for row in kept}.values())
 

@@ -34,9 +34,12 @@ def altair() -> Any:
 
 
 def plot(values: Values) -> Any:
-    """An empty chart over rows of plain values."""
+    """An empty chart over rows of plain values.
+
+    As a tuple, since altair copies a list, row by row, each time a chart is refined.
+    """
     alt = altair()
-    return alt.Chart(alt.Data(values=values))
+    return alt.Chart({"values": tuple(values)})
 
 
 def finish(layers: Sequence[Any], height: int) -> Any:
