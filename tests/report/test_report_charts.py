@@ -12,13 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from report_synthetic import rows, tanh_trace
+from report_synthetic import a_finding, rows, tanh_trace
 
 from lettrine.errors import HealthError, MissingExtraError, StorageError
 from lettrine.health.trace import Curve, NonFinite, Trace
 from lettrine.report import curves, draw, figure, images, layers
 from lettrine.report.figure import Figure, save_chart, to_svg, to_themed_svg
 from lettrine.report.pictures import TEXTS, figures
+from lettrine.report.theme import LIGHT
 
 PUBLISHED = (
     "loss",
@@ -93,8 +94,8 @@ def test_loss_curve_is_thin_however_long_the_run(trace: Trace) -> None:
 
 def test_update_data_is_the_logarithm_of_the_measured_ratio_of_each_weight(trace: Trace) -> None:
     found = rows(curves.update_data(trace), "layer", "step")
-    assert {row["layer"] for row in found} == {f"layers.{i}.weight" for i in range(0, 12, 2)}, "biases have no line"
-    at = {row["step"]: row["y"] for row in found if row["layer"] == "layers.4.weight"}
+    assert {row["layer"] for row in found} == {f"layers.{i}" for i in range(0, 12, 2)}, "biases have no line"
+    at = {row["step"]: row["y"] for row in found if row["layer"] == "layers.4"}
     for k, step in enumerate(trace.steps):
         assert at[float(step)] == pytest.approx(np.log10(trace.parameter("layers.4.weight", "update_data")[k]), abs=1e-4)
     assert {row["y"] for row in rows(curves.update_data(trace), "text")} == {-3.0, -2.0}
@@ -137,11 +138,11 @@ def test_a_bin_that_towers_over_the_rest_is_cut(trace: Trace) -> None:
 def test_profiles_hold_first_and_last_figure_from_input_to_output(trace: Trace) -> None:
     found = rows(layers.gradient_data(trace), "layer", "when")
     ratio = trace.parameter("layers.6.weight", "gradient_data")
-    mine = {row["when"]: row["value"] for row in found if row["layer"] == "layers.6.weight"}
+    mine = {row["when"]: row["value"] for row in found if row["layer"] == "layers.6"}
     last = int(trace.steps[-1])
     assert mine == {"step 0": pytest.approx(ratio[0], rel=1e-3), f"step {last}": pytest.approx(ratio[-1], rel=1e-3)}
     order = list(dict.fromkeys(row["layer"] for row in found))
-    assert order == [f"layers.{i}.weight" for i in range(0, 12, 2)]
+    assert order == [f"layers.{i}" for i in range(0, 12, 2)]
     assert layers.gradient_data(trace).to_dict()["layer"][0]["encoding"]["y"]["scale"]["domain"] == order, "not the alphabet's"
 
 
@@ -194,6 +195,16 @@ def test_many_layers_are_spread_and_the_page_says_so() -> None:
     names = [row["name"] for row in rows(drawn["activations"].chart, "remark")]
     assert names[0] == "layers.1"
     assert names[-1] == "layers.39"
+
+
+def test_what_a_finding_names_is_drawn_in_any_case_and_in_red() -> None:
+    deep = tanh_trace(depth=20, hidden=8, steps=3)
+    drawn = figures(deep, [a_finding(where=("layers.13", "layers.15"))])
+    for name in ("activations", "saturation-first"):
+        inks = {row["name"]: row["ink"] for row in rows(drawn[name].chart, "ink")}
+        assert {each for each, ink in inks.items() if ink == LIGHT["critical"]} == {"layers.13", "layers.15"}
+    plain = [row["name"] for row in rows(figures(deep)["activations"].chart, "remark")]
+    assert "layers.13" not in plain
 
 
 def test_one_step_is_drawn_without_a_before() -> None:

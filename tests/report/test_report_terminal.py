@@ -17,7 +17,15 @@ from lettrine.report.words import NONE, brief, clean, count, labels, number, per
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.66412, "0.664"), (12.3456, "12.3"), (1234.5, "1,234"), (0.00042, "4.2e-4"), (-0.05, "-0.0500"), (3e7, "3e7"), (0.0, "0")],
+    [
+        (0.66412, "0.664"),
+        (12.3456, "12.3"),
+        (1234.5, "1,234"),
+        (0.00042, "4.20e-4"),
+        (-0.05, "-0.0500"),
+        (3e7, "3.00e7"),
+        (0.0, "0"),
+    ],
 )
 def test_numbers_have_three_digits(value: float, text: str) -> None:
     assert number(value) == text
@@ -37,14 +45,18 @@ def test_numbers_that_are_none() -> None:
 
 def test_names_lose_what_could_move_the_cursor_or_turn_the_text() -> None:
     assert clean("a\x1b[31mb\x00\x7f\u202ec\n\td\ud800") == "a[31mbc  d"
-    assert short("encoder.layers.11.attention.output", 20) == "encoder.…ention.output"[:8] + "…" + "ntion.output"[-11:]
+    assert short("encoder.layers.11.attention.output", 30) == "e.layers.11.attention.output"
+    assert short("encoder.layers.11.attention.output", 20) == "e.l.11.a.output"
     assert len(short("x" * 100, 20)) == 20
+    assert labels(["net.block.0.linear", "net.out", "net.block.0.attention"], 18) == ["n.b.0.linear", "n.out", "n.b.0.attention"]
     assert labels(["a.xxxxxxxxxxxxxxxxxxxx.b", "a.xxxxxxxxxyxxxxxxxxxx.b"], 10)[1].endswith(" (2)")
 
 
 def test_spread_keeps_first_and_last() -> None:
     assert spread(range(5), 12) == [0, 1, 2, 3, 4]
     assert spread(range(100), 4) == [0, 33, 66, 99]
+    assert spread(range(100), 4, keep=[50, 51]) == [0, 50, 51, 99]
+    assert spread(range(100), 3, keep=range(10, 20)) == [10, 14, 19]
 
 
 def test_a_verdict_is_only_healthy_when_something_was_checked() -> None:

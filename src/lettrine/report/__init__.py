@@ -48,4 +48,4 @@ def report_frame(report: Report) -> str:
 
 def report_figures(report: Report) -> dict[str, Figure]:
     """The report's pictures by name."""
-    return pictures.figures(report.trace)
+    return pictures.figures(report.trace, report.findings)

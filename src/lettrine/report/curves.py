@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from math import floor, isfinite, log
 from typing import Any, Final
 
@@ -19,12 +20,15 @@ from lettrine.report.draw import (
     finish,
     hint,
     nothing,
+    pick,
     plot,
     reference_line,
     thin,
+    weight_name,
+    weights,
 )
 from lettrine.report.theme import LIGHT
-from lettrine.report.words import number, spread
+from lettrine.report.words import number
 
 UPDATE_LINE: Final = -3.0  # log10 of update:data that makemore part 3 draws as its guide
 UPDATE_HIGH: Final = -2.0  # above it the learning rate is called too high there
@@ -140,17 +144,18 @@ def averaged(curve: Curve, size: int, most: int) -> tuple[Floats, Floats]:
     return middle[full] / share[full], total[full] / share[full]
 
 
-def update_data(trace: Trace) -> Any:
+def update_data(trace: Trace, focus: Collection[str] = ()) -> Any:
     """log10 of the update:data ratio of each weight with two axes or more, over the sampled steps.
 
     Above about -2 the learning rate is too high for that weight, well below -3 too low (makemore part 3).
+    focus: names to draw in any case where there are too many.
     """
-    chosen = spread([p for p in trace.parameters if len(p.shape) > 1 and p.name in trace.parameter_stats], LINES)
+    chosen = pick(weights(trace), LINES, focus)
     lines = []
     for info in chosen:
         ratio = trace.parameter(info.name, "update_data")
         with np.errstate(divide="ignore", invalid="ignore"):
-            lines.append(Line(info.name, trace.steps.astype(float), np.log10(np.where(ratio > 0, ratio, np.nan))))
+            lines.append(Line(weight_name(info), trace.steps.astype(float), np.log10(np.where(ratio > 0, ratio, np.nan))))
     lines = [line for line in lines if np.isfinite(line.y).any()]
     if not lines:
         return nothing("No step of the optimiser was recorded.")
@@ -158,4 +163,4 @@ def update_data(trace: Trace) -> Any:
     guide = reference_line(UPDATE_LINE, "about 1e-3 is healthy", seen) + reference_line(
         UPDATE_HIGH, "1e-2: learning rate too high", seen
     )
-    return finish([*depth_lines(lines, "log10 of update:data"), *guide], 240)
+    return finish([*depth_lines(lines, "log10 of update:data", include=(UPDATE_LINE, UPDATE_HIGH)), *guide], 240)

@@ -6,21 +6,22 @@ Layers always go from top (input) to bottom (output); grey is the first sampled 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lettrine.health.trace import Histogram
+from lettrine.health.trace import Histogram, ModuleInfo, ParameterInfo, Trace
 from lettrine.report.figure import need
 from lettrine.report.theme import LIGHT, WIDTH, config, depth_colours
-from lettrine.report.words import labels, number
+from lettrine.report.words import labels, number, spread
 
 Floats = NDArray[np.float64]
 Values = list[dict[str, Any]]
+Named = TypeVar("Named", ModuleInfo, ParameterInfo)
 
 ROWS: Final = 12  # of densities in one picture; more are unreadable, so the page says how many were left out
 PROFILE_ROWS: Final = 40
@@ -86,11 +87,12 @@ def ends(row: Floats) -> tuple[int, int] | None:
 
 @dataclass(frozen=True)
 class Density:
-    """One row of `density_rows`: its name, remark at the right, histogram."""
+    """One row of `density_rows`: its name, remark at the right, histogram, and whether a finding names it."""
 
     name: str
     remark: str
     histogram: Histogram
+    marked: bool = False
 
 
 def density_rows(rows: Sequence[Density], axis: str, *, symmetric: bool = False, dated: bool = True) -> Any:
@@ -110,7 +112,7 @@ def density_rows(rows: Sequence[Density], axis: str, *, symmetric: bool = False,
     texts: Values = []
     for i, (row, label) in enumerate(zip(drawn, labels([row.name for row in drawn], 34), strict=True)):
         base = len(drawn) - 1 - i
-        texts.append({"name": label, "remark": row.remark, "y": base + 0.08})
+        texts.append({"name": label, "remark": row.remark, "y": base + 0.08, "ink": ink(marked=row.marked)})
         for k, name in zip((0, -1)[-len(names) :], names, strict=True):
             x, height = outline(row.histogram, k, domain)
             shapes += [
@@ -130,9 +132,26 @@ def density_rows(rows: Sequence[Density], axis: str, *, symmetric: bool = False,
     )
     rule = plot(texts).mark_rule(color=LIGHT["rule"], strokeWidth=1).encode(y=alt.Y("y:Q"))
     above = plot(texts).transform_calculate(top="datum.y + 0.62").encode(y="top:Q")
-    left = above.mark_text(align="left", baseline="bottom", color=LIGHT["ink"]).encode(x=alt.value(0), text="name:N")
-    right = above.mark_text(align="right", baseline="bottom").encode(x=alt.value("width"), text="remark:N")
-    return finish([fill, line, rule, left, right], 54 * len(drawn))
+    return finish([fill, line, rule, *captions(above)], 54 * len(drawn))
+
+
+def ink(*, marked: bool) -> str:
+    """Colour of a name: the red of a finding where one names it."""
+    return LIGHT["critical" if marked else "ink"]
+
+
+def captions(base: Any) -> list[Any]:
+    """Name at the left and remark at the right, above a row; from the fields name, ink and remark."""
+    alt = altair()
+    left = base.mark_text(align="left", baseline="bottom").encode(
+        x=alt.value(0), text="name:N", color=alt.Color("ink:N", scale=None)
+    )
+    return [left, base.mark_text(align="right", baseline="bottom").encode(x=alt.value("width"), text="remark:N")]
+
+
+def pick(items: Sequence[Named], most: int, focus: Collection[str]) -> list[Named]:
+    """At most `most` of what has a name, evenly spaced, but all that `focus` names."""
+    return spread(items, most, [i for i, item in enumerate(items) if item.name in focus])
 
 
 def common_range(histograms: Sequence[Histogram], *, symmetric: bool) -> list[float]:
@@ -264,10 +283,10 @@ class Line:
     y: Floats
 
 
-def depth_lines(lines: Sequence[Line], axis: str) -> list[Any]:
-    """Lines over steps coloured from input (gold) to output (blue), with hints."""
+def depth_lines(lines: Sequence[Line], axis: str, *, include: Sequence[float] = ()) -> list[Any]:
+    """Lines over steps coloured from input (gold) to output (blue), with hints. include: values the axis must reach."""
     alt = altair()
-    names = labels([line.name for line in lines], 30)
+    names = labels([line.name for line in lines], 24)
     values: Values = []
     for line, name in zip(lines, names, strict=True):
         points = [(float(x), float(y)) for x, y in zip(line.x, line.y, strict=True) if isfinite(y)]
@@ -276,12 +295,15 @@ def depth_lines(lines: Sequence[Line], axis: str) -> list[Any]:
             for x, y in thin(points, POINTS // 2)
         ]
     colours = alt.Scale(domain=names, range=depth_colours(len(names)))
+    seen = [row["y"] for row in values] + list(include)
+    room = 0.08 * (max(seen) - min(seen)) if seen else 0.0
+    scale = alt.Scale(domain=[min(seen) - room, max(seen) + room], nice=False) if room > 0 else alt.Scale(zero=False)
     legend = alt.Legend(
         columns=2 if max(map(len, names), default=0) > 14 else 3, labelLimit=180, symbolType="stroke", symbolOpacity=1
     )
     base = plot(values).encode(
         x=alt.X("step:Q", axis=alt.Axis(title="step", grid=False)),
-        y=alt.Y("y:Q", scale=alt.Scale(zero=False), axis=alt.Axis(title=axis)),
+        y=alt.Y("y:Q", scale=scale, axis=alt.Axis(title=axis)),
     )
     drawn = base.mark_line(strokeWidth=1.5).encode(color=alt.Color("layer:N", scale=colours, legend=legend))
     return [drawn, hint(base)]
@@ -317,3 +339,13 @@ def free_place(value: float, points: Sequence[tuple[float, float]]) -> tuple[str
     # A crowd of points at one end of the axis is still one line: count each once per hundredth of the width.
     cell = np.round((xs - xs.min()) / max(xs.max() - xs.min(), 1e-300) * 100)
     return min(places, key=lambda place: len(np.unique(cell[near[place[1]] & side[place[0]]])))
+
+
+def weights(trace: Trace) -> list[ParameterInfo]:
+    """Measured parameters of two axes or more: what is called a weight here."""
+    return [p for p in trace.parameters if len(p.shape) > 1 and p.name in trace.parameter_stats]
+
+
+def weight_name(info: ParameterInfo) -> str:
+    """Its name without the ending that nearly all of them have."""
+    return info.name.removesuffix(".weight")

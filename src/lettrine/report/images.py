@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from base64 import b64encode
+from collections.abc import Collection
 from typing import Any, Final
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from lettrine.health.limits import ACTIVATIONS, Zone
 from lettrine.health.trace import ModuleInfo, Trace
-from lettrine.report.draw import Values, altair, finish, nothing, plot
+from lettrine.report.draw import Values, altair, captions, finish, ink, nothing, pick, plot
 from lettrine.report.theme import LIGHT, SATURATED, UNSATURATED
 from lettrine.report.words import labels, percent, spread
 
@@ -21,16 +22,17 @@ EXAMPLES: Final = 32
 UNITS: Final = 400  # more columns than a chart has pixels
 
 
-def saturation_map(trace: Trace, snapshot: str = "last") -> Any:
+def saturation_map(trace: Trace, snapshot: str = "last", focus: Collection[str] = ()) -> Any:
     """Units (across) by examples (down) of each activation; white: the output passes hardly any gradient.
 
     For tanh that is abs(h) > 0.99, for ReLU h = 0; the table in `limits` says what it is for others. A column that is
     white from top to bottom is a unit that learned nothing from this batch; a red mark points to it.
-    snapshot: "first" or "last" sampled step with a map.
+    snapshot: "first" or "last" sampled step with a map. focus: names to draw in any case, and to print in red.
     """
     alt = altair()
-    flags = {m.name: flat(trace.maps[m.name][snapshot], ACTIVATIONS[m.activation].dead) for m in mapped(trace, snapshot)}
-    names = spread(flags, MAPS)
+    modules = pick(mapped(trace, snapshot), MAPS, focus)
+    flags = {m.name: flat(trace.maps[m.name][snapshot], ACTIVATIONS[m.activation].dead) for m in modules}
+    names = list(flags)
     if not names:
         return nothing("No activation that can saturate was recorded.")
     images: Values = []
@@ -48,6 +50,7 @@ def saturation_map(trace: Trace, snapshot: str = "last") -> Any:
             {
                 "name": label,
                 "remark": remark,
+                "ink": ink(marked=name in focus),
                 "left": 0,
                 "right": 1,
                 "low": base + 0.1,
@@ -60,10 +63,8 @@ def saturation_map(trace: Trace, snapshot: str = "last") -> Any:
     y = alt.Y("low:Q", scale=alt.Scale(domain=[0, len(names)], nice=False), axis=None)
     picture = plot(images).mark_image(aspect=False).encode(x=x, x2="right:Q", y=y, y2="high:Q", url="url:N")
     top = plot(images).transform_calculate(top="datum.high + 0.03").encode(y="top:Q")
-    left = top.mark_text(align="left", baseline="bottom", color=LIGHT["ink"]).encode(x=alt.value(0), text="name:N")
-    right = top.mark_text(align="right", baseline="bottom").encode(x=alt.value("width"), text="remark:N")
     frame = plot(images).mark_rect(filled=False, stroke=LIGHT["rule"], strokeWidth=1).encode(x=x, x2="right:Q", y=y, y2="high:Q")
-    layers = [picture, frame, left, right]
+    layers = [picture, frame, *captions(top)]
     if marks:
         triangle = {"shape": "triangle-up", "filled": True, "size": 30, "color": LIGHT["critical"], "opacity": 1}
         layers.append(plot(marks).mark_point(**triangle).encode(x="x:Q", y="y:Q"))

@@ -2,60 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lettrine.health.trace import Histogram, ModuleInfo, Trace
-from lettrine.report.draw import PROFILE_ROWS, ROWS, Density, Floats, Row, density_rows, ends, nothing, profile
+from lettrine.report.draw import (
+    PROFILE_ROWS,
+    ROWS,
+    Density,
+    Floats,
+    Row,
+    density_rows,
+    ends,
+    nothing,
+    pick,
+    profile,
+    weight_name,
+    weights,
+)
 from lettrine.report.words import number, percent, scientific, spread
 
 
-def activation_density(trace: Trace) -> Any:
-    """Distribution of the outputs of each activation; of each linear layer where the network has no activation."""
-    return densities(trace, activations(trace), trace.output_histograms, output_remark, "output")
+def activation_density(trace: Trace, focus: Collection[str] = ()) -> Any:
+    """Distribution of the outputs of each activation; of each linear layer where the network has no activation.
+
+    focus, here and below: names to draw in any case where there are too many layers, and to print in red.
+    """
+    return densities(trace, activations(trace), trace.output_histograms, output_remark, "output", focus)
 
 
-def preactivation_density(trace: Trace) -> Any:
+def preactivation_density(trace: Trace, focus: Collection[str] = ()) -> Any:
     """Distribution of what goes into each activation."""
     names = {m.fed_by for m in trace.modules if m.role == "activation" and m.fed_by}
     modules = [m for m in trace.modules if m.name in names]
-    return densities(trace, modules, trace.output_histograms, output_remark, "input of the activation")
+    return densities(trace, modules, trace.output_histograms, output_remark, "input of the activation", focus)
 
 
-def gradient_density(trace: Trace) -> Any:
+def gradient_density(trace: Trace, focus: Collection[str] = ()) -> Any:
     """Distribution of the gradient of the loss with respect to each activation's output. Scales should agree across layers."""
     return densities(
-        trace, activations(trace), trace.gradient_histograms, gradient_remark, "gradient of the output", symmetric=True
+        trace, activations(trace), trace.gradient_histograms, gradient_remark, "gradient of the output", focus, symmetric=True
     )
 
 
-def output_scale(trace: Trace) -> Any:
+def output_scale(trace: Trace, focus: Collection[str] = ()) -> Any:
     """Standard deviation of each layer's output against depth."""
-    modules = scaled(trace, trace.outputs)
+    modules = pick(scaled(trace, trace.outputs), PROFILE_ROWS, focus)
     return over_modules(modules, trace.steps, lambda m: trace.output(m.name, "std"), "std of the output", log=True)
 
 
-def gradient_scale(trace: Trace) -> Any:
+def gradient_scale(trace: Trace, focus: Collection[str] = ()) -> Any:
     """Standard deviation of the gradient of each layer's output against depth."""
-    modules = scaled(trace, trace.gradients)
+    modules = pick(scaled(trace, trace.gradients), PROFILE_ROWS, focus)
     return over_modules(modules, trace.steps, lambda m: trace.gradient(m.name, "std"), "std of the gradient", log=True)
 
 
-def dead_units(trace: Trace) -> Any:
+def dead_units(trace: Trace, focus: Collection[str] = ()) -> Any:
     """Share of units of each activation that are dead on the whole batch."""
-    modules = [m for m in trace.modules if m.role == "activation" and m.name in trace.outputs]
+    modules = pick([m for m in trace.modules if m.role == "activation" and m.name in trace.outputs], PROFILE_ROWS, focus)
     return over_modules(
         modules, trace.steps, lambda m: trace.output(m.name, "dead"), "share of units dead on the batch", log=False, form=".0%"
     )
 
 
-def gradient_data(trace: Trace) -> Any:
+def gradient_data(trace: Trace, focus: Collection[str] = ()) -> Any:
     """gradient:data = std(gradient) / std(weight) of each weight with two axes or more."""
-    chosen = spread([p for p in trace.parameters if len(p.shape) > 1 and p.name in trace.parameter_stats], PROFILE_ROWS)
-    series = [(p.name, trace.parameter(p.name, "gradient_data")) for p in chosen]
+    chosen = pick(weights(trace), PROFILE_ROWS, focus)
+    series = [(weight_name(p), trace.parameter(p.name, "gradient_data")) for p in chosen]
     return over_depth(series, trace.steps, "std(gradient) / std(weight)", log=True)
 
 
@@ -92,12 +108,13 @@ def densities(
     histograms: Mapping[str, Histogram],
     remark: Callable[[Trace, str], str],
     axis: str,
+    focus: Collection[str],
     *,
     symmetric: bool = False,
 ) -> Any:
     """Rows of densities for those of the modules that have one."""
-    chosen = spread([m for m in modules if m.name in histograms], ROWS)
-    rows = [Density(m.name, remark(trace, m.name), histograms[m.name]) for m in chosen]
+    chosen = pick([m for m in modules if m.name in histograms], ROWS, focus)
+    rows = [Density(m.name, remark(trace, m.name), histograms[m.name], m.name in focus) for m in chosen]
     return density_rows(rows, axis, symmetric=symmetric)
 
 
@@ -133,7 +150,7 @@ def over_modules(
     form: str = "",
 ) -> Any:
     """`profile` of one figure of the modules."""
-    return over_depth([(m.name, figure(m)) for m in spread(modules, PROFILE_ROWS)], steps, axis, log=log, form=form)
+    return over_depth([(m.name, figure(m)) for m in modules], steps, axis, log=log, form=form)
 
 
 def over_depth(

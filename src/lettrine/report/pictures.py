@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
 
+from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
 from lettrine.report import curves, images, layers
-from lettrine.report.draw import LINES, ROWS
+from lettrine.report.draw import LINES, ROWS, weights
 from lettrine.report.figure import Figure
 
 TEXTS: Final = {
@@ -61,7 +62,7 @@ TEXTS: Final = {
         "Saturation map at the start",
         (
             "A row is an example, a column a unit; white passes hardly any gradient. "
-            "White from top to bottom (red mark) is a dead unit."
+            "White from top to bottom (red mark) is a dead unit; half of a healthy ReLU layer is white."
         ),
     ),
     "saturation-last": (
@@ -87,31 +88,35 @@ TEXTS: Final = {
 """By name, in reading order: title, and how to read the picture."""
 
 
-def figures(trace: Trace) -> dict[str, Figure]:
-    """Every picture the trace has data for, by its name in `TEXTS` and in that order."""
-    drawn = {name: (chart, note) for name, chart, note in charts(trace)}
+def figures(trace: Trace, findings: Sequence[Finding] = ()) -> dict[str, Figure]:
+    """Every picture the trace has data for, by its name in `TEXTS` and in that order.
+
+    What a finding names is drawn in any case, where there are too many layers for one picture, and printed in red.
+    """
+    focus = {name for finding in findings if finding.severity != "info" for name in finding.where}
+    drawn = {name: (chart, note) for name, chart, note in charts(trace, focus)}
     return {
         name: Figure(title, reading + drawn[name][1], drawn[name][0]) for name, (title, reading) in TEXTS.items() if name in drawn
     }
 
 
-def charts(trace: Trace) -> Iterator[tuple[str, Any, str]]:
+def charts(trace: Trace, focus: Collection[str]) -> Iterator[tuple[str, Any, str]]:
     """Name, chart and a note on what it leaves out, of each picture there is data for."""
-    weights = [p for p in trace.parameters if len(p.shape) > 1 and p.name in trace.parameter_stats]
     if len(trace.loss.step):
         yield "loss", curves.loss_curve(trace, log10=curves.wide(trace)), ""
-    if weights:
-        yield "update-data", curves.update_data(trace), left_out(weights, LINES, "weights")
-        yield "gradient-data", layers.gradient_data(trace), ""
+    found = weights(trace)
+    if found:
+        yield "update-data", curves.update_data(trace, focus), left_out(found, LINES, "weights")
+        yield "gradient-data", layers.gradient_data(trace, focus), ""
     if trace.norms:
         yield "norm-mean", layers.norm_gap(trace), ""
         yield "norm-variance", layers.norm_variance(trace), ""
-    yield from densities(trace)
-    yield from scales(trace)
-    yield from maps(trace)
+    yield from densities(trace, focus)
+    yield from scales(trace, focus)
+    yield from maps(trace, focus)
 
 
-def densities(trace: Trace) -> Iterator[tuple[str, Any, str]]:
+def densities(trace: Trace, focus: Collection[str]) -> Iterator[tuple[str, Any, str]]:
     """Distributions, one row a layer."""
     active = layers.activations(trace)
     fed = [m.fed_by for m in trace.modules if m.role == "activation"]
@@ -122,27 +127,27 @@ def densities(trace: Trace) -> Iterator[tuple[str, Any, str]]:
     ):
         drawn = {each for each in names if each in recorded}
         if drawn:
-            yield name, draw(trace), left_out(drawn, ROWS, "layers")
+            yield name, draw(trace, focus), left_out(drawn, ROWS, "layers")
 
 
-def scales(trace: Trace) -> Iterator[tuple[str, Any, str]]:
+def scales(trace: Trace, focus: Collection[str]) -> Iterator[tuple[str, Any, str]]:
     """One figure a layer, down the network."""
     if layers.scaled(trace, trace.outputs):
-        yield "output-scale", layers.output_scale(trace), ""
+        yield "output-scale", layers.output_scale(trace, focus), ""
     if layers.scaled(trace, trace.gradients):
-        yield "gradient-scale", layers.gradient_scale(trace), ""
+        yield "gradient-scale", layers.gradient_scale(trace, focus), ""
     if any(np.isfinite(trace.output(name, "dead")).any() for name in trace.outputs):
-        yield "dead-units", layers.dead_units(trace), ""
+        yield "dead-units", layers.dead_units(trace, focus), ""
 
 
-def maps(trace: Trace) -> Iterator[tuple[str, Any, str]]:
+def maps(trace: Trace, focus: Collection[str]) -> Iterator[tuple[str, Any, str]]:
     """Saturation maps: one where only one step was recorded."""
     mapped = images.mapped(trace, "last")
     for snapshot in ("first", "last") if len(trace.steps) > 1 else ("first",):
         if mapped:
-            yield f"saturation-{snapshot}", images.saturation_map(trace, snapshot), left_out(mapped, images.MAPS, "layers")
+            yield f"saturation-{snapshot}", images.saturation_map(trace, snapshot, focus), left_out(mapped, images.MAPS, "layers")
 
 
 def left_out(items: Collection[Any], most: int, noun: str) -> str:
     """Says so where not all are drawn."""
-    return f" Drawn: {most} of {len(items)} {noun}, evenly spaced." if len(items) > most else ""
+    return f" Drawn: {most} of {len(items)} {noun}, evenly spaced and those that a finding names." if len(items) > most else ""

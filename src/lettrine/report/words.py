@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final, TypeVar
 
 NONE: Final = "\N{EN DASH}"  # not measured
@@ -22,9 +22,19 @@ def clean(text: str) -> str:
     )
 
 
-def short(name: str, most: int) -> str:
-    """Cleaned and at most `most` characters long; the middle goes, since names of layers differ at their ends."""
+def short(name: str, most: int, outer: int | None = None) -> str:
+    """Cleaned and at most `most` characters long.
+
+    Outer parts are cut to their first letter, as in e.l.11.attention, numbers stay whole; if that is not enough, the middle goes.
+    outer: how many parts to cut; None for as many as it takes.
+    """
     name = clean(name)
+    parts = name.split(".")
+    for i, part in enumerate(parts[:-1][:outer]):
+        if outer is None and len(name) <= most:
+            break
+        parts[i] = part if part.isdigit() else part[:1]
+        name = ".".join(parts)
     if len(name) <= most:
         return name
     tail = (most - 1) * 3 // 5
@@ -32,11 +42,14 @@ def short(name: str, most: int) -> str:
 
 
 def labels(names: Sequence[str], most: int) -> list[str]:
-    """`short` names, told apart by a number where shortening made two the same."""
+    """`short` names, all cut alike, told apart by a number where shortening made two the same."""
+    deepest = max((name.count(".") for name in names), default=0)
+    enough = (k for k in range(deepest + 1) if all("…" not in short(name, most, k) for name in names))
+    outer = next(enough, deepest)
     seen: dict[str, int] = {}
     result = []
     for name in names:
-        label = short(name, most)
+        label = short(name, most, outer)
         seen[label] = seen.get(label, 0) + 1
         result.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
     return result
@@ -54,16 +67,15 @@ def number(value: float) -> str:
     if value == 0:
         return "0"
     if not 1e-3 <= abs(value) < 1e5:
-        mantissa, exponent = f"{value:.2e}".split("e")
-        return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+        return scientific(value)
     digits = max(0, 2 - math.floor(math.log10(abs(value))))
     return f"{value:,.{digits}f}"
 
 
 def brief(value: float) -> str:
     """`number` without zeros at the end, for sentences."""
-    text = number(value)
-    return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
+    digits, e, power = number(value).partition("e")
+    return (digits.rstrip("0").rstrip(".") if "." in digits else digits) + e + power
 
 
 def scientific(value: float) -> str:
@@ -96,9 +108,14 @@ def steps_text(first: int, last: int) -> str:
     return f"step {first:,}" if first == last else f"steps {first:,} to {last:,}"
 
 
-def spread(items: Iterable[Item], most: int) -> list[Item]:
-    """At most `most` of the items, evenly spaced, with the first and the last."""
+def spread(items: Iterable[Item], most: int, keep: Collection[int] = ()) -> list[Item]:
+    """At most `most` of the items in their order: evenly spaced, with the first and the last, and those at the places `keep`."""
     items = list(items)
     if len(items) <= most:
         return items
-    return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
+    chosen = set(spread(sorted(keep), most))
+    free = [i for i in range(len(items)) if i not in chosen]
+    wanted = most - len(chosen)
+    if wanted > 1:
+        chosen |= {free[round(i * (len(free) - 1) / (wanted - 1))] for i in range(wanted)}
+    return [items[i] for i in sorted(chosen)]
