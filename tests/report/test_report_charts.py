@@ -104,11 +104,11 @@ def test_update_data_is_the_logarithm_of_the_measured_ratio_of_each_weight(trace
 def test_densities_have_one_row_a_layer_and_their_printed_figures(trace: Trace) -> None:
     chart = layers.activation_density(trace)
     remarks = {row["name"]: row["remark"] for row in rows(chart, "remark")}
-    assert list(remarks) == [f"layers.{i}" for i in range(1, 11, 2)]
+    assert list(remarks) == [f"layers.{i} Tanh" for i in range(1, 11, 2)]
     std, saturated = trace.output("layers.3", "std"), trace.output("layers.3", "saturated")
-    assert remarks["layers.3"] == f"std {std[0]:.3f} → {std[-1]:.3f}, {saturated[-1]:.0%} saturated".replace("%", " %")
+    assert remarks["layers.3 Tanh"] == f"std {std[0]:.3f} → {std[-1]:.3f}, {saturated[-1]:.0%} saturated".replace("%", " %")
     assert {row["name"] for row in rows(layers.preactivation_density(trace), "remark")} == {
-        f"layers.{i}" for i in range(0, 10, 2)
+        f"layers.{i} Linear" for i in range(0, 10, 2)
     }
     gradient = trace.gradient("layers.1", "std")
     mantissa, exponent = f"{gradient[0]:.2e}".split("e")
@@ -175,7 +175,7 @@ def test_saturation_map_is_white_exactly_where_tanh_is_above_its_limit(trace: Tr
         images_drawn = rows(images.saturation_map(trace, snapshot), "url")
         assert len(images_drawn) == 5
         for row in images_drawn:
-            flags = np.abs(trace.maps[row["name"]][snapshot].astype(float)) >= 0.99
+            flags = np.abs(trace.maps[row["name"].split()[0]][snapshot].astype(float)) >= 0.99
             assert np.array_equal(pixels(row["url"])[4::8, 2::4], flags)
         marks = rows(images.saturation_map(trace, snapshot), "x", "y")
         assert [round(mark["x"] * 60 - 0.5) for mark in marks] == [0, 1, 2], "the planted dead units"
@@ -193,8 +193,8 @@ def test_many_layers_are_spread_and_the_page_says_so() -> None:
     assert len(rows(drawn["activations"].chart, "remark")) == 12
     assert "12 of 20 layers" in drawn["activations"].reading
     names = [row["name"] for row in rows(drawn["activations"].chart, "remark")]
-    assert names[0] == "layers.1"
-    assert names[-1] == "layers.39"
+    assert names[0] == "layers.1 Tanh"
+    assert names[-1] == "layers.39 Tanh"
 
 
 def test_what_a_finding_names_is_drawn_in_any_case_and_in_red() -> None:
@@ -202,9 +202,9 @@ def test_what_a_finding_names_is_drawn_in_any_case_and_in_red() -> None:
     drawn = figures(deep, [a_finding(where=("layers.13", "layers.15"))])
     for name in ("activations", "saturation-first"):
         inks = {row["name"]: row["ink"] for row in rows(drawn[name].chart, "ink")}
-        assert {each for each, ink in inks.items() if ink == LIGHT["critical"]} == {"layers.13", "layers.15"}
+        assert {each for each, ink in inks.items() if ink == LIGHT["critical"]} == {"layers.13 Tanh", "layers.15 Tanh"}
     plain = [row["name"] for row in rows(figures(deep)["activations"].chart, "remark")]
-    assert "layers.13" not in plain
+    assert "layers.13 Tanh" not in plain
 
 
 def test_one_step_is_drawn_without_a_before() -> None:

@@ -23,6 +23,7 @@ from lettrine.report.draw import (
     pick,
     plot,
     reference_line,
+    resampled,
     thin,
     weight_name,
     weights,
@@ -66,7 +67,8 @@ def loss_curve(trace: Trace, *, bucket: int | None = None, log10: bool = False) 
         layers.append(line(scale, trace.dev.step, trace.dev.mean, "held out", width=1.75))
         layers.append(hints(scale, trace.dev.step, trace.dev.mean, "held out", visible=True))
     if trace.facts.classes > 1:
-        seen = points(scale, trace.loss.step, trace.loss.mean) + points(scale, trace.dev.step, trace.dev.mean)
+        curves = [(curve.step, scale(np.where(curve.mean > 0, curve.mean, np.nan))) for curve in (trace.loss, trace.dev)]
+        seen = [point for x, y in curves for point in resampled(x, y)]
         chance = log(trace.facts.classes)
         layers += reference_line(float(scale(chance)), f"a uniform guess: ln {trace.facts.classes} = {chance:.2f}", seen)
     bad = trace.first_nonfinite
@@ -159,7 +161,7 @@ def update_data(trace: Trace, focus: Collection[str] = ()) -> Any:
     lines = [line for line in lines if np.isfinite(line.y).any()]
     if not lines:
         return nothing("No step of the optimiser was recorded.")
-    seen = [(float(x), float(y)) for line in lines for x, y in zip(line.x, line.y, strict=True) if isfinite(y)]
+    seen = [point for line in lines for point in resampled(line.x, line.y)]
     guide = reference_line(UPDATE_LINE, "about 1e-3 is healthy", seen) + reference_line(
         UPDATE_HIGH, "1e-2: learning rate too high", seen
     )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lettrine.health.trace import Histogram, ModuleInfo, ParameterInfo, Trace
 from lettrine.report.figure import need
 from lettrine.report.theme import LIGHT, WIDTH, config, depth_colours
-from lettrine.report.words import labels, number, spread
+from lettrine.report.words import clean, labels, number, spread
 
 Floats = NDArray[np.float64]
 Values = list[dict[str, Any]]
@@ -26,6 +26,7 @@ Named = TypeVar("Named", ModuleInfo, ParameterInfo)
 ROWS: Final = 12  # of densities in one picture; more are unreadable, so the page says how many were left out
 PROFILE_ROWS: Final = 40
 LINES: Final = 12
+LETTERS: Final = 60  # that fit on a line of a chart
 POINTS: Final = 300  # of one line: more than a chart has pixels for
 
 
@@ -87,11 +88,12 @@ def ends(row: Floats) -> tuple[int, int] | None:
 
 @dataclass(frozen=True)
 class Density:
-    """One row of `density_rows`: its name, remark at the right, histogram, and whether a finding names it."""
+    """One row of `density_rows`: its name, remark at the right, histogram, kind of module, and whether a finding names it."""
 
     name: str
     remark: str
     histogram: Histogram
+    kind: str = ""
     marked: bool = False
 
 
@@ -110,7 +112,8 @@ def density_rows(rows: Sequence[Density], axis: str, *, symmetric: bool = False,
     domain = common_range([row.histogram for row in drawn], symmetric=symmetric)
     shapes: Values = []
     texts: Values = []
-    for i, (row, label) in enumerate(zip(drawn, labels([row.name for row in drawn], 34), strict=True)):
+    titles = row_titles([(row.name, row.kind, row.remark) for row in drawn])
+    for i, (row, label) in enumerate(zip(drawn, titles, strict=True)):
         base = len(drawn) - 1 - i
         texts.append({"name": label, "remark": row.remark, "y": base + 0.08, "ink": ink(marked=row.marked)})
         for k, name in zip((0, -1)[-len(names) :], names, strict=True):
@@ -147,6 +150,14 @@ def captions(base: Any) -> list[Any]:
         x=alt.value(0), text="name:N", color=alt.Color("ink:N", scale=None)
     )
     return [left, base.mark_text(align="right", baseline="bottom").encode(x=alt.value("width"), text="remark:N")]
+
+
+def row_titles(rows: Sequence[tuple[str, str, str]]) -> list[str]:
+    """Of (name, kind, remark): names that leave room for the remark on the same line, with the kind of module where it fits."""
+    room = LETTERS - max((len(remark) for _, _, remark in rows), default=0)
+    names = labels([name for name, _, _ in rows], max(room, 12))
+    kinds = [clean(kind) for _, kind, _ in rows]
+    return [f"{name} {kind}" if kind and len(name) + len(kind) < room else name for name, kind in zip(names, kinds, strict=True)]
 
 
 def pick(items: Sequence[Named], most: int, focus: Collection[str]) -> list[Named]:
@@ -326,6 +337,15 @@ def reference_line(value: float, text: str, points: Sequence[tuple[float, float]
     return [rule, base.mark_text(**place).encode(x=alt.value(0 if align == "left" else "width"), text="text:N")]
 
 
+def resampled(x: Floats, y: Floats) -> list[tuple[float, float]]:
+    """Points along a line at equal distances, since sampled steps crowd at its start."""
+    good = np.isfinite(y)
+    if not good.any():
+        return []
+    grid = np.linspace(x[good][0], x[good][-1], 100)
+    return list(zip(grid.tolist(), np.interp(grid, x[good], y[good]).tolist(), strict=True))
+
+
 def free_place(value: float, points: Sequence[tuple[float, float]]) -> tuple[str, bool]:
     """Where words on a horizontal line at `value` hide least: at its left or right end, above or below it."""
     if not points:
@@ -336,9 +356,7 @@ def free_place(value: float, points: Sequence[tuple[float, float]]) -> tuple[str
     places = [("right", False), ("right", True), ("left", False), ("left", True)]
     near = {False: (ys > value) & (ys < value + height), True: (ys < value) & (ys > value - height)}
     side = {"right": xs >= middle, "left": xs < middle}
-    # A crowd of points at one end of the axis is still one line: count each once per hundredth of the width.
-    cell = np.round((xs - xs.min()) / max(xs.max() - xs.min(), 1e-300) * 100)
-    return min(places, key=lambda place: len(np.unique(cell[near[place[1]] & side[place[0]]])))
+    return min(places, key=lambda place: np.count_nonzero(near[place[1]] & side[place[0]]))
 
 
 def weights(trace: Trace) -> list[ParameterInfo]:

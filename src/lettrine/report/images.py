@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from lettrine.health.limits import ACTIVATIONS, Zone
 from lettrine.health.trace import ModuleInfo, Trace
-from lettrine.report.draw import Values, altair, captions, finish, ink, nothing, pick, plot
+from lettrine.report.draw import Values, altair, captions, finish, ink, nothing, pick, plot, row_titles
 from lettrine.report.theme import LIGHT, SATURATED, UNSATURATED
-from lettrine.report.words import labels, percent, spread
+from lettrine.report.words import percent, spread
 
 MAPS: Final = 6
+MARKS: Final = 60  # of dead units in one row
 EXAMPLES: Final = 32
 UNITS: Final = 400  # more columns than a chart has pixels
 
@@ -37,28 +38,15 @@ def saturation_map(trace: Trace, snapshot: str = "last", focus: Collection[str] 
         return nothing("No activation that can saturate was recorded.")
     images: Values = []
     marks: Values = []
-    for i, (name, label) in enumerate(zip(names, labels(names, 34), strict=True)):
-        shown = flags[name][:EXAMPLES]
-        gone = dead_share(trace, name, snapshot)
-        dead = np.flatnonzero(flags[name].all(axis=0)) if gone > 0 else np.zeros(0, dtype=np.int64)
-        units = shown.shape[1]
+    remarks = [remark(trace, name, snapshot, float(flags[name].mean())) for name in names]
+    titles = row_titles([(m.name, m.kind, text) for m, text in zip(modules, remarks, strict=True)])
+    for i, (name, title) in enumerate(zip(names, titles, strict=True)):
         base = len(names) - 1 - i
-        remark = f"{units:,} units, {percent(float(flags[name].mean()))} white" + (
-            f", {percent(gone)} of units dead" if gone > 0 else ""
-        )
-        images.append(
-            {
-                "name": label,
-                "remark": remark,
-                "ink": ink(marked=name in focus),
-                "left": 0,
-                "right": 1,
-                "low": base + 0.1,
-                "high": base + 0.78,
-                "url": png(columns(shown, UNITS)),
-            }
-        )
-        marks += [{"x": (unit + 0.5) / units, "y": base + 0.045} for unit in spread(dead.tolist(), 60)]
+        row = {"name": title, "remark": remarks[i], "ink": ink(marked=name in focus), "left": 0, "right": 1}
+        images.append(row | {"low": base + 0.1, "high": base + 0.78, "url": png(columns(flags[name][:EXAMPLES], UNITS))})
+        if dead_share(trace, name, snapshot) > 0:
+            units = np.flatnonzero(flags[name].all(axis=0)).tolist()
+            marks += [{"x": (unit + 0.5) / flags[name].shape[1], "y": base + 0.045} for unit in spread(units, MARKS)]
     x = alt.X("left:Q", scale=alt.Scale(domain=[0, 1], nice=False), axis=None)
     y = alt.Y("low:Q", scale=alt.Scale(domain=[0, len(names)], nice=False), axis=None)
     picture = plot(images).mark_image(aspect=False).encode(x=x, x2="right:Q", y=y, y2="high:Q", url="url:N")
@@ -75,6 +63,12 @@ def mapped(trace: Trace, snapshot: str) -> list[ModuleInfo]:
     """Activations that have a map and outputs at which they are flat."""
     kept = [m for m in trace.modules if snapshot in trace.maps.get(m.name, {})]
     return [m for m in kept if m.activation in ACTIVATIONS and ACTIVATIONS[m.activation].dead is not None]
+
+
+def remark(trace: Trace, name: str, snapshot: str, white: float) -> str:
+    """Such as: 200 units, 12 % white, 1.5 % dead."""
+    units, gone = trace.maps[name][snapshot].shape[1], dead_share(trace, name, snapshot)
+    return f"{units:,} units, {percent(white)} white" + (f", {percent(gone)} dead" if gone > 0 else "")
 
 
 def dead_share(trace: Trace, name: str, snapshot: str) -> float:

@@ -114,7 +114,7 @@ def densities(
 ) -> Any:
     """Rows of densities for those of the modules that have one."""
     chosen = pick([m for m in modules if m.name in histograms], ROWS, focus)
-    rows = [Density(m.name, remark(trace, m.name), histograms[m.name], m.name in focus) for m in chosen]
+    rows = [Density(m.name, remark(trace, m.name), histograms[m.name], m.kind, m.name in focus) for m in chosen]
     return density_rows(rows, axis, symmetric=symmetric)
 
 
