@@ -121,7 +121,7 @@ def test_health_reads_the_run_again(run, tmp_path, capsys) -> None:
 
 
 def test_health_is_critical_for_a_sick_run(tmp_path, words, capsys) -> None:
-    sick = ["--init", "naive", "--optimizer", "sgd", "--lr", "50", "--schedule", "constant"]
+    sick = ["--activation", "tanh", "--init", "naive", "--optimizer", "sgd", "--lr", "50", "--schedule", "constant"]
     assert main(["train", str(words), "--out", str(tmp_path / "run"), *QUICK, *sick]) == 0
     assert "update-too-large" in {each.id for each in load_health(tmp_path / "run").findings}
     capsys.readouterr()

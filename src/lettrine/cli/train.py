@@ -49,7 +49,7 @@ def train(
     embedding: Annotated[int | None, typer.Option(help="Width of a character's vector. [24]", rich_help_panel=MODEL)] = None,
     hidden: Annotated[str | None, typer.Option(help="Hidden widths: 200, 200x5 or 300,100. [200]", rich_help_panel=MODEL)] = None,
     activation: Annotated[
-        str | None, typer.Option(help="tanh, relu, leaky-relu, gelu, sigmoid, selu or identity. [tanh]", rich_help_panel=MODEL)
+        str | None, typer.Option(help="tanh, relu, leaky-relu, gelu, sigmoid, selu or identity. [gelu]", rich_help_panel=MODEL)
     ] = None,
     norm: Annotated[str | None, typer.Option(help="none or batch. [none]", rich_help_panel=MODEL)] = None,
     direct: Annotated[

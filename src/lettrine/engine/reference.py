@@ -28,7 +28,7 @@ class Observation:
     """One batch seen from inside, at weights that do not change.
 
     outputs: what each module gave, by module name, in the order of the forward pass: "embedding" (B, T, E),
-        "layers.0" (B, H), "norms.0", "activations.0", …, "direct", "output" (B, V), "output_norm".
+        "direct" (B, V), "layers.0" (B, H), "norms.0", "activations.0", …, "output" (B, V), "output_norm".
     output_gradients: gradient of the mean loss with respect to each of them, same names and shapes.
     gradients: gradient of the mean loss with respect to each parameter.
     statistics: mean and biased variance of the batch at each batch norm, each (H,).
@@ -192,7 +192,9 @@ def _forward(config: MLPConfig, p: Mapping[str, Array], contexts: Integers, *, t
     seen = _Pass()
     out = seen.outputs
     out["embedding"] = p["embedding.weight"][contexts]  # (B, T, E)
-    inputs = h = out["embedding"].reshape(len(contexts), -1)  # (B, T*E)
+    h = out["embedding"].reshape(len(contexts), -1)  # (B, T*E)
+    if config.direct:
+        out["direct"] = _linear(p, "direct", h)  # (B, V)
     for layer in range(len(config.hidden)):
         h = out[f"layers.{layer}"] = _linear(p, f"layers.{layer}", h)  # (B, H)
         if config.norm == "batch":
@@ -200,7 +202,6 @@ def _forward(config: MLPConfig, p: Mapping[str, Array], contexts: Integers, *, t
         h = out[f"activations.{layer}"] = ACTIVATE[config.activation](h)  # (B, H)
     logits = out["output"] = _linear(p, "output", h)  # (B, V)
     if config.direct:
-        out["direct"] = _linear(p, "direct", inputs)  # (B, V)
         logits = logits + out["direct"]
         # The sum is what the loss or the last norm sees; kept apart from "output", whose own figures are measured.
         seen.normalised["logits"] = logits

@@ -50,7 +50,7 @@ class MLPConfig:
     context: int = 8
     embedding: int = 24
     hidden: tuple[int, ...] = (200,)
-    activation: str = "tanh"
+    activation: str = "gelu"
     norm: str = "none"
     hidden_bias: bool | None = None
     output_bias: bool = True

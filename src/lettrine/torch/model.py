@@ -56,15 +56,16 @@ class CharMLP(nn.Module):
 
     def forward(self, contexts: Tensor) -> Tensor:
         """Logits (B, V) of the next character after each context (B, T) of character indices."""
-        inputs = h = self.embedding(contexts).flatten(1)  # (B, T*E)
+        h = self.embedding(contexts).flatten(1)  # (B, T*E)
+        direct = None if self.direct is None else self.direct(h)  # (B, V)
         for place, layer in enumerate(self.layers):
             h = layer(h)  # (B, H)
             if self.norms:
                 h = self.norms[place](h)
             h = self.activations[place](h)
         logits: Tensor = self.output(h)  # (B, V)
-        if self.direct is not None:
-            logits = logits + self.direct(inputs)
+        if direct is not None:
+            logits = logits + direct
         return logits if self.output_norm is None else self.output_norm(logits)
 
     def load_parameters(self, parameters: Mapping[str, Array], *, shared: bool = False) -> None:

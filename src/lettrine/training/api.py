@@ -35,7 +35,7 @@ class Shape:
     context: int = 8
     embedding: int = 24
     hidden: tuple[int, ...] = (200,)
-    activation: str = "tanh"
+    activation: str = "gelu"
     norm: str = "none"
     direct: bool = False
     hidden_bias: bool | None = None

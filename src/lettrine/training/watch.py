@@ -174,7 +174,9 @@ def module_infos(config: MLPConfig) -> list[ModuleInfo]:
         infos.append(ModuleInfo(name, kind, role, activation, units, fed_by, len(infos), bias))
         return name
 
-    below = ""
+    if config.direct:
+        add("direct", "Linear", "linear", config.vocabulary_size, "embedding")
+    below = "embedding"
     for layer, width in enumerate(config.hidden):
         below = add(f"layers.{layer}", "Linear", "linear", width, below, bias=bool(config.hidden_bias))
         if config.norm == "batch":
@@ -182,11 +184,8 @@ def module_infos(config: MLPConfig) -> list[ModuleInfo]:
         below = add(f"activations.{layer}", KINDS[config.activation], "activation", width, below, activation=config.activation)
     last = "linear" if config.output_norm else "output"
     output = add("output", "Linear", last, config.vocabulary_size, below, bias=config.output_bias)
-    if config.direct:
-        add("direct", "Linear", "linear", config.vocabulary_size, "")
     if config.output_norm:
-        fed_by = "" if config.direct else output
-        add("output_norm", "BatchNorm1d", "norm", config.vocabulary_size, fed_by, bias=True)
+        add("output_norm", "BatchNorm1d", "output", config.vocabulary_size, "" if config.direct else output, bias=True)
     return infos
 
 
