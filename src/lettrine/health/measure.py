@@ -20,7 +20,6 @@ The compiled twin (`lettrine._native`, used when built) computes the same figure
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil, gcd, nan, sqrt
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -29,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lettrine.health.limits import ACTIVATIONS, Zone
-from lettrine.health.trace import BINS, NORM_STATS, OUTPUT_STATS, PARAMETER_STATS, Floats
+from lettrine.health.trace import BINS, GRADIENT_STATS, NORM_STATS, OUTPUT_STATS, PARAMETER_STATS, Floats
 
 try:
     from lettrine import _native
@@ -58,8 +57,7 @@ class Bins(NamedTuple):
     high: float
 
 
-@dataclass(frozen=True, slots=True)
-class OutputMeasure:
+class OutputMeasure(NamedTuple):
     """One output at one step.
 
     row: OUTPUT_STATS. rows: how many examples (positions included) it was measured on.
@@ -75,8 +73,7 @@ class OutputMeasure:
     snapshot: NDArray[np.float16] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class GradientMeasure:
+class GradientMeasure(NamedTuple):
     """The gradient of one output at one step: GRADIENT_STATS and, if detail was asked for, its histogram."""
 
     row: Floats
@@ -119,33 +116,32 @@ def outputs(items: Sequence[OutputArrays], *, detail: bool = False) -> list[Outp
     """
     tables = [rows(item.values, item.unit_axis) for item in items]
     moments = moments_of(tables)
-    zones = [ACTIVATIONS.get(item.activation) for item in items]
-    saturated = _counts(tables, [entry.saturated if entry else None for entry in zones])
-    dead = _counts(tables, [entry.dead if entry else None for entry in zones])
+    count = moments[:, 0]
+    table = np.full((len(items), len(OUTPUT_STATS)), nan)
+    table[:, :5] = moments[:, 1:6]
+    with np.errstate(divide="ignore", invalid="ignore"):  # no value at all: NaN
+        table[:, 7] = moments[:, 6] / count
+        table[:, 8] = moments[:, 7] / (count + moments[:, 7])
+    entries = [ACTIVATIONS.get(item.activation) for item in items]
+    zones = [entry.saturated if entry else None for entry in entries] + [entry.dead if entry else None for entry in entries]
+    counts = _counts(tables + tables, zones)
+    histograms = histograms_of(tables, moments) if detail else [None] * len(items)
     results = []
-    for place, table in enumerate(tables):
-        count, mean, std, rms, low, high, zeros, nonfinite = moments[place].tolist()
-        row = np.full(len(OUTPUT_STATS), nan)
-        row[:5] = mean, std, rms, low, high
-        in_zone, all_dead = saturated[place], dead[place]
-        flags = None if all_dead is None else all_dead == table.shape[0]
-        if count:
-            row[7] = zeros / count
-            if in_zone is not None:
-                row[5] = in_zone.sum() / count
-            if flags is not None:
-                row[6] = flags.mean()
-        row[8] = nonfinite / (count + nonfinite) if count + nonfinite else nan
-        results.append(
-            OutputMeasure(
-                row,
-                table.shape[0],
-                flags,
-                None if in_zone is None else in_zone / max(table.shape[0], 1),
-                histogram_of(table, mean, std, low, high) if detail else None,
-                snapshot_of(table) if detail and (flags is not None or in_zone is not None) else None,
-            )
-        )
+    for place, (values, row) in enumerate(zip(tables, table, strict=True)):
+        in_zone, all_dead = counts[place], counts[place + len(items)]
+        size = values.shape[0]
+        flags, shares, snapshot = None, None, None
+        if in_zone is not None:
+            shares = in_zone / max(size, 1)
+            if count[place]:
+                row[5] = in_zone.sum() / count[place]
+        if all_dead is not None:
+            flags = all_dead == size
+            if count[place]:
+                row[6] = np.count_nonzero(flags) / flags.size
+        if detail and (flags is not None or shares is not None):
+            snapshot = snapshot_of(values)
+        results.append(OutputMeasure(row, size, flags, shares, histograms[place], snapshot))
     return results
 
 
@@ -157,12 +153,13 @@ def gradient(values: Values, *, detail: bool = False) -> GradientMeasure:
 def gradients(arrays: Sequence[Values], *, detail: bool = False) -> list[GradientMeasure]:
     """Figures of the gradients of many outputs: GRADIENT_STATS, and with `detail` their histograms."""
     parts = [part(values) for values in arrays]
-    results = []
-    for values, moments in zip(parts, moments_of(parts), strict=True):
-        count, mean, std, rms, low, high, _, nonfinite = moments.tolist()
-        row = np.array((mean, std, rms, nonfinite / (count + nonfinite) if count + nonfinite else nan))
-        results.append(GradientMeasure(row, histogram_of(values, mean, std, low, high) if detail else None))
-    return results
+    moments = moments_of(parts)
+    table = np.empty((len(parts), len(GRADIENT_STATS)))
+    table[:, :3] = moments[:, 1:4]
+    with np.errstate(divide="ignore", invalid="ignore"):  # no value at all: NaN
+        table[:, 3] = moments[:, 7] / (moments[:, 0] + moments[:, 7])
+    histograms = histograms_of(parts, moments) if detail else [None] * len(parts)
+    return [GradientMeasure(row, histogram) for row, histogram in zip(table, histograms, strict=True)]
 
 
 def parameter(
@@ -244,12 +241,13 @@ def duplicates(matrix: Values) -> float:
     table = matrix.reshape(matrix.shape[0], -1)
     if table.shape[1] < 2:
         return nan
-    table = table[: max(2, 16 * CAP // table.shape[1]), :].astype(np.float64)
-    if not np.isfinite(table).all():
+    table = table[: max(2, 16 * CAP // table.shape[1]), :]
+    projected = (table @ _direction(table.shape[1]).astype(table.dtype)).astype(np.float64)
+    if not np.isfinite(projected).all():
         return nan
-    projected = table @ _direction(table.shape[1])
     order = np.argsort(projected, kind="stable")
-    limit = SAME * sqrt(float(np.mean(table**2)))
+    flat = table.ravel()
+    limit = SAME * sqrt(float(flat @ flat) / flat.size)
     # A row and its equal project alike; only such neighbours are worth comparing value by value.
     near = np.flatnonzero(np.diff(projected[order]) <= limit * table.shape[1])
     first, second = order[near], order[near + 1]
@@ -266,6 +264,8 @@ def rows(values: Values, unit_axis: int = -1, cap: int = CAP) -> Values:
     if values.ndim < 2:
         table = values.reshape(-1, 1)
         return table if table.shape[0] <= cap else table[spread(table.shape[0], cap)]
+    if values.ndim == 2 and unit_axis in (-1, 1) and values.size <= cap:
+        return values
     axis = unit_axis % values.ndim
     units = values.shape[axis]
     behind = int(np.prod(values.shape[axis + 1 :], dtype=np.int64))
@@ -326,11 +326,29 @@ def moments_of(arrays: Sequence[Values], minus: Sequence[Values] | None = None) 
     return np.array(table, dtype=np.float64).reshape(len(arrays), len(MOMENTS))
 
 
-def histogram_of(values: Values, mean: float, std: float, low: float, high: float) -> Bins | None:
-    """Histogram of the finite values, from max(low, mean - TAIL std) to min(high, mean + TAIL std); None if there are none.
+def histograms_of(arrays: Sequence[Values], moments: Floats) -> list[Bins | None]:
+    """Histogram of the finite values of each array, from max(min, mean - TAIL std) to min(max, mean + TAIL std).
 
-    low, high: their extremes. Where all values are equal the range is half a unit to either side.
+    moments: those of the arrays. None for an array without a finite value. Where all values are equal the range is half a unit
+    to either side.
     """
+    ranges = [_range(*row) for row in moments[:, [1, 2, 4, 5]].tolist()]
+    there = [place for place, limits in enumerate(ranges) if limits is not None]
+    found: list[Bins | None] = [None] * len(arrays)
+    if not there:
+        return found
+    lows, highs = zip(*(limits for limits in ranges if limits is not None), strict=True)
+    if _native is not None:
+        counts = np.asarray(_native.histogram([_plain(arrays[place]) for place in there], list(lows), list(highs), BINS))
+    else:
+        counts = np.array([_histogram(arrays[place], *pair) for place, *pair in zip(there, lows, highs, strict=True)])
+    for place, row, low, high in zip(there, counts, lows, highs, strict=True):
+        found[place] = Bins(row, low, high)
+    return found
+
+
+def _range(mean: float, std: float, low: float, high: float) -> tuple[float, float] | None:
+    """Ends of a histogram; None if there is nothing to count."""
     if not low <= high:
         return None
     if std > 0.0:
@@ -338,13 +356,15 @@ def histogram_of(values: Values, mean: float, std: float, low: float, high: floa
     # Written so that a range too narrow for its magnitude (or for 1 / width) also falls here.
     if not (high - low) > 1e-12 * max(abs(low), abs(high), 1e-280):
         low, high = low - 0.5, high + 0.5
-    if _native is not None:
-        return Bins(np.asarray(_native.histogram([_plain(values)], [low], [high], BINS))[0], low, high)
+    return low, high
+
+
+def _histogram(values: Values, low: float, high: float) -> NDArray[np.int64]:
     flat = values.astype(np.float64).ravel()
     if not np.isfinite(flat).all():
         flat = flat[np.isfinite(flat)]
     places = np.clip((flat - low) * (BINS / (high - low)), 0, BINS - 1).astype(np.int64)
-    return Bins(np.bincount(places, minlength=BINS), low, high)
+    return np.bincount(places, minlength=BINS)
 
 
 def snapshot_of(table: Values) -> NDArray[np.float16]:
@@ -399,9 +419,9 @@ def _within(table: Values, zone: Zone) -> NDArray[np.bool_]:
 
 def _plain(array: Values) -> Values:
     """Contiguous float32 or float64, as the compiled functions want it."""
-    if array.dtype not in (np.float32, np.float64):
+    if array.dtype.char not in "fd":
         array = array.astype(np.float32)
-    return np.ascontiguousarray(array)
+    return array if array.flags.c_contiguous else np.ascontiguousarray(array)
 
 
 @lru_cache(maxsize=64)
