@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lettrine.cli.show import console, note, number, out_json, plain
+from lettrine.cli.show import console, note, number, out_json, plain, table
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def info(
-    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run folder, as lettrine train wrote it.")] = None,
+    run: Annotated[str | None, typer.Argument(metavar="RUN", help="A run folder, as lettrine train wrote it.")] = None,
     engine: Annotated[bool, typer.Option("--engine", help="Show which engines and instruction sets this machine has.")] = False,
     json: Json = False,
 ) -> None:
@@ -41,29 +41,22 @@ def info(
     if json:
         out_json({"run": str(folder), "parameters": config.parameter_count(), **description})
         return
-    from rich.table import Table  # noqa: PLC0415
-
-    table = Table(
-        box=None,
-        show_header=False,
-        title=f"{plain(str(folder / RUN))}: {plain(str(description['status']))}",
-        title_justify="left",
-    )
+    shown = table(title=f"{plain(str(folder / RUN))}: {plain(str(description['status']))}")
     settings, data = description["settings"], description["data"]
     hidden = " ".join(map(str, config.hidden))
-    table.add_row("words", f"{data['words']:,} from {plain(str(data['source']))}, {config.vocabulary_size - 1} characters")
-    table.add_row("examples", ", ".join(f"{count:,} {name}" for name, count in data["examples"].items()))
-    table.add_row("network", f"context {config.context}, embedding {config.embedding}, hidden {hidden}, {config.activation}")
-    table.add_row("", f"norm {config.norm}, {config.parameter_count():,} parameters")
-    table.add_row(
+    shown.add_row("words", f"{data['words']:,} from {plain(str(data['source']))}, {config.vocabulary_size - 1} characters")
+    shown.add_row("examples", ", ".join(f"{count:,} {name}" for name, count in data["examples"].items()))
+    shown.add_row("network", f"context {config.context}, embedding {config.embedding}, hidden {hidden}, {config.activation}")
+    shown.add_row("", f"norm {config.norm}, {config.parameter_count():,} parameters")
+    shown.add_row(
         "training", f"{settings['optimiser']['kind']}, learning rate {settings['learning_rate']:g}, {settings['schedule']}"
     )
-    table.add_row("", f"batch {settings['batch']}, seed {settings['seed']}, engine {plain(str(description['engine']['name']))}")
+    shown.add_row("", f"batch {settings['batch']}, seed {settings['seed']}, engine {plain(str(description['engine']['name']))}")
     if results := description.get("results"):
         for name, loss in results["loss"].items():
-            table.add_row(f"loss {name.replace('_', ' ')}", "-" if loss is None else f"{number(loss)} nats")
-        table.add_row("steps", f"{results['steps']:,} in {results['seconds']:.1f} s, {results['steps_per_second']:,.0f} a second")
-    console().print(table)
+            shown.add_row(f"loss {name.replace('_', ' ')}", "-" if loss is None else f"{number(loss)} nats")
+        shown.add_row("steps", f"{results['steps']:,} in {results['seconds']:.1f} s, {results['steps_per_second']:,.0f} a second")
+    console().print(shown)
 
 
 def corpora(json: Json = False) -> None:
@@ -74,12 +67,10 @@ def corpora(json: Json = False) -> None:
     if json:
         out_json({"corpora": [vars(each) for each in known]})
         return
-    from rich.table import Table  # noqa: PLC0415
-
-    table = Table("name", "words", "what", box=None)
+    shown = table("name", "words", "what")
     for each in known:
         size = "" if each.size is None else f"{each.size:,}"
-        table.add_row(each.name, size, each.description, style="" if each.available else "dim")
-    console().print(table)
+        shown.add_row(each.name, size, each.description, style="" if each.available else "dim")
+    console().print(shown)
     if not all(each.available for each in known):
         note("the dim ones need: pip install 'lettrine[corpora]'")

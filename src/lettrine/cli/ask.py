@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lettrine.cli.show import console, note, number, out_json, plain
+from lettrine.cli.show import console, note, number, out_json, plain, table
 
 RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, as lettrine train wrote it.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
@@ -31,7 +31,9 @@ def sample(
     top_k: Annotated[int, typer.Option(help="Choose among the k likeliest characters only; 0 for all.")] = 0,
     top_p: Annotated[float, typer.Option(help="Choose among the fewest characters that reach this probability.")] = 1.0,
     prefix: Annotated[str, typer.Option(help="What every word begins with.")] = "",
-    max_length: Annotated[int | None, typer.Option(help="Characters after which a word is cut. [twice the longest word]")] = None,
+    max_length: Annotated[
+        int | None, typer.Option(help="Characters after which a word is cut. Default: twice the longest word.")
+    ] = None,
     new: Annotated[bool, typer.Option("--new", help="Leave out words of the training list.")] = False,
     unique: Annotated[bool, typer.Option("--unique", help="No word twice.")] = False,
     seed: Annotated[int, typer.Option(help="Another seed, other words.")] = 0,
@@ -86,22 +88,21 @@ def score(
         ]
         out_json({"run": run, "scores": rows})
         return
-    from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    table = Table("word", "log-likelihood", "per character", "perplexity", "most surprising", box=None)
+    shown = table("word", "log-likelihood", "per character", "perplexity", "most surprising")
     for each in scores:
         place, character, probability = each.surprise
         spelled = [plain(c) for c, _ in each.characters]
         marked = Text.assemble("".join(spelled[:place]), (plain(character), "bold red"), "".join(spelled[place + 1 :]))
-        table.add_row(
+        shown.add_row(
             plain(each.word),
             f"{number(each.log_likelihood, 2)} nats",
             f"{number(each.per_character, 3)} nats",
             number(each.perplexity, 2),
             marked + Text(f"  (p = {2.718281828459045**probability:.2g})"),
         )
-    console().print(table)
+    console().print(shown)
 
 
 def health(
@@ -128,7 +129,7 @@ def health(
 def evaluate(
     run: RunFolder,
     words: Annotated[
-        str | None, typer.Argument(metavar="[WORDS]", help="A word list. [the run's own dev and test splits]")
+        str | None, typer.Argument(metavar="WORDS", help="A word list. Default: the run's own dev and test splits.")
     ] = None,
     column: Annotated[str | None, typer.Option(help="Column of a CSV or TSV: its name, or its number from 1.")] = None,
     lower: Annotated[bool, typer.Option("--lower", help="Lower-case the words.")] = False,
@@ -155,13 +156,9 @@ def evaluate(
         }
         out_json({"run": run, "losses": rows})
         return
-    from rich.table import Table  # noqa: PLC0415
-
     for name, losses in tables.items():
-        table = Table(
-            "", "nats", "bits per character", "perplexity", box=None, title=f"loss on {plain(name)}", title_justify="left"
-        )
+        shown = table("", "nats", "bits per character", "perplexity", title=f"loss on {plain(name)}")
         for who, loss in losses.items():
             style = "bold" if who == "model" else ""
-            table.add_row(who, number(loss.nats), number(loss.bits), number(loss.perplexity, 2), style=style)
-        console().print(table)
+            shown.add_row(who, number(loss.nats), number(loss.bits), number(loss.perplexity, 2), style=style)
+        console().print(shown)

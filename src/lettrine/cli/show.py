@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 
 def plain(text: str) -> str:
@@ -27,6 +28,13 @@ def console(*, error: bool = False) -> Console:
     from rich.console import Console  # noqa: PLC0415 - start-up pays only for what it uses
 
     return Console(stderr=error, highlight=False, soft_wrap=True)
+
+
+def table(*columns: str, title: str = "") -> Table:
+    """A plain table, flush with the left margin; without column names, two columns without a head."""
+    from rich.table import Table  # noqa: PLC0415
+
+    return Table(*columns, box=None, pad_edge=False, show_header=bool(columns), title=title or None, title_justify="left")
 
 
 def note(text: str) -> None:

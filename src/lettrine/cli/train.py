@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lettrine.cli.pages import MEANINGS, write_page
-from lettrine.cli.show import console, note, number, out_json, plain
+from lettrine.cli.show import console, note, number, out_json, plain, table
 
 if TYPE_CHECKING:
     from lettrine.health.findings import Report
@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
 
 def train(
     words: Annotated[
-        str | None, typer.Argument(metavar="[WORDS]", help="One word a line, UTF-8; - reads standard input. [first-names]")
+        str | None, typer.Argument(metavar="WORDS", help="One word a line, UTF-8; - reads standard input. Default: first-names.")
     ] = None,
     corpus: Annotated[
         str | None, typer.Option(help="A shipped word list instead, see lettrine corpora.", rich_help_panel=WORDS)
@@ -45,45 +45,51 @@ def train(
     ] = None,
     lower: Annotated[bool, typer.Option("--lower", help="Lower-case the words.", rich_help_panel=WORDS)] = False,
     unique: Annotated[bool, typer.Option("--unique", help="Drop repeated words.", rich_help_panel=WORDS)] = False,
-    context: Annotated[int | None, typer.Option(help="Characters the network sees. [8]", rich_help_panel=MODEL)] = None,
-    embedding: Annotated[int | None, typer.Option(help="Width of a character's vector. [24]", rich_help_panel=MODEL)] = None,
-    hidden: Annotated[str | None, typer.Option(help="Hidden widths: 200, 200x5 or 300,100. [200]", rich_help_panel=MODEL)] = None,
-    activation: Annotated[
-        str | None, typer.Option(help="tanh, relu, leaky-relu, gelu, sigmoid, selu or identity. [gelu]", rich_help_panel=MODEL)
+    context: Annotated[int | None, typer.Option(help="Characters the network sees. Default: 8.", rich_help_panel=MODEL)] = None,
+    embedding: Annotated[
+        int | None, typer.Option(help="Width of a character's vector. Default: 24.", rich_help_panel=MODEL)
     ] = None,
-    norm: Annotated[str | None, typer.Option(help="none or batch. [none]", rich_help_panel=MODEL)] = None,
+    hidden: Annotated[
+        str | None, typer.Option(help="Hidden widths: 200, 200x5 or 300,100. Default: 200.", rich_help_panel=MODEL)
+    ] = None,
+    activation: Annotated[
+        str | None,
+        typer.Option(help="tanh, relu, leaky-relu, gelu, sigmoid, selu or identity. Default: gelu.", rich_help_panel=MODEL),
+    ] = None,
+    norm: Annotated[str | None, typer.Option(help="none or batch. Default: none.", rich_help_panel=MODEL)] = None,
     direct: Annotated[
         bool | None,
-        typer.Option("--direct/--no-direct", help="Direct connections from input to output. [no]", rich_help_panel=MODEL),
+        typer.Option("--direct/--no-direct", help="Direct connections from input to output. Default: no.", rich_help_panel=MODEL),
     ] = None,
     init: Annotated[
         str | None,
-        typer.Option(help="naive, small-output, small-hidden, tiny, kaiming or deep. [kaiming]", rich_help_panel=MODEL),
+        typer.Option(help="naive, small-output, small-hidden, tiny, kaiming or deep. Default: kaiming.", rich_help_panel=MODEL),
     ] = None,
-    optimizer: Annotated[str | None, typer.Option(help="adamw or sgd. [adamw]", rich_help_panel=TRAINING)] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adamw or sgd. Default: adamw.", rich_help_panel=TRAINING)] = None,
     lr: Annotated[
-        float | None, typer.Option(help="Peak learning rate. [0.01 for adamw, 0.1 for sgd]", rich_help_panel=TRAINING)
+        float | None, typer.Option(help="Peak learning rate. Default: 0.01 for adamw, 0.1 for sgd.", rich_help_panel=TRAINING)
     ] = None,
     schedule: Annotated[
-        str | None, typer.Option(help="constant, step, cosine or one-cycle. [one-cycle]", rich_help_panel=TRAINING)
+        str | None, typer.Option(help="constant, step, cosine or one-cycle. Default: one-cycle.", rich_help_panel=TRAINING)
     ] = None,
-    momentum: Annotated[float | None, typer.Option(help="Momentum of sgd. [0]", rich_help_panel=TRAINING)] = None,
+    momentum: Annotated[float | None, typer.Option(help="Momentum of sgd. Default: 0.", rich_help_panel=TRAINING)] = None,
     weight_decay: Annotated[
         float | None,
-        typer.Option(help="Decay of matrices. [by the steps for adamw, 0 for sgd]", rich_help_panel=TRAINING),
+        typer.Option(help="Decay of matrices. Default: by the steps for adamw, 0 for sgd.", rich_help_panel=TRAINING),
     ] = None,
     l2: Annotated[
         str | None,
         typer.Option(
-            help="L2 penalty: 1e-4 for all weights, or by group: hidden=1e-4,output=1e-5. [none]", rich_help_panel=TRAINING
+            help="L2 penalty: 1e-4 for all weights, or by group: hidden=1e-4,output=1e-5. Default: none.",
+            rich_help_panel=TRAINING,
         ),
     ] = None,
-    batch: Annotated[int | None, typer.Option(help="Examples in a step. [256]", rich_help_panel=TRAINING)] = None,
+    batch: Annotated[int | None, typer.Option(help="Examples in a step. Default: 256.", rich_help_panel=TRAINING)] = None,
     steps: Annotated[
-        int | None, typer.Option(help="Optimiser steps. [about seven passes over the words]", rich_help_panel=TRAINING)
+        int | None, typer.Option(help="Optimiser steps. Default: about seven passes over the words.", rich_help_panel=TRAINING)
     ] = None,
     eval_every: Annotated[
-        int | None, typer.Option(help="Steps between development losses. [a twentieth of all]", rich_help_panel=TRAINING)
+        int | None, typer.Option(help="Steps between development losses. Default: a twentieth of all.", rich_help_panel=TRAINING)
     ] = None,
     calibrate: Annotated[
         bool | None,
@@ -91,22 +97,26 @@ def train(
             "--calibrate", help="Batch norm: statistics of the whole training set at the end.", rich_help_panel=TRAINING
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of initialisation and batches. [0]", rich_help_panel=TRAINING)] = None,
+    seed: Annotated[int | None, typer.Option(help="Of initialisation and batches. Default: 0.", rich_help_panel=TRAINING)] = None,
     split_seed: Annotated[
-        int | None, typer.Option(help="Of the split into train, dev and test. [42]", rich_help_panel=WORDS)
+        int | None, typer.Option(help="Of the split into train, dev and test. Default: 42.", rich_help_panel=WORDS)
     ] = None,
     fractions: Annotated[
-        str | None, typer.Option(help="Shares of train and dev; the rest is test. [0.8,0.1]", rich_help_panel=WORDS)
+        str | None, typer.Option(help="Shares of train and dev; the rest is test. Default: 0.8,0.1.", rich_help_panel=WORDS)
     ] = None,
-    threads: Annotated[int | None, typer.Option(help="Processor threads. [1]", rich_help_panel=TRAINING)] = None,
-    engine: Annotated[str | None, typer.Option(help="auto, reference or native. [auto]", rich_help_panel=TRAINING)] = None,
+    threads: Annotated[int | None, typer.Option(help="Processor threads. Default: 1.", rich_help_panel=TRAINING)] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="auto, reference or native. Default: auto.", rich_help_panel=TRAINING)
+    ] = None,
     health: Annotated[
         bool | None,
         typer.Option(
-            "--health/--no-health", help="Watch the network and say what is wrong with it. [yes]", rich_help_panel=TRAINING
+            "--health/--no-health",
+            help="Watch the network and say what is wrong with it. Default: yes.",
+            rich_help_panel=TRAINING,
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the new run. [runs/NAME]", rich_help_panel=RUN)] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the new run. Default: runs/NAME.", rich_help_panel=RUN)] = None,
     resume: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped.", rich_help_panel=RUN)
     ] = None,
@@ -203,19 +213,17 @@ def _print(run: Run, *, json: bool) -> None:
     if json:
         out_json(run.summary())
         return
-    from rich.table import Table  # noqa: PLC0415
-
     out = console()
     config, examples = run.model.config, run.data.examples
     out.print(
         f"{run.data.words:,} words, {config.vocabulary_size - 1} characters, {examples['train']:,} training examples, "
         f"{config.parameter_count():,} parameters"
     )
-    table = Table("loss in nats", "", box=None)
+    shown = table("loss in nats", "")
     for name, meaning in MEANINGS.items():
         exact = f": ln {config.vocabulary_size}" if name == "expected_initial" else ""
-        table.add_row(number(results.loss[name]), meaning + exact)
-    out.print(table)
+        shown.add_row(number(results.loss[name]), meaning + exact)
+    out.print(shown)
     speed = f"{results.steps_per_second:,.0f} a second, {run.model.engine.name} engine"
     out.print(f"{results.steps:,} steps in {results.seconds:.1f} s ({speed})\n")
     out.print("new words: " + " ".join(plain(word) for word in run.sample(SHOWN_WORDS, new=True, unique=True)), markup=False)
