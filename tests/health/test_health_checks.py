@@ -171,7 +171,11 @@ def test_updates_too_large():
     assert finding.where == (*HIDDEN, "head.weight")
     one = the(make_trace(**{"fc2.weight.update_data": 0.8}), "update-too-large")
     assert (one.severity, one.where) == ("warning", ("fc2.weight",))
-    early = np.where(np.array(STEPS) < 20, 1.0, 1e-3)
+    jump = np.where(np.array(STEPS) < 8, 0.7, 1e-2)
+    jumpy = the(make_trace(**{f"{name}.update_data": jump for name in (*HIDDEN, "head.weight")}), "update-too-large")
+    assert (jumpy.value, jumpy.steps) == (0.7, (0, 199))
+    assert "about 70 times, from 0.1 to 0.001" in jumpy.remedy
+    early = np.where(np.array(STEPS) < 20, 0.1, 1e-3)
     assert found(make_trace(**{f"{name}.update_data": early for name in HIDDEN}), "update-too-large") == ()
 
 
@@ -257,8 +261,10 @@ def test_oscillation():
     wave = healthy_losses() + 0.5 * np.sin(2 * np.pi * axis / 16)
     finding = the(make_trace(loss=wave), "oscillation")
     assert "every 16 steps" in finding.message
-    alternating = noisy(1.0 + 0.4 * (-1.0) ** axis)
-    assert "every 2 steps" in the(make_trace(loss=alternating), "oscillation").message
+    cyclic = 0.1 * (1.5 + np.cos(np.arange(len(STEPS))))
+    assert outcome(make_trace(loss=wave, **{"step.learning_rate": cyclic}), "oscillation")[0] == "not applicable"
+    fixed_order = noisy(np.tile(noisy(np.ones(10), 0.3, 1), 20), 0.01)  # the same ten batches in the same order
+    assert found(make_trace(loss=fixed_order), "oscillation") == ()
     for seed in range(5):
         assert found(make_trace(loss=noisy(healthy_losses(), 0.5, seed)), "oscillation") == ()
 
@@ -279,9 +285,14 @@ def test_no_learning():
 
 
 def test_leak():
-    quick = np.maximum(2.3 * np.exp(-np.arange(200) / 10), 0.01)
+    quick = np.maximum(2.3 * np.exp(-np.arange(200) / 10), 0.01) * noisy(np.ones(200), 0.2)
     finding = the(make_trace(loss=quick), "leak")
     assert finding.steps[0] < 100
+    one_batch = make_trace(loss=2.3 * np.exp(-np.arange(200) / 10))
+    assert outcome(one_batch, "leak")[0] == "not applicable"
+    slower = noisy(3.3 * np.exp(-np.arange(200) / 60), 0.02)
+    assert found(make_trace(loss=slower), "leak") == ()
+    assert the(make_trace(loss=slower, facts=replace(FACTS, classes=27)), "leak").steps[0] > 100
     trained_before = make_trace(loss=np.full(200, 0.05))
     assert outcome(trained_before, "leak") == ("not applicable", "the network was trained before")
 

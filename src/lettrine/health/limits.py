@@ -76,6 +76,9 @@ ACTIVATIONS: Final[dict[str, Activation]] = {
 """By key; `ModuleInfo.activation` holds such a key, or "" for "not applicable" (softmax, for one, is judged by no zone).
 Gains: identity, sigmoid, tanh, ReLU, leaky ReLU and SELU as in the table of `torch.nn.init.calculate_gain`."""
 
+RECTIFIERS: Final = frozenset({"relu", "relu6", "leaky-relu", "prelu", "gelu", "silu", "mish", "hardswish"})
+"""Activations that pass about half of what comes in, and so shrink it by sqrt(2) even where the weights keep the scale."""
+
 # The limits of the checks. "clinic" is benchmarks/clinic: healthy and sick networks with several seeds, where each
 # limit lies between the worst healthy figure and the mildest sick one.
 
@@ -98,16 +101,21 @@ DEAD_NOTED: Final = 0.10  # mentioned from here on
 DEAD_CRITICAL: Final = 0.90  # next to nothing passes
 
 SCALE_LAYERS: Final = 3  # layers of a kind needed to speak of a trend with depth
-SCALE_GROWTH: Final = 5.0  # last to first; 7.2 published for gain 5/3 without tanh, 1.0 for gain 1
-SCALE_SHRINKAGE: Final = 12.0  # first to last; 16 published for gain 0.5, while torch's default reaches 9 in four layers
+SCALE_GROWTH: Final = 5.0  # at the start, last to first; 7.2 published for gain 5/3 without tanh, 1.0 for gain 1
+SCALE_SHRINKAGE: Final = 15.0  # at the start, first to last; 16 published for gain 0.5; torch's default for tanh reaches 15
+SCALE_SHRINKAGE_RECTIFIER: Final = 45.0  # the same for ReLU and its like, which torch's default shrinks up to 26 times
+SCALE_LATER: Final = 60.0  # after warm-up, either way; training moves scales: healthy 3, overfitted 8, squashed outputs 18
 SCALE_CRITICAL: Final = 1_000.0
-GRADIENT_RATIO: Final = 100.0  # between the layers of a kind; published healthy 1.4 (Glorot & Bengio 2010, figure 7)
+GRADIENT_RATIO: Final = 100.0  # between the layers of a kind, after warm-up; clinic: healthy up to 3.3
+GRADIENT_RATIO_START: Final = 1_000.0  # the same before; torch's default reaches 500 in eight ReLU layers, and heals
 GRADIENT_CRITICAL: Final = 1e5
 GRADIENT_DATA_RATIO: Final = 50.0  # one matrix against the median of the others; published healthy up to 7 after 1,000 steps
 GRADIENT_DATA_LAYERS: Final = 4  # matrices needed to say that one is far from the others
 
 UPDATE_AIM: Final = 1e-3  # makemore part 3: the line at -3
-UPDATE_LARGE: Final = 5e-2  # makemore part 3 calls 1e-2 high; steady AdamW and batch norm nets live there, see clinic
+UPDATE_LARGE: Final = 5e-2  # makemore part 3 calls 1e-2 high; steady AdamW and batch norm nets reach 2e-2 in the clinic
+UPDATE_LARGE_EARLY: Final = 0.2  # at any time; clinic: healthy first steps up to 0.05, those of a rate 60 times too high 0.4
+UPDATE_AIM_EARLY: Final = 1e-2  # usual in the first steps
 UPDATE_LARGE_ONE: Final = 0.5  # one matrix alone: a step of half its own size
 UPDATE_SMALL: Final = 1e-4  # clinic; 2e-5 to 7e-5 published for a learning rate 100 times too low
 UPDATE_RECORDS: Final = 3  # sampled steps needed to judge updates
@@ -120,17 +128,23 @@ FLAT_SHARE: Final = 0.01  # of the starting loss
 CHANCE_SHARE: Final = 0.99  # of the loss of guessing
 LEAK_SHARE: Final = 0.05  # of the loss of guessing: below it within
 LEAK_STEPS: Final = 100  # steps, only an input that holds the answer brings a fresh network
+LEAK_CLASSES: Final = 20  # with so many classes, as in language, these are more telling:
+LEAK_SHARE_MANY: Final = 0.10
+LEAK_STEPS_MANY: Final = 250
+LEAK_RISES: Final = 0.02  # share of rising steps; a loss that falls more smoothly comes from one batch repeated
 DIVERGED_SHARE: Final = 0.5  # of what had been learned, lost again
 NOISE: Final = 5.0  # standard errors; a change must exceed so many to be called one
 SPIKE_NOISE: Final = 10.0  # robust standard deviations of the losses before
 OSCILLATION_POINTS: Final = 60  # losses needed
-OSCILLATION_CORRELATION: Final = -0.4  # of the loss with itself half a period later; sampling noise gives 0
-OSCILLATION_SHARE: Final = 0.10  # size of the swing relative to the loss
+OSCILLATION_SMOOTH: Final = 0.5  # correlation of the loss with itself one step later; sampling noise gives 0
+OSCILLATION_HALF: Final = -0.2  # and half a period later, or less
+OSCILLATION_FULL: Final = 0.5  # and a whole period later, or more; clinic: healthy up to 0.22
+OSCILLATION_SHARE: Final = 0.03  # size of the swing relative to the loss
 OVERFITTING_RISE: Final = 0.10  # of the best loss on held-out data
 OVERFITTING_POINTS: Final = 4  # evaluations needed
 
 NORM_GAP: Final = 0.5  # batch standard deviations between running and batch mean, beyond what a batch's noise explains
-NORM_VARIANCE: Final = 2.0  # times, either way
+NORM_VARIANCE: Final = 1.8  # times, either way; clinic: healthy up to 1.1
 NORM_NOISE: Final = 0.15  # noise of the running mean, sqrt(m / (2 - m) / batch), in batch standard deviations
 EVAL_SHARE: Final = 0.5  # of the late sampled steps
 LEFTOVER_SHARE: Final = 0.5  # of the sampled steps after the first

@@ -9,6 +9,7 @@ import numpy as np
 
 from lettrine.health import limits
 from lettrine.health.checks.reading import (
+    Mask,
     feeding_weight,
     late,
     layers_of_a_kind,
@@ -24,7 +25,7 @@ from lettrine.health.checks.reading import (
 )
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.findings import Finding
-from lettrine.health.limits import ACTIVATIONS
+from lettrine.health.limits import ACTIVATIONS, RECTIFIERS
 from lettrine.health.trace import Trace
 
 
@@ -121,7 +122,7 @@ def dead_units(trace: Trace) -> Iterator[Finding]:
             id="dead-units",
             severity=severity,
             where=tuple(names),
-            steps=span(trace, usable(trace)),
+            steps=_dead_since(trace, names),
             value=top,
             limit=limits.DEAD_SHARE,
             message=f"{share(top)} of the units of {listed(names)} are dead: no recent example gets a gradient through them.",
@@ -130,6 +131,13 @@ def dead_units(trace: Trace) -> Iterator[Finding]:
             reference="Lu et al. 2019, Dying ReLU and initialization; " + limits.STUDY,
         )
         return  # what is only worth a note needs none beside a warning
+
+
+def _dead_since(trace: Trace, names: list[str]) -> tuple[int, int]:
+    """First and last step at which as many were dead."""
+    mask = usable(trace)
+    dead = np.max([trace.output(name, "dead") for name in names], axis=0)
+    return span(trace, mask & (np.nan_to_num(dead) > limits.DEAD_NOTED))
 
 
 def _revive(trace: Trace, names: list[str], kinds: set[str]) -> str:
@@ -149,25 +157,30 @@ def activation_scale(trace: Trace) -> Iterator[Finding]:
     if any(info.role == "norm" for info in trace.modules):
         raise Skip("not applicable", "normalisation keeps the scale")
     names = layers_of_a_kind(trace, limits.SCALE_LAYERS)
-    mask = late(trace)
-    scales = np.array([median(trace.output(name, "rms"), mask) for name in names])
-    names = [name for name, scale in zip(names, scales, strict=True) if scale > 0]
-    scales = scales[scales > 0]
-    if len(names) < limits.SCALE_LAYERS:
-        return  # silent layers are dead units, or broken wiring
-    ratio = float(scales[-1] / scales[0])
-    each = ratio ** (1 / (len(names) - 1))
-    grows = ratio > limits.SCALE_GROWTH
-    if not grows and ratio > 1 / limits.SCALE_SHRINKAGE:
-        return
-    total = ratio if grows else 1 / ratio
-    yield Finding(
+    kinds = {info.activation for info in trace.modules if info.name in names}
+    shrinkage = limits.SCALE_SHRINKAGE_RECTIFIER if kinds & RECTIFIERS else limits.SCALE_SHRINKAGE
+    for mask, growth, shrinks in ((start(trace), limits.SCALE_GROWTH, shrinkage), (late(trace), *2 * (limits.SCALE_LATER,))):
+        scales = {name: median(trace.output(name, "rms"), mask) for name in names}
+        scales = {name: scale for name, scale in scales.items() if scale > 0}
+        if len(scales) < limits.SCALE_LAYERS:
+            continue  # silent layers are dead units, or broken wiring
+        sizes = list(scales.values())
+        ratio = sizes[-1] / sizes[0]
+        if ratio > growth or ratio < 1 / shrinks:
+            yield _uneven(trace, list(scales), mask, ratio, growth if ratio > 1 else shrinks)
+            return
+
+
+def _uneven(trace: Trace, names: list[str], mask: Mask, ratio: float, limit: float) -> Finding:
+    grows = ratio > 1
+    each, total = ratio ** (1 / (len(names) - 1)), max(ratio, 1 / ratio)
+    return Finding(
         id="activation-scale",
         severity="critical" if total > limits.SCALE_CRITICAL else "warning",
         where=tuple(names),
         steps=span(trace, mask),
         value=total,
-        limit=limits.SCALE_GROWTH if grows else limits.SCALE_SHRINKAGE,
+        limit=limit,
         message=(
             f"Outputs {'grow' if grows else 'shrink'} {number(total)} times from {names[0]} to {names[-1]}, "
             f"{number(each)} times with each layer."

@@ -31,6 +31,8 @@ def gradient_scale(trace: Trace) -> Iterator[Finding]:
     """Gradients of the outputs that vanish or explode on their way back to the first layer."""
     names = [name for name in layers_of_a_kind(trace, limits.SCALE_LAYERS) if name in trace.gradients]
     mask = late(trace)
+    steps = span(trace, mask)
+    limit = limits.GRADIENT_RATIO if steps[1] >= limits.LEARNING_STEPS else limits.GRADIENT_RATIO_START
     scales = {name: median(trace.gradient(name, "rms"), mask) for name in names}
     scales = {name: scale for name, scale in scales.items() if scale > 0}
     if len(scales) < limits.SCALE_LAYERS:
@@ -38,7 +40,7 @@ def gradient_scale(trace: Trace) -> Iterator[Finding]:
     names, sizes = list(scales), np.array(list(scales.values()))
     ratio = float(sizes[0] / sizes[-1])
     total = max(ratio, 1 / ratio)
-    if total <= limits.GRADIENT_RATIO:
+    if total <= limit:
         return
     vanishes = ratio < 1
     each = total ** (1 / (len(names) - 1))
@@ -46,9 +48,9 @@ def gradient_scale(trace: Trace) -> Iterator[Finding]:
         id="gradient-scale",
         severity="critical" if total > limits.GRADIENT_CRITICAL else "warning",
         where=tuple(names),
-        steps=span(trace, mask),
+        steps=steps,
         value=total,
-        limit=limits.GRADIENT_RATIO,
+        limit=limit,
         message=(
             f"Gradients {'vanish' if vanishes else 'explode'}: {number(total)} times {'smaller' if vanishes else 'larger'} at "
             f"{names[0]} than at {names[-1]}, {number(each)} times with each layer."

@@ -10,6 +10,7 @@ import numpy as np
 from lettrine.health import limits
 from lettrine.health.checks.reading import (
     finite_curve,
+    late,
     learning_rate,
     median,
     number,
@@ -142,7 +143,8 @@ def spike(trace: Trace) -> Iterator[Finding]:
         noise = 1.4826 * float(np.median(np.abs(before - level)))
         least = level + max(limits.SPIKE_NOISE * noise, 0.25 * abs(level))
         # It must be a jump, not a climb: the loss just before was still ordinary.
-        stays = float(np.median(after)) > level + max(limits.NOISE * noise, 0.1 * abs(level))
+        # And it must end with the jump: what goes on climbing is a divergence.
+        stays = level + max(noise, 0.1 * abs(level)) < float(np.median(after)) < 1.5 * losses[place]
         if losses[place] > least > losses[place - 1] and stays:
             best = max(best, (float(losses[place]) - least, place))
     place = best[1]
@@ -185,14 +187,16 @@ def oscillation(trace: Trace) -> Iterator[Finding]:
     if size <= limits.OSCILLATION_SHARE * abs(mean):
         return
     swing = swing / size
-    half = np.array([np.mean(swing[:-lag] * swing[lag:]) for lag in range(1, len(swing) // 6)])
-    # The first valley nearly as deep as the deepest: later ones are whole periods further on.
-    valley = (half <= np.append(half[1:], np.inf)) & (half <= np.insert(half[:-1], 0, np.inf)) & (half < half.min() + 0.2)
-    lag = int(np.argmax(valley)) + 1
-    full = float(np.mean(swing[: -2 * lag] * swing[2 * lag :]))
-    # Half a period later the loss is on the other side, a whole period later back on this one.
-    if half[lag - 1] >= limits.OSCILLATION_CORRELATION or full <= -limits.OSCILLATION_CORRELATION / 2:
+    echo = np.array([np.mean(swing[:-lag] * swing[lag:]) for lag in range(1, len(swing) // 3)])
+    beyond = int(np.argmax(echo <= limits.OSCILLATION_HALF)) or len(echo)  # a period is longer than its half
+    tops = [place for place in range(beyond + 1, len(echo) - 1) if echo[place - 1] < echo[place] >= echo[place + 1]]
+    highest = max((float(echo[place]) for place in tops), default=0.0)
+    if highest < limits.OSCILLATION_FULL or echo[0] < limits.OSCILLATION_SMOOTH:
         return
+    period = 1 + next(place for place in tops if echo[place] > highest - 0.2)  # higher ones are several periods later
+    rates = trace.step_stats["learning_rate"][late(trace)]
+    if np.unique(np.sign(np.diff(rates[np.isfinite(rates)]))).size > 1 and np.nanmax(rates) > 2 * np.nanmin(rates):
+        raise Skip("not applicable", "the learning rate itself goes up and down")
     rate, momentum = learning_rate(trace), trace.facts.momentum
     slower = f", from {number(rate)} to {number(rounded(rate / 3))}" if rate > 0 else ""
     yield Finding(
@@ -202,10 +206,10 @@ def oscillation(trace: Trace) -> Iterator[Finding]:
         steps=(int(steps[0]), int(steps[-1])),
         value=size / abs(mean),
         limit=limits.OSCILLATION_SHARE,
-        message=f"The loss swings by {share(size / abs(mean))} around {number(mean, 3)}, up and down every {2 * lag} steps.",
-        why="Steps overshoot the valley and come back from its other side, again and again.",
-        remedy=f"Lower the learning rate about 3 times{slower}"
-        + (f", or the momentum from {number(momentum)} to 0.9." if momentum > 0.9 else "."),
+        message=f"The loss swings by {share(size / abs(mean))} around {number(mean, 3)}, up and down every {period} steps.",
+        why="Either each stretch of the data undoes what the one before taught, or steps overshoot the valley.",
+        remedy=f"If the examples come in an order that repeats every {period} steps, shuffle them; if not, lower the learning "
+        f"rate about 3 times{slower}" + (f", or the momentum from {number(momentum)} to 0.9." if momentum > 0.9 else "."),
         reference="LeCun et al. 1998, Efficient BackProp, section 4.6",
     )
 
@@ -267,14 +271,19 @@ def leak(trace: Trace) -> Iterator[Finding]:
         raise Skip("not run", "the first step was not watched")
     if losses[0] < 0.5 * guess:
         raise Skip("not applicable", "the network was trained before")
-    early = losses[steps < limits.LEAK_STEPS]
+    many = trace.facts.classes >= limits.LEAK_CLASSES
+    within, least = (limits.LEAK_STEPS_MANY, limits.LEAK_SHARE_MANY) if many else (limits.LEAK_STEPS, limits.LEAK_SHARE)
+    early = losses[steps < within]
     if len(early) < 10:
         raise Skip("not run", "fewer than 10 losses among the first steps")
     smooth = np.convolve(early, np.full(5, 0.2), mode="valid")
-    limit = limits.LEAK_SHARE * guess
+    limit = least * guess
     if smooth.min() >= limit:
         return
-    when = int(steps[int(np.argmax(smooth < limit)) + 4])
+    place = int(np.argmax(smooth < limit)) + 4
+    if float(np.mean(np.diff(early[: place + 1]) > 0)) <= limits.LEAK_RISES:
+        raise Skip("not applicable", "the loss falls as smoothly as on one batch repeated, which any network can learn")
+    when = int(steps[place])
     yield Finding(
         id="leak",
         severity="warning",
@@ -282,11 +291,11 @@ def leak(trace: Trace) -> Iterator[Finding]:
         steps=(when, int(steps[-1])),
         value=float(smooth.min()),
         limit=limit,
-        message=f"The loss fell to {number(float(smooth.min()), 2)} within {when} steps, {share(limits.LEAK_SHARE)} of guessing "
+        message=f"The loss fell to {number(float(smooth.min()), 2)} within {when} steps, {share(least)} of guessing "
         f"({number(guess, 3)}): the input very likely holds the target.",
         why="The network copies the answer instead of predicting it, and is of no use where the answer is not known.",
         remedy="Compare the inputs of one batch with its targets, column by column; for sequences see that the target is the "
-        f"element after the context. If the task is so easy, a loss of {number(limit)} in {limits.LEAK_STEPS} steps is no fault.",
+        f"element after the context. If the task is so easy, a loss of {number(limit)} in {within} steps is no fault.",
         reference="Kaufman et al. 2012, Leakage in data mining",
     )
 

@@ -40,17 +40,29 @@ def _ratios(trace: Trace, mask: Mask) -> tuple[list[str], Floats]:
 @check("update-too-large", needs=("parameters",))
 def update_too_large(trace: Trace) -> Iterator[Finding]:
     """Steps too large for the weights they move: the learning rate is too high."""
-    mask = late(trace)
-    names, table = _ratios(trace, mask)
-    each = np.array([median(row) for row in table])
-    whole = float(np.median(each))
-    general = whole > limits.UPDATE_LARGE
-    limit = limits.UPDATE_LARGE if general else limits.UPDATE_LARGE_ONE
+    names, table = _ratios(trace, usable(trace))
+    steps = trace.steps[usable(trace)]
+    network = np.array([median(column) for column in table.T])
+    # Three sampled steps in a row, so that one odd step does not count.
+    runs = np.array([median(network[place : place + 3]) for place in range(len(network) - 2)])
+    early = int(np.argmax(np.nan_to_num(runs) > limits.UPDATE_LARGE_EARLY))
+    if runs[early] > limits.UPDATE_LARGE_EARLY:
+        mask = (trace.steps >= steps[early]) & usable(trace)
+        value, limit, aim = float(np.nanmax(runs)), limits.UPDATE_LARGE_EARLY, limits.UPDATE_AIM_EARLY
+        each = np.array([np.nanmax(row[early : early + 3], initial=0.0) for row in table])
+    elif steps[-1] - steps[0] >= limits.LEARNING_STEPS:
+        mask, aim = late(trace), limits.UPDATE_AIM
+        each = np.array([median(row[mask[usable(trace)]]) for row in table])
+        value = median(each)
+        limit = limits.UPDATE_LARGE if value > limits.UPDATE_LARGE else limits.UPDATE_LARGE_ONE
+    else:
+        return
     large = [name for name, ratio in zip(names, each, strict=True) if ratio > limit]
     if not large:
         return
-    value = whole if general else float(each.max())
-    rate, factor = learning_rate(trace, mask), rounded(value / limits.UPDATE_AIM)
+    general = limit < limits.UPDATE_LARGE_ONE
+    value = value if general else float(np.nanmax(each))
+    rate, factor = learning_rate(trace, mask), rounded(value / aim)
     towards = f", from {number(rate)} to {number(rounded(rate / factor))}" if rate > 0 else ""
     yield Finding(
         id="update-too-large",
@@ -60,7 +72,7 @@ def update_too_large(trace: Trace) -> Iterator[Finding]:
         value=value,
         limit=limit,
         message=f"Each step changes {listed(large)} by {number(value)} of {'their' if len(large) > 1 else 'its'} size; about "
-        f"{number(limits.UPDATE_AIM)} is usual.",
+        f"{number(aim)} is usual.",
         why="Steps this large throw away what earlier ones found: the loss jumps about, units saturate or die, values overflow.",
         remedy=f"Lower the learning rate about {number(factor, 1)} times{towards}"
         + ("." if general else f", for {listed(large)} alone, or initialise {listed(large)} larger."),

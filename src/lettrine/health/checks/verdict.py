@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from lettrine.errors import HealthError
@@ -14,12 +15,23 @@ from lettrine.health.trace import Trace
 _TROUBLE: Final = ("spike", "divergence", "oscillation", "no-learning", "overfitting")
 _DEPTH: Final = ("activation-scale", "gradient-scale", "gradient-data")
 
+_ACTS: Final = ("missing-zero-grad", "spike", "update-too-large", "divergence", "oscillation")
+
 EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "non-finite": (*_TROUBLE, "norm-statistics", "no-gradient"),
     "missing-zero-grad": ("update-too-large", "saturation", "dead-units", *_DEPTH, "norm-statistics", *_TROUBLE),
     "probabilities-as-logits": ("no-learning", "update-too-small", "saturation", "gradient-scale", "gradient-data"),
     "wrong-mode": ("norm-statistics", *_TROUBLE),
-    "symmetry": ("dead-units", "no-gradient", "update-too-small", *_DEPTH, "no-learning", "initial-loss"),
+    "symmetry": (
+        "saturation",
+        "dead-units",
+        "no-gradient",
+        "update-too-large",
+        "update-too-small",
+        *_DEPTH,
+        "no-learning",
+        "initial-loss",
+    ),
     "not-optimised": ("update-too-small", "gradient-data", "no-learning"),
     "no-gradient": ("update-too-small", "gradient-scale", "gradient-data", "dead-units", "no-learning"),
     "spike": (
@@ -33,14 +45,24 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
         "no-learning",
     ),
     "update-too-large": ("saturation", "dead-units", *_DEPTH, "norm-statistics", *_TROUBLE),
-    "activation-scale": ("saturation", "gradient-scale", "gradient-data", "update-too-small", "no-learning", "initial-loss"),
+    "activation-scale": (
+        "update-too-large",
+        "spike",
+        "divergence",
+        "saturation",
+        "gradient-scale",
+        "gradient-data",
+        "update-too-small",
+        "no-learning",
+        "initial-loss",
+    ),
     "saturation": ("dead-units", "gradient-scale", "gradient-data", "update-too-small", "no-learning"),
     "dead-units": ("no-gradient", "gradient-scale", "gradient-data", "update-too-small", "no-learning", "symmetry"),
     "gradient-scale": ("gradient-data", "update-too-small", "no-learning"),
     "gradient-data": ("no-learning",),
     "update-too-small": ("no-learning", "gradient-data"),
-    "divergence": ("oscillation", "no-learning", "overfitting"),
-    "oscillation": ("no-learning",),
+    "oscillation": ("divergence", "no-learning"),
+    "divergence": ("saturation", "dead-units", *_DEPTH, "norm-statistics", "no-learning", "overfitting"),
 }
 """By check, in the order of likelihood as a cause: which other findings it accounts for."""
 
@@ -51,12 +73,14 @@ ORDER: Final = (
     "wrong-mode",
     "symmetry",
     "not-optimised",
-    "dead-units",
-    "no-gradient",
     "leak",
+    "oscillation",
+    "activation-scale",
     "spike",
     "update-too-large",
-    "activation-scale",
+    "divergence",
+    "dead-units",
+    "no-gradient",
     "saturation",
     "gradient-scale",
     "gradient-data",
@@ -86,7 +110,7 @@ def examine(trace: Trace, *, only: Iterable[str] | None = None, title: str = "He
         findings, outcome = _run(CHECKS[name], trace)
         found += findings
         outcomes.append(outcome)
-    listed, explained = _explain(sorted(found, key=_place))
+    listed, explained = _explain(sorted(found, key=partial(_place, found)))
     outcomes = [replace(each, reason=explained[each.check]) if each.check in explained else each for each in outcomes]
     return Report(tuple(listed), tuple(outcomes), trace, title)
 
@@ -105,9 +129,11 @@ def _run(check: Check, trace: Trace) -> tuple[list[Finding], Outcome]:
     return findings, Outcome(check.id, "found" if findings else "passed")
 
 
-def _place(finding: Finding) -> tuple[bool, int]:
-    known = ORDER.index(finding.id) if finding.id in ORDER else len(ORDER)
-    return finding.severity == "info", known
+def _place(found: Sequence[Finding], finding: Finding) -> tuple[bool, float]:
+    place: float = ORDER.index(finding.id) if finding.id in ORDER else len(ORDER)
+    if finding.id == "spike" and any(each.id == "update-too-large" and each.steps[0] < finding.steps[0] for each in found):
+        place = ORDER.index("update-too-large") + 0.5  # steps that were too large before it broke the run are its cause
+    return finding.severity == "info", place
 
 
 def _explain(findings: list[Finding]) -> tuple[list[Finding], dict[str, str]]:
@@ -127,5 +153,6 @@ def _explain(findings: list[Finding]) -> tuple[list[Finding], dict[str, str]]:
 
 
 def _accounts(cause: Finding, effect: Finding) -> bool:
-    # A cause cannot explain what was there before it.
-    return effect.id in EXPLAINS.get(cause.id, ()) and effect.steps[1] >= cause.steps[0]
+    # A cause cannot explain what was there at the first step, before it could act; how the network was set up can.
+    acts = cause.id in _ACTS
+    return effect.id in EXPLAINS.get(cause.id, ()) and effect.steps[1] >= cause.steps[0] and not (acts and effect.steps[1] == 0)
