@@ -18,11 +18,11 @@ def choose_engine(name: str = "auto") -> Engine:
     """
     if name not in ENGINES:
         raise ConfigError(f"engine got {name!r}; expected one of {', '.join(ENGINES)}")
-    if name == "reference" or (name == "auto" and not _built()):
+    if name == "reference" or (name == "auto" and not native_built()):
         from lettrine.engine.reference import ReferenceEngine  # noqa: PLC0415 - not needed where the native one is built
 
         return ReferenceEngine()
-    if not _built():
+    if not native_built():
         raise EngineError(
             "the native engine is not built; reinstall lettrine with a C++ compiler present, or take --engine reference"
         )
@@ -32,14 +32,15 @@ def choose_engine(name: str = "auto") -> Engine:
     return native
 
 
-def _built() -> bool:
+def native_built() -> bool:
+    """Whether the compiled part of lettrine is there."""
     return importlib.util.find_spec("lettrine._native") is not None
 
 
 def describe_engines() -> dict[str, str]:
     """What this machine computes with: the engine "auto" takes, and the native one's instruction sets."""
     facts = {"auto": choose_engine().name, "reference": "numpy"}
-    if not _built():
+    if not native_built():
         return facts | {"native": "not built; reinstall lettrine with a C++ compiler present"}
     from lettrine.engine.native import describe  # type: ignore[import-not-found,unused-ignore] # noqa: PLC0415
 
