@@ -26,6 +26,7 @@ Named = TypeVar("Named", ModuleInfo, ParameterInfo)
 ROWS: Final = 12  # of densities in one picture; more are unreadable, so the page says how many were left out
 PROFILE_ROWS: Final = 40
 LINES: Final = 12
+CAPTION: Final = 20  # height of the words above a row
 LETTERS: Final = 60  # that fit on a line of a chart
 POINTS: Final = 300  # of one line: more than a chart has pixels for
 
@@ -113,29 +114,44 @@ def density_rows(rows: Sequence[Density], axis: str, *, symmetric: bool = False,
     shapes: Values = []
     texts: Values = []
     titles = row_titles([(row.name, row.kind, row.remark) for row in drawn])
+    height = row_height(len(drawn), 54)  # the axis counts in pixels from the bottom
     for i, (row, label) in enumerate(zip(drawn, titles, strict=True)):
-        base = len(drawn) - 1 - i
-        texts.append({"name": label, "remark": row.remark, "y": base + 0.08, "ink": ink(marked=row.marked)})
+        base = (len(drawn) - 1 - i) * height + 4
+        top = base + height - CAPTION
+        texts.append({"name": label, "remark": row.remark, "y": base, "top": top, "ink": ink(marked=row.marked)})
         for k, name in zip((0, -1)[-len(names) :], names, strict=True):
-            x, height = outline(row.histogram, k, domain)
+            x, heights = outline(row.histogram, k, domain)
             shapes += [
-                {"x": a, "y": base + 0.08 + 0.56 * h, "base": base + 0.08, "row": f"{i}", "when": name}
-                for a, h in zip(x, height, strict=True)
+                {"x": a, "y": round(base + (top - base - 3) * h, 1), "base": base, "row": f"{i}", "when": name}
+                for a, h in zip(x, heights, strict=True)
             ]
     x_axis = alt.X(
         "x:Q",
         scale=alt.Scale(domain=domain, nice=False),
-        axis=alt.Axis(title=axis, grid=False, ticks=True, tickSize=4, tickColor=LIGHT["rule"], labelPadding=3),
+        axis=alt.Axis(
+            title=axis,
+            grid=False,
+            ticks=True,
+            tickSize=4,
+            tickColor=LIGHT["rule"],
+            labelPadding=3,
+            tickCount=5,
+            labelOverlap=True,
+        ),
     )
-    y_axis = alt.Y("y:Q", scale=alt.Scale(domain=[0, len(drawn)], nice=False), axis=None)
+    y_axis = alt.Y("y:Q", scale=alt.Scale(domain=[0, len(drawn) * height], nice=False), axis=None)
     shape = plot(shapes).encode(x=x_axis, y=y_axis, detail="row:N")
     fill = shape.transform_filter(alt.datum.when == names[-1]).mark_area(color=LIGHT["wash"], clip=True).encode(y2="base:Q")
     line = shape.mark_line(clip=True, strokeWidth=1.4).encode(
         color=alt.value(LIGHT["accent"]) if not dated else step_colours(names, "stroke")
     )
     rule = plot(texts).mark_rule(color=LIGHT["rule"], strokeWidth=1).encode(y=alt.Y("y:Q"))
-    above = plot(texts).transform_calculate(top="datum.y + 0.62").encode(y="top:Q")
-    return finish([fill, line, rule, *captions(above)], 54 * len(drawn))
+    return finish([fill, line, rule, *captions(plot(texts).encode(y="top:Q"))], height * len(drawn))
+
+
+def row_height(count: int, least: int) -> int:
+    """Height of one of so many rows: few ones fill the picture."""
+    return max(least, min(130, 220 // count))
 
 
 def ink(*, marked: bool) -> str:
@@ -146,10 +162,10 @@ def ink(*, marked: bool) -> str:
 def captions(base: Any) -> list[Any]:
     """Name at the left and remark at the right, above a row; from the fields name, ink and remark."""
     alt = altair()
-    left = base.mark_text(align="left", baseline="bottom").encode(
+    left = base.mark_text(align="left", baseline="bottom", dy=-3).encode(
         x=alt.value(0), text="name:N", color=alt.Color("ink:N", scale=None)
     )
-    return [left, base.mark_text(align="right", baseline="bottom").encode(x=alt.value("width"), text="remark:N")]
+    return [left, base.mark_text(align="right", baseline="bottom", dy=-3).encode(x=alt.value("width"), text="remark:N")]
 
 
 def row_titles(rows: Sequence[tuple[str, str, str]]) -> list[str]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lettrine.health.limits import ACTIVATIONS, Zone
 from lettrine.health.trace import ModuleInfo, Trace
-from lettrine.report.draw import Values, altair, captions, finish, ink, nothing, pick, plot, row_titles
+from lettrine.report.draw import CAPTION, Values, altair, captions, finish, ink, nothing, pick, plot, row_height, row_titles
 from lettrine.report.theme import LIGHT, SATURATED, UNSATURATED
 from lettrine.report.words import percent, spread
 
@@ -40,23 +40,24 @@ def saturation_map(trace: Trace, snapshot: str = "last", focus: Collection[str] 
     marks: Values = []
     remarks = [remark(trace, name, snapshot, float(flags[name].mean())) for name in names]
     titles = row_titles([(m.name, m.kind, text) for m, text in zip(modules, remarks, strict=True)])
+    height = row_height(len(names), 84)  # the axis counts in pixels from the bottom
     for i, (name, title) in enumerate(zip(names, titles, strict=True)):
-        base = len(names) - 1 - i
+        base = (len(names) - 1 - i) * height
+        top = base + height - CAPTION
         row = {"name": title, "remark": remarks[i], "ink": ink(marked=name in focus), "left": 0, "right": 1}
-        images.append(row | {"low": base + 0.1, "high": base + 0.78, "url": png(columns(flags[name][:EXAMPLES], UNITS))})
+        images.append(row | {"low": base + 8, "top": top, "url": png(columns(flags[name][:EXAMPLES], UNITS))})
         if dead_share(trace, name, snapshot) > 0:
             units = np.flatnonzero(flags[name].all(axis=0)).tolist()
-            marks += [{"x": (unit + 0.5) / flags[name].shape[1], "y": base + 0.045} for unit in spread(units, MARKS)]
+            marks += [{"x": (unit + 0.5) / flags[name].shape[1], "y": base + 4} for unit in spread(units, MARKS)]
     x = alt.X("left:Q", scale=alt.Scale(domain=[0, 1], nice=False), axis=None)
-    y = alt.Y("low:Q", scale=alt.Scale(domain=[0, len(names)], nice=False), axis=None)
-    picture = plot(images).mark_image(aspect=False).encode(x=x, x2="right:Q", y=y, y2="high:Q", url="url:N")
-    top = plot(images).transform_calculate(top="datum.high + 0.03").encode(y="top:Q")
-    frame = plot(images).mark_rect(filled=False, stroke=LIGHT["rule"], strokeWidth=1).encode(x=x, x2="right:Q", y=y, y2="high:Q")
-    layers = [picture, frame, *captions(top)]
+    y = alt.Y("low:Q", scale=alt.Scale(domain=[0, len(names) * height], nice=False), axis=None)
+    picture = plot(images).mark_image(aspect=False).encode(x=x, x2="right:Q", y=y, y2="top:Q", url="url:N")
+    frame = plot(images).mark_rect(filled=False, stroke=LIGHT["rule"], strokeWidth=1).encode(x=x, x2="right:Q", y=y, y2="top:Q")
+    layers = [picture, frame, *captions(plot(images).encode(y="top:Q"))]
     if marks:
         triangle = {"shape": "triangle-up", "filled": True, "size": 30, "color": LIGHT["critical"], "opacity": 1}
         layers.append(plot(marks).mark_point(**triangle).encode(x="x:Q", y="y:Q"))
-    return finish(layers, 84 * len(names))
+    return finish(layers, height * len(names))
 
 
 def mapped(trace: Trace, snapshot: str) -> list[ModuleInfo]:

@@ -69,10 +69,6 @@ TEXTS: Final = {
         "Saturation map at the end",
         "The same units after training. More white than before means that the layer is driven into its flat ends.",
     ),
-    "preactivations": (
-        "Pre-activations",
-        "What goes into each activation. Wide rows are pushed into its flat ends, narrow ones use only its straight middle.",
-    ),
     "norm-mean": (
         "Batch norm: running mean",
         "How far the running mean is from the batch's. It starts away from it and should come close to 0.",
@@ -83,6 +79,10 @@ TEXTS: Final = {
             "Running variance over the batch's. It should come close to 1, "
             "or the network behaves differently once it no longer sees batches."
         ),
+    ),
+    "preactivations": (
+        "Pre-activations",
+        "What goes into each activation. Wide rows are pushed into its flat ends, narrow ones use only its straight middle.",
     ),
 }
 """By name, in reading order: title, and how to read the picture."""

@@ -50,7 +50,7 @@ def watched(trace: Trace) -> str:
     """What the verdict rests on: how many steps of what."""
     if not len(trace.steps):
         return "Nothing was measured."
-    last = max(int(trace.steps[-1]), int(trace.loss.step[-1]) if len(trace.loss.step) else 0)
+    last = max(int(trace.steps[-1]), int(trace.recent.step[-1]) if len(trace.recent.step) else 0)
     over = f"{last + 1:,} steps" if last else "one step"
     text = f"{count(len(trace.modules), 'module')} watched over {over}, {numeral(len(trace.steps))} measured."
     return text[0].upper() + text[1:]
