@@ -83,7 +83,7 @@ def test_loss_curve_draws_logarithm_chance_and_where_it_stopped_being_finite(tra
     assert not [row for row in rows(chart, "what", "step") if row["what"] == "batch" and row["step"] in (7, 8)]
     guess = next(row for row in rows(chart, "text", "y") if "uniform" in row["text"])
     assert guess["y"] == pytest.approx(np.log10(log(27)))
-    assert any("not finite from step 7" in row["text"] for row in rows(chart, "text", "step"))
+    assert any("not finite at step 7" in row["text"] for row in rows(chart, "text", "step"))
 
 
 def test_loss_curve_is_thin_however_long_the_run(trace: Trace) -> None:
@@ -133,6 +133,26 @@ def test_a_bin_that_towers_over_the_rest_is_cut(trace: Trace) -> None:
     counts[0, 0] = 1_000
     histogram = replace(trace.output_histograms["layers.1"], steps=np.array([0]), counts=counts, low=np.zeros(1), high=np.ones(1))
     assert draw.outline(histogram, 0, [0, 1])[1][1:4] == [1.0, 0.5, 0.5]
+
+
+def test_a_record_of_one_value_is_a_spike_and_leaves_the_range_to_others(trace: Trace) -> None:
+    whole = trace.gradient_histograms["layers.1"]
+    counts = np.zeros((1, 64))
+    counts[0, 32] = 1_920  # all values 0: recorded from -0.5 to 0.5
+    flat = replace(whole, steps=np.array([0]), counts=counts, low=np.array([-0.5]), high=np.array([0.5]))
+    assert draw.single_value(flat, 0) == 0
+    assert draw.single_value(whole, 0) is None
+    assert draw.common_range([flat, whole], symmetric=True) == draw.common_range([whole], symmetric=True)
+    x, height = draw.outline(flat, 0, [-0.01, 0.01])
+    assert max(map(abs, x)) < 1e-3
+    assert height == [0.0, 1.0, 1.0, 0.0]
+
+
+def test_weights_that_do_not_move_are_told_from_steps_that_were_not_seen(trace: Trace) -> None:
+    still = {name: np.where(np.isnan(row), row, 0.0) for name, row in trace.parameter_stats.items()}
+    assert "No weight moved" in to_svg(curves.update_data(replace(trace, parameter_stats=still)))
+    unseen = {name: np.full_like(row, np.nan) for name, row in trace.parameter_stats.items()}
+    assert "No step of the optimiser" in to_svg(curves.update_data(replace(trace, parameter_stats=unseen)))
 
 
 def test_profiles_hold_first_and_last_figure_from_input_to_output(trace: Trace) -> None:

@@ -1,4 +1,4 @@
-"""Pictures of plain arrays: embeddings, a learning-rate range test, the spread of a product."""
+"""Pictures of plain arrays: embeddings, a learning-rate range test, the spread of a product, before and after, run beside run."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from lettrine.report.draw import (
     POINTS,
     Density,
     Line,
+    Row,
     Values,
     altair,
     density_rows,
@@ -24,6 +25,7 @@ from lettrine.report.draw import (
     log_axis,
     nothing,
     plot,
+    profile,
     reference_line,
     thin,
 )
@@ -147,6 +149,27 @@ def product_spread(spreads: Mapping[str, ArrayLike], *, axis: str = "x @ w") -> 
         histogram = Histogram(np.zeros(1, dtype=np.int64), counts[None].astype(float), edges[:1], edges[-1:])
         rows.append(Density(name, f"std {number(float(flat.std()))}", histogram))
     return density_rows(rows, axis, symmetric=True, dated=False)
+
+
+def depth_profile(
+    layers: Sequence[str],
+    after: ArrayLike,
+    *,
+    before: ArrayLike | None = None,
+    names: tuple[str, str] = ("before", "after"),
+    axis: str = "std of the output",
+    reference: float | None = None,
+) -> Any:
+    """One positive figure of each layer (L,) down the network, on a log axis: as it is, or before and after a change.
+
+    reference: the figure wished for, drawn as a line. Raises `HealthError` where the lengths differ.
+    """
+    last = np.asarray(after, dtype=float)
+    first = last if before is None else np.asarray(before, dtype=float)
+    if last.shape != (len(layers),) or first.shape != last.shape:
+        raise HealthError(f"a depth profile takes one figure a layer, got {len(layers)} layers and {first.shape}, {last.shape}")
+    rows = [Row(name, float(a), float(b)) for name, a, b in zip(layers, first, last, strict=True)]
+    return profile(rows, names[1:] if before is None else names, axis, log=True, reference=reference)
 
 
 def overlay(

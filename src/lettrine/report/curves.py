@@ -24,6 +24,7 @@ from lettrine.report.draw import (
     plot,
     reference_line,
     resampled,
+    step_axis,
     thin,
     weight_name,
     weights,
@@ -71,20 +72,24 @@ def loss_curve(trace: Trace, *, bucket: int | None = None, log10: bool = False) 
         seen = [point for x, y in curves for point in resampled(x, y)]
         chance = log(trace.facts.classes)
         layers += reference_line(float(scale(chance)), f"a uniform guess: ln {trace.facts.classes} = {chance:.2f}", seen)
-    bad = trace.first_nonfinite
-    if bad is not None:
-        mark = plot([{"step": bad.step, "text": f" not finite from step {bad.step:,}"}]).encode(x="step:Q")
-        layers += [
-            mark.mark_rule(color=LIGHT["critical"], strokeDash=[4, 3]),
-            mark.mark_text(color=LIGHT["critical"], align="left", baseline="top").encode(y=alt.value(0), text="text:N"),
-        ]
+    if trace.first_nonfinite is not None:
+        layers += broken_at(trace.first_nonfinite.step, trace.loss.step[np.isfinite(trace.loss.mean)].max(initial=0.0))
     title = "log10 of the loss" if log10 else "loss, nats"
     colour = alt.Color(
         "what:N", scale=alt.Scale(domain=names, range=colours), legend=alt.Legend(symbolType="stroke", symbolOpacity=1, columns=3)
     )
     y = alt.Y("y:Q", scale=alt.Scale(zero=False), axis=alt.Axis(title=title))
-    x = alt.X("step:Q", axis=alt.Axis(title="step", grid=False))
+    x = alt.X("step:Q", axis=step_axis())
     return finish([layer.encode(x=x, y=y, color=colour) if i == 0 else layer for i, layer in enumerate(layers)], 240)
+
+
+def broken_at(step: int, last: float) -> list[Any]:
+    """A red line where something was not finite for the first time."""
+    alt = altair()
+    place = {"align": "right", "dx": -5} if step > last / 2 else {"align": "left", "dx": 5}
+    mark = plot([{"step": step, "text": f"not finite at step {step:,}"}]).encode(x="step:Q")
+    words = mark.mark_text(color=LIGHT["critical"], baseline="top", **place).encode(y=alt.value(0), text="text:N")
+    return [mark.mark_rule(color=LIGHT["critical"], strokeDash=[4, 3]), words]
 
 
 def wide(trace: Trace) -> bool:
@@ -160,7 +165,8 @@ def update_data(trace: Trace, focus: Collection[str] = ()) -> Any:
             lines.append(Line(weight_name(info), trace.steps.astype(float), np.log10(np.where(ratio > 0, ratio, np.nan))))
     lines = [line for line in lines if np.isfinite(line.y).any()]
     if not lines:
-        return nothing("No step of the optimiser was recorded.")
+        moved = any(np.isfinite(trace.parameter(info.name, "update_data")).any() for info in chosen)
+        return nothing("No weight moved at any measured step." if moved else "No step of the optimiser was recorded.")
     seen = [point for line in lines for point in resampled(line.x, line.y)]
     guide = reference_line(UPDATE_LINE, "about 1e-3 is healthy", seen) + reference_line(
         UPDATE_HIGH, "1e-2: learning rate too high", seen

@@ -136,6 +136,7 @@ def density_rows(rows: Sequence[Density], axis: str, *, symmetric: bool = False,
             tickColor=LIGHT["rule"],
             labelPadding=3,
             tickCount=5,
+            labelExpr=TIDY,
             labelOverlap=True,
         ),
     )
@@ -183,20 +184,32 @@ def pick(items: Sequence[Named], most: int, focus: Collection[str]) -> list[Name
 
 def common_range(histograms: Sequence[Histogram], *, symmetric: bool) -> list[float]:
     """Range that holds all but the outermost thousandth of what is drawn."""
-    low, high = np.inf, -np.inf
+    seen = []
     for histogram in histograms:
         for k in (0, -1):
-            counts, a, b = histogram.counts[k], histogram.low[k], histogram.high[k]
-            edges = np.linspace(a, b, len(counts) + 1)
+            counts = histogram.counts[k]
+            only = single_value(histogram, k)
+            edges = np.linspace(histogram.low[k], histogram.high[k], len(counts) + 1)
             share = np.concatenate([[0], np.cumsum(counts) / counts.sum()])
-            low = min(low, float(np.interp(0.0005, share, edges)))
-            high = max(high, float(np.interp(0.9995, share, edges)))
+            seen += [only] if only is not None else np.interp([0.0005, 0.9995], share, edges).tolist()
+    low, high = min(seen), max(seen)
     if symmetric:
-        high = max(-low, high)
-        low = -high
+        low, high = min(low, -high), max(high, -low)
     if not high > low:
         low, high = low - 0.5, low + 0.5
     return [low, high]
+
+
+def single_value(histogram: Histogram, k: int) -> float | None:
+    """The value of a record all of whose values are (nearly) one, None for others.
+
+    Where all are equal the recorded range is half a unit to either side, which says nothing of their spread.
+    """
+    filled = np.flatnonzero(histogram.counts[k])
+    low, high = float(histogram.low[k]), float(histogram.high[k])
+    if len(filled) > 1:
+        return None
+    return (low + high) / 2 if high - low == 1 else low + (high - low) * (float(filled[0]) + 0.5) / len(histogram.counts[k])
 
 
 def outline(histogram: Histogram, k: int, domain: Sequence[float]) -> tuple[list[float], list[float]]:
@@ -206,9 +219,10 @@ def outline(histogram: Histogram, k: int, domain: Sequence[float]) -> tuple[list
     """
     counts = np.asarray(histogram.counts[k], dtype=float)
     low, high = float(histogram.low[k]), float(histogram.high[k])
-    if not high > low:
+    only = single_value(histogram, k)
+    if only is not None:
         narrow = (domain[1] - domain[0]) / 400
-        return [low - narrow, low - narrow, low + narrow, low + narrow], [0.0, 1.0, 1.0, 0.0]
+        return [only - narrow, only - narrow, only + narrow, only + narrow], [0.0, 1.0, 1.0, 0.0]
     edges = np.linspace(low, high, len(counts) + 1)
     middle = (edges[:-1] + edges[1:]) / 2
     second = np.sort(counts)[-2] if len(counts) > 1 else 0.0
@@ -226,7 +240,7 @@ def round_to(value: float, domain: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class Row:
-    """One row of `profile`: its name, the figure at the first and at the last sampled step that has one."""
+    """One row of `profile`: its name, the first figure and the last, such as those of the first and last sampled step."""
 
     name: str
     first: float
@@ -234,11 +248,13 @@ class Row:
 
 
 def profile(
-    rows: Sequence[Row], steps: tuple[int, int], axis: str, *, log: bool, reference: float | None = None, form: str = ""
+    rows: Sequence[Row], names: Sequence[str], axis: str, *, log: bool, reference: float | None = None, form: str = ""
 ) -> Any:
-    """A figure of each layer, first and last, joined down the depth of the network."""
+    """A figure of each layer, first (grey) and last (blue), joined down the depth of the network.
+
+    names: of first and last, or of the last alone. reference: where a line is drawn.
+    """
     alt = altair()
-    names = step_names(steps)
     values: Values = []
     order = labels([row.name for row in rows], 22)
     for row, label in zip(rows, order, strict=True):
@@ -329,11 +345,16 @@ def depth_lines(lines: Sequence[Line], axis: str, *, include: Sequence[float] = 
         columns=2 if max(map(len, names), default=0) > 14 else 3, labelLimit=180, symbolType="stroke", symbolOpacity=1
     )
     base = plot(values).encode(
-        x=alt.X("step:Q", axis=alt.Axis(title="step", grid=False)),
+        x=alt.X("step:Q", axis=step_axis()),
         y=alt.Y("y:Q", scale=scale, axis=alt.Axis(title=axis)),
     )
     drawn = base.mark_line(strokeWidth=1.5).encode(color=alt.Color("layer:N", scale=colours, legend=legend))
     return [drawn, hint(base)]
+
+
+def step_axis() -> Any:
+    """Axis of optimiser steps."""
+    return altair().Axis(title="step", grid=False, tickMinStep=1)
 
 
 def thin(points: Sequence[Any], most: int) -> list[Any]:
@@ -350,7 +371,9 @@ def reference_line(value: float, text: str, points: Sequence[tuple[float, float]
     base = plot([{"y": value, "text": text}]).encode(y=alt.Y("y:Q"))
     rule = base.mark_rule(color=LIGHT["rule"], strokeWidth=1.25, strokeDash=[4, 3])
     place = {"align": align, "baseline": "top" if below else "bottom", "dy": 3 if below else -3}
-    return [rule, base.mark_text(**place).encode(x=alt.value(0 if align == "left" else "width"), text="text:N")]
+    words = base.encode(x=alt.value(0 if align == "left" else "width"), text="text:N")
+    halo = words.mark_text(**place, stroke=LIGHT["card"], strokeWidth=3, opacity=0.7)  # for where no place is free
+    return [rule, halo, words.mark_text(**place)]
 
 
 def resampled(x: Floats, y: Floats) -> list[tuple[float, float]]:

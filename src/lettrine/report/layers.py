@@ -20,6 +20,7 @@ from lettrine.report.draw import (
     nothing,
     pick,
     profile,
+    step_names,
     weight_name,
     weights,
 )
@@ -169,4 +170,4 @@ def over_depth(
     if not rows:
         return nothing("None of these figures was recorded.")
     span = (int(steps[min(first for first, _ in which)]), int(steps[max(last for _, last in which)]))
-    return profile(rows, span, axis, log=log, reference=reference, form=form)
+    return profile(rows, step_names(span), axis, log=log, reference=reference, form=form)
