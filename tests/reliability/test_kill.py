@@ -6,8 +6,10 @@ import multiprocessing
 import os
 import random
 import signal
+import sys
 import time
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pytest
@@ -43,6 +45,40 @@ def train_or_resume(words: list[str], folder: str, engine: str, seed: int) -> No
         lettrine.resume(folder)
     else:
         lettrine.train(words, out=folder, shape=SHAPE, settings=settings_of(engine, seed))
+
+
+class TornFile:
+    """A file whose n-th write of the process is cut in half by a kill."""
+
+    written = 0
+    fatal = 0
+
+    def __init__(self, file) -> None:
+        self.file = file
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.file.close()
+
+    def __getattr__(self, name: str):
+        return getattr(self.file, name)
+
+    def write(self, content: bytes) -> None:
+        TornFile.written += 1
+        if TornFile.written == TornFile.fatal:
+            self.file.write(content[: len(content) // 2])
+            self.file.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.file.write(content)
+
+
+def train_or_resume_until_a_torn_write(words: list[str], folder: str, fatal: int) -> None:
+    original = Path.open
+    TornFile.fatal = fatal
+    Path.open = lambda self, mode="r", *a, **k: TornFile(original(self, mode)) if mode == "wb" else original(self, mode, *a, **k)
+    train_or_resume(words, folder, "reference", 1)
 
 
 def check_whole(folder: Path) -> None:
@@ -87,6 +123,28 @@ def test_a_run_survives_being_killed(tmp_path: Path, few_words, engine: str) -> 
         assert survived.results.loss == whole.results.loss
         assert len(read_arrays(folder / "history.safetensors")[0]["loss"]) == STEPS
         assert not list(folder.glob(f"*{TEMPORARY}"))
+
+
+def test_a_run_survives_a_kill_in_the_middle_of_every_write(tmp_path: Path, few_words, monkeypatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "STEPS", 8)
+    context = multiprocessing.get_context("fork")  # so that the child has the same number of steps; one thread trains here
+    whole = lettrine.train(few_words, shape=SHAPE, settings=settings_of("reference", 1))
+    writes = 0
+    while True:
+        folder, writes = tmp_path / f"run-{writes}", writes + 1
+        child = context.Process(target=train_or_resume_until_a_torn_write, args=(few_words, str(folder), writes))
+        child.start()
+        child.join()
+        check_whole(folder)
+        if child.exitcode == 0:
+            break
+        assert child.exitcode == -signal.SIGKILL
+        if (folder / RUN).exists() and read_description(folder)[1]["status"] != "finished":
+            survived = lettrine.resume(folder)
+            for name, value in whole.model.parameters.items():
+                np.testing.assert_array_equal(survived.model.parameters[name], value, err_msg=f"{name}, write {writes}")
+            assert survived.results.loss == whole.results.loss
+    assert writes > 10  # words, description, a checkpoint a step, weights, history, description
 
 
 def test_two_processes_do_not_share_a_run(tmp_path: Path, few_words) -> None:
