@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from lettrine.health.limits import UPDATE_AIM, UPDATE_LARGE
 from lettrine.health.trace import Curve, Trace
 from lettrine.report.draw import (
     LINES,
@@ -32,8 +33,6 @@ from lettrine.report.draw import (
 from lettrine.report.theme import LIGHT
 from lettrine.report.words import number
 
-UPDATE_LINE: Final = -3.0  # log10 of update:data that makemore part 3 draws as its guide
-UPDATE_HIGH: Final = -2.0  # above it the learning rate is called too high there
 BUCKET: Final = 1000  # steps averaged in the course's loss curve
 WIDE: Final = 4.0  # highest over median loss from which the curve is drawn as log10
 
@@ -154,7 +153,7 @@ def averaged(curve: Curve, size: int, most: int) -> tuple[Floats, Floats]:
 def update_data(trace: Trace, focus: Collection[str] = ()) -> Any:
     """log10 of the update:data ratio of each weight with two axes or more, over the sampled steps.
 
-    Above about -2 the learning rate is too high for that weight, well below -3 too low (makemore part 3).
+    About -3 is healthy (makemore part 3); the second line is the limit from which the check speaks.
     focus: names to draw in any case where there are too many.
     """
     chosen = pick(weights(trace), LINES, focus)
@@ -168,7 +167,7 @@ def update_data(trace: Trace, focus: Collection[str] = ()) -> Any:
         moved = any(np.isfinite(trace.parameter(info.name, "update_data")).any() for info in chosen)
         return nothing("No weight moved at any measured step." if moved else "No step of the optimiser was recorded.")
     seen = [point for line in lines for point in resampled(line.x, line.y)]
-    guide = reference_line(UPDATE_LINE, "about 1e-3 is healthy", seen) + reference_line(
-        UPDATE_HIGH, "1e-2: learning rate too high", seen
-    )
-    return finish([*depth_lines(lines, "log10 of update:data", include=(UPDATE_LINE, UPDATE_HIGH)), *guide], 240)
+    aim, high = float(np.log10(UPDATE_AIM)), float(np.log10(UPDATE_LARGE))
+    guide = reference_line(aim, f"the aim: {UPDATE_AIM:g}", seen)
+    guide += reference_line(high, f"too large: above {UPDATE_LARGE:g}", seen)
+    return finish([*depth_lines(lines, "log10 of update:data", include=(aim, high)), *guide], 240)

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from lettrine.health.findings import Finding
+from lettrine.health.limits import UPDATE_AIM, UPDATE_LARGE, UPDATE_SMALL
 from lettrine.health.trace import Trace
 from lettrine.report import curves, images, layers
 from lettrine.report.draw import LINES, ROWS, weights
@@ -25,7 +26,8 @@ TEXTS: Final = {
         "Size of the updates",
         (
             "How far one step moves each weight, measured by the spread of the weight itself. "
-            "Around -3 is healthy; above -2 the learning rate is too high, well below -3 too low."
+            f"About {UPDATE_AIM:g} is healthy, more in the first steps; above {UPDATE_LARGE:g} the learning rate is too high, "
+            f"below {UPDATE_SMALL:g} too low."
         ),
     ),
     "activations": (
