@@ -5,6 +5,10 @@ the operation that made the output (a hook on the node), so that an activation w
 no gradient is changed. Nothing here draws a random number, and nothing keeps the user's tensors.
 
 A module called several times in one step (shared, recurrent, gradient accumulation) is measured over its calls together.
+
+An output is copied at once, since the user may overwrite it. Of a module whose small output was never overwritten in the first
+sampled steps, the output is held instead (and keeps its own gradient), and all such are copied in one call at the end of the
+step; if one turns out to have been overwritten after all, that step has no figures of it and the next ones are copied at once.
 """
 
 from __future__ import annotations
@@ -12,12 +16,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lettrine.health.measure import CAP
 from lettrine.health.trace import ModuleInfo
 from lettrine.torch.catalogue import CHANNELS_FIRST, UNITS_LAST, activation_of, has_bias, kind_of, named_modules, role_of
 from lettrine.torch.graph import (
@@ -31,8 +36,41 @@ from lettrine.torch.graph import (
     saved_result,
     source,
 )
-from lettrine.torch.measure import Copy, dense, fetch, measurable
+from lettrine.torch.measure import Copy, dense, fetch, measurable, take_all
 from lettrine.torch.taps import Call, Listener, Root, Tap, grad_node, main_tensor, recomputing
+
+_CALM: Final = 2  # steps in which an output was left as it was, before it is held instead of copied
+
+
+class QuickListener(Listener):
+    """The forward hook of a module whose output can be held: the common case in as few operations as can be."""
+
+    __slots__ = ("_held", "_tap")
+
+    def __init__(self, tap: Tap, held: list[Call], otherwise: Callable[..., None]) -> None:
+        super().__init__(otherwise)
+        self._tap, self._held = tap, held
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        """A module has been called."""
+        tap = self._tap
+        if (
+            type(output) is Tensor
+            and tap.used == 0
+            and output.shape == tap.steady
+            and not output.is_leaf
+            and not output.retains_grad  # the user wants it: not ours to clear
+            and torch._C._current_graph_task_id() == -1  # noqa: SLF001  see `recomputing`
+            and torch._C._functorch.maybe_current_level() is None  # noqa: SLF001  no public way to ask
+            and torch.is_grad_enabled()
+        ):
+            call = tap.calls[0]
+            call.arrived = False
+            call.hold(output, quick=True)
+            tap.used = 1
+            self._held.append(call)
+        else:
+            self._function(module, args, output)
 
 
 class ModuleProbe:
@@ -42,6 +80,7 @@ class ModuleProbe:
 
     taps: what was heard so far, by name, in the order of the first forward pass. batch_size: of the last call of the model.
     training: share of modules in training mode then. calls: of anything, so far. input: what the model was given.
+    remote: whether something lives on another device. wants_tail: whether `tail`, the node of the model's output, is asked for.
     on_logits: given the gradient of the logits, where `logits` names the module that makes them.
     """
 
@@ -49,6 +88,8 @@ class ModuleProbe:
         self._fail = fail
         self._handles: list[Any] = []
         self._passing: list[Any] = []  # hooks on nodes of the graph
+        self._held: list[Call] = []
+        self._stale = False  # some hooks are not the best ones any more
         self._nodes: dict[Node, str] = {}  # what made which tensor, in this step
         self._last: Tensor | None = None
         roots = list(model.children()) if type(model).forward is nn.Module.forward else [model]
@@ -62,6 +103,8 @@ class ModuleProbe:
         self.input = Copy()
         self.input_heard = False
         self.tail: dict[Node, str] = {}
+        self.remote = False
+        self.wants_tail = True
         self.logits = ""
         self.on_logits: Callable[[Tensor, int], None] | None = None
 
@@ -72,14 +115,19 @@ class ModuleProbe:
 
     def install(self) -> None:
         """Begin a sampled step: put a hook on every module that has something to say."""
-        if self._handles:
+        if self._handles and not self._stale:
             return
+        self.remove()
+        self._stale = False
         for root in self._roots:
             hook = Listener(partial(self._guard, self._begin, root))
             self._handles.append(root.module.register_forward_pre_hook(hook, with_kwargs=True))
         for tap in self._all:
             if tap.module is not None and (not tap.silent or tap.module is tap.root.module):
-                self._handles.append(tap.module.register_forward_hook(Listener(partial(self._guard, self._forward, tap))))
+                hook = Listener(slow := partial(self._guard, self._forward, tap))
+                if tap.steady is not None:
+                    hook = QuickListener(tap, self._held, slow)
+                self._handles.append(tap.module.register_forward_hook(hook))
 
     def remove(self) -> None:
         """Take every hook away."""
@@ -92,6 +140,9 @@ class ModuleProbe:
         for handle in self._passing:
             handle.remove()
         self._passing.clear()
+        for call in self._held:
+            call.release()
+        self._held.clear()
         self._nodes.clear()
         self._last = None
         for tap in self.taps.values():
@@ -99,6 +150,37 @@ class ModuleProbe:
         for root in self._roots:
             root.waiting = False
         self.input_heard = False
+
+    def settle(self) -> None:
+        """Copy what was only held, before the optimiser steps or the model is called again."""
+        outputs, slopes = [], []
+        for call in self._held:
+            tap, released = call.tap, call.release()
+            if released is None:
+                continue
+            tensor, gradient, whole = released
+            if not whole or (gradient is not None and gradient.requires_grad):
+                # Overwritten in place, or gradients of gradients are taken: from now on this one is copied at once.
+                tap.calm, tap.steady, self._stale = -1, None, True
+                tap.used = 0 if call.quick else tap.used
+            elif not call.quick:
+                self._calmer(tap, tensor)
+            else:
+                outputs.append((call.output, tensor))
+                gradient = dense(gradient)
+                if gradient is not None:
+                    slopes.append((call.slope, gradient))
+                    call.arrived = True
+                    if tap.name == self.logits and self.on_logits is not None:
+                        self.on_logits(gradient, tap.axis)
+        self._held.clear()
+        take_all([copy for copy, _ in outputs + slopes], [tensor.detach() for _, tensor in outputs + slopes])
+
+    def _calmer(self, tap: Tap, tensor: Tensor) -> None:
+        """An output that was copied at once was left as it was."""
+        tap.calm += tap.calm >= 0
+        if tap.calm >= _CALM and tap.used == 1 and tap.calls[0].arrived:
+            tap.steady, self._stale = tensor.shape, True
 
     def input_finite(self) -> bool:
         """Whether what the model was given in this step was finite, as far as it was looked at."""
@@ -130,6 +212,10 @@ class ModuleProbe:
         """The user calls the model."""
         if not torch.is_grad_enabled() or recomputing() or (root.waiting and not root.complete):
             return  # evaluation, a checkpointed block done again, or the model calling itself
+        if self._held:
+            if any(call.tap.root is root and call.answered for call in self._held):
+                root.waiting = False
+            self.settle()
         discard = root.waiting or self._overflowed(root)
         if discard:  # the last call was never followed by a backward pass: it was no training, or a GradScaler threw it away
             for tap in self.taps.values():
@@ -161,6 +247,7 @@ class ModuleProbe:
         if tensor is not None:
             node = grad_node(tensor)
             if tap.info is None:
+                self._know_held()
                 self._meet(tap, module, args, tensor, node)
             if tap.feed is not None:
                 self._take_feed(tap.feed, args)
@@ -173,10 +260,15 @@ class ModuleProbe:
             self._last = tensor
         if module is tap.root.module:
             tap.root.complete = True
-            self._nodes_of_output(tap.root)
+            if self.wants_tail:
+                self._know_held()
+                self.tail = {node: name for node, name in self._nodes.items() if name == tap.root.output}
 
-    def _nodes_of_output(self, root: Root) -> None:
-        self.tail = {node: name for node, name in self._nodes.items() if name == root.output}
+    def _know_held(self) -> None:
+        """Note the nodes of outputs that are only held."""
+        for call in self._held:
+            if call.tensor is not None and call.tensor.grad_fn is not None:
+                self._nodes.setdefault(call.tensor.grad_fn, call.tap.name)
 
     def _take(self, tap: Tap, tensor: Tensor, node: Node | None) -> None:
         call = tap.next_call()
@@ -185,9 +277,18 @@ class ModuleProbe:
                 self._passing.append(node.register_prehook(partial(self._guard, self._returned, tap.root)))
             return
         call.output.take(tensor, tap.axis)
+        self.remote = self.remote or not tensor.is_cpu
+        if node is not None and tensor.is_cpu and call.output.size <= CAP and self._may_become_quick(tap):
+            call.hold(tensor, quick=False)
+            self._held.append(call)
         if node is not None:
             call.place = tensor.output_nr
             self._passing.append(node.register_prehook(partial(self._guard, self._backward, call)))
+
+    def _may_become_quick(self, tap: Tap) -> bool:
+        """Whether nothing but its output is wanted of a module, and it never was overwritten."""
+        root = tap.root.module
+        return tap.calm >= 0 and tap.feed is None and tap.norm is None and tap.module is not None and tap.module is not root
 
     def _returned(self, root: Root, _: tuple[Tensor | None, ...]) -> None:
         root.waiting = False
@@ -220,7 +321,8 @@ class ModuleProbe:
         if start is not None and start is node:  # it works in place: its input's node is now its own
             start = next((following for following, _ in node.next_functions if following is not None), None)
         fed_by, functional, behind = source(start, self._nodes)
-        if role == "other" and (tensor is self._last or same_values(node, self._nodes)):
+        last = tensor is self._last or any(call.tensor is tensor for call in self._held)
+        if role == "other" and (last or same_values(node, self._nodes)):
             tap.silent = True
         if functional is not None and given is not None and start is grad_node(given):
             fed_by = self._meet_feed(tap, module, given, functional, behind)

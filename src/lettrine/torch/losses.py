@@ -75,13 +75,14 @@ class LossProbe:
         if self._tries >= _TRIES or (self.chain and self._modules.logits) or not isinstance(loss, Tensor) or loss.grad_fn is None:
             return
         self._tries += 1
+        self._modules.wants_tail = self._tries < _TRIES
         graph = loss_graph(loss)
         self.chain, self.reduction = graph.chain, graph.reduction
         name = behind_logits(graph.logits, self._modules.tail)
         tap = self._modules.taps.get(name)
         if tap is None or tap.info is None:
             return
-        self._modules.logits = name
+        self._modules.logits, self._modules.wants_tail = name, False
         if "LogSoftmax" in self.chain:
             self.classes = tap.info.units
         elif self.chain[0].startswith("BinaryCrossEntropy"):

@@ -200,6 +200,7 @@ class Watch:
         self._scaler = self._scaler or scaler_calling()
         if step_skipped(optimiser):
             return
+        self._modules.settle()
         self._parameters.refresh()
         self._scales = loss_scale(optimiser, self._scaler)
         taps = self._parameters.of(place)
@@ -220,6 +221,7 @@ class Watch:
             return
         if self._sampling:
             if self._modules.calls != self._calls_before:  # it called the model itself, by a closure
+                self._modules.settle()
                 self._parameters.take_gradients(self._parameters.of(place))
             self._parameters.take_after(self._parameters.of(place))
         if len(self._optimisers) > 1:
@@ -234,11 +236,13 @@ class Watch:
 
     def examined(self) -> None:
         """Take one forward and backward pass, without a step, for all there is to see."""
+        self._modules.settle()
         self._parameters.take_gradients(self._parameters.taps)
         self._end()
 
     def _own_step(self) -> None:
         if self._sampling:
+            self._modules.settle()
             self._parameters.take_gradients(self._parameters.taps)
             self._parameters.take_after(self._parameters.taps)
         self._end()

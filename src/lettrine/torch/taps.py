@@ -38,10 +38,11 @@ class Listener:
 class Call:
     """One call of a module: its output and, once it came, the gradient of that output.
 
-    place: which of its node's outputs the tensor is. gradient_of: told of each gradient as it comes, then of its failures.
+    place: which of its node's outputs the tensor is. tensor: a small output held until the step, with its version, by which
+    it shows whether it was overwritten in place meanwhile. quick: it was not copied yet, and keeps its own gradient.
     """
 
-    __slots__ = ("arrived", "output", "place", "slope", "tap")
+    __slots__ = ("arrived", "output", "place", "quick", "slope", "tap", "tensor", "version")
 
     def __init__(self, tap: Tap) -> None:
         self.tap = tap
@@ -49,6 +50,30 @@ class Call:
         self.slope = Copy()
         self.place = 0
         self.arrived = False
+        self.tensor: Tensor | None = None
+        self.version = 0
+        self.quick = False
+
+    def hold(self, tensor: Tensor, *, quick: bool) -> None:
+        """Hold an output until `release`."""
+        if quick:
+            tensor.retain_grad()
+        self.tensor, self.version, self.quick = tensor, tensor._version, quick  # noqa: SLF001  autograd's count of changes in place
+
+    def release(self) -> tuple[Tensor, Tensor | None, bool] | None:
+        """Let go of the output: the tensor, its gradient, and whether it is still as it was. None if nothing is held."""
+        tensor, self.tensor = self.tensor, None
+        if tensor is None:
+            return None
+        gradient = None
+        if self.quick:
+            gradient, tensor.grad = tensor.grad, None
+        return tensor, gradient, tensor._version == self.version  # noqa: SLF001
+
+    @property
+    def answered(self) -> bool:
+        """Whether the gradient of an output that is held has come."""
+        return self.quick and self.tensor is not None and self.tensor.grad is not None
 
 
 class Root:
@@ -66,6 +91,8 @@ class Tap:
 
     axis: of the units. silent: it has nothing to say (a container whose output is its last child's), and is not
     listened to again. feed: the activation called as a function that feeds this module, and the way to it in the graph.
+    calm: how many steps in a row its one output was small and left as it was; steady: the shape of such an output, which
+    need not be copied at once.
     """
 
     def __init__(self, name: str, module: nn.Module | None, root: Root) -> None:
@@ -79,6 +106,8 @@ class Tap:
         self.norm = NormTap(module) if isinstance(module, BatchNorm) else None
         self.calls: list[Call] = []
         self.used = 0
+        self.calm = 0
+        self.steady: torch.Size | None = None
 
     def next_call(self) -> Call | None:
         """Where to put one more call of this step; None if it is one of those left out."""
