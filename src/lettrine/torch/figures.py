@@ -18,14 +18,21 @@ _NORM: Final = PARAMETER_STATS.index("gradient_norm")
 
 
 def figures(
-    taps: Sequence[Tap], parameters: Sequence[ParameterTap], *, gradient_scale: float, output_scale: float, detail: bool
+    taps: Sequence[Tap],
+    parameters: Sequence[ParameterTap],
+    *,
+    gradient_scale: float,
+    output_scale: float,
+    detail: bool,
+    remote: bool,
 ) -> dict[str, Any]:
     """What `Recorder.record` takes, of modules and parameters.
 
     gradient_scale, output_scale: by what the gradients of parameters and of outputs are divided. detail: also histograms,
-    maps and duplicates.
+    maps and duplicates. remote: whether anything lives on another device.
     """
-    fetch([copy for tap in taps for copy in tap.copies()] + [copy for tap in parameters for copy in tap.copies()])
+    if remote:
+        fetch([copy for tap in taps for copy in tap.copies()] + [copy for tap in parameters for copy in tap.copies()])
     slopes = [(tap.name, values) for tap in taps if (values := tap.slopes(output_scale)) is not None]
     with np.errstate(all="ignore"):
         outputs = measure.outputs([tap.outputs() for tap in taps], detail=detail)

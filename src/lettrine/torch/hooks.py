@@ -79,7 +79,7 @@ class ModuleProbe:
     model: already unwrapped. fail: told of an exception inside a hook; the user's training never sees it.
 
     taps: what was heard so far, by name, in the order of the first forward pass. batch_size: of the last call of the model.
-    training: share of modules in training mode then. calls: of anything, so far. input: what the model was given.
+    training: share of modules in training mode then. input: what the model was given.
     remote: whether something lives on another device. wants_tail: whether `tail`, the node of the model's output, is asked for.
     on_logits: given the gradient of the logits, where `logits` names the module that makes them.
     """
@@ -99,7 +99,8 @@ class ModuleProbe:
         self.taps: dict[str, Tap] = {}
         self.batch_size = 0
         self.training = float("nan")
-        self.calls = 0
+        self._calls = 0
+        self._told = -1, ""
         self.input = Copy()
         self.input_heard = False
         self.tail: dict[Node, str] = {}
@@ -142,6 +143,7 @@ class ModuleProbe:
         self._passing.clear()
         for call in self._held:
             call.release()
+        self._calls += len(self._held)
         self._held.clear()
         self._nodes.clear()
         self._last = None
@@ -173,6 +175,7 @@ class ModuleProbe:
                     call.arrived = True
                     if tap.name == self.logits and self.on_logits is not None:
                         self.on_logits(gradient, tap.axis)
+        self._calls += len(self._held)
         self._held.clear()
         take_all([copy for copy, _ in outputs + slopes], [tensor.detach() for _, tensor in outputs + slopes])
 
@@ -189,12 +192,23 @@ class ModuleProbe:
         fetch([self.input])
         return bool(np.isfinite(self.input.array).all())
 
+    @property
+    def calls(self) -> int:
+        """How many calls of modules were heard so far."""
+        return self._calls + len(self._held)
+
     def heard(self) -> list[Tap]:
         """The taps that were called in this step, in the order of the first forward pass."""
         return [tap for tap in self.taps.values() if tap.used]
 
-    def infos(self) -> list[ModuleInfo]:
-        """What is known of each module heard so far; the one whose output the model returns has the role "output"."""
+    def new_infos(self) -> list[ModuleInfo]:
+        """What is known of each module heard so far, if that is more than when this was last asked. The module whose output
+        the model returns has the role "output".
+        """
+        state = len(self.taps), "".join(root.output for root in self._roots)
+        if state == self._told:
+            return []
+        self._told = state
         infos = [tap.info for tap in self.taps.values() if tap.info is not None]
         names = {root.output for root in self._roots if root.output} or {info.name for info in infos[-1:]}
         return [replace(info, role="output") if info.name in names else info for info in infos]
@@ -242,7 +256,7 @@ class ModuleProbe:
         """A module has been called."""
         if not torch.is_grad_enabled() or (tap.used and recomputing()):
             return
-        self.calls += 1
+        self._calls += 1
         tensor = main_tensor(output)
         if tensor is not None:
             node = grad_node(tensor)

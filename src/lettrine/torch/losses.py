@@ -16,8 +16,8 @@ from lettrine.torch.hooks import ModuleProbe
 _WAITING: Final = 256  # losses kept before they are fetched and recorded together
 _TRIES: Final = 8  # sampled steps at which the loss's graph is looked at
 _VALUES: Final = 65_536  # logits looked at in one step to recover the targets
-_ENOUGH: Final = 100_000  # targets recovered, beyond which the frequencies are known well enough
-_PER_CLASS: Final = 8  # targets wanted for each class before the frequencies are believed
+_PER_CLASS: Final = 8  # targets wanted for each class before the frequencies are believed, and
+_ENOUGH: Final = 4_096  # at least so many, or 16 times as many for each class, before no more are asked for
 
 
 class LossProbe:
@@ -40,9 +40,8 @@ class LossProbe:
 
     def add(self, step: int, loss: Any) -> bool:
         """One more loss. Returns False if it is known at once not to be finite; what lives on another device is fetched later."""
-        value: float | Tensor = loss.detach() if isinstance(loss, Tensor) else float(loss)
-        if isinstance(value, Tensor) and value.is_cpu:
-            value = float(value.item())
+        near = not isinstance(loss, Tensor) or loss.is_cpu
+        value: float | Tensor = loss.detach() if not near else loss.item() if isinstance(loss, Tensor) else float(loss)
         if step != self._step:
             self._step, self._of_step = step, []
         self._of_step.append(value)
@@ -110,7 +109,7 @@ class LossProbe:
         """
         if self._counts is None:
             self._counts = np.zeros(self.classes, dtype=np.int64)
-        if self._counts.sum() >= _ENOUGH:
+        if self._counts.sum() >= max(_ENOUGH, 16 * _PER_CLASS * self.classes):
             self._modules.on_logits = None
             return
         if self.chain[0].startswith("BinaryCrossEntropy"):

@@ -87,6 +87,28 @@ def take_all(copies: Sequence[Copy], tensors: Sequence[Tensor]) -> None:
             torch._foreach_copy_([pair[0] for pair in pairs], [pair[1] for pair in pairs])
 
 
+class Batch:
+    """The same tensors copied together at one step after another; what does not change is looked up once."""
+
+    def __init__(self, copies: Sequence[Copy]) -> None:
+        self._copies = copies
+        self._shapes: list[torch.Size] = []
+        self._buffers: list[Tensor] = []
+
+    def take(self, tensors: list[Tensor]) -> None:
+        """Copy them."""
+        if not tensors:
+            return
+        if [tensor.shape for tensor in tensors] == self._shapes:
+            with torch.no_grad():
+                torch._foreach_copy_(self._buffers, tensors)
+            return
+        take_all(self._copies, [tensor.detach() for tensor in tensors])
+        if all(copy.size <= CAP and copy.remote is None for copy in self._copies):
+            self._shapes = [tensor.shape for tensor in tensors]
+            self._buffers = [copy.prepare(tensor.detach())[0] for copy, tensor in zip(self._copies, tensors, strict=True)]
+
+
 def fetch(copies: Iterable[Copy]) -> None:
     """Bring what lives on other devices over, in one transfer for each device and type."""
     groups: dict[tuple[torch.device, torch.dtype], list[tuple[Copy, Tensor]]] = {}

@@ -75,11 +75,12 @@ class Watch:
         self._parameters = ParameterProbe(inner, self._optimisers)
         self._losses = LossProbe(self._recorder, self._modules)
         self._handles: list[Any] = []
+        self._before_handles: list[Any] = []
         self._step = 0
         self._next = 0
         self._sampling = False
         self._pending: tuple[int, dict[str, Any]] | None = None
-        self._stepped = [0] * len(self._optimisers)  # steps of each optimiser since all had stepped
+        self._turns = [0] * len(self._optimisers)  # steps of each optimiser since all had stepped
         self._idle = [0] * len(self._optimisers)
         self._sampled = -1
         self._calls_at_start = 0
@@ -93,9 +94,7 @@ class Watch:
         """Begin to listen."""
         if not self._handles:
             for place, optimiser in enumerate(self._optimisers):
-                before, after = partial(self._guard, self._before, place), partial(self._guard, self._after, place)
-                self._handles.append(optimiser.register_step_pre_hook(before))
-                self._handles.append(optimiser.register_step_post_hook(after))
+                self._handles.append(optimiser.register_step_post_hook(partial(self._stepped, place)))
             self._guard(self._arm)
         return self
 
@@ -117,7 +116,13 @@ class Watch:
 
         Cheap enough for every step. A loss with its graph also tells what it is made of and which classes the targets have.
         """
-        self._guard(self._loss, loss)
+        try:
+            if self._sampling or self._pending is not None:
+                self._loss(loss)
+            elif not self._losses.add(max(0, self._step - self._late), loss):
+                self._look_at_once()
+        except Exception as error:  # noqa: BLE001  see `_guard`
+            self._fail(error)
 
     def dev_loss(self, loss: Any) -> None:
         """Hand over the loss on held-out data, whenever it is known."""
@@ -174,28 +179,42 @@ class Watch:
         if self._errors >= _PATIENCE:
             self.close()
 
+    def _stepped(self, place: int, optimiser: Optimizer, *_: Any) -> None:
+        """An optimiser has stepped: on most steps all there is to do is to count."""
+        if self._sampling or len(self._optimisers) > 1 or hasattr(optimiser, "found_inf"):
+            self._guard(self._after, place, optimiser)
+        else:
+            self._step += 1
+            if self._step >= self._next:
+                self._guard(self._arm)
+
     def _arm(self) -> None:
         """Listen to the step that begins now."""
+        if not self._sampling:
+            for place, optimiser in enumerate(self._optimisers):
+                self._before_handles.append(optimiser.register_step_pre_hook(partial(self._guard, self._before, place)))
         self._sampling = True
         self._stats = {}
         self._scales = (1.0, 1.0)
         self._calls_at_start = self._modules.calls
         self._parameters.refresh()
-        self._parameters.follow()
+        if self._recorder.detailed(self._step):
+            self._parameters.follow()
         if not self._optimisers:
-            self._parameters.take_before(self._parameters.taps)
+            self._parameters.take_before(self._parameters.taps, gradients=False)
         self._modules.install()
 
     def _disarm(self) -> None:
         self._sampling = False
+        for handle in self._before_handles:
+            handle.remove()
+        self._before_handles.clear()
         self._modules.remove()
         self._modules.forget()
         self._parameters.forget()
 
     def _before(self, place: int, optimiser: Optimizer, *_: Any) -> None:
         """An optimiser is about to step."""
-        if not self._sampling:
-            return
         self._calls_before = self._modules.calls
         self._scaler = self._scaler or scaler_calling()
         if step_skipped(optimiser):
@@ -204,16 +223,15 @@ class Watch:
         self._parameters.refresh()
         self._scales = loss_scale(optimiser, self._scaler)
         taps = self._parameters.of(place)
-        if not self._stepped[place] and not any(self._stepped):
+        if not self._turns[place] and not any(self._turns):
             taps = taps + self._parameters.unheld()
         self._parameters.take_before(taps)
-        self._parameters.take_gradients(taps)
         gradient_scale, output_scale = self._scales
         clipped = self._parameters.clipped(place, output_scale / gradient_scale) if self._alone else nan
         for name, value in (("leftover_gradient", self._parameters.leftover(place)), ("clipped", clipped)):
             self._stats[name] = fmax(self._stats.get(name, nan), value)
 
-    def _after(self, place: int, optimiser: Optimizer, *_: Any) -> None:
+    def _after(self, place: int, optimiser: Optimizer) -> None:
         """An optimiser has stepped."""
         if step_skipped(optimiser):
             if self._sampling:
@@ -225,13 +243,13 @@ class Watch:
                 self._parameters.take_gradients(self._parameters.of(place))
             self._parameters.take_after(self._parameters.of(place))
         if len(self._optimisers) > 1:
-            self._stepped[place] += 1
+            self._turns[place] += 1
             self._idle[place] = 0
-            for other, steps in enumerate(self._stepped):
+            for other, steps in enumerate(self._turns):
                 self._idle[other] += other != place
                 if not steps and self._idle[other] < _IDLE:
                     return
-            self._stepped = [0] * len(self._optimisers)
+            self._turns = [0] * len(self._optimisers)
         self._end()
 
     def examined(self) -> None:
@@ -273,8 +291,9 @@ class Watch:
             gradient_scale=gradient_scale,
             output_scale=output_scale,
             detail=self._recorder.detailed(self._step),
+            remote=self._modules.remote or self._parameters.remote,
         )
-        self._recorder.add(*self._modules.infos(), *self._parameters.infos())
+        self._recorder.add(*self._modules.new_infos(), *self._parameters.new_infos())
         if not self._modules.input_finite():
             first = next(iter(found["outputs"]), "")
             self._recorder.note_nonfinite(self._step, first, "data", exact=self._step <= self._sampled + 1)
@@ -302,8 +321,12 @@ class Watch:
         if (self._sampling and not self._late) or self._pending is not None:
             self._losses.look(loss)
         if not self._losses.add(step, loss) and not self._sampling:
-            self._next = self._step  # look at what is left at once, where the counter stands
-            self._arm()
+            self._look_at_once()
+
+    def _look_at_once(self) -> None:
+        """A loss was not finite: sample the step where the counter stands."""
+        self._next = self._step
+        self._arm()
 
     def _facts(self) -> Facts:
         known = self._recorder.facts

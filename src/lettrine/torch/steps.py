@@ -6,7 +6,7 @@ really made, whatever the optimiser.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from math import nan, sqrt
 from typing import Any, Final
 
@@ -17,9 +17,10 @@ from torch.optim import Optimizer
 from lettrine.health.measure import ParameterArrays, duplicates
 from lettrine.health.trace import ParameterInfo
 from lettrine.torch.catalogue import parameter_info
-from lettrine.torch.measure import Copy, dense, measurable, take_all
+from lettrine.torch.measure import Batch, Copy, dense, measurable
 
 _WITNESSES: Final = 2  # parameters of each optimiser whose gradients are followed from the backward pass to the step
+_BATCHES: Final = 64  # combinations of parameters remembered
 _CLIPPED: Final = 1e-3  # a gradient this much smaller at the step than after the backward pass was clipped
 
 
@@ -101,16 +102,20 @@ class ParameterProbe:
         self._optimisers = optimisers
         self._signature: Any = None
         self._witnesses: list[Witness] = []
+        self._batches: dict[tuple[int, ...], Batch] = {}
         self._waiting = True
+        self._new = False
+        self.remote = False
         self.taps: list[ParameterTap] = []
         self._of: list[list[ParameterTap]] = []
 
     def refresh(self) -> None:
         """Look again at which parameters there are and who moves them, if something changed."""
         signature = [[len(group["params"]) for group in each.param_groups] for each in self._optimisers]
+        signature.append([tap.parameter.requires_grad for tap in self.taps])
         if not self._waiting and signature == self._signature:
             return
-        self._signature = signature
+        self._signature, self._new = signature, True
         holder = {
             id(parameter): (place, group)
             for place, optimiser in enumerate(self._optimisers)
@@ -131,11 +136,13 @@ class ParameterProbe:
             tap = known.get(id(parameter)) or ParameterTap(parameter, info)
             tap.info, tap.optimiser, tap.group = info, place, group
             self.taps.append(tap)
+            self.remote = self.remote or not parameter.is_cpu
         self._of = [[tap for tap in self.taps if tap.optimiser == place] for place in range(len(self._optimisers))]
 
-    def infos(self) -> list[ParameterInfo]:
-        """What is known of each parameter."""
-        return [tap.info for tap in self.taps]
+    def new_infos(self) -> list[ParameterInfo]:
+        """What is known of each parameter, if that changed since this was last asked."""
+        new, self._new = self._new, False
+        return [tap.info for tap in self.taps] if new else []
 
     def forget(self) -> None:
         """Begin a new step."""
@@ -157,26 +164,40 @@ class ParameterProbe:
             witness.handle.remove()
         self._witnesses.clear()
 
-    def take_before(self, taps: Iterable[ParameterTap]) -> None:
-        """Copy the values."""
-        taps = list(taps)
-        take_all([tap.before for tap in taps], [tap.parameter for tap in taps])
+    def take_before(self, taps: Sequence[ParameterTap], *, gradients: bool = True) -> None:
+        """Copy the values, and the gradients there are."""
+        found = self._gradients(taps) if gradients else []
+        copies = [tap.before for tap in taps] + [tap.gradient for tap, _ in found]
+        self._batch(copies).take([tap.parameter for tap in taps] + [gradient for _, gradient in found])
         for tap in taps:
             tap.has_before = True
 
-    def take_gradients(self, taps: Iterable[ParameterTap]) -> None:
+    def take_gradients(self, taps: Sequence[ParameterTap]) -> None:
         """Copy the gradients there are."""
-        found = [(tap, gradient) for tap in taps if (gradient := dense(tap.parameter.grad)) is not None]
-        take_all([tap.gradient for tap, _ in found], [gradient for _, gradient in found])
-        for tap, _ in found:
-            tap.has_gradient = True
+        found = self._gradients(taps)
+        self._batch([tap.gradient for tap, _ in found]).take([gradient for _, gradient in found])
 
-    def take_after(self, taps: Iterable[ParameterTap]) -> None:
+    def take_after(self, taps: Sequence[ParameterTap]) -> None:
         """Copy the values the step has made."""
         taps = [tap for tap in taps if tap.has_before]
-        take_all([tap.after for tap in taps], [tap.parameter for tap in taps])
+        self._batch([tap.after for tap in taps]).take([tap.parameter for tap in taps])
         for tap in taps:
             tap.has_after = True
+
+    def _gradients(self, taps: Sequence[ParameterTap]) -> list[tuple[ParameterTap, Tensor]]:
+        found = [(tap, gradient) for tap in taps if (gradient := dense(tap.parameter.grad)) is not None]
+        for tap, _ in found:
+            tap.has_gradient = True
+        return found
+
+    def _batch(self, copies: list[Copy]) -> Batch:
+        """The batch of these copies; there are few different ones in a training loop."""
+        key = tuple(map(id, copies))
+        if key not in self._batches:
+            if len(self._batches) >= _BATCHES:
+                self._batches.clear()
+            self._batches[key] = Batch(copies)
+        return self._batches[key]
 
     def of(self, place: int) -> list[ParameterTap]:
         """The parameters of one optimiser."""
