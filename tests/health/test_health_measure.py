@@ -7,7 +7,8 @@ from math import isnan, log, sqrt
 import numpy as np
 import pytest
 
-from lettrine.health import measure
+from lettrine.health import measure, parts
+from lettrine.health.duplicates import duplicates
 from lettrine.health.trace import BINS, NORM_STATS, OUTPUT_STATS, PARAMETER_STATS
 
 
@@ -174,28 +175,28 @@ def test_histogram_keeps_outliers_in_its_outermost_bins():
 def test_identical_units_are_found_and_only_they():
     rng = np.random.default_rng(4)
     matrix = rng.standard_normal((6, 5)).astype(np.float32)
-    assert measure.duplicates(matrix) == 0.0
+    assert duplicates(matrix) == 0.0
     matrix[4] = matrix[1] * (1 + 1e-7)
-    assert measure.duplicates(matrix) == pytest.approx(2 / 6)
-    assert measure.duplicates(np.zeros((6, 5), dtype=np.float32)) == 1.0
-    assert measure.duplicates(np.full((6, 5, 3, 3), 0.5, dtype=np.float32)) == 1.0
-    assert isnan(measure.duplicates(matrix[0]))
-    assert measure.duplicates(rng.standard_normal((1000, 50))) == 0.0
+    assert duplicates(matrix) == pytest.approx(2 / 6)
+    assert duplicates(np.zeros((6, 5), dtype=np.float32)) == 1.0
+    assert duplicates(np.full((6, 5, 3, 3), 0.5, dtype=np.float32)) == 1.0
+    assert isnan(duplicates(matrix[0]))
+    assert duplicates(rng.standard_normal((1000, 50))) == 0.0
 
 
 def test_large_arrays_are_represented_by_an_even_part():
     values = np.arange(1000 * 128, dtype=np.float32).reshape(1000, 128)
-    table = measure.rows(values)
+    table = parts.rows(values)
     assert table.shape == (128, 128)
     assert table[0].tolist() == values[0].tolist()
     assert abs(float(table.mean()) / float(values.mean()) - 1) < 0.01
     picture = np.arange(2 * 3 * 100 * 100, dtype=np.float32).reshape(2, 3, 100, 100)
-    assert measure.rows(picture, 1, cap=3000).shape == (1000, 3)
-    assert set(np.unique(measure.rows(picture, 1, cap=3000)[:, 1] // 10_000).tolist()) == {1.0, 4.0}
-    wide = measure.rows(np.zeros((500, 5000)))
+    assert parts.rows(picture, 1, cap=3000).shape == (1000, 3)
+    assert set(np.unique(parts.rows(picture, 1, cap=3000)[:, 1] // 10_000).tolist()) == {1.0, 4.0}
+    wide = parts.rows(np.zeros((500, 5000)))
     assert wide.shape == (64, 256)
-    weights = measure.part(values)
-    assert weights.size <= measure.CAP
+    weights = parts.part(values)
+    assert weights.size <= parts.CAP
     assert len(set((weights % 128).tolist())) == 128  # every column is met
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from lettrine.health import measure
-from lettrine.health.measure import CAP
+from lettrine.health import measure, parts
+from lettrine.health.parts import CAP
 from lettrine.torch.measure import Copy, dense, fetch, measurable, part, rows, take_all
 
 SHAPES = [
@@ -33,8 +33,8 @@ def test_rows_are_those_of_the_numpy_twin(shape: tuple[int, ...], axis: int) -> 
     tensor = numbered(shape)
     copy = Copy(rows=True)
     copy.take(tensor, axis)
-    expected = measure.rows(tensor.numpy(), axis)
-    np.testing.assert_array_equal(measure.rows(copy.array, copy.axis), expected)
+    expected = parts.rows(tensor.numpy(), axis)
+    np.testing.assert_array_equal(parts.rows(copy.array, copy.axis), expected)
     assert copy.size == tensor.numel()
     assert copy.array.size <= max(CAP, 64 * 300)
 
@@ -45,20 +45,20 @@ def test_memory_layout_does_not_matter_to_rows(shape: tuple[int, ...], axis: int
     turned = tensor.transpose(0, 1).contiguous().transpose(0, 1)
     copy = Copy(rows=True)
     copy.take(turned, axis)
-    np.testing.assert_array_equal(measure.rows(copy.array, copy.axis), measure.rows(tensor.numpy(), axis))
+    np.testing.assert_array_equal(parts.rows(copy.array, copy.axis), parts.rows(tensor.numpy(), axis))
 
 
 @pytest.mark.parametrize(("shape", "axis"), SHAPES)
 def test_parts_are_those_of_the_numpy_twin(shape: tuple[int, ...], axis: int) -> None:
     del axis
     tensor = numbered(shape)
-    np.testing.assert_array_equal(part(tensor).numpy().ravel(), measure.part(tensor.numpy()).ravel())
+    np.testing.assert_array_equal(part(tensor).numpy().ravel(), parts.part(tensor.numpy()).ravel())
 
 
 def test_a_part_of_a_channels_last_tensor_is_as_large_and_never_copies_it_whole() -> None:
     tensor = numbered((16, 32, 20, 20)).to(memory_format=torch.channels_last)
     picked = part(tensor)
-    assert picked.numel() == measure.part(tensor.numpy()).size
+    assert picked.numel() == parts.part(tensor.numpy()).size
     assert picked.untyped_storage().data_ptr() == tensor.untyped_storage().data_ptr()
 
 
@@ -93,7 +93,7 @@ def test_many_at_once() -> None:
     tensors = [numbered((3, 4)), numbered((200, 300)).double(), torch.nn.Parameter(numbered((5,)))]
     take_all(copies, tensors)
     for copy, tensor in zip(copies, tensors, strict=True):
-        np.testing.assert_array_equal(copy.array.ravel(), measure.part(tensor.detach().numpy()).ravel())
+        np.testing.assert_array_equal(copy.array.ravel(), parts.part(tensor.detach().numpy()).ravel())
 
 
 class Elsewhere(Copy):

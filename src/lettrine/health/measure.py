@@ -4,8 +4,9 @@ Pure functions of arrays, in the order of the table rows of `trace`. Sums are ke
 array's type; std is the unbiased one (division by n - 1), as `torch.std` has it; values that are not finite are
 left out of every other figure and counted. Missing is NaN: the std of one value, the mean of none.
 
-An array beyond `CAP` values is represented by a fixed, evenly spread part of it, so that one sampled step has a
-bounded cost: `rows` picks whole examples of an output, `stride` picks weights of a parameter.
+An array beyond `parts.CAP` values is represented by a fixed, evenly spread part of it. Those who measure arrays in the same
+memory at one step after another keep a plan (`OutputPlan`, `GradientPlan`, `ParameterPlan`), in which all that does not change
+is worked out once.
 
 The compiled twin (`lettrine._native`, used when built) computes the same figures in one pass over many arrays a call:
 
@@ -20,14 +21,14 @@ The compiled twin (`lettrine._native`, used when built) computes the same figure
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from math import ceil, gcd, nan, sqrt
-from typing import Any, Final, NamedTuple, TypeAlias
+from math import nan, sqrt
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lettrine.health.limits import ACTIVATIONS, Zone
+from lettrine.health.parts import Values, part, rows, snapshot_of
 from lettrine.health.trace import BINS, GRADIENT_STATS, NORM_STATS, OUTPUT_STATS, PARAMETER_STATS, Floats
 
 try:
@@ -35,14 +36,8 @@ try:
 except ImportError:  # the package works without its compiled part
     _native = None  # type: ignore[assignment,unused-ignore]
 
-Values: TypeAlias = NDArray[np.floating[Any]]
 
-CAP: Final = 16_384  # values looked at in one array: the std of so many is known to 0.6 %
-MIN_ROWS: Final = 64  # examples kept however wide the layer: fewer would call a unit dead that was only quiet
-MAP_ROWS: Final = 64  # examples of a saturation map
-MAP_UNITS: Final = 256  # units of a saturation map
 TAIL: Final = 5.0  # histograms reach to mean ± TAIL std, and what lies beyond is counted in their outermost bins
-SAME: Final = 1e-5  # units whose weights differ by less, relative to the matrix's rms, count as identical
 
 MOMENTS: Final = ("count", "mean", "std", "rms", "min", "max", "zeros", "nonfinite")
 """Of one array. count: how many values are finite; mean … max: of those, NaN where there are none (std: fewer than two);
@@ -114,35 +109,55 @@ def outputs(items: Sequence[OutputArrays], *, detail: bool = False) -> list[Outp
     saturated = values in the activation's saturated zone / finite values; dead = units whose every value lies in the
     dead zone / units; zero = values exactly 0 / finite values; nonfinite = values not finite / values.
     """
-    tables = [rows(item.values, item.unit_axis) for item in items]
-    moments = moments_of(tables)
-    count = moments[:, 0]
-    table = np.full((len(items), len(OUTPUT_STATS)), nan)
-    table[:, :5] = moments[:, 1:6]
-    with np.errstate(divide="ignore", invalid="ignore"):  # no value at all: NaN
-        table[:, 7] = moments[:, 6] / count
-        table[:, 8] = moments[:, 7] / (count + moments[:, 7])
-    entries = [ACTIVATIONS.get(item.activation) for item in items]
-    zones = [entry.saturated if entry else None for entry in entries] + [entry.dead if entry else None for entry in entries]
-    counts = _counts(tables + tables, zones)
-    histograms = histograms_of(tables, moments) if detail else [None] * len(items)
-    results = []
-    for place, (values, row) in enumerate(zip(tables, table, strict=True)):
-        in_zone, all_dead = counts[place], counts[place + len(items)]
-        size = values.shape[0]
-        flags, shares, snapshot = None, None, None
-        if in_zone is not None:
-            shares = in_zone / max(size, 1)
+    return OutputPlan(items).measure(detail=detail)
+
+
+class OutputPlan:
+    """Many outputs, measured as `outputs` does. lasting: whether new values in the same memory are measured by the same plan."""
+
+    def __init__(self, items: Sequence[OutputArrays]) -> None:
+        self._tables = [_plain(rows(item.values, item.unit_axis)) for item in items]
+        self.lasting = all(table is item.values for table, item in zip(self._tables, items, strict=True))
+        entries = [ACTIVATIONS.get(item.activation) for item in items]
+        saturated = [(place, entry.saturated) for place, entry in enumerate(entries) if entry and entry.saturated]
+        dead = [(place, entry.dead) for place, entry in enumerate(entries) if entry and entry.dead]
+        self._saturated, self._dead = [place for place, _ in saturated], [place for place, _ in dead]
+        self._zones = [(zone.low, zone.high, zone.inside) for _, zone in saturated + dead]
+        self._zoned = [self._tables[place] for place, _ in saturated + dead]
+
+    def measure(self, *, detail: bool = False) -> list[OutputMeasure]:
+        """The figures of what the memory holds now."""
+        tables = self._tables
+        moments = _moments_of(tables)
+        count, lost = moments[:, 0], moments[:, 7]
+        table = np.full((len(tables), len(OUTPUT_STATS)), nan)
+        table[:, :5] = moments[:, 1:6]
+        with np.errstate(divide="ignore", invalid="ignore"):  # no value at all: NaN
+            table[:, 7] = moments[:, 6] / count
+            table[:, 8] = lost / (count + lost)
+        counts = iter(_zone_counts(self._zoned, self._zones))
+        shares: dict[int, Floats] = {}
+        flags: dict[int, NDArray[np.bool_]] = {}
+        for place in self._saturated:
+            inside = next(counts)
+            shares[place] = inside / max(len(tables[place]), 1)
             if count[place]:
-                row[5] = in_zone.sum() / count[place]
-        if all_dead is not None:
-            flags = all_dead == size
+                table[place, 5] = int(inside.sum()) / count[place]
+        for place in self._dead:
+            dead = flags[place] = next(counts) == len(tables[place])
             if count[place]:
-                row[6] = np.count_nonzero(flags) / flags.size
-        if detail and (flags is not None or shares is not None):
-            snapshot = snapshot_of(values)
-        results.append(OutputMeasure(row, size, flags, shares, histograms[place], snapshot))
-    return results
+                table[place, 6] = np.count_nonzero(dead) / dead.size
+        rows_of = list(table)
+        if not detail:
+            return [
+                OutputMeasure(row, len(tables[place]), flags.get(place), shares.get(place)) for place, row in enumerate(rows_of)
+            ]
+        histograms = histograms_of(tables, moments)
+        maps = {place: snapshot_of(tables[place]) for place in (*shares, *flags)}
+        return [
+            OutputMeasure(row, len(tables[place]), flags.get(place), shares.get(place), histograms[place], maps.get(place))
+            for place, row in enumerate(rows_of)
+        ]
 
 
 def gradient(values: Values, *, detail: bool = False) -> GradientMeasure:
@@ -152,14 +167,27 @@ def gradient(values: Values, *, detail: bool = False) -> GradientMeasure:
 
 def gradients(arrays: Sequence[Values], *, detail: bool = False) -> list[GradientMeasure]:
     """Figures of the gradients of many outputs: GRADIENT_STATS, and with `detail` their histograms."""
-    parts = [part(values) for values in arrays]
-    moments = moments_of(parts)
-    table = np.empty((len(parts), len(GRADIENT_STATS)))
-    table[:, :3] = moments[:, 1:4]
-    with np.errstate(divide="ignore", invalid="ignore"):  # no value at all: NaN
-        table[:, 3] = moments[:, 7] / (moments[:, 0] + moments[:, 7])
-    histograms = histograms_of(parts, moments) if detail else [None] * len(parts)
-    return [GradientMeasure(row, histogram) for row, histogram in zip(table, histograms, strict=True)]
+    return GradientPlan(arrays).measure(detail=detail)
+
+
+class GradientPlan:
+    """Many gradients of outputs, measured as `gradients` does; lasting as in `OutputPlan`."""
+
+    def __init__(self, arrays: Sequence[Values]) -> None:
+        self._parts = [_plain(part(values)) for values in arrays]
+        self.lasting = all(values is array for values, array in zip(self._parts, arrays, strict=True))
+
+    def measure(self, *, detail: bool = False) -> list[GradientMeasure]:
+        """The figures of what the memory holds now."""
+        moments = _moments_of(self._parts)
+        table = np.empty((len(self._parts), len(GRADIENT_STATS)))
+        table[:, :3] = moments[:, 1:4]
+        with np.errstate(divide="ignore", invalid="ignore"):  # no value at all: NaN
+            table[:, 3] = moments[:, 7] / (moments[:, 0] + moments[:, 7])
+        if not detail:
+            return [GradientMeasure(row) for row in table]
+        histograms = histograms_of(self._parts, moments)
+        return [GradientMeasure(row, histogram) for row, histogram in zip(table, histograms, strict=True)]
 
 
 def parameter(
@@ -185,31 +213,55 @@ def parameters(items: Sequence[ParameterArrays]) -> Floats:
     gradient_norm = rms(gradient) * sqrt(size), the Euclidean norm. update_rms = rms(after - before).
     nonfinite: share of values not finite after the step (before it, where there is no after).
     """
-    before = [part(item.before) for item in items]
-    with_gradient = [place for place, item in enumerate(items) if item.gradient is not None]
-    with_after = [place for place, item in enumerate(items) if item.after is not None]
-    data = moments_of(before)
-    slopes = np.full((len(items), len(MOMENTS)), nan)
-    moved = np.full((len(items), len(MOMENTS)), nan)
-    if with_gradient:
-        slopes[with_gradient] = moments_of([part(item.gradient) for item in items if item.gradient is not None])
-    if with_after:
-        after = [part(item.after) for item in items if item.after is not None]
-        moved[with_after] = moments_of(after, [before[place] for place in with_after])
-    spread = np.where(data[:, 2] > 0.0, data[:, 2], nan)
-    sizes = np.array([item.size or item.before.size for item in items], dtype=np.float64)
-    lost = np.where(np.isnan(moved[:, 7]), data[:, 7], moved[:, 7])
-    table = np.empty((len(items), len(PARAMETER_STATS)))
-    table[:, 0:3] = data[:, 1:4]
-    table[:, 3:5] = slopes[:, 1:3]
-    table[:, 5] = slopes[:, 3] * np.sqrt(sizes)
-    table[:, 6] = slopes[:, 2] / spread
-    table[:, 7] = moved[:, 2] / spread
-    table[:, 8] = moved[:, 3]
-    table[:, 9] = [item.duplicate for item in items]
-    table[:, 10] = lost / np.array([max(values.size, 1) for values in before])
-    table[:, 11] = slopes[:, 7] / (slopes[:, 0] + slopes[:, 7])
-    table[:, 12] = [item.learning_rate for item in items]
+    return ParameterPlan(items).measure([item.learning_rate for item in items], [item.duplicate for item in items])
+
+
+class ParameterPlan:
+    """Many parameters, measured as `parameters` does; lasting as in `OutputPlan`."""
+
+    def __init__(self, items: Sequence[ParameterArrays]) -> None:
+        self._before = [_plain(part(item.before)) for item in items]
+        self._slopes = [(place, _plain(part(item.gradient))) for place, item in enumerate(items) if item.gradient is not None]
+        self._after = [(place, _plain(part(item.after))) for place, item in enumerate(items) if item.after is not None]
+        self._roots = np.sqrt(np.array([item.size or item.before.size for item in items], dtype=np.float64))
+        self._looked_at = np.array([max(values.size, 1) for values in self._before], dtype=np.float64)
+        self.lasting = (
+            all(values is item.before for values, item in zip(self._before, items, strict=True))
+            and all(values is items[place].gradient for place, values in self._slopes)
+            and all(values is items[place].after for place, values in self._after)
+        )
+
+    def measure(self, learning_rates: Sequence[float], duplicate: Sequence[float]) -> Floats:
+        """The figures of what the memory holds now."""
+        data = _moments_of(self._before)
+        slopes = _scattered(len(data), self._slopes)
+        moved = _scattered(len(data), self._after, self._before)
+        table = np.empty((len(data), len(PARAMETER_STATS)))
+        with np.errstate(divide="ignore", invalid="ignore"):  # nothing finite: NaN
+            spread = np.where(data[:, 2] > 0.0, data[:, 2], nan)
+            table[:, 0:3] = data[:, 1:4]
+            table[:, 3:5] = slopes[:, 1:3]
+            table[:, 5] = slopes[:, 3] * self._roots
+            table[:, 6] = slopes[:, 2] / spread
+            table[:, 7] = moved[:, 2] / spread
+            table[:, 8] = moved[:, 3]
+            table[:, 9] = duplicate
+            table[:, 10] = np.where(np.isnan(moved[:, 7]), data[:, 7], moved[:, 7]) / self._looked_at
+            table[:, 11] = slopes[:, 7] / (slopes[:, 0] + slopes[:, 7])
+            table[:, 12] = learning_rates
+        return table
+
+
+def _scattered(count: int, arrays: Sequence[tuple[int, Values]], minus: Sequence[Values] | None = None) -> Floats:
+    """MOMENTS of the arrays at their places, NaN at the others."""
+    if len(arrays) == count:
+        return _moments_of([values for _, values in arrays], minus)
+    table = np.full((count, len(MOMENTS)), nan)
+    if arrays:
+        places = [place for place, _ in arrays]
+        table[places] = _moments_of(
+            [values for _, values in arrays], None if minus is None else [minus[place] for place in places]
+        )
     return table
 
 
@@ -230,99 +282,20 @@ def norm(running_mean: Values, running_var: Values, batch_mean: Values, batch_va
     return np.array((gap, ratio))
 
 
-def duplicates(matrix: Values) -> float:
-    """Share of units (rows) whose incoming weights equal those of another unit to within SAME of the matrix's rms.
-
-    NaN for fewer than two rows or a vector. Rows are compared with their neighbours in the order of one fixed projection, so the
-    cost is that of reading the matrix; beyond CAP values only the first rows are read.
-    """
-    if matrix.ndim < 2 or matrix.shape[0] < 2:
-        return nan
-    table = matrix.reshape(matrix.shape[0], -1)
-    if table.shape[1] < 2:
-        return nan
-    table = table[: max(2, 16 * CAP // table.shape[1]), :]
-    projected = (table @ _direction(table.shape[1]).astype(table.dtype)).astype(np.float64)
-    if not np.isfinite(projected).all():
-        return nan
-    order = np.argsort(projected, kind="stable")
-    flat = table.ravel()
-    limit = SAME * sqrt(float(flat @ flat) / flat.size)
-    # A row and its equal project alike; only such neighbours are worth comparing value by value.
-    near = np.flatnonzero(np.diff(projected[order]) <= limit * table.shape[1])
-    first, second = order[near], order[near + 1]
-    same = np.abs(table[first] - table[second]).max(axis=1, initial=0.0) <= limit
-    return len(set(first[same].tolist()) | set(second[same].tolist())) / table.shape[0]
-
-
-def rows(values: Values, unit_axis: int = -1, cap: int = CAP) -> Values:
-    """An output as (R, U): one row for each example and position, one column for each unit; at most about `cap` values.
-
-    A larger one is represented by rows spread evenly over it and, only where MIN_ROWS of them would still be too many values,
-    by units spread evenly as well. A scalar is (1, 1), a vector (R, 1).
-    """
-    if values.ndim < 2:
-        table = values.reshape(-1, 1)
-        return table if table.shape[0] <= cap else table[spread(table.shape[0], cap)]
-    if values.ndim == 2 and unit_axis in (-1, 1) and values.size <= cap:
-        return values
-    axis = unit_axis % values.ndim
-    units = values.shape[axis]
-    behind = int(np.prod(values.shape[axis + 1 :], dtype=np.int64))
-    blocks = values.reshape(-1, units, behind)
-    examples = blocks.shape[0] * behind
-    picked_rows, picked_units = picks(examples, units, cap)
-    if picked_rows is None:
-        return blocks[:, :, 0] if behind == 1 else np.moveaxis(blocks, 1, 2).reshape(-1, units)
-    table = blocks[picked_rows // behind, :, picked_rows % behind]
-    return table if picked_units is None else table[:, picked_units]
-
-
-@lru_cache(maxsize=512)
-def picks(examples: int, units: int, cap: int = CAP) -> tuple[NDArray[np.int64] | None, NDArray[np.int64] | None]:
-    """Which rows and which columns of an (examples, units) table to look at; None means all of them."""
-    if examples * units <= cap:
-        return None, None
-    kept = min(examples, max(MIN_ROWS, cap // max(units, 1)))
-    width = max(1, cap // kept)
-    return spread(examples, kept), (spread(units, width) if width < units else None)
-
-
-def spread(size: int, count: int) -> NDArray[np.int64]:
-    """`count` different places spread evenly over range(size)."""
-    kept = min(count, size)
-    return np.arange(kept, dtype=np.int64) * size // kept
-
-
-def part(values: Values, cap: int = CAP) -> Values:
-    """The array as it is, or every `stride`-th of its values in memory order if it has more than `cap`."""
-    if values.size <= cap:
-        return values
-    return values.reshape(-1)[:: stride(values.shape, cap)]
-
-
-def stride(shape: Sequence[int], cap: int = CAP) -> int:
-    """Step that leaves at most `cap` of an array's values and does not keep to a few of its columns: prime to the last axis."""
-    size = int(np.prod(shape, dtype=np.int64))
-    step = max(1, ceil(size / cap))
-    if step > 1:
-        while gcd(step, shape[-1]) > 1:
-            step += 1
-    return step
-
-
 def moments_of(arrays: Sequence[Values], minus: Sequence[Values] | None = None) -> Floats:
     """MOMENTS of each array, (n, 8); with `minus`, of float64(array) - float64(minus)."""
+    plain = [_plain(array) for array in arrays]
+    return _moments_of(plain, None if minus is None else [_plain(array) for array in minus])
+
+
+def _moments_of(arrays: Sequence[Values], minus: Sequence[Values] | None = None) -> Floats:
+    """The same of arrays that are contiguous float32 or float64."""
     if _native is not None:
-        arrays = [_plain(array) for array in arrays]
-        if minus is None:
-            return np.asarray(_native.moments(arrays))
-        return np.asarray(_native.moments_of_difference(arrays, [_plain(array) for array in minus]))
-    with np.errstate(invalid="ignore", over="ignore"):  # inf - inf and the like, found and counted below
-        if minus is None:
-            table = [_moments(array.astype(np.float64).ravel()) for array in arrays]
-        else:
-            table = [_moments((a.astype(np.float64) - b).ravel()) for a, b in zip(arrays, minus, strict=True)]
+        return _native.moments(arrays) if minus is None else _native.moments_of_difference(arrays, minus)
+    if minus is None:
+        table = [_moments(array.astype(np.float64).ravel()) for array in arrays]
+    else:
+        table = [_moments((a.astype(np.float64) - b).ravel()) for a, b in zip(arrays, minus, strict=True)]
     return np.array(table, dtype=np.float64).reshape(len(arrays), len(MOMENTS))
 
 
@@ -367,17 +340,6 @@ def _histogram(values: Values, low: float, high: float) -> NDArray[np.int64]:
     return np.bincount(places, minlength=BINS)
 
 
-def snapshot_of(table: Values) -> NDArray[np.float16]:
-    """A map of an (R, U) table: at most MAP_ROWS examples by MAP_UNITS units, spread evenly."""
-    kept = table
-    if table.shape[0] > MAP_ROWS:
-        kept = kept[spread(table.shape[0], MAP_ROWS)]
-    if table.shape[1] > MAP_UNITS:
-        kept = kept[:, spread(table.shape[1], MAP_UNITS)]
-    limit = float(np.finfo(np.float16).max)
-    return np.clip(kept, -limit, limit).astype(np.float16)
-
-
 def _moments(flat: Floats) -> tuple[float, ...]:
     """MOMENTS of one float64 vector, which is overwritten."""
     size, lost = flat.size, 0
@@ -397,17 +359,13 @@ def _moments(flat: Floats) -> tuple[float, ...]:
     return (float(count), mean, std, sqrt(mean * mean + deviation / count), low, high, float(zeros), float(lost))
 
 
-def _counts(tables: Sequence[Values], zones: Sequence[Zone | None]) -> list[NDArray[np.int64] | None]:
-    """By unit, how many values of each (R, U) table lie in its zone; None where there is no zone."""
-    asked = [(table, zone) for table, zone in zip(tables, zones, strict=True) if zone is not None]
-    if not asked:
-        return [None] * len(tables)
+def _zone_counts(tables: Sequence[Values], zones: Sequence[tuple[float, float, bool]]) -> Sequence[NDArray[np.int64]]:
+    """By unit, how many values of each (R, U) table lie in its zone."""
+    if not tables:
+        return []
     if _native is not None:
-        arrays = [_plain(table) for table, _ in asked]
-        found = iter(_native.zone_counts(arrays, [(zone.low, zone.high, zone.inside) for _, zone in asked]))
-    else:
-        found = iter([np.count_nonzero(_within(table, zone), axis=0) for table, zone in asked])
-    return [None if zone is None else np.asarray(next(found), dtype=np.int64) for zone in zones]
+        return _native.zone_counts(tables, zones)
+    return [np.count_nonzero(_within(table, Zone(*zone)), axis=0) for table, zone in zip(tables, zones, strict=True)]
 
 
 def _within(table: Values, zone: Zone) -> NDArray[np.bool_]:
@@ -422,8 +380,3 @@ def _plain(array: Values) -> Values:
     if array.dtype.char not in "fd":
         array = array.astype(np.float32)
     return array if array.flags.c_contiguous else np.ascontiguousarray(array)
-
-
-@lru_cache(maxsize=64)
-def _direction(size: int) -> Floats:
-    return np.random.default_rng(0).standard_normal(size)

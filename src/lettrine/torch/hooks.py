@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lettrine.health.measure import CAP
+from lettrine.health.parts import CAP
 from lettrine.health.trace import ModuleInfo
 from lettrine.torch.catalogue import CHANNELS_FIRST, UNITS_LAST, activation_of, has_bias, kind_of, named_modules, role_of
 from lettrine.torch.graph import (

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lettrine.health.measure import CAP, Values, picks, stride
+from lettrine.health.parts import CAP, Values, picks, stride
 
 
 class Copy:

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lettrine.health.measure import ParameterArrays, duplicates
+from lettrine.health.duplicates import duplicates
+from lettrine.health.measure import ParameterArrays
 from lettrine.health.trace import ParameterInfo
 from lettrine.torch.catalogue import parameter_info
 from lettrine.torch.measure import Batch, Copy, dense, measurable

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lettrine.health.measure import OutputArrays, Values, norm, rows
+from lettrine.health.measure import OutputArrays, norm
+from lettrine.health.parts import Values, rows
 from lettrine.health.trace import Floats, ModuleInfo
 from lettrine.torch.measure import Copy, measurable
 

@@ -20,6 +20,7 @@ from lettrine.errors import HealthError, RunDamagedError
 from lettrine.health import measure
 from lettrine.health.archive import trace_from_arrays, trace_to_arrays
 from lettrine.health.checks import examine
+from lettrine.health.duplicates import duplicates
 from lettrine.health.findings import Report
 from lettrine.health.joining import joined
 from lettrine.health.recorder import Recorder, Schedule
@@ -119,7 +120,7 @@ class EngineWatch:
                     state.parameters[name],
                     seen.gradients[name],
                     learning_rate,
-                    duplicate=measure.duplicates(value) if detail else float("nan"),
+                    duplicate=duplicates(value) if detail else float("nan"),
                 )
                 for name, value in before.items()
             ]
