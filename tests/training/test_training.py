@@ -80,6 +80,17 @@ def test_an_interrupted_run_ends_as_an_undisturbed_one(tmp_path: Path, few_words
         lettrine.resume(tmp_path / "part")
 
 
+def test_a_run_stopped_before_its_first_step_is_a_run(tmp_path: Path, few_words, monkeypatch) -> None:
+    monkeypatch.setattr(trainer.Trainer, "_loop", lambda self, _: (self._evaluate(), "interrupted")[1])
+    run = lettrine.train(few_words, out=tmp_path / "run", shape=SMALL, settings=QUICK)
+    monkeypatch.undo()
+    assert run.results.steps == 0
+    assert math.isnan(run.results.steps_per_second)
+    assert math.isnan(load_run(tmp_path / "run").results.loss["initial"])
+    whole = lettrine.train(few_words, shape=SMALL, settings=QUICK)
+    assert same(lettrine.resume(tmp_path / "run").model.parameters, whole.model.parameters)
+
+
 def test_watched_and_unwatched_weights_are_the_same_bits(few_words) -> None:
     for shape in (SMALL, replace(SMALL, norm="batch")):
         watched = lettrine.train(few_words, shape=shape, settings=QUICK)

@@ -47,19 +47,19 @@ class Results:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; NaN becomes null."""
         loss = {name: value if np.isfinite(value) else None for name, value in self.loss.items()}
-        return {**vars(self), "loss": loss}
+        speed = self.steps_per_second if np.isfinite(self.steps_per_second) else None
+        return {**vars(self), "loss": loss, "steps_per_second": speed}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Results:
         """The inverse of `to_dict`."""
-        loss = {str(name): float("nan") if value is None else float(value) for name, value in values["loss"].items()}
-        return cls(
-            loss,
-            int(values["steps"]),
-            int(values["best_step"]),
-            float(values["seconds"]),
-            float(values["steps_per_second"]),
-        )
+
+        def number(value: Any) -> float:
+            return float("nan") if value is None else float(value)
+
+        loss = {str(name): number(value) for name, value in values["loss"].items()}
+        speed = number(values["steps_per_second"])
+        return cls(loss, int(values["steps"]), int(values["best_step"]), float(values["seconds"]), speed)
 
 
 @dataclass(frozen=True)
