@@ -8,6 +8,7 @@
 
 #pragma once
 
+#include "distinct.hpp"
 #include "layers.hpp"
 
 namespace lettrine::LETTRINE_NAMESPACE {
@@ -72,34 +73,6 @@ void scatter(const Batch<T>& batch, Index context, Index width, const std::int32
     }
 }
 
-// The distinct (position, character) pairs of a batch.
-struct Pairs {
-    Index* begin;           // (T + 1,) first pair of each position
-    std::int32_t* letter;   // (R,)
-    std::int32_t* of;       // (B, T) the pair of each example at each position
-    std::int32_t* found;    // (V,) scratch, all -1 between calls
-
-    Index count(Index context) const { return begin[context]; }
-    static Index most(Index batch, Index context, Index vocabulary) { return context * (batch < vocabulary ? batch : vocabulary); }
-
-    void find(Index batch, Index context, const std::int32_t* const* contexts) {
-        Index pairs = 0;
-        for (Index t = 0; t < context; ++t) {
-            begin[t] = pairs;
-            for (Index b = 0; b < batch; ++b) {
-                const std::int32_t c = contexts[b][t];
-                if (found[c] < 0) {
-                    found[c] = static_cast<std::int32_t>(pairs);
-                    letter[pairs++] = c;
-                }
-                of[b * context + t] = found[c];
-            }
-            for (Index r = begin[t]; r < pairs; ++r) found[letter[r]] = -1;
-        }
-        begin[context] = pairs;
-    }
-};
-
 // table[j][r] = embedding of pair r times the weights of its position, for the panels of [part).
 template <class T>
 void make_table(const Pairs& pairs, Index context, Index width, Span part, const T* letters, const T* panels, T* table) {
@@ -137,69 +110,85 @@ void add_up(const Batch<T>& batch, const Pairs& pairs, Index context, Span part,
     }
 }
 
-// signals[j][r] = the sum of d over the examples that hold pair r.
+// signals[j][r] = the sum of d over the rows that hold pair r.
 template <class T>
 void sum_signals(const Batch<T>& batch, const Pairs& pairs, Index context, Span part, const T* d, T* signals) {
     using V = Vector<T>;
     constexpr Index W = panel_width<T>, w = V::width;
     const Index count = pairs.count(context);
     for (Index f = part.begin; f < part.end; f += W) {
-        T* rows = signals + f / W * count * W;
-        for (Index i = 0; i < count * W; i += w) V::store(rows + i, V::zero());
+        T* to = signals + f / W * count * W;
         const T* from = d + batch.row(f);
-        for (Index b = 0; b < batch.count; ++b) {
-            const auto left = V::load(from + b * W), right = V::load(from + b * W + w);
-            const std::int32_t* of = pairs.of + b * context;
-            for (Index t = 0; t < context; ++t) {
-                T* to = rows + of[t] * W;
-                V::store(to, V::load(to) + left);
-                V::store(to + w, V::load(to + w) + right);
+        for (Index r = 0; r < count; ++r, to += W) {
+            const std::int32_t *row = pairs.rows + pairs.first[r], *end = pairs.rows + pairs.first[r + 1];
+            auto left = V::load(from + *row * W), right = V::load(from + *row * W + w);
+            while (++row != end) {
+                left += V::load(from + *row * W);
+                right += V::load(from + *row * W + w);
             }
+            V::store(to, left);
+            V::store(to + w, right);
         }
     }
 }
 
-// The shape of a block of dot products whose results fill one vector.
-template <class T>
-constexpr int dot_rows = Vector<T>::width >= 16 ? 4 : Vector<T>::width >= 4 ? 2 : 1;
-template <class T>
-constexpr int dot_columns = Vector<T>::width / dot_rows<T>;
-
-// out[r, e] = sum over h of signals[r, h] * weights[t * E + e, h]: gradients of the pairs' embeddings, for pairs [part).
-template <class T>
-void letter_gradients(const Pairs& pairs, Index context, Index width, Span part, Index features, const T* signals, const T* panels, T* out) {
+// out[r, e] = sum over h of signals[r, h] * weights[t * E + e, h] for one position's pairs, in blocks of R x C products whose
+// R * C <= width results fill a vector.
+template <class T, int R, int C>
+void letter_gradients_of(Index first, Index last, Index width, Index features, const T* signals, Index signal_panel, const T* panels,
+                         Index weight_panel, T* out) {
     using V = Vector<T>;
     constexpr Index W = panel_width<T>, w = V::width;
-    constexpr int R = dot_rows<T>, C = dot_columns<T>;
-    const Index in = context * width, count = pairs.count(context);
+    for (Index r = first; r < last; r += R)
+        for (Index e = 0; e < width; e += C) {
+            typename V::Value sum[w];
+            const T *left[R], *right[C];
+#pragma GCC unroll 16
+            for (int i = 0; i < w; ++i) sum[i] = V::zero();
+            // Past the edge the last row is taken again: its results are not kept.
+            for (int i = 0; i < R; ++i) left[i] = signals + (r + i < last ? r + i : last - 1) * W;
+            for (int i = 0; i < C; ++i) right[i] = panels + (e + i < width ? e + i : width - 1) * W;
+            for (Index f = 0; f < features; f += w) {
+                const Index a = f / W * signal_panel + f % W, b = f / W * weight_panel + f % W;
+                typename V::Value x[C];
+#pragma GCC unroll 16
+                for (int i = 0; i < C; ++i) x[i] = V::load(right[i] + b);
+#pragma GCC unroll 16
+                for (int i = 0; i < R; ++i) {
+                    const auto y = V::load(left[i] + a);
+#pragma GCC unroll 16
+                    for (int j = 0; j < C; ++j) sum[i * C + j] += y * x[j];
+                }
+            }
+            sum_lanes<T>(sum);
+            for (int i = 0; i < R && r + i < last; ++i)
+                for (int j = 0; j < C && e + j < width; ++j) out[(r + i) * width + e + j] = sum[0][i * C + j];
+        }
+}
+
+// Gradients of the pairs' embeddings, for pairs [part).
+template <class T>
+void letter_gradients(const Pairs& pairs, Index context, Index width, Span part, Index features, const T* signals, const T* panels, T* out) {
+    constexpr Index W = panel_width<T>;
+    const Index count = pairs.count(context);
     for (Index t = 0; t < context; ++t) {
         const Index first = pairs.begin[t] > part.begin ? pairs.begin[t] : part.begin;
         const Index last = pairs.begin[t + 1] < part.end ? pairs.begin[t + 1] : part.end;
-        for (Index r = first; r < last; r += R)
-            for (Index e = 0; e < width; e += C) {
-                typename V::Value sum[w];
-                const T *left[R], *right[C];
-                // Past the edge the last row is taken again: its results are not kept.
-#pragma GCC unroll 16
-                for (int i = 0; i < w; ++i) sum[i] = V::zero();
-                for (int i = 0; i < R; ++i) left[i] = signals + (r + i < last ? r + i : last - 1) * W;
-                for (int i = 0; i < C; ++i) right[i] = panels + (t * width + (e + i < width ? e + i : width - 1)) * W;
-                for (Index f = 0; f < features; f += w) {
-                    const Index a = f / W * count * W + f % W, b = f / W * in * W + f % W;
-                    typename V::Value x[C];
-#pragma GCC unroll 16
-                    for (int i = 0; i < C; ++i) x[i] = V::load(right[i] + b);
-#pragma GCC unroll 16
-                    for (int i = 0; i < R; ++i) {
-                        const auto y = V::load(left[i] + a);
-#pragma GCC unroll 16
-                        for (int j = 0; j < C; ++j) sum[i * C + j] += y * x[j];
-                    }
-                }
-                sum_lanes<T>(sum);
-                for (int i = 0; i < R && r + i < last; ++i)
-                    for (int j = 0; j < C && e + j < width; ++j) out[(r + i) * width + e + j] = sum[0][i * C + j];
-            }
+        const T* weights = panels + t * width * W;
+        const auto go = [&](auto run) { run(first, last, width, features, signals, count * W, weights, context * width * W, out); };
+        if constexpr (Vector<T>::width >= 16) {
+            // The shape that wastes less at the edge: 10 columns are 2 x 5, 24 are 6 x 4.
+            if ((width + 4) / 5 * 5 - width < (width + 3) / 4 * 4 - width)
+                go(letter_gradients_of<T, 3, 5>);
+            else
+                go(letter_gradients_of<T, 4, 4>);
+        } else if constexpr (Vector<T>::width >= 8) {
+            go(letter_gradients_of<T, 2, 4>);
+        } else if constexpr (Vector<T>::width >= 4) {
+            go(letter_gradients_of<T, 2, 2>);
+        } else {
+            go(letter_gradients_of<T, 1, 2>);
+        }
     }
 }
 

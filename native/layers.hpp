@@ -26,8 +26,9 @@ inline Span share(Index total, Index block, int member, int members) {
 
 template <class T>
 struct Batch {
-    Index count, padded;  // B, and B rounded up to whole panels
-    explicit Batch(Index count_) : count(count_), padded(round_up<T>(count_)) {}
+    Index count, padded;  // B, and the room for it, whole panels
+    explicit Batch(Index count_) : Batch(count_, count_) {}
+    Batch(Index count_, Index most) : count(count_), padded(round_up<T>(most)) {}
     // Numbers in a matrix of so many features, in either layout.
     Index size(Index features) const { return padded * round_up<T>(features); }
     // A feature's first number in the rows layout; the next example is panel_width further on.
@@ -41,7 +42,7 @@ struct Batch {
         const Index left = count - p * W;
         return left > w ? W : w;
     }
-    Index panels() const { return padded / panel_width<T>; }
+    Index panels() const { return round_up<T>(count) / panel_width<T>; }
 };
 
 // z = x W^T + b for features [part), x and z as columns.
@@ -89,6 +90,17 @@ template <Activation A>
 struct Constant {
     static constexpr Activation value = A;
 };
+
+// Rows as short as an embedding, without a loop over single numbers.
+template <class T>
+LETTRINE_INLINE void copy_row(Index n, const T* from, T* to) {
+    for (Index i = 0; i < n; i += Vector<T>::width) store_first<T>(to + i, load_or<T>(from, i, n - i, T(0)), n - i);
+}
+
+template <class T>
+LETTRINE_INLINE void add_row(Index n, const T* from, T* to) {
+    for (Index i = 0; i < n; i += Vector<T>::width) store_first<T>(to + i, load_or<T>(from, i, n - i, T(0)) + load_or<T>(to, i, n - i, T(0)), n - i);
+}
 
 // Calls body with the activation as a type, so that loops over it hold no branch.
 template <class Body>

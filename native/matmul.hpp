@@ -30,78 +30,86 @@ struct Operand {
 // What the accumulators begin with: nothing, a number for each row, or scale * C.
 enum class Start { zero, rows, scaled };
 
-// One tile: MR rows, NV vectors, of which the last holds `tail` numbers.
+template <class T>
+struct Product {
+    Index depth;
+    Operand<T> a;
+    const T* b;
+    Index b_row;
+    T* c;
+    Index c_row;
+    int tail;  // numbers in the last vector of a row of C
+    Start start;
+    const T* rows;
+    T scale;
+};
+
+// One tile: MR rows, NV vectors.
 template <class T, int MR, int NV>
-void tile(Index depth, Operand<T> a, const T* b, Index b_row, T* c, Index c_row, int tail, Start start, const T* rows, T scale) {
+void tile(const Product<T>& x) {
     using V = Vector<T>;
-    using Value = typename V::Value;
     constexpr int W = V::width;
-    Value sum[MR][NV];
-    if (start == Start::scaled) {
-#pragma GCC unroll 16
-        for (int i = 0; i < MR; ++i) {
-#pragma GCC unroll 2
-            for (int j = 0; j < NV; ++j) {
-                const T* from = c + i * c_row + j * W;
-                sum[i][j] = (j == NV - 1 ? V::load(from, tail) : V::load(from)) * scale;
-            }
-        }
-    } else if (start == Start::rows) {
+    typename V::Value sum[MR][NV];
+    if (x.start == Start::scaled) {
+        const auto scale = V::set(x.scale);
 #pragma GCC unroll 16
         for (int i = 0; i < MR; ++i)
 #pragma GCC unroll 2
-            for (int j = 0; j < NV; ++j) sum[i][j] = V::set(rows[i]);
+            for (int j = 0; j < NV; ++j) {
+                const T* from = x.c + i * x.c_row + j * W;
+                sum[i][j] = (j == NV - 1 ? V::load(from, x.tail) : V::load(from)) * scale;
+            }
+    } else if (x.start == Start::rows) {
+#pragma GCC unroll 16
+        for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 2
+            for (int j = 0; j < NV; ++j) sum[i][j] = V::set(x.rows[i]);
     } else {
 #pragma GCC unroll 16
         for (int i = 0; i < MR; ++i)
 #pragma GCC unroll 2
             for (int j = 0; j < NV; ++j) sum[i][j] = V::zero();
     }
-    for (Index begin = 0; begin < depth; begin += a.run) {
-        const Index count = depth - begin < a.run ? depth - begin : a.run;
-        const T* at = a.data;
-        for (Index k = 0; k < count; ++k) {
-            Value right[NV];
+    const Index row = x.a.row, step = x.a.step, b_row = x.b_row;
+    const T *outer = x.a.data, *b = x.b;
+    for (Index left = x.depth; left > 0; left -= x.a.run) {
+        const T* a = outer;
+        for (Index k = left < x.a.run ? left : x.a.run; k > 0; --k) {
+            typename V::Value right[NV];
 #pragma GCC unroll 2
             for (int j = 0; j < NV; ++j) right[j] = V::load(b + j * W);
 #pragma GCC unroll 16
             for (int i = 0; i < MR; ++i) {
-                const Value left = V::set(at[i * a.row]);
+                const auto factor = V::set(a[i * row]);
 #pragma GCC unroll 2
-                for (int j = 0; j < NV; ++j) sum[i][j] += left * right[j];
+                for (int j = 0; j < NV; ++j) sum[i][j] += factor * right[j];
             }
-            at += a.step;
+            a += step;
             b += b_row;
         }
-        a.data += a.jump;
+        outer += x.a.jump;
     }
 #pragma GCC unroll 16
     for (int i = 0; i < MR; ++i)
 #pragma GCC unroll 2
         for (int j = 0; j < NV; ++j) {
-            T* to = c + i * c_row + j * W;
-            if (j == NV - 1)
-                V::store(to, sum[i][j], tail);
-            else
-                V::store(to, sum[i][j]);
+            T* to = x.c + i * x.c_row + j * W;
+            j == NV - 1 ? V::store(to, sum[i][j], x.tail) : V::store(to, sum[i][j]);
         }
 }
 
-template <class T, int MR, class... Rest>
-LETTRINE_INLINE void tile_of_rows(int vectors, Rest... rest) {
-    if (vectors == 2)
-        tile<T, MR, 2>(rest...);
-    else
-        tile<T, MR, 1>(rest...);
-}
+template <class T>
+using Tile = void (*)(const Product<T>&);
 
-template <class T, int MR, class... Rest>
-LETTRINE_INLINE void tile_by_count(int rows, int vectors, Rest... rest) {
-    if constexpr (MR > 1) {
-        if (rows < MR) return tile_by_count<T, MR - 1>(rows, vectors, rest...);
-    }
-    tile_of_rows<T, MR>(vectors, rest...);
-}
+template <class T, int... I>
+struct TileTable {
+    static constexpr Tile<T> of[sizeof...(I)][2] = {{tile<T, I + 1, 1>, tile<T, I + 1, 2>}...};
+};
+
+#define LETTRINE_COUNT_6 0, 1, 2, 3, 4, 5
+#define LETTRINE_COUNT_14 LETTRINE_COUNT_6, 6, 7, 8, 9, 10, 11, 12, 13
+#define LETTRINE_COUNT(n) LETTRINE_COUNT_##n
+#define LETTRINE_ROWS_UP_TO(n) LETTRINE_COUNT(n)
 
 // C[m, n] for m in [0, M), n in [0, N), N <= panel_width. `rows` (M) with Start::rows, `scale` with Start::scaled.
 // Rows of B are read in whole vectors, those of C written N numbers long.
@@ -110,16 +118,15 @@ void product(Index M, Index N, Index depth, Operand<T> a, const T* b, Index b_ro
              const T* rows = nullptr, T scale = T(1)) {
     constexpr int W = Vector<T>::width;
     constexpr Index most = LETTRINE_TILE_ROWS;
-    const int vectors = N > W ? 2 : 1;
-    const int tail = static_cast<int>(N - (vectors - 1) * W);
-    const Index tiles = (M + most - 1) / most;
-    Index m = 0;
-    for (Index t = 0; t < tiles; ++t) {  // tiles of nearly equal height: 27 rows are 3 x 9, not 12 + 12 + 3
-        const Index height = (M - m + tiles - t - 1) / (tiles - t);
-        tile_by_count<T, LETTRINE_TILE_ROWS>(static_cast<int>(height), vectors, depth,
-                                                      Operand<T>{a.data + m * a.row, a.row, a.step, a.run, a.jump}, b, b_row,
-                                                      c + m * c_row, c_row, tail, start, rows ? rows + m : nullptr, scale);
-        m += height;
+    const int wide = N > W;
+    Product<T> x{depth, a, b, b_row, c, c_row, static_cast<int>(N - wide * W), start, rows, scale};
+    for (Index tiles = (M + most - 1) / most; tiles > 0; --tiles) {
+        const Index height = (M + tiles - 1) / tiles;  // nearly equal heights: 27 rows are 14 + 13, not 14 + 12 + 1
+        TileTable<T, LETTRINE_ROWS_UP_TO(LETTRINE_TILE_ROWS)>::of[height - 1][wide](x);
+        x.a.data += height * a.row;
+        x.c += height * c_row;
+        if (rows) x.rows += height;
+        M -= height;
     }
 }
 

@@ -14,21 +14,19 @@ struct NormMemory {
 };
 
 // z becomes (z - mean) / sqrt(variance + eps), over the batch, biased variance (Ioffe & Szegedy 2015).
+// shares (B,): of the batch's examples, how many a row stands for.
 template <class T>
-void normalise(const Batch<T>& batch, Span part, T eps, T* z, const NormMemory<T>& memory) {
+void normalise(const Batch<T>& batch, Span part, T eps, const T* shares, T* z, const NormMemory<T>& memory) {
     using V = Vector<T>;
     constexpr Index W = panel_width<T>;
-    const auto share = V::set(T(1) / static_cast<T>(batch.count));
     for (Index f = part.begin; f < part.end; f += V::width) {
         T* at = z + batch.row(f);
-        auto total = V::zero(), squares = V::zero();
-        for (Index b = 0; b < batch.count; ++b) total += V::load(at + b * W);
-        const auto mean = total * share;
+        auto mean = V::zero(), variance = V::zero();
+        for (Index b = 0; b < batch.count; ++b) mean += V::load(at + b * W) * V::set(shares[b]);
         for (Index b = 0; b < batch.count; ++b) {
             const auto gap = V::load(at + b * W) - mean;
-            squares += gap * gap;
+            variance += gap * gap * V::set(shares[b]);
         }
-        const auto variance = squares * share;
         const auto inverse = V::set(1) / V::sqrt(variance + V::set(eps));
         for (Index b = 0; b < batch.count; ++b) V::store(at + b * W, (V::load(at + b * W) - mean) * inverse);
         V::store(memory.mean + f, mean);
@@ -39,10 +37,10 @@ void normalise(const Batch<T>& batch, Span part, T eps, T* z, const NormMemory<T
 
 // From d loss / d (scale * z + shift) to d loss / d (what was normalised), in place; z is the normalised value.
 template <class T>
-void normalise_backward(const Batch<T>& batch, Span part, Index features, const T* scale, const T* z, T* d, const NormMemory<T>& memory) {
+void normalise_backward(const Batch<T>& batch, Span part, Index features, const T* scale, const T* shares, const T* z, T* d,
+                        const NormMemory<T>& memory) {
     using V = Vector<T>;
     constexpr Index W = panel_width<T>;
-    const auto share = V::set(T(1) / static_cast<T>(batch.count));
     for (Index f = part.begin; f < part.end; f += V::width) {
         const T* x = z + batch.row(f);
         T* at = d + batch.row(f);
@@ -55,16 +53,15 @@ void normalise_backward(const Batch<T>& batch, Span part, Index features, const 
         V::store(memory.shift_gradient + f, shift);
         V::store(memory.scale_gradient + f, slope);
         const auto factor = load_or<T>(scale, f, features - f, T(1)) * V::load(memory.inverse + f);
-        const auto shift_share = shift * share, slope_share = slope * share;
         for (Index b = 0; b < batch.count; ++b)
-            V::store(at + b * W, factor * (V::load(at + b * W) - shift_share - V::load(x + b * W) * slope_share));
+            V::store(at + b * W, factor * (V::load(at + b * W) - (shift + V::load(x + b * W) * slope) * V::set(shares[b])));
     }
 }
 
 // running = (1 - momentum) * running + momentum * batch's, the variance with n - 1 below, as torch has it.
 template <class T>
-void update_running(const Batch<T>& batch, Span part, T momentum, const Layer<T>& layer, const NormMemory<T>& memory) {
-    const T unbiased = static_cast<T>(batch.count) / static_cast<T>(batch.count > 1 ? batch.count - 1 : 1);
+void update_running(Index examples, Span part, T momentum, const Layer<T>& layer, const NormMemory<T>& memory) {
+    const T unbiased = static_cast<T>(examples) / static_cast<T>(examples > 1 ? examples - 1 : 1);
     for (Index f = part.begin; f < part.end; ++f) {
         layer.running_mean[f] = (1 - momentum) * layer.running_mean[f] + momentum * memory.mean[f];
         layer.running_variance[f] = (1 - momentum) * layer.running_variance[f] + momentum * unbiased * memory.variance[f];

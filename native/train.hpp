@@ -20,9 +20,9 @@ struct Trainer : Workspace<T> {
     const Schedule& schedule;
     double* losses;
     Team& team;
-    const Batch<T> batch;
+    Batch<T> batch;  // distinct contexts of the step at hand
     const bool table, last_norm;
-    const Index V, C, E, K, last;
+    const Index V, C, E, K, last, B;
     Index done = 0;
 
     Trainer(const Network<T>& net_, const Optimiser& optimiser_, const Examples& examples_, const Schedule& schedule_, double* losses_,
@@ -41,7 +41,8 @@ struct Trainer : Workspace<T> {
           C(net_.context),
           E(net_.width),
           K(net_.context * net_.width),
-          last(net_.depth - 1) {}
+          last(net_.depth - 1),
+          B(schedule_.batch) {}
 
     static bool is_fused(const Optimiser& o) { return !o.adamw && o.momentum == 0; }
 
@@ -60,7 +61,7 @@ struct Trainer : Workspace<T> {
         const FlushSubnormals flush;
         for (Index s = 0; s < schedule.steps; ++s) {
             const Step<T> step(optimiser, schedule.learning_rates[s], optimiser.step + s + 1);
-            if (member == 0) read_batch(schedule.batches + s * batch.count);
+            if (member == 0) read_batch(s);
             team.barrier();
             for (Index l = 0; l <= last; ++l) {
                 forward(l, member);
@@ -68,18 +69,18 @@ struct Trainer : Workspace<T> {
             }
             const Span panels = share(batch.panels(), 1, member, team.size());
             for (Index p = panels.begin; p < panels.end; ++p)
-                this->partial[p] = cross_entropy<T>(batch, V, p, this->targets, step.scale(batch.count), this->z_columns);
+                this->partial[p] = cross_entropy<T>(batch, V, p, this->rows, step.scale(B), this->z_columns);
             team.barrier();
             double loss = 0;
             for (Index p = 0; p < batch.panels(); ++p) loss += this->partial[p];
-            loss /= static_cast<double>(batch.count);
+            loss /= static_cast<double>(B);
             if (member == 0) {
                 losses[s] = loss;
                 done = s + 1;
             }
             if (!__builtin_isfinite(loss)) return;
             for (Index l = 0; l <= last; ++l)
-                if (layers[l].scale) update_running<T>(batch, part_of(l, member), net.norm_momentum, layers[l], memory[l].norm);
+                if (layers[l].scale) update_running<T>(B, part_of(l, member), net.norm_momentum, layers[l], memory[l].norm);
             backward(step, member);
             team.barrier();
         }
@@ -102,17 +103,21 @@ private:
     // The table shares the first layer out by panels; all else goes by vectors.
     Span part_of(Index l, int member) const { return share(layers[l].out, l == 0 && table ? W : w, member, team.size()); }
 
-    void read_batch(const std::int64_t* indices) {
-        for (Index b = 0; b < batch.count; ++b) {
-            this->contexts[b] = examples.contexts + indices[b] * C;
-            this->targets[b] = examples.targets[indices[b]];
-        }
+    void read_batch(Index s) {
+        const std::int64_t* indices = schedule.batches + s * B;
+        batch.count = this->rows.find(examples, indices, B, C);
+        if (s + 1 < schedule.steps)
+            for (Index b = B; b < 2 * B; ++b) {  // the next step's examples are anywhere in memory: ask for them in time
+                __builtin_prefetch(examples.contexts + indices[b] * C);
+                __builtin_prefetch(examples.targets + indices[b]);
+            }
+        for (Index b = 0; b < batch.count; ++b) this->shares[b] = static_cast<T>(this->rows.weight[b]) / static_cast<T>(B);
         if (table) {
-            pairs.find(batch.count, C, this->contexts);
+            pairs.find(batch.count, C, this->rows.context);
             for (Index r = 0; r < pairs.count(C); ++r)
-                for (Index e = 0; e < E; ++e) this->letters[r * E + e] = net.embedding.value[pairs.letter[r] * E + e];
+                copy_row(E, net.embedding.value + pairs.letter[r] * E, this->letters + r * E);
         } else {
-            gather<T>(batch, C, E, net.embedding.value, this->contexts, this->line, this->inputs);
+            gather<T>(batch, C, E, net.embedding.value, this->rows.context, this->line, this->inputs);
             rows_to_columns<T>(batch, K, {0, K}, this->inputs, this->input_columns);
         }
     }
@@ -132,7 +137,7 @@ private:
             if (l == last && !last_norm) return;
             columns_to_rows<T>(batch, layer.out, part, this->z_columns, m.z);
         }
-        if (layer.scale) normalise<T>(batch, part, net.norm_eps, m.z, m.norm);
+        if (layer.scale) normalise<T>(batch, part, net.norm_eps, this->shares, m.z, m.norm);
         activate_rows<T>(batch, part, layer.out, l == last ? Activation::identity : net.activation, layer.scale.value, layer.shift.value,
                          m.z, m.before, m.a);
         rows_to_columns<T>(batch, layer.out, part, m.a, l == last ? this->z_columns : this->columns[(l + 1) % 2]);
@@ -166,7 +171,7 @@ private:
         const LayerMemory<T>& m = memory[l];
         const Index count = part.end - part.begin;
         if (layer.scale) {
-            normalise_backward<T>(batch, part, layer.out, layer.scale.value, m.z, m.d, m.norm);
+            normalise_backward<T>(batch, part, layer.out, layer.scale.value, this->shares, m.z, m.d, m.norm);
             step.apply(layer.scale, part.begin, m.norm.scale_gradient + part.begin, count);
             step.apply(layer.shift, part.begin, m.norm.shift_gradient + part.begin, count);
         }
@@ -232,7 +237,7 @@ private:
         if (net.direct) weight_gradient(step, last, net.direct, K, part_of(last, member), this->inputs, this->direct_gradient);
         if (member != 0) return;
         clear_embedding_gradient();
-        scatter<T>(batch, C, E, this->contexts, this->input_gradients, this->line, this->embedding_gradient);
+        scatter<T>(batch, C, E, this->rows.context, this->input_gradients, this->line, this->embedding_gradient);
         step.apply(net.embedding, 0, this->embedding_gradient, V * E);
     }
 
@@ -249,7 +254,7 @@ private:
         for (Index f = part.begin; f < part.end; f += W) {
             for (Index t = 0; t < C; ++t) {
                 const Index first = pairs.begin[t];
-                product<T>(E, W, pairs.begin[t + 1] - first, Operand<T>{this->letters + first * E, 1, E, count + 1, 0},
+                product<T>(E, W, pairs.begin[t + 1] - first, Operand<T>{this->letters + first * E, 1, E, pairs.begin[t + 1] - first, 0},
                            this->signals + (f / W * count + first) * W, W, to + (f / W * K + t * E) * W, W,
                            step.fused ? Start::scaled : Start::zero, nullptr, step.fused ? step.keep(weight) : T(1));
             }
@@ -258,7 +263,7 @@ private:
         if (member != 0) return;
         clear_embedding_gradient();
         for (Index r = 0; r < count; ++r)
-            for (Index e = 0; e < E; ++e) this->embedding_gradient[pairs.letter[r] * E + e] += this->letter_gradient[r * E + e];
+            add_row(E, this->letter_gradient + r * E, this->embedding_gradient + pairs.letter[r] * E);
         step.apply(net.embedding, 0, this->embedding_gradient, V * E);
     }
 

@@ -41,9 +41,9 @@ template <class T>
 struct Workspace {
     Layer<T>* layers;  // the network's, but the first one's weight as panels where the table is used
     LayerMemory<T>* memory;
-    const std::int32_t** contexts;  // (B,)
-    std::int32_t* targets;          // (B,)
-    double* partial;                // loss of each panel
+    Rows rows;
+    T* shares;        // (B,) of the batch's examples, how many a row stands for
+    double* partial;  // loss of each panel
     T *inputs, *input_gradients;    // rows over K = T * E
     T* input_columns;
     T *columns[2], *z_columns;  // columns
@@ -100,8 +100,15 @@ struct Workspace {
                 memory[l] = m;
             }
         }
-        contexts = arena.take<const std::int32_t*>(count);
-        targets = arena.take<std::int32_t>(count);
+        rows.slots = Rows::slots_for(count);
+        rows.context = arena.take<const std::int32_t*>(count);
+        rows.weight = arena.take<std::int32_t>(count);
+        rows.row = arena.take<std::int32_t>(count);
+        rows.target = arena.take<std::int32_t>(count);
+        rows.of = arena.take<std::int32_t>(count);
+        rows.begin = arena.take<std::int32_t>(count + 1);
+        rows.slot = arena.take<std::int32_t>(rows.slots);
+        shares = arena.take<T>(count);
         partial = arena.take<double>(batch.panels());
         for (T*& buffer : columns) buffer = arena.take<T>(batch.size(widest));
         z_columns = arena.take<T>(batch.size(widest));
@@ -114,8 +121,8 @@ struct Workspace {
         pairs = {};
         if (table) {
             const Index most = Pairs::most(count, C, V), out = round_up<T>(net.layers[0].out);
-            pairs = {arena.take<Index>(C + 1), arena.take<std::int32_t>(most), arena.take<std::int32_t>(count * C),
-                     arena.take<std::int32_t>(V)};
+            pairs = {arena.take<Index>(C + 1),          arena.take<std::int32_t>(most + 1),  arena.take<std::int32_t>(count * C),
+                     arena.take<std::int32_t>(most + 2), arena.take<std::int32_t>(count * C), arena.take<std::int32_t>(V)};
             letters = arena.take<T>(most * E);
             products = arena.take<T>(most * out);
             signals = arena.take<T>(most * out);

@@ -1,0 +1,103 @@
+// What is the same in a batch is worked out once.
+//
+// Words share beginnings, so a batch holds the same context several times (one in seven names' contexts is all padding);
+// and at one position only few of the characters occur. Both are counted here, before a step.
+
+#pragma once
+
+#include "mlp.hpp"
+
+namespace lettrine::LETTRINE_NAMESPACE {
+
+// The distinct contexts of a batch, in order of appearance. A row of the network's matrices is one of them.
+struct Rows {
+    const std::int32_t** context;  // (B,) where each distinct context is
+    std::int32_t* weight;          // (B,) how many examples have it
+    std::int32_t* begin;           // (B + 1,) a row's examples in the two arrays below
+    std::int32_t* row;             // (B,)
+    std::int32_t* target;          // (B,)
+    std::int32_t* of;              // (B,) scratch: row of each example
+    std::int32_t* slot;            // (slots,) scratch
+    Index slots;                   // a power of two, twice B or more
+
+    static Index slots_for(Index batch) {
+        Index n = 16;
+        while (n < 2 * batch) n *= 2;
+        return n;
+    }
+
+    // Returns how many distinct contexts there are.
+    Index find(const Examples& examples, const std::int64_t* indices, Index batch, Index length) {
+        for (Index i = 0; i < slots; ++i) slot[i] = -1;
+        std::int32_t count = 0;
+        for (Index b = 0; b < batch; ++b) {
+            const std::int32_t* const here = examples.contexts + indices[b] * length;
+            std::uint64_t hash = 0;
+            for (Index t = 0; t < length; ++t) hash = (hash + static_cast<std::uint64_t>(here[t]) + 1) * 0x9E3779B97F4A7C15u;
+            Index i = static_cast<Index>(hash >> 32) & (slots - 1);
+            while (slot[i] >= 0 && !same(context[slot[i]], here, length)) i = (i + 1) & (slots - 1);
+            if (slot[i] < 0) {
+                slot[i] = count;
+                context[count] = here;
+                weight[count++] = 0;
+            }
+            of[b] = slot[i];
+            ++weight[slot[i]];
+        }
+        begin[0] = 0;
+        for (std::int32_t r = 0; r < count; ++r) begin[r + 1] = begin[r] + weight[r];
+        for (Index b = batch; b-- > 0;) {  // from the back, so that `begin` ends up where it began
+            const std::int32_t place = --begin[of[b] + 1];
+            row[place] = of[b];
+            target[place] = examples.targets[indices[b]];
+        }
+        for (std::int32_t r = 0; r < count; ++r) begin[r] = begin[r + 1];
+        begin[count] = static_cast<std::int32_t>(batch);
+        return count;
+    }
+
+private:
+    static bool same(const std::int32_t* a, const std::int32_t* b, Index length) {
+        for (Index t = 0; t < length; ++t)
+            if (a[t] != b[t]) return false;
+        return true;
+    }
+};
+
+// The distinct (position, character) pairs of those contexts.
+struct Pairs {
+    Index* begin;          // (T + 1,) first pair of each position
+    std::int32_t* letter;  // (R,)
+    std::int32_t* of;      // (B, T) the pair of each row at each position
+    std::int32_t* first;   // (R + 1,) a pair's rows in the array below
+    std::int32_t* rows;    // (B * T,)
+    std::int32_t* found;   // (V,) scratch, -1 between calls
+
+    Index count(Index context) const { return begin[context]; }
+    static Index most(Index batch, Index context, Index vocabulary) { return context * (batch < vocabulary ? batch : vocabulary); }
+
+    void find(Index batch, Index length, const std::int32_t* const* contexts) {
+        std::int32_t pairs = 0;
+        for (Index t = 0; t < length; ++t) {
+            begin[t] = pairs;
+            for (Index b = 0; b < batch; ++b) {
+                const std::int32_t c = contexts[b][t], seen = found[c];
+                letter[pairs] = c;  // counts only if it is new: no branch that nobody can foresee
+                found[c] = seen < 0 ? pairs : seen;
+                pairs += seen < 0;
+                of[b * length + t] = found[c];
+            }
+            for (Index r = begin[t]; r < pairs; ++r) found[letter[r]] = -1;
+        }
+        begin[length] = pairs;
+        for (std::int32_t r = 0; r <= pairs; ++r) first[r] = 0;
+        for (Index i = 0; i < batch * length; ++i) ++first[of[i] + 1];
+        for (std::int32_t r = 0; r < pairs; ++r) first[r + 1] += first[r];
+        for (Index b = 0; b < batch; ++b)
+            for (Index t = 0; t < length; ++t) rows[first[of[b * length + t]]++] = static_cast<std::int32_t>(b);
+        for (std::int32_t r = pairs; r > 0; --r) first[r] = first[r - 1];
+        first[0] = 0;
+    }
+};
+
+}  // namespace lettrine::LETTRINE_NAMESPACE
