@@ -18,6 +18,7 @@ struct Rows {
     std::int32_t* target;          // (B,)
     std::int32_t* of;              // (B,) scratch: row of each example
     std::int32_t* slot;            // (slots,) scratch
+    std::uint32_t* hash;           // (B,) scratch
     Index slots;                   // a power of two, twice B or more
 
     static Index slots_for(Index batch) {
@@ -29,12 +30,17 @@ struct Rows {
     // Returns how many distinct contexts there are.
     Index find(const Examples& examples, const std::int64_t* indices, Index batch, Index length) {
         for (Index i = 0; i < slots; ++i) slot[i] = -1;
+        // First all that waits for memory, so that it waits together; then what branches.
+        for (Index b = 0; b < batch; ++b) {
+            const std::int32_t* const here = examples.contexts + indices[b] * length;
+            std::uint64_t mixed = 0;
+            for (Index t = 0; t < length; ++t) mixed = (mixed + static_cast<std::uint64_t>(here[t]) + 1) * 0x9E3779B97F4A7C15u;
+            hash[b] = static_cast<std::uint32_t>(mixed >> 32);
+        }
         std::int32_t count = 0;
         for (Index b = 0; b < batch; ++b) {
             const std::int32_t* const here = examples.contexts + indices[b] * length;
-            std::uint64_t hash = 0;
-            for (Index t = 0; t < length; ++t) hash = (hash + static_cast<std::uint64_t>(here[t]) + 1) * 0x9E3779B97F4A7C15u;
-            Index i = static_cast<Index>(hash >> 32) & (slots - 1);
+            Index i = static_cast<Index>(hash[b]) & (slots - 1);
             while (slot[i] >= 0 && !same(context[slot[i]], here, length)) i = (i + 1) & (slots - 1);
             if (slot[i] < 0) {
                 slot[i] = count;

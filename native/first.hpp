@@ -110,26 +110,32 @@ void add_up(const Batch<T>& batch, const Pairs& pairs, Index context, Span part,
     }
 }
 
-// signals[j][r] = the sum of d over the rows that hold pair r.
-template <class T>
-void sum_signals(const Batch<T>& batch, const Pairs& pairs, Index context, Span part, const T* d, T* signals) {
+// signals[j][r] = the sum of d over the rows that hold pair r, for `Panels` panels at once.
+template <class T, int Panels>
+void sum_signals_of(const Batch<T>& batch, const Pairs& pairs, Index count, const T* from, T* to) {
     using V = Vector<T>;
     constexpr Index W = panel_width<T>, w = V::width;
-    const Index count = pairs.count(context);
-    for (Index f = part.begin; f < part.end; f += W) {
-        T* to = signals + f / W * count * W;
-        const T* from = d + batch.row(f);
-        for (Index r = 0; r < count; ++r, to += W) {
-            const std::int32_t *row = pairs.rows + pairs.first[r], *end = pairs.rows + pairs.first[r + 1];
-            auto left = V::load(from + *row * W), right = V::load(from + *row * W + w);
-            while (++row != end) {
-                left += V::load(from + *row * W);
-                right += V::load(from + *row * W + w);
-            }
-            V::store(to, left);
-            V::store(to + w, right);
+    for (Index r = 0; r < count; ++r, to += W) {
+        typename V::Value sum[2 * Panels];
+#pragma GCC unroll 8
+        for (int i = 0; i < 2 * Panels; ++i) sum[i] = V::zero();
+        for (std::int32_t k = pairs.first[r]; k < pairs.first[r + 1]; ++k) {
+            const T* row = from + pairs.rows[k] * W;
+#pragma GCC unroll 8
+            for (int i = 0; i < 2 * Panels; ++i) sum[i] += V::load(row + i / 2 * batch.padded * W + i % 2 * w);
         }
+#pragma GCC unroll 8
+        for (int i = 0; i < 2 * Panels; ++i) V::store(to + i / 2 * count * W + i % 2 * w, sum[i]);
     }
+}
+
+template <class T>
+void sum_signals(const Batch<T>& batch, const Pairs& pairs, Index context, Span part, const T* d, T* signals) {
+    constexpr Index W = panel_width<T>;
+    const Index count = pairs.count(context);
+    Index f = part.begin;
+    for (; f + 3 * W < part.end; f += 4 * W) sum_signals_of<T, 4>(batch, pairs, count, d + batch.row(f), signals + f / W * count * W);
+    for (; f < part.end; f += W) sum_signals_of<T, 1>(batch, pairs, count, d + batch.row(f), signals + f / W * count * W);
 }
 
 // out[r, e] = sum over h of signals[r, h] * weights[t * E + e, h] for one position's pairs, in blocks of R x C products whose

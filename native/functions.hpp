@@ -78,7 +78,7 @@ LETTRINE_INLINE typename Vector<T>::Value tanh(typename Vector<T>::Value x) {
     const auto edge = V::set(sizeof(T) == 4 ? T(10) : T(20));
     const auto held = V::min(edge, V::max(-edge, x));
     const auto e = expm1<T>(held + held);
-    return e / (e + V::set(2));
+    return e * V::reciprocal(e + V::set(2));
 }
 
 // torch's constants (Klambauer et al. 2017).

@@ -50,7 +50,7 @@ template <class T>
 void linear(const Batch<T>& batch, Index in, Index out, const T* weight, const T* bias, Span part, const T* x, T* z, bool add = false) {
     constexpr Index W = panel_width<T>;
     const Operand<T> a{weight + part.begin * in, in, 1, in, 0};
-    const Start start = add ? Start::scaled : bias ? Start::rows : Start::zero;
+    const Start start = add ? Start::added : bias ? Start::rows : Start::zero;
     for (Index p = 0; p < batch.panels(); ++p)
         product<T>(part.end - part.begin, batch.columns(p), in, a, x + p * round_up<T>(in) * W, W,
                    z + (p * round_up<T>(out) + part.begin) * W, W, start, bias ? bias + part.begin : nullptr);

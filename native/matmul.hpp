@@ -27,8 +27,8 @@ struct Operand {
     Index row, step, run, jump;
 };
 
-// What the accumulators begin with: nothing, a number for each row, or scale * C.
-enum class Start { zero, rows, scaled };
+// What the accumulators begin with: nothing, a number for each row, C, or scale * C.
+enum class Start { zero, rows, added, scaled };
 
 template <class T>
 struct Product {
@@ -50,15 +50,21 @@ void tile(const Product<T>& x) {
     using V = Vector<T>;
     constexpr int W = V::width;
     typename V::Value sum[MR][NV];
-    if (x.start == Start::scaled) {
-        const auto scale = V::set(x.scale);
+    if (x.start >= Start::added) {
 #pragma GCC unroll 16
         for (int i = 0; i < MR; ++i)
 #pragma GCC unroll 2
             for (int j = 0; j < NV; ++j) {
                 const T* from = x.c + i * x.c_row + j * W;
-                sum[i][j] = (j == NV - 1 ? V::load(from, x.tail) : V::load(from)) * scale;
+                sum[i][j] = j == NV - 1 ? V::load(from, x.tail) : V::load(from);
             }
+        if (x.start == Start::scaled) {
+            const auto scale = V::set(x.scale);
+#pragma GCC unroll 16
+            for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 2
+                for (int j = 0; j < NV; ++j) sum[i][j] *= scale;
+        }
     } else if (x.start == Start::rows) {
 #pragma GCC unroll 16
         for (int i = 0; i < MR; ++i)
@@ -119,6 +125,7 @@ void product(Index M, Index N, Index depth, Operand<T> a, const T* b, Index b_ro
     constexpr int W = Vector<T>::width;
     constexpr Index most = LETTRINE_TILE_ROWS;
     const int wide = N > W;
+    if (start == Start::scaled && scale == T(1)) start = Start::added;
     Product<T> x{depth, a, b, b_row, c, c_row, static_cast<int>(N - wide * W), start, rows, scale};
     for (Index tiles = (M + most - 1) / most; tiles > 0; --tiles) {
         const Index height = (M + tiles - 1) / tiles;  // nearly equal heights: 27 rows are 14 + 13, not 14 + 12 + 1

@@ -89,18 +89,22 @@ void activate_rows(const Batch<T>& batch, Span part, Index features, Activation 
     });
 }
 
-// d *= slope of the activation; `seen` is the activation, or its argument for gelu.
+// d *= slope of the activation; `seen` is the activation, or its argument for gelu. sums (F,): of the new d over the batch.
 template <class T>
-void activate_backward(const Batch<T>& batch, Span part, Activation activation, const T* seen, T* d) {
+void activate_backward(const Batch<T>& batch, Span part, Activation activation, const T* seen, T* d, T* sums) {
     using V = Vector<T>;
     constexpr Index W = panel_width<T>;
     with_activation(activation, [&](auto constant) {
         constexpr Activation A = decltype(constant)::value;
-        if constexpr (A == Activation::identity) return;
         for (Index f = part.begin; f < part.end; f += V::width) {
             const Index at = batch.row(f);
-            for (Index b = 0; b < batch.count; ++b)
-                V::store(d + at + b * W, V::load(d + at + b * W) * slope<T, A>(V::load(seen + at + b * W)));
+            auto total = V::zero();
+            for (Index b = 0; b < batch.count; ++b) {
+                const auto g = V::load(d + at + b * W) * slope<T, A>(V::load(seen + at + b * W));
+                total += g;
+                V::store(d + at + b * W, g);
+            }
+            V::store(sums + f, total);
         }
     });
 }

@@ -111,7 +111,8 @@ private:
                 __builtin_prefetch(examples.contexts + indices[b] * C);
                 __builtin_prefetch(examples.targets + indices[b]);
             }
-        for (Index b = 0; b < batch.count; ++b) this->shares[b] = static_cast<T>(this->rows.weight[b]) / static_cast<T>(B);
+        const T share_of_one = T(1) / static_cast<T>(B);
+        for (Index b = 0; b < batch.count; ++b) this->shares[b] = static_cast<T>(this->rows.weight[b]) * share_of_one;
         if (table) {
             pairs.find(batch.count, C, this->rows.context);
             for (Index r = 0; r < pairs.count(C); ++r)
@@ -157,7 +158,7 @@ private:
             const Span part = part_of(l - 1, member);
             const LayerMemory<T>& below = memory[l - 1];
             input_gradient(l, layers[l].weight.value, layers[l].in, part, below.d, false, member);
-            activate_backward<T>(batch, part, net.activation, below.before ? below.before : below.a, below.d);
+            activate_backward<T>(batch, part, net.activation, below.before ? below.before : below.a, below.d, below.sums);
             through_norm(step, l - 1, part);
             team.barrier();  // now nobody reads this layer's weights any more
             weight_gradient(step, l, layers[l].weight, layers[l].in, part_of(l, member), below.a, memory[l].gradient);
@@ -165,7 +166,7 @@ private:
         table ? table_backward(step, member) : plain_backward(step, member);
     }
 
-    // From the gradient of the activation's argument to that of the Linear's output; moves the vectors on the way.
+    // From the gradient of the activation's argument, and its sums, to that of the Linear's output; moves vectors on the way.
     void through_norm(const Step<T>& step, Index l, Span part) {
         const Layer<T>& layer = layers[l];
         const LayerMemory<T>& m = memory[l];
@@ -174,9 +175,9 @@ private:
             normalise_backward<T>(batch, part, layer.out, layer.scale.value, this->shares, m.z, m.d, m.norm);
             step.apply(layer.scale, part.begin, m.norm.scale_gradient + part.begin, count);
             step.apply(layer.shift, part.begin, m.norm.shift_gradient + part.begin, count);
+            if (layer.bias) sum_rows<T>(batch, part, m.d, m.sums);  // 0 but for rounding: the norm takes a bias away again
         }
         if (layer.bias) {
-            sum_rows<T>(batch, part, m.d, m.sums);
             step.apply(layer.bias, part.begin, m.sums + part.begin, count);
         }
     }
@@ -185,7 +186,7 @@ private:
     void input_gradient(Index l, const T* weight, Index in, Span part, T* to, bool add, int member) {
         const Index out = layers[l].out;
         T* slab = this->slabs + member * this->slab;
-        const Start start = add ? Start::scaled : Start::zero;
+        const Start start = add ? Start::added : Start::zero;
         for (Index f = part.begin; f < part.end;) {
             const Index next = (f / W + 1) * W, end = next < part.end ? next : part.end;
             const Index lanes = end - f > w ? W : w;
@@ -236,9 +237,9 @@ private:
         weight_gradient(step, 0, layers[0].weight, K, part_of(0, member), this->inputs, memory[0].gradient);
         if (net.direct) weight_gradient(step, last, net.direct, K, part_of(last, member), this->inputs, this->direct_gradient);
         if (member != 0) return;
-        clear_embedding_gradient();
-        scatter<T>(batch, C, E, this->rows.context, this->input_gradients, this->line, this->embedding_gradient);
-        step.apply(net.embedding, 0, this->embedding_gradient, V * E);
+        T* sums = begin_embedding(step);
+        scatter<T>(batch, C, E, this->rows.context, this->input_gradients, this->line, sums);
+        if (!step.fused) step.apply(net.embedding, 0, sums, V * E);
     }
 
     void table_backward(const Step<T>& step, int member) {
@@ -261,14 +262,18 @@ private:
             if (!step.fused) step.apply(weight, f * K, to + f * K, W * K);
         }
         if (member != 0) return;
-        clear_embedding_gradient();
-        for (Index r = 0; r < count; ++r)
-            add_row(E, this->letter_gradient + r * E, this->embedding_gradient + pairs.letter[r] * E);
-        step.apply(net.embedding, 0, this->embedding_gradient, V * E);
+        T* sums = begin_embedding(step);
+        for (Index r = 0; r < count; ++r) add_row(E, this->letter_gradient + r * E, sums + pairs.letter[r] * E);
+        if (!step.fused) step.apply(net.embedding, 0, sums, V * E);
     }
 
-    void clear_embedding_gradient() {
-        for (Index i = 0; i < V * E; ++i) this->embedding_gradient[i] = 0;
+    // Where the gradients of characters are summed: fused, into the embedding itself.
+    T* begin_embedding(const Step<T>& step) {
+        T* sums = step.fused ? net.embedding.value : this->embedding_gradient;
+        const T keep = step.fused ? step.keep(net.embedding) : T(0);
+        if (keep != T(1))
+            for (Index i = 0; i < V * E; ++i) sums[i] = step.fused ? sums[i] * keep : T(0);
+        return sums;
     }
 };
 

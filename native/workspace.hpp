@@ -108,6 +108,7 @@ struct Workspace {
         rows.of = arena.take<std::int32_t>(count);
         rows.begin = arena.take<std::int32_t>(count + 1);
         rows.slot = arena.take<std::int32_t>(rows.slots);
+        rows.hash = arena.take<std::uint32_t>(count);
         shares = arena.take<T>(count);
         partial = arena.take<double>(batch.panels());
         for (T*& buffer : columns) buffer = arena.take<T>(batch.size(widest));
