@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from report_synthetic import rows
 
 from lettrine.errors import HealthError
 from lettrine.report import arrays
-from lettrine.report.figure import to_svg
+from lettrine.report.figure import save_chart, to_svg
 from lettrine.report.theme import DARK, DEPTHS_DARK, DEPTHS_LIGHT, LIGHT, depth_colours, variables
 
 
@@ -18,6 +20,13 @@ def test_embedding_scatter_labels_each_point() -> None:
     svg = to_svg(chart)
     assert ">a<" in svg
     assert ">vowel<" in svg
+
+
+def test_characters_that_would_end_the_renderer_are_left_out(tmp_path: Path) -> None:
+    chart = arrays.embedding_scatter([[0, 0], [1, 1]], ["a", "b"])
+    spec = chart.to_dict() | {"title": {"text": ["\x00\ufffe", "\ud800", "\x1bkept\n\uffff"]}}
+    assert "kept" in to_svg(spec)
+    assert save_chart(spec, tmp_path / "a.png").exists()
 
 
 def test_embedding_scatter_says_what_it_takes() -> None:

@@ -44,7 +44,7 @@ def test_numbers_that_are_none() -> None:
 
 
 def test_names_lose_what_could_move_the_cursor_or_turn_the_text() -> None:
-    assert clean("a\x1b[31mb\x00\x7f\u202ec\n\td\ud800") == "a[31mbc  d"
+    assert clean("a\x1b[31mb\x00\x7f\u202ec\n\td\ud800\ufffe\U0001ffff") == "a[31mbc  d"
     assert short("encoder.layers.11.attention.output", 30) == "e.layers.11.attention.output"
     assert short("encoder.layers.11.attention.output", 20) == "e.l.11.a.output"
     assert len(short("x" * 100, 20)) == 20
@@ -110,12 +110,19 @@ def test_the_report_reads_well_as_plain_text() -> None:
     assert str(a_report()) == text
 
 
-def test_the_report_fits_eighty_columns_and_colours_by_severity() -> None:
-    console = Console(width=80, force_terminal=True, color_system="standard", legacy_windows=False)
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_the_report_fits_the_screen_without_cutting_a_figure(width: int) -> None:
+    console = Console(width=width, force_terminal=True, color_system="standard", legacy_windows=False)
+    report = a_report(trace=tanh_trace(steps=4, name="encoder.blocks.layers.{i}"))
     with console.capture() as capture:
-        console.print(a_report())
-    assert "\x1b[1;31m✗ critical" in capture.get()
-    assert "update:data" in capture.get(), "headings are not cut"
+        console.print(report)
+    shown = capture.get()
+    assert "\x1b[1;31m✗ critical" in shown
+    assert "update:data" in shown
+    update = report.trace.parameter("encoder.blocks.layers.4.weight", "update_data")[-1]
+    row = next(each for each in shown.splitlines() if each.split(" ")[0].endswith(".4"))
+    assert number(update) in row
+    assert ("kind" in shown) == (width >= 80)
 
 
 def test_a_finding_on_one_line() -> None:

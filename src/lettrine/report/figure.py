@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from lettrine.errors import HealthError, MissingExtraError, StorageError
 from lettrine.report.theme import DEPTHS_LIGHT, LIGHT, variables
+from lettrine.report.words import clean
 
 FORMATS: Final = (".png", ".svg", ".json")
 SCALE: Final = 2.5  # pixels of a PNG for each unit of the chart
@@ -71,8 +72,17 @@ def specification(chart: Any) -> dict[str, Any]:
 def to_svg(chart: Any) -> str:
     """An Altair chart as SVG text; its text is escaped by the renderer, and it loads nothing."""
     vl_convert = need("vl_convert", "drawing a chart")
-    svg: str = vl_convert.vegalite_to_svg(specification(chart), allowed_base_urls=[])
+    svg: str = vl_convert.vegalite_to_svg(drawable(specification(chart)), allowed_base_urls=[])
     return svg
+
+
+def drawable(value: Any) -> Any:
+    """The same specification without characters that XML forbids: the renderer ends the whole process when it meets one."""
+    if isinstance(value, str):
+        return value if value.isprintable() else clean(value)
+    if isinstance(value, dict):
+        return {drawable(key): drawable(each) for key, each in value.items()}
+    return [drawable(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def to_themed_svg(chart: Any, prefix: str) -> str:
@@ -106,7 +116,7 @@ def save_chart(chart: Any, path: str | Path) -> Path:
     elif kind == ".svg":
         data = to_svg(chart).encode()
     else:
-        spec = specification(chart) | {"background": LIGHT["card"]}
+        spec = drawable(specification(chart)) | {"background": LIGHT["card"]}
         data = need("vl_convert", "drawing a chart").vegalite_to_png(spec, scale=SCALE, allowed_base_urls=[])
     write_bytes(path, data)
     return path

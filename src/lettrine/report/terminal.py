@@ -2,63 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from io import StringIO
 from itertools import islice
 from typing import Final
 
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, JustifyMethod, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from lettrine.health.findings import Finding, Report
 from lettrine.report.summary import ModuleRow, module_rows, verdict, watched
-from lettrine.report.words import clean, number, percent, short, steps_text
+from lettrine.report.words import clean, labels, number, percent, short, steps_text
 
 STYLES: Final = {"critical": "bold red", "warning": "yellow", "info": "cyan", "good": "green", "unknown": "yellow"}
 SIGNS: Final = {"critical": "✗", "warning": "!", "info": "·"}
 ROWS: Final = 24  # of the table of modules; a page has them all
 NAMES: Final = 6  # of one finding's layers
+LEAST_NAME: Final = 12  # letters of a module's name
 PLAIN_WIDTH: Final = 100
 
 
 def render(report: Report) -> RenderableType:
     """The whole report for a Rich console: table, then verdict and findings, which are read last and so stay in view."""
-    rows = module_rows(report.trace)
-    said = verdict(report.findings, report.outcomes)
-    parts: list[RenderableType] = [module_table(rows)] if rows else []
-    if len(rows) > ROWS:
-        parts.append(Text(f"  … {len(rows) - ROWS} of {len(rows)} modules left out here", style="dim"))
-    parts += [Text(), Text(said.headline, style=STYLES[said.tone]), Text(f"{said.detail} {watched(report.trace)}", style="dim")]
-    parts += [Text(f"The health check itself met an error: {clean(error)}", style="red") for error in report.trace.facts.errors]
-    for finding in report.findings:
-        parts += [Text(), finding_text(finding)]
-    failed = [outcome for outcome in report.outcomes if outcome.status == "failed"]
-    parts += [Text(f"The check {clean(outcome.check)} broke: {clean(outcome.reason)}", style="red") for outcome in failed]
-    return Group(*parts)
+    return View(report)
 
 
-def module_table(rows: Sequence[ModuleRow]) -> Table:
-    """One row a module, at the last sampled step."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True, header_style="dim")
-    table.add_column("module", no_wrap=True, overflow="ellipsis")
-    table.add_column("kind", style="dim", no_wrap=True, overflow="ellipsis")
-    for heading in ("mean", "std", "saturated", "dead", "grad std", "update:data"):
-        table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
+@dataclass(frozen=True)
+class View:
+    """A report that lays itself out for the width of the console it is printed on."""
+
+    report: Report
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        report = self.report
+        rows = module_rows(report.trace)
+        if rows:
+            yield module_table(rows, options.max_width)
+        if len(rows) > ROWS:
+            yield Text(f"  … {len(rows) - ROWS} of {len(rows)} modules left out here", style="dim")
+        said = verdict(report.findings, report.outcomes)
+        yield Text()
+        yield Text(said.headline, style=STYLES[said.tone])
+        yield Text(f"{said.detail} {watched(report.trace)}", style="dim")
+        for error in report.trace.facts.errors:
+            yield Text(f"The health check itself met an error: {clean(error)}", style="red")
+        for finding in report.findings:
+            yield Text()
+            yield finding_text(finding)
+        for outcome in report.outcomes:
+            if outcome.status == "failed":
+                yield Text(f"The check {clean(outcome.check)} broke: {clean(outcome.reason)}", style="red")
+
+
+def module_table(rows: Sequence[ModuleRow], width: int) -> Table:
+    """One row a module, at the last sampled step. On a narrow screen kinds and means go first, then names are shortened."""
     kept = rows if len(rows) <= ROWS else [*rows[: ROWS // 2], *rows[-(ROWS - ROWS // 2) :]]
-    for row in kept:
-        figures = (
-            number(row.mean),
-            number(row.std),
-            percent(row.saturated),
-            percent(row.dead),
-            number(row.gradient_std),
-            number(row.update_data),
-        )
-        table.add_row(Text(short(row.name, 34)), Text(short(row.kind, 18)), *figures)
+    columns = {
+        "mean": [number(row.mean) for row in kept],
+        "std": [number(row.std) for row in kept],
+        "saturated": [percent(row.saturated) for row in kept],
+        "dead": [percent(row.dead) for row in kept],
+        "grad std": [number(row.gradient_std) for row in kept],
+        "update:data": [number(row.update_data) for row in kept],
+    }
+    kinds = [short(row.kind, 18) for row in kept]
+    if room(width, [*columns.items(), ("kind", kinds)]) < LEAST_NAME:
+        kinds = []
+    if room(width, columns.items()) < LEAST_NAME:
+        del columns["mean"]
+    texts = {"kind": kinds, **columns} if kinds else columns
+    names = labels([row.name for row in kept], max(LEAST_NAME, min(40, room(width, texts.items()))))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True, header_style="dim")
+    table.add_column("module", no_wrap=True)
+    for heading, cells in texts.items():
+        justify: JustifyMethod = "left" if heading == "kind" else "right"
+        table.add_column(heading, justify=justify, no_wrap=True, min_width=wide([heading, *cells]))
+    for name, *cells in zip(names, *texts.values(), strict=True):
+        table.add_row(Text(name), *map(Text, cells))
     return table
+
+
+def room(width: int, columns: Iterable[tuple[str, Sequence[str]]]) -> int:
+    """Letters left for the names beside these columns, each with a gap of two."""
+    return width - sum(2 + wide([heading, *cells]) for heading, cells in columns)
+
+
+def wide(cells: Iterable[str]) -> int:
+    """Letters of the longest."""
+    return max(map(len, cells))
 
 
 def finding_text(finding: Finding) -> RenderableType:

@@ -14,12 +14,16 @@ Item = TypeVar("Item")
 
 
 def clean(text: str) -> str:
-    """Without control characters, line breaks and marks that turn the direction of writing: names come from users' code."""
-    return "".join(
-        " " if c in "\t\r\n" else c
-        for c in text
-        if c in "\t\r\n" or unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Zl", "Zp"}
-    )
+    """Without control characters, line breaks, marks that turn the direction of writing, and what Unicode says is no character.
+
+    Names come from users' code, characters from users' words.
+    """
+    return "".join(" " if c in "\t\r\n" else c for c in text if c in "\t\r\n" or not hidden(c))
+
+
+def hidden(character: str) -> bool:
+    """Whether a character acts on its surroundings instead of being seen."""
+    return unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"} or ord(character) & 0xFFFE == 0xFFFE
 
 
 def short(name: str, most: int, outer: int | None = None) -> str:
