@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import lettrine
-from lettrine.cli import about, ask, train
+from lettrine.cli import about, ask, recipe, train
 from lettrine.errors import LettrineError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -25,6 +25,7 @@ app = typer.Typer(
 train.register(app)
 ask.register(app)
 about.register(app)
+recipe.register(app)
 
 
 def _version(wanted: bool) -> None:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lettrine.cli.pages import MEANINGS, write_page
+from lettrine.cli.progress import progress
 from lettrine.cli.show import console, note, number, out_json, plain, table
 
 if TYPE_CHECKING:
     from lettrine.health.findings import Report
-    from lettrine.training.api import Listener
     from lettrine.training.run import Run
-    from lettrine.training.trainer import Progress
 
 SIGNAL_BASE = 128  # exit code of a process that a signal ended: 128 + its number
 RUNS = Path("runs")
@@ -141,13 +138,13 @@ def train(
             raise ConfigError(
                 f"--resume goes on as the run began; leave out {other.replace('_', '-')}, or start anew with --like {resume}"
             )
-        with _progress(quiet=json) as listener:
+        with progress(quiet=json) as listener:
             run = api.resume(resume, report=listener)
     else:
         chosen = choices(options, like)
         word_list = word_list_of(options)
         folder = out or _free_folder(word_list.source)
-        with _progress(quiet=json) as listener:
+        with progress(quiet=json) as listener:
             run = api.train(word_list, out=folder, shape=chosen.shape, settings=chosen.settings, report=listener)
     page = write_page(run) if report else None
     _print(run, json=json)
@@ -165,43 +162,6 @@ def _free_folder(source: str) -> Path:
         count += 1
         folder = RUNS / f"{name}-{count}"
     return folder
-
-
-@contextlib.contextmanager
-def _progress(*, quiet: bool) -> Iterator[Listener]:
-    """A progress bar on standard error; nothing where that is no terminal."""
-    terminal = console(error=True)
-    if quiet or not terminal.is_terminal:
-        yield lambda _: None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
-    from rich.progress import Progress as Bar  # noqa: PLC0415
-
-    from lettrine.report.terminal import line  # noqa: PLC0415
-
-    columns = [
-        TextColumn("training"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]}  dev {task.fields[dev]}  {task.fields[speed]} steps/s"),
-        TimeRemainingColumn(),
-    ]
-    with Bar(*columns, console=terminal, transient=False) as bar:
-        task = bar.add_task("", total=None, loss="-", dev="-", speed="-")
-
-        def listener(now: Progress) -> None:
-            for finding in now.findings:
-                bar.console.print(line(finding), markup=False)
-            bar.update(
-                task,
-                completed=now.step,
-                total=now.steps,
-                loss=number(now.loss, 3),
-                dev=number(now.dev, 3),
-                speed=f"{now.steps_per_second:,.0f}",
-            )
-
-        yield listener
 
 
 def _print(run: Run, *, json: bool) -> None:

@@ -58,6 +58,12 @@ class Initialisation:
             if value is not None and not 0.0 <= value < math.inf:
                 raise ConfigError(f"initialisation of {name} got {value}; expected 0 or more")
 
+    def norm_start(self, name: str) -> float:
+        """What a parameter of batch norm starts at: shifts at 0, scales at 1, but `output_norm` for the scale of the logits."""
+        if name.endswith("bias"):
+            return 0.0
+        return self.output_norm if name.startswith("output_norm") else 1.0
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)
@@ -89,17 +95,16 @@ def initialise(config: MLPConfig, scheme: Initialisation, generator: np.random.G
     parameters: Parameters = {}
     for name, shape in parameter_shapes(config).items():
         if group_of(name) == "norm":
-            start = 0.0 if name.endswith("bias") else scheme.output_norm if name.startswith("output_norm") else 1.0
-            parameters[name] = np.full(shape, start, dtype)
+            parameters[name] = np.full(shape, scheme.norm_start(name), dtype)
         else:
-            parameters[name] = (generator.standard_normal(shape) * _width(config, scheme, name, shape)).astype(dtype)
+            parameters[name] = (generator.standard_normal(shape) * width_of(config, scheme, name, shape)).astype(dtype)
     for name, shape in buffer_shapes(config).items():
         parameters[name] = np.full(shape, float(name.endswith("running_var")), dtype)
     return parameters
 
 
-def _width(config: MLPConfig, scheme: Initialisation, name: str, shape: tuple[int, ...]) -> float:
-    """Standard deviation that one weight or bias starts with."""
+def width_of(config: MLPConfig, scheme: Initialisation, name: str, shape: tuple[int, ...]) -> float:
+    """Standard deviation that a weight or bias of that name and shape (out, in) starts with."""
     if name == "embedding.weight":
         return scheme.embedding
     hidden = name.startswith("layers.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 
 from lettrine.engine.base import Indices
@@ -12,6 +14,14 @@ INITIALISATION, BATCHES = 0, 1  # streams of random numbers, so that one never m
 def stream(seed: int, *which: int) -> np.random.Generator:
     """A generator of its own for one purpose of one seed."""
     return np.random.default_rng([seed, *which])
+
+
+class Rows(Protocol):
+    """Where the row numbers of each step's batch come from; asked for steps in order."""
+
+    def rows(self, start: int, stop: int) -> Indices:
+        """Batches of steps from start on, at most up to stop: (S, B), S at least 1."""
+        ...
 
 
 class Batches:

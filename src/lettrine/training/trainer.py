@@ -18,7 +18,7 @@ from lettrine.model.config import MLPConfig
 from lettrine.model.initialisation import initialise
 from lettrine.model.parameters import Parameters, copy_parameters
 from lettrine.text.windows import Windows
-from lettrine.training.batches import INITIALISATION, Batches, stream
+from lettrine.training.batches import INITIALISATION, Batches, Rows, stream
 from lettrine.training.checkpoint import Checkpoint
 from lettrine.training.interrupt import Requests
 from lettrine.training.schedule import learning_rates
@@ -61,7 +61,8 @@ class Outcome:
 class Trainer:
     """One training: built fresh or from a checkpoint, run until it ends, saved as it goes.
 
-    settings: as `Settings.resolved` gives them. save: called with a checkpoint every few seconds and at the end.
+    settings: as `Settings.resolved` gives them. parameters, batches: weights to start from and rows of each batch, in place of
+    those that the settings' scheme and seed give. save: called with a checkpoint every few seconds and at the end.
     report: called with the progress after each chunk.
     """
 
@@ -74,6 +75,8 @@ class Trainer:
         dev: Windows,
         *,
         checkpoint: Checkpoint | None = None,
+        parameters: Parameters | None = None,
+        batches: Rows | None = None,
         watch: EngineWatch | None = None,
         save: Callable[[Checkpoint], None] = lambda _: None,
         report: Callable[[Progress], None] = lambda _: None,
@@ -84,9 +87,10 @@ class Trainer:
         self.steps, self._eval_every = settings.steps, settings.eval_every
         self._rates = learning_rates(settings.schedule, settings.peak, self.steps)
         self._told: set[str] = set()
-        self._batches = Batches(settings.seed, len(train.targets), settings.batch)
+        self._batches = batches or Batches(settings.seed, len(train.targets), settings.batch)
         if checkpoint is None:
-            parameters = initialise(config, settings.initialisation, stream(settings.seed, INITIALISATION))
+            if parameters is None:
+                parameters = initialise(config, settings.initialisation, stream(settings.seed, INITIALISATION))
             self.state = TrainState.fresh(config, parameters, settings.optimiser)
             self._best, self._best_step, self._best_dev = copy_parameters(parameters), 0, math.inf
             self._seconds = [0.0, 0.0]

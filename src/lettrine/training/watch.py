@@ -44,7 +44,8 @@ KINDS: Final = {
 class EngineWatch:
     """Watches one training on any engine.
 
-    every: sampled steps, see `health.recorder.Schedule`. earlier: the trace of the part trained before a resume.
+    every: sampled steps, see `health.recorder.Schedule`. last: a step that is looked at in any case, the run's last, so that
+    "last" in a report is where training ended. earlier: the trace of the part trained before a resume.
     """
 
     def __init__(
@@ -54,10 +55,11 @@ class EngineWatch:
         facts: Facts,
         *,
         every: int = 0,
+        last: int | None = None,
         start: int = 0,
         earlier: Trace | None = None,
     ) -> None:
-        self._config, self._optimiser = config, optimiser
+        self._config, self._optimiser, self._last = config, optimiser, last
         self.recorder = Recorder(Schedule(every), facts)
         self.recorder.add(*module_infos(config), *parameter_infos(config))
         self._earlier = earlier
@@ -65,7 +67,8 @@ class EngineWatch:
 
     def next_sampled(self, step: int) -> int:
         """The first step from `step` on that is to be looked at."""
-        return max(self._next, step)
+        due = max(self._next, step)
+        return due if self._last is None or step > self._last else min(due, self._last)
 
     def step(
         self, engine: Engine, state: TrainState, windows: Windows, rows: NDArray[np.int64], learning_rate: float, threads: int
@@ -107,7 +110,7 @@ class EngineWatch:
         return arrays, json.dumps(values, allow_nan=False)
 
     def _record(self, step: int, seen: Observation, before: Mapping[str, Any], state: TrainState, learning_rate: float) -> None:
-        detail = self.recorder.detailed(step)
+        detail = self.recorder.detailed(step) or step == self._last
         activations = {info.name: info.activation for info in self.recorder.modules.values()}
         outputs = measure.outputs(
             [measure.OutputArrays(value, -1, activations[name]) for name, value in seen.outputs.items()], detail=detail

@@ -1,0 +1,50 @@
+"""The progress of a training, on standard error."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from lettrine.cli.show import console, number
+
+if TYPE_CHECKING:
+    from lettrine.training.api import Listener
+    from lettrine.training.trainer import Progress
+
+
+@contextlib.contextmanager
+def progress(*, quiet: bool, label: str = "training") -> Iterator[Listener]:
+    """A progress bar on standard error; nothing where that is no terminal."""
+    terminal = console(error=True)
+    if quiet or not terminal.is_terminal:
+        yield lambda _: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.progress import Progress as Bar  # noqa: PLC0415
+
+    from lettrine.report.terminal import line  # noqa: PLC0415
+
+    columns = [
+        TextColumn(label),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]}  dev {task.fields[dev]}  {task.fields[speed]} steps/s"),
+        TimeRemainingColumn(),
+    ]
+    with Bar(*columns, console=terminal, transient=False) as bar:
+        task = bar.add_task("", total=None, loss="-", dev="-", speed="-")
+
+        def listener(now: Progress) -> None:
+            for finding in now.findings:
+                bar.console.print(line(finding), markup=False)
+            bar.update(
+                task,
+                completed=now.step,
+                total=now.steps,
+                loss=number(now.loss, 3),
+                dev=number(now.dev, 3),
+                speed=f"{now.steps_per_second:,.0f}",
+            )
+
+        yield listener

@@ -1,0 +1,155 @@
+"""`recipe`: the published experiments by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lettrine.cli.progress import progress
+from lettrine.cli.show import console, note, out_json, plain
+
+if TYPE_CHECKING:
+    from lettrine.recipes.runner import RecipeRun
+
+SIGNAL_BASE = 128  # exit code of a process that a signal ended: 128 + its number
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A recipe, see lettrine recipe list.")]
+
+recipes = typer.Typer(no_args_is_help=True, help="Published experiments by name: list them, show one, run it on your words.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    recipes.command("list", epilog="Example: lettrine recipe list")(list_recipes)
+    recipes.command("show", epilog="Example: lettrine recipe show deep-gain-3")(show)
+    recipes.command("run", epilog="Example: lettrine recipe run deep-tanh-5/3 names.txt --html page.html")(run)
+    app.add_typer(recipes, name="recipe")
+
+
+def list_recipes(json: Json = False) -> None:
+    """List every recipe."""
+    from lettrine.recipes.catalogue import RECIPES  # noqa: PLC0415 - --help answers without numpy
+
+    if json:
+        out_json({"recipes": [{"name": each.name, "lesson": each.lesson, "steps": each.steps} for each in RECIPES]})
+        return
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table("name", "steps", "what it shows", box=None)
+    table.columns[1].justify = "right"
+    for each in RECIPES:
+        table.add_row(each.name, f"{each.steps:,}", each.lesson)
+    console().print(table)
+
+
+def show(name: Name, json: Json = False) -> None:
+    """Show what a recipe trains and what was published for it."""
+    from lettrine.recipes.catalogue import find_recipe  # noqa: PLC0415
+    from lettrine.recipes.describe import describe, published_rows  # noqa: PLC0415
+
+    recipe = find_recipe(name)
+    facts, rows = describe(recipe), published_rows(recipe)
+    if json:
+        header = ("figure", "published", "source", "words")
+        out_json(
+            {"recipe": name, "lesson": recipe.lesson, **facts, "published": [dict(zip(header, r, strict=True)) for r in rows]}
+        )
+        return
+    from rich.table import Table  # noqa: PLC0415
+
+    out = console()
+    out.print(f"{name}: {recipe.lesson}")
+    table = Table(box=None, show_header=False)
+    for key, value in facts.items():
+        table.add_row(key, value)
+    out.print(table)
+    published = Table("figure", "published", "source", "words", box=None)
+    for row in rows:
+        published.add_row(*row)
+    out.print(published)
+
+
+def run(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]... [WORDS]", help="Recipes, then a word list. [first-names]")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Run every recipe.")] = False,
+    steps: Annotated[int, typer.Option(help="Fewer steps, for a quick look; final figures are then not judged.")] = 0,
+    seed: Annotated[int | None, typer.Option(help="Other random numbers. [those of the published runs]")] = None,
+    engine: Annotated[str, typer.Option(help="auto, reference or native.")] = "auto",
+    threads: Annotated[int, typer.Option(help="Processor threads.")] = 1,
+    html: Annotated[Path | None, typer.Option(help="Also write a page with the pictures; a gallery for several.")] = None,
+    json: Json = False,
+) -> None:
+    """Run recipes and set our figures beside the published ones."""
+    from lettrine.recipes.choice import chosen_recipes  # noqa: PLC0415
+    from lettrine.recipes.dice import SEED  # noqa: PLC0415
+    from lettrine.recipes.runner import run_recipe  # noqa: PLC0415
+
+    if html is not None:
+        from lettrine.recipes.pages import checked  # noqa: PLC0415
+
+        checked(html)  # before minutes of training, not after
+    chosen, words = chosen_recipes(names or [], everything=everything)
+    done: list[RecipeRun] = []
+    for recipe in chosen:
+        with progress(quiet=json, label=recipe.name) as listener:
+            result = run_recipe(
+                recipe, words, steps=steps, seed=SEED if seed is None else seed, engine=engine, threads=threads, report=listener
+            )
+        done.append(result)
+        if not json:
+            _print(result)
+        if result.signal:
+            break
+    if json:
+        out_json(done[0].to_dict() if len(chosen) == 1 else {"recipes": [each.to_dict() for each in done]})
+    elif len(done) > 1:
+        _print_summary(done)
+    if html is not None:
+        from lettrine.recipes.pages import write_gallery, write_page  # noqa: PLC0415
+
+        path = write_page(html, done[0]) if len(done) == 1 else write_gallery(html, done)
+        if not json:
+            note(f"wrote {path}")
+    if done[-1].signal:
+        raise typer.Exit(SIGNAL_BASE + done[-1].signal)
+
+
+def _print(result: RecipeRun) -> None:
+    from rich.table import Table  # noqa: PLC0415
+
+    from lettrine.recipes.describe import comparison_rows, verdict  # noqa: PLC0415
+    from lettrine.report.summary import verdict as health_verdict  # noqa: PLC0415
+    from lettrine.report.terminal import line  # noqa: PLC0415
+
+    out = console()
+    out.print(f"\n[bold]{result.recipe.name}[/bold]: {result.recipe.lesson}")
+    words = f"{len(result.words):,} words from {plain(result.words.source)}"
+    out.print(f"{words}; {result.steps:,} steps in {result.seconds:.1f} s, {result.model.engine.name} engine", markup=False)
+    table = Table("figure", "layer", "published", "source", "ours", "difference", "", box=None)
+    for index in (2, 4, 5):
+        table.columns[index].justify = "right"
+    for row in comparison_rows(result.comparisons):
+        style = {"within": "green", "outside": "bold red"}.get(row[-1], "")
+        table.add_row(*row[:-1], f"[{style}]{row[-1]}[/{style}]" if style else row[-1])
+    out.print(table)
+    out.print(verdict(result), markup=False)
+    said = health_verdict(result.health.findings, result.health.outcomes)
+    out.print(f"health: {said.headline}", markup=False)
+    for finding in result.health.findings:
+        out.print(f"  {line(finding)}", markup=False)
+
+
+def _print_summary(done: list[RecipeRun]) -> None:
+    from rich.table import Table  # noqa: PLC0415
+
+    from lettrine.recipes.describe import summary_rows  # noqa: PLC0415
+
+    table = Table("recipe", "within tolerance", "dev loss", "findings", "seconds", box=None)
+    for row in summary_rows(done):
+        table.add_row(*row)
+    console().print("\n", table)

@@ -1,0 +1,73 @@
+"""What the embedding table has learned: where each character lies, and which are alike to the network."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lettrine.model.parameters import Array
+
+VOWELS: Final = {  # by script and the end of their Unicode names
+    "LATIN": {"A", "E", "I", "O", "U", "Y", "AE", "OE", "DOTLESS I"},
+    "CYRILLIC": {"A", "IE", "I", "O", "U", "YERU", "E", "YU", "YA", "BYELORUSSIAN-UKRAINIAN I", "UKRAINIAN IE"},
+    "GREEK": {"ALPHA", "EPSILON", "ETA", "IOTA", "OMICRON", "UPSILON", "OMEGA"},
+}
+
+
+class Plane(NamedTuple):
+    """Points on a plane, (V, 2). shares: of the variance that each axis shows; NaN for a 2-D table, shown as it is."""
+
+    points: NDArray[np.float64]
+    shares: tuple[float, float]
+
+
+def project(table: Array) -> Plane:
+    """The rows of an embedding table (V, E) on a plane: as they are for E = 2, else by their first two principal components.
+
+    Principal components: the centred rows times the right singular vectors with the largest singular values (Pearson 1901); the
+    sign of each is chosen so that its largest entry is positive. A table of width 1 lies on a line.
+    """
+    rows = np.asarray(table, np.float64)
+    if rows.shape[1] == 2:
+        return Plane(rows, (float("nan"), float("nan")))
+    centred = rows - rows.mean(axis=0)  # (V, E)
+    _, sizes, directions = np.linalg.svd(centred, full_matrices=False)
+    kept = directions[:2]  # (2, E), or (1, E)
+    kept = kept * np.sign(np.take_along_axis(kept, np.abs(kept).argmax(axis=1)[:, None], axis=1))
+    points = np.zeros((len(rows), 2))
+    points[:, : len(kept)] = centred @ kept.T
+    total = float((sizes**2).sum()) or 1.0
+    shares = [float(size**2) / total for size in sizes[:2]] + [0.0]
+    return Plane(points, (shares[0], shares[1]))
+
+
+def nearest(table: Array, count: int = 3) -> NDArray[np.int64]:
+    """For each character the `count` others most alike, by the cosine between their rows, centred first: (V, count)."""
+    rows = np.asarray(table, np.float64)
+    rows = rows - rows.mean(axis=0)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    unit = rows / np.where(lengths > 0, lengths, 1.0)
+    likeness = unit @ unit.T  # (V, V)
+    np.fill_diagonal(likeness, -np.inf)
+    return np.argsort(-likeness, axis=1, kind="stable")[:, : min(count, len(rows) - 1)]
+
+
+def kinds(characters: Sequence[str], end_sign: str) -> list[str]:
+    """A word for each character, to colour it by: end of word, vowel, consonant, other letter, or sign."""
+    return [_kind(character, end_sign) for character in characters]
+
+
+def _kind(character: str, end_sign: str) -> str:
+    if character == end_sign:
+        return "end of word"
+    if not unicodedata.category(character[0]).startswith("L"):
+        return "sign"
+    plain = unicodedata.normalize("NFD", character)[0].lower()  # without its accents
+    script, _, rest = unicodedata.name(plain, "").partition(" SMALL ")
+    if script not in VOWELS:
+        return "letter"
+    return "vowel" if rest.removeprefix("LETTER ").removeprefix("LIGATURE ") in VOWELS[script] else "consonant"

@@ -1,0 +1,142 @@
+"""Our figures of a finished recipe, under the names the published ones have, and how the two agree."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from lettrine.health.trace import Trace
+from lettrine.recipes.recipe import QUANTITIES, Published, Recipe
+
+Figures = Mapping[str, tuple[float, ...]]
+
+_OF_OUTPUTS: Final = {"std": "std", "saturated": "saturated"}
+BATCH_NOISE: Final = 2.0 * math.sqrt(2.0)  # standard errors that two batches' losses differ by in 5 of 100 cases
+_OF_MATRICES: Final = {"gradient-data": "gradient_data", "update-data": "update_data"}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One published figure beside ours.
+
+    layer: which layer or matrix, "" for the whole network. published: NaN where only `text` was said.
+    judged: "within" or "outside" its tolerance; "noise" for the loss of a single batch that lies outside by no more than two
+        batches may differ; "" where the words or the steps are not those of the published run.
+    """
+
+    key: str
+    layer: str
+    source: str
+    words: str
+    published: float
+    ours: float
+    judged: str = ""
+    text: str = ""
+
+    @property
+    def difference(self) -> float:
+        """Ours minus the published figure; where the tolerance is relative, as a share of it."""
+        gap = self.ours - self.published
+        return gap / self.published if QUANTITIES[self.key].relative else gap
+
+
+def figures_of_trace(trace: Trace) -> dict[str, tuple[float, ...]]:
+    """Figures of the last step, which is always sampled: of each hidden layer's activation, or of each matrix."""
+    layers = activation_names(trace)
+    found = {key: tuple(float(trace.output(name, stat)[-1]) for name in layers) for key, stat in _OF_OUTPUTS.items()}
+    found["gradient-std"] = tuple(float(trace.gradient(name, "std")[-1]) for name in layers)
+    for key, stat in _OF_MATRICES.items():
+        found[key] = tuple(float(trace.parameter(name, stat)[-1]) for name in matrix_names(trace))
+    return {key: values for key, values in found.items() if not all(map(math.isnan, values))}
+
+
+def activation_names(trace: Trace) -> list[str]:
+    """The hidden layers' activations, from the input on."""
+    return [info.name for info in trace.modules if info.role == "activation"]
+
+
+def matrix_names(trace: Trace) -> list[str]:
+    """The 2-D weights, the embedding table first."""
+    return [info.name for info in trace.parameters if len(info.shape) == 2]
+
+
+def layer_names(trace: Trace, key: str) -> list[str]:
+    """What the figures under a key belong to, one by one."""
+    if not QUANTITIES[key].layered:
+        return [""]
+    return matrix_names(trace) if key in _OF_MATRICES else activation_names(trace)
+
+
+def compare(recipe: Recipe, ours: Figures, trace: Trace, digest: str, *, whole: bool, noise: float) -> list[Comparison]:
+    """Every published figure beside ours, in the order of the catalogue.
+
+    digest: of the words that were used. whole: whether all the steps were taken; if not, nothing is judged but the number of
+    parameters and the loss at the first step. noise: standard error of the latter, a mean over one batch.
+    """
+    rows = []
+    for figure in recipe.published:
+        names, values = layer_names(trace, figure.key), ours.get(figure.key, ())
+        printed = figure.values or (math.nan,) * len(values)
+        for name, published, own in zip(names, printed, values, strict=False):
+            judged = ""
+            if figure.words.digest == digest and (whole or figure.key in ("parameters", "initial")):
+                judged = judgement(figure, published, own)
+                if figure.key == "initial" and judged == "outside" and abs(own - published) <= BATCH_NOISE * noise:
+                    judged = "noise"
+            rows.append(Comparison(figure.key, name, figure.source, figure.words.name, published, own, judged, figure.text))
+    return rows
+
+
+def judgement(figure: Published, published: float, ours: float) -> str:
+    """Whether ours lies within the tolerance of its kind; "" where nothing was printed to hold it against."""
+    if math.isnan(published):
+        return ""
+    kind = QUANTITIES[figure.key]
+    room = kind.tolerance * abs(published) if kind.relative else kind.tolerance
+    # Printed figures are rounded: a difference that rounding alone can explain is none.
+    return "within" if abs(ours - published) <= room + 0.5 * 10.0 ** -decimals(published) else "outside"
+
+
+def decimals(value: float) -> int:
+    """How many digits after the point a figure was printed with: 4 for 2.1137, 5 for 4.21e-4, 0 for a whole number."""
+    mantissa, _, exponent = f"{value:.10g}".partition("e")
+    places = len(mantissa.partition(".")[2])
+    return max(0, places - int(exponent or 0)) if places or exponent else 0
+
+
+def agreement(rows: list[Comparison]) -> tuple[int, int]:
+    """How many of the judged figures are within their tolerance (or one batch's noise), and how many were judged."""
+    judged = [row for row in rows if row.judged]
+    return sum(row.judged != "outside" for row in judged), len(judged)
+
+
+def number_of(key: str, value: float) -> str:
+    """A figure as its kind is written: losses with four digits, shares in per cent, powers of ten where small."""
+    if not np.isfinite(value):
+        return "-"
+    kind = QUANTITIES[key]
+    if kind.unit == "nats":
+        return f"{value:.4f}"
+    if kind.unit == "share":
+        return f"{100 * value:.1f} %"
+    if key == "parameters":
+        return f"{value:,.0f}"
+    return (
+        f"{value:.3f}" if 0.01 <= abs(value) < 1_000 and key == "std" else f"{value:.2e}".replace("e-0", "e-").replace("e+0", "e")
+    )
+
+
+def difference_of(row: Comparison) -> str:
+    """The difference as its kind is written."""
+    if not np.isfinite(row.difference):
+        return "-"
+    kind = QUANTITIES[row.key]
+    if kind.relative:
+        return f"{100 * row.difference:+.1f} %"
+    if kind.unit == "share":
+        return f"{100 * row.difference:+.1f} points"
+    return f"{row.difference:+.4f}" if kind.unit == "nats" else f"{row.difference:+,.0f}"

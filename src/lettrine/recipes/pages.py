@@ -1,0 +1,75 @@
+"""The page of one recipe, and the gallery of several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lettrine.errors import ConfigError
+from lettrine.recipes.describe import comparison_rows, describe, summary_rows, verdict
+from lettrine.recipes.runner import RecipeRun
+from lettrine.recipes.sections import embedding_section
+from lettrine.report.figure import Figure, write_bytes
+from lettrine.report.html import Section, render_sections, write
+from lettrine.report.pictures import figures
+
+GALLERY = ("loss", "activations", "gradients", "update-data", "gradient-data", "saturation-last")
+WORDS = 40
+HEADER = ("figure", "layer", "published", "source", "ours", "difference", "within tolerance")
+
+
+def write_page(path: str | Path, result: RecipeRun) -> Path:
+    """The page of one recipe: our figures beside the published ones, and every picture.
+
+    Raises ConfigError, StorageError, MissingExtraError.
+    """
+    sections = [_experiment(result), _published(result), embedding_section(result.model), _words(result)]
+    return write(checked(path), result.health, title=f"Recipe {result.recipe.name}", sections=[s for s in sections if s])
+
+
+def write_gallery(path: str | Path, done: Sequence[RecipeRun]) -> Path:
+    """One page of several recipes, side by side: a table of all, then the pictures of each."""
+    header = ("recipe", "within tolerance", "dev loss", "findings", "seconds")
+    sections = [Section("All recipes", header=header, rows=summary_rows(done))]
+    for result in done:
+        drawn = figures(result.health.trace)
+        kept = {f"{result.recipe.name}-{key}": drawn[key] for key in GALLERY if key in drawn}
+        sections.append(
+            _published(result, title=result.recipe.name, text=f"{result.recipe.lesson} {verdict(result)}", figures=kept)
+        )
+    path = checked(path)
+    write_bytes(path, render_sections("Recipes", sections, facts=_facts(done[0])).encode())
+    return path
+
+
+def checked(path: str | Path) -> Path:
+    """The path of a page. Raises ConfigError unless it ends in .html."""
+    path = Path(path)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"page got the name {path.name!r}; expected one that ends in .html")
+    return path
+
+
+def _facts(result: RecipeRun) -> dict[str, str]:
+    words = result.words
+    return {"words": f"{len(words):,} from {words.source}", "engine": result.model.engine.name, "seed": str(result.settings.seed)}
+
+
+def _experiment(result: RecipeRun) -> Section:
+    return Section(
+        "The experiment",
+        text=result.recipe.lesson,
+        facts={**describe(result.recipe), **_facts(result), "taken": f"{result.steps:,} steps in {result.seconds:.1f} s"},
+    )
+
+
+def _published(
+    result: RecipeRun, title: str = "Published and ours", text: str = "", figures: dict[str, Figure] | None = None
+) -> Section:
+    rows = comparison_rows(result.comparisons)
+    return Section(title, text=text or verdict(result), header=HEADER, rows=rows, figures=figures or {})
+
+
+def _words(result: RecipeRun) -> Section:
+    words = result.sample(WORDS, new=True, unique=True)
+    return Section("New words", text="Drawn from the trained network, none of them in the list it was trained on.", words=words)

@@ -1,0 +1,205 @@
+"""Runs a recipe: the published network, its random numbers, its steps, on any words and either engine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lettrine.engine.base import Indices, Losses
+from lettrine.engine.choice import choose_engine
+from lettrine.engine.reference import observe
+from lettrine.errors import ConfigError, DivergedError
+from lettrine.health.findings import Report
+from lettrine.inference.evaluation import calibrate_norms, mean_loss
+from lettrine.inference.language_model import LanguageModel
+from lettrine.model.config import MLPConfig
+from lettrine.model.parameters import Parameters
+from lettrine.recipes.dice import SEED, Dice, DiceBatches, draw_parameters
+from lettrine.recipes.figures import Comparison, Figures, compare, figures_of_trace
+from lettrine.recipes.recipe import Recipe
+from lettrine.text.vocabulary import Vocabulary
+from lettrine.text.windows import Windows, windows
+from lettrine.text.words import WordList, split
+from lettrine.training.interrupt import deferred_signals
+from lettrine.training.settings import Settings
+from lettrine.training.trainer import Progress, Trainer
+from lettrine.training.watch import EngineWatch, facts_of
+
+Splits = tuple[Windows, Windows, Windows]
+Listener = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class RecipeRun:
+    """What came out of a recipe.
+
+    status: "finished", "interrupted" or "diverged". figures: ours by the keys of QUANTITIES. comparisons: published figures
+    beside ours. health: what the health check says of it.
+    """
+
+    recipe: Recipe
+    words: WordList
+    settings: Settings
+    model: LanguageModel = field(repr=False)
+    losses: Losses = field(repr=False)
+    figures: Figures
+    comparisons: tuple[Comparison, ...]
+    health: Report = field(repr=False)
+    status: str
+    steps: int
+    seconds: float
+    signal: int = 0
+
+    def sample(self, count: int = 10, **how: Any) -> list[str]:
+        """New words; see `LanguageModel.sample`."""
+        return self.model.sample(count, **{"max_length": 2 * max(map(len, self.words)), **how})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        rows = [
+            {
+                "figure": row.key,
+                "layer": row.layer,
+                "source": row.source,
+                "words": row.words,
+                "published": row.text if math.isnan(row.published) else row.published,
+                "ours": row.ours,
+                "difference": row.difference,
+                "judged": row.judged or None,
+            }
+            for row in self.comparisons
+        ]
+        return {
+            "recipe": self.recipe.name,
+            "words": {"source": self.words.source, "count": len(self.words), "digest": self.words.digest},
+            "engine": self.model.engine.name,
+            "seed": self.settings.seed,
+            "steps": self.steps,
+            "status": self.status,
+            "seconds": self.seconds,
+            "figures": {key: list(values) if len(values) > 1 else values[0] for key, values in self.figures.items()},
+            "comparisons": rows,
+            "health": self.health.to_dict(),
+        }
+
+
+def run_recipe(
+    recipe: Recipe,
+    words: WordList,
+    *,
+    steps: int = 0,
+    seed: int = SEED,
+    engine: str = "auto",
+    threads: int = 1,
+    report: Listener = lambda _: None,
+) -> RecipeRun:
+    """Train a recipe's network on some words and set our figures beside the published ones.
+
+    steps: fewer than published for a quick look, in which final figures are not judged; 0 takes all. seed: of the published
+    random numbers; another one draws other weights and batches. Ctrl-C stops between two steps.
+    Raises ConfigError, WordListError, EngineError.
+    """
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
+        raise ConfigError(f"steps got {steps!r}; expected a whole number, or 0 for the {recipe.steps:,} of the published run")
+    vocabulary = Vocabulary.from_words(words.words)
+    parts = split(words.words)
+    splits = tuple(windows(part, vocabulary, recipe.shape.context) for part in parts)
+    settings = recipe.settings(steps=steps, engine=engine, threads=threads, seed=seed).resolved(len(splits[0]))
+    return train_recipe(recipe, words, vocabulary, (splits[0], splits[1], splits[2]), settings, report=report)
+
+
+def train_recipe(
+    recipe: Recipe,
+    words: WordList,
+    vocabulary: Vocabulary,
+    splits: Splits,
+    settings: Settings,
+    *,
+    report: Listener = lambda _: None,
+) -> RecipeRun:
+    """`run_recipe` on examples that are already made, with settings that may differ from the recipe's."""
+    config, chosen = recipe.config(vocabulary.size), choose_engine(settings.engine)
+    train, dev, _ = splits
+    dice = Dice(settings.seed)
+    dice.skip_nets(config, *recipe.drawn, settings.batch)
+    parameters = draw_parameters(config, settings.initialisation, dice)
+    batches = DiceBatches(dice, len(train), settings.batch)
+    noise = _standard_error(config, parameters, train, batches.rows(0, 1)[0])
+    facts = facts_of(config, settings.optimiser, chosen, settings.batch, train.targets)
+    watch = EngineWatch(config, settings.optimiser, facts, last=settings.steps - 1)
+    trainer = Trainer(
+        config,
+        settings,
+        chosen,
+        train,
+        dev,
+        parameters=parameters,
+        batches=batches,
+        watch=watch,
+        report=report,
+    )
+    with deferred_signals() as requests:
+        outcome = trainer.run(requests)
+    checkpoint, kept = outcome.checkpoint, trainer.kept()
+    if not checkpoint.step:
+        raise DivergedError(f"recipe {recipe.name} took no step: {outcome.status}")
+    figures: dict[str, tuple[float, ...]] = {
+        "parameters": (float(config.parameter_count()),),
+        "initial": (float(checkpoint.losses[0]),),
+        **{key: (trainer.loss_of(part, kept),) for key, part in zip(("train", "dev", "test"), splits, strict=True)},
+        **_norm_figures(trainer, kept, splits),
+        **figures_of_trace(watch.trace()),
+    }
+    whole = checkpoint.step == recipe.steps and settings.seed == SEED
+    rows = compare(recipe, figures, watch.trace(), words.digest, whole=whole, noise=noise)
+    model = LanguageModel(config, vocabulary, kept, chosen, frozenset(words))
+    return RecipeRun(
+        recipe,
+        words,
+        settings,
+        model,
+        checkpoint.losses,
+        figures,
+        tuple(rows),
+        watch.examine(),
+        outcome.status,
+        checkpoint.step,
+        checkpoint.seconds[1],
+        outcome.signal,
+    )
+
+
+def _standard_error(config: MLPConfig, parameters: Parameters, train: Windows, rows: Indices) -> float:
+    """Of a batch's mean loss: the spread of its examples' losses / sqrt(B)."""
+    seen = observe(config, parameters, train.contexts[rows], train.targets[rows])
+    logits = seen.outputs["output_norm" if config.output_norm else "output"].astype(np.float64)  # (B, V)
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(rows)), train.targets[rows]]  # (B,)
+    return float(losses.std(ddof=1) / math.sqrt(len(rows)))
+
+
+def _norm_figures(trainer: Trainer, kept: Parameters, splits: Splits) -> dict[str, tuple[float, ...]]:
+    """Losses with the statistics of each split itself, and with those of the whole training set (makemore part 3).
+
+    Only for a net with a single batch norm: with several, one pass over the data for each is minutes of work.
+    """
+    if sum(name.endswith("running_mean") for name in kept) != 1:
+        return {}
+    train, dev, _ = splits
+    config, engine, threads = trainer.config, trainer.engine, trainer.settings.threads
+    calibrated = calibrate_norms(config, kept, train.contexts)
+    of_dev = calibrate_norms(config, kept, dev.contexts)
+
+    def loss(parameters: Parameters, part: Windows) -> tuple[float, ...]:
+        return (mean_loss(engine, config, parameters, part.contexts, part.targets, threads),)
+
+    return {
+        "train-batch": loss(calibrated, train),
+        "dev-batch": loss(of_dev, dev),
+        "train-calibrated": loss(calibrated, train),
+        "dev-calibrated": loss(calibrated, dev),
+    }

@@ -1,0 +1,43 @@
+"""Sections of a page about a language model: its embeddings, its curve as the courses draw it, its words."""
+
+from __future__ import annotations
+
+from math import isfinite
+
+from lettrine.inference.embeddings import kinds, nearest, project
+from lettrine.inference.language_model import LanguageModel
+from lettrine.report.arrays import embedding_scatter
+from lettrine.report.figure import Figure
+from lettrine.report.html import Section
+
+NEIGHBOURS = 3
+ROWS = 40  # of the table of neighbours; a script of thousands of signs is drawn, not listed
+
+
+def embedding_section(model: LanguageModel, key: str = "embedding") -> Section:
+    """A labelled scatter of a model's embeddings, and each character's nearest ones. Raises MissingExtraError when drawn."""
+    vocabulary, table = model.vocabulary, model.parameters["embedding.weight"]
+    names = [vocabulary.show(index) for index in range(vocabulary.size)]
+    plane = project(table)
+    width = table.shape[1]
+    axes = ("", "")
+    if all(map(isfinite, plane.shares)):
+        first, second = (f"{share:.0%} of the variance" for share in plane.shares)
+        axes = (f"first component, {first}", f"second, {second}")
+    drawn = Figure(
+        "Embeddings",
+        "One point a character; those that the network treats alike lie close together. "
+        + (
+            f"The plane holds {sum(plane.shares):.0%} of what {width} dimensions hold." if axes[0] else "The table as it is: 2-D."
+        ),
+        embedding_scatter(plane.points, names, groups=kinds(names, vocabulary.end_sign), axes=axes),
+    )
+    close = nearest(table, NEIGHBOURS)
+    rows = [[names[index], "  ".join(names[other] for other in others)] for index, others in enumerate(close[:ROWS].tolist())]
+    return Section(
+        "Characters",
+        text="What the network takes for alike, by the angle between their vectors.",
+        header=["character", "nearest"],
+        rows=rows,
+        figures={key: drawn},
+    )
