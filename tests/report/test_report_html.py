@@ -136,6 +136,20 @@ def test_a_page_of_sections_alone() -> None:
     page = html.render_sections("All recipes", [Section("kaiming", facts={"dev": "2.10"})])
     assert "All recipes" in text_of(page)
     assert "Findings" not in text_of(page)
+    assert "<nav" not in page
+    many = html.render_sections("All recipes", [Section(f"recipe {i}") for i in range(9)])
+    elements = Elements(many).found
+    targets = [attributes["href"] for tag, attributes in elements if tag == "a"]
+    assert targets == [f"#{attributes['id']}" for tag, attributes in elements if tag == "section" and "id" in attributes]
+    assert len(targets) == 9
+
+
+def test_columns_of_figures_are_set_flush_right() -> None:
+    rows = [["std", "0.75", "-0.1 %", "yes"], ["loss", "", "+2 %", "no", "5"]]
+    assert html.numeric_columns(rows) == [False, False, True, False, False]
+    assert html.numeric_columns([["1"], ["2"], ["-"], [""]], ["a", "b"]) == [True, False]
+    assert html.numeric_columns([["-yes-"], ["no"]]) == [False]
+    assert html.numeric_columns([]) == []
 
 
 def test_a_report_saves_itself(tmp_path: Path) -> None:

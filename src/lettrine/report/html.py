@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -25,6 +26,8 @@ from lettrine.report.summary import module_rows, verdict, watched
 from lettrine.report.theme import DARK, DEPTHS_DARK, DEPTHS_LIGHT, FONT, LIGHT, SERIF, variables
 from lettrine.report.words import brief, clean, number, percent, steps_text
 
+CONTENTS_FROM: Final = 6  # sections of the caller's, from which a list of them stands at the top
+FIGURE: Final = r"[+\-\u2212\u2013]?\s?\d|[\-\u2013\u221e]$"  # a number, its sign before it, or a dash for none
 MOST_NAMES: Final = 8  # of one finding's layers before the rest is folded away
 
 
@@ -117,13 +120,27 @@ def page(**values: Any) -> str:
         svg = to_themed_svg(figure.chart, f"c{drawn}")
         return markup(svg.replace("<svg ", f'<svg role="img" aria-label="{escape(clean(figure.title))}" ', 1))
 
-    environment.filters |= {"clean": clean, "number": number, "brief": brief, "percent": percent, "draw": draw}
-    environment.globals |= {"steps_text": steps_text, "most_names": MOST_NAMES}
+    environment.filters |= {
+        "numeric": numeric_columns,
+        "clean": clean,
+        "number": number,
+        "brief": brief,
+        "percent": percent,
+        "draw": draw,
+    }
+    environment.globals |= {"steps_text": steps_text, "most_names": MOST_NAMES, "contents_from": CONTENTS_FROM}
     template = environment.from_string((folder / "template.html.j2").read_text(encoding="utf-8"))
     text: str = template.render(
         version=__version__, style=markup(style), script=markup(script), policy=policy(style, script), icon=icon(), **values
     )
     return text
+
+
+def numeric_columns(rows: Sequence[Sequence[str]], header: Sequence[str] = ()) -> list[bool]:
+    """Which columns of a table hold figures, and so are set flush right: those in which most cells begin like one."""
+    width = max(map(len, [header, *rows]), default=0)
+    figures = [[len(row) > i and re.match(FIGURE, row[i]) is not None for row in rows] for i in range(width)]
+    return [2 * sum(column) > len(column) for column in figures]
 
 
 def known(report: Report) -> dict[str, str]:
