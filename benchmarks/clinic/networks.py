@@ -209,3 +209,52 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.head(self.encoder(self.tokens(x) + self.places)[:, -1])
         return out
+
+
+class NormedMLP(nn.Module):
+    """Layer norm and SiLU, for vectors."""
+
+    def __init__(self, *, width: int = 64, layers: int = 4) -> None:
+        super().__init__()
+        body: list[nn.Module] = []
+        inputs = 20
+        for _ in range(layers):
+            body += [nn.Linear(inputs, width), nn.LayerNorm(width), nn.SiLU()]
+            inputs = width
+        self.body = nn.Sequential(*body)
+        self.head = nn.Linear(width, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.head(self.body(x))
+        return out
+
+
+class Separable(nn.Module):
+    """Depthwise and pointwise convolutions with batch norm and ReLU6, as in MobileNet."""
+
+    def __init__(self, *, channels: int = 16, layers: int = 3) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, channels, 3, 2, 1, bias=False)
+        body: list[nn.Module] = []
+        for _ in range(layers):
+            body += [nn.Conv2d(channels, channels, 3, 1, 1, groups=channels, bias=False), nn.BatchNorm2d(channels), nn.ReLU6()]
+            body += [nn.Conv2d(channels, channels, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU6()]
+        self.body = nn.Sequential(*body)
+        self.head = nn.Linear(channels, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.head(self.body(self.stem(x)).mean((2, 3)))
+        return out
+
+
+class Autoencoder(nn.Module):
+    """Pictures through a bottleneck and back to values from 0 to 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(432, 96), nn.Tanh(), nn.Linear(96, 24), nn.Tanh())
+        self.decoder = nn.Sequential(nn.Linear(24, 96), nn.Tanh(), nn.Linear(96, 432), nn.Sigmoid())
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.decoder(self.encoder(x))
+        return out

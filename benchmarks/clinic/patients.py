@@ -123,9 +123,6 @@ def transformer(seed: int, **options: Any) -> Patient:
     return patient(model, adamw(model, 1e-3), task("letters", seed, context=16, sequence=True), 16, steps=250)
 
 
-# Never looked at while the limits were chosen.
-
-
 def gru(seed: int) -> Patient:
     model = networks.Recurrent("GRU", layers=2)
     return patient(model, adamw(model, 2e-3), task("letters", seed, context=16, sequence=True), 16, steps=300)
@@ -143,7 +140,7 @@ def mlp_selu(seed: int) -> Patient:
 
 def mlp_sigmoid(seed: int) -> Patient:
     model = networks.VectorMLP(nn.Sigmoid, layers=1)
-    return patient(model, sgd(model, 0.5, 0.9), task("vectors", seed))
+    return patient(model, sgd(model, 0.1, 0.9), task("vectors", seed))
 
 
 def mlp_leaky(seed: int) -> Patient:
@@ -159,3 +156,44 @@ def regression(seed: int) -> Patient:
 def conv_sgd(seed: int) -> Patient:
     model = networks.ConvNet(nn.ELU, layers=4)
     return patient(model, sgd(model, 0.05, 0.9), task("pictures", seed), steps=300)
+
+
+# Made after the limits were chosen, and never used to change them.
+
+
+def mlp_layernorm(seed: int) -> Patient:
+    model = networks.NormedMLP()
+    return patient(model, torch.optim.Adam(model.parameters(), 3e-3), task("vectors", seed))
+
+
+def separable(seed: int) -> Patient:
+    model = networks.Separable()
+    return patient(model, sgd(model, 0.1, 0.9, 1e-4), task("pictures", seed), steps=250)
+
+
+def elman(seed: int) -> Patient:
+    model = networks.Recurrent("RNN")
+    return patient(model, adamw(model, 2e-3), task("letters", seed, context=16, sequence=True), 16, steps=300)
+
+
+def autoencoder(seed: int) -> Patient:
+    model = networks.Autoencoder()
+    made = patient(model, adamw(model, 2e-3), task("pictures", seed), criterion=nn.functional.mse_loss)
+    draw = made.batch
+
+    def batch(step: int) -> Batch:
+        x = torch.sigmoid(draw(step)[0])
+        return x, x.flatten(1)
+
+    made.batch = batch
+    return made
+
+
+def binary(seed: int) -> Patient:
+    """One output, yes or no."""
+    model = networks.VectorMLP(nn.Tanh, layers=2, outputs=1)
+
+    def criterion(logits: Tensor, targets: Tensor) -> Tensor:
+        return nn.functional.binary_cross_entropy_with_logits(logits[:, 0], (targets < 5).float())
+
+    return patient(model, sgd(model, 0.05, 0.9), task("vectors", seed), criterion=criterion)

@@ -135,6 +135,8 @@ def test_gradients_against_depth(per_layer, word):
     finding = the(make_trace(**figures), "gradient-scale")
     assert word in finding.message
     assert finding.value == pytest.approx(400.0)
+    one_jump = {f"act{place + 1}.gradient_rms": 1e-4 * 400.0 ** (place > 0) for place in range(3)}
+    assert found(make_trace(**one_jump), "gradient-scale") == ()
     mild = {f"act{place + 1}.gradient_rms": 1e-4 * per_layer ** (place / 2) for place in range(3)}
     assert found(make_trace(**mild), "gradient-scale") == ()
 
@@ -175,6 +177,8 @@ def test_updates_too_large():
     jumpy = the(make_trace(**{f"{name}.update_data": jump for name in (*HIDDEN, "head.weight")}), "update-too-large")
     assert (jumpy.value, jumpy.steps) == (0.7, (0, 199))
     assert "about 70 times, from 0.1 to 0.001" in jumpy.remedy
+    alike = {f"{name}.{stat}": value for name in HIDDEN for stat, value in (("update_data", 0.8), ("std", 1e-3), ("rms", 0.2))}
+    assert found(make_trace(**alike), "update-too-large") == ()
     early = np.where(np.array(STEPS) < 20, 0.1, 1e-3)
     assert found(make_trace(**{f"{name}.update_data": early for name in HIDDEN}), "update-too-large") == ()
 
@@ -288,11 +292,13 @@ def test_leak():
     quick = np.maximum(2.3 * np.exp(-np.arange(200) / 10), 0.01) * noisy(np.ones(200), 0.2)
     finding = the(make_trace(loss=quick), "leak")
     assert finding.steps[0] < 100
-    one_batch = make_trace(loss=2.3 * np.exp(-np.arange(200) / 10))
+    one_batch = make_trace(loss=quick, facts=replace(FACTS, notes={"batches": "one, repeated"}))
     assert outcome(one_batch, "leak")[0] == "not applicable"
     slower = noisy(3.3 * np.exp(-np.arange(200) / 60), 0.02)
     assert found(make_trace(loss=slower), "leak") == ()
     assert the(make_trace(loss=slower, facts=replace(FACTS, classes=27)), "leak").steps[0] > 100
+    by_heart = make_trace(loss=quick, dev=[2.3] * 120)
+    assert found(by_heart, "leak") == ()
     trained_before = make_trace(loss=np.full(200, 0.05))
     assert outcome(trained_before, "leak") == ("not applicable", "the network was trained before")
 
@@ -333,6 +339,9 @@ def test_norm_statistics():
     small = replace(small, facts=replace(small.facts, batch_size=2))
     finding = the(small, "norm-statistics")
     assert finding.value == pytest.approx(sqrt(0.1 / 1.9 / 2))
+    assert "batch to 8 or more" in finding.remedy
+    strong = replace(small, facts=replace(small.facts, batch_size=32, norm_momentum=0.9))
+    assert "from 0.9 to 0.4" in the(strong, "norm-statistics").remedy  # 2 * 32 * 0.075**2 = 0.36
     assert outcome(make_trace(), "norm-statistics") == ("not applicable", "no batch norm")
 
 

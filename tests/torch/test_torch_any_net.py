@@ -495,3 +495,20 @@ def test_large_tensors_are_looked_at_in_part() -> None:
     assert trace.output("0", "std")[0] == pytest.approx(hidden.std().item(), rel=0.03)
     assert trace.parameter("0.weight", "gradient_norm")[0] == pytest.approx(full, rel=0.05)
     assert sum(call.output.array.size for tap in watch._modules.taps.values() for call in tap.calls) < 40_000
+
+
+def test_one_batch_repeated_is_seen():
+    torch.manual_seed(0)
+    inputs, targets = torch.randn(40, 6), torch.randint(5, (40,))
+    for repeated in (True, False):
+        model = nn.Linear(6, 5)
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        with health.watch(model, optimizer) as seen:
+            for step in range(4):
+                part = slice(0, 8) if repeated else slice(8 * step, 8 * step + 8)
+                loss = nn.functional.cross_entropy(model(inputs[part]), targets[part])
+                loss.backward()
+                optimizer.step()
+                optimizer.zero_grad()
+                seen.loss(loss)
+        assert ("batches" in seen.trace().facts.notes) == repeated

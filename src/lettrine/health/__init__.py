@@ -14,10 +14,29 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from lettrine.errors import MissingExtraError
+from lettrine.health.checks import CHECKS, Skip, check, examine
+from lettrine.health.findings import Finding, Outcome, Report
+from lettrine.health.recorder import Recorder, Schedule
+from lettrine.health.trace import Trace
 
 if TYPE_CHECKING:
     from lettrine.torch.initial import check_initial as check_initial
     from lettrine.torch.probe import watch as watch
+
+__all__ = [  # noqa: RUF022  the order in which they are met
+    "watch",
+    "check_initial",
+    "Report",
+    "Finding",
+    "Outcome",
+    "check",
+    "Skip",
+    "CHECKS",
+    "examine",
+    "Trace",
+    "Recorder",
+    "Schedule",
+]
 
 _TORCH = {"watch": "lettrine.torch.probe", "check_initial": "lettrine.torch.initial"}
 

@@ -96,7 +96,7 @@ HEALTHY_PREACTIVATION: Final = 1.0  # std a remedy aims at; tanh is saturated be
 
 DEAD_STEPS: Final = 5  # sampled steps without a break, and
 DEAD_ROWS: Final = 256  # examples in them, before a unit is called dead: rarely used units are not dead
-DEAD_SHARE: Final = 0.30  # clinic; ReLU nets that train well lose up to a tenth of a layer (Lu et al. 2019)
+DEAD_SHARE: Final = 0.40  # clinic: healthy up to 3 %, disturbed ones 38 %; a tenth is common (Lu et al. 2019)
 DEAD_NOTED: Final = 0.10  # mentioned from here on
 DEAD_CRITICAL: Final = 0.90  # next to nothing passes
 
@@ -109,6 +109,7 @@ SCALE_CRITICAL: Final = 1_000.0
 GRADIENT_RATIO: Final = 100.0  # between the layers of a kind, after warm-up; clinic: healthy up to 3.3
 GRADIENT_RATIO_START: Final = 1_000.0  # the same before; torch's default reaches 500 in eight ReLU layers, and heals
 GRADIENT_CRITICAL: Final = 1e5
+GRADIENT_JUMP: Final = 0.8  # share of the change that lies between two neighbours: then it is that layer, not the depth
 GRADIENT_DATA_RATIO: Final = 50.0  # one matrix against the median of the others; published healthy up to 7 after 1,000 steps
 GRADIENT_DATA_LAYERS: Final = 4  # matrices needed to say that one is far from the others
 
@@ -118,6 +119,7 @@ UPDATE_LARGE_EARLY: Final = 0.2  # at any time; clinic: healthy first steps up t
 UPDATE_AIM_EARLY: Final = 1e-2  # usual in the first steps
 UPDATE_LARGE_ONE: Final = 0.5  # one matrix alone: a step of half its own size
 UPDATE_SMALL: Final = 1e-4  # clinic; 2e-5 to 7e-5 published for a learning rate 100 times too low
+NEARLY_CONSTANT: Final = 0.1  # std relative to rms, below which weights are nearly equal to one another
 UPDATE_RECORDS: Final = 3  # sampled steps needed to judge updates
 
 NO_GRADIENT_RECORDS: Final = 3  # zero gradients at one step may come from a zero-initialised head
@@ -130,11 +132,12 @@ LEAK_SHARE: Final = 0.05  # of the loss of guessing: below it within
 LEAK_STEPS: Final = 100  # steps, only an input that holds the answer brings a fresh network
 LEAK_CLASSES: Final = 20  # with so many classes, as in language, these are more telling:
 LEAK_SHARE_MANY: Final = 0.10
-LEAK_STEPS_MANY: Final = 250
-LEAK_RISES: Final = 0.02  # share of rising steps; a loss that falls more smoothly comes from one batch repeated
+LEAK_STEPS_MANY: Final = 150
+LEAK_DEV: Final = 0.5  # of the loss of guessing, on held-out data: what is above was learned by heart, not leaked
 DIVERGED_SHARE: Final = 0.5  # of what had been learned, lost again
 NOISE: Final = 5.0  # standard errors; a change must exceed so many to be called one
-SPIKE_NOISE: Final = 10.0  # robust standard deviations of the losses before
+SPIKE_NOISE: Final = 10.0  # robust standard deviations of the losses before, and
+SPIKE_RISE: Final = 0.25  # of their level, that one step must add
 OSCILLATION_POINTS: Final = 60  # losses needed
 OSCILLATION_SMOOTH: Final = 0.5  # correlation of the loss with itself one step later; sampling noise gives 0
 OSCILLATION_HALF: Final = -0.2  # and half a period later, or less
@@ -146,5 +149,6 @@ OVERFITTING_POINTS: Final = 4  # evaluations needed
 NORM_GAP: Final = 0.5  # batch standard deviations between running and batch mean, beyond what a batch's noise explains
 NORM_VARIANCE: Final = 1.8  # times, either way; clinic: healthy up to 1.1
 NORM_NOISE: Final = 0.15  # noise of the running mean, sqrt(m / (2 - m) / batch), in batch standard deviations
+NORM_BATCH: Final = 8  # fewer examples give no statistics worth the name, whatever the momentum (Wu & He 2018, group norm)
 EVAL_SHARE: Final = 0.5  # of the late sampled steps
 LEFTOVER_SHARE: Final = 0.5  # of the sampled steps after the first

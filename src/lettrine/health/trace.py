@@ -105,7 +105,7 @@ class Facts:
         classes seen, NaN if unknown. optimiser: class name. momentum: of the optimiser, NaN if it has none.
     norm_momentum: batch norm's share of the batch in each update of the running statistics, NaN without.
     errors: what went wrong inside the health code itself; never empty silently. notes: more words, such as "reduction"
-        ("mean" or "sum": how the loss gathers its batch).
+        ("mean" or "sum": how the loss gathers its batch) and "batches" ("one, repeated" if all that were compared are the same).
     """
 
     source: str = ""

@@ -18,6 +18,7 @@ _TRIES: Final = 8  # sampled steps at which the loss's graph is looked at
 _VALUES: Final = 65_536  # logits looked at in one step to recover the targets
 _PER_CLASS: Final = 8  # targets wanted for each class before the frequencies are believed, and
 _ENOUGH: Final = 4_096  # at least so many, or 16 times as many for each class, before no more are asked for
+_LOOKS: Final = 3  # batches compared, to see whether one is repeated
 
 
 class LossProbe:
@@ -34,6 +35,7 @@ class LossProbe:
         self._of_step: list[float | Tensor] = []
         self._tries = 0
         self._counts: np.ndarray[Any, np.dtype[np.int64]] | None = None
+        self._targets: list[np.ndarray[Any, np.dtype[np.int64]]] = []  # of the first looks, to see whether they are the same
         self.chain: tuple[str, ...] = ()
         self.classes = 0
         self.reduction = ""
@@ -101,6 +103,12 @@ class LossProbe:
         total = seen.sum()
         return min(float(-(seen / total * np.log(seen / total)).sum() + (seen.size - 1) / (2 * total)), log(self._counts.size))
 
+    def repeated(self) -> bool:
+        """Whether the first batches had the same targets in the same order: one batch, trained on again and again."""
+        looks = self._targets
+        # Batches of a single class look alike without being the same.
+        return len(looks) == _LOOKS and np.unique(looks[0]).size > 1 and all(np.array_equal(looks[0], each) for each in looks)
+
     def _count(self, gradient: Tensor, axis: int) -> None:
         """Recover targets from the gradient of the logits.
 
@@ -123,4 +131,6 @@ class LossProbe:
             table = table[:: -(-table.shape[0] // kept)]
         lowest, place = table.min(dim=1)
         targets = place[lowest < 0].cpu().numpy()
+        if len(self._targets) < _LOOKS:
+            self._targets.append(targets)
         self._counts += np.bincount(targets, minlength=self.classes)

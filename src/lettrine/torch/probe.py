@@ -342,7 +342,10 @@ class Watch:
             chance=self._losses.chance(),
             optimiser=", ".join(dict.fromkeys(type(optimiser).__name__ for optimiser in self._optimisers)),
             momentum=float(momenta[0]) if momenta else nan,
-            notes={"reduction": self._losses.reduction} if self._losses.reduction else {},
+            notes={
+                **({"reduction": self._losses.reduction} if self._losses.reduction else {}),
+                **({"batches": "one, repeated"} if self._losses.repeated() else {}),
+            },
             norm_momentum=next((float(share) for share in norms if share is not None), nan),
         )
 

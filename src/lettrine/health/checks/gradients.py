@@ -40,7 +40,8 @@ def gradient_scale(trace: Trace) -> Iterator[Finding]:
     names, sizes = list(scales), np.array(list(scales.values()))
     ratio = float(sizes[0] / sizes[-1])
     total = max(ratio, 1 / ratio)
-    if total <= limit:
+    jumps = np.abs(np.diff(np.log(sizes)))
+    if total <= limit or (len(jumps) > 1 and jumps.max() > limits.GRADIENT_JUMP * jumps.sum()):
         return
     vanishes = ratio < 1
     each = total ** (1 / (len(names) - 1))
@@ -226,7 +227,7 @@ def symmetry(trace: Trace) -> Iterator[Finding]:
         zeros, values = zeros[np.isfinite(values)], values[np.isfinite(values)]
         seen |= len(values) > 0
         # A zero matrix at the first step may be a head that moves at the next: only its staying so is a fault.
-        if len(values) and values[-1] > limits.SYMMETRIC_SHARE and not (len(values) == 1 and zeros[0]):
+        if len(values) and min(values[0], values[-1]) > limits.SYMMETRIC_SHARE and not (len(values) == 1 and zeros[0]):
             alike[info.name] = float(values[-1])
     if not seen:
         raise Skip("not run", "whether units are alike was not recorded")

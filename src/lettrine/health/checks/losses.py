@@ -141,11 +141,11 @@ def spike(trace: Trace) -> Iterator[Finding]:
         before, after = losses[place - width : place], losses[place + 1 :]
         level = float(np.median(before))
         noise = 1.4826 * float(np.median(np.abs(before - level)))
-        least = level + max(limits.SPIKE_NOISE * noise, 0.25 * abs(level))
-        # It must be a jump, not a climb: the loss just before was still ordinary.
-        # And it must end with the jump: what goes on climbing is a divergence.
-        stays = level + max(noise, 0.1 * abs(level)) < float(np.median(after)) < 1.5 * losses[place]
-        if losses[place] > least > losses[place - 1] and stays:
+        least = level + max(limits.SPIKE_NOISE * noise, limits.SPIKE_RISE * abs(level))
+        # One jump out of ordinary losses, not the end of a climb, and nothing comes back from it.
+        calm = losses[place - 3 : place].max() < level + limits.NOISE * noise
+        stays = float(np.median(after)) > level + max(noise, 0.1 * abs(level))
+        if losses[place] > least and calm and stays:
             best = max(best, (float(losses[place]) - least, place))
     place = best[1]
     if place < 0:
@@ -232,6 +232,8 @@ def no_learning(trace: Trace) -> Iterator[Finding]:
     stuck = above_guess and not falling
     if (not flat or (isfinite(guess) and not above_guess)) and not stuck:
         return
+    if end > (1 + limits.FLAT_SHARE) * max(beginning, guess if isfinite(guess) else 0.0) + limits.NOISE * noise:
+        return  # worse than at the start and than guessing: another check's matter
     what = (
         f"After {int(steps[-1]) + 1:,} steps the loss is {number(end, 3)}, no better than guessing ({number(guess, 3)})."
         if stuck
@@ -269,6 +271,8 @@ def leak(trace: Trace) -> Iterator[Finding]:
     steps, losses = finite_curve(trace, trace.loss)
     if not len(losses) or steps[0] != 0:
         raise Skip("not run", "the first step was not watched")
+    if trace.facts.notes.get("batches") == "one, repeated":
+        raise Skip("not applicable", "one batch is trained on again and again, which any network learns by heart")
     if losses[0] < 0.5 * guess:
         raise Skip("not applicable", "the network was trained before")
     many = trace.facts.classes >= limits.LEAK_CLASSES
@@ -281,9 +285,10 @@ def leak(trace: Trace) -> Iterator[Finding]:
     if smooth.min() >= limit:
         return
     place = int(np.argmax(smooth < limit)) + 4
-    if float(np.mean(np.diff(early[: place + 1]) > 0)) <= limits.LEAK_RISES:
-        raise Skip("not applicable", "the loss falls as smoothly as on one batch repeated, which any network can learn")
     when = int(steps[place])
+    held_out = trace.dev.mean[trace.dev.step >= when]
+    if np.isfinite(held_out).any() and np.nanmin(held_out) > limits.LEAK_DEV * guess:
+        return
     yield Finding(
         id="leak",
         severity="warning",
@@ -295,7 +300,7 @@ def leak(trace: Trace) -> Iterator[Finding]:
         f"({number(guess, 3)}): the input very likely holds the target.",
         why="The network copies the answer instead of predicting it, and is of no use where the answer is not known.",
         remedy="Compare the inputs of one batch with its targets, column by column; for sequences see that the target is the "
-        f"element after the context. If the task is so easy, a loss of {number(limit)} in {within} steps is no fault.",
+        f"element after the context. For an easy task or a few examples a loss of {number(limit)} so soon is no fault.",
         reference="Kaufman et al. 2012, Leakage in data mining",
     )
 

@@ -26,15 +26,32 @@ from lettrine.health.trace import Floats, Trace
 
 
 def _ratios(trace: Trace, mask: Mask) -> tuple[list[str], Floats]:
-    """update:data of the weight matrices over a window, (names, (P, K'))."""
+    """update:data of the weight matrices over a window, (names, (P, K')).
+
+    Of weights that are nearly equal to one another, whose std says nothing of their size, rms(update) / rms(data).
+    """
     if int(mask.sum()) < limits.UPDATE_RECORDS:
         raise Skip("not run", f"fewer than {limits.UPDATE_RECORDS} sampled steps after warm-up")
     names = [info.name for info in matrices(trace) or matrices(trace, embeddings=True)]
-    table = np.array([trace.parameter(name, "update_data")[mask] for name in names]).reshape(len(names), -1)
+    table = np.array([_ratio(trace, name)[mask] for name in names]).reshape(len(names), -1)
     kept = np.isfinite(table).any(axis=1) if names else np.zeros(0, dtype=np.bool_)
     if not kept.any():
         raise Skip("not run", "no update of a weight matrix was recorded")
     return [name for name, keep in zip(names, kept, strict=True) if keep], table[kept]
+
+
+def _ratio(trace: Trace, name: str) -> Floats:
+    std, rms = trace.parameter(name, "std"), trace.parameter(name, "rms")
+    alike = (std < limits.NEARLY_CONSTANT * rms) & (rms > 0)
+    size = trace.parameter(name, "update_rms") / np.where(rms > 0, rms, np.nan)
+    ratio: Floats = np.where(alike, size, trace.parameter(name, "update_data"))
+    return ratio
+
+
+def _middle(values: Floats) -> float:
+    """The median, and of an even number the lower one: at least half are as large. NaN if there are none."""
+    finite = np.sort(values[np.isfinite(values)])
+    return float(finite[(len(finite) - 1) // 2]) if len(finite) else np.nan
 
 
 @check("update-too-large", needs=("parameters",))
@@ -42,7 +59,7 @@ def update_too_large(trace: Trace) -> Iterator[Finding]:
     """Steps too large for the weights they move: the learning rate is too high."""
     names, table = _ratios(trace, usable(trace))
     steps = trace.steps[usable(trace)]
-    network = np.array([median(column) for column in table.T])
+    network = np.array([_middle(column) for column in table.T])
     # Three sampled steps in a row, so that one odd step does not count.
     runs = np.array([median(network[place : place + 3]) for place in range(len(network) - 2)])
     early = int(np.argmax(np.nan_to_num(runs) > limits.UPDATE_LARGE_EARLY))
@@ -53,7 +70,7 @@ def update_too_large(trace: Trace) -> Iterator[Finding]:
     elif steps[-1] - steps[0] >= limits.LEARNING_STEPS:
         mask, aim = late(trace), limits.UPDATE_AIM
         each = np.array([median(row[mask[usable(trace)]]) for row in table])
-        value = median(each)
+        value = _middle(each)
         limit = limits.UPDATE_LARGE if value > limits.UPDATE_LARGE else limits.UPDATE_LARGE_ONE
     else:
         return

@@ -10,6 +10,7 @@ from typing import Final
 from lettrine.errors import HealthError
 from lettrine.health.checks.registry import CHECKS, NEEDS, Check, Skip
 from lettrine.health.findings import Finding, Outcome, Report
+from lettrine.health.limits import NORM_NOISE
 from lettrine.health.trace import Trace
 
 _TROUBLE: Final = ("spike", "divergence", "oscillation", "no-learning", "overfitting")
@@ -62,30 +63,31 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "gradient-data": ("no-learning",),
     "update-too-small": ("no-learning", "gradient-data"),
     "oscillation": ("divergence", "no-learning"),
+    "norm-statistics": ("update-too-large", "saturation", "dead-units", "no-gradient", "gradient-scale", "gradient-data"),
     "divergence": ("saturation", "dead-units", *_DEPTH, "norm-statistics", "no-learning", "overfitting"),
 }
 """By check, in the order of likelihood as a cause: which other findings it accounts for."""
 
 ORDER: Final = (
-    "non-finite",
-    "probabilities-as-logits",
     "missing-zero-grad",
-    "wrong-mode",
     "symmetry",
-    "not-optimised",
-    "leak",
-    "oscillation",
     "activation-scale",
     "spike",
     "update-too-large",
+    "non-finite",
+    "probabilities-as-logits",
+    "wrong-mode",
+    "not-optimised",
+    "leak",
+    "oscillation",
     "divergence",
+    "norm-statistics",
     "dead-units",
     "no-gradient",
     "saturation",
     "gradient-scale",
     "gradient-data",
     "update-too-small",
-    "norm-statistics",
     "initial-loss",
 )
 """Causes before symptoms; what is not listed comes after, in the order of registration."""
@@ -133,6 +135,8 @@ def _place(found: Sequence[Finding], finding: Finding) -> tuple[bool, float]:
     place: float = ORDER.index(finding.id) if finding.id in ORDER else len(ORDER)
     if finding.id == "spike" and any(each.id == "update-too-large" and each.steps[0] < finding.steps[0] for each in found):
         place = ORDER.index("update-too-large") + 0.5  # steps that were too large before it broke the run are its cause
+    if finding.id == "norm-statistics" and finding.limit == NORM_NOISE:
+        place = 0.5  # batches too small for batch norm are how it was set up, not what became of it
     return finding.severity == "info", place
 
 
@@ -153,6 +157,13 @@ def _explain(findings: list[Finding]) -> tuple[list[Finding], dict[str, str]]:
 
 
 def _accounts(cause: Finding, effect: Finding) -> bool:
-    # A cause cannot explain what was there at the first step, before it could act; how the network was set up can.
-    acts = cause.id in _ACTS
-    return effect.id in EXPLAINS.get(cause.id, ()) and effect.steps[1] >= cause.steps[0] and not (acts and effect.steps[1] == 0)
+    if effect.id not in EXPLAINS.get(cause.id, ()):
+        return False
+    if cause.id == "non-finite":
+        return True  # what is judged ends there
+    if effect.steps[1] < cause.steps[0]:
+        return False
+    if cause.id == "dead-units" and effect.id == "no-learning":
+        return cause.severity == "critical"  # a layer with some units left still learns
+    # What acts step by step cannot explain what was there at the first step; how the network was set up can.
+    return cause.id not in _ACTS or effect.steps[1] > 0

@@ -221,11 +221,17 @@ def norm_statistics(trace: Trace) -> Iterator[Finding]:
     mask = late(trace)
     noise = 1 / sqrt(batch) if batch else 1.0  # std of a batch's mean
     far: dict[str, tuple[float, float]] = {}
+    if span(trace, mask)[1] < limits.LEARNING_STEPS:
+        raise Skip("not run", f"running statistics need time to follow: {limits.LEARNING_STEPS} steps")
+    wobble = sqrt(momentum / (2 - momentum) / batch) if batch and momentum > 0 else 0.0
+    steps = span(trace, mask)
+    if wobble > limits.NORM_NOISE:
+        yield _small_batch(trace, steps, wobble)
+        return
     for name in trace.norms:
         gap, ratio = median(trace.norm(name, "mean_gap"), mask), median(trace.norm(name, "variance_ratio"), mask)
         if gap > limits.NORM_GAP + noise or max(ratio, 1 / ratio if ratio > 0 else 1.0) > limits.NORM_VARIANCE:
             far[name] = (gap, ratio)
-    steps = span(trace, mask)
     if far:
         name = max(far, key=lambda each: far[each][0] + abs(log(max(far[each][1], 1e-12))))
         gap, ratio = far[name]
@@ -250,20 +256,31 @@ def norm_statistics(trace: Trace) -> Iterator[Finding]:
             ),
             reference="Ioffe & Szegedy 2015, Batch normalization, section 3.1",
         )
-    elif batch and momentum > 0 and (wobble := sqrt(momentum / (2 - momentum) / batch)) > limits.NORM_NOISE:
-        wanted = 2 * batch * limits.NORM_NOISE**2 / 4
-        yield Finding(
-            id="norm-statistics",
-            severity="warning",
-            where=tuple(trace.norms),
-            steps=steps,
-            value=wobble,
-            limit=limits.NORM_NOISE,
-            message=(
-                f"Batches of {batch} are too small for a batch norm momentum of {number(momentum)}: the running means wobble by "
-                f"{share(wobble)} of a standard deviation."
-            ),
-            why="The running statistics follow the last few batches instead of the data, and eval results jump with them.",
-            remedy=f"Lower batch norm's momentum from {number(momentum)} to {number(rounded(wanted))}, or enlarge the batch.",
-            reference=f"{limits.STUDY}: a small batch needs a small momentum",
-        )
+
+
+def _small_batch(trace: Trace, steps: tuple[int, int], wobble: float) -> Finding:
+    batch, momentum = trace.facts.batch_size, trace.facts.norm_momentum
+    # The momentum at which the wobble is half the limit: m / 2 / batch = (limit / 2)^2.
+    wanted = 2 * batch * (limits.NORM_NOISE / 2) ** 2
+    return Finding(
+        id="norm-statistics",
+        severity="warning",
+        where=tuple(trace.norms),
+        steps=steps,
+        value=wobble,
+        limit=limits.NORM_NOISE,
+        message=(
+            f"Batches of {batch} are too small for a batch norm momentum of {number(momentum)}: the running means wobble by "
+            f"{share(wobble)} of a standard deviation."
+        ),
+        why=(
+            "The running statistics follow the last few batches instead of the data, and eval results jump with them"
+            + (", while in training so few examples are pushed to the ends of the range." if batch < limits.NORM_BATCH else ".")
+        ),
+        remedy=(
+            f"Enlarge the batch to {limits.NORM_BATCH} or more, or replace batch norm by layer norm or group norm."
+            if batch < limits.NORM_BATCH
+            else f"Lower batch norm's momentum from {number(momentum)} to {number(rounded(wanted))}, or enlarge the batch."
+        ),
+        reference=f"{limits.STUDY}: a small batch needs a small momentum",
+    )
