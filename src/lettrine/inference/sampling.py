@@ -27,7 +27,7 @@ class Sampling:
     temperature: below 1 keeps to the likely, above 1 wanders; 0 always takes the likeliest character.
     top_k: choose among the k likeliest characters only; 0 for all. top_p: among the fewest that reach probability p.
     prefix: what every word begins with. max_length: characters after which a word is cut.
-    new: leave out words of the training list. unique: no word twice. seed: of the draw, not of the training.
+    new: leave out words of the training list, and the empty one. unique: no word twice. seed: of the draw, not of the training.
 
     Raises ConfigError for a value outside its range.
     """
@@ -88,7 +88,7 @@ def sample_words(
         before = len(words)
         for ending in vocabulary.decode_all(drawn):
             word = how.prefix + ending
-            if (how.new or how.unique) and word in seen:
+            if (how.new or how.unique) and (word in seen or not word):  # the empty word is neither new nor of use
                 continue
             if how.unique:
                 seen.add(word)
