@@ -231,7 +231,7 @@ class ParameterPlan:
             and all(values is items[place].after for place, values in self._after)
         )
 
-    def measure(self, learning_rates: Sequence[float], duplicate: Sequence[float]) -> Floats:
+    def measure(self, learning_rates: Sequence[float], duplicate: Sequence[float] | float = nan) -> Floats:
         """The figures of what the memory holds now."""
         data = _moments_of(self._before)
         slopes = _scattered(len(data), self._slopes)

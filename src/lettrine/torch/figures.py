@@ -8,42 +8,72 @@ from typing import Any, Final
 
 import numpy as np
 
-from lettrine.health import measure
+from lettrine.health.measure import GradientPlan, OutputPlan, ParameterPlan
 from lettrine.health.trace import PARAMETER_STATS
-from lettrine.torch.measure import fetch
+from lettrine.torch.measure import Copy, fetch
 from lettrine.torch.steps import ParameterTap
 from lettrine.torch.taps import Tap
 
 _NORM: Final = PARAMETER_STATS.index("gradient_norm")
+_GRADIENT_SCALE, _OUTPUT_SCALE = 0, 1
 
 
-def figures(
-    taps: Sequence[Tap],
-    parameters: Sequence[ParameterTap],
-    *,
-    gradient_scale: float,
-    output_scale: float,
-    detail: bool,
-    remote: bool,
-) -> dict[str, Any]:
-    """What `Recorder.record` takes, of modules and parameters.
+class Figures:
+    """Measures the steps of one model; as long as the same memory holds the same tensors, by the same plan."""
 
-    gradient_scale, output_scale: by what the gradients of parameters and of outputs are divided. detail: also histograms,
-    maps and duplicates. remote: whether anything lives on another device.
-    """
-    if remote:
-        fetch([copy for tap in taps for copy in tap.copies()] + [copy for tap in parameters for copy in tap.copies()])
-    slopes = [(tap.name, values) for tap in taps if (values := tap.slopes(output_scale)) is not None]
-    with np.errstate(all="ignore"):
-        outputs = measure.outputs([tap.outputs() for tap in taps], detail=detail)
-        gradients = measure.gradients([values for _, values in slopes], detail=detail)
-        rows = measure.parameters([tap.arrays(gradient_scale, with_duplicates=detail) for tap in parameters])
-        norms = {tap.name: row for tap in taps if tap.norm is not None and (row := tap.norm.stats()) is not None}
-    lengths = rows[:, _NORM][~np.isnan(rows[:, _NORM])]
-    return {
-        "outputs": {tap.name: output for tap, output in zip(taps, outputs, strict=True)},
-        "gradients": {name: gradient for (name, _), gradient in zip(slopes, gradients, strict=True)},
-        "parameters": {tap.info.name: row for tap, row in zip(parameters, rows, strict=True)},
-        "norms": norms,
-        "gradient_norm": sqrt(float(lengths @ lengths)) if lengths.size else nan,
-    }
+    def __init__(self) -> None:
+        self._state: tuple[Any, ...] = ()
+        self._outputs = OutputPlan([])
+        self._gradients = GradientPlan([])
+        self._parameters = ParameterPlan([])
+        self._with_slopes: list[str] = []
+
+    def of(
+        self,
+        taps: Sequence[Tap],
+        parameters: Sequence[ParameterTap],
+        *,
+        scales: tuple[float, float],
+        detail: bool,
+        remote: bool,
+    ) -> dict[str, Any]:
+        """What `Recorder.record` takes, of modules and parameters.
+
+        scales: by what the gradients of parameters and of outputs are divided. detail: also histograms, maps and
+        duplicates. remote: whether anything lives on another device.
+        """
+        if remote:
+            fetch([copy for tap in taps for copy in tap.copies()] + [copy for tap in parameters for copy in tap.copies()])
+        state = (
+            Copy.made,
+            taps,
+            parameters,
+            [tap.used == 1 and tap.calls[0].arrived for tap in taps],
+            [(tap.has_gradient, tap.has_after) for tap in parameters],
+        )
+        if remote or scales != (1.0, 1.0) or state != self._state or any(tap.used > 1 for tap in taps):
+            self._plan(taps, parameters, scales)
+            lasting = self._outputs.lasting and self._gradients.lasting and self._parameters.lasting
+            self._state = state if lasting and scales == (1.0, 1.0) else ()
+        with np.errstate(all="ignore"):
+            outputs = self._outputs.measure(detail=detail)
+            gradients = self._gradients.measure(detail=detail)
+            rows = self._parameters.measure(
+                [tap.learning_rate for tap in parameters], [tap.duplicate() for tap in parameters] if detail else nan
+            )
+            norms = {tap.name: row for tap in taps if tap.norm is not None and (row := tap.norm.stats()) is not None}
+        lengths = [length for length in rows[:, _NORM].tolist() if length == length]  # noqa: PLR0124  not NaN
+        return {
+            "outputs": {tap.name: output for tap, output in zip(taps, outputs, strict=True)},
+            "gradients": dict(zip(self._with_slopes, gradients, strict=True)),
+            "parameters": {tap.info.name: row for tap, row in zip(parameters, rows, strict=True)},
+            "norms": norms,
+            "gradient_norm": sqrt(sum(length * length for length in lengths)) if lengths else nan,
+        }
+
+    def _plan(self, taps: Sequence[Tap], parameters: Sequence[ParameterTap], scales: tuple[float, float]) -> None:
+        slopes = [(tap.name, values) for tap in taps if (values := tap.slopes(scales[_OUTPUT_SCALE])) is not None]
+        self._with_slopes = [name for name, _ in slopes]
+        self._outputs = OutputPlan([tap.outputs() for tap in taps])
+        self._gradients = GradientPlan([values for _, values in slopes])
+        self._parameters = ParameterPlan([tap.arrays(scales[_GRADIENT_SCALE]) for tap in parameters])

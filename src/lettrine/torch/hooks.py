@@ -36,41 +36,45 @@ from lettrine.torch.graph import (
     saved_result,
     source,
 )
-from lettrine.torch.measure import Copy, dense, fetch, measurable, take_all
+from lettrine.torch.measure import Batch, Copy, dense, fetch, measurable, take_all
 from lettrine.torch.taps import Call, Listener, Root, Tap, grad_node, main_tensor, recomputing
 
+_graph_task = torch._C._current_graph_task_id  # noqa: SLF001  see `recomputing`
+_level = torch._C._functorch.maybe_current_level  # noqa: SLF001  inside a function transform; no public way to ask
+_grad_enabled = torch.is_grad_enabled
 _CALM: Final = 2  # steps in which an output was left as it was, before it is held instead of copied
 
 
 class QuickListener(Listener):
     """The forward hook of a module whose output can be held: the common case in as few operations as can be."""
 
-    __slots__ = ("_held", "_tap")
+    __slots__ = ("_append", "_call", "_shape", "_tap")
 
     def __init__(self, tap: Tap, held: list[Call], otherwise: Callable[..., None]) -> None:
         super().__init__(otherwise)
-        self._tap, self._held = tap, held
+        self._tap, self._call, self._shape, self._append = tap, tap.calls[0], tap.steady, held.append
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         """A module has been called."""
         tap = self._tap
         if (
-            type(output) is Tensor
-            and tap.used == 0
-            and output.shape == tap.steady
-            and not output.is_leaf
-            and not output.retains_grad  # the user wants it: not ours to clear
-            and torch._C._current_graph_task_id() == -1  # noqa: SLF001  see `recomputing`
-            and torch._C._functorch.maybe_current_level() is None  # noqa: SLF001  no public way to ask
-            and torch.is_grad_enabled()
+            type(output) is not Tensor
+            or tap.used
+            or output.shape != self._shape
+            or tap.steady is None
+            or output.is_leaf
+            or output.retains_grad  # the user wants it: not ours to clear
+            or _graph_task() != -1
+            or _level() is not None
+            or not _grad_enabled()
         ):
-            call = tap.calls[0]
-            call.arrived = False
-            call.hold(output, quick=True)
-            tap.used = 1
-            self._held.append(call)
-        else:
             self._function(module, args, output)
+            return
+        output.retain_grad()
+        call = self._call
+        call.arrived, call.quick, call.tensor, call.version = False, True, output, output._version  # noqa: SLF001  changes in place
+        tap.used = 1
+        self._append(call)
 
 
 class ModuleProbe:
@@ -89,6 +93,8 @@ class ModuleProbe:
         self._handles: list[Any] = []
         self._passing: list[Any] = []  # hooks on nodes of the graph
         self._held: list[Call] = []
+        self._settled: list[Call] = []  # what was held at the last step, if all went well
+        self._batch = Batch([])
         self._stale = False  # some hooks are not the best ones any more
         self._nodes: dict[Node, str] = {}  # what made which tensor, in this step
         self._last: Tensor | None = None
@@ -155,8 +161,13 @@ class ModuleProbe:
 
     def settle(self) -> None:
         """Copy what was only held, before the optimiser steps or the model is called again."""
+        held = self._held
+        self._calls += len(held)
+        if held == self._settled and self._settle_alike():
+            held.clear()
+            return
         outputs, slopes = [], []
-        for call in self._held:
+        for call in held:
             tap, released = call.tap, call.release()
             if released is None:
                 continue
@@ -168,16 +179,40 @@ class ModuleProbe:
             elif not call.quick:
                 self._calmer(tap, tensor)
             else:
-                outputs.append((call.output, tensor))
+                outputs.append((call, tensor))
                 gradient = dense(gradient)
                 if gradient is not None:
-                    slopes.append((call.slope, gradient))
+                    slopes.append((call, gradient))
                     call.arrived = True
                     if tap.name == self.logits and self.on_logits is not None:
                         self.on_logits(gradient, tap.axis)
-        self._calls += len(self._held)
-        self._held.clear()
-        take_all([copy for copy, _ in outputs + slopes], [tensor.detach() for _, tensor in outputs + slopes])
+        take_all(
+            [call.output for call, _ in outputs],
+            [tensor.detach() for _, tensor in outputs],
+            [call.tap.axis for call, _ in outputs],
+        )
+        take_all([call.slope for call, _ in slopes], [tensor for _, tensor in slopes])
+        alike = len(outputs) == len(slopes) == len(held) and all(call.tap.axis == -1 for call in held)
+        self._settled = list(held) if alike else []
+        self._batch = Batch([call.output for call in held] + [call.slope for call in held])
+        held.clear()
+
+    def _settle_alike(self) -> bool:
+        """The common case of `settle`: the same modules as at the last step, all gradients there, nothing overwritten."""
+        held = self._settled
+        tensors = [call.tensor for call in held if call.tensor is not None]
+        gradients = [gradient for tensor in tensors if (gradient := tensor.grad) is not None]
+        if len(gradients) < len(held) or [tensor._version for tensor in tensors] != [call.version for call in held]:  # noqa: SLF001
+            return False
+        if any(gradient.requires_grad or gradient.layout is not torch.strided for gradient in gradients):
+            return False
+        self._batch.take(tensors + gradients)
+        for call, tensor, gradient in zip(held, tensors, gradients, strict=True):
+            tensor.grad = call.tensor = None
+            call.arrived = True
+            if self.on_logits is not None and call.tap.name == self.logits:
+                self.on_logits(gradient, call.tap.axis)
+        return True
 
     def _calmer(self, tap: Tap, tensor: Tensor) -> None:
         """An output that was copied at once was left as it was."""
@@ -293,7 +328,7 @@ class ModuleProbe:
         call.output.take(tensor, tap.axis)
         self.remote = self.remote or not tensor.is_cpu
         if node is not None and tensor.is_cpu and call.output.size <= CAP and self._may_become_quick(tap):
-            call.hold(tensor, quick=False)
+            call.hold(tensor)
             self._held.append(call)
         if node is not None:
             call.place = tensor.output_nr

@@ -22,19 +22,21 @@ from lettrine.health.parts import CAP, Values, picks, stride
 class Copy:
     """Values of one tensor as they were when `take` was called; the memory is used again at the next step.
 
-    rows: whether it is an output, of which whole examples are kept if it is beyond CAP values, or any other tensor.
-    axis: of the units in `array`. size: how many values the tensor had.
+    rows: whether it is an output, kept as the (R, U) table of `health.parts.rows`, or any other tensor.
+    size: how many values the tensor had.
     """
 
-    __slots__ = ("_array", "_buffer", "_dtype", "_rows", "_shape", "axis", "size")
+    __slots__ = ("_array", "_axis", "_buffer", "_dtype", "_rows", "_shape", "size")
+
+    made = 0  # how often memory was taken anew: as long as it stays the same, so does every `array`
 
     def __init__(self, *, rows: bool = False) -> None:
         self._rows = rows
         self._shape: torch.Size | None = None
         self._dtype: torch.dtype | None = None
+        self._axis = -1
         self._buffer: Tensor | None = None
         self._array: Values | None = None
-        self.axis = -1
         self.size = 0
 
     def take(self, tensor: Tensor, axis: int = -1) -> None:
@@ -44,16 +46,19 @@ class Copy:
 
     def prepare(self, tensor: Tensor, axis: int = -1) -> tuple[Tensor, Tensor]:
         """The memory to copy to and what to copy there, for those who copy many at once."""
-        if tensor.shape != self._shape or tensor.dtype is not self._dtype:
-            self._shape, self._dtype, self.size, self.axis = tensor.shape, tensor.dtype, tensor.numel(), axis
+        if tensor.shape != self._shape or tensor.dtype is not self._dtype or axis != self._axis:
+            self._shape, self._dtype, self._axis, self.size = tensor.shape, tensor.dtype, axis, tensor.numel()
             self._buffer = None
         if self.size > CAP:
-            tensor = self._picked(tensor, axis)
+            tensor = rows(tensor if tensor.ndim > 1 else tensor.unsqueeze(-1), axis) if self._rows else part(tensor)
+        elif self._rows and axis != -1:
+            tensor = tensor.movedim(axis, -1)
         buffer = self._buffer
         if buffer is None or buffer.device != tensor.device:
             wanted = torch.float64 if tensor.dtype is torch.float64 else torch.float32
             buffer = self._buffer = torch.empty(tensor.shape, dtype=wanted, device=tensor.device)
-            self._array = buffer.numpy() if tensor.is_cpu else None
+            self._array = self._table(buffer.numpy()) if tensor.is_cpu else None
+            Copy.made += 1
         return buffer, tensor
 
     @property
@@ -70,43 +75,48 @@ class Copy:
 
     def deliver(self, array: Values) -> None:
         """Take in what was fetched."""
-        self._array = array
+        self._array = self._table(array)
 
-    def _picked(self, tensor: Tensor, axis: int) -> Tensor:
+    def _table(self, array: Values) -> Values:
+        """An output with all its examples and positions along the first axis."""
         if not self._rows:
-            return part(tensor)
-        self.axis = -1
-        return rows(tensor if tensor.ndim > 1 else tensor.unsqueeze(-1), axis)
+            return array
+        return array.reshape(-1, array.shape[-1]) if array.ndim > 1 else array.reshape(-1, 1)
 
 
-def take_all(copies: Sequence[Copy], tensors: Sequence[Tensor]) -> None:
+def take_all(copies: Sequence[Copy], tensors: Sequence[Tensor], axes: Sequence[int] | None = None) -> None:
     """Copy many tensors in one call, three times quicker than one by one."""
     if copies:
         with torch.no_grad():
-            pairs = [copy.prepare(tensor) for copy, tensor in zip(copies, tensors, strict=True)]
+            triples = zip(copies, tensors, axes or [-1] * len(copies), strict=True)
+            pairs = [copy.prepare(tensor, axis) for copy, tensor, axis in triples]
             torch._foreach_copy_([pair[0] for pair in pairs], [pair[1] for pair in pairs])
 
 
 class Batch:
-    """The same tensors copied together at one step after another; what does not change is looked up once."""
+    """The same tensors copied together at one step after another; of small ones on the CPU what does not change is looked up
+    once.
+    """
 
     def __init__(self, copies: Sequence[Copy]) -> None:
-        self._copies = copies
+        self._copies = list(copies)
         self._shapes: list[torch.Size] = []
         self._buffers: list[Tensor] = []
 
     def take(self, tensors: list[Tensor]) -> None:
-        """Copy them."""
+        """Copy them, whatever they are."""
         if not tensors:
             return
         if [tensor.shape for tensor in tensors] == self._shapes:
             with torch.no_grad():
                 torch._foreach_copy_(self._buffers, tensors)
             return
-        take_all(self._copies, [tensor.detach() for tensor in tensors])
+        tensors = [tensor.detach() for tensor in tensors]
+        take_all(self._copies, tensors)
         if all(copy.size <= CAP and copy.remote is None for copy in self._copies):
-            self._shapes = [tensor.shape for tensor in tensors]
-            self._buffers = [copy.prepare(tensor.detach())[0] for copy, tensor in zip(self._copies, tensors, strict=True)]
+            pairs = [copy.prepare(tensor) for copy, tensor in zip(self._copies, tensors, strict=True)]
+            if all(buffer.shape == tensor.shape for buffer, tensor in pairs):
+                self._shapes, self._buffers = [tensor.shape for tensor in tensors], [buffer for buffer, _ in pairs]
 
 
 def fetch(copies: Iterable[Copy]) -> None:

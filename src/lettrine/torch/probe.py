@@ -30,7 +30,7 @@ from lettrine.health.findings import Report
 from lettrine.health.recorder import Recorder, Schedule
 from lettrine.health.trace import Facts, Trace
 from lettrine.torch.catalogue import WRAPPERS, unwrapped
-from lettrine.torch.figures import figures
+from lettrine.torch.figures import Figures
 from lettrine.torch.hooks import ModuleProbe
 from lettrine.torch.losses import LossProbe
 from lettrine.torch.scaling import loss_scale, scaler_calling, step_skipped
@@ -82,6 +82,7 @@ class Watch:
         self._pending: tuple[int, dict[str, Any]] | None = None
         self._turns = [0] * len(self._optimisers)  # steps of each optimiser since all had stepped
         self._idle = [0] * len(self._optimisers)
+        self._measured = Figures()
         self._sampled = -1
         self._calls_at_start = 0
         self._calls_before = 0
@@ -201,7 +202,7 @@ class Watch:
         if self._recorder.detailed(self._step):
             self._parameters.follow()
         if not self._optimisers:
-            self._parameters.take_before(self._parameters.taps, gradients=False)
+            self._parameters.all.take_before()
         self._modules.install()
 
     def _disarm(self) -> None:
@@ -222,10 +223,7 @@ class Watch:
         self._modules.settle()
         self._parameters.refresh()
         self._scales = loss_scale(optimiser, self._scaler)
-        taps = self._parameters.of(place)
-        if not self._turns[place] and not any(self._turns):
-            taps = taps + self._parameters.unheld()
-        self._parameters.take_before(taps)
+        self._parameters.of(place, first=not any(self._turns)).take_before_and_gradients()
         gradient_scale, output_scale = self._scales
         clipped = self._parameters.clipped(place, output_scale / gradient_scale) if self._alone else nan
         for name, value in (("leftover_gradient", self._parameters.leftover(place)), ("clipped", clipped)):
@@ -240,8 +238,8 @@ class Watch:
         if self._sampling:
             if self._modules.calls != self._calls_before:  # it called the model itself, by a closure
                 self._modules.settle()
-                self._parameters.take_gradients(self._parameters.of(place))
-            self._parameters.take_after(self._parameters.of(place))
+                self._parameters.of(place).take_gradients()
+            self._parameters.of(place).take_after()
         if len(self._optimisers) > 1:
             self._turns[place] += 1
             self._idle[place] = 0
@@ -255,14 +253,14 @@ class Watch:
     def examined(self) -> None:
         """Take one forward and backward pass, without a step, for all there is to see."""
         self._modules.settle()
-        self._parameters.take_gradients(self._parameters.taps)
+        self._parameters.all.take_gradients()
         self._end()
 
     def _own_step(self) -> None:
         if self._sampling:
             self._modules.settle()
-            self._parameters.take_gradients(self._parameters.taps)
-            self._parameters.take_after(self._parameters.taps)
+            self._parameters.all.take_gradients()
+            self._parameters.all.take_after()
         self._end()
 
     def _end(self) -> None:
@@ -283,13 +281,10 @@ class Watch:
 
     def _figures(self) -> dict[str, Any]:
         """The figures of the step that is over, as `Recorder.record` wants them."""
-        gradient_scale, output_scale = self._scales
-        parameters = [tap for tap in self._parameters.taps if tap.has_before]
-        found = figures(
+        found = self._measured.of(
             self._modules.heard(),
-            parameters,
-            gradient_scale=gradient_scale,
-            output_scale=output_scale,
+            [tap for tap in self._parameters.taps if tap.has_before],
+            scales=self._scales,
             detail=self._recorder.detailed(self._step),
             remote=self._modules.remote or self._parameters.remote,
         )

@@ -21,7 +21,6 @@ from lettrine.torch.catalogue import parameter_info
 from lettrine.torch.measure import Batch, Copy, dense, measurable
 
 _WITNESSES: Final = 2  # parameters of each optimiser whose gradients are followed from the backward pass to the step
-_BATCHES: Final = 64  # combinations of parameters remembered
 _CLIPPED: Final = 1e-3  # a gradient this much smaller at the step than after the backward pass was clipped
 
 
@@ -41,17 +40,77 @@ class ParameterTap:
         taken = ((self.before, self.has_before), (self.after, self.has_after), (self.gradient, self.has_gradient))
         return [copy for copy, there in taken if there]
 
-    def arrays(self, gradient_scale: float, *, with_duplicates: bool) -> ParameterArrays:
-        """What `health.measure.parameters` wants; gradients divided by the loss scale."""
+    def arrays(self, gradient_scale: float) -> ParameterArrays:
+        """What `health.measure.ParameterPlan` wants; gradients divided by the loss scale."""
         gradient = self.gradient.array if self.has_gradient else None
         if gradient is not None and gradient_scale != 1.0:
             gradient = gradient / gradient.dtype.type(gradient_scale)
-        duplicate = nan
-        if with_duplicates and self.parameter.ndim > 1 and self.before.size == self.before.array.size:
-            duplicate = duplicates(self.before.array)
-        rate = nan if self.group is None else float(self.group.get("lr", nan))
-        after = self.after.array if self.has_after else None
-        return ParameterArrays(self.before.array, after, gradient, rate, self.before.size, duplicate)
+        return ParameterArrays(self.before.array, self.after.array if self.has_after else None, gradient, size=self.before.size)
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the optimiser that holds it; NaN if none does."""
+        return nan if self.group is None else float(self.group.get("lr", nan))
+
+    def duplicate(self) -> float:
+        """What `health.duplicates` says of the whole matrix before the step; NaN if only a part was copied."""
+        whole = self.parameter.ndim > 1 and self.before.size == self.before.array.size
+        return duplicates(self.before.array) if whole else nan
+
+
+class ParameterGroup:
+    """Parameters that are copied together."""
+
+    def __init__(self, taps: Sequence[ParameterTap]) -> None:
+        self.taps = taps
+        self._parameters: list[Tensor] = [tap.parameter for tap in taps]
+        before, gradient = [tap.before for tap in taps], [tap.gradient for tap in taps]
+        self._before, self._gradient, self._both = Batch(before), Batch(gradient), Batch(before + gradient)
+        self._after = Batch([tap.after for tap in taps])
+
+    def take_before(self) -> None:
+        """Copy the values."""
+        self._before.take(self._parameters)
+        for tap in self.taps:
+            tap.has_before = True
+
+    def take_before_and_gradients(self) -> None:
+        """Copy the values and the gradients there are."""
+        gradients = self._gradients()
+        if gradients is None:
+            self.take_before()
+            self.take_gradients()
+            return
+        self._both.take(self._parameters + gradients)
+        for tap in self.taps:
+            tap.has_before = tap.has_gradient = True
+
+    def take_gradients(self) -> None:
+        """Copy the gradients there are."""
+        gradients = self._gradients()
+        if gradients is not None:
+            self._gradient.take(gradients)
+            for tap in self.taps:
+                tap.has_gradient = True
+            return
+        for tap in self.taps:
+            found = dense(tap.parameter.grad)
+            if found is not None:
+                tap.gradient.take(found)
+                tap.has_gradient = True
+
+    def take_after(self) -> None:
+        """Copy the values the step has made, if those before it were copied."""
+        if all(tap.has_before for tap in self.taps):
+            self._after.take(self._parameters)
+            for tap in self.taps:
+                tap.has_after = True
+
+    def _gradients(self) -> list[Tensor] | None:
+        """All gradients; None if one is missing or sparse."""
+        found = [parameter.grad for parameter in self._parameters]
+        gradients = [gradient for gradient in found if gradient is not None and gradient.layout is torch.strided]
+        return gradients if len(gradients) == len(found) else None
 
 
 class Witness:
@@ -103,12 +162,13 @@ class ParameterProbe:
         self._optimisers = optimisers
         self._signature: Any = None
         self._witnesses: list[Witness] = []
-        self._batches: dict[tuple[int, ...], Batch] = {}
         self._waiting = True
         self._new = False
         self.remote = False
         self.taps: list[ParameterTap] = []
-        self._of: list[list[ParameterTap]] = []
+        self.all = ParameterGroup([])
+        self._groups: list[ParameterGroup] = []
+        self._firsts: list[ParameterGroup] = []
 
     def refresh(self) -> None:
         """Look again at which parameters there are and who moves them, if something changed."""
@@ -138,7 +198,11 @@ class ParameterProbe:
             tap.info, tap.optimiser, tap.group = info, place, group
             self.taps.append(tap)
             self.remote = self.remote or not parameter.is_cpu
-        self._of = [[tap for tap in self.taps if tap.optimiser == place] for place in range(len(self._optimisers))]
+        by_place = [[tap for tap in self.taps if tap.optimiser == place] for place in range(len(self._optimisers))]
+        unheld = [tap for tap in self.taps if tap.optimiser < 0]
+        self.all = ParameterGroup(self.taps)
+        self._groups = [ParameterGroup(taps) for taps in by_place]
+        self._firsts = [ParameterGroup(taps + unheld) for taps in by_place] if unheld else self._groups
 
     def new_infos(self) -> list[ParameterInfo]:
         """What is known of each parameter, if that changed since this was last asked."""
@@ -153,8 +217,8 @@ class ParameterProbe:
 
     def follow(self) -> None:
         """Follow the gradients of a few parameters of each optimiser through this step."""
-        for taps in self._of:
-            able = [tap for tap in taps if tap.parameter.requires_grad and tap.parameter.is_leaf]
+        for group in self._groups:
+            able = [tap for tap in group.taps if tap.parameter.requires_grad and tap.parameter.is_leaf]
             wide = [tap for tap in able if tap.parameter.ndim > 1] or able
             for tap in {id(tap): tap for tap in (wide[:1] + wide[-1:])[:_WITNESSES]}.values():
                 self._witnesses.append(Witness(tap))
@@ -165,48 +229,9 @@ class ParameterProbe:
             witness.handle.remove()
         self._witnesses.clear()
 
-    def take_before(self, taps: Sequence[ParameterTap], *, gradients: bool = True) -> None:
-        """Copy the values, and the gradients there are."""
-        found = self._gradients(taps) if gradients else []
-        copies = [tap.before for tap in taps] + [tap.gradient for tap, _ in found]
-        self._batch(copies).take([tap.parameter for tap in taps] + [gradient for _, gradient in found])
-        for tap in taps:
-            tap.has_before = True
-
-    def take_gradients(self, taps: Sequence[ParameterTap]) -> None:
-        """Copy the gradients there are."""
-        found = self._gradients(taps)
-        self._batch([tap.gradient for tap, _ in found]).take([gradient for _, gradient in found])
-
-    def take_after(self, taps: Sequence[ParameterTap]) -> None:
-        """Copy the values the step has made."""
-        taps = [tap for tap in taps if tap.has_before]
-        self._batch([tap.after for tap in taps]).take([tap.parameter for tap in taps])
-        for tap in taps:
-            tap.has_after = True
-
-    def _gradients(self, taps: Sequence[ParameterTap]) -> list[tuple[ParameterTap, Tensor]]:
-        found = [(tap, gradient) for tap in taps if (gradient := dense(tap.parameter.grad)) is not None]
-        for tap, _ in found:
-            tap.has_gradient = True
-        return found
-
-    def _batch(self, copies: list[Copy]) -> Batch:
-        """The batch of these copies; there are few different ones in a training loop."""
-        key = tuple(map(id, copies))
-        if key not in self._batches:
-            if len(self._batches) >= _BATCHES:
-                self._batches.clear()
-            self._batches[key] = Batch(copies)
-        return self._batches[key]
-
-    def of(self, place: int) -> list[ParameterTap]:
-        """The parameters of one optimiser."""
-        return self._of[place]
-
-    def unheld(self) -> list[ParameterTap]:
-        """The parameters no optimiser holds."""
-        return [tap for tap in self.taps if tap.optimiser < 0]
+    def of(self, place: int, *, first: bool = False) -> ParameterGroup:
+        """The parameters of one optimiser; with `first`, also those that none holds."""
+        return self._firsts[place] if first else self._groups[place]
 
     def leftover(self, place: int) -> float:
         """1 where backward passes found gradients of an earlier step of this optimiser in place, 0 where they did not, NaN if

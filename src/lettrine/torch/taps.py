@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lettrine.health.measure import OutputArrays, norm
-from lettrine.health.parts import Values, rows
+from lettrine.health.parts import Values
 from lettrine.health.trace import Floats, ModuleInfo
 from lettrine.torch.measure import Copy, measurable
 
@@ -55,11 +55,9 @@ class Call:
         self.version = 0
         self.quick = False
 
-    def hold(self, tensor: Tensor, *, quick: bool) -> None:
-        """Hold an output until `release`."""
-        if quick:
-            tensor.retain_grad()
-        self.tensor, self.version, self.quick = tensor, tensor._version, quick  # noqa: SLF001  autograd's count of changes in place
+    def hold(self, tensor: Tensor) -> None:
+        """Hold an output that was copied until `release`."""
+        self.tensor, self.version, self.quick = tensor, tensor._version, False  # noqa: SLF001  autograd's count of changes in place
 
     def release(self) -> tuple[Tensor, Tensor | None, bool] | None:
         """Let go of the output: the tensor, its gradient, and whether it is still as it was. None if nothing is held."""
@@ -132,10 +130,9 @@ class Tap:
     def outputs(self) -> OutputArrays:
         """The outputs of this step, all calls together."""
         activation = self.info.activation if self.info else ""
-        made = self.made
-        if len(made) == 1:
-            return OutputArrays(made[0].output.array, made[0].output.axis, activation)
-        tables = [rows(call.output.array, call.output.axis) for call in made]
+        tables = [call.output.array for call in self.made]
+        if len(tables) == 1:
+            return OutputArrays(tables[0], -1, activation)
         if len({table.shape[1] for table in tables}) > 1:  # units of one call are not those of another
             tables = [table.reshape(-1, 1) for table in tables]
         return OutputArrays(np.concatenate(tables), -1, activation)
@@ -189,7 +186,7 @@ class NormTap:
         """A row of NORM_STATS."""
         if not self.heard or self._mean.array.size != self._module.num_features:
             return None
-        table = rows(self._input.array, self._input.axis).astype(np.float64)
+        table = self._input.array.astype(np.float64)
         if table.shape[0] < 2 or table.shape[1] != self._module.num_features:
             return None
         return norm(self._mean.array, self._var.array, table.mean(axis=0), table.var(axis=0, ddof=1), float(self._module.eps))
