@@ -44,6 +44,9 @@ MOMENTS: Final = ("count", "mean", "std", "rms", "min", "max", "zeros", "nonfini
 zeros: how many are exactly 0; nonfinite: how many are NaN or infinite."""
 
 
+_quiet: Final = np.errstate(divide="ignore", invalid="ignore", over="ignore")  # where there is no value at all, a figure is NaN
+
+
 class Bins(NamedTuple):
     """A histogram: counts (G,) over equal bins from low to high; values beyond are in the outermost bins."""
 
@@ -125,6 +128,7 @@ class OutputPlan:
         self._zones = [(zone.low, zone.high, zone.inside) for _, zone in saturated + dead]
         self._zoned = [self._tables[place] for place, _ in saturated + dead]
 
+    @_quiet
     def measure(self, *, detail: bool = False) -> list[OutputMeasure]:
         """The figures of what the memory holds now."""
         tables = self._tables
@@ -132,31 +136,28 @@ class OutputPlan:
         count, lost = moments[:, 0], moments[:, 7]
         table = np.full((len(tables), len(OUTPUT_STATS)), nan)
         table[:, :5] = moments[:, 1:6]
-        with np.errstate(divide="ignore", invalid="ignore"):  # no value at all: NaN
-            table[:, 7] = moments[:, 6] / count
-            table[:, 8] = lost / (count + lost)
+        table[:, 7] = moments[:, 6] / count
+        table[:, 8] = lost / (count + lost)
         counts = iter(_zone_counts(self._zoned, self._zones))
         shares: dict[int, Floats] = {}
         flags: dict[int, NDArray[np.bool_]] = {}
         for place in self._saturated:
             inside = next(counts)
-            shares[place] = inside / max(len(tables[place]), 1)
-            if count[place]:
-                table[place, 5] = int(inside.sum()) / count[place]
+            shares[place] = inside / len(tables[place])
+            table[place, 5] = np.add.reduce(inside) / count[place]
         for place in self._dead:
             dead = flags[place] = next(counts) == len(tables[place])
-            if count[place]:
-                table[place, 6] = np.count_nonzero(dead) / dead.size
-        rows_of = list(table)
+            table[place, 6] = np.count_nonzero(dead) / dead.size if count[place] else nan
         if not detail:
             return [
-                OutputMeasure(row, len(tables[place]), flags.get(place), shares.get(place)) for place, row in enumerate(rows_of)
+                OutputMeasure(row, len(values), flags.get(place), shares.get(place))
+                for place, (row, values) in enumerate(zip(table, tables, strict=True))
             ]
         histograms = histograms_of(tables, moments)
-        maps = {place: snapshot_of(tables[place]) for place in (*shares, *flags)}
+        maps = {place: snapshot_of(tables[place]) for place in {*shares, *flags}}
         return [
-            OutputMeasure(row, len(tables[place]), flags.get(place), shares.get(place), histograms[place], maps.get(place))
-            for place, row in enumerate(rows_of)
+            OutputMeasure(row, len(values), flags.get(place), shares.get(place), histograms[place], maps.get(place))
+            for place, (row, values) in enumerate(zip(table, tables, strict=True))
         ]
 
 
@@ -177,13 +178,13 @@ class GradientPlan:
         self._parts = [_plain(part(values)) for values in arrays]
         self.lasting = all(values is array for values, array in zip(self._parts, arrays, strict=True))
 
+    @_quiet
     def measure(self, *, detail: bool = False) -> list[GradientMeasure]:
         """The figures of what the memory holds now."""
         moments = _moments_of(self._parts)
         table = np.empty((len(self._parts), len(GRADIENT_STATS)))
         table[:, :3] = moments[:, 1:4]
-        with np.errstate(divide="ignore", invalid="ignore"):  # no value at all: NaN
-            table[:, 3] = moments[:, 7] / (moments[:, 0] + moments[:, 7])
+        table[:, 3] = moments[:, 7] / (moments[:, 0] + moments[:, 7])
         if not detail:
             return [GradientMeasure(row) for row in table]
         histograms = histograms_of(self._parts, moments)
@@ -231,24 +232,24 @@ class ParameterPlan:
             and all(values is items[place].after for place, values in self._after)
         )
 
+    @_quiet
     def measure(self, learning_rates: Sequence[float], duplicate: Sequence[float] | float = nan) -> Floats:
         """The figures of what the memory holds now."""
         data = _moments_of(self._before)
         slopes = _scattered(len(data), self._slopes)
         moved = _scattered(len(data), self._after, self._before)
         table = np.empty((len(data), len(PARAMETER_STATS)))
-        with np.errstate(divide="ignore", invalid="ignore"):  # nothing finite: NaN
-            spread = np.where(data[:, 2] > 0.0, data[:, 2], nan)
-            table[:, 0:3] = data[:, 1:4]
-            table[:, 3:5] = slopes[:, 1:3]
-            table[:, 5] = slopes[:, 3] * self._roots
-            table[:, 6] = slopes[:, 2] / spread
-            table[:, 7] = moved[:, 2] / spread
-            table[:, 8] = moved[:, 3]
-            table[:, 9] = duplicate
-            table[:, 10] = np.where(np.isnan(moved[:, 7]), data[:, 7], moved[:, 7]) / self._looked_at
-            table[:, 11] = slopes[:, 7] / (slopes[:, 0] + slopes[:, 7])
-            table[:, 12] = learning_rates
+        spread = np.where(data[:, 2] > 0.0, data[:, 2], nan)
+        table[:, 0:3] = data[:, 1:4]
+        table[:, 3:5] = slopes[:, 1:3]
+        table[:, 5] = slopes[:, 3] * self._roots
+        table[:, 6] = slopes[:, 2] / spread
+        table[:, 7] = moved[:, 2] / spread
+        table[:, 8] = moved[:, 3]
+        table[:, 9] = duplicate
+        table[:, 10] = np.where(np.isnan(moved[:, 7]), data[:, 7], moved[:, 7]) / self._looked_at
+        table[:, 11] = slopes[:, 7] / (slopes[:, 0] + slopes[:, 7])
+        table[:, 12] = learning_rates
         return table
 
 

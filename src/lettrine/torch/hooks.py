@@ -85,7 +85,7 @@ class ModuleProbe:
     taps: what was heard so far, by name, in the order of the first forward pass. batch_size: of the last call of the model.
     training: share of modules in training mode then. input: what the model was given.
     remote: whether something lives on another device. wants_tail: whether `tail`, the node of the model's output, is asked for.
-    on_logits: given the gradient of the logits, where `logits` names the module that makes them.
+    logits: name of the module that makes the logits, once the loss has told.
     """
 
     def __init__(self, model: nn.Module, fail: Callable[[Exception], None]) -> None:
@@ -113,7 +113,6 @@ class ModuleProbe:
         self.remote = False
         self.wants_tail = True
         self.logits = ""
-        self.on_logits: Callable[[Tensor, int], None] | None = None
 
     @property
     def listening(self) -> bool:
@@ -184,14 +183,14 @@ class ModuleProbe:
                 if gradient is not None:
                     slopes.append((call, gradient))
                     call.arrived = True
-                    if tap.name == self.logits and self.on_logits is not None:
-                        self.on_logits(gradient, tap.axis)
         take_all(
             [call.output for call, _ in outputs],
             [tensor.detach() for _, tensor in outputs],
             [call.tap.axis for call, _ in outputs],
         )
-        take_all([call.slope for call, _ in slopes], [tensor for _, tensor in slopes])
+        take_all(
+            [call.slope for call, _ in slopes], [tensor for _, tensor in slopes], [call.tap.slope_axis for call, _ in slopes]
+        )
         alike = len(outputs) == len(slopes) == len(held) and all(call.tap.axis == -1 for call in held)
         self._settled = list(held) if alike else []
         self._batch = Batch([call.output for call in held] + [call.slope for call in held])
@@ -207,11 +206,9 @@ class ModuleProbe:
         if any(gradient.requires_grad or gradient.layout is not torch.strided for gradient in gradients):
             return False
         self._batch.take(tensors + gradients)
-        for call, tensor, gradient in zip(held, tensors, gradients, strict=True):
+        for call, tensor in zip(held, tensors, strict=True):
             tensor.grad = call.tensor = None
             call.arrived = True
-            if self.on_logits is not None and call.tap.name == self.logits:
-                self.on_logits(gradient, call.tap.axis)
         return True
 
     def _calmer(self, tap: Tap, tensor: Tensor) -> None:
@@ -347,10 +344,8 @@ class ModuleProbe:
         call.tap.root.waiting = False
         gradient = dense(gradients[call.place])
         if gradient is not None:
-            call.slope.take(gradient)
+            call.slope.take(gradient, call.tap.slope_axis)
             call.arrived = True
-            if call.tap.name == self.logits and self.on_logits is not None:
-                self.on_logits(gradient, call.tap.axis)
 
     def _take_feed(self, feed: tuple[tuple[int, ...], Tap], args: tuple[Any, ...]) -> None:
         path, tap = feed

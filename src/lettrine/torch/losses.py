@@ -12,10 +12,10 @@ from torch import Tensor
 from lettrine.health.recorder import Recorder
 from lettrine.torch.graph import behind_logits, loss_graph
 from lettrine.torch.hooks import ModuleProbe
+from lettrine.torch.taps import Tap
 
 _WAITING: Final = 256  # losses kept before they are fetched and recorded together
 _TRIES: Final = 8  # sampled steps at which the loss's graph is looked at
-_VALUES: Final = 65_536  # logits looked at in one step to recover the targets
 _PER_CLASS: Final = 8  # targets wanted for each class before the frequencies are believed, and
 _ENOUGH: Final = 4_096  # at least so many, or 16 times as many for each class, before no more are asked for
 _LOOKS: Final = 3  # batches compared, to see whether one is repeated
@@ -25,6 +25,7 @@ class LossProbe:
     """Losses by step.
 
     chain: operations that made the loss. classes: how many it chooses between, 0 if unknown. reduction: "mean", "sum" or "".
+    countable: whether targets can still be recovered from gradients.
     """
 
     def __init__(self, recorder: Recorder, modules: ModuleProbe) -> None:
@@ -39,6 +40,7 @@ class LossProbe:
         self.chain: tuple[str, ...] = ()
         self.classes = 0
         self.reduction = ""
+        self.countable = False
 
     def add(self, step: int, loss: Any) -> bool:
         """One more loss. Returns False if it is known at once not to be finite; what lives on another device is fetched later."""
@@ -84,12 +86,12 @@ class LossProbe:
         if tap is None or tap.info is None:
             return
         self._modules.logits, self._modules.wants_tail = name, False
+        tap.expect_logits()
         if "LogSoftmax" in self.chain:
             self.classes = tap.info.units
         elif self.chain[0].startswith("BinaryCrossEntropy"):
             self.classes = 2
-        if self.classes and self.chain[0].startswith(("NllLoss", "BinaryCrossEntropy")):
-            self._modules.on_logits = self._count
+        self.countable = bool(self.classes) and self.chain[0].startswith(("NllLoss", "BinaryCrossEntropy"))
 
     def chance(self) -> float:
         """Loss in nats of guessing by the frequencies of the classes seen: their entropy; NaN while too few were seen.
@@ -109,28 +111,24 @@ class LossProbe:
         # Batches of a single class look alike without being the same.
         return len(looks) == _LOOKS and np.unique(looks[0]).size > 1 and all(np.array_equal(looks[0], each) for each in looks)
 
-    def _count(self, gradient: Tensor, axis: int) -> None:
-        """Recover targets from the gradient of the logits.
+    def count(self, tap: Tap) -> None:
+        """Recover targets from the gradients of the logits that were copied in a step.
 
-        For cross-entropy it is (softmax - one-hot) / B, negative at the target alone; for the binary one it has the sign of
-        p - y. No target is asked of the user.
+        For cross-entropy such a gradient is (softmax - one-hot) / B, negative at the target alone; for the binary one it has
+        the sign of p - y. No target is asked of the user.
         """
+        if not self.countable:
+            return
         if self._counts is None:
             self._counts = np.zeros(self.classes, dtype=np.int64)
-        if self._counts.sum() >= max(_ENOUGH, 16 * _PER_CLASS * self.classes):
-            self._modules.on_logits = None
-            return
-        if self.chain[0].startswith("BinaryCrossEntropy"):
-            flat = gradient.reshape(-1)[:_VALUES]
-            ones, zeros = int((flat < 0).sum()), int((flat > 0).sum())
-            self._counts += np.array((zeros, ones))
-            return
-        table = gradient.movedim(axis, -1).reshape(-1, self.classes)
-        kept = max(1, _VALUES // self.classes)
-        if table.shape[0] > kept:
-            table = table[:: -(-table.shape[0] // kept)]
-        lowest, place = table.min(dim=1)
-        targets = place[lowest < 0].cpu().numpy()
-        if len(self._targets) < _LOOKS:
-            self._targets.append(targets)
-        self._counts += np.bincount(targets, minlength=self.classes)
+        for call in tap.made:
+            gradient = call.slope.array if call.arrived else np.empty((0, self.classes))
+            if self.chain[0].startswith("BinaryCrossEntropy"):
+                self._counts += np.array((np.count_nonzero(gradient > 0), np.count_nonzero(gradient < 0)))
+            elif gradient.shape[1] == self.classes:  # of very many classes only some were copied
+                targets = gradient.argmin(axis=1)
+                known = gradient[np.arange(len(gradient)), targets] < 0  # an ignored target has a gradient of 0
+                if len(self._targets) < _LOOKS:
+                    self._targets.append(targets[known])
+                self._counts += np.bincount(targets[known], minlength=self.classes)
+        self.countable = int(self._counts.sum()) < max(_ENOUGH, 16 * _PER_CLASS * self.classes)

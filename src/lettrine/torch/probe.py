@@ -288,6 +288,8 @@ class Watch:
             detail=self._recorder.detailed(self._step),
             remote=self._modules.remote or self._parameters.remote,
         )
+        if self._losses.countable and (tap := self._modules.taps.get(self._modules.logits)) is not None:
+            self._losses.count(tap)
         self._recorder.add(*self._modules.new_infos(), *self._parameters.new_infos())
         if not self._modules.input_finite():
             first = next(iter(found["outputs"]), "")
