@@ -55,12 +55,11 @@ class Figures:
             self._plan(taps, parameters, scales)
             lasting = self._outputs.lasting and self._gradients.lasting and self._parameters.lasting
             self._state = state if lasting and scales == (1.0, 1.0) else ()
+        outputs = self._outputs.measure(detail=detail)
+        gradients = self._gradients.measure(detail=detail)
+        duplicate = [tap.duplicate() for tap in parameters] if detail else nan
+        rows = self._parameters.measure([tap.learning_rate for tap in parameters], duplicate)
         with np.errstate(all="ignore"):
-            outputs = self._outputs.measure(detail=detail)
-            gradients = self._gradients.measure(detail=detail)
-            rows = self._parameters.measure(
-                [tap.learning_rate for tap in parameters], [tap.duplicate() for tap in parameters] if detail else nan
-            )
             norms = {tap.name: row for tap in taps if tap.norm is not None and (row := tap.norm.stats()) is not None}
         lengths = [length for length in rows[:, _NORM].tolist() if length == length]  # noqa: PLR0124  not NaN
         return {

@@ -90,12 +90,13 @@ class ModuleProbe:
 
     def __init__(self, model: nn.Module, fail: Callable[[Exception], None]) -> None:
         self._fail = fail
-        self._handles: list[Any] = []
+        self._standing: list[Any] = []  # what takes the pre-hooks away
+        self._hooks: list[tuple[dict[int, Any], Listener]] = []
         self._passing: list[Any] = []  # hooks on nodes of the graph
         self._held: list[Call] = []
         self._settled: list[Call] = []  # what was held at the last step, if all went well
         self._batch = Batch([])
-        self._stale = False  # some hooks are not the best ones any more
+        self._stale = True  # some hooks are not the best ones any more
         self._nodes: dict[Node, str] = {}  # what made which tensor, in this step
         self._last: Tensor | None = None
         roots = list(model.children()) if type(model).forward is nn.Module.forward else [model]
@@ -114,32 +115,36 @@ class ModuleProbe:
         self.wants_tail = True
         self.logits = ""
 
-    @property
-    def listening(self) -> bool:
-        """Whether hooks stand on the modules."""
-        return bool(self._handles)
-
     def install(self) -> None:
         """Begin a sampled step: put a hook on every module that has something to say."""
-        if self._handles and not self._stale:
+        if self._standing and not self._stale:
             return
         self.remove()
-        self._stale = False
+        if self._stale:
+            self._stale = False
+            self._hooks = [self._hook_of(tap) for tap in self._all if not tap.silent or tap.module is tap.root.module]
+        for hooks, hook in self._hooks:
+            hooks[id(hook)] = hook
         for root in self._roots:
             hook = Listener(partial(self._guard, self._begin, root))
-            self._handles.append(root.module.register_forward_pre_hook(hook, with_kwargs=True))
-        for tap in self._all:
-            if tap.module is not None and (not tap.silent or tap.module is tap.root.module):
-                hook = Listener(slow := partial(self._guard, self._forward, tap))
-                if tap.steady is not None:
-                    hook = QuickListener(tap, self._held, slow)
-                self._handles.append(tap.module.register_forward_hook(hook))
+            self._standing.append(root.module.register_forward_pre_hook(hook, with_kwargs=True))
+
+    def _hook_of(self, tap: Tap) -> tuple[dict[int, Any], Listener]:
+        """A forward hook and the place where it stands while a step is sampled.
+
+        What `register_forward_hook` would do, but for the handle that it makes, which takes longer than all the rest.
+        """
+        slow = partial(self._guard, self._forward, tap)
+        hook = Listener(slow) if tap.steady is None else QuickListener(tap, self._held, slow)
+        return tap.module._forward_hooks, hook  # type: ignore[union-attr]  # noqa: SLF001
 
     def remove(self) -> None:
         """Take every hook away."""
-        for handle in self._handles:
+        for handle in self._standing:
             handle.remove()
-        self._handles.clear()
+        self._standing.clear()
+        for hooks, hook in self._hooks:
+            hooks.pop(id(hook), None)
 
     def forget(self) -> None:
         """Begin the next step, listening or not."""
@@ -359,6 +364,7 @@ class ModuleProbe:
 
     def _meet(self, tap: Tap, module: nn.Module, args: tuple[Any, ...], tensor: Tensor, node: Node | None) -> None:
         """A module is called for the first time: find out what it is."""
+        self._stale = True
         role = role_of(module)
         given = args[0] if args and isinstance(args[0], Tensor) else None
         start = None if given is None else grad_node(given)
