@@ -103,7 +103,9 @@ class Recorder:
         return step >= self._next
 
     def detailed(self, step: int) -> bool:
-        """Whether to take histograms, maps and duplicates too, if this step is sampled: as often as the default schedule."""
+        """Whether to take histograms, maps and duplicates too, if this step is sampled: at the first steps, then whenever the
+        steps taken have grown by half.
+        """
         return step >= self._next_detail
 
     def add(self, *infos: ModuleInfo | ParameterInfo) -> None:
@@ -159,7 +161,7 @@ class Recorder:
             if output.snapshot is not None:
                 self._maps.setdefault(name, {"first": output.snapshot})["last"] = output.snapshot
         if self.detailed(step):
-            self._next_detail = Schedule().after(step)
+            self._next_detail = step + max(1, step // 2)
         self._last, self._next = step, self.schedule.after(step)
 
     def record_loss(self, step: int, loss: float) -> None:
