@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -133,3 +135,46 @@ def test_evaluation_equals_the_reference(shape: str, activation: str, isa: str) 
         logits = engine.logits(config, parameters, contexts)
         assert logits.dtype == np.float64
         np.testing.assert_allclose(logits, reference.logits(config, parameters, contexts), rtol=1e-9, atol=1e-10)
+
+
+def test_the_torch_twins_own_parameters_are_trained_in_place() -> None:
+    config, parameters, rng = network(dtype=np.float32, norm="batch")
+    contexts, targets = examples(config, rng)
+    twin = CharMLP(config, parameters, shared=True)
+    before = twin.layers[0].weight.detach().clone()
+    state = TrainState.fresh(config, parameters, ADAMW)
+    native.NativeEngine().train(config, ADAMW, state, contexts, targets, rng.integers(0, 50, (10, 16)), np.full(10, 0.01))
+    assert not torch.equal(twin.layers[0].weight, before)
+    logits = twin.eval()(torch.from_numpy(contexts)).detach().numpy()
+    np.testing.assert_allclose(native.NativeEngine().logits(config, parameters, contexts), logits, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.needs_names
+def test_a_whole_run_ends_where_the_references_does(names: Path) -> None:
+    """Final loss on held-out names within 0.005 nats of the reference's, over five seeds."""
+    words = np.random.default_rng(9).permutation(names.read_text().split())
+    letters = sorted(set("".join(words)))
+    rows, nexts = [], []
+    for word in words:
+        window = [0, 0, 0]
+        for character in [*(letters.index(c) + 1 for c in word), 0]:
+            rows.append(window)
+            nexts.append(character)
+            window = [*window[1:], character]
+    contexts, targets = np.array(rows, np.int32), np.array(nexts, np.int32)
+    cut = int(0.9 * len(targets))
+    config = MLPConfig(27, 3, 10, (64,))
+    gaps = []
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        start = initialise(config, SCHEMES["kaiming"], rng, np.float32)
+        indices, rates = rng.integers(0, cut, (4000, 32)), np.repeat([0.2, 0.02], 2000)
+        ends = []
+        for engine in (native.NativeEngine(), ReferenceEngine()):
+            state = TrainState.fresh(config, copy_parameters(start), SGD)
+            engine.train(config, SGD, state, contexts, targets, indices, rates)
+            ends.append(engine.negative_log_likelihood(config, state.parameters, contexts[cut:], targets[cut:]).mean())
+        gaps.append(abs(ends[0] - ends[1]))
+        assert ends[0] < 2.35
+    assert max(gaps) < 0.005
