@@ -14,17 +14,24 @@
     ├── HealthError          the health check was asked for something it cannot answer
     └── MissingExtraError    an optional dependency is absent; the message holds the pip line
 
-A message says what was given, what was expected and what to do. The command line
-prints it on one line and exits with `exit_code`.
+A message says what was given, what was expected and what to do. It is one line without control characters and of
+bounded length, whatever stood in the files and names it speaks of. The command line prints it and exits with `exit_code`.
 """
 
 from __future__ import annotations
+
+from typing import Final
+
+LONGEST: Final = 2_000  # characters of a message
 
 
 class LettrineError(Exception):
     """Base of every error lettrine raises on purpose."""
 
     exit_code = 2
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(_printable(str(message), LONGEST))
 
 
 class WordListError(LettrineError, ValueError):
@@ -86,6 +93,9 @@ def quote(text: object, limit: int = 60) -> str:
 
     Unprintable characters become escapes such as \x1b, and what is longer than `limit` characters is cut.
     """
-    given = str(text)
-    shown = given if len(given) <= limit else given[: limit - 1] + "…"
-    return "'" + "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in shown) + "'"
+    return f"'{_printable(str(text), limit)}'"
+
+
+def _printable(text: str, limit: int) -> str:
+    shown = text if len(text) <= limit else text[: limit - 1] + "…"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in shown)

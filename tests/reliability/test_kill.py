@@ -77,7 +77,7 @@ class TornFile:
 def train_or_resume_until_a_torn_write(words: list[str], folder: str, fatal: int) -> None:
     original = Path.open
     TornFile.fatal = fatal
-    Path.open = lambda self, mode="r", *a, **k: TornFile(original(self, mode)) if mode == "wb" else original(self, mode, *a, **k)
+    Path.open = lambda self, mode="r", *a, **k: TornFile(original(self, mode)) if mode == "xb" else original(self, mode, *a, **k)
     train_or_resume(words, folder, "reference", 1)
 
 
@@ -85,8 +85,8 @@ def check_whole(folder: Path) -> None:
     """After a kill: what is there is whole."""
     if not (folder / RUN).exists():
         return
-    config = read_description(folder)[2]
-    checkpoint = Checkpoint.read(folder, config)
+    _, _, config, _, settings, _ = read_description(folder)
+    checkpoint = Checkpoint.read(folder, config, settings)
     assert checkpoint is None or len(checkpoint.losses) == checkpoint.step
     if (folder / "model.safetensors").exists():
         lettrine.load(folder).sample(3)

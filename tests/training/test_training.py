@@ -213,7 +213,7 @@ def edit_config(path: Path, **changes) -> None:
         (lambda run: edit(run / "run.json", vocabulary=["a"]), "cannot be read"),
         (lambda run: edit(run / "run.json", vocabulary=["a", "b"]), "3 characters but a network for"),
         (lambda run: edit(run / "run.json", settings={"batch": "x"}), "cannot be read"),
-        (lambda run: edit(run / "run.json", results={"loss": 3}), "results that cannot be read"),
+        (lambda run: edit(run / "run.json", results={"loss": 3}), "run.json cannot be read"),
         (lambda run: (run / "model.safetensors").unlink(), "model.safetensors is missing"),
         (lambda run: (run / "model.safetensors").write_bytes(b"\xff" * 50), "not a whole safetensors file"),
         (lambda run: (run / "model.safetensors").write_bytes((run / "model.safetensors").read_bytes()[:-9]), "not a whole"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Annotated
 
 import typer
@@ -25,7 +26,7 @@ def info(
     """Show what a run was told and what came out of it, or what this machine computes with."""
     from lettrine.engine.choice import describe_engines  # noqa: PLC0415 - --help answers without numpy
     from lettrine.errors import ConfigError  # noqa: PLC0415
-    from lettrine.training.folder import RUN, read_description  # noqa: PLC0415
+    from lettrine.training.folder import RUN, read_description, results_of  # noqa: PLC0415
 
     if engine or run is None:
         if not engine:
@@ -37,25 +38,24 @@ def info(
             for name, value in facts.items():
                 print(f"{name:<12} {value}")  # noqa: T201
         return
-    folder, description, config, _, _, _ = read_description(run)
+    folder, description, config, _, settings, data = read_description(run)
     if json:
         out_json({"run": str(folder), "parameters": config.parameter_count(), **description})
         return
-    shown = table(title=f"{plain(str(folder / RUN))}: {plain(str(description['status']))}")
-    settings, data = description["settings"], description["data"]
+    shown = table(title=f"{plain(str(folder / RUN))}: {description['status']}")
     hidden = " ".join(map(str, config.hidden))
-    shown.add_row("words", f"{data['words']:,} from {plain(str(data['source']))}, {config.vocabulary_size - 1} characters")
-    shown.add_row("examples", ", ".join(f"{count:,} {name}" for name, count in data["examples"].items()))
+    shown.add_row("words", f"{data.words:,} from {plain(data.source)}, {config.vocabulary_size - 1} characters")
+    shown.add_row("examples", ", ".join(f"{count:,} {plain(name)}" for name, count in data.examples.items()))
     shown.add_row("network", f"context {config.context}, embedding {config.embedding}, hidden {hidden}, {config.activation}")
     shown.add_row("", f"norm {config.norm}, {config.parameter_count():,} parameters")
-    shown.add_row(
-        "training", f"{settings['optimiser']['kind']}, learning rate {settings['learning_rate']:g}, {settings['schedule']}"
-    )
-    shown.add_row("", f"batch {settings['batch']}, seed {settings['seed']}, engine {plain(str(description['engine']['name']))}")
-    if results := description.get("results"):
-        for name, loss in results["loss"].items():
-            shown.add_row(f"loss {name.replace('_', ' ')}", "-" if loss is None else f"{number(loss)} nats")
-        shown.add_row("steps", f"{results['steps']:,} in {results['seconds']:.1f} s, {results['steps_per_second']:,.0f} a second")
+    shown.add_row("training", f"{settings.optimiser.kind}, learning rate {settings.peak:g}, {settings.schedule}")
+    shown.add_row("", f"batch {settings.batch}, seed {settings.seed}, engine {plain(description['engine']['name'])}")
+    if results := results_of(description):
+        for name, loss in results.loss.items():
+            shown.add_row(f"loss {plain(name).replace('_', ' ')}", f"{number(loss)} nats" if isfinite(loss) else "-")
+        shown.add_row(
+            "steps", f"{results.steps:,} in {number(results.seconds, 1)} s, {number(results.steps_per_second, 0)} a second"
+        )
     console().print(shown)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Annotated
@@ -51,6 +52,7 @@ def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0911 - one retu
 
     Every error is one line on standard error. Errors that are not ours keep their traceback: they are defects.
     """
+    _write_what_can_be_written()
     try:
         code = app(args=arguments, standalone_mode=False)
         sys.stdout.flush()
@@ -74,6 +76,13 @@ def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0911 - one retu
             return BAD_INPUT
         return _complain(f"{error.format_message()} (lettrine --help lists what there is)", BAD_INPUT)
     return code if isinstance(code, int) else 0
+
+
+def _write_what_can_be_written() -> None:
+    """Where output is not UTF-8, a character it cannot write is shown as its number instead of ending the program."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _complain(message: str, code: int) -> int:

@@ -121,13 +121,14 @@ def run(
 
 def _print(result: RecipeRun) -> None:
     from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
 
     from lettrine.recipes.describe import comparison_rows, verdict  # noqa: PLC0415
     from lettrine.report.summary import verdict as health_verdict  # noqa: PLC0415
     from lettrine.report.terminal import line  # noqa: PLC0415
 
     out = console()
-    out.print(f"\n[bold]{result.recipe.name}[/bold]: {result.recipe.lesson}")
+    out.print(Text.assemble("\n", (result.recipe.name, "bold"), f": {result.recipe.lesson}"))
     words = f"{len(result.words):,} words from {plain(result.words.source)}"
     out.print(f"{words}; {result.steps:,} steps in {result.seconds:.1f} s, {result.model.engine.name} engine", markup=False)
     table = Table("figure", "layer", "published", "source", "ours", "difference", "", box=None)
@@ -135,7 +136,7 @@ def _print(result: RecipeRun) -> None:
         table.columns[index].justify = "right"
     for row in comparison_rows(result.comparisons):
         style = {"within": "green", "outside": "bold red"}.get(row[-1], "")
-        table.add_row(*row[:-1], f"[{style}]{row[-1]}[/{style}]" if style else row[-1])
+        table.add_row(*row[:-1], Text(row[-1], style))
     out.print(table)
     out.print(verdict(result), markup=False)
     said = health_verdict(result.health.findings, result.health.outcomes)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
-import unicodedata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,21 +13,28 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+# What acts on a terminal or breaks a line: controls, halves of surrogate pairs, separators, and marks that turn the direction of
+# what follows. Joiners stay: emoji and several scripts are written with them.
+UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
 def plain(text: str) -> str:
-    """The text on one line, without control characters: a word list must not steer a terminal."""
-    return "".join(" " if c in "\n\r\t" else c for c in text if c in "\n\r\t" or unicodedata.category(c) not in ("Cc", "Cs"))
+    """The text on one line, without characters that act on a terminal: a word list must not steer it."""
+    return UNSAFE.sub(lambda found: " " if found[0] in "\n\r\t" else "", text)
 
 
 def out_json(value: Any) -> None:
     """One JSON object on standard output, nothing else there; NaN and infinities become null."""
-    print(json.dumps(_finite(value), ensure_ascii=False, allow_nan=False))  # noqa: T201
+    text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
+    print(UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text))  # noqa: T201
 
 
 def console(*, error: bool = False) -> Console:
     """Where people read."""
     from rich.console import Console  # noqa: PLC0415 - start-up pays only for what it uses
 
-    return Console(stderr=error, highlight=False, soft_wrap=True)
+    # Square brackets and :names: in words and paths are text, not Rich's markup.
+    return Console(stderr=error, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 def table(*columns: str, title: str = "") -> Table:
@@ -44,7 +51,7 @@ def note(text: str) -> None:
 
 def number(value: float, digits: int = 4) -> str:
     """A figure, or a dash where there is none."""
-    return f"{value:.{digits}f}" if math.isfinite(value) else "-"
+    return f"{value:,.{digits}f}" if math.isfinite(value) else "-"
 
 
 def _finite(value: Any) -> Any:

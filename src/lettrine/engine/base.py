@@ -111,6 +111,23 @@ def moment_kinds(optimiser: Optimiser) -> tuple[str, ...]:
     return ("momentum",) if optimiser.momentum else ()
 
 
+def check_moments(config: MLPConfig, optimiser: Optimiser, parameters: Mapping[str, Array], moments: Mapping[str, Array]) -> None:
+    """Raise EngineError unless the optimiser's memory has an array of the same shape and type for each parameter.
+
+    Engines write these arrays in place, so they must also be contiguous and writeable.
+    """
+    dtype = parameters["embedding.weight"].dtype
+    for kind in moment_kinds(optimiser):
+        for name, shape in parameter_shapes(config).items():
+            moment = moments.get(f"{kind}.{name}")
+            if moment is None:
+                raise EngineError(f"the optimiser's memory lacks {kind}.{name}; make it with TrainState.fresh")
+            if moment.shape != shape or moment.dtype != dtype:
+                raise EngineError(f"{kind}.{name} is {moment.dtype} of shape {moment.shape}; expected {dtype} {shape}")
+            if not moment.flags.c_contiguous or not moment.flags.writeable:
+                raise EngineError(f"{kind}.{name} is not a contiguous, writeable array; pass a copy")
+
+
 class Engine(Protocol):
     """The arithmetic of one network. Engines hold no state between calls.
 

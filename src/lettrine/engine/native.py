@@ -12,7 +12,17 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from lettrine import _native
-from lettrine.engine.base import Indices, Integers, Losses, Optimiser, TrainState, check_batches, check_examples, moment_kinds
+from lettrine.engine.base import (
+    Indices,
+    Integers,
+    Losses,
+    Optimiser,
+    TrainState,
+    check_batches,
+    check_examples,
+    check_moments,
+    moment_kinds,
+)
 from lettrine.errors import EngineError
 from lettrine.model.config import ACTIVATIONS, MLPConfig
 from lettrine.model.parameters import Array, check_parameters, parameter_shapes
@@ -50,7 +60,7 @@ class NativeEngine:
         threads: int = 1,
     ) -> Losses:
         check_parameters(config, state.parameters)
-        _check_moments(config, optimiser, state)
+        check_moments(config, optimiser, state.parameters, state.moments)
         contexts, targets = _examples(config, contexts, targets)
         indices = _batches(indices, learning_rates, len(targets))
         names = _names(config)
@@ -179,16 +189,3 @@ def _examples(config: MLPConfig, contexts: Integers, targets: Integers | None = 
 def _batches(indices: Indices, learning_rates: Losses, examples: int) -> Indices:
     check_batches(indices, learning_rates, examples)
     return np.ascontiguousarray(indices)
-
-
-def _check_moments(config: MLPConfig, optimiser: Optimiser, state: TrainState) -> None:
-    dtype = state.parameters["embedding.weight"].dtype
-    for kind in moment_kinds(optimiser):
-        for name, shape in parameter_shapes(config).items():
-            moment = state.moments.get(f"{kind}.{name}")
-            if moment is None:
-                raise EngineError(f"the optimiser's memory lacks {kind}.{name}; make it with TrainState.fresh")
-            if moment.shape != shape or moment.dtype != dtype:
-                raise EngineError(f"{kind}.{name} is {moment.dtype} of shape {moment.shape}; expected {dtype} {shape}")
-            if not moment.flags.c_contiguous or not moment.flags.writeable:
-                raise EngineError(f"{kind}.{name} is not a contiguous, writeable array; pass a copy")

@@ -16,11 +16,12 @@ from typing import Final
 import numpy as np
 
 from lettrine.engine.activations import ACTIVATE, SLOPE
-from lettrine.engine.base import Indices, Integers, Losses, Optimiser, TrainState, check_batches, check_examples
+from lettrine.engine.base import Indices, Integers, Losses, Optimiser, TrainState, check_batches, check_examples, check_moments
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Array, Parameters, check_parameters, parameter_shapes
 
 CHUNK: Final = 4096  # examples evaluated at a time: bounds memory, and numpy is no faster with more
+NUMBERS: Final = 2**22  # of one array of a chunk's logits: a vocabulary of 20,000 gets chunks of 200 examples
 
 
 @dataclass
@@ -68,6 +69,7 @@ class ReferenceEngine:
         threads: int = 1,  # noqa: ARG002 - numpy's own threads are set around the call, see training.trainer
     ) -> Losses:
         check_parameters(config, state.parameters)
+        check_moments(config, optimiser, state.parameters, state.moments)
         check_examples(config, contexts, targets)
         check_batches(indices, learning_rates, len(targets))
         losses = np.empty(len(learning_rates), np.float64)
@@ -85,9 +87,10 @@ class ReferenceEngine:
     def logits(self, config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers) -> Array:  # noqa: D102
         check_parameters(config, parameters)
         check_examples(config, contexts)
+        size = chunk_size(config)
         chunks = [
-            _logits_of(_forward(config, parameters, contexts[start : start + CHUNK], training=False))
-            for start in range(0, len(contexts), CHUNK)
+            _logits_of(_forward(config, parameters, contexts[start : start + size], training=False))
+            for start in range(0, len(contexts), size)
         ]
         empty = np.empty((0, config.vocabulary_size), parameters["embedding.weight"].dtype)
         return np.concatenate(chunks) if chunks else empty  # (N, V)
@@ -104,8 +107,9 @@ class ReferenceEngine:
         check_parameters(config, parameters)
         check_examples(config, contexts, targets)
         result = np.empty(len(targets), np.float64)  # (N,)
-        for start in range(0, len(targets), CHUNK):
-            part = slice(start, start + CHUNK)
+        size = chunk_size(config)
+        for start in range(0, len(targets), size):
+            part = slice(start, start + size)
             logits = _logits_of(_forward(config, parameters, contexts[part], training=False))
             result[part] = -_log_softmax(logits)[np.arange(len(logits)), targets[part]]
         return result
@@ -135,6 +139,11 @@ class ReferenceEngine:
             going = drawn != 0
             alive, window = alive[going], window[going]
         return words
+
+
+def chunk_size(config: MLPConfig) -> int:
+    """How many examples to evaluate at a time."""
+    return max(1, min(CHUNK, NUMBERS // max(config.vocabulary_size, *config.hidden)))
 
 
 def probabilities(logits: Array, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> Losses:

@@ -177,6 +177,7 @@ class _Reader:
                 continue
             elements = {"tuple[int, ...]": int, "tuple[str, ...]": str}.get(annotation)
             wrong = not isinstance(value, _KINDS[annotation]) or (isinstance(value, bool) and "bool" not in annotation)
+            wrong = wrong or (isinstance(value, int) and abs(value) >= 2**63)
             if wrong or (elements and not all(isinstance(each, elements) for each in value)):
                 raise HealthError(f"trace entry {name}.{key} is {value!r}; expected {annotation}")
             made[key] = tuple(value) if elements else value

@@ -321,6 +321,9 @@ def histograms_of(arrays: Sequence[Values], moments: Floats) -> list[Bins | None
     return found
 
 
+_WIDEST: Final = 1e300  # a range wider than twice this has no width that a float can hold
+
+
 def _range(mean: float, std: float, low: float, high: float) -> tuple[float, float] | None:
     """Ends of a histogram; None if there is nothing to count."""
     if not low <= high:
@@ -329,8 +332,9 @@ def _range(mean: float, std: float, low: float, high: float) -> tuple[float, flo
         low, high = max(low, mean - TAIL * std), min(high, mean + TAIL * std)
     # Written so that a range too narrow for its magnitude (or for 1 / width) also falls here.
     if not (high - low) > 1e-12 * max(abs(low), abs(high), 1e-280):
-        low, high = low - 0.5, high + 0.5
-    return low, high
+        half = max(0.5, 1e-6 * abs(low))  # half a unit is nothing beside values of 1e17
+        low, high = low - half, high + half
+    return max(low, -_WIDEST), min(high, _WIDEST)
 
 
 def _histogram(values: Values, low: float, high: float) -> NDArray[np.int64]:

@@ -9,11 +9,17 @@ from typing import Final
 import numpy as np
 
 from lettrine.engine.base import Engine, Integers
-from lettrine.engine.reference import CHUNK, norm_inputs
+from lettrine.engine.reference import chunk_size, norm_inputs
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Array, Parameters, copy_parameters
 
 LN2: Final = float(np.log(2.0))
+
+
+def exp(nats: float) -> float:
+    """E to that power; infinite, without a warning, where no float can hold it."""
+    with np.errstate(over="ignore"):
+        return float(np.exp(nats))
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,7 @@ class Loss:
     @property
     def perplexity(self) -> float:
         """How many equally likely characters it amounts to."""
-        return float(np.exp(self.nats))
+        return exp(self.nats)
 
     def __repr__(self) -> str:
         return f"Loss({self.nats:.4f} nats, {self.bits:.4f} bits per character, perplexity {self.perplexity:.2f})"
@@ -42,7 +48,8 @@ def mean_loss(
     """Mean loss in nats over all examples, in eval mode; NaN for no examples."""
     if not len(targets):
         return float("nan")
-    return float(engine.negative_log_likelihood(config, parameters, contexts, targets, threads=threads).mean())
+    with np.errstate(all="ignore"):  # weights that grew too large give an infinite loss, which is an answer and no warning
+        return float(engine.negative_log_likelihood(config, parameters, contexts, targets, threads=threads).mean())
 
 
 def calibrate_norms(config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers) -> Parameters:
@@ -51,11 +58,11 @@ def calibrate_norms(config: MLPConfig, parameters: Mapping[str, Array], contexts
     Batch norm's running statistics lag behind the weights; one pass over the training set per norm, from the input
     on, puts the true mean and unbiased variance in their place (makemore part 3).
     """
-    result = copy_parameters(parameters)
+    result, size = copy_parameters(parameters), chunk_size(config)
     for name in [key.removesuffix(".running_mean") for key in parameters if key.endswith(".running_mean")]:
         count, mean, square = 0, np.float64(0.0), np.float64(0.0)
-        for start in range(0, len(contexts), CHUNK):
-            x = norm_inputs(config, result, contexts[start : start + CHUNK], name).astype(np.float64)  # (n, H)
+        for start in range(0, len(contexts), size):
+            x = norm_inputs(config, result, contexts[start : start + size], name).astype(np.float64)  # (n, H)
             # Chan's pairwise update: exact where sums of squares would cancel
             n, m = len(x), x.mean(axis=0)
             delta = m - mean

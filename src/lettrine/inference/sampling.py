@@ -14,7 +14,8 @@ from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Array
 from lettrine.text.vocabulary import Vocabulary
 
-BATCH: Final = 4096  # words drawn side by side
+BATCH: Final = 4096  # words drawn side by side, fewer where an array of so many rows would hold more than
+NUMBERS: Final = 2**22  # numbers: with 20,000 characters to choose from, or words of 100,000 characters
 MAX_COUNT: Final = 10_000_000
 MAX_LENGTH: Final = 100_000
 PATIENCE: Final = 20  # rounds in a row without one acceptable word before giving up
@@ -78,13 +79,16 @@ def sample_words(
     words: list[str] = []
     seen = set(known) if how.new else set()
     fruitless = 0
+    # Uniforms are drawn row by row, so the words do not depend on how many rows are drawn at a time.
+    widest = max(1, min(BATCH, NUMBERS // max(room, config.vocabulary_size)))
     while len(words) < count and fruitless < PATIENCE:
-        rows = min(BATCH, count - len(words) if not (how.new or how.unique) else max(count - len(words), 256))
+        rows = min(widest, count - len(words) if not (how.new or how.unique) else max(count - len(words), 256))
         contexts = np.tile(np.array(start[len(start) - config.context :], np.int32), (rows, 1))  # (N, T)
         uniforms = generator.random((rows, room))  # (N, L)
-        drawn = engine.sample(
-            config, parameters, contexts, uniforms, temperature=how.temperature, top_k=how.top_k, top_p=how.top_p
-        )
+        with np.errstate(all="ignore"):  # as for `mean_loss`
+            drawn = engine.sample(
+                config, parameters, contexts, uniforms, temperature=how.temperature, top_k=how.top_k, top_p=how.top_p
+            )
         before = len(words)
         for ending in vocabulary.decode_all(drawn):
             word = how.prefix + ending

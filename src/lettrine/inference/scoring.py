@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lettrine.engine.base import Engine
+from lettrine.inference.evaluation import exp
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Array
 from lettrine.text.vocabulary import Vocabulary
@@ -33,7 +34,7 @@ class Score:
     @property
     def perplexity(self) -> float:
         """exp(-per_character)."""
-        return float(np.exp(-self.per_character))
+        return exp(-self.per_character)
 
     @property
     def surprise(self) -> tuple[int, str, float]:
@@ -49,7 +50,8 @@ def score_words(
     if not words:
         return []
     examples = windows(words, vocabulary, config.context)
-    losses = engine.negative_log_likelihood(config, parameters, examples.contexts, examples.targets)  # (N,)
+    with np.errstate(all="ignore"):  # as for `mean_loss`
+        losses = engine.negative_log_likelihood(config, parameters, examples.contexts, examples.targets)  # (N,)
     scores, start = [], 0
     for word in words:
         own = -losses[start : start + len(word) + 1]

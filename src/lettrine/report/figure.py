@@ -132,7 +132,9 @@ def write_bytes(path: Path, data: bytes) -> None:
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
+        partial.unlink(missing_ok=True)
+        with partial.open("xb") as file:  # a new file: a link left under that name is not followed
+            file.write(data)
         partial.replace(path)
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror or error}; choose another place or free some space") from error

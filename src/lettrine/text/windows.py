@@ -88,12 +88,16 @@ def windows(words: Sequence[str], vocabulary: Vocabulary, context: int) -> Windo
 
 def _check_memory(count: int, context: int) -> None:
     needed = 4 * count * (context + 1)
-    try:
-        installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # not a POSIX system
-        installed = 1 << 36
-    if needed > installed:
+    if needed > installed_memory():
         raise ConfigError(
             f"{count:,} examples with a context of {context:,} take {needed / 1e9:,.0f} GB, more than this machine has; "
             "lower the context or take fewer words"
         )
+
+
+def installed_memory() -> int:
+    """Bytes of memory this machine has."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not a POSIX system
+        return 1 << 36

@@ -29,7 +29,7 @@ MAX_CHARACTERS: Final = 400_000_000  # of all words together
 MAX_MARKS: Final = 100  # combining marks in a row: normalising takes time quadratic in their number
 
 # Characters that act on a terminal or break lines, and the halves of surrogate pairs, which no encoding can write.
-_CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+CONTROL: Final = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 @dataclass(frozen=True, repr=False)
@@ -169,7 +169,7 @@ class _Gatherer:
         clean = [word.strip() for word in raw]
         self._check_lengths(clean, first)
         text = "\n".join(clean)
-        if text.count("\n") >= len(clean) or _CONTROL.search(text):
+        if text.count("\n") >= len(clean) or CONTROL.search(text):
             self._refuse_control(clean, first)
         changed = text.lower() if self.lower else text
         changed = unicodedata.normalize("NFC", changed)  # hands back the very same string if nothing is to do
@@ -210,7 +210,7 @@ class _Gatherer:
 
     def _refuse_control(self, words: list[str], first: int) -> None:
         for number, word in enumerate(words, first):
-            if found := _CONTROL.search(word) or re.search("\n", word):
+            if found := CONTROL.search(word) or re.search("\n", word):
                 code = f"U+{ord(found[0]):04X}"
                 if found[0] == "\t":
                     raise WordListError(f"{self.name} has a tab inside {self.noun} {number}; choose a column if it is a table")

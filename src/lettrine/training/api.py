@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
+from lettrine.engine.base import moment_kinds
 from lettrine.engine.choice import choose_engine
 from lettrine.errors import ConfigError, DivergedError, RunDamagedError
 from lettrine.inference.language_model import LanguageModel
 from lettrine.model.config import MLPConfig
 from lettrine.text.corpora import load_corpus
 from lettrine.text.vocabulary import Vocabulary
-from lettrine.text.windows import Windows, windows
+from lettrine.text.windows import Windows, installed_memory, windows
 from lettrine.text.words import Split, WordList, from_words, read_words, split
 from lettrine.training.checkpoint import Checkpoint
-from lettrine.training.folder import HISTORY, MODEL, WORDS, create_folder, describe, read_description, write_words
+from lettrine.training.folder import (
+    HISTORY,
+    MODEL,
+    RUN,
+    WORDS,
+    create_folder,
+    describe,
+    read_description,
+    read_own_words,
+    write_words,
+)
 from lettrine.training.interrupt import Requests, deferred_signals
 from lettrine.training.run import Data, Results, Run
 from lettrine.training.settings import Settings
@@ -83,17 +94,16 @@ def resume(path: str | Path, *, report: Listener = lambda _: None) -> Run:
 
     Raises RunDamagedError, RunBusyError, ConfigError for a run that is finished, and what `train` raises.
     """
-    folder, description, config, _, settings, data = read_description(path)
+    folder, description, config, vocabulary, settings, data = read_description(path)
     with deferred_signals() as requests, locked(folder):
         if description.get("status") == "finished":
             raise ConfigError(
                 f"{folder} is finished; train another with --like {folder}, or draw words with: lettrine sample {folder}"
             )
-        words = replace(read_words(folder / WORDS), source=data.source)
-        if words.digest != data.digest:
-            raise RunDamagedError(f"{folder / WORDS} was changed since training began; put the words back, or train again")
-        job = _Job.of(words, config, settings)
-        return job.run(requests, folder, report, Checkpoint.read(folder, config))
+        job = _Job.of(read_own_words(folder, data), config, settings)
+        if job.vocabulary != vocabulary:
+            raise RunDamagedError(f"{folder / WORDS} holds other characters than {folder / RUN}; the run is damaged, train again")
+        return job.run(requests, folder, report, Checkpoint.read(folder, config, job.settings))
 
 
 def as_word_list(words: str | Path | Iterable[str] | WordList | None) -> WordList:
@@ -125,6 +135,7 @@ class _Job:
         config = shape if isinstance(shape, MLPConfig) else shape.config(vocabulary.size)
         made = tuple(windows(part, vocabulary, config.context) for part in (parts.train, parts.dev, parts.test))
         settings = settings.resolved(len(made[0]))
+        _check_memory(config, settings)
         examples = dict(zip(("train", "dev", "test"), (len(part.targets) for part in made), strict=True))
         data = Data(words.source, words.digest, len(words), max(map(len, words)), examples)
         return cls(words, vocabulary, config, settings, data, (made[0], made[1], made[2]))
@@ -173,7 +184,7 @@ class _Job:
             trace = {f"health/{name}": value for name, value in checkpoint.health[0].items()}
             write_arrays(folder / HISTORY, {**history, **trace}, {"health": checkpoint.health[1]})
             self.describe(folder, outcome.status, results)
-        model = LanguageModel(self.config, self.vocabulary, kept, trainer.engine, frozenset(self.words))
+        model = LanguageModel(self.config, self.vocabulary, kept, trainer.engine, self.words.words)
         health = trainer.watch.examine() if trainer.watch is not None and checkpoint.step else None
         run = Run(folder, outcome.status, self.settings, self.data, results, model, outcome.signal, health)
         if outcome.status == "diverged":
@@ -183,3 +194,18 @@ class _Job:
                 f"lower the learning rate (it was {self.settings.peak:g}) and train again"
             )
         return run
+
+
+def _check_memory(config: MLPConfig, settings: Settings) -> None:
+    """Raise ConfigError if this machine cannot hold even the least that training needs; nothing has been taken yet.
+
+    Weights, the best so far, gradients and the optimiser's memory; one batch; loss and learning rate of each step.
+    """
+    copies = 3 + len(moment_kinds(settings.optimiser))
+    one_example = config.context * config.embedding + sum(config.hidden) + config.vocabulary_size
+    needed = 4 * (copies * config.parameter_count() + settings.batch * one_example) + 16 * settings.steps
+    if needed > installed_memory():
+        raise ConfigError(
+            f"a network of {config.parameter_count():,} parameters, a batch of {settings.batch:,} and {settings.steps:,} steps "
+            f"take {needed / 1e9:,.0f} GB or more, and this machine has less; lower hidden, embedding, context, batch or steps"
+        )

@@ -10,10 +10,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lettrine.engine.base import Losses
+from lettrine.engine.base import Losses, check_moments
 from lettrine.errors import EngineError, RunDamagedError
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Parameters, check_parameters
+from lettrine.training.settings import Settings
 from lettrine.training.storage import read_arrays, write_arrays
 
 TRAINER: Final = "trainer.safetensors"
@@ -54,10 +55,10 @@ class Checkpoint:
         write_arrays(folder / TRAINER, arrays, {"health": self.health[1]})
 
     @classmethod
-    def read(cls, folder: Path, config: MLPConfig) -> Checkpoint | None:
+    def read(cls, folder: Path, config: MLPConfig, settings: Settings) -> Checkpoint | None:
         """The checkpoint of a run folder, None if it was killed before its first. Raises RunDamagedError."""
         path = folder / TRAINER
-        if not path.exists():
+        if not path.exists() and not path.is_symlink():
             return None
         arrays, about = read_arrays(path)
         groups: dict[str, dict[str, NDArray[Any]]] = {"parameters": {}, "moments": {}, "best": {}, "health": {}}
@@ -66,12 +67,17 @@ class Checkpoint:
             if slash and group in groups:
                 groups[group][rest] = np.array(value)  # a writeable copy; the file's own memory is not
         try:
-            step, best_step, best_dev, engine_seconds, seconds = arrays["numbers"].tolist()
+            numbers = _vector(arrays, "numbers", np.float64)
+            if len(numbers) != 5 or np.isnan(numbers).any() or (numbers[[0, 1, 3, 4]] < 0).any():
+                raise ValueError(f"numbers {numbers.tolist()}")  # noqa: TRY301 - told on in our own words below
+            step, best_step, best_dev, engine_seconds, seconds = numbers.tolist()
+            losses = _vector(arrays, "losses", np.float64)
+            dev_steps, dev_losses = _vector(arrays, "dev_steps", np.int64), _vector(arrays, "dev_losses", np.float64)
+            if len(losses) != step or step > settings.steps or len(dev_steps) != len(dev_losses) or best_step > step:
+                raise ValueError(f"{len(losses)} losses for step {step:.0f} of {settings.steps}")  # noqa: TRY301
             check_parameters(config, groups["parameters"])
             check_parameters(config, groups["best"])
-            losses = np.array(arrays["losses"], np.float64)
-            if len(losses) != step:
-                raise ValueError(f"{len(losses)} losses for {step:.0f} steps")  # noqa: TRY301 - told on in our own words below
+            check_moments(config, settings.optimiser, groups["parameters"], groups["moments"])
             return cls(
                 int(step),
                 groups["parameters"],
@@ -80,10 +86,18 @@ class Checkpoint:
                 int(best_step),
                 best_dev,
                 losses,
-                np.array(arrays["dev_steps"], np.int64),
-                np.array(arrays["dev_losses"], np.float64),
+                dev_steps,
+                dev_losses,
                 (engine_seconds, seconds),
                 (groups["health"], about.get("health", "")),
             )
-        except (KeyError, ValueError, TypeError, EngineError) as error:
+        except (KeyError, ValueError, TypeError, OverflowError, EngineError) as error:
             raise RunDamagedError(f"{path} is not a checkpoint of this run ({error}); the run is damaged, train again") from None
+
+
+def _vector(arrays: Mapping[str, NDArray[Any]], name: str, dtype: Any) -> NDArray[Any]:
+    """One array of the state, which has one axis and its own type."""
+    value = arrays[name]
+    if value.ndim != 1 or value.dtype != dtype:
+        raise ValueError(f"{name} is {value.dtype} of shape {value.shape}")
+    return np.array(value)

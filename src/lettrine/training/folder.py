@@ -14,6 +14,7 @@ written from it and can be written again.
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -31,10 +32,10 @@ from lettrine.inference.language_model import LanguageModel
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Array, Parameters, check_parameters, copy_parameters
 from lettrine.text.vocabulary import Vocabulary
-from lettrine.text.words import Split, WordList, from_words, read_words, split
-from lettrine.training.run import Data, Results, Run
+from lettrine.text.words import CONTROL, Split, WordList, from_words, read_words, split
+from lettrine.training.run import STATUSES, Data, Results, Run
 from lettrine.training.settings import Settings
-from lettrine.training.storage import read_arrays, read_json, storage_error, write_arrays, write_bytes, write_json
+from lettrine.training.storage import check_file, read_arrays, read_json, storage_error, write_arrays, write_bytes, write_json
 from lettrine.training.watch import TITLE, trace_from_archive
 
 FORMAT: Final = 1  # of run.json; a reader refuses a higher one
@@ -81,7 +82,12 @@ def describe(
             "settings": settings.to_dict(),
             "data": data.to_dict(),
             "engine": engine_facts(engine),
-            "versions": {"lettrine": lettrine.__version__, "python": platform.python_version(), "numpy": np.__version__},
+            "versions": {
+                "lettrine": lettrine.__version__,
+                "python": platform.python_version(),
+                "numpy": np.__version__,
+                "system": f"{platform.system()} {platform.machine()}",
+            },
             "results": None if results is None else results.to_dict(),
         },
     )
@@ -109,13 +115,13 @@ def load_run(path: str | Path, *, engine: str = "auto", known: bool = False) -> 
         check_parameters(config, parameters)
     except EngineError as error:
         raise RunDamagedError(f"{folder / MODEL} does not fit {RUN} ({error}); the run is damaged, train again") from None
-    try:
-        results = None if description.get("results") is None else Results.from_dict(description["results"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise RunDamagedError(f"{folder / RUN} holds results that cannot be read ({error!r}); the run is damaged") from None
-    words = frozenset(read_words(folder / WORDS)) if known else frozenset()
+    if broken := [name for name, value in parameters.items() if not np.isfinite(value).all()]:
+        raise RunDamagedError(
+            f"{folder / MODEL} holds values that are not finite, in {broken[0]}; train again, with a lower learning rate"
+        )
+    words = frozenset(read_own_words(folder, data)) if known else frozenset()
     model = LanguageModel(config, vocabulary, parameters, choose_engine(engine), words)
-    return Run(folder, str(description.get("status", "")), settings, data, results, model)
+    return Run(folder, description["status"], settings, data, results_of(description), model)
 
 
 def read_description(path: str | Path) -> tuple[Path, dict[str, Any], MLPConfig, Vocabulary, Settings, Data]:
@@ -134,11 +140,16 @@ def read_description(path: str | Path) -> tuple[Path, dict[str, Any], MLPConfig,
     try:
         config = MLPConfig.from_dict(description["config"])
         vocabulary = Vocabulary.from_list(description["vocabulary"])
+        if bad := re.search(f"{CONTROL.pattern}|\n", "".join(vocabulary.characters)):
+            raise VocabularyError(f"the vocabulary holds the control character U+{ord(bad[0]):04X}, as no word list does")  # noqa: TRY301
         settings = Settings.from_dict(description["settings"])
-        known = description["data"]
-        examples = {str(name): int(count) for name, count in known["examples"].items()}
-        data = Data(str(known["source"]), str(known["digest"]), int(known["words"]), int(known["longest"]), examples)
-    except (KeyError, TypeError, ValueError, AttributeError, ConfigError, VocabularyError) as error:
+        data = Data.from_dict(description["data"])
+        results_of(description)
+        if description["status"] not in STATUSES:
+            raise ValueError(f"status {description['status']!r}")  # noqa: TRY301 - told on in our own words below
+        if not isinstance(description["engine"]["name"], str):
+            raise TypeError("the engine has no name")  # noqa: TRY301
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, ConfigError, VocabularyError) as error:
         raise RunDamagedError(f"{folder / RUN} cannot be read ({error}); the run is damaged, train again") from None
     if vocabulary.size != config.vocabulary_size:
         raise RunDamagedError(
@@ -147,11 +158,25 @@ def read_description(path: str | Path) -> tuple[Path, dict[str, Any], MLPConfig,
     return folder, description, config, vocabulary, settings, data
 
 
+def results_of(description: Mapping[str, Any]) -> Results | None:
+    """The results in a run.json, None if it has none yet."""
+    return None if description.get("results") is None else Results.from_dict(description["results"])
+
+
+def read_own_words(folder: Path, data: Data) -> WordList:
+    """words.txt of a run. Raises RunDamagedError unless these are the very words it was trained on."""
+    check_file(folder / WORDS, "the run is damaged, train again")
+    words = replace(read_words(folder / WORDS), source=data.source)
+    if words.digest != data.digest:
+        raise RunDamagedError(f"{folder / WORDS} was changed since training began; put the words back, or train again")
+    return words
+
+
 def load_splits(run: Run) -> Split:
     """The words of a run folder, split as they were for training. Raises RunDamagedError, WordListError."""
     if run.path is None:
         raise RunDamagedError("a run kept in memory has no folder to read its words from; train with out=")
-    return split(read_words(run.path / WORDS).words, fractions=run.settings.fractions, seed=run.settings.split_seed)
+    return split(read_own_words(run.path, run.data).words, fractions=run.settings.fractions, seed=run.settings.split_seed)
 
 
 def load_health(path: str | Path) -> Report:
@@ -178,7 +203,7 @@ def save_run(run: Run, path: str | Path, parameters: Mapping[str, Array] | None 
     folder, model = Path(path), run.model
     kept = copy_parameters(model.parameters if parameters is None else parameters)
     check_parameters(model.config, kept)
-    words = read_words(run.path / WORDS) if run.path is not None else from_words(sorted(model.known), source=run.data.source)
+    words = from_words(model.known, source=run.data.source) if run.path is None else read_own_words(run.path, run.data)
     create_folder(folder)
     write_words(folder, words)
     write_arrays(folder / MODEL, kept)

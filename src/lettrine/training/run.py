@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from lettrine.health.findings import Report
 from lettrine.inference.language_model import LanguageModel
+from lettrine.inference.sampling import MAX_LENGTH
 from lettrine.training.settings import Settings
+
+STATUSES: Final = ("training", "interrupted", "finished", "diverged")
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,15 @@ class Data:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {**vars(self), "examples": dict(self.examples)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Data:
+        """The inverse of `to_dict`. Raises KeyError, TypeError or ValueError for values that cannot be."""
+        source, digest = values["source"], values["digest"]
+        if not isinstance(source, str) or not isinstance(digest, str):
+            raise TypeError("source and digest are not both text")
+        examples = {str(name): _count(count) for name, count in values["examples"].items()}
+        return cls(source, digest, _count(values["words"]), _count(values["longest"]), examples)
 
 
 @dataclass(frozen=True)
@@ -52,14 +64,14 @@ class Results:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Results:
-        """The inverse of `to_dict`."""
+        """The inverse of `to_dict`. Raises KeyError, TypeError, ValueError or OverflowError for values that cannot be."""
 
         def number(value: Any) -> float:
             return float("nan") if value is None else float(value)
 
         loss = {str(name): number(value) for name, value in values["loss"].items()}
         speed = number(values["steps_per_second"])
-        return cls(loss, int(values["steps"]), int(values["best_step"]), float(values["seconds"]), speed)
+        return cls(loss, _count(values["steps"]), _count(values["best_step"]), float(values["seconds"]), speed)
 
 
 @dataclass(frozen=True)
@@ -96,8 +108,16 @@ class Run:
 
     def sample(self, count: int = 10, **how: Any) -> list[str]:
         """Draw new words, see `LanguageModel.sample`; words are at most twice as long as the longest trained on."""
-        return self.model.sample(count, **{"max_length": 2 * self.data.longest, **how})
+        longest = min(max(2 * self.data.longest, 1), MAX_LENGTH)
+        return self.model.sample(count, **{"max_length": longest, **how})
 
     def __repr__(self) -> str:
         loss = "" if self.results is None else f", dev loss {self.results.loss.get('dev', float('nan')):.4f}"
         return f"Run({str(self.path) if self.path else 'in memory'}, {self.status}, {self.data.words:,} words{loss})"
+
+
+def _count(value: object) -> int:
+    """A number of things from JSON."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+        raise ValueError(f"{value!r} is no count")
+    return value

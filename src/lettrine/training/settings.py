@@ -22,6 +22,7 @@ EPOCHS: Final = 7.0  # measured: at the default shape more passes lower the trai
 TOTAL_DECAY: Final = 3.0
 MIN_STEPS: Final = 500
 MAX_STEPS: Final = 20_000  # of the default only: a list of millions of words is learned in less than five passes
+MOST_STEPS: Final = 10**9  # a loss is kept of each
 EVALUATIONS: Final = 20  # of the development loss in a run, unless told otherwise
 
 
@@ -63,7 +64,7 @@ class Settings:
         if self.learning_rate is None:
             object.__setattr__(self, "learning_rate", LEARNING_RATES[self.optimiser.kind])
         for name, least, most in (
-            ("steps", 0, 10**12),
+            ("steps", 0, MOST_STEPS),
             ("batch", 1, 2**24),
             ("seed", 0, 2**63 - 1),
             ("split_seed", 0, 2**63 - 1),

@@ -1,4 +1,8 @@
-"""Files that are whole or not there: written to a temporary name, flushed, renamed."""
+"""Files that are whole or not there: written to a temporary name, flushed, renamed.
+
+Run folders come from strangers too: only ordinary files that lie in the folder itself are
+read, and nothing is written through a link.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +37,8 @@ def write_bytes(path: Path, content: bytes) -> None:
     temporary = path.with_name(path.name + TEMPORARY)
     try:
         try:
-            with temporary.open("wb") as file:
+            temporary.unlink(missing_ok=True)
+            with temporary.open("xb") as file:  # a new file: a link left under that name by a stranger is not followed
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -59,14 +64,13 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object. Raises RunDamagedError for anything else."""
+    check_file(path, "expected a run folder written by lettrine train")
     try:
         if path.stat().st_size > MAX_JSON:
             raise RunDamagedError(
                 f"{path} is larger than {MAX_JSON >> 20} MiB; expected a run's description; is this a run folder?"
             )
         value = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise RunDamagedError(f"{path} is missing; expected a run folder written by lettrine train") from None
     except OSError as error:
         raise RunDamagedError(f"cannot read {path}: {error.strerror}; expected a run folder written by lettrine train") from None
     except (ValueError, RecursionError) as error:
@@ -74,6 +78,23 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise RunDamagedError(f"{path} holds a {type(value).__name__}; expected a JSON object; the run is damaged, train again")
     return value
+
+
+def check_file(path: Path, remedy: str) -> None:
+    """Raise RunDamagedError unless this file of a run is there, an ordinary file, and not a link to somewhere else.
+
+    A pipe would be waited for without end, and a link would take in whatever it points at.
+    """
+    try:
+        inside = path.resolve(strict=True).parent == path.parent.resolve()
+        ordinary = path.is_file()
+    except FileNotFoundError:
+        raise RunDamagedError(f"{path} is missing; {remedy}") from None
+    except (OSError, ValueError, RuntimeError) as error:  # no permission; a name that cannot be one; links in a circle
+        raise RunDamagedError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}; {remedy}") from None
+    if not ordinary or not inside:
+        what = "is no ordinary file" if inside else "is a link that leads out of the run folder"
+        raise RunDamagedError(f"{path} {what}; put the file itself there")
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], about: Mapping[str, str] | None = None) -> None:
@@ -87,14 +108,14 @@ def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
 
     safetensors holds the header against the size of the file before it takes memory, and runs no code.
     """
+    check_file(path, "the run is damaged or was stopped early: resume it, or train again")
     try:
         with safe_open(path, framework="numpy") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
-    except FileNotFoundError:
-        raise RunDamagedError(f"{path} is missing; the run is damaged or was stopped early: resume it, or train again") from None
     except OSError as error:
         raise RunDamagedError(f"cannot read {path}: {error.strerror or error}; the run is damaged, train again") from None
-    except (SafetensorError, ValueError, KeyError, TypeError, OverflowError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, OverflowError, AttributeError) as error:
+        # AttributeError: a type of number that numpy lacks.
         raise RunDamagedError(f"{path} is not a whole safetensors file ({error}); the run is damaged, train again") from None
 
 
@@ -107,7 +128,10 @@ def locked(folder: Path) -> Iterator[None]:
     if fcntl is None:  # pragma: no cover
         yield
         return
-    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise storage_error(folder, error) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -202,6 +202,11 @@ def trace_from_archive(archive: tuple[Mapping[str, NDArray[Any]], str]) -> Trace
     """The trace that `EngineWatch.archive` stored, None if nothing was. Raises RunDamagedError if it cannot be read."""
     arrays, text = archive
     try:
-        return trace_from_arrays(arrays, json.loads(text)) if text else None
+        if not text:
+            return None
+        values = json.loads(text)
+        if not isinstance(values, dict):
+            raise HealthError(f"it holds a {type(values).__name__}; expected a JSON object")  # noqa: TRY301
+        return trace_from_arrays(arrays, values)
     except (HealthError, ValueError, RecursionError) as error:
         raise RunDamagedError(f"the health trace cannot be read ({error}); the run is damaged, train again") from None
