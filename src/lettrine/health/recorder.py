@@ -50,8 +50,8 @@ T = TypeVar("T")
 class Schedule:
     """Which optimiser steps are sampled, counted from 0.
 
-    every: 0 for the default, which samples the first FIRST steps, then waits a fifth of the steps already taken, but at most
-    LONGEST: 41 samples in 2,000 steps, and one in a thousand from step 5,000 on. 1 samples all, n every n-th from 0 on.
+    every: 0 for the default, which samples the first FIRST steps, then waits a third of the steps already taken, but at most
+    LONGEST: 27 samples in 2,000 steps, and one in a thousand from step 3,000 on. 1 samples all, n every n-th from 0 on.
 
     Raises HealthError for a negative number.
     """
@@ -71,7 +71,7 @@ class Schedule:
             return (step // self.every + 1) * self.every
         if step + 1 < self.FIRST:
             return step + 1
-        return step + max(1, min(self.LONGEST, step // 5))
+        return step + max(1, min(self.LONGEST, step // 3))
 
 
 class Recorder:
@@ -89,6 +89,7 @@ class Recorder:
         self.first_nonfinite: NonFinite | None = None
         self._next = 0
         self._next_detail = 0
+        self._next_search = 0
         self._last = -1
         self._rows = _Thinned[dict[str, Any]]()
         self._histograms: dict[tuple[str, str], _Thinned[tuple[int, Bins]]] = {}
@@ -103,10 +104,14 @@ class Recorder:
         return step >= self._next
 
     def detailed(self, step: int) -> bool:
-        """Whether to take histograms, maps and duplicates too, if this step is sampled: at the first steps, then whenever the
+        """Whether to take histograms and maps too, if this step is sampled: at the first steps, then whenever the
         steps taken have grown by half.
         """
         return step >= self._next_detail
+
+    def searched(self, step: int) -> bool:
+        """Whether to search for units that are copies of each other too, if this step is sampled; that takes longest."""
+        return step >= self._next_search
 
     def add(self, *infos: ModuleInfo | ParameterInfo) -> None:
         """Make modules and parameters known, or known better."""
@@ -134,7 +139,7 @@ class Recorder:
         outputs, gradients, parameters, norms = outputs or {}, gradients or {}, parameters or {}, norms or {}
         self._check(step, (*outputs, *gradients, *norms), parameters, stats)
         known = self.first_nonfinite
-        if known is None or (known.step == step and not known.where):
+        if known is None or known.step > step or (known.step == step and not known.where):
             self._look_for_nonfinite(step, outputs, gradients, parameters, stats)
         names = len(outputs) + len(gradients) + len(parameters) + len(norms)
         self._rows.append(
@@ -160,8 +165,13 @@ class Recorder:
                 self._units[name].add(output)
             if output.snapshot is not None:
                 self._maps.setdefault(name, {"first": output.snapshot})["last"] = output.snapshot
+        self._plan_after(step)
+
+    def _plan_after(self, step: int) -> None:
         if self.detailed(step):
             self._next_detail = step + max(1, step // 2)
+        if self.searched(step):
+            self._next_search = max(step + 1, 4 * step)
         self._last, self._next = step, self.schedule.after(step)
 
     def record_loss(self, step: int, loss: float) -> None:

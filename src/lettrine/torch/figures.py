@@ -23,6 +23,8 @@ class Figures:
 
     def __init__(self) -> None:
         self._state: tuple[Any, ...] = ()
+        self._names: list[str] = []
+        self._lasting = False
         self._outputs = OutputPlan([])
         self._gradients = GradientPlan([])
         self._parameters = ParameterPlan([])
@@ -35,12 +37,13 @@ class Figures:
         *,
         scales: tuple[float, float],
         detail: bool,
+        search: bool,
         remote: bool,
     ) -> dict[str, Any]:
         """What `Recorder.record` takes, of modules and parameters.
 
-        scales: by what the gradients of parameters and of outputs are divided. detail: also histograms, maps and
-        duplicates. remote: whether anything lives on another device.
+        scales: by what the gradients of parameters and of outputs are divided. detail: also histograms and maps.
+        search: also units that are copies of each other. remote: whether anything lives on another device.
         """
         if remote:
             fetch([copy for tap in taps for copy in tap.copies()] + [copy for tap in parameters for copy in tap.copies()])
@@ -53,25 +56,35 @@ class Figures:
         )
         if remote or scales != (1.0, 1.0) or state != self._state or any(tap.used > 1 for tap in taps):
             self._plan(taps, parameters, scales)
-            lasting = self._outputs.lasting and self._gradients.lasting and self._parameters.lasting
-            self._state = state if lasting and scales == (1.0, 1.0) else ()
+            self._lasting = self._outputs.lasting and self._gradients.lasting and not remote and scales == (1.0, 1.0)
+            self._state = state if self._lasting and self._parameters.lasting else ()
         outputs = self._outputs.measure(detail=detail)
         gradients = self._gradients.measure(detail=detail)
-        duplicate = [tap.duplicate() for tap in parameters] if detail else nan
+        duplicate = [tap.duplicate() for tap in parameters] if search else nan
         rows = self._parameters.measure([tap.learning_rate for tap in parameters], duplicate)
         with np.errstate(all="ignore"):
             norms = {tap.name: row for tap in taps if tap.norm is not None and (row := tap.norm.stats()) is not None}
         lengths = [length for length in rows[:, _NORM].tolist() if length == length]  # noqa: PLR0124  not NaN
         return {
-            "outputs": {tap.name: output for tap, output in zip(taps, outputs, strict=True)},
+            "outputs": dict(zip(self._names, outputs, strict=True)),
             "gradients": dict(zip(self._with_slopes, gradients, strict=True)),
             "parameters": {tap.info.name: row for tap, row in zip(parameters, rows, strict=True)},
             "norms": norms,
             "gradient_norm": sqrt(sum(length * length for length in lengths)) if lengths else nan,
         }
 
+    def detail_of_modules(self) -> dict[str, Any]:
+        """The figures of modules of the last step again, with histograms and maps; nothing if its copies are gone."""
+        if not self._lasting:
+            return {}
+        return {
+            "outputs": dict(zip(self._names, self._outputs.measure(detail=True), strict=True)),
+            "gradients": dict(zip(self._with_slopes, self._gradients.measure(detail=True), strict=True)),
+        }
+
     def _plan(self, taps: Sequence[Tap], parameters: Sequence[ParameterTap], scales: tuple[float, float]) -> None:
         slopes = [(tap.name, values) for tap in taps if (values := tap.slopes(scales[_OUTPUT_SCALE])) is not None]
+        self._names = [tap.name for tap in taps]
         self._with_slopes = [name for name, _ in slopes]
         self._outputs = OutputPlan([tap.outputs() for tap in taps])
         self._gradients = GradientPlan([values for _, values in slopes])

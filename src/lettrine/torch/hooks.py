@@ -42,7 +42,7 @@ from lettrine.torch.taps import Call, Listener, Root, Tap, grad_node, main_tenso
 _graph_task = torch._C._current_graph_task_id  # noqa: SLF001  see `recomputing`
 _level = torch._C._functorch.maybe_current_level  # noqa: SLF001  inside a function transform; no public way to ask
 _grad_enabled = torch.is_grad_enabled
-_CALM: Final = 2  # steps in which an output was left as it was, before it is held instead of copied
+_CALM: Final = 1  # steps in which an output was left as it was, before it is held instead of copied
 
 
 class QuickListener(Listener):

@@ -17,7 +17,7 @@ from lettrine.torch.taps import Tap
 _WAITING: Final = 256  # losses kept before they are fetched and recorded together
 _TRIES: Final = 8  # sampled steps at which the loss's graph is looked at
 _PER_CLASS: Final = 8  # targets wanted for each class before the frequencies are believed, and
-_ENOUGH: Final = 4_096  # at least so many, or 16 times as many for each class, before no more are asked for
+_ENOUGH: Final = 512  # so many in all, or 4 times as many for each class, before no more are asked for
 _LOOKS: Final = 3  # batches compared, to see whether one is repeated
 
 
@@ -131,4 +131,4 @@ class LossProbe:
                 if len(self._targets) < _LOOKS:
                     self._targets.append(targets[known])
                 self._counts += np.bincount(targets[known], minlength=self.classes)
-        self.countable = int(self._counts.sum()) < max(_ENOUGH, 16 * _PER_CLASS * self.classes)
+        self.countable = int(self._counts.sum()) < max(_ENOUGH, 4 * _PER_CLASS * self.classes)

@@ -84,7 +84,9 @@ class Watch:
         self._idle = [0] * len(self._optimisers)
         self._measured = Figures()
         self._sampled = -1
+        self._awaiting = False  # the loss of the last sampled step may still come
         self._calls_at_start = 0
+        self._calls_at_end = 0
         self._calls_before = 0
         self._scales = (1.0, 1.0)
         self._stats: dict[str, float] = {}
@@ -118,7 +120,7 @@ class Watch:
         Cheap enough for every step. A loss with its graph also tells what it is made of and which classes the targets have.
         """
         try:
-            if self._sampling or self._pending is not None:
+            if self._sampling or self._awaiting:
                 self._loss(loss)
             elif not self._losses.add(max(0, self._step - self._late), loss):
                 self._look_at_once()
@@ -145,6 +147,7 @@ class Watch:
 
         Raises HealthError if no step was sampled.
         """
+        self._guard(self._detail_last)
         self._flush()
         self._losses.drain()
         self._recorder.facts = self._facts()
@@ -267,7 +270,8 @@ class Watch:
         """A step is over."""
         if self._sampling:
             self._flush()
-            self._pending = self._step, self._figures()
+            self._pending, self._awaiting = (self._step, self._figures()), True
+            self._calls_at_end = self._modules.calls
             self._next = self._schedule.after(self._step)
         self._step += 1
         if self._step < self._next:
@@ -286,6 +290,7 @@ class Watch:
             [tap for tap in self._parameters.taps if tap.has_before],
             scales=self._scales,
             detail=self._recorder.detailed(self._step),
+            search=self._recorder.searched(self._step),
             remote=self._modules.remote or self._parameters.remote,
         )
         if self._losses.countable and (tap := self._modules.taps.get(self._modules.logits)) is not None:
@@ -298,14 +303,24 @@ class Watch:
         return {**found, "learning_rate": rate, "training": self._modules.training, **self._stats}
 
     def _flush(self) -> None:
-        """Record the last sampled step; until now its loss may have come."""
+        """Record the last sampled step."""
         if self._pending is not None:
+            if self._awaiting:
+                self._take_loss()
             (step, found), self._pending = self._pending, None
             self._sampled = step
-            loss = self._losses.at(step)
-            if loss is not None:
-                found["loss"] = loss
             self._recorder.record(step, **found)
+
+    def _take_loss(self) -> None:
+        """The losses of the last sampled step have all come."""
+        self._awaiting = False
+        if self._pending is not None and (loss := self._losses.at(self._pending[0])) is not None:
+            self._pending[1]["loss"] = loss
+
+    def _detail_last(self) -> None:
+        """Take histograms and maps of the last sampled step too, if the copies of it are still there."""
+        if self._pending is not None and self._modules.calls == self._calls_at_end:
+            self._pending[1].update(self._measured.detail_of_modules())
 
     def _loss(self, loss: Any) -> None:
         if self._sampling and self._modules.calls != self._calls_at_start:
@@ -313,9 +328,9 @@ class Watch:
         elif self._sampling:
             self._late = 1
         step = max(0, self._step - self._late)
-        if self._pending is not None and step > self._pending[0]:
-            self._flush()
-        if (self._sampling and not self._late) or self._pending is not None:
+        if self._awaiting and self._pending is not None and step > self._pending[0]:
+            self._take_loss()
+        if (self._sampling and not self._late) or self._awaiting:
             self._losses.look(loss)
         if not self._losses.add(step, loss) and not self._sampling:
             self._look_at_once()

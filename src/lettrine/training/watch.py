@@ -110,7 +110,7 @@ class EngineWatch:
         return arrays, json.dumps(values, allow_nan=False)
 
     def _record(self, step: int, seen: Observation, before: Mapping[str, Any], state: TrainState, learning_rate: float) -> None:
-        detail = self.recorder.detailed(step) or step == self._last
+        detail, search = self.recorder.detailed(step) or step == self._last, self.recorder.searched(step)
         activations = {info.name: info.activation for info in self.recorder.modules.values()}
         outputs = measure.outputs(
             [measure.OutputArrays(value, -1, activations[name]) for name, value in seen.outputs.items()], detail=detail
@@ -123,7 +123,7 @@ class EngineWatch:
                     state.parameters[name],
                     seen.gradients[name],
                     learning_rate,
-                    duplicate=duplicates(value) if detail else float("nan"),
+                    duplicate=duplicates(value) if search else float("nan"),
                 )
                 for name, value in before.items()
             ]
