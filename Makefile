@@ -1,11 +1,11 @@
 # Everything here sets itself up: a virtual environment in .venv, with the versions of constraints.txt.
 #
-#   make demo    train on the shipped word list and show new words
-#   make test    run the tests
-#   make lint    ruff and mypy
-#   make bench   measure what the README claims
+#   make demo      train on the shipped word list and show new words
+#   make test      run the tests
+#   make lint      ruff and mypy
+#   make bench     measure what the README claims
 #   make sanitize  run the native engine's tests under AddressSanitizer and UndefinedBehaviorSanitizer
-#   make native  compile the native engine into src/, for work on it without installing
+#   make native    compile the native engine into src/, for work on it without installing
 
 PYTHON ?= python3
 BIN := .venv/bin
