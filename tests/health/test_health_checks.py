@@ -255,6 +255,13 @@ def test_a_step_that_broke_the_run_is_named():
     assert finding.steps[0] == 120
     assert "Step 120 broke the run" in finding.message
     assert "clip the gradient norm at about 2, its median before" in finding.remedy
+    broken_off = healthy_losses()
+    broken_off[120:122], broken_off[122:] = (50.0, 1e9), nan
+    trace = make_trace(loss=broken_off, first_nonfinite=NonFinite(122, "", "loss"))
+    assert the(trace, "spike").steps[0] == 120
+    assert [finding.id for finding in examine(trace).findings] == ["spike", "non-finite"]
+    climb = np.r_[healthy_losses()[:120], 0.8 * 1.3 ** np.arange(80)]
+    assert found(make_trace(loss=climb), "spike") == ()
     once = healthy_losses()
     once[120] = 9.0
     assert found(make_trace(loss=once), "spike") == ()

@@ -137,6 +137,7 @@ LEAK_DEV: Final = 0.5  # of the loss of guessing, on held-out data: what is abov
 DIVERGED_SHARE: Final = 0.5  # of what had been learned, lost again
 NOISE: Final = 5.0  # standard errors; a change must exceed so many to be called one
 SPIKE_NOISE: Final = 10.0  # robust standard deviations of the losses before, and
+SPIKE_CLIMB: Final = 1.5  # times the jump; what goes on to more than that is a divergence, not a spike
 SPIKE_RISE: Final = 0.25  # of their level, that one step must add
 OSCILLATION_POINTS: Final = 60  # losses needed
 OSCILLATION_SMOOTH: Final = 0.5  # correlation of the loss with itself one step later; sampling noise gives 0

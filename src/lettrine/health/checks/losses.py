@@ -136,21 +136,26 @@ def spike(trace: Trace) -> Iterator[Finding]:
     """One step after which the loss is far above what it was, and stays there."""
     steps, losses = _losses(trace, 40)
     width = max(10, len(losses) // 20)
-    best: tuple[float, int] = (0.0, -1)
-    for place in range(width, len(losses) - 2):
-        before, after = losses[place - width : place], losses[place + 1 :]
-        level = float(np.median(before))
-        noise = 1.4826 * float(np.median(np.abs(before - level)))
-        least = level + max(limits.SPIKE_NOISE * noise, limits.SPIKE_RISE * abs(level))
-        # One jump out of ordinary losses, not the end of a climb, and nothing comes back from it.
-        calm = losses[place - 3 : place].max() < level + limits.NOISE * noise
-        stays = float(np.median(after)) > level + max(noise, 0.1 * abs(level))
-        if losses[place] > least and calm and stays:
-            best = max(best, (float(losses[place]) - least, place))
-    place = best[1]
-    if place < 0:
+    # A run that broke off soon after the jump needs no losses to show that nothing came back.
+    broke_off = trace.first_nonfinite is not None
+    judged = losses if broke_off else losses[:-2]
+    window = np.lib.stride_tricks.sliding_window_view(judged, width)[:-1]  # row k: the losses before place width + k
+    level = np.median(window, axis=1)
+    noise = 1.4826 * np.median(np.abs(window - level[:, None]), axis=1)
+    jump = judged[width:] - level - np.maximum(limits.SPIKE_NOISE * noise, limits.SPIKE_RISE * np.abs(level))
+    # One jump out of ordinary losses, not the end of a climb, and nothing comes back from it.
+    calm = window[:, -3:].max(axis=1) < level + limits.NOISE * noise
+    lasting = level + np.maximum(noise, 0.1 * np.abs(level))
+    places = []
+    for k in np.flatnonzero((jump > 0) & calm):
+        peak, later = losses[width + k], losses[width + k :]
+        soon = broke_off and len(later) <= 2 * width
+        if lasting[k] < np.median(later) and (soon or np.median(later) < limits.SPIKE_CLIMB * peak):
+            places.append(k)
+    if not places:
         return
-    before, after = losses[place - width : place], losses[place + 1 :]
+    place = width + int(max(places, key=lambda k: jump[k]))
+    before, later = losses[place - width : place], losses[place:]
     culprit = int(trace.loss.peak[np.searchsorted(trace.loss.step, steps[place])])
     norm = median(trace.step_stats["gradient_norm"], usable(trace) & (trace.steps < culprit))
     cap = f"clip the gradient norm at about {number(rounded(norm))}, its median before" if norm > 0 else "clip the gradient norm"
@@ -163,7 +168,7 @@ def spike(trace: Trace) -> Iterator[Finding]:
         limit=float(np.median(before)),
         message=(
             f"Step {culprit} broke the run: the loss jumped from {number(float(np.median(before)), 3)} to "
-            f"{number(float(losses[place]), 3)} and stayed near {number(float(np.median(after)), 3)}."
+            f"{number(float(losses[place]), 3)} and stayed near {number(float(np.median(later)), 3)}."
         ),
         why="One huge gradient, from an unusual batch or a rare overflow, moved the weights to where they no longer work.",
         remedy=f"Look at the batches of steps {culprit - 1} and {culprit}, {cap}, and go on from an earlier checkpoint.",

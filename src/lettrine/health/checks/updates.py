@@ -48,10 +48,12 @@ def _ratio(trace: Trace, name: str) -> Floats:
     return ratio
 
 
-def _middle(values: Floats) -> float:
-    """The median, and of an even number the lower one: at least half are as large. NaN if there are none."""
-    finite = np.sort(values[np.isfinite(values)])
-    return float(finite[(len(finite) - 1) // 2]) if len(finite) else np.nan
+def _middle(table: Floats) -> Floats:
+    """By column the median of what is finite, of an even number the lower one: at least half are as large. NaN for none."""
+    finite = np.where(np.isfinite(table), table, np.nan)
+    place = np.maximum(np.isfinite(table).sum(axis=0) - 1, 0) // 2
+    middle: Floats = np.take_along_axis(np.sort(finite, axis=0), place[None], axis=0)[0]
+    return middle
 
 
 @check("update-too-large", needs=("parameters",))
@@ -59,9 +61,9 @@ def update_too_large(trace: Trace) -> Iterator[Finding]:
     """Steps too large for the weights they move: the learning rate is too high."""
     names, table = _ratios(trace, usable(trace))
     steps = trace.steps[usable(trace)]
-    network = np.array([_middle(column) for column in table.T])
+    network = _middle(table)
     # Three sampled steps in a row, so that one odd step does not count.
-    runs = np.array([median(network[place : place + 3]) for place in range(len(network) - 2)])
+    runs = _middle(np.stack([network[:-2], network[1:-1], network[2:]]))
     early = int(np.argmax(np.nan_to_num(runs) > limits.UPDATE_LARGE_EARLY))
     if runs[early] > limits.UPDATE_LARGE_EARLY:
         mask = (trace.steps >= steps[early]) & usable(trace)
@@ -70,7 +72,7 @@ def update_too_large(trace: Trace) -> Iterator[Finding]:
     elif steps[-1] - steps[0] >= limits.LEARNING_STEPS:
         mask, aim = late(trace), limits.UPDATE_AIM
         each = np.array([median(row[mask[usable(trace)]]) for row in table])
-        value = _middle(each)
+        value = float(_middle(each[:, None])[0])
         limit = limits.UPDATE_LARGE if value > limits.UPDATE_LARGE else limits.UPDATE_LARGE_ONE
     else:
         return
@@ -103,7 +105,7 @@ def update_too_small(trace: Trace) -> Iterator[Finding]:
     mask = usable(trace)
     _, table = _ratios(trace, mask)
     kept = np.isfinite(table).any(axis=0)
-    network = np.array([median(column) for column in table[:, kept].T])
+    network = _middle(table[:, kept])
     # The best the run ever did: gradients fade as a net converges, and schedules end near 0.
     value = float(np.quantile(network, 0.9))
     if value >= limits.UPDATE_SMALL or value == 0:
