@@ -106,8 +106,8 @@ def divergence(trace: Trace) -> Iterator[Finding]:
     guess = _guess(trace)
     reference = min(beginning, guess) if isfinite(guess) else beginning
     limit = max(lowest + limits.DIVERGED_SHARE * max(reference - lowest, 0.0), lowest + limits.NOISE * noise)
-    if reference <= lowest:  # nothing was ever learned: only a rise above the start counts
-        limit = max(beginning * (1 + limits.DIVERGED_SHARE), beginning + limits.NOISE * noise)
+    if reference - lowest <= limits.LEARNED_SHARE * abs(reference):  # nothing was learned: only a rise above the start counts
+        limit = max(beginning, beginning + limits.DIVERGED_SHARE * abs(beginning), beginning + limits.NOISE * noise)
     if end <= limit:
         return
     rate = learning_rate(trace)
@@ -180,7 +180,7 @@ def spike(trace: Trace) -> Iterator[Finding]:
 def oscillation(trace: Trace) -> Iterator[Finding]:
     """The loss swings up and down with a period, instead of settling."""
     steps, losses = finite_curve(trace, trace.recent)
-    kept = steps >= steps[0] + limits.LATE_FROM * (steps[-1] - steps[0]) if len(steps) else np.zeros(0, dtype=np.bool_)
+    kept = steps >= steps[0] + limits.OSCILLATION_FROM * (steps[-1] - steps[0]) if len(steps) else np.zeros(0, dtype=np.bool_)
     steps, losses = steps[kept], losses[kept]
     if len(losses) < limits.OSCILLATION_POINTS:
         raise Skip("not run", f"{len(losses)} losses after warm-up; {limits.OSCILLATION_POINTS} are needed")

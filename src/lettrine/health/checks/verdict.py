@@ -58,7 +58,15 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
         "initial-loss",
     ),
     "saturation": ("dead-units", "gradient-scale", "gradient-data", "update-too-small", "no-learning"),
-    "dead-units": ("no-gradient", "gradient-scale", "gradient-data", "update-too-small", "no-learning", "symmetry"),
+    "dead-units": (
+        "no-gradient",
+        "norm-statistics",
+        "gradient-scale",
+        "gradient-data",
+        "update-too-small",
+        "no-learning",
+        "symmetry",
+    ),
     "gradient-scale": ("gradient-data", "update-too-small", "no-learning"),
     "gradient-data": ("no-learning",),
     "update-too-small": ("no-learning", "gradient-data"),
@@ -70,21 +78,21 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
 
 ORDER: Final = (
     "missing-zero-grad",
+    "wrong-mode",
     "symmetry",
     "activation-scale",
     "spike",
     "update-too-large",
     "non-finite",
     "probabilities-as-logits",
-    "wrong-mode",
     "not-optimised",
     "leak",
     "oscillation",
     "divergence",
-    "norm-statistics",
     "dead-units",
     "no-gradient",
     "saturation",
+    "norm-statistics",
     "gradient-scale",
     "gradient-data",
     "update-too-small",
@@ -159,6 +167,8 @@ def _explain(findings: list[Finding]) -> tuple[list[Finding], dict[str, str]]:
 def _accounts(cause: Finding, effect: Finding) -> bool:
     if effect.id not in EXPLAINS.get(cause.id, ()):
         return False
+    if cause.id == "norm-statistics" and cause.limit != NORM_NOISE:
+        return False  # running statistics that are off matter in eval mode only
     if cause.id == "non-finite":
         return True  # what is judged ends there
     if effect.steps[1] < cause.steps[0]:
