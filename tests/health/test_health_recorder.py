@@ -11,7 +11,8 @@ import pytest
 from lettrine.errors import HealthError
 from lettrine.health import measure
 from lettrine.health.archive import trace_from_arrays, trace_to_arrays
-from lettrine.health.recorder import BUCKETS, RECORDS, Recorder, Schedule
+from lettrine.health.gathering import BUCKETS
+from lettrine.health.recorder import RECORDS, Recorder, Schedule
 from lettrine.health.trace import RECENT, ModuleInfo, ParameterInfo
 
 

@@ -7,15 +7,16 @@ A producer (the torch probe, the trainer) asks `Recorder.due(step)` before each 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from math import inf, isfinite, nan
-from typing import Any, Final, Generic, TypeVar
+from math import isfinite, nan
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lettrine.errors import HealthError
+from lettrine.health.gathering import Buckets, Thinned, UnitSums, recent_curve, units_of
 from lettrine.health.measure import Bins, GradientMeasure, OutputMeasure
 from lettrine.health.trace import (
     BINS,
@@ -25,7 +26,6 @@ from lettrine.health.trace import (
     PARAMETER_STATS,
     RECENT,
     STEP_STATS,
-    Curve,
     Facts,
     Floats,
     Histogram,
@@ -33,7 +33,6 @@ from lettrine.health.trace import (
     NonFinite,
     ParameterInfo,
     Trace,
-    Units,
 )
 
 RECORDS: Final = 1_024  # sampled steps kept, and
@@ -41,9 +40,6 @@ ROWS: Final = 131_072  # rows of figures in all of them: a network of a thousand
 DETAILS: Final = 96  # histograms kept of each module, and
 HISTOGRAMS: Final = 8_192  # of all
 LEAST: Final = 32  # kept in any case
-BUCKETS: Final = 2_048  # points of a curve
-HEAD: Final = 16  # records never thinned at the start
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -91,13 +87,13 @@ class Recorder:
         self._next_detail = 0
         self._next_search = 0
         self._last = -1
-        self._rows = _Thinned[dict[str, Any]]()
-        self._histograms: dict[tuple[str, str], _Thinned[tuple[int, Bins]]] = {}
-        self._units: dict[str, _UnitSums] = {}
+        self._rows = Thinned[dict[str, Any]]()
+        self._histograms: dict[tuple[str, str], Thinned[tuple[int, Bins]]] = {}
+        self._units: dict[str, UnitSums] = {}
         self._maps: dict[str, dict[str, NDArray[np.float16]]] = {}
-        self._loss = _Buckets()
+        self._loss = Buckets()
         self._recent: deque[tuple[int, float]] = deque(maxlen=RECENT)
-        self._dev = _Buckets()
+        self._dev = Buckets()
 
     def due(self, step: int) -> bool:
         """Whether this optimiser step is to be sampled."""
@@ -157,11 +153,11 @@ class Recorder:
         for kind, measures in (("output", outputs), ("gradient", gradients)):
             for name, measure in measures.items():
                 if measure.histogram is not None:
-                    self._histograms.setdefault((kind, name), _Thinned()).append((step, measure.histogram), limit=details)
+                    self._histograms.setdefault((kind, name), Thinned()).append((step, measure.histogram), limit=details)
         for name, output in outputs.items():
             if output.dead is not None or output.saturated is not None:
                 if name not in self._units:
-                    self._units[name] = _UnitSums(units_of(output))
+                    self._units[name] = UnitSums(units_of(output))
                 self._units[name].add(output)
             if output.snapshot is not None:
                 self._maps.setdefault(name, {"first": output.snapshot})["last"] = output.snapshot
@@ -219,7 +215,7 @@ class Recorder:
             units={name: sums.units() for name, sums in self._units.items()},
             maps={name: dict(pair) for name, pair in self._maps.items()},
             loss=self._loss.curve(),
-            recent=_recent_curve(self._recent),
+            recent=recent_curve(self._recent),
             dev=self._dev.curve(),
             first_nonfinite=self.first_nonfinite,
         )
@@ -277,120 +273,6 @@ class Recorder:
                     np.array([each.high for each in bins], dtype=np.float64),
                 )
         return made
-
-
-class _Thinned(Generic[T]):
-    """A list of bounded length: its first HEAD and its last entries whole, and of the middle every n-th, n doubling as needed."""
-
-    def __init__(self) -> None:
-        self._kept: list[tuple[int, T]] = []
-        self._count = 0
-        self._every = 1
-
-    def append(self, entry: T, *, limit: int) -> None:
-        if len(self._kept) >= limit:
-            head, tail = min(HEAD, limit // 4), limit // 4
-            while len(self._kept) > limit - tail:
-                middle = [pair for pair in self._kept[head:-tail] if pair[0] % self._every == 0]
-                self._kept = self._kept[:head] + middle + self._kept[-tail:]
-                if len(self._kept) > limit - tail:
-                    self._every *= 2
-        self._kept.append((self._count, entry))
-        self._count += 1
-
-    def __iter__(self) -> Iterator[T]:
-        return (entry for _, entry in self._kept)
-
-
-class _UnitSums:
-    """Flags of one module's units, summed over the sampled steps; a few steps at a time, which is quicker."""
-
-    FOLD = 32
-
-    def __init__(self, units: int) -> None:
-        self._waiting: list[OutputMeasure] = []
-        self._width = units
-        self._steps = 0
-        self._rows = 0
-        self._dead, self._saturated, self._streak = np.zeros(units), np.zeros(units), np.zeros(units)
-        self._last_dead = np.full(units, nan)
-
-    def add(self, measure: OutputMeasure) -> None:
-        if units_of(measure) != self._width:
-            return  # the module now gives outputs of another width: its first form is the one judged
-        self._waiting.append(measure)
-        if len(self._waiting) >= self.FOLD:
-            self._fold()
-
-    def units(self) -> Units:
-        self._fold()
-        saturated = self._saturated / max(self._rows, 1)
-        return Units(self._steps, self._rows, self._dead / self._steps, saturated, self._last_dead.copy(), self._streak.copy())
-
-    def _fold(self) -> None:
-        missing = np.full(self._width, nan)
-        for measure in self._waiting:
-            self._last_dead = missing if measure.dead is None else measure.dead.astype(np.float64)
-            self._dead += self._last_dead
-            self._streak = (self._streak + 1.0) * self._last_dead
-            self._saturated += nan if measure.saturated is None else measure.saturated * measure.rows
-            self._rows += measure.rows
-        self._steps += len(self._waiting)
-        self._waiting.clear()
-
-
-def units_of(measure: OutputMeasure) -> int:
-    """How many units an output has flags of."""
-    flags = measure.dead if measure.dead is not None else measure.saturated
-    return 0 if flags is None else len(flags)
-
-
-class _Buckets:
-    """A curve in at most BUCKETS points: runs of equal length in steps, doubled whenever there are too many."""
-
-    def __init__(self) -> None:
-        self._width = 1
-        # Of each run: first step, sum and count of finite values, highest value and its step.
-        self._runs: list[list[float]] = []
-
-    def add(self, step: int, value: float) -> None:
-        finite = isfinite(value)
-        if self._runs and self._runs[-1][0] // self._width == step // self._width:
-            run = self._runs[-1]
-            if finite:
-                run[1] += value
-                run[2] += 1.0
-            high = value if finite else inf
-            if high > run[3]:
-                run[3:] = high, step
-            return
-        self._runs.append([step, value if finite else 0.0, float(finite), value if finite else inf, step])
-        while len(self._runs) > BUCKETS:
-            self._width *= 2
-            runs = self._runs
-            self._runs = runs[:1]
-            for each in runs[1:]:
-                if self._runs[-1][0] // self._width == each[0] // self._width:
-                    self._runs[-1] = _merged(self._runs[-1], each)
-                else:
-                    self._runs.append(each)
-
-    def curve(self) -> Curve:
-        table = np.array(self._runs, dtype=np.float64).reshape(len(self._runs), 5)
-        with np.errstate(invalid="ignore"):
-            mean = np.where(table[:, 2] > 0, table[:, 1] / np.maximum(table[:, 2], 1), nan)
-        return Curve(table[:, 0].copy(), mean, table[:, 3].copy(), table[:, 4].copy())
-
-
-def _merged(first: list[float], second: list[float]) -> list[float]:
-    peak = first if first[3] >= second[3] else second
-    return [first[0], first[1] + second[1], first[2] + second[2], peak[3], peak[4]]
-
-
-def _recent_curve(recent: Iterable[tuple[int, float]]) -> Curve:
-    table = np.array(list(recent), dtype=np.float64).reshape(-1, 2)
-    finite = np.isfinite(table[:, 1])
-    return Curve(table[:, 0].copy(), np.where(finite, table[:, 1], nan), np.where(finite, table[:, 1], inf), table[:, 0].copy())
 
 
 def _stack(records: list[dict[str, Any]], kind: str, known: Iterable[str], width: int) -> dict[str, Floats]:

@@ -1,0 +1,136 @@
+"""What a recorder keeps figures in: each bounded in size however much is put in, and nothing rare is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from math import inf, isfinite, nan
+from typing import Final, Generic, TypeVar
+
+import numpy as np
+
+from lettrine.health.measure import OutputMeasure
+from lettrine.health.trace import Curve, Units
+
+BUCKETS: Final = 2_048  # points of a curve
+HEAD: Final = 16  # records never thinned at the start
+T = TypeVar("T")
+
+
+class Thinned(Generic[T]):
+    """A list of bounded length: its first HEAD and its last entries whole, and of the middle every n-th, n doubling as needed."""
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[int, T]] = []
+        self._count = 0
+        self._every = 1
+
+    def append(self, entry: T, *, limit: int) -> None:
+        """One more entry, after which at most `limit` are kept."""
+        if len(self._kept) >= limit:
+            head, tail = min(HEAD, limit // 4), limit // 4
+            while len(self._kept) > limit - tail:
+                middle = [pair for pair in self._kept[head:-tail] if pair[0] % self._every == 0]
+                self._kept = self._kept[:head] + middle + self._kept[-tail:]
+                if len(self._kept) > limit - tail:
+                    self._every *= 2
+        self._kept.append((self._count, entry))
+        self._count += 1
+
+    def __iter__(self) -> Iterator[T]:
+        return (entry for _, entry in self._kept)
+
+
+class UnitSums:
+    """Flags of one module's units, summed over the sampled steps; a few steps at a time, which is quicker."""
+
+    FOLD = 32
+
+    def __init__(self, units: int) -> None:
+        self._waiting: list[OutputMeasure] = []
+        self._width = units
+        self._steps = 0
+        self._rows = 0
+        self._dead, self._saturated, self._streak = np.zeros(units), np.zeros(units), np.zeros(units)
+        self._last_dead = np.full(units, nan)
+
+    def add(self, measure: OutputMeasure) -> None:
+        """The flags of one more sampled step."""
+        if units_of(measure) != self._width:
+            return  # the module now gives outputs of another width: its first form is the one judged
+        self._waiting.append(measure)
+        if len(self._waiting) >= self.FOLD:
+            self._fold()
+
+    def units(self) -> Units:
+        """What the steps so far add up to."""
+        self._fold()
+        saturated = self._saturated / max(self._rows, 1)
+        return Units(self._steps, self._rows, self._dead / self._steps, saturated, self._last_dead.copy(), self._streak.copy())
+
+    def _fold(self) -> None:
+        missing = np.full(self._width, nan)
+        for measure in self._waiting:
+            self._last_dead = missing if measure.dead is None else measure.dead.astype(np.float64)
+            self._dead += self._last_dead
+            self._streak = (self._streak + 1.0) * self._last_dead
+            self._saturated += nan if measure.saturated is None else measure.saturated * measure.rows
+            self._rows += measure.rows
+        self._steps += len(self._waiting)
+        self._waiting.clear()
+
+
+def units_of(measure: OutputMeasure) -> int:
+    """How many units an output has flags of."""
+    flags = measure.dead if measure.dead is not None else measure.saturated
+    return 0 if flags is None else len(flags)
+
+
+class Buckets:
+    """A curve in at most BUCKETS points: runs of equal length in steps, doubled whenever there are too many."""
+
+    def __init__(self) -> None:
+        self._width = 1
+        # Of each run: first step, sum and count of finite values, highest value and its step.
+        self._runs: list[list[float]] = []
+
+    def add(self, step: int, value: float) -> None:
+        """One more value, at the last step or a later one."""
+        finite = isfinite(value)
+        if self._runs and self._runs[-1][0] // self._width == step // self._width:
+            run = self._runs[-1]
+            if finite:
+                run[1] += value
+                run[2] += 1.0
+            high = value if finite else inf
+            if high > run[3]:
+                run[3:] = high, step
+            return
+        self._runs.append([step, value if finite else 0.0, float(finite), value if finite else inf, step])
+        while len(self._runs) > BUCKETS:
+            self._width *= 2
+            runs = self._runs
+            self._runs = runs[:1]
+            for each in runs[1:]:
+                if self._runs[-1][0] // self._width == each[0] // self._width:
+                    self._runs[-1] = _merged(self._runs[-1], each)
+                else:
+                    self._runs.append(each)
+
+    def curve(self) -> Curve:
+        """The points so far."""
+        table = np.array(self._runs, dtype=np.float64).reshape(len(self._runs), 5)
+        with np.errstate(invalid="ignore"):
+            mean = np.where(table[:, 2] > 0, table[:, 1] / np.maximum(table[:, 2], 1), nan)
+        return Curve(table[:, 0].copy(), mean, table[:, 3].copy(), table[:, 4].copy())
+
+
+def _merged(first: list[float], second: list[float]) -> list[float]:
+    peak = first if first[3] >= second[3] else second
+    return [first[0], first[1] + second[1], first[2] + second[2], peak[3], peak[4]]
+
+
+def recent_curve(recent: Iterable[tuple[int, float]]) -> Curve:
+    """Steps and losses as a curve of one point a step."""
+    table = np.array(list(recent), dtype=np.float64).reshape(-1, 2)
+    finite = np.isfinite(table[:, 1])
+    return Curve(table[:, 0].copy(), np.where(finite, table[:, 1], nan), np.where(finite, table[:, 1], inf), table[:, 0].copy())
