@@ -1,0 +1,319 @@
+"""The native engine beside PyTorch, JAX and the reference, and beside what the processor could do at best.
+
+    python benchmarks/bench_engine.py [--rounds 5] [--seconds 0.4] [--json]
+
+Steps a second, batches drawn beforehand for every side. Sides take turns; the figure is the median of the ratios, round by round.
+One thread is timed by the processor's clock, which other work on the machine hardly touches; two threads by the wall's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from lettrine import _native
+from lettrine.engine.base import Optimiser, TrainState
+from lettrine.engine.native import NativeEngine
+from lettrine.engine.reference import ReferenceEngine
+from lettrine.model.config import MLPConfig
+from lettrine.model.initialisation import SCHEMES, initialise
+from lettrine.text.corpora import load_corpus
+from lettrine.text.vocabulary import Vocabulary
+from lettrine.text.windows import Windows, windows
+from lettrine.text.words import Split, read_words, split
+from lettrine.torch.model import CharMLP
+from lettrine.training.schedule import learning_rates
+
+NAMES = Path(__file__).parents[1].parent / "shared" / "data" / "names.txt"
+SGD, ADAMW = Optimiser("sgd"), Optimiser("adamw", weight_decay=0.01)
+Side = Callable[[int], float]  # takes so many steps, returns seconds
+
+# name: shape, optimiser, batch, rate
+NETS = {
+    "published": ({"context": 3, "embedding": 10}, SGD, 32, 0.1),
+    "published, batch norm": ({"context": 3, "embedding": 10, "norm": "batch", "norm_momentum": 0.001}, SGD, 32, 0.1),
+    "deep-batchnorm": ({"context": 3, "embedding": 10, "hidden": (200,) * 5, "norm": "batch", "output_norm": True}, SGD, 32, 0.1),
+    "default, AdamW": ({}, ADAMW, 128, 0.001),
+}
+# Losses on held-out names.txt, what reaches them, and the seconds of training they may take.
+GOALS = {
+    2.10: (1.0, {"context": 5, "embedding": 16, "hidden": (100,)}, 256, 2500, 0.06),
+    2.02: (4.0, {}, 512, 4000, 0.0375),
+    1.995: (12.0, {"hidden": (300,)}, 512, 6000, 0.06),
+}
+
+
+def words() -> tuple[Split, Vocabulary]:
+    every = read_words(NAMES) if NAMES.exists() else load_corpus("first-names")
+    print(f"words: {NAMES.name if NAMES.exists() else 'first-names; the published names.txt is not at hand'}, {len(every):,}")
+    return split(every), Vocabulary.from_words(every)
+
+
+class Work:
+    """One network, its data, and every side's way of training it."""
+
+    def __init__(self, name: str, parts: Split, vocabulary: Vocabulary) -> None:
+        shape, self.optimiser, self.batch, self.rate = NETS[name]
+        self.config = MLPConfig(vocabulary.size, **shape)
+        self.data: Windows = windows(parts.train, vocabulary, self.config.context)
+        self.parameters = initialise(self.config, SCHEMES["kaiming"], np.random.default_rng(0), np.float32)
+        self.operations = (
+            6 * self.batch * sum(v.size for k, v in self.parameters.items() if v.ndim == 2 and k != "embedding.weight")
+        )
+        self.draw = np.random.default_rng(1)
+        self.x, self.y = torch.from_numpy(self.data.contexts).long(), torch.from_numpy(self.data.targets).long()
+
+    def rows(self, steps: int) -> np.ndarray:
+        return self.draw.integers(0, len(self.data.targets), (steps, self.batch))
+
+    def native(self, threads: int = 1) -> Side:
+        state = TrainState.fresh(self.config, {k: v.copy() for k, v in self.parameters.items()}, self.optimiser)
+        engine = NativeEngine()
+
+        def side(steps: int) -> float:
+            rows, rates, clock = self.rows(steps), np.full(steps, self.rate), clock_of(threads)
+            start = clock()
+            engine.train(self.config, self.optimiser, state, self.data.contexts, self.data.targets, rows, rates, threads=threads)
+            return clock() - start
+
+        return side
+
+    def plain_loop(self) -> Side:
+        """As the lecture writes it: tensors, autograd, and p.data -= lr * p.grad; one hidden layer."""
+        p = {name: torch.tensor(value).requires_grad_() for name, value in self.parameters.items() if "running" not in name}
+        mean, variance, share = torch.zeros(1), torch.ones(1), self.config.norm_momentum
+
+        def side(steps: int) -> float:
+            nonlocal mean, variance
+            rows = torch.from_numpy(self.rows(steps))
+            start = time.process_time()
+            for ix in rows:
+                z = p["embedding.weight"][self.x[ix]].view(self.batch, -1) @ p["layers.0.weight"].T
+                if self.config.norm == "batch":
+                    m, v = z.mean(0, keepdim=True), z.var(0, keepdim=True)
+                    z = p["norms.0.weight"] * (z - m) / torch.sqrt(v + 1e-5) + p["norms.0.bias"]
+                    with torch.no_grad():
+                        mean, variance = (1 - share) * mean + share * m, (1 - share) * variance + share * v
+                else:
+                    z = z + p["layers.0.bias"]
+                loss = functional.cross_entropy(torch.tanh(z) @ p["output.weight"].T + p["output.bias"], self.y[ix])
+                for parameter in p.values():
+                    parameter.grad = None
+                loss.backward()
+                for parameter in p.values():
+                    parameter.data -= self.rate * parameter.grad
+            return time.process_time() - start
+
+        return side
+
+    def module_loop(self, threads: int = 1) -> Side:
+        model = CharMLP(self.config, self.parameters).train()
+        sgd = self.optimiser.kind == "sgd"
+        step = torch.optim.SGD(model.parameters(), self.rate) if sgd else torch.optim.AdamW(model.parameters(), self.rate)
+
+        def side(steps: int) -> float:
+            torch.set_num_threads(threads)
+            rows, clock = torch.from_numpy(self.rows(steps)), clock_of(threads)
+            start = clock()
+            for ix in rows:
+                loss = functional.cross_entropy(model(self.x[ix]), self.y[ix])
+                step.zero_grad()
+                loss.backward()
+                step.step()
+            seconds = clock() - start
+            torch.set_num_threads(1)
+            return seconds
+
+        return side
+
+    def scan(self) -> Side:
+        """JAX: the whole run of steps compiled as one `lax.scan`."""
+        import jax  # noqa: PLC0415 - optional
+        import jax.numpy as jnp  # noqa: PLC0415
+
+        p = {name: jnp.asarray(value) for name, value in self.parameters.items()}
+        x, y = jnp.asarray(self.data.contexts), jnp.asarray(self.data.targets)
+
+        def loss(p: dict, ix: jnp.ndarray) -> jnp.ndarray:
+            z = p["embedding.weight"][x[ix]].reshape(self.batch, -1) @ p["layers.0.weight"].T + p["layers.0.bias"]
+            logits = jnp.tanh(z) @ p["output.weight"].T + p["output.bias"]
+            return -jnp.mean(jax.nn.log_softmax(logits)[jnp.arange(self.batch), y[ix]])
+
+        def one(p: dict, ix: jnp.ndarray) -> tuple[dict, jnp.ndarray]:
+            value, slope = jax.value_and_grad(loss)(p, ix)
+            return {name: p[name] - self.rate * slope[name] for name in p}, value
+
+        run = jax.jit(lambda p, rows: jax.lax.scan(one, p, rows))
+
+        def side(steps: int) -> float:
+            rows = jnp.asarray(self.rows(1 << max(steps - 1, 1).bit_length()).astype(np.int32))  # few sizes, few compilations
+            jax.block_until_ready(run(p, rows))
+            start = time.process_time()
+            jax.block_until_ready(run(p, rows))
+            return (time.process_time() - start) * steps / len(rows)
+
+        return side
+
+
+def clock_of(threads: int) -> Callable[[], float]:
+    return time.process_time if threads == 1 else time.perf_counter
+
+
+def speed(side: Side, seconds: float) -> Iterator[float]:
+    """Steps a second, again and again, in rounds of about so many seconds."""
+    steps = 20
+    side(steps)
+    while True:
+        taken = side(steps)
+        yield steps / taken
+        steps = max(20, int(steps * seconds / taken))
+
+
+def compare(ours: Side, theirs: Side, options: argparse.Namespace) -> dict[str, float]:
+    a, b = speed(ours, options.seconds), speed(theirs, options.seconds)
+    next(a), next(b)
+    rounds = [(next(a), next(b)) for _ in range(options.rounds)]
+    median = statistics.median
+    return {
+        "ours": median(x for x, _ in rounds),
+        "theirs": median(y for _, y in rounds),
+        "ratio": median(x / y for x, y in rounds),
+    }
+
+
+def peak() -> float:
+    """Most floating-point operations a second this core managed in a loop of nothing but multiply-adds."""
+    best = 0.0
+    for _ in range(10):
+        start = time.process_time()
+        best = max(best, _native.multiply_adds(20_000) / (time.process_time() - start))
+    return best
+
+
+def to_a_goal(loss: float, parts: Split, vocabulary: Vocabulary) -> dict[str, float]:
+    allowed, shape, batch, steps, decay = GOALS[loss]
+    config = MLPConfig(vocabulary.size, **shape)
+    train, dev = (windows(part, vocabulary, config.context) for part in (parts.train, parts.dev))
+    rng, optimiser, engine = np.random.default_rng(0), Optimiser("adamw", weight_decay=decay), NativeEngine()
+    state = TrainState.fresh(config, initialise(config, SCHEMES["kaiming"], rng, np.float32), optimiser)
+    rows, rates = rng.integers(0, len(train.targets), (steps, batch)), learning_rates("one-cycle", 0.02, steps)
+    start = time.process_time()
+    engine.train(config, optimiser, state, train.contexts, train.targets, rows, rates)
+    seconds = time.process_time() - start
+    reached = float(engine.negative_log_likelihood(config, state.parameters, dev.contexts, dev.targets).mean())
+    return {"seconds": seconds, "allowed": allowed, "loss": reached}
+
+
+def word_rates(work: Work) -> tuple[Side, Side]:
+    def by(engine: NativeEngine | ReferenceEngine) -> Side:
+        def side(count: int) -> float:
+            uniforms, starts = work.draw.random((count, 30)), np.zeros((count, work.config.context), np.int32)
+            start = time.process_time()
+            engine.sample(work.config, work.parameters, starts, uniforms)
+            return time.process_time() - start
+
+        return side
+
+    return by(NativeEngine()), by(ReferenceEngine())
+
+
+def process_seconds(*command: str) -> float:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    times = []
+    for _ in range(5):
+        before = os.times()
+        subprocess.run(command, check=True, capture_output=True, env=environment)
+        after = os.times()
+        times.append(after.children_user + after.children_system - before.children_user - before.children_system)
+    return statistics.median(times)
+
+
+def whole_sample() -> dict[str, float]:
+    """`lettrine sample RUN -n 20` beside `import torch`, both from start to end of the process."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = str(Path(folder) / "run")
+        settings = "lettrine.Settings(steps=50, health=False)"
+        code = f"import sys, lettrine; lettrine.train(out=sys.argv[1], settings={settings})"
+        subprocess.run([sys.executable, "-c", code, run], check=True, capture_output=True)
+        sample = process_seconds(sys.executable, "-m", "lettrine", "sample", run, "-n", "20")
+    load = process_seconds(sys.executable, "-c", "import torch")
+    return {"ours": sample, "theirs": load, "share": sample / load}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=0.4, help="of one round of one side")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    parts, vocabulary = words()
+    works = {name: Work(name, parts, vocabulary) for name in NETS}
+    best = peak()
+    results: dict[str, dict[str, float]] = {"peak": {"GFLOP/s": best / 1e9}}
+    print(f"one core, {_native.isa()}: {best / 1e9:.0f} GFLOP/s of float32 multiply-adds at best")
+    print(f"\n{'steps a second':58}{'ours':>9}{'theirs':>9}{'ratio':>8}{'wanted':>8}{'of peak':>9}")
+
+    def line(name: str, against: str, ours: Side, theirs: Side, wanted: float, work: Work | None = None) -> None:
+        row = results[f"{name} / {against}"] = compare(ours, theirs, options)
+        share = f"{row['ours'] * work.operations / best:9.0%}" if work else ""
+        figures = f"{row['ours']:9,.0f}{row['theirs']:9,.0f}{row['ratio']:8.1f}{wanted:8.1f}{share}"
+        print(f"{name + ' / ' + against:58}{figures}", flush=True)
+
+    for name, wanted in (("published", 14.0), ("published, batch norm", 20.0)):
+        line(name, "hand-written PyTorch loop", works[name].native(), works[name].plain_loop(), wanted, works[name])
+    for name, wanted in (("deep-batchnorm", 6.0), ("default, AdamW", 5.0)):
+        for threads in (1, 2):
+            theirs = works[name].module_loop(threads)
+            line(name, f"nn.Module loop, {threads} thread{'s'[: threads - 1]}", works[name].native(), theirs, wanted, works[name])
+    if importlib.util.find_spec("jax"):
+        line("published", "JAX lax.scan, jit", works["published"].native(), works["published"].scan(), 2.5)
+    else:
+        print("JAX is not installed: not compared")
+    line("words: native", "reference", *word_rates(works["default, AdamW"]), 4.0)
+    for name in NETS:
+        line(f"{name}: 2 threads", "1 thread, by the wall's clock", works[name].native(2), walled(works[name]), 1.0)
+
+    print("\n'of peak' counts the operations of the network as it is written down; characters and contexts that a batch")
+    print("holds several times are worked out once, so a share beyond 100 % is possible.\n")
+    if NAMES.exists():
+        for loss in GOALS:
+            row = results[f"loss {loss}"] = to_a_goal(loss, parts, vocabulary)
+            reached = f"reached {row['loss']:.4f} in {row['seconds']:.2f} s of training"
+            print(f"held-out loss {loss}: {reached}; wanted within {row['allowed']:.0f} s")
+    else:
+        print("held-out losses of names.txt: skipped, the list is not at hand")
+    row = results["lettrine sample"] = whole_sample()
+    print(f"lettrine sample RUN -n 20: {row['ours']:.2f} s of the processor, import torch: {row['theirs']:.2f} s", end="; ")
+    print(f"share {row['share']:.2f}, wanted at most 0.20")
+    if options.json:
+        print(json.dumps(results))
+
+
+def walled(work: Work) -> Side:
+    """One thread by the clock that two are timed with."""
+    inner = work.native()
+
+    def side(steps: int) -> float:
+        start = time.perf_counter()
+        inner(steps)
+        return time.perf_counter() - start
+
+    return side
+
+
+if __name__ == "__main__":
+    main()
