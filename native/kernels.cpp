@@ -66,7 +66,7 @@ struct Entry {
     }
 
     static constexpr Kernels<T> kernels{train_memory, train, evaluate_memory, evaluate, sample_memory, sample};
-    static constexpr Measures<T> measures{moments_of<T>, zone_counts<T>, histogram<T>};
+    static constexpr Measures<T> measures{moments<T>, zone_counts<T>, histogram<T>};
 };
 
 double multiply_adds(Index rounds) {

@@ -7,125 +7,161 @@
 
 namespace lettrine::LETTRINE_NAMESPACE {
 
-// `width` values as double; `minus`, where there is one, is taken away.
-template <class T, bool Difference>
-LETTRINE_INLINE Vector<double>::Value doubles(const T* values, const T* minus) {
-    using V = Vector<double>;
-    typedef T Some __attribute__((vector_size(V::width * sizeof(T)), aligned(sizeof(T)), may_alias));
-    V::Value x = __builtin_convertvector(*reinterpret_cast<const Some*>(values), V::Value);
-    if constexpr (Difference) x -= __builtin_convertvector(*reinterpret_cast<const Some*>(minus), V::Value);
-    return x;
+// One vector of T, widened to the one or two vectors of double it fills.
+template <class T>
+constexpr int halves = Vector<T>::width / Vector<double>::width;
+
+template <class T>
+LETTRINE_INLINE Vector<double>::Value widened(const T* values) {
+    typedef T Some __attribute__((vector_size(Vector<double>::width * sizeof(T)), aligned(sizeof(T)), may_alias));
+    return __builtin_convertvector(*reinterpret_cast<const Some*>(values), Vector<double>::Value);
 }
 
-// Two passes, as the numpy definition makes them: the mean first, then squares of what is left. The first works out all
-// else and whether everything is finite, which it is but for a network that breaks; only then is a slow loop taken.
-template <class T, bool Difference>
-Moments moments(const T* values, const T* minus, Index size) {
-    using V = Vector<double>;
-    constexpr int chains = 4;
-    constexpr Index stride = chains * V::width;
-    const double nan = __builtin_nan(""), inf = __builtin_inf();
-    const auto vector = [&](Index i) { return doubles<T, Difference>(values + i, minus + i); };
-    const auto single = [&](Index i) {
-        if constexpr (Difference) return static_cast<double>(values[i]) - static_cast<double>(minus[i]);
-        return static_cast<double>(values[i]);
-    };
-    V::Value totals[chains], lows[chains], highs[chains];
-    V::Bits nones[chains];
-    for (int j = 0; j < chains; ++j) {
-        totals[j] = V::zero();
-        lows[j] = V::set(inf);
-        highs[j] = V::set(-inf);
-        nones[j] = V::Bits{};
-    }
-    Index i = 0;
-    for (; i + stride <= size; i += stride)
-#pragma GCC unroll 4
-        for (int j = 0; j < chains; ++j) {
-            const auto x = vector(i + j * V::width);
-            totals[j] += x;
-            lows[j] = V::min(lows[j], x);
-            highs[j] = V::max(highs[j], x);
-            nones[j] -= x == V::zero();
-        }
-    const Index whole = i;
-    double sum = 0, low = inf, high = -inf, zeros = 0;
-    for (int j = 0; j < chains; ++j) {
-        sum += V::sum(totals[j]);
-        for (int k = 0; k < V::width; ++k) {
-            low = lows[j][k] < low ? lows[j][k] : low;
-            high = highs[j][k] > high ? highs[j][k] : high;
-            zeros += static_cast<double>(nones[j][k]);
-        }
-    }
-    const auto see = [&](double x) {
-        sum += x;
+// What a pass over an array gathers. Sums are of x - origin, where origin is the array's first value: that is never further
+// from the mean than sqrt(n) times the std, so the squares lose nothing by it, and one pass does.
+struct Sums {
+    double total = 0, squares = 0, low = __builtin_inf(), high = -__builtin_inf(), zeros = 0;
+
+    void see(double x, double origin) {
+        const double gap = x - origin;
+        total += gap;
+        squares += gap * gap;
         low = x < low ? x : low;
         high = x > high ? x : high;
         zeros += x == 0;
-    };
-    for (; i < size; ++i) see(single(i));
-    double count = static_cast<double>(size), lost = 0, squares = 0;
-    if (!__builtin_isfinite(sum)) {
-        sum = zeros = 0;
-        low = inf;
-        high = -inf;
-        for (i = 0; i < size; ++i) {
-            const double x = single(i);
-            if (__builtin_isfinite(x))
-                see(x);
-            else
-                ++lost;
+    }
+};
+
+template <class T>
+Sums sums_of(const T* values, Index size, double origin) {
+    using V = Vector<T>;
+    using D = Vector<double>;
+    constexpr int chains = 2, wide = chains * halves<T>;
+    const auto from = D::set(origin);
+    D::Value totals[wide], squares[wide];
+    typename V::Value low = V::set(static_cast<T>(__builtin_inf())), high = -low;
+    for (int j = 0; j < wide; ++j) totals[j] = squares[j] = D::zero();
+    Sums sums;
+    Index i = 0, zeros = 0;
+    for (; i + chains * V::width <= size; i += chains * V::width) {
+#pragma GCC unroll 2
+        for (int j = 0; j < chains; ++j) {
+            const auto x = V::load(values + i + j * V::width);
+            low = V::min(x, low);
+            high = V::max(x, high);
+            zeros += V::zeros(x);
         }
-        count -= lost;
-    }
-    if (count == 0) return {0, nan, nan, nan, nan, nan, 0, lost};
-    const double mean = sum / count;
-    i = 0;
-    if (lost == 0) {
-        for (int j = 0; j < chains; ++j) totals[j] = V::zero();
-        for (; i < whole; i += stride)
 #pragma GCC unroll 4
-            for (int j = 0; j < chains; ++j) {
-                const auto gap = vector(i + j * V::width) - mean;
-                totals[j] += gap * gap;
-            }
-        for (int j = 0; j < chains; ++j) squares += V::sum(totals[j]);
+        for (int j = 0; j < wide; ++j) {
+            const auto gap = widened<T>(values + i + j * D::width) - from;
+            totals[j] += gap;
+            squares[j] += gap * gap;
+        }
     }
-    for (; i < size; ++i) {
-        const double x = single(i);
-        if (__builtin_isfinite(x)) squares += (x - mean) * (x - mean);
+    for (int j = 0; j < wide; ++j) {
+        sums.total += D::sum(totals[j]);
+        sums.squares += D::sum(squares[j]);
     }
-    const double std = count > 1 ? __builtin_sqrt(squares / (count - 1)) : nan;
-    return {count, mean, std, __builtin_sqrt(mean * mean + squares / count), low, high, zeros, lost};
+    for (int k = 0; k < V::width; ++k) {
+        sums.low = static_cast<double>(low[k]) < sums.low ? static_cast<double>(low[k]) : sums.low;
+        sums.high = static_cast<double>(high[k]) > sums.high ? static_cast<double>(high[k]) : sums.high;
+    }
+    sums.zeros = static_cast<double>(zeros);
+    for (; i < size; ++i) sums.see(static_cast<double>(values[i]), origin);
+    return sums;
+}
+
+// The same of values - minus, which is worked out in double.
+template <class T>
+Sums sums_of_difference(const T* values, const T* minus, Index size, double origin) {
+    using D = Vector<double>;
+    constexpr int chains = 2;
+    const auto from = D::set(origin);
+    D::Value totals[chains], squares[chains], low = D::set(__builtin_inf()), high = -low;
+    for (int j = 0; j < chains; ++j) totals[j] = squares[j] = D::zero();
+    Sums sums;
+    Index i = 0, zeros = 0;
+    for (; i + chains * D::width <= size; i += chains * D::width)
+#pragma GCC unroll 2
+        for (int j = 0; j < chains; ++j) {
+            const auto x = widened<T>(values + i + j * D::width) - widened<T>(minus + i + j * D::width), gap = x - from;
+            low = D::min(x, low);
+            high = D::max(x, high);
+            zeros += D::zeros(x);
+            totals[j] += gap;
+            squares[j] += gap * gap;
+        }
+    for (int j = 0; j < chains; ++j) {
+        sums.total += D::sum(totals[j]);
+        sums.squares += D::sum(squares[j]);
+    }
+    for (int k = 0; k < D::width; ++k) {
+        sums.low = low[k] < sums.low ? low[k] : sums.low;
+        sums.high = high[k] > sums.high ? high[k] : sums.high;
+    }
+    sums.zeros = static_cast<double>(zeros);
+    for (; i < size; ++i) sums.see(static_cast<double>(values[i]) - static_cast<double>(minus[i]), origin);
+    return sums;
 }
 
 template <class T>
-Moments moments_of(const T* values, const T* minus, Index size) {
-    return minus ? moments<T, true>(values, minus, size) : moments<T, false>(values, nullptr, size);
+Moments moments(const T* values, const T* minus, Index size) {
+    const double nan = __builtin_nan("");
+    const auto single = [&](Index i) { return static_cast<double>(values[i]) - (minus ? static_cast<double>(minus[i]) : 0.0); };
+    double origin = size > 0 ? single(0) : 0, lost = 0;
+    Sums sums = minus ? sums_of_difference<T>(values, minus, size, origin) : sums_of<T>(values, size, origin);
+    if (!__builtin_isfinite(sums.squares)) {  // something is not finite, or squares overflow: slowly, leaving it out
+        Index i = 0;
+        while (i < size && !__builtin_isfinite(single(i))) ++i;
+        origin = i < size ? single(i) : 0;
+        sums = Sums{};
+        for (i = 0; i < size; ++i) {
+            if (__builtin_isfinite(single(i)))
+                sums.see(single(i), origin);
+            else
+                ++lost;
+        }
+    }
+    const double count = static_cast<double>(size) - lost;
+    if (count == 0) return {0, nan, nan, nan, nan, nan, 0, lost};
+    const double gap = sums.total / count, mean = origin + gap;
+    const double rest = sums.squares - sums.total * gap, deviation = rest < 0 ? 0 : rest;
+    const double std = count > 1 ? __builtin_sqrt(deviation / (count - 1)) : nan;
+    return {count, mean, std, __builtin_sqrt(mean * mean + deviation / count), sums.low, sums.high, sums.zeros, lost};
+}
+
+// Limits in double, met by values of T: what they are compared with instead, and gives the same answers.
+template <class T>
+T least_at_or_above(double limit) {
+    T x = static_cast<T>(limit);
+    return static_cast<double>(x) < limit ? Vector<T>::next(x, true) : x;
+}
+
+template <class T>
+T most_at_or_below(double limit) {
+    T x = static_cast<T>(limit);
+    return static_cast<double>(x) > limit ? Vector<T>::next(x, false) : x;
 }
 
 template <class T>
 void zone_counts(const T* values, Index rows, Index units, const Zone& zone, std::int64_t* counts) {
-    for (Index u = 0; u < units; ++u) counts[u] = 0;
+    using V = Vector<T>;
     const double inf = __builtin_inf();
-    using V = Vector<double>;
-    typedef V::Integer Counts __attribute__((vector_size(V::bytes), aligned(8), may_alias));
-    for (Index r = 0; r < rows; ++r) {
-        const T* at = values + r * units;
-        Index u = 0;
-        for (; u + V::width <= units; u += V::width) {
-            const auto x = doubles<T, false>(at + u, nullptr);
-            const V::Bits finite = (x > V::set(-inf)) & (x < V::set(inf));
-            const V::Bits above = x >= V::set(zone.low), below = x <= V::set(zone.high);
-            const V::Bits in = zone.inside ? above & below : (x <= V::set(zone.low)) | (x >= V::set(zone.high));
-            *reinterpret_cast<Counts*>(counts + u) -= in & finite;
-        }
-        for (; u < units; ++u) {
-            const double x = static_cast<double>(at[u]);
-            const bool in = zone.inside ? x >= zone.low && x <= zone.high : x <= zone.low || x >= zone.high;
-            counts[u] += in && __builtin_isfinite(x);
-        }
+    constexpr T greatest = sizeof(T) == 4 ? T(3.40282346638528859812e38) : T(1.79769313486231570815e308);
+    // Inside is one range, outside two; infinities lie in none, so every range ends at the greatest finite number.
+    const auto above = [&](double limit) { return limit <= -inf ? -greatest : least_at_or_above<T>(limit); };
+    const auto below = [&](double limit) { return limit >= inf ? greatest : most_at_or_below<T>(limit); };
+    const auto low1 = V::set(zone.inside ? above(zone.low) : -greatest), high1 = V::set(zone.inside ? below(zone.high) : below(zone.low));
+    const auto low2 = V::set(zone.inside ? above(zone.low) : above(zone.high)), high2 = V::set(zone.inside ? below(zone.high) : greatest);
+    const auto inside = [&](typename V::Value x) { return ((x >= low1) & (x <= high1)) | ((x >= low2) & (x <= high2)); };
+    for (Index u = 0; u < units; u += V::width) {
+        const int n = static_cast<int>(units - u < V::width ? units - u : V::width);
+        typename V::Bits found{};
+        if (n == V::width)
+            for (Index r = 0; r < rows; ++r) found -= inside(V::load(values + r * units + u));
+        else
+            for (Index r = 0; r < rows; ++r) found -= inside(V::load(values + r * units + u, n));
+        for (int k = 0; k < n; ++k) counts[u + k] = found[k];
     }
 }
 

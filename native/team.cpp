@@ -1,6 +1,8 @@
 #include "team.hpp"
 
 #include <atomic>
+#include <condition_variable>
+#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -20,15 +22,14 @@ void pause() {
 #endif
 }
 
-// Spins, since a step lasts microseconds; gives the core away after a while, since somebody else may need it.
+// Spins a while, since a step lasts microseconds; true if it was worth it.
 template <class Done>
-void spin_until(Done done) {
-    for (int turns = 0; !done(); ++turns) {
-        if (turns < 4000)
-            pause();
-        else
-            std::this_thread::yield();
+bool spun_until(Done done) {
+    for (int turns = 0; turns < 1000; ++turns) {
+        if (done()) return true;
+        pause();
     }
+    return done();
 }
 
 }  // namespace
@@ -41,6 +42,30 @@ struct Team::Shared {
     void* with = nullptr;
     bool over = false;
     std::vector<std::thread> threads;
+    // For who has spun in vain: with more to run than there are cores, spinning would keep away the one waited for.
+    std::atomic<int> asleep{0};
+    std::mutex mutex;
+    std::condition_variable changed;
+
+    template <class Done>
+    void await(Done done) {
+        if (spun_until(done)) return;
+        std::unique_lock<std::mutex> lock(mutex);
+        ++asleep;
+        changed.wait(lock, done);
+        --asleep;
+    }
+    // After a change that somebody may wait for. Both sides look in the opposite order, all in one total order of
+    // events: either the sleeper sees the change, or this sees the sleeper.
+    void announce() {
+        if (asleep.load() == 0) return;
+        { const std::lock_guard<std::mutex> lock(mutex); }
+        changed.notify_all();
+    }
+    void begin_job() {
+        job.fetch_add(1);
+        announce();
+    }
 };
 
 int useful_threads(double operations, int asked) {
@@ -59,7 +84,7 @@ Team::Team(int size) : size_(size < 1 ? 1 : size) {
     } catch (...) {
         // The system gives no more threads: nobody has begun to work, so the ones there are can be sent home.
         shared_->over = true;
-        shared_->job.fetch_add(1, std::memory_order_release);
+        shared_->begin_job();
         for (auto& thread : shared_->threads) thread.join();
         delete shared_;
         shared_ = nullptr;
@@ -70,7 +95,7 @@ Team::Team(int size) : size_(size < 1 ? 1 : size) {
 Team::~Team() {
     if (!shared_) return;
     shared_->over = true;
-    shared_->job.fetch_add(1, std::memory_order_release);
+    shared_->begin_job();
     for (auto& thread : shared_->threads) thread.join();
     delete shared_;
 }
@@ -79,7 +104,7 @@ void Team::run(void (*work)(void*, int), void* with) {
     if (size_ > 1) {
         shared_->work = work;
         shared_->with = with;
-        shared_->job.fetch_add(1, std::memory_order_release);
+        shared_->begin_job();
     }
     work(with, 0);
     barrier();
@@ -88,8 +113,8 @@ void Team::run(void (*work)(void*, int), void* with) {
 void Team::follow(int member) {
     unsigned seen = 0;
     for (;;) {
-        spin_until([&] { return shared_->job.load(std::memory_order_acquire) != seen; });
-        seen = shared_->job.load(std::memory_order_acquire);
+        shared_->await([&] { return shared_->job.load() != seen; });
+        seen = shared_->job.load();
         if (shared_->over) return;
         shared_->work(shared_->with, member);
         wait();
@@ -98,12 +123,13 @@ void Team::follow(int member) {
 
 void Team::wait() {
     Shared& s = *shared_;
-    const unsigned round = s.round.load(std::memory_order_acquire);
-    if (s.arrived.fetch_add(1, std::memory_order_acq_rel) == size_ - 1) {
-        s.arrived.store(0, std::memory_order_relaxed);
-        s.round.store(round + 1, std::memory_order_release);
+    const unsigned round = s.round.load();
+    if (s.arrived.fetch_add(1) == size_ - 1) {
+        s.arrived.store(0);
+        s.round.store(round + 1);
+        s.announce();
     } else {
-        spin_until([&] { return s.round.load(std::memory_order_acquire) != round; });
+        s.await([&] { return s.round.load() != round; });
     }
 }
 

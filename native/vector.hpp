@@ -137,6 +137,32 @@ struct Vector {
 #endif
         return set(1) / v;
     }
+    // How many lanes are 0.
+    static LETTRINE_INLINE Integer zeros(Value v) {
+#if LETTRINE_VECTOR_BYTES == 64
+        if constexpr (sizeof(T) == 4)
+            return __builtin_popcount(_mm512_cmpeq_ps_mask(reinterpret_cast<__m512>(v), _mm512_setzero_ps()));
+        else
+            return __builtin_popcount(_mm512_cmpeq_pd_mask(reinterpret_cast<__m512d>(v), _mm512_setzero_pd()));
+#elif LETTRINE_VECTOR_BYTES == 32
+        const Bits found = v == Value{};
+        if constexpr (sizeof(T) == 4)
+            return __builtin_popcount(static_cast<unsigned>(_mm256_movemask_ps(reinterpret_cast<__m256>(found))));
+        else
+            return __builtin_popcount(static_cast<unsigned>(_mm256_movemask_pd(reinterpret_cast<__m256d>(found))));
+#else
+        const Bits found = v == Value{};
+        Integer total = 0;
+        for (int i = 0; i < width; ++i) total -= found[i];
+        return total;
+#endif
+    }
+    // The number of T next to x.
+    static T next(T x, bool up) {
+        const T towards = up ? static_cast<T>(__builtin_inf()) : -static_cast<T>(__builtin_inf());
+        return sizeof(T) == 4 ? static_cast<T>(__builtin_nextafterf(static_cast<float>(x), static_cast<float>(towards)))
+                              : static_cast<T>(__builtin_nextafter(static_cast<double>(x), static_cast<double>(towards)));
+    }
     static LETTRINE_INLINE T sum(Value v) {
         T total = v[0];
         for (int i = 1; i < width; ++i) total += v[i];
