@@ -16,6 +16,7 @@ from lettrine.errors import ConfigError, DivergedError
 from lettrine.health.findings import Report
 from lettrine.inference.evaluation import calibrate_norms, mean_loss
 from lettrine.inference.language_model import LanguageModel
+from lettrine.inference.sampling import MAX_LENGTH
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Parameters
 from lettrine.recipes.dice import SEED, Dice, DiceBatches, draw_parameters
@@ -26,7 +27,7 @@ from lettrine.text.windows import Windows, windows
 from lettrine.text.words import WordList, split
 from lettrine.training.interrupt import deferred_signals
 from lettrine.training.settings import Settings
-from lettrine.training.trainer import Progress, Trainer
+from lettrine.training.trainer import Progress, Trainer, check_memory
 from lettrine.training.watch import EngineWatch, facts_of
 
 Splits = tuple[Windows, Windows, Windows]
@@ -56,7 +57,7 @@ class RecipeRun:
 
     def sample(self, count: int = 10, **how: Any) -> list[str]:
         """New words; see `LanguageModel.sample`."""
-        return self.model.sample(count, **{"max_length": 2 * max(map(len, self.words)), **how})
+        return self.model.sample(count, **{"max_length": min(2 * max(map(len, self.words)), MAX_LENGTH), **how})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -123,6 +124,7 @@ def train_recipe(
 ) -> RecipeRun:
     """`run_recipe` on examples that are already made, with settings that may differ from the recipe's."""
     config, chosen = recipe.config(vocabulary.size), choose_engine(settings.engine)
+    check_memory(config, settings)
     train, dev, _ = splits
     dice = Dice(settings.seed)
     dice.skip_nets(config, *recipe.drawn, settings.batch)

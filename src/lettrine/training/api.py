@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lettrine.engine.base import moment_kinds
 from lettrine.engine.choice import choose_engine
 from lettrine.errors import ConfigError, DivergedError, RunDamagedError
 from lettrine.inference.language_model import LanguageModel
 from lettrine.model.config import MLPConfig
 from lettrine.text.corpora import load_corpus
 from lettrine.text.vocabulary import Vocabulary
-from lettrine.text.windows import Windows, installed_memory, windows
+from lettrine.text.windows import Windows, windows
 from lettrine.text.words import Split, WordList, from_words, read_words, split
 from lettrine.training.checkpoint import Checkpoint
 from lettrine.training.folder import (
@@ -32,7 +31,7 @@ from lettrine.training.interrupt import Requests, deferred_signals
 from lettrine.training.run import Data, Results, Run
 from lettrine.training.settings import Settings
 from lettrine.training.storage import locked, write_arrays
-from lettrine.training.trainer import Outcome, Progress, Trainer
+from lettrine.training.trainer import Outcome, Progress, Trainer, check_memory
 from lettrine.training.watch import EngineWatch, facts_of, trace_from_archive
 
 DEFAULT_CORPUS = "first-names"
@@ -135,7 +134,7 @@ class _Job:
         config = shape if isinstance(shape, MLPConfig) else shape.config(vocabulary.size)
         made = tuple(windows(part, vocabulary, config.context) for part in (parts.train, parts.dev, parts.test))
         settings = settings.resolved(len(made[0]))
-        _check_memory(config, settings)
+        check_memory(config, settings)
         examples = dict(zip(("train", "dev", "test"), (len(part.targets) for part in made), strict=True))
         data = Data(words.source, words.digest, len(words), max(map(len, words)), examples)
         return cls(words, vocabulary, config, settings, data, (made[0], made[1], made[2]))
@@ -194,18 +193,3 @@ class _Job:
                 f"lower the learning rate (it was {self.settings.peak:g}) and train again"
             )
         return run
-
-
-def _check_memory(config: MLPConfig, settings: Settings) -> None:
-    """Raise ConfigError if this machine cannot hold even the least that training needs; nothing has been taken yet.
-
-    Weights, the best so far, gradients and the optimiser's memory; one batch; loss and learning rate of each step.
-    """
-    copies = 3 + len(moment_kinds(settings.optimiser))
-    one_example = config.context * config.embedding + sum(config.hidden) + config.vocabulary_size
-    needed = 4 * (copies * config.parameter_count() + settings.batch * one_example) + 16 * settings.steps
-    if needed > installed_memory():
-        raise ConfigError(
-            f"a network of {config.parameter_count():,} parameters, a batch of {settings.batch:,} and {settings.steps:,} steps "
-            f"take {needed / 1e9:,.0f} GB or more, and this machine has less; lower hidden, embedding, context, batch or steps"
-        )

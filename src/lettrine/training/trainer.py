@@ -11,13 +11,14 @@ from typing import Final
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from lettrine.engine.base import Engine, Losses, TrainState
+from lettrine.engine.base import Engine, Losses, TrainState, moment_kinds
+from lettrine.errors import ConfigError
 from lettrine.health.findings import Finding
 from lettrine.inference.evaluation import calibrate_norms, mean_loss
 from lettrine.model.config import MLPConfig
 from lettrine.model.initialisation import initialise
 from lettrine.model.parameters import Parameters, copy_parameters
-from lettrine.text.windows import Windows
+from lettrine.text.windows import Windows, installed_memory
 from lettrine.training.batches import INITIALISATION, Batches, Rows, stream
 from lettrine.training.checkpoint import Checkpoint
 from lettrine.training.interrupt import Requests
@@ -215,3 +216,18 @@ class Trainer:
     def loss_of(self, windows: Windows, parameters: Parameters) -> float:
         """Mean loss of a split in eval mode, in nats."""
         return mean_loss(self.engine, self.config, parameters, windows.contexts, windows.targets, self.settings.threads)
+
+
+def check_memory(config: MLPConfig, settings: Settings) -> None:
+    """Raise ConfigError if this machine cannot hold even the least that training needs; nothing has been taken yet.
+
+    Weights, the best so far, gradients and the optimiser's memory; one batch; loss and learning rate of each step.
+    """
+    copies = 3 + len(moment_kinds(settings.optimiser))
+    one_example = config.context * config.embedding + sum(config.hidden) + config.vocabulary_size
+    needed = 4 * (copies * config.parameter_count() + settings.batch * one_example) + 16 * settings.steps
+    if needed > installed_memory():
+        raise ConfigError(
+            f"a network of {config.parameter_count():,} parameters, a batch of {settings.batch:,} and {settings.steps:,} steps "
+            f"take {needed / 1e9:,.0f} GB or more, and this machine has less; lower hidden, embedding, context, batch or steps"
+        )
