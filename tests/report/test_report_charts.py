@@ -236,6 +236,22 @@ def test_one_step_is_drawn_without_a_before() -> None:
         each.svg()
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 0.0, -1.0, 5e-324, 1e300])
+def test_whatever_was_measured_can_be_drawn(bad: float) -> None:
+    trace = tanh_trace(steps=6, depth=2, hidden=4, norm=True)
+    spoilt = {
+        field: {
+            name: np.where(np.arange(row.size).reshape(row.shape) % 3 > 0, bad, row)
+            for name, row in getattr(trace, field).items()
+        }
+        for field in ("outputs", "gradients", "parameter_stats", "norms")
+    }
+    loss = replace(trace.loss, mean=np.full_like(trace.loss.mean, bad))
+    for given in (replace(trace, **spoilt, loss=loss, dev=loss), replace(trace, outputs={}, gradients={})):
+        for each in figures(given).values():
+            json.dumps(each.to_dict(), allow_nan=False)
+
+
 def test_a_trace_of_nothing_has_no_pictures(trace: Trace) -> None:
     empty = Curve(*[np.zeros(0)] * 4)
     bare = replace(

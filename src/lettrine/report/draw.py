@@ -81,6 +81,16 @@ def step_colours(names: Sequence[str], symbol: str = "circle") -> Any:
     return alt.Color("when:N", scale=alt.Scale(domain=list(names), range=colours), legend=legend)
 
 
+def output_row(trace: Trace, name: str, stat: str) -> Floats:
+    """One figure of a module's output over the sampled steps; empty where it was never measured at one that was kept."""
+    return trace.output(name, stat) if name in trace.outputs else np.zeros(0)
+
+
+def gradient_row(trace: Trace, name: str, stat: str) -> Floats:
+    """The same of the gradient of its output."""
+    return trace.gradient(name, stat) if name in trace.gradients else np.zeros(0)
+
+
 def ends(row: Floats) -> tuple[int, int] | None:
     """Indices of the first and last finite value, None if there is none."""
     good = np.flatnonzero(np.isfinite(row))
@@ -288,7 +298,8 @@ def log_axis(field: str, seen: Sequence[float], title: str) -> Any:
     alt = altair()
     low, high = min(seen), max(seen)
     room = max(1.15, (4 / (high / low)) ** 0.5)
-    low, high = low / room, high * room
+    low = max(low / room, 1e-300)
+    high = max(min(high * room, 1e300), 4 * low)
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for mantissas in ((1, 2, 5), (1, 3), (1,)):
         ticks = [v for d in decades for m in mantissas if low <= (v := float(f"{m}e{d}")) <= high]

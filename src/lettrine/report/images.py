@@ -13,7 +13,20 @@ from numpy.typing import NDArray
 
 from lettrine.health.limits import ACTIVATIONS, Zone
 from lettrine.health.trace import ModuleInfo, Trace
-from lettrine.report.draw import CAPTION, Values, altair, captions, finish, ink, nothing, pick, plot, row_height, row_titles
+from lettrine.report.draw import (
+    CAPTION,
+    Values,
+    altair,
+    captions,
+    finish,
+    ink,
+    nothing,
+    output_row,
+    pick,
+    plot,
+    row_height,
+    row_titles,
+)
 from lettrine.report.theme import LIGHT, SATURATED, UNSATURATED
 from lettrine.report.words import percent, spread
 
@@ -77,7 +90,7 @@ def dead_share(trace: Trace, name: str, snapshot: str) -> float:
 
     A map shows only some of the examples: not each of its white columns need be dead.
     """
-    shares = trace.output(name, "dead")
+    shares = output_row(trace, name, "dead")
     shares = shares[np.isfinite(shares)]
     return float(shares[0 if snapshot == "first" else -1]) if len(shares) else 0.0
 

@@ -17,7 +17,9 @@ from lettrine.report.draw import (
     Row,
     density_rows,
     ends,
+    gradient_row,
     nothing,
+    output_row,
     pick,
     profile,
     step_names,
@@ -121,15 +123,15 @@ def densities(
 
 def output_remark(trace: Trace, name: str) -> str:
     """Such as: std 0.75 → 0.80, 24 % saturated."""
-    text = f"std {change(trace.output(name, 'std'))}"
-    saturated = trace.output(name, "saturated")
+    text = f"std {change(output_row(trace, name, 'std'))}"
+    saturated = output_row(trace, name, "saturated")
     found = ends(saturated)
     return text if found is None else f"{text}, {percent(float(saturated[found[1]]))} saturated"
 
 
 def gradient_remark(trace: Trace, name: str) -> str:
     """Such as: std 2.20e-3 → 2.41e-3."""
-    return f"std {change(trace.gradient(name, 'std'), scientific)}"
+    return f"std {change(gradient_row(trace, name, 'std'), scientific)}"
 
 
 def change(row: Floats, form: Callable[[float], str] = number) -> str:

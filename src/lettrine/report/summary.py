@@ -9,7 +9,7 @@ from typing import Final
 
 from lettrine.health.findings import Finding, Outcome
 from lettrine.health.trace import Trace
-from lettrine.report.draw import Floats, ends
+from lettrine.report.draw import Floats, ends, gradient_row, output_row
 from lettrine.report.words import count, numeral
 
 OPEN: Final = {"not applicable": "not applicable to this network", "not run": "could not run", "failed": "broke"}
@@ -80,17 +80,12 @@ def module_rows(trace: Trace) -> list[ModuleRow]:
     rows = []
     for module in trace.modules:
         name = module.name
-        measured = {stat: latest(trace, name, stat) for stat in ("mean", "std", "saturated", "dead")}
-        gradient = last_finite(trace.gradient(name, "std")) if name in trace.gradients else float("nan")
+        measured = {stat: last_finite(output_row(trace, name, stat)) for stat in ("mean", "std", "saturated", "dead")}
+        gradient = last_finite(gradient_row(trace, name, "std"))
         update = last_finite(trace.parameter(weights[name], "update_data")) if name in weights else float("nan")
         if name in trace.outputs or name in trace.gradients or name in weights:
             rows.append(ModuleRow(name, module.kind, module.units, **measured, gradient_std=gradient, update_data=update))
     return rows
-
-
-def latest(trace: Trace, name: str, stat: str) -> float:
-    """Last finite figure of a module's output."""
-    return last_finite(trace.output(name, stat)) if name in trace.outputs else float("nan")
 
 
 def last_finite(row: Floats) -> float:
