@@ -12,7 +12,7 @@ from rich.console import Console
 from lettrine.health.findings import Outcome
 from lettrine.report import terminal
 from lettrine.report.summary import module_rows, verdict, watched
-from lettrine.report.words import NONE, brief, clean, count, labels, number, percent, scientific, short, spread
+from lettrine.report.words import NONE, brief, clean, count, labels, number, numeral, percent, scientific, short, spread
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_module_rows_hold_the_last_figures() -> None:
     assert rows["layers.3"].gradient_std == trace.gradient("layers.3", "std")[-1]
     assert rows["layers.4"].update_data == trace.parameter("layers.4.weight", "update_data")[-1]
     assert rows["layers.4"].saturated != rows["layers.4"].saturated, "a linear layer has no saturation"
-    assert watched(trace) == "Eleven modules watched over 20 steps, 15 measured."
+    assert watched(trace) == f"Eleven modules watched over 20 steps, {numeral(len(trace.steps))} measured."
 
 
 def test_the_report_reads_well_as_plain_text() -> None:
