@@ -223,6 +223,9 @@ def oscillation(trace: Trace) -> Iterator[Finding]:
 def no_learning(trace: Trace) -> Iterator[Finding]:
     """The loss does not fall, or stops at what guessing gives."""
     steps, losses = _losses(trace, limits.LEARNING_STEPS)
+    guess = _guess(trace)
+    if not isfinite(guess) and steps[0] != 0:
+        raise Skip("not run", "the first step was not watched, and the loss of guessing is not known")
     beginning, end, noise = _ends(losses)
     third = max(10, len(losses) // 3)
     earlier, later = losses[:third], losses[-third:]
@@ -231,7 +234,6 @@ def no_learning(trace: Trace) -> Iterator[Finding]:
     flat = beginning - end < max(limits.FLAT_SHARE * abs(beginning), 3 * noise) and fell < max(
         limits.FLAT_SHARE * abs(beginning), 3 * noise_of_means
     )
-    guess = _guess(trace)
     above_guess = isfinite(guess) and end >= limits.CHANCE_SHARE * guess
     falling = float(np.mean(losses[-2 * third : -third]) - np.mean(later)) > max(limits.FLAT_SHARE * end, 3 * noise_of_means)
     stuck = above_guess and not falling

@@ -25,6 +25,10 @@ from lettrine.health.checks.registry import Skip, check
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
 
+_SHAPES = {"view", "unsafeview", "reshape", "reshapealias", "transpose", "permute", "squeeze", "unsqueeze", "clone", "tocopy"}
+_SHAPES |= {"slice", "select", "index", "t", "expand", "alias", "contiguous"}
+"""Operations, as autograd names them, that change no value."""
+
 _PASS: dict[str, str] = {
     "forward": "The output of {where} was not finite at step {step}, in the forward pass",
     "backward": "The gradient at {where} was not finite at step {step}, in the backward pass",
@@ -78,23 +82,17 @@ def _finite_again(trace: Trace, phase: str, where: str, step: int) -> str:
 
 @check("probabilities-as-logits")
 def probabilities_as_logits(trace: Trace) -> Iterator[Finding]:
-    """A loss that applies softmax or sigmoid itself, fed with the result of one."""
+    """A loss that is fed with something else than it expects: probabilities for logits, or for their logarithms."""
     chain = [name.removesuffix("Backward0").removesuffix("Backward") for name in trace.facts.loss_chain]
-    last = output_module(trace)
-    twice = _normalised_twice(chain)
-    if not twice and last is not None and last.name in trace.outputs and trace.facts.classes > 1:
-        mask = usable(trace)
-        low, high = trace.output(last.name, "min")[mask], trace.output(last.name, "max")[mask]
-        mean = trace.output(last.name, "mean")[mask]
-        # Rows that sum to 1 have a mean of exactly 1 / classes, which logits between 0 and 1 do not.
-        sums = np.abs(mean * trace.facts.classes - 1) < 1e-4
-        if last.units == trace.facts.classes and len(mean) and ((low >= 0) & (high <= 1) & sums).all():
-            twice = "Softmax"
-    if not twice:
-        if not chain and last is None:
-            raise Skip("not run", "neither the operations of the loss nor the network's last module are known")
+    chain = [name for name in chain if name.lower() not in _SHAPES]
+    if not chain:
+        raise Skip("not run", "what the loss is made of is not known; hand the loss itself to watch.loss, not its value")
+    mistake = _mistake(chain)
+    if mistake is None:
         return
-    sigmoid, classes = "igmoid" in twice, trace.facts.classes
+    expected, given, remedy = mistake
+    last, classes = output_module(trace), trace.facts.classes
+    floor = f" With {classes} classes the loss cannot fall below {number(_floor(classes))}." if classes > 2 else ""
     yield Finding(
         id="probabilities-as-logits",
         severity="critical",
@@ -102,16 +100,14 @@ def probabilities_as_logits(trace: Trace) -> Iterator[Finding]:
         steps=span(trace, usable(trace)),
         value=nan,
         limit=nan,
-        message=f"The loss expects logits and gets probabilities: {'sigmoid' if sigmoid else 'softmax'} is applied twice.",
+        message=f"The loss expects {expected} and gets {given}.",
         why=(
-            "Values between 0 and 1 taken for logits never express certainty: the loss has a high floor, the gradients are small."
-            + ("" if classes < 3 else f" With {classes} classes the loss cannot fall below {number(_floor(classes))}.")
+            f"Values between 0 and 1 taken for logits never express certainty: the loss stays high, with small gradients.{floor}"
+            if expected == "logits"
+            else "The loss then rewards sizes, not probabilities, and can fall below 0 without anything being learned."
         ),
-        remedy=(
-            f"Remove the final {'sigmoid' if sigmoid else 'softmax'} and give the loss the raw outputs; "
-            f"apply it only where probabilities are shown. {'' if sigmoid else 'Or take log and use NLLLoss.'}"
-        ).strip(),
-        reference="torch.nn.CrossEntropyLoss and BCEWithLogitsLoss: the input is unnormalised logits",
+        remedy=remedy,
+        reference="torch.nn.CrossEntropyLoss, BCEWithLogitsLoss and NLLLoss: what the input is",
     )
 
 
@@ -120,28 +116,24 @@ def _floor(classes: int) -> float:
     return log(1 + (classes - 1) / e)
 
 
-def _normalised_twice(chain: list[str]) -> str:
-    """The operation that made probabilities of what the loss will normalise again; "" if there is none."""
-    shapes = (
-        "View",
-        "Unsafeview",
-        "Reshape",
-        "Transpose",
-        "Permute",
-        "Squeeze",
-        "Unsqueeze",
-        "Clone",
-        "ToCopy",
-        "Slice",
-        "Select",
-        "Index",
-        "T",
-    )
+def _mistake(chain: list[str]) -> tuple[str, str, str] | None:
+    """What the loss expects, what it gets, and what to do; None if they agree. chain: from the loss inwards."""
+    names = [*chain, "", ""]
     for place, name in enumerate(chain):
-        if name in ("LogSoftmax", "LogSoftmaxData") or "WithLogits" in name or name in ("CrossEntropyLoss", "CrossEntropy"):
-            inner = next((each for each in chain[place + 1 :] if each.capitalize() not in shapes and each not in shapes), "")
-            return inner if inner in ("Softmax", "SoftmaxData", "Sigmoid") else ""
-    return ""
+        inner = names[place + 1]
+        if name.startswith("LogSoftmax") or "WithLogits" in name:
+            if inner.startswith(("Softmax", "Sigmoid")):
+                made = "softmax" if inner.startswith("Softmax") else "sigmoid"
+                remedy = (
+                    f"Remove the final {made} and give the loss the raw outputs; apply it only where probabilities are shown."
+                )
+                return "logits", f"probabilities: a {made} has been applied already", remedy
+            return None
+        if name.startswith("NllLoss") and inner.startswith(("Softmax", "Addmm", "Mm", "Linear")):
+            given = "probabilities" if inner.startswith("Softmax") else "raw outputs"
+            remedy = "Use cross_entropy on the raw outputs, without a softmax before it, or log_softmax before nll_loss."
+            return "logarithms of probabilities", given, remedy
+    return None
 
 
 @check("wrong-mode")
