@@ -262,6 +262,9 @@ def test_a_step_that_broke_the_run_is_named():
     assert [finding.id for finding in examine(trace).findings] == ["spike", "non-finite"]
     climb = np.r_[healthy_losses()[:120], 0.8 * 1.3 ** np.arange(80)]
     assert found(make_trace(loss=climb), "spike") == ()
+    near_zero = np.abs(noisy(2.3 * np.exp(-np.arange(200) / 15), 1e-4))
+    near_zero[150:] += 0.05
+    assert found(make_trace(loss=near_zero), "spike") == ()
     once = healthy_losses()
     once[120] = 9.0
     assert found(make_trace(loss=once), "spike") == ()

@@ -138,6 +138,7 @@ DIVERGED_SHARE: Final = 0.5  # of what had been learned, lost again; and of the 
 LEARNED_SHARE: Final = 0.05  # of the first loss, or of guessing, that it must have fallen to speak of learning
 NOISE: Final = 5.0  # standard errors; a change must exceed so many to be called one
 SPIKE_NOISE: Final = 10.0  # robust standard deviations of the losses before, and
+SPIKE_LOSS: Final = 0.2  # of what had been learned is lost for good; a converged loss jumps about near 0 without harm
 SPIKE_CLIMB: Final = 1.5  # times the jump; what goes on to more than that is a divergence, not a spike
 SPIKE_RISE: Final = 0.25  # of their level, that one step must add
 OSCILLATION_POINTS: Final = 60  # losses needed

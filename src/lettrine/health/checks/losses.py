@@ -145,7 +145,8 @@ def spike(trace: Trace) -> Iterator[Finding]:
     jump = judged[width:] - level - np.maximum(limits.SPIKE_NOISE * noise, limits.SPIKE_RISE * np.abs(level))
     # One jump out of ordinary losses, not the end of a climb, and nothing comes back from it.
     calm = window[:, -3:].max(axis=1) < level + limits.NOISE * noise
-    lasting = level + np.maximum(noise, 0.1 * np.abs(level))
+    learned = float(np.mean(losses[:5])) - level
+    lasting = level + np.maximum(noise, limits.SPIKE_LOSS * np.abs(learned))
     places = []
     for k in np.flatnonzero((jump > 0) & calm):
         peak, later = losses[width + k], losses[width + k :]

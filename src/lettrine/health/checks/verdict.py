@@ -21,8 +21,8 @@ _ACTS: Final = ("missing-zero-grad", "spike", "update-too-large", "divergence", 
 EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "non-finite": (*_TROUBLE, "norm-statistics", "no-gradient"),
     "missing-zero-grad": ("update-too-large", "saturation", "dead-units", *_DEPTH, "norm-statistics", *_TROUBLE),
-    "probabilities-as-logits": ("no-learning", "update-too-small", "saturation", "gradient-scale", "gradient-data"),
-    "wrong-mode": ("norm-statistics", *_TROUBLE),
+    "probabilities-as-logits": ("no-learning", "dead-units", "update-too-small", "saturation", "gradient-scale", "gradient-data"),
+    "wrong-mode": ("norm-statistics", "dead-units", "saturation", *_DEPTH, *_TROUBLE),
     "symmetry": (
         "saturation",
         "dead-units",
@@ -70,7 +70,7 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "gradient-scale": ("gradient-data", "update-too-small", "no-learning"),
     "gradient-data": ("no-learning",),
     "update-too-small": ("no-learning", "gradient-data"),
-    "oscillation": ("divergence", "no-learning"),
+    "oscillation": ("divergence", "no-learning", "dead-units", "saturation", *_DEPTH),
     "norm-statistics": ("update-too-large", "saturation", "dead-units", "no-gradient", "gradient-scale", "gradient-data"),
     "divergence": ("saturation", "dead-units", *_DEPTH, "norm-statistics", "no-learning", "overfitting"),
 }
