@@ -211,9 +211,8 @@ class ModuleProbe:
         if any(gradient.requires_grad or gradient.layout is not torch.strided for gradient in gradients):
             return False
         self._batch.take(tensors + gradients)
-        for call, tensor in zip(held, tensors, strict=True):
-            tensor.grad = call.tensor = None
-            call.arrived = True
+        for call in held:
+            call.tensor, call.arrived = None, True
         return True
 
     def _calmer(self, tap: Tap, tensor: Tensor) -> None:

@@ -64,9 +64,9 @@ class Call:
         tensor, self.tensor = self.tensor, None
         if tensor is None:
             return None
-        gradient = None
-        if self.quick:
-            gradient, tensor.grad = tensor.grad, None
+        gradient = tensor.grad if self.quick else None
+        if gradient is not None and gradient.requires_grad:
+            tensor.grad = None  # it holds the graph, which holds the tensor
         return tensor, gradient, tensor._version == self.version  # noqa: SLF001
 
     @property

@@ -1,0 +1,129 @@
+"""Outputs that are held instead of copied give the same figures, and give way when they are overwritten after all."""
+
+from __future__ import annotations
+
+import math
+import weakref
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lettrine import health
+from lettrine.health.trace import Trace
+
+X, Y = torch.linspace(-2.0, 2.0, 10 * 4).reshape(10, 4), torch.arange(10) % 3
+
+
+class Late(nn.Module):
+    """From one step on, it overwrites what its first layer gave."""
+
+    def __init__(self, overwrites_from: int) -> None:
+        super().__init__()
+        torch.manual_seed(6)
+        self.first, self.second, self.act, self.last = nn.Linear(4, 6), nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 3)
+        self.overwrites_from, self.calls = overwrites_from, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.first(x)
+        self.calls += 1
+        if self.calls > self.overwrites_from:
+            hidden.mul_(0.5)
+        return self.last(self.act(self.second(hidden)))
+
+
+def traced(overwrites_from: int = 99, steps: int = 7) -> tuple[Trace, health.Watch]:  # type: ignore[name-defined]
+    model = Late(overwrites_from)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.2)
+    with health.watch(model, optimiser, every=1) as watch:
+        for _ in range(steps):
+            functional.cross_entropy(model(X), Y).backward()
+            optimiser.step()
+            optimiser.zero_grad()
+    assert watch.trace().facts.errors == ()
+    return watch.trace(), watch
+
+
+def test_held_outputs_give_the_figures_of_copied_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    held, watch = traced()
+    assert [name for name, tap in watch._modules.taps.items() if tap.steady is not None] == ["first", "second", "act", "last"]
+    monkeypatch.setattr("lettrine.torch.hooks._CALM", math.inf)
+    copied, watch = traced()
+    assert not any(tap.steady for tap in watch._modules.taps.values())
+    for ours, theirs in ((held.outputs, copied.outputs), (held.gradients, copied.gradients)):
+        assert ours.keys() == theirs.keys()
+        for name in ours:
+            np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+
+
+def test_an_output_overwritten_later_loses_one_step_and_is_then_copied_at_once() -> None:
+    trace, watch = traced(overwrites_from=4)
+    mean = trace.output("first", "mean")
+    assert np.isfinite(mean[:4]).all()
+    assert math.isnan(mean[4])
+    assert np.isfinite(mean[5:]).all()
+    assert np.isfinite(trace.output("second", "mean")).all()
+    assert watch._modules.taps["first"].steady is None
+    assert watch._modules.taps["second"].steady is not None
+    # What is measured again is the layer's own output, before it was overwritten: the step without overwriting tells its size.
+    assert trace.output("first", "rms")[5] == pytest.approx(mean_rms(5), rel=1e-5)
+
+
+def mean_rms(step: int) -> float:
+    """Rms of the first layer's output at a step, without a watch."""
+    model = Late(4)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.2)
+    for _ in range(step):
+        functional.cross_entropy(model(X), Y).backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    return model.first(X).square().mean().sqrt().item()
+
+
+def test_a_gradient_the_user_keeps_is_left_alone() -> None:
+    model = Late(99)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.2)
+    kept: list[Tensor] = []
+    with health.watch(model, optimiser, every=1) as watch:
+        for _ in range(5):
+            hidden = model.first(X)
+            hidden.retain_grad()
+            functional.cross_entropy(model.last(model.act(model.second(hidden))), Y).backward()
+            optimiser.step()
+            optimiser.zero_grad()
+            kept.append(hidden)
+    assert all(hidden.grad is not None for hidden in kept)
+    assert watch.trace().facts.errors == ()
+    assert np.isfinite(watch.trace().gradient("first", "rms")).all()
+
+
+def test_an_output_the_user_keeps_carries_no_hook_of_ours() -> None:
+    model = Late(99)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.2)
+    with health.watch(model, optimiser, every=1):
+        for _ in range(5):
+            output = model(X)
+            functional.cross_entropy(output, Y).backward()
+            optimiser.step()
+    assert not output._backward_hooks
+
+
+def test_gradients_of_gradients_leave_no_memory_behind() -> None:
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Linear(4, 6), nn.Softplus(), nn.Linear(6, 1))
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.01)
+    alive = []
+    with health.watch(model, optimiser, every=1) as watch:
+        for _ in range(6):
+            x = X.clone().requires_grad_()
+            output = model(x)
+            (slope,) = torch.autograd.grad(output.sum(), x, create_graph=True)
+            (output.mean() + slope.square().sum()).backward()
+            optimiser.step()
+            optimiser.zero_grad()
+            alive.append(weakref.ref(output))
+            del x, output, slope
+    assert watch.trace().facts.errors == ()
+    assert not any(each() is not None for each in alive)
