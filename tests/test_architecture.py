@@ -104,6 +104,7 @@ def test_public_names() -> None:
         "Shape",
         "__version__",
         "health",
+        "init",
         "load",
         "resume",
         "train",

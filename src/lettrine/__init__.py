@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lettrine.engine.base import Optimiser
     from lettrine.model.config import MLPConfig
     from lettrine.model.initialisation import Initialisation
+    from lettrine.torch import calibrate as init
     from lettrine.training.api import Shape, resume, train
     from lettrine.training.folder import load_run as load
     from lettrine.training.run import Run
@@ -32,7 +33,8 @@ _HOMES = {
     "Run": "lettrine.training.run",
     "Settings": "lettrine.training.settings",
     "Shape": "lettrine.training.api",
-    "health": "lettrine",
+    "health": "lettrine.health",
+    "init": "lettrine.torch.calibrate",
     "load": "lettrine.training.folder",
     "resume": "lettrine.training.api",
     "train": "lettrine.training.api",
@@ -48,6 +50,7 @@ __all__ = [
     "Shape",
     "__version__",
     "health",
+    "init",
     "load",
     "resume",
     "train",
@@ -55,8 +58,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "health":
-        return importlib.import_module("lettrine.health")
+    if name in ("health", "init"):  # whole modules; the torch room is imported by name alone, and only when asked for
+        return importlib.import_module(_HOMES[name])
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), _RENAMED.get(name, name))
     raise AttributeError(f"module 'lettrine' has no attribute {name!r}")

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import lettrine
-from lettrine.cli import about, ask, recipe, train
+from lettrine.cli import about, ask, recipe, tools, train
 from lettrine.errors import LettrineError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -27,6 +27,7 @@ train.register(app)
 ask.register(app)
 about.register(app)
 recipe.register(app)
+tools.register(app)
 
 
 def _version(wanted: bool) -> None:

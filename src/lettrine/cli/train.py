@@ -60,7 +60,9 @@ def train(
     ] = None,
     init: Annotated[
         str | None,
-        typer.Option(help="naive, small-output, small-hidden, tiny, kaiming or deep. Default: kaiming.", rich_help_panel=MODEL),
+        typer.Option(
+            help="naive, small-output, small-hidden, tiny, kaiming, deep or calibrated. Default: kaiming.", rich_help_panel=MODEL
+        ),
     ] = None,
     optimizer: Annotated[str | None, typer.Option(help="adamw or sgd. Default: adamw.", rich_help_panel=TRAINING)] = None,
     lr: Annotated[

@@ -21,11 +21,15 @@ from lettrine.health.trace import Trace
 
 if TYPE_CHECKING:
     from lettrine.torch.initial import check_initial as check_initial
+    from lettrine.torch.lr_range import lr_range as lr_range
     from lettrine.torch.probe import watch as watch
+    from lettrine.torch.scales import initial as initial
 
 __all__ = [  # noqa: RUF022  the order in which they are met
     "watch",
     "check_initial",
+    "initial",
+    "lr_range",
     "Report",
     "Finding",
     "Outcome",
@@ -38,7 +42,12 @@ __all__ = [  # noqa: RUF022  the order in which they are met
     "Schedule",
 ]
 
-_TORCH = {"watch": "lettrine.torch.probe", "check_initial": "lettrine.torch.initial"}
+_TORCH = {
+    "watch": "lettrine.torch.probe",
+    "check_initial": "lettrine.torch.initial",
+    "initial": "lettrine.torch.scales",
+    "lr_range": "lettrine.torch.lr_range",
+}
 
 
 def __getattr__(name: str) -> Any:

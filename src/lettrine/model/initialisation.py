@@ -40,6 +40,7 @@ class Initialisation:
     hidden_bias, output_bias: of the biases; 0 starts them at zero.
     output: factor on the output layer's weights, and on the direct connections'.
     output_norm: what the scale of batch norm on the logits starts at (a constant, not a width).
+    calibrated: whether the weights are then scaled layer by layer on training data, see `lettrine.engine.calibration`.
 
     Raises ConfigError for a factor that is negative or not finite.
     """
@@ -52,6 +53,7 @@ class Initialisation:
     output_fan_in: bool = True
     output_bias: float = 0.0
     output_norm: float = 1.0
+    calibrated: bool = False
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -84,6 +86,8 @@ SCHEMES: Final = {
     "kaiming": Initialisation(hidden_bias=0.01, output=0.01, output_fan_in=False),
     # For deep nets: biases at zero, the last layer at a tenth, be it a Linear or batch norm's scale.
     "deep": Initialisation(output=0.1, output_norm=0.1),
+    # No formula: drawn at random, then scaled until a batch of the data has unit variance in every layer.
+    "calibrated": Initialisation(calibrated=True),
 }
 
 

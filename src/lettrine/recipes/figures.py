@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from lettrine.health.trace import Trace
+from lettrine.health.trace import Floats, Trace
 from lettrine.recipes.recipe import QUANTITIES, Published, Recipe
 
 Figures = Mapping[str, tuple[float, ...]]
 
 _OF_OUTPUTS: Final = {"std": "std", "saturated": "saturated"}
-BATCH_NOISE: Final = 2.0 * math.sqrt(2.0)  # standard errors that two batches' losses differ by in 5 of 100 cases
+BATCH_NOISE: Final = 2.0 * math.sqrt(2.0)  # standard deviations that the figures of two batches differ by in 5 of 100 cases
+LAST: Final = 10  # sampled steps whose spread tells how much a figure differs from batch to batch
 _OF_MATRICES: Final = {"gradient-data": "gradient_data", "update-data": "update_data"}
 
 
@@ -24,8 +25,8 @@ class Comparison:
     """One published figure beside ours.
 
     layer: which layer or matrix, "" for the whole network. published: NaN where only `text` was said.
-    judged: "within" or "outside" its tolerance; "noise" for the loss of a single batch that lies outside by no more than two
-        batches may differ; "" where the words or the steps are not those of the published run.
+    judged: "within" or "outside" its tolerance; "noise" for a figure of a single batch that lies outside, but no further than
+        two batches of one run may differ; "" where the words or the steps are not those of the published run.
     """
 
     key: str
@@ -54,6 +55,19 @@ def figures_of_trace(trace: Trace) -> dict[str, tuple[float, ...]]:
     return {key: values for key, values in found.items() if not all(map(math.isnan, values))}
 
 
+def noise_of_trace(trace: Trace) -> dict[str, tuple[float, ...]]:
+    """How much each figure differs between the last batches: std over the last sampled steps; NaN where there are too few."""
+    few = len(trace.steps) < LAST
+
+    def spread(row: Floats) -> float:
+        return math.nan if few else float(np.std(row[-LAST:], ddof=1))
+
+    layers, matrices = activation_names(trace), matrix_names(trace)
+    found = {key: tuple(spread(trace.output(name, stat)) for name in layers) for key, stat in _OF_OUTPUTS.items()}
+    found["gradient-std"] = tuple(spread(trace.gradient(name, "std")) for name in layers)
+    return found | {key: tuple(spread(trace.parameter(name, stat)) for name in matrices) for key, stat in _OF_MATRICES.items()}
+
+
 def activation_names(trace: Trace) -> list[str]:
     """The hidden layers' activations, from the input on."""
     return [info.name for info in trace.modules if info.role == "activation"]
@@ -71,21 +85,22 @@ def layer_names(trace: Trace, key: str) -> list[str]:
     return matrix_names(trace) if key in _OF_MATRICES else activation_names(trace)
 
 
-def compare(recipe: Recipe, ours: Figures, trace: Trace, digest: str, *, whole: bool, noise: float) -> list[Comparison]:
+def compare(recipe: Recipe, ours: Figures, trace: Trace, digest: str, *, whole: bool, noise: Figures) -> list[Comparison]:
     """Every published figure beside ours, in the order of the catalogue.
 
     digest: of the words that were used. whole: whether all the steps were taken; if not, nothing is judged but the number of
-    parameters and the loss at the first step. noise: standard error of the latter, a mean over one batch.
+    parameters and the loss at the first step. noise: standard deviation of a figure from batch to batch.
     """
     rows = []
     for figure in recipe.published:
         names, values = layer_names(trace, figure.key), ours.get(figure.key, ())
         printed = figure.values or (math.nan,) * len(values)
-        for name, published, own in zip(names, printed, values, strict=False):
+        spreads = noise.get(figure.key, (math.nan,) * len(values))
+        for name, published, own, spread in zip(names, printed, values, spreads, strict=False):
             judged = ""
             if figure.words.digest == digest and (whole or figure.key in ("parameters", "initial")):
                 judged = judgement(figure, published, own)
-                if figure.key == "initial" and judged == "outside" and abs(own - published) <= BATCH_NOISE * noise:
+                if judged == "outside" and abs(own - published) <= BATCH_NOISE * spread:
                     judged = "noise"
             rows.append(Comparison(figure.key, name, figure.source, figure.words.name, published, own, judged, figure.text))
     return rows
@@ -108,10 +123,10 @@ def decimals(value: float) -> int:
     return max(0, places - int(exponent or 0)) if places or exponent else 0
 
 
-def agreement(rows: list[Comparison]) -> tuple[int, int]:
-    """How many of the judged figures are within their tolerance (or one batch's noise), and how many were judged."""
-    judged = [row for row in rows if row.judged]
-    return sum(row.judged != "outside" for row in judged), len(judged)
+def agreement(rows: Sequence[Comparison]) -> tuple[int, int, int]:
+    """How many of the judged figures are within their tolerance, how many more within a batch's noise, how many were judged."""
+    judged = [row.judged for row in rows if row.judged]
+    return judged.count("within"), judged.count("noise"), len(judged)
 
 
 def number_of(key: str, value: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from lettrine.inference.sampling import MAX_LENGTH
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Parameters
 from lettrine.recipes.dice import SEED, Dice, DiceBatches, draw_parameters
-from lettrine.recipes.figures import Comparison, Figures, compare, figures_of_trace
+from lettrine.recipes.figures import Comparison, Figures, compare, figures_of_trace, noise_of_trace
 from lettrine.recipes.recipe import Recipe
 from lettrine.text.vocabulary import Vocabulary
 from lettrine.text.windows import Windows, windows
@@ -29,6 +29,9 @@ from lettrine.training.interrupt import deferred_signals
 from lettrine.training.settings import Settings
 from lettrine.training.trainer import Progress, Trainer, check_memory
 from lettrine.training.watch import EngineWatch, facts_of
+
+SHORT: Final = 2_000  # steps; shorter runs are sampled evenly, so that their last batches tell how much figures differ
+SAMPLES: Final = 100
 
 Splits = tuple[Windows, Windows, Windows]
 Listener = Callable[[Progress], None]
@@ -132,7 +135,8 @@ def train_recipe(
     batches = DiceBatches(dice, len(train), settings.batch)
     noise = _standard_error(config, parameters, train, batches.rows(0, 1)[0])
     facts = facts_of(config, settings.optimiser, chosen, settings.batch, train.targets)
-    watch = EngineWatch(config, settings.optimiser, facts, last=settings.steps - 1)
+    every = max(1, settings.steps // SAMPLES) if settings.steps <= SHORT else 0
+    watch = EngineWatch(config, settings.optimiser, facts, every=every, last=settings.steps - 1)
     trainer = Trainer(
         config,
         settings,
@@ -157,7 +161,8 @@ def train_recipe(
         **figures_of_trace(watch.trace()),
     }
     whole = checkpoint.step == recipe.steps and settings.seed == SEED
-    rows = compare(recipe, figures, watch.trace(), words.digest, whole=whole, noise=noise)
+    spread = {"initial": (noise,), **noise_of_trace(watch.trace())}
+    rows = compare(recipe, figures, watch.trace(), words.digest, whole=whole, noise=spread)
     model = LanguageModel(config, vocabulary, kept, chosen, frozenset(words))
     return RecipeRun(
         recipe,

@@ -6,7 +6,7 @@ Nodes are only looked at. A node is named after its operation, such as "ReluBack
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -46,6 +46,9 @@ _ACTIVATIONS: Final = {
     "Elu": "elu",
     "Hardtanh": "hardtanh",
 }
+_ADDING: Final = _VIEWS | _names(
+    "Add Sub Cat Stack Mean Sum Div AvgPool2D AvgPool3D AdaptiveAvgPool2D AdaptiveAvgPool3D NativeDropout"
+)
 _LOSSES: Final = _names(
     "NllLoss NllLoss2D NllLossNd BinaryCrossEntropyWithLogits BinaryCrossEntropy MseLoss L1Loss SmoothL1Loss "
     "HuberLoss KlDiv SoftMarginLoss MultiMarginLoss MultilabelMarginLoss CtcLoss"
@@ -88,6 +91,22 @@ def source(node: Node | None, known: Mapping[Node, str]) -> tuple[str, Functiona
 def same_values(node: Node | None, known: Mapping[Node, str]) -> bool:
     """Whether a tensor with this node is the output of a known module, or a view of it."""
     return bool(_walk(node, known, _VIEWS)[0])
+
+
+def linear_makers(node: Node | None, known: Collection[Node]) -> list[Node]:
+    """The known nodes of which a tensor is made by nothing but adding, joining, averaging and reshaping, the nearest ones."""
+    found: list[Node] = []
+    waiting, seen = [node], set[Node]()
+    while waiting and len(seen) < _SEARCHED:
+        place = waiting.pop()
+        if place is None or place in seen:
+            continue
+        seen.add(place)
+        if place in known:
+            found.append(place)
+        elif operation(place) in _ADDING:
+            waiting += [following for following, _ in place.next_functions]
+    return found
 
 
 def follow(node: Node | None, path: tuple[int, ...]) -> Node | None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from lettrine.engine.base import Indices
 
-INITIALISATION, BATCHES = 0, 1  # streams of random numbers, so that one never moves the other
+INITIALISATION, BATCHES, CALIBRATION = 0, 1, 2  # streams of random numbers, so that one never moves the other
 
 
 def stream(seed: int, *which: int) -> np.random.Generator:

@@ -16,14 +16,14 @@ from lettrine.errors import ConfigError
 from lettrine.health.findings import Finding
 from lettrine.inference.evaluation import calibrate_norms, mean_loss
 from lettrine.model.config import MLPConfig
-from lettrine.model.initialisation import initialise
 from lettrine.model.parameters import Parameters, copy_parameters
 from lettrine.text.windows import Windows, installed_memory
-from lettrine.training.batches import INITIALISATION, Batches, Rows, stream
+from lettrine.training.batches import Batches, Rows
 from lettrine.training.checkpoint import Checkpoint
 from lettrine.training.interrupt import Requests
 from lettrine.training.schedule import learning_rates
 from lettrine.training.settings import Settings
+from lettrine.training.start import starting_parameters
 from lettrine.training.watch import EngineWatch
 
 CHUNK_SECONDS: Final = 0.05  # steps are asked of the engine in chunks this long, so that Ctrl-C is answered at once
@@ -91,7 +91,7 @@ class Trainer:
         self._batches = batches or Batches(settings.seed, len(train.targets), settings.batch)
         if checkpoint is None:
             if parameters is None:
-                parameters = initialise(config, settings.initialisation, stream(settings.seed, INITIALISATION))
+                parameters = starting_parameters(config, settings, train)
             self.state = TrainState.fresh(config, parameters, settings.optimiser)
             self._best, self._best_step, self._best_dev = copy_parameters(parameters), 0, math.inf
             self._seconds = [0.0, 0.0]

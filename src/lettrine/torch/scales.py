@@ -1,0 +1,119 @@
+"""`health.initial`: how large the weights of an untrained module are, how large they should be, and what that does with depth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import isfinite, nan, prod, sqrt
+from typing import Any
+
+from torch import Tensor, nn
+
+from lettrine.health.findings import Report
+from lettrine.health.limits import ACTIVATIONS
+from lettrine.health.trace import ModuleInfo, Trace
+from lettrine.torch.initial import check_initial
+
+PASSING = ("norm", "dropout")  # between a layer and its activation
+
+
+@dataclass(frozen=True)
+class LayerInitial:
+    """One layer with weights, as it starts.
+
+    name, kind: of the module. output: std of its outputs. activation: of what comes after it, "" where nothing is known to. gain:
+    that activation's, 1 without one, NaN where none is published. fan_in: inputs of one unit. is_std: std of the weight as it is;
+    should_be: gain / sqrt(fan_in), which keeps the scale from layer to layer (He et al. 2015). last: it makes the output, which
+    should rather start small, so that the loss is that of a guess.
+    """
+
+    name: str
+    kind: str
+    output: float
+    activation: str
+    gain: float
+    fan_in: int
+    is_std: float
+    should_be: float
+    last: bool = False
+
+    @property
+    def factor(self) -> float:
+        """How many times too large the weight is."""
+        return self.is_std / self.should_be if self.should_be > 0 else nan
+
+
+@dataclass(frozen=True)
+class Initial:
+    """The layers from the input on, and the whole report they were taken from."""
+
+    layers: tuple[LayerInitial, ...]
+    report: Report
+
+    def __str__(self) -> str:
+        width = max((len(layer.name) for layer in self.layers), default=5)
+        head = f"{'layer':<{width}}  {'then':<11} {'fan-in':>7}  {'gain':>6}  {'std is':>9}  {'should be':>9}  {'output std':>10}"
+        rows = [
+            f"{each.name:<{width}}  {each.activation or '-':<11} {each.fan_in:>7,}  {_plain(each.gain):>6}  "
+            f"{_plain(each.is_std):>9}  {'smaller' if each.last else _plain(each.should_be):>9}  {_plain(each.output):>10}"
+            for each in self.layers
+        ]
+        return "\n".join([head, *rows])
+
+
+def initial(model: nn.Module, batch: tuple[Any, Any], loss_fn: Callable[[Any, Any], Tensor], *, classes: int = 0) -> Initial:
+    """Look at an untrained model on one batch: std of every layer's output with depth, and the scale each weight should have.
+
+    Takes what `health.check_initial` takes, leaves the model as it was, and raises what that raises. `report` has the findings.
+    """
+    report = check_initial(model, batch, loss_fn, classes=classes)
+    return Initial(tuple(layers_of(report.trace)), report)
+
+
+def layers_of(trace: Trace) -> list[LayerInitial]:
+    """The layers of a trace's first sampled step."""
+    fed: dict[str, list[ModuleInfo]] = {}
+    for info in trace.modules:
+        fed.setdefault(info.fed_by, []).append(info)
+    weights = {info.module: info for info in trace.parameters if info.name.rpartition(".")[2] == "weight"}
+    last = next((info.name for info in reversed(trace.modules) if info.role == "output"), "")
+    rows = []
+    for info in sorted(trace.modules, key=lambda each: each.depth):
+        weight = weights.get(info.name)
+        if weight is None or len(weight.shape) < 2 or info.role not in ("linear", "output") or info.name not in trace.outputs:
+            continue
+        after = _activation_after(info.name, fed)
+        fan_in = prod(weight.shape[1:])
+        gain = ACTIVATIONS[after].gain if after in ACTIVATIONS else 1.0
+        rows.append(
+            LayerInitial(
+                info.name,
+                info.kind,
+                float(trace.output(info.name, "std")[0]),
+                after,
+                gain,
+                fan_in,
+                float(trace.parameter(weight.name, "std")[0]),
+                gain / sqrt(fan_in),
+                info.name == last,
+            )
+        )
+    return rows
+
+
+def _activation_after(name: str, fed: dict[str, list[ModuleInfo]]) -> str:
+    """Key of the activation that a module feeds, through norms and dropout; "" if it feeds none."""
+    for _ in range(8):
+        following = fed.get(name, [])
+        for info in following:
+            if info.role == "activation":
+                return info.activation
+        passing = [info for info in following if info.role in PASSING]
+        if not passing:
+            return ""
+        name = passing[0].name
+    return ""
+
+
+def _plain(value: float) -> str:
+    return f"{value:.3g}" if isfinite(value) else "-"
