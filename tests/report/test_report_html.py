@@ -144,6 +144,18 @@ def test_a_page_of_sections_alone() -> None:
     assert len(targets) == 9
 
 
+def test_a_narrow_table_stands_beside_its_one_picture() -> None:
+    drawn = {"a": Figure("Embedding", "Letters.", embedding_scatter([[0, 0], [1, 1]], ["a", "b"]))}
+    narrow = Section("narrow", header=["character", "nearest"], rows=[["a", "b"]], figures=drawn)
+    wide = Section("wide", header=["a", "b", "c", "d"], rows=[["1", "2", "3", "4"]], figures=drawn)
+    classes = [
+        a.get("class")
+        for _, a in Elements(html.render_sections("x", [narrow, wide])).found
+        if a.get("class") in ("beside", "scroll")
+    ]
+    assert classes == ["beside", "scroll", "scroll"]
+
+
 def test_columns_of_figures_are_set_flush_right() -> None:
     rows = [["std", "0.75", "-0.1 %", "yes"], ["loss", "", "+2 %", "no", "5"]]
     assert html.numeric_columns(rows) == [False, False, True, False, False]

@@ -61,9 +61,7 @@ def embedding_scatter(
     colour: Any = alt.value(LIGHT["accent"])
     if len(different) > 1:
         scale = alt.Scale(domain=different, range=[colours[i % len(colours)] for i in range(len(different))])
-        colour = alt.Color(
-            "group:N", scale=scale, legend=alt.Legend(orient="top", symbolType="circle", symbolSize=60, symbolOpacity=1)
-        )
+        colour = alt.Color("group:N", scale=scale, legend=alt.Legend(symbolType="circle", symbolSize=60, symbolOpacity=1))
     ends = alt.Scale(zero=False, nice=True, padding=14)
     base = plot(values).encode(
         x=alt.X("x:Q", scale=ends, axis=alt.Axis(title=axes[0] or None)),
