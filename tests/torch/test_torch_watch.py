@@ -230,6 +230,36 @@ def test_what_the_loss_tells() -> None:
     assert (facts.optimiser, facts.momentum, facts.batch_size, facts.norm_momentum) == ("SGD", 0.5, 8, 0.1)
 
 
+@pytest.mark.parametrize(("places", "classes"), [(9, 7), (700, 31), (3, 9000)])
+def test_targets_are_recovered_from_logits_of_any_size_and_shape(places: int, classes: int) -> None:
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, classes))
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.01)
+    targets = torch.randint(0, 5, (4, places), generator=torch.Generator().manual_seed(2))
+    targets[0, 0] = -100  # left out of the loss
+    x = torch.randn(4, places, 4, generator=torch.Generator().manual_seed(3))
+    with health.watch(model, optimiser, every=1) as watch:
+        for _ in range(5):
+            loss = functional.cross_entropy(model(x).transpose(1, 2), targets)
+            watch.loss(loss)
+            loss.backward()
+            optimiser.step()
+            optimiser.zero_grad()
+    facts = watch.trace().facts
+    assert facts.errors == ()
+    assert facts.classes == classes
+    assert watch.trace().steps.tolist() == list(range(5))
+    counts = watch._losses._counts
+    if classes == 9000:  # only some of so many classes are copied, and their targets cannot be told
+        assert counts is not None
+        assert counts.sum() == 0
+    else:
+        assert counts is not None
+        assert counts[5:].sum() == 0
+        assert counts[:5].min() > 0
+        assert math.isfinite(facts.chance)
+
+
 def test_probabilities_taken_for_logits_show_in_the_chain() -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.Softmax(dim=1))
     optimiser = sgd(model)

@@ -117,7 +117,7 @@ class LossProbe:
         For cross-entropy such a gradient is (softmax - one-hot) / B, negative at the target alone; for the binary one it has
         the sign of p - y. No target is asked of the user.
         """
-        if not self.countable:
+        if not self.countable or not tap.logits:
             return
         if self._counts is None:
             self._counts = np.zeros(self.classes, dtype=np.int64)
