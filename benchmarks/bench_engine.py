@@ -41,11 +41,12 @@ NAMES = Path(__file__).parents[1].parent / "shared" / "data" / "names.txt"
 SGD, ADAMW = Optimiser("sgd"), Optimiser("adamw", weight_decay=0.01)
 Side = Callable[[int], float]  # takes so many steps, returns seconds
 
+PUBLISHED = {"context": 3, "embedding": 10, "activation": "tanh"}
 # name: shape, optimiser, batch, rate
 NETS = {
-    "published": ({"context": 3, "embedding": 10}, SGD, 32, 0.1),
-    "published, batch norm": ({"context": 3, "embedding": 10, "norm": "batch", "norm_momentum": 0.001}, SGD, 32, 0.1),
-    "deep-batchnorm": ({"context": 3, "embedding": 10, "hidden": (200,) * 5, "norm": "batch", "output_norm": True}, SGD, 32, 0.1),
+    "published": (PUBLISHED, SGD, 32, 0.1),
+    "published, batch norm": ({**PUBLISHED, "norm": "batch", "norm_momentum": 0.001}, SGD, 32, 0.1),
+    "deep-batchnorm": ({**PUBLISHED, "hidden": (200,) * 5, "norm": "batch", "output_norm": True}, SGD, 32, 0.1),
     "default, AdamW": ({}, ADAMW, 128, 0.001),
 }
 # Losses on held-out names.txt, what reaches them, and the seconds of training they may take.
