@@ -17,7 +17,7 @@ from report_synthetic import a_finding, rows, tanh_trace
 from lettrine.errors import HealthError, MissingExtraError, StorageError
 from lettrine.health.limits import UPDATE_LARGE
 from lettrine.health.trace import Curve, NonFinite, Trace
-from lettrine.report import curves, draw, figure, images, layers
+from lettrine.report import curves, densities, figure, images, layers
 from lettrine.report.figure import Figure, save_chart, to_svg, to_themed_svg
 from lettrine.report.pictures import TEXTS, figures
 from lettrine.report.theme import LIGHT
@@ -121,11 +121,11 @@ def test_density_curve_follows_the_counts(trace: Trace) -> None:
     counts = np.zeros((1, 64))
     counts[0, [10, 20]] = 4, 8
     simple = replace(histogram, steps=np.array([5]), counts=counts, low=np.array([-1.0]), high=np.array([1.0]))
-    x, height = draw.outline(simple, 0, [-1, 1])
+    x, height = densities.outline(simple, 0, [-1, 1])
     found = dict(zip(np.round(x, 4), height, strict=True))
     assert found[np.round(-1 + 2 * 10.5 / 64, 4)] == pytest.approx(0.5)
     assert found[np.round(-1 + 2 * 20.5 / 64, 4)] == pytest.approx(1.0)
-    low, high = draw.common_range([simple], symmetric=False)
+    low, high = densities.common_range([simple], symmetric=False)
     assert -1 + 2 * 10 / 64 <= low < high <= -1 + 2 * 21 / 64
 
 
@@ -133,7 +133,7 @@ def test_a_bin_that_towers_over_the_rest_is_cut(trace: Trace) -> None:
     counts = np.ones((1, 64))
     counts[0, 0] = 1_000
     histogram = replace(trace.output_histograms["layers.1"], steps=np.array([0]), counts=counts, low=np.zeros(1), high=np.ones(1))
-    assert draw.outline(histogram, 0, [0, 1])[1][1:4] == [1.0, 0.5, 0.5]
+    assert densities.outline(histogram, 0, [0, 1])[1][1:4] == [1.0, 0.5, 0.5]
 
 
 def test_a_record_of_one_value_is_a_spike_and_leaves_the_range_to_others(trace: Trace) -> None:
@@ -141,10 +141,10 @@ def test_a_record_of_one_value_is_a_spike_and_leaves_the_range_to_others(trace: 
     counts = np.zeros((1, 64))
     counts[0, 32] = 1_920  # all values 0: recorded from -0.5 to 0.5
     flat = replace(whole, steps=np.array([0]), counts=counts, low=np.array([-0.5]), high=np.array([0.5]))
-    assert draw.single_value(flat, 0) == 0
-    assert draw.single_value(whole, 0) is None
-    assert draw.common_range([flat, whole], symmetric=True) == draw.common_range([whole], symmetric=True)
-    x, height = draw.outline(flat, 0, [-0.01, 0.01])
+    assert densities.single_value(flat, 0) == 0
+    assert densities.single_value(whole, 0) is None
+    assert densities.common_range([flat, whole], symmetric=True) == densities.common_range([whole], symmetric=True)
+    x, height = densities.outline(flat, 0, [-0.01, 0.01])
     assert max(map(abs, x)) < 1e-3
     assert height == [0.0, 1.0, 1.0, 0.0]
 

@@ -11,24 +11,10 @@ from numpy.typing import ArrayLike
 
 from lettrine.errors import HealthError
 from lettrine.health.trace import BINS, Histogram
-from lettrine.report.draw import (
-    POINTS,
-    Density,
-    Line,
-    Row,
-    Values,
-    altair,
-    density_rows,
-    depth_lines,
-    finish,
-    hint,
-    log_axis,
-    nothing,
-    plot,
-    profile,
-    reference_line,
-    thin,
-)
+from lettrine.report.densities import Density, density_rows
+from lettrine.report.draw import Values, altair, finish, hint, nothing, plot
+from lettrine.report.lines import POINTS, Line, depth_lines, reference_line, thin
+from lettrine.report.profiles import Row, log_axis, profile
 from lettrine.report.theme import LIGHT
 from lettrine.report.words import brief, clean, number
 

@@ -10,26 +10,9 @@ import numpy as np
 
 from lettrine.health.limits import UPDATE_AIM, UPDATE_LARGE
 from lettrine.health.trace import Curve, Trace
-from lettrine.report.draw import (
-    LINES,
-    POINTS,
-    Floats,
-    Line,
-    Values,
-    altair,
-    depth_lines,
-    finish,
-    hint,
-    nothing,
-    pick,
-    plot,
-    reference_line,
-    resampled,
-    step_axis,
-    thin,
-    weight_name,
-    weights,
-)
+from lettrine.report.draw import Values, altair, finish, hint, nothing, plot
+from lettrine.report.lines import LINES, POINTS, Line, depth_lines, reference_line, resampled, step_axis, thin
+from lettrine.report.picking import Floats, pick, weight_name, weights
 from lettrine.report.theme import LIGHT
 from lettrine.report.words import number
 

@@ -13,20 +13,8 @@ from numpy.typing import NDArray
 
 from lettrine.health.limits import ACTIVATIONS, Zone
 from lettrine.health.trace import ModuleInfo, Trace
-from lettrine.report.draw import (
-    CAPTION,
-    Values,
-    altair,
-    captions,
-    finish,
-    ink,
-    nothing,
-    output_row,
-    pick,
-    plot,
-    row_height,
-    row_titles,
-)
+from lettrine.report.draw import CAPTION, Values, altair, captions, finish, ink, nothing, plot, row_height, row_titles
+from lettrine.report.picking import output_row, pick
 from lettrine.report.theme import LIGHT, SATURATED, UNSATURATED
 from lettrine.report.words import percent, spread
 

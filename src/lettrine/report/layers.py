@@ -9,23 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lettrine.health.trace import Histogram, ModuleInfo, Trace
-from lettrine.report.draw import (
-    PROFILE_ROWS,
-    ROWS,
-    Density,
-    Floats,
-    Row,
-    density_rows,
-    ends,
-    gradient_row,
-    nothing,
-    output_row,
-    pick,
-    profile,
-    step_names,
-    weight_name,
-    weights,
-)
+from lettrine.report.densities import ROWS, Density, density_rows
+from lettrine.report.draw import nothing, step_names
+from lettrine.report.picking import Floats, ends, gradient_row, output_row, pick, weight_name, weights
+from lettrine.report.profiles import PROFILE_ROWS, Row, profile
 from lettrine.report.words import number, percent, scientific, spread
 
 

@@ -11,8 +11,10 @@ from lettrine.health.findings import Finding
 from lettrine.health.limits import UPDATE_AIM, UPDATE_LARGE, UPDATE_SMALL
 from lettrine.health.trace import Trace
 from lettrine.report import curves, images, layers
-from lettrine.report.draw import LINES, ROWS, weights
+from lettrine.report.densities import ROWS
 from lettrine.report.figure import Figure
+from lettrine.report.lines import LINES
+from lettrine.report.picking import weights
 
 TEXTS: Final = {
     "loss": (

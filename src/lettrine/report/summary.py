@@ -9,7 +9,7 @@ from typing import Final
 
 from lettrine.health.findings import Finding, Outcome
 from lettrine.health.trace import Trace
-from lettrine.report.draw import Floats, ends, gradient_row, output_row
+from lettrine.report.picking import Floats, ends, gradient_row, output_row
 from lettrine.report.words import count, numeral
 
 OPEN: Final = {"not applicable": "not applicable to this network", "not run": "could not run", "failed": "broke"}

@@ -1,0 +1,148 @@
+"""Rows of densities, one a layer, on a common axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from lettrine.health.trace import Histogram
+from lettrine.report.draw import (
+    CAPTION,
+    TIDY,
+    Values,
+    altair,
+    captions,
+    finish,
+    ink,
+    nothing,
+    plot,
+    row_height,
+    row_titles,
+    step_colours,
+    step_names,
+)
+from lettrine.report.theme import LIGHT
+
+ROWS: Final = 12  # of densities in one picture; more are unreadable, so the page says how many were left out
+
+
+@dataclass(frozen=True)
+class Density:
+    """One row of `density_rows`: its name, remark at the right, histogram, kind of module, and whether a finding names it."""
+
+    name: str
+    remark: str
+    histogram: Histogram
+    kind: str = ""
+    marked: bool = False
+
+
+def density_rows(rows: Sequence[Density], axis: str, *, symmetric: bool = False, dated: bool = True) -> Any:
+    """One row a layer on a common axis: outline at the first record, filled at the last.
+
+    Each density is drawn to the height of its row, so widths are to be compared, not heights. dated: whether
+    to say at which steps they were taken.
+    """
+    alt = altair()
+    drawn = [row for row in rows if len(row.histogram.steps)]
+    if not drawn:
+        return nothing("No distribution was recorded.")
+    span = (min(int(row.histogram.steps[0]) for row in drawn), max(int(row.histogram.steps[-1]) for row in drawn))
+    names = step_names(span)
+    domain = common_range([row.histogram for row in drawn], symmetric=symmetric)
+    shapes: Values = []
+    texts: Values = []
+    titles = row_titles([(row.name, row.kind, row.remark) for row in drawn])
+    height = row_height(len(drawn), 54)  # the axis counts in pixels from the bottom
+    for i, (row, label) in enumerate(zip(drawn, titles, strict=True)):
+        base = (len(drawn) - 1 - i) * height + 4
+        top = base + height - CAPTION
+        texts.append({"name": label, "remark": row.remark, "y": base, "top": top, "ink": ink(marked=row.marked)})
+        for k, name in zip((0, -1)[-len(names) :], names, strict=True):
+            x, heights = outline(row.histogram, k, domain)
+            shapes += [
+                {"x": a, "y": round(base + (top - base - 3) * h, 1), "base": base, "row": f"{i}", "when": name}
+                for a, h in zip(x, heights, strict=True)
+            ]
+    x_axis = alt.X(
+        "x:Q",
+        scale=alt.Scale(domain=domain, nice=False),
+        axis=alt.Axis(
+            title=axis,
+            grid=False,
+            ticks=True,
+            tickSize=4,
+            tickColor=LIGHT["rule"],
+            labelPadding=3,
+            tickCount=5,
+            labelExpr=TIDY,
+            labelOverlap=True,
+        ),
+    )
+    y_axis = alt.Y("y:Q", scale=alt.Scale(domain=[0, len(drawn) * height], nice=False), axis=None)
+    shape = plot(shapes).encode(x=x_axis, y=y_axis, detail="row:N")
+    fill = shape.transform_filter(alt.datum.when == names[-1]).mark_area(color=LIGHT["wash"], clip=True).encode(y2="base:Q")
+    line = shape.mark_line(clip=True, strokeWidth=1.4).encode(
+        color=alt.value(LIGHT["accent"]) if not dated else step_colours(names, "stroke")
+    )
+    rule = plot(texts).mark_rule(color=LIGHT["rule"], strokeWidth=1).encode(y=alt.Y("y:Q"))
+    return finish([fill, line, rule, *captions(plot(texts).encode(y="top:Q"))], height * len(drawn))
+
+
+def common_range(histograms: Sequence[Histogram], *, symmetric: bool) -> list[float]:
+    """Range that holds all but the outermost thousandth of what is drawn."""
+    seen = []
+    for histogram in histograms:
+        for k in (0, -1):
+            counts = histogram.counts[k]
+            only = single_value(histogram, k)
+            edges = np.linspace(histogram.low[k], histogram.high[k], len(counts) + 1)
+            share = np.concatenate([[0], np.cumsum(counts) / counts.sum()])
+            seen += [only] if only is not None else np.interp([0.0005, 0.9995], share, edges).tolist()
+    low, high = min(seen), max(seen)
+    if symmetric:
+        low, high = min(low, -high), max(high, -low)
+    if not high > low:
+        low, high = low - 0.5, low + 0.5
+    return [low, high]
+
+
+def single_value(histogram: Histogram, k: int) -> float | None:
+    """The value of a record all of whose values are (nearly) one, None for others.
+
+    Where all are equal the recorded range is half a unit to either side, which says nothing of their spread.
+    """
+    filled = np.flatnonzero(histogram.counts[k])
+    low, high = float(histogram.low[k]), float(histogram.high[k])
+    if len(filled) > 1:
+        return None
+    return (low + high) / 2 if high - low == 1 else low + (high - low) * (float(filled[0]) + 0.5) / len(histogram.counts[k])
+
+
+def outline(histogram: Histogram, k: int, domain: Sequence[float]) -> tuple[list[float], list[float]]:
+    """Density of record k as the corners of a curve, scaled to a height of 1.
+
+    A bin that towers over all others (the zeros of a ReLU) is cut off at twice the next, so that the rest can be seen.
+    """
+    counts = np.asarray(histogram.counts[k], dtype=float)
+    low, high = float(histogram.low[k]), float(histogram.high[k])
+    only = single_value(histogram, k)
+    if only is not None:
+        narrow = (domain[1] - domain[0]) / 400
+        return [only - narrow, only - narrow, only + narrow, only + narrow], [0.0, 1.0, 1.0, 0.0]
+    edges = np.linspace(low, high, len(counts) + 1)
+    middle = (edges[:-1] + edges[1:]) / 2
+    second = np.sort(counts)[-2] if len(counts) > 1 else 0.0
+    top = min(counts.max(), 2 * second) if second > 0 else counts.max()
+    height = np.minimum(counts / max(top, 1e-300), 1.0)
+    x = [low, *middle.tolist(), high]
+    return [round_to(v, domain) for v in x], [0.0, *np.round(height, 4).tolist(), 0.0]
+
+
+def round_to(value: float, domain: Sequence[float]) -> float:
+    """Rounded to a ten-thousandth of the picture's width: what is finer cannot be seen."""
+    span = domain[1] - domain[0]
+    return float(np.round(value / span, 5) * span) if span > 0 else value

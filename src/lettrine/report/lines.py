@@ -1,0 +1,99 @@
+"""Lines over steps, and lines of reference with words on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any, Final
+
+import numpy as np
+
+from lettrine.report.draw import Values, altair, hint, plot
+from lettrine.report.picking import Floats
+from lettrine.report.theme import LIGHT, depth_colours
+from lettrine.report.words import labels
+
+LINES: Final = 12
+POINTS: Final = 300  # of one line: more than a chart has pixels for
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line over steps."""
+
+    name: str
+    x: Floats
+    y: Floats
+
+
+def depth_lines(lines: Sequence[Line], axis: str, *, include: Sequence[float] = ()) -> list[Any]:
+    """Lines over steps coloured from input (gold) to output (blue), with hints. include: values the axis must reach."""
+    alt = altair()
+    names = labels([line.name for line in lines], 24)
+    values: Values = []
+    for line, name in zip(lines, names, strict=True):
+        points = [(float(x), float(y)) for x, y in zip(line.x, line.y, strict=True) if isfinite(y)]
+        values += [
+            {"step": x, "y": round(y, 4), "layer": name, "hint": f"{name}, step {x:,.0f}: {y:.2f}"}
+            for x, y in thin(points, POINTS // 2)
+        ]
+    colours = alt.Scale(domain=names, range=depth_colours(len(names)))
+    seen = [row["y"] for row in values] + list(include)
+    room = 0.08 * (max(seen) - min(seen)) if seen else 0.0
+    scale = alt.Scale(domain=[min(seen) - room, max(seen) + room], nice=False) if room > 0 else alt.Scale(zero=False)
+    legend = alt.Legend(
+        columns=2 if max(map(len, names), default=0) > 14 else 3, labelLimit=180, symbolType="stroke", symbolOpacity=1
+    )
+    base = plot(values).encode(
+        x=alt.X("step:Q", axis=step_axis()),
+        y=alt.Y("y:Q", scale=scale, axis=alt.Axis(title=axis)),
+    )
+    drawn = base.mark_line(strokeWidth=1.5).encode(color=alt.Color("layer:N", scale=colours, legend=legend))
+    return [drawn, hint(base)]
+
+
+def step_axis() -> Any:
+    """Axis of optimiser steps."""
+    return altair().Axis(title="step", grid=False, tickMinStep=1)
+
+
+def thin(points: Sequence[Any], most: int) -> list[Any]:
+    """At most `most` of the points: every n-th, and always the last."""
+    every = -(-len(points) // most) if points else 1
+    kept = list(points[::every])
+    return kept if not points or kept[-1] is points[-1] else [*kept, points[-1]]
+
+
+def reference_line(value: float, text: str, points: Sequence[tuple[float, float]] = ()) -> list[Any]:
+    """A horizontal line with its meaning written where the fewest of the points are."""
+    alt = altair()
+    align, below = free_place(value, points)
+    base = plot([{"y": value, "text": text}]).encode(y=alt.Y("y:Q"))
+    rule = base.mark_rule(color=LIGHT["rule"], strokeWidth=1.25, strokeDash=[4, 3])
+    place = {"align": align, "baseline": "top" if below else "bottom", "dy": 3 if below else -3}
+    words = base.encode(x=alt.value(0 if align == "left" else "width"), text="text:N")
+    halo = words.mark_text(**place, stroke=LIGHT["card"], strokeWidth=3, opacity=0.7)  # for where no place is free
+    return [rule, halo, words.mark_text(**place)]
+
+
+def resampled(x: Floats, y: Floats) -> list[tuple[float, float]]:
+    """Points along a line at equal distances, since sampled steps crowd at its start."""
+    good = np.isfinite(y)
+    if not good.any():
+        return []
+    grid = np.linspace(x[good][0], x[good][-1], 100)
+    return list(zip(grid.tolist(), np.interp(grid, x[good], y[good]).tolist(), strict=True))
+
+
+def free_place(value: float, points: Sequence[tuple[float, float]]) -> tuple[str, bool]:
+    """Where words on a horizontal line at `value` hide least: at its left or right end, above or below it."""
+    if not points:
+        return "right", False
+    xs, ys = np.array(points, dtype=float).T
+    height = 0.09 * max(ys.max() - ys.min(), abs(ys - value).max())  # of the words, in units of the axis
+    middle = (xs.min() + xs.max()) / 2
+    places = [("right", False), ("right", True), ("left", False), ("left", True)]
+    near = {False: (ys > value) & (ys < value + height), True: (ys < value) & (ys > value - height)}
+    side = {"right": xs >= middle, "left": xs < middle}
+    return min(places, key=lambda place: np.count_nonzero(near[place[1]] & side[place[0]]))

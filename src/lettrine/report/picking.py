@@ -1,0 +1,46 @@
+"""What of a trace is drawn: which modules and weights, which of their figures."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lettrine.health.trace import ModuleInfo, ParameterInfo, Trace
+from lettrine.report.words import spread
+
+Floats = NDArray[np.float64]
+Named = TypeVar("Named", ModuleInfo, ParameterInfo)
+
+
+def output_row(trace: Trace, name: str, stat: str) -> Floats:
+    """One figure of a module's output over the sampled steps; empty where it was never measured at one that was kept."""
+    return trace.output(name, stat) if name in trace.outputs else np.zeros(0)
+
+
+def gradient_row(trace: Trace, name: str, stat: str) -> Floats:
+    """The same of the gradient of its output."""
+    return trace.gradient(name, stat) if name in trace.gradients else np.zeros(0)
+
+
+def ends(row: Floats) -> tuple[int, int] | None:
+    """Indices of the first and last finite value, None if there is none."""
+    good = np.flatnonzero(np.isfinite(row))
+    return (int(good[0]), int(good[-1])) if good.size else None
+
+
+def pick(items: Sequence[Named], most: int, focus: Collection[str]) -> list[Named]:
+    """At most `most` of what has a name, evenly spaced, but all that `focus` names."""
+    return spread(items, most, [i for i, item in enumerate(items) if item.name in focus])
+
+
+def weights(trace: Trace) -> list[ParameterInfo]:
+    """Measured parameters of two axes or more: what is called a weight here."""
+    return [p for p in trace.parameters if len(p.shape) > 1 and p.name in trace.parameter_stats]
+
+
+def weight_name(info: ParameterInfo) -> str:
+    """Its name without the ending that nearly all of them have."""
+    return info.name.removesuffix(".weight")
