@@ -180,10 +180,9 @@ def test_a_signal_keeps_what_was_learned(tmp_path, words, number, code) -> None:
     settings = ["--context", "3", "--embedding", "4", "--hidden", "16", "--steps", "2000000"]
     command = [sys.executable, "-m", "lettrine", "train", str(words), "--out", str(folder), "--json", *settings]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not (folder / "run.json").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    time.sleep(1.0)
+    deadline = time.monotonic() + 120
+    while not (folder / "trainer.safetensors").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)  # written after the first steps
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert process.returncode == code

@@ -136,7 +136,8 @@ class Trainer:
         )
 
     def _loop(self, requests: Requests) -> str:
-        began = saved = looked = time.perf_counter()
+        began = looked = time.perf_counter()
+        saved = -math.inf  # the first checkpoint is written at once, so that a disk that refuses is known early
         chunk, smooth = 1, math.nan
         earlier = self._seconds[1]
         if not self._dev:
