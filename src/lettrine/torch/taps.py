@@ -110,8 +110,10 @@ class Tap:
         self.steady: torch.Size | None = None
 
     def expect_logits(self) -> None:
-        """Learn that this module makes the logits, from the next step on."""
+        """Learn that this module makes the logits: from this step on, if it was not called in it, else from the next."""
         self._promoted = True
+        if not self.used:
+            self.forget()
 
     @property
     def slope_axis(self) -> int:
