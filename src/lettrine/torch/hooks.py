@@ -61,7 +61,7 @@ class QuickListener(Listener):
             type(output) is not Tensor
             or tap.used
             or output.shape != self._shape
-            or tap.steady is None
+            or tap.steady is not self._shape  # this hook is out of date
             or output.is_leaf
             or output.retains_grad  # the user wants it: not ours to clear
             or _graph_task() != -1
