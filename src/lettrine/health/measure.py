@@ -138,16 +138,7 @@ class OutputPlan:
         table[:, :5] = moments[:, 1:6]
         table[:, 7] = moments[:, 6] / count
         table[:, 8] = lost / (count + lost)
-        counts = iter(_zone_counts(self._zoned, self._zones))
-        shares: dict[int, Floats] = {}
-        flags: dict[int, NDArray[np.bool_]] = {}
-        for place in self._saturated:
-            inside = next(counts)
-            shares[place] = inside / len(tables[place])
-            table[place, 5] = np.add.reduce(inside) / count[place]
-        for place in self._dead:
-            dead = flags[place] = next(counts) == len(tables[place])
-            table[place, 6] = np.count_nonzero(dead) / dead.size if count[place] else nan
+        shares, flags = self._units(count, table)
         if not detail:
             return [
                 OutputMeasure(row, len(values), flags.get(place), shares.get(place))
@@ -159,6 +150,30 @@ class OutputPlan:
             OutputMeasure(row, len(values), flags.get(place), shares.get(place), histograms[place], maps.get(place))
             for place, (row, values) in enumerate(zip(table, tables, strict=True))
         ]
+
+    def _units(self, count: Floats, table: Floats) -> tuple[dict[int, Floats], dict[int, NDArray[np.bool_]]]:
+        """Share of each unit's values saturated and whether it is dead, by place; their totals are written into the table."""
+        counts = _zone_counts(self._zoned, self._zones)
+        border = len(self._saturated)
+        if (
+            border < len(counts)
+            and len({(len(values), len(each)) for values, each in zip(self._zoned, counts, strict=True)}) == 1
+        ):
+            size = len(self._zoned[0])  # all of one shape: together, which is quicker
+            inside = np.array(counts)
+            part, dead = inside[:border] / size, inside[border:] == size
+            table[self._saturated, 5] = inside[:border].sum(axis=1) / count[self._saturated]
+            table[self._dead, 6] = np.where(count[self._dead] > 0, dead.sum(axis=1) / dead.shape[1], nan)
+            return dict(zip(self._saturated, part, strict=True)), dict(zip(self._dead, dead, strict=True))
+        shares: dict[int, Floats] = {}
+        flags: dict[int, NDArray[np.bool_]] = {}
+        for place, values, inside in zip(self._saturated, self._zoned, counts, strict=False):
+            shares[place] = inside / len(values)
+            table[place, 5] = np.add.reduce(inside) / count[place]
+        for place, values, inside in zip(self._dead, self._zoned[border:], counts[border:], strict=True):
+            dead = flags[place] = inside == len(values)
+            table[place, 6] = np.count_nonzero(dead) / dead.size if count[place] else nan
+        return shares, flags
 
 
 def gradient(values: Values, *, detail: bool = False) -> GradientMeasure:

@@ -201,11 +201,12 @@ class Watch:
         self._stats = {}
         self._scales = (1.0, 1.0)
         self._calls_at_start = self._modules.calls
-        self._parameters.refresh()
-        if self._recorder.detailed(self._step):
-            self._parameters.follow()
+        if not self._optimisers or not self._parameters.taps:
+            self._parameters.refresh()
         if not self._optimisers:
             self._parameters.all.take_before()
+        if self._recorder.detailed(self._step):
+            self._parameters.follow()
         self._modules.install()
 
     def _disarm(self) -> None:

@@ -8,13 +8,14 @@ from typing import Any, Final
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
-_CALLERS: Final = 12  # frames looked at above an optimiser's hook
+_OWN: Final = 4  # frames from here to the optimiser's step: this function, the hook, its guard, torch's wrapper
+_CALLERS: Final = 5  # frames looked at above it: a scheduler's wrapper may stand between, and a library's
 _NAMES: Final = ("step", "_maybe_opt_step")
 
 
 def scaler_calling() -> GradScaler | None:
     """The GradScaler that is calling the optimiser right now, so that no user has to name it."""
-    frame = sys._getframe(1)  # noqa: SLF001  the one way to see a caller
+    frame = sys._getframe(_OWN)  # noqa: SLF001  the one way to see a caller
     for _ in range(_CALLERS):
         if frame.f_code.co_name in _NAMES and isinstance(caller := frame.f_locals.get("self"), GradScaler):
             return caller
