@@ -70,7 +70,7 @@ def use(folder: Path, *, only: slice = slice(None)) -> None:
     """Everything one does with a run from elsewhere. Only a LettrineError may come out of it."""
     tasks: tuple[Callable[[], object], ...] = (
         lambda: read_description(folder),
-        lambda: load_run(folder, engine="reference", known=True).sample(3, max_length=8, new=True),
+        lambda: load_run(folder, engine="reference").sample(3, max_length=8, new=True),
         lambda: load_run(folder, engine="reference").model.score(["anna"]),
         lambda: load_splits(load_run(folder, engine="reference")),
         lambda: _show(load_health(folder)),

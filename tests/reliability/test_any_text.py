@@ -96,7 +96,7 @@ def test_words_of_ten_thousand_characters(tmp_path: Path, engine: str) -> None:
     assert len(drawn) == 1000
     assert peak < 200e6, f"{peak / 1e6:.0f} MB"
     assert run.model.score(words[:1])[0].word == words[0]
-    assert lettrine.load(tmp_path / "run", known=True).data.longest == 10_000
+    assert lettrine.load(tmp_path / "run").data.longest == 10_000
 
 
 def test_many_long_words_are_drawn_in_bounded_memory(few_words) -> None:

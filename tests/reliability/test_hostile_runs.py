@@ -48,7 +48,7 @@ def numbers_of_strangers_may_overflow():
 
 def test_the_run_these_tests_spoil_is_whole(run, work) -> None:
     folder = copy_run(run, work)
-    assert load_run(folder, known=True).sample(3)
+    assert load_run(folder).sample(3, new=True)
     assert load_health(folder).findings is not None
     use(folder)
 
@@ -332,7 +332,7 @@ def test_any_bytes_may_be_changed(run, work, data) -> None:
 def test_other_words_than_those_trained_on_are_refused(run, work) -> None:
     folder = copy_run(run, work)
     (folder / "words.txt").write_text((folder / "words.txt").read_text() + "ada\n")
-    for attempt in (lambda: load_run(folder, known=True), lambda: load_splits(load_run(folder))):
+    for attempt in (lambda: load_run(folder).sample(3, new=True), lambda: load_splits(load_run(folder))):
         with pytest.raises(RunDamagedError, match="was changed"):
             attempt()
     assert load_run(folder).sample(2)

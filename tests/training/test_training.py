@@ -146,6 +146,10 @@ def test_a_run_folder_opens_as_it_was_closed(tmp_path: Path, few_words) -> None:
     assert opened.data == trained.data
     assert opened.results == trained.results
     assert opened.sample(20, seed=1) == trained.sample(20, seed=1)
+    assert opened.sample(300, seed=1, new=True) == trained.sample(300, seed=1, new=True)
+    assert not set(opened.sample(300, temperature=0.5, new=True)) & set(few_words)
+    with pytest.raises(ConfigError, match="no training words"):
+        opened.model.sample(3, new=True)
     assert sorted(word for part in load_splits(opened) for word in part) == sorted(few_words)
     assert sorted(path.name for path in (tmp_path / "run").iterdir() if path.name != "report.html") == [
         "history.safetensors",

@@ -43,7 +43,7 @@ def sample(
     """Draw new words from a trained run, one a line."""
     from lettrine.training.folder import load_run  # noqa: PLC0415 - --help answers without numpy
 
-    opened = load_run(run, engine=engine, known=new)
+    opened = load_run(run, engine=engine)
     length = {} if max_length is None else {"max_length": max_length}
     words = opened.sample(
         count,

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lettrine.engine.base import Engine
+from lettrine.errors import ConfigError
 from lettrine.inference.evaluation import Loss, mean_loss
 from lettrine.inference.sampling import Sampling, sample_words
 from lettrine.inference.scoring import Score, score_words
@@ -29,7 +30,9 @@ class LanguageModel:
     known: Collection[str] = field(default=frozenset(), repr=False)
 
     def sample(self, count: int = 10, **how: object) -> list[str]:
-        """Draw `count` new words; keywords are those of `Sampling`."""
+        """Draw `count` words; keywords are those of `Sampling`. Raises ConfigError for new=True without `known` words."""
+        if how.get("new") and not self.known:
+            raise ConfigError("new got no training words to leave out; give the model its `known` words, or sample from the run")
         return sample_words(self.engine, self.config, self.parameters, self.vocabulary, count, Sampling(**how), self.known)  # type: ignore[arg-type]
 
     def score(self, words: Sequence[str]) -> list[Score]:

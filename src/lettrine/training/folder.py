@@ -103,8 +103,8 @@ def write_words(folder: Path, words: WordList) -> None:
     write_bytes(folder / WORDS, "".join(f"{word}\n" for word in words).encode())
 
 
-def load_run(path: str | Path, *, engine: str = "auto", known: bool = False) -> Run:
-    """Open a run folder. known: also read the training words, for `sample(new=True)`.
+def load_run(path: str | Path, *, engine: str = "auto") -> Run:
+    """Open a run folder. The training words are read only when they are needed, by `sample(new=True)`.
 
     Raises RunDamagedError for a folder that is not a whole run, is damaged, or comes from a newer version.
     """
@@ -119,9 +119,9 @@ def load_run(path: str | Path, *, engine: str = "auto", known: bool = False) -> 
         raise RunDamagedError(
             f"{folder / MODEL} holds values that are not finite, in {broken[0]}; train again, with a lower learning rate"
         )
-    words = frozenset(read_own_words(folder, data)) if known else frozenset()
-    model = LanguageModel(config, vocabulary, parameters, choose_engine(engine), words)
-    return Run(folder, description["status"], settings, data, results_of(description), model)
+    model = LanguageModel(config, vocabulary, parameters, choose_engine(engine))
+    results, status = results_of(description), description["status"]
+    return Run(folder, status, settings, data, results, model, words=lambda: frozenset(read_own_words(folder, data)))
 
 
 def read_description(path: str | Path) -> tuple[Path, dict[str, Any], MLPConfig, Vocabulary, Settings, Data]:

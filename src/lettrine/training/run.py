@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -79,7 +79,7 @@ class Run:
     """One training: what it was told, what came out, and the model.
 
     signal: number of the signal that interrupted it in this process, else 0. health: what the health check says, None if
-    it was not asked.
+    it was not asked. words: reads the training words of a run that was opened; only `sample(new=True)` needs them.
     path: its folder, None for a run kept in memory. status: "training" (or killed), "interrupted", "finished" or "diverged".
     """
 
@@ -91,6 +91,7 @@ class Run:
     model: LanguageModel = field(repr=False)
     signal: int = field(default=0, repr=False)
     health: Report | None = field(default=None, repr=False)
+    words: Callable[[], Collection[str]] | None = field(default=None, repr=False, compare=False)
 
     def summary(self) -> dict[str, Any]:
         """The run in plain values, as `lettrine train --json` prints it."""
@@ -109,7 +110,10 @@ class Run:
     def sample(self, count: int = 10, **how: Any) -> list[str]:
         """Draw new words, see `LanguageModel.sample`; words are at most twice as long as the longest trained on."""
         longest = min(max(2 * self.data.longest, 1), MAX_LENGTH)
-        return self.model.sample(count, **{"max_length": longest, **how})
+        model = self.model
+        if how.get("new") and not model.known and self.words is not None:
+            model = replace(model, known=self.words())
+        return model.sample(count, **{"max_length": longest, **how})
 
     def __repr__(self) -> str:
         loss = "" if self.results is None else f", dev loss {self.results.loss.get('dev', float('nan')):.4f}"
