@@ -143,7 +143,7 @@ class _Reader:
     def array(self, name: str, shape: tuple[int | None, ...], dtype: Any = np.float64) -> NDArray[Any]:
         found = self._arrays.get(name)
         if found is None:
-            raise HealthError(f"trace lacks the array {name!r}; it is damaged")
+            raise HealthError(f"trace lacks the array {name!r}; it is damaged: train again")
         fits = found.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, found.shape, strict=True))
         if not fits or found.dtype != np.dtype(dtype):
             wanted = ", ".join("any" if size is None else str(size) for size in shape)
@@ -160,15 +160,17 @@ class _Reader:
         table = self._values.get("names")
         found = table.get(kind) if isinstance(table, Mapping) else None
         if not isinstance(found, list | tuple) or not all(isinstance(name, str) for name in found):
-            raise HealthError(f"trace lacks the names of its {kind}; it is damaged")
+            raise HealthError(f"trace lacks the names of its {kind}; it is damaged: train again")
         if len(set(found)) != len(found):
-            raise HealthError(f"trace names one of its {kind} twice; it is damaged")
+            raise HealthError(f"trace names one of its {kind} twice; it is damaged: train again")
         return list(found)
 
     def record(self, kind: Any, found: Any, name: str) -> Any:
         known = {each: str(field.type) for each, field in kind.__dataclass_fields__.items()}
         if not isinstance(found, Mapping) or not set(found) <= set(known):
-            raise HealthError(f"trace entry {name!r} is not a {kind.__name__}; it is damaged, or a newer lettrine wrote it")
+            raise HealthError(
+                f"trace entry {name!r} is not a {kind.__name__}; it is damaged, or a newer lettrine wrote it: upgrade"
+            )
         made: dict[str, Any] = {}
         for key, value in found.items():
             annotation = known[key]
@@ -184,7 +186,7 @@ class _Reader:
         try:
             return kind(**made)
         except TypeError as error:
-            raise HealthError(f"trace entry {name!r} is incomplete: {error}") from None
+            raise HealthError(f"trace entry {name!r} is incomplete ({error}); it is damaged: train again") from None
 
     def histograms(self, kind: str) -> dict[str, Histogram]:
         made = {}

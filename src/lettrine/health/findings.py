@@ -134,7 +134,9 @@ class Report:
         try:
             path.write_text(text, encoding="utf-8")
         except OSError as error:
-            raise StorageError(f"report could not be written to {path}: {error.strerror or error}") from error
+            raise StorageError(
+                f"report could not be written to {path}: {error.strerror or error}; choose another place"
+            ) from error
         return path
 
     def __str__(self) -> str:

@@ -114,7 +114,9 @@ class MLPConfig:
         try:
             return cls(**{**values, "hidden": tuple(hidden)})
         except TypeError as error:
-            raise ConfigError(f"configuration is incomplete or of the wrong type: {error}") from None
+            raise ConfigError(
+                f"configuration is incomplete or of the wrong type ({error}); expected {', '.join(sorted(known))}"
+            ) from None
 
 
 def parse_hidden(text: str) -> tuple[int, ...]:

@@ -152,7 +152,7 @@ def train_recipe(
         outcome = trainer.run(requests)
     checkpoint, kept = outcome.checkpoint, trainer.kept()
     if not checkpoint.step:
-        raise DivergedError(f"recipe {recipe.name} took no step: {outcome.status}")
+        raise DivergedError(f"recipe {recipe.name} took no step: {outcome.status}; run it again")
     figures: dict[str, tuple[float, ...]] = {
         "parameters": (float(config.parameter_count()),),
         "initial": (float(checkpoint.losses[0]),),

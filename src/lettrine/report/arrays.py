@@ -31,8 +31,8 @@ def embedding_scatter(
     xy = np.asarray(points, dtype=float)
     if xy.ndim != 2 or xy.shape[1] != 2 or len(xy) != len(names) or (groups is not None and len(groups) != len(names)):
         raise HealthError(
-            f"an embedding scatter takes points (V, 2) and V names, got {xy.shape} and "
-            f"{len(names)} names; reduce wider embeddings by PCA first"
+            f"an embedding scatter got points {xy.shape} and "
+            f"{len(names)} names; expected points (V, 2) and V names: reduce wider embeddings by PCA first"
         )
     kinds = [clean(g) for g in groups] if groups is not None else [""] * len(names)
     values: Values = [
@@ -78,8 +78,8 @@ def learning_rate_range(
         series.append(("smoothed", np.asarray(smooth, dtype=float), LIGHT["accent"], 2.25))
     if any(y.shape != rate.shape for _, y, _, _ in series):
         raise HealthError(
-            f"a learning-rate range curve takes arrays of one length, got rates {rate.shape} and "
-            f"losses {[y.shape for _, y, _, _ in series]}"
+            f"a learning-rate range curve got rates {rate.shape} and "
+            f"losses {[y.shape for _, y, _, _ in series]}; expected one length"
         )
     main = series[-1][1]
     finite = main[np.isfinite(main)]
@@ -151,7 +151,9 @@ def depth_profile(
     last = np.asarray(after, dtype=float)
     first = last if before is None else np.asarray(before, dtype=float)
     if last.shape != (len(layers),) or first.shape != last.shape:
-        raise HealthError(f"a depth profile takes one figure a layer, got {len(layers)} layers and {first.shape}, {last.shape}")
+        raise HealthError(
+            f"a depth profile got {len(layers)} layers and {first.shape}, {last.shape}; expected one figure a layer"
+        )
     rows = [Row(name, float(a), float(b)) for name, a, b in zip(layers, first, last, strict=True)]
     return profile(rows, names[1:] if before is None else names, axis, log=True, reference=reference)
 

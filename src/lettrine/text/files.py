@@ -130,7 +130,7 @@ def _opened(path: str | Path, source: str) -> Iterator[BinaryIO]:
         if isinstance(error, WordListError):
             raise
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise WordListError(f"{source} cannot be read: {reason}") from None
+        raise WordListError(f"{source} cannot be read: {reason}; expected a text file of one word a line") from None
 
 
 def _whole_lines(handle: BinaryIO, source: str) -> Iterator[bytes]:

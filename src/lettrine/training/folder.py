@@ -141,7 +141,7 @@ def read_description(path: str | Path) -> tuple[Path, dict[str, Any], MLPConfig,
         config = MLPConfig.from_dict(description["config"])
         vocabulary = Vocabulary.from_list(description["vocabulary"])
         if bad := re.search(f"{CONTROL.pattern}|\n", "".join(vocabulary.characters)):
-            raise VocabularyError(f"the vocabulary holds the control character U+{ord(bad[0]):04X}, as no word list does")  # noqa: TRY301
+            raise VocabularyError(f"the vocabulary holds the control character U+{ord(bad[0]):04X}; expected none")  # noqa: TRY301
         settings = Settings.from_dict(description["settings"])
         data = Data.from_dict(description["data"])
         results_of(description)

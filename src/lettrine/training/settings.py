@@ -126,4 +126,4 @@ class Settings:
                 }
             )
         except TypeError as error:
-            raise ConfigError(f"training settings are incomplete or of the wrong type: {error}") from None
+            raise ConfigError(f"training settings are of the wrong type ({error}); expected {', '.join(sorted(known))}") from None
