@@ -345,11 +345,12 @@ def _range(mean: float, std: float, low: float, high: float) -> tuple[float, flo
         return None
     if std > 0.0:
         low, high = max(low, mean - TAIL * std), min(high, mean + TAIL * std)
+    low, high = min(max(low, -_WIDEST), _WIDEST), max(min(high, _WIDEST), -_WIDEST)
     # Written so that a range too narrow for its magnitude (or for 1 / width) also falls here.
     if not (high - low) > 1e-12 * max(abs(low), abs(high), 1e-280):
         half = max(0.5, 1e-6 * abs(low))  # half a unit is nothing beside values of 1e17
         low, high = low - half, high + half
-    return max(low, -_WIDEST), min(high, _WIDEST)
+    return low, high
 
 
 def _histogram(values: Values, low: float, high: float) -> NDArray[np.int64]:

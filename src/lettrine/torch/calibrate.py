@@ -268,7 +268,9 @@ def _spread(output: Tensor, name: str) -> float:
     """Standard deviation of all values. Raises HealthError if it is not finite."""
     value = float(output.detach().double().std()) if output.numel() > 1 else 0.0
     if not isfinite(value):
-        raise HealthError(f"the outputs of {name} are not finite before anything was trained; look there first")
+        raise HealthError(
+            f"the outputs of {name} are not finite before anything was trained; see what it is given, and its weights"
+        )
     return value
 
 
