@@ -4,6 +4,8 @@
 #   make test      run the tests
 #   make lint      ruff and mypy
 #   make bench     measure what the README claims
+#   make fuzz      feed the readers of files whatever Atheris thinks of, for SECONDS=60 each
+#   make long      watch two trainings for two million steps, some minutes
 #   make sanitize  run the native engine's tests under AddressSanitizer and UndefinedBehaviorSanitizer
 #   make native    compile the native engine into src/, for work on it without installing
 
@@ -12,7 +14,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SOURCES := pyproject.toml constraints.txt $(wildcard CMakeLists.txt native/*)
 
-.PHONY: demo test lint bench sanitize native clean
+.PHONY: demo test lint bench sanitize fuzz long native clean
 
 demo: .venv/demo
 	$(BIN)/lettrine train
@@ -39,7 +41,14 @@ sanitize: .venv/test
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONPATH=build/sanitize $(BIN)/python -c "import sys, pytest; \
 		sys.meta_path[:] = [f for f in sys.meta_path if 'ScikitBuild' not in type(f).__name__]; \
 		sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', '-m', 'not slow', \
-			'tests/engine/test_native_agreement.py', 'tests/engine/test_native_engine.py', 'tests/health/test_health_measure.py']))"
+			'tests/engine/test_native_agreement.py', 'tests/engine/test_native_engine.py', 'tests/engine/test_native_random.py', 'tests/health/test_health_measure.py']))"
+
+SECONDS ?= 60
+fuzz: .venv/fuzz
+	for target in words arrays description run terminal; do $(BIN)/python -m fuzz $$target $(SECONDS) || exit 1; done
+
+long: .venv/test
+	LETTRINE_LONG_STEPS=2000000 $(BIN)/python -m pytest -s --timeout 3600 tests/reliability/test_long.py
 
 # Needs nanobind, cmake and ninja beside the chosen PYTHON; renews the committed stub as well.
 native:
@@ -64,6 +73,10 @@ clean:
 	@echo "setting up .venv with torch and the test tools (once, a few minutes) ..."
 	$(PIP) -e '.[torch,report,corpora,test]'
 	touch $@ .venv/demo
+
+.venv/fuzz: .venv/test
+	$(PIP) 'atheris>=3'
+	touch $@
 
 .venv/lint: .venv/made $(SOURCES)
 	$(PIP) 'ruff' 'mypy'
