@@ -55,7 +55,7 @@ def torchmortem(patient: Patient, _: int = 0) -> list[Answer]:
         report = autopsy.get_report()
     answers = []
     for finding in report.findings:
-        severity = str(getattr(finding.severity, "value", finding.severity)).lower()
+        severity = finding.severity.name.lower()
         answers.append(Answer(_nearest(finding.title), severity, tuple(finding.affected_layers or ()), finding.title))
     order = ("critical", "warning", "info")
     return sorted(answers, key=lambda each: order.index(each.severity))

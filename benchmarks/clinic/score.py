@@ -45,7 +45,9 @@ class Result:
         return [each for each in self.alarms if each.id not in right or (each.id == self.case.fault and not self._there(each))]
 
     def _there(self, answer: Answer) -> bool:
-        return not self.case.where or any(name in answer.where for name in self.case.where)
+        # A check may name a layer where another names its weight.
+        named = {name.removesuffix(".weight").removesuffix(".bias") for name in answer.where}
+        return not self.case.where or any(name.removesuffix(".weight") in named for name in self.case.where)
 
 
 def summary(results: Sequence[Result]) -> dict[str, float]:
