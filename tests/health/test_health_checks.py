@@ -408,6 +408,14 @@ def test_a_cause_explains_its_consequences_and_comes_first():
     assert report.exit_code == 1
 
 
+def test_scales_that_came_apart_are_a_cause_at_the_start_and_a_symptom_later():
+    rising = noisy(np.r_[np.linspace(2.3, 1.0, 100), np.linspace(1.0, 5.0, 100)])
+    apart = {f"act{place + 1}.rms": np.array([1.0, 20.0, 400.0])[place] for place in range(3)}
+    assert [finding.id for finding in examine(make_trace(loss=rising, **apart)).findings] == ["activation-scale"]
+    late = {name: np.where(np.array(STEPS) < 12, 0.7, value) for name, value in apart.items()}
+    assert [finding.id for finding in examine(make_trace(loss=rising, **late)).findings] == ["divergence"]
+
+
 def test_what_is_not_finite_hides_what_came_after():
     after = np.where(np.array(STEPS) >= 12, np.nan, 1e-3)
     figures = {f"{name}.update_data": after for name in HIDDEN}

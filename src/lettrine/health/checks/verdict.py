@@ -143,6 +143,8 @@ def _place(found: Sequence[Finding], finding: Finding) -> tuple[bool, float]:
     place: float = ORDER.index(finding.id) if finding.id in ORDER else len(ORDER)
     if finding.id == "spike" and any(each.id == "update-too-large" and each.steps[0] < finding.steps[0] for each in found):
         place = ORDER.index("update-too-large") + 0.5  # steps that were too large before it broke the run are its cause
+    if finding.id == "activation-scale" and finding.steps[0] > 0:
+        place = ORDER.index("saturation") - 0.5  # scales that came apart in training are a symptom
     if finding.id == "norm-statistics" and finding.limit == NORM_NOISE:
         place = 0.5  # batches too small for batch norm are how it was set up, not what became of it
     return finding.severity == "info", place
