@@ -51,7 +51,10 @@ def torchmortem(patient: Patient, _: int = 0) -> list[Answer]:
             def on_loss(loss: Tensor) -> None:
                 autopsy.step(loss=loss.item())
 
-            patient.train(on_loss)
+            try:
+                patient.train(on_loss)
+            except RuntimeError as error:  # its backward hooks forbid in-place operations such as ReLU(inplace=True)
+                return [Answer("other: stopped the training", "critical", (), str(error))]
         report = autopsy.get_report()
     answers = []
     for finding in report.findings:
