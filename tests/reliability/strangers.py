@@ -17,7 +17,7 @@ from lettrine.text.corpora import load_corpus
 from lettrine.training.api import Shape
 from lettrine.training.folder import load_health, load_run, load_splits, read_description
 from lettrine.training.settings import Settings
-from lettrine.training.trainer import Trainer
+from lettrine.training.trainer import Progress, Trainer
 
 ESCAPES = "\x1b]0;owned\x07\x1b[31m\x9b2J\x7f\r\n\u2028\u202e"  # what drives a terminal, breaks a line, turns the writing
 ODD_STRINGS = ["", "\x1b[31mred", "\ud800", "a\0b", "[/]", "[red]", ":heart:", "../../etc/passwd", "{x}", "%s%n", "x" * 10_000]
@@ -62,19 +62,27 @@ def _show(report: Report) -> None:
     str(report)
 
 
-def _enough(_: object) -> None:
+def _enough(now: Progress) -> None:
+    if now.step > 20:
+        raise LettrineError("training goes on, which is all that was asked")
+
+
+def _begun(_: Progress) -> None:
     raise LettrineError("training goes on, which is all that was asked")
 
 
-def use(folder: Path, *, only: slice = slice(None)) -> None:
-    """Everything one does with a run from elsewhere. Only a LettrineError may come out of it."""
+def use(folder: Path, *, only: slice = slice(None), to_the_end: bool = False) -> None:
+    """Everything one does with a run from elsewhere. Only a LettrineError may come out of it.
+
+    to_the_end: resumes whole, which changes the folder; else only until training has begun.
+    """
     tasks: tuple[Callable[[], object], ...] = (
         lambda: read_description(folder),
         lambda: load_run(folder, engine="reference").sample(3, max_length=8, new=True),
         lambda: load_run(folder, engine="reference").model.score(["anna"]),
         lambda: load_splits(load_run(folder, engine="reference")),
         lambda: _show(load_health(folder)),
-        lambda: lettrine.resume(folder, report=_enough),
+        lambda: lettrine.resume(folder, report=_enough if to_the_end else _begun),
     )
     for task in tasks[only]:
         try:

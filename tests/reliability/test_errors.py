@@ -114,3 +114,22 @@ def test_errors_are_what_python_code_expects_too() -> None:
     assert str(MissingExtraError("x", "torch")).endswith("pip install 'lettrine[torch]'")
     for name in ("WordListError", "ConfigError", "EngineError"):
         assert issubclass(CLASSES[name], ValueError)
+
+
+def test_nothing_in_the_source_runs_code_from_files_or_reaches_the_network() -> None:
+    banned_modules = {"pickle", "marshal", "shelve", "socket", "ssl", "http", "requests", "ctypes", "subprocess", "ftplib"}
+    banned_calls = {"eval", "exec", "compile", "__import__", "load_pickle"}
+    found = []
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+                found += [(path, name) for name in names if name.split(".")[0] in banned_modules or name == "urllib.request"]
+            elif isinstance(node, ast.Call):
+                called = node.func
+                if isinstance(called, ast.Name) and called.id in banned_calls:
+                    found.append((path, called.id))
+                where = called.value.id if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name) else ""
+                if where in ("np", "numpy", "torch") and called.attr in ("load", "loads", "fromfile"):
+                    found.append((path, f"{where}.{called.attr}"))
+    assert not found

@@ -50,7 +50,8 @@ def test_the_run_these_tests_spoil_is_whole(run, work) -> None:
     folder = copy_run(run, work)
     assert load_run(folder).sample(3, new=True)
     assert load_health(folder).findings is not None
-    use(folder)
+    use(folder, to_the_end=True)
+    assert read_description(folder)[1]["status"] == "finished"
 
 
 # ---- run.json ------------------------------------------------------------------------------------------------------
@@ -227,7 +228,7 @@ def test_any_array_may_be_spoilt_or_missing(run, work, data) -> None:
         if how != "missing":
             arrays[name] = SPOILT[how](arrays[name])
     write_arrays(folder / file, arrays, about)
-    use(folder)
+    use(folder, to_the_end=True)
 
 
 @pytest.mark.parametrize("how", SPOILT)
@@ -288,7 +289,7 @@ def test_any_value_anywhere_in_a_stored_health_trace(run, work, data) -> None:
         values = put(values, data.draw(st.sampled_from(known)), data.draw(st.sampled_from(ODD_VALUES)))
     write_arrays(folder / "history.safetensors", arrays, {"health": json.dumps(values)})
     write_arrays(folder / "trainer.safetensors", read_arrays(run / "trainer.safetensors")[0], {"health": json.dumps(values)})
-    use(folder, only=HEALTH)
+    use(folder, only=HEALTH, to_the_end=True)
 
 
 @pytest.mark.parametrize("text", ["[]", "3", "null", "[" * 100_000, "{", '{"format": 1}', "\x1b"], ids=lambda text: text[:8])

@@ -6,14 +6,18 @@ import numpy as np
 import pytest
 import torch
 
+import lettrine
 from lettrine import health
 from lettrine.engine.base import Optimiser, TrainState
 from lettrine.engine.choice import choose_engine
+from lettrine.health import measure
 from lettrine.model.config import MLPConfig
 from lettrine.model.initialisation import SCHEMES, initialise
 from lettrine.model.parameters import copy_parameters
 from lettrine.text.windows import Windows
 from lettrine.torch.model import CharMLP
+from lettrine.training.api import Shape
+from lettrine.training.settings import Settings
 from lettrine.training.watch import EngineWatch, facts_of
 
 STEPS, BATCH, RATE = 6, 16, 0.2
@@ -78,3 +82,24 @@ def test_two_traces_of_one_training(name: str) -> None:
         b.facts.optimiser,
         b.facts.momentum,
     )
+
+
+def test_a_defect_of_the_health_check_is_shown_and_ends_no_training(few_words, monkeypatch) -> None:
+    settings = Settings(steps=20, batch=8, engine="reference")
+    shape = Shape(context=2, embedding=3, hidden=(6,))
+    whole = lettrine.train(few_words, shape=shape, settings=settings)
+
+    gradients, calls = measure.gradients, []
+
+    def broken(*args, **kwargs):
+        calls.append(1)
+        if len(calls) > 2:
+            raise ZeroDivisionError("a defect")
+        return gradients(*args, **kwargs)
+
+    monkeypatch.setattr(measure, "gradients", broken)
+    run = lettrine.train(few_words, shape=shape, settings=settings)
+    assert any("ZeroDivisionError: a defect" in error for error in run.health.trace.facts.errors)
+    assert len(run.health.trace.facts.errors) == 1
+    for name, value in whole.model.parameters.items():
+        np.testing.assert_array_equal(run.model.parameters[name], value)

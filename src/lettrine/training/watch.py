@@ -29,6 +29,7 @@ from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import parameter_shapes
 from lettrine.text.windows import Windows
 
+MOST_ERRORS: Final = 8  # of the health check itself that are kept
 TITLE: Final = "Health of this training"
 KINDS: Final = {
     "tanh": "Tanh",
@@ -82,7 +83,11 @@ class EngineWatch:
         losses = engine.train(
             self._config, self._optimiser, state, windows.contexts, windows.targets, rows[None, :], rates, threads=threads
         )
-        self._record(step, seen, before, state, learning_rate)
+        try:
+            self._record(step, seen, before, state, learning_rate)
+        except Exception as error:  # noqa: BLE001 - a defect of the health check is shown in its report and must not end a training
+            if len(self.recorder.facts.errors) < MOST_ERRORS:
+                self.recorder.note_error(f"{type(error).__name__}: {error}")
         self._next = self.recorder.schedule.after(step)
         return float(losses[0])
 
