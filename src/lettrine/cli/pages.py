@@ -37,6 +37,7 @@ def write_page(run: Run) -> Path | None:
 
 def _sections(run: Run) -> list[Section]:
     from lettrine.inference.evaluation import Loss  # noqa: PLC0415
+    from lettrine.recipes.sections import embedding_section  # noqa: PLC0415
     from lettrine.report.html import Section  # noqa: PLC0415
 
     config, settings, data = run.model.config, run.settings, run.data
@@ -55,4 +56,5 @@ def _sections(run: Run) -> list[Section]:
         rows = [[MEANINGS[name], number(x.nats), number(x.bits), number(x.perplexity, 2)] for name, x in losses.items()]
         sections.append(Section("Loss", header=["on", "nats", "bits per character", "perplexity"], rows=rows))
     words = run.sample(PAGE_WORDS, new=True, unique=True)
-    return [*sections, Section("New words", text="Drawn from the trained model, none of them in the training list.", words=words)]
+    sections.append(Section("New words", text="Drawn from the trained model, none of them in the training list.", words=words))
+    return [*sections, embedding_section(run.model)]

@@ -131,9 +131,12 @@ class Report:
                 text = str(self) + "\n"
             case _:
                 raise HealthError(f"report got the name {path.name!r}; expected one that ends in .html, .json or .txt")
+        temporary = path.with_name(path.name + ".partial")  # so that the file is whole or not there
         try:
-            path.write_text(text, encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(path)
         except OSError as error:
+            temporary.unlink(missing_ok=True)
             raise StorageError(
                 f"report could not be written to {path}: {error.strerror or error}; choose another place"
             ) from error
