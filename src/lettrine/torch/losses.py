@@ -86,7 +86,7 @@ class LossProbe:
         if tap is None or tap.info is None:
             return
         self._modules.logits, self._modules.wants_tail = name, False
-        tap.expect_logits()
+        tap.logits = True
         if "LogSoftmax" in self.chain:
             self.classes = tap.info.units
         elif self.chain[0].startswith("BinaryCrossEntropy"):

@@ -155,14 +155,17 @@ def dense(gradient: Tensor | None) -> Tensor | None:
 
 
 def rows(tensor: Tensor, axis: int) -> Tensor:
-    """The twin of `health.measure.rows` for a tensor of two axes or more: (R, U), one column for each unit.
-
-    Each axis has an index of its own, so that a transposed or channels-last tensor is never copied whole.
-    """
+    """The twin of `health.parts.rows` for a tensor of two axes or more: (R, U), one column for each unit."""
     moved = tensor.movedim(axis, -1)
-    places, units = _places(tuple(moved.shape), moved.device)
-    table = moved[places] if places is not None else moved.reshape(-1, moved.shape[-1])
-    return table if units is None else table[:, units]
+    shape = tuple(moved.shape)
+    places, units = _places(shape, moved.device)
+    if places is None:
+        table = moved.reshape(-1, shape[-1])
+    elif moved.is_contiguous():
+        table = moved.reshape(-1, shape[-1]).index_select(0, places)  # rows lie together: much the quickest
+    else:  # an index for each axis, so that a transposed or channels-last tensor is never copied whole
+        table = moved[_unravelled(shape, moved.device)]
+    return table if units is None else table.index_select(1, units)
 
 
 def part(tensor: Tensor) -> Tensor:
@@ -175,11 +178,16 @@ def part(tensor: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=256)
-def _places(shape: tuple[int, ...], device: torch.device) -> tuple[tuple[Tensor, ...] | None, Tensor | None]:
-    """Indices of the examples looked at, one tensor for each axis but the last, and of the units; None means all."""
-    examples = int(np.prod(shape[:-1], dtype=np.int64))
-    picked, units = picks(examples, shape[-1])
-    places = None
-    if picked is not None:
-        places = tuple(torch.from_numpy(index.copy()).to(device) for index in np.unravel_index(picked, shape[:-1]))
-    return places, None if units is None else torch.from_numpy(units.copy()).to(device)
+def _places(shape: tuple[int, ...], device: torch.device) -> tuple[Tensor | None, Tensor | None]:
+    """Which examples and which units are looked at, of a tensor with the units last; None means all."""
+    picked = picks(int(np.prod(shape[:-1], dtype=np.int64)), shape[-1])
+    examples, units = (None if each is None else torch.from_numpy(each.copy()).to(device) for each in picked)
+    return examples, units
+
+
+@lru_cache(maxsize=256)
+def _unravelled(shape: tuple[int, ...], device: torch.device) -> tuple[Tensor, ...]:
+    """The examples looked at, as one index for each axis but the last."""
+    examples, _ = picks(int(np.prod(shape[:-1], dtype=np.int64)), shape[-1])
+    indices = () if examples is None else np.unravel_index(examples, shape[:-1])
+    return tuple(torch.from_numpy(index.copy()).to(device) for index in indices)

@@ -48,7 +48,7 @@ class Call:
     def __init__(self, tap: Tap) -> None:
         self.tap = tap
         self.output = Copy(rows=True)
-        self.slope = Copy(rows=tap.logits)
+        self.slope = Copy(rows=True)  # whole rows: they tell the targets, and lie together in memory
         self.place = 0
         self.arrived = False
         self.tensor: Tensor | None = None
@@ -91,7 +91,7 @@ class Tap:
     axis: of the units. silent: it has nothing to say (a container whose output is its last child's), and is not
     listened to again. feed: the activation called as a function that feeds this module, and the way to it in the graph.
     calm: how many steps in a row its one output was small and left as it was; steady: the shape of such an output, which
-    need not be copied at once. logits: it makes the logits; whole rows of their gradients are kept, which tell the targets.
+    need not be copied at once. logits: it makes the logits, whose gradients tell the targets.
     """
 
     def __init__(self, name: str, module: nn.Module | None, root: Root) -> None:
@@ -105,19 +105,13 @@ class Tap:
         self.norm = NormTap(module) if isinstance(module, BatchNorm) else None
         self.calls: list[Call] = []
         self.used = 0
-        self.logits = self._promoted = False
+        self.logits = False
         self.calm = 0
         self.steady: torch.Size | None = None
 
-    def expect_logits(self) -> None:
-        """Learn that this module makes the logits: from this step on, if it was not called in it, else from the next."""
-        self._promoted = True
-        if not self.used:
-            self.forget()
-
     @property
     def slope_axis(self) -> int:
-        """The axis of the units in copies of gradients."""
+        """The axis of the rows of gradients that are copied; whichever lie together, unless the units are asked for."""
         return self.axis if self.logits else -1
 
     def next_call(self) -> Call | None:
@@ -165,9 +159,6 @@ class Tap:
     def forget(self) -> None:
         """Begin a new step."""
         self.used = 0
-        if self._promoted:
-            self.logits, self._promoted, self.steady, self.calm = True, False, None, 0
-            self.calls.clear()
         if self.norm is not None:
             self.norm.heard = False
 
