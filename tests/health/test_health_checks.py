@@ -45,7 +45,7 @@ def test_all_ids_are_registered_and_silent_on_a_healthy_network():
     assert set(CHECKS) >= {
         "initial-loss", "saturation", "dead-units", "activation-scale", "gradient-scale", "gradient-data", "update-too-large",
         "update-too-small", "no-gradient", "not-optimised", "symmetry", "non-finite", "divergence", "oscillation", "no-learning",
-        "leak", "overfitting", "bias-before-norm", "norm-statistics", "probabilities-as-logits", "wrong-mode",
+        "leak", "held-out-labels", "overfitting", "bias-before-norm", "norm-statistics", "probabilities-as-logits", "wrong-mode",
         "missing-zero-grad", "spike",
     }  # fmt: skip
     report = examine(make_trace(dev=[2.3, 1.5, 1.2, 1.1, 1.1]))
@@ -320,6 +320,21 @@ def test_overfitting():
     assert found(make_trace(dev=[2.3, 1.5, 1.2, 1.2, 1.22, 1.23]), "overfitting") == ()
     rising = make_trace(dev=[2.3, 1.5, 1.2, 1.3, 1.4, 1.5], loss=np.linspace(1, 3, 200))
     assert found(rising, "overfitting") == ()
+
+
+def test_held_out_labels():
+    falling = 2.2 - 0.8 * (1 - np.exp(-np.arange(200) / 50))
+    wrong = [2.3, 2.6, 2.9, 3.0, 3.1]
+    finding = the(make_trace(loss=falling, dev=wrong), "held-out-labels")
+    assert finding.limit == pytest.approx(1.1 * 2.3)
+    assert finding.value == pytest.approx(3.05)
+    report = examine(make_trace(loss=falling, dev=wrong))
+    assert [each.id for each in report.findings] == ["held-out-labels"]  # and overfitting is explained by it
+    assert found(make_trace(loss=falling, dev=[2.3, 1.9, 2.6, 2.9, 3.1]), "held-out-labels") == ()  # it fell first
+    by_heart = 2.2 * np.exp(-np.arange(200) / 40)
+    assert found(make_trace(loss=by_heart, dev=wrong), "held-out-labels") == ()
+    assert found(make_trace(loss=np.full(200, 2.2), dev=wrong), "held-out-labels") == ()
+    assert outcome(make_trace(loss=falling / 2, dev=np.array(wrong) / 2), "held-out-labels")[0] == "not applicable"
 
 
 def normed(**changes):

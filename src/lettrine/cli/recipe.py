@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
     recipes.command("list", epilog="Example: lettrine recipe list")(list_recipes)
     recipes.command("show", epilog="Example: lettrine recipe show deep-gain-3")(show)
+    recipes.command("faults", epilog="Example: lettrine recipe faults, then: lettrine recipe run --fault leak")(list_faults)
     recipes.command("run", epilog="Example: lettrine recipe run deep-tanh-5/3 names.txt --html page.html")(run)
     app.add_typer(recipes, name="recipe")
 
@@ -42,6 +43,24 @@ def list_recipes(json: Json = False) -> None:
     table.columns[1].justify = "right"
     for each in RECIPES:
         table.add_row(each.name, f"{each.steps:,}", each.lesson)
+    console().print(table)
+
+
+def list_faults(json: Json = False) -> None:
+    """List the faults that can be planted in a healthy recipe, to see what the health check says."""
+    from lettrine.recipes.faults import FAULTS  # noqa: PLC0415
+
+    if json:
+        rows = [
+            {"name": f.name, "planted": f.planted, "remedy": f.remedy, "finding": f.finding, "torch": f.torch} for f in FAULTS
+        ]
+        out_json({"faults": rows})
+        return
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table("name", "what is done wrong", "finding", box=None)
+    for each in FAULTS:
+        table.add_row(each.name, each.planted, each.finding)
     console().print(table)
 
 
@@ -77,6 +96,7 @@ def run(
         list[str] | None, typer.Argument(metavar="[NAME]... [WORDS]", help="Recipes, then a word list. [first-names]")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Run every recipe.")] = False,
+    fault: Annotated[str | None, typer.Option(help="Plant a fault in a healthy recipe, see lettrine recipe faults.")] = None,
     steps: Annotated[int, typer.Option(help="Fewer steps, for a quick look; final figures are then not judged.")] = 0,
     seed: Annotated[int | None, typer.Option(help="Other random numbers. [those of the published runs]")] = None,
     engine: Annotated[str, typer.Option(help="auto, reference or native.")] = "auto",
@@ -93,30 +113,70 @@ def run(
         from lettrine.recipes.pages import checked  # noqa: PLC0415
 
         checked(html)  # before minutes of training, not after
+    if fault is not None:
+        _run_fault(fault, names or [], engine=engine, threads=threads, html=html, json=json)
+        return
     chosen, words = chosen_recipes(names or [], everything=everything)
     done: list[RecipeRun] = []
     for recipe in chosen:
         with progress(quiet=json, label=recipe.name) as listener:
-            result = run_recipe(
-                recipe, words, steps=steps, seed=SEED if seed is None else seed, engine=engine, threads=threads, report=listener
-            )
-        done.append(result)
+            how: Any = {"steps": steps, "seed": SEED if seed is None else seed, "engine": engine, "threads": threads}
+            done.append(run_recipe(recipe, words, report=listener, **how))
         if not json:
-            _print(result)
-        if result.signal:
+            _print(done[-1])
+        if done[-1].signal:
             break
     if json:
         out_json(done[0].to_dict() if len(chosen) == 1 else {"recipes": [each.to_dict() for each in done]})
     elif len(done) > 1:
         _print_summary(done)
     if html is not None:
-        from lettrine.recipes.pages import write_gallery, write_page  # noqa: PLC0415
-
-        path = write_page(html, done[0]) if len(done) == 1 else write_gallery(html, done)
-        if not json:
-            note(f"wrote {path}")
+        _write(html, done, quiet=json)
     if done[-1].signal:
         raise typer.Exit(SIGNAL_BASE + done[-1].signal)
+
+
+def _write(html: Path, done: list[RecipeRun], *, quiet: bool) -> None:
+    from lettrine.recipes.pages import write_gallery, write_page  # noqa: PLC0415
+
+    path = write_page(html, done[0]) if len(done) == 1 else write_gallery(html, done)
+    if not quiet:
+        note(f"wrote {path}")
+
+
+def _run_fault(name: str, words: list[str], *, engine: str, threads: int, html: Path | None, json: bool) -> None:
+    from lettrine.errors import ConfigError  # noqa: PLC0415
+    from lettrine.recipes.clinic import try_fault  # noqa: PLC0415
+    from lettrine.recipes.faults import find_fault  # noqa: PLC0415
+    from lettrine.training.api import as_word_list  # noqa: PLC0415
+
+    chosen = find_fault(name)
+    if len(words) > 1:
+        raise ConfigError(
+            f"--fault is planted in a recipe of its own; expected at most one word list, got {len(words)} arguments"
+        )
+    with progress(quiet=json, label=name) as listener:
+        case = try_fault(chosen, as_word_list(words[0] if words else None), engine=engine, threads=threads, report=listener)
+    if html is not None:
+        from lettrine.recipes.pages import write_case  # noqa: PLC0415
+
+        path = write_case(html, case)
+        if not json:
+            note(f"wrote {path}")
+    if json:
+        out_json(case.to_dict())
+        return
+    from lettrine.report.terminal import line  # noqa: PLC0415
+
+    out = console()
+    out.print(f"planted: {chosen.planted}", markup=False)
+    for finding in case.before.findings:
+        out.print(f"  {line(finding)}", markup=False)
+    out.print(f"found: {'yes' if case.found else 'no'} ({chosen.finding})\n", markup=False)
+    out.print(f"remedy: {chosen.remedy}", markup=False)
+    for finding in case.after.findings:
+        out.print(f"  {line(finding)}", markup=False)
+    out.print(f"cured: {'yes' if case.cured else 'no'}", markup=False)
 
 
 def _print(result: RecipeRun) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from math import isnan
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lettrine.cli.show import console, note, out_json
+from lettrine.cli.show import console, note, out_json, plain
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
@@ -15,6 +16,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and no
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
     app.command("lr-range", epilog="Example: lettrine lr-range names.txt --hidden 100x5 --norm batch --optimizer sgd")(lr_range)
+    app.command(epilog="Example: lettrine gains --html gains.html")(gains)
+    app.command(epilog="Example: lettrine compare runs/first-names runs/first-names-2 --html compared.html")(compare)
 
 
 def lr_range(
@@ -71,5 +74,73 @@ def lr_range(
         return
     out = console()
     out.print(found.reason, markup=False)
-    if found.suggestion == found.suggestion:
+    if not isnan(found.suggestion):
         out.print(f"suggested: --lr {found.suggestion:.2g}")
+
+
+def gains(
+    fan_in: Annotated[int, typer.Option(help="Inputs of a unit, for the spread of x @ w.")] = 10,
+    html: Annotated[Path | None, typer.Option(help="Also write a page with the picture.")] = None,
+    json: Json = False,
+) -> None:
+    """How large weights must start: the gain of each activation, checked by numbers, and the spread of x @ w."""
+    from lettrine.recipes.gains import gain_rows, spread_rows  # noqa: PLC0415
+
+    spreads, rows = spread_rows(fan_in), gain_rows()
+    if html is not None:
+        from lettrine.recipes.tool_pages import write_gains_page  # noqa: PLC0415
+
+        path = write_gains_page(html, rows, spreads, fan_in)
+        if not json:
+            note(f"wrote {path}")
+    if json:
+        spread = [{"weights": s.name, "scale": s.scale, "std": s.measured, "expected": s.expected} for s in spreads]
+        out_json({"fan_in": fan_in, "spread": spread, "gains": [vars(row) for row in rows]})
+        return
+    from rich.table import Table  # noqa: PLC0415
+
+    out = console()
+    table = Table("weights", "std of x @ w", "scale x sqrt(fan-in)", box=None)
+    for each in spreads:
+        table.add_row(each.name, f"{each.measured:.3f}", f"{each.expected:.3f}")
+    out.print(table)
+    table = Table("activation", "gain", "exact", "std, 50 layers", "10 drawn", "gradient", "why", box=None)
+    for row in rows:
+        figures = (row.gain, row.exact, row.settled, row.sampled, row.backward)
+        table.add_row(row.activation, *(f"{value:.3f}" for value in figures), row.derivation)
+    out.print("")
+    out.print(table)
+    meaning = "exact: 1 / sqrt(E[f(z)^2]). std of the pre-activations: by theory after 50 layers, of a random net after 10. "
+    out.print(f"\n{meaning}gradient: its factor with each layer back.", markup=False)
+
+
+def compare(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="Run folders, as lettrine train wrote them.")],
+    html: Annotated[Path | None, typer.Option(help="Also write a page with the curves.")] = None,
+    json: Json = False,
+) -> None:
+    """Set runs side by side: what they were told differently, losses, findings."""
+    from lettrine.recipes.comparison import compare_runs, differences, to_dict  # noqa: PLC0415
+
+    read = compare_runs(runs)
+    if html is not None:
+        from lettrine.recipes.tool_pages import write_comparison_page  # noqa: PLC0415
+
+        path = write_comparison_page(html, read)
+        if not json:
+            note(f"wrote {path}")
+    if json:
+        out_json(to_dict(read))
+        return
+    from rich.table import Table  # noqa: PLC0415
+
+    from lettrine.recipes.tool_pages import result_cells  # noqa: PLC0415
+
+    table = Table("", *(plain(run.name) for run in read), box=None)
+    for name, values in differences(read):
+        table.add_row(name, *map(plain, values))
+    table.add_section()
+    for cells in result_cells(read):
+        table.add_row(*cells)
+    table.add_row("findings", *(", ".join(run.findings) or "none" for run in read))
+    console().print(table)

@@ -102,15 +102,18 @@ def draw_parameters(config: MLPConfig, scheme: Initialisation, dice: Dice) -> Pa
 
 
 class DiceBatches:
-    """Row numbers of each step's batch, drawn after the weights from the same stream, as the notebooks draw them."""
+    """Row numbers of each step's batch, drawn after the weights from the same stream, as the notebooks draw them.
 
-    def __init__(self, dice: Dice, examples: int, batch: int) -> None:
-        self._dice, self._examples, self._batch = dice, examples, batch
+    block: steps drawn at a time.
+    """
+
+    def __init__(self, dice: Dice, examples: int, batch: int, block: int = _BLOCK_STEPS) -> None:
+        self._dice, self._examples, self._batch, self._block = dice, examples, batch, block
         self._first, self._drawn = 0, np.empty((0, batch), np.int64)
 
     def rows(self, start: int, stop: int) -> Indices:
         """Batches of steps from start on: (S, B). Steps are asked for in order; see `training.batches.Rows`."""
         while start >= self._first + len(self._drawn):
             self._first += len(self._drawn)
-            self._drawn = self._dice.integers(self._examples, (_BLOCK_STEPS, self._batch))
+            self._drawn = self._dice.integers(self._examples, (self._block, self._batch))
         return self._drawn[start - self._first : stop - self._first]

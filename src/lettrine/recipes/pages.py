@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lettrine.errors import ConfigError
+from lettrine.recipes.clinic import Case
 from lettrine.recipes.describe import comparison_rows, describe, summary_rows, verdict
 from lettrine.recipes.runner import RecipeRun
 from lettrine.recipes.sections import embedding_section
@@ -14,6 +15,19 @@ from lettrine.report.html import Section, render_sections, write
 from lettrine.report.pictures import figures
 
 GALLERY = ("loss", "activations", "gradients", "update-data", "gradient-data", "saturation-last")
+SHOWN = ("loss", "update-data")
+PICTURES = {
+    "saturation": ("activations", "saturation-first"),
+    "dead-units": ("dead-units", "activations"),
+    "symmetry": ("gradient-data", "gradients"),
+    "activation-scale": ("output-scale", "gradient-scale"),
+    "norm-statistics": ("norm-mean", "norm-variance"),
+    "not-optimised": ("gradient-data",),
+    "bias-before-norm": ("gradient-data",),
+    "probabilities-as-logits": ("gradients",),
+    "missing-zero-grad": ("activations",),
+}
+"""Pictures that show a finding, beside those of SHOWN."""
 WORDS = 40
 HEADER = ("figure", "layer", "published", "source", "ours", "difference", "within tolerance")
 
@@ -32,13 +46,35 @@ def write_gallery(path: str | Path, done: Sequence[RecipeRun]) -> Path:
     header = ("recipe", "within tolerance", "dev loss", "findings", "seconds")
     sections = [Section("All recipes", header=header, rows=summary_rows(done))]
     for result in done:
-        drawn = figures(result.health.trace)
+        drawn = figures(result.health.trace, result.health.findings)
         kept = {f"{result.recipe.name}-{key}": drawn[key] for key in GALLERY if key in drawn}
         sections.append(
             _published(result, title=result.recipe.name, text=f"{result.recipe.lesson} {verdict(result)}", figures=kept)
         )
     path = checked(path)
     write_bytes(path, render_sections("Recipes", sections, facts=_facts(done[0])).encode())
+    return path
+
+
+def write_case(path: str | Path, case: Case) -> Path:
+    """One page of a fault: what was planted, what was found and drawn, and the same with the remedy applied."""
+    path, fault = checked(path), case.fault
+    said = f"{'Found' if case.found else 'Not found'}, and {'gone' if case.cured else 'not gone'} with the remedy."
+    facts = {
+        "planted": fault.planted,
+        "remedy": fault.remedy,
+        "named": fault.finding,
+        "in": f"recipe {fault.recipe}",
+        "verdict": said,
+    }
+    sections = [Section("The fault", facts=facts)]
+    for title, report in (("With the fault", case.before), ("With the remedy", case.after)):
+        drawn = figures(report.trace, report.findings)
+        # The pictures that show the fault come first, then what every training shows.
+        kept = {f"{title}-{key}": drawn[key] for key in dict.fromkeys((*PICTURES.get(fault.finding, ()), *SHOWN)) if key in drawn}
+        told = {f"{finding.severity}: {finding.id}": f"{finding.message} {finding.remedy}" for finding in report.findings}
+        sections.append(Section(title, text="" if told else "Nothing was found.", facts=told, figures=kept))
+    write_bytes(path, render_sections(f"Fault: {fault.name}", sections).encode())
     return path
 
 

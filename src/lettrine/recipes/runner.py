@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from lettrine.engine.base import Indices, Losses
+from lettrine.engine.base import Engine, Indices, Losses
 from lettrine.engine.choice import choose_engine
 from lettrine.engine.reference import observe
 from lettrine.errors import ConfigError, DivergedError
@@ -25,6 +25,7 @@ from lettrine.recipes.recipe import Recipe
 from lettrine.text.vocabulary import Vocabulary
 from lettrine.text.windows import Windows, windows
 from lettrine.text.words import WordList, split
+from lettrine.training.batches import Rows
 from lettrine.training.interrupt import deferred_signals
 from lettrine.training.settings import Settings
 from lettrine.training.trainer import Progress, Trainer, check_memory
@@ -123,16 +124,23 @@ def train_recipe(
     splits: Splits,
     settings: Settings,
     *,
+    engine: Engine | None = None,
+    prepare: Callable[[Parameters], None] = lambda _: None,
+    batches: Rows | None = None,
     report: Listener = lambda _: None,
 ) -> RecipeRun:
-    """`run_recipe` on examples that are already made, with settings that may differ from the recipe's."""
-    config, chosen = recipe.config(vocabulary.size), choose_engine(settings.engine)
+    """`run_recipe` on examples that are already made, with settings that may differ from the recipe's.
+
+    engine, batches: in place of those that the settings name and the seed gives. prepare: changes the weights it starts from.
+    """
+    config, chosen = recipe.config(vocabulary.size), engine or choose_engine(settings.engine)
     check_memory(config, settings)
     train, dev, _ = splits
     dice = Dice(settings.seed)
     dice.skip_nets(config, *recipe.drawn, settings.batch)
     parameters = draw_parameters(config, settings.initialisation, dice)
-    batches = DiceBatches(dice, len(train), settings.batch)
+    prepare(parameters)
+    batches = batches or DiceBatches(dice, len(train), settings.batch)
     noise = _standard_error(config, parameters, train, batches.rows(0, 1)[0])
     facts = facts_of(config, settings.optimiser, chosen, settings.batch, train.targets)
     every = max(1, settings.steps // SAMPLES) if settings.steps <= SHORT else 0

@@ -11,7 +11,8 @@ from lettrine.report.figure import Figure
 from lettrine.report.html import Section
 
 NEIGHBOURS = 3
-ROWS = 40  # of the table of neighbours; a script of thousands of signs is drawn, not listed
+LISTED = 60  # characters in the table of neighbours; a script of thousands of signs is drawn, not listed
+COLUMNS = 3
 
 
 def embedding_section(model: LanguageModel, key: str = "embedding") -> Section:
@@ -32,12 +33,15 @@ def embedding_section(model: LanguageModel, key: str = "embedding") -> Section:
         ),
         embedding_scatter(plane.points, names, groups=kinds(names, vocabulary.end_sign), axes=axes),
     )
-    close = nearest(table, NEIGHBOURS)
-    rows = [[names[index], "  ".join(names[other] for other in others)] for index, others in enumerate(close[:ROWS].tolist())]
+    close = nearest(table, NEIGHBOURS)[:LISTED]
+    cells = [[names[index], "  ".join(names[other] for other in others)] for index, others in enumerate(close.tolist())]
+    height = -(-len(cells) // COLUMNS)  # down the first pair of columns, then down the next
+    padded = cells + [["", ""]] * (height * COLUMNS - len(cells))
+    rows = [[text for column in range(COLUMNS) for text in padded[column * height + row]] for row in range(height)]
     return Section(
         "Characters",
         text="What the network takes for alike, by the angle between their vectors.",
-        header=["character", "nearest"],
+        header=["character", "nearest"] * COLUMNS,
         rows=rows,
         figures={key: drawn},
     )

@@ -45,8 +45,8 @@ KINDS: Final = {
 class EngineWatch:
     """Watches one training on any engine.
 
-    every: sampled steps, see `health.recorder.Schedule`. last: a step that is looked at in any case, the run's last, so that
-    "last" in a report is where training ended. earlier: the trace of the part trained before a resume.
+    every: sampled steps, see `health.recorder.Schedule`. last: a step that is looked at in any case, such as a run's last one.
+    earlier: the trace of the part trained before a resume.
     """
 
     def __init__(

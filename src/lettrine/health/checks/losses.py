@@ -27,7 +27,7 @@ from lettrine.health.findings import Finding
 from lettrine.health.trace import Floats, Trace
 
 
-def _guess(trace: Trace) -> float:
+def guess_of(trace: Trace) -> float:
     """Loss of guessing without looking at the input: by the frequencies of the classes, else evenly; NaN if unknown."""
     even = log(trace.facts.classes) if trace.facts.classes > 1 else nan
     return trace.facts.chance if isfinite(trace.facts.chance) else even
@@ -103,7 +103,7 @@ def divergence(trace: Trace) -> Iterator[Finding]:
     beginning, end, noise = _ends(losses)
     place = int(np.argmin(blocks))
     lowest = blocks[place]
-    guess = _guess(trace)
+    guess = guess_of(trace)
     reference = min(beginning, guess) if isfinite(guess) else beginning
     limit = max(lowest + limits.DIVERGED_SHARE * max(reference - lowest, 0.0), lowest + limits.NOISE * noise)
     if reference - lowest <= limits.LEARNED_SHARE * abs(reference):  # nothing was learned: only a rise above the start counts
@@ -224,7 +224,7 @@ def oscillation(trace: Trace) -> Iterator[Finding]:
 def no_learning(trace: Trace) -> Iterator[Finding]:
     """The loss does not fall, or stops at what guessing gives."""
     steps, losses = _losses(trace, limits.LEARNING_STEPS)
-    guess = _guess(trace)
+    guess = guess_of(trace)
     if not isfinite(guess) and steps[0] != 0:
         raise Skip("not run", "the first step was not watched, and the loss of guessing is not known")
     beginning, end, noise = _ends(losses)
@@ -273,7 +273,7 @@ def no_learning(trace: Trace) -> Iterator[Finding]:
 @check("leak", needs=("loss",))
 def leak(trace: Trace) -> Iterator[Finding]:
     """So good so soon that the answer must be in the input."""
-    guess = _guess(trace)
+    guess = guess_of(trace)
     if not isfinite(guess):
         raise Skip("not applicable", "the loss of guessing is not known")
     steps, losses = finite_curve(trace, trace.loss)

@@ -72,6 +72,7 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "update-too-small": ("no-learning", "gradient-data"),
     "oscillation": ("divergence", "no-learning", "dead-units", "saturation", *_DEPTH),
     "norm-statistics": ("update-too-large", "saturation", "dead-units", "no-gradient", "gradient-scale", "gradient-data"),
+    "held-out-labels": ("overfitting",),
     "divergence": ("saturation", "dead-units", *_DEPTH, "norm-statistics", "no-learning", "overfitting"),
 }
 """By check, in the order of likelihood as a cause: which other findings it accounts for."""
@@ -87,6 +88,7 @@ ORDER: Final = (
     "probabilities-as-logits",
     "not-optimised",
     "leak",
+    "held-out-labels",
     "oscillation",
     "divergence",
     "dead-units",

@@ -1,0 +1,55 @@
+"""Faults that only a training loop of one's own can have, planted in one that trains the language model's twin."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
+
+from lettrine.errors import HealthError
+from lettrine.health.findings import Report
+from lettrine.model.config import MLPConfig
+from lettrine.model.parameters import Parameters
+from lettrine.torch.model import CharMLP
+from lettrine.torch.probe import watch
+
+FAULTS: Final = ("missing-zero-grad", "softmax-twice", "eval-mode", "forgotten-layer")
+
+
+def train_with_fault(
+    config: MLPConfig,
+    parameters: Parameters,
+    contexts: NDArray[np.int32],
+    targets: NDArray[np.int32],
+    rows: NDArray[np.int64],
+    learning_rate: float,
+    fault: str = "",
+) -> Report:
+    """Train by plain SGD under the watch, with a fault of FAULTS or "" for none, and say what the watch found.
+
+    contexts (N, T), targets (N,): the examples; rows (S, B): each step's batch. Stops when the loss is not finite.
+    Raises HealthError for an unknown fault.
+    """
+    if fault and fault not in FAULTS:
+        raise HealthError(f"fault got {fault!r}; expected one of {', '.join(FAULTS)}")
+    twin = CharMLP(config, parameters)
+    model = nn.Sequential(twin, nn.Softmax(dim=1)) if fault == "softmax-twice" else twin
+    trained = [p for name, p in twin.named_parameters() if fault != "forgotten-layer" or not name.startswith("output.")]
+    optimizer = torch.optim.SGD(trained, lr=learning_rate)
+    model.train(fault != "eval-mode")
+    x, y = torch.from_numpy(contexts).long(), torch.from_numpy(targets).long()
+    with torch.random.fork_rng(devices=[]), watch(model, optimizer) as watching:
+        for batch in torch.from_numpy(rows):
+            loss = functional.cross_entropy(model(x[batch]), y[batch])
+            watching.loss(loss)
+            if not bool(torch.isfinite(loss)):
+                break
+            if fault != "missing-zero-grad":
+                optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        return watching.report()
