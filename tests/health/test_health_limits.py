@@ -232,3 +232,10 @@ def test_the_table_of_activations():
     assert pytest.approx(-1.7581, abs=1e-4) == SELU_FLOOR
     gains = {"identity": 1, "sigmoid": 1, "tanh": 5 / 3, "relu": 2**0.5, "leaky-relu": (2 / 1.0001) ** 0.5, "selu": 0.75}
     assert {name: ACTIVATIONS[name].gain for name in gains} == pytest.approx(gains)
+
+
+def test_two_layers_make_no_trend_and_three_matrices_no_majority():
+    small = (MODULES[0], MODULES[1], MODULES[2], MODULES[3], MODULES[-1])
+    shrunk = make_trace(modules=small, **{"act2.rms": 1e-3, "act2.gradient_rms": 1.0})
+    report = examine(shrunk, only=["activation-scale", "gradient-scale", "gradient-data"])
+    assert [outcome.status for outcome in report.outcomes] == ["not applicable"] * 3
