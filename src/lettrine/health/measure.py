@@ -155,16 +155,6 @@ class OutputPlan:
         """Share of each unit's values saturated and whether it is dead, by place; their totals are written into the table."""
         counts = _zone_counts(self._zoned, self._zones)
         border = len(self._saturated)
-        if (
-            border < len(counts)
-            and len({(len(values), len(each)) for values, each in zip(self._zoned, counts, strict=True)}) == 1
-        ):
-            size = len(self._zoned[0])  # all of one shape: together, which is quicker
-            inside = np.array(counts)
-            part, dead = inside[:border] / size, inside[border:] == size
-            table[self._saturated, 5] = inside[:border].sum(axis=1) / count[self._saturated]
-            table[self._dead, 6] = np.where(count[self._dead] > 0, dead.sum(axis=1) / dead.shape[1], nan)
-            return dict(zip(self._saturated, part, strict=True)), dict(zip(self._dead, dead, strict=True))
         shares: dict[int, Floats] = {}
         flags: dict[int, NDArray[np.bool_]] = {}
         for place, values, inside in zip(self._saturated, self._zoned, counts, strict=False):

@@ -89,3 +89,8 @@ class Figures:
         self._outputs = OutputPlan([tap.outputs() for tap in taps])
         self._gradients = GradientPlan([values for _, values in slopes])
         self._parameters = ParameterPlan([tap.arrays(scales[_GRADIENT_SCALE]) for tap in parameters])
+
+
+def fmax(first: float, second: float) -> float:
+    """The larger; NaN only if both are."""
+    return second if first != first else first if second != second else max(first, second)  # noqa: PLR0124  the test for NaN

@@ -30,20 +30,15 @@ from lettrine.health.findings import Report
 from lettrine.health.recorder import Recorder, Schedule
 from lettrine.health.trace import Facts, Trace
 from lettrine.torch.catalogue import WRAPPERS, unwrapped
-from lettrine.torch.figures import Figures
+from lettrine.torch.figures import Figures, fmax
 from lettrine.torch.hooks import ModuleProbe
 from lettrine.torch.losses import LossProbe
 from lettrine.torch.scaling import loss_scale, scaler_calling, step_skipped
-from lettrine.torch.steps import ParameterProbe
+from lettrine.torch.steps import ParameterProbe, optimisers_of
 from lettrine.torch.taps import BatchNorm
 
 _IDLE: Final = 16  # steps of one optimiser after which another that has not stepped is no longer waited for
 _PATIENCE: Final = 5  # errors of the health code itself after which it goes away
-
-
-def fmax(first: float, second: float) -> float:
-    """The larger; NaN only if both are."""
-    return second if first != first else first if second != second else max(first, second)  # noqa: PLR0124  the test for NaN
 
 
 class Watch:
@@ -63,7 +58,7 @@ class Watch:
         classes: int = 0,
         scaler: GradScaler | None = None,
     ) -> None:
-        self._optimisers = _optimisers(optimizer)
+        self._optimisers = optimisers_of(optimizer)
         inner = unwrapped(model)
         self._alone = inner is model or not isinstance(model, WRAPPERS)
         self._schedule = Schedule(every or 0)
@@ -385,21 +380,3 @@ def watch(
     Raises HealthError for what cannot be watched, such as a compiled model.
     """
     return Watch(model, optimizer, every, classes, scaler)
-
-
-def _optimisers(given: Optimizer | Iterable[Optimizer] | None) -> list[Optimizer]:
-    """As a list, without the wrappers that libraries put around an optimiser."""
-    if given is None:
-        return []
-    listed: list[Any] = [given] if hasattr(given, "param_groups") or not isinstance(given, Iterable) else list(given)
-    found = []
-    for optimiser in listed:
-        inner = optimiser
-        while isinstance(getattr(inner, "optimizer", None), Optimizer):
-            inner = inner.optimizer
-        if not isinstance(inner, Optimizer):
-            raise HealthError(
-                f"watch got a {type(inner).__name__} as optimizer; expected a torch.optim.Optimizer, or a list of them"
-            )
-        found.append(inner)
-    return found

@@ -6,7 +6,7 @@ really made, whatever the optimiser.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import nan, sqrt
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lettrine.errors import HealthError
 from lettrine.health.duplicates import duplicates
 from lettrine.health.measure import ParameterArrays
 from lettrine.health.trace import ParameterInfo
@@ -256,3 +257,21 @@ class ParameterProbe:
             if 0.0 < at_backward < float("inf") and at_step < float("inf"):
                 answers.append(scale * sqrt(at_step / at_backward) < 1.0 - _CLIPPED)
         return float(any(answers)) if answers else nan
+
+
+def optimisers_of(given: Optimizer | Iterable[Optimizer] | None) -> list[Optimizer]:
+    """As a list, without the wrappers that libraries put around an optimiser."""
+    if given is None:
+        return []
+    listed: list[Any] = [given] if hasattr(given, "param_groups") or not isinstance(given, Iterable) else list(given)
+    found = []
+    for optimiser in listed:
+        inner = optimiser
+        while isinstance(getattr(inner, "optimizer", None), Optimizer):
+            inner = inner.optimizer
+        if not isinstance(inner, Optimizer):
+            raise HealthError(
+                f"watch got a {type(inner).__name__} as optimizer; expected a torch.optim.Optimizer, or a list of them"
+            )
+        found.append(inner)
+    return found
