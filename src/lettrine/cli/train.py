@@ -186,7 +186,8 @@ def _print(run: Run, *, json: bool) -> None:
         exact = f": ln {config.vocabulary_size}" if name == "expected_initial" else ""
         shown.add_row(number(results.loss[name]), meaning + exact)
     out.print(shown)
-    speed = f"{results.steps_per_second:,.0f} a second, {run.model.engine.name} engine"
+    pace = f"{results.steps_per_second:,.0f} a second, " if results.steps else ""
+    speed = f"{pace}{run.model.engine.name} engine"
     out.print(f"{results.steps:,} steps in {results.seconds:.1f} s ({speed})\n")
     out.print("new words: " + " ".join(plain(word) for word in run.sample(SHOWN_WORDS, new=True, unique=True)), markup=False)
     if run.health is not None:
