@@ -104,17 +104,16 @@ struct Evaluator {
             for (Index i = 0; i < V * E; ++i) letters[t * V * E + i] = net.embedding.value[i];
         }
         pairs.begin[C] = C * V;
-        make_table<T>(pairs, C, E, {0, net.layers[0].out}, letters, panels, products);
+        for (Index f = 0; f < net.layers[0].out; f += W) make_table<T>(pairs, C, E, f, letters, panels, products + f * V * C);
     }
 
     // Logits of `batch` examples, as columns.
     const T* logits(const Member& m, const Batch<T>& batch) const {
         if (table) {
-            Pairs here = pairs;
-            here.of = m.of;
             for (Index b = 0; b < batch.count; ++b)
                 for (Index t = 0; t < C; ++t) m.of[b * C + t] = static_cast<std::int32_t>(t * V + m.contexts[b][t]);
-            add_up<T>(batch, here, C, {0, net.layers[0].out}, net.layers[0].out, net.layers[0].bias.value, products, m.rows);
+            for (Index f = 0; f < net.layers[0].out; f += W)
+                add_up<T>(batch, m.of, C, f, net.layers[0].out, net.layers[0].bias.value, products + f * V * C, m.rows);
         } else {
             gather<T>(batch, C, E, net.embedding.value, m.contexts, m.line, m.inputs);
             rows_to_columns<T>(batch, K, {0, K}, m.inputs, m.input_columns);

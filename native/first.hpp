@@ -73,69 +73,54 @@ void scatter(const Batch<T>& batch, Index context, Index width, const std::int32
     }
 }
 
-// table[j][r] = embedding of pair r times the weights of its position, for the panels of [part).
+// table[r] = embedding of pair r times the weights of its position, for the panel of features from f on.
 template <class T>
-void make_table(const Pairs& pairs, Index context, Index width, Span part, const T* letters, const T* panels, T* table) {
+void make_table(const Pairs& pairs, Index context, Index width, Index f, const T* letters, const T* panels, T* table) {
     constexpr Index W = panel_width<T>;
-    const Index in = context * width, count = pairs.count(context);
-    for (Index f = part.begin; f < part.end; f += W)
+    for (Index t = 0; t < context; ++t) {
+        const Index first = pairs.begin[t];
+        product<T>(pairs.begin[t + 1] - first, W, width, Operand<T>{letters + first * width, width, 1, width, 0},
+                   panels + (f / W * context + t) * width * W, W, table + first * W, W, Start::zero);
+    }
+}
+
+// z = bias + the sum of each row's T rows of the table, for that panel. `of` (B, T): the pair of each row at each position.
+template <class T>
+void add_up(const Batch<T>& batch, const std::int32_t* of, Index context, Index f, Index features, const T* bias, const T* table, T* z) {
+    using V = Vector<T>;
+    constexpr Index W = panel_width<T>, w = V::width;
+    const auto low = load_or<T>(bias, f, features - f, T(0));
+    const auto high = features - f > w ? load_or<T>(bias, f + w, features - f - w, T(0)) : V::zero();
+    T* to = z + batch.row(f);
+    for (Index b = 0; b < batch.count; ++b, of += context, to += W) {
+        auto left = low, right = high;
         for (Index t = 0; t < context; ++t) {
-            const Index first = pairs.begin[t];
-            product<T>(pairs.begin[t + 1] - first, W, width, Operand<T>{letters + first * width, width, 1, width, 0},
-                       panels + (f / W * in + t * width) * W, W, table + (f / W * count + first) * W, W, Start::zero);
+            left += V::load(table + of[t] * W);
+            right += V::load(table + of[t] * W + w);
         }
-}
-
-// z = bias + the sum of each example's T rows of the table.
-template <class T>
-void add_up(const Batch<T>& batch, const Pairs& pairs, Index context, Span part, Index features, const T* bias, const T* table, T* z) {
-    using V = Vector<T>;
-    constexpr Index W = panel_width<T>, w = V::width;
-    const Index count = pairs.count(context);
-    for (Index f = part.begin; f < part.end; f += W) {
-        const T* rows = table + f / W * count * W;
-        const auto low = load_or<T>(bias, f, features - f, T(0));
-        const auto high = features - f > w ? load_or<T>(bias, f + w, features - f - w, T(0)) : V::zero();
-        T* to = z + batch.row(f);
-        for (Index b = 0; b < batch.count; ++b) {
-            auto left = low, right = high;
-            const std::int32_t* of = pairs.of + b * context;
-            for (Index t = 0; t < context; ++t) {
-                left += V::load(rows + of[t] * W);
-                right += V::load(rows + of[t] * W + w);
-            }
-            V::store(to + b * W, left);
-            V::store(to + b * W + w, right);
-        }
+        V::store(to, left);
+        V::store(to + w, right);
     }
 }
 
-// signals[j][r] = the sum of d over the rows that hold pair r, for `Panels` panels at once.
-template <class T, int Panels>
-void sum_signals_of(const Batch<T>& batch, const Pairs& pairs, Index count, const T* from, T* to) {
+// signals[j][r] = the sum of d over the rows that hold pair r, for the panel of features from f on.
+template <class T>
+void sum_signals(const Batch<T>& batch, const Pairs& pairs, Index context, Index f, const T* d, T* signals) {
     using V = Vector<T>;
     constexpr Index W = panel_width<T>, w = V::width;
+    const Index count = pairs.count(context);
+    const T* from = d + batch.row(f);
+    T* to = signals + f / W * count * W;
+    const std::int32_t* row = pairs.rows;
     for (Index r = 0; r < count; ++r, to += W) {
-        typename V::Value sum[2 * Panels];
-#pragma GCC unroll 8
-        for (int i = 0; i < 2 * Panels; ++i) sum[i] = V::zero();
-        for (std::int32_t k = pairs.first[r]; k < pairs.first[r + 1]; ++k) {
-            const T* row = from + pairs.rows[k] * W;
-#pragma GCC unroll 8
-            for (int i = 0; i < 2 * Panels; ++i) sum[i] += V::load(row + i / 2 * batch.padded * W + i % 2 * w);
+        auto left = V::zero(), right = V::zero();
+        for (const std::int32_t* end = pairs.rows + pairs.first[r + 1]; row < end; ++row) {
+            left += V::load(from + *row * W);
+            right += V::load(from + *row * W + w);
         }
-#pragma GCC unroll 8
-        for (int i = 0; i < 2 * Panels; ++i) V::store(to + i / 2 * count * W + i % 2 * w, sum[i]);
+        V::store(to, left);
+        V::store(to + w, right);
     }
-}
-
-template <class T>
-void sum_signals(const Batch<T>& batch, const Pairs& pairs, Index context, Span part, const T* d, T* signals) {
-    constexpr Index W = panel_width<T>;
-    const Index count = pairs.count(context);
-    Index f = part.begin;
-    for (; f + 3 * W < part.end; f += 4 * W) sum_signals_of<T, 4>(batch, pairs, count, d + batch.row(f), signals + f / W * count * W);
-    for (; f < part.end; f += W) sum_signals_of<T, 1>(batch, pairs, count, d + batch.row(f), signals + f / W * count * W);
 }
 
 // out[r, e] = sum over h of signals[r, h] * weights[t * E + e, h] for one position's pairs, in blocks of R x C products whose

@@ -123,25 +123,41 @@ private:
         }
     }
 
+    // Calls body with each panel of a member's part, so that what one loop leaves in the nearest cache the next one finds.
+    template <class Body>
+    void by_panels(Span part, Body body) {
+        for (Index f = part.begin; f < part.end;) {
+            const Index next = (f / W + 1) * W, end = next < part.end ? next : part.end;
+            body(Span{f, end});
+            f = end;
+        }
+    }
+
     void forward(Index l, int member) {
         const Layer<T>& layer = layers[l];
         const LayerMemory<T>& m = memory[l];
         const Span part = part_of(l, member);
-        if (l == 0 && table) {
-            make_table<T>(pairs, C, E, part, this->letters, layer.weight.value, this->products);
-            add_up<T>(batch, pairs, C, part, layer.out, layer.bias.value, this->products, m.z);
-        } else {
+        const bool by_table = l == 0 && table;
+        if (!by_table) {
             const T* x = l == 0 ? this->input_columns : this->columns[l % 2];
             linear<T>(batch, layer.in, layer.out, layer.weight.value, layer.bias.value, part, x, this->z_columns);
             if (l == last && net.direct)
                 linear<T>(batch, K, V, net.direct.value, nullptr, part, this->input_columns, this->z_columns, true);
             if (l == last && !last_norm) return;
-            columns_to_rows<T>(batch, layer.out, part, this->z_columns, m.z);
         }
-        if (layer.scale) normalise<T>(batch, part, net.norm_eps, this->shares, m.z, m.norm);
-        activate_rows<T>(batch, part, layer.out, l == last ? Activation::identity : net.activation, layer.scale.value, layer.shift.value,
-                         m.z, m.before, m.a);
-        rows_to_columns<T>(batch, layer.out, part, m.a, l == last ? this->z_columns : this->columns[(l + 1) % 2]);
+        by_panels(part, [&](Span some) {
+            if (by_table) {
+                T* products = this->products + member * this->product_table;
+                make_table<T>(pairs, C, E, some.begin, this->letters, layer.weight.value, products);
+                add_up<T>(batch, pairs.of, C, some.begin, layer.out, layer.bias.value, products, m.z);
+            } else {
+                columns_to_rows<T>(batch, layer.out, some, this->z_columns, m.z);
+            }
+            if (layer.scale) normalise<T>(batch, some, net.norm_eps, this->shares, m.z, m.norm);
+            activate_rows<T>(batch, some, layer.out, l == last ? Activation::identity : net.activation, layer.scale.value,
+                             layer.shift.value, m.z, m.before, m.a);
+            rows_to_columns<T>(batch, layer.out, some, m.a, l == last ? this->z_columns : this->columns[(l + 1) % 2]);
+        });
     }
 
     void backward(const Step<T>& step, int member) {
@@ -157,9 +173,12 @@ private:
         for (Index l = last; l > 0; --l) {
             const Span part = part_of(l - 1, member);
             const LayerMemory<T>& below = memory[l - 1];
-            input_gradient(l, layers[l].weight.value, layers[l].in, part, below.d, false, member);
-            activate_backward<T>(batch, part, net.activation, below.before ? below.before : below.a, below.d, below.sums);
-            through_norm(step, l - 1, part);
+            by_panels(part, [&](Span some) {
+                input_gradient(l, layers[l].weight.value, layers[l].in, some, below.d, false, member);
+                activate_backward<T>(batch, some, net.activation, below.before ? below.before : below.a, below.d, below.sums);
+                through_norm(step, l - 1, some);
+                if (l == 1 && table) sum_signals<T>(batch, pairs, C, some.begin, below.d, this->signals);
+            });
             team.barrier();  // now nobody reads this layer's weights any more
             weight_gradient(step, l, layers[l].weight, layers[l].in, part_of(l, member), below.a, memory[l].gradient);
         }
@@ -182,25 +201,29 @@ private:
         }
     }
 
-    // d of layer l times a weight (out, in), for inputs [part): rows.
+    // d of layer l times a weight (out, in), for inputs [part), which lie in one panel: rows.
     void input_gradient(Index l, const T* weight, Index in, Span part, T* to, bool add, int member) {
-        const Index out = layers[l].out;
-        T* slab = this->slabs + member * this->slab;
+        const Index out = layers[l].out, f = part.begin, lanes = part.end - f > w ? W : w;
         const Start start = add ? Start::added : Start::zero;
-        for (Index f = part.begin; f < part.end;) {
-            const Index next = (f / W + 1) * W, end = next < part.end ? next : part.end;
-            const Index lanes = end - f > w ? W : w;
+        const T* slab = weight + f;
+        Index slab_row = in;
+        // The weights are taken as they lie, but for the end of a row, beyond which nothing may be read, and for rows so
+        // far apart that all of them would meet in a few places of the cache, or read too often to be walked through so.
+        if (f + lanes > in || in * static_cast<Index>(sizeof(T)) % 1024 == 0 || batch.count > 64) {
+            T* copy = this->slabs + member * this->slab;
             for (Index o = 0; o < out; ++o)
-                for (Index i = 0; i < lanes; i += w) Vector<T>::store(slab + o * W + i, load_or<T>(weight + o * in, f + i, in - f - i, T(0)));
-            T* at = to + batch.row(f);
-            if (l == last && !last_norm) {
-                for (Index p = 0; p < batch.panels(); ++p)
-                    product<T>(batch.count - p * W < W ? batch.count - p * W : W, lanes, out,
-                               Operand<T>{this->z_columns + p * round_up<T>(out) * W, 1, W, out, 0}, slab, W, at + p * W * W, W, start);
-            } else {
-                product<T>(batch.count, lanes, out, Operand<T>{memory[l].d, W, 1, W, batch.padded * W}, slab, W, at, W, start);
-            }
-            f = end;
+                for (Index i = 0; i < lanes; i += w)
+                    Vector<T>::store(copy + o * W + i, load_or<T>(weight + o * in, f + i, in - f - i, T(0)));
+            slab = copy;
+            slab_row = W;
+        }
+        T* at = to + batch.row(f);
+        if (l == last && !last_norm) {
+            for (Index p = 0; p < batch.panels(); ++p)
+                product<T>(batch.count - p * W < W ? batch.count - p * W : W, lanes, out,
+                           Operand<T>{this->z_columns + p * round_up<T>(out) * W, 1, W, out, 0}, slab, slab_row, at + p * W * W, W, start);
+        } else {
+            product<T>(batch.count, lanes, out, Operand<T>{memory[l].d, W, 1, W, batch.padded * W}, slab, slab_row, at, W, start);
         }
     }
 
@@ -231,8 +254,10 @@ private:
 
     void plain_backward(const Step<T>& step, int member) {
         const Span part = share(K, w, member, team.size());
-        input_gradient(0, layers[0].weight.value, K, part, this->input_gradients, false, member);
-        if (net.direct) input_gradient(last, net.direct.value, K, part, this->input_gradients, true, member);
+        by_panels(part, [&](Span some) {
+            input_gradient(0, layers[0].weight.value, K, some, this->input_gradients, false, member);
+            if (net.direct) input_gradient(last, net.direct.value, K, some, this->input_gradients, true, member);
+        });
         team.barrier();
         weight_gradient(step, 0, layers[0].weight, K, part_of(0, member), this->inputs, memory[0].gradient);
         if (net.direct) weight_gradient(step, last, net.direct, K, part_of(last, member), this->inputs, this->direct_gradient);
@@ -246,8 +271,6 @@ private:
         const Span part = part_of(0, member);
         const Index count = pairs.count(C);
         const Parameter<T>& weight = layers[0].weight;
-        sum_signals<T>(batch, pairs, C, part, memory[0].d, this->signals);
-        team.barrier();
         letter_gradients<T>(pairs, C, E, share(count, 1, member, team.size()), layers[0].out, this->signals, weight.value,
                             this->letter_gradient);
         team.barrier();

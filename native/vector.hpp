@@ -44,7 +44,25 @@ struct Vector {
     typedef Integer Bits __attribute__((vector_size(LETTRINE_VECTOR_BYTES)));
     typedef T Unaligned __attribute__((vector_size(LETTRINE_VECTOR_BYTES), aligned(sizeof(T)), may_alias));
 
-    static LETTRINE_INLINE Value set(T x) { return Value{} + x; }
+    // Not Value{} + x: adding to 0 is no copy (it loses the sign of -0), and would cost an addition in every inner loop.
+    static LETTRINE_INLINE Value set(T x) {
+#if LETTRINE_VECTOR_BYTES == 64
+        if constexpr (sizeof(T) == 4)
+            return reinterpret_cast<Value>(_mm512_set1_ps(x));
+        else
+            return reinterpret_cast<Value>(_mm512_set1_pd(x));
+#elif LETTRINE_VECTOR_BYTES == 32
+        if constexpr (sizeof(T) == 4)
+            return reinterpret_cast<Value>(_mm256_set1_ps(x));
+        else
+            return reinterpret_cast<Value>(_mm256_set1_pd(x));
+#else
+        if constexpr (sizeof(T) == 4)
+            return Value{x, x, x, x};
+        else
+            return Value{x, x};
+#endif
+    }
     static LETTRINE_INLINE Value zero() { return Value{}; }
     static LETTRINE_INLINE Value load(const T* p) { return *reinterpret_cast<const Unaligned*>(p); }
     static LETTRINE_INLINE void store(T* p, Value v) { *reinterpret_cast<Unaligned*>(p) = v; }

@@ -48,7 +48,7 @@ struct Workspace {
     T* input_columns;
     T *columns[2], *z_columns;  // columns
     T *slabs, *line;
-    Index slab;  // numbers in the slab of one member
+    Index slab, product_table;  // numbers in those of one member
     T *embedding_gradient, *direct_gradient;
     Pairs pairs;
     T *letters, *products, *signals, *letter_gradient;
@@ -118,6 +118,7 @@ struct Workspace {
         line = arena.take<T>(round_up<T>(K) + W);
         embedding_gradient = arena.take<T>(V * E);
         direct_gradient = net.direct && !fused ? arena.take<T>(V * K) : nullptr;
+        product_table = 0;
         inputs = input_gradients = input_columns = letters = products = signals = letter_gradient = nullptr;
         pairs = {};
         if (table) {
@@ -125,7 +126,8 @@ struct Workspace {
             pairs = {arena.take<Index>(C + 1),          arena.take<std::int32_t>(most + 1),  arena.take<std::int32_t>(count * C),
                      arena.take<std::int32_t>(most + 2), arena.take<std::int32_t>(count * C), arena.take<std::int32_t>(V)};
             letters = arena.take<T>(most * E);
-            products = arena.take<T>(most * out);
+            product_table = most * W;
+            products = arena.take<T>(members * product_table);
             signals = arena.take<T>(most * out);
             letter_gradient = arena.take<T>(most * E);
         } else {
