@@ -79,18 +79,23 @@ void tile(const Product<T>& x) {
     const Index row = x.a.row, step = x.a.step, b_row = x.b_row;
     const T *outer = x.a.data, *b = x.b;
     for (Index left = x.depth; left > 0; left -= x.a.run) {
-        const T* a = outer;
+        // A pointer to every fourth row: the addresses between are then part of the instruction, where one for every row
+        // would not fit the registers.
+        const T* quad[(MR + 3) / 4];
+#pragma GCC unroll 4
+        for (int i = 0; i < (MR + 3) / 4; ++i) quad[i] = outer + 4 * i * row;
         for (Index k = left < x.a.run ? left : x.a.run; k > 0; --k) {
             typename V::Value right[NV];
 #pragma GCC unroll 2
             for (int j = 0; j < NV; ++j) right[j] = V::load(b + j * W);
 #pragma GCC unroll 16
             for (int i = 0; i < MR; ++i) {
-                const auto factor = V::set(a[i * row]);
+                const auto factor = V::set(quad[i / 4][i % 4 * row]);
 #pragma GCC unroll 2
                 for (int j = 0; j < NV; ++j) sum[i][j] += factor * right[j];
             }
-            a += step;
+#pragma GCC unroll 4
+            for (int i = 0; i < (MR + 3) / 4; ++i) quad[i] += step;
             b += b_row;
         }
         outer += x.a.jump;
