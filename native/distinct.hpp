@@ -73,10 +73,10 @@ private:
 // The distinct (position, character) pairs of those contexts.
 struct Pairs {
     Index* begin;          // (T + 1,) first pair of each position
-    std::int32_t* letter;  // (R,)
+    std::int32_t* letter;  // (R + 1,)
     std::int32_t* of;      // (B, T) the pair of each row at each position
-    std::int32_t* first;   // (R + 1,) a pair's rows in the array below
-    std::int32_t* rows;    // (B * T,)
+    std::int32_t* last;    // (R + 1,) the last row that holds a pair
+    std::int32_t* before;  // (B, T) the row before this one that holds the same pair; -1 if none does
     std::int32_t* found;   // (V,) scratch, -1 between calls
 
     Index count(Index context) const { return begin[context]; }
@@ -87,22 +87,20 @@ struct Pairs {
         for (Index t = 0; t < length; ++t) {
             begin[t] = pairs;
             for (Index b = 0; b < batch; ++b) {
-                const std::int32_t c = contexts[b][t], seen = found[c];
-                letter[pairs] = c;  // counts only if it is new: no branch that nobody can foresee
-                found[c] = seen < 0 ? pairs : seen;
+                // Whether a character is new nobody can foresee: no branch, and what is written past the last pair counts
+                // only once it is one.
+                const std::int32_t c = contexts[b][t], seen = found[c], pair = seen < 0 ? pairs : seen;
+                letter[pairs] = c;
+                last[pairs] = -1;
                 pairs += seen < 0;
-                of[b * length + t] = found[c];
+                found[c] = pair;
+                of[b * length + t] = pair;
+                before[b * length + t] = last[pair];
+                last[pair] = static_cast<std::int32_t>(b);
             }
             for (Index r = begin[t]; r < pairs; ++r) found[letter[r]] = -1;
         }
         begin[length] = pairs;
-        for (std::int32_t r = 0; r <= pairs; ++r) first[r] = 0;
-        for (Index i = 0; i < batch * length; ++i) ++first[of[i] + 1];
-        for (std::int32_t r = 0; r < pairs; ++r) first[r + 1] += first[r];
-        for (Index b = 0; b < batch; ++b)
-            for (Index t = 0; t < length; ++t) rows[first[of[b * length + t]]++] = static_cast<std::int32_t>(b);
-        for (std::int32_t r = pairs; r > 0; --r) first[r] = first[r - 1];
-        first[0] = 0;
     }
 };
 

@@ -103,23 +103,43 @@ void add_up(const Batch<T>& batch, const std::int32_t* of, Index context, Index 
     }
 }
 
-// signals[j][r] = the sum of d over the rows that hold pair r, for the panel of features from f on.
-template <class T>
-void sum_signals(const Batch<T>& batch, const Pairs& pairs, Index context, Index f, const T* d, T* signals) {
+// signals[j][r] = the sum of d over the rows that hold pair r, for `Panels` panels at once.
+template <class T, int Panels>
+void sum_signals_of(const Batch<T>& batch, const Pairs& pairs, Index context, Index f, const T* d, T* signals) {
     using V = Vector<T>;
     constexpr Index W = panel_width<T>, w = V::width;
     const Index count = pairs.count(context);
     const T* from = d + batch.row(f);
     T* to = signals + f / W * count * W;
-    const std::int32_t* row = pairs.rows;
-    for (Index r = 0; r < count; ++r, to += W) {
-        auto left = V::zero(), right = V::zero();
-        for (const std::int32_t* end = pairs.rows + pairs.first[r + 1]; row < end; ++row) {
-            left += V::load(from + *row * W);
-            right += V::load(from + *row * W + w);
+    for (Index t = 0; t < context; ++t)
+        for (Index r = pairs.begin[t]; r < pairs.begin[t + 1]; ++r, to += W) {
+            typename V::Value sum[2 * Panels];
+#pragma GCC unroll 8
+            for (int i = 0; i < 2 * Panels; ++i) sum[i] = V::zero();
+            for (Index b = pairs.last[r]; b >= 0; b = pairs.before[b * context + t])
+#pragma GCC unroll 8
+                for (int i = 0; i < 2 * Panels; ++i) sum[i] += V::load(from + b * W + i / 2 * batch.padded * W + i % 2 * w);
+#pragma GCC unroll 8
+            for (int i = 0; i < 2 * Panels; ++i) V::store(to + i / 2 * count * W + i % 2 * w, sum[i]);
         }
-        V::store(to, left);
-        V::store(to + w, right);
+}
+
+// Several panels at once, while they fit the nearest cache: how many rows hold a pair is foreseen badly and best asked seldom.
+template <class T>
+void sum_signals(const Batch<T>& batch, const Pairs& pairs, Index context, Span part, const T* d, T* signals) {
+    constexpr Index W = panel_width<T>;
+    for (Index f = part.begin; f < part.end;) {
+        const Index left = batch.count > 40 ? 1 : (part.end - f + W - 1) / W;
+        if (left >= 4) {
+            sum_signals_of<T, 4>(batch, pairs, context, f, d, signals);
+            f += 4 * W;
+        } else if (left == 3) {
+            sum_signals_of<T, 3>(batch, pairs, context, f, d, signals);
+            f += 3 * W;
+        } else {
+            sum_signals_of<T, 1>(batch, pairs, context, f, d, signals);
+            f += W;
+        }
     }
 }
 

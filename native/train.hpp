@@ -177,8 +177,8 @@ private:
                 input_gradient(l, layers[l].weight.value, layers[l].in, some, below.d, false, member);
                 activate_backward<T>(batch, some, net.activation, below.before ? below.before : below.a, below.d, below.sums);
                 through_norm(step, l - 1, some);
-                if (l == 1 && table) sum_signals<T>(batch, pairs, C, some.begin, below.d, this->signals);
             });
+            if (l == 1 && table) sum_signals<T>(batch, pairs, C, part, below.d, this->signals);
             team.barrier();  // now nobody reads this layer's weights any more
             weight_gradient(step, l, layers[l].weight, layers[l].in, part_of(l, member), below.a, memory[l].gradient);
         }

@@ -145,16 +145,6 @@ struct Vector {
         return v;
 #endif
     }
-    // 1 / v for a v that is normal and finite, to the last bit or two: a whole division takes longer than a tanh has room for.
-    static LETTRINE_INLINE Value reciprocal(Value v) {
-#if LETTRINE_VECTOR_BYTES == 64
-        if constexpr (sizeof(T) == 4) {
-            const Value y = reinterpret_cast<Value>(_mm512_rcp14_ps(reinterpret_cast<__m512>(v)));
-            return y * (set(2) - v * y);
-        }
-#endif
-        return set(1) / v;
-    }
     // How many lanes are 0.
     static LETTRINE_INLINE Integer zeros(Value v) {
 #if LETTRINE_VECTOR_BYTES == 64

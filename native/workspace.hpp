@@ -124,7 +124,7 @@ struct Workspace {
         if (table) {
             const Index most = Pairs::most(count, C, V), out = round_up<T>(net.layers[0].out);
             pairs = {arena.take<Index>(C + 1),          arena.take<std::int32_t>(most + 1),  arena.take<std::int32_t>(count * C),
-                     arena.take<std::int32_t>(most + 2), arena.take<std::int32_t>(count * C), arena.take<std::int32_t>(V)};
+                     arena.take<std::int32_t>(most + 1), arena.take<std::int32_t>(count * C), arena.take<std::int32_t>(V)};
             letters = arena.take<T>(most * E);
             product_table = most * W;
             products = arena.take<T>(members * product_table);

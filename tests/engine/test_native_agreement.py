@@ -119,6 +119,35 @@ def test_a_hundred_float32_losses_equal_the_reference(shape: str, optimiser: Opt
 
 
 @pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation_over_its_whole_range(activation: str, dtype: type, isa: str) -> None:
+    # One unit: the embedding holds the arguments, and the first logit is the activation itself.
+    edges = [0.0, 1e-30, 1e-6, 7.87, 7.874, 7.875, 7.8751, 8.0, 9.0, 10.0, 20.0, 87.0, 89.0, 1e4, 1e30]
+    x = np.concatenate([np.linspace(-12, 12, 900), edges, np.negative(edges)])
+    config = MLPConfig(len(x), 1, 1, (1,), activation=activation)
+    parameters = {
+        "embedding.weight": x[:, None].astype(dtype),
+        "layers.0.weight": np.ones((1, 1), dtype),
+        "layers.0.bias": np.zeros(1, dtype),
+        "output.weight": np.zeros((len(x), 1), dtype),
+        "output.bias": np.zeros(len(x), dtype),
+    }
+    parameters["output.weight"][0] = 1.0
+    contexts = np.arange(len(x), dtype=np.int32)[:, None]
+    exact = {name: value.astype(np.float64) for name, value in parameters.items()}
+    expected = ReferenceEngine().logits(config, exact, contexts)[:, 0]
+    found = native.NativeEngine(isa).logits(config, parameters, contexts)[:, 0]
+    # gelu takes 1 + tanh times x: what rounding leaves of the sum grows with x.
+    wide = 12.0 if activation == "gelu" else 1.0
+    rtol, atol = (6e-7, 3e-7 * wide) if dtype is np.float32 else (1e-14, 1e-15 * wide)
+    np.testing.assert_allclose(found, expected, rtol=rtol, atol=atol)
+    # Without allowance near 0, where a wrong series would hide.
+    near = np.abs(x) < 1e-5
+    np.testing.assert_allclose(found[near], expected[near], rtol=1e-6)
+
+
+@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_evaluation_equals_the_reference(shape: str, activation: str, isa: str) -> None:
