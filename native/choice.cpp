@@ -1,20 +1,11 @@
 #include "choice.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 
 namespace lettrine {
 
 namespace {
-
-// Makes weights probabilities: softmax(logits / temperature).
-void softmax(double temperature, Index vocabulary, double* weights) {
-    const double most = *std::max_element(weights, weights + vocabulary);
-    double total = 0;
-    for (Index v = 0; v < vocabulary; ++v) total += weights[v] = std::exp((weights[v] - most) / temperature);
-    for (Index v = 0; v < vocabulary; ++v) weights[v] /= total;
-}
 
 // Sets what the cuts leave out to 0. Ties go to the lower index.
 void cut(const Choice& choice, Index vocabulary, double* weights, Index* order) {
@@ -37,7 +28,6 @@ void cut(const Choice& choice, Index vocabulary, double* weights, Index* order) 
 
 Index choose(const Choice& choice, Index vocabulary, double* weights, Index* order, double uniform) {
     if (choice.temperature == 0) return std::max_element(weights, weights + vocabulary) - weights;
-    softmax(choice.temperature, vocabulary, weights);
     if ((choice.top_k > 0 && choice.top_k < vocabulary) || choice.top_p < 1) cut(choice, vocabulary, weights, order);
     double total = 0;
     for (Index v = 0; v < vocabulary; ++v) total += weights[v];

@@ -6,7 +6,8 @@
 
 namespace lettrine {
 
-// weights (V,) hold the logits and are overwritten; order (V,) is scratch; uniform in [0, 1).
+// weights (V,): exp((logit - greatest logit) / temperature), or the logits themselves where temperature is 0; overwritten.
+// order (V,) is scratch; uniform in [0, 1).
 Index choose(const Choice& choice, Index vocabulary, double* weights, Index* order, double uniform);
 
 }  // namespace lettrine

@@ -80,7 +80,7 @@ struct Evaluator {
             }
             m.contexts = arena.take<const std::int32_t*>(eval_batch);
             m.of = arena.take<std::int32_t>(eval_batch * C);
-            m.weights = arena.take<double>(V);
+            m.weights = arena.take<double>(round_up<double>(V));
             m.order = arena.take<Index>(V);
             if (!arena.counting()) members[i] = m;
         }
@@ -149,6 +149,14 @@ struct Evaluator {
         }
     }
 
+    // exp((x - greatest) / temperature) of each of the V logits.
+    void exponentials(double temperature, double* x) const {
+        using D = Vector<double>;
+        double most = x[0];
+        for (Index v = 1; v < V; ++v) most = x[v] > most ? x[v] : most;
+        for (Index v = 0; v < V; v += D::width) D::store(x + v, exp<double>((D::load(x + v) - D::set(most)) / D::set(temperature)));
+    }
+
     // Each word is written to its end; `alive` (N,) holds the words that are not there yet.
     void sample(const Choice& choice, std::int32_t* contexts, const double* uniforms, Index words, Index length, std::int32_t* drawn,
                 Index* alive) const {
@@ -166,6 +174,7 @@ struct Evaluator {
                     const Index word = alive[first + b];
                     for (Index v = 0; v < V; ++v)
                         m.weights[v] = static_cast<double>(found[(b / W * round_up<T>(V) + v) * W + b % W]);
+                    if (choice.temperature > 0) exponentials(choice.temperature, m.weights);
                     const Index c = choose(choice, V, m.weights, m.order, uniforms[word * length + place]);
                     drawn[word * length + place] = static_cast<std::int32_t>(c);
                     if (c == 0) continue;
