@@ -113,3 +113,9 @@ def test_public_names() -> None:
         assert getattr(lettrine, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = lettrine.nothing
+
+
+def test_opening_a_run_loads_neither_the_checks_nor_the_pictures() -> None:
+    loaded = loaded_by("import lettrine.training.folder, lettrine.cli.ask")
+    assert not loaded & HEAVY
+    assert not {name for name in loaded if name.startswith(("lettrine.health", "lettrine.report"))}

@@ -14,7 +14,7 @@ import pytest
 
 import lettrine
 from lettrine.cli.app import main
-from lettrine.training.folder import load_health
+from lettrine.training.diagnosis import load_health
 
 QUICK = ["--context", "3", "--embedding", "4", "--hidden", "16", "--steps", "60", "--batch", "16"]
 

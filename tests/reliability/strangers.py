@@ -15,7 +15,8 @@ from lettrine.errors import LettrineError
 from lettrine.health.findings import Report
 from lettrine.text.corpora import load_corpus
 from lettrine.training.api import Shape
-from lettrine.training.folder import load_health, load_run, load_splits, read_description
+from lettrine.training.diagnosis import load_health
+from lettrine.training.folder import load_run, load_splits, read_description
 from lettrine.training.settings import Settings
 from lettrine.training.trainer import Progress, Trainer
 

@@ -19,7 +19,8 @@ from strangers import FEW_ODD_VALUES, HEALTH, ODD_VALUES, RESUME, check_message,
 
 from lettrine.cli.app import main
 from lettrine.errors import LettrineError, RunDamagedError
-from lettrine.training.folder import load_health, load_run, load_splits, read_description
+from lettrine.training.diagnosis import load_health
+from lettrine.training.folder import load_run, load_splits, read_description
 from lettrine.training.storage import MAX_JSON, read_arrays, read_json, write_arrays, write_bytes
 
 ARRAY_FILES = ("model.safetensors", "trainer.safetensors", "history.safetensors")

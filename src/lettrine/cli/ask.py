@@ -111,7 +111,7 @@ def health(
     json: Json = False,
 ) -> None:
     """Say what was healthy and what was not while a run trained; exit code 1 if something is critical."""
-    from lettrine.training.folder import load_health  # noqa: PLC0415
+    from lettrine.training.diagnosis import load_health  # noqa: PLC0415
 
     report = load_health(run)
     if save is not None:

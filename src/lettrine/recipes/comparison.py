@@ -12,7 +12,8 @@ import numpy as np
 from lettrine.errors import ConfigError, HealthError
 from lettrine.health.findings import Report
 from lettrine.health.trace import Floats
-from lettrine.training.folder import HISTORY, load_health, read_description
+from lettrine.training.diagnosis import load_health
+from lettrine.training.folder import HISTORY, read_description
 from lettrine.training.storage import read_arrays
 
 MOST: Final = 12  # runs: more lines in one picture cannot be told apart

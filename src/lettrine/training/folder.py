@@ -25,9 +25,7 @@ import numpy as np
 import lettrine
 from lettrine.engine.base import Engine
 from lettrine.engine.choice import choose_engine
-from lettrine.errors import ConfigError, EngineError, HealthError, RunDamagedError, RunExistsError, VocabularyError
-from lettrine.health.checks import examine
-from lettrine.health.findings import Report
+from lettrine.errors import ConfigError, EngineError, RunDamagedError, RunExistsError, VocabularyError
 from lettrine.inference.language_model import LanguageModel
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Array, Parameters, check_parameters, copy_parameters
@@ -36,7 +34,6 @@ from lettrine.text.words import CONTROL, Split, WordList, from_words, read_words
 from lettrine.training.run import STATUSES, Data, Results, Run
 from lettrine.training.settings import Settings
 from lettrine.training.storage import check_file, read_arrays, read_json, storage_error, write_arrays, write_bytes, write_json
-from lettrine.training.watch import TITLE, trace_from_archive
 
 FORMAT: Final = 1  # of run.json; a reader refuses a higher one
 RUN, WORDS, MODEL, HISTORY, REPORT = "run.json", "words.txt", "model.safetensors", "history.safetensors", "report.html"
@@ -177,21 +174,6 @@ def load_splits(run: Run) -> Split:
     if run.path is None:
         raise RunDamagedError("a run kept in memory has no folder to read its words from; train with out=")
     return split(read_own_words(run.path, run.data).words, fractions=run.settings.fractions, seed=run.settings.split_seed)
-
-
-def load_health(path: str | Path) -> Report:
-    """What the health check says of a run, judged anew from the trace in its folder.
-
-    Raises RunDamagedError if the trace cannot be read, HealthError if the run was not watched.
-    """
-    folder, *_ = read_description(path)
-    arrays, about = read_arrays(folder / HISTORY)
-    prefix = "health/"
-    stored = {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
-    trace = trace_from_archive((stored, about.get("health", "")))
-    if trace is None:
-        raise HealthError(f"{folder} was trained with --no-health, so nothing is known of its health; train again without it")
-    return examine(trace, title=TITLE)
 
 
 def save_run(run: Run, path: str | Path, parameters: Mapping[str, Array] | None = None) -> Run:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from lettrine.health.findings import Report
 from lettrine.inference.language_model import LanguageModel
 from lettrine.inference.sampling import MAX_LENGTH
 from lettrine.training.settings import Settings
 
 STATUSES: Final = ("training", "interrupted", "finished", "diverged")
+
+
+if TYPE_CHECKING:
+    from lettrine.health.findings import Report
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,27 @@
+"""The health of a run that was kept: apart from `folder`, since opening a run to draw words from it needs none of the checks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lettrine.errors import HealthError
+from lettrine.health.checks import examine
+from lettrine.health.findings import Report
+from lettrine.training.folder import HISTORY, read_description
+from lettrine.training.storage import read_arrays
+from lettrine.training.watch import TITLE, trace_from_archive
+
+
+def load_health(path: str | Path) -> Report:
+    """What the health check says of a run, judged anew from the trace in its folder.
+
+    Raises RunDamagedError if the trace cannot be read, HealthError if the run was not watched.
+    """
+    folder, *_ = read_description(path)
+    arrays, about = read_arrays(folder / HISTORY)
+    prefix = "health/"
+    stored = {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
+    trace = trace_from_archive((stored, about.get("health", "")))
+    if trace is None:
+        raise HealthError(f"{folder} was trained with --no-health, so nothing is known of its health; train again without it")
+    return examine(trace, title=TITLE)
