@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -250,6 +250,25 @@ def few_examples(patient: Patient) -> None:
     patient.batch, patient.steps, patient.evaluates = batch, 600, 30
 
 
+def wrong_held_out(labels: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Patient], None]:
+    """Held-out labels that are something else than what is trained on."""
+
+    def plant(patient: Patient) -> None:
+        inputs, targets = patient.task.dev
+        patient.task = replace(patient.task, dev=(inputs, labels(inputs, targets)))
+        patient.evaluates = patient.steps // 20
+
+    return plant
+
+
+def last_input(inputs: Tensor, _: Tensor) -> Tensor:
+    return inputs[:, -1]
+
+
+def next_class(_: Tensor, targets: Tensor) -> Tensor:
+    return (targets + 1) % (int(targets.max()) + 1)
+
+
 def slow_norm(momentum: float, *, offset: float = 0.0) -> Callable[[Patient], None]:
     def plant(patient: Patient) -> None:
         for module in patient.model.modules():
@@ -402,6 +421,8 @@ sick("leak", p.mlp_relu, target_in_vector)
 sick("overfitting", p.mlp_gelu, few_examples, quick=True)
 sick("overfitting", p.conv, few_examples)
 sick("overfitting", p.mlp_batchnorm, few_examples)
+sick("held-out-labels", p.mlp_tanh, wrong_held_out(last_input), quick=True)
+sick("held-out-labels", p.mlp_relu, wrong_held_out(next_class))
 sick("bias-before-norm", deep(p.mlp_batchnorm, bias=True), scale("head", 1), "body.0", quick=True)
 sick("bias-before-norm", deep(p.resnet, bias=True), scale("head", 1), "stem")
 sick("norm-statistics", p.mlp_batchnorm, slow_norm(1e-4), NORMS, quick=True, variant="-slow")
@@ -436,6 +457,7 @@ sick("no-learning", p.binary, random_targets, held_out=True)
 sick("no-learning", p.separable, random_targets, held_out=True)
 sick("leak", p.elman, target_in_context, held_out=True)
 sick("overfitting", p.separable, few_examples, held_out=True)
+sick("held-out-labels", p.mlp_layernorm, wrong_held_out(next_class), held_out=True)
 sick("wrong-mode", p.separable, evaluated_once(50), "body.1", held_out=True)
 sick("missing-zero-grad", p.autoencoder, keep_gradients, held_out=True)
 sick("spike", p.elman, one_huge_step(200, 300), held_out=True, also=("divergence",))

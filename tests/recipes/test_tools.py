@@ -14,6 +14,7 @@ from lettrine.errors import ConfigError, RunDamagedError
 from lettrine.inference.embeddings import kinds, nearest, project
 from lettrine.recipes.comparison import compare_runs, differences, result_rows
 from lettrine.recipes.gains import gain_row, gain_rows, mean_of, spread_rows
+from lettrine.recipes.norms import compare_norms, momentum_advice, momentum_range
 from lettrine.recipes.sections import embedding_section
 from lettrine.training.api import Shape, train
 from lettrine.training.settings import Settings
@@ -143,3 +144,30 @@ def test_comparing_prints_and_draws(runs: list[Path], tmp_path: Path, capsys: py
     pytest.importorskip("vl_convert")
     assert main(["compare", *map(str, runs), "--html", str(tmp_path / "c.html")]) == 0
     assert "told differently" in (tmp_path / "c.html").read_text()
+
+
+def test_batch_norm_three_ways(tmp_path: Path, few_words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    shape = Shape(context=3, embedding=6, hidden=(20, 20), activation="tanh", norm="batch", norm_momentum=0.003)
+    train(few_words, out=tmp_path / "late", shape=shape, settings=Settings(steps=150, batch=32))
+    found = compare_norms(tmp_path / "late")
+    assert found.losses["batch"]["train"] == found.losses["calibrated"]["train"]
+    assert found.losses["running"]["dev"] > found.losses["calibrated"]["dev"] + 0.01  # 150 steps of 0.003 forget a third
+    assert "too small to forget its start" in found.advice
+    assert main(["norms", str(tmp_path / "late")]) == 0
+    assert "do not agree" in capsys.readouterr().out
+    train(few_words, out=tmp_path / "calibrated", shape=shape, settings=Settings(steps=150, batch=32, calibrate=True))
+    exact = compare_norms(tmp_path / "calibrated")
+    assert exact.losses["running"] == pytest.approx(exact.losses["calibrated"], abs=1e-4)
+    train(few_words, out=tmp_path / "plain", shape=QUICK, settings=Settings(steps=10))
+    assert main(["norms", str(tmp_path / "plain")]) == 2
+    assert "has no batch norm" in capsys.readouterr().err
+
+
+def test_which_momentum_suits() -> None:
+    least, most = momentum_range(32, 3_000)
+    assert least == pytest.approx(0.001)
+    assert math.sqrt(most / (2 - most) / 32) == pytest.approx(0.075)
+    assert "0.1 fits" in momentum_advice(0.1, 32, 3_000)
+    assert "single batches show" in momentum_advice(0.5, 4, 3_000)
+    assert "take about" in momentum_advice(1e-5, 32, 3_000)
+    assert "--calibrate" in momentum_advice(0.1, 2, 20)

@@ -183,14 +183,14 @@ def _print(result: RecipeRun) -> None:
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    from lettrine.recipes.describe import comparison_rows, verdict  # noqa: PLC0415
+    from lettrine.recipes.describe import comparison_rows, taken, verdict  # noqa: PLC0415
     from lettrine.report.summary import verdict as health_verdict  # noqa: PLC0415
     from lettrine.report.terminal import line  # noqa: PLC0415
 
     out = console()
     out.print(Text.assemble("\n", (result.recipe.name, "bold"), f": {result.recipe.lesson}"))
     words = f"{len(result.words):,} words from {plain(result.words.source)}"
-    out.print(f"{words}; {result.steps:,} steps in {result.seconds:.1f} s, {result.model.engine.name} engine", markup=False)
+    out.print(f"{words}; {taken(result)}, {result.model.engine.name} engine", markup=False)
     table = Table("figure", "layer", "published", "source", "ours", "difference", "", box=None)
     for index in (2, 4, 5):
         table.columns[index].justify = "right"

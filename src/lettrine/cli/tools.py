@@ -1,4 +1,4 @@
-"""`lr-range`, `gains`, `compare`: tools around initialisation and learning rate."""
+"""`lr-range`, `gains`, `compare`, `norms`: tools around initialisation and learning rate."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
     app.command("lr-range", epilog="Example: lettrine lr-range names.txt --hidden 100x5 --norm batch --optimizer sgd")(lr_range)
     app.command(epilog="Example: lettrine gains --html gains.html")(gains)
     app.command(epilog="Example: lettrine compare runs/first-names runs/first-names-2 --html compared.html")(compare)
+    app.command(epilog="Example: lettrine norms my-run")(norms)
 
 
 def lr_range(
@@ -144,3 +145,26 @@ def compare(
         table.add_row(*cells)
     table.add_row("findings", *(", ".join(run.findings) or "none" for run in read))
     console().print(table)
+
+
+def norms(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder with batch norm.")],
+    engine: Annotated[str, typer.Option(help="auto, reference or native.")] = "auto",
+    json: Json = False,
+) -> None:
+    """Batch norm of a run, three ways: statistics of the batch, running ones, and those of the whole training set."""
+    from lettrine.recipes.norms import AGREE, compare_norms  # noqa: PLC0415
+
+    found = compare_norms(run, engine=engine)
+    if json:
+        out_json(found.to_dict())
+        return
+    from rich.table import Table  # noqa: PLC0415
+
+    out = console()
+    table = Table("statistics", "train", "dev", box=None)
+    for way, losses in found.losses.items():
+        table.add_row(way, *(f"{losses[part]:.4f}" for part in ("train", "dev")))
+    out.print(table)
+    agree = "agree" if found.largest_gap <= AGREE else "do not agree"
+    out.print(f"\nThe three {agree}: they differ by {found.largest_gap:.4f} nats at most. {found.advice}", markup=False)

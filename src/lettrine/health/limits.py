@@ -149,10 +149,9 @@ OSCILLATION_SHARE: Final = 0.01  # size of the swing relative to the loss
 OSCILLATION_FROM: Final = 0.4  # of the losses kept one by one: swings at the beginning may settle
 OVERFITTING_RISE: Final = 0.10  # of the best loss on held-out data
 OVERFITTING_POINTS: Final = 4  # evaluations needed
-HELD_OUT_FIRST: Final = 0.05  # of the run: the first evaluation must lie before, to know where the held-out loss began
-HELD_OUT_FALL: Final = 0.02  # of its first value: a smaller fall is none
-HELD_OUT_LEARNED: Final = 0.5  # of its first value: a training loss below may be learned by heart, which is overfitting
-HELD_OUT_TRAINED: Final = 0.8  # of the loss of guessing: a network that begins below was trained before
+HELD_OUT_CHANCE: Final = 0.98  # of the loss of guessing: what is not below has learned nothing that holds
+HELD_OUT_LEARNED: Final = 0.90  # of the loss of guessing: a training loss below has learned something
+HELD_OUT_BY_HEART: Final = 0.45  # of the loss of guessing: a training loss below may be learned by heart
 
 NORM_GAP: Final = 0.5  # batch standard deviations between running and batch mean, beyond what a batch's noise explains
 NORM_VARIANCE: Final = 1.8  # times, either way; clinic: healthy up to 1.1

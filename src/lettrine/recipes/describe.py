@@ -91,6 +91,11 @@ def short_layer(name: str) -> str:
     return place[0] + (" weight" if len(place) > 1 else "")
 
 
+def taken(result: RecipeRun) -> str:
+    """Steps and time, such as: 1,000 steps in 1.2 s."""
+    return f"{result.steps:,} step{'' if result.steps == 1 else 's'} in {result.seconds:.1f} s"
+
+
 def verdict(result: RecipeRun) -> str:
     """One sentence on how the figures agree."""
     within, noise, judged = agreement(result.comparisons)
@@ -101,8 +106,9 @@ def verdict(result: RecipeRun) -> str:
     if not result.comparisons:
         return "Nothing was published for it in figures."
     lists = sorted({row.words for row in result.comparisons})
-    why = f"published for {' and '.join(lists)}" if result.steps == result.recipe.steps else "published for all the steps"
-    return f"Not judged: {why}."
+    if result.steps != result.recipe.steps:
+        return f"Not judged: published after {result.recipe.steps:,} steps."
+    return f"Not judged: published for {' and '.join(lists)}."
 
 
 def summary_rows(done: Sequence[RecipeRun]) -> list[tuple[str, str, str, str, str]]:

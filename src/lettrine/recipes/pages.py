@@ -95,7 +95,11 @@ def _experiment(result: RecipeRun) -> Section:
     return Section(
         "The experiment",
         text=result.recipe.lesson,
-        facts={**describe(result.recipe), **_facts(result), "taken": f"{result.steps:,} steps in {result.seconds:.1f} s"},
+        facts={
+            **describe(result.recipe),
+            **_facts(result),
+            "taken": f"{result.steps:,} {'step' if result.steps == 1 else 'steps'} in {result.seconds:.1f} s",
+        },
     )
 
 
