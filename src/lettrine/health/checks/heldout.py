@@ -39,8 +39,8 @@ def held_out_labels(trace: Trace) -> Iterator[Finding]:
         value=lowest,
         limit=limit,
         message=(
-            f"The loss on held-out data never beat guessing ({number(guess, 3)}): {number(lowest, 3)} at best, {number(end, 3)} at the "
-            f"end, while the training loss is {number(now, 3)}."
+            f"The loss on held-out data never beat guessing ({number(guess, 3)}): {number(lowest, 3)} at best, "
+            f"{number(end, 3)} at the end, while the training loss is {number(now, 3)}."
         ),
         why="What holds for the training examples says nothing about the held-out ones: these are something else.",
         remedy="Look at one held-out batch beside one training batch: its labels must be the targets and not the inputs, and its "
