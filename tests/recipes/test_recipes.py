@@ -14,6 +14,7 @@ from lettrine.cli.app import main
 from lettrine.errors import ConfigError
 from lettrine.recipes.catalogue import RECIPES, find_recipe
 from lettrine.recipes.choice import chosen_recipes
+from lettrine.recipes.describe import verdict
 from lettrine.recipes.figures import Comparison, decimals, difference_of, judgement, number_of
 from lettrine.recipes.recipe import CIVIL_CODE, NAMES, QUANTITIES, SOURCES, Published
 from lettrine.recipes.runner import run_recipe
@@ -82,7 +83,9 @@ def test_two_hundred_thousand_steps_end_at_the_lectures_losses(names: Path) -> N
 
 def test_other_words_are_shown_beside_and_not_judged(few_words: list[str]) -> None:
     result = run_recipe(find_recipe("deep-gain-3"), from_words(few_words), steps=20, engine="reference")
-    assert {row.judged for row in result.comparisons} == {""}
+    assert {row.judged for row in result.comparisons if row.key != "parameters"} == {""}
+    assert [row.judged for row in result.comparisons if row.key == "parameters"] == ["within"]
+    assert verdict(result) == "Not judged but for the parameters: published after 1,000 steps."
     assert result.steps == 20
     assert result.health.findings[0].id == "saturation"
     assert len(result.figures["std"]) == 5

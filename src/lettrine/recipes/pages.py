@@ -28,8 +28,9 @@ PICTURES = {
     "missing-zero-grad": ("activations",),
 }
 """Pictures that show a finding, beside those of SHOWN."""
+PLANE = 2  # width of embeddings that are worth a picture in the gallery: nothing is lost in it
 WORDS = 40
-HEADER = ("figure", "layer", "published", "source", "ours", "difference", "within tolerance")
+HEADER = ("figure", "layer", "published", "source", "ours", "difference", "judged")
 
 
 def write_page(path: str | Path, result: RecipeRun) -> Path:
@@ -48,6 +49,8 @@ def write_gallery(path: str | Path, done: Sequence[RecipeRun]) -> Path:
     for result in done:
         drawn = figures(result.health.trace, result.health.findings)
         kept = {f"{result.recipe.name}-{key}": drawn[key] for key in GALLERY if key in drawn}
+        if result.model.config.embedding == PLANE:
+            kept |= embedding_section(result.model, f"{result.recipe.name}-embedding").figures
         sections.append(
             _published(result, title=result.recipe.name, text=f"{result.recipe.lesson} {verdict(result)}", figures=kept)
         )

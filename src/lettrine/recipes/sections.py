@@ -21,17 +21,14 @@ def embedding_section(model: LanguageModel, key: str = "embedding") -> Section:
     names = [vocabulary.show(index) for index in range(vocabulary.size)]
     plane = project(table)
     width = table.shape[1]
-    axes = ("", "")
+    held = "The table as it is: 2-D."
     if all(map(isfinite, plane.shares)):
-        first, second = (f"{share:.0%} of the variance" for share in plane.shares)
-        axes = (f"first component, {first}", f"second, {second}")
+        across, up = plane.shares
+        held = f"The plane holds {across + up:.0%} of what {width} dimensions hold: {across:.0%} across, {up:.0%} up."
     drawn = Figure(
         "Embeddings",
-        "One point a character; those that the network treats alike lie close together. "
-        + (
-            f"The plane holds {sum(plane.shares):.0%} of what {width} dimensions hold." if axes[0] else "The table as it is: 2-D."
-        ),
-        embedding_scatter(plane.points, names, groups=kinds(names, vocabulary.end_sign), axes=axes),
+        f"One point a character; those that the network treats alike lie close together. {held}",
+        embedding_scatter(plane.points, names, groups=kinds(names, vocabulary.end_sign)),
     )
     close = nearest(table, NEIGHBOURS)[:LISTED]
     cells = [[names[index], "  ".join(names[other] for other in others)] for index, others in enumerate(close.tolist())]
