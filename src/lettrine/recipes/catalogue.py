@@ -328,7 +328,7 @@ RECIPES: Final = (
     ),
     Recipe(
         "deep-no-fan-in",
-        "Weights not divided by sqrt(fan-in): every layer is saturated, and the updates are far too small for the weights.",
+        "Weights not divided by sqrt(fan-in): every layer is saturated, and the updates are spread over decades.",
         _DEEP,
         Initialisation(hidden=GAIN, hidden_fan_in=False, output=0.1, output_fan_in=False),
         0.1,
