@@ -94,6 +94,13 @@ def test_the_command_line_answers_help_without_numpy() -> None:
     assert not loaded_by(code) & (HEAVY | {"numpy"})
 
 
+def test_a_command_loads_no_other_commands() -> None:
+    loaded = loaded_by("from lettrine.cli.app import main; main(['sample', 'nowhere'])")
+    assert {name for name in loaded if name.startswith("lettrine.cli.")} == {
+        f"lettrine.cli.{name}" for name in ("app", "ask", "show")
+    }
+
+
 def test_public_names() -> None:
     assert lettrine.__all__ == [
         "Initialisation",

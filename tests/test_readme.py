@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lettrine.cli.app import app, main
+from lettrine.cli.app import main
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -35,4 +35,3 @@ def test_commands_are_known(command: str, capsys) -> None:
     for word in words[1:]:
         if word.startswith("-"):
             assert word in shown, f"{command}: {word}"
-    assert app is not None

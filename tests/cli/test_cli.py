@@ -11,9 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 import lettrine
-from lettrine.cli.app import main
+from lettrine.cli.app import HOMES, build, main
 from lettrine.training.diagnosis import load_health
 
 QUICK = ["--context", "3", "--embedding", "4", "--hidden", "16", "--steps", "60", "--batch", "16"]
@@ -194,9 +195,11 @@ def test_a_signal_keeps_what_was_learned(tmp_path, words, number, code) -> None:
 def test_version_and_help(capsys) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"lettrine {lettrine.__version__}\n"
-    for command in ("train", "sample", "score", "eval", "health", "info", "corpora"):
+    every = [command for commands in HOMES.values() for command in commands]
+    assert list(get_command(build()).commands) == every
+    for command in every:
         assert main([command, "--help"]) == 0
-        assert "Example: lettrine" in " ".join(capsys.readouterr().out.split())
+        assert command == "recipe" or "Example: lettrine" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_reader_that_leaves_early_is_no_error(run) -> None:

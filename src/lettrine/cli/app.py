@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 import lettrine
-from lettrine.cli import about, ask, recipe, tools, train
 from lettrine.errors import LettrineError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 BAD_INPUT = 2
 
-app = typer.Typer(
-    name="lettrine",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-train.register(app)
-ask.register(app)
-about.register(app)
-recipe.register(app)
-tools.register(app)
+# Commands by the module of `lettrine.cli` that has them, in the order of --help.
+HOMES: Final = {
+    "train": ("train",),
+    "ask": ("sample", "score", "health", "eval"),
+    "about": ("info", "corpora"),
+    "tools": ("lr-range", "gains", "compare", "norms"),
+    "recipe": ("recipe",),
+}
 
 
 def _version(wanted: bool) -> None:
@@ -36,7 +32,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
@@ -48,14 +43,31 @@ def root(
     """
 
 
+def build(command: str = "") -> typer.Typer:
+    """The command line; for a known command without the others' modules, which take longer to describe than words to draw."""
+    app = typer.Typer(
+        name="lettrine",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(root)
+    homes = [home for home, commands in HOMES.items() if command in commands]
+    for home in homes or HOMES:
+        importlib.import_module(f"lettrine.cli.{home}").register(app)
+    return app
+
+
 def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0911 - one return for each way to end
     """Run the command line and return its exit code: 0, or 2 for bad input, 130 or 143 when stopped by a signal.
 
     Every error is one line on standard error. Errors that are not ours keep their traceback: they are defects.
     """
     _write_what_can_be_written()
+    first = (sys.argv[1:] if arguments is None else arguments)[:1]
     try:
-        code = app(args=arguments, standalone_mode=False)
+        code = build(*first)(args=arguments, standalone_mode=False)
         sys.stdout.flush()
     except LettrineError as error:
         return _complain(str(error), error.exit_code)

@@ -18,11 +18,10 @@ SIGNAL_BASE = 128  # exit code of a process that a signal ended: 128 + its numbe
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A recipe, see lettrine recipe list.")]
 
-recipes = typer.Typer(no_args_is_help=True, help="Published experiments by name: list them, show one, run it on your words.")
-
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
+    recipes = typer.Typer(no_args_is_help=True, help="Published experiments by name: list them, show one, run it on your words.")
     recipes.command("list", epilog="Example: lettrine recipe list")(list_recipes)
     recipes.command("show", epilog="Example: lettrine recipe show deep-gain-3")(show)
     recipes.command("faults", epilog="Example: lettrine recipe faults, then: lettrine recipe run --fault leak")(list_faults)
