@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable
 from math import exp, isnan, log10, nan, sqrt
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from lettrine.cli.app import main
+from lettrine.engine.base import Optimiser
 from lettrine.errors import HealthError
-from lettrine.health.range_test import RISE_SHARE, RangeTest, Smoother, falling_step, rates_of, sweep
+from lettrine.health.range_test import RISE_SHARE, WIDTH, RangeTest, Smoother, falling_step, rates_of, sweep
 from lettrine.training.api import Shape, train
 from lettrine.training.lr_range import lr_range, lr_range_of_run
 from lettrine.training.settings import Settings
+
+BUILT = importlib.util.find_spec("lettrine._native") is not None
 
 
 def curve(middle: float, edge: float, noise: float = 0.0, seed: int = 0) -> Callable[[float], float]:
@@ -51,6 +56,21 @@ def test_a_loss_that_never_rises_has_no_edge() -> None:
 def test_the_suggestion_hardly_moves_with_the_noise() -> None:
     found = [sweep(curve(-2.5, 0.0, noise=0.2, seed=seed)) for seed in range(20)]
     assert np.ptp(np.log10([each.suggestion for each in found])) < 0.5
+
+
+def test_a_long_fall_in_noise_has_its_middle_in_one_place() -> None:
+    found = []
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+
+        def step(rate: float, random: np.random.Generator = random) -> float:
+            x = log10(rate)
+            fall = min(max((x + 3.0) / 2.5, 0.0), 1.0)  # straight down from -3 to -0.5: steep nowhere in particular
+            return 3.0 - fall + max(0.0, x) * 10.0 + 0.3 * random.standard_normal()
+
+        found.append(sweep(step))
+    assert np.median(np.log10([each.steepest for each in found])) == pytest.approx(-1.75, abs=0.3)
+    assert np.ptp(np.log10([each.suggestion for each in found])) < 0.3
 
 
 def test_a_flat_loss_gives_no_suggestion_however_noisy() -> None:
@@ -112,10 +132,13 @@ def test_smoothing_is_not_pulled_towards_zero() -> None:
 
 def test_a_step_is_fitted_where_it_is() -> None:
     x = np.linspace(-4, 0, 200)
-    step = falling_step(x, 5.0 - 2.0 / (1.0 + np.exp(-(x + 1.5) / 0.35)))
+    step = falling_step(x, 5.0 - 2.0 / (1.0 + np.exp(-(x + 1.5) / WIDTH)))
     assert step.middle == pytest.approx(-1.5, abs=0.02)
     assert step.fall == pytest.approx(2.0, rel=0.02)
     assert step.start == pytest.approx(5.0, abs=0.01)
+    for width in (WIDTH / 3, WIDTH * 2):
+        other = falling_step(x, 5.0 - 2.0 / (1.0 + np.exp(-(x + 2.0) / width)))
+        assert other.middle == pytest.approx(-2.0, abs=0.02)
     assert falling_step(x, x).fall == 0.0
 
 
@@ -126,13 +149,28 @@ def test_results_are_plain_values(few_words: list[str]) -> None:
     assert "RangeTest(" in repr(found)
 
 
-def test_on_the_network_seeds_agree_within_half_a_decade(few_words: list[str]) -> None:
-    shape = Shape(context=3, embedding=8, hidden=(50,), activation="tanh")
-    found = [lr_range(few_words, shape=shape, settings=Settings(batch=64, seed=seed), steps=300) for seed in range(5)]
-    suggestions = [each.suggestion for each in found]
-    assert np.ptp(np.log10(suggestions)) < 0.5
+SGD = {"optimiser": Optimiser("sgd"), "batch": 32}
+
+
+@pytest.mark.skipif(not BUILT, reason="a minute on the reference engine")
+@pytest.mark.parametrize(
+    ("hidden", "told", "least", "most"),
+    [
+        ((50,), {"batch": 64}, 1e-3, 0.1),
+        ((200,), {"init": "naive", **SGD}, 0.03, 0.3),
+        ((200,), {"init": "kaiming", **SGD}, 0.03, 0.3),
+        ((100,) * 5, {"init": "deep", **SGD}, 0.03, 0.3),
+    ],
+    ids=["adamw", "naive", "kaiming", "deep"],
+)
+def test_on_networks_seeds_agree_within_half_a_decade(
+    hidden: tuple[int, ...], told: dict[str, Any], least: float, most: float
+) -> None:
+    shape = Shape(context=3, embedding=10, hidden=hidden, activation="tanh", norm="none", direct=False)
+    found = [lr_range(shape=shape, settings=Settings(seed=seed, **told)) for seed in range(8)]
+    assert np.ptp(np.log10([each.suggestion for each in found])) < 0.5
     assert all(each.steepest < each.suggestion < each.largest for each in found)
-    assert all(1e-3 < each < 0.1 for each in suggestions)  # AdamW
+    assert all(least < each.suggestion < most for each in found)
 
 
 def test_a_run_is_swept_from_where_it_stands_and_not_touched(few_words: list[str], tmp_path: Path) -> None:

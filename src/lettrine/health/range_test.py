@@ -24,7 +24,7 @@ LEAST_PER_DECADE: Final = 5
 
 MEMORY: Final = 0.15  # decades of rates that the smoothed loss remembers
 WINDOW: Final = 0.5  # decades over which a level is fitted: narrower ones chase the noise of single batches
-WIDTHS: Final = (0.25, 0.35, 0.5, 0.75)  # decades, of the step that is fitted to the fall
+WIDTH: Final = 0.3  # decades, of the step that is fitted to the fall; choosing it anew for each curve doubled the seeds' spread
 MIDDLES: Final = 200  # places tried for it
 FALL_NOISE: Final = 5.0  # standard errors that the loss must fall by before a fall is believed, and
 FALL_SHARE: Final = 0.02  # of its starting value
@@ -169,29 +169,26 @@ class Step(NamedTuple):
 
 
 def falling_step(x: Floats, y: Floats) -> Step:
-    """The step start - fall / (1 + exp(-(x - middle) / width)) nearest to the points, by least squares.
+    """The step start - fall / (1 + exp(-(x - middle) / WIDTH)) nearest to the points, by least squares.
 
     It is steepest at its middle. All points together decide where that is; a slope taken between neighbours, however smoothed,
-    lands a decade off now and then when batches are small.
+    lands a decade off now and then when batches are small. A fall longer than the step has its middle where the step's is.
     """
     middles = np.linspace(x[0], x[-1], MIDDLES)
-    best, least = Step(float(y.mean()), 0.0, float(x[0]), 0.0), inf
-    for width in WIDTHS:
-        shape = 1.0 / (1.0 + np.exp(-(x[None, :] - middles[:, None]) / width))  # (M, S), from 0 up to 1
-        centred = shape - shape.mean(axis=1, keepdims=True)
-        spread = (centred**2).sum(axis=1)
-        with np.errstate(all="ignore"):
-            slope = centred @ (y - y.mean()) / spread  # (M,), negative where it falls
-            left = ((y - y.mean()) ** 2).sum() - slope**2 * spread
-        left = np.where((slope < 0) & (spread > 0), left, inf)
-        place = int(np.argmin(left))
-        if left[place] < least:
-            least = float(left[place])
-            seen = float(shape[place, -1] - shape[place, 0])
-            error = sqrt(max(least, 0.0) / max(len(x) - 4, 1) / float(spread[place]))
-            start = float(y.mean() + slope[place] * (shape[place, 0] - shape[place].mean()))
-            best = Step(start, float(-slope[place]) * seen, float(middles[place]), error * seen)
-    return best
+    shape = 1.0 / (1.0 + np.exp(-(x[None, :] - middles[:, None]) / WIDTH))  # (M, S), from 0 up to 1
+    centred = shape - shape.mean(axis=1, keepdims=True)
+    spread = (centred**2).sum(axis=1)
+    with np.errstate(all="ignore"):
+        slope = centred @ (y - y.mean()) / spread  # (M,), negative where it falls
+        left = ((y - y.mean()) ** 2).sum() - slope**2 * spread
+    left = np.where((slope < 0) & (spread > 0), left, inf)
+    best = int(np.argmin(left))
+    if not isfinite(left[best]):
+        return Step(float(y.mean()), 0.0, float(x[0]), 0.0)
+    seen = float(shape[best, -1] - shape[best, 0])
+    error = sqrt(max(float(left[best]), 0.0) / max(len(x) - 4, 1) / float(spread[best]))
+    start = float(y.mean() + slope[best] * (shape[best, 0] - shape[best].mean()))
+    return Step(start, float(-slope[best]) * seen, float(middles[best]), error * seen)
 
 
 def local_levels(x: Floats, y: Floats) -> Floats:
