@@ -65,6 +65,18 @@ def test_train_tells_a_person_the_same(tmp_path, words, capsys) -> None:
     assert captured.err == ""  # no progress bar where there is no terminal
 
 
+def test_where_nothing_was_compiled_it_says_so_once(tmp_path, words, capsys, monkeypatch) -> None:
+    monkeypatch.setattr("lettrine.engine.choice.native_built", lambda: False)
+    assert main(["train", str(words), "--out", str(tmp_path / "a"), *QUICK, "--no-report"]) == 0
+    shown = capsys.readouterr()
+    assert "reference engine)" in shown.out
+    assert shown.err.count("\n") == shown.err.count("C++ compiler") == 1
+    asked_for = ["train", str(words), "--out", str(tmp_path / "b"), *QUICK, "--engine", "reference"]
+    for quiet in (["sample", str(tmp_path / "a")], asked_for):
+        assert main(quiet) == 0
+        assert "compiler" not in capsys.readouterr().err
+
+
 def test_without_out_runs_are_numbered(tmp_path, words, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     for _ in range(2):

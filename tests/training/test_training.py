@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import torch
 import lettrine
 from lettrine.engine.base import Optimiser
 from lettrine.engine.choice import choose_engine
+from lettrine.engine.reference import ReferenceEngine
 from lettrine.errors import ConfigError, DivergedError, RunDamagedError, RunExistsError
 from lettrine.inference.evaluation import calibrate_norms
 from lettrine.model.config import MLPConfig
@@ -80,8 +82,34 @@ def test_an_interrupted_run_ends_as_an_undisturbed_one(tmp_path: Path, few_words
         lettrine.resume(tmp_path / "part")
 
 
+@pytest.mark.parametrize("evaluation", [0, 1, 4])
+def test_a_signal_is_answered_before_an_evaluation_ends(tmp_path: Path, few_words, monkeypatch, evaluation: int) -> None:
+    monkeypatch.setattr("lettrine.inference.evaluation.SLICE", 1)  # one example at a time
+    whole = lettrine.train(few_words, out=tmp_path / "whole", shape=SMALL, settings=QUICK)
+    inner, asked = ReferenceEngine.negative_log_likelihood, 0
+
+    def asked_to_stop(*args, **more):
+        nonlocal asked
+        asked += 1
+        if asked == evaluation * whole.data.examples["dev"] + 3:
+            signal.raise_signal(signal.SIGINT)
+        return inner(*args, **more)
+
+    monkeypatch.setattr(ReferenceEngine, "negative_log_likelihood", asked_to_stop)
+    part = lettrine.train(few_words, out=tmp_path / "part", shape=SMALL, settings=QUICK)
+    monkeypatch.setattr(ReferenceEngine, "negative_log_likelihood", inner)
+    assert part.status == "interrupted"
+    assert part.results.steps == 30 * evaluation
+    final = sum(part.data.examples.values())
+    assert asked == evaluation * part.data.examples["dev"] + 3 + final
+    resumed = lettrine.resume(tmp_path / "part")
+    assert resumed.status == "finished"
+    assert same(whole.model.parameters, resumed.model.parameters)
+    assert resumed.results.loss == whole.results.loss
+
+
 def test_a_run_stopped_before_its_first_step_is_a_run(tmp_path: Path, few_words, monkeypatch) -> None:
-    monkeypatch.setattr(trainer.Trainer, "_loop", lambda self, _: (self._evaluate(), "interrupted")[1])
+    monkeypatch.setattr(trainer.Trainer, "_loop", lambda self, requests: (self._evaluate(requests), "interrupted")[1])
     run = lettrine.train(few_words, out=tmp_path / "run", shape=SMALL, settings=QUICK)
     monkeypatch.undo()
     assert run.results.steps == 0

@@ -175,6 +175,8 @@ def _print(run: Run, *, json: bool) -> None:
     if json:
         out_json(run.summary())
         return
+    if run.settings.engine == "auto" and run.model.engine.name == "reference":
+        note("trained on the reference engine; where pip finds a C++ compiler it builds one that is several times faster")
     out = console()
     config, examples = run.model.config, run.data.examples
     out.print(

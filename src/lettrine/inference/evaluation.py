@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +14,7 @@ from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Array, Parameters, copy_parameters
 
 LN2: Final = float(np.log(2.0))
+SLICE: Final = 10**9  # multiplications asked of an engine at a time: some hundredths of a second, so that Ctrl-C is answered
 
 
 def exp(nats: float) -> float:
@@ -43,13 +44,24 @@ class Loss:
 
 
 def mean_loss(
-    engine: Engine, config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers, targets: Integers, threads: int = 1
+    engine: Engine,
+    config: MLPConfig,
+    parameters: Mapping[str, Array],
+    contexts: Integers,
+    targets: Integers,
+    threads: int = 1,
+    stopped: Callable[[], object] = lambda: False,
 ) -> float:
-    """Mean loss in nats over all examples, in eval mode; NaN for no examples."""
-    if not len(targets):
-        return float("nan")
+    """Mean loss in nats over all examples, in eval mode; NaN for no examples, and where `stopped` said so on the way."""
+    size, total = max(1, SLICE // config.parameter_count()), 0.0
     with np.errstate(all="ignore"):  # weights that grew too large give an infinite loss, which is an answer and no warning
-        return float(engine.negative_log_likelihood(config, parameters, contexts, targets, threads=threads).mean())
+        for start in range(0, len(targets), size):
+            if stopped():
+                return float("nan")
+            some = slice(start, start + size)
+            losses = engine.negative_log_likelihood(config, parameters, contexts[some], targets[some], threads=threads)
+            total += float(losses.sum())
+    return total / len(targets) if len(targets) else float("nan")
 
 
 def calibrate_norms(config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers) -> Parameters:

@@ -140,9 +140,8 @@ class Trainer:
         saved = -math.inf  # the first checkpoint is written at once, so that a disk that refuses is known early
         chunk, smooth = 1, math.nan
         earlier = self._seconds[1]
-        if not self._dev:
-            self._evaluate()
-        while (step := self.state.step) < self.steps:
+        self._evaluate(requests)
+        while (step := self.state.step) < self.steps or self._due():
             if requests.signal:
                 return "interrupted"
             start = time.perf_counter()
@@ -159,8 +158,7 @@ class Trainer:
             chunk = max(1, min(2 * chunk, int(CHUNK_SECONDS * taken / max(elapsed, 1e-9))))
             mean = float(losses.mean())
             smooth = mean if math.isnan(smooth) else smooth + SMOOTHING * (mean - smooth)
-            if self.state.step % self._eval_every == 0 or self.state.step == self.steps:
-                self._evaluate()
+            self._evaluate(requests)
             now = time.perf_counter()
             self._seconds[1] = earlier + now - began
             if now - saved > CHECKPOINT_SECONDS:
@@ -206,17 +204,28 @@ class Trainer:
         self._told |= {finding.id for finding in fresh}
         return fresh
 
-    def _evaluate(self) -> None:
-        loss = self.loss_of(self.dev_windows, self.state.parameters)
+    def _due(self) -> bool:
+        """Whether the development loss is to be measured here and has not been."""
+        here = self.state.step
+        return (here % self._eval_every == 0 or here == self.steps) and (not self._dev or self._dev[-1][0] < here)
+
+    def _evaluate(self, requests: Requests) -> None:
+        """Measure the development loss where it is due; left to whoever goes on if a signal comes on the way."""
+        if not self._due():
+            return
+        loss = self.loss_of(self.dev_windows, self.state.parameters, requests)
+        if requests.signal:
+            return
         self._dev.append((self.state.step, loss))
         if self.watch is not None:
             self.watch.dev_loss(self.state.step, loss)
         if loss < self._best_dev:
             self._best, self._best_step, self._best_dev = copy_parameters(self.state.parameters), self.state.step, loss
 
-    def loss_of(self, windows: Windows, parameters: Parameters) -> float:
-        """Mean loss of a split in eval mode, in nats."""
-        return mean_loss(self.engine, self.config, parameters, windows.contexts, windows.targets, self.settings.threads)
+    def loss_of(self, windows: Windows, parameters: Parameters, requests: Requests | None = None) -> float:
+        """Mean loss of a split in eval mode, in nats; NaN if a signal comes before it is known."""
+        stopped = (lambda: False) if requests is None else (lambda: requests.signal)
+        return mean_loss(self.engine, self.config, parameters, windows.contexts, windows.targets, self.settings.threads, stopped)
 
 
 def check_memory(config: MLPConfig, settings: Settings) -> None:
