@@ -298,6 +298,28 @@ def test_no_learning():
     assert outcome(make_trace(loss=np.full(50, 2.3)), "no-learning")[0] == "not run"
 
 
+def test_what_to_try_follows_the_size_of_the_steps():
+    still = noisy(np.full(200, 2.3))
+    cycle = np.interp(STEPS, [0, 80, 199], [0.004, 0.1, 1e-6])  # one cycle: the highest rate is the one that was set
+
+    def remedy(size):
+        sizes = {f"{name}.update_data": size for name in (*HIDDEN, "head.weight")}
+        return the(make_trace(loss=still, **{"step.learning_rate": cycle}, **sizes), "no-learning").remedy
+
+    assert "then try learning rates of 1 and 0.01 instead of 0.1" in remedy(1e-3)
+    assert remedy(2e-4).startswith("Raise the learning rate about 5 times, from 0.1 to 0.5:")
+    assert "lower" not in remedy(2e-4)
+    assert "then try a learning rate of 0.01 instead of 0.1" in remedy(0.1)
+
+
+def test_a_thousand_classes_whose_frequencies_are_not_known():
+    many = replace(FACTS, classes=1_000)  # ln 1,000 = 6.908
+    for level, wanted in ((6.91, True), (6.0, False)):
+        assert bool(found(make_trace(facts=many, loss=noisy(np.full(200, level))), "no-learning")) == wanted
+    assert "ln 1000 = 6.91" in the(make_trace(facts=many, loss=[30.0, *noisy(np.full(199, 6.0))]), "initial-loss").message
+    assert found(make_trace(facts=many, loss=[7.4, *noisy(np.full(199, 6.0))]), "initial-loss") == ()
+
+
 def test_leak():
     quick = np.maximum(2.3 * np.exp(-np.arange(200) / 10), 0.01) * noisy(np.ones(200), 0.2)
     finding = the(make_trace(loss=quick), "leak")
@@ -362,14 +384,40 @@ def test_norm_statistics():
     finding = the(slow, "norm-statistics")
     assert finding.where == ("bn1",)
     assert "from 0.001 to at least 0.02" in finding.remedy
-    small = normed(**fine)
-    small = replace(small, facts=replace(small.facts, batch_size=2))
-    finding = the(small, "norm-statistics")
-    assert finding.value == pytest.approx(sqrt(0.1 / 1.9 / 2))
-    assert "batch to 8 or more" in finding.remedy
-    strong = replace(small, facts=replace(small.facts, batch_size=32, norm_momentum=0.9))
-    assert "from 0.9 to 0.4" in the(strong, "norm-statistics").remedy  # 2 * 32 * 0.075**2 = 0.36
     assert outcome(make_trace(), "norm-statistics") == ("not applicable", "no batch norm")
+
+
+def of_batches(batch, momentum, *, gap=None, steps=STEPS):
+    """A batch norm on independent examples, or with a given distance between running mean and batch mean."""
+    expected = (1 - momentum) * sqrt(2 / (2 - momentum) / batch)
+    trace = normed(steps=steps, **{"bn1.norm_mean_gap": expected if gap is None else gap, "bn1.norm_variance_ratio": 1.0})
+    return replace(trace, facts=replace(trace.facts, batch_size=batch, norm_momentum=momentum))
+
+
+def test_a_small_batch_needs_a_small_momentum():
+    for batch, momentum in ((8, 0.1), (4, 0.05), (2, 0.03), (32, 0.2), (1_000, 0.9)):
+        assert found(of_batches(batch, momentum), "norm-statistics") == (), (batch, momentum)
+    finding = the(of_batches(4, 0.1), "norm-statistics")
+    assert finding.value == pytest.approx(sqrt(0.1 / 1.9 / 4))
+    assert finding.where == ("bn1",)
+    assert "Batches of 4" in finding.message
+    assert "batch to 32" in finding.remedy
+    assert "from 0.1 to 0.02" in finding.remedy  # 0.1 * (0.05 / 0.1147)**2 = 0.019
+    # Above 8 the momentum alone is to blame: sqrt(0.9 / 1.1 / 32) = 0.16.
+    strong = the(of_batches(32, 0.9), "norm-statistics")
+    assert strong.remedy.startswith("Lower batch norm's momentum from 0.9 to 0.09,")
+
+
+def test_places_of_a_convolution_count_as_far_as_they_are_independent():
+    assert found(of_batches(4, 0.1, gap=0.15), "norm-statistics") == ()
+    # Statistics that lag for another reason are no more uncertain than the batch makes them.
+    assert the(of_batches(4, 0.1, gap=0.9), "norm-statistics").value == pytest.approx(sqrt(0.1 / 1.9 / 4))
+
+
+def test_running_statistics_get_a_hundred_steps_to_follow():
+    for last, status in ((8, "not run"), (99, "not run"), (100, "found")):
+        steps = tuple(int(step) for step in np.linspace(0, last, 9))
+        assert outcome(of_batches(32, 0.1, gap=3.0, steps=steps), "norm-statistics")[0] == status, last
 
 
 @pytest.mark.parametrize(
@@ -423,6 +471,17 @@ def test_a_cause_explains_its_consequences_and_comes_first():
     statuses = {each.check: each for each in report.outcomes}
     assert (statuses["saturation"].status, statuses["saturation"].reason) == ("found", "explained by update-too-large")
     assert report.exit_code == 1
+
+
+def test_a_confidently_wrong_head_comes_before_what_it_did_to_the_layers():
+    later = np.linspace(0.0, 0.9, len(STEPS))
+    wrong = [30.0, *noisy(np.full(199, 2.0))]
+    report = examine(make_trace(loss=wrong, **{"act1.saturated": later}))
+    assert [finding.id for finding in report.findings] == ["initial-loss"]
+    assert any("saturated" in text for text in report.findings[0].explains)
+    # What was saturated before the first step is not its doing.
+    report = examine(make_trace(loss=wrong, **{"act1.saturated": 0.9}))
+    assert [finding.id for finding in report.findings] == ["saturation", "initial-loss"]
 
 
 def test_scales_that_came_apart_are_a_cause_at_the_start_and_a_symptom_later():

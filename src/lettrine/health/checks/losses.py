@@ -15,10 +15,12 @@ from lettrine.health.checks.reading import (
     median,
     number,
     output_module,
+    pace,
     rounded,
     share,
     standard_error,
     start,
+    update_ratios,
     usable,
     weight_of,
 )
@@ -255,12 +257,6 @@ def no_learning(trace: Trace) -> Iterator[Finding]:
         if stuck
         else f"The loss stays where it was: {number(beginning, 3)} at first, {number(end, 3)} at step {int(steps[-1]):,}."
     )
-    rate = learning_rate(trace)
-    tenfold = (
-        f"try learning rates of {number(rounded(rate * 10))} and {number(rounded(rate / 10))} instead of {number(rate)}"
-        if rate > 0
-        else "try learning rates ten times higher and lower"
-    )
     yield Finding(
         id="no-learning",
         severity="critical",
@@ -270,12 +266,33 @@ def no_learning(trace: Trace) -> Iterator[Finding]:
         limit=guess if stuck else beginning,
         message=what,
         why="Whatever the network learns, it is not what the inputs say about the targets.",
-        remedy=(
-            "See that inputs and targets belong together (shuffled alike?) by fitting one batch of 32 to a loss near 0; "
-            f"then {tenfold}."
-        ),
+        remedy=_get_it_moving(trace),
         reference="Karpathy 2019, A recipe for training neural networks",
     )
+
+
+def _get_it_moving(trace: Trace) -> str:
+    """What to try, by how far the steps move the weights."""
+    rate = learning_rate(trace)
+    try:
+        _, table = update_ratios(trace, usable(trace))
+        size = pace(table[:, np.isfinite(table).any(axis=0)])
+    except Skip:
+        size = nan
+    if 0 < size < limits.UPDATE_TIMID:
+        factor = rounded(limits.UPDATE_AIM / size)
+        towards = f", from {number(rate)} to {number(rounded(rate * factor))}" if rate > 0 else ""
+        return (
+            f"Raise the learning rate about {number(factor, 1)} times{towards}: the steps change the weights by only "
+            f"{number(size)} of their size, where about {number(limits.UPDATE_AIM)} is usual."
+        )
+    fit = "See that inputs and targets belong together (shuffled alike?) by fitting one batch of 32 to a loss near 0"
+    if not rate > 0:
+        return f"{fit}; then try learning rates ten times higher and lower."
+    lower, higher = number(rounded(rate / 10)), number(rounded(rate * 10))
+    if size > limits.UPDATE_LARGE:
+        return f"{fit}; then try a learning rate of {lower} instead of {number(rate)}."
+    return f"{fit}; then try learning rates of {higher} and {lower} instead of {number(rate)}."
 
 
 @check("leak", needs=("loss",))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lettrine.health.checks.registry import Skip
-from lettrine.health.limits import LATE_FROM
+from lettrine.health.limits import LATE_FROM, NEARLY_CONSTANT, UPDATE_RECORDS
 from lettrine.health.trace import Curve, Floats, ModuleInfo, ParameterInfo, Trace
 
 Mask = NDArray[np.bool_]
@@ -106,8 +106,47 @@ def layers_of_a_kind(trace: Trace, least: int) -> list[str]:
 
 
 def learning_rate(trace: Trace, mask: Mask | None = None) -> float:
-    """The median learning rate of a window, NaN if unknown."""
-    return median(trace.step_stats["learning_rate"], usable(trace) if mask is None else mask)
+    """The highest learning rate of a window's sampled steps, NaN if unknown: what one sets, as schedules begin and end near 0."""
+    rates = trace.step_stats["learning_rate"][usable(trace) if mask is None else mask]
+    return float(np.nanmax(rates)) if np.isfinite(rates).any() else nan
+
+
+def update_ratios(trace: Trace, mask: Mask) -> tuple[list[str], Floats]:
+    """update:data of the weight matrices over a window, (names, (P, K')).
+
+    Of weights that are nearly equal to one another, whose std says nothing of their size, rms(update) / rms(data).
+    """
+    if int(mask.sum()) < UPDATE_RECORDS:
+        raise Skip("not run", f"fewer than {UPDATE_RECORDS} sampled steps after warm-up")
+    names = [info.name for info in matrices(trace) or matrices(trace, embeddings=True)]
+    table = np.array([_update_ratio(trace, name)[mask] for name in names]).reshape(len(names), -1)
+    kept = np.isfinite(table).any(axis=1) if names else np.zeros(0, dtype=np.bool_)
+    if not kept.any():
+        raise Skip("not run", "no update of a weight matrix was recorded")
+    return [name for name, keep in zip(names, kept, strict=True) if keep], table[kept]
+
+
+def _update_ratio(trace: Trace, name: str) -> Floats:
+    std, rms = trace.parameter(name, "std"), trace.parameter(name, "rms")
+    alike = (std < NEARLY_CONSTANT * rms) & (rms > 0)
+    size = trace.parameter(name, "update_rms") / np.where(rms > 0, rms, np.nan)
+    ratio: Floats = np.where(alike, size, trace.parameter(name, "update_data"))
+    return ratio
+
+
+def middle(table: Floats) -> Floats:
+    """By column the median of what is finite, of an even number the lower one: at least half are as large. NaN for none."""
+    finite = np.where(np.isfinite(table), table, np.nan)
+    place = np.maximum(np.isfinite(table).sum(axis=0) - 1, 0) // 2
+    found: Floats = np.take_along_axis(np.sort(finite, axis=0), place[None], axis=0)[0]
+    return found
+
+
+def pace(table: Floats) -> float:
+    """update:data of the network at its best, from a table of (weights, steps): gradients fade as a net converges, and schedules
+    begin and end near 0.
+    """
+    return float(np.quantile(middle(table), 0.9))
 
 
 def finite_curve(trace: Trace, curve: Curve) -> tuple[Floats, Floats]:

@@ -8,62 +8,32 @@ import numpy as np
 
 from lettrine.health import limits
 from lettrine.health.checks.reading import (
-    Mask,
     late,
     learning_rate,
     listed,
-    matrices,
     median,
+    middle,
     number,
+    pace,
     rounded,
     share,
     span,
+    update_ratios,
     usable,
 )
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.findings import Finding
-from lettrine.health.trace import Floats, Trace
-
-
-def _ratios(trace: Trace, mask: Mask) -> tuple[list[str], Floats]:
-    """update:data of the weight matrices over a window, (names, (P, K')).
-
-    Of weights that are nearly equal to one another, whose std says nothing of their size, rms(update) / rms(data).
-    """
-    if int(mask.sum()) < limits.UPDATE_RECORDS:
-        raise Skip("not run", f"fewer than {limits.UPDATE_RECORDS} sampled steps after warm-up")
-    names = [info.name for info in matrices(trace) or matrices(trace, embeddings=True)]
-    table = np.array([_ratio(trace, name)[mask] for name in names]).reshape(len(names), -1)
-    kept = np.isfinite(table).any(axis=1) if names else np.zeros(0, dtype=np.bool_)
-    if not kept.any():
-        raise Skip("not run", "no update of a weight matrix was recorded")
-    return [name for name, keep in zip(names, kept, strict=True) if keep], table[kept]
-
-
-def _ratio(trace: Trace, name: str) -> Floats:
-    std, rms = trace.parameter(name, "std"), trace.parameter(name, "rms")
-    alike = (std < limits.NEARLY_CONSTANT * rms) & (rms > 0)
-    size = trace.parameter(name, "update_rms") / np.where(rms > 0, rms, np.nan)
-    ratio: Floats = np.where(alike, size, trace.parameter(name, "update_data"))
-    return ratio
-
-
-def _middle(table: Floats) -> Floats:
-    """By column the median of what is finite, of an even number the lower one: at least half are as large. NaN for none."""
-    finite = np.where(np.isfinite(table), table, np.nan)
-    place = np.maximum(np.isfinite(table).sum(axis=0) - 1, 0) // 2
-    middle: Floats = np.take_along_axis(np.sort(finite, axis=0), place[None], axis=0)[0]
-    return middle
+from lettrine.health.trace import Trace
 
 
 @check("update-too-large", needs=("parameters",))
 def update_too_large(trace: Trace) -> Iterator[Finding]:
     """Steps too large for the weights they move: the learning rate is too high."""
-    names, table = _ratios(trace, usable(trace))
+    names, table = update_ratios(trace, usable(trace))
     steps = trace.steps[usable(trace)]
-    network = _middle(table)
+    network = middle(table)
     # Three sampled steps in a row, so that one odd step does not count.
-    runs = _middle(np.stack([network[:-2], network[1:-1], network[2:]]))
+    runs = middle(np.stack([network[:-2], network[1:-1], network[2:]]))
     early = int(np.argmax(np.nan_to_num(runs) > limits.UPDATE_LARGE_EARLY))
     if runs[early] > limits.UPDATE_LARGE_EARLY:
         mask = (trace.steps >= steps[early]) & usable(trace)
@@ -72,7 +42,7 @@ def update_too_large(trace: Trace) -> Iterator[Finding]:
     elif steps[-1] - steps[0] >= limits.LEARNING_STEPS:
         mask, aim = late(trace), limits.UPDATE_AIM
         each = np.array([median(row[mask[usable(trace)]]) for row in table])
-        value = float(_middle(each[:, None])[0])
+        value = float(middle(each[:, None])[0])
         limit = limits.UPDATE_LARGE if value > limits.UPDATE_LARGE else limits.UPDATE_LARGE_ONE
     else:
         return
@@ -103,11 +73,9 @@ def update_too_large(trace: Trace) -> Iterator[Finding]:
 def update_too_small(trace: Trace) -> Iterator[Finding]:
     """Steps that hardly move the weights, even when they were largest: the learning rate is too low."""
     mask = usable(trace)
-    _, table = _ratios(trace, mask)
+    _, table = update_ratios(trace, mask)
     kept = np.isfinite(table).any(axis=0)
-    network = _middle(table[:, kept])
-    # The best the run ever did: gradients fade as a net converges, and schedules end near 0.
-    value = float(np.quantile(network, 0.9))
+    value = pace(table[:, kept])
     if value >= limits.UPDATE_SMALL or value == 0:
         return  # steps of exactly 0 are another check's
     rate, factor = learning_rate(trace), rounded(limits.UPDATE_AIM / value)

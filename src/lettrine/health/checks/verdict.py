@@ -16,7 +16,7 @@ from lettrine.health.trace import Trace
 _TROUBLE: Final = ("spike", "divergence", "oscillation", "no-learning", "overfitting")
 _DEPTH: Final = ("activation-scale", "gradient-scale", "gradient-data")
 
-_ACTS: Final = ("missing-zero-grad", "spike", "update-too-large", "divergence", "oscillation")
+_ACTS: Final = ("missing-zero-grad", "spike", "update-too-large", "divergence", "oscillation", "initial-loss")
 
 EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "non-finite": (*_TROUBLE, "norm-statistics", "no-gradient"),
@@ -51,12 +51,14 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
         "spike",
         "divergence",
         "saturation",
+        "dead-units",
         "gradient-scale",
         "gradient-data",
         "update-too-small",
         "no-learning",
         "initial-loss",
     ),
+    "initial-loss": ("saturation", "dead-units", "activation-scale", "gradient-scale"),
     "saturation": ("dead-units", "gradient-scale", "gradient-data", "update-too-small", "no-learning"),
     "dead-units": (
         "no-gradient",
@@ -147,6 +149,11 @@ def _place(found: Sequence[Finding], finding: Finding) -> tuple[bool, float]:
         place = ORDER.index("update-too-large") + 0.5  # steps that were too large before it broke the run are its cause
     if finding.id == "activation-scale" and finding.steps[0] > 0:
         place = ORDER.index("saturation") - 0.5  # scales that came apart in training are a symptom
+    if finding.id == "initial-loss":
+        # Gradients of a confidently wrong head are the likeliest cause of what they did to the layers before it, and not of what
+        # was there already.
+        there = any(each.id in EXPLAINS["initial-loss"] and each.steps[0] == 0 for each in found)
+        place = ORDER.index("initial-loss") if there else ORDER.index("dead-units") - 0.6
     if finding.id == "norm-statistics" and finding.limit == NORM_NOISE:
         place = 0.5  # batches too small for batch norm are how it was set up, not what became of it
     return finding.severity == "info", place

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import e, log, nan, sqrt
+from math import e, isfinite, log, nan, sqrt
 
 import numpy as np
 
 from lettrine.health import limits
 from lettrine.health.checks.reading import (
+    Mask,
     late,
     learning_rate,
     listed,
@@ -213,12 +214,12 @@ def norm_statistics(trace: Trace) -> Iterator[Finding]:
     mask = late(trace)
     noise = 1 / sqrt(batch) if batch else 1.0  # std of a batch's mean
     far: dict[str, tuple[float, float]] = {}
-    if span(trace, mask)[1] < limits.LEARNING_STEPS:
-        raise Skip("not run", f"running statistics need time to follow: {limits.LEARNING_STEPS} steps")
-    wobble = sqrt(momentum / (2 - momentum) / batch) if batch and momentum > 0 else 0.0
     steps = span(trace, mask)
-    if wobble > limits.NORM_NOISE:
-        yield _small_batch(trace, steps, wobble)
+    if steps[1] < limits.LEARNING_STEPS:
+        raise Skip("not run", f"running statistics need time to follow: {limits.LEARNING_STEPS} steps")
+    wobbles = {name: wobble for name in trace.norms if (wobble := _wobble(trace, name, mask)) > limits.NORM_NOISE}
+    if wobbles:
+        yield _small_batch(trace, steps, wobbles)
         return
     for name in trace.norms:
         gap, ratio = median(trace.norm(name, "mean_gap"), mask), median(trace.norm(name, "variance_ratio"), mask)
@@ -250,29 +251,48 @@ def norm_statistics(trace: Trace) -> Iterator[Finding]:
         )
 
 
-def _small_batch(trace: Trace, steps: tuple[int, int], wobble: float) -> Finding:
+def _wobble(trace: Trace, name: str, mask: Mask) -> float:
+    """Noise of a running mean in batch standard deviations, NaN if unknown.
+
+    A running mean of momentum m follows batches of N independent examples with a noise of sqrt(m / (2 - m) / N). What is
+    measured is how far it lies from the mean of the batch it has just taken in: (1 - m) sqrt(2 / (2 - m) / N), which tells N. In
+    a convolution places count as examples as far as they are independent; N is at least the batch's size.
+    """
     batch, momentum = trace.facts.batch_size, trace.facts.norm_momentum
-    # The momentum at which the wobble is half the limit: m / 2 / batch = (limit / 2)^2.
-    wanted = 2 * batch * (limits.NORM_NOISE / 2) ** 2
+    if not batch or not momentum > 0:
+        return nan
+    most = sqrt(momentum / (2 - momentum) / batch)
+    if momentum >= 1:
+        return most
+    measured = median(trace.norm(name, "mean_gap"), mask) * sqrt(momentum / 2) / (1 - momentum)
+    return min(most, measured) if isfinite(measured) else most
+
+
+def _small_batch(trace: Trace, steps: tuple[int, int], wobbles: dict[str, float]) -> Finding:
+    batch, momentum = trace.facts.batch_size, trace.facts.norm_momentum
+    top = max(wobbles.values())
+    # The momentum at which the noise, in proportion to sqrt(m), is half the limit.
+    wanted = rounded(momentum * (limits.NORM_NOISE / 2 / top) ** 2)
     return Finding(
         id="norm-statistics",
         severity="warning",
-        where=tuple(trace.norms),
+        where=tuple(wobbles),
         steps=steps,
-        value=wobble,
+        value=top,
         limit=limits.NORM_NOISE,
         message=(
             f"Batches of {batch} are too small for a batch norm momentum of {number(momentum)}: the running means wobble by "
-            f"{share(wobble)} of a standard deviation."
+            f"{share(top)} of a standard deviation."
         ),
         why=(
             "The running statistics follow the last few batches instead of the data, and eval results jump with them"
-            + (", while in training so few examples are pushed to the ends of the range." if batch < limits.NORM_BATCH else ".")
+            + ("; in training each example is judged by its few neighbours." if batch < limits.NORM_BATCH else ".")
         ),
         remedy=(
-            f"Enlarge the batch to {limits.NORM_BATCH} or more, or replace batch norm by layer norm or group norm."
+            f"Enlarge the batch to {4 * limits.NORM_BATCH} (at least {limits.NORM_BATCH}), or replace batch norm by layer norm "
+            f"or group norm; if the batch has to stay, lower batch norm's momentum from {number(momentum)} to {number(wanted)}."
             if batch < limits.NORM_BATCH
-            else f"Lower batch norm's momentum from {number(momentum)} to {number(rounded(wanted))}, or enlarge the batch."
+            else f"Lower batch norm's momentum from {number(momentum)} to {number(wanted)}, or enlarge the batch."
         ),
-        reference=f"{limits.STUDY}: a small batch needs a small momentum",
+        reference=f"{limits.STUDY}: a small batch needs a small momentum; Wu & He 2018, Group normalization",
     )
