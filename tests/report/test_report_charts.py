@@ -17,7 +17,7 @@ from report_synthetic import a_finding, rows, tanh_trace
 from lettrine.errors import HealthError, MissingExtraError, StorageError
 from lettrine.health.limits import UPDATE_LARGE
 from lettrine.health.trace import Curve, NonFinite, Trace
-from lettrine.report import curves, densities, figure, images, layers
+from lettrine.report import curves, densities, figure, images, layers, lines
 from lettrine.report.figure import Figure, save_chart, to_svg, to_themed_svg
 from lettrine.report.pictures import TEXTS, figures
 from lettrine.report.theme import LIGHT
@@ -85,6 +85,14 @@ def test_loss_curve_draws_logarithm_chance_and_where_it_stopped_being_finite(tra
     guess = next(row for row in rows(chart, "text", "y") if "uniform" in row["text"])
     assert guess["y"] == pytest.approx(np.log10(log(27)))
     assert any("not finite at step 7" in row["text"] for row in rows(chart, "text", "step"))
+
+
+@pytest.mark.parametrize(("step", "free"), [(20, "right"), (95, "left")])
+def test_words_on_the_line_of_a_guess_keep_away_from_those_of_the_end(trace: Trace, step: int, free: str) -> None:
+    ended = replace(loss_only(trace, np.arange(100.0), np.linspace(3.3, 1, 100)), first_nonfinite=NonFinite(step, "", "loss"))
+    seen = [(0.0, 3.3), (50.0, 2.1), (99.0, 1.0)]
+    assert lines.free_place(3.3, seen + curves.taken(ended, 3.3, seen))[0] == free
+    assert not curves.taken(ended, 1.5, seen), "the words of the end stand at the top"
 
 
 def test_loss_curve_is_thin_however_long_the_run(trace: Trace) -> None:
@@ -197,7 +205,10 @@ def test_saturation_map_is_white_exactly_where_tanh_is_above_its_limit(trace: Tr
         assert len(images_drawn) == 5
         for row in images_drawn:
             flags = np.abs(trace.maps[row["name"].split()[0]][snapshot].astype(float)) >= 0.99
-            assert np.array_equal(pixels(row["url"])[4::8, 2::4], flags)
+            drawn = pixels(row["url"])
+            down, across = (size // count for size, count in zip(drawn.shape, flags.shape, strict=True))
+            assert min(drawn.shape) >= 256, "enlarged here, since browsers blur what they enlarge"
+            assert np.array_equal(drawn[down // 2 :: down, across // 2 :: across][:, : flags.shape[1]], flags)
         marks = rows(images.saturation_map(trace, snapshot), "x", "y")
         assert [round(mark["x"] * 60 - 0.5) for mark in marks] == [0, 1, 2], "the planted dead units"
 

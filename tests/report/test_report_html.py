@@ -82,7 +82,7 @@ def text_of(page: str) -> str:
 def test_the_page_says_everything_in_order(page: str) -> None:
     text = text_of(page)
     parts = (
-        "One critical finding and one warning.",
+        "Not healthy: one critical finding and one warning.",
         "Two checks ran, one could not run.",
         "Half of the outputs are saturated.",
         "block.0.act",

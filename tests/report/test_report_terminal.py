@@ -68,17 +68,19 @@ def test_a_verdict_is_only_healthy_when_something_was_checked() -> None:
     broke = verdict([], [passed, Outcome("leak", "failed", "ValueError")])
     assert broke.headline.startswith("No verdict: a check broke")
     assert broke.tone == "warning"
-    assert verdict([], [passed, absent, absent]).detail == "One check ran, two could not run."
+    assert verdict([], [passed, absent, absent]).detail == "Two could not run."
 
 
 def test_a_verdict_counts_by_severity() -> None:
     one, two, info = a_finding(), a_finding(severity="warning"), a_finding(severity="info")
     found = [Outcome("saturation", "found")]
-    assert verdict([one, two, two], found).headline == "One critical finding and two warnings."
-    assert verdict([two, info], found).headline == "One warning and one remark."
+    assert verdict([one, two, two], found).headline == "Not healthy: one critical finding and two warnings."
+    assert verdict([two, info], found).headline == "Not healthy: one warning and one remark."
     assert verdict([two, info], found).tone == "warning"
-    assert verdict([one, two, info], found).headline == "One critical finding, one warning and one remark."
+    assert verdict([one, two, info], found).headline == "Not healthy: one critical finding, one warning and one remark."
     assert verdict([info], found).headline == "Healthy, with one remark."
+    assert verdict([one], found).detail == "One check ran."
+    assert verdict([one, two], found).detail == "Begin with the first: it is the likeliest cause. One check ran."
 
 
 def test_module_rows_hold_the_last_figures() -> None:
@@ -99,14 +101,14 @@ def test_the_report_reads_well_as_plain_text() -> None:
     for part in (
         "layers.10",
         "update:data",
-        "One critical finding.",
+        "Not healthy: one critical finding.",
         "✗ critical  Half of",
         "layers.1, layers.3",
         "Multiply",
         "Glorot",
     ):
         assert part in text
-    assert text.index("layers.10 ") < text.index("One critical finding.")
+    assert text.index("layers.10 ") < text.index("Not healthy: one critical finding.")
     assert str(a_report()) == text
 
 

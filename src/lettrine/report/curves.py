@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from math import floor, isfinite, log
 from typing import Any, Final
 
@@ -53,9 +53,10 @@ def loss_curve(trace: Trace, *, bucket: int | None = None, log10: bool = False) 
         curves = [(curve.step, scale(np.where(curve.mean > 0, curve.mean, np.nan))) for curve in (trace.loss, trace.dev)]
         seen = [point for x, y in curves for point in resampled(x, y)]
         chance = log(trace.facts.classes)
+        seen += taken(trace, float(scale(chance)), seen)
         layers += reference_line(float(scale(chance)), f"a uniform guess: ln {trace.facts.classes} = {chance:.2f}", seen)
     if trace.first_nonfinite is not None:
-        layers += broken_at(trace.first_nonfinite.step, trace.loss.step[np.isfinite(trace.loss.mean)].max(initial=0.0))
+        layers += broken_at(trace.first_nonfinite.step, last_finite_step(trace.loss))
     title = "log10 of the loss" if log10 else "loss, nats"
     colour = alt.Color(
         "what:N", scale=alt.Scale(domain=names, range=colours), legend=alt.Legend(symbolType="stroke", symbolOpacity=1, columns=3)
@@ -72,6 +73,24 @@ def broken_at(step: int, last: float) -> list[Any]:
     mark = plot([{"step": step, "text": f"not finite at step {step:,}"}]).encode(x="step:Q")
     words = mark.mark_text(color=LIGHT["critical"], baseline="top", **place).encode(y=alt.value(0), text="text:N")
     return [mark.mark_rule(color=LIGHT["critical"], strokeDash=[4, 3]), words]
+
+
+def taken(trace: Trace, level: float, seen: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Points for the words of `broken_at`, so that those on a line at `level` keep away from them."""
+    if (
+        trace.first_nonfinite is None
+        or not seen
+        or level < max(y for _, y in seen) - 0.2 * np.ptp([level, *(y for _, y in seen)])
+    ):
+        return []
+    step, last = trace.first_nonfinite.step, last_finite_step(trace.loss)
+    at = step - 0.2 * last if step > last / 2 else step + 0.2 * last  # the middle of the words
+    return [(at, float(np.nextafter(level, side))) for side in (-np.inf, np.inf) for _ in range(len(seen))]
+
+
+def last_finite_step(curve: Curve) -> float:
+    """Step of the last finite loss, 0 without any."""
+    return float(curve.step[np.isfinite(curve.mean)].max(initial=0.0))
 
 
 def wide(trace: Trace) -> bool:

@@ -22,6 +22,7 @@ MAPS: Final = 6
 MARKS: Final = 60  # of dead units in one row
 EXAMPLES: Final = 32
 UNITS: Final = 400  # more columns than a chart has pixels
+SHARP: Final = (256, 1600)  # pixels, down and across: several to each of a screen's
 
 
 def saturation_map(trace: Trace, snapshot: str = "last", focus: Collection[str] = ()) -> Any:
@@ -103,7 +104,8 @@ def png(flags: NDArray[np.bool_]) -> str:
 
     Enlarged here, since browsers blur an image that they enlarge.
     """
-    big = np.kron(flags, np.ones((8, 4), dtype=bool))
+    down, across = (max(4, -(-sharp // size)) for sharp, size in zip(SHARP, flags.shape, strict=True))
+    big = np.kron(flags, np.ones((down, across), dtype=bool))
     height, width = big.shape
     rows = np.hstack(
         [np.zeros((height, 1), dtype=np.uint8), np.packbits(big, axis=1)]

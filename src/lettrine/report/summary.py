@@ -29,13 +29,13 @@ def verdict(findings: Sequence[Finding], outcomes: Sequence[Outcome]) -> Verdict
     by_status = Counter(outcome.status for outcome in outcomes)
     ran = by_status["passed"] + by_status["found"]
     rest = [f"{numeral(by_status[status])} {words}" for status, words in OPEN.items() if by_status[status]]
-    detail = f"{count(ran, 'check')} ran" + (f", {', '.join(rest)}" if rest else "")
-    detail = detail[0].upper() + detail[1:] + "."
+    detail = capital(f"{count(ran, 'check')} ran" + (f", {', '.join(rest)}" if rest else "") + ".")
     by_severity = Counter(finding.severity for finding in findings)
     if not findings:
         if not ran or by_status["failed"]:
             headline = "No verdict: " + ("a check broke, and the others found nothing." if ran else "no check could run.")
             return Verdict("warning" if by_status["failed"] else "unknown", headline, detail)
+        detail = capital(", ".join(rest) + "." if rest else "")
         return Verdict("good", f"Healthy: {count(ran, 'check')}, none found anything.", detail)
     if set(by_severity) == {"info"}:
         return Verdict("good", f"Healthy, with {count(by_severity['info'], 'remark')}.", detail)
@@ -43,7 +43,14 @@ def verdict(findings: Sequence[Finding], outcomes: Sequence[Outcome]) -> Verdict
     parts += [count(by_severity["warning"], "warning")] if by_severity["warning"] else []
     parts += [count(by_severity["info"], "remark")] if by_severity["info"] else []
     text = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-    return Verdict("critical" if by_severity["critical"] else "warning", text[0].upper() + text[1:] + ".", detail)
+    if len(findings) > 1:
+        detail = f"Begin with the first: it is the likeliest cause. {detail}"
+    return Verdict("critical" if by_severity["critical"] else "warning", f"Not healthy: {text}.", detail)
+
+
+def capital(text: str) -> str:
+    """With a capital letter first."""
+    return text[:1].upper() + text[1:]
 
 
 def watched(trace: Trace) -> str:
@@ -52,8 +59,7 @@ def watched(trace: Trace) -> str:
         return "Nothing was measured."
     last = max(int(trace.steps[-1]), int(trace.recent.step[-1]) if len(trace.recent.step) else 0)
     over = f"{last + 1:,} steps" if last else "one step"
-    text = f"{count(len(trace.modules), 'module')} watched over {over}, {numeral(len(trace.steps))} measured."
-    return text[0].upper() + text[1:]
+    return capital(f"{count(len(trace.modules), 'module')} watched over {over}, {numeral(len(trace.steps))} measured.")
 
 
 @dataclass(frozen=True)
