@@ -1,4 +1,4 @@
-"""python -m benchmarks.clinic [--doctor lettrine] [--seeds 0 1] [--part all|tuned|held-out|quick] [--only TEXT] [--json FILE]."""
+"""python -m benchmarks.clinic [--doctor lettrine] [--seeds 0 1] [--part all|tuned|held-out|newcomer|quick] [--only TEXT] …"""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import torch
-from benchmarks.clinic.cases import CASES
 from benchmarks.clinic.doctors import DOCTORS, examined
+from benchmarks.clinic.newcases import CASES
 from benchmarks.clinic.score import Result, confusion, rendered, summary
 
 
@@ -17,7 +17,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Healthy and sick networks, and what a health check makes of them.")
     parser.add_argument("--doctor", choices=["all", *DOCTORS], default="all")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--part", choices=["all", "tuned", "held-out", "quick"], default="all")
+    parser.add_argument("--part", choices=["all", "tuned", "held-out", "newcomer", "quick"], default="all")
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--json", type=Path, help="write the figures here")
     parser.add_argument("--verbose", action="store_true", help="print every finding of every case")
@@ -27,7 +27,7 @@ def main() -> None:
         case
         for case in CASES
         if options.only in case.name
-        and (options.part == "all" or (case.quick if options.part == "quick" else case.held_out == (options.part == "held-out")))
+        and (options.part == "all" or (case.quick if options.part == "quick" else case.part == options.part))
     ]
     figures = {}
     for doctor in DOCTORS if options.doctor == "all" else [options.doctor]:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from benchmarks.clinic.cases import Case
 from benchmarks.clinic.patients import Patient
+from benchmarks.clinic.plants import Case
 from torch import Tensor
 
 from lettrine import health

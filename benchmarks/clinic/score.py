@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.clinic.cases import Case
 from benchmarks.clinic.doctors import Answer
+from benchmarks.clinic.plants import Case
 
 MINOR = ("bias-before-norm",)
 """Faults that are only worth an "info"."""
