@@ -66,6 +66,18 @@ def scale(name: str, factor: float) -> Callable[[Patient], None]:
     return plant
 
 
+def shrink(factor: float) -> Callable[[Patient], None]:
+    """Hidden weights multiplied and biases 0, of transposed convolutions too."""
+
+    def plant(patient: Patient) -> None:
+        with torch.no_grad():
+            for name, parameter in patient.model.named_parameters():
+                if not name.startswith("head"):
+                    parameter.mul_(factor if parameter.ndim > 1 else 0.0)
+
+    return plant
+
+
 def fill_bias(name: str, value: float) -> Callable[[Patient], None]:
     def plant(patient: Patient) -> None:
         nn.init.constant_(patient.model.get_submodule(name).bias, value)  # type: ignore[arg-type]
@@ -81,7 +93,7 @@ def rate(factor: float) -> Callable[[Patient], None]:
     return plant
 
 
-def constant(value: float, *, only: str = "") -> Callable[[Patient], None]:
+def constant(value: float, *, only: str | tuple[str, ...] = "") -> Callable[[Patient], None]:
     """Every weight matrix (of the modules under `only`) filled with one value, biases 0."""
 
     def plant(patient: Patient) -> None:
@@ -280,6 +292,11 @@ def last_input(inputs: Tensor, _: Tensor) -> Tensor:
 
 def next_class(_: Tensor, targets: Tensor) -> Tensor:
     return (targets + 1) % (int(targets.max()) + 1)
+
+
+def opposite_class(_: Tensor, targets: Tensor) -> Tensor:
+    classes = int(targets.max()) + 1
+    return (targets + classes // 2) % classes
 
 
 def slow_norm(momentum: float, *, offset: float = 0.0) -> Callable[[Patient], None]:

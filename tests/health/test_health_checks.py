@@ -12,6 +12,7 @@ from paper import FACTS, MODULES, PARAMETERS, STEPS, healthy_losses, make_trace,
 from lettrine.errors import HealthError
 from lettrine.health import limits
 from lettrine.health.checks import CHECKS, Skip, check, examine
+from lettrine.health.checks.gradients import _one_step
 from lettrine.health.checks.verdict import EXPLAINS, ORDER
 from lettrine.health.findings import Finding
 from lettrine.health.trace import ModuleInfo, NonFinite
@@ -216,6 +217,30 @@ def test_parameters_left_out_of_the_optimiser():
     assert "learning rate is 0" in still.remedy
 
 
+def test_a_step_too_small_to_be_seen_is_no_fault_of_the_optimiser():
+    # At a rate of 0.1 a gradient of rms g moves weights of rms 0.2 by g / 2 of their size; float32 tells 1e-7 of it.
+    for slope, wanted in ((1e-5, True), (1e-6, False)):
+        figures = {"fc2.weight.update_rms": 0.0, "fc2.weight.gradient_norm": 20 * slope}
+        assert bool(found(make_trace(**figures), "not-optimised")) == wanted, slope
+    figures = {"fc2.weight.update_rms": 0.0, "fc2.weight.gradient_norm": 1e-9, "fc2.weight.learning_rate": 0.0}
+    assert "learning rate is 0" in the(make_trace(**figures), "not-optimised").remedy
+
+
+@pytest.mark.parametrize(
+    ("sizes", "step"),
+    [
+        ([0, 0, 0, 3, 3, 3], True),
+        ([0, 1, 2, 3], False),
+        ([5, 6, 5, 6, 0, 1, 0, 1], True),
+        ([0, 2, 1, 3, 2, 4, 3, 5], False),
+        ([0, 0, 1], True),
+        ([0, 0.5, 1], False),
+    ],
+)
+def test_a_change_at_one_layer_is_told_from_one_with_depth(sizes, step):
+    assert _one_step(np.array(sizes, dtype=np.float64)) == step
+
+
 def test_units_that_stay_alike():
     finding = the(make_trace(**{"fc2.weight.duplicate": 1.0}), "symmetry")
     assert finding.where == ("fc2.weight",)
@@ -298,6 +323,22 @@ def test_no_learning():
     assert outcome(make_trace(loss=np.full(50, 2.3)), "no-learning")[0] == "not run"
 
 
+def test_answering_the_mean_is_no_learning():
+    # Squared errors of targets with variance 1: answers of variance v that are right on average leave 1 - v.
+    squares = replace(FACTS, classes=0, loss_chain=("MseLossBackward0", "AddmmBackward0"), notes={"reduction": "mean"})
+    falling = noisy(np.r_[np.linspace(5.0, 1.0, 50), np.full(150, 1.0)], 0.02)  # from answers far off the mean
+    for spread, wanted in ((0.05, True), (0.15, False)):  # 0.25 % and 2.2 % of the variance explained
+        trace = make_trace(facts=squares, loss=falling, **{"head.std": spread})
+        assert bool(found(trace, "no-learning")) == wanted, spread
+    told = the(make_trace(facts=squares, loss=falling, **{"head.std": 0.01}), "no-learning")
+    assert "no better than answering the mean whatever the input (0.998)." in told.message
+    assert told.limit == pytest.approx(told.value + 0.01**2)
+    still_falling = noisy(np.linspace(5.0, 3.0, 200), 0.02)
+    assert found(make_trace(facts=squares, loss=still_falling, **{"head.std": 0.01}), "no-learning") == ()
+    summed = replace(squares, notes={"reduction": "sum"})
+    assert found(make_trace(facts=summed, loss=falling, **{"head.std": 0.01}), "no-learning") == ()
+
+
 def test_what_to_try_follows_the_size_of_the_steps():
     still = noisy(np.full(200, 2.3))
     cycle = np.interp(STEPS, [0, 80, 199], [0.004, 0.1, 1e-6])  # one cycle: the highest rate is the one that was set
@@ -357,6 +398,11 @@ def test_held_out_labels():
     by_heart = 2.2 * np.exp(-np.arange(200) / 40)
     assert found(make_trace(loss=by_heart, dev=wrong), "held-out-labels") == ()
     assert found(make_trace(loss=np.full(200, 2.2), dev=wrong), "held-out-labels") == ()
+    # Other labels show before anything can be learned by heart: the one loss rises as the other falls, here by half as much.
+    for rise, wanted in ((0.5, True), (0.1, False)):
+        beside = np.full(200, nan)
+        beside[5::10] = guess + rise * (guess - by_heart[5::10])
+        assert bool(found(make_trace(loss=by_heart, dev=beside), "held-out-labels")) == wanted, rise
     unknown = make_trace(loss=falling, dev=wrong, facts=replace(FACTS, classes=0, chance=float("nan")))
     assert outcome(unknown, "held-out-labels") == ("not applicable", "the loss of guessing is not known")
 

@@ -153,7 +153,7 @@ def first_loss(excess):
         ("activation-scale", lambda value: started((0.9, 0.2, 0.9 / value), activation="relu"), 40, 50),
         ("activation-scale", later, 50, 70),
         ("activation-scale", later, 1 / 50, 1 / 70),
-        ("gradient-scale", lambda value: vanishing(value, STEPS), 80, 120),
+        ("gradient-scale", lambda value: vanishing(value, STEPS), 25, 35),
         ("gradient-scale", lambda value: vanishing(value, EARLY), 800, 1200),
         ("gradient-data", balance, 40, 60),
         ("no-gradient", zero_gradients, 2, 3),

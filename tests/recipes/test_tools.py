@@ -166,7 +166,7 @@ def test_batch_norm_three_ways(tmp_path: Path, few_words: list[str], capsys: pyt
 def test_which_momentum_suits() -> None:
     least, most = momentum_range(32, 3_000)
     assert least == pytest.approx(0.001)
-    assert math.sqrt(most / (2 - most) / 32) == pytest.approx(0.075)
+    assert math.sqrt(most / (2 - most) / 32) == pytest.approx(0.05)
     assert "0.1 fits" in momentum_advice(0.1, 32, 3_000)
     assert "single batches show" in momentum_advice(0.5, 4, 3_000)
     assert "take about" in momentum_advice(1e-5, 32, 3_000)

@@ -106,10 +106,9 @@ SCALE_SHRINKAGE: Final = 15.0  # at the start, first to last; 16 published for g
 SCALE_SHRINKAGE_RECTIFIER: Final = 45.0  # the same for ReLU and its like, which torch's default shrinks up to 26 times
 SCALE_LATER: Final = 60.0  # after warm-up, either way; training moves scales: healthy 3, overfitted 8, squashed outputs 18
 SCALE_CRITICAL: Final = 1_000.0
-GRADIENT_RATIO: Final = 100.0  # between the layers of a kind, after warm-up; clinic: healthy up to 3.3
+GRADIENT_RATIO: Final = 30.0  # between the layers of a kind, after warm-up; clinic: healthy up to 3.3, the mildest sick 95
 GRADIENT_RATIO_START: Final = 1_000.0  # the same before; torch's default reaches 500 in eight ReLU layers, and heals
 GRADIENT_CRITICAL: Final = 1e5
-GRADIENT_JUMP: Final = 0.8  # share of the change that lies between two neighbours: then it is that layer, not the depth
 GRADIENT_DATA_RATIO: Final = 50.0  # one matrix against the median of the others; published healthy up to 7 after 1,000 steps
 GRADIENT_DATA_LAYERS: Final = 4  # matrices needed to say that one is far from the others
 
@@ -126,6 +125,7 @@ NEARLY_CONSTANT: Final = 0.1  # std relative to rms, below which weights are nea
 UPDATE_RECORDS: Final = 3  # sampled steps needed to judge updates
 
 NO_GRADIENT_RECORDS: Final = 3  # zero gradients at one step may come from a zero-initialised head
+UNSEEN: Final = 1e-6  # of its size: a smaller step is lost in the digits of float32, 1.2e-7 of the largest weight
 SYMMETRIC_SHARE: Final = 0.5  # of a matrix's rows equal to another row
 
 LEARNING_STEPS: Final = 100  # fewer say nothing about learning
@@ -145,8 +145,8 @@ SPIKE_LOSS: Final = 0.2  # of what had been learned is lost for good; a converge
 SPIKE_CLIMB: Final = 1.5  # times the jump; what goes on to more than that is a divergence, not a spike
 SPIKE_RISE: Final = 0.25  # of their level, that one step must add
 OSCILLATION_POINTS: Final = 60  # losses needed
-OSCILLATION_SMOOTH: Final = 0.5  # correlation of the loss with itself one step later; sampling noise gives 0
-OSCILLATION_HALF: Final = -0.2  # and half a period later, or less
+OSCILLATION_SMOOTH: Final = 0.3  # correlation of the loss with itself one step later; sampling noise gives 0
+OSCILLATION_HALF: Final = -0.1  # and somewhere within the period, or less
 OSCILLATION_FULL: Final = 0.5  # and a whole period later, or more; clinic: healthy up to 0.22
 OSCILLATION_SHARE: Final = 0.01  # size of the swing relative to the loss
 OSCILLATION_FROM: Final = 0.4  # of the losses kept one by one: swings at the beginning may settle
@@ -155,6 +155,9 @@ OVERFITTING_POINTS: Final = 4  # evaluations needed
 HELD_OUT_CHANCE: Final = 0.98  # of the loss of guessing: what is not below has learned nothing that holds
 HELD_OUT_LEARNED: Final = 0.90  # of the loss of guessing: a training loss below has learned something
 HELD_OUT_BY_HEART: Final = 0.45  # of the loss of guessing: a training loss below may be learned by heart
+HELD_OUT_EARLY: Final = 0.6  # of the loss of guessing: above it what the training loss shows has not been learned by heart yet
+HELD_OUT_RECENT: Final = 20  # losses that tell the level at an evaluation
+HELD_OUT_MIRROR: Final = 0.4  # rise per fall; clinic: learned by heart 0.03 to 0.13, other labels 0.8 to 3
 
 NORM_GAP: Final = 0.5  # batch standard deviations between running and batch mean, beyond what a batch's noise explains
 NORM_VARIANCE: Final = 1.8  # times, either way; clinic: healthy up to 1.1

@@ -23,7 +23,7 @@ from lettrine.health.checks.reading import (
 )
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.findings import Finding
-from lettrine.health.trace import Trace
+from lettrine.health.trace import Floats, ParameterInfo, Trace
 
 
 @check("gradient-scale", needs=("gradients",))
@@ -40,9 +40,8 @@ def gradient_scale(trace: Trace) -> Iterator[Finding]:
     names, sizes = list(scales), np.array(list(scales.values()))
     ratio = float(sizes[0] / sizes[-1])
     total = max(ratio, 1 / ratio)
-    jumps = np.abs(np.diff(np.log(sizes)))
-    if total <= limit or (len(jumps) > 1 and jumps.max() > limits.GRADIENT_JUMP * jumps.sum()):
-        return
+    if total <= limit or _one_step(np.log(sizes)):
+        return  # what changes at one layer is that layer, not the depth
     vanishes = ratio < 1
     each = total ** (1 / (len(names) - 1))
     yield Finding(
@@ -68,6 +67,17 @@ def gradient_scale(trace: Trace) -> Iterator[Finding]:
         ),
         reference=limits.GLOROT,
     )
+
+
+def _one_step(values: Floats) -> bool:
+    """Whether two levels describe a row of values better than a straight line does, by the squares that are left."""
+
+    def left(part: Floats) -> float:
+        return float(np.sum((part - part.mean()) ** 2))
+
+    axis = np.arange(len(values))
+    line = values - np.polyval(np.polyfit(axis, values, 1), axis)
+    return min(left(values[:place]) + left(values[place:]) for place in axis[1:]) < float(line @ line)
 
 
 @check("gradient-data", needs=("parameters",))
@@ -171,8 +181,8 @@ def not_optimised(trace: Trace) -> Iterator[Finding]:
     mask = usable(trace)
     trained = [info for info in trace.parameters if info.trainable]
     outside = [info.name for info in trained if info.optimised is False]
-    held = [info.name for info in trained if info.optimised and info.name in trace.parameter_stats]
-    still = [name for name in held if _never_moved(trace, name)]
+    held = [info for info in trained if info.optimised and info.name in trace.parameter_stats]
+    still = [info.name for info in held if _never_moved(trace, info)]
     if outside:
         yield Finding(
             id="not-optimised",
@@ -209,10 +219,17 @@ def not_optimised(trace: Trace) -> Iterator[Finding]:
         )
 
 
-def _never_moved(trace: Trace, name: str) -> bool:
-    mask = usable(trace) & np.isfinite(trace.parameter(name, "update_rms"))
-    moved, slopes = trace.parameter(name, "update_rms")[mask], trace.parameter(name, "gradient_norm")[mask]
-    return len(moved) >= limits.NO_GRADIENT_RECORDS and bool((moved == 0).all() and (slopes > 0).all())
+def _never_moved(trace: Trace, info: ParameterInfo) -> bool:
+    """Whether a parameter stayed as it was, although a step along its gradient was large enough to be seen in its digits.
+
+    A bias that a normalisation takes away again has a gradient of nothing but rounding, and rightly stays.
+    """
+    stats = {stat: trace.parameter(info.name, stat) for stat in ("update_rms", "gradient_norm", "learning_rate", "rms")}
+    mask = usable(trace) & np.isfinite(stats["update_rms"])
+    moved, norms, rates, sizes = (values[mask] for values in stats.values())
+    slopes = norms / np.sqrt(max(int(np.prod(info.shape)), 1))
+    seen = (rates == 0) | ~(np.nan_to_num(rates, nan=1.0) * slopes <= limits.UNSEEN * sizes)
+    return len(moved) >= limits.NO_GRADIENT_RECORDS and bool((moved == 0).all() and (slopes > 0).all() and seen.any())
 
 
 @check("symmetry", needs=("parameters",))

@@ -11,7 +11,7 @@ from lettrine.health.checks.losses import guess_of
 from lettrine.health.checks.reading import finite_curve, number
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.findings import Finding
-from lettrine.health.trace import Trace
+from lettrine.health.trace import Floats, Trace
 
 
 @check("held-out-labels", needs=("dev", "loss"))
@@ -22,14 +22,16 @@ def held_out_labels(trace: Trace) -> Iterator[Finding]:
         raise Skip("not applicable", "the loss of guessing is not known")
     kept = np.isfinite(trace.dev.mean)
     steps, dev = trace.dev.step[kept], trace.dev.mean[kept]
-    _, train = finite_curve(trace, trace.loss)
+    train_steps, train = finite_curve(trace, trace.loss)
     if len(dev) < limits.OVERFITTING_POINTS or len(train) < limits.LEARNING_STEPS:
         raise Skip("not run", f"{len(dev)} evaluations; {limits.OVERFITTING_POINTS} are needed")
     lowest, end = float(dev.min()), float(np.mean(dev[-2:]))
     now = float(np.mean(train[-max(10, len(train) // 10) :]))
     limit = limits.HELD_OUT_CHANCE * guess
+    if lowest <= limit or now >= limits.HELD_OUT_LEARNED * guess:
+        return
     # A training loss far below guessing may be learned by heart: then it is overfitting that keeps the other from falling.
-    if lowest <= limit or not limits.HELD_OUT_BY_HEART * guess < now < limits.HELD_OUT_LEARNED * guess:
+    if now <= limits.HELD_OUT_BY_HEART * guess and not _mirrored(steps, dev / guess, train_steps, train / guess):
         return
     yield Finding(
         id="held-out-labels",
@@ -47,3 +49,14 @@ def held_out_labels(trace: Trace) -> Iterator[Finding]:
         "inputs prepared, scaled and encoded alike.",
         reference="Karpathy 2019, A recipe for training neural networks: visualise what goes into the net",
     )
+
+
+def _mirrored(steps: Floats, dev: Floats, train_steps: Floats, train: Floats) -> bool:
+    """Whether the loss on held-out data rose while that on the training data began to fall, both in units of guessing.
+
+    What is learned by heart first leaves the held-out loss where it was; what is learned of other labels makes it worse at once.
+    """
+    before = [train[(train_steps <= step)][-limits.HELD_OUT_RECENT :] for step in steps]
+    level = np.array([float(np.mean(part)) if len(part) else np.nan for part in before])
+    early = (level > limits.HELD_OUT_EARLY) & (level < limits.HELD_OUT_LEARNED)
+    return bool(early.any()) and float(np.median((dev[early] - 1) / (1 - level[early]))) > limits.HELD_OUT_MIRROR

@@ -35,6 +35,17 @@ def guess_of(trace: Trace) -> float:
     return trace.facts.chance if isfinite(trace.facts.chance) else even
 
 
+def guess_of_values(trace: Trace, end: float) -> float:
+    """Squared error of answering the mean whatever the input, NaN if unknown: that of the network at the end, and the variance of
+    its answers, which is what they explain of the targets if they are right on average.
+    """
+    last = output_module(trace)
+    squares = bool(trace.facts.loss_chain) and trace.facts.loss_chain[0].startswith("MseLoss")
+    if not squares or trace.facts.notes.get("reduction") != "mean" or last is None or last.name not in trace.outputs:
+        return nan
+    return end + median(trace.output(last.name, "std"), late(trace)) ** 2
+
+
 def _losses(trace: Trace, least: int) -> tuple[Floats, Floats]:
     """Steps and losses, if there are enough to speak of a trend."""
     steps, losses = finite_curve(trace, trace.loss)
@@ -235,9 +246,11 @@ def no_learning(trace: Trace) -> Iterator[Finding]:
     """The loss does not fall, or stops at what guessing gives."""
     steps, losses = _losses(trace, limits.LEARNING_STEPS)
     guess = guess_of(trace)
+    beginning, end, noise = _ends(losses)
+    how = "guessing" if isfinite(guess) else "answering the mean whatever the input"
+    guess = guess if isfinite(guess) else guess_of_values(trace, end)
     if not isfinite(guess) and steps[0] != 0:
         raise Skip("not run", "the first step was not watched, and the loss of guessing is not known")
-    beginning, end, noise = _ends(losses)
     third = max(10, len(losses) // 3)
     earlier, later = losses[:third], losses[-third:]
     noise_of_means = standard_error(losses[third:]) or 0.0
@@ -253,7 +266,7 @@ def no_learning(trace: Trace) -> Iterator[Finding]:
     if end > (1 + limits.FLAT_SHARE) * max(beginning, guess if isfinite(guess) else 0.0) + limits.NOISE * noise:
         return  # worse than at the start and than guessing: another check's matter
     what = (
-        f"After {int(steps[-1]) + 1:,} steps the loss is {number(end, 3)}, no better than guessing ({number(guess, 3)})."
+        f"After {int(steps[-1]) + 1:,} steps the loss is {number(end, 3)}, no better than {how} ({number(guess, 3)})."
         if stuck
         else f"The loss stays where it was: {number(beginning, 3)} at first, {number(end, 3)} at step {int(steps[-1]):,}."
     )
