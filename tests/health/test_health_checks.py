@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import log, nan, sqrt
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -302,6 +303,10 @@ def test_oscillation():
     assert "every 16 steps" in finding.message
     cyclic = 0.1 * (1.5 + np.cos(np.arange(len(STEPS))))
     assert outcome(make_trace(loss=wave, **{"step.learning_rate": cyclic}), "oscillation")[0] == "not applicable"
+    for share, wanted in ((0.5, True), (0.3, False)):  # of the variance, the rest is noise; blocks of 6 steps, period 36
+        blocks = np.repeat([1.5, -1.0, 0.5, -1.2, 0.8, -0.6], 6)
+        ordered = sqrt(share) * np.tile(blocks / np.std(blocks), 12)[:400] + sqrt(1 - share) * noisy(np.zeros(400), 1.0)
+        assert bool(found(make_trace(loss=5 + ordered), "oscillation")) == wanted, share
     fixed_order = noisy(np.tile(noisy(np.ones(10), 0.3, 1), 20), 0.01)  # the same ten batches in the same order
     assert found(make_trace(loss=fixed_order), "oscillation") == ()
     for seed in range(5):
@@ -456,6 +461,7 @@ def test_a_small_batch_needs_a_small_momentum():
 
 def test_places_of_a_convolution_count_as_far_as_they_are_independent():
     assert found(of_batches(4, 0.1, gap=0.15), "norm-statistics") == ()
+    assert the(of_batches(2, 0.1, gap=0.15), "norm-statistics").value == pytest.approx(sqrt(0.1 / 1.9 / 2))
     # Statistics that lag for another reason are no more uncertain than the batch makes them.
     assert the(of_batches(4, 0.1, gap=0.9), "norm-statistics").value == pytest.approx(sqrt(0.1 / 1.9 / 4))
 
@@ -593,6 +599,20 @@ def test_a_check_of_ones_own():
 
 
 @pytest.mark.usefixtures("registry")
+def test_the_check_that_the_guide_shows_and_its_test():
+    """The two blocks of CONTRIBUTING about a check, run as they stand."""
+    guide = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    blocks = [block for block in guide.split("```")[1::2] if "quiet" in block]
+    assert len(blocks) == 2
+    known = dict(globals())
+    try:
+        for block in blocks:
+            exec(block, known)  # noqa: S102  our own guide
+        known["test_quiet_output"]()
+    finally:
+        CHECKS.pop("quiet-output", None)
+
+
 def test_a_check_that_breaks_is_shown():
     @check("broken")
     def broken(_):

@@ -40,14 +40,14 @@ def vanishing(ratio, steps):
     return make_trace(steps=steps, **{f"act{place + 1}.gradient_rms": 1e-4 * ratio ** (place / 2) for place in range(3)})
 
 
-def balance(ratio):
+def balance(ratio, steps=STEPS):
     modules = (*MODULES[:-1], ModuleInfo("fc4", "Linear", "linear", "", 20, "act3", 6), MODULES[-1])
     extra = replace(PARAMETERS[2], name="fc4.weight", module="fc4")
-    return make_trace(modules=modules, parameters=(*PARAMETERS, extra), **{"fc2.weight.gradient_data": 1e-2 / ratio})
+    return make_trace(steps=steps, modules=modules, parameters=(*PARAMETERS, extra), **{"fc2.weight.gradient_data": 1e-2 / ratio})
 
 
-def dead(count, streak=13):
-    return make_trace(units={"act2": units(20, 13, 10_000, dead=range(count), streak=streak)})
+def dead(count, streak=13, steps=STEPS):
+    return make_trace(steps=steps, units={"act2": units(20, 13, 10_000, dead=range(count), streak=streak)})
 
 
 def nearly_constant(std):
@@ -156,6 +156,7 @@ def first_loss(excess):
         ("gradient-scale", lambda value: vanishing(value, STEPS), 25, 35),
         ("gradient-scale", lambda value: vanishing(value, EARLY), 800, 1200),
         ("gradient-data", balance, 40, 60),
+        ("gradient-data", lambda value: balance(value, EARLY), 400, 600),
         ("no-gradient", zero_gradients, 2, 3),
         ("symmetry", lambda value: make_trace(**{"fc2.weight.duplicate": value}), 0.45, 0.55),
         ("leak", leak, 0.06, 0.045),
@@ -195,6 +196,8 @@ def test_limit(check, make, within, beyond):
         (dead, 7, 9, "warning"),
         (dead, 17, 19, "critical"),
         (dead, 1, 3, "info"),
+        (lambda count: dead(count, steps=EARLY[:6]), 17, 19, "critical"),
+        (lambda last: dead(12, steps=(0, 1, 2, 3, 5, 8, last)), 19, 20, "warning"),
         (lambda streak: dead(12, streak), 4, 5, "warning"),
         (lambda value: make_trace(**{"act2.saturated": value}), 0.85, 0.95, "critical"),
         (lambda value: vanishing(value, STEPS), 8e4, 1.2e5, "critical"),
@@ -215,7 +218,7 @@ def test_severity(make, within, beyond, severity):
     [
         ("update-too-small", lambda count: make_trace(steps=tuple(range(count))), 2, 3),
         ("overfitting", lambda count: dev(*[1.0] * count), 3, 4),
-        ("no-learning", lambda count: make_trace(loss=healthy_losses(count)), 99, 100),
+        ("no-learning", lambda count: make_trace(loss=healthy_losses(count)), 199, 200),
         ("oscillation", lambda count: swing(0.0, count), 90, 110),
         ("leak", lambda count: make_trace(loss=healthy_losses(count)), 9, 10),
     ],

@@ -99,6 +99,7 @@ DEAD_ROWS: Final = 256  # examples in them, before a unit is called dead: rarely
 DEAD_SHARE: Final = 0.40  # clinic: healthy up to 3 %, disturbed ones 38 %; a tenth is common (Lu et al. 2019)
 DEAD_NOTED: Final = 0.10  # mentioned from here on
 DEAD_CRITICAL: Final = 0.90  # next to nothing passes
+DEAD_SETTLED: Final = 20  # steps; before them only such a layer is named, since narrow ones are born half dead and heal
 
 SCALE_LAYERS: Final = 3  # layers of a kind needed to speak of a trend with depth
 SCALE_GROWTH: Final = 5.0  # at the start, last to first; 7.2 published for gain 5/3 without tanh, 1.0 for gain 1
@@ -110,6 +111,7 @@ GRADIENT_RATIO: Final = 30.0  # between the layers of a kind, after warm-up; cli
 GRADIENT_RATIO_START: Final = 1_000.0  # the same before; torch's default reaches 500 in eight ReLU layers, and heals
 GRADIENT_CRITICAL: Final = 1e5
 GRADIENT_DATA_RATIO: Final = 50.0  # one matrix against the median of the others; published healthy up to 7 after 1,000 steps
+GRADIENT_DATA_RATIO_START: Final = 500.0  # in the first steps; published 20 to 200 there, in a net that trains well
 GRADIENT_DATA_LAYERS: Final = 4  # matrices needed to say that one is far from the others
 
 UPDATE_AIM: Final = 1e-3  # makemore part 3: the line at -3
@@ -129,6 +131,7 @@ UNSEEN: Final = 1e-6  # of its size: a smaller step is lost in the digits of flo
 SYMMETRIC_SHARE: Final = 0.5  # of a matrix's rows equal to another row
 
 LEARNING_STEPS: Final = 100  # fewer say nothing about learning
+PLATEAU_STEPS: Final = 200  # so long a healthy network may linger at the loss of guessing; clinic: convolutions 150
 FLAT_SHARE: Final = 0.01  # of the starting loss
 CHANCE_SHARE: Final = 0.99  # of the loss of guessing
 LEAK_SHARE: Final = 0.05  # of the loss of guessing: below it within
@@ -147,7 +150,7 @@ SPIKE_RISE: Final = 0.25  # of their level, that one step must add
 OSCILLATION_POINTS: Final = 60  # losses needed
 OSCILLATION_SMOOTH: Final = 0.3  # correlation of the loss with itself one step later; sampling noise gives 0
 OSCILLATION_HALF: Final = -0.1  # and somewhere within the period, or less
-OSCILLATION_FULL: Final = 0.5  # and a whole period later, or more; clinic: healthy up to 0.22
+OSCILLATION_FULL: Final = 0.4  # and a whole period later, or more; clinic: healthy up to 0.25, sorted by class mostly 0.43 on
 OSCILLATION_SHARE: Final = 0.01  # size of the swing relative to the loss
 OSCILLATION_FROM: Final = 0.4  # of the losses kept one by one: swings at the beginning may settle
 OVERFITTING_RISE: Final = 0.10  # of the best loss on held-out data
@@ -164,6 +167,7 @@ NORM_VARIANCE: Final = 1.8  # times, either way; clinic: healthy up to 1.1
 # Noise of the running mean in batch standard deviations. A momentum of 0.1 gives 0.08 with batches of 8 and 0.11 with 4; Wu & He
 # 2018 (group norm, figure 5) find a ResNet-50 1.2 % worse with 8, 3.7 % with 4 and 11 % with 2 than with 32.
 NORM_NOISE: Final = 0.1
+NORM_BATCH_LEAST: Final = 4  # below it places of a convolution make up for nothing: 11 % worse with 2 was with places (ibid.)
 NORM_BATCH: Final = 8  # fewer examples give no statistics worth the name, whatever the momentum (Wu & He 2018, group norm)
 EVAL_SHARE: Final = 0.5  # of the late sampled steps
 LEFTOVER_SHARE: Final = 0.5  # of the sampled steps after the first

@@ -111,12 +111,14 @@ def dead_units(trace: Trace) -> Iterator[Finding]:
             dead[info.name] = float(np.mean(units.streak >= needed))
     if not enough:
         raise Skip("not run", f"fewer than {limits.DEAD_ROWS} examples were seen in the sampled steps")
-    for least, most in ((limits.DEAD_SHARE, 1.0), (limits.DEAD_NOTED, limits.DEAD_SHARE)):
+    settled = span(trace, usable(trace))[1] >= limits.DEAD_SETTLED
+    warned = limits.DEAD_SHARE if settled else limits.DEAD_CRITICAL
+    for least, most in ((warned, 1.0), (limits.DEAD_NOTED, warned)):
         names = [name for name, value in dead.items() if least < value <= most]
         if not names:
             continue
         top = max(dead[name] for name in names)
-        severity = "info" if least < limits.DEAD_SHARE else "critical" if top > limits.DEAD_CRITICAL else "warning"
+        severity = "info" if least < warned else "critical" if top > limits.DEAD_CRITICAL else "warning"
         kinds = {info.activation for info in judged if info.name in names}
         yield Finding(
             id="dead-units",
@@ -124,7 +126,7 @@ def dead_units(trace: Trace) -> Iterator[Finding]:
             where=tuple(names),
             steps=_dead_since(trace, names),
             value=top,
-            limit=limits.DEAD_SHARE,
+            limit=warned,
             message=f"{share(top)} of the units of {listed(names)} are dead: no recent example gets a gradient through them.",
             why="A dead unit stays as it is, since no gradient reaches its weights; the layer is narrower than it looks.",
             remedy=_revive(trace, names, kinds),

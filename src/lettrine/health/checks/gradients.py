@@ -97,9 +97,11 @@ def gradient_data(trace: Trace) -> Iterator[Finding]:
     if len(ratios) < limits.GRADIENT_DATA_LAYERS:
         raise Skip("not applicable", f"fewer than {limits.GRADIENT_DATA_LAYERS} hidden weight matrices to compare")
     far: dict[str, float] = {}
+    steps = span(trace, mask)
+    limit = limits.GRADIENT_DATA_RATIO if steps[1] >= limits.LEARNING_STEPS else limits.GRADIENT_DATA_RATIO_START
     for name, ratio in ratios.items():
         others = float(np.median([each for other, each in ratios.items() if other != name]))
-        if max(ratio / others, others / ratio) > limits.GRADIENT_DATA_RATIO:
+        if max(ratio / others, others / ratio) > limit:
             far[name] = ratio / others
     if not far or len(far) > len(ratios) // 2:
         return
@@ -112,9 +114,9 @@ def gradient_data(trace: Trace) -> Iterator[Finding]:
         id="gradient-data",
         severity="warning",
         where=tuple(far),
-        steps=span(trace, mask),
+        steps=steps,
         value=factor,
-        limit=limits.GRADIENT_DATA_RATIO,
+        limit=limit,
         message=f"{words} of {name} is {number(factor)} times {'above' if above else 'below'} that of the other layers.",
         why="One learning rate cannot suit layers that learn at so different a pace.",
         remedy=(

@@ -244,7 +244,7 @@ def oscillation(trace: Trace) -> Iterator[Finding]:
 @check("no-learning", needs=("loss",))
 def no_learning(trace: Trace) -> Iterator[Finding]:
     """The loss does not fall, or stops at what guessing gives."""
-    steps, losses = _losses(trace, limits.LEARNING_STEPS)
+    steps, losses = _losses(trace, limits.PLATEAU_STEPS)
     guess = guess_of(trace)
     beginning, end, noise = _ends(losses)
     how = "guessing" if isfinite(guess) else "answering the mean whatever the input"

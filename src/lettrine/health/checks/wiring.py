@@ -256,13 +256,14 @@ def _wobble(trace: Trace, name: str, mask: Mask) -> float:
 
     A running mean of momentum m follows batches of N independent examples with a noise of sqrt(m / (2 - m) / N). What is
     measured is how far it lies from the mean of the batch it has just taken in: (1 - m) sqrt(2 / (2 - m) / N), which tells N. In
-    a convolution places count as examples as far as they are independent; N is at least the batch's size.
+    a convolution places count as examples as far as they are independent, but not in the smallest batches; N is at least the
+    batch's size.
     """
     batch, momentum = trace.facts.batch_size, trace.facts.norm_momentum
     if not batch or not momentum > 0:
         return nan
     most = sqrt(momentum / (2 - momentum) / batch)
-    if momentum >= 1:
+    if momentum >= 1 or batch < limits.NORM_BATCH_LEAST:
         return most
     measured = median(trace.norm(name, "mean_gap"), mask) * sqrt(momentum / 2) / (1 - momentum)
     return min(most, measured) if isfinite(measured) else most
