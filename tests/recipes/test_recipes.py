@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,27 @@ def test_a_quick_look_judges_only_what_does_not_depend_on_the_steps(
     result = run_recipe(find_recipe("kaiming"), words, steps=3, engine="reference")
     judged = {row.key for row in result.comparisons if row.judged}
     assert judged == {"parameters", "initial"}
+
+
+def test_ctrl_c_before_the_first_step_ends_it_as_ever(
+    few_words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def evaluate(*_: object) -> float:  # the first thing that a training does
+        signal.raise_signal(signal.SIGINT)
+        return 3.0
+
+    monkeypatch.setattr("lettrine.training.trainer.mean_loss", evaluate)
+    with pytest.raises(KeyboardInterrupt):
+        run_recipe(find_recipe("kaiming"), from_words(few_words), steps=3, engine="reference")
+    words = tmp_path / "words.txt"
+    words.write_text("\n".join(few_words))
+    assert main(["recipe", "run", "kaiming", str(words), "--steps", "3", "--engine", "reference"]) == 130
+    assert "finite" not in capsys.readouterr().err
+
+
+def test_what_was_published_in_words_is_said_to_be(few_words: list[str]) -> None:
+    result = run_recipe(find_recipe("deep-lr-0.001"), from_words(few_words), engine="reference")
+    assert verdict(result) == "Only the parameters are judged: the rest was published in words or as a picture."
 
 
 def test_another_seed_draws_other_numbers(few_words: list[str]) -> None:

@@ -117,7 +117,7 @@ def test_runs_side_by_side(runs: list[Path]) -> None:
     assert "words" not in told
     results = dict(result_rows(read))
     assert results["steps"] == [200.0] * 3
-    assert results["loss initial"][1] > results["loss initial"][0] + 3
+    assert results["loss before training"][1] > results["loss before training"][0] + 3
     assert read[1].findings
     assert "initial-loss" in read[1].findings
     assert read[2].health is None

@@ -92,18 +92,23 @@ def show(name: Name, json: Json = False) -> None:
 
 def run(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]... [WORDS]", help="Recipes, then a word list. [first-names]")
+        list[str] | None, typer.Argument(metavar="[NAME]... [WORDS]", help="Recipes, then a word list. Default: first-names.")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Run every recipe.")] = False,
     fault: Annotated[str | None, typer.Option(help="Plant a fault in a healthy recipe, see lettrine recipe faults.")] = None,
-    steps: Annotated[int, typer.Option(help="Fewer steps, for a quick look; final figures are then not judged.")] = 0,
-    seed: Annotated[int | None, typer.Option(help="Other random numbers. [those of the published runs]")] = None,
+    steps: Annotated[
+        int, typer.Option(help="Fewer steps, for a quick look; final figures are then not judged. 0 takes all.")
+    ] = 0,
+    seed: Annotated[int | None, typer.Option(help="Other random numbers. Default: those of the published runs.")] = None,
     engine: Annotated[str, typer.Option(help="auto, reference or native.")] = "auto",
     threads: Annotated[int, typer.Option(help="Processor threads.")] = 1,
     html: Annotated[Path | None, typer.Option(help="Also write a page with the pictures; a gallery for several.")] = None,
     json: Json = False,
 ) -> None:
-    """Run recipes and set our figures beside the published ones."""
+    """Run recipes and set our figures beside the published ones.
+
+    Nothing is kept but the page of --html; lettrine train keeps what it trained.
+    """
     from lettrine.recipes.choice import chosen_recipes  # noqa: PLC0415
     from lettrine.recipes.dice import SEED  # noqa: PLC0415
     from lettrine.recipes.runner import run_recipe  # noqa: PLC0415

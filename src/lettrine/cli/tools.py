@@ -23,7 +23,8 @@ def register(app: typer.Typer) -> None:
 
 def lr_range(
     words: Annotated[
-        str | None, typer.Argument(metavar="[WORDS]", help="One word a line, UTF-8; - reads standard input. [first-names]")
+        str | None,
+        typer.Argument(metavar="[WORDS]", help="One word a line, UTF-8; - reads standard input. Default: first-names."),
     ] = None,
     run: Annotated[
         Path | None, typer.Option(metavar="RUN", help="From where a run's training stands, instead of a fresh network.")

@@ -116,7 +116,7 @@ def endless_words(model: LanguageModel, words: WordList) -> Finding | None:
         steps=(0, 0),
         value=ended,
         limit=ENDING,
-        message=f"{ended:.0%} of {len(drawn)} words end before twice the length of the longest word of the list.",
+        message=f"{100 * ended:.0f} % of {len(drawn)} words end before twice the length of the longest word of the list.",
         why="The network never saw a word end, so it gives the end hardly any probability.",
         remedy="Make one example more of each word: its last characters as the context, the end token as the target.",
         reference="Study notes on makemore part 3",

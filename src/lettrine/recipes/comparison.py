@@ -18,7 +18,13 @@ from lettrine.training.storage import read_arrays
 
 MOST: Final = 12  # runs: more lines in one picture cannot be told apart
 MEAN_OF: Final = 200  # points of a drawn curve
-LOSSES: Final = ("expected_initial", "initial", "train", "dev", "test")
+LOSSES: Final = {
+    "expected_initial": "loss of a uniform guess",
+    "initial": "loss before training",
+    "train": "loss on train",
+    "dev": "loss on dev",
+    "test": "loss on test",
+}
 
 Line = tuple[Floats, Floats]
 
@@ -73,7 +79,7 @@ def result_rows(runs: Sequence[ComparedRun]) -> list[tuple[str, list[float]]]:
             value = None if value is None else value.get(key)
         return nan if value is None else float(value)
 
-    rows = [(f"loss {name.replace('_', ' ')}", [of(run, "loss", name) for run in runs]) for name in LOSSES]
+    rows = [(text, [of(run, "loss", name) for run in runs]) for name, text in LOSSES.items()]
     rows += [(name.replace("_", " "), [of(run, name) for run in runs]) for name in ("steps", "seconds", "steps_per_second")]
     return [("parameters", [float(run.parameters) for run in runs]), *rows]
 

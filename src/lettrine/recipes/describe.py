@@ -101,10 +101,14 @@ def verdict(result: RecipeRun) -> str:
     within, noise, judged = agreement(result.comparisons)
     if judged > sum(row.key == "parameters" for row in result.comparisons):
         some = f"{within} of {judged} published figures lie within their tolerance"
-        more = f"; {noise} more, taken on one batch, differ by no more than batches do" if noise else ""
+        more = (
+            f"; {noise} more, taken on one batch, differ{'s' if noise == 1 else ''} by no more than batches do" if noise else ""
+        )
         return f"{some} (losses 0.02 nats, standard deviations 10 %, saturation 3 points, parameters exact){more}."
     if result.steps != result.recipe.steps:
         return f"Not judged but for the parameters: published after {result.recipe.steps:,} steps."
+    if all(row.key == "parameters" or (row.text and math.isnan(row.published)) for row in result.comparisons):
+        return "Only the parameters are judged: the rest was published in words or as a picture."
     lists = sorted({row.words for row in result.comparisons})
     return f"Not judged but for the parameters: published for {' and '.join(lists)}."
 

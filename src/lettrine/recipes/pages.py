@@ -14,7 +14,7 @@ from lettrine.report.figure import Figure, write_bytes
 from lettrine.report.html import Section, render_sections, write
 from lettrine.report.pictures import figures
 
-GALLERY = ("loss", "activations", "gradients", "update-data", "gradient-data", "saturation-last")
+GALLERY = ("loss", "update-data", "activations", "gradients", "gradient-data", "saturation-last")  # alike in height, two by two
 SHOWN = ("loss", "update-data")
 PICTURES = {
     "saturation": ("activations", "saturation-first"),
@@ -45,7 +45,8 @@ def write_page(path: str | Path, result: RecipeRun) -> Path:
 def write_gallery(path: str | Path, done: Sequence[RecipeRun]) -> Path:
     """One page of several recipes, side by side: a table of all, then the pictures of each."""
     header = ("recipe", "within tolerance", "dev loss", "findings", "seconds")
-    sections = [Section("All recipes", header=header, rows=summary_rows(done))]
+    text = "After a plus: figures that were taken on one batch, and differ by no more than batches do."
+    sections = [Section("All recipes", text=text, header=header, rows=summary_rows(done))]
     for result in done:
         drawn = figures(result.health.trace, result.health.findings)
         kept = {f"{result.recipe.name}-{key}": drawn[key] for key in GALLERY if key in drawn}

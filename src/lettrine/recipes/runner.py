@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -160,7 +161,9 @@ def train_recipe(
         outcome = trainer.run(requests)
     checkpoint, kept = outcome.checkpoint, trainer.kept()
     if not checkpoint.step:
-        raise DivergedError(f"recipe {recipe.name} took no step: {outcome.status}; run it again")
+        if outcome.signal:
+            signal.raise_signal(outcome.signal)  # nothing to show yet, so it ends us as it would have without us
+        raise DivergedError(f"the first loss of recipe {recipe.name} is not finite; try another --seed, or other words")
     figures: dict[str, tuple[float, ...]] = {
         "parameters": (float(config.parameter_count()),),
         "initial": (float(checkpoint.losses[0]),),

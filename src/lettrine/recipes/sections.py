@@ -23,8 +23,8 @@ def embedding_section(model: LanguageModel, key: str = "embedding") -> Section:
     width = table.shape[1]
     held = "The table as it is: 2-D."
     if all(map(isfinite, plane.shares)):
-        across, up = plane.shares
-        held = f"The plane holds {across + up:.0%} of what {width} dimensions hold: {across:.0%} across, {up:.0%} up."
+        across, up = (100 * share for share in plane.shares)
+        held = f"The plane holds {across + up:.0f} % of what {width} dimensions hold: {across:.0f} % across, {up:.0f} % up."
     drawn = Figure(
         "Embeddings",
         f"One point a character; those that the network treats alike lie close together. {held}",

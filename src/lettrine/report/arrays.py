@@ -114,7 +114,9 @@ def learning_rate_range(
             layers.append(mark.mark_rule(color=colour, strokeDash=[4, 3], strokeWidth=1.5))
             place = {"align": "right", "dx": -5} if left else {"align": "left", "dx": 5}
             offset = 4 if text == "suggested" else 18
-            layers.append(mark.mark_text(color=colour, baseline="top", **place).encode(y=alt.value(offset), text="text:N"))
+            for halo in ({"stroke": LIGHT["card"], "strokeWidth": 4}, {}):  # the other mark's line may run through the text
+                label = mark.mark_text(color=colour, baseline="top", **place, **halo)
+                layers.append(label.encode(y=alt.value(offset), text="text:N"))
     return finish(layers, 260)
 
 

@@ -95,8 +95,10 @@ def last_finite_step(curve: Curve) -> float:
 
 def wide(trace: Trace) -> bool:
     """Whether the loss spans so much that only its logarithm shows the end of the curve."""
-    mean = trace.loss.mean[np.isfinite(trace.loss.mean) & (trace.loss.mean > 0)]
-    return bool(len(mean)) and float(mean.max()) > WIDE * float(np.median(mean))
+    # Where a point stands for many steps the first of them is lost in the mean; the held-out loss before training is not.
+    seen = np.concatenate([trace.loss.mean, trace.dev.mean])
+    seen = seen[np.isfinite(seen) & (seen > 0)]
+    return bool(len(seen)) and float(seen.max()) > WIDE * float(np.median(seen))
 
 
 def line(scale: Any, step: Floats, value: Floats, name: str, *, width: float, opacity: float = 1.0) -> Any:
