@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from math import ceil, gcd
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ Values: TypeAlias = NDArray[np.floating[Any]]
 
 CAP: Final = 16_384  # values looked at in one array: the std of so many is known to 0.6 %
 MIN_ROWS: Final = 64  # examples kept however wide the layer: fewer would call a unit dead that was only quiet
+RUN: Final = 8  # neighbouring positions of an image: half a line of a processor's cache
 MAP_ROWS: Final = 64  # examples of a saturation map
 MAP_UNITS: Final = 256  # units of a saturation map
 
@@ -27,30 +28,59 @@ def rows(values: Values, unit_axis: int = -1, cap: int = CAP) -> Values:
     by units spread evenly as well. A scalar is (1, 1), a vector (R, 1).
     """
     if values.ndim < 2:
-        table = values.reshape(-1, 1)
-        return table if table.shape[0] <= cap else table[spread(table.shape[0], cap)]
+        values, unit_axis = values.reshape(-1, 1), -1
     if values.ndim == 2 and unit_axis in (-1, 1) and values.size <= cap:
         return values
     axis = unit_axis % values.ndim
-    units = values.shape[axis]
-    behind = int(np.prod(values.shape[axis + 1 :], dtype=np.int64))
+    pattern = picks(values.shape, axis, cap)
+    units, behind = values.shape[axis], int(np.prod(values.shape[axis + 1 :], dtype=np.int64))
     blocks = values.reshape(-1, units, behind)
-    examples = blocks.shape[0] * behind
-    picked_rows, picked_units = picks(examples, units, cap)
-    if picked_rows is None:
+    if pattern is None:
         return blocks[:, :, 0] if behind == 1 else np.moveaxis(blocks, 1, 2).reshape(-1, units)
-    table = blocks[picked_rows // behind, :, picked_rows % behind]
-    return table if picked_units is None else table[:, picked_units]
+    examples = pattern.examples()
+    return blocks[examples // behind, :, examples % behind][:, :: pattern.unit_step]
+
+
+class Pattern(NamedTuple):
+    """Which examples and units of a large output are looked at, such that a strided view can pick them.
+
+    An example is one image at one position, all positions of an image after each other. Of `images` images, every `image_gap`
+    examples, `runs` runs of `length` positions are picked, every `run_gap` positions; of the units every `unit_step`-th.
+    Neighbours share a line of memory. From image to image the runs wander, so that every place of the plane is met.
+    """
+
+    images: int
+    image_gap: int
+    runs: int
+    run_gap: int
+    length: int
+    unit_step: int
+
+    def examples(self) -> NDArray[np.int64]:
+        """Their numbers, in order."""
+        image, run, place = np.ogrid[: self.images, : self.runs, : self.length]
+        numbers: NDArray[np.int64] = image * self.image_gap + run * self.run_gap + place
+        return numbers.ravel()
 
 
 @lru_cache(maxsize=512)
-def picks(examples: int, units: int, cap: int = CAP) -> tuple[NDArray[np.int64] | None, NDArray[np.int64] | None]:
-    """Which rows and which columns of an (examples, units) table to look at; None means all of them."""
-    if examples * units <= cap:
-        return None, None
-    kept = min(examples, max(MIN_ROWS, cap // max(units, 1)))
-    width = max(1, cap // kept)
-    return spread(examples, kept), (spread(units, width) if width < units else None)
+def picks(shape: Sequence[int], axis: int, cap: int = CAP) -> Pattern | None:
+    """What is looked at of an output with its units along `axis` (not negative); None means all of it."""
+    count, units, behind = (
+        int(np.prod(sizes, dtype=np.int64)) for sizes in (shape[:axis], shape[axis : axis + 1], shape[axis + 1 :])
+    )
+    if count * units * behind <= cap:
+        return None
+    kept = min(count * behind, max(MIN_ROWS, cap // max(units, 1)))
+    length = min(RUN, behind)
+    step = ceil(count / max(1, min(count, kept // length)))
+    if behind == 1 and axis > 1:
+        step = coprime(step, shape[axis - 1])  # lest the same few positions of every sequence be met
+    images = ceil(count / step)
+    runs = max(1, min(behind // length, kept // (images * length)))
+    run_gap = behind // runs
+    wander = (run_gap - length) // images
+    return Pattern(images, step * behind + wander, runs, run_gap, length, max(1, ceil(units * images * runs * length / cap)))
 
 
 def spread(size: int, count: int) -> NDArray[np.int64]:
@@ -69,10 +99,13 @@ def part(values: Values, cap: int = CAP) -> Values:
 def stride(shape: Sequence[int], cap: int = CAP) -> int:
     """Step that leaves at most `cap` of an array's values and does not keep to a few of its columns: prime to the last axis."""
     size = int(np.prod(shape, dtype=np.int64))
-    step = max(1, ceil(size / cap))
-    if step > 1:
-        while gcd(step, shape[-1]) > 1:
-            step += 1
+    return coprime(max(1, ceil(size / cap)), shape[-1])
+
+
+def coprime(step: int, other: int) -> int:
+    """The first number from `step` on that has no divisor in common with `other`; 1 stays 1."""
+    while step > 1 and gcd(step, other) > 1:
+        step += 1
     return step
 
 

@@ -65,6 +65,7 @@ class ModuleProbe:
         self._stale = True  # some hooks are not the best ones any more
         self._nodes: dict[Node, str] = {}  # what made which tensor, in this step
         self._last: Tensor | None = None
+        self._last_copy: Copy | None = None  # of that tensor, with its units along axis 1
         roots = list(model.children()) if type(model).forward is nn.Module.forward else [model]
         self._roots = [Root(module) for module in roots]
         self._all = [Tap(name, module, self._root_of(module)) for name, module in named_modules(model)]
@@ -122,7 +123,7 @@ class ModuleProbe:
         self._calls += len(self._held)
         self._held.clear()
         self._nodes.clear()
-        self._last = None
+        self._last = self._last_copy = None
         for tap in self.taps.values():
             tap.forget()
         for root in self._roots:
@@ -270,9 +271,10 @@ class ModuleProbe:
             if not tap.silent:
                 if node is not None:
                     self._nodes.setdefault(node, tap.name)
-                self._take(tap, tensor, node)
                 if tap.norm is not None and not tap.norm.heard:
-                    tap.norm.take(args)
+                    tap.norm.take(args, self._last_copy if args and args[0] is self._last else None)
+                copy = self._take(tap, tensor, node)
+                self._last_copy = copy if tap.axis == 1 or tensor.ndim == 2 else None
             self._last = tensor
         if module is tap.root.module:
             tap.root.complete = True
@@ -286,12 +288,13 @@ class ModuleProbe:
             if call.tensor is not None and call.tensor.grad_fn is not None:
                 self._nodes.setdefault(call.tensor.grad_fn, call.tap.name)
 
-    def _take(self, tap: Tap, tensor: Tensor, node: Node | None) -> None:
+    def _take(self, tap: Tap, tensor: Tensor, node: Node | None) -> Copy | None:
+        """Copy an output now; returns the copy, None if this is one of the calls left out."""
         call = tap.next_call()
         if call is None:
             if node is not None:  # only to know that a backward pass came
                 self._passing.append(node.register_prehook(partial(self._guard, self._returned, tap.root)))
-            return
+            return None
         call.output.take(tensor, tap.axis)
         self.remote = self.remote or not tensor.is_cpu
         if node is not None and tensor.is_cpu and call.output.size <= CAP and self._may_become_quick(tap):
@@ -300,6 +303,7 @@ class ModuleProbe:
         if node is not None:
             call.place = tensor.output_nr
             self._passing.append(node.register_prehook(partial(self._guard, self._backward, call)))
+        return call.output
 
     def _may_become_quick(self, tap: Tap) -> bool:
         """Whether nothing but its output is wanted of a module, and it never was overwritten."""

@@ -9,8 +9,10 @@ one transfer for all tensors of a step, and measured by the same code.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from math import ceil, prod
 
 import numpy as np
 import torch
@@ -155,17 +157,34 @@ def dense(gradient: Tensor | None) -> Tensor | None:
 
 
 def rows(tensor: Tensor, axis: int) -> Tensor:
-    """The twin of `health.parts.rows` for a tensor of two axes or more: (R, U), one column for each unit."""
-    moved = tensor.movedim(axis, -1)
-    shape = tuple(moved.shape)
-    places, units = _places(shape, moved.device)
-    if places is None:
-        table = moved.reshape(-1, shape[-1])
-    elif moved.is_contiguous():
-        table = moved.reshape(-1, shape[-1]).index_select(0, places)  # rows lie together: much the quickest
-    else:  # an index for each axis, so that a transposed or channels-last tensor is never copied whole
-        table = moved[_unravelled(shape, moved.device)]
-    return table if units is None else table.index_select(1, units)
+    """The twin of `health.parts.rows` for a tensor of two axes or more: its last axis holds the units, the others the examples.
+
+    A view wherever the tensor's memory allows it; in any case a large tensor is never copied whole.
+    """
+    axis %= tensor.ndim
+    shape, strides = tensor.shape, tensor.stride()
+    pattern = picks(shape, axis)
+    if pattern is None:
+        return tensor.movedim(axis, -1)
+    before, behind = _one_stride(shape[:axis], strides[:axis]), _one_stride(shape[axis + 1 :], strides[axis + 1 :])
+    if before is None or behind is None:
+        moved = tensor.movedim(axis, -1)
+        return moved[_unravelled(shape, axis, tensor.device)][:, :: pattern.unit_step]
+    plane = prod(shape[axis + 1 :])
+    images, wander = divmod(pattern.image_gap, plane)
+    return tensor.as_strided(
+        (pattern.images, pattern.runs, pattern.length, ceil(shape[axis] / pattern.unit_step)),
+        (images * before + wander * behind, pattern.run_gap * behind, behind, strides[axis] * pattern.unit_step),
+    )
+
+
+def _one_stride(shape: Sequence[int], strides: Sequence[int]) -> int | None:
+    """The stride at which some neighbouring axes can be walked as one; None if they cannot."""
+    sizes = [(size, stride) for size, stride in zip(shape, strides, strict=True) if size > 1]
+    for (_, outer), (size, inner) in itertools.pairwise(sizes):
+        if outer != size * inner:
+            return None
+    return sizes[-1][1] if sizes else 1
 
 
 def part(tensor: Tensor) -> Tensor:
@@ -178,16 +197,9 @@ def part(tensor: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=256)
-def _places(shape: tuple[int, ...], device: torch.device) -> tuple[Tensor | None, Tensor | None]:
-    """Which examples and which units are looked at, of a tensor with the units last; None means all."""
-    picked = picks(int(np.prod(shape[:-1], dtype=np.int64)), shape[-1])
-    examples, units = (None if each is None else torch.from_numpy(each.copy()).to(device) for each in picked)
-    return examples, units
-
-
-@lru_cache(maxsize=256)
-def _unravelled(shape: tuple[int, ...], device: torch.device) -> tuple[Tensor, ...]:
-    """The examples looked at, as one index for each axis but the last."""
-    examples, _ = picks(int(np.prod(shape[:-1], dtype=np.int64)), shape[-1])
-    indices = () if examples is None else np.unravel_index(examples, shape[:-1])
+def _unravelled(shape: torch.Size, axis: int, device: torch.device) -> tuple[Tensor, ...]:
+    """The examples looked at, as one index for each axis but that of the units."""
+    pattern = picks(shape, axis)
+    examples = np.empty(0, dtype=np.int64) if pattern is None else pattern.examples()
+    indices = np.unravel_index(examples, (*shape[:axis], *shape[axis + 1 :]))
     return tuple(torch.from_numpy(index.copy()).to(device) for index in indices)

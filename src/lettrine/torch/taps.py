@@ -168,18 +168,23 @@ class NormTap:
 
     def __init__(self, module: nn.Module) -> None:
         self._module: Any = module
-        self._input = Copy(rows=True)
+        self._own = Copy(rows=True)
+        self._input = self._own
         self._mean, self._var = Copy(), Copy()
         self.heard = False
 
-    def take(self, args: tuple[Any, ...]) -> None:
-        """Copy the input of a call in training mode, and the running statistics it left."""
+    def take(self, args: tuple[Any, ...], copied: Copy | None) -> None:
+        """Copy the input of a call in training mode, unless it was copied as another module's output, and the running
+        statistics it left.
+        """
         module = self._module
         if not module.training or not args or not isinstance(args[0], Tensor) or not measurable(args[0]):
             return
         if not isinstance(module.running_mean, Tensor) or not isinstance(module.running_var, Tensor):
             return
-        self._input.take(args[0], 1)
+        self._input = copied or self._own
+        if copied is None:
+            self._own.take(args[0], 1)
         self._mean.take(module.running_mean)
         self._var.take(module.running_var)
         self.heard = True
