@@ -345,6 +345,43 @@ Result<std::int64_t> histogram(const std::vector<ReadArray>& arrays, const std::
     return own(counts.release(), {arrays.size(), width});
 }
 
+template <class T>
+T* of_address(std::int64_t address) {
+    return reinterpret_cast<T*>(static_cast<std::uintptr_t>(address));
+}
+
+// Memory that another library owns, told by its address: the caller has made sure that so many float32 values lie there.
+void moments_at(const Numbers<std::int64_t>& addresses, const Numbers<std::int64_t>& sizes, nb::ndarray<double, nb::device::cpu, nb::c_contig> out,
+                const std::optional<Numbers<std::int64_t>>& minus, const std::optional<Numbers<std::int64_t>>& copies) {
+    const auto& set = instruction_set("");
+    const std::size_t count = sizes.size();
+    require(addresses.size() == count && out.size() == 8 * count && (!minus || minus->size() == count) && (!copies || copies->size() <= count),
+            "moments_at got arrays of different lengths");
+    for (std::size_t i = 0; i < count; ++i) {
+        const auto* values = of_address<const float>(addresses.data()[i]);
+        const Index size = sizes.data()[i];
+        const lettrine::Moments found = set.single_measures.moments(values, minus ? of_address<const float>(minus->data()[i]) : nullptr, size);
+        std::memcpy(out.data() + 8 * i, &found, sizeof found);
+        if (copies && i < copies->size()) std::memcpy(of_address<float>(copies->data()[i]), values, static_cast<std::size_t>(size) * sizeof(float));
+    }
+}
+
+void zone_counts_at(const Numbers<std::int64_t>& addresses, const Numbers<std::int64_t>& rows, const Numbers<std::int64_t>& units,
+                    const std::vector<std::tuple<double, double, bool>>& zones, nb::ndarray<std::int64_t, nb::device::cpu, nb::c_contig> out) {
+    const auto& set = instruction_set("");
+    const std::size_t count = zones.size();
+    require(addresses.size() == count && rows.size() == count && units.size() == count, "zone_counts_at got arrays of different lengths");
+    Index total = 0;
+    for (std::size_t i = 0; i < count; ++i) total += units.data()[i];
+    require(static_cast<Index>(out.size()) == total, "zone_counts_at got no room for its answer");
+    std::int64_t* counts = out.data();
+    for (std::size_t i = 0; i < count; ++i) {
+        const lettrine::Zone zone{std::get<0>(zones[i]), std::get<1>(zones[i]), std::get<2>(zones[i])};
+        set.single_measures.zone_counts(of_address<const float>(addresses.data()[i]), rows.data()[i], units.data()[i], zone, counts);
+        counts += units.data()[i];
+    }
+}
+
 std::string isa() { return instruction_set("").name; }
 
 std::vector<std::string> available_isas() {
@@ -397,6 +434,15 @@ NB_MODULE(_native, m) {
           nb::sig("def histogram(arrays: collections.abc.Sequence[numpy.typing.NDArray[typing.Any]], lows: collections.abc.Sequence[float], highs: collections.abc.Sequence[float], bins: int) "
                   "-> numpy.typing.NDArray[numpy.int64]"),
           "Counts (n, bins) over equal bins from low to high.");
+    m.def("moments_at", &moments_at, "addresses"_a.noconvert(), "sizes"_a.noconvert(), "out"_a.noconvert(), "minus"_a.noconvert().none() = nb::none(),
+          "copies"_a.noconvert().none() = nb::none(),
+          nb::sig("def moments_at(addresses: numpy.typing.NDArray[numpy.int64], sizes: numpy.typing.NDArray[numpy.int64], out: numpy.typing.NDArray[numpy.float64], "
+                  "minus: numpy.typing.NDArray[numpy.int64] | None = None, copies: numpy.typing.NDArray[numpy.int64] | None = None) -> None"),
+          "Figures (n, 8) of float32 values at addresses, of their differences from others, keeping copies of the first ones; see lettrine.health.live.");
+    m.def("zone_counts_at", &zone_counts_at, "addresses"_a.noconvert(), "rows"_a.noconvert(), "units"_a.noconvert(), "zones"_a, "out"_a.noconvert(),
+          nb::sig("def zone_counts_at(addresses: numpy.typing.NDArray[numpy.int64], rows: numpy.typing.NDArray[numpy.int64], units: numpy.typing.NDArray[numpy.int64], "
+                  "zones: collections.abc.Sequence[tuple[float, float, bool]], out: numpy.typing.NDArray[numpy.int64]) -> None"),
+          "By column of each float32 (R, U) array at an address, how many values lie in its zone.");
     m.def("isa", &isa, "The instruction set in use: the best one there is, or the one LETTRINE_ISA names.");
     m.def("available_isas", &available_isas, "The instruction sets this build holds and this processor has, best first.");
     m.def("multiply_adds", &multiply_adds, "rounds"_a, "isa"_a = "",

@@ -35,6 +35,16 @@ def zone_counts(arrays: Sequence[numpy.typing.NDArray[Any]], zones: Sequence[tup
 def histogram(arrays: Sequence[numpy.typing.NDArray[Any]], lows: Sequence[float], highs: Sequence[float], bins: int) -> numpy.typing.NDArray[numpy.int64]:
     """Counts (n, bins) over equal bins from low to high."""
 
+def moments_at(addresses: numpy.typing.NDArray[numpy.int64], sizes: numpy.typing.NDArray[numpy.int64], out: numpy.typing.NDArray[numpy.float64], minus: numpy.typing.NDArray[numpy.int64] | None = None, copies: numpy.typing.NDArray[numpy.int64] | None = None) -> None:
+    """
+    Figures (n, 8) of float32 values at addresses, of their differences from others, keeping copies of the first ones; see lettrine.health.live.
+    """
+
+def zone_counts_at(addresses: numpy.typing.NDArray[numpy.int64], rows: numpy.typing.NDArray[numpy.int64], units: numpy.typing.NDArray[numpy.int64], zones: Sequence[tuple[float, float, bool]], out: numpy.typing.NDArray[numpy.int64]) -> None:
+    """
+    By column of each float32 (R, U) array at an address, how many values lie in its zone.
+    """
+
 def isa() -> str:
     """
     The instruction set in use: the best one there is, or the one LETTRINE_ISA names.

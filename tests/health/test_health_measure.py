@@ -7,7 +7,7 @@ from math import isnan, log, sqrt
 import numpy as np
 import pytest
 
-from lettrine.health import measure, parts
+from lettrine.health import measure, moments, parts
 from lettrine.health.duplicates import duplicates
 from lettrine.health.trace import BINS, NORM_STATS, OUTPUT_STATS, PARAMETER_STATS
 
@@ -16,8 +16,8 @@ from lettrine.health.trace import BINS, NORM_STATS, OUTPUT_STATS, PARAMETER_STAT
 def arithmetic(request, monkeypatch):
     """Every test here runs on the definition and on its compiled twin."""
     if request.param == "numpy":
-        monkeypatch.setattr(measure, "_native", None)
-    elif measure._native is None or not hasattr(measure._native, "moments"):
+        monkeypatch.setattr(moments, "native", None)
+    elif moments.native is None or not hasattr(moments.native, "moments"):
         pytest.skip("the compiled part is not built")
 
 

@@ -8,6 +8,7 @@ from typing import Final, Generic, TypeVar
 
 import numpy as np
 
+from lettrine.health.live import UnitFlags
 from lettrine.health.measure import OutputMeasure
 from lettrine.health.trace import Curve, Units
 
@@ -61,6 +62,21 @@ class UnitSums:
         if len(self._waiting) >= self.FOLD:
             self._fold()
 
+    def add_steps(self, flags: UnitFlags) -> None:
+        """Those of several more steps at once."""
+        if flags.units != self._width:
+            return
+        self._fold()
+        steps = len(flags.dead)
+        self._dead += flags.dead.sum(axis=0)
+        alive = flags.dead[::-1] == 0.0
+        since = np.where(alive.any(axis=0), alive.argmax(axis=0), self._streak + steps)  # dead steps in a row up to the last
+        self._streak = np.where(np.isnan(flags.dead[-1]), nan, since)
+        self._last_dead = flags.dead[-1].copy()
+        self._saturated += flags.saturated.sum(axis=0)
+        self._rows += flags.rows
+        self._steps += steps
+
     def units(self) -> Units:
         """What the steps so far add up to."""
         self._fold()
@@ -68,15 +84,13 @@ class UnitSums:
         return Units(self._steps, self._rows, self._dead / self._steps, saturated, self._last_dead.copy(), self._streak.copy())
 
     def _fold(self) -> None:
+        if not self._waiting:
+            return
+        waiting, self._waiting = self._waiting, []
         missing = np.full(self._width, nan)
-        for measure in self._waiting:
-            self._last_dead = missing if measure.dead is None else measure.dead.astype(np.float64)
-            self._dead += self._last_dead
-            self._streak = (self._streak + 1.0) * self._last_dead
-            self._saturated += nan if measure.saturated is None else measure.saturated * measure.rows
-            self._rows += measure.rows
-        self._steps += len(self._waiting)
-        self._waiting.clear()
+        dead = np.array([missing if measure.dead is None else measure.dead for measure in waiting], dtype=np.float64)
+        saturated = np.array([missing if each.saturated is None else each.saturated * each.rows for each in waiting])
+        self.add_steps(UnitFlags(dead, saturated, sum(measure.rows for measure in waiting)))
 
 
 def units_of(measure: OutputMeasure) -> int:

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from lettrine.errors import HealthError
 from lettrine.health.gathering import Buckets, Thinned, UnitSums, recent_curve, units_of
-from lettrine.health.measure import Bins, GradientMeasure, OutputMeasure
+from lettrine.health.live import Frame
+from lettrine.health.measure import GradientMeasure, OutputMeasure
+from lettrine.health.moments import Bins
 from lettrine.health.trace import (
     BINS,
     GRADIENT_STATS,
@@ -147,7 +149,7 @@ class Recorder:
                 "parameters": dict(parameters),
                 "norms": dict(norms),
             },
-            limit=max(LEAST, min(RECORDS, ROWS // max(names, 1))),
+            limit=self._row_limit(names),
         )
         details = max(LEAST, min(DETAILS, HISTOGRAMS // max(len(outputs) + len(gradients), 1)))
         for kind, measures in (("output", outputs), ("gradient", gradients)):
@@ -156,12 +158,38 @@ class Recorder:
                     self._histograms.setdefault((kind, name), Thinned()).append((step, measure.histogram), limit=details)
         for name, output in outputs.items():
             if output.dead is not None or output.saturated is not None:
-                if name not in self._units:
-                    self._units[name] = UnitSums(units_of(output))
-                self._units[name].add(output)
+                self._sums(name, units_of(output)).add(output)
             if output.snapshot is not None:
                 self._maps.setdefault(name, {"first": output.snapshot})["last"] = output.snapshot
         self._plan_after(step)
+
+    def record_frame(self, frame: Frame) -> None:
+        """Several sampled steps of the same modules and parameters, without details: what `record` would do with each."""
+        if not frame.steps:
+            return
+        if not frame.finite:
+            for figures in frame.each():
+                self.record(**figures)
+            return
+        self._check(frame.steps[0], frame.modules, frame.parameters, frame.stats[0])
+        limit = self._row_limit(2 * len(frame.modules) + len(frame.parameters))
+        for step, stats, *tables in zip(frame.steps, frame.stats, *frame.tables, strict=True):
+            outputs, gradients, parameters = (
+                dict(zip(names, table, strict=True))
+                for names, table in zip((frame.modules, frame.modules, frame.parameters), tables, strict=True)
+            )
+            row = {
+                "step": step,
+                "stats": stats,
+                "outputs": outputs,
+                "gradients": gradients,
+                "parameters": parameters,
+                "norms": {},
+            }
+            self._rows.append(row, limit=limit)
+        for name, flags in frame.units.items():
+            self._sums(name, flags.units).add_steps(flags)
+        self._plan_after(frame.steps[-1])
 
     def _plan_after(self, step: int) -> None:
         if self.detailed(step):
@@ -169,6 +197,14 @@ class Recorder:
         if self.searched(step):
             self._next_search = max(step + 1, 4 * step)
         self._last, self._next = step, self.schedule.after(step)
+
+    def _row_limit(self, names: int) -> int:
+        return max(LEAST, min(RECORDS, ROWS // max(names, 1)))
+
+    def _sums(self, name: str, units: int) -> UnitSums:
+        if name not in self._units:
+            self._units[name] = UnitSums(units)
+        return self._units[name]
 
     def record_loss(self, step: int, loss: float) -> None:
         """The loss of one step, sampled or not; several at one step are averaged."""

@@ -73,15 +73,6 @@ class Figures:
             "gradient_norm": sqrt(sum(length * length for length in lengths)) if lengths else nan,
         }
 
-    def detail_of_modules(self) -> dict[str, Any]:
-        """The figures of modules of the last step again, with histograms and maps; nothing if its copies are gone."""
-        if not self._lasting:
-            return {}
-        return {
-            "outputs": dict(zip(self._names, self._outputs.measure(detail=True), strict=True)),
-            "gradients": dict(zip(self._with_slopes, self._gradients.measure(detail=True), strict=True)),
-        }
-
     def _plan(self, taps: Sequence[Tap], parameters: Sequence[ParameterTap], scales: tuple[float, float]) -> None:
         slopes = [(tap.name, values) for tap in taps if (values := tap.slopes(scales[_OUTPUT_SCALE])) is not None]
         self._names = [tap.name for tap in taps]

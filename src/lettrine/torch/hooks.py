@@ -134,7 +134,7 @@ class ModuleProbe:
         """Copy what was only held, before the optimiser steps or the model is called again."""
         held = self._held
         self._calls += len(held)
-        if held == self._settled and self._settle_alike():
+        if self._settle_alike():
             held.clear()
             return
         outputs, slopes = [], []
@@ -168,17 +168,41 @@ class ModuleProbe:
         self._batch = Batch([call.output for call in held] + [call.slope for call in held])
         held.clear()
 
-    def _settle_alike(self) -> bool:
-        """The common case of `settle`: the same modules as at the last step, all gradients there, nothing overwritten."""
-        held = self._settled
+    def untouched(self) -> tuple[list[Tensor], list[Tensor]] | None:
+        """The outputs held in this step and their gradients, where they are those of the same modules as when all was last
+        copied, nothing was overwritten and nothing else was heard; else None.
+        """
+        held = self._held
+        if held != self._settled or sum([tap.used for tap in self.taps.values()]) != len(held):
+            return None
         tensors = [call.tensor for call in held if call.tensor is not None]
         gradients = [gradient for tensor in tensors if (gradient := tensor.grad) is not None]
         if len(gradients) < len(held) or [tensor._version for tensor in tensors] != [call.version for call in held]:  # noqa: SLF001
-            return False
+            return None
         if any(gradient.requires_grad or gradient.layout is not torch.strided for gradient in gradients):
+            return None
+        return tensors, gradients
+
+    def alike(self) -> list[Tap] | None:
+        """The modules heard in this step, in order, if what was held of them is all that was heard."""
+        if self._settled and sum([tap.used for tap in self.taps.values()]) == len(self._settled):
+            return [call.tap for call in self._settled]
+        return None
+
+    def let_go(self) -> None:
+        """Nothing of what is held is needed any more."""
+        for call in self._held:
+            call.tensor = None
+        self._calls += len(self._held)
+        self._held.clear()
+
+    def _settle_alike(self) -> bool:
+        """The common case of `settle`: the same modules as at the last step, all gradients there, nothing overwritten."""
+        found = self.untouched()
+        if found is None:
             return False
-        self._batch.take(tensors + gradients)
-        for call in held:
+        self._batch.take(found[0] + found[1])
+        for call in self._held:
             call.tensor, call.arrived = None, True
         return True
 

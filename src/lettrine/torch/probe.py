@@ -33,6 +33,7 @@ from lettrine.torch.catalogue import WRAPPERS, unwrapped
 from lettrine.torch.figures import Figures, fmax
 from lettrine.torch.hooks import ModuleProbe
 from lettrine.torch.losses import LossProbe
+from lettrine.torch.quick import QuickSteps
 from lettrine.torch.scaling import loss_scale, scaler_calling, step_skipped
 from lettrine.torch.steps import ParameterProbe, optimisers_of
 from lettrine.torch.taps import BatchNorm
@@ -74,14 +75,15 @@ class Watch:
         self._step = 0
         self._next = 0
         self._sampling = False
-        self._pending: tuple[int, dict[str, Any]] | None = None
+        self._pending: tuple[int, dict[str, Any], bool] | None = None  # the last sampled step, its figures, whether it was quick
         self._turns = [0] * len(self._optimisers)  # steps of each optimiser since all had stepped
         self._idle = [0] * len(self._optimisers)
         self._measured = Figures()
+        self._quick = QuickSteps()
+        self._detail = True  # whether the step being sampled gets histograms and maps too
         self._sampled = -1
         self._awaiting = False  # the loss of the last sampled step may still come
         self._calls_at_start = 0
-        self._calls_at_end = 0
         self._calls_before = 0
         self._scales = (1.0, 1.0)
         self._stats: dict[str, float] = {}
@@ -142,8 +144,8 @@ class Watch:
 
         Raises HealthError if no step was sampled.
         """
-        self._guard(self._detail_last)
         self._flush()
+        self._record_quick()
         self._losses.drain()
         self._recorder.facts = self._facts()
         trace = self._recorder.trace()
@@ -200,7 +202,8 @@ class Watch:
             self._parameters.refresh()
         if not self._optimisers:
             self._parameters.all.take_before()
-        if self._recorder.detailed(self._step):
+        self._detail = self._recorder.detailed(self._step) or self._quick.full
+        if self._detail:
             self._parameters.follow()
         self._modules.install()
 
@@ -212,6 +215,7 @@ class Watch:
         self._modules.remove()
         self._modules.forget()
         self._parameters.forget()
+        self._quick.drop()
 
     def _before(self, place: int, optimiser: Optimizer, *_: Any) -> None:
         """An optimiser is about to step."""
@@ -219,9 +223,12 @@ class Watch:
         self._scaler = self._scaler or scaler_calling()
         if step_skipped(optimiser):
             return
-        self._modules.settle()
         self._parameters.refresh()
         self._scales = loss_scale(optimiser, self._scaler)
+        if self._may_be_quick() and self._quick.before(self._modules.untouched()):
+            self._modules.let_go()
+            return
+        self._modules.settle()
         self._parameters.of(place, first=not any(self._turns)).take_before_and_gradients()
         gradient_scale, output_scale = self._scales
         clipped = self._parameters.clipped(place, output_scale / gradient_scale) if self._alone else nan
@@ -234,7 +241,9 @@ class Watch:
             if self._sampling:
                 self._modules.forget()
             return
-        if self._sampling:
+        if self._quick.opened:
+            self._quick.after()
+        elif self._sampling:
             if self._modules.calls != self._calls_before:  # it called the model itself, by a closure
                 self._modules.settle()
                 self._parameters.of(place).take_gradients()
@@ -266,8 +275,9 @@ class Watch:
         """A step is over."""
         if self._sampling:
             self._flush()
-            self._pending, self._awaiting = (self._step, self._figures()), True
-            self._calls_at_end = self._modules.calls
+            quick = self._quick.opened
+            self._pending, self._awaiting = (self._step, self._quick_figures() if quick else self._figures(), quick), True
+            self._quick.drop()
             self._next = self._schedule.after(self._step)
         self._step += 1
         if self._step < self._next:
@@ -285,38 +295,57 @@ class Watch:
             self._modules.heard(),
             [tap for tap in self._parameters.taps if tap.has_before],
             scales=self._scales,
-            detail=self._recorder.detailed(self._step),
+            detail=self._detail,
             search=self._recorder.searched(self._step),
             remote=self._modules.remote or self._parameters.remote,
         )
         if self._losses.countable and (tap := self._modules.taps.get(self._modules.logits)) is not None:
             self._losses.count(tap)
         self._recorder.add(*self._modules.new_infos(), *self._parameters.new_infos())
+        self._record_quick()
+        self._quick.learn(self._modules.alike(), self._parameters.taps)
         if not self._modules.input_finite():
             first = next(iter(found["outputs"]), "")
             self._recorder.note_nonfinite(self._step, first, "data", exact=self._step <= self._sampled + 1)
+        return {**found, **self._quick_figures()}
+
+    def _quick_figures(self) -> dict[str, Any]:
+        """The figures of the step that is over which are not those of modules and parameters."""
         rate = float(self._optimisers[0].param_groups[0].get("lr", nan)) if self._optimisers else nan
-        return {**found, "learning_rate": rate, "training": self._modules.training, **self._stats}
+        return {"learning_rate": rate, "training": self._modules.training, **self._stats}
+
+    def _may_be_quick(self) -> bool:
+        """Whether nothing is asked of this step but the figures that every sampled step has."""
+        return not (
+            self._detail
+            or len(self._optimisers) > 1
+            or self._losses.countable
+            or self._scales != (1.0, 1.0)
+            or self._recorder.searched(self._step)
+        )
+
+    def _record_quick(self) -> None:
+        """Record the quick steps since the last one that was copied."""
+        if (frame := self._quick.frame()) is not None:
+            self._recorder.record_frame(frame)
 
     def _flush(self) -> None:
         """Record the last sampled step."""
         if self._pending is not None:
             if self._awaiting:
                 self._take_loss()
-            (step, found), self._pending = self._pending, None
+            (step, found, quick), self._pending = self._pending, None
             self._sampled = step
-            self._recorder.record(step, **found)
+            if quick:
+                self._quick.keep(step, found)
+            else:
+                self._recorder.record(step, **found)
 
     def _take_loss(self) -> None:
         """The losses of the last sampled step have all come."""
         self._awaiting = False
         if self._pending is not None and (loss := self._losses.at(self._pending[0])) is not None:
             self._pending[1]["loss"] = loss
-
-    def _detail_last(self) -> None:
-        """Take histograms and maps of the last sampled step too, if the copies of it are still there."""
-        if self._pending is not None and self._modules.calls == self._calls_at_end:
-            self._pending[1].update(self._measured.detail_of_modules())
 
     def _loss(self, loss: Any) -> None:
         if self._sampling and self._modules.calls != self._calls_at_start:

@@ -1,14 +1,25 @@
-"""The hook of a module whose output need not be copied at once."""
+"""What a sampled step costs once the network is known: hooks in as few operations as can be, and figures read in place.
+
+A step is quick when the same modules gave outputs of the same shapes as before, all of them held and left as they were, and
+every parameter has its gradient. Then nothing is copied but the parameters before the step, and no array is made.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
+from lettrine.health.live import Frame, LiveOutput, LivePlan
+from lettrine.health.parts import CAP
+from lettrine.torch.steps import ParameterTap
 from lettrine.torch.taps import Call, Listener, Tap
+
+_KIND: Final = attrgetter("dtype", "is_cpu")
+_PLAIN: Final = (torch.float32, True)
 
 _graph_task = torch._C._current_graph_task_id  # noqa: SLF001  see `recomputing`
 _level = torch._C._functorch.maybe_current_level  # noqa: SLF001  inside a function transform; no public way to ask
@@ -45,3 +56,85 @@ class QuickListener(Listener):
         call.arrived, call.quick, call.tensor, call.version = False, True, output, output._version  # noqa: SLF001  changes in place
         tap.used = 1
         self._append(call)
+
+
+class QuickSteps:
+    """Measures the steps that are quick, and hands over their figures together."""
+
+    def __init__(self) -> None:
+        self._plan: LivePlan | None = None
+        self._parameters: list[nn.Parameter] = []
+        self._groups: list[dict[str, Any]] = []
+        self._open = False  # measured before the step, not yet after it
+
+    @property
+    def full(self) -> bool:
+        """Whether `frame` must be called before another step is taken."""
+        return self._plan is not None and self._plan.full
+
+    @property
+    def opened(self) -> bool:
+        """Whether the step that is being made is a quick one."""
+        return self._open
+
+    def learn(self, modules: Sequence[Tap] | None, parameters: Sequence[ParameterTap]) -> None:
+        """See whether a step that was copied could have been a quick one; no step is kept when this is called."""
+        if not LivePlan.there or modules is None or not _readable(modules, parameters):
+            self._plan = None
+            return
+        tables = [(tap, tap.calls[0].output.array) for tap in modules]
+        shapes = [LiveOutput(tap.name, len(table), table.shape[1], tap.activation) for tap, table in tables]
+        sizes = [(tap.info.name, tap.before.size) for tap in parameters]
+        if self._plan is None or (shapes, sizes) != (self._plan.outputs, self._plan.parameters):
+            self._plan = LivePlan(shapes, sizes)
+        self._parameters, self._groups = [tap.parameter for tap in parameters], [tap.group or {} for tap in parameters]
+
+    def before(self, found: tuple[list[Tensor], list[Tensor]] | None) -> bool:
+        """Measure just before the step, if it is a quick one. found: outputs and their gradients."""
+        plan, own = self._plan, self._parameters
+        if plan is None or found is None:
+            return False
+        gradients = [gradient for parameter in own if (gradient := parameter.grad) is not None]
+        if any(gradient.layout is not torch.strided for gradient in gradients):
+            return False
+        outputs, slopes = found
+        tensors = [*own, *gradients, *outputs, *slopes]
+        if (
+            list(map(Tensor.numel, tensors)) != plan.sizes
+            or not all(map(Tensor.is_contiguous, tensors))
+            or set(map(_KIND, tensors)) != {_PLAIN}
+        ):
+            return False
+        plan.before(list(map(Tensor.data_ptr, tensors)))
+        self._open = True
+        return True
+
+    def after(self) -> None:
+        """Measure just after the step."""
+        if self._plan is not None:
+            self._plan.after(list(map(Tensor.data_ptr, self._parameters)))
+
+    def drop(self) -> None:
+        """Forget the step that was measured before it was made."""
+        self._open = False
+
+    def keep(self, step: int, stats: dict[str, float]) -> None:
+        """The step is over, and all is known of it."""
+        if self._plan is not None:
+            self._plan.keep(step, stats, [group.get("lr", float("nan")) for group in self._groups])
+
+    def frame(self) -> Frame | None:
+        """The figures of the steps kept so far."""
+        return None if self._plan is None else self._plan.frame()
+
+
+def _readable(modules: Sequence[Tap], parameters: Sequence[ParameterTap]) -> bool:
+    """Whether all is small, of float32, on the CPU and was all there."""
+    copies = [copy for tap in modules for copy in tap.copies()] + [copy for tap in parameters for copy in tap.copies()]
+    whole = all(tap.has_before and tap.has_after and tap.has_gradient for tap in parameters)
+    calls = [tap.calls[0] for tap in modules]
+    return (
+        whole
+        and all(call.arrived and call.tap.axis == -1 for call in calls)
+        and all(copy.remote is None and copy.size <= CAP and copy.array.dtype == "float32" for copy in copies)
+    )

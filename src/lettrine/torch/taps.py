@@ -110,6 +110,11 @@ class Tap:
         self.steady: torch.Size | None = None
 
     @property
+    def activation(self) -> str:
+        """Key of `limits.ACTIVATIONS`, "" for none."""
+        return self.info.activation if self.info else ""
+
+    @property
     def slope_axis(self) -> int:
         """The axis of the rows of gradients that are copied; whichever lie together, unless the units are asked for."""
         return self.axis if self.logits else -1
@@ -135,13 +140,12 @@ class Tap:
 
     def outputs(self) -> OutputArrays:
         """The outputs of this step, all calls together."""
-        activation = self.info.activation if self.info else ""
         tables = [call.output.array for call in self.made]
         if len(tables) == 1:
-            return OutputArrays(tables[0], -1, activation)
+            return OutputArrays(tables[0], -1, self.activation)
         if len({table.shape[1] for table in tables}) > 1:  # units of one call are not those of another
             tables = [table.reshape(-1, 1) for table in tables]
-        return OutputArrays(np.concatenate(tables), -1, activation)
+        return OutputArrays(np.concatenate(tables), -1, self.activation)
 
     def slopes(self, scale: float) -> Values | None:
         """The gradients of this step's outputs, all calls together, divided by the loss scale; None if none came."""
