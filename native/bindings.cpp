@@ -382,6 +382,20 @@ void zone_counts_at(const Numbers<std::int64_t>& addresses, const Numbers<std::i
     }
 }
 
+Result<std::int64_t> histogram_at(const Numbers<std::int64_t>& addresses, const Numbers<std::int64_t>& sizes, const std::vector<double>& lows,
+                                  const std::vector<double>& highs, Index bins) {
+    const auto& set = instruction_set("");
+    const std::size_t count = sizes.size(), width = static_cast<std::size_t>(bins);
+    require(addresses.size() == count && lows.size() == count && highs.size() == count && bins >= 1,
+            "histogram_at got lists of different lengths, or no bins");
+    for (std::size_t i = 0; i < count; ++i) require(lows[i] < highs[i], "histogram_at got a range that is empty or not finite");
+    std::unique_ptr<std::int64_t[]> counts(new std::int64_t[count * width + 1]);
+    for (std::size_t i = 0; i < count; ++i)
+        set.single_measures.histogram(of_address<const float>(addresses.data()[i]), sizes.data()[i], lows[i], highs[i], bins,
+                                      counts.get() + i * width);
+    return own(counts.release(), {count, width});
+}
+
 std::string isa() { return instruction_set("").name; }
 
 std::vector<std::string> available_isas() {
@@ -443,6 +457,10 @@ NB_MODULE(_native, m) {
           nb::sig("def zone_counts_at(addresses: numpy.typing.NDArray[numpy.int64], rows: numpy.typing.NDArray[numpy.int64], units: numpy.typing.NDArray[numpy.int64], "
                   "zones: collections.abc.Sequence[tuple[float, float, bool]], out: numpy.typing.NDArray[numpy.int64]) -> None"),
           "By column of each float32 (R, U) array at an address, how many values lie in its zone.");
+    m.def("histogram_at", &histogram_at, "addresses"_a.noconvert(), "sizes"_a.noconvert(), "lows"_a, "highs"_a, "bins"_a,
+          nb::sig("def histogram_at(addresses: numpy.typing.NDArray[numpy.int64], sizes: numpy.typing.NDArray[numpy.int64], "
+                  "lows: collections.abc.Sequence[float], highs: collections.abc.Sequence[float], bins: int) -> numpy.typing.NDArray[numpy.int64]"),
+          "Counts (n, bins) of float32 values at addresses over equal bins from low to high.");
     m.def("isa", &isa, "The instruction set in use: the best one there is, or the one LETTRINE_ISA names.");
     m.def("available_isas", &available_isas, "The instruction sets this build holds and this processor has, best first.");
     m.def("multiply_adds", &multiply_adds, "rounds"_a, "isa"_a = "",

@@ -45,6 +45,11 @@ def zone_counts_at(addresses: numpy.typing.NDArray[numpy.int64], rows: numpy.typ
     By column of each float32 (R, U) array at an address, how many values lie in its zone.
     """
 
+def histogram_at(addresses: numpy.typing.NDArray[numpy.int64], sizes: numpy.typing.NDArray[numpy.int64], lows: Sequence[float], highs: Sequence[float], bins: int) -> numpy.typing.NDArray[numpy.int64]:
+    """
+    Counts (n, bins) of float32 values at addresses over equal bins from low to high.
+    """
+
 def isa() -> str:
     """
     The instruction set in use: the best one there is, or the one LETTRINE_ISA names.

@@ -241,8 +241,8 @@ def test_two_optimisers_that_take_turns_make_one_step(critic_steps: int) -> None
     assert trace is not None
     assert trace.facts.errors == ()
     assert trace.steps.tolist() == list(range(6))
-    assert trace.step_stats["leftover_gradient"].tolist() == [0] * 6
-    assert trace.step_stats["clipped"].tolist() == [0] * 6
+    assert trace.step_stats["leftover_gradient"][[0, 1, 2, 4]].tolist() == [0] * 4  # steps with details
+    assert trace.step_stats["clipped"][[0, 1, 2, 4]].tolist() == [0] * 4
     for name in ("0.0.weight", "1.0.weight"):
         assert np.isfinite(trace.parameter(name, "update_data")).all()
     assert trace.parameter("0.0.weight", "learning_rate").tolist() == [0.01] * 6

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lettrine import health
+from lettrine.health.archive import trace_to_arrays
+from lettrine.health.live import LivePlan
+from lettrine.health.recorder import Recorder
 from lettrine.health.trace import Trace
 
 X, Y = torch.linspace(-2.0, 2.0, 10 * 4).reshape(10, 4), torch.arange(10) % 3
@@ -56,6 +60,57 @@ def test_held_outputs_give_the_figures_of_copied_ones(monkeypatch: pytest.Monkey
         assert ours.keys() == theirs.keys()
         for name in ours:
             np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+
+
+def mixed(steps: int, *, spoiled: int = -1, rates: bool = False) -> Trace:
+    """A net with every kind of zone, trained long enough for quick steps to be handed over more than once."""
+    torch.manual_seed(3)
+    layers: list[nn.Module] = [
+        nn.Linear(4, 9),
+        nn.Tanh(),
+        nn.Linear(9, 7),
+        nn.ReLU(),
+        nn.Linear(7, 5),
+        nn.GELU(),
+        nn.Linear(5, 3),
+    ]
+    model = nn.Sequential(*layers)
+    with torch.no_grad():
+        layers[2].bias[2] = -50.0  # type: ignore[index, operator]  a unit dead from the start
+        layers[2].weight[4] = layers[2].weight[3]  # type: ignore[index]  and one that is another's copy
+    groups = [{"params": model[:4].parameters()}, {"params": model[4:].parameters(), "lr": 0.05}]
+    optimiser = torch.optim.SGD(groups, lr=0.2, momentum=0.5)
+    with health.watch(model, optimiser, every=1) as watch:
+        for step in range(steps):
+            if rates:
+                optimiser.param_groups[0]["lr"] = 0.2 / (1 + step)
+            if step == spoiled:
+                with torch.no_grad():
+                    layers[4].weight[0, 0] = math.inf  # type: ignore[index]
+            loss = functional.cross_entropy(model(X * (1 + step % 3)), Y)
+            loss.backward()
+            optimiser.step()
+            optimiser.zero_grad()
+            watch.loss(loss)
+    return watch.trace()
+
+
+@pytest.mark.skipif(not LivePlan.there, reason="the compiled part is not built")
+@pytest.mark.parametrize("settings", [{"steps": 150}, {"steps": 40, "rates": True}, {"steps": 30, "spoiled": 20}], ids=str)
+def test_figures_read_in_place_are_those_of_copies(monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]) -> None:
+    frames = []
+    record = Recorder.record_frame
+    monkeypatch.setattr(Recorder, "record_frame", lambda self, frame: (frames.append(frame.steps), record(self, frame))[1])
+    quick = mixed(**settings)
+    assert sum(map(len, frames)) > settings["steps"] - 8, "these steps were to be quick"
+    monkeypatch.setattr(LivePlan, "there", False)
+    copied = mixed(**settings)
+    assert quick.facts.errors == copied.facts.errors == ()
+    (ours, our_text), (theirs, their_text) = trace_to_arrays(quick), trace_to_arrays(copied)
+    assert our_text == their_text
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-12, err_msg=name)  # sums are added in another order
 
 
 def test_an_output_overwritten_later_loses_one_step_and_is_then_copied_at_once() -> None:

@@ -107,28 +107,34 @@ class Buckets:
         # Of each run: first step, sum and count of finite values, highest value and its step.
         self._runs: list[list[float]] = []
 
-    def add(self, step: int, value: float) -> None:
-        """One more value, at the last step or a later one."""
-        finite = isfinite(value)
-        if self._runs and self._runs[-1][0] // self._width == step // self._width:
-            run = self._runs[-1]
-            if finite:
-                run[1] += value
-                run[2] += 1.0
-            high = value if finite else inf
-            if high > run[3]:
-                run[3:] = high, step
-            return
-        self._runs.append([step, value if finite else 0.0, float(finite), value if finite else inf, step])
-        while len(self._runs) > BUCKETS:
-            self._width *= 2
-            runs = self._runs
-            self._runs = runs[:1]
-            for each in runs[1:]:
-                if self._runs[-1][0] // self._width == each[0] // self._width:
-                    self._runs[-1] = _merged(self._runs[-1], each)
-                else:
-                    self._runs.append(each)
+    def add(self, points: Iterable[tuple[int, float]]) -> None:
+        """More values (step, value), each at the step of the last one or a later one."""
+        runs, width = self._runs, self._width
+        for step, value in points:
+            high = value if isfinite(value) else inf
+            if runs and runs[-1][0] // width == step // width:
+                run = runs[-1]
+                if high < inf:
+                    run[1] += value
+                    run[2] += 1.0
+                if high > run[3]:
+                    run[3:] = high, step
+            else:
+                runs.append([step, value, 1.0, high, step] if high < inf else [step, 0.0, 0.0, high, step])
+                while len(runs) > BUCKETS:
+                    width *= 2
+                    runs = self._halved(runs, width)
+        self._runs, self._width = runs, width
+
+    @staticmethod
+    def _halved(runs: list[list[float]], width: int) -> list[list[float]]:
+        kept = runs[:1]
+        for each in runs[1:]:
+            if kept[-1][0] // width == each[0] // width:
+                kept[-1] = _merged(kept[-1], each)
+            else:
+                kept.append(each)
+        return kept
 
     def curve(self) -> Curve:
         """The points so far."""

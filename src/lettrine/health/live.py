@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lettrine.health.limits import ACTIVATIONS
 from lettrine.health.measure import GradientMeasure, OutputMeasure, gradient_rows, output_rows, parameter_rows, quiet
-from lettrine.health.moments import MOMENTS, native
-from lettrine.health.trace import GRADIENT_STATS, OUTPUT_STATS, PARAMETER_STATS, Floats
+from lettrine.health.moments import MOMENTS, Bins, native, ranges_of
+from lettrine.health.parts import snapshot_of
+from lettrine.health.trace import BINS, GRADIENT_STATS, OUTPUT_STATS, PARAMETER_STATS, Floats
 
-STEPS: Final = 32  # kept before they are worked out
+STEPS: Final = 64  # kept before they are worked out
 _SATURATED, _DEAD, _NONFINITE = (OUTPUT_STATS.index(name) for name in ("saturated", "dead", "nonfinite"))
 _SLOPE_NONFINITE: Final = GRADIENT_STATS.index("nonfinite")
 _PARAMETER_NONFINITE: Final = [PARAMETER_STATS.index(name) for name in ("nonfinite", "gradient_nonfinite")]
@@ -52,22 +54,25 @@ class UnitFlags(NamedTuple):
 class Frame:
     """Figures of K sampled steps, as `Recorder.record_frame` wants them.
 
-    stats: STEP_STATS of each step. tables: OUTPUT_STATS (K, M, ·) and GRADIENT_STATS (K, M, ·) of the modules, PARAMETER_STATS
-    (K, P, ·) of the parameters. rows: examples of each module. units: flags of the modules that have any.
+    stats: STEP_STATS of each step. tables: "outputs" (K, M, ·) and "gradients" (K, M, ·) of the modules, "parameters" (K, P, ·).
+    rows: examples of each module. units: flags of the modules that have any. histograms: "output" or "gradient", name, step
+    and bins; maps: name and snapshot.
     """
 
     steps: list[int]
     stats: list[dict[str, float]]
-    modules: list[str]
-    parameters: list[str]
-    tables: tuple[Floats, Floats, Floats]
+    modules: tuple[str, ...]
+    parameters: tuple[str, ...]
+    tables: Mapping[str, Floats]
     rows: list[int]
     units: Mapping[str, UnitFlags]
+    histograms: list[tuple[str, str, int, Bins]]
+    maps: list[tuple[str, NDArray[np.float16]]]
 
     @property
     def finite(self) -> bool:
         """Whether nothing in it was NaN or infinite, losses included."""
-        outputs, gradients, parameters = self.tables
+        outputs, gradients, parameters = self.tables.values()
         lost = outputs[..., _NONFINITE].any() or gradients[..., _SLOPE_NONFINITE].any()
         return not (lost or parameters[..., _PARAMETER_NONFINITE].any()) and bool(
             np.isfinite([stats.get("loss", 0.0) for stats in self.stats]).all()
@@ -76,7 +81,7 @@ class Frame:
     def each(self) -> Iterator[dict[str, Any]]:
         """The arguments of `Recorder.record` for one step after another."""
         for place, (step, stats) in enumerate(zip(self.steps, self.stats, strict=True)):
-            outputs, gradients, parameters = (table[place] for table in self.tables)
+            outputs, gradients, parameters = (table[place] for table in self.tables.values())
             measures = {}
             for name, rows, row in zip(self.modules, self.rows, outputs, strict=True):
                 flags = self.units.get(name)
@@ -103,6 +108,9 @@ class LivePlan:
     def __init__(self, outputs: Sequence[LiveOutput], parameters: Sequence[tuple[str, int]]) -> None:
         self.outputs = list(outputs)
         self.parameters = list(parameters)
+        self._modules, self._names = tuple(output.name for output in outputs), tuple(name for name, _ in parameters)
+        self._histograms: list[tuple[str, str, int, Bins]] = []
+        self._maps: list[tuple[str, NDArray[np.float16]]] = []
         own = [size for _, size in parameters]
         activations = [output.rows * output.units for output in outputs]
         self.sizes: list[int] = own * 2 + activations * 2
@@ -122,33 +130,59 @@ class LivePlan:
         self._rows = np.array([self.outputs[place].rows for place in self._zoned], dtype=np.int64)
         self._units = np.array([self.outputs[place].units for place in self._zoned], dtype=np.int64)
         self._counts = np.empty((STEPS, int(self._units.sum())), dtype=np.int64)
-        self._taken = 0  # steps measured; those kept are fewer by one until all is known of the last
         self._steps: list[int] = []
         self._stats: list[dict[str, float]] = []
-        self._rates: list[list[float]] = []
+        self._rates: list[tuple[list[float], list[float]]] = []
 
     @property
     def full(self) -> bool:
-        """Whether no other step can be measured before `frame` is called."""
-        return self._taken == STEPS
+        """Whether no other step can be kept before `frame` is called."""
+        return len(self._steps) == STEPS
 
     def before(self, addresses: list[int]) -> None:
         """Measure just before the step. addresses: of parameters, their gradients, outputs, their gradients."""
-        place, at = self._taken, np.array(addresses, dtype=np.int64)
+        place, at = len(self._steps), np.array(addresses, dtype=np.int64)
         native.moments_at(at, self._sizes, self._moments[place], None, self._copies)
         if self._zones:
             native.zone_counts_at(at[self._zoned_addresses], self._rows, self._units, self._zones, self._counts[place])
 
+    def detail(self, addresses: list[int], step: int) -> None:
+        """Histograms of outputs and gradients as well; call it after `before`."""
+        first = 2 * len(self.parameters)
+        kinds = [("output", name) for name in self._modules] + [("gradient", name) for name in self._modules]
+        ranges = ranges_of(self._moments[len(self._steps), first:])
+        there = [place for place, ends in enumerate(ranges) if ends is not None]
+        at, sizes = (np.array([each[first + place] for place in there], dtype=np.int64) for each in (addresses, self.sizes))
+        lows, highs = zip(*(ends for ends in ranges if ends is not None), strict=True) if there else ((), ())
+        counts = native.histogram_at(at, sizes, list(lows), list(highs), BINS)
+        self._histograms += [
+            (*kinds[place], step, Bins(row, low, high)) for place, row, low, high in zip(there, counts, lows, highs, strict=True)
+        ]
+
+    @property
+    def mapped(self) -> list[int]:
+        """Which outputs `map` is to be called with."""
+        return sorted(set(self._zoned))
+
+    def map(self, place: int, table: NDArray[np.floating[Any]]) -> None:
+        """A snapshot of an output, (rows, units)."""
+        self._maps.append((self.outputs[place].name, snapshot_of(table)))
+
     def after(self, addresses: list[int]) -> None:
         """Measure the parameters just after the step."""
-        native.moments_at(np.array(addresses, dtype=np.int64), self._own_sizes, self._moved[self._taken], self._copies)
-        self._taken += 1
+        native.moments_at(np.array(addresses, dtype=np.int64), self._own_sizes, self._moved[len(self._steps)], self._copies)
 
-    def keep(self, step: int, stats: dict[str, float], learning_rates: list[float]) -> None:
-        """The step measured last was step number `step`; learning_rates: of each parameter."""
+    def keep(self, step: int, stats: dict[str, float], learning_rates: list[float], duplicate: list[float]) -> None:
+        """The step just measured is step number `step`. stats: may be added to until `frame` is called; learning_rates,
+        duplicate: of each parameter.
+        """
         self._steps.append(step)
         self._stats.append(stats)
-        self._rates.append(learning_rates)
+        self._rates.append((learning_rates, duplicate))
+
+    def earlier(self) -> list[NDArray[np.float32]]:
+        """The parameters before the step, flat."""
+        return np.split(self._earlier, np.cumsum(self._own_sizes)[:-1])
 
     @quiet
     def frame(self) -> Frame:
@@ -159,17 +193,18 @@ class LivePlan:
         values, slopes, made, returned = np.split(moments, [own, 2 * own, 2 * own + count], axis=1)
         outputs = output_rows(made)
         flags = self._flags(made[..., 0], outputs)
-        rates = np.array(self._rates, dtype=np.float64).reshape(many, own)
+        rates = np.array(self._rates, dtype=np.float64).reshape(many, 2, own)
         sizes = self._own_sizes.astype(np.float64)
-        parameters = parameter_rows(values, slopes, moved, np.sqrt(sizes), sizes, rates)
+        parameters = parameter_rows(values, slopes, moved, np.sqrt(sizes), sizes, rates[:, 0], rates[:, 1])
         squares = parameters[..., _NORM] ** 2
         norms = np.where(np.isnan(squares).all(axis=1), np.nan, np.sqrt(np.nansum(squares, axis=1)))
         stats = [{**stats, "gradient_norm": norm} for stats, norm in zip(self._stats, norms.tolist(), strict=True)]
-        self._taken, self._steps, self._stats, self._rates = 0, [], [], []
-        modules = [output.name for output in self.outputs]
-        tables = outputs, gradient_rows(returned), parameters
-        names = [name for name, _ in self.parameters]
-        return Frame(steps, stats, modules, names, tables, [output.rows for output in self.outputs], flags)
+        self._steps, self._stats, self._rates = [], [], []
+        tables = {"outputs": outputs, "gradients": gradient_rows(returned), "parameters": parameters}
+        histograms, self._histograms = self._histograms, []
+        maps, self._maps = self._maps, []
+        rows = [output.rows for output in self.outputs]
+        return Frame(steps, stats, self._modules, self._names, tables, rows, flags, histograms, maps)
 
     def _flags(self, counts: Floats, table: Floats) -> dict[str, UnitFlags]:
         """Flags of the units by module; their totals are written into the table. counts (K, M): finite values of each output."""

@@ -209,7 +209,9 @@ class ParameterPlan:
         data = moments_of(self._before)
         slopes = _scattered(len(data), self._slopes)
         moved = _scattered(len(data), self._after, self._before)
-        return parameter_rows(data, slopes, moved, self._roots, self._looked_at, np.asarray(learning_rates), duplicate)
+        return parameter_rows(
+            data, slopes, moved, self._roots, self._looked_at, np.asarray(learning_rates), np.asarray(duplicate)
+        )
 
 
 def output_rows(moments: Floats) -> Floats:
@@ -237,11 +239,12 @@ def parameter_rows(
     roots: Floats,
     looked_at: Floats,
     learning_rates: Floats,
-    duplicate: Sequence[float] | float = nan,
+    duplicate: Floats | float,
 ) -> Floats:
     """PARAMETER_STATS of parameters: data, slopes, moved (…, P, 8) are the MOMENTS of their values, gradients and updates.
 
-    roots (P,): square roots of their sizes; looked_at (P,): how many of the values were measured; learning_rates (…, P).
+    roots (P,): square roots of their sizes; looked_at (P,): how many of the values were measured; learning_rates (…, P);
+    duplicate (…, P).
     """
     table = np.empty((*data.shape[:-1], len(PARAMETER_STATS)))
     spread = np.where(data[..., 2] > 0.0, data[..., 2], nan)

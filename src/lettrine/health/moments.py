@@ -9,7 +9,7 @@ The compiled twin (`lettrine._native`, used when built) computes the same in one
     histogram(arrays, lows, highs, bins) -> int64 (n, bins)  bin = trunc((v - low) * (bins / (high - low))) in float64,
                                                  kept within 0 … bins - 1; values that are not finite are not counted
 
-and, of float32 values told by their addresses in memory, what `live` asks for: `moments_at`, `zone_counts_at`.
+and, of float32 values told by their addresses in memory, what `live` asks for: `moments_at`, `zone_counts_at`, `histogram_at`.
 
 Sums are kept in float64 whatever the array's type; std is the unbiased one (division by n - 1), as `torch.std` has it; values
 that are not finite are left out of every other figure and counted. Missing is NaN: the std of one value, the mean of none.
@@ -70,7 +70,7 @@ def histograms_of(arrays: Sequence[Values], moments: Floats) -> list[Bins | None
     moments: those of the arrays. None for an array without a finite value. Where all values are equal the range is half a unit
     to either side.
     """
-    ranges = [_range(*row) for row in moments[:, [1, 2, 4, 5]].tolist()]
+    ranges = ranges_of(moments)
     there = [place for place, limits in enumerate(ranges) if limits is not None]
     found: list[Bins | None] = [None] * len(arrays)
     if not there:
@@ -83,6 +83,11 @@ def histograms_of(arrays: Sequence[Values], moments: Floats) -> list[Bins | None
     for place, row, low, high in zip(there, counts, lows, highs, strict=True):
         found[place] = Bins(row, low, high)
     return found
+
+
+def ranges_of(moments: Floats) -> list[tuple[float, float] | None]:
+    """Ends of the histograms of arrays with these MOMENTS (n, 8); None if there is nothing to count."""
+    return [_range(*row) for row in moments[:, [1, 2, 4, 5]].tolist()]
 
 
 _WIDEST: Final = 1e300  # a range wider than twice this has no width that a float can hold

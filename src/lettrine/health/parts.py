@@ -116,5 +116,7 @@ def snapshot_of(table: Values) -> NDArray[np.float16]:
         kept = kept[spread(table.shape[0], MAP_ROWS)]
     if table.shape[1] > MAP_UNITS:
         kept = kept[:, spread(table.shape[1], MAP_UNITS)]
+    if kept.dtype == np.float16:
+        return kept.copy()
     with np.errstate(over="ignore"):  # beyond float16 is infinite
         return kept.astype(np.float16)

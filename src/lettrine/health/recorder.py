@@ -7,7 +7,7 @@ A producer (the torch probe, the trainer) asks `Recorder.due(step)` before each 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite, nan
 from typing import Any, Final
@@ -102,10 +102,17 @@ class Recorder:
         return step >= self._next
 
     def detailed(self, step: int) -> bool:
-        """Whether to take histograms and maps too, if this step is sampled: at the first steps, then whenever the
-        steps taken have grown by half.
+        """Whether to take histograms and maps too, and to follow gradients from the backward pass to the step, if this step is
+        sampled: at the first steps, then whenever the steps taken have doubled.
         """
         return step >= self._next_detail
+
+    def noted(self, step: int) -> None:
+        """This step has been looked at as was due; `record` says so by itself."""
+        if self.detailed(step):
+            self._next_detail = step + max(1, step)
+        if self.searched(step):
+            self._next_search = max(step + 1, 4 * step)
 
     def searched(self, step: int) -> bool:
         """Whether to search for units that are copies of each other too, if this step is sampled; that takes longest."""
@@ -144,62 +151,62 @@ class Recorder:
             {
                 "step": step,
                 "stats": stats,
-                "outputs": {name: measure.row for name, measure in outputs.items()},
-                "gradients": {name: measure.row for name, measure in gradients.items()},
-                "parameters": dict(parameters),
-                "norms": dict(norms),
+                "outputs": (tuple(outputs), [measure.row for measure in outputs.values()]),
+                "gradients": (tuple(gradients), [measure.row for measure in gradients.values()]),
+                "parameters": (tuple(parameters), list(parameters.values())),
+                "norms": (tuple(norms), list(norms.values())),
             },
             limit=self._row_limit(names),
         )
-        details = max(LEAST, min(DETAILS, HISTOGRAMS // max(len(outputs) + len(gradients), 1)))
         for kind, measures in (("output", outputs), ("gradient", gradients)):
             for name, measure in measures.items():
                 if measure.histogram is not None:
-                    self._histograms.setdefault((kind, name), Thinned()).append((step, measure.histogram), limit=details)
+                    self._keep_histogram(kind, name, step, measure.histogram)
         for name, output in outputs.items():
             if output.dead is not None or output.saturated is not None:
                 self._sums(name, units_of(output)).add(output)
             if output.snapshot is not None:
-                self._maps.setdefault(name, {"first": output.snapshot})["last"] = output.snapshot
+                self._keep_map(name, output.snapshot)
         self._plan_after(step)
 
     def record_frame(self, frame: Frame) -> None:
-        """Several sampled steps of the same modules and parameters, without details: what `record` would do with each."""
+        """Several sampled steps of the same modules and parameters: what `record` would do with each."""
         if not frame.steps:
             return
-        if not frame.finite:
+        if frame.finite:
+            self._record_tables(frame)
+        else:
             for figures in frame.each():
                 self.record(**figures)
-            return
+        for kind, name, step, bins in frame.histograms:
+            self._keep_histogram(kind, name, step, bins)
+        for name, snapshot in frame.maps:
+            self._keep_map(name, snapshot)
+
+    def _record_tables(self, frame: Frame) -> None:
         self._check(frame.steps[0], frame.modules, frame.parameters, frame.stats[0])
         limit = self._row_limit(2 * len(frame.modules) + len(frame.parameters))
-        for step, stats, *tables in zip(frame.steps, frame.stats, *frame.tables, strict=True):
-            outputs, gradients, parameters = (
-                dict(zip(names, table, strict=True))
-                for names, table in zip((frame.modules, frame.modules, frame.parameters), tables, strict=True)
-            )
-            row = {
-                "step": step,
-                "stats": stats,
-                "outputs": outputs,
-                "gradients": gradients,
-                "parameters": parameters,
-                "norms": {},
-            }
-            self._rows.append(row, limit=limit)
+        names = {"outputs": frame.modules, "gradients": frame.modules, "parameters": frame.parameters}
+        for place, (step, stats) in enumerate(zip(frame.steps, frame.stats, strict=True)):
+            tables = {kind: (names[kind], table[place]) for kind, table in frame.tables.items()}
+            self._rows.append({"step": step, "stats": stats, **tables, "norms": ((), [])}, limit=limit)
         for name, flags in frame.units.items():
             self._sums(name, flags.units).add_steps(flags)
         self._plan_after(frame.steps[-1])
 
     def _plan_after(self, step: int) -> None:
-        if self.detailed(step):
-            self._next_detail = step + max(1, step // 2)
-        if self.searched(step):
-            self._next_search = max(step + 1, 4 * step)
+        self.noted(step)
         self._last, self._next = step, self.schedule.after(step)
 
     def _row_limit(self, names: int) -> int:
         return max(LEAST, min(RECORDS, ROWS // max(names, 1)))
+
+    def _keep_histogram(self, kind: str, name: str, step: int, bins: Bins) -> None:
+        details = max(LEAST, min(DETAILS, HISTOGRAMS // max(2 * len(self.modules), 1)))
+        self._histograms.setdefault((kind, name), Thinned()).append((step, bins), limit=details)
+
+    def _keep_map(self, name: str, snapshot: NDArray[np.float16]) -> None:
+        self._maps.setdefault(name, {"first": snapshot})["last"] = snapshot
 
     def _sums(self, name: str, units: int) -> UnitSums:
         if name not in self._units:
@@ -208,15 +215,20 @@ class Recorder:
 
     def record_loss(self, step: int, loss: float) -> None:
         """The loss of one step, sampled or not; several at one step are averaged."""
-        loss = float(loss)
-        self._loss.add(step, loss)
-        self._recent.append((step, loss))
-        if not isfinite(loss):
-            self.note_nonfinite(step, "", "loss")
+        self.record_losses([(step, float(loss))])
+
+    def record_losses(self, losses: Sequence[tuple[int, float]]) -> None:
+        """The losses of many steps, (step, loss), in order."""
+        self._loss.add(losses)
+        self._recent.extend(losses)
+        for step, loss in losses:
+            if not isfinite(loss):
+                self.note_nonfinite(step, "", "loss")
+                break
 
     def record_dev(self, step: int, loss: float) -> None:
         """The loss on held-out data after `step` steps."""
-        self._dev.add(step, float(loss))
+        self._dev.add([(step, float(loss))])
 
     def note_nonfinite(self, step: int, where: str, phase: str, *, exact: bool = True) -> None:
         """Where the first value that is not finite was met; of several notes, the first of the earliest step is kept,
@@ -313,10 +325,14 @@ class Recorder:
 
 def _stack(records: list[dict[str, Any]], kind: str, known: Iterable[str], width: int) -> dict[str, Floats]:
     """(K, width) of each name that was recorded at all, NaN where it was not."""
-    missing = np.full(width, nan)
-    seen = {name for record in records for name in record[kind]}
-    return {
-        name: np.array([record[kind].get(name, missing) for record in records], dtype=np.float64).reshape(len(records), width)
-        for name in known
-        if name in seen
-    }
+    found: dict[str, Floats] = {}
+    places: dict[tuple[str, ...], list[Floats]] = {}
+    for number, record in enumerate(records):
+        names, rows = record[kind]
+        if names not in places:
+            for name in names:
+                found.setdefault(name, np.full((len(records), width), nan))
+            places[names] = [found[name] for name in names]
+        for table, row in zip(places[names], rows, strict=True):
+            table[number] = row
+    return {name: found[name] for name in known if name in found}

@@ -55,7 +55,8 @@ geometric mean over channels of running variance / batch variance."""
 STEP_STATS: Final = ("loss", "learning_rate", "gradient_norm", "leftover_gradient", "training", "clipped")
 """Of a whole sampled step. gradient_norm: of all parameters together, unscaled; leftover_gradient: 1 where the backward pass
 began with gradients of an earlier optimiser step still in place, 0 where it did not; training: share of modules in
-training mode; clipped: 1 where gradients shrank between the backward pass and the step."""
+training mode; clipped: 1 where gradients shrank between the backward pass and the step. Gradients are followed from the backward
+pass to the step only where histograms are taken too."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from operator import attrgetter
 from typing import Any, Final
 
 import numpy as np
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 
 from lettrine.health.parts import CAP
 from lettrine.health.trace import ModuleInfo
-from lettrine.torch.catalogue import CHANNELS_FIRST, UNITS_LAST, activation_of, has_bias, kind_of, named_modules, role_of
+from lettrine.torch.catalogue import CHANNELS_FIRST, activation_of, has_bias, kind_of, named_modules, role_of
 from lettrine.torch.graph import (
     FunctionalActivation,
     Node,
@@ -38,8 +39,9 @@ from lettrine.torch.graph import (
 )
 from lettrine.torch.measure import Batch, Copy, dense, fetch, measurable, take_all
 from lettrine.torch.quick import QuickListener
-from lettrine.torch.taps import Call, Listener, Root, Tap, grad_node, main_tensor, recomputing
+from lettrine.torch.taps import Call, Listener, Root, Tap, grad_node, main_tensor, recomputing, unit_axis
 
+_TRAINING: Final = attrgetter("training")
 _CALM: Final = 1  # steps in which an output was left as it was, before it is held instead of copied
 
 
@@ -189,9 +191,12 @@ class ModuleProbe:
             return [call.tap for call in self._settled]
         return None
 
-    def let_go(self) -> None:
-        """Nothing of what is held is needed any more."""
+    def let_go(self, wanted: str = "") -> None:
+        """Nothing of what is held is needed any more, but the gradient of the output of the module `wanted`."""
         for call in self._held:
+            if wanted and call.tap.name == wanted and call.tensor is not None and call.tensor.grad is not None:
+                call.slope.take(call.tensor.grad, call.tap.slope_axis)
+                call.arrived = True
             call.tensor = None
         self._calls += len(self._held)
         self._held.clear()
@@ -265,7 +270,8 @@ class ModuleProbe:
         if discard or not any(each.waiting for each in self._roots):
             self._nodes.clear()
         root.waiting, root.complete = True, False
-        self.training = sum(module.training for module in self._modes) / len(self._modes)
+        modes = list(map(_TRAINING, self._modes))
+        self.training = sum(modes) / len(modes)
         given = next((value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)), None)
         if given is not None:
             self.batch_size = given.shape[0] if given.ndim else 1
@@ -369,7 +375,7 @@ class ModuleProbe:
             tap.silent = True
         if functional is not None and given is not None and start is grad_node(given):
             fed_by = self._meet_feed(tap, module, given, functional, behind)
-        tap.axis = self._axis(module, tensor, fed_by)
+        tap.axis = unit_axis(module, tensor, self.taps.get(fed_by))
         tap.info = ModuleInfo(
             tap.name,
             kind_of(module),
@@ -389,7 +395,7 @@ class ModuleProbe:
         """An activation called as a function feeds this module: a tap of its own. Returns its name."""
         feed = Tap(f"{tap.name}.input", None, tap.root)
         node = follow(grad_node(given), functional.path)
-        feed.axis = 1 if isinstance(module, CHANNELS_FIRST) and given.ndim > 2 else self._axis(None, given, behind)
+        feed.axis = 1 if isinstance(module, CHANNELS_FIRST) and given.ndim > 2 else unit_axis(None, given, self.taps.get(behind))
         tensor = given if not functional.path else saved_result(node)
         units = 0 if tensor is None else tensor.shape[feed.axis] if tensor.ndim > 1 else 1
         kind = operation(node)
@@ -397,14 +403,3 @@ class ModuleProbe:
         self.taps[feed.name] = feed
         tap.feed = (functional.path, feed)
         return feed.name
-
-    def _axis(self, module: nn.Module | None, tensor: Tensor, fed_by: str) -> int:
-        """The axis of an output's units: by the module, else that of what feeds it, else channels of an image, else the last."""
-        if isinstance(module, CHANNELS_FIRST) and tensor.ndim > 2:
-            return 1
-        if isinstance(module, UNITS_LAST) or tensor.ndim < 3:
-            return -1
-        feeder = self.taps.get(fed_by)
-        if feeder is not None:
-            return feeder.axis
-        return 1 if tensor.ndim > 3 else -1

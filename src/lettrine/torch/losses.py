@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import isfinite, log, nan
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lettrine.health.recorder import Recorder
+from lettrine.health.trace import Facts
 from lettrine.torch.graph import behind_logits, loss_graph
 from lettrine.torch.hooks import ModuleProbe
 from lettrine.torch.taps import Tap
@@ -31,7 +33,7 @@ class LossProbe:
     def __init__(self, recorder: Recorder, modules: ModuleProbe) -> None:
         self._recorder = recorder
         self._modules = modules
-        self._waiting: list[tuple[int, float | Tensor]] = []
+        self._waiting: list[tuple[int, Any]] = []  # numbers, or tensors still on their device
         self._step = -1
         self._of_step: list[float | Tensor] = []
         self._tries = 0
@@ -44,13 +46,14 @@ class LossProbe:
 
     def add(self, step: int, loss: Any) -> bool:
         """One more loss. Returns False if it is known at once not to be finite; what lives on another device is fetched later."""
-        near = not isinstance(loss, Tensor) or loss.is_cpu
-        value: float | Tensor = loss.detach() if not near else loss.item() if isinstance(loss, Tensor) else float(loss)
+        value: Any = float(loss) if not isinstance(loss, Tensor) else loss.item() if loss.is_cpu else loss.detach()
         if step != self._step:
-            self._step, self._of_step = step, []
-        self._of_step.append(value)
-        self._waiting.append((step, value))
-        if len(self._waiting) >= _WAITING:
+            self._step, self._of_step = step, [value]
+        else:
+            self._of_step.append(value)
+        waiting = self._waiting
+        waiting.append((step, value))
+        if len(waiting) >= _WAITING:
             self.drain()
         return isinstance(value, Tensor) or isfinite(value)
 
@@ -61,17 +64,14 @@ class LossProbe:
         values = [float(value.item()) if isinstance(value, Tensor) else value for value in self._of_step]
         return sum(values) / len(values)
 
-    def drain(self) -> bool:
-        """Record what waits; returns False if something was not finite."""
+    def drain(self) -> None:
+        """Record what waits."""
         waiting, self._waiting = self._waiting, []
         tensors = [value.reshape(()).float() for _, value in waiting if isinstance(value, Tensor)]
-        fetched = iter(torch.stack(tensors).tolist() if tensors else [])
-        finite = True
-        for step, value in waiting:
-            number = next(fetched) if isinstance(value, Tensor) else value
-            finite = finite and isfinite(number)
-            self._recorder.record_loss(step, number)
-        return finite
+        if tensors:
+            fetched = iter(torch.stack(tensors).tolist())
+            waiting = [(step, next(fetched) if isinstance(value, Tensor) else value) for step, value in waiting]
+        self._recorder.record_losses(waiting)
 
     def look(self, loss: Any) -> None:
         """See what a loss of a sampled step is made of, and where its logits come from."""
@@ -92,6 +92,19 @@ class LossProbe:
         elif self.chain[0].startswith("BinaryCrossEntropy"):
             self.classes = 2
         self.countable = bool(self.classes) and self.chain[0].startswith(("NllLoss", "BinaryCrossEntropy"))
+
+    def facts(self, known: Facts, classes: int) -> Facts:
+        """What is known of the loss, beside what is known already. classes: what the user said, 0 if nothing."""
+        return replace(
+            known,
+            classes=classes or self.classes,
+            loss_chain=self.chain,
+            chance=self.chance(),
+            notes={
+                **({"reduction": self.reduction} if self.reduction else {}),
+                **({"batches": "one, repeated"} if self.repeated() else {}),
+            },
+        )
 
     def chance(self) -> float:
         """Loss in nats of guessing by the frequencies of the classes seen: their entropy; NaN while too few were seen.

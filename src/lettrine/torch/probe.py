@@ -35,8 +35,7 @@ from lettrine.torch.hooks import ModuleProbe
 from lettrine.torch.losses import LossProbe
 from lettrine.torch.quick import QuickSteps
 from lettrine.torch.scaling import loss_scale, scaler_calling, step_skipped
-from lettrine.torch.steps import ParameterProbe, optimisers_of
-from lettrine.torch.taps import BatchNorm
+from lettrine.torch.steps import ParameterProbe, optimisers_of, run_facts
 
 _IDLE: Final = 16  # steps of one optimiser after which another that has not stepped is no longer waited for
 _PATIENCE: Final = 5  # errors of the health code itself after which it goes away
@@ -202,7 +201,7 @@ class Watch:
             self._parameters.refresh()
         if not self._optimisers:
             self._parameters.all.take_before()
-        self._detail = self._recorder.detailed(self._step) or self._quick.full
+        self._detail = self._recorder.detailed(self._step)
         if self._detail:
             self._parameters.follow()
         self._modules.install()
@@ -225,11 +224,16 @@ class Watch:
             return
         self._parameters.refresh()
         self._scales = loss_scale(optimiser, self._scaler)
-        if self._may_be_quick() and self._quick.before(self._modules.untouched()):
-            self._modules.let_go()
+        if self._quick.full:
+            self._flush()
+            self._record_quick()
+        if self._may_be_quick() and self._quick.before(self._modules.untouched(), step=self._step, detail=self._detail):
+            self._modules.let_go(self._modules.logits if self._losses.countable else "")
+        else:
+            self._modules.settle()
+            self._parameters.of(place, first=not any(self._turns)).take_before_and_gradients()
+        if not self._detail:
             return
-        self._modules.settle()
-        self._parameters.of(place, first=not any(self._turns)).take_before_and_gradients()
         gradient_scale, output_scale = self._scales
         clipped = self._parameters.clipped(place, output_scale / gradient_scale) if self._alone else nan
         for name, value in (("leftover_gradient", self._parameters.leftover(place)), ("clipped", clipped)):
@@ -277,7 +281,7 @@ class Watch:
             self._flush()
             quick = self._quick.opened
             self._pending, self._awaiting = (self._step, self._quick_figures() if quick else self._figures(), quick), True
-            self._quick.drop()
+            self._recorder.noted(self._step)
             self._next = self._schedule.after(self._step)
         self._step += 1
         if self._step < self._next:
@@ -299,30 +303,39 @@ class Watch:
             search=self._recorder.searched(self._step),
             remote=self._modules.remote or self._parameters.remote,
         )
-        if self._losses.countable and (tap := self._modules.taps.get(self._modules.logits)) is not None:
-            self._losses.count(tap)
+        self._count_targets()
         self._recorder.add(*self._modules.new_infos(), *self._parameters.new_infos())
         self._record_quick()
         self._quick.learn(self._modules.alike(), self._parameters.taps)
-        if not self._modules.input_finite():
-            first = next(iter(found["outputs"]), "")
-            self._recorder.note_nonfinite(self._step, first, "data", exact=self._step <= self._sampled + 1)
-        return {**found, **self._quick_figures()}
+        self._note_input(next(iter(found["outputs"]), ""))
+        return {**found, **self._stats_of_step()}
 
-    def _quick_figures(self) -> dict[str, Any]:
+    def _stats_of_step(self) -> dict[str, Any]:
         """The figures of the step that is over which are not those of modules and parameters."""
         rate = float(self._optimisers[0].param_groups[0].get("lr", nan)) if self._optimisers else nan
         return {"learning_rate": rate, "training": self._modules.training, **self._stats}
 
+    def _quick_figures(self) -> dict[str, Any]:
+        """The same of a quick step, whose other figures follow together with those of others."""
+        self._count_targets()
+        self._note_input(next(iter(self._modules.taps), ""))
+        self._quick.drop()
+        stats = self._stats_of_step()
+        self._quick.keep(self._step, stats, search=self._recorder.searched(self._step))
+        return stats
+
+    def _count_targets(self) -> None:
+        if self._losses.countable and (tap := self._modules.taps.get(self._modules.logits)) is not None:
+            self._losses.count(tap)
+
+    def _note_input(self, first: str) -> None:
+        """Say so if what the model was given is not finite. first: name of the module that met it."""
+        if not self._modules.input_finite():
+            self._recorder.note_nonfinite(self._step, first, "data", exact=self._step <= self._sampled + 1)
+
     def _may_be_quick(self) -> bool:
-        """Whether nothing is asked of this step but the figures that every sampled step has."""
-        return not (
-            self._detail
-            or len(self._optimisers) > 1
-            or self._losses.countable
-            or self._scales != (1.0, 1.0)
-            or self._recorder.searched(self._step)
-        )
+        """Whether nothing about this step needs copies."""
+        return len(self._optimisers) == 1 and self._scales == (1.0, 1.0)
 
     def _record_quick(self) -> None:
         """Record the quick steps since the last one that was copied."""
@@ -336,9 +349,7 @@ class Watch:
                 self._take_loss()
             (step, found, quick), self._pending = self._pending, None
             self._sampled = step
-            if quick:
-                self._quick.keep(step, found)
-            else:
+            if not quick:
                 self._recorder.record(step, **found)
 
     def _take_loss(self) -> None:
@@ -366,25 +377,8 @@ class Watch:
         self._arm()
 
     def _facts(self) -> Facts:
-        known = self._recorder.facts
-        groups = [group for optimiser in self._optimisers for group in optimiser.param_groups]
-        momenta = [group.get("momentum", group.get("betas", (nan,))[0]) for group in groups]
-        norms = [module.momentum for module in self._model.modules() if isinstance(module, BatchNorm)]
-        return replace(
-            known,
-            source="torch",
-            classes=self._classes or self._losses.classes,
-            batch_size=self._modules.batch_size,
-            loss_chain=self._losses.chain,
-            chance=self._losses.chance(),
-            optimiser=", ".join(dict.fromkeys(type(optimiser).__name__ for optimiser in self._optimisers)),
-            momentum=float(momenta[0]) if momenta else nan,
-            notes={
-                **({"reduction": self._losses.reduction} if self._losses.reduction else {}),
-                **({"batches": "one, repeated"} if self._losses.repeated() else {}),
-            },
-            norm_momentum=next((float(share) for share in norms if share is not None), nan),
-        )
+        known = replace(self._recorder.facts, source="torch", batch_size=self._modules.batch_size)
+        return run_facts(self._losses.facts(known, self._classes), self._model, self._optimisers)
 
 
 def watch(

@@ -7,12 +7,14 @@ every parameter has its gradient. Then nothing is copied but the parameters befo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import nan
 from operator import attrgetter
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
+from lettrine.health.duplicates import duplicates
 from lettrine.health.live import Frame, LiveOutput, LivePlan
 from lettrine.health.parts import CAP
 from lettrine.torch.steps import ParameterTap
@@ -89,8 +91,10 @@ class QuickSteps:
             self._plan = LivePlan(shapes, sizes)
         self._parameters, self._groups = [tap.parameter for tap in parameters], [tap.group or {} for tap in parameters]
 
-    def before(self, found: tuple[list[Tensor], list[Tensor]] | None) -> bool:
-        """Measure just before the step, if it is a quick one. found: outputs and their gradients."""
+    def before(self, found: tuple[list[Tensor], list[Tensor]] | None, *, step: int, detail: bool) -> bool:
+        """Measure just before the step, if it is a quick one, with histograms and maps if `detail`. found: outputs and their
+        gradients.
+        """
         plan, own = self._plan, self._parameters
         if plan is None or found is None:
             return False
@@ -105,7 +109,13 @@ class QuickSteps:
             or set(map(_KIND, tensors)) != {_PLAIN}
         ):
             return False
-        plan.before(list(map(Tensor.data_ptr, tensors)))
+        addresses = list(map(Tensor.data_ptr, tensors))
+        plan.before(addresses)
+        if detail:
+            plan.detail(addresses, step)
+            for place in plan.mapped:
+                tensor = outputs[place].detach().half()  # a copy: a numpy view of it forbids a tensor ever to be resized
+                plan.map(place, tensor.reshape(-1, tensor.shape[-1]).numpy())
         self._open = True
         return True
 
@@ -118,10 +128,17 @@ class QuickSteps:
         """Forget the step that was measured before it was made."""
         self._open = False
 
-    def keep(self, step: int, stats: dict[str, float]) -> None:
-        """The step is over, and all is known of it."""
-        if self._plan is not None:
-            self._plan.keep(step, stats, [group.get("lr", float("nan")) for group in self._groups])
+    def keep(self, step: int, stats: dict[str, float], *, search: bool) -> None:
+        """The step is over. stats: its figures that are not those of modules and parameters, to which the loss may be added yet.
+        search: also for units that are copies of each other.
+        """
+        if self._plan is None:
+            return
+        duplicate = [nan] * len(self._parameters)
+        if search:
+            earlier = zip(self._plan.earlier(), self._parameters, strict=True)
+            duplicate = [duplicates(values.reshape(tuple(parameter.shape))) for values, parameter in earlier]
+        self._plan.keep(step, stats, [group.get("lr", nan) for group in self._groups], duplicate)
 
     def frame(self) -> Frame | None:
         """The figures of the steps kept so far."""

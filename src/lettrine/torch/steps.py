@@ -7,6 +7,7 @@ really made, whatever the optimiser.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from math import nan, sqrt
 from typing import Any, Final
 
@@ -17,9 +18,10 @@ from torch.optim import Optimizer
 from lettrine.errors import HealthError
 from lettrine.health.duplicates import duplicates
 from lettrine.health.measure import ParameterArrays
-from lettrine.health.trace import ParameterInfo
+from lettrine.health.trace import Facts, ParameterInfo
 from lettrine.torch.catalogue import parameter_info
 from lettrine.torch.measure import Batch, Copy, dense, measurable
+from lettrine.torch.taps import BatchNorm
 
 _WITNESSES: Final = 2  # parameters of each optimiser whose gradients are followed from the backward pass to the step
 _CLIPPED: Final = 1e-3  # a gradient this much smaller at the step than after the backward pass was clipped
@@ -257,6 +259,19 @@ class ParameterProbe:
             if 0.0 < at_backward < float("inf") and at_step < float("inf"):
                 answers.append(scale * sqrt(at_step / at_backward) < 1.0 - _CLIPPED)
         return float(any(answers)) if answers else nan
+
+
+def run_facts(known: Facts, model: nn.Module, optimisers: Sequence[Optimizer]) -> Facts:
+    """What is known of the optimisers and of batch norm, beside what is known already."""
+    groups = [group for optimiser in optimisers for group in optimiser.param_groups]
+    momenta = [group.get("momentum", group.get("betas", (nan,))[0]) for group in groups]
+    norms = [module.momentum for module in model.modules() if isinstance(module, BatchNorm)]
+    return replace(
+        known,
+        optimiser=", ".join(dict.fromkeys(type(optimiser).__name__ for optimiser in optimisers)),
+        momentum=float(momenta[0]) if momenta else nan,
+        norm_momentum=next((float(share) for share in norms if share is not None), nan),
+    )
 
 
 def optimisers_of(given: Optimizer | Iterable[Optimizer] | None) -> list[Optimizer]:

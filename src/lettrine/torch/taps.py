@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lettrine.health.measure import OutputArrays, norm
 from lettrine.health.parts import Values
 from lettrine.health.trace import Floats, ModuleInfo
+from lettrine.torch.catalogue import CHANNELS_FIRST, UNITS_LAST
 from lettrine.torch.measure import Copy, measurable
 
 CALLS: Final = 4  # calls of one module copied in a step; beyond, only the 5th, 9th, 17th …, so that cost stays bounded
@@ -234,6 +235,17 @@ def _tensors(value: Any, depth: int) -> list[Tensor]:
     if isinstance(value, (list, tuple)):
         return [tensor for entry in value[:16] for tensor in _tensors(entry, depth + 1)]
     return []
+
+
+def unit_axis(module: nn.Module | None, tensor: Tensor, feeder: Tap | None) -> int:
+    """The axis of an output's units: by the module, else that of what feeds it, else channels of an image, else the last."""
+    if isinstance(module, CHANNELS_FIRST) and tensor.ndim > 2:
+        return 1
+    if isinstance(module, UNITS_LAST) or tensor.ndim < 3:
+        return -1
+    if feeder is not None:
+        return feeder.axis
+    return 1 if tensor.ndim > 3 else -1
 
 
 def grad_node(tensor: Tensor) -> Any:

@@ -93,8 +93,7 @@ class EngineWatch:
 
     def losses(self, first: int, losses: Losses) -> None:
         """Losses of the steps from `first` on."""
-        for place, loss in enumerate(losses.tolist()):
-            self.recorder.record_loss(first + place, loss)
+        self.recorder.record_losses(list(enumerate(losses.tolist(), first)))
 
     def dev_loss(self, step: int, loss: float) -> None:
         """A development loss."""
@@ -115,7 +114,8 @@ class EngineWatch:
         return arrays, json.dumps(values, allow_nan=False)
 
     def _record(self, step: int, seen: Observation, before: Mapping[str, Any], state: TrainState, learning_rate: float) -> None:
-        detail, search = self.recorder.detailed(step) or step == self._last, self.recorder.searched(step)
+        followed, search = self.recorder.detailed(step), self.recorder.searched(step)
+        detail = followed or step == self._last
         activations = {info.name: info.activation for info in self.recorder.modules.values()}
         outputs = measure.outputs(
             [measure.OutputArrays(value, -1, activations[name]) for name, value in seen.outputs.items()], detail=detail
@@ -153,9 +153,8 @@ class EngineWatch:
             loss=seen.loss,
             learning_rate=learning_rate,
             gradient_norm=squares**0.5,
-            leftover_gradient=0.0,
             training=1.0,
-            clipped=0.0,
+            **({"leftover_gradient": 0.0, "clipped": 0.0} if followed else {}),
         )
 
 
