@@ -17,10 +17,13 @@ LETTRINE_INLINE Vector<double>::Value widened(const T* values) {
     return __builtin_convertvector(*reinterpret_cast<const Some*>(values), Vector<double>::Value);
 }
 
-// What a pass over an array gathers. Sums are of x - origin, where origin is the array's first value: that is never further
-// from the mean than sqrt(n) times the std, so the squares lose nothing by it, and one pass does.
+// What a pass over an array gathers. Sums are of x - origin. With origin 0 one pass does wherever the mean is not many times the
+// std; else the squares would lose digits, and a second pass takes the mean as origin.
 struct Sums {
     double total = 0, squares = 0, low = __builtin_inf(), high = -__builtin_inf(), zeros = 0;
+
+    // Whether sum of (x - mean)^2 comes out of these sums with all but three of its digits.
+    bool steady(double count) const { return squares - total * (total / count) > 1e-3 * squares || squares == 0; }
 
     void see(double x, double origin) {
         const double gap = x - origin;
@@ -32,7 +35,7 @@ struct Sums {
     }
 };
 
-template <class T>
+template <class T, bool centred>
 Sums sums_of(const T* values, Index size, double origin) {
     using V = Vector<T>;
     using D = Vector<double>;
@@ -53,7 +56,8 @@ Sums sums_of(const T* values, Index size, double origin) {
         }
 #pragma GCC unroll 4
         for (int j = 0; j < wide; ++j) {
-            const auto gap = widened<T>(values + i + j * D::width) - from;
+            auto gap = widened<T>(values + i + j * D::width);
+            if constexpr (centred) gap -= from;
             totals[j] += gap;
             squares[j] += gap * gap;
         }
@@ -72,7 +76,7 @@ Sums sums_of(const T* values, Index size, double origin) {
 }
 
 // The same of values - minus, which is worked out in double.
-template <class T>
+template <class T, bool centred>
 Sums sums_of_difference(const T* values, const T* minus, Index size, double origin) {
     using D = Vector<double>;
     constexpr int chains = 2;
@@ -84,7 +88,9 @@ Sums sums_of_difference(const T* values, const T* minus, Index size, double orig
     for (; i + chains * D::width <= size; i += chains * D::width)
 #pragma GCC unroll 2
         for (int j = 0; j < chains; ++j) {
-            const auto x = widened<T>(values + i + j * D::width) - widened<T>(minus + i + j * D::width), gap = x - from;
+            const auto x = widened<T>(values + i + j * D::width) - widened<T>(minus + i + j * D::width);
+            auto gap = x;
+            if constexpr (centred) gap -= from;
             low = D::min(x, low);
             high = D::max(x, high);
             zeros += D::zeros(x);
@@ -108,8 +114,12 @@ template <class T>
 Moments moments(const T* values, const T* minus, Index size) {
     const double nan = __builtin_nan("");
     const auto single = [&](Index i) { return static_cast<double>(values[i]) - (minus ? static_cast<double>(minus[i]) : 0.0); };
-    double origin = size > 0 ? single(0) : 0, lost = 0;
-    Sums sums = minus ? sums_of_difference<T>(values, minus, size, origin) : sums_of<T>(values, size, origin);
+    double origin = 0, lost = 0;
+    Sums sums = minus ? sums_of_difference<T, false>(values, minus, size, origin) : sums_of<T, false>(values, size, origin);
+    if (__builtin_isfinite(sums.squares) && !sums.steady(static_cast<double>(size))) {
+        origin = sums.total / static_cast<double>(size);
+        sums = minus ? sums_of_difference<T, true>(values, minus, size, origin) : sums_of<T, true>(values, size, origin);
+    }
     if (!__builtin_isfinite(sums.squares)) {  // something is not finite, or squares overflow: slowly, leaving it out
         Index i = 0;
         while (i < size && !__builtin_isfinite(single(i))) ++i;

@@ -62,18 +62,22 @@ class UnitSums:
         if len(self._waiting) >= self.FOLD:
             self._fold()
 
-    def add_steps(self, flags: UnitFlags) -> None:
+    def add_steps(self, flags: UnitFlags, steps: int) -> None:
         """Those of several more steps at once."""
         if flags.units != self._width:
             return
         self._fold()
-        steps = len(flags.dead)
-        self._dead += flags.dead.sum(axis=0)
-        alive = flags.dead[::-1] == 0.0
-        since = np.where(alive.any(axis=0), alive.argmax(axis=0), self._streak + steps)  # dead steps in a row up to the last
-        self._streak = np.where(np.isnan(flags.dead[-1]), nan, since)
-        self._last_dead = flags.dead[-1].copy()
-        self._saturated += flags.saturated.sum(axis=0)
+        if flags.dead is None:
+            self._dead += nan
+            self._streak += nan
+            self._last_dead += nan
+        else:
+            alive = ~flags.dead[::-1]
+            # Dead steps in a row up to the last one.
+            self._streak = np.where(alive.any(axis=0), alive.argmax(axis=0), self._streak + len(alive))
+            self._dead += flags.dead.sum(axis=0)
+            self._last_dead = flags.dead[-1].astype(np.float64)
+        self._saturated += nan if flags.saturated is None else flags.saturated.sum(axis=0)
         self._rows += flags.rows
         self._steps += steps
 
@@ -87,10 +91,15 @@ class UnitSums:
         if not self._waiting:
             return
         waiting, self._waiting = self._waiting, []
-        missing = np.full(self._width, nan)
-        dead = np.array([missing if measure.dead is None else measure.dead for measure in waiting], dtype=np.float64)
-        saturated = np.array([missing if each.saturated is None else each.saturated * each.rows for each in waiting])
-        self.add_steps(UnitFlags(dead, saturated, sum(measure.rows for measure in waiting)))
+        dead = [measure.dead for measure in waiting if measure.dead is not None]
+        saturated = [measure.saturated * measure.rows for measure in waiting if measure.saturated is not None]
+        flags = UnitFlags(
+            self._width,
+            sum(measure.rows for measure in waiting),
+            np.array(dead) if len(dead) == len(waiting) else None,
+            np.array(saturated) if len(saturated) == len(waiting) else None,
+        )
+        self.add_steps(flags, len(waiting))
 
 
 def units_of(measure: OutputMeasure) -> int:

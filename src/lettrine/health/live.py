@@ -19,7 +19,7 @@ from lettrine.health.moments import MOMENTS, Bins, native, ranges_of
 from lettrine.health.parts import snapshot_of
 from lettrine.health.trace import BINS, GRADIENT_STATS, OUTPUT_STATS, PARAMETER_STATS, Floats
 
-STEPS: Final = 64  # kept before they are worked out
+STEPS: Final = 32  # kept before they are worked out
 _SATURATED, _DEAD, _NONFINITE = (OUTPUT_STATS.index(name) for name in ("saturated", "dead", "nonfinite"))
 _SLOPE_NONFINITE: Final = GRADIENT_STATS.index("nonfinite")
 _PARAMETER_NONFINITE: Final = [PARAMETER_STATS.index(name) for name in ("nonfinite", "gradient_nonfinite")]
@@ -36,18 +36,14 @@ class LiveOutput(NamedTuple):
 
 
 class UnitFlags(NamedTuple):
-    """Of one module at K steps: dead (K, U), 1 where a unit is dead; saturated (K, U), how many of its values are saturated; NaN
-    where the activation table has no such zone. rows: examples of all steps together.
+    """Of one module at K steps: whether each unit is dead (K, U), and how many of its values are saturated (K, U); None where
+    the activation table has no such zone. rows: examples of all steps together.
     """
 
-    dead: Floats
-    saturated: Floats
+    units: int
     rows: int
-
-    @property
-    def units(self) -> int:
-        """How many units the module has."""
-        return int(self.dead.shape[1])
+    dead: NDArray[np.bool_] | None = None
+    saturated: NDArray[np.int64] | Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -85,8 +81,8 @@ class Frame:
             measures = {}
             for name, rows, row in zip(self.modules, self.rows, outputs, strict=True):
                 flags = self.units.get(name)
-                dead = None if flags is None or np.isnan(flags.dead[place, 0]) else flags.dead[place] == 1.0
-                saturated = None if flags is None or np.isnan(flags.saturated[place, 0]) else flags.saturated[place] / rows
+                dead = None if flags is None or flags.dead is None else flags.dead[place]
+                saturated = None if flags is None or flags.saturated is None else flags.saturated[place] / rows
                 measures[name] = OutputMeasure(row, rows, dead, saturated)
             yield {
                 "step": step,
@@ -109,8 +105,9 @@ class LivePlan:
         self.outputs = list(outputs)
         self.parameters = list(parameters)
         self._modules, self._names = tuple(output.name for output in outputs), tuple(name for name, _ in parameters)
-        self._histograms: list[tuple[str, str, int, Bins]] = []
-        self._maps: list[tuple[str, NDArray[np.float16]]] = []
+        self._kinds = [("output", name) for name in self._modules] + [("gradient", name) for name in self._modules]
+        self._histograms: list[tuple[int, list[tuple[str, str]], NDArray[np.int64], Sequence[float], Sequence[float]]] = []
+        self._tables: dict[int, NDArray[np.floating[Any]]] = {}  # outputs of which a map is made, at the last step with details
         own = [size for _, size in parameters]
         activations = [output.rows * output.units for output in outputs]
         self.sizes: list[int] = own * 2 + activations * 2
@@ -120,6 +117,7 @@ class LivePlan:
         self._copies = starts * self._earlier.itemsize + self._earlier.ctypes.data
         self._moments = np.empty((STEPS, len(self.sizes), len(MOMENTS)))
         self._moved = np.empty((STEPS, len(own), len(MOMENTS)))
+        self._ahead = np.empty((len(own), len(MOMENTS)))
         entries = [(place, ACTIVATIONS.get(output.activation)) for place, output in enumerate(outputs)]
         saturated = [(place, entry.saturated) for place, entry in entries if entry and entry.saturated]
         dead = [(place, entry.dead) for place, entry in entries if entry and entry.dead]
@@ -139,25 +137,38 @@ class LivePlan:
         """Whether no other step can be kept before `frame` is called."""
         return len(self._steps) == STEPS
 
-    def before(self, addresses: list[int]) -> None:
-        """Measure just before the step. addresses: of parameters, their gradients, outputs, their gradients."""
-        place, at = len(self._steps), np.array(addresses, dtype=np.int64)
-        native.moments_at(at, self._sizes, self._moments[place], None, self._copies)
+    def before(self, addresses: list[int], *, known: bool = False) -> None:
+        """Measure just before the step. addresses: of parameters, their gradients, outputs, their gradients.
+
+        known: whether the parameters are still what they were when `after` was last called, with `again`.
+        """
+        place, at, own = len(self._steps), np.array(addresses, dtype=np.int64), len(self.parameters)
+        if known:
+            self._moments[place, :own] = self._ahead
+            native.moments_at(at[own:], self._sizes[own:], self._moments[place, own:], None, None)
+        else:
+            native.moments_at(at, self._sizes, self._moments[place], None, self._copies)
         if self._zones:
             native.zone_counts_at(at[self._zoned_addresses], self._rows, self._units, self._zones, self._counts[place])
+
+    def after(self, addresses: list[int], *, again: bool = False) -> None:
+        """Measure the parameters just after the step. again: also as what they may be before the next one."""
+        at, moved = np.array(addresses, dtype=np.int64), self._moved[len(self._steps)]
+        if again:
+            native.moments_at(at, self._own_sizes, moved, self._copies, self._copies, self._ahead)
+        else:
+            native.moments_at(at, self._own_sizes, moved, self._copies)
 
     def detail(self, addresses: list[int], step: int) -> None:
         """Histograms of outputs and gradients as well; call it after `before`."""
         first = 2 * len(self.parameters)
-        kinds = [("output", name) for name in self._modules] + [("gradient", name) for name in self._modules]
+        kinds = self._kinds
         ranges = ranges_of(self._moments[len(self._steps), first:])
         there = [place for place, ends in enumerate(ranges) if ends is not None]
         at, sizes = (np.array([each[first + place] for place in there], dtype=np.int64) for each in (addresses, self.sizes))
         lows, highs = zip(*(ends for ends in ranges if ends is not None), strict=True) if there else ((), ())
         counts = native.histogram_at(at, sizes, list(lows), list(highs), BINS)
-        self._histograms += [
-            (*kinds[place], step, Bins(row, low, high)) for place, row, low, high in zip(there, counts, lows, highs, strict=True)
-        ]
+        self._histograms.append((step, [kinds[place] for place in there], counts, lows, highs))
 
     @property
     def mapped(self) -> list[int]:
@@ -165,12 +176,8 @@ class LivePlan:
         return sorted(set(self._zoned))
 
     def map(self, place: int, table: NDArray[np.floating[Any]]) -> None:
-        """A snapshot of an output, (rows, units)."""
-        self._maps.append((self.outputs[place].name, snapshot_of(table)))
-
-    def after(self, addresses: list[int]) -> None:
-        """Measure the parameters just after the step."""
-        native.moments_at(np.array(addresses, dtype=np.int64), self._own_sizes, self._moved[len(self._steps)], self._copies)
+        """Take an output, (rows, units), for a snapshot; only the last one of a frame is made."""
+        self._tables[place] = table
 
     def keep(self, step: int, stats: dict[str, float], learning_rates: list[float], duplicate: list[float]) -> None:
         """The step just measured is step number `step`. stats: may be added to until `frame` is called; learning_rates,
@@ -201,8 +208,13 @@ class LivePlan:
         stats = [{**stats, "gradient_norm": norm} for stats, norm in zip(self._stats, norms.tolist(), strict=True)]
         self._steps, self._stats, self._rates = [], [], []
         tables = {"outputs": outputs, "gradients": gradient_rows(returned), "parameters": parameters}
-        histograms, self._histograms = self._histograms, []
-        maps, self._maps = self._maps, []
+        histograms = [
+            (kind, name, step, Bins(row, low, high))
+            for step, kinds, counts, *ends in self._histograms
+            for (kind, name), row, low, high in zip(kinds, counts, *ends, strict=True)
+        ]
+        maps = [(self._modules[place], snapshot_of(table)) for place, table in self._tables.items()]
+        self._histograms, self._tables = [], {}
         rows = [output.rows for output in self.outputs]
         return Frame(steps, stats, self._modules, self._names, tables, rows, flags, histograms, maps)
 
@@ -210,16 +222,16 @@ class LivePlan:
         """Flags of the units by module; their totals are written into the table. counts (K, M): finite values of each output."""
         found: dict[str, UnitFlags] = {}
         many = len(counts)
-        zones = np.split(self._counts[:many].astype(np.float64), np.cumsum(self._units)[:-1], axis=1) if self._zoned else []
+        zones = np.split(self._counts[:many], np.cumsum(self._units)[:-1], axis=1) if self._zoned else []
         for number, (place, inside) in enumerate(zip(self._zoned, zones, strict=True)):
             output = self.outputs[place]
-            missing = np.full((many, output.units), np.nan)
-            flags = found.get(output.name, UnitFlags(missing, missing, many * output.rows))
+            flags = found.get(output.name, UnitFlags(output.units, many * output.rows))
             if number < self._border:
-                found[output.name] = flags._replace(saturated=inside)
+                found[output.name] = flags._replace(saturated=inside.copy())  # the memory is used again
                 table[:, place, _SATURATED] = inside.sum(axis=1) / counts[:, place]
             else:
-                found[output.name] = flags._replace(dead=(inside == output.rows).astype(np.float64))
-                share = np.mean(inside == output.rows, axis=1)
+                dead = inside == output.rows
+                found[output.name] = flags._replace(dead=dead)
+                share = np.count_nonzero(dead, axis=1) / output.units
                 table[:, place, _DEAD] = np.where(counts[:, place] > 0, share, np.nan)
         return found

@@ -48,8 +48,8 @@ LEAST: Final = 32  # kept in any case
 class Schedule:
     """Which optimiser steps are sampled, counted from 0.
 
-    every: 0 for the default, which samples the first FIRST steps, then waits a third of the steps already taken, but at most
-    LONGEST: 27 samples in 2,000 steps, and one in a thousand from step 3,000 on. 1 samples all, n every n-th from 0 on.
+    every: 0 for the default, which samples the first FIRST steps, then waits half of the steps already taken, but at most
+    LONGEST: 20 samples in 2,000 steps, and one in a thousand from step 2,000 on. 1 samples all, n every n-th from 0 on.
 
     Raises HealthError for a negative number.
     """
@@ -69,7 +69,7 @@ class Schedule:
             return (step // self.every + 1) * self.every
         if step + 1 < self.FIRST:
             return step + 1
-        return step + max(1, min(self.LONGEST, step // 3))
+        return step + max(1, min(self.LONGEST, step // 2))
 
 
 class Recorder:
@@ -191,7 +191,7 @@ class Recorder:
             tables = {kind: (names[kind], table[place]) for kind, table in frame.tables.items()}
             self._rows.append({"step": step, "stats": stats, **tables, "norms": ((), [])}, limit=limit)
         for name, flags in frame.units.items():
-            self._sums(name, flags.units).add_steps(flags)
+            self._sums(name, flags.units).add_steps(flags, len(frame.steps))
         self._plan_after(frame.steps[-1])
 
     def _plan_after(self, step: int) -> None:

@@ -41,7 +41,9 @@ from lettrine.torch.measure import Batch, Copy, dense, fetch, measurable, take_a
 from lettrine.torch.quick import QuickListener
 from lettrine.torch.taps import Call, Listener, Root, Tap, grad_node, main_tensor, recomputing, unit_axis
 
-_TRAINING: Final = attrgetter("training")
+_TRAINING, _USED, _GRAD, _VERSION, _VERSION_THEN, _REQUIRES_GRAD, _LAYOUT = map(
+    attrgetter, ("training", "used", "grad", "_version", "version", "requires_grad", "layout")
+)
 _CALM: Final = 1  # steps in which an output was left as it was, before it is held instead of copied
 
 
@@ -175,19 +177,19 @@ class ModuleProbe:
         copied, nothing was overwritten and nothing else was heard; else None.
         """
         held = self._held
-        if held != self._settled or sum([tap.used for tap in self.taps.values()]) != len(held):
+        if held != self._settled or sum(map(_USED, self.taps.values())) != len(held):
             return None
         tensors = [call.tensor for call in held if call.tensor is not None]
-        gradients = [gradient for tensor in tensors if (gradient := tensor.grad) is not None]
-        if len(gradients) < len(held) or [tensor._version for tensor in tensors] != [call.version for call in held]:  # noqa: SLF001
+        gradients = [gradient for gradient in map(_GRAD, tensors) if gradient is not None]
+        if len(gradients) < len(held) or list(map(_VERSION, tensors)) != list(map(_VERSION_THEN, held)):
             return None
-        if any(gradient.requires_grad or gradient.layout is not torch.strided for gradient in gradients):
+        if any(map(_REQUIRES_GRAD, gradients)) or set(map(_LAYOUT, gradients)) != {torch.strided}:
             return None
         return tensors, gradients
 
     def alike(self) -> list[Tap] | None:
         """The modules heard in this step, in order, if what was held of them is all that was heard."""
-        if self._settled and sum([tap.used for tap in self.taps.values()]) == len(self._settled):
+        if self._settled and sum(map(_USED, self.taps.values())) == len(self._settled):
             return [call.tap for call in self._settled]
         return None
 
@@ -281,7 +283,7 @@ class ModuleProbe:
 
     def _overflowed(self, root: Root) -> bool:
         """Whether the calls so far of this step ended in gradients that are not finite."""
-        calls = [call for tap in self.taps.values() if tap.root is root for call in tap.made if call.arrived]
+        calls = [call for tap in self.taps.values() if tap.used and tap.root is root for call in tap.made if call.arrived]
         fetch(call.slope for call in calls)
         return not all(np.isfinite(call.slope.array).all() for call in calls)
 
@@ -327,18 +329,13 @@ class ModuleProbe:
             return None
         call.output.take(tensor, tap.axis)
         self.remote = self.remote or not tensor.is_cpu
-        if node is not None and tensor.is_cpu and call.output.size <= CAP and self._may_become_quick(tap):
+        if node is not None and tensor.is_cpu and call.output.size <= CAP and tap.plain:
             call.hold(tensor)
             self._held.append(call)
         if node is not None:
             call.place = tensor.output_nr
             self._passing.append(node.register_prehook(partial(self._guard, self._backward, call)))
         return call.output
-
-    def _may_become_quick(self, tap: Tap) -> bool:
-        """Whether nothing but its output is wanted of a module, and it never was overwritten."""
-        root = tap.root.module
-        return tap.calm >= 0 and tap.feed is None and tap.norm is None and tap.module is not None and tap.module is not root
 
     def _returned(self, root: Root, _: tuple[Tensor | None, ...]) -> None:
         root.waiting = False

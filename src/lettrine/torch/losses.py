@@ -16,7 +16,7 @@ from lettrine.torch.graph import behind_logits, loss_graph
 from lettrine.torch.hooks import ModuleProbe
 from lettrine.torch.taps import Tap
 
-_WAITING: Final = 256  # losses kept before they are fetched and recorded together
+FULL: Final = 256  # losses kept before they are fetched and recorded together
 _TRIES: Final = 8  # sampled steps at which the loss's graph is looked at
 _PER_CLASS: Final = 8  # targets wanted for each class before the frequencies are believed, and
 _ENOUGH: Final = 512  # so many in all, or 4 times as many for each class, before no more are asked for
@@ -26,6 +26,7 @@ _LOOKS: Final = 3  # batches compared, to see whether one is repeated
 class LossProbe:
     """Losses by step.
 
+    waiting: (step, loss) not recorded yet; numbers, or tensors still on another device. At FULL they are to be drained.
     chain: operations that made the loss. classes: how many it chooses between, 0 if unknown. reduction: "mean", "sum" or "".
     countable: whether targets can still be recovered from gradients.
     """
@@ -33,9 +34,8 @@ class LossProbe:
     def __init__(self, recorder: Recorder, modules: ModuleProbe) -> None:
         self._recorder = recorder
         self._modules = modules
-        self._waiting: list[tuple[int, Any]] = []  # numbers, or tensors still on their device
-        self._step = -1
-        self._of_step: list[float | Tensor] = []
+        self.waiting: list[tuple[int, Any]] = []
+        self._last: list[tuple[int, float]] = []  # those of the last step that was recorded
         self._tries = 0
         self._counts: np.ndarray[Any, np.dtype[np.int64]] | None = None
         self._targets: list[np.ndarray[Any, np.dtype[np.int64]]] = []  # of the first looks, to see whether they are the same
@@ -47,30 +47,26 @@ class LossProbe:
     def add(self, step: int, loss: Any) -> bool:
         """One more loss. Returns False if it is known at once not to be finite; what lives on another device is fetched later."""
         value: Any = float(loss) if not isinstance(loss, Tensor) else loss.item() if loss.is_cpu else loss.detach()
-        if step != self._step:
-            self._step, self._of_step = step, [value]
-        else:
-            self._of_step.append(value)
-        waiting = self._waiting
-        waiting.append((step, value))
-        if len(waiting) >= _WAITING:
+        self.waiting.append((step, value))
+        if len(self.waiting) >= FULL:
             self.drain()
         return isinstance(value, Tensor) or isfinite(value)
 
     def at(self, step: int) -> float | None:
         """Mean of the losses of this step; None unless it is the last one that had any."""
-        if step != self._step:
-            return None
-        values = [float(value.item()) if isinstance(value, Tensor) else value for value in self._of_step]
-        return sum(values) / len(values)
+        values = [float(value) for when, value in self._last + self.waiting if when == step]
+        return sum(values) / len(values) if values and (self.waiting or self._last)[-1][0] == step else None
 
     def drain(self) -> None:
         """Record what waits."""
-        waiting, self._waiting = self._waiting, []
+        waiting = self.waiting.copy()
+        self.waiting.clear()
         tensors = [value.reshape(()).float() for _, value in waiting if isinstance(value, Tensor)]
         if tensors:
             fetched = iter(torch.stack(tensors).tolist())
             waiting = [(step, next(fetched) if isinstance(value, Tensor) else value) for step, value in waiting]
+        if waiting:
+            self._last = [pair for pair in self._last + waiting if pair[0] == waiting[-1][0]]
         self._recorder.record_losses(waiting)
 
     def look(self, loss: Any) -> None:

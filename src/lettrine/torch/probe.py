@@ -7,8 +7,8 @@
             watch.loss(loss)
     print(watch.report())
 
-Steps are found by the optimiser's own hooks. On a sampled step the modules get hooks, the parameters are copied before and
-after, and everything is measured at its end; between sampled steps two empty function calls a step remain.
+Steps are found by the optimiser's own hooks. On a sampled step the modules get hooks, and everything is measured around the
+optimiser's step; between sampled steps a few calls remain that do next to nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
-from math import nan
+from math import inf, nan
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -32,12 +32,11 @@ from lettrine.health.trace import Facts, Trace
 from lettrine.torch.catalogue import WRAPPERS, unwrapped
 from lettrine.torch.figures import Figures, fmax
 from lettrine.torch.hooks import ModuleProbe
-from lettrine.torch.losses import LossProbe
+from lettrine.torch.losses import FULL, LossProbe
 from lettrine.torch.quick import QuickSteps
 from lettrine.torch.scaling import loss_scale, scaler_calling, step_skipped
-from lettrine.torch.steps import ParameterProbe, optimisers_of, run_facts
+from lettrine.torch.steps import ParameterProbe, Turns, optimisers_of, run_facts
 
-_IDLE: Final = 16  # steps of one optimiser after which another that has not stepped is no longer waited for
 _PATIENCE: Final = 5  # errors of the health code itself after which it goes away
 
 
@@ -69,17 +68,17 @@ class Watch:
         self._modules = ModuleProbe(inner, self._fail)
         self._parameters = ParameterProbe(inner, self._optimisers)
         self._losses = LossProbe(self._recorder, self._modules)
+        self._waiting = self._losses.waiting
         self._handles: list[Any] = []
         self._before_handles: list[Any] = []
         self._step = 0
         self._next = 0
         self._sampling = False
         self._pending: tuple[int, dict[str, Any], bool] | None = None  # the last sampled step, its figures, whether it was quick
-        self._turns = [0] * len(self._optimisers)  # steps of each optimiser since all had stepped
-        self._idle = [0] * len(self._optimisers)
+        self._turns = Turns(len(self._optimisers))
         self._measured = Figures()
         self._quick = QuickSteps()
-        self._detail = True  # whether the step being sampled gets histograms and maps too
+        self._detail = True  # whether the step being sampled gets histograms too
         self._sampled = -1
         self._awaiting = False  # the loss of the last sampled step may still come
         self._calls_at_start = 0
@@ -116,10 +115,15 @@ class Watch:
         Cheap enough for every step. A loss with its graph also tells what it is made of and which classes the targets have.
         """
         try:
-            if self._sampling or self._awaiting:
+            if self._sampling or self._awaiting or type(loss) is not Tensor or not loss.is_cpu:
                 self._loss(loss)
-            elif not self._losses.add(max(0, self._step - self._late), loss):
-                self._look_at_once()
+            else:  # most steps: what `_loss` would do, and nothing else
+                value = loss.item()
+                self._waiting.append((self._step - self._late, value))
+                if not -inf < value < inf:
+                    self._look_at_once()
+                elif len(self._waiting) >= FULL:
+                    self._losses.drain()
         except Exception as error:  # noqa: BLE001  see `_guard`
             self._fail(error)
 
@@ -168,7 +172,7 @@ class Watch:
     def _guard(self, function: Callable[..., None], *args: Any) -> None:
         try:
             function(*args)
-        except Exception as error:  # noqa: BLE001  the user's training goes on whatever happens here; the report shows it
+        except Exception as error:  # noqa: BLE001  the user's training goes on whatever happens here
             self._fail(error)
 
     def _fail(self, error: Exception) -> None:
@@ -231,7 +235,7 @@ class Watch:
             self._modules.let_go(self._modules.logits if self._losses.countable else "")
         else:
             self._modules.settle()
-            self._parameters.of(place, first=not any(self._turns)).take_before_and_gradients()
+            self._parameters.of(place, first=self._turns.fresh).take_before_and_gradients()
         if not self._detail:
             return
         gradient_scale, output_scale = self._scales
@@ -246,21 +250,14 @@ class Watch:
                 self._modules.forget()
             return
         if self._quick.opened:
-            self._quick.after()
+            self._quick.after(self._step, again=self._schedule.after(self._step) == self._step + 1)
         elif self._sampling:
             if self._modules.calls != self._calls_before:  # it called the model itself, by a closure
                 self._modules.settle()
                 self._parameters.of(place).take_gradients()
             self._parameters.of(place).take_after()
-        if len(self._optimisers) > 1:
-            self._turns[place] += 1
-            self._idle[place] = 0
-            for other, steps in enumerate(self._turns):
-                self._idle[other] += other != place
-                if not steps and self._idle[other] < _IDLE:
-                    return
-            self._turns = [0] * len(self._optimisers)
-        self._end()
+        if self._turns.complete(place):
+            self._end()
 
     def examined(self) -> None:
         """Take one forward and backward pass, without a step, for all there is to see."""
@@ -270,10 +267,10 @@ class Watch:
 
     def _own_step(self) -> None:
         if self._sampling:
-            self._modules.settle()
-            self._parameters.all.take_gradients()
             self._parameters.all.take_after()
-        self._end()
+            self.examined()
+        else:
+            self._end()
 
     def _end(self) -> None:
         """A step is over."""

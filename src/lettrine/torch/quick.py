@@ -20,8 +20,9 @@ from lettrine.health.parts import CAP
 from lettrine.torch.steps import ParameterTap
 from lettrine.torch.taps import Call, Listener, Tap
 
-_KIND: Final = attrgetter("dtype", "is_cpu")
-_PLAIN: Final = (torch.float32, True)
+_KIND: Final = attrgetter("dtype", "layout", "is_cpu")
+_PLAIN: Final = {(torch.float32, torch.strided, True)}
+_GRAD, _VERSION = attrgetter("grad"), attrgetter("_version")  # autograd's count of changes in place
 
 _graph_task = torch._C._current_graph_task_id  # noqa: SLF001  see `recomputing`
 _level = torch._C._functorch.maybe_current_level  # noqa: SLF001  inside a function transform; no public way to ask
@@ -67,6 +68,7 @@ class QuickSteps:
         self._plan: LivePlan | None = None
         self._parameters: list[nn.Parameter] = []
         self._groups: list[dict[str, Any]] = []
+        self._left: tuple[int, list[int], list[int]] | None = None  # step before which the parameters are known, where, versions
         self._open = False  # measured before the step, not yet after it
 
     @property
@@ -88,7 +90,7 @@ class QuickSteps:
         shapes = [LiveOutput(tap.name, len(table), table.shape[1], tap.activation) for tap, table in tables]
         sizes = [(tap.info.name, tap.before.size) for tap in parameters]
         if self._plan is None or (shapes, sizes) != (self._plan.outputs, self._plan.parameters):
-            self._plan = LivePlan(shapes, sizes)
+            self._plan, self._left = LivePlan(shapes, sizes), None
         self._parameters, self._groups = [tap.parameter for tap in parameters], [tap.group or {} for tap in parameters]
 
     def before(self, found: tuple[list[Tensor], list[Tensor]] | None, *, step: int, detail: bool) -> bool:
@@ -98,19 +100,17 @@ class QuickSteps:
         plan, own = self._plan, self._parameters
         if plan is None or found is None:
             return False
-        gradients = [gradient for parameter in own if (gradient := parameter.grad) is not None]
-        if any(gradient.layout is not torch.strided for gradient in gradients):
-            return False
+        gradients = [gradient for gradient in map(_GRAD, own) if gradient is not None]
         outputs, slopes = found
         tensors = [*own, *gradients, *outputs, *slopes]
         if (
-            list(map(Tensor.numel, tensors)) != plan.sizes
+            set(map(_KIND, tensors)) != _PLAIN
+            or list(map(Tensor.numel, tensors)) != plan.sizes
             or not all(map(Tensor.is_contiguous, tensors))
-            or set(map(_KIND, tensors)) != {_PLAIN}
         ):
             return False
         addresses = list(map(Tensor.data_ptr, tensors))
-        plan.before(addresses)
+        plan.before(addresses, known=(step, addresses[: len(own)], list(map(_VERSION, own))) == self._left)
         if detail:
             plan.detail(addresses, step)
             for place in plan.mapped:
@@ -119,10 +119,14 @@ class QuickSteps:
         self._open = True
         return True
 
-    def after(self) -> None:
-        """Measure just after the step."""
+    def after(self, step: int, *, again: bool) -> None:
+        """Measure just after the step. again: whether the next step is sampled too."""
         if self._plan is not None:
-            self._plan.after(list(map(Tensor.data_ptr, self._parameters)))
+            own = self._parameters
+            addresses = list(map(Tensor.data_ptr, own))
+            self._plan.after(addresses, again=again)
+            # Parameters that nobody has touched by then need not be read again before the next step.
+            self._left = (step + 1, addresses, list(map(_VERSION, own))) if again else None
 
     def drop(self) -> None:
         """Forget the step that was measured before it was made."""

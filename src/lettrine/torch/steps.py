@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from math import nan, sqrt
+from operator import attrgetter
 from typing import Any, Final
 
 import torch
@@ -23,6 +24,8 @@ from lettrine.torch.catalogue import parameter_info
 from lettrine.torch.measure import Batch, Copy, dense, measurable
 from lettrine.torch.taps import BatchNorm
 
+_PARAMETER, _REQUIRES_GRAD = attrgetter("parameter"), attrgetter("requires_grad")
+_IDLE: Final = 16  # steps of one optimiser after which another that has not stepped is no longer waited for
 _WITNESSES: Final = 2  # parameters of each optimiser whose gradients are followed from the backward pass to the step
 _CLIPPED: Final = 1e-3  # a gradient this much smaller at the step than after the backward pass was clipped
 
@@ -165,6 +168,7 @@ class ParameterProbe:
         self._optimisers = optimisers
         self._signature: Any = None
         self._witnesses: list[Witness] = []
+        self._followed: list[ParameterTap] = []
         self._waiting = True
         self._new = False
         self.remote = False
@@ -175,8 +179,8 @@ class ParameterProbe:
 
     def refresh(self) -> None:
         """Look again at which parameters there are and who moves them, if something changed."""
-        signature = [[len(group["params"]) for group in each.param_groups] for each in self._optimisers]
-        signature.append([tap.parameter.requires_grad for tap in self.taps])
+        sizes = [len(group["params"]) for each in self._optimisers for group in each.param_groups]
+        signature = sizes, list(map(_REQUIRES_GRAD, map(_PARAMETER, self.taps)))
         if not self._waiting and signature == self._signature:
             return
         self._signature, self._new = signature, True
@@ -206,6 +210,7 @@ class ParameterProbe:
         self.all = ParameterGroup(self.taps)
         self._groups = [ParameterGroup(taps) for taps in by_place]
         self._firsts = [ParameterGroup(taps + unheld) for taps in by_place] if unheld else self._groups
+        self._followed = [tap for taps in by_place for tap in _witnesses_among(taps)]
 
     def new_infos(self) -> list[ParameterInfo]:
         """What is known of each parameter, if that changed since this was last asked."""
@@ -220,11 +225,7 @@ class ParameterProbe:
 
     def follow(self) -> None:
         """Follow the gradients of a few parameters of each optimiser through this step."""
-        for group in self._groups:
-            able = [tap for tap in group.taps if tap.parameter.requires_grad and tap.parameter.is_leaf]
-            wide = [tap for tap in able if tap.parameter.ndim > 1] or able
-            for tap in {id(tap): tap for tap in (wide[:1] + wide[-1:])[:_WITNESSES]}.values():
-                self._witnesses.append(Witness(tap))
+        self._witnesses += [Witness(tap) for tap in self._followed if tap.parameter.requires_grad and tap.parameter.is_leaf]
 
     def dismiss(self) -> None:
         """Stop following."""
@@ -259,6 +260,34 @@ class ParameterProbe:
             if 0.0 < at_backward < float("inf") and at_step < float("inf"):
                 answers.append(scale * sqrt(at_step / at_backward) < 1.0 - _CLIPPED)
         return float(any(answers)) if answers else nan
+
+
+class Turns:
+    """Which of several optimisers have stepped since all had."""
+
+    def __init__(self, count: int) -> None:
+        self._steps, self._idle = [0] * count, [0] * count
+
+    @property
+    def fresh(self) -> bool:
+        """Whether none has stepped yet."""
+        return not any(self._steps)
+
+    def complete(self, place: int) -> bool:
+        """One of them has stepped: whether all have now, those apart that have been idle for long."""
+        self._steps[place] += 1
+        self._idle = [0 if other == place else steps + 1 for other, steps in enumerate(self._idle)]
+        if any(not steps and idle < _IDLE for steps, idle in zip(self._steps, self._idle, strict=True)):
+            return False
+        self._steps = [0] * len(self._steps)
+        return True
+
+
+def _witnesses_among(taps: Sequence[ParameterTap]) -> list[ParameterTap]:
+    """A few of one optimiser's parameters, matrices if there are any: the first and the last."""
+    able = [tap for tap in taps if tap.parameter.requires_grad and tap.parameter.is_leaf]
+    wide = [tap for tap in able if tap.parameter.ndim > 1] or able
+    return list({id(tap): tap for tap in (wide[:1] + wide[-1:])[:_WITNESSES]}.values())
 
 
 def run_facts(known: Facts, model: nn.Module, optimisers: Sequence[Optimizer]) -> Facts:

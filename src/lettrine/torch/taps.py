@@ -116,6 +116,11 @@ class Tap:
         return self.info.activation if self.info else ""
 
     @property
+    def plain(self) -> bool:
+        """Whether nothing but its output is wanted of the module, and that never was overwritten."""
+        return self.calm >= 0 and self.feed is None and self.norm is None and self.module not in (None, self.root.module)
+
+    @property
     def slope_axis(self) -> int:
         """The axis of the rows of gradients that are copied; whichever lie together, unless the units are asked for."""
         return self.axis if self.logits else -1
