@@ -193,6 +193,20 @@ class Wandb:
         self.run.finish()
 
 
+class Mortem:
+    """torchmortem, as its own page uses it."""
+
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, _: str) -> None:
+        self.autopsy = importlib.import_module("torchmortem").Autopsy(model, optimizer=optimizer)
+        self.autopsy.__enter__()
+
+    def after(self, loss: torch.Tensor) -> None:
+        self.autopsy.step(loss=loss.item())
+
+    def close(self) -> None:
+        self.autopsy.__exit__(None, None, None)
+
+
 def ratio(case: str, make: Callable[[nn.Module, torch.optim.Optimizer], Any], steps: int) -> tuple[float, float]:
     """Step time with over step time without, and the latter in milliseconds."""
     _, _, plain = CASES[case](0)
@@ -234,7 +248,7 @@ def main() -> None:
             "default": lambda model, optimizer: Watched(model, optimizer, None),
             "every=1": lambda model, optimizer: Watched(model, optimizer, 1),
         }
-        peers = {"tensorboard": Histograms, "wandb": Wandb}
+        peers = {"torchmortem": Mortem, "tensorboard": Histograms, "wandb": Wandb}
         for name, peer in peers.items():
             if importlib.util.find_spec(name) is None:
                 print(f"{name}: not installed, skipped")

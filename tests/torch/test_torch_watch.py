@@ -91,6 +91,19 @@ def test_weights_buffers_and_generator_are_bit_equal(
         assert all(torch.equal(of_one[name], watched_moments[key][name]) for name in of_one)
 
 
+def test_losses_that_stay_nan_are_looked_at_once() -> None:
+    model = Net()
+    optimiser = sgd(model)
+    with health.watch(model, optimiser) as watch:
+        for step in range(200):
+            train(model, optimiser, None, 1, to_none=True)
+            watch.loss(math.nan if step >= 100 else 2.0)
+    trace = watch.trace()
+    assert trace.first_nonfinite is not None
+    assert trace.first_nonfinite.step == 100
+    assert trace.steps.tolist() == [0, 1, 2, 3, 4, 6, 9, 13, 19, 28, 42, 63, 94, 101, 151]
+
+
 def test_hooks_go_after_an_exception_and_training_goes_on() -> None:
     model = Net()
     optimiser = sgd(model)

@@ -86,6 +86,7 @@ class Watch:
         self._scales = (1.0, 1.0)
         self._stats: dict[str, float] = {}
         self._late = 1  # how many steps the counter is ahead when the user hands a loss over
+        self._alarmed = False  # a loss that was not finite has been met
         self._errors = 0
 
     def start(self) -> Self:
@@ -369,9 +370,11 @@ class Watch:
             self._look_at_once()
 
     def _look_at_once(self) -> None:
-        """A loss was not finite: sample the step where the counter stands."""
-        self._next = self._step
-        self._arm()
+        """A loss was not finite: sample the step where the counter stands, the first time that happens."""
+        if not self._alarmed:
+            self._alarmed = True
+            self._next = self._step
+            self._arm()
 
     def _facts(self) -> Facts:
         known = replace(self._recorder.facts, source="torch", batch_size=self._modules.batch_size)
