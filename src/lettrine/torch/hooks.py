@@ -264,7 +264,7 @@ class ModuleProbe:
             if any(call.tap.root is root and call.answered for call in self._held):
                 root.waiting = False
             self.settle()
-        discard = root.waiting or self._overflowed(root)
+        discard = root.waiting or (any(map(_USED, self.taps.values())) and self._overflowed(root))
         if discard:  # the last call was never followed by a backward pass: it was no training, or a GradScaler threw it away
             for tap in self.taps.values():
                 if tap.root is root:

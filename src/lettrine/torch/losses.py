@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from math import isfinite, log, nan
 from typing import Any, Final
@@ -54,8 +55,9 @@ class LossProbe:
 
     def at(self, step: int) -> float | None:
         """Mean of the losses of this step; None unless it is the last one that had any."""
-        values = [float(value) for when, value in self._last + self.waiting if when == step]
-        return sum(values) / len(values) if values and (self.waiting or self._last)[-1][0] == step else None
+        newest = itertools.takewhile(lambda pair: pair[0] == step, itertools.chain(reversed(self.waiting), self._last))
+        values = [float(value) for _, value in newest]
+        return sum(values) / len(values) if values else None
 
     def drain(self) -> None:
         """Record what waits."""
