@@ -264,6 +264,14 @@ def test_the_first_value_that_is_not_finite(phase):
         assert "from 0.1 to 0.01" in finding.remedy
 
 
+@pytest.mark.parametrize(("chain", "told"), [(("NllLoss", "LogSoftmax"), False), (("NllLoss", "Log", "Softmax"), True)])
+def test_logits_are_advised_only_where_they_are_not_used(chain, told):
+    trace = make_trace(facts=replace(FACTS, loss_chain=chain), first_nonfinite=NonFinite(37, "", "loss"))
+    finding = the(trace, "non-finite")
+    assert ("from logits" in finding.remedy) is told
+    assert "every=1" in finding.remedy
+
+
 def test_divergence():
     rising = np.r_[np.linspace(2.3, 1.0, 100), np.linspace(1.0, 3.0, 100)]
     finding = the(make_trace(loss=noisy(rising)), "divergence")

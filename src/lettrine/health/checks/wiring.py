@@ -72,9 +72,12 @@ def _finite_again(trace: Trace, phase: str, where: str, step: int) -> str:
     if norm > 0:
         parts.append(f"clip the gradient norm at about {number(rounded(norm))}, its median before step {step}")
     if phase == "loss":
-        parts.insert(
-            0, "compute the loss from logits (cross_entropy, binary_cross_entropy_with_logits), not from log of a probability"
-        )
+        if not any(name.startswith(("LogSoftmax", "BinaryCrossEntropyWithLogits")) for name in trace.facts.loss_chain):
+            advice = (
+                "compute the loss from logits (cross_entropy, binary_cross_entropy_with_logits), not from log of a probability"
+            )
+            parts.insert(0, advice)
+        parts.append("if it comes again, watch with every=1 to see in which module it begins")
     else:
         parts.append(f"look in {where} for a division by 0, a log or root of 0, or an exp that overflows, and add an epsilon")
     text = "; ".join(parts)
