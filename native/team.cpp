@@ -1,6 +1,7 @@
 #include "team.hpp"
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
@@ -25,7 +26,7 @@ void pause() {
 // Spins a while, since a step lasts microseconds; true if it was worth it.
 template <class Done>
 bool spun_until(Done done) {
-    for (int turns = 0; turns < 1000; ++turns) {
+    for (int turns = 0; turns < 4000; ++turns) {
         if (done()) return true;
         pause();
     }
@@ -69,7 +70,7 @@ struct Team::Shared {
 };
 
 int useful_threads(double operations, int asked) {
-    constexpr double least = 2e6;  // of one thread between barriers: below about 20 us the meeting costs what the help saves
+    constexpr double least = 1.5e7;  // of one thread between meetings: with less, passing the numbers on costs what the help saves
     const int cores = static_cast<int>(std::thread::hardware_concurrency());
     int threads = cores > 0 && asked > cores ? cores : asked;
     if (threads > operations / least) threads = static_cast<int>(operations / least);
@@ -99,6 +100,8 @@ Team::~Team() {
     for (auto& thread : shared_->threads) thread.join();
     delete shared_;
 }
+
+double Team::seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 void Team::run(void (*work)(void*, int), void* with) {
     if (size_ > 1) {

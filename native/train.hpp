@@ -24,6 +24,9 @@ struct Trainer : Workspace<T> {
     const bool table, last_norm;
     const Index V, C, E, K, last, B;
     Index done = 0;
+    int crew = 1;  // members at work
+    bool finite = true;
+    double fastest = 0;  // seconds of the fastest step since it was last set
 
     Trainer(const Network<T>& net_, const Optimiser& optimiser_, const Examples& examples_, const Schedule& schedule_, double* losses_,
             Team& team_, Arena& arena)
@@ -52,41 +55,80 @@ struct Trainer : Workspace<T> {
 
     Index run() {
         if (table) exchange_first_weight(true);
-        team.run([](void* self, int member) { static_cast<Trainer*>(self)->work(member); }, this);
+        // Whether help helps is tried: it depends on how far the cores are from each other and on who else is at work there,
+        // and the numbers are the same either way. Where a call has few steps there is no time to try.
+        constexpr Index trial = 3;
+        const int all = team.size();
+        Index weights = net.direct ? K * V : 0;
+        for (Index l = 0; l <= last; ++l) weights += layers[l].in * layers[l].out;
+        const bool heavy = 6.0 * static_cast<double>(weights) * static_cast<double>(B) > 3e8 * all;
+        if (all > 1 && !heavy && schedule.steps >= 5 * trial) {
+            const double alone = steps_by(1, trial), together = steps_by(all, done + trial);
+            steps_by(together < 0.95 * alone ? all : 1, schedule.steps);
+        } else {
+            steps_by(heavy ? all : 1, schedule.steps);
+        }
         if (table) exchange_first_weight(false);
         return done;
     }
 
-    void work(int member) {
+private:
+    // Goes on to step `until` with so many members; seconds of the fastest step.
+    double steps_by(int members, Index until) {
+        crew = members;
+        fastest = __builtin_inf();
+        struct Part {
+            Trainer* self;
+            Index until;
+        } part{this, until};
+        const auto work = [](void* with, int member) {
+            const auto* p = static_cast<const Part*>(with);
+            p->self->work(member, p->until);
+        };
+        crew == 1 ? work(&part, 0) : team.run(work, &part);
+        return fastest;
+    }
+
+    void barrier() {
+        if (crew > 1) team.barrier();
+    }
+
+    void work(int member, Index until) {
         const FlushSubnormals flush;
-        for (Index s = 0; s < schedule.steps; ++s) {
+        if (!finite) return;
+        for (Index s = done; s < until; ++s) {
+            const double began = member == 0 ? Team::seconds() : 0;
             const Step<T> step(optimiser, schedule.learning_rates[s], optimiser.step + s + 1);
             if (member == 0) read_batch(s);
-            team.barrier();
+            barrier();
             for (Index l = 0; l <= last; ++l) {
                 forward(l, member);
-                team.barrier();
+                barrier();
             }
-            const Span panels = share(batch.panels(), 1, member, team.size());
+            const Span panels = share(batch.panels(), 1, member, crew);
             for (Index p = panels.begin; p < panels.end; ++p)
                 this->partial[p] = cross_entropy<T>(batch, V, p, this->rows, step.scale(B), this->z_columns);
-            team.barrier();
+            barrier();
             double loss = 0;
             for (Index p = 0; p < batch.panels(); ++p) loss += this->partial[p];
             loss /= static_cast<double>(B);
             if (member == 0) {
                 losses[s] = loss;
                 done = s + 1;
+                finite = __builtin_isfinite(loss);
             }
             if (!__builtin_isfinite(loss)) return;
             for (Index l = 0; l <= last; ++l)
                 if (layers[l].scale) update_running<T>(B, part_of(l, member), net.norm_momentum, layers[l], memory[l].norm);
             backward(step, member);
-            team.barrier();
+            barrier();
+            if (member == 0) {
+                const double taken = Team::seconds() - began;
+                if (taken < fastest) fastest = taken;
+            }
         }
     }
 
-private:
     // The table's copy of the first weight and of its moments.
     void exchange_first_weight(bool borrow) {
         for (Index v = 0; v < V; ++v) pairs.found[v] = -1;
@@ -101,7 +143,7 @@ private:
     }
 
     // The table shares the first layer out by panels; all else goes by vectors.
-    Span part_of(Index l, int member) const { return share(layers[l].out, l == 0 && table ? W : w, member, team.size()); }
+    Span part_of(Index l, int member) const { return share(layers[l].out, l == 0 && table ? W : w, member, crew); }
 
     void read_batch(Index s) {
         const std::int64_t* indices = schedule.batches + s * B;
@@ -165,7 +207,7 @@ private:
         if (last_norm) {
             columns_to_rows<T>(batch, V, logits, this->z_columns, memory[last].d);
             through_norm(step, last, logits);
-            team.barrier();
+            barrier();
         } else if (layers[last].bias) {
             sum_columns<T>(batch, V, logits, this->z_columns, memory[last].sums);
             step.apply(layers[last].bias, logits.begin, memory[last].sums + logits.begin, logits.end - logits.begin);
@@ -179,7 +221,7 @@ private:
                 through_norm(step, l - 1, some);
             });
             if (l == 1 && table) sum_signals<T>(batch, pairs, C, part, below.d, this->signals);
-            team.barrier();  // now nobody reads this layer's weights any more
+            barrier();  // now nobody reads this layer's weights any more
             weight_gradient(step, l, layers[l].weight, layers[l].in, part_of(l, member), below.a, memory[l].gradient);
         }
         table ? table_backward(step, member) : plain_backward(step, member);
@@ -253,12 +295,12 @@ private:
     }
 
     void plain_backward(const Step<T>& step, int member) {
-        const Span part = share(K, w, member, team.size());
+        const Span part = share(K, w, member, crew);
         by_panels(part, [&](Span some) {
             input_gradient(0, layers[0].weight.value, K, some, this->input_gradients, false, member);
             if (net.direct) input_gradient(last, net.direct.value, K, some, this->input_gradients, true, member);
         });
-        team.barrier();
+        barrier();
         weight_gradient(step, 0, layers[0].weight, K, part_of(0, member), this->inputs, memory[0].gradient);
         if (net.direct) weight_gradient(step, last, net.direct, K, part_of(last, member), this->inputs, this->direct_gradient);
         if (member != 0) return;
@@ -271,9 +313,9 @@ private:
         const Span part = part_of(0, member);
         const Index count = pairs.count(C);
         const Parameter<T>& weight = layers[0].weight;
-        letter_gradients<T>(pairs, C, E, share(count, 1, member, team.size()), layers[0].out, this->signals, weight.value,
+        letter_gradients<T>(pairs, C, E, share(count, 1, member, crew), layers[0].out, this->signals, weight.value,
                             this->letter_gradient);
-        team.barrier();
+        barrier();
         T* to = step.fused ? weight.value : memory[0].gradient;
         for (Index f = part.begin; f < part.end; f += W) {
             for (Index t = 0; t < C; ++t) {

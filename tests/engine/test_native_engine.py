@@ -143,7 +143,7 @@ def test_inputs_may_be_slices_and_read_only() -> None:
     [
         {"hidden": (200,), "context": 8, "embedding": 24, "vocabulary_size": 27},  # the first layer by table
         {"hidden": (90, 150), "vocabulary_size": 400, "norm": "batch"},  # and plainly
-        {"hidden": (200,), "direct": True, "output_norm": True},
+        {"hidden": (200,), "context": 8, "embedding": 24, "direct": True, "output_norm": True},
     ],
     ids=["table", "deep", "direct"],
 )
