@@ -165,7 +165,8 @@ class _Job:
         facts = facts_of(self.config, self.settings.optimiser, engine, self.settings.batch, self.splits[0].targets)
         earlier = None if checkpoint is None else trace_from_archive(checkpoint.health)
         start = 0 if checkpoint is None else checkpoint.step
-        return EngineWatch(self.config, self.settings.optimiser, facts, start=start, earlier=earlier)
+        last = self.settings.steps - 1
+        return EngineWatch(self.config, self.settings.optimiser, facts, last=last, start=start, earlier=earlier)
 
     def _finish(self, folder: Path | None, trainer: Trainer, outcome: Outcome) -> Run:
         kept, checkpoint = trainer.kept(), outcome.checkpoint
