@@ -125,6 +125,18 @@ def test_what_was_published_in_words_is_said_to_be(few_words: list[str]) -> None
     assert verdict(result) == "Only the parameters are judged: the rest was published in words or as a picture."
 
 
+def test_gradients_of_the_weights_are_those_of_the_trace(few_words: list[str]) -> None:
+    result = run_recipe(find_recipe("deep-linear-1-trained"), from_words(few_words), steps=3, engine="reference")
+    assert list(result.gradients) == [0, 3]
+    start = result.gradients[0]
+    trace = result.health.trace
+    for name, gradient in start.items():
+        assert gradient.ratio == pytest.approx(trace.parameter(name, "gradient_data")[0], rel=1e-3)
+        assert gradient.values.shape == result.model.parameters[name].shape
+    assert start["output.weight"].ratio > 10 * start["layers.1.weight"].ratio  # shrunk to a tenth
+    assert result.gradients[3]["layers.1.weight"].std != start["layers.1.weight"].std
+
+
 def test_another_seed_draws_other_numbers(few_words: list[str]) -> None:
     words, recipe = from_words(few_words), find_recipe("deep-tanh-5/3")
     first, again, other = (run_recipe(recipe, words, engine="reference", seed=seed) for seed in (7, 7, 8))

@@ -54,6 +54,18 @@ def test_product_spread_prints_the_standard_deviation_of_each() -> None:
     assert found == {"w": "std 2.00", "5 w": "std 10.0"}
 
 
+def test_weight_gradients_draws_each_step_and_leaves_out_what_is_not_finite() -> None:
+    random = np.random.default_rng(0)
+    gradients = {"a": {0: random.normal(0, 1, (5, 40)), 9: random.normal(0, 3, (5, 40))}, "b": {0: [np.nan], 9: [np.inf]}}
+    chart = arrays.weight_gradients(gradients, {"a": "std 1 → 3"})
+    assert [(row["name"], row["remark"]) for row in rows(chart, "remark")] == [("a", "std 1 → 3")]
+    assert {row["when"] for row in rows(chart, "when")} == {"step 0", "step 9"}
+    found = arrays.histogram_of(gradients["a"])
+    assert found is not None
+    assert found.counts.sum(axis=1).tolist() == [200, 200]
+    assert found.high[1] == gradients["a"][9].max()
+
+
 def test_depth_profile_draws_before_and_after() -> None:
     chart = arrays.depth_profile(["a", "b"], [1.0, 1.1], before=[3.0, np.nan], reference=1.0)
     found = {(row["layer"], row["when"]): row["value"] for row in rows(chart, "layer")}

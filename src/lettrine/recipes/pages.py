@@ -7,12 +7,14 @@ from pathlib import Path
 
 from lettrine.errors import ConfigError
 from lettrine.recipes.clinic import Case
-from lettrine.recipes.describe import comparison_rows, describe, summary_rows, verdict
+from lettrine.recipes.describe import comparison_rows, describe, short_layer, summary_rows, verdict
 from lettrine.recipes.runner import RecipeRun
 from lettrine.recipes.sections import embedding_section
+from lettrine.report.arrays import weight_gradients
 from lettrine.report.figure import Figure, write_bytes
 from lettrine.report.html import Section, render_sections, write
 from lettrine.report.pictures import figures
+from lettrine.report.words import scientific
 
 GALLERY = ("loss", "update-data", "activations", "gradients", "gradient-data", "saturation-last")  # alike in height, two by two
 SHOWN = ("loss", "update-data")
@@ -38,7 +40,7 @@ def write_page(path: str | Path, result: RecipeRun) -> Path:
 
     Raises ConfigError, StorageError, MissingExtraError.
     """
-    sections = [_experiment(result), _published(result), embedding_section(result.model), _words(result)]
+    sections = [_experiment(result), _published(result), _gradients(result), embedding_section(result.model), _words(result)]
     return write(checked(path), result.health, title=f"Recipe {result.recipe.name}", sections=[s for s in sections if s])
 
 
@@ -112,6 +114,28 @@ def _published(
 ) -> Section:
     rows = comparison_rows(result.comparisons)
     return Section(title, text=text or verdict(result), header=HEADER, rows=rows, figures=figures or {})
+
+
+def _gradients(result: RecipeRun) -> Section:
+    """Gradients of the weights before and after, as figures and as densities."""
+    before, after = (result.gradients[step] for step in (min(result.gradients), max(result.gradients)))
+
+    def change(name: str, figure: str) -> str:
+        return f"{scientific(getattr(before[name], figure))} → {scientific(getattr(after[name], figure))}"
+
+    names = {name: short_layer(name) for name in before}
+    rows = [(shown, *(change(name, figure) for figure in ("mean", "std", "ratio"))) for name, shown in names.items()]
+    drawn = Figure(
+        "Gradients of the weights",
+        "How far a step of one size pulls at each weight. Layers whose rows are wider than the others' learn faster.",
+        weight_gradients(
+            {shown: {step: each[name].values for step, each in result.gradients.items()} for name, shown in names.items()},
+            {shown: f"std {change(name, 'std')}" for name, shown in names.items()},
+        ),
+    )
+    text = f"On the first batch, before the first step and after {result.steps:,}."
+    header = ("weight", "mean", "std", "gradient:data")
+    return Section("Gradients of the weights", text=text, header=header, rows=rows, figures={"weight-gradients": drawn})
 
 
 def _words(result: RecipeRun) -> Section:

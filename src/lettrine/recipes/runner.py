@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 
-from lettrine.engine.base import Engine, Indices, Losses
+from lettrine.engine.base import Engine, Integers, Losses
 from lettrine.engine.choice import choose_engine
-from lettrine.engine.reference import observe
+from lettrine.engine.reference import Observation, observe
 from lettrine.errors import ConfigError, DivergedError
 from lettrine.health.findings import Report
 from lettrine.inference.evaluation import calibrate_norms, mean_loss
 from lettrine.inference.language_model import LanguageModel
 from lettrine.inference.sampling import MAX_LENGTH
 from lettrine.model.config import MLPConfig
-from lettrine.model.parameters import Parameters
+from lettrine.model.parameters import Array, Parameters
 from lettrine.recipes.dice import SEED, Dice, DiceBatches, draw_parameters
 from lettrine.recipes.figures import Comparison, Figures, compare, figures_of_trace, noise_of_trace
 from lettrine.recipes.recipe import Recipe
@@ -40,11 +40,21 @@ Listener = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
+class WeightGradient:
+    """The gradient of one weight matrix, its mean and std, and how large it is beside it: ratio = std(gradient) / std(weight)."""
+
+    values: Array
+    mean: float
+    std: float
+    ratio: float
+
+
+@dataclass(frozen=True)
 class RecipeRun:
     """What came out of a recipe.
 
     status: "finished", "interrupted" or "diverged". figures: ours by the keys of QUANTITIES. comparisons: published figures
-    beside ours. health: what the health check says of it.
+    beside ours. health: what the health check says of it. gradients: by steps taken and name of the weight, on the first batch.
     """
 
     recipe: Recipe
@@ -59,6 +69,7 @@ class RecipeRun:
     steps: int
     seconds: float
     signal: int = 0
+    gradients: Mapping[int, Mapping[str, WeightGradient]] = field(default_factory=dict, repr=False)
 
     def sample(self, count: int = 10, **how: Any) -> list[str]:
         """New words; see `LanguageModel.sample`."""
@@ -142,7 +153,9 @@ def train_recipe(
     parameters = draw_parameters(config, settings.initialisation, dice)
     prepare(parameters)
     batches = batches or DiceBatches(dice, len(train), settings.batch)
-    noise = _standard_error(config, parameters, train, batches.rows(0, 1)[0])
+    first = batches.rows(0, 1)[0]
+    seen = observe(config, parameters, train.contexts[first], train.targets[first])
+    noise, gradients = _standard_error(config, seen, train.targets[first]), {0: _weight_gradients(seen, parameters)}
     facts = facts_of(config, settings.optimiser, chosen, settings.batch, train.targets)
     every = max(1, settings.steps // SAMPLES) if settings.steps <= SHORT else 0
     watch = EngineWatch(config, settings.optimiser, facts, every=every, last=settings.steps - 1)
@@ -171,6 +184,9 @@ def train_recipe(
         **_norm_figures(trainer, kept, splits),
         **figures_of_trace(watch.trace()),
     }
+    with np.errstate(all="ignore"):  # of weights that diverged
+        seen = observe(config, kept, train.contexts[first], train.targets[first])
+    gradients[checkpoint.step] = _weight_gradients(seen, kept)
     whole = checkpoint.step == recipe.steps and settings.seed == SEED
     spread = {"initial": (noise,), **noise_of_trace(watch.trace())}
     rows = compare(recipe, figures, watch.trace(), words.digest, whole=whole, noise=spread)
@@ -188,16 +204,27 @@ def train_recipe(
         checkpoint.step,
         checkpoint.seconds[1],
         outcome.signal,
+        gradients,
     )
 
 
-def _standard_error(config: MLPConfig, parameters: Parameters, train: Windows, rows: Indices) -> float:
+def _weight_gradients(seen: Observation, parameters: Mapping[str, Array]) -> dict[str, WeightGradient]:
+    """Of every matrix, the embedding included."""
+    found = {}
+    with np.errstate(all="ignore"):
+        for name, gradient in seen.gradients.items():
+            if gradient.ndim > 1:
+                mean, std = float(gradient.mean(dtype=np.float64)), float(gradient.std(dtype=np.float64))
+                found[name] = WeightGradient(gradient, mean, std, float(std / parameters[name].std(dtype=np.float64)))
+    return found
+
+
+def _standard_error(config: MLPConfig, seen: Observation, targets: Integers) -> float:
     """Of a batch's mean loss: the spread of its examples' losses / sqrt(B)."""
-    seen = observe(config, parameters, train.contexts[rows], train.targets[rows])
     logits = seen.outputs["output_norm" if config.output_norm else "output"].astype(np.float64)  # (B, V)
     shifted = logits - logits.max(axis=1, keepdims=True)
-    losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(rows)), train.targets[rows]]  # (B,)
-    return float(losses.std(ddof=1) / math.sqrt(len(rows)))
+    losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(targets)), targets]  # (B,)
+    return float(losses.std(ddof=1) / math.sqrt(len(targets)))
 
 
 def _norm_figures(trainer: Trainer, kept: Parameters, splits: Splits) -> dict[str, tuple[float, ...]]:

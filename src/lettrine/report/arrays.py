@@ -127,14 +127,35 @@ def product_spread(spreads: Mapping[str, ArrayLike], *, axis: str = "x @ w") -> 
     """
     rows = []
     for name, values in spreads.items():
-        flat = np.asarray(values, dtype=float).ravel()
-        flat = flat[np.isfinite(flat)]
-        if not flat.size:
-            continue
-        counts, edges = np.histogram(flat, BINS)
-        histogram = Histogram(np.zeros(1, dtype=np.int64), counts[None].astype(float), edges[:1], edges[-1:])
-        rows.append(Density(name, f"std {number(float(flat.std()))}", histogram))
+        found = histogram_of({0: values})
+        if found is not None:
+            rows.append(Density(name, f"std {number(float(np.nanstd(np.asarray(values, dtype=float))))}", found))
     return density_rows(rows, axis, symmetric=True, dated=False)
+
+
+def weight_gradients(gradients: Mapping[str, Mapping[int, ArrayLike]], remarks: Mapping[str, str]) -> Any:
+    """Density of the gradient of each weight, by its name, at one step or more, {step: values}; remarks stand at the right.
+
+    What widths differ by, the sizes of the steps differ by too (makemore part 3).
+    """
+    found = {name: histogram_of(values) for name, values in gradients.items()}
+    rows = [Density(name, remarks.get(name, ""), each) for name, each in found.items() if each is not None]
+    return density_rows(rows, "gradient of the weight", symmetric=True)
+
+
+def histogram_of(values: Mapping[int, ArrayLike]) -> Histogram | None:
+    """The histogram of an array at each step, {step: values}; what is not finite is left out. None if nothing is finite."""
+    made = []
+    for step, each in values.items():
+        flat = np.asarray(each, dtype=float).ravel()
+        flat = flat[np.isfinite(flat)]
+        if flat.size:
+            made.append((step, *np.histogram(flat, BINS)))
+    if not made:
+        return None
+    steps, counts, edges = zip(*made, strict=True)
+    low, high = (np.array([each[end] for each in edges]) for end in (0, -1))
+    return Histogram(np.array(steps, dtype=np.int64), np.array(counts, dtype=float), low, high)
 
 
 def depth_profile(
