@@ -4,6 +4,7 @@
     ├── WordListError        a word list that cannot be read or is too small
     │   └── VocabularyError  a character outside the vocabulary, or a vocabulary of one
     ├── ConfigError          an option or configuration value outside its range
+    │   └── ArgumentError    a call from Python with an argument of the wrong type, a missing or an unknown one
     ├── EngineError          arrays that do not fit the network, or an engine that is not built
     ├── RunError             a run folder that cannot be used
     │   ├── RunExistsError   the output folder already holds a run
@@ -31,7 +32,7 @@ class LettrineError(Exception):
     exit_code = 2
 
     def __init__(self, message: object = "") -> None:
-        super().__init__(_printable(str(message), LONGEST))
+        super().__init__(_within(_printable(_within(str(message)))))
 
 
 class WordListError(LettrineError, ValueError):
@@ -44,6 +45,10 @@ class VocabularyError(WordListError):
 
 class ConfigError(LettrineError, ValueError):
     """An option or configuration value outside its range."""
+
+
+class ArgumentError(ConfigError, TypeError):
+    """A call from Python with an argument of the wrong type, without one that is needed, or with one that is not known."""
 
 
 class EngineError(LettrineError, ValueError):
@@ -93,9 +98,18 @@ def quote(text: object, limit: int = 60) -> str:
 
     Unprintable characters become escapes such as \x1b, and what is longer than `limit` characters is cut.
     """
-    return f"'{_printable(str(text), limit)}'"
+    try:
+        given = str(text)
+    except ValueError:  # a whole number of thousands of digits
+        given = f"a {type(text).__name__}"
+    shown = _printable(given[: limit + 1])
+    return f"'{shown if len(shown) <= limit else shown[: limit - 1] + '…'}'"
 
 
-def _printable(text: str, limit: int) -> str:
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text[: limit + 1])
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def _within(message: str) -> str:
+    """Cut in the middle: what was wrong stands first, what to do last."""
+    return message if len(message) <= LONGEST else f"{message[: LONGEST // 2]}…{message[1 - LONGEST // 2 :]}"

@@ -193,4 +193,4 @@ def test_the_command_line_suggests(few_words: list[str], tmp_path: Path, capsys:
     assert main(["lr-range", str(words), "--run", "somewhere"]) == 2
     assert "leave out words" in capsys.readouterr().err
     assert main(["lr-range", str(words), "--steps", "3"]) == 2
-    assert "expected at least" in capsys.readouterr().err
+    assert "expected 30 to" in capsys.readouterr().err

@@ -23,6 +23,7 @@ BASES = {"LettrineError", "RunError"}  # caught by, not raised
 # Exceptions of Python's own that are raised on purpose, and why none of them reaches a user as an error.
 OTHERS = {
     "AttributeError": "what Python expects of a module's __getattr__",
+    "KeyError": "what a mapping raises, and Python catches, where a name is missing",
     "Exit": "typer's way to end with an exit code",
     "Skip": "one check telling the registry that it has nothing to judge by",
     "ValueError": "raised and caught in one function, which tells it on as RunDamagedError",

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lettrine.errors import ConfigError, LettrineError, WordListError
+from lettrine.errors import ArgumentError, ConfigError, LettrineError, WordListError
 from lettrine.text import words as words_module
 from lettrine.text.files import BLOCK_BYTES
 from lettrine.text.words import MAX_MARKS, MAX_WORD, from_words, read_words, split
@@ -194,8 +194,9 @@ def test_a_file_and_memory_give_the_same_words(tmp_path_factory, given_words, lo
 
 def test_from_words_takes_the_lines_of_an_open_file_and_refuses_what_is_no_list():
     assert from_words(io.StringIO("anna\nbob\n")).words == ("anna", "bob")
-    assert "got one str" in message_of(from_words, "anna")
-    assert "got one int" in message_of(from_words, 3)
+    for wrong in ("anna", 3):
+        with pytest.raises(ArgumentError, match="expected a list of strings"):
+            from_words(wrong)
     assert "word 2 of 'memory' is of type int" in message_of(from_words, ["anna", 3])
     assert "is empty" in message_of(from_words, [])
     assert "word 150001 of" in message_of(from_words, ["anna"] * 150_000 + [None])
@@ -315,12 +316,12 @@ class TestSplit:
         "fractions", [(0.9, 0.1), (0.8, 0.0), (-0.1, 0.5), (float("nan"), 0.1), (0.8,), "ab", (0.5, 0.2, 0.3), None]
     )
     def test_fractions_that_leave_a_part_nothing(self, fractions):
-        with pytest.raises(ConfigError, match="split fractions got"):
+        with pytest.raises(ConfigError, match="fractions got"):
             split(["a"] * 100, fractions=fractions)
 
     @pytest.mark.parametrize("seed", [1.5, "42", None, True])
     def test_seed_is_a_whole_number(self, seed):
-        with pytest.raises(LettrineError, match="split seed got"):
+        with pytest.raises(LettrineError, match="seed got"):
             split(["a"] * 100, seed=seed)
 
     def test_repr(self):

@@ -17,7 +17,7 @@ from torch.nn import functional  # noqa: E402
 import lettrine  # noqa: E402
 from lettrine import health  # noqa: E402
 from lettrine.engine import calibration  # noqa: E402
-from lettrine.errors import HealthError  # noqa: E402
+from lettrine.errors import ArgumentError, HealthError  # noqa: E402
 from lettrine.model.config import MLPConfig  # noqa: E402
 from lettrine.model.initialisation import NAIVE, initialise  # noqa: E402
 from lettrine.torch.model import CharMLP  # noqa: E402
@@ -226,7 +226,7 @@ def test_what_cannot_be_calibrated_is_refused() -> None:
     model, inputs, targets = spoiled("mlp")
     with pytest.raises(HealthError, match="expected a number above 0"):
         lettrine.init.calibrate(model, (inputs, targets), functional.cross_entropy, std=0.0)
-    with pytest.raises(HealthError, match="expected a pair"):
+    with pytest.raises(ArgumentError, match="expected a pair"):
         lettrine.init.calibrate(model, inputs, functional.cross_entropy)
     with pytest.raises(HealthError, match="one number"):
         lettrine.init.calibrate(model, (inputs, targets), lambda a, b: functional.cross_entropy(a, b, reduction="none"))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lettrine import health
-from lettrine.errors import HealthError
+from lettrine.errors import LettrineError
 
 X, Y = torch.linspace(-1.0, 1.0, 32 * 6).reshape(32, 6), torch.arange(32) % 5
 
@@ -118,5 +118,5 @@ def test_inputs_by_name_and_by_place() -> None:
 )
 @pytest.mark.filterwarnings("ignore:.*(Lazy modules|lazy)")
 def test_what_cannot_be_examined_is_refused_in_words(call: Any, told: str) -> None:
-    with pytest.raises(HealthError, match=told):
+    with pytest.raises(LettrineError, match=told):
         call()

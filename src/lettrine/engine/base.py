@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from lettrine.arguments import checked
 from lettrine.errors import ConfigError, EngineError
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import GROUPS, Array, Parameters, group_of, parameter_shapes
@@ -26,6 +27,7 @@ OPTIMISERS: Final = ("sgd", "adamw")
 WEIGHT_DECAYS: Final = {"sgd": 0.0, "adamw": 0.01}  # torch's defaults
 
 
+@checked
 @dataclass(frozen=True)
 class Optimiser:
     """How gradients become steps; the learning rate is not here, it is given step by step.

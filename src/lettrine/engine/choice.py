@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib.util
 from typing import Final
 
+from lettrine.arguments import checked
 from lettrine.engine.base import Engine
 from lettrine.errors import ConfigError, EngineError
 
 ENGINES: Final = ("auto", "reference", "native")
 
 
+@checked
 def choose_engine(name: str = "auto") -> Engine:
     """The engine of that name.
 

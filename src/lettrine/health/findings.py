@@ -9,6 +9,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
+from lettrine.arguments import checked
 from lettrine.errors import HealthError, StorageError
 from lettrine.health.trace import Trace
 
@@ -21,6 +22,7 @@ _DRAWING: Final = "lettrine.report"
 `report_frame` (for notebooks), `report_rich` and `report_figures`, each a function of the report."""
 
 
+@checked
 @dataclass(frozen=True)
 class Finding:
     """One fault, named.
@@ -56,6 +58,7 @@ class Finding:
         return {key: _plain(value) for key, value in asdict(self).items()}
 
 
+@checked
 @dataclass(frozen=True)
 class Outcome:
     """What became of one check.
@@ -70,6 +73,7 @@ class Outcome:
     reason: str = ""
 
 
+@checked
 @dataclass(frozen=True)
 class Report:
     """The answer of the health check.
@@ -116,6 +120,7 @@ class Report:
         """The same as JSON text; missing figures are null."""
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
 
+    @checked
     def save(self, path: str | Path) -> Path:
         """Write the report: a page with charts if the name ends in .html, JSON in .json, plain text in .txt.
 

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from lettrine.arguments import checked
 from lettrine.errors import HealthError
 from lettrine.health.trace import Floats
 
@@ -20,6 +21,7 @@ LOW: Final = 1e-5
 HIGH: Final = 10.0
 STEPS: Final = 600
 LEAST_STEPS: Final = 20
+MOST_STEPS: Final = 1_000_000
 LEAST_PER_DECADE: Final = 5
 
 MEMORY: Final = 0.15  # decades of rates that the smoothed loss remembers
@@ -77,11 +79,12 @@ def rates_of(low: float, high: float, steps: int) -> Floats:
     if not (0.0 < low < high < inf):
         raise HealthError(f"learning-rate range got {low:g} to {high:g}; expected two rates above 0, the lower one first")
     least = max(LEAST_STEPS, ceil(LEAST_PER_DECADE * log10(high / low)))
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < least:
-        raise HealthError(f"steps got {steps!r}; expected at least {least} to see anything between {low:g} and {high:g}")
+    if not least <= steps <= MOST_STEPS:
+        raise HealthError(f"steps got {steps}; expected {least} to {MOST_STEPS:,} to see anything between {low:g} and {high:g}")
     return np.geomspace(low, high, steps)
 
 
+@checked
 def sweep(step: Callable[[float], float], *, low: float = LOW, high: float = HIGH, steps: int = STEPS) -> RangeTest:
     """Take `steps` steps at rates that grow exponentially from `low` to `high`, and read the curve of their losses.
 

@@ -10,12 +10,14 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite, nan
+from operator import index
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lettrine.errors import HealthError
+from lettrine.arguments import checked
+from lettrine.errors import HealthError, quote
 from lettrine.health.gathering import Buckets, Thinned, UnitSums, recent_curve, units_of
 from lettrine.health.live import Frame
 from lettrine.health.measure import GradientMeasure, OutputMeasure
@@ -44,6 +46,7 @@ HISTOGRAMS: Final = 8_192  # of all
 LEAST: Final = 32  # kept in any case
 
 
+@checked
 @dataclass(frozen=True)
 class Schedule:
     """Which optimiser steps are sampled, counted from 0.
@@ -60,7 +63,7 @@ class Schedule:
     LONGEST = 1_000
 
     def __post_init__(self) -> None:
-        if isinstance(self.every, bool) or not isinstance(self.every, int) or self.every < 0:
+        if self.every < 0:
             raise HealthError(f"every got {self.every!r}; expected a whole number: 0 for the default schedule, 1 for every step")
 
     def after(self, step: int) -> int:
@@ -72,6 +75,7 @@ class Schedule:
         return step + max(1, min(self.LONGEST, step // 2))
 
 
+@checked
 class Recorder:
     """Gathers figures step by step and makes a `Trace` of them at any time.
 
@@ -118,6 +122,7 @@ class Recorder:
         """Whether to search for units that are copies of each other too, if this step is sampled; that takes longest."""
         return step >= self._next_search
 
+    @checked
     def add(self, *infos: ModuleInfo | ParameterInfo) -> None:
         """Make modules and parameters known, or known better."""
         for info in infos:
@@ -126,6 +131,7 @@ class Recorder:
             else:
                 self.parameters[info.name] = info
 
+    @checked
     def record(
         self,
         step: int,
@@ -215,7 +221,7 @@ class Recorder:
 
     def record_loss(self, step: int, loss: float) -> None:
         """The loss of one step, sampled or not; several at one step are averaged."""
-        self.record_losses([(step, float(loss))])
+        self.record_losses([_point(step, loss)])
 
     def record_losses(self, losses: Sequence[tuple[int, float]]) -> None:
         """The losses of many steps, (step, loss), in order."""
@@ -226,9 +232,10 @@ class Recorder:
                 self.note_nonfinite(step, "", "loss")
                 break
 
+    @checked
     def record_dev(self, step: int, loss: float) -> None:
         """The loss on held-out data after `step` steps."""
-        self._dev.add([(step, float(loss))])
+        self._dev.add([_point(step, loss)])
 
     def note_nonfinite(self, step: int, where: str, phase: str, *, exact: bool = True) -> None:
         """Where the first value that is not finite was met; of several notes, the first of the earliest step is kept,
@@ -325,6 +332,7 @@ class Recorder:
 
 def _stack(records: list[dict[str, Any]], kind: str, known: Iterable[str], width: int) -> dict[str, Floats]:
     """(K, width) of each name that was recorded at all, NaN where it was not."""
+<<<<<<< HEAD
     found: dict[str, Floats] = {}
     places: dict[tuple[str, ...], list[Floats]] = {}
     for number, record in enumerate(records):
@@ -336,3 +344,19 @@ def _stack(records: list[dict[str, Any]], kind: str, known: Iterable[str], width
         for table, row in zip(places[names], rows, strict=True):
             table[number] = row
     return {name: found[name] for name in known if name in found}
+=======
+    missing = np.full(width, nan)
+    seen = {name for record in records for name in record[kind]}
+    return {
+        name: np.array([record[kind].get(name, missing) for record in records], dtype=np.float64).reshape(len(records), width)
+        for name in known
+        if name in seen
+    }
+
+
+def _point(step: Any, loss: Any) -> tuple[int, float]:
+    try:
+        return index(step), float(loss)
+    except (TypeError, ValueError, OverflowError):
+        raise HealthError(f"the recorder got the loss {quote(loss)} of step {quote(step)}; expected two numbers") from None
+>>>>>>> 5d2c269 (Check what Python callers hand in, in one place; let Atheris see the code it fuzzes)

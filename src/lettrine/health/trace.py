@@ -16,6 +16,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from lettrine.arguments import checked
+from lettrine.errors import HealthError, quote
+
 Floats = NDArray[np.float64]
 
 BINS: Final = 64  # of every density histogram
@@ -59,6 +62,7 @@ training mode; clipped: 1 where gradients shrank between the backward pass and t
 pass to the step only where histograms are taken too."""
 
 
+@checked
 @dataclass(frozen=True)
 class ModuleInfo:
     """A module that was watched.
@@ -85,6 +89,7 @@ class ModuleInfo:
     bias: bool = False
 
 
+@checked
 @dataclass(frozen=True)
 class ParameterInfo:
     """A parameter that was watched. optimised: whether some optimiser holds it; None where no optimiser is known."""
@@ -96,6 +101,7 @@ class ParameterInfo:
     optimised: bool | None = None
 
 
+@checked
 @dataclass(frozen=True)
 class Facts:
     """What is known of the whole run, as far as it was told or could be seen.
@@ -181,6 +187,7 @@ class Curve:
     peak: Floats
 
 
+@checked
 @dataclass(frozen=True)
 class Trace:
     """All that was recorded; see the module's docstring for the axes.
@@ -208,18 +215,32 @@ class Trace:
     dev: Curve
     first_nonfinite: NonFinite | None = None
 
+    @checked
     def output(self, name: str, stat: str) -> Floats:
         """One figure of a module's output over the sampled steps, (K,)."""
-        return self.outputs[name][:, OUTPUT_STATS.index(stat)]
+        return _figure(self.outputs, OUTPUT_STATS, name, stat)
 
+    @checked
     def gradient(self, name: str, stat: str) -> Floats:
         """One figure of the gradient of a module's output, (K,)."""
-        return self.gradients[name][:, GRADIENT_STATS.index(stat)]
+        return _figure(self.gradients, GRADIENT_STATS, name, stat)
 
+    @checked
     def parameter(self, name: str, stat: str) -> Floats:
         """One figure of a parameter, (K,)."""
-        return self.parameter_stats[name][:, PARAMETER_STATS.index(stat)]
+        return _figure(self.parameter_stats, PARAMETER_STATS, name, stat)
 
+    @checked
     def norm(self, name: str, stat: str) -> Floats:
         """One figure of a batch norm, (K,)."""
-        return self.norms[name][:, NORM_STATS.index(stat)]
+        return _figure(self.norms, NORM_STATS, name, stat)
+
+
+def _figure(recorded: Mapping[str, Floats], stats: tuple[str, ...], name: str, stat: str) -> Floats:
+    try:
+        return recorded[name][:, stats.index(stat)]
+    except (KeyError, TypeError, ValueError):
+        known = ", ".join(list(recorded)[:20]) or "nothing, for none was recorded"
+        raise HealthError(
+            f"trace got {quote(name)} and {quote(stat)}; expected a name among {known}, and a figure among {', '.join(stats)}"
+        ) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from lettrine.arguments import checked
 from lettrine.engine.base import Engine
 from lettrine.errors import ConfigError
 from lettrine.inference.evaluation import Loss, mean_loss
@@ -16,6 +17,7 @@ from lettrine.text.vocabulary import Vocabulary
 from lettrine.text.windows import windows
 
 
+@checked
 @dataclass(frozen=True)
 class LanguageModel:
     """Everything needed to draw and to judge words.
@@ -29,16 +31,20 @@ class LanguageModel:
     engine: Engine = field(repr=False)
     known: Collection[str] = field(default=frozenset(), repr=False)
 
+    @checked
     def sample(self, count: int = 10, **how: object) -> list[str]:
         """Draw `count` words; keywords are those of `Sampling`. Raises ConfigError for new=True without `known` words."""
-        if how.get("new") and not self.known:
+        chosen = Sampling(**how)  # type: ignore[arg-type]
+        if chosen.new and not self.known:
             raise ConfigError("new got no training words to leave out; give the model its `known` words, or sample from the run")
-        return sample_words(self.engine, self.config, self.parameters, self.vocabulary, count, Sampling(**how), self.known)  # type: ignore[arg-type]
+        return sample_words(self.engine, self.config, self.parameters, self.vocabulary, count, chosen, self.known)
 
+    @checked
     def score(self, words: Sequence[str]) -> list[Score]:
         """Log-likelihood of each word and of each of its characters."""
         return score_words(self.engine, self.config, self.parameters, self.vocabulary, words)
 
+    @checked
     def evaluate(self, words: Sequence[str]) -> Loss:
         """Mean loss over every character of the words, ends included."""
         examples = windows(words, self.vocabulary, self.config.context)

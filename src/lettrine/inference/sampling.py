@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from lettrine.arguments import checked
 from lettrine.engine.base import Engine
 from lettrine.errors import ConfigError
 from lettrine.model.config import MLPConfig
@@ -21,6 +22,7 @@ MAX_LENGTH: Final = 100_000
 PATIENCE: Final = 20  # rounds in a row without one acceptable word before giving up
 
 
+@checked
 @dataclass(frozen=True)
 class Sampling:
     """How words are drawn.

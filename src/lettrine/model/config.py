@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
+from lettrine.arguments import checked
 from lettrine.errors import ConfigError
 
 ACTIVATIONS: Final = ("tanh", "relu", "leaky-relu", "gelu", "sigmoid", "selu", "identity")
@@ -24,6 +25,7 @@ MAX_LAYERS: Final = 1_000
 MAX_PARAMETERS: Final = 1_000_000_000
 
 
+@checked
 @dataclass(frozen=True)
 class MLPConfig:
     """The shape of a character-level multi-layer perceptron.
@@ -60,7 +62,6 @@ class MLPConfig:
     norm_eps: float = 1e-5
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden", tuple(self.hidden))
         if self.hidden_bias is None:
             object.__setattr__(self, "hidden_bias", self.norm == "none")
         _whole("vocabulary size", self.vocabulary_size, least=2)
@@ -74,9 +75,6 @@ class MLPConfig:
             _whole("hidden", width, least=1)
         _one_of("activation", self.activation, ACTIVATIONS)
         _one_of("norm", self.norm, NORMS)
-        for flag in ("hidden_bias", "output_bias", "output_norm", "direct"):
-            if not isinstance(getattr(self, flag), bool):
-                raise ConfigError(f"{flag} got {getattr(self, flag)!r}; expected true or false")
         if not 0.0 < self.norm_momentum <= 1.0:
             raise ConfigError(f"norm momentum got {self.norm_momentum}; expected more than 0 and at most 1")
         if not 0.0 < self.norm_eps < 1.0:
@@ -119,6 +117,7 @@ class MLPConfig:
             ) from None
 
 
+@checked
 def parse_hidden(text: str) -> tuple[int, ...]:
     """Hidden widths from their written form: "200", "200x5" (five layers of 200), "300,100".
 
@@ -136,8 +135,8 @@ def parse_hidden(text: str) -> tuple[int, ...]:
     return tuple(widths)
 
 
-def _whole(name: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MAX_WIDTH:
+def _whole(name: str, value: int, least: int) -> None:
+    if not least <= value <= MAX_WIDTH:
         raise ConfigError(f"{name} got {value!r}; expected a whole number from {least} to {MAX_WIDTH:,}")
 
 

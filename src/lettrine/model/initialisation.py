@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from lettrine.arguments import checked
 from lettrine.errors import ConfigError
 from lettrine.model.config import LEAKY_SLOPE, MLPConfig
 from lettrine.model.parameters import Parameters, buffer_shapes, group_of, parameter_shapes
@@ -30,6 +31,7 @@ GAINS: Final = {
 """Factor that undoes an activation's shrinking, as torch.nn.init.calculate_gain gives it."""
 
 
+@checked
 @dataclass(frozen=True)
 class Initialisation:
     """Starting widths (standard deviations) of every group of parameters.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from lettrine.arguments import checked
 from lettrine.errors import ConfigError
 from lettrine.model.initialisation import NAIVE, SCHEMES, Initialisation
 from lettrine.recipes.recipe import CIVIL_CODE, NAMES, PRENOMS, Published, Recipe
@@ -357,6 +358,7 @@ RECIPES: Final = (
 _BY_NAME: Final = {recipe.name: recipe for recipe in RECIPES}
 
 
+@checked
 def find_recipe(name: str) -> Recipe:
     """The recipe of that name. Raises ConfigError for an unknown one."""
     if name not in _BY_NAME:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from lettrine.arguments import checked
 from lettrine.errors import ConfigError, HealthError
 from lettrine.health.findings import Report
 from lettrine.health.trace import Floats
@@ -53,6 +54,7 @@ class ComparedRun:
         return [] if self.health is None else [finding.id for finding in self.health.findings]
 
 
+@checked
 def compare_runs(paths: Sequence[str | Path]) -> list[ComparedRun]:
     """Read runs to be compared. Raises ConfigError for fewer than two or more than MOST, RunDamagedError."""
     if not 2 <= len(paths) <= MOST:

@@ -17,8 +17,9 @@ from importlib.util import find_spec
 from itertools import islice
 from typing import Final
 
+from lettrine.arguments import checked
 from lettrine.errors import ConfigError, MissingExtraError, quote
-from lettrine.text.words import WordList, from_words
+from lettrine.text.words import MAX_WORDS, WordList, from_words
 
 FIRST_NAMES: Final = "first-names"
 _PREFIX: Final = "words:"
@@ -70,6 +71,7 @@ def list_corpora() -> tuple[CorpusInfo, ...]:
     return (shipped, *languages)
 
 
+@checked
 def load_corpus(name: str, *, top: int | None = None) -> WordList:
     """The words of a corpus, the most frequent first.
 
@@ -77,7 +79,7 @@ def load_corpus(name: str, *, top: int | None = None) -> WordList:
 
     Raises ConfigError for an unknown name or a `top` below 1, MissingExtraError where wordfreq is not installed.
     """
-    if top is not None and (isinstance(top, bool) or not isinstance(top, int) or top < 1):
+    if top is not None and top < 1:
         raise ConfigError(f"top got {top!r}; expected a whole number from 1")
     if name == FIRST_NAMES:
         words: Iterator[str] = iter(_first_names())
@@ -85,7 +87,7 @@ def load_corpus(name: str, *, top: int | None = None) -> WordList:
         words = _frequent_words(name.removeprefix(_PREFIX))
     else:
         raise ConfigError(f"there is no corpus {quote(name)}; {_advice(name)}")
-    return from_words(islice(words, top), source=name)
+    return from_words(islice(words, MAX_WORDS if top is None else min(top, MAX_WORDS)), source=name)
 
 
 @cache

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from lettrine.arguments import checked
 from lettrine.errors import VocabularyError, quote
 
 Integers: TypeAlias = NDArray[np.int32]
@@ -25,6 +26,7 @@ _END_SIGNS: Final = ".·␃"  # how it is shown: the first that is not a charact
 _CODE_POINTS: Final = 0x110000
 
 
+@checked
 @dataclass(frozen=True, repr=False)
 class Vocabulary:
     """Sorted characters; index 0 is the end-of-word token, characters[i - 1] has index i.
@@ -35,9 +37,8 @@ class Vocabulary:
     characters: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "characters", tuple(self.characters))
         for character in self.characters:
-            if not isinstance(character, str) or len(character) != 1:
+            if len(character) != 1:
                 raise VocabularyError(f"vocabulary got the entry {quote(character)}; expected single characters")
         if any(a >= b for a, b in zip(self.characters, self.characters[1:], strict=False)):
             raise VocabularyError("vocabulary got characters that are repeated or out of order; expected them sorted")
@@ -46,9 +47,13 @@ class Vocabulary:
             raise VocabularyError(f"a vocabulary {what} leaves nothing to learn; expected words of two characters or more")
 
     @classmethod
+    @checked
     def from_words(cls, words: Iterable[str]) -> Vocabulary:
         """The vocabulary of all characters in the words."""
-        return cls(tuple(sorted(set("".join(words)))))
+        try:
+            return cls(tuple(sorted(set("".join(words)))))
+        except TypeError as error:
+            raise VocabularyError(f"vocabulary got words that are not all strings ({error}); expected strings") from None
 
     @property
     def size(self) -> int:
@@ -61,6 +66,7 @@ class Vocabulary:
         taken = set(self.characters)
         return next(sign for sign in chain(_END_SIGNS, map(chr, range(0x2460, _CODE_POINTS))) if sign not in taken)
 
+    @checked
     def show(self, index: int) -> str:
         """The character of an index, or the end sign for 0. Raises VocabularyError for an index outside."""
         self._check_indices(int(index), int(index))
@@ -73,6 +79,7 @@ class Vocabulary:
         except KeyError:
             raise self._unknown(word) from None
 
+    @checked
     def encode_all(self, words: Sequence[str]) -> tuple[Integers, Indices]:
         """Indices of all characters of all words, end to end, without end tokens, and where each word begins.
 
@@ -114,8 +121,8 @@ class Vocabulary:
     @classmethod
     def from_list(cls, characters: object) -> Vocabulary:
         """The inverse of `to_list`. Raises VocabularyError for anything else."""
-        if not isinstance(characters, list):
-            raise VocabularyError(f"vocabulary got a {type(characters).__name__}; expected a list of characters")
+        if not isinstance(characters, list) or not all(isinstance(character, str) for character in characters):
+            raise VocabularyError(f"vocabulary got {quote(characters)}; expected a list of characters")
         if len(characters) >= _CODE_POINTS:
             raise VocabularyError(f"vocabulary got {len(characters):,} entries; expected fewer than there are characters")
         return cls(tuple(characters))

@@ -15,6 +15,7 @@ from typing import Final
 
 import numpy as np
 
+from lettrine.arguments import checked
 from lettrine.errors import ConfigError
 from lettrine.text.vocabulary import END, Integers, Vocabulary
 
@@ -51,6 +52,7 @@ class Windows:
         return f"Windows(N={len(self):,} examples, T={self.context})"
 
 
+@checked
 def windows(words: Sequence[str], vocabulary: Vocabulary, context: int) -> Windows:
     """The contexts (N, T) and targets (N,) of some words.
 
@@ -59,7 +61,7 @@ def windows(words: Sequence[str], vocabulary: Vocabulary, context: int) -> Windo
     Raises VocabularyError for a character outside the vocabulary; ConfigError for a context below 1, or one so
     long that the contexts cannot fit in this machine's memory.
     """
-    if isinstance(context, bool) or not isinstance(context, int) or context < 1:
+    if context < 1:
         raise ConfigError(f"context got {context!r}; expected a whole number from 1")
     symbols, offsets = vocabulary.encode_all(words)
     count = len(symbols) + len(words)  # N

@@ -20,6 +20,7 @@ from math import ceil, isfinite
 from pathlib import Path
 from typing import Final, NamedTuple, overload
 
+from lettrine.arguments import checked
 from lettrine.errors import ConfigError, WordListError, quote
 from lettrine.text.files import CELLS, read_blocks, read_column, source_name
 
@@ -83,6 +84,7 @@ class Split(NamedTuple):
         return f"Split(train={len(self.train):,} words, dev={len(self.dev):,}, test={len(self.test):,})"
 
 
+@checked
 def read_words(path: str | Path, *, column: str | int | None = None, lower: bool = False, unique: bool = False) -> WordList:
     """Read a word list from a file, or from standard input as "-".
 
@@ -104,13 +106,12 @@ def read_words(path: str | Path, *, column: str | int | None = None, lower: bool
     return gather.finish("standard input" if str(path) == "-" else str(path).encode(errors="backslashreplace").decode(), unique)
 
 
+@checked
 def from_words(words: Iterable[str], *, source: str = "memory", lower: bool = False, unique: bool = False) -> WordList:
     """Clean words that are already in Python, by the rules of `read_words`.
 
-    Raises WordListError as `read_words`, and for anything that is not an iterable of strings.
+    Raises WordListError as `read_words`, and for a word that is not a string.
     """
-    if isinstance(words, str | bytes) or not isinstance(words, Iterable):
-        raise WordListError(f"words got one {type(words).__name__}; expected a list of words, such as ['anna', 'bob']")
     gather, first, stream = _Gatherer(quote(source, limit=120), lower, "word"), 1, iter(words)
     while batch := list(islice(stream, CELLS)):
         for position, word in enumerate(batch, start=first):
@@ -121,6 +122,7 @@ def from_words(words: Iterable[str], *, source: str = "memory", lower: bool = Fa
     return gather.finish(source, unique)
 
 
+@checked
 def split(words: Sequence[str], *, fractions: tuple[float, float] = (0.8, 0.1), seed: int = 42) -> Split:
     """Shuffle a copy of the words and cut it into train, dev and test parts, by word.
 
@@ -129,17 +131,12 @@ def split(words: Sequence[str], *, fractions: tuple[float, float] = (0.8, 0.1), 
 
     Raises ConfigError for fractions that leave a part nothing, WordListError for too few words.
     """
-    try:
-        train, dev = (float(fraction) for fraction in fractions)
-    except (TypeError, ValueError):
-        raise ConfigError(f"split fractions got {fractions!r}; expected two numbers such as (0.8, 0.1)") from None
+    train, dev = fractions
     until = round(train + dev, 12)  # 0.7 + 0.1 is a hair less than 0.8, and int() would cut one word too early
     if not (isfinite(until) and train > 0 and dev > 0 and until < 1):
         raise ConfigError(
             f"split fractions got {train:g} and {dev:g}; expected two above 0 with a sum below 1, the rest is the test"
         )
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise ConfigError(f"split seed got {seed!r}; expected a whole number")
     count = len(words)
     first, second = int(train * count), int(until * count)
     if not 0 < first < second < count:

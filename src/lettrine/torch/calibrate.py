@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lettrine.arguments import checked
 from lettrine.errors import HealthError
 from lettrine.torch.catalogue import kind_of, named_modules, role_of, unwrapped
 from lettrine.torch.graph import linear_makers
@@ -66,6 +67,7 @@ class Calibration:
         return "\n".join([*lines, f"loss {self.loss[0]:.4f} before, {self.loss[1]:.4f} after{ending}"])
 
 
+@checked
 def calibrate(
     model: nn.Module, batch: tuple[Any, Any], loss_fn: Callable[[Any, Any], Tensor], *, std: float = WISHED_STD
 ) -> Calibration:
@@ -83,8 +85,6 @@ def calibrate(
     """
     if not 0.0 < std < inf:
         raise HealthError(f"calibrate got a std of {std}; expected a number above 0")
-    if not isinstance(batch, tuple | list) or len(batch) != 2:
-        raise HealthError(f"calibrate got a batch of type {type(batch).__name__}; expected a pair: (inputs, targets)")
     model = unwrapped(model)
     inputs, targets = batch
     with restored(model, loss_fn, inputs):

@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lettrine.arguments import checked
 from lettrine.errors import HealthError
 from lettrine.health.findings import Report
 from lettrine.torch.probe import Watch
 
 
+@checked
 def check_initial(model: nn.Module, batch: tuple[Any, Any], loss_fn: Callable[[Any, Any], Tensor], *, classes: int = 0) -> Report:
     """Examine an untrained model on one batch.
 
@@ -28,8 +30,6 @@ def check_initial(model: nn.Module, batch: tuple[Any, Any], loss_fn: Callable[[A
 
     Raises HealthError for what cannot be examined: a compiled model, a lazy module that never ran, a loss of several values.
     """
-    if not isinstance(batch, tuple | list) or len(batch) != 2:
-        raise HealthError(f"check_initial got a batch of type {type(batch).__name__}; expected a pair: (inputs, targets)")
     watch = Watch(model, None, every=1, classes=classes)
     for name, parameter in model.named_parameters():
         if isinstance(parameter, nn.UninitializedParameter):

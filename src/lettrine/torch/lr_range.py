@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lettrine.arguments import checked
 from lettrine.errors import HealthError
 from lettrine.health.range_test import HIGH, LOW, STEPS, RangeTest, sweep
 from lettrine.torch.initial import restored
 
 
+@checked
 def lr_range(
     model: nn.Module,
     optimizer: Optimizer,

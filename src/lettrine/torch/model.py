@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lettrine.arguments import checked
 from lettrine.model.config import LEAKY_SLOPE, MLPConfig
 from lettrine.model.parameters import Array, Parameters, buffer_shapes, check_parameters, parameter_shapes
 
@@ -27,6 +28,7 @@ ACTIVATIONS: Final[dict[str, Callable[[], nn.Module]]] = {
 }
 
 
+@checked
 class CharMLP(nn.Module):
     """Character-level multi-layer perceptron of Bengio et al. 2003.
 
@@ -68,6 +70,7 @@ class CharMLP(nn.Module):
             logits = logits + direct
         return logits if self.output_norm is None else self.output_norm(logits)
 
+    @checked
     def load_parameters(self, parameters: Mapping[str, Array], *, shared: bool = False) -> None:
         """Take over named arrays: copied, or on `shared` the very memory. Raises EngineError if they do not fit."""
         check_parameters(self.config, parameters)

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
+from lettrine.arguments import checked
 from lettrine.errors import HealthError
 from lettrine.health.findings import Report
 from lettrine.health.recorder import Recorder, Schedule
@@ -35,7 +36,12 @@ from lettrine.torch.hooks import ModuleProbe
 from lettrine.torch.losses import FULL, LossProbe
 from lettrine.torch.quick import QuickSteps
 from lettrine.torch.scaling import loss_scale, scaler_calling, step_skipped
+<<<<<<< HEAD
 from lettrine.torch.steps import ParameterProbe, Turns, optimisers_of, run_facts
+=======
+from lettrine.torch.steps import ParameterProbe, Wrapped, optimisers_of
+from lettrine.torch.taps import BatchNorm
+>>>>>>> 5d2c269 (Check what Python callers hand in, in one place; let Atheris see the code it fuzzes)
 
 _PATIENCE: Final = 5  # errors of the health code itself after which it goes away
 
@@ -52,7 +58,7 @@ class Watch:
     def __init__(
         self,
         model: nn.Module,
-        optimizer: Optimizer | Iterable[Optimizer] | None = None,
+        optimizer: Optimizer | Wrapped | Iterable[Optimizer | Wrapped] | None = None,
         every: int | None = None,
         classes: int = 0,
         scaler: GradScaler | None = None,
@@ -381,9 +387,10 @@ class Watch:
         return run_facts(self._losses.facts(known, self._classes), self._model, self._optimisers)
 
 
+@checked
 def watch(
     model: nn.Module,
-    optimizer: Optimizer | Iterable[Optimizer] | None = None,
+    optimizer: Optimizer | Wrapped | Iterable[Optimizer | Wrapped] | None = None,
     *,
     every: int | None = None,
     classes: int = 0,

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from lettrine.arguments import checked
 from lettrine.health.findings import Report
 from lettrine.health.limits import ACTIVATIONS
 from lettrine.health.trace import ModuleInfo, Trace
@@ -61,6 +62,7 @@ class Initial:
         return "\n".join([head, *rows])
 
 
+@checked
 def initial(model: nn.Module, batch: tuple[Any, Any], loss_fn: Callable[[Any, Any], Tensor], *, classes: int = 0) -> Initial:
     """Look at an untrained model on one batch: std of every layer's output with depth, and the scale each weight should have.
 

@@ -9,8 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from math import nan, sqrt
+<<<<<<< HEAD
 from operator import attrgetter
 from typing import Any, Final
+=======
+from typing import Any, Final, Protocol
+>>>>>>> 5d2c269 (Check what Python callers hand in, in one place; let Atheris see the code it fuzzes)
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +32,15 @@ _PARAMETER, _REQUIRES_GRAD = attrgetter("parameter"), attrgetter("requires_grad"
 _IDLE: Final = 16  # steps of one optimiser after which another that has not stepped is no longer waited for
 _WITNESSES: Final = 2  # parameters of each optimiser whose gradients are followed from the backward pass to the step
 _CLIPPED: Final = 1e-3  # a gradient this much smaller at the step than after the backward pass was clipped
+
+
+class Wrapped(Protocol):
+    """What libraries put around an optimiser."""
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The one inside."""
+        ...
 
 
 class ParameterTap:
@@ -262,6 +275,7 @@ class ParameterProbe:
         return float(any(answers)) if answers else nan
 
 
+<<<<<<< HEAD
 class Turns:
     """Which of several optimisers have stepped since all had."""
 
@@ -304,6 +318,9 @@ def run_facts(known: Facts, model: nn.Module, optimisers: Sequence[Optimizer]) -
 
 
 def optimisers_of(given: Optimizer | Iterable[Optimizer] | None) -> list[Optimizer]:
+=======
+def optimisers_of(given: Optimizer | Wrapped | Iterable[Optimizer | Wrapped] | None) -> list[Optimizer]:
+>>>>>>> 5d2c269 (Check what Python callers hand in, in one place; let Atheris see the code it fuzzes)
     """As a list, without the wrappers that libraries put around an optimiser."""
     if given is None:
         return []

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from lettrine.arguments import checked
 from lettrine.engine.choice import choose_engine
 from lettrine.errors import ConfigError, DivergedError, RunDamagedError
 from lettrine.inference.language_model import LanguageModel
@@ -38,6 +39,7 @@ DEFAULT_CORPUS = "first-names"
 Listener = Callable[[Progress], None]
 
 
+@checked
 @dataclass(frozen=True)
 class Shape:
     """The part of a network's shape that is chosen; the vocabulary's size comes from the words. See `MLPConfig`."""
@@ -58,6 +60,7 @@ class Shape:
         return MLPConfig(vocabulary_size, **vars(self))
 
 
+@checked
 def train(
     words: str | Path | Iterable[str] | WordList | None = None,
     *,
@@ -88,6 +91,7 @@ def train(
             return job.run(requests, folder, report)
 
 
+@checked
 def resume(path: str | Path, *, report: Listener = lambda _: None) -> Run:
     """Go on with a run that was interrupted or killed: it ends with the same weights, bit for bit, as if it had not been.
 

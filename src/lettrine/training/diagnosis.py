@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lettrine.arguments import checked
 from lettrine.errors import HealthError
 from lettrine.health.checks import examine
 from lettrine.health.findings import Report
@@ -12,6 +13,7 @@ from lettrine.training.storage import read_arrays
 from lettrine.training.watch import TITLE, trace_from_archive
 
 
+@checked
 def load_health(path: str | Path) -> Report:
     """What the health check says of a run, judged anew from the trace in its folder.
 

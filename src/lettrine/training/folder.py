@@ -23,6 +23,7 @@ from typing import Any, Final
 import numpy as np
 
 import lettrine
+from lettrine.arguments import checked
 from lettrine.engine.base import Engine
 from lettrine.engine.choice import choose_engine
 from lettrine.errors import ConfigError, EngineError, RunDamagedError, RunExistsError, VocabularyError
@@ -100,6 +101,7 @@ def write_words(folder: Path, words: WordList) -> None:
     write_bytes(folder / WORDS, "".join(f"{word}\n" for word in words).encode())
 
 
+@checked
 def load_run(path: str | Path, *, engine: str = "auto") -> Run:
     """Open a run folder. The training words are read only when they are needed, by `sample(new=True)`.
 
@@ -169,6 +171,7 @@ def read_own_words(folder: Path, data: Data) -> WordList:
     return words
 
 
+@checked
 def load_splits(run: Run) -> Split:
     """The words of a run folder, split as they were for training. Raises RunDamagedError, WordListError."""
     if run.path is None:
@@ -176,6 +179,7 @@ def load_splits(run: Run) -> Split:
     return split(read_own_words(run.path, run.data).words, fractions=run.settings.fractions, seed=run.settings.split_seed)
 
 
+@checked
 def save_run(run: Run, path: str | Path, parameters: Mapping[str, Array] | None = None) -> Run:
     """Write a run into a new folder, with other weights on request, such as those a torch loop went on training.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from lettrine.arguments import checked
 from lettrine.engine.base import TrainState
 from lettrine.engine.choice import choose_engine
 from lettrine.health.range_test import HIGH, LOW, STEPS, RangeTest, sweep
@@ -24,6 +25,7 @@ from lettrine.training.settings import Settings
 from lettrine.training.start import starting_parameters
 
 
+@checked
 def lr_range(
     words: str | Path | Iterable[str] | WordList | None = None,
     *,
@@ -49,6 +51,7 @@ def lr_range(
     return _sweep(config, settings, state, train, low, high, steps)
 
 
+@checked
 def lr_range_of_run(
     path: str | Path, *, engine: str = "auto", low: float = LOW, high: float = HIGH, steps: int = STEPS
 ) -> RangeTest:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from lettrine.arguments import checked
 from lettrine.inference.language_model import LanguageModel
-from lettrine.inference.sampling import MAX_LENGTH
+from lettrine.inference.sampling import MAX_LENGTH, Sampling
 from lettrine.training.settings import Settings
 
 STATUSES: Final = ("training", "interrupted", "finished", "diverged")
@@ -77,6 +78,7 @@ class Results:
         return cls(loss, _count(values["steps"]), _count(values["best_step"]), float(values["seconds"]), speed)
 
 
+@checked
 @dataclass(frozen=True)
 class Run:
     """One training: what it was told, what came out, and the model.
@@ -110,13 +112,14 @@ class Run:
             **({} if self.results is None else self.results.to_dict()),
         }
 
+    @checked
     def sample(self, count: int = 10, **how: Any) -> list[str]:
         """Draw new words, see `LanguageModel.sample`; words are at most twice as long as the longest trained on."""
         longest = min(max(2 * self.data.longest, 1), MAX_LENGTH)
-        model = self.model
-        if how.get("new") and not model.known and self.words is not None:
+        model, how = self.model, {"max_length": longest, **how}
+        if self.words is not None and not model.known and Sampling(**how).new:
             model = replace(model, known=self.words())
-        return model.sample(count, **{"max_length": longest, **how})
+        return model.sample(count, **how)
 
     def __repr__(self) -> str:
         loss = "" if self.results is None else f", dev loss {self.results.loss.get('dev', float('nan')):.4f}"

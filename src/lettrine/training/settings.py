@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final
 
+from lettrine.arguments import checked
 from lettrine.engine.base import Optimiser
 from lettrine.engine.choice import ENGINES
 from lettrine.errors import ConfigError
@@ -26,6 +27,7 @@ MOST_STEPS: Final = 10**9  # a loss is kept of each
 EVALUATIONS: Final = 20  # of the development loss in a run, unless told otherwise
 
 
+@checked
 @dataclass(frozen=True)
 class Settings:
     """How a network is trained.
@@ -60,7 +62,6 @@ class Settings:
     health: bool = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "fractions", tuple(self.fractions))
         if self.learning_rate is None:
             object.__setattr__(self, "learning_rate", LEARNING_RATES[self.optimiser.kind])
         for name, least, most in (
@@ -72,9 +73,9 @@ class Settings:
             ("threads", 1, 1024),
         ):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            if not least <= value <= most:
                 raise ConfigError(f"{name.replace('_', ' ')} got {value!r}; expected a whole number from {least} to {most:,}")
-        if isinstance(self.learning_rate, bool) or not 0.0 < self.peak < math.inf:
+        if not 0.0 < self.peak < math.inf:
             raise ConfigError(f"learning rate got {self.learning_rate}; expected more than 0")
         for name, value, choices in (
             ("schedule", self.schedule, SCHEDULES),

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from lettrine.arguments import checked
 from lettrine.errors import HealthError
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
@@ -57,6 +58,7 @@ NEEDS: Final[dict[str, tuple[Callable[[Trace], bool], str]]] = {
 """What a check may need: how to see whether it is there, and what to say if not."""
 
 
+@checked
 def check(name: str, *, needs: tuple[str, ...] = ()) -> Callable[[Function], Function]:
     """Register a check under an id; the decorated function stays as it is and can be called alone.
 

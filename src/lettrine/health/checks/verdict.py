@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
+from lettrine.arguments import checked
 from lettrine.errors import HealthError
 from lettrine.health.checks.registry import CHECKS, NEEDS, Check, Skip
 from lettrine.health.findings import Finding, Outcome, Report
@@ -105,6 +106,7 @@ ORDER: Final = (
 """Causes before symptoms; what is not listed comes after, in the order of registration."""
 
 
+@checked
 def examine(trace: Trace, *, only: Iterable[str] | None = None, title: str = "Health") -> Report:
     """Run every check, or `only` some, on a trace.
 
