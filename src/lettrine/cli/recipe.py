@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
     recipes = typer.Typer(no_args_is_help=True, help="Published experiments by name: list them, show one, run it on your words.")
     recipes.command("list", epilog="Example: lettrine recipe list")(list_recipes)
     recipes.command("show", epilog="Example: lettrine recipe show deep-gain-3")(show)
-    recipes.command("faults", epilog="Example: lettrine recipe faults, then: lettrine recipe run --fault leak")(list_faults)
+    recipes.command("faults", epilog="Example: lettrine recipe faults, then: lettrine recipe run --fault no-end")(list_faults)
     recipes.command("run", epilog="Example: lettrine recipe run deep-tanh-5/3 names.txt --html page.html")(run)
     app.add_typer(recipes, name="recipe")
 

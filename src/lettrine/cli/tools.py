@@ -21,6 +21,14 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: lettrine norms my-run")(norms)
 
 
+def _check_page(html: Path | None) -> None:
+    """Refuse a name that no page can have before the work is done, not after."""
+    if html is not None:
+        from lettrine.recipes.pages import checked  # noqa: PLC0415
+
+        checked(html)
+
+
 def lr_range(
     words: Annotated[
         str | None,
@@ -53,6 +61,7 @@ def lr_range(
     """Find a learning rate: sweep it upwards, see where the loss falls fastest and where it breaks. Nothing is kept of it."""
     given = {key: value for key, value in locals().items() if key not in ("run", "like", "low", "high", "steps", "html", "json")}
     options = {key: value for key, value in given.items() if value is not None}
+    _check_page(html)
     from lettrine.errors import ConfigError  # noqa: PLC0415 - --help answers without numpy
     from lettrine.training.lr_range import lr_range as sweep_fresh  # noqa: PLC0415
     from lettrine.training.lr_range import lr_range_of_run  # noqa: PLC0415
@@ -86,6 +95,7 @@ def gains(
     json: Json = False,
 ) -> None:
     """How large weights must start: the gain of each activation, checked by numbers, and the spread of x @ w."""
+    _check_page(html)
     from lettrine.recipes.gains import gain_rows, spread_rows  # noqa: PLC0415
 
     spreads, rows = spread_rows(fan_in), gain_rows()
@@ -122,6 +132,7 @@ def compare(
     json: Json = False,
 ) -> None:
     """Set runs side by side: what they were told differently, losses, findings."""
+    _check_page(html)
     from lettrine.recipes.comparison import compare_runs, differences, to_dict  # noqa: PLC0415
 
     read = compare_runs(runs)
