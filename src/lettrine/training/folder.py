@@ -45,11 +45,11 @@ def create_folder(folder: Path) -> None:
 
     Raises RunExistsError if it holds a run or foreign files, StorageError if it cannot be made.
     """
-    if (folder / RUN).exists():
-        raise RunExistsError(f"{folder} already holds a run; choose another --out, or go on with it: --resume {folder}")
-    if folder.exists() and not folder.is_dir():
-        raise RunExistsError(f"{folder} is a file; expected a new or empty folder for --out")
     try:
+        if (folder / RUN).exists():
+            raise RunExistsError(f"{folder} already holds a run; choose another --out, or go on with it: --resume {folder}")
+        if folder.exists() and not folder.is_dir():
+            raise RunExistsError(f"{folder} is a file; expected a new or empty folder for --out")
         folder.mkdir(parents=True, exist_ok=True)
         foreign = [entry.name for entry in folder.iterdir() if not entry.name.startswith((WORDS, RUN))]
     except OSError as error:
@@ -125,11 +125,7 @@ def load_run(path: str | Path, *, engine: str = "auto") -> Run:
 
 def read_description(path: str | Path) -> tuple[Path, dict[str, Any], MLPConfig, Vocabulary, Settings, Data]:
     """run.json of a folder, checked. Raises RunDamagedError."""
-    folder = Path(path)
-    if not folder.exists():
-        raise RunDamagedError(f"{folder} does not exist; expected a run folder written by lettrine train")
-    if not folder.is_dir():
-        raise RunDamagedError(f"{folder} is a file; expected a run folder written by lettrine train")
+    folder = _existing(path)
     description = read_json(folder / RUN)
     version = description.get("format")
     if not isinstance(version, int) or version < 1:
@@ -155,6 +151,19 @@ def read_description(path: str | Path) -> tuple[Path, dict[str, Any], MLPConfig,
             f"{folder / RUN} has {vocabulary.size} characters but a network for {config.vocabulary_size}; the run is damaged"
         )
     return folder, description, config, vocabulary, settings, data
+
+
+def _existing(path: str | Path) -> Path:
+    folder = Path(path)
+    try:
+        there = folder.exists()
+    except OSError as error:  # in a folder that may not be looked into
+        raise RunDamagedError(f"cannot read {folder}: {error.strerror}; expected a run folder that you may read") from None
+    if not there:
+        raise RunDamagedError(f"{folder} does not exist; expected a run folder written by lettrine train")
+    if not folder.is_dir():
+        raise RunDamagedError(f"{folder} is a file; expected a run folder written by lettrine train")
+    return folder
 
 
 def results_of(description: Mapping[str, Any]) -> Results | None:

@@ -95,6 +95,8 @@ def check_file(path: Path, remedy: str) -> None:
     if not ordinary or not inside:
         what = "is no ordinary file" if inside else "is a link that leads out of the run folder"
         raise RunDamagedError(f"{path} {what}; put the file itself there")
+    if not os.access(path, os.R_OK):  # not every reader would say so
+        raise RunDamagedError(f"cannot read {path}: Permission denied; expected a run that you may read")
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], about: Mapping[str, str] | None = None) -> None:
