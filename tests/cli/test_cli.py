@@ -15,7 +15,9 @@ from typer.main import get_command
 
 import lettrine
 from lettrine.cli.app import HOMES, build, main
+from lettrine.training.checkpoint import Checkpoint
 from lettrine.training.diagnosis import load_health
+from lettrine.training.folder import read_description
 
 QUICK = ["--context", "3", "--embedding", "4", "--hidden", "16", "--steps", "60", "--batch", "16"]
 
@@ -201,7 +203,10 @@ def test_a_signal_keeps_what_was_learned(tmp_path, words, number, code) -> None:
     assert process.returncode == code
     assert "go on with: lettrine train --resume" in err
     assert json.loads(out)["status"] == "interrupted"
-    assert lettrine.load(folder).results.steps > 0
+    kept = lettrine.load(folder).results.steps
+    assert kept > 0
+    _, _, config, _, settings, _ = read_description(folder)
+    assert Checkpoint.read(folder, config, settings).step == kept, "the last checkpoint is of the last step"
 
 
 def test_version_and_help(capsys) -> None:

@@ -25,7 +25,7 @@ from lettrine.training.folder import RUN, read_description
 from lettrine.training.settings import Settings
 from lettrine.training.storage import TEMPORARY, read_arrays
 
-KILLS = 100  # for each engine
+KILLS = 100  # for each engine, each while the run was under way
 STEPS = 60
 SHAPE = Shape(context=3, embedding=4, hidden=(12,), norm="batch")
 ENGINES = [
@@ -95,27 +95,43 @@ def check_whole(folder: Path) -> None:
             lettrine.load(folder)
 
 
+def under_way(folder: Path) -> bool:
+    """Whether there is a checkpoint to go on from: a kill before the first one, or after the end, would prove nothing."""
+    return (folder / "trainer.safetensors").exists() and read_description(folder)[1]["status"] != "finished"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_run_survives_being_killed(tmp_path: Path, few_words, engine: str) -> None:
     rng = random.Random(0)  # noqa: S311 - instants, not secrets
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["lettrine.training.api", "lettrine.engine.native"])
-    kills = runs = 0
+
+    def child_of(folder: Path, seed: int) -> multiprocessing.process.BaseProcess:
+        child = context.Process(target=train_or_resume, args=(few_words, str(folder), engine, seed))
+        child.start()
+        return child
+
+    child_of(tmp_path / "first", 0).join()  # starts the server of forks
+    began = time.monotonic()
+    child_of(tmp_path / "second", 0).join()
+    life = time.monotonic() - began  # how long a training takes here and now, so that kills fall into it on any machine
+    kills = tries = runs = 0
     while kills < KILLS:
         folder, runs = tmp_path / f"run-{runs}", runs + 1
         whole = lettrine.train(few_words, shape=SHAPE, settings=settings_of(engine, runs))
         finished = False
         while not finished:
-            child = context.Process(target=train_or_resume, args=(few_words, str(folder), engine, runs))
-            child.start()
-            # From before the folder is made to after the last file is written.
-            child.join(0.0 if kills >= KILLS else rng.uniform(0.0, 0.5) ** 1.5 + 0.01)
-            if child.is_alive() and kills < KILLS:
+            tries += 1
+            assert tries < 10 * KILLS
+            child = child_of(folder, runs)
+            child.join(rng.uniform(0.0, life) if kills < KILLS else None)
+            killed = child.is_alive()
+            if killed:
                 os.kill(child.pid, signal.SIGKILL)
-                kills += 1
             child.join()
             check_whole(folder)
+            kills += killed and under_way(folder)
             finished = (folder / RUN).exists() and read_description(folder)[1]["status"] == "finished"
         survived = lettrine.load(folder)
         for name, value in whole.model.parameters.items():
