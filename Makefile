@@ -48,7 +48,7 @@ fuzz: .venv/fuzz
 	for target in words arrays description run terminal; do $(BIN)/python -m fuzz $$target $(SECONDS) || exit 1; done
 
 long: .venv/test
-	LETTRINE_LONG_STEPS=2000000 $(BIN)/python -m pytest -s --timeout 3600 tests/reliability/test_long.py
+	LETTRINE_LONG_STEPS=2000000 $(BIN)/python -m pytest -s --timeout 14400 tests/reliability/test_long.py
 
 # Needs nanobind, cmake and ninja beside the chosen PYTHON; renews the committed stub as well.
 native:

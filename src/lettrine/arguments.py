@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 LARGEST: Final = 1024  # bits of a whole number: what lies above fits no float, and may be too long to be printed
 NAME, PATH = 255, 4096  # bytes of one name and of a whole path that systems allow
+FILE_NAME: Final = f"a name a file can have: no NUL, no half of a surrogate pair, at most {NAME} bytes in each part"
 _UNFIT: Final = object()
 _NOUNS: Final[dict[Any, str]] = {
     NoneType: "None",
@@ -108,7 +109,9 @@ def _bound(
 def _settled(name: str, key: str, value: Any, wanted: Any) -> Any:
     settled = _settle(value, wanted)
     if settled is _UNFIT:
-        raise ArgumentError(f"{key} got {_shown(value)}; expected {_described(wanted)}, see help({name})")
+        named = isinstance(value, str | os.PathLike) and not _possible(value)
+        expected = FILE_NAME if named and Path in (wanted, *get_args(wanted)) else _described(wanted)
+        raise ArgumentError(f"{key} got {_shown(value)}; expected {expected}, see help({name})")
     return settled
 
 

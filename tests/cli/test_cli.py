@@ -199,7 +199,7 @@ def test_a_signal_keeps_what_was_learned(tmp_path, words, number, code) -> None:
     while not (folder / "trainer.safetensors").exists() and time.monotonic() < deadline:
         time.sleep(0.01)  # written after the first steps
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=240)
     assert process.returncode == code
     assert "go on with: lettrine train --resume" in err
     assert json.loads(out)["status"] == "interrupted"

@@ -159,8 +159,10 @@ def test_a_long_torch_training_keeps_its_memory(tmp_path: Path) -> None:
     with health.watch(model, optimiser) as watch:
         for step in range(steps):
             optimiser.zero_grad()
-            torch.nn.functional.cross_entropy(model(x), y).backward()
+            loss = torch.nn.functional.cross_entropy(model(x), y)
+            loss.backward()
             optimiser.step()
+            watch.loss(loss)
             if step % (steps // 20) == 0:
                 held.append(memory())
     torch.set_num_threads(threads)

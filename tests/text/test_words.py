@@ -151,8 +151,9 @@ def test_bad_content_is_named(written, content, expected):
 def test_bad_paths_are_named(tmp_path):
     assert "there is no file" in message_of(read_words, tmp_path / "none\x1b[31m\n.txt")
     assert "is a folder" in message_of(read_words, tmp_path)
-    assert "embedded null byte" in message_of(read_words, "a\0b")
-    assert "File name too long" in message_of(read_words, "a" * 5000)
+    for impossible in ("a\0b", "a" * 300, "a/" * 3000, "a\ud800"):
+        with pytest.raises(ArgumentError, match="expected a name a file can have"):
+            read_words(impossible)
 
 
 def test_no_standard_input(monkeypatch):
