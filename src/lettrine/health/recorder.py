@@ -332,7 +332,6 @@ class Recorder:
 
 def _stack(records: list[dict[str, Any]], kind: str, known: Iterable[str], width: int) -> dict[str, Floats]:
     """(K, width) of each name that was recorded at all, NaN where it was not."""
-<<<<<<< HEAD
     found: dict[str, Floats] = {}
     places: dict[tuple[str, ...], list[Floats]] = {}
     for number, record in enumerate(records):
@@ -344,14 +343,6 @@ def _stack(records: list[dict[str, Any]], kind: str, known: Iterable[str], width
         for table, row in zip(places[names], rows, strict=True):
             table[number] = row
     return {name: found[name] for name in known if name in found}
-=======
-    missing = np.full(width, nan)
-    seen = {name for record in records for name in record[kind]}
-    return {
-        name: np.array([record[kind].get(name, missing) for record in records], dtype=np.float64).reshape(len(records), width)
-        for name in known
-        if name in seen
-    }
 
 
 def _point(step: Any, loss: Any) -> tuple[int, float]:
@@ -359,4 +350,3 @@ def _point(step: Any, loss: Any) -> tuple[int, float]:
         return index(step), float(loss)
     except (TypeError, ValueError, OverflowError):
         raise HealthError(f"the recorder got the loss {quote(loss)} of step {quote(step)}; expected two numbers") from None
->>>>>>> 5d2c269 (Check what Python callers hand in, in one place; let Atheris see the code it fuzzes)

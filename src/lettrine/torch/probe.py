@@ -36,12 +36,7 @@ from lettrine.torch.hooks import ModuleProbe
 from lettrine.torch.losses import FULL, LossProbe
 from lettrine.torch.quick import QuickSteps
 from lettrine.torch.scaling import loss_scale, scaler_calling, step_skipped
-<<<<<<< HEAD
-from lettrine.torch.steps import ParameterProbe, Turns, optimisers_of, run_facts
-=======
-from lettrine.torch.steps import ParameterProbe, Wrapped, optimisers_of
-from lettrine.torch.taps import BatchNorm
->>>>>>> 5d2c269 (Check what Python callers hand in, in one place; let Atheris see the code it fuzzes)
+from lettrine.torch.steps import ParameterProbe, Turns, Wrapped, optimisers_of, run_facts
 
 _PATIENCE: Final = 5  # errors of the health code itself after which it goes away
 

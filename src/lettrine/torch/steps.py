@@ -9,12 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from math import nan, sqrt
-<<<<<<< HEAD
 from operator import attrgetter
-from typing import Any, Final
-=======
 from typing import Any, Final, Protocol
->>>>>>> 5d2c269 (Check what Python callers hand in, in one place; let Atheris see the code it fuzzes)
 
 import torch
 from torch import Tensor, nn
@@ -275,7 +271,6 @@ class ParameterProbe:
         return float(any(answers)) if answers else nan
 
 
-<<<<<<< HEAD
 class Turns:
     """Which of several optimisers have stepped since all had."""
 
@@ -317,10 +312,7 @@ def run_facts(known: Facts, model: nn.Module, optimisers: Sequence[Optimizer]) -
     )
 
 
-def optimisers_of(given: Optimizer | Iterable[Optimizer] | None) -> list[Optimizer]:
-=======
 def optimisers_of(given: Optimizer | Wrapped | Iterable[Optimizer | Wrapped] | None) -> list[Optimizer]:
->>>>>>> 5d2c269 (Check what Python callers hand in, in one place; let Atheris see the code it fuzzes)
     """As a list, without the wrappers that libraries put around an optimiser."""
     if given is None:
         return []
