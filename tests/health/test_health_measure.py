@@ -199,10 +199,27 @@ def test_large_arrays_are_represented_by_an_even_part():
     assert len(set((parts.rows(sequences, cap=16 * 256)[:, 0] % 64).tolist())) == 64  # every position of a sequence is met
     pictures = np.arange(16 * 2 * 20 * 20, dtype=np.float32).reshape(16, 2, 20, 20)
     met = parts.rows(pictures, 1, cap=2 * 16 * 8)[:, 0]
-    assert met.tolist() == [image * 800 + image * 24 + place for image in range(16) for place in range(8)]  # wandering runs
+    assert met.tolist() == [image * 800 + image * 28 + place for image in range(14) for place in range(8)]  # wandering runs
     weights = parts.part(values)
     assert weights.size <= parts.CAP
     assert len(set((weights % 128).tolist())) == 128  # every column is met
+
+
+@pytest.mark.parametrize("images", [1, 4, 32, 256])
+@pytest.mark.parametrize("channels", [3, 16, 128])
+@pytest.mark.parametrize("side", [4, 7, 8, 14, 32])
+def test_no_part_of_a_plane_is_left_out(images, channels, side):
+    pattern = parts.picks((images, channels, side, side), 1)
+    if pattern is None:
+        return
+    examples = pattern.examples()
+    assert len(set(examples.tolist())) == len(examples)
+    assert examples.max() < images * side * side
+    assert len(examples) * channels > 0.35 * parts.CAP
+    assert len(set((examples // side**2).tolist())) >= min(images, 5)
+    places = examples % side**2
+    for coordinate in (places // side, places % side):
+        assert abs(coordinate.mean() - (side - 1) / 2) < 0.13 * side
 
 
 def test_snapshot_is_small_whatever_the_layer():

@@ -17,6 +17,7 @@ Values: TypeAlias = NDArray[np.floating[Any]]
 CAP: Final = 16_384  # values looked at in one array: the std of so many is known to 0.6 %
 MIN_ROWS: Final = 64  # examples kept however wide the layer: fewer would call a unit dead that was only quiet
 RUN: Final = 8  # neighbouring positions of an image: half a line of a processor's cache
+FEW: Final = 8  # images none of which is left out
 MAP_ROWS: Final = 64  # examples of a saturation map
 MAP_UNITS: Final = 256  # units of a saturation map
 
@@ -73,13 +74,23 @@ def picks(shape: Sequence[int], axis: int, cap: int = CAP) -> Pattern | None:
         return None
     kept = min(count * behind, max(MIN_ROWS, cap // max(units, 1)))
     length = min(RUN, behind)
+    while length < behind and (behind - length) * length < kept:
+        length = min(2 * length, behind)  # a plane so small that shorter runs would not find room to wander
     step = ceil(count / max(1, min(count, kept // length)))
     if behind == 1 and axis > 1:
         step = coprime(step, shape[axis - 1])  # lest the same few positions of every sequence be met
     images = ceil(count / step)
     runs = max(1, min(behind // length, kept // (images * length)))
     run_gap = behind // runs
-    wander = (run_gap - length) // images
+    if run_gap > length and gcd(run_gap, shape[-1]) in (run_gap, shape[-1]):
+        run_gap -= 1  # from row to row of the plane, into other columns
+    room, others = run_gap - length, max(1, images - 1)
+    wander = room // others
+    if images > FEW or not wander:  # all the room there is, if need be in fewer images
+        wander = ceil(room / others)
+        if wander >= shape[-1]:
+            wander += (ceil(0.382 * shape[-1]) - wander) % shape[-1]  # from row to row of the plane, into other columns
+        images = min(images, room // wander + 1) if wander else images
     return Pattern(images, step * behind + wander, runs, run_gap, length, max(1, ceil(units * images * runs * length / cap)))
 
 
