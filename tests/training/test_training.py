@@ -82,6 +82,19 @@ def test_an_interrupted_run_ends_as_an_undisturbed_one(tmp_path: Path, few_words
         lettrine.resume(tmp_path / "part")
 
 
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, "finished"), (signal.SIGTERM, "interrupted")])
+def test_a_signal_that_is_ignored_stays_ignored(few_words, number: int, status: str) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a script starts what it leaves in the background
+    try:
+        run = lettrine.train(few_words, shape=SMALL, settings=QUICK, report=lambda _: signal.raise_signal(number))
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    except KeyboardInterrupt:
+        pytest.fail("Ctrl-C was not for us")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert run.status == status
+
+
 @pytest.mark.parametrize("evaluation", [0, 1, 4])
 def test_a_signal_is_answered_before_an_evaluation_ends(tmp_path: Path, few_words, monkeypatch, evaluation: int) -> None:
     monkeypatch.setattr("lettrine.inference.evaluation.SLICE", 1)  # one example at a time
