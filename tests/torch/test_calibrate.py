@@ -266,3 +266,30 @@ def test_convolutions_count_their_kernel() -> None:
     found = health.initial(model, (inputs, targets), functional.cross_entropy)
     assert [layer.fan_in for layer in found.layers] == [27, 72, 36, 12]
     assert [layer.activation for layer in found.layers] == ["gelu", "relu", "tanh", ""]
+
+
+def test_matrices_that_attention_and_lstms_use_themselves_are_listed() -> None:
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(32, 4, 64, dropout=0.0, batch_first=True)
+    x = torch.randn(8, 10, 32)
+    rows = {row.name: row for row in health.initial(layer, (x, torch.zeros_like(x)), functional.mse_loss).layers}
+    assert list(rows) == ["self_attn.in_proj_weight", "self_attn.out_proj.weight", "linear1", "linear2"]
+    inner = rows["self_attn.in_proj_weight"]
+    assert (inner.fan_in, inner.should_be) == (32, pytest.approx(1 / math.sqrt(32)))
+    assert inner.is_std == pytest.approx(math.sqrt(2 / (32 + 96)), rel=0.03)  # torch's own start: Glorot over the three together
+    assert math.isnan(inner.output)
+    with torch.no_grad():
+        attended = layer.self_attn(x, x, x)[0]
+    assert rows["self_attn.out_proj.weight"].output == pytest.approx(float(attended.std()), rel=1e-5)
+
+    class Words(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding, self.cell, self.head = nn.Embedding(9, 5), nn.LSTM(5, 7, batch_first=True), nn.Linear(7, 9)
+
+        def forward(self, words: torch.Tensor) -> torch.Tensor:
+            return self.head(self.cell(self.embedding(words))[0][:, -1])
+
+    batch = torch.randint(0, 9, (6, 4)), torch.randint(0, 9, (6,))
+    layers = health.initial(Words(), batch, functional.cross_entropy).layers
+    assert [(row.name, row.fan_in) for row in layers] == [("cell.weight_ih_l0", 5), ("cell.weight_hh_l0", 7), ("head", 7)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import isfinite, nan, prod, sqrt
 from typing import Any
@@ -22,10 +22,10 @@ PASSING = ("norm", "dropout")  # between a layer and its activation
 class LayerInitial:
     """One layer with weights, as it starts.
 
-    name, kind: of the module. output: std of its outputs. activation: of what comes after it, "" where nothing is known to. gain:
-    that activation's, 1 without one, NaN where none is published. fan_in: inputs of one unit. is_std: std of the weight as it is;
-    should_be: gain / sqrt(fan_in), which keeps the scale from layer to layer (He et al. 2015). last: it makes the output, which
-    should rather start small, so that the loss is that of a guess.
+    name, kind: of the module; of attention and recurrent modules the name of each matrix. output: std of its outputs. activation:
+    of what comes after it, "" where nothing is known to. gain: that activation's, 1 without one, NaN where none is published.
+    fan_in: inputs of one unit. is_std: std of the weight as it is; should_be: gain / sqrt(fan_in), which keeps the scale from
+    layer to layer (He et al. 2015). last: it makes the output, which should start small, so that the loss is that of a guess.
     """
 
     name: str
@@ -79,8 +79,9 @@ def layers_of(trace: Trace) -> list[LayerInitial]:
         fed.setdefault(info.fed_by, []).append(info)
     weights = {info.module: info for info in trace.parameters if info.name.rpartition(".")[2] == "weight"}
     last = next((info.name for info in reversed(trace.modules) if info.role == "output"), "")
-    rows = []
+    rows: list[LayerInitial] = []
     for info in sorted(trace.modules, key=lambda each: each.depth):
+        rows += _inside(info, trace)
         weight = weights.get(info.name)
         if weight is None or len(weight.shape) < 2 or info.role not in ("linear", "output") or info.name not in trace.outputs:
             continue
@@ -101,6 +102,23 @@ def layers_of(trace: Trace) -> list[LayerInitial]:
             )
         )
     return rows
+
+
+def _inside(info: ModuleInfo, trace: Trace) -> Iterator[LayerInitial]:
+    """The matrices of a module that uses them itself instead of calling layers: attention, recurrent cells."""
+    if info.role not in ("attention", "recurrent") or info.name not in trace.outputs:
+        return
+    output = float(trace.output(info.name, "std")[0])
+    for weight in trace.parameters:
+        within = f"{weight.module}.".startswith(f"{info.name}.")
+        listed = weight.module != info.name and weight.module in trace.outputs
+        if len(weight.shape) < 2 or not within or listed:
+            continue
+        fan_in = prod(weight.shape[1:])
+        # What a projection of its own gives is not seen; that of the last one is the module's output.
+        seen = output if weight.module != info.name else nan
+        is_std = float(trace.parameter(weight.name, "std")[0])
+        yield LayerInitial(weight.name, info.kind, seen, "", 1.0, fan_in, is_std, 1.0 / sqrt(fan_in))
 
 
 def _activation_after(name: str, fed: dict[str, list[ModuleInfo]]) -> str:
