@@ -351,24 +351,17 @@ T* of_address(std::int64_t address) {
 }
 
 // Memory that another library owns, told by its address: the caller has made sure that so many float32 values lie there.
-// With `minus` the figures are those of the differences, and those of the values themselves go to `own`, if it is asked for.
 void moments_at(const Numbers<std::int64_t>& addresses, const Numbers<std::int64_t>& sizes, const nb::ndarray<double, nb::device::cpu, nb::c_contig>& out,
-                const std::optional<Numbers<std::int64_t>>& minus, const std::optional<Numbers<std::int64_t>>& copies,
-                const std::optional<nb::ndarray<double, nb::device::cpu, nb::c_contig>>& own) {
+                const std::optional<Numbers<std::int64_t>>& minus, const std::optional<Numbers<std::int64_t>>& copies) {
     const auto moments = instruction_set("").single_measures.moments;
     const std::size_t count = sizes.size();
-    require(addresses.size() == count && out.size() == 8 * count && (!minus || minus->size() == count) && (!copies || copies->size() <= count) &&
-                (!own || own->size() == 8 * count),
+    require(addresses.size() == count && out.size() == 8 * count && (!minus || minus->size() == count) && (!copies || copies->size() <= count),
             "moments_at got arrays of different lengths");
     for (std::size_t i = 0; i < count; ++i) {
         const auto* values = of_address<const float>(addresses.data()[i]);
         const Index size = sizes.data()[i];
         const lettrine::Moments found = moments(values, minus ? of_address<const float>(minus->data()[i]) : nullptr, size);
         std::memcpy(out.data() + 8 * i, &found, sizeof found);
-        if (own) {
-            const lettrine::Moments there = moments(values, nullptr, size);
-            std::memcpy(own->data() + 8 * i, &there, sizeof there);
-        }
         if (copies && i < copies->size()) std::memcpy(of_address<float>(copies->data()[i]), values, static_cast<std::size_t>(size) * sizeof(float));
     }
 }
@@ -456,9 +449,9 @@ NB_MODULE(_native, m) {
                   "-> numpy.typing.NDArray[numpy.int64]"),
           "Counts (n, bins) over equal bins from low to high.");
     m.def("moments_at", &moments_at, "addresses"_a.noconvert(), "sizes"_a.noconvert(), "out"_a.noconvert(), "minus"_a.noconvert().none() = nb::none(),
-          "copies"_a.noconvert().none() = nb::none(), "own"_a.noconvert().none() = nb::none(),
+          "copies"_a.noconvert().none() = nb::none(),
           nb::sig("def moments_at(addresses: numpy.typing.NDArray[numpy.int64], sizes: numpy.typing.NDArray[numpy.int64], out: numpy.typing.NDArray[numpy.float64], "
-                  "minus: numpy.typing.NDArray[numpy.int64] | None = None, copies: numpy.typing.NDArray[numpy.int64] | None = None, own: numpy.typing.NDArray[numpy.float64] | None = None) -> None"),
+                  "minus: numpy.typing.NDArray[numpy.int64] | None = None, copies: numpy.typing.NDArray[numpy.int64] | None = None) -> None"),
           "Figures (n, 8) of float32 values at addresses, or of their differences from others; copies of the first are kept; see lettrine.health.live.");
     m.def("zone_counts_at", &zone_counts_at, "addresses"_a.noconvert(), "rows"_a.noconvert(), "units"_a.noconvert(), "zones"_a, "out"_a.noconvert(),
           nb::sig("def zone_counts_at(addresses: numpy.typing.NDArray[numpy.int64], rows: numpy.typing.NDArray[numpy.int64], units: numpy.typing.NDArray[numpy.int64], "

@@ -35,7 +35,7 @@ def zone_counts(arrays: Sequence[numpy.typing.NDArray[Any]], zones: Sequence[tup
 def histogram(arrays: Sequence[numpy.typing.NDArray[Any]], lows: Sequence[float], highs: Sequence[float], bins: int) -> numpy.typing.NDArray[numpy.int64]:
     """Counts (n, bins) over equal bins from low to high."""
 
-def moments_at(addresses: numpy.typing.NDArray[numpy.int64], sizes: numpy.typing.NDArray[numpy.int64], out: numpy.typing.NDArray[numpy.float64], minus: numpy.typing.NDArray[numpy.int64] | None = None, copies: numpy.typing.NDArray[numpy.int64] | None = None, own: numpy.typing.NDArray[numpy.float64] | None = None) -> None:
+def moments_at(addresses: numpy.typing.NDArray[numpy.int64], sizes: numpy.typing.NDArray[numpy.int64], out: numpy.typing.NDArray[numpy.float64], minus: numpy.typing.NDArray[numpy.int64] | None = None, copies: numpy.typing.NDArray[numpy.int64] | None = None) -> None:
     """
     Figures (n, 8) of float32 values at addresses, or of their differences from others; copies of the first are kept; see lettrine.health.live.
     """

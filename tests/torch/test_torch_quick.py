@@ -62,7 +62,7 @@ def test_held_outputs_give_the_figures_of_copied_ones(monkeypatch: pytest.Monkey
             np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
 
 
-def mixed(steps: int, *, spoiled: int = -1, rates: bool = False) -> Trace:
+def mixed(steps: int, *, spoiled: int = -1, rates: bool = False, clipped: bool = False) -> Trace:
     """A net with every kind of zone, trained long enough for quick steps to be handed over more than once."""
     torch.manual_seed(3)
     layers: list[nn.Module] = [
@@ -92,11 +92,18 @@ def mixed(steps: int, *, spoiled: int = -1, rates: bool = False) -> Trace:
             optimiser.step()
             optimiser.zero_grad()
             watch.loss(loss)
+            if clipped:  # behind autograd's back: no version of the parameter tells
+                for parameter in model.parameters():
+                    parameter.data.clamp_(-0.3, 0.3)
     return watch.trace()
 
 
 @pytest.mark.skipif(not LivePlan.there, reason="the compiled part is not built")
-@pytest.mark.parametrize("settings", [{"steps": 150}, {"steps": 40, "rates": True}, {"steps": 30, "spoiled": 20}], ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    [{"steps": 150}, {"steps": 40, "rates": True}, {"steps": 30, "spoiled": 20}, {"steps": 20, "clipped": True}],
+    ids=str,
+)
 def test_figures_read_in_place_are_those_of_copies(monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]) -> None:
     frames = []
     record = Recorder.record_frame

@@ -117,7 +117,6 @@ class LivePlan:
         self._copies = starts * self._earlier.itemsize + self._earlier.ctypes.data
         self._moments = np.empty((STEPS, len(self.sizes), len(MOMENTS)))
         self._moved = np.empty((STEPS, len(own), len(MOMENTS)))
-        self._ahead = np.empty((len(own), len(MOMENTS)))
         entries = [(place, ACTIVATIONS.get(output.activation)) for place, output in enumerate(outputs)]
         saturated = [(place, entry.saturated) for place, entry in entries if entry and entry.saturated]
         dead = [(place, entry.dead) for place, entry in entries if entry and entry.dead]
@@ -137,38 +136,26 @@ class LivePlan:
         """Whether no other step can be kept before `frame` is called."""
         return len(self._steps) == STEPS
 
-    def before(self, addresses: list[int], *, known: bool = False) -> None:
-        """Measure just before the step. addresses: of parameters, their gradients, outputs, their gradients.
-
-        known: whether the parameters are still what they were when `after` was last called, with `again`.
-        """
-        place, at, own = len(self._steps), np.array(addresses, dtype=np.int64), len(self.parameters)
-        if known:
-            self._moments[place, :own] = self._ahead
-            native.moments_at(at[own:], self._sizes[own:], self._moments[place, own:], None, None)
-        else:
-            native.moments_at(at, self._sizes, self._moments[place], None, self._copies)
+    def before(self, addresses: list[int]) -> None:
+        """Measure just before the step. addresses: of parameters, their gradients, outputs, their gradients."""
+        place, at = len(self._steps), np.array(addresses, dtype=np.int64)
+        native.moments_at(at, self._sizes, self._moments[place], None, self._copies)
         if self._zones:
             native.zone_counts_at(at[self._zoned_addresses], self._rows, self._units, self._zones, self._counts[place])
 
-    def after(self, addresses: list[int], *, again: bool = False) -> None:
-        """Measure the parameters just after the step. again: also as what they may be before the next one."""
-        at, moved = np.array(addresses, dtype=np.int64), self._moved[len(self._steps)]
-        if again:
-            native.moments_at(at, self._own_sizes, moved, self._copies, self._copies, self._ahead)
-        else:
-            native.moments_at(at, self._own_sizes, moved, self._copies)
+    def after(self, addresses: list[int]) -> None:
+        """Measure the parameters just after the step."""
+        native.moments_at(np.array(addresses, dtype=np.int64), self._own_sizes, self._moved[len(self._steps)], self._copies)
 
     def detail(self, addresses: list[int], step: int) -> None:
         """Histograms of outputs and gradients as well; call it after `before`."""
         first = 2 * len(self.parameters)
-        kinds = self._kinds
         ranges = ranges_of(self._moments[len(self._steps), first:])
         there = [place for place, ends in enumerate(ranges) if ends is not None]
         at, sizes = (np.array([each[first + place] for place in there], dtype=np.int64) for each in (addresses, self.sizes))
         lows, highs = zip(*(ends for ends in ranges if ends is not None), strict=True) if there else ((), ())
         counts = native.histogram_at(at, sizes, list(lows), list(highs), BINS)
-        self._histograms.append((step, [kinds[place] for place in there], counts, lows, highs))
+        self._histograms.append((step, [self._kinds[place] for place in there], counts, lows, highs))
 
     @property
     def mapped(self) -> list[int]:

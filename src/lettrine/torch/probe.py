@@ -252,7 +252,7 @@ class Watch:
                 self._modules.forget()
             return
         if self._quick.opened:
-            self._quick.after(self._step, again=self._schedule.after(self._step) == self._step + 1)
+            self._quick.after()
         elif self._sampling:
             if self._modules.calls != self._calls_before:  # it called the model itself, by a closure
                 self._modules.settle()

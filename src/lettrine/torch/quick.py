@@ -22,7 +22,7 @@ from lettrine.torch.taps import Call, Listener, Tap
 
 _KIND: Final = attrgetter("dtype", "layout", "is_cpu")
 _PLAIN: Final = {(torch.float32, torch.strided, True)}
-_GRAD, _VERSION = attrgetter("grad"), attrgetter("_version")  # autograd's count of changes in place
+_GRAD: Final = attrgetter("grad")
 
 _graph_task = torch._C._current_graph_task_id  # noqa: SLF001  see `recomputing`
 _level = torch._C._functorch.maybe_current_level  # noqa: SLF001  inside a function transform; no public way to ask
@@ -68,7 +68,6 @@ class QuickSteps:
         self._plan: LivePlan | None = None
         self._parameters: list[nn.Parameter] = []
         self._groups: list[dict[str, Any]] = []
-        self._left: tuple[int, list[int], list[int]] | None = None  # step before which the parameters are known, where, versions
         self._open = False  # measured before the step, not yet after it
 
     @property
@@ -90,7 +89,7 @@ class QuickSteps:
         shapes = [LiveOutput(tap.name, len(table), table.shape[1], tap.activation) for tap, table in tables]
         sizes = [(tap.info.name, tap.before.size) for tap in parameters]
         if self._plan is None or (shapes, sizes) != (self._plan.outputs, self._plan.parameters):
-            self._plan, self._left = LivePlan(shapes, sizes), None
+            self._plan = LivePlan(shapes, sizes)
         self._parameters, self._groups = [tap.parameter for tap in parameters], [tap.group or {} for tap in parameters]
 
     def before(self, found: tuple[list[Tensor], list[Tensor]] | None, *, step: int, detail: bool) -> bool:
@@ -110,7 +109,7 @@ class QuickSteps:
         ):
             return False
         addresses = list(map(Tensor.data_ptr, tensors))
-        plan.before(addresses, known=(step, addresses[: len(own)], list(map(_VERSION, own))) == self._left)
+        plan.before(addresses)
         if detail:
             plan.detail(addresses, step)
             for place in plan.mapped:
@@ -119,14 +118,10 @@ class QuickSteps:
         self._open = True
         return True
 
-    def after(self, step: int, *, again: bool) -> None:
-        """Measure just after the step. again: whether the next step is sampled too."""
+    def after(self) -> None:
+        """Measure just after the step."""
         if self._plan is not None:
-            own = self._parameters
-            addresses = list(map(Tensor.data_ptr, own))
-            self._plan.after(addresses, again=again)
-            # Parameters that nobody has touched by then need not be read again before the next step.
-            self._left = (step + 1, addresses, list(map(_VERSION, own))) if again else None
+            self._plan.after(list(map(Tensor.data_ptr, self._parameters)))
 
     def drop(self) -> None:
         """Forget the step that was measured before it was made."""
