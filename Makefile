@@ -44,8 +44,9 @@ sanitize: .venv/test
 			'tests/engine/test_native_agreement.py', 'tests/engine/test_native_engine.py', 'tests/engine/test_native_random.py', 'tests/health/test_health_measure.py']))"
 
 SECONDS ?= 60
+SEED ?= 0
 fuzz: .venv/fuzz
-	for target in words arrays description run terminal; do $(BIN)/python -m fuzz $$target $(SECONDS) || exit 1; done
+	for target in words arrays description run terminal; do $(BIN)/python -m fuzz $$target $(SECONDS) $(SEED) || exit 1; done
 
 long: .venv/test
 	LETTRINE_LONG_STEPS=2000000 $(BIN)/python -m pytest -s --timeout 14400 tests/reliability/test_long.py

@@ -144,17 +144,23 @@ TARGETS: dict[str, Callable[[bytes], None]] = {each.__name__: each for each in (
 
 
 def main() -> None:
-    """Fuzz one target for some seconds."""
-    target, seconds = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else str(SECONDS)
+    """Fuzz one target for some seconds, with some seed: 0 takes another one every time."""
+    target, seconds, seed = [*sys.argv[1:], "", ""][:3]
     warnings.simplefilter("ignore", RuntimeWarning)  # numpy's, of absurd figures
     if "__ATHERIS_INSTRUMENTED__" not in read_words.__code__.co_consts:
         raise SystemExit("lettrine is not instrumented: nothing would guide the fuzzer")
     run_folder()
     corpus = CORPUS / target
     corpus.mkdir(parents=True, exist_ok=True)
-    for place, seed in enumerate(SEEDS[target]()):
-        (corpus / f"seed-{place}").write_bytes(seed)
-    limits = [f"-max_total_time={seconds}", "-timeout=10", f"-rss_limit_mb={MEMORY}", f"-artifact_prefix={corpus}-finding-"]
+    for place, content in enumerate(SEEDS[target]()):
+        (corpus / f"seed-{place}").write_bytes(content)
+    limits = [
+        f"-max_total_time={seconds or SECONDS}",
+        f"-seed={seed or 0}",
+        "-timeout=10",
+        f"-rss_limit_mb={MEMORY}",
+        f"-artifact_prefix={corpus}-finding-",
+    ]
     atheris.Setup([sys.argv[0], str(corpus), "-max_len=65536", *limits], TARGETS[target])
     atheris.Fuzz()
 

@@ -314,7 +314,8 @@ class TestSplit:
         assert "expected 34 or more" in message_of(split, ["a"] * 2, fractions=(0.5, 0.47))
 
     @pytest.mark.parametrize(
-        "fractions", [(0.9, 0.1), (0.8, 0.0), (-0.1, 0.5), (float("nan"), 0.1), (0.8,), "ab", (0.5, 0.2, 0.3), None]
+        "fractions",
+        [(0.9, 0.1), (0.8, 0.0), (-0.1, 0.5), (float("nan"), 0.1), (1e-320, 0.1), (0.8,), "ab", (0.5, 0.2, 0.3), None],
     )
     def test_fractions_that_leave_a_part_nothing(self, fractions):
         with pytest.raises(ConfigError, match="fractions got"):

@@ -133,7 +133,7 @@ def split(words: Sequence[str], *, fractions: tuple[float, float] = (0.8, 0.1), 
     """
     train, dev = fractions
     until = round(train + dev, 12)  # 0.7 + 0.1 is a hair less than 0.8, and int() would cut one word too early
-    if not (isfinite(until) and train > 0 and dev > 0 and until < 1):
+    if not (isfinite(until) and min(train, dev, 1 - until) * MAX_WORDS >= 1):
         raise ConfigError(
             f"split fractions got {train:g} and {dev:g}; expected two above 0 with a sum below 1, the rest is the test"
         )
