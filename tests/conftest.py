@@ -7,12 +7,18 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from lettrine.text.corpora import load_corpus
 
 # A script starts its background jobs with Ctrl-C ignored, and so would be all that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A machine that is busy elsewhere is no failure. On top of Hypothesis's own profile: in continuous integration that is
+# another one, which also tries the same examples each time.
+settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-machine")
 
 NAMES = Path(__file__).parents[1].parent / "shared" / "data" / "names.txt"
 
