@@ -1,4 +1,4 @@
-"""Traces written by hand: a healthy three-layer tanh network, and whatever is changed about it."""
+"""Traces written by hand: a healthy three-layer tanh network, and whatever is changed about it; and what a check says of them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from math import log
 
 import numpy as np
 
+from lettrine.health.checks import examine
 from lettrine.health.trace import (
     GRADIENT_STATS,
     NORM_STATS,
@@ -38,6 +39,7 @@ PARAMETERS = tuple(
         ParameterInfo(f"{name}.bias", name, shape[:1], True, True),
     )
 )
+HIDDEN = ("fc1.weight", "fc2.weight", "fc3.weight")
 STEPS = (0, 1, 2, 3, 5, 8, 12, 20, 40, 80, 120, 160, 199)
 FACTS = Facts(
     source="torch", classes=10, batch_size=32, loss_chain=("NllLoss", "LogSoftmax", "Addmm"), optimiser="SGD", momentum=0.0
@@ -150,3 +152,25 @@ def set_figure(trace, name, stat, value):
         trace.gradients[name][:, GRADIENT_STATS.index(stat.removeprefix("gradient_"))] = value
     else:
         trace.outputs[name][:, OUTPUT_STATS.index(stat)] = value
+
+
+def found(trace, name):
+    report = examine(trace, only=[name])
+    assert report.outcomes[0].status in ("found", "passed"), report.outcomes
+    return report.findings
+
+
+def the(trace, name):
+    findings = found(trace, name)
+    assert len(findings) == 1, findings
+    finding = findings[0]
+    assert finding.id == name
+    assert finding.message.endswith(".")
+    assert finding.remedy.endswith((".", "(1/sqrt(fan_in); zeros are fine for biases only."))
+    assert "nan" not in finding.message + finding.remedy
+    return finding
+
+
+def outcome(trace, name):
+    result = examine(trace, only=[name]).outcomes[0]
+    return result.status, result.reason

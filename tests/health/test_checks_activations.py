@@ -1,0 +1,67 @@
+"""Checks of outputs: saturation, dead units, scale against depth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from paper import MODULES, STEPS, found, make_trace, outcome, the, units
+
+from lettrine.health.trace import ModuleInfo
+
+
+def test_saturation_follows_the_published_boundary():
+    assert found(make_trace(**{"act1.saturated": 0.30, "act2.saturated": 0.298}), "saturation") == ()
+    finding = the(make_trace(**{"act2.saturated": 0.466, "fc2.std": 4.0}), "saturation")
+    assert finding.where == ("act2",)
+    assert finding.severity == "warning"
+    assert "multiply fc2.weight by 0.25" in finding.remedy.lower()
+    assert the(make_trace(**{"act1.saturated": 0.95}), "saturation").severity == "critical"
+
+
+def test_saturation_that_comes_later_blames_the_learning_rate():
+    shares = np.linspace(0.1, 0.8, len(STEPS))
+    finding = the(make_trace(**{"act3.saturated": shares}), "saturation")
+    assert "from 0.1 to 0.03" in finding.remedy
+    assert finding.steps[0] > 0
+
+
+def test_a_saturated_output_layer_is_no_fault():
+    modules = (*MODULES[:-1], ModuleInfo("head", "Sigmoid", "output", "sigmoid", 10, "act3", 6))
+    assert found(make_trace(modules=modules, **{"head.saturated": 0.99}), "saturation") == ()
+
+
+def test_dead_units():
+    assert found(make_trace(units={"act1": units(20, dead=[3])}), "dead-units") == ()
+    note = the(make_trace(units={"act1": units(20, dead=[3, 4, 5])}), "dead-units")
+    assert (note.severity, note.value) == ("info", 0.15)
+    finding = the(make_trace(units={"act2": units(20, dead=range(12))}), "dead-units")
+    assert (finding.severity, finding.where, finding.value) == ("warning", ("act2",), 0.6)
+    assert "10 times, from 0.1 to 0.01" in finding.remedy
+    assert the(make_trace(units={"act2": units(20, dead=range(20))}), "dead-units").severity == "critical"
+    born = make_trace(units={"act2": units(20, dead=range(12))}, **{"act2.dead": 0.6})
+    assert "dead at the first step: initialise fc2.weight smaller" in the(born, "dead-units").remedy
+
+
+def test_dead_needs_a_streak_and_enough_examples():
+    assert found(make_trace(units={"act1": units(20, dead=range(12), streak=3)}), "dead-units") == ()
+    few = make_trace(units={name: units(20, 13, 100, dead=range(12)) for name in ("act1", "act2", "act3")})
+    assert outcome(few, "dead-units") == ("not run", "fewer than 256 examples were seen in the sampled steps")
+
+
+def test_scale_against_depth():
+    def scaled(ratio):
+        return make_trace(**{f"act{place + 1}.rms": 0.5 * ratio**place for place in range(3)})
+
+    assert found(scaled(1.5), "activation-scale") == ()
+    assert found(scaled(0.5), "activation-scale") == ()
+    growing = the(scaled(3.0), "activation-scale")
+    assert growing.value == pytest.approx(9.0)
+    assert "by 0.33 each" in growing.remedy
+    shrinking = the(scaled(0.2), "activation-scale")
+    assert shrinking.value == pytest.approx(25.0)
+    assert "by 5 each" in shrinking.remedy
+    assert shrinking.where == ("act1", "act2", "act3")
+    normed = replace(scaled(3.0), modules=(*MODULES, ModuleInfo("norm", "LayerNorm", "norm")))
+    assert outcome(normed, "activation-scale") == ("not applicable", "normalisation keeps the scale")

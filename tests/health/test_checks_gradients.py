@@ -1,0 +1,140 @@
+"""Checks of gradients, of parameters that get none, and of the steps the optimiser takes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import nan
+
+import numpy as np
+import pytest
+from paper import FACTS, HIDDEN, MODULES, PARAMETERS, STEPS, found, make_trace, outcome, the
+
+from lettrine.health.checks.gradients import _one_step
+from lettrine.health.trace import ModuleInfo
+
+
+@pytest.mark.parametrize(("per_layer", "word"), [(20.0, "vanish"), (1 / 20, "explode")])
+def test_gradients_against_depth(per_layer, word):
+    figures = {f"act{place + 1}.gradient_rms": 1e-4 * per_layer**place for place in range(3)}
+    finding = the(make_trace(**figures), "gradient-scale")
+    assert word in finding.message
+    assert finding.value == pytest.approx(400.0)
+    one_jump = {f"act{place + 1}.gradient_rms": 1e-4 * 400.0 ** (place > 0) for place in range(3)}
+    assert found(make_trace(**one_jump), "gradient-scale") == ()
+    mild = {f"act{place + 1}.gradient_rms": 1e-4 * per_layer ** (place / 2) for place in range(3)}
+    assert found(make_trace(**mild), "gradient-scale") == ()
+
+
+def wider():
+    """Two more hidden layers, for what compares a layer with its fellows."""
+    modules = (
+        *MODULES[:-1],
+        *(ModuleInfo(f"fc{n}", "Linear", "linear", "identity", 20, "act3", 5 + n) for n in (4, 5)),
+        MODULES[-1],
+    )
+    extra = [replace(PARAMETERS[2], name=f"fc{n}.weight", module=f"fc{n}") for n in (4, 5)]
+    return {"modules": modules, "parameters": (*PARAMETERS, *extra)}
+
+
+def test_one_layer_far_from_the_others():
+    trace = make_trace(**wider(), **{"fc2.weight.gradient_data": 1e-4, "fc2.weight.std": 20.0})
+    finding = the(trace, "gradient-data")
+    assert finding.where == ("fc2.weight",)
+    assert finding.value == pytest.approx(100.0)
+    assert "std 20, theirs 0.2" in finding.remedy
+    assert found(make_trace(**wider(), **{"head.weight.gradient_data": 3.36}), "gradient-data") == ()
+    adam = make_trace(**wider(), facts=replace(FACTS, optimiser="AdamW"), **{"fc2.weight.gradient_data": 1e-4})
+    assert found(adam, "gradient-data") == ()
+    adam = make_trace(**wider(), facts=replace(FACTS, optimiser="AdamW"), **{"fc2.weight.update_data": 1e-5})
+    assert "update:data of fc2.weight" in the(adam, "gradient-data").message
+
+
+@pytest.mark.parametrize(
+    ("sizes", "step"),
+    [
+        ([0, 0, 0, 3, 3, 3], True),
+        ([0, 1, 2, 3], False),
+        ([5, 6, 5, 6, 0, 1, 0, 1], True),
+        ([0, 2, 1, 3, 2, 4, 3, 5], False),
+        ([0, 0, 1], True),
+        ([0, 0.5, 1], False),
+    ],
+)
+def test_a_change_at_one_layer_is_told_from_one_with_depth(sizes, step):
+    assert _one_step(np.array(sizes, dtype=np.float64)) == step
+
+
+def test_parameters_without_gradient():
+    nothing = {f"fc1.weight.gradient_{each}": nan for each in ("mean", "std", "norm", "data")}
+    finding = the(make_trace(**nothing), "no-gradient")
+    assert finding.where == ("fc1.weight",)
+    assert "never got a gradient" in finding.message
+    finding = the(make_trace(**{"fc2.weight.gradient_norm": 0.0, "fc3.bias.gradient_norm": 0.0}), "no-gradient")
+    assert finding.where == ("fc2.weight", "fc3.bias")
+    assert "exactly 0" in finding.message
+    frozen = tuple(replace(info, trainable=info.name != "fc1.weight") for info in PARAMETERS)
+    assert found(make_trace(parameters=frozen, **nothing), "no-gradient") == ()
+    first_only = np.where(np.arange(len(STEPS)) == 0, 0.0, 1.0)
+    assert found(make_trace(**{"fc1.weight.gradient_norm": first_only}), "no-gradient") == ()
+
+
+def test_parameters_left_out_of_the_optimiser():
+    outside = tuple(replace(info, optimised=info.module != "fc2") for info in PARAMETERS)
+    finding = the(make_trace(parameters=outside), "not-optimised")
+    assert finding.where == ("fc2.weight", "fc2.bias")
+    unknown = tuple(replace(info, optimised=None) for info in PARAMETERS)
+    assert outcome(make_trace(parameters=unknown), "not-optimised")[0] == "not run"
+    still = the(make_trace(**{"fc3.weight.update_rms": 0.0, "fc3.weight.learning_rate": 0.0}), "not-optimised")
+    assert still.where == ("fc3.weight",)
+    assert "learning rate is 0" in still.remedy
+
+
+def test_a_step_too_small_to_be_seen_is_no_fault_of_the_optimiser():
+    # At a rate of 0.1 a gradient of rms g moves weights of rms 0.2 by g / 2 of their size; float32 tells 1e-7 of it.
+    for slope, wanted in ((1e-5, True), (1e-6, False)):
+        figures = {"fc2.weight.update_rms": 0.0, "fc2.weight.gradient_norm": 20 * slope}
+        assert bool(found(make_trace(**figures), "not-optimised")) == wanted, slope
+    figures = {"fc2.weight.update_rms": 0.0, "fc2.weight.gradient_norm": 1e-9, "fc2.weight.learning_rate": 0.0}
+    assert "learning rate is 0" in the(make_trace(**figures), "not-optimised").remedy
+
+
+def test_units_that_stay_alike():
+    finding = the(make_trace(**{"fc2.weight.duplicate": 1.0}), "symmetry")
+    assert finding.where == ("fc2.weight",)
+    assert "std 0.22" in finding.remedy  # 1 / sqrt(20)
+    healed = np.where(np.arange(len(STEPS)) == 0, 1.0, 0.0)
+    assert found(make_trace(**{"head.weight.duplicate": healed}), "symmetry") == ()
+    head_only = make_trace(steps=(0,), loss=[2.3], **{"head.weight.duplicate": 1.0, "head.weight.rms": 0.0})
+    assert found(head_only, "symmetry") == ()
+
+
+def test_updates_too_large():
+    trace = make_trace(**{f"{name}.update_data": 0.1 for name in (*HIDDEN, "head.weight")})
+    finding = the(trace, "update-too-large")
+    assert finding.severity == "critical"
+    assert "about 100 times, from 0.1 to 0.001" in finding.remedy
+    assert finding.where == (*HIDDEN, "head.weight")
+    one = the(make_trace(**{"fc2.weight.update_data": 0.8}), "update-too-large")
+    assert (one.severity, one.where) == ("warning", ("fc2.weight",))
+    jump = np.where(np.array(STEPS) < 8, 0.7, 1e-2)
+    jumpy = the(make_trace(**{f"{name}.update_data": jump for name in (*HIDDEN, "head.weight")}), "update-too-large")
+    assert (jumpy.value, jumpy.steps) == (0.7, (0, 199))
+    assert "about 70 times, from 0.1 to 0.001" in jumpy.remedy
+    alike = {f"{name}.{stat}": value for name in HIDDEN for stat, value in (("update_data", 0.8), ("std", 1e-3), ("rms", 0.2))}
+    assert found(make_trace(**alike), "update-too-large") == ()
+    early = np.where(np.array(STEPS) < 20, 0.1, 1e-3)
+    assert found(make_trace(**{f"{name}.update_data": early for name in HIDDEN}), "update-too-large") == ()
+
+
+def test_updates_too_small():
+    names = (*HIDDEN, "head.weight")
+    finding = the(make_trace(**{f"{name}.update_data": 2e-5 for name in names}), "update-too-small")
+    assert "about 50 times, from 0.1 to 5" in finding.remedy
+    fading = np.geomspace(1e-3, 1e-7, len(STEPS))
+    assert found(make_trace(**{f"{name}.update_data": fading for name in names}), "update-too-small") == ()
+
+
+def test_missing_zero_grad():
+    left = np.where(np.arange(len(STEPS)) == 0, 0.0, 1.0)
+    assert the(make_trace(**{"step.leftover_gradient": left}), "missing-zero-grad").severity == "critical"
+    assert found(make_trace(**{"step.leftover_gradient": 1.0 - left}), "missing-zero-grad") == ()

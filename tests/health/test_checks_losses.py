@@ -1,0 +1,179 @@
+"""Checks of the losses: where they start, whether they fall, how they end, on held-out data too."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import log, nan, sqrt
+
+import numpy as np
+import pytest
+from paper import FACTS, HIDDEN, STEPS, found, healthy_losses, make_trace, noisy, outcome, the
+
+from lettrine.health.checks import examine
+from lettrine.health.trace import NonFinite
+
+
+def test_initial_loss_far_above_the_uniform_guess():
+    trace = make_trace(loss=[27.6, *healthy_losses()[1:]], **{"head.std": 8.1})
+    finding = the(trace, "initial-loss")
+    assert finding.where == ("head",)
+    assert "Multiply head.weight by 0.037" in finding.remedy
+    assert "ln 10 = 2.3" in finding.remedy
+    assert finding.limit == pytest.approx(log(10) + 1)
+
+
+def test_initial_loss_knows_sums_and_unknown_classes():
+    assert found(make_trace(loss=healthy_losses() * 32), "initial-loss") == ()
+    unknown = make_trace(facts=replace(FACTS, classes=0), loss=healthy_losses() * 9)
+    assert outcome(unknown, "initial-loss")[0] == "not applicable"
+    resumed = make_trace(loss=[27.6] * 200)
+    resumed = replace(resumed, loss=replace(resumed.loss, step=resumed.loss.step + 1000))
+    assert outcome(resumed, "initial-loss")[0] == "not run"
+
+
+def test_divergence():
+    rising = np.r_[np.linspace(2.3, 1.0, 100), np.linspace(1.0, 3.0, 100)]
+    finding = the(make_trace(loss=noisy(rising)), "divergence")
+    assert finding.severity == "critical"
+    assert finding.steps[1] == 199
+    assert found(make_trace(loss=noisy(np.linspace(2.3, 1.0, 200), 0.4)), "divergence") == ()
+    slightly = np.r_[np.linspace(2.3, 1.0, 100), np.linspace(1.0, 1.3, 100)]
+    assert found(make_trace(loss=noisy(slightly)), "divergence") == ()
+
+
+def test_a_step_that_broke_the_run_is_named():
+    values = healthy_losses()
+    values[120:] = noisy(np.full(80, 6.0))
+    finding = the(make_trace(loss=values), "spike")
+    assert finding.steps[0] == 120
+    assert "Step 120 broke the run" in finding.message
+    assert "clip the gradient norm at about 2, its median before" in finding.remedy
+    broken_off = healthy_losses()
+    broken_off[120:122], broken_off[122:] = (50.0, 1e9), nan
+    trace = make_trace(loss=broken_off, first_nonfinite=NonFinite(122, "", "loss"))
+    assert the(trace, "spike").steps[0] == 120
+    assert [finding.id for finding in examine(trace).findings] == ["spike", "non-finite"]
+    climb = np.r_[healthy_losses()[:120], 0.8 * 1.3 ** np.arange(80)]
+    assert found(make_trace(loss=climb), "spike") == ()
+    near_zero = np.abs(noisy(2.3 * np.exp(-np.arange(200) / 15), 1e-4))
+    near_zero[150:] += 0.05
+    assert found(make_trace(loss=near_zero), "spike") == ()
+    once = healthy_losses()
+    once[120] = 9.0
+    assert found(make_trace(loss=once), "spike") == ()
+
+
+def test_oscillation():
+    axis = np.arange(200)
+    wave = healthy_losses() + 0.5 * np.sin(2 * np.pi * axis / 16)
+    finding = the(make_trace(loss=wave), "oscillation")
+    assert "every 16 steps" in finding.message
+    cyclic = 0.1 * (1.5 + np.cos(np.arange(len(STEPS))))
+    assert outcome(make_trace(loss=wave, **{"step.learning_rate": cyclic}), "oscillation")[0] == "not applicable"
+    for share, wanted in ((0.5, True), (0.3, False)):  # of the variance, the rest is noise; blocks of 6 steps, period 36
+        blocks = np.repeat([1.5, -1.0, 0.5, -1.2, 0.8, -0.6], 6)
+        ordered = sqrt(share) * np.tile(blocks / np.std(blocks), 12)[:400] + sqrt(1 - share) * noisy(np.zeros(400), 1.0)
+        assert bool(found(make_trace(loss=5 + ordered), "oscillation")) == wanted, share
+    fixed_order = noisy(np.tile(noisy(np.ones(10), 0.3, 1), 20), 0.01)  # the same ten batches in the same order
+    assert found(make_trace(loss=fixed_order), "oscillation") == ()
+    for seed in range(5):
+        assert found(make_trace(loss=noisy(healthy_losses(), 0.5, seed)), "oscillation") == ()
+
+
+def test_no_learning():
+    for seed in range(3):
+        finding = the(make_trace(loss=noisy(np.full(200, 2.3), 0.05, seed)), "no-learning")
+        assert "guessing" in finding.message
+    regression = replace(FACTS, classes=0)
+    assert "stays where it was" in the(make_trace(facts=regression, loss=noisy(np.full(200, 7.0))), "no-learning").message
+    from_high = np.maximum(27 - 0.5 * np.arange(200), 2.3)
+    assert "guessing" in the(make_trace(loss=noisy(from_high)), "no-learning").message
+    slow = noisy(np.linspace(2.3, 2.0, 200), 0.2)
+    assert found(make_trace(loss=slow), "no-learning") == ()
+    converged = make_trace(loss=noisy(np.full(200, 0.9)))
+    assert found(converged, "no-learning") == ()
+    assert outcome(make_trace(loss=np.full(50, 2.3)), "no-learning")[0] == "not run"
+
+
+def test_answering_the_mean_is_no_learning():
+    # Squared errors of targets with variance 1: answers of variance v that are right on average leave 1 - v.
+    squares = replace(FACTS, classes=0, loss_chain=("MseLossBackward0", "AddmmBackward0"), notes={"reduction": "mean"})
+    falling = noisy(np.r_[np.linspace(5.0, 1.0, 50), np.full(150, 1.0)], 0.02)  # from answers far off the mean
+    for spread, wanted in ((0.05, True), (0.15, False)):  # 0.25 % and 2.2 % of the variance explained
+        trace = make_trace(facts=squares, loss=falling, **{"head.std": spread})
+        assert bool(found(trace, "no-learning")) == wanted, spread
+    told = the(make_trace(facts=squares, loss=falling, **{"head.std": 0.01}), "no-learning")
+    assert "no better than answering the mean whatever the input (0.998)." in told.message
+    assert told.limit == pytest.approx(told.value + 0.01**2)
+    still_falling = noisy(np.linspace(5.0, 3.0, 200), 0.02)
+    assert found(make_trace(facts=squares, loss=still_falling, **{"head.std": 0.01}), "no-learning") == ()
+    summed = replace(squares, notes={"reduction": "sum"})
+    assert found(make_trace(facts=summed, loss=falling, **{"head.std": 0.01}), "no-learning") == ()
+
+
+def test_what_to_try_follows_the_size_of_the_steps():
+    still = noisy(np.full(200, 2.3))
+    cycle = np.interp(STEPS, [0, 80, 199], [0.004, 0.1, 1e-6])  # one cycle: the highest rate is the one that was set
+
+    def remedy(size):
+        sizes = {f"{name}.update_data": size for name in (*HIDDEN, "head.weight")}
+        return the(make_trace(loss=still, **{"step.learning_rate": cycle}, **sizes), "no-learning").remedy
+
+    assert "then try learning rates of 1 and 0.01 instead of 0.1" in remedy(1e-3)
+    assert remedy(2e-4).startswith("Raise the learning rate about 5 times, from 0.1 to 0.5:")
+    assert "lower" not in remedy(2e-4)
+    assert "then try a learning rate of 0.01 instead of 0.1" in remedy(0.1)
+
+
+def test_a_thousand_classes_whose_frequencies_are_not_known():
+    many = replace(FACTS, classes=1_000)  # ln 1,000 = 6.908
+    for level, wanted in ((6.91, True), (6.0, False)):
+        assert bool(found(make_trace(facts=many, loss=noisy(np.full(200, level))), "no-learning")) == wanted
+    assert "ln 1000 = 6.91" in the(make_trace(facts=many, loss=[30.0, *noisy(np.full(199, 6.0))]), "initial-loss").message
+    assert found(make_trace(facts=many, loss=[7.4, *noisy(np.full(199, 6.0))]), "initial-loss") == ()
+
+
+def test_leak():
+    quick = np.maximum(2.3 * np.exp(-np.arange(200) / 10), 0.01) * noisy(np.ones(200), 0.2)
+    finding = the(make_trace(loss=quick), "leak")
+    assert finding.steps[0] < 100
+    one_batch = make_trace(loss=quick, facts=replace(FACTS, notes={"batches": "one, repeated"}))
+    assert outcome(one_batch, "leak")[0] == "not applicable"
+    slower = noisy(3.3 * np.exp(-np.arange(200) / 60), 0.02)
+    assert found(make_trace(loss=slower), "leak") == ()
+    assert the(make_trace(loss=slower, facts=replace(FACTS, classes=27)), "leak").steps[0] > 100
+    by_heart = make_trace(loss=quick, dev=[2.3] * 120)
+    assert found(by_heart, "leak") == ()
+    trained_before = make_trace(loss=np.full(200, 0.05))
+    assert outcome(trained_before, "leak") == ("not applicable", "the network was trained before")
+
+
+def test_overfitting():
+    finding = the(make_trace(dev=[2.3, 1.5, 1.2, 1.3, 1.4, 1.5]), "overfitting")
+    assert finding.steps[0] == 2
+    assert "Stop at step 2" in finding.remedy
+    assert found(make_trace(dev=[2.3, 1.5, 1.2, 1.2, 1.22, 1.23]), "overfitting") == ()
+    rising = make_trace(dev=[2.3, 1.5, 1.2, 1.3, 1.4, 1.5], loss=np.linspace(1, 3, 200))
+    assert found(rising, "overfitting") == ()
+
+
+def test_held_out_labels():
+    falling = 2.2 - 0.8 * (1 - np.exp(-np.arange(200) / 50))
+    wrong = [2.3, 2.6, 2.9, 3.0, 3.1]
+    finding = the(make_trace(loss=falling, dev=wrong), "held-out-labels")
+    guess = FACTS.chance if np.isfinite(FACTS.chance) else np.log(FACTS.classes)
+    assert finding.limit == pytest.approx(0.98 * guess)
+    assert finding.value == pytest.approx(2.3)
+    report = examine(make_trace(loss=falling, dev=wrong))
+    assert [each.id for each in report.findings] == ["held-out-labels"]  # and overfitting is explained by it
+    assert found(make_trace(loss=falling, dev=[2.3, 1.9, 2.6, 2.9, 3.1]), "held-out-labels") == ()  # it fell first
+    by_heart = 2.2 * np.exp(-np.arange(200) / 40)
+    assert found(make_trace(loss=by_heart, dev=wrong), "held-out-labels") == ()
+    assert found(make_trace(loss=np.full(200, 2.2), dev=wrong), "held-out-labels") == ()
+    # Other labels show before anything can be learned by heart: the one loss rises as the other falls, here by half as much.
+    for rise, wanted in ((0.5, True), (0.1, False)):
+        beside = np.full(200, nan)
+        beside[5::10] = guess + rise * (guess - by_heart[5::10])
+        assert bool(found(make_trace(loss=by_heart, dev=beside), "held-out-labels")) == wanted, rise
+    unknown = make_trace(loss=falling, dev=wrong, facts=replace(FACTS, classes=0, chance=float("nan")))
+    assert outcome(unknown, "held-out-labels") == ("not applicable", "the loss of guessing is not known")
