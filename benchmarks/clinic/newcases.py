@@ -28,6 +28,7 @@ for make in (
     n.logistic,
     n.labels,
     n.thousand,
+    n.words,
 ):
     for optimiser in ("sgd", "adamw"):
         healthy(make, optimiser=optimiser)
@@ -39,7 +40,7 @@ broken = ("divergence", "no-learning")
 
 sick("initial-loss", n.mixer, f.scale("head", 40), "head")
 sick("initial-loss", n.bilstm, f.scale("head", 40), "head")
-sick("initial-loss", n.thousand, f.scale("head", 20), "head")
+sick("initial-loss", n.thousand, f.scale("head", 20), "head", also=("no-learning",))
 sick("saturation", tanh_autoencoder, f.scale("*", 12), "down.1 down.3 down.5 up.1 up.3", also=("no-learning",))
 sick("saturation", deep(n.labels, optimiser="sgd"), f.swap(nn.GELU, nn.Tanh, 8), "body.1 body.4")
 sick("dead-units", n.deep_relu, f.fill_bias("body.6", -20), "body.7", also=("no-learning",))
@@ -91,6 +92,8 @@ sick("no-learning", n.mixer, f.shuffled)
 sick("no-learning", n.bilstm, f.shuffled)
 sick("no-learning", deep(n.vit, optimiser="sgd"), f.shuffled)
 sick("no-learning", n.forecast, f.shuffled)
+sick("no-learning", n.words, f.shuffled)
+sick("no-learning", deep(n.words, optimiser="sgd"), f.shuffled)
 sick("leak", n.gated, f.target_in_context)
 sick("leak", n.deep_relu, f.target_in_vector)
 sick("leak", n.bilstm, f.target_in_context)

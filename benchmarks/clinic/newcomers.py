@@ -80,6 +80,15 @@ def ratings(seed: int, *, count: int = 12_000, users: int = 120, items: int = 80
     return split(pairs, 3 + scores + 0.3 * torch.randn(count, 1, generator=generator), 0, seed)
 
 
+def uneven(seed: int, *, count: int = 20_000, width: int = 20, classes: int = 1_000) -> Task:
+    """Points with targets as unevenly frequent as words: the n-th class an n-th as often as the first, moved by the input."""
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(count, width, generator=generator)
+    ties = torch.randn(width, classes, generator=generator) / 2
+    scores = inputs @ ties - torch.arange(1, classes + 1).log()
+    return split(inputs, torch.multinomial(torch.softmax(scores, 1), 1, generator=generator)[:, 0], classes, seed)
+
+
 # Patients. With each, a rate for SGD with momentum 0.9 and one for AdamW, both from the usual range.
 
 
@@ -192,6 +201,12 @@ def thousand(seed: int, optimiser: str = "adamw") -> Patient:
     model = DeepMLP(nn.ReLU, layers=2, classes=1_000)
     chosen = vectors(seed, classes=1_000, count=12_000)
     return patient(model, _optimiser(model, optimiser, (0.1, 3e-3)), chosen, 128, steps=400)
+
+
+def words(seed: int, optimiser: str = "adamw") -> Patient:
+    """A thousand classes, most of them rare."""
+    model = DeepMLP(nn.GELU, layers=2, classes=1_000)
+    return patient(model, _optimiser(model, optimiser, (0.1, 1e-3)), uneven(seed), 64, steps=1_200)
 
 
 def one_cycle(seed: int) -> Patient:

@@ -133,6 +133,25 @@ def test_a_thousand_classes_whose_frequencies_are_not_known():
     assert found(make_trace(facts=many, loss=[7.4, *noisy(np.full(199, 6.0))]), "initial-loss") == ()
 
 
+def test_where_frequencies_are_not_known_the_gain_of_looking_tells():
+    flat, falling = noisy(np.full(200, 5.2)), noisy(np.linspace(6.0, 5.2, 200))  # a hundredth of guessing is 0.0525
+    for gain, error, losses, wanted in (
+        (0.0, 0.01, flat, True),
+        (0.03, 0.005, flat, True),
+        (-0.05, 0.03, flat, True),
+        (0.0, 0.03, flat, False),
+        (0.06, 0.0, flat, False),
+        (0.0, 0.0, falling, False),
+        (nan, nan, flat, False),
+    ):
+        facts = replace(FACTS, classes=1_000, gain=gain, gain_error=error)
+        assert bool(found(make_trace(facts=facts, loss=losses), "no-learning")) == wanted, (gain, error)
+    told = the(make_trace(facts=replace(FACTS, classes=1_000, gain=-0.05, gain_error=0.02), loss=flat), "no-learning")
+    assert "no better than giving every input the same answer (5.14)." in told.message
+    known = replace(FACTS, classes=1_000, gain=0.0, gain_error=0.0, chance=6.0)
+    assert found(make_trace(facts=known, loss=flat), "no-learning") == ()
+
+
 def test_leak():
     quick = np.maximum(2.3 * np.exp(-np.arange(200) / 10), 0.01) * noisy(np.ones(200), 0.2)
     finding = the(make_trace(loss=quick), "leak")

@@ -134,6 +134,7 @@ LEARNING_STEPS: Final = 100  # fewer say nothing about learning
 PLATEAU_STEPS: Final = 200  # so long a healthy network may linger at the loss of guessing; clinic: convolutions 150
 FLAT_SHARE: Final = 0.01  # of the starting loss
 CHANCE_SHARE: Final = 0.99  # of the loss of guessing
+GAIN_NOISE: Final = 2.0  # standard errors that what looking at the input gains may be larger than it was found
 LEAK_SHARE: Final = 0.05  # of the loss of guessing: below it within
 LEAK_STEPS: Final = 100  # steps, only an input that holds the answer brings a fresh network
 LEAK_CLASSES: Final = 20  # with so many classes, as in language, these are more telling:

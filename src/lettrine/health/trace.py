@@ -109,7 +109,9 @@ class Facts:
     classes: how many the loss chooses between, 0 if unknown. source: "torch" or the engine's name.
     batch_size: 0 if unknown. loss_chain: operations that made the loss, from the loss inwards, as autograd names
         them, such as ("NllLoss", "LogSoftmax", "Addmm"). chance: loss in nats of guessing by the frequencies of the
-        classes seen, NaN if unknown. optimiser: class name. momentum: of the optimiser, NaN if it has none.
+        classes seen, NaN if unknown. gain: nats by which the answers after warm-up are better than one and the same answer
+        to every input, gain_error its standard error; NaN if unknown. optimiser: class name. momentum: of the optimiser,
+        NaN if it has none.
     norm_momentum: batch norm's share of the batch in each update of the running statistics, NaN without.
     errors: what went wrong inside the health code itself; never empty silently. notes: more words, such as "reduction"
         ("mean" or "sum": how the loss gathers its batch) and "batches" ("one, repeated" if all that were compared are the same).
@@ -120,6 +122,8 @@ class Facts:
     batch_size: int = 0
     loss_chain: tuple[str, ...] = ()
     chance: float = float("nan")
+    gain: float = float("nan")
+    gain_error: float = float("nan")
     optimiser: str = ""
     momentum: float = float("nan")
     norm_momentum: float = float("nan")

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from dataclasses import replace
-from math import isfinite, log, nan
+from math import isfinite, log, nan, sqrt
 from typing import Any, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from lettrine.health.limits import LATE_FROM
 from lettrine.health.recorder import Recorder
 from lettrine.health.trace import Facts
 from lettrine.torch.graph import behind_logits, loss_graph
 from lettrine.torch.hooks import ModuleProbe
 from lettrine.torch.taps import Tap
+from lettrine.torch.targets import Targets, targets_of
 
 FULL: Final = 256  # losses kept before they are fetched and recorded together
 _TRIES: Final = 8  # sampled steps at which the loss's graph is looked at
 _PER_CLASS: Final = 8  # targets wanted for each class before the frequencies are believed, and
 _ENOUGH: Final = 512  # so many in all, or 4 times as many for each class, before no more are asked for
 _LOOKS: Final = 3  # batches compared, to see whether one is repeated
+_MANY: Final = 64  # classes; the frequencies of fewer are soon known
+_LEAST_GAINS: Final = 3  # of them, to tell their noise
+_GAINS: Final = 1_024  # sampled steps of which the gain is kept, the last ones
 
 
 class LossProbe:
@@ -38,8 +45,13 @@ class LossProbe:
         self.waiting: list[tuple[int, Any]] = []
         self._last: list[tuple[int, float]] = []  # those of the last step that was recorded
         self._tries = 0
-        self._counts: np.ndarray[Any, np.dtype[np.int64]] | None = None
-        self._targets: list[np.ndarray[Any, np.dtype[np.int64]]] = []  # of the first looks, to see whether they are the same
+        self._counts: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        self._targets: list[NDArray[np.int64]] = []  # of the first looks, to see whether they are the same
+        self._blind = (
+            nan,
+            nan,
+        )  # of the sampled step whose loss may still come: the loss without looking, and the noise of the gain
+        self._gains = deque[tuple[int, float, float]](maxlen=_GAINS)
         self.chain: tuple[str, ...] = ()
         self.classes = 0
         self.reduction = ""
@@ -54,10 +66,16 @@ class LossProbe:
         return isinstance(value, Tensor) or isfinite(value)
 
     def at(self, step: int) -> float | None:
-        """Mean of the losses of this step; None unless it is the last one that had any."""
+        """Mean of the losses of this step, the sampled one that was counted last; None unless it is the last one that had any."""
         newest = itertools.takewhile(lambda pair: pair[0] == step, itertools.chain(reversed(self.waiting), self._last))
         values = [float(value) for _, value in newest]
-        return sum(values) / len(values) if values else None
+        (blind, noise), self._blind = self._blind, (nan, nan)
+        if not values:
+            return None
+        mean = sum(values) / len(values)
+        if isfinite(gain := blind - mean) and isfinite(noise):
+            self._gains.append((step, gain, noise))
+        return mean
 
     def drain(self) -> None:
         """Record what waits."""
@@ -93,11 +111,14 @@ class LossProbe:
 
     def facts(self, known: Facts, classes: int) -> Facts:
         """What is known of the loss, beside what is known already. classes: what the user said, 0 if nothing."""
+        gain, gain_error = self._gain()
         return replace(
             known,
             classes=classes or self.classes,
             loss_chain=self.chain,
             chance=self.chance(),
+            gain=gain,
+            gain_error=gain_error,
             notes={
                 **({"reduction": self.reduction} if self.reduction else {}),
                 **({"batches": "one, repeated"} if self.repeated() else {}),
@@ -110,7 +131,7 @@ class LossProbe:
         H = -sum over classes of f log f, with the first-order correction (K - 1) / (2 N) of Miller (1955) for the bias of
         an entropy estimated from N targets, K of the classes seen.
         """
-        if self._counts is None or self._counts.sum() < _PER_CLASS * self._counts.size:
+        if not self._counts.size or self._counts.sum() < _PER_CLASS * self._counts.size:
             return nan
         seen = self._counts[self._counts > 0].astype(np.float64)
         total = seen.sum()
@@ -125,21 +146,48 @@ class LossProbe:
     def count(self, tap: Tap) -> None:
         """Recover targets from the gradients of the logits that were copied in a step.
 
-        For cross-entropy such a gradient is (softmax - one-hot) / B, negative at the target alone; for the binary one it has
-        the sign of p - y. No target is asked of the user.
+        For the binary cross-entropy such a gradient has the sign of p - y; for that of many classes see `targets`. No target is
+        asked of the user.
         """
         if not self.countable or not tap.logits:
             return
-        if self._counts is None:
+        if not self._counts.size:
             self._counts = np.zeros(self.classes, dtype=np.int64)
-        for call in tap.made:
-            gradient = call.slope.array if call.arrived else np.empty((0, self.classes))
+        arrays = (call.slope.array for call in tap.made if call.arrived) if self.classes <= _MANY else ()
+        for gradient in arrays:
             if self.chain[0].startswith("BinaryCrossEntropy"):
                 self._counts += np.array((np.count_nonzero(gradient > 0), np.count_nonzero(gradient < 0)))
-            elif gradient.shape[1] == self.classes:  # of very many classes only some were copied
-                targets = gradient.argmin(axis=1)
-                known = gradient[np.arange(len(gradient)), targets] < 0  # an ignored target has a gradient of 0
-                if len(self._targets) < _LOOKS:
-                    self._targets.append(targets[known])
-                self._counts += np.bincount(targets[known], minlength=self.classes)
+            elif gradient.shape[1] == self.classes:
+                places = gradient.argmin(axis=1)
+                self._add(places[gradient[np.arange(len(gradient)), places] < 0])  # an ignored target has a gradient of 0
+        if self.classes > _MANY:
+            self._compare([each for each in targets_of(tap) if len(each.sums) == self.classes])
         self.countable = int(self._counts.sum()) < max(_ENOUGH, 4 * _PER_CLASS * self.classes)
+
+    def _add(self, places: NDArray[np.int64]) -> None:
+        if len(self._targets) < _LOOKS:
+            self._targets.append(places)
+        self._counts += np.bincount(places, minlength=self.classes)
+
+    def _compare(self, found: list[Targets]) -> None:
+        for each in found:
+            self._add(each.places)
+        total = sum(len(each.places) for each in found)
+        if self.reduction == "mean" and total:
+            shares = [len(each.places) / total for each in found]
+            blind = sum(share * each.blind() for share, each in zip(shares, found, strict=True))
+            noise = sum(share**2 * each.noise() for share, each in zip(shares, found, strict=True))
+            self._blind = blind, noise
+
+    def _gain(self) -> tuple[float, float]:
+        """What looking at the input gains at the sampled steps after warm-up, and its standard error: that of answers which tell
+        nothing, or what the steps scatter by if that is more.
+        """
+        if not self._gains:
+            return nan, nan
+        first, last = self._gains[0][0], self._gains[-1][0]
+        late = [(gain, noise) for step, gain, noise in self._gains if step >= first + LATE_FROM * (last - first)]
+        if len(late) < _LEAST_GAINS:
+            return nan, nan
+        gains, noises = map(np.array, zip(*late, strict=True))
+        return float(gains.mean()), sqrt(max(gains.var(ddof=1), noises.mean()) / len(late))

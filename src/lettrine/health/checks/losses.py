@@ -245,10 +245,13 @@ def oscillation(trace: Trace) -> Iterator[Finding]:
 def no_learning(trace: Trace) -> Iterator[Finding]:
     """The loss does not fall, or stops at what guessing gives."""
     steps, losses = _losses(trace, limits.PLATEAU_STEPS)
-    guess = guess_of(trace)
     beginning, end, noise = _ends(losses)
-    how = "guessing" if isfinite(guess) else "answering the mean whatever the input"
-    guess = guess if isfinite(guess) else guess_of_values(trace, end)
+    guess, how = guess_of(trace), "guessing"
+    if not isfinite(guess):
+        guess, how = guess_of_values(trace, end), "answering the mean whatever the input"
+    most = end + trace.facts.gain + limits.GAIN_NOISE * trace.facts.gain_error
+    if not isfinite(trace.facts.chance) and end >= limits.CHANCE_SHARE * most:
+        guess, how = end + trace.facts.gain, "giving every input the same answer"
     if not isfinite(guess) and steps[0] != 0:
         raise Skip("not run", "the first step was not watched, and the loss of guessing is not known")
     third = max(10, len(losses) // 3)
