@@ -165,10 +165,12 @@ HELD_OUT_MIRROR: Final = 0.4  # rise per fall; clinic: learned by heart 0.03 to 
 
 NORM_GAP: Final = 0.5  # batch standard deviations between running and batch mean, beyond what a batch's noise explains
 NORM_VARIANCE: Final = 1.8  # times, either way; clinic: healthy up to 1.1
-# Noise of the running mean in batch standard deviations. A momentum of 0.1 gives 0.08 with batches of 8 and 0.11 with 4; Wu & He
-# 2018 (group norm, figure 5) find a ResNet-50 1.2 % worse with 8, 3.7 % with 4 and 11 % with 2 than with 32.
+# Noise of the running mean in batch standard deviations: sqrt(momentum / (2 - momentum) / batch), with a momentum of 0.1 that is
+# 0.08 for batches of 8 and 0.11 for 4. Wu & He 2018 (Group normalization) report that batch norm's error grows as batches shrink:
+# in a ResNet-50 it is that of group norm, which knows no batch, with usual batches, and 10.6 % above it with 2 images.
 NORM_NOISE: Final = 0.1
-NORM_BATCH_LEAST: Final = 4  # below it places of a convolution make up for nothing: 11 % worse with 2 was with places (ibid.)
-NORM_BATCH: Final = 8  # fewer examples give no statistics worth the name, whatever the momentum (Wu & He 2018, group norm)
+NORM_BATCH_LEAST: Final = 4  # below it places of a convolution make up for nothing: those 10.6 % were lost in spite of them
+NORM_BATCH: Final = 8  # fewer examples give no statistics worth the name, whatever the momentum
+
 EVAL_SHARE: Final = 0.5  # of the late sampled steps
 LEFTOVER_SHARE: Final = 0.5  # of the sampled steps after the first
