@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from math import isnan
 from pathlib import Path
 
 import torch
@@ -43,7 +44,8 @@ def main() -> None:
                         print(f"    {each.severity:8} {each.id:22} {list(each.where)[:4]} {each.message}")
         print(f"== {doctor}, {time.perf_counter() - began:.0f} s")
         print(rendered(results))
-        figures[doctor] = {**summary(results), "confusion": confusion(results), "runs": len(results)}
+        known = {name: None if isnan(value) else value for name, value in summary(results).items()}
+        figures[doctor] = {**known, "confusion": confusion(results), "runs": len(results)}
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
 

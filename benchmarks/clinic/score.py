@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isnan, nan
 
 from benchmarks.clinic.doctors import Answer
 from benchmarks.clinic.plants import Case
@@ -52,17 +53,21 @@ class Result:
 
 def summary(results: Sequence[Result]) -> dict[str, float]:
     """recall: planted faults named; first: named as the likeliest cause; precision: findings that are true; silent: healthy
-    cases without a warning.
+    cases without a warning. NaN where there was nothing to be right or wrong about.
     """
     sick = [each for each in results if each.case.fault]
     well = [each for each in results if not each.case.fault]
     alarms = sum(len(each.alarms) for each in results)
     return {
-        "recall": sum(each.named for each in sick) / max(len(sick), 1),
-        "first": sum(each.first == each.case.fault for each in sick) / max(len(sick), 1),
-        "precision": 1 - sum(len(each.wrong) for each in results) / max(alarms, 1),
-        "silent": sum(not each.alarms for each in well) / max(len(well), 1),
+        "recall": _share(sum(each.named for each in sick), len(sick)),
+        "first": _share(sum(each.first == each.case.fault for each in sick), len(sick)),
+        "precision": _share(alarms - sum(len(each.wrong) for each in results), alarms),
+        "silent": _share(sum(not each.alarms for each in well), len(well)),
     }
+
+
+def _share(count: int, of: int) -> float:
+    return count / of if of else nan
 
 
 def confusion(results: Sequence[Result]) -> dict[str, Counter[str]]:
@@ -79,7 +84,7 @@ def rendered(results: Sequence[Result]) -> str:
     sick = sum(bool(each.case.fault) for each in results)
     lines = [
         f"{sick} sick and {len(results) - sick} healthy runs",
-        "  ".join(f"{name} {100 * value:.0f} %" for name, value in figures.items()),
+        "  ".join(f"{name} —" if isnan(value) else f"{name} {100 * value:.0f} %" for name, value in figures.items()),
         "",
         f"{'planted':26}named  given first",
     ]

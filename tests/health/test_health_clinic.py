@@ -70,3 +70,5 @@ def test_scores_on_paper():
     assert summary(results) == {"recall": 1.0, "first": 0.5, "precision": 0.5, "silent": 0.5}
     assert confusion(results) == {"leak": {"leak": 1, "spike": 1}, "healthy": {"nothing": 1, "spike": 1}}
     assert "wrong: " + well.name in rendered(results)
+    assert "recall —  first —  precision 0 %  silent 50 %" in rendered(results[2:])  # healthy ones alone
+    assert "recall 0 %  first 0 %  precision —  silent —" in rendered([Result(sick, 0, ())])
