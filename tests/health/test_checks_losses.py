@@ -74,6 +74,14 @@ def test_oscillation():
         blocks = np.repeat([1.5, -1.0, 0.5, -1.2, 0.8, -0.6], 6)
         ordered = sqrt(share) * np.tile(blocks / np.std(blocks), 12)[:400] + sqrt(1 - share) * noisy(np.zeros(400), 1.0)
         assert bool(found(make_trace(loss=5 + ordered), "oscillation")) == wanted, share
+    level = np.interp(np.arange(400), [0, 100, 230, 400], [5.0, 3.4, 2.4, 2.3])  # two fifths are left after the fall
+    ordered = noisy(level + 0.05 * np.tile(np.repeat([0.5, -1.0, 1.0, 0.2, -0.7], 8), 10), 0.01)
+    finding = the(make_trace(loss=ordered), "oscillation")
+    assert "every 40 steps" in finding.message
+    assert finding.steps == (240, 399)
+    steps = np.random.default_rng(2).standard_normal(500)
+    smoothed = np.convolve(steps, 0.9 ** np.arange(60))[60:460]  # which echoes by luck, with 0.4 to 0.6 in the last two fifths
+    assert found(make_trace(loss=3 + 0.1 * smoothed), "oscillation") == ()
     fixed_order = noisy(np.tile(noisy(np.ones(10), 0.3, 1), 20), 0.01)  # the same ten batches in the same order
     assert found(make_trace(loss=fixed_order), "oscillation") == ()
     for seed in range(5):

@@ -1,7 +1,20 @@
 """Named checks: each a pure function of the trace. `examine` runs them all."""
 
-from lettrine.health.checks import activations, gradients, heldout, losses, updates, wiring
+from lettrine.health.checks import activations, gradients, heldout, losses, oscillation, updates, wiring
 from lettrine.health.checks.registry import CHECKS, Check, Skip, check
 from lettrine.health.checks.verdict import examine
 
-__all__ = ["CHECKS", "Check", "Skip", "activations", "check", "examine", "gradients", "heldout", "losses", "updates", "wiring"]
+__all__ = [
+    "CHECKS",
+    "Check",
+    "Skip",
+    "activations",
+    "check",
+    "examine",
+    "gradients",
+    "heldout",
+    "losses",
+    "oscillation",
+    "updates",
+    "wiring",
+]

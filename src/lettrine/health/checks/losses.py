@@ -198,49 +198,6 @@ def spike(trace: Trace) -> Iterator[Finding]:
     )
 
 
-@check("oscillation", needs=("loss",))
-def oscillation(trace: Trace) -> Iterator[Finding]:
-    """The loss swings up and down with a period, instead of settling."""
-    steps, losses = finite_curve(trace, trace.recent)
-    kept = steps >= steps[0] + limits.OSCILLATION_FROM * (steps[-1] - steps[0]) if len(steps) else np.zeros(0, dtype=np.bool_)
-    steps, losses = steps[kept], losses[kept]
-    if len(losses) < limits.OSCILLATION_POINTS:
-        raise Skip("not run", f"{len(losses)} losses after warm-up; {limits.OSCILLATION_POINTS} are needed")
-    axis = np.arange(len(losses))
-    level = np.polyval(np.polyfit(axis, losses, 2), axis)
-    swing = losses - level
-    size = float(np.std(swing))
-    mean = float(np.mean(losses))
-    if size <= limits.OSCILLATION_SHARE * abs(mean):
-        return
-    swing = swing / size
-    echo = np.array([np.mean(swing[:-lag] * swing[lag:]) for lag in range(1, len(swing) // 3)])
-    beyond = int(np.argmax(echo <= limits.OSCILLATION_HALF)) or len(echo)  # a period is longer than its half
-    tops = [place for place in range(beyond + 1, len(echo) - 1) if echo[place - 1] < echo[place] >= echo[place + 1]]
-    highest = max((float(echo[place]) for place in tops), default=0.0)
-    if highest < limits.OSCILLATION_FULL or echo[0] < limits.OSCILLATION_SMOOTH:
-        return
-    period = 1 + next(place for place in tops if echo[place] > highest - 0.2)  # higher ones are several periods later
-    rates = trace.step_stats["learning_rate"][late(trace)]
-    if np.unique(np.sign(np.diff(rates[np.isfinite(rates)]))).size > 1 and np.nanmax(rates) > 2 * np.nanmin(rates):
-        raise Skip("not applicable", "the learning rate itself goes up and down")
-    rate, momentum = learning_rate(trace), trace.facts.momentum
-    slower = f", from {number(rate)} to {number(rounded(rate / 3))}" if rate > 0 else ""
-    yield Finding(
-        id="oscillation",
-        severity="warning",
-        where=(),
-        steps=(int(steps[0]), int(steps[-1])),
-        value=size / abs(mean),
-        limit=limits.OSCILLATION_SHARE,
-        message=f"The loss swings by {share(size / abs(mean))} around {number(mean, 3)}, up and down every {period} steps.",
-        why="Either each stretch of the data undoes what the one before taught, or steps overshoot the valley.",
-        remedy=f"If the examples come in an order that repeats every {period} steps, shuffle them; if not, lower the learning "
-        f"rate about 3 times{slower}" + (f", or the momentum from {number(momentum)} to 0.9." if momentum > 0.9 else "."),
-        reference="LeCun et al. 1998, Efficient BackProp, section 4.6",
-    )
-
-
 @check("no-learning", needs=("loss",))
 def no_learning(trace: Trace) -> Iterator[Finding]:
     """The loss does not fall, or stops at what guessing gives."""

@@ -1,0 +1,73 @@
+"""The check for losses that swing with a period."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from lettrine.health import limits
+from lettrine.health.checks.reading import finite_curve, late, learning_rate, number, rounded, share
+from lettrine.health.checks.registry import Skip, check
+from lettrine.health.findings import Finding
+from lettrine.health.trace import Floats, Trace
+
+
+@check("oscillation", needs=("loss",))
+def oscillation(trace: Trace) -> Iterator[Finding]:
+    """The loss swings up and down with a period, instead of settling."""
+    steps, losses = _from(trace, limits.OSCILLATION_FROM)
+    if len(losses) < limits.OSCILLATION_POINTS:
+        raise Skip("not run", f"{len(losses)} losses after warm-up; {limits.OSCILLATION_POINTS} are needed")
+    mean, size, period = _swing(losses, limits.OSCILLATION_FULL)
+    if not period:
+        steps, losses = _from(trace, limits.OSCILLATION_LATE)
+        if len(losses) < limits.OSCILLATION_POINTS:
+            return
+        mean, size, period = _swing(losses, limits.OSCILLATION_FULL_LATE)
+        if not period:
+            return
+    rates = trace.step_stats["learning_rate"][late(trace)]
+    if np.unique(np.sign(np.diff(rates[np.isfinite(rates)]))).size > 1 and np.nanmax(rates) > 2 * np.nanmin(rates):
+        raise Skip("not applicable", "the learning rate itself goes up and down")
+    rate, momentum = learning_rate(trace), trace.facts.momentum
+    slower = f", from {number(rate)} to {number(rounded(rate / 3))}" if rate > 0 else ""
+    yield Finding(
+        id="oscillation",
+        severity="warning",
+        where=(),
+        steps=(int(steps[0]), int(steps[-1])),
+        value=size / abs(mean),
+        limit=limits.OSCILLATION_SHARE,
+        message=f"The loss swings by {share(size / abs(mean))} around {number(mean, 3)}, up and down every {period} steps.",
+        why="Either each stretch of the data undoes what the one before taught, or steps overshoot the valley.",
+        remedy=f"If the examples come in an order that repeats every {period} steps, shuffle them; if not, lower the learning "
+        f"rate about 3 times{slower}" + (f", or the momentum from {number(momentum)} to 0.9." if momentum > 0.9 else "."),
+        reference="LeCun et al. 1998, Efficient BackProp, section 4.6",
+    )
+
+
+def _from(trace: Trace, share_of_run: float) -> tuple[Floats, Floats]:
+    """Steps and losses kept one by one, from this share of them on."""
+    steps, losses = finite_curve(trace, trace.recent)
+    if not len(steps):
+        return steps, losses
+    kept = steps >= steps[0] + share_of_run * (steps[-1] - steps[0])
+    return steps[kept], losses[kept]
+
+
+def _swing(losses: Floats, full: float) -> tuple[float, float, int]:
+    """Mean, size of the swing around a parabola, and its period: 0 if none comes back with a correlation of `full`."""
+    axis = np.arange(len(losses))
+    swing = losses - np.polyval(np.polyfit(axis, losses, 2), axis)
+    mean, size = float(np.mean(losses)), float(np.std(swing))
+    if size <= limits.OSCILLATION_SHARE * abs(mean):
+        return mean, size, 0
+    swing = swing / size
+    echo = np.array([np.mean(swing[:-lag] * swing[lag:]) for lag in range(1, len(swing) // 3)])
+    beyond = int(np.argmax(echo <= limits.OSCILLATION_HALF)) or len(echo)  # a period is longer than its half
+    tops = [place for place in range(beyond + 1, len(echo) - 1) if echo[place - 1] < echo[place] >= echo[place + 1]]
+    highest = max((float(echo[place]) for place in tops), default=0.0)
+    if highest < full or echo[0] < limits.OSCILLATION_SMOOTH:
+        return mean, size, 0
+    return mean, size, 1 + next(place for place in tops if echo[place] > highest - 0.2)  # higher ones are several periods later
