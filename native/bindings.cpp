@@ -1,36 +1,15 @@
-// The border to Python: the only file that knows nanobind. It checks that every array holds as many numbers as the
-// network says, so that nothing here can read or write beside one; whether indices are in range is asked with `within`,
-// before. Errors are ValueError, which lettrine.engine.native turns into its own.
+// The engine's half of the border to Python. Whether indices are in range is asked with `within`, before.
 
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
-#include <nanobind/stl/string.h>
-#include <nanobind/stl/tuple.h>
-#include <nanobind/stl/vector.h>
 
-#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <new>
 #include <optional>
-#include <string>
 #include <vector>
 
-#include "mlp.hpp"
-
-namespace nb = nanobind;
-using namespace nb::literals;
-using lettrine::Index;
-
-namespace {
-
-using ReadArray = nb::ndarray<nb::device::cpu, nb::c_contig, nb::ro>;
-template <class T>
-using Numbers = nb::ndarray<const T, nb::device::cpu, nb::c_contig, nb::ro>;
-template <class T>
-using Result = nb::ndarray<nb::numpy, T>;
+#include "border.hpp"
 
 const lettrine::InstructionSet& instruction_set(const std::string& asked) {
     const char* forced = std::getenv("LETTRINE_ISA");
@@ -45,9 +24,7 @@ const lettrine::InstructionSet& instruction_set(const std::string& asked) {
                               .c_str());
 }
 
-void require(bool holds, const std::string& message) {
-    if (!holds) throw nb::value_error(message.c_str());
-}
+namespace {
 
 struct Free {
     void operator()(void* block) const { ::operator delete(block, std::align_val_t{64}); }
@@ -57,12 +34,6 @@ std::unique_ptr<void, Free> zeroed(std::size_t bytes) {
     std::unique_ptr<void, Free> block(::operator new(bytes ? bytes : 64, std::align_val_t{64}));
     std::memset(block.get(), 0, bytes);
     return block;
-}
-
-template <class T>
-Result<T> own(T* data, std::initializer_list<std::size_t> shape) {
-    nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<T*>(p); });
-    return Result<T>(data, shape, owner);
 }
 
 template <class T>
@@ -281,121 +252,6 @@ bool within(const ReadArray& array, std::int64_t limit) {
     return all_within<std::int64_t>(array, limit);
 }
 
-// Calls body(measures, const T*) for the array's type.
-template <class Body>
-void with_measures(const lettrine::InstructionSet& set, const ReadArray& array, Body body) {
-    if (array.dtype() == nb::dtype<float>()) return body(set.single_measures, static_cast<const float*>(array.data()));
-    require(array.dtype() == nb::dtype<double>(), "an array is neither float32 nor float64");
-    body(set.twice_measures, static_cast<const double*>(array.data()));
-}
-
-Result<double> table_of(const std::vector<ReadArray>& arrays, const std::vector<ReadArray>* minus) {
-    static_assert(sizeof(lettrine::Moments) == 8 * sizeof(double));
-    const auto& set = instruction_set("");
-    require(!minus || minus->size() == arrays.size(), "moments of a difference got lists of different lengths");
-    std::unique_ptr<double[]> rows(new double[8 * arrays.size() + 1]);
-    for (std::size_t i = 0; i < arrays.size(); ++i)
-        with_measures(set, arrays[i], [&](const auto& measures, const auto* values) {
-            using T = std::remove_const_t<std::remove_pointer_t<decltype(values)>>;
-            const T* other = nullptr;
-            if (minus) {
-                require((*minus)[i].dtype() == arrays[i].dtype() && (*minus)[i].size() == arrays[i].size(),
-                        "moments of a difference got arrays that differ in type or size");
-                other = static_cast<const T*>((*minus)[i].data());
-            }
-            const lettrine::Moments found = measures.moments(values, other, static_cast<Index>(arrays[i].size()));
-            std::memcpy(rows.get() + 8 * i, &found, sizeof found);
-        });
-    return own(rows.release(), {arrays.size(), 8});
-}
-
-Result<double> moments(const std::vector<ReadArray>& arrays) { return table_of(arrays, nullptr); }
-
-Result<double> moments_of_difference(const std::vector<ReadArray>& after, const std::vector<ReadArray>& before) {
-    return table_of(after, &before);
-}
-
-nb::list zone_counts(const std::vector<ReadArray>& arrays, const std::vector<std::tuple<double, double, bool>>& zones) {
-    const auto& set = instruction_set("");
-    require(arrays.size() == zones.size(), "zone_counts got lists of different lengths");
-    nb::list results;
-    for (std::size_t i = 0; i < arrays.size(); ++i) {
-        require(arrays[i].ndim() == 2, "zone_counts got an array that is not (R, U)");
-        const std::size_t rows = arrays[i].shape(0), units = arrays[i].shape(1);
-        const lettrine::Zone zone{std::get<0>(zones[i]), std::get<1>(zones[i]), std::get<2>(zones[i])};
-        std::unique_ptr<std::int64_t[]> counts(new std::int64_t[units + 1]);
-        with_measures(set, arrays[i], [&](const auto& measures, const auto* values) {
-            measures.zone_counts(values, static_cast<Index>(rows), static_cast<Index>(units), zone, counts.get());
-        });
-        results.append(nb::cast(own(counts.release(), {units})));
-    }
-    return results;
-}
-
-Result<std::int64_t> histogram(const std::vector<ReadArray>& arrays, const std::vector<double>& lows, const std::vector<double>& highs, Index bins) {
-    const auto& set = instruction_set("");
-    require(arrays.size() == lows.size() && arrays.size() == highs.size() && bins >= 1, "histogram got lists of different lengths, or no bins");
-    for (std::size_t i = 0; i < lows.size(); ++i) require(lows[i] < highs[i], "histogram got a range that is empty or not finite");
-    const auto width = static_cast<std::size_t>(bins);
-    std::unique_ptr<std::int64_t[]> counts(new std::int64_t[arrays.size() * width + 1]);
-    for (std::size_t i = 0; i < arrays.size(); ++i)
-        with_measures(set, arrays[i], [&](const auto& measures, const auto* values) {
-            measures.histogram(values, static_cast<Index>(arrays[i].size()), lows[i], highs[i], bins, counts.get() + i * width);
-        });
-    return own(counts.release(), {arrays.size(), width});
-}
-
-template <class T>
-T* of_address(std::int64_t address) {
-    return reinterpret_cast<T*>(static_cast<std::uintptr_t>(address));
-}
-
-// Memory that another library owns, told by its address: the caller has made sure that so many float32 values lie there.
-void moments_at(const Numbers<std::int64_t>& addresses, const Numbers<std::int64_t>& sizes, const nb::ndarray<double, nb::device::cpu, nb::c_contig>& out,
-                const std::optional<Numbers<std::int64_t>>& minus, const std::optional<Numbers<std::int64_t>>& copies) {
-    const auto moments = instruction_set("").single_measures.moments;
-    const std::size_t count = sizes.size();
-    require(addresses.size() == count && out.size() == 8 * count && (!minus || minus->size() == count) && (!copies || copies->size() <= count),
-            "moments_at got arrays of different lengths");
-    for (std::size_t i = 0; i < count; ++i) {
-        const auto* values = of_address<const float>(addresses.data()[i]);
-        const Index size = sizes.data()[i];
-        const lettrine::Moments found = moments(values, minus ? of_address<const float>(minus->data()[i]) : nullptr, size);
-        std::memcpy(out.data() + 8 * i, &found, sizeof found);
-        if (copies && i < copies->size()) std::memcpy(of_address<float>(copies->data()[i]), values, static_cast<std::size_t>(size) * sizeof(float));
-    }
-}
-
-void zone_counts_at(const Numbers<std::int64_t>& addresses, const Numbers<std::int64_t>& rows, const Numbers<std::int64_t>& units,
-                    const std::vector<std::tuple<double, double, bool>>& zones, nb::ndarray<std::int64_t, nb::device::cpu, nb::c_contig> out) {
-    const auto& set = instruction_set("");
-    const std::size_t count = zones.size();
-    require(addresses.size() == count && rows.size() == count && units.size() == count, "zone_counts_at got arrays of different lengths");
-    Index total = 0;
-    for (std::size_t i = 0; i < count; ++i) total += units.data()[i];
-    require(static_cast<Index>(out.size()) == total, "zone_counts_at got no room for its answer");
-    std::int64_t* counts = out.data();
-    for (std::size_t i = 0; i < count; ++i) {
-        const lettrine::Zone zone{std::get<0>(zones[i]), std::get<1>(zones[i]), std::get<2>(zones[i])};
-        set.single_measures.zone_counts(of_address<const float>(addresses.data()[i]), rows.data()[i], units.data()[i], zone, counts);
-        counts += units.data()[i];
-    }
-}
-
-Result<std::int64_t> histogram_at(const Numbers<std::int64_t>& addresses, const Numbers<std::int64_t>& sizes, const std::vector<double>& lows,
-                                  const std::vector<double>& highs, Index bins) {
-    const auto& set = instruction_set("");
-    const std::size_t count = sizes.size(), width = static_cast<std::size_t>(bins);
-    require(addresses.size() == count && lows.size() == count && highs.size() == count && bins >= 1,
-            "histogram_at got lists of different lengths, or no bins");
-    for (std::size_t i = 0; i < count; ++i) require(lows[i] < highs[i], "histogram_at got a range that is empty or not finite");
-    std::unique_ptr<std::int64_t[]> counts(new std::int64_t[count * width + 1]);
-    for (std::size_t i = 0; i < count; ++i)
-        set.single_measures.histogram(of_address<const float>(addresses.data()[i]), sizes.data()[i], lows[i], highs[i], bins,
-                                      counts.get() + i * width);
-    return own(counts.release(), {count, width});
-}
-
 std::string isa() { return instruction_set("").name; }
 
 std::vector<std::string> available_isas() {
@@ -415,6 +271,7 @@ double multiply_adds(Index rounds, const std::string& name) {
 #define NETWORK "shape: tuple[int, int, int, list[int], int, float, float], values: list[numpy.typing.NDArray[typing.Any] | None], running: list[numpy.typing.NDArray[typing.Any] | None], "
 
 NB_MODULE(_native, m) {
+    nb::set_leak_warnings(false);  // what is alive when Python ends, such as a watch in a cycle of hooks, is no fault
     m.doc() = "The compiled half of lettrine.engine.native and lettrine.health.measure; call those.";
     m.def("train", &train, "shape"_a, "values"_a, "running"_a, "firsts"_a, "seconds"_a, "decays"_a, "penalties"_a, "optimiser"_a,
           "contexts"_a.noconvert(), "targets"_a.noconvert(), "indices"_a.noconvert(), "learning_rates"_a.noconvert(), "threads"_a = 1,
@@ -436,31 +293,7 @@ NB_MODULE(_native, m) {
           "Draw words (N, L) from starting contexts.");
     m.def("within", &within, "integers"_a.noconvert(), "limit"_a, nb::sig("def within(integers: numpy.typing.NDArray[typing.Any], limit: int) -> bool"),
           "Whether every integer is at least 0 and less than the limit.");
-    m.def("moments", &moments, "arrays"_a, nb::sig("def moments(arrays: collections.abc.Sequence[numpy.typing.NDArray[typing.Any]]) -> numpy.typing.NDArray[numpy.float64]"),
-          "Figures (n, 8) of each array; see lettrine.health.measure.");
-    m.def("moments_of_difference", &moments_of_difference, "after"_a, "before"_a,
-          nb::sig("def moments_of_difference(after: collections.abc.Sequence[numpy.typing.NDArray[typing.Any]], before: collections.abc.Sequence[numpy.typing.NDArray[typing.Any]]) -> numpy.typing.NDArray[numpy.float64]"),
-          "The same of each after - before.");
-    m.def("zone_counts", &zone_counts, "arrays"_a, "zones"_a,
-          nb::sig("def zone_counts(arrays: collections.abc.Sequence[numpy.typing.NDArray[typing.Any]], zones: collections.abc.Sequence[tuple[float, float, bool]]) -> list[numpy.typing.NDArray[numpy.int64]]"),
-          "By column of each (R, U) array, how many values lie in its zone.");
-    m.def("histogram", &histogram, "arrays"_a, "lows"_a, "highs"_a, "bins"_a,
-          nb::sig("def histogram(arrays: collections.abc.Sequence[numpy.typing.NDArray[typing.Any]], lows: collections.abc.Sequence[float], highs: collections.abc.Sequence[float], bins: int) "
-                  "-> numpy.typing.NDArray[numpy.int64]"),
-          "Counts (n, bins) over equal bins from low to high.");
-    m.def("moments_at", &moments_at, "addresses"_a.noconvert(), "sizes"_a.noconvert(), "out"_a.noconvert(), "minus"_a.noconvert().none() = nb::none(),
-          "copies"_a.noconvert().none() = nb::none(),
-          nb::sig("def moments_at(addresses: numpy.typing.NDArray[numpy.int64], sizes: numpy.typing.NDArray[numpy.int64], out: numpy.typing.NDArray[numpy.float64], "
-                  "minus: numpy.typing.NDArray[numpy.int64] | None = None, copies: numpy.typing.NDArray[numpy.int64] | None = None) -> None"),
-          "Figures (n, 8) of float32 values at addresses, or of their differences from others; copies of the first are kept; see lettrine.health.live.");
-    m.def("zone_counts_at", &zone_counts_at, "addresses"_a.noconvert(), "rows"_a.noconvert(), "units"_a.noconvert(), "zones"_a, "out"_a.noconvert(),
-          nb::sig("def zone_counts_at(addresses: numpy.typing.NDArray[numpy.int64], rows: numpy.typing.NDArray[numpy.int64], units: numpy.typing.NDArray[numpy.int64], "
-                  "zones: collections.abc.Sequence[tuple[float, float, bool]], out: numpy.typing.NDArray[numpy.int64]) -> None"),
-          "By column of each float32 (R, U) array at an address, how many values lie in its zone.");
-    m.def("histogram_at", &histogram_at, "addresses"_a.noconvert(), "sizes"_a.noconvert(), "lows"_a, "highs"_a, "bins"_a,
-          nb::sig("def histogram_at(addresses: numpy.typing.NDArray[numpy.int64], sizes: numpy.typing.NDArray[numpy.int64], "
-                  "lows: collections.abc.Sequence[float], highs: collections.abc.Sequence[float], bins: int) -> numpy.typing.NDArray[numpy.int64]"),
-          "Counts (n, bins) of float32 values at addresses over equal bins from low to high.");
+    bind_measures(m);
     m.def("isa", &isa, "The instruction set in use: the best one there is, or the one LETTRINE_ISA names.");
     m.def("available_isas", &available_isas, "The instruction sets this build holds and this processor has, best first.");
     m.def("multiply_adds", &multiply_adds, "rounds"_a, "isa"_a = "",

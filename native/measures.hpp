@@ -25,6 +25,12 @@ struct Sums {
     // Whether sum of (x - mean)^2 comes out of these sums with all but three of its digits.
     bool steady(double count) const { return squares - total * (total / count) > 1e-3 * squares || squares == 0; }
 
+    // Whether the same holds of sums whose parts were added in float32: no digits lost, no square too small for a float.
+    bool trusted(double count) const {
+        const double top = high > -low ? high : -low;
+        return (squares - total * (total / count) > 0.02 * squares && top > 1e-15) || (low == 0 && high == 0);
+    }
+
     void see(double x, double origin) {
         const double gap = x - origin;
         total += gap;
@@ -110,12 +116,68 @@ Sums sums_of_difference(const T* values, const T* minus, Index size, double orig
     return sums;
 }
 
+// The same in float32 wherever eight numbers of a lane are added before their sums are widened, which takes half the time: right to
+// six digits where `trusted` says so.
+template <bool difference>
+Sums quick_sums(const float* values, const float* minus, Index size) {
+    using V = Vector<float>;
+    using D = Vector<double>;
+    constexpr int chains = 2, block = 8, step = chains * V::width;
+    D::Value totals[halves<float>], squares[halves<float>];
+    V::Value low[chains], high[chains];
+    for (int h = 0; h < halves<float>; ++h) totals[h] = squares[h] = D::zero();
+    for (int j = 0; j < chains; ++j) {
+        low[j] = V::set(__builtin_inff());
+        high[j] = -low[j];
+    }
+    Index i = 0, zeros = 0;
+    while (i + step <= size) {
+        const Index end = i + block * step <= size ? i + block * step : i + (size - i) / step * step;
+        V::Value some[chains], of_squares[chains];
+        for (int j = 0; j < chains; ++j) some[j] = of_squares[j] = V::zero();
+        for (; i < end; i += step)
+#pragma GCC unroll 2
+            for (int j = 0; j < chains; ++j) {
+                auto x = V::load(values + i + j * V::width);
+                if constexpr (difference) x -= V::load(minus + i + j * V::width);
+                low[j] = V::min(x, low[j]);
+                high[j] = V::max(x, high[j]);
+                zeros += V::zeros(x);
+                some[j] += x;
+                of_squares[j] += x * x;
+            }
+        float lanes[2][V::width];
+        V::store(lanes[0], some[0] + some[1]);
+        V::store(lanes[1], of_squares[0] + of_squares[1]);
+        for (int h = 0; h < halves<float>; ++h) {
+            totals[h] += widened<float>(lanes[0] + h * D::width);
+            squares[h] += widened<float>(lanes[1] + h * D::width);
+        }
+    }
+    Sums sums;
+    for (int h = 0; h < halves<float>; ++h) {
+        sums.total += D::sum(totals[h]);
+        sums.squares += D::sum(squares[h]);
+    }
+    const auto lowest = V::min(low[0], low[1]), highest = V::max(high[0], high[1]);
+    for (int k = 0; k < V::width; ++k) {
+        sums.low = static_cast<double>(lowest[k]) < sums.low ? static_cast<double>(lowest[k]) : sums.low;
+        sums.high = static_cast<double>(highest[k]) > sums.high ? static_cast<double>(highest[k]) : sums.high;
+    }
+    sums.zeros = static_cast<double>(zeros);
+    for (; i < size; ++i) sums.see(difference ? static_cast<double>(values[i]) - static_cast<double>(minus[i]) : static_cast<double>(values[i]), 0);
+    return sums;
+}
+
 template <class T>
 Moments moments(const T* values, const T* minus, Index size) {
     const double nan = __builtin_nan("");
     const auto single = [&](Index i) { return static_cast<double>(values[i]) - (minus ? static_cast<double>(minus[i]) : 0.0); };
     double origin = 0, lost = 0;
-    Sums sums = minus ? sums_of_difference<T, false>(values, minus, size, origin) : sums_of<T, false>(values, size, origin);
+    Sums sums;
+    if constexpr (sizeof(T) == sizeof(float)) sums = minus ? quick_sums<true>(values, minus, size) : quick_sums<false>(values, minus, size);
+    if (sizeof(T) != sizeof(float) || !sums.trusted(static_cast<double>(size)))
+        sums = minus ? sums_of_difference<T, false>(values, minus, size, origin) : sums_of<T, false>(values, size, origin);
     if (__builtin_isfinite(sums.squares) && !sums.steady(static_cast<double>(size))) {
         origin = sums.total / static_cast<double>(size);
         sums = minus ? sums_of_difference<T, true>(values, minus, size, origin) : sums_of<T, true>(values, size, origin);

@@ -35,20 +35,30 @@ def zone_counts(arrays: Sequence[numpy.typing.NDArray[Any]], zones: Sequence[tup
 def histogram(arrays: Sequence[numpy.typing.NDArray[Any]], lows: Sequence[float], highs: Sequence[float], bins: int) -> numpy.typing.NDArray[numpy.int64]:
     """Counts (n, bins) over equal bins from low to high."""
 
-def moments_at(addresses: numpy.typing.NDArray[numpy.int64], sizes: numpy.typing.NDArray[numpy.int64], out: numpy.typing.NDArray[numpy.float64], minus: numpy.typing.NDArray[numpy.int64] | None = None, copies: numpy.typing.NDArray[numpy.int64] | None = None) -> None:
+class Tensors:
     """
-    Figures (n, 8) of float32 values at addresses, or of their differences from others; copies of the first are kept; see lettrine.health.live.
-    """
-
-def zone_counts_at(addresses: numpy.typing.NDArray[numpy.int64], rows: numpy.typing.NDArray[numpy.int64], units: numpy.typing.NDArray[numpy.int64], zones: Sequence[tuple[float, float, bool]], out: numpy.typing.NDArray[numpy.int64]) -> None:
-    """
-    By column of each float32 (R, U) array at an address, how many values lie in its zone.
+    Reads tensors of one type where they lie, by the functions it offers by DLPack (`__dlpack_c_exchange_api__`).
     """
 
-def histogram_at(addresses: numpy.typing.NDArray[numpy.int64], sizes: numpy.typing.NDArray[numpy.int64], lows: Sequence[float], highs: Sequence[float], bins: int) -> numpy.typing.NDArray[numpy.int64]:
+    def __init__(self, kind: type) -> None: ...
+
+    def number(self, tensor: object) -> float | None:
+        """
+        The number it holds; None if it is not one of float32 or float64 in this memory.
+        """
+
+class Live:
     """
-    Counts (n, bins) of float32 values at addresses over equal bins from low to high.
+    Tensors of another library that are measured where they lie; see lettrine.health.live.
     """
+
+    def __init__(self, tensors: Tensors, parameters: Sequence[int], outputs: Sequence[int], zones: Sequence[tuple[int, int, int, float, float, bool]], moments: numpy.typing.NDArray[numpy.float64], moved: numpy.typing.NDArray[numpy.float64], earlier: numpy.typing.NDArray[numpy.float32], counts: numpy.typing.NDArray[numpy.int64]) -> None: ...
+
+    def before(self, step: int, parameters: list[Any], outputs: list[Any]) -> bool: ...
+
+    def after(self, step: int, parameters: list[Any]) -> bool: ...
+
+    def histogram(self, places: Sequence[int], lows: Sequence[float], highs: Sequence[float], bins: int) -> numpy.typing.NDArray[numpy.int64]: ...
 
 def isa() -> str:
     """

@@ -26,6 +26,7 @@ from lettrine.errors import ArgumentError, quote
 T = TypeVar("T")
 
 LARGEST: Final = 1024  # bits of a whole number: what lies above fits no float, and may be too long to be printed
+LOOKS: Final = 32  # of one function's calls, remembered
 NAME, PATH = 255, 4096  # bytes of one name and of a whole path that systems allow
 FILE_NAME: Final = f"a name a file can have: no NUL, no half of a surrogate pair, at most {NAME} bytes in each part"
 _UNFIT: Final = object()
@@ -59,15 +60,32 @@ def checked(target: T) -> T:
 
 def _guarded(function: Any, name: str) -> Any:
     known: list[tuple[inspect.Signature, dict[str, Any]]] = []  # filled by the first call: importing stays cheap
+    seen: set[Any] = set()  # what calls in order looked like, which need not be held against the annotations again
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
+        looks = *map(_look, args), *kwargs, *map(_look, kwargs.values())
+        if looks in seen:
+            return function(*args, **kwargs)
         if not known:
             known.append((inspect.signature(function), get_type_hints(function, localns=_Names(function.__globals__))))
         bound = _bound(*known[0], name, args, kwargs)
+        if None not in looks and len(seen) < LOOKS and not any(Path in (hint, *get_args(hint)) for hint in known[0][1].values()):
+            seen.add(looks)
         return function(*bound.args, **bound.kwargs)
 
     return call
+
+
+def _look(value: Any) -> Any:
+    """The type of a value, where any other value of that look is as right or wrong and needs no settling; else None."""
+    kind = type(value)
+    if kind is int:
+        return kind if value.bit_length() <= LARGEST else None
+    if kind is tuple:
+        inner = tuple(map(_look, value[:LOOKS]))
+        return None if None in inner or len(inner) < len(value) else (kind, inner)
+    return kind if kind in (str, float, bool, NoneType) or kind.__module__.startswith("lettrine.") else None
 
 
 class _Names(dict[str, Any]):

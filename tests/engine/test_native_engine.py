@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
@@ -296,5 +297,6 @@ def test_the_environment_chooses_the_instruction_set() -> None:
 def test_the_stub_names_what_the_module_has() -> None:
     stub = (native.__file__ or "").replace("engine/native.py", "_native.pyi")
     with open(stub, encoding="utf-8") as file:  # noqa: PTH123 - one line, and gone
-        named = {line.split("(")[0].removeprefix("def ") for line in file if line.startswith("def ")}
+        found = (re.match(r"(?:def|class) (\w+)", line) for line in file)
+        named = {match[1] for match in found if match}
     assert named == {name for name in dir(_native) if not name.startswith("_")}

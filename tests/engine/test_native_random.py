@@ -153,7 +153,8 @@ def test_figures_of_any_array_equal_those_of_numpy(data) -> None:
         patch.setattr(moments, "native", None)
         expected = measure.outputs(items, detail=True)
     for ours, theirs in zip(found, expected, strict=True):
-        np.testing.assert_allclose(ours.row, theirs.row, rtol=1e-5)
+        rms = np.nan_to_num(theirs.row[2])  # where values cancel, their mean has fewer digits than they have
+        np.testing.assert_allclose(ours.row, theirs.row, rtol=1e-5, atol=1e-7 * rms)
         for name in ("dead", "saturated"):
             assert (getattr(ours, name) is None) == (getattr(theirs, name) is None)
             if getattr(ours, name) is not None:

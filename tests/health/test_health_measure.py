@@ -9,7 +9,7 @@ import pytest
 
 from lettrine.health import measure, moments, parts
 from lettrine.health.duplicates import duplicates
-from lettrine.health.trace import BINS, NORM_STATS, OUTPUT_STATS, PARAMETER_STATS
+from lettrine.health.trace import BINS, GRADIENT_STATS, NORM_STATS, OUTPUT_STATS, PARAMETER_STATS
 
 
 @pytest.fixture(params=["numpy", "native"], autouse=True)
@@ -100,6 +100,33 @@ def test_figures_keep_their_digits_far_from_zero():
     values = 1e4 + np.random.default_rng(0).standard_normal((50, 40)).astype(np.float32)
     seen = measure.gradient(values)
     assert seen.row[1] == pytest.approx(np.std(values.astype(np.float64), ddof=1), rel=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1e-44, 1e-30, 3e-22, 1e-20, 1e-16, 1e-12, 1.0, 1e12, 1e19, 1e30])
+def test_figures_of_any_magnitude_have_six_digits(scale):
+    """The squares of the smallest and largest of these are no float32."""
+    size = 4 * 517
+    values = np.tile(np.array([1.0, -1.0, 3.0, -3.0], dtype=np.float32) * np.float32(scale), size // 4)
+    one = float(np.float32(scale))
+    row = measure.output(values.reshape(-1, 4)).row
+    assert stat(row, "mean") == pytest.approx(0.0, abs=1e-6 * one)
+    assert stat(row, "std") == pytest.approx(sqrt(5 * size / (size - 1)) * one, rel=1e-6, abs=0)
+    assert stat(row, "rms") == pytest.approx(sqrt(5) * one, rel=1e-6, abs=0)
+    assert (stat(row, "min"), stat(row, "max")) == (float(values.min()), float(values.max()))
+
+
+@pytest.mark.parametrize("middle", [0.1, 4.0, 1000.0, 60000.0])
+def test_figures_of_values_far_from_zero_have_six_digits(middle):
+    size = 2_062
+    values = (middle + np.random.default_rng(5).normal(size=size)).astype(np.float32)
+    std = float(np.std(values, ddof=1, dtype=np.float64))
+    assert stat(measure.gradient(values).row, "std", GRADIENT_STATS) == pytest.approx(std, rel=1e-6)
+    update = measure.parameter(np.zeros(size, dtype=np.float32), values, values)
+    rms = float(np.sqrt(np.mean(values.astype(np.float64) ** 2)))
+    assert stat(update, "update_rms", PARAMETER_STATS) == pytest.approx(rms, rel=1e-6)
+    constant = measure.output(np.full((size, 1), middle, dtype=np.float32)).row
+    assert stat(constant, "std") == 0.0
+    assert stat(constant, "mean") == pytest.approx(middle, rel=1e-7)
 
 
 def test_parameter_figures_on_paper():

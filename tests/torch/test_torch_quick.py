@@ -14,9 +14,11 @@ from torch.nn import functional
 
 from lettrine import health
 from lettrine.health.archive import trace_to_arrays
-from lettrine.health.live import LivePlan
+from lettrine.health.live import LiveOutput, LivePlan
+from lettrine.health.moments import native
 from lettrine.health.recorder import Recorder
-from lettrine.health.trace import Trace
+from lettrine.health.trace import PARAMETER_STATS, Trace
+from lettrine.torch import quick
 
 X, Y = torch.linspace(-2.0, 2.0, 10 * 4).reshape(10, 4), torch.arange(10) % 3
 
@@ -98,7 +100,7 @@ def mixed(steps: int, *, spoiled: int = -1, rates: bool = False, clipped: bool =
     return watch.trace()
 
 
-@pytest.mark.skipif(not LivePlan.there, reason="the compiled part is not built")
+@pytest.mark.skipif(quick.TENSORS is None, reason="the compiled part is not built")
 @pytest.mark.parametrize(
     "settings",
     [{"steps": 150}, {"steps": 40, "rates": True}, {"steps": 30, "spoiled": 20}, {"steps": 20, "clipped": True}],
@@ -108,16 +110,107 @@ def test_figures_read_in_place_are_those_of_copies(monkeypatch: pytest.MonkeyPat
     frames = []
     record = Recorder.record_frame
     monkeypatch.setattr(Recorder, "record_frame", lambda self, frame: (frames.append(frame.steps), record(self, frame))[1])
-    quick = mixed(**settings)
+    in_place = mixed(**settings)
     assert sum(map(len, frames)) > settings["steps"] - 8, "these steps were to be quick"
-    monkeypatch.setattr(LivePlan, "there", False)
+    monkeypatch.setattr(quick, "TENSORS", None)
     copied = mixed(**settings)
-    assert quick.facts.errors == copied.facts.errors == ()
-    (ours, our_text), (theirs, their_text) = trace_to_arrays(quick), trace_to_arrays(copied)
+    assert in_place.facts.errors == copied.facts.errors == ()
+    (ours, our_text), (theirs, their_text) = trace_to_arrays(in_place), trace_to_arrays(copied)
     assert our_text == their_text
     assert ours.keys() == theirs.keys()
     for name in ours:
         np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-12, err_msg=name)  # sums are added in another order
+
+
+@pytest.mark.skipif(quick.TENSORS is None, reason="the compiled part is not built")
+def test_numbers_are_read_in_place() -> None:
+    for kind in (torch.float32, torch.float64):
+        assert quick.number_of(torch.tensor(0.1, dtype=kind, requires_grad=True)) == torch.tensor(0.1, dtype=kind).item()
+    pair = torch.tensor([1.5, -2.5])
+    assert quick.number_of(pair[1]) == -2.5, "not the first of the memory it is a part of"
+    assert quick.number_of(pair[:1].reshape(1, 1)) == 1.5
+    assert math.isnan(quick.number_of(torch.tensor(math.nan)))  # type: ignore[arg-type]
+    unknown = (
+        pair,
+        torch.empty(0),
+        torch.tensor(1),
+        torch.tensor(1.0).half(),
+        torch.ones(()).to_sparse(),
+        torch.ones((), device="meta"),
+    )
+    for strange in (*unknown, 1.0, np.float32(1.0)):
+        assert quick.number_of(strange) is None  # type: ignore[arg-type]
+
+
+def plan(sizes: tuple[int, ...]) -> LivePlan:
+    return LivePlan(quick.TENSORS, [LiveOutput("act", 2, 3, "tanh")], [(f"p{size}", size) for size in sizes], [0] * len(sizes))
+
+
+@pytest.mark.skipif(quick.TENSORS is None, reason="the compiled part is not built")
+def test_only_what_is_all_there_is_read_in_place() -> None:
+    def given(shape: tuple[int, ...]) -> Tensor:
+        tensor = torch.rand(shape, requires_grad=True)
+        tensor.grad = torch.rand(shape)
+        return tensor
+
+    weight, output = given((4, 5)), given((2, 3))
+    live = plan((20,))
+    assert live.before([weight], [output])
+    broken = [
+        ([weight], []),
+        ([], [output]),
+        ([given((4, 4))], [output]),
+        ([weight], [given((2, 4))]),
+        ([torch.rand(4, 5, requires_grad=True)], [output]),  # no gradient
+        ([weight.detach()], [output]),  # not trained, and no gradient
+        ([given((5, 4)).T], [output]),
+        ([weight.double()], [output]),
+        ([None], [output]),
+    ]
+    for parameters, outputs in broken:
+        assert not live.before(parameters, outputs)
+    sparse = torch.rand(4, 5, requires_grad=True)
+    sparse.grad = torch.rand(4, 5).to_sparse()
+    assert not live.before([sparse], [output])
+    with_graph = given((2, 3))
+    with_graph.grad = output * 2
+    assert not live.before([weight], [with_graph])
+    with pytest.raises(ValueError, match="of no output"):
+        native.Live(
+            quick.TENSORS,
+            [],
+            [6],
+            [(1, 2, 3, 0.0, 1.0, True)],
+            np.empty((1, 2, 8)),
+            np.empty((1, 0, 8)),
+            np.empty(0, "f4"),
+            np.empty((1, 3), "i8"),
+        )
+    with pytest.raises(ValueError, match="tables"):
+        native.Live(
+            quick.TENSORS, [4], [], [], np.empty((1, 2, 8)), np.empty((1, 1, 8)), np.empty(3, "f4"), np.empty((1, 0), "i8")
+        )
+    with pytest.raises(ValueError, match="in place"):
+        native.Tensors(int)
+
+
+@pytest.mark.skipif(quick.TENSORS is None, reason="the compiled part is not built")
+def test_a_parameter_taken_elsewhere_by_the_step_has_no_update() -> None:
+    weight = nn.Parameter(torch.tensor([1.0, 2.0, 3.0, 4.0]))
+    weight.grad = torch.ones(4)
+    live = LivePlan(quick.TENSORS, [], [("p", 4)], [0])
+    for data in (torch.tensor([1.5, 2.5, 3.5, 5.5]), torch.ones(3)):
+        weight.data = torch.tensor([1.0, 2.0, 3.0, 4.0])
+        assert live.before([weight], [])
+        weight.data = data
+        live.after([weight])
+        live.keep(int(data.numel() == 3), {}, [0.1], None)
+    frame = live.frame()
+    assert frame is not None
+    moved = frame.tables["parameters"][:, 0, PARAMETER_STATS.index("update_rms")]
+    assert moved[0] == pytest.approx(math.sqrt((3 * 0.25 + 2.25) / 4))
+    assert math.isnan(moved[1])
+    assert live.frame() is None
 
 
 def test_an_output_overwritten_later_loses_one_step_and_is_then_copied_at_once() -> None:

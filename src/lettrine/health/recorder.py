@@ -113,9 +113,9 @@ class Recorder:
 
     def noted(self, step: int) -> None:
         """This step has been looked at as was due; `record` says so by itself."""
-        if self.detailed(step):
+        if step >= self._next_detail:
             self._next_detail = step + max(1, step)
-        if self.searched(step):
+        if step >= self._next_search:
             self._next_search = max(step + 1, 4 * step)
 
     def searched(self, step: int) -> bool:
@@ -177,8 +177,6 @@ class Recorder:
 
     def record_frame(self, frame: Frame) -> None:
         """Several sampled steps of the same modules and parameters: what `record` would do with each."""
-        if not frame.steps:
-            return
         if frame.finite:
             self._record_tables(frame)
         else:

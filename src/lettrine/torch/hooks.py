@@ -38,7 +38,7 @@ from lettrine.torch.graph import (
     source,
 )
 from lettrine.torch.measure import Batch, Copy, dense, fetch, measurable, take_all
-from lettrine.torch.quick import QuickListener
+from lettrine.torch.quick import QuickListener, QuickReturn
 from lettrine.torch.taps import Call, Listener, Root, Tap, grad_node, main_tensor, recomputing, unit_axis
 
 _TRAINING, _USED, _GRAD, _VERSION, _VERSION_THEN, _REQUIRES_GRAD, _LAYOUT = map(
@@ -107,7 +107,12 @@ class ModuleProbe:
         """
         slow = partial(self._guard, self._forward, tap)
         hook = Listener(slow) if tap.steady is None else QuickListener(tap, self._held, slow)
+        if tap.silent and tap.feed is None:
+            hook = QuickReturn(tap.root, self._wants_returns, slow)
         return tap.module._forward_hooks, hook  # type: ignore[union-attr]  # noqa: SLF001
+
+    def _wants_returns(self) -> bool:
+        return self.wants_tail
 
     def remove(self) -> None:
         """Take every hook away."""
@@ -129,7 +134,9 @@ class ModuleProbe:
         self._nodes.clear()
         self._last = self._last_copy = None
         for tap in self.taps.values():
-            tap.forget()
+            tap.used = 0
+            if tap.norm is not None:
+                tap.norm.heard = False
         for root in self._roots:
             root.waiting = False
         self.input_heard = False
@@ -172,20 +179,15 @@ class ModuleProbe:
         self._batch = Batch([call.output for call in held] + [call.slope for call in held])
         held.clear()
 
-    def untouched(self) -> tuple[list[Tensor], list[Tensor]] | None:
-        """The outputs held in this step and their gradients, where they are those of the same modules as when all was last
-        copied, nothing was overwritten and nothing else was heard; else None.
+    def untouched(self) -> list[Tensor] | None:
+        """The outputs held in this step, where they are those of the same modules as when all was last copied, nothing was
+        overwritten and nothing else was heard; else None.
         """
         held = self._held
         if held != self._settled or sum(map(_USED, self.taps.values())) != len(held):
             return None
         tensors = [call.tensor for call in held if call.tensor is not None]
-        gradients = [gradient for gradient in map(_GRAD, tensors) if gradient is not None]
-        if len(gradients) < len(held) or list(map(_VERSION, tensors)) != list(map(_VERSION_THEN, held)):
-            return None
-        if any(map(_REQUIRES_GRAD, gradients)) or set(map(_LAYOUT, gradients)) != {torch.strided}:
-            return None
-        return tensors, gradients
+        return tensors if list(map(_VERSION, tensors)) == list(map(_VERSION_THEN, held)) else None
 
     def alike(self) -> list[Tap] | None:
         """The modules heard in this step, in order, if what was held of them is all that was heard."""
@@ -195,20 +197,29 @@ class ModuleProbe:
 
     def let_go(self, wanted: str = "") -> None:
         """Nothing of what is held is needed any more, but the gradient of the output of the module `wanted`."""
+        if wanted:
+            for call in self._held:
+                if call.tap.name == wanted and call.tensor is not None and call.tensor.grad is not None:
+                    call.slope.take(call.tensor.grad, call.tap.slope_axis)
+                    call.arrived = True
         for call in self._held:
-            if wanted and call.tap.name == wanted and call.tensor is not None and call.tensor.grad is not None:
-                call.slope.take(call.tensor.grad, call.tap.slope_axis)
-                call.arrived = True
             call.tensor = None
         self._calls += len(self._held)
         self._held.clear()
 
     def _settle_alike(self) -> bool:
         """The common case of `settle`: the same modules as at the last step, all gradients there, nothing overwritten."""
-        found = self.untouched()
-        if found is None:
+        tensors = self.untouched()
+        if tensors is None:
             return False
-        self._batch.take(found[0] + found[1])
+        gradients = [gradient for gradient in map(_GRAD, tensors) if gradient is not None]
+        if (
+            len(gradients) < len(tensors)
+            or any(map(_REQUIRES_GRAD, gradients))
+            or set(map(_LAYOUT, gradients)) != {torch.strided}
+        ):
+            return False
+        self._batch.take(tensors + gradients)
         for call in self._held:
             call.tensor, call.arrived = None, True
         return True
@@ -220,9 +231,7 @@ class ModuleProbe:
             tap.steady, self._stale = tensor.shape, True
 
     def input_finite(self) -> bool:
-        """Whether what the model was given in this step was finite, as far as it was looked at."""
-        if not self.input_heard:
-            return True
+        """Whether what the model was given in this step, and was heard, was finite as far as it was looked at."""
         fetch([self.input])
         return bool(np.isfinite(self.input.array).all())
 

@@ -67,12 +67,15 @@ class LossProbe:
 
     def at(self, step: int) -> float | None:
         """Mean of the losses of this step, the sampled one that was counted last; None unless it is the last one that had any."""
-        newest = itertools.takewhile(lambda pair: pair[0] == step, itertools.chain(reversed(self.waiting), self._last))
-        values = [float(value) for _, value in newest]
         (blind, noise), self._blind = self._blind, (nan, nan)
-        if not values:
-            return None
-        mean = sum(values) / len(values)
+        if len(self.waiting) > 1 and self.waiting[-2][0] < step == self.waiting[-1][0]:  # the common case
+            mean = float(self.waiting[-1][1])
+        else:
+            newest = itertools.takewhile(lambda pair: pair[0] == step, itertools.chain(reversed(self.waiting), self._last))
+            values = [float(value) for _, value in newest]
+            if not values:
+                return None
+            mean = sum(values) / len(values)
         if isfinite(gain := blind - mean) and isfinite(noise):
             self._gains.append((step, gain, noise))
         return mean

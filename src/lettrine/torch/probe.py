@@ -34,7 +34,7 @@ from lettrine.torch.catalogue import WRAPPERS, unwrapped
 from lettrine.torch.figures import Figures, fmax
 from lettrine.torch.hooks import ModuleProbe
 from lettrine.torch.losses import FULL, LossProbe
-from lettrine.torch.quick import QuickSteps
+from lettrine.torch.quick import QuickSteps, number_of
 from lettrine.torch.scaling import loss_scale, scaler_calling, step_skipped
 from lettrine.torch.steps import ParameterProbe, Turns, Wrapped, optimisers_of, run_facts
 
@@ -117,10 +117,9 @@ class Watch:
         Cheap enough for every step. A loss with its graph also tells what it is made of and which classes the targets have.
         """
         try:
-            if self._sampling or self._awaiting or type(loss) is not Tensor or not loss.is_cpu:
+            if self._sampling or self._awaiting or type(loss) is not Tensor or (value := number_of(loss)) is None:
                 self._loss(loss)
             else:  # most steps: what `_loss` would do, and nothing else
-                value = loss.item()
                 self._waiting.append((self._step - self._late, value))
                 if not -inf < value < inf:
                     self._look_at_once()
@@ -228,7 +227,6 @@ class Watch:
         self._scaler = self._scaler or scaler_calling()
         if step_skipped(optimiser):
             return
-        self._parameters.refresh()
         self._scales = loss_scale(optimiser, self._scaler)
         if self._quick.full:
             self._flush()
@@ -236,6 +234,7 @@ class Watch:
         if self._may_be_quick() and self._quick.before(self._modules.untouched(), step=self._step, detail=self._detail):
             self._modules.let_go(self._modules.logits if self._losses.countable else "")
         else:
+            self._parameters.refresh()
             self._modules.settle()
             self._parameters.of(place, first=self._turns.fresh).take_before_and_gradients()
         if not self._detail:
@@ -329,12 +328,12 @@ class Watch:
 
     def _note_input(self, first: str) -> None:
         """Say so if what the model was given is not finite. first: name of the module that met it."""
-        if not self._modules.input_finite():
+        if self._modules.input_heard and not self._modules.input_finite():
             self._recorder.note_nonfinite(self._step, first, "data", exact=self._step <= self._sampled + 1)
 
     def _may_be_quick(self) -> bool:
         """Whether nothing about this step needs copies."""
-        return len(self._optimisers) == 1 and self._scales == (1.0, 1.0)
+        return len(self._optimisers) == 1 and self._scales == (1.0, 1.0) and self._parameters.grouped()
 
     def _record_quick(self) -> None:
         """Record the quick steps since the last one that was copied."""

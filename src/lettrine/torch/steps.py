@@ -175,7 +175,8 @@ class ParameterProbe:
     def __init__(self, model: nn.Module, optimisers: Sequence[Optimizer]) -> None:
         self._model = model
         self._optimisers = optimisers
-        self._signature: Any = None
+        self._sizes: list[int] = []  # of the groups of parameters
+        self._trained: list[bool] = []
         self._witnesses: list[Witness] = []
         self._followed: list[ParameterTap] = []
         self._waiting = True
@@ -186,13 +187,17 @@ class ParameterProbe:
         self._groups: list[ParameterGroup] = []
         self._firsts: list[ParameterGroup] = []
 
+    def grouped(self) -> bool:
+        """Whether all are known, and the optimisers hold as many as when this was last looked at."""
+        sizes = [len(group["params"]) for each in self._optimisers for group in each.param_groups]
+        return sizes == self._sizes and not self._waiting
+
     def refresh(self) -> None:
         """Look again at which parameters there are and who moves them, if something changed."""
-        sizes = [len(group["params"]) for each in self._optimisers for group in each.param_groups]
-        signature = sizes, list(map(_REQUIRES_GRAD, map(_PARAMETER, self.taps)))
-        if not self._waiting and signature == self._signature:
+        if self.grouped() and self._trained == list(map(_REQUIRES_GRAD, map(_PARAMETER, self.taps))):
             return
-        self._signature, self._new = signature, True
+        self._sizes = [len(group["params"]) for each in self._optimisers for group in each.param_groups]
+        self._new = True
         holder = {
             id(parameter): (place, group)
             for place, optimiser in enumerate(self._optimisers)
@@ -214,6 +219,7 @@ class ParameterProbe:
             tap.info, tap.optimiser, tap.group = info, place, group
             self.taps.append(tap)
             self.remote = self.remote or not parameter.is_cpu
+        self._trained = list(map(_REQUIRES_GRAD, map(_PARAMETER, self.taps)))
         by_place = [[tap for tap in self.taps if tap.optimiser == place] for place in range(len(self._optimisers))]
         unheld = [tap for tap in self.taps if tap.optimiser < 0]
         self.all = ParameterGroup(self.taps)
@@ -284,6 +290,8 @@ class Turns:
 
     def complete(self, place: int) -> bool:
         """One of them has stepped: whether all have now, those apart that have been idle for long."""
+        if len(self._steps) == 1:
+            return True
         self._steps[place] += 1
         self._idle = [0 if other == place else steps + 1 for other, steps in enumerate(self._idle)]
         if any(not steps and idle < _IDLE for steps, idle in zip(self._steps, self._idle, strict=True)):

@@ -1,0 +1,42 @@
+// What both halves of the border to Python need. It checks that every array holds as many numbers as is said, so that nothing behind
+// it can read or write beside one. Errors are ValueError, which lettrine turns into its own.
+
+#pragma once
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include <cstdint>
+#include <string>
+
+#include "mlp.hpp"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+using lettrine::Index;
+
+using ReadArray = nb::ndarray<nb::device::cpu, nb::c_contig, nb::ro>;
+template <class T>
+using Numbers = nb::ndarray<const T, nb::device::cpu, nb::c_contig, nb::ro>;
+template <class T>
+using Result = nb::ndarray<nb::numpy, T>;
+
+// The one asked for, else the one of LETTRINE_ISA, else the best this processor has.
+const lettrine::InstructionSet& instruction_set(const std::string& asked);
+
+inline void require(bool holds, const std::string& message) {
+    if (!holds) throw nb::value_error(message.c_str());
+}
+
+// A numpy array that frees its memory.
+template <class T>
+Result<T> own(T* data, std::initializer_list<std::size_t> shape) {
+    nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<T*>(p); });
+    return Result<T>(data, shape, owner);
+}
+
+// The functions of lettrine.health.
+void bind_measures(nb::module_& m);
