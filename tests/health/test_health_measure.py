@@ -209,6 +209,8 @@ def test_identical_units_are_found_and_only_they():
     assert duplicates(np.full((6, 5, 3, 3), 0.5, dtype=np.float32)) == 1.0
     assert isnan(duplicates(matrix[0]))
     assert duplicates(rng.standard_normal((1000, 50))) == 0.0
+    for spoilt in (np.inf, np.nan, 1e30):  # and warns of nothing
+        assert isnan(duplicates(np.full((6, 5), spoilt, dtype=np.float32)))
 
 
 def test_large_arrays_are_represented_by_an_even_part():

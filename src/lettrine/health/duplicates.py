@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from math import nan, sqrt
+from math import isfinite, nan, sqrt
 from typing import Final
 
 import numpy as np
@@ -26,12 +26,13 @@ def duplicates(matrix: Values) -> float:
     if table.shape[1] < 2:
         return nan
     table = table[: max(2, 16 * CAP // table.shape[1]), :]
-    projected = (table @ _direction(table.shape[1]).astype(table.dtype)).astype(np.float64)
-    if not np.isfinite(projected).all():
+    with np.errstate(all="ignore"):  # of weights that are not finite nothing is said here
+        projected = (table @ _direction(table.shape[1]).astype(table.dtype)).astype(np.float64)
+        squares = float(table.ravel() @ table.ravel())
+    if not np.isfinite(projected).all() or not isfinite(squares):
         return nan
     order = np.argsort(projected, kind="stable")
-    flat = table.ravel()
-    limit = SAME * sqrt(float(flat @ flat) / flat.size)
+    limit = SAME * sqrt(squares / table.size)
     # A row and its equal project alike; only such neighbours are worth comparing value by value.
     near = np.flatnonzero(np.diff(projected[order]) <= limit * table.shape[1])
     first, second = order[near], order[near + 1]
