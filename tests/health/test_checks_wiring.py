@@ -64,6 +64,8 @@ def test_wrong_mode():
     assert finding.where == ("drop",)
     after_evaluation = np.where(np.array(STEPS) >= 40, 0.0, 1.0)
     assert the(make_trace(modules=dropout, **{"step.training": after_evaluation}), "wrong-mode").steps[0] == 40
+    half = {"step.training": np.array([1, 1, 1, 1, 0, 0])}
+    assert the(make_trace(steps=(0, 1, 63, 94, 141, 211), modules=dropout, **half), "wrong-mode").value == 0.5
     assert found(make_trace(modules=dropout), "wrong-mode") == ()
     assert outcome(make_trace(**{"step.training": 0.0}), "wrong-mode")[0] == "not applicable"
 

@@ -175,5 +175,5 @@ NORM_NOISE: Final = 0.1
 NORM_BATCH_LEAST: Final = 4  # below it places of a convolution make up for nothing: those 10.6 % were lost in spite of them
 NORM_BATCH: Final = 8  # fewer examples give no statistics worth the name, whatever the momentum
 
-EVAL_SHARE: Final = 0.5  # of the late sampled steps
+EVAL_SHARE: Final = 0.5  # of the late sampled steps, or more
 LEFTOVER_SHARE: Final = 0.5  # of the sampled steps after the first

@@ -152,7 +152,7 @@ def wrong_mode(trace: Trace) -> Iterator[Finding]:
     if not known.any():
         raise Skip("not run", "train or eval mode was not recorded")
     value = float(np.mean(training[known] == 0))
-    if value <= limits.EVAL_SHARE:
+    if value < limits.EVAL_SHARE:
         return
     steps = trace.steps[known & (training == 0)]
     yield Finding(
