@@ -294,6 +294,7 @@ NB_MODULE(_native, m) {
     m.def("within", &within, "integers"_a.noconvert(), "limit"_a, nb::sig("def within(integers: numpy.typing.NDArray[typing.Any], limit: int) -> bool"),
           "Whether every integer is at least 0 and less than the limit.");
     bind_measures(m);
+    bind_watching(m);
     m.def("isa", &isa, "The instruction set in use: the best one there is, or the one LETTRINE_ISA names.");
     m.def("available_isas", &available_isas, "The instruction sets this build holds and this processor has, best first.");
     m.def("multiply_adds", &multiply_adds, "rounds"_a, "isa"_a = "",

@@ -38,5 +38,6 @@ Result<T> own(T* data, std::initializer_list<std::size_t> shape) {
     return Result<T>(data, shape, owner);
 }
 
-// The functions of lettrine.health.
+// What lettrine.health and lettrine.torch call.
 void bind_measures(nb::module_& m);
+void bind_watching(nb::module_& m);

@@ -2,7 +2,7 @@
 The compiled half of lettrine.engine.native and lettrine.health.measure; call those.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy
@@ -46,6 +46,47 @@ class Tensors:
         """
         The number it holds; None if it is not one of float32 or float64 in this memory.
         """
+
+class Idle:
+    """A watch at the steps that are not sampled; see lettrine.torch.idle."""
+
+    def __init__(self, tensors: Tensors, stepped: Callable[[Any, Any, Any], None], lost: Callable[[Any], None], room: int) -> None: ...
+
+    @property
+    def counting(self) -> bool: ...
+
+    @counting.setter
+    def counting(self, arg: bool, /) -> None: ...
+
+    @property
+    def noting(self) -> bool: ...
+
+    @noting.setter
+    def noting(self, arg: bool, /) -> None: ...
+
+    @property
+    def step(self) -> int: ...
+
+    @step.setter
+    def step(self, arg: int, /) -> None: ...
+
+    @property
+    def next(self) -> int: ...
+
+    @next.setter
+    def next(self, arg: int, /) -> None: ...
+
+    @property
+    def late(self) -> int: ...
+
+    @late.setter
+    def late(self, arg: int, /) -> None: ...
+
+    def stepped(self, optimiser: object | None, args: object | None, kwargs: object | None) -> None: ...
+
+    def loss(self, loss: object | None) -> None: ...
+
+    def losses(self) -> list[tuple[int, float]]: ...
 
 class Live:
     """

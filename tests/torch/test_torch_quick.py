@@ -124,12 +124,13 @@ def test_figures_read_in_place_are_those_of_copies(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.skipif(quick.TENSORS is None, reason="the compiled part is not built")
 def test_numbers_are_read_in_place() -> None:
+    number = quick.TENSORS.number
     for kind in (torch.float32, torch.float64):
-        assert quick.number_of(torch.tensor(0.1, dtype=kind, requires_grad=True)) == torch.tensor(0.1, dtype=kind).item()
+        assert number(torch.tensor(0.1, dtype=kind, requires_grad=True)) == torch.tensor(0.1, dtype=kind).item()
     pair = torch.tensor([1.5, -2.5])
-    assert quick.number_of(pair[1]) == -2.5, "not the first of the memory it is a part of"
-    assert quick.number_of(pair[:1].reshape(1, 1)) == 1.5
-    assert math.isnan(quick.number_of(torch.tensor(math.nan)))  # type: ignore[arg-type]
+    assert number(pair[1]) == -2.5, "not the first of the memory it is a part of"
+    assert number(pair[:1].reshape(1, 1)) == 1.5
+    assert math.isnan(number(torch.tensor(math.nan)))
     unknown = (
         pair,
         torch.empty(0),
@@ -139,7 +140,7 @@ def test_numbers_are_read_in_place() -> None:
         torch.ones((), device="meta"),
     )
     for strange in (*unknown, 1.0, np.float32(1.0)):
-        assert quick.number_of(strange) is None  # type: ignore[arg-type]
+        assert number(strange) is None
 
 
 def plan(sizes: tuple[int, ...]) -> LivePlan:

@@ -65,6 +65,10 @@ class LossProbe:
             self.drain()
         return isinstance(value, Tensor) or isfinite(value)
 
+    def note(self, losses: list[tuple[int, float]]) -> None:
+        """More losses, all finite, with their steps."""
+        self.waiting += losses
+
     def at(self, step: int) -> float | None:
         """Mean of the losses of this step, the sampled one that was counted last; None unless it is the last one that had any."""
         (blind, noise), self._blind = self._blind, (nan, nan)

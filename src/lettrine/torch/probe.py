@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
-from math import inf, nan
+from math import nan
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -33,8 +33,9 @@ from lettrine.health.trace import Facts, Trace
 from lettrine.torch.catalogue import WRAPPERS, unwrapped
 from lettrine.torch.figures import Figures, fmax
 from lettrine.torch.hooks import ModuleProbe
+from lettrine.torch.idle import idle
 from lettrine.torch.losses import FULL, LossProbe
-from lettrine.torch.quick import QuickSteps, number_of
+from lettrine.torch.quick import QuickSteps
 from lettrine.torch.scaling import loss_scale, scaler_calling, step_skipped
 from lettrine.torch.steps import ParameterProbe, Turns, Wrapped, optimisers_of, run_facts
 
@@ -69,11 +70,10 @@ class Watch:
         self._modules = ModuleProbe(inner, self._fail)
         self._parameters = ParameterProbe(inner, self._optimisers)
         self._losses = LossProbe(self._recorder, self._modules)
-        self._waiting = self._losses.waiting
         self._handles: list[Any] = []
         self._before_handles: list[Any] = []
-        self._step = 0
-        self._next = 0
+        self._idle = idle(partial(self._stepped, 0), self.loss, FULL)
+        vars(self)["loss"] = self._idle.loss  # nine hundred and ninety-nine losses of a thousand are only noted
         self._sampling = False
         self._pending: tuple[int, dict[str, Any], bool] | None = None  # the last sampled step, its figures, whether it was quick
         self._turns = Turns(len(self._optimisers))
@@ -86,7 +86,6 @@ class Watch:
         self._calls_before = 0
         self._scales = (1.0, 1.0)
         self._stats: dict[str, float] = {}
-        self._late = 1  # how many steps the counter is ahead when the user hands a loss over
         self._alarmed = False  # a loss that was not finite has been met
         self._errors = 0
 
@@ -94,7 +93,8 @@ class Watch:
         """Begin to listen."""
         if not self._handles:
             for place, optimiser in enumerate(self._optimisers):
-                self._handles.append(optimiser.register_step_post_hook(partial(self._stepped, place)))
+                hook = self._idle.stepped if len(self._optimisers) == 1 else partial(self._stepped, place)
+                self._handles.append(optimiser.register_step_post_hook(hook))
             self._guard(self._arm)
         return self
 
@@ -116,21 +116,11 @@ class Watch:
 
         Cheap enough for every step. A loss with its graph also tells what it is made of and which classes the targets have.
         """
-        try:
-            if self._sampling or self._awaiting or type(loss) is not Tensor or (value := number_of(loss)) is None:
-                self._loss(loss)
-            else:  # most steps: what `_loss` would do, and nothing else
-                self._waiting.append((self._step - self._late, value))
-                if not -inf < value < inf:
-                    self._look_at_once()
-                elif len(self._waiting) >= FULL:
-                    self._losses.drain()
-        except Exception as error:  # noqa: BLE001  see `_guard`
-            self._fail(error)
+        self._guard(self._loss, loss)
 
     def dev_loss(self, loss: Any) -> None:
         """Hand over the loss on held-out data, whenever it is known."""
-        self._guard(lambda: self._recorder.record_dev(self._step, loss.item() if isinstance(loss, Tensor) else loss))
+        self._guard(lambda: self._recorder.record_dev(self._idle.step, loss.item() if isinstance(loss, Tensor) else loss))
 
     def step(self) -> None:
         """Say that a step has been made, where no torch optimiser makes it; call it before the gradients are cleared."""
@@ -141,7 +131,7 @@ class Watch:
     @property
     def steps(self) -> int:
         """Optimiser steps seen so far."""
-        return self._step
+        return self._idle.step
 
     def trace(self) -> Trace:
         """Everything recorded so far.
@@ -150,6 +140,7 @@ class Watch:
         """
         self._flush()
         self._record_quick()
+        self._losses.note(self._idle.losses())
         self._losses.drain()
         self._recorder.facts = self._facts()
         trace = self._recorder.trace()
@@ -185,12 +176,12 @@ class Watch:
             self.close()
 
     def _stepped(self, place: int, optimiser: Optimizer, *_: Any) -> None:
-        """An optimiser has stepped: on most steps all there is to do is to count."""
+        """An optimiser has stepped, and that is not all there is to do."""
         if self._sampling or len(self._optimisers) > 1 or hasattr(optimiser, "found_inf"):
             self._guard(self._after, place, optimiser)
         else:
-            self._step += 1
-            if self._step >= self._next:
+            self._idle.step += 1
+            if self._idle.step >= self._idle.next:
                 self._guard(self._arm)
 
     def _arm(self) -> None:
@@ -199,6 +190,7 @@ class Watch:
             for place, optimiser in enumerate(self._optimisers):
                 self._before_handles.append(optimiser.register_step_pre_hook(partial(self._guard, self._before, place)))
         self._sampling = True
+        self._idle.counting = self._idle.noting = False
         self._stats = {}
         self._scales = (1.0, 1.0)
         self._calls_at_start = self._modules.calls
@@ -206,13 +198,16 @@ class Watch:
             self._parameters.refresh()
         if not self._optimisers:
             self._parameters.all.take_before()
-        self._detail = self._recorder.detailed(self._step)
+        self._detail = self._recorder.detailed(self._idle.step)
         if self._detail:
             self._parameters.follow()
         self._modules.install()
 
     def _disarm(self) -> None:
         self._sampling = False
+        # A fused optimiser leaves its step out where a GradScaler says so.
+        self._idle.counting = not any(getattr(each, "_step_supports_amp_scaling", False) for each in self._optimisers)
+        self._idle.noting = not self._awaiting
         for handle in self._before_handles:
             handle.remove()
         self._before_handles.clear()
@@ -231,7 +226,7 @@ class Watch:
         if self._quick.full:
             self._flush()
             self._record_quick()
-        if self._may_be_quick() and self._quick.before(self._modules.untouched(), step=self._step, detail=self._detail):
+        if self._may_be_quick() and self._quick.before(self._modules.untouched(), step=self._idle.step, detail=self._detail):
             self._modules.let_go(self._modules.logits if self._losses.countable else "")
         else:
             self._parameters.refresh()
@@ -278,11 +273,11 @@ class Watch:
         if self._sampling:
             self._flush()
             quick = self._quick.opened
-            self._pending, self._awaiting = (self._step, self._quick_figures() if quick else self._figures(), quick), True
-            self._recorder.noted(self._step)
-            self._next = self._schedule.after(self._step)
-        self._step += 1
-        if self._step < self._next:
+            self._pending, self._awaiting = (self._idle.step, self._quick_figures() if quick else self._figures(), quick), True
+            self._recorder.noted(self._idle.step)
+            self._idle.next = self._schedule.after(self._idle.step)
+        self._idle.step += 1
+        if self._idle.step < self._idle.next:
             if self._sampling:
                 self._disarm()
             return
@@ -298,7 +293,7 @@ class Watch:
             [tap for tap in self._parameters.taps if tap.has_before],
             scales=self._scales,
             detail=self._detail,
-            search=self._recorder.searched(self._step),
+            search=self._recorder.searched(self._idle.step),
             remote=self._modules.remote or self._parameters.remote,
         )
         self._count_targets()
@@ -319,7 +314,7 @@ class Watch:
         self._note_input(next(iter(self._modules.taps), ""))
         self._quick.drop()
         stats = self._stats_of_step()
-        self._quick.keep(self._step, stats, search=self._recorder.searched(self._step))
+        self._quick.keep(self._idle.step, stats, search=self._recorder.searched(self._idle.step))
         return stats
 
     def _count_targets(self) -> None:
@@ -329,7 +324,7 @@ class Watch:
     def _note_input(self, first: str) -> None:
         """Say so if what the model was given is not finite. first: name of the module that met it."""
         if self._modules.input_heard and not self._modules.input_finite():
-            self._recorder.note_nonfinite(self._step, first, "data", exact=self._step <= self._sampled + 1)
+            self._recorder.note_nonfinite(self._idle.step, first, "data", exact=self._idle.step <= self._sampled + 1)
 
     def _may_be_quick(self) -> bool:
         """Whether nothing about this step needs copies."""
@@ -353,18 +348,21 @@ class Watch:
     def _take_loss(self) -> None:
         """The losses of the last sampled step have all come."""
         self._awaiting = False
+        self._idle.noting = not self._sampling
+        self._losses.note(self._idle.losses())
         if self._pending is not None and (loss := self._losses.at(self._pending[0])) is not None:
             self._pending[1]["loss"] = loss
 
     def _loss(self, loss: Any) -> None:
+        self._losses.note(self._idle.losses())
         if self._sampling and self._modules.calls != self._calls_at_start:
-            self._late = 0  # the model has been called since the last step: this is the loss of the step to come
+            self._idle.late = 0  # the model has been called since the last step: this is the loss of the step to come
         elif self._sampling:
-            self._late = 1
-        step = max(0, self._step - self._late)
+            self._idle.late = 1
+        step = max(0, self._idle.step - self._idle.late)
         if self._awaiting and self._pending is not None and step > self._pending[0]:
             self._take_loss()
-        if (self._sampling and not self._late) or self._awaiting:
+        if (self._sampling and not self._idle.late) or self._awaiting:
             self._losses.look(loss)
         if not self._losses.add(step, loss) and not self._sampling:
             self._look_at_once()
@@ -373,7 +371,7 @@ class Watch:
         """A loss was not finite: sample the step where the counter stands, the first time that happens."""
         if not self._alarmed:
             self._alarmed = True
-            self._next = self._step
+            self._idle.next = self._idle.step
             self._arm()
 
     def _facts(self) -> Facts:

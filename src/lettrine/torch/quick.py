@@ -20,11 +20,6 @@ from lettrine.torch.steps import ParameterTap
 from lettrine.torch.taps import Call, Listener, Root, Tap
 
 TENSORS: Final = reader(Tensor)
-# The number a tensor holds, None if that would have to be waited for: read in place, which takes a quarter of the time of `item`.
-number_of: Final[Callable[[Tensor], float | None]] = (
-    TENSORS.number if TENSORS is not None else lambda tensor: tensor.item() if tensor.is_cpu else None
-)
-
 _graph_task = torch._C._current_graph_task_id  # noqa: SLF001  see `recomputing`
 _level = torch._C._functorch.maybe_current_level  # noqa: SLF001  inside a function transform; no public way to ask
 _grad_enabled = torch.is_grad_enabled

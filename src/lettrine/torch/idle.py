@@ -1,0 +1,55 @@
+"""The steps that are not sampled, nearly all there are: each is counted and its loss is noted, in as little time as can be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+from typing import Any
+
+from torch import Tensor
+
+from lettrine.health.moments import native
+from lettrine.torch.quick import TENSORS
+
+
+class Idle:
+    """A watch when there is nothing to do but to count steps and to note losses. Whatever else is to be done, `stepped` and
+    `lost` do, called with what was handed in.
+
+    step: steps made so far. next: the next one to sample. counting: whether a step before it needs only to be counted.
+    noting: whether a loss needs only to be noted, with the step it is of: the counter less `late`. room: losses noted at most.
+
+    The compiled twin takes a fifth of the time; both are the same to `probe`.
+    """
+
+    def __init__(self, stepped: Callable[[Any, Any, Any], None], lost: Callable[[Any], None], room: int) -> None:
+        self._stepped, self._lost, self._room = stepped, lost, room
+        self._losses: list[tuple[int, float]] = []
+        self.counting = self.noting = False
+        self.step, self.next, self.late = 0, 0, 1
+
+    def stepped(self, optimiser: Any, args: Any, kwargs: Any) -> None:
+        """The optimiser has made a step: torch's hook after it."""
+        if self.counting and self.step + 1 < self.next:
+            self.step += 1
+        else:
+            self._stepped(optimiser, args, kwargs)
+
+    def loss(self, loss: Any) -> None:
+        """The user hands a loss over."""
+        if self.noting and type(loss) is Tensor and loss.is_cpu and loss.numel() == 1 and len(self._losses) < self._room:
+            value = loss.item()
+            if -inf < value < inf:
+                self._losses.append((self.step - self.late, value))
+                return
+        self._lost(loss)
+
+    def losses(self) -> list[tuple[int, float]]:
+        """Step and loss of what was noted, which is then forgotten."""
+        noted, self._losses = self._losses, []
+        return noted
+
+
+def idle(stepped: Callable[[Any, Any, Any], None], lost: Callable[[Any], None], room: int) -> Idle:
+    """The compiled one where it is built."""
+    return Idle(stepped, lost, room) if TENSORS is None else native.Idle(TENSORS, stepped, lost, room)
