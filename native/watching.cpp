@@ -65,7 +65,8 @@ class Tensors {
     int (*describe_)(void*, nb::dlpack::dltensor*) = nullptr;
 };
 
-// A part of a table at one step: how many of rows (R, U) of the tensor `place` lie in the zone.
+// Place of an output, (R, U), and a zone: for each unit, how many of its values lie in the zone is counted. Of a zone within another
+// zone of the same output named before it, only counts of R need be right: that all values of a unit lie in it.
 using Zoned = std::tuple<Index, Index, Index, double, double, bool>;
 
 template <class T>
@@ -85,6 +86,12 @@ class Live {
         for (const auto& [place, rows, width, low, high, inside] : zones_) {
             require(place >= 0 && static_cast<std::size_t>(place) < made_.size() && rows * width == made_[static_cast<std::size_t>(place)],
                     "a zone is of no output");
+            wider_.push_back(-1);
+            Index at = 0;
+            for (std::size_t z = 0; z + 1 < wider_.size(); at += std::get<2>(zones_[z++])) {
+                const auto& [other, other_rows, other_width, other_low, other_high, other_inside] = zones_[z];
+                if (other == place && !inside && !other_inside && other_low >= low && other_high <= high) wider_.back() = at;
+            }
             units += width;
         }
         require(moments_.size() == steps_ * 16 * (own_.size() + made_.size()) && moved_.size() == steps_ * 8 * own_.size() &&
@@ -109,8 +116,14 @@ class Live {
             if (i < own) kept = std::copy_n(addresses_[i], size, kept);
         }
         std::int64_t* counts = counts_.data() + step * units_;
-        for (const auto& [place, rows, width, low, high, inside] : zones_) {
-            set_.zone_counts(addresses_[2 * own + static_cast<std::size_t>(place)], rows, width, {low, high, inside}, counts);
+        for (std::size_t z = 0; z < zones_.size(); ++z) {
+            const auto& [place, rows, width, low, high, inside] = zones_[z];
+            const std::int64_t* wider = wider_[z] < 0 ? nullptr : counts_.data() + step * units_ + wider_[z];
+            // No unit lies wholly in the wider zone, so none does in this one; whether one does is all that is asked of this one.
+            if (wider && std::find(wider, wider + width, rows) == wider + width)
+                std::fill_n(counts, width, 0);
+            else
+                set_.zone_counts(addresses_[2 * own + static_cast<std::size_t>(place)], rows, width, {low, high, inside}, counts);
             counts += width;
         }
         return true;
@@ -167,6 +180,7 @@ class Live {
     const Tensors tensors_;
     const std::vector<Index> own_, made_;
     const std::vector<Zoned> zones_;
+    std::vector<Index> wider_;  // of each zone, where the counts of another of the same output begin that holds it, or -1
     Table<double> moments_, moved_;
     Table<float> earlier_;
     Table<std::int64_t> counts_;

@@ -78,6 +78,7 @@ def mixed(steps: int, *, spoiled: int = -1, rates: bool = False, clipped: bool =
     ]
     model = nn.Sequential(*layers)
     with torch.no_grad():
+        layers[0].bias[1] = 40.0  # type: ignore[index, operator]  a tanh that is always 1
         layers[2].bias[2] = -50.0  # type: ignore[index, operator]  a unit dead from the start
         layers[2].weight[4] = layers[2].weight[3]  # type: ignore[index]  and one that is another's copy
     groups = [{"params": model[:4].parameters()}, {"params": model[4:].parameters(), "lr": 0.05}]

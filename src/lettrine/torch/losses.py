@@ -47,10 +47,8 @@ class LossProbe:
         self._tries = 0
         self._counts: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self._targets: list[NDArray[np.int64]] = []  # of the first looks, to see whether they are the same
-        self._blind = (
-            nan,
-            nan,
-        )  # of the sampled step whose loss may still come: the loss without looking, and the noise of the gain
+        # Of the sampled step whose loss may still come: the loss without looking at the input, and the noise of the gain.
+        self._blind = (nan, nan)
         self._gains = deque[tuple[int, float, float]](maxlen=_GAINS)
         self.chain: tuple[str, ...] = ()
         self.classes = 0
