@@ -237,7 +237,7 @@ def ratio(case: str, make: Callable[[nn.Module, torch.optim.Optimizer], Any], st
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", choices=CASES)
     parser.add_argument("--json", type=Path)
