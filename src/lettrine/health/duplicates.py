@@ -35,6 +35,8 @@ def duplicates(matrix: Values) -> float:
     limit = SAME * sqrt(squares / table.size)
     # A row and its equal project alike; only such neighbours are worth comparing value by value.
     near = np.flatnonzero(np.diff(projected[order]) <= limit * table.shape[1])
+    if not near.size:
+        return 0.0
     first, second = order[near], order[near + 1]
     same = np.abs(table[first] - table[second]).max(axis=1, initial=0.0) <= limit
     return len(set(first[same].tolist()) | set(second[same].tolist())) / table.shape[0]

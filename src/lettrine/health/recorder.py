@@ -116,7 +116,7 @@ class Recorder:
         if step >= self._next_detail:
             self._next_detail = step + max(1, step)
         if step >= self._next_search:
-            self._next_search = max(step + 1, 4 * step)
+            self._next_search = 4 * step + 2
 
     def searched(self, step: int) -> bool:
         """Whether to search for units that are copies of each other too, if this step is sampled; that takes longest."""
