@@ -147,7 +147,18 @@ class Recorder:
         Does not record the loss for the curve: `record_loss` does, for every step. What is not given is NaN.
         Raises HealthError for a name that was not added, a figure that is not in STEP_STATS, or a step before the last one.
         """
-        outputs, gradients, parameters, norms = outputs or {}, gradients or {}, parameters or {}, norms or {}
+        self.take(step, outputs or {}, gradients or {}, parameters or {}, norms or {}, **stats)
+
+    def take(
+        self,
+        step: int,
+        outputs: Mapping[str, OutputMeasure],
+        gradients: Mapping[str, GradientMeasure],
+        parameters: Mapping[str, Floats],
+        norms: Mapping[str, Floats],
+        **stats: float,
+    ) -> None:
+        """What `record` does, without a look at the types: for a producer that samples many modules often."""
         self._check(step, (*outputs, *gradients, *norms), parameters, stats)
         known = self.first_nonfinite
         if known is None or known.step > step or (known.step == step and not known.where):
@@ -181,7 +192,7 @@ class Recorder:
             self._record_tables(frame)
         else:
             for figures in frame.each():
-                self.record(**figures)
+                self.take(norms={}, **figures)
         for kind, name, step, bins in frame.histograms:
             self._keep_histogram(kind, name, step, bins)
         for name, snapshot in frame.maps:

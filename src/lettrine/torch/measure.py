@@ -161,18 +161,24 @@ def rows(tensor: Tensor, axis: int) -> Tensor:
 
     A view wherever the tensor's memory allows it; in any case a large tensor is never copied whole.
     """
-    axis %= tensor.ndim
-    shape, strides = tensor.shape, tensor.stride()
-    pattern = picks(shape, axis)
+    walk = _walk(tensor.shape, tensor.stride(), axis % tensor.ndim)
+    if walk is not None:
+        return tensor.as_strided(*walk)
+    moved, pattern = tensor.movedim(axis, -1), picks(tensor.shape, axis % tensor.ndim)
     if pattern is None:
-        return tensor.movedim(axis, -1)
+        return moved
+    return moved[_unravelled(tensor.shape, axis % tensor.ndim, tensor.device)][:, :: pattern.unit_step]
+
+
+@lru_cache(maxsize=1024)
+def _walk(shape: torch.Size, strides: tuple[int, ...], axis: int) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """Shape and strides of the view of what is picked; None if all is, or if there is no such view."""
+    pattern = picks(shape, axis)
     before, behind = _one_stride(shape[:axis], strides[:axis]), _one_stride(shape[axis + 1 :], strides[axis + 1 :])
-    if before is None or behind is None:
-        moved = tensor.movedim(axis, -1)
-        return moved[_unravelled(shape, axis, tensor.device)][:, :: pattern.unit_step]
-    plane = prod(shape[axis + 1 :])
-    images, wander = divmod(pattern.image_gap, plane)
-    return tensor.as_strided(
+    if pattern is None or before is None or behind is None:
+        return None
+    images, wander = divmod(pattern.image_gap, prod(shape[axis + 1 :]))
+    return (
         (pattern.images, pattern.runs, pattern.length, ceil(shape[axis] / pattern.unit_step)),
         (images * before + wander * behind, pattern.run_gap * behind, behind, strides[axis] * pattern.unit_step),
     )

@@ -343,7 +343,7 @@ class Watch:
             (step, found, quick), self._pending = self._pending, None
             self._sampled = step
             if not quick:
-                self._recorder.record(step, **found)
+                self._recorder.take(step, **found)
 
     def _take_loss(self) -> None:
         """The losses of the last sampled step have all come."""
