@@ -146,4 +146,7 @@ def test_a_network_stuck_at_the_chance_of_many_uneven_classes_is_named(classes: 
     assert "no better than giving every input the same answer" in finding.message
     assert finding.limit == pytest.approx(entropy, rel=0.03)
     assert finding.limit < 0.95 * math.log(classes)
-    assert trained(classes, related=0.5).healthy
+
+
+def test_a_network_that_learns_many_uneven_classes_is_healthy() -> None:
+    assert trained(300, related=0.5).healthy
