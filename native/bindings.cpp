@@ -272,7 +272,7 @@ double multiply_adds(Index rounds, const std::string& name) {
 
 NB_MODULE(_native, m) {
     nb::set_leak_warnings(false);  // what is alive when Python ends, such as a watch in a cycle of hooks, is no fault
-    m.doc() = "The compiled half of lettrine.engine.native and lettrine.health.measure; call those.";
+    m.doc() = "The compiled half of lettrine.engine.native, lettrine.health and lettrine.torch; call those.";
     m.def("train", &train, "shape"_a, "values"_a, "running"_a, "firsts"_a, "seconds"_a, "decays"_a, "penalties"_a, "optimiser"_a,
           "contexts"_a.noconvert(), "targets"_a.noconvert(), "indices"_a.noconvert(), "learning_rates"_a.noconvert(), "threads"_a = 1,
           "isa"_a = "",

@@ -1,5 +1,5 @@
-// What both halves of the border to Python need. It checks that every array holds as many numbers as is said, so that nothing behind
-// it can read or write beside one. Errors are ValueError, which lettrine turns into its own.
+// What the three files at the border to Python share: bindings (the engine), measuring and watching (the health check). They check
+// that every array holds as many numbers as is said, so that nothing behind them can read or write beside one. Errors are ValueError, which lettrine turns into its own.
 
 #pragma once
 

@@ -1,6 +1,5 @@
 // Figures of numpy's arrays, for the health check.
 
-#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <vector>

@@ -1,5 +1,5 @@
 """
-The compiled half of lettrine.engine.native and lettrine.health.measure; call those.
+The compiled half of lettrine.engine.native, lettrine.health and lettrine.torch; call those.
 """
 
 from collections.abc import Callable, Sequence

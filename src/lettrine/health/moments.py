@@ -9,10 +9,11 @@ The compiled twin (`lettrine._native`, used when built) computes the same in one
     histogram(arrays, lows, highs, bins) -> int64 (n, bins)  bin = trunc((v - low) * (bins / (high - low))) in float64,
                                                  kept within 0 … bins - 1; values that are not finite are not counted
 
-and, of float32 values told by their addresses in memory, what `live` asks for: `moments_at`, `zone_counts_at`, `histogram_at`.
+and the same figures of tensors of another library, read where they lie: `Tensors` and `Live`, for `live`.
 
-Sums are kept in float64 whatever the array's type; std is the unbiased one (division by n - 1), as `torch.std` has it; values
-that are not finite are left out of every other figure and counted. Missing is NaN: the std of one value, the mean of none.
+Sums are kept in float64 whatever the array's type, but that the twin adds eight numbers of float32 at a time as float32 where
+that leaves six digits of every figure; std is the unbiased one (division by n - 1), as `torch.std` has it; values that are not
+finite are left out of every other figure and counted. Missing is NaN: the std of one value, the mean of none.
 """
 
 from __future__ import annotations

@@ -108,11 +108,8 @@ class ModuleProbe:
         slow = partial(self._guard, self._forward, tap)
         hook = Listener(slow) if tap.steady is None else QuickListener(tap, self._held, slow)
         if tap.silent and tap.feed is None:
-            hook = QuickReturn(tap.root, self._wants_returns, slow)
+            hook = QuickReturn(tap.root, lambda: self.wants_tail, slow)
         return tap.module._forward_hooks, hook  # type: ignore[union-attr]  # noqa: SLF001
-
-    def _wants_returns(self) -> bool:
-        return self.wants_tail
 
     def remove(self) -> None:
         """Take every hook away."""
@@ -134,9 +131,7 @@ class ModuleProbe:
         self._nodes.clear()
         self._last = self._last_copy = None
         for tap in self.taps.values():
-            tap.used = 0
-            if tap.norm is not None:
-                tap.norm.heard = False
+            tap.forget()
         for root in self._roots:
             root.waiting = False
         self.input_heard = False
