@@ -295,6 +295,7 @@ NB_MODULE(_native, m) {
           "Whether every integer is at least 0 and less than the limit.");
     bind_measures(m);
     bind_watching(m);
+    bind_steps(m);
     m.def("isa", &isa, "The instruction set in use: the best one there is, or the one LETTRINE_ISA names.");
     m.def("available_isas", &available_isas, "The instruction sets this build holds and this processor has, best first.");
     m.def("multiply_adds", &multiply_adds, "rounds"_a, "isa"_a = "",

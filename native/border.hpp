@@ -1,4 +1,4 @@
-// What the three files at the border to Python share: bindings (the engine), measuring and watching (the health check). They check
+// What the files at the border to Python share: bindings (the engine), measuring, watching and steps (the health check). They check
 // that every array holds as many numbers as is said, so that nothing behind them can read or write beside one. Errors are ValueError, which lettrine turns into its own.
 
 #pragma once
@@ -38,6 +38,22 @@ Result<T> own(T* data, std::initializer_list<std::size_t> shape) {
     return Result<T>(data, shape, owner);
 }
 
+// Slots of a type whose objects hold Python objects that may hold them: what Python's garbage collector asks for. T says what it holds
+// in `traverse`, and lets go of it in `clear`.
+template <class T>
+struct Collected {
+    static int traverse(PyObject* self, visitproc visit, void* arg) {
+        Py_VISIT(Py_TYPE(self));
+        return nb::inst_ready(self) ? nb::inst_ptr<T>(self)->traverse(visit, arg) : 0;
+    }
+    static int clear(PyObject* self) {
+        nb::inst_ptr<T>(self)->clear();
+        return 0;
+    }
+    static inline PyType_Slot slots[] = {{Py_tp_traverse, reinterpret_cast<void*>(traverse)}, {Py_tp_clear, reinterpret_cast<void*>(clear)}, {0, nullptr}};
+};
+
 // What lettrine.health and lettrine.torch call.
 void bind_measures(nb::module_& m);
 void bind_watching(nb::module_& m);
+void bind_steps(nb::module_& m);

@@ -3,7 +3,7 @@ The compiled half of lettrine.engine.native, lettrine.health and lettrine.torch;
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy
 import numpy.typing
@@ -47,6 +47,51 @@ class Tensors:
         The number it holds; None if it is not one of float32 or float64 in this memory.
         """
 
+class Live:
+    """
+    Tensors of another library that are measured where they lie; see lettrine.health.live.
+    """
+
+    def __init__(self, tensors: Tensors, parameters: Sequence[int], outputs: Sequence[tuple[int, int]], zones: Sequence[tuple[int, float, float, bool, bool]], moments: numpy.typing.NDArray[numpy.float64], moved: numpy.typing.NDArray[numpy.float64], earlier: numpy.typing.NDArray[numpy.float32], totals: numpy.typing.NDArray[numpy.float64], range: Callable[[float, float, float, float], tuple[float, float] | None], look: Callable[[int, Any], None]) -> None: ...
+
+    @property
+    def quick(self) -> bool: ...
+
+    @quick.setter
+    def quick(self, arg: bool, /) -> None: ...
+
+    @property
+    def heard(self) -> int: ...
+
+    def listen(self, slot: int, bins: int, looked: Sequence[int]) -> None: ...
+
+    def restart(self) -> None: ...
+
+    def again(self, places: Sequence[int]) -> bool: ...
+
+    def unanswered(self) -> list[int]: ...
+
+    def before(self, parameters: list[Any]) -> bool: ...
+
+    def after(self, parameters: list[Any]) -> None: ...
+
+    def units(self) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64]]: ...
+
+    def details(self) -> tuple[list[tuple[int, float, float]], numpy.typing.NDArray[numpy.int64]]: ...
+
+class Ear:
+    """The forward hook of a module whose output is measured when it is made."""
+
+    def __call__(self, /, *args, **kwargs):
+        """Call self as a function."""
+
+    def __init__(self, live: Live, place: int, otherwise: Callable[..., None], grad_enabled: Callable[[], bool], graph_task: Callable[[], int]) -> None: ...
+
+    def __reduce__(self) -> tuple[Any, ...]: ...
+
+    __torch_unserializable__: Final[bool] = ...
+    """(arg: object, /) -> bool"""
+
 class Idle:
     """A watch at the steps that are not sampled; see lettrine.torch.idle."""
 
@@ -88,18 +133,33 @@ class Idle:
 
     def losses(self) -> list[tuple[int, float]]: ...
 
-class Live:
-    """
-    Tensors of another library that are measured where they lie; see lettrine.health.live.
-    """
+class Run:
+    """Sampled steps one after another; see lettrine.torch.quick."""
 
-    def __init__(self, tensors: Tensors, parameters: Sequence[int], outputs: Sequence[int], zones: Sequence[tuple[int, int, int, float, float, bool]], moments: numpy.typing.NDArray[numpy.float64], moved: numpy.typing.NDArray[numpy.float64], earlier: numpy.typing.NDArray[numpy.float32], counts: numpy.typing.NDArray[numpy.int64]) -> None: ...
+    def __init__(self, idle: Idle, before: object, paused: object, grad_enabled: object, graph_task: object) -> None: ...
 
-    def before(self, step: int, parameters: list[Any], outputs: list[Any]) -> bool: ...
+    @property
+    def running(self) -> bool: ...
 
-    def after(self, step: int, parameters: list[Any]) -> bool: ...
+    @running.setter
+    def running(self, arg: bool, /) -> None: ...
 
-    def histogram(self, places: Sequence[int], lows: Sequence[float], highs: Sequence[float], bins: int) -> numpy.typing.NDArray[numpy.int64]: ...
+    def begin(self, live: Live, parameters: list[Any], groups: list[Any], modules: list[Any], until: int, room: int, most: int) -> None: ...
+
+    def ran(self) -> tuple[int, list[float]]: ...
+
+    def before(self, optimiser: object | None, args: object | None, kwargs: object | None) -> None: ...
+
+    def stepped(self, optimiser: object | None, args: object | None, kwargs: object | None) -> None: ...
+
+class Gate:
+    """The hook of a module the user calls, before it runs."""
+
+    def __init__(self, run: Run, places: Sequence[int], otherwise: object) -> None: ...
+
+    def __reduce__(self) -> tuple[Any, ...]: ...
+
+    def __call__(self, module: object, args: object, kwargs: object) -> None: ...
 
 def isa() -> str:
     """

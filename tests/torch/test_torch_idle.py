@@ -50,11 +50,11 @@ def test_losses_are_noted_with_their_steps(twin: Make) -> None:
     counter.loss(torch.tensor(0.1, dtype=torch.float64))
     counter.late = 0
     counter.loss(first)
-    strange = [torch.tensor(math.inf), torch.tensor(math.nan), 2.0, None, torch.ones(2), "loss", torch.ones((), device="meta")]
+    strange = [torch.tensor(math.inf), math.nan, 2, None, torch.ones(2), "loss", torch.ones((), device="meta"), torch.tensor(1)]
     for each in strange:
         counter.loss(loss=each)
     assert all(given is each for given, each in zip(called[1:], strange, strict=True))
-    counter.loss(torch.tensor(-2.0))
+    counter.loss(-2.0)
     counter.loss(torch.tensor(-3.0))
     assert called[-1].item() == -3.0, "there was room for three"
     assert counter.losses() == [(8, 0.1), (9, 1.5), (9, -2.0)]

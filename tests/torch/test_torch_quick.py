@@ -1,4 +1,4 @@
-"""Outputs that are held instead of copied give the same figures, and give way when they are overwritten after all."""
+"""Outputs that are measured where they lie, or held instead of copied, give the same figures as copies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from lettrine import health
 from lettrine.health.archive import trace_to_arrays
-from lettrine.health.live import LiveOutput, LivePlan
+from lettrine.health.live import STEPS, LiveOutput, LivePlan
 from lettrine.health.moments import native
 from lettrine.health.recorder import Recorder
 from lettrine.health.trace import PARAMETER_STATS, Trace
@@ -144,69 +144,137 @@ def test_numbers_are_read_in_place() -> None:
         assert number(strange) is None
 
 
-def plan(sizes: tuple[int, ...]) -> LivePlan:
-    return LivePlan(quick.TENSORS, [LiveOutput("act", 2, 3, "tanh")], [(f"p{size}", size) for size in sizes], [0] * len(sizes))
+def plan(sizes: tuple[int, ...], look: Any = print) -> LivePlan:
+    return LivePlan(
+        quick.TENSORS, [LiveOutput("act", 2, 3, "tanh")], [(f"p{size}", size) for size in sizes], [0] * len(sizes), look
+    )
+
+
+def ear_of(live: LivePlan, otherwise: Any) -> Any:
+    return native.Ear(live.ears, 0, otherwise, torch.is_grad_enabled, torch._C._current_graph_task_id)
+
+
+def given(shape: tuple[int, ...] = (2, 3)) -> Tensor:
+    return torch.rand(shape, requires_grad=True) * 0.5
 
 
 @pytest.mark.skipif(quick.TENSORS is None, reason="the compiled part is not built")
 def test_only_what_is_all_there_is_read_in_place() -> None:
-    def given(shape: tuple[int, ...]) -> Tensor:
+    def parameter(shape: tuple[int, ...]) -> Tensor:
         tensor = torch.rand(shape, requires_grad=True)
         tensor.grad = torch.rand(shape)
         return tensor
 
-    weight, output = given((4, 5)), given((2, 3))
+    def heard(parameters: list[Any], output: Any = None, backward: Any = None) -> bool:
+        output = given() if output is None else output
+        live.listen(detail=False)
+        ear(module, (), output)
+        (backward or (lambda tensor: tensor.sum().backward()))(output)
+        return live.before(parameters)
+
+    module, otherwise = nn.Tanh(), [0]
     live = plan((20,))
-    assert live.before([weight], [output])
-    broken = [
-        ([weight], []),
-        ([], [output]),
-        ([given((4, 4))], [output]),
-        ([weight], [given((2, 4))]),
-        ([torch.rand(4, 5, requires_grad=True)], [output]),  # no gradient
-        ([weight.detach()], [output]),  # not trained, and no gradient
-        ([given((5, 4)).T], [output]),
-        ([weight.double()], [output]),
-        ([None], [output]),
-    ]
-    for parameters, outputs in broken:
-        assert not live.before(parameters, outputs)
-    sparse = torch.rand(4, 5, requires_grad=True)
+    ear = ear_of(live, lambda *_: otherwise.append(1))
+    weight = parameter((4, 5))
+    assert heard([weight])
+    assert heard([weight], backward=lambda tensor: (tensor @ torch.rand(4, 3).T).sum().backward()), "a gradient that is scattered"
+    assert len(otherwise) == 1, "nothing was left to others"
+    sparse = parameter((4, 5))
     sparse.grad = torch.rand(4, 5).to_sparse()
-    assert not live.before([sparse], [output])
-    with_graph = given((2, 3))
-    with_graph.grad = output * 2
-    assert not live.before([weight], [with_graph])
+    broken = (
+        [],
+        [parameter((4, 4))],
+        [torch.rand(4, 5, requires_grad=True)],  # no gradient
+        [weight.detach()],  # not trained, and no gradient
+        [parameter((5, 4)).T],
+        [weight.double()],
+        [sparse],
+        [None],
+    )
+    for parameters in broken:
+        assert not heard(list(parameters)), parameters
+    assert len(otherwise) == 1
+    strange = (given((2, 4)), given((3, 2)), given((6,)), given((3, 2)).T, given().double(), given().half())
+    for count, output in enumerate(strange, 2):
+        assert not heard([weight], output)
+        assert len(otherwise) == count, "a step in which nothing was heard is left to others"
+
+    def twice(tensor: Tensor) -> None:
+        tensor.sum().backward(retain_graph=True)
+        tensor.sum().backward()
+
+    def again(tensor: Tensor) -> None:
+        ear(module, (), given())
+        tensor.sum().backward()
+
+    def with_graph(tensor: Tensor) -> None:
+        torch.autograd.grad(tensor.square().sum(), tensor, create_graph=True)
+
+    def changed(tensor: Tensor) -> None:
+        tensor.register_hook(lambda gradient: 2 * gradient)  # type: ignore[no-untyped-call]
+        tensor.sum().backward()
+
+    for backward in (lambda _: None, twice, again, with_graph, changed):
+        assert not heard([weight], backward=backward)
+    assert heard([weight])
+
+
+@pytest.mark.skipif(quick.TENSORS is None, reason="the compiled part is not built")
+def test_a_call_without_a_backward_pass_is_forgotten_and_one_without_gradients_not_heard() -> None:
+    live = plan(())
+    ear = ear_of(live, print)
+    live.listen(detail=False)
+    ear(nn.Tanh(), (), given())
+    with torch.no_grad():
+        ear(nn.Tanh(), (), given())
+    assert live.ears.heard == 1
+    assert live.ears.quick
+    assert not live.ears.again([0]), "no gradient has come"
+    assert live.ears.heard == 0
+    output = given()
+    ear(nn.Tanh(), (), output)
+    assert list(output._backward_hooks) == [-1]
+    output.sum().backward()
+    assert live.ears.again([0])
+    assert live.before([])
+    assert not output._backward_hooks, "no hook of ours is left on it"
+
+
+@pytest.mark.skipif(quick.TENSORS is None, reason="the compiled part is not built")
+def test_tables_that_do_not_fit_are_refused() -> None:
+    def live(zones: list[Any], parameters: list[int], **other: Any) -> None:
+        tables = {"moments": (1, 2 + 2 * len(parameters), 8), "moved": (1, len(parameters), 8), "totals": (1, len(zones))} | other
+        arrays = {name: np.empty(shape) for name, shape in tables.items()}
+        earlier = np.empty(sum(parameters), "f4")
+        native.Live(quick.TENSORS, parameters, [(2, 3)], zones, earlier=earlier, range=print, look=print, **arrays)
+
+    live([(0, 0.0, 1.0, True, False)], [4])
     with pytest.raises(ValueError, match="of no output"):
-        native.Live(
-            quick.TENSORS,
-            [],
-            [6],
-            [(1, 2, 3, 0.0, 1.0, True)],
-            np.empty((1, 2, 8)),
-            np.empty((1, 0, 8)),
-            np.empty(0, "f4"),
-            np.empty((1, 3), "i8"),
-        )
-    with pytest.raises(ValueError, match="tables"):
-        native.Live(
-            quick.TENSORS, [4], [], [], np.empty((1, 2, 8)), np.empty((1, 1, 8)), np.empty(3, "f4"), np.empty((1, 0), "i8")
-        )
+        live([(1, 0.0, 1.0, True, False)], [4])
+    for wrong in ({"moments": (1, 3, 8)}, {"moved": (1, 2, 8)}, {"totals": (2, 1)}):
+        with pytest.raises(ValueError, match="tables"):
+            live([(0, 0.0, 1.0, True, False)], [4], **wrong)
     with pytest.raises(ValueError, match="in place"):
         native.Tensors(int)
+    small = plan(())
+    with pytest.raises(ValueError, match="no room"):
+        small.ears.listen(STEPS + 1, 0, [])
+    with pytest.raises(ValueError, match="no such output"):
+        small.ears.listen(0, 0, [2])
 
 
 @pytest.mark.skipif(quick.TENSORS is None, reason="the compiled part is not built")
 def test_a_parameter_taken_elsewhere_by_the_step_has_no_update() -> None:
     weight = nn.Parameter(torch.tensor([1.0, 2.0, 3.0, 4.0]))
     weight.grad = torch.ones(4)
-    live = LivePlan(quick.TENSORS, [], [("p", 4)], [0])
+    live = LivePlan(quick.TENSORS, [], [("p", 4)], [0], print)
     for data in (torch.tensor([1.5, 2.5, 3.5, 5.5]), torch.ones(3)):
         weight.data = torch.tensor([1.0, 2.0, 3.0, 4.0])
-        assert live.before([weight], [])
+        live.listen(detail=False)
+        assert live.before([weight])
         weight.data = data
         live.after([weight])
-        live.keep(int(data.numel() == 3), {}, [0.1], None)
+        live.keep(int(data.numel() == 3), {}, [0.1], None, detail=False)
     frame = live.frame()
     assert frame is not None
     moved = frame.tables["parameters"][:, 0, PARAMETER_STATS.index("update_rms")]
@@ -215,16 +283,23 @@ def test_a_parameter_taken_elsewhere_by_the_step_has_no_update() -> None:
     assert live.frame() is None
 
 
-def test_an_output_overwritten_later_loses_one_step_and_is_then_copied_at_once() -> None:
+@pytest.mark.parametrize("compiled", [True, False])
+def test_an_output_overwritten_later_loses_one_step_and_is_then_copied_at_once(
+    monkeypatch: pytest.MonkeyPatch, compiled: bool
+) -> None:
+    if compiled and quick.TENSORS is None:
+        pytest.skip("the compiled part is not built")
+    if not compiled:
+        monkeypatch.setattr(quick, "TENSORS", None)
     trace, watch = traced(overwrites_from=4)
     mean = trace.output("first", "mean")
     assert np.isfinite(mean[:4]).all()
-    assert math.isnan(mean[4])
+    assert math.isnan(mean[4]), "one step is lost"
     assert np.isfinite(mean[5:]).all()
-    assert np.isfinite(trace.output("second", "mean")).all()
-    assert watch._modules.taps["first"].steady is None
+    assert np.isfinite(trace.output("second", "mean")[5:]).all()
+    assert watch._modules.taps["first"].steady is None, "from then on it is copied at once"
     assert watch._modules.taps["second"].steady is not None
-    # What is measured again is the layer's own output, before it was overwritten: the step without overwriting tells its size.
+    # What is measured is the layer's own output, before it was overwritten: the step without overwriting tells its size.
     assert trace.output("first", "rms")[5] == pytest.approx(mean_rms(5), rel=1e-5)
 
 

@@ -8,7 +8,7 @@ from typing import Final, Generic, TypeVar
 
 import numpy as np
 
-from lettrine.health.live import UnitFlags
+from lettrine.health.live import UnitTotals
 from lettrine.health.measure import OutputMeasure
 from lettrine.health.trace import Curve, Units
 
@@ -62,24 +62,22 @@ class UnitSums:
         if len(self._waiting) >= self.FOLD:
             self._fold()
 
-    def add_steps(self, flags: UnitFlags, steps: int) -> None:
+    def add_steps(self, totals: UnitTotals) -> None:
         """Those of several more steps at once."""
-        if flags.units != self._width:
+        if totals.units != self._width:
             return
         self._fold()
-        if flags.dead is None:
+        if totals.dead is None or totals.streak is None:
             self._dead += nan
             self._streak += nan
             self._last_dead += nan
         else:
-            alive = ~flags.dead[::-1]
-            # Dead steps in a row up to the last one.
-            self._streak = np.where(alive.any(axis=0), alive.argmax(axis=0), self._streak + len(alive))
-            self._dead += flags.dead.sum(axis=0)
-            self._last_dead = flags.dead[-1].astype(np.float64)
-        self._saturated += nan if flags.saturated is None else flags.saturated.sum(axis=0)
-        self._rows += flags.rows
-        self._steps += steps
+            self._streak = np.where(totals.streak < totals.steps, totals.streak, self._streak + totals.steps)
+            self._dead += totals.dead
+            self._last_dead = (totals.streak > 0).astype(np.float64)
+        self._saturated += nan if totals.saturated is None else totals.saturated
+        self._rows += totals.rows
+        self._steps += totals.steps
 
     def units(self) -> Units:
         """What the steps so far add up to."""
@@ -93,13 +91,14 @@ class UnitSums:
         waiting, self._waiting = self._waiting, []
         dead = [measure.dead for measure in waiting if measure.dead is not None]
         saturated = [measure.saturated * measure.rows for measure in waiting if measure.saturated is not None]
-        flags = UnitFlags(
-            self._width,
-            sum(measure.rows for measure in waiting),
-            np.array(dead) if len(dead) == len(waiting) else None,
-            np.array(saturated) if len(saturated) == len(waiting) else None,
-        )
-        self.add_steps(flags, len(waiting))
+        totals = UnitTotals(self._width, len(waiting), sum(measure.rows for measure in waiting))
+        if len(dead) == len(waiting):
+            alive = ~np.array(dead)[::-1]
+            streak = np.where(alive.any(axis=0), alive.argmax(axis=0), len(alive))
+            totals = totals._replace(dead=np.sum(dead, axis=0), streak=streak)
+        if len(saturated) == len(waiting):
+            totals = totals._replace(saturated=np.sum(saturated, axis=0))
+        self.add_steps(totals)
 
 
 def units_of(measure: OutputMeasure) -> int:

@@ -1,28 +1,28 @@
 """Figures of the same modules and parameters at one step after another, read where their values lie in memory.
 
 What `measure` does with arrays, for a producer that samples often and whose arrays (tensors of another library) lie elsewhere
-at every step: two compiled calls a step and nothing else, and the figures of many steps worked out together afterwards. The
-calls find the values by DLPack's exchange functions (`__dlpack_c_exchange_api__`), so that no array has to be made.
+at every step: an output is measured when it is made and its gradient when it arrives, while they are still in the processor's
+cache, and parameters around the step; the figures of many steps are worked out together afterwards. The values are found by
+DLPack's exchange functions (`__dlpack_c_exchange_api__`), so that no array has to be made, and no tensor is held.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lettrine.health.limits import ACTIVATIONS
 from lettrine.health.measure import GradientMeasure, OutputMeasure, gradient_rows, output_rows, parameter_rows, quiet
-from lettrine.health.moments import MOMENTS, Bins, native, ranges_of
+from lettrine.health.moments import MOMENTS, Bins, native, range_of
 from lettrine.health.parts import snapshot_of
 from lettrine.health.trace import BINS, GRADIENT_STATS, OUTPUT_STATS, PARAMETER_STATS, Floats
 
-T = TypeVar("T", bound=np.generic)
-STEPS: Final = 64  # kept before they are worked out
+STEPS: Final = 128  # kept before they are worked out
 _SATURATED, _DEAD, _NONFINITE = (OUTPUT_STATS.index(name) for name in ("saturated", "dead", "nonfinite"))
 _SLOPE_NONFINITE: Final = GRADIENT_STATS.index("nonfinite")
 _PARAMETER_NONFINITE: Final = [PARAMETER_STATS.index(name) for name in ("nonfinite", "gradient_nonfinite")]
@@ -46,14 +46,16 @@ class LiveOutput(NamedTuple):
     activation: str
 
 
-class UnitFlags(NamedTuple):
-    """Of one module at K steps: whether each unit is dead (K, U), and how many of its values are saturated (K, U); None where
-    the activation table has no such zone. rows: examples of all steps together. Both are overwritten by the next steps.
+class UnitTotals(NamedTuple):
+    """Of one module over several steps, by unit (U,): at how many it was dead, and in a row up to the last one; how many of its
+    values were saturated. None where the activation table has no such zone. rows: examples of all steps together.
     """
 
     units: int
+    steps: int
     rows: int
-    dead: NDArray[np.bool_] | None = None
+    dead: NDArray[np.int64] | None = None
+    streak: NDArray[np.int64] | None = None
     saturated: NDArray[np.int64] | Floats | None = None
 
 
@@ -62,7 +64,7 @@ class Frame:
     """Figures of K sampled steps, as `Recorder.record_frame` wants them.
 
     stats: STEP_STATS of each step. tables: "outputs" (K, M, ·) and "gradients" (K, M, ·) of the modules, "parameters" (K, P, ·).
-    rows: examples of each module. units: flags of the modules that have any. histograms: "output" or "gradient", name, step
+    rows: examples of each module. units: of the modules that have zones. histograms: "output" or "gradient", name, step
     and bins; maps: name and snapshot.
     """
 
@@ -72,7 +74,7 @@ class Frame:
     parameters: tuple[str, ...]
     tables: Mapping[str, Floats]
     rows: list[int]
-    units: Mapping[str, UnitFlags]
+    units: Mapping[str, UnitTotals]
     histograms: list[tuple[str, str, int, Bins]]
     maps: list[tuple[str, NDArray[np.float16]]]
 
@@ -86,18 +88,15 @@ class Frame:
         )
 
     def each(self) -> Iterator[dict[str, Any]]:
-        """The arguments of `Recorder.record` for one step after another."""
+        """The arguments of `Recorder.record` for one step after another, but for the units."""
         for place, (step, stats) in enumerate(zip(self.steps, self.stats, strict=True)):
             outputs, gradients, parameters = (table[place] for table in self.tables.values())
-            measures = {}
-            for name, rows, row in zip(self.modules, self.rows, outputs, strict=True):
-                flags = self.units.get(name)
-                dead = None if flags is None or flags.dead is None else flags.dead[place]
-                saturated = None if flags is None or flags.saturated is None else flags.saturated[place] / rows
-                measures[name] = OutputMeasure(row, rows, dead, saturated)
             yield {
                 "step": step,
-                "outputs": measures,
+                "outputs": {
+                    name: OutputMeasure(row, rows, None, None)
+                    for name, rows, row in zip(self.modules, self.rows, outputs, strict=True)
+                },
                 "gradients": {name: GradientMeasure(row) for name, row in zip(self.modules, gradients, strict=True)},
                 "parameters": dict(zip(self.parameters, parameters, strict=True)),
                 **stats,
@@ -108,33 +107,46 @@ class LivePlan:
     """Measures outputs, their gradients, parameters and their gradients, all float32 and contiguous, all there at every step.
 
     tensors: a `reader` of them. parameters: name and size of each. groups: to which of the learning rates
-    that `keep` is given each parameter belongs.
+    that `keep` is given each parameter belongs. look: called with an output, or a gradient, and its place, where `listen` was
+    told to.
+
+    ears: what is to be told of outputs and gradients, for a `native.Ear` of each output. `ears.heard`: outputs heard in this
+    step; `ears.quick`: whether all of this step was as expected so far.
     """
 
     def __init__(
-        self, tensors: Any, outputs: Sequence[LiveOutput], parameters: Sequence[tuple[str, int]], groups: Sequence[int]
+        self,
+        tensors: Any,
+        outputs: Sequence[LiveOutput],
+        parameters: Sequence[tuple[str, int]],
+        groups: Sequence[int],
+        look: Callable[[int, Any], None],
     ) -> None:
         self.outputs = list(outputs)
         self.parameters = list(parameters)
         self._modules, self._names = tuple(output.name for output in outputs), tuple(name for name, _ in parameters)
         self._kinds = [("output", name) for name in self._modules] + [("gradient", name) for name in self._modules]
-        self._histograms: list[tuple[int, list[tuple[str, str]], NDArray[np.int64], Sequence[float], Sequence[float]]] = []
+        self._histograms: list[tuple[str, str, int, Bins]] = []
         self._tables: dict[int, NDArray[np.floating[Any]]] = {}  # outputs of which a map is made, at the last step with details
         self.groups = list(groups)
-        own, made = [size for _, size in parameters], [output.rows * output.units for output in outputs]
+        own, made = [size for _, size in parameters], [(output.rows, output.units) for output in outputs]
         self._sizes = np.array(own, dtype=np.float64)
         self._starts = np.cumsum(own)[:-1]
         self._earlier = np.empty(sum(own), dtype=np.float32)  # the parameters before the step
-        self._moments = np.empty((STEPS, 2 * (len(own) + len(made)), len(MOMENTS)))
-        self._moved = np.empty((STEPS, len(own), len(MOMENTS)))
-        entries = [(place, ACTIVATIONS.get(output.activation)) for place, output in enumerate(outputs)]
-        saturated = [(place, entry.saturated) for place, entry in entries if entry and entry.saturated]
-        dead = [(place, entry.dead) for place, entry in entries if entry and entry.dead]
-        self._saturated = _Zoned([place for place, _ in saturated], outputs, 0)
-        self._dead = _Zoned([place for place, _ in dead], outputs, len(self._saturated.rows))
-        self._counts = np.empty((STEPS, self._dead.start + len(self._dead.rows)), dtype=np.int64)
-        zones = [(place, *outputs[place][1:3], zone.low, zone.high, zone.inside) for place, zone in saturated + dead]
-        self._live = native.Live(tensors, own, made, zones, self._moments, self._moved, self._earlier, self._counts)
+        room = STEPS + 1  # that of the step being made may be wanted before those kept are handed over
+        self._moments = np.empty((room, 2 * (len(own) + len(made)), len(MOMENTS)))
+        self._moved = np.empty((room, len(own), len(MOMENTS)))
+        self._zones: list[tuple[int, int]] = []  # place of the output, column of the figure: saturated before dead
+        zones = []
+        for place, output in enumerate(outputs):
+            entry = ACTIVATIONS.get(output.activation)
+            for column, zone in ((_SATURATED, entry and entry.saturated), (_DEAD, entry and entry.dead)):
+                if zone:
+                    self._zones.append((place, column))
+                    zones.append((place, zone.low, zone.high, zone.inside, column == _DEAD))
+        self._totals = np.empty((room, len(zones)))
+        tables = self._moments, self._moved, self._earlier, self._totals
+        self.ears = native.Live(tensors, own, made, zones, *tables, range_of, look)
         self._steps: list[int] = []
         self._stats: list[dict[str, float]] = []
         self._rates: list[list[float]] = []
@@ -145,36 +157,41 @@ class LivePlan:
         """Whether no other step can be kept before `frame` is called."""
         return len(self._steps) == STEPS
 
-    def before(self, parameters: list[Any], outputs: list[Any]) -> bool:
-        """Measure just before the step. False, and nothing is done, if something is not there as it was."""
-        return bool(self._live.before(len(self._steps), parameters, outputs))
+    def listen(self, *, detail: bool, looked: Sequence[int] = ()) -> None:
+        """A step begins. detail: histograms of outputs and gradients as well. looked: places to be looked at; the gradient of an
+        output has its place plus the number of outputs.
+        """
+        self.ears.listen(len(self._steps), BINS if detail else 0, looked)
+
+    def before(self, parameters: list[Any]) -> bool:
+        """Measure just before the step. False if something was not there as it was: this step has no figures here."""
+        return bool(self.ears.before(parameters))
 
     def after(self, parameters: list[Any]) -> None:
-        """Measure the parameters just after the step."""
-        if not self._live.after(len(self._steps), parameters):
-            self._moved[len(self._steps)] = nan  # they were taken elsewhere by the step itself
-
-    def detail(self, step: int) -> None:
-        """Histograms of outputs and gradients as well; call it after `before`."""
-        ranges = ranges_of(self._moments[len(self._steps), 2 * len(self.parameters) :])
-        there = [place for place, ends in enumerate(ranges) if ends is not None]
-        lows, highs = zip(*(ends for ends in ranges if ends is not None), strict=True) if there else ((), ())
-        counts = self._live.histogram(there, list(lows), list(highs), BINS)
-        self._histograms.append((step, [self._kinds[place] for place in there], counts, lows, highs))
+        """Measure the parameters just after the step; NaN if they were taken elsewhere by the step itself."""
+        self.ears.after(parameters)
 
     @property
     def mapped(self) -> list[int]:
-        """Which outputs `map` is to be called with."""
-        return sorted({*self._saturated.places, *self._dead.places})
+        """Places of the outputs that `map` takes."""
+        return sorted({place for place, _ in self._zones})
 
     def map(self, place: int, table: NDArray[np.floating[Any]]) -> None:
         """Take an output, (rows, units), for a snapshot; only the last one of a frame is made."""
         self._tables[place] = table
 
-    def keep(self, step: int, stats: dict[str, float], rates: list[float], duplicate: list[float] | None) -> None:
+    def keep(
+        self, step: int, stats: dict[str, float], rates: list[float], duplicate: list[float] | None, *, detail: bool
+    ) -> None:
         """The step just measured is step number `step`. stats: may be added to until `frame` is called; rates: learning rates;
-        duplicate: of each parameter, None if they were not searched.
+        duplicate: of each parameter, None if they were not searched; detail: as `listen` was told.
         """
+        if detail:
+            ends, counts = self.ears.details()
+            kinds = (self._kinds[place] for place, _, _ in ends)
+            self._histograms += [
+                (*kind, step, Bins(row, low, high)) for kind, (_, low, high), row in zip(kinds, ends, counts, strict=True)
+            ]
         if duplicate is not None:
             self._duplicates.append((len(self._steps), duplicate))
         self._steps.append(step)
@@ -187,7 +204,7 @@ class LivePlan:
 
     @quiet
     def frame(self) -> Frame | None:
-        """The steps kept so far, which are then forgotten; None if there are none."""
+        """The steps kept so far, which are then forgotten; None if there are none. Once it is recorded, `restart`."""
         steps, many = self._steps, len(self._steps)
         if not many:
             return None
@@ -195,7 +212,11 @@ class LivePlan:
         moments, moved = self._moments[:many], self._moved[:many]
         values, slopes, made, returned = np.split(moments, [own, 2 * own, 2 * own + count], axis=1)
         outputs = output_rows(made)
-        flags = self._flags(made[..., 0], outputs)
+        for (place, column), totals in zip(self._zones, self._totals[:many].T, strict=True):
+            # Of all finite values, or of all units.
+            outputs[:, place, column] = totals / (made[:, place, 0] if column == _SATURATED else self.outputs[place].units)
+            if column == _DEAD:
+                outputs[made[:, place, 0] == 0, place, column] = nan
         rates = np.array(self._rates, dtype=np.float64)[:, self.groups]
         duplicate = np.full((many, own), nan)
         for place, row in self._duplicates:
@@ -203,50 +224,31 @@ class LivePlan:
         parameters = parameter_rows(values, slopes, moved, np.sqrt(self._sizes), self._sizes, rates, duplicate)
         squares = parameters[..., _NORM] ** 2
         norms = np.where(np.isnan(squares).all(axis=1), np.nan, np.sqrt(np.nansum(squares, axis=1)))
-        stats = [{**stats, "gradient_norm": norm} for stats, norm in zip(self._stats, norms.tolist(), strict=True)]
+        stats = self._stats
+        for each, norm in zip(stats, norms.tolist(), strict=True):
+            each["gradient_norm"] = norm
         self._steps, self._stats, self._rates, self._duplicates = [], [], [], []
         tables = {"outputs": outputs, "gradients": gradient_rows(returned), "parameters": parameters}
-        histograms = [
-            (kind, name, step, Bins(row, low, high))
-            for step, kinds, counts, *ends in self._histograms
-            for (kind, name), row, low, high in zip(kinds, counts, *ends, strict=True)
-        ]
         maps = [(self._modules[place], snapshot_of(table)) for place, table in self._tables.items()]
-        self._histograms, self._tables = [], {}
         rows = [output.rows for output in self.outputs]
-        return Frame(steps, stats, self._modules, self._names, tables, rows, flags, histograms, maps)
+        histograms, self._histograms, self._tables = self._histograms, [], {}
+        return Frame(steps, stats, self._modules, self._names, tables, rows, self._units(many), histograms, maps)
 
-    def _flags(self, finite: Floats, table: Floats) -> dict[str, UnitFlags]:
-        """Flags of the units by module; their totals are written into the table. finite (K, M): finite values of each output."""
-        found: dict[str, UnitFlags] = {}
-        counts, rows = self._counts[: len(finite)], [len(finite) * output.rows for output in self.outputs]
-        if (zoned := self._saturated).places:
-            inside = counts[:, : self._dead.start]
-            totals = np.add.reduceat(inside, zoned.starts, axis=1)
-            table[:, zoned.places, _SATURATED] = totals / finite[:, zoned.places]
-            for place, of_units in zoned.split(inside):
-                output = self.outputs[place]
-                found[output.name] = UnitFlags(output.units, rows[place], saturated=of_units)
-        if (zoned := self._dead).places:
-            dead = counts[:, zoned.start :] == zoned.rows
-            totals = np.add.reduceat(dead, zoned.starts, axis=1, dtype=np.int64)
-            table[:, zoned.places, _DEAD] = np.where(finite[:, zoned.places] > 0, totals / zoned.units, nan)
-            for place, flags in zoned.split(dead):
-                output = self.outputs[place]
-                found[output.name] = found.get(output.name, UnitFlags(output.units, rows[place]))._replace(dead=flags)
+    def restart(self) -> None:
+        """The next step kept, which may have begun already, is the first one again."""
+        self.ears.restart()
+
+    def _units(self, steps: int) -> dict[str, UnitTotals]:
+        """Of the modules that have zones."""
+        found: dict[str, UnitTotals] = {}
+        sums, streaks = self.ears.units()
+        start = 0
+        for place, column in self._zones:
+            output = self.outputs[place]
+            here = slice(start, start := start + output.units)
+            totals = found.get(output.name, UnitTotals(output.units, steps, steps * output.rows))
+            if column == _SATURATED:
+                found[output.name] = totals._replace(saturated=sums[here])
+            else:
+                found[output.name] = totals._replace(dead=sums[here], streak=streaks[here])
         return found
-
-
-class _Zoned:
-    """The outputs of which units are counted in a zone, their units side by side from column `start` of the counts on."""
-
-    def __init__(self, places: list[int], outputs: Sequence[LiveOutput], start: int) -> None:
-        widths = [outputs[place].units for place in places]
-        self.places, self.start = places, start
-        self.starts = np.cumsum([0, *widths])[:-1]  # of each output, from the first one
-        self.units = np.array(widths, dtype=np.float64)
-        self.rows = np.repeat([outputs[place].rows for place in places], widths)  # examples, of each unit
-
-    def split(self, table: NDArray[T]) -> Iterator[tuple[int, NDArray[T]]]:
-        """Place and columns of each output."""
-        return zip(self.places, np.split(table, self.starts[1:], axis=1), strict=True)

@@ -9,7 +9,7 @@ The compiled twin (`lettrine._native`, used when built) computes the same in one
     histogram(arrays, lows, highs, bins) -> int64 (n, bins)  bin = trunc((v - low) * (bins / (high - low))) in float64,
                                                  kept within 0 … bins - 1; values that are not finite are not counted
 
-and the same figures of tensors of another library, read where they lie: `Tensors` and `Live`, for `live`.
+and the same figures of tensors of another library, read where they lie: `Tensors`, `Live` and `Ear`, for `live`.
 
 Sums are kept in float64 whatever the array's type, but that the twin adds eight numbers of float32 at a time as float32 where
 that leaves six digits of every figure; std is the unbiased one (division by n - 1), as `torch.std` has it; values that are not
@@ -71,7 +71,7 @@ def histograms_of(arrays: Sequence[Values], moments: Floats) -> list[Bins | None
     moments: those of the arrays. None for an array without a finite value. Where all values are equal the range is half a unit
     to either side.
     """
-    ranges = ranges_of(moments)
+    ranges = [range_of(*row) for row in moments[:, [1, 2, 4, 5]].tolist()]
     there = [place for place, limits in enumerate(ranges) if limits is not None]
     found: list[Bins | None] = [None] * len(arrays)
     if not there:
@@ -86,16 +86,11 @@ def histograms_of(arrays: Sequence[Values], moments: Floats) -> list[Bins | None
     return found
 
 
-def ranges_of(moments: Floats) -> list[tuple[float, float] | None]:
-    """Ends of the histograms of arrays with these MOMENTS (n, 8); None if there is nothing to count."""
-    return [_range(*row) for row in moments[:, [1, 2, 4, 5]].tolist()]
-
-
 _WIDEST: Final = 1e300  # a range wider than twice this has no width that a float can hold
 
 
-def _range(mean: float, std: float, low: float, high: float) -> tuple[float, float] | None:
-    """Ends of a histogram; None if there is nothing to count."""
+def range_of(mean: float, std: float, low: float, high: float) -> tuple[float, float] | None:
+    """Ends of the histogram of an array with these MOMENTS; None if there is nothing to count."""
     if not low <= high:
         return None
     if std > 0.0:

@@ -6,6 +6,7 @@ A producer (the torch probe, the trainer) asks `Recorder.due(step)` before each 
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -118,6 +119,11 @@ class Recorder:
         if step >= self._next_search:
             self._next_search = 4 * step + 2
 
+    @property
+    def quiet_until(self) -> int:
+        """The next step that is `detailed` or `searched`, if it is sampled."""
+        return min(self._next_detail, self._next_search)
+
     def searched(self, step: int) -> bool:
         """Whether to search for units that are copies of each other too, if this step is sampled; that takes longest."""
         return step >= self._next_search
@@ -193,6 +199,8 @@ class Recorder:
         else:
             for figures in frame.each():
                 self.take(norms={}, **figures)
+        for name, totals in frame.units.items():
+            self._sums(name, totals.units).add_steps(totals)
         for kind, name, step, bins in frame.histograms:
             self._keep_histogram(kind, name, step, bins)
         for name, snapshot in frame.maps:
@@ -201,12 +209,13 @@ class Recorder:
     def _record_tables(self, frame: Frame) -> None:
         self._check(frame.steps[0], frame.modules, frame.parameters, frame.stats[0])
         limit = self._row_limit(2 * len(frame.modules) + len(frame.parameters))
-        names = {"outputs": frame.modules, "gradients": frame.modules, "parameters": frame.parameters}
-        for place, (step, stats) in enumerate(zip(frame.steps, frame.stats, strict=True)):
-            tables = {kind: (names[kind], table[place]) for kind, table in frame.tables.items()}
-            self._rows.append({"step": step, "stats": stats, **tables, "norms": ((), [])}, limit=limit)
-        for name, flags in frame.units.items():
-            self._sums(name, flags.units).add_steps(flags, len(frame.steps))
+        of = {"outputs": frame.modules, "gradients": frame.modules, "parameters": frame.parameters}
+        flat = [table.reshape(len(frame.steps), -1) for table in frame.tables.values()]
+        ends = np.cumsum([0, *(table.shape[1] for table in flat)]).tolist()
+        layout = {kind: (of[kind], slice(*pair)) for kind, pair in zip(frame.tables, itertools.pairwise(ends), strict=True)}
+        # Copies: a view would keep the whole frame, of which few steps may be kept in the end.
+        for step, stats, row in zip(frame.steps, frame.stats, np.concatenate(flat, axis=1), strict=True):
+            self._rows.append({"step": step, "stats": stats, "layout": layout, "row": row.copy()}, limit=limit)
         self._plan_after(frame.steps[-1])
 
     def _plan_after(self, step: int) -> None:
@@ -344,7 +353,7 @@ def _stack(records: list[dict[str, Any]], kind: str, known: Iterable[str], width
     found: dict[str, Floats] = {}
     places: dict[tuple[str, ...], list[Floats]] = {}
     for number, record in enumerate(records):
-        names, rows = record[kind]
+        names, rows = _rows(record, kind)
         if names not in places:
             for name in names:
                 found.setdefault(name, np.full((len(records), width), nan))
@@ -352,6 +361,14 @@ def _stack(records: list[dict[str, Any]], kind: str, known: Iterable[str], width
         for table, row in zip(places[names], rows, strict=True):
             table[number] = row
     return {name: found[name] for name in known if name in found}
+
+
+def _rows(record: dict[str, Any], kind: str) -> tuple[tuple[str, ...], Sequence[Floats] | Floats]:
+    """Names and rows of one kind, of a step that was recorded alone or in a frame."""
+    if "layout" not in record:
+        return record[kind]  # type: ignore[no-any-return]
+    names, place = record["layout"].get(kind, ((), slice(0)))
+    return names, record["row"][place].reshape(len(names), -1) if names else ()
 
 
 def _point(step: Any, loss: Any) -> tuple[int, float]:

@@ -13,7 +13,6 @@ step; if one turns out to have been overwritten after all, that step has no figu
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from operator import attrgetter
@@ -25,24 +24,16 @@ from torch import Tensor, nn
 
 from lettrine.health.parts import CAP
 from lettrine.health.trace import ModuleInfo
-from lettrine.torch.catalogue import CHANNELS_FIRST, activation_of, has_bias, kind_of, named_modules, role_of
-from lettrine.torch.graph import (
-    FunctionalActivation,
-    Node,
-    activation_key,
-    behind_logits,
-    follow,
-    operation,
-    same_values,
-    saved_result,
-    source,
-)
+from lettrine.torch.catalogue import named_modules
+from lettrine.torch.graph import Node, activation_key, follow, saved_result
+from lettrine.torch.guard import Guard
 from lettrine.torch.measure import Batch, Copy, dense, fetch, measurable, take_all
-from lettrine.torch.quick import QuickListener, QuickReturn
-from lettrine.torch.taps import Call, Listener, Root, Tap, grad_node, main_tensor, recomputing, unit_axis
+from lettrine.torch.meeting import meet
+from lettrine.torch.quick import Ears, QuickListener, QuickReturn
+from lettrine.torch.taps import Call, Listener, Root, Tap, grad_node, main_tensor, recomputing
 
-_TRAINING, _USED, _GRAD, _VERSION, _VERSION_THEN, _REQUIRES_GRAD, _LAYOUT = map(
-    attrgetter, ("training", "used", "grad", "_version", "version", "requires_grad", "layout")
+_TRAINING, _USED, _QUICK, _GRAD, _VERSION, _VERSION_THEN, _REQUIRES_GRAD, _LAYOUT = map(
+    attrgetter, ("training", "used", "quick", "grad", "_version", "version", "requires_grad", "layout")
 )
 _CALM: Final = 1  # steps in which an output was left as it was, before it is held instead of copied
 
@@ -50,7 +41,7 @@ _CALM: Final = 1  # steps in which an output was left as it was, before it is he
 class ModuleProbe:
     """The modules of one model, heard during sampled steps.
 
-    model: already unwrapped. fail: told of an exception inside a hook; the user's training never sees it.
+    model: already unwrapped.
 
     taps: what was heard so far, by name, in the order of the first forward pass. batch_size: of the last call of the model.
     training: share of modules in training mode then. input: what the model was given.
@@ -58,10 +49,11 @@ class ModuleProbe:
     logits: name of the module that makes the logits, once the loss has told.
     """
 
-    def __init__(self, model: nn.Module, fail: Callable[[Exception], None]) -> None:
-        self._fail = fail
+    def __init__(self, model: nn.Module, guard: Guard) -> None:
+        self._guard = guard
         self._standing: list[Any] = []  # what takes the pre-hooks away
-        self._hooks: list[tuple[dict[int, Any], Listener]] = []
+        self._hooks: list[tuple[dict[int, Any], Any]] = []
+        self._ears: Ears | None = None  # what the hooks tell, where they do not copy
         self._passing: list[Any] = []  # hooks on nodes of the graph
         self._held: list[Call] = []
         self._settled: list[Call] = []  # what was held at the last step, if all went well
@@ -86,29 +78,38 @@ class ModuleProbe:
         self.wants_tail = True
         self.logits = ""
 
-    def install(self) -> None:
-        """Begin a sampled step: put a hook on every module that has something to say."""
-        if self._standing and not self._stale:
+    def install(self, ears: Ears | None = None) -> None:
+        """Begin a sampled step: put a hook on every module that has something to say. ears: what takes the outputs, if they need
+        not be copied.
+        """
+        stale = ears is not self._ears or (self._stale and ears is None)
+        if self._standing and not stale:
             return
         self.remove()
-        if self._stale:
-            self._stale = False
-            self._hooks = [self._hook_of(tap) for tap in self._all if not tap.silent or tap.module is tap.root.module]
+        if stale:
+            self._ears, self._stale = ears, False
+            heard = [tap for tap in self._all if not tap.silent or (ears is None and tap.module is tap.root.module)]
+            self._hooks = [self._hook_of(tap) for tap in heard]
         for hooks, hook in self._hooks:
             hooks[id(hook)] = hook
         for root in self._roots:
-            hook = Listener(partial(self._guard, self._begin, root))
+            begin = partial(self._guard, self._begin, root)
+            hook = Listener(begin) if ears is None else ears.gate(root, begin)
             self._standing.append(root.module.register_forward_pre_hook(hook, with_kwargs=True))
 
-    def _hook_of(self, tap: Tap) -> tuple[dict[int, Any], Listener]:
+    def _hook_of(self, tap: Tap) -> tuple[dict[int, Any], Any]:
         """A forward hook and the place where it stands while a step is sampled.
 
         What `register_forward_hook` would do, but for the handle that it makes, which takes longer than all the rest.
         """
         slow = partial(self._guard, self._forward, tap)
-        hook = Listener(slow) if tap.steady is None else QuickListener(tap, self._held, slow)
+        hook: Any
         if tap.silent and tap.feed is None:
             hook = QuickReturn(tap.root, lambda: self.wants_tail, slow)
+        elif self._ears is not None:
+            hook = self._ears.hook(tap, slow)
+        else:
+            hook = Listener(slow) if tap.steady is None else QuickListener(tap, self._held, slow)
         return tap.module._forward_hooks, hook  # type: ignore[union-attr]  # noqa: SLF001
 
     def remove(self) -> None:
@@ -150,8 +151,8 @@ class ModuleProbe:
                 continue
             tensor, gradient, whole = released
             if not whole or (gradient is not None and gradient.requires_grad):
-                # Overwritten in place, or gradients of gradients are taken: from now on this one is copied at once.
-                tap.calm, tap.steady, self._stale = -1, None, True
+                tap.overwritten()
+                self._stale = True
                 tap.used = 0 if call.quick else tap.used
             elif not call.quick:
                 self._calmer(tap, tensor)
@@ -174,38 +175,19 @@ class ModuleProbe:
         self._batch = Batch([call.output for call in held] + [call.slope for call in held])
         held.clear()
 
-    def untouched(self) -> list[Tensor] | None:
-        """The outputs held in this step, where they are those of the same modules as when all was last copied, nothing was
-        overwritten and nothing else was heard; else None.
-        """
-        held = self._held
-        if held != self._settled or sum(map(_USED, self.taps.values())) != len(held):
-            return None
-        tensors = [call.tensor for call in held if call.tensor is not None]
-        return tensors if list(map(_VERSION, tensors)) == list(map(_VERSION_THEN, held)) else None
-
     def alike(self) -> list[Tap] | None:
         """The modules heard in this step, in order, if what was held of them is all that was heard."""
         if self._settled and sum(map(_USED, self.taps.values())) == len(self._settled):
             return [call.tap for call in self._settled]
         return None
 
-    def let_go(self, wanted: str = "") -> None:
-        """Nothing of what is held is needed any more, but the gradient of the output of the module `wanted`."""
-        if wanted:
-            for call in self._held:
-                if call.tap.name == wanted and call.tensor is not None and call.tensor.grad is not None:
-                    call.slope.take(call.tensor.grad, call.tap.slope_axis)
-                    call.arrived = True
-        for call in self._held:
-            call.tensor = None
-        self._calls += len(self._held)
-        self._held.clear()
-
     def _settle_alike(self) -> bool:
         """The common case of `settle`: the same modules as at the last step, all gradients there, nothing overwritten."""
-        tensors = self.untouched()
-        if tensors is None:
+        held = self._held
+        if held != self._settled or sum(map(_USED, self.taps.values())) != len(held) or not all(map(_QUICK, held)):
+            return False
+        tensors = [call.tensor for call in held if call.tensor is not None]
+        if list(map(_VERSION, tensors)) != list(map(_VERSION_THEN, held)):
             return False
         gradients = [gradient for gradient in map(_GRAD, tensors) if gradient is not None]
         if (
@@ -215,7 +197,7 @@ class ModuleProbe:
         ):
             return False
         self._batch.take(tensors + gradients)
-        for call in self._held:
+        for call in held:
             call.tensor, call.arrived = None, True
         return True
 
@@ -233,7 +215,7 @@ class ModuleProbe:
     @property
     def calls(self) -> int:
         """How many calls of modules were heard so far."""
-        return self._calls + len(self._held)
+        return self._calls + len(self._held) + (0 if self._ears is None else self._ears.live.heard)
 
     def heard(self) -> list[Tap]:
         """The taps that were called in this step, in the order of the first forward pass."""
@@ -251,19 +233,18 @@ class ModuleProbe:
         names = {root.output for root in self._roots if root.output} or {info.name for info in infos[-1:]}
         return [replace(info, role="output") if info.name in names else info for info in infos]
 
-    def _guard(self, hook: Callable[..., None], *args: Any) -> None:
-        try:
-            hook(*args)
-        except Exception as error:  # noqa: BLE001  the user's training goes on whatever happens here; the report shows it
-            self._fail(error)
-
     def _root_of(self, module: nn.Module) -> Root:
         return next((root for root in self._roots if any(module is each for each in root.module.modules())), self._roots[0])
 
     def _begin(self, root: Root, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """The user calls the model."""
-        if not torch.is_grad_enabled() or recomputing() or (root.waiting and not root.complete):
-            return  # evaluation, a checkpointed block done again, or the model calling itself
+        if not torch.is_grad_enabled() or recomputing():
+            return  # evaluation, or a checkpointed block done again
+        if self._ears is not None and self._ears.opens(root):
+            self._given(args, kwargs)
+            return
+        if root.waiting and not root.complete:
+            return  # the model calls itself
         if self._held:
             if any(call.tap.root is root and call.answered for call in self._held):
                 root.waiting = False
@@ -275,7 +256,11 @@ class ModuleProbe:
                     tap.forget()
         if discard or not any(each.waiting for each in self._roots):
             self._nodes.clear()
-        root.waiting, root.complete = True, False
+        root.waiting, root.complete = True, self._ears is not None  # where no hook is to tell
+        self._given(args, kwargs)
+
+    def _given(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Note what the model is called with, and in which mode its modules are."""
         modes = list(map(_TRAINING, self._modes))
         self.training = sum(modes) / len(modes)
         given = next((value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)), None)
@@ -301,7 +286,9 @@ class ModuleProbe:
             node = grad_node(tensor)
             if tap.info is None:
                 self._know_held()
-                self._meet(tap, module, args, tensor, node)
+                self._stale = True
+                passed = tensor is self._last or any(call.tensor is tensor for call in self._held)
+                meet(tap, module, args, tensor, self._nodes, self.taps, passed=passed)
             if tap.feed is not None:
                 self._take_feed(tap.feed, args)
             if not tap.silent:
@@ -361,46 +348,3 @@ class ModuleProbe:
             if tensor is not None and measurable(tensor):
                 self._nodes[node] = tap.name
                 self._take(tap, tensor, node)
-
-    def _meet(self, tap: Tap, module: nn.Module, args: tuple[Any, ...], tensor: Tensor, node: Node | None) -> None:
-        """A module is called for the first time: find out what it is."""
-        self._stale = True
-        role = role_of(module)
-        given = args[0] if args and isinstance(args[0], Tensor) else None
-        start = None if given is None else grad_node(given)
-        if start is not None and start is node:  # it works in place: its input's node is now its own
-            start = next((following for following, _ in node.next_functions if following is not None), None)
-        fed_by, functional, behind = source(start, self._nodes)
-        last = tensor is self._last or any(call.tensor is tensor for call in self._held)
-        if role == "other" and (last or same_values(node, self._nodes)):
-            tap.silent = True
-        if functional is not None and given is not None and start is grad_node(given):
-            fed_by = self._meet_feed(tap, module, given, functional, behind)
-        tap.axis = unit_axis(module, tensor, self.taps.get(fed_by))
-        tap.info = ModuleInfo(
-            tap.name,
-            kind_of(module),
-            role,
-            activation_of(module) or "",
-            tensor.shape[tap.axis] if tensor.ndim > 1 else 1,
-            fed_by,
-            len(self.taps),
-            has_bias(module),
-        )
-        if module is tap.root.module:
-            tap.root.output = behind_logits(node, self._nodes) or (tap.name if not tap.silent else "")
-        if not tap.silent:
-            self.taps[tap.name] = tap
-
-    def _meet_feed(self, tap: Tap, module: nn.Module, given: Tensor, functional: FunctionalActivation, behind: str) -> str:
-        """An activation called as a function feeds this module: a tap of its own. Returns its name."""
-        feed = Tap(f"{tap.name}.input", None, tap.root)
-        node = follow(grad_node(given), functional.path)
-        feed.axis = 1 if isinstance(module, CHANNELS_FIRST) and given.ndim > 2 else unit_axis(None, given, self.taps.get(behind))
-        tensor = given if not functional.path else saved_result(node)
-        units = 0 if tensor is None else tensor.shape[feed.axis] if tensor.ndim > 1 else 1
-        kind = operation(node)
-        feed.info = ModuleInfo(feed.name, kind, "activation", functional.key, units, behind, len(self.taps))
-        self.taps[feed.name] = feed
-        tap.feed = (functional.path, feed)
-        return feed.name

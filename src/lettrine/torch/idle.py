@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
-from typing import Any
+from typing import Any, Final
 
 from torch import Tensor
 
+from lettrine.health.live import reader
 from lettrine.health.moments import native
-from lettrine.torch.quick import TENSORS
+
+TENSORS: Final = reader(Tensor)
 
 
 class Idle:
@@ -37,9 +39,9 @@ class Idle:
 
     def loss(self, loss: Any) -> None:
         """The user hands a loss over."""
-        if self.noting and type(loss) is Tensor and loss.is_cpu and loss.numel() == 1 and len(self._losses) < self._room:
-            value = loss.item()
-            if -inf < value < inf:
+        if self.noting and len(self._losses) < self._room:
+            value = loss.item() if type(loss) is Tensor and loss.is_cpu and loss.numel() == 1 else loss
+            if type(value) is float and -inf < value < inf:
                 self._losses.append((self.step - self.late, value))
                 return
         self._lost(loss)

@@ -45,6 +45,7 @@ class LossProbe:
         self.waiting: list[tuple[int, Any]] = []
         self._last: list[tuple[int, float]] = []  # those of the last step that was recorded
         self._tries = 0
+        self._chances = _TRIES
         self._counts: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self._targets: list[NDArray[np.int64]] = []  # of the first looks, to see whether they are the same
         # Of the sampled step whose loss may still come: the loss without looking at the input, and the noise of the gain.
@@ -68,19 +69,22 @@ class LossProbe:
         self.waiting += losses
 
     def at(self, step: int) -> float | None:
-        """Mean of the losses of this step, the sampled one that was counted last; None unless it is the last one that had any."""
+        """Mean of the losses of this step, the sampled one that was counted last; None unless losses of it are still known."""
         (blind, noise), self._blind = self._blind, (nan, nan)
-        if len(self.waiting) > 1 and self.waiting[-2][0] < step == self.waiting[-1][0]:  # the common case
-            mean = float(self.waiting[-1][1])
-        else:
-            newest = itertools.takewhile(lambda pair: pair[0] == step, itertools.chain(reversed(self.waiting), self._last))
-            values = [float(value) for _, value in newest]
-            if not values:
-                return None
-            mean = sum(values) / len(values)
-        if isfinite(gain := blind - mean) and isfinite(noise):
+        mean = self.means(step, step).get(step)
+        if mean is not None and isfinite(gain := blind - mean) and isfinite(noise):
             self._gains.append((step, gain, noise))
         return mean
+
+    def means(self, first: int, last: int) -> dict[int, float]:
+        """Mean of the losses of each of these steps, those of which losses are still known."""
+        found: dict[int, list[float]] = {}
+        for step, value in itertools.chain(reversed(self.waiting), reversed(self._last)):
+            if step < first:
+                break
+            if step <= last:
+                found.setdefault(step, []).append(float(value))
+        return {step: sum(values) / len(values) for step, values in found.items()}
 
     def drain(self) -> None:
         """Record what waits."""
@@ -94,10 +98,17 @@ class LossProbe:
             self._last = [pair for pair in self._last + waiting if pair[0] == waiting[-1][0]]
         self._recorder.record_losses(waiting)
 
+    def looking(self) -> bool:
+        """Whether the sampled step that begins must tell what its outputs were made of, for `look`; to be asked once."""
+        self._chances -= self._modules.wants_tail
+        return self._modules.wants_tail and self._chances >= 0
+
     def look(self, loss: Any) -> None:
         """See what a loss of a sampled step is made of, and where its logits come from."""
         if self._tries >= _TRIES or (self.chain and self._modules.logits) or not isinstance(loss, Tensor) or loss.grad_fn is None:
             return
+        if not self._tries:
+            self._chances = _TRIES
         self._tries += 1
         self._modules.wants_tail = self._tries < _TRIES
         graph = loss_graph(loss)

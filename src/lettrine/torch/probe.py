@@ -13,13 +13,12 @@ optimiser's step; between sampled steps a few calls remain that do next to nothi
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from math import nan
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from torch import Tensor, nn
 from torch.amp import GradScaler
@@ -32,14 +31,13 @@ from lettrine.health.recorder import Recorder, Schedule
 from lettrine.health.trace import Facts, Trace
 from lettrine.torch.catalogue import WRAPPERS, unwrapped
 from lettrine.torch.figures import Figures, fmax
+from lettrine.torch.guard import Guard
 from lettrine.torch.hooks import ModuleProbe
 from lettrine.torch.idle import idle
 from lettrine.torch.losses import FULL, LossProbe
 from lettrine.torch.quick import QuickSteps
 from lettrine.torch.scaling import loss_scale, scaler_calling, step_skipped
 from lettrine.torch.steps import ParameterProbe, Turns, Wrapped, optimisers_of, run_facts
-
-_PATIENCE: Final = 5  # errors of the health code itself after which it goes away
 
 
 class Watch:
@@ -67,18 +65,20 @@ class Watch:
         self._model = inner
         self._classes = classes
         self._scaler = scaler
-        self._modules = ModuleProbe(inner, self._fail)
+        self._guard = Guard(self._recorder, self.close)
+        self._modules = ModuleProbe(inner, self._guard)
         self._parameters = ParameterProbe(inner, self._optimisers)
         self._losses = LossProbe(self._recorder, self._modules)
         self._handles: list[Any] = []
         self._before_handles: list[Any] = []
         self._idle = idle(partial(self._stepped, 0), self.loss, FULL)
         vars(self)["loss"] = self._idle.loss  # nine hundred and ninety-nine losses of a thousand are only noted
+        before, paused = partial(self._guard, self._before, 0), partial(self._guard, self._paused)
+        self._quick = QuickSteps(self._idle, self._guard, before, paused)
         self._sampling = False
         self._pending: tuple[int, dict[str, Any], bool] | None = None  # the last sampled step, its figures, whether it was quick
         self._turns = Turns(len(self._optimisers))
         self._measured = Figures()
-        self._quick = QuickSteps()
         self._detail = True  # whether the step being sampled gets histograms too
         self._sampled = -1
         self._awaiting = False  # the loss of the last sampled step may still come
@@ -87,13 +87,12 @@ class Watch:
         self._scales = (1.0, 1.0)
         self._stats: dict[str, float] = {}
         self._alarmed = False  # a loss that was not finite has been met
-        self._errors = 0
 
     def start(self) -> Self:
         """Begin to listen."""
         if not self._handles:
             for place, optimiser in enumerate(self._optimisers):
-                hook = self._idle.stepped if len(self._optimisers) == 1 else partial(self._stepped, place)
+                hook = self._quick.hooks[1] if len(self._optimisers) == 1 else partial(self._stepped, place)
                 self._handles.append(optimiser.register_step_post_hook(hook))
             self._guard(self._arm)
         return self
@@ -103,6 +102,7 @@ class Watch:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+        self._guard(self._gather)
         self._disarm()
 
     def __enter__(self) -> Self:
@@ -138,8 +138,9 @@ class Watch:
 
         Raises HealthError if no step was sampled.
         """
+        self._guard(self._gather)
         self._flush()
-        self._record_quick()
+        self._quick.hand_over(self._recorder)
         self._losses.note(self._idle.losses())
         self._losses.drain()
         self._recorder.facts = self._facts()
@@ -161,20 +162,6 @@ class Watch:
 
         return examine(self.trace())
 
-    def _guard(self, function: Callable[..., None], *args: Any) -> None:
-        try:
-            function(*args)
-        except Exception as error:  # noqa: BLE001  the user's training goes on whatever happens here
-            self._fail(error)
-
-    def _fail(self, error: Exception) -> None:
-        place = traceback.extract_tb(error.__traceback__)[-1:]
-        at = f" ({place[0].name}, line {place[0].lineno})" if place else ""
-        self._recorder.note_error(f"{type(error).__name__}: {error}{at}")
-        self._errors += 1
-        if self._errors >= _PATIENCE:
-            self.close()
-
     def _stepped(self, place: int, optimiser: Optimizer, *_: Any) -> None:
         """An optimiser has stepped, and that is not all there is to do."""
         if self._sampling or len(self._optimisers) > 1 or hasattr(optimiser, "found_inf"):
@@ -188,12 +175,12 @@ class Watch:
         """Listen to the step that begins now."""
         if not self._sampling:
             for place, optimiser in enumerate(self._optimisers):
-                self._before_handles.append(optimiser.register_step_pre_hook(partial(self._guard, self._before, place)))
+                hook = self._quick.hooks[0] if len(self._optimisers) == 1 else partial(self._guard, self._before, place)
+                self._before_handles.append(optimiser.register_step_pre_hook(hook))
         self._sampling = True
         self._idle.counting = self._idle.noting = False
         self._stats = {}
         self._scales = (1.0, 1.0)
-        self._calls_at_start = self._modules.calls
         if not self._optimisers or not self._parameters.taps:
             self._parameters.refresh()
         if not self._optimisers:
@@ -201,7 +188,12 @@ class Watch:
         self._detail = self._recorder.detailed(self._idle.step)
         if self._detail:
             self._parameters.follow()
-        self._modules.install()
+        counted = self._modules.logits if self._losses.countable else ""
+        self._modules.install(self._quick.listen(copied=self._losses.looking(), detail=self._detail, counted=counted))
+        self._calls_at_start = self._modules.calls
+        quiet_until = self._recorder.quiet_until
+        if self._schedule.every == 1 and not counted and self._idle.step < quiet_until:
+            self._idle.noting = self._quick.go_on(self._model.modules(), quiet_until, {"training": self._modules.training})
 
     def _disarm(self) -> None:
         self._sampling = False
@@ -218,6 +210,7 @@ class Watch:
 
     def _before(self, place: int, optimiser: Optimizer, *_: Any) -> None:
         """An optimiser is about to step."""
+        self._gather()
         self._calls_before = self._modules.calls
         self._scaler = self._scaler or scaler_calling()
         if step_skipped(optimiser):
@@ -225,10 +218,9 @@ class Watch:
         self._scales = loss_scale(optimiser, self._scaler)
         if self._quick.full:
             self._flush()
-            self._record_quick()
-        if self._may_be_quick() and self._quick.before(self._modules.untouched(), step=self._idle.step, detail=self._detail):
-            self._modules.let_go(self._modules.logits if self._losses.countable else "")
-        else:
+            self._quick.hand_over(self._recorder)
+        if not (self._may_be_quick() and self._quick.before()):
+            self._quick.miss()
             self._parameters.refresh()
             self._modules.settle()
             self._parameters.of(place, first=self._turns.fresh).take_before_and_gradients()
@@ -286,6 +278,25 @@ class Watch:
             self._parameters.forget()
         self._arm()
 
+    def _gather(self) -> None:
+        """Take in the steps that were made without Python since this was last asked; the loss of the last one may still come."""
+        made = self._quick.ran(self._idle.step)
+        if not made:
+            return
+        self._flush()
+        self._losses.note(self._idle.losses())
+        losses = self._losses.means(made[0][0], made[-1][0])
+        for step, stats in made:
+            if step in losses:
+                stats["loss"] = losses[step]
+        self._pending, self._awaiting = (*made[-1], True), True
+
+    def _paused(self) -> None:
+        """The steps that could be made without Python are over."""
+        self._gather()
+        self._modules.forget()
+        self._arm()
+
     def _figures(self) -> dict[str, Any]:
         """The figures of the step that is over, as `Recorder.record` wants them."""
         found = self._measured.of(
@@ -298,8 +309,9 @@ class Watch:
         )
         self._count_targets()
         self._recorder.add(*self._modules.new_infos(), *self._parameters.new_infos())
-        self._record_quick()
-        self._quick.learn(self._modules.alike(), self._parameters.taps)
+        self._quick.hand_over(self._recorder)
+        if self._may_be_quick():
+            self._quick.learn(self._modules.alike(), self._parameters.taps, self._optimisers[0].param_groups)
         self._note_input(next(iter(found["outputs"]), ""))
         return {**found, **self._stats_of_step()}
 
@@ -330,11 +342,6 @@ class Watch:
         """Whether nothing about this step needs copies."""
         return len(self._optimisers) == 1 and self._scales == (1.0, 1.0) and self._parameters.grouped()
 
-    def _record_quick(self) -> None:
-        """Record the quick steps since the last one that was copied."""
-        if (frame := self._quick.frame()) is not None:
-            self._recorder.record_frame(frame)
-
     def _flush(self) -> None:
         """Record the last sampled step."""
         if self._pending is not None:
@@ -348,12 +355,14 @@ class Watch:
     def _take_loss(self) -> None:
         """The losses of the last sampled step have all come."""
         self._awaiting = False
-        self._idle.noting = not self._sampling
+        self._idle.noting = not self._sampling or self._quick.running
         self._losses.note(self._idle.losses())
         if self._pending is not None and (loss := self._losses.at(self._pending[0])) is not None:
             self._pending[1]["loss"] = loss
 
     def _loss(self, loss: Any) -> None:
+        self._quick.stop()
+        self._gather()
         self._losses.note(self._idle.losses())
         if self._sampling and self._modules.calls != self._calls_at_start:
             self._idle.late = 0  # the model has been called since the last step: this is the loss of the step to come

@@ -120,6 +120,10 @@ class Tap:
         """Whether nothing but its output is wanted of the module, and that never was overwritten."""
         return self.calm >= 0 and self.feed is None and self.norm is None and self.module not in (None, self.root.module)
 
+    def overwritten(self) -> None:
+        """Its output was not left as it was, or gradients of its gradient are taken: it is copied at once from now on."""
+        self.calm, self.steady = -1, None
+
     @property
     def slope_axis(self) -> int:
         """The axis of the rows of gradients that are copied; whichever lie together, unless the units are asked for."""

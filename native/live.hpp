@@ -1,0 +1,333 @@
+// Another library's network at a sampled step: its tensors are measured where they lie, outputs when they are made, their gradients
+// when they arrive, parameters just before and just after the optimiser's step.
+
+#pragma once
+
+#include <nanobind/stl/pair.h>
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <numeric>
+#include <utility>
+#include <vector>
+
+#include "tensors.hpp"
+
+// Rows and units of an output: (R, U) in memory.
+using Shape = std::pair<Index, Index>;
+
+// Place of an output, a zone, and whether units are counted of which all values lie in the zone, else values. Of a zone of the former
+// kind within one of the latter kind of the same output, named before it, not more is looked at than is asked.
+using Zoned = std::tuple<std::size_t, double, double, bool, bool>;
+
+template <class T>
+using Table = nb::ndarray<T, nb::device::cpu, nb::c_contig>;
+
+// What is looked up at every call. ours: the key of our hook among those of a tensor, which torch numbers from 0 on.
+struct Names {
+    nb::object is_leaf = name("is_leaf"), hooks = name("_backward_hooks"), node = name("grad_fn"), add = name("_register_hook_dict"),
+               gradient = name("grad"), trained = name("requires_grad"), ours = nb::int_(-1);
+
+    static nb::object name(const char* text) { return nb::steal(PyUnicode_InternFromString(text)); }
+};
+
+// What a copy or a pickle of a hook is: a method of the standard library that takes anything and does nothing.
+inline nb::tuple inert() {
+    return nb::make_tuple(nb::module_::import_("builtins").attr("getattr"),
+                          nb::make_tuple(nb::module_::import_("contextlib").attr("nullcontext")(), "__exit__"));
+}
+
+inline bool truth(nb::handle object) { return object.ptr() == Py_True; }
+
+// Tensors of another library, the same ones at every step: outputs with their gradients, heard by the `Ear` of each, and parameters with
+// theirs. Figures go to one row of the tables. Nothing is read of a tensor that is of another size, type or layout than it was, or
+// elsewhere than in this memory: then the step is not one of those that can be measured here, and `quick` is false.
+class Live {
+  public:
+    bool quick = false;     // the step that is being made can be measured here, as far as is known
+    std::size_t heard = 0;  // outputs of this step
+
+    Live(const Tensors& tensors, const std::vector<Index>& parameters, const std::vector<Shape>& outputs, const std::vector<Zoned>& zones,
+         Table<double> moments, Table<double> moved, Table<float> earlier, Table<double> totals, nb::object range, nb::object look)
+        : set_(instruction_set("").single_measures), tensors_(tensors), parameters_(parameters), moments_(moments), moved_(moved), earlier_(earlier),
+          totals_(totals), slots_(moments.ndim() ? moments.shape(0) : 0), range_(std::move(range)), look_(std::move(look)),
+          hooks_type_(nb::module_::import_("collections").attr("OrderedDict")) {
+        for (const auto& [rows, units] : outputs) outputs_.push_back({rows, units});
+        std::size_t total = 0;
+        for (const Index size : parameters_) total += static_cast<std::size_t>(size);
+        std::size_t units = 0;
+        for (const auto& [place, low, high, inside, whole] : zones) {
+            require(place < outputs_.size(), "a zone is of no output");
+            Counted zone{{low, high, inside}, whole, units, zones_++, -1};
+            for (const Counted& other : outputs_[place].zones)
+                if (whole && !other.whole && !inside && !other.zone.inside && other.zone.low >= low && other.zone.high <= high)
+                    zone.wider = static_cast<Index>(other.start);
+            outputs_[place].zones.push_back(zone);
+            units += static_cast<std::size_t>(outputs_[place].units);
+        }
+        counts_.resize(units);
+        sums_.resize(units);
+        streaks_.resize(units);
+        require(moments_.size() == slots_ * 16 * (parameters_.size() + outputs_.size()) && moved_.size() == slots_ * 8 * parameters_.size() &&
+                    earlier_.size() == total && totals_.size() == slots_ * zones_,
+                "the tables have not the sizes that the tensors ask for");
+        addresses_.resize(2 * parameters_.size());
+    }
+
+    // A step begins. bins: of histograms, 0 for none. looked: of which tensors, outputs first, then their gradients, `look` is told.
+    void listen(std::size_t at, Index bins, const std::vector<std::size_t>& looked) {
+        require(at < slots_ && bins >= 0, "there is no room for another step");
+        release();
+        slot_ = at;
+        bins_ = bins;
+        looked_.assign(2 * outputs_.size(), false);
+        for (const std::size_t row : looked) {
+            require(row < looked_.size(), "there is no such output");
+            looked_[row] = true;
+        }
+        details_.clear();
+        counted_.clear();
+        for (Output& output : outputs_) output.heard = output.answered = false;
+        heard = answered_ = 0;
+        quick = true;
+    }
+
+    // Let this step have the first row instead: those before it are to be overwritten.
+    void restart() {
+        if (!slot_) return;
+        const std::size_t own = parameters_.size();
+        std::copy_n(moments_.data() + 16 * slot_ * (own + outputs_.size()), 16 * (own + outputs_.size()), moments_.data());
+        std::copy_n(moved_.data() + 8 * slot_ * own, 8 * own, moved_.data());
+        std::copy_n(totals_.data() + slot_ * zones_, zones_, totals_.data());
+        slot_ = 0;
+    }
+
+    // The modules that make these outputs are called again. Whether gradients of them have come already; if not, they are forgotten.
+    bool again(const std::vector<std::size_t>& places) {
+        for (const std::size_t place : places)
+            if (at(place).answered) return true;
+        for (const std::size_t place : places) {
+            heard -= at(place).heard;
+            at(place).heard = false;
+        }
+        return false;
+    }
+
+    // Outputs of this step of which no gradient has come yet.
+    std::vector<std::size_t> unanswered() const {
+        std::vector<std::size_t> places;
+        for (std::size_t i = 0; i < outputs_.size(); ++i)
+            if (outputs_[i].heard && !outputs_[i].answered) places.push_back(i);
+        return places;
+    }
+
+    // An output has been made. False, and nothing done, if it is not as it was.
+    bool hear(std::size_t place, nb::handle tensor, nb::handle ear) {
+        Output& output = at(place);
+        const Index size = output.rows * output.units;
+        const auto found = tensors_.find(tensor);
+        if (!found || !tensors_.plain(tensor) || found->size != size || output.units != found->units()) return false;
+        const auto* values = found->values<float>();
+        if (!values || !nb::getattr(tensor, names_.hooks).is_none()) return false;
+        const nb::object hooks = hooks_type_();
+        if (PyObject_SetItem(hooks.ptr(), names_.ours.ptr(), ear.ptr())) throw nb::python_error();
+        // What `register_hook` does, but for the handle that it makes.
+        nb::setattr(tensor, names_.hooks, hooks);
+        if (!nb::steal(PyObject_CallMethodOneArg(nb::getattr(tensor, names_.node).ptr(), names_.add.ptr(), tensor.ptr())).is_valid())
+            throw nb::python_error();
+        output.hooks = hooks;
+        output.heard = true;
+        ++heard;
+        note(place, values, size);
+        for (const Counted& each : output.zones) totals_.data()[slot_ * zones_ + each.column] = static_cast<double>(count(each, output, values));
+        if (looked_[place]) look_(place, tensor);
+        return true;
+    }
+
+    // The gradient of an output that was heard has come. False if it is not as it was.
+    bool answer(std::size_t place, nb::handle gradient) {
+        Output& output = at(place);
+        if (output.answered || nb::len(output.hooks) != 1 || !tensors_.plain(gradient) || truth(nb::getattr(gradient, names_.trained))) return false;
+        const Index size = output.rows * output.units;
+        const auto found = tensors_.find(gradient);
+        const nb::object packed = found && !found->packed ? gradient.attr("contiguous")() : nb::borrow(gradient);
+        const auto* values = tensors_.address<float>(packed, size);
+        if (!values) return false;
+        output.answered = true;
+        ++answered_;
+        const std::size_t row = outputs_.size() + place;
+        note(row, values, size);
+        if (looked_[row]) look_(row, gradient);
+        return true;
+    }
+
+    // Measure the parameters just before the step, and keep them. False, and nothing done, if not all of the step was as it was.
+    bool before(const nb::list& parameters) {
+        const std::size_t own = parameters_.size();
+        if (!quick || heard < outputs_.size() || answered_ < outputs_.size() || parameters.size() != own) return false;
+        for (std::size_t i = 0; i < own; ++i) {
+            const nb::handle tensor = parameters[i];
+            addresses_[i] = tensors_.address<float>(tensor, parameters_[i]);
+            // The tensor keeps its gradient alive. One that is not trained any more is not the common case.
+            addresses_[own + i] = addresses_[i] ? tensors_.address<float>(nb::getattr(tensor, names_.gradient), parameters_[i]) : nullptr;
+            if (!addresses_[own + i] || !truth(nb::getattr(tensor, names_.trained))) return false;
+        }
+        double* row = moments_.data() + 16 * slot_ * (own + outputs_.size());
+        float* kept = earlier_.data();
+        for (std::size_t i = 0; i < 2 * own; ++i) {
+            write(row + 8 * i, set_.moments(addresses_[i], nullptr, parameters_[i % own]));
+            if (i < own) kept = std::copy_n(addresses_[i], parameters_[i], kept);
+        }
+        release();
+        return true;
+    }
+
+    // Measure by how much the parameters have moved since, NaN if they are not where they can be read any more; and add up what was
+    // counted of the units.
+    void after(const nb::list& parameters) {
+        for (const Output& output : outputs_)
+            for (const Counted& each : output.zones)
+                for (std::size_t u = each.start; u < each.start + static_cast<std::size_t>(output.units); ++u) {
+                    const bool whole = counts_[u] == output.rows;
+                    sums_[u] += each.whole ? whole : counts_[u];
+                    streaks_[u] = whole ? streaks_[u] + 1 : 0;
+                }
+        const std::size_t own = parameters_.size();
+        double* row = moved_.data() + 8 * slot_ * own;
+        const float* kept = earlier_.data();
+        for (std::size_t i = 0; i < own; ++i) {
+            const float* values = i < parameters.size() ? tensors_.address<float>(parameters[i], parameters_[i]) : nullptr;
+            if (!values) {
+                std::fill_n(row, 8 * own, __builtin_nan(""));
+                return;
+            }
+            write(row + 8 * i, set_.moments(values, kept, parameters_[i]));
+            kept += parameters_[i];
+        }
+    }
+
+    // By unit of each zone, side by side, over the steps since this was last asked: how many values, or steps in which all values,
+    // lay in it, and the latter in a row up to the last step.
+    std::pair<Result<std::int64_t>, Result<std::int64_t>> units() {
+        const auto taken = [](std::vector<std::int64_t>& from) {
+            std::unique_ptr<std::int64_t[]> copy(new std::int64_t[from.size() + 1]);
+            std::copy(from.begin(), from.end(), copy.get());
+            std::fill(from.begin(), from.end(), 0);
+            return own(copy.release(), {from.size()});
+        };
+        return {taken(sums_), taken(streaks_)};
+    }
+
+    // Histograms of this step: (place, low, high) of each, outputs first, then their gradients, and counts (n, bins).
+    std::pair<std::vector<std::tuple<std::size_t, double, double>>, Result<std::int64_t>> details() const {
+        std::unique_ptr<std::int64_t[]> counts(new std::int64_t[counted_.size() + 1]);
+        std::copy(counted_.begin(), counted_.end(), counts.get());
+        return {details_, own(counts.release(), {details_.size(), static_cast<std::size_t>(bins_)})};
+    }
+
+    bool heard_of(std::size_t place) { return at(place).heard; }
+
+    std::size_t slot() const { return slot_; }
+
+    // Of what the network is called with: whether it is a tensor without figures, or of at most `most` finite numbers; no answer if it
+    // is no tensor.
+    std::optional<bool> sound(nb::handle given, Index most) const {
+        const auto found = tensors_.find(given);
+        if (!found) return std::nullopt;
+        const auto* values = found->values<float>();
+        return tensors_.plain(given) && (found->whole() || (values && found->size <= most && set_.moments(values, nullptr, found->size).nonfinite == 0));
+    }
+
+    // Whether no gradient will come to it.
+    bool leaf(nb::handle tensor) const { return !tensors_.plain(tensor) || truth(nb::getattr(tensor, names_.is_leaf)); }
+
+    // `look` belongs to who holds this object, and the hooks on a tensor to the ears, which hold it too.
+    int traverse(visitproc visit, void* arg) const {
+        Py_VISIT(range_.ptr());
+        Py_VISIT(look_.ptr());
+        for (const Output& output : outputs_) Py_VISIT(output.hooks.ptr());
+        return 0;
+    }
+    void clear() {
+        range_.reset();
+        look_.reset();
+        for (Output& output : outputs_) output.hooks.reset();
+    }
+
+  private:
+    struct Counted {
+        lettrine::Zone zone;
+        bool whole;
+        std::size_t start, column;  // of its units among those of all zones, and its own among them
+        Index wider;                // where the units of another zone of the same output begin that holds it, or -1
+    };
+    struct Output {
+        Index rows, units;
+        std::vector<Counted> zones{};
+        bool heard = false, answered = false;
+        nb::object hooks{};  // of the tensor, until the step
+    };
+
+    Output& at(std::size_t place) {
+        require(place < outputs_.size(), "there is no such output");
+        return outputs_[place];
+    }
+
+    static void write(double* row, const lettrine::Moments& found) { std::memcpy(row, &found, sizeof found); }
+
+    void note(std::size_t row, const float* values, Index size) {
+        const lettrine::Moments found = set_.moments(values, nullptr, size);
+        const std::size_t width = 2 * (parameters_.size() + outputs_.size());
+        write(moments_.data() + 8 * (slot_ * width + 2 * parameters_.size() + row), found);
+        if (!bins_) return;
+        const nb::object ends = range_(found.mean, found.std, found.low, found.high);
+        if (ends.is_none()) return;
+        const auto [low, high] = nb::cast<std::pair<double, double>>(ends);
+        require(low < high, "the range of a histogram is empty");
+        counted_.resize(counted_.size() + static_cast<std::size_t>(bins_));
+        set_.histogram(values, size, low, high, bins_, counted_.data() + counted_.size() - bins_);
+        details_.emplace_back(row, low, high);
+    }
+
+    // Count by unit, and say what there is in all.
+    std::int64_t count(const Counted& each, const Output& output, const float* values) {
+        std::int64_t* counts = counts_.data() + each.start;
+        const std::int64_t* wider = each.wider < 0 ? nullptr : counts_.data() + each.wider;
+        // No unit lies wholly in the wider zone, so none does in this one.
+        if (wider && std::find(wider, wider + output.units, output.rows) == wider + output.units) {
+            std::fill_n(counts, output.units, 0);
+            return 0;
+        }
+        set_.zone_counts(values, output.rows, output.units, each.zone, counts);
+        return each.whole ? std::count(counts, counts + output.units, output.rows) : std::accumulate(counts, counts + output.units, std::int64_t{0});
+    }
+
+    // Leave no hook behind on a tensor that the user keeps.
+    void release() {
+        for (Output& output : outputs_) {
+            if (output.hooks.is_valid() && PyObject_DelItem(output.hooks.ptr(), names_.ours.ptr())) PyErr_Clear();
+            output.hooks.reset();
+        }
+    }
+
+    const lettrine::Measures<float> set_;
+    const Tensors tensors_;
+    const std::vector<Index> parameters_;
+    std::vector<Output> outputs_;
+    Table<double> moments_, moved_;
+    Table<float> earlier_;
+    Table<double> totals_;
+    const std::size_t slots_;
+    nb::object range_, look_;
+    const nb::object hooks_type_;
+    const Names names_;
+    std::size_t zones_ = 0;
+    std::vector<std::int64_t> counts_, sums_, streaks_;  // by unit of all zones: of this step, and of those before
+    std::vector<const float*> addresses_;  // of parameters, then of their gradients
+    std::size_t slot_ = 0, answered_ = 0;
+    Index bins_ = 0;
+    std::vector<bool> looked_;
+    std::vector<std::tuple<std::size_t, double, double>> details_;
+    std::vector<std::int64_t> counted_;
+};

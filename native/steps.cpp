@@ -1,0 +1,237 @@
+// Watching another library's network: the steps at which there is nothing to do in Python.
+
+#include <nanobind/stl/pair.h>
+
+#include <cmath>
+#include <utility>
+#include <vector>
+
+#include "live.hpp"
+
+namespace {
+
+// A watch at the steps that are not sampled, when all there is to do is to count them and to note their losses; whatever else is to
+// be done is done by what it calls then. The Python twin is lettrine.torch.idle.Idle.
+class Idle {
+  public:
+    bool counting = false, noting = false;
+    std::int64_t step = 0, next = 0, late = 1;
+
+    Idle(const Tensors& tensors, nb::object stepped, nb::object lost, std::size_t room)
+        : tensors_(tensors), stepped_(std::move(stepped)), lost_(std::move(lost)), room_(room) {}
+
+    void stepped(nb::handle optimiser, nb::handle args, nb::handle kwargs) {
+        if (counting && step + 1 < next)
+            ++step;
+        else
+            stepped_(optimiser, args, kwargs);
+    }
+
+    void loss(nb::handle loss) {
+        if (noting && losses_.size() < room_)
+            if (const auto value = PyFloat_CheckExact(loss.ptr()) ? std::optional(PyFloat_AS_DOUBLE(loss.ptr())) : tensors_.number(loss); value && __builtin_isfinite(*value)) {
+                losses_.emplace_back(step - late, *value);
+                return;
+            }
+        lost_(loss);
+    }
+
+    std::vector<std::pair<std::int64_t, double>> losses() { return std::exchange(losses_, {}); }
+
+    // What it calls holds the watch, which holds it.
+    int traverse(visitproc visit, void* arg) const {
+        Py_VISIT(stepped_.ptr());
+        Py_VISIT(lost_.ptr());
+        return 0;
+    }
+    void clear() {
+        stepped_.reset();
+        lost_.reset();
+    }
+
+  private:
+    const Tensors tensors_;
+    nb::object stepped_, lost_;
+    const std::size_t room_;
+    std::vector<std::pair<std::int64_t, double>> losses_;  // step and loss
+};
+
+// Sampled steps one after another of a network that is known, as long as all is as it was: each is measured, its learning rates are
+// noted, and it is counted. Whatever is not as it was ends the run, and what it calls then does as if there had been none.
+class Run {
+  public:
+    bool running = false;
+
+    Run(nb::handle_t<Idle> idle, nb::object before, nb::object paused, nb::object grad_enabled, nb::object graph_task)
+        : idle_(nb::borrow(idle)), before_(std::move(before)), paused_(std::move(paused)), grad_enabled_(std::move(grad_enabled)),
+          graph_task_(std::move(graph_task)) {}
+
+    // The step that begins now is the first one. modules: of the network, whose modes are not to change. groups: of the optimiser, with
+    // the learning rates. The run ends before step `until`, or when `room` rows of the tables are full. most: numbers of what the network is
+    // called with that are looked at; if it has more, Python must see it.
+    void begin(nb::handle_t<Live> live, nb::list parameters, nb::list groups, nb::list modules, std::int64_t until, std::size_t room, Index most) {
+        live_ = nb::borrow(live);
+        parameters_ = std::move(parameters);
+        groups_ = std::move(groups);
+        modules_ = std::move(modules);
+        until_ = until;
+        room_ = room;
+        most_ = most;
+        modes_.clear();
+        for (const nb::handle module : modules_) modes_.push_back(truth(nb::getattr(module, training_)));
+        sizes_.clear();
+        for (const nb::handle group : groups_) sizes_.push_back(nb::len(nb::object(group[params_])));
+        rates_.clear();
+        made_ = 0;
+        opened_ = false;
+        running = true;
+    }
+
+    // How many steps were made since this was last asked, and their learning rates, those of one step side by side.
+    std::pair<std::size_t, std::vector<double>> ran() { return {std::exchange(made_, 0), std::exchange(rates_, {})}; }
+
+    // The user calls the network. False if Python must see it.
+    bool called(const std::vector<std::size_t>& places, nb::handle args, nb::handle kwargs) {
+        if (!running || !live().quick) return false;
+        if (!truth(grad_enabled_()) || nb::cast<int>(graph_task_()) != -1) return true;  // evaluation, or a checkpointed block done again
+        running = !live().again(places) && known(args, kwargs);
+        for (std::size_t i = 0; running && i < modes_.size(); ++i) running = truth(nb::getattr(modules_[i], training_)) == modes_[i];
+        return running;
+    }
+
+    // The hook of the optimiser before its step.
+    void before(nb::handle optimiser, nb::handle args, nb::handle kwargs) {
+        if (running && alone(optimiser) && live().before(parameters_)) {
+            opened_ = true;
+            return;
+        }
+        running = false;
+        before_(optimiser, args, kwargs);
+    }
+
+    // The hook after it.
+    void stepped(nb::handle optimiser, nb::handle args, nb::handle kwargs) {
+        Idle& idle = *nb::inst_ptr<Idle>(idle_);
+        if (!running || !opened_) {
+            idle.stepped(optimiser, args, kwargs);
+            return;
+        }
+        opened_ = false;
+        live().after(parameters_);
+        for (const nb::handle group : groups_) {
+            PyObject* rate = PyDict_GetItem(group.ptr(), lr_.ptr());
+            const double value = rate ? PyFloat_AsDouble(rate) : std::nan("");
+            if (PyErr_Occurred()) PyErr_Clear();
+            rates_.push_back(value);
+        }
+        ++made_;
+        if (++idle.step < until_ && live().slot() + 1 < room_) {
+            live().listen(live().slot() + 1, 0, {});
+            return;
+        }
+        running = false;
+        paused_();
+    }
+
+    int traverse(visitproc visit, void* arg) const {
+        for (const nb::object* each : {&idle_, &before_, &paused_, &live_}) Py_VISIT(each->ptr());
+        for (const nb::list* each : {&parameters_, &groups_, &modules_}) Py_VISIT(each->ptr());
+        return 0;
+    }
+    void clear() {
+        for (nb::object* each : {&idle_, &before_, &paused_, &live_}) each->reset();
+        for (nb::list* each : {&parameters_, &groups_, &modules_}) each->reset();
+        running = false;
+    }
+
+  private:
+    Live& live() const { return *nb::inst_ptr<Live>(live_); }
+
+    // Whether nothing says that the optimiser's step may be left out or its gradients are scaled, and it holds as much as it did.
+    bool alone(nb::handle optimiser) const {
+        const nb::object own = nb::getattr(optimiser, "__dict__");
+        if (PyDict_Contains(own.ptr(), found_inf_.ptr()) || PyDict_Contains(own.ptr(), grad_scale_.ptr())) return false;
+        for (std::size_t i = 0; i < sizes_.size(); ++i)
+            if (nb::len(nb::object(groups_[i][params_])) != sizes_[i]) return false;
+        return true;
+    }
+
+    // Whether what the network is called with, its first tensor, has no figures or is finite.
+    bool known(nb::handle args, nb::handle kwargs) const {
+        for (const nb::handle given : nb::borrow<nb::tuple>(args))
+            if (const auto answer = live().sound(given, most_)) return *answer;
+        for (const auto [name, given] : nb::borrow<nb::dict>(kwargs))
+            if (const auto answer = live().sound(given, most_)) return *answer;
+        return true;
+    }
+
+    nb::object idle_, before_, paused_, live_;
+    const nb::object grad_enabled_, graph_task_;
+    nb::list parameters_, groups_, modules_;
+    const nb::object training_ = Names::name("training"), params_ = Names::name("params"), lr_ = Names::name("lr"),
+                     found_inf_ = Names::name("found_inf"), grad_scale_ = Names::name("grad_scale");
+    std::vector<bool> modes_;
+    std::vector<std::size_t> sizes_;  // of the groups
+    std::vector<double> rates_;
+    std::int64_t until_ = 0;
+    std::size_t room_ = 0, made_ = 0;
+    Index most_ = 0;
+    bool opened_ = false;
+};
+
+// The hook of a module the user calls, before it runs.
+class Gate {
+  public:
+    Gate(nb::handle_t<Run> run, const std::vector<std::size_t>& places, nb::object otherwise)
+        : run_(nb::borrow(run)), places_(places), otherwise_(std::move(otherwise)) {}
+
+    void called(nb::handle module, nb::handle args, nb::handle kwargs) const {
+        if (!nb::inst_ptr<Run>(run_)->called(places_, args, kwargs)) otherwise_(module, args, kwargs);
+    }
+
+    int traverse(visitproc visit, void* arg) const {
+        Py_VISIT(run_.ptr());
+        Py_VISIT(otherwise_.ptr());
+        return 0;
+    }
+    void clear() {
+        run_.reset();
+        otherwise_.reset();
+    }
+
+  private:
+    nb::object run_;
+    const std::vector<std::size_t> places_;
+    nb::object otherwise_;
+};
+
+}  // namespace
+
+void bind_steps(nb::module_& m) {
+    nb::class_<Idle>(m, "Idle", nb::type_slots(Collected<Idle>::slots), "A watch at the steps that are not sampled; see lettrine.torch.idle.")
+        .def(nb::init<const Tensors&, nb::object, nb::object, std::size_t>(), "tensors"_a, "stepped"_a, "lost"_a, "room"_a,
+             nb::sig("def __init__(self, tensors: Tensors, stepped: collections.abc.Callable[[typing.Any, typing.Any, typing.Any], None], "
+                     "lost: collections.abc.Callable[[typing.Any], None], room: int) -> None"))
+        .def_rw("counting", &Idle::counting)
+        .def_rw("noting", &Idle::noting)
+        .def_rw("step", &Idle::step)
+        .def_rw("next", &Idle::next)
+        .def_rw("late", &Idle::late)
+        .def("stepped", &Idle::stepped, "optimiser"_a.none(), "args"_a.none(), "kwargs"_a.none())
+        .def("loss", &Idle::loss, "loss"_a.none())
+        .def("losses", &Idle::losses);
+    nb::class_<Run>(m, "Run", nb::type_slots(Collected<Run>::slots), "Sampled steps one after another; see lettrine.torch.quick.")
+        .def(nb::init<nb::handle_t<Idle>, nb::object, nb::object, nb::object, nb::object>(), "idle"_a, "before"_a,
+             "paused"_a, "grad_enabled"_a, "graph_task"_a)
+        .def_rw("running", &Run::running)
+        .def("begin", &Run::begin, "live"_a, "parameters"_a, "groups"_a, "modules"_a, "until"_a, "room"_a, "most"_a,
+             nb::sig("def begin(self, live: Live, parameters: list[typing.Any], groups: list[typing.Any], modules: list[typing.Any], until: int, "
+                     "room: int, most: int) -> None"))
+        .def("ran", &Run::ran)
+        .def("before", &Run::before, "optimiser"_a.none(), "args"_a.none(), "kwargs"_a.none())
+        .def("stepped", &Run::stepped, "optimiser"_a.none(), "args"_a.none(), "kwargs"_a.none());
+    nb::class_<Gate>(m, "Gate", nb::type_slots(Collected<Gate>::slots), "The hook of a module the user calls, before it runs.")
+        .def("__reduce__", [](nb::handle) { return inert(); }, nb::sig("def __reduce__(self) -> tuple[typing.Any, ...]"))
+        .def(nb::init<nb::handle_t<Run>, const std::vector<std::size_t>&, nb::object>(), "run"_a, "places"_a, "otherwise"_a)
+        .def("__call__", &Gate::called, "module"_a, "args"_a, "kwargs"_a);
+}

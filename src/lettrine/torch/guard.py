@@ -1,0 +1,31 @@
+"""No error inside the health code ever reaches the user's training."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import Any, Final
+
+from lettrine.health.recorder import Recorder
+
+_PATIENCE: Final = 5  # errors of the health code itself after which it goes away
+
+
+class Guard:
+    """Calls what may go wrong. What does is noted for the report; if that happens again and again, `give_up` is called."""
+
+    def __init__(self, recorder: Recorder, give_up: Callable[[], None]) -> None:
+        self._recorder, self._give_up = recorder, give_up
+        self._errors = 0
+
+    def __call__(self, function: Callable[..., None], *args: Any) -> None:
+        """Call it."""
+        try:
+            function(*args)
+        except Exception as error:  # noqa: BLE001  the user's training goes on whatever happens here; the report shows it
+            place = traceback.extract_tb(error.__traceback__)[-1:]
+            at = f" ({place[0].name}, line {place[0].lineno})" if place else ""
+            self._recorder.note_error(f"{type(error).__name__}: {error}{at}")
+            self._errors += 1
+            if self._errors >= _PATIENCE:
+                self._give_up()
