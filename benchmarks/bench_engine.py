@@ -193,10 +193,16 @@ def speed(side: Side, seconds: float) -> Iterator[float]:
         steps = max(20, int(steps * seconds / taken))
 
 
-def compare(ours: Side, theirs: Side, options: argparse.Namespace) -> dict[str, float]:
+def compare(ours: Side, theirs: Side, options: argparse.Namespace, *, rest: float = 0.0) -> dict[str, float]:
+    """The two sides in turns. rest: seconds before each turn, where threads of the other side still spin for a while."""
     a, b = speed(ours, options.seconds), speed(theirs, options.seconds)
     next(a), next(b)
-    rounds = [(next(a), next(b)) for _ in range(options.rounds)]
+
+    def turn(side: Iterator[float]) -> float:
+        time.sleep(rest)
+        return next(side)
+
+    rounds = [(turn(a), turn(b)) for _ in range(options.rounds)]
     median = statistics.median
     return {
         "ours": median(x for x, _ in rounds),
@@ -294,8 +300,8 @@ def main() -> None:
     print(f"one core, {_native.isa()}: {best / 1e9:.0f} GFLOP/s of float32 multiply-adds at best")
     print(f"\n{'steps a second':58}{'ours':>9}{'theirs':>9}{'ratio':>8}{'wanted':>8}{'of peak':>9}")
 
-    def line(name: str, against: str, ours: Side, theirs: Side, wanted: float, work: Work | None = None) -> None:
-        row = results[f"{name} / {against}"] = compare(ours, theirs, options)
+    def line(name: str, against: str, ours: Side, theirs: Side, wanted: float, work: Work | None = None, **rest: float) -> None:
+        row = results[f"{name} / {against}"] = compare(ours, theirs, options, **rest)
         share = f"{row['ours'] * work.operations / best:9.0%}" if work else ""
         figures = f"{row['ours']:9,.0f}{row['theirs']:9,.0f}{row['ratio']:8.1f}{wanted:8.1f}{share}"
         print(f"{name + ' / ' + against:58}{figures}", flush=True)
@@ -306,7 +312,7 @@ def main() -> None:
         for threads in (1, 2):
             ours, theirs = works[name].native(threads), works[name].module_loop(threads)
             against = f"nn.Module loop, {threads} thread{'s'[: threads - 1]} each"
-            line(name, against, ours, theirs, wanted, works[name] if threads == 1 else None)
+            line(name, against, ours, theirs, wanted, works[name] if threads == 1 else None, rest=0.3 * (threads - 1))
     if importlib.util.find_spec("jax"):
         with one_core():
             line("published", "JAX lax.scan, jit", works["published"].native(), works["published"].scan(), 2.5)

@@ -29,7 +29,7 @@ class Idle {
 
     void loss(nb::handle loss) {
         if (noting && losses_.size() < room_)
-            if (const auto value = PyFloat_CheckExact(loss.ptr()) ? std::optional(PyFloat_AS_DOUBLE(loss.ptr())) : tensors_.number(loss); value && __builtin_isfinite(*value)) {
+            if (const auto value = tensors_.number(loss); value && __builtin_isfinite(*value)) {
                 losses_.emplace_back(step - late, *value);
                 return;
             }

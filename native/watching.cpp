@@ -74,7 +74,7 @@ void bind_watching(nb::module_& m) {
     nb::class_<Tensors>(m, "Tensors", "Reads tensors of one type where they lie, by the functions it offers by DLPack (`__dlpack_c_exchange_api__`).")
         .def(nb::init<nb::type_object>(), "kind"_a)
         .def("number", &Tensors::number, "tensor"_a, nb::sig("def number(self, tensor: object) -> float | None"),
-             "The number it holds; None if it is not one of float32 or float64 in this memory.");
+             "The number it is or holds; None if it is neither a float nor a tensor of float32 or float64 in this memory.");
     nb::class_<Live>(m, "Live", nb::type_slots(Collected<Live>::slots), "Tensors of another library that are measured where they lie; see lettrine.health.live.")
         .def(nb::init<const Tensors&, const std::vector<Index>&, const std::vector<Shape>&, const std::vector<Zoned>&, Table<double>, Table<double>,
                       Table<float>, Table<double>, nb::object, nb::object>(),

@@ -44,7 +44,7 @@ class Tensors:
 
     def number(self, tensor: object) -> float | None:
         """
-        The number it holds; None if it is not one of float32 or float64 in this memory.
+        The number it is or holds; None if it is neither a float nor a tensor of float32 or float64 in this memory.
         """
 
 class Live:

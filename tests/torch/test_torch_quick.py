@@ -132,6 +132,7 @@ def test_numbers_are_read_in_place() -> None:
     assert number(pair[1]) == -2.5, "not the first of the memory it is a part of"
     assert number(pair[:1].reshape(1, 1)) == 1.5
     assert math.isnan(number(torch.tensor(math.nan)))
+    assert number(-0.75) == -0.75
     unknown = (
         pair,
         torch.empty(0),
@@ -140,7 +141,7 @@ def test_numbers_are_read_in_place() -> None:
         torch.ones(()).to_sparse(),
         torch.ones((), device="meta"),
     )
-    for strange in (*unknown, 1.0, np.float32(1.0)):
+    for strange in (*unknown, 1, np.float32(1.0)):
         assert number(strange) is None
 
 
