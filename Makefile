@@ -6,7 +6,7 @@
 #   make bench     measure what the README claims
 #   make fuzz      feed the readers of files whatever Atheris thinks of, for SECONDS=60 each
 #   make long      watch two trainings for two million steps, some minutes
-#   make sanitize  run the native engine's tests under AddressSanitizer and UndefinedBehaviorSanitizer
+#   make sanitize  run the tests of all compiled code under AddressSanitizer and UndefinedBehaviorSanitizer
 #   make native    compile the native engine into src/, for work on it without installing
 
 PYTHON ?= python3
@@ -41,7 +41,9 @@ sanitize: .venv/test
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONPATH=build/sanitize $(BIN)/python -c "import sys, pytest; \
 		sys.meta_path[:] = [f for f in sys.meta_path if 'ScikitBuild' not in type(f).__name__]; \
 		sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', '-m', 'not slow', \
-			'tests/engine/test_native_agreement.py', 'tests/engine/test_native_engine.py', 'tests/engine/test_native_random.py', 'tests/health/test_health_measure.py']))"
+			'tests/engine/test_native_agreement.py', 'tests/engine/test_native_engine.py', 'tests/engine/test_native_random.py', \
+			'tests/health/test_health_measure.py', 'tests/torch/test_torch_idle.py', 'tests/torch/test_torch_quick.py', \
+			'tests/torch/test_torch_loops_in_place.py']))"
 
 SECONDS ?= 60
 SEED ?= 0
