@@ -26,8 +26,8 @@ using Table = nb::ndarray<T, nb::device::cpu, nb::c_contig>;
 
 // What is looked up at every call. ours: the key of our hook among those of a tensor, which torch numbers from 0 on.
 struct Names {
-    nb::object is_leaf = name("is_leaf"), hooks = name("_backward_hooks"), node = name("grad_fn"), add = name("_register_hook_dict"),
-               gradient = name("grad"), trained = name("requires_grad"), ours = nb::int_(-1);
+    nb::object hooks = name("_backward_hooks"), node = name("grad_fn"), add = name("_register_hook_dict"), gradient = name("grad"),
+               trained = name("requires_grad"), ours = nb::int_(-1);
 
     static nb::object name(const char* text) { return nb::steal(PyUnicode_InternFromString(text)); }
 };
@@ -122,19 +122,21 @@ class Live {
         return places;
     }
 
-    // An output has been made. False, and nothing done, if it is not as it was.
+    // An output has been made. False, and nothing done, if it is not as it was, or no gradient will come to it.
     bool hear(std::size_t place, nb::handle tensor, nb::handle ear) {
         Output& output = at(place);
         const Index size = output.rows * output.units;
         const auto found = tensors_.find(tensor);
         if (!found || !tensors_.plain(tensor) || found->size != size || output.units != found->units()) return false;
         const auto* values = found->values<float>();
-        if (!values || !nb::getattr(tensor, names_.hooks).is_none()) return false;
+        if (!values) return false;
+        const nb::object node = nb::getattr(tensor, names_.node);
+        if (node.is_none() || !nb::getattr(tensor, names_.hooks).is_none()) return false;
         const nb::object hooks = hooks_type_();
         if (PyObject_SetItem(hooks.ptr(), names_.ours.ptr(), ear.ptr())) throw nb::python_error();
         // What `register_hook` does, but for the handle that it makes.
         nb::setattr(tensor, names_.hooks, hooks);
-        if (!nb::steal(PyObject_CallMethodOneArg(nb::getattr(tensor, names_.node).ptr(), names_.add.ptr(), tensor.ptr())).is_valid())
+        if (!nb::steal(PyObject_CallMethodOneArg(node.ptr(), names_.add.ptr(), tensor.ptr())).is_valid())
             throw nb::python_error();
         output.hooks = hooks;
         output.heard = true;
@@ -238,9 +240,6 @@ class Live {
         const auto* values = found->values<float>();
         return tensors_.plain(given) && (found->whole() || (values && found->size <= most && set_.moments(values, nullptr, found->size).nonfinite == 0));
     }
-
-    // Whether no gradient will come to it.
-    bool leaf(nb::handle tensor) const { return !tensors_.plain(tensor) || truth(nb::getattr(tensor, names_.is_leaf)); }
 
     // `look` belongs to who holds this object, and the hooks on a tensor to the ears, which hold it too.
     int traverse(visitproc visit, void* arg) const {

@@ -37,10 +37,10 @@ class Ear {
     void made(nb::handle self, nb::handle module, nb::handle args, nb::handle output) const {
         Live& live = *nb::inst_ptr<Live>(live_);
         if (live.quick) {
-            const bool again = live.heard_of(place_), leaf = live.leaf(output);
-            if (!again && !leaf && live.hear(place_, output, self)) return;
+            const bool again = live.heard_of(place_);
+            if (!again && live.hear(place_, output, self)) return;
             // A checkpointed block done again, or evaluation.
-            if ((again && nb::cast<int>(graph_task_()) != -1) || (leaf && !truth(grad_enabled_()))) return;
+            if ((again && nb::cast<int>(graph_task_()) != -1) || !truth(grad_enabled_())) return;
             live.quick = false;
         }
         otherwise_(module, args, output);

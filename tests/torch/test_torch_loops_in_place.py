@@ -25,7 +25,7 @@ from lettrine.health.trace import Trace
 from lettrine.torch import quick
 
 X, Y = torch.linspace(-2.0, 2.0, 24 * 4).sin().reshape(24, 4), torch.arange(24) % 3
-STEPS = 300  # more than twice as many as are handed over together
+STEPS = 300  # more than are handed over together
 Loop = Callable[["Run", int], None]
 
 pytestmark = pytest.mark.skipif(quick.TENSORS is None, reason="the compiled part is not built")

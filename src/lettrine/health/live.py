@@ -22,7 +22,7 @@ from lettrine.health.moments import MOMENTS, Bins, native, range_of
 from lettrine.health.parts import snapshot_of
 from lettrine.health.trace import BINS, GRADIENT_STATS, OUTPUT_STATS, PARAMETER_STATS, Floats
 
-STEPS: Final = 128  # kept before they are worked out
+STEPS: Final = 256  # kept before they are worked out
 _SATURATED, _DEAD, _NONFINITE = (OUTPUT_STATS.index(name) for name in ("saturated", "dead", "nonfinite"))
 _SLOPE_NONFINITE: Final = GRADIENT_STATS.index("nonfinite")
 _PARAMETER_NONFINITE: Final = [PARAMETER_STATS.index(name) for name in ("nonfinite", "gradient_nonfinite")]
