@@ -62,9 +62,9 @@ class Run {
   public:
     bool running = false;
 
-    Run(nb::handle_t<Idle> idle, nb::object before, nb::object paused, nb::object grad_enabled, nb::object graph_task)
+    Run(nb::handle_t<Idle> idle, nb::object before, nb::object paused, nb::object grad_enabled, nb::object graph_task, nb::object level)
         : idle_(nb::borrow(idle)), before_(std::move(before)), paused_(std::move(paused)), grad_enabled_(std::move(grad_enabled)),
-          graph_task_(std::move(graph_task)) {}
+          graph_task_(std::move(graph_task)), level_(std::move(level)) {}
 
     // The step that begins now is the first one. modules: of the network, whose modes are not to change. groups: of the optimiser, with
     // the learning rates. The run ends before step `until`, or when `room` rows of the tables are full. most: numbers of what the network is
@@ -93,7 +93,8 @@ class Run {
     // The user calls the network. False if Python must see it.
     bool called(const std::vector<std::size_t>& places, nb::handle args, nb::handle kwargs) {
         if (!running || !live().quick) return false;
-        if (!truth(grad_enabled_()) || nb::cast<int>(graph_task_()) != -1) return true;  // evaluation, or a checkpointed block done again
+        // Evaluation, a checkpointed block done again, or a function transform.
+        if (!truth(grad_enabled_()) || nb::cast<int>(graph_task_()) != -1 || !level_().is_none()) return true;
         running = !live().again(places) && known(args, kwargs);
         for (std::size_t i = 0; running && i < modes_.size(); ++i) running = truth(nb::getattr(modules_[i], training_)) == modes_[i];
         return running;
@@ -166,7 +167,7 @@ class Run {
     }
 
     nb::object idle_, before_, paused_, live_;
-    const nb::object grad_enabled_, graph_task_;
+    const nb::object grad_enabled_, graph_task_, level_;
     nb::list parameters_, groups_, modules_;
     const nb::object training_ = Names::name("training"), params_ = Names::name("params"), lr_ = Names::name("lr"),
                      found_inf_ = Names::name("found_inf"), grad_scale_ = Names::name("grad_scale");
@@ -221,8 +222,8 @@ void bind_steps(nb::module_& m) {
         .def("loss", &Idle::loss, "loss"_a.none())
         .def("losses", &Idle::losses);
     nb::class_<Run>(m, "Run", nb::type_slots(Collected<Run>::slots), "Sampled steps one after another; see lettrine.torch.quick.")
-        .def(nb::init<nb::handle_t<Idle>, nb::object, nb::object, nb::object, nb::object>(), "idle"_a, "before"_a,
-             "paused"_a, "grad_enabled"_a, "graph_task"_a)
+        .def(nb::init<nb::handle_t<Idle>, nb::object, nb::object, nb::object, nb::object, nb::object>(), "idle"_a, "before"_a,
+             "paused"_a, "grad_enabled"_a, "graph_task"_a, "level"_a)
         .def_rw("running", &Run::running)
         .def("begin", &Run::begin, "live"_a, "parameters"_a, "groups"_a, "modules"_a, "until"_a, "room"_a, "most"_a,
              nb::sig("def begin(self, live: Live, parameters: list[typing.Any], groups: list[typing.Any], modules: list[typing.Any], until: int, "

@@ -12,9 +12,9 @@ const bool unserializable = true;
 // The forward hook of one module, and the hook on the gradient of its output. What cannot be measured here is left to `otherwise`.
 class Ear {
   public:
-    Ear(nb::handle_t<Live> live, std::size_t place, nb::object otherwise, nb::object grad_enabled, nb::object graph_task)
+    Ear(nb::handle_t<Live> live, std::size_t place, nb::object otherwise, nb::object grad_enabled, nb::object graph_task, nb::object level)
         : live_(nb::borrow(live)), place_(place), otherwise_(std::move(otherwise)), grad_enabled_(std::move(grad_enabled)),
-          graph_task_(std::move(graph_task)) {}
+          graph_task_(std::move(graph_task)), level_(std::move(level)) {}
 
     // Called with a module, its arguments and its output, or with a gradient.
     static PyObject* call(PyObject* self, PyObject* args, PyObject*) {
@@ -39,8 +39,8 @@ class Ear {
         if (live.quick) {
             const bool again = live.heard_of(place_);
             if (!again && live.hear(place_, output, self)) return;
-            // A checkpointed block done again, or evaluation.
-            if ((again && nb::cast<int>(graph_task_()) != -1) || !truth(grad_enabled_())) return;
+            // A checkpointed block done again, evaluation, or a function transform.
+            if ((again && nb::cast<int>(graph_task_()) != -1) || !truth(grad_enabled_()) || !level_().is_none()) return;
             live.quick = false;
         }
         otherwise_(module, args, output);
@@ -65,7 +65,7 @@ class Ear {
     nb::object live_;
     const std::size_t place_;
     nb::object otherwise_;
-    const nb::object grad_enabled_, graph_task_;
+    const nb::object grad_enabled_, graph_task_, level_;
 };
 
 }  // namespace
@@ -101,10 +101,11 @@ void bind_watching(nb::module_& m) {
                                   {Py_tp_call, reinterpret_cast<void*>(Ear::call)},
                                   {0, nullptr}};
     nb::class_<Ear>(m, "Ear", nb::type_slots(slots), "The forward hook of a module whose output is measured when it is made.")
-        .def(nb::init<nb::handle_t<Live>, std::size_t, nb::object, nb::object, nb::object>(), "live"_a, "place"_a, "otherwise"_a,
-             "grad_enabled"_a, "graph_task"_a,
+        .def(nb::init<nb::handle_t<Live>, std::size_t, nb::object, nb::object, nb::object, nb::object>(), "live"_a, "place"_a, "otherwise"_a,
+             "grad_enabled"_a, "graph_task"_a, "level"_a,
              nb::sig("def __init__(self, live: Live, place: int, otherwise: collections.abc.Callable[..., None], "
-                     "grad_enabled: collections.abc.Callable[[], bool], graph_task: collections.abc.Callable[[], int]) -> None"))
+                     "grad_enabled: collections.abc.Callable[[], bool], graph_task: collections.abc.Callable[[], int], "
+                     "level: collections.abc.Callable[[], object]) -> None"))
         .def("__reduce__", [](nb::handle) { return inert(); }, nb::sig("def __reduce__(self) -> tuple[typing.Any, ...]"))
         // A tensor that is saved leaves its hooks behind; torch need not warn of ours.
         .def_ro_static("__torch_unserializable__", &unserializable);

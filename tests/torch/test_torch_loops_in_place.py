@@ -123,6 +123,13 @@ def several_losses(run: Run, _: int) -> None:
     run.step(loss)
 
 
+def transformed(run: Run, step: int) -> None:
+    if step % 6 == 4:
+        here = dict(run.model.named_parameters())
+        torch.func.grad(lambda p: torch.func.functional_call(run.model, p, (X,)).square().sum())(here)
+    plain(run, step)
+
+
 def looked_at(run: Run, step: int) -> None:
     plain(run, step)
     if step in (40, 41, 170):
@@ -187,6 +194,7 @@ LOOPS: dict[Loop, int] = {  # and how many steps at least are made without Pytho
     smaller_at_times: 180,
     smaller_from_then_on: 230,
     several_losses: 250,
+    transformed: 250,
     looked_at: 250,
     changed_between: 250,
     broken_gradients: 240,

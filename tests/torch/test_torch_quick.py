@@ -152,7 +152,8 @@ def plan(sizes: tuple[int, ...], look: Any = print) -> LivePlan:
 
 
 def ear_of(live: LivePlan, otherwise: Any) -> Any:
-    return native.Ear(live.ears, 0, otherwise, torch.is_grad_enabled, torch._C._current_graph_task_id)
+    asked = torch.is_grad_enabled, torch._C._current_graph_task_id, torch._C._functorch.maybe_current_level
+    return native.Ear(live.ears, 0, otherwise, *asked)
 
 
 def given(shape: tuple[int, ...] = (2, 3)) -> Tensor:

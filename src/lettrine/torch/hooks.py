@@ -30,7 +30,7 @@ from lettrine.torch.guard import Guard
 from lettrine.torch.measure import Batch, Copy, dense, fetch, measurable, take_all
 from lettrine.torch.meeting import meet
 from lettrine.torch.quick import Ears, QuickListener, QuickReturn
-from lettrine.torch.taps import Call, Listener, Root, Tap, grad_node, main_tensor, recomputing
+from lettrine.torch.taps import Call, Listener, Root, Tap, grad_node, main_tensor, recomputing, transformed
 
 _TRAINING, _USED, _QUICK, _GRAD, _VERSION, _VERSION_THEN, _REQUIRES_GRAD, _LAYOUT = map(
     attrgetter, ("training", "used", "quick", "grad", "_version", "version", "requires_grad", "layout")
@@ -238,8 +238,8 @@ class ModuleProbe:
 
     def _begin(self, root: Root, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """The user calls the model."""
-        if not torch.is_grad_enabled() or recomputing():
-            return  # evaluation, or a checkpointed block done again
+        if not torch.is_grad_enabled() or recomputing() or transformed():
+            return  # evaluation, a checkpointed block done again, or no call of the training
         if self._ears is not None and self._ears.opens(root):
             self._given(args, kwargs)
             return
@@ -278,7 +278,7 @@ class ModuleProbe:
 
     def _forward(self, tap: Tap, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         """A module has been called."""
-        if not torch.is_grad_enabled() or (tap.used and recomputing()):
+        if not torch.is_grad_enabled() or (tap.used and recomputing()) or transformed():
             return
         self._calls += 1
         tensor = main_tensor(output)

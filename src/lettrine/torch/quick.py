@@ -104,7 +104,7 @@ class Ears:
         place = next((place for place, each in enumerate(self._taps) if each is tap), -1)
         if place < 0:
             return Listener(partial(self._unknown, tap, otherwise))
-        return native.Ear(self.live, place, otherwise, _grad_enabled, _graph_task)
+        return native.Ear(self.live, place, otherwise, _grad_enabled, _graph_task, _level)
 
     def _unknown(self, tap: Tap, otherwise: Callable[..., None], *args: Any) -> None:
         """A module is called that was not when the network became known."""
@@ -140,7 +140,7 @@ class QuickSteps:
         self._run: Any = None
         self.hooks: tuple[Callable[..., None], Callable[..., None]] = before, idle.stepped
         if TENSORS is not None and not isinstance(idle, Idle):
-            self._run = native.Run(idle, before, paused, _grad_enabled, _graph_task)
+            self._run = native.Run(idle, before, paused, _grad_enabled, _graph_task, _level)
             self.hooks = self._run.before, self._run.stepped
         self._plan: LivePlan | None = None
         self._taps: Sequence[Tap] = []

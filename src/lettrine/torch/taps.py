@@ -265,3 +265,8 @@ def grad_node(tensor: Tensor) -> Any:
 def recomputing() -> bool:
     """Whether a backward pass is going on: what is called now is called again for a checkpointed block."""
     return torch._C._current_graph_task_id() != -1  # noqa: SLF001  no public way to ask
+
+
+def transformed() -> bool:
+    """Whether a function transform (`torch.func`) is going on: what is called in it stands for no call of the training."""
+    return torch._C._functorch.maybe_current_level() is not None  # noqa: SLF001  no public way to ask
