@@ -18,9 +18,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from traces import same
 
 from lettrine import health
-from lettrine.health.archive import trace_to_arrays
 from lettrine.health.trace import Trace
 from lettrine.torch import quick
 
@@ -174,15 +174,6 @@ def trace_of(loop: Loop) -> tuple[Trace, Run, int]:
     return run.watch.trace(), run, alone[0]
 
 
-def same(ours: Trace, theirs: Trace) -> None:
-    assert ours.facts.errors == theirs.facts.errors == ()
-    (arrays, text), (expected, expected_text) = trace_to_arrays(ours), trace_to_arrays(theirs)
-    assert text == expected_text
-    assert arrays.keys() == expected.keys()
-    for name in arrays:
-        np.testing.assert_allclose(arrays[name], expected[name], rtol=1e-9, err_msg=name)  # sums are added in another order
-
-
 LOOPS: dict[Loop, int] = {  # and how many steps at least are made without Python
     plain: 250,
     numbers: 250,
@@ -208,9 +199,9 @@ def test_a_loop_leaves_the_trace_that_copies_leave(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(quick, "TENSORS", None)
     copied, theirs, none = trace_of(loop)
     assert none == 0
-    same(in_place, copied)
+    same(in_place, copied, rtol=1e-9)
     for mine, other in zip(ours.kept, theirs.kept, strict=True):
-        same(mine, other)
+        same(mine, other, rtol=1e-9)
     for mine, other in zip(ours.model.parameters(), theirs.model.parameters(), strict=True):
         assert torch.equal(mine, other)
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from traces import same
 
 from lettrine import health
-from lettrine.health.archive import trace_to_arrays
 from lettrine.health.live import STEPS, LiveOutput, LivePlan
 from lettrine.health.moments import native
 from lettrine.health.recorder import Recorder
@@ -115,12 +115,7 @@ def test_figures_read_in_place_are_those_of_copies(monkeypatch: pytest.MonkeyPat
     assert sum(map(len, frames)) > settings["steps"] - 8, "these steps were to be quick"
     monkeypatch.setattr(quick, "TENSORS", None)
     copied = mixed(**settings)
-    assert in_place.facts.errors == copied.facts.errors == ()
-    (ours, our_text), (theirs, their_text) = trace_to_arrays(in_place), trace_to_arrays(copied)
-    assert our_text == their_text
-    assert ours.keys() == theirs.keys()
-    for name in ours:
-        np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-12, err_msg=name)  # sums are added in another order
+    same(in_place, copied, rtol=1e-12)
 
 
 @pytest.mark.skipif(quick.TENSORS is None, reason="the compiled part is not built")

@@ -45,7 +45,7 @@ class LossProbe:
         self.waiting: list[tuple[int, Any]] = []
         self._last: list[tuple[int, float]] = []  # those of the last step that was recorded
         self._tries = 0
-        self._chances = _TRIES
+        self._chances = _TRIES  # sampled steps that still wait for a first loss to look at
         self._counts: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self._targets: list[NDArray[np.int64]] = []  # of the first looks, to see whether they are the same
         # Of the sampled step whose loss may still come: the loss without looking at the input, and the noise of the gain.

@@ -108,7 +108,7 @@ class Ears:
 
     def _unknown(self, tap: Tap, otherwise: Callable[..., None], *args: Any) -> None:
         """A module is called that was not when the network became known."""
-        if _grad_enabled():
+        if _grad_enabled() and _level() is None:
             self.live.quick, self.outdated = False, True
             if tap.info is not None:  # what feeds one that was never called shows only in a step that is copied whole
                 otherwise(*args)
