@@ -26,6 +26,7 @@ ALLOWED = {
     "report": {"health"},
     "torch": {"health", "model"},
     "recipes": None,  # everything
+    "tools": None,
     "cli": None,
 }
 HEAVY = {"torch", "altair", "vl_convert", "jinja2"}

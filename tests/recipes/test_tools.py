@@ -12,10 +12,10 @@ import pytest
 from lettrine.cli.app import main
 from lettrine.errors import ConfigError, RunDamagedError
 from lettrine.inference.embeddings import kinds, nearest, project
-from lettrine.recipes.comparison import compare_runs, differences, result_rows
-from lettrine.recipes.gains import gain_row, gain_rows, mean_of, spread_rows
-from lettrine.recipes.norms import compare_norms, momentum_advice, momentum_range
-from lettrine.recipes.sections import embedding_section
+from lettrine.tools.comparison import compare_runs, differences, result_rows
+from lettrine.tools.gains import gain_row, gain_rows, mean_of, spread_rows
+from lettrine.tools.norms import compare_norms, momentum_advice, momentum_range
+from lettrine.tools.sections import embedding_section
 from lettrine.training.api import Shape, train
 from lettrine.training.settings import Settings
 

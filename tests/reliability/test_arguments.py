@@ -23,11 +23,11 @@ from lettrine.health.trace import Facts, ModuleInfo, ParameterInfo
 from lettrine.inference.sampling import Sampling
 from lettrine.model.config import MLPConfig, parse_hidden
 from lettrine.recipes.catalogue import find_recipe
-from lettrine.recipes.comparison import compare_runs
 from lettrine.text.corpora import load_corpus
 from lettrine.text.vocabulary import Vocabulary
 from lettrine.text.windows import windows
 from lettrine.text.words import from_words, read_words, split
+from lettrine.tools.comparison import compare_runs
 from lettrine.training.api import Shape
 from lettrine.training.diagnosis import load_health
 from lettrine.training.folder import load_splits, save_run

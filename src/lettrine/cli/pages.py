@@ -37,8 +37,8 @@ def write_page(run: Run) -> Path | None:
 
 def _sections(run: Run) -> list[Section]:
     from lettrine.inference.evaluation import Loss  # noqa: PLC0415
-    from lettrine.recipes.sections import embedding_section  # noqa: PLC0415
     from lettrine.report.html import Section  # noqa: PLC0415
+    from lettrine.tools.sections import embedding_section  # noqa: PLC0415
 
     config, settings, data = run.model.config, run.settings, run.data
     network = {

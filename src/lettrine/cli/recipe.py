@@ -47,7 +47,7 @@ def list_recipes(json: Json = False) -> None:
 
 def list_faults(json: Json = False) -> None:
     """List the faults that can be planted in a healthy recipe, to see what the health check says."""
-    from lettrine.recipes.faults import FAULTS  # noqa: PLC0415
+    from lettrine.tools.faults import FAULTS  # noqa: PLC0415
 
     if json:
         rows = [
@@ -150,8 +150,8 @@ def _write(html: Path, done: list[RecipeRun], *, quiet: bool) -> None:
 
 def _run_fault(name: str, words: list[str], *, engine: str, threads: int, html: Path | None, json: bool) -> None:
     from lettrine.errors import ConfigError  # noqa: PLC0415
-    from lettrine.recipes.clinic import try_fault  # noqa: PLC0415
-    from lettrine.recipes.faults import find_fault  # noqa: PLC0415
+    from lettrine.tools.fault_trials import try_fault  # noqa: PLC0415
+    from lettrine.tools.faults import find_fault  # noqa: PLC0415
     from lettrine.training.api import as_word_list  # noqa: PLC0415
 
     chosen = find_fault(name)

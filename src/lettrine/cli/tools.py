@@ -75,7 +75,7 @@ def lr_range(
         chosen = choices(options, like)
         found = sweep_fresh(word_list_of(options), shape=chosen.shape, settings=chosen.settings, low=low, high=high, steps=steps)
     if html is not None:
-        from lettrine.recipes.tool_pages import write_range_page  # noqa: PLC0415
+        from lettrine.tools.pages import write_range_page  # noqa: PLC0415
 
         path = write_range_page(html, found)
         if not json:
@@ -96,11 +96,11 @@ def gains(
 ) -> None:
     """How large weights must start: the gain of each activation, checked by numbers, and the spread of x @ w."""
     _check_page(html)
-    from lettrine.recipes.gains import gain_rows, spread_rows  # noqa: PLC0415
+    from lettrine.tools.gains import gain_rows, spread_rows  # noqa: PLC0415
 
     spreads, rows = spread_rows(fan_in), gain_rows()
     if html is not None:
-        from lettrine.recipes.tool_pages import write_gains_page  # noqa: PLC0415
+        from lettrine.tools.pages import write_gains_page  # noqa: PLC0415
 
         path = write_gains_page(html, rows, spreads, fan_in)
         if not json:
@@ -133,11 +133,11 @@ def compare(
 ) -> None:
     """Set runs side by side: what they were told differently, losses, findings."""
     _check_page(html)
-    from lettrine.recipes.comparison import compare_runs, differences, to_dict  # noqa: PLC0415
+    from lettrine.tools.comparison import compare_runs, differences, to_dict  # noqa: PLC0415
 
     read = compare_runs(runs)
     if html is not None:
-        from lettrine.recipes.tool_pages import write_comparison_page  # noqa: PLC0415
+        from lettrine.tools.pages import write_comparison_page  # noqa: PLC0415
 
         path = write_comparison_page(html, read)
         if not json:
@@ -147,7 +147,7 @@ def compare(
         return
     from rich.table import Table  # noqa: PLC0415
 
-    from lettrine.recipes.tool_pages import result_cells  # noqa: PLC0415
+    from lettrine.tools.pages import result_cells  # noqa: PLC0415
 
     table = Table("", *(plain(run.name) for run in read), box=None)
     for name, values in differences(read):
@@ -165,7 +165,7 @@ def norms(
     json: Json = False,
 ) -> None:
     """Batch norm of a run, three ways: statistics of the batch, running ones, and those of the whole training set."""
-    from lettrine.recipes.norms import AGREE, compare_norms  # noqa: PLC0415
+    from lettrine.tools.norms import AGREE, compare_norms  # noqa: PLC0415
 
     found = compare_norms(run, engine=engine)
     if json:

@@ -22,8 +22,8 @@ from lettrine.health.trace import Trace
 if TYPE_CHECKING:
     from lettrine.torch.initial import check_initial as check_initial
     from lettrine.torch.lr_range import lr_range as lr_range
-    from lettrine.torch.probe import watch as watch
     from lettrine.torch.scales import initial as initial
+    from lettrine.torch.watch import watch as watch
 
 __all__ = [  # noqa: RUF022  the order in which they are met
     "watch",
@@ -43,7 +43,7 @@ __all__ = [  # noqa: RUF022  the order in which they are met
 ]
 
 _TORCH = {
-    "watch": "lettrine.torch.probe",
+    "watch": "lettrine.torch.watch",
     "check_initial": "lettrine.torch.initial",
     "initial": "lettrine.torch.scales",
     "lr_range": "lettrine.torch.lr_range",

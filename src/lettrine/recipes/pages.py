@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lettrine.errors import ConfigError
-from lettrine.recipes.clinic import Case
 from lettrine.recipes.describe import comparison_rows, describe, short_layer, summary_rows, verdict
 from lettrine.recipes.runner import RecipeRun
-from lettrine.recipes.sections import embedding_section
 from lettrine.report.arrays import weight_gradients
 from lettrine.report.figure import Figure, write_bytes
 from lettrine.report.html import Section, render_sections, write
 from lettrine.report.pictures import figures
 from lettrine.report.words import scientific
+from lettrine.tools.fault_trials import Case
+from lettrine.tools.sections import embedding_section
 
 GALLERY = ("loss", "update-data", "activations", "gradients", "gradient-data", "saturation-last")  # alike in height, two by two
 SHOWN = ("loss", "update-data")

@@ -20,9 +20,9 @@ from lettrine.errors import HealthError
 from lettrine.health.duplicates import duplicates
 from lettrine.health.measure import ParameterArrays
 from lettrine.health.trace import Facts, ParameterInfo
-from lettrine.torch.catalogue import parameter_info
-from lettrine.torch.measure import Batch, Copy, dense, measurable
-from lettrine.torch.taps import BatchNorm
+from lettrine.torch.capture.catalogue import parameter_info
+from lettrine.torch.capture.copies import Batch, Copy, dense, measurable
+from lettrine.torch.capture.taps import BatchNorm
 
 _PARAMETER, _REQUIRES_GRAD = attrgetter("parameter"), attrgetter("requires_grad")
 _IDLE: Final = 16  # steps of one optimiser after which another that has not stepped is no longer waited for

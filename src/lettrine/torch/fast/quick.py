@@ -26,10 +26,10 @@ from lettrine.health.live import STEPS, LiveOutput, LivePlan
 from lettrine.health.moments import native
 from lettrine.health.parts import CAP
 from lettrine.health.recorder import Recorder
-from lettrine.torch.guard import Guard
-from lettrine.torch.idle import TENSORS, Idle
-from lettrine.torch.steps import ParameterTap
-from lettrine.torch.taps import Call, Listener, Root, Tap
+from lettrine.torch.capture.guard import Guard
+from lettrine.torch.capture.parameters import ParameterTap
+from lettrine.torch.capture.taps import Call, Listener, Root, Tap
+from lettrine.torch.fast.idle import TENSORS, Idle
 
 _MISSED: Final = 3  # steps in a row that are not as expected, before the network is got to know again
 _SPOILED: Final = 3  # steps that lost figures, before all are copied

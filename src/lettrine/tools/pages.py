@@ -11,13 +11,13 @@ import numpy as np
 
 from lettrine.health.limits import UPDATE_AIM
 from lettrine.health.range_test import RangeTest
-from lettrine.recipes.comparison import ComparedRun, Line, differences, result_rows
-from lettrine.recipes.gains import GainRow, SpreadRow
 from lettrine.recipes.pages import checked
 from lettrine.report.arrays import learning_rate_range, overlay, product_spread
 from lettrine.report.curves import WIDE
 from lettrine.report.figure import Figure, write_bytes
 from lettrine.report.html import Section, render_sections
+from lettrine.tools.comparison import ComparedRun, Line, differences, result_rows
+from lettrine.tools.gains import GainRow, SpreadRow
 
 
 def range_figure(found: RangeTest) -> Figure:

@@ -24,13 +24,13 @@ from torch import Tensor, nn
 
 from lettrine.health.parts import CAP
 from lettrine.health.trace import ModuleInfo
-from lettrine.torch.catalogue import named_modules
-from lettrine.torch.graph import Node, activation_key, follow, saved_result
-from lettrine.torch.guard import Guard
-from lettrine.torch.measure import Batch, Copy, dense, fetch, measurable, take_all
-from lettrine.torch.meeting import meet
-from lettrine.torch.quick import Ears, QuickListener, QuickReturn
-from lettrine.torch.taps import Call, Listener, Root, Tap, grad_node, main_tensor, recomputing, transformed
+from lettrine.torch.capture.catalogue import named_modules
+from lettrine.torch.capture.copies import Batch, Copy, dense, fetch, measurable, take_all
+from lettrine.torch.capture.first_call import meet
+from lettrine.torch.capture.guard import Guard
+from lettrine.torch.capture.taps import Call, Listener, Root, Tap, grad_node, main_tensor, recomputing, transformed
+from lettrine.torch.fast.quick import Ears, QuickListener, QuickReturn
+from lettrine.torch.graph.reading import Node, activation_key, follow, saved_result
 
 _TRAINING, _USED, _QUICK, _GRAD, _VERSION, _VERSION_THEN, _REQUIRES_GRAD, _LAYOUT = map(
     attrgetter, ("training", "used", "quick", "grad", "_version", "version", "requires_grad", "layout")

@@ -14,11 +14,11 @@ from lettrine.health.limits import STUDY
 from lettrine.inference.language_model import LanguageModel
 from lettrine.inference.sampling import Sampling, sample_words
 from lettrine.recipes.dice import SEED, Dice, DiceBatches, draw_parameters
-from lettrine.recipes.faults import Fault, Patient, healthy_recipe
 from lettrine.recipes.runner import Listener, RecipeRun, train_recipe
 from lettrine.text.vocabulary import Vocabulary
 from lettrine.text.windows import windows
 from lettrine.text.words import WordList, split
+from lettrine.tools.faults import Fault, Patient, healthy_recipe
 
 DRAWN: Final = 100  # words drawn to see whether they end
 ENDING: Final = 0.5  # share of them that must

@@ -16,10 +16,10 @@ from torch import Tensor
 from lettrine.health.limits import LATE_FROM
 from lettrine.health.recorder import Recorder
 from lettrine.health.trace import Facts
-from lettrine.torch.graph import behind_logits, loss_graph
-from lettrine.torch.hooks import ModuleProbe
-from lettrine.torch.taps import Tap
-from lettrine.torch.targets import Targets, targets_of
+from lettrine.torch.capture.modules import ModuleProbe
+from lettrine.torch.capture.taps import Tap
+from lettrine.torch.capture.targets import Targets, targets_of
+from lettrine.torch.graph.reading import behind_logits, loss_graph
 
 FULL: Final = 256  # losses kept before they are fetched and recorded together
 _TRIES: Final = 8  # sampled steps at which the loss's graph is looked at

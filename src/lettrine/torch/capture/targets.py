@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lettrine.health.parts import CAP
-from lettrine.torch.measure import Copy
-from lettrine.torch.taps import Tap
+from lettrine.torch.capture.copies import Copy
+from lettrine.torch.capture.taps import Tap
 
 _LEAST: Final = 1e-8  # float32 tells no smaller probability apart from 0 in a sum of gradients
 _BLOCK: Final = 2**18  # gradients copied at a time

@@ -10,9 +10,9 @@ import numpy as np
 
 from lettrine.health.measure import GradientPlan, OutputPlan, ParameterPlan
 from lettrine.health.trace import PARAMETER_STATS
-from lettrine.torch.measure import Copy, fetch
-from lettrine.torch.steps import ParameterTap
-from lettrine.torch.taps import Tap
+from lettrine.torch.capture.copies import Copy, fetch
+from lettrine.torch.capture.parameters import ParameterTap
+from lettrine.torch.capture.taps import Tap
 
 _NORM: Final = PARAMETER_STATS.index("gradient_norm")
 _GRADIENT_SCALE, _OUTPUT_SCALE = 0, 1

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from lettrine.health.measure import OutputArrays, norm
 from lettrine.health.parts import Values
 from lettrine.health.trace import Floats, ModuleInfo
-from lettrine.torch.catalogue import CHANNELS_FIRST, UNITS_LAST
-from lettrine.torch.measure import Copy, measurable
+from lettrine.torch.capture.catalogue import CHANNELS_FIRST, UNITS_LAST
+from lettrine.torch.capture.copies import Copy, measurable
 
 CALLS: Final = 4  # calls of one module copied in a step; beyond, only the 5th, 9th, 17th …, so that cost stays bounded
 BatchNorm: Final = nn.modules.batchnorm._BatchNorm  # noqa: SLF001  the only common base of all batch norms

@@ -29,15 +29,15 @@ from lettrine.errors import HealthError
 from lettrine.health.findings import Report
 from lettrine.health.recorder import Recorder, Schedule
 from lettrine.health.trace import Facts, Trace
-from lettrine.torch.catalogue import WRAPPERS, unwrapped
-from lettrine.torch.figures import Figures, fmax
-from lettrine.torch.guard import Guard
-from lettrine.torch.hooks import ModuleProbe
-from lettrine.torch.idle import idle
-from lettrine.torch.losses import FULL, LossProbe
-from lettrine.torch.quick import QuickSteps
-from lettrine.torch.scaling import loss_scale, scaler_calling, step_skipped
-from lettrine.torch.steps import ParameterProbe, Turns, Wrapped, optimisers_of, run_facts
+from lettrine.torch.capture.catalogue import WRAPPERS, unwrapped
+from lettrine.torch.capture.figures import Figures, fmax
+from lettrine.torch.capture.guard import Guard
+from lettrine.torch.capture.losses import FULL, LossProbe
+from lettrine.torch.capture.modules import ModuleProbe
+from lettrine.torch.capture.parameters import ParameterProbe, Turns, Wrapped, optimisers_of, run_facts
+from lettrine.torch.capture.scaling import loss_scale, scaler_calling, step_skipped
+from lettrine.torch.fast.idle import idle
+from lettrine.torch.fast.quick import QuickSteps
 
 
 class Watch:

@@ -8,8 +8,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from lettrine.health.trace import ModuleInfo
-from lettrine.torch.catalogue import CHANNELS_FIRST, activation_of, has_bias, kind_of, role_of
-from lettrine.torch.graph import (
+from lettrine.torch.capture.catalogue import CHANNELS_FIRST, activation_of, has_bias, kind_of, role_of
+from lettrine.torch.capture.taps import Tap, grad_node, unit_axis
+from lettrine.torch.graph.reading import (
     FunctionalActivation,
     Node,
     behind_logits,
@@ -19,7 +20,6 @@ from lettrine.torch.graph import (
     saved_result,
     source,
 )
-from lettrine.torch.taps import Tap, grad_node, unit_axis
 
 
 def meet(

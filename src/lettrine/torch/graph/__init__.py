@@ -1,0 +1,1 @@
+"""Reading autograd: what fed a module, what a loss is made of, what the operations saved."""
