@@ -144,16 +144,19 @@ const lettrine::Kernels<T>& kernels_of(const lettrine::InstructionSet& set) {
         return set.twice;
 }
 
+using Dropping = std::tuple<double, std::uint64_t>;  // rate of dropout, seed of its masks
 using OptimiserNumbers = std::tuple<bool, double, double, double, double, std::int64_t>;
 
 template <class T>
 Result<double> train_as(const Shape& shape, const nb::list& values, const nb::list& running, const nb::list& firsts, const nb::list& seconds,
                         const std::vector<double>& decays, const std::vector<double>& penalties, const OptimiserNumbers& numbers,
                         const Numbers<std::int32_t>& contexts, const Numbers<std::int32_t>& targets, const Numbers<std::int64_t>& batches,
-                        const Numbers<double>& rates, int threads, const std::string& isa) {
+                        const Numbers<double>& rates, const Dropping& dropping, int threads, const std::string& isa) {
     const Bound<T> bound(shape, values, running, true, firsts, seconds, decays, penalties);
     const auto& [adamw, momentum, beta1, beta2, eps, step] = numbers;
     const lettrine::Optimiser optimiser{adamw, momentum, beta1, beta2, eps, step};
+    const lettrine::Dropout dropout{std::get<0>(dropping), std::get<1>(dropping)};
+    require(dropout.rate >= 0 && dropout.rate < 1, "dropout is not a share below 1");
     require(adamw ? firsts.size() && seconds.size() : momentum == 0 || firsts.size(), "the optimiser's moments are missing");
     require(contexts.ndim() == 2 && static_cast<Index>(contexts.shape(1)) == bound.net.context && targets.ndim() == 1 &&
                 targets.shape(0) == contexts.shape(0),
@@ -168,8 +171,8 @@ Result<double> train_as(const Shape& shape, const nb::list& values, const nb::li
     if (schedule.steps > 0) {
         const nb::gil_scoped_release unlocked;
         lettrine::Team team(lettrine::useful_threads(6 * bound.weights * static_cast<double>(schedule.batch), threads));
-        const auto memory = zeroed(kernels.train_memory(bound.net, optimiser, schedule.batch, team.size()));
-        done = kernels.train(bound.net, optimiser, examples, schedule, losses.get(), memory.get(), team);
+        const auto memory = zeroed(kernels.train_memory(bound.net, optimiser, dropout, schedule.batch, team.size()));
+        done = kernels.train(bound.net, optimiser, dropout, examples, schedule, losses.get(), memory.get(), team);
     }
     return own(losses.release(), {static_cast<std::size_t>(done)});
 }
@@ -177,9 +180,9 @@ Result<double> train_as(const Shape& shape, const nb::list& values, const nb::li
 Result<double> train(const Shape& shape, const nb::list& values, const nb::list& running, const nb::list& firsts, const nb::list& seconds,
                      const std::vector<double>& decays, const std::vector<double>& penalties, const OptimiserNumbers& numbers,
                      const Numbers<std::int32_t>& contexts, const Numbers<std::int32_t>& targets, const Numbers<std::int64_t>& batches,
-                     const Numbers<double>& rates, int threads, const std::string& isa) {
+                     const Numbers<double>& rates, const Dropping& dropping, int threads, const std::string& isa) {
     const auto work = is_single(values) ? train_as<float> : train_as<double>;
-    return work(shape, values, running, firsts, seconds, decays, penalties, numbers, contexts, targets, batches, rates, threads, isa);
+    return work(shape, values, running, firsts, seconds, decays, penalties, numbers, contexts, targets, batches, rates, dropping, threads, isa);
 }
 
 template <class T>
@@ -274,12 +277,12 @@ NB_MODULE(_native, m) {
     nb::set_leak_warnings(false);  // what is alive when Python ends, such as a watch in a cycle of hooks, is no fault
     m.doc() = "The compiled half of lettrine.engine.native, lettrine.health and lettrine.torch; call those.";
     m.def("train", &train, "shape"_a, "values"_a, "running"_a, "firsts"_a, "seconds"_a, "decays"_a, "penalties"_a, "optimiser"_a,
-          "contexts"_a.noconvert(), "targets"_a.noconvert(), "indices"_a.noconvert(), "learning_rates"_a.noconvert(), "threads"_a = 1,
-          "isa"_a = "",
+          "contexts"_a.noconvert(), "targets"_a.noconvert(), "indices"_a.noconvert(), "learning_rates"_a.noconvert(),
+          "dropout"_a = Dropping{0.0, 0}, "threads"_a = 1, "isa"_a = "",
           nb::sig("def train(" NETWORK "firsts: list[numpy.typing.NDArray[typing.Any] | None], seconds: list[numpy.typing.NDArray[typing.Any] | None], decays: list[float], "
                   "penalties: list[float], optimiser: tuple[bool, float, float, float, float, int], contexts: numpy.typing.NDArray[numpy.int32], "
-                  "targets: numpy.typing.NDArray[numpy.int32], indices: numpy.typing.NDArray[numpy.int64], learning_rates: numpy.typing.NDArray[numpy.float64], threads: int = 1, "
-                  "isa: str = '') -> numpy.typing.NDArray[numpy.float64]"),
+                  "targets: numpy.typing.NDArray[numpy.int32], indices: numpy.typing.NDArray[numpy.int64], learning_rates: numpy.typing.NDArray[numpy.float64], "
+                  "dropout: tuple[float, int] = (0.0, 0), threads: int = 1, isa: str = '') -> numpy.typing.NDArray[numpy.float64]"),
           "Take steps in place and return their losses.");
     m.def("evaluate", &evaluate, "shape"_a, "values"_a, "running"_a, "contexts"_a.noconvert(), "targets"_a.noconvert().none(), "threads"_a = 1,
           "isa"_a = "",

@@ -191,11 +191,13 @@ class Engine(Evaluator, Protocol):
         learning_rates: Losses,
         *,
         threads: int = 1,
+        seed: int = 0,
     ) -> Losses:
         """Take S steps in place and return the loss of each batch before its step, (S,), in nats.
 
         contexts (N, T) and targets (N,) are the examples; indices (S, B) picks each step's batch; learning_rates (S,).
-        Batch norm uses the batch's statistics and updates the running ones.
+        Batch norm uses the batch's statistics and updates the running ones. seed: of the dropout masks, which are a function of
+        it and of the step (`lettrine.engine.dropout`).
         Stops early after a step whose loss is not finite, without applying it: the returned array is then
         shorter than S and its last entry is that loss.
         """

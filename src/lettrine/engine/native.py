@@ -58,6 +58,7 @@ class NativeEngine:
         learning_rates: Losses,
         *,
         threads: int = 1,
+        seed: int = 0,
     ) -> Losses:
         check_parameters(config, state.parameters)
         check_moments(config, optimiser, state.parameters, state.moments)
@@ -80,6 +81,7 @@ class NativeEngine:
             targets,
             indices,
             np.ascontiguousarray(learning_rates),
+            (config.dropout, seed),
             threads,
             self.isa,
         )

@@ -170,7 +170,9 @@ class _Job:
         earlier = None if checkpoint is None else trace_from_archive(checkpoint.health)
         start = 0 if checkpoint is None else checkpoint.step
         last = self.settings.steps - 1
-        return EngineWatch(self.config, self.settings.optimiser, facts, last=last, start=start, earlier=earlier)
+        return EngineWatch(
+            self.config, self.settings.optimiser, facts, last=last, start=start, earlier=earlier, seed=self.settings.seed
+        )
 
     def _finish(self, folder: Path | None, trainer: Trainer, outcome: Outcome) -> Run:
         kept, checkpoint = trainer.kept(), outcome.checkpoint

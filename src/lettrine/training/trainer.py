@@ -194,6 +194,7 @@ class Trainer:
             rows,
             rates,
             threads=self.settings.threads,
+            seed=self.settings.seed,
         )
 
     def _new_findings(self) -> tuple[Finding, ...]:
