@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from lettrine.activations import TRAINABLE, any_of
 from lettrine.cli.show import console, note, out_json, plain
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
@@ -41,7 +42,7 @@ def lr_range(
     context: Annotated[int | None, typer.Option(help="Characters the network sees.")] = None,
     embedding: Annotated[int | None, typer.Option(help="Width of a character's vector.")] = None,
     hidden: Annotated[str | None, typer.Option(help="Hidden widths: 200, 200x5 or 300,100.")] = None,
-    activation: Annotated[str | None, typer.Option(help="tanh, relu, leaky-relu, gelu, sigmoid, selu or identity.")] = None,
+    activation: Annotated[str | None, typer.Option(help=f"{any_of(TRAINABLE)}.")] = None,
     norm: Annotated[str | None, typer.Option(help="none or batch.")] = None,
     init: Annotated[
         str | None, typer.Option(help="naive, small-output, small-hidden, tiny, kaiming, deep or calibrated.")

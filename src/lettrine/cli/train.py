@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lettrine.activations import TRAINABLE, any_of
 from lettrine.cli.pages import MEANINGS, write_page
 from lettrine.cli.progress import progress
 from lettrine.cli.show import console, note, number, out_json, plain, table
@@ -51,7 +52,7 @@ def train(
     ] = None,
     activation: Annotated[
         str | None,
-        typer.Option(help="tanh, relu, leaky-relu, gelu, sigmoid, selu or identity. Default: gelu.", rich_help_panel=MODEL),
+        typer.Option(help=f"{any_of(TRAINABLE)}. Default: gelu.", rich_help_panel=MODEL),
     ] = None,
     norm: Annotated[str | None, typer.Option(help="none or batch. Default: none.", rich_help_panel=MODEL)] = None,
     direct: Annotated[
