@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from lettrine.engine.activations import ACTIVATE, SLOPE
+from lettrine.activations import activate, slope
 from lettrine.engine.base import Indices, Integers, Losses, Optimiser, TrainState, check_batches, check_examples, check_moments
 from lettrine.engine.dropout import dropout_mask, key_of, rows_of
 from lettrine.model.config import MLPConfig
@@ -224,7 +224,7 @@ def _forward(
         h = out[f"layers.{layer}"] = _linear(p, f"layers.{layer}", h)  # (B, H)
         if config.norm == "batch":
             h = out[f"norms.{layer}"] = _batch_norm(config, p, f"norms.{layer}", h, seen, training=training)  # (B, H)
-        h = out[f"activations.{layer}"] = ACTIVATE[config.activation](h)  # (B, H)
+        h = out[f"activations.{layer}"] = activate(config.activation, h)  # (B, H)
         if training and config.dropout:
             key = key_of(*dropped, layer)
             seen.masks[layer] = dropout_mask(config.dropout, key, rows_of(contexts), h.shape[1], h.dtype)
@@ -308,7 +308,7 @@ def _backward(
             dh = dh * seen.masks[layer]  # (B, H)
         d_out[f"activations.{layer}"] = dh
         name = f"norms.{layer}" if config.norm == "batch" else f"layers.{layer}"
-        dh = dh * SLOPE[config.activation](out[name], out[f"activations.{layer}"])  # (B, H)
+        dh = dh * slope(config.activation, out[name], out[f"activations.{layer}"])  # (B, H)
         if config.norm == "batch":
             d_out[name] = dh
             dh = _batch_norm_back(config, p, name, dh, seen, grads)

@@ -1,4 +1,4 @@
-"""Which examples form each batch: epochs shuffled without replacement, or drawn with replacement as the published runs draw them."""
+"""Which examples form each batch: epochs shuffled without replacement, or draws with replacement as in the published runs."""
 
 from __future__ import annotations
 
