@@ -300,3 +300,25 @@ def test_the_stub_names_what_the_module_has() -> None:
         found = (re.match(r"(?:def|class) (\w+)", line) for line in file)
         named = {match[1] for match in found if match}
     assert named == {name for name in dir(_native) if not name.startswith("_")}
+
+
+def test_read_only_examples_are_looked_through_once_and_still_refused_where_they_do_not_fit() -> None:
+    """Whatever was found within one vocabulary is not taken for granted in a smaller one, nor in another array."""
+    config = MLPConfig(5, context=2, embedding=2, hidden=(3,))
+    parameters = initialise(config, SCHEMES["kaiming"], np.random.default_rng(0))
+    engine = native.NativeEngine()
+    for highest, accepted in ((4, True), (5, False)):
+        contexts, targets = np.full((3, 2), highest, np.int32), np.zeros(3, np.int32)
+        contexts.flags.writeable = targets.flags.writeable = False
+        for _ in range(2):
+            if accepted:
+                engine.negative_log_likelihood(config, parameters, contexts, targets)
+            else:
+                with pytest.raises(EngineError, match="hold characters"):
+                    engine.negative_log_likelihood(config, parameters, contexts, targets)
+    smaller = MLPConfig(4, context=2, embedding=2, hidden=(3,))
+    fitting = np.full((3, 2), 4, np.int32)
+    fitting.flags.writeable = False
+    engine.negative_log_likelihood(config, parameters, fitting, np.zeros(3, np.int32))
+    with pytest.raises(EngineError, match="hold characters"):
+        engine.logits(smaller, initialise(smaller, SCHEMES["kaiming"], np.random.default_rng(0)), fitting)

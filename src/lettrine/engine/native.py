@@ -6,6 +6,7 @@ What is computed, and how the two agree, is the reference's to say: see `lettrin
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
@@ -176,13 +177,30 @@ def _running(config: MLPConfig, parameters: Mapping[str, Array]) -> list[Array |
     return [parameters.get(f"{norm}.{part}") for norm in [*norms, "output_norm"] for part in ("running_mean", "running_var")]
 
 
+_checked: dict[int, tuple[weakref.ref[Integers], int]] = {}  # read-only arrays by identity, and below what all is in them
+
+
+def _within(integers: Integers, limit: int) -> bool:
+    """Whether every integer is at least 0 and less than the limit; an array that cannot be written is looked through once."""
+    if integers.flags.writeable:
+        return _native.within(integers, limit)
+    array, below = _checked.get(id(integers), (None, 0))
+    if array is not None and array() is integers and below <= limit:
+        return True
+    if not _native.within(integers, limit):
+        return False
+    key = id(integers)
+    _checked[key] = (weakref.ref(integers, lambda _: _checked.pop(key, None)), limit)
+    return True
+
+
 def _examples(config: MLPConfig, contexts: Integers, targets: Integers | None = None) -> tuple[Integers, Integers]:
     """The same arrays, contiguous, once every character was found to be of the vocabulary."""
     contexts = np.ascontiguousarray(contexts)
     found = np.zeros(0, np.int32) if targets is None else np.ascontiguousarray(targets)
     plain = contexts.dtype == np.int32 == found.dtype and contexts.ndim == 2 and contexts.shape[1] == config.context
     fitting = plain and (targets is None or found.shape == (len(contexts),))
-    if not (fitting and _native.within(contexts, config.vocabulary_size) and _native.within(found, config.vocabulary_size)):
+    if not (fitting and _within(contexts, config.vocabulary_size) and _within(found, config.vocabulary_size)):
         check_examples(config, contexts, targets)  # says what is wrong
     return contexts, found
 

@@ -83,7 +83,7 @@ class Trainer:
         report: Callable[[Progress], None] = lambda _: None,
     ) -> None:
         self.config, self.settings, self.engine = config, settings, engine
-        self.train_windows, self.dev_windows, self.watch = train, dev, watch
+        self.train_windows, self.dev_windows, self.watch = train.frozen(), dev.frozen(), watch
         self._save, self._report = save, report
         self.steps, self._eval_every = settings.steps, settings.eval_every
         self._rates = learning_rates(settings.schedule, settings.peak, self.steps)
