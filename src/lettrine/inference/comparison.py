@@ -20,8 +20,8 @@ ALONE = "network alone"
 def compare_with_counts(model: LanguageModel, train: Sequence[str], dev: Sequence[str], words: Sequence[str]) -> dict[str, Loss]:
     """Losses on `words`, from the simplest guess to the model.
 
-    "uniform" (ln V); "unigram", "bigram", "trigram" counted on train and smoothed on dev; "kneser-ney", of the order that is best on
-    dev; "network alone", where the model mixes networks with counts; and "model".
+    "uniform" (ln V); "unigram", "bigram", "trigram" counted on train and smoothed on dev; "kneser-ney", of the order best on dev;
+    "network alone", where the model mixes networks with counts; and "model".
     """
     counted, held_out = (windows(part, model.vocabulary, 1).targets for part in (train, dev))
     examples = windows(words, model.vocabulary, model.config.context)

@@ -27,11 +27,15 @@ from lettrine.arguments import checked
 from lettrine.engine.base import Engine
 from lettrine.engine.choice import choose_engine
 from lettrine.errors import ConfigError, EngineError, RunDamagedError, RunExistsError, VocabularyError
+from lettrine.inference.evaluation import mean_loss
 from lettrine.inference.language_model import LanguageModel
+from lettrine.inference.mixture import fitted_weights
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Array, Parameters, check_parameters, copy_parameters
 from lettrine.text.vocabulary import Vocabulary
+from lettrine.text.windows import windows
 from lettrine.text.words import CONTROL, Split, WordList, from_words, read_words, split
+from lettrine.training.mixing import losses_of, read_beside, write_beside
 from lettrine.training.run import STATUSES, Data, Results, Run
 from lettrine.training.settings import Settings
 from lettrine.training.storage import check_file, read_arrays, read_json, storage_error, write_arrays, write_bytes, write_json
@@ -109,17 +113,19 @@ def load_run(path: str | Path, *, engine: str = "auto") -> Run:
     Raises RunDamagedError for a folder that is not a whole run, is damaged, or comes from a newer version.
     """
     folder, description, config, vocabulary, settings, data = read_description(path)
-    arrays, _ = read_arrays(folder / MODEL)
+    arrays = {} if settings.model == "counts" else read_arrays(folder / MODEL)[0]
     parameters: Parameters = {name: np.array(value) for name, value in arrays.items()}  # writeable copies
     try:
-        check_parameters(config, parameters)
+        if settings.model != "counts":
+            check_parameters(config, parameters)
     except EngineError as error:
         raise RunDamagedError(f"{folder / MODEL} does not fit {RUN} ({error}); the run is damaged, train again") from None
     if broken := [name for name, value in parameters.items() if not np.isfinite(value).all()]:
         raise RunDamagedError(
             f"{folder / MODEL} holds values that are not finite, in {broken[0]}; train again, with a lower learning rate"
         )
-    model = LanguageModel(config, vocabulary, parameters, choose_engine(engine))
+    prior, others = read_beside(folder, config, settings)
+    model = LanguageModel(config, vocabulary, parameters, choose_engine(engine), prior=prior, others=others)
     results, status = results_of(description), description["status"]
     return Run(folder, status, settings, data, results, model, words=lambda: frozenset(read_own_words(folder, data)))
 
@@ -207,11 +213,16 @@ def save_run(run: Run, path: str | Path, parameters: Mapping[str, Array] | None 
     create_folder(folder)
     write_words(folder, words)
     write_arrays(folder / MODEL, kept)
-    changed = replace(model, parameters=kept)
+    changed = replace(model, parameters=kept, others=model.others if parameters is None else ())
     results = run.results
+    parts = split(words.words, fractions=run.settings.fractions, seed=run.settings.split_seed)
+    train, dev, test = (windows(part, model.vocabulary, model.config.context) for part in parts)
+    if changed.prior is not None and parameters is not None:
+        weights = fitted_weights(changed.mixture, model.config, kept, dev.contexts, dev.targets)
+        changed = replace(changed, prior=replace(changed.prior, weights=weights))
+    write_beside(folder, changed.prior, changed.others)
     if results is not None:
-        parts = split(words.words, fractions=run.settings.fractions, seed=run.settings.split_seed)
-        losses = {name: changed.evaluate(part).nats for name, part in zip(("train", "dev", "test"), parts, strict=True)}
-        results = replace(results, loss={**results.loss, **losses})
+        learned = mean_loss(model.engine, model.config, kept, train.contexts, train.targets)
+        results = replace(results, loss={**results.loss, "train": learned, **losses_of(changed, dev, test)})
     describe(folder, model.config, model.vocabulary, run.settings, run.data, model.engine, status="finished", results=results)
     return replace(run, path=folder, status="finished", results=results, model=changed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 from lettrine.engine.base import Engine
 from lettrine.errors import EngineError, RunDamagedError
+from lettrine.inference.evaluation import mean_loss
+from lettrine.inference.language_model import LanguageModel
 from lettrine.inference.mixture import MOST, Mixture, Prior, fitted_weights
 from lettrine.model.config import MLPConfig
 from lettrine.model.counting import count
@@ -37,6 +40,22 @@ def prior_of(
     return Prior(counts, fitted_weights(mixture, config, parameters, dev.contexts, dev.targets))
 
 
+def losses_of(model: LanguageModel, dev: Windows, test: Windows, threads: int = 1) -> dict[str, float]:
+    """Mean losses on the held-out words, in nats: of the model, and, where it is a mixture, of its parts alone.
+
+    Named "dev" and "test", "network_dev" and so on for the networks, "counts_dev" and so on for the counts.
+    """
+    parts = {"": model}
+    if model.prior is not None and model.parameters:
+        counts = Prior(model.prior.counts, (0.0, 1.0))
+        parts |= {"network_": replace(model, prior=None), "counts_": replace(model, prior=counts, others=())}
+    return {
+        f"{part}{name}": mean_loss(asked.mixture, asked.config, asked.parameters, examples.contexts, examples.targets, threads)
+        for name, examples in (("dev", dev), ("test", test))
+        for part, asked in parts.items()
+    }
+
+
 def write_beside(folder: Path, prior: Prior | None, others: Sequence[Mapping[str, Array]]) -> None:
     """Write counts and other networks into a run folder, what there is of them."""
     if prior is not None:
@@ -47,7 +66,8 @@ def write_beside(folder: Path, prior: Prior | None, others: Sequence[Mapping[str
 
 def read_beside(folder: Path, config: MLPConfig, settings: Settings) -> tuple[Prior | None, tuple[Parameters, ...]]:
     """The counts and other networks of a run folder. Raises RunDamagedError."""
-    prior, others = None, ()
+    prior: Prior | None = None
+    others: tuple[Parameters, ...] = ()
     if settings.model == "counts" or settings.prior == "counts":
         prior = _read_prior(folder / COUNTS, config)
     if settings.networks > 1 and settings.model != "counts" and (folder / NETWORKS).exists():

@@ -9,16 +9,25 @@ The figures were measured over lists from 30 to 350,000 words, by the loss on de
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
+from lettrine.engine.base import Engine, Optimiser, TrainState
+from lettrine.model.config import MLPConfig
+from lettrine.model.initialisation import SCHEMES, initialise
+
 EFFORTS: Final = ("quick", "default", "best")
 
-FEW, MANY, MORE: Final = 20_000, 200_000, 600_000  # examples between which dropout falls to 0; from where width pays at once
-MOST_PASSES, LEAST_PASSES, PASSES_POWER: Final = 40.0, 4.0, -0.6  # over the examples: 40 at FEW, falling by that power
+FEW: Final = 20_000  # examples: up to here dropout and passes are at their most
+MANY: Final = 200_000  # from here dropout is none
+MORE: Final = 600_000  # from here width pays at once
+MOST_PASSES: Final = 40.0  # over the examples, at FEW
+LEAST_PASSES: Final = 4.0
+PASSES_POWER: Final = -0.75  # of the examples, between the two
 DROPOUT: Final = 0.5
 SMALL: Final = 4_000  # examples of a list so small that batches and learning rate are too
 RATES: Final = {"shallow": 0.01, "deep": 0.006, "small": 0.005}  # peak learning rates of AdamW
@@ -68,9 +77,8 @@ def ladder(examples: int) -> list[Size]:
     share = float(np.clip(np.log(MANY / max(examples, 1)) / np.log(MANY / FEW), 0.0, 1.0))
     rungs = []
     for place, (hidden, networks) in enumerate(LADDER_OF_FEW if few else LADDER):
-        dropout = round(DROPOUT * share, 2) if few or share else 0.0
-        if not few and sum(hidden) > 200:
-            dropout = max(dropout, 0.1)
+        wide = 0.1 if sum(hidden) > 200 and not few else 0.0
+        dropout = max(round(DROPOUT * share, 1), wide)
         rungs.append(
             Size(
                 embedding=12 if examples < SMALL else 24,
@@ -91,18 +99,34 @@ def size_within(seconds: float, examples: int, step_seconds: Callable[[Size], fl
     step_seconds: of one optimiser step of a size, measured. The lowest rung gets fewer passes where even it takes too long.
     """
     cores = processors()
-    chosen, left = None, seconds
-    for size in ladder(examples):
+    rungs = ladder(examples)
+    chosen, left = rungs[0], 0.0
+    for size in rungs:
         rounds = 1 + -(-(size.networks - 1) // cores)  # the first network is trained alone, then the others side by side
-        needed = rounds * size.steps(examples) * step_seconds(size)
-        if chosen is not None and needed > seconds:
+        share = seconds / (rounds * size.steps(examples) * step_seconds(size))
+        if left and share < 1.0:
             break
-        chosen, left = size, seconds / needed
-    assert chosen is not None
+        chosen, left = size, share
     return replace(chosen, passes=chosen.passes * min(left, LONGEST))
 
 
+TRIALS: Final = 3
+TRIAL_STEPS: Final = 8
 LONGEST: Final = 1.5  # times the measured number of passes: more only learns by heart
+
+
+def seconds_of_a_step(engine: Engine, config: MLPConfig, optimiser: Optimiser, batch: int) -> float:
+    """How long an optimiser step takes here, by the fastest of a few on made-up examples."""
+    rng = np.random.default_rng(0)
+    contexts = rng.integers(0, config.vocabulary_size, (4 * batch, config.context), dtype=np.int32)
+    targets = rng.integers(0, config.vocabulary_size, 4 * batch, dtype=np.int32)
+    state = TrainState.fresh(config, initialise(config, SCHEMES["kaiming"], rng), optimiser)
+    fastest = np.inf
+    for _ in range(TRIALS):
+        rows, began = rng.integers(0, 4 * batch, (TRIAL_STEPS, batch)), time.perf_counter()
+        engine.train(config, optimiser, state, contexts, targets, rows, np.zeros(TRIAL_STEPS))
+        fastest = min(fastest, (time.perf_counter() - began) / TRIAL_STEPS)
+    return fastest
 
 
 def processors() -> int:
