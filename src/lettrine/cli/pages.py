@@ -17,6 +17,9 @@ MEANINGS = {
     "initial": "before training",
     "train": "training words",
     "dev": "held-out words (chose the weights)",
+    "trigram_test": "held-out words (never looked at), counting three characters",
+    "counts_test": "the same, counting well (Kneser-Ney)",
+    "network_test": "the same, the network alone",
     "test": "held-out words (never looked at)",
 }
 
@@ -52,9 +55,9 @@ def _sections(run: Run) -> list[Section]:
     }
     sections = [Section("The run", facts=network)]
     if run.results is not None:
-        losses = {name: Loss(value) for name, value in run.results.loss.items()}
+        losses = {name: Loss(run.results.loss[name]) for name in MEANINGS if name in run.results.loss}
         rows = [[MEANINGS[name], number(x.nats), number(x.bits), number(x.perplexity, 2)] for name, x in losses.items()]
         sections.append(Section("Loss", header=["on", "nats", "bits per character", "perplexity"], rows=rows))
     words = run.sample(PAGE_WORDS, new=True, unique=True)
     sections.append(Section("New words", text="Drawn from the trained model, none of them in the training list.", words=words))
-    return [*sections, embedding_section(run.model)]
+    return [*sections, embedding_section(run.model)] if run.model.parameters else sections

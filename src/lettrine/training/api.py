@@ -8,6 +8,7 @@ from pathlib import Path
 from lettrine.arguments import checked
 from lettrine.errors import DivergedError
 from lettrine.text.words import WordList
+from lettrine.training.counted import count_words
 from lettrine.training.interrupt import deferred_signals
 from lettrine.training.run import Run
 from lettrine.training.session import DEFAULT_CORPUS, Listener, Session, as_word_list, diverged
@@ -35,7 +36,9 @@ def train(
     Raises WordListError, ConfigError, RunExistsError, StorageError, and DivergedError if the loss stops being finite
     (the last good weights are then in the run folder).
     """
-    word_list = as_word_list(words)
+    word_list, settings = as_word_list(words), settings or Settings()
+    if settings.model == "counts":
+        return count_words(word_list, settings, out)
     with deferred_signals() as requests, Session(word_list, out=out, shape=shape, settings=settings, report=report) as session:
         return _whole(session.finish(session.trainer.run(requests), requests))
 

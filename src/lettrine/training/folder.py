@@ -223,6 +223,6 @@ def save_run(run: Run, path: str | Path, parameters: Mapping[str, Array] | None 
     write_beside(folder, changed.prior, changed.others)
     if results is not None:
         learned = mean_loss(model.engine, model.config, kept, train.contexts, train.targets)
-        results = replace(results, loss={**results.loss, "train": learned, **losses_of(changed, dev, test)})
+        results = replace(results, loss={**results.loss, "train": learned, **losses_of(changed, train, dev, test)})
     describe(folder, model.config, model.vocabulary, run.settings, run.data, model.engine, status="finished", results=results)
     return replace(run, path=folder, status="finished", results=results, model=changed)

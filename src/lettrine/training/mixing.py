@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lettrine.engine.base import Engine
 from lettrine.errors import EngineError, RunDamagedError
+from lettrine.inference.counts import baselines
 from lettrine.inference.evaluation import mean_loss
 from lettrine.inference.language_model import LanguageModel
 from lettrine.inference.mixture import MOST, Mixture, Prior, fitted_weights
@@ -40,16 +41,18 @@ def prior_of(
     return Prior(counts, fitted_weights(mixture, config, parameters, dev.contexts, dev.targets))
 
 
-def losses_of(model: LanguageModel, dev: Windows, test: Windows, threads: int = 1) -> dict[str, float]:
-    """Mean losses on the held-out words, in nats: of the model, and, where it is a mixture, of its parts alone.
+def losses_of(model: LanguageModel, train: Windows, dev: Windows, test: Windows, threads: int = 1) -> dict[str, float]:
+    """Mean losses on the held-out words, in nats: of the model, and, where there are counts, of its parts alone.
 
-    Named "dev" and "test", "network_dev" and so on for the networks, "counts_dev" and so on for the counts.
+    Named "dev" and "test"; "network_dev" and so on for the networks, "counts_dev" and so on for the counts, and "unigram_test" to
+    "trigram_test" for plain counting, whose smoothing is chosen on dev.
     """
     parts = {"": model}
     if model.prior is not None and model.parameters:
         counts = Prior(model.prior.counts, (0.0, 1.0))
         parts |= {"network_": replace(model, prior=None), "counts_": replace(model, prior=counts, others=())}
-    return {
+    plain = {} if model.prior is None else vars(baselines(train.targets, dev.targets, model.vocabulary.size).losses(test.targets))
+    return {f"{name}_test": loss for name, loss in plain.items() if name != "uniform"} | {
         f"{part}{name}": mean_loss(asked.mixture, asked.config, asked.parameters, examples.contexts, examples.targets, threads)
         for name, examples in (("dev", dev), ("test", test))
         for part, asked in parts.items()

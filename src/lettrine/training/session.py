@@ -141,7 +141,7 @@ class Session:
         loss = {"expected_initial": math.log(self.config.vocabulary_size)}
         loss["initial"] = float(checkpoint.losses[0]) if len(checkpoint.losses) else math.nan
         loss["train"] = trainer.loss_of(self.splits[0], kept)
-        loss |= losses_of(model, self.splits[1], self.splits[2], settings.threads)
+        loss |= losses_of(model, *self.splits, settings.threads)
         best_step = checkpoint.best_step if settings.keep == "best" else checkpoint.step
         speed = checkpoint.step / checkpoint.seconds[0] if checkpoint.seconds[0] else math.nan
         results = Results(loss, checkpoint.step, best_step, checkpoint.seconds[1], speed)

@@ -134,7 +134,7 @@ class Trainer:
 
     @property
     def ended(self) -> bool:
-        """Whether there is nothing more to do: all steps are taken and judged, the loss stopped being finite, or `stopped_early`."""
+        """Whether there is nothing more to do: all steps are taken and judged, it stopped early, or its loss is not finite."""
         return self.diverged or (not self._due() and (self.step >= self.steps or self.stopped_early))
 
     @property
