@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from lettrine.engine.activations import ACTIVATE, SLOPE
+from lettrine.activations import activate, slope
 from lettrine.engine.base import Indices, Integers, Losses, Optimiser, TrainState, check_batches, check_examples, check_moments
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Array, Parameters, check_parameters, parameter_shapes
@@ -208,7 +208,7 @@ def _forward(config: MLPConfig, p: Mapping[str, Array], contexts: Integers, *, t
         h = out[f"layers.{layer}"] = _linear(p, f"layers.{layer}", h)  # (B, H)
         if config.norm == "batch":
             h = out[f"norms.{layer}"] = _batch_norm(config, p, f"norms.{layer}", h, seen, training=training)  # (B, H)
-        h = out[f"activations.{layer}"] = ACTIVATE[config.activation](h)  # (B, H)
+        h = out[f"activations.{layer}"] = activate(config.activation, h)  # (B, H)
     logits = out["output"] = _linear(p, "output", h)  # (B, V)
     if config.direct:
         logits = logits + out["direct"]
@@ -283,7 +283,7 @@ def _backward(
     for layer in range(last, -1, -1):
         d_out[f"activations.{layer}"] = dh
         name = f"norms.{layer}" if config.norm == "batch" else f"layers.{layer}"
-        dh = dh * SLOPE[config.activation](out[name], out[f"activations.{layer}"])  # (B, H)
+        dh = dh * slope(config.activation, out[name], out[f"activations.{layer}"])  # (B, H)
         if config.norm == "batch":
             d_out[name] = dh
             dh = _batch_norm_back(config, p, name, dh, seen, grads)

@@ -117,7 +117,7 @@ class Tap:
 
     @property
     def activation(self) -> str:
-        """Key of `limits.ACTIVATIONS`, "" for none."""
+        """Name in the table of `lettrine.activations`, "" for none."""
         return self.info.activation if self.info else ""
 
     @property
