@@ -47,7 +47,7 @@ def transformed() -> bool:
 
 
 def saves_elsewhere() -> bool:
-    """Whether unpacking what autograd saved would run somebody's code (checkpointing, offloading); True where torch cannot say."""
+    """Whether unpacking what autograd saved would run somebody's code (checkpointing); True where torch cannot say."""
     return _saving(False) is not None
 
 
@@ -65,11 +65,12 @@ def version(tensor: Tensor) -> int:
 
 
 def put_below(mode: Any) -> bool:
-    """Put a function mode under those that stand, so that their `with` blocks take off what is theirs; only a default device,
-    which must be the lowest, stays below. Returns whether torch can do that.
+    """Put a function mode under those that stand, so that their `with` blocks take off what is theirs; only the one of
+    `set_default_device`, which must be the lowest, stays below. Returns whether torch can do that.
     """
     above = [_pop() for _ in range(_depth())]
-    if above and type(above[-1]).__name__ == "DeviceContext":
+    default = getattr(getattr(torch, "_GLOBAL_DEVICE_CONTEXT", None), "device_context", None)
+    if above and above[-1] is default:
         _push(above.pop())
     for each in (mode, *reversed(above)):
         _push(each)

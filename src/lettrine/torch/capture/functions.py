@@ -139,12 +139,14 @@ class FunctionNotes:
         self.open = self.paused = False
         self.root = -1
 
-    def begin(self) -> None:
-        """Note from now on."""
+    def begin(self, module: nn.Module | None = None) -> None:
+        """Note from now on. module: whose hook before its call asks for it."""
         self.paused = False
         if self.open:
             return
         self.open = True
+        if module is not None and module in self._names:
+            self._inside.append(self._names[module])  # torch has looked up the hooks of this call already
         enter, leave = nn.modules.module.register_module_forward_pre_hook, nn.modules.module.register_module_forward_hook
         self._handles = [enter(self._enter), leave(self._leave, always_call=True)]
         _MODE.add(self)
@@ -186,7 +188,7 @@ class FunctionNotes:
     def _enter(self, module: nn.Module, _: Any) -> None:
         name = self._names.get(module)
         if name is not None:
-            self._inside.append(name or "model")
+            self._inside.append(name)
 
     def _leave(self, module: nn.Module, *_: Any) -> None:
         if self._inside and module in self._names:

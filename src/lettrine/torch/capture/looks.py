@@ -8,8 +8,8 @@ Readers make evidence of a look. A reader is a class, made anew for each watch, 
         def look(self, look: Look) -> Iterable[Evidence]: ...   # once a look
         def finish(self) -> Iterable[Evidence]: ...             # whenever a trace is made
 
-What it may have besides: `stepping(stepping)`, just before an optimiser steps in a step that is looked at; `held_out(look)`, after
-the model was called in eval mode without gradients; `handed(step, loss)`, when the user hands over the loss of such a step.
+What it may have besides: `stepping(stepping)`, just before an optimiser steps in a step that is looked at; `held_out(look)`,
+after the model was called in eval mode without gradients; `handed(step, loss)`, when the user hands over the loss of such a step.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from lettrine.torch.private import compiles, recomputing, transformed
 FIRST: Final = 4  # sampled steps of a run that are all looked at; later ones where histograms are taken too
 PASSES: Final = 4  # backward passes of one step that are looked at: with gradient accumulation they are alike
 ROOTS: Final = 16  # calls of the model before a backward pass that are kept, the last ones; 1 in eval mode, where none may follow
+SEARCHED: Final = 10_000  # nodes of the loss's graph searched for a parameter of the model
 HELD_OUT: Final = 2  # passes in eval mode that are looked at
 
 
@@ -130,8 +131,9 @@ class Looker:
         self._called: list[RootCall] = []
         self._depth = 0  # of the model's calls that go on
         self._waiting = False  # called, and no backward pass has begun
+        self._training = True  # the mode of the model's last call
         self._noting = True  # functions, too
-        self._step = -1
+        self._step = self._before = -1
         self._looked = self._passes = self._since = 0
         self._held_out = HeldOut(self)
 
@@ -146,7 +148,8 @@ class Looker:
         self._held_out.wait(go_on=True)
         if not (self._looked < FIRST or detail):
             return
-        self._step, self._passes, self._since, self._noting = step, 0, 0, not _delicate(self._model)
+        self._before, self._step, self._passes, self._since = self._step, step, 0, 0
+        self._noting = not _delicate(self._model)
         for root in self.roots:
             self._handles.append(root.register_forward_pre_hook(Listener(self._begin)))
             self._handles.append(root.register_forward_hook(Listener(self._end_call), with_kwargs=True, always_call=True))
@@ -163,9 +166,7 @@ class Looker:
     def stepping(self, optimiser: Optimizer, gradient_scale: float, output_scale: float) -> None:
         """It steps now."""
         if self.looking:
-            found = Stepping(
-                self._step, self._model, self._optimisers, optimiser, self._since, gradient_scale, output_scale
-            )
+            found = Stepping(self._step, self._model, self._optimisers, optimiser, self._since, gradient_scale, output_scale)
             self._ask("stepping", found)
         self._since = 0
 
@@ -184,7 +185,7 @@ class Looker:
 
     def handed(self, step: int, loss: Any) -> None:
         """The user hands over the loss of a step that was looked at."""
-        if step == self._step:
+        if step in (self._step, self._before):  # before the optimiser's step, or after it
             self._ask("handed", step, loss)
 
     def evaluated(self) -> None:
@@ -204,9 +205,10 @@ class Looker:
                 self._called.clear()
                 self._notes.forget()
             self._waiting = True
-            self._drop(ROOTS - 1 if module.training else 0)
+            self._drop(ROOTS - 1 if module.training and self._training else 0)
+            self._training = module.training
             if self._noting:
-                self._notes.begin()
+                self._notes.begin(module)
                 self._notes.root = len(self._called)
         self._depth += 1
 
@@ -227,7 +229,7 @@ class Looker:
                 self._called.append(RootCall(self.names.get(module, ""), module, args, kwargs, output))
 
     def _backward(self, loss: Tensor | None) -> None:
-        if not self._called or not self._waiting or self._passes >= PASSES:
+        if not self._called or not self._waiting or self._passes >= PASSES or not self._concerns(loss):
             return
         place, self._waiting, self._notes.paused = self._since, False, True
         self._passes, self._since = self._passes + 1, self._since + 1
@@ -236,6 +238,22 @@ class Looker:
         self._called.clear()
         self._notes.forget()
         self._ask("look", look)
+
+    def _concerns(self, loss: Tensor | None) -> bool:
+        """Whether a loss is made of the watched model's parameters, and not of another model's that trains in the same loop."""
+        if loss is None:
+            return True
+        own = {id(parameter) for parameter in self._model.parameters()}
+        waiting, seen = [loss.grad_fn], set[Any]()
+        while waiting and len(seen) < SEARCHED:  # deep first: the first path down ends at a parameter
+            node = waiting.pop()
+            if node is None or node in seen:
+                continue
+            seen.add(node)
+            if id(getattr(node, "variable", None)) in own:
+                return True
+            waiting += [following for following, _ in node.next_functions]
+        return len(seen) >= SEARCHED
 
     def held_out(self, roots: tuple[RootCall, ...], calls: tuple[FunctionCall, ...]) -> None:
         """A pass in eval mode has been made."""
@@ -283,7 +301,7 @@ class HeldOut:
     def _begin(self, module: nn.Module, *_: Any) -> None:
         if torch.is_grad_enabled() or module.training or self._notes.open or transformed() or _delicate(module):
             return
-        self._notes.begin()
+        self._notes.begin(module)
         self._notes.root = 0
 
     def _end(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
