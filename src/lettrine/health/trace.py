@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from lettrine.arguments import checked
 from lettrine.errors import HealthError, quote
+from lettrine.health.evidence import Evidence
 
 Floats = NDArray[np.float64]
 
@@ -199,6 +200,7 @@ class Trace:
     step_stats (K,) each; outputs, gradients: by module name, (K, len(…_STATS)); parameter_stats: by parameter
     name; norms: by module name. maps: by activation module, two snapshots "first" and "last" of outputs (examples, units).
     loss: every step's; recent: the same for the last RECENT steps, one point a step. dev: curve of the loss on held-out data.
+    evidence: what was seen beside figures, in the order in which it was first met.
     """
 
     modules: tuple[ModuleInfo, ...]
@@ -218,6 +220,12 @@ class Trace:
     recent: Curve
     dev: Curve
     first_nonfinite: NonFinite | None = None
+    evidence: tuple[Evidence, ...] = ()
+
+    @checked
+    def seen(self, kind: str) -> tuple[Evidence, ...]:
+        """All evidence of one kind."""
+        return tuple(each for each in self.evidence if each.kind == kind)
 
     @checked
     def output(self, name: str, stat: str) -> Floats:

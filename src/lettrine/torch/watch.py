@@ -32,6 +32,7 @@ from lettrine.health.trace import Facts, Trace
 from lettrine.torch.capture.catalogue import WRAPPERS, unwrapped
 from lettrine.torch.capture.figures import Figures, fmax
 from lettrine.torch.capture.guard import Guard
+from lettrine.torch.capture.looks import Looker
 from lettrine.torch.capture.losses import FULL, LossProbe
 from lettrine.torch.capture.modules import ModuleProbe
 from lettrine.torch.capture.parameters import ParameterProbe, Turns, Wrapped, optimisers_of, run_facts
@@ -69,6 +70,7 @@ class Watch:
         self._modules = ModuleProbe(inner, self._guard)
         self._parameters = ParameterProbe(inner, self._optimisers)
         self._losses = LossProbe(self._recorder, self._modules)
+        self._looker = Looker(inner, self._optimisers, self._recorder, self._guard)
         self._handles: list[Any] = []
         self._before_handles: list[Any] = []
         self._idle = idle(partial(self._stepped, 0), self.loss, FULL)
@@ -143,6 +145,7 @@ class Watch:
         self._quick.hand_over(self._recorder)
         self._losses.note(self._idle.losses())
         self._losses.drain()
+        self._looker.finish()
         self._recorder.facts = self._facts()
         trace = self._recorder.trace()
         if not len(trace.steps):
@@ -188,15 +191,17 @@ class Watch:
         self._detail = self._recorder.detailed(self._idle.step)
         if self._detail:
             self._parameters.follow()
+        self._looker.arm(self._idle.step, detail=self._detail)
         counted = self._modules.logits if self._losses.countable else ""
         self._modules.install(self._quick.listen(copied=self._losses.looking(), detail=self._detail, counted=counted))
         self._calls_at_start = self._modules.calls
         quiet_until = self._recorder.quiet_until
-        if self._schedule.every == 1 and not counted and self._idle.step < quiet_until:
+        if self._schedule.every == 1 and not counted and self._idle.step < quiet_until and not self._looker.looking:
             self._idle.noting = self._quick.go_on(self._model.modules(), quiet_until, {"training": self._modules.training})
 
     def _disarm(self) -> None:
         self._sampling = False
+        self._looker.disarm()
         # A fused optimiser leaves its step out where a GradScaler says so.
         self._idle.counting = not any(getattr(each, "_step_supports_amp_scaling", False) for each in self._optimisers)
         self._idle.noting = not self._awaiting
@@ -210,6 +215,7 @@ class Watch:
 
     def _before(self, place: int, optimiser: Optimizer, *_: Any) -> None:
         """An optimiser is about to step."""
+        self._looker.pause()
         self._gather()
         self._calls_before = self._modules.calls
         self._scaler = self._scaler or scaler_calling()
