@@ -52,7 +52,7 @@ def reach(*roots: Any) -> Reached:
     return found
 
 
-def _inside(thing: Any, found: Reached) -> Iterable[Any]:  # noqa: PLR0911  one return for each kind of thing
+def _inside(thing: Any, found: Reached) -> Iterable[Any]:  # noqa: C901, PLR0911  one return for each kind of thing
     if isinstance(thing, Tensor):
         found.tensors.append(thing)
         return ()

@@ -94,8 +94,9 @@ class _Held:
 @contextmanager
 def random_restored(*generators: Any) -> Iterator[None]:
     """Set the global generators, and those given, back on leaving to where they stood."""
-    states = torch.get_rng_state(), random.getstate(), np.random.get_state()  # noqa: NPY002  the global one a module may draw from
-    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else []
+    states = torch.get_rng_state(), random.getstate(), np.random.get_state()  # noqa: NPY002  modules may draw from it
+    started = torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    devices = torch.cuda.get_rng_state_all() if started else []
     own = [(each, _state_of(each)) for each in generators]
     try:
         yield
@@ -193,5 +194,3 @@ def _set_version(tensor: Tensor, version: int) -> None:
     setter = getattr(torch._C._autograd, "_unsafe_set_version_counter", None)  # noqa: SLF001  no public way
     if setter is not None and tensor._version != version:  # noqa: SLF001
         setter((tensor,), (version,))
-
-
