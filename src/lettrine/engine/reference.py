@@ -111,7 +111,7 @@ class ReferenceEngine:
         for start in range(0, len(targets), size):
             part = slice(start, start + size)
             logits = _logits_of(_forward(config, parameters, contexts[part], training=False))
-            result[part] = -_log_softmax(logits)[np.arange(len(logits)), targets[part]]
+            result[part] = -log_softmax(logits)[np.arange(len(logits)), targets[part]]
         return result
 
     def sample(  # noqa: D102
@@ -157,7 +157,7 @@ def probabilities(logits: Array, temperature: float = 1.0, top_k: int = 0, top_p
         kept = np.zeros_like(values)
         kept[np.arange(len(values)), values.argmax(axis=1)] = 1.0
         return kept
-    kept = np.exp(_log_softmax(values / temperature))
+    kept = np.exp(log_softmax(values / temperature))
     if 0 < top_k < values.shape[1] or top_p < 1.0:
         order = np.argsort(-kept, axis=1, kind="stable")  # likeliest first
         ranked = np.take_along_axis(kept, order, axis=1)
@@ -243,7 +243,8 @@ def _batch_norm(config: MLPConfig, p: Mapping[str, Array], name: str, x: Array, 
     return y
 
 
-def _log_softmax(logits: Array) -> Array:
+def log_softmax(logits: Array) -> Array:
+    """Log-probabilities of logits (B, V)."""
     shifted = logits - logits.max(axis=1, keepdims=True)  # the largest becomes 0, so exp cannot overflow
     result: Array = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))  # (B, V)
     return result
@@ -251,7 +252,7 @@ def _log_softmax(logits: Array) -> Array:
 
 def _cross_entropy(logits: Array, targets: Integers) -> tuple[float, Array]:
     """Mean loss in nats, and its gradient with respect to the logits: (softmax - one-hot) / B."""
-    log_probabilities, rows = _log_softmax(logits), np.arange(len(targets))
+    log_probabilities, rows = log_softmax(logits), np.arange(len(targets))
     loss = -float(log_probabilities[rows, targets].mean())
     gradient = np.exp(log_probabilities)  # (B, V)
     gradient[rows, targets] -= 1.0

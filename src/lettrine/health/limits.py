@@ -106,3 +106,7 @@ NORM_BATCH: Final = 8  # fewer examples give no statistics worth the name, whate
 
 EVAL_SHARE: Final = 0.5  # of the late sampled steps, or more
 LEFTOVER_SHARE: Final = 0.5  # of the sampled steps after the first
+
+# What became of learning (checks/consequence.py): without harm a symptom is a remark.
+CONSEQUENCE_STEPS: Final = 50  # fewer tell nothing of where a loss goes
+LEARNED_WELL: Final = 0.3  # of the loss of guessing: what ends below has learned most of what there is
