@@ -114,9 +114,9 @@ PUBLIC: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "train": (lettrine.train, {"words": WORDS, "shape": SHAPE, "settings": SETTINGS}),
     "Session": (lettrine.Session, {"words": WORDS, "shape": SHAPE, "settings": SETTINGS}),
     "Session.resumed": (lettrine.Session.resumed, {"path": "folder"}),
-    "Trainer.advance": (lambda **given: session().trainer.advance(**given), {"steps": 1}),
+    "Trainer.advance": (lambda **given: session().trainer.advance(**{"steps": 1, **given}), {}),
     "Trainer.change": (
-        lambda **given: session().trainer.change(**given),
+        lambda **given: session().trainer.change(**{"eval_every": 3, **given}),
         {"learning_rate": 0.1, "batch": 4, "steps": 9, "schedule": "cosine", "l2": {}, "scale": {}},
     ),
     "resume": (lettrine.resume, {"path": "folder"}),

@@ -17,7 +17,7 @@ from lettrine.errors import ConfigError
 if TYPE_CHECKING:
     from lettrine.training.settings import Settings
 
-OF_SETTINGS: Final = ("learning_rate", "schedule", "steps", "batch", "eval_every")
+OF_SETTINGS: Final = ("learning_rate", "schedule", "steps", "batch", "eval_every")  # in the order of `Trainer.change`
 OF_OPTIMISER: Final = ("momentum", "weight_decay", "l2")
 SCALE: Final = "scale"
 CHANGEABLE: Final = (*OF_SETTINGS, *OF_OPTIMISER, SCALE)
@@ -51,7 +51,7 @@ class Change:
         """Factor on each parameter that is scaled."""
         found = self.values.get(SCALE, {})
         if not isinstance(found, Mapping):
-            raise ConfigError(f"scale got {found!r}; expected factors by parameter name")
+            raise ConfigError(f"scale got a {type(found).__name__}; expected factors by parameter name")
         return found
 
     def applied(self, settings: Settings) -> Settings:

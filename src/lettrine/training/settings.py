@@ -168,7 +168,7 @@ class Settings:
             values = {**OLDER, **values}
             init, optimiser = values.get("init", "kaiming"), values.get("optimiser", {})
             fractions = values.get("fractions", (0.8, 0.1))
-            return cls(
+            made = cls(
                 **{
                     **values,
                     "init": init if isinstance(init, str) else Initialisation(**init),
@@ -177,5 +177,7 @@ class Settings:
                     "changes": tuple(Change(**change) for change in values.get("changes", ())),
                 }
             )
+            made.after(len(made.changes))  # says if one of them cannot be made
+            return made  # noqa: TRY300
         except TypeError as error:
             raise ConfigError(f"training settings are of the wrong type ({error}); expected {', '.join(sorted(known))}") from None

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -21,7 +21,7 @@ from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Parameters, copy_parameters
 from lettrine.text.windows import Windows, installed_memory
 from lettrine.training.batches import Rows, batches
-from lettrine.training.changes import Change
+from lettrine.training.changes import CHANGEABLE, Change
 from lettrine.training.checkpoint import Checkpoint
 from lettrine.training.interrupt import Requests
 from lettrine.training.schedule import learning_rates
@@ -173,11 +173,28 @@ class Trainer:
                 if self.step >= until or self.ended:
                     return progress
 
-    def change(self, **values: Any) -> None:
-        """Change something from the next step on: see `Change` for what can be.
+    @checked
+    def change(
+        self,
+        *,
+        learning_rate: float | None = None,
+        schedule: str | None = None,
+        steps: int | None = None,
+        batch: int | None = None,
+        eval_every: int | None = None,
+        momentum: float | None = None,
+        weight_decay: float | None = None,
+        l2: Mapping[str, float] | None = None,
+        scale: Mapping[str, float] | None = None,
+    ) -> None:
+        """Change something from the next step on.
 
+        learning_rate: the new peak; the schedule goes on beneath it. steps: of the whole training. scale: factors by which
+        parameters are multiplied, by name. The others are fields of `Settings` and `Optimiser`.
         Raises ConfigError for what cannot be changed, or a value outside its range; nothing is changed then.
         """
+        given = (learning_rate, schedule, steps, batch, eval_every, momentum, weight_decay, l2, scale)
+        values = {name: value for name, value in zip(CHANGEABLE, given, strict=True) if value is not None}
         change = Change(self.step, values)
         settings = replace(self.settings, changes=(*self.settings.changes, change))
         now = settings.after(len(settings.changes))
