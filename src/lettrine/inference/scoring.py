@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from lettrine.engine.base import Engine
 from lettrine.inference.evaluation import exp
-from lettrine.model.config import MLPConfig
-from lettrine.model.parameters import Array
-from lettrine.text.vocabulary import Vocabulary
+from lettrine.inference.predictor import Predictor
 from lettrine.text.windows import windows
 
 
@@ -43,19 +38,16 @@ class Score:
         return (place, *self.characters[place])
 
 
-def score_words(
-    engine: Engine, config: MLPConfig, parameters: Mapping[str, Array], vocabulary: Vocabulary, words: Sequence[str]
-) -> list[Score]:
+def score_words(model: Predictor, words: Sequence[str]) -> list[Score]:
     """Score each word. Raises VocabularyError for a character the model never saw."""
     if not words:
         return []
-    examples = windows(words, vocabulary, config.context)
-    with np.errstate(all="ignore"):  # as for `mean_loss`
-        losses = engine.negative_log_likelihood(config, parameters, examples.contexts, examples.targets)  # (N,)
+    examples = windows(words, model.vocabulary, model.context)
+    losses = model.losses(examples.contexts, examples.targets)  # (N,)
     scores, start = [], 0
     for word in words:
         own = -losses[start : start + len(word) + 1]
         start += len(word) + 1
-        spelled = [*word, vocabulary.end_sign]
+        spelled = [*word, model.vocabulary.end_sign]
         scores.append(Score(word, float(own.sum()), tuple(zip(spelled, own.tolist(), strict=True))))
     return scores
