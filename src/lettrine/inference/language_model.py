@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from lettrine.engine.reference import probabilities
 from lettrine.errors import ConfigError
 from lettrine.inference.evaluation import Loss, mean_loss
 from lettrine.inference.sampling import Sampling, stream_words
-from lettrine.inference.scoring import Score, score_words
+from lettrine.inference.scoring import Score, Scores, score_many, score_words
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Array
 from lettrine.text.vocabulary import Vocabulary
@@ -41,11 +42,11 @@ class LanguageModel:
         Raises ConfigError for a wish that no word meets, and for new=True without `known` words; VocabularyError for a
         wish with an unknown character.
         """
-        return list(self.stream(count, **how))
+        return list(chain.from_iterable(self.stream(count, **how)))
 
     @checked
-    def stream(self, count: int = 10, **how: object) -> Iterator[str]:
-        """The same, word by word as they are drawn."""
+    def stream(self, count: int = 10, **how: object) -> Iterator[list[str]]:
+        """The same in portions, each as soon as it is drawn."""
         chosen = Sampling(**how)  # type: ignore[arg-type]
         if (chosen.new or chosen.not_near) and not self.known:
             raise ConfigError("new got no training words to leave out; give the model its `known` words, or sample from the run")
@@ -55,6 +56,11 @@ class LanguageModel:
     def score(self, words: Sequence[str]) -> list[Score]:
         """Log-likelihood of each word and of each of its characters."""
         return score_words(self, words)
+
+    @checked
+    def score_many(self, words: Sequence[str], *, threads: int = 1) -> Iterator[Scores]:
+        """Log-likelihood of words by the thousand, in portions of arrays."""
+        return score_many(self, words, threads)
 
     @checked
     def evaluate(self, words: Sequence[str]) -> Loss:

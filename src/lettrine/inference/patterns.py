@@ -90,7 +90,10 @@ def literal(text: str, vocabulary: Vocabulary) -> Sequence:
 
 
 def automaton_of(node: Node, size: int, what: str) -> Automaton:
-    """The automaton of a pattern's parts, over V = `size` characters. Raises ConfigError where it would grow too large; `what` names the condition."""
+    """The automaton of a pattern's parts, over V = `size` characters.
+
+    Raises ConfigError where it would grow too large; `what` names the condition.
+    """
     if _size(node) > MAX_POSITIONS:
         raise ConfigError(f"{what} is too long: more than {MAX_POSITIONS:,} characters with its repetitions written out")
     glushkov = _Glushkov()

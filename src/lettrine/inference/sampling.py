@@ -88,8 +88,8 @@ class Sampling:
             raise ConfigError(f"seed got {self.seed}; expected 0 or more")
 
 
-def stream_words(model: Predictor, count: int, how: Sampling, known: Collection[str] = frozenset()) -> Iterator[str]:
-    """Draw `count` words, each as soon as it is there; fewer where no more can be had in reasonable time.
+def stream_words(model: Predictor, count: int, how: Sampling, known: Collection[str] = frozenset()) -> Iterator[list[str]]:
+    """Draw `count` words, in portions as soon as they are there; fewer where no more can be had in reasonable time.
 
     known: the training list, which `how.new` and `how.not_near` leave out. The words of a seed do not depend on `count`.
 
@@ -115,37 +115,41 @@ def stream_words(model: Predictor, count: int, how: Sampling, known: Collection[
     return _stream(model, count, how, known, accepted)
 
 
-def _stream(model: Predictor, count: int, how: Sampling, known: Collection[str], accepted: Automaton) -> Iterator[str]:
-    seen = set(known) if how.new else set()
-    near = near_words(known, how.not_near) if how.not_near else None
-    filtered = how.new or how.unique or near is not None
+def _stream(model: Predictor, count: int, how: Sampling, known: Collection[str], accepted: Automaton) -> Iterator[list[str]]:
+    source, wanted = _Source(model, how, accepted), _Filter(how, known)
     yielded = refused = 0
-    patience = PATIENCE * max(count, LEAST_ROWS)
-    source = _Source(model, how, accepted)
-    while yielded < count and refused < patience:
-        rows = source.more(max(count - yielded, LEAST_ROWS if filtered else 1))
+    while yielded < count and refused < PATIENCE * max(count, LEAST_ROWS):
+        rows = source.more(max(count - yielded, LEAST_ROWS if wanted.asked else 1))
         if rows is None:
             break
-        words = model.vocabulary.decode_all(rows)
-        if how.prefix:
-            words = [how.prefix + word for word in words]
-        if near is not None:
-            words = [word for word, close in zip(words, near(words), strict=True) if not close]
-        if filtered:
-            fresh = []
-            for word in words:
-                if word in seen:
-                    continue
-                if how.unique:
-                    seen.add(word)
-                fresh.append(word)
-            refused = 0 if fresh else refused + len(rows)
-            words = fresh
-        words = words[: count - yielded]
+        words = wanted([how.prefix + word for word in model.vocabulary.decode_all(rows)])[: count - yielded]
+        refused = 0 if words else refused + len(rows)
         yielded += len(words)
-        yield from words
+        if words:
+            yield words
     if not yielded and source.in_vain:
         raise ConfigError(source.verdict())
+
+
+class _Filter:
+    """Leaves out words for what else there is: the training list, and the words drawn before."""
+
+    def __init__(self, how: Sampling, known: Collection[str]) -> None:
+        self._near = near_words(known, how.not_near) if how.not_near else None
+        self._unique, self._seen = how.unique, set(known) if how.new else set()
+        self.asked = how.new or how.unique or self._near is not None
+
+    def __call__(self, words: list[str]) -> list[str]:
+        if not self.asked:
+            return words
+        if self._near is not None:
+            words = [word for word, near in zip(words, self._near(words), strict=True) if not near]
+        if self._unique:
+            words = list(dict.fromkeys(words))
+        words = [word for word in words if word not in self._seen]
+        if self._unique:
+            self._seen.update(words)
+        return words
 
 
 class _Source:

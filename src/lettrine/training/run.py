@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -115,11 +116,11 @@ class Run:
     @checked
     def sample(self, count: int = 10, **how: Any) -> list[str]:
         """Draw new words, see `LanguageModel.sample`; unless asked otherwise, shorter than twice the longest trained on."""
-        return list(self.stream(count, **how))
+        return list(chain.from_iterable(self.stream(count, **how)))
 
     @checked
-    def stream(self, count: int = 10, **how: Any) -> Iterator[str]:
-        """The same, word by word as they are drawn."""
+    def stream(self, count: int = 10, **how: Any) -> Iterator[list[str]]:
+        """The same in portions, each as soon as it is drawn."""
         longest = min(max(2 * self.data.longest - 1, how.get("min_length") or 1, 1), MAX_LENGTH)
         model, how = self.model, {"max_length": longest, **how}
         chosen = Sampling(**how)
