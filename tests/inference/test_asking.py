@@ -108,10 +108,41 @@ def test_wishes_outside_their_range_are_refused(how, match: str) -> None:
 def test_unknown_characters_are_named() -> None:
     with pytest.raises(VocabularyError, match="z"):
         model_of().sample(3, prefix="z")
-    with pytest.raises(VocabularyError, match="z"):
-        model_of().score(["az"])
     with pytest.raises(ConfigError, match="count got 0"):
         model_of().sample(0)
+
+
+def test_an_unknown_character_gets_a_floor_and_a_flag() -> None:
+    model = model_of()
+    strange, plain = model.score(["abzcd", "cd"])
+    assert strange.unknown == ("z",)
+    assert strange.characters[2] == ("z", pytest.approx(-np.log(0x110000)))
+    assert strange.surprise[0] == 2
+    assert strange.characters[3:] == plain.characters, "what follows is judged as at the beginning of a word"
+    assert plain.unknown == ()
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.text(LETTERS + "zé", max_size=9), max_size=12))
+def test_many_words_score_as_one_by_one(words: list[str]) -> None:
+    model = model_of()
+    many = [row for some in model.score_many(words) for row in zip(some.words, *list(vars(some).values())[1:], strict=True)]
+    for (word, total, mean, place, worst, unknown), one in zip(many, model.score(words), strict=True):
+        assert word == one.word
+        assert total == pytest.approx(one.log_likelihood)
+        assert mean == pytest.approx(one.per_character)
+        assert (place, worst) == (one.surprise[0], pytest.approx(one.surprise[2]))
+        assert unknown == sum(word.count(character) for character in one.unknown)
+
+
+def test_words_are_scored_in_portions(monkeypatch) -> None:
+    model, words = model_of(), ["abc", "g", "fedcba"] * 20
+    whole = [x for some in model.score_many(words) for x in some.log_likelihood]
+    monkeypatch.setattr("lettrine.inference.scoring.EXAMPLES", 10)
+    portions = list(model.score_many(words))
+    assert len(portions) > 20
+    assert [x for some in portions for x in some.log_likelihood] == pytest.approx(whole)
+    assert [score.log_likelihood for score in model.score(words)] == pytest.approx(whole)
 
 
 def test_a_loss_in_three_units() -> None:

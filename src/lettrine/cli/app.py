@@ -88,8 +88,9 @@ def _run(arguments: list[str]) -> tuple[str, str, int]:  # noqa: PLR0911 - one r
     except KeyboardInterrupt:
         return "Interrupted", "stopped", INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has had enough, as `lettrine sample RUN | head` does. Python would complain again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        from lettrine.cli.show import nobody_reads  # noqa: PLC0415 - start-up pays only for what it uses
+
+        nobody_reads()  # whoever read our output has had enough, as `lettrine sample RUN | head` does
         return "", "", 0
     except MemoryError:
         advice = "out of memory; lower --context, --embedding, --hidden or --batch, or give fewer words"

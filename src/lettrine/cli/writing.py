@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import sys
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from lettrine.cli.show import UNSAFE, plain
+from lettrine.cli.show import UNSAFE, nobody_reads, plain
 
 FORMATS: Final = ("text", "csv", "jsonl")
 Format = Annotated[str, typer.Option("--format", help="text (tabs between columns), csv or jsonl (one JSON object a line).")]
@@ -46,13 +47,18 @@ class Writer:
             lines = "\n".join([json.dumps(row, ensure_ascii=False) for row in rows])
             self._put(UNSAFE.sub(lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", lines) + "\n")
             return
-        table = csv.writer(sys.stdout, csv.excel if self._format == "csv" else csv.excel_tab, lineterminator="\n")
+        text = io.StringIO()
+        table = csv.writer(text, csv.excel if self._format == "csv" else csv.excel_tab, lineterminator="\n")
         if not self._begun:
             table.writerow(rows[0])
         self._begun = True
         table.writerows([[plain(cell) if isinstance(cell, str) else cell for cell in row.values()] for row in rows])
-        sys.stdout.flush()
+        self._put(text.getvalue())
 
     def _put(self, text: str) -> None:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except BrokenPipeError:  # whoever reads has had enough; the library that parses the command line would make it an error
+            nobody_reads()
+            raise typer.Exit from None

@@ -95,7 +95,9 @@ def automaton_of(node: Node, size: int, what: str) -> Automaton:
     Raises ConfigError where it would grow too large; `what` names the condition.
     """
     if _size(node) > MAX_POSITIONS:
-        raise ConfigError(f"{what} is too long: more than {MAX_POSITIONS:,} characters with its repetitions written out")
+        raise ConfigError(
+            f"{what} is too long: more than {MAX_POSITIONS:,} characters with its repetitions written out; expected fewer"
+        )
     glushkov = _Glushkov()
     nullable, first, last = glushkov.add(node)
     masks = np.stack([*glushkov.masks, np.zeros(size, np.bool_)])  # (P + 1, V), the last of the word's beginning

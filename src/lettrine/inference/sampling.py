@@ -128,7 +128,7 @@ def _stream(model: Predictor, count: int, how: Sampling, known: Collection[str],
         if words:
             yield words
     if not yielded and source.in_vain:
-        raise ConfigError(source.verdict())
+        raise ConfigError(f"{source.verdict()} these wishes; ask for less, or try a higher temperature, or top-k 0 and top-p 1")
 
 
 class _Filter:
@@ -177,12 +177,11 @@ class _Source:
         return None
 
     def verdict(self) -> str:
-        """What to say where nothing was found."""
+        """How seldom the wish is met, where nothing was found."""
         bound = 1.0 if self._tree is None else self._tree.bound
         # No success in n independent trials: below 3 / n with a certainty of 95 % (the rule of three).
         share = bound * 3 / self.in_vain if bound else 0.0
-        found = f"less than one in {1 / share:,.0f} of the model's words meets" if share else "no word of the model meets"
-        return f"{found} these wishes; ask for less, or try a higher temperature, or top-k 0 and top-p 1"
+        return f"less than one in {1 / share:,.0f} of the model's words meets" if share else "no word of the model meets"
 
     def _whole(self, wanted: int) -> Integers:
         # Uniforms are drawn row by row, so the words do not depend on how many rows are drawn at a time.
