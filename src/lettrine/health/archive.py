@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from math import isnan, nan
+from math import isfinite, isnan, nan
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lettrine.errors import HealthError
+from lettrine.health.evidence import Evidence
 from lettrine.health.trace import (
     BINS,
     GRADIENT_STATS,
@@ -69,6 +70,10 @@ def trace_to_arrays(trace: Trace) -> tuple[Arrays, dict[str, Any]]:
         "names": names,
         "modules": [asdict(info) for info in trace.modules],
         "parameters": [asdict(info) for info in trace.parameters],
+        "evidence": [
+            asdict(each) | {"figures": {key: value if isfinite(value) else None for key, value in each.figures.items()}}
+            for each in trace.evidence
+        ],
         "facts": {
             key: None if isinstance(value, float) and isnan(value) else value for key, value in asdict(trace.facts).items()
         },
@@ -117,6 +122,10 @@ def trace_from_arrays(arrays: Mapping[str, NDArray[Any]], values: Mapping[str, A
         recent=reader.curve("recent"),
         dev=reader.curve("dev"),
         first_nonfinite=None if nonfinite is None else reader.record(NonFinite, nonfinite, "first_nonfinite"),
+        # Runs written before there was evidence have none.
+        evidence=tuple(reader.record(Evidence, each, "evidence") for each in reader.sequence("evidence"))
+        if "evidence" in values
+        else (),
     )
 
 
@@ -129,6 +138,7 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "tuple[int, ...]": (list, tuple),
     "tuple[str, ...]": (list, tuple),
     "Mapping[str, str]": (dict,),
+    "Mapping[str, float]": (dict,),
 }
 """Which JSON values may stand for a field, by the field's annotation."""
 
@@ -182,6 +192,10 @@ class _Reader:
             wrong = wrong or (isinstance(value, int) and abs(value) >= 2**63)
             if wrong or (elements and not all(isinstance(each, elements) for each in value)):
                 raise HealthError(f"trace entry {name}.{key} is {value!r}; expected {annotation}")
+            if annotation == "Mapping[str, float]":
+                value = {each: nan if number is None else number for each, number in value.items()}  # noqa: PLW2901
+                if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in value.values()):
+                    raise HealthError(f"trace entry {name}.{key} is {value!r}; expected {annotation}")
             made[key] = tuple(value) if elements else value
         try:
             return kind(**made)

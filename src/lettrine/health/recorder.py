@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from lettrine.arguments import checked
 from lettrine.errors import HealthError, quote
+from lettrine.health.evidence import Evidence
 from lettrine.health.gathering import Buckets, Thinned, UnitSums, recent_curve, units_of
 from lettrine.health.live import Frame
 from lettrine.health.measure import GradientMeasure, OutputMeasure
@@ -90,6 +91,7 @@ class Recorder:
         self.modules: dict[str, ModuleInfo] = {}
         self.parameters: dict[str, ParameterInfo] = {}
         self.first_nonfinite: NonFinite | None = None
+        self._evidence: dict[tuple[str, tuple[str, ...]], Evidence] = {}
         self._next = 0
         self._next_detail = 0
         self._next_search = 0
@@ -263,6 +265,11 @@ class Recorder:
         if known is None or step < known.step or (step == known.step and where and not known.where):
             self.first_nonfinite = NonFinite(step, where, phase, exact)
 
+    @checked
+    def note_evidence(self, evidence: Evidence) -> None:
+        """Something was seen; what is of the same kind and place takes the place of what was noted before."""
+        self._evidence[evidence.kind, evidence.where] = evidence
+
     def note_error(self, error: str) -> None:
         """Something went wrong inside the health code; shown in the report, once."""
         if error not in self.facts.errors:
@@ -291,6 +298,7 @@ class Recorder:
             recent=recent_curve(self._recent),
             dev=self._dev.curve(),
             first_nonfinite=self.first_nonfinite,
+            evidence=tuple(self._evidence.values()),
         )
 
     def _check(self, step: int, modules: Iterable[str], parameters: Iterable[str], stats: Mapping[str, float]) -> None:

@@ -13,6 +13,7 @@ from lettrine.engine.base import Engine, Integers, Losses
 from lettrine.engine.reference import probabilities
 from lettrine.errors import ConfigError
 from lettrine.inference.evaluation import Loss, mean_loss
+from lettrine.inference.mixture import Mixture, Prior
 from lettrine.inference.sampling import Sampling, stream_words
 from lettrine.inference.scoring import Score, Scores, score_many, score_words
 from lettrine.model.config import MLPConfig
@@ -26,7 +27,8 @@ from lettrine.text.windows import windows
 class LanguageModel:
     """Everything needed to draw and to judge words; a `Predictor`.
 
-    known: the words it was trained on, which `sample(new=True)` leaves out; may be empty.
+    known: the words it was trained on, which `sample(new=True)` leaves out; may be empty. prior: counts beside the network, see
+    `Prior`. others: networks of the same shape beside it. A model of counts alone has no parameters.
     """
 
     config: MLPConfig
@@ -34,6 +36,13 @@ class LanguageModel:
     parameters: Mapping[str, Array] = field(repr=False)
     engine: Engine = field(repr=False)
     known: Collection[str] = field(default=frozenset(), repr=False)
+    prior: Prior | None = field(default=None, repr=False)
+    others: tuple[Mapping[str, Array], ...] = field(default=(), repr=False)
+
+    @property
+    def mixture(self) -> Mixture:
+        """What answers: the networks and the counts together."""
+        return Mixture(self.engine, self.prior, self.others)
 
     @checked
     def sample(self, count: int = 10, **how: object) -> list[str]:
@@ -66,7 +75,7 @@ class LanguageModel:
     def evaluate(self, words: Sequence[str]) -> Loss:
         """Mean loss over every character of the words, ends included."""
         examples = windows(words, self.vocabulary, self.context)
-        return Loss(mean_loss(self.engine, self.config, self.parameters, examples.contexts, examples.targets))
+        return Loss(mean_loss(self.mixture, self.config, self.parameters, examples.contexts, examples.targets))
 
     @property
     def context(self) -> int:
@@ -76,18 +85,18 @@ class LanguageModel:
     def probabilities(self, contexts: Integers, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> Losses:
         """Of the next character after each context (N, T): float64 (N, V), see `Predictor`."""
         with np.errstate(all="ignore"):  # weights that grew too large give no distribution, which is an answer and no warning
-            return probabilities(self.engine.logits(self.config, self.parameters, contexts), temperature, top_k, top_p)
+            return probabilities(self.mixture.logits(self.config, self.parameters, contexts), temperature, top_k, top_p)
 
     def losses(self, contexts: Integers, targets: Integers, *, threads: int = 1) -> Losses:
         """Negative log-probability of each target after its context: float64 (N,), in nats."""
         with np.errstate(all="ignore"):
-            return self.engine.negative_log_likelihood(self.config, self.parameters, contexts, targets, threads=threads)
+            return self.mixture.negative_log_likelihood(self.config, self.parameters, contexts, targets, threads=threads)
 
     def draw(
         self, contexts: Integers, uniforms: Losses, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
     ) -> Integers:
         """Characters from each context on (N, L), see `Predictor`."""
         with np.errstate(all="ignore"):
-            return self.engine.sample(
+            return self.mixture.sample(
                 self.config, self.parameters, contexts, uniforms, temperature=temperature, top_k=top_k, top_p=top_p
             )
