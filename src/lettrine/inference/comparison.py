@@ -4,42 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 
-from lettrine.inference.counts import baselines
-from lettrine.inference.evaluation import Loss, mean_loss
+from lettrine.inference.counts import ORDERS, baselines
+from lettrine.inference.evaluation import Loss
 from lettrine.inference.language_model import LanguageModel
+from lettrine.inference.scoring import UNKNOWN, character_losses
 from lettrine.model.counting import count
-from lettrine.text.windows import windows
+from lettrine.text.windows import unknown_targets, windows
 
-COUNTED = "kneser-ney"  # the name of counting well, in tables
-ALONE = "network alone"
+COUNTED: Final = "kneser-ney"  # the name of counting well, in tables
+ALONE: Final = "network alone"
 
 
-def compare_with_counts(model: LanguageModel, train: Sequence[str], dev: Sequence[str], words: Sequence[str]) -> dict[str, Loss]:
+def compare_with_counts(
+    model: LanguageModel, train: Sequence[str], dev: Sequence[str], words: Sequence[str], threads: int = 1
+) -> dict[str, Loss]:
     """Losses on `words`, from the simplest guess to the model.
 
     "uniform" (ln V); "unigram", "bigram", "trigram" counted on train and smoothed on dev; "kneser-ney", of the order best on dev;
-    "network alone", where the model mixes networks with counts; and "model".
+    "network alone", where the model mixes networks with counts; and "model". A character outside the vocabulary costs each of
+    them the same, `lettrine.inference.scoring.UNKNOWN` nats.
     """
     counted, held_out = (windows(part, model.vocabulary, 1).targets for part in (train, dev))
-    examples = windows(words, model.vocabulary, model.config.context)
-    losses = {
-        name: Loss(nats)
-        for name, nats in vars(baselines(counted, held_out, model.vocabulary.size).losses(examples.targets)).items()
-    }
-    counts = model.prior.counts if model.prior is not None else count(counted, held_out, model.vocabulary.size)
-    contexts = (
-        examples.contexts
-        if counts.order <= model.config.context + 1
-        else windows(words, model.vocabulary, counts.order - 1).contexts
-    )
-    losses[COUNTED] = Loss(float(-np.log(counts.probability(contexts, examples.targets)).mean()))
-
-    def of(asked: LanguageModel) -> Loss:
-        return Loss(mean_loss(asked.mixture, asked.config, asked.parameters, examples.contexts, examples.targets))
-
+    simple = baselines(counted, held_out, model.vocabulary.size)
+    well = model.prior.counts if model.prior is not None else count(counted, held_out, model.vocabulary.size)
+    examples = windows(words, model.vocabulary, max(well.order - 1, 1), unknown=True)
+    targets = examples.targets
+    strange = unknown_targets(targets, words)
+    losses = {"uniform": np.full(len(targets), np.log(model.vocabulary.size))}
+    losses |= {order: simple.negative_log_likelihood(targets, order) for order in ORDERS}
+    losses[COUNTED] = -np.log(well.probability(examples.contexts, targets))
     if model.prior is not None and model.parameters:
-        losses[ALONE] = of(replace(model, prior=None))
-    return losses | {"model": of(model)}
+        losses[ALONE] = character_losses(replace(model, prior=None), words, threads)[0]
+    losses["model"] = character_losses(model, words, threads)[0]
+    return {name: Loss(float(np.where(strange, UNKNOWN, each).mean())) for name, each in losses.items()}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -127,12 +128,18 @@ class Run:
 
     @checked
     def sample(self, count: int = 10, **how: Any) -> list[str]:
-        """Draw new words, see `LanguageModel.sample`; words are at most twice as long as the longest trained on."""
-        longest = min(max(2 * self.data.longest, 1), MAX_LENGTH)
+        """Draw new words, see `LanguageModel.sample`; unless asked otherwise, shorter than twice the longest trained on."""
+        return list(chain.from_iterable(self.stream(count, **how)))
+
+    @checked
+    def stream(self, count: int = 10, **how: Any) -> Iterator[list[str]]:
+        """The same in portions, each as soon as it is drawn."""
+        longest = min(max(2 * self.data.longest - 1, how.get("min_length") or 1, 1), MAX_LENGTH)
         model, how = self.model, {"max_length": longest, **how}
-        if self.words is not None and not model.known and Sampling(**how).new:
+        chosen = Sampling(**how)
+        if self.words is not None and not model.known and (chosen.new or chosen.not_near):
             model = replace(model, known=self.words())
-        return model.sample(count, **how)
+        return model.stream(count, **how)
 
     def __repr__(self) -> str:
         loss = "" if self.results is None else f", dev loss {self.results.loss.get('dev', float('nan')):.4f}"
