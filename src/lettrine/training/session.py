@@ -43,6 +43,7 @@ from lettrine.training.shape import Shape
 from lettrine.training.sizes import Size, seconds_of_a_step, size_of, size_within
 from lettrine.training.storage import locked, write_arrays
 from lettrine.training.trainer import Outcome, Progress, Trainer, check_memory
+from lettrine.training.verdict import conclusions, repeated_share
 from lettrine.training.watch import EngineWatch, facts_of, trace_from_archive
 
 DEFAULT_CORPUS = "first-names"
@@ -142,6 +143,9 @@ class Session:
         loss["initial"] = float(checkpoint.losses[0]) if len(checkpoint.losses) else math.nan
         loss["train"] = trainer.loss_of(self.splits[0], kept)
         loss |= losses_of(model, *self.splits, settings.threads)
+        if trainer.watch is not None:
+            trainer.watch.conclude(conclusions(model, loss, self.splits[1]))
+            checkpoint.health = trainer.watch.archive()
         best_step = checkpoint.best_step if settings.keep == "best" else checkpoint.step
         speed = checkpoint.step / checkpoint.seconds[0] if checkpoint.seconds[0] else math.nan
         results = Results(loss, checkpoint.step, best_step, checkpoint.seconds[1], speed)
@@ -189,7 +193,7 @@ class Session:
         settings = settings.resolved(examples, size, chosen=chosen)
         check_memory(config, settings)
         self.words, self.vocabulary, self.config, self.settings = words, vocabulary, config, settings
-        self.splits = (train, dev, test)
+        self.splits, self._repeated = (train, dev, test), repeated_share(parts)
         counted = dict(zip(("train", "dev", "test"), (len(part.targets) for part in self.splits), strict=True))
         self.data = Data(words.source, words.digest, len(words), max(map(len, words)), counted)
 
@@ -230,6 +234,7 @@ class Session:
     def _watch(self, checkpoint: Checkpoint | None) -> EngineWatch:
         now = self.settings.after(0 if checkpoint is None else checkpoint.changes)
         facts = facts_of(self.config, now.optimiser, self.engine, now.batch, self.splits[0].targets)
+        facts = replace(facts, result={"repeated": self._repeated})
         earlier = None if checkpoint is None else trace_from_archive(checkpoint.health)
         start, last = 0 if checkpoint is None else checkpoint.step, now.steps - 1
         return EngineWatch(

@@ -108,6 +108,11 @@ class EngineWatch:
         trace = self.recorder.trace()
         return trace if self._earlier is None else joined(self._earlier, trace)
 
+    def conclude(self, result: Mapping[str, float]) -> None:
+        """What came out of the whole training, see `Facts.result`."""
+        self.recorder.facts = replace(self.recorder.facts, result={**self.recorder.facts.result, **result})
+        self._judged = None
+
     def examine(self) -> Report:
         """What the checks say so far; judged anew only if something new was recorded."""
         if self._judged is None or self._judged[0] != self.recorder.version:

@@ -264,6 +264,8 @@ def leak(trace: Trace) -> Iterator[Finding]:
         raise Skip("not applicable", "one batch is trained on again and again, which any network learns by heart")
     if losses[0] < 0.5 * guess:
         raise Skip("not applicable", "the network was trained before")
+    if trace.facts.result.get("repeated", 0.0) > limits.REPEATED:
+        raise Skip("not applicable", "the held-out data repeats the training data")
     many = trace.facts.classes >= limits.LEAK_CLASSES
     within, least = (limits.LEAK_STEPS_MANY, limits.LEAK_SHARE_MANY) if many else (limits.LEAK_STEPS, limits.LEAK_SHARE)
     early = losses[steps < within]
