@@ -12,7 +12,7 @@ FINE = {"train": 1.8, "held_out": 2.0, "model": 1.93, "simple": 1.97, "error": 0
 CHECKS = ("worse-than-counting", "memorising", "underfitting", "repeated-words", "noisy-judgement")
 
 
-def trace_of(*, dev=tuple(np.full(20, 2.0)), **changes):
+def trace_of(*, dev=(2.0,) * 20, **changes):
     return make_trace(facts=replace(FACTS, result={**FINE, **changes}), dev=np.array(dev))
 
 
