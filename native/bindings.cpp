@@ -311,6 +311,7 @@ NB_MODULE(_native, m) {
     bind_measures(m);
     bind_watching(m);
     bind_steps(m);
+    bind_counting(m);
     m.def("activations", &activations, "The activations that have a kernel.");
     m.def("isa", &isa, "The instruction set in use: the best one there is, or the one LETTRINE_ISA names.");
     m.def("available_isas", &available_isas, "The instruction sets this build holds and this processor has, best first.");

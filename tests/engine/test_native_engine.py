@@ -14,8 +14,12 @@ from lettrine.engine.base import Optimiser, TrainState
 from lettrine.engine.reference import ReferenceEngine, probabilities
 from lettrine.errors import EngineError
 from lettrine.model.config import MLPConfig
+from lettrine.model.counting import count
 from lettrine.model.initialisation import SCHEMES, initialise
 from lettrine.model.parameters import copy_parameters
+from lettrine.text.corpora import load_corpus
+from lettrine.text.vocabulary import Vocabulary
+from lettrine.text.windows import windows
 
 native = pytest.importorskip("lettrine.engine.native")
 from lettrine import _native  # noqa: E402
@@ -322,3 +326,17 @@ def test_read_only_examples_are_looked_through_once_and_still_refused_where_they
     engine.negative_log_likelihood(config, parameters, fitting, np.zeros(3, np.int32))
     with pytest.raises(EngineError, match="hold characters"):
         engine.logits(smaller, initialise(smaller, SCHEMES["kaiming"], np.random.default_rng(0)), fitting)
+
+
+def test_counted_words_are_as_likely_as_the_reference_says() -> None:
+    words = load_corpus("first-names").words[:800]
+    vocabulary = Vocabulary.from_words(words)
+    targets = windows(words[:600], vocabulary, 1).targets
+    for order in (2, 5, 10):
+        counts = count(targets, np.empty(0, np.int32), vocabulary.size, order)
+        for context in (1, 4, 9):  # shorter and longer than what the counts see
+            asked = windows([*words[600:], "", "zzzzzzzzzzzz"], vocabulary, context)
+            ours = native.NativeEngine().count_probabilities(counts, asked.contexts)
+            np.testing.assert_allclose(ours, counts.probabilities(asked.contexts), rtol=1e-12)
+            one = native.NativeEngine().count_probabilities(counts, asked.contexts, asked.targets)
+            np.testing.assert_allclose(one, counts.probability(asked.contexts, asked.targets), rtol=1e-12)

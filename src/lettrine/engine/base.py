@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from lettrine.arguments import checked
 from lettrine.errors import ConfigError, EngineError
 from lettrine.model.config import MLPConfig
+from lettrine.model.counts import Counts
 from lettrine.model.parameters import GROUPS, Array, Parameters, group_of, parameter_shapes
 
 Integers: TypeAlias = NDArray[np.int32]
@@ -179,6 +180,10 @@ class Engine(Evaluator, Protocol):
     Every method raises EngineError for arrays of the wrong shape or type or an index out of range,
     before anything is touched.
     """
+
+    def count_probabilities(self, counts: Counts, contexts: Integers, targets: Integers | None = None) -> Losses:
+        """Probabilities of counted words after each context (N, T): (N, V), or, with targets (N,), of those only, (N,)."""
+        ...
 
     def train(
         self,

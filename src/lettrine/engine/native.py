@@ -26,6 +26,7 @@ from lettrine.engine.base import (
 )
 from lettrine.errors import EngineError
 from lettrine.model.config import MLPConfig
+from lettrine.model.counts import Counts
 from lettrine.model.parameters import Array, check_parameters, parameter_shapes
 
 _Shape: TypeAlias = tuple[int, int, int, list[int], str, float, float]
@@ -89,6 +90,19 @@ class NativeEngine:
         finite = len(losses) == 0 or bool(np.isfinite(losses[-1]))
         state.step += len(losses) if finite else len(losses) - 1
         return losses
+
+    def count_probabilities(self, counts: Counts, contexts: Integers, targets: Integers | None = None) -> Losses:  # noqa: D102
+        return _native.count_probabilities(
+            counts.vocabulary_size,
+            counts.levels,
+            counts.children,
+            counts.begin,
+            counts.followers,
+            counts.shares,
+            counts.passed_on,
+            np.ascontiguousarray(contexts, np.int32),
+            None if targets is None else np.ascontiguousarray(targets, np.int32),
+        )
 
     def logits(self, config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers) -> Array:  # noqa: D102
         check_parameters(config, parameters)

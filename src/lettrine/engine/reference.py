@@ -19,6 +19,7 @@ from lettrine.activations import activate, slope
 from lettrine.engine.base import Indices, Integers, Losses, Optimiser, TrainState, check_batches, check_examples, check_moments
 from lettrine.engine.dropout import dropout_mask, key_of, rows_of
 from lettrine.model.config import MLPConfig
+from lettrine.model.counts import Counts
 from lettrine.model.parameters import Array, Parameters, check_parameters, parameter_shapes
 
 CHUNK: Final = 4096  # examples evaluated at a time: bounds memory, and numpy is no faster with more
@@ -86,6 +87,9 @@ class ReferenceEngine:
             _update_running(config, state.parameters, seen, len(y))
             _optimiser_step(optimiser, state, gradients, learning_rate)
         return losses
+
+    def count_probabilities(self, counts: Counts, contexts: Integers, targets: Integers | None = None) -> Losses:  # noqa: D102
+        return counts.probabilities(contexts) if targets is None else counts.probability(contexts, targets)
 
     def logits(self, config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers) -> Array:  # noqa: D102
         check_parameters(config, parameters)

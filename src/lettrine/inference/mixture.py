@@ -59,7 +59,7 @@ class Mixture:
         if self.prior is None:
             return self.of_networks(config, parameters, contexts)
         a, b = self.prior.weights
-        counted: Array = b * np.log(self.prior.counts.probabilities(contexts))
+        counted: Array = b * np.log(self.engine.count_probabilities(self.prior.counts, contexts))
         return counted if a == 0.0 else a * self.of_networks(config, parameters, contexts) + counted
 
     def of_networks(self, config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers) -> Array:
@@ -75,7 +75,7 @@ class Mixture:
         if self.prior is None and not self.others:
             return self.engine.negative_log_likelihood(config, parameters, contexts, targets, threads=threads)
         if self.prior is not None and self.prior.weights == (0.0, 1.0):
-            return -np.log(self.prior.counts.probability(contexts, targets))
+            return -np.log(self.engine.count_probabilities(self.prior.counts, contexts, targets))
         result = np.empty(len(targets), np.float64)
         size = max(1, NUMBERS // config.vocabulary_size)
         for start in range(0, len(targets), size):
@@ -125,7 +125,7 @@ def fitted_weights(
     contexts, targets = contexts[:most], targets[:most]
     if mixture.prior is None or not len(targets):
         return EVEN
-    counted = np.log(mixture.prior.counts.probabilities(contexts))
+    counted = np.log(mixture.engine.count_probabilities(mixture.prior.counts, contexts))
     x = np.stack([mixture.of_networks(config, parameters, contexts), counted])  # (2, N, V)
     came = x[:, np.arange(len(targets)), targets]  # (2, N)
     weights = np.array(EVEN)
