@@ -2,6 +2,8 @@
 
 #include <nanobind/stl/optional.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <iterator>
@@ -11,6 +13,7 @@
 #include <vector>
 
 #include "border.hpp"
+#include "choice.hpp"
 
 const lettrine::InstructionSet& instruction_set(const std::string& asked) {
     const char* forced = std::getenv("LETTRINE_ISA");
@@ -249,6 +252,27 @@ Result<std::int32_t> sample(const Shape& shape, const nb::list& values, const nb
     return work(shape, values, running, contexts, uniforms, temperature, top_k, top_p, isa);
 }
 
+// One character of each row of logits (N, V).
+Result<std::int32_t> choose_rows(const Numbers<double>& logits, const Numbers<double>& uniforms, double temperature, Index top_k, double top_p) {
+    require(logits.ndim() == 2 && logits.shape(1) >= 1 && uniforms.ndim() == 1 && uniforms.shape(0) == logits.shape(0),
+            "logits and uniforms do not fit each other");
+    const std::size_t count = logits.shape(0), v = logits.shape(1);
+    std::unique_ptr<std::int32_t[]> drawn(new std::int32_t[count + 1]);
+    {
+        const nb::gil_scoped_release unlocked;
+        std::vector<double> weights(v);
+        std::vector<Index> order(v);
+        const lettrine::Choice choice{temperature, top_p, top_k};
+        for (std::size_t i = 0; i < count; ++i) {
+            const double* row = logits.data() + i * v;
+            const double most = *std::max_element(row, row + v);
+            for (std::size_t c = 0; c < v; ++c) weights[c] = temperature > 0 ? std::exp((row[c] - most) / temperature) : row[c];
+            drawn[i] = static_cast<std::int32_t>(lettrine::choose(choice, static_cast<Index>(v), weights.data(), order.data(), uniforms.data()[i]));
+        }
+    }
+    return own(drawn.release(), {count});
+}
+
 template <class T>
 bool all_within(const ReadArray& array, T limit) {
     const T* at = static_cast<const T*>(array.data());
@@ -306,6 +330,10 @@ NB_MODULE(_native, m) {
           nb::sig("def sample(" NETWORK "contexts: numpy.typing.NDArray[numpy.int32], uniforms: numpy.typing.NDArray[numpy.float64], temperature: float = 1.0, "
                   "top_k: int = 0, top_p: float = 1.0, isa: str = '') -> numpy.typing.NDArray[numpy.int32]"),
           "Draw words (N, L) from starting contexts.");
+    m.def("choose", &choose_rows, "logits"_a.noconvert(), "uniforms"_a.noconvert(), "temperature"_a = 1.0, "top_k"_a = 0, "top_p"_a = 1.0,
+          nb::sig("def choose(logits: numpy.typing.NDArray[numpy.float64], uniforms: numpy.typing.NDArray[numpy.float64], temperature: float = 1.0, "
+                  "top_k: int = 0, top_p: float = 1.0) -> numpy.typing.NDArray[numpy.int32]"),
+          "One character of each row of logits.");
     m.def("within", &within, "integers"_a.noconvert(), "limit"_a, nb::sig("def within(integers: numpy.typing.NDArray[typing.Any], limit: int) -> bool"),
           "Whether every integer is at least 0 and less than the limit.");
     bind_measures(m);

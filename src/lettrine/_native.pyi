@@ -23,6 +23,9 @@ def sample(shape: tuple[int, int, int, list[int], str, float, float], values: li
 def count_probabilities(vocabulary: int, levels: numpy.typing.NDArray[numpy.int64], children: numpy.typing.NDArray[numpy.int64], begin: numpy.typing.NDArray[numpy.int64], followers: numpy.typing.NDArray[numpy.int32], shares: numpy.typing.NDArray[numpy.float64], passed_on: numpy.typing.NDArray[numpy.float64], contexts: numpy.typing.NDArray[numpy.int32], targets: numpy.typing.NDArray[numpy.int32] | None) -> numpy.typing.NDArray[numpy.float64]:
     """Probabilities of counted words (N, V), or, with targets, of those (N,)."""
 
+def choose(logits: numpy.typing.NDArray[numpy.float64], uniforms: numpy.typing.NDArray[numpy.float64], temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> numpy.typing.NDArray[numpy.int32]:
+    """One character of each row of logits."""
+
 def within(integers: numpy.typing.NDArray[Any], limit: int) -> bool:
     """Whether every integer is at least 0 and less than the limit."""
 

@@ -13,8 +13,8 @@ import pytest
 from lettrine.engine.base import Optimiser, TrainState
 from lettrine.engine.reference import ReferenceEngine, probabilities
 from lettrine.errors import EngineError
+from lettrine.model import counting
 from lettrine.model.config import MLPConfig
-from lettrine.model.counting import count
 from lettrine.model.initialisation import SCHEMES, initialise
 from lettrine.model.parameters import copy_parameters
 from lettrine.text.corpora import load_corpus
@@ -333,10 +333,17 @@ def test_counted_words_are_as_likely_as_the_reference_says() -> None:
     vocabulary = Vocabulary.from_words(words)
     targets = windows(words[:600], vocabulary, 1).targets
     for order in (2, 5, 10):
-        counts = count(targets, np.empty(0, np.int32), vocabulary.size, order)
+        counts = counting.count(targets, np.empty(0, np.int32), vocabulary.size, order)
         for context in (1, 4, 9):  # shorter and longer than what the counts see
             asked = windows([*words[600:], "", "zzzzzzzzzzzz"], vocabulary, context)
             ours = native.NativeEngine().count_probabilities(counts, asked.contexts)
             np.testing.assert_allclose(ours, counts.probabilities(asked.contexts), rtol=1e-12)
             one = native.NativeEngine().count_probabilities(counts, asked.contexts, asked.targets)
             np.testing.assert_allclose(one, counts.probability(asked.contexts, asked.targets), rtol=1e-12)
+
+
+@pytest.mark.parametrize("how", [{}, {"temperature": 0.0}, {"temperature": 0.5, "top_k": 3}, {"top_p": 0.6}])
+def test_rows_are_chosen_from_as_the_reference_chooses(how: dict[str, float]) -> None:
+    rng = np.random.default_rng(3)
+    logits, uniforms = rng.normal(0, 2, (500, 9)), rng.random(500)
+    assert (native.NativeEngine().choose(logits, uniforms, **how) == ReferenceEngine().choose(logits, uniforms, **how)).all()

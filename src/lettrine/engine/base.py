@@ -181,6 +181,12 @@ class Engine(Evaluator, Protocol):
     before anything is touched.
     """
 
+    def choose(
+        self, logits: Losses, uniforms: Losses, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
+    ) -> Integers:
+        """One character for each row of logits (N, V) float64 and its uniform (N,), as `sample` draws them: (N,)."""
+        ...
+
     def count_probabilities(self, counts: Counts, contexts: Integers, targets: Integers | None = None) -> Losses:
         """Probabilities of counted words after each context (N, T): (N, V), or, with targets (N,), of those only, (N,)."""
         ...

@@ -91,6 +91,11 @@ class NativeEngine:
         state.step += len(losses) if finite else len(losses) - 1
         return losses
 
+    def choose(  # noqa: D102
+        self, logits: Losses, uniforms: Losses, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
+    ) -> Integers:
+        return _native.choose(np.ascontiguousarray(logits), np.ascontiguousarray(uniforms), temperature, top_k, top_p)
+
     def count_probabilities(self, counts: Counts, contexts: Integers, targets: Integers | None = None) -> Losses:  # noqa: D102
         return _native.count_probabilities(
             counts.vocabulary_size,

@@ -88,6 +88,14 @@ class ReferenceEngine:
             _optimiser_step(optimiser, state, gradients, learning_rate)
         return losses
 
+    def choose(  # noqa: D102
+        self, logits: Losses, uniforms: Losses, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
+    ) -> Integers:
+        cumulated = np.cumsum(probabilities(logits, temperature, top_k, top_p), axis=1)  # (N, V)
+        # The last sum may fall short of 1 by rounding; scaling the uniform keeps the choice inside the kept set.
+        drawn: Integers = (cumulated > uniforms[:, None] * cumulated[:, -1:]).argmax(axis=1).astype(np.int32)
+        return drawn
+
     def count_probabilities(self, counts: Counts, contexts: Integers, targets: Integers | None = None) -> Losses:  # noqa: D102
         return counts.probabilities(contexts) if targets is None else counts.probability(contexts, targets)
 
@@ -137,12 +145,10 @@ class ReferenceEngine:
         for place in range(uniforms.shape[1]):
             if not len(alive):
                 break
-            kept = probabilities(self.logits(config, parameters, window), temperature, top_k, top_p)  # (A, V)
-            cumulated = np.cumsum(kept, axis=1)
-            # The last sum may fall short of 1 by rounding; scaling the uniform keeps the choice inside the kept set.
-            drawn = (cumulated > uniforms[alive, place, None] * cumulated[:, -1:]).argmax(axis=1)  # (A,)
+            logits = self.logits(config, parameters, window).astype(np.float64)
+            drawn = self.choose(logits, uniforms[alive, place], temperature=temperature, top_k=top_k, top_p=top_p)  # (A,)
             words[alive, place] = drawn
-            window = np.concatenate([window[:, 1:], drawn[:, None].astype(np.int32)], axis=1)
+            window = np.concatenate([window[:, 1:], drawn[:, None]], axis=1)
             going = drawn != 0
             alive, window = alive[going], window[going]
         return words

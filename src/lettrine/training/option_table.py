@@ -144,7 +144,14 @@ OPTIONS: Final = (
         choices=("epochs", "replacement"),
         default="epochs",
     ),
-    Option("patience", int, "End after so many evaluations that were no better; 0 for never.", TRAINING, "settings", default="8"),
+    Option(
+        "patience",
+        int,
+        "End after so many evaluations that were no better; 0 for never.",
+        TRAINING,
+        "settings",
+        default="8, or 0 with --steps",
+    ),
     Option("eval_every", int, "Steps between development losses.", TRAINING, "settings", default="a twentieth of all"),
     Option(
         "calibrate",

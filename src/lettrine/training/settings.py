@@ -25,6 +25,7 @@ LEARNING_RATES: Final = {"adamw": 0.01, "sgd": 0.1}
 # learning rate * weight decay * steps of AdamW: what it forgets in all. Held constant, a small list is held back more in
 # each of its fewer steps (Wang & Aitchison 2024); measured on names.txt and on the shipped list, where it avoids overfitting.
 TOTAL_DECAY: Final = 3.0
+PATIENCE: Final = 8  # evaluations of EVALUATIONS
 MOST_NETWORKS: Final = 64
 MOST_SECONDS: Final = 1e7
 MOST_STEPS: Final = 10**9  # a loss is kept of each
@@ -40,9 +41,10 @@ class Settings:
     model: "network", or "counts" for counted words alone. prior: "counts" mixes the network with counts, "none" leaves it alone.
     effort: "quick", "default" or "best": how much time is traded for loss. seconds: the time to take instead; 0 goes by effort.
     networks: how many are trained and averaged; 0 lets effort and words choose, and is 1 where hidden widths or steps are given.
-    steps, batch, learning_rate (its peak): 0 and None let the words choose, see `lettrine.training.sizes`.
+    steps, batch, learning_rate (its peak): 0 or None lets the words choose, see `lettrine.training.sizes`.
     draw: "epochs" takes every example once before any comes again, "replacement" draws each anew, as the published runs do.
-    schedule: see `learning_rates`. patience: evaluations without a better development loss after which training ends; 0 never.
+    schedule: see `learning_rates`. patience: after so many evaluations without a better development loss training ends, 0 for
+    never; None is PATIENCE, or 0 where steps are given.
     init: the scheme's name, or an Initialisation of one's own.
     seed: of initialisation and batches. split_seed, fractions: of the split into train, dev and test.
     eval_every: steps between development losses; 0 for EVALUATIONS in a run.
@@ -63,7 +65,7 @@ class Settings:
     steps: int = 0
     batch: int = 0
     draw: str = "epochs"
-    patience: int = 8
+    patience: int | None = None
     learning_rate: float | None = None
     schedule: str = "one-cycle"
     optimiser: Optimiser = field(default_factory=Optimiser)
@@ -91,7 +93,7 @@ class Settings:
             ("threads", 1, 1024),
         ):
             value = getattr(self, name)
-            if not least <= value <= most:
+            if value is not None and not least <= value <= most:
                 raise ConfigError(f"{name.replace('_', ' ')} got {value!r}; expected a whole number from {least} to {most:,}")
         if not 0.0 <= self.seconds <= MOST_SECONDS:
             raise ConfigError(f"seconds got {self.seconds}; expected 0 to {MOST_SECONDS:,.0f}")
@@ -142,6 +144,7 @@ class Settings:
             networks=self.networks or (1 if alone else size.networks),
             steps=steps,
             batch=batch,
+            patience=self.patience if self.patience is not None else 0 if self.steps else PATIENCE,
             learning_rate=rate,
             eval_every=self.eval_every or max(steps // EVALUATIONS, 1),
             optimiser=optimiser,

@@ -37,7 +37,7 @@ class Shape:
         """The same with what is left open as that size has it. With batch norm there is no dropout: they do not agree."""
         return replace(
             self,
-            embedding=self.embedding or size.embedding,
-            hidden=self.hidden or size.hidden,
+            embedding=size.embedding if self.embedding is None else self.embedding,
+            hidden=size.hidden if self.hidden is None else self.hidden,
             dropout=self.dropout if self.dropout is not None else 0.0 if self.norm == "batch" else size.dropout,
         )

@@ -140,8 +140,8 @@ class Trainer:
     @property
     def stopped_early(self) -> bool:
         """Whether the held-out loss has not been better for `patience` evaluations, and has risen since."""
-        since, patience = len(self._dev) - 1 - self._best_place, self.now.patience
-        return bool(patience) and since >= patience and self._dev[-1][1] > self._best_dev * (1.0 + RISEN)
+        since, patience = len(self._dev) - 1 - self._best_place, self.now.patience or 0
+        return patience > 0 and since >= patience and self._dev[-1][1] > self._best_dev * (1.0 + RISEN)
 
     @property
     def _best_place(self) -> int:
