@@ -23,7 +23,7 @@ from lettrine.health.checks.reading import (
     usable,
     weight_of,
 )
-from lettrine.health.checks.reference import guess_of, guess_of_values
+from lettrine.health.checks.reference import classes_of, even_of, guess_of, guess_of_values, loss_seen
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Floats, Trace
@@ -49,19 +49,19 @@ def _ends(losses: Floats) -> tuple[float, float, float]:
 @check("initial-loss", needs=("loss",))
 def initial_loss(trace: Trace) -> Iterator[Finding]:
     """The untrained network is confidently wrong."""
-    classes = trace.facts.classes
-    if classes < 2:
-        raise Skip("not applicable", "the number of classes is not known; a loss without classes has no starting value to expect")
+    expected, classes = even_of(trace), classes_of(trace)
+    if not isfinite(expected):
+        raise Skip("not applicable", "a loss that does not choose between classes has no starting value to expect")
     if trace.loss.step[0] != 0:
         raise Skip("not run", "the first step was not watched")
-    value, expected = _first_loss(trace), log(classes)
+    value = _first_loss(trace)
     if not isfinite(value):
         raise Skip("not run", "the first loss was not finite")
-    batch = trace.facts.batch_size
-    averaged = trace.facts.notes.get("reduction") == "mean"
-    if batch > 1 and not averaged and abs(value / batch - expected) < limits.INITIAL_LOSS_EXCESS:
-        return  # summed over the batch instead of averaged
-    limit = expected + limits.INITIAL_LOSS_EXCESS
+    unit, batch = expected / log(classes), trace.facts.batch_size  # 1 for the mean over a batch
+    summed = loss_seen(trace) is None and trace.facts.notes.get("reduction") != "mean" and batch > 1
+    if summed and abs(value / batch - expected) < limits.INITIAL_LOSS_EXCESS:
+        return
+    limit = expected + limits.INITIAL_LOSS_EXCESS * unit
     if value <= limit:
         return
     last = output_module(trace)
