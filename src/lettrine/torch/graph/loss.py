@@ -19,13 +19,12 @@ from math import isfinite, nan, sqrt
 from typing import Any, Final
 
 import torch
-from torch import Tensor
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.graph.opponents import bootstrapped, contrastive, foreign, sides
 from lettrine.torch.graph.references import TargetSums, error_of
-from lettrine.torch.graph.terms import Term, terms_of
+from lettrine.torch.graph.terms import Term
 
 CLASSES: Final = ("cross-entropy", "binary cross-entropy")
 VALUES: Final = ("squared error", "absolute error", "smooth absolute error", "huber")
@@ -50,10 +49,9 @@ class LossReader:
 
     def look(self, look: Look) -> Iterable[Evidence]:
         """One backward pass."""
-        if look.loss is None or look.loss.grad_fn is None or not look.loss.is_floating_point():
+        terms = look.terms
+        if not terms or look.loss is None:
             return ()
-        outputs = [each for root in look.roots for each in _tensors(root.output)]
-        terms = terms_of(look.loss, look.calls, outputs)
         if [each.kind for each in terms] != [each.kind for each in self._terms]:
             if self._terms and look.step in self._values:
                 self._natures.append("several")  # backward passes of one step that are of different losses
@@ -174,14 +172,3 @@ def _mean(term: Term) -> float:
         kept = (places >= 0) & (places < given.shape[axis])
         return -float(given.gather(axis, places.clamp(0, given.shape[axis] - 1))[kept].mean())
     return nan
-
-
-def _tensors(value: Any, depth: int = 0) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value]
-    if depth > 3:
-        return []
-    if hasattr(value, "__dataclass_fields__"):
-        value = vars(value)
-    inner = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    return [tensor for each in inner for tensor in _tensors(each, depth + 1)]
