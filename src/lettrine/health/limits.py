@@ -181,3 +181,10 @@ LEFTOVER_SHARE: Final = 0.5  # of the sampled steps after the first
 # What became of learning (checks/consequence.py): without harm a symptom is a remark.
 CONSEQUENCE_STEPS: Final = 50  # fewer tell nothing of where a loss goes
 LEARNED_WELL: Final = 0.3  # of the loss of guessing: what ends below has learned most of what there is
+OVERFITTING_LOST: Final = 0.5  # of what was gained on held-out data over guessing, or of the best loss where that is not known
+SLOW_EVEN: Final = 0.7  # of the earlier pace, or more: a loss that still falls like a line
+DEV_SCALE: Final = 4.0  # times; dropout and augmentation make the training loss up to about twice the other
+DEV_SCALE_EVEN: Final = 1.5  # highest ratio by lowest: a constant factor, while what overfits drifts apart
+DEV_SCALE_POINTS: Final = 3
+HANDED_POINTS: Final = 3
+HANDED_SPREAD: Final = 0.1  # halvings by which the ratio of one loss to the other may scatter

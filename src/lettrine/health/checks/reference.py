@@ -30,6 +30,7 @@ class Reference:
 
 
 UNKNOWN: Final = Reference()
+NEED_NOT_FALL: Final = "a loss against another network, for rewards or of a kind not known need not fall"
 CONSTANT: Final = "the best single answer to every input"
 _ONE_UNIT: Final = 0.02  # spread of the ratio of two losses that are one and the same but for their unit
 

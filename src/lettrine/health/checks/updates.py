@@ -29,7 +29,7 @@ from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
 
 
-@check("update-too-large", needs=("parameters",))
+@check("update-too-large", needs=("parameters",), symptom="silent")
 def update_too_large(trace: Trace) -> Iterator[Finding]:
     """Steps too large for the weights they move: the learning rate is too high."""
     names, table = update_ratios(trace, usable(trace))
@@ -82,7 +82,7 @@ def _trained_well(trace: Trace) -> bool:
     return end <= limits.UPDATE_FORGIVEN * (guess if isfinite(guess) else guess_of_values(trace, end))
 
 
-@check("update-too-small", needs=("parameters",))
+@check("update-too-small", needs=("parameters",), symptom="silent")
 def update_too_small(trace: Trace) -> Iterator[Finding]:
     """Steps that hardly move the weights, even when they were largest: the learning rate is too low."""
     mask = usable(trace)
