@@ -93,7 +93,7 @@ def _less_saturated(trace: Trace, names: list[str], at_start: bool) -> str:
     return f"{'; '.join(parts)[:1].upper()}{'; '.join(parts)[1:]}{more}, so that the inputs of the activation have std near 1."
 
 
-@check("dead-units", needs=("outputs",), symptom="remark")
+@check("dead-units", needs=("outputs",), symptom="harm")
 def dead_units(trace: Trace) -> Iterator[Finding]:
     """Units that pass no gradient for any example seen lately."""
     judged = [info for info in trace.modules if info.role != "output" and info.name in trace.units]

@@ -75,18 +75,20 @@ def consequence(trace: Trace, *, least: int = limits.CONSEQUENCE_STEPS) -> Conse
     return course if taken >= least or course.well else Consequence("unknown")
 
 
-def weigh(finding: Finding, trace: Trace, *, well: str = "remark") -> Finding | None:
+def weigh(finding: Finding, trace: Trace, *, symptom: str = "remark") -> Finding | None:
     """A symptom as what it is worth, by what became of learning: left as it was found where harm was measured or the loss is
-    still high, a remark where nothing can be said of the loss, a remark or nothing (`well` is "silent") where learning went well.
+    still high, a remark where nothing can be said of the loss, a remark or nothing where learning went
+    well. symptom: as `check` takes it.
     """
     course = consequence(trace)
     if finding.steps == (0, 0) and wasted(trace):
         return finding
     if course.well:
-        return None if well == "silent" else _remark(finding, course)
+        return None if symptom == "silent" else _remark(finding, course)
     if course.bad or (course.kind == "unknown" and not len(trace.loss.step)):
         return finding  # without any loss there is nothing else to go by
-    if not ordinary(trace) or course.kind == "unknown":
+    mild = symptom == "harm" and finding.severity != "critical"
+    if not ordinary(trace) or course.kind == "unknown" or mild:
         return _remark(finding, course)
     return finding
 

@@ -69,7 +69,9 @@ def spike(trace: Trace) -> Iterator[Finding]:
     jump = judged[width:] - level - np.maximum(limits.SPIKE_NOISE * noise, limits.SPIKE_RISE * np.abs(level))
     # One jump out of ordinary losses, not the end of a climb, and nothing comes back from it.
     calm = window[:, -3:].max(axis=1) < level + limits.NOISE * noise
-    learned = float(np.mean(losses[:5])) - level
+    guess = guess_of(trace)
+    began = float(np.mean(losses[:5]))
+    learned = (max(began, guess) if isfinite(guess) else began) - level  # what goes on from trained weights begins low
     lasting = level + np.maximum(noise, limits.SPIKE_LOSS * np.abs(learned))
     places = []
     for k in np.flatnonzero((jump > 0) & calm):

@@ -19,7 +19,7 @@ def other_loss(trace: Trace) -> Iterator[Finding]:
     """The loss handed over is not the one whose backward pass is taken, nor a multiple of it."""
     seen = loss_seen(trace)
     if seen is None:
-        raise Skip("not run", "no backward pass was looked at")
+        raise Skip("not applicable", "no backward pass was looked at")
     if not ordinary(trace):
         raise Skip("not applicable", NEED_NOT_FALL)
     ratios = handed_ratios(trace, seen)

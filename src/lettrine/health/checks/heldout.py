@@ -129,8 +129,8 @@ def dev_scale(trace: Trace) -> Iterator[Finding]:
         message=f"The loss on held-out data is {number(away)} times {'above' if above else 'below'} the training loss at all "
         f"{len(ratios)} evaluations, from step {int(steps[0])} on.",
         why="One is a sum and the other a mean, or they are divided by different numbers: the curves say nothing of each other.",
-        remedy=f"{'Divide' if above else 'Multiply'} the held-out loss by {number(away)}: add up loss.item() * len(batch) over the "
-        "batches, and divide by the number of examples.",
+        remedy=f"{'Divide' if above else 'Multiply'} the held-out loss by {number(away)}: add up loss.item() * len(batch) over "
+        "all batches and divide by the number of examples.",
         reference="Karpathy 2019, A recipe for training neural networks",
     )
 

@@ -44,7 +44,7 @@ class Check:
     symptom: str = ""
 
 
-SYMPTOMS: Final = ("", "remark", "silent")
+SYMPTOMS: Final = ("", "remark", "harm", "silent")
 CHECKS: Final[dict[str, Check]] = {}
 """All known checks by id, in the order of registration."""
 
@@ -65,7 +65,7 @@ def check(name: str, *, needs: tuple[str, ...] = (), symptom: str = "") -> Calla
     """Register a check under an id; the decorated function stays as it is and can be called alone.
 
     symptom: for what is no fault by itself: `examine` then weighs each finding by what became of learning, and where that went
-    well leaves a "remark", or is "silent".
+    well leaves a "remark", or is "silent"; with "harm" a remark is left wherever no harm was measured, if it is not critical.
 
     Raises HealthError for an id that is taken, a need that is not in NEEDS or a symptom that is not in SYMPTOMS.
     """

@@ -146,7 +146,7 @@ def _run(check: Check, trace: Trace) -> tuple[list[Finding], Outcome]:
     except Exception as error:  # noqa: BLE001  # whatever breaks inside a check is shown as such
         return [], Outcome(check.id, "failed", f"{type(error).__name__}: {error}")
     if check.symptom:
-        findings = [weighed for finding in findings if (weighed := weigh(finding, trace, well=check.symptom)) is not None]
+        findings = [weighed for finding in findings if (weighed := weigh(finding, trace, symptom=check.symptom)) is not None]
     return findings, Outcome(check.id, "found" if findings else "passed")
 
 
