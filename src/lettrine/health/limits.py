@@ -181,3 +181,20 @@ LEFTOVER_SHARE: Final = 0.5  # of the sampled steps after the first
 # What became of learning (checks/consequence.py): without harm a symptom is a remark.
 CONSEQUENCE_STEPS: Final = 50  # fewer tell nothing of where a loss goes
 LEARNED_WELL: Final = 0.3  # of the loss of guessing: what ends below has learned most of what there is
+
+# Data, targets and the head of the network. "wild" is benchmarks/wild: programs from public bug reports, and healthy ones.
+TARGETS_LEAST: Final = 64  # numbers or labels seen before targets are judged
+OUT_OF_REACH: Final = 0.01  # of the targets' variance, lost to an activation that cannot reach them: as much as good fits leave
+OUT_OF_REACH_MUCH: Final = 0.2  # of it: most of what could be learned
+SHARE_TOLERANCE: Final = 1e-3  # by which a probability may leave [0, 1]: rounding
+ROWS_OF_MANY: Final = 0.05  # of the rows, with two labels or more, before a softmax is called the wrong loss for them
+CONSTANT_LOOKS: Final = 5  # batches with one and the same target, and
+CONSTANT_STEP: Final = 20  # the last of them so late, before targets are called constant
+CUT_LOGITS: Final = 0.25  # of the logits at 0 under a ReLU, without a gradient; it is half of them in a fresh network
+SCALE_FAR: Final = 10.0  # times the usual 1 that inputs or targets must be off; 255 for raw pixels, thousands for prices
+SCALE_UNEVEN: Final = 100.0  # times one feature above another
+SCATTERED: Final = 5.0  # chi-squared by degrees of freedom of the classes in batches; 1 for shuffled data
+SORTED_LOOKS: Final = 5  # batches
+REPEATED: Final = 0.5  # of the batches that follow one another directly
+TOLD: Final = 3.0  # standard deviations over permuted targets: nearest neighbours that tell more belong to their targets
+TOLD_LEAST: Final = 200  # examples compared before their silence says anything

@@ -1,6 +1,6 @@
 """Named checks: each a pure function of the trace. `examine` runs them all."""
 
-from lettrine.health.checks import activations, gradients, heldout, losses, oscillation, updates, wiring
+from lettrine.health.checks import activations, gradients, head, heldout, losses, oscillation, targets, updates, wiring
 from lettrine.health.checks.registry import CHECKS, Check, Skip, check
 from lettrine.health.checks.verdict import examine
 
@@ -12,9 +12,11 @@ __all__ = [
     "check",
     "examine",
     "gradients",
+    "head",
     "heldout",
     "losses",
     "oscillation",
+    "targets",
     "updates",
     "wiring",
 ]

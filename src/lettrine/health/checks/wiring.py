@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import e, isfinite, log, nan, sqrt
+from math import isfinite, log, nan, sqrt
 
 import numpy as np
 
@@ -15,7 +15,6 @@ from lettrine.health.checks.reading import (
     listed,
     median,
     number,
-    output_module,
     plural,
     rounded,
     share,
@@ -25,10 +24,6 @@ from lettrine.health.checks.reading import (
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
-
-_SHAPES = {"view", "unsafeview", "reshape", "reshapealias", "transpose", "permute", "squeeze", "unsqueeze", "clone", "tocopy"}
-_SHAPES |= {"slice", "select", "index", "t", "expand", "alias", "contiguous"}
-"""Operations, as autograd names them, that change no value."""
 
 _PASS: dict[str, str] = {
     "forward": "The output of {where} was not finite at step {step}, in the forward pass",
@@ -82,62 +77,6 @@ def _finite_again(trace: Trace, phase: str, where: str, step: int) -> str:
         parts.append(f"look in {where} for a division by 0, a log or root of 0, or an exp that overflows, and add an epsilon")
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}."
-
-
-@check("probabilities-as-logits")
-def probabilities_as_logits(trace: Trace) -> Iterator[Finding]:
-    """A loss that is fed with something else than it expects: probabilities for logits, or for their logarithms."""
-    chain = [name.removesuffix("Backward0").removesuffix("Backward") for name in trace.facts.loss_chain]
-    chain = [name for name in chain if name.lower() not in _SHAPES]
-    if not chain:
-        raise Skip("not run", "what the loss is made of is not known; hand the loss itself to watch.loss, not its value")
-    mistake = _mistake(chain)
-    if mistake is None:
-        return
-    expected, given, remedy = mistake
-    last, classes = output_module(trace), trace.facts.classes
-    floor = f" With {classes} classes the loss cannot fall below {number(_floor(classes))}." if classes > 2 else ""
-    yield Finding(
-        id="probabilities-as-logits",
-        severity="critical",
-        where=(last.name,) if last is not None else (),
-        steps=span(trace, usable(trace)),
-        value=nan,
-        limit=nan,
-        message=f"The loss expects {expected} and gets {given}.",
-        why=(
-            f"Values between 0 and 1 taken for logits never express certainty: the loss stays high, with small gradients.{floor}"
-            if expected == "logits"
-            else "The loss then rewards sizes, not probabilities, and can fall below 0 without anything being learned."
-        ),
-        remedy=remedy,
-        reference="torch.nn.CrossEntropyLoss, BCEWithLogitsLoss and NLLLoss: what the input is",
-    )
-
-
-def _floor(classes: int) -> float:
-    """Loss of certainty taken for logits: 1 for the right class, 0 for the others."""
-    return log(1 + (classes - 1) / e)
-
-
-def _mistake(chain: list[str]) -> tuple[str, str, str] | None:
-    """What the loss expects, what it gets, and what to do; None if they agree. chain: from the loss inwards."""
-    names = [*chain, "", ""]
-    for place, name in enumerate(chain):
-        inner = names[place + 1]
-        if name.startswith("LogSoftmax") or "WithLogits" in name:
-            if inner.startswith(("Softmax", "Sigmoid")):
-                made = "softmax" if inner.startswith("Softmax") else "sigmoid"
-                remedy = (
-                    f"Remove the final {made} and give the loss the raw outputs; apply it only where probabilities are shown."
-                )
-                return "logits", f"probabilities: a {made} has been applied already", remedy
-            return None
-        if name.startswith("NllLoss") and inner.startswith(("Softmax", "Addmm", "Mm", "Linear")):
-            given = "probabilities" if inner.startswith("Softmax") else "raw outputs"
-            remedy = "Use cross_entropy on the raw outputs, without a softmax before it, or log_softmax before nll_loss."
-            return "logarithms of probabilities", given, remedy
-    return None
 
 
 @check("wrong-mode")
