@@ -198,3 +198,5 @@ SORTED_LOOKS: Final = 5  # batches
 REPEATED: Final = 0.5  # of the batches that follow one another directly
 TOLD: Final = 3.0  # standard deviations over permuted targets: nearest neighbours that tell more belong to their targets
 TOLD_LEAST: Final = 200  # examples compared before their silence says anything
+NEAR_ZERO: Final = 1e-3  # of a root's, a logarithm's or a divisor's argument, with nothing added to it: 0 is not far
+GROWN: Final = 10.0  # times their median that the last loss or gradient norm must be before a rate is suspected of a NaN

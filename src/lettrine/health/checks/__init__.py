@@ -1,6 +1,6 @@
 """Named checks: each a pure function of the trace. `examine` runs them all."""
 
-from lettrine.health.checks import activations, gradients, head, heldout, losses, oscillation, targets, updates, wiring
+from lettrine.health.checks import activations, gradients, head, heldout, losses, nonfinite, oscillation, targets, updates, wiring
 from lettrine.health.checks.registry import CHECKS, Check, Skip, check
 from lettrine.health.checks.verdict import examine
 
@@ -15,6 +15,7 @@ __all__ = [
     "head",
     "heldout",
     "losses",
+    "nonfinite",
     "oscillation",
     "targets",
     "updates",

@@ -11,7 +11,6 @@ from lettrine.health import limits
 from lettrine.health.checks.reading import (
     Mask,
     late,
-    learning_rate,
     listed,
     median,
     number,
@@ -24,59 +23,6 @@ from lettrine.health.checks.reading import (
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
-
-_PASS: dict[str, str] = {
-    "forward": "The output of {where} was not finite at step {step}, in the forward pass",
-    "backward": "The gradient at {where} was not finite at step {step}, in the backward pass",
-    "loss": "The loss was not finite at step {step}",
-    "update": "{where} was not finite after the update of step {step}",
-    "data": "The data fed to {where} held values that are not finite at step {step}",
-}
-
-
-@check("non-finite")
-def non_finite(trace: Trace) -> Iterator[Finding]:
-    """Where the first NaN or infinity appeared."""
-    first = trace.first_nonfinite
-    if first is None:
-        return
-    where = first.where or "the network"
-    about = "" if first.exact else " or in the steps since the sampled one before"
-    yield Finding(
-        id="non-finite",
-        severity="critical",
-        where=(first.where,) if first.where else (),
-        steps=(first.step, first.step),
-        value=nan,
-        limit=nan,
-        message=_PASS[first.phase].format(where=where, step=first.step) + about + ".",
-        why="One NaN spreads to every weight with the next update, and nothing brings it back.",
-        remedy=_finite_again(trace, first.phase, where, first.step),
-        reference="Goodfellow, Bengio & Courville 2016, Deep Learning, section 4.1: overflow and underflow",
-    )
-
-
-def _finite_again(trace: Trace, phase: str, where: str, step: int) -> str:
-    if phase == "data":
-        return f"Look at batch {step}: clean or drop inputs that are NaN or infinite, and divide by a std that is never 0."
-    mask = usable(trace)
-    rate, norm = learning_rate(trace), median(trace.step_stats["gradient_norm"], mask)
-    parts = []
-    if rate > 0:
-        parts.append(f"lower the learning rate about 10 times, from {number(rate)} to {number(rounded(rate / 10))}")
-    if norm > 0:
-        parts.append(f"clip the gradient norm at about {number(rounded(norm))}, its median before step {step}")
-    if phase == "loss":
-        if not any(name.startswith(("LogSoftmax", "BinaryCrossEntropyWithLogits")) for name in trace.facts.loss_chain):
-            advice = (
-                "compute the loss from logits (cross_entropy, binary_cross_entropy_with_logits), not from log of a probability"
-            )
-            parts.insert(0, advice)
-        parts.append("if it comes again, watch with every=1 to see in which module it begins")
-    else:
-        parts.append(f"look in {where} for a division by 0, a log or root of 0, or an exp that overflows, and add an epsilon")
-    text = "; ".join(parts)
-    return f"{text[0].upper()}{text[1:]}."
 
 
 @check("wrong-mode")

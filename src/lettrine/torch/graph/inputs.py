@@ -7,9 +7,9 @@ figures, over all looks: "looks", "rows" (of one batch); "mean", "std", "low", "
     "rescaled": share of looks in which the model itself begins with a division of what it is fed;
     "pairs": looks at two optimiser steps one after the other, "same" share of them with the same batch, "distinct" batches;
     "alike": share of looks in which all rows of the batch were the same;
-    "told": how much better the nearest other input tells a target than chance does, in standard deviations over permuted targets,
-    "compared": on how many examples. Tables are compared by Euclidean distance of standardised features (nearest neighbours, Cover
-    & Hart 1967); equal rows count once.
+    "told": how much better the nearest other input tells a target than chance does, in standard deviations over permuted
+    targets, "compared": on how many examples. Nearest is by Euclidean distance of standardised features (Cover & Hart 1967,
+    Nearest neighbor pattern classification); equal rows count once.
 """
 
 from __future__ import annotations

@@ -2,12 +2,10 @@
 
 One for each place and function. where: the module it was called in, "loss" outside of all, and the function's name.
 words: "of": what made its input; "broke": "forward" where finite inputs gave a value that is not finite, "backward" where the
-value
-    was finite but its slope is not, "ignored" where a cross-entropy had no target left, "" where nothing was seen; "guarded":
-    "yes" where something was added to the input, or it was clamped, first.
-figures: "least": the smallest size of the critical number that was seen (for a division, of the divisor); "step" at which it
-broke;
-    "first" and "last": that smallest size at the first and the last look.
+    value was finite but its slope is not, "ignored" where a cross-entropy had no target left, "" where nothing was seen;
+    "guarded": "yes" where something was added to the input, or it was clamped, first.
+figures: "least": the smallest size of the critical number that was seen (for a division, of the divisor); "first", "last": the
+    same at the first and the last look; "step" at which it broke.
 """
 
 from __future__ import annotations
