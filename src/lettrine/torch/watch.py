@@ -111,6 +111,7 @@ class Watch:
         self._handles.clear()
         self._guard(self._gather)
         self._disarm()
+        self._looker.close()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -128,6 +129,7 @@ class Watch:
     def dev_loss(self, loss: Any) -> None:
         """Hand over the loss on held-out data, whenever it is known."""
         self._guard(lambda: self._recorder.record_dev(self._idle.step, loss.item() if isinstance(loss, Tensor) else loss))
+        self._guard(self._looker.evaluated)
 
     def step(self) -> None:
         """Say that a step has been made, where no torch optimiser makes it; call it before the gradients are cleared."""
@@ -233,6 +235,7 @@ class Watch:
         if step_skipped(optimiser):
             return
         self._scales = loss_scale(optimiser, self._scaler)
+        self._looker.stepping(optimiser, *self._scales)
         if self._quick.full:
             self._flush()
             self._quick.hand_over(self._recorder)
@@ -412,6 +415,7 @@ class Watch:
             self._take_loss()
         if (self._sampling and not self._idle.late) or self._awaiting:
             self._losses.look(loss)
+        self._looker.handed(step, loss)
         if not self._losses.add(step, loss) and not self._sampling:
             self._look_at_once()
 
