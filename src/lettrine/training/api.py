@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from lettrine.errors import ConfigError, DivergedError, RunDamagedError
 from lettrine.inference.language_model import LanguageModel
 from lettrine.model.config import MLPConfig
 from lettrine.text.corpora import load_corpus
+from lettrine.text.labels import labelled
 from lettrine.text.vocabulary import Vocabulary
 from lettrine.text.windows import Windows, windows
 from lettrine.text.words import Split, WordList, from_words, read_words, split
@@ -71,7 +72,8 @@ def train(
 ) -> Run:
     """Train a network on a word list and return the run.
 
-    words: a file of one word a line ("-" for standard input), an iterable of words, or None for the shipped list of first names.
+    words: a file of one word a line ("-" for standard input), an iterable of words, several of them by label, such as
+    {"women": "women.txt", "men": "men.txt"}, or None for the shipped list of first names.
     out: folder to keep the run in, with checkpoints as it goes; None keeps it in memory. report: called as training proceeds.
 
     Ctrl-C and SIGTERM stop between two steps: what was learned is kept and the run returned, its status "interrupted".
@@ -117,6 +119,8 @@ def as_word_list(words: str | Path | Iterable[str] | WordList | None) -> WordLis
         return words
     if isinstance(words, str | Path):
         return read_words(words)
+    if isinstance(words, Mapping):
+        return labelled({str(label): as_word_list(each) for label, each in words.items()})
     return from_words(words)
 
 
@@ -140,7 +144,7 @@ class _Job:
         settings = settings.resolved(len(made[0]))
         check_memory(config, settings)
         examples = dict(zip(("train", "dev", "test"), (len(part.targets) for part in made), strict=True))
-        data = Data(words.source, words.digest, len(words), max(map(len, words)), examples)
+        data = Data(words.source, words.digest, len(words), max(map(len, words)) - bool(words.labels), examples, words.labels)
         return cls(words, vocabulary, config, settings, data, (made[0], made[1], made[2]))
 
     def describe(self, folder: Path, status: str, results: Results | None) -> None:
@@ -187,7 +191,7 @@ class _Job:
             trace = {f"health/{name}": value for name, value in checkpoint.health[0].items()}
             write_arrays(folder / HISTORY, {**history, **trace}, {"health": checkpoint.health[1]})
             self.describe(folder, outcome.status, results)
-        model = LanguageModel(self.config, self.vocabulary, kept, trainer.engine, self.words.words)
+        model = LanguageModel(self.config, self.vocabulary, kept, trainer.engine, self.words.words, labels=self.words.labels)
         health = trainer.watch.examine() if trainer.watch is not None and checkpoint.step else None
         run = Run(folder, outcome.status, self.settings, self.data, results, model, outcome.signal, health)
         if outcome.status == "diverged":

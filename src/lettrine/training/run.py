@@ -13,6 +13,7 @@ import numpy as np
 from lettrine.arguments import checked
 from lettrine.inference.language_model import LanguageModel
 from lettrine.inference.sampling import MAX_LENGTH, Sampling
+from lettrine.text.labels import MAX_NAME
 from lettrine.training.settings import Settings
 
 STATUSES: Final = ("training", "interrupted", "finished", "diverged")
@@ -24,17 +25,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Data:
-    """The words of a run. source: where they came from; digest: SHA-256 of the words; longest: characters of the longest."""
+    """The words of a run. source: where they came from; digest: SHA-256 of the words; longest: characters of the longest.
+
+    labels: those that stand before the words, see `lettrine.text.labels`.
+    """
 
     source: str
     digest: str
     words: int
     longest: int
     examples: Mapping[str, int]
+    labels: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {**vars(self), "examples": dict(self.examples)}
+        return {**vars(self), "examples": dict(self.examples), "labels": list(self.labels)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Data:
@@ -43,7 +48,10 @@ class Data:
         if not isinstance(source, str) or not isinstance(digest, str):
             raise TypeError("source and digest are not both text")
         examples = {str(name): _count(count) for name, count in values["examples"].items()}
-        return cls(source, digest, _count(values["words"]), _count(values["longest"]), examples)
+        labels = values.get("labels", [])
+        if not isinstance(labels, list) or not all(isinstance(label, str) and 0 < len(label) <= MAX_NAME for label in labels):
+            raise TypeError("labels are not a list of names")
+        return cls(source, digest, _count(values["words"]), _count(values["longest"]), examples, tuple(labels))
 
 
 @dataclass(frozen=True)
