@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 EngineName = Annotated[str, typer.Option("--engine", help="auto, reference or native.")]
+Label = Annotated[str, typer.Option("--label", help="Of a run with labels: under this one alone. Default: under any.")]
 Threads = Annotated[int, typer.Option("--threads", help="Processor threads.")]
 
 
@@ -36,6 +37,7 @@ def score(
         typer.Option(metavar="FILE", help="Judge the words of a file; - reads standard input. One line comes out a word."),
     ] = None,
     column: Annotated[str | None, typer.Option(help="Column of a CSV or TSV: its name, or its number from 1.")] = None,
+    label: Label = "",
     format: Format = "text",  # noqa: A002 - the name of the option
     threads: Threads = 1,
     engine: EngineName = "auto",
@@ -55,7 +57,7 @@ def score(
         )
     model = load_run(run, engine=engine).model
     if file is None:
-        scores = model.score(words or [])
+        scores = model.score(words or [], label)
         if json:
             out_json({"run": run, "scores": list(map(_spelled, scores))})
         elif format == "text":
@@ -68,7 +70,7 @@ def score(
         read = read_words(file, column=column)
         for remark in read.notes:
             note(remark)
-        portions = model.score_many(read.words, threads=threads)
+        portions = model.score_many(read.words, label, threads=threads)
         if json:
             out_json({"run": run, "scores": [row for some in portions for row in _rows(some)]})
             return
@@ -94,6 +96,7 @@ def _spelled(each: Score) -> dict[str, Any]:
         "perplexity": each.perplexity,
         "surprise": {"place": place, "character": character, "log_probability": probability},
         "unknown": list(each.unknown),
+        **({"labels": dict(each.labels)} if each.labels else {}),
         "characters": [{"character": c, "log_probability": p} for c, p in each.characters],
     }
 
@@ -181,12 +184,15 @@ def evaluate(
     ] = None,
     column: Annotated[str | None, typer.Option(help="Column of a CSV or TSV: its name, or its number from 1.")] = None,
     lower: Annotated[bool, typer.Option("--lower", help="Lower-case the words.")] = False,
+    label: Label = "",
     threads: Threads = 1,
     engine: EngineName = "auto",
     json: Json = False,
 ) -> None:
     """Loss on a word list, beside guessing at random and counting one, two and three characters."""
+    from lettrine.errors import ConfigError, quote  # noqa: PLC0415
     from lettrine.inference.comparison import compare_with_counts  # noqa: PLC0415
+    from lettrine.text.labels import sign_of  # noqa: PLC0415
     from lettrine.text.words import read_words  # noqa: PLC0415
     from lettrine.training.folder import load_run, load_splits  # noqa: PLC0415
 
@@ -195,7 +201,12 @@ def evaluate(
     lists = {"dev": splits.dev, "test": splits.test}
     if words is not None:
         read = read_words(words, column=column, lower=lower)
-        lists = {words: read.words}
+        model = opened.model
+        if model.labels and not label:
+            listed = ", ".join(map(quote, model.labels))
+            raise ConfigError(f"eval got words without labels for a run with labels; expected --label with one of {listed}")
+        sign = sign_of(label, model.labels) if label else ""
+        lists = {words: tuple([sign + word for word in read.words])}
         strange = set("".join(read.words)).difference(opened.model.vocabulary.characters)
         remarks = (
             [f"the run never saw {' '.join(sorted(strange)[:20])}; such a character costs every row the same"] if strange else []

@@ -54,6 +54,9 @@ def sample(
         int, typer.Option(help="Leave out words so few edits or fewer away from one of the training list.", rich_help_panel=LIST)
     ] = 0,
     unique: Annotated[bool, typer.Option("--unique", help="No word twice.", rich_help_panel=LIST)] = False,
+    label: Annotated[
+        str, typer.Option(help="Of a run with labels: one, or several with shares, such as women=2,men=1.", rich_help_panel=LIST)
+    ] = "",
     temperature: Annotated[
         float, typer.Option(help="Below 1 keeps to the likely, above 1 wanders, 0 takes the likeliest.", rich_help_panel=DRAW)
     ] = 1.0,
@@ -97,6 +100,7 @@ def sample(
         "new": new,
         "not_near": not_near,
         "unique": unique,
+        "label": label,
         "seed": seed,
     }
     if max_length is not None:

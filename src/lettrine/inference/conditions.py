@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from lettrine.errors import ConfigError, quote
-from lettrine.inference.automaton import Automaton, explore, product
-from lettrine.inference.patterns import One, Repeat, Sequence, any_character, automaton_of, literal, parse
+from lettrine.inference.automaton import DEAD, Automaton, explore, product
+from lettrine.inference.patterns import Mask, One, Repeat, Sequence, any_character, automaton_of, literal, parse
 from lettrine.text.vocabulary import Vocabulary
 
 MAX_LIKE = 40  # characters of the word that others are to be like
@@ -26,27 +26,48 @@ def condition(
     match: str = "",
     like: str = "",
     near: int = 0,
+    labelled: bool = False,
 ) -> Automaton:
     """The automaton of all words that meet every wish, read from the end of the prefix on.
 
     least: characters, at least. contains: each of these texts. without: none of these characters. match: see
     `lettrine.inference.patterns`. like, near: at most `near` edits away from that word (Levenshtein 1966: one character
-    put in, left out, or put in place of another).
+    put in, left out, or put in place of another). labelled: before the word the sign of any label is read, then the prefix.
 
     Raises VocabularyError for a wished character that the vocabulary lacks, ConfigError for wishes that contradict each
     other or are too complicated.
     """
     parts = list(_parts(vocabulary, least, suffix, contains, without, match, like, near))
+    letter = any_character(vocabulary)
+    signs = ~letter.mask
+    signs[0] = False
+    if signs.any():
+        parts.append((automaton_of(Repeat(letter, 0, None), letter.mask.size, "letters"), "letters"))
+    if labelled and prefix:
+        begun = Sequence((literal(prefix, vocabulary), Repeat(letter, 0, None)))
+        parts.append((automaton_of(begun, letter.mask.size, "prefix"), f"prefix {quote(prefix)}"))
     whole = product([part for part, _ in parts])
-    wishes = ", ".join(what for _, what in parts[1:])
+    wishes = ", ".join(what for _, what in parts[1:] if what != "letters")
     if whole.empty:
         raise ConfigError(f"no word of this model's characters meets {wishes}; ask for less")
+    if labelled:
+        return _behind(whole, signs)
     for character in vocabulary.encode(prefix):
         state = whole.after(np.array([whole.start]), np.array([character]))
         whole = Automaton(whole.kinds, whole.table, whole.accepting, int(state[0]), whole.needed)
     if whole.empty:
         raise ConfigError(f"no word that begins with {quote(prefix)} meets {wishes}; ask for less")
     return whole
+
+
+def _behind(whole: Automaton, signs: Mask) -> Automaton:
+    """The automaton of words behind one of these signs, which it treats alike and has nowhere else."""
+    first = np.full((1, whole.table.shape[1]), DEAD, np.int32)
+    first[0, whole.kinds[signs]] = whole.start
+    needed = np.append(whole.needed, whole.needed[whole.start] + 1).astype(np.int32)
+    return Automaton(
+        whole.kinds, np.concatenate([whole.table, first]), np.append(whole.accepting, False), len(needed) - 1, needed
+    )
 
 
 def _parts(

@@ -18,6 +18,7 @@ from lettrine.inference.sampling import Sampling, stream_words
 from lettrine.inference.scoring import Score, Scores, score_many, score_words
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Array
+from lettrine.text.labels import without_sign
 from lettrine.text.vocabulary import Vocabulary
 from lettrine.text.windows import windows
 
@@ -29,6 +30,7 @@ class LanguageModel:
 
     known: the words it was trained on, which `sample(new=True)` leaves out; may be empty. prior: counts beside the network, see
     `Prior`. others: networks of the same shape beside it. A model of counts alone has no parameters.
+    labels: those of its words, each of which then begins with the sign of one (`lettrine.text.labels`), `known` ones too.
     """
 
     config: MLPConfig
@@ -38,6 +40,7 @@ class LanguageModel:
     known: Collection[str] = field(default=frozenset(), repr=False)
     prior: Prior | None = field(default=None, repr=False)
     others: tuple[Mapping[str, Array], ...] = field(default=(), repr=False)
+    labels: tuple[str, ...] = ()
 
     @property
     def mixture(self) -> Mixture:
@@ -59,17 +62,18 @@ class LanguageModel:
         chosen = Sampling(**how)  # type: ignore[arg-type]
         if (chosen.new or chosen.not_near) and not self.known:
             raise ConfigError("new got no training words to leave out; give the model its `known` words, or sample from the run")
-        return stream_words(self, count, chosen, self.known)
+        known = without_sign(self.known) if self.labels and (chosen.new or chosen.not_near) else self.known
+        return stream_words(self, count, chosen, known)
 
     @checked
-    def score(self, words: Sequence[str]) -> list[Score]:
-        """Log-likelihood of each word and of each of its characters."""
-        return score_words(self, words)
+    def score(self, words: Sequence[str], label: str = "") -> list[Score]:
+        """Log-likelihood of each word and of each of its characters; of a model with labels, under one or under all of them."""
+        return score_words(self, words, label)
 
     @checked
-    def score_many(self, words: Sequence[str], *, threads: int = 1) -> Iterator[Scores]:
+    def score_many(self, words: Sequence[str], label: str = "", *, threads: int = 1) -> Iterator[Scores]:
         """Log-likelihood of words by the thousand, in portions of arrays."""
-        return score_many(self, words, threads)
+        return score_many(self, words, label, threads)
 
     @checked
     def evaluate(self, words: Sequence[str]) -> Loss:

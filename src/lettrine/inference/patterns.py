@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from lettrine.errors import ConfigError, quote
 from lettrine.inference.automaton import Automaton, explore
+from lettrine.text.labels import is_sign
 from lettrine.text.vocabulary import Vocabulary
 
 Mask: TypeAlias = NDArray[np.bool_]  # (V,): which characters
@@ -78,10 +79,8 @@ def parse(pattern: str, vocabulary: Vocabulary) -> Node:
 
 
 def any_character(vocabulary: Vocabulary) -> One:
-    """Any character, but not the end of the word."""
-    mask = np.ones(vocabulary.size, np.bool_)
-    mask[0] = False
-    return One(mask)
+    """Any character, but neither the end of the word nor the sign of a label."""
+    return One(np.array([False, *(not is_sign(character) for character in vocabulary.characters)]))
 
 
 def literal(text: str, vocabulary: Vocabulary) -> Sequence:

@@ -23,6 +23,11 @@ class Predictor(Protocol):
         ...
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels whose signs stand before its words, see `lettrine.text.labels`; mostly none."""
+        ...
+
+    @property
     def context(self) -> int:
         """T, how many characters it looks back."""
         ...

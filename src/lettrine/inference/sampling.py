@@ -7,11 +7,13 @@ whole and those that do not meet the wish are left out, or, where few do, throug
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lettrine.arguments import checked
 from lettrine.engine.base import Integers
@@ -21,6 +23,7 @@ from lettrine.inference.conditions import MAX_NEAR, condition
 from lettrine.inference.nearness import MAX_DISTANCE, near_words
 from lettrine.inference.predictor import Predictor
 from lettrine.inference.tree import Cuts, PrefixTree
+from lettrine.text.labels import parse_shares, sign_of, without_sign
 
 BATCH: Final = 4096  # words drawn side by side, fewer where an array of so many rows would hold more than
 NUMBERS: Final = 2**22  # numbers: with 20,000 characters to choose from, or words of 100,000 characters
@@ -46,6 +49,7 @@ class Sampling:
     like: a word it is at most `near` edits away from.
     new: leave out words of the training list. not_near: leave out words at most so many edits away from one of the
     training list, 0 for none. unique: no word twice. seed: of the draw, not of the training.
+    label: of a model with labels, the one to draw for, or several with their shares of the words: "women=2,men=1".
 
     Raises ConfigError for a value outside its range.
     """
@@ -66,6 +70,7 @@ class Sampling:
     like: str = ""
     near: int = 2
     not_near: int = 0
+    label: str = ""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.temperature <= 1000.0:
@@ -98,6 +103,18 @@ def stream_words(model: Predictor, count: int, how: Sampling, known: Collection[
     """
     if not 1 <= count <= MAX_COUNT:
         raise ConfigError(f"count got {count}; expected 1 to {MAX_COUNT:,}")
+    wanted = _Filter(how, known)
+    if not how.label:
+        return _stream(_source(model, how, ""), count, wanted)
+    shares = parse_shares(how.label, model.labels)
+    sources = [_source(model, how, sign_of(label, model.labels)) for label in shares]
+    if len(sources) == 1:
+        return _stream(sources[0], count, wanted)
+    return _shared(sources, count, wanted, np.array(list(shares.values())), how.seed)
+
+
+def _source(model: Predictor, how: Sampling, sign: str) -> _Source:
+    """Where words come from: behind the sign of a label, or behind any where the model has labels and none is given."""
     accepted = condition(
         model.vocabulary,
         least=how.min_length,
@@ -108,27 +125,43 @@ def stream_words(model: Predictor, count: int, how: Sampling, known: Collection[
         match=how.match,
         like=how.like,
         near=how.near,
+        labelled=bool(model.labels and not sign),
     )
-    if accepted.needed[accepted.start] > how.max_length - len(how.prefix):
-        shortest = len(how.prefix) + int(accepted.needed[accepted.start])
+    source = _Source(model, how, accepted, sign)
+    if accepted.needed[accepted.start] > source.room:
+        shortest = how.max_length - source.room + int(accepted.needed[accepted.start])
         raise ConfigError(f"what is wished takes {shortest} characters or more; max length got {how.max_length}")
-    return _stream(model, count, how, known, accepted)
+    return source
 
 
-def _stream(model: Predictor, count: int, how: Sampling, known: Collection[str], accepted: Automaton) -> Iterator[list[str]]:
-    source, wanted = _Source(model, how, accepted), _Filter(how, known)
+def _stream(source: _Source, count: int, wanted: _Filter) -> Iterator[list[str]]:
     yielded = refused = 0
     while yielded < count and refused < PATIENCE * max(count, LEAST_ROWS):
         rows = source.more(max(count - yielded, LEAST_ROWS if wanted.asked else 1))
         if rows is None:
             break
-        words = wanted([how.prefix + word for word in model.vocabulary.decode_all(rows)])[: count - yielded]
+        words = wanted(source.words(rows))[: count - yielded]
         refused = 0 if words else refused + len(rows)
         yielded += len(words)
         if words:
             yield words
     if not yielded and source.in_vain:
         raise ConfigError(f"{source.verdict()} these wishes; ask for less, or try a higher temperature, or top-k 0 and top-p 1")
+
+
+def _shared(
+    sources: Sequence[_Source], count: int, wanted: _Filter, shares: NDArray[np.float64], seed: int
+) -> Iterator[list[str]]:
+    """Words of several labels: of each the next one's label is drawn by the shares, then the next word of that label."""
+    choices = np.random.default_rng([seed, len(shares)]).choice(len(shares), count, p=shares)
+    numbers = np.bincount(choices, minlength=len(shares)).tolist()
+    words = [chain.from_iterable(_stream(each, n, wanted)) for each, n in zip(sources, numbers, strict=True)]
+    for start in range(0, count, BATCH):
+        drawn = [next(words[choice], None) for choice in choices[start : start + BATCH].tolist()]
+        there = [word for word in drawn if word is not None]
+        yield there
+        if len(there) < len(drawn):
+            return
 
 
 class _Filter:
@@ -155,13 +188,15 @@ class _Filter:
 class _Source:
     """Rows of characters that meet the wish: drawn whole, and through the tree of prefixes where too few meet it."""
 
-    def __init__(self, model: Predictor, how: Sampling, accepted: Automaton) -> None:
+    def __init__(self, model: Predictor, how: Sampling, accepted: Automaton, sign: str) -> None:
         self._model, self._accepted, self._cuts = model, accepted, Cuts(how.temperature, how.top_k, how.top_p)
         self._generator = np.random.default_rng([how.seed])
-        given = [0] * model.context + model.vocabulary.encode(how.prefix)
+        self._drawn_label = bool(model.labels and not sign)
+        self._prefix = "" if self._drawn_label else how.prefix
+        given = [0] * model.context + model.vocabulary.encode(sign + self._prefix)
         self._start = np.array(given[len(given) - model.context :], np.int32)  # (T,)
-        self._room = how.max_length - len(how.prefix)
-        self._widest = max(1, min(BATCH, NUMBERS // max(self._room + 1, model.vocabulary.size)))
+        self.room = how.max_length - len(self._prefix) + self._drawn_label  # characters that may follow
+        self._widest = max(1, min(BATCH, NUMBERS // max(self.room + 1, model.vocabulary.size)))
         self._drawn = self._met = self._asked = 0
         self._tree: PrefixTree | None = None
         self.in_vain = 0  # draws since the last word that met the wish
@@ -170,11 +205,16 @@ class _Source:
         """Some rows (N, L), about as many as wanted; None where it is no use."""
         while self.in_vain < IN_VAIN:
             if self._tree is None and self._drawn == FIRST_LOOK and self._met < SELDOM * FIRST_LOOK:
-                self._tree = PrefixTree(self._model, self._accepted, self._cuts, self._start, self._room)
+                self._tree = PrefixTree(self._model, self._accepted, self._cuts, self._start, self.room)
             rows = self._whole(wanted) if self._tree is None else self._through(self._tree)
             if rows is None or len(rows):
                 return rows
         return None
+
+    def words(self, rows: Integers) -> list[str]:
+        """The words of rows (N, L), with their prefix and without the sign of a label."""
+        words = self._model.vocabulary.decode_all(rows)
+        return without_sign(words) if self._drawn_label else [self._prefix + word for word in words] if self._prefix else words
 
     def verdict(self) -> str:
         """How seldom the wish is met, where nothing was found."""
@@ -190,7 +230,7 @@ class _Source:
         if self._drawn < FIRST_LOOK:
             rows = min(rows, FIRST_LOOK - self._drawn)
         contexts = np.repeat(self._start[None], rows, axis=0)  # (N, T)
-        uniforms = self._generator.random((rows, self._room + 1))  # (N, L)
+        uniforms = self._generator.random((rows, self.room + 1))  # (N, L)
         drawn = self._model.draw(contexts, uniforms, **vars(self._cuts))
         met = drawn[self._accepted.run(np.full(rows, self._accepted.start), drawn)]
         self._drawn, self._met = self._drawn + rows, self._met + len(met)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import log
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from lettrine.engine.base import Losses
 from lettrine.errors import ConfigError
 from lettrine.inference.evaluation import exp
 from lettrine.inference.predictor import Predictor
+from lettrine.text.labels import sign_of
 from lettrine.text.windows import unknown_targets, windows
 
 UNKNOWN: Final = log(0x110000)  # loss of a character the model never saw: a uniform guess among all of Unicode
@@ -26,12 +27,14 @@ class Score:
 
     log_likelihood: nats, the sum of `characters`. characters: each character's own log-probability, the last for the end.
     unknown: characters the model never saw; each is given -UNKNOWN nats, and what follows is judged as at a word's beginning.
+    labels: of a model with labels, how likely each is, given the word.
     """
 
     word: str
     log_likelihood: float
     characters: tuple[tuple[str, float], ...]
     unknown: tuple[str, ...] = ()
+    labels: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def per_character(self) -> float:
@@ -77,25 +80,56 @@ def character_losses(model: Predictor, words: Sequence[str], threads: int = 1) -
     return losses, strange
 
 
-def score_words(model: Predictor, words: Sequence[str]) -> list[Score]:
-    """Score each word, character by character."""
+def judged(
+    model: Predictor, words: Sequence[str], label: str = "", threads: int = 1
+) -> tuple[Losses, NDArray[np.bool_], dict[str, Losses]]:
+    """`character_losses` of words that carry no sign of a label, and how likely each label is for each word, (W,).
+
+    Under one label, or under all: the chance of a character is then its mean over the labels, each weighted by how likely it is
+    after the characters before, so that the chance of the word is that of the word with any label.
+    """
+    if not model.labels:
+        if label:
+            sign_of(label, ())
+        return *character_losses(model, words, threads), {}
+    lengths = np.fromiter(map(len, words), np.int64, len(words)) + 2
+    begin = np.cumsum(lengths) - lengths
+    own = np.ones(int(lengths.sum()), np.bool_)
+    own[begin] = False
+    names = [label] if label else list(model.labels)
+    each = [character_losses(model, [sign_of(name, model.labels) + word for word in words], threads) for name in names]
+    strange = each[0][1][own]
+    if label:
+        return each[0][0][own], strange, {}
+    losses = np.stack([losses for losses, _ in each])  # (L, N + W)
+    run = np.cumsum(losses, axis=1)
+    run -= np.repeat(run[:, begin] - losses[:, begin], lengths, axis=1)  # from the beginning of each word, its label included
+    together = np.logaddexp.reduce(-run, axis=0)  # (N + W,)
+    whole = begin + lengths - 1
+    chances = np.exp(-run[:, whole] - together[whole])
+    return -np.diff(together, prepend=0.0)[own], strange, dict(zip(names, chances, strict=True))
+
+
+def score_words(model: Predictor, words: Sequence[str], label: str = "") -> list[Score]:
+    """Score each word, character by character; see `judged`."""
     scores = []
     for some in _portions(words):
-        losses, strange = character_losses(model, some)
+        losses, strange, chances = judged(model, some, label)
         start = 0
-        for word in some:
+        for place, word in enumerate(some):
             own, odd = -losses[start : start + len(word) + 1], strange[start : start + len(word)]
             start += len(word) + 1
             spelled = zip([*word, model.vocabulary.end_sign], own.tolist(), strict=True)
-            unknown = tuple(dict.fromkeys(word[place] for place in np.flatnonzero(odd).tolist()))
-            scores.append(Score(word, float(own.sum()), tuple(spelled), unknown))
+            unknown = tuple(dict.fromkeys(word[at] for at in np.flatnonzero(odd).tolist()))
+            labels = {name: float(chance[place]) for name, chance in chances.items()}
+            scores.append(Score(word, float(own.sum()), tuple(spelled), unknown, labels))
     return scores
 
 
-def score_many(model: Predictor, words: Sequence[str], threads: int = 1) -> Iterator[Scores]:
+def score_many(model: Predictor, words: Sequence[str], label: str = "", threads: int = 1) -> Iterator[Scores]:
     """Score words by the thousand, without keeping each character's own loss."""
     for some in _portions(words):
-        losses, strange = character_losses(model, some, threads)
+        losses, strange, _ = judged(model, some, label, threads)
         lengths = np.fromiter(map(len, some), np.int64, len(some)) + 1
         begin = np.cumsum(lengths) - lengths
         heights = np.where(np.isnan(losses), np.inf, losses)

@@ -41,6 +41,7 @@ class WordList(Sequence[str]):
     words: the words; source: where they came from, for messages and records;
     blank: how many blank lines were dropped; repeated: how many words had stood there before
     (still in `words`, unless they were to be unique); notes: what looks odd in them, a sentence each.
+    labels: where each word begins with the sign of a label, those labels, see `lettrine.text.labels`.
     """
 
     words: tuple[str, ...]
@@ -48,6 +49,7 @@ class WordList(Sequence[str]):
     blank: int = 0
     repeated: int = 0
     notes: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
 
     @cached_property
     def digest(self) -> str:

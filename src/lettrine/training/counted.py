@@ -41,14 +41,15 @@ def count_words(words: WordList, settings: Settings, out: str | Path | None = No
     counts = count(counted, held_out, vocabulary.size)
     config = MLPConfig(vocabulary.size, context=max(counts.order - 1, 1), embedding=1, hidden=(1,))  # only the context is used
     engine = choose_engine(settings.engine)
-    model = LanguageModel(config, vocabulary, {}, engine, words.words, Prior(counts, ALONE))
+    model = LanguageModel(config, vocabulary, {}, engine, words.words, Prior(counts, ALONE), labels=words.labels)
     train, dev, test = (windows(part, vocabulary, config.context) for part in parts)
     chain = left_out(counts.chain(train.contexts, train.targets))
     learned = float(-np.log(folded(chain, counts.discounts, 1.0 / vocabulary.size)).mean())
     loss = {"expected_initial": math.log(vocabulary.size), "train": learned, **losses_of(model, train, dev, test)}
     results = Results(loss, 0, 0, time.perf_counter() - began, math.nan)
     examples = {"train": len(train), "dev": len(dev), "test": len(test)}
-    data = Data(words.source, words.digest, len(words), max(map(len, words)), examples)
+    longest = max(map(len, words)) - bool(words.labels)  # a label is no letter
+    data = Data(words.source, words.digest, len(words), longest, examples, words.labels)
     folder = None if out is None else Path(out)
     if folder is not None:
         create_folder(folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +18,7 @@ from lettrine.inference.language_model import LanguageModel
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Parameters
 from lettrine.text.corpora import load_corpus
+from lettrine.text.labels import labelled
 from lettrine.text.vocabulary import Vocabulary
 from lettrine.text.windows import Windows, windows
 from lettrine.text.words import Split, WordList, from_words, read_words, split
@@ -48,6 +49,7 @@ from lettrine.training.watch import EngineWatch, facts_of, trace_from_archive
 
 DEFAULT_CORPUS = "first-names"
 Listener: TypeAlias = Callable[[Progress], None]
+Splits: TypeAlias = tuple[Windows, Windows, Windows]
 Start: TypeAlias = Callable[[MLPConfig, Settings, Windows], tuple[Parameters, Rows]]
 
 
@@ -63,10 +65,21 @@ class Session:
 
     words, out, shape, settings, report: as `lettrine.train` has them; shape may be a whole `MLPConfig`.
     every: sampled steps of the health watch, see `health.recorder.Schedule`. start: gives the weights to start from and the rows
-    of each batch, in place of those of the settings' scheme and seed. engine: in place of the one the settings name.
+    of each batch, in place of those of the settings' scheme and seed. splits: examples for train, dev and test in place of those
+    of the words. engine: in place of the one the settings name.
 
     What is left unfinished can be resumed. Raises WordListError, ConfigError, RunExistsError, StorageError.
     """
+
+    words: WordList
+    vocabulary: Vocabulary
+    config: MLPConfig
+    settings: Settings
+    splits: Splits
+    data: Data
+    engine: Engine
+    trainer: Trainer
+    result: Run
 
     def __init__(
         self,
@@ -78,9 +91,12 @@ class Session:
         report: Listener = lambda _: None,
         every: int = 0,
         start: Start | None = None,
+        splits: Splits | None = None,
         engine: Engine | None = None,
     ) -> None:
         self._prepare(as_word_list(words), shape or Shape(), settings or Settings(), engine)
+        if splits is not None:
+            self.splits = splits
         self._report, self._every = report, every
         self.folder = None if out is None else Path(out)
         with contextlib.ExitStack() as opened:
@@ -138,7 +154,9 @@ class Session:
         prior = None
         if settings.prior == "counts":
             prior = prior_of(self.config, self.engine, kept, others, *self.splits[:2])
-        model = LanguageModel(self.config, self.vocabulary, kept, self.engine, self.words.words, prior, others)
+        model = LanguageModel(
+            self.config, self.vocabulary, kept, self.engine, self.words.words, prior, others, labels=self.words.labels
+        )
         loss = {"expected_initial": math.log(self.config.vocabulary_size)}
         loss["initial"] = float(checkpoint.losses[0]) if len(checkpoint.losses) else math.nan
         loss["train"] = trainer.loss_of(self.splits[0], kept)
@@ -195,7 +213,8 @@ class Session:
         self.words, self.vocabulary, self.config, self.settings = words, vocabulary, config, settings
         self.splits, self._repeated = (train, dev, test), repeated_share(parts)
         counted = dict(zip(("train", "dev", "test"), (len(part.targets) for part in self.splits), strict=True))
-        self.data = Data(words.source, words.digest, len(words), max(map(len, words)), counted)
+        longest = max(map(len, words)) - bool(words.labels)  # a label is no letter
+        self.data = Data(words.source, words.digest, len(words), longest, counted, words.labels)
 
     def _size(self, shape: Shape | MLPConfig, settings: Settings, vocabulary_size: int, examples: int) -> Size:
         """What the words choose, in the time there is."""
@@ -250,6 +269,8 @@ def as_word_list(words: str | Path | Iterable[str] | WordList | None) -> WordLis
         return words
     if isinstance(words, str | Path):
         return read_words(words)
+    if isinstance(words, Mapping):
+        return labelled({str(label): as_word_list(each) for label, each in words.items()})
     return from_words(words)
 
 

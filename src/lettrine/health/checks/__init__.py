@@ -1,6 +1,21 @@
 """Named checks: each a pure function of the trace. `examine` runs them all."""
 
-from lettrine.health.checks import activations, gradients, heldout, losses, oscillation, result, updates, wiring
+from lettrine.health.checks import (
+    activations,
+    divergence,
+    gradients,
+    handed,
+    head,
+    heldout,
+    leaks,
+    losses,
+    nonfinite,
+    oscillation,
+    result,
+    targets,
+    updates,
+    wiring,
+)
 from lettrine.health.checks.registry import CHECKS, Check, Skip, check
 from lettrine.health.checks.verdict import examine
 
@@ -10,12 +25,18 @@ __all__ = [
     "Skip",
     "activations",
     "check",
+    "divergence",
     "examine",
     "gradients",
+    "handed",
+    "head",
     "heldout",
+    "leaks",
     "losses",
+    "nonfinite",
     "oscillation",
     "result",
+    "targets",
     "updates",
     "wiring",
 ]

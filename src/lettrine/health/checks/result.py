@@ -98,13 +98,13 @@ def underfitting(trace: Trace) -> Iterator[Finding]:
 def repeated_words(trace: Trace) -> Iterator[Finding]:
     """Held-out data that was also trained on."""
     (repeated,) = _results(trace, "repeated")
-    if repeated > limits.REPEATED:
+    if repeated > limits.REPEATED_WORDS:
         yield _finding(
             trace,
             "repeated-words",
             "info",
             repeated,
-            limits.REPEATED,
+            limits.REPEATED_WORDS,
             f"{share(repeated)} of the held-out words are also among the training words, because the list repeats words.",
             "The loss on held-out words is then partly that of words seen in training.",
             "If the list repeats words by accident, drop them: --unique. If they tell how frequent a word is, leave them.",
