@@ -187,3 +187,5 @@ DEV_SCALE_EVEN: Final = 1.5  # highest ratio by lowest: a constant factor, while
 DEV_SCALE_POINTS: Final = 3
 HANDED_POINTS: Final = 3
 HANDED_SPREAD: Final = 0.1  # halvings by which the ratio of one loss to the other may scatter
+JUDGED_STEPS: Final = LEARNING_STEPS  # fewer give no clean bill of health
+HEARD_SHARE: Final = 0.5  # of the sampled steps, and of the modules: what was heard at fewer was mostly missed

@@ -44,7 +44,7 @@ class View:
             yield module_table(rows, options.max_width)
         if len(rows) > ROWS:
             yield Text(f"  … {len(rows) - ROWS} of {len(rows)} modules left out here", style="dim")
-        said = verdict(report.findings, report.outcomes)
+        said = verdict(report)
         yield Text()
         yield Text(said.headline, style=STYLES[said.tone])
         yield Text(f"{said.detail} {watched(report.trace)}", style="dim")
