@@ -189,3 +189,6 @@ HANDED_POINTS: Final = 3
 HANDED_SPREAD: Final = 0.1  # halvings by which the ratio of one loss to the other may scatter
 JUDGED_STEPS: Final = LEARNING_STEPS  # fewer give no clean bill of health
 HEARD_SHARE: Final = 0.5  # of the sampled steps, and of the modules: what was heard at fewer was mostly missed
+REMEDY_FACTOR: Final = 10.0  # largest factor on a learning rate that a remedy names at once; then one looks again
+REMEDY_SHRINK: Final = 50.0  # a spread beyond is not the weights': what comes in is not scaled
+TRAINED_BEFORE: Final = 0.5  # of the loss of guessing: what begins below has learned before

@@ -26,6 +26,7 @@ from torch.optim import Optimizer
 
 from lettrine.arguments import checked
 from lettrine.errors import HealthError
+from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Report
 from lettrine.health.recorder import Recorder, Schedule
 from lettrine.health.trace import Facts, Trace
@@ -98,6 +99,7 @@ class Watch:
             for place, optimiser in enumerate(self._optimisers):
                 hook = self._quick.hooks[1] if len(self._optimisers) == 1 else partial(self._stepped, place)
                 self._handles.append(optimiser.register_step_post_hook(hook))
+            self._guard(self._note_trained)
             self._guard(self._arm)
         return self
 
@@ -166,6 +168,11 @@ class Watch:
         from lettrine.health.checks import examine  # noqa: PLC0415  reading a trace needs all checks, watching needs none
 
         return examine(self.trace())
+
+    def _note_trained(self) -> None:
+        """Say so if an optimiser has stepped before: what it holds was trained already."""
+        if any(state for optimiser in self._optimisers for state in optimiser.state.values()):
+            self._recorder.note_evidence(Evidence("resumed"))
 
     def _stepped(self, place: int, optimiser: Optimizer, *_: Any) -> None:
         """An optimiser has stepped, and that is not all there is to do."""
