@@ -144,9 +144,15 @@ class Report:
         """The same as JSON text; missing figures are null."""
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
 
+    def to_sarif(self) -> str:
+        """The findings as SARIF 2.1.0 text, which code hosts show at the line where a module was built."""
+        from lettrine.health.sarif import to_sarif  # noqa: PLC0415  it reads findings itself
+
+        return json.dumps(to_sarif(self), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
     @checked
     def save(self, path: str | Path) -> Path:
-        """Write the report: a page with charts if the name ends in .html, JSON in .json, plain text in .txt.
+        """Write the report: a page with charts if the name ends in .html, JSON in .json, SARIF in .sarif, plain text in .txt.
 
         Raises HealthError for another ending, StorageError if the disk refuses, MissingExtraError if charts cannot be drawn.
         """
@@ -156,10 +162,12 @@ class Report:
                 text = str(self._drawn("report_html"))
             case ".json":
                 text = self.to_json() + "\n"
+            case ".sarif":
+                text = self.to_sarif()
             case ".txt":
                 text = str(self) + "\n"
             case _:
-                raise HealthError(f"report got the name {path.name!r}; expected one that ends in .html, .json or .txt")
+                raise HealthError(f"report got the name {path.name!r}; expected one that ends in .html, .json, .sarif or .txt")
         temporary = path.with_name(path.name + ".partial")  # so that the file is whole or not there
         try:
             temporary.write_text(text, encoding="utf-8")
