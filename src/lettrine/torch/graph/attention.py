@@ -96,7 +96,9 @@ class Axes:
         counts = {
             len(target)
             for call in look.outside
-            if isinstance(target := call.given(1, "target"), Tensor) and target.ndim == 1 and "loss" in call.name + "cross_entropy_loss"
+            if isinstance(target := call.given(1, "target"), Tensor)
+            and target.ndim == 1
+            and "loss" in call.name + "cross_entropy_loss"
         }
         given = {tensor.data_ptr(): tensor for root in look.roots for tensor in root.inputs}
         for call in look.modules:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, reader
-from lettrine.torch.graph.walks import fresh_random, tensors
+from lettrine.torch.capture.taps import tensors_in
+from lettrine.torch.graph.walks import fresh_random
 from lettrine.torch.private import version
 
 
@@ -74,14 +75,19 @@ def _on_the_way(look: Look) -> set[int]:
     """Frozen parameters of modules behind something trained, or before it: what a trained module is given there is neither the
     model's own input nor differentiable.
     """
-    given = {tensor.data_ptr() for root in look.roots for each in (root.args, list(root.kwargs.values())) for tensor in tensors(each)}
+    given = {
+        tensor.data_ptr()
+        for root in look.roots
+        for each in (root.args, list(root.kwargs.values()))
+        for tensor in tensors_in(each)
+    }
     found: set[int] = set()
     before: dict[int, set[int]] = {}  # by call of the model: frozen parameters met so far with nothing trained before them
     for call in look.modules:
         own = list(call.module.parameters(recurse=False))
         if not own:
             continue
-        inputs = [tensor for tensor in tensors(call.args) if tensor.is_floating_point()]
+        inputs = [tensor for tensor in tensors_in(call.args) if tensor.is_floating_point()]
         frozen = {id(parameter) for parameter in own if not parameter.requires_grad}
         if any(parameter.requires_grad for parameter in own):
             if inputs and not inputs[0].requires_grad and inputs[0].data_ptr() not in given:

@@ -8,7 +8,7 @@ from torch import nn
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, reader
-from lettrine.torch.graph.walks import tensors
+from lettrine.torch.capture.taps import tensors_in
 
 
 @reader
@@ -31,12 +31,12 @@ class Detached:
         made: dict[int, str] = {}
         met = set()
         for call in look.modules:
-            for tensor in tensors(call.args):
+            for tensor in tensors_in(call.args):
                 maker = made.get(tensor.data_ptr()) if tensor.numel() and not tensor.requires_grad else None
                 if maker is not None and maker != call.name and not call.name.startswith(f"{maker}."):
                     met.add((maker, call.name))
             if _trained(call.module):
-                for tensor in tensors(call.output):
+                for tensor in tensors_in(call.output):
                     if tensor.requires_grad and tensor.numel():
                         made[tensor.data_ptr()] = call.name  # the outermost module that returns it names it last
         for pair in met:

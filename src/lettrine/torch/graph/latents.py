@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, reader
-from lettrine.torch.graph.walks import tensors
+from lettrine.torch.capture.taps import tensors_in
 
 _DRAWS: Final = frozenset(("randn_like", "randn", "normal"))
 _WIDEST: Final = 20.0  # a log variance beyond is none
@@ -35,7 +35,9 @@ class Latents:
             return ()
         drawn = {tuple(call.result.shape) for call in look.calls if call.name in _DRAWS and isinstance(call.result, Tensor)}
         for root in look.roots:
-            pairs = [each for each in tensors(root.output) if each.ndim == 2 and each.requires_grad and tuple(each.shape) in drawn]
+            pairs = [
+                each for each in tensors_in(root.output) if each.ndim == 2 and each.requires_grad and tuple(each.shape) in drawn
+            ]
             for mean, log_variance in zip(pairs[:-1], pairs[1:], strict=True):
                 if mean.shape == log_variance.shape and float(log_variance.abs().max()) < _WIDEST:
                     spread = log_variance.detach().double()

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, Stepping, reader
-from lettrine.torch.graph.walks import fresh_random, hidden_parameters, leaves, tensors, walk
+from lettrine.torch.capture.taps import tensors_in
+from lettrine.torch.graph.walks import fresh_random, hidden_parameters, leaves, walk
 from lettrine.torch.private import sequence, version
 
 _MANY: Final = 64  # names given
@@ -40,7 +41,7 @@ class Unheld:
             return ()
         self._last = look.step
         own = {id(parameter) for parameter in look.model.parameters()} | _held_by(look)
-        outputs = [tensor.grad_fn for root in look.roots for tensor in tensors(root.output)]
+        outputs = [tensor.grad_fn for root in look.roots for tensor in tensors_in(root.output)]
         for leaf in leaves(walk(outputs)):
             if isinstance(leaf, nn.Parameter) and id(leaf) not in own:
                 known = self._met.get(id(leaf))
@@ -115,7 +116,13 @@ class ReachingBack:
         """Whether all looks since one reached back."""
         if len(self._counts) > 1:
             (first, least), (last, most) = self._counts[0], self._counts[-1]
-            figures: dict[str, Any] = {"nodes_first": least, "nodes": most, "back": len(self._counts) - 1, "first": first, "last": last}
+            figures: dict[str, Any] = {
+                "nodes_first": least,
+                "nodes": most,
+                "back": len(self._counts) - 1,
+                "first": first,
+                "last": last,
+            }
             yield Evidence("reaching back", (), (first, last), {name: float(value) for name, value in figures.items()})
         else:
             yield Evidence("reaching back", (), (0, max(self._step, 0)), {"back": 0.0})

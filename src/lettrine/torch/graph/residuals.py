@@ -28,9 +28,7 @@ class PostNorm:
         if self._found is None and look.loss is not None:
             norms = [node for node in walk([look.loss.grad_fn]) if operation(node) == "NativeLayerNorm"]
             post = sum(_sum_of_a_norm(node) for node in norms)
-            self._found = Evidence(
-                "post-norm", (), (look.step, look.step), {"post": float(post), "norms": float(len(norms))}
-            )
+            self._found = Evidence("post-norm", (), (look.step, look.step), {"post": float(post), "norms": float(len(norms))})
         return ()
 
     def finish(self) -> Iterable[Evidence]:

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, Stepping, reader
-from lettrine.torch.graph.walks import tensors
+from lettrine.torch.capture.taps import tensors_in
 from lettrine.torch.private import version
 
 _WITNESSES: Final = 4  # parameters whose gradients are read; whether one is there at all is asked of every one
@@ -62,7 +62,7 @@ class Gradients:
         parameters = [parameter for parameter in look.model.parameters() if parameter.requires_grad]
         versions = list(map(version, parameters))
         plain = look.loss is not None and all(root.module.training for root in look.roots)
-        asked = any(tensor.requires_grad for root in look.roots for tensor in tensors([root.args, list(root.kwargs.values())]))
+        asked = any(tensor.requires_grad for root in look.roots for tensor in tensors_in([root.args, list(root.kwargs.values())]))
         moved = bool(look.place) and versions != self._versions
         self._versions = versions
         self._passes.append(_nothing(parameters) if plain and not asked and not moved else None)

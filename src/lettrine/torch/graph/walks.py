@@ -38,19 +38,6 @@ def leaves(nodes: Iterable[Node]) -> list[Tensor]:
     return [leaf for node in nodes if isinstance(leaf := getattr(node, "variable", None), Tensor)]
 
 
-def tensors(value: Any, depth: int = 4) -> list[Tensor]:
-    """All tensors in what a module was given or has returned."""
-    if isinstance(value, Tensor):
-        return [value]
-    if depth and hasattr(value, "values") and hasattr(value, "keys"):
-        value = list(value.values())
-    elif depth and hasattr(value, "__dataclass_fields__"):
-        value = list(vars(value).values())
-    if depth and isinstance(value, list | tuple):
-        return [tensor for each in value for tensor in tensors(each, depth - 1)]
-    return []
-
-
 def hidden_parameters(model: nn.Module) -> dict[int, str]:
     """Names of the parameters in plain containers of the model's modules, such as "layers[1].weight", by id: torch does not know
     them as the model's own.
