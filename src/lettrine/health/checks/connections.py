@@ -36,16 +36,19 @@ def unregistered(trace: Trace) -> Iterator[Finding]:
         value=float(values),
         limit=nan,
         message=(
-            f"The output is made with {listed(names)}, which {plural(names, 'lies', 'lie')} in a plain list or dict: no optimizer "
+            f"The output is made with {listed(names)}, which {plural(names, 'lies', 'lie')} in a plain list or dict: no "
+            f"optimizer "
             f"holds {plural(names, 'it', 'them')}, and {plural(names, 'it', 'they')} {still} ({values:,} values)."
             if names
-            else f"The output depends on {int(seen.figure('count'))} parameters ({values:,} values) outside of the watched model, "
+            else f"The output depends on {int(seen.figure('count'))} parameters ({values:,} values) outside of the watched "
+            f"model, "
             f"which no optimizer holds and which {still}."
         ),
         why="torch finds only layers that are attributes or lie in its own containers: others are not trained, saved, moved to a "
         "device or put into eval mode.",
         remedy=(
-            "Hold the layers in nn.ModuleList (nn.ModuleDict for a dict, nn.ParameterList for parameters), and build the optimizer "
+            "Hold the layers in nn.ModuleList (nn.ModuleDict for a dict, nn.ParameterList for parameters), and build the "
+            "optimizer "
             "after that."
             if names
             else "Give their parameters to an optimizer too, or set requires_grad to False if they are meant to stay."
@@ -61,7 +64,7 @@ def detached_generator(trace: Trace) -> Iterator[Finding]:
         lost = seen.figure("none") == seen.figure("steps") >= limits.LOST_STEPS and seen.figure("others") > 0
         if not lost or seen.figure("frozen"):
             continue
-        for pair in trace.seen("detached"):
+        for pair in sorted(trace.seen("detached"), key=lambda each: len(each.where[1])):  # the whole critic before its layers
             maker, taker = pair.where
             if seen.where and all(name.startswith(f"{maker}.") for name in seen.where):
                 yield Finding(
@@ -118,7 +121,8 @@ def gradients_cleared(trace: Trace) -> Iterator[Finding]:
                 seen,
                 "critical",
                 called,
-                f"At each of the {int(steps)} steps looked at a backward pass was made, and no gradient was left when the optimizer "
+                f"At each of the {int(steps)} steps looked at a backward pass was made, and no gradient was left when the "
+                f"optimizer "
                 "stepped.",
                 "Call zero_grad() before backward() or after step(), not between them.",
             )
@@ -129,7 +133,8 @@ def gradients_cleared(trace: Trace) -> Iterator[Finding]:
                 seen,
                 "warning" if meant or consequence(trace).bad else "info",
                 seen.figure("cleared"),
-                f"{micro} backward passes or more are made before each step, and each finds the gradients of the one before cleared: "
+                f"{micro} backward passes or more are made before each step, and each finds the gradients of the one before "
+                f"cleared: "
                 "only the last one counts.",
                 "Call zero_grad() once after each optimizer.step(), not before each backward(): then gradients add up.",
             )
@@ -168,9 +173,12 @@ def growing_graph(trace: Trace) -> Iterator[Finding]:
         limit=limits.GROWN,
         message=f"The graph of the loss grows from step to step, from {number(first)} operations at step {seen.steps[0]} to "
         f"{number(now)} at step {seen.steps[1]}: it reaches back into earlier steps.",
-        why="Each backward pass goes through all steps before, so time and memory grow until they run out, and gradients are taken "
+        why="Each backward pass goes through all steps before, so time and memory grow until they run out, and gradients are "
+        "taken "
         "at weights that have changed since.",
-        remedy="Detach what is carried from one step to the next, such as a hidden state (h = h.detach()) or a running sum of losses "
+        remedy="Detach what is carried from one step to the next, such as a hidden state (h = h.detach()) or a running sum of "
+        "losses "
         "(total += loss.item()), and leave out retain_graph=True.",
-        reference="Williams & Peng 1990, An efficient gradient-based algorithm for on-line training of recurrent network trajectories",
+        reference="Williams & Peng 1990, An efficient gradient-based algorithm for on-line training of recurrent network "
+        "trajectories",
     )

@@ -157,7 +157,8 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
             "warning",
             "never got a gradient",
             (
-                f"{hidden}See that no detach(), no_grad() or .data stands between {{it}} and the loss; if {{it_is}} meant to stay as "
+                f"{hidden}See that no detach(), no_grad() or .data stands between {{it}} and the loss; if {{it_is}} meant to "
+                f"stay as "
                 "{it_is} now, set requires_grad to False."
             ),
         ),
@@ -226,7 +227,8 @@ def _no_backward(trace: Trace) -> Iterator[Finding]:
         limit=nan,
         message=f"No parameter had a gradient at any of the {int(steps)} steps looked at.",
         why="The optimizer steps, and nothing tells it where to.",
-        remedy="Call loss.backward() before optimizer.step(), on a loss made of the watched model's output, and clear gradients only "
+        remedy="Call loss.backward() before optimizer.step(), on a loss made of the watched model's output, and clear gradients "
+        "only "
         "after the step.",
         reference="torch.autograd: requires_grad and leaf tensors",
     )

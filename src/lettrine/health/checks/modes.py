@@ -45,7 +45,8 @@ def modes_in_part(trace: Trace) -> Iterator[Finding]:
             trace,
             quiet,
             "info",
-            f"{listed(quiet)} {plural(quiet, 'drops', 'drop')} nothing: {plural(quiet, 'it is', 'they are')} in eval mode while the "
+            f"{listed(quiet)} {plural(quiet, 'drops', 'drop')} nothing: {plural(quiet, 'it is', 'they are')} in eval mode while "
+            f"the "
             "model is in training mode.",
             "If that is not meant, call model.train() before training and again after each evaluation.",
         )
@@ -56,7 +57,8 @@ def modes_in_part(trace: Trace) -> Iterator[Finding]:
             warm,
             "warning",
             f"{listed(warm)} {plural(warm, 'is', 'are')} in training mode while the model is evaluated in eval mode.",
-            "Call eval() on the whole model, and see that no train() of its own keeps a part back: each evaluation now changes the "
+            "Call eval() on the whole model, and see that no train() of its own keeps a part back: each evaluation now changes "
+            "the "
             "running statistics and depends on which examples lie in a batch.",
         )
 
@@ -101,7 +103,8 @@ def eval_dropout(trace: Trace) -> Iterator[Finding]:
             limit=0.0,
             message=f"Dropout in {listed(seen.where)}{at} goes on in eval mode: it drops {share(rate)} of the values there.",
             why="Held-out losses and answers are those of a network with holes in it, and differ from one call to the next.",
-            remedy="Give F.dropout its mode, F.dropout(x, p, training=self.training) (scaled_dot_product_attention: dropout_p=p if "
+            remedy="Give F.dropout its mode, F.dropout(x, p, training=self.training) (scaled_dot_product_attention: dropout_p=p "
+            "if "
             "self.training else 0.0), or use nn.Dropout, which knows it.",
             reference="torch.nn.functional.dropout: training is True unless given",
         )
@@ -125,9 +128,11 @@ def shared_norm(trace: Trace) -> Iterator[Finding]:
             steps=seen.steps,
             value=gap,
             limit=limits.NORM_PLACES_GAP,
-            message=f"{seen.where[0]} normalises {int(seen.figure('places'))} places of the network whose inputs differ: their means "
+            message=f"{seen.where[0]} normalises {int(seen.figure('places'))} places of the network whose inputs differ: their "
+            f"means "
             f"are {number(gap)} standard deviations apart, their variances {number(ratio)} times{told}.",
-            why="It keeps one set of running statistics, a mixture that fits none of the places: in eval mode the network computes "
+            why="It keeps one set of running statistics, a mixture that fits none of the places: in eval mode the network "
+            "computes "
             "something else than in training.",
             remedy=f"Give each place a batch norm of its own instead of calling {seen.where[0]} again.",
             reference="Ioffe & Szegedy 2015, Batch normalization, section 3.1",
@@ -184,7 +189,8 @@ def batch_mixing(trace: Trace) -> Iterator[Finding]:
         steps=seen[0].steps,
         value=float(batch),
         limit=nan,
-        message=f"{listed(names)} {plural(names, 'takes', 'take')} the first axis for time, and {plural(names, 'is', 'are')} given "
+        message=f"{listed(names)} {plural(names, 'takes', 'take')} the first axis for time, and {plural(names, 'is', 'are')} "
+        f"given "
         f"one as long as the batch ({batch}; the second is {int(seen[0].figure('other'))}).",
         why="It then runs over the examples of a batch as if they followed one another: each answer depends on other examples.",
         remedy="Pass batch_first=True, or transpose its input: (time, batch, features). The check-up tells for certain whether "

@@ -57,11 +57,15 @@ def schedule_to_zero(trace: Trace) -> Iterator[Finding]:
         steps=(when, last),
         value=idle,
         limit=limits.SCHEDULE_SHARE,
-        message=f"The learning rate has been below {share(limits.SCHEDULE_LOW)} of its peak ({number(peak)}) since step {when:,}, for "
-        f"{share(idle)} of the run; the loss, still falling then, has stayed near {number(float(np.mean(losses[at >= when])), 3)} since.",
+        message=f"The learning rate has been below {share(limits.SCHEDULE_LOW)} of its peak ({number(peak)}) since step "
+        f"{when:,}, for "
+        f"{share(idle)} of the run; the loss, still falling then, has stayed near "
+        f"{number(float(np.mean(losses[at >= when])), 3)} since.",
         why="Steps this small change nothing: the rest of the run is time spent for nothing.",
-        remedy=f"Spread the schedule over the whole run, {last + 1:,} steps: call scheduler.step() once an epoch if it counts epochs, "
-        f"or give it that many steps (T_max, total_steps, a gamma of {number(limits.SCHEDULE_LOW ** (1 / (last + 1)), 5)} a step).",
+        remedy=f"Spread the schedule over the whole run, {last + 1:,} steps: call scheduler.step() once an epoch if it counts "
+        f"epochs, "
+        f"or give it that many steps (T_max, total_steps, a gamma of {number(limits.SCHEDULE_LOW ** (1 / (last + 1)), 5)} a "
+        f"step).",
         reference="Smith 2018, A disciplined approach to neural network hyper-parameters; torch.optim.lr_scheduler",
     )
 
@@ -104,7 +108,9 @@ def weight_decay(trace: Trace) -> Iterator[Finding]:
             steps=course.steps,
             value=max(left[name] for name in gone),
             limit=limits.DECAYED,
-            message=f"Weight decay of {number(decay)} has shrunk {listed(gone)} to {share(max(left[name] for name in gone))} or less "
+            message=f"Weight decay of {number(decay)} has shrunk {listed(gone)} to "
+            f"{share(max(0.001, *(left[name] for name in gone)))} or "
+            f"less "
             f"of {'its' if len(gone) == 1 else 'their'} size at the start, and {course.words}.",
             why="At each step the decay takes more from the weights than the gradient adds: every input gets the same answer.",
             remedy=f"Lower weight_decay from {number(decay)} to {number(min(usual, decay / 10))} or less"
@@ -133,7 +139,8 @@ def clip_before_unscale(trace: Trace) -> Iterator[Finding]:
         steps=seen.steps,
         value=norm,
         limit=product,
-        message=f"Gradients are clipped at {number(product)} while they are still {number(scale, 5)} times too large: after unscaling "
+        message=f"Gradients are clipped at {number(product)} while they are still {number(scale, 5)} times too large: after "
+        f"unscaling "
         f"their norm is {number(norm)} at every step.",
         why="Clipping then always acts, and makes all gradients as many times too small as the scale is large.",
         remedy=f"Call scaler.unscale_(optimizer) before clip_grad_norm_(model.parameters(), {number(product)}).",
@@ -193,7 +200,8 @@ def optimiser_state_lost(trace: Trace) -> Iterator[Finding]:
         message=f"Training begins with a trained network (loss {number(start, 3)}, guessing {number(guess, 3)}) and an optimizer "
         f"without any state ({kinds[0]}), and the loss rises to {number(top, 3)} at first.",
         why="Without the averages it had gathered, its first steps are as large as the learning rate allows, in every direction.",
-        remedy="If this run goes on from an earlier one, load the optimizer too: optimizer.load_state_dict(checkpoint['optimizer']). "
+        remedy="If this run goes on from an earlier one, load the optimizer too: "
+        "optimizer.load_state_dict(checkpoint['optimizer']). "
         f"Otherwise warm the learning rate up from 0 to {number(rate)} over some hundred steps.",
         reference="torch.optim: saving and loading the state of an optimizer",
     )
@@ -219,9 +227,11 @@ def no_warmup(trace: Trace) -> Iterator[Finding]:
         limit=limits.WARM_SHARE * peak,
         message=f"{int(seen.figure('post'))} layer norms stand behind skip connections (post-norm), the learning rate is "
         f"{number(float(rates[0]))} from the first step on, and {course.words}.",
-        why="In such a network the gradients of the last layers are large at first; full steps along them leave a state from which "
+        why="In such a network the gradients of the last layers are large at first; full steps along them leave a state from "
+        "which "
         "it does not learn.",
-        remedy=f"Put the norms before the blocks (norm_first=True), or raise the learning rate from 0 to {number(peak)} over the first "
+        remedy=f"Put the norms before the blocks (norm_first=True), or raise the learning rate from 0 to {number(peak)} over "
+        f"the first "
         "few thousand steps.",
         reference="Xiong et al. 2020, On layer normalization in the transformer architecture",
     )
@@ -245,10 +255,13 @@ def collapsed_kl(trace: Trace) -> Iterator[Finding]:
         steps=seen.steps,
         value=kl,
         limit=limits.KL_COLLAPSED,
-        message=f"The {size} latent variables tell nothing of the input: their KL divergence is {number(rounded(kl))} nats an example at "
+        message=f"The {size} latent variables tell nothing of the input: their KL divergence is {number(rounded(kl))} nats an "
+        f"example at "
         f"step {int(seen.figure('step')):,}.",
-        why="The decoder has learned to answer the same whatever is drawn, which costs nothing under a KL term that weighs too much.",
-        remedy="Sum both terms over features and latent variables and divide both by the batch size; a mean over features makes the "
+        why="The decoder has learned to answer the same whatever is drawn, which costs nothing under a KL term that weighs too "
+        "much.",
+        remedy="Sum both terms over features and latent variables and divide both by the batch size; a mean over features makes "
+        "the "
         f"reconstruction as many times too light.{slower}",
         reference="Bowman et al. 2016, Generating sentences from a continuous space, section 3.1",
     )

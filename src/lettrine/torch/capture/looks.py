@@ -246,7 +246,7 @@ class Looker:
         if not self._called or not self._waiting or self._passes >= PASSES or not self._concerns(loss):
             return
         place, self._waiting, self._notes.paused = self._since, False, True
-        self._passes, self._since = self._passes + 1, self._since + 1
+        self._passes, self._since = self._passes + 1, self._since + (loss is not None)
         self._looked += self._passes == 1
         noted = tuple(self._notes.calls), loss, place, tuple(self._notes.modules)
         look = Look(self._step, self._model, self._optimisers, tuple(self._called), *noted)

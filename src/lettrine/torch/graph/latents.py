@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Final
 
 import torch
@@ -38,7 +39,7 @@ class Latents:
             pairs = [
                 each for each in tensors_in(root.output) if each.ndim == 2 and each.requires_grad and tuple(each.shape) in drawn
             ]
-            for mean, log_variance in zip(pairs[:-1], pairs[1:], strict=True):
+            for mean, log_variance in pairwise(pairs):
                 if mean.shape == log_variance.shape and float(log_variance.abs().max()) < _WIDEST:
                     spread = log_variance.detach().double()
                     kl = 0.5 * (mean.detach().double().square() + torch.exp(spread) - 1 - spread).sum(1)

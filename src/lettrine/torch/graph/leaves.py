@@ -19,8 +19,8 @@ _MANY: Final = 64  # names given
 
 @reader
 class Unheld:
-    """Evidence "unheld": parameters in the graph of the model's outputs that are none of the model's and in no optimiser, and that
-    did not change while it trained.
+    """Evidence "unheld": parameters in the graph of the model's outputs that are none of the model's and in no optimiser, and
+    that did not change while it trained.
 
     where: their names, as far as they lie in plain containers of the model's modules. figures: count, values, steps (between the
     first and the last look). words: drawn (how a fresh one is distributed, "" where none is fresh).
@@ -69,7 +69,8 @@ class Unheld:
         if not found:
             return
         drawn = next(filter(None, (fresh_random(leaf) for _, leaf, _ in found)), "")
-        named = [self._names[key] for key, _, _ in found if key in self._names]
+        keys = {key for key, _, _ in found}
+        named = [name for key, name in self._names.items() if key in keys]
         if not named and not drawn:
             return  # a network that was trained elsewhere, most likely
         first = min(since for _, _, since in found)
@@ -124,5 +125,3 @@ class ReachingBack:
                 "last": last,
             }
             yield Evidence("reaching back", (), (first, last), {name: float(value) for name, value in figures.items()})
-        else:
-            yield Evidence("reaching back", (), (0, max(self._step, 0)), {"back": 0.0})

@@ -1,4 +1,4 @@
-"""Modules whose mode is not that of the model they are in, dropout that ignores the mode, and one batch norm in several places."""
+"""Modules in another mode than their model, dropout that ignores the mode, and one batch norm in several places."""
 
 from __future__ import annotations
 
@@ -136,10 +136,11 @@ def _given(call: FunctionCall) -> tuple[str, str]:
     text, line = source_of(*call.site)
     if call.name == "scaled_dot_product_attention":
         return "default", line  # it knows no mode: whoever gives a rate has to ask for it
-    if not text or "**" in text:
+    if not text:
         return "unknown", line
     if "training" not in text:
-        return ("default" if text.count(",") < 2 else "unknown"), line  # the third argument by place is `training`
+        given = text.partition("**")[0].rstrip(" ,").count(",")
+        return ("default" if given < 2 else "unknown"), line  # the third argument by place is `training`
     return ("on purpose" if "training=True" in text.replace(" ", "") else "unknown"), line
 
 

@@ -33,7 +33,7 @@ class PostNorm:
 
     def finish(self) -> Iterable[Evidence]:
         """What was counted."""
-        if self._found is not None:
+        if self._found is not None and self._found.figure("post"):
             yield self._found
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lettrine.torch.graph.reading import Node
 
 NODES: Final = 20_000  # looked at in one walk: a graph of more is that of a large network, and is known in part
-_LEAST: Final = 64  # values that tell a distribution
+_LEAST: Final = 48  # values that tell a distribution
 _READ: Final = 1 << 16  # values of a parameter that are read for it
 _LARGE: Final = 1 << 14  # values that tell a normal draw of some usual width
 _DEVIATIONS: Final = 4.0  # standard errors by which a figure of a random draw may miss its expectation
@@ -86,7 +86,7 @@ def fresh_random(weight: Tensor) -> str:
             return f"uniform within ±{bound:.2g}"
     kurtosis = float((values - mean).pow(4).mean()) / std**4
     usual = (1.0,) if count < _LARGE else (1.0, 0.02, sqrt(2 / fan_in), sqrt(2 / fan_out), sqrt(2 / (fan_in + fan_out)))
-    if count >= 4 * _LEAST and abs(kurtosis - 3) < _DEVIATIONS * sqrt(24 / count):
-        if any(abs(std / each - 1) < _DEVIATIONS / sqrt(2 * count) for each in usual):
-            return f"normal with std {std:.2g}"
+    normal = count >= 5 * _LEAST and abs(kurtosis - 3) < _DEVIATIONS * sqrt(24 / count)
+    if normal and any(abs(std / each - 1) < _DEVIATIONS / sqrt(2 * count) for each in usual):
+        return f"normal with std {std:.2g}"
     return ""
