@@ -134,13 +134,6 @@ CHECKUP_NORM_STEPS: Final = 60  # steps: by then running statistics of momentum 
 CHECKUP_FIT_STEPS: Final = 60  # steps at each of several rates before a network is said to be unable to fit one batch
 CHECKUP_FIT_SHARE: Final = 0.9  # of the loss of the best constant answer: what stays above has learned nothing from its input
 CHECKUP_START: Final = 3.0  # times the loss of the best constant answer, at the start; and it must cost steps
-OVERFITTING_LOST: Final = 0.7  # of what was gained on held-out data over guessing, or of the best loss where that is not known
-SLOW_EVEN: Final = 0.7  # of the earlier pace, or more: a loss that still falls like a line
-DEV_SCALE: Final = 4.0  # times; dropout and augmentation make the training loss up to about twice the other
-DEV_SCALE_EVEN: Final = 1.5  # highest ratio by lowest: a constant factor, while what overfits drifts apart
-DEV_SCALE_POINTS: Final = 3
-HANDED_POINTS: Final = 3
-HANDED_SPREAD: Final = 0.1  # halvings by which the ratio of one loss to the other may scatter
 
 # Data, targets and the head of the network. "wild" is benchmarks/wild: programs from public bug reports, and healthy ones.
 TARGETS_LEAST: Final = 64  # numbers or labels seen before targets are judged
