@@ -143,7 +143,7 @@ def test_a_check_that_breaks_is_shown():
     assert (outcomes["broken"].status, outcomes["broken"].reason) == ("failed", "ZeroDivisionError: x")
     assert outcomes["choosy"].status == "not applicable"
     assert not report.healthy
-    assert report.exit_code == 0
+    assert report.exit_code == 4
 
 
 def test_only_some_checks():

@@ -107,10 +107,12 @@ def score(
 
 def health(
     run: RunFolder,
-    save: Annotated[str | None, typer.Option(help="Also write the report to a file ending in .html, .json or .txt.")] = None,
+    save: Annotated[
+        str | None, typer.Option(help="Also write the report to a file ending in .html, .json, .sarif or .txt.")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Say what was healthy and what was not while a run trained; exit code 1 if something is critical."""
+    """Say what was healthy while a run trained; exit code 1 if something is critical, 4 if too little was seen to judge."""
     from lettrine.training.diagnosis import load_health  # noqa: PLC0415
 
     report = load_health(run)

@@ -26,10 +26,12 @@ from torch.optim import Optimizer
 
 from lettrine.arguments import checked
 from lettrine.errors import HealthError
+from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Report
 from lettrine.health.recorder import Recorder, Schedule
 from lettrine.health.trace import Facts, Trace
 from lettrine.torch.capture.catalogue import WRAPPERS, unwrapped
+from lettrine.torch.capture.compiled import times_traced, untraced
 from lettrine.torch.capture.figures import Figures, fmax
 from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.looks import Looker
@@ -90,13 +92,17 @@ class Watch:
         self._scales = (1.0, 1.0)
         self._stats: dict[str, float] = {}
         self._alarmed = False  # a loss that was not finite has been met
+        self._eager = False  # a step has been seen; until then it may be one that Dynamo compiles
+        self._compiled = False  # it does: modules and steps cannot be heard
+        self._traced = times_traced()
 
     def start(self) -> Self:
         """Begin to listen."""
         if not self._handles:
             for place, optimiser in enumerate(self._optimisers):
                 hook = self._quick.hooks[1] if len(self._optimisers) == 1 else partial(self._stepped, place)
-                self._handles.append(optimiser.register_step_post_hook(hook))
+                self._handles.append(optimiser.register_step_post_hook(untraced(hook)))
+            self._guard(self._note_trained)
             self._guard(self._arm)
         return self
 
@@ -168,6 +174,11 @@ class Watch:
 
         return examine(self.trace())
 
+    def _note_trained(self) -> None:
+        """Say so if an optimiser has stepped before: what it holds was trained already."""
+        if any(state for optimiser in self._optimisers for state in optimiser.state.values()):
+            self._recorder.note_evidence(Evidence("resumed"))
+
     def _stepped(self, place: int, optimiser: Optimizer, *_: Any) -> None:
         """An optimiser has stepped, and that is not all there is to do."""
         if self._sampling or len(self._optimisers) > 1 or hasattr(optimiser, "found_inf"):
@@ -179,18 +190,20 @@ class Watch:
 
     def _arm(self) -> None:
         """Listen to the step that begins now."""
-        if not self._sampling:
+        if not self._sampling and not self._compiled:
             for place, optimiser in enumerate(self._optimisers):
                 hook = self._quick.hooks[0] if len(self._optimisers) == 1 else partial(self._guard, self._before, place)
-                self._before_handles.append(optimiser.register_step_pre_hook(hook))
+                self._before_handles.append(optimiser.register_step_pre_hook(hook if self._eager else untraced(hook)))
         self._sampling = True
         self._idle.counting = self._idle.noting = False
         self._stats = {}
         self._scales = (1.0, 1.0)
         if not self._optimisers or not self._parameters.taps:
             self._parameters.refresh()
-        if not self._optimisers:
+        if not self._optimisers or self._compiled:
             self._parameters.all.take_before()
+        if self._compiled:
+            return
         self._detail = self._recorder.detailed(self._idle.step)
         if self._detail:
             self._parameters.follow()
@@ -218,6 +231,7 @@ class Watch:
 
     def _before(self, place: int, optimiser: Optimizer, *_: Any) -> None:
         """An optimiser is about to step."""
+        self._heard_eagerly()
         self._looker.pause()
         self._gather()
         self._calls_before = self._modules.calls
@@ -256,6 +270,20 @@ class Watch:
             self._parameters.of(place).take_after()
         if self._turns.complete(place):
             self._end()
+
+    def _heard_eagerly(self) -> None:
+        """A step is made outside of compiled code: from now on the optimiser's own hooks need no detour."""
+        if self._eager:
+            return
+        self._eager, self._compiled = True, False
+        if len(self._optimisers) == 1 and self._handles:
+            self._handles.pop().remove()
+            self._handles.append(self._optimisers[0].register_step_post_hook(self._quick.hooks[1]))
+
+    def _count_by_losses(self, loss: Any) -> None:
+        """The step is compiled as a whole, so that nothing but its loss tells of it: each loss is one step."""
+        self._losses.add(self._idle.step, loss)
+        self._own_step()
 
     def examined(self) -> None:
         """Take one forward and backward pass, without a step, for all there is to see."""
@@ -371,6 +399,14 @@ class Watch:
             self._pending[1]["loss"] = loss
 
     def _loss(self, loss: Any) -> None:
+        if not self._eager and times_traced() > self._traced and self._optimisers:
+            self._compiled = True
+            self._disarm()
+            vars(self)["loss"] = partial(self._guard, self._count_by_losses)
+            self._losses.add(0, loss)
+            self._idle.step = 1
+            self._arm()
+            return
         self._quick.stop()
         self._gather()
         self._losses.note(self._idle.losses())
@@ -396,7 +432,8 @@ class Watch:
 
     def _facts(self) -> Facts:
         known = replace(self._recorder.facts, source="torch", batch_size=self._modules.batch_size)
-        return run_facts(self._losses.facts(known, self._classes), self._model, self._optimisers)
+        facts = run_facts(self._losses.facts(known, self._classes), self._model, self._optimisers)
+        return replace(facts, notes={**facts.notes, "compiled": "step"}) if self._compiled else facts
 
 
 @checked

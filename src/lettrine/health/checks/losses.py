@@ -20,6 +20,8 @@ from lettrine.health.checks.reading import (
     rounded,
     standard_error,
     start,
+    tenfold,
+    times,
     update_ratios,
     usable,
     weight_of,
@@ -38,6 +40,8 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
         raise Skip("not applicable", "a loss that does not choose between classes has no starting value to expect")
     if trace.loss.step[0] != 0:
         raise Skip("not run", "the first step was not watched")
+    if trace.seen("resumed"):
+        raise Skip("not applicable", "the network was trained before")
     value = first_loss(trace)
     if not isfinite(value):
         raise Skip("not run", "the first loss was not finite")
@@ -51,7 +55,8 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
     last = output_module(trace)
     spread = median(trace.output(last.name, "std"), start(trace)) if last is not None and last.name in trace.outputs else nan
     weight = weight_of(trace, last.name) if last is not None else ""
-    if spread > limits.INITIAL_LOGIT_STD and weight:
+    matrix = any(info.name == weight and len(info.shape) > 1 for info in trace.parameters)
+    if limits.INITIAL_LOGIT_STD < spread < limits.REMEDY_SHRINK and matrix:
         remedy = (
             f"Multiply {weight} by {number(limits.INITIAL_LOGIT_STD / spread)} and start its bias at 0, "
             f"to start near ln {classes} = {number(expected, 3)}."
@@ -134,10 +139,10 @@ def _get_it_moving(trace: Trace, *, fit: bool = True) -> str:
     except Skip:
         size = nan
     if 0 < size < limits.UPDATE_TIMID:
-        factor = rounded(limits.UPDATE_AIM / size)
+        factor = tenfold(limits.UPDATE_AIM / size)
         towards = f", from {number(rate)} to {number(rounded(rate * factor))}" if rate > 0 else ""
         return (
-            f"Raise the learning rate about {number(factor, 1)} times{towards}: the steps change the weights by only "
+            f"Raise the learning rate {times(limits.UPDATE_AIM / size)}{towards}: the steps change the weights by only "
             f"{number(size)} of their size, where about {number(limits.UPDATE_AIM)} is usual."
         )
     if not fit:

@@ -10,6 +10,7 @@ from typing import Final
 from lettrine.arguments import checked
 from lettrine.errors import HealthError
 from lettrine.health.checks.consequence import weigh
+from lettrine.health.checks.judging import unjudged
 from lettrine.health.checks.registry import CHECKS, NEEDS, Check, Skip
 from lettrine.health.findings import Finding, Outcome, Report
 from lettrine.health.limits import NORM_NOISE
@@ -172,7 +173,8 @@ def examine(trace: Trace, *, only: Iterable[str] | None = None, title: str = "He
         outcomes.append(outcome)
     listed, explained = _explain(sorted(found, key=partial(_place, found)))
     outcomes = [replace(each, reason=explained[each.check]) if each.check in explained else each for each in outcomes]
-    return Report(tuple(listed), tuple(outcomes), trace, title)
+    broken = [each.check for each in outcomes if each.status == "failed"]
+    return Report(tuple(listed), tuple(outcomes), trace, title, unjudged(trace, broken))
 
 
 def _run(check: Check, trace: Trace) -> tuple[list[Finding], Outcome]:

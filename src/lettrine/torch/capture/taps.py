@@ -9,11 +9,13 @@ from typing import Any, Final
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 
 from lettrine.health.measure import OutputArrays, norm
 from lettrine.health.parts import Values
 from lettrine.health.trace import Floats, ModuleInfo
 from lettrine.torch.capture.catalogue import CHANNELS_FIRST, UNITS_LAST
+from lettrine.torch.capture.compiled import note_traced
 from lettrine.torch.capture.copies import Copy, measurable
 from lettrine.torch.private import version
 
@@ -31,7 +33,10 @@ class Listener:
 
     def __call__(self, *args: Any) -> None:
         """Hand on what torch says."""
-        self._function(*args)
+        if is_compiling():
+            note_traced()
+        else:
+            self._function(*args)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A method of the standard library that takes anything and returns None: such a pickle loads without lettrine.
@@ -113,7 +118,7 @@ class Tap:
 
     @property
     def activation(self) -> str:
-        """Key of `limits.ACTIVATIONS`, "" for none."""
+        """Name in the table of `lettrine.activations`, "" for none."""
         return self.info.activation if self.info else ""
 
     @property

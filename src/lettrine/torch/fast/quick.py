@@ -20,12 +20,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 
 from lettrine.health.duplicates import duplicates
 from lettrine.health.live import STEPS, LiveOutput, LivePlan
 from lettrine.health.moments import native
 from lettrine.health.parts import CAP
 from lettrine.health.recorder import Recorder
+from lettrine.torch.capture.compiled import note_traced
 from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.parameters import ParameterTap
 from lettrine.torch.capture.taps import Call, Listener, Root, Tap
@@ -48,6 +50,9 @@ class QuickListener(Listener):
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         """A module has been called."""
+        if is_compiling():
+            note_traced()
+            return
         tap = self._tap
         if (
             type(output) is not Tensor
@@ -79,7 +84,9 @@ class QuickReturn(Listener):
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         """The module has been called."""
-        if self._hears():
+        if is_compiling():
+            note_traced()
+        elif self._hears():
             self._function(module, args, output)
         elif _grad_enabled():
             self._root.complete = True

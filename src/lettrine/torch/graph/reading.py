@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias
 
 from torch import Tensor
 
+from lettrine.activations import ACTIVATIONS
 from lettrine.torch.private import saved, saves_elsewhere
 
 Node: TypeAlias = Any  # torch.autograd.graph.Node, whose attributes depend on the operation
@@ -32,21 +33,7 @@ _PASSING: Final = _VIEWS | _names(
     "AdaptiveMaxPool2D ConstantPadNd NativeDropout"
 )
 _SQUASHING: Final = _names("Softmax LogSoftmax Sigmoid LogSigmoid")
-_ACTIVATIONS: Final = {
-    "Relu": "relu",
-    "Tanh": "tanh",
-    "Sigmoid": "sigmoid",
-    "Gelu": "gelu",
-    "Silu": "silu",
-    "Mish": "mish",
-    "LeakyRelu": "leaky-relu",
-    "PreluKernel": "prelu",
-    "Softplus": "softplus",
-    "Hardswish": "hardswish",
-    "Hardsigmoid": "hardsigmoid",
-    "Elu": "elu",
-    "Hardtanh": "hardtanh",
-}
+_ACTIVATIONS: Final = {row.operation: name for name, row in ACTIVATIONS.items() if row.operation}
 _ADDING: Final = _VIEWS | _names(
     "Add Sub Cat Stack Mean Sum Div AvgPool2D AvgPool3D AdaptiveAvgPool2D AdaptiveAvgPool3D NativeDropout"
 )
