@@ -427,6 +427,7 @@ class Watch:
         """A loss was not finite: sample the step where the counter stands, the first time that happens."""
         if not self._alarmed:
             self._alarmed = True
+            self._looker.again()
             self._idle.next = self._idle.step
             self._arm()
 

@@ -23,6 +23,24 @@ _ACTS: Final = ("missing-zero-grad", "spike", "update-too-large", "divergence", 
 
 _IDLE: Final = ("no-gradient", "no-learning", "update-too-small", "gradient-data", "not-optimised", "symmetry", "slow-learning")
 
+_SYMPTOMS: Final = (
+    *_TROUBLE,
+    *_DEPTH,
+    "held-out-labels",
+    "non-finite",
+    "no-gradient",
+    "symmetry",
+    "dead-units",
+    "saturation",
+    "norm-statistics",
+    "initial-loss",
+    "update-too-large",
+    "update-too-small",
+    "leak",
+)
+_DATA: Final = ("broadcast", "softmax-axis", "target-range", "target-rows", "target-constant", "relu-logits")
+"""What is certain from the shapes and values that met in the loss, whatever came of it."""
+
 EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "eps-underflow": ("non-finite", *_TROUBLE, "update-too-large", "no-gradient"),
     "gradients-cleared": (*_IDLE, "never-moved"),
@@ -48,9 +66,12 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "schedule-to-zero": ("no-learning", "update-too-small", "slow-learning"),
     "collapsed-kl": ("no-learning", "dead-units", *_DEPTH, "update-too-small"),
     "eval-dropout": ("held-out-labels", "dev-scale"),
+    **dict.fromkeys(_DATA, (*_SYMPTOMS, "target-scale")),
+    "softmax-axis": (*_SYMPTOMS, "target-scale", "target-range"),
+    "target-scale": _SYMPTOMS,
     "non-finite": (*_TROUBLE, "norm-statistics", "no-gradient"),
     "missing-zero-grad": ("update-too-large", "saturation", "dead-units", *_DEPTH, "norm-statistics", *_TROUBLE),
-    "probabilities-as-logits": ("no-learning", "dead-units", "update-too-small", "saturation", "gradient-scale", "gradient-data"),
+    "probabilities-as-logits": _SYMPTOMS,
     "wrong-mode": ("norm-statistics", "dead-units", "saturation", *_DEPTH, *_TROUBLE),
     "symmetry": (
         "saturation",
@@ -125,6 +146,9 @@ ORDER: Final = (
     "shared-norm",
     "schedule-to-zero",
     "collapsed-kl",
+    *_DATA,
+    "probabilities-as-logits",
+    "target-scale",
     "missing-zero-grad",
     "wrong-mode",
     "symmetry",
@@ -132,7 +156,6 @@ ORDER: Final = (
     "spike",
     "update-too-large",
     "non-finite",
-    "probabilities-as-logits",
     "not-optimised",
     "leak",
     "dev-scale",
