@@ -79,11 +79,9 @@ def test_an_encoder_that_another_optimiser_trains_is_no_matter() -> None:
 
 def test_an_encoder_that_nobody_trains() -> None:
     encoder, head = nn.Sequential(nn.Linear(12, 16), nn.Tanh()), nn.Linear(16, 4)
-    finding = named(
-        train(nn.Sequential(head), make=lambda x, y: functional.cross_entropy(head(encoder(x)), y), optimiser=adam(head))
-    )
-    assert "unregistered" not in finding  # what is before the watched network may be another's concern
-    assert finding == {}
+    finding = named(train(head, make=lambda x, y: functional.cross_entropy(head(encoder(x)), y)))["unregistered"]
+    assert finding.where == ()
+    assert "2 parameters (208 values) outside of the watched model" in finding.message
 
 
 def test_a_model_without_anything_to_call() -> None:

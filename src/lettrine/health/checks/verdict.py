@@ -21,6 +21,8 @@ _DEPTH: Final = ("activation-scale", "gradient-scale", "gradient-data")
 
 _ACTS: Final = ("missing-zero-grad", "spike", "update-too-large", "divergence", "oscillation", "initial-loss")
 
+_IDLE: Final = ("no-gradient", "no-learning", "update-too-small", "gradient-data", "not-optimised", "symmetry", "slow-learning")
+
 _SYMPTOMS: Final = (
     *_TROUBLE,
     *_DEPTH,
@@ -43,12 +45,8 @@ _RATE: Final = {
     "down": ("update-too-large", "divergence", "oscillation"),
 }
 """What is advised to do with the learning rate."""
-_IDLE: Final = ("no-gradient", "no-learning", "update-too-small", "gradient-data", "not-optimised", "symmetry", "slow-learning")
 
 EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
-    **dict.fromkeys(_DATA, (*_SYMPTOMS, "target-scale")),
-    "softmax-axis": (*_SYMPTOMS, "target-scale", "target-range"),
-    "target-scale": _SYMPTOMS,
     "eps-underflow": ("non-finite", *_TROUBLE, "update-too-large", "no-gradient"),
     "gradients-cleared": (*_IDLE, "never-moved"),
     "detached-generator": (*_IDLE, *_TROUBLE),
@@ -73,6 +71,9 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "schedule-to-zero": ("no-learning", "update-too-small", "slow-learning"),
     "collapsed-kl": ("no-learning", "dead-units", *_DEPTH, "update-too-small"),
     "eval-dropout": ("held-out-labels", "dev-scale"),
+    **dict.fromkeys(_DATA, (*_SYMPTOMS, "target-scale")),
+    "softmax-axis": (*_SYMPTOMS, "target-scale", "target-range"),
+    "target-scale": _SYMPTOMS,
     "non-finite": (*_TROUBLE, "norm-statistics", "no-gradient"),
     "missing-zero-grad": ("update-too-large", "saturation", "dead-units", *_DEPTH, "norm-statistics", *_TROUBLE),
     "probabilities-as-logits": _SYMPTOMS,
@@ -135,9 +136,6 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
 """By check, in the order of likelihood as a cause: which other findings it accounts for."""
 
 ORDER: Final = (
-    *_DATA,
-    "probabilities-as-logits",
-    "target-scale",
     "eps-underflow",
     "gradients-cleared",
     "detached-generator",
@@ -153,6 +151,9 @@ ORDER: Final = (
     "shared-norm",
     "schedule-to-zero",
     "collapsed-kl",
+    *_DATA,
+    "probabilities-as-logits",
+    "target-scale",
     "missing-zero-grad",
     "wrong-mode",
     "symmetry",
