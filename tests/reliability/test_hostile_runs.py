@@ -23,7 +23,7 @@ from lettrine.training.diagnosis import load_health
 from lettrine.training.folder import load_run, load_splits, read_description
 from lettrine.training.storage import MAX_JSON, read_arrays, read_json, write_arrays, write_bytes
 
-ARRAY_FILES = ("model.safetensors", "trainer.safetensors", "history.safetensors")
+ARRAY_FILES = ("model.safetensors", "trainer.safetensors", "history.safetensors", "counts.safetensors")
 MEMORY = 1 << 30  # bytes of address space that a refusal may need beyond what importing takes
 
 bounded = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
