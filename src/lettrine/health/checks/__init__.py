@@ -1,6 +1,18 @@
 """Named checks: each a pure function of the trace. `examine` runs them all."""
 
-from lettrine.health.checks import activations, gradients, head, heldout, losses, nonfinite, oscillation, targets, updates, wiring
+from lettrine.health.checks import (
+    activations,
+    data,
+    gradients,
+    head,
+    heldout,
+    losses,
+    nonfinite,
+    oscillation,
+    targets,
+    updates,
+    wiring,
+)
 from lettrine.health.checks.registry import CHECKS, Check, Skip, check
 from lettrine.health.checks.verdict import examine
 
@@ -10,6 +22,7 @@ __all__ = [
     "Skip",
     "activations",
     "check",
+    "data",
     "examine",
     "gradients",
     "head",
