@@ -20,6 +20,7 @@ BAD_INPUT = 2
 HOMES: Final = {
     "train": ("train",),
     "ask": ("sample", "score", "health", "eval"),
+    "checkup": ("checkup",),
     "about": ("info", "corpora"),
     "tools": ("lr-range", "gains", "compare", "norms"),
     "recipe": ("recipe",),

@@ -107,7 +107,9 @@ def score(
 
 def health(
     run: RunFolder,
-    save: Annotated[str | None, typer.Option(help="Also write the report to a file ending in .html, .json or .txt.")] = None,
+    save: Annotated[
+        str | None, typer.Option(help="Also write the report to a file ending in .html, .json, .sarif or .txt.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Say what was healthy and what was not while a run trained; exit code 1 if something is critical."""

@@ -60,7 +60,7 @@ def input_scale(trace: Trace) -> Iterator[Finding]:
         remedy=(
             "Divide the pixels by 255, or normalise each channel by its mean and std over the training data."
             if pixels
-            else "Subtract each feature's mean and divide by its std, both taken over the training data, or begin with a norm layer."
+            else "Subtract each feature's mean and divide by its std, both of the training data, or begin with a norm layer."
         ),
         reference=_NORMALIZING,
     )
@@ -155,8 +155,8 @@ def shuffled_targets(trace: Trace) -> Iterator[Finding]:
             ),
             why="What does not belong together cannot be learned, only learned by heart.",
             remedy=(
-                "Look at a few inputs beside their targets: both must be sorted, shuffled and filtered by the same index; then fit "
-                "one batch of 32 to a loss near 0."
+                "Look at a few inputs beside their targets: both must be sorted, shuffled and filtered by the same index; then "
+                "fit one batch of 32 to a loss near 0."
             ),
             reference="Karpathy 2019, A recipe for training neural networks: overfit one batch",
         )

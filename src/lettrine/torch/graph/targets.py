@@ -88,16 +88,9 @@ class Targets:
 
 
 def _examples(each: Comparison) -> int:
-    """How many answers are compared, if each is one number or one row of shares; else 0."""
-    if each.expects in ("classes", "logarithms"):
-        return (
-            each.target.numel()
-            if each.prediction.ndim == 2 and each.target.ndim == 1
-            else len(each.target)
-            if each.target.shape == each.prediction.shape and each.target.ndim == 2
-            else 0
-        )
-    return len(each.target) if each.target.ndim in (1, 2) else 0
+    """How many answers are compared, if each is for one example: a class, a number or a row of shares; else 0."""
+    table = each.prediction.ndim <= 2 and each.target.ndim <= 2
+    return len(each.target) if table and each.target.ndim else 0
 
 
 def _take_prediction(sums: _Sums, each: Comparison) -> None:
