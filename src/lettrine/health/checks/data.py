@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lettrine.health import limits
-from lettrine.health.checks.consequence import Consequence, consequence
+from lettrine.health.checks.consequence import Consequence, consequence, wasted
 from lettrine.health.checks.reading import median, number, share, start
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.evidence import Evidence
@@ -38,8 +38,7 @@ def input_scale(trace: Trace) -> Iterator[Finding]:
     if seen is None:
         return
     harm = consequence(trace)
-    wrong = harm.start - harm.reference.even if harm.reference.even > 0 else harm.start - harm.reference.value
-    lost = wrong > limits.INITIAL_LOSS_EXCESS and not harm.well
+    lost = wasted(trace) and not harm.well
     broke = trace.first_nonfinite is not None and trace.first_nonfinite.phase != "data"
     low, high = number(seen.figure("low"), 3), number(seen.figure("high"), 3)
     most, least = seen.figure("feature_most"), seen.figure("feature_least")

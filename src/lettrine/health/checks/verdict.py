@@ -26,7 +26,6 @@ _SYMPTOMS: Final = (
     "held-out-labels",
     "non-finite",
     "no-gradient",
-    "symmetry",
     "dead-units",
     "saturation",
     "norm-statistics",
