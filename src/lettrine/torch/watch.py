@@ -40,7 +40,8 @@ from lettrine.torch.capture.parameters import ParameterProbe, Turns, Wrapped, op
 from lettrine.torch.capture.scaling import loss_scale, scaler_calling, step_skipped
 from lettrine.torch.fast.idle import idle
 from lettrine.torch.fast.quick import QuickSteps
-from lettrine.torch.graph import broadcasts as _broadcasts  # noqa: F401  readers make themselves known
+from lettrine.torch.graph import attention as _attention  # noqa: F401  readers make themselves known
+from lettrine.torch.graph import broadcasts as _broadcasts  # noqa: F401
 from lettrine.torch.graph import inputs as _inputs  # noqa: F401
 from lettrine.torch.graph import leaks as _leaks  # noqa: F401
 from lettrine.torch.graph import loss as _loss  # noqa: F401
