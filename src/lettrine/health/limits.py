@@ -153,3 +153,5 @@ TOLD: Final = 3.0  # standard deviations over permuted targets: nearest neighbou
 TOLD_LEAST: Final = 200  # examples compared before their silence says anything
 NEAR_ZERO: Final = 1e-3  # of a root's, a logarithm's or a divisor's argument, with nothing added to it: 0 is not far
 GROWN: Final = 10.0  # times their median that the last loss or gradient norm must be before a rate is suspected of a NaN
+SCALE_ARRIVES: Final = 3.0  # root mean square of the first layer's outputs: fresh layers give about half of their inputs' size
+SORTED_ROWS: Final = 8  # labels in a batch: fewer are of one class by chance

@@ -3,6 +3,7 @@
 from lettrine.health.checks import (
     activations,
     connections,
+    data,
     divergence,
     gradients,
     handed,
@@ -28,6 +29,7 @@ __all__ = [
     "activations",
     "check",
     "connections",
+    "data",
     "divergence",
     "examine",
     "gradients",
