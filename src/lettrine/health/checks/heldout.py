@@ -147,7 +147,7 @@ def _far_from_the_start(steps: Floats, dev: Floats, level: Floats, guess: float)
         steps=(int(steps[0]), int(steps[-1])),
         value=float(dev.min()) / guess,
         limit=limits.DEV_FAR,
-        message=f"The loss on held-out data was {number(float(dev[0]), 3)} at step {int(steps[0])}, {number(float(dev.min()), 3)} at "
+        message=f"The held-out loss was {number(float(dev[0]), 3)} at step {int(steps[0])} and {number(float(dev.min()), 3)} at "
         f"best; guessing gives {number(guess, 3)}, and the training loss was {number(float(level[0]), 3)} then.",
         why="Even an untrained network does no worse than that on inputs of the size it is trained on: these are of another.",
         remedy="Print mean and std of a held-out batch beside those of a training batch, and scale both with the same numbers.",
