@@ -41,7 +41,7 @@ from lettrine.torch.capture.parameters import ParameterProbe, Turns, Wrapped, op
 from lettrine.torch.capture.scaling import loss_scale, scaler_calling, step_skipped
 from lettrine.torch.fast.idle import idle
 from lettrine.torch.fast.quick import QuickSteps
-from lettrine.torch.graph import readers as _readers  # noqa: F401  they make themselves known
+from lettrine.torch.graph import readers as _readers  # noqa: F401  the readers of looks make themselves known
 
 
 class Watch:

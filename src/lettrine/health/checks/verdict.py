@@ -21,11 +21,8 @@ _DEPTH: Final = ("activation-scale", "gradient-scale", "gradient-data")
 
 _ACTS: Final = ("missing-zero-grad", "spike", "update-too-large", "divergence", "oscillation", "initial-loss")
 
-_RATE: Final = {
-    "up": ("update-too-small", "slow-learning"),
-    "down": ("update-too-large", "divergence", "oscillation"),
-}
-"""What is advised to do with the learning rate."""
+_IDLE: Final = ("no-gradient", "no-learning", "update-too-small", "gradient-data", "not-optimised", "symmetry", "slow-learning")
+
 _SYMPTOMS: Final = (
     *_TROUBLE,
     *_DEPTH,
@@ -43,8 +40,37 @@ _SYMPTOMS: Final = (
 )
 _DATA: Final = ("broadcast", "softmax-axis", "target-range", "target-rows", "target-constant", "relu-logits")
 """What is certain from the shapes and values that met in the loss, whatever came of it."""
+_RATE: Final = {
+    "up": ("update-too-small", "slow-learning"),
+    "down": ("update-too-large", "divergence", "oscillation"),
+}
+"""What is advised to do with the learning rate."""
 
 EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
+    "eps-underflow": ("non-finite", *_TROUBLE, "update-too-large", "no-gradient"),
+    "gradients-cleared": (*_IDLE, "never-moved"),
+    "detached-generator": (*_IDLE, *_TROUBLE),
+    "unregistered": (*_IDLE, "initial-loss"),
+    "never-moved": _IDLE,
+    "frozen-random": (*_IDLE, *_DEPTH, "dead-units"),
+    "padding-mask": ("no-learning", "slow-learning", "leak"),
+    "growing-graph": (*_TROUBLE, "update-too-large", *_DEPTH),
+    "clip-before-unscale": (*_IDLE, *_DEPTH),
+    "weight-decay": (
+        *_TROUBLE,
+        *_DEPTH,
+        "update-too-large",
+        "update-too-small",
+        "dead-units",
+        "norm-statistics",
+        "slow-learning",
+    ),
+    "no-warmup": (*_TROUBLE, *_DEPTH, "update-too-large", "update-too-small", "dead-units", "saturation", "slow-learning"),
+    "optimiser-state-lost": (*_TROUBLE, "update-too-large"),
+    "shared-norm": ("norm-statistics", "overfitting", "held-out-labels", "dev-scale"),
+    "schedule-to-zero": ("no-learning", "update-too-small", "slow-learning"),
+    "collapsed-kl": ("no-learning", "dead-units", *_DEPTH, "update-too-small"),
+    "eval-dropout": ("held-out-labels", "dev-scale"),
     **dict.fromkeys(_DATA, (*_SYMPTOMS, "target-scale")),
     "softmax-axis": (*_SYMPTOMS, "target-scale", "target-range"),
     "target-scale": _SYMPTOMS,
@@ -110,6 +136,21 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
 """By check, in the order of likelihood as a cause: which other findings it accounts for."""
 
 ORDER: Final = (
+    "eps-underflow",
+    "gradients-cleared",
+    "detached-generator",
+    "unregistered",
+    "never-moved",
+    "padding-mask",
+    "growing-graph",
+    "clip-before-unscale",
+    "weight-decay",
+    "no-warmup",
+    "optimiser-state-lost",
+    "frozen-random",
+    "shared-norm",
+    "schedule-to-zero",
+    "collapsed-kl",
     *_DATA,
     "probabilities-as-logits",
     "target-scale",
