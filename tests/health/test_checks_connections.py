@@ -86,7 +86,7 @@ def test_frozen_random():
 def test_gradients_cleared(figures, loss, severity):
     findings = found(make_trace(evidence=(gradients(**figures),), loss=loss), "gradients-cleared")
     assert [finding.severity for finding in findings] == ([severity] if severity else [])
-    assert outcome(make_trace(), "gradients-cleared") == ("not run", "no step was looked at")
+    assert outcome(make_trace(), "gradients-cleared") == ("not applicable", "no step was looked at")
 
 
 def test_growing_graph():

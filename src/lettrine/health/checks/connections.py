@@ -113,7 +113,7 @@ def gradients_cleared(trace: Trace) -> Iterator[Finding]:
     """Gradients that are cleared before the optimiser has used them."""
     told = trace.seen("gradients")
     if not told:
-        raise Skip("not run", "no step was looked at")
+        raise Skip("not applicable", "no step was looked at")
     for seen in told:
         steps, called = seen.figure("steps"), seen.figure("called")
         if steps >= limits.LOST_STEPS and seen.figure("none") == called == steps and not seen.figure("others"):
