@@ -99,6 +99,8 @@ def test_a_held_out_loss_of_another_scale():
         assert len(found(replace(trace, dev=curve), "dev-scale")) == wanted, factor
     trace, curve = held_out(32 * train[at])
     assert "Divide the held-out loss by 30" in the(replace(trace, dev=curve), "dev-scale").remedy
+    other, curve = held_out(np.array([12.0, 30.0, 25.0, 40.0, 33.0, 28.0, 45.0, 50.0]))  # inputs that are not scaled
+    assert "scale both with the same numbers" in the(replace(other, dev=curve), "dev-scale").remedy
     drifting, curve = held_out(train[at] * np.linspace(1, 20, len(at)))  # overfitting, not another unit
     assert found(replace(drifting, dev=curve), "dev-scale") == ()
 

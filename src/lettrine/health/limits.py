@@ -115,6 +115,7 @@ SLOW_EVEN: Final = 0.7  # of the earlier pace, or more: a loss that still falls 
 DEV_SCALE: Final = 4.0  # times; dropout and augmentation make the training loss up to about twice the other
 DEV_SCALE_EVEN: Final = 1.5  # highest ratio by lowest: a constant factor, while what overfits drifts apart
 DEV_SCALE_POINTS: Final = 3
+DEV_FAR: Final = 3.0  # times guessing at every evaluation, from the first on; what overfits begins near guessing
 HANDED_POINTS: Final = 3
 HANDED_SPREAD: Final = 0.1  # halvings by which the ratio of one loss to the other may scatter,
 HANDED_ALIKE: Final = 0.75  # in so many of the steps or more,

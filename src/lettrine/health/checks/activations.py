@@ -182,6 +182,11 @@ def activation_scale(trace: Trace) -> Iterator[Finding]:
 def _uneven(trace: Trace, names: list[str], mask: Mask, ratio: float, limit: float) -> Finding:
     grows = ratio > 1
     each, total = ratio ** (1 / (len(names) - 1)), max(ratio, 1 / ratio)
+    change = f"Initialise the weights in front of {listed(names[1:])} with std gain/sqrt(fan_in)"
+    if 1 / limits.REMEDY_FACTOR < each < limits.REMEDY_FACTOR:
+        change = (
+            f"Multiply the weights in front of {listed(names[1:])} by {number(1 / each)} each, or give them std gain/sqrt(fan_in)"
+        )
     return Finding(
         id="activation-scale",
         severity="critical" if total > limits.SCALE_CRITICAL else "warning",
@@ -198,9 +203,6 @@ def _uneven(trace: Trace, names: list[str], mask: Mask, ratio: float, limit: flo
             if grows
             else "The last layers see hardly any difference between inputs, and the first get hardly any gradient."
         ),
-        remedy=(
-            f"Multiply the weights in front of {listed(names[1:])} by {number(1 / each)} each (std gain/sqrt(fan_in) keeps it: "
-            "gain 5/3 for tanh, sqrt(2) for ReLU, 1 without activation), or normalise."
-        ),
+        remedy=(f"{change} (gain 5/3 for tanh, sqrt(2) for ReLU, 1 without activation), or normalise."),
         reference=f"{limits.GLOROT}; {limits.HE}",
     )

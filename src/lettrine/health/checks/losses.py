@@ -69,7 +69,7 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
         remedy = f"Shrink the last layer's weights and start its bias at 0, to start near ln {classes} = {number(expected, 3)}."
     yield Finding(
         id="initial-loss",
-        severity="info" if back < limits.INITIAL_WASTED else "warning",
+        severity="info" if back < limits.INITIAL_WASTED or consequence(trace).well else "warning",
         where=(last.name,) if last is not None else (),
         steps=(0, 0),
         value=value,
