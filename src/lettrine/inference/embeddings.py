@@ -18,6 +18,11 @@ VOWELS: Final = {  # by script and the end of their Unicode names
 }
 
 
+SHUFFLES: Final = 200
+DEVIATIONS: Final = 3.0
+MOST_COMPARED: Final = 2000  # characters; the table of a larger script is not judged
+
+
 class Plane(NamedTuple):
     """Points on a plane, (V, 2). shares: of the variance that each axis shows; NaN for a 2-D table, shown as it is."""
 
@@ -54,6 +59,25 @@ def nearest(table: Array, count: int = 3) -> NDArray[np.int64]:
     likeness = unit @ unit.T  # (V, V)
     np.fill_diagonal(likeness, -np.inf)
     return np.argsort(-likeness, axis=1, kind="stable")[:, : min(count, len(rows) - 1)]
+
+
+def telling(table: Array, groups: Sequence[str], count: int = 3) -> bool:
+    """Whether the characters most alike to the network are of one kind more often than chance has it, such as vowels.
+
+    groups: of each character, as `kinds` gives them. The share of the `count` nearest that are of the same kind is held against
+    SHUFFLES tables whose rows were given to other characters (a permutation test, Fisher 1935): it must lie DEVIATIONS of
+    their standard deviations above their mean. Otherwise a table of neighbours is a table of accidents.
+    """
+    kind = np.unique(groups, return_inverse=True)[1].reshape(-1)
+    if len(set(groups)) < 2 or len(groups) > MOST_COMPARED:
+        return False
+    close, generator = nearest(table, count), np.random.default_rng(0)
+
+    def agreement(of: NDArray[np.int64]) -> float:
+        return float((of[close] == of[:, None]).mean())
+
+    shuffled = [agreement(generator.permutation(kind)) for _ in range(SHUFFLES)]
+    return agreement(kind) > float(np.mean(shuffled)) + DEVIATIONS * float(np.std(shuffled))
 
 
 def kinds(characters: Sequence[str], end_sign: str) -> list[str]:

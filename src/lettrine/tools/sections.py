@@ -9,6 +9,7 @@ from lettrine.inference.language_model import LanguageModel
 from lettrine.report.arrays import embedding_scatter
 from lettrine.report.figure import Figure
 from lettrine.report.html import Section
+from lettrine.text.labels import sign_of
 
 NEIGHBOURS = 3
 LISTED = 60  # characters in the table of neighbours; a script of thousands of signs is drawn, not listed
@@ -18,7 +19,8 @@ COLUMNS = 3
 def embedding_section(model: LanguageModel, key: str = "embedding") -> Section:
     """A labelled scatter of a model's embeddings, and each character's nearest ones. Raises MissingExtraError when drawn."""
     vocabulary, table = model.vocabulary, model.parameters["embedding.weight"]
-    names = [vocabulary.show(index) for index in range(vocabulary.size)]
+    signs = {sign_of(label, model.labels): label for label in model.labels}
+    names = [signs.get(sign := vocabulary.show(index), sign) for index in range(vocabulary.size)]
     plane = project(table)
     width = table.shape[1]
     held = "The table as it is: 2-D."
