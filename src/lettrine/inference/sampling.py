@@ -23,7 +23,7 @@ from lettrine.inference.conditions import MAX_NEAR, condition
 from lettrine.inference.nearness import MAX_DISTANCE, near_words
 from lettrine.inference.predictor import Predictor
 from lettrine.inference.tree import Cuts, PrefixTree
-from lettrine.text.labels import parse_shares, sign_of, without_sign
+from lettrine.text.labels import parse_shares, sign_of, signs, without_sign
 
 BATCH: Final = 4096  # words drawn side by side, fewer where an array of so many rows would hold more than
 NUMBERS: Final = 2**22  # numbers: with 20,000 characters to choose from, or words of 100,000 characters
@@ -125,7 +125,8 @@ def _source(model: Predictor, how: Sampling, sign: str) -> _Source:
         match=how.match,
         like=how.like,
         near=how.near,
-        labelled=bool(model.labels and not sign),
+        signs=signs(len(model.labels)),
+        any_sign=bool(model.labels and not sign),
     )
     source = _Source(model, how, accepted, sign)
     if accepted.needed[accepted.start] > source.room:
