@@ -21,6 +21,7 @@ HOMES: Final = {
     "train": ("train",),
     "sample": ("sample",),
     "ask": ("score", "health", "eval"),
+    "checkup": ("checkup",),
     "about": ("info", "corpora"),
     "tools": ("lr-range", "gains", "compare", "norms"),
     "recipe": ("recipe",),

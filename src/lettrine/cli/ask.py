@@ -156,7 +156,9 @@ def _show(scores: Sequence[Score]) -> None:
 
 def health(
     run: RunFolder,
-    save: Annotated[str | None, typer.Option(help="Also write the report to a file ending in .html, .json or .txt.")] = None,
+    save: Annotated[
+        str | None, typer.Option(help="Also write the report to a file ending in .html, .json, .sarif or .txt.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Say what was healthy and what was not while a run trained; exit code 1 if something is critical."""

@@ -20,6 +20,8 @@ from lettrine.health.recorder import Recorder, Schedule
 from lettrine.health.trace import Trace
 
 if TYPE_CHECKING:
+    from lettrine.torch.checkup import assert_healthy as assert_healthy
+    from lettrine.torch.checkup import checkup as checkup
     from lettrine.torch.initial import check_initial as check_initial
     from lettrine.torch.lr_range import lr_range as lr_range
     from lettrine.torch.scales import initial as initial
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = [  # noqa: RUF022  the order in which they are met
     "watch",
+    "checkup",
+    "assert_healthy",
     "check_initial",
     "initial",
     "lr_range",
@@ -44,6 +48,8 @@ __all__ = [  # noqa: RUF022  the order in which they are met
 
 _TORCH = {
     "watch": "lettrine.torch.watch",
+    "checkup": "lettrine.torch.checkup",
+    "assert_healthy": "lettrine.torch.checkup",
     "check_initial": "lettrine.torch.initial",
     "initial": "lettrine.torch.scales",
     "lr_range": "lettrine.torch.lr_range",

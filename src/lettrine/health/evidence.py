@@ -9,8 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from lettrine.arguments import checked
+
+EXPERIMENT: Final = "experiment:"
+"""What the kind of the evidence that an experiment of the check-up leaves begins with, before the experiment's id.
+`words["title"]` is its name, `words["said"]` what it measured in one sentence, `figures["seconds"]` how long it took."""
+
+SOURCE: Final = "source"
+"""Kind of the evidence that says where a module was built: `words["file"]` and `figures["line"]`."""
 
 
 @checked

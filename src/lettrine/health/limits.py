@@ -46,7 +46,6 @@ GRADIENT_DATA_LAYERS: Final = 4  # matrices needed to say that one is far from t
 UPDATE_AIM: Final = 1e-3  # makemore part 3: the line at -3
 UPDATE_LARGE: Final = 5e-2  # makemore part 3 calls 1e-2 high; steady AdamW and batch norm nets reach 2e-2 in the clinic
 UPDATE_LARGE_EARLY: Final = 0.2  # at any time; clinic: healthy first steps up to 0.05, those of a rate 60 times too high 0.4
-UPDATE_FORGIVEN: Final = 0.1  # of the loss of guessing: what ends below has found its way, as tables of factors do
 UPDATE_AIM_EARLY: Final = 1e-2  # usual in the first steps
 UPDATE_LARGE_ONE: Final = 0.5  # one matrix alone: a step of half its own size
 UPDATE_SMALL: Final = 1e-4  # clinic; 2e-5 to 7e-5 published for a learning rate 100 times too low
@@ -110,3 +109,20 @@ LEFTOVER_SHARE: Final = 0.5  # of the sampled steps after the first
 # What became of learning (checks/consequence.py): without harm a symptom is a remark.
 CONSEQUENCE_STEPS: Final = 50  # fewer tell nothing of where a loss goes
 LEARNED_WELL: Final = 0.3  # of the loss of guessing: what ends below has learned most of what there is
+# The check-up: what an experiment must show.
+CHECKUP_SAME: Final = 1e-9  # of the answers' size, in float64: rounding is 1e-16, and 1e-13 after a thousand operations
+CHECKUP_SAME_SINGLE: Final = 1e-3  # the same in float32, whose rounding is 1e-7: only what is plain to see
+CHECKUP_MATTERS: Final = 1e-6  # of the loss, in float64: a smaller change by a perturbation is none
+CHECKUP_GROUP_SHIFT: Final = 0.01  # of the loss: a dropout or a sampling that moves it by less does no harm worth a warning
+CHECKUP_NORM_LOSS: Final = 0.5  # of what training mode had learned, lost again in eval mode, and
+CHECKUP_NORM_STEPS: Final = 60  # steps: by then running statistics of momentum 0.1 have forgotten their start (0.9**60 = 0.002)
+CHECKUP_FIT_STEPS: Final = 60  # steps at each of several rates before a network is said to be unable to fit one batch
+CHECKUP_FIT_SHARE: Final = 0.9  # of the loss of the best constant answer: what stays above has learned nothing from its input
+CHECKUP_START: Final = 3.0  # times the loss of the best constant answer, at the start; and it must cost steps
+OVERFITTING_LOST: Final = 0.7  # of what was gained on held-out data over guessing, or of the best loss where that is not known
+SLOW_EVEN: Final = 0.7  # of the earlier pace, or more: a loss that still falls like a line
+DEV_SCALE: Final = 4.0  # times; dropout and augmentation make the training loss up to about twice the other
+DEV_SCALE_EVEN: Final = 1.5  # highest ratio by lowest: a constant factor, while what overfits drifts apart
+DEV_SCALE_POINTS: Final = 3
+HANDED_POINTS: Final = 3
+HANDED_SPREAD: Final = 0.1  # halvings by which the ratio of one loss to the other may scatter

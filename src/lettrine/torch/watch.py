@@ -40,6 +40,8 @@ from lettrine.torch.capture.parameters import ParameterProbe, Turns, Wrapped, op
 from lettrine.torch.capture.scaling import loss_scale, scaler_calling, step_skipped
 from lettrine.torch.fast.idle import idle
 from lettrine.torch.fast.quick import QuickSteps
+from lettrine.torch.graph import leaks as _leaks  # noqa: F401  readers make themselves known
+from lettrine.torch.graph import loss as _loss  # noqa: F401
 
 
 class Watch:
@@ -89,6 +91,7 @@ class Watch:
         self._calls_before = 0
         self._scales = (1.0, 1.0)
         self._stats: dict[str, float] = {}
+        self._judged: tuple[int, Report] | None = None
         self._alarmed = False  # a loss that was not finite has been met
         self._eager = False  # a step has been seen; until then it may be one that Dynamo compiles
         self._compiled = False  # it does: modules and steps cannot be heard
@@ -110,6 +113,7 @@ class Watch:
         self._handles.clear()
         self._guard(self._gather)
         self._disarm()
+        self._looker.close()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -127,6 +131,7 @@ class Watch:
     def dev_loss(self, loss: Any) -> None:
         """Hand over the loss on held-out data, whenever it is known."""
         self._guard(lambda: self._recorder.record_dev(self._idle.step, loss.item() if isinstance(loss, Tensor) else loss))
+        self._guard(self._looker.evaluated)
 
     def step(self) -> None:
         """Say that a step has been made, where no torch optimiser makes it; call it before the gradients are cleared."""
@@ -161,13 +166,16 @@ class Watch:
         return trace
 
     def report(self) -> Report:
-        """Judge what was recorded so far; training may go on.
+        """Judge what was recorded so far; training may go on. Judged anew only if something new was recorded.
 
         Raises HealthError if no step was sampled.
         """
         from lettrine.health.checks import examine  # noqa: PLC0415  reading a trace needs all checks, watching needs none
 
-        return examine(self.trace())
+        trace = self.trace()
+        if self._judged is None or self._judged[0] != self._recorder.version:
+            self._judged = (self._recorder.version, examine(trace))
+        return self._judged[1]
 
     def _stepped(self, place: int, optimiser: Optimizer, *_: Any) -> None:
         """An optimiser has stepped, and that is not all there is to do."""
@@ -229,6 +237,7 @@ class Watch:
         if step_skipped(optimiser):
             return
         self._scales = loss_scale(optimiser, self._scaler)
+        self._looker.stepping(optimiser, *self._scales)
         if self._quick.full:
             self._flush()
             self._quick.hand_over(self._recorder)
@@ -408,6 +417,7 @@ class Watch:
             self._take_loss()
         if (self._sampling and not self._idle.late) or self._awaiting:
             self._losses.look(loss)
+        self._looker.handed(step, loss)
         if not self._losses.add(step, loss) and not self._sampling:
             self._look_at_once()
 

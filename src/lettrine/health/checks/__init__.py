@@ -1,6 +1,17 @@
 """Named checks: each a pure function of the trace. `examine` runs them all."""
 
-from lettrine.health.checks import activations, gradients, heldout, losses, oscillation, updates, wiring
+from lettrine.health.checks import (
+    activations,
+    divergence,
+    gradients,
+    handed,
+    heldout,
+    leaks,
+    losses,
+    oscillation,
+    updates,
+    wiring,
+)
 from lettrine.health.checks.registry import CHECKS, Check, Skip, check
 from lettrine.health.checks.verdict import examine
 
@@ -10,9 +21,12 @@ __all__ = [
     "Skip",
     "activations",
     "check",
+    "divergence",
     "examine",
     "gradients",
+    "handed",
     "heldout",
+    "leaks",
     "losses",
     "oscillation",
     "updates",

@@ -9,6 +9,7 @@ from typing import Final
 
 from lettrine.arguments import checked
 from lettrine.errors import HealthError
+from lettrine.health.checks.consequence import weigh
 from lettrine.health.checks.registry import CHECKS, NEEDS, Check, Skip
 from lettrine.health.findings import Finding, Outcome, Report
 from lettrine.health.limits import NORM_NOISE
@@ -76,6 +77,7 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "oscillation": ("divergence", "no-learning", "dead-units", "saturation", *_DEPTH),
     "norm-statistics": ("update-too-large", "saturation", "dead-units", "no-gradient", "gradient-scale", "gradient-data"),
     "held-out-labels": ("overfitting",),
+    "dev-scale": ("overfitting", "held-out-labels"),
     "divergence": ("saturation", "dead-units", *_DEPTH, "norm-statistics", "no-learning", "overfitting"),
 }
 """By check, in the order of likelihood as a cause: which other findings it accounts for."""
@@ -91,6 +93,7 @@ ORDER: Final = (
     "probabilities-as-logits",
     "not-optimised",
     "leak",
+    "dev-scale",
     "held-out-labels",
     "oscillation",
     "divergence",
@@ -142,6 +145,8 @@ def _run(check: Check, trace: Trace) -> tuple[list[Finding], Outcome]:
         return [], Outcome(check.id, skip.status, skip.reason)
     except Exception as error:  # noqa: BLE001  # whatever breaks inside a check is shown as such
         return [], Outcome(check.id, "failed", f"{type(error).__name__}: {error}")
+    if check.symptom:
+        findings = [weighed for finding in findings if (weighed := weigh(finding, trace, symptom=check.symptom)) is not None]
     return findings, Outcome(check.id, "found" if findings else "passed")
 
 

@@ -17,6 +17,7 @@ from lettrine.health.trace import Floats, ModuleInfo
 from lettrine.torch.capture.catalogue import CHANNELS_FIRST, UNITS_LAST
 from lettrine.torch.capture.compiled import note_traced
 from lettrine.torch.capture.copies import Copy, measurable
+from lettrine.torch.private import version
 
 CALLS: Final = 4  # calls of one module copied in a step; beyond, only the 5th, 9th, 17th …, so that cost stays bounded
 BatchNorm: Final = nn.modules.batchnorm._BatchNorm  # noqa: SLF001  the only common base of all batch norms
@@ -63,7 +64,7 @@ class Call:
 
     def hold(self, tensor: Tensor) -> None:
         """Hold an output that was copied until `release`."""
-        self.tensor, self.version, self.quick = tensor, tensor._version, False  # noqa: SLF001  autograd's count of changes in place
+        self.tensor, self.version, self.quick = tensor, version(tensor), False
 
     def release(self) -> tuple[Tensor, Tensor | None, bool] | None:
         """Let go of the output: the tensor, its gradient, and whether it is still as it was. None if nothing is held."""
@@ -73,7 +74,7 @@ class Call:
         gradient = tensor.grad if self.quick else None
         if gradient is not None and gradient.requires_grad:
             tensor.grad = None  # it holds the graph, which holds the tensor
-        return tensor, gradient, tensor._version == self.version  # noqa: SLF001
+        return tensor, gradient, version(tensor) == self.version
 
     @property
     def answered(self) -> bool:
@@ -229,7 +230,7 @@ def main_tensor(output: Any) -> Tensor | None:
     if isinstance(output, Mapping) and isinstance(logits := output.get("logits"), Tensor) and measurable(logits):
         return logits
     found: Tensor | None = None
-    for tensor in _tensors(output, depth=0):
+    for tensor in tensors_in(output):
         if measurable(tensor):
             if tensor.ndim:
                 return tensor
@@ -237,7 +238,8 @@ def main_tensor(output: Any) -> Tensor | None:
     return found
 
 
-def _tensors(value: Any, depth: int) -> list[Tensor]:
+def tensors_in(value: Any, depth: int = 0) -> list[Tensor]:
+    """The tensors in what a module returned: a tuple, a mapping or a dataclass of them."""
     if isinstance(value, Tensor):
         return [value]
     if depth > 4:
@@ -247,7 +249,7 @@ def _tensors(value: Any, depth: int) -> list[Tensor]:
     elif hasattr(value, "__dataclass_fields__"):
         value = list(vars(value).values())
     if isinstance(value, (list, tuple)):
-        return [tensor for entry in value[:16] for tensor in _tensors(entry, depth + 1)]
+        return [tensor for entry in value[:16] for tensor in tensors_in(entry, depth + 1)]
     return []
 
 
@@ -265,13 +267,3 @@ def unit_axis(module: nn.Module | None, tensor: Tensor, feeder: Tap | None) -> i
 def grad_node(tensor: Tensor) -> Any:
     """The node that made a tensor, None for data and parameters."""
     return tensor.grad_fn if tensor.requires_grad else None
-
-
-def recomputing() -> bool:
-    """Whether a backward pass is going on: what is called now is called again for a checkpointed block."""
-    return torch._C._current_graph_task_id() != -1  # noqa: SLF001  no public way to ask
-
-
-def transformed() -> bool:
-    """Whether a function transform (`torch.func`) is going on: what is called in it stands for no call of the training."""
-    return torch._C._functorch.maybe_current_level() is not None  # noqa: SLF001  no public way to ask
