@@ -7,12 +7,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from lettrine.errors import ConfigError, quote
-from lettrine.inference.automaton import DEAD, Automaton, explore, product
+from lettrine.inference.automaton import DEAD, Automaton, at_least, explore, product
 from lettrine.inference.patterns import Chain, Mask, One, Repeat, automaton_of, literal, parse
 from lettrine.text.vocabulary import Vocabulary
 
 MAX_LIKE = 40  # characters of the word that others are to be like
-MAX_NEAR = 5  # edits away from it
 
 
 def condition(
@@ -82,8 +81,7 @@ def _parts(
     near: int,
 ) -> Iterator[tuple[Automaton, str]]:
     anything = Repeat(letter, 0, None)
-    kinds = np.zeros(vocabulary.size, np.int32)
-    yield explore(kinds, 0, lambda state, _: min(state + 1, least), lambda state: state >= least, "min length"), "min length"
+    yield at_least(least, vocabulary.size), "min length"
     if suffix:
         yield (
             automaton_of(Chain((anything, literal(suffix, vocabulary))), letter.mask.size, "suffix"),
