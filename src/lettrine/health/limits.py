@@ -126,3 +126,22 @@ DEV_SCALE_EVEN: Final = 1.5  # highest ratio by lowest: a constant factor, while
 DEV_SCALE_POINTS: Final = 3
 HANDED_POINTS: Final = 3
 HANDED_SPREAD: Final = 0.1  # halvings by which the ratio of one loss to the other may scatter
+
+# Data, targets and the head of the network. "wild" is benchmarks/wild: programs from public bug reports, and healthy ones.
+TARGETS_LEAST: Final = 64  # numbers or labels seen before targets are judged
+OUT_OF_REACH: Final = 0.01  # of the targets' variance, lost to an activation that cannot reach them: as much as good fits leave
+OUT_OF_REACH_MUCH: Final = 0.2  # of it: most of what could be learned
+SHARE_TOLERANCE: Final = 1e-3  # by which a probability may leave [0, 1]: rounding
+ROWS_OF_MANY: Final = 0.05  # of the rows, with two labels or more, before a softmax is called the wrong loss for them
+CONSTANT_LOOKS: Final = 5  # batches with one and the same target, and
+CONSTANT_STEP: Final = 20  # the last of them so late, before targets are called constant
+CUT_LOGITS: Final = 0.25  # of the logits at 0 under a ReLU, without a gradient; it is half of them in a fresh network
+SCALE_FAR: Final = 10.0  # times the usual 1 that inputs or targets must be off; 255 for raw pixels, thousands for prices
+SCALE_UNEVEN: Final = 100.0  # times one feature above another
+SCATTERED: Final = 5.0  # chi-squared by degrees of freedom of the classes in batches; 1 for shuffled data
+SORTED_LOOKS: Final = 5  # batches
+REPEATED: Final = 0.5  # of the batches that follow one another directly
+TOLD: Final = 3.0  # standard deviations over permuted targets: nearest neighbours that tell more belong to their targets
+TOLD_LEAST: Final = 200  # examples compared before their silence says anything
+NEAR_ZERO: Final = 1e-3  # of a root's, a logarithm's or a divisor's argument, with nothing added to it: 0 is not far
+GROWN: Final = 10.0  # times their median that the last loss or gradient norm must be before a rate is suspected of a NaN

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lettrine.model.parameters import Array
+from lettrine.text.labels import sign_of
+from lettrine.text.vocabulary import Vocabulary
 
 VOWELS: Final = {  # by script and the end of their Unicode names
     "LATIN": {"A", "E", "I", "O", "U", "Y", "AE", "OE", "DOTLESS I"},
@@ -28,6 +30,31 @@ class Plane(NamedTuple):
 
     points: NDArray[np.float64]
     shares: tuple[float, float]
+
+
+class Characters(NamedTuple):
+    """What a page shows of the V characters of a model.
+
+    names, groups: each as it is written, and the kind it is coloured by. points (V, 2), shares: see `Plane`. width: E.
+    neighbours (V, N): the nearest of each.
+    """
+
+    names: list[str]
+    groups: list[str]
+    points: NDArray[np.float64]
+    shares: tuple[float, float]
+    width: int
+    neighbours: NDArray[np.int64]
+
+
+def characters_of(vocabulary: Vocabulary, table: Array, count: int = 3, *, labels: Sequence[str] = ()) -> Characters:
+    """All of it for an embedding table (V, E), with the `count` nearest of each character; labels stand for their signs."""
+    shown = [vocabulary.show(index) for index in range(vocabulary.size)]
+    groups = kinds(shown, vocabulary.end_sign)
+    signs = {sign_of(label, labels): label for label in labels}
+    names = [signs.get(character, character) for character in shown]
+    plane = project(table)
+    return Characters(names, groups, plane.points, plane.shares, table.shape[1], nearest(table, count))
 
 
 def project(table: Array) -> Plane:
@@ -61,20 +88,20 @@ def nearest(table: Array, count: int = 3) -> NDArray[np.int64]:
     return np.argsort(-likeness, axis=1, kind="stable")[:, : min(count, len(rows) - 1)]
 
 
-def telling(table: Array, groups: Sequence[str], count: int = 3) -> bool:
+def telling(groups: Sequence[str], neighbours: NDArray[np.int64]) -> bool:
     """Whether the characters most alike to the network are of one kind more often than chance has it, such as vowels.
 
-    groups: of each character, as `kinds` gives them. The share of the `count` nearest that are of the same kind is held against
-    SHUFFLES tables whose rows were given to other characters (a permutation test, Fisher 1935): it must lie DEVIATIONS of
-    their standard deviations above their mean. Otherwise a table of neighbours is a table of accidents.
+    groups: of each character, as `kinds` gives them; neighbours (V, N): the nearest of each. The share of neighbours of the same
+    kind is held against SHUFFLES tables whose rows were given to other characters (a permutation test, Fisher 1935): it must
+    lie DEVIATIONS of their standard deviations above their mean. Otherwise a table of neighbours is a table of accidents.
     """
     kind = np.unique(groups, return_inverse=True)[1].reshape(-1)
     if len(set(groups)) < 2 or len(groups) > MOST_COMPARED:
         return False
-    close, generator = nearest(table, count), np.random.default_rng(0)
+    generator = np.random.default_rng(0)
 
     def agreement(of: NDArray[np.int64]) -> float:
-        return float((of[close] == of[:, None]).mean())
+        return float((of[neighbours] == of[:, None]).mean())
 
     shuffled = [agreement(generator.permutation(kind)) for _ in range(SHUFFLES)]
     return agreement(kind) > float(np.mean(shuffled)) + DEVIATIONS * float(np.std(shuffled))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -11,12 +12,24 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from lettrine.arguments import checked
+from lettrine.errors import ConfigError, HealthError
 from lettrine.inference.language_model import LanguageModel
 from lettrine.inference.sampling import MAX_LENGTH, Sampling
 from lettrine.text.labels import MAX_NAME
 from lettrine.training.settings import Settings
 
 STATUSES: Final = ("training", "interrupted", "finished", "diverged")
+MEANINGS: Final = {
+    "expected_initial": "a uniform guess",
+    "initial": "before training",
+    "train": "training words",
+    "dev": "held-out words (chose the weights)",
+    "test": "held-out words (never looked at)",
+}
+"""What each of the losses of a run is the loss on."""
+
+_PAGE: Final = "lettrine.tools.run_page"
+"""Where the page of a run is written, bound by name when one is asked for: training computes and imports no drawing."""
 
 
 if TYPE_CHECKING:
@@ -135,6 +148,26 @@ class Run:
         if self.words is not None and not model.known and (chosen.new or chosen.not_near):
             model = replace(model, known=self.words())
         return model.stream(count, **how)
+
+    @property
+    def judged(self) -> Report:
+        """What the health check says. Raises HealthError if the training was not watched."""
+        if self.health is None:
+            raise HealthError("this run was not watched; train with health, and open the report of a kept run with load_health")
+        return self.health
+
+    @checked
+    def save_page(self, path: str | Path | None = None) -> Path:
+        """Write the report page: losses, new words, characters, findings and pictures. path: None for report.html in its folder.
+
+        Raises ConfigError for a run kept in memory without a path, HealthError for one that was not watched, StorageError, and
+        MissingExtraError without the extra `report`.
+        """
+        if path is None and self.path is None:
+            raise ConfigError("save_page got no path, and this run has no folder; expected a path such as report.html")
+        wanted = Path(path) if path is not None else Path(self.path or "") / "report.html"
+        written: Path = importlib.import_module(_PAGE).write_run_page(wanted, self)
+        return written
 
     def __repr__(self) -> str:
         loss = "" if self.results is None else f", dev loss {self.results.loss.get('dev', float('nan')):.4f}"

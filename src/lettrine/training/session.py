@@ -43,6 +43,7 @@ from lettrine.training.watch import EngineWatch, facts_of, trace_from_archive
 
 DEFAULT_CORPUS = "first-names"
 Listener: TypeAlias = Callable[[Progress], None]
+Splits: TypeAlias = tuple[Windows, Windows, Windows]
 Start: TypeAlias = Callable[[MLPConfig, Settings, Windows], tuple[Parameters, Rows]]
 
 
@@ -58,10 +59,21 @@ class Session:
 
     words, out, shape, settings, report: as `lettrine.train` has them; shape may be a whole `MLPConfig`.
     every: sampled steps of the health watch, see `health.recorder.Schedule`. start: gives the weights to start from and the rows
-    of each batch, in place of those of the settings' scheme and seed. engine: in place of the one the settings name.
+    of each batch, in place of those of the settings' scheme and seed. splits: examples for train, dev and test in place of those
+    of the words. engine: in place of the one the settings name.
 
     What is left unfinished can be resumed. Raises WordListError, ConfigError, RunExistsError, StorageError.
     """
+
+    words: WordList
+    vocabulary: Vocabulary
+    config: MLPConfig
+    settings: Settings
+    splits: Splits
+    data: Data
+    engine: Engine
+    trainer: Trainer
+    result: Run
 
     def __init__(
         self,
@@ -73,9 +85,12 @@ class Session:
         report: Listener = lambda _: None,
         every: int = 0,
         start: Start | None = None,
+        splits: Splits | None = None,
         engine: Engine | None = None,
     ) -> None:
         self._prepare(as_word_list(words), shape or Shape(), settings or Settings(), engine)
+        if splits is not None:
+            self.splits = splits
         self._report, self._every = report, every
         self.folder = None if out is None else Path(out)
         with contextlib.ExitStack() as opened:
@@ -167,9 +182,8 @@ class Session:
         self.splits = (train, dev, test)
         self.engine = engine or choose_engine(settings.engine)
         examples = dict(zip(("train", "dev", "test"), (len(part.targets) for part in self.splits), strict=True))
-        self.data = Data(
-            words.source, words.digest, len(words), max(map(len, words)) - bool(words.labels), examples, words.labels
-        )
+        longest = max(map(len, words)) - bool(words.labels)  # a label is no letter
+        self.data = Data(words.source, words.digest, len(words), longest, examples, words.labels)
 
     def _describe(self, settings: Settings, status: str, results: Results | None) -> None:
         if self.folder is not None:

@@ -20,10 +20,31 @@ _DEPTH: Final = ("activation-scale", "gradient-scale", "gradient-data")
 
 _ACTS: Final = ("missing-zero-grad", "spike", "update-too-large", "divergence", "oscillation", "initial-loss")
 
+_SYMPTOMS: Final = (
+    *_TROUBLE,
+    *_DEPTH,
+    "held-out-labels",
+    "non-finite",
+    "no-gradient",
+    "symmetry",
+    "dead-units",
+    "saturation",
+    "norm-statistics",
+    "initial-loss",
+    "update-too-large",
+    "update-too-small",
+    "leak",
+)
+_DATA: Final = ("broadcast", "softmax-axis", "target-range", "target-rows", "target-constant", "relu-logits")
+"""What is certain from the shapes and values that met in the loss, whatever came of it."""
+
 EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
+    **dict.fromkeys(_DATA, (*_SYMPTOMS, "target-scale")),
+    "softmax-axis": (*_SYMPTOMS, "target-scale", "target-range"),
+    "target-scale": _SYMPTOMS,
     "non-finite": (*_TROUBLE, "norm-statistics", "no-gradient"),
     "missing-zero-grad": ("update-too-large", "saturation", "dead-units", *_DEPTH, "norm-statistics", *_TROUBLE),
-    "probabilities-as-logits": ("no-learning", "dead-units", "update-too-small", "saturation", "gradient-scale", "gradient-data"),
+    "probabilities-as-logits": _SYMPTOMS,
     "wrong-mode": ("norm-statistics", "dead-units", "saturation", *_DEPTH, *_TROUBLE),
     "symmetry": (
         "saturation",
@@ -83,6 +104,9 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
 """By check, in the order of likelihood as a cause: which other findings it accounts for."""
 
 ORDER: Final = (
+    *_DATA,
+    "probabilities-as-logits",
+    "target-scale",
     "missing-zero-grad",
     "wrong-mode",
     "symmetry",
@@ -90,7 +114,6 @@ ORDER: Final = (
     "spike",
     "update-too-large",
     "non-finite",
-    "probabilities-as-logits",
     "not-optimised",
     "leak",
     "dev-scale",

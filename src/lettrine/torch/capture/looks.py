@@ -167,6 +167,10 @@ class Looker:
             self._handles.append(root.register_forward_pre_hook(Listener(self._begin)))
             self._handles.append(root.register_forward_hook(Listener(self._end_call), with_kwargs=True, always_call=True))
 
+    def again(self) -> None:
+        """Look at the next sampled steps whatever the schedule says: something has happened."""
+        self._looked = 0
+
     def pause(self) -> None:
         """An optimiser is about to step: what it calls is not ours."""
         if self._called and self._waiting:
