@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from math import isfinite
+from dataclasses import replace
+from math import exp, isfinite
 from pathlib import Path
 
-from lettrine.inference.embeddings import characters_of
+from lettrine.errors import ConfigError
+from lettrine.inference.embeddings import characters_of, telling
 from lettrine.inference.evaluation import Loss
 from lettrine.report.characters import characters_section
-from lettrine.report.html import Section, write
+from lettrine.report.html import Section, Spelled, write
 from lettrine.training.run import MEANINGS, Run
 
 PAGE_WORDS = 60
+TEMPERATURES = (0.4, 0.6, 0.8, 1.0, 1.2, 1.5)
+FLAT = 2  # width of an embedding that is drawn as it is
+LARGE = 1e6  # a figure from which its power of ten says more than its digits
 
 
 def write_run_page(path: Path, run: Run) -> Path:
@@ -33,15 +38,38 @@ def _sections(run: Run) -> list[Section]:
     }
     for change in settings.changes:
         network[f"from step {change.step:,} on"] = ", ".join(f"{name} {value}" for name, value in change.values.items())
-    sections = [Section("The run", facts=network)]
+    sections = [_words(run), Section("The run", facts=network, place="last")]
     if run.results is not None:
         losses = {name: Loss(value) for name, value in run.results.loss.items()}
         rows = [[MEANINGS[name], _figure(x.nats), _figure(x.bits), _figure(x.perplexity, 2)] for name, x in losses.items()]
         sections.append(Section("Loss", header=["on", "nats", "bits per character", "perplexity"], rows=rows))
-    words = run.sample(PAGE_WORDS, new=True, unique=True)
-    sections.append(Section("New words", text="Drawn from the trained model, none of them in the training list.", words=words))
-    return [*sections, characters_section(*characters_of(model.vocabulary, model.parameters["embedding.weight"]))]
+    table = model.parameters.get("embedding.weight")  # counts alone have none
+    if table is not None:
+        characters = characters_of(model.vocabulary, table, labels=model.labels)
+        tells = telling(characters.groups, characters.neighbours)
+        if tells or characters.width == FLAT:
+            section = replace(characters_section(*characters), place="last")
+            sections.append(section if tells else replace(section, text="", header=(), rows=()))
+    return sections
+
+
+def _words(run: Run) -> Section:
+    """New words at several temperatures, with how likely each of their characters is."""
+    drawn = []
+    for temperature in TEMPERATURES:
+        try:
+            words = run.sample(PAGE_WORDS, new=True, unique=True, temperature=temperature)
+        except ConfigError:  # no new word at this temperature
+            continue
+        scores = run.model.score(words)
+        spelled = [[(character, exp(chance)) for character, chance in each.characters[:-1]] for each in scores]
+        drawn.append(Spelled(f"{temperature:g}", spelled))
+    names = [each.name for each in drawn]
+    text = "Drawn from the trained model, none of them in the training list. Marked: characters that it found unlikely there."
+    return Section("New words", text=text, spelled=drawn, shown="1" if "1" in names else "".join(names[-1:]), place="first")
 
 
 def _figure(value: float, digits: int = 4) -> str:
-    return f"{value:,.{digits}f}" if isfinite(value) else "-"
+    if not isfinite(value):
+        return "-"
+    return f"{value:,.{digits}f}" if value < LARGE else f"{value:.1e}"
