@@ -7,7 +7,7 @@
 #   make fuzz      feed the readers of files whatever Atheris thinks of, for SECONDS=60 each
 #   make long      watch two trainings for two million steps, some minutes
 #   make sanitize  run the tests of all compiled code under AddressSanitizer and UndefinedBehaviorSanitizer
-#   make native    compile the native engine into src/, for work on it without installing
+#   make native    compile native/ anew into the module that .venv imports, and print where that is
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -53,12 +53,15 @@ fuzz: .venv/fuzz
 long: .venv/test
 	LETTRINE_LONG_STEPS=2000000 $(BIN)/python -m pytest -s --timeout 14400 tests/reliability/test_long.py
 
-# Needs nanobind, cmake and ninja beside the chosen PYTHON; renews the committed stub as well.
+# Compiles into build/native, step by step, and puts the module where .venv imports it from; renews the committed stub as well.
 native:
-	cmake -S . -B build/native -G Ninja -DPython_EXECUTABLE="$$(command -v $(PYTHON))"
-	cmake --build build/native
-	cmake --install build/native --prefix src --component module
-	cmake --install build/native --prefix src --component stub
+	test -e .venv/test || $(MAKE) .venv/test
+	$(BIN)/python -m cmake -S . -B build/native -G Ninja -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python \
+		-DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja $(CMAKE_ARGS)
+	$(BIN)/python -m cmake --build build/native
+	$(BIN)/python -m cmake --install build/native --prefix src --component stub
+	$(BIN)/python scripts/place_native.py build/native
+	touch .venv/test .venv/demo
 
 clean:
 	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis
