@@ -61,6 +61,8 @@ def train(
     else:
         chosen = choices(options, like)
         word_list = word_list_of(chosen.words)
+        for remark in word_list.notes:
+            note(remark)
         folder = out or _free_folder(word_list.source)
         with progress(quiet=json) as listener:
             run = api.train(word_list, out=folder, shape=chosen.shape, settings=chosen.settings, report=listener, page=report)

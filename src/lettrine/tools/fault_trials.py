@@ -12,7 +12,6 @@ from lettrine.engine.choice import choose_engine
 from lettrine.health.findings import Finding, Outcome, Report
 from lettrine.health.limits import STUDY
 from lettrine.inference.language_model import LanguageModel
-from lettrine.inference.sampling import Sampling, sample_words
 from lettrine.recipes.dice import SEED, Dice, DiceBatches, draw_parameters
 from lettrine.recipes.runner import RecipeRun, train_recipe
 from lettrine.text.vocabulary import Vocabulary
@@ -104,9 +103,9 @@ def _examined(patient: Patient, words: WordList, report: Listener) -> Report:
 def endless_words(model: LanguageModel, words: WordList) -> Finding | None:
     """A finding if the words that a model writes do not end by themselves."""
     longest = 2 * max(map(len, words))
-    how = Sampling(max_length=longest)
-    drawn = sample_words(model.engine, model.config, model.parameters, model.vocabulary, DRAWN, how)
-    ended = sum(len(word) < longest for word in drawn) / len(drawn)
+    uniforms = np.random.default_rng([0]).random((DRAWN, longest))
+    drawn = model.draw(np.zeros((DRAWN, model.context), np.int32), uniforms)  # (N, L)
+    ended = float((drawn == 0).any(axis=1).mean())
     if ended >= ENDING:
         return None
     return Finding(
@@ -116,7 +115,7 @@ def endless_words(model: LanguageModel, words: WordList) -> Finding | None:
         steps=(0, 0),
         value=ended,
         limit=ENDING,
-        message=f"{100 * ended:.0f} % of {len(drawn)} words end before twice the length of the longest word of the list.",
+        message=f"{100 * ended:.0f} % of {DRAWN} words end before twice the length of the longest word of the list.",
         why="The network never saw a word end, so it gives the end hardly any probability.",
         remedy="Make one example more of each word: its last characters as the context, the end token as the target.",
         reference="Study notes on makemore part 3",

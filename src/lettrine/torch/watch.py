@@ -40,6 +40,7 @@ from lettrine.torch.capture.parameters import ParameterProbe, Turns, Wrapped, op
 from lettrine.torch.capture.scaling import loss_scale, scaler_calling, step_skipped
 from lettrine.torch.fast.idle import idle
 from lettrine.torch.fast.quick import QuickSteps
+from lettrine.torch.graph import readers as _readers  # noqa: F401  they make themselves known
 
 
 class Watch:
@@ -423,6 +424,7 @@ class Watch:
         """A loss was not finite: sample the step where the counter stands, the first time that happens."""
         if not self._alarmed:
             self._alarmed = True
+            self._looker.again()
             self._idle.next = self._idle.step
             self._arm()
 

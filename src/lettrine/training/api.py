@@ -30,7 +30,8 @@ def train(
 ) -> Run:
     """Train a network on a word list and return the run. To take it step by step, use `lettrine.Session`.
 
-    words: a file of one word a line ("-" for standard input), an iterable of words, or None for the shipped list of first names.
+    words: a file of one word a line ("-" for standard input), an iterable of words, several of them by label, such as
+    {"women": "women.txt", "men": "men.txt"}, or None for the shipped list of first names.
     out: folder to keep the run in, with checkpoints as it goes; None keeps it in memory. report: called as training proceeds.
     page: write report.html into the folder too, where the extra `report` is installed and the training is watched.
 

@@ -30,6 +30,7 @@ from lettrine.errors import ConfigError, EngineError, RunDamagedError, RunExists
 from lettrine.inference.language_model import LanguageModel
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Parameters, check_parameters
+from lettrine.text.labels import is_sign, signs
 from lettrine.text.vocabulary import Vocabulary
 from lettrine.text.words import CONTROL, Split, WordList, read_words, split
 from lettrine.training.run import STATUSES, Data, Results, Run
@@ -119,7 +120,7 @@ def load_run(path: str | Path, *, engine: str = "auto") -> Run:
         raise RunDamagedError(
             f"{folder / MODEL} holds values that are not finite, in {broken[0]}; train again, with a lower learning rate"
         )
-    model = LanguageModel(config, vocabulary, parameters, choose_engine(engine))
+    model = LanguageModel(config, vocabulary, parameters, choose_engine(engine), labels=data.labels)
     results, status = results_of(description), description["status"]
     return Run(folder, status, settings, data, results, model, words=lambda: frozenset(read_own_words(folder, data)))
 
@@ -145,6 +146,8 @@ def read_description(path: str | Path) -> tuple[Path, dict[str, Any], MLPConfig,
         settings = Settings.from_dict(description["settings"])
         data = Data.from_dict(description["data"])
         results_of(description)
+        if data.labels and signs(len(data.labels)) != [c for c in vocabulary.characters if is_sign(c)]:
+            raise ValueError("labels that are not those of the vocabulary")  # noqa: TRY301
         if description["status"] not in STATUSES:
             raise ValueError(f"status {description['status']!r}")  # noqa: TRY301 - told on in our own words below
         if not isinstance(description["engine"]["name"], str):
@@ -179,7 +182,7 @@ def results_of(description: Mapping[str, Any]) -> Results | None:
 def read_own_words(folder: Path, data: Data) -> WordList:
     """words.txt of a run. Raises RunDamagedError unless these are the very words it was trained on."""
     check_file(folder / WORDS, "the run is damaged, train again")
-    words = replace(read_words(folder / WORDS), source=data.source)
+    words = replace(read_words(folder / WORDS), source=data.source, labels=data.labels)
     if words.digest != data.digest:
         raise RunDamagedError(f"{folder / WORDS} was changed since training began; put the words back, or train again")
     return words

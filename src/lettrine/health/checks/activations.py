@@ -29,7 +29,7 @@ from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
 
 
-@check("saturation", needs=("outputs",))
+@check("saturation", needs=("outputs",), symptom="remark")
 def saturation(trace: Trace) -> Iterator[Finding]:
     """Bounded activations whose outputs lie mostly where the slope is next to zero, at the start or later."""
     judged = [
@@ -93,7 +93,7 @@ def _less_saturated(trace: Trace, names: list[str], at_start: bool) -> str:
     return f"{'; '.join(parts)[:1].upper()}{'; '.join(parts)[1:]}{more}, so that the inputs of the activation have std near 1."
 
 
-@check("dead-units", needs=("outputs",))
+@check("dead-units", needs=("outputs",), symptom="harm")
 def dead_units(trace: Trace) -> Iterator[Finding]:
     """Units that pass no gradient for any example seen lately."""
     judged = [info for info in trace.modules if info.role != "output" and info.name in trace.units]
@@ -153,7 +153,7 @@ def _revive(trace: Trace, names: list[str], kinds: set[str]) -> str:
     return f"Lower the learning rate about 10 times{slower}{other}; what is dead already revives only with new weights."
 
 
-@check("activation-scale", needs=("outputs",))
+@check("activation-scale", needs=("outputs",), symptom="silent")
 def activation_scale(trace: Trace) -> Iterator[Finding]:
     """Outputs that grow or shrink from layer to layer."""
     if any(info.role == "norm" for info in trace.modules):

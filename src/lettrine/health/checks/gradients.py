@@ -26,7 +26,7 @@ from lettrine.health.findings import Finding
 from lettrine.health.trace import Floats, ParameterInfo, Trace
 
 
-@check("gradient-scale", needs=("gradients",))
+@check("gradient-scale", needs=("gradients",), symptom="remark")
 def gradient_scale(trace: Trace) -> Iterator[Finding]:
     """Gradients of the outputs that vanish or explode on their way back to the first layer."""
     names = [name for name in layers_of_a_kind(trace, limits.SCALE_LAYERS) if name in trace.gradients]
@@ -80,7 +80,7 @@ def _one_step(values: Floats) -> bool:
     return min(left(values[:place]) + left(values[place:]) for place in axis[1:]) < float(line @ line)
 
 
-@check("gradient-data", needs=("parameters",))
+@check("gradient-data", needs=("parameters",), symptom="remark")
 def gradient_data(trace: Trace) -> Iterator[Finding]:
     """One weight matrix whose gradient, relative to its size, is far from the others'.
 

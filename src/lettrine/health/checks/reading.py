@@ -164,6 +164,23 @@ def standard_error(values: Floats) -> float:
     return float(np.sqrt(np.mean(np.diff(values) ** 2) / 2 / len(values)))
 
 
+def enough_losses(trace: Trace, least: int) -> tuple[Floats, Floats]:
+    """Steps and losses, if there are enough to speak of a trend."""
+    steps, losses = finite_curve(trace, trace.loss)
+    taken = int(steps[-1] - steps[0]) + 1 if len(steps) else 0
+    if taken < least or len(losses) < least:
+        raise Skip("not run", f"{taken} losses were recorded; {least} are needed")
+    return steps, losses
+
+
+def ends(losses: Floats) -> tuple[float, float, float]:
+    """Loss at the start, over the last tenth, and the noise of their difference."""
+    tail = losses[-max(10, len(losses) // 10) :]
+    beginning = float(np.mean(losses[: min(5, len(losses))]))
+    noise = standard_error(tail)
+    return beginning, float(np.mean(tail)), noise * np.sqrt(len(tail) / 5) if isfinite(noise) else 0.0
+
+
 def number(value: float, digits: int = 2) -> str:
     """A figure for a sentence: "0.003", "27.6", "1.2e-05"."""
     if not isfinite(value):

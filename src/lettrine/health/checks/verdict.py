@@ -9,6 +9,7 @@ from typing import Final
 
 from lettrine.arguments import checked
 from lettrine.errors import HealthError
+from lettrine.health.checks.consequence import weigh
 from lettrine.health.checks.registry import CHECKS, NEEDS, Check, Skip
 from lettrine.health.findings import Finding, Outcome, Report
 from lettrine.health.limits import NORM_NOISE
@@ -19,10 +20,31 @@ _DEPTH: Final = ("activation-scale", "gradient-scale", "gradient-data")
 
 _ACTS: Final = ("missing-zero-grad", "spike", "update-too-large", "divergence", "oscillation", "initial-loss")
 
+_SYMPTOMS: Final = (
+    *_TROUBLE,
+    *_DEPTH,
+    "held-out-labels",
+    "non-finite",
+    "no-gradient",
+    "symmetry",
+    "dead-units",
+    "saturation",
+    "norm-statistics",
+    "initial-loss",
+    "update-too-large",
+    "update-too-small",
+    "leak",
+)
+_DATA: Final = ("broadcast", "softmax-axis", "target-range", "target-rows", "target-constant", "relu-logits")
+"""What is certain from the shapes and values that met in the loss, whatever came of it."""
+
 EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
+    **dict.fromkeys(_DATA, (*_SYMPTOMS, "target-scale")),
+    "softmax-axis": (*_SYMPTOMS, "target-scale", "target-range"),
+    "target-scale": _SYMPTOMS,
     "non-finite": (*_TROUBLE, "norm-statistics", "no-gradient"),
     "missing-zero-grad": ("update-too-large", "saturation", "dead-units", *_DEPTH, "norm-statistics", *_TROUBLE),
-    "probabilities-as-logits": ("no-learning", "dead-units", "update-too-small", "saturation", "gradient-scale", "gradient-data"),
+    "probabilities-as-logits": _SYMPTOMS,
     "wrong-mode": ("norm-statistics", "dead-units", "saturation", *_DEPTH, *_TROUBLE),
     "symmetry": (
         "saturation",
@@ -76,11 +98,15 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "oscillation": ("divergence", "no-learning", "dead-units", "saturation", *_DEPTH),
     "norm-statistics": ("update-too-large", "saturation", "dead-units", "no-gradient", "gradient-scale", "gradient-data"),
     "held-out-labels": ("overfitting",),
+    "dev-scale": ("overfitting", "held-out-labels"),
     "divergence": ("saturation", "dead-units", *_DEPTH, "norm-statistics", "no-learning", "overfitting"),
 }
 """By check, in the order of likelihood as a cause: which other findings it accounts for."""
 
 ORDER: Final = (
+    *_DATA,
+    "probabilities-as-logits",
+    "target-scale",
     "missing-zero-grad",
     "wrong-mode",
     "symmetry",
@@ -88,9 +114,9 @@ ORDER: Final = (
     "spike",
     "update-too-large",
     "non-finite",
-    "probabilities-as-logits",
     "not-optimised",
     "leak",
+    "dev-scale",
     "held-out-labels",
     "oscillation",
     "divergence",
@@ -142,6 +168,8 @@ def _run(check: Check, trace: Trace) -> tuple[list[Finding], Outcome]:
         return [], Outcome(check.id, skip.status, skip.reason)
     except Exception as error:  # noqa: BLE001  # whatever breaks inside a check is shown as such
         return [], Outcome(check.id, "failed", f"{type(error).__name__}: {error}")
+    if check.symptom:
+        findings = [weighed for finding in findings if (weighed := weigh(finding, trace, symptom=check.symptom)) is not None]
     return findings, Outcome(check.id, "found" if findings else "passed")
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Final, Protocol, TypeVar
 
 import torch
@@ -28,7 +28,8 @@ from lettrine.health.recorder import Recorder
 from lettrine.torch.capture.catalogue import named_modules
 from lettrine.torch.capture.functions import FunctionCall, FunctionNotes
 from lettrine.torch.capture.guard import Guard
-from lettrine.torch.capture.taps import Listener
+from lettrine.torch.capture.taps import Listener, tensors_in
+from lettrine.torch.graph.terms import Term, terms_of
 from lettrine.torch.private import compiles, recomputing, transformed
 
 FIRST: Final = 4  # sampled steps of a run that are all looked at; later ones where histograms are taken too
@@ -53,6 +54,11 @@ class RootCall:
         """The tensors among what it was given."""
         return tuple(each for each in (*self.args, *self.kwargs.values()) if isinstance(each, Tensor))
 
+    @property
+    def outputs(self) -> list[Tensor]:
+        """The tensors among what it returned."""
+        return tensors_in(self.output)
+
 
 @dataclass(frozen=True)
 class Look:
@@ -75,6 +81,13 @@ class Look:
     def outside(self) -> tuple[FunctionCall, ...]:
         """The functions called outside of all watched modules: what made the loss of the model's outputs."""
         return tuple(call for call in self.calls if not call.where)
+
+    @cached_property
+    def terms(self) -> list[Term]:
+        """What the loss is made of; empty where it was not seen."""
+        if self.loss is None or self.loss.grad_fn is None or not self.loss.is_floating_point():
+            return []
+        return terms_of(self.loss, self.calls, [each for root in self.roots for each in root.outputs])
 
 
 @dataclass(frozen=True)
@@ -153,6 +166,10 @@ class Looker:
         for root in self.roots:
             self._handles.append(root.register_forward_pre_hook(Listener(self._begin)))
             self._handles.append(root.register_forward_hook(Listener(self._end_call), with_kwargs=True, always_call=True))
+
+    def again(self) -> None:
+        """Look at the next sampled steps whatever the schedule says: something has happened."""
+        self._looked = 0
 
     def pause(self) -> None:
         """An optimiser is about to step: what it calls is not ours."""
