@@ -38,7 +38,7 @@ from lettrine.training.run import Data, Results, Run
 from lettrine.training.settings import Settings
 from lettrine.training.shape import Shape
 from lettrine.training.storage import locked, write_arrays
-from lettrine.training.trainer import Outcome, Progress, Trainer, check_memory
+from lettrine.training.trainer import Ending, Progress, Trainer, check_memory
 from lettrine.training.watch import EngineWatch, facts_of, trace_from_archive
 
 DEFAULT_CORPUS = "first-names"
@@ -130,12 +130,12 @@ class Session:
             self._open = opened.pop_all()
         return self
 
-    def finish(self, outcome: Outcome | None = None) -> Run:
+    def finish(self, outcome: Ending | None = None) -> Run:
         """Keep what was learned and return the run; without an `outcome` of `Trainer.run`, as it stands."""
         trainer = self.trainer
         if outcome is None:
             status = "diverged" if trainer.diverged else "finished" if trainer.ended else "interrupted"
-            outcome = Outcome(status, trainer.checkpoint())
+            outcome = Ending(status, trainer.checkpoint())
             if self.folder is not None:
                 outcome.checkpoint.write(self.folder)
         kept, checkpoint, settings = trainer.kept(), outcome.checkpoint, trainer.settings

@@ -51,7 +51,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Ending:
     """How a training ended.
 
     status: "finished", "interrupted" or "diverged". signal: number of the signal that interrupted it, else 0.
@@ -136,13 +136,13 @@ class Trainer:
         """Whether there is nothing more to do: all steps are taken and judged, or the loss stopped being finite."""
         return self.diverged or (self.step >= self.steps and not self._due())
 
-    def run(self, requests: Requests) -> Outcome:
+    def run(self, requests: Requests) -> Ending:
         """Train to the end, or until `requests` holds a signal or the loss stops being finite."""
         with self._limits():
             status = self._loop(requests)
         checkpoint = self.checkpoint()
         self._save(checkpoint)
-        return Outcome(status, checkpoint, requests.signal)
+        return Ending(status, checkpoint, requests.signal)
 
     @checked
     def advance(self, steps: int = 1) -> Progress:
