@@ -92,7 +92,7 @@ def test_without_wordfreq_the_extra_is_named(monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", without)
     monkeypatch.setattr(corpora, "find_spec", lambda _name: None)
-    with pytest.raises(MissingExtraError, match=r"words:fr needs .* pip install 'lettrine\[corpora\]'"):
+    with pytest.raises(MissingExtraError, match=r"words:fr needs .* pip install .*\[corpora\]'"):
         load_corpus("words:fr")
     assert {info.name for info in list_corpora() if info.available} == set(corpora.SHIPPED)
     assert len(load_corpus("first-names")) == 5_163
