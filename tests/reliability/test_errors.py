@@ -30,6 +30,9 @@ OTHERS = {
     "TypeError": "raised and caught in one function, which tells it on as RunDamagedError",
     "error": "the variable of an except clause, raised again",
     "RuntimeError": "raised inside the probe, which notes it in the report and goes on",
+    "AssertionError": "what a test of the user's expects of assert_healthy",
+    "NotCalled": "one experiment telling another that the loss function never calls the model",
+    "_Unrelated": "a loss function that its argument does not reach, raised and caught in one experiment",
     "?": "a choice between two of these",
 }
 # One of these says what to do; a message that has none of them leaves the reader alone.

@@ -226,14 +226,3 @@ def as_word_list(words: str | Path | Iterable[str] | WordList | None) -> WordLis
     if isinstance(words, Mapping):
         return labelled({str(label): as_word_list(each) for label, each in words.items()})
     return from_words(words)
-
-
-def diverged(run: Run) -> str:
-    """What to say of a run whose loss stopped being finite."""
-    where = "kept in memory only" if run.path is None else f"in {run.path}"
-    steps = 0 if run.results is None else run.results.steps
-    rate = run.settings.after(len(run.settings.changes)).peak
-    return (
-        f"the loss stopped being finite at step {steps}; the last good weights are {where}; "
-        f"lower the learning rate (it was {rate:g}) and train again"
-    )
