@@ -99,17 +99,19 @@ def _print(run: Run, *, json: bool) -> None:
     out = console()
     config, examples = run.model.config, run.data.examples
     out.print(
-        f"{run.data.words:,} words, {config.vocabulary_size - 1} characters, {examples['train']:,} training examples, "
-        f"{config.parameter_count():,} parameters"
+        f"{run.data.words:,} words, {config.vocabulary_size - 1} characters, {examples['train']:,} training examples, {run.size}"
     )
     shown = table("loss in nats", "")
     for name, meaning in MEANINGS.items():
         exact = f": ln {config.vocabulary_size}" if name == "expected_initial" else ""
-        shown.add_row(number(results.loss[name]), meaning + exact)
+        if name in results.loss:
+            shown.add_row(number(results.loss[name]), meaning + exact)
     out.print(shown)
-    pace = f"{results.steps_per_second:,.0f} a second, " if results.steps else ""
-    speed = f"{pace}{run.model.engine.name} engine"
-    out.print(f"{results.steps:,} steps in {results.seconds:.1f} s ({speed})\n")
+    if results.steps:
+        speed = f"{results.steps_per_second:,.0f} a second, {run.model.engine.name} engine"
+        out.print(f"{results.steps:,} steps in {results.seconds:.1f} s ({speed})\n")
+    else:
+        out.print(f"counted in {results.seconds:.1f} s\n")
     out.print("new words: " + " ".join(plain(word) for word in run.sample(SHOWN_WORDS, new=True, unique=True)), markup=False)
     if run.health is not None:
         out.print()

@@ -17,7 +17,7 @@ JUDGED: Final = {"within": "within", "outside": "outside", "noise": "a batch's n
 
 def describe(recipe: Recipe) -> dict[str, str]:
     """What is trained, and how."""
-    shape = recipe.shape
+    shape = recipe.config(2)  # of any vocabulary
     norm = "batch norm before it" if shape.norm == "batch" else ""
     if shape.output_norm:
         norm += ", and of the logits"

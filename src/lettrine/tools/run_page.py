@@ -27,7 +27,7 @@ def _sections(run: Run) -> list[Section]:
         "examples": ", ".join(f"{count:,} {name}" for name, count in data.examples.items()),
         "vocabulary": f"{config.vocabulary_size} ({config.vocabulary_size - 1} characters and the end of the word)",
         "network": f"context {config.context}, embedding {config.embedding}, hidden {' '.join(map(str, config.hidden))}, "
-        f"{config.activation}, norm {config.norm}; {config.parameter_count():,} parameters",
+        f"{config.activation}, norm {config.norm}, dropout {config.dropout:g}; {run.size}",
         "training": f"{settings.optimiser.kind}, learning rate {settings.peak:g} {settings.schedule}, batch {settings.batch}, "
         f"{settings.steps:,} steps, seed {settings.seed}, {model.engine.name} engine",
     }
@@ -35,7 +35,7 @@ def _sections(run: Run) -> list[Section]:
         network[f"from step {change.step:,} on"] = ", ".join(f"{name} {value}" for name, value in change.values.items())
     sections = [Section("The run", facts=network)]
     if run.results is not None:
-        losses = {name: Loss(value) for name, value in run.results.loss.items()}
+        losses = {name: Loss(run.results.loss[name]) for name in MEANINGS if name in run.results.loss}
         rows = [[MEANINGS[name], _figure(x.nats), _figure(x.bits), _figure(x.perplexity, 2)] for name, x in losses.items()]
         sections.append(Section("Loss", header=["on", "nats", "bits per character", "perplexity"], rows=rows))
     words = run.sample(PAGE_WORDS, new=True, unique=True)

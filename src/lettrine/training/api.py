@@ -9,6 +9,7 @@ from pathlib import Path
 from lettrine.arguments import checked
 from lettrine.errors import DivergedError, MissingExtraError
 from lettrine.text.words import WordList
+from lettrine.training.counted import count_words
 from lettrine.training.interrupt import deferred_signals
 from lettrine.training.run import Run
 from lettrine.training.session import DEFAULT_CORPUS, Listener, Session, as_word_list
@@ -39,9 +40,11 @@ def train(
     Raises WordListError, ConfigError, RunExistsError, StorageError, and DivergedError if the loss stops being finite
     (the last good weights are then in the run folder).
     """
-    word_list = as_word_list(words)
+    word_list, settings = as_word_list(words), settings or Settings()
+    if settings.model == "counts":
+        return count_words(word_list, settings, out)
     with deferred_signals() as requests, Session(word_list, out=out, shape=shape, settings=settings, report=report) as session:
-        return _whole(session.finish(session.trainer.run(requests)), page=page)
+        return _whole(session.finish(session.trainer.run(requests), requests), page=page)
 
 
 @checked
@@ -51,7 +54,7 @@ def resume(path: str | Path, *, report: Listener = lambda _: None, page: bool = 
     Raises RunDamagedError, RunBusyError, ConfigError for a run that is finished, and what `train` raises.
     """
     with deferred_signals() as requests, Session.resumed(path, report=report) as session:
-        return _whole(session.finish(session.trainer.run(requests)), page=page)
+        return _whole(session.finish(session.trainer.run(requests), requests), page=page)
 
 
 def _whole(run: Run, *, page: bool) -> Run:

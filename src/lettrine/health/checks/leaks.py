@@ -74,6 +74,8 @@ def _fast(trace: Trace) -> Iterator[Finding]:
         raise Skip("not run", "the first step was not watched")
     if trace.facts.notes.get("batches") == "one, repeated":
         raise Skip("not applicable", "one batch is trained on again and again, which any network learns by heart")
+    if trace.facts.result.get("repeated", 0.0) > limits.REPEATED_WORDS:
+        raise Skip("not applicable", "the held-out data repeats the training data")
     if not fresh(trace):
         raise Skip("not applicable", "the network was trained before")
     many = trace.facts.classes >= limits.LEAK_CLASSES
