@@ -21,6 +21,7 @@ from lettrine.model.parameters import Array, Parameters
 from lettrine.recipes.figures import ComparedFigure, FiguresByKey, compare, figures_of_trace, noise_of_trace
 from lettrine.recipes.generator import SEED, GeneratorBatches, TorchGenerator, draw_parameters
 from lettrine.recipes.recipe import Recipe
+from lettrine.text.vocabulary import Vocabulary
 from lettrine.text.windows import Windows
 from lettrine.text.words import WordList
 from lettrine.training.batches import Rows
@@ -167,7 +168,8 @@ def train_recipe(
     """
     begun = _Beginning(recipe, prepare, batches)
     every = max(1, settings.steps // SAMPLES) if settings.steps <= SHORT else 0
-    how: dict[str, Any] = {"shape": recipe.shape, "settings": settings, "splits": splits, "engine": engine}
+    config = recipe.config(Vocabulary.from_words(words.words).size)  # the whole shape: nothing of it is left to the words
+    how: dict[str, Any] = {"shape": config, "settings": settings, "splits": splits, "engine": engine}
     with deferred_signals() as requests, Session(words, **how, every=every, start=begun.start, report=report) as session:
         gradients = {0: begun.gradients(session.config, session.trainer.state.parameters)}
         outcome = session.trainer.run(requests)
