@@ -9,6 +9,7 @@ import typer
 
 from lettrine.cli.runs import RUNS, complete_run, found_runs
 from lettrine.cli.show import console, note, number, out_json, plain, table
+from lettrine.errors import install_line
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
@@ -117,4 +118,4 @@ def corpora(json: Json = False) -> None:
         shown.add_row(each.name, size, each.description, style="" if each.available else "dim")
     console().print(shown)
     if not all(each.available for each in known):
-        note("the dim ones need: pip install 'lettrine[corpora]'")
+        note(f"the dim ones need: {install_line('corpora')}")

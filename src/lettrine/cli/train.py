@@ -45,7 +45,7 @@ def train(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.", rich_help_panel=RUN)] = False,
 ) -> None:
     """Train a network on a word list and keep it in a run folder."""
-    from lettrine.errors import ConfigError  # noqa: PLC0415 - --help answers without numpy
+    from lettrine.errors import ConfigError, install_line  # noqa: PLC0415 - --help answers without numpy
     from lettrine.training import api  # noqa: PLC0415
     from lettrine.training.folder import REPORT  # noqa: PLC0415
     from lettrine.training.options import choices, word_list_of  # noqa: PLC0415
@@ -68,7 +68,7 @@ def train(
             run = api.train(word_list, out=folder, shape=chosen.shape, settings=chosen.settings, report=listener, page=report)
     _print(run, json=json)
     if report and not json and run.health is not None and run.path is not None and not (run.path / REPORT).exists():
-        note("for a page with pictures: pip install 'lettrine[report]'")
+        note(f"for a page with pictures: {install_line('report')}")
     if run.signal:
         raise typer.Exit(SIGNAL_BASE + run.signal)
 

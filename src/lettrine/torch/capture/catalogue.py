@@ -25,9 +25,9 @@ _UNJUDGED: Final = (  # no table says which of their outputs are dead
     *(nn.Softshrink, nn.Hardshrink, nn.Tanhshrink, nn.Threshold, nn.GLU),
 )
 _ACTIVATIONS: Final[dict[type[nn.Module], str]] = {
+    **dict.fromkeys(_UNJUDGED, ""),
     **{getattr(nn, row.torch): name for name, row in ACTIVATIONS.items() if row.torch != "Identity"},
     nn.RReLU: "leaky-relu",
-    **dict.fromkeys(_UNJUDGED, ""),
 }
 
 # The zones hold for the standard shape of an activation; another one is not judged. A choice between two ways to compute
