@@ -124,6 +124,7 @@ JUDGED_STEPS: Final = LEARNING_STEPS  # fewer give no clean bill of health
 HEARD_SHARE: Final = 0.5  # of the sampled steps, and of the modules: what was heard at fewer was mostly missed
 REMEDY_FACTOR: Final = 10.0  # largest factor on a learning rate that a remedy names at once; then one looks again
 REMEDY_SHRINK: Final = 50.0  # a spread beyond is not the weights': what comes in is not scaled
+HARDLY_LEARNED: Final = 0.8  # of the loss of guessing: what ends above has learned little
 TRAINED_BEFORE: Final = 0.5  # of the loss of guessing: what begins below has learned before
 # The check-up: what an experiment must show.
 CHECKUP_SAME: Final = 1e-9  # of the answers' size, in float64: rounding is 1e-16, and 1e-13 after a thousand operations

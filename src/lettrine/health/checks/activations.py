@@ -9,6 +9,7 @@ import numpy as np
 
 from lettrine.activations import ACTIVATIONS, TANH_SATURATED
 from lettrine.health import limits
+from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.reading import (
     Mask,
     feeding_weight,
@@ -54,10 +55,13 @@ def saturation(trace: Trace) -> Iterator[Finding]:
     names = list(worst)
     top = max(value for value, _ in worst.values())
     at_start = any(when == "at the start" for _, when in worst.values())
+    course = consequence(trace)
+    # What trained networks, and gates, come to by themselves is a fault only where next to nothing is learned.
+    mild = not at_start and course.kind == "learns" and course.end < limits.HARDLY_LEARNED * course.reference.value
     mask = windows["at the start"] if at_start else windows["later"]
     yield Finding(
         id="saturation",
-        severity="critical" if top >= limits.SATURATED_CRITICAL else "warning",
+        severity="info" if mild else "critical" if top >= limits.SATURATED_CRITICAL else "warning",
         where=tuple(names),
         steps=span(trace, mask),
         value=top,
