@@ -61,11 +61,11 @@ def train(
     else:
         chosen = choices(options, like)
         word_list = word_list_of(chosen.words)
-        for remark in word_list.notes:
-            note(remark)
         folder = out or _free_folder(word_list.source)
         with progress(quiet=json) as listener:
             run = api.train(word_list, out=folder, shape=chosen.shape, settings=chosen.settings, report=listener, page=report)
+        for remark in word_list.notes:
+            note(remark)
     _print(run, json=json)
     if report and not json and run.health is not None and run.path is not None and not (run.path / REPORT).exists():
         note("for a page with pictures: pip install 'lettrine[report]'")
