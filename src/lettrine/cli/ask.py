@@ -161,7 +161,7 @@ def health(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Say what was healthy and what was not while a run trained; exit code 1 if something is critical."""
+    """Say what was healthy while a run trained; exit code 1 if something is critical, 4 if too little was seen to judge."""
     from lettrine.training.diagnosis import load_health  # noqa: PLC0415
 
     report = load_health(run)

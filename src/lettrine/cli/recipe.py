@@ -203,7 +203,7 @@ def _print(result: RecipeRun) -> None:
         table.add_row(*row[:-1], Text(row[-1], style))
     out.print(table)
     out.print(verdict(result), markup=False)
-    said = health_verdict(result.health.findings, result.health.outcomes)
+    said = health_verdict(result.health)
     out.print(f"health: {said.headline}", markup=False)
     for finding in result.health.findings:
         out.print(f"  {line(finding)}", markup=False)

@@ -123,6 +123,6 @@ def _print_findings(report: Report, run: str) -> None:
     from lettrine.report.terminal import line  # noqa: PLC0415
 
     out = console()
-    out.print(f"health: {verdict(report.findings, report.outcomes).headline} (lettrine health {run})", markup=False)
+    out.print(f"health: {verdict(report).headline} (lettrine health {run})", markup=False)
     for finding in report.findings:
         out.print(f"  {line(finding)}", markup=False)

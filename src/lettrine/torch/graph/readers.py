@@ -1,3 +1,35 @@
-"""All readers of looks: importing this makes them known to every watch that is made afterwards."""
+"""Every file that holds readers of looks: importing this one makes them known."""
 
-from lettrine.torch.graph import broadcasts, inputs, leaks, loss, operations, targets  # noqa: F401
+from lettrine.torch.graph import (
+    attention,
+    broadcasts,
+    frozen,
+    handover,
+    inputs,
+    latents,
+    leaks,
+    leaves,
+    loss,
+    modes,
+    operations,
+    residuals,
+    stepping,
+    targets,
+)
+
+__all__ = [
+    "attention",
+    "broadcasts",
+    "frozen",
+    "handover",
+    "inputs",
+    "latents",
+    "leaks",
+    "leaves",
+    "loss",
+    "modes",
+    "operations",
+    "residuals",
+    "stepping",
+    "targets",
+]
