@@ -48,7 +48,9 @@ def info(
         return
     shown = table(title=f"{plain(str(folder / RUN))}: {description['status']}")
     hidden = " ".join(map(str, config.hidden))
-    shown.add_row("words", f"{data.words:,} from {plain(data.source)}, {config.vocabulary_size - 1} characters")
+    shown.add_row(
+        "words", f"{data.words:,} from {plain(data.source)}, {config.vocabulary_size - 1 - len(data.labels)} characters"
+    )
     shown.add_row("examples", ", ".join(f"{count:,} {plain(name)}" for name, count in data.examples.items()))
     shown.add_row("network", f"context {config.context}, embedding {config.embedding}, hidden {hidden}, {config.activation}")
     shown.add_row("", f"norm {config.norm}, {config.parameter_count():,} parameters")

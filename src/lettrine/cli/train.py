@@ -99,7 +99,7 @@ def _print(run: Run, *, json: bool) -> None:
     out = console()
     config, examples = run.model.config, run.data.examples
     out.print(
-        f"{run.data.words:,} words, {config.vocabulary_size - 1} characters, {examples['train']:,} training examples, "
+        f"{run.data.words:,} words, {config.vocabulary_size - 1 - len(run.data.labels)} characters, {examples['train']:,} training examples, "
         f"{config.parameter_count():,} parameters"
     )
     shown = table("loss in nats", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import exp, isfinite
 from pathlib import Path
@@ -30,7 +31,7 @@ def _sections(run: Run) -> list[Section]:
     network = {
         "words": f"{data.words:,} from {data.source}",
         "examples": ", ".join(f"{count:,} {name}" for name, count in data.examples.items()),
-        "vocabulary": f"{config.vocabulary_size} ({config.vocabulary_size - 1} characters and the end of the word)",
+        "vocabulary": f"{config.vocabulary_size} ({config.vocabulary_size - 1 - len(data.labels)} characters and the end of the word{_labels(data.labels)})",
         "network": f"context {config.context}, embedding {config.embedding}, hidden {' '.join(map(str, config.hidden))}, "
         f"{config.activation}, norm {config.norm}; {config.parameter_count():,} parameters",
         "training": f"{settings.optimiser.kind}, learning rate {settings.peak:g} {settings.schedule}, batch {settings.batch}, "
@@ -51,6 +52,10 @@ def _sections(run: Run) -> list[Section]:
             section = replace(characters_section(*characters), place="last")
             sections.append(section if tells else replace(section, text="", header=(), rows=()))
     return sections
+
+
+def _labels(labels: Sequence[str]) -> str:
+    return f", labels {', '.join(labels)}" if labels else ""
 
 
 def _words(run: Run) -> Section:
