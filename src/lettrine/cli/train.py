@@ -98,8 +98,9 @@ def _print(run: Run, *, json: bool) -> None:
         note("trained on the reference engine; where pip finds a C++ compiler it builds one that is several times faster")
     out = console()
     config, examples = run.model.config, run.data.examples
+    characters = config.vocabulary_size - 1 - len(run.data.labels)
     out.print(
-        f"{run.data.words:,} words, {config.vocabulary_size - 1 - len(run.data.labels)} characters, {examples['train']:,} training examples, "
+        f"{run.data.words:,} words, {characters} characters, {examples['train']:,} training examples, "
         f"{config.parameter_count():,} parameters"
     )
     shown = table("loss in nats", "")
