@@ -32,7 +32,9 @@ MAX_LENGTH: Final = 100_000
 MAX_NEAR: Final = 5  # edits
 FIRST_LOOK: Final = 2048  # words drawn whole before it is asked how many of them meet the wish …
 SELDOM: Final = 0.05  # … and the share below which the tree of prefixes takes over
-IN_VAIN: Final = 2**20  # draws in a row without a word that meets the wish, before giving up
+IN_VAIN: Final = 2**20  # draws in a row without a word that meets the wish, before giving up, fewer where a large vocabulary …
+IN_VAIN_NUMBERS: Final = 2**25  # … makes each of them dear: draws times V …
+IN_VAIN_LEAST: Final = 2**12  # … but no fewer than these
 PATIENCE: Final = 20  # times as many known or repeated words in a row as were asked for, before giving up
 LEAST_ROWS: Final = 256
 
@@ -211,13 +213,14 @@ class _Source:
         self._start = np.array(given[len(given) - model.context :], np.int32)  # (T,)
         self.room = how.max_length - len(self._prefix) + self._drawn_label  # characters that may follow
         self._widest = max(1, min(BATCH, NUMBERS // max(self.room + 1, model.vocabulary.size)))
+        self._give_up = max(IN_VAIN_LEAST, min(IN_VAIN, IN_VAIN_NUMBERS // model.vocabulary.size))
         self._drawn = self._met = self._asked = 0
         self._tree: PrefixTree | None = None
         self.in_vain = 0  # draws since the last word that met the wish
 
     def more(self, wanted: int) -> Integers | None:
         """Some rows (N, L), about as many as wanted; None where it is no use."""
-        while self.in_vain < IN_VAIN:
+        while self.in_vain < self._give_up:
             if self._tree is None and self._drawn == FIRST_LOOK and self._met < SELDOM * FIRST_LOOK:
                 from lettrine.inference.tree import PrefixTree  # noqa: PLC0415 - as for `condition`
 

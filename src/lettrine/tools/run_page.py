@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import exp, isfinite
 from pathlib import Path
@@ -27,10 +28,11 @@ def write_run_page(path: Path, run: Run) -> Path:
 
 def _sections(run: Run) -> list[Section]:
     config, settings, data, model = run.model.config, run.settings, run.data, run.model
+    characters = config.vocabulary_size - 1 - len(data.labels)
     network = {
         "words": f"{data.words:,} from {data.source}",
         "examples": ", ".join(f"{count:,} {name}" for name, count in data.examples.items()),
-        "vocabulary": f"{config.vocabulary_size} ({config.vocabulary_size - 1} characters and the end of the word)",
+        "vocabulary": f"{config.vocabulary_size} ({characters} characters and the end of the word{_labels(data.labels)})",
         "network": f"context {config.context}, embedding {config.embedding}, hidden {' '.join(map(str, config.hidden))}, "
         f"{config.activation}, norm {config.norm}, dropout {config.dropout:g}; {run.size}",
         "training": f"{settings.optimiser.kind}, learning rate {settings.peak:g} {settings.schedule}, batch {settings.batch}, "
@@ -45,12 +47,16 @@ def _sections(run: Run) -> list[Section]:
         sections.append(Section("Loss", header=["on", "nats", "bits per character", "perplexity"], rows=rows))
     table = model.parameters.get("embedding.weight")  # counts alone have none
     if table is not None:
-        characters = characters_of(model.vocabulary, table, labels=model.labels)
-        tells = telling(characters.groups, characters.neighbours)
-        if tells or characters.width == FLAT:
-            section = replace(characters_section(*characters), place="last")
+        found = characters_of(model.vocabulary, table, labels=model.labels)
+        tells = telling(found.groups, found.neighbours)
+        if tells or found.width == FLAT:
+            section = replace(characters_section(*found), place="last")
             sections.append(section if tells else replace(section, text="", header=(), rows=()))
     return sections
+
+
+def _labels(labels: Sequence[str]) -> str:
+    return f", labels {', '.join(labels)}" if labels else ""
 
 
 def _words(run: Run) -> Section:
