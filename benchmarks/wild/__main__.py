@@ -47,11 +47,19 @@ def main() -> int:
         print("no such case", file=sys.stderr)
         return 2
     mode = "none" if options.verify or options.mode == "none" else options.mode
+    show, answers = (_verified if mode == "none" else _judged), []
     with ThreadPoolExecutor(options.jobs) as pool:
-        answers = list(pool.map(lambda case: examine(case, mode, options.seed), chosen))
+        for case, answer in zip(chosen, pool.map(lambda case: examine(case, mode, options.seed), chosen), strict=True):
+            answers.append(answer)
+            print(show(case, answer), flush=True)
     if options.json:
         options.json.write_text(json.dumps(answers, indent=1))
-    return verified(chosen, answers) if mode == "none" else judged(chosen, answers)
+    if mode == "none":
+        doubtful = sum(_label_holds(case, answer).isupper() for case, answer in zip(chosen, answers, strict=True))
+        print(f"{len(chosen)} cases, {len({case.project for case in chosen})} projects, {doubtful} labels not borne out")
+        return int(doubtful > 0)
+    totals(answers)
+    return 0
 
 
 def run_here(case: Case, mode: str, seed: int) -> dict[str, Any]:
@@ -123,34 +131,36 @@ def _run(case: Case, mode: str, seed: int) -> dict[str, Any]:
     return json.loads(lines[-1])
 
 
-def verified(cases: list[Case], answers: list[dict[str, Any]]) -> int:
-    """Print each score beside its bar; 1 if a label is not borne out."""
-    doubtful = 0
-    for case, answer in zip(cases, answers, strict=True):
-        value, bar, higher, good = answer["score"] or (float("nan"), float("nan"), True, False)
-        if case.kinds:
-            said = "hurts" if not good else f"certain: {case.certain}" if case.certain else "DOES NOT HURT"
-        else:
-            said = "learns" if good else "DOES NOT LEARN"
-        said = answer["checks_failed"][0] if answer["checks_failed"] else said
-        doubtful += said.isupper() or bool(answer["checks_failed"])
-        label = case.kinds[0] if case.kinds else "healthy"
-        print(
-            f"{case.name:38} {label:24} {value:10.4g} {'>=' if higher else '<='} {bar:<8.4g} {answer['seconds']:5.1f} s  {said}"
-        )
-    print(f"{len(cases)} cases, {len({case.project for case in cases})} projects, {doubtful} labels not borne out")
-    return int(doubtful > 0)
+def _verified(case: Case, answer: dict[str, Any]) -> str:
+    """A line with the score of a case beside its bar, and whether that bears its label out."""
+    value, bar, higher, _ = answer["score"] or (float("nan"), float("nan"), True, False)
+    label, mark = case.kinds[0] if case.kinds else "healthy", ">=" if higher else "<="
+    said = _label_holds(case, answer)
+    return f"{case.name:38} {label:24} {value:10.4g} {mark} {bar:<8.4g} {answer['seconds']:5.1f} s  {said}"
 
 
-def judged(cases: list[Case], answers: list[dict[str, Any]]) -> int:
-    """Print what was found in each case, then the totals."""
-    for case, answer in zip(cases, answers, strict=True):
-        found = [Found(**{**each, "where": tuple(each["where"])}) for each in answer["found"]]
-        told = ", ".join(_told(each, case) for each in found if not each.folded) or "-"
-        mark = " (first)" if answer["first_listed"] else ""
-        trouble = f"  [{'; '.join(answer['checks_failed'])}]" if answer["checks_failed"] else ""
-        label = f"{'/'.join(case.kinds)}{'@' if case.where else ''}{case.where}" or "healthy"
-        print(f"{case.name:38} {label:34} {answer['judged']}{mark}: {told}{trouble}")
+def _label_holds(case: Case, answer: dict[str, Any]) -> str:
+    """What the score says of the label; in capitals where it contradicts it."""
+    if answer["checks_failed"]:
+        return answer["checks_failed"][0].upper()
+    good = bool(answer["score"] and answer["score"][3])
+    if case.kinds:
+        return "hurts" if not good else f"certain: {case.certain}" if case.certain else "DOES NOT HURT"
+    return "learns" if good else "DOES NOT LEARN"
+
+
+def _judged(case: Case, answer: dict[str, Any]) -> str:
+    """A line with what was found in a case and how that is judged."""
+    found = [Found(**{**each, "where": tuple(each["where"])}) for each in answer["found"]]
+    told = ", ".join(_told(each, case) for each in found if not each.folded) or "-"
+    mark = " (first)" if answer["first_listed"] else ""
+    trouble = f"  [{'; '.join(answer['checks_failed'])}]" if answer["checks_failed"] else ""
+    label = f"{'/'.join(case.kinds)}{'@' if case.where else ''}{case.where}" or "healthy"
+    return f"{case.name:38} {label:34} {answer['judged']}{mark}: {told}{trouble}"
+
+
+def totals(answers: list[dict[str, Any]]) -> None:
+    """Print the table: faults by what became of them, sound programs, every false alarm in full."""
     faults = [answer for answer in answers if answer["kinds"]]
     print(f"\n{'':18}" + "".join(f"{verdict:>14}" for verdict in VERDICTS) + f"{'first-listed':>14}")
     counts = Counter(answer["judged"] for answer in faults)
@@ -169,7 +179,6 @@ def judged(cases: list[Case], answers: list[dict[str, Any]]) -> int:
     broken = [answer["case"] for answer in answers if answer["checks_failed"]]
     if broken:
         print(f"broke in {len(broken)}: {', '.join(broken)}")
-    return 0
 
 
 def _told(found: Found, case: Case) -> str:

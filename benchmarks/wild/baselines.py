@@ -53,7 +53,7 @@ class Umlaut:
             names = _path(loss)
             self.curved = any("elu" in name.lower() or "Tanh" in name or "Sigmoid" in name for name in names)
             self.twice = _double(names)
-        self.losses.append(float(loss))
+        self.losses.append(float(loss.detach() if isinstance(loss, Tensor) else loss))
 
     def dev_loss(self, loss: Any) -> None:
         recent = self.losses[-20:]

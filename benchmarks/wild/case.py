@@ -48,14 +48,14 @@ class Score:
         return self.value >= self.bar if self.higher else self.value <= self.bar
 
 
-def above(value: float, bar: float) -> Score:
+def above(value: Any, bar: float) -> Score:
     """A score such as accuracy: good from `bar` up."""
-    return Score(float(value), bar, higher=True)
+    return Score(_plain(value), bar, higher=True)
 
 
-def below(value: float, bar: float) -> Score:
+def below(value: Any, bar: float) -> Score:
     """A score such as an error: good from `bar` down."""
-    return Score(float(value), bar, higher=False)
+    return Score(_plain(value), bar, higher=False)
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,11 @@ def load(look: str = "") -> dict[str, Case]:
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"{package.__name__}.{module.name}")
     return {name: case for name, case in CASES.items() if look in ("", case.look)}
+
+
+def _plain(value: Any) -> float:
+    """A tensor of one element or a number, as a float."""
+    return float(value.detach()) if hasattr(value, "detach") else float(value)
 
 
 def _look(program: Callable[..., Any]) -> str:
