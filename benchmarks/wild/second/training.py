@@ -14,14 +14,14 @@ from torch.nn import functional as F  # noqa: N812
 
 @fault(kind="weight-decay", project="mapbox/robosat", source="github.com/mapbox/robosat/pull/166")
 def decay_of_adamw_given_to_adam(doctor: Doctor, seed: int, cured: bool) -> Score:
-    """Weight decay 0.1, as good for AdamW, in Adam, where it is added to the gradient and outweighs it."""
+    """Weight decay 0.3, as a vision transformer wants it of AdamW, in Adam, where it outweighs the gradient."""
     x, _, mask = data.shapes(600, seed, size=12, noise=0.3)
     rows = data.split(x, mask, seed)
     model = nn.Sequential(
         nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 2, 1)
     )
     kind = torch.optim.AdamW if cured else torch.optim.Adam
-    optimizer = kind(model.parameters(), lr=2e-3, weight_decay=0.1)
+    optimizer = kind(model.parameters(), lr=2e-3, weight_decay=0.3)
     doctor.task(model, data.few(rows.x, rows.y, 16, seed), F.cross_entropy, optimizer)
     with doctor.watch(model, optimizer) as watch:
         for x, y in data.batches(rows.x, rows.y, 16, 400, seed):
@@ -78,7 +78,7 @@ def resumed_without_moments(doctor: Doctor, seed: int, cured: bool) -> Score:
             optimizer.step()
             watch.loss(loss)
             after.append(loss.item())
-    return below(sum(after[1:21]) / 20 - sum(before) / 10, 0.1)
+    return below(sum(after[1:9]) / 8 - sum(before) / 10, 0.1)
 
 
 @fault(kind="learning-rate-too-high", project="OpenNMT/OpenNMT-py", source="github.com/OpenNMT/OpenNMT-py/issues/805")
@@ -92,7 +92,7 @@ def adam_with_the_rate_of_sgd(doctor: Doctor, seed: int, cured: bool) -> Score:
         def __init__(self) -> None:
             super().__init__()
             self.embed, self.encoder = nn.Embedding(20, 24), nn.LSTM(24, 32, batch_first=True, bidirectional=True)
-            self.decoder, self.out = nn.LSTM(64, 64, batch_first=True), nn.Linear(64, 20)
+            self.decoder, self.out = nn.LSTM(64, 64, 2, batch_first=True), nn.Linear(64, 20)
 
         def forward(self, x: Tensor) -> Tensor:
             h, _ = self.encoder(self.embed(x))
