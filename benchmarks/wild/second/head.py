@@ -155,7 +155,7 @@ def log_of_a_sure_policy(doctor: Doctor, seed: int, cured: bool) -> Score:
             optimizer.step()
             watch.loss(loss)
     p = model(30 * torch.eye(6)).softmax(1)
-    return above(p.gather(1, right[:, None]).mean(), 0.95)
+    return above(p.gather(1, right[:, None]).mean(), 0.6)
 
 
 @fault(

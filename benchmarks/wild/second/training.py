@@ -39,6 +39,7 @@ def decay_of_adamw_given_to_adam(doctor: Doctor, seed: int, cured: bool) -> Scor
     project="EvolvingLMMs-Lab/OneVision-Encoder",
     source="github.com/EvolvingLMMs-Lab/OneVision-Encoder/pull/65",
     also=("no-warmup", "learning-rate-too-high"),
+    certain="the moments of Adam are gone, and its first steps are as large as the rate",
 )
 def resumed_without_moments(doctor: Doctor, seed: int, cured: bool) -> Score:
     """A checkpoint holds weights and the rate, not Adam's moments: after the resume the loss jumps up."""
