@@ -87,19 +87,18 @@ def examine(case: Case, mode: str, seed: int) -> dict[str, Any]:
     """Run one case in a process of its own, under each mode asked for, and judge what was found."""
     found: list[Found] = []
     failed: list[str] = []
-    seconds, score, verdicts = 0.0, None, []
+    seconds, score, verdicts, asked = 0.0, None, [], 0
     for each in ("watch", "checkup") if mode == "both" else (mode,):
         answer = _run(case, each, seed)
         # A finding of both is listed once; the experiments prove what watching only suspects, so they come first.
         news = [Found(**{**item, "where": tuple(item["where"])}) for item in answer.get("found", [])]
         found = news + [item for item in found if (item.id, item.where) not in {(new.id, new.where) for new in news}]
         failed += answer.get("failed", []) + ([f"broke: {answer['error']}"] if "error" in answer else [])
-        if mode != "none" and not answer.get("asked", True):
-            verdicts.append("not asked")
+        asked += answer.get("asked", False)
         verdicts.append(answer.get("verdict", ""))
         seconds += answer["seconds"]
         score = answer.get("score")
-    return {**row(case, found, seconds, failed), "score": score, "verdict": " ".join(filter(None, verdicts))}
+    return {**row(case, found, seconds, failed), "score": score, "verdict": " ".join(filter(None, verdicts)), "asked": asked > 0}
 
 
 def _run(case: Case, mode: str, seed: int) -> dict[str, Any]:
@@ -176,6 +175,9 @@ def totals(answers: list[dict[str, Any]]) -> None:
             loud_ones = [each for each in answer["found"] if each["severity"] != "info" and not each["folded"]]
             for each in loud_ones:
                 print(f"     {answer['case']}: {each['severity']} {each['id']}: {each['message']} -> {each['remedy']}")
+    unasked = [answer["case"] for answer in answers if not answer.get("asked", True)]
+    if unasked:
+        print(f"{len(unasked)} cases hand this doctor nothing: {', '.join(unasked)}")
     broken = [answer["case"] for answer in answers if answer["checks_failed"]]
     if broken:
         print(f"broke in {len(broken)}: {', '.join(broken)}")

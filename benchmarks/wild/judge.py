@@ -6,6 +6,7 @@ names, HINTS which it only comes near to. An id that is missing names the kind i
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from benchmarks.wild.case import Case
@@ -75,7 +76,8 @@ def loud(found: Found) -> bool:
 
 def places(found: Found, where: str) -> bool:
     """Whether a finding names the place, or one within it."""
-    return not where or where in found.message or any(f".{where}." in f".{each}." for each in found.where)
+    inside = any(f".{where}." in f".{each}." for each in found.where)
+    return not where or inside or re.search(rf"\b{re.escape(where)}\b", found.message) is not None
 
 
 def names(found: Found, case: Case) -> bool:
