@@ -25,7 +25,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from lettrine.torch.probe import watch
+from lettrine.torch.watch import watch
 
 Step = Callable[[], torch.Tensor]
 OURS = ("default", "every=1")

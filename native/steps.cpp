@@ -11,7 +11,7 @@
 namespace {
 
 // A watch at the steps that are not sampled, when all there is to do is to count them and to note their losses; whatever else is to
-// be done is done by what it calls then. The Python twin is lettrine.torch.idle.Idle.
+// be done is done by what it calls then. The Python twin is lettrine.torch.fast.idle.Idle.
 class Idle {
   public:
     bool counting = false, noting = false;
@@ -209,7 +209,7 @@ class Gate {
 }  // namespace
 
 void bind_steps(nb::module_& m) {
-    nb::class_<Idle>(m, "Idle", nb::type_slots(Collected<Idle>::slots), "A watch at the steps that are not sampled; see lettrine.torch.idle.")
+    nb::class_<Idle>(m, "Idle", nb::type_slots(Collected<Idle>::slots), "A watch at the steps that are not sampled; see lettrine.torch.fast.idle.")
         .def(nb::init<const Tensors&, nb::object, nb::object, std::size_t>(), "tensors"_a, "stepped"_a, "lost"_a, "room"_a,
              nb::sig("def __init__(self, tensors: Tensors, stepped: collections.abc.Callable[[typing.Any, typing.Any, typing.Any], None], "
                      "lost: collections.abc.Callable[[typing.Any], None], room: int) -> None"))
@@ -221,7 +221,7 @@ void bind_steps(nb::module_& m) {
         .def("stepped", &Idle::stepped, "optimiser"_a.none(), "args"_a.none(), "kwargs"_a.none())
         .def("loss", &Idle::loss, "loss"_a.none())
         .def("losses", &Idle::losses);
-    nb::class_<Run>(m, "Run", nb::type_slots(Collected<Run>::slots), "Sampled steps one after another; see lettrine.torch.quick.")
+    nb::class_<Run>(m, "Run", nb::type_slots(Collected<Run>::slots), "Sampled steps one after another; see lettrine.torch.fast.quick.")
         .def(nb::init<nb::handle_t<Idle>, nb::object, nb::object, nb::object, nb::object, nb::object>(), "idle"_a, "before"_a,
              "paused"_a, "grad_enabled"_a, "graph_task"_a, "level"_a)
         .def_rw("running", &Run::running)

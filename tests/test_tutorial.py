@@ -11,7 +11,7 @@ import pytest
 
 from lettrine.cli.app import main
 from lettrine.recipes.catalogue import RECIPES
-from lettrine.recipes.faults import FAULTS
+from lettrine.tools.faults import FAULTS
 
 TEXT = (Path(__file__).parents[1] / "docs" / "tutorial.md").read_text()
 CONSOLE = re.findall(r"```console\n(.*?)```", TEXT, re.DOTALL)

@@ -57,7 +57,7 @@ def test_saving(tmp_path):
     seen = examine(make_trace(**{"act1.saturated": 0.8}))
     assert json.loads(seen.save(tmp_path / "health.json").read_text())["worst"] == "warning"
     assert "act1" in seen.save(tmp_path / "health.txt").read_text()
-    with pytest.raises(HealthError, match=r"'health\.pdf'; expected one that ends in \.html, \.json or \.txt"):
+    with pytest.raises(HealthError, match=r"'health\.pdf'; expected one that ends in \.html, \.json, \.sarif or \.txt"):
         seen.save(tmp_path / "health.pdf")
     with pytest.raises(StorageError, match="could not be written"):
         seen.save(tmp_path / "nowhere" / "health.json")

@@ -16,9 +16,9 @@ from lettrine.errors import ConfigError
 from lettrine.health.checks import CHECKS
 from lettrine.model.config import MLPConfig
 from lettrine.model.initialisation import SCHEMES, initialise
-from lettrine.recipes.clinic import try_fault
-from lettrine.recipes.faults import FAULTS, VarianceFromMean, find_fault, healthy_recipe
 from lettrine.text.corpora import load_corpus
+from lettrine.tools.fault_trials import try_fault
+from lettrine.tools.faults import FAULTS, VarianceFromMean, find_fault, healthy_recipe
 
 BUILT = importlib.util.find_spec("lettrine._native") is not None
 OWN = {"never-ends", "shared-generator"}  # what no trace shows

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lettrine import health
-from lettrine.torch import idle, quick
+from lettrine.torch.fast import idle, quick
 
 Make = Callable[..., Any]
 

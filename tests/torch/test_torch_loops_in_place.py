@@ -22,7 +22,7 @@ from traces import same
 
 from lettrine import health
 from lettrine.health.trace import Trace
-from lettrine.torch import quick
+from lettrine.torch.fast import quick
 
 X, Y = torch.linspace(-2.0, 2.0, 24 * 4).sin().reshape(24, 4), torch.arange(24) % 3
 STEPS = 300  # more than are handed over together

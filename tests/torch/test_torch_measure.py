@@ -8,7 +8,7 @@ import torch
 
 from lettrine.health import measure, parts
 from lettrine.health.parts import CAP
-from lettrine.torch.measure import Copy, dense, fetch, measurable, part, rows, take_all
+from lettrine.torch.capture.copies import Copy, dense, fetch, measurable, part, rows, take_all
 
 SHAPES = [
     ((5, 3), -1),

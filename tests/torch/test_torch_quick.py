@@ -18,7 +18,7 @@ from lettrine.health.live import STEPS, LiveOutput, LivePlan
 from lettrine.health.moments import native
 from lettrine.health.recorder import Recorder
 from lettrine.health.trace import PARAMETER_STATS, Trace
-from lettrine.torch import quick
+from lettrine.torch.fast import quick
 
 X, Y = torch.linspace(-2.0, 2.0, 10 * 4).reshape(10, 4), torch.arange(10) % 3
 
@@ -55,7 +55,7 @@ def traced(overwrites_from: int = 99, steps: int = 7) -> tuple[Trace, health.Wat
 def test_held_outputs_give_the_figures_of_copied_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     held, watch = traced()
     assert [name for name, tap in watch._modules.taps.items() if tap.steady is not None] == ["first", "second", "act", "last"]
-    monkeypatch.setattr("lettrine.torch.hooks._CALM", math.inf)
+    monkeypatch.setattr("lettrine.torch.capture.modules._CALM", math.inf)
     copied, watch = traced()
     assert not any(tap.steady for tap in watch._modules.taps.values())
     for ours, theirs in ((held.outputs, copied.outputs), (held.gradients, copied.gradients)):

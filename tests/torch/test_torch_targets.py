@@ -14,7 +14,7 @@ from torch.nn import functional  # noqa: E402
 
 from lettrine import health  # noqa: E402
 from lettrine.health.findings import Report  # noqa: E402
-from lettrine.torch.targets import targets  # noqa: E402
+from lettrine.torch.capture.targets import targets  # noqa: E402
 
 
 def zipf(classes: int) -> tuple[Tensor, float]:
@@ -90,7 +90,7 @@ def test_tables_of_any_size_are_read_whole(monkeypatch: pytest.MonkeyPatch) -> N
     generator = torch.Generator().manual_seed(4)
     gradient, _ = gradient_of(torch.randn(7, 30, 80, generator=generator).movedim(2, 1), torch.arange(210).reshape(7, 30) % 80)
     whole = targets(gradient, 1)
-    monkeypatch.setattr("lettrine.torch.targets._BLOCK", 5_000)
+    monkeypatch.setattr("lettrine.torch.capture.targets._BLOCK", 5_000)
     for before, after in zip(whole, targets(gradient, 1), strict=True):
         assert after == pytest.approx(before, rel=1e-4, abs=1e-7)
     on_a_device = targets_as_on_a_device(gradient, monkeypatch)
@@ -99,7 +99,7 @@ def test_tables_of_any_size_are_read_whole(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def targets_as_on_a_device(gradient: Tensor, monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray, ...]:
-    from lettrine.torch import targets as module  # noqa: PLC0415
+    from lettrine.torch.capture import targets as module  # noqa: PLC0415
 
     monkeypatch.setattr(module, "_scanned", module._reduced)
     return module.targets(gradient, 1)

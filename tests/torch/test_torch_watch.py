@@ -331,7 +331,7 @@ def test_an_error_of_the_health_code_never_reaches_the_user(monkeypatch: pytest.
 
     with health.watch(model, optimiser, every=1) as watch:
         train(model, optimiser, watch, 3, to_none=True)
-        monkeypatch.setattr("lettrine.torch.hooks.ModuleProbe._take", broken)
+        monkeypatch.setattr("lettrine.torch.capture.modules.ModuleProbe._take", broken)
         train(model, optimiser, watch, 20, to_none=True)
         assert hooks(model, optimiser) == 0, "after some errors the watch leaves the training alone"
     errors = watch.trace().facts.errors

@@ -47,7 +47,7 @@ def list_recipes(json: Json = False) -> None:
 
 def list_faults(json: Json = False) -> None:
     """List the faults that can be planted in a healthy recipe, to see what the health check says."""
-    from lettrine.recipes.faults import FAULTS  # noqa: PLC0415
+    from lettrine.tools.faults import FAULTS  # noqa: PLC0415
 
     if json:
         rows = [
@@ -114,9 +114,9 @@ def run(
     from lettrine.recipes.runner import run_recipe  # noqa: PLC0415
 
     if html is not None:
-        from lettrine.recipes.pages import checked  # noqa: PLC0415
+        from lettrine.report.figure import page_path  # noqa: PLC0415
 
-        checked(html)  # before minutes of training, not after
+        page_path(html)  # before minutes of training, not after
     if fault is not None:
         _run_fault(fault, names or [], engine=engine, threads=threads, html=html, json=json)
         return
@@ -150,8 +150,8 @@ def _write(html: Path, done: list[RecipeRun], *, quiet: bool) -> None:
 
 def _run_fault(name: str, words: list[str], *, engine: str, threads: int, html: Path | None, json: bool) -> None:
     from lettrine.errors import ConfigError  # noqa: PLC0415
-    from lettrine.recipes.clinic import try_fault  # noqa: PLC0415
-    from lettrine.recipes.faults import find_fault  # noqa: PLC0415
+    from lettrine.tools.fault_trials import try_fault  # noqa: PLC0415
+    from lettrine.tools.faults import find_fault  # noqa: PLC0415
     from lettrine.training.api import as_word_list  # noqa: PLC0415
 
     chosen = find_fault(name)
@@ -162,7 +162,7 @@ def _run_fault(name: str, words: list[str], *, engine: str, threads: int, html: 
     with progress(quiet=json, label=name) as listener:
         case = try_fault(chosen, as_word_list(words[0] if words else None), engine=engine, threads=threads, report=listener)
     if html is not None:
-        from lettrine.recipes.pages import write_case  # noqa: PLC0415
+        from lettrine.tools.fault_page import write_case  # noqa: PLC0415
 
         path = write_case(html, case)
         if not json:
@@ -203,7 +203,7 @@ def _print(result: RecipeRun) -> None:
         table.add_row(*row[:-1], Text(row[-1], style))
     out.print(table)
     out.print(verdict(result), markup=False)
-    said = health_verdict(result.health.findings, result.health.outcomes)
+    said = health_verdict(result.health)
     out.print(f"health: {said.headline}", markup=False)
     for finding in result.health.findings:
         out.print(f"  {line(finding)}", markup=False)

@@ -20,13 +20,17 @@ from lettrine.health.recorder import Recorder, Schedule
 from lettrine.health.trace import Trace
 
 if TYPE_CHECKING:
+    from lettrine.torch.checkup import assert_healthy as assert_healthy
+    from lettrine.torch.checkup import checkup as checkup
     from lettrine.torch.initial import check_initial as check_initial
     from lettrine.torch.lr_range import lr_range as lr_range
-    from lettrine.torch.probe import watch as watch
     from lettrine.torch.scales import initial as initial
+    from lettrine.torch.watch import watch as watch
 
 __all__ = [  # noqa: RUF022  the order in which they are met
     "watch",
+    "checkup",
+    "assert_healthy",
     "check_initial",
     "initial",
     "lr_range",
@@ -43,7 +47,9 @@ __all__ = [  # noqa: RUF022  the order in which they are met
 ]
 
 _TORCH = {
-    "watch": "lettrine.torch.probe",
+    "watch": "lettrine.torch.watch",
+    "checkup": "lettrine.torch.checkup",
+    "assert_healthy": "lettrine.torch.checkup",
     "check_initial": "lettrine.torch.initial",
     "initial": "lettrine.torch.scales",
     "lr_range": "lettrine.torch.lr_range",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from math import isnan, nan
+from math import isfinite, isnan, nan
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lettrine.errors import HealthError
+from lettrine.health.evidence import Evidence
 from lettrine.health.trace import (
     BINS,
     GRADIENT_STATS,
@@ -64,11 +65,21 @@ def trace_to_arrays(trace: Trace) -> tuple[Arrays, dict[str, Any]]:
     for kind in _CURVES:
         curve: Curve = getattr(trace, kind)
         arrays[kind] = np.array([curve.step, curve.mean, curve.high, curve.peak], dtype=np.float64)
+    ranks = []
+    for rank, each in enumerate(trace.ranks):
+        own, told = trace_to_arrays(each)
+        arrays |= {f"ranks.{rank}.{name}": value for name, value in own.items()}
+        ranks.append(told)
     values = {
         "format": FORMAT,
+        **({"ranks": ranks} if ranks else {}),
         "names": names,
         "modules": [asdict(info) for info in trace.modules],
         "parameters": [asdict(info) for info in trace.parameters],
+        "evidence": [
+            asdict(each) | {"figures": {key: value if isfinite(value) else None for key, value in each.figures.items()}}
+            for each in trace.evidence
+        ],
         "facts": {
             key: None if isinstance(value, float) and isnan(value) else value for key, value in asdict(trace.facts).items()
         },
@@ -117,6 +128,21 @@ def trace_from_arrays(arrays: Mapping[str, NDArray[Any]], values: Mapping[str, A
         recent=reader.curve("recent"),
         dev=reader.curve("dev"),
         first_nonfinite=None if nonfinite is None else reader.record(NonFinite, nonfinite, "first_nonfinite"),
+        # Runs written before there was evidence have none.
+        evidence=tuple(reader.record(Evidence, each, "evidence") for each in reader.sequence("evidence"))
+        if "evidence" in values
+        else (),
+        ranks=tuple(_rank(arrays, each, rank) for rank, each in enumerate(reader.sequence("ranks"))) if "ranks" in values else (),
+    )
+
+
+def _rank(arrays: Mapping[str, NDArray[Any]], values: Any, rank: int) -> Trace:
+    """The trace of one process. A rank holds no ranks of its own."""
+    if not isinstance(values, Mapping) or "ranks" in values:
+        raise HealthError(f"trace of rank {rank} is not one of a single process; it is damaged: train again")
+    prefix = f"ranks.{rank}."
+    return trace_from_arrays(
+        {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}, values
     )
 
 
@@ -129,6 +155,7 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "tuple[int, ...]": (list, tuple),
     "tuple[str, ...]": (list, tuple),
     "Mapping[str, str]": (dict,),
+    "Mapping[str, float]": (dict,),
 }
 """Which JSON values may stand for a field, by the field's annotation."""
 
@@ -182,6 +209,10 @@ class _Reader:
             wrong = wrong or (isinstance(value, int) and abs(value) >= 2**63)
             if wrong or (elements and not all(isinstance(each, elements) for each in value)):
                 raise HealthError(f"trace entry {name}.{key} is {value!r}; expected {annotation}")
+            if annotation == "Mapping[str, float]":
+                value = {each: nan if number is None else number for each, number in value.items()}  # noqa: PLW2901
+                if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in value.values()):
+                    raise HealthError(f"trace entry {name}.{key} is {value!r}; expected {annotation}")
             made[key] = tuple(value) if elements else value
         try:
             return kind(**made)

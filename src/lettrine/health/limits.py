@@ -1,83 +1,12 @@
 """What counts as saturated, dead, too large or too small: every threshold of the health check, with its source.
 
-Two tables of knowledge. `ACTIVATIONS` says, for each kind of activation, which outputs are saturated and
-which are dead; an activation without an entry is never judged by its values. The named constants below
-are the limits of the checks; the sentences a user reads are formatted from them, so text and code
-cannot disagree.
+The sentences a user reads are formatted from these constants, so text and code cannot disagree. Which outputs of an
+activation are saturated or dead is in the table of `lettrine.activations`; one without an entry is never judged by its values.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import inf, sqrt
 from typing import Final
-
-
-@dataclass(frozen=True)
-class Zone:
-    """A set of output values: low <= v <= high if `inside`, else v <= low or v >= high. NaN and infinities are in no zone."""
-
-    low: float
-    high: float
-    inside: bool = False
-
-
-@dataclass(frozen=True)
-class Activation:
-    """What the outputs of one kind of activation tell.
-
-    saturated: outputs at which the slope is so small that hardly any gradient passes; None if the activation has no
-        bounded side that trained networks are judged by.
-    dead: outputs at which the unit passes no gradient worth the name; a unit is dead on a batch when all its outputs
-        there lie in this zone. None if that cannot happen.
-    gain: factor on 1/sqrt(fan_in) that keeps the spread of the outputs from layer to layer; NaN where none is published.
-    """
-
-    saturated: Zone | None = None
-    dead: Zone | None = None
-    gain: float = float("nan")
-
-
-TANH_SATURATED: Final = 0.97  # makemore part 3: "saturated" is abs(h) > 0.97, where the slope is below 0.06
-TANH_DEAD: Final = 0.99  # makemore part 3: white columns of the map are abs(h) > 0.99, slope below 0.02
-SELU_FLOOR: Final = -1.0507009873554805 * 1.6732632423543772  # Klambauer et al. 2017: -lambda * alpha
-
-LEAKY_RELU_SLOPE: Final = 0.01  # torch's default; the gain is sqrt(2 / (1 + slope**2)), He et al. 2015
-
-ACTIVATIONS: Final[dict[str, Activation]] = {
-    "identity": Activation(gain=1.0),
-    "tanh": Activation(Zone(-TANH_SATURATED, TANH_SATURATED), Zone(-TANH_DEAD, TANH_DEAD), 5 / 3),
-    # sigmoid(x) = (1 + tanh(x/2)) / 2, so its limits are those of tanh moved to [0, 1].
-    "sigmoid": Activation(
-        Zone((1 - TANH_SATURATED) / 2, (1 + TANH_SATURATED) / 2), Zone((1 - TANH_DEAD) / 2, (1 + TANH_DEAD) / 2), 1.0
-    ),
-    "softsign": Activation(Zone(-TANH_SATURATED, TANH_SATURATED), Zone(-TANH_DEAD, TANH_DEAD), 1.0),
-    "hardtanh": Activation(Zone(-1.0, 1.0), Zone(-1.0, 1.0)),
-    "hardsigmoid": Activation(Zone(0.0, 1.0), Zone(0.0, 1.0)),
-    # Half of a healthy ReLU layer is zero: only units that are zero for every example are a fault (Lu et al. 2019).
-    "relu": Activation(None, Zone(-inf, 0.0, inside=True), sqrt(2.0)),
-    "relu6": Activation(None, Zone(0.0, 6.0)),
-    "hardswish": Activation(None, Zone(0.0, 0.0, inside=True)),
-    # Never quite flat: a leaky unit always passes its slope.
-    "leaky-relu": Activation(None, None, sqrt(2.0 / (1.0 + LEAKY_RELU_SLOPE**2))),
-    "prelu": Activation(None, None, sqrt(2.0 / (1.0 + 0.25**2))),
-    # Smooth cousins of ReLU reach 0 from below: outputs this close to 0 for a whole batch come from inputs far below
-    # zero (gelu: x < -3.2, slope above -0.008; silu and mish: x < -7, slope above -0.006).
-    "gelu": Activation(None, Zone(-2e-3, 0.0, inside=True)),
-    "silu": Activation(None, Zone(-6e-3, 0.0, inside=True)),
-    "mish": Activation(None, Zone(-6e-3, 0.0, inside=True)),
-    # softplus has slope 1 - exp(-output).
-    "softplus": Activation(None, Zone(0.0, 5e-3, inside=True)),
-    # Their floor: the slope left there is 1 + v / floor times the one at 0-.
-    "elu": Activation(Zone(-TANH_SATURATED, inf), Zone(-TANH_DEAD, inf)),
-    "celu": Activation(Zone(-TANH_SATURATED, inf), Zone(-TANH_DEAD, inf)),
-    "selu": Activation(Zone(SELU_FLOOR * TANH_SATURATED, inf), Zone(SELU_FLOOR * TANH_DEAD, inf), 3 / 4),
-}
-"""By key; `ModuleInfo.activation` holds such a key, or "" for "not applicable" (softmax, for one, is judged by no zone).
-Gains: identity, sigmoid, tanh, ReLU, leaky ReLU and SELU as in the table of `torch.nn.init.calculate_gain`."""
-
-RECTIFIERS: Final = frozenset({"relu", "relu6", "leaky-relu", "prelu", "gelu", "silu", "mish", "hardswish"})
-"""Activations that pass about half of what comes in, and so shrink it by sqrt(2) even where the weights keep the scale."""
 
 # The limits of the checks. "clinic" is benchmarks/clinic: healthy and sick networks with several seeds, where each
 # limit lies between the worst healthy figure and the mildest sick one.
@@ -88,6 +17,7 @@ GLOROT: Final = "Glorot & Bengio 2010, Understanding the difficulty of training 
 HE: Final = "He et al. 2015, Delving deep into rectifiers"
 
 INITIAL_LOSS_EXCESS: Final = 1.0  # nats above ln(classes); logits of std s cost s**2 / 2 more, so this is a spread of 1.4
+INITIAL_WASTED: Final = 10  # steps; a start that costs fewer is a remark. Published: the first thousand of 200,000 steps
 INITIAL_LOGIT_STD: Final = 0.3  # the spread a remedy aims at: 0.045 nats above ln(classes)
 
 SATURATED_SHARE: Final = 0.40  # published tanh nets that train well show up to 30 %, the badly initialised 46 % or more
@@ -117,7 +47,6 @@ GRADIENT_DATA_LAYERS: Final = 4  # matrices needed to say that one is far from t
 UPDATE_AIM: Final = 1e-3  # makemore part 3: the line at -3
 UPDATE_LARGE: Final = 5e-2  # makemore part 3 calls 1e-2 high; steady AdamW and batch norm nets reach 2e-2 in the clinic
 UPDATE_LARGE_EARLY: Final = 0.2  # at any time; clinic: healthy first steps up to 0.05, those of a rate 60 times too high 0.4
-UPDATE_FORGIVEN: Final = 0.1  # of the loss of guessing: what ends below has found its way, as tables of factors do
 UPDATE_AIM_EARLY: Final = 1e-2  # usual in the first steps
 UPDATE_LARGE_ONE: Final = 0.5  # one matrix alone: a step of half its own size
 UPDATE_SMALL: Final = 1e-4  # clinic; 2e-5 to 7e-5 published for a learning rate 100 times too low
@@ -177,3 +106,50 @@ NORM_BATCH: Final = 8  # fewer examples give no statistics worth the name, whate
 
 EVAL_SHARE: Final = 0.5  # of the late sampled steps, or more
 LEFTOVER_SHARE: Final = 0.5  # of the sampled steps after the first
+
+# What became of learning (checks/consequence.py): without harm a symptom is a remark.
+CONSEQUENCE_STEPS: Final = 50  # fewer tell nothing of where a loss goes
+LEARNED_WELL: Final = 0.3  # of the loss of guessing: what ends below has learned most of what there is
+OVERFITTING_LOST: Final = 0.7  # of what was gained on held-out data over guessing, or of the best loss where that is not known
+SLOW_EVEN: Final = 0.7  # of the earlier pace, or more: a loss that still falls like a line
+DEV_SCALE: Final = 4.0  # times; dropout and augmentation make the training loss up to about twice the other
+DEV_SCALE_EVEN: Final = 1.5  # highest ratio by lowest: a constant factor, while what overfits drifts apart
+DEV_SCALE_POINTS: Final = 3
+HANDED_POINTS: Final = 3
+HANDED_SPREAD: Final = 0.1  # halvings by which the ratio of one loss to the other may scatter,
+HANDED_ALIKE: Final = 0.75  # in so many of the steps or more,
+HANDED_SCALES: Final = 2  # around as many values: the scale of mixed precision before and after it changed
+JUDGED_STEPS: Final = LEARNING_STEPS  # fewer give no clean bill of health
+HEARD_SHARE: Final = 0.5  # of the sampled steps, and of the modules: what was heard at fewer was mostly missed
+REMEDY_FACTOR: Final = 10.0  # largest factor on a learning rate that a remedy names at once; then one looks again
+REMEDY_SHRINK: Final = 50.0  # a spread beyond is not the weights': what comes in is not scaled
+TRAINED_BEFORE: Final = 0.5  # of the loss of guessing: what begins below has learned before
+# The check-up: what an experiment must show.
+CHECKUP_SAME: Final = 1e-9  # of the answers' size, in float64: rounding is 1e-16, and 1e-13 after a thousand operations
+CHECKUP_SAME_SINGLE: Final = 1e-3  # the same in float32, whose rounding is 1e-7: only what is plain to see
+CHECKUP_MATTERS: Final = 1e-6  # of the loss, in float64: a smaller change by a perturbation is none
+CHECKUP_GROUP_SHIFT: Final = 0.01  # of the loss: a dropout or a sampling that moves it by less does no harm worth a warning
+CHECKUP_NORM_LOSS: Final = 0.5  # of what training mode had learned, lost again in eval mode, and
+CHECKUP_NORM_STEPS: Final = 60  # steps: by then running statistics of momentum 0.1 have forgotten their start (0.9**60 = 0.002)
+CHECKUP_FIT_STEPS: Final = 60  # steps at each of several rates before a network is said to be unable to fit one batch
+CHECKUP_FIT_SHARE: Final = 0.9  # of the loss of the best constant answer: what stays above has learned nothing from its input
+CHECKUP_START: Final = 3.0  # times the loss of the best constant answer, at the start; and it must cost steps
+
+# Data, targets and the head of the network. "wild" is benchmarks/wild: programs from public bug reports, and healthy ones.
+TARGETS_LEAST: Final = 64  # numbers or labels seen before targets are judged
+OUT_OF_REACH: Final = 0.01  # of the targets' variance, lost to an activation that cannot reach them: as much as good fits leave
+OUT_OF_REACH_MUCH: Final = 0.2  # of it: most of what could be learned
+SHARE_TOLERANCE: Final = 1e-3  # by which a probability may leave [0, 1]: rounding
+ROWS_OF_MANY: Final = 0.05  # of the rows, with two labels or more, before a softmax is called the wrong loss for them
+CONSTANT_LOOKS: Final = 5  # batches with one and the same target, and
+CONSTANT_STEP: Final = 20  # the last of them so late, before targets are called constant
+CUT_LOGITS: Final = 0.25  # of the logits at 0 under a ReLU, without a gradient; it is half of them in a fresh network
+SCALE_FAR: Final = 10.0  # times the usual 1 that inputs or targets must be off; 255 for raw pixels, thousands for prices
+SCALE_UNEVEN: Final = 100.0  # times one feature above another
+SCATTERED: Final = 5.0  # chi-squared by degrees of freedom of the classes in batches; 1 for shuffled data
+SORTED_LOOKS: Final = 5  # batches
+REPEATED: Final = 0.5  # of the batches that follow one another directly
+TOLD: Final = 3.0  # standard deviations over permuted targets: nearest neighbours that tell more belong to their targets
+TOLD_LEAST: Final = 200  # examples compared before their silence says anything
+NEAR_ZERO: Final = 1e-3  # of a root's, a logarithm's or a divisor's argument, with nothing added to it: 0 is not far
+GROWN: Final = 10.0  # times their median that the last loss or gradient norm must be before a rate is suspected of a NaN

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from lettrine.arguments import checked
 from lettrine.errors import HealthError, quote
+from lettrine.health.evidence import Evidence
 
 Floats = NDArray[np.float64]
 
@@ -72,7 +73,7 @@ class ModuleInfo:
     kind: class name, such as "Linear".
     role: "linear" (anything with a weight matrix or kernel), "activation", "norm", "embedding", "recurrent", "attention",
         "dropout", "output" (the network's last module, whatever else it is: its output is the logits) or "other".
-    activation: key of the activation table of `limits`, "" where the table has no entry.
+    activation: name in the table of `lettrine.activations`, "" where the table has no entry.
     units: how many units its output has, 0 if unknown. A unit is a channel of a convolution, else the last axis.
     fed_by: name of the module whose output is this module's input, "" if unknown.
     depth: place in the first forward pass, from 0.
@@ -199,6 +200,8 @@ class Trace:
     step_stats (K,) each; outputs, gradients: by module name, (K, len(…_STATS)); parameter_stats: by parameter
     name; norms: by module name. maps: by activation module, two snapshots "first" and "last" of outputs (examples, units).
     loss: every step's; recent: the same for the last RECENT steps, one point a step. dev: curve of the loss on held-out data.
+    evidence: what was seen beside figures, in the order in which it was first met. ranks: of a training by several processes, the
+    trace of each, by rank; the figures of this trace are then those of the whole, or of rank 0. Empty for one process.
     """
 
     modules: tuple[ModuleInfo, ...]
@@ -218,6 +221,13 @@ class Trace:
     recent: Curve
     dev: Curve
     first_nonfinite: NonFinite | None = None
+    evidence: tuple[Evidence, ...] = ()
+    ranks: tuple[Trace, ...] = ()
+
+    @checked
+    def seen(self, kind: str) -> tuple[Evidence, ...]:
+        """All evidence of one kind."""
+        return tuple(each for each in self.evidence if each.kind == kind)
 
     @checked
     def output(self, name: str, stat: str) -> Floats:

@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 from lettrine import __version__
 from lettrine.health.findings import Report
+from lettrine.report.experiments import HEADER, cells, experiment_rows
 from lettrine.report.figure import Figure, need, to_themed_svg, write_bytes
 from lettrine.report.pictures import figures
 from lettrine.report.summary import module_rows, verdict, watched
@@ -57,10 +58,10 @@ def render(report: Report, *, title: str = "", sections: Sequence[Section] = (),
     trace = report.trace
     return page(
         title=title or report.title,
-        verdict=verdict(report.findings, report.outcomes),
+        verdict=verdict(report),
         findings=report.findings,
         errors=trace.facts.errors,
-        sections=sections,
+        sections=[*experiments(report), *sections],
         pictures=figures(trace, report.findings),
         modules=module_rows(trace),
         watched=watched(trace),
@@ -83,6 +84,12 @@ def render_sections(title: str, sections: Sequence[Section], *, facts: Mapping[s
         outcomes=[],
         facts=dict(facts or {}),
     )
+
+
+def experiments(report: Report) -> list[Section]:
+    """The section of a check-up's experiments, if there were any."""
+    rows = experiment_rows(report)
+    return [Section("Experiments", header=HEADER, rows=cells(rows))] if rows else []
 
 
 def write(
@@ -154,7 +161,7 @@ def known(report: Report) -> dict[str, str]:
         "batch size": f"{facts.batch_size:,}" if facts.batch_size else "",
         "classes": f"{facts.classes:,}" if facts.classes else "",
         "lettrine": __version__,
-        **facts.notes,
+        **{key: value for key, value in facts.notes.items() if key != "experiments"},
     }
     return {key: value for key, value in pairs.items() if value}
 

@@ -15,6 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from lettrine.health.findings import Finding, Report
+from lettrine.report.experiments import SIGNS as EXPERIMENT_SIGNS
+from lettrine.report.experiments import ExperimentRow, experiment_rows
 from lettrine.report.summary import ModuleRow, module_rows, verdict, watched
 from lettrine.report.words import clean, labels, number, percent, short, steps_text
 
@@ -44,10 +46,13 @@ class View:
             yield module_table(rows, options.max_width)
         if len(rows) > ROWS:
             yield Text(f"  … {len(rows) - ROWS} of {len(rows)} modules left out here", style="dim")
-        said = verdict(report.findings, report.outcomes)
+        tried = experiment_rows(report)
+        if tried:
+            yield experiment_table(tried)
+        said = verdict(report)
         yield Text()
         yield Text(said.headline, style=STYLES[said.tone])
-        yield Text(f"{said.detail} {watched(report.trace)}", style="dim")
+        yield Text(said.detail if tried else f"{said.detail} {watched(report.trace)}", style="dim")
         for error in report.trace.facts.errors:
             yield Text(f"The health check itself met an error: {clean(error)}", style="red")
         for finding in report.findings:
@@ -83,6 +88,18 @@ def module_table(rows: Sequence[ModuleRow], width: int) -> Table:
         table.add_column(heading, justify=justify, no_wrap=True, min_width=wide([heading, *cells]))
     for name, *cells in zip(names, *texts.values(), strict=True):
         table.add_row(Text(name), *map(Text, cells))
+    return table
+
+
+def experiment_table(rows: Sequence[ExperimentRow]) -> Table:
+    """One row an experiment: how it ended and what it measured."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True, header_style="dim")
+    table.add_column("experiment", no_wrap=True)
+    table.add_column("what was measured", overflow="fold")
+    for row in rows:
+        ran = row.status in ("passed", "found")
+        text = clean(row.said if ran else f"{row.status}: {row.said}")
+        table.add_row(Text(f"{EXPERIMENT_SIGNS[row.status]} {clean(row.title)}"), Text(text, style="" if ran else "dim"))
     return table
 
 

@@ -15,7 +15,7 @@ from lettrine.health.findings import Report
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Parameters
 from lettrine.torch.model import CharMLP
-from lettrine.torch.probe import watch
+from lettrine.torch.watch import watch
 
 FAULTS: Final = ("missing-zero-grad", "softmax-twice", "eval-mode", "forgotten-layer")
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lettrine.arguments import checked
 from lettrine.errors import HealthError
 from lettrine.health.findings import Report
-from lettrine.torch.probe import Watch
+from lettrine.torch.watch import Watch
 
 
 @checked

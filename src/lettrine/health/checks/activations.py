@@ -7,6 +7,7 @@ from math import nan
 
 import numpy as np
 
+from lettrine.activations import ACTIVATIONS, TANH_SATURATED
 from lettrine.health import limits
 from lettrine.health.checks.reading import (
     Mask,
@@ -25,11 +26,10 @@ from lettrine.health.checks.reading import (
 )
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.findings import Finding
-from lettrine.health.limits import ACTIVATIONS, RECTIFIERS
 from lettrine.health.trace import Trace
 
 
-@check("saturation", needs=("outputs",))
+@check("saturation", needs=("outputs",), symptom="remark")
 def saturation(trace: Trace) -> Iterator[Finding]:
     """Bounded activations whose outputs lie mostly where the slope is next to zero, at the start or later."""
     judged = [
@@ -68,7 +68,7 @@ def saturation(trace: Trace) -> Iterator[Finding]:
         ),
         why="A saturated output has a slope near 0, so the weights before it get almost no gradient and hardly learn.",
         remedy=_less_saturated(trace, names, at_start),
-        reference=f"{limits.STUDY}: share of abs(tanh) > {limits.TANH_SATURATED}",
+        reference=f"{limits.STUDY}: share of abs(tanh) > {TANH_SATURATED}",
     )
 
 
@@ -83,7 +83,9 @@ def _less_saturated(trace: Trace, names: list[str], at_start: bool) -> str:
         weight = feeding_weight(trace, name)
         feeder = known[name].fed_by
         spread = median(trace.output(feeder, "std"), start(trace)) if feeder in trace.outputs else nan
-        if weight and spread > limits.HEALTHY_PREACTIVATION:
+        if weight and spread > limits.REMEDY_SHRINK:
+            parts.append(f"scale what goes into {feeder} to mean 0 and std 1, its outputs have std {number(spread)}")
+        elif weight and spread > limits.HEALTHY_PREACTIVATION:
             parts.append(f"multiply {weight} by {number(limits.HEALTHY_PREACTIVATION / spread)}")
         elif weight:
             parts.append(f"shrink {weight}")
@@ -93,7 +95,7 @@ def _less_saturated(trace: Trace, names: list[str], at_start: bool) -> str:
     return f"{'; '.join(parts)[:1].upper()}{'; '.join(parts)[1:]}{more}, so that the inputs of the activation have std near 1."
 
 
-@check("dead-units", needs=("outputs",))
+@check("dead-units", needs=("outputs",), symptom="harm")
 def dead_units(trace: Trace) -> Iterator[Finding]:
     """Units that pass no gradient for any example seen lately."""
     judged = [info for info in trace.modules if info.role != "output" and info.name in trace.units]
@@ -146,21 +148,25 @@ def _revive(trace: Trace, names: list[str], kinds: set[str]) -> str:
     from_start = all(median(trace.output(name, "dead"), start(trace)) > limits.DEAD_SHARE for name in names)
     weights = listed([weight for name in names if (weight := feeding_weight(trace, name))]) or "their weights"
     if from_start:
-        return f"They were dead at the first step: initialise {weights} smaller and the biases with 0."
+        biases = [f"{weight.removesuffix('weight')}bias" for name in names if (weight := feeding_weight(trace, name))]
+        moved = [name for name in biases if name in trace.parameter_stats and trace.parameter(name, "rms")[0] > 0]
+        zero = f" and start {listed(moved)} at 0" if moved else ""
+        return f"They were dead at the first step: initialise {weights} smaller{zero}, and see that the inputs are scaled."
     rate = learning_rate(trace)
     slower = f", from {number(rate)} to {number(rounded(rate / 10))}" if rate > 0 else ""
     other = ", or use leaky ReLU or GELU" if kinds & {"relu", "relu6"} else ""
     return f"Lower the learning rate about 10 times{slower}{other}; what is dead already revives only with new weights."
 
 
-@check("activation-scale", needs=("outputs",))
+@check("activation-scale", needs=("outputs",), symptom="silent")
 def activation_scale(trace: Trace) -> Iterator[Finding]:
     """Outputs that grow or shrink from layer to layer."""
     if any(info.role == "norm" for info in trace.modules):
         raise Skip("not applicable", "normalisation keeps the scale")
     names = layers_of_a_kind(trace, limits.SCALE_LAYERS)
     kinds = {info.activation for info in trace.modules if info.name in names}
-    shrinkage = limits.SCALE_SHRINKAGE_RECTIFIER if kinds & RECTIFIERS else limits.SCALE_SHRINKAGE
+    halved = any(ACTIVATIONS[kind].rectifier for kind in kinds if kind)
+    shrinkage = limits.SCALE_SHRINKAGE_RECTIFIER if halved else limits.SCALE_SHRINKAGE
     for mask, growth, shrinks in ((start(trace), limits.SCALE_GROWTH, shrinkage), (late(trace), *2 * (limits.SCALE_LATER,))):
         scales = {name: median(trace.output(name, "rms"), mask) for name in names}
         scales = {name: scale for name, scale in scales.items() if scale > 0}

@@ -1,0 +1,59 @@
+"""`checkup`: try somebody's PyTorch training by experiment."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lettrine.cli.show import console, out_json
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command to the command line."""
+    app.command(epilog="Example: lettrine checkup train.py:make --minutes 2 --save checkup.html")(checkup)
+
+
+def checkup(
+    task: Annotated[
+        str,
+        typer.Argument(metavar="FILE:FUNCTION", help="A function that returns model, batches, loss_fn and optimizer."),
+    ],
+    minutes: Annotated[float, typer.Option(help="The time there is; the most telling experiments come first.")] = 1.0,
+    only: Annotated[str | None, typer.Option(help="Ids of experiments, with commas between. Default: all.")] = None,
+    save: Annotated[
+        str | None, typer.Option(help="Also write the report to a file ending in .html, .json, .sarif or .txt.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Try a PyTorch training by experiment and say what is wrong with it; exit code 1 if something is critical."""
+    from lettrine import health  # noqa: PLC0415 - start-up pays only for what it uses
+
+    chosen = None if only is None else [name.strip() for name in only.split(",") if name.strip()]
+    report = health.checkup(task=task, minutes=minutes, only=chosen, progress=not json)
+    if save is not None:
+        report.save(save)
+    if json:
+        out_json({"task": task, **report.to_dict(), "experiments": experiments_of(report)})
+    else:
+        from lettrine.report import report_rich  # noqa: PLC0415
+
+        console().print(report_rich(report))
+    if report.exit_code:
+        raise typer.Exit(report.exit_code)
+
+
+def experiments_of(report: object) -> list[dict[str, object]]:
+    """What each experiment measured, as plain values."""
+    from lettrine.health.evidence import EXPERIMENT  # noqa: PLC0415
+    from lettrine.health.findings import Report  # noqa: PLC0415
+
+    if not isinstance(report, Report):
+        return []
+    return [
+        {"experiment": each.kind.removeprefix(EXPERIMENT), "said": each.words["said"], "figures": dict(each.figures)}
+        for each in report.trace.evidence
+        if each.kind.startswith(EXPERIMENT)
+    ]

@@ -1,0 +1,40 @@
+"""Findings as SARIF 2.1.0 (OASIS), the form in which code hosts take what a tool found and show it beside the code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from lettrine.health.evidence import SOURCE, Evidence
+from lettrine.health.findings import Finding, Report
+
+SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
+LEVELS: Final = {"info": "note", "warning": "warning", "critical": "error"}
+
+
+def to_sarif(report: Report) -> dict[str, Any]:
+    """One run of one tool: its rules are the kinds of the findings, its results the findings, each at the lines known."""
+    places = {name: each for each in report.trace.evidence if each.kind == SOURCE for name in each.where}
+    kinds = list(dict.fromkeys(finding.id for finding in report.findings))
+    rules = [{"id": kind, "shortDescription": {"text": kind.replace("-", " ")}} for kind in kinds]
+    driver = {"name": "lettrine", "informationUri": "https://pypi.org/project/lettrine", "rules": rules}
+    results = [_result(finding, places) for finding in report.findings]
+    return {"$schema": SCHEMA, "version": "2.1.0", "runs": [{"tool": {"driver": driver}, "results": results}]}
+
+
+def _result(finding: Finding, places: Mapping[str, Evidence]) -> dict[str, Any]:
+    locations = [_location(name, places.get(name)) for name in finding.where]
+    return {
+        "ruleId": finding.id,
+        "level": LEVELS[finding.severity],
+        "message": {"text": f"{finding.message} {finding.why} {finding.remedy}"},
+        "locations": locations,
+    }
+
+
+def _location(name: str, place: Evidence | None) -> dict[str, Any]:
+    location: dict[str, Any] = {"logicalLocations": [{"fullyQualifiedName": name, "kind": "member"}]}
+    if place is not None:
+        line = max(1, int(place.figure("line")))
+        location["physicalLocation"] = {"artifactLocation": {"uri": place.words["file"]}, "region": {"startLine": line}}
+    return location

@@ -1,0 +1,54 @@
+"""The section on characters of a language model's page: where the network has put each, and which are alike to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lettrine.report.arrays import embedding_scatter
+from lettrine.report.figure import Figure
+from lettrine.report.html import Section
+
+LISTED = 60  # characters in the table of neighbours; a script of thousands of signs is drawn, not listed
+COLUMNS = 3
+
+
+def characters_section(
+    names: Sequence[str],
+    groups: Sequence[str],
+    points: NDArray[np.float64],
+    shares: tuple[float, float],
+    width: int,
+    neighbours: NDArray[np.int64],
+    *,
+    key: str = "embedding",
+) -> Section:
+    """A labelled scatter of the embeddings, and each character's nearest ones.
+
+    names, groups: of the V characters. points (V, 2): on a plane that shows these shares of the variance of `width` dimensions,
+    NaN where it is the table itself. neighbours (V, N): the nearest of each. Raises MissingExtraError when drawn.
+    """
+    held = "The table as it is: 2-D."
+    if all(map(isfinite, shares)):
+        across, up = (100 * share for share in shares)
+        held = f"The plane holds {across + up:.0f} % of what {width} dimensions hold: {across:.0f} % across, {up:.0f} % up."
+    drawn = Figure(
+        "Embeddings",
+        f"One point a character; those that the network treats alike lie close together. {held}",
+        embedding_scatter(points, list(names), groups=list(groups)),
+    )
+    close = neighbours[:LISTED]
+    cells = [[names[index], "  ".join(names[other] for other in others)] for index, others in enumerate(close.tolist())]
+    height = -(-len(cells) // COLUMNS)  # down the first pair of columns, then down the next
+    padded = cells + [["", ""]] * (height * COLUMNS - len(cells))
+    rows = [[text for column in range(COLUMNS) for text in padded[column * height + row]] for row in range(height)]
+    return Section(
+        "Characters",
+        text="What the network takes for alike, by the angle between their vectors.",
+        header=["character", "nearest"] * COLUMNS,
+        rows=rows,
+        figures={key: drawn},
+    )

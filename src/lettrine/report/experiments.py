@@ -1,0 +1,45 @@
+"""What the experiments of a check-up measured, one row each: for the page's section and the terminal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from lettrine.health.evidence import EXPERIMENT
+from lettrine.health.findings import Report
+
+SIGNS: Final = {"passed": "✓", "found": "✗", "not applicable": "-", "not run": "…", "failed": "!"}
+HEADER: Final = ("experiment", "outcome", "what was measured", "seconds")
+
+
+@dataclass(frozen=True)
+class ExperimentRow:
+    """One experiment. said: what it measured, or why it did not. seconds: NaN where it was not run."""
+
+    id: str
+    title: str
+    status: str
+    said: str
+    seconds: float
+
+
+def experiment_rows(report: Report) -> list[ExperimentRow]:
+    """In the order in which they were run; empty for a report that no experiment stands behind."""
+    seen = {each.kind.removeprefix(EXPERIMENT): each for each in report.trace.evidence if each.kind.startswith(EXPERIMENT)}
+    if not seen:
+        return []
+    known = dict(each.partition("=")[::2] for each in report.trace.facts.notes.get("experiments", "").split("|"))
+    rows = []
+    for outcome in report.outcomes:
+        each = seen.get(outcome.check)
+        if each is not None:
+            title, said = each.words["title"], each.words["said"]
+            rows.append(ExperimentRow(outcome.check, title, outcome.status, said, each.figure("seconds")))
+        elif outcome.check in known:
+            rows.append(ExperimentRow(outcome.check, known[outcome.check], outcome.status, outcome.reason, float("nan")))
+    return rows
+
+
+def cells(rows: list[ExperimentRow]) -> list[tuple[str, str, str, str]]:
+    """The rows as text."""
+    return [(row.title, row.status, row.said, "-" if row.seconds != row.seconds else f"{row.seconds:.2g}") for row in rows]

@@ -1,0 +1,147 @@
+"""What a module is: its role, its activation, which axis of its output holds the units, its names.
+
+Only types and attributes are read here; nothing is run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from lettrine.activations import ACTIVATIONS
+from lettrine.errors import HealthError
+from lettrine.health.trace import ParameterInfo
+
+WRAPPERS: Final = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+_INSERTED: Final = re.compile(r"(?:^|(?<=\.))(?:_fsdp_wrapped_module|_checkpoint_wrapped_module|_orig_mod)(?:\.|$)")
+
+_UNJUDGED: Final = (  # no table says which of their outputs are dead
+    *(nn.LogSigmoid, nn.Softmin, nn.Softmax, nn.Softmax2d, nn.LogSoftmax),
+    *(nn.Softshrink, nn.Hardshrink, nn.Tanhshrink, nn.Threshold, nn.GLU),
+)
+_ACTIVATIONS: Final[dict[type[nn.Module], str]] = {
+    **{getattr(nn, row.torch): name for name, row in ACTIVATIONS.items() if row.torch != "Identity"},
+    nn.RReLU: "leaky-relu",
+    **dict.fromkeys(_UNJUDGED, ""),
+}
+
+# The zones hold for the standard shape of an activation; another one is not judged. A choice between two ways to compute
+# the same shape, such as GELU's "approximate", is a string.
+_STANDARD: Final[dict[str, dict[str, float]]] = {
+    name: {key: value for key, value in row.arguments.items() if not isinstance(value, str)} for name, row in ACTIVATIONS.items()
+}
+
+_NORMS: Final = (
+    nn.modules.batchnorm._NormBase,  # noqa: SLF001  the only common base of batch and instance norms
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.LocalResponseNorm,
+)
+_CONVOLUTION: Final = nn.modules.conv._ConvNd  # noqa: SLF001  the only common base of all convolutions
+_DROPOUT: Final = nn.modules.dropout._DropoutNd  # noqa: SLF001  the only common base of all dropouts
+CHANNELS_FIRST: Final = (
+    _CONVOLUTION,
+    nn.modules.batchnorm._NormBase,  # noqa: SLF001
+    nn.GroupNorm,
+    nn.LocalResponseNorm,
+    nn.modules.pooling._MaxPoolNd,  # noqa: SLF001
+    nn.modules.pooling._AvgPoolNd,  # noqa: SLF001
+    nn.modules.pooling._AdaptiveAvgPoolNd,  # noqa: SLF001
+    nn.modules.pooling._AdaptiveMaxPoolNd,  # noqa: SLF001
+)
+UNITS_LAST: Final = (nn.Linear, nn.Bilinear, nn.LayerNorm, nn.Embedding, nn.EmbeddingBag, nn.RNNBase, nn.MultiheadAttention)
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The user's own module inside a data-parallel wrapper.
+
+    Raises HealthError for what is no module, and for a compiled one, whose parts cannot be listened to.
+    """
+    if not isinstance(model, nn.Module):
+        raise HealthError(f"watch got a {type(model).__name__}; expected a torch.nn.Module")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise HealthError("watch got a scripted module, whose parts cannot be listened to; watch the module it was made from")
+    for module in model.modules():
+        if hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None:
+            raise HealthError(
+                "watch got a model made by torch.compile, whose parts cannot be listened to; watch it uncompiled "
+                "for some hundred steps, then compile it"
+            )
+    while isinstance(model, WRAPPERS):
+        model = model.module
+    if type(model).forward is nn.Module.forward and not any(True for _ in model.children()):
+        raise HealthError(
+            f"watch got a {kind_of(model)} without a forward and without modules of its own, of which nothing can be heard; "
+            f"layers "
+            "in a plain list or dict are not found by torch: hold them in nn.ModuleList or nn.ModuleDict"
+        )
+    return model
+
+
+def clean_name(name: str) -> str:
+    """A qualified name without what wrappers insert into it."""
+    return _INSERTED.sub("", name).rstrip(".")
+
+
+def named_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Every module once, by its first name; the model itself by its class. Parametrisations compute weights and are left out."""
+    for name, module in model.named_modules():
+        if "parametrizations" not in name.split("."):
+            yield clean_name(name) or kind_of(model), module
+
+
+def parameter_info(model: nn.Module, name: str, parameter: nn.Parameter, optimised: bool | None) -> ParameterInfo:
+    """What is known of a parameter, given by the name `named_parameters` has for it."""
+    path = clean_name(name).split(".")
+    owner = path[: path.index("parametrizations")] if "parametrizations" in path else path[:-1]
+    module = ".".join(owner) or kind_of(model)
+    return ParameterInfo(".".join(path), module, tuple(parameter.shape), parameter.requires_grad, optimised)
+
+
+def kind_of(module: nn.Module) -> str:
+    """Class name, of the class before any parametrisation."""
+    kind = parametrize.type_before_parametrizations(module)
+    return str(kind.__name__)
+
+
+def activation_of(module: nn.Module) -> str | None:
+    """Key of the activation table; "" for an activation without an entry; None for what is no activation."""
+    for kind, key in _ACTIVATIONS.items():
+        if type(module) is kind or (kind is not nn.Hardtanh and isinstance(module, kind)):
+            wanted = _STANDARD.get(key, {})
+            return key if all(getattr(module, name, None) == value for name, value in wanted.items()) else ""
+    return None
+
+
+def role_of(module: nn.Module) -> str:
+    """Role, as `ModuleInfo` lists them, from the module's type or else from the parameters it owns itself."""
+    roles: tuple[tuple[str, tuple[type, ...]], ...] = (
+        ("norm", _NORMS),
+        ("embedding", (nn.Embedding, nn.EmbeddingBag)),
+        ("recurrent", (nn.RNNBase, nn.RNNCellBase)),
+        ("attention", (nn.MultiheadAttention,)),
+        ("dropout", (_DROPOUT,)),
+        ("linear", (nn.Linear, nn.Bilinear, _CONVOLUTION)),
+    )
+    for role, kinds in roles:
+        if isinstance(module, kinds):
+            return role
+    if activation_of(module) is not None:
+        return "activation"
+    own = list(module.parameters(recurse=False))
+    if own and "norm" in kind_of(module).lower():
+        return "norm"
+    weight = getattr(module, "weight", None)
+    if isinstance(weight, Tensor) and weight.ndim >= 2 and not isinstance(weight, nn.UninitializedParameter):
+        return "linear"
+    return "other"
+
+
+def has_bias(module: nn.Module) -> bool:
+    """Whether the module adds a bias of its own."""
+    return isinstance(getattr(module, "bias", None), Tensor)

@@ -1,0 +1,212 @@
+"""From tensors to the arrays that `lettrine.health.measure` reads.
+
+A tensor may live on any device, in any floating type and any memory layout. What is to be measured of it is picked where it
+lives, by the same rule by which `health.measure` picks from a large array, and copied at once into float32 (or float64)
+memory of the probe's own: the user may overwrite the tensor in place a moment later, and no large activation is kept alive.
+(A numpy view would be as quick, but forbids the tensor ever to be resized.) What lives on another device is brought over in
+one transfer for all tensors of a step, and measured by the same code.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from math import ceil, prod
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lettrine.health.parts import CAP, Values, picks, stride
+from lettrine.torch.private import in_transform
+
+
+class Copy:
+    """Values of one tensor as they were when `take` was called; the memory is used again at the next step.
+
+    rows: whether it is an output, kept as the (R, U) table of `health.parts.rows`, or any other tensor.
+    size: how many values the tensor had.
+    """
+
+    __slots__ = ("_array", "_axis", "_buffer", "_dtype", "_rows", "_shape", "size")
+
+    made = 0  # how often memory was taken anew: as long as it stays the same, so does every `array`
+
+    def __init__(self, *, rows: bool = False) -> None:
+        self._rows = rows
+        self._shape: torch.Size | None = None
+        self._dtype: torch.dtype | None = None
+        self._axis = -1
+        self._buffer: Tensor | None = None
+        self._array: Values | None = None
+        self.size = 0
+
+    def take(self, tensor: Tensor, axis: int = -1) -> None:
+        """Copy the values, or the part of them that `health.measure` would look at."""
+        buffer, picked = self.prepare(tensor.detach(), axis)
+        buffer.copy_(picked)
+
+    def prepare(self, tensor: Tensor, axis: int = -1) -> tuple[Tensor, Tensor]:
+        """The memory to copy to and what to copy there, for those who copy many at once."""
+        if tensor.shape != self._shape or tensor.dtype is not self._dtype or axis != self._axis:
+            self._shape, self._dtype, self._axis, self.size = tensor.shape, tensor.dtype, axis, tensor.numel()
+            self._buffer = None
+        if self.size > CAP:
+            tensor = rows(tensor if tensor.ndim > 1 else tensor.unsqueeze(-1), axis) if self._rows else part(tensor)
+        elif self._rows and axis != -1:
+            tensor = tensor.movedim(axis, -1)
+        buffer = self._buffer
+        if buffer is None or buffer.device != tensor.device:
+            wanted = torch.float64 if tensor.dtype is torch.float64 else torch.float32
+            buffer = self._buffer = torch.empty(tensor.shape, dtype=wanted, device=tensor.device)
+            self._array = self._table(buffer.numpy()) if tensor.is_cpu else None
+            Copy.made += 1
+        return buffer, tensor
+
+    @property
+    def array(self) -> Values:
+        """The copied values; `fetch` first where they live on another device."""
+        if self._array is None:
+            raise RuntimeError("the copied values were not fetched")
+        return self._array
+
+    @property
+    def remote(self) -> Tensor | None:
+        """The copied values where they live on another device, else None."""
+        return None if self._buffer is None or self._buffer.is_cpu else self._buffer
+
+    def deliver(self, array: Values) -> None:
+        """Take in what was fetched."""
+        self._array = self._table(array)
+
+    def _table(self, array: Values) -> Values:
+        """An output with all its examples and positions along the first axis."""
+        if not self._rows:
+            return array
+        return array.reshape(-1, array.shape[-1]) if array.ndim > 1 else array.reshape(-1, 1)
+
+
+def take_all(copies: Sequence[Copy], tensors: Sequence[Tensor], axes: Sequence[int] | None = None) -> None:
+    """Copy many tensors in one call, three times quicker than one by one."""
+    if copies:
+        with torch.no_grad():
+            triples = zip(copies, tensors, axes or [-1] * len(copies), strict=True)
+            pairs = [copy.prepare(tensor, axis) for copy, tensor, axis in triples]
+            torch._foreach_copy_([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+
+
+class Batch:
+    """The same tensors copied together at one step after another; of small ones on the CPU what does not change is looked up
+    once.
+    """
+
+    def __init__(self, copies: Sequence[Copy]) -> None:
+        self._copies = list(copies)
+        self._shapes: list[torch.Size] = []
+        self._buffers: list[Tensor] = []
+
+    def take(self, tensors: list[Tensor]) -> None:
+        """Copy them, whatever they are."""
+        if not tensors:
+            return
+        if [tensor.shape for tensor in tensors] == self._shapes:
+            with torch.no_grad():
+                torch._foreach_copy_(self._buffers, tensors)
+            return
+        tensors = [tensor.detach() for tensor in tensors]
+        take_all(self._copies, tensors)
+        if all(copy.size <= CAP and copy.remote is None for copy in self._copies):
+            pairs = [copy.prepare(tensor) for copy, tensor in zip(self._copies, tensors, strict=True)]
+            if all(buffer.shape == tensor.shape for buffer, tensor in pairs):
+                self._shapes, self._buffers = [tensor.shape for tensor in tensors], [buffer for buffer, _ in pairs]
+
+
+def fetch(copies: Iterable[Copy]) -> None:
+    """Bring what lives on other devices over, in one transfer for each device and type."""
+    groups: dict[tuple[torch.device, torch.dtype], list[tuple[Copy, Tensor]]] = {}
+    for copy in copies:
+        if (remote := copy.remote) is not None:
+            groups.setdefault((remote.device, remote.dtype), []).append((copy, remote))
+    for group in groups.values():
+        joined = torch.cat([remote.reshape(-1) for _, remote in group]).cpu().numpy()
+        ends = np.cumsum([remote.numel() for _, remote in group])
+        for (copy, remote), flat in zip(group, np.split(joined, ends[:-1]), strict=True):
+            copy.deliver(flat.reshape(tuple(remote.shape)))
+
+
+def measurable(tensor: Tensor) -> bool:
+    """Whether a tensor has figures: real numbers, dense, at least one, and not a stand-in inside a function transform."""
+    return (
+        tensor.is_floating_point()
+        and tensor.layout is torch.strided
+        and tensor.numel() > 0
+        and not tensor.is_meta
+        and not in_transform(tensor)
+        and not (tensor.is_cuda and torch.cuda.is_current_stream_capturing())
+    )
+
+
+def dense(gradient: Tensor | None) -> Tensor | None:
+    """A gradient as a dense tensor: that of a sparse embedding has its rows in place; None if there is nothing to measure."""
+    if gradient is None:
+        return None
+    gradient = gradient.detach()
+    if gradient.layout is torch.sparse_coo:
+        gradient = gradient.to_dense()
+    return gradient if measurable(gradient) else None
+
+
+def rows(tensor: Tensor, axis: int) -> Tensor:
+    """The twin of `health.parts.rows` for a tensor of two axes or more: its last axis holds the units, the others the examples.
+
+    A view wherever the tensor's memory allows it; in any case a large tensor is never copied whole.
+    """
+    walk = _walk(tensor.shape, tensor.stride(), axis % tensor.ndim)
+    if walk is not None:
+        return tensor.as_strided(*walk)
+    moved, pattern = tensor.movedim(axis, -1), picks(tensor.shape, axis % tensor.ndim)
+    if pattern is None:
+        return moved
+    return moved[_unravelled(tensor.shape, axis % tensor.ndim, tensor.device)][:, :: pattern.unit_step]
+
+
+@lru_cache(maxsize=1024)
+def _walk(shape: torch.Size, strides: tuple[int, ...], axis: int) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """Shape and strides of the view of what is picked; None if all is, or if there is no such view."""
+    pattern = picks(shape, axis)
+    before, behind = _one_stride(shape[:axis], strides[:axis]), _one_stride(shape[axis + 1 :], strides[axis + 1 :])
+    if pattern is None or before is None or behind is None:
+        return None
+    images, wander = divmod(pattern.image_gap, prod(shape[axis + 1 :]))
+    return (
+        (pattern.images, pattern.runs, pattern.length, ceil(shape[axis] / pattern.unit_step)),
+        (images * before + wander * behind, pattern.run_gap * behind, behind, strides[axis] * pattern.unit_step),
+    )
+
+
+def _one_stride(shape: Sequence[int], strides: Sequence[int]) -> int | None:
+    """The stride at which some neighbouring axes can be walked as one; None if they cannot."""
+    sizes = [(size, stride) for size, stride in zip(shape, strides, strict=True) if size > 1]
+    for (_, outer), (size, inner) in itertools.pairwise(sizes):
+        if outer != size * inner:
+            return None
+    return sizes[-1][1] if sizes else 1
+
+
+def part(tensor: Tensor) -> Tensor:
+    """The twin of `health.measure.part`: every n-th value, in the order of the tensor's memory, if there are more than CAP."""
+    if tensor.numel() <= CAP:
+        return tensor
+    if not tensor.is_contiguous():
+        tensor = tensor.permute(sorted(range(tensor.ndim), key=tensor.stride, reverse=True))
+    return tensor.reshape(-1)[:: stride(tuple(tensor.shape))]
+
+
+@lru_cache(maxsize=256)
+def _unravelled(shape: torch.Size, axis: int, device: torch.device) -> tuple[Tensor, ...]:
+    """The examples looked at, as one index for each axis but that of the units."""
+    pattern = picks(shape, axis)
+    examples = np.empty(0, dtype=np.int64) if pattern is None else pattern.examples()
+    indices = np.unravel_index(examples, (*shape[:axis], *shape[axis + 1 :]))
+    return tuple(torch.from_numpy(index.copy()).to(device) for index in indices)

@@ -1,0 +1,78 @@
+"""Getting to know a module when it is called for the first time: what it is, what feeds it, where its units lie."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from lettrine.health.trace import ModuleInfo
+from lettrine.torch.capture.catalogue import CHANNELS_FIRST, activation_of, has_bias, kind_of, role_of
+from lettrine.torch.capture.taps import Tap, grad_node, unit_axis
+from lettrine.torch.graph.reading import (
+    FunctionalActivation,
+    Node,
+    behind_logits,
+    follow,
+    operation,
+    same_values,
+    saved_result,
+    source,
+)
+
+
+def meet(
+    tap: Tap,
+    module: nn.Module,
+    args: tuple[Any, ...],
+    tensor: Tensor,
+    nodes: Mapping[Node, str],
+    taps: dict[str, Tap],
+    *,
+    passed: bool,
+) -> None:
+    """Find out what a module is that is called with `args` and returns `tensor`, and add its tap to those heard so far.
+
+    nodes: what made which tensor, in this step. passed: whether the tensor is another module's output handed on.
+    """
+    node, role = grad_node(tensor), role_of(module)
+    given = args[0] if args and isinstance(args[0], Tensor) else None
+    start = None if given is None else grad_node(given)
+    if start is not None and start is node:  # it works in place: its input's node is now its own
+        start = next((following for following, _ in node.next_functions if following is not None), None)
+    fed_by, functional, behind = source(start, nodes)
+    if role == "other" and (passed or same_values(node, nodes)):
+        tap.silent = True
+    if functional is not None and given is not None and start is grad_node(given):
+        fed_by = _meet_feed(tap, module, given, functional, behind, taps)
+    tap.axis = unit_axis(module, tensor, taps.get(fed_by))
+    tap.info = ModuleInfo(
+        tap.name,
+        kind_of(module),
+        role,
+        activation_of(module) or "",
+        tensor.shape[tap.axis] if tensor.ndim > 1 else 1,
+        fed_by,
+        len(taps),
+        has_bias(module),
+    )
+    if module is tap.root.module:
+        tap.root.output = behind_logits(node, nodes) or (tap.name if not tap.silent else "")
+    if not tap.silent:
+        taps[tap.name] = tap
+
+
+def _meet_feed(
+    tap: Tap, module: nn.Module, given: Tensor, functional: FunctionalActivation, behind: str, taps: dict[str, Tap]
+) -> str:
+    """An activation called as a function feeds this module: a tap of its own. Returns its name."""
+    feed = Tap(f"{tap.name}.input", None, tap.root)
+    node = follow(grad_node(given), functional.path)
+    feed.axis = 1 if isinstance(module, CHANNELS_FIRST) and given.ndim > 2 else unit_axis(None, given, taps.get(behind))
+    tensor = given if not functional.path else saved_result(node)
+    units = 0 if tensor is None else tensor.shape[feed.axis] if tensor.ndim > 1 else 1
+    feed.info = ModuleInfo(feed.name, operation(node), "activation", functional.key, units, behind, len(taps))
+    taps[feed.name] = feed
+    tap.feed = (functional.path, feed)
+    return feed.name

@@ -1,0 +1,341 @@
+"""One optimiser step as its parameters see it: values before and after, gradients, and what was done to the gradients between.
+
+Everything is copied in the optimiser's own hooks, just before and just after its step, so the update measured is the one
+really made, whatever the optimiser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from math import nan, sqrt
+from operator import attrgetter
+from typing import Any, Final, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.compiler import is_compiling
+from torch.optim import Optimizer
+
+from lettrine.errors import HealthError
+from lettrine.health.duplicates import duplicates
+from lettrine.health.measure import ParameterArrays
+from lettrine.health.trace import Facts, ParameterInfo
+from lettrine.torch.capture.catalogue import parameter_info
+from lettrine.torch.capture.copies import Batch, Copy, dense, measurable
+from lettrine.torch.capture.taps import BatchNorm
+
+_PARAMETER, _REQUIRES_GRAD = attrgetter("parameter"), attrgetter("requires_grad")
+_IDLE: Final = 16  # steps of one optimiser after which another that has not stepped is no longer waited for
+_WITNESSES: Final = 2  # parameters of each optimiser whose gradients are followed from the backward pass to the step
+_CLIPPED: Final = 1e-3  # a gradient this much smaller at the step than after the backward pass was clipped
+
+
+class Wrapped(Protocol):
+    """What libraries put around an optimiser."""
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The one inside."""
+        ...
+
+
+class ParameterTap:
+    """One parameter: copies of its values before and after a step and of its gradient."""
+
+    def __init__(self, parameter: nn.Parameter, info: ParameterInfo) -> None:
+        self.parameter = parameter
+        self.info = info
+        self.group: dict[str, Any] | None = None  # of the optimiser that holds it
+        self.optimiser = -1
+        self.before, self.after, self.gradient = Copy(), Copy(), Copy()
+        self.has_before = self.has_after = self.has_gradient = False
+
+    def copies(self) -> list[Copy]:
+        """All that may have to be fetched."""
+        taken = ((self.before, self.has_before), (self.after, self.has_after), (self.gradient, self.has_gradient))
+        return [copy for copy, there in taken if there]
+
+    def arrays(self, gradient_scale: float) -> ParameterArrays:
+        """What `health.measure.ParameterPlan` wants; gradients divided by the loss scale."""
+        gradient = self.gradient.array if self.has_gradient else None
+        if gradient is not None and gradient_scale != 1.0:
+            gradient = gradient / gradient.dtype.type(gradient_scale)
+        return ParameterArrays(self.before.array, self.after.array if self.has_after else None, gradient, size=self.before.size)
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the optimiser that holds it; NaN if none does."""
+        return nan if self.group is None else float(self.group.get("lr", nan))
+
+    def duplicate(self) -> float:
+        """What `health.duplicates` says of the whole matrix before the step; NaN if only a part was copied."""
+        whole = self.parameter.ndim > 1 and self.before.size == self.before.array.size
+        return duplicates(self.before.array) if whole else nan
+
+
+class ParameterGroup:
+    """Parameters that are copied together."""
+
+    def __init__(self, taps: Sequence[ParameterTap]) -> None:
+        self.taps = taps
+        self._parameters: list[Tensor] = [tap.parameter for tap in taps]
+        before, gradient = [tap.before for tap in taps], [tap.gradient for tap in taps]
+        self._before, self._gradient, self._both = Batch(before), Batch(gradient), Batch(before + gradient)
+        self._after = Batch([tap.after for tap in taps])
+
+    def take_before(self) -> None:
+        """Copy the values."""
+        self._before.take(self._parameters)
+        for tap in self.taps:
+            tap.has_before = True
+
+    def take_before_and_gradients(self) -> None:
+        """Copy the values and the gradients there are."""
+        gradients = self._gradients()
+        if gradients is None:
+            self.take_before()
+            self.take_gradients()
+            return
+        self._both.take(self._parameters + gradients)
+        for tap in self.taps:
+            tap.has_before = tap.has_gradient = True
+
+    def take_gradients(self) -> None:
+        """Copy the gradients there are."""
+        gradients = self._gradients()
+        if gradients is not None:
+            self._gradient.take(gradients)
+            for tap in self.taps:
+                tap.has_gradient = True
+            return
+        for tap in self.taps:
+            found = dense(tap.parameter.grad)
+            if found is not None:
+                tap.gradient.take(found)
+                tap.has_gradient = True
+
+    def take_after(self) -> None:
+        """Copy the values the step has made, if those before it were copied."""
+        if all(tap.has_before for tap in self.taps):
+            self._after.take(self._parameters)
+            for tap in self.taps:
+                tap.has_after = True
+
+    def _gradients(self) -> list[Tensor] | None:
+        """All gradients; None if one is missing or sparse."""
+        found = [parameter.grad for parameter in self._parameters]
+        gradients = [gradient for gradient in found if gradient is not None and gradient.layout is torch.strided]
+        return gradients if len(gradients) == len(found) else None
+
+
+class Witness:
+    """One parameter's gradient, followed from the backward pass to the step.
+
+    leftover: whether every backward pass since the last step found an earlier gradient in place; None if none came.
+    squares: sum of squares the gradient has when the backward pass is over.
+    """
+
+    def __init__(self, tap: ParameterTap) -> None:
+        self.tap = tap
+        self.leftover: bool | None = None
+        self.squares: Tensor | None = None
+        self.handle: Any = tap.parameter.register_hook(self._guarded)  # type: ignore[no-untyped-call]
+
+    def _guarded(self, gradient: Tensor) -> None:
+        if is_compiling():
+            return
+        try:
+            self._arrives(gradient.detach())
+        except Exception:  # noqa: BLE001  without an answer nothing is claimed, and the user's backward pass goes on
+            self.leftover = self.squares = None
+
+    def _arrives(self, gradient: Tensor) -> None:
+        if gradient.layout is not torch.strided:
+            return
+        earlier = self.tap.parameter.grad
+        if earlier is not None and earlier.layout is torch.strided:
+            earlier = earlier.detach()
+            present = bool(earlier.count_nonzero())
+            self.leftover = present if self.leftover is None else self.leftover and present
+            gradient = gradient + earlier if present else gradient
+        else:
+            self.leftover = False
+        self.squares = squares(gradient)
+
+
+def squares(gradient: Tensor) -> Tensor:
+    """Sum of squares, still on its device."""
+    flat = gradient.reshape(-1)
+    if flat.dtype not in (torch.float32, torch.float64):
+        flat = flat.float()
+    return torch.dot(flat, flat)
+
+
+class ParameterProbe:
+    """The parameters of one model and the optimisers that move them. Each parameter once, by its first name."""
+
+    def __init__(self, model: nn.Module, optimisers: Sequence[Optimizer]) -> None:
+        self._model = model
+        self._optimisers = optimisers
+        self._sizes: list[int] = []  # of the groups of parameters
+        self._trained: list[bool] = []
+        self._witnesses: list[Witness] = []
+        self._followed: list[ParameterTap] = []
+        self._waiting = True
+        self._new = False
+        self.remote = False
+        self.taps: list[ParameterTap] = []
+        self.all = ParameterGroup([])
+        self._groups: list[ParameterGroup] = []
+        self._firsts: list[ParameterGroup] = []
+
+    def grouped(self) -> bool:
+        """Whether all are known, and the optimisers hold as many as when this was last looked at."""
+        sizes = [len(group["params"]) for each in self._optimisers for group in each.param_groups]
+        return sizes == self._sizes and not self._waiting
+
+    def refresh(self) -> None:
+        """Look again at which parameters there are and who moves them, if something changed."""
+        if self.grouped() and self._trained == list(map(_REQUIRES_GRAD, map(_PARAMETER, self.taps))):
+            return
+        self._sizes = [len(group["params"]) for each in self._optimisers for group in each.param_groups]
+        self._new = True
+        holder = {
+            id(parameter): (place, group)
+            for place, optimiser in enumerate(self._optimisers)
+            for group in optimiser.param_groups
+            for parameter in group["params"]
+        }
+        known = {id(tap.parameter): tap for tap in self.taps}
+        self._waiting, self.taps = False, []
+        for name, parameter in self._model.named_parameters():
+            if isinstance(parameter, nn.UninitializedParameter):
+                self._waiting = True  # a lazy module that has not run yet
+                continue
+            if not measurable(parameter):
+                continue
+            place, group = holder.get(id(parameter), (-1, None))
+            optimised = group is not None if self._optimisers else None
+            info = parameter_info(self._model, name, parameter, optimised)
+            tap = known.get(id(parameter)) or ParameterTap(parameter, info)
+            tap.info, tap.optimiser, tap.group = info, place, group
+            self.taps.append(tap)
+            self.remote = self.remote or not parameter.is_cpu
+        self._trained = list(map(_REQUIRES_GRAD, map(_PARAMETER, self.taps)))
+        by_place = [[tap for tap in self.taps if tap.optimiser == place] for place in range(len(self._optimisers))]
+        unheld = [tap for tap in self.taps if tap.optimiser < 0]
+        self.all = ParameterGroup(self.taps)
+        self._groups = [ParameterGroup(taps) for taps in by_place]
+        self._firsts = [ParameterGroup(taps + unheld) for taps in by_place] if unheld else self._groups
+        self._followed = [tap for taps in by_place for tap in _witnesses_among(taps)]
+
+    def new_infos(self) -> list[ParameterInfo]:
+        """What is known of each parameter, if that changed since this was last asked."""
+        new, self._new = self._new, False
+        return [tap.info for tap in self.taps] if new else []
+
+    def forget(self) -> None:
+        """Begin a new step."""
+        for tap in self.taps:
+            tap.has_before = tap.has_after = tap.has_gradient = False
+        self.dismiss()
+
+    def follow(self) -> None:
+        """Follow the gradients of a few parameters of each optimiser through this step."""
+        self._witnesses += [Witness(tap) for tap in self._followed if tap.parameter.requires_grad and tap.parameter.is_leaf]
+
+    def dismiss(self) -> None:
+        """Stop following."""
+        for witness in self._witnesses:
+            witness.handle.remove()
+        self._witnesses.clear()
+
+    def of(self, place: int, *, first: bool = False) -> ParameterGroup:
+        """The parameters of one optimiser; with `first`, also those that none holds."""
+        return self._firsts[place] if first else self._groups[place]
+
+    def leftover(self, place: int) -> float:
+        """1 where backward passes found gradients of an earlier step of this optimiser in place, 0 where they did not, NaN if
+        no backward pass was seen.
+        """
+        of_this = [witness for witness in self._witnesses if witness.tap.optimiser == place]
+        answers = [witness.leftover for witness in of_this if witness.leftover is not None]
+        return float(any(answers)) if answers else nan
+
+    def clipped(self, place: int, scale: float) -> float:
+        """1 where this optimiser's gradients shrank between the backward pass and the step, 0 where they did not, NaN if no
+        backward pass was seen. scale: by what the GradScaler has divided them meanwhile. To be asked just before the step.
+        """
+        answers = []
+        for witness in self._witnesses:
+            gradient = witness.tap.parameter.grad
+            if witness.tap.optimiser != place or witness.squares is None or gradient is None:
+                continue
+            if gradient.layout is not torch.strided:
+                continue
+            at_backward, at_step = float(witness.squares), float(squares(gradient.detach()))
+            if 0.0 < at_backward < float("inf") and at_step < float("inf"):
+                answers.append(scale * sqrt(at_step / at_backward) < 1.0 - _CLIPPED)
+        return float(any(answers)) if answers else nan
+
+
+class Turns:
+    """Which of several optimisers have stepped since all had."""
+
+    def __init__(self, count: int) -> None:
+        self._steps, self._idle = [0] * count, [0] * count
+
+    @property
+    def fresh(self) -> bool:
+        """Whether none has stepped yet."""
+        return not any(self._steps)
+
+    def complete(self, place: int) -> bool:
+        """One of them has stepped: whether all have now, those apart that have been idle for long."""
+        if len(self._steps) == 1:
+            return True
+        self._steps[place] += 1
+        self._idle = [0 if other == place else steps + 1 for other, steps in enumerate(self._idle)]
+        if any(not steps and idle < _IDLE for steps, idle in zip(self._steps, self._idle, strict=True)):
+            return False
+        self._steps = [0] * len(self._steps)
+        return True
+
+
+def _witnesses_among(taps: Sequence[ParameterTap]) -> list[ParameterTap]:
+    """A few of one optimiser's parameters, matrices if there are any: the first and the last."""
+    able = [tap for tap in taps if tap.parameter.requires_grad and tap.parameter.is_leaf]
+    wide = [tap for tap in able if tap.parameter.ndim > 1] or able
+    return list({id(tap): tap for tap in (wide[:1] + wide[-1:])[:_WITNESSES]}.values())
+
+
+def run_facts(known: Facts, model: nn.Module, optimisers: Sequence[Optimizer]) -> Facts:
+    """What is known of the optimisers and of batch norm, beside what is known already."""
+    groups = [group for optimiser in optimisers for group in optimiser.param_groups]
+    momenta = [group.get("momentum", group.get("betas", (nan,))[0]) for group in groups]
+    norms = [module.momentum for module in model.modules() if isinstance(module, BatchNorm)]
+    return replace(
+        known,
+        optimiser=", ".join(dict.fromkeys(type(optimiser).__name__ for optimiser in optimisers)),
+        momentum=float(momenta[0]) if momenta else nan,
+        norm_momentum=next((float(share) for share in norms if share is not None), nan),
+    )
+
+
+def optimisers_of(given: Optimizer | Wrapped | Iterable[Optimizer | Wrapped] | None) -> list[Optimizer]:
+    """As a list, without the wrappers that libraries put around an optimiser."""
+    if given is None:
+        return []
+    listed: list[Any] = [given] if hasattr(given, "param_groups") or not isinstance(given, Iterable) else list(given)
+    found = []
+    for optimiser in listed:
+        inner = optimiser
+        while isinstance(getattr(inner, "optimizer", None), Optimizer):
+            inner = inner.optimizer
+        if not isinstance(inner, Optimizer):
+            raise HealthError(
+                f"watch got a {type(inner).__name__} as optimizer; expected a torch.optim.Optimizer, or a list of them"
+            )
+        found.append(inner)
+    return found

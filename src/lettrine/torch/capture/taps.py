@@ -1,0 +1,269 @@
+"""Places in a network where values are taken, and the copies taken there during one sampled step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.compiler import is_compiling
+
+from lettrine.health.measure import OutputArrays, norm
+from lettrine.health.parts import Values
+from lettrine.health.trace import Floats, ModuleInfo
+from lettrine.torch.capture.catalogue import CHANNELS_FIRST, UNITS_LAST
+from lettrine.torch.capture.compiled import note_traced
+from lettrine.torch.capture.copies import Copy, measurable
+from lettrine.torch.private import version
+
+CALLS: Final = 4  # calls of one module copied in a step; beyond, only the 5th, 9th, 17th …, so that cost stays bounded
+BatchNorm: Final = nn.modules.batchnorm._BatchNorm  # noqa: SLF001  the only common base of all batch norms
+
+
+class Listener:
+    """A hook. A copy or a pickle of the model holds one in its place that does nothing."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable[..., None]) -> None:
+        self._function = function
+
+    def __call__(self, *args: Any) -> None:
+        """Hand on what torch says."""
+        if is_compiling():
+            note_traced()
+        else:
+            self._function(*args)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A method of the standard library that takes anything and returns None: such a pickle loads without lettrine.
+        return getattr, (nullcontext(), "__exit__")
+
+
+class Call:
+    """One call of a module: its output and, once it came, the gradient of that output.
+
+    place: which of its node's outputs the tensor is. tensor: a small output held until the step, with its version, by which
+    it shows whether it was overwritten in place meanwhile. quick: it was not copied yet, and keeps its own gradient.
+    """
+
+    __slots__ = ("arrived", "output", "place", "quick", "slope", "tap", "tensor", "version")
+
+    def __init__(self, tap: Tap) -> None:
+        self.tap = tap
+        self.output = Copy(rows=True)
+        self.slope = Copy(rows=True)  # whole rows: they tell the targets, and lie together in memory
+        self.place = 0
+        self.arrived = False
+        self.tensor: Tensor | None = None
+        self.version = 0
+        self.quick = False
+
+    def hold(self, tensor: Tensor) -> None:
+        """Hold an output that was copied until `release`."""
+        self.tensor, self.version, self.quick = tensor, version(tensor), False
+
+    def release(self) -> tuple[Tensor, Tensor | None, bool] | None:
+        """Let go of the output: the tensor, its gradient, and whether it is still as it was. None if nothing is held."""
+        tensor, self.tensor = self.tensor, None
+        if tensor is None:
+            return None
+        gradient = tensor.grad if self.quick else None
+        if gradient is not None and gradient.requires_grad:
+            tensor.grad = None  # it holds the graph, which holds the tensor
+        return tensor, gradient, version(tensor) == self.version
+
+    @property
+    def answered(self) -> bool:
+        """Whether the gradient of an output that is held has come."""
+        return self.quick and self.tensor is not None and self.tensor.grad is not None
+
+
+class Root:
+    """A module the user calls: the model or, where that has no forward of its own, each of its children."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.waiting = False  # called, and no gradient has come back yet
+        self.complete = False  # the call has returned
+        self.output = ""  # name of the module whose output it returns
+
+
+class Tap:
+    """A module's output, or that of an activation called as a function on the way to a module (module None).
+
+    axis: of the units. silent: it has nothing to say (a container whose output is its last child's), and is not
+    listened to again. feed: the activation called as a function that feeds this module, and the way to it in the graph.
+    calm: how many steps in a row its one output was small and left as it was; steady: the shape of such an output, which
+    need not be copied at once. logits: it makes the logits, whose gradients tell the targets.
+    """
+
+    def __init__(self, name: str, module: nn.Module | None, root: Root) -> None:
+        self.name = name
+        self.module = module
+        self.root = root
+        self.info: ModuleInfo | None = None
+        self.axis = -1
+        self.silent = False
+        self.feed: tuple[tuple[int, ...], Tap] | None = None
+        self.norm = NormTap(module) if isinstance(module, BatchNorm) else None
+        self.calls: list[Call] = []
+        self.used = 0
+        self.logits = False
+        self.calm = 0
+        self.steady: torch.Size | None = None
+
+    @property
+    def activation(self) -> str:
+        """Name in the table of `lettrine.activations`, "" for none."""
+        return self.info.activation if self.info else ""
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing but its output is wanted of the module, and that never was overwritten."""
+        return self.calm >= 0 and self.feed is None and self.norm is None and self.module not in (None, self.root.module)
+
+    def overwritten(self) -> None:
+        """Its output was not left as it was, or gradients of its gradient are taken: it is copied at once from now on."""
+        self.calm, self.steady = -1, None
+
+    @property
+    def slope_axis(self) -> int:
+        """The axis of the rows of gradients that are copied; whichever lie together, unless the units are asked for."""
+        return self.axis if self.logits else -1
+
+    def next_call(self) -> Call | None:
+        """Where to put one more call of this step; None if it is one of those left out."""
+        number = self.used
+        self.used += 1
+        if number >= CALLS:
+            if number & (number - 1):
+                return None
+            number = number.bit_length() + 1
+        if number == len(self.calls):
+            self.calls.append(Call(self))
+        call = self.calls[number]
+        call.arrived = False
+        return call
+
+    @property
+    def made(self) -> list[Call]:
+        """The calls of this step that were copied."""
+        return self.calls[: self.used if self.used <= CALLS else (self.used - 1).bit_length() + 2]
+
+    def outputs(self) -> OutputArrays:
+        """The outputs of this step, all calls together."""
+        tables = [call.output.array for call in self.made]
+        if len(tables) == 1:
+            return OutputArrays(tables[0], -1, self.activation)
+        if len({table.shape[1] for table in tables}) > 1:  # units of one call are not those of another
+            tables = [table.reshape(-1, 1) for table in tables]
+        return OutputArrays(np.concatenate(tables), -1, self.activation)
+
+    def slopes(self, scale: float) -> Values | None:
+        """The gradients of this step's outputs, all calls together, divided by the loss scale; None if none came."""
+        arrays = [call.slope.array for call in self.made if call.arrived]
+        if not arrays:
+            return None
+        joined = arrays[0] if len(arrays) == 1 else np.concatenate([array.ravel() for array in arrays])
+        return joined if scale == 1.0 else joined / joined.dtype.type(scale)
+
+    def copies(self) -> list[Copy]:
+        """All that may have to be fetched."""
+        taken = [call.output for call in self.made] + [call.slope for call in self.made if call.arrived]
+        return taken + (self.norm.copies() if self.norm is not None else [])
+
+    def forget(self) -> None:
+        """Begin a new step."""
+        self.used = 0
+        if self.norm is not None:
+            self.norm.heard = False
+
+
+class NormTap:
+    """The input of a batch norm, whose statistics are compared with the running ones."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module: Any = module
+        self._own = Copy(rows=True)
+        self._input = self._own
+        self._mean, self._var = Copy(), Copy()
+        self.heard = False
+
+    def take(self, args: tuple[Any, ...], copied: Copy | None) -> None:
+        """Copy the input of a call in training mode, unless it was copied as another module's output, and the running
+        statistics it left.
+        """
+        module = self._module
+        if not module.training or not args or not isinstance(args[0], Tensor) or not measurable(args[0]):
+            return
+        if not isinstance(module.running_mean, Tensor) or not isinstance(module.running_var, Tensor):
+            return
+        self._input = copied or self._own
+        if copied is None:
+            self._own.take(args[0], 1)
+        self._mean.take(module.running_mean)
+        self._var.take(module.running_var)
+        self.heard = True
+
+    def copies(self) -> list[Copy]:
+        """All that may have to be fetched."""
+        return [self._input, self._mean, self._var] if self.heard else []
+
+    def stats(self) -> Floats | None:
+        """A row of NORM_STATS."""
+        if not self.heard or self._mean.array.size != self._module.num_features:
+            return None
+        table = self._input.array.astype(np.float64)
+        if table.shape[0] < 2 or table.shape[1] != self._module.num_features:
+            return None
+        return norm(self._mean.array, self._var.array, table.mean(axis=0), table.var(axis=0, ddof=1), float(self._module.eps))
+
+
+def main_tensor(output: Any) -> Tensor | None:
+    """The tensor that stands for a module's output: the logits of a mapping, else the first with figures, axes before scalars."""
+    if isinstance(output, Tensor):
+        return output if measurable(output) else None
+    if isinstance(output, Mapping) and isinstance(logits := output.get("logits"), Tensor) and measurable(logits):
+        return logits
+    found: Tensor | None = None
+    for tensor in tensors_in(output):
+        if measurable(tensor):
+            if tensor.ndim:
+                return tensor
+            found = tensor if found is None else found
+    return found
+
+
+def tensors_in(value: Any, depth: int = 0) -> list[Tensor]:
+    """The tensors in what a module returned: a tuple, a mapping or a dataclass of them."""
+    if isinstance(value, Tensor):
+        return [value]
+    if depth > 4:
+        return []
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    elif hasattr(value, "__dataclass_fields__"):
+        value = list(vars(value).values())
+    if isinstance(value, (list, tuple)):
+        return [tensor for entry in value[:16] for tensor in tensors_in(entry, depth + 1)]
+    return []
+
+
+def unit_axis(module: nn.Module | None, tensor: Tensor, feeder: Tap | None) -> int:
+    """The axis of an output's units: by the module, else that of what feeds it, else channels of an image, else the last."""
+    if isinstance(module, CHANNELS_FIRST) and tensor.ndim > 2:
+        return 1
+    if isinstance(module, UNITS_LAST) or tensor.ndim < 3:
+        return -1
+    if feeder is not None:
+        return feeder.axis
+    return 1 if tensor.ndim > 3 else -1
+
+
+def grad_node(tensor: Tensor) -> Any:
+    """The node that made a tensor, None for data and parameters."""
+    return tensor.grad_fn if tensor.requires_grad else None

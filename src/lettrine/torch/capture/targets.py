@@ -1,0 +1,123 @@
+"""What the gradients of logits tell: which targets a step had, and what one and the same answer to every input would have lost.
+
+For cross-entropy the gradient of one example's logits is s * (answer - one-hot target), s > 0: negative at the target alone.
+No target is asked of the user.
+"""
+
+from __future__ import annotations
+
+from math import nan
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lettrine.health.parts import CAP
+from lettrine.torch.capture.copies import Copy
+from lettrine.torch.capture.taps import Tap
+
+_LEAST: Final = 1e-8  # float32 tells no smaller probability apart from 0 in a sum of gradients
+_BLOCK: Final = 2**18  # gradients copied at a time
+_COMPARED: Final = 64  # examples whose answers are compared with each other
+
+
+class Targets(NamedTuple):
+    """places: (R,) the target of each example that has one. slopes: (R,) the gradient there. sums: (K,) of the gradients over all
+    examples. others: (C, C) of some examples, the gradient of each, in a row, at the target of each; below 0 at its own.
+    """
+
+    places: NDArray[np.int64]
+    slopes: NDArray[np.float64]
+    sums: NDArray[np.float64]
+    others: NDArray[np.float64]
+
+    def blind(self) -> float:
+        """Loss in nats of an answer that does not look at the input: for each example the mean of the answers to the others.
+
+            -mean over i of log q_i,   q_i = mean over the j with another target than i of p_j(target of i)
+
+        This less the loss of the same examples is what looking at the input gains. But for the examples left out of the mean it
+        is the bound of van den Oord et al. 2018 (InfoNCE; Poole et al. 2019, On variational bounds of mutual information) on what
+        inputs and targets have in common: at 0 or below, the answers tell nothing of their targets. No frequency is estimated, so
+        that rare classes, most of which no batch has met, do no harm; and the luck of the draw is in both. s is taken from the
+        largest gradient at a target, as if the least probable target had probability 0. NaN if all targets are the same.
+        """
+        count = len(self.places)
+        same = np.bincount(self.places, minlength=len(self.sums))
+        own = np.bincount(self.places, weights=self.slopes, minlength=len(self.sums))
+        others = (count - same)[self.places]
+        if not count or not others.all():
+            return nan
+        shares = (self.sums - own)[self.places] / (others * -self.slopes.min())
+        return -float(np.log(np.maximum(shares, _LEAST)).mean())
+
+    def noise(self) -> float:
+        """Variance of the gain that chance alone gives answers which differ as much as these, but tell nothing of the targets:
+        that of log p_j(target of i) over the j, by the number of examples; NaN if nothing can be compared.
+        """
+        kept = (self.others > 0).sum(axis=0) > 1
+        logs = np.log(np.where(self.others > 0, self.others, nan)[:, kept])
+        return float(np.nanvar(logs, axis=0, ddof=1).mean() / len(self.places)) if kept.any() else nan
+
+
+class Slopes(Copy):
+    """Gradients of logits so many that only a part is copied, and the targets, which that part would not tell."""
+
+    __slots__ = ("targets",)
+
+    def take(self, tensor: Tensor, axis: int = -1) -> None:
+        """Copy the part, and look for the targets in all."""
+        super().take(tensor, axis)
+        self.targets = targets(tensor, axis)
+
+
+def targets_of(tap: Tap) -> list[Targets]:
+    """The targets of each call in this step that was copied. Of logits too many to be copied whole, from the second
+    such step on.
+    """
+    found = []
+    for call in tap.made:
+        if not call.arrived:
+            continue
+        if call.slope.size <= CAP:
+            found.append(targets(torch.from_numpy(call.slope.array)))
+        elif isinstance(call.slope, Slopes):
+            found.append(call.slope.targets)
+        else:
+            call.slope = Slopes(rows=True)
+    return found
+
+
+def targets(gradient: Tensor, axis: int = -1) -> Targets:
+    """Those of one call, from the gradient of its logits with the classes along `axis`: two passes over what the backward pass
+    has just made in several.
+    """
+    table = gradient.detach().movedim(axis, -1)
+    table = table if table.ndim > 1 else table[None]
+    least, places, sums = _scanned(table) if table.is_cpu else _reduced(table)
+    known = np.flatnonzero(least < 0)  # an ignored target has a gradient of 0
+    some = torch.from_numpy(known[:: max(1, len(known) // _COMPARED)]).to(table.device)
+    rows = table[torch.unravel_index(some, table.shape[:-1])]  # (C, K)
+    others = rows[:, torch.from_numpy(places).to(table.device)[some]].double().cpu().numpy()
+    return Targets(places[known], least[known].astype(np.float64), sums.astype(np.float64), others)
+
+
+def _reduced(table: Tensor) -> tuple[NDArray[Any], ...]:
+    """Least gradient of each example, where it is, and the sums over all examples."""
+    least, places = (each.reshape(-1) for each in table.min(dim=-1))
+    sums = table.sum(dim=tuple(range(table.ndim - 1)), dtype=torch.float32)
+    return least.float().cpu().numpy(), places.cpu().numpy(), sums.cpu().numpy()
+
+
+def _scanned(table: Tensor) -> tuple[NDArray[Any], ...]:
+    """The same on the CPU, where numpy finds the least several times quicker, in copies of a few examples at a time."""
+    wanted = torch.float64 if table.dtype is torch.float64 else torch.float32
+    least, places, sums = [], [], np.zeros(table.shape[-1])
+    for block in torch.split(table, max(1, _BLOCK * len(table) // table.numel())):
+        copied = block.to(wanted, copy=True, memory_format=torch.contiguous_format).numpy().reshape(-1, table.shape[-1])
+        places.append(copied.argmin(axis=1))
+        least.append(copied[np.arange(len(copied)), places[-1]])
+        sums += copied.sum(axis=0)
+    return np.concatenate(least), np.concatenate(places), sums

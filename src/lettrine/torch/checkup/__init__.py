@@ -1,0 +1,89 @@
+"""`health.checkup`: settle by experiment what watching cannot. Everything is afterwards as it was, bit by bit.
+
+    report = health.checkup(model, batches, loss_fn, optimizer)
+    report = health.checkup(task="train.py:make")
+
+`task` says how a task is used, `sandbox` puts everything back, `experiments/` holds one file an experiment, `runner` runs them
+within the time there is, `verdict` puts what they found in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from lettrine.arguments import checked
+from lettrine.errors import HealthError
+from lettrine.health.findings import Report
+from lettrine.torch.checkup import experiments
+from lettrine.torch.checkup.experiment import EXPERIMENTS, Result, experiment, finding
+from lettrine.torch.checkup.loading import load_task
+from lettrine.torch.checkup.runner import run
+from lettrine.torch.checkup.task import Task, make_task
+
+__all__ = ["EXPERIMENTS", "Result", "Task", "assert_healthy", "checkup", "experiment", "experiments", "finding"]
+
+
+@checked
+def checkup(
+    model: nn.Module | None = None,
+    batches: Iterable[Any] | None = None,
+    loss_fn: Callable[..., Any] | None = None,
+    optimizer: Any = None,
+    *,
+    task: str = "",
+    minutes: float = 1.0,
+    only: Iterable[str] | None = None,
+    autocast: torch.dtype | None = None,
+    progress: bool = True,
+) -> Report:
+    """Try a training task by experiment and report what is wrong with it.
+
+    model: as it is before or in the middle of training. batches: pairs (inputs, targets) for a loss_fn(outputs, targets), such
+    as a DataLoader, or anything at all for a loss_fn(model, batch); up to 64 are drawn. An iterator is used up by that. Inputs
+    are a tensor, a tuple of positional or a mapping of named arguments. optimizer: the one that will train it; without one,
+    experiments that need one use Adam, and what concerns the optimiser is not run.
+    task: "train.py:make" instead of these four: a function that returns them.
+    minutes: the time there is. The most telling experiments come first; what does not fit is "not run". only: ids of experiments,
+    all by default. autocast: run forward passes under autocast with this dtype. progress: a bar on standard error, at a terminal.
+
+    Weights, buffers, gradients, the optimiser's memory and settings, modes, hooks and random generators are afterwards, bit by
+    bit, what they were, also if an exception or Ctrl-C passes through.
+    Raises HealthError for what cannot be examined: a compiled model, batches that give nothing, a loss of several values.
+    """
+    if task:
+        if model is not None or batches is not None or loss_fn is not None or optimizer is not None:
+            raise HealthError("checkup got a task and a model, batches, loss_fn or optimizer as well; give one or the other")
+        return run(make_task(**load_task(task), minutes=minutes, autocast=autocast), only=only, progress=progress)
+    if model is None or batches is None or loss_fn is None:
+        raise HealthError("checkup got no task; give model, batches and loss_fn, or task='train.py:make'")
+    if not minutes > 0:
+        raise HealthError(f"minutes got {minutes:g}; expected a number above 0")
+    return run(make_task(model, batches, loss_fn, optimizer, minutes=minutes, autocast=autocast), only=only, progress=progress)
+
+
+def assert_healthy(
+    model: nn.Module, batches: Iterable[Any], loss_fn: Callable[..., Any], optimizer: Any = None, **options: Any
+) -> Report:
+    """`checkup` for tests: raises AssertionError with one readable message if it finds more than remarks, else the report.
+
+    options: those of `checkup`. An experiment that broke fails too: what could not be looked at is not healthy.
+    """
+    report = checkup(model, batches, loss_fn, optimizer, **{"progress": False, **options})
+    if not report.healthy:
+        raise AssertionError(failure(report))
+    return report
+
+
+def failure(report: Report) -> str:
+    """What is wrong, a few lines a finding."""
+    lines = ["the check-up found faults:"]
+    for each in report.findings:
+        if each.severity != "info":
+            where = f" ({', '.join(each.where)})" if each.where else ""
+            lines += [f"  {each.severity} {each.id}{where}: {each.message}", f"    remedy: {each.remedy}"]
+    lines += [f"  {each.check} broke: {each.reason}" for each in report.outcomes if each.status == "failed"]
+    return "\n".join(lines)

@@ -1,0 +1,81 @@
+"""What an experiment is: one decorated function of a sandboxed task.
+
+    @experiment("independence", "Independence of examples", passes=8)
+    def independence(task: Task) -> Result: ...
+
+It may do anything to the task, which is put back afterwards. It returns what it measured and what it found; one that does not
+concern a task raises Skip("not applicable", why), one for which the time is too short raises Skip("not run", why).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from lettrine.errors import HealthError
+from lettrine.health.findings import Finding
+from lettrine.torch.checkup.task import Task
+
+
+@dataclass(frozen=True)
+class Result:
+    """said: what was measured, in one sentence. figures, words: the same as numbers and texts by name."""
+
+    said: str
+    findings: tuple[Finding, ...] = ()
+    figures: Mapping[str, float] = field(default_factory=dict)
+    words: Mapping[str, str] = field(default_factory=dict)
+    where: tuple[str, ...] = ()
+
+
+Function: TypeAlias = Callable[[Task], Result]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A registered experiment. passes: forward and backward passes it needs at least, to say whether it fits into the time."""
+
+    id: str
+    title: str
+    function: Function
+    passes: float
+
+
+EXPERIMENTS: Final[dict[str, Experiment]] = {}
+"""All known experiments by id, the most telling first."""
+
+
+def experiment(name: str, title: str, *, passes: float) -> Callable[[Function], Function]:
+    """Register an experiment. Raises HealthError for an id that is taken."""
+
+    def register(function: Function) -> Function:
+        if name in EXPERIMENTS:
+            raise HealthError(f"experiment {name!r} exists already; choose another id")
+        EXPERIMENTS[name] = Experiment(name, title, function, passes)
+        return function
+
+    return register
+
+
+def finding(
+    kind: str,
+    severity: str,
+    where: tuple[str, ...],
+    message: str,
+    why: str,
+    remedy: str,
+    *,
+    value: float = float("nan"),
+    limit: float = float("nan"),
+    source: str = "",
+) -> Finding:
+    """A finding of the check-up: it concerns the task as it stands, so it has no steps of its own."""
+    return Finding(kind, severity, where, (0, 0), float(value), float(limit), message, why, remedy, source)
+
+
+def part(share: float) -> str:
+    """A share of the answers' size, for people: in per cent, or as a power of ten where that would be 0."""
+    if share == 0:
+        return "nothing"
+    return f"{100 * share:.2g} %" if 1e-4 <= share < 10 else f"{share:.0e} of their size"

@@ -1,0 +1,153 @@
+"""Where the targets are the inputs one place later: does the answer at place t change with what comes after t?
+
+If it does, the network may read its answer off its input. The check changes everything after t and looks at the answers up to t.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from lettrine.health.checks import Skip
+from lettrine.health.findings import Finding
+from lettrine.health.limits import CHECKUP_SAME, CHECKUP_SAME_SINGLE
+from lettrine.torch.checkup.experiment import Result, experiment, finding, part
+from lettrine.torch.checkup.shifts import Shift, shift_of
+from lettrine.torch.checkup.spread import Place, begins, change, hear
+from lettrine.torch.checkup.task import Call, NotCalled, Task
+from lettrine.torch.checkup.values import in_double, leaves, mapped
+
+
+@experiment("causality", "Causality", passes=8)
+def causality(task: Task) -> Result:
+    """Change what comes after a place and look at the answers up to it."""
+    batch = task.batch()
+    try:
+        call = task.inputs(batch)
+    except NotCalled:
+        raise Skip("not applicable", "the loss function does not call the model itself, so its inputs are not known") from None
+    shift = shift_of(task, call, batch)
+    if shift is None:
+        raise Skip("not applicable", "the targets are not the inputs one place later")
+    for exact in (True, False):
+        seen = _measured(task, call, shift, exact=exact)
+        if seen is not None:
+            break
+    else:
+        raise Skip("not applicable", "no output has one answer a place")
+    share, place, length = seen
+    limit = CHECKUP_SAME if exact else CHECKUP_SAME_SINGLE
+    figures = {"places": length, "axis": shift.axis, "change": share}
+    if share <= limit:
+        said = f"With everything after a place changed, the answers up to it changed by at most {part(share)}."
+        return Result(said, figures=figures)
+    found = _finding(share, limit, place)
+    return Result(found.message, (found,), figures, where=found.where)
+
+
+def _measured(task: Task, call: Call, shift: Shift, *, exact: bool) -> tuple[float, Place | None, int] | None:
+    """Largest change, where it begins, and the places there are; None where the model does not take float64, or says nothing."""
+    given = dict(leaves(call.given))[shift.path]
+    length, axis = given.shape[shift.axis], shift.axis
+    with task.boxed(), torch.no_grad():
+        task.model.eval()
+        if exact:
+            call = Call(in_double(call.args), in_double(dict(call.kwargs)))
+        try:
+            if exact:
+                task.model.double()
+            output, before = hear(task.model, lambda: task.outputs(call))
+        except Exception:  # noqa: BLE001  a model that cannot be called so is not judged so
+            return None
+        answers = _answers(output, given.shape[:2])
+        if not answers:
+            return None
+        worst: tuple[float, Place | None] = (0.0, None)
+        for last in sorted({length // 4, length // 2, (3 * length) // 4}):
+            changed = _changed_after(call, shift, last)
+            other, after = hear(task.model, partial(task.outputs, changed))
+            kept = _up_to(last, axis, given.shape[:2])
+            pairs = zip(answers, _answers(other, given.shape[:2]), strict=True)
+            share = max(change(one.narrow(axis, 0, last + 1), two.narrow(axis, 0, last + 1)) for one, two in pairs)
+            if share > worst[0]:
+                worst = share, begins(before, after, kept, CHECKUP_SAME if exact else CHECKUP_SAME_SINGLE)
+        return *worst, length
+
+
+def _changed_after(call: Call, shift: Shift, last: int) -> Call:
+    """Everything after a place replaced by what stands there in the next example, or else in the reverse order."""
+
+    def put(path: str, tensor: Tensor) -> Tensor:
+        if path != shift.path:
+            return tensor
+        changed = tensor.detach().clone()
+        rest = changed.narrow(shift.axis, last + 1, tensor.shape[shift.axis] - last - 1)
+        turned = rest.roll(1, 1 - shift.axis)
+        if torch.equal(turned, rest):
+            turned = rest.flip(shift.axis)
+        if torch.equal(turned, rest):
+            turned = tensor.narrow(shift.axis, 0, 1).expand_as(rest)
+        rest.copy_(turned.clone())
+        return changed
+
+    return call.with_given({key: mapped(each, put, key) for key, each in call.given.items()})
+
+
+def _answers(output: object, shape: torch.Size) -> list[Tensor]:
+    """Outputs with one answer a place, as (axis 0, axis 1, …): also where classes stand second, or both axes are one."""
+    found = []
+    for _, each in leaves(output):
+        if not each.is_floating_point() or each.ndim < 2:
+            continue
+        if each.shape[:2] == shape:
+            found.append(each)
+        elif each.shape[0] == shape[0] and each.ndim == 3 and each.shape[2] == shape[1]:
+            found.append(each.transpose(1, 2))
+        elif each.ndim == 2 and each.shape[0] == shape[0] * shape[1]:
+            found.append(each.reshape(*shape, -1))
+    return found[:1]  # the logits come first; hidden states and caches follow
+
+
+def _up_to(last: int, axis: int, shape: torch.Size) -> Callable[[Tensor], Tensor | None]:
+    """The part of a tensor up to a place; also inside a module that has the two axes the other way round."""
+
+    def kept(tensor: Tensor) -> Tensor | None:
+        if tensor.ndim >= 2 and tensor.shape[:2] == shape:
+            return tensor.narrow(axis, 0, last + 1)
+        if tensor.ndim >= 2 and tensor.shape[:2] == shape[::-1] and shape[0] != shape[1]:
+            return tensor.narrow(1 - axis, 0, last + 1)
+        if axis == 1 and tensor.ndim == 3 and tensor.shape[0] == shape[0] and tensor.shape[2] == shape[1]:
+            return tensor.narrow(2, 0, last + 1)  # channels second
+        return None
+
+    return kept
+
+
+def _finding(share: float, limit: float, place: Place | None) -> Finding:
+    where = (place.name,) if place else ()
+    at = f" It begins {'in' if place.inside else 'before'} {place.name} ({place.kind})." if place else ""
+    module = place.module if place else None
+    if place and place.inside and isinstance(module, nn.RNNBase) and module.bidirectional:
+        remedy = f"Build {place.name} with bidirectional=False: its backward half reads from the end."
+    elif place and place.inside and isinstance(module, nn.modules.conv._ConvNd):  # noqa: SLF001  the common base
+        remedy = f"Pad the input of {place.name} on the left only: its kernel reaches past the place it answers for."
+    else:
+        remedy = (
+            "Give the attention a causal mask that forbids places after the one that asks (is_causal=True, or "
+            "torch.triu(ones(T, T), diagonal=1) as what is masked), and mind its direction and its axis."
+        )
+    return finding(
+        "future-leak",
+        "critical",
+        where,
+        f"The answers up to a place change with the inputs after it, by {part(share)}, and the inputs after it are "
+        f"the targets.{at}",
+        "The network can read the answer off its input: the loss falls towards 0, and it has learned nothing to generate with.",
+        remedy,
+        value=share,
+        limit=limit,
+        source="Karpathy 2019, A recipe for training neural networks: use backprop to chart dependencies",
+    )

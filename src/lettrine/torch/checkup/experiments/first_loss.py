@@ -1,0 +1,234 @@
+"""The first loss, held against what no network is needed for: the best answer that is the same for every example.
+
+That answer is found by trying: one constant is fitted to the loss with the network left out. So nothing has to be known of the
+loss: it gives ln K for K equal classes, the entropy of the targets where shares differ, their variance for squared errors.
+Shapes are tried alike: a loss that does not mind which target belongs to which output compares every one with every other.
+"""
+
+from __future__ import annotations
+
+from math import inf, isfinite, nan
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lettrine.health.findings import Finding
+from lettrine.health.limits import CHECKUP_START
+from lettrine.torch.capture.catalogue import kind_of, named_modules
+from lettrine.torch.checkup.experiment import Result, experiment, finding
+from lettrine.torch.checkup.task import NotCalled, Task
+from lettrine.torch.checkup.values import leaves
+
+MOST_CONSTANTS = 4096  # values of the constant answer
+TRIES = 60  # evaluations of it
+
+
+@experiment("first-loss", "First loss", passes=3)
+def first_loss(task: Task) -> Result:
+    """Compare the first loss with the best constant answer, and outputs with targets."""
+    task.model.train()
+    loss = task.loss(task.batch())
+    value = float(loss.detach())
+    if not isfinite(value):
+        found = _broken(task)
+        return Result(found.message, (found,), {"loss": value}, where=found.where)
+    output = output_of(task)
+    reference = constant_loss(task, output)
+    task.known |= {"loss": value, "reference": reference}
+    figures = {"loss": value, "reference": reference}
+    findings = [each for each in (_broadcast(task, output), *_reach(task, output)) if each is not None]
+    said = f"The first loss is {value:.4g}"
+    said += f"; the best answer that is the same for every example has {reference:.4g}." if isfinite(reference) else "."
+    if isfinite(reference) and reference > 0 and value > CHECKUP_START * reference and not findings:
+        findings.append(
+            finding(
+                "initial-loss",
+                "info",
+                (),
+                f"The loss starts at {value:.4g}; one and the same answer to everything has {reference:.4g}.",
+                "The first steps go into unlearning what the initialisation made up.",
+                "Make the last layer's initial weights smaller, or scale inputs or targets, whichever is large.",
+                value=value,
+                limit=CHECKUP_START * reference,
+                source="Karpathy 2019, A recipe for training neural networks: verify loss at init",
+            )
+        )
+    words = {} if output is None else {"output": _shape(output)}
+    if not task.whole and isinstance(task.batches[0][-1], Tensor):
+        words["target"] = _shape(task.batches[0][-1])
+    return Result(said, tuple(findings), figures, words)
+
+
+def output_of(task: Task) -> Tensor | None:
+    """The model's output for the first batch, if it is one floating-point tensor."""
+    try:
+        output = task.outputs(task.inputs(task.batch()))
+    except NotCalled:
+        return None
+    return output if isinstance(output, Tensor) and output.is_floating_point() else None
+
+
+def loss_of(task: Task, output: Tensor) -> Tensor:
+    """The loss of the first batch with the model's output replaced."""
+    if not task.whole:
+        result: Tensor = task.loss_fn(output, task.batch()[-1])
+        return result
+    handle = task.model.register_forward_hook(lambda *_: output)
+    try:
+        return task.loss(task.batch())
+    finally:
+        handle.remove()
+
+
+def constant_loss(task: Task, output: Tensor | None) -> float:
+    """The loss of the best constant answer to the first batch; NaN where it cannot be tried."""
+    if output is None or output.ndim < 2 or output.shape[0] < 2:
+        return nan
+    best = inf
+    with task.boxed():
+        for shape in _constants(output):
+            constant = torch.zeros(shape, dtype=output.dtype, device=output.device, requires_grad=True)
+            search = torch.optim.LBFGS([constant], lr=1.0, max_iter=TRIES, line_search_fn="strong_wolfe")
+            reached = [inf]
+
+            def closure(constant: Tensor = constant, search: Any = search, reached: list[float] = reached) -> Tensor:
+                search.zero_grad()
+                loss = loss_of(task, constant.expand(output.shape).clone())
+                if not loss.requires_grad:
+                    raise _Unrelated
+                loss.backward()  # type: ignore[no-untyped-call]
+                if isfinite(float(loss.detach())):
+                    reached[0] = min(reached[0], float(loss.detach()))
+                return loss
+
+            try:
+                search.step(closure)  # type: ignore[no-untyped-call]
+            except Exception:  # noqa: BLE001  a loss that does not take a constant has no such reference
+                return nan
+            best = min(best, reached[0])
+    return best if isfinite(best) else nan
+
+
+class _Unrelated(Exception):  # noqa: N818
+    """The loss does not depend on the model's output."""
+
+
+def _constants(output: Tensor) -> list[tuple[int, ...]]:
+    """Shapes of a constant answer: one for all examples, one for all places too."""
+    whole = (1, *output.shape[1:])
+    per_class = [(1, output.shape[1], *(1 for _ in output.shape[2:]))]
+    if output.ndim == 3:
+        per_class.append((1, 1, output.shape[2]))
+    if output.ndim == 2:
+        per_class = []
+    size = 1
+    for length in whole:
+        size *= length
+    return [whole] if size <= MOST_CONSTANTS and output.ndim == 2 else per_class
+
+
+def _broadcast(task: Task, output: Tensor | None) -> Finding | None:
+    """Whether a loss of as many outputs as targets does not mind which belongs to which."""
+    target = None if task.whole else task.batch()[-1]
+    if output is None or not isinstance(target, Tensor) or output.shape == target.shape or not target.is_floating_point():
+        return None
+    if output.numel() != target.numel() or target.numel() < 3 or bool((target == target.flatten()[0]).all()):
+        return None
+    with torch.no_grad():
+        generator = torch.Generator(device=output.device).manual_seed(1)
+        drawn = torch.randn(output.shape, generator=generator, device=output.device, dtype=output.dtype)
+        order = torch.arange(target.numel() - 1, -1, -1, device=target.device)
+        turned = target.flatten()[order].reshape(target.shape)
+        try:
+            plain, other = (float(task.loss_fn(drawn, each).detach()) for each in (target, turned))
+        except Exception:  # noqa: BLE001
+            return None
+    if not isfinite(plain) or abs(plain - other) > 1e-5 * abs(plain):
+        return None
+    return finding(
+        "broadcast",
+        "critical",
+        (),
+        f"The outputs have the shape {_shape(output)} and the targets {_shape(target)}: the loss compares each output with every "
+        "target, and stays the same when the targets are handed to other examples.",
+        "The best such a network can do is the mean of all targets.",
+        f"Bring both to one shape: output.squeeze(-1) or target.reshape({_shape(output)}).",
+        value=abs(plain - other),
+        source="torch.nn.MSELoss: target of the same shape as the input",
+    )
+
+
+def _reach(task: Task, output: Tensor | None) -> list[Finding]:
+    """Targets that the last activation cannot give."""
+    target = None if task.whole else task.batch()[-1]
+    if output is None or output.grad_fn is None or not isinstance(target, Tensor) or not target.is_floating_point():
+        return []
+    if target.numel() != output.numel():
+        return []
+    from lettrine.torch.graph.reading import operation  # noqa: PLC0415
+
+    ranges = {"Relu": (0.0, inf), "Sigmoid": (0.0, 1.0), "Tanh": (-1.0, 1.0), "Softmax": (0.0, 1.0), "Softplus": (0.0, inf)}
+    node: Any = output.grad_fn
+    while (
+        operation(node) in ("View", "Squeeze", "Unsqueeze", "Reshape", "UnsafeView", "Select", "Flatten") and node.next_functions
+    ):
+        node = node.next_functions[0][0]
+        if node is None:
+            return []
+    low, high = ranges.get(operation(node), (-inf, inf))
+    outside = float(((target < low - 0.05) | (target > high + 0.05)).float().mean())
+    if not outside > 0.05:
+        return []
+    least, most = float(target.min()), float(target.max())
+    return [
+        finding(
+            "target-range",
+            "critical",
+            _last_module(task),
+            f"The last operation, {operation(node)}, gives {low:g} to {high:g}; {100 * outside:.0f} % of the targets lie outside "
+            f"(they go from {least:.3g} to {most:.3g}).",
+            "No training can bring such answers.",
+            f"End in a linear layer without {operation(node)}, or scale the targets into its range.",
+            value=outside,
+            limit=0.05,
+        )
+    ]
+
+
+def _broken(task: Task) -> Finding:
+    """The first module that gets finite numbers and gives others."""
+    from lettrine.torch.checkup.spread import hear  # noqa: PLC0415
+
+    def finite(tensors: tuple[Tensor, ...]) -> bool:
+        return all(bool(each.isfinite().all()) for each in tensors if each.is_floating_point())
+
+    with torch.no_grad():
+        _, calls = hear(task.model, lambda: task.loss(task.batch()))
+    inputs = all(bool(each.isfinite().all()) for _, each in leaves(task.batch()) if each.is_floating_point())
+    place = next((each for each in calls if finite(each.inputs) and not finite(each.outputs)), None)
+    values = next((name for name, each in task.model.named_parameters() if not bool(each.isfinite().all())), "")
+    where = (values,) if values else (place.name,) if place else ()
+    if not inputs:
+        message, remedy = (
+            "The first batch holds values that are not finite.",
+            "Clean the data: torch.isfinite(x).all() says where.",
+        )
+    elif values:
+        message, remedy = f"{values} holds values that are not finite.", "Start again from weights that are finite."
+    elif place:
+        message = f"{place.name} ({kind_of(place.module)}) is given finite numbers and returns others."
+        remedy = f"Look inside {place.name} for a logarithm or root of 0, a division by 0, or a row that is masked whole."
+    else:
+        message = "The outputs are finite and the loss is not."
+        remedy = "Look in the loss for a logarithm or root of 0, a division by 0, or a mean over nothing."
+    return finding("non-finite", "critical", where, message, "Every gradient after it is not finite either.", remedy)
+
+
+def _last_module(task: Task) -> tuple[str, ...]:
+    names = [name for name, each in named_modules(task.model) if not list(each.children()) and not isinstance(each, nn.Dropout)]
+    return (names[-1],) if names else ()
+
+
+def _shape(tensor: Tensor) -> str:
+    return f"({', '.join(map(str, tensor.shape))}{',' if tensor.ndim == 1 else ''})"

@@ -1,0 +1,125 @@
+"""Three real steps: does the optimiser move what it holds, and stay finite?"""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lettrine.health.checks import Skip
+from lettrine.health.findings import Finding
+from lettrine.torch.capture.catalogue import clean_name
+from lettrine.torch.checkup.experiment import Result, experiment, finding
+from lettrine.torch.checkup.task import Task
+
+STEPS = 3
+
+
+@experiment("optimiser", "The optimiser moves what it holds", passes=3)
+def optimiser(task: Task) -> Result:
+    """Take three steps and compare what moved with what had a gradient."""
+    if task.optimizer is None:
+        raise Skip("not applicable", "no optimizer was given")
+    names = {id(each): clean_name(name) for name, each in task.model.named_parameters()}
+    held = [(each, group) for group in task.optimizer.param_groups for each in group["params"]]
+    findings = _eps(held, names)
+    if not any(id(each) in names for each, _ in held):
+        findings.append(_stranger(task, held))
+        return Result(findings[-1].message, tuple(findings))
+    task.model.train()
+    before = [each.detach().clone() for each, _ in held]
+    pulled = [False] * len(held)
+    losses = []
+    for number in range(STEPS):
+        losses.append(task.step(number))
+        pulled = [was or _pulls(each.grad) for was, (each, _) in zip(pulled, held, strict=True)]
+    moved = [not torch.equal(old, each.detach()) for old, (each, _) in zip(before, held, strict=True)]
+    broken = [names.get(id(each), "?") for each, _ in held if not bool(each.detach().isfinite().all())]
+    still = [
+        (names.get(id(each), "?"), group)
+        for (each, group), pull, did in zip(held, pulled, moved, strict=True)
+        if pull and not did and float(group.get("lr", 1.0)) > 0
+    ]
+    idle = sorted({f"{float(group['lr']):g}" for _, group in held if "lr" in group and float(group["lr"]) == 0.0})
+    figures = {"held": len(held), "pulled": sum(pulled), "moved": sum(moved), "still": len(still)}
+    said = f"After {STEPS} steps {sum(moved)} of the {len(held)} tensors that the optimiser holds have moved"
+    said += f", {len(still)} with a gradient have not." if still else "."
+    if idle:
+        said += " The rate of some groups is 0; a warm-up begins so."
+    if broken and all(isfinite(each) for each in losses[:1]) and not findings:
+        findings.append(_breaks(tuple(broken), float(held[0][1].get("lr", float("nan")))))
+    if still and not findings:
+        findings.append(_stays(task, tuple(name for name, _ in still), still[0][1]))
+    return Result(said, tuple(findings), figures, where=tuple(name for each in findings for name in each.where))
+
+
+def _pulls(gradient: Tensor | None) -> bool:
+    return gradient is not None and bool((gradient.detach() != 0).any())
+
+
+def _eps(held: list[tuple[Tensor, dict[str, Any]]], names: dict[int, str]) -> list[Finding]:
+    """An eps that is 0 in the numbers of the parameter it guards."""
+    lost = [(each, group) for each, group in held if float(group.get("eps", 0) or 0) > 0 and not _holds(each, group["eps"])]
+    if not lost:
+        return []
+    each, group = lost[0]
+    least = torch.finfo(each.dtype).smallest_normal
+    where = tuple(names.get(id(one), "?") for one, _ in lost)
+    return [
+        finding(
+            "eps-underflow",
+            "critical",
+            where,
+            f"eps={float(group['eps']):g} is 0 in {str(each.dtype).removeprefix('torch.')}, in which {where[0]} is kept.",
+            "Where a gradient is 0 the step is 0/0, and the weight is not finite any more.",
+            f"Set eps to {10 * least:.0e} or more, or keep the parameters in float32 and use autocast.",
+            value=float(group["eps"]),
+            limit=least,
+            source="Kingma & Ba 2015, Adam: eps in the denominator",
+        )
+    ]
+
+
+def _holds(parameter: Tensor, eps: Any) -> bool:
+    return not parameter.is_floating_point() or float(torch.tensor(float(eps), dtype=torch.float64).to(parameter.dtype)) > 0
+
+
+def _stranger(task: Task, held: list[tuple[Tensor, dict[str, Any]]]) -> Finding:
+    return finding(
+        "not-optimised",
+        "critical",
+        (),
+        f"None of the {len(held)} tensors that the optimizer holds belongs to the model.",
+        "The optimiser moves something else, or nothing; the model stays as it is.",
+        f"Make the optimizer from this model's parameters: {type(task.optimizer).__name__}(model.parameters(), …), after the "
+        "model has been replaced, copied or moved for the last time.",
+    )
+
+
+def _breaks(names: tuple[str, ...], rate: float) -> Finding:
+    return finding(
+        "non-finite",
+        "critical",
+        names,
+        f"Within {STEPS} steps {names[0]} stopped being finite.",
+        "Nothing can be learned after that.",
+        f"Look at the gradients of {names[0]} first (a root, logarithm or division at 0); if they are finite, lower the rate "
+        f"from {rate:g}, or clip their norm.",
+    )
+
+
+def _stays(task: Task, names: tuple[str, ...], group: dict[str, Any]) -> Finding:
+    parameter = next(each for each in task.optimizer.param_groups[0]["params"]) if task.optimizer else None
+    kind = str(parameter.dtype).removeprefix("torch.") if parameter is not None else "its numbers"
+    return finding(
+        "never-moved",
+        "warning",
+        names,
+        f"{names[0]} has a gradient and is held by the optimiser, and {STEPS} steps left it as it was, to the last bit.",
+        "What does not move does not learn.",
+        f"The rate is {float(group.get('lr', float('nan'))):g}: such steps are lost in the rounding of {kind}, or something puts "
+        "the weight back. Raise the rate, or keep a float32 copy of the weights.",
+        value=0.0,
+    )

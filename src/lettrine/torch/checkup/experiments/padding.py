@@ -1,0 +1,242 @@
+"""Where a batch is padded and masked: does the answer change with what stands in the padded places, and with what stands in the
+others?
+
+Padded places are those that a mask among the inputs rules out, or the run of one number at the end of each row. What stands
+there is changed after the embedding, so that a mask computed from the numbers stays as it was. Only a network that masks is
+judged: one that reads its padding as words, such as a convolution over short texts, may be meant so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from lettrine.health.checks import Skip
+from lettrine.health.findings import Finding
+from lettrine.health.limits import CHECKUP_SAME_SINGLE
+from lettrine.torch.checkup.experiment import Result, experiment, finding, part
+from lettrine.torch.checkup.spread import Place, begins, change, hear
+from lettrine.torch.checkup.task import Call, NotCalled, Task
+from lettrine.torch.checkup.values import leaves, mapped
+
+LEAST_ROWS: Final = 2  # padded rows
+MOST_SHARE: Final = 0.9  # of places padded: more is no sequence
+
+
+@dataclass(frozen=True)
+class Padded:
+    """path: of the sequence. pads: (B, T), True where nothing stands. told: whether an input says so, else it was seen."""
+
+    path: str
+    pads: Tensor
+    told: bool
+
+
+@experiment("padding", "Padding", passes=6)
+def padding(task: Task) -> Result:
+    """Change what stands in padded places, then what stands in the others."""
+    try:
+        call = task.inputs(task.batch())
+    except NotCalled:
+        raise Skip("not applicable", "the loss function does not call the model itself, so its inputs are not known") from None
+    padded = padding_of(call)
+    if padded is None:
+        raise Skip("not applicable", "no padding was seen in the inputs")
+    task.model.eval()
+    masks = _masks(task, call)
+    if not padded.told and not masks:
+        raise Skip("not applicable", "the network masks nothing, so its padding is read like anything else")
+    rows = padded.pads.any(1)
+    plain, before = _run(task, call, padded, None)
+    pads, after = _run(task, call, padded, padded.pads)
+    real, _ = _run(task, call, padded, ~padded.pads)
+    kept = _kept(padded)
+    by_pads, by_real = _moved(plain, pads, kept), _moved(plain, real, kept)
+    figures = {
+        "rows": float(rows.sum()),
+        "share": float(padded.pads.float().mean()),
+        "by_padding": by_pads,
+        "by_content": by_real,
+    }
+    said = f"What stands in padded places changes the answers by {part(by_pads)}, what stands in the others by {part(by_real)}."
+    if by_pads <= CHECKUP_SAME_SINGLE:
+        return Result(said, figures=figures)
+    found = _finding(by_pads, by_real, begins(before, after, kept, CHECKUP_SAME_SINGLE))
+    return Result(said, (found,), figures, where=found.where)
+
+
+def padding_of(call: Call) -> Padded | None:
+    """Padded places of the first sequence that has some."""
+    given = list(leaves(call.given))
+    for path, tensor in given:
+        if not _sequence(tensor):
+            continue
+        for _, mask in given:
+            if mask is not tensor and mask.shape == tensor.shape[:2] and (pads := _ruled_out(mask)) is not None:
+                return Padded(path, pads, told=True)
+    for path, tensor in given:
+        if tensor.dtype is torch.long and tensor.ndim == 2 and (pads := trailing(tensor)) is not None:
+            return Padded(path, pads, told=False)
+    return None
+
+
+def trailing(tensor: Tensor) -> Tensor | None:
+    """Where each row (B, T) ends in a run of one number that stands nowhere else; None if rows do not end so."""
+    pad = int(tensor[:, -1].mode().values)
+    is_pad = tensor == pad
+    at_end = is_pad.flip(1).cumprod(1).flip(1).bool()
+    lengths = at_end.sum(1)
+    if bool((is_pad & ~at_end).any()) or int((lengths > 0).sum()) < LEAST_ROWS or bool((lengths == lengths[0]).all()):
+        return None
+    if int(lengths.max()) < 2 or not 0.0 < float(at_end.float().mean()) < MOST_SHARE or bool(at_end.all(1).any()):
+        return None
+    return at_end
+
+
+def _ruled_out(mask: Tensor) -> Tensor | None:
+    """Padded places from a mask of 0 and 1: those at the end of rows, whichever of the two stands there.
+
+    In doubt it is as in transformers, where 1 is looked at and 0 is not; torch's key_padding_mask has it the other way round. The
+    first place of every row is never padding, so that it tells which is which; masks padded on the left are turned.
+    """
+    if mask.dtype is not torch.bool and not bool(((mask == 0) | (mask == 1)).all()):
+        return None
+    is_one = mask == 1
+    if bool(is_one.all()) or bool((~is_one).all()):
+        return None
+    for first in (is_one[:, 0], is_one[:, -1]):  # padded at the end, or at the beginning
+        if bool(first.all()):
+            return ~is_one
+        if bool((~first).all()):
+            return is_one
+    return None
+
+
+def _sequence(tensor: Tensor) -> bool:
+    return (tensor.dtype is torch.long and tensor.ndim == 2) or (tensor.is_floating_point() and tensor.ndim == 3)
+
+
+def _run(task: Task, call: Call, padded: Padded, places: Tensor | None) -> tuple[list[Tensor], Any]:
+    """Outputs with noise at some places, added to the first embedding of the sequence or to the sequence itself."""
+    sequence = dict(leaves(call.given))[padded.path]
+    with task.boxed(), torch.no_grad():
+        task.model.eval()
+        if sequence.is_floating_point():
+            call = call.with_given({key: mapped(each, _noisy(padded.path, places), key) for key, each in call.given.items()})
+        with _embedding_changed(task.model, sequence, places):
+            output, heard = hear(task.model, lambda: task.outputs(call))
+        return [each.detach().clone() for _, each in leaves(output) if each.is_floating_point()], heard
+
+
+def _noisy(path: str, places: Tensor | None) -> Callable[[str, Tensor], Tensor]:
+    def change_it(here: str, tensor: Tensor) -> Tensor:
+        return tensor if here != path or places is None else _with_noise(tensor, places)
+
+    return change_it
+
+
+def _with_noise(tensor: Tensor, places: Tensor) -> Tensor:
+    generator = torch.Generator(device=tensor.device).manual_seed(1)
+    noise = torch.randn(tensor.shape, generator=generator, device=tensor.device, dtype=tensor.dtype)
+    size = tensor.detach().std() if tensor.numel() > 1 else 1.0
+    return torch.where(places[..., None], tensor + noise * (size + 1e-3), tensor)
+
+
+@contextmanager
+def _embedding_changed(model: nn.Module, sequence: Tensor, places: Tensor | None) -> Iterator[None]:
+    """Add noise to what embeddings make of the sequence."""
+
+    def hook(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        given = args[0] if args else None
+        same = isinstance(given, Tensor) and given.shape == sequence.shape and bool(torch.equal(given, sequence))
+        return _with_noise(output, places) if same and places is not None and isinstance(output, Tensor) else None
+
+    handles = [each.register_forward_hook(hook) for each in model.modules() if isinstance(each, nn.Embedding)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class _MaskNotes(TorchFunctionMode):
+    """Whether anything is masked: by masked_fill, where, attention with a mask, packed sequences."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if name in ("masked_fill", "masked_fill_", "_pack_padded_sequence"):
+            self.found = True
+        if func is functional.scaled_dot_product_attention and (given.get("attn_mask") is not None or len(args) > 3):
+            self.found = True
+        if func is functional.multi_head_attention_forward and given.get("key_padding_mask") is not None:
+            self.found = True
+        return func(*args, **given)
+
+
+def _masks(task: Task, call: Call) -> bool:
+    with task.boxed(), torch.no_grad(), _MaskNotes() as notes:
+        task.model.train()
+        task.outputs(call)
+    found: bool = notes.found
+    return found
+
+
+def _kept(padded: Padded) -> Callable[[Tensor], Tensor | None]:
+    """Of a tensor with one row an example, the padded rows; of one with one entry a place, their real places."""
+    rows = padded.pads.any(1)
+    shape = padded.pads.shape
+
+    def kept(tensor: Tensor) -> Tensor | None:
+        if tensor.ndim >= 2 and tensor.shape[:2] == shape and tensor.ndim > 2:
+            return tensor[(~padded.pads) & rows[:, None]]
+        if tensor.ndim == 2 and tensor.shape[0] == shape[0] and tensor.shape[1] != shape[1]:
+            return tensor[rows]
+        return None
+
+    return kept
+
+
+def _moved(first: list[Tensor], second: list[Tensor], kept: Callable[[Tensor], Tensor | None]) -> float:
+    pairs = [(kept(a), kept(b)) for a, b in zip(first, second, strict=True)]
+    return max((change(a, b) for a, b in pairs if a is not None and b is not None), default=0.0)
+
+
+def _finding(by_pads: float, by_real: float, place: Place | None) -> Finding:
+    where = (place.name,) if place else ()
+    at = f" It begins {'in' if place.inside else 'before'} {place.name} ({place.kind})." if place else ""
+    inverted = by_real <= CHECKUP_SAME_SINGLE
+    if inverted:
+        message = f"The answers change with what stands in padded places and not at all with what stands in the others.{at}"
+        remedy = (
+            "Invert the mask: torch's key_padding_mask is True where nothing is to be seen, attn_mask of "
+            "scaled_dot_product_attention is True where something is."
+        )
+    else:
+        message = f"The answers change with what stands in padded places, by {part(by_pads)}, although the network masks.{at}"
+        remedy = (
+            "Mask the padded keys in every attention (mask[:, None, None, :], not [:, None, :, None]), and leave padded places "
+            "out of means, maxima and the last state of recurrent layers."
+        )
+    return finding(
+        "padding",
+        "critical" if inverted else "warning",
+        where,
+        message,
+        "An example is then answered differently with every length of the longest one beside it.",
+        remedy,
+        value=by_pads,
+        limit=CHECKUP_SAME_SINGLE,
+        source="Vaswani et al. 2017, Attention is all you need; torch.nn.MultiheadAttention",
+    )

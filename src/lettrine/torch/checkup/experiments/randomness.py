@@ -1,0 +1,103 @@
+"""Two passes in eval mode with different random numbers: do the answers agree? If not, which module draws, and is it meant?
+
+Dropout that goes on in eval mode is a fault unless its caller wrote training=True. Other draws, such as those of a variational
+autoencoder or of a diffusion model, are meant; they are mentioned.
+"""
+
+from __future__ import annotations
+
+from math import isfinite
+
+import torch
+from torch import nn
+
+from lettrine.health.checks import Skip
+from lettrine.health.findings import Finding
+from lettrine.health.limits import CHECKUP_SAME_SINGLE
+from lettrine.torch.checkup.chance import Draw, listening
+from lettrine.torch.checkup.experiment import Result, experiment, finding, part
+from lettrine.torch.checkup.sandbox import seeded
+from lettrine.torch.checkup.spread import change
+from lettrine.torch.checkup.task import NotCalled, Task
+from lettrine.torch.checkup.values import fresh, leaves
+
+
+@experiment("randomness", "Randomness", passes=4)
+def randomness(task: Task) -> Result:
+    """Compare eval passes with different random numbers, and one with the same."""
+    try:
+        call = task.inputs(task.batch())
+    except NotCalled:
+        raise Skip("not applicable", "the loss function does not call the model itself, so its outputs are not known") from None
+    task.model.eval()
+
+    def answers(seed: int) -> list[torch.Tensor]:
+        with task.boxed(), torch.no_grad():
+            task.model.eval()
+            seeded(seed)
+            output = task.model(*fresh(call.args), **fresh(dict(call.kwargs)))
+            return [each.clone() for _, each in leaves(output) if each.is_floating_point()]
+
+    first, same, other = answers(1), answers(1), answers(2)
+    repeat = max((change(a, b) for a, b in zip(first, same, strict=False)), default=0.0)
+    share = max((change(a, b) for a, b in zip(first, other, strict=False)), default=0.0)
+    losses = _losses(task)
+    figures = {"change": share, "repeat": repeat, "eval_loss": losses[0], "train_loss": losses[1]}
+    if share <= CHECKUP_SAME_SINGLE:
+        return Result(f"In eval mode, other random numbers change the answers by {part(share)}.", figures=figures)
+    with task.boxed(), torch.no_grad(), listening(task.model) as draws:
+        task.model.eval()
+        seeded(1)
+        task.model(*fresh(call.args), **fresh(dict(call.kwargs)))
+    found = _finding(draws, share)
+    if found is None:
+        said = f"The answers in eval mode differ by {part(share)} from one pass to the next, without a draw of torch's."
+        return Result(said, figures=figures)
+    return Result(found.message, (found,), figures, where=found.where)
+
+
+def _finding(draws: list[Draw], share: float) -> Finding | None:
+    kept = [draw for draw in draws if draw.mask and not draw.asked]
+    if kept:
+        where = tuple(dict.fromkeys(draw.module for draw in kept))
+        attention = any("attention" in draw.operation for draw in kept)
+        remedy = "dropout_p=self.p if self.training else 0.0" if attention else "training=self.training"
+        return finding(
+            "eval-dropout",
+            "warning",
+            where,
+            f"Dropout goes on in eval mode, in {', '.join(where)}: two passes over one batch differ by {part(share)}.",
+            "Every evaluation and every prediction is made by a network with parts missing, and differs from the last.",
+            f"Write {remedy} in the call, or use nn.Dropout, which follows eval(). If it is meant, write training=True.",
+            value=share,
+            limit=CHECKUP_SAME_SINGLE,
+            source="torch.nn.functional.dropout: training is True by default",
+        )
+    if draws:
+        where = tuple(dict.fromkeys(draw.module for draw in draws))
+        return finding(
+            "eval-randomness",
+            "info",
+            where,
+            f"{', '.join(where)} draws random numbers in eval mode ({draws[0].operation}); the answers differ by {part(share)} "
+            "from one pass to the next.",
+            "That is meant where a model samples; where it is not, evaluations cannot be compared.",
+            "If it is not meant, draw only while self.training.",
+            value=share,
+            limit=CHECKUP_SAME_SINGLE,
+        )
+    return None
+
+
+def _losses(task: Task) -> tuple[float, float]:
+    task.model.eval()
+    eval_loss = task.same_loss()
+    task.model.train()
+    train_loss = task.same_loss()
+    return (eval_loss if isfinite(eval_loss) else float("nan")), (train_loss if isfinite(train_loss) else float("nan"))
+
+
+def norms_of(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Batch norms with running statistics."""
+    kind = nn.modules.batchnorm._BatchNorm  # noqa: SLF001  the common base
+    return [(name, each) for name, each in model.named_modules() if isinstance(each, kind) and each.track_running_stats]

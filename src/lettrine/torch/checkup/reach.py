@@ -1,0 +1,116 @@
+"""Everything a task can reach and so could change: modules, tensors, optimisers, generators, and the containers between them."""
+
+from __future__ import annotations
+
+import functools
+import random
+import sys
+import types
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+MOST: Final = 200_000  # things looked at; beyond lies data, not state
+LONG: Final = 10_000  # entries of a list that are looked into: longer ones are data
+GENERATORS: Final = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
+_DULL: Final = (str, bytes, int, float, complex, bool, type(None), type, types.ModuleType, torch.dtype, torch.device, np.ndarray)
+
+
+@dataclass
+class Reached:
+    """What was found. objects: whatever has attributes of its own, modules included. containers: lists, dicts, sets, deques."""
+
+    tensors: list[Tensor] = field(default_factory=list)
+    modules: list[nn.Module] = field(default_factory=list)
+    optimisers: list[Optimizer] = field(default_factory=list)
+    generators: list[Any] = field(default_factory=list)
+    objects: list[Any] = field(default_factory=list)
+    containers: list[Any] = field(default_factory=list)
+
+
+def reach(*roots: Any) -> Reached:
+    """Walk from the roots through attributes, containers and what functions close over.
+
+    Datasets are not walked, only the generators that a DataLoader draws from are taken: data is not the experiment's to change.
+    """
+    found = Reached()
+    seen: dict[int, Any] = {}  # holds what it saw, so that no number is given twice
+    waiting = list(roots)
+    while waiting and len(seen) < MOST:
+        thing = waiting.pop()
+        if isinstance(thing, _DULL) or id(thing) in seen:
+            continue
+        seen[id(thing)] = thing
+        waiting += _inside(thing, found)
+    return found
+
+
+def _inside(thing: Any, found: Reached) -> Iterable[Any]:  # noqa: C901, PLR0911  one return for each kind of thing
+    if isinstance(thing, Tensor):
+        found.tensors.append(thing)
+        return ()
+    if isinstance(thing, GENERATORS):
+        found.generators.append(thing)
+        return ()
+    if isinstance(thing, DataLoader):
+        return [each for each in _generators_of(thing) if each is not None]
+    if isinstance(thing, Optimizer):
+        found.optimisers.append(thing)
+        return [parameter for group in thing.param_groups for parameter in group["params"]]
+    if isinstance(thing, nn.Module):
+        found.modules.append(thing)
+        found.objects.append(thing)
+        return list(vars(thing).values())
+    if isinstance(thing, dict | list | set | deque):
+        if len(thing) > LONG:
+            return ()
+        found.containers.append(thing)
+        return list(thing.values()) if isinstance(thing, dict) else list(thing)
+    if isinstance(thing, tuple | frozenset):
+        return list(thing)[:LONG]
+    if isinstance(thing, types.MethodType):
+        return (thing.__self__, thing.__func__)
+    if isinstance(thing, functools.partial):
+        return (thing.func, *thing.args, *thing.keywords.values())
+    if isinstance(thing, types.FunctionType):
+        return _closed_over(thing)
+    if _ours_to_open(thing):
+        found.objects.append(thing)
+        return list(vars(thing).values())
+    return ()
+
+
+def _closed_over(function: types.FunctionType) -> list[Any]:
+    """What a function holds: closure, defaults, and those global names it speaks of that are networks or optimisers."""
+    cells = [cell.cell_contents for cell in function.__closure__ or () if _filled(cell)]
+    named = [function.__globals__.get(name) for name in function.__code__.co_names]
+    kinds = (nn.Module, Optimizer, Tensor, *GENERATORS)
+    return [*cells, *(function.__defaults__ or ()), *(each for each in named if isinstance(each, kinds))]
+
+
+def _filled(cell: types.CellType) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018  an empty cell raises
+    except ValueError:
+        return False
+    return True
+
+
+def _ours_to_open(thing: Any) -> bool:
+    """Plain objects of the user's or a library's: configurations, caches. Not those of Python itself or of torch's machinery."""
+    if not hasattr(thing, "__dict__"):
+        return False
+    home = (getattr(type(thing), "__module__", "") or "").partition(".")[0]
+    return home not in sys.stdlib_module_names and home not in ("torch", "numpy", "builtins", "rich", "pytest", "_pytest")
+
+
+def _generators_of(loader: DataLoader[Any]) -> list[Any]:
+    samplers = [loader.sampler, loader.batch_sampler, getattr(loader.batch_sampler, "sampler", None)]
+    return [loader.generator, *(getattr(sampler, "generator", None) for sampler in samplers)]

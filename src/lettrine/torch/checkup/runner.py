@@ -1,0 +1,117 @@
+"""Runs the experiments one after the other within the time there is, each in a sandbox of its own, and makes a report of them."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from lettrine.errors import HealthError
+from lettrine.health.checks import Skip
+from lettrine.health.evidence import EXPERIMENT, Evidence
+from lettrine.health.findings import Finding, Outcome, Report
+from lettrine.health.recorder import Recorder
+from lettrine.health.trace import Facts, ParameterInfo, Trace
+from lettrine.torch.capture.catalogue import kind_of, parameter_info
+from lettrine.torch.checkup.experiment import EXPERIMENTS, Experiment, Result
+from lettrine.torch.checkup.sources import built_at
+from lettrine.torch.checkup.task import Task
+from lettrine.torch.checkup.values import leaves
+from lettrine.torch.checkup.verdict import ordered
+
+
+class Bar(Protocol):
+    """Told of each experiment as it begins, and at the end."""
+
+    def __call__(self, done: int, total: int, title: str) -> None:
+        """So many of so many are done; this one begins."""
+
+
+def run(task: Task, *, only: Iterable[str] | None = None, progress: bool = False, title: str = "Check-up") -> Report:
+    """All experiments, or `only` some. Raises HealthError for an unknown id."""
+    wanted = list(EXPERIMENTS) if only is None else list(only)
+    if unknown := [name for name in wanted if name not in EXPERIMENTS]:
+        raise HealthError(f"experiments got {', '.join(map(repr, unknown))}; expected among {', '.join(EXPERIMENTS)}")
+    found: list[Finding] = []
+    outcomes: list[Outcome] = []
+    evidence: list[Evidence] = []
+    with _bar(progress) as tell:
+        for done, name in enumerate(wanted):
+            each = EXPERIMENTS[name]
+            tell(done, len(wanted), each.title)
+            findings, outcome, seen = perform(each, task)
+            found += findings
+            outcomes.append(outcome)
+            evidence += seen
+        tell(len(wanted), len(wanted), "done")
+    listed = ordered(found)
+    evidence += built_at(task.model, listed)
+    return Report(listed, tuple(outcomes), make_trace(task, evidence), title)
+
+
+def perform(each: Experiment, task: Task) -> tuple[list[Finding], Outcome, list[Evidence]]:
+    """One experiment in its sandbox. What breaks inside it is shown as failed; Ctrl-C passes through."""
+    needed = each.passes * task.seconds
+    if needed > task.left():
+        left = max(0.0, task.left())
+        return [], Outcome(each.id, "not run", f"it takes about {needed:.0f} s and {left:.0f} s were left; give minutes=…"), []
+    begun = time.monotonic()
+    try:
+        with task.boxed():
+            result = each.function(task)
+    except Skip as skip:
+        return [], Outcome(each.id, skip.status, skip.reason), []
+    except Exception as error:  # noqa: BLE001  whatever breaks inside an experiment is shown as such
+        return [], Outcome(each.id, "failed", f"{type(error).__name__}: {error}"), []
+    seconds = time.monotonic() - begun
+    return list(result.findings), Outcome(each.id, "found" if result.findings else "passed"), [_evidence(each, result, seconds)]
+
+
+def _evidence(each: Experiment, result: Result, seconds: float) -> Evidence:
+    figures = {"seconds": seconds, **{key: float(value) for key, value in result.figures.items()}}
+    words = {"title": each.title, "said": result.said, **result.words}
+    return Evidence(EXPERIMENT + each.id, result.where, (0, 0), figures, words)
+
+
+def make_trace(task: Task, evidence: Iterable[Evidence]) -> Trace:
+    """A trace without steps: what is known of the task, and what the experiments saw."""
+    held = {id(each) for group in task.optimizer.param_groups for each in group["params"]} if task.optimizer else None
+    facts = Facts(
+        source="check-up",
+        batch_size=next((int(tensor.shape[0]) for _, tensor in leaves(task.batches[0]) if tensor.ndim), 0),
+        optimiser=kind_of_optimiser(task),
+        notes={
+            "model": kind_of(task.model),
+            "batches looked at": str(len(task.batches)),
+            "experiments": "|".join(f"{each.id}={each.title}" for each in EXPERIMENTS.values()),
+        },
+    )
+    recorder = Recorder(facts=facts)
+    for name, parameter in task.model.named_parameters():
+        info: ParameterInfo = parameter_info(task.model, name, parameter, None if held is None else id(parameter) in held)
+        recorder.parameters[info.name] = info
+    for each in evidence:
+        recorder.note_evidence(each)
+    return recorder.trace()
+
+
+def kind_of_optimiser(task: Task) -> str:
+    """Class name, "" without one."""
+    return type(task.optimizer).__name__ if task.optimizer is not None else ""
+
+
+@contextmanager
+def _bar(wanted: bool) -> Iterator[Bar]:
+    """A progress bar on standard error; nothing where that is no terminal."""
+    if not wanted or not sys.stderr.isatty():
+        yield lambda done, total, title: None  # noqa: ARG005
+        return
+    from rich.console import Console  # noqa: PLC0415  only who looks on pays for it
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
+    columns = (TextColumn("check-up"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        line: Any = bar.add_task("", total=None)
+        yield lambda done, total, title: bar.update(line, completed=done, total=total, description=title)

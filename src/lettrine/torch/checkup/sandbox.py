@@ -1,0 +1,196 @@
+"""Everything an experiment may change, put back bit by bit: also after an exception, also after Ctrl-C.
+
+Nothing of the user's is overwritten and then repaired. On entering, every tensor gets a copy of its values to work on, and the
+values it came with are laid aside; on leaving they are what it points to again. The optimiser's memory is dealt with alike.
+Generators are the exception: they are set back.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+from collections import defaultdict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lettrine.torch.checkup.reach import Reached, reach
+
+
+@contextmanager
+def sandbox(*roots: Any) -> Iterator[None]:
+    """Let anything happen to models, optimisers and whatever else the roots reach, and put it back on leaving.
+
+    Put back, bit by bit: values of parameters, buffers and tensors held as attributes, gradients, whether they are asked for,
+    attributes and hooks of modules, train and eval modes, the optimiser's memory and settings, and the state of torch's (CPU and
+    CUDA), numpy's and Python's generators, and of those that the roots hold. Iterators among the roots are used up.
+    """
+    held = _Held(reach(*roots))
+    with random_restored(*held.reached.generators):
+        try:
+            held.open()
+            yield
+        finally:
+            with uninterrupted():
+                held.put_back()
+
+
+class _Held:
+    """What was there before."""
+
+    def __init__(self, reached: Reached) -> None:
+        self.reached = reached
+        self.attributes = [(each, dict(vars(each))) for each in reached.objects]
+        self.contents = [(each, _shallow(each)) for each in reached.containers]
+        self.optimisers = [(each, dict(vars(each))) for each in reached.optimisers]
+        leaves = [each for each in reached.tensors if each.is_leaf and not each.is_inference()]
+        self.leaves = [(each, each.data, each.grad, each.requires_grad, each._version) for each in leaves]  # noqa: SLF001
+        # A state that is carried along with its graph, or made in inference mode, cannot be given other values to point to.
+        self.others = [(each, each.detach().clone()) for each in reached.tensors if not each.is_leaf or each.is_inference()]
+
+    def open(self) -> None:
+        """Give everything a copy to work on."""
+        for tensor, data, gradient, _, _ in self.leaves:
+            tensor.data = data.clone()
+            if gradient is not None:
+                tensor.grad = None
+        for optimiser, own in self.optimisers:
+            optimiser.state = defaultdict(dict, {key: copied(each) for key, each in own["state"].items()})
+            optimiser.param_groups = [
+                {key: each if key == "params" else copied(each) for key, each in group.items()} for group in own["param_groups"]
+            ]
+        for module in self.reached.modules:
+            if isinstance(module, nn.RNNBase) and any(each.is_cuda for each in module.parameters(recurse=False)):
+                module.flatten_parameters()
+
+    def put_back(self) -> None:
+        """Point everything to what it had."""
+        for each, own in self.attributes:
+            if _differs(vars(each), own):
+                vars(each).clear()
+                vars(each).update(own)
+        for container, content in self.contents:
+            _refill(container, content)
+        for optimiser, own in self.optimisers:
+            vars(optimiser).clear()
+            vars(optimiser).update(own)
+        for tensor, data, gradient, wanted, version in self.leaves:
+            tensor.grad = None  # what an experiment left may be of another type than the values
+            tensor.data = data
+            tensor.requires_grad_(wanted)
+            tensor.grad = gradient
+            _set_version(tensor, version)
+        for tensor, value in self.others:
+            if not same_bits(tensor.detach(), value):
+                with torch.inference_mode(mode=tensor.is_inference()), torch.no_grad():
+                    tensor.detach().copy_(value)
+
+
+@contextmanager
+def random_restored(*generators: Any) -> Iterator[None]:
+    """Set the global generators, and those given, back on leaving to where they stood."""
+    states = torch.get_rng_state(), random.getstate(), np.random.get_state()  # noqa: NPY002  modules may draw from it
+    started = torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    devices = torch.cuda.get_rng_state_all() if started else []
+    own = [(each, _state_of(each)) for each in generators]
+    try:
+        yield
+    finally:
+        with uninterrupted():
+            torch.set_rng_state(states[0])
+            random.setstate(states[1])
+            np.random.set_state(states[2])  # noqa: NPY002
+            for number, state in enumerate(devices):
+                torch.cuda.set_rng_state(state, number)
+            for each, state in own:
+                _set_state(each, state)
+
+
+def seeded(seed: int) -> None:
+    """Start every global generator from one number; only inside a sandbox, which sets them back."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back until the block is done, then let it through."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[Any] = []
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        signal.signal(signal.SIGINT, lambda *given: came.append(given))
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came and callable(before):
+            before(*came[0])
+
+
+def same_bits(first: Tensor, second: Tensor) -> bool:
+    """Whether two tensors hold the same bytes; NaN equals itself."""
+    if first.shape != second.shape or first.dtype != second.dtype:
+        return False
+    if not first.dtype.is_floating_point:
+        return bool(torch.equal(first, second))
+    return bool(((first == second) | (first.isnan() & second.isnan())).all())
+
+
+def copied(value: Any) -> Any:
+    """A copy of whatever an optimiser keeps: tensors, numbers, lists and mappings of them."""
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, dict):
+        return {key: copied(each) for key, each in value.items()}
+    return [copied(each) for each in value] if isinstance(value, list) else value
+
+
+def _shallow(container: Any) -> Any:
+    return dict(container) if isinstance(container, dict) else list(container)
+
+
+def _differs(now: dict[Any, Any], then: dict[Any, Any]) -> bool:
+    return len(now) != len(then) or any(a is not b or now[a] is not then[b] for a, b in zip(now, then, strict=True))
+
+
+def _refill(container: Any, content: Any) -> None:
+    if isinstance(container, dict):
+        if _differs(container, content):
+            container.clear()
+            container.update(content)
+    elif len(container) != len(content) or any(a is not b for a, b in zip(container, content, strict=True)):
+        container.clear()
+        if isinstance(container, list | deque):
+            container.extend(content)
+        else:
+            container.update(content)
+
+
+def _state_of(generator: Any) -> Any:
+    if isinstance(generator, torch.Generator | np.random.RandomState):
+        return generator.get_state()
+    return generator.getstate() if isinstance(generator, random.Random) else generator.bit_generator.state
+
+
+def _set_state(generator: Any, state: Any) -> None:
+    if isinstance(generator, torch.Generator | np.random.RandomState):
+        generator.set_state(state)
+    elif isinstance(generator, random.Random):
+        generator.setstate(state)
+    else:
+        generator.bit_generator.state = state
+
+
+def _set_version(tensor: Tensor, version: int) -> None:
+    """A graph of the user's that is still waiting for its backward pass must not think its tensors were written to."""
+    setter = getattr(torch._C._autograd, "_unsafe_set_version_counter", None)  # noqa: SLF001  no public way
+    if setter is not None and tensor._version != version:  # noqa: SLF001
+        setter((tensor,), (version,))

@@ -1,0 +1,52 @@
+"""The line at which a module was built, as far as it can be read from the class that holds it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from torch import nn
+
+from lettrine.health.evidence import SOURCE, Evidence
+from lettrine.health.findings import Finding
+from lettrine.torch.capture.catalogue import named_modules
+
+
+def built_at(model: nn.Module, findings: Iterable[Finding]) -> Iterator[Evidence]:
+    """Evidence of file and line for every place that the findings name."""
+    modules = dict(named_modules(model))
+    for name in dict.fromkeys(name for finding in findings for name in finding.where):
+        place = _place(model, modules, name)
+        if place is not None:
+            file, line = place
+            yield Evidence(SOURCE, (name,), (0, 0), {"line": float(line)}, {"file": file})
+
+
+def _place(model: nn.Module, modules: dict[str, nn.Module], name: str) -> tuple[str, int] | None:
+    """The line that assigns the attribute, in the innermost class that is the user's; else the line of that class."""
+    parts = re.split(r"[.\[]", name)
+    for length in range(len(parts) - 1, -1, -1):
+        owner = modules.get(".".join(parts[:length])) if length else model
+        if owner is None or type(owner).__module__.startswith("torch."):
+            continue
+        try:
+            lines, first = inspect.getsourcelines(type(owner))
+            file = inspect.getsourcefile(type(owner))
+        except (OSError, TypeError):  # made at a prompt, or in C
+            continue
+        if file is None:
+            continue
+        attribute = re.compile(rf"self\.{re.escape(parts[length])}\b[^=\n]*=(?!=)") if length < len(parts) else None
+        for place, text in enumerate(lines):
+            if attribute is not None and attribute.search(text):
+                return _short(file), first + place
+        return _short(file), max(1, first)
+    return None
+
+
+def _short(file: str) -> str:
+    """Relative to where one stands, as code hosts want it, if it lies below."""
+    path = Path(file)
+    return path.relative_to(Path.cwd()).as_posix() if path.is_relative_to(Path.cwd()) else path.as_posix()

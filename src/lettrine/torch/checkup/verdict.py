@@ -1,0 +1,82 @@
+"""Findings of all experiments in one order: the likeliest cause first, what it accounts for folded into it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from lettrine.health.findings import SEVERITIES, Finding
+
+ORDER: Final = (
+    "target-range",
+    "broadcast",
+    "softmax-axis",
+    "batch-mixing",
+    "future-leak",
+    "padding",
+    "eps-underflow",
+    "non-finite",
+    "unregistered",
+    "not-optimised",
+    "no-gradient",
+    "never-moved",
+    "frozen-random",
+    "shared-norm",
+    "eval-dropout",
+    "wrong-backward",
+    "input-scale",
+    "target-scale",
+    "leak",
+    "repeated-batch",
+    "sorted-data",
+    "target-constant",
+    "unused-input",
+    "shuffled-targets",
+    "learning-rate-too-high",
+    "learning-rate-too-low",
+    "weight-decay",
+    "initial-loss",
+    "cannot-fit",
+)
+"""Causes before symptoms; what is not listed comes after."""
+
+EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
+    "non-finite": ("initial-loss", "cannot-fit", "shuffled-targets", "learning-rate-too-high", "learning-rate-too-low"),
+    "target-range": ("cannot-fit", "initial-loss"),
+    "broadcast": ("cannot-fit", "shuffled-targets", "unused-input"),
+    "softmax-axis": ("cannot-fit", "batch-mixing", "unused-input"),
+    "batch-mixing": ("cannot-fit",),
+    "future-leak": ("leak",),
+    "padding": ("non-finite", "initial-loss", "cannot-fit"),
+    "no-gradient": ("never-moved", "cannot-fit"),
+    "not-optimised": ("not-optimised", "cannot-fit", "never-moved"),
+    "never-moved": ("cannot-fit", "learning-rate-too-low"),
+    "eps-underflow": ("cannot-fit", "never-moved", "non-finite"),
+    "unregistered": ("save-load", "cannot-fit", "not-optimised"),
+    "unused-input": ("cannot-fit", "shuffled-targets"),
+    "input-scale": ("initial-loss", "cannot-fit", "learning-rate-too-high"),
+    "target-scale": ("initial-loss", "cannot-fit", "learning-rate-too-low"),
+    "learning-rate-too-high": ("cannot-fit",),
+    "learning-rate-too-low": ("cannot-fit",),
+    "weight-decay": ("cannot-fit",),
+}
+"""By kind: which others it accounts for."""
+
+
+def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Warnings before remarks, causes before symptoms, each effect folded into the first cause that accounts for it."""
+    listed: list[Finding] = []
+    for finding in sorted(findings, key=_place):
+        causes = (i for i, cause in enumerate(listed) if cause.severity != "info" and finding.id in EXPLAINS.get(cause.id, ()))
+        place = next(causes, None)
+        if place is None:
+            listed.append(finding)
+        else:
+            listed[place] = replace(listed[place], explains=(*listed[place].explains, finding.message, *finding.explains))
+    return tuple(listed)
+
+
+def _place(finding: Finding) -> tuple[bool, int, int]:
+    order = ORDER.index(finding.id) if finding.id in ORDER else len(ORDER)
+    return finding.severity == "info", order, -SEVERITIES.index(finding.severity)

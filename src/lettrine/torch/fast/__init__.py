@@ -1,0 +1,1 @@
+"""The compiled path: steps measured in place, and steps without Python."""

@@ -1,0 +1,316 @@
+"""What a sampled step costs once the network is known: hooks in as few operations as can be, and figures read in place.
+
+Where everything is small, of float32 and on the CPU, the compiled hooks of `lettrine.health.live` measure an output when it is
+made, its gradient when it arrives, and parameters around the step. Nothing is copied but the parameters before the step, no
+array is made, and no tensor is held. A step in which something is not as it was (another size of batch, a module called twice)
+is copied like those before the network was known. If that shows only when some outputs were measured already, the step is known
+in part; a network that does so again and again is copied from then on.
+
+Elsewhere outputs are at least held instead of copied (`QuickListener`), where they were left as they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from math import nan
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.compiler import is_compiling
+
+from lettrine.health.duplicates import duplicates
+from lettrine.health.live import STEPS, LiveOutput, LivePlan
+from lettrine.health.moments import native
+from lettrine.health.parts import CAP
+from lettrine.health.recorder import Recorder
+from lettrine.torch.capture.compiled import note_traced
+from lettrine.torch.capture.guard import Guard
+from lettrine.torch.capture.parameters import ParameterTap
+from lettrine.torch.capture.taps import Call, Listener, Root, Tap
+from lettrine.torch.fast.idle import TENSORS, Idle
+from lettrine.torch.private import graph_task, transform_level
+
+_MISSED: Final = 3  # steps in a row that are not as expected, before the network is got to know again
+_SPOILED: Final = 3  # steps that lost figures, before all are copied
+_grad_enabled = torch.is_grad_enabled
+
+
+class QuickListener(Listener):
+    """The forward hook of a module whose output can be held: the common case in as few operations as can be."""
+
+    __slots__ = ("_append", "_call", "_shape", "_tap")
+
+    def __init__(self, tap: Tap, held: list[Call], otherwise: Callable[..., None]) -> None:
+        super().__init__(otherwise)
+        self._tap, self._call, self._shape, self._append = tap, tap.calls[0], tap.steady, held.append
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        """A module has been called."""
+        if is_compiling():
+            note_traced()
+            return
+        tap = self._tap
+        if (
+            type(output) is not Tensor
+            or tap.used
+            or output.shape != self._shape
+            or tap.steady is not self._shape  # this hook is out of date
+            or output.is_leaf  # nothing is differentiated
+            or output.retains_grad  # the user wants it: not ours to clear
+            or graph_task() != -1
+            or transform_level() is not None
+        ):
+            self._function(module, args, output)
+            return
+        output.retain_grad()
+        call = self._call
+        call.arrived, call.quick, call.tensor, call.version = False, True, output, output._version  # noqa: SLF001  changes in place
+        tap.used = 1
+        self._append(call)
+
+
+class QuickReturn(Listener):
+    """The forward hook of a module the user calls, where it has nothing to say itself: to note that the call has returned."""
+
+    __slots__ = ("_hears", "_root")
+
+    def __init__(self, root: Root, hears: Callable[[], bool], otherwise: Callable[..., None]) -> None:
+        super().__init__(otherwise)
+        self._root, self._hears = root, hears
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        """The module has been called."""
+        if is_compiling():
+            note_traced()
+        elif self._hears():
+            self._function(module, args, output)
+        elif _grad_enabled():
+            self._root.complete = True
+
+
+class Ears:
+    """The compiled hooks of the modules of a network that is known.
+
+    live: what they tell. run: what makes steps one after another. outdated: whether the network is not as it was.
+    """
+
+    def __init__(self, live: Any, taps: Sequence[Tap], run: Any) -> None:
+        self.live, self._taps, self._run = live, taps, run
+        self.outdated = False
+        self._places: dict[Root, list[int]] = {}
+        for place, tap in enumerate(taps):
+            self._places.setdefault(tap.root, []).append(place)
+
+    def hook(self, tap: Tap, otherwise: Callable[..., None]) -> Any:
+        """The forward hook of a module; `otherwise` is called where a step is to be copied."""
+        place = next((place for place, each in enumerate(self._taps) if each is tap), -1)
+        if place < 0:
+            return Listener(partial(self._unknown, tap, otherwise))
+        return native.Ear(self.live, place, otherwise, _grad_enabled, graph_task, transform_level)
+
+    def _unknown(self, tap: Tap, otherwise: Callable[..., None], *args: Any) -> None:
+        """A module is called that was not when the network became known."""
+        if _grad_enabled() and transform_level() is None:
+            self.live.quick, self.outdated = False, True
+            if tap.info is not None:  # what feeds one that was never called shows only in a step that is copied whole
+                otherwise(*args)
+
+    def gate(self, root: Root, otherwise: Callable[..., None]) -> Any:
+        """The hook of a root before it is called."""
+        return native.Gate(self._run, self._places.get(root, []), otherwise)
+
+    def opens(self, root: Root) -> bool:
+        """The root is called: whether that may be a quick step's only call. One that no gradient answered is forgotten."""
+        if not self.live.quick:
+            return False
+        self.live.quick = not self.live.again(self._places.get(root, []))
+        root.waiting = root.complete = self.live.quick  # what matters if the step is copied after all
+        return self.live.quick  # type: ignore[no-any-return]
+
+
+class QuickSteps:
+    """Measures the steps that are quick, and hands their figures over together.
+
+    idle: of the watch. before: called before a step of the optimiser that is not one of a run, paused when a run is over; see
+    `go_on`.
+
+    hooks: those of the optimiser before and after its step. opened: whether a step was measured before it, and not yet after it.
+    """
+
+    def __init__(self, idle: Idle, guard: Guard, before: Callable[..., None], paused: Callable[[], None]) -> None:
+        self._guard = guard
+        self._run: Any = None
+        self.hooks: tuple[Callable[..., None], Callable[..., None]] = before, idle.stepped
+        if TENSORS is not None and not isinstance(idle, Idle):
+            self._run = native.Run(idle, before, paused, _grad_enabled, graph_task, transform_level)
+            self.hooks = self._run.before, self._run.stepped
+        self._plan: LivePlan | None = None
+        self._taps: Sequence[Tap] = []
+        self._parameters: list[Tensor] = []
+        self._groups: list[dict[str, Any]] = []
+        self._maps: list[tuple[int, NDArray[np.float16]]] = []  # of the step being made
+        self._stats: dict[str, float] = {}  # of every step of a run
+        self._counted: Tap | None = None  # whose gradient was copied in the step being made
+        self._detail = False
+        self._missed = 0  # steps in a row that were not quick, though they were listened to as if they were
+        self._spoiled = 0  # such steps of which some outputs have no figures, of all
+        self._listening = False  # to the step that is being made
+        self._ears: Ears | None = None
+        self.opened = False
+
+    @property
+    def full(self) -> bool:
+        """Whether they must be handed over before another step is taken."""
+        return self._plan is not None and self._plan.full
+
+    def learn(self, modules: Sequence[Tap] | None, parameters: Sequence[ParameterTap], groups: list[dict[str, Any]]) -> None:
+        """See whether a step that was copied could have been a quick one, if it is not known; no step is kept when this is
+        called. groups: of the optimiser.
+        """
+        if self._ears is not None:
+            return
+        if self._run is None or modules is None or self._spoiled >= _SPOILED or not _plain(modules, parameters):
+            self._plan = None
+            return
+        tables = [(tap, tap.calls[0].output.array) for tap in modules]
+        shapes = [LiveOutput(tap.name, len(table), table.shape[1], tap.activation) for tap, table in tables]
+        sizes = [(tap.info.name, tap.before.size) for tap in parameters]
+        self._taps, self._parameters = modules, [tap.parameter for tap in parameters]
+        self._groups = list(groups)
+        places = {id(group): place for place, group in enumerate(groups)}
+        held = [places.get(id(tap.group), len(groups)) for tap in parameters]  # one that no group holds has no learning rate
+        if self._plan is None or (shapes, sizes, held) != (self._plan.outputs, self._plan.parameters, self._plan.groups):
+            self._plan = LivePlan(TENSORS, shapes, sizes, held, partial(self._guard, self._look))
+        self._ears, self._missed = Ears(self._plan.ears, modules, self._run), 0
+
+    def listen(self, *, copied: bool, detail: bool, counted: str = "") -> Ears | None:
+        """A step begins; what its hooks are to tell, None if it is `copied` or must be. detail: with histograms and maps.
+        counted: name of the module whose output's gradient is to be copied.
+        """
+        self._listening = not copied and self._ears is not None
+        if self._plan is None or not self._listening:
+            return None
+        self._detail, self._maps, self._counted = detail, [], None
+        looked = self._plan.mapped if detail else []
+        self._plan.listen(
+            detail=detail,
+            looked=looked + [len(self._taps) + place for place, tap in enumerate(self._taps) if tap.name == counted],
+        )
+        return self._ears
+
+    def _look(self, place: int, tensor: Tensor) -> None:
+        """Called with an output, or with a gradient, of the places told to `listen`."""
+        if place < len(self._taps):
+            # A copy: a numpy view of the tensor itself would forbid it ever to be resized.
+            self._maps.append((place, tensor.detach().half().reshape(-1, tensor.shape[-1]).numpy()))
+        else:
+            tap = self._taps[place - len(self._taps)]
+            tap.calls[0].slope.take(tensor, tap.slope_axis)
+            tap.used, tap.calls[0].arrived = 1, True
+            self._counted = tap
+
+    def before(self) -> bool:
+        """Measure just before the step, if it is a quick one."""
+        plan = self._plan
+        if plan is None or not self._listening:
+            return False
+        self.opened = plan.before(self._parameters)
+        if self.opened:
+            self._missed = 0
+        return self.opened
+
+    def miss(self) -> None:
+        """The step that is about to be made is not a quick one, and is copied as far as it was not measured yet."""
+        if self._ears is None or not self._listening:
+            return
+        live = self._ears.live
+        if live.quick:
+            for place in live.unanswered():
+                self._taps[place].overwritten()  # in place, by which torch loses the hook on it
+        live.quick, self._missed = False, self._missed + 1
+        self._spoiled += live.heard > 0
+        if self._counted is not None:
+            self._counted.used = 0  # of its output there is no copy
+        if live.heard or self._ears.outdated or self._missed >= _MISSED:
+            self._ears = None
+
+    @property
+    def running(self) -> bool:
+        """Whether steps are made without Python."""
+        return self._run is not None and bool(self._run.running)
+
+    def go_on(self, modules: Iterable[nn.Module], until: int, stats: dict[str, float]) -> bool:
+        """Let the steps from the one that begins now up to `until` be made without Python, as long as all is as it was; `ran`
+        tells of them. Whether that can be. Should a GradScaler begin to scale meanwhile, that shows only when the run is over.
+        stats: figures of every such step.
+        """
+        if self._plan is None or not self._listening or self._detail or self._plan.full:
+            return False
+        self._stats = stats
+        self._run.begin(self._plan.ears, self._parameters, self._groups, list(modules), until, STEPS, CAP)
+        return True
+
+    def stop(self) -> None:
+        """Let Python see what comes."""
+        if self._run is not None:
+            self._run.running = False
+
+    def ran(self, next_step: int) -> list[tuple[int, dict[str, float]]]:
+        """The steps made since `go_on`, or since this was last asked, up to `next_step`: they are kept. Returns the number and
+        the figures of each, those told to `go_on` and the learning rate; more may be added to them until they are handed over.
+        """
+        count, rates = (0, []) if self._run is None else self._run.ran()
+        if self._plan is None or not count:
+            return []
+        found = []
+        for step, row in enumerate(np.reshape(rates, (count, len(self._groups))).tolist(), next_step - count):
+            found.append((step, {**self._stats, "learning_rate": row[0]}))
+            self._plan.keep(*found[-1], [*row, nan], None, detail=False)
+        return found
+
+    def after(self) -> None:
+        """Measure just after the step."""
+        if self._plan is not None:
+            self._plan.after(self._parameters)
+
+    def drop(self) -> None:
+        """Forget the step that was measured before it was made."""
+        self.opened = False
+
+    def keep(self, step: int, stats: dict[str, float], *, search: bool) -> None:
+        """The step is over. stats: its figures that are not those of modules and parameters, to which the loss may be added yet.
+        search: also for units that are copies of each other.
+        """
+        if self._plan is None:
+            return
+        duplicate = None
+        if search:
+            earlier = zip(self._plan.earlier(), self._parameters, strict=True)
+            duplicate = [duplicates(values.reshape(tuple(parameter.shape))) for values, parameter in earlier]
+        rates = [float(group.get("lr", nan)) for group in self._groups]
+        self._plan.keep(step, stats, [*rates, nan], duplicate, detail=self._detail)
+        for place, table in self._maps:
+            self._plan.map(place, table)
+
+    def hand_over(self, recorder: Recorder) -> None:
+        """Record the steps kept so far."""
+        if self._plan is not None and (frame := self._plan.frame()) is not None:
+            recorder.record_frame(frame)
+            self._plan.restart()
+
+
+def _plain(modules: Sequence[Tap], parameters: Sequence[ParameterTap]) -> bool:
+    """Whether all is small, of float32, on the CPU and was all there."""
+    copies = [copy for tap in modules for copy in tap.copies()] + [copy for tap in parameters for copy in tap.copies()]
+    whole = all(tap.has_before and tap.has_after and tap.has_gradient for tap in parameters)
+    calls = [tap.calls[0] for tap in modules]
+    return (
+        whole
+        and all(type(tap.parameter) in (Tensor, nn.Parameter) for tap in parameters)  # others may have no memory of their own
+        and all(call.arrived and call.tap.axis == -1 for call in calls)
+        and all(copy.remote is None and copy.size <= CAP and copy.array.dtype == "float32" for copy in copies)
+    )

@@ -1,0 +1,218 @@
+"""The check-up as a whole: how it is called, what it says, what it costs, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from checkup_tasks import Hidden, adam, mlp, pairs  # noqa: E402
+from torch import nn  # noqa: E402
+from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
+
+from lettrine import health  # noqa: E402
+from lettrine.errors import ArgumentError, HealthError  # noqa: E402
+from lettrine.health.evidence import EXPERIMENT  # noqa: E402
+from lettrine.torch.checkup import EXPERIMENTS  # noqa: E402
+
+cross_entropy = nn.functional.cross_entropy
+KINDS: list[torch.dtype] = []
+QUICK: dict[str, Any] = {"only": ["first-loss", "parameters"], "progress": False}
+
+TASK = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = [nn.Linear(20, 20)]
+        self.out = nn.Linear(20, 5)
+
+    def forward(self, x):
+        return self.out(torch.tanh(self.layers[0](x)))
+
+def make():
+    torch.manual_seed(0)
+    model = Net()
+    batches = [((x := torch.randn(16, 20)), x[:, :5].argmax(1)) for _ in range(3)]
+    return model, batches, nn.CrossEntropyLoss(), torch.optim.Adam(model.parameters())
+
+def small():
+    torch.manual_seed(0)
+    model = nn.Linear(20, 5)
+    return {"model": model, "batches": make()[1], "loss_fn": nn.CrossEntropyLoss()}
+
+def wrong():
+    return 3
+"""
+
+
+@pytest.fixture
+def task_file(tmp_path: Path) -> Path:
+    path = tmp_path / "train.py"
+    path.write_text(TASK)
+    return path
+
+
+def loss_of(model: nn.Module, batch: Any) -> torch.Tensor:
+    return cross_entropy(model(batch["x"]), batch["y"])
+
+
+class Two(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lin = nn.Linear(20, 5)
+
+    def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return self.lin(a + b)
+
+
+@pytest.mark.parametrize("form", ["pairs", "tuples", "mappings", "three", "whole", "dicts", "loader"])
+def test_batches_come_in_many_forms(form: str) -> None:
+    data = pairs(4)
+    model: nn.Module = mlp() if form in ("pairs", "whole", "dicts", "loader") else Two()
+    loss_fn: Any = cross_entropy
+    batches: Any = data
+    match form:
+        case "tuples":
+            batches = [((x, x), y) for x, y in data]
+        case "mappings":
+            batches = [({"a": x, "b": x}, y) for x, y in data]
+        case "three":
+            batches = [(x, x, y) for x, y in data]
+        case "whole":
+            loss_fn = lambda model, batch: cross_entropy(model(batch[0]), batch[1])  # noqa: E731
+        case "dicts":
+            loss_fn, batches = loss_of, [{"x": x, "y": y} for x, y in data]
+        case "loader":
+            whole = TensorDataset(torch.cat([x for x, _ in data]), torch.cat([y for _, y in data]))
+            batches = DataLoader(whole, batch_size=16, shuffle=True, generator=torch.Generator().manual_seed(1))
+    report = health.checkup(model, batches, loss_fn, adam(model), progress=False, only=["first-loss", "independence"])
+    assert [outcome.status for outcome in report.outcomes] == ["passed", "passed"]
+
+
+def test_a_loader_draws_the_same_batches_afterwards() -> None:
+    generator = torch.Generator().manual_seed(1)
+    loader = DataLoader(TensorDataset(torch.randn(40, 20), torch.arange(40) % 5), batch_size=8, shuffle=True, generator=generator)
+    state = generator.get_state()
+    model = mlp()
+    health.checkup(model, loader, cross_entropy, adam(model), **QUICK)
+    assert torch.equal(generator.get_state(), state)
+
+
+def test_what_does_not_fit_is_not_run() -> None:
+    model = mlp()
+    report = health.checkup(model, pairs(), cross_entropy, adam(model), minutes=1e-9, progress=False)
+    assert {outcome.status for outcome in report.outcomes} == {"not run"}
+    assert "minutes" in report.outcomes[0].reason
+
+
+def test_an_experiment_that_breaks_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: Any) -> Any:
+        raise ZeroDivisionError("by nothing")
+
+    each = EXPERIMENTS["first-loss"]
+    monkeypatch.setitem(EXPERIMENTS, "first-loss", type(each)(each.id, each.title, broken, 0))
+    model = mlp()
+    report = health.checkup(model, pairs(), cross_entropy, adam(model), **QUICK)
+    assert report.outcomes[0].status == "failed"
+    assert report.outcomes[0].reason == "ZeroDivisionError: by nothing"
+    assert not report.healthy
+
+
+def test_each_experiment_leaves_evidence() -> None:
+    model = mlp()
+    report = health.checkup(model, pairs(), cross_entropy, adam(model), **QUICK)
+    kinds = [each.kind for each in report.trace.evidence]
+    assert kinds == [f"{EXPERIMENT}first-loss", f"{EXPERIMENT}parameters"]
+    assert report.trace.evidence[0].figure("seconds") > 0
+    assert "First loss" in str(report)
+    assert "Experiments" in report._repr_html_()
+
+
+def test_assert_healthy() -> None:
+    model = mlp()
+    assert health.assert_healthy(model, pairs(), cross_entropy, adam(model), **QUICK).healthy
+    sick = Hidden(listed=False)
+    with pytest.raises(AssertionError, match=r"unregistered \(layers\[\d\].*\n    remedy: Hold layers in nn.ModuleList"):
+        health.assert_healthy(sick, pairs(), cross_entropy, adam(sick), **QUICK)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"batches": []}, "batches that give nothing"),
+        ({"batches": torch.ones(3)}, "batches of type Tensor"),
+        ({"loss_fn": nn.CrossEntropyLoss(reduction="none")}, r"a loss of shape \(16,\)"),
+        ({"optimizer": "adam"}, "an optimizer of type str"),
+        ({"minutes": -1.0}, "minutes got -1"),
+        ({"only": ["nothing"]}, "expected among first-loss"),
+        ({"loss_fn": lambda *_: 1 / 0}, "could not compute a loss"),
+        ({"task": "train.py:make"}, "one or the other"),
+        ({"model": nn.LazyLinear(3)}, "has no shape yet"),
+    ],
+)
+def test_what_cannot_be_examined(given: dict[str, Any], message: str) -> None:
+    model = mlp()
+    whole = {"model": model, "batches": pairs(), "loss_fn": cross_entropy, "optimizer": adam(model), "progress": False} | given
+    with pytest.raises(HealthError, match=message):
+        health.checkup(**whole)
+
+
+def test_arguments_are_checked() -> None:
+    with pytest.raises(ArgumentError):
+        health.checkup(3)  # type: ignore[arg-type]
+    with pytest.raises(HealthError, match="no task"):
+        health.checkup(mlp())
+
+
+def test_a_task_in_a_file(task_file: Path) -> None:
+    report = health.checkup(task=f"{task_file}:make", **QUICK)
+    assert [each.id for each in report.findings] == ["unregistered"]
+    assert health.checkup(task=f"{task_file}:small", **QUICK).healthy
+    for name, message in [("wrong", "a int"), ("none", "no function"), ("", "a file and a function")]:
+        with pytest.raises(HealthError, match=message):
+            health.checkup(task=f"{task_file}:{name}", **QUICK)
+    with pytest.raises(HealthError, match="not there"):
+        health.checkup(task="nowhere.py:make", **QUICK)
+
+
+def test_sarif_points_at_the_line(task_file: Path) -> None:
+    report = health.checkup(task=f"{task_file}:make", **QUICK)
+    saved = json.loads(report.save(task_file.with_suffix(".sarif")).read_text())
+    result = saved["runs"][0]["results"][0]
+    place = result["locations"][0]["physicalLocation"]
+    line = next(number for number, text in enumerate(TASK.splitlines(), 1) if "self.layers =" in text)
+    assert result["ruleId"] == "unregistered"
+    assert result["level"] == "error"
+    assert place["region"]["startLine"] == line
+    assert place["artifactLocation"]["uri"].endswith("train.py")
+
+
+def test_the_command_line(task_file: Path) -> None:
+    command = [sys.executable, "-m", "lettrine", "checkup", f"{task_file.name}:make", "--only", "first-loss,parameters", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=task_file.parent, check=False)
+    assert done.returncode == 1, done.stderr
+    told = json.loads(done.stdout)
+    assert told["findings"][0]["id"] == "unregistered"
+    assert told["experiments"][0]["experiment"] == "first-loss"
+    command[4] = f"{task_file.name}:small"
+    assert (
+        subprocess.run([*command[:-1], "--save", "r.txt"], capture_output=True, cwd=task_file.parent, check=False).returncode == 0
+    )
+    assert "First loss" in (task_file.parent / "r.txt").read_text()
+
+
+def test_a_runs_under_autocast() -> None:
+    KINDS.clear()
+    model = mlp()
+    model[2].register_forward_hook(lambda _, __, output: KINDS.append(output.dtype))
+    health.checkup(model, pairs(), cross_entropy, adam(model), autocast=torch.bfloat16, **QUICK)
+    assert set(KINDS) == {torch.bfloat16}

@@ -1,0 +1,326 @@
+"""Each experiment on a tiny network that is sick in one known place, and on the same one cured."""
+
+from __future__ import annotations
+
+from math import log
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from checkup_tasks import (  # noqa: E402
+    Conv,
+    Cut,
+    Dropping,
+    Every,
+    Hidden,
+    Language,
+    Last,
+    Masked,
+    Norms,
+    Twins,
+    adam,
+    mlp,
+    pairs,
+    short_texts,
+    tokens,
+)
+from torch import nn  # noqa: E402
+
+from lettrine import health  # noqa: E402
+from lettrine.health.findings import Report  # noqa: E402
+
+cross_entropy = nn.functional.cross_entropy
+
+
+def per_place(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    return cross_entropy(output.flatten(0, 1), target.flatten())
+
+
+def tried(only: str, model: nn.Module, batches: Any, loss_fn: Any = cross_entropy, optimizer: Any = "adam") -> Report:
+    optimizer = adam(model) if optimizer == "adam" else optimizer
+    report = health.checkup(model, batches, loss_fn, optimizer, only=[only], progress=False)
+    assert report.outcomes[0].status != "failed", report.outcomes
+    return report
+
+
+def the(report: Report, kind: str) -> health.Finding:
+    found = [each for each in report.findings if each.id == kind]
+    assert len(found) == 1, report.findings
+    return found[0]
+
+
+def clean(report: Report) -> bool:
+    return report.outcomes[0].status == "passed" and not report.findings
+
+
+def test_healthy_tasks_are_silent() -> None:
+    report = health.checkup(mlp(), pairs(), cross_entropy, adam(mlp()), minutes=0.3, progress=False)
+    assert [each.id for each in report.findings] == ["not-optimised"]  # the optimiser of another model
+    model = mlp()
+    report = health.checkup(model, pairs(), cross_entropy, adam(model), minutes=0.3, progress=False)
+    assert not report.findings
+    assert report.healthy
+
+
+class TestIndependence:
+    def test_softmax_over_the_batch(self) -> None:
+        model = nn.Sequential(*mlp(), nn.Softmax(0))
+        found = the(tried("independence", model, pairs(), lambda o, t: -o.gather(1, t[:, None]).log().mean()), "batch-mixing")
+        assert found.where == ("3",)
+        assert found.severity == "critical"
+        assert "dim=-1" in found.remedy
+
+    def test_time_taken_for_the_batch(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        batches = [(torch.randn(16, 9, 6, generator=generator), torch.randint(5, (16,), generator=generator)) for _ in range(3)]
+        found = the(tried("independence", Last(batch_first=False), batches), "batch-mixing")
+        assert found.where == ("rnn",)
+        assert "batch_first=True" in found.remedy
+        assert clean(tried("independence", Last(batch_first=True), batches))
+
+    def test_attention_across_the_batch(self) -> None:
+        batches = [(each[:, :-1], each[:, 1:]) for each in tokens()]
+        found = the(tried("independence", Language(batch_first=False), batches, per_place), "batch-mixing")
+        assert found.where == ("body.layers.0.self_attn",)
+        assert clean(tried("independence", Language(), batches, per_place))
+
+    def test_time_first_is_no_fault(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        batches = [(torch.randn(9, 16, 6, generator=generator), torch.randint(5, (9, 16), generator=generator)) for _ in range(3)]
+        report = tried("independence", Every(), batches, per_place)
+        assert clean(report)
+        assert report.trace.seen("experiment:independence")[0].figure("axis") == 1
+
+    def test_view_where_a_transpose_is_meant(self) -> None:
+        class Viewed(nn.Module):
+            def __init__(self, *, wrong: bool) -> None:
+                super().__init__()
+                self.lin, self.wrong = nn.Linear(4, 5), wrong
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:  # (T, B, 4): the heads are to come out as (B, T, 4)
+                turned = x.view(x.shape[1], x.shape[0], 4) if self.wrong else x.transpose(0, 1)
+                return self.lin(turned).mean(1)
+
+        generator = torch.Generator().manual_seed(0)
+        batches = [(torch.randn(7, 16, 4, generator=generator), torch.randint(5, (16,), generator=generator)) for _ in range(3)]
+        # Time first, one answer an example: inputs say nothing of axis 0, and the answers lie along axis 1 of the inputs.
+        assert tried("independence", Viewed(wrong=False), batches).findings == ()
+
+    def test_batch_norm_is_looked_at_in_eval_mode(self) -> None:
+        model = nn.Sequential(nn.Linear(20, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 5))
+        assert clean(tried("independence", model, pairs()))
+        model[1] = nn.BatchNorm1d(32, track_running_stats=False)
+        assert the(tried("independence", model, pairs()), "batch-mixing").severity == "warning"
+
+    def test_losses_and_similarities_may_compare_examples(self) -> None:
+        class Similar(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.lin = nn.Linear(20, 8)
+
+            def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+                z = self.lin(x)
+                return z @ z.T, z
+
+        def contrast(output: Any, target: torch.Tensor) -> torch.Tensor:
+            return cross_entropy(output[0], torch.arange(len(target)))
+
+        assert clean(tried("independence", Similar(), pairs(), contrast))
+
+    def test_nodes_of_a_graph_are_no_examples(self) -> None:
+        class Graph(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.lin = nn.Linear(20, 5)
+
+            def forward(self, x: torch.Tensor, edges: torch.Tensor) -> torch.Tensor:
+                h = self.lin(x)
+                return h.index_add(0, edges[1], h[edges[0]])
+
+        edges = torch.randint(16, (2, 40), generator=torch.Generator().manual_seed(0))
+        report = tried("independence", Graph(), [((x, edges), y) for x, y in pairs()])
+        assert report.outcomes[0].status == "not applicable"
+
+
+class TestCausality:
+    def test_a_missing_mask(self) -> None:
+        batches = [(each[:, :-1], each[:, 1:]) for each in tokens()]
+        found = the(tried("causality", Language(causal=False), batches, per_place), "future-leak")
+        assert found.where == ("body.layers.0.self_attn",)
+        assert "mask" in found.remedy
+        assert clean(tried("causality", Language(), batches, per_place))
+
+    def test_a_loss_that_cuts_the_batch_itself(self) -> None:
+        def whole(model: nn.Module, batch: torch.Tensor) -> torch.Tensor:
+            return per_place(model(batch[:, :-1]), batch[:, 1:])
+
+        assert the(tried("causality", Language(causal=False), tokens(), whole), "future-leak")
+        assert clean(tried("causality", Language(), tokens(), whole))
+
+    def test_labels_that_are_shifted_inside(self) -> None:
+        def shifted(model: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+            return per_place(model(batch["input_ids"])[:, :-1], batch["labels"][:, 1:])
+
+        def copied(model: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+            return per_place(model(batch["input_ids"]), batch["labels"])
+
+        batches = [{"input_ids": each, "labels": each.clone()} for each in tokens()]
+        assert the(tried("causality", Language(causal=False), batches, shifted), "future-leak")
+        # To give back what one was given is no foretelling.
+        assert tried("causality", Language(causal=False), batches, copied).outcomes[0].status == "not applicable"
+
+    def test_a_kernel_that_reaches_ahead(self) -> None:
+        batches = [(each[:, :-1], each[:, 1:]) for each in tokens()]
+        found = the(tried("causality", Conv(causal=False), batches, per_place), "future-leak")
+        assert found.where == ("conv",)
+        assert "left" in found.remedy
+        assert clean(tried("causality", Conv(causal=True), batches, per_place))
+
+    def test_other_targets_do_not_concern_it(self) -> None:
+        assert tried("causality", mlp(), pairs()).outcomes[0].status == "not applicable"
+
+
+class TestPadding:
+    def test_an_inverted_mask(self) -> None:
+        found = the(tried("padding", Masked("inverted"), short_texts()), "padding")
+        assert "although the network masks" in found.message or "not at all" in found.message
+        assert clean(tried("padding", Masked("right"), short_texts()))
+
+    def test_a_network_without_a_mask_may_read_its_padding(self) -> None:
+        assert tried("padding", Masked("none"), short_texts()).outcomes[0].status == "not applicable"
+
+    def test_a_mask_that_is_handed_in(self) -> None:
+        class Given(nn.Module):
+            def __init__(self, *, used: bool) -> None:
+                super().__init__()
+                self.embed, self.out, self.used = nn.Embedding(20, 16), nn.Linear(16, 4), used
+
+            def forward(self, ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+                h = torch.tanh(self.embed(ids))
+                weights = attention_mask.float()[..., None] if self.used else torch.ones(1)
+                return self.out((h * weights).sum(1))
+
+        batches = [({"ids": x, "attention_mask": (x != 0).long()}, y) for x, y in short_texts()]
+        assert the(tried("padding", Given(used=False), batches), "padding").severity == "warning"
+        assert clean(tried("padding", Given(used=True), batches))
+
+
+class TestRandomness:
+    @pytest.mark.parametrize("how", ["forgotten", "attention"])
+    def test_dropout_that_goes_on(self, how: str) -> None:
+        found = the(tried("randomness", Dropping(how), pairs()), "eval-dropout")
+        assert found.severity == "warning"
+        assert found.where == ("Dropping",)
+
+    def test_dropout_that_is_meant(self) -> None:
+        assert the(tried("randomness", Dropping("meant"), pairs()), "eval-randomness").severity == "info"
+        assert clean(tried("randomness", Dropping("right"), pairs()))
+        assert clean(tried("randomness", nn.Sequential(nn.Dropout(0.5), *mlp()), pairs()))
+
+
+class TestSharedNorm:
+    def test_one_norm_for_two_places(self) -> None:
+        found = the(tried("shared-norm", Norms(shared=True), pairs(12, 32)), "shared-norm")
+        assert found.where == ("norm",)
+        assert found.value > found.limit
+        assert tried("shared-norm", Norms(shared=False), pairs(12, 32)).outcomes[0].status == "not applicable"
+
+    def test_twins_are_spared(self) -> None:
+        assert clean(tried("shared-norm", Twins(), pairs(12, 32)))
+
+
+class TestParameters:
+    def test_layers_in_a_plain_list(self) -> None:
+        found = the(tried("parameters", Hidden(listed=False), pairs()), "unregistered")
+        assert set(found.where) == {f"layers[{i}].{part}" for i in range(2) for part in ("weight", "bias")}
+        assert clean(tried("parameters", Hidden(listed=True), pairs()))
+
+    def test_layers_in_a_plain_list_that_the_optimiser_holds(self) -> None:
+        model = Hidden(listed=False)
+        optimizer = torch.optim.Adam([*model.parameters(), *(p for layer in model.layers for p in layer.parameters())])
+        assert the(tried("parameters", model, pairs(), optimizer=optimizer), "unregistered").severity == "info"
+
+    def test_a_cut(self) -> None:
+        found = the(tried("parameters", Cut(detached=True), pairs()), "no-gradient")
+        assert found.where == ("body.weight", "body.bias")
+        assert clean(tried("parameters", Cut(detached=False), pairs()))
+
+    def test_what_the_optimiser_does_not_hold_may_be_cut_off(self) -> None:
+        model = Cut(detached=True)
+        assert clean(tried("parameters", model, pairs(), optimizer=adam(model.out)))
+
+    def test_what_nobody_steps(self) -> None:
+        model = Cut(detached=False)
+        found = the(tried("parameters", model, pairs(), optimizer=adam(model.out)), "not-optimised")
+        assert set(found.where) == {"body.weight", "body.bias"}
+
+    def test_parts_the_loss_does_not_use_are_no_fault(self) -> None:
+        model = mlp()
+        model.pooler = nn.Linear(3, 3)
+        model.forward = lambda x: model[2](model[1](model[0](x)))  # type: ignore[method-assign]
+        assert clean(tried("parameters", model, pairs()))
+
+    def test_nothing_to_go_back_through(self) -> None:
+        def number(model: nn.Module, batch: Any) -> torch.Tensor:
+            return cross_entropy(model(batch[0]).detach(), batch[1])
+
+        assert the(tried("parameters", mlp(), pairs(), number), "no-gradient").severity == "critical"
+
+
+class TestOptimiser:
+    def test_eps_that_is_nothing_in_half_precision(self) -> None:
+        model = mlp().half()
+        batches = [(x.half(), y) for x, y in pairs()]
+        found = the(tried("optimiser", model, batches, lambda o, t: cross_entropy(o.float(), t)), "eps-underflow")
+        assert "float16" in found.message
+        wide = torch.optim.Adam(model.parameters(), lr=1e-3, eps=1e-4)
+        assert clean(tried("optimiser", model, batches, lambda o, t: cross_entropy(o.float(), t), wide))
+
+    def test_the_optimiser_of_another_model(self) -> None:
+        assert the(tried("optimiser", mlp(), pairs(), optimizer=adam(mlp())), "not-optimised").severity == "critical"
+
+    def test_steps_lost_in_rounding(self) -> None:
+        model = mlp()
+        found = the(tried("optimiser", model, pairs(), optimizer=torch.optim.SGD(model.parameters(), lr=1e-12)), "never-moved")
+        assert set(found.where) >= {"0.weight", "2.weight"}
+
+    def test_a_warm_up_begins_at_0(self) -> None:
+        model = mlp()
+        assert clean(tried("optimiser", model, pairs(), optimizer=torch.optim.SGD(model.parameters(), lr=0.0)))
+
+
+class TestFirstLoss:
+    def test_reference_is_the_entropy_of_the_shares(self) -> None:
+        target = torch.tensor([0, 0, 0, 1])
+        report = tried("first-loss", nn.Linear(3, 2), [(torch.randn(4, 3), target)])
+        seen = report.trace.seen("experiment:first-loss")[0]
+        assert seen.figure("reference") == pytest.approx(-0.75 * log(0.75) - 0.25 * log(0.25), abs=1e-4)
+
+    def test_reference_is_the_variance_of_the_targets(self) -> None:
+        target = torch.tensor([[1.0], [2.0], [3.0], [6.0]])
+        report = tried("first-loss", nn.Linear(3, 1), [(torch.randn(4, 3), target)], nn.MSELoss())
+        assert report.trace.seen("experiment:first-loss")[0].figure("reference") == pytest.approx(3.5, abs=1e-4)
+
+    def test_broadcast(self) -> None:
+        model = nn.Linear(20, 1)
+        wrong = [(x, x.sum(1)) for x, _ in pairs()]
+        found = the(tried("first-loss", model, wrong, nn.MSELoss()), "broadcast")
+        assert "(16, 1)" in found.message
+        assert "(16,)" in found.message
+        right = [(x, y[:, None]) for x, y in wrong]
+        assert "broadcast" not in {each.id for each in tried("first-loss", model, right, nn.MSELoss()).findings}
+
+    def test_targets_out_of_reach(self) -> None:
+        batches = [(x, 5 + 3 * x[:, :1]) for x, _ in pairs()]
+        found = the(tried("first-loss", nn.Sequential(nn.Linear(20, 1), nn.Sigmoid()), batches, nn.MSELoss()), "target-range")
+        assert found.where == ("1",)
+
+    def test_values_that_are_not_finite(self) -> None:
+        class Root(nn.Module):
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return (x - 10).sqrt()
+
+        model = nn.Sequential(nn.Linear(20, 5), Root(), nn.Linear(5, 5))
+        assert the(tried("first-loss", model, pairs()), "non-finite").where == ("1",)
