@@ -35,6 +35,7 @@ class Umlaut:
         self.curved = False  # whether the loss has a non-linearity before it
         self.twice = False
         self.handle: Any = None
+        self.rates = [group["lr"] for optimiser in self.optimisers for group in optimiser.param_groups]  # before any schedule
 
     def __enter__(self) -> Self:
         self.handle = self.model.register_forward_pre_hook(self._input)
@@ -51,7 +52,9 @@ class Umlaut:
     def loss(self, loss: Any) -> None:
         if isinstance(loss, Tensor) and loss.grad_fn is not None and not self.losses:
             names = _path(loss)
-            self.curved = any("elu" in name.lower() or "Tanh" in name or "Sigmoid" in name for name in names)
+            bends = any(part in name.lower() for name in names for part in ("elu", "silu", "tanh", "sigmoid"))
+            known = (nn.ReLU, nn.SiLU, nn.GELU, nn.Tanh, nn.Sigmoid, nn.LeakyReLU, nn.PReLU, nn.SELU)
+            self.curved = bends or any(isinstance(module, known) for module in self.model.modules())
             self.twice = _double(names)
         self.losses.append(float(loss.detach() if isinstance(loss, Tensor) else loss))
 
@@ -62,7 +65,6 @@ class Umlaut:
     def findings(self) -> list[Found]:
         """What the rules say at the end, errors first."""
         found = []
-        rates = [group["lr"] for optimiser in self.optimisers for group in optimiser.param_groups]
         if any(not isfinite(loss) for loss in self.losses):
             found.append(Found("non-finite", "critical", message="the loss is not a number"))
         if self.reach > 1:
@@ -72,10 +74,10 @@ class Umlaut:
         layers = sum(isinstance(module, LINEAR) for module in self.model.modules())
         if layers > 1 and self.losses and not self.curved:
             found.append(Found("no-activation", "critical", message="layers follow each other without a non-linearity"))
-        if max(rates) > RATES[1]:
-            found.append(Found("learning-rate-too-high", "warning", message=f"the learning rate {max(rates):.3g} is high"))
-        if min(rates) < RATES[0]:
-            found.append(Found("learning-rate-too-low", "warning", message=f"the learning rate {min(rates):.3g} is low"))
+        if max(self.rates) > RATES[1]:
+            found.append(Found("learning-rate-too-high", "warning", message=f"the learning rate {max(self.rates):.3g} is high"))
+        if min(self.rates) < RATES[0]:
+            found.append(Found("learning-rate-too-low", "warning", message=f"the learning rate {min(self.rates):.3g} is low"))
         held, training = zip(*self.dev, strict=True) if self.dev else ((), ())
         if len(held) >= 4 and held[-1] > held[-2] > held[-3] > min(held) and training[-1] < training[-3]:
             found.append(Found("overfitting", "warning", message="the held-out loss rises while the training loss falls"))
