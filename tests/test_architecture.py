@@ -111,6 +111,7 @@ def test_public_names() -> None:
         "MLPConfig",
         "Optimiser",
         "Run",
+        "Session",
         "Settings",
         "Shape",
         "__version__",

@@ -146,3 +146,12 @@ def test_not_seen_is_not_healthy():
 def test_a_fall_to_nothing_needs_few_losses():
     assert consequence(make_trace(loss=np.geomspace(2.3, 1e-6, 20))).well
     assert consequence(make_trace(loss=np.geomspace(2.3, 1.5, 20))).kind == "unknown"
+
+
+def test_no_two_remedies_undo_each_other():
+    rising = np.concatenate([healthy_losses(), np.linspace(1.0, 9.0, 100)])
+    small = {f"{name}.update_data": 2e-5 for name in (*HIDDEN, "head.weight")}
+    report = examine(make_trace(loss=rising, **small))
+    assert {each.id for each in report.findings} & {"divergence", "update-too-small"} == {"divergence"}
+    reasons = {each.check: each.reason for each in report.outcomes}
+    assert reasons["update-too-small"] == "its remedy would undo that of divergence"

@@ -91,6 +91,7 @@ class Watch:
         self._calls_before = 0
         self._scales = (1.0, 1.0)
         self._stats: dict[str, float] = {}
+        self._judged: tuple[int, Report] | None = None
         self._alarmed = False  # a loss that was not finite has been met
         self._eager = False  # a step has been seen; until then it may be one that Dynamo compiles
         self._compiled = False  # it does: modules and steps cannot be heard
@@ -166,13 +167,16 @@ class Watch:
         return trace
 
     def report(self) -> Report:
-        """Judge what was recorded so far; training may go on.
+        """Judge what was recorded so far; training may go on. Judged anew only if something new was recorded.
 
         Raises HealthError if no step was sampled.
         """
         from lettrine.health.checks import examine  # noqa: PLC0415  reading a trace needs all checks, watching needs none
 
-        return examine(self.trace())
+        trace = self.trace()
+        if self._judged is None or self._judged[0] != self._recorder.version:
+            self._judged = (self._recorder.version, examine(trace))
+        return self._judged[1]
 
     def _note_trained(self) -> None:
         """Say so if an optimiser has stepped before: what it holds was trained already."""

@@ -40,6 +40,11 @@ _SYMPTOMS: Final = (
 )
 _DATA: Final = ("broadcast", "softmax-axis", "target-range", "target-rows", "target-constant", "relu-logits")
 """What is certain from the shapes and values that met in the loss, whatever came of it."""
+_RATE: Final = {
+    "up": ("update-too-small", "slow-learning"),
+    "down": ("update-too-large", "divergence", "oscillation"),
+}
+"""What is advised to do with the learning rate."""
 
 EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "eps-underflow": ("non-finite", *_TROUBLE, "update-too-large", "no-gradient"),
@@ -195,6 +200,7 @@ def examine(trace: Trace, *, only: Iterable[str] | None = None, title: str = "He
         found += findings
         outcomes.append(outcome)
     listed, explained = _explain(sorted(found, key=partial(_place, found)))
+    listed = _agreeing(listed, explained)
     outcomes = [replace(each, reason=explained[each.check]) if each.check in explained else each for each in outcomes]
     broken = [each.check for each in outcomes if each.status == "failed"]
     return Report(tuple(listed), tuple(outcomes), trace, title, unjudged(trace, broken))
@@ -207,12 +213,12 @@ def _run(check: Check, trace: Trace) -> tuple[list[Finding], Outcome]:
             return [], Outcome(check.id, "not run", reason)
     try:
         findings = list(check.function(trace))
+        if check.symptom:
+            findings = [each for finding in findings if (each := weigh(finding, trace, symptom=check.symptom)) is not None]
     except Skip as skip:
         return [], Outcome(check.id, skip.status, skip.reason)
     except Exception as error:  # noqa: BLE001  # whatever breaks inside a check is shown as such
         return [], Outcome(check.id, "failed", f"{type(error).__name__}: {error}")
-    if check.symptom:
-        findings = [weighed for finding in findings if (weighed := weigh(finding, trace, symptom=check.symptom)) is not None]
     return findings, Outcome(check.id, "found" if findings else "passed")
 
 
@@ -246,6 +252,23 @@ def _explain(findings: list[Finding]) -> tuple[list[Finding], dict[str, str]]:
             listed[place] = replace(cause, explains=(*cause.explains, finding.message, *finding.explains))
             explained[finding.id] = f"explained by {cause.id}"
     return listed, explained
+
+
+def _agreeing(findings: list[Finding], explained: dict[str, str]) -> list[Finding]:
+    """Without those whose remedy is the opposite of an earlier one's: nobody can follow both."""
+    kept: list[Finding] = []
+    for finding in findings:
+        against = next((each for each in kept if {_way(each), _way(finding)} == {"up", "down"}), None)
+        if against is None:
+            kept.append(finding)
+        else:
+            explained[finding.id] = f"its remedy would undo that of {against.id}"
+    return kept
+
+
+def _way(finding: Finding) -> str:
+    """In which direction a remedy moves the learning rate; "" for neither."""
+    return next((way for way, ids in _RATE.items() if finding.id in ids), "")
 
 
 def _accounts(cause: Finding, effect: Finding) -> bool:
