@@ -99,9 +99,7 @@ def _print(run: Run, *, json: bool) -> None:
     out = console()
     config, examples = run.model.config, run.data.examples
     characters = config.vocabulary_size - 1 - len(run.data.labels)
-    out.print(
-        f"{run.data.words:,} words, {characters} characters, {examples['train']:,} training examples, {run.size}"
-    )
+    out.print(f"{run.data.words:,} words, {characters} characters, {examples['train']:,} training examples, {run.size}")
     shown = table("loss in nats", "")
     for name, meaning in MEANINGS.items():
         exact = f": ln {config.vocabulary_size}" if name == "expected_initial" else ""

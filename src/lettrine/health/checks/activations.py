@@ -25,6 +25,7 @@ from lettrine.health.checks.reading import (
     start,
     usable,
 )
+from lettrine.health.checks.recurrent import saturated_gates
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
@@ -38,8 +39,9 @@ def saturation(trace: Trace) -> Iterator[Finding]:
         for info in trace.modules
         if info.role != "output" and info.name in trace.outputs and getattr(ACTIVATIONS.get(info.activation), "saturated", None)
     ]
-    if not judged:
+    if not judged and not trace.seen("gates"):
         raise Skip("not applicable", "no hidden layer with a bounded activation")
+    yield from saturated_gates(trace)
     windows = {"at the start": start(trace), "later": late(trace)}
     worst: dict[str, tuple[float, str]] = {}
     for info in judged:
@@ -114,7 +116,8 @@ def dead_units(trace: Trace) -> Iterator[Finding]:
         needed = max(min(limits.DEAD_STEPS, units.steps), limits.DEAD_ROWS * units.steps / max(units.rows, 1))
         if needed <= units.steps:
             enough = True
-            dead[info.name] = float(np.mean(units.streak >= needed))
+            # Where most died at once in mid-run, two sampled steps are enough: before, they worked.
+            dead[info.name] = float(np.mean(units.streak >= (2 if _died(trace, info.name) else needed)))
     if not enough:
         raise Skip("not run", f"fewer than {limits.DEAD_ROWS} examples were seen in the sampled steps")
     settled = span(trace, usable(trace))[1] >= limits.DEAD_SETTLED
@@ -139,6 +142,14 @@ def dead_units(trace: Trace) -> Iterator[Finding]:
             reference="Lu et al. 2019, Dying ReLU and initialization; " + limits.STUDY,
         )
         return  # what is only worth a note needs none beside a warning
+
+
+def _died(trace: Trace, name: str) -> bool:
+    """Whether most units of a layer that had worked are dead at the last two sampled steps."""
+    share_dead = trace.output(name, "dead")[usable(trace)]
+    share_dead = share_dead[np.isfinite(share_dead)]
+    before, now = share_dead[:-2], share_dead[-2:]
+    return len(before) >= limits.DEAD_STEPS and float(np.median(before)) < limits.DEAD_NOTED and now.min() > limits.DEAD_SHARE
 
 
 def _dead_since(trace: Trace, names: list[str]) -> tuple[int, int]:
