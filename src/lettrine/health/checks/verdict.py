@@ -182,6 +182,7 @@ ORDER: Final = (
     "gradient-data",
     "update-too-small",
     "initial-loss",
+    "bias-before-norm",
 )
 """Causes before symptoms; what is not listed comes after, in the order of registration."""
 
