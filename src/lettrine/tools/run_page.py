@@ -8,6 +8,7 @@ from pathlib import Path
 from lettrine.inference.embeddings import characters_of
 from lettrine.inference.evaluation import Loss
 from lettrine.report.characters import characters_section
+from lettrine.report.figure import page_path
 from lettrine.report.html import Section, write
 from lettrine.training.run import MEANINGS, Run
 
@@ -15,7 +16,8 @@ PAGE_WORDS = 60
 
 
 def write_run_page(path: Path, run: Run) -> Path:
-    """Write the page of a run that was watched. Raises StorageError, MissingExtraError, HealthError if it was not watched."""
+    """Write the page of a run that was watched. Raises ConfigError, StorageError, MissingExtraError, HealthError if unwatched."""
+    path = page_path(path)
     name = path.parent.name if run.path is None else run.path.name
     return write(path, run.judged, title=f"{name}: a language model", sections=_sections(run))
 
