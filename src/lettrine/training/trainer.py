@@ -296,8 +296,10 @@ class Trainer:
         self._seconds[0] += elapsed
         self.diverged = taken < len(losses)
         if not self.diverged:
-            # Grow slowly: the first step of a process is slow and must not be taken for the usual speed.
-            self._most = max(1, min(2 * self._most, int(CHUNK_SECONDS * taken / max(elapsed, 1e-9))))
+            # Grow slowly: the first step of a process is slow and must not be taken for the usual speed; nor must one that was
+            # looked at, which is alone.
+            if taken > 1 or self._most == 1:
+                self._most = max(1, min(2 * self._most, int(CHUNK_SECONDS * taken / max(elapsed, 1e-9))))
             mean = float(losses.mean())
             self._smooth = mean if math.isnan(self._smooth) else self._smooth + SMOOTHING * (mean - self._smooth)
             self._make_changes()

@@ -97,7 +97,7 @@ class EngineWatch:
 
     def losses(self, first: int, losses: Losses) -> None:
         """Losses of the steps from `first` on."""
-        self.recorder.record_losses(list(enumerate(losses.tolist(), first)))
+        self.recorder.record_run(first, losses)
 
     def dev_loss(self, step: int, loss: float) -> None:
         """A development loss."""
