@@ -114,7 +114,7 @@ def test_characters_of_a_run_are_drawn(few_words: list[str]) -> None:
 def runs(tmp_path_factory: pytest.TempPathFactory, few_words: list[str]) -> list[Path]:
     folder = tmp_path_factory.mktemp("runs")
     for name, more in (("a", {}), ("b", {"init": "naive"}), ("c", {"health": False, "learning_rate": 0.003})):
-        train(few_words, out=folder / name, shape=QUICK, settings=Settings(steps=200, **more))
+        train(few_words, out=folder / name, shape=QUICK, settings=Settings(**{"steps": 200, "learning_rate": 0.01, **more}))
     return [folder / name for name in "abc"]
 
 

@@ -11,6 +11,7 @@ from lettrine.errors import ConfigError
 from lettrine.inference.embeddings import characters_of, telling
 from lettrine.inference.evaluation import Loss
 from lettrine.report.characters import characters_section
+from lettrine.report.figure import page_path
 from lettrine.report.html import Section, Spelled, write
 from lettrine.training.run import MEANINGS, Run
 
@@ -21,7 +22,8 @@ LARGE = 1e6  # a figure from which its power of ten says more than its digits
 
 
 def write_run_page(path: Path, run: Run) -> Path:
-    """Write the page of a run that was watched. Raises StorageError, MissingExtraError, HealthError if it was not watched."""
+    """Write the page of a run that was watched. Raises ConfigError, StorageError, MissingExtraError, HealthError if unwatched."""
+    path = page_path(path)
     name = path.parent.name if run.path is None else run.path.name
     return write(path, run.judged, title=f"{name}: a language model", sections=_sections(run))
 
