@@ -147,3 +147,5 @@ DEV_SCALE_EVEN: Final = 1.5  # highest ratio by lowest: a constant factor, while
 DEV_SCALE_POINTS: Final = 3
 HANDED_POINTS: Final = 3
 HANDED_SPREAD: Final = 0.1  # halvings by which the ratio of one loss to the other may scatter
+PADDING_SHARE: Final = 0.01  # of the indices, and
+PADDING_INSIDE: Final = 0.3  # of the padding alone between two other tokens; padding comes in runs at the ends of rows

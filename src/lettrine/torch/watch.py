@@ -46,6 +46,7 @@ from lettrine.torch.graph import inputs as _inputs  # noqa: F401
 from lettrine.torch.graph import leaks as _leaks  # noqa: F401
 from lettrine.torch.graph import loss as _loss  # noqa: F401
 from lettrine.torch.graph import operations as _operations  # noqa: F401
+from lettrine.torch.graph import padding as _padding  # noqa: F401
 from lettrine.torch.graph import targets as _targets  # noqa: F401
 
 
