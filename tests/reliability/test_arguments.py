@@ -30,7 +30,7 @@ from lettrine.text.words import from_words, read_words, split
 from lettrine.tools.comparison import compare_runs
 from lettrine.training.api import Shape
 from lettrine.training.diagnosis import load_health
-from lettrine.training.folder import load_splits, save_run
+from lettrine.training.folder import load_splits
 from lettrine.training.lr_range import lr_range, lr_range_of_run
 from lettrine.training.settings import Settings
 
@@ -135,7 +135,7 @@ PUBLIC: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "Vocabulary.from_words": (Vocabulary.from_words, {"words": WORDS}),
     "parse_hidden": (parse_hidden, {"text": "3"}),
     "choose_engine": (choose_engine, {}),
-    "save_run": (save_run, {"run": "run", "path": "absent"}),
+    "Run.save_page": (lambda run, **given: run.save_page(**given), {"run": "run", "path": "page.html"}),
     "load_splits": (load_splits, {"run": "run"}),
     "load_health": (load_health, {"path": "folder"}),
     "lr_range of words": (lr_range, {"words": WORDS, "shape": SHAPE, "settings": SETTINGS, "steps": 30}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import threading
 from dataclasses import replace
@@ -12,8 +13,9 @@ import numpy as np
 import pytest
 
 import lettrine
+from lettrine.cli.app import main
 from lettrine.engine.base import Optimiser
-from lettrine.errors import ConfigError, RunBusyError, RunDamagedError, StorageError
+from lettrine.errors import ConfigError, HealthError, RunBusyError, RunDamagedError, StorageError
 from lettrine.training import trainer
 from lettrine.training.changes import Change
 from lettrine.training.folder import read_description
@@ -136,6 +138,23 @@ def test_what_cannot_be_changed_changes_nothing(few_words, values, match: str) -
             session.trainer.change(**values)
         assert session.trainer.now == before
         assert session.trainer.settings == session.settings
+
+
+def test_python_writes_the_page_that_the_command_writes(tmp_path: Path, few_words) -> None:
+    pytest.importorskip("altair")
+    (words := tmp_path / "words.txt").write_text("\n".join(few_words))
+    typed = ["--steps", "20", "--batch", "8", "--hidden", "16", "--engine", "reference", "--out", str(tmp_path / "typed" / "run")]
+    assert main(["train", str(words), *typed]) == 0
+    settings = Settings(steps=20, batch=8, engine="reference")
+    run = lettrine.train(words, out=tmp_path / "called" / "run", shape=Shape(hidden=(16,)), settings=settings)
+    pages = [tmp_path / "typed" / "run" / "report.html", run.path / "report.html", run.save_page(tmp_path / "again.html")]
+    assert len({re.sub(r"clip\d+", "clip", page.read_text()) for page in pages}) == 1  # the drawing library counts its clips
+    with pytest.raises(ConfigError, match="this run has no folder"):
+        lettrine.train(few_words, shape=SMALL, settings=replace(QUICK, steps=3)).save_page()
+    with pytest.raises(HealthError, match="was not watched"):
+        lettrine.train(few_words, shape=SMALL, settings=replace(QUICK, steps=3, health=False)).save_page(tmp_path / "x.html")
+    plain = lettrine.train(few_words, out=tmp_path / "plain", shape=SMALL, settings=replace(QUICK, steps=3), page=False)
+    assert not (plain.path / "report.html").exists()
 
 
 def test_another_thread_pauses_changes_and_goes_on(few_words) -> None:

@@ -20,6 +20,10 @@ from lettrine.health.trace import Trace
 SEVERITIES: Final = ("info", "warning", "critical")
 STATUSES: Final = ("passed", "found", "not applicable", "not run", "failed")
 
+OPEN: Final = ("not run", "failed")  # outcomes of checks that concern a network and have said nothing of it
+VERDICTS: Final = ("healthy", "healthy as far as seen", "not judged", "not healthy")
+NOT_JUDGED: Final = 4  # exit code; 2 and 3 are those of errors
+
 _DRAWING: Final = "lettrine.report"
 """Where reports are drawn, bound by name when one is first shown: health computes and imports no drawing, yet
 `print(report)` and `report.save(…)` belong on the report. That room offers `report_text`, `report_html`,
@@ -83,13 +87,15 @@ class Report:
     """The answer of the health check.
 
     findings: the likeliest cause first. outcomes: one for each check, in the order of their registration.
-    trace: what it was judged on. title: what the report is headed with.
+    trace: what it was judged on. title: what the report is headed with. unjudged: why no clean bill of health can be given,
+    in half sentences, such as too few steps or modules that were not heard; empty if it can.
     """
 
     findings: tuple[Finding, ...]
     outcomes: tuple[Outcome, ...]
     trace: Trace
     title: str = "Health"
+    unjudged: tuple[str, ...] = ()
     _shown: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)  # forms that were drawn once
 
     @property
@@ -98,14 +104,30 @@ class Report:
         return max((finding.severity for finding in self.findings), key=SEVERITIES.index, default="")
 
     @property
+    def unseen(self) -> tuple[Outcome, ...]:
+        """Checks that concern this network and could not run."""
+        return tuple(outcome for outcome in self.outcomes if outcome.status in OPEN)
+
+    @property
+    def verdict(self) -> str:
+        """One of VERDICTS: "not healthy" with a warning or something critical; else "not judged" where too little was seen; else
+        "healthy", or "healthy as far as seen" where some checks could not run.
+        """
+        if self.worst not in ("", "info"):
+            return "not healthy"
+        if self.unjudged or any(outcome.status == "failed" for outcome in self.outcomes):
+            return "not judged"
+        return "healthy as far as seen" if self.unseen else "healthy"
+
+    @property
     def healthy(self) -> bool:
-        """Whether nothing worse than "info" was found and no check broke."""
-        return self.worst in ("", "info") and not any(outcome.status == "failed" for outcome in self.outcomes)
+        """Whether enough was seen, and nothing worse than "info" was found in it."""
+        return self.verdict.startswith("healthy")
 
     @property
     def exit_code(self) -> int:
-        """For scripts: 1 if something is critical, else 0."""
-        return int(self.worst == "critical")
+        """For scripts: 1 if something is critical, NOT_JUDGED if too little was seen to say, else 0."""
+        return 1 if self.worst == "critical" else NOT_JUDGED if self.verdict == "not judged" else 0
 
     def to_dict(self, *, figures: bool = False) -> dict[str, Any]:
         """Findings, outcomes and facts as plain values. figures: all figures of the trace too, by step, as "figures"."""
@@ -114,6 +136,8 @@ class Report:
         return {
             "title": self.title,
             "healthy": self.healthy,
+            "verdict": self.verdict,
+            "unjudged": list(self.unjudged),
             "worst": self.worst,
             "steps": [int(steps[0]), int(steps[-1])] if len(steps) else [],
             "sampled": len(steps),

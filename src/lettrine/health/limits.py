@@ -17,6 +17,7 @@ GLOROT: Final = "Glorot & Bengio 2010, Understanding the difficulty of training 
 HE: Final = "He et al. 2015, Delving deep into rectifiers"
 
 INITIAL_LOSS_EXCESS: Final = 1.0  # nats above ln(classes); logits of std s cost s**2 / 2 more, so this is a spread of 1.4
+INITIAL_WASTED: Final = 10  # steps; a start that costs fewer is a remark. Published: the first thousand of 200,000 steps
 INITIAL_LOGIT_STD: Final = 0.3  # the spread a remedy aims at: 0.045 nats above ln(classes)
 
 SATURATED_SHARE: Final = 0.40  # published tanh nets that train well show up to 30 %, the badly initialised 46 % or more
@@ -109,6 +110,30 @@ LEFTOVER_SHARE: Final = 0.5  # of the sampled steps after the first
 # What became of learning (checks/consequence.py): without harm a symptom is a remark.
 CONSEQUENCE_STEPS: Final = 50  # fewer tell nothing of where a loss goes
 LEARNED_WELL: Final = 0.3  # of the loss of guessing: what ends below has learned most of what there is
+OVERFITTING_LOST: Final = 0.7  # of what was gained on held-out data over guessing, or of the best loss where that is not known
+SLOW_EVEN: Final = 0.7  # of the earlier pace, or more: a loss that still falls like a line
+DEV_SCALE: Final = 4.0  # times; dropout and augmentation make the training loss up to about twice the other
+DEV_SCALE_EVEN: Final = 1.5  # highest ratio by lowest: a constant factor, while what overfits drifts apart
+DEV_SCALE_POINTS: Final = 3
+HANDED_POINTS: Final = 3
+HANDED_SPREAD: Final = 0.1  # halvings by which the ratio of one loss to the other may scatter,
+HANDED_ALIKE: Final = 0.75  # in so many of the steps or more,
+HANDED_SCALES: Final = 2  # around as many values: the scale of mixed precision before and after it changed
+JUDGED_STEPS: Final = LEARNING_STEPS  # fewer give no clean bill of health
+HEARD_SHARE: Final = 0.5  # of the sampled steps, and of the modules: what was heard at fewer was mostly missed
+REMEDY_FACTOR: Final = 10.0  # largest factor on a learning rate that a remedy names at once; then one looks again
+REMEDY_SHRINK: Final = 50.0  # a spread beyond is not the weights': what comes in is not scaled
+TRAINED_BEFORE: Final = 0.5  # of the loss of guessing: what begins below has learned before
+# The check-up: what an experiment must show.
+CHECKUP_SAME: Final = 1e-9  # of the answers' size, in float64: rounding is 1e-16, and 1e-13 after a thousand operations
+CHECKUP_SAME_SINGLE: Final = 1e-3  # the same in float32, whose rounding is 1e-7: only what is plain to see
+CHECKUP_MATTERS: Final = 1e-6  # of the loss, in float64: a smaller change by a perturbation is none
+CHECKUP_GROUP_SHIFT: Final = 0.01  # of the loss: a dropout or a sampling that moves it by less does no harm worth a warning
+CHECKUP_NORM_LOSS: Final = 0.5  # of what training mode had learned, lost again in eval mode, and
+CHECKUP_NORM_STEPS: Final = 60  # steps: by then running statistics of momentum 0.1 have forgotten their start (0.9**60 = 0.002)
+CHECKUP_FIT_STEPS: Final = 60  # steps at each of several rates before a network is said to be unable to fit one batch
+CHECKUP_FIT_SHARE: Final = 0.9  # of the loss of the best constant answer: what stays above has learned nothing from its input
+CHECKUP_START: Final = 3.0  # times the loss of the best constant answer, at the start; and it must cost steps
 
 # Data, targets and the head of the network. "wild" is benchmarks/wild: programs from public bug reports, and healthy ones.
 TARGETS_LEAST: Final = 64  # numbers or labels seen before targets are judged
@@ -130,22 +155,5 @@ NEAR_ZERO: Final = 1e-3  # of a root's, a logarithm's or a divisor's argument, w
 GROWN: Final = 10.0  # times their median that the last loss or gradient norm must be before a rate is suspected of a NaN
 SCALE_ARRIVES: Final = 3.0  # root mean square of the first layer's outputs: fresh layers give about half of their inputs' size
 SORTED_ROWS: Final = 8  # labels in a batch: fewer are of one class by chance
-# The check-up: what an experiment must show.
-CHECKUP_SAME: Final = 1e-9  # of the answers' size, in float64: rounding is 1e-16, and 1e-13 after a thousand operations
-CHECKUP_SAME_SINGLE: Final = 1e-3  # the same in float32, whose rounding is 1e-7: only what is plain to see
-CHECKUP_MATTERS: Final = 1e-6  # of the loss, in float64: a smaller change by a perturbation is none
-CHECKUP_GROUP_SHIFT: Final = 0.01  # of the loss: a dropout or a sampling that moves it by less does no harm worth a warning
-CHECKUP_NORM_LOSS: Final = 0.5  # of what training mode had learned, lost again in eval mode, and
-CHECKUP_NORM_STEPS: Final = 60  # steps: by then running statistics of momentum 0.1 have forgotten their start (0.9**60 = 0.002)
-CHECKUP_FIT_STEPS: Final = 60  # steps at each of several rates before a network is said to be unable to fit one batch
-CHECKUP_FIT_SHARE: Final = 0.9  # of the loss of the best constant answer: what stays above has learned nothing from its input
-CHECKUP_START: Final = 3.0  # times the loss of the best constant answer, at the start; and it must cost steps
-OVERFITTING_LOST: Final = 0.7  # of what was gained on held-out data over guessing, or of the best loss where that is not known
-SLOW_EVEN: Final = 0.7  # of the earlier pace, or more: a loss that still falls like a line
-DEV_SCALE: Final = 4.0  # times; dropout and augmentation make the training loss up to about twice the other
-DEV_SCALE_EVEN: Final = 1.5  # highest ratio by lowest: a constant factor, while what overfits drifts apart
-DEV_SCALE_POINTS: Final = 3
-HANDED_POINTS: Final = 3
-HANDED_SPREAD: Final = 0.1  # halvings by which the ratio of one loss to the other may scatter
 PADDING_SHARE: Final = 0.01  # of the indices, and
 PADDING_INSIDE: Final = 0.3  # of the padding alone between two other tokens; padding comes in runs at the ends of rows

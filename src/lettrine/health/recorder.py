@@ -1,7 +1,7 @@
 """Which steps to sample, and where their figures go: bounded in time and in memory, however long the run.
 
-A producer (the torch probe, the trainer) asks `Recorder.due(step)` before each step, measures it with
-`lettrine.health.measure` if so, and hands the figures to `Recorder.record`. Losses are handed over at every step.
+A producer (the torch watch, the trainer) samples step 0, and after each sampled step asks `Schedule.after` for the next one. It
+measures a sampled step with `lettrine.health.measure` and hands the figures to `Recorder.record`, and the loss of every step.
 """
 
 from __future__ import annotations
@@ -97,7 +97,6 @@ class Recorder:
         self.observers = Observers()
         self.version = 0  # grows with whatever is recorded: a report is as new as the version it was made from
         self._evidence: dict[tuple[str, tuple[str, ...]], Evidence] = {}
-        self._next = 0
         self._next_detail = 0
         self._next_search = 0
         self._last = -1
@@ -108,10 +107,6 @@ class Recorder:
         self._loss = Buckets()
         self._recent: deque[tuple[int, float]] = deque(maxlen=RECENT)
         self._dev = Buckets()
-
-    def due(self, step: int) -> bool:
-        """Whether this optimiser step is to be sampled."""
-        return step >= self._next
 
     def detailed(self, step: int) -> bool:
         """Whether to take histograms and maps too, and to follow gradients from the backward pass to the step, if this step is
@@ -231,7 +226,7 @@ class Recorder:
     def _plan_after(self, step: int) -> None:
         self.noted(step)
         self.version += 1
-        self._last, self._next = step, self.schedule.after(step)
+        self._last = step
 
     def _row_limit(self, names: int) -> int:
         return max(LEAST, min(RECORDS, ROWS // max(names, 1)))

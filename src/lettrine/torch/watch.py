@@ -26,6 +26,7 @@ from torch.optim import Optimizer
 
 from lettrine.arguments import checked
 from lettrine.errors import HealthError
+from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Report
 from lettrine.health.recorder import Recorder, Schedule
 from lettrine.health.trace import Facts, Trace
@@ -40,14 +41,7 @@ from lettrine.torch.capture.parameters import ParameterProbe, Turns, Wrapped, op
 from lettrine.torch.capture.scaling import loss_scale, scaler_calling, step_skipped
 from lettrine.torch.fast.idle import idle
 from lettrine.torch.fast.quick import QuickSteps
-from lettrine.torch.graph import attention as _attention  # noqa: F401  readers make themselves known
-from lettrine.torch.graph import broadcasts as _broadcasts  # noqa: F401
-from lettrine.torch.graph import inputs as _inputs  # noqa: F401
-from lettrine.torch.graph import leaks as _leaks  # noqa: F401
-from lettrine.torch.graph import loss as _loss  # noqa: F401
-from lettrine.torch.graph import operations as _operations  # noqa: F401
-from lettrine.torch.graph import padding as _padding  # noqa: F401
-from lettrine.torch.graph import targets as _targets  # noqa: F401
+from lettrine.torch.graph import readers as _readers  # noqa: F401  the readers of looks make themselves known
 
 
 class Watch:
@@ -109,6 +103,7 @@ class Watch:
             for place, optimiser in enumerate(self._optimisers):
                 hook = self._quick.hooks[1] if len(self._optimisers) == 1 else partial(self._stepped, place)
                 self._handles.append(optimiser.register_step_post_hook(untraced(hook)))
+            self._guard(self._note_trained)
             self._guard(self._arm)
         return self
 
@@ -182,6 +177,11 @@ class Watch:
         if self._judged is None or self._judged[0] != self._recorder.version:
             self._judged = (self._recorder.version, examine(trace))
         return self._judged[1]
+
+    def _note_trained(self) -> None:
+        """Say so if an optimiser has stepped before: what it holds was trained already."""
+        if any(state for optimiser in self._optimisers for state in optimiser.state.values()):
+            self._recorder.note_evidence(Evidence("resumed"))
 
     def _stepped(self, place: int, optimiser: Optimizer, *_: Any) -> None:
         """An optimiser has stepped, and that is not all there is to do."""

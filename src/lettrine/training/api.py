@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
 from lettrine.arguments import checked
-from lettrine.errors import DivergedError
+from lettrine.errors import DivergedError, MissingExtraError
 from lettrine.text.words import WordList
 from lettrine.training.interrupt import deferred_signals
 from lettrine.training.run import Run
@@ -25,11 +26,14 @@ def train(
     shape: Shape | None = None,
     settings: Settings | None = None,
     report: Listener = lambda _: None,
+    page: bool = True,
 ) -> Run:
     """Train a network on a word list and return the run. To take it step by step, use `lettrine.Session`.
 
-    words: a file of one word a line ("-" for standard input), an iterable of words, or None for the shipped list of first names.
+    words: a file of one word a line ("-" for standard input), an iterable of words, several of them by label, such as
+    {"women": "women.txt", "men": "men.txt"}, or None for the shipped list of first names.
     out: folder to keep the run in, with checkpoints as it goes; None keeps it in memory. report: called as training proceeds.
+    page: write report.html into the folder too, where the extra `report` is installed and the training is watched.
 
     Ctrl-C and SIGTERM stop between two steps: what was learned is kept and the run returned, its status "interrupted".
     Raises WordListError, ConfigError, RunExistsError, StorageError, and DivergedError if the loss stops being finite
@@ -37,21 +41,24 @@ def train(
     """
     word_list = as_word_list(words)
     with deferred_signals() as requests, Session(word_list, out=out, shape=shape, settings=settings, report=report) as session:
-        return _whole(session.finish(session.trainer.run(requests)))
+        return _whole(session.finish(session.trainer.run(requests)), page=page)
 
 
 @checked
-def resume(path: str | Path, *, report: Listener = lambda _: None) -> Run:
+def resume(path: str | Path, *, report: Listener = lambda _: None, page: bool = True) -> Run:
     """Go on with a run that was interrupted or killed: it ends with the same weights, bit for bit, as if it had not been.
 
     Raises RunDamagedError, RunBusyError, ConfigError for a run that is finished, and what `train` raises.
     """
     with deferred_signals() as requests, Session.resumed(path, report=report) as session:
-        return _whole(session.finish(session.trainer.run(requests)))
+        return _whole(session.finish(session.trainer.run(requests)), page=page)
 
 
-def _whole(run: Run) -> Run:
-    """The run, unless its loss stopped being finite."""
+def _whole(run: Run, *, page: bool) -> Run:
+    """The run, its page written, unless its loss stopped being finite."""
     if run.status == "diverged":
         raise DivergedError(diverged(run))
+    if page and run.path is not None and run.health is not None:
+        with contextlib.suppress(MissingExtraError):  # the page is an extra
+            run.save_page()
     return run

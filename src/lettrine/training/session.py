@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias
@@ -17,6 +17,7 @@ from lettrine.inference.language_model import LanguageModel
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Parameters
 from lettrine.text.corpora import load_corpus
+from lettrine.text.labels import labelled
 from lettrine.text.vocabulary import Vocabulary
 from lettrine.text.windows import Windows, windows
 from lettrine.text.words import Split, WordList, from_words, read_words, split
@@ -42,6 +43,7 @@ from lettrine.training.watch import EngineWatch, facts_of, trace_from_archive
 
 DEFAULT_CORPUS = "first-names"
 Listener: TypeAlias = Callable[[Progress], None]
+Splits: TypeAlias = tuple[Windows, Windows, Windows]
 Start: TypeAlias = Callable[[MLPConfig, Settings, Windows], tuple[Parameters, Rows]]
 
 
@@ -57,10 +59,21 @@ class Session:
 
     words, out, shape, settings, report: as `lettrine.train` has them; shape may be a whole `MLPConfig`.
     every: sampled steps of the health watch, see `health.recorder.Schedule`. start: gives the weights to start from and the rows
-    of each batch, in place of those of the settings' scheme and seed. engine: in place of the one the settings name.
+    of each batch, in place of those of the settings' scheme and seed. splits: examples for train, dev and test in place of those
+    of the words. engine: in place of the one the settings name.
 
     What is left unfinished can be resumed. Raises WordListError, ConfigError, RunExistsError, StorageError.
     """
+
+    words: WordList
+    vocabulary: Vocabulary
+    config: MLPConfig
+    settings: Settings
+    splits: Splits
+    data: Data
+    engine: Engine
+    trainer: Trainer
+    result: Run
 
     def __init__(
         self,
@@ -72,9 +85,12 @@ class Session:
         report: Listener = lambda _: None,
         every: int = 0,
         start: Start | None = None,
+        splits: Splits | None = None,
         engine: Engine | None = None,
     ) -> None:
         self._prepare(as_word_list(words), shape or Shape(), settings or Settings(), engine)
+        if splits is not None:
+            self.splits = splits
         self._report, self._every = report, every
         self.folder = None if out is None else Path(out)
         with contextlib.ExitStack() as opened:
@@ -136,7 +152,7 @@ class Session:
             trace = {f"health/{name}": value for name, value in checkpoint.health[0].items()}
             write_arrays(self.folder / HISTORY, {**history, **trace}, {"health": checkpoint.health[1]})
             self._describe(settings, outcome.status, results)
-        model = LanguageModel(self.config, self.vocabulary, kept, self.engine, self.words.words)
+        model = LanguageModel(self.config, self.vocabulary, kept, self.engine, self.words.words, labels=self.words.labels)
         health = trainer.watch.examine() if trainer.watch is not None and checkpoint.step else None
         self.result = Run(self.folder, outcome.status, settings, self.data, results, model, outcome.signal, health)
         return self.result
@@ -166,7 +182,8 @@ class Session:
         self.splits = (train, dev, test)
         self.engine = engine or choose_engine(settings.engine)
         examples = dict(zip(("train", "dev", "test"), (len(part.targets) for part in self.splits), strict=True))
-        self.data = Data(words.source, words.digest, len(words), max(map(len, words)), examples)
+        longest = max(map(len, words)) - bool(words.labels)  # a label is no letter
+        self.data = Data(words.source, words.digest, len(words), longest, examples, words.labels)
 
     def _describe(self, settings: Settings, status: str, results: Results | None) -> None:
         if self.folder is not None:
@@ -206,6 +223,8 @@ def as_word_list(words: str | Path | Iterable[str] | WordList | None) -> WordLis
         return words
     if isinstance(words, str | Path):
         return read_words(words)
+    if isinstance(words, Mapping):
+        return labelled({str(label): as_word_list(each) for label, each in words.items()})
     return from_words(words)
 
 

@@ -83,7 +83,9 @@ def _less_saturated(trace: Trace, names: list[str], at_start: bool) -> str:
         weight = feeding_weight(trace, name)
         feeder = known[name].fed_by
         spread = median(trace.output(feeder, "std"), start(trace)) if feeder in trace.outputs else nan
-        if weight and spread > limits.HEALTHY_PREACTIVATION:
+        if weight and spread > limits.REMEDY_SHRINK:
+            parts.append(f"scale what goes into {feeder} to mean 0 and std 1, its outputs have std {number(spread)}")
+        elif weight and spread > limits.HEALTHY_PREACTIVATION:
             parts.append(f"multiply {weight} by {number(limits.HEALTHY_PREACTIVATION / spread)}")
         elif weight:
             parts.append(f"shrink {weight}")
@@ -146,7 +148,10 @@ def _revive(trace: Trace, names: list[str], kinds: set[str]) -> str:
     from_start = all(median(trace.output(name, "dead"), start(trace)) > limits.DEAD_SHARE for name in names)
     weights = listed([weight for name in names if (weight := feeding_weight(trace, name))]) or "their weights"
     if from_start:
-        return f"They were dead at the first step: initialise {weights} smaller and the biases with 0."
+        biases = [f"{weight.removesuffix('weight')}bias" for name in names if (weight := feeding_weight(trace, name))]
+        moved = [name for name in biases if name in trace.parameter_stats and trace.parameter(name, "rms")[0] > 0]
+        zero = f" and start {listed(moved)} at 0" if moved else ""
+        return f"They were dead at the first step: initialise {weights} smaller{zero}, and see that the inputs are scaled."
     rate = learning_rate(trace)
     slower = f", from {number(rate)} to {number(rounded(rate / 10))}" if rate > 0 else ""
     other = ", or use leaky ReLU or GELU" if kinds & {"relu", "relu6"} else ""

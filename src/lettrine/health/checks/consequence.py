@@ -18,7 +18,7 @@ import numpy as np
 
 from lettrine.health import limits
 from lettrine.health.checks.reading import finite_curve, number, standard_error
-from lettrine.health.checks.reference import UNKNOWN, Reference, classes_of, even_of, ordinary, reference_of
+from lettrine.health.checks.reference import UNKNOWN, Reference, classes_of, even_of, guess_of, ordinary, reference_of
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Floats, Trace
 
@@ -83,6 +83,8 @@ def weigh(finding: Finding, trace: Trace, *, symptom: str = "remark") -> Finding
     course = consequence(trace)
     if finding.steps == (0, 0) and wasted(trace):
         return finding
+    if finding.steps == (0, 0) and not fresh(trace):
+        return None  # what was trained before was not just initialised
     if course.well:
         return None if symptom == "silent" else _remark(finding, course)
     if course.bad or (course.kind == "unknown" and not len(trace.loss.step)):
@@ -97,6 +99,12 @@ def wasted(trace: Trace) -> bool:
     """Whether the loss began so far above guessing evenly that the first steps went into undoing the initialisation."""
     first, even, classes = first_loss(trace), even_of(trace), classes_of(trace)
     return ordinary(trace) and isfinite(even) and first > even + limits.INITIAL_LOSS_EXCESS * even / log(classes)
+
+
+def fresh(trace: Trace) -> bool:
+    """Whether the network had learned nothing yet when the watch began, as far as can be told."""
+    first, guess = first_loss(trace), guess_of(trace)
+    return not trace.seen("resumed") and not first < limits.TRAINED_BEFORE * guess
 
 
 def first_loss(trace: Trace) -> float:

@@ -13,6 +13,8 @@ from lettrine.health.checks.registry import Skip, check
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
 
+_LEAST = 1e-12  # of a ratio: below 0 there is no halving
+
 
 @check("other-loss", needs=("loss",))
 def other_loss(trace: Trace) -> Iterator[Finding]:
@@ -25,11 +27,11 @@ def other_loss(trace: Trace) -> Iterator[Finding]:
     ratios = handed_ratios(trace, seen)
     if len(ratios) < limits.HANDED_POINTS:
         raise Skip("not run", f"{len(ratios)} losses beside what was trained on; {limits.HANDED_POINTS} are needed")
-    middle = float(np.median(ratios))
-    # A GradScaler halves or doubles its scale; half of the ratios may be of another one.
-    turns = np.log2(np.abs(ratios / middle)) if middle and (ratios / middle > 0).all() else np.full(1, np.inf)
-    off = np.abs(turns - np.round(turns))
-    if float(np.median(off)) <= limits.HANDED_SPREAD and np.isfinite(turns).all():
+    middle = float(np.sort(ratios)[len(ratios) // 2])
+    # A GradScaler halves or doubles its scale now and then: whole steps on this axis, and few different ones.
+    turns = np.log2(np.maximum(ratios / middle, _LEAST)) if middle else np.full(1, np.inf)
+    near = np.abs(turns - np.round(turns)) <= limits.HANDED_SPREAD
+    if np.mean(near) >= limits.HANDED_ALIKE and len(np.unique(np.round(turns[near]))) <= limits.HANDED_SCALES:
         return
     yield Finding(
         id="other-loss",

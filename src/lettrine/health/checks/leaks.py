@@ -8,7 +8,7 @@ from math import isfinite
 import numpy as np
 
 from lettrine.health import limits
-from lettrine.health.checks.consequence import consequence
+from lettrine.health.checks.consequence import consequence, fresh
 from lettrine.health.checks.reading import finite_curve, number, share
 from lettrine.health.checks.reference import guess_of
 from lettrine.health.checks.registry import Skip, check
@@ -74,7 +74,7 @@ def _fast(trace: Trace) -> Iterator[Finding]:
         raise Skip("not run", "the first step was not watched")
     if trace.facts.notes.get("batches") == "one, repeated":
         raise Skip("not applicable", "one batch is trained on again and again, which any network learns by heart")
-    if losses[0] < 0.5 * guess:
+    if not fresh(trace):
         raise Skip("not applicable", "the network was trained before")
     many = trace.facts.classes >= limits.LEAK_CLASSES
     within, least = (limits.LEAK_STEPS_MANY, limits.LEAK_SHARE_MANY) if many else (limits.LEAK_STEPS, limits.LEAK_SHARE)

@@ -12,6 +12,7 @@ from lettrine.health.checks.consequence import consequence, first_loss
 from lettrine.health.checks.reading import (
     ends,
     enough_losses,
+    finite_curve,
     learning_rate,
     median,
     number,
@@ -20,6 +21,8 @@ from lettrine.health.checks.reading import (
     rounded,
     standard_error,
     start,
+    tenfold,
+    times,
     update_ratios,
     usable,
     weight_of,
@@ -38,6 +41,8 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
         raise Skip("not applicable", "a loss that does not choose between classes has no starting value to expect")
     if trace.loss.step[0] != 0:
         raise Skip("not run", "the first step was not watched")
+    if trace.seen("resumed"):
+        raise Skip("not applicable", "the network was trained before")
     value = first_loss(trace)
     if not isfinite(value):
         raise Skip("not run", "the first loss was not finite")
@@ -48,10 +53,14 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
     limit = expected + limits.INITIAL_LOSS_EXCESS * unit
     if value <= limit:
         return
+    if any(len(info.shape) > 1 and not info.trainable for info in trace.parameters):
+        raise Skip("not applicable", "parts are frozen, so the network was trained before")
+    back = _steps_until(trace, expected)
     last = output_module(trace)
     spread = median(trace.output(last.name, "std"), start(trace)) if last is not None and last.name in trace.outputs else nan
     weight = weight_of(trace, last.name) if last is not None else ""
-    if spread > limits.INITIAL_LOGIT_STD and weight:
+    matrix = any(info.name == weight and len(info.shape) > 1 for info in trace.parameters)
+    if limits.INITIAL_LOGIT_STD < spread < limits.REMEDY_SHRINK and matrix:
         remedy = (
             f"Multiply {weight} by {number(limits.INITIAL_LOGIT_STD / spread)} and start its bias at 0, "
             f"to start near ln {classes} = {number(expected, 3)}."
@@ -60,19 +69,27 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
         remedy = f"Shrink the last layer's weights and start its bias at 0, to start near ln {classes} = {number(expected, 3)}."
     yield Finding(
         id="initial-loss",
-        severity="warning",
+        severity="info" if back < limits.INITIAL_WASTED else "warning",
         where=(last.name,) if last is not None else (),
         steps=(0, 0),
         value=value,
         limit=limit,
         message=(
-            f"The loss starts at {number(value, 3)}; guessing evenly among {classes} classes gives "
-            f"ln {classes} = {number(expected, 3)}."
+            f"The loss starts at {number(value, 3)}, where guessing evenly among {classes} classes gives "
+            f"ln {classes} = {number(expected, 3)}" + (f", and takes {back:.0f} steps to get there." if isfinite(back) else ".")
         ),
         why="The untrained network is confidently wrong, and the first steps only shrink its last layer.",
         remedy=remedy,
         reference=f"{limits.STUDY}: expected loss at initialisation",
     )
+
+
+def _steps_until(trace: Trace, level: float) -> float:
+    """Steps until the mean of five losses is down to a level; infinite if it never was."""
+    steps, losses = finite_curve(trace, trace.loss)
+    smooth = np.convolve(losses, np.full(5, 0.2), mode="valid") if len(losses) >= 5 else losses
+    below = np.flatnonzero(smooth <= level)
+    return float(steps[below[0]] - steps[0] + 1) if len(below) else float("inf")
 
 
 @check("no-learning", needs=("loss",))
@@ -134,10 +151,10 @@ def _get_it_moving(trace: Trace, *, fit: bool = True) -> str:
     except Skip:
         size = nan
     if 0 < size < limits.UPDATE_TIMID:
-        factor = rounded(limits.UPDATE_AIM / size)
+        factor = tenfold(limits.UPDATE_AIM / size)
         towards = f", from {number(rate)} to {number(rounded(rate * factor))}" if rate > 0 else ""
         return (
-            f"Raise the learning rate about {number(factor, 1)} times{towards}: the steps change the weights by only "
+            f"Raise the learning rate {times(limits.UPDATE_AIM / size)}{towards}: the steps change the weights by only "
             f"{number(size)} of their size, where about {number(limits.UPDATE_AIM)} is usual."
         )
     if not fit:

@@ -44,13 +44,15 @@ def guess_of(trace: Trace) -> float:
     """
     seen = loss_seen(trace)
     if seen is None:
-        return trace.facts.chance if isfinite(trace.facts.chance) else _even_of(trace.facts.classes)
-    if seen.words["nature"]:
-        return nan
-    units = units_of(trace, seen)
-    if seen.words.get("targets") == "classes" and isfinite(trace.facts.chance):
-        return min(trace.facts.chance / _even_of(trace.facts.classes), 1.0) * seen.figure("even") * units
-    return seen.figure("reference") * units
+        guess = trace.facts.chance if isfinite(trace.facts.chance) else _even_of(trace.facts.classes)
+    elif seen.words["nature"]:
+        guess = nan
+    elif seen.words.get("targets") == "classes" and isfinite(trace.facts.chance):
+        share = min(trace.facts.chance / _even_of(trace.facts.classes), 1.0)
+        guess = share * seen.figure("even") * units_of(trace, seen)
+    else:
+        guess = seen.figure("reference") * units_of(trace, seen)
+    return guess if guess > 0 else nan  # targets that are all the same leave nothing to guess
 
 
 def even_of(trace: Trace) -> float:

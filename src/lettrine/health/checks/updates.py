@@ -18,6 +18,8 @@ from lettrine.health.checks.reading import (
     rounded,
     share,
     span,
+    tenfold,
+    times,
     update_ratios,
     usable,
 )
@@ -51,7 +53,7 @@ def update_too_large(trace: Trace) -> Iterator[Finding]:
         return
     general = limit < limits.UPDATE_LARGE_ONE
     value = value if general else float(np.nanmax(each))
-    rate, factor = learning_rate(trace, mask), rounded(value / aim)
+    rate, factor = learning_rate(trace, mask), tenfold(value / aim)
     towards = f", from {number(rate)} to {number(rounded(rate / factor))}" if rate > 0 else ""
     yield Finding(
         id="update-too-large",
@@ -63,7 +65,7 @@ def update_too_large(trace: Trace) -> Iterator[Finding]:
         message=f"Each step changes {listed(large)} by {number(value)} of {'their' if len(large) > 1 else 'its'} size; about "
         f"{number(aim)} is usual.",
         why="Steps this large throw away what earlier ones found: the loss jumps about, units saturate or die, values overflow.",
-        remedy=f"Lower the learning rate about {number(factor, 1)} times{towards}"
+        remedy=f"Lower the learning rate {times(value / aim)}{towards}"
         + ("." if general else f", for {listed(large)} alone, or initialise {listed(large)} larger."),
         reference=f"{limits.STUDY}: log10 of update:data, with a line at -3",
     )
@@ -78,7 +80,7 @@ def update_too_small(trace: Trace) -> Iterator[Finding]:
     value = pace(table[:, kept])
     if value >= limits.UPDATE_SMALL or value == 0:
         return  # steps of exactly 0 are another check's
-    rate, factor = learning_rate(trace), rounded(limits.UPDATE_AIM / value)
+    rate, factor = learning_rate(trace), tenfold(limits.UPDATE_AIM / value)
     towards = f", from {number(rate)} to {number(rounded(rate * factor))}" if rate > 0 else ""
     yield Finding(
         id="update-too-small",
@@ -90,7 +92,7 @@ def update_too_small(trace: Trace) -> Iterator[Finding]:
         message=f"The steps change the weights by {number(value)} of their size; about {number(limits.UPDATE_AIM)} is usual.",
         why="At this pace it takes far more steps than needed to learn anything.",
         remedy=(
-            f"Raise the learning rate about {number(factor, 1)} times{towards}; "
+            f"Raise the learning rate {times(limits.UPDATE_AIM / value)}{towards}; "
             "if the weights were initialised too large, shrink them instead."
         ),
         reference=f"{limits.STUDY}: log10 of update:data, with a line at -3",

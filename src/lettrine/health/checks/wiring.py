@@ -8,6 +8,7 @@ from math import isfinite, log, nan, sqrt
 import numpy as np
 
 from lettrine.health import limits
+from lettrine.health.checks.modes import modes_in_part
 from lettrine.health.checks.reading import (
     Mask,
     late,
@@ -38,6 +39,7 @@ def wrong_mode(trace: Trace) -> Iterator[Finding]:
         raise Skip("not run", "train or eval mode was not recorded")
     value = float(np.mean(training[known] == 0))
     if value < limits.EVAL_SHARE:
+        yield from modes_in_part(trace)
         return
     steps = trace.steps[known & (training == 0)]
     yield Finding(

@@ -60,8 +60,7 @@ UNITS_LAST: Final = (nn.Linear, nn.Bilinear, nn.LayerNorm, nn.Embedding, nn.Embe
 def unwrapped(model: nn.Module) -> nn.Module:
     """The user's own module inside a data-parallel wrapper.
 
-    Raises HealthError for what is no module, for one without anything to call, and for a compiled one, whose parts cannot be
-    listened to.
+    Raises HealthError for what is no module, and for a compiled one, whose parts cannot be listened to.
     """
     if not isinstance(model, nn.Module):
         raise HealthError(f"watch got a {type(model).__name__}; expected a torch.nn.Module")
@@ -76,12 +75,10 @@ def unwrapped(model: nn.Module) -> nn.Module:
     while isinstance(model, WRAPPERS):
         model = model.module
     if type(model).forward is nn.Module.forward and not any(True for _ in model.children()):
-        hidden = [name for name, value in vars(model).items() if isinstance(value, list | tuple | dict) and value]
-        where = f"self.{hidden[0]}" if hidden else "it"
         raise HealthError(
-            f"watch got a {kind_of(model)} without a forward of its own and without registered layers; expected a module that is "
-            f"called. If its layers lie in {where}, make that an nn.ModuleList or nn.ModuleDict: a plain list registers none, "
-            "and neither parameters(), to() nor state_dict() know of them"
+            f"watch got a {kind_of(model)} without a forward and without modules of its own, of which nothing can be heard; "
+            f"layers "
+            "in a plain list or dict are not found by torch: hold them in nn.ModuleList or nn.ModuleDict"
         )
     return model
 

@@ -26,7 +26,7 @@ from torch.optim import Optimizer
 from lettrine.health.evidence import Evidence
 from lettrine.health.recorder import Recorder
 from lettrine.torch.capture.catalogue import named_modules
-from lettrine.torch.capture.functions import FunctionCall, FunctionNotes
+from lettrine.torch.capture.functions import FunctionCall, FunctionNotes, ModuleCall
 from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.taps import Listener, tensors_in
 from lettrine.torch.graph.terms import Term, terms_of
@@ -65,8 +65,8 @@ class Look:
     """One backward pass of a step, and what led to it; or one pass in eval mode.
 
     loss: what `backward` was called on, perhaps scaled or divided; None where it was not seen. Its graph still holds its tensors.
-    roots: the calls of the model since the last backward pass. calls: the functions called since then, in order; none where
-    something is compiled. place: which backward pass it is since an optimiser last stepped, from 0.
+    roots: the calls of the model since the last backward pass. calls, modules: the functions and the watched modules called since
+    then, in order; none where something is compiled. place: which backward pass it is since an optimiser last stepped, from 0.
     """
 
     step: int
@@ -76,6 +76,7 @@ class Look:
     calls: tuple[FunctionCall, ...]
     loss: Tensor | None
     place: int = 0
+    modules: tuple[ModuleCall, ...] = ()
 
     @property
     def outside(self) -> tuple[FunctionCall, ...]:
@@ -249,9 +250,10 @@ class Looker:
         if not self._called or not self._waiting or self._passes >= PASSES or not self._concerns(loss):
             return
         place, self._waiting, self._notes.paused = self._since, False, True
-        self._passes, self._since = self._passes + 1, self._since + 1
+        self._passes, self._since = self._passes + 1, self._since + (loss is not None)
         self._looked += self._passes == 1
-        look = Look(self._step, self._model, self._optimisers, tuple(self._called), tuple(self._notes.calls), loss, place)
+        noted = tuple(self._notes.calls), loss, place, tuple(self._notes.modules)
+        look = Look(self._step, self._model, self._optimisers, tuple(self._called), *noted)
         self._called.clear()
         self._notes.forget()
         self._ask("look", look)
@@ -272,9 +274,9 @@ class Looker:
             waiting += [following for following, _ in node.next_functions]
         return len(seen) >= SEARCHED
 
-    def held_out(self, roots: tuple[RootCall, ...], calls: tuple[FunctionCall, ...]) -> None:
+    def held_out(self, root: RootCall, calls: tuple[FunctionCall, ...], modules: tuple[ModuleCall, ...]) -> None:
         """A pass in eval mode has been made."""
-        self._ask("held_out", Look(self._step, self._model, self._optimisers, roots, calls, None))
+        self._ask("held_out", Look(self._step, self._model, self._optimisers, (root,), calls, None, modules=modules))
 
     def _ask(self, method: str, *args: Any) -> None:
         with torch.no_grad():
@@ -326,11 +328,11 @@ class HeldOut:
             return
         self._notes.end()
         root = RootCall(self._looker.names.get(module, ""), module, args, kwargs, output)
-        calls = tuple(self._notes.calls)
+        noted = tuple(self._notes.calls), tuple(self._notes.modules)
         self._notes.forget()
         if output is not None:
             self._looked += 1
-            self._looker.held_out((root,), calls)
+            self._looker.held_out(root, *noted)
         if self._looked >= HELD_OUT:
             self.wait(go_on=False)
 

@@ -1,108 +1,121 @@
-"""Evidence "attention": products of two matrices of which one is a softmax of the product of two others.
-
-One for each module it is done in. where: that module, "" outside of all.
-figures: "looks"; "off": share of looks in which the weights do not sum to 1 over what the product sums over; "axis": the one the
-softmax was taken along, "axes" how many there are, both at the last look.
-
-Only a softmax that goes into the product as it is counts, reshaped or with dropout at most: where weights are divided by their
-sum afterwards (slot attention), or are no product of two activations (soft assignments), another axis is meant.
-"""
+"""Masks of attention held against what they mask, and sequences given along the wrong axis."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.capture.looks import Look, reader
-from lettrine.torch.graph.comparisons import readable
-from lettrine.torch.graph.reading import _VIEWS, Node, operation
-from lettrine.torch.private import saved, saves_elsewhere
-
-_PRODUCTS: Final = ("matmul", "bmm", "__matmul__")
-_SCALING: Final = _VIEWS | {"Div", "Mul", "MaskedFill", "Add", "Sub", "Where", "ToCopy"}
-_LONGEST: Final = 12  # operations walked back
-_LEAST: Final = 2  # entries along an axis, for it to matter which one it is
 
 
 @reader
-class Attention:
-    """Notices attention whose weights are shares of something else than what they are summed over."""
+class PaddingMask:
+    """Evidence "key padding": a `key_padding_mask` that leaves only padding to be attended to.
+
+    where: the attention module. figures: looks, inverted (looks at which all places that were left to attend to held one and the
+    same token, or zeros, and those masked out held several), masked (share of the places masked out). words: token.
+
+    The places are held against the model's own whole numbers where it is given some of as many places, else against the values
+    that the attention is given. Places in front of them, such as a class token, are left out.
+    """
 
     def __init__(self) -> None:
-        self._seen: dict[str, tuple[int, int, int]] = {}  # first step, looks, those that are off
+        self._found: dict[str, list[tuple[bool, float, str]]] = {}
+        self._last = 0
 
     def look(self, look: Look) -> Iterable[Evidence]:
-        """Take in one look."""
-        done: set[str] = set()
+        """Read every mask."""
+        self._last = look.step
+        tokens = [each for root in look.roots for each in root.inputs if each.ndim == 2 and not each.is_floating_point()]
         for call in look.calls:
-            if call.name not in _PRODUCTS or call.where in done:
-                continue
-            found = _weights(call)
-            if found is None:
-                continue
-            weights, contracted, node = found
-            done.add(call.where)
-            own = _sums_to_one(weights, contracted)
-            others = any(_sums_to_one(weights, axis) for axis in range(-weights.ndim, 0) if axis != contracted)
-            first, looks, off = self._seen.get(call.where, (look.step, 0, 0))
-            self._seen[call.where] = first, looks + 1, off + (others and not own)
-            axis = saved(node, "dim")
-            figures = {"looks": looks + 1, "off": self._seen[call.where][2] / (looks + 1), "axes": weights.ndim}
-            figures["axis"] = axis if axis < weights.ndim else axis - 2**64 + weights.ndim  # autograd keeps -1 as unsigned
-            yield Evidence("attention", (call.where,) if call.where else (), (first, look.step), figures)
-
-    def finish(self) -> Iterable[Evidence]:
-        """Nothing more."""
+            if call.name == "multi_head_attention_forward":
+                mask = _mask(call)
+                if mask is not None:
+                    self._found.setdefault(call.where, []).append(_judge(mask, tokens, call))
         return ()
 
-
-def _weights(call: FunctionCall) -> tuple[Tensor, int, Node] | None:
-    """The softmax that is one of the two factors, the axis it is summed over there, and its node."""
-    for place, contracted in ((0, -1), (1, -2)):
-        factor = call.given(place, "input" if place == 0 else "other")
-        if not isinstance(factor, Tensor) or factor.ndim < 3 or not readable(factor):
-            continue
-        node, reshaped = factor.grad_fn, False
-        for _ in range(_LONGEST):
-            if node is None or operation(node) == "Softmax":
-                break
-            kind = operation(node)
-            reshaped = reshaped or kind in _VIEWS
-            if kind not in _VIEWS and kind not in ("NativeDropout", "Mul"):
-                node = None
-                break
-            inner = [each for each, _ in node.next_functions if each is not None]
-            node = inner[0] if len(inner) == 1 else None
-        if node is None or operation(node) != "Softmax" or not _of_product(node):
-            continue
-        # With dropout the factor does not sum to anything: take what the softmax gave, unless axes were moved since.
-        weights = saved(node, "result") if not reshaped and not saves_elsewhere() else factor
-        if isinstance(weights, Tensor) and weights.ndim >= 3 and min(weights.shape[-2:]) >= _LEAST:
-            return weights.detach(), contracted, node
-    return None
+    def finish(self) -> Iterable[Evidence]:
+        """What all looks say."""
+        for where, found in self._found.items():
+            inverted = [each for each in found if each[0]]
+            figures = {
+                "looks": float(len(found)),
+                "inverted": float(len(inverted)),
+                "masked": sum(each[1] for each in found) / len(found),
+            }
+            yield Evidence("key padding", (where,), (0, self._last), figures, {"token": inverted[0][2] if inverted else ""})
 
 
-def _of_product(softmax: Node) -> bool:
-    """Whether a softmax was taken of the product of two activations, scaled and masked."""
-    waiting = [(each, 0) for each, _ in softmax.next_functions]
-    while waiting:
-        node, depth = waiting.pop()
-        if node is None or depth > _LONGEST:
-            continue
-        if operation(node) in ("Bmm", "Baddbmm"):
-            return sum(each is not None and operation(each) != "AccumulateGrad" for each, _ in node.next_functions) == 2
-        if operation(node) in _SCALING:
-            waiting += [(each, depth + 1) for each, _ in node.next_functions]
-    return False
+def _mask(call: FunctionCall) -> Tensor | None:
+    """True where a key is masked out, (B, T)."""
+    mask: Any = call.given(15, "key_padding_mask")
+    if not isinstance(mask, Tensor) or mask.ndim != 2:
+        return None
+    return mask if mask.dtype is torch.bool else torch.isinf(mask) if mask.is_floating_point() else mask != 0
 
 
-def _sums_to_one(weights: Tensor, axis: int) -> bool:
-    """Whether all sums along an axis are 1; rows that are all masked may be 0 or NaN."""
-    sums = weights.sum(dim=axis, dtype=torch.float32)
-    sums = sums[torch.isfinite(sums)]
-    return bool(sums.numel()) and bool(((sums - 1).abs() < 1e-2).float().mean() > 0.9)
+def _judge(mask: Tensor, tokens: list[Tensor], call: FunctionCall) -> tuple[bool, float, str]:
+    masked = float(mask.float().mean())
+    for given in tokens:
+        for table in (given, given.T):
+            extra = mask.shape[1] - table.shape[1]
+            if table.shape[0] == mask.shape[0] and 0 <= extra <= 2 and table.shape[1] > 1:
+                inner = mask[:, extra:]
+                left, gone = table[~inner], table[inner]
+                one = left.numel() > 0 and bool((left == left[0]).all())
+                several = gone.numel() > 0 and bool((gone != gone[0]).any())
+                return one and several and not bool((gone == left[0]).any()), masked, str(int(left[0])) if one else ""
+    key: Any = call.given(1, "key")
+    if isinstance(key, Tensor) and key.ndim == 3 and key.shape[:2] == mask.T.shape:
+        empty = (key.detach() == 0).all(-1).T  # (B, T)
+        inverted = bool(mask.any()) and bool((~mask).any()) and bool(empty[~mask].all()) and not bool(empty[mask].any())
+        return inverted, masked, "0"
+    return False, masked, ""
+
+
+@reader
+class Axes:
+    """Evidence "batch axis": a recurrent or attention module that takes its first axis for time and is given the batch there.
+
+    where: its name. figures: looks, batch (its first axis, as long as the targets of the loss), other (its second axis).
+    words: kind.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[int, int, int, str]] = {}
+        self._last = 0
+
+    def look(self, look: Look) -> Iterable[Evidence]:
+        """Compare the axes of inputs with the number of targets."""
+        self._last = look.step
+        counts = {
+            len(target)
+            for call in look.outside
+            if isinstance(target := call.given(1, "target"), Tensor)
+            and target.ndim == 1
+            and "loss" in call.name + "cross_entropy_loss"
+        }
+        given = {tensor.data_ptr(): tensor for root in look.roots for tensor in root.inputs}
+        for call in look.modules:
+            kinds = nn.RNNBase | nn.MultiheadAttention
+            if not isinstance(call.module, kinds) or call.module.batch_first or not call.args:
+                continue
+            sequence: Any = call.args[0]
+            if not isinstance(sequence, Tensor) or sequence.ndim != 3:
+                continue
+            first, second = sequence.shape[:2]
+            if first in counts and second not in counts and all(first == each.shape[0] for each in given.values() if each.ndim):
+                looks = self._found.get(call.name, (0, 0, 0, ""))[0]
+                self._found[call.name] = looks + 1, first, second, type(call.module).__name__
+        return ()
+
+    def finish(self) -> Iterable[Evidence]:
+        """What was seen."""
+        for name, (looks, batch, other, kind) in self._found.items():
+            figures = {"looks": float(looks), "batch": float(batch), "other": float(other)}
+            yield Evidence("batch axis", (name,), (0, self._last), figures, {"kind": kind})

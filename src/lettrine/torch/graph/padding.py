@@ -1,7 +1,7 @@
 """Evidence "padding-index": how the index that an embedding keeps for padding lies among the others.
 
 where: the module. figures: "looks", "index"; "share" of all indices; "inside" share of its occurrences that stand alone between
-two others, as a token does, and not in a run at either end, as padding does; "targets" 1 where the loss asks for it as a class too.
+two others, as a token does, and not in a run at either end, as padding does; "targets" 1 where the loss asks for it too.
 """
 
 from __future__ import annotations
