@@ -209,3 +209,19 @@ def test_a_token_kept_for_padding():
 @pytest.mark.parametrize("kind", ["after", "before", "segments"])
 def test_padding_that_is_padding(kind):
     assert "padding-index" not in alarms(watched(Reads(0), batches(*texts(kind)), crossed))
+
+
+def test_a_state_of_zeros_is_no_batch():
+    class Recurrent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.cell, self.head = nn.GRUCell(6, 12), nn.Linear(12, 4)
+
+        def forward(self, state, x):
+            return self.head(self.cell(x, state))
+
+    def loss(model, x, y):
+        return F.cross_entropy(model(torch.zeros(len(x), 12), x), y)
+
+    quiet(watched(Recurrent(), batches(*classes()), loss, steps=60))
