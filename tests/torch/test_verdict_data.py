@@ -169,3 +169,59 @@ def test_a_network_that_cannot_learn_is_not_blamed_on_its_data():
     x, y = classes(2048)
     report = watched(net(nn.Tanh(), nn.Linear(4, 4)), batches(x, y, size=64), crossed, steps=250, rate=1e-9)
     assert "shuffled-targets" not in [each.id for each in report.findings]
+
+
+class Reads(nn.Module):
+    def __init__(self, padding):
+        super().__init__()
+        torch.manual_seed(0)
+        self.table = nn.Embedding(8, 12, padding_idx=padding)
+        self.head = nn.Linear(12, 8)
+
+    def forward(self, x):
+        return self.head(self.table(x).mean(1))
+
+
+def texts(kind):
+    """Rows of eight tokens, and one of them as the target."""
+    generator = torch.Generator().manual_seed(2)
+    x = torch.randint(1, 8, (512, 8), generator=generator)
+    places, lengths = torch.arange(8), torch.randint(3, 9, (512, 1), generator=generator)
+    if kind == "token":
+        x = x - 1
+    elif kind == "after":
+        x = torch.where(places < lengths, x, 0)
+    elif kind == "before":
+        x = torch.where(places >= 8 - lengths, x, 0)
+    elif kind == "segments":  # two padded parts one after the other
+        x = torch.where((places % 4) < (1 + lengths % 3), x, 0)
+    return x, x[:, 0]
+
+
+def test_a_token_kept_for_padding():
+    report = watched(Reads(0), batches(*texts("token")), crossed)
+    finding = next(each for each in report.findings if each.id == "padding-index")
+    assert (finding.severity, finding.where) == ("warning", ("table",))
+    assert "asks for it as a class" in finding.message
+    assert "padding-index" not in alarms(watched(Reads(None), batches(*texts("token")), crossed))
+
+
+@pytest.mark.parametrize("kind", ["after", "before", "segments"])
+def test_padding_that_is_padding(kind):
+    assert "padding-index" not in alarms(watched(Reads(0), batches(*texts(kind)), crossed))
+
+
+def test_a_state_of_zeros_is_no_batch():
+    class Recurrent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.cell, self.head = nn.GRUCell(6, 12), nn.Linear(12, 4)
+
+        def forward(self, state, x):
+            return self.head(self.cell(x, state))
+
+    def loss(model, x, y):
+        return F.cross_entropy(model(torch.zeros(len(x), 12), x), y)
+
+    quiet(watched(Recurrent(), batches(*classes()), loss, steps=60))

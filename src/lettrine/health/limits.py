@@ -139,7 +139,7 @@ CHECKUP_START: Final = 3.0  # times the loss of the best constant answer, at the
 
 # Data, targets and the head of the network. "wild" is benchmarks/wild: programs from public bug reports, and healthy ones.
 TARGETS_LEAST: Final = 64  # numbers or labels seen before targets are judged
-OUT_OF_REACH: Final = 0.01  # of the targets' variance, lost to an activation that cannot reach them: as much as good fits leave
+OUT_OF_REACH: Final = 0.05  # of the targets' variance, lost to an activation that cannot reach them: noise at a border is less
 OUT_OF_REACH_MUCH: Final = 0.2  # of it: most of what could be learned
 SHARE_TOLERANCE: Final = 1e-3  # by which a probability may leave [0, 1]: rounding
 ROWS_OF_MANY: Final = 0.05  # of the rows, with two labels or more, before a softmax is called the wrong loss for them
@@ -165,3 +165,5 @@ UNDERFITTING_GAP: Final = 0.01  # of the held-out loss
 UNDERFITTING_FALL: Final = 0.02  # of the held-out loss over those evaluations; a schedule's end alone brings 0.01
 REPEATED_WORDS: Final = 0.02  # of the held-out words
 NOISY_ERROR: Final = 0.03  # of the held-out loss: more than the gain of any setting
+PADDING_SHARE: Final = 0.01  # of the indices, and
+PADDING_INSIDE: Final = 0.3  # of the padding alone between two other tokens; padding comes in runs at the ends of rows

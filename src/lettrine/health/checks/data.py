@@ -165,3 +165,29 @@ def _moves(trace: Trace, harm: Consequence) -> bool:
     """Whether the weights moved enough to have learned something: else nothing is known of the data."""
     sizes = [median(trace.parameter(name, "update_data")) for name in trace.parameter_stats]
     return harm.kind == "held out" or any(limits.UPDATE_SMALL < size < limits.UPDATE_LARGE_EARLY for size in sizes)
+
+
+@check("padding-index")
+def padding_index(trace: Trace) -> Iterator[Finding]:
+    """An index that is kept for padding and used as a token."""
+    for each in trace.seen("padding-index"):
+        used = each.figure("share") >= limits.PADDING_SHARE and each.figure("inside") >= limits.PADDING_INSIDE
+        if not (used and each.figure("looks") >= limits.UPDATE_RECORDS):
+            continue
+        index, name = int(each.figure("index")), each.where[0]
+        asked = " and the loss asks for it as a class" if each.figure("targets") else ""
+        yield Finding(
+            id="padding-index",
+            severity="warning",
+            where=each.where,
+            steps=each.steps,
+            value=each.figure("inside"),
+            limit=limits.PADDING_INSIDE,
+            message=(
+                f"{name} keeps index {index} for padding, but {share(each.figure('share'))} of its inputs are {index}: in "
+                f"{share(each.figure('inside'))} of the cases it stands alone between two others, as a token does{asked}."
+            ),
+            why="The row of padding_idx gets no gradient: that token keeps the vector it began with, usually all zeros.",
+            remedy=f"Leave out padding_idx={index}, or give padding an index of its own that no token has.",
+            reference="torch.nn.Embedding: padding_idx",
+        )

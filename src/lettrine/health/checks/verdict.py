@@ -71,7 +71,8 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "collapsed-kl": ("no-learning", "dead-units", *_DEPTH, "update-too-small"),
     "eval-dropout": ("held-out-labels", "dev-scale"),
     **dict.fromkeys(_DATA, (*_SYMPTOMS, "target-scale")),
-    "softmax-axis": (*_SYMPTOMS, "target-scale", "target-range"),
+    # A softmax over one unit has a gradient of exactly 0, which looks as if it had been cleared.
+    "softmax-axis": (*_SYMPTOMS, "target-scale", "target-range", "gradients-cleared", "never-moved", "symmetry"),
     "target-scale": _SYMPTOMS,
     "input-scale": (*_SYMPTOMS, "target-scale"),
     "repeated-batch": _SYMPTOMS,
@@ -139,6 +140,8 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
 """By check, in the order of likelihood as a cause: which other findings it accounts for."""
 
 ORDER: Final = (
+    *_DATA,
+    "probabilities-as-logits",
     "eps-underflow",
     "gradients-cleared",
     "detached-generator",
@@ -154,8 +157,7 @@ ORDER: Final = (
     "shared-norm",
     "schedule-to-zero",
     "collapsed-kl",
-    *_DATA,
-    "probabilities-as-logits",
+    "padding-index",
     "repeated-batch",
     "sorted-data",
     "input-scale",

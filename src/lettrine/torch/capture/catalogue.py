@@ -45,8 +45,7 @@ UNITS_LAST: Final = (nn.Linear, nn.Bilinear, nn.LayerNorm, nn.Embedding, nn.Embe
 def unwrapped(model: nn.Module) -> nn.Module:
     """The user's own module inside a data-parallel wrapper.
 
-    Raises HealthError for what is no module, for one without anything to call, and for a compiled one, whose parts cannot be
-    listened to.
+    Raises HealthError for what is no module, and for a compiled one, whose parts cannot be listened to.
     """
     if not isinstance(model, nn.Module):
         raise HealthError(f"watch got a {type(model).__name__}; expected a torch.nn.Module")

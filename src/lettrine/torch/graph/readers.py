@@ -12,9 +12,11 @@ from lettrine.torch.graph import (
     loss,
     modes,
     operations,
+    padding,
     products,
     recurrent,
     residuals,
+    shares,
     stepping,
     targets,
 )
@@ -31,9 +33,11 @@ __all__ = [
     "loss",
     "modes",
     "operations",
+    "padding",
     "products",
     "recurrent",
     "residuals",
+    "shares",
     "stepping",
     "targets",
 ]
