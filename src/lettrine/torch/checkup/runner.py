@@ -57,6 +57,8 @@ def perform(each: Experiment, task: Task) -> tuple[list[Finding], Outcome, list[
     if needed > task.left():
         left = max(0.0, task.left())
         return [], Outcome(each.id, "not run", f"it takes about {needed:.0f} s and {left:.0f} s were left; give minutes=…"), []
+    if each.trains and task.known.get("broken"):
+        return [], Outcome(each.id, "not run", "the loss is not finite, so nothing can be learned from it"), []
     begun = time.monotonic()
     try:
         with task.boxed():

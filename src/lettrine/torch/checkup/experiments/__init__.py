@@ -8,7 +8,16 @@ from lettrine.torch.checkup.experiments import (  # noqa: I001  in the order in 
     padding,
     randomness,
     optimiser,
+    data,
+    answer,
+    saving,
+    inputs,
     shared_norm,
+    one_batch,
+    frozen,
+    scales,
+    start,
+    rate,
 )
 
-__all__ = ["causality", "first_loss", "independence", "optimiser", "padding", "parameters", "randomness", "shared_norm"]
+__all__ = ["answer", "causality", "data", "first_loss", "frozen", "independence", "inputs", "one_batch", "optimiser", "padding", "parameters", "randomness", "rate", "saving", "scales", "shared_norm", "start"]

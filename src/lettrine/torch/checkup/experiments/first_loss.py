@@ -32,6 +32,7 @@ def first_loss(task: Task) -> Result:
     value = float(loss.detach())
     if not isfinite(value):
         found = _broken(task)
+        task.known["broken"] = True
         return Result(found.message, (found,), {"loss": value}, where=found.where)
     output = output_of(task)
     reference = constant_loss(task, output)
