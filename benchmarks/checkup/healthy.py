@@ -101,7 +101,6 @@ TIMM = {
     "vit_tiny_patch16_224": {"img_size": 32, "patch_size": 8},
     "deit_tiny_patch16_224": {"img_size": 32, "patch_size": 8},
     "mixer_s32_224": {"img_size": 64},
-    "convmixer_768_32": {"depth": 3, "dim": 64},
     "poolformer_s12": {},
     "mobilevit_xxs": {},
     "resnetv2_50": {},

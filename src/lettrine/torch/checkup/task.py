@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, default_collate
 
 from lettrine.errors import HealthError
 from lettrine.torch.capture.catalogue import kind_of, unwrapped
-from lettrine.torch.checkup.sandbox import sandbox, seeded
+from lettrine.torch.checkup.sandbox import same_bits, sandbox, seeded
 from lettrine.torch.checkup.values import fresh, leaves, moved
 
 BATCHES: Final = 64  # taken at most, and
@@ -51,7 +51,7 @@ class Task:
 
     batches: copies, in the order they came. whole: the loss function takes the model and the batch, else outputs and targets.
     rows_first: the batches come from a DataLoader that stacks examples along axis 0. autocast: dtype, None without.
-    seconds: of one forward and backward pass. deadline: when the time is up, by `time.monotonic`.
+    seconds: of one forward and backward pass. stateful: the model answers differently when it is asked the same again. deadline: when the time is up, by `time.monotonic`.
     """
 
     model: nn.Module
@@ -62,6 +62,7 @@ class Task:
     rows_first: bool = False
     autocast: torch.dtype | None = None
     seconds: float = 0.0
+    stateful: bool = False
     deadline: float = float("inf")
     known: dict[str, Any] = field(default_factory=dict)
 
@@ -105,9 +106,9 @@ class Task:
         return calls[0]
 
     def outputs(self, call: Call) -> Any:
-        """What the model gives, from copies of its inputs and always with the same random numbers."""
-        seeded(SEED)
-        with self._casting():
+        """What the model gives, from copies of its inputs, always with the same random numbers and from the same state."""
+        with sandbox(self.model) if self.stateful else nullcontext(), self._casting():
+            seeded(SEED)
             return self.model(*fresh(call.args), **fresh(dict(call.kwargs)))
 
     def loss(self, batch: Any) -> Tensor:
@@ -246,11 +247,24 @@ def _called(task: Task) -> Task:
             how = "loss_fn(model, batch)" if whole else "loss_fn(model(inputs), targets)"
             errors.append(f"{how}: {type(error).__name__}: {error}")
         else:
+            tried.stateful = _stateful(tried)
             return tried
     raise HealthError(
         f"checkup could not compute a loss; {'; '.join(errors)}. Give pairs (inputs, targets) and a loss_fn(outputs, targets), "
         f"or any batches and a loss_fn(model, batch); the model is a {kind_of(task.model)}"
     )
+
+
+def _stateful(task: Task) -> bool:
+    """Whether a second pass in eval mode, with the same random numbers, gives something else."""
+    try:
+        with task.boxed(), torch.no_grad():
+            call = task.inputs(task.batch())
+            task.model.eval()
+            first, second = ([each.detach().clone() for _, each in leaves(task.outputs(call))] for _ in range(2))
+            return any(not same_bits(a, b) for a, b in zip(first, second, strict=False))
+    except Exception:  # noqa: BLE001  what cannot be called in eval mode shows where that is needed
+        return False
 
 
 def _wants_model(loss_fn: Any) -> bool:

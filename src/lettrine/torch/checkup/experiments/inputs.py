@@ -37,6 +37,8 @@ def inputs(task: Task) -> Result:
     plain = _answers(task, call)
     if not plain:
         raise Skip("not applicable", "the model returns no floating-point tensor")
+    if not all(bool(each.isfinite().all()) for each in plain):
+        raise Skip("not run", f"after {STEPS} steps the answers are not finite")
     whole = _effect(task, call, plain, traded)
     each = {path: _effect(task, call, plain, [path]) for path in traded} if len(traded) > 1 else {traded[0]: whole}
     figures = {"all": whole, **{f"input {path}": value for path, value in each.items()}}
