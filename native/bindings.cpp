@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <memory>
 #include <new>
 #include <optional>
@@ -57,8 +58,17 @@ const T* readable(nb::handle handle, std::size_t size, const char* what) {
     return array.data();
 }
 
-// Shape of the network: V, T, E, widths of the hidden layers, number of the activation, momentum and eps of batch norm.
-using Shape = std::tuple<Index, Index, Index, std::vector<Index>, int, double, double>;
+// Shape of the network: V, T, E, widths of the hidden layers, name of the activation, momentum and eps of batch norm.
+using Shape = std::tuple<Index, Index, Index, std::vector<Index>, std::string, double, double>;
+
+lettrine::Activation activation_of(const std::string& name) {
+    std::string known;
+    for (std::size_t i = 0; i < lettrine::activation_count; ++i) {
+        if (name == lettrine::activation_names[i]) return static_cast<lettrine::Activation>(i);
+        known += (i ? ", " : "") + std::string(lettrine::activation_names[i]);
+    }
+    throw nb::value_error(("activation got '" + name + "'; expected one this build has a kernel for: " + known).c_str());
+}
 
 // Arrays in one order: embedding, direct, then weight, bias, scale, shift of each layer; None where the network has none.
 // `running` holds mean and variance of each layer's batch norm. Memory: first and second moments, empty lists without.
@@ -72,7 +82,7 @@ struct Bound {
     Bound(const Shape& shape, const nb::list& values, const nb::list& running, bool trained, const nb::list& firsts, const nb::list& seconds,
           const std::vector<double>& decays, const std::vector<double>& penalties) {
         const auto& [vocabulary, context, width, hidden, activation, momentum, eps] = shape;
-        require(vocabulary >= 1 && context >= 1 && width >= 1 && !hidden.empty() && activation >= 0 && activation < 7, "network has no such shape");
+        require(vocabulary >= 1 && context >= 1 && width >= 1 && !hidden.empty(), "network has no such shape");
         layers.resize(hidden.size() + 1);
         const std::size_t count = 2 + 4 * layers.size();
         require(values.size() == count && running.size() == 2 * layers.size(), "network got the wrong number of arrays");
@@ -98,7 +108,7 @@ struct Bound {
         net.vocabulary = vocabulary;
         net.context = context;
         net.width = width;
-        net.activation = static_cast<lettrine::Activation>(activation);
+        net.activation = activation_of(activation);
         net.norm_momentum = static_cast<T>(momentum);
         net.norm_eps = static_cast<T>(eps);
         net.embedding = next(vocabulary * width, "embedding.weight", true);
@@ -252,6 +262,8 @@ bool within(const ReadArray& array, std::int64_t limit) {
     return all_within<std::int64_t>(array, limit);
 }
 
+std::vector<std::string> activations() { return {std::begin(lettrine::activation_names), std::end(lettrine::activation_names)}; }
+
 std::string isa() { return instruction_set("").name; }
 
 std::vector<std::string> available_isas() {
@@ -268,7 +280,7 @@ double multiply_adds(Index rounds, const std::string& name) {
 
 }  // namespace
 
-#define NETWORK "shape: tuple[int, int, int, list[int], int, float, float], values: list[numpy.typing.NDArray[typing.Any] | None], running: list[numpy.typing.NDArray[typing.Any] | None], "
+#define NETWORK "shape: tuple[int, int, int, list[int], str, float, float], values: list[numpy.typing.NDArray[typing.Any] | None], running: list[numpy.typing.NDArray[typing.Any] | None], "
 
 NB_MODULE(_native, m) {
     nb::set_leak_warnings(false);  // what is alive when Python ends, such as a watch in a cycle of hooks, is no fault
@@ -296,6 +308,7 @@ NB_MODULE(_native, m) {
     bind_measures(m);
     bind_watching(m);
     bind_steps(m);
+    m.def("activations", &activations, "The activations that have a kernel.");
     m.def("isa", &isa, "The instruction set in use: the best one there is, or the one LETTRINE_ISA names.");
     m.def("available_isas", &available_isas, "The instruction sets this build holds and this processor has, best first.");
     m.def("multiply_adds", &multiply_adds, "rounds"_a, "isa"_a = "",

@@ -1,8 +1,7 @@
-// exp, tanh and the activations on vectors, without branches.
+// exp, expm1 and tanh on vectors, without branches.
 
 #pragma once
 
-#include "mlp.hpp"
 #include "vector.hpp"
 
 namespace lettrine::LETTRINE_NAMESPACE {
@@ -129,52 +128,6 @@ LETTRINE_INLINE typename Vector<T>::Value tanh(typename Vector<T>::Value x) {
     const auto held = V::min(edge, V::max(-edge, x));
     const auto e = expm1<T>(held + held);
     return e / (e + V::set(2));
-}
-
-// torch's constants (Klambauer et al. 2017).
-constexpr double selu_scale = 1.0507009873554804934193349852946;
-constexpr double selu_alpha = 1.6732632423543772848170429916717;
-constexpr double leaky_slope = 0.01;
-constexpr double gelu_inner = 0.7978845608028653558798921198687;  // sqrt(2 / pi)
-constexpr double gelu_cubic = 0.044715;
-
-// The activation of x. Comparisons are written so that NaN passes through.
-template <class T, Activation A>
-LETTRINE_INLINE typename Vector<T>::Value activate(typename Vector<T>::Value x) {
-    using V = Vector<T>;
-    const auto zero = V::zero();
-    if constexpr (A == Activation::tanh) return tanh<T>(x);
-    if constexpr (A == Activation::relu) return V::max(zero, x);
-    if constexpr (A == Activation::leaky_relu) return x < zero ? x * V::set(T(leaky_slope)) : x;
-    if constexpr (A == Activation::sigmoid) return V::set(1) / (V::set(1) + exp<T>(-x));
-    if constexpr (A == Activation::selu) {
-        const auto low = expm1<T>(V::max(V::set(sizeof(T) == 4 ? T(-87) : T(-700)), V::min(zero, x)));
-        return x > zero ? x * V::set(T(selu_scale)) : low * V::set(T(selu_scale * selu_alpha));
-    }
-    if constexpr (A == Activation::gelu) {
-        const auto inner = x * V::set(T(gelu_inner)) * (V::set(1) + x * x * V::set(T(gelu_cubic)));
-        return x * V::set(T(0.5)) * (V::set(1) + tanh<T>(inner));
-    }
-    return x;
-}
-
-// d activate(x) / dx, from the activation a; gelu alone needs x itself.
-template <class T, Activation A>
-LETTRINE_INLINE typename Vector<T>::Value slope(typename Vector<T>::Value a) {
-    using V = Vector<T>;
-    const auto one = V::set(1), zero = V::zero();
-    if constexpr (A == Activation::tanh) return one - a * a;
-    if constexpr (A == Activation::relu) return a > zero ? one : zero;
-    if constexpr (A == Activation::leaky_relu) return a > zero ? one : V::set(T(leaky_slope));
-    if constexpr (A == Activation::sigmoid) return a - a * a;
-    if constexpr (A == Activation::selu) return a > zero ? V::set(T(selu_scale)) : a + V::set(T(selu_scale * selu_alpha));
-    if constexpr (A == Activation::gelu) {
-        const auto x = a;
-        const auto t = tanh<T>(x * V::set(T(gelu_inner)) * (one + x * x * V::set(T(gelu_cubic))));
-        const auto inner = V::set(T(gelu_inner)) * (one + x * x * V::set(T(3 * gelu_cubic)));
-        return V::set(T(0.5)) * (one + t + x * (one - t * t) * inner);
-    }
-    return one;
 }
 
 }  // namespace lettrine::LETTRINE_NAMESPACE

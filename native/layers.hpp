@@ -7,7 +7,7 @@
 
 #pragma once
 
-#include "functions.hpp"
+#include "activations.hpp"
 #include "matmul.hpp"
 #include "mlp.hpp"
 
@@ -86,11 +86,6 @@ LETTRINE_INLINE void store_first(T* p, typename Vector<T>::Value v, Index n) {
     n >= V::width ? V::store(p, v) : V::store(p, v, static_cast<int>(n));
 }
 
-template <Activation A>
-struct Constant {
-    static constexpr Activation value = A;
-};
-
 // Rows as short as an embedding, without a loop over single numbers.
 template <class T>
 LETTRINE_INLINE void copy_row(Index n, const T* from, T* to) {
@@ -100,20 +95,6 @@ LETTRINE_INLINE void copy_row(Index n, const T* from, T* to) {
 template <class T>
 LETTRINE_INLINE void add_row(Index n, const T* from, T* to) {
     for (Index i = 0; i < n; i += Vector<T>::width) store_first<T>(to + i, load_or<T>(from, i, n - i, T(0)) + load_or<T>(to, i, n - i, T(0)), n - i);
-}
-
-// Calls body with the activation as a type, so that loops over it hold no branch.
-template <class Body>
-LETTRINE_INLINE void with_activation(Activation activation, Body body) {
-    switch (activation) {
-        case Activation::tanh: return body(Constant<Activation::tanh>{});
-        case Activation::relu: return body(Constant<Activation::relu>{});
-        case Activation::leaky_relu: return body(Constant<Activation::leaky_relu>{});
-        case Activation::gelu: return body(Constant<Activation::gelu>{});
-        case Activation::sigmoid: return body(Constant<Activation::sigmoid>{});
-        case Activation::selu: return body(Constant<Activation::selu>{});
-        case Activation::identity: return body(Constant<Activation::identity>{});
-    }
 }
 
 }  // namespace lettrine::LETTRINE_NAMESPACE

@@ -7,12 +7,11 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "activation_names.hpp"
 #include "moments.hpp"
 #include "team.hpp"
 
 namespace lettrine {
-
-enum class Activation { tanh, relu, leaky_relu, gelu, sigmoid, selu, identity };
 
 // One trained array, its optimiser's memory (null where there is none) and what pulls it towards zero.
 template <class T>

@@ -68,7 +68,7 @@ void update_running(Index examples, Span part, T momentum, const Layer<T>& layer
     }
 }
 
-// a = activation(scale * z + shift). `before`, where not null, gets the activation's argument (gelu's slope needs it).
+// a = activation(scale * z + shift). `before`, where not null, gets the activation's argument (see `Kernel::slope_of_input`).
 template <class T>
 void activate_rows(const Batch<T>& batch, Span part, Index features, Activation activation, const T* scale, const T* shift,
                    const T* z, T* before, T* a) {
@@ -83,13 +83,13 @@ void activate_rows(const Batch<T>& batch, Span part, Index features, Activation 
                 auto x = V::load(z + at + b * W);
                 if (scale) x = x * by + plus;
                 if (before) V::store(before + at + b * W, x);
-                V::store(a + at + b * W, activate<T, A>(x));
+                V::store(a + at + b * W, Kernel<A, T>::of(x));
             }
         }
     });
 }
 
-// d *= slope of the activation; `seen` is the activation, or its argument for gelu. sums (F,): of the new d over the batch.
+// d *= slope of the activation; `seen` is what `Kernel::slope` takes: the activation, or its argument. sums (F,): of the new d over the batch.
 template <class T>
 void activate_backward(const Batch<T>& batch, Span part, Activation activation, const T* seen, T* d, T* sums) {
     using V = Vector<T>;
@@ -100,7 +100,7 @@ void activate_backward(const Batch<T>& batch, Span part, Activation activation, 
             const Index at = batch.row(f);
             auto total = V::zero();
             for (Index b = 0; b < batch.count; ++b) {
-                const auto g = V::load(d + at + b * W) * slope<T, A>(V::load(seen + at + b * W));
+                const auto g = V::load(d + at + b * W) * Kernel<A, T>::slope(V::load(seen + at + b * W));
                 total += g;
                 V::store(d + at + b * W, g);
             }

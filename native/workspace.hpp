@@ -29,7 +29,7 @@ private:
 template <class T>
 struct LayerMemory {
     T* z;         // rows: the Linear's output, normalised where there is batch norm
-    T* before;    // rows: the activation's argument, for gelu
+    T* before;    // rows: the activation's argument, where its slope needs it
     T* a;         // rows: the activation
     T* d;         // rows: gradient of z
     T* gradient;  // of the weight, laid out as it is; none where the step is fused
@@ -89,7 +89,7 @@ struct Workspace {
                 m.a = arena.take<T>(numbers);
                 m.d = arena.take<T>(numbers);
                 m.z = layer.scale ? arena.take<T>(numbers) : m.a;
-                if (!last && net.activation == Activation::gelu) m.before = arena.take<T>(numbers);
+                if (!last && slope_of_input<T>(net.activation)) m.before = arena.take<T>(numbers);
             }
             if (layer.scale)
                 m.norm = {arena.take<T>(out), arena.take<T>(out), arena.take<T>(out), arena.take<T>(out), arena.take<T>(out)};

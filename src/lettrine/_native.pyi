@@ -9,15 +9,15 @@ import numpy
 import numpy.typing
 
 
-def train(shape: tuple[int, int, int, list[int], int, float, float], values: list[numpy.typing.NDArray[Any] | None], running: list[numpy.typing.NDArray[Any] | None], firsts: list[numpy.typing.NDArray[Any] | None], seconds: list[numpy.typing.NDArray[Any] | None], decays: list[float], penalties: list[float], optimiser: tuple[bool, float, float, float, float, int], contexts: numpy.typing.NDArray[numpy.int32], targets: numpy.typing.NDArray[numpy.int32], indices: numpy.typing.NDArray[numpy.int64], learning_rates: numpy.typing.NDArray[numpy.float64], threads: int = 1, isa: str = '') -> numpy.typing.NDArray[numpy.float64]:
+def train(shape: tuple[int, int, int, list[int], str, float, float], values: list[numpy.typing.NDArray[Any] | None], running: list[numpy.typing.NDArray[Any] | None], firsts: list[numpy.typing.NDArray[Any] | None], seconds: list[numpy.typing.NDArray[Any] | None], decays: list[float], penalties: list[float], optimiser: tuple[bool, float, float, float, float, int], contexts: numpy.typing.NDArray[numpy.int32], targets: numpy.typing.NDArray[numpy.int32], indices: numpy.typing.NDArray[numpy.int64], learning_rates: numpy.typing.NDArray[numpy.float64], threads: int = 1, isa: str = '') -> numpy.typing.NDArray[numpy.float64]:
     """Take steps in place and return their losses."""
 
-def evaluate(shape: tuple[int, int, int, list[int], int, float, float], values: list[numpy.typing.NDArray[Any] | None], running: list[numpy.typing.NDArray[Any] | None], contexts: numpy.typing.NDArray[numpy.int32], targets: numpy.typing.NDArray[numpy.int32] | None, threads: int = 1, isa: str = '') -> numpy.typing.NDArray[Any]:
+def evaluate(shape: tuple[int, int, int, list[int], str, float, float], values: list[numpy.typing.NDArray[Any] | None], running: list[numpy.typing.NDArray[Any] | None], contexts: numpy.typing.NDArray[numpy.int32], targets: numpy.typing.NDArray[numpy.int32] | None, threads: int = 1, isa: str = '') -> numpy.typing.NDArray[Any]:
     """
     Losses (N,) of examples in eval mode, or, without targets, logits (N, V).
     """
 
-def sample(shape: tuple[int, int, int, list[int], int, float, float], values: list[numpy.typing.NDArray[Any] | None], running: list[numpy.typing.NDArray[Any] | None], contexts: numpy.typing.NDArray[numpy.int32], uniforms: numpy.typing.NDArray[numpy.float64], temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, isa: str = '') -> numpy.typing.NDArray[numpy.int32]:
+def sample(shape: tuple[int, int, int, list[int], str, float, float], values: list[numpy.typing.NDArray[Any] | None], running: list[numpy.typing.NDArray[Any] | None], contexts: numpy.typing.NDArray[numpy.int32], uniforms: numpy.typing.NDArray[numpy.float64], temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, isa: str = '') -> numpy.typing.NDArray[numpy.int32]:
     """Draw words (N, L) from starting contexts."""
 
 def within(integers: numpy.typing.NDArray[Any], limit: int) -> bool:
@@ -93,7 +93,9 @@ class Ear:
     """(arg: object, /) -> bool"""
 
 class Idle:
-    """A watch at the steps that are not sampled; see lettrine.torch.idle."""
+    """
+    A watch at the steps that are not sampled; see lettrine.torch.fast.idle.
+    """
 
     def __init__(self, tensors: Tensors, stepped: Callable[[Any, Any, Any], None], lost: Callable[[Any], None], room: int) -> None: ...
 
@@ -134,7 +136,7 @@ class Idle:
     def losses(self) -> list[tuple[int, float]]: ...
 
 class Run:
-    """Sampled steps one after another; see lettrine.torch.quick."""
+    """Sampled steps one after another; see lettrine.torch.fast.quick."""
 
     def __init__(self, idle: Idle, before: object, paused: object, grad_enabled: object, graph_task: object, level: object) -> None: ...
 
@@ -160,6 +162,9 @@ class Gate:
     def __reduce__(self) -> tuple[Any, ...]: ...
 
     def __call__(self, module: object, args: object, kwargs: object) -> None: ...
+
+def activations() -> list[str]:
+    """The activations that have a kernel."""
 
 def isa() -> str:
     """

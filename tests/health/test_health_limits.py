@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from paper import FACTS, MODULES, PARAMETERS, STEPS, healthy_losses, make_trace, noisy, units
 
+from lettrine.activations import ACTIVATIONS, SELU_FLOOR
 from lettrine.health import examine
-from lettrine.health.limits import ACTIVATIONS, SELU_FLOOR
 from lettrine.health.trace import ModuleInfo
 
 MATRICES = [info.name for info in PARAMETERS if len(info.shape) > 1]

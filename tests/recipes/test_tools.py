@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lettrine.activations import TRAINABLE
 from lettrine.cli.app import main
 from lettrine.errors import ConfigError, RunDamagedError
 from lettrine.inference.embeddings import kinds, nearest, project
@@ -24,7 +25,16 @@ QUICK = Shape(context=3, embedding=4, hidden=(16,), activation="tanh")
 
 @pytest.mark.parametrize(
     ("activation", "exact"),
-    [("identity", 1.0), ("relu", math.sqrt(2)), ("leaky-relu", math.sqrt(2 / 1.0001)), ("gelu", 1.5335304)],
+    [
+        ("identity", 1.0),
+        ("relu", math.sqrt(2)),
+        ("leaky-relu", math.sqrt(2 / 1.0001)),
+        ("gelu", 1.5335304),
+        ("softsign", 2.3375334),
+        ("silu", 1.6765325),
+        ("elu", 1.2451983),
+        ("mish", 1.4868476),
+    ],
 )
 def test_gains_are_what_they_are_derived_from(activation: str, exact: float) -> None:
     row = gain_row(activation)
@@ -37,7 +47,7 @@ def test_the_gain_of_tanh_settles_and_selu_at_one_keeps_itself() -> None:
     assert tanh.exact == pytest.approx(1.5925, abs=1e-4)
     assert tanh.settled == pytest.approx(tanh.sampled, rel=0.05)
     assert gain_row("selu").exact == pytest.approx(1.0, abs=1e-6)  # Klambauer et al. 2017: mean square 1 is its fixed point
-    assert [row.activation for row in gain_rows()] == ["identity", "sigmoid", "tanh", "relu", "leaky-relu", "selu", "gelu"]
+    assert [row.activation for row in gain_rows()] == list(TRAINABLE)
 
 
 def test_means_under_the_normal_curve() -> None:

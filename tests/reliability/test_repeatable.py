@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 import lettrine
+from lettrine.activations import TRAINABLE
 from lettrine.engine.base import Optimiser
 from lettrine.engine.choice import choose_engine, native_built
-from lettrine.model.config import ACTIVATIONS, NORMS
+from lettrine.model.config import NORMS
 from lettrine.model.initialisation import SCHEMES
 from lettrine.recipes.catalogue import RECIPES
 from lettrine.recipes.runner import run_recipe
@@ -37,7 +38,7 @@ OPTIMISERS = (Optimiser("sgd"), Optimiser("sgd", momentum=0.9, l2={"hidden": 1e-
 KINDS = [
     (activation, norm, optimiser, schedule, scheme)
     for (activation, norm), optimiser, schedule, scheme in zip(
-        itertools.product(ACTIVATIONS, NORMS), itertools.cycle(OPTIMISERS), itertools.cycle(SCHEDULES), itertools.cycle(SCHEMES)
+        itertools.product(TRAINABLE, NORMS), itertools.cycle(OPTIMISERS), itertools.cycle(SCHEDULES), itertools.cycle(SCHEMES)
     )
 ]
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from math import isnan
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from lettrine.cli.options import taking_options
 from lettrine.cli.show import console, note, out_json, plain
 
+RANGE_OPTIONS = frozenset(
+    "words context embedding hidden activation norm init optimizer momentum batch seed threads engine".split()  # noqa: SIM905
+)  # of a training, those that a sweep of the learning rate depends on
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 
@@ -29,29 +33,13 @@ def _check_page(html: Path | None) -> None:
         checked(html)
 
 
+@taking_options(RANGE_OPTIONS)
 def lr_range(
-    words: Annotated[
-        str | None,
-        typer.Argument(metavar="[WORDS]", help="One word a line, UTF-8; - reads standard input. Default: first-names."),
-    ] = None,
+    options: dict[str, Any],
     run: Annotated[
         Path | None, typer.Option(metavar="RUN", help="From where a run's training stands, instead of a fresh network.")
     ] = None,
     like: Annotated[Path | None, typer.Option(metavar="RUN", help="Network and training of another run, but fresh.")] = None,
-    context: Annotated[int | None, typer.Option(help="Characters the network sees.")] = None,
-    embedding: Annotated[int | None, typer.Option(help="Width of a character's vector.")] = None,
-    hidden: Annotated[str | None, typer.Option(help="Hidden widths: 200, 200x5 or 300,100.")] = None,
-    activation: Annotated[str | None, typer.Option(help="tanh, relu, leaky-relu, gelu, sigmoid, selu or identity.")] = None,
-    norm: Annotated[str | None, typer.Option(help="none or batch.")] = None,
-    init: Annotated[
-        str | None, typer.Option(help="naive, small-output, small-hidden, tiny, kaiming, deep or calibrated.")
-    ] = None,
-    optimizer: Annotated[str | None, typer.Option(help="adamw or sgd.")] = None,
-    momentum: Annotated[float | None, typer.Option(help="Momentum of sgd.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Examples in a step.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of initialisation and batches.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Processor threads.")] = None,
-    engine: Annotated[str | None, typer.Option(help="auto, reference or native.")] = None,
     low: Annotated[float, typer.Option(help="Where the sweep begins.")] = 1e-5,
     high: Annotated[float, typer.Option(help="Where it ends, if the loss has not broken before.")] = 10.0,
     steps: Annotated[int, typer.Option(help="Steps of the sweep.")] = 600,
@@ -59,8 +47,6 @@ def lr_range(
     json: Json = False,
 ) -> None:
     """Find a learning rate: sweep it upwards, see where the loss falls fastest and where it breaks. Nothing is kept of it."""
-    given = {key: value for key, value in locals().items() if key not in ("run", "like", "low", "high", "steps", "html", "json")}
-    options = {key: value for key, value in given.items() if value is not None}
     _check_page(html)
     from lettrine.errors import ConfigError  # noqa: PLC0415 - --help answers without numpy
     from lettrine.training.lr_range import lr_range as sweep_fresh  # noqa: PLC0415
@@ -70,10 +56,12 @@ def lr_range(
     if run is not None:
         if other := next((key for key in options if key != "engine"), "like" if like is not None else ""):
             raise ConfigError(f"--run sweeps the run as it is; leave out {other}, or sweep a fresh network with --like {run}")
-        found = lr_range_of_run(run, engine=engine or "auto", low=low, high=high, steps=steps)
+        found = lr_range_of_run(run, engine=options.get("engine", "auto"), low=low, high=high, steps=steps)
     else:
         chosen = choices(options, like)
-        found = sweep_fresh(word_list_of(options), shape=chosen.shape, settings=chosen.settings, low=low, high=high, steps=steps)
+        found = sweep_fresh(
+            word_list_of(chosen.words), shape=chosen.shape, settings=chosen.settings, low=low, high=high, steps=steps
+        )
     if html is not None:
         from lettrine.tools.pages import write_range_page  # noqa: PLC0415
 

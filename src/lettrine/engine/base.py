@@ -130,38 +130,15 @@ def check_moments(config: MLPConfig, optimiser: Optimiser, parameters: Mapping[s
                 raise EngineError(f"{kind}.{name} is not a contiguous, writeable array; pass a copy")
 
 
-class Engine(Protocol):
-    """The arithmetic of one network. Engines hold no state between calls.
+class Evaluator(Protocol):
+    """What answers for a network in eval mode: an engine, or several networks and counts together.
 
-    The precision is that of the parameters: float32 or float64, all alike.
-    Every method raises EngineError for arrays of the wrong shape or type or an index out of range,
-    before anything is touched.
+    Every method raises EngineError for arrays of the wrong shape or type or an index out of range.
     """
 
     @property
     def name(self) -> str:
         """What `--engine` calls it."""
-        ...
-
-    def train(
-        self,
-        config: MLPConfig,
-        optimiser: Optimiser,
-        state: TrainState,
-        contexts: Integers,
-        targets: Integers,
-        indices: Indices,
-        learning_rates: Losses,
-        *,
-        threads: int = 1,
-    ) -> Losses:
-        """Take S steps in place and return the loss of each batch before its step, (S,), in nats.
-
-        contexts (N, T) and targets (N,) are the examples; indices (S, B) picks each step's batch; learning_rates (S,).
-        Batch norm uses the batch's statistics and updates the running ones.
-        Stops early after a step whose loss is not finite, without applying it: the returned array is then
-        shorter than S and its last entry is that loss.
-        """
         ...
 
     def logits(self, config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers) -> Array:
@@ -191,6 +168,36 @@ class Engine(Protocol):
         probability, in vocabulary order, exceeds the uniform. temperature divides the logits (0 takes the
         likeliest); top_k > 0 keeps the k likeliest; top_p < 1 keeps the smallest set of likeliest
         characters whose probability reaches p. The cuts are applied in this order, then renormalised.
+        """
+        ...
+
+
+class Engine(Evaluator, Protocol):
+    """The arithmetic of one network. Engines hold no state between calls.
+
+    The precision is that of the parameters: float32 or float64, all alike.
+    Every method raises EngineError for arrays of the wrong shape or type or an index out of range,
+    before anything is touched.
+    """
+
+    def train(
+        self,
+        config: MLPConfig,
+        optimiser: Optimiser,
+        state: TrainState,
+        contexts: Integers,
+        targets: Integers,
+        indices: Indices,
+        learning_rates: Losses,
+        *,
+        threads: int = 1,
+    ) -> Losses:
+        """Take S steps in place and return the loss of each batch before its step, (S,), in nats.
+
+        contexts (N, T) and targets (N,) are the examples; indices (S, B) picks each step's batch; learning_rates (S,).
+        Batch norm uses the batch's statistics and updates the running ones.
+        Stops early after a step whose loss is not finite, without applying it: the returned array is then
+        shorter than S and its last entry is that loss.
         """
         ...
 

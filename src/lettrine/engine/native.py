@@ -24,10 +24,10 @@ from lettrine.engine.base import (
     moment_kinds,
 )
 from lettrine.errors import EngineError
-from lettrine.model.config import ACTIVATIONS, MLPConfig
+from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Array, check_parameters, parameter_shapes
 
-_Shape: TypeAlias = tuple[int, int, int, list[int], int, float, float]
+_Shape: TypeAlias = tuple[int, int, int, list[int], str, float, float]
 
 
 class NativeEngine:
@@ -151,9 +151,8 @@ def _default_isa() -> str:
 
 
 def _shape(config: MLPConfig) -> _Shape:
-    activation = ACTIVATIONS.index(config.activation)  # the order of the enumeration in native/mlp.hpp
     sizes = (config.vocabulary_size, config.context, config.embedding, list(config.hidden))
-    return (*sizes, activation, config.norm_momentum, config.norm_eps)
+    return (*sizes, config.activation, config.norm_momentum, config.norm_eps)
 
 
 def _names(config: MLPConfig) -> list[str | None]:

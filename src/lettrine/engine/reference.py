@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from lettrine.engine.activations import ACTIVATE, SLOPE
+from lettrine.activations import activate, slope
 from lettrine.engine.base import Indices, Integers, Losses, Optimiser, TrainState, check_batches, check_examples, check_moments
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Array, Parameters, check_parameters, parameter_shapes
@@ -111,7 +111,7 @@ class ReferenceEngine:
         for start in range(0, len(targets), size):
             part = slice(start, start + size)
             logits = _logits_of(_forward(config, parameters, contexts[part], training=False))
-            result[part] = -_log_softmax(logits)[np.arange(len(logits)), targets[part]]
+            result[part] = -log_softmax(logits)[np.arange(len(logits)), targets[part]]
         return result
 
     def sample(  # noqa: D102
@@ -157,7 +157,7 @@ def probabilities(logits: Array, temperature: float = 1.0, top_k: int = 0, top_p
         kept = np.zeros_like(values)
         kept[np.arange(len(values)), values.argmax(axis=1)] = 1.0
         return kept
-    kept = np.exp(_log_softmax(values / temperature))
+    kept = np.exp(log_softmax(values / temperature))
     if 0 < top_k < values.shape[1] or top_p < 1.0:
         order = np.argsort(-kept, axis=1, kind="stable")  # likeliest first
         ranked = np.take_along_axis(kept, order, axis=1)
@@ -208,7 +208,7 @@ def _forward(config: MLPConfig, p: Mapping[str, Array], contexts: Integers, *, t
         h = out[f"layers.{layer}"] = _linear(p, f"layers.{layer}", h)  # (B, H)
         if config.norm == "batch":
             h = out[f"norms.{layer}"] = _batch_norm(config, p, f"norms.{layer}", h, seen, training=training)  # (B, H)
-        h = out[f"activations.{layer}"] = ACTIVATE[config.activation](h)  # (B, H)
+        h = out[f"activations.{layer}"] = activate(config.activation, h)  # (B, H)
     logits = out["output"] = _linear(p, "output", h)  # (B, V)
     if config.direct:
         logits = logits + out["direct"]
@@ -243,7 +243,8 @@ def _batch_norm(config: MLPConfig, p: Mapping[str, Array], name: str, x: Array, 
     return y
 
 
-def _log_softmax(logits: Array) -> Array:
+def log_softmax(logits: Array) -> Array:
+    """Log-probabilities of logits (B, V)."""
     shifted = logits - logits.max(axis=1, keepdims=True)  # the largest becomes 0, so exp cannot overflow
     result: Array = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))  # (B, V)
     return result
@@ -251,7 +252,7 @@ def _log_softmax(logits: Array) -> Array:
 
 def _cross_entropy(logits: Array, targets: Integers) -> tuple[float, Array]:
     """Mean loss in nats, and its gradient with respect to the logits: (softmax - one-hot) / B."""
-    log_probabilities, rows = _log_softmax(logits), np.arange(len(targets))
+    log_probabilities, rows = log_softmax(logits), np.arange(len(targets))
     loss = -float(log_probabilities[rows, targets].mean())
     gradient = np.exp(log_probabilities)  # (B, V)
     gradient[rows, targets] -= 1.0
@@ -283,7 +284,7 @@ def _backward(
     for layer in range(last, -1, -1):
         d_out[f"activations.{layer}"] = dh
         name = f"norms.{layer}" if config.norm == "batch" else f"layers.{layer}"
-        dh = dh * SLOPE[config.activation](out[name], out[f"activations.{layer}"])  # (B, H)
+        dh = dh * slope(config.activation, out[name], out[f"activations.{layer}"])  # (B, H)
         if config.norm == "batch":
             d_out[name] = dh
             dh = _batch_norm_back(config, p, name, dh, seen, grads)

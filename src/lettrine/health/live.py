@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lettrine.health.limits import ACTIVATIONS
+from lettrine.activations import ACTIVATIONS
 from lettrine.health.measure import GradientMeasure, OutputMeasure, gradient_rows, output_rows, parameter_rows, quiet
 from lettrine.health.moments import MOMENTS, Bins, native, range_of
 from lettrine.health.parts import snapshot_of

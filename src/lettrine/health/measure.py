@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lettrine.health.limits import ACTIVATIONS
+from lettrine.activations import ACTIVATIONS
 from lettrine.health.moments import MOMENTS, Bins, histograms_of, moments_of, plain, zone_counts
 from lettrine.health.parts import Values, part, rows, snapshot_of
 from lettrine.health.trace import GRADIENT_STATS, NORM_STATS, OUTPUT_STATS, PARAMETER_STATS, Floats
@@ -51,7 +51,7 @@ class GradientMeasure(NamedTuple):
 
 
 class OutputArrays(NamedTuple):
-    """One output to measure. unit_axis: the axis of the units, -1 or 1; activation: key of `limits.ACTIVATIONS`, or ""."""
+    """One output to measure. unit_axis: the axis of the units, -1 or 1; activation: key of `lettrine.activations`, or ""."""
 
     values: Values
     unit_axis: int = -1

@@ -25,7 +25,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lettrine.health.limits import Zone
+from lettrine.activations import Zone
 from lettrine.health.parts import Values
 from lettrine.health.trace import BINS, Floats
 

@@ -73,7 +73,7 @@ class ModuleInfo:
     kind: class name, such as "Linear".
     role: "linear" (anything with a weight matrix or kernel), "activation", "norm", "embedding", "recurrent", "attention",
         "dropout", "output" (the network's last module, whatever else it is: its output is the logits) or "other".
-    activation: key of the activation table of `limits`, "" where the table has no entry.
+    activation: name in the table of `lettrine.activations`, "" where the table has no entry.
     units: how many units its output has, 0 if unknown. A unit is a channel of a convolution, else the last axis.
     fed_by: name of the module whose output is this module's input, "" if unknown.
     depth: place in the first forward pass, from 0.

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from lettrine.engine.base import Engine, Integers
+from lettrine.engine.base import Evaluator, Integers
 from lettrine.engine.reference import chunk_size, norm_inputs
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Array, Parameters, copy_parameters
@@ -44,7 +44,7 @@ class Loss:
 
 
 def mean_loss(
-    engine: Engine,
+    engine: Evaluator,
     config: MLPConfig,
     parameters: Mapping[str, Array],
     contexts: Integers,

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from lettrine.arguments import checked
-from lettrine.engine.base import Engine
+from lettrine.engine.base import Evaluator
 from lettrine.errors import ConfigError
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Array
@@ -60,7 +60,7 @@ class Sampling:
 
 
 def sample_words(
-    engine: Engine,
+    engine: Evaluator,
     config: MLPConfig,
     parameters: Mapping[str, Array],
     vocabulary: Vocabulary,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lettrine.engine.base import Engine
+from lettrine.engine.base import Evaluator
 from lettrine.inference.evaluation import exp
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Array
@@ -44,7 +44,7 @@ class Score:
 
 
 def score_words(
-    engine: Engine, config: MLPConfig, parameters: Mapping[str, Array], vocabulary: Vocabulary, words: Sequence[str]
+    engine: Evaluator, config: MLPConfig, parameters: Mapping[str, Array], vocabulary: Vocabulary, words: Sequence[str]
 ) -> list[Score]:
     """Score each word. Raises VocabularyError for a character the model never saw."""
     if not words:

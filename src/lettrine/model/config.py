@@ -13,13 +13,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
+from lettrine.activations import TRAINABLE
 from lettrine.arguments import checked
 from lettrine.errors import ConfigError
 
-ACTIVATIONS: Final = ("tanh", "relu", "leaky-relu", "gelu", "sigmoid", "selu", "identity")
 NORMS: Final = ("none", "batch")
 
-LEAKY_SLOPE: Final = 0.01  # slope of leaky-relu below zero, torch's default
 MAX_WIDTH: Final = 1_000_000  # of any axis: past this an option was mistyped, and memory would be asked for in vain
 MAX_LAYERS: Final = 1_000
 MAX_PARAMETERS: Final = 1_000_000_000
@@ -34,7 +33,7 @@ class MLPConfig:
     context: T, how many characters the network sees.
     embedding: E, width of one character's vector.
     hidden: widths of the hidden layers, from the input; at least one.
-    activation: non-linearity after each hidden layer, one of ACTIVATIONS. "gelu" is the tanh form
+    activation: non-linearity after each hidden layer, one of `lettrine.activations.TRAINABLE`. "gelu" is the tanh form
         of Hendrycks & Gimpel 2016, as torch's GELU(approximate="tanh").
     norm: "batch" puts batch normalisation (Ioffe & Szegedy 2015) between each hidden Linear and its activation.
     hidden_bias: whether hidden Linears have a bias. None means "unless norm is batch": a bias before
@@ -73,7 +72,7 @@ class MLPConfig:
             raise ConfigError(f"hidden got {len(self.hidden)} layers; expected at most {MAX_LAYERS}")
         for width in self.hidden:
             _whole("hidden", width, least=1)
-        _one_of("activation", self.activation, ACTIVATIONS)
+        _one_of("activation", self.activation, TRAINABLE)
         _one_of("norm", self.norm, NORMS)
         if not 0.0 < self.norm_momentum <= 1.0:
             raise ConfigError(f"norm momentum got {self.norm_momentum}; expected more than 0 and at most 1")

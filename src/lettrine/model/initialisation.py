@@ -13,22 +13,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from lettrine.activations import ACTIVATIONS
 from lettrine.arguments import checked
 from lettrine.errors import ConfigError
-from lettrine.model.config import LEAKY_SLOPE, MLPConfig
+from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Parameters, buffer_shapes, group_of, parameter_shapes
-
-GAINS: Final = {
-    "identity": 1.0,
-    "sigmoid": 1.0,
-    "tanh": 5.0 / 3.0,
-    "relu": math.sqrt(2.0),
-    "leaky-relu": math.sqrt(2.0 / (1.0 + LEAKY_SLOPE**2)),
-    "selu": 0.75,
-    # torch has no entry for GELU; like ReLU's sqrt(2), this is 1 / sqrt(E[gelu(z)^2]) for z drawn N(0, 1).
-    "gelu": 1.5335304,
-}
-"""Factor that undoes an activation's shrinking, as torch.nn.init.calculate_gain gives it."""
 
 
 @checked
@@ -116,6 +105,6 @@ def width_of(config: MLPConfig, scheme: Initialisation, name: str, shape: tuple[
     hidden = name.startswith("layers.")
     if name.endswith("bias"):
         return scheme.hidden_bias if hidden else scheme.output_bias
-    factor = (GAINS[config.activation] if scheme.hidden is None else scheme.hidden) if hidden else scheme.output
+    factor = (ACTIVATIONS[config.activation].gain if scheme.hidden is None else scheme.hidden) if hidden else scheme.output
     divided = scheme.hidden_fan_in if hidden else scheme.output_fan_in
     return factor / math.sqrt(shape[1]) if divided else factor

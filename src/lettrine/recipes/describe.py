@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from lettrine.model.initialisation import GAINS, Initialisation
+from lettrine.activations import ACTIVATIONS
+from lettrine.model.initialisation import Initialisation
 from lettrine.recipes.figures import Comparison, agreement, difference_of, number_of
 from lettrine.recipes.recipe import BATCH, QUANTITIES, SOURCES, Recipe
 from lettrine.recipes.runner import RecipeRun
@@ -34,7 +35,7 @@ def describe(recipe: Recipe) -> dict[str, str]:
 
 def describe_initialisation(init: Initialisation, activation: str) -> str:
     """Starting widths in words."""
-    gain = GAINS[activation] if init.hidden is None else init.hidden
+    gain = ACTIVATIONS[activation].gain if init.hidden is None else init.hidden
     parts = [
         f"embedding N(0, {init.embedding:g})",
         f"hidden {gain:.3g}{' / sqrt(fan-in)' if init.hidden_fan_in else ''}",

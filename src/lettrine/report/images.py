@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lettrine.health.limits import ACTIVATIONS, Zone
+from lettrine.activations import ACTIVATIONS, Zone
 from lettrine.health.trace import ModuleInfo, Trace
 from lettrine.report.draw import CAPTION, Values, altair, captions, finish, ink, nothing, plot, row_height, row_titles
 from lettrine.report.picking import output_row, pick

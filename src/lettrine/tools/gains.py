@@ -14,9 +14,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lettrine.engine.activations import ACTIVATE, SLOPE
+from lettrine.activations import ACTIVATIONS, TRAINABLE, activate, slope
 from lettrine.errors import ConfigError
-from lettrine.model.initialisation import GAINS
 
 Floats = NDArray[np.float64]
 
@@ -24,16 +23,6 @@ NODES: Final = np.linspace(-12.0, 12.0, 24_001)  # where f is looked at to integ
 LAYERS: Final = 50
 WIDTH: Final = 400  # of the sampled net
 DEPTH: Final = 10
-
-DERIVATIONS: Final = {
-    "identity": "nothing is lost",
-    "sigmoid": "by convention; its outputs are all positive, and it wants batch norm rather than a gain",
-    "tanh": "by convention, found by trial; a little more than 1 / sqrt(E[tanh(z)^2]), against its shrinking when deep",
-    "relu": "sqrt(2): the half below zero is cut off, and with it half of the mean square",
-    "leaky-relu": "sqrt(2 / (1 + a^2)): the half below zero is left with a^2 of its mean square",
-    "selu": "3/4, by convention; a gain of 1 is what it normalises itself with",
-    "gelu": "1 / sqrt(E[gelu(z)^2])",
-}
 
 
 @dataclass(frozen=True)
@@ -67,18 +56,18 @@ class SpreadRow:
 
 def gain_rows(seed: int = 0) -> list[GainRow]:
     """The table of gains, checked."""
-    return [gain_row(name, seed) for name in GAINS]
+    return [gain_row(name, seed) for name in TRAINABLE]
 
 
 def gain_row(activation: str, seed: int = 0) -> GainRow:
     """One entry of the table, checked by integration and by sampling."""
-    gain = GAINS[activation]
+    gain, derivation = ACTIVATIONS[activation].gain, ACTIVATIONS[activation].derivation
     std = 1.0
     for _ in range(LAYERS):
-        std = gain * sqrt(mean_of(lambda x: ACTIVATE[activation](x) ** 2, std))
-    backward = gain * sqrt(mean_of(lambda x: SLOPE[activation](x, ACTIVATE[activation](x)) ** 2, std))
-    exact = 1.0 / sqrt(mean_of(lambda x: ACTIVATE[activation](x) ** 2, 1.0))
-    return GainRow(activation, gain, exact, std, _sampled(activation, gain, seed), backward, DERIVATIONS[activation])
+        std = gain * sqrt(mean_of(lambda x: activate(activation, x) ** 2, std))
+    backward = gain * sqrt(mean_of(lambda x: slope(activation, x, activate(activation, x)) ** 2, std))
+    exact = 1.0 / sqrt(mean_of(lambda x: activate(activation, x) ** 2, 1.0))
+    return GainRow(activation, gain, exact, std, _sampled(activation, gain, seed), backward, derivation)
 
 
 def mean_of(function: Any, std: float) -> float:
@@ -108,5 +97,5 @@ def _sampled(activation: str, gain: float, seed: int) -> float:
     random = np.random.default_rng(seed)
     x = random.standard_normal((WIDTH, WIDTH))  # pre-activations of the first layer
     for _ in range(DEPTH):
-        x = ACTIVATE[activation](x) @ (random.standard_normal((WIDTH, WIDTH)) * gain / sqrt(WIDTH))
+        x = activate(activation, x) @ (random.standard_normal((WIDTH, WIDTH)) * gain / sqrt(WIDTH))
     return float(x.std())

@@ -6,26 +6,16 @@ same logits, can be trained on in any loop, and be written back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lettrine.activations import ACTIVATIONS
 from lettrine.arguments import checked
-from lettrine.model.config import LEAKY_SLOPE, MLPConfig
+from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Array, Parameters, buffer_shapes, check_parameters, parameter_shapes
-
-ACTIVATIONS: Final[dict[str, Callable[[], nn.Module]]] = {
-    "tanh": nn.Tanh,
-    "relu": nn.ReLU,
-    "leaky-relu": lambda: nn.LeakyReLU(LEAKY_SLOPE),
-    "gelu": lambda: nn.GELU(approximate="tanh"),
-    "sigmoid": nn.Sigmoid,
-    "selu": nn.SELU,
-    "identity": nn.Identity,
-}
 
 
 @checked
@@ -49,7 +39,7 @@ class CharMLP(nn.Module):
             self.layers.append(nn.Linear(inputs, width, bias=bool(config.hidden_bias)))
             if config.norm == "batch":
                 self.norms.append(_batch_norm(config, width))
-            self.activations.append(ACTIVATIONS[config.activation]())
+            self.activations.append(activation_module(config.activation))
             inputs = width
         self.output = nn.Linear(inputs, config.vocabulary_size, bias=config.output_bias)
         self.output_norm = _batch_norm(config, config.vocabulary_size) if config.output_norm else None
@@ -85,6 +75,13 @@ class CharMLP(nn.Module):
         mine = dict(self.named_parameters()) | dict(self.named_buffers())
         names = list(parameter_shapes(self.config)) + list(buffer_shapes(self.config))
         return {name: mine[name].detach().cpu().numpy() for name in names}
+
+
+def activation_module(name: str) -> nn.Module:
+    """A module that computes this activation of the table."""
+    row = ACTIVATIONS[name]
+    module: nn.Module = getattr(nn, row.torch)(**row.arguments)
+    return module
 
 
 def _batch_norm(config: MLPConfig, width: int) -> nn.BatchNorm1d:

@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from lettrine.activations import ACTIVATIONS
 from lettrine.arguments import checked
 from lettrine.health.findings import Report
-from lettrine.health.limits import ACTIVATIONS
 from lettrine.health.trace import ModuleInfo, Trace
 from lettrine.torch.initial import check_initial
 

@@ -30,6 +30,7 @@ from lettrine.health.findings import Report
 from lettrine.health.recorder import Recorder, Schedule
 from lettrine.health.trace import Facts, Trace
 from lettrine.torch.capture.catalogue import WRAPPERS, unwrapped
+from lettrine.torch.capture.compiled import times_traced, untraced
 from lettrine.torch.capture.figures import Figures, fmax
 from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.looks import Looker
@@ -89,13 +90,16 @@ class Watch:
         self._scales = (1.0, 1.0)
         self._stats: dict[str, float] = {}
         self._alarmed = False  # a loss that was not finite has been met
+        self._eager = False  # a step has been seen; until then it may be one that Dynamo compiles
+        self._compiled = False  # it does: modules and steps cannot be heard
+        self._traced = times_traced()
 
     def start(self) -> Self:
         """Begin to listen."""
         if not self._handles:
             for place, optimiser in enumerate(self._optimisers):
                 hook = self._quick.hooks[1] if len(self._optimisers) == 1 else partial(self._stepped, place)
-                self._handles.append(optimiser.register_step_post_hook(hook))
+                self._handles.append(optimiser.register_step_post_hook(untraced(hook)))
             self._guard(self._arm)
         return self
 
@@ -106,6 +110,7 @@ class Watch:
         self._handles.clear()
         self._guard(self._gather)
         self._disarm()
+        self._looker.close()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -123,6 +128,7 @@ class Watch:
     def dev_loss(self, loss: Any) -> None:
         """Hand over the loss on held-out data, whenever it is known."""
         self._guard(lambda: self._recorder.record_dev(self._idle.step, loss.item() if isinstance(loss, Tensor) else loss))
+        self._guard(self._looker.evaluated)
 
     def step(self) -> None:
         """Say that a step has been made, where no torch optimiser makes it; call it before the gradients are cleared."""
@@ -176,18 +182,20 @@ class Watch:
 
     def _arm(self) -> None:
         """Listen to the step that begins now."""
-        if not self._sampling:
+        if not self._sampling and not self._compiled:
             for place, optimiser in enumerate(self._optimisers):
                 hook = self._quick.hooks[0] if len(self._optimisers) == 1 else partial(self._guard, self._before, place)
-                self._before_handles.append(optimiser.register_step_pre_hook(hook))
+                self._before_handles.append(optimiser.register_step_pre_hook(hook if self._eager else untraced(hook)))
         self._sampling = True
         self._idle.counting = self._idle.noting = False
         self._stats = {}
         self._scales = (1.0, 1.0)
         if not self._optimisers or not self._parameters.taps:
             self._parameters.refresh()
-        if not self._optimisers:
+        if not self._optimisers or self._compiled:
             self._parameters.all.take_before()
+        if self._compiled:
+            return
         self._detail = self._recorder.detailed(self._idle.step)
         if self._detail:
             self._parameters.follow()
@@ -215,6 +223,7 @@ class Watch:
 
     def _before(self, place: int, optimiser: Optimizer, *_: Any) -> None:
         """An optimiser is about to step."""
+        self._heard_eagerly()
         self._looker.pause()
         self._gather()
         self._calls_before = self._modules.calls
@@ -222,6 +231,7 @@ class Watch:
         if step_skipped(optimiser):
             return
         self._scales = loss_scale(optimiser, self._scaler)
+        self._looker.stepping(optimiser, *self._scales)
         if self._quick.full:
             self._flush()
             self._quick.hand_over(self._recorder)
@@ -252,6 +262,20 @@ class Watch:
             self._parameters.of(place).take_after()
         if self._turns.complete(place):
             self._end()
+
+    def _heard_eagerly(self) -> None:
+        """A step is made outside of compiled code: from now on the optimiser's own hooks need no detour."""
+        if self._eager:
+            return
+        self._eager, self._compiled = True, False
+        if len(self._optimisers) == 1 and self._handles:
+            self._handles.pop().remove()
+            self._handles.append(self._optimisers[0].register_step_post_hook(self._quick.hooks[1]))
+
+    def _count_by_losses(self, loss: Any) -> None:
+        """The step is compiled as a whole, so that nothing but its loss tells of it: each loss is one step."""
+        self._losses.add(self._idle.step, loss)
+        self._own_step()
 
     def examined(self) -> None:
         """Take one forward and backward pass, without a step, for all there is to see."""
@@ -367,6 +391,14 @@ class Watch:
             self._pending[1]["loss"] = loss
 
     def _loss(self, loss: Any) -> None:
+        if not self._eager and times_traced() > self._traced and self._optimisers:
+            self._compiled = True
+            self._disarm()
+            vars(self)["loss"] = partial(self._guard, self._count_by_losses)
+            self._losses.add(0, loss)
+            self._idle.step = 1
+            self._arm()
+            return
         self._quick.stop()
         self._gather()
         self._losses.note(self._idle.losses())
@@ -379,6 +411,7 @@ class Watch:
             self._take_loss()
         if (self._sampling and not self._idle.late) or self._awaiting:
             self._losses.look(loss)
+        self._looker.handed(step, loss)
         if not self._losses.add(step, loss) and not self._sampling:
             self._look_at_once()
 
@@ -391,7 +424,8 @@ class Watch:
 
     def _facts(self) -> Facts:
         known = replace(self._recorder.facts, source="torch", batch_size=self._modules.batch_size)
-        return run_facts(self._losses.facts(known, self._classes), self._model, self._optimisers)
+        facts = run_facts(self._losses.facts(known, self._classes), self._model, self._optimisers)
+        return replace(facts, notes={**facts.notes, "compiled": "step"}) if self._compiled else facts
 
 
 @checked

@@ -38,6 +38,7 @@ from lettrine.training.storage import check_file, read_arrays, read_json, storag
 
 FORMAT: Final = 1  # of run.json; a reader refuses a higher one
 RUN, WORDS, MODEL, HISTORY, REPORT = "run.json", "words.txt", "model.safetensors", "history.safetensors", "report.html"
+ENTRIES: Final = ("format", "status", "config", "vocabulary", "settings", "data", "engine", "versions", "results")  # of run.json
 
 
 def create_folder(folder: Path) -> None:
@@ -132,6 +133,10 @@ def read_description(path: str | Path) -> tuple[Path, dict[str, Any], MLPConfig,
         raise RunDamagedError(f"{folder / RUN} has format {version!r}; expected {FORMAT}; the run is damaged, train again")
     if version > FORMAT:
         raise RunDamagedError(f"{folder} was written by a newer lettrine (format {version}, expected {FORMAT}); upgrade lettrine")
+    if unknown := sorted(set(description) - set(ENTRIES)):
+        raise RunDamagedError(
+            f"{folder / RUN} has unknown entries {', '.join(unknown)}; expected {', '.join(ENTRIES)}; take them out"
+        )
     try:
         config = MLPConfig.from_dict(description["config"])
         vocabulary = Vocabulary.from_list(description["vocabulary"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -14,30 +14,17 @@ from lettrine.text.corpora import load_corpus
 from lettrine.text.words import WordList, from_words, read_words
 from lettrine.training.api import DEFAULT_CORPUS, Shape
 from lettrine.training.folder import read_description
+from lettrine.training.option_table import OPTIONS
 from lettrine.training.settings import Settings
 
 WEIGHTS: Final = ("embedding", "hidden", "output", "direct")  # groups a bare --l2 coefficient is for
-SHAPE_OPTIONS: Final = ("context", "embedding", "activation", "norm", "direct")
-SETTINGS_OPTIONS: Final = {
-    "steps": "steps",
-    "batch": "batch",
-    "lr": "learning_rate",
-    "schedule": "schedule",
-    "init": "init",
-    "seed": "seed",
-    "split_seed": "split_seed",
-    "eval_every": "eval_every",
-    "calibrate": "calibrate",
-    "threads": "threads",
-    "engine": "engine",
-    "health": "health",
-}
 
 
 @dataclass(frozen=True)
 class Choices:
-    """A shape and settings."""
+    """What was asked for: the words (see `word_list_of`), a shape and settings."""
 
+    words: Mapping[str, Any]
     shape: Shape
     settings: Settings
 
@@ -45,45 +32,34 @@ class Choices:
 def choices(options: Mapping[str, Any], like: str | Path | None = None) -> Choices:
     """What the given options ask for, on top of the defaults or of the run `like`.
 
-    Options that are not in the mapping are left as they are.
-
-    Raises ConfigError for a value outside its range, RunDamagedError if `like` is no run.
+    options: by the names of `option_table.OPTIONS`; those that are not there are left as they are.
+    Raises ConfigError for an unknown option or a value outside its range, RunDamagedError if `like` is no run.
     """
     shape, settings = Shape(), Settings()
     if like is not None:
         _, _, config, _, settings, _ = read_description(like)
-        values = {name: value for name, value in vars(config).items() if name in Shape.__dataclass_fields__}
-        shape = Shape(**values)
-    if changed := {name: options[name] for name in SHAPE_OPTIONS if name in options}:
-        if "norm" in changed:
-            changed["hidden_bias"] = None  # follows the norm, see MLPConfig
-        shape = replace(shape, **changed)
-    if "hidden" in options:
-        shape = replace(shape, hidden=parse_hidden(options["hidden"]))
-    return Choices(shape, replace(settings, **_settings_changes(options, settings)))
-
-
-def _settings_changes(options: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
-    changed = {field: options[name] for name, field in SETTINGS_OPTIONS.items() if name in options}
-    if changed.get("steps", 1) < 1:
-        raise ConfigError(f"steps got {changed['steps']}; expected at least 1")
-    if "optimizer" in options and "lr" not in options:
-        changed["learning_rate"] = None  # follows the optimiser, see Settings
-    if "fractions" in options:
-        changed["fractions"] = parse_fractions(options["fractions"])
-    names = {"optimizer": "kind", "momentum": "momentum", "weight_decay": "weight_decay"}
-    optimiser = {field: options[name] for name, field in names.items() if name in options}
-    if "optimizer" in options:
-        optimiser.setdefault("weight_decay", None)  # follows the kind, see Optimiser
-    if "l2" in options:
-        optimiser["l2"] = parse_l2(options["l2"])
-    if optimiser:
-        changed["optimiser"] = replace(settings.optimiser, **optimiser)
-    return changed
+        shape = Shape(**{name: value for name, value in vars(config).items() if name in Shape.__dataclass_fields__})
+    changed: dict[str, dict[str, Any]] = {"words": {}, "shape": {}, "settings": {}, "optimiser": {}}
+    left = dict(options)
+    for option in OPTIONS:
+        if option.name in left:
+            value = left.pop(option.name)
+            changed[option.goes_to][option.target] = PARSERS[option.name](value) if option.name in PARSERS else value
+    if left:
+        raise ConfigError(f"got the option {next(iter(left))}; expected one of {', '.join(option.name for option in OPTIONS)}")
+    for name, followers in FOLLOWERS.items():
+        if name in options:
+            for goes_to, field in followers:
+                changed[goes_to].setdefault(field, None)
+    if changed["settings"].get("steps", 1) < 1:
+        raise ConfigError(f"steps got {changed['settings']['steps']}; expected at least 1")
+    optimiser = replace(settings.optimiser, **changed["optimiser"])
+    settings = replace(settings, optimiser=optimiser, **changed["settings"])
+    return Choices(changed["words"], replace(shape, **changed["shape"]), settings)
 
 
 def word_list_of(options: Mapping[str, Any]) -> WordList:
-    """The words that were asked for: a file, standard input, a corpus, or the shipped list.
+    """The words that were asked for: a file, standard input, a corpus, or the shipped list. options: as `Choices.words`.
 
     Raises ConfigError if both a file and a corpus are named, WordListError if the words cannot be read.
     """
@@ -126,3 +102,13 @@ def parse_fractions(text: str) -> tuple[float, float]:
     except ValueError:
         raise ConfigError(f"fractions got {text!r}; expected two numbers such as 0.8,0.1; the rest is test") from None
     return train, dev
+
+
+PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {"hidden": parse_hidden, "l2": parse_l2, "fractions": parse_fractions}
+"""Options that are typed in a form of their own."""
+
+FOLLOWERS: Final = {
+    "norm": (("shape", "hidden_bias"),),  # see MLPConfig
+    "optimizer": (("settings", "learning_rate"), ("optimiser", "weight_decay")),  # see Settings and Optimiser
+}
+"""Fields that an option leaves open again, so that they are chosen to fit it, unless they are given as well."""

@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from lettrine.activations import ACTIVATIONS
 from lettrine.engine.base import Engine, Losses, Optimiser, TrainState
 from lettrine.engine.reference import Observation, observe
 from lettrine.errors import HealthError, RunDamagedError
@@ -31,15 +32,6 @@ from lettrine.text.windows import Windows
 
 MOST_ERRORS: Final = 8  # of the health check itself that are kept
 TITLE: Final = "Health of this training"
-KINDS: Final = {
-    "tanh": "Tanh",
-    "relu": "ReLU",
-    "leaky-relu": "LeakyReLU",
-    "gelu": "GELU",
-    "sigmoid": "Sigmoid",
-    "selu": "SELU",
-    "identity": "Identity",
-}
 
 
 class EngineWatch:
@@ -189,7 +181,8 @@ def module_infos(config: MLPConfig) -> list[ModuleInfo]:
         below = add(f"layers.{layer}", "Linear", "linear", width, below, bias=bool(config.hidden_bias))
         if config.norm == "batch":
             below = add(f"norms.{layer}", "BatchNorm1d", "norm", width, below, bias=True)
-        below = add(f"activations.{layer}", KINDS[config.activation], "activation", width, below, activation=config.activation)
+        kind = ACTIVATIONS[config.activation].torch
+        below = add(f"activations.{layer}", kind, "activation", width, below, activation=config.activation)
     last = "linear" if config.output_norm else "output"
     output = add("output", "Linear", last, config.vocabulary_size, below, bias=config.output_bias)
     if config.output_norm:

@@ -7,6 +7,7 @@ from math import nan
 
 import numpy as np
 
+from lettrine.activations import ACTIVATIONS, TANH_SATURATED
 from lettrine.health import limits
 from lettrine.health.checks.reading import (
     Mask,
@@ -25,7 +26,6 @@ from lettrine.health.checks.reading import (
 )
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.findings import Finding
-from lettrine.health.limits import ACTIVATIONS, RECTIFIERS
 from lettrine.health.trace import Trace
 
 
@@ -68,7 +68,7 @@ def saturation(trace: Trace) -> Iterator[Finding]:
         ),
         why="A saturated output has a slope near 0, so the weights before it get almost no gradient and hardly learn.",
         remedy=_less_saturated(trace, names, at_start),
-        reference=f"{limits.STUDY}: share of abs(tanh) > {limits.TANH_SATURATED}",
+        reference=f"{limits.STUDY}: share of abs(tanh) > {TANH_SATURATED}",
     )
 
 
@@ -160,7 +160,8 @@ def activation_scale(trace: Trace) -> Iterator[Finding]:
         raise Skip("not applicable", "normalisation keeps the scale")
     names = layers_of_a_kind(trace, limits.SCALE_LAYERS)
     kinds = {info.activation for info in trace.modules if info.name in names}
-    shrinkage = limits.SCALE_SHRINKAGE_RECTIFIER if kinds & RECTIFIERS else limits.SCALE_SHRINKAGE
+    halved = any(ACTIVATIONS[kind].rectifier for kind in kinds if kind)
+    shrinkage = limits.SCALE_SHRINKAGE_RECTIFIER if halved else limits.SCALE_SHRINKAGE
     for mask, growth, shrinks in ((start(trace), limits.SCALE_GROWTH, shrinkage), (late(trace), *2 * (limits.SCALE_LATER,))):
         scales = {name: median(trace.output(name, "rms"), mask) for name in names}
         scales = {name: scale for name, scale in scales.items() if scale > 0}

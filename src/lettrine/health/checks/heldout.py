@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from lettrine.health import limits
-from lettrine.health.checks.losses import guess_of
 from lettrine.health.checks.reading import finite_curve, number
+from lettrine.health.checks.reference import guess_of
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Floats, Trace

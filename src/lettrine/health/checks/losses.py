@@ -10,7 +10,6 @@ import numpy as np
 from lettrine.health import limits
 from lettrine.health.checks.reading import (
     finite_curve,
-    late,
     learning_rate,
     median,
     number,
@@ -24,26 +23,10 @@ from lettrine.health.checks.reading import (
     usable,
     weight_of,
 )
+from lettrine.health.checks.reference import guess_of, guess_of_values
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Floats, Trace
-
-
-def guess_of(trace: Trace) -> float:
-    """Loss of guessing without looking at the input: by the frequencies of the classes, else evenly; NaN if unknown."""
-    even = log(trace.facts.classes) if trace.facts.classes > 1 else nan
-    return trace.facts.chance if isfinite(trace.facts.chance) else even
-
-
-def guess_of_values(trace: Trace, end: float) -> float:
-    """Squared error of answering the mean whatever the input, NaN if unknown: that of the network at the end, and the variance of
-    its answers, which is what they explain of the targets if they are right on average.
-    """
-    last = output_module(trace)
-    squares = bool(trace.facts.loss_chain) and trace.facts.loss_chain[0].startswith("MseLoss")
-    if not squares or trace.facts.notes.get("reduction") != "mean" or last is None or last.name not in trace.outputs:
-        return nan
-    return end + median(trace.output(last.name, "std"), late(trace)) ** 2
 
 
 def _losses(trace: Trace, least: int) -> tuple[Floats, Floats]:

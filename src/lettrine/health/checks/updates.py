@@ -8,7 +8,6 @@ from math import isfinite
 import numpy as np
 
 from lettrine.health import limits
-from lettrine.health.checks.losses import guess_of, guess_of_values
 from lettrine.health.checks.reading import (
     finite_curve,
     late,
@@ -24,6 +23,7 @@ from lettrine.health.checks.reading import (
     update_ratios,
     usable,
 )
+from lettrine.health.checks.reference import guess_of, guess_of_values
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace

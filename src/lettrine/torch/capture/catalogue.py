@@ -13,50 +13,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from lettrine.activations import ACTIVATIONS
 from lettrine.errors import HealthError
 from lettrine.health.trace import ParameterInfo
 
 WRAPPERS: Final = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 _INSERTED: Final = re.compile(r"(?:^|(?<=\.))(?:_fsdp_wrapped_module|_checkpoint_wrapped_module|_orig_mod)(?:\.|$)")
 
+_UNJUDGED: Final = (  # no table says which of their outputs are dead
+    *(nn.LogSigmoid, nn.Softmin, nn.Softmax, nn.Softmax2d, nn.LogSoftmax),
+    *(nn.Softshrink, nn.Hardshrink, nn.Tanhshrink, nn.Threshold, nn.GLU),
+)
 _ACTIVATIONS: Final[dict[type[nn.Module], str]] = {
-    nn.Tanh: "tanh",
-    nn.Sigmoid: "sigmoid",
-    nn.Softsign: "softsign",
-    nn.Hardsigmoid: "hardsigmoid",
-    nn.ReLU: "relu",
-    nn.ReLU6: "relu6",
-    nn.Hardswish: "hardswish",
-    nn.LeakyReLU: "leaky-relu",
+    **{getattr(nn, row.torch): name for name, row in ACTIVATIONS.items() if row.torch != "Identity"},
     nn.RReLU: "leaky-relu",
-    nn.PReLU: "prelu",
-    nn.GELU: "gelu",
-    nn.SiLU: "silu",
-    nn.Mish: "mish",
-    nn.Softplus: "softplus",
-    nn.ELU: "elu",
-    nn.CELU: "celu",
-    nn.SELU: "selu",
-    nn.Hardtanh: "hardtanh",
-    nn.LogSigmoid: "",
-    nn.Softmin: "",
-    nn.Softmax: "",
-    nn.Softmax2d: "",
-    nn.LogSoftmax: "",
-    nn.Softshrink: "",
-    nn.Hardshrink: "",
-    nn.Tanhshrink: "",
-    nn.Threshold: "",
-    nn.GLU: "",
+    **dict.fromkeys(_UNJUDGED, ""),
 }
 
-# The table of `limits` holds for the standard shape of an activation; another one is not judged.
+# The zones hold for the standard shape of an activation; another one is not judged. A choice between two ways to compute
+# the same shape, such as GELU's "approximate", is a string.
 _STANDARD: Final[dict[str, dict[str, float]]] = {
-    "hardtanh": {"min_val": -1.0, "max_val": 1.0},
-    "softplus": {"beta": 1.0},
-    "elu": {"alpha": 1.0},
-    "celu": {"alpha": 1.0},
-    "leaky-relu": {"negative_slope": 0.01},
+    name: {key: value for key, value in row.arguments.items() if not isinstance(value, str)} for name, row in ACTIVATIONS.items()
 }
 
 _NORMS: Final = (

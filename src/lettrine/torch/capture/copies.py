@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from lettrine.health.parts import CAP, Values, picks, stride
+from lettrine.torch.private import in_transform
 
 
 class Copy:
@@ -141,7 +142,7 @@ def measurable(tensor: Tensor) -> bool:
         and tensor.layout is torch.strided
         and tensor.numel() > 0
         and not tensor.is_meta
-        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)  # noqa: SLF001  no public way to ask
+        and not in_transform(tensor)
         and not (tensor.is_cuda and torch.cuda.is_current_stream_capturing())
     )
 

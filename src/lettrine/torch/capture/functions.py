@@ -3,25 +3,30 @@
 Modules and the graph alone do not tell it: a loss that broadcasts, a softmax over the batch, a mask, targets. On the few steps
 that are looked at, a `TorchFunctionMode` notes calls as they pass; it changes none and computes nothing of its own.
 
-The mode stands from the first call of the model in such a step until the loss's `backward` is called or the optimiser steps.
+The mode stands from the first call of the model in such a step until the loss's `backward` is called or the optimiser steps. It
+stands below the modes of the user, so that the end of their `with` blocks takes off what is theirs.
 """
 
 from __future__ import annotations
 
+import sys
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from types import CodeType
 from typing import Any, Final
 
-import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+
+from lettrine.torch.private import put_below, take_off
 
 INSIDE: Final = frozenset(
     """softmax log_softmax softmin gumbel_softmax scaled_dot_product_attention multi_head_attention_forward masked_fill
     masked_fill_ dropout dropout_ dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout bernoulli bernoulli_ embedding
     embedding_bag batch_norm instance_norm sqrt log log2 log10 log1p pow div true_divide reciprocal rsqrt exp norm relu sigmoid
-    tanh""".split()  # noqa: SIM905  a list of words is read more easily
+    tanh randn_like randn normal""".split()  # noqa: SIM905  a list of words is read more easily
 )
 """Names of functions noted inside the watched modules. Outside of them, where the loss is made, all are."""
 OURS: Final = frozenset(
@@ -30,27 +35,100 @@ OURS: Final = frozenset(
 )
 """What says nothing of a loss, or what the capture itself calls while it copies outputs."""
 MOST: Final = 4_000  # calls noted in one step: a loop written out in Python makes no end of them
+LARGE: Final = 1 << 20  # values; a tensor with more is not kept alive for us: the user's memory may be counted to the last byte
+
+
+class Gone:
+    """In the place of a large tensor that nobody else held any more. Use `isinstance(value, Tensor)` before reading one."""
+
+    def __repr__(self) -> str:
+        return "gone"
+
+
+GONE: Final = Gone()
+
+
+class _Weak:
+    """A large tensor, for as long as somebody else holds it."""
+
+    __slots__ = ("_reference",)
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._reference = weakref.ref(tensor)
+
+    def value(self) -> Any:
+        tensor = self._reference()
+        return GONE if tensor is None else tensor
+
+
+def _kept(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return _Weak(value) if value.numel() > LARGE else value
+    if type(value) in (tuple, list):
+        return type(value)(map(_kept, value))
+    return value
+
+
+def _given(value: Any) -> Any:
+    if type(value) is _Weak:
+        return value.value()
+    if type(value) in (tuple, list):
+        return type(value)(map(_given, value))
+    return value
 
 
 @dataclass(frozen=True)
 class FunctionCall:
     """One call. name: of the function, such as "softmax". where: qualified name of the innermost watched module in which it was
-    called; "" outside of them. args, kwargs, result: the very objects, so to be let go when the step has been looked at.
+    called; "" outside of them. root: which of the model's calls of this pass it was made in, from 0; -1 outside.
+    site: the code and the instruction that made the call.
+
+    A tensor of more than LARGE values is kept only as long as the training keeps it: then `Gone` stands in its place.
     """
 
     name: str
     where: str
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-    result: Any
+    held_args: tuple[Any, ...]
+    held_kwargs: Mapping[str, Any]
+    held_result: Any
+    root: int = -1
+    site: tuple[CodeType, int] | None = field(default=None, compare=False)
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """The very objects it was given, so to be let go when the step has been looked at."""
+        return tuple(map(_given, self.held_args))
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """The same of what it was given by name."""
+        return {name: _given(value) for name, value in self.held_kwargs.items()}
+
+    @property
+    def result(self) -> Any:
+        """What it returned."""
+        return _given(self.held_result)
 
     def given(self, place: int, name: str, default: Any = None) -> Any:
         """An argument by its place or its name."""
-        return self.args[place] if place < len(self.args) else self.kwargs.get(name, default)
+        if place < len(self.held_args):
+            return _given(self.held_args[place])
+        return _given(self.held_kwargs.get(name, default))
+
+
+def _site() -> tuple[CodeType, int] | None:
+    """The code outside of torch that called what is being noted, and its instruction."""
+    frame = sys._getframe(3)  # noqa: SLF001  above this function, the notes and the mode
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("torch."):
+        frame = frame.f_back
+    return frame.f_code, frame.f_lasti
 
 
 class FunctionNotes:
-    """Calls of one step and of one watch. before_backward: called with the loss, just before its backward pass begins."""
+    """Calls of one step and of one watch. before_backward: called with the loss, just before its backward pass begins.
+
+    root: number of the model's call that is going on, -1 for none; whoever hears it sets it. paused: nothing is noted.
+    """
 
     def __init__(self, names: Mapping[nn.Module, str], before_backward: Callable[[Tensor], None]) -> None:
         self._names = names
@@ -58,13 +136,17 @@ class FunctionNotes:
         self._inside: list[str] = []
         self._handles: list[Any] = []
         self.calls: list[FunctionCall] = []
-        self.open = False
+        self.open = self.paused = False
+        self.root = -1
 
-    def begin(self) -> None:
-        """Note from now on."""
+    def begin(self, module: nn.Module | None = None) -> None:
+        """Note from now on. module: whose hook before its call asks for it."""
+        self.paused = False
         if self.open:
             return
         self.open = True
+        if module is not None and module in self._names:
+            self._inside.append(self._names[module])  # torch has looked up the hooks of this call already
         enter, leave = nn.modules.module.register_module_forward_pre_hook, nn.modules.module.register_module_forward_hook
         self._handles = [enter(self._enter), leave(self._leave, always_call=True)]
         _MODE.add(self)
@@ -78,17 +160,26 @@ class FunctionNotes:
             handle.remove()
         self._handles.clear()
         self._inside.clear()
+        self.root = -1
         _MODE.remove(self)
 
     def forget(self) -> None:
         """Let go of everything that was noted."""
         self.calls.clear()
 
+    def drop(self, roots: int) -> None:
+        """Let go of the first calls of the model and of all that was noted up to the end of the last of them."""
+        last = max((place for place, call in enumerate(self.calls) if 0 <= call.root < roots), default=-1)
+        self.calls = [replace(call, root=max(call.root - roots, -1)) for call in self.calls[last + 1 :]]
+
     def note(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
         """One call has been made."""
+        if self.paused:
+            return
         where = self._inside[-1] if self._inside else ""
         if (not where or name in INSIDE) and len(self.calls) < MOST:
-            self.calls.append(FunctionCall(name, where, args, kwargs, result))
+            kept = {key: _kept(value) for key, value in kwargs.items()}
+            self.calls.append(FunctionCall(name, where, _kept(args), kept, _kept(result), self.root, _site()))
 
     def backward(self, loss: Tensor) -> None:
         """A backward pass is about to begin."""
@@ -97,7 +188,7 @@ class FunctionNotes:
     def _enter(self, module: nn.Module, _: Any) -> None:
         name = self._names.get(module)
         if name is not None:
-            self._inside.append(name or "model")
+            self._inside.append(name)
 
     def _leave(self, module: nn.Module, *_: Any) -> None:
         if self._inside and module in self._names:
@@ -105,7 +196,9 @@ class FunctionNotes:
 
 
 class _Mode(TorchFunctionMode):
-    """One for all watches of the process; it stands on torch's stack of modes while any of them notes."""
+    """One for all watches of the process; it stands on torch's stack of modes while any of them notes. A thread of its own has a
+    stack of its own: what it calls is not seen.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -114,13 +207,14 @@ class _Mode(TorchFunctionMode):
     def add(self, notes: FunctionNotes) -> None:
         self.listeners.append(notes)
         if len(self.listeners) == 1:
-            torch._C._push_on_torch_function_stack(self)  # noqa: SLF001
+            take_off(self)  # where another thread ended the notes, it is still here
+            put_below(self)
 
     def remove(self, notes: FunctionNotes) -> None:
         if notes in self.listeners:
             self.listeners.remove(notes)
             if not self.listeners:
-                _take_off(self)
+                take_off(self)
 
     def __torch_function__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -130,24 +224,13 @@ class _Mode(TorchFunctionMode):
                     notes.backward(args[0])
             return func(*args, **kwargs)
         result = func(*args, **kwargs)
-        name = getattr(func, "__name__", "")
-        if name not in OURS:
-            for notes in self.listeners:
-                notes.note(name, tuple(args), kwargs, result)
+        with suppress(Exception):
+            name = getattr(func, "__name__", "")
+            if name not in OURS:
+                for notes in self.listeners:
+                    notes.note(name, tuple(args), kwargs, result)
         return result
 
 
 _BACKWARD: Final[Any] = Tensor.backward
 _MODE: Final = _Mode()
-
-
-def _take_off(mode: TorchFunctionMode) -> None:
-    """Take a mode off torch's stack, wherever in it the user's own modes have left it."""
-    above: list[Any] = []
-    while torch._C._len_torch_function_stack() > 0:  # noqa: SLF001  only the topmost can be taken off by public names
-        top = torch._C._pop_torch_function_stack()  # noqa: SLF001
-        if top is mode:
-            break
-        above.append(top)
-    for each in reversed(above):
-        torch._C._push_on_torch_function_stack(each)  # noqa: SLF001

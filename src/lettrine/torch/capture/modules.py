@@ -28,9 +28,10 @@ from lettrine.torch.capture.catalogue import named_modules
 from lettrine.torch.capture.copies import Batch, Copy, dense, fetch, measurable, take_all
 from lettrine.torch.capture.first_call import meet
 from lettrine.torch.capture.guard import Guard
-from lettrine.torch.capture.taps import Call, Listener, Root, Tap, grad_node, main_tensor, recomputing, transformed
+from lettrine.torch.capture.taps import Call, Listener, Root, Tap, grad_node, main_tensor
 from lettrine.torch.fast.quick import Ears, QuickListener, QuickReturn
 from lettrine.torch.graph.reading import Node, activation_key, follow, saved_result
+from lettrine.torch.private import recomputing, transformed
 
 _TRAINING, _USED, _QUICK, _GRAD, _VERSION, _VERSION_THEN, _REQUIRES_GRAD, _LAYOUT = map(
     attrgetter, ("training", "used", "quick", "grad", "_version", "version", "requires_grad", "layout")

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 from torch.optim import Optimizer
 
 from lettrine.errors import HealthError
@@ -142,6 +143,8 @@ class Witness:
         self.handle: Any = tap.parameter.register_hook(self._guarded)  # type: ignore[no-untyped-call]
 
     def _guarded(self, gradient: Tensor) -> None:
+        if is_compiling():
+            return
         try:
             self._arrives(gradient.detach())
         except Exception:  # noqa: BLE001  without an answer nothing is claimed, and the user's backward pass goes on

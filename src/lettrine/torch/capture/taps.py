@@ -9,12 +9,15 @@ from typing import Any, Final
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 
 from lettrine.health.measure import OutputArrays, norm
 from lettrine.health.parts import Values
 from lettrine.health.trace import Floats, ModuleInfo
 from lettrine.torch.capture.catalogue import CHANNELS_FIRST, UNITS_LAST
+from lettrine.torch.capture.compiled import note_traced
 from lettrine.torch.capture.copies import Copy, measurable
+from lettrine.torch.private import version
 
 CALLS: Final = 4  # calls of one module copied in a step; beyond, only the 5th, 9th, 17th …, so that cost stays bounded
 BatchNorm: Final = nn.modules.batchnorm._BatchNorm  # noqa: SLF001  the only common base of all batch norms
@@ -30,7 +33,10 @@ class Listener:
 
     def __call__(self, *args: Any) -> None:
         """Hand on what torch says."""
-        self._function(*args)
+        if is_compiling():
+            note_traced()
+        else:
+            self._function(*args)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A method of the standard library that takes anything and returns None: such a pickle loads without lettrine.
@@ -58,7 +64,7 @@ class Call:
 
     def hold(self, tensor: Tensor) -> None:
         """Hold an output that was copied until `release`."""
-        self.tensor, self.version, self.quick = tensor, tensor._version, False  # noqa: SLF001  autograd's count of changes in place
+        self.tensor, self.version, self.quick = tensor, version(tensor), False
 
     def release(self) -> tuple[Tensor, Tensor | None, bool] | None:
         """Let go of the output: the tensor, its gradient, and whether it is still as it was. None if nothing is held."""
@@ -68,7 +74,7 @@ class Call:
         gradient = tensor.grad if self.quick else None
         if gradient is not None and gradient.requires_grad:
             tensor.grad = None  # it holds the graph, which holds the tensor
-        return tensor, gradient, tensor._version == self.version  # noqa: SLF001
+        return tensor, gradient, version(tensor) == self.version
 
     @property
     def answered(self) -> bool:
@@ -112,7 +118,7 @@ class Tap:
 
     @property
     def activation(self) -> str:
-        """Key of `limits.ACTIVATIONS`, "" for none."""
+        """Name in the table of `lettrine.activations`, "" for none."""
         return self.info.activation if self.info else ""
 
     @property
@@ -260,13 +266,3 @@ def unit_axis(module: nn.Module | None, tensor: Tensor, feeder: Tap | None) -> i
 def grad_node(tensor: Tensor) -> Any:
     """The node that made a tensor, None for data and parameters."""
     return tensor.grad_fn if tensor.requires_grad else None
-
-
-def recomputing() -> bool:
-    """Whether a backward pass is going on: what is called now is called again for a checkpointed block."""
-    return torch._C._current_graph_task_id() != -1  # noqa: SLF001  no public way to ask
-
-
-def transformed() -> bool:
-    """Whether a function transform (`torch.func`) is going on: what is called in it stands for no call of the training."""
-    return torch._C._functorch.maybe_current_level() is not None  # noqa: SLF001  no public way to ask

@@ -20,21 +20,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 
 from lettrine.health.duplicates import duplicates
 from lettrine.health.live import STEPS, LiveOutput, LivePlan
 from lettrine.health.moments import native
 from lettrine.health.parts import CAP
 from lettrine.health.recorder import Recorder
+from lettrine.torch.capture.compiled import note_traced
 from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.parameters import ParameterTap
 from lettrine.torch.capture.taps import Call, Listener, Root, Tap
 from lettrine.torch.fast.idle import TENSORS, Idle
+from lettrine.torch.private import graph_task, transform_level
 
 _MISSED: Final = 3  # steps in a row that are not as expected, before the network is got to know again
 _SPOILED: Final = 3  # steps that lost figures, before all are copied
-_graph_task = torch._C._current_graph_task_id  # noqa: SLF001  see `recomputing`
-_level = torch._C._functorch.maybe_current_level  # noqa: SLF001  inside a function transform; no public way to ask
 _grad_enabled = torch.is_grad_enabled
 
 
@@ -49,6 +50,9 @@ class QuickListener(Listener):
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         """A module has been called."""
+        if is_compiling():
+            note_traced()
+            return
         tap = self._tap
         if (
             type(output) is not Tensor
@@ -57,8 +61,8 @@ class QuickListener(Listener):
             or tap.steady is not self._shape  # this hook is out of date
             or output.is_leaf  # nothing is differentiated
             or output.retains_grad  # the user wants it: not ours to clear
-            or _graph_task() != -1
-            or _level() is not None
+            or graph_task() != -1
+            or transform_level() is not None
         ):
             self._function(module, args, output)
             return
@@ -80,7 +84,9 @@ class QuickReturn(Listener):
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         """The module has been called."""
-        if self._hears():
+        if is_compiling():
+            note_traced()
+        elif self._hears():
             self._function(module, args, output)
         elif _grad_enabled():
             self._root.complete = True
@@ -104,11 +110,11 @@ class Ears:
         place = next((place for place, each in enumerate(self._taps) if each is tap), -1)
         if place < 0:
             return Listener(partial(self._unknown, tap, otherwise))
-        return native.Ear(self.live, place, otherwise, _grad_enabled, _graph_task, _level)
+        return native.Ear(self.live, place, otherwise, _grad_enabled, graph_task, transform_level)
 
     def _unknown(self, tap: Tap, otherwise: Callable[..., None], *args: Any) -> None:
         """A module is called that was not when the network became known."""
-        if _grad_enabled() and _level() is None:
+        if _grad_enabled() and transform_level() is None:
             self.live.quick, self.outdated = False, True
             if tap.info is not None:  # what feeds one that was never called shows only in a step that is copied whole
                 otherwise(*args)
@@ -140,7 +146,7 @@ class QuickSteps:
         self._run: Any = None
         self.hooks: tuple[Callable[..., None], Callable[..., None]] = before, idle.stepped
         if TENSORS is not None and not isinstance(idle, Idle):
-            self._run = native.Run(idle, before, paused, _grad_enabled, _graph_task, _level)
+            self._run = native.Run(idle, before, paused, _grad_enabled, graph_task, transform_level)
             self.hooks = self._run.before, self._run.stepped
         self._plan: LivePlan | None = None
         self._taps: Sequence[Tap] = []

@@ -10,8 +10,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-import torch
 from torch import Tensor
+
+from lettrine.activations import ACTIVATIONS
+from lettrine.torch.private import saved, saves_elsewhere
 
 Node: TypeAlias = Any  # torch.autograd.graph.Node, whose attributes depend on the operation
 
@@ -31,21 +33,7 @@ _PASSING: Final = _VIEWS | _names(
     "AdaptiveMaxPool2D ConstantPadNd NativeDropout"
 )
 _SQUASHING: Final = _names("Softmax LogSoftmax Sigmoid LogSigmoid")
-_ACTIVATIONS: Final = {
-    "Relu": "relu",
-    "Tanh": "tanh",
-    "Sigmoid": "sigmoid",
-    "Gelu": "gelu",
-    "Silu": "silu",
-    "Mish": "mish",
-    "LeakyRelu": "leaky-relu",
-    "PreluKernel": "prelu",
-    "Softplus": "softplus",
-    "Hardswish": "hardswish",
-    "Hardsigmoid": "hardsigmoid",
-    "Elu": "elu",
-    "Hardtanh": "hardtanh",
-}
+_ACTIVATIONS: Final = {row.operation: name for name, row in ACTIVATIONS.items() if row.operation}
 _ADDING: Final = _VIEWS | _names(
     "Add Sub Cat Stack Mean Sum Div AvgPool2D AvgPool3D AdaptiveAvgPool2D AdaptiveAvgPool3D NativeDropout"
 )
@@ -122,12 +110,12 @@ def activation_key(node: Node) -> str | None:
     """Key of the activation table for an activation's node; "" for an unusual shape of it; None for another operation."""
     key = _ACTIVATIONS.get(operation(node))
     if key == "elu":
-        alpha, scale, inner = node._saved_alpha, node._saved_scale, node._saved_input_scale  # noqa: SLF001  autograd's names
+        alpha, scale, inner = saved(node, "alpha"), saved(node, "scale"), saved(node, "input_scale")
         if scale != 1.0:
             return "selu"
         return ("celu" if inner != 1.0 else "elu") if alpha == 1.0 else ""
     if key == "hardtanh":
-        return {(-1.0, 1.0): "hardtanh", (0.0, 6.0): "relu6"}.get((node._saved_min_val, node._saved_max_val), "")  # noqa: SLF001
+        return {(-1.0, 1.0): "hardtanh", (0.0, 6.0): "relu6"}.get((saved(node, "min_val"), saved(node, "max_val")), "")
     return key
 
 
@@ -138,9 +126,9 @@ def saved_result(node: Node) -> Tensor | None:
     """
     if operation(node) not in ("Relu", "Tanh", "Sigmoid"):
         return None
-    if torch._C._autograd._top_saved_tensors_default_hooks(False) is not None:  # noqa: SLF001  no public way to ask
+    if saves_elsewhere():
         return None
-    result = node._saved_result  # noqa: SLF001  autograd's name
+    result = saved(node, "result")
     return result if isinstance(result, Tensor) else None
 
 

@@ -1,0 +1,123 @@
+"""What became of learning: the second half of every warning.
+
+A symptom (saturated outputs, large steps, unscaled inputs) is a fault only where learning suffers from it. Checks ask here:
+
+    harm = consequence(trace)
+    severity = "warning" if harm.bad else "info"
+    message = f"{what_was_seen}, and {harm.words}."
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite, nan
+from typing import Final
+
+import numpy as np
+
+from lettrine.health import limits
+from lettrine.health.checks.reading import finite_curve, number, standard_error
+from lettrine.health.checks.reference import UNKNOWN, Reference, reference_of
+from lettrine.health.trace import Floats, Trace
+
+BAD: Final = ("not finite", "rises", "flat", "guessing", "held out")
+
+
+@dataclass(frozen=True)
+class Consequence:
+    """How a training went.
+
+    kind: "not finite"; "rises" (ends far above what it had reached, or above its start); "flat" (does not fall); "guessing" (fell
+        to what answering without looking at the input gives, and no further); "held out" (learned, but what was learned does not
+        hold on other data); "learns" (falls below its reference); "falls" (falls, and no reference is known); "unknown" (too few
+        losses to say).
+    steps: first and last step judged. start, best, end: levels of the loss at the start, at its lowest and over the last tenth.
+    reference: what it is held against. words: the same as a half sentence, such as "the loss does not fall (2.30 at first, 2.31
+        at step 399)".
+    """
+
+    kind: str
+    steps: tuple[int, int] = (0, 0)
+    start: float = nan
+    best: float = nan
+    end: float = nan
+    reference: Reference = UNKNOWN
+    words: str = "too few losses were seen to say what became of it"
+
+    @property
+    def bad(self) -> bool:
+        """Whether harm was measured."""
+        return self.kind in BAD
+
+    @property
+    def well(self) -> bool:
+        """Whether the loss fell so far below its reference that nothing can have been much in its way."""
+        return self.kind == "learns" and self.end <= limits.LEARNED_WELL * self.reference.value
+
+
+def consequence(trace: Trace, *, least: int = limits.CONSEQUENCE_STEPS) -> Consequence:
+    """What became of learning in this run. least: steps below which nothing is said, unless values stopped being finite."""
+    first = trace.first_nonfinite
+    steps, losses = finite_curve(trace, trace.loss)
+    if first is not None and first.phase != "forward":
+        words = f"values stopped being finite at step {first.step:,}"
+        return Consequence("not finite", (first.step, first.step), words=words)
+    taken = int(steps[-1] - steps[0]) + 1 if len(steps) else 0
+    if taken < least or len(losses) < min(least, 20):
+        return Consequence("unknown")
+    course = _course(trace, steps, losses)
+    kind = _kind(trace, course, losses)
+    return Consequence(kind, course.steps, course.start, course.best, course.end, course.reference, _words(kind, trace, course))
+
+
+def _course(trace: Trace, steps: Floats, losses: Floats) -> Consequence:
+    end = float(np.mean(losses[-max(10, len(losses) // 10) :]))
+    blocks = [float(np.mean(part)) for part in np.array_split(losses, min(20, max(1, len(losses) // 5)))]
+    start = float(np.mean(losses[: min(5, len(losses))])) if steps[0] == 0 else nan
+    return Consequence("unknown", (int(steps[0]), int(steps[-1])), start, min(blocks), end, reference_of(trace, end))
+
+
+def _kind(trace: Trace, course: Consequence, losses: Floats) -> str:
+    start, best, end, reference = course.start, course.best, course.end, course.reference.value
+    tail = losses[-max(10, len(losses) // 10) :]
+    noise = (standard_error(tail) if len(tail) > 2 else 0.0) or 0.0
+    known = course.reference.known
+    from_where = np.nanmin([start, reference]) if isfinite(start) or known else nan
+    learned = from_where - best if isfinite(from_where) else nan
+    if learned > limits.LEARNED_SHARE * abs(from_where):
+        if end > best + max(limits.DIVERGED_SHARE * learned, limits.NOISE * noise * 3):
+            return "rises"
+    elif isfinite(start) and end > start + max(limits.DIVERGED_SHARE * abs(start), limits.NOISE * noise * 3):
+        return "rises"
+    if known and end >= limits.CHANCE_SHARE * reference:
+        third = max(10, len(losses) // 3)
+        falling = float(np.mean(losses[-2 * third : -third]) - np.mean(losses[-third:])) if len(losses) >= 2 * third else 0.0
+        return "falls" if falling > max(limits.FLAT_SHARE * abs(end), 3 * noise) else "guessing"
+    if not known and isfinite(start) and start - end < max(limits.FLAT_SHARE * abs(start), 3 * noise):
+        return "flat"
+    if known and _held_out_says_no(trace, reference, end):
+        return "held out"
+    return "learns" if known else "falls" if isfinite(start) else "unknown"
+
+
+def _held_out_says_no(trace: Trace, reference: float, end: float) -> bool:
+    dev = trace.dev.mean[np.isfinite(trace.dev.mean)]
+    enough = len(dev) >= limits.OVERFITTING_POINTS
+    return enough and float(dev.min()) > limits.HELD_OUT_CHANCE * reference and end < limits.HELD_OUT_LEARNED * reference
+
+
+def _words(kind: str, trace: Trace, course: Consequence) -> str:
+    at = f"{number(course.end, 3)} at step {course.steps[1]:,}"
+    against = f"{course.reference.words} gives {number(course.reference.value, 3)}"
+    told = {
+        "rises": f"the loss, which had come to {number(course.best, 3)}, ended at {number(course.end, 3)}",
+        "flat": f"the loss does not fall ({number(course.start, 3)} at first, {at})",
+        "guessing": f"the loss is no better than {course.reference.words} ({at}; {against})",
+        "learns": f"the loss fell all the same ({at}; {against})",
+        "falls": f"the loss falls ({number(course.start, 3)} at first, {at})",
+        "unknown": course.words,
+    }
+    if kind == "held out":
+        best = float(np.nanmin(trace.dev.mean))
+        return f"the loss on held-out data never beat {course.reference.words} ({number(best, 3)} at best; {against})"
+    return told[kind]

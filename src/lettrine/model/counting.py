@@ -1,0 +1,137 @@
+"""From words to `Counts`: counting every history at once, and choosing order and discounts on held-out words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lettrine.model.counts import ORDERS, Counts, Integers, Keys
+from lettrine.model.discounts import estimated, scaled_on
+
+_ROOM: Final = 2**62  # of a number that several characters are packed into
+_FIT: Final = 12_000  # held-out characters looked at: order and discounts are few, and a loss is then known to 0.01 nats
+WORTH: Final = 5e-4  # nats that a longer history must earn, or its memory is not taken
+
+
+@dataclass(frozen=True, eq=False)
+class _Level:
+    """The histories of one length: their parents, their oldest characters, and what followed them.
+
+    plain: how often; widely: after how many longer histories, where there are any.
+    """
+
+    parents: Keys
+    oldest: Keys
+    nodes: Keys  # (entries,) ascending
+    followers: Keys
+    plain: Keys
+    widely: Keys
+
+
+def histories(targets: Integers, most: int) -> NDArray[np.int64]:
+    """The `most` characters before each one, nearest first, 0 from the beginning of the word on: (N, most)."""
+    symbols = np.asarray(targets, np.int64)
+    result, alive = np.zeros((most, len(symbols)), np.int64), np.ones(len(symbols), np.bool_)
+    for lag in range(1, min(most, len(symbols) - 1) + 1):
+        result[lag - 1, lag:] = symbols[:-lag]
+        result[lag - 1] *= alive
+        alive = result[lag - 1] != 0
+    return result.T
+
+
+def count(train: Integers, dev: Integers, vocabulary_size: int, most: int = ORDERS[1]) -> Counts:
+    """Count the training words; order (at most `most`) and discounts are those of least loss on the dev words.
+
+    train, dev: words as `Windows.targets` has them, (N,): every word's characters, each word closed by 0. Without dev words the
+    discounts stay as estimated and the order is `most`.
+    """
+    levels = _levels(np.asarray(train, np.int64), vocabulary_size, most)
+    if not len(dev):
+        return _assemble(levels, vocabulary_size)
+    fit = slice(_whole_words(dev, _FIT))
+    contexts = histories(dev[fit], most - 1)[:, ::-1]
+    best, least = _assemble(levels[:1], vocabulary_size), np.inf
+    for order in range(min(ORDERS[0], most), most + 1):
+        counts = _assemble(levels[:order], vocabulary_size)
+        chain = counts.chain(contexts, dev[fit])
+        discounts, loss = scaled_on(chain, counts.discounts, 1.0 / vocabulary_size)
+        if loss > least - WORTH:
+            break
+        best, least = counts.with_discounts(discounts), loss
+    return best
+
+
+def _whole_words(targets: Integers, most: int) -> int:
+    """How many of at most `most` targets are whole words; at least one word."""
+    ends = np.flatnonzero(np.asarray(targets) == 0) + 1
+    return int(ends[max(int(np.searchsorted(ends, most, side="right")) - 1, 0)])
+
+
+def _levels(symbols: Keys, vocabulary_size: int, most: int) -> list[_Level]:
+    """Every history of 0 to most - 1 characters."""
+    before = histories(symbols, most - 1)  # (N, K - 1)
+    key = np.zeros(len(symbols), np.int64)
+    room = _ROOM
+    size = 1
+    for column in [*before.T, symbols]:
+        if size > room // vocabulary_size:
+            distinct, key = np.unique(key, return_inverse=True)
+            size = len(distinct)
+        key = key * vocabulary_size + column
+        size *= vocabulary_size
+    order = np.argsort(key, kind="stable")
+    first = np.flatnonzero(np.diff(key[order], prepend=-1))
+    times = np.diff(first, append=len(order))
+    rows, followers = before[order[first]], symbols[order[first]]  # distinct n-grams, histories ascending
+    depth = np.minimum((rows != 0).sum(axis=1) + 1, most - 1)  # of the longest history of each
+    ids = np.zeros((most, len(rows)), np.int64)  # its node at each depth
+    parents, oldest = [np.zeros(1, np.int64)], [np.zeros(1, np.int64)]
+    changed = np.zeros(len(rows), np.bool_)
+    changed[0] = True
+    for k in range(1, most):
+        changed[1:] |= rows[1:, k - 1] != rows[:-1, k - 1]
+        new = np.flatnonzero(changed & (depth >= k))
+        ids[k] = np.cumsum(changed & (depth >= k)) - 1
+        parents.append(ids[k - 1][new])
+        oldest.append(rows[new, k - 1])
+    levels: list[_Level] = []
+    nodes, chars, plain, widely = (np.empty(0, np.int64) for _ in range(4))
+    for k in range(most - 1, -1, -1):
+        own = np.flatnonzero(depth == k) if k else np.empty(0, np.int64)
+        nodes = np.concatenate([nodes, ids[k][own]])
+        chars = np.concatenate([chars, followers[own]])
+        plain = np.concatenate([plain, times[own]])
+        # What reaches the beginning of its word, or is as long as can be, has nothing longer to be counted by.
+        widely = np.concatenate([np.ones(len(widely), np.int64), times[own]])
+        pair = nodes * vocabulary_size + chars
+        place = np.argsort(pair, kind="stable")
+        start = np.flatnonzero(np.diff(pair[place], prepend=-1))
+        distinct = pair[place[start]]
+        nodes, chars = np.divmod(distinct, vocabulary_size)
+        plain, widely = np.add.reduceat(plain[place], start), np.add.reduceat(widely[place], start)
+        levels.append(_Level(parents[k], oldest[k], nodes, chars, plain, widely))
+        nodes = parents[k][nodes]
+    return levels[::-1]
+
+
+def _assemble(levels: list[_Level], vocabulary_size: int) -> Counts:
+    """The counts of one order: plain ones in the longest histories, wide ones below."""
+    sizes = np.array([len(level.parents) for level in levels])
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    children = [(level.parents + starts[k - 1]) * vocabulary_size + level.oldest for k, level in enumerate(levels) if k > 0]
+    used = [level.plain if k == len(levels) - 1 else level.widely for k, level in enumerate(levels)]
+    nodes = np.concatenate([level.nodes + start for level, start in zip(levels, starts, strict=False)])
+    begin = np.searchsorted(nodes, np.arange(starts[-1] + 1))
+    discounts = np.array([estimated(each) for each in used])
+    return Counts(
+        vocabulary_size,
+        starts.astype(np.int64),
+        np.concatenate([np.empty(0, np.int64), *children]),
+        begin.astype(np.int64),
+        np.concatenate([level.followers for level in levels]).astype(np.int32),
+        np.concatenate(used).astype(np.int32),
+        discounts,
+    )

@@ -1,0 +1,91 @@
+"""Every name of torch's that is not public and that the torch room calls: asked for once, with what happens where it is missing.
+
+A version of torch without one of them costs an observation, never an error in somebody's training.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+
+def _asked(path: str, otherwise: Callable[..., Any]) -> Callable[..., Any]:
+    """What torch has under a dotted name, or what to do without it."""
+    found: Any = torch
+    for name in path.split("."):
+        found = getattr(found, name, None)
+    return found if callable(found) else otherwise
+
+
+graph_task: Final = _asked("_C._current_graph_task_id", lambda: -1)
+"""Number of the backward pass that is going on, -1 if none is. Without it a checkpointed block counts as called twice."""
+
+transform_level: Final = _asked("_C._functorch.maybe_current_level", lambda: None)
+"""Depth of function transforms (`torch.func`), None outside of them. Without it their calls count as calls of the training."""
+
+in_transform: Final = _asked("_C._functorch.is_functorch_wrapped_tensor", lambda _: False)
+"""Whether a tensor stands for many inside a function transform, and so has no values to copy."""
+
+_saving: Final = _asked("_C._autograd._top_saved_tensors_default_hooks", lambda _: True)
+_push: Final = _asked("_C._push_on_torch_function_stack", lambda _: None)
+_pop: Final = _asked("_C._pop_torch_function_stack", lambda: None)
+_depth: Final = _asked("_C._len_torch_function_stack", lambda: 0)
+
+
+def recomputing() -> bool:
+    """Whether a backward pass is going on: what is called now is called again for a checkpointed block."""
+    return bool(graph_task() != -1)
+
+
+def transformed() -> bool:
+    """Whether a function transform (`torch.func`) is going on: what is called in it stands for no call of the training."""
+    return transform_level() is not None
+
+
+def saves_elsewhere() -> bool:
+    """Whether unpacking what autograd saved would run somebody's code (checkpointing); True where torch cannot say."""
+    return _saving(False) is not None
+
+
+def saved(node: Any, name: str) -> Any:
+    """What an autograd node saved under a name, such as "dim"; None if it saved no such thing or has let go of it."""
+    try:
+        return getattr(node, f"_saved_{name}", None)
+    except RuntimeError:  # freed by a backward pass
+        return None
+
+
+def version(tensor: Tensor) -> int:
+    """Autograd's count of changes in place."""
+    return int(getattr(tensor, "_version", 0))
+
+
+def put_below(mode: Any) -> bool:
+    """Put a function mode under those that stand, so that their `with` blocks take off what is theirs; only the one of
+    `set_default_device`, which must be the lowest, stays below. Returns whether torch can do that.
+    """
+    above = [_pop() for _ in range(_depth())]
+    default = getattr(getattr(torch, "_GLOBAL_DEVICE_CONTEXT", None), "device_context", None)
+    if above and above[-1] is default:
+        _push(above.pop())
+    for each in (mode, *reversed(above)):
+        _push(each)
+    return bool(_depth() > len(above))
+
+
+def take_off(mode: Any) -> None:
+    """Take a function mode off, wherever it stands; the others stay in their order."""
+    for each in reversed([_pop() for _ in range(_depth())]):
+        if each is not mode:
+            _push(each)
+
+
+def compiles() -> bool:
+    """Whether `torch.compile` was used in this process: what it compiled would be compiled anew for any function mode."""
+    frame = sys.modules.get("torch._dynamo.eval_frame")  # torch.optim loads it too, and leaves a None there
+    backends = getattr(frame, "cached_backends", None)
+    return frame is not None and (backends is None or any(backend is not None for backend in backends.values()))

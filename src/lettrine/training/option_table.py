@@ -1,0 +1,121 @@
+"""The one description of every option of a training: how it is typed, what it means, where its value goes.
+
+The command line makes its options from this table, and `options.choices` hands each value to the field named here. So an
+option that is in the table arrives, and one that is not does not exist. run.json holds the fields themselves: `Shape`, `Settings`
+and `Optimiser` write and read every one of theirs.
+
+Nothing is imported here but names: `--help` answers without numpy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from lettrine.activations import TRAINABLE, any_of
+
+WORDS, NETWORK, TRAINING = "Words", "Network", "Training"  # panels of --help
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option.
+
+    name: of the Python argument; typed as --name, with dashes. kind: type of what is typed. goes_to: "words" (what
+    `word_list_of` reads), "shape", "settings" or "optimiser", and field: the name there. choices: all that may be typed, in the
+    words of the room that knows them. default: what --help says is taken if it is not typed. switch: how a bool is typed.
+    """
+
+    name: str
+    kind: type
+    help: str
+    panel: str
+    goes_to: str
+    field: str = ""
+    choices: tuple[str, ...] = ()
+    default: str = ""
+    switch: str = ""
+    argument: bool = False
+
+    @property
+    def target(self) -> str:
+        """Name of the field the value goes to."""
+        return self.field or self.name
+
+    @property
+    def text(self) -> str:
+        """What --help says."""
+        listed = f"{any_of(self.choices)}." if self.choices else ""
+        return " ".join(filter(None, (self.help, listed, f"Default: {self.default}." if self.default else "")))
+
+
+OPTIONS: Final = (
+    Option("words", str, "One word a line, UTF-8; - reads standard input.", "", "words", default="first-names", argument=True),
+    Option("corpus", str, "A shipped word list instead, see lettrine corpora.", WORDS, "words"),
+    Option("top", int, "Only the most frequent words of the corpus.", WORDS, "words"),
+    Option("column", str, "Column of a CSV or TSV: its name, or its number from 1.", WORDS, "words"),
+    Option("lower", bool, "Lower-case the words.", WORDS, "words", switch="--lower"),
+    Option("unique", bool, "Drop repeated words.", WORDS, "words", switch="--unique"),
+    Option("split_seed", int, "Of the split into train, dev and test.", WORDS, "settings", default="42"),
+    Option("fractions", str, "Shares of train and dev; the rest is test.", WORDS, "settings", default="0.8,0.1"),
+    Option("context", int, "Characters the network sees.", NETWORK, "shape", default="8"),
+    Option("embedding", int, "Width of a character's vector.", NETWORK, "shape", default="24"),
+    Option("hidden", str, "Hidden widths: 200, 200x5 or 300,100.", NETWORK, "shape", default="200"),
+    Option("activation", str, "", NETWORK, "shape", choices=TRAINABLE, default="gelu"),
+    Option("norm", str, "", NETWORK, "shape", choices=("none", "batch"), default="none"),
+    Option(
+        "direct",
+        bool,
+        "Direct connections from input to output.",
+        NETWORK,
+        "shape",
+        default="no",
+        switch="--direct/--no-direct",
+    ),
+    Option(
+        "init",
+        str,
+        "",
+        NETWORK,
+        "settings",
+        choices=("naive", "small-output", "small-hidden", "tiny", "kaiming", "deep", "calibrated"),
+        default="kaiming",
+    ),
+    Option("optimizer", str, "", TRAINING, "optimiser", "kind", choices=("sgd", "adamw"), default="adamw"),
+    Option("lr", float, "Peak learning rate.", TRAINING, "settings", "learning_rate", default="0.01 for adamw, 0.1 for sgd"),
+    Option("schedule", str, "", TRAINING, "settings", choices=("constant", "step", "cosine", "one-cycle"), default="one-cycle"),
+    Option("momentum", float, "Momentum of sgd.", TRAINING, "optimiser", default="0"),
+    Option("weight_decay", float, "Decay of matrices.", TRAINING, "optimiser", default="by the steps for adamw, 0 for sgd"),
+    Option(
+        "l2",
+        str,
+        "L2 penalty: 1e-4 for all weights, or by group: hidden=1e-4,output=1e-5.",
+        TRAINING,
+        "optimiser",
+        default="none",
+    ),
+    Option("batch", int, "Examples in a step.", TRAINING, "settings", default="256"),
+    Option("steps", int, "Optimiser steps.", TRAINING, "settings", default="about seven passes over the words"),
+    Option("eval_every", int, "Steps between development losses.", TRAINING, "settings", default="a twentieth of all"),
+    Option(
+        "calibrate",
+        bool,
+        "Batch norm: statistics of the whole training set at the end.",
+        TRAINING,
+        "settings",
+        switch="--calibrate",
+    ),
+    Option("seed", int, "Of initialisation and batches.", TRAINING, "settings", default="0"),
+    Option("threads", int, "Processor threads.", TRAINING, "settings", default="1"),
+    Option("engine", str, "", TRAINING, "settings", choices=("auto", "reference", "native"), default="auto"),
+    Option(
+        "health",
+        bool,
+        "Watch the network and say what is wrong with it.",
+        TRAINING,
+        "settings",
+        default="yes",
+        switch="--health/--no-health",
+    ),
+)
+"""In the order of --help."""
