@@ -8,7 +8,9 @@ from torch import Tensor, nn
 BATCHES = 12
 
 
-def pictures(size: int = 32, channels: int = 3, classes: int = 10, rows: int = 8, count: int = BATCHES) -> list[tuple[Tensor, Tensor]]:
+def pictures(
+    size: int = 32, channels: int = 3, classes: int = 10, rows: int = 8, count: int = BATCHES
+) -> list[tuple[Tensor, Tensor]]:
     """One blurred template a class, moved about, with noise; standardised."""
     g = torch.Generator().manual_seed(1)
     coarse = torch.rand(classes, channels, 4, 4, generator=g)
@@ -61,7 +63,9 @@ def table(features: int = 16, classes: int = 4, rows: int = 32, count: int = BAT
     return made
 
 
-def waves(length: int = 24, channels: int = 4, classes: int = 4, rows: int = 16, count: int = BATCHES) -> list[tuple[Tensor, Tensor]]:
+def waves(
+    length: int = 24, channels: int = 4, classes: int = 4, rows: int = 16, count: int = BATCHES
+) -> list[tuple[Tensor, Tensor]]:
     """Sequences (B, T, F) whose frequency is the class."""
     g = torch.Generator().manual_seed(5)
     made = []

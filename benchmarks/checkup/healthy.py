@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from benchmarks.checkup.data import pictures, short_texts, table, texts, waves
+from benchmarks.checkup.data import pictures, short_texts, texts, waves
 from torch import nn
 
 F = nn.functional
@@ -130,14 +130,30 @@ for _name, _given in TIMM.items():
 
 # transformers
 
-SMALL: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64, "vocab_size": 41}
+SMALL: dict[str, Any] = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "vocab_size": 41,
+}
 CAUSAL: dict[str, tuple[str, dict[str, Any]]] = {
     "GPT2": ("GPT2", {"n_embd": 32, "n_layer": 2, "n_head": 4, "vocab_size": 41, "n_positions": 32}),
     "Llama": ("Llama", {**SMALL, "num_key_value_heads": 2}),
     "Mistral": ("Mistral", {**SMALL, "num_key_value_heads": 2}),
     "Qwen2": ("Qwen2", {**SMALL, "num_key_value_heads": 2}),
     "GPTNeoX": ("GPTNeoX", SMALL),
-    "OPT": ("OPT", {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "ffn_dim": 64, "vocab_size": 41, "word_embed_proj_dim": 32}),
+    "OPT": (
+        "OPT",
+        {
+            "hidden_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "ffn_dim": 64,
+            "vocab_size": 41,
+            "word_embed_proj_dim": 32,
+        },
+    ),
     "Phi": ("Phi", SMALL),
     "Gemma": ("Gemma", {**SMALL, "num_key_value_heads": 2, "head_dim": 8}),
     "Bloom": ("Bloom", {"hidden_size": 32, "n_layer": 2, "n_head": 4, "vocab_size": 41}),
@@ -204,7 +220,9 @@ def _() -> Made:
 def _() -> Made:
     import transformers
 
-    config = transformers.T5Config(d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, vocab_size=41, decoder_start_token_id=0)
+    config = transformers.T5Config(
+        d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, vocab_size=41, decoder_start_token_id=0
+    )
     net = transformers.T5ForConditionalGeneration(config)
     batches = [{"input_ids": x, "labels": x.flip(1)} for x in texts(length=12)]
     return net, batches, lambda model, batch: model(**batch).loss, adamw(net)
@@ -249,10 +267,16 @@ def _() -> Made:
 def _() -> Made:
     import transformers
 
-    sizes = {key: value for key, value in SMALL.items()}
     config = transformers.Wav2Vec2Config(
-        **sizes, conv_dim=(16, 16), conv_stride=(5, 2), conv_kernel=(10, 3), num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4,
-        num_labels=4, classifier_proj_size=16, mask_time_prob=0.0,
+        **SMALL,
+        conv_dim=(16, 16),
+        conv_stride=(5, 2),
+        conv_kernel=(10, 3),
+        num_conv_pos_embeddings=16,
+        num_conv_pos_embedding_groups=4,
+        num_labels=4,
+        classifier_proj_size=16,
+        mask_time_prob=0.0,
     )
     net = transformers.Wav2Vec2ForSequenceClassification(config)
     batches = [(x[:, :, 0], y) for x, y in waves(length=400, channels=1, rows=8)]

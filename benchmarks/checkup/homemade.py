@@ -43,7 +43,12 @@ class Words(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.embed, self.drop, self.rnn, self.out = nn.Embedding(41, 24), nn.Dropout(0.2), nn.LSTM(24, 24, 2, dropout=0.2), nn.Linear(24, 41)
+        self.embed, self.drop, self.rnn, self.out = (
+            nn.Embedding(41, 24),
+            nn.Dropout(0.2),
+            nn.LSTM(24, 24, 2, dropout=0.2),
+            nn.Linear(24, 41),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.out(self.drop(self.rnn(self.drop(self.embed(x)))[0]))
@@ -159,7 +164,10 @@ def _() -> Made:
 class VAE(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.encode, self.decode = nn.Sequential(nn.Linear(256, 64), nn.ReLU()), nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 256))
+        self.encode, self.decode = (
+            nn.Sequential(nn.Linear(256, 64), nn.ReLU()),
+            nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 256)),
+        )
         self.mean, self.log_variance = nn.Linear(64, 8), nn.Linear(64, 8)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -217,8 +225,8 @@ def _generator() -> nn.Module:
 
 def _critic() -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(1, 16, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(16, 32, 4, 2, 1, bias=False), nn.BatchNorm2d(32), nn.LeakyReLU(0.2),
-        nn.Conv2d(32, 1, 4), nn.Flatten(0),
+        nn.Conv2d(1, 16, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(16, 32, 4, 2, 1, bias=False), nn.BatchNorm2d(32),
+        nn.LeakyReLU(0.2), nn.Conv2d(32, 1, 4), nn.Flatten(0),
     )  # fmt: skip
 
 
@@ -251,8 +259,12 @@ def _() -> Made:
 
 @model("contrastive pictures, two views")
 def _() -> Made:
-    net = nn.Sequential(nn.Conv2d(3, 16, 3, 2), nn.BatchNorm2d(16), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 16))
-    batches = [(x, x + 0.1 * torch.randn(x.shape, generator=torch.Generator().manual_seed(i))) for i, (x, _) in enumerate(pictures(24))]
+    net = nn.Sequential(
+        nn.Conv2d(3, 16, 3, 2), nn.BatchNorm2d(16), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 16)
+    )
+    batches = [
+        (x, x + 0.1 * torch.randn(x.shape, generator=torch.Generator().manual_seed(i))) for i, (x, _) in enumerate(pictures(24))
+    ]
 
     def loss(model: nn.Module, views: Any) -> Tensor:
         a, b = F.normalize(model(views[0]), dim=1), F.normalize(model(views[1]), dim=1)
@@ -344,7 +356,12 @@ def _() -> Made:
 @model("regression by LBFGS")
 def _() -> Made:
     net = nn.Sequential(nn.Linear(16, 8), nn.Tanh(), nn.Linear(8, 1))
-    return net, [(x, x[:, :1] * x[:, 1:2]) for x, _ in table(rows=64)], F.mse_loss, torch.optim.LBFGS(net.parameters(), lr=0.5, max_iter=5)
+    return (
+        net,
+        [(x, x[:, :1] * x[:, 1:2]) for x, _ in table(rows=64)],
+        F.mse_loss,
+        torch.optim.LBFGS(net.parameters(), lr=0.5, max_iter=5),
+    )
 
 
 @model("deep Q-learning step, target network inside")

@@ -134,3 +134,4 @@ CHECKUP_RATE_STEPS: Final = 120  # steps of the range test, and
 CHECKUP_RATE_LEAST: Final = 45  # at least; fewer cannot tell a rate from its neighbours
 CHECKUP_ROUNDING: Final = 0.01  # of the answers: float32 against float64; healthy networks stay below 1e-4
 CHECKUP_BACKWARD: Final = 0.02  # of the slope, between a custom backward and finite differences in float64
+CHECKUP_SHUFFLED_ROWS: Final = 400  # examples needed before it is said that nothing ties targets to inputs

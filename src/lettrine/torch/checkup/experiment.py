@@ -48,7 +48,7 @@ EXPERIMENTS: Final[dict[str, Experiment]] = {}
 
 
 def experiment(name: str, title: str, *, passes: float, trains: bool = False) -> Callable[[Function], Function]:
-    """Register an experiment. trains: it makes no sense where the loss is not finite. Raises HealthError for an id that is taken."""
+    """Register an experiment. trains: it needs a loss that is finite. Raises HealthError for an id that is taken."""
 
     def register(function: Function) -> Function:
         if name in EXPERIMENTS:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 import itertools
-import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from time import monotonic as clock
 from typing import Any, Final
 
 import torch
@@ -51,7 +51,8 @@ class Task:
 
     batches: copies, in the order they came. whole: the loss function takes the model and the batch, else outputs and targets.
     rows_first: the batches come from a DataLoader that stacks examples along axis 0. autocast: dtype, None without.
-    seconds: of one forward and backward pass. stateful: the model answers differently when it is asked the same again. deadline: when the time is up, by `time.monotonic`.
+    seconds: of one forward and backward pass. stateful: the model answers differently when it is asked the same again. deadline:
+    when the time is up, by `clock`.
     """
 
     model: nn.Module
@@ -71,9 +72,13 @@ class Task:
         """Where the model is."""
         return next((each.device for each in itertools.chain(self.model.parameters(), self.model.buffers())), torch.device("cpu"))
 
+    def now(self) -> float:
+        """The time, in seconds."""
+        return clock()
+
     def left(self) -> float:
         """Seconds before the time is up."""
-        return self.deadline - time.monotonic()
+        return self.deadline - clock()
 
     def steps_in(self, share: float, most: int) -> int:
         """Training steps that fit into a share of the time that is left, at most `most`."""
@@ -204,7 +209,7 @@ def make_task(
         rows_first = isinstance(batches, DataLoader) and batches.collate_fn is default_collate
         task = Task(model, taken, loss_fn, optimizer, rows_first=rows_first, autocast=autocast)
     task = _called(task)
-    task.deadline = time.monotonic() + 60.0 * minutes
+    task.deadline = clock() + 60.0 * minutes
     return task
 
 
@@ -236,11 +241,11 @@ def _called(task: Task) -> Task:
             with tried.boxed():
                 tried.model.train()
                 for _ in range(2):  # the first pass of a process pays for what torch sets up
-                    begun = time.monotonic()
+                    begun = clock()
                     loss = tried.loss(tried.batch())
                     if loss.requires_grad:
                         loss.backward()  # type: ignore[no-untyped-call]
-                    tried.seconds = time.monotonic() - begun
+                    tried.seconds = clock() - begun
         except HealthError:
             raise
         except Exception as error:  # noqa: BLE001  whatever the user's code raises is told to the user

@@ -1,8 +1,8 @@
 """Remedies on trial: the same training from the same start with and without one, and the difference with its uncertainty.
 
-Both sides see the same batches in the same order and draw the same random numbers; only the remedy differs. Each seed gives another
-order and other draws. What counts is the loss, after training, on batches that were held out; where there are too few batches for
-that, on those of the training.
+Both sides see the same batches in the same order and draw the same random numbers; only the remedy differs. Each seed gives
+another order and other draws. What counts is the loss, after training, on batches that were held out; where there are too few
+batches for that, on those of the training.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ Remedy = Callable[[Task], AbstractContextManager[object]]
 
 @dataclass(frozen=True)
 class Trial:
-    """What came out. without, with_remedy: the loss at the end, mean over seeds. gain: how much the remedy takes off it, error: standard
-    error of that. start: the loss before. held_out: whether it was measured on batches that were not trained on.
+    """What came out. without, with_remedy: the loss at the end, mean over seeds. gain: how much the remedy takes off it, error:
+    standard error of that. start: the loss before. held_out: whether it was measured on batches that were not trained on.
     """
 
     start: float

@@ -14,10 +14,32 @@ from lettrine.torch.checkup.experiments import (  # noqa: I001  in the order in 
     inputs,
     shared_norm,
     one_batch,
+    precision,
     frozen,
     scales,
     start,
     rate,
+    targets,
 )
 
-__all__ = ["answer", "causality", "data", "first_loss", "frozen", "independence", "inputs", "one_batch", "optimiser", "padding", "parameters", "randomness", "rate", "saving", "scales", "shared_norm", "start"]
+__all__ = [
+    "answer",
+    "causality",
+    "data",
+    "first_loss",
+    "frozen",
+    "independence",
+    "inputs",
+    "one_batch",
+    "optimiser",
+    "padding",
+    "parameters",
+    "precision",
+    "randomness",
+    "rate",
+    "saving",
+    "scales",
+    "shared_norm",
+    "start",
+    "targets",
+]

@@ -1,4 +1,5 @@
-"""Is the answer in the input? A feature that is a copy of the target, or stands for it one to one, in all examples that were drawn.
+"""Is the answer in the input? A feature that is a copy of the target, or stands for it one to one, in all examples that were
+drawn.
 
 That two things go together, as petals and species do, is what there is to be learned and no leak. A copy is.
 """
@@ -71,7 +72,7 @@ def answer(task: Task) -> Result:
 def copies(features: Tensor, target: Tensor) -> list[int]:
     """Places of the features (N, F) that stand for the target (N,) one to one."""
     features, target = features.double(), target.double()
-    kinds = target.unique()
+    kinds = torch.unique(target)
     if len(kinds) < 2:
         return []
     if len(kinds) == len(target) or len(kinds) > len(target) // LEAST_OF_EACH:  # numbers rather than classes
@@ -85,4 +86,4 @@ def copies(features: Tensor, target: Tensor) -> list[int]:
     steady = torch.stack([(each == each[:1]).all(0) for each in groups]).all(0)
     levels = torch.stack([each[0] for each in groups])  # (K, F)
     places = steady.nonzero().flatten().tolist()
-    return [place for place in places if len(levels[:, place].unique()) == len(kinds)]
+    return [place for place in places if len(set(levels[:, place].tolist())) == len(kinds)]

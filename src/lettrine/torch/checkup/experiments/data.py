@@ -1,9 +1,10 @@
-"""The batches themselves: repeats, order of classes, targets that are all alike, examples that are all alike, constant features."""
+"""The batches themselves: repeats, order of classes, targets or examples that are all alike, constant features."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from math import log, nan
 from typing import Any, Final
 
@@ -55,7 +56,8 @@ def _mark(batch: Any) -> int:
 
 def _alike(task: Task) -> tuple[float, float]:
     """Share of batches whose examples all have the same inputs, and of features that are the same in all batches."""
-    alike, firsts = [], []
+    alike: list[bool] = []
+    firsts: list[Tensor] = []
     for number in range(len(task.batches)):
         try:
             call = task.inputs(task.batch(number)) if number == 0 or not task.whole else None
@@ -97,7 +99,8 @@ def _targets(task: Task, targets: list[Tensor], figures: dict[str, float]) -> It
             "sorted-data",
             "warning",
             (),
-            f"The batches are sorted by class: within one there is {100 * order:.0f} % of the variety that shuffled ones would have.",
+            f"The batches are sorted by class: within one there is {100 * order:.0f} % of the variety that shuffled ones would "
+            f"have.",
             "The network learns one class after the other and forgets each for the next.",
             "Shuffle the examples: DataLoader(…, shuffle=True), or a permutation before they are cut into batches.",
             value=order,
@@ -122,13 +125,14 @@ def _order(classes: list[Tensor]) -> float:
     together = torch.cat(classes)
     shuffled = together[torch.randperm(len(together), generator=torch.Generator().manual_seed(1))]
     lengths = [len(each) for each in classes]
-    usual = sum(_entropy(part) for part in shuffled.split(lengths)) / len(lengths)
+    dealt = torch.split(shuffled, lengths)
+    usual = sum(_entropy(part) for part in dealt) / len(lengths)
     return sum(map(_entropy, classes)) / len(lengths) / usual if usual > 0 else 1.0
 
 
 def _all_met(classes: list[Tensor]) -> bool:
     """Whether classes come in runs: most classes of a batch are those of the batch before it."""
-    shared = [len(set(a.tolist()) & set(b.tolist())) > 0 for a, b in zip(classes, classes[1:], strict=False)]
+    shared = [len(set(a.tolist()) & set(b.tolist())) > 0 for a, b in pairwise(classes)]
     return sum(shared) < len(shared) or len({each for part in classes for each in part.tolist()}) > 1
 
 

@@ -1,7 +1,8 @@
-"""Parts that are frozen although they are as random as on the day they were made: would the network learn better if they were not?
+"""Parts that are frozen although they are as random as on the day they were made: would the network learn better if they were
+not?
 
-Fresh is what still has the distribution that torch draws linear layers and convolutions from, uniform within ±1/sqrt(fan-in). What
-was trained has left it. That the freeze hurts is tried.
+Fresh is what still has the distribution that torch draws linear layers and convolutions from, uniform within ±1/sqrt(fan-in).
+What was trained has left it. That the freeze hurts is tried.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ def frozen(task: Task) -> Result:
         tuple(fresh),
         f"{fresh[0]} is frozen, and still what its initialisation drew. Unfrozen, {trial.said}.",
         "What was never trained and never will be passes on a random mixture of its inputs.",
-        "Load the trained weights before freezing, or leave these parts trainable: requires_grad_(True), before the optimizer is made.",
+        "Load the trained weights before freezing, or leave these parts trainable: requires_grad_(True), before the optimizer "
+        "is made.",
         value=trial.without,
         limit=trial.with_remedy,
         source="torch.nn.Linear and Conv2d: weights are drawn from U(-1/sqrt(fan-in), 1/sqrt(fan-in))",
@@ -81,7 +83,7 @@ def _thawed(task: Task, parameters: list[nn.Parameter]) -> Iterator[None]:
     assert task.optimizer is not None  # noqa: S101  for the type checker: the caller has looked
     held = {id(each) for group in task.optimizer.param_groups for each in group["params"]}
     for each in parameters:
-        each.requires_grad_(requires_grad=True)
+        each.requires_grad_()
     group = {key: value for key, value in task.optimizer.param_groups[0].items() if key != "params"}
     group["params"] = [each for each in parameters if id(each) not in held]
     if group["params"]:

@@ -49,14 +49,17 @@ def inputs(task: Task) -> Result:
             (),
             f"The answers do not depend on the inputs: after {STEPS} steps every example gets the same, whatever it is.",
             "The network can learn the mean of the targets and no more.",
-            "Look for units that are all dead, an activation after the last layer that is flat, a softmax over one unit, or inputs "
+            "Look for units that are all dead, an activation after the last layer that is flat, a softmax over one unit, or "
+            "inputs "
             "that are lost on the way.",
             value=whole,
             limit=CHECKUP_MATTERS,
             source="Karpathy 2019, A recipe for training neural networks: an input-independent baseline",
         )
         return Result(found.message, (found,), figures)
-    unused = tuple(path for path, value in each.items() if value <= CHECKUP_MATTERS and not _flags(dict(leaves(call.given))[path]))
+    unused = tuple(
+        path for path, value in each.items() if value <= CHECKUP_MATTERS and not _flags(dict(leaves(call.given))[path])
+    )
     said = f"When examples trade their inputs, the answers change by {part(whole)}."
     if not unused:
         return Result(said, figures=figures)

@@ -1,8 +1,8 @@
 """Fit one batch, then two: a network that cannot learn a handful of examples by heart cannot learn.
 
 Dropout is off and every step draws the same random numbers, so that what is asked for can be reached. The task's own optimiser
-begins; where it gets nowhere, Adam tries at several rates: a wrong rate is another fault. What is reached is held against the best
-answer that is the same for every example.
+begins; where it gets nowhere, Adam tries at several rates: a wrong rate is another fault. What is reached is held against the
+best answer that is the same for every example.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from lettrine.torch.checkup.task import SEED, Task
 
 RATES: Final = (1e-3, 1e-2, 1e-4)
 MOST: Final = 150  # steps
+DONE: Final = 0.02  # of the first loss: learned by heart
 SHARE: Final = 0.12  # of the time that is left, for each try
 
 
@@ -34,7 +35,7 @@ def one_batch(task: Task) -> Result:
         task.model.train()
         reference = constant_loss(task, output_of(task))
     steps = max(CHECKUP_FIT_STEPS, task.steps_in(SHARE, MOST))
-    tries = {"own": fit(task, steps, lambda: task.fallback_optimizer(), 1)}
+    tries = {"own": fit(task, steps, task.fallback_optimizer, 1)}
     goal = _goal(tries["own"], reference)
     if min(tries["own"]) > goal:
         for rate in RATES:
@@ -46,12 +47,18 @@ def one_batch(task: Task) -> Result:
     best = min(tries, key=lambda name: min(tries[name]))
     reached, first = min(tries[best]), tries["own"][0]
     task.known |= {"fit": tries, "fit_goal": goal}
-    figures = {"first": first, "reached": reached, "own": min(tries["own"]), "reference": reference, "steps": float(len(tries[best]))}
+    figures = {
+        "first": first,
+        "reached": reached,
+        "own": min(tries["own"]),
+        "reference": reference,
+        "steps": float(len(tries[best])),
+    }
     how = "its own optimiser" if best == "own" else best.replace("Adam ", "Adam at ")
     said = f"One batch: from {first:.3g} to {reached:.3g} in {len(tries[best])} steps with {how}"
     said += f"; the best constant answer has {reference:.3g}." if isfinite(reference) else "."
     if len(task.batches) > 1 and reached <= goal and task.left() > 2 * steps * task.seconds:
-        two = min(fit(task, steps, _adam(task, float(best[5:])) if best != "own" else lambda: task.fallback_optimizer(), 2))
+        two = min(fit(task, steps, _adam(task, float(best[5:])) if best != "own" else task.fallback_optimizer, 2))
         figures["two"] = two
         said += f" Two batches: to {two:.3g}."
     settled = len(tries) > len(RATES) and all(len(each) >= CHECKUP_FIT_STEPS or not isfinite(each[-1]) for each in tries.values())
@@ -76,7 +83,7 @@ def fit(task: Task, steps: int, make: Callable[[], torch.optim.Optimizer], batch
             if not isfinite(losses[-1]):
                 losses[-1] = inf
                 break
-            if losses[-1] < 1e-3 * abs(losses[0]):
+            if losses[-1] < DONE * abs(losses[0]):
                 break
     return losses
 
@@ -102,7 +109,8 @@ def _finding(first: float, reached: float, reference: float, goal: float) -> Fin
         (),
         f"The network cannot learn one batch by heart: at no rate does its loss go below {reached:.3g}; {held}.",
         "What a network cannot learn from a handful of examples seen again and again, it cannot learn at all.",
-        "Look at what lies between the inputs and the loss: an activation after the last layer, a softmax too many, a part that is "
+        "Look at what lies between the inputs and the loss: an activation after the last layer, a softmax too many, a part that "
+        "is "
         "detached, targets in another order than the inputs, a loss that does not want what you want.",
         value=reached,
         limit=goal,

@@ -122,9 +122,9 @@ def noise_scale(task: Task, most: int = 8) -> float:
             if not loss.requires_grad:
                 return nan
             gradients = torch.autograd.grad(loss, wanted, allow_unused=True)
-            for sum_, gradient in zip(total, gradients, strict=True):
+            for together, gradient in zip(total, gradients, strict=True):
                 if gradient is not None:
-                    sum_ += gradient / batches
+                    together.add_(gradient / batches)
                     small += float(gradient.double().square().sum()) / batches
     large = sum(float(each.double().square().sum()) for each in total)
     big = rows * batches

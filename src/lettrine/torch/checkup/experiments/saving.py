@@ -27,7 +27,7 @@ def save_load(task: Task) -> Result:
     """Answers before, and after some steps and loading what was saved before them."""
     state = copy.deepcopy(task.model.state_dict())
     before = _answers(task)
-    kept = {name: (tensor, tensor.detach().clone()) for name, tensor in _outside(task.model).items()}
+    kept = {name: tensor.detach().clone() for name, tensor in _outside(task.model).items()}
     optimizer = task.fallback_optimizer()
     task.model.train()
     for number in range(STEPS):
@@ -43,7 +43,8 @@ def save_load(task: Task) -> Result:
     said = f"{STEPS} steps change the answers by {part(moved)}; with the state of before loaded they differ by {part(share)}."
     if share <= CHECKUP_SAME_SINGLE:
         return Result(said, figures=figures)
-    lost = tuple(name for name, (tensor, value) in kept.items() if not torch.equal(tensor.detach(), value))
+    now = _outside(task.model)
+    lost = tuple(name for name, value in kept.items() if name in now and not torch.equal(now[name].detach(), value))
     if not lost:  # a state that is carried from batch to batch, or a counter
         return Result(f"{said} The model carries a state along that is no parameter and no buffer.", figures=figures)
     found = finding(
@@ -86,7 +87,8 @@ def _refuses(error: Exception) -> Finding:
         "save-load",
         "warning",
         (),
-        f"The model does not load its own state_dict(): {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
+        f"The model does not load its own state_dict(): {type(error).__name__}: "
+        f"{str(error).splitlines()[0] if str(error) else ''}",
         "A run that is saved cannot be taken up again.",
         "Look at what state_dict() and load_state_dict() are given beyond the parameters, and at shapes that change in training.",
     )

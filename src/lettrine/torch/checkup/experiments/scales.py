@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-import torch
 from torch import Tensor, nn
 
 from lettrine.health.checks import Skip
@@ -120,8 +119,10 @@ def _finding(scale: Scale, trial: Trial) -> Any:
             "input-scale",
             "warning",
             (),
-            f"The input {scale.path} is far from standard: mean {scale.mean:.3g}, std {scale.std:.3g}. Standardised, {trial.said}.",
-            "The first layer's sums are large, and its gradients with them: what comes after saturates, or the rate is wrong for it.",
+            f"The input {scale.path} is far from standard: mean {scale.mean:.3g}, std {scale.std:.3g}. Standardised, "
+            f"{trial.said}.",
+            "The first layer's sums are large, and its gradients with them: what comes after saturates, or the rate is wrong "
+            "for it.",
             f"Standardise it with the mean and std of the training data: {line}.",
             value=scale.std,
             limit=CHECKUP_SCALE,

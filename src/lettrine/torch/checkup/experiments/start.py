@@ -21,7 +21,7 @@ from lettrine.torch.checkup.task import Task, takes_closure
 from lettrine.torch.checkup.trials import SEEDS, Trial, compare
 
 SMALLER: Final = 0.1  # times the last layer's weights
-STRONGER: Final = 10.0  # times the gradient, that decay pulls before it is tried without
+STRONGER: Final = 5.0  # times the gradient, that decay pulls before it is tried without
 COUPLED: Final = (torch.optim.SGD, torch.optim.Adam, torch.optim.RMSprop, torch.optim.Adagrad)  # decay is part of the gradient
 
 
@@ -29,7 +29,11 @@ COUPLED: Final = (torch.optim.SGD, torch.optim.Adam, torch.optim.RMSprop, torch.
 def decay(task: Task) -> Result:
     """Compare what decay and gradient pull; where decay wins by far, train without it."""
     optimizer = task.optimizer
-    if optimizer is None or takes_closure(optimizer) or not any(float(g.get("weight_decay", 0)) > 0 for g in optimizer.param_groups):
+    if (
+        optimizer is None
+        or takes_closure(optimizer)
+        or not any(float(g.get("weight_decay", 0)) > 0 for g in optimizer.param_groups)
+    ):
         raise Skip("not applicable", "no weight decay")
     if type(optimizer) not in COUPLED or any(group.get("decoupled_weight_decay") for group in optimizer.param_groups):
         raise Skip("not applicable", "this optimiser's decay is apart from the gradient")
