@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, default_collate
 
 from lettrine.errors import HealthError
 from lettrine.torch.capture.catalogue import kind_of, unwrapped
-from lettrine.torch.checkup.sandbox import same_bits, sandbox, seeded
+from lettrine.torch.checkup.sandbox import same_bits, sandbox, seeded, uninterrupted
 from lettrine.torch.checkup.values import fresh, leaves, moved
 
 BATCHES: Final = 64  # taken at most, and
@@ -161,20 +161,40 @@ class Task:
         return self.optimizer or torch.optim.Adam([each for each in self.model.parameters() if each.requires_grad], lr=1e-3)
 
     @contextmanager
-    def boxed(self) -> Iterator[None]:
-        """A sandbox around everything of this task, quiet, with gradients, generators begun at SEED."""
+    def boxed(self, *, exact: bool = False) -> Iterator[None]:
+        """A sandbox around everything of this task, quiet, with gradients, generators begun at SEED. exact: in float64, with new
+        tensors in float64 too, such as masks that a forward pass makes.
+        """
         with (
             sandbox(self.model, self.loss_fn, self.optimizer),
+            _settings(exact=exact),
             warnings.catch_warnings(),
             torch.inference_mode(mode=False),
             torch.enable_grad(),
         ):
             warnings.simplefilter("ignore")
             seeded(SEED)
+            if exact:
+                self.model.double()
             yield
 
     def _casting(self) -> Any:
         return torch.autocast(self.device.type, dtype=self.autocast) if self.autocast else nullcontext()
+
+
+@contextmanager
+def _settings(*, exact: bool) -> Iterator[None]:
+    """New tensors in float64 if wanted, and no attention kernel that takes masks of another type as they are."""
+    kind, fast = torch.get_default_dtype(), torch.backends.mha.get_fastpath_enabled()
+    try:
+        torch.backends.mha.set_fastpath_enabled(False)
+        if exact:
+            torch.set_default_dtype(torch.float64)
+        yield
+    finally:
+        with uninterrupted():
+            torch.set_default_dtype(kind)
+            torch.backends.mha.set_fastpath_enabled(fast)
 
 
 class NotCalled(Exception):  # noqa: N818  # not an error: an answer

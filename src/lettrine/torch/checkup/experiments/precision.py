@@ -75,11 +75,10 @@ def precision(task: Task) -> Result:
 
 def _heard(task: Task, call: Call, dtype: torch.dtype | None) -> tuple[list[Tensor], list[Heard]] | None:
     """Outputs and those of every module in another precision; None where the model does not run so."""
-    with task.boxed(), torch.no_grad():
+    with task.boxed(exact=dtype is torch.float64), torch.no_grad():
         task.model.eval()
         try:
             if dtype is torch.float64:
-                task.model.double()
                 call = Call(in_double(call.args), in_double(dict(call.kwargs)))
             if dtype in (torch.bfloat16, torch.float16):
                 with torch.autocast(task.device.type, dtype=dtype):

@@ -21,7 +21,7 @@ from lettrine.torch.checkup.task import Task, takes_closure
 from lettrine.torch.checkup.trials import SEEDS, Trial, compare
 
 SMALLER: Final = 0.1  # times the last layer's weights
-STRONGER: Final = 5.0  # times the gradient, that decay pulls before it is tried without
+STRONGER: Final = 3.0  # times the gradient, that decay pulls before it is tried without
 COUPLED: Final = (torch.optim.SGD, torch.optim.Adam, torch.optim.RMSprop, torch.optim.Adagrad)  # decay is part of the gradient
 
 
@@ -67,7 +67,7 @@ def decay(task: Task) -> Result:
 @experiment("start", "Scale of the last layer", passes=2 * len(SEEDS) * TRIAL_STEPS // 2, trains=True)
 def start(task: Task) -> Result:
     """Where the first loss is far too high, train with the last layer made smaller."""
-    first, reference = task.known.get("loss", nan), task.known.get("reference", nan)
+    first, reference = task.known.get("loss", nan), task.known.get("reference_of_several", nan)
     if not isfinite(reference) or reference <= 0:
         raise Skip("not applicable", "no reference is known for this loss")
     figures = {"loss": first, "reference": reference}

@@ -1,7 +1,7 @@
 """Do the targets belong to the inputs? The network learns from the true pairs and from the same targets dealt out at random.
 
-On batches it has not seen, true pairs must do better than dealt ones. If they do not, although the network learns its own batches by
-heart, and if an example's nearest neighbour has its class no more often than any other, nothing ties the targets to the inputs.
+On batches it has not seen, true pairs must do better than dealt ones. If they do not, although the network learns its own batches
+by heart, and if an example's nearest neighbour has its class no more often than any other, nothing ties targets to inputs.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ def targets(task: Task) -> Result:
     }
     where = "held-out batches" if trial.held_out else "the batches trained on"
     said = f"After {STEPS} steps on true pairs the loss on {where} is {trial.without:.3g}, on dealt ones {trial.with_remedy:.3g}."
-    constant = min(trial.start, task.known.get("reference", nan)) if isfinite(task.known.get("reference", nan)) else trial.start
+    reference = task.known.get("reference_of_several", nan)
+    constant = min(trial.start, reference) if isfinite(reference) else trial.start
     noise = max(TRIAL_ERRORS * trial.error, (1 - CHECKUP_FELL) * abs(trial.without))
     better = trial.gain < -noise or trial.without < CHECKUP_FELL * constant
     memorises = _memorises(task)
