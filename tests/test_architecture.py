@@ -102,7 +102,7 @@ def test_the_command_line_answers_help_without_numpy() -> None:
 def test_a_command_loads_no_other_commands() -> None:
     loaded = loaded_by("from lettrine.cli.app import main; main(['sample', 'nowhere'])")
     assert {name for name in loaded if name.startswith("lettrine.cli.")} == {
-        f"lettrine.cli.{name}" for name in ("app", "ask", "show")
+        f"lettrine.cli.{name}" for name in ("app", "runs", "sample", "show", "writing")
     }
 
 
@@ -112,6 +112,7 @@ def test_public_names() -> None:
         "MLPConfig",
         "Optimiser",
         "Run",
+        "Session",
         "Settings",
         "Shape",
         "__version__",
@@ -128,6 +129,6 @@ def test_public_names() -> None:
 
 
 def test_opening_a_run_loads_neither_the_checks_nor_the_pictures() -> None:
-    loaded = loaded_by("import lettrine.training.folder, lettrine.cli.ask")
+    loaded = loaded_by("import lettrine.training.folder, lettrine.cli.ask, lettrine.cli.sample")
     assert not loaded & HEAVY
     assert not {name for name in loaded if name.startswith(("lettrine.health", "lettrine.report"))}

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from lettrine.model.config import MLPConfig
     from lettrine.model.initialisation import Initialisation
     from lettrine.torch import calibrate as init
-    from lettrine.training.api import Shape, resume, train
+    from lettrine.training.api import resume, train
     from lettrine.training.folder import load_run as load
     from lettrine.training.run import Run
+    from lettrine.training.session import Session
     from lettrine.training.settings import Settings
+    from lettrine.training.shape import Shape
 
 __version__ = "0.1.0"
 
@@ -31,8 +33,9 @@ _HOMES = {
     "MLPConfig": "lettrine.model.config",
     "Optimiser": "lettrine.engine.base",
     "Run": "lettrine.training.run",
+    "Session": "lettrine.training.session",
     "Settings": "lettrine.training.settings",
-    "Shape": "lettrine.training.api",
+    "Shape": "lettrine.training.shape",
     "health": "lettrine.health",
     "init": "lettrine.torch.calibrate",
     "load": "lettrine.training.folder",
@@ -46,6 +49,7 @@ __all__ = [
     "MLPConfig",
     "Optimiser",
     "Run",
+    "Session",
     "Settings",
     "Shape",
     "__version__",

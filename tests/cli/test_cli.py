@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,13 +15,16 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.main import get_command
 
 import lettrine
 from lettrine.cli.app import HOMES, build, main
+from lettrine.cli.progress import progress
 from lettrine.training.checkpoint import Checkpoint
 from lettrine.training.diagnosis import load_health
 from lettrine.training.folder import read_description
+from lettrine.training.trainer import Progress
 
 QUICK = ["--context", "3", "--embedding", "4", "--hidden", "16", "--steps", "60", "--batch", "16"]
 
@@ -111,6 +118,110 @@ def test_score(run, capsys) -> None:
     assert anna["per_character"] > odd["per_character"]
     assert main(["score", str(run), "anna"]) == 0
     assert "anna" in capsys.readouterr().out
+
+
+def test_sample_under_wishes(run, capsys) -> None:
+    wishes = [
+        "--suffix",
+        "a",
+        "--contains",
+        "n",
+        "--without",
+        "l",
+        "--min-length",
+        "4",
+        "--max-length",
+        "6",
+        "--match",
+        ".*[aeiou]na",
+    ]
+    assert main(["sample", str(run), "-n", "30", *wishes]) == 0
+    words = capsys.readouterr().out.split()
+    assert len(words) == 30
+    assert all(re.fullmatch("[^l]{1,3}[aeiou]na", word) and 4 <= len(word) <= 6 for word in words)
+    assert main(["sample", str(run), "-n", "20", "--like", "anna", "--near", "1", "--unique"]) == 0
+    assert all(len(set(word) & set("an")) for word in capsys.readouterr().out.split())
+
+
+def test_sample_in_every_form(run, capsys) -> None:
+    command = ["sample", str(run), "-n", "5", "--scores", "--sort", "score"]
+    assert main([*command, "--json"]) == 0
+    scores = json_of(capsys)["scores"]
+    likelihoods = [row["log_likelihood"] for row in scores]
+    assert likelihoods == sorted(likelihoods, reverse=True)
+    assert main([*command, "--format", "jsonl"]) == 0
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == scores
+    for form, separator in (("csv", ","), ("text", "\t")):
+        assert main([*command, "--format", form]) == 0
+        rows = list(csv.DictReader(capsys.readouterr().out.splitlines(), delimiter=separator))
+        assert [(row["word"], float(row["log_likelihood"])) for row in rows] == [(r["word"], r["log_likelihood"]) for r in scores]
+    assert main(["sample", str(run), "-n", "5", "--sort", "word", "--format", "csv"]) == 0
+    head, *words = capsys.readouterr().out.splitlines()
+    assert head == "word"
+    assert words == sorted(words)
+
+
+def test_score_reads_files_and_standard_input(run, words, few_words, capsys, monkeypatch) -> None:
+    assert main(["score", str(run), "--file", str(words), "--format", "jsonl"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["word"] for row in rows] == few_words
+    assert main(["score", str(run), "anna", "a\u4e00", "--json"]) == 0
+    captured = capsys.readouterr()
+    anna, strange = json.loads(captured.out)["scores"]
+    assert strange["unknown"] == ["\u4e00"]
+    assert "never saw \u4e00" in captured.err
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("anna\na\u4e00\n".encode())))
+    assert main(["score", str(run), "--file", "-", "--format", "csv"]) == 0
+    captured = capsys.readouterr()
+    first, second = csv.DictReader(captured.out.splitlines())
+    assert float(first["log_likelihood"]) == pytest.approx(anna["log_likelihood"], abs=1e-3)
+    assert (first["unknown"], second["unknown"], second["character"]) == ("0", "1", "\u4e00")
+    assert "1 of 2 words" in captured.err
+
+
+def test_errors_are_json_where_json_was_asked_for(run, capsys) -> None:
+    assert main(["sample", str(run), "--max-length", "0", "--json"]) == 2
+    captured = capsys.readouterr()
+    error = json.loads(captured.out)["error"]
+    assert error["kind"] == "ConfigError"
+    assert error["exit_code"] == 2
+    assert captured.err == f"lettrine: {error['message']}\n"
+
+
+def test_info_without_a_run_lists_those_there_are(run, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["info"]) == 0
+    assert "there is no run" in capsys.readouterr().err
+    shutil.copytree(run, tmp_path / "runs" / "one")
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "run.json").write_text("{}")
+    assert main(["info", "--json"]) == 0
+    rows = {row["run"]: row["status"] for row in json_of(capsys)["runs"]}
+    assert rows == {"runs/one": "finished", "odd": "damaged"}
+    assert main(["info"]) == 0
+    assert "runs/one" in capsys.readouterr().out
+
+
+def test_a_shell_completes_commands_options_and_runs(run, tmp_path) -> None:
+    shutil.copytree(run, tmp_path / "runs" / "one")
+    for typed, wanted in (("sam", "sample"), ("sample --suf", "--suffix"), ("sample run", "runs/one")):
+        variables = {"_LETTRINE_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": f"lettrine {typed}"}
+        command = [sys.executable, "-c", "import sys; sys.argv = ['lettrine']; from lettrine.cli.app import main; main()"]
+        done = subprocess.run(command, env={**os.environ, **variables}, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert wanted in done.stdout, (typed, done)
+
+
+@pytest.mark.parametrize("columns", [20, 40, 60, 80, 200])
+def test_progress_fits_the_terminal(columns, monkeypatch) -> None:
+    drawn = io.StringIO()
+    terminal = Console(file=drawn, force_terminal=True, width=columns, color_system=None)
+    monkeypatch.setattr("lettrine.cli.progress.console", lambda **_: terminal)
+    with progress(quiet=False) as listener:
+        listener(Progress(19_999, 20_000, 2.1234, 2.2345, 12_345.0))
+    lines = [re.sub(r"\x1b\[[0-9?]*[a-zA-Z]", "", line) for line in re.split("[\r\n]", drawn.getvalue())]
+    assert max(map(len, lines)) <= columns
+    if columns >= 40:
+        assert any("dev 2.23" in line and "19999/20000" in line for line in lines)
 
 
 def test_eval_holds_the_network_against_counting(run, words, capsys) -> None:
@@ -302,18 +413,36 @@ BAD_INPUT = {
     "sample {run} --top-p 0": "top-p got 0",
     "sample {run} --top-p 2": "top-p got 2",
     "sample {run} --max-length 0": "max length got 0",
+    "sample {run} --min-length -1": "min length got -1",
+    "sample {run} --min-length 9 --max-length 8": "min length got 9",
+    "sample {run} --suffix Q!": "Q",
+    "sample {run} --contains Q!": "Q",
+    "sample {run} --suffix anna --max-length 3": "4 characters or more",
+    "sample {run} --suffix anna --without n": "no word of this model's characters meets suffix 'anna', without 'n'",
+    "sample {run} --prefix an --match b.*": "begins with 'an'",
+    "sample {run} --match (a": "a bracket left open",
+    "sample {run} --match (a|b)*a(a|b){{25}}": "too complicated",
+    "sample {run} --like aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa": "expected at most 40",
+    "sample {run} --like anna --near 9": "near got 9",
+    "sample {run} --not-near 9": "not near got 9",
+    "sample {run} --temperature 0 --suffix zzz": "meets these wishes",
+    "sample {run} --sort size": "sort got 'size'",
+    "sample {run} --format xml": "format got 'xml'",
     "sample {run} --prefix Q!": "Q",
     "sample {run} --seed -1": "seed got -1",
     "sample {run} --engine gpu": "gpu",
     "score {run}": "WORD",
-    "score {run} naïve": "ï",
+    "score {run} anna --file {words}": "both words and --file",
+    "score {run} --file {tmp}/absent.txt": "absent.txt",
+    "score {run} --file {tmp}/table.csv": "--column",
+    "score {run} anna --format xml": "format got 'xml'",
+    "score {run} --file {words} --threads 0": "threads got 0",
     "score {tmp} anna": "run.json is missing",
     "eval {run} {tmp}/absent.txt": "absent.txt",
     "eval {run} {tmp}/latin.txt": "line 2",
     "eval {tmp}": "run.json is missing",
     "health {tmp}": "run.json is missing",
     "health {run} --save {tmp}/report.pdf": "report.pdf",
-    "info": "info got no run",
     "info {tmp}/absent": "does not exist",
     "nonsense": "nonsense",
     "lr-range {tmp}/absent.txt": "absent.txt",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import log
 
 import numpy as np
 import pytest
-from paper import MODULES, STEPS, found, make_trace, outcome, the, units
+from paper import MODULES, STEPS, found, make_trace, noisy, outcome, the, units
 
 from lettrine.health.trace import ModuleInfo
 
@@ -36,11 +37,15 @@ def test_dead_units():
     assert found(make_trace(units={"act1": units(20, dead=[3])}), "dead-units") == ()
     note = the(make_trace(units={"act1": units(20, dead=[3, 4, 5])}), "dead-units")
     assert (note.severity, note.value) == ("info", 0.15)
-    finding = the(make_trace(units={"act2": units(20, dead=range(12))}), "dead-units")
+    remark = the(make_trace(units={"act2": units(20, dead=range(12))}), "dead-units")
+    assert remark.severity == "info"  # the loss falls
+    assert "the loss fell all the same" in remark.message
+    stuck = noisy(np.full(200, log(10)))
+    finding = the(make_trace(units={"act2": units(20, dead=range(12))}, loss=stuck), "dead-units")
     assert (finding.severity, finding.where, finding.value) == ("warning", ("act2",), 0.6)
     assert "10 times, from 0.1 to 0.01" in finding.remedy
     assert the(make_trace(units={"act2": units(20, dead=range(20))}), "dead-units").severity == "critical"
-    born = make_trace(units={"act2": units(20, dead=range(12))}, **{"act2.dead": 0.6})
+    born = make_trace(units={"act2": units(20, dead=range(12))}, loss=stuck, **{"act2.dead": 0.6})
     assert "dead at the first step: initialise fc2.weight smaller" in the(born, "dead-units").remedy
 
 

@@ -70,7 +70,7 @@ def test_parameters_without_gradient():
     assert finding.where == ("fc1.weight",)
     assert "never got a gradient" in finding.message
     finding = the(make_trace(**{"fc2.weight.gradient_norm": 0.0, "fc3.bias.gradient_norm": 0.0}), "no-gradient")
-    assert finding.where == ("fc2.weight", "fc3.bias")
+    assert finding.where == ("fc2.weight",)  # the bias cancels behind, since its weight has a gradient
     assert "exactly 0" in finding.message
     frozen = tuple(replace(info, trainable=info.name != "fc1.weight") for info in PARAMETERS)
     assert found(make_trace(parameters=frozen, **nothing), "no-gradient") == ()
@@ -84,7 +84,7 @@ def test_parameters_left_out_of_the_optimiser():
     assert finding.where == ("fc2.weight", "fc2.bias")
     unknown = tuple(replace(info, optimised=None) for info in PARAMETERS)
     assert outcome(make_trace(parameters=unknown), "not-optimised")[0] == "not run"
-    still = the(make_trace(**{"fc3.weight.update_rms": 0.0, "fc3.weight.learning_rate": 0.0}), "not-optimised")
+    still = the(make_trace(**{"fc3.weight.update_rms": 0.0, "fc3.weight.learning_rate": 0.0}), "never-moved")
     assert still.where == ("fc3.weight",)
     assert "learning rate is 0" in still.remedy
 
@@ -93,9 +93,9 @@ def test_a_step_too_small_to_be_seen_is_no_fault_of_the_optimiser():
     # At a rate of 0.1 a gradient of rms g moves weights of rms 0.2 by g / 2 of their size; float32 tells 1e-7 of it.
     for slope, wanted in ((1e-5, True), (1e-6, False)):
         figures = {"fc2.weight.update_rms": 0.0, "fc2.weight.gradient_norm": 20 * slope}
-        assert bool(found(make_trace(**figures), "not-optimised")) == wanted, slope
+        assert bool(found(make_trace(**figures), "never-moved")) == wanted, slope
     figures = {"fc2.weight.update_rms": 0.0, "fc2.weight.gradient_norm": 1e-9, "fc2.weight.learning_rate": 0.0}
-    assert "learning rate is 0" in the(make_trace(**figures), "not-optimised").remedy
+    assert "learning rate is 0" in the(make_trace(**figures), "never-moved").remedy
 
 
 def test_units_that_stay_alike():
@@ -112,14 +112,14 @@ def test_updates_too_large():
     trace = make_trace(**{f"{name}.update_data": 0.1 for name in (*HIDDEN, "head.weight")})
     finding = the(trace, "update-too-large")
     assert finding.severity == "critical"
-    assert "about 100 times, from 0.1 to 0.001" in finding.remedy
+    assert "10 times or more, from 0.1 to 0.01" in finding.remedy
     assert finding.where == (*HIDDEN, "head.weight")
     one = the(make_trace(**{"fc2.weight.update_data": 0.8}), "update-too-large")
     assert (one.severity, one.where) == ("warning", ("fc2.weight",))
     jump = np.where(np.array(STEPS) < 8, 0.7, 1e-2)
     jumpy = the(make_trace(**{f"{name}.update_data": jump for name in (*HIDDEN, "head.weight")}), "update-too-large")
     assert (jumpy.value, jumpy.steps) == (0.7, (0, 199))
-    assert "about 70 times, from 0.1 to 0.001" in jumpy.remedy
+    assert "10 times or more, from 0.1 to 0.01" in jumpy.remedy
     alike = {f"{name}.{stat}": value for name in HIDDEN for stat, value in (("update_data", 0.8), ("std", 1e-3), ("rms", 0.2))}
     assert found(make_trace(**alike), "update-too-large") == ()
     early = np.where(np.array(STEPS) < 20, 0.1, 1e-3)
@@ -128,21 +128,22 @@ def test_updates_too_large():
 
 def test_large_steps_at_first_are_forgiven_where_the_run_ends_well():
     large = {f"{name}.update_data": np.where(np.array(STEPS) < 8, 0.3, 1e-3) for name in (*HIDDEN, "head.weight")}
-    for end, wanted in ((0.13, True), (0.1, True), (0.05, False)):  # squared errors; answers of variance 0.7 ** 2 = 0.49
+    for end, wanted in ((0.3, True), (0.22, True), (0.2, False)):  # squared errors; answers of variance 0.7 ** 2 = 0.49
         facts = replace(FACTS, classes=0, loss_chain=("MseLoss", "Mul"), notes={"reduction": "mean"})
         falling = np.maximum(20 * np.exp(-np.arange(200) / 10), end)
         assert bool(found(make_trace(facts=facts, loss=falling, **large), "update-too-large")) == wanted, end
-    for end, wanted in ((0.25, True), (0.2, False)):  # a tenth of ln 10 = 2.3
+    for end, wanted in ((0.75, True), (0.6, False)):  # three tenths of ln 10 = 2.3, or less
         falling = np.maximum(2.3 * np.exp(-np.arange(200) / 10), end)
         assert bool(found(make_trace(loss=falling, **large), "update-too-large")) == wanted, end
     lasting = {f"{name}.update_data": 0.3 for name in (*HIDDEN, "head.weight")}
-    assert found(make_trace(loss=falling, **lasting), "update-too-large")
+    assert found(make_trace(loss=np.maximum(falling, 0.8), **lasting), "update-too-large")
+    assert found(make_trace(loss=falling, **lasting), "update-too-large") == ()  # what learns well needs no other rate
 
 
 def test_updates_too_small():
     names = (*HIDDEN, "head.weight")
     finding = the(make_trace(**{f"{name}.update_data": 2e-5 for name in names}), "update-too-small")
-    assert "about 50 times, from 0.1 to 5" in finding.remedy
+    assert "10 times or more, from 0.1 to 1" in finding.remedy
     fading = np.geomspace(1e-3, 1e-7, len(STEPS))
     assert found(make_trace(**{f"{name}.update_data": fading for name in names}), "update-too-small") == ()
 

@@ -20,6 +20,10 @@ def test_initial_loss_far_above_the_uniform_guess():
     assert "Multiply head.weight by 0.037" in finding.remedy
     assert "ln 10 = 2.3" in finding.remedy
     assert finding.limit == pytest.approx(log(10) + 1)
+    assert finding.severity == "info"  # the first step sets it right
+    slow = the(make_trace(loss=2.0 + 25.6 * np.exp(-np.arange(200) / 10)), "initial-loss")
+    assert slow.severity == "warning"
+    assert "and takes 44 steps to get there" in slow.message  # 25.6 e**(-t / 10) is 0.3 there
 
 
 def test_initial_loss_knows_sums_and_unknown_classes():

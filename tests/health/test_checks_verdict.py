@@ -45,7 +45,7 @@ def test_a_cause_explains_its_consequences_and_comes_first():
 
 def test_a_confidently_wrong_head_comes_before_what_it_did_to_the_layers():
     later = np.linspace(0.0, 0.9, len(STEPS))
-    wrong = [30.0, *noisy(np.full(199, 2.0))]
+    wrong = noisy(2.0 + 28 * np.exp(-np.arange(200) / 10))
     report = examine(make_trace(loss=wrong, **{"act1.saturated": later}))
     assert [finding.id for finding in report.findings] == ["initial-loss"]
     assert any("saturated" in text for text in report.findings[0].explains)
@@ -143,7 +143,7 @@ def test_a_check_that_breaks_is_shown():
     assert (outcomes["broken"].status, outcomes["broken"].reason) == ("failed", "ZeroDivisionError: x")
     assert outcomes["choosy"].status == "not applicable"
     assert not report.healthy
-    assert report.exit_code == 0
+    assert report.exit_code == 4
 
 
 def test_only_some_checks():

@@ -53,8 +53,8 @@ def test_first_characters_are_drawn_as_often_as_the_model_says() -> None:
     model = model_of()
     logits = model.engine.logits(model.config, model.parameters, np.zeros((1, 3), np.int32))
     expected = probabilities(logits)[0] * 8000
-    words = model.sample(8000, seed=5, max_length=1)
-    seen = np.bincount([model.vocabulary.encode(word)[0] if word else 0 for word in words], minlength=8)
+    drawn = model.draw(np.zeros((8000, 3), np.int32), np.random.default_rng(5).random((8000, 1)))
+    seen = np.bincount(drawn[:, 0], minlength=8)
     chi_square = ((seen - expected) ** 2 / expected).sum()
     assert chi_square < 24.3  # 7 degrees of freedom: exceeded once in a thousand
 
@@ -74,12 +74,12 @@ def test_wishes_are_met() -> None:
     assert len(set(unique)) == len(unique) == 100
     assert all(word.startswith("bad") for word in model.sample(50, prefix="bad"))
     assert max(map(len, model.sample(300, max_length=4, temperature=2.0))) <= 4
-    assert len(set(model.sample(20, temperature=0.0))) == 1
-    assert len(set(model.sample(20, top_k=1))) == 1
+    assert len(set(model_of(2).sample(20, temperature=0.0))) == 1
+    assert len(set(model_of(2).sample(20, top_k=1))) == 1
 
 
 def test_an_impossible_wish_ends() -> None:
-    model = model_of()
+    model = model_of(2)
     assert len(model.sample(50, temperature=0.0, unique=True)) == 1  # there is only one likeliest word
 
 
@@ -108,10 +108,41 @@ def test_wishes_outside_their_range_are_refused(how, match: str) -> None:
 def test_unknown_characters_are_named() -> None:
     with pytest.raises(VocabularyError, match="z"):
         model_of().sample(3, prefix="z")
-    with pytest.raises(VocabularyError, match="z"):
-        model_of().score(["az"])
     with pytest.raises(ConfigError, match="count got 0"):
         model_of().sample(0)
+
+
+def test_an_unknown_character_gets_a_floor_and_a_flag() -> None:
+    model = model_of()
+    strange, plain = model.score(["abzcd", "cd"])
+    assert strange.unknown == ("z",)
+    assert strange.characters[2] == ("z", pytest.approx(-np.log(0x110000)))
+    assert strange.surprise[0] == 2
+    assert strange.characters[3:] == plain.characters, "what follows is judged as at the beginning of a word"
+    assert plain.unknown == ()
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.text(LETTERS + "zé", max_size=9), max_size=12))
+def test_many_words_score_as_one_by_one(words: list[str]) -> None:
+    model = model_of()
+    many = [row for some in model.score_many(words) for row in zip(some.words, *list(vars(some).values())[1:], strict=True)]
+    for (word, total, mean, place, worst, unknown), one in zip(many, model.score(words), strict=True):
+        assert word == one.word
+        assert total == pytest.approx(one.log_likelihood)
+        assert mean == pytest.approx(one.per_character)
+        assert (place, worst) == (one.surprise[0], pytest.approx(one.surprise[2]))
+        assert unknown == sum(word.count(character) for character in one.unknown)
+
+
+def test_words_are_scored_in_portions(monkeypatch) -> None:
+    model, words = model_of(), ["abc", "g", "fedcba"] * 20
+    whole = [x for some in model.score_many(words) for x in some.log_likelihood]
+    monkeypatch.setattr("lettrine.inference.scoring.EXAMPLES", 10)
+    portions = list(model.score_many(words))
+    assert len(portions) > 20
+    assert [x for some in portions for x in some.log_likelihood] == pytest.approx(whole)
+    assert [score.log_likelihood for score in model.score(words)] == pytest.approx(whole)
 
 
 def test_a_loss_in_three_units() -> None:

@@ -12,11 +12,11 @@ import pytest
 from lettrine.activations import TRAINABLE
 from lettrine.cli.app import main
 from lettrine.errors import ConfigError, RunDamagedError
-from lettrine.inference.embeddings import kinds, nearest, project
+from lettrine.inference.embeddings import characters_of, kinds, nearest, project
+from lettrine.report.characters import characters_section
 from lettrine.tools.comparison import compare_runs, differences, result_rows
 from lettrine.tools.gains import gain_row, gain_rows, mean_of, spread_rows
 from lettrine.tools.norms import compare_norms, momentum_advice, momentum_range
-from lettrine.tools.sections import embedding_section
 from lettrine.training.api import Shape, train
 from lettrine.training.settings import Settings
 
@@ -103,7 +103,7 @@ def test_kinds_of_characters() -> None:
 def test_characters_of_a_run_are_drawn(few_words: list[str]) -> None:
     pytest.importorskip("altair")
     run = train(few_words, shape=QUICK, settings=Settings(steps=50))
-    section = embedding_section(run.model)
+    section = characters_section(*characters_of(run.model.vocabulary, run.model.parameters["embedding.weight"]))
     names = [name for row in section.rows for name in row[::2] if name]
     assert sorted(names) == sorted(run.model.vocabulary.show(index) for index in range(run.model.vocabulary.size))
     assert all(len(others.split()) == 3 for row in section.rows for others in row[1::2] if others)

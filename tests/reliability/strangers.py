@@ -18,7 +18,7 @@ from lettrine.training.api import Shape
 from lettrine.training.diagnosis import load_health
 from lettrine.training.folder import load_run, load_splits, read_description
 from lettrine.training.settings import Settings
-from lettrine.training.trainer import Progress, Trainer
+from lettrine.training.trainer import Progress
 
 ESCAPES = "\x1b]0;owned\x07\x1b[31m\x9b2J\x7f\r\n\u2028\u202e"  # what drives a terminal, breaks a line, turns the writing
 ODD_STRINGS = ["", "\x1b[31mred", "\ud800", "a\0b", "[/]", "[red]", ":heart:", "../../etc/passwd", "{x}", "%s%n", "x" * 10_000]
@@ -37,18 +37,8 @@ def make_run(folder: Path, engine: str = "reference") -> Path:
     """A run stopped half-way: everything a run folder can hold, a checkpoint to go on from included."""
     shape = Shape(context=2, embedding=3, hidden=(5, 4), norm="batch", direct=True)
     settings = Settings(steps=8, batch=4, eval_every=3, engine=engine, optimiser=Optimiser("adamw"))
-    loop = Trainer._loop
-
-    def half(self: Trainer, requests: Any) -> str:
-        self.steps = 5
-        loop(self, requests)
-        return "interrupted"
-
-    Trainer._loop = half  # type: ignore[method-assign]
-    try:
-        lettrine.train(load_corpus("first-names").words[:40], out=folder, shape=shape, settings=settings)
-    finally:
-        Trainer._loop = loop  # type: ignore[method-assign]
+    with lettrine.Session(load_corpus("first-names").words[:40], out=folder, shape=shape, settings=settings) as session:
+        session.trainer.advance(5)
     return folder
 
 

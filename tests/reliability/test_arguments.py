@@ -30,7 +30,7 @@ from lettrine.text.words import from_words, read_words, split
 from lettrine.tools.comparison import compare_runs
 from lettrine.training.api import Shape
 from lettrine.training.diagnosis import load_health
-from lettrine.training.folder import load_splits, save_run
+from lettrine.training.folder import load_splits
 from lettrine.training.lr_range import lr_range, lr_range_of_run
 from lettrine.training.settings import Settings
 
@@ -99,6 +99,10 @@ def things(tmp_path_factory) -> dict[str, Any]:
     }
 
 
+def session() -> lettrine.Session:
+    return lettrine.Session(WORDS, shape=SHAPE, settings=SETTINGS)
+
+
 # What is public -> arguments that are right, as the names of fixtures' things or values. One after another is replaced.
 PUBLIC: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "Initialisation": (lettrine.Initialisation, {}),
@@ -108,6 +112,13 @@ PUBLIC: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "Shape": (Shape, {}),
     "Sampling": (Sampling, {}),
     "train": (lettrine.train, {"words": WORDS, "shape": SHAPE, "settings": SETTINGS}),
+    "Session": (lettrine.Session, {"words": WORDS, "shape": SHAPE, "settings": SETTINGS}),
+    "Session.resumed": (lettrine.Session.resumed, {"path": "folder"}),
+    "Trainer.advance": (lambda **given: session().trainer.advance(**{"steps": 1, **given}), {}),
+    "Trainer.change": (
+        lambda **given: session().trainer.change(**{"eval_every": 3, **given}),
+        {"learning_rate": 0.1, "batch": 4, "steps": 9, "schedule": "cosine", "l2": {}, "scale": {}},
+    ),
     "resume": (lettrine.resume, {"path": "folder"}),
     "load": (lettrine.load, {"path": "folder"}),
     "Run": (lettrine.Run, dict.fromkeys(("path", "status", "settings", "data", "results", "model"))),
@@ -124,7 +135,7 @@ PUBLIC: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "Vocabulary.from_words": (Vocabulary.from_words, {"words": WORDS}),
     "parse_hidden": (parse_hidden, {"text": "3"}),
     "choose_engine": (choose_engine, {}),
-    "save_run": (save_run, {"run": "run", "path": "absent"}),
+    "Run.save_page": (lambda run, **given: run.save_page(**given), {"run": "run", "path": "page.html"}),
     "load_splits": (load_splits, {"run": "run"}),
     "load_health": (load_health, {"path": "folder"}),
     "lr_range of words": (lr_range, {"words": WORDS, "shape": SHAPE, "settings": SETTINGS, "steps": 30}),
@@ -207,7 +218,7 @@ def test_a_wrong_value_is_answered_or_refused_in_our_words(name: str, parameter:
     monkeypatch.chdir(tmp_path)
     registered = set(health.CHECKS)
     for label, value in WRONG.items():
-        if callable(value) and parameter in ("report", "loss_fn", "step", "model"):
+        if callable(value) and parameter in ("report", "loss_fn", "step", "model", "start"):
             continue  # it is called, and what comes of that is the caller's own
         try:
             call(name, things, {parameter: value})

@@ -34,7 +34,7 @@ OTHERS = {
 }
 # One of these says what to do; a message that has none of them leaves the reader alone.
 REMEDY = re.compile(
-    r"expected|did you mean|install|lower|choose|train |try |again|give|take|put |call |convert|look for|resume|"
+    r"expected|did you mean|install|lower|choose|train |try |again|give|take|put |call |convert|look for|ask for|resume|"
     r"upgrade|free some|wait|leave out|draw|use |write |make |add |pass |run |set |see |build|hand |"
     r"watch (it|the)|Give|go on|remedy|_advice"
 )

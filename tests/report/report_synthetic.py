@@ -50,6 +50,7 @@ def tanh_trace(
             recorder.add(ParameterInfo(f"{each}.bias", each, (fan[i // 2 + 1],), True, True))
     if norm:
         recorder.add(*[ModuleInfo(f"norm{i}", "BatchNorm1d", "norm", units=hidden, depth=99) for i in range(3)])
+    due = 0
     for step in range(steps):
         y = rng.integers(classes, size=32)
         hs, zs = [centres[y] * 0.6 + rng.normal(size=(32, 30))], []
@@ -68,7 +69,8 @@ def tanh_trace(
         for n in range(depth + 1):
             weights[n] -= lr * slopes[n]
             biases[n] -= lr * dz[n].sum(0)
-        if recorder.due(step):
+        if step >= due:
+            due = recorder.schedule.after(step)
             detail = recorder.detailed(step)
             outputs = {each: measure.output(zs[n], detail=detail) for n, each in enumerate(linear)}
             outputs |= {each: measure.output(hs[n + 1], activation="tanh", detail=detail) for n, each in enumerate(tanh)}

@@ -66,15 +66,6 @@ def test_weight_gradients_draws_each_step_and_leaves_out_what_is_not_finite() ->
     assert found.high[1] == gradients["a"][9].max()
 
 
-def test_depth_profile_draws_before_and_after() -> None:
-    chart = arrays.depth_profile(["a", "b"], [1.0, 1.1], before=[3.0, np.nan], reference=1.0)
-    found = {(row["layer"], row["when"]): row["value"] for row in rows(chart, "layer")}
-    assert found == {("a", "before"): 3.0, ("a", "after"): 1.0, ("b", "after"): 1.1}
-    assert {row["when"] for row in rows(arrays.depth_profile(["a"], [1.0]), "layer")} == {"after"}
-    with pytest.raises(HealthError, match=r"2 layers"):
-        arrays.depth_profile(["a", "b"], [1.0])
-
-
 def test_overlay_draws_each_run_under_its_name() -> None:
     chart = arrays.overlay({"a": ([0, 1], [3.0, 2.0]), "b": ([0, 1], [3.0, np.nan])}, axis="loss", reference=3.3, text="ln 27")
     assert {(row["layer"], row["y"]) for row in rows(chart, "layer")} == {("a", 3.0), ("a", 2.0), ("b", 3.0)}

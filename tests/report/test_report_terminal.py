@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import inf, nan
 
@@ -9,9 +10,9 @@ import pytest
 from report_synthetic import a_finding, a_report, tanh_trace
 from rich.console import Console
 
-from lettrine.health.findings import Outcome
+from lettrine.health.findings import Finding, Outcome, Report
 from lettrine.report import terminal
-from lettrine.report.summary import module_rows, verdict, watched
+from lettrine.report.summary import Verdict, module_rows, verdict, watched
 from lettrine.report.words import NONE, brief, clean, count, labels, number, numeral, percent, scientific, short, spread
 
 
@@ -59,28 +60,37 @@ def test_spread_keeps_first_and_last() -> None:
     assert spread(range(100), 3, keep=range(10, 20)) == [10, 14, 19]
 
 
-def test_a_verdict_is_only_healthy_when_something_was_checked() -> None:
+def said(findings: Sequence[Finding], outcomes: Sequence[Outcome], *unjudged: str) -> Verdict:
+    return verdict(Report(tuple(findings), tuple(outcomes), tanh_trace(steps=20), unjudged=unjudged))
+
+
+def test_a_verdict_is_only_healthy_when_enough_was_seen() -> None:
     passed, absent = Outcome("saturation", "passed"), Outcome("overfitting", "not run", "no loss on held-out data")
-    assert verdict([], [passed] * 23).headline == "Healthy: 23 checks, none found anything."
-    assert verdict([], [passed] * 23).tone == "good"
-    assert verdict([], [absent]).headline == "No verdict: no check could run."
-    assert verdict([], [absent]).tone == "unknown"
-    broke = verdict([], [passed, Outcome("leak", "failed", "ValueError")])
-    assert broke.headline.startswith("No verdict: a check broke")
+    assert said([], [passed] * 23).headline == "Healthy: 23 checks, none found a fault."
+    assert said([], [passed] * 23).tone == "good"
+    partly = said([], [passed, passed, absent])
+    assert partly.headline == "Healthy as far as 2 of 3 checks could see."
+    assert partly.detail.endswith("Could not run: overfitting.")
+    short = said([], [passed], "20 steps say nothing of learning, 100 are needed")
+    assert short.headline == "Not judged: 20 steps say nothing of learning, 100 are needed."
+    assert short.tone == "unknown"
+    broke = said([], [passed, Outcome("leak", "failed", "ValueError")], "the check leak broke")
+    assert broke.headline == "Not judged: the check leak broke."
     assert broke.tone == "warning"
-    assert verdict([], [passed, absent, absent]).detail == "Two could not run."
 
 
 def test_a_verdict_counts_by_severity() -> None:
     one, two, info = a_finding(), a_finding(severity="warning"), a_finding(severity="info")
     found = [Outcome("saturation", "found")]
-    assert verdict([one, two, two], found).headline == "Not healthy: one critical finding and two warnings."
-    assert verdict([two, info], found).headline == "Not healthy: one warning and one remark."
-    assert verdict([two, info], found).tone == "warning"
-    assert verdict([one, two, info], found).headline == "Not healthy: one critical finding, one warning and one remark."
-    assert verdict([info], found).headline == "Healthy, with one remark."
-    assert verdict([one], found).detail == "One check ran."
-    assert verdict([one, two], found).detail == "Begin with the first: it is the likeliest cause. One check ran."
+    assert said([one, two, two], found).headline == "Not healthy: one critical finding and two warnings."
+    assert said([two, info], found).headline == "Not healthy: one warning and one remark."
+    assert said([two, info], found).tone == "warning"
+    assert said([one, two, info], found).headline == "Not healthy: one critical finding, one warning and one remark."
+    assert said([info], found).headline == "Healthy: one check, none found a fault, with one remark."
+    assert said([info], found, "3 steps are few").headline == "Not judged, with one remark: 3 steps are few."
+    assert said([one], found, "3 steps are few").headline == "Not healthy: one critical finding."
+    assert said([one], found).detail == "One check ran."
+    assert said([one, two], found).detail == "Begin with the first: it is the likeliest cause. One check ran."
 
 
 def test_module_rows_hold_the_last_figures() -> None:

@@ -33,6 +33,7 @@ PYTHON_ONLY = {
     ("shape", "output_norm"),
     ("shape", "norm_momentum"),
     ("settings", "keep"),
+    ("settings", "changes"),  # made while a training goes on
     ("settings", "optimiser"),  # its own fields are options
     ("optimiser", "beta1"),
     ("optimiser", "beta2"),

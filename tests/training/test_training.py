@@ -24,7 +24,7 @@ from lettrine.text.windows import windows
 from lettrine.torch.model import CharMLP
 from lettrine.training import api, trainer
 from lettrine.training.api import Shape
-from lettrine.training.folder import load_run, load_splits, save_run
+from lettrine.training.folder import load_run, load_splits
 from lettrine.training.interrupt import Requests
 from lettrine.training.settings import Settings
 from lettrine.training.storage import read_arrays
@@ -211,14 +211,11 @@ def test_a_run_goes_to_torch_is_trained_on_there_and_comes_back(tmp_path: Path, 
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(twin(contexts), targets).backward()
         optimizer.step()
-    back = save_run(trained, tmp_path / "back", twin.to_parameters())
-    opened = load_run(tmp_path / "back")
+    back = replace(trained.model, parameters=twin.to_parameters())
     twin.eval()
     loss = torch.nn.functional.cross_entropy(twin(contexts), targets).item()
-    assert opened.model.evaluate(few_words).nats == pytest.approx(loss, rel=1e-5)
-    assert opened.results == back.results
-    assert opened.results.loss["train"] < trained.results.loss["train"]
-    assert opened.sample(5) == back.sample(5)
+    assert back.evaluate(few_words).nats == pytest.approx(loss, rel=1e-5)
+    assert back.evaluate(few_words).nats < trained.model.evaluate(few_words).nats
     assert trained.model.evaluate(few_words).nats == pytest.approx(load_run(tmp_path / "run").model.evaluate(few_words).nats)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from math import isfinite
-from typing import Annotated
+from math import isfinite, nan
+from typing import Annotated, Any
 
 import typer
 
+from lettrine.cli.runs import RUNS, complete_run, found_runs
 from lettrine.cli.show import console, note, number, out_json, plain, table
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
@@ -19,18 +20,21 @@ def register(app: typer.Typer) -> None:
 
 
 def info(
-    run: Annotated[str | None, typer.Argument(metavar="RUN", help="A run folder, as lettrine train wrote it.")] = None,
+    run: Annotated[
+        str | None,
+        typer.Argument(metavar="[RUN]", help="A run folder; without one, those there are.", autocompletion=complete_run),
+    ] = None,
     engine: Annotated[bool, typer.Option("--engine", help="Show which engines and instruction sets this machine has.")] = False,
     json: Json = False,
 ) -> None:
-    """Show what a run was told and what came out of it, or what this machine computes with."""
+    """Show what a run was told and what came out of it; without a run, the runs there are in runs and in this folder."""
     from lettrine.engine.choice import describe_engines  # noqa: PLC0415 - --help answers without numpy
-    from lettrine.errors import ConfigError  # noqa: PLC0415
     from lettrine.training.folder import RUN, read_description, results_of  # noqa: PLC0415
 
+    if run is None and not engine:
+        _list_runs(json=json)
+        return
     if engine or run is None:
-        if not engine:
-            raise ConfigError("info got no run; expected a run folder, or --engine for what this machine computes with")
         facts = describe_engines()
         if json:
             out_json(facts)
@@ -56,6 +60,36 @@ def info(
         shown.add_row(
             "steps", f"{results.steps:,} in {number(results.seconds, 1)} s, {number(results.steps_per_second, 0)} a second"
         )
+    console().print(shown)
+
+
+def _list_runs(*, json: bool) -> None:
+    """The runs of `runs` and of the current folder, those trained last first."""
+    from lettrine.errors import RunError  # noqa: PLC0415
+    from lettrine.training.folder import read_description, results_of  # noqa: PLC0415
+
+    rows: list[dict[str, Any]] = []
+    for folder in found_runs():
+        try:
+            _, description, config, _, _, data = read_description(folder)
+        except RunError as error:
+            rows.append({"run": str(folder), "status": "damaged", "why": str(error)})
+            continue
+        results = results_of(description)
+        losses = {} if results is None else {name: results.loss.get(name) for name in ("dev", "test")}
+        facts = {"words": data.words, "source": data.source, "parameters": config.parameter_count()}
+        rows.append({"run": str(folder), "status": description["status"], **facts, "loss": losses})
+    if json:
+        out_json({"runs": rows})
+        return
+    if not rows:
+        note(f"there is no run in {RUNS} or here; train one with: lettrine train WORDS")
+        return
+    shown = table("run", "status", "words", "from", "parameters", "dev", "test")
+    for row in rows:
+        words, parameters = (f"{row[key]:,}" if key in row else "-" for key in ("words", "parameters"))
+        dev, test = (number(row.get("loss", {}).get(name) or nan, 3) for name in ("dev", "test"))
+        shown.add_row(plain(row["run"]), row["status"], words, plain(row.get("source", "-")), parameters, dev, test)
     console().print(shown)
 
 

@@ -19,7 +19,8 @@ BAD_INPUT = 2
 # Commands by the module of `lettrine.cli` that has them, in the order of --help.
 HOMES: Final = {
     "train": ("train",),
-    "ask": ("sample", "score", "health", "eval"),
+    "sample": ("sample",),
+    "ask": ("score", "health", "eval"),
     "checkup": ("checkup",),
     "about": ("info", "corpora"),
     "tools": ("lr-range", "gains", "compare", "norms"),
@@ -49,7 +50,7 @@ def build(command: str = "") -> typer.Typer:
     app = typer.Typer(
         name="lettrine",
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=True,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -60,36 +61,51 @@ def build(command: str = "") -> typer.Typer:
     return app
 
 
-def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0911 - one return for each way to end
+def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code: 0, or 2 for bad input, 130 or 143 when stopped by a signal.
 
-    Every error is one line on standard error. Errors that are not ours keep their traceback: they are defects.
+    Every error is one line on standard error, and with --json an object on standard output as well. Errors that are not
+    ours keep their traceback: they are defects.
     """
     _write_what_can_be_written()
-    first = (sys.argv[1:] if arguments is None else arguments)[:1]
+    given = sys.argv[1:] if arguments is None else arguments
+    kind, message, code = _run(given)
+    if message and "--json" in given:
+        from lettrine.cli.show import out_json  # noqa: PLC0415 - start-up pays only for what it uses
+
+        out_json({"error": {"kind": kind, "message": message, "exit_code": code}})
+    return _complain(message, code) if message else code
+
+
+def _run(arguments: list[str]) -> tuple[str, str, int]:  # noqa: PLR0911 - one return for each way to end
+    """Run a command; the kind of its error and a line on it, both empty where all is well, and the exit code."""
+    # A shell that asks for completions names the command in a variable, not here; then all are needed.
+    first = [] if "_LETTRINE_COMPLETE" in os.environ else arguments[:1]
     try:
         code = build(*first)(args=arguments, standalone_mode=False)
         sys.stdout.flush()
     except LettrineError as error:
-        return _complain(str(error), error.exit_code)
+        return type(error).__name__, str(error), error.exit_code
     except KeyboardInterrupt:
-        return _complain("stopped", INTERRUPTED)
+        return "Interrupted", "stopped", INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has had enough, as `lettrine sample RUN | head` does. Python would complain again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        from lettrine.cli.show import nobody_reads  # noqa: PLC0415 - start-up pays only for what it uses
+
+        nobody_reads()  # whoever read our output has had enough, as `lettrine sample RUN | head` does
+        return "", "", 0
     except MemoryError:
-        return _complain("out of memory; lower --context, --embedding, --hidden or --batch, or give fewer words", BAD_INPUT)
+        advice = "out of memory; lower --context, --embedding, --hidden or --batch, or give fewer words"
+        return "MemoryError", advice, BAD_INPUT
     except OSError as error:
-        return _complain(f"{error.filename or 'the system'}: {error.strerror or error}", BAD_INPUT)
+        return "OSError", f"{error.filename or 'the system'}: {error.strerror or error}", BAD_INPUT
     except Exception as error:
         # Typer's own errors (an unknown option, a number that is none) differ in class between its versions.
         if not hasattr(error, "format_message"):
             raise
         if not error.format_message():  # no arguments: the help was shown
-            return BAD_INPUT
-        return _complain(f"{error.format_message()} (lettrine --help lists what there is)", BAD_INPUT)
-    return code if isinstance(code, int) else 0
+            return "", "", BAD_INPUT
+        return "UsageError", f"{error.format_message()} (lettrine --help lists what there is)", BAD_INPUT
+    return "", "", code if isinstance(code, int) else 0
 
 
 def _write_what_can_be_written() -> None:

@@ -1,93 +1,141 @@
-"""`sample`, `score`, `eval`: what one asks of a trained run."""
+"""`score`, `health`, `eval`: what one asks of a trained run."""
 
 from __future__ import annotations
 
-import sys
-from typing import Annotated
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lettrine.cli.runs import RunFolder
 from lettrine.cli.show import console, note, number, out_json, plain, table
+from lettrine.cli.writing import Format, Writer, checked_format
 
-RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, as lettrine train wrote it.")]
+if TYPE_CHECKING:
+    from lettrine.inference.scoring import Score, Scores
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 EngineName = Annotated[str, typer.Option("--engine", help="auto, reference or native.")]
+Label = Annotated[str, typer.Option("--label", help="Of a run with labels: under this one alone. Default: under any.")]
+Threads = Annotated[int, typer.Option("--threads", help="Processor threads.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    app.command(epilog="Example: lettrine sample my-run -n 20 --temperature 0.8 --prefix ma --new")(sample)
-    app.command(epilog="Example: lettrine score my-run emma qwrtz")(score)
+    app.command(epilog="Example: lettrine score my-run emma qwrtz, or: lettrine score my-run --file words.txt --format csv")(
+        score
+    )
     app.command(epilog="Example: lettrine health my-run, then open my-run/report.html")(health)
     app.command("eval", epilog="Example: lettrine eval my-run other-words.txt")(evaluate)
 
 
-def sample(
-    run: RunFolder,
-    count: Annotated[int, typer.Option("-n", "--count", help="How many words.")] = 10,
-    temperature: Annotated[
-        float, typer.Option(help="Below 1 keeps to the likely, above 1 wanders, 0 takes the likeliest.")
-    ] = 1.0,
-    top_k: Annotated[int, typer.Option(help="Choose among the k likeliest characters only; 0 for all.")] = 0,
-    top_p: Annotated[float, typer.Option(help="Choose among the fewest characters that reach this probability.")] = 1.0,
-    prefix: Annotated[str, typer.Option(help="What every word begins with.")] = "",
-    max_length: Annotated[
-        int | None, typer.Option(help="Characters after which a word is cut. Default: twice the longest word.")
-    ] = None,
-    new: Annotated[bool, typer.Option("--new", help="Leave out words of the training list.")] = False,
-    unique: Annotated[bool, typer.Option("--unique", help="No word twice.")] = False,
-    seed: Annotated[int, typer.Option(help="Another seed, other words.")] = 0,
-    engine: EngineName = "auto",
-    json: Json = False,
-) -> None:
-    """Draw new words from a trained run, one a line."""
-    from lettrine.training.folder import load_run  # noqa: PLC0415 - --help answers without numpy
-
-    opened = load_run(run, engine=engine)
-    length = {} if max_length is None else {"max_length": max_length}
-    words = opened.sample(
-        count,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        prefix=prefix,
-        new=new,
-        unique=unique,
-        seed=seed,
-        **length,
-    )
-    if json:
-        out_json({"run": run, "seed": seed, "words": words})
-    else:
-        sys.stdout.write("".join(f"{plain(word)}\n" for word in words))
-    if len(words) < count:
-        note(f"found {len(words)} such words, not {count}: the model hardly writes others; try a higher --temperature")
-
-
 def score(
     run: RunFolder,
-    words: Annotated[list[str], typer.Argument(metavar="WORD...", help="Words to judge.")],
+    words: Annotated[list[str] | None, typer.Argument(metavar="[WORD]...", help="Words to judge.")] = None,
+    file: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Judge the words of a file; - reads standard input. One line comes out a word."),
+    ] = None,
+    column: Annotated[str | None, typer.Option(help="Column of a CSV or TSV: its name, or its number from 1.")] = None,
+    label: Label = "",
+    format: Format = "text",  # noqa: A002 - the name of the option
+    threads: Threads = 1,
     engine: EngineName = "auto",
     json: Json = False,
 ) -> None:
-    """How likely the model finds each word, and which character surprised it most."""
+    """How likely the model finds each word, and which character surprised it most.
+
+    A character that the run never saw is judged as a uniform guess among all of Unicode, and told.
+    """
+    from lettrine.errors import ConfigError  # noqa: PLC0415 - --help answers without numpy
     from lettrine.training.folder import load_run  # noqa: PLC0415
 
-    scores = load_run(run, engine=engine).model.score(words)
-    if json:
-        rows = [
-            {
-                "word": each.word,
-                "log_likelihood": each.log_likelihood,
-                "per_character": each.per_character,
-                "perplexity": each.perplexity,
-                "surprise": {"place": each.surprise[0], "character": each.surprise[1], "log_probability": each.surprise[2]},
-                "characters": [{"character": c, "log_probability": p} for c, p in each.characters],
-            }
-            for each in scores
-        ]
-        out_json({"run": run, "scores": rows})
-        return
+    checked_format(format)
+    if bool(words) == (file is not None):
+        raise ConfigError(
+            f"score got {'both words and' if words else 'neither words nor'} --file; expected WORD... or --file FILE"
+        )
+    model = load_run(run, engine=engine).model
+    if file is None:
+        scores = model.score(words or [], label)
+        if json:
+            out_json({"run": run, "scores": list(map(_spelled, scores))})
+        elif format == "text":
+            _show(scores)
+        else:
+            Writer(format).rows(list(map(_row, scores)))
+    else:
+        from lettrine.text.words import read_words  # noqa: PLC0415
+
+        read = read_words(file, column=column)
+        for remark in read.notes:
+            note(remark)
+        portions = model.score_many(read.words, label, threads=threads)
+        if json:
+            out_json({"run": run, "scores": [row for some in portions for row in _rows(some)]})
+            return
+        odd = 0
+        writer = Writer(format)
+        for some in portions:
+            odd += int((some.unknown > 0).sum())
+            writer.rows(list(_rows(some)))
+        scores = []
+        if odd:
+            note(f"{odd:,} of {len(read):,} words have characters that the run never saw, see the column unknown")
+    if strange := "".join(dict.fromkeys(character for each in scores for character in each.unknown)):
+        note(f"the run never saw {plain(' '.join(strange))}; such a character counts as a uniform guess among all of Unicode")
+
+
+def _spelled(each: Score) -> dict[str, Any]:
+    """One word for --json, with each of its characters."""
+    place, character, probability = each.surprise
+    return {
+        "word": each.word,
+        "log_likelihood": each.log_likelihood,
+        "per_character": each.per_character,
+        "perplexity": each.perplexity,
+        "surprise": {"place": place, "character": character, "log_probability": probability},
+        "unknown": list(each.unknown),
+        **({"labels": dict(each.labels)} if each.labels else {}),
+        "characters": [{"character": c, "log_probability": p} for c, p in each.characters],
+    }
+
+
+def _row(each: Score) -> dict[str, Any]:
+    place, character, probability = each.surprise
+    return {
+        "word": each.word,
+        "log_likelihood": round(each.log_likelihood, 4),
+        "per_character": round(each.per_character, 4),
+        "place": place,
+        "character": character,
+        "log_probability": round(probability, 4),
+        "unknown": sum(each.word.count(c) for c in each.unknown),
+    }
+
+
+def _rows(some: Scores) -> Iterator[dict[str, Any]]:
+    """The same of many words; the end of a word is an empty character."""
+    columns = (
+        some.log_likelihood.round(4),
+        some.per_character.round(4),
+        some.worst,
+        some.worst_log_probability.round(4),
+        some.unknown,
+    )
+    for word, likelihood, mean, place, worst, unknown in zip(some.words, *(each.tolist() for each in columns), strict=True):
+        yield {
+            "word": word,
+            "log_likelihood": likelihood,
+            "per_character": mean,
+            "place": place,
+            "character": word[place : place + 1],
+            "log_probability": worst,
+            "unknown": unknown,
+        }
+
+
+def _show(scores: Sequence[Score]) -> None:
     from rich.text import Text  # noqa: PLC0415
 
     shown = table("word", "log-likelihood", "per character", "perplexity", "most surprising")
@@ -95,12 +143,13 @@ def score(
         place, character, probability = each.surprise
         spelled = [plain(c) for c, _ in each.characters]
         marked = Text.assemble("".join(spelled[:place]), (plain(character), "bold red"), "".join(spelled[place + 1 :]))
+        chance = "never seen" if character in each.unknown else f"p = {2.718281828459045**probability:.2g}"
         shown.add_row(
             plain(each.word),
             f"{number(each.log_likelihood, 2)} nats",
             f"{number(each.per_character, 3)} nats",
             number(each.perplexity, 2),
-            marked + Text(f"  (p = {2.718281828459045**probability:.2g})"),
+            marked + Text(f"  ({chance})"),
         )
     console().print(shown)
 
@@ -112,7 +161,7 @@ def health(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Say what was healthy and what was not while a run trained; exit code 1 if something is critical."""
+    """Say what was healthy while a run trained; exit code 1 if something is critical, 4 if too little was seen to judge."""
     from lettrine.training.diagnosis import load_health  # noqa: PLC0415
 
     report = load_health(run)
@@ -135,22 +184,38 @@ def evaluate(
     ] = None,
     column: Annotated[str | None, typer.Option(help="Column of a CSV or TSV: its name, or its number from 1.")] = None,
     lower: Annotated[bool, typer.Option("--lower", help="Lower-case the words.")] = False,
+    label: Label = "",
+    threads: Threads = 1,
     engine: EngineName = "auto",
     json: Json = False,
 ) -> None:
     """Loss on a word list, beside guessing at random and counting one, two and three characters."""
+    from lettrine.errors import ConfigError, quote  # noqa: PLC0415
     from lettrine.inference.comparison import compare_with_counts  # noqa: PLC0415
+    from lettrine.text.labels import sign_of  # noqa: PLC0415
     from lettrine.text.words import read_words  # noqa: PLC0415
     from lettrine.training.folder import load_run, load_splits  # noqa: PLC0415
 
     opened = load_run(run, engine=engine)
     splits = load_splits(opened)
-    lists = (
-        {"dev": splits.dev, "test": splits.test}
-        if words is None
-        else {words: read_words(words, column=column, lower=lower).words}
-    )
-    tables = {name: compare_with_counts(opened.model, splits.train, splits.dev, each) for name, each in lists.items()}
+    lists = {"dev": splits.dev, "test": splits.test}
+    if words is not None:
+        read = read_words(words, column=column, lower=lower)
+        model = opened.model
+        if model.labels and not label:
+            listed = ", ".join(map(quote, model.labels))
+            raise ConfigError(f"eval got words without labels for a run with labels; expected --label with one of {listed}")
+        sign = sign_of(label, model.labels) if label else ""
+        lists = {words: tuple([sign + word for word in read.words])}
+        strange = set("".join(read.words)).difference(opened.model.vocabulary.characters)
+        remarks = (
+            [f"the run never saw {' '.join(sorted(strange)[:20])}; such a character costs every row the same"] if strange else []
+        )
+        for remark in (*read.notes, *remarks):
+            note(remark)
+    tables = {
+        name: compare_with_counts(opened.model, splits.train, splits.dev, each, threads=threads) for name, each in lists.items()
+    }
     if json:
         rows = {
             name: {who: {"nats": x.nats, "bits_per_character": x.bits, "perplexity": x.perplexity} for who, x in losses.items()}

@@ -24,7 +24,7 @@ def taking_options(names: Collection[str] | None = None) -> Callable[[Callable[.
 
         def command(**values: Any) -> None:
             typed = {row.name: values.pop(row.name) for row in rows}
-            function(options={name: value for name, value in typed.items() if value is not None}, **values)
+            function(options={name: value for name, value in typed.items() if value is not None and value != []}, **values)
 
         kind = inspect.Parameter.KEYWORD_ONLY
         made = [inspect.Parameter(row.name, kind, default=None, annotation=_annotation(row)) for row in rows]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from lettrine.cli.show import console, number
 
 if TYPE_CHECKING:
     from lettrine.training.api import Listener
     from lettrine.training.trainer import Progress
+
+MEDIUM: Final = 60  # columns of a terminal that also hold a bar and the time left …
+WIDE: Final = 100  # … and the label and the speed
 
 
 @contextlib.contextmanager
@@ -20,18 +23,17 @@ def progress(*, quiet: bool, label: str = "training") -> Iterator[Listener]:
     if quiet or not terminal.is_terminal:
         yield lambda _: None
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
     from rich.progress import Progress as Bar  # noqa: PLC0415
 
     from lettrine.report.terminal import line  # noqa: PLC0415
 
-    columns = [
-        TextColumn(label),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]}  dev {task.fields[dev]}  {task.fields[speed]} steps/s"),
-        TimeRemainingColumn(),
-    ]
+    # What is worth most stays on a narrow terminal: the loss, then how far it is, then the rest. 40 columns hold the first two.
+    columns: list[str | ProgressColumn] = [TextColumn("loss {task.fields[loss]}  dev {task.fields[dev]}"), MofNCompleteColumn()]
+    if terminal.width >= MEDIUM:
+        columns = [BarColumn(bar_width=None), *reversed(columns), TimeRemainingColumn()]
+    if terminal.width >= WIDE:
+        columns = [TextColumn(label), *columns[:-1], TextColumn("{task.fields[speed]} steps/s"), columns[-1]]
     with Bar(*columns, console=terminal, transient=False) as bar:
         task = bar.add_task("", total=None, loss="-", dev="-", speed="-")
 

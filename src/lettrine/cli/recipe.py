@@ -114,9 +114,9 @@ def run(
     from lettrine.recipes.runner import run_recipe  # noqa: PLC0415
 
     if html is not None:
-        from lettrine.recipes.pages import checked  # noqa: PLC0415
+        from lettrine.report.figure import page_path  # noqa: PLC0415
 
-        checked(html)  # before minutes of training, not after
+        page_path(html)  # before minutes of training, not after
     if fault is not None:
         _run_fault(fault, names or [], engine=engine, threads=threads, html=html, json=json)
         return
@@ -162,7 +162,7 @@ def _run_fault(name: str, words: list[str], *, engine: str, threads: int, html: 
     with progress(quiet=json, label=name) as listener:
         case = try_fault(chosen, as_word_list(words[0] if words else None), engine=engine, threads=threads, report=listener)
     if html is not None:
-        from lettrine.recipes.pages import write_case  # noqa: PLC0415
+        from lettrine.tools.fault_page import write_case  # noqa: PLC0415
 
         path = write_case(html, case)
         if not json:
@@ -203,7 +203,7 @@ def _print(result: RecipeRun) -> None:
         table.add_row(*row[:-1], Text(row[-1], style))
     out.print(table)
     out.print(verdict(result), markup=False)
-    said = health_verdict(result.health.findings, result.health.outcomes)
+    said = health_verdict(result.health)
     out.print(f"health: {said.headline}", markup=False)
     for finding in result.health.findings:
         out.print(f"  {line(finding)}", markup=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import sys
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,11 @@ def out_json(value: Any) -> None:
     """One JSON object on standard output, nothing else there; NaN and infinities become null."""
     text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
     print(UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text))  # noqa: T201
+
+
+def nobody_reads() -> None:
+    """Throw away what standard output still holds: its reader has left, and Python would complain of it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def console(*, error: bool = False) -> Console:

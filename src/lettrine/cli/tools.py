@@ -28,9 +28,9 @@ def register(app: typer.Typer) -> None:
 def _check_page(html: Path | None) -> None:
     """Refuse a name that no page can have before the work is done, not after."""
     if html is not None:
-        from lettrine.recipes.pages import checked  # noqa: PLC0415
+        from lettrine.report.figure import page_path  # noqa: PLC0415
 
-        checked(html)
+        page_path(html)
 
 
 @taking_options(RANGE_OPTIONS)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lettrine.cli.options import taking_options
-from lettrine.cli.pages import MEANINGS, write_page
 from lettrine.cli.progress import progress
 from lettrine.cli.show import console, note, number, out_json, plain, table
 
@@ -48,6 +47,7 @@ def train(
     """Train a network on a word list and keep it in a run folder."""
     from lettrine.errors import ConfigError  # noqa: PLC0415 - --help answers without numpy
     from lettrine.training import api  # noqa: PLC0415
+    from lettrine.training.folder import REPORT  # noqa: PLC0415
     from lettrine.training.options import choices, word_list_of  # noqa: PLC0415
 
     if resume is not None:
@@ -57,16 +57,17 @@ def train(
                 f"--resume goes on as the run began; leave out {other.replace('_', '-')}, or start anew with --like {resume}"
             )
         with progress(quiet=json) as listener:
-            run = api.resume(resume, report=listener)
+            run = api.resume(resume, report=listener, page=report)
     else:
         chosen = choices(options, like)
         word_list = word_list_of(chosen.words)
+        for remark in word_list.notes:
+            note(remark)
         folder = out or _free_folder(word_list.source)
         with progress(quiet=json) as listener:
-            run = api.train(word_list, out=folder, shape=chosen.shape, settings=chosen.settings, report=listener)
-    page = write_page(run) if report else None
+            run = api.train(word_list, out=folder, shape=chosen.shape, settings=chosen.settings, report=listener, page=report)
     _print(run, json=json)
-    if page is None and report and not json and run.health is not None:
+    if report and not json and run.health is not None and run.path is not None and not (run.path / REPORT).exists():
         note("for a page with pictures: pip install 'lettrine[report]'")
     if run.signal:
         raise typer.Exit(SIGNAL_BASE + run.signal)
@@ -83,6 +84,8 @@ def _free_folder(source: str) -> Path:
 
 
 def _print(run: Run, *, json: bool) -> None:
+    from lettrine.training.run import MEANINGS  # noqa: PLC0415
+
     results = run.results
     if results is None:
         return
@@ -120,6 +123,6 @@ def _print_findings(report: Report, run: str) -> None:
     from lettrine.report.terminal import line  # noqa: PLC0415
 
     out = console()
-    out.print(f"health: {verdict(report.findings, report.outcomes).headline} (lettrine health {run})", markup=False)
+    out.print(f"health: {verdict(report).headline} (lettrine health {run})", markup=False)
     for finding in report.findings:
         out.print(f"  {line(finding)}", markup=False)

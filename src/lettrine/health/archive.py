@@ -65,8 +65,14 @@ def trace_to_arrays(trace: Trace) -> tuple[Arrays, dict[str, Any]]:
     for kind in _CURVES:
         curve: Curve = getattr(trace, kind)
         arrays[kind] = np.array([curve.step, curve.mean, curve.high, curve.peak], dtype=np.float64)
+    ranks = []
+    for rank, each in enumerate(trace.ranks):
+        own, told = trace_to_arrays(each)
+        arrays |= {f"ranks.{rank}.{name}": value for name, value in own.items()}
+        ranks.append(told)
     values = {
         "format": FORMAT,
+        **({"ranks": ranks} if ranks else {}),
         "names": names,
         "modules": [asdict(info) for info in trace.modules],
         "parameters": [asdict(info) for info in trace.parameters],
@@ -126,6 +132,17 @@ def trace_from_arrays(arrays: Mapping[str, NDArray[Any]], values: Mapping[str, A
         evidence=tuple(reader.record(Evidence, each, "evidence") for each in reader.sequence("evidence"))
         if "evidence" in values
         else (),
+        ranks=tuple(_rank(arrays, each, rank) for rank, each in enumerate(reader.sequence("ranks"))) if "ranks" in values else (),
+    )
+
+
+def _rank(arrays: Mapping[str, NDArray[Any]], values: Any, rank: int) -> Trace:
+    """The trace of one process. A rank holds no ranks of its own."""
+    if not isinstance(values, Mapping) or "ranks" in values:
+        raise HealthError(f"trace of rank {rank} is not one of a single process; it is damaged: train again")
+    prefix = f"ranks.{rank}."
+    return trace_from_arrays(
+        {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}, values
     )
 
 

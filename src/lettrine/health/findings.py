@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import importlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
+from numpy.typing import NDArray
+
 from lettrine.arguments import checked
 from lettrine.errors import HealthError, StorageError
+from lettrine.health.scalars import ROOT, columns, of_trace
 from lettrine.health.trace import Trace
 
 SEVERITIES: Final = ("info", "warning", "critical")
 STATUSES: Final = ("passed", "found", "not applicable", "not run", "failed")
+
+OPEN: Final = ("not run", "failed")  # outcomes of checks that concern a network and have said nothing of it
+VERDICTS: Final = ("healthy", "healthy as far as seen", "not judged", "not healthy")
+NOT_JUDGED: Final = 4  # exit code; 2 and 3 are those of errors
 
 _DRAWING: Final = "lettrine.report"
 """Where reports are drawn, bound by name when one is first shown: health computes and imports no drawing, yet
@@ -79,13 +87,16 @@ class Report:
     """The answer of the health check.
 
     findings: the likeliest cause first. outcomes: one for each check, in the order of their registration.
-    trace: what it was judged on. title: what the report is headed with.
+    trace: what it was judged on. title: what the report is headed with. unjudged: why no clean bill of health can be given,
+    in half sentences, such as too few steps or modules that were not heard; empty if it can.
     """
 
     findings: tuple[Finding, ...]
     outcomes: tuple[Outcome, ...]
     trace: Trace
     title: str = "Health"
+    unjudged: tuple[str, ...] = ()
+    _shown: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)  # forms that were drawn once
 
     @property
     def worst(self) -> str:
@@ -93,32 +104,69 @@ class Report:
         return max((finding.severity for finding in self.findings), key=SEVERITIES.index, default="")
 
     @property
+    def unseen(self) -> tuple[Outcome, ...]:
+        """Checks that concern this network and could not run."""
+        return tuple(outcome for outcome in self.outcomes if outcome.status in OPEN)
+
+    @property
+    def verdict(self) -> str:
+        """One of VERDICTS: "not healthy" with a warning or something critical; else "not judged" where too little was seen; else
+        "healthy", or "healthy as far as seen" where some checks could not run.
+        """
+        if self.worst not in ("", "info"):
+            return "not healthy"
+        if self.unjudged or any(outcome.status == "failed" for outcome in self.outcomes):
+            return "not judged"
+        return "healthy as far as seen" if self.unseen else "healthy"
+
+    @property
     def healthy(self) -> bool:
-        """Whether nothing worse than "info" was found and no check broke."""
-        return self.worst in ("", "info") and not any(outcome.status == "failed" for outcome in self.outcomes)
+        """Whether enough was seen, and nothing worse than "info" was found in it."""
+        return self.verdict.startswith("healthy")
 
     @property
     def exit_code(self) -> int:
-        """For scripts: 1 if something is critical, else 0."""
-        return int(self.worst == "critical")
+        """For scripts: 1 if something is critical, NOT_JUDGED if too little was seen to say, else 0."""
+        return 1 if self.worst == "critical" else NOT_JUDGED if self.verdict == "not judged" else 0
 
-    def to_dict(self) -> dict[str, Any]:
-        """Findings, outcomes and facts as plain values, without the trace."""
+    def to_dict(self, *, figures: bool = False) -> dict[str, Any]:
+        """Findings, outcomes and facts as plain values. figures: all figures of the trace too, by step, as "figures"."""
         steps = self.trace.steps
+        told = {"figures": [{"step": step, "key": key, "value": value} for step, key, value in self.scalars()]} if figures else {}
         return {
             "title": self.title,
             "healthy": self.healthy,
+            "verdict": self.verdict,
+            "unjudged": list(self.unjudged),
             "worst": self.worst,
             "steps": [int(steps[0]), int(steps[-1])] if len(steps) else [],
             "sampled": len(steps),
             "findings": [finding.to_dict() for finding in self.findings],
             "outcomes": [asdict(outcome) for outcome in self.outcomes],
             "facts": {key: _plain(value) for key, value in asdict(self.trace.facts).items()},
+            **told,
         }
 
-    def to_json(self) -> str:
+    def to_json(self, *, figures: bool = False) -> str:
         """The same as JSON text; missing figures are null."""
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+        return json.dumps(self.to_dict(figures=figures), indent=2, ensure_ascii=False, allow_nan=False)
+
+    def scalars(self) -> Iterator[tuple[int, str, float]]:
+        """Every figure as (step, key, value), in the order of the steps, for any tracker; keys as `lettrine.health.scalars` has
+        them. The last is the number of findings, "health/findings", at the last step.
+        """
+        last = 0
+        for last, key, value in of_trace(self.trace):
+            yield last, key, value
+        yield last, f"{ROOT}/findings", float(len(self.findings))
+
+    def to_frame(self) -> dict[str, NDArray[Any]]:
+        """The same as columns of equal length: "step", and one for each key, NaN where a figure is not known for a step.
+
+        A plain dict of arrays, so that no library is needed; `pandas.DataFrame(report.to_frame())` and
+        `polars.DataFrame(report.to_frame())` take it as it is.
+        """
+        return columns(self.trace)
 
     def to_sarif(self) -> str:
         """The findings as SARIF 2.1.0 text, which code hosts show at the line where a module was built."""
@@ -171,7 +219,10 @@ class Report:
         return dict(self._drawn("report_figures"))
 
     def _drawn(self, form: str) -> Any:
-        return getattr(importlib.import_module(_DRAWING), form)(self)
+        """Drawn when first asked for; a report does not change, so once is enough."""
+        if form not in self._shown:
+            self._shown[form] = getattr(importlib.import_module(_DRAWING), form)(self)
+        return self._shown[form]
 
 
 def _plain(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import TypeVar
@@ -44,6 +45,8 @@ def joined(first: Trace, second: Trace) -> Trace:
         recent=_tail(_chained(first.recent, second.recent)),
         dev=_chained(first.dev, second.dev),
         first_nonfinite=first.first_nonfinite or second.first_nonfinite,
+        evidence=tuple({(each.kind, each.where): each for each in (*first.evidence, *second.evidence)}.values()),
+        ranks=tuple(itertools.starmap(joined, zip(first.ranks, second.ranks, strict=False))) or second.ranks,
     )
 
 

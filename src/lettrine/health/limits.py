@@ -17,6 +17,7 @@ GLOROT: Final = "Glorot & Bengio 2010, Understanding the difficulty of training 
 HE: Final = "He et al. 2015, Delving deep into rectifiers"
 
 INITIAL_LOSS_EXCESS: Final = 1.0  # nats above ln(classes); logits of std s cost s**2 / 2 more, so this is a spread of 1.4
+INITIAL_WASTED: Final = 10  # steps; a start that costs fewer is a remark. Published: the first thousand of 200,000 steps
 INITIAL_LOGIT_STD: Final = 0.3  # the spread a remedy aims at: 0.045 nats above ln(classes)
 
 SATURATED_SHARE: Final = 0.40  # published tanh nets that train well show up to 30 %, the badly initialised 46 % or more
@@ -46,7 +47,6 @@ GRADIENT_DATA_LAYERS: Final = 4  # matrices needed to say that one is far from t
 UPDATE_AIM: Final = 1e-3  # makemore part 3: the line at -3
 UPDATE_LARGE: Final = 5e-2  # makemore part 3 calls 1e-2 high; steady AdamW and batch norm nets reach 2e-2 in the clinic
 UPDATE_LARGE_EARLY: Final = 0.2  # at any time; clinic: healthy first steps up to 0.05, those of a rate 60 times too high 0.4
-UPDATE_FORGIVEN: Final = 0.1  # of the loss of guessing: what ends below has found its way, as tables of factors do
 UPDATE_AIM_EARLY: Final = 1e-2  # usual in the first steps
 UPDATE_LARGE_ONE: Final = 0.5  # one matrix alone: a step of half its own size
 UPDATE_SMALL: Final = 1e-4  # clinic; 2e-5 to 7e-5 published for a learning rate 100 times too low
@@ -110,6 +110,20 @@ LEFTOVER_SHARE: Final = 0.5  # of the sampled steps after the first
 # What became of learning (checks/consequence.py): without harm a symptom is a remark.
 CONSEQUENCE_STEPS: Final = 50  # fewer tell nothing of where a loss goes
 LEARNED_WELL: Final = 0.3  # of the loss of guessing: what ends below has learned most of what there is
+OVERFITTING_LOST: Final = 0.7  # of what was gained on held-out data over guessing, or of the best loss where that is not known
+SLOW_EVEN: Final = 0.7  # of the earlier pace, or more: a loss that still falls like a line
+DEV_SCALE: Final = 4.0  # times; dropout and augmentation make the training loss up to about twice the other
+DEV_SCALE_EVEN: Final = 1.5  # highest ratio by lowest: a constant factor, while what overfits drifts apart
+DEV_SCALE_POINTS: Final = 3
+HANDED_POINTS: Final = 3
+HANDED_SPREAD: Final = 0.1  # halvings by which the ratio of one loss to the other may scatter,
+HANDED_ALIKE: Final = 0.75  # in so many of the steps or more,
+HANDED_SCALES: Final = 2  # around as many values: the scale of mixed precision before and after it changed
+JUDGED_STEPS: Final = LEARNING_STEPS  # fewer give no clean bill of health
+HEARD_SHARE: Final = 0.5  # of the sampled steps, and of the modules: what was heard at fewer was mostly missed
+REMEDY_FACTOR: Final = 10.0  # largest factor on a learning rate that a remedy names at once; then one looks again
+REMEDY_SHRINK: Final = 50.0  # a spread beyond is not the weights': what comes in is not scaled
+TRAINED_BEFORE: Final = 0.5  # of the loss of guessing: what begins below has learned before
 # The check-up: what an experiment must show.
 CHECKUP_SAME: Final = 1e-9  # of the answers' size, in float64: rounding is 1e-16, and 1e-13 after a thousand operations
 CHECKUP_SAME_SINGLE: Final = 1e-3  # the same in float32, whose rounding is 1e-7: only what is plain to see
@@ -135,3 +149,22 @@ CHECKUP_RATE_LEAST: Final = 45  # at least; fewer cannot tell a rate from its ne
 CHECKUP_ROUNDING: Final = 0.01  # of the answers: float32 against float64; healthy networks stay below 1e-4
 CHECKUP_BACKWARD: Final = 0.02  # of the slope, between a custom backward and finite differences in float64
 CHECKUP_SHUFFLED_ROWS: Final = 400  # examples needed before it is said that nothing ties targets to inputs
+
+# Data, targets and the head of the network. "wild" is benchmarks/wild: programs from public bug reports, and healthy ones.
+TARGETS_LEAST: Final = 64  # numbers or labels seen before targets are judged
+OUT_OF_REACH: Final = 0.01  # of the targets' variance, lost to an activation that cannot reach them: as much as good fits leave
+OUT_OF_REACH_MUCH: Final = 0.2  # of it: most of what could be learned
+SHARE_TOLERANCE: Final = 1e-3  # by which a probability may leave [0, 1]: rounding
+ROWS_OF_MANY: Final = 0.05  # of the rows, with two labels or more, before a softmax is called the wrong loss for them
+CONSTANT_LOOKS: Final = 5  # batches with one and the same target, and
+CONSTANT_STEP: Final = 20  # the last of them so late, before targets are called constant
+CUT_LOGITS: Final = 0.25  # of the logits at 0 under a ReLU, without a gradient; it is half of them in a fresh network
+SCALE_FAR: Final = 10.0  # times the usual 1 that inputs or targets must be off; 255 for raw pixels, thousands for prices
+SCALE_UNEVEN: Final = 100.0  # times one feature above another
+SCATTERED: Final = 5.0  # chi-squared by degrees of freedom of the classes in batches; 1 for shuffled data
+SORTED_LOOKS: Final = 5  # batches
+REPEATED: Final = 0.5  # of the batches that follow one another directly
+TOLD: Final = 3.0  # standard deviations over permuted targets: nearest neighbours that tell more belong to their targets
+TOLD_LEAST: Final = 200  # examples compared before their silence says anything
+NEAR_ZERO: Final = 1e-3  # of a root's, a logarithm's or a divisor's argument, with nothing added to it: 0 is not far
+GROWN: Final = 10.0  # times their median that the last loss or gradient norm must be before a rate is suspected of a NaN

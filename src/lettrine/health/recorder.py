@@ -1,7 +1,7 @@
 """Which steps to sample, and where their figures go: bounded in time and in memory, however long the run.
 
-A producer (the torch probe, the trainer) asks `Recorder.due(step)` before each step, measures it with
-`lettrine.health.measure` if so, and hands the figures to `Recorder.record`. Losses are handed over at every step.
+A producer (the torch watch, the trainer) samples step 0, and after each sampled step asks `Schedule.after` for the next one. It
+measures a sampled step with `lettrine.health.measure` and hands the figures to `Recorder.record`, and the loss of every step.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import itertools
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import isfinite, nan
 from operator import index
 from typing import Any, Final
@@ -24,6 +25,8 @@ from lettrine.health.gathering import Buckets, Thinned, UnitSums, recent_curve, 
 from lettrine.health.live import Frame
 from lettrine.health.measure import GradientMeasure, OutputMeasure
 from lettrine.health.moments import Bins
+from lettrine.health.observers import Observers
+from lettrine.health.scalars import of_step
 from lettrine.health.trace import (
     BINS,
     GRADIENT_STATS,
@@ -82,7 +85,7 @@ class Recorder:
     """Gathers figures step by step and makes a `Trace` of them at any time.
 
     modules, parameters: what is watched, by qualified name, in the order of the first forward pass; add to them whenever
-    something new appears. facts: what is known of the run; replace it at will.
+    something new appears. facts: what is known of the run; replace it at will. observers: who is told as it goes.
     """
 
     def __init__(self, schedule: Schedule | None = None, facts: Facts | None = None) -> None:
@@ -91,8 +94,9 @@ class Recorder:
         self.modules: dict[str, ModuleInfo] = {}
         self.parameters: dict[str, ParameterInfo] = {}
         self.first_nonfinite: NonFinite | None = None
+        self.observers = Observers()
+        self.version = 0  # grows with whatever is recorded: a report is as new as the version it was made from
         self._evidence: dict[tuple[str, tuple[str, ...]], Evidence] = {}
-        self._next = 0
         self._next_detail = 0
         self._next_search = 0
         self._last = -1
@@ -103,10 +107,6 @@ class Recorder:
         self._loss = Buckets()
         self._recent: deque[tuple[int, float]] = deque(maxlen=RECENT)
         self._dev = Buckets()
-
-    def due(self, step: int) -> bool:
-        """Whether this optimiser step is to be sampled."""
-        return step >= self._next
 
     def detailed(self, step: int) -> bool:
         """Whether to take histograms and maps too, and to follow gradients from the backward pass to the step, if this step is
@@ -193,6 +193,8 @@ class Recorder:
             if output.snapshot is not None:
                 self._keep_map(name, output.snapshot)
         self._plan_after(step)
+        measured: dict[str, Any] = {"outputs": outputs, "gradients": gradients}
+        self.observers.sampled(step, partial(_scalars_of, measured, {"parameters": parameters, "norms": norms}, stats))
 
     def record_frame(self, frame: Frame) -> None:
         """Several sampled steps of the same modules and parameters: what `record` would do with each."""
@@ -216,13 +218,15 @@ class Recorder:
         ends = np.cumsum([0, *(table.shape[1] for table in flat)]).tolist()
         layout = {kind: (of[kind], slice(*pair)) for kind, pair in zip(frame.tables, itertools.pairwise(ends), strict=True)}
         # Copies: a view would keep the whole frame, of which few steps may be kept in the end.
-        for step, stats, row in zip(frame.steps, frame.stats, np.concatenate(flat, axis=1), strict=True):
+        for place, (step, stats, row) in enumerate(zip(frame.steps, frame.stats, np.concatenate(flat, axis=1), strict=True)):
             self._rows.append({"step": step, "stats": stats, "layout": layout, "row": row.copy()}, limit=limit)
+            self.observers.sampled(step, partial(_scalars_of_frame, frame, of, place))
         self._plan_after(frame.steps[-1])
 
     def _plan_after(self, step: int) -> None:
         self.noted(step)
-        self._last, self._next = step, self.schedule.after(step)
+        self.version += 1
+        self._last = step
 
     def _row_limit(self, names: int) -> int:
         return max(LEAST, min(RECORDS, ROWS // max(names, 1)))
@@ -245,6 +249,7 @@ class Recorder:
 
     def record_losses(self, losses: Sequence[tuple[int, float]]) -> None:
         """The losses of many steps, (step, loss), in order."""
+        self.version += 1
         self._loss.add(losses)
         self._recent.extend(losses)
         for step, loss in losses:
@@ -255,6 +260,7 @@ class Recorder:
     @checked
     def record_dev(self, step: int, loss: float) -> None:
         """The loss on held-out data after `step` steps."""
+        self.version += 1
         self._dev.add([_point(step, loss)])
 
     def note_nonfinite(self, step: int, where: str, phase: str, *, exact: bool = True) -> None:
@@ -263,16 +269,19 @@ class Recorder:
         """
         known = self.first_nonfinite
         if known is None or step < known.step or (step == known.step and where and not known.where):
+            self.version += 1
             self.first_nonfinite = NonFinite(step, where, phase, exact)
 
     @checked
     def note_evidence(self, evidence: Evidence) -> None:
         """Something was seen; what is of the same kind and place takes the place of what was noted before."""
+        self.version += 1
         self._evidence[evidence.kind, evidence.where] = evidence
 
     def note_error(self, error: str) -> None:
         """Something went wrong inside the health code; shown in the report, once."""
         if error not in self.facts.errors:
+            self.version += 1
             self.facts = replace(self.facts, errors=(*self.facts.errors, error))
 
     def trace(self) -> Trace:
@@ -384,3 +393,14 @@ def _point(step: Any, loss: Any) -> tuple[int, float]:
         return index(step), float(loss)
     except (TypeError, ValueError, OverflowError):
         raise HealthError(f"the recorder got the loss {quote(loss)} of step {quote(step)}; expected two numbers") from None
+
+
+def _scalars_of(measured: Mapping[str, Any], rows: Mapping[str, Any], stats: Mapping[str, float]) -> Mapping[str, float]:
+    """measured: of outputs and gradients, whose rows are inside; rows: of the rest."""
+    tables = {kind: {name: each.row for name, each in found.items()} for kind, found in measured.items()}
+    return of_step({**tables, **rows}, stats)
+
+
+def _scalars_of_frame(frame: Frame, names: Mapping[str, Sequence[str]], place: int) -> Mapping[str, float]:
+    tables: dict[str, Any] = {kind: dict(zip(names[kind], table[place], strict=True)) for kind, table in frame.tables.items()}
+    return of_step(tables, frame.stats[place])

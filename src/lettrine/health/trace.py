@@ -200,7 +200,8 @@ class Trace:
     step_stats (K,) each; outputs, gradients: by module name, (K, len(…_STATS)); parameter_stats: by parameter
     name; norms: by module name. maps: by activation module, two snapshots "first" and "last" of outputs (examples, units).
     loss: every step's; recent: the same for the last RECENT steps, one point a step. dev: curve of the loss on held-out data.
-    evidence: what was seen beside figures, in the order in which it was first met.
+    evidence: what was seen beside figures, in the order in which it was first met. ranks: of a training by several processes, the
+    trace of each, by rank; the figures of this trace are then those of the whole, or of rank 0. Empty for one process.
     """
 
     modules: tuple[ModuleInfo, ...]
@@ -221,6 +222,7 @@ class Trace:
     dev: Curve
     first_nonfinite: NonFinite | None = None
     evidence: tuple[Evidence, ...] = ()
+    ranks: tuple[Trace, ...] = ()
 
     @checked
     def seen(self, kind: str) -> tuple[Evidence, ...]:

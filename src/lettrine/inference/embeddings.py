@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lettrine.model.parameters import Array
+from lettrine.text.vocabulary import Vocabulary
 
 VOWELS: Final = {  # by script and the end of their Unicode names
     "LATIN": {"A", "E", "I", "O", "U", "Y", "AE", "OE", "DOTLESS I"},
@@ -23,6 +24,29 @@ class Plane(NamedTuple):
 
     points: NDArray[np.float64]
     shares: tuple[float, float]
+
+
+class Characters(NamedTuple):
+    """What a page shows of the V characters of a model.
+
+    names, groups: each as it is written, and the kind it is coloured by. points (V, 2), shares: see `Plane`. width: E.
+    neighbours (V, N): the nearest of each.
+    """
+
+    names: list[str]
+    groups: list[str]
+    points: NDArray[np.float64]
+    shares: tuple[float, float]
+    width: int
+    neighbours: NDArray[np.int64]
+
+
+def characters_of(vocabulary: Vocabulary, table: Array, count: int = 3) -> Characters:
+    """All of it for an embedding table (V, E), with the `count` nearest of each character."""
+    names = [vocabulary.show(index) for index in range(vocabulary.size)]
+    plane = project(table)
+    groups = kinds(names, vocabulary.end_sign)
+    return Characters(names, groups, plane.points, plane.shares, table.shape[1], nearest(table, count))
 
 
 def project(table: Array) -> Plane:

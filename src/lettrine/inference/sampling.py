@@ -1,25 +1,39 @@
-"""New words from a trained model, thousands a call."""
+"""New words from a trained model, thousands a call, under any wish, as the model itself would write them.
+
+Whatever is wished for, a word that meets it is drawn with the model's own probability among the words that do: words are drawn
+whole and those that do not meet the wish are left out, or, where few do, through a tree of prefixes that makes leaving out cheap
+(`lettrine.inference.tree`). Nothing is cut, bent or put right afterwards.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lettrine.arguments import checked
-from lettrine.engine.base import Evaluator
+from lettrine.engine.base import Integers
 from lettrine.errors import ConfigError
-from lettrine.model.config import MLPConfig
-from lettrine.model.parameters import Array
-from lettrine.text.vocabulary import Vocabulary
+from lettrine.inference.automaton import Automaton
+from lettrine.inference.conditions import MAX_NEAR, condition
+from lettrine.inference.nearness import MAX_DISTANCE, near_words
+from lettrine.inference.predictor import Predictor
+from lettrine.inference.tree import Cuts, PrefixTree
+from lettrine.text.labels import parse_shares, sign_of, without_sign
 
 BATCH: Final = 4096  # words drawn side by side, fewer where an array of so many rows would hold more than
 NUMBERS: Final = 2**22  # numbers: with 20,000 characters to choose from, or words of 100,000 characters
 MAX_COUNT: Final = 10_000_000
 MAX_LENGTH: Final = 100_000
-PATIENCE: Final = 20  # rounds in a row without one acceptable word before giving up
+FIRST_LOOK: Final = 2048  # words drawn whole before it is asked how many of them meet the wish …
+SELDOM: Final = 0.05  # … and the share below which the tree of prefixes takes over
+IN_VAIN: Final = 2**20  # draws in a row without a word that meets the wish, before giving up
+PATIENCE: Final = 20  # times as many known or repeated words in a row as were asked for, before giving up
+LEAST_ROWS: Final = 256
 
 
 @checked
@@ -29,8 +43,13 @@ class Sampling:
 
     temperature: below 1 keeps to the likely, above 1 wanders; 0 always takes the likeliest character.
     top_k: choose among the k likeliest characters only; 0 for all. top_p: among the fewest that reach probability p.
-    prefix: what every word begins with. max_length: characters after which a word is cut.
-    new: leave out words of the training list, and the empty one. unique: no word twice. seed: of the draw, not of the training.
+    min_length, max_length: characters a word has at least and at most; a longer one is left out, not cut.
+    prefix, suffix: what every word begins and ends with. contains: what it has somewhere inside, each of several texts.
+    without: characters it does not have. match: a pattern for the whole word, see `lettrine.inference.patterns`.
+    like: a word it is at most `near` edits away from.
+    new: leave out words of the training list. not_near: leave out words at most so many edits away from one of the
+    training list, 0 for none. unique: no word twice. seed: of the draw, not of the training.
+    label: of a model with labels, the one to draw for, or several with their shares of the words: "women=2,men=1".
 
     Raises ConfigError for a value outside its range.
     """
@@ -43,6 +62,15 @@ class Sampling:
     new: bool = False
     unique: bool = False
     seed: int = 0
+    min_length: int = 1
+    suffix: str = ""
+    contains: tuple[str, ...] = ()
+    without: str = ""
+    match: str = ""
+    like: str = ""
+    near: int = 2
+    not_near: int = 0
+    label: str = ""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.temperature <= 1000.0:
@@ -53,53 +81,167 @@ class Sampling:
             raise ConfigError(f"top-p got {self.top_p}; expected more than 0 and at most 1")
         if not 1 <= self.max_length <= MAX_LENGTH:
             raise ConfigError(f"max length got {self.max_length}; expected 1 to {MAX_LENGTH:,}")
+        if not 0 <= self.min_length <= self.max_length:
+            raise ConfigError(f"min length got {self.min_length}; expected 0 to the max length, {self.max_length}")
         if len(self.prefix) > self.max_length:
             raise ConfigError(f"prefix has {len(self.prefix)} characters; expected at most the max length, {self.max_length}")
+        if not 0 <= self.near <= MAX_NEAR:
+            raise ConfigError(f"near got {self.near}; expected 0 to {MAX_NEAR} edits")
+        if not 0 <= self.not_near <= MAX_DISTANCE:
+            raise ConfigError(f"not near got {self.not_near}; expected 0 (not asked) to {MAX_DISTANCE} edits")
         if self.seed < 0:
             raise ConfigError(f"seed got {self.seed}; expected 0 or more")
 
 
-def sample_words(
-    engine: Evaluator,
-    config: MLPConfig,
-    parameters: Mapping[str, Array],
-    vocabulary: Vocabulary,
-    count: int,
-    how: Sampling,
-    known: Collection[str] = frozenset(),
-) -> list[str]:
-    """Draw `count` words; fewer if `new` or `unique` cannot be met in reasonable time.
+def stream_words(model: Predictor, count: int, how: Sampling, known: Collection[str] = frozenset()) -> Iterator[list[str]]:
+    """Draw `count` words, in portions as soon as they are there; fewer where no more can be had in reasonable time.
 
-    known: the training list, which `how.new` leaves out. Raises VocabularyError for a prefix with an unknown
-    character, ConfigError for a count outside 1 to MAX_COUNT.
+    known: the training list, which `how.new` and `how.not_near` leave out. The words of a seed do not depend on `count`.
+
+    Raises VocabularyError for a wish with an unknown character; ConfigError for a count outside 1 to MAX_COUNT, wishes that no
+    word meets, and, on the way, wishes that not one word was found to meet.
     """
     if not 1 <= count <= MAX_COUNT:
         raise ConfigError(f"count got {count}; expected 1 to {MAX_COUNT:,}")
-    start = [0] * config.context + vocabulary.encode(how.prefix)
-    room = how.max_length - len(how.prefix)
-    generator = np.random.default_rng([how.seed])
-    words: list[str] = []
-    seen = set(known) if how.new else set()
-    fruitless = 0
-    # Uniforms are drawn row by row, so the words do not depend on how many rows are drawn at a time.
-    widest = max(1, min(BATCH, NUMBERS // max(room, config.vocabulary_size)))
-    while len(words) < count and fruitless < PATIENCE:
-        rows = min(widest, count - len(words) if not (how.new or how.unique) else max(count - len(words), 256))
-        contexts = np.tile(np.array(start[len(start) - config.context :], np.int32), (rows, 1))  # (N, T)
-        uniforms = generator.random((rows, room))  # (N, L)
-        with np.errstate(all="ignore"):  # as for `mean_loss`
-            drawn = engine.sample(
-                config, parameters, contexts, uniforms, temperature=how.temperature, top_k=how.top_k, top_p=how.top_p
-            )
-        before = len(words)
-        for ending in vocabulary.decode_all(drawn):
-            word = how.prefix + ending
-            if (how.new or how.unique) and (word in seen or not word):  # the empty word is neither new nor of use
-                continue
-            if how.unique:
-                seen.add(word)
-            words.append(word)
-            if len(words) == count:
-                break
-        fruitless = 0 if len(words) > before else fruitless + 1
-    return words
+    wanted = _Filter(how, known)
+    if not how.label:
+        return _stream(_source(model, how, ""), count, wanted)
+    shares = parse_shares(how.label, model.labels)
+    sources = [_source(model, how, sign_of(label, model.labels)) for label in shares]
+    if len(sources) == 1:
+        return _stream(sources[0], count, wanted)
+    return _shared(sources, count, wanted, np.array(list(shares.values())), how.seed)
+
+
+def _source(model: Predictor, how: Sampling, sign: str) -> _Source:
+    """Where words come from: behind the sign of a label, or behind any where the model has labels and none is given."""
+    accepted = condition(
+        model.vocabulary,
+        least=how.min_length,
+        prefix=how.prefix,
+        suffix=how.suffix,
+        contains=how.contains,
+        without=how.without,
+        match=how.match,
+        like=how.like,
+        near=how.near,
+        labelled=bool(model.labels and not sign),
+    )
+    source = _Source(model, how, accepted, sign)
+    if accepted.needed[accepted.start] > source.room:
+        shortest = how.max_length - source.room + int(accepted.needed[accepted.start])
+        raise ConfigError(f"what is wished takes {shortest} characters or more; max length got {how.max_length}")
+    return source
+
+
+def _stream(source: _Source, count: int, wanted: _Filter) -> Iterator[list[str]]:
+    yielded = refused = 0
+    while yielded < count and refused < PATIENCE * max(count, LEAST_ROWS):
+        rows = source.more(max(count - yielded, LEAST_ROWS if wanted.asked else 1))
+        if rows is None:
+            break
+        words = wanted(source.words(rows))[: count - yielded]
+        refused = 0 if words else refused + len(rows)
+        yielded += len(words)
+        if words:
+            yield words
+    if not yielded and source.in_vain:
+        raise ConfigError(f"{source.verdict()} these wishes; ask for less, or try a higher temperature, or top-k 0 and top-p 1")
+
+
+def _shared(
+    sources: Sequence[_Source], count: int, wanted: _Filter, shares: NDArray[np.float64], seed: int
+) -> Iterator[list[str]]:
+    """Words of several labels: of each the next one's label is drawn by the shares, then the next word of that label."""
+    choices = np.random.default_rng([seed, len(shares)]).choice(len(shares), count, p=shares)
+    numbers = np.bincount(choices, minlength=len(shares)).tolist()
+    words = [chain.from_iterable(_stream(each, n, wanted)) for each, n in zip(sources, numbers, strict=True)]
+    for start in range(0, count, BATCH):
+        drawn = [next(words[choice], None) for choice in choices[start : start + BATCH].tolist()]
+        there = [word for word in drawn if word is not None]
+        yield there
+        if len(there) < len(drawn):
+            return
+
+
+class _Filter:
+    """Leaves out words for what else there is: the training list, and the words drawn before."""
+
+    def __init__(self, how: Sampling, known: Collection[str]) -> None:
+        self._near = near_words(known, how.not_near) if how.not_near else None
+        self._unique, self._seen = how.unique, set(known) if how.new else set()
+        self.asked = how.new or how.unique or self._near is not None
+
+    def __call__(self, words: list[str]) -> list[str]:
+        if not self.asked:
+            return words
+        if self._near is not None:
+            words = [word for word, near in zip(words, self._near(words), strict=True) if not near]
+        if self._unique:
+            words = list(dict.fromkeys(words))
+        words = [word for word in words if word not in self._seen]
+        if self._unique:
+            self._seen.update(words)
+        return words
+
+
+class _Source:
+    """Rows of characters that meet the wish: drawn whole, and through the tree of prefixes where too few meet it."""
+
+    def __init__(self, model: Predictor, how: Sampling, accepted: Automaton, sign: str) -> None:
+        self._model, self._accepted, self._cuts = model, accepted, Cuts(how.temperature, how.top_k, how.top_p)
+        self._generator = np.random.default_rng([how.seed])
+        self._drawn_label = bool(model.labels and not sign)
+        self._prefix = "" if self._drawn_label else how.prefix
+        given = [0] * model.context + model.vocabulary.encode(sign + self._prefix)
+        self._start = np.array(given[len(given) - model.context :], np.int32)  # (T,)
+        self.room = how.max_length - len(self._prefix) + self._drawn_label  # characters that may follow
+        self._widest = max(1, min(BATCH, NUMBERS // max(self.room + 1, model.vocabulary.size)))
+        self._drawn = self._met = self._asked = 0
+        self._tree: PrefixTree | None = None
+        self.in_vain = 0  # draws since the last word that met the wish
+
+    def more(self, wanted: int) -> Integers | None:
+        """Some rows (N, L), about as many as wanted; None where it is no use."""
+        while self.in_vain < IN_VAIN:
+            if self._tree is None and self._drawn == FIRST_LOOK and self._met < SELDOM * FIRST_LOOK:
+                self._tree = PrefixTree(self._model, self._accepted, self._cuts, self._start, self.room)
+            rows = self._whole(wanted) if self._tree is None else self._through(self._tree)
+            if rows is None or len(rows):
+                return rows
+        return None
+
+    def words(self, rows: Integers) -> list[str]:
+        """The words of rows (N, L), with their prefix and without the sign of a label."""
+        words = self._model.vocabulary.decode_all(rows)
+        return without_sign(words) if self._drawn_label else [self._prefix + word for word in words] if self._prefix else words
+
+    def verdict(self) -> str:
+        """How seldom the wish is met, where nothing was found."""
+        bound = 1.0 if self._tree is None else self._tree.bound
+        # No success in n independent trials: below 3 / n with a certainty of 95 % (the rule of three).
+        share = bound * 3 / self.in_vain if bound else 0.0
+        return f"less than one in {1 / share:,.0f} of the model's words meets" if share else "no word of the model meets"
+
+    def _whole(self, wanted: int) -> Integers:
+        # Uniforms are drawn row by row, so the words do not depend on how many rows are drawn at a time.
+        likely = self._met / self._drawn if self._met else 1.0
+        rows = min(self._widest, int(wanted / likely) + 1 if likely < 1 else wanted)
+        if self._drawn < FIRST_LOOK:
+            rows = min(rows, FIRST_LOOK - self._drawn)
+        contexts = np.repeat(self._start[None], rows, axis=0)  # (N, T)
+        uniforms = self._generator.random((rows, self.room + 1))  # (N, L)
+        drawn = self._model.draw(contexts, uniforms, **vars(self._cuts))
+        met = drawn[self._accepted.run(np.full(rows, self._accepted.start), drawn)]
+        self._drawn, self._met = self._drawn + rows, self._met + len(met)
+        self.in_vain = 0 if len(met) else self.in_vain + rows
+        return met
+
+    def _through(self, tree: PrefixTree) -> Integers | None:
+        if not tree.bound:
+            self.in_vain = max(self.in_vain, 1)
+            return None
+        self._asked = min(2 * self._asked or LEAST_ROWS, self._widest)
+        rows = tree.draw(self._asked, self._generator)
+        self.in_vain = 0 if len(rows) else self.in_vain + self._asked
+        return rows

@@ -3,7 +3,7 @@
     def test_training(healthy):
         healthy(model, batches, loss_fn, optimizer)
 
-pytest finds it by itself where lettrine is installed. It costs nothing to tests that do not ask for it: torch is imported by its use.
+pytest finds it by itself where lettrine is installed. It costs tests that do not ask for it nothing: its use imports torch.
 """
 
 from __future__ import annotations

@@ -106,12 +106,13 @@ def verdict(result: RecipeRun) -> str:
             f"; {noise} more, taken on one batch, differ{'s' if noise == 1 else ''} by no more than batches do" if noise else ""
         )
         return f"{some} (losses 0.02 nats, standard deviations 10 %, saturation 3 points, parameters exact){more}."
+    unjudged = "Not judged but for the parameters" if judged else "Not judged"
     if result.steps != result.recipe.steps:
-        return f"Not judged but for the parameters: published after {result.recipe.steps:,} steps."
-    if all(row.key == "parameters" or (row.text and math.isnan(row.published)) for row in result.comparisons):
+        return f"{unjudged}: published after {result.recipe.steps:,} steps."
+    if judged and all(row.key == "parameters" or (row.text and math.isnan(row.published)) for row in result.comparisons):
         return "Only the parameters are judged: the rest was published in words or as a picture."
     lists = sorted({row.words for row in result.comparisons})
-    return f"Not judged but for the parameters: published for {' and '.join(lists)}."
+    return f"{unjudged}: published for {' and '.join(lists)}."
 
 
 def summary_rows(done: Sequence[RecipeRun]) -> list[tuple[str, str, str, str, str]]:

@@ -85,24 +85,25 @@ def layer_names(trace: Trace, key: str) -> list[str]:
     return matrix_names(trace) if key in _OF_MATRICES else activation_names(trace)
 
 
-def compare(recipe: Recipe, ours: Figures, trace: Trace, digest: str, *, whole: bool, noise: Figures) -> list[Comparison]:
+def compare(
+    recipe: Recipe, ours: Figures, trace: Trace, digest: str, *, vocabulary: int, whole: bool, noise: Figures
+) -> list[Comparison]:
     """Every published figure beside ours, in the order of the catalogue.
 
     digest: of the words that were used. whole: whether all the steps were taken; if not, nothing is judged but the loss at the
-    first step; parameters are counted for the published vocabulary, so that they can always be judged. noise: standard
-    deviation of a figure from batch to batch.
+    first step. vocabulary: V of the words that were used; the parameters are judged where it is the published one. noise:
+    standard deviation of a figure from batch to batch.
     """
     rows = []
     for figure in recipe.published:
         names, values = layer_names(trace, figure.key), ours.get(figure.key, ())
         printed = figure.values or (math.nan,) * len(values)
         spreads = noise.get(figure.key, (math.nan,) * len(values))
-        if figure.key == "parameters":  # what they are for the published words is known whatever the words are now
-            values = (float(recipe.config(figure.words.vocabulary).parameter_count()),)
+
         for name, published, own, spread in zip(names, printed, values, spreads, strict=False):
             judged = ""
             if figure.key == "parameters":
-                judged = judgement(figure, published, own)
+                judged = judgement(figure, published, own) if figure.words.vocabulary == vocabulary else ""
             elif figure.words.digest == digest and (whole or figure.key == "initial"):
                 judged = judgement(figure, published, own)
                 if judged == "outside" and abs(own - published) <= BATCH_NOISE * spread:

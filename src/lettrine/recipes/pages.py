@@ -5,31 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from lettrine.errors import ConfigError
+from lettrine.inference.embeddings import characters_of
 from lettrine.recipes.describe import comparison_rows, describe, short_layer, summary_rows, verdict
 from lettrine.recipes.runner import RecipeRun
 from lettrine.report.arrays import weight_gradients
-from lettrine.report.figure import Figure, write_bytes
+from lettrine.report.characters import characters_section
+from lettrine.report.figure import Figure, page_path, write_bytes
 from lettrine.report.html import Section, render_sections, write
 from lettrine.report.pictures import figures
 from lettrine.report.words import scientific
-from lettrine.tools.fault_trials import Case
-from lettrine.tools.sections import embedding_section
 
 GALLERY = ("loss", "update-data", "activations", "gradients", "gradient-data", "saturation-last")  # alike in height, two by two
-SHOWN = ("loss", "update-data")
-PICTURES = {
-    "saturation": ("activations", "saturation-first"),
-    "dead-units": ("dead-units", "activations"),
-    "symmetry": ("gradient-data", "gradients"),
-    "activation-scale": ("output-scale", "gradient-scale"),
-    "norm-statistics": ("norm-mean", "norm-variance"),
-    "not-optimised": ("gradient-data",),
-    "bias-before-norm": ("gradient-data",),
-    "probabilities-as-logits": ("gradients",),
-    "missing-zero-grad": ("activations",),
-}
-"""Pictures that show a finding, beside those of SHOWN."""
 PLANE = 2  # width of embeddings that are worth a picture in the gallery: nothing is lost in it
 WORDS = 40
 HEADER = ("figure", "layer", "published", "source", "ours", "difference", "judged")
@@ -40,8 +26,8 @@ def write_page(path: str | Path, result: RecipeRun) -> Path:
 
     Raises ConfigError, StorageError, MissingExtraError.
     """
-    sections = [_experiment(result), _published(result), _gradients(result), embedding_section(result.model), _words(result)]
-    return write(checked(path), result.health, title=f"Recipe {result.recipe.name}", sections=[s for s in sections if s])
+    sections = [_experiment(result), _published(result), _gradients(result), _characters(result), _words(result)]
+    return write(page_path(path), result.health, title=f"Recipe {result.recipe.name}", sections=[s for s in sections if s])
 
 
 def write_gallery(path: str | Path, done: Sequence[RecipeRun]) -> Path:
@@ -53,42 +39,12 @@ def write_gallery(path: str | Path, done: Sequence[RecipeRun]) -> Path:
         drawn = figures(result.health.trace, result.health.findings)
         kept = {f"{result.recipe.name}-{key}": drawn[key] for key in GALLERY if key in drawn}
         if result.model.config.embedding == PLANE:
-            kept |= embedding_section(result.model, f"{result.recipe.name}-embedding").figures
+            kept |= _characters(result, f"{result.recipe.name}-embedding").figures
         sections.append(
             _published(result, title=result.recipe.name, text=f"{result.recipe.lesson} {verdict(result)}", figures=kept)
         )
-    path = checked(path)
+    path = page_path(path)
     write_bytes(path, render_sections("Recipes", sections, facts=_facts(done[0])).encode())
-    return path
-
-
-def write_case(path: str | Path, case: Case) -> Path:
-    """One page of a fault: what was planted, what was found and drawn, and the same with the remedy applied."""
-    path, fault = checked(path), case.fault
-    said = f"{'Found' if case.found else 'Not found'}, and {'gone' if case.cured else 'not gone'} with the remedy."
-    facts = {
-        "planted": fault.planted,
-        "remedy": fault.remedy,
-        "named": fault.finding,
-        "in": f"recipe {fault.recipe}",
-        "verdict": said,
-    }
-    sections = [Section("The fault", facts=facts)]
-    for title, report in (("With the fault", case.before), ("With the remedy", case.after)):
-        drawn = figures(report.trace, report.findings)
-        # The pictures that show the fault come first, then what every training shows.
-        kept = {f"{title}-{key}": drawn[key] for key in dict.fromkeys((*PICTURES.get(fault.finding, ()), *SHOWN)) if key in drawn}
-        told = {f"{finding.severity}: {finding.id}": f"{finding.message} {finding.remedy}" for finding in report.findings}
-        sections.append(Section(title, text="" if told else "Nothing was found.", facts=told, figures=kept))
-    write_bytes(path, render_sections(f"Fault: {fault.name}", sections).encode())
-    return path
-
-
-def checked(path: str | Path) -> Path:
-    """The path of a page. Raises ConfigError unless it ends in .html."""
-    path = Path(path)
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise ConfigError(f"page got the name {path.name!r}; expected one that ends in .html")
     return path
 
 
@@ -141,3 +97,8 @@ def _gradients(result: RecipeRun) -> Section:
 def _words(result: RecipeRun) -> Section:
     words = result.sample(WORDS, new=True, unique=True)
     return Section("New words", text="Drawn from the trained network, none of them in the list it was trained on.", words=words)
+
+
+def _characters(result: RecipeRun, key: str = "embedding") -> Section:
+    model = result.model
+    return characters_section(*characters_of(model.vocabulary, model.parameters["embedding.weight"]), key=key)

@@ -11,32 +11,27 @@ from typing import Any, Final
 import numpy as np
 
 from lettrine.engine.base import Engine, Integers, Losses
-from lettrine.engine.choice import choose_engine
 from lettrine.engine.reference import Observation, observe
 from lettrine.errors import ConfigError, DivergedError
 from lettrine.health.findings import Report
 from lettrine.inference.evaluation import calibrate_norms, mean_loss
 from lettrine.inference.language_model import LanguageModel
-from lettrine.inference.sampling import MAX_LENGTH
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Array, Parameters
 from lettrine.recipes.dice import SEED, Dice, DiceBatches, draw_parameters
 from lettrine.recipes.figures import Comparison, Figures, compare, figures_of_trace, noise_of_trace
 from lettrine.recipes.recipe import Recipe
-from lettrine.text.vocabulary import Vocabulary
-from lettrine.text.windows import Windows, windows
-from lettrine.text.words import WordList, split
+from lettrine.text.windows import Windows
+from lettrine.text.words import WordList
 from lettrine.training.batches import Rows
 from lettrine.training.interrupt import deferred_signals
+from lettrine.training.run import Run
+from lettrine.training.session import Listener, Session, Splits
 from lettrine.training.settings import Settings
-from lettrine.training.trainer import Progress, Trainer, check_memory
-from lettrine.training.watch import EngineWatch, facts_of
+from lettrine.training.trainer import Trainer
 
 SHORT: Final = 2_000  # steps; shorter runs are sampled evenly, so that their last batches tell how much figures differ
 SAMPLES: Final = 100
-
-Splits = tuple[Windows, Windows, Windows]
-Listener = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
@@ -53,27 +48,56 @@ class WeightGradient:
 class RecipeRun:
     """What came out of a recipe.
 
-    status: "finished", "interrupted" or "diverged". figures: ours by the keys of QUANTITIES. comparisons: published figures
-    beside ours. health: what the health check says of it. gradients: by steps taken and name of the weight, on the first batch.
+    run: the training itself, not kept on disk. losses: of every step. figures: ours by the keys of QUANTITIES. comparisons:
+    published figures beside ours. gradients: by steps taken and name of the weight, on the first batch.
     """
 
     recipe: Recipe
     words: WordList
-    settings: Settings
-    model: LanguageModel = field(repr=False)
+    run: Run = field(repr=False)
     losses: Losses = field(repr=False)
     figures: Figures
     comparisons: tuple[Comparison, ...]
-    health: Report = field(repr=False)
-    status: str
-    steps: int
-    seconds: float
-    signal: int = 0
     gradients: Mapping[int, Mapping[str, WeightGradient]] = field(default_factory=dict, repr=False)
 
+    @property
+    def model(self) -> LanguageModel:
+        """The trained network."""
+        return self.run.model
+
+    @property
+    def settings(self) -> Settings:
+        """How it was trained."""
+        return self.run.settings
+
+    @property
+    def health(self) -> Report:
+        """What the health check says of it."""
+        return self.run.judged
+
+    @property
+    def status(self) -> str:
+        """How it ended: "finished", "interrupted" or "diverged"."""
+        return self.run.status
+
+    @property
+    def signal(self) -> int:
+        """Number of the signal that interrupted it, else 0."""
+        return self.run.signal
+
+    @property
+    def steps(self) -> int:
+        """Steps taken."""
+        return len(self.losses)
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the training."""
+        return math.nan if self.run.results is None else self.run.results.seconds
+
     def sample(self, count: int = 10, **how: Any) -> list[str]:
-        """New words; see `LanguageModel.sample`."""
-        return self.model.sample(count, **{"max_length": min(2 * max(map(len, self.words)), MAX_LENGTH), **how})
+        """New words; see `Run.sample`."""
+        return self.run.sample(count, **how)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -122,90 +146,87 @@ def run_recipe(
     """
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
         raise ConfigError(f"steps got {steps!r}; expected a whole number, or 0 for the {recipe.steps:,} of the published run")
-    vocabulary = Vocabulary.from_words(words.words)
-    parts = split(words.words)
-    splits = tuple(windows(part, vocabulary, recipe.shape.context) for part in parts)
-    settings = recipe.settings(steps=steps, engine=engine, threads=threads, seed=seed).resolved(len(splits[0]))
-    return train_recipe(recipe, words, vocabulary, (splits[0], splits[1], splits[2]), settings, report=report)
+    return train_recipe(recipe, words, recipe.settings(steps=steps, engine=engine, threads=threads, seed=seed), report=report)
 
 
 def train_recipe(
     recipe: Recipe,
     words: WordList,
-    vocabulary: Vocabulary,
-    splits: Splits,
     settings: Settings,
     *,
+    splits: Splits | None = None,
     engine: Engine | None = None,
     prepare: Callable[[Parameters], None] = lambda _: None,
     batches: Rows | None = None,
     report: Listener = lambda _: None,
 ) -> RecipeRun:
-    """`run_recipe` on examples that are already made, with settings that may differ from the recipe's.
+    """`run_recipe` with settings that may differ from the recipe's.
 
-    engine, batches: in place of those that the settings name and the seed gives. prepare: changes the weights it starts from.
+    splits, engine, batches: in place of those of the words, those that the settings name and those that the seed gives. prepare:
+    changes the weights it starts from.
     """
-    config, chosen = recipe.config(vocabulary.size), engine or choose_engine(settings.engine)
-    check_memory(config, settings)
-    train, dev, _ = splits
-    dice = Dice(settings.seed)
-    dice.skip_nets(config, *recipe.drawn, settings.batch)
-    parameters = draw_parameters(config, settings.initialisation, dice)
-    prepare(parameters)
-    batches = batches or DiceBatches(dice, len(train), settings.batch)
-    first = batches.rows(0, 1)[0]
-    seen = observe(config, parameters, train.contexts[first], train.targets[first])
-    noise, gradients = _standard_error(config, seen, train.targets[first]), {0: _weight_gradients(seen, parameters)}
-    facts = facts_of(config, settings.optimiser, chosen, settings.batch, train.targets)
+    begun = _Beginning(recipe, prepare, batches)
     every = max(1, settings.steps // SAMPLES) if settings.steps <= SHORT else 0
-    watch = EngineWatch(config, settings.optimiser, facts, every=every, last=settings.steps - 1)
-    trainer = Trainer(
-        config,
-        settings,
-        chosen,
-        train,
-        dev,
-        parameters=parameters,
-        batches=batches,
-        watch=watch,
-        report=report,
-    )
-    with deferred_signals() as requests:
-        outcome = trainer.run(requests)
-    checkpoint, kept = outcome.checkpoint, trainer.kept()
-    if not checkpoint.step:
-        if outcome.signal:
-            signal.raise_signal(outcome.signal)  # nothing to show yet, so it ends us as it would have without us
-        raise DivergedError(f"the first loss of recipe {recipe.name} is not finite; try another --seed, or other words")
-    figures: dict[str, tuple[float, ...]] = {
-        "parameters": (float(config.parameter_count()),),
-        "initial": (float(checkpoint.losses[0]),),
-        **{key: (trainer.loss_of(part, kept),) for key, part in zip(("train", "dev", "test"), splits, strict=True)},
-        **_norm_figures(trainer, kept, splits),
-        **figures_of_trace(watch.trace()),
-    }
-    with np.errstate(all="ignore"):  # of weights that diverged
-        seen = observe(config, kept, train.contexts[first], train.targets[first])
-    gradients[checkpoint.step] = _weight_gradients(seen, kept)
-    whole = checkpoint.step == recipe.steps and settings.seed == SEED
-    spread = {"initial": (noise,), **noise_of_trace(watch.trace())}
-    rows = compare(recipe, figures, watch.trace(), words.digest, whole=whole, noise=spread)
-    model = LanguageModel(config, vocabulary, kept, chosen, frozenset(words))
-    return RecipeRun(
+    how: dict[str, Any] = {"shape": recipe.shape, "settings": settings, "splits": splits, "engine": engine}
+    with deferred_signals() as requests, Session(words, **how, every=every, start=begun.start, report=report) as session:
+        gradients = {0: begun.gradients(session.config, session.trainer.state.parameters)}
+        outcome = session.trainer.run(requests)
+        if not outcome.checkpoint.step:
+            if outcome.signal:
+                signal.raise_signal(outcome.signal)  # nothing to show yet, so it ends us as it would have without us
+            raise DivergedError(f"the first loss of recipe {recipe.name} is not finite; try another --seed, or other words")
+        run = session.finish(outcome)
+    gradients[outcome.checkpoint.step] = begun.gradients(session.config, run.model.parameters)
+    figures = _figures(session, run)
+    trace = run.judged.trace
+    rows = compare(
         recipe,
-        words,
-        settings,
-        model,
-        checkpoint.losses,
         figures,
-        tuple(rows),
-        watch.examine(),
-        outcome.status,
-        checkpoint.step,
-        checkpoint.seconds[1],
-        outcome.signal,
-        gradients,
+        trace,
+        words.digest,
+        vocabulary=session.config.vocabulary_size,
+        whole=outcome.checkpoint.step == recipe.steps and settings.seed == SEED,
+        noise={"initial": (begun.noise,), **noise_of_trace(trace)},
     )
+    return RecipeRun(recipe, words, run, outcome.checkpoint.losses, figures, tuple(rows), gradients)
+
+
+class _Beginning:
+    """Where a recipe starts: its weights and batches from the published random numbers, and its first batch."""
+
+    def __init__(self, recipe: Recipe, prepare: Callable[[Parameters], None], batches: Rows | None) -> None:
+        self._recipe, self._prepare, self._batches = recipe, prepare, batches
+        self.noise = math.nan  # standard error of the first loss
+
+    def start(self, config: MLPConfig, settings: Settings, train: Windows) -> tuple[Parameters, Rows]:
+        """What `Session` begins with."""
+        dice = Dice(settings.seed)
+        dice.skip_nets(config, *self._recipe.drawn, settings.batch)
+        parameters = draw_parameters(config, settings.initialisation, dice)
+        self._prepare(parameters)
+        batches = self._batches or DiceBatches(dice, len(train), settings.batch)
+        first = batches.rows(0, 1)[0]
+        self._contexts, self._targets = train.contexts[first], train.targets[first]
+        return parameters, batches
+
+    def gradients(self, config: MLPConfig, parameters: Mapping[str, Array]) -> Mapping[str, WeightGradient]:
+        """Of every weight on the first batch."""
+        with np.errstate(all="ignore"):  # of weights that diverged
+            seen = observe(config, parameters, self._contexts, self._targets)
+            if math.isnan(self.noise):
+                self.noise = _standard_error(config, seen, self._targets)
+        return _weight_gradients(seen, parameters)
+
+
+def _figures(session: Session, run: Run) -> dict[str, tuple[float, ...]]:
+    """Ours, by the keys of QUANTITIES."""
+    loss = {} if run.results is None else run.results.loss
+    return {
+        "parameters": (float(session.config.parameter_count()),),
+        **{key: (loss[key],) for key in ("initial", "train", "dev", "test")},
+        **_norm_figures(session.trainer, run.model.parameters, session.splits),
+        **figures_of_trace(run.judged.trace),
+    }
 
 
 def _weight_gradients(seen: Observation, parameters: Mapping[str, Array]) -> dict[str, WeightGradient]:
@@ -227,7 +248,7 @@ def _standard_error(config: MLPConfig, seen: Observation, targets: Integers) -> 
     return float(losses.std(ddof=1) / math.sqrt(len(targets)))
 
 
-def _norm_figures(trainer: Trainer, kept: Parameters, splits: Splits) -> dict[str, tuple[float, ...]]:
+def _norm_figures(trainer: Trainer, kept: Mapping[str, Array], splits: Splits) -> dict[str, tuple[float, ...]]:
     """Losses with the statistics of each split itself, and with those of the whole training set (makemore part 3).
 
     Only for a net with a single batch norm: with several, one pass over the data for each is minutes of work.
@@ -239,7 +260,7 @@ def _norm_figures(trainer: Trainer, kept: Parameters, splits: Splits) -> dict[st
     calibrated = calibrate_norms(config, kept, train.contexts)
     of_dev = calibrate_norms(config, kept, dev.contexts)
 
-    def loss(parameters: Parameters, part: Windows) -> tuple[float, ...]:
+    def loss(parameters: Mapping[str, Array], part: Windows) -> tuple[float, ...]:
         return (mean_loss(engine, config, parameters, part.contexts, part.targets, threads),)
 
     return {

@@ -14,7 +14,7 @@ from lettrine.health.trace import BINS, Histogram
 from lettrine.report.densities import Density, density_rows
 from lettrine.report.draw import Values, altair, finish, hint, nothing, plot
 from lettrine.report.lines import POINTS, Line, depth_lines, reference_line, thin
-from lettrine.report.profiles import Row, log_axis, profile
+from lettrine.report.profiles import log_axis
 from lettrine.report.theme import LIGHT
 from lettrine.report.words import brief, clean, number
 
@@ -156,29 +156,6 @@ def histogram_of(values: Mapping[int, ArrayLike]) -> Histogram | None:
     steps, counts, edges = zip(*made, strict=True)
     low, high = (np.array([each[end] for each in edges]) for end in (0, -1))
     return Histogram(np.array(steps, dtype=np.int64), np.array(counts, dtype=float), low, high)
-
-
-def depth_profile(
-    layers: Sequence[str],
-    after: ArrayLike,
-    *,
-    before: ArrayLike | None = None,
-    names: tuple[str, str] = ("before", "after"),
-    axis: str = "std of the output",
-    reference: float | None = None,
-) -> Any:
-    """One positive figure of each layer (L,) down the network, on a log axis: as it is, or before and after a change.
-
-    reference: the figure wished for, drawn as a line. Raises `HealthError` where the lengths differ.
-    """
-    last = np.asarray(after, dtype=float)
-    first = last if before is None else np.asarray(before, dtype=float)
-    if last.shape != (len(layers),) or first.shape != last.shape:
-        raise HealthError(
-            f"a depth profile got {len(layers)} layers and {first.shape}, {last.shape}; expected one figure a layer"
-        )
-    rows = [Row(name, float(a), float(b)) for name, a, b in zip(layers, first, last, strict=True)]
-    return profile(rows, names[1:] if before is None else names, axis, log=True, reference=reference)
 
 
 def overlay(

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from lettrine.errors import HealthError, MissingExtraError, StorageError
+from lettrine.errors import ConfigError, HealthError, MissingExtraError, StorageError
 from lettrine.report.theme import DEPTHS_LIGHT, LIGHT, variables
 from lettrine.report.words import clean
 
@@ -50,6 +50,14 @@ class Figure:
             f"<strong>{escape(self.title)}</strong>{to_svg(self.chart)}"
             f'<figcaption style="color:{LIGHT["muted"]}">{escape(self.reading)}</figcaption></figure>'
         )
+
+
+def page_path(path: str | Path) -> Path:
+    """The path of a page. Raises ConfigError unless it ends in .html."""
+    path = Path(path)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"page got the name {path.name!r}; expected one that ends in .html")
+    return path
 
 
 def need(module: str, what: str) -> ModuleType:

@@ -58,7 +58,7 @@ def render(report: Report, *, title: str = "", sections: Sequence[Section] = (),
     trace = report.trace
     return page(
         title=title or report.title,
-        verdict=verdict(report.findings, report.outcomes),
+        verdict=verdict(report),
         findings=report.findings,
         errors=trace.facts.errors,
         sections=[*experiments(report), *sections],

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from lettrine.health.findings import Finding, Outcome
+from lettrine.health.findings import Report
 from lettrine.health.trace import Trace
 from lettrine.report.picking import Floats, ends, gradient_row, output_row
 from lettrine.report.words import count, numeral
@@ -24,21 +23,26 @@ class Verdict:
     detail: str
 
 
-def verdict(findings: Sequence[Finding], outcomes: Sequence[Outcome]) -> Verdict:
-    """In words. A report in which nothing could be looked at is no clean bill of health, and says so."""
+def verdict(report: Report) -> Verdict:
+    """In words. A report in which too little could be looked at is no clean bill of health, and says so."""
+    findings, outcomes = report.findings, report.outcomes
     by_status = Counter(outcome.status for outcome in outcomes)
     ran = by_status["passed"] + by_status["found"]
     rest = [f"{numeral(by_status[status])} {words}" for status, words in OPEN.items() if by_status[status]]
     detail = capital(f"{count(ran, 'check')} ran" + (f", {', '.join(rest)}" if rest else "") + ".")
     by_severity = Counter(finding.severity for finding in findings)
-    if not findings:
-        if not ran or by_status["failed"]:
-            headline = "No verdict: " + ("a check broke, and the others found nothing." if ran else "no check could run.")
-            return Verdict("warning" if by_status["failed"] else "unknown", headline, detail)
-        detail = capital(", ".join(rest) + "." if rest else "")
-        return Verdict("good", f"Healthy: {count(ran, 'check')}, none found anything.", detail)
-    if set(by_severity) == {"info"}:
-        return Verdict("good", f"Healthy, with {count(by_severity['info'], 'remark')}.", detail)
+    remarks = f", with {count(by_severity['info'], 'remark')}" if by_severity["info"] else ""
+    match report.verdict:
+        case "not judged":
+            broke = by_status["failed"] or report.trace.facts.errors
+            why = "; ".join(report.unjudged) or "a check broke"
+            return Verdict("warning" if broke else "unknown", f"Not judged{remarks}: {why}.", detail)
+        case "healthy as far as seen":
+            names = ", ".join(outcome.check for outcome in report.unseen)
+            seen = f"Healthy as far as {ran} of {ran + len(report.unseen)} checks could see{remarks}."
+            return Verdict("good", seen, f"{detail} Could not run: {names}.")
+        case "healthy":
+            return Verdict("good", f"Healthy: {count(ran, 'check')}, none found a fault{remarks}.", detail)
     parts = [count(by_severity["critical"], "critical finding")] if by_severity["critical"] else []
     parts += [count(by_severity["warning"], "warning")] if by_severity["warning"] else []
     parts += [count(by_severity["info"], "remark")] if by_severity["info"] else []

@@ -49,7 +49,7 @@ class View:
         tried = experiment_rows(report)
         if tried:
             yield experiment_table(tried)
-        said = verdict(report.findings, report.outcomes)
+        said = verdict(report)
         yield Text()
         yield Text(said.headline, style=STYLES[said.tone])
         yield Text(said.detail if tried else f"{said.detail} {watched(report.trace)}", style="dim")

@@ -10,7 +10,7 @@ import csv
 import re
 import sys
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -53,12 +53,18 @@ def read_blocks(path: str | Path) -> Iterator[tuple[int, str]]:
 
 
 def read_column(path: str | Path, column: str | int) -> Iterator[tuple[int, list[str]]]:
-    """Yield (number of the first row, cells of one column) of a CSV or TSV, some thousands at a time.
+    """Yield (number of the first row, cells of one column) of a CSV or TSV, some thousands at a time. See `read_columns`."""
+    for first, rows in read_columns(path, (column,)):
+        yield first, [cell for (cell,) in rows]
+
+
+def read_columns(path: str | Path, columns: Sequence[str | int]) -> Iterator[tuple[int, list[tuple[str, ...]]]]:
+    """Yield (number of the first row, cells of these columns) of a CSV or TSV, some thousands of rows at a time.
 
     The separator is the one of tab, semicolon and comma that the first row holds most of. In a file
     separated by tabs, quotation marks are ordinary characters, as its registered media type has it.
-    A name is looked for in the first row, which is then not read as a word; a number (from 1) reads
-    every row. Rows too short to have the column give an empty cell.
+    A name is looked for in the first row, which is then not read as words; numbers (from 1) read
+    every row. Rows too short to have a column give an empty cell.
 
     Raises WordListError as `read_blocks`, and for a column that is not there or a quote left open.
     """
@@ -73,14 +79,18 @@ def read_column(path: str | Path, column: str | int) -> Iterator[tuple[int, list
     )
     try:
         header = next(rows)
-        index, named = _find_column(header, column, source)
-        cells, first = ([] if named else header[index : index + 1]), (2 if named else 1)
+        places, named = zip(*(_find_column(header, column, source) for column in columns), strict=True)
+
+        def cells_of(row: list[str]) -> tuple[str, ...]:
+            return tuple([row[place] if place < len(row) else "" for place in places])
+
+        some, first = ([], 2) if any(named) else ([cells_of(header)], 1)
         for row in rows:
-            cells.append(row[index] if index < len(row) else "")
-            if len(cells) == CELLS:
-                yield first, cells
-                cells, first = [], first + CELLS
-        yield first, cells
+            some.append(cells_of(row))
+            if len(some) == CELLS:
+                yield first, some
+                some, first = [], first + CELLS
+        yield first, some
     except csv.Error as error:
         raise WordListError(
             f"{source} is not a readable table near line {rows.line_num}: {error}; look for a quotation mark left open"

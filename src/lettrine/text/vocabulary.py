@@ -80,11 +80,11 @@ class Vocabulary:
             raise self._unknown(word) from None
 
     @checked
-    def encode_all(self, words: Sequence[str]) -> tuple[Integers, Indices]:
+    def encode_all(self, words: Sequence[str], *, unknown: bool = False) -> tuple[Integers, Indices]:
         """Indices of all characters of all words, end to end, without end tokens, and where each word begins.
 
         Word i is symbols[offsets[i]:offsets[i + 1]]; symbols (C,), offsets (W + 1,).
-        Raises VocabularyError for the first unknown character.
+        Raises VocabularyError for the first unknown character; with unknown=True it has the index 0 instead.
         """
         offsets = np.zeros(len(words) + 1, dtype=np.int64)
         np.cumsum(np.fromiter(map(len, words), dtype=np.int64, count=len(words)), out=offsets[1:])
@@ -93,7 +93,7 @@ class Vocabulary:
         table = np.zeros(ord(self.characters[-1]) + 2, dtype=np.int32)
         table[self._points] = np.arange(1, self.size, dtype=np.int32)
         symbols = table.take(points, mode="clip")  # no vocabulary holds what the last entry stands for, so it stays 0
-        if symbols.size and symbols.min() == 0:
+        if symbols.size and not unknown and symbols.min() == 0:
             at = int(symbols.argmin())
             raise self._unknown(words[int(np.searchsorted(offsets, at, side="right")) - 1])
         return symbols, offsets

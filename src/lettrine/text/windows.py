@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lettrine.arguments import checked
 from lettrine.errors import ConfigError
@@ -53,8 +54,11 @@ class Windows:
 
 
 @checked
-def windows(words: Sequence[str], vocabulary: Vocabulary, context: int) -> Windows:
+def windows(words: Sequence[str], vocabulary: Vocabulary, context: int, *, unknown: bool = False) -> Windows:
     """The contexts (N, T) and targets (N,) of some words.
+
+    unknown: take characters outside the vocabulary too. Their target is 0, and what follows has a context that begins
+    anew, as at the beginning of a word; `unknown_targets` tells them from the ends of words.
 
     Memory beyond the arrays returned is about 12 bytes for each character, whatever T.
 
@@ -63,7 +67,7 @@ def windows(words: Sequence[str], vocabulary: Vocabulary, context: int) -> Windo
     """
     if context < 1:
         raise ConfigError(f"context got {context!r}; expected a whole number from 1")
-    symbols, offsets = vocabulary.encode_all(words)
+    symbols, offsets = vocabulary.encode_all(words, unknown=unknown)
     count = len(symbols) + len(words)  # N
     _check_memory(count, context)
     # T end tokens come before the first word, so that every lag below stays inside the array.
@@ -86,6 +90,14 @@ def windows(words: Sequence[str], vocabulary: Vocabulary, context: int) -> Windo
                 rows[:, : context - lag] = END
                 break
     return Windows(contexts, targets)
+
+
+def unknown_targets(targets: Integers, words: Sequence[str]) -> NDArray[np.bool_]:
+    """Which targets (N,) of `windows(words, …, unknown=True)` stand for characters outside the vocabulary."""
+    ends = np.cumsum(np.fromiter(map(len, words), np.int64, len(words)) + 1) - 1
+    found: NDArray[np.bool_] = targets == END
+    found[ends] = False
+    return found
 
 
 def _check_memory(count: int, context: int) -> None:

@@ -23,6 +23,7 @@ from typing import Final, NamedTuple, overload
 from lettrine.arguments import checked
 from lettrine.errors import ConfigError, WordListError, quote
 from lettrine.text.files import CELLS, read_blocks, read_column, source_name
+from lettrine.text.oddities import Oddities, refuse_table
 
 MAX_WORD: Final = 1_000_000  # characters; past this a file is not a list of words
 MAX_WORDS: Final = 20_000_000  # lines of a file, rows of a table; about 1.5 GB as Python strings
@@ -39,13 +40,16 @@ class WordList(Sequence[str]):
 
     words: the words; source: where they came from, for messages and records;
     blank: how many blank lines were dropped; repeated: how many words had stood there before
-    (still in `words`, unless they were to be unique).
+    (still in `words`, unless they were to be unique); notes: what looks odd in them, a sentence each.
+    labels: where each word begins with the sign of a label, those labels, see `lettrine.text.labels`.
     """
 
     words: tuple[str, ...]
     source: str
     blank: int = 0
     repeated: int = 0
+    notes: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
 
     @cached_property
     def digest(self) -> str:
@@ -89,15 +93,19 @@ def read_words(path: str | Path, *, column: str | int | None = None, lower: bool
     """Read a word list from a file, or from standard input as "-".
 
     column: read this column of a CSV or TSV, by the name in its first row or by its number from 1
-        (a number takes the first row for a word too).
+        (a number takes the first row for a word too); 0 reads whole lines even where they look like a table.
     lower: turn words into lower case. unique: keep only the first of equal words.
 
-    Raises WordListError for what cannot be read, is not UTF-8, holds control characters or holds no word.
+    Raises WordListError for what cannot be read, is not UTF-8, is a table without `column`, holds control characters or holds
+    no word.
     """
     name = source_name(path)
-    gather = _Gatherer(name, lower, "line" if column is None else "row")
-    if column is None:
+    whole = column in (None, 0, "0")
+    gather = _Gatherer(name, lower, "line" if whole else "row")
+    if whole or column is None:
         for first, text in read_blocks(path):
+            if first == 1 and column is None:
+                refuse_table(path, name, text)
             gather.add(text.removesuffix("\n").split("\n"), first)
     else:
         for first, cells in read_column(path, column):
@@ -161,6 +169,9 @@ class _Gatherer:
     given: int = 0
     characters: int = 0
 
+    def __post_init__(self) -> None:
+        self.odd = Oddities(self.name, self.noun)
+
     def add(self, raw: list[str], first: int) -> None:
         """Clean one batch; `first` is the number of its first line, row or word."""
         clean = [word.strip() for word in raw]
@@ -168,6 +179,7 @@ class _Gatherer:
         text = "\n".join(clean)
         if text.count("\n") >= len(clean) or CONTROL.search(text):
             self._refuse_control(clean, first)
+        self.odd.look(text, first)
         changed = text.lower() if self.lower else text
         changed = unicodedata.normalize("NFC", changed)  # hands back the very same string if nothing is to do
         if changed is not text:
@@ -188,7 +200,7 @@ class _Gatherer:
             raise WordListError(f"{self.name} {what}; expected one word a line")
         distinct = dict.fromkeys(self.words) if unique else set(self.words)
         repeated = len(self.words) - len(distinct)
-        return WordList(tuple(distinct if unique else self.words), source, blank, repeated)
+        return WordList(tuple(distinct if unique else self.words), source, blank, repeated, self.odd.notes())
 
     def _check_lengths(self, words: list[str], first: int) -> None:
         if max(map(len, words), default=0) <= MAX_MARKS:

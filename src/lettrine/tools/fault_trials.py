@@ -12,13 +12,13 @@ from lettrine.engine.choice import choose_engine
 from lettrine.health.findings import Finding, Outcome, Report
 from lettrine.health.limits import STUDY
 from lettrine.inference.language_model import LanguageModel
-from lettrine.inference.sampling import Sampling, sample_words
 from lettrine.recipes.dice import SEED, Dice, DiceBatches, draw_parameters
-from lettrine.recipes.runner import Listener, RecipeRun, train_recipe
+from lettrine.recipes.runner import RecipeRun, train_recipe
 from lettrine.text.vocabulary import Vocabulary
 from lettrine.text.windows import windows
 from lettrine.text.words import WordList, split
 from lettrine.tools.faults import Fault, Patient, healthy_recipe
+from lettrine.training.session import Listener
 
 DRAWN: Final = 100  # words drawn to see whether they end
 ENDING: Final = 0.5  # share of them that must
@@ -78,17 +78,16 @@ def try_fault(
     elif fault.name == "shared-generator":
         before, after = (_with_sampling(patient, words, vocabulary, report, shared=shared) for shared in (True, False))
     else:
-        before, after = (_examined(each, words, vocabulary, report) for each in fault.patients(patient))
+        before, after = (_examined(each, words, report) for each in fault.patients(patient))
     return Case(fault, words, before, after)
 
 
-def _train(patient: Patient, words: WordList, vocabulary: Vocabulary, report: Listener, batches: Any = None) -> RecipeRun:
+def _train(patient: Patient, words: WordList, report: Listener, batches: Any = None) -> RecipeRun:
     return train_recipe(
         patient.recipe,
         words,
-        vocabulary,
-        patient.splits,
         patient.settings,
+        splits=patient.splits,
         engine=patient.engine(choose_engine(patient.settings.engine)),
         prepare=patient.prepare,
         batches=batches,
@@ -96,17 +95,17 @@ def _train(patient: Patient, words: WordList, vocabulary: Vocabulary, report: Li
     )
 
 
-def _examined(patient: Patient, words: WordList, vocabulary: Vocabulary, report: Listener) -> Report:
-    result = _train(patient, words, vocabulary, report)
+def _examined(patient: Patient, words: WordList, report: Listener) -> Report:
+    result = _train(patient, words, report)
     return _with_finding(result.health, "never-ends", endless_words(result.model, words))
 
 
 def endless_words(model: LanguageModel, words: WordList) -> Finding | None:
     """A finding if the words that a model writes do not end by themselves."""
     longest = 2 * max(map(len, words))
-    how = Sampling(max_length=longest)
-    drawn = sample_words(model.engine, model.config, model.parameters, model.vocabulary, DRAWN, how)
-    ended = sum(len(word) < longest for word in drawn) / len(drawn)
+    uniforms = np.random.default_rng([0]).random((DRAWN, longest))
+    drawn = model.draw(np.zeros((DRAWN, model.context), np.int32), uniforms)  # (N, L)
+    ended = float((drawn == 0).any(axis=1).mean())
     if ended >= ENDING:
         return None
     return Finding(
@@ -116,7 +115,7 @@ def endless_words(model: LanguageModel, words: WordList) -> Finding | None:
         steps=(0, 0),
         value=ended,
         limit=ENDING,
-        message=f"{100 * ended:.0f} % of {len(drawn)} words end before twice the length of the longest word of the list.",
+        message=f"{100 * ended:.0f} % of {DRAWN} words end before twice the length of the longest word of the list.",
         why="The network never saw a word end, so it gives the end hardly any probability.",
         remedy="Make one example more of each word: its last characters as the context, the end token as the target.",
         reference="Study notes on makemore part 3",
@@ -146,7 +145,7 @@ def _with_sampling(patient: Patient, words: WordList, vocabulary: Vocabulary, re
         other = dice if shared else Dice(1)
         batches = DiceBatches(dice, len(patient.splits[0]), patient.settings.batch, block=1)
         at = patient.settings.steps // 2 if sampling else -1
-        results.append(_train(patient, words, vocabulary, report, SharedBatches(batches, other, at)))
+        results.append(_train(patient, words, report, SharedBatches(batches, other, at)))
     quiet, drawn = (result.model.parameters["output.weight"] for result in results)
     gap = float(np.abs(quiet - drawn).max())
     finding = None

@@ -18,8 +18,8 @@ from lettrine.model.initialisation import Initialisation
 from lettrine.model.parameters import Parameters
 from lettrine.recipes.catalogue import find_recipe
 from lettrine.recipes.recipe import Recipe
-from lettrine.recipes.runner import Splits
 from lettrine.text.windows import Windows
+from lettrine.training.session import Splits
 from lettrine.training.settings import Settings
 
 STEPS: Final = 1_000

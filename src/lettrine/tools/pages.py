@@ -11,10 +11,9 @@ import numpy as np
 
 from lettrine.health.limits import UPDATE_AIM
 from lettrine.health.range_test import RangeTest
-from lettrine.recipes.pages import checked
 from lettrine.report.arrays import learning_rate_range, overlay, product_spread
 from lettrine.report.curves import WIDE
-from lettrine.report.figure import Figure, write_bytes
+from lettrine.report.figure import Figure, page_path, write_bytes
 from lettrine.report.html import Section, render_sections
 from lettrine.tools.comparison import ComparedRun, Line, differences, result_rows
 from lettrine.tools.gains import GainRow, SpreadRow
@@ -31,7 +30,7 @@ def range_figure(found: RangeTest) -> Figure:
 
 def write_range_page(path: str | Path, found: RangeTest) -> Path:
     """One page with the curve and what it says. Raises ConfigError, StorageError, MissingExtraError."""
-    path = checked(path)
+    path = page_path(path)
     sections = [Section("What the sweep says", text=found.reason, figures={"range": range_figure(found)})]
     write_bytes(path, render_sections("Learning-rate range test", sections).encode())
     return path
@@ -48,7 +47,7 @@ GAIN_HEADER = ("activation", "gain", "exact", "std, 50 layers", "10 drawn", "gra
 
 def write_gains_page(path: str | Path, gains: Sequence[GainRow], spreads: Sequence[SpreadRow], fan_in: int) -> Path:
     """The table of gains and the picture of x @ w on one page. Raises ConfigError, StorageError, MissingExtraError."""
-    path = checked(path)
+    path = page_path(path)
     drawn = Figure(
         "Spread of x @ w",
         f"x is N(0, 1) with a fan-in of {fan_in}. Only w / sqrt(fan-in) hands on the spread it was given.",
@@ -75,7 +74,7 @@ def write_gains_page(path: str | Path, gains: Sequence[GainRow], spreads: Sequen
 
 def write_comparison_page(path: str | Path, runs: Sequence[ComparedRun]) -> Path:
     """Runs on one page: differences, losses, curves, findings. Raises ConfigError, StorageError, MissingExtraError."""
-    path = checked(path)
+    path = page_path(path)
     names = [run.name for run in runs]
     curves = {
         "dev": Figure(

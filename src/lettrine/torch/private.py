@@ -59,6 +59,12 @@ def saved(node: Any, name: str) -> Any:
         return None
 
 
+def sequence(node: Any) -> int:
+    """The number an autograd node got when it was made, in the order of its thread; -1 where torch does not tell."""
+    number = getattr(node, "_sequence_nr", None)
+    return int(number()) if callable(number) else -1
+
+
 def version(tensor: Tensor) -> int:
     """Autograd's count of changes in place."""
     return int(getattr(tensor, "_version", 0))

@@ -26,6 +26,7 @@ from torch.optim import Optimizer
 
 from lettrine.arguments import checked
 from lettrine.errors import HealthError
+from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Report
 from lettrine.health.recorder import Recorder, Schedule
 from lettrine.health.trace import Facts, Trace
@@ -40,6 +41,7 @@ from lettrine.torch.capture.parameters import ParameterProbe, Turns, Wrapped, op
 from lettrine.torch.capture.scaling import loss_scale, scaler_calling, step_skipped
 from lettrine.torch.fast.idle import idle
 from lettrine.torch.fast.quick import QuickSteps
+from lettrine.torch.graph import readers as _readers  # noqa: F401  the readers of looks make themselves known
 
 
 class Watch:
@@ -89,6 +91,7 @@ class Watch:
         self._calls_before = 0
         self._scales = (1.0, 1.0)
         self._stats: dict[str, float] = {}
+        self._judged: tuple[int, Report] | None = None
         self._alarmed = False  # a loss that was not finite has been met
         self._eager = False  # a step has been seen; until then it may be one that Dynamo compiles
         self._compiled = False  # it does: modules and steps cannot be heard
@@ -100,6 +103,7 @@ class Watch:
             for place, optimiser in enumerate(self._optimisers):
                 hook = self._quick.hooks[1] if len(self._optimisers) == 1 else partial(self._stepped, place)
                 self._handles.append(optimiser.register_step_post_hook(untraced(hook)))
+            self._guard(self._note_trained)
             self._guard(self._arm)
         return self
 
@@ -163,13 +167,21 @@ class Watch:
         return trace
 
     def report(self) -> Report:
-        """Judge what was recorded so far; training may go on.
+        """Judge what was recorded so far; training may go on. Judged anew only if something new was recorded.
 
         Raises HealthError if no step was sampled.
         """
         from lettrine.health.checks import examine  # noqa: PLC0415  reading a trace needs all checks, watching needs none
 
-        return examine(self.trace())
+        trace = self.trace()
+        if self._judged is None or self._judged[0] != self._recorder.version:
+            self._judged = (self._recorder.version, examine(trace))
+        return self._judged[1]
+
+    def _note_trained(self) -> None:
+        """Say so if an optimiser has stepped before: what it holds was trained already."""
+        if any(state for optimiser in self._optimisers for state in optimiser.state.values()):
+            self._recorder.note_evidence(Evidence("resumed"))
 
     def _stepped(self, place: int, optimiser: Optimizer, *_: Any) -> None:
         """An optimiser has stepped, and that is not all there is to do."""
@@ -419,6 +431,7 @@ class Watch:
         """A loss was not finite: sample the step where the counter stands, the first time that happens."""
         if not self._alarmed:
             self._alarmed = True
+            self._looker.again()
             self._idle.next = self._idle.step
             self._arm()
 

@@ -27,6 +27,7 @@ class Checkpoint:
     losses: of every step so far, (S,). dev_steps, dev_losses: development losses so far, (D,).
     seconds: spent in the engine, and in all.
     health: arrays and text of the health recorder, see `lettrine.health.trace`.
+    changes: how many of the settings' changes have been made.
     """
 
     step: int
@@ -40,6 +41,7 @@ class Checkpoint:
     dev_losses: Losses
     seconds: tuple[float, float]
     health: tuple[Mapping[str, NDArray[Any]], str] = field(default_factory=lambda: ({}, ""))
+    changes: int = 0
 
     def write(self, folder: Path) -> None:
         """Replace the checkpoint in one step."""
@@ -47,7 +49,7 @@ class Checkpoint:
             "losses": self.losses,
             "dev_steps": self.dev_steps,
             "dev_losses": self.dev_losses,
-            "numbers": np.array([self.step, self.best_step, self.best_dev, *self.seconds], np.float64),
+            "numbers": np.array([self.step, self.best_step, self.best_dev, *self.seconds, self.changes], np.float64),
         }
         groups = {"parameters": self.parameters, "moments": self.moments, "best": self.best, "health": self.health[0]}
         for group, values in groups.items():
@@ -68,9 +70,14 @@ class Checkpoint:
                 groups[group][rest] = np.array(value)  # a writeable copy; the file's own memory is not
         try:
             numbers = _vector(arrays, "numbers", np.float64)
-            if len(numbers) != 5 or np.isnan(numbers).any() or (numbers[[0, 1, 3, 4]] < 0).any():
+            if len(numbers) == 5:  # written before there were changes
+                numbers = np.append(numbers, 0.0)
+            if len(numbers) != 6 or np.isnan(numbers).any() or (numbers[[0, 1, 3, 4, 5]] < 0).any():
                 raise ValueError(f"numbers {numbers.tolist()}")  # noqa: TRY301 - told on in our own words below
-            step, best_step, best_dev, engine_seconds, seconds = numbers.tolist()
+            step, best_step, best_dev, engine_seconds, seconds, changes = numbers.tolist()
+            if changes > len(settings.changes):
+                raise ValueError(f"{changes:.0f} changes of {len(settings.changes)}")  # noqa: TRY301
+            settings = settings.after(int(changes))
             losses = _vector(arrays, "losses", np.float64)
             dev_steps, dev_losses = _vector(arrays, "dev_steps", np.int64), _vector(arrays, "dev_losses", np.float64)
             if len(losses) != step or step > settings.steps or len(dev_steps) != len(dev_losses) or best_step > step:
@@ -90,6 +97,7 @@ class Checkpoint:
                 dev_losses,
                 (engine_seconds, seconds),
                 (groups["health"], about.get("health", "")),
+                int(changes),
             )
         except (KeyError, ValueError, TypeError, OverflowError, EngineError) as error:
             raise RunDamagedError(f"{path} is not a checkpoint of this run ({error}); the run is damaged, train again") from None

@@ -29,12 +29,13 @@ from lettrine.engine.choice import choose_engine
 from lettrine.errors import ConfigError, EngineError, RunDamagedError, RunExistsError, VocabularyError
 from lettrine.inference.language_model import LanguageModel
 from lettrine.model.config import MLPConfig
-from lettrine.model.parameters import Array, Parameters, check_parameters, copy_parameters
+from lettrine.model.parameters import Parameters, check_parameters
+from lettrine.text.labels import is_sign, signs
 from lettrine.text.vocabulary import Vocabulary
-from lettrine.text.words import CONTROL, Split, WordList, from_words, read_words, split
+from lettrine.text.words import CONTROL, Split, WordList, read_words, split
 from lettrine.training.run import STATUSES, Data, Results, Run
 from lettrine.training.settings import Settings
-from lettrine.training.storage import check_file, read_arrays, read_json, storage_error, write_arrays, write_bytes, write_json
+from lettrine.training.storage import check_file, read_arrays, read_json, storage_error, write_bytes, write_json
 
 FORMAT: Final = 1  # of run.json; a reader refuses a higher one
 RUN, WORDS, MODEL, HISTORY, REPORT = "run.json", "words.txt", "model.safetensors", "history.safetensors", "report.html"
@@ -119,7 +120,7 @@ def load_run(path: str | Path, *, engine: str = "auto") -> Run:
         raise RunDamagedError(
             f"{folder / MODEL} holds values that are not finite, in {broken[0]}; train again, with a lower learning rate"
         )
-    model = LanguageModel(config, vocabulary, parameters, choose_engine(engine))
+    model = LanguageModel(config, vocabulary, parameters, choose_engine(engine), labels=data.labels)
     results, status = results_of(description), description["status"]
     return Run(folder, status, settings, data, results, model, words=lambda: frozenset(read_own_words(folder, data)))
 
@@ -145,6 +146,8 @@ def read_description(path: str | Path) -> tuple[Path, dict[str, Any], MLPConfig,
         settings = Settings.from_dict(description["settings"])
         data = Data.from_dict(description["data"])
         results_of(description)
+        if data.labels and signs(len(data.labels)) != [c for c in vocabulary.characters if is_sign(c)]:
+            raise ValueError("labels that are not those of the vocabulary")  # noqa: TRY301
         if description["status"] not in STATUSES:
             raise ValueError(f"status {description['status']!r}")  # noqa: TRY301 - told on in our own words below
         if not isinstance(description["engine"]["name"], str):
@@ -179,7 +182,7 @@ def results_of(description: Mapping[str, Any]) -> Results | None:
 def read_own_words(folder: Path, data: Data) -> WordList:
     """words.txt of a run. Raises RunDamagedError unless these are the very words it was trained on."""
     check_file(folder / WORDS, "the run is damaged, train again")
-    words = replace(read_words(folder / WORDS), source=data.source)
+    words = replace(read_words(folder / WORDS), source=data.source, labels=data.labels)
     if words.digest != data.digest:
         raise RunDamagedError(f"{folder / WORDS} was changed since training began; put the words back, or train again")
     return words
@@ -191,27 +194,3 @@ def load_splits(run: Run) -> Split:
     if run.path is None:
         raise RunDamagedError("a run kept in memory has no folder to read its words from; train with out=")
     return split(read_own_words(run.path, run.data).words, fractions=run.settings.fractions, seed=run.settings.split_seed)
-
-
-@checked
-def save_run(run: Run, path: str | Path, parameters: Mapping[str, Array] | None = None) -> Run:
-    """Write a run into a new folder, with other weights on request, such as those a torch loop went on training.
-
-    The losses are measured anew. Such a run can be used for everything but resuming.
-    Raises RunExistsError, StorageError, EngineError for weights that do not fit.
-    """
-    folder, model = Path(path), run.model
-    kept = copy_parameters(model.parameters if parameters is None else parameters)
-    check_parameters(model.config, kept)
-    words = from_words(model.known, source=run.data.source) if run.path is None else read_own_words(run.path, run.data)
-    create_folder(folder)
-    write_words(folder, words)
-    write_arrays(folder / MODEL, kept)
-    changed = replace(model, parameters=kept)
-    results = run.results
-    if results is not None:
-        parts = split(words.words, fractions=run.settings.fractions, seed=run.settings.split_seed)
-        losses = {name: changed.evaluate(part).nats for name, part in zip(("train", "dev", "test"), parts, strict=True)}
-        results = replace(results, loss={**results.loss, **losses})
-    describe(folder, model.config, model.vocabulary, run.settings, run.data, model.engine, status="finished", results=results)
-    return replace(run, path=folder, status="finished", results=results, model=changed)

@@ -1,20 +1,34 @@
-"""Ctrl-C and SIGTERM as a polite request: noted at once, answered between two steps."""
+"""What is asked of a training while it runs: to stop, to pause, to change. Noted at once, answered between two steps."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
 import threading
+from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from types import FrameType
+from typing import Any
 
 
 @dataclass
 class Requests:
-    """signal: number of the signal that asked to stop, 0 for none."""
+    """What is asked of a running training, from a signal handler or another thread.
+
+    signal: number of the signal that asked to stop, 0 for none. paused: take no step while it is set.
+    """
 
     signal: int = 0
+    paused: bool = False
+    changes: deque[tuple[dict[str, Any], Future[None]]] = field(default_factory=deque)
+
+    def change(self, **values: Any) -> Future[None]:
+        """Ask for a change, see `Change`. The future is done once it is made, or holds the error if it cannot be."""
+        made = Future[None]()
+        self.changes.append((values, made))
+        return made
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ Nothing is imported here but names: `--help` answers without numpy.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from lettrine.activations import TRAINABLE, any_of
 
@@ -27,7 +27,7 @@ class Option:
     """
 
     name: str
-    kind: type
+    kind: Any
     help: str
     panel: str
     goes_to: str
@@ -50,10 +50,19 @@ class Option:
 
 
 OPTIONS: Final = (
-    Option("words", str, "One word a line, UTF-8; - reads standard input.", "", "words", default="first-names", argument=True),
+    Option(
+        "words",
+        list[str],
+        "One word a line, UTF-8; - reads standard input. Several lists are learned side by side, each under its name as a label.",
+        "",
+        "words",
+        default="first-names",
+        argument=True,
+    ),
     Option("corpus", str, "A shipped word list instead, see lettrine corpora.", WORDS, "words"),
     Option("top", int, "Only the most frequent words of the corpus.", WORDS, "words"),
     Option("column", str, "Column of a CSV or TSV: its name, or its number from 1.", WORDS, "words"),
+    Option("labels", str, "Column of a CSV or TSV with a label of each word, for sample --label.", WORDS, "words"),
     Option("lower", bool, "Lower-case the words.", WORDS, "words", switch="--lower"),
     Option("unique", bool, "Drop repeated words.", WORDS, "words", switch="--unique"),
     Option("split_seed", int, "Of the split into train, dev and test.", WORDS, "settings", default="42"),

@@ -11,6 +11,7 @@ from lettrine.errors import ConfigError
 from lettrine.model.config import parse_hidden
 from lettrine.model.parameters import GROUPS
 from lettrine.text.corpora import load_corpus
+from lettrine.text.labels import read_labelled, read_lists
 from lettrine.text.words import WordList, from_words, read_words
 from lettrine.training.api import DEFAULT_CORPUS, Shape
 from lettrine.training.folder import read_description
@@ -63,16 +64,26 @@ def word_list_of(options: Mapping[str, Any]) -> WordList:
 
     Raises ConfigError if both a file and a corpus are named, WordListError if the words cannot be read.
     """
-    words, corpus, top = options.get("words"), options.get("corpus"), options.get("top")
+    given, corpus, top = options.get("words"), options.get("corpus"), options.get("top")
+    lists = [given] if isinstance(given, str) else list(given or ())
     cleaning = {"lower": bool(options.get("lower")), "unique": bool(options.get("unique"))}
-    if words is not None:
+    if lists:
         if corpus is not None or top is not None:
             raise ConfigError(
-                f"got both the word list {words} and {'--corpus' if corpus else '--top'}; expected one or the other"
+                f"got both the word list {lists[0]} and {'--corpus' if corpus else '--top'}; expected one or the other"
             )
-        return read_words(words, column=options.get("column"), **cleaning)
-    if "column" in options:
-        raise ConfigError("--column got no file; expected a CSV or TSV file as WORDS")
+        column, labels = options.get("column"), options.get("labels")
+        if labels is not None:
+            if len(lists) > 1 or column is None:
+                raise ConfigError(
+                    "--labels got no single table; expected one CSV or TSV file as WORDS, and --column for its words"
+                )
+            return read_labelled(lists[0], column, labels, **cleaning)
+        if len(lists) > 1:
+            return read_lists(lists, column=column, **cleaning)
+        return read_words(lists[0], column=column, **cleaning)
+    if name := next((name for name in ("column", "labels") if name in options), None):
+        raise ConfigError(f"--{name} got no file; expected a CSV or TSV file as WORDS")
     loaded = load_corpus(corpus or DEFAULT_CORPUS, top=top)
     return from_words(loaded.words, source=loaded.source, **cleaning) if any(cleaning.values()) else loaded
 

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import importlib
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from lettrine.arguments import checked
+from lettrine.errors import ConfigError, HealthError
 from lettrine.inference.language_model import LanguageModel
 from lettrine.inference.sampling import MAX_LENGTH, Sampling
+from lettrine.text.labels import MAX_NAME
 from lettrine.training.settings import Settings
 
 STATUSES: Final = ("training", "interrupted", "finished", "diverged")
+MEANINGS: Final = {
+    "expected_initial": "a uniform guess",
+    "initial": "before training",
+    "train": "training words",
+    "dev": "held-out words (chose the weights)",
+    "test": "held-out words (never looked at)",
+}
+"""What each of the losses of a run is the loss on."""
+
+_PAGE: Final = "lettrine.tools.run_page"
+"""Where the page of a run is written, bound by name when one is asked for: training computes and imports no drawing."""
 
 
 if TYPE_CHECKING:
@@ -23,17 +38,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Data:
-    """The words of a run. source: where they came from; digest: SHA-256 of the words; longest: characters of the longest."""
+    """The words of a run. source: where they came from; digest: SHA-256 of the words; longest: characters of the longest.
+
+    labels: those that stand before the words, see `lettrine.text.labels`.
+    """
 
     source: str
     digest: str
     words: int
     longest: int
     examples: Mapping[str, int]
+    labels: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {**vars(self), "examples": dict(self.examples)}
+        return {**vars(self), "examples": dict(self.examples), "labels": list(self.labels)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Data:
@@ -42,7 +61,10 @@ class Data:
         if not isinstance(source, str) or not isinstance(digest, str):
             raise TypeError("source and digest are not both text")
         examples = {str(name): _count(count) for name, count in values["examples"].items()}
-        return cls(source, digest, _count(values["words"]), _count(values["longest"]), examples)
+        labels = values.get("labels", [])
+        if not isinstance(labels, list) or not all(isinstance(label, str) and 0 < len(label) <= MAX_NAME for label in labels):
+            raise TypeError("labels are not a list of names")
+        return cls(source, digest, _count(values["words"]), _count(values["longest"]), examples, tuple(labels))
 
 
 @dataclass(frozen=True)
@@ -114,12 +136,38 @@ class Run:
 
     @checked
     def sample(self, count: int = 10, **how: Any) -> list[str]:
-        """Draw new words, see `LanguageModel.sample`; words are at most twice as long as the longest trained on."""
-        longest = min(max(2 * self.data.longest, 1), MAX_LENGTH)
+        """Draw new words, see `LanguageModel.sample`; unless asked otherwise, shorter than twice the longest trained on."""
+        return list(chain.from_iterable(self.stream(count, **how)))
+
+    @checked
+    def stream(self, count: int = 10, **how: Any) -> Iterator[list[str]]:
+        """The same in portions, each as soon as it is drawn."""
+        longest = min(max(2 * self.data.longest - 1, how.get("min_length") or 1, 1), MAX_LENGTH)
         model, how = self.model, {"max_length": longest, **how}
-        if self.words is not None and not model.known and Sampling(**how).new:
+        chosen = Sampling(**how)
+        if self.words is not None and not model.known and (chosen.new or chosen.not_near):
             model = replace(model, known=self.words())
-        return model.sample(count, **how)
+        return model.stream(count, **how)
+
+    @property
+    def judged(self) -> Report:
+        """What the health check says. Raises HealthError if the training was not watched."""
+        if self.health is None:
+            raise HealthError("this run was not watched; train with health, and open the report of a kept run with load_health")
+        return self.health
+
+    @checked
+    def save_page(self, path: str | Path | None = None) -> Path:
+        """Write the report page: losses, new words, characters, findings and pictures. path: None for report.html in its folder.
+
+        Raises ConfigError for a run kept in memory without a path, HealthError for one that was not watched, StorageError, and
+        MissingExtraError without the extra `report`.
+        """
+        if path is None and self.path is None:
+            raise ConfigError("save_page got no path, and this run has no folder; expected a path such as report.html")
+        wanted = Path(path) if path is not None else Path(self.path or "") / "report.html"
+        written: Path = importlib.import_module(_PAGE).write_run_page(wanted, self)
+        return written
 
     def __repr__(self) -> str:
         loss = "" if self.results is None else f", dev loss {self.results.loss.get('dev', float('nan')):.4f}"

@@ -12,6 +12,7 @@ from lettrine.engine.base import Optimiser
 from lettrine.engine.choice import ENGINES
 from lettrine.errors import ConfigError
 from lettrine.model.initialisation import SCHEMES, Initialisation
+from lettrine.training.changes import Change
 from lettrine.training.schedule import SCHEDULES
 
 KEEPS: Final = ("best", "last")
@@ -41,6 +42,7 @@ class Settings:
     calibrate: replace batch norm's running statistics by those of the whole training set at the end.
     threads: for the engine; the result is the same run after run for the same count.
     engine: "auto", "reference" or "native". health: watch the network and report what is wrong with it.
+    changes: what is changed while the training goes on, in the order of the steps; see `Change`.
 
     Raises ConfigError for a value outside its range.
     """
@@ -60,6 +62,7 @@ class Settings:
     threads: int = 1
     engine: str = "auto"
     health: bool = True
+    changes: tuple[Change, ...] = ()
 
     def __post_init__(self) -> None:
         if self.learning_rate is None:
@@ -86,6 +89,9 @@ class Settings:
                 raise ConfigError(f"{name} got {value!r}; expected one of {', '.join(choices)}")
         if isinstance(self.init, str) and self.init not in SCHEMES:
             raise ConfigError(f"init got {self.init!r}; expected one of {', '.join(SCHEMES)}")
+        steps = [change.step for change in self.changes]
+        if steps != sorted(steps):
+            raise ConfigError(f"changes got the steps {', '.join(map(str, steps))}; expected them in order")
 
     @property
     def peak(self) -> float:
@@ -105,9 +111,16 @@ class Settings:
             optimiser = replace(optimiser, weight_decay=TOTAL_DECAY / (self.peak * steps))
         return replace(self, steps=steps, eval_every=self.eval_every or max(steps // EVALUATIONS, 1), optimiser=optimiser)
 
+    def after(self, count: int) -> Settings:
+        """The settings in force once the first `count` changes are made; its own changes are all there still."""
+        made = self
+        for change in self.changes[:count]:
+            made = change.applied(made)
+        return made
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {**asdict(self), "fractions": list(self.fractions)}
+        return {**asdict(self), "fractions": list(self.fractions), "changes": [asdict(change) for change in self.changes]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Settings:
@@ -118,13 +131,16 @@ class Settings:
         try:
             init, optimiser = values.get("init", "kaiming"), values.get("optimiser", {})
             fractions = values.get("fractions", (0.8, 0.1))
-            return cls(
+            made = cls(
                 **{
                     **values,
                     "init": init if isinstance(init, str) else Initialisation(**init),
                     "optimiser": Optimiser(**optimiser),
                     "fractions": tuple(fractions),
+                    "changes": tuple(Change(**change) for change in values.get("changes", ())),
                 }
             )
+            made.after(len(made.changes))  # says if one of them cannot be made
+            return made  # noqa: TRY300
         except TypeError as error:
             raise ConfigError(f"training settings are of the wrong type ({error}); expected {', '.join(sorted(known))}") from None

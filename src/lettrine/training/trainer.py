@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from lettrine.arguments import checked
 from lettrine.engine.base import Engine, Losses, TrainState, moment_kinds
-from lettrine.errors import ConfigError
+from lettrine.errors import ConfigError, LettrineError
 from lettrine.health.findings import Finding
 from lettrine.inference.evaluation import calibrate_norms, mean_loss
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Parameters, copy_parameters
 from lettrine.text.windows import Windows, installed_memory
 from lettrine.training.batches import Batches, Rows
+from lettrine.training.changes import CHANGEABLE, Change
 from lettrine.training.checkpoint import Checkpoint
 from lettrine.training.interrupt import Requests
 from lettrine.training.schedule import learning_rates
@@ -29,7 +32,7 @@ from lettrine.training.watch import EngineWatch
 CHUNK_SECONDS: Final = 0.05  # steps are asked of the engine in chunks this long, so that Ctrl-C is answered at once
 CHECKPOINT_SECONDS: Final = 5.0
 SMOOTHING: Final = 0.05  # share of a chunk's mean loss in the loss shown
-LOOK_SECONDS: Final = 2.0  # between two health checks of a training under way
+PAUSE_SECONDS: Final = 0.02  # between two looks at whether a paused training is to go on
 
 
 @dataclass(frozen=True)
@@ -60,11 +63,14 @@ class Outcome:
 
 
 class Trainer:
-    """One training: built fresh or from a checkpoint, run until it ends, saved as it goes.
+    """One training: built fresh or from a checkpoint, taken on step by step or to the end, saved as it goes.
 
     settings: as `Settings.resolved` gives them. parameters, batches: weights to start from and rows of each batch, in place of
     those that the settings' scheme and seed give. save: called with a checkpoint every few seconds and at the end.
-    report: called with the progress after each chunk.
+    log: called with the new settings before a change is made. report: called with the progress after each chunk of steps.
+
+    `run` takes it to the end; `advance` takes some steps and returns; between two of them `change` makes a change, which
+    the settings then hold, so that the training can be resumed or repeated bit for bit.
     """
 
     def __init__(
@@ -80,38 +86,144 @@ class Trainer:
         batches: Rows | None = None,
         watch: EngineWatch | None = None,
         save: Callable[[Checkpoint], None] = lambda _: None,
+        log: Callable[[Settings], None] = lambda _: None,
         report: Callable[[Progress], None] = lambda _: None,
     ) -> None:
         self.config, self.settings, self.engine = config, settings, engine
         self.train_windows, self.dev_windows, self.watch = train, dev, watch
-        self._save, self._report = save, report
-        self.steps, self._eval_every = settings.steps, settings.eval_every
-        self._rates = learning_rates(settings.schedule, settings.peak, self.steps)
-        self._told: set[str] = set()
-        self._batches = batches or Batches(settings.seed, len(train.targets), settings.batch)
+        self._save, self._log, self._report = save, log, report
+        self._own_batches, self._made = batches, 0 if checkpoint is None else checkpoint.changes
+        self._saved = -math.inf  # the first checkpoint is written at once, so that a disk that refuses is known early
+        self._most, self._smooth = 1, math.nan  # steps of the next chunk; the loss shown
+        self.diverged = False
+        now = settings.after(self._made)
+        self._obey(now)
         if checkpoint is None:
             if parameters is None:
                 parameters = starting_parameters(config, settings, train)
-            self.state = TrainState.fresh(config, parameters, settings.optimiser)
+            self.state = TrainState.fresh(config, parameters, now.optimiser)
             self._best, self._best_step, self._best_dev = copy_parameters(parameters), 0, math.inf
             self._seconds = [0.0, 0.0]
-            self._losses = np.empty(self.steps)
+            self._losses: list[Losses] = []
             self._dev: list[tuple[int, float]] = []
         else:
             self.state = TrainState(checkpoint.parameters, checkpoint.moments, checkpoint.step)
             self._best, self._best_step, self._best_dev = checkpoint.best, checkpoint.best_step, checkpoint.best_dev
             self._seconds = list(checkpoint.seconds)
-            self._losses = np.concatenate([checkpoint.losses, np.empty(self.steps - checkpoint.step)])
+            self._losses = [checkpoint.losses]
             self._dev = list(zip(checkpoint.dev_steps.tolist(), checkpoint.dev_losses.tolist(), strict=True))
+        self._make_changes()
+
+    @property
+    def step(self) -> int:
+        """Optimiser steps taken."""
+        return self.state.step
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps in all."""
+        return self.now.steps
+
+    @property
+    def losses(self) -> Losses:
+        """The training loss of every step so far, (S,)."""
+        if len(self._losses) != 1:
+            self._losses = [np.concatenate([np.empty(0), *self._losses])]
+        return self._losses[0]
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing more to do: all steps are taken and judged, or the loss stopped being finite."""
+        return self.diverged or (self.step >= self.steps and not self._due())
 
     def run(self, requests: Requests) -> Outcome:
         """Train to the end, or until `requests` holds a signal or the loss stops being finite."""
-        # A loss that is not finite ends the training with an error of our own; numpy need not warn on the way there.
-        with threadpool_limits(self.settings.threads), np.errstate(all="ignore"):
+        with self._limits():
             status = self._loop(requests)
         checkpoint = self.checkpoint()
         self._save(checkpoint)
         return Outcome(status, checkpoint, requests.signal)
+
+    @checked
+    def advance(self, steps: int = 1) -> Progress:
+        """Take up to so many steps, fewer where the training ends before.
+
+        Raises ConfigError for less than one step, or a training that has ended.
+        """
+        if steps < 1:
+            raise ConfigError(f"advance got {steps} steps; expected at least 1")
+        if self.ended:
+            how = "the loss stopped being finite" if self.diverged else f"all {self.steps:,} steps are taken"
+            raise ConfigError(f"advance got a training that has ended: {how}; give it more steps by change, or train another")
+        until = self.step + steps
+        with self._limits():
+            while True:
+                progress = self._chunk(Requests(), until)
+                if self.step >= until or self.ended:
+                    return progress
+
+    @checked
+    def change(
+        self,
+        *,
+        learning_rate: float | None = None,
+        schedule: str | None = None,
+        steps: int | None = None,
+        batch: int | None = None,
+        eval_every: int | None = None,
+        momentum: float | None = None,
+        weight_decay: float | None = None,
+        l2: Mapping[str, float] | None = None,
+        scale: Mapping[str, float] | None = None,
+    ) -> None:
+        """Change something from the next step on.
+
+        learning_rate: the new peak; the schedule goes on beneath it. steps: of the whole training. scale: factors by which
+        parameters are multiplied, by name. The others are fields of `Settings` and `Optimiser`.
+        Raises ConfigError for what cannot be changed, or a value outside its range; nothing is changed then.
+        """
+        given = (learning_rate, schedule, steps, batch, eval_every, momentum, weight_decay, l2, scale)
+        values = {name: value for name, value in zip(CHANGEABLE, given, strict=True) if value is not None}
+        change = Change(self.step, values)
+        settings = replace(self.settings, changes=(*self.settings.changes, change))
+        now = settings.after(len(settings.changes))
+        if "batch" in values and self._own_batches is not None:
+            raise ConfigError("change got batch; this training was given its batches, whose size cannot be changed")
+        for name in change.scaled:
+            if name not in self.state.parameters:
+                raise ConfigError(f"scale got {name!r}; expected among {', '.join(self.state.parameters)}")
+        check_memory(self.config, now)
+        self._log(settings)
+        self.settings = settings
+        self._make_changes()
+
+    def _make_changes(self) -> None:
+        """Make the changes that are due here."""
+        for change in self.settings.changes[self._made :]:
+            if change.step > self.step:
+                break
+            self._made += 1
+            for name, factor in change.scaled.items():
+                self.state.parameters[name] *= self.state.parameters[name].dtype.type(factor)
+            now = self.settings.after(self._made)
+            # A moment that there was no need for before begins at zero, as every moment does.
+            fresh = TrainState.fresh(self.config, self.state.parameters, now.optimiser).moments
+            self.state.moments = {name: self.state.moments.get(name, value) for name, value in fresh.items()}
+            self._obey(now)
+            if self.watch is not None:
+                self.watch.changed(now)
+
+    def _obey(self, now: Settings) -> None:
+        """Go by these settings from here on."""
+        self.now = now
+        self._rates = learning_rates(now.schedule, now.peak, now.steps)
+        self._batches = self._own_batches or Batches(now.seed, len(self.train_windows.targets), now.batch)
+
+    @contextlib.contextmanager
+    def _limits(self) -> Iterator[None]:
+        # A loss that is not finite ends the training with an error of our own; numpy need not warn on the way there.
+        with threadpool_limits(self.settings.threads), np.errstate(all="ignore"):
+            yield
 
     def kept(self) -> Parameters:
         """The weights to use: best or last, and batch norm's statistics calibrated if asked for."""
@@ -128,86 +240,97 @@ class Trainer:
             self._best,
             self._best_step,
             self._best_dev,
-            self._losses[: self.state.step],
+            self.losses,
             np.array(steps, np.int64),
             np.array(losses, np.float64),
             (self._seconds[0], self._seconds[1]),
             ({}, "") if self.watch is None else self.watch.archive(),
+            self._made,
         )
 
     def _loop(self, requests: Requests) -> str:
-        began = looked = time.perf_counter()
-        saved = -math.inf  # the first checkpoint is written at once, so that a disk that refuses is known early
-        chunk, smooth = 1, math.nan
-        earlier = self._seconds[1]
         self._evaluate(requests)
-        while (step := self.state.step) < self.steps or self._due():
+        while not self.ended:
             if requests.signal:
                 return "interrupted"
-            start = time.perf_counter()
-            losses = self._chunk(step, chunk)
-            elapsed = time.perf_counter() - start
-            taken = self.state.step - step
-            self._losses[step : self.state.step] = losses[:taken]
-            if self.watch is not None:
-                self.watch.losses(step, losses)
-            self._seconds[0] += elapsed
-            if taken < len(losses):
-                return "diverged"
-            # Grow slowly: the first step of a process is slow and must not be taken for the usual speed.
-            chunk = max(1, min(2 * chunk, int(CHUNK_SECONDS * taken / max(elapsed, 1e-9))))
-            mean = float(losses.mean())
-            smooth = mean if math.isnan(smooth) else smooth + SMOOTHING * (mean - smooth)
-            self._evaluate(requests)
-            now = time.perf_counter()
-            self._seconds[1] = earlier + now - began
-            if now - saved > CHECKPOINT_SECONDS:
-                self._save(self.checkpoint())
-                saved = time.perf_counter()
-            findings: tuple[Finding, ...] = ()
-            if now - looked > LOOK_SECONDS:
-                findings, looked = self._new_findings(), time.perf_counter()
-            speed = self.state.step / self._seconds[0] if self._seconds[0] else 0.0
-            self._report(Progress(self.state.step, self.steps, smooth, self._dev[-1][1], speed, findings))
-        return "finished"
+            self._take_requests(requests)
+            if requests.paused:
+                time.sleep(PAUSE_SECONDS)
+            else:
+                self._chunk(requests, self.steps)
+        return "diverged" if self.diverged else "finished"
 
-    def _chunk(self, step: int, chunk: int) -> Losses:
-        """Some steps from `step` on: up to the next evaluation, the next sampled step, or `chunk`."""
-        stop = min(step + chunk, self.steps, step - step % self._eval_every + self._eval_every)
+    def _take_requests(self, requests: Requests) -> None:
+        """Make the changes that were asked for; whoever asked is told what became of it."""
+        while requests.changes:
+            values, made = requests.changes.popleft()
+            try:
+                self.change(**values)
+            except LettrineError as error:
+                made.set_exception(error)
+            else:
+                made.set_result(None)
+
+    def _chunk(self, requests: Requests, until: int) -> Progress:
+        """Some steps, and all that is due after them: evaluation, checkpoint, a look at the health, a report."""
+        began, step = time.perf_counter(), self.step
+        self._evaluate(requests)
+        start = time.perf_counter()
+        losses = self._train(step, min(until, step + self._most))
+        elapsed = time.perf_counter() - start
+        taken = self.step - step
+        self._losses.append(losses[:taken])
+        if self.watch is not None:
+            self.watch.losses(step, losses)
+        self._seconds[0] += elapsed
+        self.diverged = taken < len(losses)
+        if not self.diverged:
+            # Grow slowly: the first step of a process is slow and must not be taken for the usual speed.
+            self._most = max(1, min(2 * self._most, int(CHUNK_SECONDS * taken / max(elapsed, 1e-9))))
+            mean = float(losses.mean())
+            self._smooth = mean if math.isnan(self._smooth) else self._smooth + SMOOTHING * (mean - self._smooth)
+            self._make_changes()
+            self._evaluate(requests)
+        self._seconds[1] += time.perf_counter() - began
+        if time.perf_counter() - self._saved > CHECKPOINT_SECONDS and not self.diverged:
+            self._save(self.checkpoint())
+            self._saved = time.perf_counter()
+        findings = () if self.watch is None or self.diverged else self.watch.look()
+        speed = self.step / self._seconds[0] if self._seconds[0] else 0.0
+        dev = self._dev[-1][1] if self._dev else math.nan
+        progress = Progress(self.step, self.steps, self._smooth, dev, speed, findings)
+        if not self.diverged:
+            self._report(progress)
+        return progress
+
+    def _train(self, step: int, stop: int) -> Losses:
+        """Steps from `step` on: up to `stop`, the next evaluation, change or sampled step; at least one."""
+        stop = min(stop, self.steps, step - step % self.now.eval_every + self.now.eval_every)
+        waiting = self.settings.changes[self._made :]
+        stop = min([stop, *(change.step for change in waiting[:1])])
         if self.watch is not None:
             sampled = self.watch.next_sampled(step)
             if sampled == step:
                 rows = self._batches.rows(step, step + 1)
-                loss = self.watch.step(
-                    self.engine, self.state, self.train_windows, rows[0], float(self._rates[step]), self.settings.threads
-                )
-                return np.array([loss])
+                rate = float(self._rates[step])
+                return np.array([self.watch.step(self.engine, self.state, self.train_windows, rows[0], rate, self.now.threads)])
             stop = min(stop, sampled)
         rows = self._batches.rows(step, stop)
-        rates = self._rates[step : step + len(rows)]
         return self.engine.train(
             self.config,
-            self.settings.optimiser,
+            self.now.optimiser,
             self.state,
             self.train_windows.contexts,
             self.train_windows.targets,
             rows,
-            rates,
-            threads=self.settings.threads,
+            self._rates[step : step + len(rows)],
+            threads=self.now.threads,
         )
-
-    def _new_findings(self) -> tuple[Finding, ...]:
-        """What the health check finds now and had not found before."""
-        if self.watch is None:
-            return ()
-        fresh = tuple(finding for finding in self.watch.examine().findings if finding.id not in self._told)
-        self._told |= {finding.id for finding in fresh}
-        return fresh
 
     def _due(self) -> bool:
         """Whether the development loss is to be measured here and has not been."""
-        here = self.state.step
-        return (here % self._eval_every == 0 or here == self.steps) and (not self._dev or self._dev[-1][0] < here)
+        here = self.step
+        return (here % self.now.eval_every == 0 or here == self.steps) and (not self._dev or self._dev[-1][0] < here)
 
     def _evaluate(self, requests: Requests) -> None:
         """Measure the development loss where it is due; left to whoever goes on if a signal comes on the way."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -22,13 +23,14 @@ from lettrine.health import measure
 from lettrine.health.archive import trace_from_arrays, trace_to_arrays
 from lettrine.health.checks import examine
 from lettrine.health.duplicates import duplicates
-from lettrine.health.findings import Report
+from lettrine.health.findings import Finding, Report
 from lettrine.health.joining import joined
 from lettrine.health.recorder import Recorder, Schedule
 from lettrine.health.trace import Facts, ModuleInfo, ParameterInfo, Trace
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import parameter_shapes
 from lettrine.text.windows import Windows
+from lettrine.training.settings import Settings
 
 MOST_ERRORS: Final = 8  # of the health check itself that are kept
 TITLE: Final = "Health of this training"
@@ -56,6 +58,7 @@ class EngineWatch:
         self.recorder = Recorder(Schedule(every), facts)
         self.recorder.add(*module_infos(config), *parameter_infos(config))
         self._earlier = earlier
+        self._judged: tuple[int, Report] | None = None
         self._next = start if start == 0 else self.recorder.schedule.after(start - 1)
 
     def next_sampled(self, step: int) -> int:
@@ -97,8 +100,20 @@ class EngineWatch:
         return trace if self._earlier is None else joined(self._earlier, trace)
 
     def examine(self) -> Report:
-        """What the checks say so far."""
-        return examine(self.trace(), title=TITLE)
+        """What the checks say so far; judged anew only if something new was recorded."""
+        if self._judged is None or self._judged[0] != self.recorder.version:
+            self._judged = (self.recorder.version, examine(self.trace(), title=TITLE))
+        return self._judged[1]
+
+    def look(self) -> tuple[Finding, ...]:
+        """Run the checks if it is time; returns what was not known before."""
+        return self.recorder.observers.look(self.trace)
+
+    def changed(self, now: Settings) -> None:
+        """The training goes on with other settings."""
+        self._optimiser, self._last = now.optimiser, now.steps - 1
+        facts = self.recorder.facts
+        self.recorder.facts = replace(facts, batch_size=now.batch, momentum=_momentum(now.optimiser))
 
     def archive(self) -> tuple[Mapping[str, NDArray[Any]], str]:
         """The trace as arrays and text, for a checkpoint."""
@@ -161,9 +176,13 @@ def facts_of(config: MLPConfig, optimiser: Optimiser, engine: Engine, batch: int
         loss_chain=("NllLoss", "LogSoftmax"),
         chance=float(-(seen * np.log(seen)).sum()),
         optimiser={"sgd": "SGD", "adamw": "AdamW"}[optimiser.kind],
-        momentum=optimiser.momentum if optimiser.kind == "sgd" else optimiser.beta1,
+        momentum=_momentum(optimiser),
         norm_momentum=config.norm_momentum if config.norm == "batch" or config.output_norm else float("nan"),
     )
+
+
+def _momentum(optimiser: Optimiser) -> float:
+    return optimiser.momentum if optimiser.kind == "sgd" else optimiser.beta1
 
 
 def module_infos(config: MLPConfig) -> list[ModuleInfo]:

@@ -1,6 +1,23 @@
 """Named checks: each a pure function of the trace. `examine` runs them all."""
 
-from lettrine.health.checks import activations, gradients, heldout, losses, oscillation, updates, wiring
+from lettrine.health.checks import (
+    activations,
+    connections,
+    divergence,
+    gradients,
+    handed,
+    head,
+    heldout,
+    leaks,
+    losses,
+    modes,
+    nonfinite,
+    optimisation,
+    oscillation,
+    targets,
+    updates,
+    wiring,
+)
 from lettrine.health.checks.registry import CHECKS, Check, Skip, check
 from lettrine.health.checks.verdict import examine
 
@@ -10,11 +27,20 @@ __all__ = [
     "Skip",
     "activations",
     "check",
+    "connections",
+    "divergence",
     "examine",
     "gradients",
+    "handed",
+    "head",
     "heldout",
+    "leaks",
     "losses",
+    "modes",
+    "nonfinite",
+    "optimisation",
     "oscillation",
+    "targets",
     "updates",
     "wiring",
 ]

@@ -29,7 +29,7 @@ from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
 
 
-@check("saturation", needs=("outputs",))
+@check("saturation", needs=("outputs",), symptom="remark")
 def saturation(trace: Trace) -> Iterator[Finding]:
     """Bounded activations whose outputs lie mostly where the slope is next to zero, at the start or later."""
     judged = [
@@ -83,7 +83,9 @@ def _less_saturated(trace: Trace, names: list[str], at_start: bool) -> str:
         weight = feeding_weight(trace, name)
         feeder = known[name].fed_by
         spread = median(trace.output(feeder, "std"), start(trace)) if feeder in trace.outputs else nan
-        if weight and spread > limits.HEALTHY_PREACTIVATION:
+        if weight and spread > limits.REMEDY_SHRINK:
+            parts.append(f"scale what goes into {feeder} to mean 0 and std 1, its outputs have std {number(spread)}")
+        elif weight and spread > limits.HEALTHY_PREACTIVATION:
             parts.append(f"multiply {weight} by {number(limits.HEALTHY_PREACTIVATION / spread)}")
         elif weight:
             parts.append(f"shrink {weight}")
@@ -93,7 +95,7 @@ def _less_saturated(trace: Trace, names: list[str], at_start: bool) -> str:
     return f"{'; '.join(parts)[:1].upper()}{'; '.join(parts)[1:]}{more}, so that the inputs of the activation have std near 1."
 
 
-@check("dead-units", needs=("outputs",))
+@check("dead-units", needs=("outputs",), symptom="harm")
 def dead_units(trace: Trace) -> Iterator[Finding]:
     """Units that pass no gradient for any example seen lately."""
     judged = [info for info in trace.modules if info.role != "output" and info.name in trace.units]
@@ -146,14 +148,17 @@ def _revive(trace: Trace, names: list[str], kinds: set[str]) -> str:
     from_start = all(median(trace.output(name, "dead"), start(trace)) > limits.DEAD_SHARE for name in names)
     weights = listed([weight for name in names if (weight := feeding_weight(trace, name))]) or "their weights"
     if from_start:
-        return f"They were dead at the first step: initialise {weights} smaller and the biases with 0."
+        biases = [f"{weight.removesuffix('weight')}bias" for name in names if (weight := feeding_weight(trace, name))]
+        moved = [name for name in biases if name in trace.parameter_stats and trace.parameter(name, "rms")[0] > 0]
+        zero = f" and start {listed(moved)} at 0" if moved else ""
+        return f"They were dead at the first step: initialise {weights} smaller{zero}, and see that the inputs are scaled."
     rate = learning_rate(trace)
     slower = f", from {number(rate)} to {number(rounded(rate / 10))}" if rate > 0 else ""
     other = ", or use leaky ReLU or GELU" if kinds & {"relu", "relu6"} else ""
     return f"Lower the learning rate about 10 times{slower}{other}; what is dead already revives only with new weights."
 
 
-@check("activation-scale", needs=("outputs",))
+@check("activation-scale", needs=("outputs",), symptom="silent")
 def activation_scale(trace: Trace) -> Iterator[Finding]:
     """Outputs that grow or shrink from layer to layer."""
     if any(info.role == "norm" for info in trace.modules):

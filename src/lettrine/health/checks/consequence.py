@@ -1,6 +1,7 @@
 """What became of learning: the second half of every warning.
 
-A symptom (saturated outputs, large steps, unscaled inputs) is a fault only where learning suffers from it. Checks ask here:
+A symptom (saturated outputs, large steps, unscaled inputs) is a fault only where learning suffers from it. `examine` weighs the
+findings of checks that are registered as symptoms; other checks ask here:
 
     harm = consequence(trace)
     severity = "warning" if harm.bad else "info"
@@ -9,17 +10,19 @@ A symptom (saturated outputs, large steps, unscaled inputs) is a fault only wher
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import isfinite, nan
+from dataclasses import dataclass, replace
+from math import isfinite, log, nan
 from typing import Final
 
 import numpy as np
 
 from lettrine.health import limits
 from lettrine.health.checks.reading import finite_curve, number, standard_error
-from lettrine.health.checks.reference import UNKNOWN, Reference, reference_of
+from lettrine.health.checks.reference import UNKNOWN, Reference, classes_of, even_of, guess_of, ordinary, reference_of
+from lettrine.health.findings import Finding
 from lettrine.health.trace import Floats, Trace
 
+_FEW: Final = 10  # losses without which even a fall to next to nothing is not seen
 BAD: Final = ("not finite", "rises", "flat", "guessing", "held out")
 
 
@@ -51,8 +54,9 @@ class Consequence:
 
     @property
     def well(self) -> bool:
-        """Whether the loss fell so far below its reference that nothing can have been much in its way."""
-        return self.kind == "learns" and self.end <= limits.LEARNED_WELL * self.reference.value
+        """Whether the loss fell so far, below its reference or else below its start, that not much was in its way."""
+        against = self.reference.value if self.kind == "learns" else self.start if self.kind == "falls" else nan
+        return self.end <= limits.LEARNED_WELL * against
 
 
 def consequence(trace: Trace, *, least: int = limits.CONSEQUENCE_STEPS) -> Consequence:
@@ -63,11 +67,57 @@ def consequence(trace: Trace, *, least: int = limits.CONSEQUENCE_STEPS) -> Conse
         words = f"values stopped being finite at step {first.step:,}"
         return Consequence("not finite", (first.step, first.step), words=words)
     taken = int(steps[-1] - steps[0]) + 1 if len(steps) else 0
-    if taken < least or len(losses) < min(least, 20):
+    if not ordinary(trace) or taken < min(least, _FEW) or len(losses) < _FEW:
         return Consequence("unknown")
     course = _course(trace, steps, losses)
     kind = _kind(trace, course, losses)
-    return Consequence(kind, course.steps, course.start, course.best, course.end, course.reference, _words(kind, trace, course))
+    course = Consequence(kind, course.steps, course.start, course.best, course.end, course.reference, _words(kind, trace, course))
+    return course if taken >= least or course.well else Consequence("unknown")
+
+
+def weigh(finding: Finding, trace: Trace, *, symptom: str = "remark") -> Finding | None:
+    """A symptom as what it is worth, by what became of learning: left as it was found where harm was measured or the loss is
+    still high, a remark where nothing can be said of the loss, a remark or nothing where learning went
+    well. symptom: as `check` takes it.
+    """
+    course = consequence(trace)
+    if finding.steps == (0, 0) and wasted(trace):
+        return finding
+    if finding.steps == (0, 0) and not fresh(trace):
+        return None  # what was trained before was not just initialised
+    if course.well:
+        return None if symptom == "silent" else _remark(finding, course)
+    if course.bad or (course.kind == "unknown" and not len(trace.loss.step)):
+        return finding  # without any loss there is nothing else to go by
+    mild = symptom == "harm" and finding.severity != "critical"
+    if not ordinary(trace) or course.kind == "unknown" or mild:
+        return _remark(finding, course)
+    return finding
+
+
+def wasted(trace: Trace) -> bool:
+    """Whether the loss began so far above guessing evenly that the first steps went into undoing the initialisation."""
+    first, even, classes = first_loss(trace), even_of(trace), classes_of(trace)
+    return ordinary(trace) and isfinite(even) and first > even + limits.INITIAL_LOSS_EXCESS * even / log(classes)
+
+
+def fresh(trace: Trace) -> bool:
+    """Whether the network had learned nothing yet when the watch began, as far as can be told."""
+    first, guess = first_loss(trace), guess_of(trace)
+    return not trace.seen("resumed") and not first < limits.TRAINED_BEFORE * guess
+
+
+def first_loss(trace: Trace) -> float:
+    """The loss of step 0 itself, NaN if it was not seen: in a long run the first point of the curve is a mean over many steps."""
+    sampled = trace.step_stats["loss"]
+    if len(trace.steps) and trace.steps[0] == 0 and isfinite(sampled[0]):
+        return float(sampled[0])
+    return float(trace.loss.mean[0]) if len(trace.loss.step) and trace.loss.step[0] == 0 else nan
+
+
+def _remark(finding: Finding, course: Consequence) -> Finding:
+    told = f"{finding.message.removesuffix('.')}; {course.words}." if course.kind != "unknown" else finding.message
+    return replace(finding, severity="info", message=told)
 
 
 def _course(trace: Trace, steps: Floats, losses: Floats) -> Consequence:

@@ -26,7 +26,7 @@ from lettrine.health.findings import Finding
 from lettrine.health.trace import Floats, ParameterInfo, Trace
 
 
-@check("gradient-scale", needs=("gradients",))
+@check("gradient-scale", needs=("gradients",), symptom="remark")
 def gradient_scale(trace: Trace) -> Iterator[Finding]:
     """Gradients of the outputs that vanish or explode on their way back to the first layer."""
     names = [name for name in layers_of_a_kind(trace, limits.SCALE_LAYERS) if name in trace.gradients]
@@ -80,7 +80,7 @@ def _one_step(values: Floats) -> bool:
     return min(left(values[:place]) + left(values[place:]) for place in axis[1:]) < float(line @ line)
 
 
-@check("gradient-data", needs=("parameters",))
+@check("gradient-data", needs=("parameters",), symptom="remark")
 def gradient_data(trace: Trace) -> Iterator[Finding]:
     """One weight matrix whose gradient, relative to its size, is far from the others'.
 
@@ -134,57 +134,123 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
     records = int(mask.sum())
     if not records:
         raise Skip("not run", "no sampled step before values stopped being finite")
-    if all(np.isnan(trace.parameter(name, "gradient_norm")[mask]).all() for name in trace.parameter_stats):
-        raise Skip("not run", "no gradient of a parameter was recorded")
-    missing, zero = [], []
-    for info in trace.parameters:
-        if info.trainable and info.name in trace.parameter_stats:
-            norms = trace.parameter(info.name, "gradient_norm")[mask]
-            if np.isnan(norms).all():
-                missing.append(info.name)
-            elif records >= limits.NO_GRADIENT_RECORDS and np.nanmax(norms) == 0:
-                zero.append(info.name)
-    for names, what, remedy in (
+    norms = {name: trace.parameter(name, "gradient_norm")[mask] for name in trace.parameter_stats}
+    if all(np.isnan(values).all() for values in norms.values()):
+        yield from _no_backward(trace)
+        return
+    trained = [info for info in trace.parameters if info.trainable and info.name in norms]
+    missing = [info for info in trained if np.isnan(norms[info.name]).all()]
+    unused = [info.name for info in missing if info.module not in trace.outputs and not _root(trace, info.module)]
+    zero = [
+        info.name
+        for info in trained
+        if records >= limits.NO_GRADIENT_RECORDS
+        and not np.isnan(norms[info.name]).all()
+        and np.nanmax(norms[info.name]) == 0
+        and not _cancels(info, trained, norms)
+    ]
+    missed = [info.name for info in missing if info.name not in unused]
+    hidden = _handed_on_without_graph(trace, missed)
+    for names, severity, what, remedy in (
         (
-            missing,
+            missed,
+            "warning",
             "never got a gradient",
             (
-                "See that the forward pass uses {it}, and that no detach(), no_grad() or .data stands between {it} and the loss; "
-                "if {it_is} meant to stay as {it_is} now, set requires_grad to False."
+                f"{hidden}See that no detach(), no_grad() or .data stands between {{it}} and the loss; if {{it_is}} meant to "
+                f"stay as "
+                "{it_is} now, set requires_grad to False."
             ),
         ),
         (
+            unused,
+            "info",
+            "never got a gradient: the forward pass does not call {them}",
+            "Leave {it} out if nothing will ever use {it}; if the forward pass should, see why it does not.",
+        ),
+        (
             zero,
+            "warning",
             "got a gradient of exactly 0 at every sampled step",
             "See what multiplies {it} by 0 on the way to the loss: dead units, a zero-initialised layer behind, a mask.",
         ),
     ):
         if names:
-            words = {"it": plural(names, "it", "them"), "it_is": plural(names, "it is", "they are")}
+            words = {
+                "it": plural(names, "it", "them"),
+                "it_is": plural(names, "it is", "they are"),
+                "them": plural(names, "it", "them"),
+            }
             yield Finding(
                 id="no-gradient",
-                severity="warning",
+                severity=severity,
                 where=tuple(names),
                 steps=span(trace, mask),
                 value=0.0,
                 limit=nan,
-                message=f"{listed(names)} {what}.",
+                message=f"{listed(names)} {what.format(**words)}.",
                 why="Without a gradient a parameter stays at its initial value, and what depends on it does not learn.",
                 remedy=remedy.format(**words),
                 reference="torch.autograd: requires_grad and leaf tensors",
             )
 
 
+def _root(trace: Trace, module: str) -> bool:
+    """Whether a module is the model itself, which is always called: only its parameters have no other module's name in front."""
+    return not any(info.module != module and info.name.startswith(f"{module}.") for info in trace.parameters) and all(
+        not info.name.startswith(f"{module}.") for info in trace.parameters
+    )
+
+
+def _cancels(info: ParameterInfo, trained: list[ParameterInfo], norms: dict[str, Floats]) -> bool:
+    """Whether a bias gets no gradient while the weight beside it does: it cancels further on, in a difference or a softmax."""
+    beside = [norms[other.name] for other in trained if other.module == info.module and len(other.shape) > 1]
+    return len(info.shape) == 1 and any(np.nan_to_num(values).max(initial=0.0) > 0 for values in beside)
+
+
+def _no_backward(trace: Trace) -> Iterator[Finding]:
+    """No gradient of any parameter was recorded: say so if steps were looked at that had none."""
+    told = trace.seen("gradients")
+    steps = sum(each.figure("steps") for each in told)
+    if not told or steps < limits.NO_GRADIENT_RECORDS or any(each.figure("none") < each.figure("steps") for each in told):
+        raise Skip("not run", "no gradient of a parameter was recorded")
+    if any(each.figure("called") for each in told):
+        raise Skip("not run", "gradients were gone when the optimizer stepped; see gradients-cleared")
+    if all(each.figure("frozen") for each in told):
+        raise Skip("not run", "the optimizer holds only frozen parameters; see never-moved")
+    yield Finding(
+        id="no-gradient",
+        severity="critical",
+        where=(),
+        steps=span(trace, usable(trace)),
+        value=0.0,
+        limit=nan,
+        message=f"No parameter had a gradient at any of the {int(steps)} steps looked at.",
+        why="The optimizer steps, and nothing tells it where to.",
+        remedy="Call loss.backward() before optimizer.step(), on a loss made of the watched model's output, and clear gradients "
+        "only "
+        "after the step.",
+        reference="torch.autograd: requires_grad and leaf tensors",
+    )
+
+
+def _handed_on_without_graph(trace: Trace, names: list[str]) -> str:
+    """Where the graph is cut behind these parameters, as a sentence; "" if that was not seen."""
+    for pair in trace.seen("detached"):
+        maker, taker = pair.where
+        if pair.figure("looks") == pair.figure("passes") and any(name.startswith(f"{maker}.") for name in names):
+            return f"{taker} is given the output of {maker} without its graph. "
+    return ""
+
+
 @check("not-optimised", needs=("parameters",))
 def not_optimised(trace: Trace) -> Iterator[Finding]:
-    """Trainable parameters that no optimiser holds, or that got gradients and never moved."""
+    """Trainable parameters that no optimiser holds."""
     if all(info.optimised is None for info in trace.parameters):
         raise Skip("not run", "no optimizer is known; pass it to health.watch(model, optimizer)")
     mask = usable(trace)
     trained = [info for info in trace.parameters if info.trainable]
     outside = [info.name for info in trained if info.optimised is False]
-    held = [info for info in trained if info.optimised and info.name in trace.parameter_stats]
-    still = [info.name for info in held if _never_moved(trace, info)]
     if outside:
         yield Finding(
             id="not-optimised",
@@ -201,10 +267,41 @@ def not_optimised(trace: Trace) -> Iterator[Finding]:
             ),
             reference="torch.optim: constructing an optimizer",
         )
+
+
+@check("never-moved", needs=("parameters",))
+def never_moved(trace: Trace) -> Iterator[Finding]:
+    """Parameters that have a gradient and an optimiser and stay as they are; an optimiser that holds nothing it could move."""
+    if all(info.optimised is None for info in trace.parameters):
+        raise Skip("not run", "no optimizer is known; pass it to health.watch(model, optimizer)")
+    mask = usable(trace)
+    trained = [info for info in trace.parameters if info.trainable]
+    frozen = [each for each in trace.seen("gradients") if each.figure("frozen")]
+    if frozen:
+        names = [name for each in frozen for name in each.where]
+        others = [info.name for info in trained if info.optimised is False]
+        yield Finding(
+            id="never-moved",
+            severity="critical",
+            where=tuple(names),
+            steps=span(trace, mask),
+            value=float(len(names)),
+            limit=0.0,
+            message=f"An optimizer holds nothing that can move: {listed(names) if names else 'all it holds'} "
+            f"{plural(names, 'has', 'have')} requires_grad=False.",
+            why="The optimizer's steps change nothing.",
+            remedy=f"Give it {listed(others)}, which can be trained and which no optimizer holds, or let its parameters train: "
+            "requires_grad_(True)."
+            if others
+            else "Let its parameters train: requires_grad_(True), before the optimizer is built.",
+            reference="torch.optim: constructing an optimizer",
+        )
+    held = [info for info in trained if info.optimised and info.name in trace.parameter_stats]
+    still = [info.name for info in held if _never_moved(trace, info)]
     if still:
         rates = [median(trace.parameter(name, "learning_rate"), mask) for name in still]
         yield Finding(
-            id="not-optimised",
+            id="never-moved",
             severity="critical" if len(still) == len(trained) else "warning",
             where=tuple(still),
             steps=span(trace, mask),

@@ -1,14 +1,15 @@
-"""A check of the held-out data: are they of the same kind as what is trained on?"""
+"""Checks of the loss on held-out data: does it follow the training loss, and is it of the same kind?"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import isfinite
 
 import numpy as np
 
 from lettrine.health import limits
-from lettrine.health.checks.reading import finite_curve, number
-from lettrine.health.checks.reference import guess_of
+from lettrine.health.checks.reading import finite_curve, number, standard_error
+from lettrine.health.checks.reference import NEED_NOT_FALL, guess_of, ordinary
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Floats, Trace
@@ -60,3 +61,80 @@ def _mirrored(steps: Floats, dev: Floats, train_steps: Floats, train: Floats) ->
     level = np.array([float(np.mean(part)) if len(part) else np.nan for part in before])
     early = (level > limits.HELD_OUT_EARLY) & (level < limits.HELD_OUT_LEARNED)
     return bool(early.any()) and float(np.median((dev[early] - 1) / (1 - level[early]))) > limits.HELD_OUT_MIRROR
+
+
+@check("overfitting", needs=("dev",))
+def overfitting(trace: Trace) -> Iterator[Finding]:
+    """The loss on held-out data rises while that on the training data falls."""
+    kept = np.isfinite(trace.dev.mean)
+    steps, dev = trace.dev.step[kept], trace.dev.mean[kept]
+    if len(dev) < limits.OVERFITTING_POINTS:
+        raise Skip("not run", f"{len(dev)} evaluations; {limits.OVERFITTING_POINTS} are needed")
+    place = int(np.argmin(dev))
+    best, end = float(dev[place]), float(np.mean(dev[-2:]))
+    rise, guess = (1 + limits.OVERFITTING_RISE) * best, guess_of(trace)
+    # What counts is how much of what was gained on the held-out data is lost again in the weights the run ends with.
+    lost = best + limits.OVERFITTING_LOST * (guess - best) if isfinite(guess) else (1 + limits.OVERFITTING_LOST) * best
+    limit = max(rise, lost)
+    if place >= len(dev) - 2 or end <= rise:
+        return
+    when = int(steps[place])
+    train_steps, train = finite_curve(trace, trace.loss)
+    then, now = train[train_steps <= when][-50:], train[-50:]
+    if len(then) and len(now) and float(np.mean(now)) > float(np.mean(then)):
+        return  # both rise: that is divergence
+    if len(now) and end <= float(np.mean(now)) + limits.NOISE * (standard_error(now) or 0.0):
+        return  # no worse than on the examples trained on
+    gap = f", while the training loss is {number(float(np.mean(now)), 3)}" if len(now) else ""
+    yield Finding(
+        id="overfitting",
+        severity="warning" if end > limit else "info",
+        where=(),
+        steps=(when, int(steps[-1])),
+        value=end,
+        limit=limit,
+        message=f"The loss on held-out data was best at step {when} ({number(best, 3)}) and has risen to {number(end, 3)}{gap}.",
+        why="The network learns its training examples by heart; what it gains there it loses on new ones.",
+        remedy=f"Stop at step {when}, or go on with more data, a smaller network, dropout (0.1 to 0.5) or more weight decay "
+        "(10 times what it is now, or 0.01 if it is 0).",
+        reference="Prechelt 1998, Early stopping, but when?",
+    )
+
+
+@check("dev-scale", needs=("dev", "loss"))
+def dev_scale(trace: Trace) -> Iterator[Finding]:
+    """A loss on held-out data that is the training loss times a constant: one is a sum where the other is a mean."""
+    if not ordinary(trace):
+        raise Skip("not applicable", NEED_NOT_FALL)
+    kept = np.isfinite(trace.dev.mean)
+    steps, dev = trace.dev.step[kept], trace.dev.mean[kept]
+    train_steps, train = finite_curve(trace, trace.loss)
+    level = np.array([float(np.mean(part)) if len(part) else np.nan for part in levels(steps, train_steps, train)])
+    known = np.isfinite(level) & (level > 0) & (dev > 0)
+    if int(known.sum()) < limits.DEV_SCALE_POINTS:
+        raise Skip("not run", f"{int(known.sum())} evaluations beside training losses; {limits.DEV_SCALE_POINTS} are needed")
+    ratios, steps = dev[known] / level[known], steps[known]
+    middle = float(np.median(ratios))
+    away = max(middle, 1 / middle)
+    if away < limits.DEV_SCALE or float(ratios.max() / ratios.min()) > limits.DEV_SCALE_EVEN:
+        return
+    above = middle > 1
+    yield Finding(
+        id="dev-scale",
+        severity="warning",
+        where=(),
+        steps=(int(steps[0]), int(steps[-1])),
+        value=away,
+        limit=limits.DEV_SCALE,
+        message=f"The loss on held-out data is {number(away)} times {'above' if above else 'below'} the training loss at all "
+        f"{len(ratios)} evaluations, from step {int(steps[0])} on.",
+        why="One is a sum and the other a mean, or they are divided by different numbers: the curves say nothing of each other.",
+        remedy=f"{'Divide' if above else 'Multiply'} the held-out loss by {number(away)}: add up loss.item() * len(batch) over "
+        "all batches and divide by the number of examples.",
+        reference="Karpathy 2019, A recipe for training neural networks",
+    )
+
+
+def levels(steps: Floats, train_steps: Floats, train: Floats) -> list[Floats]:
+    """The training losses just before each evaluation; those of the first steps for one before any."""
+    return [train[train_steps <= step][-limits.HELD_OUT_RECENT :] if step > 0 else train[:3] for step in steps]

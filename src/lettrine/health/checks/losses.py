@@ -1,4 +1,4 @@
-"""Checks of the loss: where it starts, whether it falls, how it ends."""
+"""Checks of the loss: where it starts, and whether it falls."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from math import isfinite, log, nan
 import numpy as np
 
 from lettrine.health import limits
+from lettrine.health.checks.consequence import consequence, first_loss
 from lettrine.health.checks.reading import (
+    ends,
+    enough_losses,
     finite_curve,
     learning_rate,
     median,
@@ -16,58 +19,48 @@ from lettrine.health.checks.reading import (
     output_module,
     pace,
     rounded,
-    share,
     standard_error,
     start,
+    tenfold,
+    times,
     update_ratios,
     usable,
     weight_of,
 )
-from lettrine.health.checks.reference import guess_of, guess_of_values
+from lettrine.health.checks.reference import NEED_NOT_FALL, classes_of, even_of, guess_of, guess_of_values, loss_seen, ordinary
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.findings import Finding
-from lettrine.health.trace import Floats, Trace
-
-
-def _losses(trace: Trace, least: int) -> tuple[Floats, Floats]:
-    """Steps and losses, if there are enough to speak of a trend."""
-    steps, losses = finite_curve(trace, trace.loss)
-    taken = int(steps[-1] - steps[0]) + 1 if len(steps) else 0
-    if taken < least or len(losses) < least:
-        raise Skip("not run", f"{taken} losses were recorded; {least} are needed")
-    return steps, losses
-
-
-def _ends(losses: Floats) -> tuple[float, float, float]:
-    """Loss at the start, over the last tenth, and the noise of their difference."""
-    tail = losses[-max(10, len(losses) // 10) :]
-    beginning = float(np.mean(losses[: min(5, len(losses))]))
-    noise = standard_error(tail)
-    return beginning, float(np.mean(tail)), noise * np.sqrt(len(tail) / 5) if isfinite(noise) else 0.0
+from lettrine.health.trace import Trace
 
 
 @check("initial-loss", needs=("loss",))
 def initial_loss(trace: Trace) -> Iterator[Finding]:
     """The untrained network is confidently wrong."""
-    classes = trace.facts.classes
-    if classes < 2:
-        raise Skip("not applicable", "the number of classes is not known; a loss without classes has no starting value to expect")
+    expected, classes = even_of(trace), classes_of(trace)
+    if not isfinite(expected):
+        raise Skip("not applicable", "a loss that does not choose between classes has no starting value to expect")
     if trace.loss.step[0] != 0:
         raise Skip("not run", "the first step was not watched")
-    value, expected = _first_loss(trace), log(classes)
+    if trace.seen("resumed"):
+        raise Skip("not applicable", "the network was trained before")
+    value = first_loss(trace)
     if not isfinite(value):
         raise Skip("not run", "the first loss was not finite")
-    batch = trace.facts.batch_size
-    averaged = trace.facts.notes.get("reduction") == "mean"
-    if batch > 1 and not averaged and abs(value / batch - expected) < limits.INITIAL_LOSS_EXCESS:
-        return  # summed over the batch instead of averaged
-    limit = expected + limits.INITIAL_LOSS_EXCESS
+    unit, batch = expected / log(classes), trace.facts.batch_size  # 1 for the mean over a batch
+    summed = loss_seen(trace) is None and trace.facts.notes.get("reduction") != "mean" and batch > 1
+    if summed and abs(value / batch - expected) < limits.INITIAL_LOSS_EXCESS:
+        return
+    limit = expected + limits.INITIAL_LOSS_EXCESS * unit
     if value <= limit:
         return
+    if any(len(info.shape) > 1 and not info.trainable for info in trace.parameters):
+        raise Skip("not applicable", "parts are frozen, so the network was trained before")
+    back = _steps_until(trace, expected)
     last = output_module(trace)
     spread = median(trace.output(last.name, "std"), start(trace)) if last is not None and last.name in trace.outputs else nan
     weight = weight_of(trace, last.name) if last is not None else ""
-    if spread > limits.INITIAL_LOGIT_STD and weight:
+    matrix = any(info.name == weight and len(info.shape) > 1 for info in trace.parameters)
+    if limits.INITIAL_LOGIT_STD < spread < limits.REMEDY_SHRINK and matrix:
         remedy = (
             f"Multiply {weight} by {number(limits.INITIAL_LOGIT_STD / spread)} and start its bias at 0, "
             f"to start near ln {classes} = {number(expected, 3)}."
@@ -76,14 +69,14 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
         remedy = f"Shrink the last layer's weights and start its bias at 0, to start near ln {classes} = {number(expected, 3)}."
     yield Finding(
         id="initial-loss",
-        severity="warning",
+        severity="info" if back < limits.INITIAL_WASTED else "warning",
         where=(last.name,) if last is not None else (),
         steps=(0, 0),
         value=value,
         limit=limit,
         message=(
-            f"The loss starts at {number(value, 3)}; guessing evenly among {classes} classes gives "
-            f"ln {classes} = {number(expected, 3)}."
+            f"The loss starts at {number(value, 3)}, where guessing evenly among {classes} classes gives "
+            f"ln {classes} = {number(expected, 3)}" + (f", and takes {back:.0f} steps to get there." if isfinite(back) else ".")
         ),
         why="The untrained network is confidently wrong, and the first steps only shrink its last layer.",
         remedy=remedy,
@@ -91,101 +84,23 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
     )
 
 
-def _first_loss(trace: Trace) -> float:
-    """The loss of step 0 itself: in a long run the first point of the curve is a mean over many steps."""
-    sampled = trace.step_stats["loss"]
-    if len(trace.steps) and trace.steps[0] == 0 and isfinite(sampled[0]):
-        return float(sampled[0])
-    return float(trace.loss.mean[0])
-
-
-@check("divergence", needs=("loss",))
-def divergence(trace: Trace) -> Iterator[Finding]:
-    """The loss ends far above what it had reached."""
-    steps, losses = _losses(trace, 20)
-    blocks = [float(np.mean(part)) for part in np.array_split(losses, min(20, len(losses) // 5))]
-    beginning, end, noise = _ends(losses)
-    place = int(np.argmin(blocks))
-    lowest = blocks[place]
-    guess = guess_of(trace)
-    reference = min(beginning, guess) if isfinite(guess) else beginning
-    limit = max(lowest + limits.DIVERGED_SHARE * max(reference - lowest, 0.0), lowest + limits.NOISE * noise)
-    if reference - lowest <= limits.LEARNED_SHARE * abs(reference):  # nothing was learned: only a rise above the start counts
-        limit = max(beginning, beginning + limits.DIVERGED_SHARE * abs(beginning), beginning + limits.NOISE * noise)
-    if end <= limit:
-        return
-    rate = learning_rate(trace)
-    slower = (
-        f"Lower the learning rate about 10 times, from {number(rate)} to {number(rounded(rate / 10))}"
-        if rate > 0
-        else ("Lower the learning rate about 10 times")
-    )
-    norm = median(trace.step_stats["gradient_norm"], usable(trace))
-    yield Finding(
-        id="divergence",
-        severity="critical",
-        where=(),
-        steps=(int(steps[min(len(steps) - 1, (place + 1) * len(steps) // len(blocks))]), int(steps[-1])),
-        value=end,
-        limit=limit,
-        message=f"The loss had come to {number(lowest, 3)} and ended at {number(end, 3)}.",
-        why="Training makes the network worse: what it had learned is lost.",
-        remedy=slower + (f", or clip the gradient norm at about {number(rounded(norm))}." if norm > 0 else "."),
-        reference="LeCun et al. 1998, Efficient BackProp, section 4.6",
-    )
-
-
-@check("spike", needs=("loss",))
-def spike(trace: Trace) -> Iterator[Finding]:
-    """One step after which the loss is far above what it was, and stays there."""
-    steps, losses = _losses(trace, 40)
-    width = max(10, len(losses) // 20)
-    # A run that broke off soon after the jump needs no losses to show that nothing came back.
-    broke_off = trace.first_nonfinite is not None
-    judged = losses if broke_off else losses[:-2]
-    window = np.lib.stride_tricks.sliding_window_view(judged, width)[:-1]  # row k: the losses before place width + k
-    level = np.median(window, axis=1)
-    noise = 1.4826 * np.median(np.abs(window - level[:, None]), axis=1)
-    jump = judged[width:] - level - np.maximum(limits.SPIKE_NOISE * noise, limits.SPIKE_RISE * np.abs(level))
-    # One jump out of ordinary losses, not the end of a climb, and nothing comes back from it.
-    calm = window[:, -3:].max(axis=1) < level + limits.NOISE * noise
-    learned = float(np.mean(losses[:5])) - level
-    lasting = level + np.maximum(noise, limits.SPIKE_LOSS * np.abs(learned))
-    places = []
-    for k in np.flatnonzero((jump > 0) & calm):
-        peak, later = losses[width + k], losses[width + k :]
-        soon = broke_off and len(later) <= 2 * width
-        if lasting[k] < np.median(later) and (soon or np.median(later) < limits.SPIKE_CLIMB * peak):
-            places.append(k)
-    if not places:
-        return
-    place = width + int(max(places, key=lambda k: jump[k]))
-    before, later = losses[place - width : place], losses[place:]
-    culprit = int(trace.loss.peak[np.searchsorted(trace.loss.step, steps[place])])
-    norm = median(trace.step_stats["gradient_norm"], usable(trace) & (trace.steps < culprit))
-    cap = f"clip the gradient norm at about {number(rounded(norm))}, its median before" if norm > 0 else "clip the gradient norm"
-    yield Finding(
-        id="spike",
-        severity="critical",
-        where=(),
-        steps=(culprit, int(steps[-1])),
-        value=float(losses[place]),
-        limit=float(np.median(before)),
-        message=(
-            f"Step {culprit} broke the run: the loss jumped from {number(float(np.median(before)), 3)} to "
-            f"{number(float(losses[place]), 3)} and stayed near {number(float(np.median(later)), 3)}."
-        ),
-        why="One huge gradient, from an unusual batch or a rare overflow, moved the weights to where they no longer work.",
-        remedy=f"Look at the batches of steps {culprit - 1} and {culprit}, {cap}, and go on from an earlier checkpoint.",
-        reference="Pascanu, Mikolov & Bengio 2013, On the difficulty of training recurrent neural networks",
-    )
+def _steps_until(trace: Trace, level: float) -> float:
+    """Steps until the mean of five losses is down to a level; infinite if it never was."""
+    steps, losses = finite_curve(trace, trace.loss)
+    smooth = np.convolve(losses, np.full(5, 0.2), mode="valid") if len(losses) >= 5 else losses
+    below = np.flatnonzero(smooth <= level)
+    return float(steps[below[0]] - steps[0] + 1) if len(below) else float("inf")
 
 
 @check("no-learning", needs=("loss",))
 def no_learning(trace: Trace) -> Iterator[Finding]:
     """The loss does not fall, or stops at what guessing gives."""
-    steps, losses = _losses(trace, limits.PLATEAU_STEPS)
-    beginning, end, noise = _ends(losses)
+    if not ordinary(trace):
+        raise Skip("not applicable", NEED_NOT_FALL)
+    if trace.seen("resumed") and not isfinite(guess_of(trace)):
+        raise Skip("not applicable", "the network was trained before, and the loss of guessing is not known")
+    steps, losses = enough_losses(trace, limits.PLATEAU_STEPS)
+    beginning, end, noise = ends(losses)
     guess, how = guess_of(trace), "guessing"
     if not isfinite(guess):
         guess, how = guess_of_values(trace, end), "answering the mean whatever the input"
@@ -227,7 +142,7 @@ def no_learning(trace: Trace) -> Iterator[Finding]:
     )
 
 
-def _get_it_moving(trace: Trace) -> str:
+def _get_it_moving(trace: Trace, *, fit: bool = True) -> str:
     """What to try, by how far the steps move the weights."""
     rate = learning_rate(trace)
     try:
@@ -236,92 +151,58 @@ def _get_it_moving(trace: Trace) -> str:
     except Skip:
         size = nan
     if 0 < size < limits.UPDATE_TIMID:
-        factor = rounded(limits.UPDATE_AIM / size)
+        factor = tenfold(limits.UPDATE_AIM / size)
         towards = f", from {number(rate)} to {number(rounded(rate * factor))}" if rate > 0 else ""
         return (
-            f"Raise the learning rate about {number(factor, 1)} times{towards}: the steps change the weights by only "
+            f"Raise the learning rate {times(limits.UPDATE_AIM / size)}{towards}: the steps change the weights by only "
             f"{number(size)} of their size, where about {number(limits.UPDATE_AIM)} is usual."
         )
-    fit = "See that inputs and targets belong together (shuffled alike?) by fitting one batch of 32 to a loss near 0"
+    if not fit:
+        return (
+            f"try a learning rate of {number(rounded(rate * 3))} instead of {number(rate)}." if rate > 0 else "try larger steps."
+        )
+    first = "See that inputs and targets belong together (shuffled alike?) by fitting one batch of 32 to a loss near 0"
     if not rate > 0:
-        return f"{fit}; then try learning rates ten times higher and lower."
+        return f"{first}; then try learning rates ten times higher and lower."
     lower, higher = number(rounded(rate / 10)), number(rounded(rate * 10))
     if size > limits.UPDATE_LARGE:
-        return f"{fit}; then try a learning rate of {lower} instead of {number(rate)}."
-    return f"{fit}; then try learning rates of {higher} and {lower} instead of {number(rate)}."
+        return f"{first}; then try a learning rate of {lower} instead of {number(rate)}."
+    return f"{first}; then try learning rates of {higher} and {lower} instead of {number(rate)}."
 
 
-@check("leak", needs=("loss",))
-def leak(trace: Trace) -> Iterator[Finding]:
-    """So good so soon that the answer must be in the input."""
-    guess = guess_of(trace)
-    if not isfinite(guess):
-        raise Skip("not applicable", "the loss of guessing is not known")
-    steps, losses = finite_curve(trace, trace.loss)
-    if not len(losses) or steps[0] != 0:
-        raise Skip("not run", "the first step was not watched")
-    if trace.facts.notes.get("batches") == "one, repeated":
-        raise Skip("not applicable", "one batch is trained on again and again, which any network learns by heart")
-    if losses[0] < 0.5 * guess:
-        raise Skip("not applicable", "the network was trained before")
-    many = trace.facts.classes >= limits.LEAK_CLASSES
-    within, least = (limits.LEAK_STEPS_MANY, limits.LEAK_SHARE_MANY) if many else (limits.LEAK_STEPS, limits.LEAK_SHARE)
-    early = losses[steps < within]
-    if len(early) < 10:
-        raise Skip("not run", "fewer than 10 losses among the first steps")
-    smooth = np.convolve(early, np.full(5, 0.2), mode="valid")
-    limit = least * guess
-    if smooth.min() >= limit:
+@check("slow-learning", needs=("loss",))
+def slow_learning(trace: Trace) -> Iterator[Finding]:
+    """A loss that still falls at the end as it did in the middle: the run was too short, or its steps too small."""
+    if not ordinary(trace):
+        raise Skip("not applicable", NEED_NOT_FALL)
+    steps, losses = enough_losses(trace, limits.PLATEAU_STEPS)
+    course = consequence(trace)
+    if course.kind not in ("learns", "falls") or course.well:
         return
-    place = int(np.argmax(smooth < limit)) + 4
-    when = int(steps[place])
-    held_out = trace.dev.mean[trace.dev.step >= when]
-    if np.isfinite(held_out).any() and np.nanmin(held_out) > limits.LEAK_DEV * guess:
+    later = losses[len(losses) // 3 :]
+    blocks = np.array([float(np.mean(part)) for part in np.array_split(later, 5)])
+    falls, noise = -np.diff(blocks), standard_error(later[: max(3, len(later) // 5)])
+    even_pace = falls.min() > 0 and falls[-1] > limits.SLOW_EVEN * falls[0] and falls.sum() > limits.NOISE * noise
+    rates = trace.step_stats["learning_rate"][usable(trace)]
+    rates = rates[np.isfinite(rates)]
+    if not even_pace or (len(rates) and rates[-1] < limits.SLOW_EVEN * rates.max()):
         return
+    pace_left = float(falls[-1]) / (len(later) / 5)
+    aim = limits.LEARNED_WELL * (course.reference.value if course.reference.known else course.start)
+    factor = 1 + (course.end - aim) / pace_left / len(losses) if aim < course.end else 1.0
     yield Finding(
-        id="leak",
-        severity="warning",
+        id="slow-learning",
+        severity="info",
         where=(),
-        steps=(when, int(steps[-1])),
-        value=float(smooth.min()),
-        limit=limit,
-        message=f"The loss fell to {number(float(smooth.min()), 2)} within {when} steps, {share(least)} of guessing "
-        f"({number(guess, 3)}): the input very likely holds the target.",
-        why="The network copies the answer instead of predicting it, and is of no use where the answer is not known.",
-        remedy="Compare the inputs of one batch with its targets, column by column; for sequences see that the target is the "
-        f"element after the context. For an easy task or a few examples a loss of {number(limit)} so soon is no fault.",
-        reference="Kaufman et al. 2012, Leakage in data mining",
+        steps=(int(steps[len(losses) // 3]), int(steps[-1])),
+        value=float(falls[-1] / falls[0]),
+        limit=limits.SLOW_EVEN,
+        message=f"The loss still falls at the end as in the middle, to {number(course.end, 3)} at step {int(steps[-1]):,}.",
+        why="The run ends before the network has learned what it can.",
+        remedy=f"Train about {number(max(2.0, factor), 1)} times as long, or {_lower_first(_get_it_moving(trace, fit=False))}",
+        reference="Goodfellow, Bengio & Courville 2016, Deep Learning, section 8.3.1: learning curves and the learning rate",
     )
 
 
-@check("overfitting", needs=("dev",))
-def overfitting(trace: Trace) -> Iterator[Finding]:
-    """The loss on held-out data rises while that on the training data falls."""
-    kept = np.isfinite(trace.dev.mean)
-    steps, dev = trace.dev.step[kept], trace.dev.mean[kept]
-    if len(dev) < limits.OVERFITTING_POINTS:
-        raise Skip("not run", f"{len(dev)} evaluations; {limits.OVERFITTING_POINTS} are needed")
-    place = int(np.argmin(dev))
-    best, end = float(dev[place]), float(np.mean(dev[-2:]))
-    limit = best * (1 + limits.OVERFITTING_RISE)
-    if place >= len(dev) - 2 or end <= limit:
-        return
-    when = int(steps[place])
-    train_steps, train = finite_curve(trace, trace.loss)
-    then, now = train[train_steps <= when][-50:], train[-50:]
-    if len(then) and len(now) and float(np.mean(now)) > float(np.mean(then)):
-        return  # both rise: that is divergence
-    gap = f", while the training loss is {number(float(np.mean(now)), 3)}" if len(now) else ""
-    yield Finding(
-        id="overfitting",
-        severity="warning",
-        where=(),
-        steps=(when, int(steps[-1])),
-        value=end,
-        limit=limit,
-        message=f"The loss on held-out data was best at step {when} ({number(best, 3)}) and has risen to {number(end, 3)}{gap}.",
-        why="The network learns its training examples by heart; what it gains there it loses on new ones.",
-        remedy=f"Stop at step {when}, or go on with more data, a smaller network, dropout (0.1 to 0.5) or more weight decay "
-        "(10 times what it is now, or 0.01 if it is 0).",
-        reference="Prechelt 1998, Early stopping, but when?",
-    )
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:]

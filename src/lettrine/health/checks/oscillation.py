@@ -8,14 +8,17 @@ import numpy as np
 
 from lettrine.health import limits
 from lettrine.health.checks.reading import finite_curve, late, learning_rate, number, rounded, share
+from lettrine.health.checks.reference import NEED_NOT_FALL, ordinary
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Floats, Trace
 
 
-@check("oscillation", needs=("loss",))
+@check("oscillation", needs=("loss",), symptom="remark")
 def oscillation(trace: Trace) -> Iterator[Finding]:
     """The loss swings up and down with a period, instead of settling."""
+    if not ordinary(trace):
+        raise Skip("not applicable", NEED_NOT_FALL)
     steps, losses = _from(trace, limits.OSCILLATION_FROM)
     if len(losses) < limits.OSCILLATION_POINTS:
         raise Skip("not run", f"{len(losses)} losses after warm-up; {limits.OSCILLATION_POINTS} are needed")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lettrine.health.checks.registry import Skip
-from lettrine.health.limits import LATE_FROM, NEARLY_CONSTANT, UPDATE_RECORDS
+from lettrine.health.limits import LATE_FROM, NEARLY_CONSTANT, REMEDY_FACTOR, UPDATE_RECORDS
 from lettrine.health.trace import Curve, Floats, ModuleInfo, ParameterInfo, Trace
 
 Mask = NDArray[np.bool_]
@@ -34,9 +34,9 @@ def late(trace: Trace) -> Mask:
 
 
 def start(trace: Trace) -> Mask:
-    """The very first sampled step, if the watch began with the run, (K,)."""
+    """The very first sampled step, if the watch began with the run, (K,). What goes on from trained weights has no such step."""
     mask = usable(trace)
-    mask[1:] = False
+    mask[0 if trace.seen("resumed") else 1 :] = False
     mask &= trace.steps == 0
     return mask
 
@@ -164,6 +164,23 @@ def standard_error(values: Floats) -> float:
     return float(np.sqrt(np.mean(np.diff(values) ** 2) / 2 / len(values)))
 
 
+def enough_losses(trace: Trace, least: int) -> tuple[Floats, Floats]:
+    """Steps and losses, if there are enough to speak of a trend."""
+    steps, losses = finite_curve(trace, trace.loss)
+    taken = int(steps[-1] - steps[0]) + 1 if len(steps) else 0
+    if taken < least or len(losses) < least:
+        raise Skip("not run", f"{taken} losses were recorded; {least} are needed")
+    return steps, losses
+
+
+def ends(losses: Floats) -> tuple[float, float, float]:
+    """Loss at the start, over the last tenth, and the noise of their difference."""
+    tail = losses[-max(10, len(losses) // 10) :]
+    beginning = float(np.mean(losses[: min(5, len(losses))]))
+    noise = standard_error(tail)
+    return beginning, float(np.mean(tail)), noise * np.sqrt(len(tail) / 5) if isfinite(noise) else 0.0
+
+
 def number(value: float, digits: int = 2) -> str:
     """A figure for a sentence: "0.003", "27.6", "1.2e-05"."""
     if not isfinite(value):
@@ -178,6 +195,16 @@ def number(value: float, digits: int = 2) -> str:
 def share(value: float) -> str:
     """A share for a sentence: "46 %"."""
     return f"{100 * value:.0f} %" if value >= 0.1 or value == 0 else f"{100 * value:.1f} %"
+
+
+def tenfold(factor: float) -> float:
+    """A factor for a remedy, at most REMEDY_FACTOR: what is measured far from the aim says the way, not the distance."""
+    return min(rounded(factor), REMEDY_FACTOR)
+
+
+def times(wanted: float) -> str:
+    """A factor in words: "about 4 times", "10 times or more"."""
+    return f"{number(REMEDY_FACTOR)} times or more" if wanted > REMEDY_FACTOR else f"about {number(rounded(wanted), 1)} times"
 
 
 def rounded(value: float) -> float:

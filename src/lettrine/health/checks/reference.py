@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from math import isfinite, log, nan
 from typing import Final
 
+import numpy as np
+
 from lettrine.health.checks.reading import late, median, output_module
-from lettrine.health.trace import Trace
+from lettrine.health.evidence import Evidence
+from lettrine.health.trace import Floats, Trace
 
 
 @dataclass(frozen=True)
@@ -27,12 +30,75 @@ class Reference:
 
 
 UNKNOWN: Final = Reference()
+NEED_NOT_FALL: Final = "a loss against another network, for rewards or of a kind not known need not fall"
+CONSTANT: Final = "the best single answer to every input"
+_ONE_UNIT: Final = 0.02  # spread of the ratio of two losses that are one and the same but for their unit
 
 
 def guess_of(trace: Trace) -> float:
-    """Loss of guessing without looking at the input: by the frequencies of the classes, else evenly; NaN if unknown."""
-    even = log(trace.facts.classes) if trace.facts.classes > 1 else nan
-    return trace.facts.chance if isfinite(trace.facts.chance) else even
+    """Loss of guessing without looking at the input, in the units of the loss that was handed over; NaN if unknown, or if
+    guessing says nothing of this kind of loss.
+
+    Of classes by their frequencies, else evenly; of values the loss of the best one answer. Where the loss was looked at this is
+    told by its own targets, else by what the run is known to choose between.
+    """
+    seen = loss_seen(trace)
+    if seen is None:
+        guess = trace.facts.chance if isfinite(trace.facts.chance) else _even_of(trace.facts.classes)
+    elif seen.words["nature"]:
+        guess = nan
+    elif seen.words.get("targets") == "classes" and isfinite(trace.facts.chance):
+        share = min(trace.facts.chance / _even_of(trace.facts.classes), 1.0)
+        guess = share * seen.figure("even") * units_of(trace, seen)
+    else:
+        guess = seen.figure("reference") * units_of(trace, seen)
+    return guess if guess > 0 else nan  # targets that are all the same leave nothing to guess
+
+
+def even_of(trace: Trace) -> float:
+    """Loss of answering evenly among the classes, in the units of the loss handed over; NaN without classes or if unknown."""
+    seen = loss_seen(trace)
+    if seen is None:
+        return _even_of(trace.facts.classes)
+    if seen.words["nature"] or seen.figure("classes") < 2:
+        return nan
+    return seen.figure("even") * units_of(trace, seen)
+
+
+def classes_of(trace: Trace) -> int:
+    """How many classes the loss chooses between, 0 for none or if unknown."""
+    seen = loss_seen(trace)
+    return trace.facts.classes if seen is None else int(seen.figure("classes"))
+
+
+def loss_seen(trace: Trace) -> Evidence | None:
+    """What is known of the loss from its graph; None if it was never looked at."""
+    return next(iter(trace.seen("loss")), None)
+
+
+def ordinary(trace: Trace) -> bool:
+    """Whether the loss is one that falls as the network learns: not one against another network, or for rewards."""
+    seen = loss_seen(trace)
+    return seen is None or not seen.words["nature"]
+
+
+def units_of(trace: Trace, seen: Evidence) -> float:
+    """By what the loss handed over is larger than the one trained on (accumulation, a loss scale); NaN if that varies."""
+    ratios = handed_ratios(trace, seen)
+    if not len(ratios):
+        return 1.0
+    middle = float(np.median(ratios))
+    off = np.abs(ratios / middle - 1) if middle else np.full(1, np.inf)
+    return middle if float(np.median(off)) < _ONE_UNIT else nan
+
+
+def handed_ratios(trace: Trace, seen: Evidence) -> Floats:
+    """Loss handed over by loss trained on, at the steps where both are known."""
+    trained = np.array([seen.figure(f"value {step}") for step in trace.steps.tolist()])
+    handed = trace.step_stats["loss"]
+    kept = np.isfinite(trained) & np.isfinite(handed) & (trained != 0)
+    ratios: Floats = handed[kept] / trained[kept]
+    return ratios
 
 
 def guess_of_values(trace: Trace, end: float) -> float:
@@ -40,7 +106,7 @@ def guess_of_values(trace: Trace, end: float) -> float:
     its answers, which is what they explain of the targets if they are right on average.
     """
     last = output_module(trace)
-    squares = bool(trace.facts.loss_chain) and trace.facts.loss_chain[0].startswith("MseLoss")
+    squares = bool(trace.facts.loss_chain) and trace.facts.loss_chain[0].startswith("MseLoss") and loss_seen(trace) is None
     if not squares or trace.facts.notes.get("reduction") != "mean" or last is None or last.name not in trace.outputs:
         return nan
     return end + median(trace.output(last.name, "std"), late(trace)) ** 2
@@ -48,7 +114,11 @@ def guess_of_values(trace: Trace, end: float) -> float:
 
 def reference_of(trace: Trace, end: float = nan) -> Reference:
     """What the loss is held against. end: the loss at the end, which tells the variance of targets where nothing else does."""
-    guess = guess_of(trace)
+    guess, even = guess_of(trace), even_of(trace)
     if isfinite(guess):
-        return Reference(guess, "guessing", log(trace.facts.classes) if trace.facts.classes > 1 else nan)
-    return Reference(guess_of_values(trace, end), "answering the mean whatever the input")
+        return Reference(guess, "guessing" if isfinite(even) else CONSTANT, even)
+    return Reference(guess_of_values(trace, end), CONSTANT)
+
+
+def _even_of(classes: int) -> float:
+    return log(classes) if classes > 1 else nan

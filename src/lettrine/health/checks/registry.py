@@ -36,13 +36,15 @@ class Skip(Exception):  # noqa: N818  # not an error: an answer
 
 @dataclass(frozen=True)
 class Check:
-    """A registered check."""
+    """A registered check; see `check`."""
 
     id: str
     function: Function
     needs: tuple[str, ...] = ()
+    symptom: str = ""
 
 
+SYMPTOMS: Final = ("", "remark", "harm", "silent")
 CHECKS: Final[dict[str, Check]] = {}
 """All known checks by id, in the order of registration."""
 
@@ -59,11 +61,16 @@ NEEDS: Final[dict[str, tuple[Callable[[Trace], bool], str]]] = {
 
 
 @checked
-def check(name: str, *, needs: tuple[str, ...] = ()) -> Callable[[Function], Function]:
+def check(name: str, *, needs: tuple[str, ...] = (), symptom: str = "") -> Callable[[Function], Function]:
     """Register a check under an id; the decorated function stays as it is and can be called alone.
 
-    Raises HealthError for an id that is taken or a need that is not in NEEDS.
+    symptom: for what is no fault by itself: `examine` then weighs each finding by what became of learning, and where that went
+    well leaves a "remark", or is "silent"; with "harm" a remark is left wherever no harm was measured, if it is not critical.
+
+    Raises HealthError for an id that is taken, a need that is not in NEEDS or a symptom that is not in SYMPTOMS.
     """
+    if symptom not in SYMPTOMS:
+        raise HealthError(f"check {name!r} got symptom {symptom!r}; expected among {', '.join(map(repr, SYMPTOMS))}")
     for need in needs:
         if need not in NEEDS:
             raise HealthError(f"check {name!r} needs {need!r}; expected among {', '.join(NEEDS)}")
@@ -71,7 +78,7 @@ def check(name: str, *, needs: tuple[str, ...] = ()) -> Callable[[Function], Fun
     def register(function: Function) -> Function:
         if name in CHECKS:
             raise HealthError(f"check {name!r} exists already; choose another id, or remove it from CHECKS first")
-        CHECKS[name] = Check(name, function, needs)
+        CHECKS[name] = Check(name, function, needs, symptom)
         return function
 
     return register

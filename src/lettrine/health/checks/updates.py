@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import isfinite
 
 import numpy as np
 
 from lettrine.health import limits
 from lettrine.health.checks.reading import (
-    finite_curve,
     late,
     learning_rate,
     listed,
@@ -20,16 +18,17 @@ from lettrine.health.checks.reading import (
     rounded,
     share,
     span,
+    tenfold,
+    times,
     update_ratios,
     usable,
 )
-from lettrine.health.checks.reference import guess_of, guess_of_values
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
 
 
-@check("update-too-large", needs=("parameters",))
+@check("update-too-large", needs=("parameters",), symptom="silent")
 def update_too_large(trace: Trace) -> Iterator[Finding]:
     """Steps too large for the weights they move: the learning rate is too high."""
     names, table = update_ratios(trace, usable(trace))
@@ -38,7 +37,7 @@ def update_too_large(trace: Trace) -> Iterator[Finding]:
     # Three sampled steps in a row, so that one odd step does not count.
     runs = middle(np.stack([network[:-2], network[1:-1], network[2:]]))
     early = int(np.argmax(np.nan_to_num(runs) > limits.UPDATE_LARGE_EARLY))
-    if runs[early] > limits.UPDATE_LARGE_EARLY and not _trained_well(trace):
+    if runs[early] > limits.UPDATE_LARGE_EARLY:
         mask = (trace.steps >= steps[early]) & usable(trace)
         value, limit, aim = float(np.nanmax(runs)), limits.UPDATE_LARGE_EARLY, limits.UPDATE_AIM_EARLY
         each = np.array([np.nanmax(row[early : early + 3], initial=0.0) for row in table])
@@ -54,7 +53,7 @@ def update_too_large(trace: Trace) -> Iterator[Finding]:
         return
     general = limit < limits.UPDATE_LARGE_ONE
     value = value if general else float(np.nanmax(each))
-    rate, factor = learning_rate(trace, mask), rounded(value / aim)
+    rate, factor = learning_rate(trace, mask), tenfold(value / aim)
     towards = f", from {number(rate)} to {number(rounded(rate / factor))}" if rate > 0 else ""
     yield Finding(
         id="update-too-large",
@@ -66,23 +65,13 @@ def update_too_large(trace: Trace) -> Iterator[Finding]:
         message=f"Each step changes {listed(large)} by {number(value)} of {'their' if len(large) > 1 else 'its'} size; about "
         f"{number(aim)} is usual.",
         why="Steps this large throw away what earlier ones found: the loss jumps about, units saturate or die, values overflow.",
-        remedy=f"Lower the learning rate about {number(factor, 1)} times{towards}"
+        remedy=f"Lower the learning rate {times(value / aim)}{towards}"
         + ("." if general else f", for {listed(large)} alone, or initialise {listed(large)} larger."),
         reference=f"{limits.STUDY}: log10 of update:data, with a line at -3",
     )
 
 
-def _trained_well(trace: Trace) -> bool:
-    """Whether the loss ended so far below that of guessing that no step can have thrown the network back for good."""
-    steps, losses = finite_curve(trace, trace.loss)
-    if trace.first_nonfinite is not None or not len(steps) or steps[-1] - steps[0] < limits.LEARNING_STEPS:
-        return False
-    end = float(np.mean(losses[-max(10, len(losses) // 10) :]))
-    guess = guess_of(trace)
-    return end <= limits.UPDATE_FORGIVEN * (guess if isfinite(guess) else guess_of_values(trace, end))
-
-
-@check("update-too-small", needs=("parameters",))
+@check("update-too-small", needs=("parameters",), symptom="silent")
 def update_too_small(trace: Trace) -> Iterator[Finding]:
     """Steps that hardly move the weights, even when they were largest: the learning rate is too low."""
     mask = usable(trace)
@@ -91,7 +80,7 @@ def update_too_small(trace: Trace) -> Iterator[Finding]:
     value = pace(table[:, kept])
     if value >= limits.UPDATE_SMALL or value == 0:
         return  # steps of exactly 0 are another check's
-    rate, factor = learning_rate(trace), rounded(limits.UPDATE_AIM / value)
+    rate, factor = learning_rate(trace), tenfold(limits.UPDATE_AIM / value)
     towards = f", from {number(rate)} to {number(rounded(rate * factor))}" if rate > 0 else ""
     yield Finding(
         id="update-too-small",
@@ -103,7 +92,7 @@ def update_too_small(trace: Trace) -> Iterator[Finding]:
         message=f"The steps change the weights by {number(value)} of their size; about {number(limits.UPDATE_AIM)} is usual.",
         why="At this pace it takes far more steps than needed to learn anything.",
         remedy=(
-            f"Raise the learning rate about {number(factor, 1)} times{towards}; "
+            f"Raise the learning rate {times(limits.UPDATE_AIM / value)}{towards}; "
             "if the weights were initialised too large, shrink them instead."
         ),
         reference=f"{limits.STUDY}: log10 of update:data, with a line at -3",

@@ -9,6 +9,8 @@ from typing import Final
 
 from lettrine.arguments import checked
 from lettrine.errors import HealthError
+from lettrine.health.checks.consequence import weigh
+from lettrine.health.checks.judging import unjudged
 from lettrine.health.checks.registry import CHECKS, NEEDS, Check, Skip
 from lettrine.health.findings import Finding, Outcome, Report
 from lettrine.health.limits import NORM_NOISE
@@ -19,10 +21,62 @@ _DEPTH: Final = ("activation-scale", "gradient-scale", "gradient-data")
 
 _ACTS: Final = ("missing-zero-grad", "spike", "update-too-large", "divergence", "oscillation", "initial-loss")
 
+_IDLE: Final = ("no-gradient", "no-learning", "update-too-small", "gradient-data", "not-optimised", "symmetry", "slow-learning")
+
+_SYMPTOMS: Final = (
+    *_TROUBLE,
+    *_DEPTH,
+    "held-out-labels",
+    "non-finite",
+    "no-gradient",
+    "symmetry",
+    "dead-units",
+    "saturation",
+    "norm-statistics",
+    "initial-loss",
+    "update-too-large",
+    "update-too-small",
+    "leak",
+)
+_DATA: Final = ("broadcast", "softmax-axis", "target-range", "target-rows", "target-constant", "relu-logits")
+"""What is certain from the shapes and values that met in the loss, whatever came of it."""
+_RATE: Final = {
+    "up": ("update-too-small", "slow-learning"),
+    "down": ("update-too-large", "divergence", "oscillation"),
+}
+"""What is advised to do with the learning rate."""
+
 EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
+    "eps-underflow": ("non-finite", *_TROUBLE, "update-too-large", "no-gradient"),
+    "gradients-cleared": (*_IDLE, "never-moved"),
+    "detached-generator": (*_IDLE, *_TROUBLE),
+    "unregistered": (*_IDLE, "initial-loss"),
+    "never-moved": _IDLE,
+    "frozen-random": (*_IDLE, *_DEPTH, "dead-units"),
+    "padding-mask": ("no-learning", "slow-learning", "leak"),
+    "growing-graph": (*_TROUBLE, "update-too-large", *_DEPTH),
+    "clip-before-unscale": (*_IDLE, *_DEPTH),
+    "weight-decay": (
+        *_TROUBLE,
+        *_DEPTH,
+        "update-too-large",
+        "update-too-small",
+        "dead-units",
+        "norm-statistics",
+        "slow-learning",
+    ),
+    "no-warmup": (*_TROUBLE, *_DEPTH, "update-too-large", "update-too-small", "dead-units", "saturation", "slow-learning"),
+    "optimiser-state-lost": (*_TROUBLE, "update-too-large"),
+    "shared-norm": ("norm-statistics", "overfitting", "held-out-labels", "dev-scale"),
+    "schedule-to-zero": ("no-learning", "update-too-small", "slow-learning"),
+    "collapsed-kl": ("no-learning", "dead-units", *_DEPTH, "update-too-small"),
+    "eval-dropout": ("held-out-labels", "dev-scale"),
+    **dict.fromkeys(_DATA, (*_SYMPTOMS, "target-scale")),
+    "softmax-axis": (*_SYMPTOMS, "target-scale", "target-range"),
+    "target-scale": _SYMPTOMS,
     "non-finite": (*_TROUBLE, "norm-statistics", "no-gradient"),
     "missing-zero-grad": ("update-too-large", "saturation", "dead-units", *_DEPTH, "norm-statistics", *_TROUBLE),
-    "probabilities-as-logits": ("no-learning", "dead-units", "update-too-small", "saturation", "gradient-scale", "gradient-data"),
+    "probabilities-as-logits": _SYMPTOMS,
     "wrong-mode": ("norm-statistics", "dead-units", "saturation", *_DEPTH, *_TROUBLE),
     "symmetry": (
         "saturation",
@@ -76,11 +130,30 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "oscillation": ("divergence", "no-learning", "dead-units", "saturation", *_DEPTH),
     "norm-statistics": ("update-too-large", "saturation", "dead-units", "no-gradient", "gradient-scale", "gradient-data"),
     "held-out-labels": ("overfitting",),
+    "dev-scale": ("overfitting", "held-out-labels"),
     "divergence": ("saturation", "dead-units", *_DEPTH, "norm-statistics", "no-learning", "overfitting"),
 }
 """By check, in the order of likelihood as a cause: which other findings it accounts for."""
 
 ORDER: Final = (
+    "eps-underflow",
+    "gradients-cleared",
+    "detached-generator",
+    "unregistered",
+    "never-moved",
+    "padding-mask",
+    "growing-graph",
+    "clip-before-unscale",
+    "weight-decay",
+    "no-warmup",
+    "optimiser-state-lost",
+    "frozen-random",
+    "shared-norm",
+    "schedule-to-zero",
+    "collapsed-kl",
+    *_DATA,
+    "probabilities-as-logits",
+    "target-scale",
     "missing-zero-grad",
     "wrong-mode",
     "symmetry",
@@ -88,9 +161,9 @@ ORDER: Final = (
     "spike",
     "update-too-large",
     "non-finite",
-    "probabilities-as-logits",
     "not-optimised",
     "leak",
+    "dev-scale",
     "held-out-labels",
     "oscillation",
     "divergence",
@@ -127,8 +200,10 @@ def examine(trace: Trace, *, only: Iterable[str] | None = None, title: str = "He
         found += findings
         outcomes.append(outcome)
     listed, explained = _explain(sorted(found, key=partial(_place, found)))
+    listed = _agreeing(listed, explained)
     outcomes = [replace(each, reason=explained[each.check]) if each.check in explained else each for each in outcomes]
-    return Report(tuple(listed), tuple(outcomes), trace, title)
+    broken = [each.check for each in outcomes if each.status == "failed"]
+    return Report(tuple(listed), tuple(outcomes), trace, title, unjudged(trace, broken))
 
 
 def _run(check: Check, trace: Trace) -> tuple[list[Finding], Outcome]:
@@ -138,6 +213,8 @@ def _run(check: Check, trace: Trace) -> tuple[list[Finding], Outcome]:
             return [], Outcome(check.id, "not run", reason)
     try:
         findings = list(check.function(trace))
+        if check.symptom:
+            findings = [each for finding in findings if (each := weigh(finding, trace, symptom=check.symptom)) is not None]
     except Skip as skip:
         return [], Outcome(check.id, skip.status, skip.reason)
     except Exception as error:  # noqa: BLE001  # whatever breaks inside a check is shown as such
@@ -175,6 +252,23 @@ def _explain(findings: list[Finding]) -> tuple[list[Finding], dict[str, str]]:
             listed[place] = replace(cause, explains=(*cause.explains, finding.message, *finding.explains))
             explained[finding.id] = f"explained by {cause.id}"
     return listed, explained
+
+
+def _agreeing(findings: list[Finding], explained: dict[str, str]) -> list[Finding]:
+    """Without those whose remedy is the opposite of an earlier one's: nobody can follow both."""
+    kept: list[Finding] = []
+    for finding in findings:
+        against = next((each for each in kept if {_way(each), _way(finding)} == {"up", "down"}), None)
+        if against is None:
+            kept.append(finding)
+        else:
+            explained[finding.id] = f"its remedy would undo that of {against.id}"
+    return kept
+
+
+def _way(finding: Finding) -> str:
+    """In which direction a remedy moves the learning rate; "" for neither."""
+    return next((way for way, ids in _RATE.items() if finding.id in ids), "")
 
 
 def _accounts(cause: Finding, effect: Finding) -> bool:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import e, isfinite, log, nan, sqrt
+from math import isfinite, log, nan, sqrt
 
 import numpy as np
 
 from lettrine.health import limits
+from lettrine.health.checks.modes import modes_in_part
 from lettrine.health.checks.reading import (
     Mask,
     late,
-    learning_rate,
     listed,
     median,
     number,
-    output_module,
     plural,
     rounded,
     share,
@@ -25,119 +24,6 @@ from lettrine.health.checks.reading import (
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
-
-_SHAPES = {"view", "unsafeview", "reshape", "reshapealias", "transpose", "permute", "squeeze", "unsqueeze", "clone", "tocopy"}
-_SHAPES |= {"slice", "select", "index", "t", "expand", "alias", "contiguous"}
-"""Operations, as autograd names them, that change no value."""
-
-_PASS: dict[str, str] = {
-    "forward": "The output of {where} was not finite at step {step}, in the forward pass",
-    "backward": "The gradient at {where} was not finite at step {step}, in the backward pass",
-    "loss": "The loss was not finite at step {step}",
-    "update": "{where} was not finite after the update of step {step}",
-    "data": "The data fed to {where} held values that are not finite at step {step}",
-}
-
-
-@check("non-finite")
-def non_finite(trace: Trace) -> Iterator[Finding]:
-    """Where the first NaN or infinity appeared."""
-    first = trace.first_nonfinite
-    if first is None:
-        return
-    where = first.where or "the network"
-    about = "" if first.exact else " or in the steps since the sampled one before"
-    yield Finding(
-        id="non-finite",
-        severity="critical",
-        where=(first.where,) if first.where else (),
-        steps=(first.step, first.step),
-        value=nan,
-        limit=nan,
-        message=_PASS[first.phase].format(where=where, step=first.step) + about + ".",
-        why="One NaN spreads to every weight with the next update, and nothing brings it back.",
-        remedy=_finite_again(trace, first.phase, where, first.step),
-        reference="Goodfellow, Bengio & Courville 2016, Deep Learning, section 4.1: overflow and underflow",
-    )
-
-
-def _finite_again(trace: Trace, phase: str, where: str, step: int) -> str:
-    if phase == "data":
-        return f"Look at batch {step}: clean or drop inputs that are NaN or infinite, and divide by a std that is never 0."
-    mask = usable(trace)
-    rate, norm = learning_rate(trace), median(trace.step_stats["gradient_norm"], mask)
-    parts = []
-    if rate > 0:
-        parts.append(f"lower the learning rate about 10 times, from {number(rate)} to {number(rounded(rate / 10))}")
-    if norm > 0:
-        parts.append(f"clip the gradient norm at about {number(rounded(norm))}, its median before step {step}")
-    if phase == "loss":
-        if not any(name.startswith(("LogSoftmax", "BinaryCrossEntropyWithLogits")) for name in trace.facts.loss_chain):
-            advice = (
-                "compute the loss from logits (cross_entropy, binary_cross_entropy_with_logits), not from log of a probability"
-            )
-            parts.insert(0, advice)
-        parts.append("if it comes again, watch with every=1 to see in which module it begins")
-    else:
-        parts.append(f"look in {where} for a division by 0, a log or root of 0, or an exp that overflows, and add an epsilon")
-    text = "; ".join(parts)
-    return f"{text[0].upper()}{text[1:]}."
-
-
-@check("probabilities-as-logits")
-def probabilities_as_logits(trace: Trace) -> Iterator[Finding]:
-    """A loss that is fed with something else than it expects: probabilities for logits, or for their logarithms."""
-    chain = [name.removesuffix("Backward0").removesuffix("Backward") for name in trace.facts.loss_chain]
-    chain = [name for name in chain if name.lower() not in _SHAPES]
-    if not chain:
-        raise Skip("not run", "what the loss is made of is not known; hand the loss itself to watch.loss, not its value")
-    mistake = _mistake(chain)
-    if mistake is None:
-        return
-    expected, given, remedy = mistake
-    last, classes = output_module(trace), trace.facts.classes
-    floor = f" With {classes} classes the loss cannot fall below {number(_floor(classes))}." if classes > 2 else ""
-    yield Finding(
-        id="probabilities-as-logits",
-        severity="critical",
-        where=(last.name,) if last is not None else (),
-        steps=span(trace, usable(trace)),
-        value=nan,
-        limit=nan,
-        message=f"The loss expects {expected} and gets {given}.",
-        why=(
-            f"Values between 0 and 1 taken for logits never express certainty: the loss stays high, with small gradients.{floor}"
-            if expected == "logits"
-            else "The loss then rewards sizes, not probabilities, and can fall below 0 without anything being learned."
-        ),
-        remedy=remedy,
-        reference="torch.nn.CrossEntropyLoss, BCEWithLogitsLoss and NLLLoss: what the input is",
-    )
-
-
-def _floor(classes: int) -> float:
-    """Loss of certainty taken for logits: 1 for the right class, 0 for the others."""
-    return log(1 + (classes - 1) / e)
-
-
-def _mistake(chain: list[str]) -> tuple[str, str, str] | None:
-    """What the loss expects, what it gets, and what to do; None if they agree. chain: from the loss inwards."""
-    names = [*chain, "", ""]
-    for place, name in enumerate(chain):
-        inner = names[place + 1]
-        if name.startswith("LogSoftmax") or "WithLogits" in name:
-            if inner.startswith(("Softmax", "Sigmoid")):
-                made = "softmax" if inner.startswith("Softmax") else "sigmoid"
-                remedy = (
-                    f"Remove the final {made} and give the loss the raw outputs; apply it only where probabilities are shown."
-                )
-                return "logits", f"probabilities: a {made} has been applied already", remedy
-            return None
-        if name.startswith("NllLoss") and inner.startswith(("Softmax", "Addmm", "Mm", "Linear")):
-            given = "probabilities" if inner.startswith("Softmax") else "raw outputs"
-            remedy = "Use cross_entropy on the raw outputs, without a softmax before it, or log_softmax before nll_loss."
-            return "logarithms of probabilities", given, remedy
-    return None
 
 
 @check("wrong-mode")
@@ -153,6 +39,7 @@ def wrong_mode(trace: Trace) -> Iterator[Finding]:
         raise Skip("not run", "train or eval mode was not recorded")
     value = float(np.mean(training[known] == 0))
     if value < limits.EVAL_SHARE:
+        yield from modes_in_part(trace)
         return
     steps = trace.steps[known & (training == 0)]
     yield Finding(

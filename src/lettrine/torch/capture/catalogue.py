@@ -74,6 +74,12 @@ def unwrapped(model: nn.Module) -> nn.Module:
             )
     while isinstance(model, WRAPPERS):
         model = model.module
+    if type(model).forward is nn.Module.forward and not any(True for _ in model.children()):
+        raise HealthError(
+            f"watch got a {kind_of(model)} without a forward and without modules of its own, of which nothing can be heard; "
+            f"layers "
+            "in a plain list or dict are not found by torch: hold them in nn.ModuleList or nn.ModuleDict"
+        )
     return model
 
 

@@ -26,7 +26,8 @@ INSIDE: Final = frozenset(
     """softmax log_softmax softmin gumbel_softmax scaled_dot_product_attention multi_head_attention_forward masked_fill
     masked_fill_ dropout dropout_ dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout bernoulli bernoulli_ embedding
     embedding_bag batch_norm instance_norm sqrt log log2 log10 log1p pow div true_divide reciprocal rsqrt exp norm relu sigmoid
-    tanh randn_like randn normal""".split()  # noqa: SIM905  a list of words is read more easily
+    tanh mse_loss l1_loss smooth_l1_loss huber_loss cross_entropy nll_loss binary_cross_entropy binary_cross_entropy_with_logits
+    kl_div randn_like randn normal""".split()  # noqa: SIM905  a list of words is read more easily
 )
 """Names of functions noted inside the watched modules. Outside of them, where the loss is made, all are."""
 OURS: Final = frozenset(
@@ -116,6 +117,27 @@ class FunctionCall:
         return _given(self.held_kwargs.get(name, default))
 
 
+@dataclass(frozen=True)
+class ModuleCall:
+    """One call of a watched module. root: which of the model's calls it was made in. Large tensors: as in `FunctionCall`."""
+
+    name: str
+    module: nn.Module
+    held_args: tuple[Any, ...]
+    held_output: Any
+    root: int
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """What it was given by place."""
+        return tuple(map(_given, self.held_args))
+
+    @property
+    def output(self) -> Any:
+        """What it returned."""
+        return _given(self.held_output)
+
+
 def _site() -> tuple[CodeType, int] | None:
     """The code outside of torch that called what is being noted, and its instruction."""
     frame = sys._getframe(3)  # noqa: SLF001  above this function, the notes and the mode
@@ -136,6 +158,7 @@ class FunctionNotes:
         self._inside: list[str] = []
         self._handles: list[Any] = []
         self.calls: list[FunctionCall] = []
+        self.modules: list[ModuleCall] = []
         self.open = self.paused = False
         self.root = -1
 
@@ -166,11 +189,13 @@ class FunctionNotes:
     def forget(self) -> None:
         """Let go of everything that was noted."""
         self.calls.clear()
+        self.modules.clear()
 
     def drop(self, roots: int) -> None:
         """Let go of the first calls of the model and of all that was noted up to the end of the last of them."""
         last = max((place for place, call in enumerate(self.calls) if 0 <= call.root < roots), default=-1)
         self.calls = [replace(call, root=max(call.root - roots, -1)) for call in self.calls[last + 1 :]]
+        self.modules = [replace(call, root=call.root - roots) for call in self.modules if call.root >= roots]
 
     def note(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
         """One call has been made."""
@@ -190,9 +215,11 @@ class FunctionNotes:
         if name is not None:
             self._inside.append(name)
 
-    def _leave(self, module: nn.Module, *_: Any) -> None:
+    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
         if self._inside and module in self._names:
-            self._inside.pop()
+            name = self._inside.pop()
+            if not self.paused and output is not None and len(self.modules) < MOST:
+                self.modules.append(ModuleCall(name, module, _kept(args), _kept(output), self.root))
 
 
 class _Mode(TorchFunctionMode):

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Final, Protocol, TypeVar
 
 import torch
@@ -26,9 +26,10 @@ from torch.optim import Optimizer
 from lettrine.health.evidence import Evidence
 from lettrine.health.recorder import Recorder
 from lettrine.torch.capture.catalogue import named_modules
-from lettrine.torch.capture.functions import FunctionCall, FunctionNotes
+from lettrine.torch.capture.functions import FunctionCall, FunctionNotes, ModuleCall
 from lettrine.torch.capture.guard import Guard
-from lettrine.torch.capture.taps import Listener
+from lettrine.torch.capture.taps import Listener, tensors_in
+from lettrine.torch.graph.terms import Term, terms_of
 from lettrine.torch.private import compiles, recomputing, transformed
 
 FIRST: Final = 4  # sampled steps of a run that are all looked at; later ones where histograms are taken too
@@ -53,14 +54,19 @@ class RootCall:
         """The tensors among what it was given."""
         return tuple(each for each in (*self.args, *self.kwargs.values()) if isinstance(each, Tensor))
 
+    @property
+    def outputs(self) -> list[Tensor]:
+        """The tensors among what it returned."""
+        return tensors_in(self.output)
+
 
 @dataclass(frozen=True)
 class Look:
     """One backward pass of a step, and what led to it; or one pass in eval mode.
 
     loss: what `backward` was called on, perhaps scaled or divided; None where it was not seen. Its graph still holds its tensors.
-    roots: the calls of the model since the last backward pass. calls: the functions called since then, in order; none where
-    something is compiled. place: which backward pass it is since an optimiser last stepped, from 0.
+    roots: the calls of the model since the last backward pass. calls, modules: the functions and the watched modules called since
+    then, in order; none where something is compiled. place: which backward pass it is since an optimiser last stepped, from 0.
     """
 
     step: int
@@ -70,11 +76,19 @@ class Look:
     calls: tuple[FunctionCall, ...]
     loss: Tensor | None
     place: int = 0
+    modules: tuple[ModuleCall, ...] = ()
 
     @property
     def outside(self) -> tuple[FunctionCall, ...]:
         """The functions called outside of all watched modules: what made the loss of the model's outputs."""
         return tuple(call for call in self.calls if not call.where)
+
+    @cached_property
+    def terms(self) -> list[Term]:
+        """What the loss is made of; empty where it was not seen."""
+        if self.loss is None or self.loss.grad_fn is None or not self.loss.is_floating_point():
+            return []
+        return terms_of(self.loss, self.calls, [each for root in self.roots for each in root.outputs])
 
 
 @dataclass(frozen=True)
@@ -154,6 +168,10 @@ class Looker:
             self._handles.append(root.register_forward_pre_hook(Listener(self._begin)))
             self._handles.append(root.register_forward_hook(Listener(self._end_call), with_kwargs=True, always_call=True))
 
+    def again(self) -> None:
+        """Look at the next sampled steps whatever the schedule says: something has happened."""
+        self._looked = 0
+
     def pause(self) -> None:
         """An optimiser is about to step: what it calls is not ours."""
         if self._called and self._waiting:
@@ -232,9 +250,10 @@ class Looker:
         if not self._called or not self._waiting or self._passes >= PASSES or not self._concerns(loss):
             return
         place, self._waiting, self._notes.paused = self._since, False, True
-        self._passes, self._since = self._passes + 1, self._since + 1
+        self._passes, self._since = self._passes + 1, self._since + (loss is not None)
         self._looked += self._passes == 1
-        look = Look(self._step, self._model, self._optimisers, tuple(self._called), tuple(self._notes.calls), loss, place)
+        noted = tuple(self._notes.calls), loss, place, tuple(self._notes.modules)
+        look = Look(self._step, self._model, self._optimisers, tuple(self._called), *noted)
         self._called.clear()
         self._notes.forget()
         self._ask("look", look)
@@ -255,9 +274,9 @@ class Looker:
             waiting += [following for following, _ in node.next_functions]
         return len(seen) >= SEARCHED
 
-    def held_out(self, roots: tuple[RootCall, ...], calls: tuple[FunctionCall, ...]) -> None:
+    def held_out(self, root: RootCall, calls: tuple[FunctionCall, ...], modules: tuple[ModuleCall, ...]) -> None:
         """A pass in eval mode has been made."""
-        self._ask("held_out", Look(self._step, self._model, self._optimisers, roots, calls, None))
+        self._ask("held_out", Look(self._step, self._model, self._optimisers, (root,), calls, None, modules=modules))
 
     def _ask(self, method: str, *args: Any) -> None:
         with torch.no_grad():
@@ -309,11 +328,11 @@ class HeldOut:
             return
         self._notes.end()
         root = RootCall(self._looker.names.get(module, ""), module, args, kwargs, output)
-        calls = tuple(self._notes.calls)
+        noted = tuple(self._notes.calls), tuple(self._notes.modules)
         self._notes.forget()
         if output is not None:
             self._looked += 1
-            self._looker.held_out((root,), calls)
+            self._looker.held_out(root, *noted)
         if self._looked >= HELD_OUT:
             self.wait(go_on=False)
 

@@ -230,7 +230,7 @@ def main_tensor(output: Any) -> Tensor | None:
     if isinstance(output, Mapping) and isinstance(logits := output.get("logits"), Tensor) and measurable(logits):
         return logits
     found: Tensor | None = None
-    for tensor in _tensors(output, depth=0):
+    for tensor in tensors_in(output):
         if measurable(tensor):
             if tensor.ndim:
                 return tensor
@@ -238,7 +238,8 @@ def main_tensor(output: Any) -> Tensor | None:
     return found
 
 
-def _tensors(value: Any, depth: int) -> list[Tensor]:
+def tensors_in(value: Any, depth: int = 0) -> list[Tensor]:
+    """The tensors in what a module returned: a tuple, a mapping or a dataclass of them."""
     if isinstance(value, Tensor):
         return [value]
     if depth > 4:
@@ -248,7 +249,7 @@ def _tensors(value: Any, depth: int) -> list[Tensor]:
     elif hasattr(value, "__dataclass_fields__"):
         value = list(vars(value).values())
     if isinstance(value, (list, tuple)):
-        return [tensor for entry in value[:16] for tensor in _tensors(entry, depth + 1)]
+        return [tensor for entry in value[:16] for tensor in tensors_in(entry, depth + 1)]
     return []
 
 

@@ -32,27 +32,13 @@ def answer(task: Task) -> Result:
     except NotCalled:  # pragma: no cover  pairs always call the model
         paths = []
     targets = [batch[-1] for batch in task.batches]
-    if not paths or not all(isinstance(each, Tensor) and each.numel() == each.shape[0] for each in targets if each.ndim):
-        raise Skip("not applicable", "no floating-point inputs, or more than one target an example")
-    if any(each.ndim == 0 for each in targets):
-        raise Skip("not applicable", "one target a batch")
+    single = all(isinstance(each, Tensor) and each.ndim and each.numel() == each.shape[0] for each in targets)
+    if not paths or not single:
+        raise Skip("not applicable", "no floating-point inputs, or not one target an example")
     target = torch.cat([each.flatten() for each in targets])
     if len(target) < CHECKUP_LEAK_ROWS:
         raise Skip("not applicable", f"{len(target)} examples; {CHECKUP_LEAK_ROWS} are needed to tell a copy from chance")
-    found = []
-    looked = 0
-    for path in paths:
-        rows = [dict(leaves(task.inputs(batch).given))[path].flatten(1) for batch in task.batches]
-        if len({each.shape[1] for each in rows}) > 1 or rows[0].shape[1] > MOST_FEATURES or sum(map(len, rows)) != len(target):
-            continue
-        features = torch.cat(rows)
-        looked += features.shape[1]
-        shape = dict(leaves(task.inputs(task.batches[0]).given))[path].shape[1:]
-        if features.shape[1] < 2:  # the only feature there is may well be what the task is about
-            continue
-        for place in copies(features, target):
-            at = ", ".join(str(int(each)) for each in torch.unravel_index(torch.tensor(place), tuple(shape)))
-            found.append((path, f"[{at}]", _same(features[:, place], target)))
+    found, looked = _searched(task, paths, target)
     said = f"None of {looked} features is a copy of the target in {len(target)} examples."
     if not found:
         return Result(said, figures={"features": looked, "examples": len(target)})
@@ -70,6 +56,25 @@ def answer(task: Task) -> Result:
         source="Kaufman et al. 2012, Leakage in data mining",
     )
     return Result(result.message, (result,), {"features": looked, "examples": len(target), "copies": len(found)})
+
+
+def _searched(task: Task, paths: list[str], target: Tensor) -> tuple[list[tuple[str, str, bool]], int]:
+    """Input, place and exactness of each copy, and how many features were looked at."""
+    found: list[tuple[str, str, bool]] = []
+    looked = 0
+    for path in paths:
+        rows = [dict(leaves(task.inputs(batch).given))[path].flatten(1) for batch in task.batches]
+        if len({each.shape[1] for each in rows}) > 1 or rows[0].shape[1] > MOST_FEATURES or sum(map(len, rows)) != len(target):
+            continue
+        features = torch.cat(rows)
+        looked += features.shape[1]
+        shape = dict(leaves(task.inputs(task.batches[0]).given))[path].shape[1:]
+        if features.shape[1] < 2:  # the only feature there is may well be what the task is about
+            continue
+        for place in copies(features, target):
+            at = ", ".join(str(int(each)) for each in torch.unravel_index(torch.tensor(place), tuple(shape)))
+            found.append((path, f"[{at}]", _same(features[:, place], target)))
+    return found, looked
 
 
 def _same(feature: Tensor, target: Tensor) -> bool:

@@ -1,36 +1,46 @@
-"""Sections of a page about a language model: its embeddings, its curve as the courses draw it, its words."""
+"""The section on characters of a language model's page: where the network has put each, and which are alike to it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isfinite
 
-from lettrine.inference.embeddings import kinds, nearest, project
-from lettrine.inference.language_model import LanguageModel
+import numpy as np
+from numpy.typing import NDArray
+
 from lettrine.report.arrays import embedding_scatter
 from lettrine.report.figure import Figure
 from lettrine.report.html import Section
 
-NEIGHBOURS = 3
 LISTED = 60  # characters in the table of neighbours; a script of thousands of signs is drawn, not listed
 COLUMNS = 3
 
 
-def embedding_section(model: LanguageModel, key: str = "embedding") -> Section:
-    """A labelled scatter of a model's embeddings, and each character's nearest ones. Raises MissingExtraError when drawn."""
-    vocabulary, table = model.vocabulary, model.parameters["embedding.weight"]
-    names = [vocabulary.show(index) for index in range(vocabulary.size)]
-    plane = project(table)
-    width = table.shape[1]
+def characters_section(
+    names: Sequence[str],
+    groups: Sequence[str],
+    points: NDArray[np.float64],
+    shares: tuple[float, float],
+    width: int,
+    neighbours: NDArray[np.int64],
+    *,
+    key: str = "embedding",
+) -> Section:
+    """A labelled scatter of the embeddings, and each character's nearest ones.
+
+    names, groups: of the V characters. points (V, 2): on a plane that shows these shares of the variance of `width` dimensions,
+    NaN where it is the table itself. neighbours (V, N): the nearest of each. Raises MissingExtraError when drawn.
+    """
     held = "The table as it is: 2-D."
-    if all(map(isfinite, plane.shares)):
-        across, up = (100 * share for share in plane.shares)
+    if all(map(isfinite, shares)):
+        across, up = (100 * share for share in shares)
         held = f"The plane holds {across + up:.0f} % of what {width} dimensions hold: {across:.0f} % across, {up:.0f} % up."
     drawn = Figure(
         "Embeddings",
         f"One point a character; those that the network treats alike lie close together. {held}",
-        embedding_scatter(plane.points, names, groups=kinds(names, vocabulary.end_sign)),
+        embedding_scatter(points, list(names), groups=list(groups)),
     )
-    close = nearest(table, NEIGHBOURS)[:LISTED]
+    close = neighbours[:LISTED]
     cells = [[names[index], "  ".join(names[other] for other in others)] for index, others in enumerate(close.tolist())]
     height = -(-len(cells) // COLUMNS)  # down the first pair of columns, then down the next
     padded = cells + [["", ""]] * (height * COLUMNS - len(cells))

@@ -1,0 +1,184 @@
+"""Checks of what is connected with what: parameters nobody holds, gradients that are lost, graphs that never end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import nan
+
+from lettrine.health import limits_wiring as limits
+from lettrine.health.checks.consequence import consequence
+from lettrine.health.checks.reading import listed, number, plural, share
+from lettrine.health.checks.registry import Skip, check
+from lettrine.health.evidence import Evidence
+from lettrine.health.findings import Finding
+from lettrine.health.trace import Trace
+
+
+def seen_once(trace: Trace, kind: str) -> Evidence | None:
+    """The one evidence of a kind there can be, None without."""
+    return next(iter(trace.seen(kind)), None)
+
+
+@check("unregistered")
+def unregistered(trace: Trace) -> Iterator[Finding]:
+    """Weights the output is made of, that belong to no module of the model and to no optimiser."""
+    seen = seen_once(trace, "unheld")
+    if seen is None or seen.figure("steps") < limits.UNHELD_STEPS:
+        return
+    names = tuple(filter(None, seen.words.get("names", "").split(", ")))
+    drawn, steps, values = seen.words.get("drawn", ""), int(seen.figure("steps")), int(seen.figure("values"))
+    still = f"did not change in {steps} steps" + (f" and {plural(names, 'is', 'are')} still as drawn at random" if drawn else "")
+    yield Finding(
+        id="unregistered",
+        severity="warning" if drawn or consequence(trace).bad else "info",
+        where=names,
+        steps=seen.steps,
+        value=float(values),
+        limit=nan,
+        message=(
+            f"The output is made with {listed(names)}, which {plural(names, 'lies', 'lie')} in a plain list or dict: no "
+            f"optimizer "
+            f"holds {plural(names, 'it', 'them')}, and {plural(names, 'it', 'they')} {still} ({values:,} values)."
+            if names
+            else f"The output depends on {int(seen.figure('count'))} parameters ({values:,} values) outside of the watched "
+            f"model, "
+            f"which no optimizer holds and which {still}."
+        ),
+        why="torch finds only layers that are attributes or lie in its own containers: others are not trained, saved, moved to a "
+        "device or put into eval mode.",
+        remedy=(
+            "Hold the layers in nn.ModuleList (nn.ModuleDict for a dict, nn.ParameterList for parameters), and build the "
+            "optimizer "
+            "after that."
+            if names
+            else "Give their parameters to an optimizer too, or set requires_grad to False if they are meant to stay."
+        ),
+        reference="torch.nn.ModuleList",
+    )
+
+
+@check("detached-generator")
+def detached_generator(trace: Trace) -> Iterator[Finding]:
+    """A network with an optimiser of its own, whose output is only ever used without its graph."""
+    for seen in trace.seen("gradients"):
+        lost = seen.figure("none") == seen.figure("steps") >= limits.LOST_STEPS and seen.figure("others") > 0
+        if not lost or seen.figure("frozen"):
+            continue
+        for pair in sorted(trace.seen("detached"), key=lambda each: len(each.where[1])):  # the whole critic before its layers
+            maker, taker = pair.where
+            if seen.where and all(name.startswith(f"{maker}.") for name in seen.where):
+                yield Finding(
+                    id="detached-generator",
+                    severity="critical",
+                    where=(maker,),
+                    steps=seen.steps,
+                    value=seen.figure("none"),
+                    limit=0.0,
+                    message=f"{maker} got no gradient at any step of its optimizer: {taker} is always given its output "
+                    "without the graph that made it.",
+                    why=f"What {taker} says of the output cannot reach the weights of {maker}, which stay as they are.",
+                    remedy=f"In the pass that trains {maker}, call {taker} on the output itself; detach() it, or make it under "
+                    f"no_grad, only in the pass that trains {taker}.",
+                    reference="Goodfellow et al. 2014, Generative adversarial nets, algorithm 1",
+                )
+                return
+
+
+@check("frozen-random")
+def frozen_random(trace: Trace) -> Iterator[Finding]:
+    """Layers that are frozen although they are still as they were drawn at random."""
+    seen = seen_once(trace, "frozen random")
+    if seen is None or seen.figure("steps") < limits.FROZEN_STEPS:
+        return
+    course = consequence(trace)
+    yield Finding(
+        id="frozen-random",
+        severity="info" if course.end <= limits.FROZEN_FINE * course.reference.value else "warning",
+        where=seen.where,
+        steps=seen.steps,
+        value=seen.figure("share"),
+        limit=0.0,
+        message=f"{listed(seen.where)} {plural(seen.where, 'is', 'are')} frozen, and still as drawn at random "
+        f"({seen.words['drawn']}): {share(seen.figure('share'))} of the values of all matrices.",
+        why="Layers behind see a random image of the input, and nothing will ever make it a better one.",
+        remedy="Load the trained weights before training (see that load_state_dict reports no missing keys), or let "
+        f"{plural(seen.where, 'it', 'them')} train: requires_grad_(True) before the optimizer is built. "
+        "If random features are meant, all is well.",
+        reference="Yosinski et al. 2014, How transferable are features in deep neural networks?",
+    )
+
+
+@check("gradients-cleared")
+def gradients_cleared(trace: Trace) -> Iterator[Finding]:
+    """Gradients that are cleared before the optimiser has used them."""
+    told = trace.seen("gradients")
+    if not told:
+        raise Skip("not run", "no step was looked at")
+    for seen in told:
+        steps, called = seen.figure("steps"), seen.figure("called")
+        if steps >= limits.LOST_STEPS and seen.figure("none") == called == steps and not seen.figure("others"):
+            yield _finding(
+                seen,
+                "critical",
+                called,
+                f"At each of the {int(steps)} steps looked at a backward pass was made, and no gradient was left when the "
+                f"optimizer "
+                "stepped.",
+                "Call zero_grad() before backward() or after step(), not between them.",
+            )
+        elif seen.figure("cleared") >= max(limits.LOST_STEPS, limits.LOST_SHARE * steps):
+            micro = int(seen.figure("micro"))
+            meant = seen.figure("scaled") >= limits.LOST_SHARE * seen.figure("accumulated")
+            yield _finding(
+                seen,
+                "warning" if meant or consequence(trace).bad else "info",
+                seen.figure("cleared"),
+                f"{micro} backward passes or more are made before each step, and each finds the gradients of the one before "
+                f"cleared: "
+                "only the last one counts.",
+                "Call zero_grad() once after each optimizer.step(), not before each backward(): then gradients add up.",
+            )
+
+
+def _finding(seen: Evidence, severity: str, value: float, message: str, remedy: str) -> Finding:
+    return Finding(
+        id="gradients-cleared",
+        severity=severity,
+        where=(),
+        steps=seen.steps,
+        value=value,
+        limit=0.0,
+        message=message,
+        why="What was computed for the examples of those passes is thrown away.",
+        remedy=remedy,
+        reference="torch.optim: Optimizer.zero_grad",
+    )
+
+
+@check("growing-graph")
+def growing_graph(trace: Trace) -> Iterator[Finding]:
+    """A loss whose graph goes back through all earlier steps."""
+    seen = seen_once(trace, "reaching back")
+    if seen is None or seen.figure("back") < limits.GROWN_LOOKS:
+        return
+    first, now = seen.figure("nodes_first"), seen.figure("nodes")
+    if now < limits.GROWN * first:
+        return
+    yield Finding(
+        id="growing-graph",
+        severity="warning",
+        where=(),
+        steps=seen.steps,
+        value=now / first,
+        limit=limits.GROWN,
+        message=f"The graph of the loss grows from step to step, from {number(first)} operations at step {seen.steps[0]} to "
+        f"{number(now)} at step {seen.steps[1]}: it reaches back into earlier steps.",
+        why="Each backward pass goes through all steps before, so time and memory grow until they run out, and gradients are "
+        "taken "
+        "at weights that have changed since.",
+        remedy="Detach what is carried from one step to the next, such as a hidden state (h = h.detach()) or a running sum of "
+        "losses "
+        "(total += loss.item()), and leave out retain_graph=True.",
+        reference="Williams & Peng 1990, An efficient gradient-based algorithm for on-line training of recurrent network "
+        "trajectories",
+    )

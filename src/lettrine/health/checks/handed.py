@@ -1,0 +1,48 @@
+"""The check for a loss that is handed over and is not the one trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from lettrine.health import limits
+from lettrine.health.checks.reading import number
+from lettrine.health.checks.reference import NEED_NOT_FALL, handed_ratios, loss_seen, ordinary
+from lettrine.health.checks.registry import Skip, check
+from lettrine.health.findings import Finding
+from lettrine.health.trace import Trace
+
+_LEAST = 1e-12  # of a ratio: below 0 there is no halving
+
+
+@check("other-loss", needs=("loss",))
+def other_loss(trace: Trace) -> Iterator[Finding]:
+    """The loss handed over is not the one whose backward pass is taken, nor a multiple of it."""
+    seen = loss_seen(trace)
+    if seen is None:
+        raise Skip("not applicable", "no backward pass was looked at")
+    if not ordinary(trace):
+        raise Skip("not applicable", NEED_NOT_FALL)
+    ratios = handed_ratios(trace, seen)
+    if len(ratios) < limits.HANDED_POINTS:
+        raise Skip("not run", f"{len(ratios)} losses beside what was trained on; {limits.HANDED_POINTS} are needed")
+    middle = float(np.sort(ratios)[len(ratios) // 2])
+    # A GradScaler halves or doubles its scale now and then: whole steps on this axis, and few different ones.
+    turns = np.log2(np.maximum(ratios / middle, _LEAST)) if middle else np.full(1, np.inf)
+    near = np.abs(turns - np.round(turns)) <= limits.HANDED_SPREAD
+    if np.mean(near) >= limits.HANDED_ALIKE and len(np.unique(np.round(turns[near]))) <= limits.HANDED_SCALES:
+        return
+    yield Finding(
+        id="other-loss",
+        severity="info",
+        where=(),
+        steps=seen.steps,
+        value=float(ratios.max() / ratios.min()) if ratios.min() > 0 else float("nan"),
+        limit=1 + limits.HANDED_SPREAD,
+        message=f"The loss handed to watch.loss is not the one trained on: it is between {number(float(ratios.min()))} and "
+        f"{number(float(ratios.max()))} times it.",
+        why="What is said of the loss is said of another one, such as one term of it, a running mean, or that of other data.",
+        remedy="Hand over the tensor on which backward() is called: watch.loss(loss).",
+        reference="lettrine: watch.loss",
+    )

@@ -1,0 +1,229 @@
+"""Checks of how predictions reach the loss: shapes, softmax and sigmoid, ReLU. What they name is certain from structure."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from math import e, exp, log, nan
+from typing import Final
+
+from lettrine.health import limits
+from lettrine.health.checks.reading import number, output_module, share, span, usable
+from lettrine.health.checks.registry import Skip, check
+from lettrine.health.evidence import Evidence
+from lettrine.health.findings import Finding
+from lettrine.health.trace import Trace
+
+NO_COMPARISON: Final = "no comparison of the network's answers with targets was seen at the steps that were looked at"
+_LOGITS: Final = ("classes", "logits")
+_NORMALISED: Final = ("Softmax", "LogSoftmax")
+_SHARES: Final = ("Softmax", "Sigmoid", "Hardsigmoid")
+_SHAPES: Final = frozenset(
+    """view unsafeview reshape reshapealias transpose permute squeeze unsqueeze clone tocopy slice select index t expand alias
+    contiguous""".split()  # noqa: SIM905
+)
+"""Operations, as autograd names them, that change no value."""
+
+
+def compared(trace: Trace) -> tuple[Evidence, ...]:
+    """What predictions were compared with. Raises Skip if nothing was."""
+    seen = trace.seen("comparison")
+    if not seen:
+        raise Skip("not applicable", NO_COMPARISON)
+    return seen
+
+
+def operations_of(each: Evidence) -> list[str]:
+    """What lies between the last weights and a prediction, from the prediction inwards, without what only guards a logarithm."""
+    return [name for name in each.words.get("operations", "").split() if name != "Clamp"]
+
+
+@check("broadcast")
+def broadcast(trace: Trace) -> Iterator[Finding]:
+    """Answers and targets that should have met one by one met all with all."""
+    for each in trace.seen("broadcast"):
+        size, answers, others = int(each.figure("size")), each.words["answers"], each.words["others"]
+        targets = "targets" if each.words["function"].endswith(("loss", "entropy", "logits")) else "numbers"
+        longer = "the answers" if answers.count(",") > others.count(",") or answers.count(",") > 1 else f"the {targets}"
+        yield Finding(
+            id="broadcast",
+            severity="critical",
+            where=each.where,
+            steps=each.steps,
+            value=float(size),
+            limit=1.0,
+            message=(
+                f"Answers of shape {answers} meet {targets} of shape {others} in {each.words['function']}: "
+                f"they broadcast to {size} by {size} pairs."
+            ),
+            why="Each answer is held against the targets of all examples: the best answer is their mean, whatever the input.",
+            remedy=f"Give both the same shape: call squeeze(-1) on {longer}, or unsqueeze(-1) on the other.",
+            reference="torch.nn.MSELoss: input and target have the same shape; NumPy's rules of broadcasting",
+        )
+
+
+@check("softmax-axis")
+def softmax_axis(trace: Trace) -> Iterator[Finding]:
+    """A softmax over a single unit, or not over the classes."""
+    for each in compared(trace):
+        chain = [name for name in operations_of(each) if name != "Log"]
+        softmax = chain[0].lower().replace("logsoftmax", "log-softmax") if chain and chain[0] in _NORMALISED else ""
+        single = each.words["expects"] == "classes" and each.figure("classes") == 1
+        module = each.where[:1]
+        if (softmax and each.figure("ones") == 1) or single:
+            what = f"The {softmax} before the loss is" if softmax else "The softmax of the cross-entropy is"
+            fits = each.words["expects"] in ("squared", "absolute")
+            yield Finding(
+                id="softmax-axis",
+                severity="critical",
+                where=module,
+                steps=each.steps,
+                value=1.0,
+                limit=2.0,
+                message=f"{what} taken over a single unit: it gives 1 whatever goes in, and no gradient.",
+                why="Shares of one thing are always the whole of it, so that nothing is learned.",
+                remedy=(
+                    f"Leave the {softmax or 'softmax'} out, or end in a sigmoid where targets lie between 0 and 1."
+                    if fits
+                    else "For a question of yes or no give the raw output to binary_cross_entropy_with_logits, or end in a "
+                    "sigmoid with binary_cross_entropy; or give the last layer two outputs, with cross_entropy."
+                ),
+                reference="torch.nn.Softmax: dim, along which the results sum to 1",
+            )
+        elif softmax and each.figure("sum_off") == 1:
+            axis = int(each.figure("axis"))
+            over = "over the batch" if axis == 0 else f"along axis {axis}"
+            right = "dim=1" if each.words["expects"] in ("classes", "logarithms") else "dim=-1"
+            yield Finding(
+                id="softmax-axis",
+                severity="critical",
+                where=module,
+                steps=each.steps,
+                value=float(axis),
+                limit=nan,
+                message=f"The {softmax} before the loss is taken {over}, not over the classes: no example's shares sum to 1.",
+                why="Examples compete with one another for a class, instead of classes for an example.",
+                remedy=f"Take the {softmax} with {right}, the axis of the classes.",
+                reference="torch.nn.Softmax: dim, along which the results sum to 1",
+            )
+
+
+@check("relu-logits")
+def relu_logits(trace: Trace) -> Iterator[Finding]:
+    """Logits that cannot be below 0."""
+    for each in compared(trace):
+        chain, expects = operations_of(each), each.words["expects"]
+        inner = chain[1:] if chain and (chain[0] in _NORMALISED or chain[0] == "Sigmoid") else chain if expects in _LOGITS else []
+        if inner[:1] not in (["Relu"], ["Softplus"]):
+            continue
+        kind = "ReLU" if inner[0] == "Relu" else "softplus"
+        halves = expects == "logits" or chain[0] == "Sigmoid"
+        cut = each.figure("zeros")
+        if halves:
+            severity = "critical"
+            why = "A logit of 0 or more is a probability of at least one half: no example can be told to be of class 0."
+        elif kind == "ReLU" and (cut >= limits.CUT_LOGITS or chain[0] in _NORMALISED):
+            severity = "warning"
+            why = "What is cut to 0 gets no gradient, so that a class which is cut for an example cannot be raised for it again."
+        else:
+            severity = "info"
+            why = "A class can only be ruled out by raising all others."
+        amount = f", which cuts {share(cut)} of them to 0" if cut > 0 else ""
+        yield Finding(
+            id="relu-logits",
+            severity=severity,
+            where=each.where[:1],
+            steps=each.steps,
+            value=cut,
+            limit=limits.CUT_LOGITS,
+            message=f"The logits go through a {kind} before the loss{amount}.",
+            why=why,
+            remedy=f"Remove the {kind} after {each.where[0]}: the loss takes raw outputs of either sign.",
+            reference="torch.nn.CrossEntropyLoss and BCEWithLogitsLoss: unnormalised logits",
+        )
+
+
+@check("probabilities-as-logits")
+def probabilities_as_logits(trace: Trace) -> Iterator[Finding]:
+    """A loss that is fed with something else than it expects: probabilities for logits, or for their logarithms."""
+    found = [(each.where[:1], each.steps, mistake) for each in trace.seen("comparison") if (mistake := _fed(each)) is not None]
+    if not found:
+        chain = [name.removesuffix("Backward0").removesuffix("Backward") for name in trace.facts.loss_chain]
+        chain = [name for name in chain if name.lower() not in _SHAPES]
+        if not chain:
+            raise Skip("not run", "what the loss is made of is not known; hand the loss itself to watch.loss, not its value")
+        mistake = _mistake(chain)
+        last = output_module(trace)
+        found = [((last.name,) if last else (), span(trace, usable(trace)), mistake)] if mistake is not None else []
+    classes = trace.facts.classes
+    for where, steps, (expected, given, remedy) in found:
+        floor = _floor(classes, least=-1.0 if "tanh" in given else 0.0)
+        words = f" With {classes} classes the loss cannot fall below {number(floor)}." if classes > 2 else ""
+        yield Finding(
+            id="probabilities-as-logits",
+            severity="critical",
+            where=where,
+            steps=steps,
+            value=nan,
+            limit=nan,
+            message=f"The loss expects {expected} and gets {given}.",
+            why=(
+                f"Values between 0 and 1 taken for logits are never certain: the loss stays high, with small gradients.{words}"
+                if expected == "logits"
+                else "The loss then rewards sizes, not probabilities, and can fall below 0 without anything being learned."
+            ),
+            remedy=remedy,
+            reference="torch.nn.CrossEntropyLoss, BCEWithLogitsLoss and NLLLoss: what the input is",
+        )
+
+
+def _floor(classes: int, *, least: float) -> float:
+    """Loss of certainty taken for logits: 1 for the right class, the least that can be for the others."""
+    return log(1 + (classes - 1) * exp(least) / e)
+
+
+def _fed(each: Evidence) -> tuple[str, str, str] | None:
+    """What the loss expects, what it gets, and what to do; None if they agree."""
+    chain, expects, place = operations_of(each), each.words["expects"], each.where[0]
+    last = chain[0] if chain else ""
+    shares = {"Softmax": "softmax", "Sigmoid": "sigmoid", "Hardsigmoid": "hard sigmoid", "LogSoftmax": "log-softmax"}
+    raw = f"Remove the {shares.get(last, last.lower())} after {place} and give the loss the raw outputs; "
+    raw += "apply it only where probabilities are shown."
+    if expects in _LOGITS and last in _SHARES:
+        return "logits", f"probabilities: a {shares[last]} has been applied already", raw
+    if expects in _LOGITS and last == "Tanh":
+        return "logits", "the outputs of a tanh, between -1 and 1", f"Remove the tanh after {place}."
+    for outer, inner in itertools.pairwise(chain):
+        if outer in (*_NORMALISED, "Sigmoid") and inner in _SHARES:
+            made, before = shares[outer], shares[inner]
+            return "logits", f"probabilities: the {made} is taken of a {before}", f"Remove the {before} after {place}."
+    if expects == "logarithms" and (last in _SHARES or (not chain and each.figure("above") == 1)):
+        given = "raw outputs" if not chain else "probabilities"
+        return (
+            "logarithms of probabilities",
+            given,
+            "Use cross_entropy on the raw outputs, without a softmax before it, or log_softmax before nll_loss.",
+        )
+    if expects == "shares" and last in _SHARES and each.figure("between") == 1:
+        return "logarithms of probabilities", "probabilities", f"Give kl_div the log_softmax of the outputs of {place}."
+    return None
+
+
+def _mistake(chain: list[str]) -> tuple[str, str, str] | None:
+    """The same where only the operations that made the loss are known. chain: from the loss inwards."""
+    names = [*chain, "", ""]
+    for place, name in enumerate(chain):
+        inner = names[place + 1]
+        if name.startswith("LogSoftmax") or "WithLogits" in name:
+            if inner.startswith(("Softmax", "Sigmoid")):
+                made = "softmax" if inner.startswith("Softmax") else "sigmoid"
+                remedy = (
+                    f"Remove the final {made} and give the loss the raw outputs; apply it only where probabilities are shown."
+                )
+                return "logits", f"probabilities: a {made} has been applied already", remedy
+            return None
+        if name.startswith("NllLoss") and inner.startswith(("Softmax", "Addmm", "Mm", "Linear")):
+            given = "probabilities" if inner.startswith("Softmax") else "raw outputs"
+            remedy = "Use cross_entropy on the raw outputs, without a softmax before it, or log_softmax before nll_loss."
+            return "logarithms of probabilities", given, remedy
+    return None

@@ -1,0 +1,105 @@
+"""The check for inputs that hold the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import isfinite
+
+import numpy as np
+
+from lettrine.health import limits
+from lettrine.health.checks.consequence import consequence, fresh
+from lettrine.health.checks.reading import finite_curve, number, share
+from lettrine.health.checks.reference import guess_of
+from lettrine.health.checks.registry import Skip, check
+from lettrine.health.evidence import Evidence
+from lettrine.health.findings import Finding
+from lettrine.health.trace import Trace
+
+_SOURCE = "Kaufman et al. 2012, Leakage in data mining"
+_WHY = "The network copies the answer instead of predicting it, and is of no use where the answer is not known."
+
+
+@check("leak", needs=("loss",))
+def leak(trace: Trace) -> Iterator[Finding]:
+    """A part of the input that is the target; and, as a remark, a loss that falls so fast that there may be one."""
+    for seen in trace.seen("leak"):
+        yield _held(trace, seen)
+        return
+    yield from _fast(trace)
+
+
+def _held(trace: Trace, seen: Evidence) -> Finding:
+    place, count = int(seen.figure("place")), int(seen.figure("places"))
+    more = f" (and {count - 1} more)" if count > 1 else ""
+    what, where, remedy = {
+        "column": (
+            f"Column {place}{more} of the input tells the target",
+            f"x[:, {place}]",
+            f"Leave column {place} out of the inputs{more}, and look at where it comes from.",
+        ),
+        "position": (
+            f"Position {place}{more} of the input is the target",
+            f"x[:, {place}]",
+            "Shift the window: the target is the element after the last one of the input.",
+        ),
+        "sequence": (
+            "The target is the input itself, position by position",
+            "x",
+            "Shift the targets by one: inputs are tokens[:-1], targets tokens[1:].",
+        ),
+    }[seen.words["what"]]
+    examples = int(seen.figure("examples"))
+    course = consequence(trace)
+    return Finding(
+        id="leak",
+        severity="info" if course.bad else "warning",
+        where=(),
+        steps=seen.steps,
+        value=float(examples),
+        limit=0.0,
+        message=f"{what} ({where}), without an exception in {examples:,} examples.",
+        why=_WHY,
+        remedy=remedy,
+        reference=_SOURCE,
+    )
+
+
+def _fast(trace: Trace) -> Iterator[Finding]:
+    guess = guess_of(trace)
+    if not isfinite(guess):
+        raise Skip("not applicable", "the loss of guessing is not known")
+    steps, losses = finite_curve(trace, trace.loss)
+    if not len(losses) or steps[0] != 0:
+        raise Skip("not run", "the first step was not watched")
+    if trace.facts.notes.get("batches") == "one, repeated":
+        raise Skip("not applicable", "one batch is trained on again and again, which any network learns by heart")
+    if not fresh(trace):
+        raise Skip("not applicable", "the network was trained before")
+    many = trace.facts.classes >= limits.LEAK_CLASSES
+    within, least = (limits.LEAK_STEPS_MANY, limits.LEAK_SHARE_MANY) if many else (limits.LEAK_STEPS, limits.LEAK_SHARE)
+    early = losses[steps < within]
+    if len(early) < 10:
+        raise Skip("not run", "fewer than 10 losses among the first steps")
+    smooth = np.convolve(early, np.full(5, 0.2), mode="valid")
+    limit = least * guess
+    if smooth.min() >= limit:
+        return
+    when = int(steps[int(np.argmax(smooth < limit)) + 4])
+    held_out = trace.dev.mean[trace.dev.step >= when]
+    if np.isfinite(held_out).any() and np.nanmin(held_out) > limits.LEAK_DEV * guess:
+        return
+    yield Finding(
+        id="leak",
+        severity="info",
+        where=(),
+        steps=(when, int(steps[-1])),
+        value=float(smooth.min()),
+        limit=limit,
+        message=f"The loss fell to {number(float(smooth.min()), 2)} within {when} steps, {share(least)} of guessing "
+        f"({number(guess, 3)}): the task is easy, or the input holds the target.",
+        why=_WHY,
+        remedy="If that surprises you, compare the inputs of one batch with its targets, column by column; for sequences see "
+        "that the target is the element after the context.",
+        reference=_SOURCE,
+    )

@@ -1,0 +1,199 @@
+"""Checks of dropout and batch norm that do their work at the wrong time or in several places, and of masks and axes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import nan
+
+import numpy as np
+
+from lettrine.health import limits_wiring as limits
+from lettrine.health.checks.consequence import consequence
+from lettrine.health.checks.reading import finite_curve, listed, number, plural, share
+from lettrine.health.checks.registry import Skip, check
+from lettrine.health.findings import Finding
+from lettrine.health.trace import Trace
+
+
+def modes_in_part(trace: Trace) -> Iterator[Finding]:
+    """Modules in another mode than the model they are in; told under the id "wrong-mode"."""
+    seen = trace.seen("mode")
+    cold = [
+        each.where[0]
+        for each in seen
+        if _still(each.figure("held_out"), 0.0, each.figure("looks"))
+        and _norm(each.words)
+        and each.figure("fresh")
+        and each.figure("trained")
+    ]
+    if cold:
+        yield _mode(
+            trace,
+            cold,
+            "warning",
+            f"{listed(cold)} {plural(cold, 'is', 'are')} in eval mode while the model is in training mode, with the running "
+            "statistics of the start (mean 0, variance 1): nothing is normalised.",
+            "Call model.train() after all parts have been put together, and eval() only on parts whose statistics were trained.",
+        )
+    quiet = [
+        each.where[0]
+        for each in seen
+        if _still(each.figure("held_out"), 0.0, each.figure("looks")) and not _norm(each.words) and each.figure("trained")
+    ]
+    if quiet:
+        yield _mode(
+            trace,
+            quiet,
+            "info",
+            f"{listed(quiet)} {plural(quiet, 'drops', 'drop')} nothing: {plural(quiet, 'it is', 'they are')} in eval mode while "
+            f"the "
+            "model is in training mode.",
+            "If that is not meant, call model.train() before training and again after each evaluation.",
+        )
+    warm = [each.where[0] for each in seen if each.figure("held_out") and _norm(each.words)]
+    if warm:
+        yield _mode(
+            trace,
+            warm,
+            "warning",
+            f"{listed(warm)} {plural(warm, 'is', 'are')} in training mode while the model is evaluated in eval mode.",
+            "Call eval() on the whole model, and see that no train() of its own keeps a part back: each evaluation now changes "
+            "the "
+            "running statistics and depends on which examples lie in a batch.",
+        )
+
+
+def _still(held_out: float, wanted: float, looks: float) -> bool:
+    return held_out == wanted and looks >= limits.EVAL_LOOKS
+
+
+def _norm(words: object) -> bool:
+    return "BatchNorm" in str(words)
+
+
+def _mode(trace: Trace, names: list[str], severity: str, message: str, remedy: str) -> Finding:
+    return Finding(
+        id="wrong-mode",
+        severity=severity,
+        where=tuple(names),
+        steps=(int(trace.steps[0]), int(trace.steps[-1])),
+        value=float(len(names)),
+        limit=0.0,
+        message=message,
+        why="Dropout and batch norm do one thing in training and another in evaluation, and the rest of the model expects that.",
+        remedy=remedy,
+        reference="torch.nn.Module.train",
+    )
+
+
+@check("eval-dropout")
+def eval_dropout(trace: Trace) -> Iterator[Finding]:
+    """Dropout as a function that ignores that the model is in eval mode."""
+    for seen in trace.seen("eval dropout"):
+        given, line, rate = seen.words["given"], seen.words["line"], seen.figure("rate")
+        if given == "on purpose":
+            return
+        at = f" ({line})" if line else ""
+        yield Finding(
+            id="eval-dropout",
+            severity="warning" if given == "default" else "info",
+            where=seen.where,
+            steps=seen.steps,
+            value=rate,
+            limit=0.0,
+            message=f"Dropout in {listed(seen.where)}{at} goes on in eval mode: it drops {share(rate)} of the values there.",
+            why="Held-out losses and answers are those of a network with holes in it, and differ from one call to the next.",
+            remedy="Give F.dropout its mode, F.dropout(x, p, training=self.training) (scaled_dot_product_attention: dropout_p=p "
+            "if "
+            "self.training else 0.0), or use nn.Dropout, which knows it.",
+            reference="torch.nn.functional.dropout: training is True unless given",
+        )
+
+
+@check("shared-norm")
+def shared_norm(trace: Trace) -> Iterator[Finding]:
+    """One batch norm used in several places of the network, whose inputs differ."""
+    for seen in trace.seen("shared norm"):
+        gap, ratio = seen.figure("gap"), seen.figure("ratio")
+        apart = gap > limits.NORM_PLACES_GAP or ratio > limits.NORM_PLACES_RATIO
+        if seen.figure("looks") < limits.NORM_PLACES_LOOKS or not apart:
+            continue
+        held_out, level = _held_out(trace)
+        fine = held_out <= limits.NORM_HELD_OUT * level
+        told = f"; the held-out loss is {number(held_out, 3)}, that of training {number(level, 3)}" if held_out > level else ""
+        yield Finding(
+            id="shared-norm",
+            severity="info" if fine else "warning",
+            where=seen.where,
+            steps=seen.steps,
+            value=gap,
+            limit=limits.NORM_PLACES_GAP,
+            message=f"{seen.where[0]} normalises {int(seen.figure('places'))} places of the network whose inputs differ: their "
+            f"means "
+            f"are {number(gap)} standard deviations apart, their variances {number(ratio)} times{told}.",
+            why="It keeps one set of running statistics, a mixture that fits none of the places: in eval mode the network "
+            "computes "
+            "something else than in training.",
+            remedy=f"Give each place a batch norm of its own instead of calling {seen.where[0]} again.",
+            reference="Ioffe & Szegedy 2015, Batch normalization, section 3.1",
+        )
+
+
+def _held_out(trace: Trace) -> tuple[float, float]:
+    """The last held-out loss and the training loss then, NaN if unknown."""
+    kept = np.isfinite(trace.dev.mean)
+    _, losses = finite_curve(trace, trace.loss)
+    if not kept.any() or not len(losses):
+        return nan, nan
+    return float(np.median(trace.dev.mean[kept][-3:])), float(np.mean(losses[-max(10, len(losses) // 10) :]))
+
+
+@check("padding-mask")
+def padding_mask(trace: Trace) -> Iterator[Finding]:
+    """A key_padding_mask the wrong way round: only padding is attended to."""
+    wrong = [
+        each for each in trace.seen("key padding") if each.figure("inverted") >= max(limits.MASK_LOOKS, each.figure("looks") / 2)
+    ]
+    if not wrong:
+        return
+    names = tuple(name for each in wrong for name in each.where)
+    token = wrong[0].words["token"]
+    yield Finding(
+        id="padding-mask",
+        severity="critical",
+        where=names,
+        steps=wrong[0].steps,
+        value=wrong[0].figure("masked"),
+        limit=nan,
+        message=f"The key_padding_mask of {listed(names)} leaves out every token but {token}, which is the padding: "
+        f"{share(wrong[0].figure('masked'))} of the places are masked, and attention sees only padding.",
+        why="What the sequence says never reaches the output.",
+        remedy="Invert the mask: True means leave out, so key_padding_mask = (tokens == padding).",
+        reference="torch.nn.MultiheadAttention: key_padding_mask",
+    )
+
+
+@check("batch-mixing")
+def batch_mixing(trace: Trace) -> Iterator[Finding]:
+    """A recurrent or attention module that is given the batch where it expects time."""
+    seen = [each for each in trace.seen("batch axis") if each.figure("looks") >= limits.MASK_LOOKS]
+    if not seen:
+        if any(info.role in ("recurrent", "attention") for info in trace.modules):
+            return
+        raise Skip("not applicable", "no recurrent or attention module")
+    names, batch = tuple(name for each in seen for name in each.where), int(seen[0].figure("batch"))
+    yield Finding(
+        id="batch-mixing",
+        severity="warning" if consequence(trace).bad else "info",
+        where=names,
+        steps=seen[0].steps,
+        value=float(batch),
+        limit=nan,
+        message=f"{listed(names)} {plural(names, 'takes', 'take')} the first axis for time, and {plural(names, 'is', 'are')} "
+        f"given "
+        f"one as long as the batch ({batch}; the second is {int(seen[0].figure('other'))}).",
+        why="It then runs over the examples of a batch as if they followed one another: each answer depends on other examples.",
+        remedy="Pass batch_first=True, or transpose its input: (time, batch, features). The check-up tells for certain whether "
+        "examples of a batch see one another.",
+        reference=f"torch.nn.{seen[0].words['kind']}: batch_first",
+    )

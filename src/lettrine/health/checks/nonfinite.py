@@ -1,0 +1,156 @@
+"""The check of values that are not finite: where they began, by which operation, and whether anything had grown before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import isfinite, nan
+from typing import Final
+
+import numpy as np
+
+from lettrine.health import limits
+from lettrine.health.checks.reading import learning_rate, median, number, rounded, usable
+from lettrine.health.checks.registry import check
+from lettrine.health.evidence import Evidence
+from lettrine.health.findings import Finding
+from lettrine.health.trace import NonFinite, Trace
+
+_PASS: Final[dict[str, str]] = {
+    "forward": "The output of {where} was not finite at step {step}, in the forward pass",
+    "backward": "The gradient at {where} was not finite at step {step}, in the backward pass",
+    "loss": "The loss was not finite at step {step}",
+    "update": "{where} was not finite after the update of step {step}",
+    "data": "The data fed to {where} held values that are not finite at step {step}",
+}
+_ROOTS: Final = ("sqrt", "pow")
+_LOGS: Final = ("log", "log2", "log10")
+_WORDS: Final = {"div": "division", "sqrt": "root", "rsqrt": "root", "pow": "power below 1", "softmax": "softmax"}
+_GUARDS: Final = {
+    "sqrt": "Add a small number before the root, as in sqrt(x + 1e-8): its slope at 0 is infinite.",
+    "rsqrt": "Add a small number before the root, as in rsqrt(x + 1e-8).",
+    "pow": "Add a small number before the power, as in (x + 1e-8) ** p: its slope at 0 is infinite.",
+    "div": "Keep the divisor from 0, as in x / n.clamp(min=1) for a count or x / (d + 1e-8), or skip what has none.",
+    "softmax": "Leave at least one entry of each row unmasked, or mask with a large negative number instead of -inf.",
+    "log_softmax": "Leave at least one entry of each row unmasked, or mask with a large negative number instead of -inf.",
+    "cross_entropy": "See how labels are masked: every target was the one that is ignored, and a mean over nothing is 0 / 0.",
+    "log": "Take the logarithm of what cannot be 0, as in log(p + 1e-8), or compute the loss from logits (cross_entropy, "
+    "binary_cross_entropy_with_logits).",
+}
+
+
+@check("non-finite")
+def non_finite(trace: Trace) -> Iterator[Finding]:
+    """Where the first NaN or infinity appeared, and what made it as far as that was seen."""
+    first = trace.first_nonfinite
+    if first is None:
+        return
+    where = first.where or "the network"
+    about = "" if first.exact else " or in the steps since the sampled one before"
+    seen, remedy = _cause(trace, first, where)
+    yield Finding(
+        id="non-finite",
+        severity="critical",
+        where=(first.where,) if first.where else (),
+        steps=(first.step, first.step),
+        value=nan,
+        limit=nan,
+        message=_PASS[first.phase].format(where=where, step=first.step) + about + "." + (f" {seen}" if seen else ""),
+        why="One NaN spreads to every weight with the next update, and nothing brings it back.",
+        remedy=remedy,
+        reference="Goodfellow, Bengio & Courville 2016, Deep Learning, section 4.1: overflow and underflow",
+    )
+
+
+def _cause(trace: Trace, first: NonFinite, where: str) -> tuple[str, str]:
+    """A sentence on what made it, "" if that was not seen, and the remedy."""
+    if first.phase == "data":
+        return "", f"Look at batch {first.step}: drop inputs that are NaN or infinite, and divide by a std that is never 0."
+    operations = trace.seen("operation")
+    broke = [each for each in operations if each.words["broke"] and each.figure("step") <= first.step + 1]
+    if broke:
+        each = min(broke, key=lambda one: one.figure("step"))
+        return _seen(each), _guard(each)
+    grown = _grown(trace, first)
+    before = _loss_before(trace, first)
+    if before == 0 and (roots := [each for each in operations if each.where[0] == "loss" and each.where[1] in _ROOTS]):
+        return f"The loss before it was exactly 0, and {_place(roots[0])} has an infinite slope there.", _guard(roots[0])
+    open_ends = sorted(
+        (each for each in operations if each.words["guarded"] != "yes" and _open(each)), key=lambda one: one.figure("least")
+    )
+    if open_ends and not grown:
+        each = open_ends[0]
+        amount = number(each.figure("least"))
+        told = f"Nothing had grown before. Nothing keeps what {_place(each)} takes in from 0: the smallest seen was {amount}."
+        return told, _guard(each)
+    return "", _slower(trace, first, where, grown=grown)
+
+
+def _place(each: Evidence) -> str:
+    place, name = each.where
+    what = f"the {_WORDS.get(name, name)}" + (f" of {each.words['of']}" if each.words["of"] and name != "div" else "")
+    return f"{what} in {'the loss' if place == 'loss' else place}"
+
+
+def _seen(each: Evidence) -> str:
+    step, name = int(each.figure("step")), each.where[1]
+    if name == "cross_entropy":
+        return f"At step {step} every target was the one that cross_entropy ignores."
+    if "softmax" in name:
+        return f"At step {step} {_place(each)} met a row in which everything was masked."
+    if each.words["broke"] == "backward":
+        return f"At step {step} {_place(each)} was taken of exactly 0, where its slope is infinite."
+    return f"At step {step} {_place(each)} made it of finite values."
+
+
+def _guard(each: Evidence) -> str:
+    name = each.where[1]
+    return _GUARDS["log" if name in _LOGS else name]
+
+
+def _open(each: Evidence) -> bool:
+    """Whether an operation may have met its 0: roots and logarithms at any time, a division if its divisor came near to it or
+    comes nearer.
+    """
+    least, start, end = each.figure("least"), each.figure("first"), each.figure("last")
+    if each.where[1] in (*_ROOTS, *_LOGS, "rsqrt"):
+        return True
+    return each.where[1] == "div" and (least < limits.NEAR_ZERO or end < 0.5 * start)
+
+
+def _grown(trace: Trace, first: NonFinite) -> bool:
+    """Whether the loss, the gradients or the weights had grown before."""
+    steps, losses = trace.recent.step, trace.recent.mean
+    told = losses[(steps < first.step) & np.isfinite(losses)]
+    if len(told) and told[-1] > limits.GROWN * np.median(told[-50:]) > 0:
+        return True
+    norms = trace.step_stats["gradient_norm"][usable(trace)]
+    norms = norms[np.isfinite(norms)]
+    return bool(len(norms) > 1 and norms[-1] > limits.GROWN * np.median(norms))
+
+
+def _loss_before(trace: Trace, first: NonFinite) -> float:
+    """The last finite loss before values stopped being finite."""
+    known = (trace.recent.step <= first.step) & np.isfinite(trace.recent.mean)
+    return float(trace.recent.mean[known][-1]) if known.any() else nan
+
+
+def _slower(trace: Trace, first: NonFinite, where: str, *, grown: bool) -> str:
+    """What to do where no operation is known: the learning rate comes first only if something had grown."""
+    rate, norm = learning_rate(trace), median(trace.step_stats["gradient_norm"], usable(trace))
+    gentler = []
+    if rate > 0:
+        gentler.append(f"lower the learning rate about 10 times, from {number(rate)} to {number(rounded(rate / 10))}")
+    if norm > 0 and isfinite(norm):
+        gentler.append(f"clip the gradient norm at about {number(rounded(norm))}, its median before step {first.step}")
+    parts = []
+    if first.phase == "loss":
+        if not any(name.startswith(("LogSoftmax", "BinaryCrossEntropyWithLogits")) for name in trace.facts.loss_chain):
+            advice = (
+                "compute the loss from logits (cross_entropy, binary_cross_entropy_with_logits), not from log of a probability"
+            )
+            parts.append(advice)
+        parts.append("watch with every=1 to see in which module it begins")
+    else:
+        parts.append(f"look in {where} for a division by 0, a log or root of 0, or an exp that overflows, and add an epsilon")
+    text = "; ".join([*gentler, *parts] if grown else [*parts, *gentler])
+    return f"{text[0].upper()}{text[1:]}."

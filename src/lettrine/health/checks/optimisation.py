@@ -1,0 +1,267 @@
+"""Checks of how the optimiser is set: schedule, weight decay, clipping, eps, its state, warm-up, and the weight of a KL term."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import isfinite, nan
+
+import numpy as np
+
+from lettrine.health import limits_wiring as limits
+from lettrine.health.checks.connections import seen_once
+from lettrine.health.checks.consequence import consequence, first_loss
+from lettrine.health.checks.reading import (
+    finite_curve,
+    learning_rate,
+    listed,
+    matrices,
+    median,
+    number,
+    rounded,
+    share,
+    standard_error,
+    usable,
+)
+from lettrine.health.checks.reference import guess_of
+from lettrine.health.checks.registry import Skip, check
+from lettrine.health.evidence import Evidence
+from lettrine.health.findings import Finding
+from lettrine.health.trace import Trace
+
+
+@check("schedule-to-zero", needs=("loss",))
+def schedule_to_zero(trace: Trace) -> Iterator[Finding]:
+    """A schedule that brings the learning rate to nothing while the loss still falls."""
+    mask = usable(trace)
+    rates, steps = trace.step_stats["learning_rate"][mask], trace.steps[mask]
+    known = np.isfinite(rates)
+    rates, steps = rates[known], steps[known]
+    if not len(steps) or steps[-1] - steps[0] < limits.SCHEDULE_STEPS:
+        raise Skip("not run", f"the learning rate was seen over fewer than {limits.SCHEDULE_STEPS} steps")
+    peak = float(rates.max())
+    high = np.flatnonzero(rates >= limits.SCHEDULE_LOW * peak)
+    if peak <= 0 or high[-1] == len(steps) - 1:
+        return
+    when, last = int(steps[high[-1] + 1]), int(trace.loss.step[-1])
+    idle = (last - when) / max(last - int(steps[0]), 1)
+    if idle <= limits.SCHEDULE_SHARE or not _still_falling(trace, when):
+        return
+    course = consequence(trace)
+    if course.end <= limits.SCHEDULE_FINE * course.reference.value:
+        return
+    at, losses = finite_curve(trace, trace.loss)
+    yield Finding(
+        id="schedule-to-zero",
+        severity="warning",
+        where=(),
+        steps=(when, last),
+        value=idle,
+        limit=limits.SCHEDULE_SHARE,
+        message=f"The learning rate has been below {share(limits.SCHEDULE_LOW)} of its peak ({number(peak)}) since step "
+        f"{when:,}, for "
+        f"{share(idle)} of the run; the loss, still falling then, has stayed near "
+        f"{number(float(np.mean(losses[at >= when])), 3)} since.",
+        why="Steps this small change nothing: the rest of the run is time spent for nothing.",
+        remedy=f"Spread the schedule over the whole run, {last + 1:,} steps: call scheduler.step() once an epoch if it counts "
+        f"epochs, "
+        f"or give it that many steps (T_max, total_steps, a gamma of {number(limits.SCHEDULE_LOW ** (1 / (last + 1)), 5)} a "
+        f"step).",
+        reference="Smith 2018, A disciplined approach to neural network hyper-parameters; torch.optim.lr_scheduler",
+    )
+
+
+def _still_falling(trace: Trace, when: int) -> bool:
+    """Whether the loss fell over the stretch before `when`, by more than its noise, and faster than since."""
+    steps, losses = finite_curve(trace, trace.loss)
+    before, since = losses[(steps >= when / 3) & (steps < when)], losses[steps >= when]
+    if len(before) < 6 or len(since) < 6:
+        return False
+    half, half_since = len(before) // 2, len(since) // 2
+    fell = float(np.mean(before[:half]) - np.mean(before[half:]))
+    fell_since = float(np.mean(since[:half_since]) - np.mean(since[half_since:]))
+    level, noise = abs(float(np.mean(before[half:]))), 3 * (standard_error(before) or 0.0)
+    return fell > max(limits.SCHEDULE_FALL * level, noise) and fell_since < fell / 2
+
+
+@check("weight-decay", needs=("parameters",))
+def weight_decay(trace: Trace) -> Iterator[Finding]:
+    """Weight decay that outweighs the gradient: the weights go to nothing, and what was learned with them."""
+    groups = [each for each in trace.seen("optimiser") if each.figure("weight_decay") > 0]
+    if not groups:
+        raise Skip("not applicable", "no weight decay, or no settings of an optimizer were seen")
+    course = consequence(trace)
+    if not course.bad:
+        return
+    for seen in groups:
+        names = [info.name for info in matrices(trace) if info.name in seen.where]
+        sizes = {name: trace.parameter(name, "rms")[usable(trace)] for name in names}
+        left = {name: float(rms[-1] / rms[0]) for name, rms in sizes.items() if len(rms) > 1 and rms[0] > 0}
+        gone = [name for name, ratio in left.items() if ratio < limits.DECAYED]
+        if len(gone) * 2 <= len(left):
+            continue
+        decay, decoupled = seen.figure("weight_decay"), bool(seen.figure("decoupled"))
+        usual = limits.DECAY_USUAL[decoupled]
+        yield Finding(
+            id="weight-decay",
+            severity="critical",
+            where=tuple(gone),
+            steps=course.steps,
+            value=max(left[name] for name in gone),
+            limit=limits.DECAYED,
+            message=f"Weight decay of {number(decay)} has shrunk {listed(gone)} to "
+            f"{share(max(0.001, *(left[name] for name in gone)))} or "
+            f"less "
+            f"of {'its' if len(gone) == 1 else 'their'} size at the start, and {course.words}.",
+            why="At each step the decay takes more from the weights than the gradient adds: every input gets the same answer.",
+            remedy=f"Lower weight_decay from {number(decay)} to {number(min(usual, decay / 10))} or less"
+            + ("." if decoupled else "; with Adam use AdamW, which keeps decay and gradient apart."),
+            reference="Loshchilov & Hutter 2019, Decoupled weight decay regularization",
+        )
+
+
+@check("clip-before-unscale")
+def clip_before_unscale(trace: Trace) -> Iterator[Finding]:
+    """Gradients clipped while they still carry the scale of a GradScaler."""
+    seen = seen_once(trace, "clipping")
+    if seen is None:
+        raise Skip("not applicable", "no GradScaler, or too few steps under one were looked at")
+    scale, norm, product = seen.figure("scale"), seen.figure("norm"), seen.figure("product")
+    clipped = trace.step_stats["clipped"]
+    clipped = clipped[np.isfinite(clipped)]
+    constant = seen.figure("spread") < limits.CLIP_SPREAD and product <= limits.CLIP_MOST
+    if scale < limits.CLIP_SCALE or not constant or not len(clipped) or float(np.mean(clipped)) < limits.LOST_SHARE:
+        return
+    course = consequence(trace)
+    yield Finding(
+        id="clip-before-unscale",
+        severity="info" if course.well else "critical" if course.bad else "warning",
+        where=(),
+        steps=seen.steps,
+        value=norm,
+        limit=product,
+        message=f"Gradients are clipped at {number(product)} while they are still {number(scale, 5)} times too large: after "
+        f"unscaling "
+        f"their norm is {number(norm)} at every step.",
+        why="Clipping then always acts, and makes all gradients as many times too small as the scale is large.",
+        remedy=f"Call scaler.unscale_(optimizer) before clip_grad_norm_(model.parameters(), {number(product)}).",
+        reference="torch.amp: working with unscaled gradients",
+    )
+
+
+@check("eps-underflow")
+def eps_underflow(trace: Trace) -> Iterator[Finding]:
+    """An eps of the optimiser that is 0 in the type of the parameters it divides by."""
+    seen = [each for each in trace.seen("optimiser") if each.figure("eps_zero")]
+    if not seen:
+        return
+    eps, dtype, kind = seen[0].figure("eps"), seen[0].words["dtype"], seen[0].words["kind"]
+    broke = trace.first_nonfinite is not None
+    yield Finding(
+        id="eps-underflow",
+        severity="critical" if broke else "warning",
+        where=seen[0].where,
+        steps=(trace.first_nonfinite.step,) * 2 if trace.first_nonfinite is not None else seen[0].steps,
+        value=eps,
+        limit=nan,
+        message=f"eps={number(eps)} of {kind} is 0 in {dtype}, the type of the parameters"
+        + (f": values stopped being finite at step {trace.first_nonfinite.step}." if trace.first_nonfinite is not None else "."),
+        why="A weight whose gradient has been 0 so far is updated by 0 / (0 + eps) = 0 / 0.",
+        remedy="Keep the parameters in float32 and compute in half precision under torch.autocast with a GradScaler; or set "
+        "eps=1e-4 (the smallest float16 above 0 is 6e-8).",
+        reference="Micikevicius et al. 2018, Mixed precision training, section 3.1",
+    )
+
+
+@check("optimiser-state-lost", needs=("loss",))
+def optimiser_state_lost(trace: Trace) -> Iterator[Finding]:
+    """A trained network whose loss jumps as its optimiser starts anew."""
+    seen = [each for each in trace.seen("optimiser") if not each.figure("state")]
+    kinds = [each.words["kind"] for each in seen]
+    stateful = any("Adam" in kind or "RMS" in kind or "Lion" in kind for kind in kinds) or trace.facts.momentum > 0
+    guess, start = guess_of(trace), first_loss(trace)
+    if not seen or not stateful or not isfinite(guess) or not isfinite(start):
+        raise Skip("not applicable", "no optimizer with a state, or no loss of guessing to tell a trained network by")
+    steps, losses = finite_curve(trace, trace.loss)
+    early = losses[steps < limits.RESUMED_STEPS]
+    if start >= limits.RESUMED * guess or len(early) < 10:
+        return
+    smooth = np.convolve(early, np.full(3, 1 / 3), mode="valid")
+    level, top = float(np.mean(early[:2])), float(smooth.max())
+    if top < limits.RESUMED_RISE * level or int(np.argmax(smooth)) == 0:
+        return
+    rate = learning_rate(trace)
+    yield Finding(
+        id="optimiser-state-lost",
+        severity="warning",
+        where=(),
+        steps=(int(steps[0]), int(steps[int(np.argmax(smooth)) + 1])),
+        value=top / level,
+        limit=limits.RESUMED_RISE,
+        message=f"Training begins with a trained network (loss {number(start, 3)}, guessing {number(guess, 3)}) and an optimizer "
+        f"without any state ({kinds[0]}), and the loss rises to {number(top, 3)} at first.",
+        why="Without the averages it had gathered, its first steps are as large as the learning rate allows, in every direction.",
+        remedy="If this run goes on from an earlier one, load the optimizer too: "
+        "optimizer.load_state_dict(checkpoint['optimizer']). "
+        f"Otherwise warm the learning rate up from 0 to {number(rate)} over some hundred steps.",
+        reference="torch.optim: saving and loading the state of an optimizer",
+    )
+
+
+@check("no-warmup", needs=("loss",))
+def no_warmup(trace: Trace) -> Iterator[Finding]:
+    """A deep post-norm transformer at its full learning rate from the first step."""
+    seen = seen_once(trace, "post-norm")
+    if seen is None or seen.figure("post") < limits.POST_NORMS:
+        raise Skip("not applicable", "no deep network with layer norms behind its skip connections")
+    rates = trace.step_stats["learning_rate"][usable(trace)]
+    peak = learning_rate(trace)
+    course = consequence(trace)
+    if not course.bad or not len(rates) or trace.steps[0] != 0 or not rates[0] >= limits.WARM_SHARE * peak:
+        return
+    yield Finding(
+        id="no-warmup",
+        severity="critical",
+        where=(),
+        steps=(0, course.steps[1]),
+        value=float(rates[0]),
+        limit=limits.WARM_SHARE * peak,
+        message=f"{int(seen.figure('post'))} layer norms stand behind skip connections (post-norm), the learning rate is "
+        f"{number(float(rates[0]))} from the first step on, and {course.words}.",
+        why="In such a network the gradients of the last layers are large at first; full steps along them leave a state from "
+        "which "
+        "it does not learn.",
+        remedy=f"Put the norms before the blocks (norm_first=True), or raise the learning rate from 0 to {number(peak)} over "
+        f"the first "
+        "few thousand steps.",
+        reference="Xiong et al. 2020, On layer normalization in the transformer architecture",
+    )
+
+
+@check("collapsed-kl")
+def collapsed_kl(trace: Trace) -> Iterator[Finding]:
+    """Latent variables that are drawn around means which say nothing of the input."""
+    seen: Evidence | None = seen_once(trace, "latents")
+    if seen is None:
+        raise Skip("not applicable", "no latent variables that noise is drawn for were seen")
+    if seen.figure("step") < limits.KL_STEPS or seen.figure("kl") >= limits.KL_COLLAPSED:
+        return
+    kl, size = seen.figure("kl"), int(seen.figure("size"))
+    rate = median(trace.step_stats["learning_rate"])
+    slower = f" With a rate of {number(rate)} let the weight of the KL term grow from 0 to 1." if isfinite(rate) else ""
+    yield Finding(
+        id="collapsed-kl",
+        severity="warning",
+        where=(),
+        steps=seen.steps,
+        value=kl,
+        limit=limits.KL_COLLAPSED,
+        message=f"The {size} latent variables tell nothing of the input: their KL divergence is {number(rounded(kl))} nats an "
+        f"example at "
+        f"step {int(seen.figure('step')):,}.",
+        why="The decoder has learned to answer the same whatever is drawn, which costs nothing under a KL term that weighs too "
+        "much.",
+        remedy="Sum both terms over features and latent variables and divide both by the batch size; a mean over features makes "
+        "the "
+        f"reconstruction as many times too light.{slower}",
+        reference="Bowman et al. 2016, Generating sentences from a continuous space, section 3.1",
+    )

@@ -1,0 +1,41 @@
+"""Limits of the checks of wiring and of optimisation, with their sources; as `limits`, of which this is a part."""
+
+from __future__ import annotations
+
+from typing import Final
+
+UNHELD_STEPS: Final = 20  # steps that a parameter in the graph stays as it was before it is called unheld
+LOST_STEPS: Final = 3  # steps looked at, before it is said that gradients are lost or missing at all of them
+LOST_SHARE: Final = 0.5  # of the steps looked at, or more
+GROWN_LOOKS: Final = 5  # in a row that reach back to before the look before: with the default schedule up to step 9 at least
+GROWN: Final = 1.5  # times as many nodes as at the first of them
+FROZEN_STEPS: Final = 20  # steps that a frozen matrix stays as it was drawn
+FROZEN_FINE: Final = 0.05  # of the loss of guessing: what ends below did not need those layers to learn
+
+EVAL_LOOKS: Final = 3  # in a row with a module in eval mode under a model in training mode
+NORM_PLACES_GAP: Final = (
+    1.0  # standard deviations between the means of two places; twins of one network differ by a batch's noise
+)
+NORM_PLACES_RATIO: Final = 4.0  # of their variances
+NORM_PLACES_LOOKS: Final = 2
+NORM_HELD_OUT: Final = 1.5  # times the training loss: held-out losses below show that the statistics do
+
+MASK_LOOKS: Final = 2  # looks with an inverted mask
+
+SCHEDULE_LOW: Final = 0.01  # of the peak: a cosine is below in the last 7 % of its run, a line to zero in the last 1 %
+SCHEDULE_SHARE: Final = 0.5  # of the run
+SCHEDULE_FALL: Final = 0.02  # of the loss, from one half of the stretch before to the other: still falling
+SCHEDULE_FINE: Final = 0.05  # of the loss of guessing: little was left to learn
+SCHEDULE_STEPS: Final = 100  # steps before anything is said
+DECAYED: Final = 0.1  # of what it was at first: a matrix that only its gradient moves keeps its size
+DECAY_USUAL: Final = {True: 0.1, False: 5e-4}  # decoupled (Loshchilov & Hutter 2019) or added to the gradient (He et al. 2016)
+CLIP_SCALE: Final = 1_024.0  # scale from which a norm clipped before it was unscaled cannot be taken for one clipped after
+CLIP_MOST: Final = 100.0  # norms people clip at are below
+CLIP_SPREAD: Final = 0.01  # of the norm from step to step, relative: none that was not clipped is so constant
+RESUMED: Final = 0.5  # of the loss of guessing: a first loss below is that of a trained network
+RESUMED_RISE: Final = 2.0  # times the first loss, within
+RESUMED_STEPS: Final = 50  # steps
+POST_NORMS: Final = 12  # layer norms behind sums, two a layer: six layers train without warm-up, deeper ones mostly do not
+WARM_SHARE: Final = 0.5  # of the peak rate, already at the first step: no warm-up
+KL_COLLAPSED: Final = 0.05  # nats an example, of all latent variables together: they tell nothing
+KL_STEPS: Final = 150  # steps before it is said: the divergence starts near 0 and grows

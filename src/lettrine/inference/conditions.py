@@ -1,0 +1,114 @@
+"""What a word is wished to be like, as one automaton: ending, what it contains or lacks, pattern, likeness, least length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from lettrine.errors import ConfigError, quote
+from lettrine.inference.automaton import DEAD, Automaton, explore, product
+from lettrine.inference.patterns import Mask, One, Repeat, Sequence, any_character, automaton_of, literal, parse
+from lettrine.text.vocabulary import Vocabulary
+
+MAX_LIKE = 40  # characters of the word that others are to be like
+MAX_NEAR = 5  # edits away from it
+
+
+def condition(
+    vocabulary: Vocabulary,
+    *,
+    least: int = 0,
+    prefix: str = "",
+    suffix: str = "",
+    contains: tuple[str, ...] = (),
+    without: str = "",
+    match: str = "",
+    like: str = "",
+    near: int = 0,
+    labelled: bool = False,
+) -> Automaton:
+    """The automaton of all words that meet every wish, read from the end of the prefix on.
+
+    least: characters, at least. contains: each of these texts. without: none of these characters. match: see
+    `lettrine.inference.patterns`. like, near: at most `near` edits away from that word (Levenshtein 1966: one character
+    put in, left out, or put in place of another). labelled: before the word the sign of any label is read, then the prefix.
+
+    Raises VocabularyError for a wished character that the vocabulary lacks, ConfigError for wishes that contradict each
+    other or are too complicated.
+    """
+    parts = list(_parts(vocabulary, least, suffix, contains, without, match, like, near))
+    letter = any_character(vocabulary)
+    signs = ~letter.mask
+    signs[0] = False
+    if signs.any():
+        parts.append((automaton_of(Repeat(letter, 0, None), letter.mask.size, "letters"), "letters"))
+    if labelled and prefix:
+        begun = Sequence((literal(prefix, vocabulary), Repeat(letter, 0, None)))
+        parts.append((automaton_of(begun, letter.mask.size, "prefix"), f"prefix {quote(prefix)}"))
+    whole = product([part for part, _ in parts])
+    wishes = ", ".join(what for _, what in parts[1:] if what != "letters")
+    if whole.empty:
+        raise ConfigError(f"no word of this model's characters meets {wishes}; ask for less")
+    if labelled:
+        return _behind(whole, signs)
+    for character in vocabulary.encode(prefix):
+        state = whole.after(np.array([whole.start]), np.array([character]))
+        whole = Automaton(whole.kinds, whole.table, whole.accepting, int(state[0]), whole.needed)
+    if whole.empty:
+        raise ConfigError(f"no word that begins with {quote(prefix)} meets {wishes}; ask for less")
+    return whole
+
+
+def _behind(whole: Automaton, signs: Mask) -> Automaton:
+    """The automaton of words behind one of these signs, which it treats alike and has nowhere else."""
+    first = np.full((1, whole.table.shape[1]), DEAD, np.int32)
+    first[0, whole.kinds[signs]] = whole.start
+    needed = np.append(whole.needed, whole.needed[whole.start] + 1).astype(np.int32)
+    return Automaton(
+        whole.kinds, np.concatenate([whole.table, first]), np.append(whole.accepting, False), len(needed) - 1, needed
+    )
+
+
+def _parts(
+    vocabulary: Vocabulary, least: int, suffix: str, contains: tuple[str, ...], without: str, match: str, like: str, near: int
+) -> Iterator[tuple[Automaton, str]]:
+    letter = any_character(vocabulary)
+    anything = Repeat(letter, 0, None)
+    kinds = np.zeros(vocabulary.size, np.int32)
+    yield explore(kinds, 0, lambda state, _: min(state + 1, least), lambda state: state >= least, "min length"), "min length"
+    if suffix:
+        yield (
+            automaton_of(Sequence((anything, literal(suffix, vocabulary))), letter.mask.size, "suffix"),
+            f"suffix {quote(suffix)}",
+        )
+    for text in contains:
+        if text:
+            part = Sequence((anything, literal(text, vocabulary), anything))
+            yield automaton_of(part, letter.mask.size, "contains"), f"contains {quote(text)}"
+    if without:
+        lacking = One(letter.mask & np.array([True, *(c not in without for c in vocabulary.characters)]))
+        yield automaton_of(Repeat(lacking, 0, None), letter.mask.size, "without"), f"without {quote(without)}"
+    if match:
+        yield automaton_of(parse(match, vocabulary), letter.mask.size, "match"), f"match {quote(match)}"
+    if like:
+        yield _alike(vocabulary, like, near), f"like {quote(like)}"
+
+
+def _alike(vocabulary: Vocabulary, word: str, near: int) -> Automaton:
+    """The words at most `near` edits away. A state is a row of the table of edit distances, where near + 1 stands for more."""
+    if len(word) > MAX_LIKE:
+        raise ConfigError(f"like got a word of {len(word):,} characters; expected at most {MAX_LIKE}")
+    letters = sorted(set(word))
+    numbers = {letter: kind for kind, letter in enumerate(letters)}
+    kinds = np.array([len(letters), *(numbers.get(c, len(letters)) for c in vocabulary.characters)], np.int32)
+    target = [numbers[letter] for letter in word]
+
+    def step(row: tuple[int, ...], kind: int) -> tuple[int, ...] | None:
+        following = [min(row[0] + 1, near + 1)]
+        for place, wanted in enumerate(target):
+            following.append(min(row[place] + (kind != wanted), row[place + 1] + 1, following[place] + 1, near + 1))
+        return tuple(following) if min(following) <= near else None
+
+    start = tuple(min(place, near + 1) for place in range(len(word) + 1))
+    return explore(kinds, start, step, lambda row: row[-1] <= near, f"like {quote(word)}")

@@ -1,0 +1,322 @@
+r"""Regular expressions over a vocabulary, as automata: the part of the usual syntax that describes sets of words.
+
+    abc  .  [a-z]  [^aeiou]  \d \w \s  (…)  |  *  +  ?  {3}  {2,}  {2,5}  and a backslash before a sign
+
+A pattern is held against the whole word. What goes beyond sets of words (references back, looking ahead) is refused.
+
+A pattern's automaton is found by positions (Glushkov 1961): each character of the pattern is a position, a state is the set of
+positions that the last character may have been, held as the bits of a whole number. There is no backtracking: a pattern
+costs what its automaton costs, and that has a bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lettrine.errors import ConfigError, quote
+from lettrine.inference.automaton import Automaton, explore
+from lettrine.text.labels import is_sign
+from lettrine.text.vocabulary import Vocabulary
+
+Mask: TypeAlias = NDArray[np.bool_]  # (V,): which characters
+
+MAX_PATTERN: Final = 1_000  # characters
+MAX_DEPTH: Final = 50  # of brackets in brackets
+MAX_POSITIONS: Final = 2_000
+MAX_WORK: Final = 3_000_000  # positions looked at on the way to the automaton: about a second
+_REPEATS: Final = {"*": (0, None), "+": (1, None), "?": (0, 1)}
+_SPECIAL: Final = "()[]{}*+?|.^$\\"
+_CLASSES: Final[dict[str, Callable[[str], bool]]] = {
+    "d": str.isdecimal,
+    "w": lambda c: c.isalnum() or c == "_",
+    "s": str.isspace,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class One:
+    """One character out of a set."""
+
+    mask: Mask
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """Parts one after the other; none is the empty word."""
+
+    parts: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several."""
+
+    parts: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """A part several times. most: None for without end."""
+
+    part: Node
+    least: int
+    most: int | None
+
+
+Node: TypeAlias = One | Sequence | Choice | Repeat
+
+
+def parse(pattern: str, vocabulary: Vocabulary) -> Node:
+    """The parts of a pattern. Raises ConfigError for what it is not, and for what is not of the syntax above."""
+    if len(pattern) > MAX_PATTERN:
+        raise ConfigError(f"match got a pattern of {len(pattern):,} characters; expected at most {MAX_PATTERN:,}")
+    return _Parser(pattern, vocabulary).whole()
+
+
+def any_character(vocabulary: Vocabulary) -> One:
+    """Any character, but neither the end of the word nor the sign of a label."""
+    return One(np.array([False, *(not is_sign(character) for character in vocabulary.characters)]))
+
+
+def literal(text: str, vocabulary: Vocabulary) -> Sequence:
+    """Exactly that text. Raises VocabularyError for an unknown character."""
+    return Sequence(tuple(One(np.arange(vocabulary.size) == index) for index in vocabulary.encode(text)))
+
+
+def automaton_of(node: Node, size: int, what: str) -> Automaton:
+    """The automaton of a pattern's parts, over V = `size` characters.
+
+    Raises ConfigError where it would grow too large; `what` names the condition.
+    """
+    if _size(node) > MAX_POSITIONS:
+        raise ConfigError(
+            f"{what} is too long: more than {MAX_POSITIONS:,} characters with its repetitions written out; expected fewer"
+        )
+    glushkov = _Glushkov()
+    nullable, first, last = glushkov.add(node)
+    masks = np.stack([*glushkov.masks, np.zeros(size, np.bool_)])  # (P + 1, V), the last of the word's beginning
+    together, kinds = np.unique(np.packbits(masks, axis=0), axis=1, return_inverse=True)
+    matched = np.packbits(np.unpackbits(together, axis=0, count=len(masks)).T, axis=1, bitorder="little")  # (K, P / 8)
+    at = [int.from_bytes(row.tobytes(), "little") for row in matched]  # of each kind, the positions that it may be, as bits
+    begin = 1 << len(glushkov.masks)
+    follow, accepts = [*glushkov.follow, first], last | (begin if nullable else 0)
+    work, following = 0, {}
+
+    def step(state: int, kind: int) -> int | None:
+        nonlocal work
+        if state not in following:
+            bits = list(_bits(state))
+            work += len(bits)
+            if work > MAX_WORK:
+                raise ConfigError(f"{what} is too complicated; expected something simpler")
+            joined = 0
+            for bit in bits:
+                joined |= follow[bit]
+            following[state] = joined
+        return following[state] & at[kind] or None
+
+    return explore(kinds.reshape(-1).astype(np.int32), begin, step, lambda state: bool(state & accepts), what)
+
+
+class _Glushkov:
+    """Collects a pattern's positions and which may follow which; sets of positions are the bits of whole numbers."""
+
+    def __init__(self) -> None:
+        self.masks: list[Mask] = []
+        self.follow: list[int] = []
+
+    def add(self, node: Node) -> tuple[bool, int, int]:
+        """Whether it matches the empty word, and the positions that it may begin and end with."""
+        if isinstance(node, One):
+            self.masks.append(node.mask)
+            self.follow.append(0)
+            bit = 1 << (len(self.masks) - 1)
+            return False, bit, bit
+        if isinstance(node, Sequence):
+            return self._chain(self.add(part) for part in node.parts)
+        if isinstance(node, Choice):
+            nullable, first, last = False, 0, 0
+            for part in node.parts:
+                empty, begins, ends = self.add(part)
+                nullable, first, last = nullable or empty, first | begins, last | ends
+            return nullable, first, last
+        return self._chain(self._copies(node))
+
+    def _copies(self, node: Repeat) -> Iterator[tuple[bool, int, int]]:
+        for copy in range(node.least if node.most is None else node.most):
+            empty, first, last = self.add(node.part)
+            yield empty or copy >= node.least, first, last
+        if node.most is None:
+            _, first, last = self.add(node.part)
+            self._join(last, first)
+            yield True, first, last
+
+    def _chain(self, parts: Iterator[tuple[bool, int, int]]) -> tuple[bool, int, int]:
+        nullable, first, last = True, 0, 0
+        for empty, begins, ends in parts:
+            self._join(last, begins)
+            first |= begins if nullable else 0
+            last = ends | (last if empty else 0)
+            nullable = nullable and empty
+        return nullable, first, last
+
+    def _join(self, last: int, first: int) -> None:
+        for bit in _bits(last):
+            self.follow[bit] |= first
+
+
+def _bits(number: int) -> Iterator[int]:
+    while number:
+        low = number & -number
+        yield low.bit_length() - 1
+        number ^= low
+
+
+def _size(node: Node) -> int:
+    """How many positions a node has with its repetitions written out."""
+    if isinstance(node, One):
+        return 1
+    if isinstance(node, Repeat):
+        return _size(node.part) * (node.least + 1 if node.most is None else node.most)
+    return sum(map(_size, node.parts))
+
+
+class _Parser:
+    def __init__(self, pattern: str, vocabulary: Vocabulary) -> None:
+        self.pattern, self.vocabulary, self.place, self.depth = pattern, vocabulary, 0, 0
+
+    def whole(self) -> Node:
+        self._take("^")
+        node = self._choice()
+        if self.place < len(self.pattern):
+            raise self._wrong("a bracket closed that was not opened")
+        return node
+
+    def _choice(self) -> Node:
+        parts = [self._sequence()]
+        while self._take("|"):
+            parts.append(self._sequence())
+        return parts[0] if len(parts) == 1 else Choice(tuple(parts))
+
+    def _sequence(self) -> Node:
+        parts: list[Node] = []
+        while (sign := self._peek()) and sign not in "|)":
+            if sign == "$" and self.place == len(self.pattern) - 1:
+                self.place += 1
+                break
+            parts.append(self._repeated(self._atom()))
+        return parts[0] if len(parts) == 1 else Sequence(tuple(parts))
+
+    def _repeated(self, node: Node) -> Node:
+        if not (sign := self._peek()) or sign not in "*+?{":
+            return node
+        self.place += 1
+        least, most = self._counts() if sign == "{" else _REPEATS[sign]
+        self._take("?")  # as few as will do: the same set of words
+        if (sign := self._peek()) and sign in "*+?{":
+            raise self._wrong("two signs of repetition together; write (…) around what is repeated twice")
+        return Repeat(node, least, most)
+
+    def _counts(self) -> tuple[int, int | None]:
+        end = self.pattern.find("}", self.place)
+        low, comma, high = self.pattern[self.place : end].partition(",") if end >= 0 else ("", "", "")
+        if not (low or comma) or not all(part.isascii() and part.isdecimal() and len(part) < 6 for part in (low, high) if part):
+            raise self._wrong("a curly bracket that is no count such as {2,5}; write \\{ for the sign itself", back=1)
+        least, most = int(low or 0), (int(high) if high else None) if comma else int(low)
+        if (most is not None and most < least) or not (low or high):
+            raise self._wrong("a count whose first number is above its second", back=1)
+        self.place = end + 1
+        return least, most
+
+    def _atom(self) -> Node:
+        sign = self.pattern[self.place]
+        self.place += 1
+        if sign == "(":
+            return self._group()
+        if sign == "[":
+            return One(self._class())
+        if sign == ".":
+            return any_character(self.vocabulary)
+        if sign == "\\":
+            return One(self._escape())
+        if sign in "*+?{":
+            raise self._wrong("a sign of repetition with nothing before it", back=1)
+        if sign in "^$":
+            raise self._wrong("a mark of the word's edge in its middle; a pattern is held against the whole word", back=1)
+        return One(self._between(sign, sign))
+
+    def _group(self) -> Node:
+        if self._take("?") and not self._take(":"):
+            raise self._wrong("a group that looks around, names or sets something; expected (…) or (?:…)", back=2)
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise self._wrong(f"more than {MAX_DEPTH} brackets in one another")
+        node = self._choice()
+        self.depth -= 1
+        if not self._take(")"):
+            raise self._wrong("a bracket left open")
+        return node
+
+    def _class(self) -> Mask:
+        negated, mask, first = self._take("^"), np.zeros(self.vocabulary.size, np.bool_), True
+        while (sign := self._peek()) != "]" or first:
+            first = False
+            if not sign:
+                raise self._wrong("a square bracket left open")
+            self.place += 1
+            low = sign
+            if sign == "\\":
+                low = self._peek()
+                found = self._escape()
+                if low in "dDwWsS":
+                    mask |= found
+                    continue
+            if self._peek() == "-" and self.pattern[self.place + 1 : self.place + 2] not in ("]", ""):
+                self.place += 1
+                high = self.pattern[self.place]
+                self.place += 1
+                if high == "\\":
+                    high = self._peek()
+                    self._escape()
+                if high < low:
+                    raise self._wrong(f"a range from {low!r} down to {high!r}", back=3)
+                mask |= self._between(low, high)
+            else:
+                mask |= self._between(low, low)
+        self.place += 1
+        return any_character(self.vocabulary).mask & ~mask if negated else mask
+
+    def _escape(self) -> Mask:
+        sign = self._peek()
+        self.place += 1
+        if sign.lower() in _CLASSES and sign:
+            mask = self._those(_CLASSES[sign.lower()])
+            return mask if sign.islower() else any_character(self.vocabulary).mask & ~mask
+        if not sign or sign.isalnum():
+            raise self._wrong("a backslash before a letter or number without meaning here; it knows \\d \\w \\s", back=2)
+        return self._between(sign, sign)
+
+    def _those(self, wanted: Callable[[str], bool]) -> Mask:
+        return np.array([False, *(wanted(c) for c in self.vocabulary.characters)])
+
+    def _between(self, low: str, high: str) -> Mask:
+        return self._those(lambda c: low <= c <= high)
+
+    def _peek(self) -> str:
+        return self.pattern[self.place : self.place + 1]
+
+    def _take(self, sign: str) -> bool:
+        taken = self._peek() == sign
+        self.place += taken
+        return taken
+
+    def _wrong(self, what: str, back: int = 0) -> ConfigError:
+        return ConfigError(
+            f"match got {quote(self.pattern)}, which has {what}, at place {max(self.place - back, 0) + 1}; "
+            r"expected a pattern such as [aeiou].*a, of . [a-z] \d (…) | * + ? {2,5}"
+        )

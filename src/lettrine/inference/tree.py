@@ -1,0 +1,160 @@
+"""Words under a condition that the model seldom meets by itself: a tree of the prefixes seen so far, each with a bound.
+
+A word is drawn character by character, as always; whatever can no longer be accepted is refused at once. What was learned
+on the way is kept: each prefix in the tree has a bound on the probability that a word which began so is accepted,
+
+    bound(prefix) = sum over c of p(c | prefix) * bound(prefix c)       1 for a prefix not in the tree yet, 0 for a dead one,
+
+and the next draws choose c in proportion to p(c | prefix) * bound(prefix c), so that they stay out of what is known to be
+dead. A prefix that enters the tree had the bound 1 and now has a lower one: the draw that met it goes on with that probability,
+else it is refused. Along any accepted word the bounds cancel but for the first, so every word is drawn with probability
+p(word) / bound(start): the model's own distribution on the accepted words, exactly, whatever the tree holds, and the part
+that is refused shrinks as the tree grows (adaptive rejection: Gilks & Wild 1992; for trees of words, Dymetman, Bouchard & Carter
+2012, "The OS* algorithm").
+
+The tree is bounded in size. Below its edge a word is drawn to its end without it, and accepted or refused as a whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lettrine.engine.base import Integers, Losses
+from lettrine.inference.automaton import DEAD, Automaton
+from lettrine.inference.predictor import Predictor
+
+CELLS: Final = 2**21  # prefixes times V: 12 bytes each, 25 MB
+MET: Final = 2  # draws of one batch that must meet a prefix before it enters the tree …
+NARROW: Final = 0.5  # … unless less than this share of its parent's probability can still be accepted
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """How the model's distribution is changed before it is drawn from, see `Predictor.probabilities`."""
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+
+
+class PrefixTree:
+    """Draws words that an automaton accepts, each with the model's own probability on them.
+
+    start: the context (T,) after the prefix that is given. room: how many characters may follow.
+    """
+
+    def __init__(self, model: Predictor, accepted: Automaton, cuts: Cuts, start: Integers, room: int) -> None:
+        self._model, self._accepted, self._cuts, self._room = model, accepted, vars(cuts), room
+        size = model.vocabulary.size
+        most = max(CELLS // size, 1)
+        self._weights = np.zeros((most, size))  # (P, V): p(c) times the bound of the child
+        self._child = np.full((most, size), -1, np.int32)
+        self._parent, self._by = np.zeros(most, np.int32), np.zeros(most, np.int32)  # the edge to each prefix …
+        self._probability, self._depth = np.ones(most), np.zeros(most, np.int32)  # … p of it, and the prefix's length
+        self._state = np.zeros(most, np.int32)
+        self._open = np.ones(most)  # share of its probability that was not dead from the outset
+        self._context = np.zeros((most, len(start)), np.int32)
+        self._size = 0
+        self._add(np.array([-1]), np.array([0]), start[None], np.array([accepted.start]), 0)
+
+    @property
+    def bound(self) -> float:
+        """No more than this share of the model's words is accepted."""
+        return float(self._weights[0].sum())
+
+    def draw(self, count: int, generator: np.random.Generator) -> Integers:
+        """Begin `count` words; returns the accepted ones (N, L), 0 after the end, N from 0 to `count`."""
+        words = np.zeros((count, self._room + 1), np.int32)
+        done, rows, at = np.zeros(count, np.bool_), np.arange(count), np.zeros(count, np.int64)
+        before = self._size
+        for place in range(self._room + 1):
+            if not len(rows):
+                break
+            drawn = _choose(self._weights[at], generator.random(len(rows)))
+            words[rows, place] = drawn
+            ended = drawn == 0
+            done[rows[ended]] = True
+            rows, at, drawn = rows[~ended], at[~ended], drawn[~ended]
+            following = self._child[at, drawn].astype(np.int64)
+            fresh = following < 0
+            if fresh.any():
+                following[fresh] = self._grow(at[fresh], drawn[fresh], place + 1)
+                left = following < 0
+                self._finish(words, done, rows[left], at[left], drawn[left], place + 1, generator)
+                # A prefix that was new to the tree was taken for certain to be accepted: what is not so is refused now.
+                new = fresh & ~left
+                refused = np.zeros(len(rows), np.bool_)
+                refused[new] = generator.random(int(new.sum())) >= self._weights[following[new]].sum(axis=1)
+                rows, following = rows[~left & ~refused], following[~left & ~refused]
+            at = following
+        if self._size > before:
+            self._tighten()
+        return words[done]
+
+    def _grow(self, parents: NDArray[Any], characters: NDArray[Any], depth: int) -> NDArray[np.int64]:
+        """Take prefixes into the tree; their numbers, -1 for those left out."""
+        edges, which, met = np.unique(parents * self._child.shape[1] + characters, return_inverse=True, return_counts=True)
+        parent, by = edges // self._child.shape[1], edges % self._child.shape[1]
+        wanted = (met >= MET) | (self._open[parent] < NARROW)
+        wanted &= np.cumsum(wanted) <= len(self._child) - self._size
+        numbers = np.full(len(edges), -1, np.int64)
+        if wanted.any():
+            parent, by = parent[wanted], by[wanted]
+            contexts = np.concatenate([self._context[parent, 1:], by[:, None].astype(np.int32)], axis=1)
+            numbers[wanted] = self._add(parent, by, contexts, self._accepted.after(self._state[parent], by), depth)
+        return numbers[which.reshape(-1)]
+
+    def _add(
+        self, parent: NDArray[Any], by: NDArray[Any], contexts: Integers, states: NDArray[Any], depth: int
+    ) -> NDArray[np.int64]:
+        accepted, new = self._accepted, np.arange(self._size, self._size + len(states))
+        chances = self._model.probabilities(contexts, **self._cuts)  # (N, V)
+        following = accepted.table[states][:, accepted.kinds]  # (N, V)
+        alive = (following != DEAD) & (accepted.needed[following] < self._room - depth)
+        alive[:, 0] = accepted.accepting[states]
+        self._weights[new] = np.where(alive, chances, 0.0)
+        self._open[new] = self._weights[new].sum(axis=1)
+        self._state[new], self._depth[new], self._context[new] = states, depth, contexts
+        self._parent[new], self._by[new] = parent, by
+        if depth:
+            self._probability[new] = self._weights[parent, by]
+            self._child[parent, by] = new
+        self._size += len(new)
+        return new
+
+    def _finish(
+        self,
+        words: Integers,
+        done: NDArray[np.bool_],
+        rows: NDArray[Any],
+        parents: NDArray[Any],
+        characters: NDArray[Any],
+        place: int,
+        generator: np.random.Generator,
+    ) -> None:
+        """Draw what left the tree to its end, and accept or refuse it as a whole."""
+        if not len(rows):
+            return
+        contexts = np.concatenate([self._context[parents, 1:], characters[:, None].astype(np.int32)], axis=1)
+        rest = self._model.draw(contexts, generator.random((len(rows), self._room + 1 - place)), **self._cuts)
+        words[rows, place:] = rest
+        done[rows] = self._accepted.run(self._accepted.after(self._state[parents], characters), rest)
+
+    def _tighten(self) -> None:
+        """Bring every bound up to date, from the longest prefixes to the start."""
+        depths = self._depth[: self._size]
+        for depth in range(int(depths.max()), 0, -1):
+            here = np.flatnonzero(depths == depth)
+            bounds = self._weights[here].sum(axis=1)
+            self._weights[self._parent[here], self._by[here]] = self._probability[here] * bounds
+
+
+def _choose(weights: Losses, uniforms: Losses) -> NDArray[np.int64]:
+    """In each row (N, V) one place, in proportion to the weights."""
+    cumulated = np.cumsum(weights, axis=1)
+    chosen: NDArray[np.int64] = (cumulated > uniforms[:, None] * cumulated[:, -1:]).argmax(axis=1)
+    return chosen

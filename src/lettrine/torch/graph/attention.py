@@ -1,0 +1,121 @@
+"""Masks of attention held against what they mask, and sequences given along the wrong axis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lettrine.health.evidence import Evidence
+from lettrine.torch.capture.functions import FunctionCall
+from lettrine.torch.capture.looks import Look, reader
+
+
+@reader
+class PaddingMask:
+    """Evidence "key padding": a `key_padding_mask` that leaves only padding to be attended to.
+
+    where: the attention module. figures: looks, inverted (looks at which all places that were left to attend to held one and the
+    same token, or zeros, and those masked out held several), masked (share of the places masked out). words: token.
+
+    The places are held against the model's own whole numbers where it is given some of as many places, else against the values
+    that the attention is given. Places in front of them, such as a class token, are left out.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[str, list[tuple[bool, float, str]]] = {}
+        self._last = 0
+
+    def look(self, look: Look) -> Iterable[Evidence]:
+        """Read every mask."""
+        self._last = look.step
+        tokens = [each for root in look.roots for each in root.inputs if each.ndim == 2 and not each.is_floating_point()]
+        for call in look.calls:
+            if call.name == "multi_head_attention_forward":
+                mask = _mask(call)
+                if mask is not None:
+                    self._found.setdefault(call.where, []).append(_judge(mask, tokens, call))
+        return ()
+
+    def finish(self) -> Iterable[Evidence]:
+        """What all looks say."""
+        for where, found in self._found.items():
+            inverted = [each for each in found if each[0]]
+            figures = {
+                "looks": float(len(found)),
+                "inverted": float(len(inverted)),
+                "masked": sum(each[1] for each in found) / len(found),
+            }
+            yield Evidence("key padding", (where,), (0, self._last), figures, {"token": inverted[0][2] if inverted else ""})
+
+
+def _mask(call: FunctionCall) -> Tensor | None:
+    """True where a key is masked out, (B, T)."""
+    mask: Any = call.given(15, "key_padding_mask")
+    if not isinstance(mask, Tensor) or mask.ndim != 2:
+        return None
+    return mask if mask.dtype is torch.bool else torch.isinf(mask) if mask.is_floating_point() else mask != 0
+
+
+def _judge(mask: Tensor, tokens: list[Tensor], call: FunctionCall) -> tuple[bool, float, str]:
+    masked = float(mask.float().mean())
+    for given in tokens:
+        for table in (given, given.T):
+            extra = mask.shape[1] - table.shape[1]
+            if table.shape[0] == mask.shape[0] and 0 <= extra <= 2 and table.shape[1] > 1:
+                inner = mask[:, extra:]
+                left, gone = table[~inner], table[inner]
+                one = left.numel() > 0 and bool((left == left[0]).all())
+                several = gone.numel() > 0 and bool((gone != gone[0]).any())
+                return one and several and not bool((gone == left[0]).any()), masked, str(int(left[0])) if one else ""
+    key: Any = call.given(1, "key")
+    if isinstance(key, Tensor) and key.ndim == 3 and key.shape[:2] == mask.T.shape:
+        empty = (key.detach() == 0).all(-1).T  # (B, T)
+        inverted = bool(mask.any()) and bool((~mask).any()) and bool(empty[~mask].all()) and not bool(empty[mask].any())
+        return inverted, masked, "0"
+    return False, masked, ""
+
+
+@reader
+class Axes:
+    """Evidence "batch axis": a recurrent or attention module that takes its first axis for time and is given the batch there.
+
+    where: its name. figures: looks, batch (its first axis, as long as the targets of the loss), other (its second axis).
+    words: kind.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[int, int, int, str]] = {}
+        self._last = 0
+
+    def look(self, look: Look) -> Iterable[Evidence]:
+        """Compare the axes of inputs with the number of targets."""
+        self._last = look.step
+        counts = {
+            len(target)
+            for call in look.outside
+            if isinstance(target := call.given(1, "target"), Tensor)
+            and target.ndim == 1
+            and "loss" in call.name + "cross_entropy_loss"
+        }
+        given = {tensor.data_ptr(): tensor for root in look.roots for tensor in root.inputs}
+        for call in look.modules:
+            kinds = nn.RNNBase | nn.MultiheadAttention
+            if not isinstance(call.module, kinds) or call.module.batch_first or not call.args:
+                continue
+            sequence: Any = call.args[0]
+            if not isinstance(sequence, Tensor) or sequence.ndim != 3:
+                continue
+            first, second = sequence.shape[:2]
+            if first in counts and second not in counts and all(first == each.shape[0] for each in given.values() if each.ndim):
+                looks = self._found.get(call.name, (0, 0, 0, ""))[0]
+                self._found[call.name] = looks + 1, first, second, type(call.module).__name__
+        return ()
+
+    def finish(self) -> Iterable[Evidence]:
+        """What was seen."""
+        for name, (looks, batch, other, kind) in self._found.items():
+            figures = {"looks": float(looks), "batch": float(batch), "other": float(other)}
+            yield Evidence("batch axis", (name,), (0, self._last), figures, {"kind": kind})

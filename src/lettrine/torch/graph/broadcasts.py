@@ -1,0 +1,86 @@
+"""Evidence "broadcast": two columns of N numbers, one for each example, that became a table of N times N.
+
+where: the module that made the answers, "" where that is not clear. words: "function", "answers" and "others" their shapes.
+figures: "looks" at which it was seen, "size" N.
+
+Spared is what is meant: where both sides have the same number of axes, where both are the model's, and where the axis was added
+to the answers by hand. A loss function of torch broadcasts on purpose nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from torch import Tensor
+
+from lettrine.health.evidence import Evidence
+from lettrine.torch.capture.functions import FunctionCall
+from lettrine.torch.capture.looks import Look, reader
+from lettrine.torch.graph.comparisons import LOSSES, readable
+from lettrine.torch.graph.heads import head_of
+
+_ELEMENTWISE: Final = frozenset("sub add mul div true_divide rsub __sub__ __add__ __mul__ __rsub__ __truediv__".split())  # noqa: SIM905
+_ADDED: Final = frozenset(("unsqueeze", "__getitem__", "expand_dims"))
+_DISTANCES: Final = frozenset(LOSSES) - {"cross_entropy", "nll_loss"}
+
+
+@reader
+class Broadcasts:
+    """Notices differences and products of N answers and N others that have N times N entries."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[int, int, Evidence]] = {}
+
+    def look(self, look: Look) -> Iterable[Evidence]:
+        """Take in one look."""
+        makers = {id(call.result): call for call in look.calls}
+        for call in look.calls:
+            pair = _pair(call, makers)
+            if pair is None:
+                continue
+            answers, others = pair
+            names = {id(parameter): name for name, parameter in look.model.named_parameters()}
+            module = head_of(answers, names).module
+            first, looks, _ = self._seen.get(module, (look.step, 0, None))
+            evidence = Evidence(
+                "broadcast",
+                (module,) if module else (),
+                (first, look.step),
+                {"looks": looks + 1, "size": answers.numel()},
+                {"function": call.name, "answers": str(tuple(answers.shape)), "others": str(tuple(others.shape))},
+            )
+            self._seen[module] = first, looks + 1, evidence
+            yield evidence
+            return  # what follows in this step only carries it on
+
+    def finish(self) -> Iterable[Evidence]:
+        """Nothing more."""
+        return ()
+
+
+def _pair(call: FunctionCall, makers: dict[int, FunctionCall]) -> tuple[Tensor, Tensor] | None:
+    """The answers and what they were held against, where they should have met one by one and did not."""
+    first, second = call.given(0, "input"), call.given(1, "target", call.given(1, "other"))
+    named = call.name in _DISTANCES
+    if not (named or (call.name in _ELEMENTWISE and not call.where)):
+        return None
+    if not (isinstance(first, Tensor) and isinstance(second, Tensor)) or first.requires_grad is second.requires_grad:
+        return None
+    answers, others = (first, second) if first.requires_grad else (second, first)
+    size = answers.numel()
+    if size < 2 or others.numel() != size or answers.shape == others.shape or not (readable(answers) and readable(others)):
+        return None
+    if _together(answers, others) <= size or (answers.ndim == others.ndim and not named):
+        return None
+    maker = makers.get(id(answers if answers.ndim > others.ndim else others))
+    return None if not named and maker is not None and maker.name in _ADDED else (answers, others)
+
+
+def _together(first: Tensor, second: Tensor) -> int:
+    """How many entries both have when they are broadcast."""
+    total = 1
+    for place in range(1, max(first.ndim, second.ndim) + 1):
+        sizes = [each.shape[-place] for each in (first, second) if place <= each.ndim]
+        total *= max(sizes)
+    return total

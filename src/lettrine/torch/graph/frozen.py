@@ -1,0 +1,99 @@
+"""Frozen weights that are still as they were drawn at random, on the way from the input to the loss."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from lettrine.health.evidence import Evidence
+from lettrine.torch.capture.looks import Look, reader
+from lettrine.torch.capture.taps import tensors_in
+from lettrine.torch.graph.walks import fresh_random
+from lettrine.torch.private import version
+
+
+@reader
+class FrozenRandom:
+    """Evidence "frozen random": matrices without requires_grad that are fresh from their random start, feed trained layers, and
+    did not change.
+
+    where: their names. figures: count, values, share (of the values of all matrices of the model), steps. words: drawn.
+
+    A copy of another parameter (a target network), one that is moved by hand (an average), and a network that only makes targets
+    (nothing trained stands behind or before it) are none.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[weakref.ref[Tensor], int, str]] | None = None
+        self._first = self._last = 0
+        self._all = 1
+
+    def look(self, look: Look) -> Iterable[Evidence]:
+        """At the first look: which there are; later only that they are still there."""
+        self._last = look.step
+        if self._found is None and look.modules:
+            self._first, self._found = look.step, {}
+            frozen, trained = {}, []
+            for name, parameter in look.model.named_parameters():
+                if parameter.requires_grad:
+                    trained.append(parameter)
+                elif not isinstance(parameter, nn.UninitializedParameter) and (drawn := fresh_random(parameter)):
+                    frozen[name] = parameter, drawn
+            if frozen and trained:
+                self._all = sum(each.numel() for each in look.model.parameters() if each.ndim > 1)
+                on_the_way = _on_the_way(look)
+                for name, (parameter, drawn) in frozen.items():
+                    copied = any(each.shape == parameter.shape and torch.equal(each, parameter) for each in trained)
+                    if not copied and id(parameter) in on_the_way:
+                        self._found[name] = weakref.ref(parameter), version(parameter), drawn
+        return ()
+
+    def finish(self) -> Iterable[Evidence]:
+        """Those that are as they were, and still frozen."""
+        still = {}
+        for name, (reference, then, drawn) in (self._found or {}).items():
+            parameter = reference()
+            if parameter is not None and version(parameter) == then and not parameter.requires_grad:
+                still[name] = parameter.numel(), drawn
+        if still:
+            values = sum(count for count, _ in still.values())
+            figures = {"count": len(still), "values": values, "share": values / self._all, "steps": self._last - self._first}
+            drawn = next(iter(still.values()))[1]
+            yield Evidence(
+                "frozen random",
+                tuple(still),
+                (self._first, self._last),
+                {name: float(value) for name, value in figures.items()},
+                {"drawn": drawn},
+            )
+
+
+def _on_the_way(look: Look) -> set[int]:
+    """Frozen parameters of modules behind something trained, or before it: what a trained module is given there is neither the
+    model's own input nor differentiable.
+    """
+    given = {
+        tensor.data_ptr()
+        for root in look.roots
+        for each in (root.args, list(root.kwargs.values()))
+        for tensor in tensors_in(each)
+    }
+    found: set[int] = set()
+    before: dict[int, set[int]] = {}  # by call of the model: frozen parameters met so far with nothing trained before them
+    for call in look.modules:
+        own = list(call.module.parameters(recurse=False))
+        if not own:
+            continue
+        inputs = [tensor for tensor in tensors_in(call.args) if tensor.is_floating_point()]
+        frozen = {id(parameter) for parameter in own if not parameter.requires_grad}
+        if any(parameter.requires_grad for parameter in own):
+            if inputs and not inputs[0].requires_grad and inputs[0].data_ptr() not in given:
+                found |= before.get(call.root, set())
+        elif inputs and inputs[0].requires_grad:
+            found |= frozen
+        else:
+            before.setdefault(call.root, set()).update(frozen)
+    return found

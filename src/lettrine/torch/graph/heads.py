@@ -1,0 +1,137 @@
+"""What lies between a network's last weights and a prediction: a softmax, a sigmoid, a ReLU, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from lettrine.torch.graph.reading import _VIEWS, _WEIGHTED, Node, operation
+
+_SHAPING: Final = frozenset(
+    "Softmax LogSoftmax Sigmoid LogSigmoid Relu Tanh Softplus Hardtanh Hardsigmoid Clamp Log Exp Elu Gelu Silu Mish".split()  # noqa: SIM905
+)
+"""Operations that bound or bend each value (or each row of them) without mixing in anything else."""
+_RANGES: Final[dict[str, tuple[float, float]]] = {
+    "Softmax": (0.0, 1.0),
+    "Sigmoid": (0.0, 1.0),
+    "Hardsigmoid": (0.0, 1.0),
+    "Relu": (0.0, inf),
+    "Softplus": (0.0, inf),
+    "Exp": (0.0, inf),
+    "Tanh": (-1.0, 1.0),
+    "LogSoftmax": (-inf, 0.0),
+    "LogSigmoid": (-inf, 0.0),
+    "Elu": (-1.0, inf),
+    "Gelu": (-0.17, inf),  # least values of x Phi(x), x sigmoid(x) and x tanh(softplus(x))
+    "Silu": (-0.279, inf),
+    "Mish": (-0.309, inf),
+}
+_CARRIERS: Final = _VIEWS | {"WeightNormInterface"}
+_LONGEST: Final = 24  # operations walked back
+
+
+@dataclass(frozen=True)
+class Head:
+    """operations: from the prediction inwards, without views, such as ("Log", "Softmax"). axis: the one a softmax was taken
+    along, as torch saved it. place: name of the watched parameter that made it; "" where the last weights are not the model's, or
+    something else lies between. low, high: what its values can be, infinite where they are not bounded. dropped: whether dropout
+    follows the operations.
+    """
+
+    operations: tuple[str, ...] = ()
+    axis: int | None = None
+    place: str = ""
+    low: float = -inf
+    high: float = inf
+    dropped: bool = False
+
+    @property
+    def last(self) -> str:
+        """The operation that made the prediction, "" if that were the weights."""
+        return self.operations[0] if self.operations else ""
+
+    @property
+    def module(self) -> str:
+        """Name of the module that holds the last weights."""
+        return self.place.rpartition(".")[0] or self.place
+
+
+def head_of(prediction: Tensor, names: Mapping[int, str]) -> Head:
+    """Read it back from autograd's graph. names: qualified name of each watched parameter by its id."""
+    node, steps = prediction.grad_fn, 0
+    operations: list[str] = []
+    axis: int | None = None
+    low, high, dropped = -inf, inf, False
+    while node is not None and steps < _LONGEST:
+        steps += 1
+        kind = operation(node)
+        if kind in _WEIGHTED:
+            return Head(tuple(operations), axis, _parameter(node, names), low, high, dropped)
+        if kind in _SHAPING:
+            if not operations or (operations and set(operations) <= {"Clamp"}):
+                inner = _range(node, kind)
+                low, high = max(low, inner[0]), min(high, inner[1])
+            if axis is None and kind in ("Softmax", "LogSoftmax"):
+                axis = _signed(getattr(node, "_saved_dim", 0))
+            operations.append(kind)
+        elif kind == "Add" and (name := _parameter(node, names)):  # a bias
+            following = [each for each, _ in node.next_functions if each is not None and operation(each) != "AccumulateGrad"]
+            if len(following) != 1:
+                return Head(tuple(operations), axis, name, low, high, dropped)
+            node = following[0]
+            continue
+        elif kind == "NativeDropout" or (kind == "Mul" and _is_mask(node)):
+            dropped = True
+        elif kind not in _VIEWS:
+            break
+        node = next((each for each, _ in node.next_functions if each is not None), None)
+    return Head(tuple(operations), axis, "", low, high, dropped)
+
+
+def _signed(axis: Any) -> int:
+    return int(axis) if axis < 2**63 else int(axis) - 2**64  # autograd keeps -1 as an unsigned number
+
+
+def _range(node: Node, kind: str) -> tuple[float, float]:
+    if kind == "Hardtanh":
+        return float(node._saved_min_val), float(node._saved_max_val)  # noqa: SLF001  autograd's names
+    if kind == "Clamp":
+        low, high = getattr(node, "_saved_min", None), getattr(node, "_saved_max", None)
+        return (
+            float(low) if isinstance(low, int | float) else -inf,
+            float(high) if isinstance(high, int | float) else inf,
+        )
+    return _RANGES.get(kind, (-inf, inf))
+
+
+def _is_mask(node: Node) -> bool:
+    """Whether a product is that with a dropout's mask: its other factor has the same shape and is 0 or one number."""
+    if torch._C._autograd._top_saved_tensors_default_hooks(False) is not None:  # noqa: SLF001  no public way to ask
+        return False
+    other: Any = getattr(node, "_saved_other", None)
+    if not isinstance(other, Tensor) or other.ndim == 0 or sum(each is not None for each, _ in node.next_functions) != 1:
+        return False
+    most = other.max()
+    return bool(((other == 0) | (other == most)).all()) and bool((other == 0).any()) and bool(most > 1)
+
+
+def _parameter(node: Node, names: Mapping[int, str]) -> str:
+    """Name of the watched parameter an operation takes in, "" if none; that of a weight before that of a bias."""
+    found: list[str] = []
+    waiting = [(each, 0) for each, _ in node.next_functions]
+    while waiting:
+        place, depth = waiting.pop(0)
+        if place is None:
+            continue
+        variable = getattr(place, "variable", None)
+        if variable is not None:
+            if id(variable) in names:
+                found.append(names[id(variable)])
+        elif operation(place) in _CARRIERS and depth < 4:
+            waiting += [(each, depth + 1) for each, _ in place.next_functions]
+    return next((each for each in found if not each.endswith("bias")), found[0] if found else "")

@@ -1,0 +1,174 @@
+"""Evidence "inputs": what the model was fed at the steps that were looked at. One for each root that takes real numbers.
+
+where: the root's name.
+
+figures, over all looks: "looks", "rows" (of one batch); "mean", "std", "low", "high" of all values; "feature_most",
+    "feature_least": largest and smallest root mean square of a feature (of a channel, where there are more axes than two);
+    "rescaled": share of looks in which the model itself begins with a division of what it is fed;
+    "pairs": looks at two optimiser steps one after the other, "same" share of them with the same batch, "distinct" batches;
+    "alike": share of looks in which all rows of the batch were the same;
+    "told": how much better the nearest other input tells a target than chance does, in standard deviations over permuted
+    targets, "compared": on how many examples. Nearest is by Euclidean distance of standardised features (Cover & Hart 1967,
+    Nearest neighbor pattern classification); equal rows count once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from math import nan
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lettrine.health.evidence import Evidence
+from lettrine.torch.capture.looks import Look, RootCall, reader
+from lettrine.torch.graph.comparisons import comparisons, readable
+
+_MOST: Final = 2**16  # numbers read of one batch
+_MARK: Final = 64  # numbers, at either end, by which two batches are told apart
+_ROWS: Final = 64  # examples kept of one look, and
+_ALL: Final = 1_024  # of all
+_WIDE: Final = 256  # numbers kept of each
+_ALIKE: Final = 4  # rows needed to say that all are the same
+_PERMUTATIONS: Final = 24
+
+Array = NDArray[Any]
+
+
+@dataclass
+class _Seen:
+    steps: list[int] = field(default_factory=list)
+    marks: list[int] = field(default_factory=list)
+    moments: list[tuple[float, float, float, float, float, float]] = field(default_factory=list)
+    rescaled: int = 0
+    alike: int = 0
+    judged: int = 0
+    rows: int = 0
+    inputs: list[Array] = field(default_factory=list)
+    targets: list[Array] = field(default_factory=list)
+    classes: bool = True
+
+
+@reader
+class Inputs:
+    """Gathers what roots are fed."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, _Seen] = {}
+
+    def look(self, look: Look) -> Iterable[Evidence]:
+        """Take in one look; the evidence is made at the end."""
+        done: set[str] = set()
+        for root in look.roots:
+            given = _table_of(root)
+            if given is None or root.name in done:
+                continue
+            done.add(root.name)
+            seen = self._seen.setdefault(root.name, _Seen())
+            if seen.steps and seen.steps[-1] == look.step:
+                continue  # another micro-batch of the same step
+            seen.steps.append(look.step)
+            _take(seen, given)
+            seen.rescaled += any(call.name in ("div", "__truediv__") and call.given(0, "input") is given for call in look.calls)
+            if sum(map(len, seen.inputs)) < _ALL:
+                _take_pairs(seen, given, look)
+        return ()
+
+    def finish(self) -> Iterable[Evidence]:
+        """All that was seen, together."""
+        for name, seen in self._seen.items():
+            yield Evidence("inputs", (name,), (seen.steps[0], seen.steps[-1]), _figures(seen))
+
+
+def _table_of(root: RootCall) -> Tensor | None:
+    """The first real numbers a root is fed, one row an example."""
+    for each in root.inputs:
+        if each.is_floating_point() and each.ndim > 1 and not each.requires_grad and readable(each):
+            return each
+    return None
+
+
+def _take(seen: _Seen, given: Tensor) -> None:
+    seen.rows = len(given)
+    flat = given.detach().reshape(-1)
+    ends = torch.cat([flat[:_MARK], flat[-_MARK:]]).to(torch.float64).cpu().numpy()
+    seen.marks.append(hash((tuple(given.shape), ends.tobytes())))
+    if len(given) >= _ALIKE:
+        seen.judged += 1
+        seen.alike += bool((given[1:] == given[:1]).all())
+    table = given.detach().movedim(1, -1).reshape(-1, given.shape[1])  # (R, features)
+    table = table[:: max(1, -(-table.numel() // _MOST))][:, :_MOST]
+    values = table.to(torch.float64).cpu().numpy()
+    values = values[np.isfinite(values).all(axis=1)]
+    if len(values):
+        sizes = np.sqrt((values**2).mean(axis=0))
+        known = sizes[sizes > 0] if (sizes > 0).any() else sizes
+        seen.moments.append((values.mean(), values.var(), values.min(), values.max(), known.max(), known.min()))
+
+
+def _take_pairs(seen: _Seen, given: Tensor, look: Look) -> None:
+    """Keep some examples with their targets, one number or class each."""
+    for each in comparisons(look):
+        target = each.target
+        per_row = target.ndim == 1 or (target.ndim == 2 and target.shape[1] == 1)
+        if each.given and len(target) == len(given) and per_row:
+            break
+    else:
+        return
+    rows = slice(0, _ROWS)
+    wide = given.detach()[rows].reshape(min(len(given), _ROWS), -1)
+    wide = wide[:, :: -(-wide.shape[1] // _WIDE)]
+    seen.inputs.append(wide.to(torch.float32).cpu().numpy())
+    seen.targets.append(target.detach()[rows].reshape(-1).to(torch.float64).cpu().numpy())
+    seen.classes = not target.is_floating_point() or each.expects in ("logits", "probabilities")
+
+
+def _figures(seen: _Seen) -> dict[str, float]:
+    looks = len(seen.steps)
+    figures: dict[str, float] = {"looks": looks, "rows": seen.rows, "rescaled": seen.rescaled / looks}
+    figures["alike"] = seen.alike / seen.judged if seen.judged else nan
+    follow = [
+        before == after
+        for before, after, first, second in zip(seen.marks, seen.marks[1:], seen.steps, seen.steps[1:], strict=False)
+        if second == first + 1
+    ]
+    figures |= {"pairs": len(follow), "same": sum(follow) / len(follow) if follow else nan, "distinct": len(set(seen.marks))}
+    if seen.moments:
+        mean, variance, low, high, most, least = np.array(seen.moments).T
+        figures |= {"mean": mean.mean(), "std": float(np.sqrt((variance + (mean - mean.mean()) ** 2).mean()))}
+        figures |= {"low": low.min(), "high": high.max(), "feature_most": most.max(), "feature_least": least.min()}
+    told, compared = _told(seen)
+    return {name: float(value) for name, value in (figures | {"told": told, "compared": compared}).items()}
+
+
+def _told(seen: _Seen) -> tuple[float, int]:
+    """How far the nearest neighbours' targets are from chance, and on how many examples."""
+    if not seen.inputs or len({each.shape[1] for each in seen.inputs}) > 1:
+        return nan, 0
+    inputs, places = np.unique(np.concatenate(seen.inputs), axis=0, return_index=True)
+    targets = np.concatenate(seen.targets)[places]
+    kept = np.isfinite(inputs).all(axis=1) & np.isfinite(targets)
+    inputs, targets = inputs[kept], targets[kept]
+    if len(targets) < _ALIKE or np.ptp(targets) == 0:
+        return nan, 0
+    spread = inputs.std(axis=0)
+    scaled = ((inputs - inputs.mean(axis=0)) / np.where(spread > 0, spread, 1)).astype(np.float32)
+    squares = (scaled**2).sum(axis=1)
+    distances = squares[:, None] + squares - 2 * scaled @ scaled.T
+    np.fill_diagonal(distances, np.inf)
+    nearest = distances.argmin(axis=1)
+    if not seen.classes:
+        targets = targets.argsort().argsort().astype(np.float64)  # by rank, so that a few huge ones do not decide
+
+    def agreement(order: Array) -> float:
+        own, other = targets[order], targets[order][nearest]
+        return float((own == other).mean() if seen.classes else -np.abs(own - other).mean())
+
+    generator = np.random.default_rng(0)
+    chance = [agreement(generator.permutation(len(targets))) for _ in range(_PERMUTATIONS)]
+    noise = float(np.std(chance, ddof=1))
+    return ((agreement(np.arange(len(targets))) - float(np.mean(chance))) / noise if noise > 0 else nan), len(targets)

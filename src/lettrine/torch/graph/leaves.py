@@ -1,0 +1,127 @@
+"""What the graph of a loss ends at: parameters that nobody holds, and nodes of earlier steps."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable
+from typing import Any, Final
+
+from torch import Tensor, nn
+
+from lettrine.health.evidence import Evidence
+from lettrine.torch.capture.looks import Look, Stepping, reader
+from lettrine.torch.capture.taps import tensors_in
+from lettrine.torch.graph.walks import fresh_random, hidden_parameters, leaves, walk
+from lettrine.torch.private import sequence, version
+
+_MANY: Final = 64  # names given
+
+
+@reader
+class Unheld:
+    """Evidence "unheld": parameters in the graph of the model's outputs that are none of the model's and in no optimiser, and
+    that did not change while it trained.
+
+    where: their names, as far as they lie in plain containers of the model's modules. figures: count, values, steps (between the
+    first and the last look). words: drawn (how a fresh one is distributed, "" where none is fresh).
+
+    A parameter that another optimiser moves, one of a loss (behind the output) and one that is made anew in each step are none.
+    """
+
+    def __init__(self) -> None:
+        self._met: dict[int, tuple[weakref.ref[Tensor], int, int]] = {}  # the parameter, its version, and when it was met
+        self._names: dict[int, str] = {}
+        self._last = -1
+        self._again: set[int] = set()  # met in a later step, too
+        self._held: set[int] = set()
+
+    def look(self, look: Look) -> Iterable[Evidence]:
+        """Note the parameters nobody holds."""
+        if look.place or not look.roots:
+            return ()
+        self._last = look.step
+        own = {id(parameter) for parameter in look.model.parameters()} | _held_by(look)
+        outputs = [tensor.grad_fn for root in look.roots for tensor in tensors_in(root.output)]
+        for leaf in leaves(walk(outputs)):
+            if isinstance(leaf, nn.Parameter) and id(leaf) not in own:
+                known = self._met.get(id(leaf))
+                if known is None or known[0]() is not leaf:
+                    self._met[id(leaf)] = weakref.ref(leaf), version(leaf), look.step
+                elif known[2] < look.step:
+                    self._again.add(id(leaf))
+        if self._met and not self._names:
+            self._names = hidden_parameters(look.model)
+        return ()
+
+    def stepping(self, stepping: Stepping) -> Iterable[Evidence]:
+        """Parameters may be handed to an optimiser later on."""
+        self._held = _held_by(stepping)
+        return ()
+
+    def finish(self) -> Iterable[Evidence]:
+        """Those that were met again and had not moved."""
+        found = []
+        for key in self._again:
+            reference, then, since = self._met[key]
+            leaf = reference()
+            if leaf is not None and version(leaf) == then and key not in self._held:
+                found.append((key, leaf, since))
+        if not found:
+            return
+        drawn = next(filter(None, (fresh_random(leaf) for _, leaf, _ in found)), "")
+        keys = {key for key, _, _ in found}
+        named = [name for key, name in self._names.items() if key in keys]
+        if not named and not drawn:
+            return  # a network that was trained elsewhere, most likely
+        first = min(since for _, _, since in found)
+        count, values = len(named) or len(found), sum(leaf.numel() for key, leaf, _ in found if key in self._names or not named)
+        figures = {"count": float(count), "values": float(values), "steps": float(self._last - first)}
+        words = {"drawn": drawn, "names": ", ".join(named[:_MANY])}
+        yield Evidence("unheld", (), (first, self._last), figures, words)
+
+
+def _held_by(seen: Look | Stepping) -> set[int]:
+    groups = [group for optimiser in seen.optimisers for group in optimiser.param_groups]
+    return {id(parameter) for group in groups for parameter in group["params"]}
+
+
+@reader
+class ReachingBack:
+    """Evidence "reaching back": a loss whose graph still holds nodes made in earlier steps.
+
+    figures: nodes_first, nodes (counted at most to `walks.NODES`), back (looks in a row, up to the last, that reached to before
+    the look before), first, last (steps of the first and the last of those looks).
+
+    Autograd numbers the nodes of a thread as they are made; a node numbered below the last loss's was there before it.
+    """
+
+    def __init__(self) -> None:
+        self._top = -1  # number of the loss at the last look
+        self._step = -1
+        self._counts: list[tuple[int, int]] = []  # step and nodes of the looks in a row that reached back
+
+    def look(self, look: Look) -> Iterable[Evidence]:
+        """Count the graph."""
+        if look.loss is None or look.place or look.step == self._step:
+            return ()
+        nodes = walk([look.loss.grad_fn])
+        numbers = [number for node in nodes if not hasattr(node, "variable") and (number := sequence(node)) >= 0]
+        if self._top >= 0 and numbers and min(numbers) < self._top:
+            self._counts.append((look.step, len(nodes)))
+        else:
+            self._counts = [(look.step, len(nodes))]
+        self._top, self._step = max(numbers, default=-1), look.step
+        return ()
+
+    def finish(self) -> Iterable[Evidence]:
+        """Whether all looks since one reached back."""
+        if len(self._counts) > 1:
+            (first, least), (last, most) = self._counts[0], self._counts[-1]
+            figures: dict[str, Any] = {
+                "nodes_first": least,
+                "nodes": most,
+                "back": len(self._counts) - 1,
+                "first": first,
+                "last": last,
+            }
+            yield Evidence("reaching back", (), (first, last), {name: float(value) for name, value in figures.items()})

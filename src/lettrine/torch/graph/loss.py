@@ -1,0 +1,174 @@
+"""Evidence of what the loss is: its terms, what it is held against, and whether it is one that falls as the network learns.
+
+Evidence "loss", of the loss whose backward pass was looked at:
+    words["kind"]: kinds of its terms, such as "cross-entropy" or "squared error + penalty".
+    words["nature"]: "" for an ordinary loss against data; "adversarial", "contrastive", "bootstrapped" (targets a network made),
+        "moving" (targets whose size changes as training goes on), "policy" or "other" for those that have no reference and need
+        not fall.
+    figures: terms; classes (0 for none); reference, even: loss of the best answer that does not look at the input, and of
+        answering evenly or 0, in the units of the loss that was looked at, NaN for none; value 0, value 1 …: that loss at each
+        step looked at, the mean of its backward passes, by which the checks bring the reference to the units of the loss that
+        was handed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from math import isfinite, nan, sqrt
+from typing import Any, Final
+
+import torch
+
+from lettrine.health.evidence import Evidence
+from lettrine.torch.capture.looks import Look, reader
+from lettrine.torch.graph.opponents import bootstrapped, contrastive, foreign, sides
+from lettrine.torch.graph.references import TargetSums, error_of
+from lettrine.torch.graph.terms import Term
+
+CLASSES: Final = ("cross-entropy", "binary cross-entropy")
+VALUES: Final = ("squared error", "absolute error", "smooth absolute error", "huber")
+BOUNDED: Final = (*CLASSES, *VALUES, "divergence", "ctc", "triplet", "embedding", "ranking", "hinge", "likelihood", "penalty")
+"""Kinds of terms that are made smaller against fixed data; of any other it is not known whether it should fall."""
+
+
+@reader
+class LossReader:
+    """Understands the loss of one watch."""
+
+    def __init__(self) -> None:
+        self._sums: dict[int, TargetSums] = {}
+        self._values: dict[int, list[float]] = {}
+        self._ratios: list[float] = []  # of the loss to the sum of its terms, where both are known
+        self._terms: list[Term] = []
+        self._natures: list[str] = []
+        self._constants: dict[int, set[float]] = {}  # by step: true and false are told to a network that judges
+        self._sides: set[frozenset[int]] = set()
+        self._searched = False
+        self._plain = False  # classes by number, none of which weighs more than another
+
+    def look(self, look: Look) -> Iterable[Evidence]:
+        """One backward pass."""
+        terms = look.terms
+        if not terms or look.loss is None:
+            return ()
+        if [each.kind for each in terms] != [each.kind for each in self._terms]:
+            if self._terms and look.step in self._values:
+                self._natures.append("several")  # backward passes of one step that are of different losses
+            self._sums, self._ratios = {}, []
+        self._terms = [replace(each, given=None, target=None, options={}) for each in terms]  # the tensors are not ours
+        value = float(look.loss.detach().double().sum())
+        self._values.setdefault(look.step, []).append(value)
+        constants = self._constants.setdefault(look.step, set())
+        for place, term in enumerate(terms):
+            self._pool(place, term)
+            if isfinite(constant := self._sums[place].constant if place in self._sums else nan):
+                constants.add(constant)
+        self._compare(terms, value)
+        self._situation(look, terms)
+        return ()
+
+    def finish(self) -> Iterator[Evidence]:
+        """The loss as far as it is understood."""
+        if not self._values:
+            return
+        steps = sorted(self._values)
+        nature, reference, even = self._nature(), nan, nan
+        if not nature:
+            reference, even = self._reference(lambda sums: sums.reference()), self._reference(_even)
+        figures = {f"value {step}": sum(values) / len(values) for step, values in self._values.items()}
+        classes = [sums.classes for sums in self._sums.values() if sums.classes]
+        figures |= {
+            "terms": float(len(self._terms)),
+            "classes": float(classes[0]) if len(self._terms) == 1 and classes else 0.0,
+            "reference": reference,
+            "even": even,
+        }
+        kinds = " + ".join(dict.fromkeys(each.kind for each in self._terms))
+        words = {"kind": kinds, "nature": nature}
+        if len(self._terms) == 1 and self._plain:
+            words["targets"] = "classes"
+        yield Evidence("loss", (), (steps[0], steps[-1]), figures, words)
+
+    def _pool(self, place: int, term: Term) -> None:
+        if term.target is None or term.kind not in (*CLASSES, *VALUES):
+            return
+        sums = self._sums.setdefault(place, TargetSums())
+        target, options = term.target.detach(), term.options
+        smoothing = float(options.get("label_smoothing", 0.0))
+        if term.kind == "binary cross-entropy":
+            sums.add_labels(target, options.get("pos_weight"))
+        elif term.kind in VALUES:
+            sums.add_values(target, error_of(term.kind, options.get("beta", options.get("delta", 1.0))))
+        elif term.given is not None and target.is_floating_point():
+            sums.add_shares(target, options["axis"], smoothing)
+        elif classes := options.get("classes", 0) or (term.given.shape[options["axis"]] if term.given is not None else 0):
+            sums.add_classes(target, classes, options.get("weight"), smoothing)
+            self._plain = options.get("weight") is None and not smoothing
+
+    def _compare(self, terms: list[Term], value: float) -> None:
+        """By what the loss differs from the sum of its terms: a mask, a weight that is not a number."""
+        means = [_mean(each) for each in terms if each.kind in (*CLASSES, *VALUES)]
+        if len(terms) == 1 and means and means[0] > 0 and not terms[0].root:
+            self._ratios.append(value / means[0])
+
+    def _situation(self, look: Look, terms: list[Term]) -> None:
+        found = []
+        if not self._searched:
+            self._searched = True
+            if foreign(look):
+                found.append("adversarial")
+        if len(look.optimisers) > 1 and (involved := sides(look)):
+            self._sides.add(involved)
+        if any(bootstrapped(look, each.target) for each in terms if each.target is not None):
+            found.append("bootstrapped")
+        if any(contrastive(each.given, each.target) for each in terms if each.kind == "cross-entropy"):
+            found.append("contrastive")
+        self._natures += [each for each in found if each not in self._natures]
+
+    def _nature(self) -> str:
+        if len(self._sides) > 1 or any(len(each) > 1 for each in self._constants.values()):
+            return "adversarial"
+        if self._natures:
+            return self._natures[0]
+        if any(sums.moving() for sums in self._sums.values()):
+            return "moving"
+        unknown = [each.kind for each in self._terms if each.kind not in BOUNDED]
+        return "policy" if "policy" in unknown else "other" if unknown else ""
+
+    def _reference(self, of: Any) -> float:
+        """Of the sum, if every term has one: a sum is never held against what one of its terms is held against."""
+        total = 0.0
+        for place, term in enumerate(self._terms):
+            sums = self._sums.get(place)
+            one: float = of(sums) if sums is not None else nan
+            if term.root:
+                one = sqrt(one) if one >= 0 else nan
+            weight = term.weight
+            if len(self._terms) == 1 and self._ratios and not term.root:
+                weight = float(torch.tensor(self._ratios).median())
+            total += (1.0 if term.root and len(self._terms) == 1 else weight) * one
+        return total if isfinite(total) and total > 0 else nan
+
+
+def _even(sums: TargetSums) -> float:
+    even = sums.even()
+    return even if isfinite(even) else sums.zero()
+
+
+def _mean(term: Term) -> float:
+    """Mean of a term over its examples, from what it compares where it is not known."""
+    if isfinite(term.value) or term.given is None or term.target is None:
+        return term.value
+    given, target, axis = term.given.detach(), term.target.detach(), term.options.get("axis", 0)
+    if term.kind == "cross-entropy" and target.is_floating_point():
+        return -float((given * target).sum(axis).mean())
+    if term.kind == "cross-entropy":
+        places = target if target.ndim == given.ndim else target.unsqueeze(axis)
+        if places.ndim != given.ndim or any(
+            places.shape[n] != given.shape[n] for n in range(given.ndim) if n != axis % given.ndim
+        ):
+            return nan
+        kept = (places >= 0) & (places < given.shape[axis])
+        return -float(given.gather(axis, places.clamp(0, given.shape[axis] - 1))[kept].mean())
+    return nan

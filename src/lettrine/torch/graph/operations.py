@@ -1,0 +1,135 @@
+"""Evidence "operation": functions that have values or slopes without bound somewhere, and how near their inputs came to it.
+
+One for each place and function. where: the module it was called in, "loss" outside of all, and the function's name.
+words: "of": what made its input; "broke": "forward" where finite inputs gave a value that is not finite, "backward" where the
+    value was finite but its slope is not, "ignored" where a cross-entropy had no target left, "" where nothing was seen;
+    "guarded": "yes" where something was added to the input, or it was clamped, first.
+figures: "least": the smallest size of the critical number that was seen (for a division, of the divisor); "first", "last": the
+    same at the first and the last look; "step" at which it broke.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import inf, nan
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from lettrine.health.evidence import Evidence
+from lettrine.torch.capture.functions import FunctionCall
+from lettrine.torch.capture.looks import Look, reader
+from lettrine.torch.graph.comparisons import readable
+
+_ROOTS: Final = ("sqrt", "rsqrt")  # a slope without bound at 0
+_LOGS: Final = ("log", "log2", "log10")  # value and slope
+_DIVISIONS: Final = ("div", "true_divide", "__truediv__", "__rtruediv__", "reciprocal")
+_POWERS: Final = ("pow", "__pow__")
+_SOFTMAX: Final = ("softmax", "log_softmax")
+_GUARDS: Final = ("add", "__add__", "__radd__", "clamp", "clamp_", "clamp_min", "maximum", "exp", "softplus")
+_NAMES: Final = {"true_divide": "div", "__truediv__": "div", "__rtruediv__": "div", "reciprocal": "div", "__pow__": "pow"}
+_MOST: Final = 256  # calls looked into in one step
+
+
+@dataclass
+class _Seen:
+    first_step: int
+    last_step: int
+    of: str
+    guarded: bool = True
+    broke: str = ""
+    step: float = nan
+    least: float = inf
+    first: float = nan
+    last: float = nan
+
+
+@reader
+class Operations:
+    """Follows roots, logarithms, divisions, powers below 1 and softmaxes."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, str], _Seen] = {}
+
+    def look(self, look: Look) -> Iterable[Evidence]:
+        """Take in one look."""
+        makers = {id(call.result): call for call in look.calls}
+        looked = 0
+        for call in look.calls:
+            if call.name == "cross_entropy":
+                self._take_targets(look.step, call)
+            critical = _critical(call)
+            if critical is not None and looked < _MOST:
+                looked += 1
+                self._take(look.step, call, *critical, makers.get(id(critical[0])))
+        return ()
+
+    def _take(self, step: int, call: FunctionCall, tensor: Tensor, backward: bool, maker: FunctionCall | None) -> None:
+        key = call.where or "loss", _NAMES.get(call.name, call.name)
+        of = maker.name if maker is not None else ""
+        seen = self._seen.setdefault(key, _Seen(step, step, of))
+        size = float(tensor.detach().abs().min())
+        seen.guarded = seen.guarded and maker is not None and maker.name in _GUARDS
+        seen.first = size if step == seen.first_step else seen.first
+        seen.last = min(size, seen.last) if step == seen.last_step and seen.last == seen.last else size
+        seen.last_step = step
+        if size <= seen.least:
+            seen.least, seen.of = size, of or seen.of
+        if not seen.broke:
+            seen.broke, seen.step = _broke(call, tensor, size, backward=backward), step
+
+    def _take_targets(self, step: int, call: FunctionCall) -> None:
+        """A mean over no target at all is 0 / 0."""
+        target = call.given(1, "target")
+        if not isinstance(target, Tensor) or target.is_floating_point() or not readable(target):
+            return
+        if call.kwargs.get("reduction", "mean") == "mean" and bool((target == call.kwargs.get("ignore_index", -100)).all()):
+            seen = self._seen.setdefault((call.where or "loss", call.name), _Seen(step, step, "", least=0.0))
+            if not seen.broke:
+                seen.broke, seen.step = "ignored", step
+
+    def finish(self) -> Iterable[Evidence]:
+        """Each place and function that was met."""
+        for (place, name), seen in self._seen.items():
+            figures = {"least": seen.least, "first": seen.first, "last": seen.last}
+            figures["step"] = seen.step if seen.broke else nan
+            words = {"of": seen.of, "broke": seen.broke, "guarded": "yes" if seen.guarded else "no"}
+            yield Evidence("operation", (place, name), (seen.first_step, seen.last_step), figures, words)
+
+
+def _critical(call: FunctionCall) -> tuple[Tensor, bool] | None:
+    """The tensor that must not come to 0 (for a softmax, what it is taken of), and whether its slope alone breaks there."""
+    first: Any = call.given(0, "input")
+    second: Any = call.given(1, "other", call.given(1, "exponent"))
+    if call.name in _DIVISIONS:
+        tensor = first if call.name in ("reciprocal", "__rtruediv__") else second
+        found = (tensor, False)
+    elif call.name in _POWERS:
+        if not isinstance(second, int | float) or second >= 1 or second == 0:
+            return None
+        found = (first, second > 0)
+    elif call.name in (*_ROOTS, *_LOGS):
+        found = (first, call.name == "sqrt")
+    elif call.name in _SOFTMAX:
+        found = (first, False)
+    else:
+        return None
+    tensor = found[0]
+    # A slope that nothing flows through breaks nothing.
+    flows = isinstance(call.result, Tensor) and call.result.grad_fn is not None
+    return found if isinstance(tensor, Tensor) and flows and readable(tensor) else None
+
+
+def _broke(call: FunctionCall, tensor: Tensor, size: float, *, backward: bool) -> str:
+    inputs = [each for each in call.args if isinstance(each, Tensor) and readable(each)]
+    if call.name in _SOFTMAX:
+        given, result = tensor.detach(), call.result.detach()
+        # Rows in which nothing is left: minus infinity throughout, so that 0 is divided by 0.
+        return "forward" if bool(result.isnan().any()) and not bool(given.isnan().any()) and bool(given.isneginf().any()) else ""
+    if not all(bool(torch.isfinite(each.detach()).all()) for each in inputs):
+        return ""
+    if not bool(torch.isfinite(call.result.detach()).all()):
+        return "forward"
+    return "backward" if backward and size == 0 and tensor.requires_grad else ""

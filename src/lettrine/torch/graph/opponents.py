@@ -1,0 +1,102 @@
+"""Signs that a loss is not one against fixed data: another network that judges or teaches, or examples that judge each other."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from lettrine.torch.capture.looks import Look
+from lettrine.torch.graph.reading import Node, operation
+
+_SEARCHED: Final = 4_000  # nodes of a graph looked at
+_BACK: Final = 12  # calls walked back from a target
+_MAKING: Final = frozenset("linear conv1d conv2d conv3d embedding batch_norm layer_norm multi_head_attention_forward".split())  # noqa: SIM905
+"""Functions that only networks call: a target made by one of them was made by a network."""
+_SCALING: Final = frozenset("Mul Div T Transpose Add Sub MaskedFill View UnsafeView ToCopy Clone Permute Index".split())  # noqa: SIM905
+
+
+def leaves(node: Node | None) -> set[int]:
+    """The parameters below a node, by identity."""
+    waiting, seen, found = [node], set[Any](), set[int]()
+    while waiting and len(seen) < _SEARCHED:
+        place = waiting.pop()
+        if place is None or place in seen:
+            continue
+        seen.add(place)
+        if (variable := getattr(place, "variable", None)) is not None:
+            found.add(id(variable))
+        waiting += [following for following, _ in place.next_functions]
+    return found
+
+
+def foreign(look: Look) -> bool:
+    """Whether the loss comes through a network that is not trained here: parameters neither the model nor an optimiser has."""
+    own = {id(each) for each in look.model.parameters()}
+    own |= {id(each) for optimiser in look.optimisers for group in optimiser.param_groups for each in group["params"]}
+    strange = leaves(look.loss.grad_fn if look.loss is not None else None) - own
+    judged = {id(each) for root in look.roots for each in root.inputs if each.requires_grad and each.is_leaf}
+    return bool(look.optimisers) and len(strange - judged) > 1 and _judges(look)
+
+
+def _judges(look: Look) -> bool:
+    """Whether functions that only networks call were called on what the model returned."""
+    return any(call.name in _MAKING for call in look.outside)
+
+
+def sides(look: Look) -> frozenset[int]:
+    """Which optimisers hold parameters this loss depends on."""
+    below = leaves(look.loss.grad_fn if look.loss is not None else None)
+    return frozenset(
+        place
+        for place, optimiser in enumerate(look.optimisers)
+        if any(id(each) in below for group in optimiser.param_groups for each in group["params"])
+    )
+
+
+def bootstrapped(look: Look, target: Tensor | None) -> bool:
+    """Whether a target was made by a network in this very step: a teacher's, or what the network itself says of other inputs."""
+    if target is None or not target.is_floating_point():
+        return False
+    made: dict[int, Any] = {}
+    for call in look.calls:
+        for each in call.result if isinstance(call.result, tuple) else (call.result,):
+            if isinstance(each, Tensor):
+                made[id(each)] = call
+    answers = {id(root.output) for root in look.roots if isinstance(root.output, Tensor)}
+    waiting, seen = [target], set[int]()
+    for _ in range(_BACK):
+        following = []
+        for each in waiting:
+            if id(each) in answers:
+                return True
+            maker = made.get(id(each))
+            if maker is None or id(each) in seen:
+                continue
+            seen.add(id(each))
+            if maker.name in _MAKING:
+                return True
+            following += [arg for arg in maker.args if isinstance(arg, Tensor)]
+        waiting = following
+    return False
+
+
+def contrastive(logits: Tensor | None, target: Tensor | None) -> bool:
+    """Whether examples are told apart from each other: as many classes as examples, each the target once, and logits that are
+    products of two things the network made.
+    """
+    if logits is None or target is None or target.is_floating_point() or logits.ndim != 2 or logits.shape[0] != logits.shape[1]:
+        return False
+    if len(torch.unique(target)) != len(target):
+        return False
+    node = logits.grad_fn
+    for _ in range(_BACK):
+        if node is None:
+            return True  # the graph is not known; the targets alone say it
+        if operation(node) in ("Mm", "Bmm"):
+            return True
+        if operation(node) not in _SCALING:
+            return operation(node) not in ("Addmm", "Convolution")
+        node = next((following for following, _ in node.next_functions if following is not None), None)
+    return False

@@ -1,0 +1,204 @@
+"""What becomes of gradients between backward passes and the optimiser's step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from math import nan, sqrt
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from lettrine.health.evidence import Evidence
+from lettrine.torch.capture.looks import Look, Stepping, reader
+from lettrine.torch.capture.taps import tensors_in
+from lettrine.torch.private import version
+
+_WITNESSES: Final = 4  # parameters whose gradients are read; whether one is there at all is asked of every one
+
+
+@dataclass
+class _Count:
+    """Of one optimiser; see `Gradients`."""
+
+    steps: int = 0
+    none: int = 0
+    called: int = 0
+    micro: int = 0
+    cleared: int = 0
+    accumulated: int = 0
+    scaled: int = 0
+    frozen: int = 0
+    others: int = 0
+
+
+@reader
+class Gradients:
+    """Evidence "gradients", one an optimiser: how its steps that were looked at found them.
+
+    where: the names of its watched parameters. figures: steps (looked at); none (at which no parameter of it had a gradient, or
+    only zeros), called (those of them with a backward pass that was seen) and others (with gradients in other parameters of the
+    model); micro (backward passes a step), cleared (steps before each of whose later backward passes what the pass before had
+    left was gone), accumulated (steps with several passes), scaled (those of them whose loss was divided by a number); frozen
+    (1 where it holds nothing but parameters without requires_grad).
+
+    Passes whose input asks for a gradient (attacks on the input, a generator's pass through its critic), weights that moved in
+    between (SAM), and passes in eval mode are no micro-batches.
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, ...], _Count] = {}
+        self._passes: list[bool | None] = []  # of the step that goes on: whether each found nothing left; None for no micro-batch
+        self._divided = False
+        self._versions: list[int] = []
+        self._last = 0
+
+    def look(self, look: Look) -> Iterable[Evidence]:
+        """A backward pass is about to begin."""
+        if not look.place:
+            self._passes, self._divided = [], False
+        parameters = [parameter for parameter in look.model.parameters() if parameter.requires_grad]
+        versions = list(map(version, parameters))
+        plain = look.loss is not None and all(root.module.training for root in look.roots)
+        asked = any(tensor.requires_grad for root in look.roots for tensor in tensors_in([root.args, list(root.kwargs.values())]))
+        moved = bool(look.place) and versions != self._versions
+        self._versions = versions
+        self._passes.append(_nothing(parameters) if plain and not asked and not moved else None)
+        self._divided |= _divided(look)
+        return ()
+
+    def stepping(self, stepping: Stepping) -> Iterable[Evidence]:
+        """The optimiser is about to use them."""
+        held = {id(parameter): parameter for group in stepping.optimiser.param_groups for parameter in group["params"]}
+        names = tuple(name for name, parameter in stepping.model.named_parameters() if id(parameter) in held)
+        count = self._counts.setdefault(names, _Count())
+        count.steps += 1
+        self._last = stepping.step
+        count.frozen = int(bool(held) and not any(parameter.requires_grad for parameter in held.values()))
+        empty = _nothing(list(held.values()))
+        if empty:
+            count.none += 1
+            count.called += stepping.passes > 0
+            count.others += not _nothing([each for each in stepping.model.parameters() if id(each) not in held])
+        if len(self._passes) > 1 and None not in self._passes and stepping.passes == len(self._passes):
+            count.accumulated += 1
+            count.micro = max(count.micro, stepping.passes)
+            count.scaled += self._divided
+            count.cleared += all(self._passes[1:]) and not empty
+        self._passes = []
+        return ()
+
+    def finish(self) -> Iterable[Evidence]:
+        """All of it."""
+        for names, count in self._counts.items():
+            figures = {name: float(value) for name, value in asdict(count).items()}
+            yield Evidence("gradients", names, (0, self._last), figures)
+
+
+def _nothing(parameters: Sequence[Tensor]) -> bool:
+    """Whether none has a gradient that is not 0. Read on a few only; of those without any it is known of all."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if not gradients:
+        return True
+    read = [*gradients[:_WITNESSES], *gradients[-_WITNESSES:]]
+    return not any(bool((gradient.coalesce().values() if gradient.is_sparse else gradient).count_nonzero()) for gradient in read)
+
+
+def _divided(look: Look) -> bool:
+    """Whether the loss itself is another one times a number: what is done when it will be added up over micro-batches."""
+    for call in reversed(look.outside):
+        if call.result is look.loss:
+            numbers = [each for each in call.args if isinstance(each, int | float)]
+            return call.name in ("div", "true_divide", "__truediv__", "mul", "__mul__", "__rmul__") and bool(numbers)
+    return False
+
+
+@reader
+class Clipping:
+    """Evidence "clipping": the norm of all gradients of an optimiser at its step, under a GradScaler.
+
+    figures: steps (looked at under a scale above 1), scale (the last), norm (median of the norms as the optimiser would see them
+    without a scale), spread (of norm * scale, relative to its median): next to 0 where it was clipped before it was unscaled.
+    """
+
+    def __init__(self) -> None:
+        self._found: list[tuple[float, float]] = []  # norm, scale
+        self._last = 0
+
+    def look(self, _: Look) -> Iterable[Evidence]:
+        """Nothing: the step tells."""
+        return ()
+
+    def stepping(self, stepping: Stepping) -> Iterable[Evidence]:
+        """Measure the norm."""
+        if stepping.output_scale > 1:
+            self._last = stepping.step
+            norm = _norm(stepping.optimiser) / stepping.gradient_scale
+            self._found.append((norm, stepping.output_scale))
+        return ()
+
+    def finish(self) -> Iterable[Evidence]:
+        """All of them together."""
+        found = [(norm, scale) for norm, scale in self._found if 0 < norm < float("inf")]
+        if len(found) < 3:
+            return
+        norms = torch.tensor([norm for norm, _ in found], dtype=torch.float64)
+        products = torch.tensor([norm * scale for norm, scale in found], dtype=torch.float64)
+        middle = float(products.median())
+        spread = float((products - middle).abs().median()) / middle if middle > 0 else nan
+        figures = {"steps": len(found), "scale": found[-1][1], "norm": float(norms.median()), "product": middle, "spread": spread}
+        yield Evidence("clipping", (), (0, self._last), {name: float(value) for name, value in figures.items()})
+
+
+def _norm(optimiser: Optimizer) -> float:
+    gradients = [
+        parameter.grad for group in optimiser.param_groups for parameter in group["params"] if parameter.grad is not None
+    ]
+    dense = [gradient.coalesce().values() if gradient.is_sparse else gradient for gradient in gradients]
+    return sqrt(sum(float(gradient.float().square().sum()) for gradient in dense))
+
+
+@reader
+class Optimisers:
+    """Evidence "optimiser", one an optimiser and group of settings: what it was set to and what it had when it was first seen.
+
+    where: the names of its watched parameters. figures: weight_decay, decoupled (1 where it is not added to the gradient),
+    lr, eps, state (1 where it held a state at the first step), eps_zero (1 where eps is 0 in the type of a parameter).
+    words: kind, dtype.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[int, int], Evidence] = {}
+
+    def look(self, look: Look) -> Iterable[Evidence]:
+        """Read the settings at the first look."""
+        names = {id(parameter): name for name, parameter in look.model.named_parameters()}
+        for place, optimiser in enumerate(look.optimisers):
+            for number, group in enumerate(optimiser.param_groups):
+                if (place, number) not in self._found:
+                    self._found[place, number] = _settings(optimiser, group, names, look.step)
+        return ()
+
+    def finish(self) -> Iterable[Evidence]:
+        """What was read."""
+        yield from self._found.values()
+
+
+def _settings(optimiser: Optimizer, group: dict[str, Any], names: dict[int, str], step: int) -> Evidence:
+    held = [parameter for parameter in group["params"] if isinstance(parameter, Tensor)]
+    kind = type(optimiser).__name__
+    eps = float(group.get("eps", nan) or 0.0)
+    low = next((each.dtype for each in held if eps > 0 and float(torch.tensor(eps, dtype=each.dtype)) == 0), None)
+    decoupled = bool(group.get("decoupled_weight_decay", "AdamW" in kind or kind in ("Lion", "Muon")))
+    figures = {
+        "weight_decay": float(group.get("weight_decay", nan)),
+        "decoupled": float(decoupled),
+        "lr": float(group.get("lr", nan)),
+        "eps": eps,
+        "state": float(any(optimiser.state.get(parameter) for parameter in held)),
+        "eps_zero": float(low is not None),
+    }
+    where = tuple(dict.fromkeys(names[id(parameter)] for parameter in held if id(parameter) in names))
+    return Evidence("optimiser", where, (step, step), figures, {"kind": kind, "dtype": str(low or "").removeprefix("torch.")})

@@ -1,0 +1,226 @@
+"""Evidence "comparison": what predictions were held against at the steps that were looked at, and what made those predictions.
+
+One for each last weight and kind of loss. where: the module that holds those weights.
+
+words: "expects" what the loss expects, as in `comparisons.LOSSES`; "function" its name; "operations" what lies between
+    weights and prediction, from the prediction inwards; "place" the weight; "shape" of the targets.
+figures, over all looks together: "looks", "rows" (examples), "alone" (1 where the loss is this comparison alone at every look);
+    of targets that are numbers "low", "high", "mean", "std"; "reach_low", "reach_high": what the prediction can be; "outside"
+    share of targets beyond that, "lost" share of their variance that lies beyond it;
+    of targets that are rows of shares "rows_one" share of rows with the sum 1, "rows_many" share of rows of only 0 and 1 with
+    two or more 1, "rows_none" of rows that are all 0;
+    of targets that are classes "classes" (how many the prediction has), "classes_seen", "pure" share of looks with a single
+    class in them, "scatter" how much more the classes of batches differ than those of shuffled ones would (1 is usual),
+    "ignored" share of targets that are left out, "all_ignored" share of looks with no other;
+    of the prediction "sum_off": looks whose rows do not sum to 1 along the classes although a softmax was taken; "ones": looks
+    with nothing but 1 in it; "axis": the one a softmax was taken along; "zeros" share of zeros; "never" share of its units that
+    were 0 in all examples; "above": looks with a value above 0; "between": looks with all values between 0 and 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from math import isfinite, nan
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lettrine.health.evidence import Evidence
+from lettrine.torch.capture.looks import Look, reader
+from lettrine.torch.graph.comparisons import Comparison, comparisons
+
+MOST: Final = 2**16  # numbers read of one tensor, spread over its rows
+_ROW: Final = 1e-3  # by which the sum of a row of shares may differ from 1: float16 does
+
+Array = NDArray[Any]
+
+
+@dataclass
+class _Sums:
+    """What was seen of one comparison so far."""
+
+    last: Comparison
+    first_step: int
+    steps: int = 0
+    looks: int = 0
+    counts: dict[str, float] = field(default_factory=dict)
+    numbers: list[tuple[int, float, float, float, float]] = field(default_factory=list)  # count, mean, variance, outside, lost
+    low: float = nan
+    high: float = nan
+    classes: list[dict[int, int]] = field(default_factory=list)
+    active: Array | None = None
+
+    def add(self, name: str, value: float) -> None:
+        self.counts[name] = self.counts.get(name, 0.0) + value
+
+
+@reader
+class Targets:
+    """Gathers what predictions are compared with."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, str], _Sums] = {}
+
+    def look(self, look: Look) -> Iterable[Evidence]:
+        """Take in one look; the evidence is made at the end."""
+        for each in comparisons(look):
+            key = each.head.place, each.expects
+            sums = self._seen.setdefault(key, _Sums(each, look.step))
+            if each.target.requires_grad:
+                continue
+            sums.last, sums.steps = each, look.step
+            sums.looks += 1
+            _take_prediction(sums, each)
+            _take_target(sums, each)
+        return ()
+
+    def finish(self) -> Iterable[Evidence]:
+        """All that was seen, together."""
+        for sums in self._seen.values():
+            yield _evidence(sums)
+
+
+def _take_prediction(sums: _Sums, each: Comparison) -> None:
+    head = each.head
+    sums.add("alone", each.alone)
+    sums.add("given", each.given)
+    table = _table(each.prediction, _class_axis(each))
+    finite = table[np.isfinite(table).all(axis=1)]
+    if not len(finite):
+        return
+    sums.add("above", bool((finite > 0).any()))
+    sums.add("between", bool(finite.min() >= 0 and finite.max() <= 1))
+    if head.last == "Relu":
+        sums.add("zeros", float((finite == 0).mean()))
+        active = (finite != 0).any(axis=0)
+        sums.active = active if sums.active is None or len(sums.active) != len(active) else sums.active | active
+    chain = [name for name in head.operations if name not in ("Clamp", "Log")]
+    if chain[:1] in (["Softmax"], ["LogSoftmax"]) and not head.dropped:
+        shares = np.exp(finite) if head.last in ("LogSoftmax", "Log") else finite
+        sums.add("ones", bool(np.isclose(shares, 1, atol=1e-6).all()))
+        sums.add("sum_off", not _is_distribution(each, shares))
+
+
+def _is_distribution(each: Comparison, shares: Array) -> bool:
+    """Whether the shares of each row sum to 1, along the classes or, where targets are rows too, along the last axis."""
+    if np.isclose(shares.sum(axis=1), 1, atol=1e-2).mean() > 0.99:
+        return True
+    if each.expects in ("classes", "logarithms") or each.prediction.ndim <= 1:
+        return False
+    other = _table(each.prediction, 1)
+    other = np.exp(other) if each.head.last in ("LogSoftmax", "Log") else other
+    return bool(np.isclose(other.sum(axis=1), 1, atol=1e-2).mean() > 0.99)
+
+
+def _take_target(sums: _Sums, each: Comparison) -> None:
+    target = each.target
+    if each.expects in ("classes", "logarithms") and not target.is_floating_point():
+        _take_classes(sums, each)
+        return
+    numbers = _sample(target)
+    numbers = numbers[np.isfinite(numbers)]
+    sums.add("rows", len(target) if target.ndim else 1)
+    if not len(numbers):
+        return
+    low, high = each.head.low, each.head.high
+    beyond = np.maximum(0.0, np.maximum(low - numbers, numbers - high))
+    span = high - low if isfinite(high - low) else float(numbers.std())
+    outside = float((beyond > 0.02 * span).mean())
+    sums.numbers.append((len(numbers), float(numbers.mean()), float(numbers.var()), outside, float((beyond**2).mean())))
+    sums.low = float(np.nanmin([sums.low, numbers.min()]))
+    sums.high = float(np.nanmax([sums.high, numbers.max()]))
+    if target.shape == each.prediction.shape and target.ndim > 1:
+        rows = _table(target, _class_axis(each))
+        if rows.shape[1] > 1:
+            total, binary = rows.sum(axis=1), np.isin(rows, (0.0, 1.0)).all(axis=1)
+            sums.add("rows_one", float((np.abs(total - 1) <= _ROW * rows.shape[1] ** 0.5).mean()))
+            sums.add("rows_many", float((binary & (total >= 2)).mean()))
+            sums.add("rows_none", float((rows == 0).all(axis=1).mean()))
+            if (binary & (total == 1)).all():
+                sums.classes.append(_counts(rows.argmax(axis=1)))
+    elif each.expects in ("logits", "probabilities") and np.isin(numbers, (0.0, 1.0)).all():
+        sums.classes.append(_counts(numbers))
+
+
+def _take_classes(sums: _Sums, each: Comparison) -> None:
+    labels = _sample(each.target).astype(np.int64)
+    ignored = labels == int(each.call.kwargs.get("ignore_index", -100))
+    sums.add("rows", len(each.target) if each.target.ndim else 1)
+    sums.add("ignored", float(ignored.mean()))
+    sums.add("all_ignored", bool(ignored.all()))
+    if not ignored.all():
+        sums.classes.append(_counts(labels[~ignored]))
+
+
+def _counts(labels: Array) -> dict[int, int]:
+    found, counts = np.unique(labels.astype(np.int64), return_counts=True)
+    return dict(zip(found.tolist(), counts.tolist(), strict=True))
+
+
+def _evidence(sums: _Sums) -> Evidence:
+    each, looks = sums.last, sums.looks
+    head = each.head
+    figures = {name: value if name == "rows" else value / looks for name, value in sums.counts.items()}
+    figures["looks"] = looks
+    axis = _class_axis(each)
+    figures["classes"] = each.prediction.shape[axis] if each.prediction.ndim else 1
+    if head.axis is not None:
+        figures["axis"] = head.axis
+    if sums.active is not None:
+        figures["never"] = float(1 - sums.active.mean())
+    if sums.numbers:
+        count, mean, variance, outside, lost = np.array(sums.numbers).T
+        share = count / count.sum()
+        centre = float(share @ mean)
+        whole = float(share @ (variance + (mean - centre) ** 2))
+        figures |= {"low": sums.low, "high": sums.high, "mean": centre, "std": whole**0.5}
+        figures |= {"reach_low": head.low, "reach_high": head.high, "outside": float(share @ outside)}
+        figures["lost"] = float(share @ lost) / whole if whole > 0 else nan
+    if sums.classes:
+        figures |= _spread(sums.classes)
+    words = {
+        "expects": each.expects,
+        "function": each.call.name,
+        "operations": " ".join(head.operations),
+        "place": head.place,
+        "shape": str(tuple(each.target.shape)),
+    }
+    return Evidence("comparison", (head.module, each.expects), (sums.first_step, sums.steps), figures, words)
+
+
+def _spread(batches: list[dict[int, int]]) -> dict[str, float]:
+    """How the classes lie in batches: Pearson's chi-squared of the table of batches and classes, by its degrees of freedom."""
+    known = sorted({label for batch in batches for label in batch})
+    table = np.array([[batch.get(label, 0) for label in known] for batch in batches], dtype=np.float64)
+    expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0) / table.sum()
+    free = (len(batches) - 1) * (len(known) - 1)
+    scatter = float(((table - expected) ** 2 / expected).sum() / free) if free else nan
+    return {
+        "classes_seen": len(known),
+        "pure": float(((table > 0).sum(axis=1) == 1).mean()),
+        "scatter": scatter,
+        "labels": float(table.sum()),
+    }
+
+
+def _class_axis(each: Comparison) -> int:
+    """The axis of the prediction along which classes lie: the second for torch's losses over classes, else the last."""
+    return 1 if each.expects in ("classes", "logarithms") and each.prediction.ndim > 1 else -1
+
+
+def _table(tensor: Tensor, axis: int) -> Array:
+    """Rows along an axis, (R, K), at most MOST numbers of them, spread over all."""
+    moved = tensor.detach()
+    moved = moved.movedim(axis, -1).flatten(0, -2) if moved.ndim > 1 else moved.reshape(1, -1)
+    most = max(1, MOST // moved.shape[1])
+    return np.asarray(moved[:: -(-len(moved) // most)].to(torch.float64).cpu().numpy())
+
+
+def _sample(tensor: Tensor) -> Array:
+    """Numbers of a tensor, at most MOST, spread over it."""
+    flat = tensor.detach().reshape(-1)
+    return np.asarray(flat[:: -(-len(flat) // MOST)].to(torch.float64).cpu().numpy())

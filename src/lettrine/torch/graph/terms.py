@@ -1,0 +1,335 @@
+"""What a loss is made of: its terms, what each is multiplied by, and what each compares with what.
+
+Read from the graph, from the loss inwards through sums, means, scales and views, to operations that are losses by themselves: as
+torch's own functions, or written out by hand. Functions that were noted tell what the graph does not keep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from math import nan, prod
+from typing import Any, Final, TypeAlias
+
+import torch
+from torch import Tensor
+
+from lettrine.torch.capture.functions import FunctionCall
+from lettrine.torch.graph.reading import Node, operation
+
+FUNCTIONS: Final = {
+    "cross_entropy": "cross-entropy",
+    "nll_loss": "cross-entropy",
+    "binary_cross_entropy": "binary cross-entropy",
+    "binary_cross_entropy_with_logits": "binary cross-entropy",
+    "mse_loss": "squared error",
+    "l1_loss": "absolute error",
+    "smooth_l1_loss": "smooth absolute error",
+    "huber_loss": "huber",
+}
+"""Losses of targets, by the name of torch's function."""
+OTHERS: Final = {
+    "kl_div": "divergence",
+    "ctc_loss": "ctc",
+    "triplet_margin_loss": "triplet",
+    "triplet_margin_with_distance_loss": "triplet",
+    "cosine_embedding_loss": "embedding",
+    "hinge_embedding_loss": "embedding",
+    "margin_ranking_loss": "ranking",
+    "multi_margin_loss": "hinge",
+    "multilabel_margin_loss": "hinge",
+    "multilabel_soft_margin_loss": "hinge",
+    "soft_margin_loss": "hinge",
+    "gaussian_nll_loss": "likelihood",
+    "poisson_nll_loss": "likelihood",
+}
+"""Losses that are 0 or above and have no reference that could be told from their targets alone."""
+NODES: Final = {
+    "NllLoss": "cross-entropy",
+    "NllLoss2D": "cross-entropy",
+    "BinaryCrossEntropyWithLogits": "binary cross-entropy",
+    "BinaryCrossEntropy": "binary cross-entropy",
+    "MseLoss": "squared error",
+    "L1Loss": "absolute error",
+    "SmoothL1Loss": "smooth absolute error",
+    "HuberLoss": "huber",
+    "KlDiv": "divergence",
+    "CtcLoss": "ctc",
+    "SoftMarginLoss": "hinge",
+    "MultiMarginLoss": "hinge",
+    "MultilabelMarginLoss": "hinge",
+}
+_VIEWS: Final = frozenset(
+    """View UnsafeView Reshape ReshapeAlias Squeeze Unsqueeze Alias Clone Slice Select Expand ToCopy Unbind T Transpose
+    Permute""".split()  # noqa: SIM905
+)
+_JOINS: Final = frozenset(("Stack", "Cat"))
+_MOST: Final = 400  # nodes looked at above the terms
+_FAR: Final = 2_000  # nodes looked at below one, to see whether it concerns the model's outputs
+_CLOSE: Final = 1e-4  # rows that sum to 1, to the digits of half precision's targets
+
+
+@dataclass(frozen=True)
+class Term:
+    """One term of a loss.
+
+    kind: a value of FUNCTIONS, OTHERS or NODES; "policy" for log-probabilities weighted by something that is no probability;
+        "penalty" for what depends on parameters alone; "distance" for an error between two things the network made; "other".
+    weight: what the mean over its examples is multiplied by in the loss, NaN if that is not a number.
+    given, target: what is compared, as far as it could be found. options: of the function, such as "weight" or "label_smoothing".
+    value: mean over the examples, NaN if unknown. root: whether a square root was taken of it.
+    """
+
+    kind: str
+    weight: float = 1.0
+    given: Tensor | None = None
+    target: Tensor | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    value: float = nan
+    root: bool = False
+
+
+def terms_of(loss: Tensor, calls: Iterable[FunctionCall], outputs: Iterable[Tensor]) -> list[Term]:
+    """The terms of a loss whose graph is still whole. outputs: what the model returned."""
+    noted = {call.result.grad_fn: call for call in calls if isinstance(call.result, Tensor) and call.result.grad_fn is not None}
+    made = {each.grad_fn for each in outputs if each.grad_fn is not None}
+    return _Reading(noted, made).terms(loss.grad_fn, loss.numel())
+
+
+_Place: TypeAlias = tuple[Node, float, int, bool]
+"""A node, what each of its elements weighs in the loss, how many these are, and whether a root is taken of them."""
+
+
+class _Reading:
+    def __init__(self, noted: Mapping[Node, FunctionCall], made: set[Node]) -> None:
+        self._noted, self._made = noted, made
+
+    def terms(self, node: Node, count: int) -> list[Term]:
+        found: list[Term] = []
+        waiting: list[_Place] = [(node, 1.0, count, False)]
+        looked = 0
+        while waiting:
+            node, weight, count, root = waiting.pop(0)
+            looked += 1
+            if term := self._term(node, weight, count, root=root):
+                found.append(term)
+            elif looked < _MOST and (inner := self._inner(node, weight, count, root=root)) is not None:
+                waiting += inner
+            else:
+                found.append(Term(self._rest(node), weight * count, root=root))
+        return found
+
+    def _inner(self, node: Node, weight: float, count: int, *, root: bool) -> list[_Place] | None:  # noqa: PLR0911
+        """What a node only adds up, scales or reshapes; None if it is something else."""
+        name, inputs = operation(node), [following for following, _ in node.next_functions]
+        known = [each for each in inputs if each is not None]
+        if node in self._made or not known:
+            return None
+        if name in _VIEWS or name in _JOINS:
+            return [(each, weight, count, root) for each in known]
+        if name in ("Mean", "Sum"):
+            inside = _size(node)
+            each = weight * count / inside if name == "Mean" and inside else weight
+            return [(known[0], each, inside, root)]
+        if name in ("Add", "Sub", "Neg"):
+            factors = (1.0, getattr(node, "_saved_alpha", 1.0) * (-1.0 if name == "Sub" else 1.0))
+            if name == "Neg" or (name == "Sub" and len(inputs) == 1):
+                factors = (-1.0, -1.0) if name == "Neg" else (1.0, 1.0)
+            return [(each, weight * float(factors[place]), count, root) for place, each in enumerate(inputs) if each is not None]
+        if name == "Rsub":
+            return [(known[0], -weight, count, root)]
+        if name in ("Mul", "Div"):
+            factor = _factor(node, name)
+            return [(each, weight * factor, count, root) for each in known[: 1 if name == "Div" else 2]]
+        if name in ("Sqrt", "Pow") and (name == "Sqrt" or node._saved_exponent == 0.5) and count == 1:  # noqa: SLF001
+            return [(known[0], nan, count, True)]
+        return None
+
+    def _term(self, node: Node, weight: float, count: int, *, root: bool) -> Term | None:
+        call = self._noted.get(node)
+        if call is not None and (kind := FUNCTIONS.get(call.name) or OTHERS.get(call.name)):
+            return _called(kind, call, weight, count, root=root)
+        if kind := NODES.get(operation(node)):
+            return _saved(kind, node, weight, count, root=root)
+        return self._written(node, weight * count, root=root)
+
+    def _written(self, node: Node, weight: float, *, root: bool) -> Term | None:  # noqa: PLR0911  one for each way to write it
+        """A loss written out by hand, one value an element; weight: of their mean."""
+        name, inner = operation(node), next(iter(_inputs(node)), None)
+        if (name == "Pow" and node._saved_exponent == 2) or (name == "Mul" and _twice(node)):  # noqa: SLF001
+            return self._error("squared error", inner, node._saved_self, weight, root=root)  # noqa: SLF001
+        if name == "Abs":
+            return self._error("absolute error", inner, node._saved_self, weight, root=root)  # noqa: SLF001
+        if name == "Add" and (labels := _binary(node)) is not None:
+            return Term("binary cross-entropy", -weight, None, labels, root=root)
+        if name == "Log" and (picked := _picked(inner)) is not None:
+            value = -float(node._saved_self.log().mean())  # noqa: SLF001
+            return Term("cross-entropy", -weight, None, picked[0], {"classes": picked[1]}, value, root)
+        factor = _other(node) if name == "Mul" else None
+        if factor is not None and factor.numel() > 1 and not _mask(factor) and inner is not None and _picked(inner) is not None:
+            return Term("policy", weight, root=root)
+        logs = _logarithm(inner)
+        if logs is None:
+            return None
+        if (picked := _picked(node)) is not None:
+            return Term("cross-entropy", -weight, logs, picked[0], {"axis": picked[2]}, root=root)
+        if factor is None or factor.numel() < 2:
+            return None
+        if factor.shape != logs.shape or not _shares(factor):
+            return Term("policy", weight, root=root)
+        return Term("cross-entropy", -weight / factor.shape[-1], logs, factor.float(), {"axis": logs.ndim - 1}, root=root)
+
+    def _error(self, kind: str, node: Node | None, difference: Tensor, weight: float, *, root: bool) -> Term | None:
+        """An error between two things, one of which the network made."""
+        if node is None or operation(node) not in ("Sub", "Rsub"):
+            return None
+        if len(_inputs(node)) > 1:
+            return Term("distance", weight, root=root)
+        call = self._noted.get(node)
+        tensors = [each for each in (call.args if call else ()) if isinstance(each, Tensor)]
+        given = next((each for each in tensors if each.requires_grad), None)
+        target = next((each for each in tensors if not each.requires_grad), None)
+        value = float((difference.square() if kind == "squared error" else difference.abs()).mean())
+        return Term(kind, weight, given, target, {}, value, root)
+
+    def _rest(self, node: Node) -> str:
+        """Whether what is left concerns the model's outputs at all."""
+        waiting, seen = [node], set[Node]()
+        while waiting and len(seen) < _FAR:
+            place = waiting.pop()
+            if place in self._made:
+                return "other"
+            if place not in seen:
+                seen.add(place)
+                waiting += _inputs(place)
+        return "other" if waiting or not self._made else "penalty"
+
+
+def _called(kind: str, call: FunctionCall, weight: float, count: int, *, root: bool) -> Term:
+    given, target = call.given(0, "input"), call.given(1, "target")
+    reduction = call.kwargs.get("reduction", "mean")
+    size = given.numel() if isinstance(given, Tensor) else 1
+    if kind == "cross-entropy" and isinstance(target, Tensor):
+        ignored = call.kwargs.get("ignore_index", -100)
+        size = target.numel() if not target.is_floating_point() else size // max(given.shape[_axis(given)], 1)
+        if not target.is_floating_point():
+            size = int((target != ignored).sum())
+    mean = float(call.result.mean()) / (size if reduction == "sum" and size else 1)
+    scale = {"sum": weight * size, "none": weight * count}.get(reduction, weight)
+    if not isinstance(given, Tensor) or not isinstance(target, Tensor) or call.name in OTHERS:
+        return Term(kind, scale, value=mean, root=root)
+    if target.requires_grad:
+        return Term("distance", scale, value=mean, root=root)
+    names = ("weight", "pos_weight", "label_smoothing", "ignore_index", "beta", "delta", "log_target")
+    options = {name: call.kwargs[name] for name in names if name in call.kwargs}
+    return Term(kind, scale, given, target, {**options, "axis": _axis(given)}, mean, root)
+
+
+def _saved(kind: str, node: Node, weight: float, count: int, *, root: bool) -> Term:
+    given, target = getattr(node, "_saved_self", None), getattr(node, "_saved_target", None)
+    reduction = {0: "none", 2: "sum"}.get(getattr(node, "_saved_reduction", 1), "mean")
+    if not isinstance(given, Tensor) or not isinstance(target, Tensor):
+        return Term(kind, nan, root=root)
+    size = target.numel()
+    if kind == "cross-entropy":
+        size = int((target != _signed(node._saved_ignore_index)).sum())  # noqa: SLF001
+    kept = {name: getattr(node, f"_saved_{name}", None) for name in ("weight", "pos_weight", "beta", "delta")}
+    options = {name: value for name, value in kept.items() if value is not None}
+    scale = {"sum": weight * size, "none": weight * count}.get(reduction, weight)
+    return Term(kind, scale, given, target, {**options, "axis": _axis(given)}, nan, root)
+
+
+def _axis(given: Tensor) -> int:
+    """Where the classes lie: along the second axis, or the only one."""
+    return 1 if given.ndim > 1 else 0
+
+
+def _signed(number: int) -> int:
+    return number - 2**64 if number >= 2**63 else number
+
+
+def _inputs(node: Node) -> list[Node]:
+    return [following for following, _ in node.next_functions if following is not None]
+
+
+def _size(node: Node) -> int:
+    return prod(int(each) for each in getattr(node, "_saved_self_sym_sizes", ()))
+
+
+def _other(node: Node) -> Tensor | None:
+    """The factor of a product to which no gradient flows."""
+    for side, place in (("other", 1), ("self", 0)):
+        value = getattr(node, f"_saved_{side}", None)
+        if isinstance(value, Tensor) and (place >= len(node.next_functions) or node.next_functions[place][0] is None):
+            return value
+    return None
+
+
+def _factor(node: Node, name: str) -> float:
+    """By what a product or quotient scales its one input; NaN if by no single number."""
+    value = getattr(node, "_saved_other", None) if name == "Div" or len(node.next_functions) < 2 else _other(node)
+    if isinstance(value, Tensor):
+        value = float(value) if value.numel() == 1 and len(_inputs(node)) == 1 else nan
+    if not isinstance(value, int | float):
+        return nan
+    return float(value) if name == "Mul" else 1 / value if value else nan
+
+
+def _twice(node: Node) -> bool:
+    """Whether a product is that of a value with itself, or with what was computed alike."""
+    inputs = _inputs(node)
+    if len(inputs) != 2 or inputs[0] is inputs[1]:
+        return len(inputs) == 2
+    return operation(inputs[0]) == operation(inputs[1]) == "Sub" and torch.equal(node._saved_self, node._saved_other)  # noqa: SLF001
+
+
+def _logarithm(node: Node | None) -> Tensor | None:
+    """The log-probabilities an operation works on, if it does: of a log-softmax, or the log of something."""
+    for _ in range(3):
+        if node is None:
+            return None
+        if operation(node) == "LogSoftmax":
+            return node._saved_result  # type: ignore[no-any-return]  # noqa: SLF001
+        if operation(node) == "Log":
+            return node._saved_self.log()  # type: ignore[no-any-return]  # noqa: SLF001
+        if operation(node) not in _VIEWS and operation(node) != "Neg":
+            return None
+        node = next(iter(_inputs(node)), None)
+    return None
+
+
+def _picked(node: Node | None) -> tuple[Tensor, int, int] | None:
+    """What one class of each example was picked by: the classes' numbers, how many classes there are, and their axis."""
+    if node is None or operation(node) not in ("Index", "Gather"):
+        return None
+    if operation(node) == "Gather":
+        axis = _signed(node._saved_dim)  # noqa: SLF001
+        return node._saved_index, int(node._saved_self.shape[axis]), axis  # noqa: SLF001
+    places, sizes = node._saved_indices, node._saved_self_sym_sizes  # noqa: SLF001
+    if len(places) != len(sizes) or len(sizes) < 2 or not isinstance(places[-1], Tensor):
+        return None
+    return places[-1], int(sizes[-1]), len(sizes) - 1
+
+
+def _mask(factor: Tensor) -> bool:
+    """Whether a factor only leaves examples out."""
+    return bool(((factor == 0) | (factor == 1)).all())
+
+
+def _shares(factor: Tensor) -> bool:
+    """Whether rows are probabilities."""
+    if factor.ndim < 2:
+        return False
+    factor = factor.float()
+    return bool((factor >= 0).all()) and bool(((factor.sum(-1) - 1).abs() < _CLOSE).float().mean() > 0.9)
+
+
+def _binary(node: Node) -> Tensor | None:
+    """The labels y of y log p + (1 - y) log (1 - p)."""
+    inner = _inputs(node)
+    if len(inner) != 2 or any(operation(each) != "Mul" or _logarithm(next(iter(_inputs(each)), None)) is None for each in inner):
+        return None
+    first, second = (_other(each) for each in inner)
+    if first is None or second is None or first.shape != second.shape:
+        return None
+    return first if bool(((first + second - 1).abs() < _CLOSE).all()) else None

@@ -1,0 +1,92 @@
+"""Walking autograd's graph, and telling which weights are fresh from their random start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import prod, sqrt
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from lettrine.torch.graph.reading import Node
+
+NODES: Final = 20_000  # looked at in one walk: a graph of more is that of a large network, and is known in part
+_LEAST: Final = 48  # values that tell a distribution
+_READ: Final = 1 << 16  # values of a parameter that are read for it
+_LARGE: Final = 1 << 14  # values that tell a normal draw of some usual width
+_DEVIATIONS: Final = 4.0  # standard errors by which a figure of a random draw may miss its expectation
+
+
+def walk(starts: Iterable[Node | None], most: int = NODES) -> list[Node]:
+    """The nodes behind these, nearest first, each once."""
+    waiting, found, seen = list(starts), list[Node](), set[Node]()
+    place = 0
+    while place < len(waiting) and len(found) < most:
+        node = waiting[place]
+        place += 1
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        found.append(node)
+        waiting += [following for following, _ in node.next_functions]
+    return found
+
+
+def leaves(nodes: Iterable[Node]) -> list[Tensor]:
+    """The tensors that gradients end at, among what was walked over."""
+    return [leaf for node in nodes if isinstance(leaf := getattr(node, "variable", None), Tensor)]
+
+
+def hidden_parameters(model: nn.Module) -> dict[int, str]:
+    """Names of the parameters in plain containers of the model's modules, such as "layers[1].weight", by id: torch does not know
+    them as the model's own.
+    """
+    own = {id(parameter) for parameter in model.parameters()}
+    known = set(model.modules())
+    found: dict[int, str] = {}
+    for path, module in model.named_modules():
+        for name, value in vars(module).items():
+            if not name.startswith("_") and isinstance(value, list | tuple | dict | set):
+                for place, parameter in _contained(value, name, known):
+                    if id(parameter) not in own:
+                        found.setdefault(id(parameter), f"{path}.{place}" if path else place)
+    return found
+
+
+def _contained(value: Any, place: str, known: set[nn.Module], depth: int = 3) -> list[tuple[str, Tensor]]:
+    if isinstance(value, nn.Module):
+        return [] if value in known else [(f"{place}.{name}", each) for name, each in value.named_parameters()]
+    if isinstance(value, nn.Parameter):
+        return [(place, value)]
+    if not depth or not isinstance(value, list | tuple | dict | set):
+        return []
+    pairs = value.items() if isinstance(value, dict) else enumerate(value)
+    return [found for key, each in pairs for found in _contained(each, f"{place}[{key!r}]", known, depth - 1)]
+
+
+def fresh_random(weight: Tensor) -> str:
+    """How a matrix was drawn at random, if its values are just as one of the usual initialisers draws them for its shape and no
+    training has moved them; "" otherwise.
+
+    Uniform draws end sharply at a bound that the shape gives, which trained weights pass. Normal ones have no end: of those only
+    large matrices and embeddings of the width 1 are recognised, by std and kurtosis.
+    """
+    values = weight.detach().reshape(-1)[:_READ].double()
+    count = values.numel()
+    if weight.ndim < 2 or count < _LEAST or not bool(torch.isfinite(values).all()):
+        return ""
+    mean, std, peak = float(values.mean()), float(values.std()), float(values.abs().max())
+    if not std > 0 or abs(mean) > _DEVIATIONS * std / sqrt(count):
+        return ""
+    fan_in, fan_out = prod(weight.shape[1:]), weight.shape[0] * prod(weight.shape[2:])
+    for bound in (1 / sqrt(fan_in), sqrt(6 / fan_in), sqrt(3 / fan_in), sqrt(6 / (fan_in + fan_out))):
+        # The std of a uniform draw of n values is known to 0.447 / sqrt(n); its peak lies within about 1 / n of the bound.
+        if (1 - 10 / count) * bound <= peak <= (1 + 1e-6) * bound and abs(std * sqrt(3) / bound - 1) < 1.8 / sqrt(count):
+            return f"uniform within ±{bound:.2g}"
+    kurtosis = float((values - mean).pow(4).mean()) / std**4
+    usual = (1.0,) if count < _LARGE else (1.0, 0.02, sqrt(2 / fan_in), sqrt(2 / fan_out), sqrt(2 / (fan_in + fan_out)))
+    normal = count >= 5 * _LEAST and abs(kurtosis - 3) < _DEVIATIONS * sqrt(24 / count)
+    if normal and any(abs(std / each - 1) < _DEVIATIONS / sqrt(2 * count) for each in usual):
+        return f"normal with std {std:.2g}"
+    return ""

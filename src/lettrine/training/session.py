@@ -1,0 +1,239 @@
+"""One training from words to a run: what it works on, its trainer, what is kept. `train` and recipes both go through here."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeAlias
+
+from lettrine.arguments import checked
+from lettrine.engine.base import Engine
+from lettrine.engine.choice import choose_engine
+from lettrine.errors import ConfigError, RunDamagedError
+from lettrine.inference.language_model import LanguageModel
+from lettrine.model.config import MLPConfig
+from lettrine.model.parameters import Parameters
+from lettrine.text.corpora import load_corpus
+from lettrine.text.labels import labelled
+from lettrine.text.vocabulary import Vocabulary
+from lettrine.text.windows import Windows, windows
+from lettrine.text.words import Split, WordList, from_words, read_words, split
+from lettrine.training.batches import Rows
+from lettrine.training.checkpoint import Checkpoint
+from lettrine.training.folder import (
+    HISTORY,
+    MODEL,
+    RUN,
+    WORDS,
+    create_folder,
+    describe,
+    read_description,
+    read_own_words,
+    write_words,
+)
+from lettrine.training.run import Data, Results, Run
+from lettrine.training.settings import Settings
+from lettrine.training.shape import Shape
+from lettrine.training.storage import locked, write_arrays
+from lettrine.training.trainer import Outcome, Progress, Trainer, check_memory
+from lettrine.training.watch import EngineWatch, facts_of, trace_from_archive
+
+DEFAULT_CORPUS = "first-names"
+Listener: TypeAlias = Callable[[Progress], None]
+Splits: TypeAlias = tuple[Windows, Windows, Windows]
+Start: TypeAlias = Callable[[MLPConfig, Settings, Windows], tuple[Parameters, Rows]]
+
+
+@checked
+class Session:
+    """A training that can be taken step by step.
+
+        with Session("names.txt", out="my-run") as session:
+            session.trainer.advance(1_000)
+            session.trainer.change(learning_rate=0.003)
+            session.trainer.advance(4_000)
+        print(session.result.sample(10))
+
+    words, out, shape, settings, report: as `lettrine.train` has them; shape may be a whole `MLPConfig`.
+    every: sampled steps of the health watch, see `health.recorder.Schedule`. start: gives the weights to start from and the rows
+    of each batch, in place of those of the settings' scheme and seed. splits: examples for train, dev and test in place of those
+    of the words. engine: in place of the one the settings name.
+
+    What is left unfinished can be resumed. Raises WordListError, ConfigError, RunExistsError, StorageError.
+    """
+
+    words: WordList
+    vocabulary: Vocabulary
+    config: MLPConfig
+    settings: Settings
+    splits: Splits
+    data: Data
+    engine: Engine
+    trainer: Trainer
+    result: Run
+
+    def __init__(
+        self,
+        words: str | Path | Iterable[str] | WordList | None = None,
+        *,
+        out: str | Path | None = None,
+        shape: Shape | MLPConfig | None = None,
+        settings: Settings | None = None,
+        report: Listener = lambda _: None,
+        every: int = 0,
+        start: Start | None = None,
+        splits: Splits | None = None,
+        engine: Engine | None = None,
+    ) -> None:
+        self._prepare(as_word_list(words), shape or Shape(), settings or Settings(), engine)
+        if splits is not None:
+            self.splits = splits
+        self._report, self._every = report, every
+        self.folder = None if out is None else Path(out)
+        with contextlib.ExitStack() as opened:
+            if self.folder is not None:
+                create_folder(self.folder)
+                opened.enter_context(locked(self.folder))
+                write_words(self.folder, self.words)
+                self._describe(self.settings, "training", None)
+            parameters, batches = (None, None) if start is None else start(self.config, self.settings, self.splits[0])
+            self.trainer = self._trainer(None, parameters, batches)
+            self._open = opened.pop_all()
+
+    @classmethod
+    @checked
+    def resumed(cls, path: str | Path, *, report: Listener = lambda _: None) -> Self:
+        """A session that goes on where a run folder was left.
+
+        Raises RunDamagedError, RunBusyError, and ConfigError for a run that is finished.
+        """
+        self = cls.__new__(cls)
+        folder, *_ = read_description(path)
+        self._report, self._every = report, 0
+        with contextlib.ExitStack() as opened:
+            opened.enter_context(locked(folder))
+            folder, description, config, vocabulary, settings, data = read_description(path)
+            if description.get("status") == "finished":
+                raise ConfigError(
+                    f"{folder} is finished; train another with --like {folder}, or draw words with: lettrine sample {folder}"
+                )
+            self.folder = folder
+            self._prepare(read_own_words(folder, data), config, settings, None)
+            if self.vocabulary != vocabulary:
+                raise RunDamagedError(
+                    f"{folder / WORDS} holds other characters than {folder / RUN}; the run is damaged, train again"
+                )
+            self.trainer = self._trainer(Checkpoint.read(folder, config, self.settings), None, None)
+            self._open = opened.pop_all()
+        return self
+
+    def finish(self, outcome: Outcome | None = None) -> Run:
+        """Keep what was learned and return the run; without an `outcome` of `Trainer.run`, as it stands."""
+        trainer = self.trainer
+        if outcome is None:
+            status = "diverged" if trainer.diverged else "finished" if trainer.ended else "interrupted"
+            outcome = Outcome(status, trainer.checkpoint())
+            if self.folder is not None:
+                outcome.checkpoint.write(self.folder)
+        kept, checkpoint, settings = trainer.kept(), outcome.checkpoint, trainer.settings
+        loss = {"expected_initial": math.log(self.config.vocabulary_size)}
+        loss["initial"] = float(checkpoint.losses[0]) if len(checkpoint.losses) else math.nan
+        for name, part in zip(("train", "dev", "test"), self.splits, strict=True):
+            loss[name] = trainer.loss_of(part, kept)
+        best_step = checkpoint.best_step if settings.keep == "best" else checkpoint.step
+        speed = checkpoint.step / checkpoint.seconds[0] if checkpoint.seconds[0] else math.nan
+        results = Results(loss, checkpoint.step, best_step, checkpoint.seconds[1], speed)
+        if self.folder is not None:
+            write_arrays(self.folder / MODEL, kept)
+            history = {"loss": checkpoint.losses, "dev_steps": checkpoint.dev_steps, "dev_loss": checkpoint.dev_losses}
+            trace = {f"health/{name}": value for name, value in checkpoint.health[0].items()}
+            write_arrays(self.folder / HISTORY, {**history, **trace}, {"health": checkpoint.health[1]})
+            self._describe(settings, outcome.status, results)
+        model = LanguageModel(self.config, self.vocabulary, kept, self.engine, self.words.words, labels=self.words.labels)
+        health = trainer.watch.examine() if trainer.watch is not None and checkpoint.step else None
+        self.result = Run(self.folder, outcome.status, settings, self.data, results, model, outcome.signal, health)
+        return self.result
+
+    def close(self) -> None:
+        """Let go of the run folder."""
+        self._open.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            if kind is None and not hasattr(self, "result"):
+                self.finish()
+        finally:
+            self.close()
+
+    def _prepare(self, words: WordList, shape: Shape | MLPConfig, settings: Settings, engine: Engine | None) -> None:
+        parts: Split = split(words.words, fractions=settings.fractions, seed=settings.split_seed)
+        vocabulary = Vocabulary.from_words(words.words)
+        config = shape if isinstance(shape, MLPConfig) else shape.config(vocabulary.size)
+        train, dev, test = (windows(part, vocabulary, config.context) for part in (parts.train, parts.dev, parts.test))
+        settings = settings.resolved(len(train))
+        check_memory(config, settings)
+        self.words, self.vocabulary, self.config, self.settings = words, vocabulary, config, settings
+        self.splits = (train, dev, test)
+        self.engine = engine or choose_engine(settings.engine)
+        examples = dict(zip(("train", "dev", "test"), (len(part.targets) for part in self.splits), strict=True))
+        longest = max(map(len, words)) - bool(words.labels)  # a label is no letter
+        self.data = Data(words.source, words.digest, len(words), longest, examples, words.labels)
+
+    def _describe(self, settings: Settings, status: str, results: Results | None) -> None:
+        if self.folder is not None:
+            describe(self.folder, self.config, self.vocabulary, settings, self.data, self.engine, status=status, results=results)
+
+    def _trainer(self, checkpoint: Checkpoint | None, parameters: Parameters | None, batches: Rows | None) -> Trainer:
+        train, dev, _ = self.splits
+        folder = self.folder
+        return Trainer(
+            self.config,
+            self.settings,
+            self.engine,
+            train,
+            dev,
+            checkpoint=checkpoint,
+            parameters=parameters,
+            batches=batches,
+            watch=self._watch(checkpoint) if self.settings.health else None,
+            save=(lambda _: None) if folder is None else (lambda made: made.write(folder)),
+            log=lambda settings: self._describe(settings, "training", None),
+            report=self._report,
+        )
+
+    def _watch(self, checkpoint: Checkpoint | None) -> EngineWatch:
+        now = self.settings.after(0 if checkpoint is None else checkpoint.changes)
+        facts = facts_of(self.config, now.optimiser, self.engine, now.batch, self.splits[0].targets)
+        earlier = None if checkpoint is None else trace_from_archive(checkpoint.health)
+        start = 0 if checkpoint is None else checkpoint.step
+        return EngineWatch(self.config, now.optimiser, facts, every=self._every, last=now.steps - 1, start=start, earlier=earlier)
+
+
+def as_word_list(words: str | Path | Iterable[str] | WordList | None) -> WordList:
+    """A word list from whatever was given; see `train`."""
+    if words is None:
+        return load_corpus(DEFAULT_CORPUS)
+    if isinstance(words, WordList):
+        return words
+    if isinstance(words, str | Path):
+        return read_words(words)
+    if isinstance(words, Mapping):
+        return labelled({str(label): as_word_list(each) for label, each in words.items()})
+    return from_words(words)
+
+
+def diverged(run: Run) -> str:
+    """What to say of a run whose loss stopped being finite."""
+    where = "kept in memory only" if run.path is None else f"in {run.path}"
+    steps = 0 if run.results is None else run.results.steps
+    rate = run.settings.after(len(run.settings.changes)).peak
+    return (
+        f"the loss stopped being finite at step {steps}; the last good weights are {where}; "
+        f"lower the learning rate (it was {rate:g}) and train again"
+    )

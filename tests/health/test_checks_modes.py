@@ -1,0 +1,78 @@
+"""Checks of modes, shared norms, masks and axes, on evidence written by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from paper import MODULES, found, make_trace, outcome, the
+
+from lettrine.health.evidence import Evidence
+from lettrine.health.trace import ModuleInfo
+
+NORMED = (*MODULES, ModuleInfo("bn", "BatchNorm1d", "norm", "", 20, "fc1"))
+
+
+def mode(name="bn", kind="BatchNorm1d", where=None, **figures):
+    told = {"training": 0.0, "held_out": 0.0, "looks": 4.0, "fresh": 1.0, "trained": 1.0} | figures
+    return make_trace(modules=NORMED, evidence=(Evidence("mode", where or (name,), (0, 3), told, {"kind": kind}),))
+
+
+def test_a_part_in_another_mode():
+    finding = the(mode(), "wrong-mode")
+    assert (finding.severity, finding.where) == ("warning", ("bn",))
+    assert found(mode(fresh=0.0), "wrong-mode") == ()  # trained statistics that are kept, as in fine-tuning
+    assert found(mode(trained=0.0), "wrong-mode") == ()
+    assert found(mode(looks=2.0), "wrong-mode") == ()
+    assert the(mode("drop", "Dropout"), "wrong-mode").severity == "info"
+    assert found(mode("drop", "Dropout", trained=0.0), "wrong-mode") == ()
+    kept = the(mode(where=("bn", "eval"), held_out=1.0, training=1.0), "wrong-mode")
+    assert (kept.severity, kept.where) == ("warning", ("bn",))
+    assert "evaluated in eval mode" in kept.message
+    assert found(mode("drop", "Dropout", where=("drop", "eval"), held_out=1.0, training=1.0), "wrong-mode") == ()  # Monte Carlo
+
+
+@pytest.mark.parametrize(("given", "severity"), [("default", "warning"), ("unknown", "info"), ("on purpose", None)])
+def test_eval_dropout(given, severity):
+    figures = {"calls": 2.0, "rate": 0.5, "passes": 2.0}
+    seen = Evidence("eval dropout", ("Net",), (5, 5), figures, {"given": given, "line": "net.py, line 12"})
+    findings = found(make_trace(evidence=(seen,)), "eval-dropout")
+    assert [each.severity for each in findings] == ([severity] if severity else [])
+    if findings:
+        assert "Net (net.py, line 12)" in findings[0].message
+        assert "50 %" in findings[0].message
+
+
+def test_shared_norm():
+    def shared(dev=(), **figures):
+        told = {"places": 3.0, "gap": 1.6, "ratio": 13.0, "looks": 8.0} | figures
+        return make_trace(evidence=(Evidence("shared norm", ("bn",), (0, 42), told),), dev=dev)
+
+    finding = the(shared(), "shared-norm")
+    assert (finding.severity, finding.where) == ("warning", ("bn",))
+    assert "1.6 standard deviations" in finding.message
+    assert the(shared(dev=(5.0,) * 4), "shared-norm").severity == "warning"
+    assert the(shared(dev=(0.9,) * 4), "shared-norm").severity == "info"  # what it costs was measured: nothing
+    assert found(shared(gap=0.4, ratio=1.2), "shared-norm") == ()  # twins
+    assert found(shared(looks=1.0), "shared-norm") == ()
+
+
+def test_padding_mask():
+    def masked(**figures):
+        told = {"looks": 8.0, "inverted": 8.0, "masked": 0.6} | figures
+        return make_trace(evidence=(Evidence("key padding", ("att",), (0, 42), told, {"token": "0"}),))
+
+    finding = the(masked(), "padding-mask")
+    assert (finding.severity, finding.where) == ("critical", ("att",))
+    assert "every token but 0" in finding.message
+    assert found(masked(inverted=0.0), "padding-mask") == ()
+    assert found(masked(inverted=3.0), "padding-mask") == ()
+
+
+def test_batch_mixing():
+    seen = Evidence("batch axis", ("rnn",), (0, 42), {"looks": 4.0, "batch": 32.0, "other": 10.0}, {"kind": "LSTM"})
+    recurrent = (*MODULES, ModuleInfo("rnn", "LSTM", "recurrent", "", 20))
+    finding = the(make_trace(modules=recurrent, evidence=(seen,)), "batch-mixing")
+    assert finding.severity == "info"
+    assert the(make_trace(modules=recurrent, evidence=(seen,), loss=np.full(200, 2.3)), "batch-mixing").severity == "warning"
+    assert found(make_trace(modules=recurrent), "batch-mixing") == ()
+    assert outcome(make_trace(), "batch-mixing")[0] == "not applicable"

@@ -1,0 +1,148 @@
+"""Checks of how the optimiser is set, on traces and evidence written by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import log
+
+import numpy as np
+import pytest
+from paper import HIDDEN, found, healthy_losses, make_trace, noisy, outcome, the
+
+from lettrine.health.checks import examine
+from lettrine.health.evidence import Evidence
+from lettrine.health.trace import NonFinite
+
+LONG = tuple(range(0, 1000, 20))
+CHANCE = noisy(np.full(200, log(10)), 0.01)
+
+
+def scheduled(rate, loss=None):
+    steps = np.array(LONG)
+    return make_trace(steps=LONG, loss=loss, **{"step.learning_rate": rate(steps / 1000)})
+
+
+def cut_short(stop=300):
+    """Falls until `stop`, then stays: 200 points of a run of 1,000 steps would do, but each step has its own."""
+    at = np.minimum(np.arange(1000), stop)
+    return noisy(0.3 + 2.0 * np.exp(-at / 300), 0.01)
+
+
+def test_schedule_to_zero():
+    finding = the(scheduled(lambda t: 0.1 * 0.95 ** (1000 * t / 3), cut_short()), "schedule-to-zero")
+    assert finding.severity == "warning"
+    assert "0.1" in finding.message
+    assert "1,000 steps" in finding.remedy
+    # Converged before it got there, or nothing left to learn.
+    assert found(scheduled(lambda t: 0.1 * 0.95 ** (1000 * t / 3), cut_short(80)), "schedule-to-zero") == ()
+    solved = noisy(2.3 * np.exp(-np.minimum(np.arange(1000), 300) / 60), 0.001)
+    assert found(scheduled(lambda t: 0.1 * 0.95 ** (1000 * t / 3), solved), "schedule-to-zero") == ()
+    assert outcome(make_trace(steps=(0, 1, 2)), "schedule-to-zero")[0] == "not run"
+
+
+@pytest.mark.parametrize(
+    "rate",
+    [
+        lambda t: 0.1 + 0 * t,
+        lambda t: 0.05 * (1 + np.cos(np.pi * t)),
+        lambda t: 0.1 * (1 - t),
+        lambda t: np.where(t < 0.3, 0.004 + 0.32 * t, 0.1 * (1 - t) / 0.7),  # one cycle
+        lambda t: 0.1 * np.minimum(t / 0.1, 1.0),  # warm-up
+        lambda t: 0.1 * 0.1 ** np.floor(t / 0.3),
+        lambda t: 0.1 * 0.01 ** (t / 0.9),
+    ],
+)
+def test_usual_schedules_are_meant(rate):
+    assert found(scheduled(rate, cut_short(900)), "schedule-to-zero") == ()
+
+
+def setting(where=HIDDEN, kind="SGD", dtype="", **figures):
+    told = {"weight_decay": 0.0, "decoupled": 0.0, "lr": 0.1, "eps": 1e-8, "state": 0.0, "eps_zero": 0.0} | figures
+    return Evidence("optimiser", tuple(where), (0, 0), told, {"kind": kind, "dtype": dtype})
+
+
+def shrinking(to, *, loss=CHANCE, **figures):
+    count = 13
+    sizes = {f"{name}.rms": 0.2 * np.linspace(1.0, to, count) for name in HIDDEN}
+    return make_trace(loss=loss, evidence=(setting(**figures),), **sizes)
+
+
+def test_weight_decay():
+    finding = the(shrinking(0.01, weight_decay=0.5), "weight-decay")
+    assert (finding.severity, finding.where) == ("critical", HIDDEN)
+    assert "from 0.5 to 0.0005" in finding.remedy
+    assert "AdamW" in finding.remedy
+    assert "AdamW" not in the(shrinking(0.01, weight_decay=5.0, decoupled=1.0, kind="AdamW"), "weight-decay").remedy
+    assert found(shrinking(0.01, weight_decay=0.5, loss=healthy_losses()), "weight-decay") == ()  # it learns
+    assert found(shrinking(0.5, weight_decay=0.5), "weight-decay") == ()
+    assert outcome(shrinking(0.01), "weight-decay")[0] == "not applicable"
+
+
+def clipping(*, clipped=1.0, loss=None, **figures):
+    told = {"steps": 8.0, "scale": 65536.0, "norm": 1 / 65536, "product": 1.0, "spread": 1e-5} | figures
+    return make_trace(loss=loss, evidence=(Evidence("clipping", (), (0, 42), told),), **{"step.clipped": clipped})
+
+
+def test_clip_before_unscale():
+    assert the(clipping(), "clip-before-unscale").severity == "warning"
+    finding = the(clipping(loss=CHANCE), "clip-before-unscale")
+    assert finding.severity == "critical"
+    assert "unscale_(optimizer) before clip_grad_norm_(model.parameters(), 1)" in finding.remedy
+    for figures in (
+        {"norm": 1.0, "product": 65536.0},  # clipped after unscaling
+        {"spread": 0.3},
+        {"scale": 2.0, "norm": 0.5},
+        {"clipped": 0.0},
+    ):
+        assert found(clipping(**figures), "clip-before-unscale") == (), figures
+    assert outcome(make_trace(), "clip-before-unscale")[0] == "not applicable"
+
+
+def test_eps_underflow():
+    half = setting(kind="Adam", dtype="float16", eps_zero=1.0)
+    assert the(make_trace(evidence=(half,)), "eps-underflow").severity == "warning"
+    report = examine(make_trace(evidence=(half,), first_nonfinite=NonFinite(2, "fc1.weight", "update")))
+    assert (report.findings[0].id, report.findings[0].severity) == ("eps-underflow", "critical")
+    assert "non-finite" not in [each.id for each in report.findings]
+    assert found(make_trace(evidence=(setting(),)), "eps-underflow") == ()
+
+
+def resumed(*, state=0.0, start=0.3, top=1.2, kind="Adam"):
+    loss = np.full(200, start)
+    loss[2:30] = np.linspace(start, top, 28)
+    loss[30:60] = np.linspace(top, start, 30)
+    return make_trace(loss=noisy(loss, 0.01), evidence=(setting(state=state, kind=kind),))
+
+
+def test_optimiser_state_lost():
+    finding = the(resumed(), "optimiser-state-lost")
+    assert finding.severity == "warning"
+    assert "load_state_dict" in finding.remedy
+    assert outcome(resumed(state=1.0), "optimiser-state-lost")[0] == "not applicable"
+    assert outcome(resumed(kind="SGD"), "optimiser-state-lost")[0] == "not applicable"
+    assert found(resumed(top=0.4), "optimiser-state-lost") == ()
+    assert found(make_trace(evidence=(setting(kind="Adam"),)), "optimiser-state-lost") == ()  # a fresh network
+
+
+def test_no_warmup():
+    deep = Evidence("post-norm", (), (0, 0), {"post": 24.0, "norms": 25.0})
+    finding = the(make_trace(evidence=(deep,), loss=CHANCE), "no-warmup")
+    assert "norm_first=True" in finding.remedy
+    assert found(make_trace(evidence=(deep,)), "no-warmup") == ()  # it learns all the same
+    warm = {"step.learning_rate": np.minimum(np.linspace(0.0, 0.2, 13), 0.1)}
+    assert found(make_trace(evidence=(deep,), loss=CHANCE, **warm), "no-warmup") == ()
+    shallow = replace(deep, figures={"post": 4.0})
+    assert outcome(make_trace(evidence=(shallow,), loss=CHANCE), "no-warmup")[0] == "not applicable"
+
+
+def test_collapsed_kl():
+    def latents(**figures):
+        told = {"kl_first": 0.4, "kl": 2e-4, "size": 8.0, "looks": 12.0, "step": 379.0} | figures
+        return make_trace(evidence=(Evidence("latents", (), (0, 379), told),))
+
+    finding = the(latents(), "collapsed-kl")
+    assert finding.severity == "warning"
+    assert "8 latent variables" in finding.message
+    assert found(latents(kl=4.0), "collapsed-kl") == ()
+    assert found(latents(step=42.0), "collapsed-kl") == ()
+    assert outcome(make_trace(), "collapsed-kl")[0] == "not applicable"

@@ -1,0 +1,231 @@
+"""What a loss is understood to be, from real trainings of a few steps; and what is said of it."""
+
+from __future__ import annotations
+
+from math import log, sqrt
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lettrine import health
+
+B, K = 64, 3  # examples, classes
+
+
+@pytest.fixture
+def drawn():
+    """Inputs, classes, values of variance about 9 and mean 1, and four labels, one of five true."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(B, 5, generator=generator)
+    classes = torch.randint(K, (B,), generator=generator)
+    values = 3 * torch.randn(B, 1, generator=generator) + 1
+    labels = (torch.rand(B, 4, generator=generator) < 0.2).float()
+    return inputs, classes, values, labels
+
+
+def trained(loss, inputs, outputs=K, steps=8, handed=lambda loss: loss):
+    """The trace of a small network that was trained on a loss of its outputs, and `handed` over."""
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Linear(inputs.shape[1], 16), nn.Tanh(), nn.Linear(16, outputs))
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.01)
+    with health.watch(model, optimiser) as watch:
+        for _ in range(steps):
+            value = loss(model(inputs))
+            optimiser.zero_grad()
+            value.backward()
+            optimiser.step()
+            watch.loss(handed(value))
+    trace = watch.trace()
+    assert not trace.facts.errors
+    return trace
+
+
+def seen(trace):
+    (evidence,) = trace.seen("loss")
+    return evidence
+
+
+def entropy(shares: Tensor) -> float:
+    return -float((shares * shares.log()).sum())
+
+
+ROWS = torch.arange(B)
+CROSS_ENTROPY = {
+    "function": functional.cross_entropy,
+    "log-softmax and nll": lambda o, y: functional.nll_loss(o.log_softmax(1), y),
+    "soft targets": lambda o, y: functional.cross_entropy(o, functional.one_hot(y, K).float()),
+    "picked by index": lambda o, y: -o.log_softmax(1)[ROWS, y].mean(),
+    "picked by gather": lambda o, y: -o.log_softmax(1).gather(1, y[:, None]).mean(),
+    "one-hot times logarithm": lambda o, y: -(functional.one_hot(y, K) * o.log_softmax(1)).sum(1).mean(),
+    "makemore, by hand": lambda o, y: -(o.exp() / o.exp().sum(1, keepdim=True))[ROWS, y].log().mean(),
+}
+
+
+@pytest.mark.parametrize("form", CROSS_ENTROPY)
+def test_cross_entropy_however_it_is_written(form, drawn):
+    inputs, classes, *_ = drawn
+    found = seen(trained(lambda o: CROSS_ENTROPY[form](o, classes), inputs))
+    assert (found.words["kind"], found.words["nature"]) == ("cross-entropy", "")
+    assert found.figure("classes") == K
+    assert found.figure("even") == pytest.approx(log(K), rel=1e-4)
+    shares = torch.bincount(classes).double() / B
+    assert found.figure("reference") == pytest.approx(entropy(shares), abs=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("loss", "scale"),
+    [
+        (lambda o, y: functional.cross_entropy(o, y, reduction="sum"), B),
+        (lambda o, y: functional.cross_entropy(o, y, reduction="sum") / 8, B / 8),
+        (lambda o, y: functional.cross_entropy(o, y) / 4, 0.25),
+        (lambda o, y: functional.cross_entropy(o, y, reduction="none").mean(), 1),
+        (lambda o, y: (functional.cross_entropy(o, y, reduction="none") * (y > 0)).sum() / (y > 0).sum(), 1),
+    ],
+)
+def test_the_reference_has_the_unit_of_the_loss(loss, scale, drawn):
+    inputs, classes, *_ = drawn
+    found = seen(trained(lambda o: loss(o, classes), inputs))
+    assert found.figure("even") == pytest.approx(scale * log(K), rel=0.05)
+
+
+def test_values_are_held_against_their_spread(drawn):
+    inputs, _, values, labels = drawn
+    variance, share = float(values.var()), labels.mean(0).double()
+    cases = [
+        (lambda o: functional.mse_loss(o, values), 1, "squared error", variance),
+        (lambda o: ((o - values) ** 2).mean(), 1, "squared error", variance),
+        (lambda o: ((values - o) * (values - o)).sum() / B, 1, "squared error", variance),
+        (lambda o: functional.mse_loss(o, values).sqrt(), 1, "squared error", sqrt(variance)),
+        (lambda o: (o - values).abs().mean(), 1, "absolute error", float((values - values.median()).abs().mean())),
+        (
+            lambda o: functional.binary_cross_entropy_with_logits(o, labels),
+            4,
+            "binary cross-entropy",
+            float(-(share * share.log() + (1 - share) * (1 - share).log()).mean()),
+        ),
+    ]
+    for loss, outputs, kind, reference in cases:
+        found = seen(trained(loss, inputs, outputs))
+        assert (found.words["kind"], found.words["nature"]) == (kind, "")
+        assert found.figure("reference") == pytest.approx(reference, rel=0.02), kind
+
+
+def test_a_sum_is_held_against_the_sum_or_nothing(drawn):
+    inputs, classes, values, labels = drawn
+
+    def two(o):
+        return functional.cross_entropy(o[:, :3], classes) + 0.5 * functional.mse_loss(o[:, 3:], values)
+
+    def variational(o):
+        rebuilt = functional.binary_cross_entropy_with_logits(o, labels, reduction="sum") / B
+        return rebuilt - 0.5 * (1 + o - o.exp()).sum() / B
+
+    both = seen(trained(two, inputs, 4))
+    assert both.words["kind"] == "cross-entropy + squared error"
+    assert both.figure("reference") == pytest.approx(1.0976 + 0.5 * float(values.var()), rel=0.02)
+    assert both.figure("classes") == 0
+    penalised = seen(trained(lambda o: functional.cross_entropy(o, classes) + 0.1 * o.square().mean(), inputs))
+    assert penalised.figure("terms") == 2
+    assert penalised.figure("reference") != penalised.figure("reference")
+    vae = seen(trained(variational, inputs, 4))
+    assert vae.words["nature"] == "other"
+    assert vae.figure("reference") != vae.figure("reference")
+
+
+@pytest.mark.parametrize(
+    ("nature", "loss"),
+    [
+        ("policy", lambda o, y, v: -(v[:, 0] * o.log_softmax(1)[ROWS, y]).mean()),
+        ("contrastive", lambda o, _, __: functional.cross_entropy(o[:32] @ o[32:].T, torch.arange(32))),
+        ("other", lambda o, _, __: (o[:32] - o[32:]).square().mean()),
+        ("", lambda o, _, __: functional.triplet_margin_loss(o[:20], o[20:40], o[40:60])),
+        ("", lambda o, _, v: functional.kl_div(o.log_softmax(1), v.expand(-1, K).softmax(1), reduction="batchmean")),
+    ],
+)
+def test_losses_without_a_reference(nature, loss, drawn):
+    inputs, classes, values, _ = drawn
+    found = seen(trained(lambda o: loss(o, classes, values), inputs))
+    assert found.words["nature"] == nature
+    assert found.figure("reference") != found.figure("reference")
+
+
+def test_two_networks_against_each_other():
+    torch.manual_seed(0)
+    generator, judge = nn.Linear(2, 2), nn.Linear(2, 1)
+    optimisers = [torch.optim.SGD(net.parameters(), lr=0.01) for net in (generator, judge)]
+    true, false = torch.ones(8, 1), torch.zeros(8, 1)
+    bce = functional.binary_cross_entropy_with_logits
+    with health.watch(generator, optimisers[0]) as first, health.watch(judge, optimisers[1]) as second:
+        for _ in range(6):
+            real = bce(judge(torch.randn(8, 2)), true)
+            real.backward()
+            fake = bce(judge(generator(torch.randn(8, 2)).detach()), false)
+            fake.backward()
+            optimisers[1].step()
+            optimisers[1].zero_grad()
+            second.loss(real + fake)
+            fooled = bce(judge(generator(torch.randn(8, 2))), true)
+            fooled.backward()
+            optimisers[0].step()
+            optimisers[0].zero_grad()
+            first.loss(fooled)
+    assert seen(first.trace()).words["nature"] == "adversarial"
+    assert seen(second.trace()).words["nature"] == "adversarial"
+
+
+def test_targets_that_a_network_made():
+    torch.manual_seed(0)
+    model, teacher = nn.Linear(4, 2), nn.Linear(4, 2)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.01)
+    with health.watch(model, optimiser) as watch:
+        for _ in range(4):
+            states = torch.randn(16, 4)
+            value = model(states)[:, 0]
+            with torch.no_grad():
+                target = states[:, 0] + 0.9 * teacher(states).max(1).values
+            loss = functional.smooth_l1_loss(value, target)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+    assert seen(watch.trace()).words["nature"] == "bootstrapped"
+
+
+def test_a_column_that_tells_the_class(drawn):
+    _, classes, *_ = drawn
+    told = torch.cat([torch.randn(B, 4), (classes == 1).float()[:, None]], 1)
+    (leak,) = trained(lambda o: functional.cross_entropy(o, classes), told).seen("leak")
+    assert (leak.words["what"], leak.figure("place"), leak.figure("places")) == ("column", 4, 1)
+    nearly = told.clone()
+    nearly[0, 4] = 1 - nearly[0, 4]
+    assert trained(lambda o: functional.cross_entropy(o, classes), nearly).seen("leak") == ()
+
+
+def test_another_loss_is_handed_over(drawn):
+    inputs, classes, *_ = drawn
+
+    def said(handed):
+        trace = trained(lambda o: functional.cross_entropy(o, classes), inputs, handed=handed)
+        return [each.id for each in health.examine(trace, only=["other-loss"]).findings]
+
+    factors = iter((1.0, 1.4, 0.7, 1.9, 1.2, 0.8, 1.6, 1.1))
+    assert said(lambda loss: loss * next(factors)) == ["other-loss"]
+    assert said(lambda loss: loss) == []
+    assert said(lambda loss: 4 * loss) == []  # gradient accumulation
+
+
+def test_what_was_trained_before_is_not_fresh(drawn):
+    inputs, classes, *_ = drawn
+    model = nn.Linear(5, K)
+    optimiser = torch.optim.Adam(model.parameters())
+    for _ in range(2):
+        loss = functional.cross_entropy(50 * model(inputs), classes)
+        loss.backward()
+        optimiser.step()
+        with health.watch(model, optimiser) as watch:
+            functional.cross_entropy(50 * model(inputs), classes).backward()
+            optimiser.step()
+            watch.loss(loss)
+        assert watch.trace().seen("resumed")

@@ -1,0 +1,116 @@
+"""Values that stop being finite, in real trainings: which operation is named, and when the learning rate is."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+from torch.nn import functional as F  # noqa: E402, N812
+from verdicts import alarms, batches, classes, first, net, numbers, watched  # noqa: E402
+
+
+def masked_rmse(epsilon, at):
+    """The root of a mean squared error; at one step all rows are masked."""
+    calls = []
+
+    def loss(model, x, y):
+        calls.append(1)
+        mask = torch.full((len(x), 1), float(len(calls) != at))
+        error = F.mse_loss(model(x) * mask, y[:, None] * mask)
+        return (error + epsilon if epsilon else error).sqrt()
+
+    return loss
+
+
+def siamese(epsilon):
+    calls = []
+
+    def loss(model, x, y):
+        calls.append(1)
+        other = x.roll(1, 0) if len(calls) < 30 else torch.cat([x[:1], x.roll(1, 0)[1:]])
+        squares = (model(x) - model(other)).pow(2).sum(1)
+        return (
+            torch.relu(1 - (squares + epsilon if epsilon else squares).sqrt()).pow(2).mean() + 0.01 * squares.mean() + 0 * y.sum()
+        )
+
+    return loss
+
+
+def active(least):
+    def loss(model, x, y):
+        margins = torch.relu((model(x).squeeze(1) - y).abs() - 0.25)
+        return margins.sum() / (margins > 0).sum().clamp(min=least)
+
+    return loss
+
+
+@pytest.mark.parametrize("every", [None, 1])
+@pytest.mark.parametrize(
+    ("make", "cure", "words"),
+    [
+        (lambda: masked_rmse(0, 40), lambda: masked_rmse(1e-8, 40), "root"),
+        (lambda: siamese(0), lambda: siamese(1e-8), "root"),
+        (lambda: active(0), lambda: active(1), "division"),
+    ],
+    ids=["rmse", "siamese", "active"],
+)
+def test_the_operation_is_named(make, cure, words, every):
+    x, y = numbers(128)
+    sick = watched(net(out=1), batches(x, 0.2 * y), make(), steps=80, rate=0.02, every=every)
+    finding = next(each for each in sick.findings if each.id == "non-finite")
+    assert finding is first(sick)
+    assert words in finding.message
+    assert "learning rate" not in finding.remedy
+    cured = watched(net(out=1), batches(x, 0.2 * y), cure(), steps=60, rate=0.02, every=every)
+    assert "non-finite" not in [each.id for each in cured.findings]
+
+
+class Attention(nn.Module):
+    def __init__(self, fill):
+        super().__init__()
+        torch.manual_seed(0)
+        self.query, self.key, self.value = (nn.Linear(6, 8) for _ in range(3))
+        self.head, self.fill = nn.Linear(8, 4), fill
+
+    def forward(self, x):
+        scores = self.query(x) @ self.key(x).transpose(1, 2)
+        shares = scores.masked_fill(x[:, None, :, 0] > 0, self.fill).softmax(-1)
+        return self.head((shares @ self.value(x)).mean(1))
+
+
+def test_a_softmax_of_nothing():
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(256, 3, 6, generator=generator)
+    y = x[:, 0, :4].argmax(1)
+    data = list(zip(x.split(32), y.split(32), strict=True))
+    sick = watched(Attention(float("-inf")), data, lambda model, x, y: F.cross_entropy(model(x), y))
+    assert first(sick).id == "non-finite"
+    assert "everything was masked" in first(sick).message
+    assert alarms(watched(Attention(-1e9), data, lambda model, x, y: F.cross_entropy(model(x), y))) == []
+
+
+def test_targets_that_are_all_ignored_once():
+    x, y = classes()
+    y = y.clone()
+    y[:] = -100
+    report = watched(net(), batches(x, y), lambda model, x, y: F.cross_entropy(model(x), y))
+    assert "learning rate" not in " ".join(each.remedy for each in report.findings)
+
+
+def test_a_learning_rate_that_is_too_high_is_still_named():
+    x, y = numbers()
+    model = net(out=1)
+    optimiser = torch.optim.SGD(model.parameters(), lr=50.0)
+    from lettrine import health  # noqa: PLC0415
+
+    with health.watch(model, optimiser) as watch:
+        for _, (inputs, targets) in zip(range(60), batches(x, y), strict=False):
+            optimiser.zero_grad()
+            loss = F.mse_loss(model(inputs), targets[:, None])
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+    findings = watch.report().findings
+    assert "learning rate" in findings[0].remedy

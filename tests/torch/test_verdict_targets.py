@@ -1,0 +1,168 @@
+"""What the loss asks for, in real trainings: sick, cured, and healthy ones that look alike."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+from torch.nn import functional as F  # noqa: E402, N812
+from verdicts import alarms, batches, classes, first, net, numbers, watched  # noqa: E402
+
+IDS = {"target-range", "target-rows", "target-constant", "target-scale"}
+
+
+def quiet(report):
+    assert not IDS & {finding.id for finding in report.findings}, report.findings
+
+
+def through(function):
+    return lambda model, x, y: function(model(x), y)
+
+
+@pytest.mark.parametrize(
+    ("tail", "word"), [(nn.ReLU(), "ReLU"), (nn.Sigmoid(), "sigmoid"), (nn.Tanh(), "tanh"), (nn.Hardtanh(0, 0.5), "hard tanh")]
+)
+def test_targets_out_of_reach(tail, word):
+    x, y = numbers()
+    finding = first(watched(net(tail, out=1), batches(x, 2 * y[:, None]), through(F.mse_loss)))
+    assert (finding.id, finding.where) == ("target-range", ("2",))
+    assert finding.severity in ("warning", "critical")
+    assert f"The {word} after 2" in finding.message
+
+
+def likelihood(out, y):
+    shares = out.clamp(1e-7, 1 - 1e-7)
+    return -(y * shares.log() + (1 - y) * (1 - shares).log()).mean()
+
+
+@pytest.mark.parametrize("loss", [F.binary_cross_entropy_with_logits, lambda out, y: likelihood(out.sigmoid(), y)])
+def test_targets_that_are_no_probabilities(loss):
+    x, y = classes(kinds=3)
+    finding = first(watched(net(out=1), batches(x, y.float()[:, None]), through(loss)))
+    assert (finding.id, finding.severity) == ("target-range", "critical")
+    assert "3 outputs, and use cross_entropy" in finding.remedy
+    x, y = numbers()
+    finding = first(watched(net(out=1), batches(x, 30 + 9 * y[:, None]), through(loss)))
+    assert finding.id == "target-range"
+    assert "mse_loss" in finding.remedy
+
+
+def bootstrapped(model, x, y):
+    """Fitted values of a following state: the target is made in the step, and far below 0."""
+    out = model(x)
+    with torch.no_grad():
+        target = y[:, None] - 3 + 0.9 * model(x.flip(0))
+    return F.mse_loss(out, target)
+
+
+def reinforced(model, x, y):
+    logs = F.logsigmoid(model(x)).squeeze(1)
+    return -(logs * y).mean()  # advantages have either sign
+
+
+@pytest.mark.parametrize(
+    ("tail", "change", "loss"),
+    [
+        ([nn.Sigmoid()], lambda y: y.sigmoid(), F.mse_loss),
+        ([nn.Tanh()], lambda y: 1.01 * y.tanh(), F.mse_loss),  # a little noise at the border
+        ([nn.Tanh()], lambda y: y.sign(), F.mse_loss),
+        ([nn.ReLU()], lambda y: y.relu(), F.mse_loss),
+        ([], lambda y: 3 * y, F.mse_loss),
+        ([], lambda y: (y > 0).float() * 0.9 + 0.05, F.binary_cross_entropy_with_logits),  # smoothed
+        ([nn.Sigmoid()], lambda y: (y > 0).float(), likelihood),
+    ],
+    ids=["sigmoid", "noisy-tanh", "signs", "relu", "linear", "smoothed", "written-out"],
+)
+def test_targets_within_reach(tail, change, loss):
+    x, y = numbers()
+    quiet(watched(net(*tail, out=1), batches(x, change(y)[:, None]), through(loss)))
+
+
+@pytest.mark.parametrize(("tail", "loss"), [([nn.ReLU()], bootstrapped), ([], reinforced)], ids=["bootstrapped", "advantages"])
+def test_targets_that_are_made(tail, loss):
+    quiet(watched(net(*tail, out=1), batches(*numbers()), loss))
+
+
+def test_rows_with_several_labels():
+    x, _ = numbers()
+    data = x, (x[:, :4] > 0).float()
+    for model, loss in (
+        (net(), F.cross_entropy),
+        (net(nn.Softmax(1)), F.mse_loss),
+        (net(nn.Softmax(1)), F.binary_cross_entropy),
+    ):
+        finding = first(watched(model, batches(*data), through(loss)))
+        assert (finding.id, finding.severity, finding.where) == ("target-rows", "warning", ("2",))
+    quiet(watched(net(), batches(*data), through(F.binary_cross_entropy_with_logits)))
+    quiet(watched(net(nn.Sigmoid()), batches(*data), through(F.mse_loss)))
+    shares = data[1] / data[1].sum(1, keepdim=True).clamp(min=1)
+    quiet(watched(net(), batches(x, shares), through(F.cross_entropy)))  # each of k labels with 1 / k
+
+
+def test_rows_of_a_mixture():
+    x, y = classes()
+    rows = F.one_hot(y, 4).float()
+    quiet(watched(net(), batches(x, 0.7 * rows + 0.3 * rows.flip(0)), through(F.cross_entropy)))
+
+
+def test_all_targets_ignored():
+    x, y = classes()
+    finding = first(watched(net(), batches(x, torch.full_like(y, -100)), through(F.cross_entropy)))
+    assert (finding.id, finding.severity) == ("target-rows", "critical")
+    half = torch.where(torch.arange(len(y)) % 2 == 0, y, -100)
+    quiet(watched(net(), batches(x, half), through(F.cross_entropy)))
+
+
+@pytest.mark.parametrize(
+    ("data", "loss"),
+    [
+        ((numbers()[0], torch.ones(512, dtype=torch.int64)), F.cross_entropy),
+        ((numbers()[0], torch.full((512, 4), 0.5)), F.mse_loss),
+        ((numbers()[0], torch.zeros(512, 4)), F.binary_cross_entropy_with_logits),
+    ],
+)
+def test_one_target_for_all(data, loss):
+    finding = first(watched(net(), batches(*data), through(loss), steps=200, rate=0.1))
+    assert (finding.id, finding.severity) == ("target-constant", "warning")
+
+
+def test_targets_that_are_rarely_another():
+    x, _ = numbers(4096)
+    y = torch.zeros(4096, dtype=torch.int64)
+    y[:8] = 1  # two in a thousand
+    quiet(watched(net(), batches(x, y), through(F.cross_entropy), steps=300, rate=0.1))
+
+
+def test_labels_of_a_discriminator():
+    def loss(model, x, _):
+        return F.binary_cross_entropy_with_logits(model(x), torch.ones(32, 1)) + F.binary_cross_entropy_with_logits(
+            model(torch.rand(32, 6)), torch.zeros(32, 1)
+        )
+
+    quiet(watched(net(out=1), batches(*numbers()), loss, steps=200))
+
+
+def test_residuals_held_against_nothing():
+    """A physics-informed network: the equation's residual and the border are both held against 0."""
+
+    def loss(model, x, y):
+        inside, border = model(x), model(torch.zeros_like(x))
+        return F.mse_loss(inside - y[:, None], torch.zeros(32, 1)) + F.mse_loss(border, torch.zeros(32, 1))
+
+    quiet(watched(net(out=1), batches(*numbers()), loss, steps=200))
+
+
+def test_the_scale_of_targets():
+    x, y = numbers()
+    sick = watched(net(out=1, hidden=5), batches(x, -2700 + 40 * y[:, None]), through(F.mse_loss), steps=400, rate=1e-3)
+    finding = first(sick)
+    assert (finding.id, finding.severity, finding.where) == ("target-scale", "warning", ("2",))
+    assert "Train on (y + 2,69" in finding.remedy
+    assert alarms(watched(net(out=1), batches(x, y[:, None]), through(F.mse_loss), steps=400)) == []
+
+
+def test_a_large_scale_that_is_learned():
+    x, y = numbers()
+    quiet(watched(net(out=1), batches(x, 30 * y[:, None]), through(F.mse_loss), steps=800, rate=0.1))
