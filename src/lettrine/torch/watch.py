@@ -13,12 +13,12 @@ optimiser's step; between sampled steps a few calls remain that do next to nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from math import nan
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from torch import Tensor, nn
 from torch.amp import GradScaler
@@ -43,6 +43,9 @@ from lettrine.torch.fast.idle import idle
 from lettrine.torch.fast.quick import QuickSteps
 from lettrine.torch.graph import readers as _readers  # noqa: F401  the readers of looks make themselves known
 
+Task: TypeAlias = tuple[Any, Callable[..., Any]] | str | None
+"""What a watch may be given to try: batches and a loss function, or the name of a function that makes a task."""
+
 
 class Watch:
     """What `watch` returns: use it with `with`, or call `start` and `close`.
@@ -60,7 +63,10 @@ class Watch:
         every: int | None = None,
         classes: int = 0,
         scaler: GradScaler | None = None,
+        task: Task = None,
     ) -> None:
+        self._task = task
+        self._tried_once: Report | None = None
         self._optimisers = optimisers_of(optimizer)
         inner = unwrapped(model)
         self._alone = inner is model or not isinstance(model, WRAPPERS)
@@ -169,14 +175,30 @@ class Watch:
     def report(self) -> Report:
         """Judge what was recorded so far; training may go on. Judged anew only if something new was recorded.
 
-        Raises HealthError if no step was sampled.
+        Where a task was given and the watch is closed, `health.checkup` tries it now, which takes its time, and the report is of
+        both. Raises HealthError if no step was sampled.
         """
         from lettrine.health.checks import examine  # noqa: PLC0415  reading a trace needs all checks, watching needs none
 
         trace = self.trace()
         if self._judged is None or self._judged[0] != self._recorder.version:
-            self._judged = (self._recorder.version, examine(trace))
+            self._judged = (self._recorder.version, self._tried(examine(trace)))
         return self._judged[1]
+
+    def _tried(self, watched: Report) -> Report:
+        """The report of watching and experiments together, where there is a task and nothing listens any more."""
+        if self._task is None or self._handles:
+            return watched
+        from lettrine.health.combining import combine  # noqa: PLC0415  only who asks for experiments pays for them
+        from lettrine.torch.checkup import checkup  # noqa: PLC0415
+
+        if self._tried_once is None:
+            if isinstance(self._task, str):
+                self._tried_once = checkup(task=self._task)
+            else:
+                optimiser = self._optimisers[0] if self._optimisers else None
+                self._tried_once = checkup(self._model, *self._task, optimiser)
+        return combine(watched, self._tried_once)
 
     def _note_trained(self) -> None:
         """Say so if an optimiser has stepped before: what it holds was trained already."""
@@ -449,6 +471,7 @@ def watch(
     every: int | None = None,
     classes: int = 0,
     scaler: GradScaler | None = None,
+    task: Task = None,
 ) -> Watch:
     """Watch a model train.
 
@@ -457,10 +480,12 @@ def watch(
     every: 1 samples every step, n every n-th; None the default schedule, every step at first and then ever fewer.
     classes: how many the loss chooses between, where it cannot be seen from the loss itself.
     scaler: the GradScaler, if it is not the one that calls `optimizer.step`.
+    task: (batches, loss_fn), or "train.py:make", as `health.checkup` takes them: after the watch has closed, `report` tries the
+    task by experiment, confirms or withdraws what was suspected, and adds what it finds.
 
     Observing changes nothing: weights with and without are bit-equal. An error inside the health code is kept for the
     report and never stops training.
 
     Raises HealthError for what cannot be watched, such as a compiled model.
     """
-    return Watch(model, optimizer, every, classes, scaler)
+    return Watch(model, optimizer, every, classes, scaler, task)

@@ -35,7 +35,7 @@ def targets(task: Task) -> Result:
         raise Skip("not applicable", "all targets are alike")
     rows = sum(len(batch[-1]) for batch in task.batches)
     if rows < CHECKUP_SHUFFLED_ROWS:
-        raise Skip("not run", f"{rows} examples were drawn; {CHECKUP_SHUFFLED_ROWS} are needed to tell a tie from chance")
+        raise Skip("not applicable", f"{rows} examples were drawn; {CHECKUP_SHUFFLED_ROWS} are needed to tell a tie from chance")
     trial = compare(task, _dealt, STEPS)
     neighbours = _neighbours(task)
     figures = {
