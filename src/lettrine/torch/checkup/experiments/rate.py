@@ -12,14 +12,16 @@ from torch import Tensor
 
 from lettrine.errors import HealthError
 from lettrine.health.checks import Skip
-from lettrine.health.limits import CHECKUP_RATE_LEAST, CHECKUP_RATE_STEPS, CHECKUP_RATE_STUCK, TRIAL_STEPS
+from lettrine.health.limits import CHECKUP_RATE_LEAST, CHECKUP_RATE_RUN, CHECKUP_RATE_STEPS, TRIAL_STEPS
 from lettrine.health.range_test import RangeTest, sweep
 from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.task import Task, takes_closure
 from lettrine.torch.checkup.trials import SEEDS, Trial, compare
 
 FAR: Final = 3.0  # times beyond the largest rate that holds, or
-BELOW: Final = 30.0  # times below the one at which the loss falls fastest, before another is tried
+BELOW: Final = (
+    2000.0  # times below the one at which the loss falls fastest, before another is tried: fine-tuning goes to a hundredth
+)
 SHARE: Final = 0.25  # of the time that is left, for the range test
 LOW, HIGH = 1e-6, 10.0
 
@@ -68,10 +70,10 @@ def learning_rate(task: Task) -> Result:
 
 
 def _consequence(trial: Trial, *, too_high: bool) -> bool:
-    """At too high a rate the loss has not fallen; at too low a one it has hardly moved."""
+    """At too high a rate the loss has not fallen; at too low a one a long run would not do what the other did in the trial."""
     if too_high:
         return not trial.without < trial.start
-    return trial.start - trial.without < CHECKUP_RATE_STUCK * (trial.start - trial.with_remedy)
+    return CHECKUP_RATE_RUN / trial.steps * (trial.start - trial.without) < trial.start - trial.with_remedy
 
 
 def _peak(group: dict[str, Any]) -> float:
