@@ -18,7 +18,8 @@ from dataclasses import replace
 from functools import partial
 from math import nan
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, Final, Self, TypeAlias
+from weakref import WeakSet
 
 from torch import Tensor, nn
 from torch.amp import GradScaler
@@ -45,6 +46,15 @@ from lettrine.torch.graph import readers as _readers  # noqa: F401  the readers 
 
 Task: TypeAlias = tuple[Any, Callable[..., Any]] | str | None
 """What a watch may be given to try: batches and a loss function, or the name of a function that makes a task."""
+
+
+LISTENING: Final[WeakSet[Watch]] = WeakSet()
+"""Watches that have begun and are not closed: what trains a model for another purpose must not be recorded by them."""
+
+
+def being_watched(model: nn.Module) -> bool:
+    """Whether a watch listens to this model now."""
+    return any(watch.watches(model) for watch in LISTENING)
 
 
 class Watch:
@@ -105,6 +115,7 @@ class Watch:
 
     def start(self) -> Self:
         """Begin to listen."""
+        LISTENING.add(self)
         if not self._handles:
             for place, optimiser in enumerate(self._optimisers):
                 hook = self._quick.hooks[1] if len(self._optimisers) == 1 else partial(self._stepped, place)
@@ -115,6 +126,7 @@ class Watch:
 
     def close(self) -> None:
         """Take everything away; what was recorded stays."""
+        LISTENING.discard(self)
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
@@ -145,6 +157,10 @@ class Watch:
         if self._optimisers:
             raise HealthError("step() was called on a watch that finds the steps by its optimizer; leave the call out")
         self._guard(self._own_step)
+
+    def watches(self, model: nn.Module) -> bool:
+        """Whether this is the model that is watched."""
+        return self._model is unwrapped(model)
 
     @property
     def steps(self) -> int:

@@ -13,6 +13,7 @@ from checkup_tasks import Dropping, adam, mlp, pairs  # noqa: E402
 from torch import nn  # noqa: E402
 
 from lettrine import health  # noqa: E402
+from lettrine.errors import HealthError  # noqa: E402
 from lettrine.health.combining import combine  # noqa: E402
 from lettrine.health.evidence import EXPERIMENT  # noqa: E402
 from lettrine.health.findings import Finding, Outcome, Report  # noqa: E402
@@ -91,3 +92,11 @@ def test_a_watch_with_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(both.trace.steps) > 0  # and the pictures of the training are there
     assert watch.report().findings == both.findings
     assert len(tried) == 1  # once is enough
+
+
+def test_a_model_that_is_being_watched_is_not_tried() -> None:
+    model = mlp()
+    optimizer = adam(model)
+    with health.watch(model, optimizer), pytest.raises(HealthError, match="close the watch first"):
+        health.checkup(model, pairs(), cross_entropy, optimizer, progress=False)
+    assert health.checkup(model, pairs(), cross_entropy, optimizer, only=["data"], progress=False).healthy

@@ -20,6 +20,7 @@ from lettrine.errors import HealthError
 from lettrine.torch.capture.catalogue import kind_of, unwrapped
 from lettrine.torch.checkup.sandbox import same_bits, sandbox, seeded, uninterrupted
 from lettrine.torch.checkup.values import fresh, leaves, moved
+from lettrine.torch.watch import being_watched
 
 BATCHES: Final = 64  # taken at most, and
 BATCH_VALUES: Final = 2**27  # values in them together
@@ -214,6 +215,8 @@ def make_task(
     Raises HealthError for what cannot be examined.
     """
     model = unwrapped(model)
+    if being_watched(model):
+        raise HealthError("checkup got a model that is watched now; close the watch first, or it would record the experiments")
     if not callable(loss_fn):
         raise HealthError(f"checkup got a loss_fn of type {type(loss_fn).__name__}; expected a function or a loss module")
     if optimizer is not None and not isinstance(optimizer, Optimizer):
