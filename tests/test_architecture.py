@@ -27,6 +27,7 @@ ALLOWED = {
     "health": set(),
     "report": {"health"},
     "torch": {"health", "model"},
+    "integrations": {"torch", "health", "report"},
     "recipes": None,  # everything
     "tools": None,
     "cli": None,

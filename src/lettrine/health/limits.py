@@ -136,6 +136,21 @@ CHECKUP_NORM_STEPS: Final = 60  # steps: by then running statistics of momentum 
 CHECKUP_FIT_STEPS: Final = 60  # steps at each of several rates before a network is said to be unable to fit one batch
 CHECKUP_FIT_SHARE: Final = 0.9  # of the loss of the best constant answer: what stays above has learned nothing from its input
 CHECKUP_START: Final = 3.0  # times the loss of the best constant answer, at the start; and it must cost steps
+TRIAL_ERRORS: Final = 3.0  # standard errors that a remedy's gain must exceed in a trial, and
+TRIAL_SHARE: Final = 0.05  # of the loss without it
+TRIAL_STEPS: Final = 40  # of each training of a trial
+CHECKUP_FIT_GOAL: Final = 0.1  # of the loss of the best constant answer: one batch is fitted
+CHECKUP_FELL: Final = 0.98  # of the first loss: where no reference is known, what stays above has not fallen
+CHECKUP_SCALE: Final = 30.0  # std or mean of inputs or targets from which on scaling is tried
+CHECKUP_SORTED: Final = 0.6  # of the entropy that the classes of a shuffled batch have
+CHECKUP_REPEATS: Final = 0.25  # of the batches that are another one's copy, unless all are
+CHECKUP_LEAK_ROWS: Final = 64  # examples needed before one feature is said to hold the answer
+CHECKUP_RATE_RUN: Final = 3_000  # steps, a long run: at a rate that is too low it would not do what a better one does in a trial
+CHECKUP_RATE_STEPS: Final = 120  # steps of the range test, and
+CHECKUP_RATE_LEAST: Final = 45  # at least; fewer cannot tell a rate from its neighbours
+CHECKUP_ROUNDING: Final = 0.01  # of the answers: float32 against float64; healthy networks stay below 1e-4
+CHECKUP_BACKWARD: Final = 0.02  # of the slope, between a custom backward and finite differences in float64
+CHECKUP_SHUFFLED_ROWS: Final = 400  # examples needed before it is said that nothing ties targets to inputs
 
 # Data, targets and the head of the network. "wild" is benchmarks/wild: programs from public bug reports, and healthy ones.
 TARGETS_LEAST: Final = 64  # numbers or labels seen before targets are judged
