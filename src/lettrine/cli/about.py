@@ -9,6 +9,7 @@ import typer
 
 from lettrine.cli.runs import RUNS, complete_run, found_runs
 from lettrine.cli.show import console, note, number, out_json, plain, table
+from lettrine.errors import install_line
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
@@ -48,7 +49,9 @@ def info(
         return
     shown = table(title=f"{plain(str(folder / RUN))}: {description['status']}")
     hidden = " ".join(map(str, config.hidden))
-    shown.add_row("words", f"{data.words:,} from {plain(data.source)}, {config.vocabulary_size - 1} characters")
+    shown.add_row(
+        "words", f"{data.words:,} from {plain(data.source)}, {config.vocabulary_size - 1 - len(data.labels)} characters"
+    )
     shown.add_row("examples", ", ".join(f"{count:,} {plain(name)}" for name, count in data.examples.items()))
     if settings.model == "counts":
         shown.add_row("model", f"counts of {config.context + 1} characters and fewer, no network")
@@ -117,4 +120,4 @@ def corpora(json: Json = False) -> None:
         shown.add_row(each.name, size, each.description, style="" if each.available else "dim")
     console().print(shown)
     if not all(each.available for each in known):
-        note("the dim ones need: pip install 'lettrine[corpora]'")
+        note(f"the dim ones need: {install_line('corpora')}")

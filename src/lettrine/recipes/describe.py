@@ -8,7 +8,7 @@ from typing import Final
 
 from lettrine.activations import ACTIVATIONS
 from lettrine.model.initialisation import Initialisation
-from lettrine.recipes.figures import Comparison, agreement, difference_of, number_of
+from lettrine.recipes.figures import ComparedFigure, agreement, difference_of, number_of
 from lettrine.recipes.recipe import BATCH, QUANTITIES, SOURCES, Recipe
 from lettrine.recipes.runner import RecipeRun
 
@@ -58,7 +58,7 @@ def published_rows(recipe: Recipe) -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def comparison_rows(rows: Sequence[Comparison]) -> list[tuple[str, str, str, str, str, str, str]]:
+def comparison_rows(rows: Sequence[ComparedFigure]) -> list[tuple[str, str, str, str, str, str, str]]:
     """Published and ours, side by side: figure, layer, published, source, ours, difference, judgement."""
     made, before = [], ("", "")
     for row in rows:

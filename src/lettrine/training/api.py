@@ -12,7 +12,7 @@ from lettrine.text.words import WordList
 from lettrine.training.counted import count_words
 from lettrine.training.interrupt import deferred_signals
 from lettrine.training.run import Run
-from lettrine.training.session import DEFAULT_CORPUS, Listener, Session, as_word_list, diverged
+from lettrine.training.session import DEFAULT_CORPUS, Listener, Session, as_word_list
 from lettrine.training.settings import Settings
 from lettrine.training.shape import Shape
 
@@ -60,7 +60,13 @@ def resume(path: str | Path, *, report: Listener = lambda _: None, page: bool = 
 def _whole(run: Run, *, page: bool) -> Run:
     """The run, its page written, unless its loss stopped being finite."""
     if run.status == "diverged":
-        raise DivergedError(diverged(run))
+        where = "kept in memory only" if run.path is None else f"in {run.path}"
+        steps = 0 if run.results is None else run.results.steps
+        rate = run.settings.after(len(run.settings.changes)).peak
+        raise DivergedError(
+            f"the loss stopped being finite at step {steps}; the last good weights are {where}; "
+            f"lower the learning rate (it was {rate:g}) and train again"
+        )
     if page and run.path is not None and run.health is not None:
         with contextlib.suppress(MissingExtraError):  # the page is an extra
             run.save_page()

@@ -43,7 +43,7 @@ from lettrine.training.several import other_networks
 from lettrine.training.shape import Shape
 from lettrine.training.sizes import Size, seconds_of_a_step, size_of, size_within
 from lettrine.training.storage import locked, write_arrays
-from lettrine.training.trainer import Outcome, Progress, Trainer, check_memory
+from lettrine.training.trainer import Ending, Progress, Trainer, check_memory
 from lettrine.training.verdict import conclusions, repeated_share
 from lettrine.training.watch import EngineWatch, facts_of, trace_from_archive
 
@@ -136,7 +136,7 @@ class Session:
             self._open = opened.pop_all()
         return self
 
-    def finish(self, outcome: Outcome | None = None, requests: Requests | None = None) -> Run:
+    def finish(self, outcome: Ending | None = None, requests: Requests | None = None) -> Run:
         """Keep what was learned and return the run; without an `outcome` of `Trainer.run`, as it stands.
 
         A finished training goes on with the networks beside the first, until `requests` holds a signal.
@@ -144,7 +144,7 @@ class Session:
         trainer = self.trainer
         if outcome is None:
             status = "diverged" if trainer.diverged else "finished" if trainer.ended else "interrupted"
-            outcome = Outcome(status, trainer.checkpoint())
+            outcome = Ending(status, trainer.checkpoint())
             if self.folder is not None:
                 outcome.checkpoint.write(self.folder)
         kept, checkpoint, settings = trainer.kept(), outcome.checkpoint, trainer.settings
@@ -178,7 +178,7 @@ class Session:
         self.result = Run(self.folder, outcome.status, settings, self.data, results, model, outcome.signal, health)
         return self.result
 
-    def _others(self, outcome: Outcome, requests: Requests) -> tuple[Parameters, ...]:
+    def _others(self, outcome: Ending, requests: Requests) -> tuple[Parameters, ...]:
         """The networks beside the first, once that is finished."""
         if outcome.status != "finished" or self.settings.networks < 2:
             return ()
@@ -272,14 +272,3 @@ def as_word_list(words: str | Path | Iterable[str] | WordList | None) -> WordLis
     if isinstance(words, Mapping):
         return labelled({str(label): as_word_list(each) for label, each in words.items()})
     return from_words(words)
-
-
-def diverged(run: Run) -> str:
-    """What to say of a run whose loss stopped being finite."""
-    where = "kept in memory only" if run.path is None else f"in {run.path}"
-    steps = 0 if run.results is None else run.results.steps
-    rate = run.settings.after(len(run.settings.changes)).peak
-    return (
-        f"the loss stopped being finite at step {steps}; the last good weights are {where}; "
-        f"lower the learning rate (it was {rate:g}) and train again"
-    )

@@ -52,7 +52,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Ending:
     """How a training ended.
 
     status: "finished", "interrupted" or "diverged". signal: number of the signal that interrupted it, else 0.
@@ -147,13 +147,13 @@ class Trainer:
     def _best_place(self) -> int:
         return min(range(len(self._dev)), key=lambda i: self._dev[i][1], default=-1)
 
-    def run(self, requests: Requests) -> Outcome:
+    def run(self, requests: Requests) -> Ending:
         """Train to the end, or until `requests` holds a signal or the loss stops being finite."""
         with self._limits():
             status = self._loop(requests)
         checkpoint = self.checkpoint()
         self._save(checkpoint)
-        return Outcome(status, checkpoint, requests.signal)
+        return Ending(status, checkpoint, requests.signal)
 
     @checked
     def advance(self, steps: int = 1) -> Progress:

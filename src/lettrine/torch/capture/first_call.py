@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lettrine.health.trace import ModuleInfo
 from lettrine.torch.capture.catalogue import CHANNELS_FIRST, activation_of, has_bias, kind_of, role_of
+from lettrine.torch.capture.elementwise import activation_by_values
 from lettrine.torch.capture.taps import Tap, grad_node, unit_axis
 from lettrine.torch.graph.reading import (
     FunctionalActivation,
@@ -46,12 +47,14 @@ def meet(
         tap.silent = True
     if functional is not None and given is not None and start is grad_node(given):
         fed_by = _meet_feed(tap, module, given, functional, behind, taps)
+    alike = activation_by_values(module, given, tensor) if role == "other" and not tap.silent else ""
+    role = "activation" if alike else role
     tap.axis = unit_axis(module, tensor, taps.get(fed_by))
     tap.info = ModuleInfo(
         tap.name,
         kind_of(module),
         role,
-        activation_of(module) or "",
+        activation_of(module) or alike,
         tensor.shape[tap.axis] if tensor.ndim > 1 else 1,
         fed_by,
         len(taps),

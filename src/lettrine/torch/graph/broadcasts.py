@@ -69,7 +69,9 @@ def _pair(call: FunctionCall, makers: dict[int, FunctionCall]) -> tuple[Tensor, 
         return None
     answers, others = (first, second) if first.requires_grad else (second, first)
     size = answers.numel()
-    if size < 2 or others.numel() != size or answers.shape == others.shape or not (readable(answers) and readable(others)):
+    if answers.grad_fn is None or not (readable(answers) and readable(others)):
+        return None
+    if size < 2 or others.numel() != size or answers.shape == others.shape:
         return None
     if _together(answers, others) <= size or (answers.ndim == others.ndim and not named):
         return None

@@ -51,6 +51,7 @@ class _Seen:
     inputs: list[Array] = field(default_factory=list)
     targets: list[Array] = field(default_factory=list)
     classes: bool = True
+    told: tuple[int, tuple[float, int]] = (0, (nan, 0))  # by how many batches were kept, so that a live page costs it once
 
 
 @reader
@@ -85,9 +86,10 @@ class Inputs:
 
 
 def _table_of(root: RootCall) -> Tensor | None:
-    """The first real numbers a root is fed, one row an example."""
+    """The first real numbers a root is fed, one row an example; one value throughout is a mask or an empty state."""
     for each in root.inputs:
-        if each.is_floating_point() and each.ndim > 1 and not each.requires_grad and readable(each):
+        usable = each.is_floating_point() and each.ndim > 1 and not each.requires_grad and readable(each)
+        if usable and bool((each != each.reshape(-1)[0]).any()):
             return each
     return None
 
@@ -141,7 +143,9 @@ def _figures(seen: _Seen) -> dict[str, float]:
         mean, variance, low, high, most, least = np.array(seen.moments).T
         figures |= {"mean": mean.mean(), "std": float(np.sqrt((variance + (mean - mean.mean()) ** 2).mean()))}
         figures |= {"low": low.min(), "high": high.max(), "feature_most": most.max(), "feature_least": least.min()}
-    told, compared = _told(seen)
+    if seen.told[0] != len(seen.inputs):
+        seen.told = len(seen.inputs), _told(seen)
+    told, compared = seen.told[1]
     return {name: float(value) for name, value in (figures | {"told": told, "compared": compared}).items()}
 
 

@@ -12,7 +12,11 @@ from lettrine.torch.graph import (
     loss,
     modes,
     operations,
+    padding,
+    products,
+    recurrent,
     residuals,
+    shares,
     stepping,
     targets,
 )
@@ -29,7 +33,11 @@ __all__ = [
     "loss",
     "modes",
     "operations",
+    "padding",
+    "products",
+    "recurrent",
     "residuals",
+    "shares",
     "stepping",
     "targets",
 ]

@@ -1,0 +1,70 @@
+"""Evidence "padding-index": how the index that an embedding keeps for padding lies among the others.
+
+where: the module. figures: "looks", "index"; "share" of all indices; "inside" share of its occurrences that stand alone between
+two others, as a token does, and not in a run at either end, as padding does; "targets" 1 where the loss asks for it too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from lettrine.health.evidence import Evidence
+from lettrine.torch.capture.functions import FunctionCall
+from lettrine.torch.capture.looks import Look, reader
+
+_LEAST: Final = 3  # places in a row
+
+
+@reader
+class Padding:
+    """Counts how padding is used."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, list[float]] = {}  # first step, looks, all indices, padding, those alone between others
+
+    def look(self, look: Look) -> Iterable[Evidence]:
+        """Take in one look."""
+        for call in look.calls:
+            padding = call.given(2, "padding_idx")
+            if call.name != "embedding" or not call.where or padding is None:
+                continue
+            counts = _counts(call.given(0, "input"), call.given(1, "weight"), int(padding))
+            if counts is None:
+                continue
+            seen = self._seen.setdefault(call.where, [float(look.step), 0.0, 0.0, 0.0, 0.0])
+            for place, more in enumerate((1, *counts), start=1):
+                seen[place] += more
+            first, looks, total, there, inside = seen
+            figures = {
+                "looks": looks,
+                "index": float(padding),
+                "share": there / total,
+                "inside": inside / there if there else 0.0,
+            }
+            figures["targets"] = float(any(_asks_for(each, int(padding)) for each in look.calls))
+            yield Evidence("padding-index", (call.where,), (int(first), look.step), figures)
+
+    def finish(self) -> Iterable[Evidence]:
+        """Nothing more."""
+        return ()
+
+
+def _counts(given: Any, weight: Any, padding: int) -> tuple[int, int, int] | None:
+    """How many indices there are, how many are padding, and how many of those stand alone between two others."""
+    if not isinstance(given, Tensor) or not isinstance(weight, Tensor) or given.ndim < 2 or given.shape[-1] < _LEAST:
+        return None
+    there = given.detach() == (padding if padding >= 0 else padding + len(weight))
+    alone = there[..., 1:-1] & ~there[..., :-2] & ~there[..., 2:]
+    return there.numel(), int(torch.count_nonzero(there)), int(torch.count_nonzero(alone))
+
+
+def _asks_for(call: FunctionCall, index: int) -> bool:
+    """Whether a cross-entropy has that index among its targets, and does not ignore it."""
+    target = call.given(1, "target")
+    if call.name not in ("cross_entropy", "nll_loss") or not isinstance(target, Tensor) or target.is_floating_point():
+        return False
+    return int(call.kwargs.get("ignore_index", -100)) != index and bool((target == index).any())

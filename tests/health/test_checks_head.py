@@ -1,0 +1,248 @@
+"""Checks of heads, targets, data and NaNs on evidence written by hand: where each limit lies, and what is said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from paper import FACTS, MODULES, found, make_trace, noisy, outcome, the
+
+from lettrine.health import limits
+from lettrine.health.checks.data import unscaled
+from lettrine.health.evidence import Evidence
+from lettrine.health.trace import NonFinite
+
+FLAT = noisy(np.full(400, np.log(10)), 0.01)
+
+
+def comparison(expects="classes", operations="", words=(), **figures):
+    figures = {"looks": 8, "rows": 256, "alone": 1, "given": 1, "classes": 10, "labels": 256, "single": 1, **figures}
+    named = {"expects": expects, "function": "cross_entropy", "operations": operations, "place": "head.weight", "shape": "(32,)"}
+    return Evidence("comparison", ("head", expects), (0, 94), figures, {**named, **dict(words)})
+
+
+def inputs(**figures):
+    usual = {"looks": 8, "rows": 32, "mean": 0, "std": 1, "low": -3, "high": 3, "feature_most": 1, "feature_least": 0.9}
+    usual |= {"rescaled": 0, "pairs": 4, "same": 0, "distinct": 8, "alike": 0, "told": 30, "compared": 256}
+    return Evidence("inputs", ("Net",), (0, 94), {**usual, **figures})
+
+
+def operation(name, broke="", guarded="no", where="loss", of="sum", **figures):
+    usual = {"least": 0.2, "first": 0.5, "last": 0.4, "step": 120 if broke else float("nan")}
+    return Evidence("operation", (where, name), (0, 94), {**usual, **figures}, {"of": of, "broke": broke, "guarded": guarded})
+
+
+def seen(*evidence, **changes):
+    return make_trace(evidence=evidence, **changes)
+
+
+@pytest.mark.parametrize(
+    "name", ["softmax-axis", "relu-logits", "target-range", "target-constant", "target-rows", "target-scale", "repeated-batch"]
+)
+def test_nothing_to_compare(name):
+    assert outcome(make_trace(), name)[0] == "not applicable"
+
+
+def test_broadcast():
+    words = {"function": "mse_loss", "answers": "(32, 1)", "others": "(32,)"}
+    finding = the(seen(Evidence("broadcast", ("head",), (0, 94), {"looks": 8, "size": 32}, words)), "broadcast")
+    assert (
+        finding.message == "Answers of shape (32, 1) meet targets of shape (32,) in mse_loss: they broadcast to 32 by 32 pairs."
+    )
+    assert found(make_trace(), "broadcast") == ()
+
+
+@pytest.mark.parametrize(
+    ("each", "words"),
+    [
+        (comparison("probabilities", "Softmax", ones=1), "single unit"),
+        (comparison("classes", classes=1), "single unit"),
+        (comparison("logarithms", "LogSoftmax", sum_off=1, axis=0), "over the batch"),
+        (comparison("logarithms", "Log Softmax", sum_off=1, axis=2), "axis 2"),
+    ],
+)
+def test_softmax_axis(each, words):
+    assert words in the(seen(each), "softmax-axis").message
+
+
+def test_softmax_axis_must_be_off_at_every_look():
+    assert found(seen(comparison("logarithms", "LogSoftmax", sum_off=0.9, axis=0)), "softmax-axis") == ()
+    assert found(seen(comparison("probabilities", "Sigmoid", ones=1)), "softmax-axis") == ()  # saturated, not a softmax
+
+
+@pytest.mark.parametrize(
+    ("axis", "axes", "words"), [(0, 3, "the batch"), (1, 3, "the queries"), (1, 4, "the heads"), (2, 4, "the queries")]
+)
+def test_attention(axis, axes, words):
+    figures = {"looks": 8, "off": 1, "axis": axis, "axes": axes}
+    each = Evidence("attention", ("block.attention",), (0, 94), figures)
+    finding = the(seen(each, comparison()), "softmax-axis")
+    assert words in finding.message
+    assert found(seen(replace(each, figures={**figures, "off": 0.8}), comparison()), "softmax-axis") == ()
+
+
+@pytest.mark.parametrize(
+    ("each", "severity"),
+    [
+        (comparison("logits", "Relu", zeros=0.5), "critical"),
+        (comparison("probabilities", "Sigmoid Relu"), "critical"),
+        (comparison("classes", "Relu", zeros=limits.CUT_LOGITS), "warning"),
+        (comparison("classes", "Relu", zeros=limits.CUT_LOGITS - 0.01), "info"),
+        (comparison("classes", "Softplus"), "info"),
+    ],
+)
+def test_relu_logits(each, severity):
+    finding = the(seen(each), "relu-logits")
+    assert (finding.severity, finding.where) == (severity, ("head",))
+
+
+def test_relu_elsewhere():
+    assert found(seen(comparison("squared", "Relu")), "relu-logits") == ()
+
+
+def test_target_range():
+    assert found(seen(comparison("probabilities", low=-1e-4, high=1 + 1e-4)), "target-range") == ()
+    finding = the(seen(comparison("logits", low=0, high=3)), "target-range")
+    assert "give the last layer 4 outputs" in finding.remedy
+    assert "mse_loss" in the(seen(comparison("likelihood", low=-2.5, high=1)), "target-range").remedy
+    reach = {"low": -2, "high": 3, "reach_low": 0, "reach_high": float("inf"), "outside": 0.5}
+    finding = the(seen(comparison("squared", "Relu", lost=0.3, **reach)), "target-range")
+    assert finding.severity == "critical"
+    assert "only values above 0, but 50 % of the targets" in finding.message
+    assert the(seen(comparison("squared", "Relu", lost=0.1, **reach)), "target-range").severity == "warning"
+    assert found(seen(comparison("squared", "Relu", lost=0.9 * limits.OUT_OF_REACH, **reach)), "target-range") == ()
+    assert found(seen(comparison("squared", "Relu", lost=0.3, given=0.5, **reach)), "target-range") == ()  # made in the step
+    assert found(seen(comparison("squared", "Relu", lost=0.3, rows=limits.TARGETS_LEAST - 1, **reach)), "target-range") == ()
+
+
+def test_target_constant():
+    one = comparison(classes_seen=1)
+    sinking = 2.3 * np.exp(-np.arange(200) / 8)
+    assert "belong to the same class" in the(seen(one, loss=sinking), "target-constant").message
+    assert found(seen(one, loss=sinking + 0.3 * (np.arange(200) == 150)), "target-constant") == ()  # another class, not looked at
+    assert found(seen(replace(one, steps=(0, 9)), loss=sinking), "target-constant") == ()
+    assert found(seen(comparison(classes_seen=2), loss=sinking), "target-constant") == ()
+    assert found(seen(one, comparison("squared", std=0), loss=sinking), "target-constant") == ()  # a loss of several parts
+    assert "the target 0.5" in the(seen(comparison("squared", std=0, mean=0.5), loss=sinking), "target-constant").message
+
+
+def test_target_rows():
+    assert the(seen(comparison("squared", "Softmax", rows_many=0.3)), "target-rows").value == 0.3
+    assert found(seen(comparison("squared", "Sigmoid", rows_many=0.3)), "target-rows") == ()
+    assert found(seen(comparison("classes", rows_many=limits.ROWS_OF_MANY)), "target-rows") == ()
+    assert "cross_entropy ignores" in the(seen(comparison("classes", all_ignored=1)), "target-rows").message
+    assert found(seen(comparison("classes", all_ignored=0.3)), "target-rows") == ()
+
+
+def test_input_scale():
+    wide = inputs(low=0, high=255, feature_most=150, feature_least=140)
+    arrives = {"fc1.rms": 80.0}
+    finding = the(seen(wide, loss=FLAT, **arrives), "input-scale")
+    assert finding.severity == "warning"
+    assert "by 255" in finding.remedy
+    assert the(seen(wide, **arrives), "input-scale").severity == "info"  # learned all the same
+    assert found(seen(inputs(), loss=FLAT, **arrives), "input-scale") == ()
+    assert found(seen(wide, loss=FLAT), "input-scale") == ()  # nothing of it arrives at the first layer
+    assert found(seen(replace(wide, figures={**wide.figures, "rescaled": 1}), loss=FLAT, **arrives), "input-scale") == ()
+    norm = replace(MODULES[0], kind="LayerNorm", role="norm")
+    assert unscaled(seen(wide, modules=(norm, *MODULES[1:]), **arrives)) is None
+    uneven = inputs(feature_most=9, feature_least=0.05)
+    finding = the(seen(uneven, loss=FLAT, **arrives), "input-scale")
+    assert "features of a size from 0.05 to 9" in finding.message
+
+
+def test_target_scale():
+    far = comparison("squared", mean=-2700, std=30, low=-2800, high=-2600)
+    facts = replace(FACTS, classes=0, loss_chain=("MseLoss",), chance=float("nan"))
+    finding = the(seen(far, loss=noisy(np.full(400, 900.0), 5), facts=facts), "target-scale")
+    assert finding.remedy == "Train on (y + 2,700) / 30, and undo it where answers are used."
+    falling = 7e6 * np.exp(-np.arange(400) / 20) + 10
+    assert found(seen(far, loss=falling, facts=facts), "target-scale") == ()
+    near = comparison("squared", mean=1, std=3)
+    assert found(seen(near, loss=noisy(np.full(400, 9.0), 0.1), facts=facts), "target-scale") == ()
+
+
+def test_repeated_batch():
+    assert the(seen(inputs(same=0.75, distinct=5), comparison()), "repeated-batch").severity == "warning"
+    assert the(seen(inputs(alike=1), comparison()), "repeated-batch").severity == "critical"
+    for figures in ({"same": 1, "distinct": 1}, {"same": 0.4, "distinct": 5}, {"same": 0.75, "distinct": 5, "pairs": 2}):
+        assert found(seen(inputs(**figures), comparison()), "repeated-batch") == ()
+    assert found(seen(inputs(same=0.75, distinct=5), comparison(alone=0)), "repeated-batch") == ()  # several epochs of a rollout
+
+
+def test_sorted_data():
+    pure = comparison(classes_seen=5, pure=1, scatter=30)
+    assert the(seen(pure, loss=FLAT), "sorted-data").severity == "critical"
+    assert the(seen(pure), "sorted-data").severity == "warning"
+    mixed = comparison(classes_seen=5, pure=0, scatter=limits.SCATTERED)
+    assert "5 times more" in the(seen(mixed, loss=FLAT), "sorted-data").message
+    assert found(seen(mixed), "sorted-data") == ()  # and it learns
+    for figures in ({"scatter": limits.SCATTERED - 0.1, "pure": 0}, {"single": 0}, {"labels": 32}, {"given": 0}):
+        usual = {"classes_seen": 5, "pure": 1, "scatter": 30}
+        assert found(seen(comparison(**(usual | figures)), loss=FLAT), "sorted-data") == ()
+
+
+def test_shuffled_targets():
+    apart = inputs(told=0.4, compared=500)
+    assert the(seen(apart, loss=FLAT), "shuffled-targets").severity == "critical"
+    assert found(seen(apart), "shuffled-targets") == ()  # it learns
+    assert found(seen(inputs(told=limits.TOLD, compared=500), loss=FLAT), "shuffled-targets") == ()
+    assert found(seen(inputs(told=0.4, compared=limits.TOLD_LEAST - 1), loss=FLAT), "shuffled-targets") == ()
+    still = {f"{name}.weight.update_data": 1e-9 for name in ("fc1", "fc2", "fc3", "head")}
+    still |= {f"{name}.bias.update_data": 1e-9 for name in ("fc1", "fc2", "fc3", "head")}
+    assert found(seen(apart, loss=FLAT, **still), "shuffled-targets") == ()  # nothing moved, so nothing is known
+
+
+def test_padding_index():
+    figures = {"looks": 8, "index": 0, "share": 0.1, "inside": 0.6, "targets": 1}
+    each = Evidence("padding-index", ("table",), (0, 94), figures)
+    assert "asks for it as a class" in the(seen(each), "padding-index").message
+    for name, value in (("share", 0.005), ("inside", 0.2), ("looks", 2)):
+        assert found(seen(replace(each, figures={**figures, name: value})), "padding-index") == ()
+
+
+BROKEN = np.where(np.arange(200) < 120, 1.0 + 0.01 * np.sin(np.arange(200)), np.nan)
+
+
+def broken(*evidence, loss=BROKEN, phase="loss", **changes):
+    return seen(*evidence, loss=loss, first_nonfinite=NonFinite(120, "", phase), **changes)
+
+
+@pytest.mark.parametrize(
+    ("each", "words", "remedy"),
+    [
+        (operation("sqrt", "backward"), "root of sum in the loss was taken of exactly 0", "before the root"),
+        (operation("div", "forward", where="pool"), "division in pool made it of finite values", "clamp(min=1)"),
+        (operation("softmax", "forward", where="attention"), "everything was masked", "unmasked"),
+        (operation("cross_entropy", "ignored"), "cross_entropy ignores", "labels are masked"),
+        (operation("log"), "Nothing had grown before", "log(p + 1e-8)"),
+        (operation("div", least=1e-5), "Nothing had grown before", "clamp(min=1)"),
+        (operation("div", least=2, first=16, last=3), "Nothing had grown before", "clamp(min=1)"),
+    ],
+)
+def test_non_finite(each, words, remedy):
+    finding = the(broken(each), "non-finite")
+    assert words in finding.message
+    assert remedy in finding.remedy
+    assert "learning rate" not in finding.remedy
+
+
+def test_non_finite_after_a_loss_of_exactly_nothing():
+    loss = BROKEN.copy()
+    loss[119] = 0.0
+    finding = the(broken(operation("sqrt", least=0.3), loss=loss), "non-finite")
+    assert "The loss before it was exactly 0" in finding.message
+
+
+@pytest.mark.parametrize("each", [operation("sqrt", guarded="yes"), operation("div", least=5, first=6, last=5)])
+def test_what_is_guarded_is_not_blamed(each):
+    finding = the(broken(each), "non-finite")
+    assert "Nothing had grown" not in finding.message
+    assert finding.remedy.index("every=1") < finding.remedy.index("learning rate")  # nothing had grown
+
+
+def test_what_had_grown_is_blamed_on_the_rate():
+    growing = np.where(np.arange(200) < 120, np.exp(np.maximum(0, np.arange(200) - 110)), np.nan)
+    finding = the(broken(operation("sqrt"), loss=growing), "non-finite")
+    assert finding.remedy.startswith("Lower the learning rate")
