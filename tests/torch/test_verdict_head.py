@@ -236,3 +236,66 @@ def test_a_loss_inside_the_model():
     finding = first(watched(WithLoss(nn.Softmax(1)), batches(*classes()), loss))
     assert (finding.id, finding.where) == ("probabilities-as-logits", ("body.2",))
     assert alarms(watched(WithLoss(), batches(*classes()), loss)) == []
+
+
+class Attending(nn.Module):
+    """One head of attention, pooled. axis: of its softmax. how: what else is done."""
+
+    def __init__(self, axis=-1, how=""):
+        super().__init__()
+        torch.manual_seed(0)
+        self.query, self.key, self.value, self.head = nn.Linear(6, 8), nn.Linear(6, 8), nn.Linear(6, 8), nn.Linear(8, 4)
+        self.axis, self.how = axis, how
+        self.slots = nn.Parameter(torch.randn(3, 8))
+
+    def forward(self, x):
+        query, key, value = self.query(x), self.key(x), self.value(x)
+        if self.how == "slots":
+            shares = (self.slots @ key.transpose(1, 2) / 8**0.5).softmax(1)
+            return self.head((shares / shares.sum(2, keepdim=True) @ value).mean(1))
+        if self.how == "pooling":  # soft assignment of places to three clusters
+            return self.head((key[..., :3].softmax(-1).transpose(1, 2) @ value).mean(1))
+        scores = query @ key.transpose(1, 2) / 8**0.5
+        if self.how == "causal":
+            scores = scores.masked_fill(torch.ones(5, 5, dtype=torch.bool).triu(1), float("-inf"))
+        shares = scores.softmax(self.axis)
+        if self.how == "dropout":
+            shares = F.dropout(shares, 0.3)
+        if self.how == "transposed":
+            return self.head((value.transpose(1, 2) @ shares).mean(2))
+        return self.head((shares @ value).mean(1))
+
+
+def attended(model):
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(256, 5, 6, generator=generator)
+    data = list(zip(x.split(32), x[:, 0, :4].argmax(1).split(32), strict=True))
+    return watched(model, data, through(F.cross_entropy), steps=40)
+
+
+@pytest.mark.parametrize(
+    ("axis", "how", "words"),
+    [
+        (0, "", "over the batch"),
+        (1, "", "over the queries"),
+        (1, "dropout", "over the queries"),
+        (-1, "transposed", "axis 2 of 3"),
+    ],
+)
+def test_attention_along_the_wrong_axis(axis, how, words):
+    finding = next(each for each in attended(Attending(axis, how)).findings if each.id == "softmax-axis")
+    assert finding.where == ("Attending",)
+    assert words in finding.message
+
+
+@pytest.mark.parametrize(
+    ("axis", "how"), [(-1, ""), (-1, "causal"), (-1, "dropout"), (1, "transposed"), (0, "slots"), (0, "pooling")]
+)
+def test_attention_that_is_meant(axis, how):
+    quiet(attended(Attending(axis, how)))
+
+
+def test_attention_of_torch():
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(6, 2, 16, batch_first=True)
+    quiet(attended(nn.Sequential(layer, nn.Flatten(), nn.Linear(30, 4))))

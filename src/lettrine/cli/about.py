@@ -49,7 +49,9 @@ def info(
         return
     shown = table(title=f"{plain(str(folder / RUN))}: {description['status']}")
     hidden = " ".join(map(str, config.hidden))
-    shown.add_row("words", f"{data.words:,} from {plain(data.source)}, {config.vocabulary_size - 1} characters")
+    shown.add_row(
+        "words", f"{data.words:,} from {plain(data.source)}, {config.vocabulary_size - 1 - len(data.labels)} characters"
+    )
     shown.add_row("examples", ", ".join(f"{count:,} {plain(name)}" for name, count in data.examples.items()))
     if settings.model == "counts":
         shown.add_row("model", f"counts of {config.context + 1} characters and fewer, no network")

@@ -61,11 +61,11 @@ def train(
     else:
         chosen = choices(options, like)
         word_list = word_list_of(chosen.words)
-        for remark in word_list.notes:
-            note(remark)
         folder = out or _free_folder(word_list.source)
         with progress(quiet=json) as listener:
             run = api.train(word_list, out=folder, shape=chosen.shape, settings=chosen.settings, report=listener, page=report)
+        for remark in word_list.notes:
+            note(remark)
     _print(run, json=json)
     if report and not json and run.health is not None and run.path is not None and not (run.path / REPORT).exists():
         note(f"for a page with pictures: {install_line('report')}")
@@ -98,9 +98,8 @@ def _print(run: Run, *, json: bool) -> None:
         note("trained on the reference engine; where pip finds a C++ compiler it builds one that is several times faster")
     out = console()
     config, examples = run.model.config, run.data.examples
-    out.print(
-        f"{run.data.words:,} words, {config.vocabulary_size - 1} characters, {examples['train']:,} training examples, {run.size}"
-    )
+    characters = config.vocabulary_size - 1 - len(run.data.labels)
+    out.print(f"{run.data.words:,} words, {characters} characters, {examples['train']:,} training examples, {run.size}")
     shown = table("loss in nats", "")
     for name, meaning in MEANINGS.items():
         exact = f": ln {config.vocabulary_size}" if name == "expected_initial" else ""

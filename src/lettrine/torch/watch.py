@@ -403,6 +403,8 @@ class Watch:
             self._pending[1]["loss"] = loss
 
     def _loss(self, loss: Any) -> None:
+        if isinstance(loss, Tensor) and loss.is_meta:
+            return  # it has no value: Keras hands such over while it builds its graph
         if not self._eager and times_traced() > self._traced and self._optimisers:
             self._compiled = True
             self._disarm()

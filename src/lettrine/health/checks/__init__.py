@@ -3,6 +3,7 @@
 from lettrine.health.checks import (
     activations,
     connections,
+    data,
     divergence,
     gradients,
     handed,
@@ -29,6 +30,7 @@ __all__ = [
     "activations",
     "check",
     "connections",
+    "data",
     "divergence",
     "examine",
     "gradients",

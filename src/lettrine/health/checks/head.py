@@ -64,7 +64,8 @@ def broadcast(trace: Trace) -> Iterator[Finding]:
 
 @check("softmax-axis")
 def softmax_axis(trace: Trace) -> Iterator[Finding]:
-    """A softmax over a single unit, or not over the classes."""
+    """A softmax over a single unit, or not over the classes; attention that is shared among something else than it sums over."""
+    yield from _attention(trace)
     for each in compared(trace):
         chain = [name for name in operations_of(each) if name != "Log"]
         softmax = chain[0].lower().replace("logsoftmax", "log-softmax") if chain and chain[0] in _NORMALISED else ""
@@ -106,6 +107,29 @@ def softmax_axis(trace: Trace) -> Iterator[Finding]:
                 remedy=f"Take the {softmax} with {right}, the axis of the classes.",
                 reference="torch.nn.Softmax: dim, along which the results sum to 1",
             )
+
+
+def _attention(trace: Trace) -> Iterator[Finding]:
+    for each in trace.seen("attention"):
+        if each.figure("off") < 1:
+            continue
+        axis, axes = int(each.figure("axis")), int(each.figure("axes"))
+        over = "the batch" if axis == 0 else "the heads" if axis == 1 and axes > 3 else "the queries"
+        yield Finding(
+            id="softmax-axis",
+            severity="warning",
+            where=each.where,
+            steps=each.steps,
+            value=float(axis),
+            limit=float(axes - 1),
+            message=(
+                f"The softmax of the attention{' in ' + each.where[0] if each.where else ''} is taken along axis {axis} of "
+                f"{axes}, over {over}: what each query sums over does not have weights that sum to 1."
+            ),
+            why="Each query gets sums of any size instead of a mean of the values, and a mask over keys does something else.",
+            remedy=f"Take the softmax of the scores along the keys, dim=-1, instead of dim={axis}.",
+            reference="Vaswani et al. 2017, Attention is all you need, section 3.2.1",
+        )
 
 
 @check("relu-logits")

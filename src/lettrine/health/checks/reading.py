@@ -119,6 +119,8 @@ def update_ratios(trace: Trace, mask: Mask) -> tuple[list[str], Floats]:
     if int(mask.sum()) < UPDATE_RECORDS:
         raise Skip("not run", f"fewer than {UPDATE_RECORDS} sampled steps after warm-up")
     names = [info.name for info in matrices(trace) or matrices(trace, embeddings=True)]
+    if not names:
+        raise Skip("not applicable", "no weight matrix is trained")
     table = np.array([_update_ratio(trace, name)[mask] for name in names]).reshape(len(names), -1)
     kept = np.isfinite(table).any(axis=1) if names else np.zeros(0, dtype=np.bool_)
     if not kept.any():

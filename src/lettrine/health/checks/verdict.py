@@ -29,7 +29,6 @@ _SYMPTOMS: Final = (
     "held-out-labels",
     "non-finite",
     "no-gradient",
-    "symmetry",
     "dead-units",
     "saturation",
     "norm-statistics",
@@ -51,7 +50,7 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "gradients-cleared": (*_IDLE, "never-moved"),
     "detached-generator": (*_IDLE, *_TROUBLE),
     "unregistered": (*_IDLE, "initial-loss"),
-    "never-moved": _IDLE,
+    "never-moved": (*_IDLE, "frozen-random"),
     "frozen-random": (*_IDLE, *_DEPTH, "dead-units"),
     "padding-mask": ("no-learning", "slow-learning", "leak"),
     "growing-graph": (*_TROUBLE, "update-too-large", *_DEPTH),
@@ -74,6 +73,10 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     **dict.fromkeys(_DATA, (*_SYMPTOMS, "target-scale")),
     "softmax-axis": (*_SYMPTOMS, "target-scale", "target-range"),
     "target-scale": _SYMPTOMS,
+    "input-scale": (*_SYMPTOMS, "target-scale"),
+    "repeated-batch": _SYMPTOMS,
+    "sorted-data": _SYMPTOMS,
+    "shuffled-targets": (*_TROUBLE, "held-out-labels", "dead-units", "saturation", "leak"),
     "non-finite": (*_TROUBLE, "norm-statistics", "no-gradient"),
     "missing-zero-grad": ("update-too-large", "saturation", "dead-units", *_DEPTH, "norm-statistics", *_TROUBLE),
     "probabilities-as-logits": _SYMPTOMS,
@@ -153,6 +156,9 @@ ORDER: Final = (
     "collapsed-kl",
     *_DATA,
     "probabilities-as-logits",
+    "repeated-batch",
+    "sorted-data",
+    "input-scale",
     "target-scale",
     "missing-zero-grad",
     "wrong-mode",
@@ -165,6 +171,7 @@ ORDER: Final = (
     "leak",
     "dev-scale",
     "held-out-labels",
+    "shuffled-targets",
     "oscillation",
     "divergence",
     "dead-units",
@@ -175,6 +182,7 @@ ORDER: Final = (
     "gradient-data",
     "update-too-small",
     "initial-loss",
+    "bias-before-norm",
 )
 """Causes before symptoms; what is not listed comes after, in the order of registration."""
 
@@ -235,15 +243,20 @@ def _place(found: Sequence[Finding], finding: Finding) -> tuple[bool, float]:
         place = ORDER.index("initial-loss") if there else ORDER.index("dead-units") - 0.6
     if finding.id == "norm-statistics" and finding.limit == NORM_NOISE:
         place = 0.5  # batches too small for batch norm are how it was set up, not what became of it
-    return finding.severity == "info", place
+    return not _is_cause(finding), place
+
+
+def _is_cause(finding: Finding) -> bool:
+    """Unscaled inputs of which nothing came account for a start that nothing came of either."""
+    return finding.severity != "info" or finding.id == "input-scale"
 
 
 def _explain(findings: list[Finding]) -> tuple[list[Finding], dict[str, str]]:
-    """Fold each finding into the first one before it that accounts for it; only what is more than "info" is a cause."""
+    """Fold each finding into the first one before it that accounts for it."""
     listed: list[Finding] = []
     explained: dict[str, str] = {}
     for finding in findings:
-        causes = (place for place, cause in enumerate(listed) if cause.severity != "info" and _accounts(cause, finding))
+        causes = (place for place, cause in enumerate(listed) if _is_cause(cause) and _accounts(cause, finding))
         place = next(causes, None)
         if place is None:
             listed.append(finding)

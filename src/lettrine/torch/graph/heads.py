@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, Final
 
-import torch
 from torch import Tensor
 
 from lettrine.torch.graph.reading import _VIEWS, _WEIGHTED, Node, operation
+from lettrine.torch.private import saved, saves_elsewhere
 
 _SHAPING: Final = frozenset(
     "Softmax LogSoftmax Sigmoid LogSigmoid Relu Tanh Softplus Hardtanh Hardsigmoid Clamp Log Exp Elu Gelu Silu Mish".split()  # noqa: SIM905
@@ -77,7 +77,7 @@ def head_of(prediction: Tensor, names: Mapping[int, str]) -> Head:
                 inner = _range(node, kind)
                 low, high = max(low, inner[0]), min(high, inner[1])
             if axis is None and kind in ("Softmax", "LogSoftmax"):
-                axis = _signed(getattr(node, "_saved_dim", 0))
+                axis = _signed(saved(node, "dim"))
             operations.append(kind)
         elif kind == "Add" and (name := _parameter(node, names)):  # a bias
             following = [each for each, _ in node.next_functions if each is not None and operation(each) != "AccumulateGrad"]
@@ -93,15 +93,17 @@ def head_of(prediction: Tensor, names: Mapping[int, str]) -> Head:
     return Head(tuple(operations), axis, "", low, high, dropped)
 
 
-def _signed(axis: Any) -> int:
+def _signed(axis: Any) -> int | None:
+    if axis is None:
+        return None
     return int(axis) if axis < 2**63 else int(axis) - 2**64  # autograd keeps -1 as an unsigned number
 
 
 def _range(node: Node, kind: str) -> tuple[float, float]:
     if kind == "Hardtanh":
-        return float(node._saved_min_val), float(node._saved_max_val)  # noqa: SLF001  autograd's names
+        return float(saved(node, "min_val")), float(saved(node, "max_val"))
     if kind == "Clamp":
-        low, high = getattr(node, "_saved_min", None), getattr(node, "_saved_max", None)
+        low, high = saved(node, "min"), saved(node, "max")
         return (
             float(low) if isinstance(low, int | float) else -inf,
             float(high) if isinstance(high, int | float) else inf,
@@ -111,9 +113,7 @@ def _range(node: Node, kind: str) -> tuple[float, float]:
 
 def _is_mask(node: Node) -> bool:
     """Whether a product is that with a dropout's mask: its other factor has the same shape and is 0 or one number."""
-    if torch._C._autograd._top_saved_tensors_default_hooks(False) is not None:  # noqa: SLF001  no public way to ask
-        return False
-    other: Any = getattr(node, "_saved_other", None)
+    other = None if saves_elsewhere() else saved(node, "other")
     if not isinstance(other, Tensor) or other.ndim == 0 or sum(each is not None for each, _ in node.next_functions) != 1:
         return False
     most = other.max()

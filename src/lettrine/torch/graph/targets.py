@@ -11,7 +11,8 @@ figures, over all looks together: "looks", "rows" (examples), "alone" (1 where t
     two or more 1, "rows_none" of rows that are all 0;
     of targets that are classes "classes" (how many the prediction has), "classes_seen", "pure" share of looks with a single
     class in them, "scatter" how much more the classes of batches differ than those of shuffled ones would (1 is usual),
-    "ignored" share of targets that are left out, "all_ignored" share of looks with no other;
+    "ignored" share of targets that are left out, "all_ignored" share of looks with no other,
+    "single" share of looks with one target for each example;
     of the prediction "sum_off": looks whose rows do not sum to 1 along the classes although a softmax was taken; "ones": looks
     with nothing but 1 in it; "axis": the one a softmax was taken along; "zeros" share of zeros; "never" share of its units that
     were 0 in all examples; "above": looks with a value above 0; "between": looks with all values between 0 and 1.
@@ -74,6 +75,8 @@ class Targets:
                 continue
             sums.last, sums.steps = each, look.step
             sums.looks += 1
+            rows = next((len(given) for root in look.roots for given in root.inputs if given.ndim), 0)
+            sums.add("single", rows == _examples(each))
             _take_prediction(sums, each)
             _take_target(sums, each)
         return ()
@@ -82,6 +85,12 @@ class Targets:
         """All that was seen, together."""
         for sums in self._seen.values():
             yield _evidence(sums)
+
+
+def _examples(each: Comparison) -> int:
+    """How many answers are compared, if each is for one example: a class, a number or a row of shares; else 0."""
+    table = each.prediction.ndim <= 2 and each.target.ndim <= 2
+    return len(each.target) if table and each.target.ndim else 0
 
 
 def _take_prediction(sums: _Sums, each: Comparison) -> None:

@@ -1,0 +1,171 @@
+"""What the network is fed, in real trainings: sick, cured, and healthy ones that look alike."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+from torch.nn import functional as F  # noqa: E402, N812
+from verdicts import alarms, batches, classes, first, net, numbers, watched  # noqa: E402
+
+IDS = {"input-scale", "repeated-batch", "sorted-data", "shuffled-targets"}
+
+
+def quiet(report):
+    assert not IDS & set(alarms(report)), report.findings
+
+
+def crossed(model, x, y):
+    return F.cross_entropy(model(x), y)
+
+
+def squared(model, x, y):
+    return F.mse_loss(model(x).squeeze(1), y)
+
+
+def relus(width=6, out=4):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(width, 24), nn.ReLU(), nn.Linear(24, out))
+
+
+def test_raw_pixels():
+    x, y = classes()
+    pixels = (255 * x.sigmoid()).round()
+    finding = first(watched(relus(), batches(pixels, y), crossed, steps=200, rate=1.0))
+    assert (finding.id, finding.severity) == ("input-scale", "warning")
+    assert "by 255" in finding.remedy
+    quiet(watched(relus(), batches(pixels / 255, y), crossed, steps=200))
+
+
+def test_thousands_that_diverge():
+    x, y = numbers()
+    model = relus(out=1)
+    sick = watched(model, batches(1000 + 3000 * x, y), squared, steps=150, rate=0.3)
+    assert "input-scale" in [each.id for each in sick.findings]
+    assert "features" not in next(each for each in sick.findings if each.id == "input-scale").message
+
+
+class Divides(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = net()
+
+    def forward(self, x):
+        return self.body(x / 255)
+
+
+@pytest.mark.parametrize(
+    ("model", "change"),
+    [
+        (lambda: nn.Sequential(nn.BatchNorm1d(6), *net()), lambda x: 255 * x.sigmoid()),
+        (lambda: nn.Sequential(nn.LayerNorm(6), *net()), lambda x: 255 * x.sigmoid()),
+        (Divides, lambda x: 255 * x.sigmoid()),
+        (relus, lambda x: 8 * x),  # the scale of the flowers of iris
+        (net, lambda x: (x > 0).float()),
+        (net, lambda x: x / 100),
+    ],
+    ids=["batch-norm", "layer-norm", "divides", "flowers", "flags", "small"],
+)
+def test_scales_that_are_taken_care_of(model, change):
+    x, y = classes()
+    report = watched(model(), batches(change(x), y), crossed, steps=150)
+    quiet(report)
+
+
+def test_unscaled_inputs_that_are_learned_are_a_remark():
+    x, y = classes()
+    report = watched(relus(), batches(40 * x, y), crossed, steps=400)
+    quiet(report)
+    assert report.findings[0].id == "input-scale"
+    assert report.healthy
+
+
+def in_order(x, y):
+    order = y.argsort(stable=True)
+    return list(zip(x[order].split(16), y[order].split(16), strict=True))
+
+
+def test_sorted_data():
+    data = in_order(*classes(1024))
+    finding = first(watched(net(), data, crossed, steps=300))
+    assert finding.id == "sorted-data"
+    assert "shuffle=True" in finding.remedy
+
+
+def sequences(x, y):
+    """Each example of its own class at all of its places."""
+    return x[:, None].expand(-1, 5, -1), y[:, None].expand(-1, 5)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        lambda: batches(*classes()),
+        lambda: list(zip(numbers(1024)[0].split(16), (numbers(1024)[0][:, 0] > 2.2).long().split(16), strict=True)),  # rare
+        lambda: batches(*sequences(*classes()), size=8),
+    ],
+    ids=["shuffled", "rare", "sequences"],
+)
+def test_classes_that_lie_unevenly(data):
+    quiet(watched(net(), data(), lambda model, x, y: F.cross_entropy(model(x).reshape(-1, 4), y.reshape(-1)), steps=100))
+
+
+def test_batches_again_and_again():
+    x, y = classes(2048)
+    data = [batch for batch in zip(x.split(32), y.split(32), strict=True) for _ in range(4)]
+    finding = first(watched(net(), data, crossed, steps=120))
+    assert (finding.id, finding.severity) == ("repeated-batch", "warning")
+    assert "75 %" in finding.message
+
+
+def test_one_row_again_and_again():
+    x, y = classes()
+    finding = first(watched(net(), batches(x[:1].expand(512, -1), y), crossed, steps=60))
+    assert (finding.id, finding.severity) == ("repeated-batch", "critical")
+
+
+def rollouts(model, x, y):
+    """The loss of a policy and that of its values, on the same batch several times: as PPO is meant to be."""
+    out = model(x)
+    return F.mse_loss(out[:, 0], y.float()) - 0.1 * (out[:, 1:].log_softmax(1)[:, 0] * y).mean()
+
+
+@pytest.mark.parametrize(
+    ("data", "loss"),
+    [
+        (lambda x, y: [(x[:32], y[:32])], crossed),  # one batch, to see that it can be learned by heart
+        (lambda x, y: [(x, y)], crossed),  # the whole of the data at once
+        (lambda x, y: list(zip(x[:64].split(32), y[:64].split(32), strict=True)), crossed),  # two batches an epoch
+        (lambda x, y: [batch for batch in zip(x.split(32), y.split(32), strict=True) for _ in range(4)], rollouts),
+        (lambda x, y: [(torch.cat([a, a]), torch.cat([b, b])) for a, b in zip(x.split(16), y.split(16), strict=True)], crossed),
+    ],
+    ids=["one", "whole", "two", "rollouts", "twins"],
+)  # fmt: skip
+def test_repetition_that_is_meant(data, loss):
+    quiet(watched(net(), data(*classes()), loss, steps=80))
+
+
+def test_targets_shuffled_apart():
+    x, y = classes(2048)
+    torch.manual_seed(1)
+    report = watched(net(), batches(x, y[torch.randperm(len(y))], size=64), crossed, steps=300, rate=3e-3)
+    finding = first(report)
+    assert (finding.id, finding.severity) == ("shuffled-targets", "critical")
+    assert any("guessing" in each for each in finding.explains)
+    quiet(watched(net(), batches(x, y, size=64), crossed, steps=300, rate=3e-3))
+
+
+def test_neighbours_tell_numbers_too():
+    x, y = numbers(2048)
+    torch.manual_seed(1)
+    for targets, told in ((y, True), (y[torch.randperm(len(y))], False)):
+        report = watched(net(out=1), batches(x, targets, size=64), squared, steps=100)
+        assert (report.trace.seen("inputs")[0].figure("told") > 3) is told
+
+
+def test_a_network_that_cannot_learn_is_not_blamed_on_its_data():
+    x, y = classes(2048)
+    report = watched(net(nn.Tanh(), nn.Linear(4, 4)), batches(x, y, size=64), crossed, steps=250, rate=1e-9)
+    assert "shuffled-targets" not in [each.id for each in report.findings]
