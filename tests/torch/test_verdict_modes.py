@@ -196,6 +196,27 @@ def test_a_padding_mask_the_wrong_way_round(*, inverted: bool, classes: int) -> 
         assert report.findings[0].where == ("attend",)
 
 
+@pytest.mark.parametrize("inverted", [True, False])
+def test_the_mask_of_a_whole_encoder(*, inverted: bool) -> None:
+    class Encoder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+            self.embed, self.encode = nn.Embedding(9, 8), nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+            self.last = nn.Linear(8, 4)
+
+        def forward(self, tokens: Tensor) -> Tensor:
+            mask = (tokens != 0) if inverted else (tokens == 0)
+            return self.last(self.encode(self.embed(tokens), src_key_padding_mask=mask).mean(1))
+
+    model = Encoder()
+    report = train(model, steps=5, make=lambda x, y: functional.cross_entropy(model(padded(x)), y))
+    found = named(report).get("padding-mask")
+    assert (found is not None) == inverted
+    if found is not None:
+        assert found.where == ("encode.layers.0.self_attn", "encode.layers.1.self_attn")
+
+
 def test_sequences_without_any_padding() -> None:
     model = Masked(inverted=False)
     report = train(model, steps=5, make=lambda x, y: functional.cross_entropy(model(padded(x).clamp(min=1)), y))
