@@ -7,14 +7,15 @@
 #   make fuzz      feed the readers of files whatever Atheris thinks of, for SECONDS=60 each
 #   make long      watch two trainings for two million steps, some minutes
 #   make sanitize  run the tests of all compiled code under AddressSanitizer and UndefinedBehaviorSanitizer
-#   make native    compile the native engine into src/, for work on it without installing
+#   make dist      build the source distribution and a wheel into dist/, and check them
+#   make native    compile native/ anew into the module that .venv imports, and print where that is
 
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SOURCES := pyproject.toml constraints.txt $(wildcard CMakeLists.txt native/*)
 
-.PHONY: demo test lint bench sanitize fuzz long native clean
+.PHONY: demo test lint bench sanitize fuzz long dist native clean
 
 demo: .venv/demo
 	$(BIN)/lettrine train
@@ -53,15 +54,25 @@ fuzz: .venv/fuzz
 long: .venv/test
 	LETTRINE_LONG_STEPS=2000000 $(BIN)/python -m pytest -s --timeout 14400 tests/reliability/test_long.py
 
-# Needs nanobind, cmake and ninja beside the chosen PYTHON; renews the committed stub as well.
+dist: .venv/release
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+
+# Compiles into build/native, step by step, and puts the module where .venv imports it from; renews the committed stub as well.
 native:
-	cmake -S . -B build/native -G Ninja -DPython_EXECUTABLE="$$(command -v $(PYTHON))"
-	cmake --build build/native
-	cmake --install build/native --prefix src --component module
-	cmake --install build/native --prefix src --component stub
+	test -e .venv/test || $(MAKE) .venv/test
+	$(BIN)/python -m cmake -S . -B build/native -G Ninja -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python \
+		-DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja $(CMAKE_ARGS)
+	$(BIN)/python -m cmake --build build/native
+	$(BIN)/python -m cmake --install build/native --prefix src --component stub
+	$(BIN)/python scripts/place_native.py build/native
+	touch .venv/test .venv/demo
 
 clean:
-	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .venv/made:
 	$(PYTHON) -m venv .venv
@@ -79,6 +90,10 @@ clean:
 
 .venv/fuzz: .venv/test
 	$(PIP) 'atheris>=3'
+	touch $@
+
+.venv/release: .venv/made $(SOURCES)
+	$(PIP) 'build' 'twine' 'check-wheel-contents' 'check-jsonschema'
 	touch $@
 
 .venv/lint: .venv/made $(SOURCES)

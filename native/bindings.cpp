@@ -2,6 +2,8 @@
 
 #include <nanobind/stl/optional.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <iterator>
@@ -11,6 +13,7 @@
 #include <vector>
 
 #include "border.hpp"
+#include "choice.hpp"
 
 const lettrine::InstructionSet& instruction_set(const std::string& asked) {
     const char* forced = std::getenv("LETTRINE_ISA");
@@ -154,16 +157,19 @@ const lettrine::Kernels<T>& kernels_of(const lettrine::InstructionSet& set) {
         return set.twice;
 }
 
+using Dropping = std::tuple<double, std::uint64_t>;  // rate of dropout, seed of its masks
 using OptimiserNumbers = std::tuple<bool, double, double, double, double, std::int64_t>;
 
 template <class T>
 Result<double> train_as(const Shape& shape, const nb::list& values, const nb::list& running, const nb::list& firsts, const nb::list& seconds,
                         const std::vector<double>& decays, const std::vector<double>& penalties, const OptimiserNumbers& numbers,
                         const Numbers<std::int32_t>& contexts, const Numbers<std::int32_t>& targets, const Numbers<std::int64_t>& batches,
-                        const Numbers<double>& rates, int threads, const std::string& isa) {
+                        const Numbers<double>& rates, const Dropping& dropping, int threads, const std::string& isa) {
     const Bound<T> bound(shape, values, running, true, firsts, seconds, decays, penalties);
     const auto& [adamw, momentum, beta1, beta2, eps, step] = numbers;
     const lettrine::Optimiser optimiser{adamw, momentum, beta1, beta2, eps, step};
+    const lettrine::Dropout dropout{std::get<0>(dropping), std::get<1>(dropping)};
+    require(dropout.rate >= 0 && dropout.rate < 1, "dropout is not a share below 1");
     require(adamw ? firsts.size() && seconds.size() : momentum == 0 || firsts.size(), "the optimiser's moments are missing");
     require(contexts.ndim() == 2 && static_cast<Index>(contexts.shape(1)) == bound.net.context && targets.ndim() == 1 &&
                 targets.shape(0) == contexts.shape(0),
@@ -178,8 +184,8 @@ Result<double> train_as(const Shape& shape, const nb::list& values, const nb::li
     if (schedule.steps > 0) {
         const nb::gil_scoped_release unlocked;
         lettrine::Team team(lettrine::useful_threads(6 * bound.weights * static_cast<double>(schedule.batch), threads));
-        const auto memory = zeroed(kernels.train_memory(bound.net, optimiser, schedule.batch, team.size()));
-        done = kernels.train(bound.net, optimiser, examples, schedule, losses.get(), memory.get(), team);
+        const auto memory = zeroed(kernels.train_memory(bound.net, optimiser, dropout, schedule.batch, team.size()));
+        done = kernels.train(bound.net, optimiser, dropout, examples, schedule, losses.get(), memory.get(), team);
     }
     return own(losses.release(), {static_cast<std::size_t>(done)});
 }
@@ -187,9 +193,9 @@ Result<double> train_as(const Shape& shape, const nb::list& values, const nb::li
 Result<double> train(const Shape& shape, const nb::list& values, const nb::list& running, const nb::list& firsts, const nb::list& seconds,
                      const std::vector<double>& decays, const std::vector<double>& penalties, const OptimiserNumbers& numbers,
                      const Numbers<std::int32_t>& contexts, const Numbers<std::int32_t>& targets, const Numbers<std::int64_t>& batches,
-                     const Numbers<double>& rates, int threads, const std::string& isa) {
+                     const Numbers<double>& rates, const Dropping& dropping, int threads, const std::string& isa) {
     const auto work = is_single(values) ? train_as<float> : train_as<double>;
-    return work(shape, values, running, firsts, seconds, decays, penalties, numbers, contexts, targets, batches, rates, threads, isa);
+    return work(shape, values, running, firsts, seconds, decays, penalties, numbers, contexts, targets, batches, rates, dropping, threads, isa);
 }
 
 template <class T>
@@ -246,6 +252,27 @@ Result<std::int32_t> sample(const Shape& shape, const nb::list& values, const nb
     return work(shape, values, running, contexts, uniforms, temperature, top_k, top_p, isa);
 }
 
+// One character of each row of logits (N, V).
+Result<std::int32_t> choose_rows(const Numbers<double>& logits, const Numbers<double>& uniforms, double temperature, Index top_k, double top_p) {
+    require(logits.ndim() == 2 && logits.shape(1) >= 1 && uniforms.ndim() == 1 && uniforms.shape(0) == logits.shape(0),
+            "logits and uniforms do not fit each other");
+    const std::size_t count = logits.shape(0), v = logits.shape(1);
+    std::unique_ptr<std::int32_t[]> drawn(new std::int32_t[count + 1]);
+    {
+        const nb::gil_scoped_release unlocked;
+        std::vector<double> weights(v);
+        std::vector<Index> order(v);
+        const lettrine::Choice choice{temperature, top_p, top_k};
+        for (std::size_t i = 0; i < count; ++i) {
+            const double* row = logits.data() + i * v;
+            const double most = *std::max_element(row, row + v);
+            for (std::size_t c = 0; c < v; ++c) weights[c] = temperature > 0 ? std::exp((row[c] - most) / temperature) : row[c];
+            drawn[i] = static_cast<std::int32_t>(lettrine::choose(choice, static_cast<Index>(v), weights.data(), order.data(), uniforms.data()[i]));
+        }
+    }
+    return own(drawn.release(), {count});
+}
+
 template <class T>
 bool all_within(const ReadArray& array, T limit) {
     const T* at = static_cast<const T*>(array.data());
@@ -286,12 +313,12 @@ NB_MODULE(_native, m) {
     nb::set_leak_warnings(false);  // what is alive when Python ends, such as a watch in a cycle of hooks, is no fault
     m.doc() = "The compiled half of lettrine.engine.native, lettrine.health and lettrine.torch; call those.";
     m.def("train", &train, "shape"_a, "values"_a, "running"_a, "firsts"_a, "seconds"_a, "decays"_a, "penalties"_a, "optimiser"_a,
-          "contexts"_a.noconvert(), "targets"_a.noconvert(), "indices"_a.noconvert(), "learning_rates"_a.noconvert(), "threads"_a = 1,
-          "isa"_a = "",
+          "contexts"_a.noconvert(), "targets"_a.noconvert(), "indices"_a.noconvert(), "learning_rates"_a.noconvert(),
+          "dropout"_a = Dropping{0.0, 0}, "threads"_a = 1, "isa"_a = "",
           nb::sig("def train(" NETWORK "firsts: list[numpy.typing.NDArray[typing.Any] | None], seconds: list[numpy.typing.NDArray[typing.Any] | None], decays: list[float], "
                   "penalties: list[float], optimiser: tuple[bool, float, float, float, float, int], contexts: numpy.typing.NDArray[numpy.int32], "
-                  "targets: numpy.typing.NDArray[numpy.int32], indices: numpy.typing.NDArray[numpy.int64], learning_rates: numpy.typing.NDArray[numpy.float64], threads: int = 1, "
-                  "isa: str = '') -> numpy.typing.NDArray[numpy.float64]"),
+                  "targets: numpy.typing.NDArray[numpy.int32], indices: numpy.typing.NDArray[numpy.int64], learning_rates: numpy.typing.NDArray[numpy.float64], "
+                  "dropout: tuple[float, int] = (0.0, 0), threads: int = 1, isa: str = '') -> numpy.typing.NDArray[numpy.float64]"),
           "Take steps in place and return their losses.");
     m.def("evaluate", &evaluate, "shape"_a, "values"_a, "running"_a, "contexts"_a.noconvert(), "targets"_a.noconvert().none(), "threads"_a = 1,
           "isa"_a = "",
@@ -303,11 +330,16 @@ NB_MODULE(_native, m) {
           nb::sig("def sample(" NETWORK "contexts: numpy.typing.NDArray[numpy.int32], uniforms: numpy.typing.NDArray[numpy.float64], temperature: float = 1.0, "
                   "top_k: int = 0, top_p: float = 1.0, isa: str = '') -> numpy.typing.NDArray[numpy.int32]"),
           "Draw words (N, L) from starting contexts.");
+    m.def("choose", &choose_rows, "logits"_a.noconvert(), "uniforms"_a.noconvert(), "temperature"_a = 1.0, "top_k"_a = 0, "top_p"_a = 1.0,
+          nb::sig("def choose(logits: numpy.typing.NDArray[numpy.float64], uniforms: numpy.typing.NDArray[numpy.float64], temperature: float = 1.0, "
+                  "top_k: int = 0, top_p: float = 1.0) -> numpy.typing.NDArray[numpy.int32]"),
+          "One character of each row of logits.");
     m.def("within", &within, "integers"_a.noconvert(), "limit"_a, nb::sig("def within(integers: numpy.typing.NDArray[typing.Any], limit: int) -> bool"),
           "Whether every integer is at least 0 and less than the limit.");
     bind_measures(m);
     bind_watching(m);
     bind_steps(m);
+    bind_counting(m);
     m.def("activations", &activations, "The activations that have a kernel.");
     m.def("isa", &isa, "The instruction set in use: the best one there is, or the one LETTRINE_ISA names.");
     m.def("available_isas", &available_isas, "The instruction sets this build holds and this processor has, best first.");

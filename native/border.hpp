@@ -53,7 +53,8 @@ struct Collected {
     static inline PyType_Slot slots[] = {{Py_tp_traverse, reinterpret_cast<void*>(traverse)}, {Py_tp_clear, reinterpret_cast<void*>(clear)}, {0, nullptr}};
 };
 
-// What lettrine.health and lettrine.torch call.
+// What lettrine.health, lettrine.torch and counted words call.
 void bind_measures(nb::module_& m);
 void bind_watching(nb::module_& m);
 void bind_steps(nb::module_& m);
+void bind_counting(nb::module_& m);

@@ -11,16 +11,16 @@ namespace {
 
 template <class T>
 struct Entry {
-    static std::size_t train_memory(const Network<T>& net, const Optimiser& optimiser, Index batch, int threads) {
+    static std::size_t train_memory(const Network<T>& net, const Optimiser& optimiser, const Dropout& dropout, Index batch, int threads) {
         Arena arena(nullptr);
-        const Workspace<T> counted(net, Trainer<T>::is_fused(optimiser), batch, threads, arena);
+        const Workspace<T> counted(net, Trainer<T>::is_fused(optimiser), dropout.rate > 0, batch, threads, arena);
         return arena.used();
     }
 
-    static Index train(const Network<T>& net, const Optimiser& optimiser, const Examples& examples, const Schedule& schedule, double* losses,
+    static Index train(const Network<T>& net, const Optimiser& optimiser, const Dropout& dropout, const Examples& examples, const Schedule& schedule, double* losses,
                        void* memory, Team& team) {
         Arena arena(memory);
-        return Trainer<T>(net, optimiser, examples, schedule, losses, team, arena).run();
+        return Trainer<T>(net, optimiser, dropout, examples, schedule, losses, team, arena).run();
     }
 
     static std::size_t evaluate_memory(const Network<T>& net, Index count, int threads) {

@@ -52,6 +52,12 @@ struct Optimiser {
     std::int64_t step = 0;  // steps taken before these
 };
 
+// Share of each hidden layer's outputs that is dropped in a step; the masks are a function of seed and step.
+struct Dropout {
+    double rate = 0;
+    std::uint64_t seed = 0;
+};
+
 struct Examples {
     const std::int32_t* contexts;  // (N, T)
     const std::int32_t* targets;   // (N,)
@@ -72,9 +78,9 @@ struct Choice {
 // The work of one precision on one instruction set. Each first says how much memory it wants.
 template <class T>
 struct Kernels {
-    std::size_t (*train_memory)(const Network<T>&, const Optimiser&, Index batch, int threads);
+    std::size_t (*train_memory)(const Network<T>&, const Optimiser&, const Dropout&, Index batch, int threads);
     // Returns the steps whose loss is in `losses`; the last of them was not applied if that loss is not finite.
-    Index (*train)(const Network<T>&, const Optimiser&, const Examples&, const Schedule&, double* losses, void* memory, Team&);
+    Index (*train)(const Network<T>&, const Optimiser&, const Dropout&, const Examples&, const Schedule&, double* losses, void* memory, Team&);
     std::size_t (*evaluate_memory)(const Network<T>&, Index count, int threads);
     // losses (N,) or logits (N, V), whichever is not null.
     void (*evaluate)(const Network<T>&, const Examples&, double* losses, T* logits, void* memory, Team&);

@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include "dropout.hpp"
 #include "environment.hpp"
 #include "loss.hpp"
 #include "step.hpp"
@@ -16,6 +17,7 @@ struct Trainer : Workspace<T> {
 
     const Network<T>& net;
     const Optimiser& optimiser;
+    const Dropout& dropout;
     const Examples& examples;
     const Schedule& schedule;
     double* losses;
@@ -28,11 +30,12 @@ struct Trainer : Workspace<T> {
     bool finite = true;
     double fastest = 0;  // seconds of the fastest step since it was last set
 
-    Trainer(const Network<T>& net_, const Optimiser& optimiser_, const Examples& examples_, const Schedule& schedule_, double* losses_,
-            Team& team_, Arena& arena)
-        : Workspace<T>(net_, is_fused(optimiser_), schedule_.batch, team_.size(), arena),
+    Trainer(const Network<T>& net_, const Optimiser& optimiser_, const Dropout& dropout_, const Examples& examples_,
+            const Schedule& schedule_, double* losses_, Team& team_, Arena& arena)
+        : Workspace<T>(net_, is_fused(optimiser_), dropout_.rate > 0, schedule_.batch, team_.size(), arena),
           net(net_),
           optimiser(optimiser_),
+          dropout(dropout_),
           examples(examples_),
           schedule(schedule_),
           losses(losses_),
@@ -102,7 +105,7 @@ private:
             if (member == 0) read_batch(s);
             barrier();
             for (Index l = 0; l <= last; ++l) {
-                forward(l, member);
+                forward(l, s, member);
                 barrier();
             }
             const Span panels = share(batch.panels(), 1, member, crew);
@@ -175,7 +178,7 @@ private:
         }
     }
 
-    void forward(Index l, int member) {
+    void forward(Index l, Index s, int member) {
         const Layer<T>& layer = layers[l];
         const LayerMemory<T>& m = memory[l];
         const Span part = part_of(l, member);
@@ -198,7 +201,11 @@ private:
             if (layer.scale) normalise<T>(batch, some, net.norm_eps, this->shares, m.z, m.norm);
             activate_rows<T>(batch, some, layer.out, l == last ? Activation::identity : net.activation, layer.scale.value,
                              layer.shift.value, m.z, m.before, m.a);
-            rows_to_columns<T>(batch, layer.out, some, m.a, l == last ? this->z_columns : this->columns[(l + 1) % 2]);
+            if (m.mask) {
+                Masks(dropout, optimiser.step + s, l).fill(batch, some, m.mask);
+                drop<T>(batch, some, m.mask, m.a, m.dropped);
+            }
+            rows_to_columns<T>(batch, layer.out, some, m.dropped, l == last ? this->z_columns : this->columns[(l + 1) % 2]);
         });
     }
 
@@ -217,12 +224,13 @@ private:
             const LayerMemory<T>& below = memory[l - 1];
             by_panels(part, [&](Span some) {
                 input_gradient(l, layers[l].weight.value, layers[l].in, some, below.d, false, member);
+                if (below.mask) drop<T>(batch, some, below.mask, below.d, below.d);
                 activate_backward<T>(batch, some, net.activation, below.before ? below.before : below.a, below.d, below.sums);
                 through_norm(step, l - 1, some);
             });
             if (l == 1 && table) sum_signals<T>(batch, pairs, C, part, below.d, this->signals);
             barrier();  // now nobody reads this layer's weights any more
-            weight_gradient(step, l, layers[l].weight, layers[l].in, part_of(l, member), below.a, memory[l].gradient);
+            weight_gradient(step, l, layers[l].weight, layers[l].in, part_of(l, member), below.dropped, memory[l].gradient);
         }
         table ? table_backward(step, member) : plain_backward(step, member);
     }

@@ -31,6 +31,8 @@ struct LayerMemory {
     T* z;         // rows: the Linear's output, normalised where there is batch norm
     T* before;    // rows: the activation's argument, where its slope needs it
     T* a;         // rows: the activation
+    T* dropped;   // rows: the activation after dropout; `a` where there is none
+    T* mask;      // rows: of dropout
     T* d;         // rows: gradient of z
     T* gradient;  // of the weight, laid out as it is; none where the step is fused
     T* sums;      // gradient of the bias, (out,)
@@ -63,7 +65,7 @@ struct Workspace {
         return 3.2 * seen * width + 5.0 * static_cast<double>(batch) < 3.0 * static_cast<double>(batch) * width;
     }
 
-    Workspace(const Network<T>& net, bool fused, Index count, int members, Arena& arena) {
+    Workspace(const Network<T>& net, bool fused, bool dropping, Index count, int members, Arena& arena) {
         constexpr Index W = panel_width<T>;
         const Batch<T> batch(count);
         const Index V = net.vocabulary, C = net.context, E = net.width, K = C * E, depth = net.depth;
@@ -90,6 +92,11 @@ struct Workspace {
                 m.d = arena.take<T>(numbers);
                 m.z = layer.scale ? arena.take<T>(numbers) : m.a;
                 if (!last && slope_of_input<T>(net.activation)) m.before = arena.take<T>(numbers);
+                m.dropped = m.a;
+                if (!last && dropping) {
+                    m.mask = arena.take<T>(numbers);
+                    m.dropped = arena.take<T>(numbers);
+                }
             }
             if (layer.scale)
                 m.norm = {arena.take<T>(out), arena.take<T>(out), arena.take<T>(out), arena.take<T>(out), arena.take<T>(out)};

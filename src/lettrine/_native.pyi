@@ -9,7 +9,7 @@ import numpy
 import numpy.typing
 
 
-def train(shape: tuple[int, int, int, list[int], str, float, float], values: list[numpy.typing.NDArray[Any] | None], running: list[numpy.typing.NDArray[Any] | None], firsts: list[numpy.typing.NDArray[Any] | None], seconds: list[numpy.typing.NDArray[Any] | None], decays: list[float], penalties: list[float], optimiser: tuple[bool, float, float, float, float, int], contexts: numpy.typing.NDArray[numpy.int32], targets: numpy.typing.NDArray[numpy.int32], indices: numpy.typing.NDArray[numpy.int64], learning_rates: numpy.typing.NDArray[numpy.float64], threads: int = 1, isa: str = '') -> numpy.typing.NDArray[numpy.float64]:
+def train(shape: tuple[int, int, int, list[int], str, float, float], values: list[numpy.typing.NDArray[Any] | None], running: list[numpy.typing.NDArray[Any] | None], firsts: list[numpy.typing.NDArray[Any] | None], seconds: list[numpy.typing.NDArray[Any] | None], decays: list[float], penalties: list[float], optimiser: tuple[bool, float, float, float, float, int], contexts: numpy.typing.NDArray[numpy.int32], targets: numpy.typing.NDArray[numpy.int32], indices: numpy.typing.NDArray[numpy.int64], learning_rates: numpy.typing.NDArray[numpy.float64], dropout: tuple[float, int] = (0.0, 0), threads: int = 1, isa: str = '') -> numpy.typing.NDArray[numpy.float64]:
     """Take steps in place and return their losses."""
 
 def evaluate(shape: tuple[int, int, int, list[int], str, float, float], values: list[numpy.typing.NDArray[Any] | None], running: list[numpy.typing.NDArray[Any] | None], contexts: numpy.typing.NDArray[numpy.int32], targets: numpy.typing.NDArray[numpy.int32] | None, threads: int = 1, isa: str = '') -> numpy.typing.NDArray[Any]:
@@ -19,6 +19,9 @@ def evaluate(shape: tuple[int, int, int, list[int], str, float, float], values: 
 
 def sample(shape: tuple[int, int, int, list[int], str, float, float], values: list[numpy.typing.NDArray[Any] | None], running: list[numpy.typing.NDArray[Any] | None], contexts: numpy.typing.NDArray[numpy.int32], uniforms: numpy.typing.NDArray[numpy.float64], temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, isa: str = '') -> numpy.typing.NDArray[numpy.int32]:
     """Draw words (N, L) from starting contexts."""
+
+def choose(logits: numpy.typing.NDArray[numpy.float64], uniforms: numpy.typing.NDArray[numpy.float64], temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> numpy.typing.NDArray[numpy.int32]:
+    """One character of each row of logits."""
 
 def within(integers: numpy.typing.NDArray[Any], limit: int) -> bool:
     """Whether every integer is at least 0 and less than the limit."""
@@ -162,6 +165,11 @@ class Gate:
     def __reduce__(self) -> tuple[Any, ...]: ...
 
     def __call__(self, module: object, args: object, kwargs: object) -> None: ...
+
+def count_probabilities(vocabulary: int, levels: numpy.typing.NDArray[numpy.int64], children: numpy.typing.NDArray[numpy.int64], begin: numpy.typing.NDArray[numpy.int64], followers: numpy.typing.NDArray[numpy.int32], shares: numpy.typing.NDArray[numpy.float64], passed_on: numpy.typing.NDArray[numpy.float64], contexts: numpy.typing.NDArray[numpy.int32], targets: numpy.typing.NDArray[numpy.int32] | None) -> numpy.typing.NDArray[numpy.float64]:
+    """
+    Probabilities of counted words (N, V), or, with targets, of those (N,).
+    """
 
 def activations() -> list[str]:
     """The activations that have a kernel."""

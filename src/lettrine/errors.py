@@ -21,6 +21,7 @@ bounded length, whatever stood in the files and names it speaks of. The command 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 LONGEST: Final = 2_000  # characters of a message
@@ -89,8 +90,14 @@ class MissingExtraError(LettrineError, ImportError):
     """An optional dependency is not installed."""
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs an optional dependency; install it with: pip install 'lettrine[{extra}]'")
+        super().__init__(f"{what} needs an optional dependency; install it with: {install_line(extra)}")
         self.extra = extra
+
+
+def install_line(extra: str) -> str:
+    """What to type to get an optional dependency: from the checkout this code lies in, if it lies in one, else from the index."""
+    root = Path(__file__).parents[2]
+    return f"pip install -e '{root}[{extra}]'" if (root / "pyproject.toml").is_file() else f"pip install 'lettrine[{extra}]'"
 
 
 def quote(text: object, limit: int = 60) -> str:

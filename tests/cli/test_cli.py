@@ -58,7 +58,8 @@ def test_train_json_has_what_a_script_needs(tmp_path, words, few_words, capsys) 
     assert result["engine"] in ("native", "reference")
     assert result["vocabulary_size"] == len(set("".join(few_words))) + 1
     assert sum(result["examples"].values()) == sum(map(len, few_words)) + len(few_words)
-    assert set(result["loss"]) == {"expected_initial", "initial", "train", "dev", "test"}
+    simpler = {f"{name}_test" for name in ("unigram", "bigram", "trigram", "counts", "network")}
+    assert set(result["loss"]) == {"expected_initial", "initial", "train", "dev", "test", "counts_dev", "network_dev", *simpler}
     assert result["steps"] == 60
     assert result["seconds"] > 0
     assert result["steps_per_second"] > 0
@@ -229,7 +230,7 @@ def test_eval_holds_the_network_against_counting(run, words, capsys) -> None:
     losses = json_of(capsys)["losses"]
     assert set(losses) == {"dev", "test"}
     for table in losses.values():
-        assert set(table) == {"uniform", "unigram", "bigram", "trigram", "model"}
+        assert list(table) == ["uniform", "unigram", "bigram", "trigram", "kneser-ney", "network alone", "model"]
         assert table["uniform"]["nats"] > table["unigram"]["nats"] > table["model"]["nats"]
         assert table["model"]["bits_per_character"] == pytest.approx(table["model"]["nats"] / 0.6931471805599453)
     assert main(["eval", str(run), str(words)]) == 0

@@ -13,9 +13,13 @@ import pytest
 from lettrine.engine.base import Optimiser, TrainState
 from lettrine.engine.reference import ReferenceEngine, probabilities
 from lettrine.errors import EngineError
+from lettrine.model import counting
 from lettrine.model.config import MLPConfig
 from lettrine.model.initialisation import SCHEMES, initialise
 from lettrine.model.parameters import copy_parameters
+from lettrine.text.corpora import load_corpus
+from lettrine.text.vocabulary import Vocabulary
+from lettrine.text.windows import windows
 
 native = pytest.importorskip("lettrine.engine.native")
 from lettrine import _native  # noqa: E402
@@ -300,3 +304,46 @@ def test_the_stub_names_what_the_module_has() -> None:
         found = (re.match(r"(?:def|class) (\w+)", line) for line in file)
         named = {match[1] for match in found if match}
     assert named == {name for name in dir(_native) if not name.startswith("_")}
+
+
+def test_read_only_examples_are_looked_through_once_and_still_refused_where_they_do_not_fit() -> None:
+    """Whatever was found within one vocabulary is not taken for granted in a smaller one, nor in another array."""
+    config = MLPConfig(5, context=2, embedding=2, hidden=(3,))
+    parameters = initialise(config, SCHEMES["kaiming"], np.random.default_rng(0))
+    engine = native.NativeEngine()
+    for highest, accepted in ((4, True), (5, False)):
+        contexts, targets = np.full((3, 2), highest, np.int32), np.zeros(3, np.int32)
+        contexts.flags.writeable = targets.flags.writeable = False
+        for _ in range(2):
+            if accepted:
+                engine.negative_log_likelihood(config, parameters, contexts, targets)
+            else:
+                with pytest.raises(EngineError, match="hold characters"):
+                    engine.negative_log_likelihood(config, parameters, contexts, targets)
+    smaller = MLPConfig(4, context=2, embedding=2, hidden=(3,))
+    fitting = np.full((3, 2), 4, np.int32)
+    fitting.flags.writeable = False
+    engine.negative_log_likelihood(config, parameters, fitting, np.zeros(3, np.int32))
+    with pytest.raises(EngineError, match="hold characters"):
+        engine.logits(smaller, initialise(smaller, SCHEMES["kaiming"], np.random.default_rng(0)), fitting)
+
+
+def test_counted_words_are_as_likely_as_the_reference_says() -> None:
+    words = load_corpus("first-names").words[:800]
+    vocabulary = Vocabulary.from_words(words)
+    targets = windows(words[:600], vocabulary, 1).targets
+    for order in (2, 5, 10):
+        counts = counting.count(targets, np.empty(0, np.int32), vocabulary.size, order)
+        for context in (1, 4, 9):  # shorter and longer than what the counts see
+            asked = windows([*words[600:], "", "zzzzzzzzzzzz"], vocabulary, context)
+            ours = native.NativeEngine().count_probabilities(counts, asked.contexts)
+            np.testing.assert_allclose(ours, counts.probabilities(asked.contexts), rtol=1e-12)
+            one = native.NativeEngine().count_probabilities(counts, asked.contexts, asked.targets)
+            np.testing.assert_allclose(one, counts.probability(asked.contexts, asked.targets), rtol=1e-12)
+
+
+@pytest.mark.parametrize("how", [{}, {"temperature": 0.0}, {"temperature": 0.5, "top_k": 3}, {"top_p": 0.6}])
+def test_rows_are_chosen_from_as_the_reference_chooses(how: dict[str, float]) -> None:
+    rng = np.random.default_rng(3)
+    logits, uniforms = rng.normal(0, 2, (500, 9)), rng.random(500)
+    assert (native.NativeEngine().choose(logits, uniforms, **how) == ReferenceEngine().choose(logits, uniforms, **how)).all()

@@ -70,3 +70,16 @@ def test_scale_against_depth():
     assert shrinking.where == ("act1", "act2", "act3")
     normed = replace(scaled(3.0), modules=(*MODULES, ModuleInfo("norm", "LayerNorm", "norm")))
     assert outcome(normed, "activation-scale") == ("not applicable", "normalisation keeps the scale")
+
+
+def test_units_that_die_in_mid_run():
+    """At the last two sampled steps most are dead; before, none was."""
+    died = np.where(np.arange(len(STEPS)) >= len(STEPS) - 2, 0.6, 0.0)
+    relu = tuple(replace(info, activation="relu") if info.name == "act2" else info for info in MODULES)
+    half = units(20, len(STEPS), 32 * len(STEPS), dead=range(12), streak=2)
+    guessing = noisy(np.full(200, 2.3))
+    finding = the(make_trace(modules=relu, units={"act2": half}, loss=guessing, **{"act2.dead": died}), "dead-units")
+    assert finding.value == 0.6
+    # Two dead steps of a layer that often had some say nothing yet.
+    often = np.where(np.arange(len(STEPS)) % 2, 0.6, 0.0)
+    assert found(make_trace(modules=relu, units={"act2": half}, loss=guessing, **{"act2.dead": often}), "dead-units") == ()

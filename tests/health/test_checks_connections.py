@@ -32,7 +32,7 @@ def test_unregistered():
 
 
 def gradients(where=("G.0.weight",), **figures):
-    told = dict.fromkeys(("none", "called", "micro", "cleared", "accumulated", "scaled", "frozen", "others"), 0.0)
+    told = dict.fromkeys(("none", "called", "micro", "cleared", "accumulated", "scaled", "frozen", "others", "zeros"), 0.0)
     return Evidence("gradients", where, (0, 42), told | {"steps": 8.0} | {name: float(value) for name, value in figures.items()})
 
 
@@ -86,7 +86,14 @@ def test_frozen_random():
 def test_gradients_cleared(figures, loss, severity):
     findings = found(make_trace(evidence=(gradients(**figures),), loss=loss), "gradients-cleared")
     assert [finding.severity for finding in findings] == ([severity] if severity else [])
-    assert outcome(make_trace(), "gradients-cleared") == ("not run", "no step was looked at")
+    assert outcome(make_trace(), "gradients-cleared")[0] == "not applicable"
+
+
+def test_gradients_that_are_zero_by_themselves():
+    zeros = (gradients(none=8, called=8, zeros=8),)
+    assert found(make_trace(evidence=zeros), "gradients-cleared") == ()
+    assert found(make_trace(evidence=zeros, **{"step.clipped": 0.0}), "gradients-cleared") == ()
+    assert the(make_trace(evidence=zeros, **{"step.clipped": 1.0}), "gradients-cleared").severity == "critical"
 
 
 def test_growing_graph():

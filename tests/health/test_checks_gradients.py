@@ -89,6 +89,13 @@ def test_parameters_left_out_of_the_optimiser():
     assert "learning rate is 0" in still.remedy
 
 
+def test_what_nothing_moves_is_not_called_symmetric():
+    alike = {"fc2.weight.duplicate": 1.0}
+    assert the(make_trace(**alike), "symmetry").where == ("fc2.weight",)
+    outside = tuple(replace(info, optimised=info.module != "fc2") for info in PARAMETERS)
+    assert found(make_trace(parameters=outside, **alike), "symmetry") == ()
+
+
 def test_a_step_too_small_to_be_seen_is_no_fault_of_the_optimiser():
     # At a rate of 0.1 a gradient of rms g moves weights of rms 0.2 by g / 2 of their size; float32 tells 1e-7 of it.
     for slope, wanted in ((1e-5, True), (1e-6, False)):

@@ -59,6 +59,10 @@ def test_a_symptom_is_worth_what_became_of_learning():
 
     well, partly, stuck = (np.full(200, end) + 1.5 * np.exp(-np.arange(200) / 10) for end in (0.3, 1.5, 2.3))
     assert (saturated(well), saturated(partly), saturated(stuck)) == (["info"], ["warning"], ["warning"])
+    partly_late = make_trace(loss=partly, **{"act2.saturated": np.linspace(0.0, 0.9, len(STEPS))})
+    assert the(partly_late, "saturation").severity == "info"  # gates and trained networks come to it by themselves
+    stuck_late = make_trace(loss=stuck, **{"act2.saturated": np.linspace(0.0, 0.9, len(STEPS))})
+    assert the(stuck_late, "saturation").severity == "warning"
     large = {f"{name}.update_data": 0.1 for name in (*HIDDEN, "head.weight")}
     assert found(make_trace(loss=well, **large), "update-too-large") == ()
     assert the(make_trace(loss=partly, **large), "update-too-large").severity == "critical"
@@ -78,6 +82,11 @@ def test_a_leak_is_claimed_from_evidence():
     assert "x[:, 4]" in finding.message
     assert "320 examples" in finding.message
     assert the(make_trace(loss=np.full(200, 2.31), evidence=(held,)), "leak").severity == "info"  # nothing came of it
+    many = replace(held, figures={**held.figures, "places": 128.0})
+    assert the(make_trace(loss=falling, evidence=(many,)), "leak").severity == "info"  # made-up data: each column tells it
+    itself = replace(held, words={"what": "sequence"})
+    assert the(make_trace(loss=falling, evidence=(itself,)), "leak").severity == "warning"
+    assert the(make_trace(evidence=(itself,)), "leak").severity == "info"  # an autoencoder takes its time
 
 
 def test_overfitting_is_what_is_lost_again():
@@ -99,6 +108,8 @@ def test_a_held_out_loss_of_another_scale():
         assert len(found(replace(trace, dev=curve), "dev-scale")) == wanted, factor
     trace, curve = held_out(32 * train[at])
     assert "Divide the held-out loss by 30" in the(replace(trace, dev=curve), "dev-scale").remedy
+    other, curve = held_out(np.array([12.0, 30.0, 25.0, 40.0, 33.0, 28.0, 45.0, 50.0]))  # inputs that are not scaled
+    assert "scale both with the same numbers" in the(replace(other, dev=curve), "dev-scale").remedy
     drifting, curve = held_out(train[at] * np.linspace(1, 20, len(at)))  # overfitting, not another unit
     assert found(replace(drifting, dev=curve), "dev-scale") == ()
 

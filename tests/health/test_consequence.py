@@ -39,7 +39,7 @@ def test_kinds(kind, changes):
 
 def test_words_hold_the_figures():
     found = consequence(make_trace(loss=np.full(200, 2.4)))
-    assert found.words == "the loss is no better than guessing (2.4 at step 199; guessing gives 2.3)"
+    assert found.words == "the loss, 2.4 at step 199, is no better than guessing (2.3)"
 
 
 def test_well_is_far_below_guessing():

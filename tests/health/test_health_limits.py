@@ -47,7 +47,8 @@ def balance(ratio, steps=STEPS):
 
 
 def dead(count, streak=13, steps=STEPS):
-    return make_trace(steps=steps, units={"act2": units(20, 13, 10_000, dead=range(count), streak=streak)})
+    stuck = noisy(np.full(200, np.log(10)))  # where the network learns, units that do not are a remark
+    return make_trace(steps=steps, loss=stuck, units={"act2": units(20, 13, 10_000, dead=range(count), streak=streak)})
 
 
 def nearly_constant(std):
@@ -171,7 +172,7 @@ def first_loss(excess):
         ("divergence", lambda value: rise_after_learning(1.0, learned=value), 0.04, 0.08),
         ("divergence", rise_without_learning, 0.4, 0.6),
         ("spike", jump, 1.2, 1.35),
-        ("spike", lambda value: jump(1.5, value), 1.15, 1.25),
+        ("spike", lambda value: jump(1.5, value), 1.2, 1.32),
         ("spike", lambda value: jump(2.0, 2.0 * value), 1.65, 1.35),
         ("spike", lambda value: jump(1 + value, size=0.05), 0.4, 0.7),
         ("oscillation", swing, 0.008, 0.013),

@@ -204,3 +204,17 @@ def test_damaged_archives_are_refused():
     modules = [{**values["modules"][0], "units": "many"}, values["modules"][1]]
     with pytest.raises(HealthError, match=r"modules\.units"):
         trace_from_arrays(arrays, {**values, "modules": modules})
+
+
+@pytest.mark.parametrize("stride", [1, 7, 300, 5_000])
+def test_losses_by_the_thousand_are_kept_as_one_by_one_to_the_same_bits(stride: int) -> None:
+    values = np.random.default_rng(0).normal(2.0, 0.5, 20_000)
+    one, many = Recorder(), Recorder()
+    one.record_losses(list(enumerate(values.tolist(), 3)))
+    for start in range(0, len(values), stride):
+        many.record_run(3 + start, values[start : start + stride])
+    for kind in ("loss", "recent"):
+        for name, column in vars(getattr(one.trace(), kind)).items():
+            assert (column == vars(getattr(many.trace(), kind))[name]).all()
+    many.record_run(30_000, np.array([1.0, np.inf]))
+    assert many.trace().first_nonfinite.step == 30_001

@@ -15,7 +15,8 @@ from lettrine.errors import ConfigError
 from lettrine.inference import sampling, tree
 from lettrine.inference.conditions import condition
 from lettrine.inference.language_model import LanguageModel
-from lettrine.inference.tree import Cuts, PrefixTree
+from lettrine.inference.predictor import Cuts
+from lettrine.inference.tree import PrefixTree
 from lettrine.model.config import MLPConfig
 from lettrine.model.initialisation import SCHEMES, initialise
 from lettrine.text.vocabulary import Vocabulary

@@ -16,7 +16,7 @@ from lettrine.errors import ConfigError
 from lettrine.recipes.catalogue import RECIPES, find_recipe
 from lettrine.recipes.choice import chosen_recipes
 from lettrine.recipes.describe import verdict
-from lettrine.recipes.figures import Comparison, decimals, difference_of, judgement, number_of
+from lettrine.recipes.figures import ComparedFigure, decimals, difference_of, judgement, number_of
 from lettrine.recipes.recipe import CIVIL_CODE, NAMES, QUANTITIES, SOURCES, Published
 from lettrine.recipes.runner import run_recipe
 from lettrine.text.words import from_words, read_words
@@ -183,10 +183,10 @@ def test_decimals_of_a_printed_figure(value: float, digits: int) -> None:
 
 
 def test_figures_are_written_as_their_kind_is() -> None:
-    row = Comparison("saturated", "activations.0", "B", CIVIL_CODE.name, 0.506, 0.487)
+    row = ComparedFigure("saturated", "activations.0", "B", CIVIL_CODE.name, 0.506, 0.487)
     assert (number_of("saturated", 0.506), difference_of(row)) == ("50.6 %", "-1.9 points")
     assert number_of("gradient-std", 4.206e-4) == "4.21e-4"
-    assert difference_of(Comparison("std", "", "N", "", 0.5, 0.55)) == "+10.0 %"
+    assert difference_of(ComparedFigure("std", "", "N", "", 0.5, 0.55)) == "+10.0 %"
 
 
 def test_names_then_words() -> None:

@@ -12,7 +12,7 @@ import pytest
 from lettrine.activations import TRAINABLE
 from lettrine.cli.app import main
 from lettrine.errors import ConfigError, RunDamagedError
-from lettrine.inference.embeddings import characters_of, kinds, nearest, project
+from lettrine.inference.embeddings import characters_of, kinds, nearest, project, telling
 from lettrine.report.characters import characters_section
 from lettrine.tools.comparison import compare_runs, differences, result_rows
 from lettrine.tools.gains import gain_row, gain_rows, mean_of, spread_rows
@@ -114,7 +114,7 @@ def test_characters_of_a_run_are_drawn(few_words: list[str]) -> None:
 def runs(tmp_path_factory: pytest.TempPathFactory, few_words: list[str]) -> list[Path]:
     folder = tmp_path_factory.mktemp("runs")
     for name, more in (("a", {}), ("b", {"init": "naive"}), ("c", {"health": False, "learning_rate": 0.003})):
-        train(few_words, out=folder / name, shape=QUICK, settings=Settings(steps=200, **more))
+        train(few_words, out=folder / name, shape=QUICK, settings=Settings(**{"steps": 200, "learning_rate": 0.01, **more}))
     return [folder / name for name in "abc"]
 
 
@@ -181,3 +181,13 @@ def test_which_momentum_suits() -> None:
     assert "single batches show" in momentum_advice(0.5, 4, 3_000)
     assert "take about" in momentum_advice(1e-5, 32, 3_000)
     assert "--calibrate" in momentum_advice(0.1, 2, 20)
+
+
+def test_a_table_of_neighbours_must_tell_something() -> None:
+    groups = ["vowel"] * 6 + ["consonant"] * 20 + ["end of word"]
+    generator = np.random.default_rng(3)
+    rows = generator.standard_normal((27, 8))
+    assert not telling(groups, nearest(rows))
+    rows[:6] += 2.0
+    assert telling(groups, nearest(rows))
+    assert not telling(["letter"] * 27, nearest(rows)), "there are no kinds to agree on"

@@ -141,10 +141,11 @@ random.Random(0).shuffle(characters)
 words = [a + b + c for a, b, c in zip(characters[::3], characters[1::3], characters[2::3])] + characters[-2:]
 lettrine.train(words[:50], shape=Shape(), settings=Settings(steps=1, engine=sys.argv[1])).sample(1)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-run = lettrine.train(words, shape=Shape(2, 8, (16,)), settings=Settings(steps=4, batch=64, eval_every=4, engine=sys.argv[1]))
+settings = Settings(steps=40, batch=64, eval_every=40, learning_rate=0.3, engine=sys.argv[1])
+run = lettrine.train(words, shape=Shape(2, 8, (16,)), settings=settings)
 assert run.model.config.vocabulary_size == 20_001
-assert len(run.sample(5_000, max_length=1)) == 5_000
-assert len(run.sample(300, max_length=2, top_k=50, top_p=0.99)) == 300
+assert len(run.sample(1_000, max_length=6)) == 1_000
+assert len(run.sample(100, max_length=9, top_k=50, top_p=0.99)) == 100
 assert run.model.score(words[:20])
 assert run.health is not None
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)

@@ -143,6 +143,14 @@ PUBLIC: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "find_recipe": (find_recipe, {"name": "naive"}),
     "compare_runs": (compare_runs, {"paths": ["folder"]}),
     "health.watch": (health.watch, {"model": "model", "optimizer": "optimizer"}),
+    "health.checkup": (
+        health.checkup,
+        {"model": "model", "batches": [], "loss_fn": "loss", "optimizer": "optimizer", "minutes": 0.001, "progress": False},
+    ),
+    "health.assert_healthy": (
+        health.assert_healthy,
+        {"model": "model", "batches": [], "loss_fn": "loss", "optimizer": "optimizer", "minutes": 0.001},
+    ),
     "health.check_initial": (health.check_initial, {"model": "model", "batch": "batch", "loss_fn": "loss"}),
     "health.initial": (health.initial, {"model": "model", "batch": "batch", "loss_fn": "loss"}),
     "health.lr_range": (

@@ -14,7 +14,7 @@ from strangers import ESCAPES, check_message
 
 import lettrine
 from lettrine import errors
-from lettrine.errors import LettrineError, MissingExtraError, StorageError, quote
+from lettrine.errors import LettrineError, MissingExtraError, StorageError, install_line, quote
 
 SOURCE = Path(lettrine.__file__).parent
 CLASSES = {name: kind for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, LettrineError)}
@@ -30,6 +30,9 @@ OTHERS = {
     "TypeError": "raised and caught in one function, which tells it on as RunDamagedError",
     "error": "the variable of an except clause, raised again",
     "RuntimeError": "raised inside the probe, which notes it in the report and goes on",
+    "AssertionError": "what a test of the user's expects of assert_healthy",
+    "NotCalled": "one experiment telling another that the loss function never calls the model",
+    "_Unrelated": "a loss function that its argument does not reach, raised and caught in one experiment",
     "?": "a choice between two of these",
 }
 # One of these says what to do; a message that has none of them leaves the reader alone.
@@ -110,10 +113,17 @@ def test_every_message_is_one_printable_line(kind: type[LettrineError]) -> None:
     assert kind.exit_code in (2, 3)
 
 
+def test_the_line_that_installs_an_extra_works_from_a_checkout_and_from_an_index(tmp_path, monkeypatch) -> None:
+    checkout = Path(__file__).parents[2]
+    assert install_line("torch") == f"pip install -e '{checkout}[torch]'"
+    monkeypatch.setattr("lettrine.errors.__file__", str(tmp_path / "site-packages" / "lettrine" / "errors.py"))
+    assert install_line("torch") == "pip install 'lettrine[torch]'"
+
+
 def test_errors_are_what_python_code_expects_too() -> None:
     assert issubclass(StorageError, OSError)
     assert issubclass(MissingExtraError, ImportError)
-    assert str(MissingExtraError("x", "torch")).endswith("pip install 'lettrine[torch]'")
+    assert str(MissingExtraError("x", "torch")).endswith(f"install it with: {install_line('torch')}")
     for name in ("WordListError", "ConfigError", "EngineError"):
         assert issubclass(CLASSES[name], ValueError)
 

@@ -17,6 +17,7 @@ from lettrine.health.findings import Outcome, Report
 from lettrine.report import Section, figure, html
 from lettrine.report.arrays import embedding_scatter
 from lettrine.report.figure import Figure
+from lettrine.report.html import Spelled, letters
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>\x1b[2J\u202e</style>{{7*7}}"
 
@@ -55,7 +56,10 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     texts = dict.fromkeys(("message", "why", "remedy", "reference", "id"), HOSTILE)
     findings = (a_finding(**texts, where=(HOSTILE,) * 12, explains=(HOSTILE,)),)
     chart = Figure(HOSTILE, HOSTILE, embedding_scatter([[0, 0], [1, 1]], [HOSTILE, '"><script>'], groups=[HOSTILE, "b"]))
-    section = Section(HOSTILE, HOSTILE, {HOSTILE: HOSTILE}, [HOSTILE], [HOSTILE], [[HOSTILE]], {HOSTILE: chart})
+    spelled = [Spelled(name, [[(c, 0.001) for c in HOSTILE]]) for name in (HOSTILE, "b")]
+    section = Section(
+        HOSTILE, HOSTILE, {HOSTILE: HOSTILE}, [HOSTILE], [HOSTILE], [[HOSTILE]], {HOSTILE: chart}, spelled=spelled, shown=HOSTILE
+    )
     path = tmp_path_factory.mktemp("hostile") / "page.html"
     bad = Report(findings, (Outcome(HOSTILE, "failed", HOSTILE),), replace(trace, facts=facts), HOSTILE)
     return html.write(path, bad, sections=[section], facts={HOSTILE: HOSTILE})
@@ -246,6 +250,53 @@ def test_the_policy_is_enforced(page: str, tmp_path: Path) -> None:
         browser.open(path)
         assert browser.evaluate("window.ran === undefined")
         assert any("Content Security Policy" in complaint for complaint in browser.complaints())
+
+
+def test_letters_are_told_with_their_chance() -> None:
+    assert letters([("a", 0.5), ("b", 0.02), ("c", 0.004), ("d", 0.0)]) == [
+        ("a", 0, "a: 50 %"),
+        ("b", 1, "b: 1 in 50"),
+        ("c", 2, "c: 1 in 250"),
+        ("d", 3, "d: never"),
+    ]
+    assert letters([("e", 0.5), ("\u0301", 0.1)]) == [("e\u0301", 0, "e\u0301: 5.0 %")]
+    family = [("\U0001f468", 0.5), ("\u200d", 0.5), ("\U0001f469", 0.5)]
+    assert [text for text, _, _ in letters(family)] == ["\U0001f468\u200d\U0001f469"]
+
+
+def test_sections_stand_where_they_are_put(report: Report) -> None:
+    places = ("last", "first", "middle")
+    text = html.render(report, sections=[Section(f"the {place} one", place=place) for place in places])
+    marks = ("the first one", 'class="verdict', "Findings", "the middle one", "Pictures", "the last one", "Layer by layer")
+    found = [text.index(f">{mark}" if "class" not in mark else mark) for mark in marks]
+    assert found == sorted(found)
+
+
+@needs_chromium
+def test_the_slider_changes_the_words_and_a_letter_tells_its_chance(report: Report, tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    spelled = [Spelled(name, [[(c, 0.02) for c in word]] * 3) for name, word in (("0.5", "cool"), ("1", "warm"), ("1.5", "hot"))]
+    section = Section("New words", spelled=spelled, shown="1", place="first")
+    path.write_text(html.render(report, sections=[section]), encoding="utf-8")
+    seen = "[...document.querySelectorAll('.spelled .words')].filter(l => l.offsetHeight).map(l => l.innerText.split('\\n')[0])"
+    with Page(tmp_path / "profile", width=390) as browser:
+        browser.open(path)
+        assert browser.evaluate(seen) == ["warm"]
+        slide = "(v => { const s = document.querySelector('.slider input'); s.value = v; s.dispatchEvent(new Event('input')) })"
+        for value, word, name in ((0, "cool", "0.5"), (2, "hot", "1.5")):
+            browser.evaluate(f"{slide}({value})")
+            assert browser.evaluate(seen) == [word]
+            assert browser.evaluate("document.querySelector('.slider output').textContent") == name
+        x, y = browser.evaluate(
+            "(r => [r.left + r.width / 2, r.top + r.height / 2])"
+            "([...document.querySelectorAll('.spelled b')].filter(b => b.offsetHeight)[1].getBoundingClientRect())"
+        )
+        browser.point(x, y)
+        assert browser.evaluate("[...document.querySelectorAll('.tip')].filter(t => !t.hidden).map(t => t.textContent)") == [
+            "o: 1 in 50"
+        ]
+        assert browser.evaluate("document.documentElement.scrollWidth") <= 390
+        assert not browser.complaints()
 
 
 def brightness(colour: str) -> int:

@@ -36,6 +36,17 @@ def test_the_shipped_list_is_what_the_script_builds():
     assert tuple(script["first_names"](Path(package.origin).parent)) == load_corpus("first-names").words
 
 
+@pytest.mark.parametrize("name", corpora.SHIPPED)
+def test_every_shipped_list_is_whole_and_says_where_it_comes_from(name):
+    words = load_corpus(name)
+    assert len(set(words)) == len(words) > 1
+    (info,) = (info for info in list_corpora() if info.name == name)
+    assert (info.size, info.available) == (len(words), True)
+    told = (Path(corpora.__file__).parent / "data" / f"{name}.provenance.md").read_text()
+    assert told.startswith(f"# {name}.txt\n")
+    assert "- Data: " in told
+
+
 @needs_wordfreq
 @pytest.mark.parametrize("code", ["fr", "en", "ar", "hi", "vi", "zh", "ja", "ko"])
 def test_frequent_words_are_words(code):
@@ -66,7 +77,7 @@ def test_the_listing_has_every_corpus():
     assert listed[0].name == "first-names"
     assert listed[0].size == 5_163
     assert listed[0].available
-    assert {info.name for info in listed[1:]} == {f"words:{code}" for code in LANGUAGES}
+    assert {info.name for info in listed} == {*corpora.SHIPPED, *(f"words:{code}" for code in LANGUAGES)}
     assert len(listed) > 40
     assert all(info.description and info.provenance for info in listed)
 
@@ -81,9 +92,9 @@ def test_without_wordfreq_the_extra_is_named(monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", without)
     monkeypatch.setattr(corpora, "find_spec", lambda _name: None)
-    with pytest.raises(MissingExtraError, match=r"words:fr needs .* pip install 'lettrine\[corpora\]'"):
+    with pytest.raises(MissingExtraError, match=r"words:fr needs .* pip install .*\[corpora\]'"):
         load_corpus("words:fr")
-    assert [info.available for info in list_corpora()[:2]] == [True, False]
+    assert {info.name for info in list_corpora() if info.available} == set(corpora.SHIPPED)
     assert len(load_corpus("first-names")) == 5_163
 
 

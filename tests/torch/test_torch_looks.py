@@ -58,8 +58,6 @@ class Sink:
 
 @pytest.fixture(autouse=True)
 def sink(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Sink]]:
-    if private.compiles():
-        torch.compiler.reset()
     Sink.looks, Sink.steps, Sink.held, Sink.given = [], [], [], []
     monkeypatch.setattr(looks, "READERS", [Sink])
     yield Sink

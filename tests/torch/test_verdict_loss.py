@@ -229,3 +229,48 @@ def test_what_was_trained_before_is_not_fresh(drawn):
             optimiser.step()
             watch.loss(loss)
         assert watch.trace().seen("resumed")
+
+
+class Own(torch.autograd.Function):
+    """A loss nobody can look into."""
+
+    @staticmethod
+    def forward(_, outputs):
+        return outputs.sum()
+
+    @staticmethod
+    def backward(_, slope):
+        return slope.expand(B, K)
+
+
+def test_a_loss_made_inside_the_model_and_one_that_cannot_be_read(drawn):
+    inputs, classes, *_ = drawn
+
+    class WithLoss(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Linear(5, K)
+
+        def forward(self, inputs, classes):
+            logits = self.head(inputs)
+            return {
+                "loss": functional.cross_entropy(logits, classes) + functional.cross_entropy(2 * logits, classes),
+                "logits": logits,
+            }
+
+    def evidence(loss):
+        model = WithLoss()
+        optimiser = torch.optim.SGD(model.parameters(), lr=0.01)
+        with health.watch(model, optimiser) as watch:
+            for _ in range(3):
+                value = loss(model(inputs, classes))
+                optimiser.zero_grad()
+                value.backward()
+                optimiser.step()
+                watch.loss(value)
+        return watch.trace().seen("loss")
+
+    (inside,) = evidence(lambda output: output["loss"] / 4)
+    assert (inside.words["kind"], inside.figure("terms")) == ("cross-entropy", 2)
+    assert inside.figure("even") == pytest.approx(2 * log(K) / 4, rel=1e-3)
+    assert evidence(lambda output: Own.apply(output["logits"])) == ()

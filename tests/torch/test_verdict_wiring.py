@@ -317,7 +317,7 @@ def test_longer_sequences_later_are_no_growing_graph() -> None:
     assert "growing-graph" not in named(train(model, steps=25, make=make))
 
 
-def test_a_bias_that_cancels_and_a_head_that_waits() -> None:
+def test_a_bias_that_cancels_and_a_head_that_is_not_used() -> None:
     class Ranking(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -333,8 +333,8 @@ def test_a_bias_that_cancels_and_a_head_that_waits() -> None:
         return functional.softplus(scores[32:] - scores[:32]).mean()
 
     report = train(model, make=make)
-    assert "no-gradient" not in named(report)
-    assert remarks(report)["no-gradient"].where == ("later.weight", "later.bias")
+    assert named(report)["no-gradient"].where == ("later.weight", "later.bias")
+    assert "does not call them" in named(report)["no-gradient"].message
 
 
 def test_a_cut_inside_the_model_is_named_with_its_place() -> None:

@@ -49,7 +49,7 @@ def test_short_runs_have_finite_rates(schedule: str, steps: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "match"), [(("linear", 0.1, 5), "schedule got"), (("step", -0.1, 5), "rate got"), (("step", 0.1, 0), "steps got")]
+    ("args", "match"), [(("sawtooth", 0.1, 5), "schedule got"), (("step", -0.1, 5), "rate got"), (("step", 0.1, 0), "steps got")]
 )
 def test_bad_choices_are_refused(args, match: str) -> None:
     with pytest.raises(ConfigError, match=match):

@@ -30,7 +30,7 @@ from lettrine.training.settings import Settings
 from lettrine.training.storage import read_arrays
 
 SMALL = Shape(context=3, embedding=4, hidden=(16,))
-QUICK = Settings(steps=120, batch=8, eval_every=30, engine="reference")
+QUICK = Settings(steps=120, batch=8, eval_every=30, engine="reference", prior="none")
 
 
 def same(a, b) -> bool:
@@ -114,7 +114,7 @@ def test_a_signal_is_answered_before_an_evaluation_ends(tmp_path: Path, few_word
     assert part.status == "interrupted"
     assert part.results.steps == 30 * evaluation
     final = sum(part.data.examples.values())
-    assert asked == evaluation * part.data.examples["dev"] + 3 + final
+    assert asked == evaluation * part.data.examples["dev"] + 3 + final + 1  # one for how much held-out losses differ
     resumed = lettrine.resume(tmp_path / "part")
     assert resumed.status == "finished"
     assert same(whole.model.parameters, resumed.model.parameters)
@@ -295,7 +295,7 @@ def test_calibrated_statistics_are_those_of_all_examples() -> None:
     ("wrong", "match"),
     [
         ({"steps": -1}, "steps got -1"),
-        ({"batch": 0}, "batch got 0"),
+        ({"batch": -1}, "batch got -1"),
         ({"learning_rate": -0.1}, "learning rate got -0.1"),
         ({"learning_rate": math.nan}, "learning rate got nan"),
         ({"schedule": "linear"}, "expected one of constant"),
@@ -313,7 +313,7 @@ def test_settings_outside_their_range_are_refused(wrong, match: str) -> None:
 
 def test_what_is_left_open_is_chosen_by_the_number_of_examples() -> None:
     chosen = Settings(learning_rate=0.02).resolved(100_000)
-    assert chosen.steps == int(7 * 100_000 / 256)
+    assert chosen.steps == round(40 * 5**-0.75 * 100_000 / 256)
     assert chosen.eval_every == chosen.steps // 20
     assert chosen.optimiser.decay == pytest.approx(3.0 / (0.02 * chosen.steps))
     assert Settings(optimiser=Optimiser("adamw", weight_decay=0.3)).resolved(1000).optimiser.decay == 0.3
@@ -330,12 +330,13 @@ def test_settings_survive_json() -> None:
 @pytest.mark.slow
 def test_the_default_command_learns_the_published_names(names) -> None:
     run = lettrine.train(names)
-    assert run.results.loss["dev"] <= 2.02
+    assert run.results.loss["test"] <= 1.94
     assert run.results.loss["train"] > 1.8  # and has not learned them by heart
 
 
 @pytest.mark.slow
 def test_the_default_command_does_not_overfit_the_shipped_list() -> None:
     run = api.train()
-    assert run.results.loss["dev"] - run.results.loss["train"] < 0.25
-    assert run.results.best_step > 0.5 * run.results.steps
+    assert run.results.loss["dev"] < run.results.loss["counts_dev"] - 0.02
+    assert run.health is not None
+    assert run.health.exit_code == 0

@@ -9,6 +9,7 @@ import typer
 
 from lettrine.cli.runs import RUNS, complete_run, found_runs
 from lettrine.cli.show import console, note, number, out_json, plain, table
+from lettrine.errors import install_line
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
@@ -48,17 +49,29 @@ def info(
         return
     shown = table(title=f"{plain(str(folder / RUN))}: {description['status']}")
     hidden = " ".join(map(str, config.hidden))
-    shown.add_row("words", f"{data.words:,} from {plain(data.source)}, {config.vocabulary_size - 1} characters")
+    shown.add_row(
+        "words", f"{data.words:,} from {plain(data.source)}, {config.vocabulary_size - 1 - len(data.labels)} characters"
+    )
     shown.add_row("examples", ", ".join(f"{count:,} {plain(name)}" for name, count in data.examples.items()))
-    shown.add_row("network", f"context {config.context}, embedding {config.embedding}, hidden {hidden}, {config.activation}")
-    shown.add_row("", f"norm {config.norm}, {config.parameter_count():,} parameters")
-    shown.add_row("training", f"{settings.optimiser.kind}, learning rate {settings.peak:g}, {settings.schedule}")
-    shown.add_row("", f"batch {settings.batch}, seed {settings.seed}, engine {plain(description['engine']['name'])}")
+    if settings.model == "counts":
+        shown.add_row("model", f"counts of {config.context + 1} characters and fewer, no network")
+    else:
+        many = f"{settings.networks} of " if settings.networks > 1 else ""
+        beside = "mixed with counts" if settings.prior == "counts" else "alone"
+        shown.add_row(
+            "network", f"{many}context {config.context}, embedding {config.embedding}, hidden {hidden}, {config.activation}"
+        )
+        shown.add_row("", f"norm {config.norm}, dropout {config.dropout:g}, {config.parameter_count():,} parameters, {beside}")
+    if settings.model != "counts":
+        shown.add_row("training", f"{settings.optimiser.kind}, learning rate {settings.peak:g}, {settings.schedule}")
+        shown.add_row("", f"batch {settings.batch}, seed {settings.seed}, engine {plain(description['engine']['name'])}")
     if results := results_of(description):
         for name, loss in results.loss.items():
             shown.add_row(f"loss {plain(name).replace('_', ' ')}", f"{number(loss)} nats" if isfinite(loss) else "-")
+        steps = "none" if not results.steps else ""
         shown.add_row(
-            "steps", f"{results.steps:,} in {number(results.seconds, 1)} s, {number(results.steps_per_second, 0)} a second"
+            "steps",
+            steps or f"{results.steps:,} in {number(results.seconds, 1)} s, {number(results.steps_per_second, 0)} a second",
         )
     console().print(shown)
 
@@ -107,4 +120,4 @@ def corpora(json: Json = False) -> None:
         shown.add_row(each.name, size, each.description, style="" if each.available else "dim")
     console().print(shown)
     if not all(each.available for each in known):
-        note("the dim ones need: pip install 'lettrine[corpora]'")
+        note(f"the dim ones need: {install_line('corpora')}")

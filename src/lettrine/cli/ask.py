@@ -159,12 +159,18 @@ def health(
     save: Annotated[
         str | None, typer.Option(help="Also write the report to a file ending in .html, .json, .sarif or .txt.")
     ] = None,
+    try_: Annotated[bool, typer.Option("--try", help="Try the remedies in short trainings, and say what each did.")] = False,
     json: Json = False,
 ) -> None:
     """Say what was healthy while a run trained; exit code 1 if something is critical, 4 if too little was seen to judge."""
-    from lettrine.training.diagnosis import load_health  # noqa: PLC0415
+    if try_:
+        from lettrine.training.trials import try_remedies  # noqa: PLC0415
 
-    report = load_health(run)
+        report, _ = try_remedies(run)
+    else:
+        from lettrine.training.diagnosis import load_health  # noqa: PLC0415
+
+        report = load_health(run)
     if save is not None:
         report.save(save)
     if json:

@@ -110,7 +110,7 @@ def run(
     Nothing is kept but the page of --html; lettrine train keeps what it trained.
     """
     from lettrine.recipes.choice import chosen_recipes  # noqa: PLC0415
-    from lettrine.recipes.dice import SEED  # noqa: PLC0415
+    from lettrine.recipes.generator import SEED  # noqa: PLC0415
     from lettrine.recipes.runner import run_recipe  # noqa: PLC0415
 
     if html is not None:

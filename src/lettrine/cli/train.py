@@ -45,7 +45,7 @@ def train(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.", rich_help_panel=RUN)] = False,
 ) -> None:
     """Train a network on a word list and keep it in a run folder."""
-    from lettrine.errors import ConfigError  # noqa: PLC0415 - --help answers without numpy
+    from lettrine.errors import ConfigError, install_line  # noqa: PLC0415 - --help answers without numpy
     from lettrine.training import api  # noqa: PLC0415
     from lettrine.training.folder import REPORT  # noqa: PLC0415
     from lettrine.training.options import choices, word_list_of  # noqa: PLC0415
@@ -61,14 +61,14 @@ def train(
     else:
         chosen = choices(options, like)
         word_list = word_list_of(chosen.words)
-        for remark in word_list.notes:
-            note(remark)
         folder = out or _free_folder(word_list.source)
         with progress(quiet=json) as listener:
             run = api.train(word_list, out=folder, shape=chosen.shape, settings=chosen.settings, report=listener, page=report)
+        for remark in word_list.notes:
+            note(remark)
     _print(run, json=json)
     if report and not json and run.health is not None and run.path is not None and not (run.path / REPORT).exists():
-        note("for a page with pictures: pip install 'lettrine[report]'")
+        note(f"for a page with pictures: {install_line('report')}")
     if run.signal:
         raise typer.Exit(SIGNAL_BASE + run.signal)
 
@@ -98,18 +98,19 @@ def _print(run: Run, *, json: bool) -> None:
         note("trained on the reference engine; where pip finds a C++ compiler it builds one that is several times faster")
     out = console()
     config, examples = run.model.config, run.data.examples
-    out.print(
-        f"{run.data.words:,} words, {config.vocabulary_size - 1} characters, {examples['train']:,} training examples, "
-        f"{config.parameter_count():,} parameters"
-    )
+    characters = config.vocabulary_size - 1 - len(run.data.labels)
+    out.print(f"{run.data.words:,} words, {characters} characters, {examples['train']:,} training examples, {run.size}")
     shown = table("loss in nats", "")
     for name, meaning in MEANINGS.items():
         exact = f": ln {config.vocabulary_size}" if name == "expected_initial" else ""
-        shown.add_row(number(results.loss[name]), meaning + exact)
+        if name in results.loss:
+            shown.add_row(number(results.loss[name]), meaning + exact)
     out.print(shown)
-    pace = f"{results.steps_per_second:,.0f} a second, " if results.steps else ""
-    speed = f"{pace}{run.model.engine.name} engine"
-    out.print(f"{results.steps:,} steps in {results.seconds:.1f} s ({speed})\n")
+    if results.steps:
+        speed = f"{results.steps_per_second:,.0f} a second, {run.model.engine.name} engine"
+        out.print(f"{results.steps:,} steps in {results.seconds:.1f} s ({speed})\n")
+    else:
+        out.print(f"counted in {results.seconds:.1f} s\n")
     out.print("new words: " + " ".join(plain(word) for word in run.sample(SHOWN_WORDS, new=True, unique=True)), markup=False)
     if run.health is not None:
         out.print()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import sys
 from collections.abc import Sequence
@@ -47,6 +45,9 @@ class Writer:
             lines = "\n".join([json.dumps(row, ensure_ascii=False) for row in rows])
             self._put(UNSAFE.sub(lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", lines) + "\n")
             return
+        import csv  # noqa: PLC0415 - start-up pays only for what it uses
+        import io  # noqa: PLC0415
+
         text = io.StringIO()
         table = csv.writer(text, csv.excel if self._format == "csv" else csv.excel_tab, lineterminator="\n")
         if not self._begun:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from lettrine.arguments import checked
 from lettrine.errors import ConfigError, EngineError
 from lettrine.model.config import MLPConfig
+from lettrine.model.counts import Counts
 from lettrine.model.parameters import GROUPS, Array, Parameters, group_of, parameter_shapes
 
 Integers: TypeAlias = NDArray[np.int32]
@@ -180,6 +181,16 @@ class Engine(Evaluator, Protocol):
     before anything is touched.
     """
 
+    def choose(
+        self, logits: Losses, uniforms: Losses, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
+    ) -> Integers:
+        """One character for each row of logits (N, V) float64 and its uniform (N,), as `sample` draws them: (N,)."""
+        ...
+
+    def count_probabilities(self, counts: Counts, contexts: Integers, targets: Integers | None = None) -> Losses:
+        """Probabilities of counted words after each context (N, T): (N, V), or, with targets (N,), of those only, (N,)."""
+        ...
+
     def train(
         self,
         config: MLPConfig,
@@ -191,11 +202,13 @@ class Engine(Evaluator, Protocol):
         learning_rates: Losses,
         *,
         threads: int = 1,
+        seed: int = 0,
     ) -> Losses:
         """Take S steps in place and return the loss of each batch before its step, (S,), in nats.
 
         contexts (N, T) and targets (N,) are the examples; indices (S, B) picks each step's batch; learning_rates (S,).
-        Batch norm uses the batch's statistics and updates the running ones.
+        Batch norm uses the batch's statistics and updates the running ones. seed: of the dropout masks, which are a function of
+        it and of the step (`lettrine.engine.dropout`).
         Stops early after a step whose loss is not finite, without applying it: the returned array is then
         shorter than S and its last entry is that loss.
         """

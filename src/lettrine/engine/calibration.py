@@ -25,7 +25,7 @@ LOGIT_STD: Final = 0.1  # costs LOGIT_STD**2 / 2 = 0.005 nats above a uniform gu
 
 
 @dataclass(frozen=True)
-class LayerScale:
+class ScaledLayer:
     """What was done to one layer. before, after: std of its outputs; factor: what its weights (and bias) were multiplied by."""
 
     name: str
@@ -35,14 +35,14 @@ class LayerScale:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class CalibratedParameters:
     """Calibrated weights and how they came about.
 
     layers: from the input on, last the logits. loss: before and after, in nats; uniform: of a uniform guess, ln V.
     """
 
     parameters: Parameters
-    layers: tuple[LayerScale, ...]
+    layers: tuple[ScaledLayer, ...]
     loss: tuple[float, float]
     uniform: float
 
@@ -53,7 +53,7 @@ class Calibration:
 
 def calibrate(
     config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers, targets: Integers, *, std: float = WISHED_STD
-) -> Calibration:
+) -> CalibratedParameters:
     """A copy of the parameters with which every hidden Linear's outputs have standard deviation `std` on examples (B, T), (B,).
 
     A layer is linear in its weight and bias together, so one division makes it exact. The embedding is left as it is.
@@ -63,7 +63,7 @@ def calibrate(
         raise EngineError(f"std got {std}; expected a number above 0")
     result = copy_parameters(parameters)
     seen = first = observe(config, result, contexts, targets)
-    layers: list[LayerScale] = []
+    layers: list[ScaledLayer] = []
     for name in [f"layers.{layer}" for layer in range(len(config.hidden))]:
         layers.append(_scale(result, name, seen.outputs[name], std))
         seen = observe(config, result, contexts, targets)
@@ -72,10 +72,10 @@ def calibrate(
     else:
         layers += _scale_logits(config, result, seen)
     last = observe(config, result, contexts, targets)
-    return Calibration(result, tuple(layers), (first.loss, last.loss), math.log(config.vocabulary_size))
+    return CalibratedParameters(result, tuple(layers), (first.loss, last.loss), math.log(config.vocabulary_size))
 
 
-def _scale_logits(config: MLPConfig, parameters: Parameters, seen: Observation) -> list[LayerScale]:
+def _scale_logits(config: MLPConfig, parameters: Parameters, seen: Observation) -> list[ScaledLayer]:
     """Direct connections first get a share of the logits equal to the last layer's; then their sum is made small."""
     if not config.direct:
         return [_scale(parameters, "output", seen.outputs["output"], LOGIT_STD)]
@@ -86,13 +86,13 @@ def _scale_logits(config: MLPConfig, parameters: Parameters, seen: Observation) 
     return [_scale(parameters, name, value, wished) for name, value in outputs.items()]
 
 
-def _scale(parameters: Parameters, name: str, outputs: Array, wished: float) -> LayerScale:
+def _scale(parameters: Parameters, name: str, outputs: Array, wished: float) -> ScaledLayer:
     before = _spread(name, outputs)
     factor = wished / before
     for part in (f"{name}.weight", f"{name}.bias"):
         if part in parameters:
             parameters[part] *= parameters[part].dtype.type(factor)
-    return LayerScale(name, before, wished, factor)
+    return ScaledLayer(name, before, wished, factor)
 
 
 def _spread(name: str, outputs: Array) -> float:

@@ -6,6 +6,7 @@ What is computed, and how the two agree, is the reference's to say: see `lettrin
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
@@ -25,6 +26,7 @@ from lettrine.engine.base import (
 )
 from lettrine.errors import EngineError
 from lettrine.model.config import MLPConfig
+from lettrine.model.counts import Counts
 from lettrine.model.parameters import Array, check_parameters, parameter_shapes
 
 _Shape: TypeAlias = tuple[int, int, int, list[int], str, float, float]
@@ -58,6 +60,7 @@ class NativeEngine:
         learning_rates: Losses,
         *,
         threads: int = 1,
+        seed: int = 0,
     ) -> Losses:
         check_parameters(config, state.parameters)
         check_moments(config, optimiser, state.parameters, state.moments)
@@ -80,12 +83,31 @@ class NativeEngine:
             targets,
             indices,
             np.ascontiguousarray(learning_rates),
+            (config.dropout, seed),
             threads,
             self.isa,
         )
         finite = len(losses) == 0 or bool(np.isfinite(losses[-1]))
         state.step += len(losses) if finite else len(losses) - 1
         return losses
+
+    def choose(  # noqa: D102
+        self, logits: Losses, uniforms: Losses, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
+    ) -> Integers:
+        return _native.choose(np.ascontiguousarray(logits), np.ascontiguousarray(uniforms), temperature, top_k, top_p)
+
+    def count_probabilities(self, counts: Counts, contexts: Integers, targets: Integers | None = None) -> Losses:  # noqa: D102
+        return _native.count_probabilities(
+            counts.vocabulary_size,
+            counts.levels,
+            counts.children,
+            counts.begin,
+            counts.followers,
+            counts.shares,
+            counts.passed_on,
+            np.ascontiguousarray(contexts, np.int32),
+            None if targets is None else np.ascontiguousarray(targets, np.int32),
+        )
 
     def logits(self, config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers) -> Array:  # noqa: D102
         check_parameters(config, parameters)
@@ -174,13 +196,30 @@ def _running(config: MLPConfig, parameters: Mapping[str, Array]) -> list[Array |
     return [parameters.get(f"{norm}.{part}") for norm in [*norms, "output_norm"] for part in ("running_mean", "running_var")]
 
 
+_checked: dict[int, tuple[weakref.ref[Integers], int]] = {}  # read-only arrays by identity, and below what all is in them
+
+
+def _within(integers: Integers, limit: int) -> bool:
+    """Whether every integer is at least 0 and less than the limit; an array that cannot be written is looked through once."""
+    if integers.flags.writeable:
+        return _native.within(integers, limit)
+    array, below = _checked.get(id(integers), (None, 0))
+    if array is not None and array() is integers and below <= limit:
+        return True
+    if not _native.within(integers, limit):
+        return False
+    key = id(integers)
+    _checked[key] = (weakref.ref(integers, lambda _: _checked.pop(key, None)), limit)
+    return True
+
+
 def _examples(config: MLPConfig, contexts: Integers, targets: Integers | None = None) -> tuple[Integers, Integers]:
     """The same arrays, contiguous, once every character was found to be of the vocabulary."""
     contexts = np.ascontiguousarray(contexts)
     found = np.zeros(0, np.int32) if targets is None else np.ascontiguousarray(targets)
     plain = contexts.dtype == np.int32 == found.dtype and contexts.ndim == 2 and contexts.shape[1] == config.context
     fitting = plain and (targets is None or found.shape == (len(contexts),))
-    if not (fitting and _native.within(contexts, config.vocabulary_size) and _native.within(found, config.vocabulary_size)):
+    if not (fitting and _within(contexts, config.vocabulary_size) and _within(found, config.vocabulary_size)):
         check_examples(config, contexts, targets)  # says what is wrong
     return contexts, found
 

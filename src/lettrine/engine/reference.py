@@ -17,7 +17,9 @@ import numpy as np
 
 from lettrine.activations import activate, slope
 from lettrine.engine.base import Indices, Integers, Losses, Optimiser, TrainState, check_batches, check_examples, check_moments
+from lettrine.engine.dropout import dropout_mask, key_of, rows_of
 from lettrine.model.config import MLPConfig
+from lettrine.model.counts import Counts
 from lettrine.model.parameters import Array, Parameters, check_parameters, parameter_shapes
 
 CHUNK: Final = 4096  # examples evaluated at a time: bounds memory, and numpy is no faster with more
@@ -49,6 +51,7 @@ class _Pass:
     outputs: dict[str, Array] = field(default_factory=dict)
     normalised: dict[str, Array] = field(default_factory=dict)
     statistics: dict[str, tuple[Array, Array]] = field(default_factory=dict)
+    masks: dict[int, Array] = field(default_factory=dict)  # of dropout, by layer
 
 
 class ReferenceEngine:
@@ -67,6 +70,7 @@ class ReferenceEngine:
         learning_rates: Losses,
         *,
         threads: int = 1,  # noqa: ARG002 - numpy's own threads are set around the call, see training.trainer
+        seed: int = 0,
     ) -> Losses:
         check_parameters(config, state.parameters)
         check_moments(config, optimiser, state.parameters, state.moments)
@@ -75,7 +79,7 @@ class ReferenceEngine:
         losses = np.empty(len(learning_rates), np.float64)
         for step, (rows, learning_rate) in enumerate(zip(indices, learning_rates.tolist(), strict=True)):
             x, y = contexts[rows], targets[rows]  # (B, T), (B,)
-            seen = _forward(config, state.parameters, x, training=True)
+            seen = _forward(config, state.parameters, x, training=True, dropped=(seed, state.step))
             losses[step], d_logits = _cross_entropy(_logits_of(seen), y)
             if not np.isfinite(losses[step]):
                 return losses[: step + 1]
@@ -83,6 +87,17 @@ class ReferenceEngine:
             _update_running(config, state.parameters, seen, len(y))
             _optimiser_step(optimiser, state, gradients, learning_rate)
         return losses
+
+    def choose(  # noqa: D102
+        self, logits: Losses, uniforms: Losses, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
+    ) -> Integers:
+        cumulated = np.cumsum(probabilities(logits, temperature, top_k, top_p), axis=1)  # (N, V)
+        # The last sum may fall short of 1 by rounding; scaling the uniform keeps the choice inside the kept set.
+        drawn: Integers = (cumulated > uniforms[:, None] * cumulated[:, -1:]).argmax(axis=1).astype(np.int32)
+        return drawn
+
+    def count_probabilities(self, counts: Counts, contexts: Integers, targets: Integers | None = None) -> Losses:  # noqa: D102
+        return counts.probabilities(contexts) if targets is None else counts.probability(contexts, targets)
 
     def logits(self, config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers) -> Array:  # noqa: D102
         check_parameters(config, parameters)
@@ -130,12 +145,10 @@ class ReferenceEngine:
         for place in range(uniforms.shape[1]):
             if not len(alive):
                 break
-            kept = probabilities(self.logits(config, parameters, window), temperature, top_k, top_p)  # (A, V)
-            cumulated = np.cumsum(kept, axis=1)
-            # The last sum may fall short of 1 by rounding; scaling the uniform keeps the choice inside the kept set.
-            drawn = (cumulated > uniforms[alive, place, None] * cumulated[:, -1:]).argmax(axis=1)  # (A,)
+            logits = self.logits(config, parameters, window).astype(np.float64)
+            drawn = self.choose(logits, uniforms[alive, place], temperature=temperature, top_k=top_k, top_p=top_p)  # (A,)
             words[alive, place] = drawn
-            window = np.concatenate([window[:, 1:], drawn[:, None].astype(np.int32)], axis=1)
+            window = np.concatenate([window[:, 1:], drawn[:, None]], axis=1)
             going = drawn != 0
             alive, window = alive[going], window[going]
         return words
@@ -172,14 +185,24 @@ def probabilities(logits: Array, temperature: float = 1.0, top_k: int = 0, top_p
     return kept
 
 
-def observe(config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers, targets: Integers) -> Observation:
+def observe(
+    config: MLPConfig,
+    parameters: Mapping[str, Array],
+    contexts: Integers,
+    targets: Integers,
+    *,
+    seed: int = 0,
+    step: int = 0,
+) -> Observation:
     """Look at one batch (B, T), (B,) in training mode: outputs, their gradients, parameter gradients. Changes nothing.
+
+    seed, step: of the dropout masks, where the network has dropout.
 
     Raises EngineError for arrays that do not fit.
     """
     check_parameters(config, parameters)
     check_examples(config, contexts, targets)
-    seen = _forward(config, parameters, contexts, training=True)
+    seen = _forward(config, parameters, contexts, training=True, dropped=(seed, step))
     loss, d_logits = _cross_entropy(_logits_of(seen), targets)
     gradients, output_gradients = _backward(config, parameters, contexts, seen, d_logits)
     ordered = {name: output_gradients[name] for name in seen.outputs}
@@ -197,7 +220,10 @@ def norm_inputs(config: MLPConfig, parameters: Mapping[str, Array], contexts: In
 # ---- forward -------------------------------------------------------------------------------------------------------
 
 
-def _forward(config: MLPConfig, p: Mapping[str, Array], contexts: Integers, *, training: bool) -> _Pass:
+def _forward(
+    config: MLPConfig, p: Mapping[str, Array], contexts: Integers, *, training: bool, dropped: tuple[int, int] = (0, 0)
+) -> _Pass:
+    """The forward pass. dropped: seed and step of the dropout masks, in training."""
     seen = _Pass()
     out = seen.outputs
     out["embedding"] = p["embedding.weight"][contexts]  # (B, T, E)
@@ -209,6 +235,10 @@ def _forward(config: MLPConfig, p: Mapping[str, Array], contexts: Integers, *, t
         if config.norm == "batch":
             h = out[f"norms.{layer}"] = _batch_norm(config, p, f"norms.{layer}", h, seen, training=training)  # (B, H)
         h = out[f"activations.{layer}"] = activate(config.activation, h)  # (B, H)
+        if training and config.dropout:
+            key = key_of(*dropped, layer)
+            seen.masks[layer] = dropout_mask(config.dropout, key, rows_of(contexts), h.shape[1], h.dtype)
+            h = out[f"dropouts.{layer}"] = h * seen.masks[layer]  # (B, H)
     logits = out["output"] = _linear(p, "output", h)  # (B, V)
     if config.direct:
         logits = logits + out["direct"]
@@ -280,8 +310,12 @@ def _backward(
         d_out["direct"] = d_logits
         d_inputs += _linear_back(p, "direct", inputs, d_logits, grads)
     last = len(config.hidden) - 1
-    dh = _linear_back(p, "output", out[f"activations.{last}"], d_logits, grads)  # (B, H)
+    top = "dropouts" if seen.masks else "activations"
+    dh = _linear_back(p, "output", out[f"{top}.{last}"], d_logits, grads)  # (B, H)
     for layer in range(last, -1, -1):
+        if seen.masks:
+            d_out[f"dropouts.{layer}"] = dh
+            dh = dh * seen.masks[layer]  # (B, H)
         d_out[f"activations.{layer}"] = dh
         name = f"norms.{layer}" if config.norm == "batch" else f"layers.{layer}"
         dh = dh * slope(config.activation, out[name], out[f"activations.{layer}"])  # (B, H)
@@ -289,7 +323,7 @@ def _backward(
             d_out[name] = dh
             dh = _batch_norm_back(config, p, name, dh, seen, grads)
         d_out[f"layers.{layer}"] = dh
-        below = inputs if layer == 0 else out[f"activations.{layer - 1}"]  # (B, I)
+        below = inputs if layer == 0 else out[f"{top}.{layer - 1}"]  # (B, I)
         dh = _linear_back(p, f"layers.{layer}", below, dh, grads)
     d_inputs += dh
     d_out["embedding"] = d_inputs.reshape(out["embedding"].shape)  # (B, T, E)

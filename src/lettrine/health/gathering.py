@@ -7,6 +7,7 @@ from math import inf, isfinite, nan
 from typing import Final, Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lettrine.health.live import UnitTotals
 from lettrine.health.measure import OutputMeasure
@@ -107,6 +108,9 @@ def units_of(measure: OutputMeasure) -> int:
     return 0 if flags is None else len(flags)
 
 
+LEAST_RUN: Final = 8  # values that are worth an array
+
+
 class Buckets:
     """A curve in at most BUCKETS points: runs of equal length in steps, doubled whenever there are too many."""
 
@@ -133,6 +137,25 @@ class Buckets:
                     width *= 2
                     runs = self._halved(runs, width)
         self._runs, self._width = runs, width
+
+    def add_run(self, first: int, values: NDArray[np.float64]) -> None:
+        """The same for finite values of steps that follow one another from `first` on, to the same bits: sums go step by step."""
+        at = 0
+        while at < len(values):
+            step, width = first + at, self._width
+            count = min(len(values) - at, width - step % width)
+            runs, some = self._runs, values[at : at + count]
+            if count < LEAST_RUN or not runs or runs[-1][0] // width != step // width:
+                count = 1
+                self.add([(step, float(values[at]))])
+            else:
+                run = runs[-1]
+                run[1] = float(np.add.accumulate(np.concatenate([[run[1]], some]))[-1])
+                run[2] += float(count)
+                place = int(some.argmax())
+                if some[place] > run[3]:
+                    run[3:] = float(some[place]), step + place
+            at += count
 
     @staticmethod
     def _halved(runs: list[list[float]], width: int) -> list[list[float]]:

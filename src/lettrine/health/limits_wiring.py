@@ -31,6 +31,7 @@ DECAYED: Final = 0.1  # of what it was at first: a matrix that only its gradient
 DECAY_USUAL: Final = {True: 0.1, False: 5e-4}  # decoupled (Loshchilov & Hutter 2019) or added to the gradient (He et al. 2016)
 CLIP_SCALE: Final = 1_024.0  # scale from which a norm clipped before it was unscaled cannot be taken for one clipped after
 CLIP_MOST: Final = 100.0  # norms people clip at are below
+CLIP_ROUND: Final = 2e-3  # relative distance from a number of two digits
 CLIP_SPREAD: Final = 0.01  # of the norm from step to step, relative: none that was not clipped is so constant
 RESUMED: Final = 0.5  # of the loss of guessing: a first loss below is that of a trained network
 RESUMED_RISE: Final = 2.0  # times the first loss, within

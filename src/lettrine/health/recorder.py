@@ -257,6 +257,16 @@ class Recorder:
                 self.note_nonfinite(step, "", "loss")
                 break
 
+    def record_run(self, first: int, losses: NDArray[np.float64]) -> None:
+        """The losses of steps that follow one another from `first` on."""
+        if not np.isfinite(losses).all():
+            self.record_losses(list(enumerate(losses.tolist(), first)))
+            return
+        self.version += 1
+        self._loss.add_run(first, losses)
+        late = max(len(losses) - RECENT, 0)
+        self._recent.extend(enumerate(losses[late:].tolist(), first + late))
+
     @checked
     def record_dev(self, step: int, loss: float) -> None:
         """The loss on held-out data after `step` steps."""

@@ -116,6 +116,9 @@ class Facts:
     norm_momentum: batch norm's share of the batch in each update of the running statistics, NaN without.
     errors: what went wrong inside the health code itself; never empty silently. notes: more words, such as "reduction"
         ("mean" or "sum": how the loss gathers its batch) and "batches" ("one, repeated" if all that were compared are the same).
+    result: figures of the whole training once it has ended, losses in nats: "train" and "held_out" of the kept weights, "model"
+        of everything together and "simple" of the best simple model on the same held-out data, "error" the standard error of
+        "model", "repeated" the share of held-out data that was trained on too.
     """
 
     source: str = ""
@@ -130,6 +133,7 @@ class Facts:
     norm_momentum: float = float("nan")
     errors: tuple[str, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
+    result: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,12 @@ def product(automata: Sequence[Automaton], what: str = "these wishes together") 
     return explore(inverse.reshape(-1).astype(np.int32), start, step, accepts, what)
 
 
+def at_least(length: int, size: int) -> Automaton:
+    """The words of so many characters or more, over V = `size` characters."""
+    kinds = np.zeros(size, np.int32)
+    return explore(kinds, 0, lambda state, _: min(state + 1, length), lambda state: state >= length, "min length")
+
+
 def nothing(kinds: NDArray[np.int32]) -> Automaton:
     """The automaton that accepts no word."""
     return Automaton(kinds, np.zeros((1, int(kinds.max()) + 1), np.int32), np.zeros(1, np.bool_), DEAD, np.full(1, FAR, np.int32))
@@ -126,7 +132,7 @@ def nothing(kinds: NDArray[np.int32]) -> Automaton:
 def _trimmed(kinds: NDArray[np.int32], table: NDArray[np.int32], accepting: NDArray[np.bool_], start: int) -> Automaton:
     """With `needed` filled in, and every state from which no word can be accepted made the dead one."""
     size = len(table)
-    edges = np.unique(table.astype(np.int64) * size + np.arange(size)[:, None])  # by where they lead, then whence
+    edges = np.sort((table.astype(np.int64) * size + np.arange(size)[:, None]).reshape(-1))  # by where they lead, then whence
     sources, begin = edges % size, np.searchsorted(edges // size, np.arange(size + 1))
     needed = np.full(size, FAR, np.int32)
     frontier, away = np.flatnonzero(accepting), 0
@@ -134,7 +140,8 @@ def _trimmed(kinds: NDArray[np.int32], table: NDArray[np.int32], accepting: NDAr
         needed[frontier] = away
         lengths = begin[frontier + 1] - begin[frontier]
         steps = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        before = np.unique(sources[np.repeat(begin[frontier], lengths) + steps])
-        frontier, away = before[needed[before] == FAR], away + 1
+        reached = np.zeros(size, np.bool_)
+        reached[sources[np.repeat(begin[frontier], lengths) + steps]] = True
+        frontier, away = np.flatnonzero(reached & (needed == FAR)), away + 1
     table = np.where(needed[table] >= FAR, DEAD, table)
     return Automaton(kinds, table.astype(np.int32), accepting, start if needed[start] < FAR else DEAD, needed)

@@ -1,8 +1,10 @@
-"""What the network buys: its loss beside guessing, and beside counting one, two and three characters."""
+"""What the model buys: its loss beside guessing, counting one to three characters, and counting well."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
 
 import numpy as np
 
@@ -10,21 +12,32 @@ from lettrine.inference.counts import ORDERS, baselines
 from lettrine.inference.evaluation import Loss
 from lettrine.inference.language_model import LanguageModel
 from lettrine.inference.scoring import UNKNOWN, character_losses
+from lettrine.model.counting import count
 from lettrine.text.windows import unknown_targets, windows
+
+COUNTED: Final = "kneser-ney"  # the name of counting well, in tables
+ALONE: Final = "network alone"
 
 
 def compare_with_counts(
     model: LanguageModel, train: Sequence[str], dev: Sequence[str], words: Sequence[str], threads: int = 1
 ) -> dict[str, Loss]:
-    """Losses on `words`: "uniform" (ln V), "unigram", "bigram", "trigram" counted on train and smoothed on dev, and "model".
+    """Losses on `words`, from the simplest guess to the model.
 
-    A character outside the vocabulary costs each of them the same, `lettrine.inference.scoring.UNKNOWN` nats.
+    "uniform" (ln V); "unigram", "bigram", "trigram" counted on train and smoothed on dev; "kneser-ney", of the order best on dev;
+    "network alone", where the model mixes networks with counts; and "model". A character outside the vocabulary costs each of
+    them the same, `lettrine.inference.scoring.UNKNOWN` nats.
     """
     counted, held_out = (windows(part, model.vocabulary, 1).targets for part in (train, dev))
-    counts = baselines(counted, held_out, model.vocabulary.size)
-    targets = windows(words, model.vocabulary, 1, unknown=True).targets
+    simple = baselines(counted, held_out, model.vocabulary.size)
+    well = model.prior.counts if model.prior is not None else count(counted, held_out, model.vocabulary.size)
+    examples = windows(words, model.vocabulary, max(well.order - 1, 1), unknown=True)
+    targets = examples.targets
     strange = unknown_targets(targets, words)
     losses = {"uniform": np.full(len(targets), np.log(model.vocabulary.size))}
-    losses |= {order: counts.negative_log_likelihood(targets, order) for order in ORDERS}
+    losses |= {order: simple.negative_log_likelihood(targets, order) for order in ORDERS}
+    losses[COUNTED] = -np.log(well.probability(examples.contexts, targets))
+    if model.prior is not None and model.parameters:
+        losses[ALONE] = character_losses(replace(model, prior=None), words, threads)[0]
     losses["model"] = character_losses(model, words, threads)[0]
     return {name: Loss(float(np.where(strange, UNKNOWN, each).mean())) for name, each in losses.items()}

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from lettrine.errors import ConfigError, quote
-from lettrine.inference.automaton import DEAD, Automaton, explore, product
-from lettrine.inference.patterns import Mask, One, Repeat, Sequence, any_character, automaton_of, literal, parse
+from lettrine.inference.automaton import DEAD, Automaton, at_least, explore, product
+from lettrine.inference.patterns import Chain, Mask, One, Repeat, automaton_of, literal, parse
 from lettrine.text.vocabulary import Vocabulary
 
 MAX_LIKE = 40  # characters of the word that others are to be like
-MAX_NEAR = 5  # edits away from it
 
 
 def condition(
@@ -26,32 +25,32 @@ def condition(
     match: str = "",
     like: str = "",
     near: int = 0,
-    labelled: bool = False,
+    signs: Sequence[str] = (),
+    any_sign: bool = False,
 ) -> Automaton:
     """The automaton of all words that meet every wish, read from the end of the prefix on.
 
     least: characters, at least. contains: each of these texts. without: none of these characters. match: see
     `lettrine.inference.patterns`. like, near: at most `near` edits away from that word (Levenshtein 1966: one character
-    put in, left out, or put in place of another). labelled: before the word the sign of any label is read, then the prefix.
+    put in, left out, or put in place of another). signs: characters that stand for labels, which no word has inside; any_sign:
+    one of them is read first, and then the whole word with its prefix.
 
     Raises VocabularyError for a wished character that the vocabulary lacks, ConfigError for wishes that contradict each
     other or are too complicated.
     """
-    parts = list(_parts(vocabulary, least, suffix, contains, without, match, like, near))
-    letter = any_character(vocabulary)
-    signs = ~letter.mask
-    signs[0] = False
-    if signs.any():
+    letter = One(np.array([False, *(character not in signs for character in vocabulary.characters)]))
+    parts = list(_parts(vocabulary, letter, least, suffix, contains, without, match, like, near))
+    if signs:
         parts.append((automaton_of(Repeat(letter, 0, None), letter.mask.size, "letters"), "letters"))
-    if labelled and prefix:
-        begun = Sequence((literal(prefix, vocabulary), Repeat(letter, 0, None)))
+    if any_sign and prefix:
+        begun = Chain((literal(prefix, vocabulary), Repeat(letter, 0, None)))
         parts.append((automaton_of(begun, letter.mask.size, "prefix"), f"prefix {quote(prefix)}"))
     whole = product([part for part, _ in parts])
     wishes = ", ".join(what for _, what in parts[1:] if what != "letters")
     if whole.empty:
         raise ConfigError(f"no word of this model's characters meets {wishes}; ask for less")
-    if labelled:
-        return _behind(whole, signs)
+    if any_sign:
+        return _behind(whole, np.array([False, *(character in signs for character in vocabulary.characters)]))
     for character in vocabulary.encode(prefix):
         state = whole.after(np.array([whole.start]), np.array([character]))
         whole = Automaton(whole.kinds, whole.table, whole.accepting, int(state[0]), whole.needed)
@@ -71,26 +70,32 @@ def _behind(whole: Automaton, signs: Mask) -> Automaton:
 
 
 def _parts(
-    vocabulary: Vocabulary, least: int, suffix: str, contains: tuple[str, ...], without: str, match: str, like: str, near: int
+    vocabulary: Vocabulary,
+    letter: One,
+    least: int,
+    suffix: str,
+    contains: tuple[str, ...],
+    without: str,
+    match: str,
+    like: str,
+    near: int,
 ) -> Iterator[tuple[Automaton, str]]:
-    letter = any_character(vocabulary)
     anything = Repeat(letter, 0, None)
-    kinds = np.zeros(vocabulary.size, np.int32)
-    yield explore(kinds, 0, lambda state, _: min(state + 1, least), lambda state: state >= least, "min length"), "min length"
+    yield at_least(least, vocabulary.size), "min length"
     if suffix:
         yield (
-            automaton_of(Sequence((anything, literal(suffix, vocabulary))), letter.mask.size, "suffix"),
+            automaton_of(Chain((anything, literal(suffix, vocabulary))), letter.mask.size, "suffix"),
             f"suffix {quote(suffix)}",
         )
     for text in contains:
         if text:
-            part = Sequence((anything, literal(text, vocabulary), anything))
+            part = Chain((anything, literal(text, vocabulary), anything))
             yield automaton_of(part, letter.mask.size, "contains"), f"contains {quote(text)}"
     if without:
         lacking = One(letter.mask & np.array([True, *(c not in without for c in vocabulary.characters)]))
         yield automaton_of(Repeat(lacking, 0, None), letter.mask.size, "without"), f"without {quote(without)}"
     if match:
-        yield automaton_of(parse(match, vocabulary), letter.mask.size, "match"), f"match {quote(match)}"
+        yield automaton_of(parse(match, vocabulary, letter), letter.mask.size, "match"), f"match {quote(match)}"
     if like:
         yield _alike(vocabulary, like, near), f"like {quote(like)}"
 

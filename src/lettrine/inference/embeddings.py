@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lettrine.model.parameters import Array
+from lettrine.text.labels import sign_of
 from lettrine.text.vocabulary import Vocabulary
 
 VOWELS: Final = {  # by script and the end of their Unicode names
@@ -17,6 +18,11 @@ VOWELS: Final = {  # by script and the end of their Unicode names
     "CYRILLIC": {"A", "IE", "I", "O", "U", "YERU", "E", "YU", "YA", "BYELORUSSIAN-UKRAINIAN I", "UKRAINIAN IE"},
     "GREEK": {"ALPHA", "EPSILON", "ETA", "IOTA", "OMICRON", "UPSILON", "OMEGA"},
 }
+
+
+SHUFFLES: Final = 200
+DEVIATIONS: Final = 3.0
+MOST_COMPARED: Final = 2000  # characters; the table of a larger script is not judged
 
 
 class Plane(NamedTuple):
@@ -41,11 +47,13 @@ class Characters(NamedTuple):
     neighbours: NDArray[np.int64]
 
 
-def characters_of(vocabulary: Vocabulary, table: Array, count: int = 3) -> Characters:
-    """All of it for an embedding table (V, E), with the `count` nearest of each character."""
-    names = [vocabulary.show(index) for index in range(vocabulary.size)]
+def characters_of(vocabulary: Vocabulary, table: Array, count: int = 3, *, labels: Sequence[str] = ()) -> Characters:
+    """All of it for an embedding table (V, E), with the `count` nearest of each character; labels stand for their signs."""
+    shown = [vocabulary.show(index) for index in range(vocabulary.size)]
+    groups = kinds(shown, vocabulary.end_sign)
+    signs = {sign_of(label, labels): label for label in labels}
+    names = [signs.get(character, character) for character in shown]
     plane = project(table)
-    groups = kinds(names, vocabulary.end_sign)
     return Characters(names, groups, plane.points, plane.shares, table.shape[1], nearest(table, count))
 
 
@@ -78,6 +86,25 @@ def nearest(table: Array, count: int = 3) -> NDArray[np.int64]:
     likeness = unit @ unit.T  # (V, V)
     np.fill_diagonal(likeness, -np.inf)
     return np.argsort(-likeness, axis=1, kind="stable")[:, : min(count, len(rows) - 1)]
+
+
+def telling(groups: Sequence[str], neighbours: NDArray[np.int64]) -> bool:
+    """Whether the characters most alike to the network are of one kind more often than chance has it, such as vowels.
+
+    groups: of each character, as `kinds` gives them; neighbours (V, N): the nearest of each. The share of neighbours of the same
+    kind is held against SHUFFLES tables whose rows were given to other characters (a permutation test, Fisher 1935): it must
+    lie DEVIATIONS of their standard deviations above their mean. Otherwise a table of neighbours is a table of accidents.
+    """
+    kind = np.unique(groups, return_inverse=True)[1].reshape(-1)
+    if len(set(groups)) < 2 or len(groups) > MOST_COMPARED:
+        return False
+    generator = np.random.default_rng(0)
+
+    def agreement(of: NDArray[np.int64]) -> float:
+        return float((of[neighbours] == of[:, None]).mean())
+
+    shuffled = [agreement(generator.permutation(kind)) for _ in range(SHUFFLES)]
+    return agreement(kind) > float(np.mean(shuffled)) + DEVIATIONS * float(np.std(shuffled))
 
 
 def kinds(characters: Sequence[str], end_sign: str) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from lettrine.engine.base import Engine, Integers, Losses
-from lettrine.engine.reference import log_softmax, probabilities
+from lettrine.engine.reference import log_softmax
 from lettrine.model.config import MLPConfig
 from lettrine.model.counts import Counts
 from lettrine.model.parameters import Array
@@ -59,8 +59,18 @@ class Mixture:
         if self.prior is None:
             return self.of_networks(config, parameters, contexts)
         a, b = self.prior.weights
-        counted: Array = b * np.log(self.prior.counts.probabilities(contexts))
+        counted: Array = b * np.log(self.engine.count_probabilities(self.prior.counts, contexts))
         return counted if a == 0.0 else a * self.of_networks(config, parameters, contexts) + counted
+
+    def _unshifted(self, config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers) -> Losses:
+        """The same as `logits` but for a number added to each row, which changes no choice: nothing is normalised on the way."""
+        a, b = (1.0, 0.0) if self.prior is None else self.prior.weights
+        result = np.zeros((len(contexts), config.vocabulary_size))
+        for one in (parameters, *self.others) if a else ():
+            result += (a / (1 + len(self.others))) * self.engine.logits(config, one, contexts)
+        if self.prior is not None:
+            result += b * np.log(self.engine.count_probabilities(self.prior.counts, contexts))
+        return result
 
     def of_networks(self, config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers) -> Array:
         """Log-probabilities of the networks alone, averaged, (N, V)."""
@@ -75,7 +85,7 @@ class Mixture:
         if self.prior is None and not self.others:
             return self.engine.negative_log_likelihood(config, parameters, contexts, targets, threads=threads)
         if self.prior is not None and self.prior.weights == (0.0, 1.0):
-            return -np.log(self.prior.counts.probability(contexts, targets))
+            return -np.log(self.engine.count_probabilities(self.prior.counts, contexts, targets))
         result = np.empty(len(targets), np.float64)
         size = max(1, NUMBERS // config.vocabulary_size)
         for start in range(0, len(targets), size):
@@ -104,11 +114,9 @@ class Mixture:
         for place in range(uniforms.shape[1]):
             if not len(alive):
                 break
-            kept = probabilities(self.logits(config, parameters, window), **how)  # type: ignore[arg-type]
-            cumulated = np.cumsum(kept, axis=1)
-            drawn = (cumulated > uniforms[alive, place, None] * cumulated[:, -1:]).argmax(axis=1)
+            drawn = self.engine.choose(self._unshifted(config, parameters, window), uniforms[alive, place], **how)  # type: ignore[arg-type]
             words[alive, place] = drawn
-            window = np.concatenate([window[:, 1:], drawn[:, None].astype(np.int32)], axis=1)
+            window = np.concatenate([window[:, 1:], drawn[:, None]], axis=1)
             going = drawn != 0
             alive, window = alive[going], window[going]
         return words
@@ -125,7 +133,7 @@ def fitted_weights(
     contexts, targets = contexts[:most], targets[:most]
     if mixture.prior is None or not len(targets):
         return EVEN
-    counted = np.log(mixture.prior.counts.probabilities(contexts))
+    counted = np.log(mixture.engine.count_probabilities(mixture.prior.counts, contexts))
     x = np.stack([mixture.of_networks(config, parameters, contexts), counted])  # (2, N, V)
     came = x[:, np.arange(len(targets)), targets]  # (2, N)
     weights = np.array(EVEN)

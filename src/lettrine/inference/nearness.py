@@ -13,7 +13,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_DISTANCE: Final = 5
 ROWS: Final = 2**18  # prefixes looked at side by side
 
 

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from lettrine.errors import ConfigError, quote
 from lettrine.inference.automaton import Automaton, explore
-from lettrine.text.labels import is_sign
 from lettrine.text.vocabulary import Vocabulary
 
 Mask: TypeAlias = NDArray[np.bool_]  # (V,): which characters
@@ -46,7 +45,7 @@ class One:
 
 
 @dataclass(frozen=True)
-class Sequence:
+class Chain:
     """Parts one after the other; none is the empty word."""
 
     parts: tuple[Node, ...]
@@ -68,24 +67,22 @@ class Repeat:
     most: int | None
 
 
-Node: TypeAlias = One | Sequence | Choice | Repeat
+Node: TypeAlias = One | Chain | Choice | Repeat
 
 
-def parse(pattern: str, vocabulary: Vocabulary) -> Node:
-    """The parts of a pattern. Raises ConfigError for what it is not, and for what is not of the syntax above."""
+def parse(pattern: str, vocabulary: Vocabulary, letter: One) -> Node:
+    """The parts of a pattern; `letter` is what its dot stands for.
+
+    Raises ConfigError for what is no pattern, and for what is not of the syntax above.
+    """
     if len(pattern) > MAX_PATTERN:
         raise ConfigError(f"match got a pattern of {len(pattern):,} characters; expected at most {MAX_PATTERN:,}")
-    return _Parser(pattern, vocabulary).whole()
+    return _Parser(pattern, vocabulary, letter).whole()
 
 
-def any_character(vocabulary: Vocabulary) -> One:
-    """Any character, but neither the end of the word nor the sign of a label."""
-    return One(np.array([False, *(not is_sign(character) for character in vocabulary.characters)]))
-
-
-def literal(text: str, vocabulary: Vocabulary) -> Sequence:
+def literal(text: str, vocabulary: Vocabulary) -> Chain:
     """Exactly that text. Raises VocabularyError for an unknown character."""
-    return Sequence(tuple(One(np.arange(vocabulary.size) == index) for index in vocabulary.encode(text)))
+    return Chain(tuple(One(np.arange(vocabulary.size) == index) for index in vocabulary.encode(text)))
 
 
 def automaton_of(node: Node, size: int, what: str) -> Automaton:
@@ -137,7 +134,7 @@ class _Glushkov:
             self.follow.append(0)
             bit = 1 << (len(self.masks) - 1)
             return False, bit, bit
-        if isinstance(node, Sequence):
+        if isinstance(node, Chain):
             return self._chain(self.add(part) for part in node.parts)
         if isinstance(node, Choice):
             nullable, first, last = False, 0, 0
@@ -187,7 +184,8 @@ def _size(node: Node) -> int:
 
 
 class _Parser:
-    def __init__(self, pattern: str, vocabulary: Vocabulary) -> None:
+    def __init__(self, pattern: str, vocabulary: Vocabulary, letter: One) -> None:
+        self.letter = letter
         self.pattern, self.vocabulary, self.place, self.depth = pattern, vocabulary, 0, 0
 
     def whole(self) -> Node:
@@ -210,7 +208,7 @@ class _Parser:
                 self.place += 1
                 break
             parts.append(self._repeated(self._atom()))
-        return parts[0] if len(parts) == 1 else Sequence(tuple(parts))
+        return parts[0] if len(parts) == 1 else Chain(tuple(parts))
 
     def _repeated(self, node: Node) -> Node:
         if not (sign := self._peek()) or sign not in "*+?{":
@@ -241,7 +239,7 @@ class _Parser:
         if sign == "[":
             return One(self._class())
         if sign == ".":
-            return any_character(self.vocabulary)
+            return self.letter
         if sign == "\\":
             return One(self._escape())
         if sign in "*+?{":
@@ -289,14 +287,14 @@ class _Parser:
             else:
                 mask |= self._between(low, low)
         self.place += 1
-        return any_character(self.vocabulary).mask & ~mask if negated else mask
+        return self.letter.mask & ~mask if negated else mask
 
     def _escape(self) -> Mask:
         sign = self._peek()
         self.place += 1
         if sign.lower() in _CLASSES and sign:
             mask = self._those(_CLASSES[sign.lower()])
-            return mask if sign.islower() else any_character(self.vocabulary).mask & ~mask
+            return mask if sign.islower() else self.letter.mask & ~mask
         if not sign or sign.isalnum():
             raise self._wrong("a backslash before a letter or number without meaning here; it knows \\d \\w \\s", back=2)
         return self._between(sign, sign)

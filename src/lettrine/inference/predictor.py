@@ -5,10 +5,20 @@ A network, counts, or both mixed: whatever answers these four questions can be d
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from lettrine.engine.base import Integers, Losses
 from lettrine.text.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """How a distribution is changed before it is drawn from, see `Predictor.probabilities` and `Sampling`."""
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
 
 
 class Predictor(Protocol):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,20 +18,23 @@ from numpy.typing import NDArray
 from lettrine.arguments import checked
 from lettrine.engine.base import Integers
 from lettrine.errors import ConfigError
-from lettrine.inference.automaton import Automaton
-from lettrine.inference.conditions import MAX_NEAR, condition
-from lettrine.inference.nearness import MAX_DISTANCE, near_words
-from lettrine.inference.predictor import Predictor
-from lettrine.inference.tree import Cuts, PrefixTree
-from lettrine.text.labels import parse_shares, sign_of, without_sign
+from lettrine.inference.automaton import Automaton, at_least
+from lettrine.inference.predictor import Cuts, Predictor
+from lettrine.text.labels import parse_shares, sign_of, signs, without_sign
+
+if TYPE_CHECKING:
+    from lettrine.inference.tree import PrefixTree
 
 BATCH: Final = 4096  # words drawn side by side, fewer where an array of so many rows would hold more than
 NUMBERS: Final = 2**22  # numbers: with 20,000 characters to choose from, or words of 100,000 characters
 MAX_COUNT: Final = 10_000_000
 MAX_LENGTH: Final = 100_000
+MAX_NEAR: Final = 5  # edits
 FIRST_LOOK: Final = 2048  # words drawn whole before it is asked how many of them meet the wish …
 SELDOM: Final = 0.05  # … and the share below which the tree of prefixes takes over
-IN_VAIN: Final = 2**20  # draws in a row without a word that meets the wish, before giving up
+IN_VAIN: Final = 2**20  # draws in a row without a word that meets the wish, before giving up, fewer where a large vocabulary …
+IN_VAIN_NUMBERS: Final = 2**25  # … makes each of them dear: draws times V …
+IN_VAIN_LEAST: Final = 2**12  # … but no fewer than these
 PATIENCE: Final = 20  # times as many known or repeated words in a row as were asked for, before giving up
 LEAST_ROWS: Final = 256
 
@@ -87,8 +90,8 @@ class Sampling:
             raise ConfigError(f"prefix has {len(self.prefix)} characters; expected at most the max length, {self.max_length}")
         if not 0 <= self.near <= MAX_NEAR:
             raise ConfigError(f"near got {self.near}; expected 0 to {MAX_NEAR} edits")
-        if not 0 <= self.not_near <= MAX_DISTANCE:
-            raise ConfigError(f"not near got {self.not_near}; expected 0 (not asked) to {MAX_DISTANCE} edits")
+        if not 0 <= self.not_near <= MAX_NEAR:
+            raise ConfigError(f"not near got {self.not_near}; expected 0 (not asked) to {MAX_NEAR} edits")
         if self.seed < 0:
             raise ConfigError(f"seed got {self.seed}; expected 0 or more")
 
@@ -115,7 +118,20 @@ def stream_words(model: Predictor, count: int, how: Sampling, known: Collection[
 
 def _source(model: Predictor, how: Sampling, sign: str) -> _Source:
     """Where words come from: behind the sign of a label, or behind any where the model has labels and none is given."""
-    accepted = condition(
+    accepted = _accepted(model, how, sign)
+    source = _Source(model, how, accepted, sign)
+    if accepted.needed[accepted.start] > source.room:
+        shortest = how.max_length - source.room + int(accepted.needed[accepted.start])
+        raise ConfigError(f"what is wished takes {shortest} characters or more; max length got {how.max_length}")
+    return source
+
+
+def _accepted(model: Predictor, how: Sampling, sign: str) -> Automaton:
+    if not (how.prefix or how.suffix or how.contains or how.without or how.match or how.like or model.labels):
+        return at_least(how.min_length, model.vocabulary.size)
+    from lettrine.inference.conditions import condition  # noqa: PLC0415 - drawing words without wishes starts without it
+
+    return condition(
         model.vocabulary,
         least=how.min_length,
         prefix=how.prefix,
@@ -125,13 +141,9 @@ def _source(model: Predictor, how: Sampling, sign: str) -> _Source:
         match=how.match,
         like=how.like,
         near=how.near,
-        labelled=bool(model.labels and not sign),
+        signs=signs(len(model.labels)),
+        any_sign=bool(model.labels and not sign),
     )
-    source = _Source(model, how, accepted, sign)
-    if accepted.needed[accepted.start] > source.room:
-        shortest = how.max_length - source.room + int(accepted.needed[accepted.start])
-        raise ConfigError(f"what is wished takes {shortest} characters or more; max length got {how.max_length}")
-    return source
 
 
 def _stream(source: _Source, count: int, wanted: _Filter) -> Iterator[list[str]]:
@@ -168,7 +180,11 @@ class _Filter:
     """Leaves out words for what else there is: the training list, and the words drawn before."""
 
     def __init__(self, how: Sampling, known: Collection[str]) -> None:
-        self._near = near_words(known, how.not_near) if how.not_near else None
+        self._near = None
+        if how.not_near:
+            from lettrine.inference.nearness import near_words  # noqa: PLC0415 - as for `condition`
+
+            self._near = near_words(known, how.not_near)
         self._unique, self._seen = how.unique, set(known) if how.new else set()
         self.asked = how.new or how.unique or self._near is not None
 
@@ -197,14 +213,17 @@ class _Source:
         self._start = np.array(given[len(given) - model.context :], np.int32)  # (T,)
         self.room = how.max_length - len(self._prefix) + self._drawn_label  # characters that may follow
         self._widest = max(1, min(BATCH, NUMBERS // max(self.room + 1, model.vocabulary.size)))
+        self._give_up = max(IN_VAIN_LEAST, min(IN_VAIN, IN_VAIN_NUMBERS // model.vocabulary.size))
         self._drawn = self._met = self._asked = 0
         self._tree: PrefixTree | None = None
         self.in_vain = 0  # draws since the last word that met the wish
 
     def more(self, wanted: int) -> Integers | None:
         """Some rows (N, L), about as many as wanted; None where it is no use."""
-        while self.in_vain < IN_VAIN:
+        while self.in_vain < self._give_up:
             if self._tree is None and self._drawn == FIRST_LOOK and self._met < SELDOM * FIRST_LOOK:
+                from lettrine.inference.tree import PrefixTree  # noqa: PLC0415 - as for `condition`
+
                 self._tree = PrefixTree(self._model, self._accepted, self._cuts, self._start, self.room)
             rows = self._whole(wanted) if self._tree is None else self._through(self._tree)
             if rows is None or len(rows):

@@ -17,7 +17,6 @@ The tree is bounded in size. Below its edge a word is drawn to its end without i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -25,20 +24,11 @@ from numpy.typing import NDArray
 
 from lettrine.engine.base import Integers, Losses
 from lettrine.inference.automaton import DEAD, Automaton
-from lettrine.inference.predictor import Predictor
+from lettrine.inference.predictor import Cuts, Predictor
 
 CELLS: Final = 2**21  # prefixes times V: 12 bytes each, 25 MB
 MET: Final = 2  # draws of one batch that must meet a prefix before it enters the tree …
 NARROW: Final = 0.5  # … unless less than this share of its parent's probability can still be accepted
-
-
-@dataclass(frozen=True)
-class Cuts:
-    """How the model's distribution is changed before it is drawn from, see `Predictor.probabilities`."""
-
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
 
 
 class PrefixTree:

@@ -20,6 +20,7 @@ from lettrine.errors import ConfigError
 NORMS: Final = ("none", "batch")
 
 MAX_WIDTH: Final = 1_000_000  # of any axis: past this an option was mistyped, and memory would be asked for in vain
+MAX_DROPOUT: Final = 0.9  # past this a layer hands on next to nothing
 MAX_LAYERS: Final = 1_000
 MAX_PARAMETERS: Final = 1_000_000_000
 
@@ -43,6 +44,7 @@ class MLPConfig:
     direct: adds direct connections from the embeddings to the logits (W in Bengio's equation 1).
     norm_momentum: share of the batch's statistics in each update of the running ones (torch's convention).
     norm_eps: added to the variance before its root is taken.
+    dropout: share of each hidden layer's outputs that is dropped in training (Srivastava et al. 2014).
 
     Raises ConfigError for a value outside its range.
     """
@@ -59,6 +61,7 @@ class MLPConfig:
     direct: bool = False
     norm_momentum: float = 0.1
     norm_eps: float = 1e-5
+    dropout: float = 0.0
 
     def __post_init__(self) -> None:
         if self.hidden_bias is None:
@@ -78,6 +81,8 @@ class MLPConfig:
             raise ConfigError(f"norm momentum got {self.norm_momentum}; expected more than 0 and at most 1")
         if not 0.0 < self.norm_eps < 1.0:
             raise ConfigError(f"norm eps got {self.norm_eps}; expected more than 0 and less than 1")
+        if not 0.0 <= self.dropout <= MAX_DROPOUT:
+            raise ConfigError(f"dropout got {self.dropout}; expected 0 to {MAX_DROPOUT}")
         if (count := self.parameter_count()) > MAX_PARAMETERS:
             raise ConfigError(
                 f"this network would have {count:,} parameters; expected at most {MAX_PARAMETERS:,}: "

@@ -46,7 +46,7 @@ def counts_from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Counts:
     )
     for check in (_shapes, _numbers, _order):
         if problem := check(made):
-            raise EngineError(f"the counts {problem}")
+            raise EngineError(f"the counts {problem}; the run is damaged, train again")
     return made
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from lettrine.activations import ACTIVATIONS
 from lettrine.model.initialisation import Initialisation
-from lettrine.recipes.figures import Comparison, agreement, difference_of, number_of
+from lettrine.recipes.figures import ComparedFigure, agreement, difference_of, number_of
 from lettrine.recipes.recipe import BATCH, QUANTITIES, SOURCES, Recipe
 from lettrine.recipes.runner import RecipeRun
 
@@ -17,7 +17,7 @@ JUDGED: Final = {"within": "within", "outside": "outside", "noise": "a batch's n
 
 def describe(recipe: Recipe) -> dict[str, str]:
     """What is trained, and how."""
-    shape = recipe.shape
+    shape = recipe.config(2)  # of any vocabulary
     norm = "batch norm before it" if shape.norm == "batch" else ""
     if shape.output_norm:
         norm += ", and of the logits"
@@ -58,7 +58,7 @@ def published_rows(recipe: Recipe) -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def comparison_rows(rows: Sequence[Comparison]) -> list[tuple[str, str, str, str, str, str, str]]:
+def comparison_rows(rows: Sequence[ComparedFigure]) -> list[tuple[str, str, str, str, str, str, str]]:
     """Published and ours, side by side: figure, layer, published, source, ours, difference, judgement."""
     made, before = [], ("", "")
     for row in rows:

@@ -12,7 +12,7 @@ import numpy as np
 from lettrine.health.trace import Floats, Trace
 from lettrine.recipes.recipe import QUANTITIES, Published, Recipe
 
-Figures = Mapping[str, tuple[float, ...]]
+FiguresByKey = Mapping[str, tuple[float, ...]]
 
 _OF_OUTPUTS: Final = {"std": "std", "saturated": "saturated"}
 BATCH_NOISE: Final = 2.0 * math.sqrt(2.0)  # standard deviations that the figures of two batches differ by in 5 of 100 cases
@@ -21,7 +21,7 @@ _OF_MATRICES: Final = {"gradient-data": "gradient_data", "update-data": "update_
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ComparedFigure:
     """One published figure beside ours.
 
     layer: which layer or matrix, "" for the whole network. published: NaN where only `text` was said.
@@ -86,8 +86,8 @@ def layer_names(trace: Trace, key: str) -> list[str]:
 
 
 def compare(
-    recipe: Recipe, ours: Figures, trace: Trace, digest: str, *, vocabulary: int, whole: bool, noise: Figures
-) -> list[Comparison]:
+    recipe: Recipe, ours: FiguresByKey, trace: Trace, digest: str, *, vocabulary: int, whole: bool, noise: FiguresByKey
+) -> list[ComparedFigure]:
     """Every published figure beside ours, in the order of the catalogue.
 
     digest: of the words that were used. whole: whether all the steps were taken; if not, nothing is judged but the loss at the
@@ -108,7 +108,7 @@ def compare(
                 judged = judgement(figure, published, own)
                 if judged == "outside" and abs(own - published) <= BATCH_NOISE * spread:
                     judged = "noise"
-            rows.append(Comparison(figure.key, name, figure.source, figure.words.name, published, own, judged, figure.text))
+            rows.append(ComparedFigure(figure.key, name, figure.source, figure.words.name, published, own, judged, figure.text))
     return rows
 
 
@@ -129,7 +129,7 @@ def decimals(value: float) -> int:
     return max(0, places - int(exponent or 0)) if places or exponent else 0
 
 
-def agreement(rows: Sequence[Comparison]) -> tuple[int, int, int]:
+def agreement(rows: Sequence[ComparedFigure]) -> tuple[int, int, int]:
     """How many of the judged figures are within their tolerance, how many more within a batch's noise, how many were judged."""
     judged = [row.judged for row in rows if row.judged]
     return judged.count("within"), judged.count("noise"), len(judged)
@@ -151,7 +151,7 @@ def number_of(key: str, value: float) -> str:
     )
 
 
-def difference_of(row: Comparison) -> str:
+def difference_of(row: ComparedFigure) -> str:
     """The difference as its kind is written."""
     if not np.isfinite(row.difference):
         return "-"

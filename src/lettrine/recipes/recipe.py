@@ -34,7 +34,9 @@ class WordSource:
 
 
 NAMES: Final = WordSource("names.txt", 32_033, 27, "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d")
-CIVIL_CODE: Final = WordSource("the French civil code", 7_223, 41)
+CIVIL_CODE: Final = WordSource(
+    "the French civil code", 7_223, 41, "dfd990e6f4bfd01040d302bf8817a14199bd005b07e96f962b1430c1609bea69"
+)
 PRENOMS: Final = WordSource("30,000 French given names", 30_000, 46)
 
 
@@ -121,6 +123,10 @@ class Recipe:
             init=self.init,
             split_seed=42,
             fractions=(0.8, 0.1),
+            prior="none",
+            networks=1,
+            draw="replacement",
+            patience=0,
             keep="last",
             engine=engine,
             threads=threads,

@@ -18,9 +18,10 @@ from lettrine.inference.evaluation import calibrate_norms, mean_loss
 from lettrine.inference.language_model import LanguageModel
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Array, Parameters
-from lettrine.recipes.dice import SEED, Dice, DiceBatches, draw_parameters
-from lettrine.recipes.figures import Comparison, Figures, compare, figures_of_trace, noise_of_trace
+from lettrine.recipes.figures import ComparedFigure, FiguresByKey, compare, figures_of_trace, noise_of_trace
+from lettrine.recipes.generator import SEED, GeneratorBatches, TorchGenerator, draw_parameters
 from lettrine.recipes.recipe import Recipe
+from lettrine.text.vocabulary import Vocabulary
 from lettrine.text.windows import Windows
 from lettrine.text.words import WordList
 from lettrine.training.batches import Rows
@@ -56,8 +57,8 @@ class RecipeRun:
     words: WordList
     run: Run = field(repr=False)
     losses: Losses = field(repr=False)
-    figures: Figures
-    comparisons: tuple[Comparison, ...]
+    figures: FiguresByKey
+    comparisons: tuple[ComparedFigure, ...]
     gradients: Mapping[int, Mapping[str, WeightGradient]] = field(default_factory=dict, repr=False)
 
     @property
@@ -167,7 +168,8 @@ def train_recipe(
     """
     begun = _Beginning(recipe, prepare, batches)
     every = max(1, settings.steps // SAMPLES) if settings.steps <= SHORT else 0
-    how: dict[str, Any] = {"shape": recipe.shape, "settings": settings, "splits": splits, "engine": engine}
+    config = recipe.config(Vocabulary.from_words(words.words).size)  # the whole shape: nothing of it is left to the words
+    how: dict[str, Any] = {"shape": config, "settings": settings, "splits": splits, "engine": engine}
     with deferred_signals() as requests, Session(words, **how, every=every, start=begun.start, report=report) as session:
         gradients = {0: begun.gradients(session.config, session.trainer.state.parameters)}
         outcome = session.trainer.run(requests)
@@ -200,11 +202,11 @@ class _Beginning:
 
     def start(self, config: MLPConfig, settings: Settings, train: Windows) -> tuple[Parameters, Rows]:
         """What `Session` begins with."""
-        dice = Dice(settings.seed)
-        dice.skip_nets(config, *self._recipe.drawn, settings.batch)
-        parameters = draw_parameters(config, settings.initialisation, dice)
+        generator = TorchGenerator(settings.seed)
+        generator.skip_nets(config, *self._recipe.drawn, settings.batch)
+        parameters = draw_parameters(config, settings.initialisation, generator)
         self._prepare(parameters)
-        batches = self._batches or DiceBatches(dice, len(train), settings.batch)
+        batches = self._batches or GeneratorBatches(generator, len(train), settings.batch)
         first = batches.rows(0, 1)[0]
         self._contexts, self._targets = train.contexts[first], train.targets[first]
         return parameters, batches

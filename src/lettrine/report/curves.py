@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from math import floor, isfinite, log
+from math import ceil, floor, isfinite, log
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +17,7 @@ from lettrine.report.theme import LIGHT
 from lettrine.report.words import number
 
 BUCKET: Final = 1000  # steps averaged in the course's loss curve
+DECADES: Final = 3  # of an axis of logarithms; with more it is labelled at the powers of ten alone
 WIDE: Final = 4.0  # highest over median loss from which the curve is drawn as log10
 
 
@@ -24,7 +25,7 @@ def loss_curve(trace: Trace, *, bucket: int | None = None, log10: bool = False) 
     """Loss against step: single batches in grey, means in blue, held-out data in gold, the loss of a uniform guess as a line.
 
     bucket: steps averaged into one point; by default 1,000, fewer where that would leave less than 20 points.
-    log10: draw log10 of the loss, as the courses do.
+    log10: draw log10 of the loss, as the courses do; its axis still tells nats.
     """
     alt = altair()
     if not len(trace.loss.step) and not len(trace.dev.step):
@@ -57,13 +58,22 @@ def loss_curve(trace: Trace, *, bucket: int | None = None, log10: bool = False) 
         layers += reference_line(float(scale(chance)), f"a uniform guess: ln {trace.facts.classes} = {chance:.2f}", seen)
     if trace.first_nonfinite is not None:
         layers += broken_at(trace.first_nonfinite.step, last_finite_step(trace.loss))
-    title = "log10 of the loss" if log10 else "loss, nats"
     colour = alt.Color(
         "what:N", scale=alt.Scale(domain=names, range=colours), legend=alt.Legend(symbolType="stroke", symbolOpacity=1, columns=3)
     )
-    y = alt.Y("y:Q", scale=alt.Scale(zero=False), axis=alt.Axis(title=title))
+    y = alt.Y("y:Q", scale=alt.Scale(zero=False), axis=nats_axis(trace) if log10 else alt.Axis(title="loss, nats"))
     x = alt.X("step:Q", axis=step_axis())
     return finish([layer.encode(x=x, y=y, color=colour) if i == 0 else layer for i, layer in enumerate(layers)], 240)
+
+
+def nats_axis(trace: Trace) -> Any:
+    """An axis for log10 of the loss that is labelled in nats, at 1, 2 and 5 of each power of ten."""
+    seen = np.concatenate([trace.loss.mean, trace.dev.mean])
+    seen = seen[np.isfinite(seen) & (seen > 0)]
+    low, high = floor(np.log10(seen.min())), ceil(np.log10(seen.max()))
+    steps = (1, 2, 5) if high - low <= DECADES else (1,)
+    ticks = [power + float(np.log10(step)) for power in range(low, high + 1) for step in steps]
+    return altair().Axis(title="loss, nats", values=ticks, labelExpr="format(pow(10, datum.value), '~g')")
 
 
 def broken_at(step: int, last: float) -> list[Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -29,15 +30,27 @@ from lettrine.report.words import brief, clean, number, percent, steps_text
 
 CONTENTS_FROM: Final = 6  # sections of the caller's, from which a list of them stands at the top
 FIGURE: Final = r"[+\-\u2212\u2013]?\s?\d|[\-\u2013\u221e]$"  # a number, its sign before it, or a dash for none
+SURPRISING: Final = (0.03, 0.01, 0.003)  # probabilities of a character from which it is set in ever stronger colours
+SMALL: Final = 0.05  # probability below which "1 in n" reads better than per cent
 MOST_NAMES: Final = 8  # of one finding's layers before the rest is folded away
+
+
+@dataclass(frozen=True)
+class Spelled:
+    """Words drawn in one way, such as at one temperature: each a list of characters with the probability of each."""
+
+    name: str
+    words: Sequence[Sequence[tuple[str, float]]]
 
 
 @dataclass(frozen=True)
 class Section:
     """Something the caller adds to the page, such as the samples of a language model.
 
-    facts: a short table of keys and values. words: generated words, set as such. header, rows: a table.
-    figures: pictures by name. Empty parts are left out.
+    facts: a short table of keys and values. words: generated words, set as such. spelled: the same with the probability of each
+    character, under the pointer; where they were drawn in several ways, with a slider that begins at the one named `shown`.
+    header, rows: a table. figures: pictures by name. Empty parts are left out.
+    place: "first" (above the verdict), "middle" (above the pictures) or "last" (below them).
     """
 
     title: str
@@ -47,6 +60,9 @@ class Section:
     header: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
     figures: Mapping[str, Figure] = field(default_factory=dict)
+    place: str = "middle"
+    spelled: Sequence[Spelled] = ()
+    shown: str = ""
 
 
 def render(report: Report, *, title: str = "", sections: Sequence[Section] = (), facts: Mapping[str, str] | None = None) -> str:
@@ -117,7 +133,7 @@ def page(**values: Any) -> str:
     markup = need("markupsafe", "an HTML report").Markup
     folder = files("lettrine.report")
     style = palette_css() + (folder / "style.css").read_text(encoding="utf-8")
-    script = (folder / "hover.js").read_text(encoding="utf-8")
+    script = "".join((folder / name).read_text(encoding="utf-8") for name in ("hover.js", "spelled.js"))
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     drawn = 0
 
@@ -134,6 +150,7 @@ def page(**values: Any) -> str:
         "brief": brief,
         "percent": percent,
         "draw": draw,
+        "letters": letters,
     }
     environment.globals |= {"steps_text": steps_text, "most_names": MOST_NAMES, "contents_from": CONTENTS_FROM}
     template = environment.from_string((folder / "template.html.j2").read_text(encoding="utf-8"))
@@ -148,6 +165,26 @@ def numeric_columns(rows: Sequence[Sequence[str]], header: Sequence[str] = ()) -
     width = max(map(len, [header, *rows]), default=0)
     figures = [[len(row) > i and re.match(FIGURE, row[i]) is not None for row in rows] for i in range(width)]
     return [2 * sum(column) > len(column) for column in figures]
+
+
+def letters(word: Sequence[tuple[str, float]]) -> list[tuple[str, int, str]]:
+    """Characters as they are set: what is shown, how surprising it is (0 to 3), and the words under the pointer.
+
+    A mark that belongs to the character before it, and whatever a joiner joins, is set with it.
+    """
+    groups: list[tuple[str, float]] = []
+    for character, chance in word:
+        joined = groups and (unicodedata.category(character)[0] == "M" or "\u200d" in (character, groups[-1][0][-1]))
+        if joined:
+            groups[-1] = (groups[-1][0] + character, groups[-1][1] * chance)
+        else:
+            groups.append((character, chance))
+    return [(shown, sum(chance < limit for limit in SURPRISING), f"{shown}: {share(chance)}") for shown, chance in groups]
+
+
+def share(chance: float) -> str:
+    """A probability in words that stay readable when it is small, such as 23 % or 1 in 800."""
+    return percent(chance) if chance >= SMALL else f"1 in {1 / chance:,.0f}" if chance > 0 else "never"
 
 
 def known(report: Report) -> dict[str, str]:

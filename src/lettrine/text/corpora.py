@@ -1,6 +1,6 @@
 """Word lists that come with lettrine, or with the optional package wordfreq. All of them work offline.
 
-`first-names` is shipped: the given names of the 1990 US Census, the most frequent first.
+Those of SHIPPED are files of ours, such as `first-names`: the given names of the 1990 US Census, the most frequent first.
 `words:fr` and its like are the most frequent words of a language, from wordfreq (Speer 2022), whose data
 are read as they are: none of its tokenisers for Chinese, Japanese or Korean is needed.
 """
@@ -22,6 +22,10 @@ from lettrine.errors import ConfigError, MissingExtraError, quote
 from lettrine.text.words import MAX_WORDS, WordList, from_words
 
 FIRST_NAMES: Final = "first-names"
+SHIPPED: Final = {
+    FIRST_NAMES: ("given names of the 1990 US Census, the most frequent first", "US Census Bureau, public domain"),
+}
+"""By name: what is in data/NAME.txt, and whose data it is, under which licence. data/NAME.provenance.md tells it in full."""
 _PREFIX: Final = "words:"
 
 # Asking wordfreq would cost its import and leave nothing to list where it is missing; its data are final.
@@ -57,18 +61,15 @@ class CorpusInfo:
 def list_corpora() -> tuple[CorpusInfo, ...]:
     """Every corpus, the shipped one first. Those of an extra that is not installed are listed as not available."""
     installed = find_spec("wordfreq") is not None
-    shipped = CorpusInfo(
-        FIRST_NAMES,
-        "given names of the 1990 US Census, the most frequent first",
-        len(_first_names()),
-        "US Census Bureau, public domain",
-        available=True,
+    shipped = (
+        CorpusInfo(name, description, len(_shipped(name)), provenance, available=True)
+        for name, (description, provenance) in SHIPPED.items()
     )
     languages = (
         CorpusInfo(f"{_PREFIX}{code}", f"{language} words, the most frequent first", None, "wordfreq, CC BY-SA 4.0", installed)
         for code, language in LANGUAGES.items()
     )
-    return (shipped, *languages)
+    return (*shipped, *languages)
 
 
 @checked
@@ -81,8 +82,8 @@ def load_corpus(name: str, *, top: int | None = None) -> WordList:
     """
     if top is not None and top < 1:
         raise ConfigError(f"top got {top!r}; expected a whole number from 1")
-    if name == FIRST_NAMES:
-        words: Iterator[str] = iter(_first_names())
+    if name in SHIPPED:
+        words: Iterator[str] = iter(_shipped(name))
     elif name.removeprefix(_PREFIX) in LANGUAGES and name.startswith(_PREFIX):
         words = _frequent_words(name.removeprefix(_PREFIX))
     else:
@@ -91,8 +92,8 @@ def load_corpus(name: str, *, top: int | None = None) -> WordList:
 
 
 @cache
-def _first_names() -> tuple[str, ...]:
-    return tuple((files("lettrine.text") / "data" / "first-names.txt").read_text(encoding="utf-8").split())
+def _shipped(name: str) -> tuple[str, ...]:
+    return tuple((files("lettrine.text") / "data" / f"{name}.txt").read_text(encoding="utf-8").split())
 
 
 def _frequent_words(code: str) -> Iterator[str]:
@@ -112,7 +113,7 @@ def _is_word(token: str) -> bool:
 def _advice(name: str) -> str:
     """The corpora with a name, language or code like the given one."""
     wanted = name.lower().removeprefix(_PREFIX)
-    known = {FIRST_NAMES: FIRST_NAMES, "names": FIRST_NAMES}
+    known = {**{shipped: shipped for shipped in SHIPPED}, "names": FIRST_NAMES}
     known |= {key: _PREFIX + code for code, language in LANGUAGES.items() for key in (code, language.lower())}
     close = dict.fromkeys(known[match] for match in get_close_matches(wanted, known, n=3, cutoff=0.6))
     if close:

@@ -26,10 +26,10 @@ _SIGNS: Final = re.compile(f"[{chr(FIRST)}-{chr(FIRST + MOST - 1)}]")
 def sign_of(label: str, labels: Sequence[str]) -> str:
     """The character that stands for a label. Raises ConfigError for a label there is not."""
     if label not in labels or len(labels) > MOST:
-        listed = (
+        label_advice = (
             f"expected one of {', '.join(map(quote, labels))}" if labels else "leave it out: this run was trained without labels"
         )
-        raise ConfigError(f"there is no label {quote(label)}; {listed}")
+        raise ConfigError(f"there is no label {quote(label)}; {label_advice}")
     return chr(FIRST + labels.index(label))
 
 

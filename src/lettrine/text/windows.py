@@ -42,6 +42,13 @@ class Windows:
         """T, the number of characters seen."""
         return int(self.contexts.shape[1])
 
+    def frozen(self) -> Windows:
+        """The same examples, not to be written through this: an engine then looks through them once, not at every call."""
+        arrays = self.contexts.view(), self.targets.view()
+        for array in arrays:
+            array.flags.writeable = False
+        return Windows(*arrays)
+
     def show(self, vocabulary: Vocabulary, count: int = 10) -> str:
         """The first examples as text, one a line, such as '..a' -> 'n'."""
         return "\n".join(

@@ -27,7 +27,7 @@ LOSSES: Final = {
     "test": "loss on test",
 }
 
-Line = tuple[Floats, Floats]
+Points = tuple[Floats, Floats]
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class ComparedRun:
     told: Mapping[str, str] = field(repr=False)
     results: Mapping[str, Any] | None = field(repr=False)
     health: Report | None = field(repr=False)
-    loss: Line = field(repr=False)
-    dev: Line = field(repr=False)
-    updates: Line = field(repr=False)
+    loss: Points = field(repr=False)
+    dev: Points = field(repr=False)
+    updates: Points = field(repr=False)
 
     @property
     def findings(self) -> list[str]:
@@ -138,7 +138,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return made
 
 
-def _averaged(steps: Floats, values: Floats) -> Line:
+def _averaged(steps: Floats, values: Floats) -> Points:
     """Means over runs of steps, at most MEAN_OF of them, each at the middle of its run."""
     size = max(1, -(-len(values) // MEAN_OF))
     whole = len(values) // size * size
@@ -147,7 +147,7 @@ def _averaged(steps: Floats, values: Floats) -> Line:
     return steps[:whole].reshape(-1, size).mean(axis=1), values[:whole].reshape(-1, size).mean(axis=1)
 
 
-def _updates(health: Report) -> Line:
+def _updates(health: Report) -> Points:
     trace = health.trace
     tables = {info.name for info in trace.modules if info.role == "embedding"}
     names = [p.name for p in trace.parameters if len(p.shape) > 1 and p.module not in tables and p.name in trace.parameter_stats]

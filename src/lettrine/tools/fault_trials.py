@@ -12,7 +12,7 @@ from lettrine.engine.choice import choose_engine
 from lettrine.health.findings import Finding, Outcome, Report
 from lettrine.health.limits import STUDY
 from lettrine.inference.language_model import LanguageModel
-from lettrine.recipes.dice import SEED, Dice, DiceBatches, draw_parameters
+from lettrine.recipes.generator import SEED, GeneratorBatches, TorchGenerator, draw_parameters
 from lettrine.recipes.runner import RecipeRun, train_recipe
 from lettrine.text.vocabulary import Vocabulary
 from lettrine.text.windows import windows
@@ -125,13 +125,13 @@ def endless_words(model: LanguageModel, words: WordList) -> Finding | None:
 class SharedBatches:
     """Batches from a stream of random numbers that others draw from too."""
 
-    def __init__(self, batches: DiceBatches, dice: Dice, at: int) -> None:
-        self._batches, self._dice, self._at = batches, dice, at
+    def __init__(self, batches: GeneratorBatches, generator: TorchGenerator, at: int) -> None:
+        self._batches, self._generator, self._at = batches, generator, at
 
     def rows(self, start: int, stop: int) -> Indices:
-        """As `DiceBatches`, one step at a time; at one step words are drawn in between."""
+        """As `GeneratorBatches`, one step at a time; at one step words are drawn in between."""
         if start == self._at:
-            self._dice.integers(1000, (DRAWN,))
+            self._generator.integers(1000, (DRAWN,))
         return self._batches.rows(start, min(stop, start + 1))
 
 
@@ -140,10 +140,10 @@ def _with_sampling(patient: Patient, words: WordList, vocabulary: Vocabulary, re
     results = []
     for sampling in (False, True):
         config = patient.recipe.config(vocabulary.size)
-        dice = Dice(patient.settings.seed)
-        draw_parameters(config, patient.settings.initialisation, dice)  # what train_recipe draws from its own
-        other = dice if shared else Dice(1)
-        batches = DiceBatches(dice, len(patient.splits[0]), patient.settings.batch, block=1)
+        generator = TorchGenerator(patient.settings.seed)
+        draw_parameters(config, patient.settings.initialisation, generator)  # what train_recipe draws from its own
+        other = generator if shared else TorchGenerator(1)
+        batches = GeneratorBatches(generator, len(patient.splits[0]), patient.settings.batch, block=1)
         at = patient.settings.steps // 2 if sampling else -1
         results.append(_train(patient, words, report, SharedBatches(batches, other, at)))
     quiet, drawn = (result.model.parameters["output.weight"] for result in results)
@@ -178,8 +178,8 @@ def _in_torch(fault: Fault, patient: Patient, vocabulary: Vocabulary) -> tuple[R
 
     config, settings = patient.recipe.config(vocabulary.size), patient.settings
     train = patient.splits[0]
-    dice = Dice(settings.seed)
-    parameters = draw_parameters(config, settings.initialisation, dice)
-    rows = dice.integers(len(train), (fault.steps, settings.batch))
+    generator = TorchGenerator(settings.seed)
+    parameters = draw_parameters(config, settings.initialisation, generator)
+    rows = generator.integers(len(train), (fault.steps, settings.batch))
     shared = (config, parameters, train.contexts, train.targets, rows, settings.peak)
     return train_with_fault(*shared, fault.name), train_with_fault(*shared)

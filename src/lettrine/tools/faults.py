@@ -80,6 +80,7 @@ class VarianceFromMean:
         learning_rates: Losses,
         *,
         threads: int = 1,
+        seed: int = 0,
     ) -> Losses:
         """Step by step: running_var = (1 - m) * running_mean + m * batch variance."""
         losses = []
@@ -90,7 +91,9 @@ class VarianceFromMean:
                 norm: (state.parameters[f"{norm}.running_mean"].copy(), state.parameters[f"{norm}.running_var"].copy())
                 for norm in norms
             }
-            loss = self._engine.train(config, optimiser, state, contexts, targets, row[None], np.array([rate]), threads=threads)
+            loss = self._engine.train(
+                config, optimiser, state, contexts, targets, row[None], np.array([rate]), threads=threads, seed=seed
+            )
             for norm, (mean, variance) in before.items():
                 state.parameters[f"{norm}.running_var"] += (keep * (mean - variance)).astype(variance.dtype)
             losses.append(float(loss[-1]))

@@ -15,7 +15,7 @@ from lettrine.report.arrays import learning_rate_range, overlay, product_spread
 from lettrine.report.curves import WIDE
 from lettrine.report.figure import Figure, page_path, write_bytes
 from lettrine.report.html import Section, render_sections
-from lettrine.tools.comparison import ComparedRun, Line, differences, result_rows
+from lettrine.tools.comparison import ComparedRun, Points, differences, result_rows
 from lettrine.tools.gains import GainRow, SpreadRow
 
 
@@ -119,7 +119,7 @@ def result_cells(runs: Sequence[ComparedRun]) -> list[tuple[str, ...]]:
     return cells
 
 
-def _losses(lines: Mapping[str, Line]) -> Any:
+def _losses(lines: Mapping[str, Points]) -> Any:
     """Curves of losses; as logarithms where one run begins so high that the others would lie on the axis."""
     drawn = {name: line for name, line in lines.items() if len(line[0])}
     seen = np.concatenate([line[1] for line in drawn.values()]) if drawn else np.empty(0)

@@ -34,12 +34,14 @@ class CharMLP(nn.Module):
         inputs = config.context * config.embedding
         self.embedding = nn.Embedding(config.vocabulary_size, config.embedding)
         self.direct = nn.Linear(inputs, config.vocabulary_size, bias=False) if config.direct else None
-        self.layers, self.norms, self.activations = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        self.layers, self.norms, self.activations, self.dropouts = (nn.ModuleList() for _ in range(4))
         for width in config.hidden:
             self.layers.append(nn.Linear(inputs, width, bias=bool(config.hidden_bias)))
             if config.norm == "batch":
                 self.norms.append(_batch_norm(config, width))
             self.activations.append(activation_module(config.activation))
+            if config.dropout:
+                self.dropouts.append(nn.Dropout(config.dropout))
             inputs = width
         self.output = nn.Linear(inputs, config.vocabulary_size, bias=config.output_bias)
         self.output_norm = _batch_norm(config, config.vocabulary_size) if config.output_norm else None
@@ -55,6 +57,8 @@ class CharMLP(nn.Module):
             if self.norms:
                 h = self.norms[place](h)
             h = self.activations[place](h)
+            if self.dropouts:
+                h = self.dropouts[place](h)
         logits: Tensor = self.output(h)  # (B, V)
         if direct is not None:
             logits = logits + direct

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def _asked(path: str, otherwise: Callable[..., Any]) -> Callable[..., Any]:
@@ -34,6 +34,40 @@ _saving: Final = _asked("_C._autograd._top_saved_tensors_default_hooks", lambda 
 _push: Final = _asked("_C._push_on_torch_function_stack", lambda _: None)
 _pop: Final = _asked("_C._pop_torch_function_stack", lambda: None)
 _depth: Final = _asked("_C._len_torch_function_stack", lambda: 0)
+
+
+def _base(path: str, *otherwise: type) -> Any:
+    """What torch has under the dotted name of a common base class, or the public classes that are made of it."""
+    return _asked(path, lambda: None) if isinstance(_asked(path, lambda: None), type) else otherwise
+
+
+BATCH_NORM: Final = _base("nn.modules.batchnorm._BatchNorm", nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+NORM: Final = _base(
+    "nn.modules.batchnorm._NormBase",
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+    nn.BatchNorm3d,
+    nn.InstanceNorm1d,
+    nn.InstanceNorm2d,
+    nn.InstanceNorm3d,
+)
+CONVOLUTION: Final = _base(
+    "nn.modules.conv._ConvNd",
+    *(nn.Conv1d, nn.Conv2d, nn.Conv3d),
+    *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+)
+DROPOUT: Final = _base(
+    "nn.modules.dropout._DropoutNd",
+    *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d),
+    *(nn.AlphaDropout, nn.FeatureAlphaDropout),
+)
+POOLINGS: Final = (
+    _base("nn.modules.pooling._MaxPoolNd", nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d),
+    _base("nn.modules.pooling._AvgPoolNd", nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
+    _base("nn.modules.pooling._AdaptiveAvgPoolNd", nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
+    _base("nn.modules.pooling._AdaptiveMaxPoolNd", nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d),
+)
+"""The only common bases of their kinds: of batch norms, of those and instance norms, and so on."""
 
 
 def recomputing() -> bool:

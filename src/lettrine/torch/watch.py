@@ -13,12 +13,13 @@ optimiser's step; between sampled steps a few calls remain that do next to nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from math import nan
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self, TypeAlias
+from weakref import WeakSet
 
 from torch import Tensor, nn
 from torch.amp import GradScaler
@@ -43,6 +44,18 @@ from lettrine.torch.fast.idle import idle
 from lettrine.torch.fast.quick import QuickSteps
 from lettrine.torch.graph import readers as _readers  # noqa: F401  the readers of looks make themselves known
 
+Task: TypeAlias = tuple[Any, Callable[..., Any]] | str | None
+"""What a watch may be given to try: batches and a loss function, or the name of a function that makes a task."""
+
+
+LISTENING: Final[WeakSet[Watch]] = WeakSet()
+"""Watches that have begun and are not closed: what trains a model for another purpose must not be recorded by them."""
+
+
+def being_watched(model: nn.Module) -> bool:
+    """Whether a watch listens to this model now."""
+    return any(watch.watches(model) for watch in LISTENING)
+
 
 class Watch:
     """What `watch` returns: use it with `with`, or call `start` and `close`.
@@ -60,7 +73,10 @@ class Watch:
         every: int | None = None,
         classes: int = 0,
         scaler: GradScaler | None = None,
+        task: Task = None,
     ) -> None:
+        self._task = task
+        self._tried_once: Report | None = None
         self._optimisers = optimisers_of(optimizer)
         inner = unwrapped(model)
         self._alone = inner is model or not isinstance(model, WRAPPERS)
@@ -99,6 +115,7 @@ class Watch:
 
     def start(self) -> Self:
         """Begin to listen."""
+        LISTENING.add(self)
         if not self._handles:
             for place, optimiser in enumerate(self._optimisers):
                 hook = self._quick.hooks[1] if len(self._optimisers) == 1 else partial(self._stepped, place)
@@ -109,6 +126,7 @@ class Watch:
 
     def close(self) -> None:
         """Take everything away; what was recorded stays."""
+        LISTENING.discard(self)
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
@@ -140,6 +158,10 @@ class Watch:
             raise HealthError("step() was called on a watch that finds the steps by its optimizer; leave the call out")
         self._guard(self._own_step)
 
+    def watches(self, model: nn.Module) -> bool:
+        """Whether this is the model that is watched."""
+        return self._model is unwrapped(model)
+
     @property
     def steps(self) -> int:
         """Optimiser steps seen so far."""
@@ -169,14 +191,30 @@ class Watch:
     def report(self) -> Report:
         """Judge what was recorded so far; training may go on. Judged anew only if something new was recorded.
 
-        Raises HealthError if no step was sampled.
+        Where a task was given and the watch is closed, `health.checkup` tries it now, which takes its time, and the report is of
+        both. Raises HealthError if no step was sampled.
         """
         from lettrine.health.checks import examine  # noqa: PLC0415  reading a trace needs all checks, watching needs none
 
         trace = self.trace()
         if self._judged is None or self._judged[0] != self._recorder.version:
-            self._judged = (self._recorder.version, examine(trace))
+            self._judged = (self._recorder.version, self._tried(examine(trace)))
         return self._judged[1]
+
+    def _tried(self, watched: Report) -> Report:
+        """The report of watching and experiments together, where there is a task and nothing listens any more."""
+        if self._task is None or self._handles:
+            return watched
+        from lettrine.health.combining import combine  # noqa: PLC0415  only who asks for experiments pays for them
+        from lettrine.torch.checkup import checkup  # noqa: PLC0415
+
+        if self._tried_once is None:
+            if isinstance(self._task, str):
+                self._tried_once = checkup(task=self._task)
+            else:
+                optimiser = self._optimisers[0] if self._optimisers else None
+                self._tried_once = checkup(self._model, *self._task, optimiser)
+        return combine(watched, self._tried_once)
 
     def _note_trained(self) -> None:
         """Say so if an optimiser has stepped before: what it holds was trained already."""
@@ -451,6 +489,7 @@ def watch(
     every: int | None = None,
     classes: int = 0,
     scaler: GradScaler | None = None,
+    task: Task = None,
 ) -> Watch:
     """Watch a model train.
 
@@ -459,10 +498,12 @@ def watch(
     every: 1 samples every step, n every n-th; None the default schedule, every step at first and then ever fewer.
     classes: how many the loss chooses between, where it cannot be seen from the loss itself.
     scaler: the GradScaler, if it is not the one that calls `optimizer.step`.
+    task: (batches, loss_fn), or "train.py:make", as `health.checkup` takes them: after the watch has closed, `report` tries the
+    task by experiment, confirms or withdraws what was suspected, and adds what it finds.
 
     Observing changes nothing: weights with and without are bit-equal. An error inside the health code is kept for the
     report and never stops training.
 
     Raises HealthError for what cannot be watched, such as a compiled model.
     """
-    return Watch(model, optimizer, every, classes, scaler)
+    return Watch(model, optimizer, every, classes, scaler, task)

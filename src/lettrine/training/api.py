@@ -9,9 +9,10 @@ from pathlib import Path
 from lettrine.arguments import checked
 from lettrine.errors import DivergedError, MissingExtraError
 from lettrine.text.words import WordList
+from lettrine.training.counted import count_words
 from lettrine.training.interrupt import deferred_signals
 from lettrine.training.run import Run
-from lettrine.training.session import DEFAULT_CORPUS, Listener, Session, as_word_list, diverged
+from lettrine.training.session import DEFAULT_CORPUS, Listener, Session, as_word_list
 from lettrine.training.settings import Settings
 from lettrine.training.shape import Shape
 
@@ -39,9 +40,11 @@ def train(
     Raises WordListError, ConfigError, RunExistsError, StorageError, and DivergedError if the loss stops being finite
     (the last good weights are then in the run folder).
     """
-    word_list = as_word_list(words)
+    word_list, settings = as_word_list(words), settings or Settings()
+    if settings.model == "counts":
+        return count_words(word_list, settings, out)
     with deferred_signals() as requests, Session(word_list, out=out, shape=shape, settings=settings, report=report) as session:
-        return _whole(session.finish(session.trainer.run(requests)), page=page)
+        return _whole(session.finish(session.trainer.run(requests), requests), page=page)
 
 
 @checked
@@ -51,13 +54,19 @@ def resume(path: str | Path, *, report: Listener = lambda _: None, page: bool = 
     Raises RunDamagedError, RunBusyError, ConfigError for a run that is finished, and what `train` raises.
     """
     with deferred_signals() as requests, Session.resumed(path, report=report) as session:
-        return _whole(session.finish(session.trainer.run(requests)), page=page)
+        return _whole(session.finish(session.trainer.run(requests), requests), page=page)
 
 
 def _whole(run: Run, *, page: bool) -> Run:
     """The run, its page written, unless its loss stopped being finite."""
     if run.status == "diverged":
-        raise DivergedError(diverged(run))
+        where = "kept in memory only" if run.path is None else f"in {run.path}"
+        steps = 0 if run.results is None else run.results.steps
+        rate = run.settings.after(len(run.settings.changes)).peak
+        raise DivergedError(
+            f"the loss stopped being finite at step {steps}; the last good weights are {where}; "
+            f"lower the learning rate (it was {rate:g}) and train again"
+        )
     if page and run.path is not None and run.health is not None:
         with contextlib.suppress(MissingExtraError):  # the page is an extra
             run.save_page()

@@ -1,14 +1,16 @@
-"""Which examples form each batch: drawn uniformly with replacement, as the published runs draw them."""
+"""Which examples form each batch: epochs shuffled without replacement, or draws with replacement as in the published runs."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
 from lettrine.engine.base import Indices
+from lettrine.errors import ConfigError
 
-INITIALISATION, BATCHES, CALIBRATION = 0, 1, 2  # streams of random numbers, so that one never moves the other
+DRAWS: Final = ("epochs", "replacement")
+INITIALISATION, BATCHES, CALIBRATION, EPOCHS = 0, 1, 2, 3  # streams of random numbers, so that one never moves the other
 
 
 def stream(seed: int, *which: int) -> np.random.Generator:
@@ -24,8 +26,15 @@ class Rows(Protocol):
         ...
 
 
+def batches(draw: str, seed: int, examples: int, batch: int) -> Rows:
+    """The rows of each batch by one of DRAWS. Raises ConfigError for another."""
+    if draw not in DRAWS:
+        raise ConfigError(f"draw got {draw!r}; expected one of {', '.join(DRAWS)}")
+    return Epochs(seed, examples, batch) if draw == "epochs" else Batches(seed, examples, batch)
+
+
 class Batches:
-    """Row numbers of every step's batch, a function of the seed and the step alone.
+    """Row numbers of every step's batch drawn uniformly with replacement, a function of the seed and the step alone.
 
     Rows are drawn block by block, each block from a generator of its own, so that resuming at any step needs no
     generator state and gives the very batches that an undisturbed run would have seen.
@@ -44,3 +53,37 @@ class Batches:
             self._rows = generator.integers(0, self._examples, (self._block_steps, self._batch))
             self._block = block
         return self._rows[first : first + stop - start]
+
+
+class Epochs:
+    """Row numbers of every step's batch, every example once before any comes again; a function of seed and step alone.
+
+    The examples are shuffled anew for each epoch, by a generator of its own, and the epochs are laid end to end:
+    a batch that reaches over the end of one goes on with the next.
+    """
+
+    def __init__(self, seed: int, examples: int, batch: int) -> None:
+        self._seed, self._examples, self._batch = seed, examples, batch
+        self._epoch, self._first, self._rows = -1, 0, np.empty((0, batch), np.int64)
+        self._ahead: dict[int, Indices] = {}  # epochs shuffled before their turn
+
+    def rows(self, start: int, stop: int) -> Indices:
+        """Batches of steps start to stop, clipped at the last that begins in the epoch in which start begins: (S, B)."""
+        epoch = start * self._batch // self._examples
+        if epoch != self._epoch:
+            self._begin(epoch)
+        return self._rows[start - self._first : stop - self._first]
+
+    def _begin(self, epoch: int) -> None:
+        """The batches that begin in this epoch; the last one may need the beginning of the next."""
+        size, batch = self._examples, self._batch
+        first, stop = -(-epoch * size // batch), -(-(epoch + 1) * size // batch)
+        shuffled = {each: self._shuffled(each) for each in range(epoch, (stop * batch - 1) // size + 1)}
+        rows = np.concatenate(list(shuffled.values()))[first * batch - epoch * size : stop * batch - epoch * size]
+        self._epoch, self._first, self._rows = epoch, first, rows.reshape(-1, batch)
+        self._ahead = {each: order for each, order in shuffled.items() if each > epoch}
+
+    def _shuffled(self, epoch: int) -> Indices:
+        if epoch in self._ahead:
+            return self._ahead[epoch]
+        return stream(self._seed, EPOCHS, epoch).permutation(self._examples)

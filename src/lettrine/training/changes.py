@@ -58,6 +58,8 @@ class Change:
         """The settings with the new values. Raises ConfigError for a value outside its range."""
         chosen = {name: value for name, value in self.values.items() if name in OF_SETTINGS}
         optimiser = {name: value for name, value in self.values.items() if name in OF_OPTIMISER}
+        if chosen.get("batch", 1) == 0:
+            raise ConfigError("batch got 0; expected at least 1")
         if chosen.get("steps", self.step + 1) <= self.step:
             raise ConfigError(f"steps got {chosen['steps']} at step {self.step}; expected more")
         return replace(settings, optimiser=replace(settings.optimiser, **optimiser), **chosen)

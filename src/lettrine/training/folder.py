@@ -33,6 +33,7 @@ from lettrine.model.parameters import Parameters, check_parameters
 from lettrine.text.labels import is_sign, signs
 from lettrine.text.vocabulary import Vocabulary
 from lettrine.text.words import CONTROL, Split, WordList, read_words, split
+from lettrine.training.mixing import read_beside
 from lettrine.training.run import STATUSES, Data, Results, Run
 from lettrine.training.settings import Settings
 from lettrine.training.storage import check_file, read_arrays, read_json, storage_error, write_bytes, write_json
@@ -110,17 +111,19 @@ def load_run(path: str | Path, *, engine: str = "auto") -> Run:
     Raises RunDamagedError for a folder that is not a whole run, is damaged, or comes from a newer version.
     """
     folder, description, config, vocabulary, settings, data = read_description(path)
-    arrays, _ = read_arrays(folder / MODEL)
+    arrays = {} if settings.model == "counts" else read_arrays(folder / MODEL)[0]
     parameters: Parameters = {name: np.array(value) for name, value in arrays.items()}  # writeable copies
     try:
-        check_parameters(config, parameters)
+        if settings.model != "counts":
+            check_parameters(config, parameters)
     except EngineError as error:
         raise RunDamagedError(f"{folder / MODEL} does not fit {RUN} ({error}); the run is damaged, train again") from None
     if broken := [name for name, value in parameters.items() if not np.isfinite(value).all()]:
         raise RunDamagedError(
             f"{folder / MODEL} holds values that are not finite, in {broken[0]}; train again, with a lower learning rate"
         )
-    model = LanguageModel(config, vocabulary, parameters, choose_engine(engine), labels=data.labels)
+    prior, others = read_beside(folder, config, settings)
+    model = LanguageModel(config, vocabulary, parameters, choose_engine(engine), prior=prior, others=others, labels=data.labels)
     results, status = results_of(description), description["status"]
     return Run(folder, status, settings, data, results, model, words=lambda: frozenset(read_own_words(folder, data)))
 

@@ -22,6 +22,7 @@ from lettrine.training.batches import Batches
 from lettrine.training.checkpoint import Checkpoint
 from lettrine.training.folder import WORDS, load_run, read_description
 from lettrine.training.settings import Settings
+from lettrine.training.sizes import size_of
 from lettrine.training.start import starting_parameters
 
 
@@ -42,10 +43,10 @@ def lr_range(
     """
     word_list, settings = as_word_list(words), settings or Settings()
     vocabulary = Vocabulary.from_words(word_list.words)
-    config = (shape or Shape()).config(vocabulary.size)
-    train = windows(
-        split(word_list.words, fractions=settings.fractions, seed=settings.split_seed).train, vocabulary, config.context
-    )
+    words_of_train = split(word_list.words, fractions=settings.fractions, seed=settings.split_seed).train
+    size = size_of(sum(map(len, words_of_train)) + len(words_of_train), settings.effort)
+    config = (shape or Shape()).sized(size).config(vocabulary.size)
+    train = windows(words_of_train, vocabulary, config.context)
     settings = settings.resolved(len(train))
     state = TrainState.fresh(config, starting_parameters(config, settings, train), settings.optimiser)
     return _sweep(config, settings, state, train, low, high, steps)

@@ -52,8 +52,9 @@ def choices(options: Mapping[str, Any], like: str | Path | None = None) -> Choic
         if name in options:
             for goes_to, field in followers:
                 changed[goes_to].setdefault(field, None)
-    if changed["settings"].get("steps", 1) < 1:
-        raise ConfigError(f"steps got {changed['settings']['steps']}; expected at least 1")
+    for name in ("steps", "batch", "networks"):  # 0 is the words' own choice
+        if changed["settings"].get(name, 1) < 1:
+            raise ConfigError(f"{name} got {changed['settings'][name]}; expected at least 1")
     optimiser = replace(settings.optimiser, **changed["optimiser"])
     settings = replace(settings, optimiser=optimiser, **changed["settings"])
     return Choices(changed["words"], replace(shape, **changed["shape"]), settings)

@@ -24,6 +24,9 @@ MEANINGS: Final = {
     "initial": "before training",
     "train": "training words",
     "dev": "held-out words (chose the weights)",
+    "trigram_test": "held-out words (never looked at), counting three characters",
+    "counts_test": "the same, counting well (Kneser-Ney)",
+    "network_test": "the same, the network alone",
     "test": "held-out words (never looked at)",
 }
 """What each of the losses of a run is the loss on."""
@@ -120,6 +123,18 @@ class Run:
     health: Report | None = field(default=None, repr=False)
     words: Callable[[], Collection[str]] | None = field(default=None, repr=False, compare=False)
 
+    @property
+    def size(self) -> str:
+        """How large the model is, in words."""
+        parts, model = [], self.model
+        if model.parameters:
+            many = f"{len(model.others) + 1} networks of " if model.others else ""
+            parts.append(f"{many}{model.config.parameter_count():,} parameters")
+        if model.prior is not None:
+            counts = model.prior.counts
+            parts.append(f"{len(counts.followers):,} counts of {counts.order} characters and fewer")
+        return " and ".join(parts)
+
     def summary(self) -> dict[str, Any]:
         """The run in plain values, as `lettrine train --json` prints it."""
         return {
@@ -127,7 +142,8 @@ class Run:
             "status": self.status,
             "engine": self.model.engine.name,
             "device": "cpu",
-            "parameters": self.model.config.parameter_count(),
+            "parameters": self.model.config.parameter_count() * (len(self.model.others) + 1) if self.model.parameters else 0,
+            "counts": 0 if self.model.prior is None else len(self.model.prior.counts.followers),
             "vocabulary_size": self.model.config.vocabulary_size,
             "words": self.data.words,
             "examples": dict(self.data.examples),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias
@@ -34,11 +35,16 @@ from lettrine.training.folder import (
     read_own_words,
     write_words,
 )
+from lettrine.training.interrupt import Requests
+from lettrine.training.mixing import losses_of, prior_of, write_beside
 from lettrine.training.run import Data, Results, Run
 from lettrine.training.settings import Settings
+from lettrine.training.several import other_networks
 from lettrine.training.shape import Shape
+from lettrine.training.sizes import Size, seconds_of_a_step, size_of, size_within
 from lettrine.training.storage import locked, write_arrays
-from lettrine.training.trainer import Outcome, Progress, Trainer, check_memory
+from lettrine.training.trainer import Ending, Progress, Trainer, check_memory
+from lettrine.training.verdict import conclusions, repeated_share
 from lettrine.training.watch import EngineWatch, facts_of, trace_from_archive
 
 DEFAULT_CORPUS = "first-names"
@@ -130,32 +136,54 @@ class Session:
             self._open = opened.pop_all()
         return self
 
-    def finish(self, outcome: Outcome | None = None) -> Run:
-        """Keep what was learned and return the run; without an `outcome` of `Trainer.run`, as it stands."""
+    def finish(self, outcome: Ending | None = None, requests: Requests | None = None) -> Run:
+        """Keep what was learned and return the run; without an `outcome` of `Trainer.run`, as it stands.
+
+        A finished training goes on with the networks beside the first, until `requests` holds a signal.
+        """
         trainer = self.trainer
         if outcome is None:
             status = "diverged" if trainer.diverged else "finished" if trainer.ended else "interrupted"
-            outcome = Outcome(status, trainer.checkpoint())
+            outcome = Ending(status, trainer.checkpoint())
             if self.folder is not None:
                 outcome.checkpoint.write(self.folder)
         kept, checkpoint, settings = trainer.kept(), outcome.checkpoint, trainer.settings
+        others, requests = self._others(outcome, requests or Requests()), requests or Requests()
+        if requests.signal and outcome.status == "finished":
+            outcome = replace(outcome, status="interrupted", signal=requests.signal)
+        prior = None
+        if settings.prior == "counts":
+            prior = prior_of(self.config, self.engine, kept, others, *self.splits[:2])
+        model = LanguageModel(
+            self.config, self.vocabulary, kept, self.engine, self.words.words, prior, others, labels=self.words.labels
+        )
         loss = {"expected_initial": math.log(self.config.vocabulary_size)}
         loss["initial"] = float(checkpoint.losses[0]) if len(checkpoint.losses) else math.nan
-        for name, part in zip(("train", "dev", "test"), self.splits, strict=True):
-            loss[name] = trainer.loss_of(part, kept)
+        loss["train"] = trainer.loss_of(self.splits[0], kept)
+        loss |= losses_of(model, *self.splits, settings.threads)
+        if trainer.watch is not None:
+            trainer.watch.conclude(conclusions(model, loss, self.splits[1]))
+            checkpoint.health = trainer.watch.archive()
         best_step = checkpoint.best_step if settings.keep == "best" else checkpoint.step
         speed = checkpoint.step / checkpoint.seconds[0] if checkpoint.seconds[0] else math.nan
         results = Results(loss, checkpoint.step, best_step, checkpoint.seconds[1], speed)
         if self.folder is not None:
             write_arrays(self.folder / MODEL, kept)
+            write_beside(self.folder, prior, others)
             history = {"loss": checkpoint.losses, "dev_steps": checkpoint.dev_steps, "dev_loss": checkpoint.dev_losses}
             trace = {f"health/{name}": value for name, value in checkpoint.health[0].items()}
             write_arrays(self.folder / HISTORY, {**history, **trace}, {"health": checkpoint.health[1]})
             self._describe(settings, outcome.status, results)
-        model = LanguageModel(self.config, self.vocabulary, kept, self.engine, self.words.words, labels=self.words.labels)
         health = trainer.watch.examine() if trainer.watch is not None and checkpoint.step else None
         self.result = Run(self.folder, outcome.status, settings, self.data, results, model, outcome.signal, health)
         return self.result
+
+    def _others(self, outcome: Ending, requests: Requests) -> tuple[Parameters, ...]:
+        """The networks beside the first, once that is finished."""
+        if outcome.status != "finished" or self.settings.networks < 2:
+            return ()
+        train, dev, _ = self.splits
+        return tuple(other_networks(self.config, self.trainer.settings, self.engine, train, dev, requests))
 
     def close(self) -> None:
         """Let go of the run folder."""
@@ -172,18 +200,33 @@ class Session:
             self.close()
 
     def _prepare(self, words: WordList, shape: Shape | MLPConfig, settings: Settings, engine: Engine | None) -> None:
+        self.engine = engine or choose_engine(settings.engine)
         parts: Split = split(words.words, fractions=settings.fractions, seed=settings.split_seed)
         vocabulary = Vocabulary.from_words(words.words)
-        config = shape if isinstance(shape, MLPConfig) else shape.config(vocabulary.size)
+        examples = sum(map(len, parts.train)) + len(parts.train)
+        chosen = isinstance(shape, MLPConfig) or shape.hidden is not None
+        size = self._size(shape, settings, vocabulary.size, examples)
+        config = shape if isinstance(shape, MLPConfig) else shape.sized(size).config(vocabulary.size)
         train, dev, test = (windows(part, vocabulary, config.context) for part in (parts.train, parts.dev, parts.test))
-        settings = settings.resolved(len(train))
+        settings = settings.resolved(examples, size, chosen=chosen)
         check_memory(config, settings)
         self.words, self.vocabulary, self.config, self.settings = words, vocabulary, config, settings
-        self.splits = (train, dev, test)
-        self.engine = engine or choose_engine(settings.engine)
-        examples = dict(zip(("train", "dev", "test"), (len(part.targets) for part in self.splits), strict=True))
+        self.splits, self._repeated = (train, dev, test), repeated_share(parts)
+        counted = dict(zip(("train", "dev", "test"), (len(part.targets) for part in self.splits), strict=True))
         longest = max(map(len, words)) - bool(words.labels)  # a label is no letter
-        self.data = Data(words.source, words.digest, len(words), longest, examples, words.labels)
+        self.data = Data(words.source, words.digest, len(words), longest, counted, words.labels)
+
+    def _size(self, shape: Shape | MLPConfig, settings: Settings, vocabulary_size: int, examples: int) -> Size:
+        """What the words choose, in the time there is."""
+        if not settings.seconds or settings.steps:
+            return size_of(examples, settings.effort)
+        engine = self.engine
+
+        def step_seconds(size: Size) -> float:
+            config = shape if isinstance(shape, MLPConfig) else shape.sized(size).config(vocabulary_size)
+            return seconds_of_a_step(engine, config, settings.optimiser, settings.batch or size.batch)
+
+        return size_within(settings.seconds, examples, step_seconds)
 
     def _describe(self, settings: Settings, status: str, results: Results | None) -> None:
         if self.folder is not None:
@@ -210,9 +253,12 @@ class Session:
     def _watch(self, checkpoint: Checkpoint | None) -> EngineWatch:
         now = self.settings.after(0 if checkpoint is None else checkpoint.changes)
         facts = facts_of(self.config, now.optimiser, self.engine, now.batch, self.splits[0].targets)
+        facts = replace(facts, result={"repeated": self._repeated})
         earlier = None if checkpoint is None else trace_from_archive(checkpoint.health)
-        start = 0 if checkpoint is None else checkpoint.step
-        return EngineWatch(self.config, now.optimiser, facts, every=self._every, last=now.steps - 1, start=start, earlier=earlier)
+        start, last = 0 if checkpoint is None else checkpoint.step, now.steps - 1
+        return EngineWatch(
+            self.config, now.optimiser, facts, every=self._every, last=last, start=start, earlier=earlier, seed=now.seed
+        )
 
 
 def as_word_list(words: str | Path | Iterable[str] | WordList | None) -> WordList:
@@ -226,14 +272,3 @@ def as_word_list(words: str | Path | Iterable[str] | WordList | None) -> WordLis
     if isinstance(words, Mapping):
         return labelled({str(label): as_word_list(each) for label, each in words.items()})
     return from_words(words)
-
-
-def diverged(run: Run) -> str:
-    """What to say of a run whose loss stopped being finite."""
-    where = "kept in memory only" if run.path is None else f"in {run.path}"
-    steps = 0 if run.results is None else run.results.steps
-    rate = run.settings.after(len(run.settings.changes)).peak
-    return (
-        f"the loss stopped being finite at step {steps}; the last good weights are {where}; "
-        f"lower the learning rate (it was {rate:g}) and train again"
-    )

@@ -12,19 +12,24 @@ from lettrine.engine.base import Optimiser
 from lettrine.engine.choice import ENGINES
 from lettrine.errors import ConfigError
 from lettrine.model.initialisation import SCHEMES, Initialisation
+from lettrine.training.batches import DRAWS
 from lettrine.training.changes import Change
 from lettrine.training.schedule import SCHEDULES
+from lettrine.training.sizes import EFFORTS, Size, size_of
 
+MODELS: Final = ("network", "counts")
+PRIORS: Final = ("counts", "none")
 KEEPS: Final = ("best", "last")
 
 LEARNING_RATES: Final = {"adamw": 0.01, "sgd": 0.1}
-EPOCHS: Final = 7.0  # measured: at the default shape more passes lower the training loss, not the development loss
 # learning rate * weight decay * steps of AdamW: what it forgets in all. Held constant, a small list is held back more in
 # each of its fewer steps (Wang & Aitchison 2024); measured on names.txt and on the shipped list, where it avoids overfitting.
 TOTAL_DECAY: Final = 3.0
-MIN_STEPS: Final = 500
-MAX_STEPS: Final = 20_000  # of the default only: a list of millions of words is learned in less than five passes
+PATIENCE: Final = 8  # evaluations of EVALUATIONS
+MOST_NETWORKS: Final = 64
+MOST_SECONDS: Final = 1e7
 MOST_STEPS: Final = 10**9  # a loss is kept of each
+OLDER: Final = {"prior": "none", "networks": 1, "draw": "replacement", "patience": 0}  # what runs did that do not say
 EVALUATIONS: Final = 20  # of the development loss in a run, unless told otherwise
 
 
@@ -33,8 +38,13 @@ EVALUATIONS: Final = 20  # of the development loss in a run, unless told otherwi
 class Settings:
     """How a network is trained.
 
-    steps: optimiser steps; 0 chooses about EPOCHS passes over the training examples. batch: B.
-    learning_rate: its peak, None for LEARNING_RATES' by optimiser; schedule: see `learning_rates`.
+    model: "network", or "counts" for counted words alone. prior: "counts" mixes the network with counts, "none" leaves it alone.
+    effort: "quick", "default" or "best": how much time is traded for loss. seconds: the time to take instead; 0 goes by effort.
+    networks: how many are trained and averaged; 0 lets effort and words choose, and is 1 where hidden widths or steps are given.
+    steps, batch, learning_rate (its peak): 0 or None lets the words choose, see `lettrine.training.sizes`.
+    draw: "epochs" takes every example once before any comes again, "replacement" draws each anew, as the published runs do.
+    schedule: see `learning_rates`. patience: after so many evaluations without a better development loss training ends, 0 for
+    never; None is PATIENCE, or 0 where steps are given.
     init: the scheme's name, or an Initialisation of one's own.
     seed: of initialisation and batches. split_seed, fractions: of the split into train, dev and test.
     eval_every: steps between development losses; 0 for EVALUATIONS in a run.
@@ -47,8 +57,15 @@ class Settings:
     Raises ConfigError for a value outside its range.
     """
 
+    model: str = "network"
+    prior: str = "counts"
+    effort: str = "default"
+    seconds: float = 0.0
+    networks: int = 0
     steps: int = 0
-    batch: int = 256
+    batch: int = 0
+    draw: str = "epochs"
+    patience: int | None = None
     learning_rate: float | None = None
     schedule: str = "one-cycle"
     optimiser: Optimiser = field(default_factory=Optimiser)
@@ -65,22 +82,28 @@ class Settings:
     changes: tuple[Change, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.learning_rate is None:
-            object.__setattr__(self, "learning_rate", LEARNING_RATES[self.optimiser.kind])
         for name, least, most in (
             ("steps", 0, MOST_STEPS),
-            ("batch", 1, 2**24),
+            ("batch", 0, 2**24),
+            ("networks", 0, MOST_NETWORKS),
+            ("patience", 0, 10**6),
             ("seed", 0, 2**63 - 1),
             ("split_seed", 0, 2**63 - 1),
             ("eval_every", 0, 10**12),
             ("threads", 1, 1024),
         ):
             value = getattr(self, name)
-            if not least <= value <= most:
+            if value is not None and not least <= value <= most:
                 raise ConfigError(f"{name.replace('_', ' ')} got {value!r}; expected a whole number from {least} to {most:,}")
+        if not 0.0 <= self.seconds <= MOST_SECONDS:
+            raise ConfigError(f"seconds got {self.seconds}; expected 0 to {MOST_SECONDS:,.0f}")
         if not 0.0 < self.peak < math.inf:
             raise ConfigError(f"learning rate got {self.learning_rate}; expected more than 0")
         for name, value, choices in (
+            ("model", self.model, MODELS),
+            ("prior", self.prior, PRIORS),
+            ("effort", self.effort, EFFORTS),
+            ("draw", self.draw, DRAWS),
             ("schedule", self.schedule, SCHEDULES),
             ("engine", self.engine, ENGINES),
             ("keep", self.keep, KEEPS),
@@ -103,13 +126,29 @@ class Settings:
         """The scheme itself."""
         return SCHEMES[self.init] if isinstance(self.init, str) else self.init
 
-    def resolved(self, examples: int) -> Settings:
-        """The same with everything chosen that was left open, for that many training examples."""
-        steps = self.steps or int(min(max(EPOCHS * examples / self.batch, MIN_STEPS), MAX_STEPS))
+    def resolved(self, examples: int, size: Size | None = None, *, chosen: bool = False) -> Settings:
+        """The same with everything chosen that was left open, for that many training examples.
+
+        size: as `sizes` chose it, None to choose it here. chosen: whether the network's widths are given by hand.
+        """
+        size = size or size_of(examples, self.effort)
+        rate = self.learning_rate or (size.learning_rate if self.optimiser.kind == "adamw" else self.peak)
+        batch = self.batch or size.batch
+        steps = self.steps or min(replace(size, batch=batch).steps(examples), MOST_STEPS)
+        alone = chosen or self.steps or self.prior == "none"
         optimiser = self.optimiser
         if optimiser.weight_decay is None and optimiser.kind == "adamw":
-            optimiser = replace(optimiser, weight_decay=TOTAL_DECAY / (self.peak * steps))
-        return replace(self, steps=steps, eval_every=self.eval_every or max(steps // EVALUATIONS, 1), optimiser=optimiser)
+            optimiser = replace(optimiser, weight_decay=TOTAL_DECAY / (rate * steps))
+        return replace(
+            self,
+            networks=self.networks or (1 if alone else size.networks),
+            steps=steps,
+            batch=batch,
+            patience=self.patience if self.patience is not None else 0 if self.steps else PATIENCE,
+            learning_rate=rate,
+            eval_every=self.eval_every or max(steps // EVALUATIONS, 1),
+            optimiser=optimiser,
+        )
 
     def after(self, count: int) -> Settings:
         """The settings in force once the first `count` changes are made; its own changes are all there still."""
@@ -129,6 +168,7 @@ class Settings:
         if unknown := sorted(set(values) - known):
             raise ConfigError(f"training settings have unknown entries {', '.join(unknown)}; expected {', '.join(sorted(known))}")
         try:
+            values = {**OLDER, **values}
             init, optimiser = values.get("init", "kaiming"), values.get("optimiser", {})
             fractions = values.get("fractions", (0.8, 0.1))
             made = cls(

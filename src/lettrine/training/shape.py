@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lettrine.arguments import checked
 from lettrine.model.config import MLPConfig
+from lettrine.training.sizes import Size
 
 
 @checked
 @dataclass(frozen=True)
 class Shape:
-    """The part of a network's shape that is chosen; the vocabulary's size comes from the words. See `MLPConfig`."""
+    """The part of a network's shape that is chosen; the vocabulary's size comes from the words. See `MLPConfig`.
+
+    embedding, hidden, dropout: None lets the words choose, see `lettrine.training.sizes`.
+    """
 
     context: int = 8
-    embedding: int = 24
-    hidden: tuple[int, ...] = (200,)
+    embedding: int | None = None
+    hidden: tuple[int, ...] | None = None
     activation: str = "gelu"
     norm: str = "none"
     direct: bool = False
@@ -23,7 +27,17 @@ class Shape:
     output_bias: bool = True
     output_norm: bool = False
     norm_momentum: float = 0.1
+    dropout: float | None = None
 
     def config(self, vocabulary_size: int) -> MLPConfig:
-        """The whole shape."""
-        return MLPConfig(vocabulary_size, **vars(self))
+        """The whole shape; what is left open is as `MLPConfig` has it."""
+        return MLPConfig(vocabulary_size, **{name: value for name, value in vars(self).items() if value is not None})
+
+    def sized(self, size: Size) -> Shape:
+        """The same with what is left open as that size has it. With batch norm there is no dropout: they do not agree."""
+        return replace(
+            self,
+            embedding=size.embedding if self.embedding is None else self.embedding,
+            hidden=size.hidden if self.hidden is None else self.hidden,
+            dropout=self.dropout if self.dropout is not None else 0.0 if self.norm == "batch" else size.dropout,
+        )

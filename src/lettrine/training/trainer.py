@@ -20,7 +20,7 @@ from lettrine.inference.evaluation import calibrate_norms, mean_loss
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Parameters, copy_parameters
 from lettrine.text.windows import Windows, installed_memory
-from lettrine.training.batches import Batches, Rows
+from lettrine.training.batches import Rows, batches
 from lettrine.training.changes import CHANGEABLE, Change
 from lettrine.training.checkpoint import Checkpoint
 from lettrine.training.interrupt import Requests
@@ -31,6 +31,7 @@ from lettrine.training.watch import EngineWatch
 
 CHUNK_SECONDS: Final = 0.05  # steps are asked of the engine in chunks this long, so that Ctrl-C is answered at once
 CHECKPOINT_SECONDS: Final = 5.0
+RISEN: Final = 0.02  # of the best held-out loss: less may be noise, and the end of the schedule brings it down again
 SMOOTHING: Final = 0.05  # share of a chunk's mean loss in the loss shown
 PAUSE_SECONDS: Final = 0.02  # between two looks at whether a paused training is to go on
 
@@ -51,7 +52,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Ending:
     """How a training ended.
 
     status: "finished", "interrupted" or "diverged". signal: number of the signal that interrupted it, else 0.
@@ -90,7 +91,7 @@ class Trainer:
         report: Callable[[Progress], None] = lambda _: None,
     ) -> None:
         self.config, self.settings, self.engine = config, settings, engine
-        self.train_windows, self.dev_windows, self.watch = train, dev, watch
+        self.train_windows, self.dev_windows, self.watch = train.frozen(), dev.frozen(), watch
         self._save, self._log, self._report = save, log, report
         self._own_batches, self._made = batches, 0 if checkpoint is None else checkpoint.changes
         self._saved = -math.inf  # the first checkpoint is written at once, so that a disk that refuses is known early
@@ -133,16 +134,26 @@ class Trainer:
 
     @property
     def ended(self) -> bool:
-        """Whether there is nothing more to do: all steps are taken and judged, or the loss stopped being finite."""
-        return self.diverged or (self.step >= self.steps and not self._due())
+        """Whether there is nothing more to do: all steps are taken and judged, it stopped early, or its loss is not finite."""
+        return self.diverged or (not self._due() and (self.step >= self.steps or self.stopped_early))
 
-    def run(self, requests: Requests) -> Outcome:
+    @property
+    def stopped_early(self) -> bool:
+        """Whether the held-out loss has not been better for `patience` evaluations, and has risen since."""
+        since, patience = len(self._dev) - 1 - self._best_place, self.now.patience or 0
+        return patience > 0 and since >= patience and self._dev[-1][1] > self._best_dev * (1.0 + RISEN)
+
+    @property
+    def _best_place(self) -> int:
+        return min(range(len(self._dev)), key=lambda i: self._dev[i][1], default=-1)
+
+    def run(self, requests: Requests) -> Ending:
         """Train to the end, or until `requests` holds a signal or the loss stops being finite."""
         with self._limits():
             status = self._loop(requests)
         checkpoint = self.checkpoint()
         self._save(checkpoint)
-        return Outcome(status, checkpoint, requests.signal)
+        return Ending(status, checkpoint, requests.signal)
 
     @checked
     def advance(self, steps: int = 1) -> Progress:
@@ -217,7 +228,7 @@ class Trainer:
         """Go by these settings from here on."""
         self.now = now
         self._rates = learning_rates(now.schedule, now.peak, now.steps)
-        self._batches = self._own_batches or Batches(now.seed, len(self.train_windows.targets), now.batch)
+        self._batches = self._own_batches or batches(now.draw, now.seed, len(self.train_windows), now.batch)
 
     @contextlib.contextmanager
     def _limits(self) -> Iterator[None]:
@@ -285,8 +296,10 @@ class Trainer:
         self._seconds[0] += elapsed
         self.diverged = taken < len(losses)
         if not self.diverged:
-            # Grow slowly: the first step of a process is slow and must not be taken for the usual speed.
-            self._most = max(1, min(2 * self._most, int(CHUNK_SECONDS * taken / max(elapsed, 1e-9))))
+            # Grow slowly: the first step of a process is slow and must not be taken for the usual speed; nor must one that was
+            # looked at, which is alone.
+            if taken > 1 or self._most == 1:
+                self._most = max(1, min(2 * self._most, int(CHUNK_SECONDS * taken / max(elapsed, 1e-9))))
             mean = float(losses.mean())
             self._smooth = mean if math.isnan(self._smooth) else self._smooth + SMOOTHING * (mean - self._smooth)
             self._make_changes()
@@ -325,6 +338,7 @@ class Trainer:
             rows,
             self._rates[step : step + len(rows)],
             threads=self.now.threads,
+            seed=self.now.seed,
         )
 
     def _due(self) -> bool:

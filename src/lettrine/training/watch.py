@@ -40,7 +40,7 @@ class EngineWatch:
     """Watches one training on any engine.
 
     every: sampled steps, see `health.recorder.Schedule`. last: a step that is looked at in any case, such as a run's last one.
-    earlier: the trace of the part trained before a resume.
+    earlier: the trace of the part trained before a resume. seed: of the dropout masks.
     """
 
     def __init__(
@@ -53,8 +53,9 @@ class EngineWatch:
         last: int | None = None,
         start: int = 0,
         earlier: Trace | None = None,
+        seed: int = 0,
     ) -> None:
-        self._config, self._optimiser, self._last = config, optimiser, last
+        self._config, self._optimiser, self._last, self._seed = config, optimiser, last, seed
         self.recorder = Recorder(Schedule(every), facts)
         self.recorder.add(*module_infos(config), *parameter_infos(config))
         self._earlier = earlier
@@ -72,11 +73,19 @@ class EngineWatch:
         """Take one step while looking, and return its loss."""
         step = state.step
         contexts, targets = windows.contexts[rows], windows.targets[rows]  # (B, T), (B,)
-        seen = observe(self._config, state.parameters, contexts, targets)
+        seen = observe(self._config, state.parameters, contexts, targets, seed=self._seed, step=step)
         before = {name: state.parameters[name].copy() for name in parameter_shapes(self._config)}
         rates = np.array([learning_rate])
         losses = engine.train(
-            self._config, self._optimiser, state, windows.contexts, windows.targets, rows[None, :], rates, threads=threads
+            self._config,
+            self._optimiser,
+            state,
+            windows.contexts,
+            windows.targets,
+            rows[None, :],
+            rates,
+            threads=threads,
+            seed=self._seed,
         )
         try:
             self._record(step, seen, before, state, learning_rate)
@@ -88,7 +97,7 @@ class EngineWatch:
 
     def losses(self, first: int, losses: Losses) -> None:
         """Losses of the steps from `first` on."""
-        self.recorder.record_losses(list(enumerate(losses.tolist(), first)))
+        self.recorder.record_run(first, losses)
 
     def dev_loss(self, step: int, loss: float) -> None:
         """A development loss."""
@@ -98,6 +107,11 @@ class EngineWatch:
         """Everything seen, the part before a resume included."""
         trace = self.recorder.trace()
         return trace if self._earlier is None else joined(self._earlier, trace)
+
+    def conclude(self, result: Mapping[str, float]) -> None:
+        """What came out of the whole training, see `Facts.result`."""
+        self.recorder.facts = replace(self.recorder.facts, result={**self.recorder.facts.result, **result})
+        self._judged = None
 
     def examine(self) -> Report:
         """What the checks say so far; judged anew only if something new was recorded."""
@@ -202,6 +216,8 @@ def module_infos(config: MLPConfig) -> list[ModuleInfo]:
             below = add(f"norms.{layer}", "BatchNorm1d", "norm", width, below, bias=True)
         kind = ACTIVATIONS[config.activation].torch
         below = add(f"activations.{layer}", kind, "activation", width, below, activation=config.activation)
+        if config.dropout:
+            below = add(f"dropouts.{layer}", "Dropout", "dropout", width, below)
     last = "linear" if config.output_norm else "output"
     output = add("output", "Linear", last, config.vocabulary_size, below, bias=config.output_bias)
     if config.output_norm:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -216,3 +217,31 @@ def test_a_runs_under_autocast() -> None:
     model[2].register_forward_hook(lambda _, __, output: KINDS.append(output.dtype))
     health.checkup(model, pairs(), cross_entropy, adam(model), autocast=torch.bfloat16, **QUICK)
     assert set(KINDS) == {torch.bfloat16}
+
+
+def test_the_fixture_healthy(tmp_path: Path) -> None:
+    (tmp_path / "test_net.py").write_text(
+        "import torch\nfrom torch import nn\n"
+        "batches = [((x := torch.randn(16, 20)), x[:, :5].argmax(1)) for _ in range(3)]\n"
+        "def test_well(healthy):\n"
+        "    net = nn.Linear(20, 5)\n"
+        "    report = healthy(net, batches, nn.CrossEntropyLoss(), torch.optim.Adam(net.parameters()), only=['parameters'])\n"
+        "    assert report.healthy\n"
+        "def test_sick(healthy):\n"
+        "    net = nn.Linear(20, 5)\n"
+        "    other = torch.optim.Adam(nn.Linear(20, 5).parameters())\n"
+        "    healthy(net, batches, nn.CrossEntropyLoss(), other, only=['optimiser'])\n"
+    )
+    found = any(each.value == "lettrine.integrations.pytest_plugin" for each in entry_points(group="pytest11"))
+    named = [] if found else ["-p", "lettrine.integrations.pytest_plugin"]  # in a checkout that is not installed
+    command = [sys.executable, "-m", "pytest", *named, "-p", "no:xdist", "-q", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert "1 failed, 1 passed" in done.stdout, done.stdout
+    assert "critical not-optimised" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_the_plugin_loads_no_torch() -> None:
+    code = "import sys, lettrine.integrations.pytest_plugin; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

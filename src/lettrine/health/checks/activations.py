@@ -9,6 +9,7 @@ import numpy as np
 
 from lettrine.activations import ACTIVATIONS, TANH_SATURATED
 from lettrine.health import limits
+from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.reading import (
     Mask,
     feeding_weight,
@@ -24,6 +25,7 @@ from lettrine.health.checks.reading import (
     start,
     usable,
 )
+from lettrine.health.checks.recurrent import saturated_gates
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
@@ -37,8 +39,9 @@ def saturation(trace: Trace) -> Iterator[Finding]:
         for info in trace.modules
         if info.role != "output" and info.name in trace.outputs and getattr(ACTIVATIONS.get(info.activation), "saturated", None)
     ]
-    if not judged:
+    if not judged and not trace.seen("gates"):
         raise Skip("not applicable", "no hidden layer with a bounded activation")
+    yield from saturated_gates(trace)
     windows = {"at the start": start(trace), "later": late(trace)}
     worst: dict[str, tuple[float, str]] = {}
     for info in judged:
@@ -54,10 +57,13 @@ def saturation(trace: Trace) -> Iterator[Finding]:
     names = list(worst)
     top = max(value for value, _ in worst.values())
     at_start = any(when == "at the start" for _, when in worst.values())
+    course = consequence(trace)
+    # What trained networks, and gates, come to by themselves is a fault only where next to nothing is learned.
+    mild = not at_start and course.kind == "learns" and course.end < limits.HARDLY_LEARNED * course.reference.value
     mask = windows["at the start"] if at_start else windows["later"]
     yield Finding(
         id="saturation",
-        severity="critical" if top >= limits.SATURATED_CRITICAL else "warning",
+        severity="info" if mild else "critical" if top >= limits.SATURATED_CRITICAL else "warning",
         where=tuple(names),
         steps=span(trace, mask),
         value=top,
@@ -110,7 +116,8 @@ def dead_units(trace: Trace) -> Iterator[Finding]:
         needed = max(min(limits.DEAD_STEPS, units.steps), limits.DEAD_ROWS * units.steps / max(units.rows, 1))
         if needed <= units.steps:
             enough = True
-            dead[info.name] = float(np.mean(units.streak >= needed))
+            # Where most died at once in mid-run, two sampled steps are enough: before, they worked.
+            dead[info.name] = float(np.mean(units.streak >= (2 if _died(trace, info.name) else needed)))
     if not enough:
         raise Skip("not run", f"fewer than {limits.DEAD_ROWS} examples were seen in the sampled steps")
     settled = span(trace, usable(trace))[1] >= limits.DEAD_SETTLED
@@ -135,6 +142,14 @@ def dead_units(trace: Trace) -> Iterator[Finding]:
             reference="Lu et al. 2019, Dying ReLU and initialization; " + limits.STUDY,
         )
         return  # what is only worth a note needs none beside a warning
+
+
+def _died(trace: Trace, name: str) -> bool:
+    """Whether most units of a layer that had worked are dead at the last two sampled steps."""
+    share_dead = trace.output(name, "dead")[usable(trace)]
+    share_dead = share_dead[np.isfinite(share_dead)]
+    before, now = share_dead[:-2], share_dead[-2:]
+    return len(before) >= limits.DEAD_STEPS and float(np.median(before)) < limits.DEAD_NOTED and now.min() > limits.DEAD_SHARE
 
 
 def _dead_since(trace: Trace, names: list[str]) -> tuple[int, int]:
@@ -182,6 +197,11 @@ def activation_scale(trace: Trace) -> Iterator[Finding]:
 def _uneven(trace: Trace, names: list[str], mask: Mask, ratio: float, limit: float) -> Finding:
     grows = ratio > 1
     each, total = ratio ** (1 / (len(names) - 1)), max(ratio, 1 / ratio)
+    change = f"Initialise the weights in front of {listed(names[1:])} with std gain/sqrt(fan_in)"
+    if 1 / limits.REMEDY_FACTOR < each < limits.REMEDY_FACTOR:
+        change = (
+            f"Multiply the weights in front of {listed(names[1:])} by {number(1 / each)} each, or give them std gain/sqrt(fan_in)"
+        )
     return Finding(
         id="activation-scale",
         severity="critical" if total > limits.SCALE_CRITICAL else "warning",
@@ -198,9 +218,6 @@ def _uneven(trace: Trace, names: list[str], mask: Mask, ratio: float, limit: flo
             if grows
             else "The last layers see hardly any difference between inputs, and the first get hardly any gradient."
         ),
-        remedy=(
-            f"Multiply the weights in front of {listed(names[1:])} by {number(1 / each)} each (std gain/sqrt(fan_in) keeps it: "
-            "gain 5/3 for tanh, sqrt(2) for ReLU, 1 without activation), or normalise."
-        ),
+        remedy=(f"{change} (gain 5/3 for tanh, sqrt(2) for ReLU, 1 without activation), or normalise."),
         reference=f"{limits.GLOROT}; {limits.HE}",
     )

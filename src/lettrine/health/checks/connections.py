@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import nan
 
+import numpy as np
+
 from lettrine.health import limits_wiring as limits
 from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.reading import listed, number, plural, share
@@ -113,9 +115,14 @@ def gradients_cleared(trace: Trace) -> Iterator[Finding]:
     """Gradients that are cleared before the optimiser has used them."""
     told = trace.seen("gradients")
     if not told:
-        raise Skip("not run", "no step was looked at")
+        raise Skip("not applicable", "no step of a torch optimizer was looked at")
     for seen in told:
         steps, called = seen.figure("steps"), seen.figure("called")
+        # Zeros may be what the backward pass gave; gradients that shrank after it were set to 0.
+        clipped = trace.step_stats["clipped"][np.isfinite(trace.step_stats["clipped"])]
+        shrank = bool(len(clipped)) and float(clipped.mean()) >= limits.LOST_SHARE
+        if seen.figure("zeros") > 0 and not shrank:
+            continue
         if steps >= limits.LOST_STEPS and seen.figure("none") == called == steps and not seen.figure("others"):
             yield _finding(
                 seen,

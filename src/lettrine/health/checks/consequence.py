@@ -158,16 +158,16 @@ def _held_out_says_no(trace: Trace, reference: float, end: float) -> bool:
 
 def _words(kind: str, trace: Trace, course: Consequence) -> str:
     at = f"{number(course.end, 3)} at step {course.steps[1]:,}"
-    against = f"{course.reference.words} gives {number(course.reference.value, 3)}"
+    told_by = number(course.reference.value, 3)
     told = {
         "rises": f"the loss, which had come to {number(course.best, 3)}, ended at {number(course.end, 3)}",
         "flat": f"the loss does not fall ({number(course.start, 3)} at first, {at})",
-        "guessing": f"the loss is no better than {course.reference.words} ({at}; {against})",
-        "learns": f"the loss fell all the same ({at}; {against})",
+        "guessing": f"the loss, {at}, is no better than {course.reference.words} ({told_by})",
+        "learns": f"the loss fell all the same, to {at} ({told_by}: {course.reference.words})",
         "falls": f"the loss falls ({number(course.start, 3)} at first, {at})",
         "unknown": course.words,
     }
     if kind == "held out":
         best = float(np.nanmin(trace.dev.mean))
-        return f"the loss on held-out data never beat {course.reference.words} ({number(best, 3)} at best; {against})"
+        return f"the loss on held-out data, {number(best, 3)} at best, never beat {course.reference.words} ({told_by})"
     return told[kind]

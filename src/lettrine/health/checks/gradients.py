@@ -164,7 +164,7 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
         ),
         (
             unused,
-            "info",
+            "warning",
             "never got a gradient: the forward pass does not call {them}",
             "Leave {it} out if nothing will ever use {it}; if the forward pass should, see why it does not.",
         ),
@@ -338,6 +338,8 @@ def symmetry(trace: Trace) -> Iterator[Finding]:
     alike: dict[str, float] = {}
     seen = False
     for info in matrices(trace):
+        if info.optimised is False:
+            continue  # it stays as it is because nothing moves it
         values = trace.parameter(info.name, "duplicate")[mask]
         zeros = trace.parameter(info.name, "rms")[mask] == 0
         zeros, values = zeros[np.isfinite(values)], values[np.isfinite(values)]

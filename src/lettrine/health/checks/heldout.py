@@ -117,6 +117,7 @@ def dev_scale(trace: Trace) -> Iterator[Finding]:
     middle = float(np.median(ratios))
     away = max(middle, 1 / middle)
     if away < limits.DEV_SCALE or float(ratios.max() / ratios.min()) > limits.DEV_SCALE_EVEN:
+        yield from _far_from_the_start(steps, dev[known], level[known], guess_of(trace))
         return
     above = middle > 1
     yield Finding(
@@ -132,6 +133,25 @@ def dev_scale(trace: Trace) -> Iterator[Finding]:
         remedy=f"{'Divide' if above else 'Multiply'} the held-out loss by {number(away)}: add up loss.item() * len(batch) over "
         "all batches and divide by the number of examples.",
         reference="Karpathy 2019, A recipe for training neural networks",
+    )
+
+
+def _far_from_the_start(steps: Floats, dev: Floats, level: Floats, guess: float) -> Iterator[Finding]:
+    """A loss far above guessing from the first evaluation on, where the network on its own data was not: other inputs."""
+    if not isfinite(guess) or float(dev.min()) < limits.DEV_FAR * guess or level[0] > limits.DEV_FAR / 2 * guess:
+        return
+    yield Finding(
+        id="dev-scale",
+        severity="warning",
+        where=(),
+        steps=(int(steps[0]), int(steps[-1])),
+        value=float(dev.min()) / guess,
+        limit=limits.DEV_FAR,
+        message=f"The held-out loss was {number(float(dev[0]), 3)} at step {int(steps[0])} and {number(float(dev.min()), 3)} at "
+        f"best; guessing gives {number(guess, 3)}, and the training loss was {number(float(level[0]), 3)} then.",
+        why="Even an untrained network does no worse than that on inputs of the size it is trained on: these are of another.",
+        remedy="Print mean and std of a held-out batch beside those of a training batch, and scale both with the same numbers.",
+        reference="Karpathy 2019, A recipe for training neural networks: visualise what goes into the net",
     )
 
 

@@ -27,7 +27,16 @@ from lettrine.health.checks.reading import (
     usable,
     weight_of,
 )
-from lettrine.health.checks.reference import NEED_NOT_FALL, classes_of, even_of, guess_of, guess_of_values, loss_seen, ordinary
+from lettrine.health.checks.reference import (
+    NEED_NOT_FALL,
+    classes_of,
+    even_of,
+    guess_of,
+    guess_of_values,
+    loss_seen,
+    ordinary,
+    reference_of,
+)
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
@@ -69,7 +78,7 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
         remedy = f"Shrink the last layer's weights and start its bias at 0, to start near ln {classes} = {number(expected, 3)}."
     yield Finding(
         id="initial-loss",
-        severity="info" if back < limits.INITIAL_WASTED else "warning",
+        severity="info" if back < limits.INITIAL_WASTED or consequence(trace).well else "warning",
         where=(last.name,) if last is not None else (),
         steps=(0, 0),
         value=value,
@@ -101,7 +110,7 @@ def no_learning(trace: Trace) -> Iterator[Finding]:
         raise Skip("not applicable", "the network was trained before, and the loss of guessing is not known")
     steps, losses = enough_losses(trace, limits.PLATEAU_STEPS)
     beginning, end, noise = ends(losses)
-    guess, how = guess_of(trace), "guessing"
+    guess, how = guess_of(trace), reference_of(trace).words
     if not isfinite(guess):
         guess, how = guess_of_values(trace, end), "answering the mean whatever the input"
     most = end + trace.facts.gain + limits.GAIN_NOISE * trace.facts.gain_error
@@ -158,9 +167,8 @@ def _get_it_moving(trace: Trace, *, fit: bool = True) -> str:
             f"{number(size)} of their size, where about {number(limits.UPDATE_AIM)} is usual."
         )
     if not fit:
-        return (
-            f"try a learning rate of {number(rounded(rate * 3))} instead of {number(rate)}." if rate > 0 else "try larger steps."
-        )
+        small = 0 < size < limits.UPDATE_LARGE / 5 and rate > 0
+        return f"Try a learning rate of {number(rounded(rate * 3))} instead of {number(rate)}." if small else ""
     first = "See that inputs and targets belong together (shuffled alike?) by fitting one batch of 32 to a loss near 0"
     if not rate > 0:
         return f"{first}; then try learning rates ten times higher and lower."
@@ -199,10 +207,6 @@ def slow_learning(trace: Trace) -> Iterator[Finding]:
         limit=limits.SLOW_EVEN,
         message=f"The loss still falls at the end as in the middle, to {number(course.end, 3)} at step {int(steps[-1]):,}.",
         why="The run ends before the network has learned what it can.",
-        remedy=f"Train about {number(max(2.0, factor), 1)} times as long, or {_lower_first(_get_it_moving(trace, fit=False))}",
+        remedy=f"Train about {number(max(2.0, factor), 1)} times as long. {_get_it_moving(trace, fit=False)}".rstrip(),
         reference="Goodfellow, Bengio & Courville 2016, Deep Learning, section 8.3.1: learning curves and the learning rate",
     )
-
-
-def _lower_first(text: str) -> str:
-    return text[:1].lower() + text[1:]

@@ -80,7 +80,7 @@ def _cause(trace: Trace, first: NonFinite, where: str) -> tuple[str, str]:
     if open_ends and not grown:
         each = open_ends[0]
         amount = number(each.figure("least"))
-        told = f"Nothing had grown before. Nothing keeps what {_place(each)} takes in from 0: the smallest seen was {amount}."
+        told = f"Nothing had grown before. Nothing keeps what {_place(each)} takes in from 0: it came down to {amount}."
         return told, _guard(each)
     return "", _slower(trace, first, where, grown=grown)
 

@@ -129,6 +129,7 @@ def clip_before_unscale(trace: Trace) -> Iterator[Finding]:
     clipped = trace.step_stats["clipped"]
     clipped = clipped[np.isfinite(clipped)]
     constant = seen.figure("spread") < limits.CLIP_SPREAD and product <= limits.CLIP_MOST
+    constant &= _chosen(product) and not _chosen(norm)  # which of the two is the number that somebody chose
     if scale < limits.CLIP_SCALE or not constant or not len(clipped) or float(np.mean(clipped)) < limits.LOST_SHARE:
         return
     course = consequence(trace)
@@ -146,6 +147,11 @@ def clip_before_unscale(trace: Trace) -> Iterator[Finding]:
         remedy=f"Call scaler.unscale_(optimizer) before clip_grad_norm_(model.parameters(), {number(product)}).",
         reference="torch.amp: working with unscaled gradients",
     )
+
+
+def _chosen(value: float) -> bool:
+    """Whether a number has two significant digits, as people choose them; `clip_grad_norm_` itself adds an eps of 1e-6."""
+    return value > 0 and abs(float(f"{value:.1e}") / value - 1) < limits.CLIP_ROUND
 
 
 @check("eps-underflow")

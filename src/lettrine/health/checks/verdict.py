@@ -50,7 +50,7 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "gradients-cleared": (*_IDLE, "never-moved"),
     "detached-generator": (*_IDLE, *_TROUBLE),
     "unregistered": (*_IDLE, "initial-loss"),
-    "never-moved": _IDLE,
+    "never-moved": (*_IDLE, "frozen-random"),
     "frozen-random": (*_IDLE, *_DEPTH, "dead-units"),
     "padding-mask": ("no-learning", "slow-learning", "leak"),
     "growing-graph": (*_TROUBLE, "update-too-large", *_DEPTH),
@@ -184,6 +184,7 @@ ORDER: Final = (
     "gradient-data",
     "update-too-small",
     "initial-loss",
+    "bias-before-norm",
 )
 """Causes before symptoms; what is not listed comes after, in the order of registration."""
 

@@ -8,6 +8,7 @@ from math import isfinite, log, nan, sqrt
 import numpy as np
 
 from lettrine.health import limits
+from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.modes import modes_in_part
 from lettrine.health.checks.reading import (
     Mask,
@@ -166,7 +167,7 @@ def _small_batch(trace: Trace, steps: tuple[int, int], wobbles: dict[str, float]
     wanted = rounded(momentum * (limits.NORM_NOISE / 2 / top) ** 2)
     return Finding(
         id="norm-statistics",
-        severity="warning",
+        severity="info" if consequence(trace).well else "warning",
         where=tuple(wobbles),
         steps=steps,
         value=top,

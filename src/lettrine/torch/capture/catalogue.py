@@ -16,6 +16,7 @@ from torch.nn.utils import parametrize
 from lettrine.activations import ACTIVATIONS
 from lettrine.errors import HealthError
 from lettrine.health.trace import ParameterInfo
+from lettrine.torch.private import CONVOLUTION, DROPOUT, NORM, POOLINGS
 
 WRAPPERS: Final = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 _INSERTED: Final = re.compile(r"(?:^|(?<=\.))(?:_fsdp_wrapped_module|_checkpoint_wrapped_module|_orig_mod)(?:\.|$)")
@@ -25,9 +26,9 @@ _UNJUDGED: Final = (  # no table says which of their outputs are dead
     *(nn.Softshrink, nn.Hardshrink, nn.Tanhshrink, nn.Threshold, nn.GLU),
 )
 _ACTIVATIONS: Final[dict[type[nn.Module], str]] = {
+    **dict.fromkeys(_UNJUDGED, ""),
     **{getattr(nn, row.torch): name for name, row in ACTIVATIONS.items() if row.torch != "Identity"},
     nn.RReLU: "leaky-relu",
-    **dict.fromkeys(_UNJUDGED, ""),
 }
 
 # The zones hold for the standard shape of an activation; another one is not judged. A choice between two ways to compute
@@ -36,24 +37,8 @@ _STANDARD: Final[dict[str, dict[str, float]]] = {
     name: {key: value for key, value in row.arguments.items() if not isinstance(value, str)} for name, row in ACTIVATIONS.items()
 }
 
-_NORMS: Final = (
-    nn.modules.batchnorm._NormBase,  # noqa: SLF001  the only common base of batch and instance norms
-    nn.LayerNorm,
-    nn.GroupNorm,
-    nn.LocalResponseNorm,
-)
-_CONVOLUTION: Final = nn.modules.conv._ConvNd  # noqa: SLF001  the only common base of all convolutions
-_DROPOUT: Final = nn.modules.dropout._DropoutNd  # noqa: SLF001  the only common base of all dropouts
-CHANNELS_FIRST: Final = (
-    _CONVOLUTION,
-    nn.modules.batchnorm._NormBase,  # noqa: SLF001
-    nn.GroupNorm,
-    nn.LocalResponseNorm,
-    nn.modules.pooling._MaxPoolNd,  # noqa: SLF001
-    nn.modules.pooling._AvgPoolNd,  # noqa: SLF001
-    nn.modules.pooling._AdaptiveAvgPoolNd,  # noqa: SLF001
-    nn.modules.pooling._AdaptiveMaxPoolNd,  # noqa: SLF001
-)
+_NORMS: Final = (NORM, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm)
+CHANNELS_FIRST: Final = (CONVOLUTION, NORM, nn.GroupNorm, nn.LocalResponseNorm, *POOLINGS)
 UNITS_LAST: Final = (nn.Linear, nn.Bilinear, nn.LayerNorm, nn.Embedding, nn.EmbeddingBag, nn.RNNBase, nn.MultiheadAttention)
 
 
@@ -75,10 +60,12 @@ def unwrapped(model: nn.Module) -> nn.Module:
     while isinstance(model, WRAPPERS):
         model = model.module
     if type(model).forward is nn.Module.forward and not any(True for _ in model.children()):
+        hidden = [name for name, value in vars(model).items() if isinstance(value, list | tuple | dict) and value]
+        where = f"self.{hidden[0]}" if hidden else "it"
         raise HealthError(
-            f"watch got a {kind_of(model)} without a forward and without modules of its own, of which nothing can be heard; "
-            f"layers "
-            "in a plain list or dict are not found by torch: hold them in nn.ModuleList or nn.ModuleDict"
+            f"watch got a {kind_of(model)} without a forward of its own and without registered layers; expected a module that is "
+            f"called. If its layers lie in {where}, make that an nn.ModuleList or nn.ModuleDict: a plain list registers none, "
+            "and neither parameters(), to() nor state_dict() know of them"
         )
     return model
 
@@ -125,8 +112,8 @@ def role_of(module: nn.Module) -> str:
         ("embedding", (nn.Embedding, nn.EmbeddingBag)),
         ("recurrent", (nn.RNNBase, nn.RNNCellBase)),
         ("attention", (nn.MultiheadAttention,)),
-        ("dropout", (_DROPOUT,)),
-        ("linear", (nn.Linear, nn.Bilinear, _CONVOLUTION)),
+        ("dropout", (DROPOUT,)),
+        ("linear", (nn.Linear, nn.Bilinear, CONVOLUTION)),
     )
     for role, kinds in roles:
         if isinstance(module, kinds):

@@ -17,10 +17,10 @@ from lettrine.health.trace import Floats, ModuleInfo
 from lettrine.torch.capture.catalogue import CHANNELS_FIRST, UNITS_LAST
 from lettrine.torch.capture.compiled import note_traced
 from lettrine.torch.capture.copies import Copy, measurable
-from lettrine.torch.private import version
+from lettrine.torch.private import BATCH_NORM, version
 
 CALLS: Final = 4  # calls of one module copied in a step; beyond, only the 5th, 9th, 17th …, so that cost stays bounded
-BatchNorm: Final = nn.modules.batchnorm._BatchNorm  # noqa: SLF001  the only common base of all batch norms
+BatchNorm: Final = BATCH_NORM
 
 
 class Listener:

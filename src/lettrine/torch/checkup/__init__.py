@@ -65,6 +65,7 @@ def checkup(
     return run(make_task(model, batches, loss_fn, optimizer, minutes=minutes, autocast=autocast), only=only, progress=progress)
 
 
+@checked
 def assert_healthy(
     model: nn.Module, batches: Iterable[Any], loss_fn: Callable[..., Any], optimizer: Any = None, **options: Any
 ) -> Report:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from lettrine.torch.capture.catalogue import named_modules
 
 MASKS: Final = ("bernoulli", "native_dropout")  # what a dropout draws
 DRAWS: Final = ("rand", "normal", "uniform", "exponential", "multinomial", "geometric", "cauchy", "log_normal", "poisson", *MASKS)
+_MODULES: Final = nn.modules.dropout._DropoutNd  # noqa: SLF001  the common base of all dropouts
 _DROPOUTS: Final = ("dropout", "alpha_dropout", "dropout1d", "dropout2d", "dropout3d", "feature_alpha_dropout")
 
 
@@ -54,7 +56,7 @@ def listening(model: nn.Module) -> Iterator[list[Draw]]:
         handles.append(module.register_forward_pre_hook(entering(name)))
         handles.append(module.register_forward_hook(leaving, always_call=True))
     try:
-        with _explicit(asked), _Functions(note), _Operations(note):
+        with _explicit(asked, set(model.modules())), _Functions(note), _Operations(note):
             yield draws
     finally:
         for handle in handles:
@@ -91,10 +93,11 @@ class _Functions(TorchFunctionMode):
 
 
 @contextmanager
-def _explicit(asked: list[bool]) -> Iterator[None]:
+def _explicit(asked: list[bool], registered: set[nn.Module]) -> Iterator[None]:
     """Know, inside a dropout function, whether its caller wrote training=True: then it is meant.
 
-    torch's own signature has True as its default, so that leaving the argument out and asking for it look alike further down.
+    torch's own signature has True as its default, so that leaving the argument out and asking for it look alike further down. A
+    dropout module that is part of the model and still in training mode after eval() was set so; one made on the way was not.
     """
     kept = {name: getattr(functional, name) for name in _DROPOUTS}
 
@@ -102,7 +105,9 @@ def _explicit(asked: list[bool]) -> Iterator[None]:
         def call(*args: Any, **kwargs: Any) -> Any:
             if asked:  # torch itself, handing the call on with every argument spelled out
                 return function(*args, **kwargs)
-            asked.append(kwargs.get("training", args[2] if len(args) > 2 else None) is True)
+            given = kwargs.get("training", args[2] if len(args) > 2 else None) is True
+            caller = sys._getframe(1).f_locals.get("self")  # noqa: SLF001  a dropout module says True for itself
+            asked.append(given and (not isinstance(caller, _MODULES) or caller in registered))
             try:
                 return function(*args, **kwargs)
             finally:

@@ -40,19 +40,20 @@ class Experiment:
     title: str
     function: Function
     passes: float
+    trains: bool = False
 
 
 EXPERIMENTS: Final[dict[str, Experiment]] = {}
 """All known experiments by id, the most telling first."""
 
 
-def experiment(name: str, title: str, *, passes: float) -> Callable[[Function], Function]:
-    """Register an experiment. Raises HealthError for an id that is taken."""
+def experiment(name: str, title: str, *, passes: float, trains: bool = False) -> Callable[[Function], Function]:
+    """Register an experiment. trains: it needs a loss that is finite. Raises HealthError for an id that is taken."""
 
     def register(function: Function) -> Function:
         if name in EXPERIMENTS:
             raise HealthError(f"experiment {name!r} exists already; choose another id")
-        EXPERIMENTS[name] = Experiment(name, title, function, passes)
+        EXPERIMENTS[name] = Experiment(name, title, function, passes, trains)
         return function
 
     return register
@@ -78,4 +79,6 @@ def part(share: float) -> str:
     """A share of the answers' size, for people: in per cent, or as a power of ten where that would be 0."""
     if share == 0:
         return "nothing"
-    return f"{100 * share:.2g} %" if 1e-4 <= share < 10 else f"{share:.0e} of their size"
+    if not 1e-4 <= share < 10:
+        return f"{share:.0e} of their size"
+    return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.2g} %"

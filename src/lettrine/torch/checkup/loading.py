@@ -26,7 +26,9 @@ def load_task(name: str) -> dict[str, Any]:
         raise HealthError(f"task got {quote(name)}; expected a file and a function in it, such as 'train.py:make'")
     make = getattr(_module(home), function, None)
     if not callable(make):
-        raise HealthError(f"task got {quote(name)}; {quote(home)} has no function {quote(function)}")
+        raise HealthError(
+            f"task got {quote(name)}; {quote(home)} has no function {quote(function)}; expected one that returns the task"
+        )
     return parts_of(make())
 
 
@@ -45,10 +47,12 @@ def _module(home: str) -> Any:
         try:
             return importlib.import_module(home)
         except ImportError as error:
-            raise HealthError(f"task got the module {quote(home)}, which cannot be imported: {error}") from error
+            raise HealthError(
+                f"task got the module {quote(home)}, which cannot be imported ({error}); expected a file or a module"
+            ) from error
     path = Path(home)
     if not path.is_file():
-        raise HealthError(f"task got the file {quote(home)}, which is not there")
+        raise HealthError(f"task got the file {quote(home)}, which is not there; expected a file such as train.py")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None  # noqa: S101  for the type checker: a .py file has a loader
     assert spec.loader is not None  # noqa: S101

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -57,7 +56,9 @@ def perform(each: Experiment, task: Task) -> tuple[list[Finding], Outcome, list[
     if needed > task.left():
         left = max(0.0, task.left())
         return [], Outcome(each.id, "not run", f"it takes about {needed:.0f} s and {left:.0f} s were left; give minutes=…"), []
-    begun = time.monotonic()
+    if each.trains and task.known.get("broken"):
+        return [], Outcome(each.id, "not run", "the loss is not finite, so nothing can be learned from it"), []
+    begun = task.now()
     try:
         with task.boxed():
             result = each.function(task)
@@ -65,7 +66,7 @@ def perform(each: Experiment, task: Task) -> tuple[list[Finding], Outcome, list[
         return [], Outcome(each.id, skip.status, skip.reason), []
     except Exception as error:  # noqa: BLE001  whatever breaks inside an experiment is shown as such
         return [], Outcome(each.id, "failed", f"{type(error).__name__}: {error}"), []
-    seconds = time.monotonic() - begun
+    seconds = task.now() - begun
     return list(result.findings), Outcome(each.id, "found" if result.findings else "passed"), [_evidence(each, result, seconds)]
 
 

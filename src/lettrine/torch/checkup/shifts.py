@@ -86,7 +86,8 @@ def _inner_shift(task: Task, call: Call, batch: Any) -> Shift | None:
         if tensor.ndim != 2 or tensor.dtype is not torch.long or tensor.shape[1] < LEAST or "label" in path:
             continue
         same = [other for other in labels if other is not tensor and other.shape == tensor.shape and _agrees(other, tensor)]
-        if same and _loss_is_shifted(task, call, batch, same[-1]):
+        # The batch holds the input itself, so that labels like it are a second one.
+        if len(same) > 1 and _loss_is_shifted(task, call, batch, same[-1]):
             return Shift(path, 1)
     return None
 
@@ -101,7 +102,8 @@ def _loss_is_shifted(task: Task, call: Call, batch: Any, labels: Tensor) -> bool
         task.model.eval()
         loss = float(task.loss(batch))
         for _, logits in leaves(task.outputs(call)):
-            if logits.is_floating_point() and logits.ndim == 3 and logits.shape[:2] == labels.shape:
+            classes = logits.ndim == 3 and logits.shape[:2] == labels.shape and int(labels.max()) < logits.shape[2]
+            if logits.is_floating_point() and classes:
                 shifted = functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten())
                 if abs(float(shifted) - loss) <= LOSS_AGREES * abs(loss):
                     return True

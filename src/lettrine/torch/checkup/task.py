@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 import itertools
-import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from time import monotonic as clock
 from typing import Any, Final
 
 import torch
@@ -18,8 +18,9 @@ from torch.utils.data import DataLoader, default_collate
 
 from lettrine.errors import HealthError
 from lettrine.torch.capture.catalogue import kind_of, unwrapped
-from lettrine.torch.checkup.sandbox import sandbox, seeded
+from lettrine.torch.checkup.sandbox import same_bits, sandbox, seeded, uninterrupted
 from lettrine.torch.checkup.values import fresh, leaves, moved
+from lettrine.torch.watch import being_watched
 
 BATCHES: Final = 64  # taken at most, and
 BATCH_VALUES: Final = 2**27  # values in them together
@@ -51,7 +52,8 @@ class Task:
 
     batches: copies, in the order they came. whole: the loss function takes the model and the batch, else outputs and targets.
     rows_first: the batches come from a DataLoader that stacks examples along axis 0. autocast: dtype, None without.
-    seconds: of one forward and backward pass. deadline: when the time is up, by `time.monotonic`.
+    seconds: of one forward and backward pass. stateful: the model answers differently when it is asked the same again. deadline:
+    when the time is up, by `clock`.
     """
 
     model: nn.Module
@@ -62,6 +64,7 @@ class Task:
     rows_first: bool = False
     autocast: torch.dtype | None = None
     seconds: float = 0.0
+    stateful: bool = False
     deadline: float = float("inf")
     known: dict[str, Any] = field(default_factory=dict)
 
@@ -70,9 +73,13 @@ class Task:
         """Where the model is."""
         return next((each.device for each in itertools.chain(self.model.parameters(), self.model.buffers())), torch.device("cpu"))
 
+    def now(self) -> float:
+        """The time, in seconds."""
+        return clock()
+
     def left(self) -> float:
         """Seconds before the time is up."""
-        return self.deadline - time.monotonic()
+        return self.deadline - clock()
 
     def steps_in(self, share: float, most: int) -> int:
         """Training steps that fit into a share of the time that is left, at most `most`."""
@@ -105,9 +112,9 @@ class Task:
         return calls[0]
 
     def outputs(self, call: Call) -> Any:
-        """What the model gives, from copies of its inputs and always with the same random numbers."""
-        seeded(SEED)
-        with self._casting():
+        """What the model gives, from copies of its inputs, always with the same random numbers and from the same state."""
+        with sandbox(self.model) if self.stateful else nullcontext(), self._casting():
+            seeded(SEED)
             return self.model(*fresh(call.args), **fresh(dict(call.kwargs)))
 
     def loss(self, batch: Any) -> Tensor:
@@ -155,20 +162,40 @@ class Task:
         return self.optimizer or torch.optim.Adam([each for each in self.model.parameters() if each.requires_grad], lr=1e-3)
 
     @contextmanager
-    def boxed(self) -> Iterator[None]:
-        """A sandbox around everything of this task, quiet, with gradients, generators begun at SEED."""
+    def boxed(self, *, exact: bool = False) -> Iterator[None]:
+        """A sandbox around everything of this task, quiet, with gradients, generators begun at SEED. exact: in float64, with new
+        tensors in float64 too, such as masks that a forward pass makes.
+        """
         with (
             sandbox(self.model, self.loss_fn, self.optimizer),
+            _settings(exact=exact),
             warnings.catch_warnings(),
             torch.inference_mode(mode=False),
             torch.enable_grad(),
         ):
             warnings.simplefilter("ignore")
             seeded(SEED)
+            if exact:
+                self.model.double()
             yield
 
     def _casting(self) -> Any:
         return torch.autocast(self.device.type, dtype=self.autocast) if self.autocast else nullcontext()
+
+
+@contextmanager
+def _settings(*, exact: bool) -> Iterator[None]:
+    """New tensors in float64 if wanted, and no attention kernel that takes masks of another type as they are."""
+    kind, fast = torch.get_default_dtype(), torch.backends.mha.get_fastpath_enabled()
+    try:
+        torch.backends.mha.set_fastpath_enabled(False)
+        if exact:
+            torch.set_default_dtype(torch.float64)
+        yield
+    finally:
+        with uninterrupted():
+            torch.set_default_dtype(kind)
+            torch.backends.mha.set_fastpath_enabled(fast)
 
 
 class NotCalled(Exception):  # noqa: N818  # not an error: an answer
@@ -188,6 +215,8 @@ def make_task(
     Raises HealthError for what cannot be examined.
     """
     model = unwrapped(model)
+    if being_watched(model):
+        raise HealthError("checkup got a model that is watched now; close the watch first, or it would record the experiments")
     if not callable(loss_fn):
         raise HealthError(f"checkup got a loss_fn of type {type(loss_fn).__name__}; expected a function or a loss module")
     if optimizer is not None and not isinstance(optimizer, Optimizer):
@@ -203,7 +232,7 @@ def make_task(
         rows_first = isinstance(batches, DataLoader) and batches.collate_fn is default_collate
         task = Task(model, taken, loss_fn, optimizer, rows_first=rows_first, autocast=autocast)
     task = _called(task)
-    task.deadline = time.monotonic() + 60.0 * minutes
+    task.deadline = clock() + 60.0 * minutes
     return task
 
 
@@ -235,22 +264,35 @@ def _called(task: Task) -> Task:
             with tried.boxed():
                 tried.model.train()
                 for _ in range(2):  # the first pass of a process pays for what torch sets up
-                    begun = time.monotonic()
+                    begun = clock()
                     loss = tried.loss(tried.batch())
                     if loss.requires_grad:
                         loss.backward()  # type: ignore[no-untyped-call]
-                    tried.seconds = time.monotonic() - begun
+                    tried.seconds = clock() - begun
         except HealthError:
             raise
         except Exception as error:  # noqa: BLE001  whatever the user's code raises is told to the user
             how = "loss_fn(model, batch)" if whole else "loss_fn(model(inputs), targets)"
             errors.append(f"{how}: {type(error).__name__}: {error}")
         else:
+            tried.stateful = _stateful(tried)
             return tried
     raise HealthError(
         f"checkup could not compute a loss; {'; '.join(errors)}. Give pairs (inputs, targets) and a loss_fn(outputs, targets), "
         f"or any batches and a loss_fn(model, batch); the model is a {kind_of(task.model)}"
     )
+
+
+def _stateful(task: Task) -> bool:
+    """Whether a second pass in eval mode, with the same random numbers, gives something else."""
+    try:
+        with task.boxed(), torch.no_grad():
+            call = task.inputs(task.batch())
+            task.model.eval()
+            first, second = ([each.detach().clone() for _, each in leaves(task.outputs(call))] for _ in range(2))
+            return any(not same_bits(a, b) for a, b in zip(first, second, strict=False))
+    except Exception:  # noqa: BLE001  what cannot be called in eval mode shows where that is needed
+        return False
 
 
 def _wants_model(loss_fn: Any) -> bool:

@@ -23,7 +23,7 @@ from lettrine.torch.graph.terms import Term
 _LEAST: Final = 96  # examples that must agree, without an exception
 _RARE: Final = 8  # of them on either side: a class seen less often proves nothing
 _MOST: Final = 64  # classes each column is compared with
-_WIDE: Final = 16_384  # columns looked at, the first ones
+_WIDE: Final = 2_048  # columns looked at, the first ones
 
 
 @reader
@@ -115,8 +115,12 @@ def _columns(given: Tensor, target: Tensor, classes: int) -> _Found | None:
     low, high = table.amin(0), table.amax(0)
     two = ((table == low) | (table == high)).all(0) & (low < high)
     chosen = target[:, None] == torch.arange(classes, device=target.device)  # (B, K)
-    agree = torch.stack([((table == high) == chosen[:, [k]]).all(0) for k in range(classes)], 1)
+    agree = torch.zeros(table.shape[1], classes, dtype=torch.bool, device=table.device)
+    some = torch.nonzero(two).reshape(-1)
+    is_high = (table == high)[:, some]
+    for k in range(classes):
+        agree[some, k] = (is_high == chosen[:, [k]]).all(0)
     # A batch without the class, or of it alone, has columns of one value: they neither agree nor disagree.
     same = (low == high)[:, None] & (~chosen.any(0) | chosen.all(0))[None]
     met = torch.bincount(target.clamp(0, classes - 1), minlength=classes).cpu()
-    return "column", ((agree & two[:, None]) | same).cpu(), met, len(target)
+    return "column", (agree | same).cpu(), met, len(target)

@@ -50,7 +50,7 @@ class LossReader:
     def look(self, look: Look) -> Iterable[Evidence]:
         """One backward pass."""
         terms = look.terms
-        if not terms or look.loss is None:
+        if not terms or look.loss is None or any(each.kind == "unread" for each in terms):
             return ()
         if [each.kind for each in terms] != [each.kind for each in self._terms]:
             if self._terms and look.step in self._values:

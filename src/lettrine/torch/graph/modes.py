@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import linecache
 from collections.abc import Iterable
 from types import CodeType
@@ -136,12 +137,17 @@ def _given(call: FunctionCall) -> tuple[str, str]:
     text, line = source_of(*call.site)
     if call.name == "scaled_dot_product_attention":
         return "default", line  # it knows no mode: whoever gives a rate has to ask for it
-    if not text:
+    try:
+        tree = ast.parse(f"({text})", mode="eval").body
+    except (SyntaxError, ValueError):
         return "unknown", line
-    if "training" not in text:
-        given = text.partition("**")[0].rstrip(" ,").count(",")
-        return ("default" if given < 2 else "unknown"), line  # the third argument by place is `training`
-    return ("on purpose" if "training=True" in text.replace(" ", "") else "unknown"), line
+    if not isinstance(tree, ast.Call):
+        return "unknown", line
+    modes = [each.value for each in tree.keywords if each.arg == "training"] + tree.args[2:3]
+    if not modes:
+        return "default", line
+    mode = modes[0]
+    return ("on purpose" if isinstance(mode, ast.Constant) and mode.value is True else "unknown"), line
 
 
 def source_of(code: CodeType, instruction: int) -> tuple[str, str]:

@@ -25,6 +25,7 @@ class _Count:
 
     steps: int = 0
     none: int = 0
+    zeros: int = 0
     called: int = 0
     micro: int = 0
     cleared: int = 0
@@ -39,10 +40,10 @@ class Gradients:
     """Evidence "gradients", one an optimiser: how its steps that were looked at found them.
 
     where: the names of its watched parameters. figures: steps (looked at); none (at which no parameter of it had a gradient, or
-    only zeros), called (those of them with a backward pass that was seen) and others (with gradients in other parameters of the
-    model); micro (backward passes a step), cleared (steps before each of whose later backward passes what the pass before had
-    left was gone), accumulated (steps with several passes), scaled (those of them whose loss was divided by a number); frozen
-    (1 where it holds nothing but parameters without requires_grad).
+    only zeros), zeros (those of them with zeros), called (those of them with a backward pass that was seen) and others (with
+    gradients in other parameters of the model); micro (backward passes a step), cleared (steps before each of whose later
+    backward passes what the pass before had left was gone), accumulated (steps with several passes), scaled (those of them whose
+    loss was divided by a number); frozen (1 where it holds nothing but parameters without requires_grad).
 
     Passes whose input asks for a gradient (attacks on the input, a generator's pass through its critic), weights that moved in
     between (SAM), and passes in eval mode are no micro-batches.
@@ -80,6 +81,7 @@ class Gradients:
         empty = _nothing(list(held.values()))
         if empty:
             count.none += 1
+            count.zeros += any(parameter.grad is not None for parameter in held.values())
             count.called += stepping.passes > 0
             count.others += not _nothing([each for each in stepping.model.parameters() if id(each) not in held])
         if len(self._passes) > 1 and None not in self._passes and stepping.passes == len(self._passes):

@@ -74,7 +74,8 @@ class Term:
     """One term of a loss.
 
     kind: a value of FUNCTIONS, OTHERS or NODES; "policy" for log-probabilities weighted by something that is no probability;
-        "penalty" for what depends on parameters alone; "distance" for an error between two things the network made; "other".
+        "penalty" for what depends on parameters alone; "distance" for an error between two things the network made; "unread" for
+        what is compiled or somebody's own function; "other".
     weight: what the mean over its examples is multiplied by in the loss, NaN if that is not a number.
     given, target: what is compared, as far as it could be found. options: of the function, such as "weight" or "label_smoothing".
     value: mean over the examples, NaN if unknown. root: whether a square root was taken of it.
@@ -92,7 +93,7 @@ class Term:
 def terms_of(loss: Tensor, calls: Iterable[FunctionCall], outputs: Iterable[Tensor]) -> list[Term]:
     """The terms of a loss whose graph is still whole. outputs: what the model returned."""
     noted = {call.result.grad_fn: call for call in calls if isinstance(call.result, Tensor) and call.result.grad_fn is not None}
-    made = {each.grad_fn for each in outputs if each.grad_fn is not None}
+    made = {each.grad_fn for each in outputs if each.grad_fn is not None and each.numel() > 1}  # a loss may be among them
     return _Reading(noted, made).terms(loss.grad_fn, loss.numel())
 
 
@@ -193,7 +194,9 @@ class _Reading:
         return Term(kind, weight, given, target, {}, value, root)
 
     def _rest(self, node: Node) -> str:
-        """Whether what is left concerns the model's outputs at all."""
+        """Whether what is left can be read, and concerns the model's outputs at all."""
+        if not node.name().rstrip("0123456789").endswith("Backward") or not node.name()[-1].isdigit():
+            return "unread"
         waiting, seen = [node], set[Node]()
         while waiting and len(seen) < _FAR:
             place = waiting.pop()

@@ -52,13 +52,11 @@ def _measured(task: Task, call: Call, shift: Shift, *, exact: bool) -> tuple[flo
     """Largest change, where it begins, and the places there are; None where the model does not take float64, or says nothing."""
     given = dict(leaves(call.given))[shift.path]
     length, axis = given.shape[shift.axis], shift.axis
-    with task.boxed(), torch.no_grad():
+    with task.boxed(exact=exact), torch.no_grad():
         task.model.eval()
         if exact:
             call = Call(in_double(call.args), in_double(dict(call.kwargs)))
         try:
-            if exact:
-                task.model.double()
             output, before = hear(task.model, lambda: task.outputs(call))
         except Exception:  # noqa: BLE001  a model that cannot be called so is not judged so
             return None

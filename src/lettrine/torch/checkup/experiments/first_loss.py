@@ -32,25 +32,28 @@ def first_loss(task: Task) -> Result:
     value = float(loss.detach())
     if not isfinite(value):
         found = _broken(task)
+        task.known["broken"] = True
         return Result(found.message, (found,), {"loss": value}, where=found.where)
     output = output_of(task)
     reference = constant_loss(task, output)
-    task.known |= {"loss": value, "reference": reference}
-    figures = {"loss": value, "reference": reference}
+    # Of one batch alone it may be too good: a batch of one class has the reference 0.
+    several = constant_loss(task, output, spread(task)) if isfinite(reference) and len(task.batches) > 1 else reference
+    task.known |= {"loss": value, "reference": reference, "reference_of_several": several}
+    figures = {"loss": value, "reference": reference, "reference_of_several": several}
     findings = [each for each in (_broadcast(task, output), *_reach(task, output)) if each is not None]
     said = f"The first loss is {value:.4g}"
     said += f"; the best answer that is the same for every example has {reference:.4g}." if isfinite(reference) else "."
-    if isfinite(reference) and reference > 0 and value > CHECKUP_START * reference and not findings:
+    if several > 0 and value > CHECKUP_START * several and not findings:
         findings.append(
             finding(
                 "initial-loss",
                 "info",
                 (),
-                f"The loss starts at {value:.4g}; one and the same answer to everything has {reference:.4g}.",
+                f"The loss starts at {value:.4g}; one and the same answer to everything has {several:.4g}.",
                 "The first steps go into unlearning what the initialisation made up.",
                 "Make the last layer's initial weights smaller, or scale inputs or targets, whichever is large.",
                 value=value,
-                limit=CHECKUP_START * reference,
+                limit=CHECKUP_START * several,
                 source="Karpathy 2019, A recipe for training neural networks: verify loss at init",
             )
         )
@@ -60,31 +63,43 @@ def first_loss(task: Task) -> Result:
     return Result(said, tuple(findings), figures, words)
 
 
-def output_of(task: Task) -> Tensor | None:
-    """The model's output for the first batch, if it is one floating-point tensor."""
+def output_of(task: Task, number: int = 0) -> Tensor | None:
+    """The model's output for a batch, if it is one floating-point tensor."""
     try:
-        output = task.outputs(task.inputs(task.batch()))
+        output = task.outputs(task.inputs(task.batch(number)))
     except NotCalled:
         return None
     return output if isinstance(output, Tensor) and output.is_floating_point() else None
 
 
-def loss_of(task: Task, output: Tensor) -> Tensor:
-    """The loss of the first batch with the model's output replaced."""
+def loss_of(task: Task, output: Tensor, number: int = 0) -> Tensor:
+    """The loss of a batch with the model's output replaced."""
     if not task.whole:
-        result: Tensor = task.loss_fn(output, task.batch()[-1])
+        result: Tensor = task.loss_fn(output, task.batch(number)[-1])
         return result
     handle = task.model.register_forward_hook(lambda *_: output)
     try:
-        return task.loss(task.batch())
+        return task.loss(task.batch(number))
     finally:
         handle.remove()
 
 
-def constant_loss(task: Task, output: Tensor | None) -> float:
-    """The loss of the best constant answer to the first batch; NaN where it cannot be tried."""
+def spread(task: Task) -> tuple[int, ...]:
+    """A few batches from all over."""
+    count = len(task.batches)
+    return tuple(sorted({0, count // 3, (2 * count) // 3, count - 1}))
+
+
+def constant_loss(task: Task, output: Tensor | None, numbers: tuple[int, ...] = (0,)) -> float:
+    """The loss of the best constant answer to the first batch, or to several; NaN where it cannot be tried."""
     if output is None or output.ndim < 2 or output.shape[0] < 2:
         return nan
+    shapes = [output.shape]
+    for number in numbers[1:]:
+        other = output_of(task, number)
+        if other is None or other.shape[1:] != output.shape[1:]:
+            return constant_loss(task, output)
+        shapes.append(other.shape)
     best = inf
     with task.boxed():
         for shape in _constants(output):
@@ -94,7 +109,10 @@ def constant_loss(task: Task, output: Tensor | None) -> float:
 
             def closure(constant: Tensor = constant, search: Any = search, reached: list[float] = reached) -> Tensor:
                 search.zero_grad()
-                loss = loss_of(task, constant.expand(output.shape).clone())
+                losses = [
+                    loss_of(task, constant.expand(shape).clone(), number) for number, shape in zip(numbers, shapes, strict=True)
+                ]
+                loss = torch.stack(losses).mean()
                 if not loss.requires_grad:
                     raise _Unrelated
                 loss.backward()  # type: ignore[no-untyped-call]

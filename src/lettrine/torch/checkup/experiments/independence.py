@@ -89,13 +89,11 @@ def _along(task: Task, call: Call, output: Any, axis: int) -> Mixing | None:
 def _measured(task: Task, small: Call, axis: int, few: int, *, exact: bool) -> Mixing | None:
     """The same in float64, or in the model's own numbers; None where the model does not take that."""
     limit = CHECKUP_SAME if exact else CHECKUP_SAME_SINGLE
-    with task.boxed():
+    with task.boxed(exact=exact):
         task.model.eval()
         if exact:
             small = Call(in_double(small.args), in_double(dict(small.kwargs)))
         try:
-            if exact:
-                task.model.double()
             with torch.no_grad():
                 output, before = hear(task.model, lambda: task.outputs(small))
                 again = task.outputs(small)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import isfinite
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -14,7 +14,8 @@ from lettrine.torch.capture.catalogue import clean_name
 from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.task import Task
 
-STEPS = 3
+STEPS: Final = 3
+ROUNDING: Final = 1e-5  # of the largest gradient
 
 
 @experiment("optimiser", "The optimiser moves what it holds", passes=3)
@@ -34,7 +35,9 @@ def optimiser(task: Task) -> Result:
     losses = []
     for number in range(STEPS):
         losses.append(task.step(number))
-        pulled = [was or _pulls(each.grad) for was, (each, _) in zip(pulled, held, strict=True)]
+        sizes = [_size(each.grad) for each, _ in held]
+        # What is left by rounding where a bias cancels, as before a batch norm, is no gradient.
+        pulled = [was or size > ROUNDING * max(sizes) for was, size in zip(pulled, sizes, strict=True)]
     moved = [not torch.equal(old, each.detach()) for old, (each, _) in zip(before, held, strict=True)]
     broken = [names.get(id(each), "?") for each, _ in held if not bool(each.detach().isfinite().all())]
     still = [
@@ -55,8 +58,9 @@ def optimiser(task: Task) -> Result:
     return Result(said, tuple(findings), figures, where=tuple(name for each in findings for name in each.where))
 
 
-def _pulls(gradient: Tensor | None) -> bool:
-    return gradient is not None and bool((gradient.detach() != 0).any())
+def _size(gradient: Tensor | None) -> float:
+    """Rms of a gradient, 0 without one."""
+    return 0.0 if gradient is None or not gradient.numel() else float(gradient.detach().double().square().mean().sqrt())
 
 
 def _eps(held: list[tuple[Tensor, dict[str, Any]]], names: dict[int, str]) -> list[Finding]:

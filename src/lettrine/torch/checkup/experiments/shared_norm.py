@@ -21,7 +21,7 @@ from lettrine.torch.checkup.experiments.randomness import norms_of
 from lettrine.torch.checkup.task import Task
 
 
-@experiment("shared-norm", "Shared batch norms", passes=CHECKUP_NORM_STEPS)
+@experiment("shared-norm", "Shared batch norms", passes=CHECKUP_NORM_STEPS, trains=True)
 def shared_norm(task: Task) -> Result:
     """Train a little, then compare the statistics of each call and the loss in both modes."""
     norms = norms_of(task.model)

@@ -10,18 +10,18 @@ import pytest
 from lettrine.errors import ConfigError
 from lettrine.model.config import MLPConfig
 from lettrine.model.initialisation import NAIVE, Initialisation
-from lettrine.recipes.dice import SEED, Dice, DiceBatches, draw_parameters
+from lettrine.recipes.generator import SEED, GeneratorBatches, TorchGenerator, draw_parameters
 
 torch = pytest.importorskip("torch")
 
 
 @pytest.mark.parametrize("seed", [SEED, 1, 4294967295])
 def test_normal_and_whole_numbers_are_those_of_torch_in_one_stream(seed: int) -> None:
-    dice, theirs = Dice(seed), torch.Generator().manual_seed(seed)
+    generator, theirs = TorchGenerator(seed), torch.Generator().manual_seed(seed)
     for shape in [(27, 10), (30, 200), (200,), (17,), (16,), (27,)]:  # some of whole sixteens, some not
-        np.testing.assert_allclose(dice.normal(shape), torch.randn(shape, generator=theirs).numpy(), atol=1e-6)
+        np.testing.assert_allclose(generator.normal(shape), torch.randn(shape, generator=theirs).numpy(), atol=1e-6)
         drawn = torch.randint(0, 182_625, (5, 32), generator=theirs).numpy()
-        np.testing.assert_array_equal(dice.integers(182_625, (5, 32)), drawn)
+        np.testing.assert_array_equal(generator.integers(182_625, (5, 32)), drawn)
 
 
 def test_weights_and_batches_are_drawn_in_the_order_of_the_lecture() -> None:
@@ -31,9 +31,9 @@ def test_weights_and_batches_are_drawn_in_the_order_of_the_lecture() -> None:
     w1, b1 = torch.randn((30, 200), generator=g) * 0.3, torch.randn(200, generator=g) * 0.01
     w2, b2 = torch.randn((200, 27), generator=g) * 0.01, torch.randn(27, generator=g) * 0
     first = torch.randint(0, 1000, (32,), generator=g).numpy()
-    dice = Dice()
+    generator = TorchGenerator()
     scheme = Initialisation(hidden=0.3, hidden_fan_in=False, hidden_bias=0.01, output=0.01, output_fan_in=False)
-    ours = draw_parameters(config, scheme, dice)
+    ours = draw_parameters(config, scheme, generator)
     for name, value in {
         "embedding.weight": table,
         "layers.0.weight": w1.T,
@@ -43,13 +43,13 @@ def test_weights_and_batches_are_drawn_in_the_order_of_the_lecture() -> None:
     }.items():
         np.testing.assert_allclose(ours[name], value.numpy(), atol=1e-6)
         assert ours[name].flags.c_contiguous
-    np.testing.assert_array_equal(DiceBatches(dice, 1000, 32).rows(0, 1)[0], first)
+    np.testing.assert_array_equal(GeneratorBatches(generator, 1000, 32).rows(0, 1)[0], first)
 
 
 @pytest.mark.parametrize("hidden", [(200,), (100,) * 5])
 def test_skipping_a_net_passes_over_just_what_drawing_it_takes(hidden: tuple[int, ...]) -> None:
     config = MLPConfig(27, context=3, embedding=10, hidden=hidden, activation="tanh", norm="batch", hidden_bias=True)
-    drawn, skipped = Dice(), Dice()
+    drawn, skipped = TorchGenerator(), TorchGenerator()
     for _ in range(2):
         draw_parameters(config, NAIVE, drawn)
     drawn.integers(99, (7, 32))
@@ -58,7 +58,7 @@ def test_skipping_a_net_passes_over_just_what_drawing_it_takes(hidden: tuple[int
 
 
 def test_batches_are_the_same_however_they_are_asked_for() -> None:
-    whole, pieces = DiceBatches(Dice(3), 500, 4), DiceBatches(Dice(3), 500, 4)
+    whole, pieces = GeneratorBatches(TorchGenerator(3), 500, 4), GeneratorBatches(TorchGenerator(3), 500, 4)
     expected = [whole.rows(step, step + 1)[0] for step in range(2100)]
     got, step = [], 0
     while step < 2100:
@@ -69,7 +69,7 @@ def test_batches_are_the_same_however_they_are_asked_for() -> None:
 
 
 def test_few_numbers_are_still_normal() -> None:
-    values = np.array([Dice(seed).normal((2,)) for seed in range(2000)])
+    values = np.array([TorchGenerator(seed).normal((2,)) for seed in range(2000)])
     assert abs(float(values.mean())) < 3 / math.sqrt(4000)
     assert abs(float(values.std()) - 1) < 0.05
 
@@ -77,4 +77,4 @@ def test_few_numbers_are_still_normal() -> None:
 @pytest.mark.parametrize("seed", [-1, 2**32, 1.5, True])
 def test_a_seed_outside_its_range_is_refused(seed: object) -> None:
     with pytest.raises(ConfigError, match="seed got"):
-        Dice(seed)  # type: ignore[arg-type]
+        TorchGenerator(seed)  # type: ignore[arg-type]

@@ -27,7 +27,7 @@ _BLOCK_STEPS: Final = 1024
 Words = NDArray[np.uint64]
 
 
-class Dice:
+class TorchGenerator:
     """A stream of random numbers, equal to that of `torch.Generator().manual_seed(seed)` on a CPU.
 
     Raises ConfigError for a seed outside 0 to 2**32 - 1.
@@ -80,7 +80,7 @@ def _drawn(config: MLPConfig, name: str) -> bool:
     return group_of(name) != "norm" and (not name.endswith("bias") or len(config.hidden) == 1)
 
 
-def draw_parameters(config: MLPConfig, scheme: Initialisation, dice: Dice) -> Parameters:
+def draw_parameters(config: MLPConfig, scheme: Initialisation, generator: TorchGenerator) -> Parameters:
     """Starting weights drawn as the notebooks draw them.
 
     Matrices are drawn as (in, out), in the order of the forward pass. Nets of one hidden layer also draw every bias, even
@@ -94,26 +94,26 @@ def draw_parameters(config: MLPConfig, scheme: Initialisation, dice: Dice) -> Pa
             parameters[name] = np.zeros(shape, np.float32)
         else:
             turned = name != "embedding.weight" and len(shape) == 2
-            values = dice.normal(shape[::-1]).T if turned else dice.normal(shape)
+            values = generator.normal(shape[::-1]).T if turned else generator.normal(shape)
             parameters[name] = np.ascontiguousarray(values * np.float32(width_of(config, scheme, name, shape)))
     for name, shape in buffer_shapes(config).items():
         parameters[name] = np.full(shape, float(name.endswith("running_var")), np.float32)
     return parameters
 
 
-class DiceBatches:
+class GeneratorBatches:
     """Row numbers of each step's batch, drawn after the weights from the same stream, as the notebooks draw them.
 
     block: steps drawn at a time.
     """
 
-    def __init__(self, dice: Dice, examples: int, batch: int, block: int = _BLOCK_STEPS) -> None:
-        self._dice, self._examples, self._batch, self._block = dice, examples, batch, block
+    def __init__(self, generator: TorchGenerator, examples: int, batch: int, block: int = _BLOCK_STEPS) -> None:
+        self._generator, self._examples, self._batch, self._block = generator, examples, batch, block
         self._first, self._drawn = 0, np.empty((0, batch), np.int64)
 
     def rows(self, start: int, stop: int) -> Indices:
         """Batches of steps from start on: (S, B). Steps are asked for in order; see `training.batches.Rows`."""
         while start >= self._first + len(self._drawn):
             self._first += len(self._drawn)
-            self._drawn = self._dice.integers(self._examples, (self._block, self._batch))
+            self._drawn = self._generator.integers(self._examples, (self._block, self._batch))
         return self._drawn[start - self._first : stop - self._first]

@@ -1,0 +1,1 @@
+"""Programs of others, re-created: with faults as people reported them, and healthy ones. `python -m benchmarks.wild`."""

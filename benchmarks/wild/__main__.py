@@ -1,0 +1,193 @@
+"""Blind test of the health check on programs of others: `python -m benchmarks.wild --look first --mode watch`.
+
+Each case runs in a process of its own under a time limit. `--verify` trains without any doctor and shows that healthy
+programs learn and faults hurt. `--mode both` runs the watch and the check-up and joins what they find.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+import warnings
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.wild.case import LOOKS, Case, load
+from benchmarks.wild.doctor import Doctor, Examined, Found
+from benchmarks.wild.judge import VERDICTS, loud, names, row
+
+LIMIT_S: Final = 240
+HERE: Final = Path(__file__).parents[2]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.wild", description="programs of others, judged blind")
+    parser.add_argument("--look", choices=LOOKS, default="", help="only this look")
+    parser.add_argument("--mode", choices=("none", "watch", "checkup", "both", "umlaut"), default="watch")
+    parser.add_argument("--case", nargs="*", default=[], help="only cases whose name contains one of these")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="write all findings here")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--verify", action="store_true", help="train without a doctor; show that each label is true")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    cases = load(options.look)
+    if options.one:
+        print(json.dumps(run_here(cases[options.one], options.mode, options.seed)))
+        return 0
+    chosen = [case for name, case in cases.items() if not options.case or any(part in name for part in options.case)]
+    if not chosen:
+        print("no such case", file=sys.stderr)
+        return 2
+    mode = "none" if options.verify or options.mode == "none" else options.mode
+    show, answers = (_verified if mode == "none" else _judged), []
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for case, answer in zip(chosen, pool.map(lambda case: examine(case, mode, options.seed), chosen), strict=True):
+            answers.append(answer)
+            print(show(case, answer), flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(answers, indent=1))
+    if mode == "none":
+        doubtful = sum(_label_holds(case, answer).isupper() for case, answer in zip(chosen, answers, strict=True))
+        print(f"{len(chosen)} cases, {len({case.project for case in chosen})} projects, {doubtful} labels not borne out")
+        return int(doubtful > 0)
+    totals(answers)
+    return 0
+
+
+def run_here(case: Case, mode: str, seed: int) -> dict[str, Any]:
+    """Train one case under a doctor, in this process."""
+    import torch  # noqa: PLC0415  the parent needs none
+
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+    doctor, score, start = Doctor(mode), None, time.perf_counter()
+    with contextlib.suppress(Examined):
+        score = case.program(doctor, seed)
+    seconds = time.perf_counter() - start
+    return {
+        "found": [each.to_dict() for each in doctor.found],
+        "failed": doctor.failed,
+        "asked": doctor.asked,
+        "verdict": doctor.verdict,
+        "score": None if score is None else [score.value, score.bar, score.higher, score.good],
+        "seconds": seconds,
+    }
+
+
+def examine(case: Case, mode: str, seed: int) -> dict[str, Any]:
+    """Run one case in a process of its own, under each mode asked for, and judge what was found."""
+    found: list[Found] = []
+    failed: list[str] = []
+    seconds, score, verdicts, asked = 0.0, None, [], 0
+    for each in ("watch", "checkup") if mode == "both" else (mode,):
+        answer = _run(case, each, seed)
+        # A finding of both is listed once; the experiments prove what watching only suspects, so they come first.
+        news = [Found(**{**item, "where": tuple(item["where"])}) for item in answer.get("found", [])]
+        found = news + [item for item in found if (item.id, item.where) not in {(new.id, new.where) for new in news}]
+        failed += answer.get("failed", []) + ([f"broke: {answer['error']}"] if "error" in answer else [])
+        asked += answer.get("asked", False)
+        verdicts.append(answer.get("verdict", ""))
+        seconds += answer["seconds"]
+        score = answer.get("score")
+    return {**row(case, found, seconds, failed), "score": score, "verdict": " ".join(filter(None, verdicts)), "asked": asked > 0}
+
+
+def _run(case: Case, mode: str, seed: int) -> dict[str, Any]:
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.wild",
+        "--one",
+        case.name,
+        "--look",
+        case.look,
+        "--mode",
+        mode,
+        "--seed",
+        str(seed),
+    ]
+    threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    start = time.perf_counter()
+    try:
+        done = subprocess.run(
+            command, cwd=HERE, env=os.environ | threads, capture_output=True, text=True, timeout=LIMIT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return {"error": f"longer than {LIMIT_S} s", "seconds": float(LIMIT_S)}
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    if done.returncode or not lines:
+        last = done.stderr.strip().splitlines()[-1:] or ["nothing was printed"]
+        return {"error": last[0], "seconds": time.perf_counter() - start}
+    return json.loads(lines[-1])
+
+
+def _verified(case: Case, answer: dict[str, Any]) -> str:
+    """A line with the score of a case beside its bar, and whether that bears its label out."""
+    value, bar, higher, _ = answer["score"] or (float("nan"), float("nan"), True, False)
+    label, mark = case.kinds[0] if case.kinds else "healthy", ">=" if higher else "<="
+    said = _label_holds(case, answer)
+    return f"{case.name:38} {label:24} {value:10.4g} {mark} {bar:<8.4g} {answer['seconds']:5.1f} s  {said}"
+
+
+def _label_holds(case: Case, answer: dict[str, Any]) -> str:
+    """What the score says of the label; in capitals where it contradicts it."""
+    if answer["checks_failed"]:
+        return answer["checks_failed"][0].upper()
+    good = bool(answer["score"] and answer["score"][3])
+    if case.kinds:
+        return "hurts" if not good else f"certain: {case.certain}" if case.certain else "DOES NOT HURT"
+    return "learns" if good else "DOES NOT LEARN"
+
+
+def _judged(case: Case, answer: dict[str, Any]) -> str:
+    """A line with what was found in a case and how that is judged."""
+    found = [Found(**{**each, "where": tuple(each["where"])}) for each in answer["found"]]
+    told = ", ".join(_told(each, case) for each in found if not each.folded) or "-"
+    mark = " (first)" if answer["first_listed"] else ""
+    trouble = f"  [{'; '.join(answer['checks_failed'])}]" if answer["checks_failed"] else ""
+    label = f"{'/'.join(case.kinds)}{'@' if case.where else ''}{case.where}" or "healthy"
+    return f"{case.name:38} {label:34} {answer['judged']}{mark}: {told}{trouble}"
+
+
+def totals(answers: list[dict[str, Any]]) -> None:
+    """Print the table: faults by what became of them, sound programs, every false alarm in full."""
+    faults = [answer for answer in answers if answer["kinds"]]
+    print(f"\n{'':18}" + "".join(f"{verdict:>14}" for verdict in VERDICTS) + f"{'first-listed':>14}")
+    counts = Counter(answer["judged"] for answer in faults)
+    first = sum(answer["first_listed"] for answer in faults)
+    print(f"{len(faults):4} faults       " + "".join(f"{counts[verdict]:14}" for verdict in VERDICTS) + f"{first:14}")
+    for title, sound in (
+        ("healthy", [answer for answer in answers if not answer["kinds"] and not answer["cure_of"]]),
+        ("cured", [answer for answer in answers if answer["cure_of"]]),
+    ):
+        alarmed = [answer for answer in sound if answer["judged"] == "FALSE ALARM"]
+        print(f"{len(sound):4} {title:12} {len(sound) - len(alarmed):5} silent {len(alarmed):5} FALSE ALARM")
+        for answer in alarmed:
+            loud_ones = [each for each in answer["found"] if each["severity"] != "info" and not each["folded"]]
+            for each in loud_ones:
+                print(f"     {answer['case']}: {each['severity']} {each['id']}: {each['message']} -> {each['remedy']}")
+    unasked = [answer["case"] for answer in answers if not answer.get("asked", True)]
+    if unasked:
+        print(f"{len(unasked)} cases hand this doctor nothing: {', '.join(unasked)}")
+    broken = [answer["case"] for answer in answers if answer["checks_failed"]]
+    if broken:
+        print(f"broke in {len(broken)}: {', '.join(broken)}")
+
+
+def _told(found: Found, case: Case) -> str:
+    place = f" {found.where[0]}" if found.where else ""
+    star = "*" if case.kinds and names(found, case) else ""
+    return f"{star}{found.id}{place}" if loud(found) else f"({star}{found.id})"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""The first look: 20 programs with faults and 20 healthy ones."""

@@ -1,0 +1,1 @@
+"""The third look: 22 programs with faults and 20 healthy ones."""

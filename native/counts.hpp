@@ -1,0 +1,70 @@
+// Counted words, smoothed: probabilities of what follows a history. The definition is src/lettrine/model/counts.py.
+
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "moments.hpp"
+
+namespace lettrine {
+
+// Histories are nodes of a tree, numbered by depth; `children` holds parent * V + character of each node but the first, ascending.
+struct Counts {
+    Index vocabulary, order, nodes;
+    const std::int64_t* levels;      // (order + 1,) first node of each depth
+    const std::int64_t* children;    // (nodes - 1,)
+    const std::int64_t* begin;       // (nodes + 1,) where a node's followers begin
+    const std::int32_t* followers;   // ascending within a node
+    const double* shares;            // of each follower, what its own counts give it
+    const double* passed_on;         // (nodes,) what is left to the shorter history
+    static constexpr Index deepest = 16;
+
+    // Nodes of a context (T,), nearest character last, from the empty history on. Returns how many.
+    Index path(const std::int32_t* context, Index length, std::int64_t* found) const {
+        found[0] = 0;
+        Index depth = 1;
+        for (std::int64_t node = 0; depth < order && depth <= length; ++depth) {
+            const std::int64_t character = context[length - depth], key = node * vocabulary + character;
+            const std::int64_t *first = children + levels[depth] - 1, *last = children + levels[depth + 1] - 1;
+            const std::int64_t* at = std::lower_bound(first, last, key);
+            if (at == last || *at != key) break;
+            found[depth] = node = at - children + 1;
+            if (character == 0) {  // the beginning of the word
+                ++depth;
+                break;
+            }
+        }
+        return depth;
+    }
+
+    // Of every character: (V,).
+    void probabilities(const std::int32_t* context, Index length, double* out) const {
+        std::int64_t found[deepest];
+        double left = 1;
+        std::fill(out, out + vocabulary, 0.0);
+        for (Index depth = path(context, length, found); depth-- > 0;) {
+            const std::int64_t node = found[depth];
+            for (std::int64_t i = begin[node]; i < begin[node + 1]; ++i) out[followers[i]] += left * shares[i];
+            left *= passed_on[node];
+        }
+        const double each = left / static_cast<double>(vocabulary);
+        for (Index v = 0; v < vocabulary; ++v) out[v] += each;
+    }
+
+    // Of one character.
+    double probability(const std::int32_t* context, Index length, std::int32_t target) const {
+        std::int64_t found[deepest];
+        double left = 1, sum = 0;
+        for (Index depth = path(context, length, found); depth-- > 0;) {
+            const std::int64_t node = found[depth];
+            const std::int32_t *first = followers + begin[node], *last = followers + begin[node + 1];
+            const std::int32_t* at = std::lower_bound(first, last, target);
+            if (at != last && *at == target) sum += left * shares[at - followers];
+            left *= passed_on[node];
+        }
+        return sum + left / static_cast<double>(vocabulary);
+    }
+};
+
+}  // namespace lettrine

@@ -1,0 +1,131 @@
+"""Checks of what came out of a training as a whole: its kept weights on training and held-out data, beside a simpler model.
+
+They read `Facts.result`, which whoever trained fills in at the end. None of them is more than a remark unless the consequence
+was measured: a model that a simpler one beats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from lettrine.health import limits
+from lettrine.health.checks.reading import number, share
+from lettrine.health.checks.registry import Skip, check
+from lettrine.health.findings import Finding
+from lettrine.health.trace import Trace
+
+
+def _results(trace: Trace, *names: str) -> list[float]:
+    found = [trace.facts.result.get(name, float("nan")) for name in names]
+    if not np.isfinite(found).all():
+        raise Skip("not applicable", "nothing was told of what came out of the whole training")
+    return found
+
+
+def _finding(trace: Trace, name: str, severity: str, value: float, limit: float, *text: str) -> Finding:
+    steps = (int(trace.steps[0]), int(trace.steps[-1])) if len(trace.steps) else (0, 0)
+    message, why, remedy, reference = text
+    return Finding(name, severity, (), steps, value, limit, message, why, remedy, reference)
+
+
+@check("worse-than-counting")
+def worse_than_counting(trace: Trace) -> Iterator[Finding]:
+    """A model of nothing but counts predicts held-out data better."""
+    model, simple, error = _results(trace, "model", "simple", "error")
+    limit = simple + max(limits.WORSE_THAN_SIMPLE, 2 * error * limits.PAIRED)
+    if model > limit:
+        yield _finding(
+            trace,
+            "worse-than-counting",
+            "warning",
+            model,
+            limit,
+            f"The loss on held-out data is {number(model, 3)}; counting alone gets {number(simple, 3)}.",
+            "What the network adds to counting does harm: it was trained too little, too long, or with the wrong learning rate.",
+            "Leave the prior in (--prior counts), and the size of the network and its training to the words.",
+            "Chen & Goodman 1999, An empirical study of smoothing techniques for language modeling",
+        )
+
+
+@check("memorising")
+def memorising(trace: Trace) -> Iterator[Finding]:
+    """The kept weights know the training data by heart, also where the best of them were kept."""
+    train, held_out, model, simple = _results(trace, "train", "held_out", "model", "simple")
+    limit = limits.MEMORISED * held_out
+    if train < limit:
+        hurts = model > simple
+        yield _finding(
+            trace,
+            "memorising",
+            "warning" if hurts else "info",
+            train,
+            limit,
+            f"The network's loss is {number(train, 3)} on its training data and {number(held_out, 3)} on held-out data.",
+            "It knows much of its training data by heart, which says nothing about new data"
+            + ("." if hurts else "; what it predicts is still better than counting."),
+            "More words would help most; else more dropout (up to 0.5), fewer steps, or more networks (--networks 8).",
+            "Srivastava et al. 2014, Dropout: a simple way to prevent neural networks from overfitting",
+        )
+
+
+@check("underfitting", needs=("dev",))
+def underfitting(trace: Trace) -> Iterator[Finding]:
+    """Training ended while both losses were falling alike."""
+    train, held_out = _results(trace, "train", "held_out")
+    dev = trace.dev.mean[np.isfinite(trace.dev.mean)]
+    if len(dev) < limits.UNDERFITTING_POINTS:
+        raise Skip("not run", f"{len(dev)} evaluations; {limits.UNDERFITTING_POINTS} are needed")
+    late = dev[-limits.UNDERFITTING_POINTS]
+    fell = float((late - dev[-1]) / late)
+    if held_out - train < limits.UNDERFITTING_GAP * held_out and fell > limits.UNDERFITTING_FALL and dev[-1] == dev.min():
+        yield _finding(
+            trace,
+            "underfitting",
+            "info",
+            fell,
+            limits.UNDERFITTING_FALL,
+            f"The loss on held-out data was still falling, by {share(fell)} in the last evaluations, "
+            f"and is next to that on training data ({number(held_out, 3)} and {number(train, 3)}).",
+            "The network has not yet learned what these words could teach it.",
+            "Give it more time: --effort best, --seconds, or more --steps; or more width.",
+            "Hestness et al. 2017, Deep learning scaling is predictable, empirically",
+        )
+
+
+@check("repeated-words")
+def repeated_words(trace: Trace) -> Iterator[Finding]:
+    """Held-out data that was also trained on."""
+    (repeated,) = _results(trace, "repeated")
+    if repeated > limits.REPEATED_WORDS:
+        yield _finding(
+            trace,
+            "repeated-words",
+            "info",
+            repeated,
+            limits.REPEATED_WORDS,
+            f"{share(repeated)} of the held-out words are also among the training words, because the list repeats words.",
+            "The loss on held-out words is then partly that of words seen in training.",
+            "If the list repeats words by accident, drop them: --unique. If they tell how frequent a word is, leave them.",
+            "Kaufman et al. 2012, Leakage in data mining",
+        )
+
+
+@check("noisy-judgement")
+def noisy_judgement(trace: Trace) -> Iterator[Finding]:
+    """Too few held-out data to say much."""
+    error, held_out = _results(trace, "error", "model")
+    limit = limits.NOISY_ERROR * held_out
+    if error > limit:
+        yield _finding(
+            trace,
+            "noisy-judgement",
+            "info",
+            error,
+            limit,
+            f"The held-out words are so few that their loss, {number(held_out, 3)}, is known to {number(error, 2)} only.",
+            "A smaller difference between two trainings says nothing.",
+            "Compare trainings over several --split-seed, or give more words.",
+            "Bouthillier et al. 2021, Accounting for variance in machine learning benchmarks",
+        )

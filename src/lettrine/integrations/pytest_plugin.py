@@ -1,0 +1,32 @@
+"""The fixture `healthy` for pytest: a test fails with the check-up's findings, not with a traceback.
+
+    def test_training(healthy):
+        healthy(model, batches, loss_fn, optimizer)
+
+pytest finds it by itself where lettrine is installed. It costs tests that do not ask for it nothing: its use imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from lettrine.health.findings import Report
+
+
+@pytest.fixture
+def healthy() -> Callable[..., Report]:
+    """Check a training task: takes what `health.checkup` takes, fails if it finds more than remarks, returns the report."""
+
+    def check(*args: Any, **options: Any) -> Report:
+        from lettrine import health  # noqa: PLC0415  torch only where it is asked for
+
+        try:
+            return health.assert_healthy(*args, **options)
+        except AssertionError as error:
+            pytest.fail(str(error), pytrace=False)
+
+    return check

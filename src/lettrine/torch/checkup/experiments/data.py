@@ -1,0 +1,167 @@
+"""The batches themselves: repeats, order of classes, targets or examples that are all alike, constant features."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+from math import log, nan
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from lettrine.health.findings import Finding
+from lettrine.health.limits import CHECKUP_REPEATS, CHECKUP_SORTED
+from lettrine.torch.checkup.experiment import Result, experiment, finding
+from lettrine.torch.checkup.task import NotCalled, Task
+from lettrine.torch.checkup.values import leaves
+
+LEAST_BATCHES: Final = 6  # to speak of an order
+LEAST_EXAMPLES: Final = 32  # to call targets constant
+
+
+@experiment("data", "Data", passes=1)
+def data(task: Task) -> Result:
+    """Count what repeats and what varies in the batches that were drawn."""
+    found: list[Finding] = []
+    marks = [_mark(batch) for batch in task.batches]
+    repeated = len(marks) - len(set(marks))
+    figures: dict[str, float] = {"batches": len(marks), "repeated": repeated}
+    if len(set(marks)) > 1 and repeated >= CHECKUP_REPEATS * len(marks):
+        found.append(_repeats(repeated, len(marks)))
+    same, constant = _alike(task)
+    figures |= {"alike": same, "constant_features": constant}
+    if same >= 0.5:
+        found.append(_one_example(same))
+    targets = [batch[-1] for batch in task.batches if not task.whole and isinstance(batch[-1], Tensor)]
+    if targets:
+        found += _targets(task, targets, figures)
+    said = f"{len(set(marks))} of {len(marks)} batches differ"
+    if figures.get("classes", 0) > 0:
+        said += f"; {int(figures['classes'])} classes, the largest {100 * figures['largest_class']:.0f} % of the targets"
+    if constant > 0:
+        said += f"; {100 * constant:.0f} % of the features are constant"
+    return Result(said + ".", tuple(found), figures)
+
+
+def _mark(batch: Any) -> int:
+    """The same for batches with the same values."""
+    parts = []
+    for path, tensor in leaves(batch):
+        values = tensor.detach().flatten()[:: max(1, tensor.numel() // 4096)].to("cpu", torch.float64)
+        parts.append((path, tuple(tensor.shape), values.numpy().tobytes()))
+    return hash(tuple(parts))
+
+
+def _alike(task: Task) -> tuple[float, float]:
+    """Share of batches whose examples all have the same inputs, and of features that are the same in all batches."""
+    alike: list[bool] = []
+    firsts: list[Tensor] = []
+    for number in range(len(task.batches)):
+        try:
+            call = task.inputs(task.batch(number)) if number == 0 or not task.whole else None
+        except NotCalled:
+            return nan, nan
+        tensors = [each for _, each in leaves(call.given)] if call else []
+        wide = [each for each in tensors if each.ndim >= 2 and each.shape[0] > 1]
+        if tensors:
+            alike.append(bool(wide) and len(wide) == len(tensors) and all(bool((each == each[:1]).all()) for each in wide))
+        floats = [each for each in wide if each.is_floating_point()]
+        if floats and (not firsts or floats[0].shape[1:] == firsts[0].shape[1:]):
+            firsts.append(floats[0])
+    joined = torch.cat(firsts).flatten(1) if firsts else None
+    constant = float((joined == joined[:1]).all(0).double().mean()) if joined is not None and len(joined) > 8 else 0.0
+    return (sum(alike) / len(alike) if alike else 0.0), constant
+
+
+def _targets(task: Task, targets: list[Tensor], figures: dict[str, float]) -> Iterator[Finding]:
+    flat = torch.cat([each.detach().flatten().double().cpu() for each in targets])
+    if len(flat) >= LEAST_EXAMPLES and bool((flat == flat[0]).all()) and _minds(task):
+        yield finding(
+            "target-constant",
+            "warning",
+            (),
+            f"All {len(flat)} targets are {float(flat[0]):g}.",
+            "There is nothing to tell apart, and the loss falls all the same.",
+            "Look at how the targets are read: a wrong column, a comparison that is always true, or data sorted by class.",
+            value=float(flat[0]),
+        )
+    classes = [each for each in targets if each.ndim == 1 and not each.is_floating_point()]
+    if len(classes) != len(targets):
+        return
+    counts = Counter(torch.cat(classes).tolist())
+    figures |= {"classes": len(counts), "largest_class": max(counts.values()) / sum(counts.values())}
+    order = _order(classes)
+    figures["order"] = order
+    if len(classes) >= LEAST_BATCHES and len(counts) > 1 and order < CHECKUP_SORTED and _all_met(classes):
+        yield finding(
+            "sorted-data",
+            "warning",
+            (),
+            f"The batches are sorted by class: within one there is {100 * order:.0f} % of the variety that shuffled ones would "
+            f"have.",
+            "The network learns one class after the other and forgets each for the next.",
+            "Shuffle the examples: DataLoader(…, shuffle=True), or a permutation before they are cut into batches.",
+            value=order,
+            limit=CHECKUP_SORTED,
+            source="Bottou 2012, Stochastic gradient descent tricks: shuffle the examples",
+        )
+
+
+def _minds(task: Task) -> bool:
+    """Whether the loss changes with the targets at all: some are handed over for form's sake."""
+    batch = task.batch()
+    other = (*batch[:-1], torch.zeros_like(batch[-1]) if bool((batch[-1] != 0).any()) else torch.ones_like(batch[-1]))
+    with task.boxed(), torch.no_grad():
+        try:
+            return float(task.loss(batch)) != float(task.loss(other))
+        except Exception:  # noqa: BLE001  a loss that refuses other targets minds them
+            return True
+
+
+def _order(classes: list[Tensor]) -> float:
+    """Entropy of the classes within a batch, over that of the same targets shuffled."""
+    together = torch.cat(classes)
+    shuffled = together[torch.randperm(len(together), generator=torch.Generator().manual_seed(1))]
+    lengths = [len(each) for each in classes]
+    dealt = torch.split(shuffled, lengths)
+    usual = sum(_entropy(part) for part in dealt) / len(lengths)
+    return sum(map(_entropy, classes)) / len(lengths) / usual if usual > 0 else 1.0
+
+
+def _all_met(classes: list[Tensor]) -> bool:
+    """Whether classes come in runs: most classes of a batch are those of the batch before it."""
+    shared = [len(set(a.tolist()) & set(b.tolist())) > 0 for a, b in pairwise(classes)]
+    return sum(shared) < len(shared) or len({each for part in classes for each in part.tolist()}) > 1
+
+
+def _entropy(classes: Tensor) -> float:
+    shares = [count / len(classes) for count in Counter(classes.tolist()).values()]
+    return -sum(share * log(share) for share in shares)
+
+
+def _repeats(repeated: int, total: int) -> Finding:
+    return finding(
+        "repeated-batch",
+        "warning",
+        (),
+        f"{repeated} of {total} batches are copies of others, within one pass through the data.",
+        "The network sees less than it seems to, and what it sees again is learned by heart.",
+        "Look at sampler, seeds of workers, and augmentation: numpy's generator is the same in every worker unless it is seeded.",
+        value=repeated / total,
+        limit=CHECKUP_REPEATS,
+        source="PyTorch documentation: randomness in multi-process data loading",
+    )
+
+
+def _one_example(share: float) -> Finding:
+    return finding(
+        "repeated-batch",
+        "warning",
+        (),
+        f"In {100 * share:.0f} % of the batches all examples have the same inputs.",
+        "A batch then says as much as one example.",
+        "Look at how the batch is put together: one example is likely to be repeated or broadcast.",
+        value=share,
+    )

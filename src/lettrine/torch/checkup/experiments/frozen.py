@@ -1,0 +1,91 @@
+"""Parts that are frozen although they are as random as on the day they were made: would the network learn better if they were
+not?
+
+Fresh is what still has the distribution that torch draws linear layers and convolutions from, uniform within ±1/sqrt(fan-in).
+What was trained has left it. That the freeze hurts is tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import prod, sqrt
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from lettrine.health.checks import Skip
+from lettrine.health.limits import TRIAL_STEPS
+from lettrine.torch.capture.catalogue import clean_name
+from lettrine.torch.checkup.experiment import Result, experiment, finding
+from lettrine.torch.checkup.task import Task, takes_closure
+from lettrine.torch.checkup.trials import SEEDS, compare
+
+LEAST: Final = 50  # weights, to know a distribution by
+REACHES: Final = 0.96  # of the bound, that the largest of so many reaches
+KOLMOGOROV: Final = 1.63  # times 1/sqrt(n): the distance to a uniform distribution that one sample in a hundred exceeds
+
+
+@experiment("frozen", "Frozen parts", passes=2 * len(SEEDS) * TRIAL_STEPS // 2, trains=True)
+def frozen(task: Task) -> Result:
+    """Find frozen parts that are fresh, and train with and without the freeze."""
+    kept = [(clean_name(name), each) for name, each in task.model.named_parameters() if not each.requires_grad]
+    if not kept or task.optimizer is None or takes_closure(task.optimizer):
+        raise Skip("not applicable", "nothing is frozen" if not kept else "no optimizer that parameters could be added to")
+    fresh = [name for name, each in kept if is_fresh(each)]
+    figures: dict[str, float] = {"frozen": len(kept), "fresh": len(fresh)}
+    said = f"{len(kept)} parameters are frozen, {len(fresh)} of them as random as they were made."
+    if not fresh:
+        return Result(said, figures=figures)
+    steps = min(TRIAL_STEPS, task.steps_in(0.6 / (2 * len(SEEDS)), TRIAL_STEPS))
+    if steps < TRIAL_STEPS // 2:
+        return Result(f"{said} There was no time to try them unfrozen.", figures=figures)
+    parts = {name.rpartition(".")[0] for name in fresh}
+    thawed = [each for name, each in kept if name.rpartition(".")[0] in parts]
+    trial = compare(task, lambda each: _thawed(each, thawed), steps)
+    figures |= {"without": trial.without, "with": trial.with_remedy, "error": trial.error}
+    said += f" Unfrozen, {trial.said}."
+    if not trial.helps:
+        return Result(said, figures=figures, where=tuple(fresh))
+    found = finding(
+        "frozen-random",
+        "warning",
+        tuple(fresh),
+        f"{fresh[0]} is frozen, and still what its initialisation drew. Unfrozen, {trial.said}.",
+        "What was never trained and never will be passes on a random mixture of its inputs.",
+        "Load the trained weights before freezing, or leave these parts trainable: requires_grad_(True), before the optimizer "
+        "is made.",
+        value=trial.without,
+        limit=trial.with_remedy,
+        source="torch.nn.Linear and Conv2d: weights are drawn from U(-1/sqrt(fan-in), 1/sqrt(fan-in))",
+    )
+    return Result(said, (found,), figures, where=tuple(fresh))
+
+
+def is_fresh(weight: Tensor) -> bool:
+    """Whether a weight is uniform within ±1/sqrt(fan-in), by its largest value and by Kolmogorov and Smirnov's distance."""
+    if weight.ndim < 2 or weight.numel() < LEAST:
+        return False
+    bound = 1.0 / sqrt(prod(weight.shape[1:]))
+    values = weight.detach().double().flatten().sort().values / bound
+    if not REACHES <= float(values.abs().max()) <= 1.0 + 1e-6:
+        return False
+    count = len(values)
+    uniform = (values + 1.0) / 2.0
+    steps = torch.arange(1, count + 1, dtype=torch.float64, device=values.device) / count
+    distance = float(torch.maximum((steps - uniform).abs(), (uniform - steps + 1.0 / count).abs()).max())
+    return distance < KOLMOGOROV / sqrt(count)
+
+
+@contextmanager
+def _thawed(task: Task, parameters: list[nn.Parameter]) -> Iterator[None]:
+    assert task.optimizer is not None  # noqa: S101  for the type checker: the caller has looked
+    held = {id(each) for group in task.optimizer.param_groups for each in group["params"]}
+    for each in parameters:
+        each.requires_grad_()
+    group = {key: value for key, value in task.optimizer.param_groups[0].items() if key != "params"}
+    group["params"] = [each for each in parameters if id(each) not in held]
+    if group["params"]:
+        task.optimizer.param_groups.append(group)
+    yield

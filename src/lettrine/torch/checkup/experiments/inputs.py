@@ -1,0 +1,103 @@
+"""Do the answers depend on the inputs? After a few steps, in which parts that begin at 0 wake up, examples trade their inputs."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from lettrine.health.checks import Skip
+from lettrine.health.limits import CHECKUP_MATTERS
+from lettrine.torch.checkup.experiment import Result, experiment, finding, part
+from lettrine.torch.checkup.layout import examples_along
+from lettrine.torch.checkup.spread import change
+from lettrine.torch.checkup.task import Call, NotCalled, Task
+from lettrine.torch.checkup.values import leaves, mapped
+
+STEPS: Final = 10  # a gate at 0 behind a gate at 0 takes a few to open
+
+
+@experiment("inputs", "Inputs matter", passes=STEPS + 6, trains=True)
+def inputs(task: Task) -> Result:
+    """Give examples each other's inputs, all of them and one tensor at a time."""
+    try:
+        call = task.inputs(task.batch())
+    except NotCalled:
+        raise Skip("not applicable", "the loss function does not call the model itself, so its inputs are not known") from None
+    rows = examples_along(call, 0)
+    traded = [path for path, each in leaves(call.given) if _differs(each, rows)]
+    if rows < 2 or not traded:
+        raise Skip("not applicable", "the inputs have no axis of examples, or all examples are alike")
+    optimizer = task.fallback_optimizer()
+    task.model.train()
+    for number in range(STEPS):
+        task.step(number, optimizer)
+    plain = _answers(task, call)
+    if not plain:
+        raise Skip("not applicable", "the model returns no floating-point tensor")
+    if not all(bool(each.isfinite().all()) for each in plain):
+        raise Skip("not run", f"after {STEPS} steps the answers are not finite")
+    whole = _effect(task, call, plain, traded)
+    each = {path: _effect(task, call, plain, [path]) for path in traded} if len(traded) > 1 else {traded[0]: whole}
+    figures = {"all": whole, **{f"input {path}": value for path, value in each.items()}}
+    if whole <= CHECKUP_MATTERS:
+        found = finding(
+            "unused-input",
+            "warning",
+            (),
+            f"The answers do not depend on the inputs: after {STEPS} steps every example gets the same, whatever it is.",
+            "The network can learn the mean of the targets and no more.",
+            "Look for units that are all dead, an activation after the last layer that is flat, a softmax over one unit, or "
+            "inputs "
+            "that are lost on the way.",
+            value=whole,
+            limit=CHECKUP_MATTERS,
+            source="Karpathy 2019, A recipe for training neural networks: an input-independent baseline",
+        )
+        return Result(found.message, (found,), figures)
+    unused = tuple(
+        path for path, value in each.items() if value <= CHECKUP_MATTERS and not _flags(dict(leaves(call.given))[path])
+    )
+    said = f"When examples trade their inputs, the answers change by {part(whole)}."
+    if not unused:
+        return Result(said, figures=figures)
+    found = finding(
+        "unused-input",
+        "warning",
+        unused,
+        f"The answers do not depend on the input {unused[0]}: examples may trade it, and nothing changes.",
+        "What it could tell is not learned.",
+        f"Look where {unused[0]} goes in forward(): it is dropped, overwritten or multiplied by 0.",
+        value=each[unused[0]],
+        limit=CHECKUP_MATTERS,
+        source="Karpathy 2019, A recipe for training neural networks: an input-independent baseline",
+    )
+    return Result(said, (found,), figures, where=unused)
+
+
+def _answers(task: Task, call: Call) -> list[Tensor]:
+    # In training mode: running statistics of a few steps may be far off. Those of the batch are the same in any order.
+    with task.boxed(), torch.no_grad():
+        task.model.train()
+        return [each.detach().clone() for _, each in leaves(task.outputs(call)) if each.is_floating_point()]
+
+
+def _effect(task: Task, call: Call, plain: list[Tensor], paths: list[str]) -> float:
+    """Change of the answers when some inputs move one example on."""
+
+    def turn(path: str, tensor: Tensor) -> Tensor:
+        return tensor.roll(1, 0) if path in paths else tensor
+
+    turned = call.with_given({key: mapped(each, turn, key) for key, each in call.given.items()})
+    return max((change(a, b) for a, b in zip(plain, _answers(task, turned), strict=False)), default=0.0)
+
+
+def _differs(tensor: Tensor, rows: int) -> bool:
+    """Whether it has one entry an example, and not the same in all."""
+    return tensor.ndim > 0 and tensor.shape[0] == rows and not torch.equal(tensor, tensor.roll(1, 0))
+
+
+def _flags(tensor: Tensor) -> bool:
+    """Whether it holds only 0 and 1: a mask or the like, which may well not matter."""
+    return tensor.dtype is torch.bool or bool(((tensor == 0) | (tensor == 1)).all())

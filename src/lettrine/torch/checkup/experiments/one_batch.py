@@ -1,0 +1,118 @@
+"""Fit one batch, then two: a network that cannot learn a handful of examples by heart cannot learn.
+
+Dropout is off and every step draws the same random numbers, so that what is asked for can be reached. The task's own optimiser
+begins; where it gets nowhere, Adam tries at several rates: a wrong rate is another fault. What is reached is held against the
+best answer that is the same for every example.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf, isfinite, nan
+from typing import Final
+
+import torch
+from torch import nn
+
+from lettrine.health.findings import Finding
+from lettrine.health.limits import CHECKUP_FELL, CHECKUP_FIT_GOAL, CHECKUP_FIT_SHARE, CHECKUP_FIT_STEPS
+from lettrine.torch.checkup.experiment import Result, experiment, finding
+from lettrine.torch.checkup.experiments.first_loss import constant_loss, output_of
+from lettrine.torch.checkup.sandbox import seeded
+from lettrine.torch.checkup.task import SEED, Task
+
+RATES: Final = (1e-3, 1e-2, 1e-4)
+MOST: Final = 150  # steps
+DONE: Final = 0.02  # of the first loss: learned by heart
+SHARE: Final = 0.12  # of the time that is left, for each try
+
+
+@experiment("one-batch", "Fit one batch", passes=CHECKUP_FIT_STEPS, trains=True)
+def one_batch(task: Task) -> Result:
+    """Train on one batch with the task's optimiser, and with Adam if that gets nowhere."""
+    reference = task.known.get("reference", nan)
+    if "reference" not in task.known:
+        task.model.train()
+        reference = constant_loss(task, output_of(task))
+    steps = max(CHECKUP_FIT_STEPS, task.steps_in(SHARE, MOST))
+    tries = {"own": fit(task, steps, task.fallback_optimizer, 1)}
+    goal = _goal(tries["own"], reference)
+    if min(tries["own"]) > goal:
+        for rate in RATES:
+            if task.left() < CHECKUP_FIT_STEPS * task.seconds:
+                break
+            tries[f"Adam {rate:g}"] = fit(task, steps, _adam(task, rate), 1)
+            if min(tries[f"Adam {rate:g}"]) <= goal:
+                break
+    best = min(tries, key=lambda name: min(tries[name]))
+    reached, first = min(tries[best]), tries["own"][0]
+    task.known |= {"fit": tries, "fit_goal": goal}
+    figures = {
+        "first": first,
+        "reached": reached,
+        "own": min(tries["own"]),
+        "reference": reference,
+        "steps": float(len(tries[best])),
+    }
+    how = "its own optimiser" if best == "own" else best.replace("Adam ", "Adam at ")
+    said = f"One batch: from {first:.3g} to {reached:.3g} in {len(tries[best])} steps with {how}"
+    said += f"; the best constant answer has {reference:.3g}." if isfinite(reference) else "."
+    if len(task.batches) > 1 and reached <= goal and task.left() > 2 * steps * task.seconds:
+        two = min(fit(task, steps, _adam(task, float(best[5:])) if best != "own" else task.fallback_optimizer, 2))
+        figures["two"] = two
+        said += f" Two batches: to {two:.3g}."
+    settled = len(tries) > len(RATES) and all(len(each) >= CHECKUP_FIT_STEPS or not isfinite(each[-1]) for each in tries.values())
+    if reached <= goal or not settled or not isfinite(first) or (isfinite(reference) and reference < 1e-6):
+        return Result(said, figures=figures)
+    found = _finding(first, reached, reference, goal)
+    return Result(said, (found,), figures)
+
+
+def fit(task: Task, steps: int, make: Callable[[], torch.optim.Optimizer], batches: int) -> list[float]:
+    """Losses while one or two batches are learned by heart; ends early when they are."""
+    losses: list[float] = []
+    with task.boxed():
+        task.model.train()
+        for module in task.model.modules():
+            if isinstance(module, nn.modules.dropout._DropoutNd):  # noqa: SLF001  the common base of all dropouts
+                module.eval()
+        optimizer = make()
+        for number in range(steps):
+            seeded(SEED)
+            losses.append(task.step(number % batches, optimizer))
+            if not isfinite(losses[-1]):
+                losses[-1] = inf
+                break
+            if losses[-1] < DONE * abs(losses[0]):
+                break
+    return losses
+
+
+def _adam(task: Task, rate: float) -> Callable[[], torch.optim.Optimizer]:
+    held = [each for group in task.optimizer.param_groups for each in group["params"]] if task.optimizer else []
+    wanted = [each for each in held or list(task.model.parameters()) if each.requires_grad]
+    return lambda: torch.optim.Adam(wanted, lr=rate)
+
+
+def _goal(losses: list[float], reference: float) -> float:
+    if isfinite(reference):
+        return CHECKUP_FIT_SHARE * reference if reference > 0 else reference + CHECKUP_FIT_GOAL * abs(losses[0] - reference)
+    return losses[0] - (1 - CHECKUP_FELL) * abs(losses[0])
+
+
+def _finding(first: float, reached: float, reference: float, goal: float) -> Finding:
+    known = isfinite(reference)
+    held = f"one and the same answer to all its examples has {reference:.3g}" if known else f"it began at {first:.3g}"
+    return finding(
+        "cannot-fit",
+        "critical",
+        (),
+        f"The network cannot learn one batch by heart: at no rate does its loss go below {reached:.3g}; {held}.",
+        "What a network cannot learn from a handful of examples seen again and again, it cannot learn at all.",
+        "Look at what lies between the inputs and the loss: an activation after the last layer, a softmax too many, a part that "
+        "is "
+        "detached, targets in another order than the inputs, a loss that does not want what you want.",
+        value=reached,
+        limit=goal,
+        source="Karpathy 2019, A recipe for training neural networks: overfit one batch",
+    )

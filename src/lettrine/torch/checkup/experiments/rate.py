@@ -1,0 +1,141 @@
+"""The range test, where the present rate stands in it, and whether another rate does better: tried, not inferred."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import inf, isfinite, nan
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from lettrine.errors import HealthError
+from lettrine.health.checks import Skip
+from lettrine.health.limits import CHECKUP_RATE_LEAST, CHECKUP_RATE_RUN, CHECKUP_RATE_STEPS, TRIAL_STEPS
+from lettrine.health.range_test import RangeTest, sweep
+from lettrine.torch.checkup.experiment import Result, experiment, finding
+from lettrine.torch.checkup.task import Task, takes_closure
+from lettrine.torch.checkup.trials import SEEDS, Trial, compare
+
+FAR: Final = 3.0  # times beyond the largest rate that holds, or
+BELOW: Final = (
+    2000.0  # times below the one at which the loss falls fastest, before another is tried: fine-tuning goes to a hundredth
+)
+SHARE: Final = 0.25  # of the time that is left, for the range test
+LOW, HIGH = 1e-6, 10.0
+
+
+@experiment("learning-rate", "Learning rate", passes=CHECKUP_RATE_LEAST + 20, trains=True)
+def learning_rate(task: Task) -> Result:
+    """Sweep the rate upwards; where the present one lies far off, train with it and with the one that is suggested."""
+    if task.optimizer is None:
+        raise Skip("not applicable", "no optimizer was given")
+    if takes_closure(task.optimizer):
+        raise Skip("not applicable", "an optimiser that searches along a line finds its steps itself")
+    present = max((_peak(group) for group in task.optimizer.param_groups), default=nan)
+    steps = max(CHECKUP_RATE_LEAST, task.steps_in(SHARE, CHECKUP_RATE_STEPS))
+    with task.boxed():
+        test = _swept(task, steps)
+    noise = noise_scale(task) if task.left() > 10 * task.seconds else nan
+    figures = {"present": present, "steepest": test.steepest, "largest": test.largest, "noise_scale": noise}
+    said = f"The rate is {present:g}. {test.reason}"
+    if isfinite(noise):
+        said += f" Batch noise scale: about {noise:.2g} examples."
+    too_high = present > FAR * test.largest
+    too_low = 0 < present < test.steepest / BELOW
+    if not (too_high or too_low) or not isfinite(test.suggestion):
+        return Result(said, figures=figures)
+    count = min(TRIAL_STEPS, task.steps_in(0.8 / (2 * len(SEEDS)), TRIAL_STEPS))
+    if count < TRIAL_STEPS // 2:
+        return Result(f"{said} There was no time to try another.", figures=figures)
+    trial = compare(task, lambda each: rate_set(each, test.suggestion), count)
+    figures |= {"without": trial.without, "with": trial.with_remedy, "error": trial.error}
+    said += f" {test.suggestion:.2g} {trial.said}."
+    if not trial.helps or not _consequence(trial, too_high=too_high):
+        return Result(said, figures=figures)
+    word, kind = ("high", "learning-rate-too-high") if too_high else ("low", "learning-rate-too-low")
+    found = finding(
+        kind,
+        "warning",
+        (),
+        f"The learning rate {present:g} is too {word}: at {test.suggestion:.2g}, {trial.said}.",
+        "At such a rate the loss rises or jumps about." if too_high else "At such a rate next to nothing is learned in a run.",
+        f"Set lr={test.suggestion:.1g}; it was {trial.said}.",
+        value=present,
+        limit=test.largest if too_high else test.steepest,
+        source="Smith 2017, Cyclical learning rates for training neural networks",
+    )
+    return Result(said, (found,), figures)
+
+
+def _consequence(trial: Trial, *, too_high: bool) -> bool:
+    """At too high a rate the loss has not fallen; at too low a one a long run would not do what the other did in the trial."""
+    if too_high:
+        return not trial.without < trial.start
+    return CHECKUP_RATE_RUN / trial.steps * (trial.start - trial.without) < trial.start - trial.with_remedy
+
+
+def _peak(group: dict[str, Any]) -> float:
+    """The highest rate that the group is meant to have: a schedule's, if one has noted it there."""
+    return max(float(group[key]) for key in ("lr", "initial_lr", "max_lr") if isinstance(group.get(key), float | int | Tensor))
+
+
+@contextmanager
+def rate_set(task: Task, rate: float) -> Iterator[None]:
+    """All rates multiplied so that the highest is this one."""
+    assert task.optimizer is not None  # noqa: S101  for the type checker: callers have looked
+    highest = max(float(group["lr"]) for group in task.optimizer.param_groups) or 1.0
+    for group in task.optimizer.param_groups:
+        group["lr"] = float(group["lr"]) * rate / highest if float(group["lr"]) else rate
+    yield
+
+
+def _swept(task: Task, steps: int) -> RangeTest:
+    number = iter(range(10**9))
+    task.model.train()
+
+    def step(rate: float) -> float:
+        with rate_set(task, rate):
+            return task.step(next(number))
+
+    try:
+        return sweep(step, low=LOW, high=HIGH, steps=steps)
+    except HealthError as error:
+        raise Skip("not applicable", str(error)) from None
+
+
+def noise_scale(task: Task, most: int = 8) -> float:
+    """Examples in a batch beyond which larger ones gain little: trace of the gradients' covariance over their squared mean.
+
+    McCandlish et al. 2018, appendix A: estimated from the gradients of single batches and of their mean, unbiased.
+    """
+    batches = min(most, len(task.batches))
+    rows = next((each.shape[0] for each in _tensors(task.batches[0]) if each.ndim), 0)
+    wanted = [each for each in task.model.parameters() if each.requires_grad]
+    if batches < 4 or rows < 1 or not wanted:
+        return nan
+    total = [torch.zeros_like(each) for each in wanted]
+    small = 0.0
+    with task.boxed():
+        task.model.train()
+        for number in range(batches):
+            loss = task.loss(task.batch(number))
+            if not loss.requires_grad:
+                return nan
+            gradients = torch.autograd.grad(loss, wanted, allow_unused=True)
+            for together, gradient in zip(total, gradients, strict=True):
+                if gradient is not None:
+                    together.add_(gradient / batches)
+                    small += float(gradient.double().square().sum()) / batches
+    large = sum(float(each.double().square().sum()) for each in total)
+    big = rows * batches
+    signal = (big * large - rows * small) / (big - rows)
+    noise = (small - large) / (1 / rows - 1 / big)
+    return noise / signal if signal > 0 and noise > 0 else (inf if signal <= 0 else nan)
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    from lettrine.torch.checkup.values import leaves  # noqa: PLC0415
+
+    return [each for _, each in leaves(value)]

@@ -1,0 +1,94 @@
+"""Train a little, load the state of before, and ask again: are the answers those of before?
+
+They are not where something that training changed is no part of `state_dict()`: layers in a plain list, statistics kept as plain
+tensors, buffers registered with persistent=False.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from lettrine.health.findings import Finding
+from lettrine.health.limits import CHECKUP_SAME_SINGLE
+from lettrine.torch.checkup.experiment import Result, experiment, finding, part
+from lettrine.torch.checkup.names import hidden_tensors
+from lettrine.torch.checkup.spread import change
+from lettrine.torch.checkup.task import NotCalled, Task
+from lettrine.torch.checkup.values import leaves
+
+STEPS = 3
+
+
+@experiment("save-load", "Save and load", passes=6, trains=True)
+def save_load(task: Task) -> Result:
+    """Answers before, and after some steps and loading what was saved before them."""
+    state = copy.deepcopy(task.model.state_dict())
+    before = _answers(task)
+    kept = {name: tensor.detach().clone() for name, tensor in _outside(task.model).items()}
+    optimizer = task.fallback_optimizer()
+    task.model.train()
+    for number in range(STEPS):
+        task.step(number, optimizer)
+    moved = max((change(a, b) for a, b in zip(before, _answers(task), strict=False)), default=0.0)
+    try:
+        task.model.load_state_dict(state)
+    except Exception as error:  # noqa: BLE001  whatever the user's code raises is told to the user
+        found = _refuses(error)
+        return Result(found.message, (found,))
+    share = max((change(a, b) for a, b in zip(before, _answers(task), strict=False)), default=0.0)
+    figures = {"moved": moved, "change": share}
+    said = f"{STEPS} steps change the answers by {part(moved)}; with the state of before loaded they differ by {part(share)}."
+    if share <= CHECKUP_SAME_SINGLE:
+        return Result(said, figures=figures)
+    now = _outside(task.model)
+    lost = tuple(name for name, value in kept.items() if name in now and not torch.equal(now[name].detach(), value))
+    if not lost:  # a state that is carried from batch to batch, or a counter
+        return Result(f"{said} The model carries a state along that is no parameter and no buffer.", figures=figures)
+    found = finding(
+        "save-load",
+        "warning",
+        lost,
+        f"{lost[0]} changes in training and is no part of state_dict(): saved and loaded, the model answers differently, by "
+        f"{part(share)}.",
+        "What was trained is lost when it is saved, and nothing says so.",
+        f"Register {lost[0]}: layers in nn.ModuleList, single tensors as nn.Parameter or as a buffer with persistent=True.",
+        value=share,
+        limit=CHECKUP_SAME_SINGLE,
+        source="torch.nn.Module.state_dict: parameters and persistent buffers",
+    )
+    return Result(said, (found,), figures, where=lost)
+
+
+def _answers(task: Task) -> list[Tensor]:
+    """What the model gives in eval mode; the loss where it is not called itself."""
+    with task.boxed(), torch.no_grad():
+        task.model.eval()
+        try:
+            output = task.outputs(task.inputs(task.batch()))
+        except NotCalled:
+            return [torch.tensor(task.same_loss())]
+        return [each.detach().clone() for _, each in leaves(output) if each.is_floating_point()]
+
+
+def _outside(model: nn.Module) -> dict[str, Tensor]:
+    """Weights that no module registers, and buffers that are not saved."""
+    found = {name: each for name, each in hidden_tensors(model).values() if isinstance(each, nn.Parameter) or each.requires_grad}
+    saved = model.state_dict(keep_vars=True)
+    held = {id(each) for each in saved.values() if isinstance(each, Tensor)}
+    found |= {name: each for name, each in model.named_buffers() if id(each) not in held}
+    return {name: each for name, each in found.items() if each.is_leaf}
+
+
+def _refuses(error: Exception) -> Finding:
+    return finding(
+        "save-load",
+        "warning",
+        (),
+        f"The model does not load its own state_dict(): {type(error).__name__}: "
+        f"{str(error).splitlines()[0] if str(error) else ''}",
+        "A run that is saved cannot be taken up again.",
+        "Look at what state_dict() and load_state_dict() are given beyond the parameters, and at shapes that change in training.",
+    )

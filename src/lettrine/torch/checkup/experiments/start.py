@@ -1,0 +1,143 @@
+"""A first loss far above the best constant answer: is it worth making the last layer smaller? It is tried.
+
+And weight decay that is stronger than the gradient: does the network learn better without? That is tried too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import isfinite, nan, sqrt
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from lettrine.health.checks import Skip
+from lettrine.health.limits import CHECKUP_START, TRIAL_STEPS
+from lettrine.torch.capture.catalogue import named_modules
+from lettrine.torch.checkup.experiment import Result, experiment, finding
+from lettrine.torch.checkup.task import Task, takes_closure
+from lettrine.torch.checkup.trials import SEEDS, Trial, compare
+
+SMALLER: Final = 0.1  # times the last layer's weights
+STRONGER: Final = 3.0  # times the gradient, that decay pulls before it is tried without
+COUPLED: Final = (torch.optim.SGD, torch.optim.Adam, torch.optim.RMSprop, torch.optim.Adagrad)  # decay is part of the gradient
+
+
+@experiment("decay", "Weight decay against gradient", passes=2 * len(SEEDS) * TRIAL_STEPS // 2, trains=True)
+def decay(task: Task) -> Result:
+    """Compare what decay and gradient pull; where decay wins by far, train without it."""
+    optimizer = task.optimizer
+    if (
+        optimizer is None
+        or takes_closure(optimizer)
+        or not any(float(g.get("weight_decay", 0)) > 0 for g in optimizer.param_groups)
+    ):
+        raise Skip("not applicable", "no weight decay")
+    if type(optimizer) not in COUPLED or any(group.get("decoupled_weight_decay") for group in optimizer.param_groups):
+        raise Skip("not applicable", "this optimiser's decay is apart from the gradient")
+    pull = _pull(task)
+    figures = {"decay_to_gradient": pull}
+    said = f"Weight decay pulls {pull:.2g} times as hard as the gradient."
+    if not pull > STRONGER:
+        return Result(said, figures=figures)
+    trial = _tried(task, _no_decay)
+    if trial is None:
+        return Result(f"{said} There was no time to try without.", figures=figures)
+    figures |= {"without": trial.without, "with": trial.with_remedy, "error": trial.error}
+    said += f" Without it, {trial.said}."
+    if not trial.helps:
+        return Result(said, figures=figures)
+    now = max(float(group.get("weight_decay", 0)) for group in optimizer.param_groups)
+    found = finding(
+        "weight-decay",
+        "warning",
+        (),
+        f"Weight decay {now:g} pulls {pull:.2g} times as hard as the gradient. Without it, {trial.said}.",
+        "The weights shrink faster than they can learn.",
+        f"Set weight_decay={now / pull:.0e} or less, or use AdamW, whose decay is apart from the gradient.",
+        value=pull,
+        limit=STRONGER,
+        source="Loshchilov & Hutter 2019, Decoupled weight decay regularization",
+    )
+    return Result(said, (found,), figures)
+
+
+@experiment("start", "Scale of the last layer", passes=2 * len(SEEDS) * TRIAL_STEPS // 2, trains=True)
+def start(task: Task) -> Result:
+    """Where the first loss is far too high, train with the last layer made smaller."""
+    first, reference = task.known.get("loss", nan), task.known.get("reference_of_several", nan)
+    if not isfinite(reference) or reference <= 0:
+        raise Skip("not applicable", "no reference is known for this loss")
+    figures = {"loss": first, "reference": reference}
+    said = f"The loss starts at {first / reference:.2g} times that of the best constant answer."
+    if first <= CHECKUP_START * reference:
+        return Result(said, figures=figures)
+    last = _last_layer(task.model)
+    if last is None:
+        return Result(said, figures=figures)
+    name, layer = last
+    trial = _tried(task, lambda each: _shrunk(each, layer))
+    if trial is None:
+        return Result(f"{said} There was no time to try a smaller last layer.", figures=figures)
+    figures |= {"without": trial.without, "with": trial.with_remedy, "error": trial.error}
+    said += f" With {name} made {1 / SMALLER:g} times smaller, {trial.said}."
+    if not trial.helps:
+        return Result(said, figures=figures)
+    found = finding(
+        "initial-loss",
+        "warning",
+        (name,),
+        f"The loss starts at {first:.3g}; one and the same answer to everything has {reference:.3g}. With {name} made "
+        f"{1 / SMALLER:g} times smaller at the start, {trial.said}.",
+        "The first steps go into unlearning what the initialisation made up.",
+        f"After building the model: with torch.no_grad(): model.{name}.weight.mul_({SMALLER:g}).",
+        value=first,
+        limit=CHECKUP_START * reference,
+        source="Karpathy 2022, makemore part 3: fixing the initial loss",
+    )
+    return Result(said, (found,), figures, where=(name,))
+
+
+def _tried(task: Task, remedy: Any) -> Trial | None:
+    steps = min(TRIAL_STEPS, task.steps_in(0.6 / (2 * len(SEEDS)), TRIAL_STEPS))
+    return compare(task, remedy, steps) if steps >= TRIAL_STEPS // 2 else None
+
+
+def _pull(task: Task) -> float:
+    """Norm of decay times weights over norm of the gradient, over everything that is decayed."""
+    task.model.train()
+    loss = task.loss(task.batch())
+    if not loss.requires_grad:
+        return nan
+    loss.backward()  # type: ignore[no-untyped-call]
+    decayed = gradient = 0.0
+    for group in task.optimizer.param_groups if task.optimizer else ():
+        for each in group["params"]:
+            if each.grad is not None:
+                decayed += float((float(group.get("weight_decay", 0)) * each.detach().double()).square().sum())
+                gradient += float(each.grad.double().square().sum())
+    return sqrt(decayed / gradient) if gradient > 0 else nan
+
+
+@contextmanager
+def _no_decay(task: Task) -> Iterator[None]:
+    for group in task.optimizer.param_groups if task.optimizer else ():
+        group["weight_decay"] = 0.0
+    yield
+
+
+def _last_layer(model: nn.Module) -> tuple[str, nn.Module] | None:
+    layers = [(name, each) for name, each in named_modules(model) if isinstance(each, nn.Linear | nn.Conv2d | nn.Conv1d)]
+    return layers[-1] if layers else None
+
+
+@contextmanager
+def _shrunk(_: Task, layer: nn.Module) -> Iterator[None]:
+    with torch.no_grad():
+        weight, bias = layer.weight, layer.bias
+        for each in (weight, bias):
+            if isinstance(each, Tensor):
+                each.mul_(SMALLER)
+    yield

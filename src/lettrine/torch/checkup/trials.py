@@ -1,0 +1,106 @@
+"""Remedies on trial: the same training from the same start with and without one, and the difference with its uncertainty.
+
+Both sides see the same batches in the same order and draw the same random numbers; only the remedy differs. Each seed gives
+another order and other draws. What counts is the loss, after training, on batches that were held out; where there are too few
+batches for that, on those of the training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from math import isfinite, nan, sqrt
+from typing import Final
+
+import torch
+
+from lettrine.health.limits import TRIAL_ERRORS, TRIAL_SHARE
+from lettrine.torch.checkup.sandbox import seeded
+from lettrine.torch.checkup.task import Task
+
+SEEDS: Final = (1, 2, 3)
+HELD_OUT: Final = 4  # of how many batches one is held out
+LEAST_BATCHES: Final = 4  # from so many on
+
+Remedy = Callable[[Task], AbstractContextManager[object]]
+"""Changes the task while it is entered; everything is put back around it."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came out. without, with_remedy: the loss at the end, mean over seeds. gain: how much the remedy takes off it, error:
+    standard error of that. start: the loss before. held_out: whether it was measured on batches that were not trained on.
+    """
+
+    start: float
+    without: float
+    with_remedy: float
+    gain: float
+    error: float
+    steps: int
+    held_out: bool
+
+    @property
+    def helps(self) -> bool:
+        """Whether the gain is beyond its noise, and worth having."""
+        if not isfinite(self.with_remedy):
+            return False
+        if not isfinite(self.without):
+            return True
+        return self.gain > max(TRIAL_ERRORS * self.error, TRIAL_SHARE * abs(self.without))
+
+    @property
+    def said(self) -> str:
+        """In a few words: "tried: 2.31 → 2.05"."""
+        where = "held-out loss" if self.held_out else "loss"
+        noise = f" (± {self.error:.1g})" if isfinite(self.error) and self.error > 0 else ""
+        return f"tried for {self.steps} steps: {where} {_short(self.without)} → {_short(self.with_remedy)}{noise}"
+
+
+def compare(task: Task, remedy: Remedy, steps: int, seeds: Sequence[int] = SEEDS) -> Trial:
+    """Train with and without the remedy."""
+    pairs = [(final_loss(task, None, steps, seed), final_loss(task, remedy, steps, seed)) for seed in seeds]
+    gains = [without - with_remedy for (_, without), (_, with_remedy) in pairs]
+    mean = sum(gains) / len(gains)
+    spread = sum((gain - mean) ** 2 for gain in gains) / max(1, len(gains) - 1)
+    error = sqrt(spread / len(gains)) if isfinite(spread) else nan
+    start, without, after = (sum(values) / len(pairs) for values in zip(*((a[0], a[1], b[1]) for a, b in pairs), strict=True))
+    return Trial(start, without, after, mean, error, steps, held_out=len(task.batches) >= LEAST_BATCHES)
+
+
+def final_loss(task: Task, remedy: Remedy | None, steps: int, seed: int) -> tuple[float, float]:
+    """The loss before and after some steps, on held-out batches where there are enough."""
+    count = len(task.batches)
+    kept = max(1, count // HELD_OUT) if count >= LEAST_BATCHES else 0
+    trained = list(range(kept, count))
+    with task.boxed(), (remedy or _nothing)(task):
+        order = torch.Generator().manual_seed(seed)
+        optimizer = task.fallback_optimizer()
+        task.model.train()
+        start = mean_loss(task, range(kept) if kept else range(count))
+        places: list[int] = []
+        for number in range(steps):
+            if not places:
+                places = [trained[place] for place in torch.randperm(len(trained), generator=order).tolist()]
+            seeded(1000 * seed + number)
+            if not isfinite(task.step(places.pop(), optimizer)):
+                return start, float("inf")
+        return start, mean_loss(task, range(kept) if kept else range(count))
+
+
+def mean_loss(task: Task, numbers: Sequence[int]) -> float:
+    """Mean loss over some batches in training mode, without learning from them; infinite if it is not finite."""
+    with task.boxed():
+        task.model.train()
+        losses = [task.same_loss(number) for number in numbers]
+    mean = sum(losses) / len(losses)
+    return mean if isfinite(mean) else float("inf")
+
+
+def _nothing(_: Task) -> AbstractContextManager[object]:
+    return nullcontext()
+
+
+def _short(loss: float) -> str:
+    return f"{loss:.3g}" if isfinite(loss) else "not finite"

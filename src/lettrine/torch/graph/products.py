@@ -1,0 +1,108 @@
+"""Evidence "attention": products of two matrices of which one is a softmax of the product of two others.
+
+One for each module it is done in. where: that module, "" outside of all.
+figures: "looks"; "off": share of looks in which the weights do not sum to 1 over what the product sums over; "axis": the one the
+softmax was taken along, "axes" how many there are, both at the last look.
+
+Only a softmax that goes into the product as it is counts, reshaped or with dropout at most: where weights are divided by their
+sum afterwards (slot attention), or are no product of two activations (soft assignments), another axis is meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from lettrine.health.evidence import Evidence
+from lettrine.torch.capture.functions import FunctionCall
+from lettrine.torch.capture.looks import Look, reader
+from lettrine.torch.graph.comparisons import readable
+from lettrine.torch.graph.reading import _VIEWS, Node, operation
+from lettrine.torch.private import saved, saves_elsewhere
+
+_PRODUCTS: Final = ("matmul", "bmm", "__matmul__")
+_SCALING: Final = _VIEWS | {"Div", "Mul", "MaskedFill", "Add", "Sub", "Where", "ToCopy"}
+_LONGEST: Final = 12  # operations walked back
+_LEAST: Final = 2  # entries along an axis, for it to matter which one it is
+
+
+@reader
+class Attention:
+    """Notices attention whose weights are shares of something else than what they are summed over."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[int, int, int]] = {}  # first step, looks, those that are off
+
+    def look(self, look: Look) -> Iterable[Evidence]:
+        """Take in one look."""
+        done: set[str] = set()
+        for call in look.calls:
+            if call.name not in _PRODUCTS or call.where in done:
+                continue
+            found = _weights(call)
+            if found is None:
+                continue
+            weights, contracted, node = found
+            done.add(call.where)
+            own = _sums_to_one(weights, contracted)
+            others = any(_sums_to_one(weights, axis) for axis in range(-weights.ndim, 0) if axis != contracted)
+            first, looks, off = self._seen.get(call.where, (look.step, 0, 0))
+            self._seen[call.where] = first, looks + 1, off + (others and not own)
+            axis = saved(node, "dim")
+            figures = {"looks": looks + 1, "off": self._seen[call.where][2] / (looks + 1), "axes": weights.ndim}
+            figures["axis"] = axis if axis < weights.ndim else axis - 2**64 + weights.ndim  # autograd keeps -1 as unsigned
+            yield Evidence("attention", (call.where,) if call.where else (), (first, look.step), figures)
+
+    def finish(self) -> Iterable[Evidence]:
+        """Nothing more."""
+        return ()
+
+
+def _weights(call: FunctionCall) -> tuple[Tensor, int, Node] | None:
+    """The softmax that is one of the two factors, the axis it is summed over there, and its node."""
+    for place, contracted in ((0, -1), (1, -2)):
+        factor = call.given(place, "input" if place == 0 else "other")
+        if not isinstance(factor, Tensor) or factor.ndim < 3 or not readable(factor):
+            continue
+        node, reshaped = factor.grad_fn, False
+        for _ in range(_LONGEST):
+            if node is None or operation(node) == "Softmax":
+                break
+            kind = operation(node)
+            reshaped = reshaped or kind in _VIEWS
+            if kind not in _VIEWS and kind not in ("NativeDropout", "Mul"):
+                node = None
+                break
+            inner = [each for each, _ in node.next_functions if each is not None]
+            node = inner[0] if len(inner) == 1 else None
+        if node is None or operation(node) != "Softmax" or not _of_product(node):
+            continue
+        # With dropout the factor does not sum to anything: take what the softmax gave, unless axes were moved since.
+        weights = saved(node, "result") if not reshaped and not saves_elsewhere() else factor
+        if isinstance(weights, Tensor) and weights.ndim >= 3 and min(weights.shape[-2:]) >= _LEAST:
+            return weights.detach(), contracted, node
+    return None
+
+
+def _of_product(softmax: Node) -> bool:
+    """Whether a softmax was taken of the product of two activations, scaled and masked."""
+    waiting = [(each, 0) for each, _ in softmax.next_functions]
+    while waiting:
+        node, depth = waiting.pop()
+        if node is None or depth > _LONGEST:
+            continue
+        if operation(node) in ("Bmm", "Baddbmm"):
+            return sum(each is not None and operation(each) != "AccumulateGrad" for each, _ in node.next_functions) == 2
+        if operation(node) in _SCALING:
+            waiting += [(each, depth + 1) for each, _ in node.next_functions]
+    return False
+
+
+def _sums_to_one(weights: Tensor, axis: int) -> bool:
+    """Whether all sums along an axis are 1; rows that are all masked may be 0 or NaN."""
+    sums = weights.sum(dim=axis, dtype=torch.float32)
+    sums = sums[torch.isfinite(sums)]
+    return bool(sums.numel()) and bool(((sums - 1).abs() < 1e-2).float().mean() > 0.9)

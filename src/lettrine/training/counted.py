@@ -1,0 +1,60 @@
+"""A run of counts alone: nothing to train, so it is made in one go."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+
+from lettrine.engine.choice import choose_engine
+from lettrine.inference.language_model import LanguageModel
+from lettrine.inference.mixture import Prior
+from lettrine.model.config import MLPConfig
+from lettrine.model.counting import count
+from lettrine.model.discounts import folded, left_out
+from lettrine.text.vocabulary import Vocabulary
+from lettrine.text.windows import windows
+from lettrine.text.words import WordList, split
+from lettrine.training.folder import create_folder, describe, write_words
+from lettrine.training.mixing import losses_of, write_beside
+from lettrine.training.run import Data, Results, Run
+from lettrine.training.settings import Settings
+from lettrine.training.storage import locked
+
+ALONE = (0.0, 1.0)  # weights of a mixture in which there is no network
+
+
+def count_words(words: WordList, settings: Settings, out: str | Path | None = None) -> Run:
+    """Count a word list and return the run; `settings` say how it is split.
+
+    Its train loss is that of each word's characters with themselves left out of the counts.
+    Raises WordListError, RunExistsError, StorageError.
+    """
+    began = time.perf_counter()
+    parts, vocabulary = (
+        split(words.words, fractions=settings.fractions, seed=settings.split_seed),
+        Vocabulary.from_words(words.words),
+    )
+    counted, held_out = (windows(part, vocabulary, 1).targets for part in parts[:2])
+    counts = count(counted, held_out, vocabulary.size)
+    config = MLPConfig(vocabulary.size, context=max(counts.order - 1, 1), embedding=1, hidden=(1,))  # only the context is used
+    engine = choose_engine(settings.engine)
+    model = LanguageModel(config, vocabulary, {}, engine, words.words, Prior(counts, ALONE), labels=words.labels)
+    train, dev, test = (windows(part, vocabulary, config.context) for part in parts)
+    chain = left_out(counts.chain(train.contexts, train.targets))
+    learned = float(-np.log(folded(chain, counts.discounts, 1.0 / vocabulary.size)).mean())
+    loss = {"expected_initial": math.log(vocabulary.size), "train": learned, **losses_of(model, train, dev, test)}
+    results = Results(loss, 0, 0, time.perf_counter() - began, math.nan)
+    examples = {"train": len(train), "dev": len(dev), "test": len(test)}
+    longest = max(map(len, words)) - bool(words.labels)  # a label is no letter
+    data = Data(words.source, words.digest, len(words), longest, examples, words.labels)
+    folder = None if out is None else Path(out)
+    if folder is not None:
+        create_folder(folder)
+        with locked(folder):
+            write_words(folder, words)
+            write_beside(folder, model.prior, ())
+            describe(folder, config, vocabulary, settings, data, engine, status="finished", results=results)
+    return Run(folder, "finished", settings, data, results, model)

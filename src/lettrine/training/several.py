@@ -1,0 +1,53 @@
+"""The networks beside the first: same shape, same words, other seeds, trained side by side in threads and kept at their best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from lettrine.engine.base import Engine
+from lettrine.model.config import MLPConfig
+from lettrine.model.parameters import Parameters
+from lettrine.text.windows import Windows
+from lettrine.training.interrupt import Requests
+from lettrine.training.settings import Settings
+from lettrine.training.sizes import processors
+from lettrine.training.trainer import Trainer
+
+APART: Final = 2**40  # between the seeds of one run's networks: the first of another run is none of them
+
+
+def other_networks(
+    config: MLPConfig,
+    settings: Settings,
+    engine: Engine,
+    train: Windows,
+    dev: Windows,
+    requests: Requests,
+    report: Callable[[int], None] = lambda _: None,
+) -> list[Parameters]:
+    """`settings.networks` - 1 more networks, a function of the settings alone; fewer if a signal comes.
+
+    report: called with how many steps of all of them are taken. A network whose loss stops being finite is left out.
+    """
+    taken = [0] * (settings.networks - 1)
+
+    def trained(place: int) -> Parameters | None:
+        own = replace(settings, seed=(settings.seed + (place + 1) * APART) % 2**63, health=False, threads=1)
+
+        def tell(step: int) -> None:
+            taken[place] = step
+            report(sum(taken))
+
+        trainer = Trainer(config, own, engine, train, dev, report=lambda progress: tell(progress.step))
+        outcome = trainer.run(requests)
+        return trainer.kept() if outcome.status == "finished" else None
+
+    # Every trainer sets the limit of numpy's own threads for itself; set once around them all, it is put back as it was.
+    with threadpool_limits(1), np.errstate(all="ignore"), ThreadPoolExecutor(max(1, min(processors(), len(taken)))) as pool:
+        return [made for made in pool.map(trained, range(len(taken))) if made is not None]

@@ -1,0 +1,113 @@
+"""Remedies of a run's findings on trial: the same training, short, with and without, on the engine the run used.
+
+Both sides begin from the same weights and see the same batches; each seed gives others. The loss on held-out words counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from math import isfinite, nan, sqrt
+from pathlib import Path
+from typing import Final
+
+from lettrine.arguments import checked
+from lettrine.errors import DivergedError
+from lettrine.health.findings import Finding, Report
+from lettrine.health.limits import TRIAL_ERRORS
+from lettrine.text.words import WordList
+from lettrine.training.api import train
+from lettrine.training.diagnosis import load_health
+from lettrine.training.folder import load_run, read_own_words
+from lettrine.training.settings import Settings
+from lettrine.training.shape import Shape
+
+STEPS: Final = 400
+SEEDS: Final = (1, 2, 3)
+RATE: Final = 5.0  # times lower, or higher
+LOWER: Final = ("update-too-large", "divergence", "spike", "oscillation")
+HIGHER: Final = ("update-too-small", "slow-learning", "no-learning")
+START: Final = ("initial-loss", "saturation", "activation-scale", "gradient-scale", "dead-units", "symmetry")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of one remedy.
+
+    finding: id of what it is to cure. change: in words, such as "rate 0.1 → 0.02". without, with_remedy: held-out loss, mean
+    over seeds; infinite where the loss stopped being finite. error: standard error of their difference.
+    """
+
+    finding: str
+    change: str
+    without: float
+    with_remedy: float
+    error: float
+
+    @property
+    def helps(self) -> bool:
+        """Whether the loss is lower beyond noise."""
+        if not isfinite(self.without):
+            return isfinite(self.with_remedy)
+        return self.without - self.with_remedy > TRIAL_ERRORS * self.error
+
+    @property
+    def said(self) -> str:
+        """Such as "rate 0.1 → 0.02 tried: 2.31 → 2.05 (± 0.01)"."""
+        noise = f" (± {self.error:.1g})" if isfinite(self.error) and self.error > 0 else ""
+        words = "tried" if self.helps else "tried, without success"
+        return f"{self.change} {words}: {_loss(self.without)} → {_loss(self.with_remedy)}{noise}"
+
+
+@checked
+def try_remedies(path: str | Path, *, steps: int = STEPS) -> tuple[Report, tuple[Trial, ...]]:
+    """The health of a run that was kept, each remedy that a program can apply followed by what it did when it was tried.
+
+    Raises what `load_run` and `load_health` raise.
+    """
+    report, run = load_health(path), load_run(path)
+    config = run.model.config
+    shape = Shape(**{each.name: getattr(config, each.name) for each in fields(Shape)})
+    words = read_own_words(Path(path), run.data)
+    short = replace(run.settings, steps=steps, eval_every=0, health=False, changes=())
+    trials: dict[str, Trial] = {}
+    findings = []
+    for finding in report.findings:
+        for change, changed in _changes(finding, short):
+            trial = trials.get(change) or _tried(finding.id, change, words, shape, short, changed)
+            trials[change] = trial
+            finding = replace(finding, remedy=f"{finding.remedy} In {steps} steps, {trial.said}.")  # noqa: PLW2901
+        findings.append(finding)
+    return replace(report, findings=tuple(findings)), tuple(trials.values())
+
+
+def _changes(finding: Finding, settings: Settings) -> Iterator[tuple[str, Settings]]:
+    """What the finding's remedy comes to, as settings."""
+    rate = settings.learning_rate or nan
+    if finding.id in LOWER or finding.id in HIGHER:
+        other = rate / RATE if finding.id in LOWER else rate * RATE
+        yield f"rate {rate:.3g} → {other:.3g}", replace(settings, learning_rate=other)
+    if finding.id in START and isinstance(settings.init, str) and settings.init != "kaiming":
+        yield f"init {settings.init} → kaiming", replace(settings, init="kaiming")
+
+
+def _tried(kind: str, change: str, words: WordList, shape: Shape, settings: Settings, changed: Settings) -> Trial:
+    pairs = [tuple(_held_out(words, shape, replace(each, seed=seed)) for each in (settings, changed)) for seed in SEEDS]
+    gains = [without - with_remedy for without, with_remedy in pairs]
+    mean = sum(gains) / len(gains)
+    spread = sum((gain - mean) ** 2 for gain in gains) / (len(gains) - 1)
+    without, with_remedy = (sum(values) / len(pairs) for values in zip(*pairs, strict=True))
+    return Trial(kind, change, without, with_remedy, sqrt(spread / len(gains)) if isfinite(spread) else nan)
+
+
+def _held_out(words: WordList, shape: Shape, settings: Settings) -> float:
+    try:
+        run = train(words, shape=shape, settings=settings, page=False)
+    except DivergedError:
+        return float("inf")
+    loss = run.results.loss.get("dev", nan) if run.results is not None else nan
+    return loss if isfinite(loss) else float("inf")
+
+
+def _loss(value: float) -> str:
+    return f"{value:.3f}" if isfinite(value) else "not finite"

@@ -1,0 +1,34 @@
+"""What the health check is told of a training as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+
+from lettrine.inference.language_model import LanguageModel
+from lettrine.text.windows import Windows
+from lettrine.text.words import Split
+
+LOOKED_AT: Final = 20_000  # held-out examples whose spread gives the standard error
+
+
+def repeated_share(parts: Split) -> float:
+    """Share of the held-out words that are among the training words too."""
+    seen, held_out = set(parts.train), [*parts.dev, *parts.test]
+    return sum(word in seen for word in held_out) / len(held_out)
+
+
+def conclusions(model: LanguageModel, loss: Mapping[str, float], dev: Windows) -> dict[str, float]:
+    """Figures for `Facts.result` from the losses of a run, see `mixing.losses_of`."""
+    some = model.losses(dev.contexts[:LOOKED_AT], dev.targets[:LOOKED_AT])
+    error = float(some.std() / np.sqrt(len(dev))) if len(dev) > 1 else float("nan")
+    found = {
+        "train": loss["train"],
+        "held_out": loss.get("network_dev", loss["dev"]),
+        "model": loss["dev"],
+        "simple": loss.get("counts_dev", float("nan")),
+        "error": error,
+    }
+    return {name: value for name, value in found.items() if np.isfinite(value)}

@@ -1,0 +1,402 @@
+"""Experiments that train: saving, inputs, data, one batch, precision, remedies on trial. Sick and cured, tiny."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from math import isnan
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from checkup_tasks import Hidden, adam, mlp, pairs, tokens  # noqa: E402
+from torch import nn  # noqa: E402
+
+from lettrine import health  # noqa: E402
+from lettrine.health.findings import Report  # noqa: E402
+from lettrine.torch.checkup.experiments.answer import copies  # noqa: E402
+from lettrine.torch.checkup.experiments.frozen import is_fresh  # noqa: E402
+from lettrine.torch.checkup.experiments.rate import noise_scale  # noqa: E402
+from lettrine.torch.checkup.task import make_task  # noqa: E402
+from lettrine.torch.checkup.trials import Trial, compare  # noqa: E402
+
+cross_entropy = nn.functional.cross_entropy
+
+
+def tried(only: str, model: nn.Module, batches: Any, loss_fn: Any = cross_entropy, optimizer: Any = "adam") -> Report:
+    optimizer = adam(model) if optimizer == "adam" else optimizer
+    wanted = ["first-loss", "one-batch", only] if only in ("targets", "start") else [only]
+    report = health.checkup(model, batches, loss_fn, optimizer, only=wanted, progress=False)
+    assert report.outcomes[-1].status != "failed", report.outcomes
+    return report
+
+
+def the(report: Report, kind: str) -> health.Finding:
+    found = [each for each in report.findings if each.id == kind]
+    assert len(found) == 1, (report.findings, report.trace.evidence)
+    return found[0]
+
+
+def clean(report: Report) -> bool:
+    return report.outcomes[-1].status == "passed" and not report.findings
+
+
+def figure(report: Report, experiment: str, name: str) -> float:
+    return report.trace.seen(f"experiment:{experiment}")[0].figure(name)
+
+
+class TestSaveLoad:
+    def test_a_statistic_that_is_not_saved(self) -> None:
+        class Shifted(nn.Module):
+            def __init__(self, *, saved: bool) -> None:
+                super().__init__()
+                self.out = nn.Linear(20, 5)
+                self.register_buffer("shift", torch.zeros(20), persistent=saved)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                if self.training:
+                    self.shift = 0.5 * self.shift + x.detach().mean(0)
+                return self.out(x - self.shift)
+
+        batches = [(x + 2, y) for x, y in pairs()]
+        found = the(tried("save-load", Shifted(saved=False), batches), "save-load")
+        assert found.where == ("shift",)
+        assert clean(tried("save-load", Shifted(saved=True), batches))
+
+    def test_layers_in_a_plain_list_that_are_trained(self) -> None:
+        model = Hidden(listed=False)
+        optimizer = torch.optim.Adam([*model.parameters(), *(p for layer in model.layers for p in layer.parameters())])
+        found = the(tried("save-load", model, pairs(), optimizer=optimizer), "save-load")
+        assert "layers[0].weight" in found.where
+        assert clean(tried("save-load", Hidden(listed=True), pairs()))
+
+    def test_a_state_that_is_carried_along_is_no_fault(self) -> None:
+        class Carried(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.rnn, self.out, self.state = nn.GRUCell(20, 8), nn.Linear(8, 5), None
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                self.state = self.rnn(x, None if self.state is None else self.state.detach())
+                return self.out(self.state)
+
+        assert clean(tried("save-load", Carried(), pairs()))
+
+
+class TestInputs:
+    def test_an_input_that_is_forgotten(self) -> None:
+        class Two(nn.Module):
+            def __init__(self, *, both: bool) -> None:
+                super().__init__()
+                self.a, self.b, self.both = nn.Linear(10, 5), nn.Linear(10, 5), both
+
+            def forward(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+                return self.a(left) + self.b(right if self.both else left)
+
+        batches = [((x[:, :10], x[:, 10:]), y) for x, y in pairs()]
+        assert the(tried("inputs", Two(both=False), batches), "unused-input").where == ("1",)
+        assert clean(tried("inputs", Two(both=True), batches))
+
+    def test_answers_that_are_all_alike(self) -> None:
+        model = nn.Sequential(nn.Linear(20, 1), nn.Softmax(1))
+        batches = [(x, (x[:, :1] > 0).float()) for x, _ in pairs()]
+        found = the(tried("inputs", model, batches, nn.BCELoss()), "unused-input")
+        assert found.where == ()
+        assert "softmax over one unit" in found.remedy
+
+    def test_a_head_that_begins_at_0_wakes_up(self) -> None:
+        model = mlp()
+        nn.init.zeros_(model[2].weight)
+        assert clean(tried("inputs", model, pairs()))
+
+    def test_masks_may_not_matter(self) -> None:
+        class Masked(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.out = nn.Linear(20, 5)
+
+            def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
+                return self.out(x)
+
+        batches = [((x, (x[:, 0] > 0).long()), y) for x, y in pairs()]
+        assert clean(tried("inputs", Masked(), batches))
+
+
+class TestData:
+    def test_copies_of_batches(self) -> None:
+        batches = pairs()
+        assert the(tried("data", mlp(), [batches[i // 2] for i in range(8)]), "repeated-batch").value == 0.5
+        assert clean(tried("data", mlp(), batches))
+        assert clean(tried("data", mlp(), [batches[0]] * 4))  # all there is, again and again
+
+    def test_one_example_in_many_rows(self) -> None:
+        batches = [(x[:1].repeat(len(x), 1), y) for x, y in pairs()]
+        assert "one example" in the(tried("data", mlp(), batches), "repeated-batch").why
+
+    def test_sorted_by_class(self) -> None:
+        x, y = (torch.cat(each) for each in zip(*pairs(8), strict=True))
+        order = y.argsort(stable=True)
+        batches = list(zip(x[order].split(16), y[order].split(16), strict=True))
+        found = the(tried("data", mlp(), batches), "sorted-data")
+        assert found.value < found.limit
+        assert figure(tried("data", mlp(), pairs(8)), "data", "order") == pytest.approx(1.0, abs=0.1)
+
+    def test_targets_all_alike(self) -> None:
+        batches = [(x, torch.zeros_like(y)) for x, y in pairs()]
+        assert the(tried("data", mlp(), batches), "target-constant").value == 0
+        assert clean(tried("data", mlp(), batches, lambda out, _: out.square().mean()))  # handed over for form's sake
+
+
+class TestAnswer:
+    def test_a_copy_of_the_target(self) -> None:
+        batches = [(torch.cat([x, y[:, None].float()], 1), y) for x, y in pairs()]
+        found = the(tried("answer", nn.Linear(21, 5), batches), "leak")
+        assert "[20]" in found.message
+        assert clean(tried("answer", mlp(), pairs()))
+
+    def test_what_goes_with_the_target_is_no_copy(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        y = torch.randint(3, (200,), generator=generator)
+        x = torch.stack([y + 0.05 * torch.randn(200, generator=generator), 2.0 * y, torch.full((200,), 3.0)], 1)
+        assert copies(x, y) == [1]  # nearly the class; the class itself; a constant
+        value = torch.randn(200, generator=generator)
+        x = torch.stack([value + 0.01 * torch.randn(200, generator=generator), 3 - 2 * value], 1)
+        assert copies(x, value) == [1]
+
+
+class TestOneBatch:
+    def test_a_network_that_cannot(self) -> None:
+        class Blind(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.out = nn.Linear(20, 5)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return self.out(torch.zeros_like(x))
+
+        found = the(tried("one-batch", Blind(), pairs()), "cannot-fit")
+        assert found.severity == "critical"
+        assert found.value == pytest.approx(found.limit / 0.9, rel=0.01)  # it gets to the best constant answer
+
+    def test_one_that_can(self) -> None:
+        report = tried("one-batch", mlp(), pairs(2))
+        assert clean(report)
+        assert figure(report, "one-batch", "reached") < 0.9 * figure(report, "one-batch", "reference")
+
+    def test_a_rate_that_is_wrong_is_another_fault(self) -> None:
+        model = mlp()
+        report = tried("one-batch", model, pairs(2), optimizer=torch.optim.SGD(model.parameters(), lr=1e-9))
+        assert clean(report)
+        assert figure(report, "one-batch", "own") > figure(report, "one-batch", "reached")
+
+    def test_dropout_is_off(self) -> None:
+        model = nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Dropout(0.9), nn.Linear(64, 5))
+        report = tried("one-batch", model, pairs(1))
+        assert figure(report, "one-batch", "reached") < 0.5
+
+
+class TestPrecision:
+    def test_digits_that_cancel(self) -> None:
+        class Lost(nn.Module):
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return (x + 1e6) - 1e6
+
+        model = nn.Sequential(nn.Linear(20, 32), Lost(), nn.Linear(32, 5))
+        assert the(tried("precision", model, pairs()), "precision").where == ("1",)
+        assert clean(tried("precision", mlp(), pairs()))
+
+    @pytest.mark.parametrize(("factor", "sick"), [(1.0, True), (2.0, False)])
+    def test_a_backward_pass_written_by_hand(self, factor: float, sick: bool) -> None:
+        class Square(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+                ctx.save_for_backward(x)
+                return x * x
+
+            @staticmethod
+            def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+                return factor * gradient * ctx.saved_tensors[0]
+
+        class Squared(nn.Module):
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return Square.apply(x)
+
+        report = tried("precision", nn.Sequential(nn.Linear(20, 8), Squared(), nn.Linear(8, 5)), pairs())
+        assert clean(report) is not sick
+        if sick:
+            assert the(report, "wrong-backward").value == pytest.approx(0.5, abs=1e-3)
+
+    def test_gradients_that_are_a_choice(self) -> None:
+        class Rounded(torch.autograd.Function):
+            @staticmethod
+            def forward(_: Any, x: torch.Tensor) -> torch.Tensor:
+                return x.round()
+
+            @staticmethod
+            def backward(_: Any, gradient: torch.Tensor) -> torch.Tensor:
+                return gradient
+
+        class Turned(torch.autograd.Function):
+            @staticmethod
+            def forward(_: Any, x: torch.Tensor) -> torch.Tensor:
+                return x.clone()
+
+            @staticmethod
+            def backward(_: Any, gradient: torch.Tensor) -> torch.Tensor:
+                return -gradient
+
+        class Chosen(nn.Module):
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return Turned.apply(Rounded.apply(3 * x))
+
+        report = tried("precision", nn.Sequential(nn.Linear(20, 8), Chosen(), nn.Linear(8, 5)), pairs())
+        assert clean(report)
+        assert "apply" not in vars(Rounded)  # nothing of what listened is left
+
+
+class TestTrials:
+    def test_both_sides_are_the_same_without_a_difference(self) -> None:
+        model = mlp()
+        task = make_task(model, pairs(), cross_entropy, adam(model), minutes=5)
+        trial = compare(task, lambda _: nullcontext(), 5)
+        assert trial.gain == 0
+        assert trial.error == 0
+        assert trial.with_remedy < trial.start
+        assert not trial.helps
+
+    def test_what_is_noise_does_not_help(self) -> None:
+        assert Trial(3.0, 2.0, 1.5, 0.5, 0.1, 40, held_out=True).helps
+        assert not Trial(3.0, 2.0, 1.5, 0.5, 0.2, 40, held_out=True).helps  # within 3 standard errors
+        assert not Trial(3.0, 2.0, 1.95, 0.05, 0.001, 40, held_out=True).helps  # not worth it
+        assert not Trial(3.0, 2.0, float("inf"), float("-inf"), float("nan"), 40, held_out=True).helps
+        assert Trial(3.0, float("inf"), 1.0, float("inf"), float("nan"), 40, held_out=True).helps
+        assert "2 → 1.5" in Trial(3.0, 2.0, 1.5, 0.5, 0.1, 40, held_out=True).said
+
+    def test_large_inputs(self) -> None:
+        def net() -> nn.Module:
+            torch.manual_seed(1)
+            return nn.Sequential(nn.Linear(20, 32), nn.Tanh(), nn.Linear(32, 5))
+
+        model = net()
+        batches = [(300 * x + 500, y) for x, y in pairs(8)]
+        found = the(tried("scales", model, batches, optimizer=torch.optim.SGD(model.parameters(), lr=0.05)), "input-scale")
+        assert "(x - " in found.remedy
+        assert "→" in found.message
+        model = net()
+        assert clean(tried("scales", model, pairs(8), optimizer=torch.optim.SGD(model.parameters(), lr=0.05)))
+
+    def test_large_inputs_that_do_no_harm(self) -> None:
+        model = nn.Sequential(nn.BatchNorm1d(20), nn.Linear(20, 32), nn.Tanh(), nn.Linear(32, 5))
+        report = tried("scales", model, [(300 * x + 500, y) for x, y in pairs(8)])
+        assert clean(report)
+        assert "tried" in report.trace.evidence[0].words["said"]  # and what did not help is said
+
+    def test_large_targets(self) -> None:
+        model = nn.Sequential(nn.Linear(20, 32), nn.ReLU(), nn.Linear(32, 1))
+        batches = [(x, 5000 * x[:, :1] + 20000) for x, _ in pairs(8)]
+        found = the(tried("scales", model, batches, nn.MSELoss()), "target-scale")
+        assert "(y - " in found.remedy
+
+    def test_fresh_layers_that_are_frozen(self) -> None:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(20, 3), nn.ReLU(), nn.Linear(3, 5))
+        model[0].requires_grad_(requires_grad=False)
+        optimizer = torch.optim.Adam(model[2].parameters(), lr=0.03)
+        found = the(tried("frozen", model, pairs(12, 32), optimizer=optimizer), "frozen-random")
+        assert found.where == ("0.weight",)
+
+    def test_what_was_trained_may_be_frozen(self) -> None:
+        torch.manual_seed(0)
+        fresh = nn.Linear(20, 30).weight.detach()
+        assert is_fresh(fresh)
+        assert not is_fresh(torch.randn(30, 20) / 20**0.5)
+        assert not is_fresh(fresh + 0.01 * torch.randn(30, 20))
+        assert not is_fresh(1.3 * fresh)
+        assert not is_fresh(torch.eye(20))
+
+    def test_rates(self) -> None:
+        def at(rate: float) -> Report:
+            model = nn.Sequential(nn.Linear(20, 32), nn.Tanh(), nn.Linear(32, 5))
+            return tried(
+                "learning-rate", model, pairs(8, 32), optimizer=torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9)
+            )
+
+        high, low = the(at(80.0), "learning-rate-too-high"), the(at(1e-6), "learning-rate-too-low")
+        assert high.value > high.limit
+        assert low.value < low.limit
+        assert "→" in high.message
+        assert "Set lr=" in low.remedy
+        assert clean(at(0.1))
+
+    def test_a_schedule_that_begins_low_is_judged_by_its_peak(self) -> None:
+        model = nn.Sequential(nn.Linear(20, 32), nn.Tanh(), nn.Linear(32, 5))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: step / 1e6 + 1e-6)
+        report = tried("learning-rate", model, pairs(8, 32), optimizer=optimizer)
+        assert clean(report)
+        assert figure(report, "learning-rate", "present") == 0.1
+
+    def test_decay_that_wins(self) -> None:
+        def with_decay(decay: float) -> Report:
+            torch.manual_seed(0)
+            model = mlp()
+            return tried(
+                "decay", model, pairs(8, 32), optimizer=torch.optim.SGD(model.parameters(), 0.1, 0.9, weight_decay=decay)
+            )
+
+        found = the(with_decay(1.0), "weight-decay")
+        assert found.value > found.limit
+        assert clean(with_decay(1e-4))
+
+    def test_a_last_layer_that_is_too_large(self) -> None:
+        def with_last(factor: float) -> Report:
+            model = mlp()
+            with torch.no_grad():
+                model[2].weight.mul_(factor)
+            return tried("start", model, pairs(8, 32), optimizer=torch.optim.SGD(model.parameters(), 0.01))
+
+        found = [each for each in with_last(100.0).findings if each.severity == "warning"]
+        assert [each.id for each in found] == ["initial-loss"]
+        assert found[0].where == ("2",)
+        assert clean(with_last(1.0))
+
+    def test_targets_that_belong_to_nothing(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        x = torch.randn(768, 20, generator=generator)
+        y = x[:, :5].argmax(1)
+
+        def with_targets(target: torch.Tensor) -> Report:
+            return tried("targets", mlp(), list(zip(x.split(48), target.split(48), strict=True)))
+
+        found = the(with_targets(y[torch.randperm(768, generator=generator)]), "shuffled-targets")
+        assert found.severity == "warning"
+        assert not with_targets(y).findings
+
+
+def test_noise_scale_of_known_gradients() -> None:
+    """A loss w·x has the gradient mean(x): with mean 1 and variance 4 in each of 3 places the scale is 12 / 3 = 4 examples."""
+    generator = torch.Generator().manual_seed(0)
+    batches = [(2 * torch.randn(16, 3, generator=generator) + 1, torch.zeros(16)) for _ in range(64)]
+    model = nn.Linear(3, 1, bias=False)
+    task = make_task(model, batches, lambda out, _: out.mean(), None, minutes=5)
+    assert noise_scale(task, 64) == pytest.approx(4.0, rel=0.3)
+    assert isnan(noise_scale(make_task(model, batches[:2], lambda out, _: out.mean(), None, minutes=5)))
+
+
+def test_a_language_model_is_silent() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.rnn, self.out = nn.Embedding(11, 16), nn.GRU(16, 16, batch_first=True), nn.Linear(16, 11)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.out(self.rnn(self.embed(x))[0])
+
+    model = Net()
+    batches = [(each[:, :-1], each[:, 1:]) for each in tokens()]
+    report = health.checkup(
+        model, batches, lambda o, t: cross_entropy(o.flatten(0, 1), t.flatten()), adam(model), minutes=0.5, progress=False
+    )
+    assert report.healthy
+    assert not report.findings

@@ -1,0 +1,127 @@
+"""What is seen of how an optimiser is set, in small trainings."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from trainings import adam, batches, checked, mlp, named, train
+
+from lettrine import health
+from lettrine.health.findings import Report
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    torch.manual_seed(3)
+
+
+def scaled(model: nn.Module, *, unscale: bool, clip: float = 0.5) -> Report:
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**16)
+    with health.watch(model, optimiser) as watch:
+        for x, y in batches(45):
+            loss = functional.cross_entropy(model(x), y)
+            optimiser.zero_grad()
+            scaler.scale(loss).backward()
+            if unscale:
+                scaler.unscale_(optimiser)
+            nn.utils.clip_grad_norm_(model.parameters(), clip)
+            scaler.step(optimiser)
+            scaler.update()
+            watch.loss(loss)
+    return checked(watch.report())
+
+
+def test_clipping_before_unscaling() -> None:
+    finding = named(scaled(mlp(), unscale=False))["clip-before-unscale"]
+    assert finding.limit == pytest.approx(0.5, rel=1e-3)
+    assert "clip_grad_norm_(model.parameters(), 0.5)" in finding.remedy
+    assert "clip-before-unscale" not in named(scaled(mlp(), unscale=True))
+    assert "clip-before-unscale" not in named(scaled(mlp(), unscale=True, clip=1e-3))  # all clipped, and rightly so
+
+
+def test_an_eps_that_half_precision_cannot_hold() -> None:
+    model = nn.Sequential(nn.Embedding(30, 8), nn.Flatten(), nn.Linear(24, 4)).half()
+
+    def make(x: Tensor, y: Tensor) -> Tensor:
+        return functional.cross_entropy(model(x[:, :3].abs().mul(3).long()).float(), y)
+
+    report = train(model, steps=4, make=make)
+    assert (report.findings[0].id, report.findings[0].severity) == ("eps-underflow", "critical")
+    torch.manual_seed(3)
+    model = nn.Sequential(nn.Embedding(30, 8), nn.Flatten(), nn.Linear(24, 4)).half()
+    healthy = train(model, torch.optim.Adam(model.parameters(), lr=1e-3, eps=1e-4), steps=4, make=make)
+    assert "eps-underflow" not in named(healthy)
+    torch.manual_seed(3)
+    model = nn.Sequential(nn.Embedding(30, 8), nn.Flatten(), nn.Linear(24, 4)).bfloat16()
+    assert "eps-underflow" not in named(train(model, steps=4, make=make))
+
+
+def test_what_an_optimiser_is_set_to() -> None:
+    model = mlp()
+    groups = [
+        {"params": model[0].parameters(), "weight_decay": 0.0},
+        {"params": model[2:].parameters(), "weight_decay": 0.3, "eps": 1e-6},
+    ]
+    optimiser = torch.optim.AdamW(groups, lr=1e-3)
+    first, second = train(model, optimiser, steps=3).trace.seen("optimiser")
+    assert (first.where, first.figure("weight_decay")) == (("0.weight", "0.bias"), 0.0)
+    assert second.where == ("2.weight", "2.bias", "4.weight", "4.bias")
+    assert (second.figure("weight_decay"), second.figure("decoupled"), second.figure("eps")) == (0.3, 1.0, 1e-6)
+    assert (second.figure("state"), second.words["kind"]) == (0.0, "AdamW")
+    again = train(model, optimiser, steps=3).trace.seen("optimiser")
+    assert [each.figure("state") for each in again] == [1.0, 1.0]
+    assert not train(mlp(), steps=3).trace.seen("optimiser")[0].figure("decoupled")
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_norms_behind_sums_are_counted(*, first: bool) -> None:
+    layer = nn.TransformerEncoderLayer(12, 2, 16, dropout=0.1, batch_first=True, norm_first=first)
+    model = nn.Sequential(nn.TransformerEncoder(layer, 3, enable_nested_tensor=False), nn.Flatten(), nn.Linear(12, 4))
+    seen = train(model, steps=2, make=lambda x, y: functional.cross_entropy(model(x[:, None]), y)).trace.seen("post-norm")
+    # Of the first layer's first norm the sum has no norm before it.
+    assert [each.figure("post") for each in seen] == ([] if first else [5.0])
+
+
+class Vae(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.encode, self.decode = nn.Linear(12, 6), nn.Linear(3, 12)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        mean, log_variance = self.encode(x).chunk(2, dim=1)
+        return self.decode(mean + torch.randn_like(mean) * (log_variance / 2).exp()), mean, log_variance
+
+
+def test_the_divergence_of_latent_variables() -> None:
+    model = Vae()
+    with torch.no_grad():
+        model.encode.weight.zero_()
+        model.encode.bias.copy_(torch.tensor([1.0, 2.0, 0.0, 0.0, 0.0, 0.0]))
+
+    def make(x: Tensor, _: Tensor) -> Tensor:
+        output, mean, log_variance = model(x)
+        kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
+        return (output - x).square().sum(1).mean() + kl.mean()
+
+    report = train(model, torch.optim.SGD(model.parameters(), lr=1e-9), steps=3, make=make)
+    seen = report.trace.seen("latents")[0]
+    assert seen.figure("kl_first") == pytest.approx(2.5)  # (1 + 4) / 2
+    assert seen.figure("size") == 3
+    assert train(mlp(), steps=3).trace.seen("latents") == ()
+
+
+def test_a_resumed_run_without_its_optimiser() -> None:
+    model = mlp(hidden=48)
+    optimiser = adam(model, 1e-3)
+    train(model, optimiser, steps=400)
+    twin, state = copy.deepcopy(model), copy.deepcopy(optimiser.state_dict())
+    lost = train(model, adam(model, 3e-2), steps=60)  # what a large rate is taken down to by its averages
+    assert named(lost)["optimiser-state-lost"].value > 2
+    kept = adam(twin, 1e-3)
+    kept.load_state_dict(state)
+    assert "optimiser-state-lost" not in named(train(twin, kept, steps=60))

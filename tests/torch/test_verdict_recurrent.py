@@ -1,0 +1,64 @@
+"""What goes on inside recurrent modules, against torch's own modules step by step, and the verdicts on it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from trainings import named, remarks, train
+
+from lettrine.torch.graph.recurrent import _run
+
+
+class Recurrent(nn.Module):
+    def __init__(self, kind: type[nn.RNNBase], scale: float) -> None:
+        super().__init__()
+        self.rnn, self.last = kind(3, 16, batch_first=True), nn.Linear(16, 4)
+        with torch.no_grad():
+            for name, parameter in self.rnn.named_parameters():
+                parameter.mul_(scale if name.startswith("weight") else 1.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.rnn(x.reshape(-1, 4, 3))[0][:, -1])
+
+
+def trained(kind: type[nn.RNNBase], scale: float, inputs: float = 1.0) -> nn.Module:
+    torch.manual_seed(3)
+    model = Recurrent(kind, scale)
+    return train(
+        model, torch.optim.SGD(model.parameters(), lr=1e-3), 80, make=lambda x, y: functional.cross_entropy(model(inputs * x), y)
+    )
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM, nn.GRU])
+def test_saturated_from_the_start(kind: type[nn.RNNBase]) -> None:
+    found = {**named(trained(kind, 40.0)), **remarks(trained(kind, 40.0))}
+    assert found["saturation"].where == ("rnn",)
+    assert found["saturation"].steps == (0, 0)
+    assert "rnn.weight_hh_l0" in found["saturation"].remedy
+    large = {**named(trained(kind, 1.0, 100.0)), **remarks(trained(kind, 1.0, 100.0))}
+    assert "whose std is 97" in large["saturation"].remedy
+    healthy = trained(kind, 1.0)
+    assert "saturation" not in {**named(healthy), **remarks(healthy)}
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_states_are_those_of_torch(*, first: bool) -> None:
+    torch.manual_seed(5)
+    rnn, x, start = nn.RNN(3, 5, num_layers=1, batch_first=first), 3 * torch.randn(7, 6, 3), torch.randn(1, 7 if first else 6, 5)
+    states = rnn(x, start)[0]
+    assert _run(rnn, x, start)[0] == pytest.approx(float((states.abs() > 0.97).float().mean()))
+    assert _run(nn.RNN(3, 5, nonlinearity="relu"), x, None) is None
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_the_last_state_is_that_of_torch(kind: type[nn.RNNBase], monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(5)
+    rnn, x = kind(3, 5, batch_first=True), torch.randn(7, 6, 3)
+    given = []
+    linear = functional.linear
+    monkeypatch.setattr(functional, "linear", lambda *args: (given.append(args[0]), linear(*args))[1])
+    _run(rnn, x, None)
+    monkeypatch.undo()
+    torch.testing.assert_close(given[-1], rnn(x)[0][:, -2])  # what the last place is given

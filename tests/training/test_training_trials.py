@@ -1,0 +1,62 @@
+"""Remedies of a run's findings, tried: what helps is told with its figures, and so is what does not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import lettrine
+from lettrine.health.findings import Finding
+from lettrine.training import trials
+from lettrine.training.trials import Trial, try_remedies
+
+SHAPE = lettrine.Shape(context=3, embedding=4, hidden=(16,), activation="tanh")
+
+
+def keep(tmp_path: Path, words: list[str], **settings: object) -> Path:
+    chosen = lettrine.Settings(steps=120, batch=32, **settings)
+    lettrine.train(words, out=tmp_path / "run", shape=SHAPE, settings=chosen, page=False)
+    return tmp_path / "run"
+
+
+def finding(kind: str) -> Finding:
+    return Finding(kind, "warning", (), (0, 9), 1.0, 2.0, "message", "why", "Do something.", "source")
+
+
+def test_a_rate_far_too_high(tmp_path: Path, few_words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    run = keep(tmp_path, few_words, learning_rate=4.0, optimiser=lettrine.Optimiser("sgd"), schedule="constant")
+    health = replace(trials.load_health(run), findings=(finding("update-too-large"), finding("spike"), finding("leak")))
+    monkeypatch.setattr(trials, "load_health", lambda _: health)
+    report, tried = try_remedies(run, steps=60)
+    assert [each.change for each in tried] == ["rate 4 → 0.8"]  # two findings, one remedy, one trial
+    assert tried[0].helps
+    assert tried[0].with_remedy < tried[0].without
+    assert report.findings[0].remedy == f"Do something. In 60 steps, {tried[0].said}."
+    assert report.findings[1].remedy == report.findings[0].remedy
+    assert report.findings[2].remedy == "Do something."
+
+
+def test_a_start_that_is_naive(tmp_path: Path, few_words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    run = keep(tmp_path, few_words, init="naive")
+    health = replace(trials.load_health(run), findings=(finding("initial-loss"),))
+    monkeypatch.setattr(trials, "load_health", lambda _: health)
+    _, (tried,) = try_remedies(run, steps=30)
+    assert tried.change == "init naive → kaiming"
+    assert tried.helps
+
+
+def test_trying_changes_nothing_of_the_run(tmp_path: Path, few_words: list[str]) -> None:
+    run = keep(tmp_path, few_words)
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    try_remedies(run, steps=30)
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
+
+
+def test_what_is_said() -> None:
+    inf = float("inf")
+    assert Trial("spike", "rate 0.1 → 0.02", 2.31, 2.05, 0.01).said == "rate 0.1 → 0.02 tried: 2.310 → 2.050 (± 0.01)"
+    assert "without success" in Trial("spike", "rate 0.1 → 0.02", 2.31, 2.30, 0.01).said
+    assert "not finite → 2.050" in Trial("spike", "rate 9 → 2", inf, 2.05, float("nan")).said
+    assert not Trial("spike", "rate 9 → 2", inf, inf, float("nan")).helps
