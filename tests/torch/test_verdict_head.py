@@ -299,3 +299,24 @@ def test_attention_of_torch():
     torch.manual_seed(0)
     layer = nn.TransformerEncoderLayer(6, 2, 16, batch_first=True)
     quiet(attended(nn.Sequential(layer, nn.Flatten(), nn.Linear(30, 4))))
+
+
+class Joined(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.image, self.text, self.head = nn.Linear(6, 24), nn.Linear(6, 24), nn.Linear(24, 1)
+
+    def forward(self, image, text):
+        return self.head(torch.tanh(self.image(image) + self.text(text)))
+
+
+@pytest.mark.parametrize(("rows", "sick"), [("one", True), ("each", False), ("table", False)])
+def test_one_row_for_a_batch(rows, sick):
+    generator = torch.Generator().manual_seed(4)
+    text = torch.randn(512, 6, generator=generator)
+    x, _ = numbers()
+    data = batches(torch.cat([x, text], 1), x[:, 0] + 2 * text[:, 0])
+    picked = {"one": lambda part: part[:1, 6:], "each": lambda part: part[:, 6:], "table": lambda _: torch.ones(1, 6)}[rows]
+    report = watched(Joined(), data, lambda model, x, y: F.mse_loss(model(x[:, :6], picked(x)).squeeze(1), y), steps=150)
+    assert ("broadcast" in alarms(report)) is sick

@@ -8,6 +8,7 @@ from math import e, exp, log, nan
 from typing import Final
 
 from lettrine.health import limits
+from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.reading import number, output_module, share, span, usable
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.evidence import Evidence
@@ -40,7 +41,8 @@ def operations_of(each: Evidence) -> list[str]:
 
 @check("broadcast")
 def broadcast(trace: Trace) -> Iterator[Finding]:
-    """Answers and targets that should have met one by one met all with all."""
+    """Answers and targets that should have met one by one met all with all; an input with one row for a whole batch."""
+    yield from _batch_sizes(trace)
     for each in trace.seen("broadcast"):
         size, answers, others = int(each.figure("size")), each.words["answers"], each.words["others"]
         targets = "targets" if each.words["function"].endswith(("loss", "entropy", "logits")) else "numbers"
@@ -59,6 +61,28 @@ def broadcast(trace: Trace) -> Iterator[Finding]:
             why="Each answer is held against the targets of all examples: the best answer is their mean, whatever the input.",
             remedy=f"Give both the same shape: call squeeze(-1) on {longer}, or unsqueeze(-1) on the other.",
             reference="torch.nn.MSELoss: input and target have the same shape; NumPy's rules of broadcasting",
+        )
+
+
+def _batch_sizes(trace: Trace) -> Iterator[Finding]:
+    for each in trace.seen("batch sizes"):
+        if each.figure("fresh") != 1 or each.figure("looks") < limits.UPDATE_RECORDS:
+            continue
+        harm = consequence(trace)
+        yield Finding(
+            id="broadcast",
+            severity="info" if harm.well or harm.kind == "unknown" else "warning",
+            where=each.where,
+            steps=each.steps,
+            value=1.0,
+            limit=each.figure("size"),
+            message=(
+                f"One input of {each.where[0]} has the shape {each.words['shape']}, another one row for each of "
+                f"{int(each.figure('size'))} examples; {harm.words}."
+            ),
+            why="The single row, another at each step, is taken for all examples: what it says of one is noise to the others.",
+            remedy="See how this input is gathered into batches: one row for each example, not one for all of them.",
+            reference="NumPy's rules of broadcasting",
         )
 
 

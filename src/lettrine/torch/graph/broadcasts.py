@@ -86,3 +86,35 @@ def _together(first: Tensor, second: Tensor) -> int:
         sizes = [each.shape[-place] for each in (first, second) if place <= each.ndim]
         total *= max(sizes)
     return total
+
+
+@reader
+class BatchSizes:
+    """Evidence "batch sizes": one of the inputs of a root has a single row where the others have one an example.
+
+    where: the root. figures: "looks", "size" of the others, "fresh": 1 where the single row changed from look to look, as data do
+    and tables and constants do not. words: "shape" of the single row.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[str, list[tuple[int, int, float, str]]] = {}  # step, size, mark of the single row, its shape
+
+    def look(self, look: Look) -> Iterable[Evidence]:
+        """Compare the first axes of the real inputs."""
+        for root in look.roots:
+            tables = [each for each in root.inputs if each.is_floating_point() and each.ndim > 1 and readable(each)]
+            if len(tables) < 2 or len({each.ndim for each in tables}) > 1:
+                continue
+            single, size = min(tables, key=len), max(map(len, tables))
+            alone = len(single) == 1 and size > 1
+            mark = float(single.detach().double().sum()) if alone else 0.0
+            self._seen.setdefault(root.name, []).append((look.step, size if alone else 0, mark, str(tuple(single.shape))))
+        return ()
+
+    def finish(self) -> Iterable[Evidence]:
+        """Where it was so at every look."""
+        for name, seen in self._seen.items():
+            if all(size for _, size, _, _ in seen):
+                fresh = len({mark for _, _, mark, _ in seen}) == len(seen)
+                figures = {"looks": float(len(seen)), "size": float(seen[-1][1]), "fresh": float(fresh)}
+                yield Evidence("batch sizes", (name,), (seen[0][0], seen[-1][0]), figures, {"shape": seen[-1][3]})

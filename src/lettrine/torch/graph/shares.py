@@ -30,7 +30,7 @@ _LEAST: Final = 2  # entries along an axis, for it to matter which one it is
 
 
 @reader
-class Attention:
+class Shares:
     """Notices attention whose weights are shares of something else than what they are summed over."""
 
     def __init__(self) -> None:

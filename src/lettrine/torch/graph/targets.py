@@ -60,7 +60,7 @@ class _Sums:
 
 
 @reader
-class Targets:
+class ComparedTargets:
     """Gathers what predictions are compared with."""
 
     def __init__(self) -> None:
