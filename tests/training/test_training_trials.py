@@ -39,7 +39,8 @@ def test_a_rate_far_too_high(tmp_path: Path, few_words: list[str], monkeypatch: 
 
 
 def test_a_start_that_is_naive(tmp_path: Path, few_words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    run = keep(tmp_path, few_words, init="naive")
+    slow = lettrine.Optimiser("sgd")
+    run = keep(tmp_path, few_words, init="naive", learning_rate=0.02, optimiser=slow, schedule="constant")
     health = replace(trials.load_health(run), findings=(finding("initial-loss"),))
     monkeypatch.setattr(trials, "load_health", lambda _: health)
     _, (tried,) = try_remedies(run, steps=30)
