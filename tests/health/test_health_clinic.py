@@ -48,7 +48,7 @@ def test_a_healthy_network_gets_no_warning_at_any_time(case):
                 if watch.steps in moments:
                     report = watch.report()
                     seen.append(watch.steps)
-                    assert report.healthy, (watch.steps, report.findings, report.outcomes)
+                    assert report.worst in ("", "info"), (watch.steps, report.findings, report.outcomes)
 
             patient.train(on_loss)
     assert len(seen) == len(moments)

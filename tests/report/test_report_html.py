@@ -179,7 +179,7 @@ def test_a_missing_extra_is_named(report: Report, monkeypatch: pytest.MonkeyPatc
         raise ImportError(name)
 
     monkeypatch.setattr(figure.importlib, "import_module", absent)
-    with pytest.raises(MissingExtraError, match=r"lettrine\[report\]"):
+    with pytest.raises(MissingExtraError, match=r"\[report\]"):
         html.render(report)
 
 

@@ -10,7 +10,7 @@ import pytest
 import lettrine
 from lettrine.health.findings import Finding
 from lettrine.training import trials
-from lettrine.training.trials import Trial, try_remedies
+from lettrine.training.trials import RemedyTrial, try_remedies
 
 SHAPE = lettrine.Shape(context=3, embedding=4, hidden=(16,), activation="tanh")
 
@@ -60,7 +60,7 @@ def test_trying_changes_nothing_of_the_run(tmp_path: Path, few_words: list[str])
 
 def test_what_is_said() -> None:
     inf = float("inf")
-    assert Trial("spike", "rate 0.1 → 0.02", 2.31, 2.05, 0.01).said == "rate 0.1 → 0.02 tried: 2.310 → 2.050 (± 0.01)"
-    assert "without success" in Trial("spike", "rate 0.1 → 0.02", 2.31, 2.30, 0.01).said
-    assert "not finite → 2.050" in Trial("spike", "rate 9 → 2", inf, 2.05, float("nan")).said
-    assert not Trial("spike", "rate 9 → 2", inf, inf, float("nan")).helps
+    assert RemedyTrial("spike", "rate 0.1 → 0.02", 2.31, 2.05, 0.01).said == "rate 0.1 → 0.02 tried: 2.310 → 2.050 (± 0.01)"
+    assert "without success" in RemedyTrial("spike", "rate 0.1 → 0.02", 2.31, 2.30, 0.01).said
+    assert "not finite → 2.050" in RemedyTrial("spike", "rate 9 → 2", inf, 2.05, float("nan")).said
+    assert not RemedyTrial("spike", "rate 9 → 2", inf, inf, float("nan")).helps

@@ -113,5 +113,5 @@ def _read_networks(path: Path, config: MLPConfig) -> tuple[Parameters, ...]:
 
 def _finite(array: NDArray[Any], name: str) -> NDArray[Any]:
     if array.dtype.kind != "f" or not np.isfinite(array).all():
-        raise EngineError(f"{name} holds values that are not finite numbers")
+        raise EngineError(f"{name} holds values that are not finite; expected finite numbers")
     return array

@@ -31,7 +31,7 @@ START: Final = ("initial-loss", "saturation", "activation-scale", "gradient-scal
 
 
 @dataclass(frozen=True)
-class Trial:
+class RemedyTrial:
     """What came of one remedy.
 
     finding: id of what it is to cure. change: in words, such as "rate 0.1 → 0.02". without, with_remedy: held-out loss, mean
@@ -60,7 +60,7 @@ class Trial:
 
 
 @checked
-def try_remedies(path: str | Path, *, steps: int = STEPS) -> tuple[Report, tuple[Trial, ...]]:
+def try_remedies(path: str | Path, *, steps: int = STEPS) -> tuple[Report, tuple[RemedyTrial, ...]]:
     """The health of a run that was kept, each remedy that a program can apply followed by what it did when it was tried.
 
     Raises what `load_run` and `load_health` raise.
@@ -70,7 +70,7 @@ def try_remedies(path: str | Path, *, steps: int = STEPS) -> tuple[Report, tuple
     shape = Shape(**{each.name: getattr(config, each.name) for each in fields(Shape)})
     words = read_own_words(Path(path), run.data)
     short = replace(run.settings, steps=steps, eval_every=0, health=False, changes=())
-    trials: dict[str, Trial] = {}
+    trials: dict[str, RemedyTrial] = {}
     findings = []
     for finding in report.findings:
         for change, changed in _changes(finding, short):
@@ -91,13 +91,13 @@ def _changes(finding: Finding, settings: Settings) -> Iterator[tuple[str, Settin
         yield f"init {settings.init} → kaiming", replace(settings, init="kaiming")
 
 
-def _tried(kind: str, change: str, words: WordList, shape: Shape, settings: Settings, changed: Settings) -> Trial:
+def _tried(kind: str, change: str, words: WordList, shape: Shape, settings: Settings, changed: Settings) -> RemedyTrial:
     pairs = [tuple(_held_out(words, shape, replace(each, seed=seed)) for each in (settings, changed)) for seed in SEEDS]
     gains = [without - with_remedy for without, with_remedy in pairs]
     mean = sum(gains) / len(gains)
     spread = sum((gain - mean) ** 2 for gain in gains) / (len(gains) - 1)
     without, with_remedy = (sum(values) / len(pairs) for values in zip(*pairs, strict=True))
-    return Trial(kind, change, without, with_remedy, sqrt(spread / len(gains)) if isfinite(spread) else nan)
+    return RemedyTrial(kind, change, without, with_remedy, sqrt(spread / len(gains)) if isfinite(spread) else nan)
 
 
 def _held_out(words: WordList, shape: Shape, settings: Settings) -> float:
