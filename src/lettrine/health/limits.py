@@ -113,6 +113,7 @@ LEARNED_WELL: Final = 0.3  # of the loss of guessing: what ends below has learne
 OVERFITTING_LOST: Final = 0.7  # of what was gained on held-out data over guessing, or of the best loss where that is not known
 SLOW_EVEN: Final = 0.7  # of the earlier pace, or more: a loss that still falls like a line
 DEV_SCALE: Final = 4.0  # times; dropout and augmentation make the training loss up to about twice the other
+DEV_SCALE_BELOW: Final = 8.0  # the same below it: mixup and smoothing put a floor of about 5 times under the training loss alone
 DEV_SCALE_EVEN: Final = 1.5  # highest ratio by lowest: a constant factor, while what overfits drifts apart
 DEV_SCALE_POINTS: Final = 3
 DEV_FAR: Final = 3.0  # times guessing at every evaluation, from the first on; what overfits begins near guessing

@@ -115,18 +115,18 @@ def dev_scale(trace: Trace) -> Iterator[Finding]:
         raise Skip("not run", f"{int(known.sum())} evaluations beside training losses; {limits.DEV_SCALE_POINTS} are needed")
     ratios, steps = dev[known] / level[known], steps[known]
     middle = float(np.median(ratios))
-    away = max(middle, 1 / middle)
-    if away < limits.DEV_SCALE or float(ratios.max() / ratios.min()) > limits.DEV_SCALE_EVEN:
+    above = middle > 1
+    away, limit = (middle, limits.DEV_SCALE) if above else (1 / middle, limits.DEV_SCALE_BELOW)
+    if away < limit or float(ratios.max() / ratios.min()) > limits.DEV_SCALE_EVEN:
         yield from _far_from_the_start(steps, dev[known], level[known], guess_of(trace))
         return
-    above = middle > 1
     yield Finding(
         id="dev-scale",
         severity="warning",
         where=(),
         steps=(int(steps[0]), int(steps[-1])),
         value=away,
-        limit=limits.DEV_SCALE,
+        limit=limit,
         message=f"The loss on held-out data is {number(away)} times {'above' if above else 'below'} the training loss at all "
         f"{len(ratios)} evaluations, from step {int(steps[0])} on.",
         why="One is a sum and the other a mean, or they are divided by different numbers: the curves say nothing of each other.",
