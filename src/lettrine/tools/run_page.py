@@ -16,6 +16,7 @@ from lettrine.report.html import Section, Spelled, write
 from lettrine.training.run import MEANINGS, Run
 
 PAGE_WORDS = 60
+PAGE_CHARACTERS = 6_000  # of the words at one temperature: of very long words there are fewer, and those at temperature 1 alone
 TEMPERATURES = (0.4, 0.6, 0.8, 1.0, 1.2, 1.5)
 FLAT = 2  # width of an embedding that is drawn as it is
 LARGE = 1e6  # a figure from which its power of ten says more than its digits
@@ -64,9 +65,10 @@ def _labels(labels: Sequence[str]) -> str:
 def _words(run: Run) -> Section:
     """New words at several temperatures, with how likely each of their characters is."""
     drawn = []
-    for temperature in TEMPERATURES:
+    count = max(1, min(PAGE_WORDS, PAGE_CHARACTERS // max(run.data.longest, 1)))
+    for temperature in TEMPERATURES if count == PAGE_WORDS else (1.0,):
         try:
-            words = run.sample(PAGE_WORDS, new=True, unique=True, temperature=temperature)
+            words = run.sample(count, new=True, unique=True, temperature=temperature)
         except ConfigError:  # no new word at this temperature
             continue
         scores = run.model.score(words)
