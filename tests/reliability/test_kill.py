@@ -42,9 +42,9 @@ def train_or_resume(words: list[str], folder: str, engine: str, seed: int) -> No
     """In the child: one step a chunk and a checkpoint after each, so that most instants fall into a write."""
     trainer.CHECKPOINT_SECONDS = trainer.CHUNK_SECONDS = 0.0
     if (Path(folder) / RUN).exists():
-        lettrine.resume(folder)
+        lettrine.resume(folder, page=False)
     else:
-        lettrine.train(words, out=folder, shape=SHAPE, settings=settings_of(engine, seed))
+        lettrine.train(words, out=folder, shape=SHAPE, settings=settings_of(engine, seed), page=False)  # drawn after the training
 
 
 class TornFile:
@@ -176,7 +176,7 @@ def test_two_processes_do_not_share_a_run(tmp_path: Path, few_words) -> None:
         while not (folder / RUN).exists() and time.monotonic() < deadline:
             time.sleep(0.01)
         with pytest.raises(RunBusyError, match="another process is training"):
-            lettrine.resume(folder)
+            lettrine.resume(folder, page=False)
     finally:
         child.kill()
         child.join()

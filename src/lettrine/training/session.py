@@ -168,8 +168,8 @@ class Session:
         speed = checkpoint.step / checkpoint.seconds[0] if checkpoint.seconds[0] else math.nan
         results = Results(loss, checkpoint.step, best_step, checkpoint.seconds[1], speed)
         if self.folder is not None:
+            write_beside(self.folder, prior, others)  # before the model, which cannot be opened without them
             write_arrays(self.folder / MODEL, kept)
-            write_beside(self.folder, prior, others)
             history = {"loss": checkpoint.losses, "dev_steps": checkpoint.dev_steps, "dev_loss": checkpoint.dev_losses}
             trace = {f"health/{name}": value for name, value in checkpoint.health[0].items()}
             write_arrays(self.folder / HISTORY, {**history, **trace}, {"health": checkpoint.health[1]})
