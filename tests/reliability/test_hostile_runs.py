@@ -209,10 +209,10 @@ SPOILT: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "one row less": lambda a: a[1:] if a.ndim else a,
     "twice": lambda a: np.concatenate([a, a]) if a.ndim else a,
     "NaN": lambda a: np.full_like(a, np.nan if a.dtype.kind == "f" else -1),
-    "infinite": lambda a: np.full_like(a, np.inf if a.dtype.kind == "f" else 2**62),
+    "infinite": lambda a: np.full_like(a, np.inf if a.dtype.kind == "f" else np.iinfo(a.dtype).max // 2),
     "negative": lambda a: np.full_like(a, -3),
-    "largest": lambda a: np.full_like(a, np.finfo(a.dtype).max if a.dtype.kind == "f" else 2**63 - 1),
-    "smallest": lambda a: np.full_like(a, np.finfo(a.dtype).smallest_subnormal if a.dtype.kind == "f" else -(2**63)),
+    "largest": lambda a: np.full_like(a, np.finfo(a.dtype).max if a.dtype.kind == "f" else np.iinfo(a.dtype).max),
+    "smallest": lambda a: np.full_like(a, np.finfo(a.dtype).smallest_subnormal if a.dtype.kind == "f" else np.iinfo(a.dtype).min),
 }
 
 

@@ -109,7 +109,7 @@ def test_a_signal_is_answered_before_an_evaluation_ends(tmp_path: Path, few_word
         return inner(*args, **more)
 
     monkeypatch.setattr(ReferenceEngine, "negative_log_likelihood", asked_to_stop)
-    part = lettrine.train(few_words, out=tmp_path / "part", shape=SMALL, settings=QUICK)
+    part = lettrine.train(few_words, out=tmp_path / "part", shape=SMALL, settings=QUICK, page=False)  # the page asks too
     monkeypatch.setattr(ReferenceEngine, "negative_log_likelihood", inner)
     assert part.status == "interrupted"
     assert part.results.steps == 30 * evaluation

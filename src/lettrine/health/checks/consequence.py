@@ -55,7 +55,10 @@ class Consequence:
     @property
     def well(self) -> bool:
         """Whether the loss fell so far, below its reference or else below its start, that not much was in its way."""
-        against = self.reference.value if self.kind == "learns" else self.start if self.kind == "falls" else nan
+        if self.kind == "learns":
+            against = self.reference.value
+        else:
+            against = self.start if self.kind == "falls" and not self.reference.known else nan
         return self.end <= limits.LEARNED_WELL * against
 
 

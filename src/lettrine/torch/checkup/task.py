@@ -216,9 +216,7 @@ def make_task(
     """
     model = unwrapped(model)
     if being_watched(model):
-        raise HealthError(
-            "checkup got a model that is watched now; expected one that is not: close the watch first"
-        )
+        raise HealthError("checkup got a model that is watched now; expected one that is not: close the watch first")
     if not callable(loss_fn):
         raise HealthError(f"checkup got a loss_fn of type {type(loss_fn).__name__}; expected a function or a loss module")
     if optimizer is not None and not isinstance(optimizer, Optimizer):
