@@ -16,6 +16,7 @@ from benchmarks.clinic.score import Result, confusion, rendered, summary  # noqa
 
 from lettrine import health  # noqa: E402
 from lettrine.health.checks import CHECKS  # noqa: E402
+from lettrine.health.limits import JUDGED_STEPS  # noqa: E402
 
 QUICK = [case for case in CASES if case.quick]
 
@@ -49,6 +50,8 @@ def test_a_healthy_network_gets_no_warning_at_any_time(case):
                     report = watch.report()
                     seen.append(watch.steps)
                     assert report.worst in ("", "info"), (watch.steps, report.findings, report.outcomes)
+                    assert not [each for each in report.outcomes if each.status == "failed"], report.outcomes
+                    assert report.healthy or watch.steps < JUDGED_STEPS, report.unjudged
 
             patient.train(on_loss)
     assert len(seen) == len(moments)
