@@ -18,11 +18,13 @@ from lettrine.health.checks.reading import (
     learning_rate,
     listed,
     median,
+    middle,
     number,
     rounded,
     share,
     span,
     start,
+    update_ratios,
     usable,
 )
 from lettrine.health.checks.recurrent import saturated_gates
@@ -80,9 +82,8 @@ def saturation(trace: Trace) -> Iterator[Finding]:
 
 def _less_saturated(trace: Trace, names: list[str], at_start: bool) -> str:
     if not at_start:
-        rate = learning_rate(trace)
-        slower = f", from {number(rate)} to {number(rounded(rate / 3))}" if rate > 0 else ""
-        return f"Lower the learning rate about 3 times{slower}, or add weight decay or a normalisation before {listed(names)}."
+        calmer = f"Add weight decay or a normalisation before {listed(names)}."
+        return f"{slower[0].upper()}{slower[1:]}, or {calmer[0].lower()}{calmer[1:]}" if (slower := _slower(trace, 3)) else calmer
     known = {info.name: info for info in trace.modules}
     parts = []
     for name in names[:4]:
@@ -167,10 +168,23 @@ def _revive(trace: Trace, names: list[str], kinds: set[str]) -> str:
         moved = [name for name in biases if name in trace.parameter_stats and trace.parameter(name, "rms")[0] > 0]
         zero = f" and start {listed(moved)} at 0" if moved else ""
         return f"They were dead at the first step: initialise {weights} smaller{zero}, and see that the inputs are scaled."
+    ways = [slower] if (slower := _slower(trace, 10)) else []
+    ways += ["use leaky ReLU or GELU"] if kinds & {"relu", "relu6"} else []
+    ways = ways or [f"add a normalisation before {listed(names)}"]
+    return f"{ways[0][0].upper()}{', or '.join(ways)[1:]}; what is dead already revives only with new weights."
+
+
+def _slower(trace: Trace, factor: int) -> str:
+    """The advice to lower the learning rate, where steps were ever so large that they may have done it; else nothing."""
+    try:
+        _, table = update_ratios(trace, usable(trace))
+    except Skip:
+        return ""
+    if not np.nanmax(middle(table), initial=0.0) > limits.UPDATE_AIM_EARLY:
+        return ""
     rate = learning_rate(trace)
-    slower = f", from {number(rate)} to {number(rounded(rate / 10))}" if rate > 0 else ""
-    other = ", or use leaky ReLU or GELU" if kinds & {"relu", "relu6"} else ""
-    return f"Lower the learning rate about 10 times{slower}{other}; what is dead already revives only with new weights."
+    towards = f", from {number(rate)} to {number(rounded(rate / factor))}" if rate > 0 else ""
+    return f"lower the learning rate about {factor} times{towards}"
 
 
 @check("activation-scale", needs=("outputs",), symptom="silent")

@@ -8,11 +8,10 @@ from math import isfinite, log, nan
 import numpy as np
 
 from lettrine.health import limits
-from lettrine.health.checks.consequence import consequence, first_loss
+from lettrine.health.checks.consequence import consequence, first_loss, steps_until
 from lettrine.health.checks.reading import (
     ends,
     enough_losses,
-    finite_curve,
     learning_rate,
     median,
     number,
@@ -64,7 +63,7 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
         return
     if any(len(info.shape) > 1 and not info.trainable for info in trace.parameters):
         raise Skip("not applicable", "parts are frozen, so the network was trained before")
-    back = _steps_until(trace, expected)
+    back = steps_until(trace, expected)
     last = output_module(trace)
     spread = median(trace.output(last.name, "std"), start(trace)) if last is not None and last.name in trace.outputs else nan
     weight = weight_of(trace, last.name) if last is not None else ""
@@ -91,14 +90,6 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
         remedy=remedy,
         reference=f"{limits.STUDY}: expected loss at initialisation",
     )
-
-
-def _steps_until(trace: Trace, level: float) -> float:
-    """Steps until the mean of five losses is down to a level; infinite if it never was."""
-    steps, losses = finite_curve(trace, trace.loss)
-    smooth = np.convolve(losses, np.full(5, 0.2), mode="valid") if len(losses) >= 5 else losses
-    below = np.flatnonzero(smooth <= level)
-    return float(steps[below[0]] - steps[0] + 1) if len(below) else float("inf")
 
 
 @check("no-learning", needs=("loss",))
@@ -183,7 +174,7 @@ def slow_learning(trace: Trace) -> Iterator[Finding]:
     """A loss that still falls at the end as it did in the middle: the run was too short, or its steps too small."""
     if not ordinary(trace):
         raise Skip("not applicable", NEED_NOT_FALL)
-    steps, losses = enough_losses(trace, limits.PLATEAU_STEPS)
+    steps, losses = enough_losses(trace, limits.LEARNING_STEPS)
     course = consequence(trace)
     if course.kind not in ("learns", "falls") or course.well:
         return
