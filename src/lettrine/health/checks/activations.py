@@ -35,7 +35,13 @@ from lettrine.health.trace import Trace
 
 @check("saturation", needs=("outputs",), symptom="remark")
 def saturation(trace: Trace) -> Iterator[Finding]:
-    """Bounded activations whose outputs lie mostly where the slope is next to zero, at the start or later."""
+    """Bounded activations whose outputs lie mostly where the slope is next to zero, at the start or later.
+
+    Measured: Of each hidden layer with a bounded activation: the share of its outputs at which the slope of the activation is
+        next to 0. Inside recurrent modules the states and gates are read as well.
+    Formula: share = (outputs in the flat end) / (all outputs); for tanh the flat end is abs(output) > {TANH_SATURATED}.
+        Judged are the first step, and the median over the sampled steps after the first {LATE_FROM:.0%} of the run.
+    """
     judged = [
         info
         for info in trace.modules
@@ -104,7 +110,13 @@ def _less_saturated(trace: Trace, names: list[str], at_start: bool) -> str:
 
 @check("dead-units", needs=("outputs",), symptom="harm")
 def dead_units(trace: Trace) -> Iterator[Finding]:
-    """Units that pass no gradient for any example seen lately."""
+    """Units that pass no gradient for any example seen lately.
+
+    Measured: Of each unit: how many sampled steps in a row, up to the last one, its slope was 0 for every example of the
+        batch.
+    Formula: dead share = (units with a streak >= the steps needed) / (units of the layer); needed are {DEAD_STEPS} sampled
+        steps with {DEAD_ROWS} examples.
+    """
     judged = [info for info in trace.modules if info.role != "output" and info.name in trace.units]
     judged = [info for info in judged if np.isfinite(trace.units[info.name].streak).any()]
     if not judged:
@@ -189,7 +201,12 @@ def _slower(trace: Trace, factor: int) -> str:
 
 @check("activation-scale", needs=("outputs",), symptom="silent")
 def activation_scale(trace: Trace) -> Iterator[Finding]:
-    """Outputs that grow or shrink from layer to layer."""
+    """Outputs that grow or shrink from layer to layer.
+
+    Measured: The size of the outputs of layers of one kind, from the first to the last.
+    Formula: ratio = rms(outputs of the last layer) / rms(outputs of the first layer), at the first step and as the median
+        after the first {LATE_FROM:.0%} of the run.
+    """
     if any(info.role == "norm" for info in trace.modules):
         raise Skip("not applicable", "normalisation keeps the scale")
     names = layers_of_a_kind(trace, limits.SCALE_LAYERS)

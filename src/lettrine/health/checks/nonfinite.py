@@ -42,7 +42,12 @@ _GUARDS: Final = {
 
 @check("non-finite")
 def non_finite(trace: Trace) -> Iterator[Finding]:
-    """Where the first NaN or infinity appeared, and what made it as far as that was seen."""
+    """Where the first NaN or infinity appeared, and what made it as far as that was seen.
+
+    Measured: The first NaN or infinity among data, outputs, loss, gradients and weights, and the operations that can make
+        one: what they were given, how near to 0 it came.
+    Formula: none. Growth before it: last loss or gradient norm > {GROWN:g} times the median.
+    """
     first = trace.first_nonfinite
     if first is None:
         return
