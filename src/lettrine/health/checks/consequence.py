@@ -107,7 +107,7 @@ def wasted(trace: Trace) -> bool:
 def _soon(trace: Trace) -> bool:
     """Whether undoing the initialisation took only a small part of the run."""
     steps, _ = finite_curve(trace, trace.loss)
-    return steps_until(trace, even_of(trace)) <= limits.WASTED_SHARE * (steps[-1] - steps[0] + 1)
+    return bool(steps_until(trace, even_of(trace)) <= limits.WASTED_SHARE * (steps[-1] - steps[0] + 1))
 
 
 def steps_until(trace: Trace, level: float) -> float:
