@@ -25,6 +25,7 @@ HOMES: Final = {
     "about": ("info", "corpora"),
     "tools": ("lr-range", "gains", "compare", "norms"),
     "recipe": ("recipe",),
+    "live": ("play",),
 }
 
 
