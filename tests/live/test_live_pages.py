@@ -18,7 +18,7 @@ from lettrine.training.api import Shape, train
 from lettrine.training.settings import Settings
 
 sys.path.append(str(Path(__file__).parents[1] / "report"))
-from chromium_pipe import Page, chromium  # noqa: E402
+from chromium_pipe import Page, chromium
 
 needs_browser = pytest.mark.skipif(chromium() is None, reason="needs Chromium")
 SMALL = {"hidden": "20", "embedding": "4", "context": "3", "batch": "32", "steps": "100000", "activation": "tanh", "threads": "1"}
@@ -61,7 +61,9 @@ def test_train_break_and_cure(tmp_path):
             before = step_of(page)
             click(page, "One step")
             until(page, f"document.querySelector('#numbers dd').textContent.startsWith(({before + 1}).toLocaleString('en'))")
-            page.evaluate("document.getElementById('rate').value = -2; document.getElementById('rate').dispatchEvent(new Event('change'))")
+            page.evaluate(
+                "document.getElementById('rate').value = -2; document.getElementById('rate').dispatchEvent(new Event('change'))"
+            )
             until(page, "document.getElementById('rate-shown').textContent === '0.01'")
             click(page, "naive start")
             until(page, f"{FINDINGS}.includes('initial-loss')")
@@ -69,7 +71,24 @@ def test_train_break_and_cure(tmp_path):
             click(page, "Apply")
             until(page, f"!{FINDINGS}.includes('initial-loss')")
             assert page.complaints() == []
-            assert all(address.startswith(f"http://127.0.0.1:{server.port}/") or address.startswith("data:") for address in page.requests())
+            assert all(address.startswith((f"http://127.0.0.1:{server.port}/", "data:")) for address in page.requests())
+    finally:
+        player.close()
+        server.close()
+
+
+@needs_browser
+def test_a_lesson_has_an_address(tmp_path):
+    board = Board()
+    player = Player(load_corpus("first-names"), SMALL, board)
+    server = Server(board, title="Play", answer=player.answer, port=0)
+    try:
+        with Page(tmp_path / "profile") as page:
+            page.call("Page.navigate", url=f"{server.address}lesson/saturation")
+            until(page, "!document.getElementById('lesson').hidden")
+            click(page, "Large hidden weights")
+            until(page, f"{FINDINGS}.includes('saturation')")
+            assert page.complaints() == []
     finally:
         player.close()
         server.close()

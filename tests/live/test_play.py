@@ -9,6 +9,8 @@ import pytest
 
 from lettrine.errors import LettrineError
 from lettrine.live.board import Board
+from lettrine.live.faults import FAULTS
+from lettrine.live.lessons import LESSONS
 from lettrine.live.play import Player
 from lettrine.text.corpora import load_corpus
 from lettrine.training.folder import load_run
@@ -107,3 +109,18 @@ def test_words_of_ones_own(player):
     player.answer("words", {"text": "\n".join(f"{a}{b}o" for a in "bcdfgh" for b in "aeiou"), "name": "mine.txt"})
     assert player._session.vocabulary.size == 12
     assert "mine.txt" in player._facts()["command"]
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_every_button_of_a_lesson_does_what_it_says(player, name):
+    for part in LESSONS[name].parts:
+        if part.button:
+            player.answer(part.what, part.values)
+            player.answer("step", {"steps": 2})
+    assert any(part.button for part in LESSONS[name].parts)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_every_fault_of_the_shelf_can_be_planted(player, fault):
+    assert player.answer("plant", {"fault": fault}) == FAULTS[fault].says
+    player.answer("pause", {})

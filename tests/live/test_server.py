@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -14,6 +15,8 @@ import pytest
 from lettrine.errors import ConfigError
 from lettrine.live.board import Board
 from lettrine.live.server import LARGEST, Server
+
+EVERYWHERE = "0.0.0.0"  # noqa: S104
 
 
 @pytest.fixture
@@ -83,7 +86,7 @@ def test_other_hosts_and_other_pages_are_refused(server, headers, path):
 
 def test_what_changes_anything_needs_the_token(server, asked):
     assert call(server, "POST", "/do/train", "{}")[0].status == 403
-    assert call(server, "POST", "/do/train", "{}", X_Lettrine_Token="wrong")[0].status == 403
+    assert call(server, "POST", "/do/train", "{}", X_Lettrine_Token="wrong")[0].status == 403  # noqa: S106
     token = token_of(server)
     assert call(server, "POST", "/do/train", "{}", X_Lettrine_Token=token, Origin="http://evil.example")[0].status == 403
     assert asked == []
@@ -92,7 +95,7 @@ def test_what_changes_anything_needs_the_token(server, asked):
     assert asked == [("train", {"a": 1})]
 
 
-def test_bad_requests_get_a_word_and_no_traceback(server, asked):
+def test_bad_requests_get_a_word_and_no_traceback(server):
     token = token_of(server)
     for body, status in (("", 200), ("[]", 400), ("nonsense", 400), ("[" * 100_000, 400), ("x" * (LARGEST + 1), 413)):
         answer, said = call(server, "POST", "/do/x", body, X_Lettrine_Token=token)
@@ -107,8 +110,19 @@ def test_bad_requests_get_a_word_and_no_traceback(server, asked):
 
 
 def test_two_hundred_hostile_requests(server, board):
-    dice = random.Random(7)
-    pieces = [b"GET ", b"POST ", b"/news", b"/do/", b"\r\n", b"Host: x", b"Host: 127.0.0.1", b"Content-Length: ", b"-1", b"99999999999"]
+    dice = random.Random(7)  # noqa: S311
+    pieces = [
+        b"GET ",
+        b"POST ",
+        b"/news",
+        b"/do/",
+        b"\r\n",
+        b"Host: x",
+        b"Host: 127.0.0.1",
+        b"Content-Length: ",
+        b"-1",
+        b"99999999999",
+    ]
     pieces += [b" HTTP/1.1", b"\0", b"\xff\xfe", b"Transfer-Encoding: chunked", b"ffffffffffffffff", b"%s%n", b"A" * 9_000]
     for _ in range(200):
         with socket.create_connection(("127.0.0.1", server.port), timeout=5) as line:
@@ -173,11 +187,11 @@ def test_a_taken_port_and_an_open_host_are_told(server, board):
     assert other.port != server.port
     other.close()
     with pytest.raises(ConfigError, match="--yes-expose"):
-        Server(board, title="x", host="0.0.0.0", port=0)
+        Server(board, title="x", host=EVERYWHERE, port=0)
 
 
 def test_an_exposed_page_asks_for_the_token_in_its_address():
-    server = Server(Board(), title="x", host="0.0.0.0", port=0, expose=True)
+    server = Server(Board(), title="x", host=EVERYWHERE, port=0, expose=True)
     try:
         assert call(server)[0].status == 403
         assert call(server, path="/" + server.address.partition("/?")[2].join(("?", "")), Host="somewhere")[0].status == 200
@@ -186,8 +200,6 @@ def test_an_exposed_page_asks_for_the_token_in_its_address():
 
 
 def test_a_slow_viewer_gets_the_newest_and_no_queue(board):
-    import asyncio
-
     async def slow():
         following = board.follow()
         board.put("a", 0)

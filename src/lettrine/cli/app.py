@@ -24,8 +24,8 @@ HOMES: Final = {
     "checkup": ("checkup",),
     "about": ("info", "corpora"),
     "tools": ("lr-range", "gains", "compare", "norms"),
-    "recipe": ("recipe",),
     "live": ("play",),
+    "recipe": ("recipe",),
 }
 
 

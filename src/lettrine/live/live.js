@@ -182,6 +182,30 @@
       arrange();
     },
     trouble,
+    lessons: (lessons) => {
+      $("lessons").replaceChildren(
+        ...Object.entries(lessons).map(([name, lesson]) => {
+          const line = made("li"), link = made("a", lesson.title);
+          link.href = "/lesson/" + name + location.search;
+          line.append(link);
+          return line;
+        }),
+      );
+      const lesson = lessons[location.pathname.split("/lesson/")[1]];
+      $("lesson").hidden = !lesson;
+      if (!lesson) return;
+      const steps = made("ol");
+      for (const part of lesson.parts) {
+        const line = made("li", part.says + " ");
+        if (part.button) {
+          const button = made("button", part.button);
+          button.addEventListener("click", async () => (await ask(part.what, part.values)) !== null && ask("train"));
+          line.append(button);
+        }
+        steps.append(line);
+      }
+      $("lesson").replaceChildren(made("h2", lesson.title), steps);
+    },
     chosen: (chosen) => {
       $("faults").replaceChildren(
         ...Object.entries(chosen.faults).map(([name, says]) => {

@@ -23,7 +23,8 @@ from lettrine.health.findings import Finding
 from lettrine.inference.language_model import LanguageModel
 from lettrine.live.board import Board
 from lettrine.live.faults import FAULTS, cure_of
-from lettrine.live.painter import Painter, Moment
+from lettrine.live.lessons import lessons_told
+from lettrine.live.painter import Moment, Painter
 from lettrine.model.parameters import copy_parameters
 from lettrine.text.corpora import load_corpus
 from lettrine.text.words import WordList, from_words
@@ -60,6 +61,7 @@ class Player:
         self._session: Session
         wordy = {option.name for option in OPTIONS if option.goes_to == "words"}
         self._begin({name: value for name, value in options.items() if name not in wordy})
+        board.put("lessons", lessons_told())
         self._painter = Painter(board, self._told)
         self._thread = threading.Thread(target=self._work, name="lettrine-player", daemon=True)
         self._thread.start()
@@ -79,7 +81,7 @@ class Player:
             "temperature": self._warmer,
         }
         if what not in known:
-            raise ConfigError(f"the page asked for {quote(what)}, which there is not")
+            raise ConfigError(f"the page asked for {quote(what)}, which there is not; expected one of {', '.join(known)}")
         done = Future[Any]()
         self._asked.put((lambda: known[what](**_named(values)), done))
         return done.result(ANSWER_SECONDS)
@@ -118,7 +120,9 @@ class Player:
             except LettrineError as error:
                 done.set_exception(error)
             except TypeError:
-                done.set_exception(ConfigError("the page asked for something with values that do not belong to it"))
+                done.set_exception(
+                    ConfigError("the page sent values that do not belong to what it asked for; expected those of our own page")
+                )
             self._show(now=True)
 
     def _show(self, *, now: bool = False) -> None:
@@ -159,7 +163,7 @@ class Player:
         typed: dict[str, Any] = {}
         for name, value in options.items():
             if name not in known:
-                raise ConfigError(f"the page chose {quote(name)}, which there is not")
+                raise ConfigError(f"the page chose {quote(name)}, which there is not; expected one of {', '.join(known)}")
             if value not in ("", None):
                 typed[name] = _as(known[name].kind, name, value)
         chosen = choices({"steps": STEPS, "prior": "none"} | typed)
@@ -314,7 +318,7 @@ def _as(kind: type, name: str, value: Any) -> Any:
 
 def _named(values: Mapping[str, Any]) -> dict[str, Any]:
     if any(not name.isidentifier() for name in values):
-        raise ConfigError("the page sent a name that is none")
+        raise ConfigError("the page sent a name that is none; expected a word")
     return dict(values)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from lettrine.health.trace import Trace
 from lettrine.live.board import Board
-from lettrine.live.painter import Painter, Moment
+from lettrine.live.painter import Moment, Painter
 from lettrine.live.server import PORT, Server
 
 
