@@ -14,6 +14,7 @@ TOO_SMALL: Final = 1_000.0
 CONFIDENT: Final = 30.0  # times the output weights
 SATURATED: Final = 20.0  # times the hidden weights
 REMEDY: Final = 10.0  # times, of a remedy's change of the rate
+GENTLY: Final = 3.0  # the same where the loss falls, only slowly
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ def cure_of(finding: str, session: Session) -> Intervention | None:
     if finding in LOWER:
         return Intervention(f"learning rate {rate:.3g} → {rate / REMEDY:.3g}", change=_rate(1 / REMEDY))
     if finding in HIGHER:
-        return Intervention(f"learning rate {rate:.3g} → {rate * REMEDY:.3g}", change=_rate(REMEDY))
+        factor = GENTLY if finding == "slow-learning" else REMEDY
+        return Intervention(f"learning rate {rate:.3g} → {rate * factor:.3g}", change=_rate(factor))
     if finding in START:
         return Intervention("start again from Kaiming's initialisation", {"init": "kaiming"})
     return None

@@ -280,7 +280,7 @@ class Player:
             if option.panel not in (NETWORK, TRAINING) or option.name in HIDDEN:
                 continue
             holds = now.get(option.target, "")
-            holds = ",".join(map(str, holds)) if isinstance(holds, tuple) else holds
+            holds = ",".join(map(str, holds)) if isinstance(holds, tuple) else "" if holds in (None, {}) else holds
             fields.append(
                 {
                     "name": option.name,
