@@ -65,6 +65,7 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
     if any(len(info.shape) > 1 and not info.trainable for info in trace.parameters):
         raise Skip("not applicable", "parts are frozen, so the network was trained before")
     back = _steps_until(trace, expected)
+    loud = back >= limits.INITIAL_WASTED and not consequence(trace).well and not _large_inputs(trace)
     last = output_module(trace)
     spread = median(trace.output(last.name, "std"), start(trace)) if last is not None and last.name in trace.outputs else nan
     weight = weight_of(trace, last.name) if last is not None else ""
@@ -78,7 +79,7 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
         remedy = f"Shrink the last layer's weights and start its bias at 0, to start near ln {classes} = {number(expected, 3)}."
     yield Finding(
         id="initial-loss",
-        severity="info" if back < limits.INITIAL_WASTED or consequence(trace).well else "warning",
+        severity="warning" if loud else "info",
         where=(last.name,) if last is not None else (),
         steps=(0, 0),
         value=value,
@@ -91,6 +92,11 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
         remedy=remedy,
         reference=f"{limits.STUDY}: expected loss at initialisation",
     )
+
+
+def _large_inputs(trace: Trace) -> bool:
+    """Whether the inputs are so large that they, and not the last layer, make the first answers large."""
+    return any(each.figure("feature_most") >= limits.INPUTS_LARGE for each in trace.seen("inputs"))
 
 
 def _steps_until(trace: Trace, level: float) -> float:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from lettrine.health import limits
+from lettrine.health.checks.capacity import linear_stack, plateau
 from lettrine.health.checks.reading import number, share
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.findings import Finding
@@ -70,9 +71,12 @@ def memorising(trace: Trace) -> Iterator[Finding]:
         )
 
 
-@check("underfitting", needs=("dev",))
+@check("underfitting", needs=("loss",))
 def underfitting(trace: Trace) -> Iterator[Finding]:
-    """Training ended while both losses were falling alike."""
+    """A network that has not learned what there is, or could not; of a whole run: it ended while both losses were falling alike."""
+    if not trace.facts.result:
+        yield from (*linear_stack(trace),) or plateau(trace)
+        return
     train, held_out = _results(trace, "train", "held_out")
     dev = trace.dev.mean[np.isfinite(trace.dev.mean)]
     if len(dev) < limits.UNDERFITTING_POINTS:

@@ -99,8 +99,9 @@ def _out_of_reach(each: Evidence, low: float, high: float) -> Finding:
 
 @check("target-constant")
 def target_constant(trace: Trace) -> Iterator[Finding]:
-    """One and the same target for every example."""
+    """One and the same target for every example, or none that counts."""
     seen = compared(trace)
+    yield from (_all_ignored(each) for each in seen if each.words["expects"] == "classes" and each.figure("all_ignored") > 0.5)
     if len(seen) > 1:
         return  # several losses: one of them may well ask for one value
     each = seen[0]
@@ -141,9 +142,7 @@ def target_rows(trace: Trace) -> Iterator[Finding]:
     for each in compared(trace):
         many = each.figure("rows_many")
         softmax = operations_of(each)[:1] == ["Softmax"] or each.words["expects"] == "classes"
-        if each.words["expects"] == "classes" and each.figure("all_ignored") > 0.5:
-            yield _all_ignored(each)
-        elif _given(each) and softmax and many > limits.ROWS_OF_MANY:
+        if _given(each) and softmax and many > limits.ROWS_OF_MANY:
             yield Finding(
                 id="target-rows",
                 severity="warning",
@@ -160,7 +159,7 @@ def target_rows(trace: Trace) -> Iterator[Finding]:
 
 def _all_ignored(each: Evidence) -> Finding:
     return Finding(
-        id="target-rows",
+        id="target-constant",
         severity="critical",
         where=each.where[:1],
         steps=each.steps,

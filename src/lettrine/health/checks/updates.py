@@ -111,15 +111,24 @@ def missing_zero_grad(trace: Trace) -> Iterator[Finding]:
     value = float(np.mean(left > 0))
     if value <= limits.LEFTOVER_SHARE:
         return
+    kept = _never_cleared(trace)
     yield Finding(
         id="missing-zero-grad",
         severity="critical",
-        where=(),
+        where=kept,
         steps=span(trace, mask),
         value=value,
         limit=limits.LEFTOVER_SHARE,
-        message=f"At {share(value)} of the sampled steps the backward pass began with gradients of earlier steps still there.",
+        message=f"At {share(value)} of the sampled steps the backward pass began with gradients of earlier steps still there"
+        + (f", those of {listed(kept)}." if kept else "."),
         why="Each step then follows the sum of all gradients so far, which grows and points to where the network was long ago.",
         remedy="Call optimizer.zero_grad() once after each optimizer.step() (or before each backward pass of a new step).",
         reference="torch.optim: Optimizer.zero_grad",
     )
+
+
+def _never_cleared(trace: Trace) -> tuple[str, ...]:
+    """The parameters whose optimiser finds earlier gradients, where another optimiser does not; empty where all do."""
+    told = [each for each in trace.seen("gradients") if each.figure("followed") > 1]
+    found = [each for each in told if each.figure("leftover") > limits.LEFTOVER_SHARE * each.figure("followed")]
+    return tuple(name for each in found for name in each.where) if len(found) < len(told) else ()

@@ -6,6 +6,7 @@ figures, over all looks: "looks", "rows" (of one batch); "mean", "std", "low", "
     "feature_least": largest and smallest root mean square of a feature (of a channel, where there are more axes than two);
     "rescaled": share of looks in which the model itself begins with a division of what it is fed;
     "pairs": looks at two optimiser steps one after the other, "same" share of them with the same batch, "distinct" batches;
+    "period": after how many steps the same batches came again, in the same order; NaN where that was not seen at every look;
     "alike": share of looks in which all rows of the batch were the same;
     "told": how much better the nearest other input tells a target than chance does, in standard deviations over permuted
     targets, "compared": on how many examples. Nearest is by Euclidean distance of standardised features (Cover & Hart 1967,
@@ -16,7 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from math import nan
+from itertools import combinations
+from math import gcd, nan
 from typing import Any, Final
 
 import numpy as np
@@ -35,6 +37,7 @@ _ALL: Final = 1_024  # of all
 _WIDE: Final = 256  # numbers kept of each
 _ALIKE: Final = 4  # rows needed to say that all are the same
 _PERMUTATIONS: Final = 24
+_RETURNS: Final = 3  # pairs of looks with the same batch
 
 Array = NDArray[Any]
 
@@ -139,6 +142,7 @@ def _figures(seen: _Seen) -> dict[str, float]:
         if second == first + 1
     ]
     figures |= {"pairs": len(follow), "same": sum(follow) / len(follow) if follow else nan, "distinct": len(set(seen.marks))}
+    figures["period"] = _period(seen.steps, seen.marks)
     if seen.moments:
         mean, variance, low, high, most, least = np.array(seen.moments).T
         figures |= {"mean": mean.mean(), "std": float(np.sqrt((variance + (mean - mean.mean()) ** 2).mean()))}
@@ -147,6 +151,15 @@ def _figures(seen: _Seen) -> dict[str, float]:
         seen.told = len(seen.inputs), _told(seen)
     told, compared = seen.told[1]
     return {name: float(value) for name, value in (figures | {"told": told, "compared": compared}).items()}
+
+
+def _period(steps: list[int], marks: list[int]) -> float:
+    """The distance after which batches return: those as far apart are the same, and no others are."""
+    pairs = [(b - a, x == y) for (a, x), (b, y) in combinations(zip(steps, marks, strict=True), 2)]
+    period = gcd(*(distance for distance, same in pairs if same))
+    returned = sum(same for _, same in pairs)
+    told = returned >= _RETURNS and all(same == (distance % period == 0) for distance, same in pairs)
+    return float(period) if told else nan
 
 
 def _told(seen: _Seen) -> tuple[float, int]:

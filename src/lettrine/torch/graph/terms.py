@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from math import nan, prod
+from math import nan, prod, sqrt
 from typing import Any, Final, TypeAlias
 
 import torch
@@ -118,7 +118,7 @@ class _Reading:
                 waiting += inner
             else:
                 found.append(Term(self._rest(node), weight * count, root=root))
-        return found
+        return _whole(found)
 
     def _inner(self, node: Node, weight: float, count: int, *, root: bool) -> list[_Place] | None:  # noqa: PLR0911
         """What a node only adds up, scales or reshapes; None if it is something else."""
@@ -157,17 +157,23 @@ class _Reading:
     def _written(self, node: Node, weight: float, *, root: bool) -> Term | None:  # noqa: PLR0911  one for each way to write it
         """A loss written out by hand, one value an element; weight: of their mean."""
         name, inner = operation(node), next(iter(_inputs(node)), None)
+        if name in ("Sub", "Add", "Bmm") and (term := _composed(node, name, weight, root=root)) is not None:
+            return term
+        if name == "LinalgVectorNorm" and node._saved_ord == 2 and not node._saved_dim:  # noqa: SLF001
+            size = node._saved_self.numel()  # noqa: SLF001
+            return self._error("squared error", inner, node._saved_self, weight * sqrt(size), root=True)  # noqa: SLF001
         if (name == "Pow" and node._saved_exponent == 2) or (name == "Mul" and _twice(node)):  # noqa: SLF001
             return self._error("squared error", inner, node._saved_self, weight, root=root)  # noqa: SLF001
         if name == "Abs":
             return self._error("absolute error", inner, node._saved_self, weight, root=root)  # noqa: SLF001
         if name == "Add" and (labels := _binary(node)) is not None:
-            return Term("binary cross-entropy", -weight, None, labels, root=root)
-        if name == "Log" and (picked := _picked(inner)) is not None:
+            below = operation(_below_views(next(iter(_inputs(inner)), inner))) if inner is not None else ""
+            return Term("binary cross-entropy", weight if below == "Softplus" else -weight, None, labels, root=root)
+        if name == "Log" and (picked := _picked(_below_guards(inner))) is not None:
             value = -float(node._saved_self.log().mean())  # noqa: SLF001
             return Term("cross-entropy", -weight, None, picked[0], {"classes": picked[1]}, value, root)
         factor = _other(node) if name == "Mul" else None
-        if factor is not None and factor.numel() > 1 and not _mask(factor) and inner is not None and _picked(inner) is not None:
+        if factor is not None and factor.numel() > 1 and not _mask(factor) and inner is not None and _picked(_below_views(inner)):
             return Term("policy", weight, root=root)
         logs = _logarithm(inner)
         if logs is None:
@@ -177,7 +183,9 @@ class _Reading:
         if factor is None or factor.numel() < 2:
             return None
         if factor.shape != logs.shape or not _shares(factor):
-            return Term("policy", weight, root=root)
+            return Term(
+                "policy", weight, None, factor, {}, float((factor * logs).mean()) if factor.shape == logs.shape else nan, root
+            )
         return Term("cross-entropy", -weight / factor.shape[-1], logs, factor.float(), {"axis": logs.ndim - 1}, root=root)
 
     def _error(self, kind: str, node: Node | None, difference: Tensor, weight: float, *, root: bool) -> Term | None:
@@ -206,6 +214,70 @@ class _Reading:
                 seen.add(place)
                 waiting += _inputs(place)
         return "other" if waiting or not self._made else "penalty"
+
+
+def _whole(terms: list[Term]) -> list[Term]:
+    """Where y log p and (1 - y) log (1 - p) are summed up apart, the two are one binary cross-entropy."""
+    halves = [each for each in terms if each.kind == "policy" and each.target is not None]
+    if len(halves) != 2 or halves[0].weight != halves[1].weight:
+        return terms
+    labels, rest = (each.target for each in halves)
+    if labels is None or rest is None or labels.shape != rest.shape or not bool(((labels + rest - 1).abs() < _CLOSE).all()):
+        return terms
+    value = -(halves[0].value + halves[1].value)
+    one = Term("binary cross-entropy", -halves[0].weight, None, labels, {}, value, halves[0].root)
+    return [one, *(each for each in terms if each is not halves[0] and each is not halves[1])]
+
+
+def _composed(node: Node, name: str, weight: float, *, root: bool) -> Term | None:
+    """A cross-entropy as logsumexp(z) - z[y], or as a product of matrices; a binary one as softplus(z) - y z."""
+    inner = [_below_views(each) for each in _inputs(node)]
+    kinds = [operation(each) for each in inner]
+    if name == "Bmm":
+        logs, factor = _logarithm(inner[0]) if len(inner) == 1 else None, _factor_of_product(node)
+        if logs is None or factor is None or factor.numel() != logs.numel() or not _shares(factor.reshape(logs.shape)):
+            return None
+        return Term("cross-entropy", -weight, logs, factor.reshape(logs.shape).float(), {"axis": logs.ndim - 1}, root=root)
+    if len(inner) != 2:
+        return None
+    minus = name == "Sub"
+    if minus and kinds[0] == "Logsumexp" and (picked := _picked(inner[1])) is not None:
+        logits = inner[0]._saved_self  # noqa: SLF001
+        return Term(
+            "cross-entropy", weight, logits.log_softmax(-1), picked[0], {"axis": picked[2], "classes": picked[1]}, root=root
+        )
+    if minus and kinds == ["Softplus", "Mul"] and (labels := _other(inner[1])) is not None:
+        given = inner[0]._saved_self  # noqa: SLF001
+        if labels.shape == given.shape:
+            value = float((torch.nn.functional.softplus(given) - given * labels).mean())
+            return Term("binary cross-entropy", weight, None, labels, {}, value, root)
+    return None
+
+
+def _below_guards(node: Node | None) -> Node | None:
+    """Below what keeps a logarithm from 0: a small number added, a clamp."""
+    for _ in range(3):
+        if node is None or operation(node) not in (*_VIEWS, "Add", "Clamp", "ClampMin") or len(_inputs(node)) != 1:
+            break
+        node = _inputs(node)[0]
+    return node
+
+
+def _below_views(node: Node) -> Node:
+    for _ in range(4):
+        if operation(node) not in _VIEWS or not _inputs(node):
+            break
+        node = _inputs(node)[0]
+    return node
+
+
+def _factor_of_product(node: Node) -> Tensor | None:
+    """The matrices of a product to which no gradient flows."""
+    for name, place in (("mat2", 1), ("self", 0)):
+        value = getattr(node, f"_saved_{name}", None)
+        if isinstance(value, Tensor) and node.next_functions[place][0] is None:
+            return value
+    return None
 
 
 def _called(kind: str, call: FunctionCall, weight: float, count: int, *, root: bool) -> Term:
@@ -295,6 +367,13 @@ def _logarithm(node: Node | None) -> Tensor | None:
             return node._saved_result  # type: ignore[no-any-return]  # noqa: SLF001
         if operation(node) == "Log":
             return node._saved_self.log()  # type: ignore[no-any-return]  # noqa: SLF001
+        if operation(node) == "Sub" and len(_inputs(node)) == 2:
+            total = _below_views(_inputs(node)[1])  # logits - logsumexp(logits)
+            return total._saved_self.log_softmax(-1) if operation(total) == "Logsumexp" else None  # noqa: SLF001
+        if operation(node) == "Softplus":
+            return torch.nn.functional.softplus(node._saved_self)  # noqa: SLF001
+        if operation(node) == "LogSigmoid":
+            return torch.nn.functional.logsigmoid(node._saved_self)  # noqa: SLF001
         if operation(node) not in _VIEWS and operation(node) != "Neg":
             return None
         node = next(iter(_inputs(node)), None)
