@@ -43,7 +43,8 @@ def future_leak(trace: Trace) -> Iterator[Finding]:
             steps=found[0].steps,
             value=float(len(names)),
             limit=0.0,
-            message=f"The target at each place is the element after it, and {listed(names)} {plural(names, one, many)}: the answer "
+            message=f"The target at each place is the element after it, and {listed(names)} {plural(names, one, many)}: the "
+            "answer "
             "is among what it is given.",
             why="It learns to copy what follows, which is not there when it is used: the loss is wonderful, and means nothing.",
             remedy=remedy,

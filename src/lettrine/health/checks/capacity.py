@@ -31,7 +31,8 @@ def linear_stack(trace: Trace) -> Iterator[Finding]:
         steps=harm.steps,
         value=float(len(layers)),
         limit=1.0,
-        message=f"{listed(layers)} follow one another without an activation between them: together they are one linear layer, and "
+        message=f"{listed(layers)} follow one another without an activation between them: together they are one linear layer, "
+        "and "
         f"{harm.words}.",
         why="A product of matrices is one matrix: however many layers there are, nothing but a straight line is learned.",
         remedy=f"Put an activation between them, such as nn.ReLU() after {listed(layers[:-1])}.",
@@ -64,7 +65,8 @@ def plateau(trace: Trace) -> Iterator[Finding]:
         message=f"The training loss has come to rest at {number(harm.end, 3)}; {harm.reference.words} gives "
         f"{number(harm.reference.value, 3)}.",
         why="Either what is left is noise, or the network is too small, too restrained or at the wrong rate to learn it.",
-        remedy="See whether it fits one batch of 32 to a loss near 0; if not, widen it, take dropout and weight decay away, and try "
+        remedy="See whether it fits one batch of 32 to a loss near 0; if not, widen it, take dropout and weight decay away, "
+        "and try "
         "rates three times higher and lower.",
         reference="Karpathy 2019, A recipe for training neural networks: overfit",
     )

@@ -177,11 +177,13 @@ def growing_graph(trace: Trace) -> Iterator[Finding]:
         steps=seen.steps,
         value=now / first,
         limit=limits.GROWN,
-        message=f"The graph of the loss{' handed over' if handed else ''} grows from step to step, from {number(first)} operations at step {seen.steps[0]} to "
+        message=f"The graph of the loss{' handed over' if handed else ''} grows from step to step, from {number(first)} "
+        f"operations at step {seen.steps[0]} to "
         f"{number(now)} at step {seen.steps[1]}: it reaches back into earlier steps.",
         why="What is kept holds the graphs of all steps before it, so memory grows until it runs out."
         if handed
-        else "Each backward pass goes through all steps before, so time and memory grow until they run out, and gradients are taken "
+        else "Each backward pass goes through all steps before, so time and memory grow until they run out, and gradients are "
+        "taken "
         "at weights that have changed since.",
         remedy="Detach what is carried from one step to the next, such as a hidden state (h = h.detach()) or a running sum of "
         "losses "

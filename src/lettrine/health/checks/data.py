@@ -51,7 +51,8 @@ def input_scale(trace: Trace) -> Iterator[Finding]:
         if harm.bad:
             yield _too_small(seen, harm)
         return
-    lost = wasted(trace) and not harm.well
+    little = harm.kind == "learns" and harm.end >= limits.PLATEAU_HIGH * harm.reference.value
+    lost = little or (wasted(trace) and not harm.well)
     broke = trace.first_nonfinite is not None and trace.first_nonfinite.phase != "data"
     low, high = number(seen.figure("low"), 3), number(seen.figure("high"), 3)
     most, least = seen.figure("feature_most"), seen.figure("feature_least")
@@ -87,11 +88,14 @@ def _too_small(seen: Evidence, harm: Consequence) -> Finding:
         steps=seen.steps,
         value=most,
         limit=limits.SCALE_TINY,
-        message=f"The inputs go from {number(seen.figure('low'), 3)} to {number(seen.figure('high'), 3)}, with a root mean square of "
+        message=f"The inputs go from {number(seen.figure('low'), 3)} to {number(seen.figure('high'), 3)}, with a root mean "
+        "square of "
         f"{number(most)} at most: {harm.words}.",
-        why="Layers are initialised for inputs of about 1: of such small ones they see their own biases, and the gradients of the "
+        why="Layers are initialised for inputs of about 1: of such small ones they see their own biases, and the gradients of "
+        "the "
         "first weights are as many times too small.",
-        remedy="Subtract each feature's mean and divide by its std, both of the training data; see that pixels are not divided by "
+        remedy="Subtract each feature's mean and divide by its std, both of the training data; see that pixels are not "
+        "divided by "
         "255 twice (ToTensor does it once).",
         reference=_NORMALIZING,
     )
@@ -171,7 +175,8 @@ def _returning(each: Evidence, apart: str) -> Finding:
             "these rows are all there are, they are too few for this network."
             if one
             else "Where batches are drawn or augmented at random, seed the generator once before the first epoch and not in each "
-            "one; where they come from a data set, shuffle it. If these rows are all there are, they are too few for this network."
+            "one; where they come from a data set, shuffle it. If these rows are all there are, they are too few for this "
+            "network."
         ),
         reference="torch.utils.data: randomness in multi-process data loading",
     )
@@ -207,7 +212,7 @@ def sorted_data(trace: Trace) -> Iterator[Finding]:
 def shuffled_targets(trace: Trace) -> Iterator[Finding]:
     """Inputs that tell nothing of their targets, as if the two had been shuffled apart."""
     harm = consequence(trace)
-    if harm.kind not in ("guessing", "held out", "flat") and not _hardly(trace, harm):
+    if harm.kind not in ("guessing", "held out", "flat") and not _by_heart_only(trace, harm):
         return
     for each in trace.seen("inputs"):
         told, compared = each.figure("told"), each.figure("compared")
@@ -233,19 +238,27 @@ def shuffled_targets(trace: Trace) -> Iterator[Finding]:
         )
 
 
-def _hardly(trace: Trace, harm: Consequence) -> bool:
-    """Whether the little that was learned does not hold on other data."""
+def _by_heart_only(trace: Trace, harm: Consequence) -> bool:
+    """Whether what was learned does not hold on other data: the held-out loss was never below guessing, or best at the first
+    evaluation, before anything was learned by heart.
+    """
     dev = trace.dev.mean[np.isfinite(trace.dev.mean)]
     reference = harm.reference.value
-    enough = len(dev) >= limits.OVERFITTING_POINTS and harm.kind in ("learns", "falls") and harm.reference.known
-    return enough and harm.end >= limits.HARDLY_LEARNED * reference and float(dev.min()) > limits.HELD_OUT_CHANCE * reference
+    if len(dev) < limits.OVERFITTING_POINTS or harm.kind not in ("learns", "falls") or not harm.reference.known:
+        return False
+    never = float(dev.min()) > limits.HELD_OUT_CHANCE * reference and harm.end >= limits.HARDLY_LEARNED * reference
+    rose = float(np.median(dev[len(dev) // 2 :])) > dev[0] >= limits.HELD_OUT_LEARNED * reference
+    return never or (rose and float(dev.min()) >= limits.HELD_OUT_LEARNED * reference)
 
 
 def _what_became(trace: Trace, harm: Consequence) -> str:
     if harm.bad:
         return harm.words
-    dev = number(float(np.nanmin(trace.dev.mean)), 3)
-    return f"the loss on held-out data, {dev} at best, never beat {harm.reference.words} ({number(harm.reference.value, 3)})"
+    dev = trace.dev.mean[np.isfinite(trace.dev.mean)]
+    return (
+        f"the loss on held-out data goes from {number(float(dev[0]), 3)} to {number(float(dev[-1]), 3)} "
+        f"({harm.reference.words}: {number(harm.reference.value, 3)})"
+    )
 
 
 def _moves(trace: Trace, harm: Consequence) -> bool:
@@ -260,7 +273,6 @@ def padding_index(trace: Trace) -> Iterator[Finding]:
     for each in trace.seen("padding-index"):
         used = each.figure("share") >= limits.PADDING_SHARE and each.figure("inside") >= limits.PADDING_INSIDE
         fixed = each.figure("fixed") == 1 and limits.PADDING_FIXED <= each.figure("share") <= 1 - limits.PADDING_FIXED
-        fixed &= not consequence(trace).well
         if not ((used or fixed) and each.figure("looks") >= limits.UPDATE_RECORDS):
             continue
         index, name = int(each.figure("index")), each.where[0]
@@ -278,7 +290,8 @@ def padding_index(trace: Trace) -> Iterator[Finding]:
             value=each.figure("inside"),
             limit=limits.PADDING_INSIDE,
             message=(
-                f"{name} keeps index {index} for padding, but {share(each.figure('share'))} of its inputs are {index}: {how}{asked}."
+                f"{name} keeps index {index} for padding, but {share(each.figure('share'))} of its inputs are {index}: "
+                f"{how}{asked}."
             ),
             why="The row of padding_idx gets no gradient: that token keeps the vector it began with, usually all zeros.",
             remedy=f"Leave out padding_idx={index}, or give padding an index of its own that no token has.",

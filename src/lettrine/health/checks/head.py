@@ -76,10 +76,12 @@ def _one_against_many(each: Evidence) -> Finding:
         steps=each.steps,
         value=float(columns),
         limit=1.0,
-        message=f"Answers of shape {answers} meet targets of shape {others} in {each.words['function']}: each answer is held against "
+        message=f"Answers of shape {answers} meet targets of shape {others} in {each.words['function']}: each answer is held "
+        "against "
         f"{columns} targets at once.",
         why="The best that one answer can do against several targets is their mean, whatever each of them is.",
-        remedy=f"Give the last layer {columns} outputs, or bring the targets to the shape {answers} first: a sum, a mean or a column "
+        remedy=f"Give the last layer {columns} outputs, or bring the targets to the shape {answers} first: a sum, a mean or a "
+        "column "
         "left out by mistake (keepdim=True) is the usual cause.",
         reference="torch.nn.MSELoss: input and target have the same shape; NumPy's rules of broadcasting",
     )
@@ -205,7 +207,8 @@ def _attention(trace: Trace) -> Iterator[Finding]:
             value=float(axis),
             limit=float(axes - 1),
             message=(
-                f"The softmax of the attention{' in ' + each.where[0] if each.where else ''}{_scores(each)} is taken along axis {axis} "
+                f"The softmax of the attention{' in ' + each.where[0] if each.where else ''}{_scores(each)} is taken along "
+                f"axis {axis} "
                 f"of {axes}, over {over}: what each query sums over does not have weights that sum to 1."
             ),
             why="Each query gets sums of any size instead of a mean of the values, and a mask over keys does something else.",

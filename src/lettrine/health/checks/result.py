@@ -73,7 +73,9 @@ def memorising(trace: Trace) -> Iterator[Finding]:
 
 @check("underfitting", needs=("loss",))
 def underfitting(trace: Trace) -> Iterator[Finding]:
-    """A network that has not learned what there is, or could not; of a whole run: it ended while both losses were falling alike."""
+    """A network that has not learned what there is, or could not; of a whole run: it ended while both losses were falling
+    alike.
+    """
     if not trace.facts.result:
         yield from (*linear_stack(trace),) or plateau(trace)
         return

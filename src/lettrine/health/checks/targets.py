@@ -107,7 +107,9 @@ def target_constant(trace: Trace) -> Iterator[Finding]:
     each = seen[0]
     late = each.figure("looks") >= limits.CONSTANT_LOOKS and each.steps[1] >= limits.CONSTANT_STEP
     single = each.figure("classes_seen") == 1 or (isfinite(each.figure("std")) and each.figure("std") == 0)
-    if not (_given(each) and late and single and each.figure("alone") == 1) or not _all_easy(trace, each):
+    # One number that is no 0 and no class in every example is no rare event that looking alone could miss.
+    certain = each.words["expects"] in ("squared", "absolute") and each.figure("mean") != 0
+    if not (_given(each) and late and single and each.figure("alone") == 1) or not (certain or _all_easy(trace, each)):
         return
     classes = each.figure("classes_seen") == 1
     what = "belong to the same class" if classes else f"have the target {number(each.figure('mean'), 4)}"
@@ -141,7 +143,9 @@ def target_rows(trace: Trace) -> Iterator[Finding]:
     """Rows of targets that are no shares of one whole, although a softmax is."""
     for each in compared(trace):
         many = each.figure("rows_many")
-        softmax = operations_of(each)[:1] == ["Softmax"] or each.words["expects"] == "classes"
+        last = [name for name in operations_of(each) if name != "Log"][:1]
+        softmax = last == ["Softmax"] or each.words["expects"] == "classes"
+        softmax |= last == ["LogSoftmax"] and each.words["expects"] == "product" and each.figure("alone") == 1
         if _given(each) and softmax and many > limits.ROWS_OF_MANY:
             yield Finding(
                 id="target-rows",

@@ -71,10 +71,13 @@ def _evaluated_in_training(heard: Evidence, concerned: list[str]) -> Finding:
         value=heard.figure("trained"),
         limit=0.0,
         message=f"The loss on held-out data is taken with the network in training mode, at each of the "
-        f"{int(heard.figure('evaluations'))} evaluations heard: {listed(concerned)} {plural(concerned, 'acts', 'act')} as in training.",
-        why="Dropout drops values, and batch norm takes the statistics of the held-out batch and learns from it: the loss is not that "
+        f"{int(heard.figure('evaluations'))} evaluations heard: {listed(concerned)} {plural(concerned, 'acts', 'act')} as in "
+        "training.",
+        why="Dropout drops values, and batch norm takes the statistics of the held-out batch and learns from it: the loss is "
+        "not that "
         "of the network as it will be used.",
-        remedy="Call model.eval() before the held-out data go through and model.train() after it; see that no train() stands between.",
+        remedy="Call model.eval() before the held-out data go through and model.train() after it; see that no train() stands "
+        "between.",
         reference="torch.nn.Module.train",
     )
 

@@ -96,8 +96,8 @@ class Look:
 @dataclass(frozen=True)
 class Stepping:
     """An optimiser that is about to step. passes: backward passes since one last stepped. gradient_scale, output_scale: by what
-    the gradients of parameters and of outputs are too large for a GradScaler, see `capture.scaling`. leftover: 1 where its backward
-    passes began with gradients of an earlier step in place, 0 where not, NaN if unknown.
+    the gradients of parameters and of outputs are too large for a GradScaler, see `capture.scaling`. leftover: 1 where its
+    backward passes began with gradients of an earlier step in place, 0 where not, NaN if unknown.
     """
 
     step: int

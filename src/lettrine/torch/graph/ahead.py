@@ -1,8 +1,8 @@
 """Evidence "ahead": a network that is asked for the next element of a sequence at each place, and can see it.
 
 The task is told by its data: what is asked for at each place is what is given at the place after it. What looks ahead is told by
-structure: a recurrent module that also runs backwards, a convolution over time that reaches to both sides, attention whose weights
-of the next place are not 0.
+structure: a recurrent module that also runs backwards, a convolution over time that reaches to both sides, attention whose
+weights of the next place are not 0.
 
 where: the module. figures: "looks" at which it was so; "all" of them. words: "what" ("recurrent", "convolution" or "attention").
 """
@@ -137,7 +137,9 @@ def _causal(call: FunctionCall) -> bool:
 
 
 def _open(mask: Any, rows: Tensor, length: int) -> bool:
-    """Whether a mask, True or -inf where nothing may be seen by one convention and False by the other, lets the next place be seen."""
+    """Whether a mask, True or -inf where nothing may be seen by one convention and False by the other, lets the next place be
+    seen.
+    """
     if mask is None:
         return True
     if not isinstance(mask, Tensor) or mask.shape[-2:] != (length, length) or not readable(mask):

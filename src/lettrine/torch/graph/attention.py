@@ -119,7 +119,9 @@ class Axes:
 
 
 def one_each(call: FunctionCall, lengths: set[int]) -> Tensor | None:
-    """What a loss compares with, if it is one class or one row of numbers for each example. lengths: second axes of the inputs."""
+    """What a loss compares with, if it is one class or one row of numbers for each example. lengths: second axes of the
+    inputs.
+    """
     target = call.given(1, "target", call.given(1, "other"))
     if not isinstance(target, Tensor):
         return None

@@ -1,5 +1,5 @@
-"""Evidence "broadcast": two columns of N numbers, one for each example, that became a table of N times N; or one column of answers
-held against several columns of targets.
+"""Evidence "broadcast": two columns of N numbers, one for each example, that became a table of N times N; or one column of
+answers held against several columns of targets.
 
 where: the module that made the answers, "" where that is not clear. words: "function", "answers" and "others" their shapes.
 figures: "looks" at which it was seen, "size" N, "columns" K of the targets, 1 for a table of N times N.

@@ -56,9 +56,9 @@ class WithoutGraph:
     """Evidence "without graph": modules that are called so that their answers have no graph, although their parameters ask for
     gradients: under no_grad or inference_mode.
 
-    where: their names, first called first. figures: looks (at which all of them were so), all (looks), fresh (1 where one of their
-    matrices was still as drawn at random at the first look). Modules of a network that is called as a whole without a graph, such as
-    one that makes targets, are none: something that is trained has to be called in the same pass.
+    where: their names, first called first. figures: looks (at which all of them were so), all (looks), fresh (1 where one of
+    their matrices was still as drawn at random at the first look). Modules of a network that is called as a whole without a
+    graph, such as one that makes targets, are none: something that is trained has to be called in the same pass.
     """
 
     def __init__(self) -> None:

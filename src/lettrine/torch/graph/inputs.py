@@ -1,4 +1,5 @@
-"""Evidence "inputs": what the model was fed at the steps that were looked at. One for each root that takes real numbers.
+"""Evidence "inputs": what the model was fed at the steps that were looked at. One for each root that takes real numbers; of one
+that takes whole numbers only whether its batches repeat.
 
 where: the root's name.
 
@@ -37,6 +38,7 @@ _ALL: Final = 1_024  # of all
 _WIDE: Final = 256  # numbers kept of each
 _ALIKE: Final = 4  # rows needed to say that all are the same
 _PERMUTATIONS: Final = 24
+_WHOLE: Final = (torch.int64, torch.int32, torch.int16, torch.uint8)  # of tokens, and no mask
 _RETURNS: Final = 3  # pairs of looks with the same batch
 
 Array = NDArray[Any]
@@ -69,13 +71,18 @@ class Inputs:
         done: set[str] = set()
         for root in look.roots:
             given = _table_of(root)
-            if given is None or root.name in done:
+            tokens = _tokens_of(root) if given is None else None
+            if (given is None and tokens is None) or root.name in done:
                 continue
             done.add(root.name)
             seen = self._seen.setdefault(root.name, _Seen())
             if seen.steps and seen.steps[-1] == look.step:
                 continue  # another micro-batch of the same step
             seen.steps.append(look.step)
+            seen.marks.append(_mark(tokens if given is None else given))
+            if given is None:
+                seen.rows = 0 if tokens is None else len(tokens)
+                continue
             _take(seen, given)
             seen.rescaled += any(call.name in ("div", "__truediv__") and call.given(0, "input") is given for call in look.calls)
             if sum(map(len, seen.inputs)) < _ALL:
@@ -97,11 +104,22 @@ def _table_of(root: RootCall) -> Tensor | None:
     return None
 
 
-def _take(seen: _Seen, given: Tensor) -> None:
-    seen.rows = len(given)
+def _tokens_of(root: RootCall) -> Tensor | None:
+    """The first whole numbers a root is fed, one row an example."""
+    return next((each for each in root.inputs if each.dtype in _WHOLE and each.ndim > 1 and readable(each)), None)
+
+
+def _mark(given: Tensor | None) -> int:
+    """What two batches are told apart by."""
+    if given is None:
+        return 0
     flat = given.detach().reshape(-1)
     ends = torch.cat([flat[:_MARK], flat[-_MARK:]]).to(torch.float64).cpu().numpy()
-    seen.marks.append(hash((tuple(given.shape), ends.tobytes())))
+    return hash((tuple(given.shape), ends.tobytes()))
+
+
+def _take(seen: _Seen, given: Tensor) -> None:
+    seen.rows = len(given)
     if len(given) >= _ALIKE:
         seen.judged += 1
         seen.alike += bool((given[1:] == given[:1]).all())

@@ -1,7 +1,7 @@
 """Evidence "leak": a part of the input that is the target itself, or tells it by itself.
 
-    where: empty. figures: input (which of the model's inputs), place (the column of a table, the position of a sequence; -1 for the
-        whole sequence), places (how many such there are), examples (compared).
+    where: empty. figures: input (which of the model's inputs), place (the column of a table, the position of a sequence; -1 for
+        the whole sequence), places (how many such there are), examples (compared).
     words["what"]: "column", "position", "sequence", "threshold" (the column tells the class by thresholds between values that lie
         next to one another) or "line" (the target is a straight line of the column).
 

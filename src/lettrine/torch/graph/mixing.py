@@ -1,7 +1,7 @@
 """Evidence "states": what a recurrent module returns, viewed so that the examples of a batch are mixed.
 
-Torch's recurrent modules return their last states as (layers, batch, units), and their outputs as (time, batch, units) unless they
-are built with batch_first. A view or reshape to (batch, ...) without a transposition takes one example's values from others.
+Torch's recurrent modules return their last states as (layers, batch, units), and their outputs as (time, batch, units) unless
+they are built with batch_first. A view or reshape to (batch, ...) without a transposition takes one example's values from others.
 
 where: the recurrent module. figures: "looks" at which it was so, "first" the length of the first axis, "batch". words: "what"
 ("states" or "outputs"), "function".

@@ -83,8 +83,8 @@ class EvalDropout:
     """Evidence "eval dropout": dropout as a function that drops values though the model is in eval mode.
 
     where: the modules it is called in. figures: calls, rate (highest), passes (in eval mode, that were looked at). words: given
-    ("default", where the call leaves `training` out, or names the training mode and drops values all the same; "on purpose", where it
-    says True; "unknown"), line (file and line).
+    ("default", where the call leaves `training` out, or names the training mode and drops values all the same; "on purpose",
+    where it says True; "unknown"), line (file and line).
 
     Dropout modules that were put into training mode by themselves (Monte Carlo dropout) are none.
     """

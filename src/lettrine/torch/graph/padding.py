@@ -58,8 +58,8 @@ class Padding:
 
 
 def _counts(given: Any, weight: Any, padding: int) -> tuple[int, int, int, int] | None:
-    """How many indices there are, how many are padding, how many of those stand alone between two others, and 1 where padding stands
-    in the same places of all rows.
+    """How many indices there are, how many are padding, how many of those stand alone between two others, and 1 where padding
+    stands in the same places of all rows.
     """
     if not isinstance(given, Tensor) or not isinstance(weight, Tensor) or given.ndim < 2 or given.shape[-1] < _LEAST:
         return None

@@ -2,7 +2,8 @@
 
 One for each module it is done in. where: that module, "" outside of all.
 figures: "looks"; "off": share of looks in which the weights do not sum to 1 over what the product sums over; "axis": the one the
-softmax was taken along, "axes" how many there are, both at the last look. words: "scores" the modules whose outputs were multiplied.
+softmax was taken along, "axes" how many there are, both at the last look. words: "scores" the modules whose outputs were
+multiplied.
 
 Only a softmax that goes into the product as it is counts, reshaped or with dropout at most: where weights are divided by their
 sum afterwards (slot attention), or are no product of two activations (soft assignments), another axis is meant.

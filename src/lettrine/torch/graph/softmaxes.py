@@ -1,7 +1,7 @@
 """Evidence "softmax": a softmax inside the network that shares 1 out among a single unit, or among the examples of a batch.
 
-where: the module that made its input, else the one it is called in. figures: "looks" at which it was so, "all" at which it was met,
-"axis", "axes", "size" along the axis. words: "what" ("unit" or "batch").
+where: the module that made its input, else the one it is called in. figures: "looks" at which it was so, "all" at which it was
+met, "axis", "axes", "size" along the axis. words: "what" ("unit" or "batch").
 
 A single unit is told by the weights that made the scores: they have one row. That the first axis is the batch is told by the
 targets, one for each of as many examples, and by no other axis of the inputs having that length.
