@@ -191,3 +191,4 @@ PADDING_FIXED: Final = 0.1  # of the indices, in the same places of all rows; a 
 HANDED_SHARE: Final = 0.5  # of the sum trained on: a single term below says less of it than the others do
 PLATEAU_HIGH: Final = 0.5  # of the loss of guessing: a training loss at rest above has not been learned by heart
 INPUTS_LARGE: Final = 3.0  # root mean square of the largest feature, of the usual 1: first losses above guessing come from it
+FAR_ABOVE: Final = 1.5  # times guessing: a network that stays above is thrown about, and needs no higher rate

@@ -152,13 +152,13 @@ def no_learning(trace: Trace) -> Iterator[Finding]:
         limit=guess if stuck else beginning,
         message=what,
         why="Whatever the network learns, it is not what the inputs say about the targets.",
-        remedy=_get_it_moving(trace),
+        remedy=_get_it_moving(trace, high=isfinite(guess) and end > limits.FAR_ABOVE * guess),
         reference="Karpathy 2019, A recipe for training neural networks",
     )
 
 
-def _get_it_moving(trace: Trace, *, fit: bool = True) -> str:
-    """What to try, by how far the steps move the weights."""
+def _get_it_moving(trace: Trace, *, fit: bool = True, high: bool = False) -> str:
+    """What to try, by how far the steps move the weights. high: the loss is far above guessing, which no small step brings about."""
     rate = learning_rate(trace)
     try:
         _, table = update_ratios(trace, usable(trace))
@@ -179,7 +179,7 @@ def _get_it_moving(trace: Trace, *, fit: bool = True) -> str:
     if not rate > 0:
         return f"{first}; then try learning rates ten times higher and lower."
     lower, higher = number(rounded(rate / 10)), number(rounded(rate * 10))
-    if size > limits.UPDATE_LARGE:
+    if size > limits.UPDATE_LARGE or high:
         return f"{first}; then try a learning rate of {lower} instead of {number(rate)}."
     return f"{first}; then try learning rates of {higher} and {lower} instead of {number(rate)}."
 

@@ -16,7 +16,7 @@ from lettrine.health.findings import Finding, Outcome, Report
 from lettrine.health.limits import NORM_NOISE
 from lettrine.health.trace import Trace
 
-_TROUBLE: Final = ("spike", "divergence", "oscillation", "no-learning", "overfitting")
+_TROUBLE: Final = ("spike", "divergence", "oscillation", "no-learning", "overfitting", "underfitting")
 _DEPTH: Final = ("activation-scale", "gradient-scale", "gradient-data")
 
 _ACTS: Final = ("missing-zero-grad", "spike", "update-too-large", "divergence", "oscillation", "initial-loss")
@@ -120,7 +120,7 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
         "no-learning",
         "initial-loss",
     ),
-    "initial-loss": ("saturation", "dead-units", "activation-scale", "gradient-scale"),
+    "initial-loss": ("underfitting", "saturation", "dead-units", "activation-scale", "gradient-scale"),
     "saturation": ("dead-units", "gradient-scale", "gradient-data", "update-too-small", "no-learning"),
     "dead-units": (
         "no-gradient",

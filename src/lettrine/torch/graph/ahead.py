@@ -36,7 +36,7 @@ class LooksAhead:
 
     def look(self, look: Look) -> Iterable[Evidence]:
         """Take in one look."""
-        asked = _asked(look)
+        asked = asked_ahead(look)
         if asked is None or look.place:
             return ()
         self._steps = (self._steps[0] if self._looks else look.step, look.step)
@@ -52,7 +52,7 @@ class LooksAhead:
             yield Evidence("ahead", (where,), self._steps, figures, {"what": what})
 
 
-def _asked(look: Look) -> Tensor | None:
+def asked_ahead(look: Look) -> Tensor | None:
     """(T,) at which places the next element is asked for, if the targets are the one sequence that is given, shifted by one."""
     given = [each for root in look.roots for each in root.inputs if each.ndim >= 2 and each.shape[1] > _LEAST]
     if len(look.roots) != 1 or len(given) != 1 or not readable(given[0]):

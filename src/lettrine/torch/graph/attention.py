@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.capture.looks import Look, reader
+from lettrine.torch.graph.ahead import asked_ahead
 from lettrine.torch.graph.comparisons import LOSSES
 
 
@@ -83,7 +84,8 @@ def _judge(mask: Tensor, tokens: list[Tensor], call: FunctionCall) -> tuple[bool
 class Axes:
     """Evidence "batch axis": a recurrent or attention module that takes its first axis for time and is given the batch there.
 
-    where: its name. figures: looks, batch (its first axis, as long as the targets of the loss), other (its second axis).
+    where: its name. figures: looks, batch (its first axis, as long as the targets of the loss, or the one along which the inputs
+    are not shifted to make the targets), other (its second axis).
     words: kind.
     """
 
@@ -96,6 +98,7 @@ class Axes:
         self._last = look.step
         lengths = {each.shape[1] for root in look.roots for each in root.inputs if each.ndim > 1}
         counts = {len(target) for call in look.outside if (target := one_each(call, lengths)) is not None}
+        ahead = asked_ahead(look)
         given = {tensor.data_ptr(): tensor for root in look.roots for tensor in root.inputs}
         for call in look.modules:
             kinds = nn.RNNBase | nn.MultiheadAttention
@@ -106,7 +109,11 @@ class Axes:
                 continue
             first, second = sequence.shape[:2]
             alike = all(first == each.shape[0] for each in given.values() if each.ndim)
-            if alike and first in counts and second not in counts and second > 1:
+            told = first in counts and second not in counts
+            told |= (
+                ahead is not None and second == len(ahead) + 1 != first
+            )  # targets that are the inputs, one place on along axis 1
+            if alike and told and second > 1:
                 looks = self._found.get(call.name, (0, 0, 0, ""))[0]
                 self._found[call.name] = looks + 1, first, second, type(call.module).__name__
         return ()
