@@ -21,8 +21,10 @@ _HOW: Final = {
     "attention": (
         "attends to the place after each",
         "attend to the place after each",
-        "Mask what follows: is_causal=True with scaled_dot_product_attention, or mask=nn.Transformer."
-        "generate_square_subsequent_mask(T), or scores.masked_fill(torch.ones(T, T).triu(1).bool(), -inf) before the softmax.",
+        (
+            "Mask what follows: is_causal=True with scaled_dot_product_attention, attn_mask=torch.ones(T, T).triu(1).bool() with "
+            "MultiheadAttention, or scores.masked_fill(that mask, -inf) before the softmax."
+        ),
     ),
 }
 

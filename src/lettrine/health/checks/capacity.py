@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 
@@ -82,11 +83,11 @@ def _stack(trace: Trace) -> list[str]:
     layers = [info for info in modules if info.kind == "Linear"]
     bent = any(info.role in _BENDS or (info.role == "norm" and "BatchNorm" not in info.kind) for info in modules)
     others = any(info.role == "linear" and info.kind != "Linear" for info in modules)
-    if bent or others or any(_before(info, known) != layer.name for layer, info in zip(layers, layers[1:], strict=False)):
+    if bent or others or any(_before(info, known) != layer.name for layer, info in pairwise(layers)):
         return []
     sizes = [shapes.get(info.name, (0, 0)) for info in layers]  # (out, in)
-    narrow = any(first[0] < min(first[1], second[0]) for first, second in zip(sizes, sizes[1:], strict=False))
-    return [] if narrow or len(set(sizes)) == 0 else [info.name for info in layers]
+    narrow = any(first[0] < min(first[1], second[0]) for first, second in pairwise(sizes))
+    return [] if narrow else [info.name for info in layers]
 
 
 def _before(info: ModuleInfo, known: dict[str, ModuleInfo]) -> str:

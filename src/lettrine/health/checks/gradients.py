@@ -169,9 +169,10 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
             bare,
             "warning" if called is not None and called.figure("fresh") else "info",
             "never got a gradient: {it_is} called without a graph (no_grad, inference_mode)",
-            "Call {them} outside of torch.no_grad() to let {them} learn; if {it_is} meant to stay as {it_is} now, set "
-            "requires_grad "
-            "to False.",
+            (
+                "Call {them} outside of torch.no_grad() to let {them} learn; if {it_is} meant to stay as {it_is} now, set "
+                "requires_grad to False."
+            ),
         ),
         (
             unused,

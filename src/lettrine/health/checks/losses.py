@@ -158,7 +158,7 @@ def no_learning(trace: Trace) -> Iterator[Finding]:
 
 
 def _get_it_moving(trace: Trace, *, fit: bool = True, high: bool = False) -> str:
-    """What to try, by how far the steps move the weights. high: the loss is far above guessing, which no small step brings about."""
+    """What to try, by how far the steps move the weights. high: the loss is far above guessing, as no small step makes it."""
     rate = learning_rate(trace)
     try:
         _, table = update_ratios(trace, usable(trace))

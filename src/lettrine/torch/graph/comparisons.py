@@ -122,11 +122,10 @@ def _picked(call: FunctionCall, uses: Mapping[int, set[str]]) -> tuple[str, Tens
     return ("classes", first, places) if "logsumexp" in uses.get(id(first), ()) else None
 
 
-def _pair(call: FunctionCall, known: Mapping[int, set[str]]) -> tuple[str, Tensor, Tensor] | None:  # noqa: PLR0911  one for each way
+def _pair(call: FunctionCall, known: Mapping[int, set[str]]) -> tuple[str, Tensor, Tensor] | None:
     """What a call expects, its prediction and its target; None if it compares no answer with a target. known: by id of a tensor,
     names of the functions that take it in.
     """
-    uses = known.get(id(call.result), set())
     if call.name == "einsum" and len(call.args) == 3:
         first, second = call.args[1:]
     else:
@@ -140,18 +139,23 @@ def _pair(call: FunctionCall, known: Mapping[int, set[str]]) -> tuple[str, Tenso
     if first.requires_grad is second.requires_grad:
         return None
     prediction, target = (first, second) if first.requires_grad else (second, first)
+    expects = _written(call, prediction, target, known)
+    return (expects, prediction, target) if expects else None
+
+
+def _written(call: FunctionCall, prediction: Tensor, target: Tensor, known: Mapping[int, set[str]]) -> str:
+    """What a difference or a product expects, "" where it is no part of a loss."""
+    uses = known.get(id(call.result), set())
     if call.name in ("sub", "__sub__", "__rsub__", "rsub") and target.numel() > 1:
-        if not uses.isdisjoint(_SQUARES):
-            return "squared", prediction, target
-        return ("absolute", prediction, target) if not uses.isdisjoint(_SIZES) else None
+        return "squared" if not uses.isdisjoint(_SQUARES) else "absolute" if not uses.isdisjoint(_SIZES) else ""
     if call.name in ("dist", "pairwise_distance") and target.shape == prediction.shape:
-        return "squared", prediction, target
+        return "squared"
     if call.name in (*_PRODUCTS, "einsum") and target.numel() > 1 and prediction.grad_fn is not None:
         if operation(prediction.grad_fn) in ("Log", "LogSoftmax", "LogSigmoid"):
-            return "product", prediction, target
+            return "product"
         if "softplus" in known.get(id(prediction), ()) and target.shape == prediction.shape:
-            return "logits", prediction, target  # softplus(z) - y z
-    return None
+            return "logits"  # softplus(z) - y z
+    return ""
 
 
 def _complement(target: Tensor, calls: Sequence[FunctionCall]) -> bool:

@@ -92,7 +92,8 @@ class _Compared:
         if given.ndim == 2 and (found := _compared(given, term)) is not None:
             self._take(*found)
         if given.is_floating_point() and term.target is not None and len(term.target) == len(given):
-            table = given.reshape(len(given), -1)[:, :_WIDE].double().cpu()
+            last = given[:, -1] if given.ndim == 3 else given  # of a window: what came first may well be what is to be remembered
+            table = last.reshape(len(given), -1)[:, :_WIDE].double().cpu()
             self._take_extremes(table, term)
             self._take_sums(table, term.target.detach())
 
