@@ -163,8 +163,10 @@ RECIPES: Final = (
             Published("train-calibrated", "N", NAMES, (2.0683,)),
             Published("dev-calibrated", "N", NAMES, (2.1131,)),
             Published("train", "B", CIVIL_CODE, (1.5225,), "with a learning rate of 0.2"),
-            Published("test", "B", CIVIL_CODE, (1.6819,), "with a learning rate of 0.2"),
+            # The split was not seeded. Four splits of ours end at 1.729, 1.664, 1.690 and 1.698.
+            Published("test", "B", CIVIL_CODE, (1.6819,), "with a learning rate of 0.2, on a split of its own", noise=0.027),
         ),
+        rates=((CIVIL_CODE, 0.2),),
     ),
     Recipe(
         "deep-batchnorm",

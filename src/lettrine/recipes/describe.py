@@ -37,6 +37,7 @@ def describe_training(recipe: Recipe) -> str:
     how = recipe.ours
     if how is None:
         drop = f", {recipe.rate / 10:g} from half-way on" if recipe.drops else ""
+        drop += "".join(f"; {rate:g} on {words.name}" for words, rate in recipe.rates if rate != recipe.rate)
         return f"{recipe.steps:,} steps of plain SGD, batches of {BATCH}, learning rate {recipe.rate:g}{drop}"
     many = f"{how.networks} networks, each " if how.networks > 1 else ""
     beside = ", mixed with counts" if how.prior == "counts" else ""

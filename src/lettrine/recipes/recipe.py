@@ -101,6 +101,7 @@ class Recipe:
     lesson: what it is there to show. rate: learning rate; with `drops`, a tenth of it from half-way on. steps: as published.
     published: what was printed for it. drawn: how many such nets had been initialised, and how many steps taken, on the same
     stream of random numbers before: one notebook ran its experiments one after the other without seeding anew.
+    rates: other learning rates, by the words of the publications that took them.
     ours: where a published figure is to be beaten, how we train instead; `steps` and `rate` are then ours too.
     """
 
@@ -113,7 +114,12 @@ class Recipe:
     published: tuple[Published, ...]
     drops: bool = True
     drawn: tuple[int, int] = (0, 0)
+    rates: tuple[tuple[WordSource, float], ...] = ()
     ours: Settings | None = None
+
+    def on(self, digest: str) -> Recipe:
+        """The recipe as it was published for the words of that digest."""
+        return replace(self, rate=next((rate for words, rate in self.rates if words.digest == digest), self.rate))
 
     def config(self, vocabulary_size: int) -> MLPConfig:
         """The whole shape for a vocabulary of that size."""

@@ -148,6 +148,7 @@ def run_recipe(
     """
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
         raise ConfigError(f"steps got {steps!r}; expected a whole number, or 0 for the {recipe.steps:,} of the published run")
+    recipe = recipe.on(words.digest)
     return train_recipe(recipe, words, recipe.settings(steps=steps, engine=engine, threads=threads, seed=seed), report=report)
 
 

@@ -14,6 +14,7 @@ from lettrine.arguments import checked
 from lettrine.engine.base import Engine
 from lettrine.engine.choice import choose_engine
 from lettrine.errors import ConfigError, RunDamagedError
+from lettrine.health.trace import ALIKE
 from lettrine.inference.language_model import LanguageModel
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Parameters
@@ -95,6 +96,7 @@ class Session:
         engine: Engine | None = None,
     ) -> None:
         self._prepare(as_word_list(words), shape or Shape(), settings or Settings(), engine)
+        self._alike = splits is None
         if splits is not None:
             self.splits = splits
         self._report, self._every = report, every
@@ -118,7 +120,7 @@ class Session:
         """
         self = cls.__new__(cls)
         folder, *_ = read_description(path)
-        self._report, self._every = report, 0
+        self._report, self._every, self._alike = report, 0, True
         with contextlib.ExitStack() as opened:
             opened.enter_context(locked(folder))
             folder, description, config, vocabulary, settings, data = read_description(path)
@@ -153,7 +155,7 @@ class Session:
             outcome = replace(outcome, status="interrupted", signal=requests.signal)
         prior = None
         if settings.prior == "counts":
-            prior = prior_of(self.config, self.engine, kept, others, *self.splits[:2])
+            prior = prior_of(self.config, self.engine, kept, others, *self.splits[:2], self.vocabulary)
         model = LanguageModel(
             self.config, self.vocabulary, kept, self.engine, self.words.words, prior, others, labels=self.words.labels
         )
@@ -253,7 +255,7 @@ class Session:
     def _watch(self, checkpoint: Checkpoint | None) -> EngineWatch:
         now = self.settings.after(0 if checkpoint is None else checkpoint.changes)
         facts = facts_of(self.config, now.optimiser, self.engine, now.batch, self.splits[0].targets)
-        facts = replace(facts, result={"repeated": self._repeated})
+        facts = replace(facts, result={"repeated": self._repeated}, notes={"held-out": ALIKE} if self._alike else {})
         earlier = None if checkpoint is None else trace_from_archive(checkpoint.health)
         start, last = 0 if checkpoint is None else checkpoint.step, now.steps - 1
         return EngineWatch(

@@ -25,7 +25,7 @@ def _results(trace: Trace, *names: str) -> list[float]:
 
 
 def _finding(trace: Trace, name: str, severity: str, value: float, limit: float, *text: str) -> Finding:
-    steps = (int(trace.steps[0]), int(trace.steps[-1])) if len(trace.steps) else (0, 0)
+    steps = (int(trace.steps[-1]),) * 2 if len(trace.steps) else (0, 0)  # where it ended: its weights are judged
     message, why, remedy, reference = text
     return Finding(name, severity, (), steps, value, limit, message, why, remedy, reference)
 
