@@ -71,7 +71,7 @@ def test_no_weights_near_by_are_better_than_the_fitted_ones() -> None:
 
     def cost(a: float, b: float) -> float:
         loss = -expected(a, b, 1)[np.arange(len(EXAMPLES)), EXAMPLES.targets].sum()
-        return loss + 5.0 * ((a - EVEN[0]) ** 2 + (b - EVEN[1]) ** 2)  # half of PULL
+        return loss + 15.0 * ((a - EVEN[0]) ** 2 + (b - EVEN[1]) ** 2)  # half of PULL
 
     assert all(cost(*best) <= cost(best[0] + da, best[1] + db) for da in (-0.02, 0, 0.02) for db in (-0.02, 0, 0.02))
     assert best != EVEN
@@ -108,7 +108,7 @@ def test_kinds_of_characters_are_a_third_factor_with_a_weight_of_its_own() -> No
     def cost(a: float, b: float, c: float) -> float:
         mixture = Mixture(ENGINE, Prior(prior.counts, (a, b), replace(kinds, weight=c)))
         loss = mixture.negative_log_likelihood(config, network, examples.contexts, examples.targets).sum()
-        return loss + 5.0 * ((a - EVEN[0]) ** 2 + (b - EVEN[1]) ** 2 + (c - KINDS_EVEN) ** 2)
+        return loss + 15.0 * ((a - EVEN[0]) ** 2 + (b - EVEN[1]) ** 2 + (c - KINDS_EVEN) ** 2)
 
     at = (*best.weights, best.kinds.weight)
     steps = [(da, db, dc) for da in (-0.02, 0, 0.02) for db in (-0.02, 0, 0.02) for dc in (-0.02, 0, 0.02)]

@@ -120,7 +120,8 @@ class Facts:
         "held-out" (ALIKE where whoever trains made the held-out data himself, by the code that made the training data).
     result: figures of the whole training once it has ended, losses in nats: "train" and "held_out" of the kept weights, "model"
         of everything together and "simple" of the best simple model on the same held-out data, "error" the standard error of
-        "model", "repeated" the share of held-out data that was trained on too.
+        "model", "alone" 1 where the simple model is no part of it, "passes" over the training data, "repeated" the share of
+        held-out data that was trained on too.
     """
 
     source: str = ""

@@ -27,7 +27,7 @@ from lettrine.model.parameters import Array
 EVEN: Final = (0.5, 0.5)  # where there is nothing to fit the weights on, and what few words pull them towards
 KINDS_EVEN: Final = 0.5  # the same of the kinds of characters
 EVENLY: Final = np.array([*EVEN, KINDS_EVEN])
-PULL: Final = 10.0  # examples that speak for EVEN
+PULL: Final = 30.0  # examples that speak for EVEN
 MOST: Final = 2.0  # of either weight
 NUMBERS: Final = 2**21  # logits worked out at a time, and those the weights are fitted on
 _ROUNDS: Final = 8  # of Newton's method

@@ -37,7 +37,7 @@ from lettrine.training.folder import (
     write_words,
 )
 from lettrine.training.interrupt import Requests
-from lettrine.training.mixing import losses_of, prior_of, write_beside
+from lettrine.training.mixing import counted, losses_of, prior_of, write_beside
 from lettrine.training.run import Data, Results, Run
 from lettrine.training.settings import Settings
 from lettrine.training.several import other_networks
@@ -97,6 +97,7 @@ class Session:
     ) -> None:
         self._prepare(as_word_list(words), shape or Shape(), settings or Settings(), engine)
         self._alike = splits is None
+        self._own = start is None  # and not a published experiment, which is there to be repeated and not to be judged
         if splits is not None:
             self.splits = splits
         self._report, self._every = report, every
@@ -120,7 +121,7 @@ class Session:
         """
         self = cls.__new__(cls)
         folder, *_ = read_description(path)
-        self._report, self._every, self._alike = report, 0, True
+        self._report, self._every, self._alike, self._own = report, 0, True, True
         with contextlib.ExitStack() as opened:
             opened.enter_context(locked(folder))
             folder, description, config, vocabulary, settings, data = read_description(path)
@@ -162,9 +163,12 @@ class Session:
         loss = {"expected_initial": math.log(self.config.vocabulary_size)}
         loss["initial"] = float(checkpoint.losses[0]) if len(checkpoint.losses) else math.nan
         loss["train"] = trainer.loss_of(self.splits[0], kept)
-        loss |= losses_of(model, *self.splits, settings.threads)
+        alone = self._own and settings.prior == "none" and outcome.status == "finished"
+        beside = counted(self.config, *self.splits[:2]) if alone else None
+        loss |= losses_of(model, *self.splits, settings.threads, beside=beside)
         if trainer.watch is not None:
-            trainer.watch.conclude(conclusions(model, loss, self.splits[1]))
+            passes = {"passes": checkpoint.step * settings.batch / len(self.splits[0])} if self._own else {}
+            trainer.watch.conclude({**conclusions(model, loss, self.splits[1]), **passes})
             checkpoint.health = trainer.watch.archive()
         best_step = checkpoint.best_step if settings.keep == "best" else checkpoint.step
         speed = checkpoint.step / checkpoint.seconds[0] if checkpoint.seconds[0] else math.nan
