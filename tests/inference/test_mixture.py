@@ -9,7 +9,7 @@ import pytest
 
 from lettrine.engine.choice import choose_engine
 from lettrine.inference.language_model import LanguageModel
-from lettrine.inference.mixture import EVEN, KINDS_EVEN, Mixture, Prior, fitted
+from lettrine.inference.mixture import ALONE, EVEN, KINDS_EVEN, Mixture, Prior, fitted
 from lettrine.model.config import MLPConfig
 from lettrine.model.counting import count
 from lettrine.model.initialisation import SCHEMES, initialise
@@ -75,6 +75,14 @@ def test_no_weights_near_by_are_better_than_the_fitted_ones() -> None:
 
     assert all(cost(*best) <= cost(best[0] + da, best[1] + db) for da in (-0.02, 0, 0.02) for db in (-0.02, 0, 0.02))
     assert best != EVEN
+
+
+def test_counts_are_left_alone_where_a_network_does_harm() -> None:
+    harmful = {name: value.copy() for name, value in NETWORKS[0].items()}
+    harmful["output.bias"] = np.float32([1.0] + [-1.0] * (VOCABULARY.size - 1))  # it ends words too early
+    few = EXAMPLES.contexts[1:40], EXAMPLES.targets[1:40]
+    assert fitted(Mixture(ENGINE, Prior(COUNTS)), CONFIG, harmful, *few).weights == ALONE
+    assert fitted(Mixture(ENGINE, Prior(COUNTS)), CONFIG, NETWORKS[0], *few).weights != ALONE
 
 
 def test_a_network_that_has_gone_to_infinity_leaves_the_weights_even() -> None:

@@ -29,6 +29,8 @@ KINDS_EVEN: Final = 0.5  # the same of the kinds of characters
 EVENLY: Final = np.array([*EVEN, KINDS_EVEN])
 PULL: Final = 30.0  # examples that speak for EVEN
 MOST: Final = 2.0  # of either weight
+ALONE: Final = (0.0, 1.0)  # the weights of counts without a network
+DOUBT: Final = 2.0  # nats, in all, by which counts alone must be better before networks are left out
 NUMBERS: Final = 2**21  # logits worked out at a time, and those the weights are fitted on
 _ROUNDS: Final = 8  # of Newton's method
 
@@ -97,7 +99,7 @@ class Mixture:
         """Loss of each example (N,); see `Engine`."""
         if self.prior is None and not self.others:
             return self.engine.negative_log_likelihood(config, parameters, contexts, targets, threads=threads)
-        if self.prior is not None and self.prior.weights == (0.0, 1.0) and self.prior.kinds is None:
+        if self.prior is not None and self.prior.weights == ALONE and self.prior.kinds is None:
             return -np.log(self.engine.count_probabilities(self.prior.counts, contexts, targets))
         result = np.empty(len(targets), np.float64)
         size = max(1, NUMBERS // config.vocabulary_size)
@@ -140,7 +142,8 @@ def fitted(
 ) -> Prior | None:
     """The mixture's prior with the weights of least loss on these examples, where PULL more speak for EVEN and KINDS_EVEN.
 
-    The loss is convex in them, so a few of Newton's steps find it.
+    The loss is convex in them, so a few of Newton's steps find it. Where counts alone do better all the same, as on words that
+    were drawn at random, they are left alone.
     """
     prior = mixture.prior
     if prior is None:
@@ -168,7 +171,10 @@ def fitted(
         weights = moved
         if settled:
             break
-    return _weighed(prior, weights)
+    mixed, alone = np.tensordot(weights, x, 1), counted
+    rows = np.arange(len(targets))
+    lost = (log_softmax(alone)[rows, targets] - log_softmax(mixed)[rows, targets]).sum()
+    return Prior(prior.counts, ALONE) if lost > DOUBT else _weighed(prior, weights)
 
 
 def _weighed(prior: Prior, weights: NDArray[np.float64]) -> Prior:

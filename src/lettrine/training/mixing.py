@@ -15,7 +15,7 @@ from lettrine.errors import EngineError, RunDamagedError
 from lettrine.inference.counts import baselines
 from lettrine.inference.evaluation import mean_loss
 from lettrine.inference.language_model import LanguageModel
-from lettrine.inference.mixture import MOST, Mixture, Prior, fitted
+from lettrine.inference.mixture import ALONE, MOST, Mixture, Prior, fitted
 from lettrine.model.config import MLPConfig
 from lettrine.model.counting import count
 from lettrine.model.counts import ORDERS, Counts
@@ -64,7 +64,7 @@ def losses_of(
     if model.prior is not None and model.parameters:
         parts["network_"] = replace(model, prior=None)
     if counts is not None and model.parameters:
-        parts["counts_"] = replace(model, prior=Prior(counts, (0.0, 1.0)), others=())
+        parts["counts_"] = replace(model, prior=Prior(counts, ALONE), others=())
     plain = {} if counts is None else vars(baselines(train.targets, dev.targets, model.vocabulary.size).losses(test.targets))
     return {f"{name}_test": loss for name, loss in plain.items() if name != "uniform"} | {
         f"{part}{name}": mean_loss(asked.mixture, asked.config, asked.parameters, examples.contexts, examples.targets, threads)

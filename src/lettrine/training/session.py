@@ -168,7 +168,8 @@ class Session:
         loss |= losses_of(model, *self.splits, settings.threads, beside=beside)
         if trainer.watch is not None:
             passes = {"passes": checkpoint.step * settings.batch / len(self.splits[0])} if self._own else {}
-            trainer.watch.conclude({**conclusions(model, loss, self.splits[1]), **passes})
+            best = {"best_kept": float(settings.keep == "best")}
+            trainer.watch.conclude({**conclusions(model, loss, self.splits[1]), **passes, **best})
             checkpoint.health = trainer.watch.archive()
         best_step = checkpoint.best_step if settings.keep == "best" else checkpoint.step
         speed = checkpoint.step / checkpoint.seconds[0] if checkpoint.seconds[0] else math.nan

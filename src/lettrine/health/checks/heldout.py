@@ -68,8 +68,8 @@ def _mirrored(steps: Floats, dev: Floats, train_steps: Floats, train: Floats) ->
 @check("overfitting", needs=("dev",))
 def overfitting(trace: Trace) -> Iterator[Finding]:
     """The loss on held-out data rises while that on the training data falls."""
-    kept = np.isfinite(trace.dev.mean)
-    steps, dev = trace.dev.step[kept], trace.dev.mean[kept]
+    finite = np.isfinite(trace.dev.mean)
+    steps, dev = trace.dev.step[finite], trace.dev.mean[finite]
     if len(dev) < limits.OVERFITTING_POINTS:
         raise Skip("not run", f"{len(dev)} evaluations; {limits.OVERFITTING_POINTS} are needed")
     place = int(np.argmin(dev))
@@ -88,9 +88,11 @@ def overfitting(trace: Trace) -> Iterator[Finding]:
     if len(now) and end <= float(np.mean(now)) + limits.NOISE * (standard_error(now) or 0.0):
         return  # no worse than on the examples trained on
     gap = f", while the training loss is {number(float(np.mean(now)), 3)}" if len(now) else ""
+    kept = trace.facts.result.get("best_kept") == 1.0
+    gap += "; the weights of the best step were kept" if kept else ""
     yield Finding(
         id="overfitting",
-        severity="warning" if end > limit else "info",
+        severity="warning" if end > limit and not kept else "info",
         where=(),
         steps=(when, int(steps[-1])),
         value=end,
