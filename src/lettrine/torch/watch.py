@@ -13,7 +13,9 @@ optimiser's step; between sampled steps a few calls remain that do next to nothi
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from math import nan
@@ -28,11 +30,15 @@ from torch.optim import Optimizer
 from lettrine.arguments import checked
 from lettrine.errors import HealthError
 from lettrine.health.evidence import Evidence
-from lettrine.health.findings import Report
+from lettrine.health.findings import Finding, Report
+from lettrine.health.joining import joined
+from lettrine.health.observers import OnFinding
 from lettrine.health.recorder import Recorder, Schedule
 from lettrine.health.trace import Facts, Trace
 from lettrine.torch.capture.catalogue import WRAPPERS, unwrapped
+from lettrine.torch.capture.closures import after_closure
 from lettrine.torch.capture.compiled import times_traced, untraced
+from lettrine.torch.capture.entrances import Entrances
 from lettrine.torch.capture.figures import Figures, fmax
 from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.looks import Looker
@@ -43,10 +49,13 @@ from lettrine.torch.capture.scaling import loss_scale, scaler_calling, step_skip
 from lettrine.torch.fast.idle import idle
 from lettrine.torch.fast.quick import QuickSteps
 from lettrine.torch.graph import readers as _readers  # noqa: F401  the readers of looks make themselves known
+from lettrine.torch.kept import packed, unpacked
 
 Task: TypeAlias = tuple[Any, Callable[..., Any]] | str | None
 """What a watch may be given to try: batches and a loss function, or the name of a function that makes a task."""
 
+
+STEPLESS: Final = 100  # losses without a step, after which the user is told that none is seen
 
 LISTENING: Final[WeakSet[Watch]] = WeakSet()
 """Watches that have begun and are not closed: what trains a model for another purpose must not be recorded by them."""
@@ -74,6 +83,9 @@ class Watch:
         classes: int = 0,
         scaler: GradScaler | None = None,
         task: Task = None,
+        on_finding: OnFinding | None = None,
+        stop_on: str | None = None,
+        first_step: int = 0,
     ) -> None:
         self._task = task
         self._tried_once: Report | None = None
@@ -82,6 +94,7 @@ class Watch:
         self._alone = inner is model or not isinstance(model, WRAPPERS)
         self._schedule = Schedule(every or 0)
         self._recorder = Recorder(self._schedule)
+        self._recorder.observers.tell(on_finding, stop_on)
         self._model = inner
         self._classes = classes
         self._scaler = scaler
@@ -90,6 +103,7 @@ class Watch:
         self._parameters = ParameterProbe(inner, self._optimisers)
         self._losses = LossProbe(self._recorder, self._modules)
         self._looker = Looker(inner, self._optimisers, self._recorder, self._guard)
+        self._entrances = Entrances(inner, self._looker.roots)
         self._handles: list[Any] = []
         self._before_handles: list[Any] = []
         self._idle = idle(partial(self._stepped, 0), self.loss, FULL)
@@ -108,10 +122,14 @@ class Watch:
         self._scales = (1.0, 1.0)
         self._stats: dict[str, float] = {}
         self._judged: tuple[int, Report] | None = None
-        self._alarmed = False  # a loss that was not finite has been met
+        self._alarmed = False  # a loss that was not finite has been met,
+        self._urgent = False  # and the checks have not run since
         self._eager = False  # a step has been seen; until then it may be one that Dynamo compiles
         self._compiled = False  # it does: modules and steps cannot be heard
         self._traced = times_traced()
+        self._stepless = 0  # losses handed over before the first step
+        self._earlier: Trace | None = None  # of the run that this one goes on with
+        self._begin_at(first_step)
 
     def start(self) -> Self:
         """Begin to listen."""
@@ -122,6 +140,7 @@ class Watch:
                 self._handles.append(optimiser.register_step_post_hook(untraced(hook)))
             self._guard(self._note_trained)
             self._guard(self._arm)
+            self._entrances.listen()
         return self
 
     def close(self) -> None:
@@ -132,6 +151,7 @@ class Watch:
         self._handles.clear()
         self._guard(self._gather)
         self._disarm()
+        self._entrances.close()
         self._looker.close()
 
     def __enter__(self) -> Self:
@@ -167,8 +187,43 @@ class Watch:
         """Optimiser steps seen so far."""
         return self._idle.step
 
+    def findings(self) -> tuple[Finding, ...]:
+        """What is wrong as far as can be said now; empty before the first step. Training may go on."""
+        with suppress(HealthError):
+            return self.report().findings
+        return ()
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether something as severe as `stop_on` was found: the loop may end itself."""
+        return self._recorder.observers.should_stop
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs to go on: the step and all that was recorded, as tensors, numbers and text."""
+        state: dict[str, Any] = {"step": self._idle.step}
+        with suppress(HealthError):
+            state["trace"] = packed(self.trace())
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where the watch stood that gave `state`; call it before `start`.
+
+        Raises HealthError for a state that is none, or if this watch has begun.
+        """
+        step = state.get("step") if isinstance(state, dict) else None
+        if not isinstance(step, int) or self in LISTENING:
+            found = "after start" if self in LISTENING else f"with a {type(state).__name__} that holds no step"
+            raise HealthError(f"load_state_dict was called {found}; expected what state_dict gave, before start")
+        self._earlier = unpacked(state["trace"]) if "trace" in state else None
+        self._begin_at(step)
+
+    def _begin_at(self, step: int) -> None:
+        self._first = self._idle.step = self._idle.next = step
+        if step:
+            self._recorder.note_evidence(Evidence("resumed"))
+
     def trace(self) -> Trace:
-        """Everything recorded so far.
+        """Everything recorded so far, before a resume too.
 
         Raises HealthError if no step was sampled.
         """
@@ -179,7 +234,7 @@ class Watch:
         self._losses.drain()
         self._looker.finish()
         self._recorder.facts = self._facts()
-        trace = self._recorder.trace()
+        trace = self._recorder.trace() if self._earlier is None else joined(self._earlier, self._recorder.trace())
         if not len(trace.steps):
             reason = f"; the first error was: {trace.facts.errors[0]}" if trace.facts.errors else ""
             raise HealthError(
@@ -234,7 +289,8 @@ class Watch:
         """Listen to the step that begins now."""
         if not self._sampling and not self._compiled:
             for place, optimiser in enumerate(self._optimisers):
-                hook = self._quick.hooks[0] if len(self._optimisers) == 1 else partial(self._guard, self._before, place)
+                before = self._quick.hooks[0] if len(self._optimisers) == 1 else partial(self._guard, self._before, place)
+                hook = after_closure(before)
                 self._before_handles.append(optimiser.register_step_pre_hook(hook if self._eager else untraced(hook)))
         self._sampling = True
         self._idle.counting = self._idle.noting = False
@@ -344,10 +400,14 @@ class Watch:
         """A step is over."""
         if self._sampling:
             self._flush()
+            self._inform()
             quick = self._quick.opened
             self._pending, self._awaiting = (self._idle.step, self._quick_figures() if quick else self._figures(), quick), True
             self._recorder.noted(self._idle.step)
             self._idle.next = self._schedule.after(self._idle.step)
+            if roots := self._entrances.found():
+                self._modules.enter(roots)
+                self._looker.enter(roots)
         self._idle.step += 1
         if self._idle.step < self._idle.next:
             if self._sampling:
@@ -443,6 +503,8 @@ class Watch:
     def _loss(self, loss: Any) -> None:
         if isinstance(loss, Tensor) and loss.is_meta:
             return  # it has no value: Keras hands such over while it builds its graph
+        if self._idle.step == self._first:
+            self._count_stepless()
         if not self._eager and times_traced() > self._traced and self._optimisers:
             self._compiled = True
             self._disarm()
@@ -461,6 +523,7 @@ class Watch:
         step = max(0, self._idle.step - self._idle.late)
         if self._awaiting and self._pending is not None and step > self._pending[0]:
             self._take_loss()
+            self._inform()
         if (self._sampling and not self._idle.late) or self._awaiting:
             self._losses.look(loss)
         self._looker.handed(step, loss)
@@ -470,10 +533,24 @@ class Watch:
     def _look_at_once(self) -> None:
         """A loss was not finite: sample the step where the counter stands, the first time that happens."""
         if not self._alarmed:
-            self._alarmed = True
+            self._alarmed = self._urgent = True
             self._looker.again()
             self._idle.next = self._idle.step
             self._arm()
+
+    def _inform(self) -> None:
+        """All of a sampled step is known: run the checks if somebody wants to be told and it is time."""
+        if self._recorder.observers.on_finding:
+            self._recorder.observers.look(self.trace, now=self._urgent)
+            self._urgent = False
+
+    def _count_stepless(self) -> None:
+        """Say it early if the losses come and no step does."""
+        self._stepless += 1
+        if self._stepless == STEPLESS and self._idle.step == self._first:
+            how = "optimizer that was given" if self._optimisers else "optimizer"
+            advice = "give watch the optimizer that steps, or call watch.step() after each step"
+            warnings.warn(f"lettrine saw {STEPLESS} losses and no step of an {how}: {advice}", RuntimeWarning, stacklevel=4)
 
     def _facts(self) -> Facts:
         known = replace(self._recorder.facts, source="torch", batch_size=self._modules.batch_size)
@@ -490,6 +567,9 @@ def watch(
     classes: int = 0,
     scaler: GradScaler | None = None,
     task: Task = None,
+    on_finding: OnFinding | None = None,
+    stop_on: str | None = None,
+    first_step: int = 0,
 ) -> Watch:
     """Watch a model train.
 
@@ -501,9 +581,16 @@ def watch(
     task: (batches, loss_fn), or "train.py:make", as `health.checkup` takes them: after the watch has closed, `report` tries the
     task by experiment, confirms or withdraws what was suspected, and adds what it finds.
 
+    on_finding: called with each finding while training goes on, when it first appears and when it becomes more severe. The checks
+    run at sampled steps, for 2 % of the time at most; what they find is logged too, by the logger "lettrine.health".
+    stop_on: "info", "warning" or "critical": from a finding as severe as that on, `Watch.should_stop` is True.
+    first_step: the number of the first step, where a run goes on that was stopped; see also `Watch.load_state_dict`.
+
     Observing changes nothing: weights with and without are bit-equal. An error inside the health code is kept for the
     report and never stops training.
 
     Raises HealthError for what cannot be watched, such as a compiled model.
     """
-    return Watch(model, optimizer, every, classes, scaler, task)
+    if first_step < 0:
+        raise HealthError(f"first_step got {first_step}; expected the number of steps that were made before")
+    return Watch(model, optimizer, every, classes, scaler, task, on_finding, stop_on, first_step)

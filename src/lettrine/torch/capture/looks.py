@@ -168,6 +168,11 @@ class Looker:
             self._handles.append(root.register_forward_pre_hook(Listener(self._begin)))
             self._handles.append(root.register_forward_hook(Listener(self._end_call), with_kwargs=True, always_call=True))
 
+    def enter(self, roots: list[nn.Module]) -> None:
+        """These are the modules the user calls, between two steps."""
+        self.close()
+        self.roots = roots
+
     def again(self) -> None:
         """Look at the next sampled steps whatever the schedule says: something has happened."""
         self._looked = 0

@@ -13,6 +13,7 @@ step; if one turns out to have been overwritten after all, that step has no figu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from operator import attrgetter
@@ -57,21 +58,19 @@ class ModuleProbe:
         self._ears: Ears | None = None  # what the hooks tell, where they do not copy
         self._passing: list[Any] = []  # hooks on nodes of the graph
         self._held: list[Call] = []
-        self._settled: list[Call] = []  # what was held at the last step, if all went well
+        self._settled: list[Call]  # what was held at the last step, if all went well
         self._batch = Batch([])
-        self._stale = True  # some hooks are not the best ones any more
+        self._stale: bool  # some hooks are not the best ones any more
         self._nodes: dict[Node, str] = {}  # what made which tensor, in this step
         self._last: Tensor | None = None
         self._last_copy: Copy | None = None  # of that tensor, with its units along axis 1
-        roots = list(model.children()) if type(model).forward is nn.Module.forward else [model]
-        self._roots = [Root(module) for module in roots]
-        self._all = [Tap(name, module, self._root_of(module)) for name, module in named_modules(model)]
+        self._model = model
         self._modes = list(model.modules())
-        self.taps: dict[str, Tap] = {}
+        self._begin_with(list(model.children()) if type(model).forward is nn.Module.forward else [model])
         self.batch_size = 0
         self.training = float("nan")
         self._calls = 0
-        self._told = -1, ""
+        self._told: tuple[int, str] = -1, ""
         self.input = Copy()
         self.input_heard = False
         self.tail: dict[Node, str] = {}
@@ -97,6 +96,17 @@ class ModuleProbe:
             begin = partial(self._guard, self._begin, root)
             hook = Listener(begin) if ears is None else ears.gate(root, begin)
             self._standing.append(root.module.register_forward_pre_hook(hook, with_kwargs=True))
+
+    def _begin_with(self, roots: Sequence[nn.Module]) -> None:
+        self._roots, self._stale, self._settled = [Root(module) for module in roots], True, []
+        self._all = [Tap(name, module, self._root_of(module)) for name, module in named_modules(self._model)]
+        self.taps: dict[str, Tap] = {}
+
+    def enter(self, roots: Sequence[nn.Module]) -> None:
+        """These are the modules the user calls: after the first step, all are met anew."""
+        self.remove()
+        self.forget()
+        self._begin_with(roots)
 
     def _hook_of(self, tap: Tap) -> tuple[dict[int, Any], Any]:
         """A forward hook and the place where it stands while a step is sampled.
