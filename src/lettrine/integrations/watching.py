@@ -1,0 +1,104 @@
+"""What the callbacks of all frameworks do alike: begin a watch, hand losses over, and at the end print and save the report."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from lettrine.errors import LettrineError, MissingExtraError
+from lettrine.health.findings import Finding, Report
+from lettrine.health.observers import LOGGER, OnFinding
+from lettrine.torch.watch import Watch, watch
+
+PAGE: Final = "health.html"
+_HELD_OUT: Final = ("val", "valid", "validation", "dev", "eval")  # words in the name of a held-out loss
+
+
+def _nobody(_: Finding) -> None:
+    """Findings are written to the log all the same."""
+
+
+class Watching:
+    """One training after another, watched.
+
+    every, classes, on_finding, stop_on: as `health.watch` has them. show: print the report at the end. save: write it as health.html
+    (health.txt without the extra `report`) into the folder of the framework's own logs.
+
+    watch: of the training that goes on, or of the last one. report: of the last one, None if it has none.
+    """
+
+    def __init__(
+        self,
+        *,
+        every: int | None = None,
+        classes: int = 0,
+        on_finding: OnFinding | None = None,
+        stop_on: str | None = None,
+        show: bool = True,
+        save: bool = True,
+    ) -> None:
+        self._options: dict[str, Any] = {"every": every, "classes": classes, "stop_on": stop_on}
+        self._options["on_finding"] = on_finding or _nobody
+        self._show, self._save = show, save
+        self.watch: Watch | None = None
+        self.report: Report | None = None
+
+    def begin(self, model: Any, optimizer: Any, state: dict[str, Any] | None = None, **options: Any) -> None:
+        """A training begins. state: of the watch of a training that it goes on with."""
+        self.leave()
+        self.report = None
+        try:
+            self.watch = watch(model, optimizer, **{**self._options, **options})
+            if state:
+                self.watch.load_state_dict(state)
+            self.watch.start()
+        except LettrineError as error:  # the training goes on unwatched
+            LOGGER.error("%s", error)
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether something as severe as `stop_on` was found."""
+        return self.watch is not None and self.watch.should_stop
+
+    def leave(self) -> None:
+        """Stop watching."""
+        if self.watch is not None:
+            self.watch.close()
+
+    def end(self, folder: str | Path | None, *, told: bool = True) -> None:
+        """The training is over: judge it. told: whether this process prints and saves."""
+        if self.watch is None or self.report is not None:
+            return
+        self.leave()
+        try:
+            self.report = self.watch.report()
+            if told and self._show:
+                sys.stdout.write(f"{self.report}\n")
+            if told and self._save:
+                _save(self.report, Path(folder or "."))
+        except LettrineError as error:
+            LOGGER.error("%s", error)
+
+
+def _save(report: Report, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        path = report.save(folder / PAGE)
+    except MissingExtraError:
+        path = report.save((folder / PAGE).with_suffix(".txt"))
+    LOGGER.info("the report is in %s", path)
+
+
+def held_out_loss(metrics: Mapping[str, Any]) -> Any:
+    """The loss on held-out data among metrics of any names, None if there is none: "val_loss", "loss/valid", "eval_loss"."""
+    for name, value in metrics.items():
+        words = set(_words(name))
+        if "loss" in words and words & set(_HELD_OUT):
+            return value
+    return None
+
+
+def _words(name: str) -> Iterable[str]:
+    return "".join(each if each.isalnum() else " " for each in name.lower()).split()
