@@ -8,7 +8,7 @@ import pytest
 import torch
 from tasks import SIZE, assert_watched, examples, hooks_on, network, same_weights
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 pytest.importorskip("lightning")
@@ -32,12 +32,12 @@ class Classifier(LightningModule):
         self._broken_at = broken_at
 
     def training_step(self, batch: list[Tensor], _: int) -> Tensor:
-        loss = F.cross_entropy(self.net(batch[0]), batch[1])
+        loss = functional.cross_entropy(self.net(batch[0]), batch[1])
         self.losses.append(loss.item())
         return loss * torch.nan if len(self.losses) == self._broken_at else loss
 
     def validation_step(self, batch: list[Tensor], _: int) -> None:
-        self.log("val/loss", F.cross_entropy(self.net(batch[0]), batch[1]))
+        self.log("val/loss", functional.cross_entropy(self.net(batch[0]), batch[1]))
 
     def configure_optimizers(self) -> Any:
         return torch.optim.AdamW(self.parameters(), lr=3e-3)
@@ -45,7 +45,7 @@ class Classifier(LightningModule):
 
 class Returning(Classifier):
     def validation_step(self, batch: list[Tensor], _: int) -> Tensor:
-        return F.cross_entropy(self.net(batch[0]), batch[1])
+        return functional.cross_entropy(self.net(batch[0]), batch[1])
 
 
 class Adversaries(LightningModule):
@@ -64,10 +64,10 @@ class Adversaries(LightningModule):
         ones, zeros = torch.ones(len(batch[0]), 1), torch.zeros(len(batch[0]), 1)
         makers, judges = self.optimizers()
         made = self.maker(torch.randn(len(batch[0]), 4))
-        loss = F.binary_cross_entropy_with_logits(self.judge(batch[0]), ones)
-        loss = loss + F.binary_cross_entropy_with_logits(self.judge(made.detach()), zeros)
+        loss = functional.binary_cross_entropy_with_logits(self.judge(batch[0]), ones)
+        loss = loss + functional.binary_cross_entropy_with_logits(self.judge(made.detach()), zeros)
         self._step(judges, loss)
-        self._step(makers, F.binary_cross_entropy_with_logits(self.judge(made), ones))
+        self._step(makers, functional.binary_cross_entropy_with_logits(self.judge(made), ones))
         return loss.detach()
 
     def _step(self, optimiser: Any, loss: Tensor) -> None:
@@ -135,7 +135,7 @@ def test_held_out_losses_are_those_logged_or_returned(kind: Any, tmp_path: Path)
     x, y = examples(128, 1)
     dev = check.report.trace.dev
     assert dev.step.tolist() == [STEPS, 2 * STEPS]  # and not that of the sanity check before
-    assert dev.mean[-1] == pytest.approx(F.cross_entropy(module.net(x), y).item(), rel=1e-5)
+    assert dev.mean[-1] == pytest.approx(functional.cross_entropy(module.net(x), y).item(), rel=1e-5)
 
 
 def test_manual_optimisation_without_manual_backward(tmp_path: Path) -> None:

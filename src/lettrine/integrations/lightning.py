@@ -32,18 +32,18 @@ class HealthCheck(Callback):
         self._returned: list[tuple[float, int]] = []  # losses that validation_step returned, with the sizes of their batches
 
     @property
-    def watch(self) -> Watch | None:  # noqa: D102
+    def watch(self) -> Watch | None:
         return self._watching.watch
 
     @property
-    def report(self) -> Report | None:  # noqa: D102
+    def report(self) -> Report | None:
         return self._watching.report
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         state, self._state = self._state or {"step": trainer.global_step}, {}
         self._watching.begin(pl_module, trainer.optimizers, state, scaler=getattr(trainer.precision_plugin, "scaler", None))
 
-    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Any) -> None:  # noqa: D102
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Any) -> None:
         self._backward = True
         times = trainer.accumulate_grad_batches if pl_module.automatic_optimization else 1
         scaler = getattr(trainer.precision_plugin, "scaler", None)
@@ -51,42 +51,40 @@ class HealthCheck(Callback):
         if self.watch is not None:
             self.watch.loss(loss if factor == 1 else loss * factor)
 
-    def on_train_batch_end(  # noqa: D102
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        if not self._backward and not pl_module.automatic_optimization and (loss := _loss_in(outputs)) is not None:
-            if self.watch is not None:
-                self.watch.loss(loss)  # manual optimisation without manual_backward
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+        unseen = not self._backward and not pl_module.automatic_optimization  # manual optimisation without manual_backward
+        if unseen and self.watch is not None and (loss := _loss_in(outputs)) is not None:
+            self.watch.loss(loss)
         self._backward = False
         trainer.should_stop = trainer.should_stop or self._watching.should_stop
 
-    def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any) -> None:  # noqa: D102
+    def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any) -> None:
         if (loss := _loss_in(outputs)) is not None:
             self._returned.append((float(loss), len(batch[0]) if isinstance(batch, list | tuple) else 1))
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         returned, self._returned = self._returned, []
         if trainer.sanity_checking or self.watch is None:
             return
-        loss = held_out_loss(trainer.callback_metrics)
+        _, loss = held_out_loss(trainer.callback_metrics)
         if loss is None and returned:
             loss = sum(each * size for each, size in returned) / max(sum(size for _, size in returned), 1)
         if loss is not None:
             self.watch.dev_loss(loss)
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._end(trainer)
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:  # noqa: D102
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._end(trainer)
 
     def _end(self, trainer: Trainer) -> None:
         self._watching.end(Path(trainer.log_dir or trainer.default_root_dir), told=trainer.is_global_zero)
 
-    def state_dict(self) -> dict[str, Any]:  # noqa: D102
+    def state_dict(self) -> dict[str, Any]:
         return {} if self.watch is None else self.watch.state_dict()
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:  # noqa: D102
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._state = state_dict
 
 

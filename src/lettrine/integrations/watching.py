@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from lettrine.errors import LettrineError, MissingExtraError
 from lettrine.health.findings import Finding, Report
@@ -13,7 +17,8 @@ from lettrine.health.observers import LOGGER, OnFinding
 from lettrine.torch.watch import Watch, watch
 
 PAGE: Final = "health.html"
-_HELD_OUT: Final = ("val", "valid", "validation", "dev", "eval")  # words in the name of a held-out loss
+STATE: Final = "health.safetensors"
+_HELD_OUT: Final = frozenset({"val", "valid", "validation", "dev", "eval"})  # words in the name of a held-out loss
 
 
 def _nobody(_: Finding) -> None:
@@ -23,8 +28,8 @@ def _nobody(_: Finding) -> None:
 class Watching:
     """One training after another, watched.
 
-    every, classes, on_finding, stop_on: as `health.watch` has them. show: print the report at the end. save: write it as health.html
-    (health.txt without the extra `report`) into the folder of the framework's own logs.
+    every, classes, on_finding, stop_on: as `health.watch` has them. show: print the report at the end. save: write it into the folder
+    of the framework's own logs, as health.html, or as health.txt without the extra `report`.
 
     watch: of the training that goes on, or of the last one. report: of the last one, None if it has none.
     """
@@ -91,14 +96,31 @@ def _save(report: Report, folder: Path) -> None:
     LOGGER.info("the report is in %s", path)
 
 
-def held_out_loss(metrics: Mapping[str, Any]) -> Any:
-    """The loss on held-out data among metrics of any names, None if there is none: "val_loss", "loss/valid", "eval_loss"."""
+def held_out_loss(metrics: Mapping[str, Any]) -> tuple[str, Any]:
+    """Name and value of the loss on held-out data among metrics of any names, such as "val_loss", "loss/valid" or "eval_loss";
+    ("", None) if there is none.
+    """
     for name, value in metrics.items():
-        words = set(_words(name))
-        if "loss" in words and words & set(_HELD_OUT):
-            return value
-    return None
+        words = "".join(each if each.isalnum() else " " for each in name.lower()).split()
+        if "loss" in words and _HELD_OUT & set(words):
+            return name, value
+    return "", None
 
 
-def _words(name: str) -> Iterable[str]:
-    return "".join(each if each.isalnum() else " " for each in name.lower()).split()
+def write_state(state: Mapping[str, Any], folder: Path) -> None:
+    """Keep a watch's state beside a framework's checkpoint, if that is there."""
+    if folder.is_dir() and "trace" in state:
+        arrays = {name: np.asarray(each) for name, each in state["trace"]["arrays"].items()}
+        save_file(arrays, folder / STATE, {"step": str(state["step"]), "values": state["trace"]["values"]})
+
+
+def read_state(folder: Path) -> dict[str, Any] | None:
+    """What `write_state` kept; None if it is not there or cannot be read."""
+    try:
+        with safe_open(folder / STATE, "numpy") as file:
+            told = file.metadata()
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
+            return {"step": int(told["step"]), "trace": {"arrays": arrays, "values": told["values"]}}
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        LOGGER.info("what was watched before is not in %s: %s", folder, error)
+        return None

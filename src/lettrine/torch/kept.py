@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import torch
 
 from lettrine.errors import HealthError
@@ -21,6 +22,6 @@ def packed(trace: Trace) -> dict[str, Any]:
 def unpacked(kept: Any) -> Trace:
     """The trace that was packed. Raises HealthError if it cannot be read."""
     try:
-        return trace_from_arrays({name: array.numpy() for name, array in kept["arrays"].items()}, json.loads(kept["values"]))
+        return trace_from_arrays({name: np.asarray(array) for name, array in kept["arrays"].items()}, json.loads(kept["values"]))
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise HealthError(f"the trace of the run that goes on cannot be read ({error}); leave load_state_dict out") from None
