@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from tasks import SIZE, assert_watched, examples, hooks_on, network, same_weights
+from small_trainings import SIZE, assert_watched, examples, hooks_on, network, same_weights
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset

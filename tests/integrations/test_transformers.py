@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from tasks import assert_watched, hooks_on, same_weights
+from small_trainings import assert_watched, hooks_on, same_weights
 from torch import Tensor, nn
 
 pytest.importorskip("transformers")

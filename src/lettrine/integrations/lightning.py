@@ -19,7 +19,7 @@ from lettrine.integrations.watching import Watching, held_out_loss
 from lettrine.torch.watch import Watch
 
 
-class HealthCheck(Callback):
+class HealthCheck(Callback):  # type: ignore[misc]  # Any, where Lightning is not installed
     """Watches every `fit`. Takes what `Watching` takes; with stop_on="critical" it sets `trainer.should_stop`.
 
     watch: of the fit that goes on, or of the last one. report: after the fit, printed and saved in `trainer.log_dir`.

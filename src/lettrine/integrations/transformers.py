@@ -23,7 +23,7 @@ from lettrine.torch.watch import Watch
 _CALLERS = 6  # frames from the callback to the trainer that calls it
 
 
-class HealthCallback(TrainerCallback):  # type: ignore[misc]  # transformers is not typed for mypy
+class HealthCallback(TrainerCallback):  # type: ignore[misc]  # Any, where transformers is not installed
     """Watches every `train`. Takes what `Watching` takes; with stop_on="critical" it ends the training, with a checkpoint if
     checkpoints are saved.
 

@@ -28,8 +28,8 @@ def _nobody(_: Finding) -> None:
 class Watching:
     """One training after another, watched.
 
-    every, classes, on_finding, stop_on: as `health.watch` has them. show: print the report at the end. save: write it into the folder
-    of the framework's own logs, as health.html, or as health.txt without the extra `report`.
+    every, classes, on_finding, stop_on: as `health.watch` has them. show: print the report at the end. save: write it into
+    `folder`, or else into that of the framework's own logs if it has one: health.html, or health.txt without the extra `report`.
 
     watch: of the training that goes on, or of the last one. report: of the last one, None if it has none.
     """
@@ -43,10 +43,11 @@ class Watching:
         stop_on: str | None = None,
         show: bool = True,
         save: bool = True,
+        folder: str | Path | None = None,
     ) -> None:
         self._options: dict[str, Any] = {"every": every, "classes": classes, "stop_on": stop_on}
         self._options["on_finding"] = on_finding or _nobody
-        self._show, self._save = show, save
+        self._show, self._save, self._folder = show, save, folder
         self.watch: Watch | None = None
         self.report: Report | None = None
 
@@ -72,8 +73,8 @@ class Watching:
         if self.watch is not None:
             self.watch.close()
 
-    def end(self, folder: str | Path | None, *, told: bool = True) -> None:
-        """The training is over: judge it. told: whether this process prints and saves."""
+    def end(self, folder: str | Path | None = None, *, told: bool = True) -> None:
+        """The training is over: judge it. folder: of the framework's own logs. told: whether this process prints and saves."""
         if self.watch is None or self.report is not None:
             return
         self.leave()
@@ -81,10 +82,14 @@ class Watching:
             self.report = self.watch.report()
             if told and self._show:
                 sys.stdout.write(f"{self.report}\n")
-            if told and self._save:
-                _save(self.report, Path(folder or "."))
+            folder = self._folder or folder
+            if told and self._save and folder is not None:
+                _save(self.report, Path(folder))
         except LettrineError as error:
             LOGGER.error("%s", error)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "watch": None}  # a copy or a pickle of a callback listens to nothing
 
 
 def _save(report: Report, folder: Path) -> None:

@@ -13,6 +13,7 @@ optimiser's step; between sampled steps a few calls remain that do next to nothi
 
 from __future__ import annotations
 
+import atexit
 import warnings
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -61,6 +62,13 @@ LISTENING: Final[WeakSet[Watch]] = WeakSet()
 """Watches that have begun and are not closed: what trains a model for another purpose must not be recorded by them."""
 
 
+@atexit.register
+def close_all() -> None:
+    """Close what was started and never closed."""
+    for each in list(LISTENING):
+        each.close()
+
+
 def being_watched(model: nn.Module) -> bool:
     """Whether a watch listens to this model now."""
     return any(watch.watches(model) for watch in LISTENING)
@@ -88,6 +96,7 @@ class Watch:
         first_step: int = 0,
     ) -> None:
         self._task = task
+        self.free = False  # started without `with`
         self._tried_once: Report | None = None
         self._optimisers = optimisers_of(optimizer)
         inner = unwrapped(model)
@@ -102,7 +111,8 @@ class Watch:
         self._modules = ModuleProbe(inner, self._guard)
         self._parameters = ParameterProbe(inner, self._optimisers)
         self._losses = LossProbe(self._recorder, self._modules)
-        self._looker = Looker(inner, self._optimisers, self._recorder, self._guard)
+        # A loss handed over as a number tells nothing of itself; what `backward` is called on does.
+        self._looker = Looker(inner, self._optimisers, self._recorder, self._guard, self._losses.look)
         self._entrances = Entrances(inner, self._looker.roots)
         self._handles: list[Any] = []
         self._before_handles: list[Any] = []
@@ -127,12 +137,16 @@ class Watch:
         self._eager = False  # a step has been seen; until then it may be one that Dynamo compiles
         self._compiled = False  # it does: modules and steps cannot be heard
         self._traced = times_traced()
+        self._unstepped = 0  # losses handed over since it was traced, and before a step was heard
         self._stepless = 0  # losses handed over before the first step
         self._earlier: Trace | None = None  # of the run that this one goes on with
         self._begin_at(first_step)
 
     def start(self) -> Self:
-        """Begin to listen."""
+        """Begin to listen, until `close` or the end of the process. A watch that was started so on the same model is closed."""
+        for other in [each for each in LISTENING if each.free and each is not self and each.watches(self._model)]:
+            other.close()
+        self.free = True
         LISTENING.add(self)
         if not self._handles:
             for place, optimiser in enumerate(self._optimisers):
@@ -155,7 +169,9 @@ class Watch:
         self._looker.close()
 
     def __enter__(self) -> Self:
-        return self.start()
+        self.start()
+        self.free = False
+        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
@@ -181,6 +197,15 @@ class Watch:
     def watches(self, model: nn.Module) -> bool:
         """Whether this is the model that is watched."""
         return self._model is unwrapped(model)
+
+    @property
+    def model(self) -> nn.Module:
+        """The model that is watched, without what wraps it."""
+        return self._model
+
+    def concerned_by(self, loss: Tensor) -> bool:
+        """Whether a loss is made of the watched model's parameters."""
+        return self._looker.concerns(loss)
 
     @property
     def steps(self) -> int:
@@ -305,6 +330,8 @@ class Watch:
         self._detail = self._recorder.detailed(self._idle.step)
         if self._detail:
             self._parameters.follow()
+        if self._deaf:
+            return
         self._looker.arm(self._idle.step, detail=self._detail)
         counted = self._modules.logits if self._losses.countable else ""
         self._modules.install(self._quick.listen(copied=self._losses.looking(), detail=self._detail, counted=counted))
@@ -377,6 +404,14 @@ class Watch:
         if len(self._optimisers) == 1 and self._handles:
             self._handles.pop().remove()
             self._handles.append(self._optimisers[0].register_step_post_hook(self._quick.hooks[1]))
+
+    def _step_is_compiled(self, loss: Any) -> None:
+        self._compiled = True
+        self._disarm()
+        vars(self)["loss"] = partial(self._guard, self._count_by_losses)
+        self._losses.add(self._first + 1, loss)
+        self._idle.step = self._first + 2
+        self._arm()
 
     def _count_by_losses(self, loss: Any) -> None:
         """The step is compiled as a whole, so that nothing but its loss tells of it: each loss is one step."""
@@ -505,21 +540,18 @@ class Watch:
             return  # it has no value: Keras hands such over while it builds its graph
         if self._idle.step == self._first:
             self._count_stepless()
-        if not self._eager and times_traced() > self._traced and self._optimisers:
-            self._compiled = True
-            self._disarm()
-            vars(self)["loss"] = partial(self._guard, self._count_by_losses)
-            self._losses.add(0, loss)
-            self._idle.step = 1
-            self._arm()
-            return
+        if not self._eager and self._optimisers and times_traced() > self._traced:
+            self._unstepped += 1
+            if self._unstepped == 2:  # two losses and no step that could be heard
+                self._step_is_compiled(loss)
+                return
         self._quick.stop()
         self._gather()
         self._losses.note(self._idle.losses())
         if self._sampling and self._modules.calls != self._calls_at_start:
             self._idle.late = 0  # the model has been called since the last step: this is the loss of the step to come
-        elif self._sampling:
-            self._idle.late = 1
+        elif self._sampling:  # of modules that are compiled nothing is heard: then as it was at the first step
+            self._idle.late = 0 if self._deaf and self._stepless else 1
         step = max(0, self._idle.step - self._idle.late)
         if self._awaiting and self._pending is not None and step > self._pending[0]:
             self._take_loss()
@@ -541,8 +573,14 @@ class Watch:
     def _inform(self) -> None:
         """All of a sampled step is known: run the checks if somebody wants to be told and it is time."""
         if self._recorder.observers.on_finding:
-            self._recorder.observers.look(self.trace, now=self._urgent)
-            self._urgent = False
+            with suppress(HealthError):  # before the first sampled step there is nothing to judge
+                self._recorder.observers.look(self.trace, now=self._urgent)
+                self._urgent = False
+
+    @property
+    def _deaf(self) -> bool:
+        """Whether the steps are heard, but the modules are compiled: hooks on them would only have them compiled again."""
+        return self._eager and times_traced() > self._traced
 
     def _count_stepless(self) -> None:
         """Say it early if the losses come and no step does."""
@@ -555,7 +593,8 @@ class Watch:
     def _facts(self) -> Facts:
         known = replace(self._recorder.facts, source="torch", batch_size=self._modules.batch_size)
         facts = run_facts(self._losses.facts(known, self._classes), self._model, self._optimisers)
-        return replace(facts, notes={**facts.notes, "compiled": "step"}) if self._compiled else facts
+        compiled = "step" if self._compiled else "model" if self._deaf else ""
+        return replace(facts, notes={**facts.notes, "compiled": compiled}) if compiled else facts
 
 
 @checked
