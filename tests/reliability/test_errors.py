@@ -109,7 +109,7 @@ def test_every_message_is_one_printable_line(kind: type[LettrineError]) -> None:
     error = kind(f"{ESCAPES} {quote(ESCAPES)} " + "x" * 100_000)
     check_message(str(error))
     assert "\\x1b" in str(error), "shown, not swallowed"
-    assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301 - our own, as multiprocessing does it
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
     assert kind.exit_code in (2, 3)
 
 

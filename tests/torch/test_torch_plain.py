@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import logging
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -242,3 +243,37 @@ def test_a_run_goes_on_where_its_state_stood() -> None:
     with health.watch(model, optimiser, first_step=100) as third:
         train(model, optimiser, 3, third)
     assert third.trace().loss.step.tolist() == [100, 101, 102]
+
+
+def taken_down(how: str, model: nn.Module, x: Tensor) -> None:
+    if how == "deepcopy":
+        copied = copy.deepcopy(model)
+        copied(x).sum().backward()
+    elif how == "pickle":
+        pickle.loads(pickle.dumps(model))(x).sum().backward()
+    elif how == "trace":
+        torch.jit.trace(model, x)
+    else:
+        torch.export.export(model, (x,))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.jit
+@pytest.mark.parametrize("how", ["deepcopy", "pickle", "trace", "export"])
+@pytest.mark.parametrize("every", [1, None])
+def test_the_watch_steps_aside_where_the_model_is_copied_or_taken_down(how: str, every: int | None) -> None:
+    torch.manual_seed(0)
+    model = mlp()
+    optimiser, (x, _) = adam(model), next(iter(batches(1)))
+    with health.watch(model, optimiser, every=every) as watch:
+        taken_down(how, model, x)  # before the first step, where everything listens
+        losses = train(model, optimiser, 3, watch)
+        taken_down(how, model, x)
+        losses += train(model, optimiser, 9, watch)
+        taken_down(how, model, x)
+    trace = watch.trace()
+    assert trace.facts.errors == ()
+    assert trace.loss.mean.tolist() == pytest.approx(losses)
+    assert (trace.facts.batch_size, trace.facts.classes) == (32, 4)
+    assert not torch.isnan(torch.from_numpy(trace.output("4", "std"))).any()
+    assert "compiled" not in trace.facts.notes
+    assert hooks_on(model, optimiser) == 0

@@ -136,6 +136,7 @@ class Watch:
         self._urgent = False  # and the checks have not run since
         self._eager = False  # a step has been seen; until then it may be one that Dynamo compiles
         self._compiled = False  # it does: modules and steps cannot be heard
+        self._deaf = False  # modules are compiled, though not the steps: hooks on them would only have them compiled again
         self._traced = times_traced()
         self._unstepped = 0  # losses handed over since it was traced, and before a step was heard
         self._stepless = 0  # losses handed over before the first step
@@ -440,6 +441,9 @@ class Watch:
             self._pending, self._awaiting = (self._idle.step, self._quick_figures() if quick else self._figures(), quick), True
             self._recorder.noted(self._idle.step)
             self._idle.next = self._schedule.after(self._idle.step)
+            if self._eager and times_traced() > self._traced:
+                self._deaf = self._deaf or self._modules.calls == self._calls_at_start
+                self._traced = times_traced()
             if roots := self._entrances.found():
                 self._modules.enter(roots)
                 self._looker.enter(roots)
@@ -576,11 +580,6 @@ class Watch:
             with suppress(HealthError):  # before the first sampled step there is nothing to judge
                 self._recorder.observers.look(self.trace, now=self._urgent)
                 self._urgent = False
-
-    @property
-    def _deaf(self) -> bool:
-        """Whether the steps are heard, but the modules are compiled: hooks on them would only have them compiled again."""
-        return self._eager and times_traced() > self._traced
 
     def _count_stepless(self) -> None:
         """Say it early if the losses come and no step does."""

@@ -32,7 +32,7 @@ from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.taps import Call, Listener, Root, Tap, grad_node, main_tensor
 from lettrine.torch.fast.quick import Ears, QuickListener, QuickReturn
 from lettrine.torch.graph.reading import Node, activation_key, follow, saved_result
-from lettrine.torch.private import recomputing, transformed
+from lettrine.torch.private import recomputing, traced, transformed
 
 _TRAINING, _USED, _QUICK, _GRAD, _VERSION, _VERSION_THEN, _REQUIRES_GRAD, _LAYOUT = map(
     attrgetter, ("training", "used", "quick", "grad", "_version", "version", "requires_grad", "layout")
@@ -247,10 +247,16 @@ class ModuleProbe:
     def _root_of(self, module: nn.Module) -> Root:
         return next((root for root in self._roots if any(module is each for each in root.module.modules())), self._roots[0])
 
+    def _aside(self) -> bool:
+        """Whether this is evaluation, a checkpointed block done again, or no call of the training."""
+        if self._ears is not None and traced():
+            self._ears.live.quick = False  # what is taken down has no memory to be read
+        return not torch.is_grad_enabled() or recomputing() or transformed()
+
     def _begin(self, root: Root, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """The user calls the model."""
-        if not torch.is_grad_enabled() or recomputing() or transformed():
-            return  # evaluation, a checkpointed block done again, or no call of the training
+        if self._aside():
+            return
         if self._ears is not None and self._ears.opens(root):
             self._given(args, kwargs)
             return
