@@ -14,7 +14,7 @@ import keras
 from lettrine.errors import HealthError
 from lettrine.health.findings import Report
 from lettrine.integrations.watching import Watching
-from lettrine.torch.foreign import View, stand_in
+from lettrine.torch.foreign import ForeignModel, stand_in
 from lettrine.torch.watch import Watch
 
 
@@ -70,7 +70,7 @@ class HealthCheck(keras.callbacks.Callback):  # type: ignore[misc]  # Any, where
         self._watching.end()
 
 
-def _view(model: Any) -> View:
+def _view(model: Any) -> ForeignModel:
     """The model with its layers and weights by their Keras names, such as "encoder/dense_1" and "encoder/dense_1.kernel"."""
     inner, weights = {}, {}
     for layer in model._flatten_layers():  # noqa: SLF001  `layers` are the outermost only
@@ -81,4 +81,4 @@ def _view(model: Any) -> View:
             inner[name] = layer
         for variable in layer._trainable_variables + layer._non_trainable_variables:  # noqa: SLF001  those of its own
             weights[f"{name}.{variable.name}"] = variable.value
-    return View(model, inner, weights)
+    return ForeignModel(model, inner, weights)

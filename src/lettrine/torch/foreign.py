@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 
-class View(nn.Module):
+class ForeignModel(nn.Module):
     """A model whose parts torch does not know, with their names. It is not called: the model is.
 
     inner: what is listened to beside the model. weights: all of them; those that are parameters are watched.
