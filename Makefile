@@ -94,7 +94,7 @@ clean:
 
 # Beside .venv, whose torch and test tools it uses. fastai is installed without what only its pictures and texts need: torchvision
 # must be built for the very torch that is there, or neither it nor Lightning can be imported.
-FASTAI := fastcore fastdownload fastprogress fasttransform plum-dispatch matplotlib pandas pillow scikit-learn scipy
+FASTAI := requests fastcore fastdownload fastprogress fasttransform plum-dispatch matplotlib pandas pillow scikit-learn scipy
 .venv-frameworks/made: .venv/test
 	@echo "setting up .venv-frameworks (once, some minutes) ..."
 	$(PYTHON) -m venv .venv-frameworks

@@ -111,8 +111,7 @@ class Watch:
         self._modules = ModuleProbe(inner, self._guard)
         self._parameters = ParameterProbe(inner, self._optimisers)
         self._losses = LossProbe(self._recorder, self._modules)
-        # A loss handed over as a number tells nothing of itself; what `backward` is called on does.
-        self._looker = Looker(inner, self._optimisers, self._recorder, self._guard, self._losses.look)
+        self._looker = Looker(inner, self._optimisers, self._recorder, self._guard, self._met)
         self._entrances = Entrances(inner, self._looker.roots)
         self._handles: list[Any] = []
         self._before_handles: list[Any] = []
@@ -138,6 +137,7 @@ class Watch:
         self._compiled = False  # it does: modules and steps cannot be heard
         self._deaf = False  # modules are compiled, though not the steps: hooks on them would only have them compiled again
         self._traced = times_traced()
+        self._bare = False  # the losses handed over have no graph
         self._unstepped = 0  # losses handed over since it was traced, and before a step was heard
         self._stepless = 0  # losses handed over before the first step
         self._earlier: Trace | None = None  # of the run that this one goes on with
@@ -562,9 +562,15 @@ class Watch:
             self._inform()
         if (self._sampling and not self._idle.late) or self._awaiting:
             self._losses.look(loss)
+        self._bare = not isinstance(loss, Tensor) or loss.grad_fn is None
         self._looker.handed(step, loss)
         if not self._losses.add(step, loss) and not self._sampling:
             self._look_at_once()
+
+    def _met(self, loss: Tensor) -> None:
+        """`backward` is called on a loss: where losses are handed over as numbers, this one tells what they are made of."""
+        if self._bare:
+            self._losses.look(loss)
 
     def _look_at_once(self) -> None:
         """A loss was not finite: sample the step where the counter stands, the first time that happens."""
