@@ -22,6 +22,8 @@ BASES = {"LettrineError", "RunError"}  # caught by, not raised
 
 # Exceptions of Python's own that are raised on purpose, and why none of them reaches a user as an error.
 OTHERS = {
+    "CancelFitException": "fastai's way to end a training",
+    "KeyboardInterrupt": "skorch's way to end a training",
     "AttributeError": "what Python expects of a module's __getattr__",
     "KeyError": "what a mapping raises, and Python catches, where a name is missing",
     "Exit": "typer's way to end with an exit code",

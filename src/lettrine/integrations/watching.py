@@ -11,9 +11,11 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from lettrine.arguments import checked
 from lettrine.errors import LettrineError, MissingExtraError
 from lettrine.health.findings import Finding, Report
-from lettrine.health.observers import LOGGER, OnFinding
+from lettrine.health.observers import LOGGER, Observers, OnFinding
+from lettrine.health.recorder import Schedule
 from lettrine.torch.watch import Watch, watch
 
 PAGE: Final = "health.html"
@@ -25,11 +27,13 @@ def _nobody(_: Finding) -> None:
     """Findings are written to the log all the same."""
 
 
+@checked
 class Watching:
     """One training after another, watched.
 
     every, classes, on_finding, stop_on: as `health.watch` has them. show: print the report at the end. save: write it into
     `folder`, or else into that of the framework's own logs if it has one: health.html, or health.txt without the extra `report`.
+    Raises HealthError for values out of range.
 
     watch: of the training that goes on, or of the last one. report: of the last one, None if it has none.
     """
@@ -45,6 +49,8 @@ class Watching:
         save: bool = True,
         folder: str | Path | None = None,
     ) -> None:
+        Schedule(every or 0)  # what is out of range is told now, not when the training begins
+        Observers().tell(on_finding, stop_on)
         self._options: dict[str, Any] = {"every": every, "classes": classes, "stop_on": stop_on}
         self._options["on_finding"] = on_finding or _nobody
         self._show, self._save, self._folder = show, save, folder

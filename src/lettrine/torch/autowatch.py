@@ -27,9 +27,11 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from lettrine.arguments import checked
 from lettrine.errors import HealthError
 from lettrine.health.findings import Report
-from lettrine.health.observers import LOGGER
+from lettrine.health.observers import LOGGER, Observers, OnFinding
+from lettrine.health.recorder import Schedule
 from lettrine.torch.watch import Watch, watch
 
 SEARCHED: Final = 64  # steps of optimisers in which a model may come that was not met yet
@@ -145,13 +147,24 @@ def _holds(optimiser: Optimizer, own: set[int]) -> bool:
 _running: list[AutoWatch] = []
 
 
-def autowatch(*, show: bool = True, **options: Any) -> AutoWatch:
+@checked
+def autowatch(
+    *,
+    every: int | None = None,
+    classes: int = 0,
+    on_finding: OnFinding | None = None,
+    stop_on: str | None = None,
+    show: bool = True,
+) -> AutoWatch:
     """Watch whatever trains from now on, until the process ends: the report is printed then. Also a context and a decorator,
     which end it before. A second call, as in a notebook's cell that is run again, ends the first.
 
-    show: print the reports at the end. options: those of `health.watch`, but model, optimizer, scaler and task.
+    every, classes, on_finding, stop_on: as `health.watch` has them; `should_stop` is that of each of its `watches`.
+    show: print the reports at the end. Raises HealthError for values out of range.
     """
+    Schedule(every or 0)
+    Observers().tell(on_finding, stop_on)
     for each in _running:
         each.close()
-    _running[:] = [AutoWatch(show=show, **options)]
+    _running[:] = [AutoWatch(show=show, every=every, classes=classes, on_finding=on_finding, stop_on=stop_on)]
     return _running[0].start()

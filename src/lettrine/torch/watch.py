@@ -56,6 +56,7 @@ Task: TypeAlias = tuple[Any, Callable[..., Any]] | str | None
 """What a watch may be given to try: batches and a loss function, or the name of a function that makes a task."""
 
 
+MOST_STEPS: Final = 2**53  # beyond, a step's number is no longer exact in the curves
 STEPLESS: Final = 100  # losses without a step, after which the user is told that none is seen
 
 LISTENING: Final[WeakSet[Watch]] = WeakSet()
@@ -237,7 +238,7 @@ class Watch:
         Raises HealthError for a state that is none, or if this watch has begun.
         """
         step = state.get("step") if isinstance(state, dict) else None
-        if not isinstance(step, int) or self in LISTENING:
+        if not isinstance(step, int) or not 0 <= step <= MOST_STEPS or self in LISTENING:
             found = "after start" if self in LISTENING else f"with a {type(state).__name__} that holds no step"
             raise HealthError(f"load_state_dict was called {found}; expected what state_dict gave, before start")
         self._earlier = unpacked(state["trace"]) if "trace" in state else None
@@ -636,6 +637,8 @@ def watch(
 
     Raises HealthError for what cannot be watched, such as a compiled model.
     """
-    if first_step < 0:
-        raise HealthError(f"first_step got {first_step}; expected the number of steps that were made before")
+    if not 0 <= first_step <= MOST_STEPS:
+        raise HealthError(
+            f"first_step got {first_step}; expected the number of steps that were made before, from 0 to {MOST_STEPS:,}"
+        )
     return Watch(model, optimizer, every, classes, scaler, task, on_finding, stop_on, first_step)
