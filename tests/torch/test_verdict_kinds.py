@@ -12,6 +12,7 @@ from trainings import adam, batches, checked, mlp, named, remarks, train
 
 from lettrine import health
 from lettrine.health.findings import Report
+from lettrine.torch.graph.walks import fresh_random
 
 
 @pytest.fixture(autouse=True)
