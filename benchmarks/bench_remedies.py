@@ -34,7 +34,7 @@ class Program:
 
     task: "classes" or "numbers". scale, shift: of the inputs; of_targets: std and mean of the targets. weights, head: by what the
     hidden and the last matrices are multiplied. tail: what comes before the loss. schedule: steps of a cosine, 0 for none.
-    momentum: of batch norm, 0 for none.
+    momentum: of batch norm, 0 for none. even: the targets follow the squares of the inputs, of which no straight line knows.
     """
 
     task: str
@@ -60,13 +60,16 @@ class Program:
     training: bool = True
     momentum: float = 0.0
     flat: bool = False
+    even: bool = False
 
 
 def data(program: Program, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Inputs and targets, for training and held out."""
     generator = torch.Generator().manual_seed(100 + seed)
     x = torch.randn(program.rows + HELD_OUT, FEATURES, generator=generator)
-    made = torch.tanh(1.5 * x @ torch.randn(FEATURES, 16, generator=generator) / FEATURES**0.5)
+    made = torch.tanh(
+        1.5 * (x.square() - 1 if program.even else x) @ torch.randn(FEATURES, 16, generator=generator) / FEATURES**0.5
+    )
     scores = made @ torch.randn(16, CLASSES, generator=generator)
     x = program.scale * x + program.shift
     if program.normed:
@@ -97,6 +100,7 @@ def network(program: Program) -> nn.Sequential:
             each.weight *= program.head if each is matrices[-1] else program.weights
             if program.equal:
                 each.weight.fill_(0.05)
+                each.bias.zero_()
     return model
 
 
@@ -203,8 +207,8 @@ SICK: Final[dict[str, tuple[Program, ...]]] = {
         replace(NUMBERS, weights=25.0, layers=3, optimiser="sgd", rate=0.01),
     ),
     "activation-scale": (
-        replace(CLASS, weights=4.0, layers=6, activation=nn.ReLU, optimiser="sgd", rate=1e-3),
-        replace(CLASS, weights=5.0, layers=5, activation=nn.ReLU, optimiser="sgd", rate=1e-3),
+        replace(CLASS, weights=4.0, layers=6, activation=nn.ReLU, optimiser="sgd", rate=0.02),
+        replace(CLASS, weights=4.0, layers=7, activation=nn.ReLU, optimiser="sgd", rate=0.02),
     ),
     "gradient-scale": (
         replace(CLASS, weights=0.08, layers=5, optimiser="sgd", rate=0.05),
@@ -231,7 +235,10 @@ SICK: Final[dict[str, tuple[Program, ...]]] = {
     "relu-logits": (replace(CLASS, tail=nn.ReLU), replace(CLASS, tail=nn.ReLU, optimiser="sgd", rate=0.1)),
     "target-range": (replace(NUMBERS, tail=nn.Sigmoid), replace(NUMBERS, tail=nn.ReLU)),
     "symmetry": (replace(CLASS, equal=True), replace(NUMBERS, equal=True, activation=nn.ReLU)),
-    "underfitting": (replace(NUMBERS, activation=nn.Identity, steps=600), replace(CLASS, activation=nn.Identity, steps=600)),
+    "underfitting": (
+        replace(NUMBERS, activation=nn.Identity, even=True),
+        replace(CLASS, activation=nn.Identity, even=True, optimiser="sgd", rate=0.1),
+    ),
     "wrong-mode": (
         replace(CLASS, training=False, momentum=0.1, scale=4.0, shift=2.0),
         replace(NUMBERS, training=False, momentum=0.1),
