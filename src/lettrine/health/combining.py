@@ -32,6 +32,21 @@ CONFIRMED_BY: Final = {"leak": ("future-leak", "batch-mixing", "leak"), "padding
 """Findings of the check-up that are what a finding of the watch suspected, where the names differ."""
 
 
+SUSPICIONS: Final = ("leak", "future-leak", "batch-mixing", "padding", "padding-mask")
+"""What watching can only suspect."""
+
+
+def suggesting(watched: Report) -> Report:
+    """The same report; what is only suspected says how it can be settled."""
+    found = [
+        replace(each, remedy=f"{each.remedy} To settle it, run health.checkup: it takes a minute.")
+        if each.id in SUSPICIONS
+        else each
+        for each in watched.findings
+    ]
+    return replace(watched, findings=tuple(found))
+
+
 @checked
 def combine(watched: Report, tried: Report) -> Report:
     """One report of both: what was proved first, then what was seen and not withdrawn, then remarks.

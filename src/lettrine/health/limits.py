@@ -146,6 +146,11 @@ CHECKUP_SCALE: Final = 30.0  # std or mean of inputs or targets from which on sc
 CHECKUP_SORTED: Final = 0.6  # of the entropy that the classes of a shuffled batch have
 CHECKUP_REPEATS: Final = 0.25  # of the batches that are another one's copy, unless all are
 CHECKUP_LEAK_ROWS: Final = 64  # examples needed before one feature is said to hold the answer
+CHECKUP_TELLS: Final = (
+    0.95  # of what there is to tell of the target, that a probe of one feature alone gets right: worth a remark
+)
+CHECKUP_DEPTH: Final = 30.0  # times, by which the spread of outputs may change from the first layer to the last but one untried
+CHECKUP_RISES: Final = 1.05  # times the first losses: the last ones of a trial at the task's own rate, for the rate to be doubted
 CHECKUP_RATE_RUN: Final = 3_000  # steps, a long run: at a rate that is too low it would not do what a better one does in a trial
 CHECKUP_RATE_STEPS: Final = 120  # steps of the range test, and
 CHECKUP_RATE_LEAST: Final = 45  # at least; fewer cannot tell a rate from its neighbours

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from lettrine.health.checks import Skip
 from lettrine.health.limits import CHECKUP_SCALE, TRIAL_STEPS
 from lettrine.torch.checkup.experiment import Result, experiment, finding
-from lettrine.torch.checkup.task import NotCalled, Task
-from lettrine.torch.checkup.trials import SEEDS, Trial, compare
-from lettrine.torch.checkup.values import leaves, mapped
+from lettrine.torch.checkup.task import NotCalled, Task, inputs_changed
+from lettrine.torch.checkup.trials import SEEDS, Trial, compare, steps_for
+from lettrine.torch.checkup.values import leaves
 
 EPSILON: Final = 1e-6
 
@@ -49,8 +49,8 @@ def scales(task: Task) -> Result:
     for each in sizes:
         if not each.large:
             continue
-        steps = min(TRIAL_STEPS, task.steps_in(0.5 / (2 * len(SEEDS)), TRIAL_STEPS))
-        if steps < TRIAL_STEPS // 2:
+        steps = steps_for(task, 2, 0.5)
+        if not steps:
             said += " There was no time to try scaling."
             break
         trial = compare(task, _scaled_inputs(each) if each.path else _scaled_outputs(each), steps)
@@ -80,22 +80,10 @@ def _target_scales(task: Task) -> Iterator[Scale]:
 
 
 def _scaled_inputs(scale: Scale) -> Any:
-    @contextmanager
-    def remedy(task: Task) -> Iterator[None]:
-        def change(path: str, tensor: Tensor) -> Tensor:
-            return (tensor - scale.mean) / (scale.std + EPSILON) if path == scale.path else tensor
+    def change(path: str, tensor: Tensor) -> Tensor:
+        return (tensor - scale.mean) / (scale.std + EPSILON) if path == scale.path else tensor
 
-        def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            changed = tuple(mapped(each, change, str(place)) for place, each in enumerate(args))
-            return changed, {key: mapped(each, change, key) for key, each in kwargs.items()}
-
-        handle = task.model.register_forward_pre_hook(hook, with_kwargs=True)
-        try:
-            yield
-        finally:
-            handle.remove()
-
-    return remedy
+    return lambda task: inputs_changed(task.model, change)
 
 
 def _scaled_outputs(scale: Scale) -> Any:
