@@ -38,13 +38,9 @@ SUSPICIONS: Final = ("leak", "future-leak", "batch-mixing", "padding", "padding-
 
 def suggesting(watched: Report) -> Report:
     """The same report; what is only suspected says how it can be settled."""
-    found = [
-        replace(each, remedy=f"{each.remedy} To settle it, run health.checkup: it takes a minute.")
-        if each.id in SUSPICIONS
-        else each
-        for each in watched.findings
-    ]
-    return replace(watched, findings=tuple(found))
+    advice = "To settle it, run health.checkup: it takes a minute."
+    suspected = {each: replace(each, remedy=f"{each.remedy} {advice}") for each in watched.findings if each.id in SUSPICIONS}
+    return replace(watched, findings=tuple(suspected.get(each, each) for each in watched.findings))
 
 
 @checked

@@ -37,7 +37,7 @@ def told(features: Tensor, target: Tensor, *, classes: bool) -> tuple[Tensor, in
     bins = min(MANY, max(FEW, len(learned) // FILLED))
     width = max(1, CHUNK // (max(len(order), 2 * bins * targets.shape[1]) * bins))
     shares = []
-    for part in features.split(width, 1):
+    for part in torch.split(features, width, 1):
         codes, new_codes, count = _coded(part[learned], part[tried], bins)
         shares.append(_told(codes, targets[learned], new_codes, targets[tried], count, classes=classes))
     return torch.cat(shares), held
@@ -67,7 +67,7 @@ def _coded(x: Tensor, new_x: Tensor, bins: int) -> tuple[Tensor, Tensor, int]:
     """Bins of the values (N, F) and (M, F), by edges learned from the first, and how many there are."""
     if not x.is_floating_point():
         low, high = int(min(x.min(), new_x.min())), int(max(x.max(), new_x.max()))
-        if 0 <= low and high < MOST_VALUES:
+        if low >= 0 and high < MOST_VALUES:
             return x.long(), new_x.long(), high + 1
     x, new_x = x.double(), new_x.double()
     at = torch.linspace(0, len(x) - 1, bins + 1, device=x.device)[1:-1].round().long()

@@ -39,9 +39,9 @@ def run(
     title: str = "Check-up",
     watched: Report | None = None,
 ) -> Report:
-    """All experiments, or `only` some, then trials of the remedies that have not been tried. Raises HealthError for an unknown id.
+    """All experiments, or `only` some, then trials of the remedies that have not been tried.
 
-    watched: what watching found: its remedies are tried too, and the report is of both.
+    watched: what watching found: its remedies are tried too, and the report is of both. Raises HealthError for an unknown id.
     """
     wanted = list(EXPERIMENTS) if only is None else list(only)
     if unknown := [name for name in wanted if name not in EXPERIMENTS]:

@@ -1,4 +1,4 @@
-"""The range test, where the present rate stands in it, and whether another rate, a warm-up or clipping does better: it is tried."""
+"""The range test, where the present rate stands in it, and whether another rate, a warm-up or clipping does better: tried."""
 
 from __future__ import annotations
 
