@@ -14,6 +14,7 @@ from lettrine.torch.checkup.experiments import (  # noqa: I001  in the order in 
     saving,
     inputs,
     blanking,
+    still_norm,
     shared_norm,
     one_batch,
     precision,
@@ -49,5 +50,6 @@ __all__ = [
     "scales",
     "shared_norm",
     "start",
+    "still_norm",
     "targets",
 ]

@@ -1,4 +1,7 @@
-"""Inputs or targets of a large scale: would the network learn faster if they were standardised? The scaling is tried."""
+"""Inputs or targets of a large scale, or inputs of a tiny one: would the network learn faster with them standardised?
+
+The scaling is tried.
+"""
 
 from __future__ import annotations
 
@@ -28,14 +31,15 @@ class Scale:
     std: float
 
     @property
-    def large(self) -> bool:
-        """Whether scaling is worth a trial."""
-        return max(abs(self.mean), self.std) > CHECKUP_SCALE
+    def far(self) -> bool:
+        """Whether scaling is worth a trial: large, or inputs that hardly differ from 0."""
+        small = self.path != "" and 0 < max(abs(self.mean), self.std) < 1 / CHECKUP_SCALE
+        return max(abs(self.mean), self.std) > CHECKUP_SCALE or small
 
 
 @experiment("scales", "Scale of inputs and targets", passes=2 * len(SEEDS) * TRIAL_STEPS // 2, trains=True)
 def scales(task: Task) -> Result:
-    """Measure the scales; where one is large, train with and without standardising it."""
+    """Measure the scales; where one is far off, train with and without standardising it."""
     sizes = [*_input_scales(task), *_target_scales(task)]
     if not sizes:
         raise Skip("not applicable", "no floating-point inputs or targets")
@@ -47,7 +51,7 @@ def scales(task: Task) -> Result:
     said = f"The widest are the {name}: mean {widest.mean:.3g}, std {widest.std:.3g}."
     found = []
     for each in sizes:
-        if not each.large:
+        if not each.far:
             continue
         steps = steps_for(task, 2, 0.5)
         if not steps:
@@ -110,7 +114,9 @@ def _finding(scale: Scale, trial: Trial) -> Any:
             f"The input {scale.path} is far from standard: mean {scale.mean:.3g}, std {scale.std:.3g}. Standardised, "
             f"{trial.said}.",
             "The first layer's sums are large, and its gradients with them: what comes after saturates, or the rate is wrong "
-            "for it.",
+            "for it."
+            if max(abs(scale.mean), scale.std) > 1
+            else "The first layer's biases drown what differs between the inputs, and its gradients are tiny.",
             f"Standardise it with the mean and std of the training data: {line}.",
             value=scale.std,
             limit=CHECKUP_SCALE,
