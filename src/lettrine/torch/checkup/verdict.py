@@ -48,7 +48,7 @@ ORDER: Final = (
 EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "non-finite": ("initial-loss", "cannot-fit", "shuffled-targets", "learning-rate-too-high", "learning-rate-too-low"),
     "target-range": ("cannot-fit", "initial-loss"),
-    "broadcast": ("cannot-fit", "shuffled-targets", "unused-input"),
+    "broadcast": ("cannot-fit", "initial-loss", "shuffled-targets", "unused-input"),
     "softmax-axis": ("cannot-fit", "batch-mixing", "unused-input"),
     "batch-mixing": ("cannot-fit",),
     "future-leak": ("leak",),
