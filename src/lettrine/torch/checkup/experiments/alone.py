@@ -25,7 +25,11 @@ MOST: Final = 4  # examples that are asked alone
 
 @experiment("alone", "Padded batch against single examples", passes=MOST)
 def alone(task: Task) -> Result:
-    """Ask a few padded examples alone and compare with their answers in the batch."""
+    """Ask a few padded examples alone and compare with their answers in the batch.
+
+    Measured: The answers to a few padded examples, in the batch and alone without their padding, in eval mode.
+    Formula: change = max |answer alone - answer in the batch| / max |answer in the batch|.
+    """
     try:
         call = task.inputs(task.batch())
     except NotCalled:

@@ -60,7 +60,11 @@ class Slice:
 
 @experiment("blanking", "Features and places matter", passes=STEPS + 12, trains=True)
 def blanking(task: Task) -> Result:
-    """Blank each slice in turn."""
+    """Blank each slice in turn.
+
+    Measured: The loss, and the answers, with one slice of the inputs blanked, after {STEPS} steps, for each slice.
+    Formula: cost = loss with the slice blanked - loss; change = max |answer - answer blanked| / max |answer|.
+    """
     try:
         call = task.inputs(task.batch())
     except NotCalled:

@@ -41,7 +41,11 @@ class Extra:
 
 @experiment("head", "An activation too many", passes=2 * len(SEEDS) * TRIAL_STEPS // 2, trains=True)
 def head(task: Task) -> Result:
-    """Look for an activation right before a loss that takes logits, and train with and without it."""
+    """Look for an activation right before a loss that takes logits, and train with and without it.
+
+    Measured: What training gains when the activation between the last layer and a loss that takes logits is left out.
+    Formula: gain = loss as it is - loss without the activation, in standard errors over three seeds.
+    """
     if task.optimizer is not None and takes_closure(task.optimizer):
         raise Skip("not applicable", "an optimiser that searches along a line takes steps of any length")
     task.model.train()

@@ -29,7 +29,12 @@ LAYERS: Final = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 @experiment("initialisation", "Initialisation", passes=2 * len(SEEDS) * TRIAL_STEPS // 2, trains=True)
 def initialisation(task: Task) -> Result:
-    """Measure the spread of every layer's outputs; where it dies out or grows, train from weights that keep it."""
+    """Measure the spread of every layer's outputs; where it dies out or grows, train from weights that keep it.
+
+    Measured: Standard deviation of each layer's outputs from example to example, in a fresh network, and what training gains
+        from weights that keep it at 1.
+    Formula: share = std in the last layer but one / std in the first.
+    """
     if task.optimizer is not None and task.optimizer.state:
         raise Skip("not applicable", "the network has been trained already")
     if task.whole or (task.optimizer is not None and takes_closure(task.optimizer)):

@@ -27,7 +27,12 @@ BATCHES: Final = 4  # whose losses are compared; all must agree
 
 @experiment("shared-norm", "Shared batch norms", passes=CHECKUP_NORM_STEPS, trains=True)
 def shared_norm(task: Task) -> Result:
-    """Train a little, then compare the statistics of each call and the loss in both modes."""
+    """Train a little, then compare the statistics of each call, and the loss with and without sharing them.
+
+    Measured: The statistics of each call of a batch norm that is called several times, and the loss in eval mode after
+        {CHECKUP_NORM_STEPS} steps: with each call's own statistics, and with their mean.
+    Formula: lost = (loss with the mean statistics - loss with each call's own) / loss with each call's own.
+    """
     norms = norms_of(task.model)
     if not norms:
         raise Skip("not applicable", "no batch norm with running statistics")
