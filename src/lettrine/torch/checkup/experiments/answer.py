@@ -42,8 +42,9 @@ class Table:
 def answer(task: Task) -> Result:
     """Hold each feature against the targets, over all batches.
 
-    Measured: Whether a feature is the target itself, or stands for it one to one, in all examples that were drawn.
-    Formula: none: equal without an exception, or by a straight line that leaves 1e-6 of the variance.
+    Measured: Whether a feature is the target itself, or stands for it one to one, in all examples that were drawn; and what a
+        table of one feature's values tells of the target in examples that were held out.
+    Formula: told = 1 - errors / errors of the most frequent class; of numbers 1 - squared error / variance.
     """
     if task.whole:
         raise Skip("not applicable", "the loss function takes the batch whole, so the targets are not known")
