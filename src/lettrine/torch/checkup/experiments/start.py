@@ -94,9 +94,10 @@ def start(task: Task) -> Result:
     said += f" With {name} made {1 / SMALLER:g} times smaller, {trial.said}."
     if not trial.helps:
         return Result(said, figures=figures)
+    # What learns all the same within a trial has lost a few steps, and no more.
     found = finding(
         "initial-loss",
-        "warning",
+        "info" if trial.without < reference else "warning",
         (name,),
         f"The loss starts at {first:.3g}; one and the same answer to everything has {reference:.3g}. With {name} made "
         f"{1 / SMALLER:g} times smaller at the start, {trial.said}.",
