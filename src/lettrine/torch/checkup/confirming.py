@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from lettrine.health.evidence import EXPERIMENT, Evidence
 from lettrine.health.findings import Finding
-from lettrine.torch.checkup.remedies import choice_for
+from lettrine.torch.checkup.remedies import attempt_for
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.trials import Trial, compare, steps_for
 
@@ -22,19 +22,19 @@ def confirmed(findings: Iterable[Finding], task: Task) -> tuple[list[Finding], l
     found: list[Finding] = []
     seen: list[Evidence] = []
     for finding in findings:
-        choice = (
-            None if finding.severity == "info" or TRIAL in f"{finding.message} {finding.remedy}" else choice_for(finding, task)
+        attempt = (
+            None if finding.severity == "info" or TRIAL in f"{finding.message} {finding.remedy}" else attempt_for(finding, task)
         )
-        steps = steps_for(task, 2) if choice else 0
-        if choice is None or not steps:
+        steps = steps_for(task, 2) if attempt else 0
+        if attempt is None or not steps:
             found.append(finding)
             continue
         begun = task.now()
         with task.boxed():
-            trial = compare(task, choice.remedy, steps, instead=choice.instead)
-        found.append(_told(finding, choice.said, trial))
+            trial = compare(task, attempt.remedy, steps, instead=attempt.instead)
+        found.append(_told(finding, attempt.said, trial))
         figures = {"seconds": task.now() - begun, "without": trial.without, "with": trial.with_remedy, "error": trial.error}
-        words = {"title": f"Remedy for {finding.id}", "said": f"With {choice.said}, {trial.said}."}
+        words = {"title": f"Remedy for {finding.id}", "said": f"With {attempt.said}, {trial.said}."}
         seen.append(Evidence(f"{EXPERIMENT}remedy of {finding.id}", finding.where, (0, 0), figures, words))
     return found, seen
 

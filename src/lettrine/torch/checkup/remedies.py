@@ -27,7 +27,7 @@ SAFE_EPS: Final = 10.0  # times the smallest normal number
 
 
 @dataclass(frozen=True)
-class Choice:
+class Attempt:
     """said: the remedy in a few words. instead: what the training without it does, where that is not what the task does."""
 
     said: str
@@ -100,7 +100,7 @@ def _groups(task: Task) -> list[dict[str, Any]]:
 
 @contextmanager
 def _before_each_step(task: Task, before: Callable[..., None]) -> Iterator[None]:
-    assert task.optimizer is not None  # noqa: S101  for the type checker: `choices` has looked
+    assert task.optimizer is not None  # noqa: S101  for the type checker: `attempt_for` has looked
     handle = task.optimizer.register_step_pre_hook(before)
     try:
         yield
@@ -108,35 +108,35 @@ def _before_each_step(task: Task, before: Callable[..., None]) -> Iterator[None]
         handle.remove()
 
 
-def _lower(_: Finding) -> Choice:
-    return Choice(f"a rate {1 / LOWER:g} times lower", lambda task: rate_times(task, LOWER))
+def _lower(_: Finding) -> Attempt:
+    return Attempt(f"a rate {1 / LOWER:g} times lower", lambda task: rate_times(task, LOWER))
 
 
-def _higher(_: Finding) -> Choice:
-    return Choice(f"a rate {HIGHER:g} times higher", lambda task: rate_times(task, HIGHER))
+def _higher(_: Finding) -> Attempt:
+    return Attempt(f"a rate {HIGHER:g} times higher", lambda task: rate_times(task, HIGHER))
 
 
-def _peak(_: Finding) -> Choice:
-    return Choice("the schedule's first rate, kept", rate_at_peak)
+def _peak(_: Finding) -> Attempt:
+    return Attempt("the schedule's first rate, kept", rate_at_peak)
 
 
-def _no_decay(_: Finding) -> Choice:
-    return Choice("no weight decay", without_decay)
+def _no_decay(_: Finding) -> Attempt:
+    return Attempt("no weight decay", without_decay)
 
 
-def _eps(_: Finding) -> Choice:
-    return Choice("an eps that is not 0 in the parameters' type", eps_that_holds)
+def _eps(_: Finding) -> Attempt:
+    return Attempt("an eps that is not 0 in the parameters' type", eps_that_holds)
 
 
-def _clip_later(finding: Finding) -> Choice | None:
+def _clip_later(finding: Finding) -> Attempt | None:
     """The finding knows both norms: the one that was meant, and what was left of it after unscaling."""
     meant, left = finding.limit, finding.value
     if not (isfinite(meant) and isfinite(left) and 0 < left < meant):
         return None
-    return Choice(f"clipping at {meant:g} after unscaling", lambda task: clipped(task, meant), lambda task: clipped(task, left))
+    return Attempt(f"clipping at {meant:g} after unscaling", lambda task: clipped(task, meant), lambda task: clipped(task, left))
 
 
-TRIED: Final[dict[str, Callable[[Finding], Choice | None]]] = {
+TRIED: Final[dict[str, Callable[[Finding], Attempt | None]]] = {
     "learning-rate-too-high": _lower,
     "divergence": _lower,
     "update-too-large": _lower,
@@ -151,7 +151,7 @@ TRIED: Final[dict[str, Callable[[Finding], Choice | None]]] = {
 """By kind of finding."""
 
 
-def choice_for(finding: Finding, task: Task) -> Choice | None:
+def attempt_for(finding: Finding, task: Task) -> Attempt | None:
     """What to try for a finding; None where nothing can be tried by program."""
     if task.optimizer is None or takes_closure(task.optimizer):
         return None

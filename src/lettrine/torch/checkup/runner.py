@@ -72,8 +72,8 @@ def perform(each: Experiment, task: Task) -> tuple[list[Finding], Outcome, list[
     """One experiment in its sandbox. What breaks inside it is shown as failed; Ctrl-C passes through."""
     needed = each.passes * task.seconds
     if needed > task.left():
-        left = max(0.0, task.left())
-        return [], Outcome(each.id, "not run", f"it takes about {needed:.0f} s and {left:.0f} s were left; give minutes=…"), []
+        time = f"it takes about {needed:.0f} s, more than was left" if needed >= 1 else "the time was up"
+        return [], Outcome(each.id, "not run", f"{time}; give minutes=…"), []
     if each.trains and task.known.get("broken"):
         return [], Outcome(each.id, "not run", "the loss is not finite, so nothing can be learned from it"), []
     begun = task.now()
