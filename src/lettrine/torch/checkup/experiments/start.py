@@ -92,12 +92,11 @@ def start(task: Task) -> Result:
         return Result(f"{said} There was no time to try a smaller last layer.", figures=figures)
     figures |= {"without": trial.without, "with": trial.with_remedy, "error": trial.error}
     said += f" With {name} made {1 / SMALLER:g} times smaller, {trial.said}."
-    if not trial.helps:
+    if not trial.helps or trial.without < reference:  # what learns all the same has lost a few steps, and no more
         return Result(said, figures=figures)
-    # What learns all the same within a trial has lost a few steps, and no more.
     found = finding(
         "initial-loss",
-        "info" if trial.without < reference else "warning",
+        "warning",
         (name,),
         f"The loss starts at {first:.3g}; one and the same answer to everything has {reference:.3g}. With {name} made "
         f"{1 / SMALLER:g} times smaller at the start, {trial.said}.",
