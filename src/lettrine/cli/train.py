@@ -126,8 +126,11 @@ def _print_findings(report: Report, run: str) -> None:
     """The verdict in one line, then a line for each finding; `lettrine health` has the rest."""
     from lettrine.report.summary import verdict  # noqa: PLC0415
     from lettrine.report.terminal import line  # noqa: PLC0415
+    from lettrine.training.trials import can_be_tried  # noqa: PLC0415
 
     out = console()
     out.print(f"health: {verdict(report).headline} (lettrine health {run})", markup=False)
     for finding in report.findings:
         out.print(f"  {line(finding)}", markup=False)
+    if any(can_be_tried(finding) for finding in report.findings):
+        out.print(f"  what helps, tried in seconds: lettrine health {run} --try", markup=False)

@@ -285,18 +285,19 @@ class Watch:
 
     def _tried(self, watched: Report) -> Report:
         """The report of watching and experiments together, where there is a task and nothing listens any more."""
+        from lettrine.health.combining import suggesting  # noqa: PLC0415  watching needs none
+
         if self._task is None or self._handles:
-            return watched
-        from lettrine.health.combining import combine  # noqa: PLC0415  only who asks for experiments pays for them
-        from lettrine.torch.checkup import checkup  # noqa: PLC0415
+            return suggesting(watched)
+        from lettrine.torch.checkup import checkup  # noqa: PLC0415  only who asks for experiments pays for them
 
         if self._tried_once is None:
             if isinstance(self._task, str):
-                self._tried_once = checkup(task=self._task)
+                self._tried_once = checkup(task=self._task, watched=watched)
             else:
                 optimiser = self._optimisers[0] if self._optimisers else None
-                self._tried_once = checkup(self._model, *self._task, optimiser)
-        return combine(watched, self._tried_once)
+                self._tried_once = checkup(self._model, *self._task, optimiser, watched=watched)
+        return self._tried_once
 
     def _note_trained(self) -> None:
         """Say so if an optimiser has stepped before: what it holds was trained already."""
