@@ -3,6 +3,7 @@
 #   make demo      train on the shipped word list and show new words
 #   make test      run the tests
 #   make lint      ruff and mypy
+#   make docs      build the site into build/site, strictly; the programs of its pages are run
 #   make bench     measure what the README claims
 #   make fuzz      feed the readers of files whatever Atheris thinks of, for SECONDS=60 each
 #   make long      watch two trainings for two million steps, some minutes
@@ -15,7 +16,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SOURCES := pyproject.toml constraints.txt $(wildcard CMakeLists.txt native/*)
 
-.PHONY: demo test lint bench sanitize fuzz long dist native clean
+.PHONY: demo test lint docs bench sanitize fuzz long dist native clean
 
 demo: .venv/demo
 	$(BIN)/lettrine train
@@ -27,6 +28,10 @@ lint: .venv/lint .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The builder's notice about its own successor is not about this site.
+docs: .venv/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 bench: .venv/test
 	$(BIN)/python -m benchmarks
@@ -86,6 +91,11 @@ clean:
 .venv/test: .venv/made $(SOURCES)
 	@echo "setting up .venv with torch and the test tools (once, a few minutes) ..."
 	$(PIP) -e '.[torch,report,corpora,test]'
+	touch $@ .venv/demo
+
+.venv/docs: .venv/made $(SOURCES)
+	@echo "setting up .venv with the tools of the site (once, a few minutes) ..."
+	$(PIP) -e '.[torch,report,docs]'
 	touch $@ .venv/demo
 
 .venv/fuzz: .venv/test

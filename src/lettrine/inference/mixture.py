@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from lettrine.engine.base import Engine, Integers, Losses
+from lettrine.engine.base import Doubles, Engine, Integers
 from lettrine.engine.reference import log_softmax
 from lettrine.model.config import MLPConfig
 from lettrine.model.counts import Counts
@@ -62,7 +62,7 @@ class Mixture:
         counted: Array = b * np.log(self.engine.count_probabilities(self.prior.counts, contexts))
         return counted if a == 0.0 else a * self.of_networks(config, parameters, contexts) + counted
 
-    def _unshifted(self, config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers) -> Losses:
+    def _unshifted(self, config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers) -> Doubles:
         """The same as `logits` but for a number added to each row, which changes no choice: nothing is normalised on the way."""
         a, b = (1.0, 0.0) if self.prior is None else self.prior.weights
         result = np.zeros((len(contexts), config.vocabulary_size))
@@ -80,7 +80,7 @@ class Mixture:
 
     def negative_log_likelihood(
         self, config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers, targets: Integers, *, threads: int = 1
-    ) -> Losses:
+    ) -> Doubles:
         """Loss of each example (N,); see `Engine`."""
         if self.prior is None and not self.others:
             return self.engine.negative_log_likelihood(config, parameters, contexts, targets, threads=threads)
@@ -99,7 +99,7 @@ class Mixture:
         config: MLPConfig,
         parameters: Mapping[str, Array],
         contexts: Integers,
-        uniforms: Losses,
+        uniforms: Doubles,
         *,
         temperature: float = 1.0,
         top_k: int = 0,

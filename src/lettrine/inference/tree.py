@@ -22,7 +22,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lettrine.engine.base import Integers, Losses
+from lettrine.engine.base import Doubles, Integers
 from lettrine.inference.automaton import DEAD, Automaton
 from lettrine.inference.predictor import Cuts, Predictor
 
@@ -143,7 +143,7 @@ class PrefixTree:
             self._weights[self._parent[here], self._by[here]] = self._probability[here] * bounds
 
 
-def _choose(weights: Losses, uniforms: Losses) -> NDArray[np.int64]:
+def _choose(weights: Doubles, uniforms: Doubles) -> NDArray[np.int64]:
     """In each row (N, V) one place, in proportion to the weights."""
     cumulated = np.cumsum(weights, axis=1)
     chosen: NDArray[np.int64] = (cumulated > uniforms[:, None] * cumulated[:, -1:]).argmax(axis=1)

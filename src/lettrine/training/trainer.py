@@ -13,7 +13,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from lettrine.arguments import checked
-from lettrine.engine.base import Engine, Losses, TrainState, moment_kinds
+from lettrine.engine.base import Doubles, Engine, TrainState, moment_kinds
 from lettrine.errors import ConfigError, LettrineError
 from lettrine.health.findings import Finding
 from lettrine.inference.evaluation import calibrate_norms, mean_loss
@@ -40,7 +40,7 @@ PAUSE_SECONDS: Final = 0.02  # between two looks at whether a paused training is
 class Progress:
     """Where training stands.
 
-    loss: smoothed training loss; dev: last development loss. findings: what the health check found since the last report.
+    loss: smoothed training loss; dev: last development loss. findings: what the health check found since the last one.
     """
 
     step: int
@@ -68,7 +68,7 @@ class Trainer:
 
     settings: as `Settings.resolved` gives them. parameters, batches: weights to start from and rows of each batch, in place of
     those that the settings' scheme and seed give. save: called with a checkpoint every few seconds and at the end.
-    log: called with the new settings before a change is made. report: called with the progress after each chunk of steps.
+    log: called with the new settings before a change is made. on_progress: called with the progress after each chunk of steps.
 
     `run` takes it to the end; `advance` takes some steps and returns; between two of them `change` makes a change, which
     the settings then hold, so that the training can be resumed or repeated bit for bit.
@@ -88,11 +88,11 @@ class Trainer:
         watch: EngineWatch | None = None,
         save: Callable[[Checkpoint], None] = lambda _: None,
         log: Callable[[Settings], None] = lambda _: None,
-        report: Callable[[Progress], None] = lambda _: None,
+        on_progress: Callable[[Progress], None] = lambda _: None,
     ) -> None:
         self.config, self.settings, self.engine = config, settings, engine
         self.train_windows, self.dev_windows, self.watch = train.frozen(), dev.frozen(), watch
-        self._save, self._log, self._report = save, log, report
+        self._save, self._log, self._on_progress = save, log, on_progress
         self._own_batches, self._made = batches, 0 if checkpoint is None else checkpoint.changes
         self._saved = -math.inf  # the first checkpoint is written at once, so that a disk that refuses is known early
         self._most, self._smooth = 1, math.nan  # steps of the next chunk; the loss shown
@@ -105,7 +105,7 @@ class Trainer:
             self.state = TrainState.fresh(config, parameters, now.optimiser)
             self._best, self._best_step, self._best_dev = copy_parameters(parameters), 0, math.inf
             self._seconds = [0.0, 0.0]
-            self._losses: list[Losses] = []
+            self._losses: list[Doubles] = []
             self._dev: list[tuple[int, float]] = []
         else:
             self.state = TrainState(checkpoint.parameters, checkpoint.moments, checkpoint.step)
@@ -126,7 +126,7 @@ class Trainer:
         return self.now.steps
 
     @property
-    def losses(self) -> Losses:
+    def losses(self) -> Doubles:
         """The training loss of every step so far, (S,)."""
         if len(self._losses) != 1:
             self._losses = [np.concatenate([np.empty(0), *self._losses])]
@@ -283,7 +283,7 @@ class Trainer:
                 made.set_result(None)
 
     def _chunk(self, requests: Requests, until: int) -> Progress:
-        """Some steps, and all that is due after them: evaluation, checkpoint, a look at the health, a report."""
+        """Some steps, and all that is due after them: evaluation, checkpoint, a look at the health, and telling of it."""
         began, step = time.perf_counter(), self.step
         self._evaluate(requests)
         start = time.perf_counter()
@@ -313,10 +313,10 @@ class Trainer:
         dev = self._dev[-1][1] if self._dev else math.nan
         progress = Progress(self.step, self.steps, self._smooth, dev, speed, findings)
         if not self.diverged:
-            self._report(progress)
+            self._on_progress(progress)
         return progress
 
-    def _train(self, step: int, stop: int) -> Losses:
+    def _train(self, step: int, stop: int) -> Doubles:
         """Steps from `step` on: up to `stop`, the next evaluation, change or sampled step; at least one."""
         stop = min(stop, self.steps, step - step % self.now.eval_every + self.now.eval_every)
         waiting = self.settings.changes[self._made :]
