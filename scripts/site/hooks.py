@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -14,8 +13,6 @@ ROOT: Final = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from scripts.site import notebooks, pages, programs, recipes  # noqa: E402  found by the line above
-
-log = logging.getLogger("mkdocs.hooks.lettrine")
 
 
 def _checks() -> Any:
@@ -54,16 +51,14 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     from lettrine.health.checks.verdict import EXPLAINS  # noqa: PLC0415
 
     checks, experiments = _checks(), _experiments()
-    log.info("running the programs of %d checks and %d experiments", len(checks), len(experiments))
     proves = {each.id: facts(each.function).findings for each in experiments.values()}
-    made = programs.shown("check", checks)
-    tried = programs.shown("experiment", experiments)
+    made = {name: programs.shown("check", name) for name in checks}
+    tried = {name: programs.shown("experiment", name) for name in experiments}
     texts = {
         "checks/index.md": pages.checks_index(checks),
         "experiments/index.md": pages.experiments_index(experiments),
         "recipes.md": recipes.recipes_page(),
         "style/site.css": style(),
-        "style/hover.js": (ROOT / "src/lettrine/report/hover.js").read_text(encoding="utf-8"),
         **{f"checks/{each.id}.md": pages.check_page(each, made[each.id], EXPLAINS, proves) for each in checks.values()},
         **{f"experiments/{each.id}.md": pages.experiment_page(each, tried[each.id], checks) for each in experiments.values()},
         **{f"examples/{path.stem}.md": notebooks.notebook_page(path) for path in sorted(notebooks.EXAMPLES.glob("*.ipynb"))},

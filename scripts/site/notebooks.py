@@ -7,9 +7,10 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
-from scripts.site.programs import CACHE, ROOT
+from scripts.site.programs import ROOT
 
 EXAMPLES: Final = ROOT / "examples"
+CACHE: Final = ROOT / "build" / "site-kept"
 SECONDS: Final = 300  # for one cell
 
 

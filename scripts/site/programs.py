@@ -1,28 +1,26 @@
 """Which program shows a check or an experiment at work, sick and healthy, and what came of running it.
 
-Every program is run when the site is built, in processes of its own, and what it gave is kept in build/site until the code
-changes. A program whose check does not speak up, or speaks up on its cure, ends the build: the pages cannot lie.
+    python -m scripts.site saturation leak     # run these programs anew
+    python -m scripts.site                     # all of them, some minutes
+
+What a program gave is kept in scripts/site/shown, since running all of them takes longer than building the site. A program whose
+check does not speak up, or speaks up on its cure, is refused.
 """
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
-import multiprocessing
-import os
-import sys
+import re
 import textwrap
 import warnings
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 ROOT: Final = Path(__file__).parents[2]
-CACHE: Final = ROOT / "build" / "site-programs"
-SOURCES: Final = ("src/lettrine", "benchmarks/wild", "benchmarks/checkup", "scripts/site/small.py", "scripts/site/tasks.py")
+KEPT: Final = Path(__file__).parent / "shown"
 
 # For each check the program that shows it: of benchmarks/wild where one does, else of `small`.
 CHECKS: Final[dict[str, str]] = {
@@ -160,49 +158,35 @@ class Shown:
     healthy: Told
 
 
-def shown(kind: str, names: Iterable[str]) -> dict[str, Shown]:
-    """What the programs of these checks ("check") or experiments ("experiment") gave, by id; run where it is not known yet."""
-    key = _key()
-    known = {name: _kept(CACHE / key / f"{kind}-{name}.json") for name in names}
-    missing = [name for name, told in known.items() if told is None]
-    if missing:
-        if str(ROOT) not in sys.path:
-            sys.path.insert(0, str(ROOT))  # mkdocs takes it off again once it has read the hooks
-        (CACHE / key).mkdir(parents=True, exist_ok=True)
-        workers = min(len(missing), len(os.sched_getaffinity(0)))
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-            for name, told in zip(missing, pool.map(_run, [kind] * len(missing), missing), strict=True):
-                (CACHE / key / f"{kind}-{name}.json").write_text(json.dumps(asdict(told)), encoding="utf-8")
-                known[name] = told
-    return {name: told for name, told in known.items() if told is not None}
-
-
-def _key() -> str:
-    """Changes with every file that could change what a program gives."""
-    seen = hashlib.sha256(Path(__file__).read_bytes())
-    for place in map(ROOT.joinpath, SOURCES):
-        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
-            seen.update(path.read_bytes())
-    return seen.hexdigest()[:16]
-
-
-def _kept(path: Path) -> Shown | None:
+def shown(kind: str, name: str) -> Shown:
+    """What the program of a check ("check") or an experiment ("experiment") gave. Raises RuntimeError where it was never run."""
+    path = KEPT / f"{kind}-{name}.json"
     if not path.exists():
-        return None
+        raise RuntimeError(f"nothing is kept of {kind} {name}; run python -m scripts.site {name}")
     values = json.loads(path.read_text(encoding="utf-8"))
     sick, healthy = (Told(**values.pop(side)) for side in ("sick", "healthy"))
     return Shown(**values, sick=sick, healthy=healthy)
 
 
-def _run(kind: str, name: str) -> Shown:
-    """In a process of its own."""
+def keep(kind: str, name: str) -> Shown:
+    """Run a program and keep what it gave."""
     import torch  # noqa: PLC0415  where nothing is run it is not needed
 
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # torch itself warns of some of these mistakes
     made = show_check(name) if kind == "check" else show_experiment(name)
     complain(name, made)
+    KEPT.mkdir(exist_ok=True)
+    (KEPT / f"{kind}-{name}.json").write_text(json.dumps(asdict(made), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return made
+
+
+def known_programs() -> set[str]:
+    """Names of all programs there are for checks."""
+    from benchmarks.wild.case import load  # noqa: PLC0415
+    from scripts.site import small  # noqa: PLC0415
+
+    return set(load()) | {name for name, each in vars(small).items() if inspect.isfunction(each) and "cured" in signature(each)}
 
 
 def complain(name: str, made: Shown) -> None:
@@ -233,7 +217,7 @@ def show_check(check: str) -> Shown:
 
 
 def _report_of(program: Callable[..., Any], *, cured: bool) -> Any:
-    if "doctor" not in inspect.signature(program).parameters:
+    if "doctor" not in signature(program):
         return program(cured)
     return _watched(lambda doctor, seed: program(doctor, seed, cured))
 
@@ -262,7 +246,7 @@ def _told(check: str, report: Any) -> Told:
     drawn = report.charts()
     names = [name for name in PICTURES.get(check, ("loss",)) if name in drawn] or [name for name in ("loss",) if name in drawn]
     side = "sick" if found else "healthy"
-    pictures = {name: (drawn[name].title, to_themed_svg(drawn[name].chart, f"{side}-{name}")) for name in names}
+    pictures = {name: (drawn[name].title, light(to_themed_svg(drawn[name].chart, f"{side}-{name}"))) for name in names}
     return Told(report.verdict, found.to_dict() if found else {}, others, pictures, {})
 
 
@@ -290,6 +274,20 @@ def show_experiment(experiment: str) -> Shown:
         verdict = "not healthy" if found else "healthy" if report.outcomes[0].status == "passed" else report.outcomes[0].status
         tolds.append(Told(verdict, found.to_dict() if found else {}, others, {}, figures, said))
     return Shown(name or _docstring(build).rstrip("."), _docstring(build), _code(build), "", *tolds)
+
+
+def signature(program: Callable[..., Any]) -> Iterable[str]:
+    """Names of what it takes."""
+    return inspect.signature(program).parameters
+
+
+def light(svg: str) -> str:
+    """A picture of a quarter of the size: without hints, fonts (the style sheet has them), and hundredths of a pixel."""
+    svg = re.sub(r'<circle data-tip="[^"]*"[^>]*/>', "", svg)
+    svg = re.sub(r'<path [^>]*d="(M0,0h0v0h0Z)?"[^>]*/>', "", svg)
+    svg = re.sub(r' (aria-hidden|font-family|opacity)="(true|1|[^"]*serif)"', "", svg)
+    svg = re.sub(r'(?<!svg) class="[^"]*"(?! viewBox)', "", svg)
+    return re.sub(r"\d+\.\d{2,}", lambda found: f"{float(found[0]):.1f}", svg)
 
 
 def _code(program: Callable[..., Any]) -> str:

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final
 
-from scripts.site.programs import CACHE, ROOT
+from scripts.site.programs import ROOT, light
 
 STEPS: Final = 1_000
 TOLD: Final = (
@@ -16,6 +16,7 @@ TOLD: Final = (
     "and sets our figures beside the published ones; `lettrine recipe list` names them all. The pictures show up to "
     f"{STEPS:,} steps on the word list that comes with lettrine."
 )
+CACHE: Final = ROOT / "build" / "site-kept"
 PICTURES: Final = ("loss", "activations", "saturation-first", "update-data")
 
 
@@ -67,7 +68,9 @@ def _run(recipe: Any) -> dict[str, Any]:
     drawn = done.health.charts()
     prefix = recipe.name.replace("/", "-")
     pictures = {
-        name: (drawn[name].title, to_themed_svg(drawn[name].chart, f"{prefix}-{name}")) for name in PICTURES if name in drawn
+        name: (drawn[name].title, light(to_themed_svg(drawn[name].chart, f"{prefix}-{name}")))
+        for name in PICTURES
+        if name in drawn
     }
     return {
         "pictures": pictures,
