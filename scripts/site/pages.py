@@ -8,6 +8,7 @@ from html import escape
 from math import isnan
 from typing import Any, Final
 
+from scripts.site.drawing import beside
 from scripts.site.facts import Facts, facts
 from scripts.site.programs import Shown, Told
 
@@ -194,7 +195,9 @@ def _figures(made: Shown) -> list[str]:
         f"| {name.replace('_', ' ')} | {_number(made.sick.figures.get(name))} | {_number(made.healthy.figures.get(name))} |"
         for name in names
     ]
-    return ["### Measured\n", "| figure | sick | healthy |", "|---|---:|---:|", *rows, ""]
+    drawn = beside(made.sick.figures, made.healthy.figures, "measured")
+    picture = [f'<div class="pair"><figure>{drawn}</figure></div>\n'] if drawn else []
+    return ["### Measured\n", *picture, "| figure | sick | healthy |", "|---|---:|---:|", *rows, ""]
 
 
 def _number(value: float | None) -> str:

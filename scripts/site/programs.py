@@ -176,7 +176,7 @@ def keep(kind: str, name: str) -> Shown:
     warnings.simplefilter("ignore")  # torch itself warns of some of these mistakes
     made = show_check(name) if kind == "check" else show_experiment(name)
     complain(name, made)
-    KEPT.mkdir(exist_ok=True)
+    KEPT.mkdir(parents=True, exist_ok=True)
     (KEPT / f"{kind}-{name}.json").write_text(json.dumps(asdict(made), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return made
 
@@ -255,24 +255,27 @@ def show_experiment(experiment: str) -> Shown:
     import torch  # noqa: PLC0415
     from benchmarks.checkup.sick import CASES  # noqa: PLC0415
     from scripts.site import tasks  # noqa: PLC0415
+    from scripts.site.facts import facts  # noqa: PLC0415
 
     from lettrine import health  # noqa: PLC0415
     from lettrine.health.evidence import EXPERIMENT  # noqa: PLC0415
+    from lettrine.torch.checkup.experiment import EXPERIMENTS as EXPERIMENTS_KNOWN  # noqa: PLC0415
 
-    name = EXPERIMENTS[experiment]
+    name, kinds = EXPERIMENTS[experiment], facts(EXPERIMENTS_KNOWN[experiment].function).findings
     case = next((each for each in CASES if each.name == name), None)
     build = case.build if case else getattr(tasks, experiment.replace("-", "_"))
     tolds = []
     for cured in (False, True):
         torch.manual_seed(1)
-        report = health.checkup(*build(cured), only=[experiment], progress=False, minutes=3)
-        found = report.findings[0] if report.findings else None
+        # The first loss is measured by an experiment of its own, which others go by.
+        report = health.checkup(*build(cured), only=dict.fromkeys(["first-loss", experiment]), progress=False, minutes=3)
+        outcome = next(each for each in report.outcomes if each.check == experiment)
+        found = next((each for each in report.findings if outcome.status == "found" and each.id in kinds), None)
         seen = next((each for each in report.trace.evidence if each.kind == EXPERIMENT + experiment), None)
         figures = {key: value for key, value in (seen.figures if seen else {}).items() if key != "seconds"}
-        said = seen.words["said"] if seen else report.outcomes[0].reason
-        others = tuple(each.id for each in report.findings[1:])
-        verdict = "not healthy" if found else "healthy" if report.outcomes[0].status == "passed" else report.outcomes[0].status
-        tolds.append(Told(verdict, found.to_dict() if found else {}, others, {}, figures, said))
+        said = seen.words["said"] if seen else outcome.reason
+        verdict = "not healthy" if found else "healthy" if outcome.status == "passed" else outcome.status
+        tolds.append(Told(verdict, found.to_dict() if found else {}, (), {}, figures, said))
     return Shown(name or _docstring(build).rstrip("."), _docstring(build), _code(build), "", *tolds)
 
 
