@@ -111,6 +111,9 @@ EXPERIMENTS: Final[dict[str, str]] = {
     "targets": "targets in another order than inputs",
 }
 
+# Experiments that go by what others have measured before.
+BEFORE: Final = {"start": ("first-loss",), "targets": ("first-loss", "one-batch")}
+
 PICTURES: Final[dict[str, tuple[str, ...]]] = {
     "saturation": ("activations", "saturation-first"),
     "dead-units": ("dead-units", "saturation-last"),
@@ -267,8 +270,7 @@ def show_experiment(experiment: str) -> Shown:
     tolds = []
     for cured in (False, True):
         torch.manual_seed(1)
-        # The first loss is measured by an experiment of its own, which others go by.
-        report = health.checkup(*build(cured), only=dict.fromkeys(["first-loss", experiment]), progress=False, minutes=3)
+        report = health.checkup(*build(cured), only=[*BEFORE.get(experiment, ()), experiment], progress=False, minutes=3)
         outcome = next(each for each in report.outcomes if each.check == experiment)
         found = next((each for each in report.findings if outcome.status == "found" and each.id in kinds), None)
         seen = next((each for each in report.trace.evidence if each.kind == EXPERIMENT + experiment), None)
