@@ -1,8 +1,9 @@
 """What an engine is: the arithmetic of training, and nothing else.
 
-An engine draws no random numbers and knows no schedule: it is handed which examples form each
-batch, and the learning rate of each step, so two engines given the same arrays do the same work
-and are compared number by number. `reference` is the definition; `native` is its fast twin.
+An engine draws no random numbers and knows no schedule. It is handed which examples form each batch, and the learning rate of
+each step. So two engines that are given the same arrays do the same work and can be compared number by number. `reference` is
+the
+definition; `native` is its fast twin.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     p(w | h) is in proportion to  p_network(w | h) ** a  *  p_counts(w | h) ** b
 
-The two numbers a and b are those of least loss on the dev words; several networks are first averaged in their logarithms.
-Mixed so, rather than as a weighted mean of probabilities, what either of them all but excludes stays unlikely: measured over
-word lists it is better by 0.002 to 0.02 nats everywhere (docs/sizes.md).
+The two numbers a and b are those of least loss on the dev words. Several networks are first averaged in their logarithms.
+A weighted mean of probabilities was tried and is worse by 0.002 to 0.02 nats on all word lists (docs/sizes.md). In logits, what
+one of the two nearly excludes stays unlikely.
 """
 
 from __future__ import annotations

@@ -85,8 +85,8 @@ def judged(
 ) -> tuple[Doubles, NDArray[np.bool_], dict[str, Doubles]]:
     """`character_losses` of words that carry no sign of a label, and how likely each label is for each word, (W,).
 
-    Under one label, or under all: the chance of a character is then its mean over the labels, each weighted by how likely it is
-    after the characters before, so that the chance of the word is that of the word with any label.
+    label: one of them, or "" for all. Under all, the chance of a character is its mean over the labels, each weighted by how
+    likely it is after the characters before. The chance of a word is then that of the word with any label.
     """
     if not model.labels:
         if label:

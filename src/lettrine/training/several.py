@@ -19,7 +19,7 @@ from lettrine.training.settings import Settings
 from lettrine.training.sizes import processors
 from lettrine.training.trainer import Trainer
 
-APART: Final = 2**40  # between the seeds of one run's networks: the first of another run is none of them
+APART: Final = 2**40  # between the seeds of one run's networks: the first of another run must not be among them
 
 
 def other_networks(
