@@ -119,3 +119,9 @@ def test_notebooks_run_and_hold_no_output(path: Path) -> None:
 
 def test_there_are_notebooks() -> None:
     assert len(list(notebooks.EXAMPLES.glob("*.ipynb"))) >= 4
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    listed = set(re.findall(r"([\w/-]+\.md)", (DOCS.parent / "mkdocs.yml").read_text()))
+    made = {"recipes.md"}
+    assert {str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md")} | made == listed
