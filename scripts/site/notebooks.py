@@ -22,7 +22,9 @@ def run(path: Path) -> Any:
 
     book = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
     kernel = AsyncKernelManager(kernel_name="python3", transport="ipc")
-    NotebookClient(book, km=kernel, timeout=SECONDS, resources={"metadata": {"path": str(path.parent)}}).execute()
+    NotebookClient(
+        book, km=kernel, timeout=SECONDS, startup_timeout=SECONDS, resources={"metadata": {"path": str(path.parent)}}
+    ).execute()
     return book
 
 
