@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from html import escape
 from math import isnan
 from typing import Any, Final
@@ -75,14 +75,17 @@ def check_page(check: Any, made: Shown, explains: Mapping[str, Iterable[str]], e
     told = facts(check.function)
     causes = [name for name, others in explains.items() if check.id in others and name in explains]
     proved = [name for name, ids in experiments.items() if check.id in ids]
+    beside = [
+        f"It can account for {_links(explains[check.id])}." if explains.get(check.id) else "",
+        f"It can be the consequence of {_links(causes)}." if causes else "",
+    ]
     after = [
         f"Needs: {', '.join(check.needs)}." if check.needs else "",
         SYMPTOM[check.symptom],
-        f"It can account for {_links(explains[check.id])}." if explains.get(check.id) else "",
-        f"It can be the consequence of {_links(causes)}." if causes else "",
-        f"The check-up proves it by {_links(proved, '../experiments/')}." if proved else "",
+        f"The check-up looks for it by {_links(proved, '../experiments/')}." if proved else "",
     ]
-    return "\n".join([_head(check.id, told), *(f"{line}\n" for line in after if line), *_example(made)])
+    folded = ['??? note "Causes and consequences"\n', *_indented("\n\n".join(filter(None, beside)))] if any(beside) else []
+    return "\n".join([_head(check.id, told), *(f"{line}\n" for line in after if line), *folded, *_example(made)])
 
 
 def experiments_index(experiments: Mapping[str, Any]) -> str:
@@ -156,19 +159,20 @@ def _example(made: Shown) -> list[str]:
         *_pictures(made),
         *_figures(made),
         '??? example "The program"\n',
-        *_indented(f"```python\n{made.code}\n```"),
+        *_indented(f"`doctor.watch` stands for `health.watch`, and `cured` for the remedy.\n\n```python\n{made.code}\n```"),
     ]
 
 
 def _finding(told: Told) -> list[str]:
     found = told.finding
     kind = {"critical": "danger", "warning": "warning", "info": "info"}[found["severity"]]
-    where = f" {', '.join(f'`{name}`' for name in found['where'][:4])}" if found["where"] else ""
+    where = ", ".join(f"`{name}`" for name in found["where"][:4])
     rows = [f"**{_text(found['message'])}**", "", _text(found["why"]), "", f"**Remedy.** {_text(found['remedy'])}"]
     rows += ["", f"**Source.** {_text(found['reference'])}"] if found["reference"] else []
+    rows += ["", f"**Where.** {where}"] if where else []
     others = [f"Beside it: {', '.join(f'`{name}`' for name in told.others)}.\n"] if told.others else []
     title = f"{found['severity']} · {found['id']}"
-    return [f'!!! {kind} "{title}"\n', *_indented("\n".join(rows)), *([f"In{where}.\n"] if where else []), *others]
+    return [f'!!! {kind} "{title}"\n', *_indented("\n".join(rows)), *others]
 
 
 def _healthy(told: Told) -> list[str]:
@@ -225,6 +229,3 @@ def _text(text: str) -> str:
 
 def _indented(text: str) -> list[str]:
     return [f"    {line}" if line else "" for line in text.splitlines()] + [""]
-
-
-Page = Callable[[], str]
