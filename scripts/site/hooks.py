@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any, Final
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 ROOT: Final = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
@@ -66,6 +69,14 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for place, text in texts.items():
         files.append(File.generated(config, place, content=text))
     return files
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """Nothing may be loaded from a network when a page is read."""
+    del config
+    if found := re.search(r'(?:\ssrc|<link[^>]*\shref)="(?:https?:)?//[^"]*"', output):
+        raise PluginError(f"{page.file.src_uri} would load something from a network: {found[0].strip()}")
+    return output
 
 
 def style() -> str:

@@ -43,7 +43,7 @@ SYMPTOM: Final = {
 
 CHECKS_TOLD: Final = (
     "{count} checks are asked of each training. Each page tells what is measured, by which formula and against which limit. "
-    "It shows a small program that is sick, and the same program cured. The programs are run when this site is built."
+    "It shows a small program that is sick, and the same program cured; `python -m scripts.site` runs them."
 )
 EXPERIMENTS_TOLD: Final = (
     "`health.checkup` carries out {count} experiments, the most telling first, and puts everything back bit by bit. Each page "
@@ -112,8 +112,8 @@ def experiment_page(experiment: Any, made: Shown, checks: Iterable[str]) -> str:
 
 def _head(title: str, told: Facts) -> str:
     limits = ["## Limits\n", "| name | value | meaning and source |", "|---|---|---|"]
-    limits += [f"| `{each.name}` | {each.value} | {_cell(each.said)} |" for each in told.limits]
-    formula = told.formula.removeprefix("none: ").removeprefix("none. ")
+    limits += [f"| <code>{each.name.replace('_', '_<wbr>')}</code> | {each.value} | {_cell(each.said)} |" for each in told.limits]
+    formula = told.formula.removeprefix("none: ").removeprefix("none. ").removesuffix(".")
     none = "Nothing is computed: " if told.formula.startswith("none") else ""
     return "\n".join(
         [
@@ -148,10 +148,10 @@ def _parses(name: str) -> bool:
 def _example(made: Shown) -> list[str]:
     source = f" Made after [{made.source}](https://{made.source.partition(': ')[2]})." if "github.com" in made.source else ""
     source = source or (f" Made after {made.source}." if made.source else "")
-    words = made.words or made.title
+    words = made.words or "A small task"
     return [
-        f"## Example: {made.title}\n",
-        f"{words[:1].upper()}{words[1:]}{'' if words.endswith('.') else '.'}{source}\n",
+        f"## Example: {made.title[:1].lower() if made.title[1:2].islower() else made.title[:1]}{made.title[1:]}\n",
+        f"{words}{'' if words.endswith('.') else '.'}{source}\n",
         "### Sick\n",
         *_finding(made.sick),
         "### Healthy\n",

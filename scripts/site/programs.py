@@ -292,7 +292,11 @@ def light(svg: str) -> str:
     svg = re.sub(r'<path [^>]*d="(M0,0h0v0h0Z)?"[^>]*/>', "", svg)
     svg = re.sub(r' (aria-hidden|font-family|opacity)="(true|1|[^"]*serif)"', "", svg)
     svg = re.sub(r'(?<!svg) class="[^"]*"(?! viewBox)', "", svg)
-    return re.sub(r"\d+\.\d{2,}", lambda found: f"{float(found[0]):.1f}", svg)
+
+    def rounded(tag: re.Match[str]) -> str:
+        return re.sub(r"\d+\.\d{2,}", lambda found: f"{float(found[0]):.1f}", tag[0])
+
+    return re.sub(r"<[^>]*>", rounded, svg)  # numbers between tags are read by people
 
 
 def _code(program: Callable[..., Any]) -> str:
