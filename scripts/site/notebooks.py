@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from scripts.site.programs import ROOT
@@ -21,10 +22,10 @@ def run(path: Path) -> Any:
     from nbclient import NotebookClient  # noqa: PLC0415
 
     book = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
-    kernel = AsyncKernelManager(kernel_name="python3", transport="ipc")
-    NotebookClient(
-        book, km=kernel, timeout=SECONDS, startup_timeout=SECONDS, resources={"metadata": {"path": str(path.parent)}}
-    ).execute()
+    with TemporaryDirectory() as place:  # sockets with a name of their own: relative ones lie where the kernel runs
+        kernel = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=f"{place}/kernel")
+        how = {"timeout": SECONDS, "startup_timeout": SECONDS, "resources": {"metadata": {"path": str(path.parent)}}}
+        NotebookClient(book, km=kernel, **how).execute()
     return book
 
 

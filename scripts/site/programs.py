@@ -54,6 +54,7 @@ CHECKS: Final[dict[str, str]] = {
     "overfitting": "names_learned_by_heart",
     "dev-scale": "held_out_loss_added_up",
     "leak": "label_among_the_columns",
+    "future-leak": "decoder_without_mask",
     "initial-loss": "head_drawn_too_large",
     "no-learning": "letters_after_other_words",
     "slow-learning": "stopped_too_soon",
