@@ -25,6 +25,7 @@ GROUPS: Final = {
     "targets": "Targets",
     "data": "Inputs",
     "leaks": "Inputs",
+    "ahead": "Inputs",
     "heldout": "Held-out data",
     "connections": "Wiring",
     "modes": "Wiring",
@@ -121,7 +122,7 @@ def _head(title: str, told: Facts) -> str:
             f"{told.summary}\n",
             "## What is measured\n",
             f"{told.measured}\n",
-            f"**Formula.** {none}{_coded(formula)}\n",
+            f"**Formula.** {none}{_coded(formula)}{'' if _coded(formula).endswith('`') else '.'}\n",
             *(limits if told.limits else ["## Limits\n", "None: what it names is so, or it is not."]),
             "",
         ]
@@ -148,10 +149,9 @@ def _parses(name: str) -> bool:
 def _example(made: Shown) -> list[str]:
     source = f" Made after [{made.source}](https://{made.source.partition(': ')[2]})." if "github.com" in made.source else ""
     source = source or (f" Made after {made.source}." if made.source else "")
-    words = made.words or "A small task"
     return [
         f"## Example: {made.title[:1].lower() if made.title[1:2].islower() else made.title[:1]}{made.title[1:]}\n",
-        f"{words}{'' if words.endswith('.') else '.'}{source}\n",
+        *([f"{made.words.rstrip('.')}.{source}\n"] if made.words else []),
         "### Sick\n",
         *_finding(made.sick),
         "### Healthy\n",
