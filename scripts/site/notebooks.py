@@ -25,7 +25,7 @@ def run(path: Path) -> Any:
     with TemporaryDirectory() as place:  # sockets with a name of their own: relative ones lie where the kernel runs
         kernel = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=f"{place}/kernel")
         how = {"timeout": SECONDS, "startup_timeout": SECONDS, "resources": {"metadata": {"path": str(path.parent)}}}
-        NotebookClient(book, km=kernel, **how).execute()
+        NotebookClient(book, km=kernel, **how).execute(cleanup_kc=True)
     return book
 
 

@@ -113,6 +113,9 @@ def no_learning(trace: Trace) -> Iterator[Finding]:
         raise Skip("not applicable", NEED_NOT_FALL)
     if trace.seen("resumed") and not isfinite(guess_of(trace)):
         raise Skip("not applicable", "the network was trained before, and the loss of guessing is not known")
+    result = trace.facts.result
+    if result.get("held_out", np.inf) <= result.get("simple", -np.inf) + limits.WORSE_THAN_SIMPLE:
+        raise Skip("not applicable", "the network does as well as the best simple model: there is no more to learn")
     steps, losses = enough_losses(trace, limits.PLATEAU_STEPS)
     beginning, end, noise = ends(losses)
     guess, how = guess_of(trace), reference_of(trace).words
