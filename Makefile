@@ -4,6 +4,7 @@
 #   make test      run the tests
 #   make lint      ruff and mypy
 #   make frameworks run the tests of lettrine.integrations against Lightning, transformers, Keras and the others
+#   make docs      build the site into build/site, strictly; the programs of its pages are run
 #   make bench     measure what the README claims
 #   make fuzz      feed the readers of files whatever Atheris thinks of, for SECONDS=60 each
 #   make long      watch two trainings for two million steps, some minutes
@@ -16,7 +17,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SOURCES := pyproject.toml constraints.txt $(wildcard CMakeLists.txt native/*)
 
-.PHONY: demo test lint frameworks bench sanitize fuzz long dist native clean
+.PHONY: demo test lint frameworks docs bench sanitize fuzz long dist native clean
 
 demo: .venv/demo
 	$(BIN)/lettrine train
@@ -31,6 +32,9 @@ lint: .venv/lint .venv/test
 
 frameworks: .venv-frameworks/made
 	.venv-frameworks/bin/python -m pytest -n 2 tests/integrations
+# The builder's notice about its own successor is not about this site.
+docs: .venv/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 bench: .venv/test
 	$(BIN)/python -m benchmarks
@@ -104,6 +108,10 @@ FASTAI := requests fastcore fastdownload fastprogress fasttransform plum-dispatc
 		lightning transformers accelerate peft keras pytorch-ignite skorch $(FASTAI)
 	.venv-frameworks/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps fastai
 	touch $@
+.venv/docs: .venv/made $(SOURCES)
+	@echo "setting up .venv with the tools of the site (once, a few minutes) ..."
+	$(PIP) -e '.[torch,report,docs]'
+	touch $@ .venv/demo
 
 .venv/fuzz: .venv/test
 	$(PIP) 'atheris>=3'

@@ -61,13 +61,15 @@ def train(
                 f"--resume goes on as the run began; leave out {other.replace('_', '-')}, or start anew with --like {resume}"
             )
         with progress(quiet=json) as told, shown_live(told, wanted=live) as listener:
-            run = api.resume(resume, report=listener, page=report)
+            run = api.resume(resume, on_progress=listener, page=report)
     else:
         chosen = choices(options, like)
         word_list = word_list_of(chosen.words)
         folder = out or _free_folder(word_list.source)
         with progress(quiet=json) as told, shown_live(told, wanted=live) as listener:
-            run = api.train(word_list, out=folder, shape=chosen.shape, settings=chosen.settings, report=listener, page=report)
+            run = api.train(
+                word_list, out=folder, shape=chosen.shape, settings=chosen.settings, on_progress=listener, page=report
+            )
         for remark in word_list.notes:
             note(remark)
     _print(run, json=json)

@@ -97,9 +97,9 @@ HELD_OUT_MIRROR: Final = 0.4  # rise per fall; clinic: learned by heart 0.03 to 
 
 NORM_GAP: Final = 0.5  # batch standard deviations between running and batch mean, beyond what a batch's noise explains
 NORM_VARIANCE: Final = 1.8  # times, either way; clinic: healthy up to 1.1
-# Noise of the running mean in batch standard deviations: sqrt(momentum / (2 - momentum) / batch), with a momentum of 0.1 that is
-# 0.08 for batches of 8 and 0.11 for 4. Wu & He 2018 (Group normalization) report that batch norm's error grows as batches shrink:
-# in a ResNet-50 it is that of group norm, which knows no batch, with usual batches, and 10.6 % above it with 2 images.
+# Noise of the running mean in batch standard deviations: sqrt(momentum / (2 - momentum) / batch). With a momentum of 0.1 that is
+# 0.08 for batches of 8 and 0.11 for 4. Wu & He 2018 (Group normalization) report that batch norm's error grows as batches shrink.
+# In their ResNet-50 it equals that of group norm, which knows no batch, at usual sizes, and is 10.6 % higher with 2 images.
 NORM_NOISE: Final = 0.1
 NORM_BATCH_LEAST: Final = 4  # below it places of a convolution make up for nothing: those 10.6 % were lost in spite of them
 NORM_BATCH: Final = 8  # fewer examples give no statistics worth the name, whatever the momentum
