@@ -26,8 +26,8 @@ FINDINGS = "[...document.querySelectorAll('#findings>li')].map(each => each.data
 
 
 def until(page, expression, seconds=60.0):
-    end = time.monotonic() + seconds
-    while not (value := page.evaluate(expression)):
+    end, guarded = time.monotonic() + seconds, f"(() => {{ try {{ return {expression} }} catch {{ return null }} }})()"
+    while not (value := page.evaluate(guarded)):  # elements may not be there yet
         assert time.monotonic() < end, f"{expression} stayed {value!r}: {page.complaints()}"
         time.sleep(0.1)
     return value
