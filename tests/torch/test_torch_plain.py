@@ -18,6 +18,7 @@ from trainings import adam, batches, mlp
 
 from lettrine import health
 from lettrine.errors import HealthError
+from lettrine.health.tracking import MOST, chosen
 from lettrine.torch.watch import LISTENING
 
 BACKWARD = torch.autograd.backward
@@ -277,3 +278,48 @@ def test_the_watch_steps_aside_where_the_model_is_copied_or_taken_down(how: str,
     assert not torch.isnan(torch.from_numpy(trace.output("4", "std"))).any()
     assert "compiled" not in trace.facts.notes
     assert hooks_on(model, optimiser) == 0
+
+
+@pytest.mark.parametrize("every", [1, None])
+def test_figures_go_to_a_tracker_at_their_steps(every: int | None) -> None:
+    torch.manual_seed(0)
+    model, told = mlp(), {}
+    optimiser = adam(model)
+    with health.watch(model, optimiser, every=every, log_to=lambda values, step: told.update({step: values})) as watch:
+        train(model, optimiser, 20, watch)
+    trace = watch.trace()
+    assert list(told) == trace.steps.tolist()
+    for place, step in enumerate(trace.steps.tolist()):
+        assert told[step]["health/loss"] == pytest.approx(trace.step_stats["loss"][place])
+        assert told[step]["health/0.weight/update_data"] == pytest.approx(trace.parameter("0.weight", "update_data")[place])
+        assert told[step]["health/1/dead"] == trace.output("1", "dead")[place]
+    assert "health/0/output_mean" not in told[0]
+
+
+def test_a_large_network_has_a_bounded_number_of_series() -> None:
+    keys = [f"health/{layer}/{kind}" for layer in range(300) for kind in ("output_std", "output_mean", "grad_std")]
+    keys = ["health/loss", *keys, "health/7/dead", *(f"health/{layer}.weight/update_data" for layer in range(300))]
+    found = chosen(keys)
+    assert len(found) == MOST
+    assert {"health/loss", "health/7/dead", "health/0/output_std"} <= set(found)
+    layers = [int(key.split("/")[1].removesuffix(".weight")) for key in found if key.endswith("update_data")]
+    assert layers == sorted(layers)
+    assert layers[-1] > 270
+    assert not [key for key in found if key.endswith("output_mean")]
+
+
+def test_a_tracker_that_fails_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    calls = []
+
+    def log_to(values: dict[str, float], step: int) -> None:
+        calls.append((len(values) > 3, step))
+        raise ConnectionError("nobody there")
+
+    model = mlp()
+    optimiser = adam(model)
+    with health.watch(model, optimiser, every=1, log_to=log_to) as watch:
+        train(model, optimiser, 8, watch)
+    assert len(watch.trace().steps) == 8
+    assert watch.trace().facts.errors == ()
+    assert calls == [(True, 0)]
+    assert "nobody there" in caplog.text

@@ -36,6 +36,7 @@ from lettrine.health.joining import joined
 from lettrine.health.observers import OnFinding
 from lettrine.health.recorder import Recorder, Schedule
 from lettrine.health.trace import Facts, Trace
+from lettrine.health.tracking import LogTo, Tracking
 from lettrine.torch.capture.catalogue import WRAPPERS, unwrapped
 from lettrine.torch.capture.closures import after_closure
 from lettrine.torch.capture.compiled import times_traced, untraced
@@ -95,6 +96,7 @@ class Watch:
         on_finding: OnFinding | None = None,
         stop_on: str | None = None,
         first_step: int = 0,
+        log_to: LogTo | None = None,
     ) -> None:
         self._task = task
         self.free = False  # started without `with`
@@ -105,6 +107,8 @@ class Watch:
         self._schedule = Schedule(every or 0)
         self._recorder = Recorder(self._schedule)
         self._recorder.observers.tell(on_finding, stop_on)
+        if log_to is not None:
+            self._recorder.observers.on_sample.append(Tracking(log_to))
         self._model = inner
         self._classes = classes
         self._scaler = scaler
@@ -617,6 +621,7 @@ def watch(
     on_finding: OnFinding | None = None,
     stop_on: str | None = None,
     first_step: int = 0,
+    log_to: LogTo | None = None,
 ) -> Watch:
     """Watch a model train.
 
@@ -633,6 +638,9 @@ def watch(
     stop_on: "info", "warning" or "critical": from a finding as severe as that on, `Watch.should_stop` is True.
     first_step: the number of the first step, where a run goes on that was stopped; see also `Watch.load_state_dict`.
 
+    log_to: called with a dict of at most 50 figures and the step, for each sampled step, some steps later; keys as
+    `lettrine.health.scalars` has them.
+
     Observing changes nothing: weights with and without are bit-equal. An error inside the health code is kept for the
     report and never stops training.
 
@@ -642,4 +650,4 @@ def watch(
         raise HealthError(
             f"first_step got {first_step}; expected the number of steps that were made before, from 0 to {MOST_STEPS:,}"
         )
-    return Watch(model, optimizer, every, classes, scaler, task, on_finding, stop_on, first_step)
+    return Watch(model, optimizer, every, classes, scaler, task, on_finding, stop_on, first_step, log_to)
