@@ -103,7 +103,7 @@ def test_a_training_is_shown_and_not_touched(tmp_path):
         page.call("Page.navigate", url=live.address)
         until(page, "document.getElementById('link').textContent === 'live'")
         assert page.evaluate("document.getElementById('controls').hidden")
-        shown = train(words, shape=shape, settings=settings, report=lambda now: live.offer(now.trace, {"step": now.step}))
+        shown = train(words, shape=shape, settings=settings, on_progress=lambda now: live.offer(now.trace, {"step": now.step}))
         live.close()
         until(page, "document.getElementById('link').textContent === 'ended'")
         until(page, "document.querySelectorAll('#pictures svg').length >= 6")

@@ -56,8 +56,8 @@ LEAST: Final = 32  # kept in any case
 class Schedule:
     """Which optimiser steps are sampled, counted from 0.
 
-    every: 0 for the default, which samples the first FIRST steps, then waits half of the steps already taken, but at most
-    LONGEST: 20 samples in 2,000 steps, and one in a thousand from step 2,000 on. 1 samples all, n every n-th from 0 on.
+    every: 1 samples all steps, n every n-th from 0 on. 0 is the default: it samples the first FIRST steps, then waits half of the
+    steps already taken, but at most LONGEST. That makes 20 samples in 2,000 steps, and one in a thousand from then on.
 
     Raises HealthError for a negative number.
     """
