@@ -103,4 +103,4 @@ def _independent(weight: Tensor) -> bool:
     if pairs < 1:
         return True
     squares = ((rows @ rows.T).square().sum() - len(rows)) / (2 * pairs)  # the diagonal holds ones
-    return abs(float(squares) * rows.shape[1] - 1) < _DEVIATIONS * sqrt(2 / pairs)
+    return bool(abs(float(squares) * rows.shape[1] - 1) < _DEVIATIONS * sqrt(2 / pairs))
