@@ -244,7 +244,7 @@ def word_rates(work: Work) -> tuple[Side, Side]:
         def side(count: int) -> float:
             uniforms, starts = work.draw.random((count, 30)), np.zeros((count, work.config.context), np.int32)
             start = time.process_time()
-            engine.sample(work.config, work.parameters, starts, uniforms)
+            engine.drawer(work.config, [work.parameters])(starts, uniforms)
             return time.process_time() - start
 
         return side

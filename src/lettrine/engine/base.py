@@ -7,7 +7,7 @@ and are compared number by number. `reference` is the definition; `native` is it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -131,6 +131,18 @@ def check_moments(config: MLPConfig, optimiser: Optimiser, parameters: Mapping[s
                 raise EngineError(f"{kind}.{name} is not a contiguous, writeable array; pass a copy")
 
 
+class Drawer(Protocol):
+    """Draws words from a model that was made ready once; see `Engine.drawer`."""
+
+    def __call__(self, contexts: Integers, uniforms: Losses) -> Integers:
+        """Characters from each starting context (N, T) until the end-of-word token or the L-th: (N, L), 0 after the end.
+
+        uniforms (N, L) in [0, 1) are the random numbers: character = first index at which the cumulated probability, in
+        vocabulary order, exceeds the uniform.
+        """
+        ...
+
+
 class Evaluator(Protocol):
     """What answers for a network in eval mode: an engine, or several networks and counts together.
 
@@ -152,26 +164,6 @@ class Evaluator(Protocol):
         """Loss of each example (N,), in nats, in eval mode, in memory that does not grow with N beyond the result."""
         ...
 
-    def sample(
-        self,
-        config: MLPConfig,
-        parameters: Mapping[str, Array],
-        contexts: Integers,
-        uniforms: Losses,
-        *,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-    ) -> Integers:
-        """Draw characters from each starting context (N, T) until the end-of-word token or the L-th: (N, L), 0 after the end.
-
-        uniforms (N, L) in [0, 1) are the random numbers: character = first index at which the cumulated
-        probability, in vocabulary order, exceeds the uniform. temperature divides the logits (0 takes the
-        likeliest); top_k > 0 keeps the k likeliest; top_p < 1 keeps the smallest set of likeliest
-        characters whose probability reaches p. The cuts are applied in this order, then renormalised.
-        """
-        ...
-
 
 class Engine(Evaluator, Protocol):
     """The arithmetic of one network. Engines hold no state between calls.
@@ -181,10 +173,25 @@ class Engine(Evaluator, Protocol):
     before anything is touched.
     """
 
-    def choose(
-        self, logits: Losses, uniforms: Losses, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
-    ) -> Integers:
-        """One character for each row of logits (N, V) float64 and its uniform (N,), as `sample` draws them: (N,)."""
+    def drawer(
+        self,
+        config: MLPConfig,
+        networks: Sequence[Mapping[str, Array]],
+        counts: Counts | None = None,
+        weights: tuple[float, float] = (1.0, 0.0),
+        *,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        threads: int = 1,
+    ) -> Drawer:
+        """What draws words, again and again, from networks of one shape and counts together.
+
+        The logits are weights[0] times the mean of the networks' and weights[1] times the logarithm of the counts' probabilities.
+        temperature divides them (0 takes the likeliest character); top_k > 0 keeps the k likeliest; top_p < 1 keeps the smallest
+        set of likeliest characters whose probability reaches p. The cuts are applied in this order, then renormalised.
+        Words depend neither on `threads` nor on what was drawn before. The arrays must not change while it is in use.
+        """
         ...
 
     def count_probabilities(self, counts: Counts, contexts: Integers, targets: Integers | None = None) -> Losses:

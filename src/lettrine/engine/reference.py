@@ -9,14 +9,24 @@ N examples, S steps.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
 from lettrine.activations import activate, slope
-from lettrine.engine.base import Indices, Integers, Losses, Optimiser, TrainState, check_batches, check_examples, check_moments
+from lettrine.engine.base import (
+    Drawer,
+    Indices,
+    Integers,
+    Losses,
+    Optimiser,
+    TrainState,
+    check_batches,
+    check_examples,
+    check_moments,
+)
 from lettrine.engine.dropout import dropout_mask, key_of, rows_of
 from lettrine.model.config import MLPConfig
 from lettrine.model.counts import Counts
@@ -88,13 +98,38 @@ class ReferenceEngine:
             _optimiser_step(optimiser, state, gradients, learning_rate)
         return losses
 
-    def choose(  # noqa: D102
-        self, logits: Losses, uniforms: Losses, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
-    ) -> Integers:
-        cumulated = np.cumsum(probabilities(logits, temperature, top_k, top_p), axis=1)  # (N, V)
-        # The last sum may fall short of 1 by rounding; scaling the uniform keeps the choice inside the kept set.
-        drawn: Integers = (cumulated > uniforms[:, None] * cumulated[:, -1:]).argmax(axis=1).astype(np.int32)
-        return drawn
+    def drawer(  # noqa: D102
+        self,
+        config: MLPConfig,
+        networks: Sequence[Mapping[str, Array]],
+        counts: Counts | None = None,
+        weights: tuple[float, float] = (1.0, 0.0),
+        *,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        threads: int = 1,  # noqa: ARG002
+    ) -> Drawer:
+        def logits_of(contexts: Integers) -> Losses:
+            result = np.zeros((len(contexts), config.vocabulary_size))
+            for parameters in networks:
+                result += weights[0] / len(networks) * self.logits(config, parameters, contexts).astype(np.float64)
+            return result if counts is None else result + weights[1] * np.log(counts.probabilities(contexts))
+
+        def drawer(contexts: Integers, uniforms: Losses) -> Integers:
+            words = np.zeros(uniforms.shape, np.int32)  # (N, L)
+            alive, window = np.arange(len(contexts)), np.array(contexts)  # rows still being written, and what each sees
+            for place in range(uniforms.shape[1]):
+                if not len(alive):
+                    break
+                drawn = _choose(probabilities(logits_of(window), temperature, top_k, top_p), uniforms[alive, place])  # (A,)
+                words[alive, place] = drawn
+                window = np.concatenate([window[:, 1:], drawn[:, None]], axis=1)
+                going = drawn != 0
+                alive, window = alive[going], window[going]
+            return words
+
+        return drawer
 
     def count_probabilities(self, counts: Counts, contexts: Integers, targets: Integers | None = None) -> Losses:  # noqa: D102
         return counts.probabilities(contexts) if targets is None else counts.probability(contexts, targets)
@@ -129,30 +164,6 @@ class ReferenceEngine:
             result[part] = -log_softmax(logits)[np.arange(len(logits)), targets[part]]
         return result
 
-    def sample(  # noqa: D102
-        self,
-        config: MLPConfig,
-        parameters: Mapping[str, Array],
-        contexts: Integers,
-        uniforms: Losses,
-        *,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-    ) -> Integers:
-        words = np.zeros(uniforms.shape, np.int32)  # (N, L)
-        alive, window = np.arange(len(contexts)), np.array(contexts)  # rows still being written, and what each sees
-        for place in range(uniforms.shape[1]):
-            if not len(alive):
-                break
-            logits = self.logits(config, parameters, window).astype(np.float64)
-            drawn = self.choose(logits, uniforms[alive, place], temperature=temperature, top_k=top_k, top_p=top_p)  # (A,)
-            words[alive, place] = drawn
-            window = np.concatenate([window[:, 1:], drawn[:, None]], axis=1)
-            going = drawn != 0
-            alive, window = alive[going], window[going]
-        return words
-
 
 def chunk_size(config: MLPConfig) -> int:
     """How many examples to evaluate at a time."""
@@ -183,6 +194,14 @@ def probabilities(logits: Array, temperature: float = 1.0, top_k: int = 0, top_p
             ranked /= ranked.sum(axis=1, keepdims=True)
         np.put_along_axis(kept, order, ranked, axis=1)
     return kept
+
+
+def _choose(chances: Losses, uniforms: Losses) -> Integers:
+    """One character for each row of probabilities (N, V) and its uniform (N,): (N,)."""
+    cumulated = np.cumsum(chances, axis=1)  # (N, V)
+    # The last sum may fall short of 1 by rounding; scaling the uniform keeps the choice inside the kept set.
+    drawn: Integers = (cumulated > uniforms[:, None] * cumulated[:, -1:]).argmax(axis=1).astype(np.int32)
+    return drawn
 
 
 def observe(

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
-from lettrine.engine.base import Engine, Integers, Losses
+from lettrine.engine.base import Drawer, Engine, Integers, Losses
 from lettrine.engine.reference import log_softmax
 from lettrine.model.config import MLPConfig
 from lettrine.model.counts import Counts
@@ -62,16 +62,6 @@ class Mixture:
         counted: Array = b * np.log(self.engine.count_probabilities(self.prior.counts, contexts))
         return counted if a == 0.0 else a * self.of_networks(config, parameters, contexts) + counted
 
-    def _unshifted(self, config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers) -> Losses:
-        """The same as `logits` but for a number added to each row, which changes no choice: nothing is normalised on the way."""
-        a, b = (1.0, 0.0) if self.prior is None else self.prior.weights
-        result = np.zeros((len(contexts), config.vocabulary_size))
-        for one in (parameters, *self.others) if a else ():
-            result += (a / (1 + len(self.others))) * self.engine.logits(config, one, contexts)
-        if self.prior is not None:
-            result += b * np.log(self.engine.count_probabilities(self.prior.counts, contexts))
-        return result
-
     def of_networks(self, config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers) -> Array:
         """Log-probabilities of the networks alone, averaged, (N, V)."""
         each = [parameters, *self.others]
@@ -94,32 +84,11 @@ class Mixture:
             result[part] = -log_softmax(logits)[np.arange(len(logits)), targets[part]]
         return result
 
-    def sample(
-        self,
-        config: MLPConfig,
-        parameters: Mapping[str, Array],
-        contexts: Integers,
-        uniforms: Losses,
-        *,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-    ) -> Integers:
-        """Characters (N, L); see `Engine`."""
-        how = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-        if self.prior is None and not self.others:
-            return self.engine.sample(config, parameters, contexts, uniforms, **how)  # type: ignore[arg-type]
-        words = np.zeros(uniforms.shape, np.int32)  # (N, L)
-        alive, window = np.arange(len(contexts)), np.array(contexts)
-        for place in range(uniforms.shape[1]):
-            if not len(alive):
-                break
-            drawn = self.engine.choose(self._unshifted(config, parameters, window), uniforms[alive, place], **how)  # type: ignore[arg-type]
-            words[alive, place] = drawn
-            window = np.concatenate([window[:, 1:], drawn[:, None]], axis=1)
-            going = drawn != 0
-            alive, window = alive[going], window[going]
-        return words
+    def drawer(self, config: MLPConfig, parameters: Mapping[str, Array], threads: int = 1, **cuts: Any) -> Drawer:
+        """What draws words, see `Engine.drawer`; cuts: temperature, top_k, top_p."""
+        counts, (a, b) = (None, (1.0, 0.0)) if self.prior is None else (self.prior.counts, self.prior.weights)
+        networks = [parameters, *self.others] if a else []
+        return self.engine.drawer(config, networks, counts, (a, b), threads=threads, **cuts)
 
 
 def fitted_weights(

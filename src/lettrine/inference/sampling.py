@@ -53,6 +53,7 @@ class Sampling:
     new: leave out words of the training list. not_near: leave out words at most so many edits away from one of the
     training list, 0 for none. unique: no word twice. seed: of the draw, not of the training.
     label: of a model with labels, the one to draw for, or several with their shares of the words: "women=2,men=1".
+    threads: of the processor; the words do not depend on them.
 
     Raises ConfigError for a value outside its range.
     """
@@ -74,6 +75,7 @@ class Sampling:
     near: int = 2
     not_near: int = 0
     label: str = ""
+    threads: int = 1
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.temperature <= 1000.0:
@@ -92,8 +94,9 @@ class Sampling:
             raise ConfigError(f"near got {self.near}; expected 0 to {MAX_NEAR} edits")
         if not 0 <= self.not_near <= MAX_NEAR:
             raise ConfigError(f"not near got {self.not_near}; expected 0 (not asked) to {MAX_NEAR} edits")
-        if self.seed < 0:
-            raise ConfigError(f"seed got {self.seed}; expected 0 or more")
+        for name, value, least in (("seed", self.seed, 0), ("threads", self.threads, 1)):
+            if value < least:
+                raise ConfigError(f"{name} got {value}; expected {least} or more")
 
 
 def stream_words(model: Predictor, count: int, how: Sampling, known: Collection[str] = frozenset()) -> Iterator[list[str]]:
@@ -176,6 +179,12 @@ def _shared(
             return
 
 
+def _narrowed(rows: Integers) -> Integers:
+    """The rows (N, L) without the columns in which nothing but the ends of words is left, but for one."""
+    used = np.flatnonzero(rows.any(axis=0))
+    return rows[:, : int(used[-1]) + 2] if len(used) else rows[:, :1]
+
+
 class _Filter:
     """Leaves out words for what else there is: the training list, and the words drawn before."""
 
@@ -206,6 +215,7 @@ class _Source:
 
     def __init__(self, model: Predictor, how: Sampling, accepted: Automaton, sign: str) -> None:
         self._model, self._accepted, self._cuts = model, accepted, Cuts(how.temperature, how.top_k, how.top_p)
+        self._draw = model.drawer(**vars(self._cuts), threads=how.threads)
         self._generator = np.random.default_rng([how.seed])
         self._drawn_label = bool(model.labels and not sign)
         self._prefix = "" if self._drawn_label else how.prefix
@@ -224,7 +234,7 @@ class _Source:
             if self._tree is None and self._drawn == FIRST_LOOK and self._met < SELDOM * FIRST_LOOK:
                 from lettrine.inference.tree import PrefixTree  # noqa: PLC0415 - as for `condition`
 
-                self._tree = PrefixTree(self._model, self._accepted, self._cuts, self._start, self.room)
+                self._tree = PrefixTree(self._model, self._draw, self._accepted, self._cuts, self._start, self.room)
             rows = self._whole(wanted) if self._tree is None else self._through(self._tree)
             if rows is None or len(rows):
                 return rows
@@ -250,7 +260,7 @@ class _Source:
             rows = min(rows, FIRST_LOOK - self._drawn)
         contexts = np.repeat(self._start[None], rows, axis=0)  # (N, T)
         uniforms = self._generator.random((rows, self.room + 1))  # (N, L)
-        drawn = self._model.draw(contexts, uniforms, **vars(self._cuts))
+        drawn = _narrowed(self._draw(contexts, uniforms))
         met = drawn[self._accepted.run(np.full(rows, self._accepted.start), drawn)]
         self._drawn, self._met = self._drawn + rows, self._met + len(met)
         self.in_vain = 0 if len(met) else self.in_vain + rows
