@@ -90,10 +90,9 @@ class Sampling:
             raise ConfigError(f"min length got {self.min_length}; expected 0 to the max length, {self.max_length}")
         if len(self.prefix) > self.max_length:
             raise ConfigError(f"prefix has {len(self.prefix)} characters; expected at most the max length, {self.max_length}")
-        if not 0 <= self.near <= MAX_NEAR:
-            raise ConfigError(f"near got {self.near}; expected 0 to {MAX_NEAR} edits")
-        if not 0 <= self.not_near <= MAX_NEAR:
-            raise ConfigError(f"not near got {self.not_near}; expected 0 (not asked) to {MAX_NEAR} edits")
+        for name, value in (("near", self.near), ("not near", self.not_near)):
+            if not 0 <= value <= MAX_NEAR:
+                raise ConfigError(f"{name} got {value}; expected 0 to {MAX_NEAR} edits")
         for name, value, least in (("seed", self.seed, 0), ("threads", self.threads, 1)):
             if value < least:
                 raise ConfigError(f"{name} got {value}; expected {least} or more")

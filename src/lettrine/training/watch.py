@@ -69,10 +69,10 @@ class EngineWatch:
 
     def step(
         self, engine: Engine, state: TrainState, windows: Windows, rows: NDArray[np.int64], learning_rate: float, threads: int
-    ) -> float:
-        """Take one step while looking, and return its loss."""
+    ) -> Losses:
+        """Take one step while looking, and return its loss, (1,). rows: of its batch, (1, B)."""
         step = state.step
-        contexts, targets = windows.contexts[rows], windows.targets[rows]  # (B, T), (B,)
+        contexts, targets = windows.contexts[rows[0]], windows.targets[rows[0]]  # (B, T), (B,)
         seen = observe(self._config, state.parameters, contexts, targets, seed=self._seed, step=step)
         before = {name: state.parameters[name].copy() for name in parameter_shapes(self._config)}
         rates = np.array([learning_rate])
@@ -82,7 +82,7 @@ class EngineWatch:
             state,
             windows.contexts,
             windows.targets,
-            rows[None, :],
+            rows,
             rates,
             threads=threads,
             seed=self._seed,
@@ -93,7 +93,7 @@ class EngineWatch:
             if len(self.recorder.facts.errors) < MOST_ERRORS:
                 self.recorder.note_error(f"{type(error).__name__}: {error}")
         self._next = self.recorder.schedule.after(step)
-        return float(losses[0])
+        return losses
 
     def losses(self, first: int, losses: Losses) -> None:
         """Losses of the steps from `first` on."""
@@ -165,7 +165,7 @@ class EngineWatch:
             for name, (mean, variance) in seen.statistics.items()
         }
         squares = sum(float((gradient.astype(np.float64) ** 2).sum()) for gradient in seen.gradients.values())
-        self.recorder.record(
+        self.recorder.take(
             step,
             outputs=dict(zip(seen.outputs, outputs, strict=True)),
             gradients=dict(zip(seen.output_gradients, gradients, strict=True)),
