@@ -18,6 +18,7 @@ struct Evaluator {
 
     struct Member {
         T *x[2], *rows, *z, *inputs, *input_columns, *line;
+        std::int32_t *characters, *targets;  // of a batch of examples
         const std::int32_t** contexts;
         std::int32_t* of;
     };
@@ -76,6 +77,8 @@ struct Evaluator {
                 m.input_columns = arena.take<T>(batch.size(K));
                 m.line = arena.take<T>(round_up<T>(K) + W);
             }
+            m.characters = arena.take<std::int32_t>(eval_batch * C);
+            m.targets = arena.take<std::int32_t>(eval_batch);
             m.contexts = arena.take<const std::int32_t*>(eval_batch);
             m.of = arena.take<std::int32_t>(eval_batch * C);
             if (!arena.counting()) members[i] = m;
@@ -136,13 +139,22 @@ struct Evaluator {
         const Span part = share(examples.count, eval_batch, member, size);
         for (Index first = part.begin; first < part.end; first += eval_batch) {
             const Batch<T> batch(part.end - first < eval_batch ? part.end - first : eval_batch);
-            for (Index b = 0; b < batch.count; ++b) m.contexts[b] = examples.contexts + (first + b) * C;
+            read(examples, first, batch.count, losses != nullptr, m);
             const T* found = logits(m, batch);
             for (Index p = 0; losses && p < batch.panels(); ++p)
-                log_likelihood<T>(batch, V, p, examples.targets + first, found, losses + first);
+                log_likelihood<T>(batch, V, p, m.targets, found, losses + first);
             for (Index b = 0; result && b < batch.count; ++b)
                 for (Index v = 0; v < V; ++v) result[(first + b) * V + v] = found[(b / W * round_up<T>(V) + v) * W + b % W];
         }
+    }
+
+private:
+    void read(const Examples& examples, Index first, Index count, bool targeted, const Member& m) const {
+        examples.typed([&](const auto* contexts, const auto* targets) {
+            for (Index i = 0; i < count * C; ++i) m.characters[i] = static_cast<std::int32_t>(contexts[first * C + i]);
+            for (Index i = 0; targeted && i < count; ++i) m.targets[i] = static_cast<std::int32_t>(targets[first + i]);
+        });
+        for (Index b = 0; b < count; ++b) m.contexts[b] = m.characters + b * C;
     }
 };
 

@@ -58,10 +58,24 @@ struct Dropout {
     std::uint64_t seed = 0;
 };
 
+// Characters as whole numbers of `bytes` bytes: 1 and 2 without a sign, 4 with one. The narrower, the more of them a cache holds.
 struct Examples {
-    const std::int32_t* contexts;  // (N, T)
-    const std::int32_t* targets;   // (N,)
+    const void* contexts;  // (N, T)
+    const void* targets;   // (N,)
     Index count;
+    int bytes;
+
+    const void* context(Index i, Index length) const { return static_cast<const char*>(contexts) + i * length * bytes; }
+    const void* target(Index i) const { return static_cast<const char*>(targets) + i * bytes; }
+    // Calls f with the arrays as what they are.
+    template <class F>
+    auto typed(F f) const {
+        switch (bytes) {
+            case 1: return f(static_cast<const std::uint8_t*>(contexts), static_cast<const std::uint8_t*>(targets));
+            case 2: return f(static_cast<const std::uint16_t*>(contexts), static_cast<const std::uint16_t*>(targets));
+            default: return f(static_cast<const std::int32_t*>(contexts), static_cast<const std::int32_t*>(targets));
+        }
+    }
 };
 
 struct Schedule {

@@ -9,10 +9,10 @@ import numpy
 import numpy.typing
 
 
-def train(shape: tuple[int, int, int, list[int], str, float, float], values: list[numpy.typing.NDArray[Any] | None], running: list[numpy.typing.NDArray[Any] | None], firsts: list[numpy.typing.NDArray[Any] | None], seconds: list[numpy.typing.NDArray[Any] | None], decays: list[float], penalties: list[float], optimiser: tuple[bool, float, float, float, float, int], contexts: numpy.typing.NDArray[numpy.int32], targets: numpy.typing.NDArray[numpy.int32], indices: numpy.typing.NDArray[numpy.int64], learning_rates: numpy.typing.NDArray[numpy.float64], dropout: tuple[float, int] = (0.0, 0), threads: int = 1, isa: str = '') -> numpy.typing.NDArray[numpy.float64]:
+def train(shape: tuple[int, int, int, list[int], str, float, float], values: list[numpy.typing.NDArray[Any] | None], running: list[numpy.typing.NDArray[Any] | None], firsts: list[numpy.typing.NDArray[Any] | None], seconds: list[numpy.typing.NDArray[Any] | None], decays: list[float], penalties: list[float], optimiser: tuple[bool, float, float, float, float, int], contexts: numpy.typing.NDArray[Any], targets: numpy.typing.NDArray[Any], indices: numpy.typing.NDArray[numpy.int64], learning_rates: numpy.typing.NDArray[numpy.float64], dropout: tuple[float, int] = (0.0, 0), threads: int = 1, isa: str = '') -> numpy.typing.NDArray[numpy.float64]:
     """Take steps in place and return their losses."""
 
-def evaluate(shape: tuple[int, int, int, list[int], str, float, float], values: list[numpy.typing.NDArray[Any] | None], running: list[numpy.typing.NDArray[Any] | None], contexts: numpy.typing.NDArray[numpy.int32], targets: numpy.typing.NDArray[numpy.int32] | None, threads: int = 1, isa: str = '') -> numpy.typing.NDArray[Any]:
+def evaluate(shape: tuple[int, int, int, list[int], str, float, float], values: list[numpy.typing.NDArray[Any] | None], running: list[numpy.typing.NDArray[Any] | None], contexts: numpy.typing.NDArray[Any], targets: numpy.typing.NDArray[Any] | None, threads: int = 1, isa: str = '') -> numpy.typing.NDArray[Any]:
     """
     Losses (N,) of examples in eval mode, or, without targets, logits (N, V).
     """

@@ -53,7 +53,7 @@ def test_windows_equal_the_naive_twin(words, context, rows):
     assert made.contexts.tolist() == contexts
     assert made.targets.tolist() == targets
     assert made.contexts.shape == (len(targets), context)
-    assert made.contexts.dtype == made.targets.dtype == np.int32
+    assert made.contexts.dtype == made.targets.dtype == np.uint8
     assert made.contexts.flags.c_contiguous
     assert made.targets.flags.c_contiguous
 

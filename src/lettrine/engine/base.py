@@ -20,10 +20,11 @@ from lettrine.model.config import MLPConfig
 from lettrine.model.counts import Counts
 from lettrine.model.parameters import GROUPS, Array, Parameters, group_of, parameter_shapes
 
-Integers: TypeAlias = NDArray[np.int32]
+Integers: TypeAlias = NDArray[np.integer[Any]]  # of characters: one of SYMBOLS
 Indices: TypeAlias = NDArray[np.int64]
 Losses: TypeAlias = NDArray[np.float64]
 
+SYMBOLS: Final = (np.uint8, np.uint16, np.int32)
 OPTIMISERS: Final = ("sgd", "adamw")
 WEIGHT_DECAYS: Final = {"sgd": 0.0, "adamw": 0.01}  # torch's defaults
 
@@ -223,7 +224,7 @@ class Engine(Evaluator, Protocol):
 
 
 def check_examples(config: MLPConfig, contexts: Integers, targets: Integers | None = None) -> None:
-    """Raise EngineError unless contexts are (N, T), targets (N,), both int32, and every character is of the vocabulary."""
+    """Raise EngineError unless contexts are (N, T), targets (N,), of one of SYMBOLS, and every character is of the vocabulary."""
     if contexts.ndim != 2 or contexts.shape[1] != config.context:
         raise EngineError(f"contexts have shape {contexts.shape}; expected (N, {config.context})")
     if targets is not None and targets.shape != (len(contexts),):
@@ -231,8 +232,8 @@ def check_examples(config: MLPConfig, contexts: Integers, targets: Integers | No
     for what, values in (("contexts", contexts), ("targets", targets)):
         if values is None:
             continue
-        if values.dtype != np.int32:
-            raise EngineError(f"{what} are {values.dtype}; expected int32")
+        if values.dtype not in SYMBOLS:
+            raise EngineError(f"{what} are {values.dtype}; expected int32, uint16 or uint8")
         if values.size and not 0 <= int(values.min()) <= int(values.max()) < config.vocabulary_size:
             raise EngineError(
                 f"{what} hold characters {values.min()} to {values.max()}; expected 0 to {config.vocabulary_size - 1}"

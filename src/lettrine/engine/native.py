@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lettrine import _native
 from lettrine.engine.base import (
+    SYMBOLS,
     Drawer,
     Indices,
     Integers,
@@ -31,7 +33,7 @@ from lettrine.model.counts import Counts
 from lettrine.model.parameters import Array, check_parameters, parameter_shapes
 
 _Shape: TypeAlias = tuple[int, int, int, list[int], str, float, float]
-_Counted: TypeAlias = tuple[int, Indices, Indices, Indices, Integers, Losses, Losses]
+_Counted: TypeAlias = tuple[int, Indices, Indices, Indices, NDArray[np.int32], Losses, Losses]
 
 
 class NativeEngine:
@@ -126,7 +128,7 @@ class NativeEngine:
                 raise EngineError(
                     f"uniforms are {uniforms.dtype} of shape {uniforms.shape}; expected float64 ({len(contexts)}, L)"
                 )
-            return draw(contexts, np.ascontiguousarray(uniforms))
+            return draw(contexts.astype(np.int32, copy=False), np.ascontiguousarray(uniforms))
 
         return drawer
 
@@ -220,11 +222,13 @@ def _within(integers: Integers, limit: int) -> bool:
 def _examples(config: MLPConfig, contexts: Integers, targets: Integers | None = None) -> tuple[Integers, Integers]:
     """The same arrays, contiguous, once every character was found to be of the vocabulary."""
     contexts = np.ascontiguousarray(contexts)
-    found = np.zeros(0, np.int32) if targets is None else np.ascontiguousarray(targets)
-    plain = contexts.dtype == np.int32 == found.dtype and contexts.ndim == 2 and contexts.shape[1] == config.context
+    found = np.zeros(0, contexts.dtype) if targets is None else np.ascontiguousarray(targets)
+    alike = contexts.dtype in SYMBOLS and contexts.dtype == found.dtype
+    plain = alike and contexts.ndim == 2 and contexts.shape[1] == config.context
     fitting = plain and (targets is None or found.shape == (len(contexts),))
     if not (fitting and _within(contexts, config.vocabulary_size) and _within(found, config.vocabulary_size)):
         check_examples(config, contexts, targets)  # says what is wrong
+        contexts, found = contexts.astype(np.int32), found.astype(np.int32)  # nothing, but for their types
     return contexts, found
 
 

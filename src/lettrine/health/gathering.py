@@ -188,7 +188,8 @@ def _runs_of(first: int, values: NDArray[np.float64]) -> list[list[float]]:
     sums = np.add.accumulate(values, axis=1)[:, -1]
     places = values.argmax(axis=1)
     counts = np.full(len(values), float(values.shape[1]))
-    return np.stack([steps, sums, counts, values.max(axis=1), steps + places], axis=1).tolist()
+    runs: list[list[float]] = np.stack([steps, sums, counts, values.max(axis=1), steps + places], axis=1).tolist()
+    return runs
 
 
 def _merged(first: list[float], second: list[float]) -> list[float]:

@@ -80,8 +80,6 @@ class Sampling:
     def __post_init__(self) -> None:
         if not 0.0 <= self.temperature <= 1000.0:
             raise ConfigError(f"temperature got {self.temperature}; expected 0 to 1000")
-        if self.top_k < 0:
-            raise ConfigError(f"top-k got {self.top_k}; expected 0 (all characters) or more")
         if not 0.0 < self.top_p <= 1.0:
             raise ConfigError(f"top-p got {self.top_p}; expected more than 0 and at most 1")
         if not 1 <= self.max_length <= MAX_LENGTH:
@@ -93,8 +91,12 @@ class Sampling:
         for name, value in (("near", self.near), ("not near", self.not_near)):
             if not 0 <= value <= MAX_NEAR:
                 raise ConfigError(f"{name} got {value}; expected 0 to {MAX_NEAR} edits")
-        for name, value, least in (("seed", self.seed, 0), ("threads", self.threads, 1)):
-            if value < least:
+        for name, value, least in (
+            ("top-k", self.top_k, "0 (all characters)"),
+            ("seed", self.seed, "0"),
+            ("threads", self.threads, "1"),
+        ):
+            if value < int(least[0]):
                 raise ConfigError(f"{name} got {value}; expected {least} or more")
 
 
