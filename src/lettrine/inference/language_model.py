@@ -10,7 +10,7 @@ import numpy as np
 
 from lettrine.arguments import checked
 from lettrine.engine.base import Drawer, Engine, Integers, Losses
-from lettrine.engine.reference import probabilities
+from lettrine.engine.softmax import probabilities
 from lettrine.errors import ConfigError
 from lettrine.inference.evaluation import Loss, mean_loss
 from lettrine.inference.mixture import Mixture, Prior

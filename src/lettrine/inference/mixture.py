@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from lettrine.engine.base import Drawer, Engine, Integers, Losses
-from lettrine.engine.reference import log_softmax
+from lettrine.engine.softmax import log_softmax
 from lettrine.model.config import MLPConfig
 from lettrine.model.counts import Counts
 from lettrine.model.parameters import Array
