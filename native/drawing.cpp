@@ -23,10 +23,13 @@ struct Drawer {
 
 using Networks = std::vector<std::pair<nb::list, nb::list>>;  // values and running statistics of each, see Bound
 
+using KindArrays = std::tuple<Numbers<std::int64_t>, Numbers<double>>;  // kinds (V,), what they add (K, K, K)
+
 template <class T>
 struct DrawerOf final : Drawer {
     const Networks lists;
     const std::optional<CountArrays> arrays;
+    const std::optional<KindArrays> kinds;
     const lettrine::Choice choice;
     const int threads;
     const lettrine::Kernels<T>& kernels;
@@ -39,8 +42,8 @@ struct DrawerOf final : Drawer {
     void* memory = nullptr;
 
     DrawerOf(const Shape& shape, const Networks& lists_, const std::optional<CountArrays>& arrays_, std::pair<double, double> weights,
-             const lettrine::Choice& choice_, int threads_, const lettrine::InstructionSet& set)
-        : lists(lists_), arrays(arrays_), choice(choice_), threads(threads_ < 1 ? 1 : threads_), kernels(kernels_of<T>(set)) {
+             const std::optional<KindArrays>& kinds_, const lettrine::Choice& choice_, int threads_, const lettrine::InstructionSet& set)
+        : lists(lists_), arrays(arrays_), kinds(kinds_), choice(choice_), threads(threads_ < 1 ? 1 : threads_), kernels(kernels_of<T>(set)) {
         for (const auto& [values, running] : lists) bounds.emplace_back(shape, values, running, false, nb::list(), nb::list(), std::vector<double>(), std::vector<double>());
         for (const auto& bound : bounds) networks.push_back(bound.net);
         if (arrays) {
@@ -53,6 +56,16 @@ struct DrawerOf final : Drawer {
         require(vocabulary >= 1 && context >= 1 && (!counts || counts->vocabulary == vocabulary), "networks and counts have no such shape");
         mixture = {networks.data(), static_cast<Index>(networks.size()), vocabulary, context, weights.first, weights.second,
                    counts ? &*counts : nullptr};
+        if (kinds) {
+            const auto& [of, added] = *kinds;
+            const auto size = added.ndim() == 3 ? static_cast<std::int64_t>(added.shape(0)) : 0;
+            require(size > 0 && added.size() == static_cast<std::size_t>(size * size * size) && of.size() == static_cast<std::size_t>(vocabulary),
+                    "kinds of characters have no such shape");
+            for (std::size_t i = 0; i < of.size(); ++i) require(of.data()[i] >= 0 && of.data()[i] < size, "a kind of character is none");
+            mixture.kinds = of.data();
+            mixture.by_kinds = added.data();
+            mixture.kind_count = static_cast<Index>(size);
+        }
         const std::size_t bytes = kernels.draw_memory(mixture, threads) + 64;
         block.reset(static_cast<char*>(std::calloc(bytes, 1)));  // pages of zeros cost nothing until they are touched
         if (!block) throw std::bad_alloc();
@@ -70,12 +83,12 @@ struct DrawerOf final : Drawer {
 };
 
 std::unique_ptr<Drawer> drawer(const Shape& shape, const Networks& networks, const std::optional<CountArrays>& counts,
-                               std::pair<double, double> weights, double temperature, Index top_k, double top_p, int threads,
+                               std::pair<double, double> weights, const std::optional<KindArrays>& kinds, double temperature, Index top_k, double top_p, int threads,
                                const std::string& isa) {
     const auto& set = instruction_set(isa);
     const lettrine::Choice choice{temperature, top_p, top_k};
-    if (networks.empty() || is_single(networks[0].first)) return std::make_unique<DrawerOf<float>>(shape, networks, counts, weights, choice, threads, set);
-    return std::make_unique<DrawerOf<double>>(shape, networks, counts, weights, choice, threads, set);
+    if (networks.empty() || is_single(networks[0].first)) return std::make_unique<DrawerOf<float>>(shape, networks, counts, weights, kinds, choice, threads, set);
+    return std::make_unique<DrawerOf<double>>(shape, networks, counts, weights, kinds, choice, threads, set);
 }
 
 Result<std::int32_t> draw(Drawer& drawer, const Numbers<std::int32_t>& contexts, const Numbers<double>& uniforms) {
@@ -100,10 +113,11 @@ void bind_drawing(nb::module_& m) {
         .def("__call__", &draw, "contexts"_a.noconvert(), "uniforms"_a.noconvert(),
              nb::sig("def __call__(self, contexts: numpy.typing.NDArray[numpy.int32], uniforms: numpy.typing.NDArray[numpy.float64]) -> numpy.typing.NDArray[numpy.int32]"),
              "Words (N, L) from starting contexts.");
-    m.def("drawer", &drawer, "shape"_a, "networks"_a, "counts"_a.noconvert().none(), "weights"_a, "temperature"_a = 1.0, "top_k"_a = 0, "top_p"_a = 1.0,
+    m.def("drawer", &drawer, "shape"_a, "networks"_a, "counts"_a.noconvert().none(), "weights"_a, "kinds"_a.noconvert().none(), "temperature"_a = 1.0, "top_k"_a = 0, "top_p"_a = 1.0,
           "threads"_a = 1, "isa"_a = "",
           nb::sig("def drawer(shape: tuple[int, int, int, list[int], str, float, float], networks: list[tuple[list[numpy.typing.NDArray[typing.Any] | None], "
-                  "list[numpy.typing.NDArray[typing.Any] | None]]], counts: " COUNTS " | None, weights: tuple[float, float], temperature: float = 1.0, "
+                  "list[numpy.typing.NDArray[typing.Any] | None]]], counts: " COUNTS " | None, weights: tuple[float, float], "
+                  "kinds: tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float64]] | None, temperature: float = 1.0, "
                   "top_k: int = 0, top_p: float = 1.0, threads: int = 1, isa: str = '') -> Drawer"),
           "Networks, each by `weights[0]`, and counts, by `weights[1]`, made ready to draw from.");
 }

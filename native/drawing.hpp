@@ -163,6 +163,12 @@ private:
                 mixture.counts->probabilities(m.contexts + r * C, C, m.counted);
                 for (Index v = 0; v < V; ++v) x[v] += mixture.weight * __builtin_log(m.counted[v]);
             }
+            if (mixture.kinds) {
+                const std::int32_t* end = m.contexts + (r + 1) * C;
+                const Index further = C > 1 ? mixture.kinds[end[-2]] : 0, nearer = mixture.kinds[end[-1]];
+                const double* row = mixture.by_kinds + (further * mixture.kind_count + nearer) * mixture.kind_count;
+                for (Index v = 0; v < V; ++v) x[v] += row[mixture.kinds[v]];
+            }
             weigh(choice.temperature, x);
             cumulate(choice, V, x, m.order);
             const Index slot = m.slot[r];

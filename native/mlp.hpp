@@ -99,6 +99,10 @@ struct Mixture {
     Index size = 0, vocabulary = 0, context = 0;
     double share = 0, weight = 0;
     const Counts* counts = nullptr;
+    // What is added by the kinds of characters (V,): of the last two of the context and of the next, (K, K, K); none where null.
+    const std::int64_t* kinds = nullptr;
+    const double* by_kinds = nullptr;
+    Index kind_count = 0;
 };
 
 // The work of one precision on one instruction set. Each first says how much memory it wants.

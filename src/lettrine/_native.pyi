@@ -171,7 +171,7 @@ class Drawer:
     def __call__(self, contexts: numpy.typing.NDArray[numpy.int32], uniforms: numpy.typing.NDArray[numpy.float64]) -> numpy.typing.NDArray[numpy.int32]:
         """Words (N, L) from starting contexts."""
 
-def drawer(shape: tuple[int, int, int, list[int], str, float, float], networks: list[tuple[list[numpy.typing.NDArray[Any] | None], list[numpy.typing.NDArray[Any] | None]]], counts: tuple[int, numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int32], numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float64]] | None, weights: tuple[float, float], temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, threads: int = 1, isa: str = '') -> Drawer:
+def drawer(shape: tuple[int, int, int, list[int], str, float, float], networks: list[tuple[list[numpy.typing.NDArray[Any] | None], list[numpy.typing.NDArray[Any] | None]]], counts: tuple[int, numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int32], numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float64]] | None, weights: tuple[float, float], kinds: tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float64]] | None, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, threads: int = 1, isa: str = '') -> Drawer:
     """
     Networks, each by `weights[0]`, and counts, by `weights[1]`, made ready to draw from.
     """

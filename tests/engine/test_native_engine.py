@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from lettrine.errors import EngineError
 from lettrine.model import counting
 from lettrine.model.config import MLPConfig
 from lettrine.model.initialisation import SCHEMES, initialise
+from lettrine.model.kinds import counted_kinds
 from lettrine.model.parameters import copy_parameters
 from lettrine.text.corpora import load_corpus
 from lettrine.text.vocabulary import Vocabulary
@@ -346,14 +348,18 @@ def test_counted_words_are_as_likely_as_the_reference_says() -> None:
 @pytest.mark.parametrize("how", [{}, {"temperature": 0.0}, {"temperature": 0.5, "top_k": 3}, {"top_p": 0.6}])
 @pytest.mark.parametrize("networks", [0, 1, 2])
 def test_networks_and_counts_together_draw_as_the_reference_does(networks: int, how: dict[str, float]) -> None:
-    words = load_corpus("first-names").words[:800]
+    words = [word.title() for word in load_corpus("first-names").words[:800]]
     vocabulary = Vocabulary.from_words(words)
     config = MLPConfig(vocabulary.size, context=4, embedding=3, hidden=(7,))
-    counts = counting.count(windows(words, vocabulary, 1).targets, np.empty(0, np.int32), vocabulary.size, 5)
+    seen = windows(words, vocabulary, 2)
+    counts = counting.count(seen.targets, np.empty(0, np.int32), vocabulary.size, 5)
+    kinds = counted_kinds(vocabulary.characters, seen.contexts, seen.targets)
+    assert kinds is not None
+    kinds = replace(kinds, weight=0.7)
     each = [initialise(config, SCHEMES["naive"], np.random.default_rng(seed), np.float64) for seed in range(networks)]
     uniforms, starts = np.random.default_rng(3).random((700, 9)), np.zeros((700, 4), np.int32)
-    ours = native.NativeEngine().drawer(config, each, counts, (0.3, 0.8), **how)
-    theirs = ReferenceEngine().drawer(config, each, counts, (0.3, 0.8), **how)
+    ours = native.NativeEngine().drawer(config, each, counts, (0.3, 0.8), kinds, **how)
+    theirs = ReferenceEngine().drawer(config, each, counts, (0.3, 0.8), kinds, **how)
     assert (ours(starts, uniforms) == theirs(starts, uniforms)).all()
 
 

@@ -18,6 +18,7 @@ from lettrine.arguments import checked
 from lettrine.errors import ConfigError, EngineError
 from lettrine.model.config import MLPConfig
 from lettrine.model.counts import Counts
+from lettrine.model.kinds import Kinds
 from lettrine.model.parameters import GROUPS, Array, Parameters, group_of, parameter_shapes
 
 Integers: TypeAlias = NDArray[np.integer[Any]]  # of characters: one of SYMBOLS
@@ -180,6 +181,7 @@ class Engine(Evaluator, Protocol):
         networks: Sequence[Mapping[str, Array]],
         counts: Counts | None = None,
         weights: tuple[float, float] = (1.0, 0.0),
+        kinds: Kinds | None = None,
         *,
         temperature: float = 1.0,
         top_k: int = 0,
@@ -188,7 +190,8 @@ class Engine(Evaluator, Protocol):
     ) -> Drawer:
         """What draws words, again and again, from networks of one shape and counts together.
 
-        The logits are weights[0] times the mean of the networks' and weights[1] times the logarithm of the counts' probabilities.
+        The logits are weights[0] times the mean of the networks' and weights[1] times the logarithm of the counts' probabilities,
+        and what the kinds of characters add.
         temperature divides them (0 takes the likeliest character); top_k > 0 keeps the k likeliest; top_p < 1 keeps the smallest
         set of likeliest characters whose probability reaches p. The cuts are applied in this order, then renormalised.
         Words depend neither on `threads` nor on what was drawn before. The arrays must not change while it is in use.

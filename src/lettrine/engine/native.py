@@ -30,6 +30,7 @@ from lettrine.engine.base import (
 from lettrine.errors import EngineError
 from lettrine.model.config import MLPConfig
 from lettrine.model.counts import Counts
+from lettrine.model.kinds import Kinds
 from lettrine.model.parameters import Array, check_parameters, parameter_shapes
 
 _Shape: TypeAlias = tuple[int, int, int, list[int], str, float, float]
@@ -101,6 +102,7 @@ class NativeEngine:
         networks: Sequence[Mapping[str, Array]],
         counts: Counts | None = None,
         weights: tuple[float, float] = (1.0, 0.0),
+        kinds: Kinds | None = None,
         *,
         temperature: float = 1.0,
         top_k: int = 0,
@@ -115,6 +117,7 @@ class NativeEngine:
             [(_arrays(parameters, "", names), _running(config, parameters)) for parameters in networks],
             None if counts is None else _counts(counts),
             (weights[0] / max(len(networks), 1), weights[1]),
+            None if kinds is None else (kinds.kinds, kinds.weight * kinds.logs),
             temperature,
             top_k,
             top_p,

@@ -31,6 +31,7 @@ from lettrine.engine.dropout import dropout_mask, key_of, rows_of
 from lettrine.engine.softmax import log_softmax, probabilities
 from lettrine.model.config import MLPConfig
 from lettrine.model.counts import Counts
+from lettrine.model.kinds import Kinds
 from lettrine.model.parameters import Array, Parameters, check_parameters, parameter_shapes
 
 CHUNK: Final = 4096  # examples evaluated at a time: bounds memory, and numpy is no faster with more
@@ -105,6 +106,7 @@ class ReferenceEngine:
         networks: Sequence[Mapping[str, Array]],
         counts: Counts | None = None,
         weights: tuple[float, float] = (1.0, 0.0),
+        kinds: Kinds | None = None,
         *,
         temperature: float = 1.0,
         top_k: int = 0,
@@ -115,7 +117,9 @@ class ReferenceEngine:
             result = np.zeros((len(contexts), config.vocabulary_size))
             for parameters in networks:
                 result += weights[0] / len(networks) * self.logits(config, parameters, contexts).astype(np.float64)
-            return result if counts is None else result + weights[1] * np.log(counts.probabilities(contexts))
+            if counts is not None:
+                result += weights[1] * np.log(counts.probabilities(contexts))
+            return result if kinds is None else result + kinds.logits(contexts)
 
         def drawer(contexts: Integers, uniforms: Losses) -> Integers:
             words = np.zeros(uniforms.shape, np.int32)  # (N, L)

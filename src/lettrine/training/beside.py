@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lettrine.errors import EngineError, RunDamagedError
 from lettrine.inference.mixture import MOST, Prior
 from lettrine.model.config import MLPConfig
+from lettrine.model.kinds import kinds_from_arrays, kinds_to_arrays
 from lettrine.model.parameters import Array, Parameters, check_parameters
 from lettrine.model.stored_counts import counts_from_arrays, counts_to_arrays
 from lettrine.training.settings import Settings
@@ -24,7 +25,8 @@ NETWORKS: Final = "networks.safetensors"  # the networks beside the first, where
 def write_beside(folder: Path, prior: Prior | None, others: Sequence[Mapping[str, Array]]) -> None:
     """Write counts and other networks into a run folder, what there is of them."""
     if prior is not None:
-        write_arrays(folder / COUNTS, {**counts_to_arrays(prior.counts), "weights": np.array(prior.weights)})
+        known = {} if prior.kinds is None else kinds_to_arrays(prior.kinds)
+        write_arrays(folder / COUNTS, {**counts_to_arrays(prior.counts), "weights": np.array(prior.weights), **known})
     if others:
         write_arrays(folder / NETWORKS, {f"{i}/{name}": value for i, one in enumerate(others, 1) for name, value in one.items()})
 
@@ -52,9 +54,10 @@ def _read_prior(path: Path, config: MLPConfig) -> Prior:
                 f"the counts are of {counts.vocabulary_size} characters, {counts.order} in a row; "
                 f"expected {config.vocabulary_size}, at most {config.context + 1}"
             )
+        kinds = kinds_from_arrays(arrays, config.vocabulary_size)
     except (EngineError, KeyError) as error:
         raise RunDamagedError(f"{path} holds no counts of this run ({error}); the run is damaged, train again") from None
-    return Prior(counts, (float(weights[0]), float(weights[1])))
+    return Prior(counts, (float(weights[0]), float(weights[1])), kinds)
 
 
 def _read_networks(path: Path, config: MLPConfig) -> tuple[Parameters, ...]:

@@ -22,7 +22,12 @@ _WHY = "The network copies the answer instead of predicting it, and is of no use
 
 @check("leak", needs=("loss",))
 def leak(trace: Trace) -> Iterator[Finding]:
-    """A part of the input that is the target; and, as a remark, a loss that falls so fast that there may be one."""
+    """A part of the input that is the target; and, as a remark, a loss that falls so fast that there may be one.
+
+    Measured: Columns, positions or sequences of the input from which the target follows without an exception. Failing that,
+        how fast the loss falls.
+    Formula: mean of five losses < {LEAK_SHARE:.0%} of the loss of guessing within {LEAK_STEPS} steps (a remark only).
+    """
     if seen := trace.seen("leak"):
         yield _held(trace, seen[0])
     else:
@@ -43,6 +48,16 @@ def _held(trace: Trace, seen: Evidence) -> Finding:
             f"x[:, {place}]",
             "Shift the window: the target is the element after the last one of the input.",
         ),
+        "threshold": (
+            f"Column {place}{more} of the input tells the class by a threshold",
+            f"x[:, {place}]",
+            f"See what column {place} is made of: if of the target itself, or of what is known only after it, leave it out.",
+        ),
+        "line": (
+            f"The target is a straight line of column {place}{more} of the input",
+            f"x[:, {place}]",
+            f"See what column {place} is made of: if of the target itself, or of what is known only after it, leave it out.",
+        ),
         "sequence": (
             "The target is the input itself, position by position",
             "x",
@@ -52,7 +67,7 @@ def _held(trace: Trace, seen: Evidence) -> Finding:
     examples = int(seen.figure("examples"))
     # Where many columns each tell the target, as in made-up data, that is the task; a label left in makes one for each class.
     # A sequence that is its own target may be an autoencoder's; what copies it at once is none.
-    meant = seen.words["what"] == "column" and count > max(classes_of(trace), 1)
+    meant = seen.words["what"] in ("column", "threshold", "line") and count > max(classes_of(trace), 1)
     meant |= seen.words["what"] == "sequence" and not _at_once(trace)
     return Finding(
         id="leak",

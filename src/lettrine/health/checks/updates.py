@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from lettrine.health import limits
+from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.reading import (
     late,
     learning_rate,
@@ -25,12 +26,17 @@ from lettrine.health.checks.reading import (
 )
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.findings import Finding
-from lettrine.health.trace import Trace
+from lettrine.health.trace import Floats, Trace
 
 
 @check("update-too-large", needs=("parameters",), symptom="silent")
 def update_too_large(trace: Trace) -> Iterator[Finding]:
-    """Steps too large for the weights they move: the learning rate is too high."""
+    """Steps too large for the weights they move: the learning rate is too high.
+
+    Measured: How far one real step of the optimiser moves each weight, relative to the weight's own spread.
+    Formula: update:data = std(after - before) / std(before); the median of all weight matrices, over three sampled steps in a
+        row or after the first {LATE_FROM:.0%} of the run.
+    """
     names, table = update_ratios(trace, usable(trace))
     steps = trace.steps[usable(trace)]
     network = middle(table)
@@ -53,11 +59,12 @@ def update_too_large(trace: Trace) -> Iterator[Finding]:
         return
     general = limit < limits.UPDATE_LARGE_ONE
     value = value if general else float(np.nanmax(each))
+    calmed = limit == limits.UPDATE_LARGE_EARLY and _calms(trace, table)
     rate, factor = learning_rate(trace, mask), tenfold(value / aim)
     towards = f", from {number(rate)} to {number(rounded(rate / factor))}" if rate > 0 else ""
     yield Finding(
         id="update-too-large",
-        severity="critical" if general else "warning",
+        severity="info" if calmed else "critical" if general else "warning",
         where=tuple(large),
         steps=span(trace, mask),
         value=value,
@@ -71,9 +78,22 @@ def update_too_large(trace: Trace) -> Iterator[Finding]:
     )
 
 
+def _calms(trace: Trace, table: Floats) -> bool:
+    """Whether steps that were large at first have come down to a usual size, and the loss has fallen below guessing since."""
+    mask = late(trace)[usable(trace)]
+    sizes = np.array([median(row[mask]) for row in table])
+    settled = float(middle(sizes[:, None])[0]) <= limits.UPDATE_LARGE
+    return settled and consequence(trace).kind == "learns" and int(trace.steps[-1]) >= limits.LEARNING_STEPS
+
+
 @check("update-too-small", needs=("parameters",), symptom="silent")
 def update_too_small(trace: Trace) -> Iterator[Finding]:
-    """Steps that hardly move the weights, even when they were largest: the learning rate is too low."""
+    """Steps that hardly move the weights, even when they were largest: the learning rate is too low.
+
+    Measured: How far one real step of the optimiser moves each weight, when the steps were largest.
+    Formula: update:data = std(after - before) / std(before); the median of all weight matrices at each step, and of that the
+        highest tenth of the steps.
+    """
     mask = usable(trace)
     _, table = update_ratios(trace, mask)
     kept = np.isfinite(table).any(axis=0)
@@ -101,7 +121,11 @@ def update_too_small(trace: Trace) -> Iterator[Finding]:
 
 @check("missing-zero-grad")
 def missing_zero_grad(trace: Trace) -> Iterator[Finding]:
-    """Gradients of earlier steps still in place when the backward pass begins."""
+    """Gradients of earlier steps still in place when the backward pass begins.
+
+    Measured: Whether gradients of earlier steps are still there when the backward pass of a step begins.
+    Formula: share = (sampled steps with leftover gradients) / (sampled steps after the first).
+    """
     mask = usable(trace)
     mask[:1] = False
     left = trace.step_stats["leftover_gradient"][mask]
@@ -111,15 +135,24 @@ def missing_zero_grad(trace: Trace) -> Iterator[Finding]:
     value = float(np.mean(left > 0))
     if value <= limits.LEFTOVER_SHARE:
         return
+    kept = _never_cleared(trace)
     yield Finding(
         id="missing-zero-grad",
         severity="critical",
-        where=(),
+        where=kept,
         steps=span(trace, mask),
         value=value,
         limit=limits.LEFTOVER_SHARE,
-        message=f"At {share(value)} of the sampled steps the backward pass began with gradients of earlier steps still there.",
+        message=f"At {share(value)} of the sampled steps the backward pass began with gradients of earlier steps still there"
+        + (f", those of {listed(kept)}." if kept else "."),
         why="Each step then follows the sum of all gradients so far, which grows and points to where the network was long ago.",
         remedy="Call optimizer.zero_grad() once after each optimizer.step() (or before each backward pass of a new step).",
         reference="torch.optim: Optimizer.zero_grad",
     )
+
+
+def _never_cleared(trace: Trace) -> tuple[str, ...]:
+    """The parameters whose optimiser finds earlier gradients, where another optimiser does not; empty where all do."""
+    told = [each for each in trace.seen("gradients") if each.figure("followed") > 1]
+    found = [each for each in told if each.figure("leftover") > limits.LEFTOVER_SHARE * each.figure("followed")]
+    return tuple(name for each in found for name in each.where) if len(found) < len(told) else ()

@@ -23,16 +23,24 @@ from lettrine.health.checks.reading import (
     usable,
 )
 from lettrine.health.checks.registry import Skip, check
+from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
 
 
 @check("wrong-mode")
 def wrong_mode(trace: Trace) -> Iterator[Finding]:
-    """Dropout or batch norm in eval mode while the network is trained."""
+    """Dropout or batch norm in eval mode while the network is trained.
+
+    Measured: The mode (train or eval) of the model and of its parts, in training and in evaluation.
+    Formula: share = (late sampled steps in eval mode) / (late sampled steps).
+    """
     concerned = [info.name for info in trace.modules if info.role == "dropout" or _batch_norm(info.kind)]
     if not concerned:
         raise Skip("not applicable", "no module behaves differently in eval mode")
+    heard = next(iter(trace.seen("evaluation")), None)
+    if heard is not None and heard.figure("differs") and heard.figure("trained") == heard.figure("evaluations") > 1:
+        yield _evaluated_in_training(heard, concerned)
     mask = late(trace)
     training = trace.step_stats["training"]
     known = mask & np.isfinite(training)
@@ -58,13 +66,37 @@ def wrong_mode(trace: Trace) -> Iterator[Finding]:
     )
 
 
+def _evaluated_in_training(heard: Evidence, concerned: list[str]) -> Finding:
+    return Finding(
+        id="wrong-mode",
+        severity="warning",
+        where=tuple(concerned),
+        steps=heard.steps,
+        value=heard.figure("trained"),
+        limit=0.0,
+        message=f"The loss on held-out data is taken with the network in training mode, at each of the "
+        f"{int(heard.figure('evaluations'))} evaluations heard: {listed(concerned)} {plural(concerned, 'acts', 'act')} as in "
+        "training.",
+        why="Dropout drops values, and batch norm takes the statistics of the held-out batch and learns from it: the loss is "
+        "not that "
+        "of the network as it will be used.",
+        remedy="Call model.eval() before the held-out data go through and model.train() after it; see that no train() stands "
+        "between.",
+        reference="torch.nn.Module.train",
+    )
+
+
 def _batch_norm(kind: str) -> bool:
     return "BatchNorm" in kind
 
 
 @check("bias-before-norm")
 def bias_before_norm(trace: Trace) -> Iterator[Finding]:
-    """A bias that batch norm takes away again."""
+    """A bias that batch norm takes away again.
+
+    Measured: Whether a linear layer or convolution that feeds a batch norm has a bias.
+    Formula: none: norm(x + b) = norm(x).
+    """
     known = {info.name: info for info in trace.modules}
     norms = [
         info for info in trace.modules if _batch_norm(info.kind) or info.kind.startswith(("InstanceNorm", "LazyInstanceNorm"))
@@ -95,7 +127,12 @@ def bias_before_norm(trace: Trace) -> Iterator[Finding]:
 
 @check("norm-statistics")
 def norm_statistics(trace: Trace) -> Iterator[Finding]:
-    """Running statistics of batch norm that are not those of the data."""
+    """Running statistics of batch norm that are not those of the data.
+
+    Measured: Running mean and variance of each batch norm, against those of the batches.
+    Formula: gap = abs(running mean - batch mean) / batch std; ratio = running variance / batch variance; noise of a running
+        mean = sqrt(m / (2 - m) / N) with momentum m and batch size N.
+    """
     if not trace.norms:
         present = any(_batch_norm(info.kind) for info in trace.modules)
         raise (
