@@ -142,8 +142,13 @@ def test_long_words_in_vain_end_after_so_many_characters(model, monkeypatch) -> 
     """Draws alone are no bound: each may be a word of thousands of characters."""
     monkeypatch.setattr(sampling, "IN_VAIN_CHARACTERS", 20_000)
     drawn = []
-    inside = type(model).draw
-    monkeypatch.setattr(type(model), "draw", lambda *args, **how: drawn.append(inside(*args, **how)) or drawn[-1])
+    inside = type(model).drawer
+
+    def noted(*args, **how):
+        draw = inside(*args, **how)
+        return lambda contexts, uniforms: drawn.append(draw(contexts, uniforms)) or drawn[-1]
+
+    monkeypatch.setattr(type(model), "drawer", noted)
     with pytest.raises(ConfigError, match="less than one in"):
         model.sample(3, suffix="abcabcabcabcabc", max_length=1_000)
     assert sum(map(np.count_nonzero, drawn)) < 40_000
