@@ -17,15 +17,10 @@ import argparse
 import contextlib
 import importlib.util
 import json
-import resource
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -42,9 +37,6 @@ from lettrine.text.vocabulary import Vocabulary
 from lettrine.text.windows import Windows, windows
 from lettrine.text.words import Split, read_words, split
 from lettrine.torch.model import CharMLP
-from lettrine.training.session import Session
-from lettrine.training.settings import Settings
-from lettrine.training.shape import Shape
 
 NAMES = Path(__file__).parents[1].parent / "shared" / "data" / "names.txt"
 SGD, ADAMW = Optimiser("sgd"), Optimiser("adamw", weight_decay=0.01)
@@ -57,12 +49,6 @@ NETS = {
     "published, batch norm": ({**PUBLISHED, "norm": "batch", "norm_momentum": 0.001}, SGD, 32, 0.1),
     "deep-batchnorm": ({**PUBLISHED, "hidden": (200,) * 5, "norm": "batch", "output_norm": True}, SGD, 32, 0.1),
     "default, AdamW": ({}, ADAMW, 128, 0.001),
-}
-# Losses on held-out names.txt: the seconds of training they may take, those of the whole process, and what to type.
-GOALS = {
-    1.94: (4, None, ""),
-    1.918: (10, None, "--seconds 10"),
-    1.905: (60, None, "--effort best"),
 }
 
 
@@ -99,22 +85,6 @@ class Work:
             rows, rates = self.rows(steps), np.full(steps, self.rate)
             engine.train(self.config, self.optimiser, state, self.data.contexts, self.data.targets, rows, rates, threads=threads)
             return clock() - start
-
-        return side
-
-    def training(self, words: Sequence[str]) -> Side:
-        """The same through everything `lettrine train` does: schedule, evaluations, health watch. Nothing is written."""
-        shape = Shape(**{name: value for name, value in vars(self.config).items() if name in Shape.__dataclass_fields__})
-        settings = Settings(
-            steps=10**7, batch=self.batch, learning_rate=self.rate, schedule="constant", optimiser=self.optimiser, prior="none",
-            draw="replacement", patience=0, eval_every=10_000, engine="native",
-        )  # fmt: skip
-        trainer = Session(words, shape=shape, settings=settings).trainer
-
-        def side(steps: int) -> float:
-            start = time.process_time()
-            trainer.advance(steps)
-            return time.process_time() - start
 
         return side
 
@@ -244,65 +214,12 @@ def word_rates(work: Work) -> tuple[Side, Side]:
         def side(count: int) -> float:
             uniforms, starts = work.draw.random((count, 30)), np.zeros((count, work.config.context), np.int32)
             start = time.process_time()
-            engine.sample(work.config, work.parameters, starts, uniforms)
+            engine.drawer(work.config, [work.parameters])(starts, uniforms)
             return time.process_time() - start
 
         return side
 
     return by(NativeEngine()), by(ReferenceEngine())
-
-
-class Spent(NamedTuple):
-    """Seconds of the processor and of the wall that a process took, and what it wrote."""
-
-    processor: float
-    wall: float
-    output: str
-
-
-def spent(*command: str) -> Spent:
-    def so_far() -> float:
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return used.ru_utime + used.ru_stime
-
-    before, start = so_far(), time.perf_counter()
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
-    return Spent(so_far() - before, time.perf_counter() - start, done.stdout)
-
-
-def typed(line: str, rounds: int) -> dict[str, float]:
-    """`lettrine train` as one types it: its development loss, seconds of training, seconds from start to end; medians."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = (sys.executable, "-m", "lettrine", *line.split()[1:], "--json", "--out")
-        runs = [spent(*command, str(Path(folder) / str(i))) for i in range(rounds)]
-    results = [json.loads(run.output) for run in runs]
-    return {
-        "loss": results[0]["loss"]["dev"],
-        "training": statistics.median(result["seconds"] for result in results),
-        "whole": statistics.median(run.wall for run in runs),
-        "processor": statistics.median(run.processor for run in runs),
-    }
-
-
-def whole_sample(rounds: int) -> dict[str, float]:
-    """`lettrine sample RUN -n 20` beside `import torch`, both from start to end of the process, in turns."""
-    with tempfile.TemporaryDirectory() as folder:
-        run = str(Path(folder) / "run")
-        settings = "lettrine.Settings(steps=50, health=False)"
-        code = f"import sys, lettrine; lettrine.train(out=sys.argv[1], settings={settings})"
-        spent(sys.executable, "-c", code, run)
-        pairs = [
-            (spent(sys.executable, "-m", "lettrine", "sample", run, "-n", "20"), spent(sys.executable, "-c", "import torch"))
-            for _ in range(rounds + 1)
-        ][1:]  # the first of each reads the disk
-    median = statistics.median
-    return {
-        "ours": median(a.processor for a, _ in pairs),
-        "theirs": median(b.processor for _, b in pairs),
-        "share": median(a.processor / b.processor for a, b in pairs),
-        "share, wall": median(a.wall / b.wall for a, b in pairs),
-    }
 
 
 def main() -> None:
@@ -327,8 +244,6 @@ def main() -> None:
 
     for name, wanted in (("published", 14.0), ("published, batch norm", 20.0)):
         line(name, "hand-written PyTorch loop", works[name].native(), works[name].plain_loop(), wanted, works[name])
-    every = [word for part in parts for word in part]
-    line("published: lettrine train", "its engine alone", works["published"].training(every), works["published"].native(), 0.95)
     for name, wanted in (("deep-batchnorm", 6.0), ("default, AdamW", 5.0)):
         for threads in (1, 2):
             ours, theirs = works[name].native(threads), works[name].module_loop(threads)
@@ -345,18 +260,6 @@ def main() -> None:
 
     print("\n'of peak' counts the operations of the network as it is written down; characters and contexts that a batch")
     print("holds several times are worked out once, so a share beyond 100 % is possible.\n")
-    if NAMES.exists():
-        for loss, (allowed, allowed_whole, options_typed) in GOALS.items():
-            command = f"lettrine train {NAMES} {options_typed} --no-report"
-            row = results[f"loss {loss}"] = typed(command, 3)
-            wanted = f"wanted within {allowed} s" + (f", {allowed_whole} s in all" if allowed_whole else "")
-            print(f"held-out loss {loss}: reached {row['loss']:.4f} in {row['training']:.2f} s of training; {wanted}")
-            print(f"    {row['whole']:.2f} s from start to end, {row['processor']:.2f} s of the processor: {command}")
-    else:
-        print("held-out losses of names.txt: skipped, the list is not at hand")
-    row = results["lettrine sample"] = whole_sample(3 * options.rounds)
-    print(f"lettrine sample RUN -n 20: {row['ours']:.2f} s of the processor, import torch: {row['theirs']:.2f} s", end="; ")
-    print(f"share {row['share']:.2f}, by the wall's clock {row['share, wall']:.2f}, wanted at most 0.20")
     if options.json:
         print(json.dumps(results))
 

@@ -77,7 +77,7 @@ def one_at_a_time(config: MLPConfig, parameters: dict[str, np.ndarray], words: i
 def batched(engine: Engine, config: MLPConfig, parameters: dict[str, np.ndarray], words: int) -> float:
     generator = np.random.default_rng(0)
     start = time.perf_counter()
-    engine.sample(config, parameters, np.zeros((words, T), np.int32), generator.random((words, 64)))
+    engine.drawer(config, [parameters])(np.zeros((words, T), np.int32), generator.random((words, 64)))
     return words / (time.perf_counter() - start)
 
 

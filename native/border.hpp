@@ -58,3 +58,4 @@ void bind_measures(nb::module_& m);
 void bind_watching(nb::module_& m);
 void bind_steps(nb::module_& m);
 void bind_counting(nb::module_& m);
+void bind_drawing(nb::module_& m);

@@ -1,4 +1,4 @@
-// One character drawn from logits.
+// One character drawn from weights.
 
 #pragma once
 
@@ -6,8 +6,26 @@
 
 namespace lettrine {
 
-// weights (V,): exp((logit - greatest logit) / temperature), or the logits themselves where temperature is 0; overwritten.
-// order (V,) is scratch; uniform in [0, 1).
-Index choose(const Choice& choice, Index vocabulary, double* weights, Index* order, double uniform);
+// Sets what top_k and top_p leave out of the weights (V,) to 0. order (V,) is scratch.
+void cut(const Choice& choice, Index vocabulary, double* weights, Index* order);
+
+// Weights (V,), 0 or more, become the sum of those up to each, after the cuts. order (V,) is scratch.
+inline void cumulate(const Choice& choice, Index vocabulary, double* weights, Index* order) {
+    if ((choice.top_k > 0 && choice.top_k < vocabulary) || choice.top_p < 1) cut(choice, vocabulary, weights, order);
+    double sum = 0;
+    for (Index v = 0; v < vocabulary; ++v) weights[v] = sum += weights[v];
+}
+
+// The first character whose sum is above uniform times all of it, uniform in [0, 1).
+inline Index choose(Index vocabulary, const double* sums, double uniform) {
+    const double aim = uniform * sums[vocabulary - 1];
+    Index first = 0;
+    for (Index left = vocabulary; left > 1;) {  // nobody can foresee which half it is: no branch
+        const Index half = left / 2;
+        first += sums[first + half - 1] > aim ? 0 : half;
+        left -= half;
+    }
+    return sums[first] > aim ? first : 0;  // 0 only where a logit is not finite, as the reference's argmax gives
+}
 
 }  // namespace lettrine

@@ -1,22 +1,15 @@
 // The half of the border to Python that counts cross. That the arrays are such as `lettrine.model.counting` makes them is for
 // Python to see to: `lettrine.model.stored_counts` holds those of a file to it.
 
-#include "counts.hpp"
+#include "counted.hpp"
 
 #include <nanobind/stl/optional.h>
 
 #include <memory>
 #include <optional>
 
-#include "border.hpp"
-
-namespace {
-
-using Numbers64 = Numbers<std::int64_t>;
-
-Result<double> count_probabilities(Index vocabulary, const Numbers64& levels, const Numbers64& children, const Numbers64& begin,
-                                   const Numbers<std::int32_t>& followers, const Numbers<double>& shares, const Numbers<double>& passed_on,
-                                   const Numbers<std::int32_t>& contexts, const std::optional<Numbers<std::int32_t>>& targets) {
+lettrine::Counts counts_of(const CountArrays& arrays) {
+    const auto& [vocabulary, levels, children, begin, followers, shares, passed_on] = arrays;
     const lettrine::Counts counts{vocabulary,     static_cast<Index>(levels.size()) - 1, static_cast<Index>(begin.size()) - 1, levels.data(),
                                   children.data(), begin.data(), followers.data(), shares.data(), passed_on.data()};
     require(counts.order >= 1 && counts.order <= lettrine::Counts::deepest && counts.nodes >= 1 && vocabulary >= 2, "counts have no such shape");
@@ -24,9 +17,17 @@ Result<double> count_probabilities(Index vocabulary, const Numbers64& levels, co
                 levels.data()[counts.order] == counts.nodes && static_cast<std::size_t>(begin.data()[counts.nodes]) == followers.size() &&
                 shares.size() == followers.size(),
             "the arrays of the counts do not fit each other");
+    return counts;
+}
+
+namespace {
+
+Result<double> count_probabilities(const CountArrays& arrays, const Numbers<std::int32_t>& contexts,
+                                   const std::optional<Numbers<std::int32_t>>& targets) {
+    const lettrine::Counts counts = counts_of(arrays);
     require(contexts.ndim() == 2 && (!targets || (targets->ndim() == 1 && targets->shape(0) == contexts.shape(0))),
             "contexts and targets do not fit each other");
-    const std::size_t count = contexts.shape(0), length = contexts.shape(1), v = static_cast<std::size_t>(vocabulary);
+    const std::size_t count = contexts.shape(0), length = contexts.shape(1), v = static_cast<std::size_t>(counts.vocabulary);
     std::unique_ptr<double[]> out(new double[(targets ? count : count * v) + 1]);
     {
         const nb::gil_scoped_release unlocked;
@@ -44,11 +45,8 @@ Result<double> count_probabilities(Index vocabulary, const Numbers64& levels, co
 }  // namespace
 
 void bind_counting(nb::module_& m) {
-    m.def("count_probabilities", &count_probabilities, "vocabulary"_a, "levels"_a.noconvert(), "children"_a.noconvert(), "begin"_a.noconvert(),
-          "followers"_a.noconvert(), "shares"_a.noconvert(), "passed_on"_a.noconvert(), "contexts"_a.noconvert(), "targets"_a.noconvert().none(),
-          nb::sig("def count_probabilities(vocabulary: int, levels: numpy.typing.NDArray[numpy.int64], children: numpy.typing.NDArray[numpy.int64], "
-                  "begin: numpy.typing.NDArray[numpy.int64], followers: numpy.typing.NDArray[numpy.int32], shares: numpy.typing.NDArray[numpy.float64], "
-                  "passed_on: numpy.typing.NDArray[numpy.float64], contexts: numpy.typing.NDArray[numpy.int32], "
+    m.def("count_probabilities", &count_probabilities, "counts"_a.noconvert(), "contexts"_a.noconvert(), "targets"_a.noconvert().none(),
+          nb::sig("def count_probabilities(counts: " COUNTS ", contexts: numpy.typing.NDArray[numpy.int32], "
                   "targets: numpy.typing.NDArray[numpy.int32] | None) -> numpy.typing.NDArray[numpy.float64]"),
           "Probabilities of counted words (N, V), or, with targets, of those (N,).");
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <vector>
 
 #include "moments.hpp"
 
@@ -18,7 +19,19 @@ struct Counts {
     const std::int32_t* followers;   // ascending within a node
     const double* shares;            // of each follower, what its own counts give it
     const double* passed_on;         // (nodes,) what is left to the shorter history
+    const std::int64_t* families = nullptr;  // (nodes + 1,) where a node's children begin; without it they are searched for by depth
     static constexpr Index deepest = 16;
+
+    // `families` of these counts, for who asks them often.
+    std::vector<std::int64_t> grouped() const {
+        std::vector<std::int64_t> first(static_cast<std::size_t>(nodes) + 1);
+        Index child = 0;
+        for (Index node = 0; node <= nodes; ++node) {
+            while (child < nodes - 1 && children[child] < node * vocabulary) ++child;
+            first[static_cast<std::size_t>(node)] = child;
+        }
+        return first;
+    }
 
     // Nodes of a context (T,), nearest character last, from the empty history on. Returns how many.
     Index path(const std::int32_t* context, Index length, std::int64_t* found) const {
@@ -26,10 +39,16 @@ struct Counts {
         Index depth = 1;
         for (std::int64_t node = 0; depth < order && depth <= length; ++depth) {
             const std::int64_t character = context[length - depth], key = node * vocabulary + character;
-            const std::int64_t *first = children + levels[depth] - 1, *last = children + levels[depth + 1] - 1;
-            const std::int64_t* at = std::lower_bound(first, last, key);
-            if (at == last || *at != key) break;
-            found[depth] = node = at - children + 1;
+            const std::int64_t* first = children + (families ? families[node] : levels[depth] - 1);
+            const std::int64_t* last = children + (families ? families[node + 1] : levels[depth + 1] - 1);
+            if (first == last) break;
+            for (Index left = last - first; left > 1;) {  // nobody can foresee which half it is: no branch
+                const Index half = left / 2;
+                first += first[half - 1] < key ? half : 0;
+                left -= half;
+            }
+            if (*first != key) break;
+            found[depth] = node = first - children + 1;
             if (character == 0) {  // the beginning of the word
                 ++depth;
                 break;

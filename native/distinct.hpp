@@ -11,7 +11,8 @@ namespace lettrine::LETTRINE_NAMESPACE {
 
 // The distinct contexts of a batch, in order of appearance. A row of the network's matrices is one of them.
 struct Rows {
-    const std::int32_t** context;  // (B,) where each distinct context is
+    std::int32_t* characters;      // (B, T) the distinct contexts
+    const std::int32_t** context;  // (B,) where each of them is
     std::int32_t* weight;          // (B,) how many examples have it
     std::int32_t* begin;           // (B + 1,) a row's examples in the two arrays below
     std::int32_t* row;             // (B,)
@@ -29,22 +30,30 @@ struct Rows {
 
     // Returns how many distinct contexts there are.
     Index find(const Examples& examples, const std::int64_t* indices, Index batch, Index length) {
+        return examples.typed([&](const auto* contexts, const auto* targets) { return find_in(contexts, targets, indices, batch, length); });
+    }
+
+private:
+    template <class U>
+    Index find_in(const U* contexts, const U* targets, const std::int64_t* indices, Index batch, Index length) {
         for (Index i = 0; i < slots; ++i) slot[i] = -1;
         // First all that waits for memory, so that it waits together; then what branches.
         for (Index b = 0; b < batch; ++b) {
-            const std::int32_t* const here = examples.contexts + indices[b] * length;
+            const U* const here = contexts + indices[b] * length;
             std::uint64_t mixed = 0;
             for (Index t = 0; t < length; ++t) mixed = (mixed + static_cast<std::uint64_t>(here[t]) + 1) * 0x9E3779B97F4A7C15u;
             hash[b] = static_cast<std::uint32_t>(mixed >> 32);
         }
         std::int32_t count = 0;
         for (Index b = 0; b < batch; ++b) {
-            const std::int32_t* const here = examples.contexts + indices[b] * length;
+            const U* const here = contexts + indices[b] * length;
             Index i = static_cast<Index>(hash[b]) & (slots - 1);
             while (slot[i] >= 0 && !same(context[slot[i]], here, length)) i = (i + 1) & (slots - 1);
             if (slot[i] < 0) {
                 slot[i] = count;
-                context[count] = here;
+                std::int32_t* const copy = characters + count * length;
+                for (Index t = 0; t < length; ++t) copy[t] = static_cast<std::int32_t>(here[t]);
+                context[count] = copy;
                 weight[count++] = 0;
             }
             of[b] = slot[i];
@@ -55,17 +64,17 @@ struct Rows {
         for (Index b = batch; b-- > 0;) {  // from the back, so that `begin` ends up where it began
             const std::int32_t place = --begin[of[b] + 1];
             row[place] = of[b];
-            target[place] = examples.targets[indices[b]];
+            target[place] = static_cast<std::int32_t>(targets[indices[b]]);
         }
         for (std::int32_t r = 0; r < count; ++r) begin[r] = begin[r + 1];
         begin[count] = static_cast<std::int32_t>(batch);
         return count;
     }
 
-private:
-    static bool same(const std::int32_t* a, const std::int32_t* b, Index length) {
+    template <class U>
+    static bool same(const std::int32_t* a, const U* b, Index length) {
         for (Index t = 0; t < length; ++t)
-            if (a[t] != b[t]) return false;
+            if (a[t] != static_cast<std::int32_t>(b[t])) return false;
         return true;
     }
 };

@@ -1,4 +1,4 @@
-// Forward passes in eval mode: losses or logits of many examples, and drawing words.
+// Forward passes in eval mode: losses or logits of many examples.
 
 #pragma once
 
@@ -18,10 +18,9 @@ struct Evaluator {
 
     struct Member {
         T *x[2], *rows, *z, *inputs, *input_columns, *line;
+        std::int32_t *characters, *targets;  // of a batch of examples
         const std::int32_t** contexts;
         std::int32_t* of;
-        double* weights;
-        Index* order;
     };
 
     const Network<T>& net;
@@ -78,10 +77,10 @@ struct Evaluator {
                 m.input_columns = arena.take<T>(batch.size(K));
                 m.line = arena.take<T>(round_up<T>(K) + W);
             }
+            m.characters = arena.take<std::int32_t>(eval_batch * C);
+            m.targets = arena.take<std::int32_t>(eval_batch);
             m.contexts = arena.take<const std::int32_t*>(eval_batch);
             m.of = arena.take<std::int32_t>(eval_batch * C);
-            m.weights = arena.take<double>(round_up<double>(V));
-            m.order = arena.take<Index>(V);
             if (!arena.counting()) members[i] = m;
         }
     }
@@ -140,52 +139,22 @@ struct Evaluator {
         const Span part = share(examples.count, eval_batch, member, size);
         for (Index first = part.begin; first < part.end; first += eval_batch) {
             const Batch<T> batch(part.end - first < eval_batch ? part.end - first : eval_batch);
-            for (Index b = 0; b < batch.count; ++b) m.contexts[b] = examples.contexts + (first + b) * C;
+            read(examples, first, batch.count, losses != nullptr, m);
             const T* found = logits(m, batch);
             for (Index p = 0; losses && p < batch.panels(); ++p)
-                log_likelihood<T>(batch, V, p, examples.targets + first, found, losses + first);
+                log_likelihood<T>(batch, V, p, m.targets, found, losses + first);
             for (Index b = 0; result && b < batch.count; ++b)
                 for (Index v = 0; v < V; ++v) result[(first + b) * V + v] = found[(b / W * round_up<T>(V) + v) * W + b % W];
         }
     }
 
-    // exp((x - greatest) / temperature) of each of the V logits.
-    void exponentials(double temperature, double* x) const {
-        using D = Vector<double>;
-        double most = x[0];
-        for (Index v = 1; v < V; ++v) most = x[v] > most ? x[v] : most;
-        for (Index v = 0; v < V; v += D::width) D::store(x + v, exp<double>((D::load(x + v) - D::set(most)) / D::set(temperature)));
-    }
-
-    // Each word is written to its end; `alive` (N,) holds the words that are not there yet.
-    void sample(const Choice& choice, std::int32_t* contexts, const double* uniforms, Index words, Index length, std::int32_t* drawn,
-                Index* alive) const {
-        const FlushSubnormals flush;
-        const Member& m = members[0];
-        Index left = words;
-        for (Index i = 0; i < words; ++i) alive[i] = i;
-        for (Index place = 0; place < length && left > 0; ++place) {
-            Index going = 0;
-            for (Index first = 0; first < left; first += eval_batch) {
-                const Batch<T> batch(left - first < eval_batch ? left - first : eval_batch);
-                for (Index b = 0; b < batch.count; ++b) m.contexts[b] = contexts + alive[first + b] * C;
-                const T* found = logits(m, batch);
-                for (Index b = 0; b < batch.count; ++b) {
-                    const Index word = alive[first + b];
-                    for (Index v = 0; v < V; ++v)
-                        m.weights[v] = static_cast<double>(found[(b / W * round_up<T>(V) + v) * W + b % W]);
-                    if (choice.temperature > 0) exponentials(choice.temperature, m.weights);
-                    const Index c = choose(choice, V, m.weights, m.order, uniforms[word * length + place]);
-                    drawn[word * length + place] = static_cast<std::int32_t>(c);
-                    if (c == 0) continue;
-                    std::int32_t* window = contexts + word * C;
-                    for (Index t = 0; t + 1 < C; ++t) window[t] = window[t + 1];
-                    window[C - 1] = static_cast<std::int32_t>(c);
-                    alive[going++] = word;
-                }
-            }
-            left = going;
-        }
+private:
+    void read(const Examples& examples, Index first, Index count, bool targeted, const Member& m) const {
+        examples.typed([&](const auto* contexts, const auto* targets) {
+            for (Index i = 0; i < count * C; ++i) m.characters[i] = static_cast<std::int32_t>(contexts[first * C + i]);
+            for (Index i = 0; targeted && i < count; ++i) m.targets[i] = static_cast<std::int32_t>(targets[first + i]);
+        });
+        for (Index b = 0; b < count; ++b) m.contexts[b] = m.characters + b * C;
     }
 };
 

@@ -1,7 +1,6 @@
 // Everything for one instruction set. Compiled several times, with that set's compiler options and name.
 
-#include "choice.hpp"
-#include "evaluate.hpp"
+#include "drawing.hpp"
 #include "measures.hpp"
 #include "train.hpp"
 
@@ -50,22 +49,42 @@ struct Entry {
             &work);
     }
 
-    static std::size_t sample_memory(const Network<T>& net, Index words, Index length) {
+    static std::size_t draw_memory(const Mixture<T>& mixture, int threads) {
         Arena arena(nullptr);
-        const Evaluator<T> counted(net, words * length, 1, arena);
-        arena.take<Index>(words);
+        const Drawing<T> counted(mixture, threads, arena);
         return arena.used();
     }
 
-    static void sample(const Network<T>& net, const Choice& choice, std::int32_t* contexts, const double* uniforms, Index words, Index length,
-                       std::int32_t* drawn, void* memory) {
+    static void prepare_drawing(const Mixture<T>& mixture, int threads, void* memory) {
         Arena arena(memory);
-        Evaluator<T> evaluator(net, words * length, 1, arena);
-        evaluator.prepare();
-        evaluator.sample(choice, contexts, uniforms, words, length, drawn, arena.take<Index>(words));
+        Drawing<T>(mixture, threads, arena).prepare();
     }
 
-    static constexpr Kernels<T> kernels{train_memory, train, evaluate_memory, evaluate, sample_memory, sample};
+    struct Draw {
+        const Drawing<T>* drawing;
+        const Choice* choice;
+        std::int32_t* contexts;
+        const double* uniforms;
+        Index words, length;
+        std::int32_t* drawn;
+        Index* alive;
+        int size;
+    };
+
+    static void draw(const Mixture<T>& mixture, const Choice& choice, std::int32_t* contexts, const double* uniforms, Index words,
+                     Index length, std::int32_t* drawn, Index* alive, int threads, void* memory, Team& team) {
+        Arena arena(memory);
+        const Drawing<T> drawing(mixture, threads, arena);
+        Draw work{&drawing, &choice, contexts, uniforms, words, length, drawn, alive, team.size()};
+        team.run(
+            [](void* with, int member) {
+                const auto& d = *static_cast<const Draw*>(with);
+                d.drawing->draw(*d.choice, d.contexts, d.uniforms, share(d.words, 1, member, d.size), d.length, d.drawn, d.alive, member);
+            },
+            &work);
+    }
+
+    static constexpr Kernels<T> kernels{train_memory, train, evaluate_memory, evaluate, draw_memory, prepare_drawing, draw};
     static constexpr Measures<T> measures{moments<T>, zone_counts<T>, histogram<T>};
 };
 

@@ -58,10 +58,24 @@ struct Dropout {
     std::uint64_t seed = 0;
 };
 
+// Characters as whole numbers of `bytes` bytes: 1 and 2 without a sign, 4 with one. The narrower, the more of them a cache holds.
 struct Examples {
-    const std::int32_t* contexts;  // (N, T)
-    const std::int32_t* targets;   // (N,)
+    const void* contexts;  // (N, T)
+    const void* targets;   // (N,)
     Index count;
+    int bytes;
+
+    const void* context(Index i, Index length) const { return static_cast<const char*>(contexts) + i * length * bytes; }
+    const void* target(Index i) const { return static_cast<const char*>(targets) + i * bytes; }
+    // Calls f with the arrays as what they are.
+    template <class F>
+    auto typed(F f) const {
+        switch (bytes) {
+            case 1: return f(static_cast<const std::uint8_t*>(contexts), static_cast<const std::uint8_t*>(targets));
+            case 2: return f(static_cast<const std::uint16_t*>(contexts), static_cast<const std::uint16_t*>(targets));
+            default: return f(static_cast<const std::int32_t*>(contexts), static_cast<const std::int32_t*>(targets));
+        }
+    }
 };
 
 struct Schedule {
@@ -75,6 +89,22 @@ struct Choice {
     Index top_k = 0;
 };
 
+struct Counts;
+
+// What words are drawn from: networks of one shape and counts, mixed in logits. The sum of the networks' logits times `share`, and
+// `weight` times the logarithm of what the counts say.
+template <class T>
+struct Mixture {
+    const Network<T>* networks = nullptr;  // `size` of them
+    Index size = 0, vocabulary = 0, context = 0;
+    double share = 0, weight = 0;
+    const Counts* counts = nullptr;
+    // What is added by the kinds of characters (V,): of the last two of the context and of the next, (K, K, K); none where null.
+    const std::int64_t* kinds = nullptr;
+    const double* by_kinds = nullptr;
+    Index kind_count = 0;
+};
+
 // The work of one precision on one instruction set. Each first says how much memory it wants.
 template <class T>
 struct Kernels {
@@ -84,10 +114,12 @@ struct Kernels {
     std::size_t (*evaluate_memory)(const Network<T>&, Index count, int threads);
     // losses (N,) or logits (N, V), whichever is not null.
     void (*evaluate)(const Network<T>&, const Examples&, double* losses, T* logits, void* memory, Team&);
-    std::size_t (*sample_memory)(const Network<T>&, Index words, Index length);
-    // contexts (N, T) are overwritten; uniforms and drawn (N, L), all 0 before.
-    void (*sample)(const Network<T>&, const Choice&, std::int32_t* contexts, const double* uniforms, Index words, Index length,
-                   std::int32_t* drawn, void* memory);
+    // Memory must be zeroed, then prepared once; it holds the distributions of contexts seen before from one call to the next.
+    std::size_t (*draw_memory)(const Mixture<T>&, int threads);
+    void (*prepare_drawing)(const Mixture<T>&, int threads, void* memory);
+    // contexts (N, T) are overwritten; uniforms and drawn (N, L), all 0 before; alive (N,) is scratch. A team of `threads` at most.
+    void (*draw)(const Mixture<T>&, const Choice&, std::int32_t* contexts, const double* uniforms, Index words, Index length,
+                 std::int32_t* drawn, Index* alive, int threads, void* memory, Team&);
 };
 
 struct InstructionSet {

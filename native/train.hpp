@@ -153,8 +153,8 @@ private:
         batch.count = this->rows.find(examples, indices, B, C);
         if (s + 1 < schedule.steps)
             for (Index b = B; b < 2 * B; ++b) {  // the next step's examples are anywhere in memory: ask for them in time
-                __builtin_prefetch(examples.contexts + indices[b] * C);
-                __builtin_prefetch(examples.targets + indices[b]);
+                __builtin_prefetch(examples.context(indices[b], C));
+                __builtin_prefetch(examples.target(indices[b]));
             }
         const T share_of_one = T(1) / static_cast<T>(B);
         for (Index b = 0; b < batch.count; ++b) this->shares[b] = static_cast<T>(this->rows.weight[b]) * share_of_one;

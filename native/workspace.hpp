@@ -108,6 +108,7 @@ struct Workspace {
             }
         }
         rows.slots = Rows::slots_for(count);
+        rows.characters = arena.take<std::int32_t>(count * C);
         rows.context = arena.take<const std::int32_t*>(count);
         rows.weight = arena.take<std::int32_t>(count);
         rows.row = arena.take<std::int32_t>(count);

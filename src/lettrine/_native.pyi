@@ -9,19 +9,13 @@ import numpy
 import numpy.typing
 
 
-def train(shape: tuple[int, int, int, list[int], str, float, float], values: list[numpy.typing.NDArray[Any] | None], running: list[numpy.typing.NDArray[Any] | None], firsts: list[numpy.typing.NDArray[Any] | None], seconds: list[numpy.typing.NDArray[Any] | None], decays: list[float], penalties: list[float], optimiser: tuple[bool, float, float, float, float, int], contexts: numpy.typing.NDArray[numpy.int32], targets: numpy.typing.NDArray[numpy.int32], indices: numpy.typing.NDArray[numpy.int64], learning_rates: numpy.typing.NDArray[numpy.float64], dropout: tuple[float, int] = (0.0, 0), threads: int = 1, isa: str = '') -> numpy.typing.NDArray[numpy.float64]:
+def train(shape: tuple[int, int, int, list[int], str, float, float], values: list[numpy.typing.NDArray[Any] | None], running: list[numpy.typing.NDArray[Any] | None], firsts: list[numpy.typing.NDArray[Any] | None], seconds: list[numpy.typing.NDArray[Any] | None], decays: list[float], penalties: list[float], optimiser: tuple[bool, float, float, float, float, int], contexts: numpy.typing.NDArray[Any], targets: numpy.typing.NDArray[Any], indices: numpy.typing.NDArray[numpy.int64], learning_rates: numpy.typing.NDArray[numpy.float64], dropout: tuple[float, int] = (0.0, 0), threads: int = 1, isa: str = '') -> numpy.typing.NDArray[numpy.float64]:
     """Take steps in place and return their losses."""
 
-def evaluate(shape: tuple[int, int, int, list[int], str, float, float], values: list[numpy.typing.NDArray[Any] | None], running: list[numpy.typing.NDArray[Any] | None], contexts: numpy.typing.NDArray[numpy.int32], targets: numpy.typing.NDArray[numpy.int32] | None, threads: int = 1, isa: str = '') -> numpy.typing.NDArray[Any]:
+def evaluate(shape: tuple[int, int, int, list[int], str, float, float], values: list[numpy.typing.NDArray[Any] | None], running: list[numpy.typing.NDArray[Any] | None], contexts: numpy.typing.NDArray[Any], targets: numpy.typing.NDArray[Any] | None, threads: int = 1, isa: str = '') -> numpy.typing.NDArray[Any]:
     """
     Losses (N,) of examples in eval mode, or, without targets, logits (N, V).
     """
-
-def sample(shape: tuple[int, int, int, list[int], str, float, float], values: list[numpy.typing.NDArray[Any] | None], running: list[numpy.typing.NDArray[Any] | None], contexts: numpy.typing.NDArray[numpy.int32], uniforms: numpy.typing.NDArray[numpy.float64], temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, isa: str = '') -> numpy.typing.NDArray[numpy.int32]:
-    """Draw words (N, L) from starting contexts."""
-
-def choose(logits: numpy.typing.NDArray[numpy.float64], uniforms: numpy.typing.NDArray[numpy.float64], temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> numpy.typing.NDArray[numpy.int32]:
-    """One character of each row of logits."""
 
 def within(integers: numpy.typing.NDArray[Any], limit: int) -> bool:
     """Whether every integer is at least 0 and less than the limit."""
@@ -166,9 +160,20 @@ class Gate:
 
     def __call__(self, module: object, args: object, kwargs: object) -> None: ...
 
-def count_probabilities(vocabulary: int, levels: numpy.typing.NDArray[numpy.int64], children: numpy.typing.NDArray[numpy.int64], begin: numpy.typing.NDArray[numpy.int64], followers: numpy.typing.NDArray[numpy.int32], shares: numpy.typing.NDArray[numpy.float64], passed_on: numpy.typing.NDArray[numpy.float64], contexts: numpy.typing.NDArray[numpy.int32], targets: numpy.typing.NDArray[numpy.int32] | None) -> numpy.typing.NDArray[numpy.float64]:
+def count_probabilities(counts: tuple[int, numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int32], numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float64]], contexts: numpy.typing.NDArray[numpy.int32], targets: numpy.typing.NDArray[numpy.int32] | None) -> numpy.typing.NDArray[numpy.float64]:
     """
     Probabilities of counted words (N, V), or, with targets, of those (N,).
+    """
+
+class Drawer:
+    """Networks and counts made ready to draw from."""
+
+    def __call__(self, contexts: numpy.typing.NDArray[numpy.int32], uniforms: numpy.typing.NDArray[numpy.float64]) -> numpy.typing.NDArray[numpy.int32]:
+        """Words (N, L) from starting contexts."""
+
+def drawer(shape: tuple[int, int, int, list[int], str, float, float], networks: list[tuple[list[numpy.typing.NDArray[Any] | None], list[numpy.typing.NDArray[Any] | None]]], counts: tuple[int, numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int32], numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float64]] | None, weights: tuple[float, float], kinds: tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float64]] | None, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, threads: int = 1, isa: str = '') -> Drawer:
+    """
+    Networks, each by `weights[0]`, and counts, by `weights[1]`, made ready to draw from.
     """
 
 def activations() -> list[str]:

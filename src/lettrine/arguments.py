@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from numbers import Integral, Real
 from pathlib import Path
-from types import NoneType, UnionType
+from types import NoneType, SimpleNamespace, UnionType
 from typing import Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from lettrine.errors import ArgumentError, quote
@@ -30,6 +30,18 @@ LOOKS: Final = 32  # of one function's calls, remembered
 NAME, PATH = 255, 4096  # bytes of one name and of a whole path that systems allow
 FILE_NAME: Final = f"a name a file can have: no NUL, no half of a surrogate pair, at most {NAME} bytes in each part"
 _UNFIT: Final = object()
+_PLAIN: Final = {
+    "bool": bool,
+    "int": int,
+    "float": float,
+    "str": str,
+    "Any": Any,
+    "str | Path": str | Path,
+    "str | None": str | None,
+    "float | None": float | None,
+    "int | None": int | None,
+    "None": NoneType,
+}
 _NOUNS: Final[dict[Any, str]] = {
     NoneType: "None",
     bool: "True or False",
@@ -68,7 +80,7 @@ def _guarded(function: Any, name: str) -> Any:
         if looks in seen:
             return function(*args, **kwargs)
         if not known:
-            known.append((inspect.signature(function), get_type_hints(function, localns=_Names(function.__globals__))))
+            known.append((inspect.signature(function), _hints(function)))
         bound = _bound(*known[0], name, args, kwargs)
         if None not in looks and len(seen) < LOOKS and not any(Path in (hint, *get_args(hint)) for hint in known[0][1].values()):
             seen.add(looks)
@@ -86,6 +98,13 @@ def _look(value: Any) -> Any:
         inner = tuple(map(_look, value[:LOOKS]))
         return None if None in inner or len(inner) < len(value) else (kind, inner)
     return kind if kind in (str, float, bool, NoneType) or kind.__module__.startswith("lettrine.") else None
+
+
+def _hints(function: Any) -> dict[str, Any]:
+    """The annotations of a function; those in plain words need not be compiled, which takes longer than the call."""
+    hints = {name: _PLAIN.get(hint, hint) for name, hint in function.__annotations__.items()}
+    left = SimpleNamespace(__annotations__={name: hint for name, hint in hints.items() if isinstance(hint, str)})
+    return hints | get_type_hints(left, globalns=function.__globals__, localns=_Names(function.__globals__))
 
 
 class _Names(dict[str, Any]):

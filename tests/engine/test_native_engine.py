@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from lettrine.errors import EngineError
 from lettrine.model import counting
 from lettrine.model.config import MLPConfig
 from lettrine.model.initialisation import SCHEMES, initialise
+from lettrine.model.kinds import counted_kinds
 from lettrine.model.parameters import copy_parameters
 from lettrine.text.corpora import load_corpus
 from lettrine.text.vocabulary import Vocabulary
@@ -123,9 +126,9 @@ def test_evaluation_and_sampling_refuse_what_does_not_fit() -> None:
     with pytest.raises(EngineError, match="targets"):
         engine.negative_log_likelihood(config, parameters, contexts, targets[1:])
     with pytest.raises(EngineError, match="uniforms"):
-        engine.sample(config, parameters, contexts, rng.random((59, 5)))
+        engine.drawer(config, [parameters])(contexts, rng.random((59, 5)))
     with pytest.raises(EngineError, match="uniforms"):
-        engine.sample(config, parameters, contexts, rng.random((60, 5)).astype(np.float32))
+        engine.drawer(config, [parameters])(contexts, rng.random((60, 5)).astype(np.float32))
 
 
 def test_inputs_may_be_slices_and_read_only() -> None:
@@ -242,8 +245,8 @@ def test_words_equal_the_reference(choice, isa: str) -> None:
         uniforms = rng.random((count, 12))
         uniforms[0, 0] = 0.0
         uniforms[-1, 1] = np.nextafter(1.0, 0.0)
-        ours = native.NativeEngine(isa).sample(config, parameters, contexts[:count], uniforms, **choice)
-        theirs = ReferenceEngine().sample(config, parameters, contexts[:count], uniforms, **choice)
+        ours = native.NativeEngine(isa).drawer(config, [parameters], **choice)(contexts[:count], uniforms)
+        theirs = ReferenceEngine().drawer(config, [parameters], **choice)(contexts[:count], uniforms)
         assert ours.dtype == np.int32
         assert np.array_equal(ours, theirs)
 
@@ -253,7 +256,7 @@ def test_ties_go_to_the_lower_character() -> None:
     parameters["output.weight"][:] = 0.0
     parameters["output.bias"][:] = [0, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0]
     for choice in ({"temperature": 0.0}, {"top_k": 1}, {"top_p": 0.01}):
-        words = native.NativeEngine().sample(config, parameters, contexts, rng.random((60, 3)), **choice)
+        words = native.NativeEngine().drawer(config, [parameters], **choice)(contexts, rng.random((60, 3)))
         assert (words == 1).all()
 
 
@@ -261,7 +264,7 @@ def test_drawn_characters_follow_the_models_probabilities() -> None:
     config, parameters, contexts, _, rng = setup(scheme="naive")
     chance = probabilities(native.NativeEngine().logits(config, parameters, contexts[:1]), temperature=4.0)[0]
     starts = np.repeat(contexts[:1], 20_000, axis=0)
-    drawn = native.NativeEngine().sample(config, parameters, starts, rng.random((20_000, 1)), temperature=4.0)[:, 0]
+    drawn = native.NativeEngine().drawer(config, [parameters], temperature=4.0)(starts, rng.random((20_000, 1)))[:, 0]
     seen, expected = np.bincount(drawn, minlength=11), chance * 20_000
     assert expected.min() > 20
     # chi-square with 10 degrees of freedom passes 29.6 once in a thousand
@@ -274,8 +277,8 @@ def test_empty_calls_do_nothing() -> None:
     before = bits(state)
     assert engine.train(config, ADAMW, state, contexts, targets, np.zeros((0, 4), np.int64), np.zeros(0)).shape == (0,)
     assert engine.logits(config, parameters, contexts[:0]).shape == (0, 11)
-    assert engine.sample(config, parameters, contexts[:0], rng.random((0, 5))).shape == (0, 5)
-    assert engine.sample(config, parameters, contexts, rng.random((60, 0))).shape == (60, 0)
+    assert engine.drawer(config, [parameters])(contexts[:0], rng.random((0, 5))).shape == (0, 5)
+    assert engine.drawer(config, [parameters])(contexts, rng.random((60, 0))).shape == (60, 0)
     assert bits(state) == before
 
 
@@ -343,7 +346,36 @@ def test_counted_words_are_as_likely_as_the_reference_says() -> None:
 
 
 @pytest.mark.parametrize("how", [{}, {"temperature": 0.0}, {"temperature": 0.5, "top_k": 3}, {"top_p": 0.6}])
-def test_rows_are_chosen_from_as_the_reference_chooses(how: dict[str, float]) -> None:
-    rng = np.random.default_rng(3)
-    logits, uniforms = rng.normal(0, 2, (500, 9)), rng.random(500)
-    assert (native.NativeEngine().choose(logits, uniforms, **how) == ReferenceEngine().choose(logits, uniforms, **how)).all()
+@pytest.mark.parametrize("networks", [0, 1, 2])
+def test_networks_and_counts_together_draw_as_the_reference_does(networks: int, how: dict[str, float]) -> None:
+    words = [word.title() for word in load_corpus("first-names").words[:800]]
+    vocabulary = Vocabulary.from_words(words)
+    config = MLPConfig(vocabulary.size, context=4, embedding=3, hidden=(7,))
+    seen = windows(words, vocabulary, 2)
+    counts = counting.count(seen.targets, np.empty(0, np.int32), vocabulary.size, 5)
+    kinds = counted_kinds(vocabulary.characters, seen.contexts, seen.targets)
+    assert kinds is not None
+    kinds = replace(kinds, weight=0.7)
+    each = [initialise(config, SCHEMES["naive"], np.random.default_rng(seed), np.float64) for seed in range(networks)]
+    uniforms, starts = np.random.default_rng(3).random((700, 9)), np.zeros((700, 4), np.int32)
+    ours = native.NativeEngine().drawer(config, each, counts, (0.3, 0.8), kinds, **how)
+    theirs = ReferenceEngine().drawer(config, each, counts, (0.3, 0.8), kinds, **how)
+    assert (ours(starts, uniforms) == theirs(starts, uniforms)).all()
+
+
+def test_words_do_not_depend_on_what_was_drawn_before_nor_on_threads() -> None:
+    words = load_corpus("first-names").words[:800]
+    vocabulary = Vocabulary.from_words(words)
+    config = MLPConfig(vocabulary.size, context=6, embedding=3, hidden=(20,))
+    counts = counting.count(windows(words, vocabulary, 1).targets, np.empty(0, np.int32), vocabulary.size, 5)
+    network = initialise(config, SCHEMES["kaiming"], np.random.default_rng(0), np.float32)
+    # At this temperature more contexts are met than are kept, and few of them twice.
+    make = functools.partial(native.NativeEngine().drawer, config, [network], counts, (0.5, 0.5), temperature=2.0)
+    uniforms, starts = np.random.default_rng(4).random((12_000, 16)), np.zeros((12_000, 6), np.int32)
+    whole = make()(starts, uniforms)
+    assert (whole == make(threads=2)(starts, uniforms)).all()
+    again = make()
+    again(starts, uniforms[::-1])
+    parts = [again(starts[at : at + 700], uniforms[at : at + 700]) for at in range(0, len(starts), 700)]
+    assert (whole == np.concatenate(parts)).all()
+    assert len(np.unique(whole[:, 4:8], axis=0)) > 2**12

@@ -89,8 +89,8 @@ def test_networks_of_any_shape_agree_with_the_reference(problem) -> None:
     starts, uniforms = contexts[:5], rng.random((min(len(contexts), 5), 6))
     choice = {"temperature": 0.8, "top_k": 3, "top_p": 0.95}
     np.testing.assert_array_equal(
-        engine.sample(config, parameters, starts, uniforms, **choice),
-        reference.sample(config, parameters, starts, uniforms, **choice),
+        engine.drawer(config, [parameters], **choice)(starts, uniforms),
+        reference.drawer(config, [parameters], **choice)(starts, uniforms),
     )
     ours, theirs = (TrainState.fresh(config, copy_parameters(parameters), optimiser) for _ in range(2))
     rates = np.full(len(indices), 0.01)
@@ -115,15 +115,15 @@ def test_numbers_of_any_kind_harm_nothing(problem, data) -> None:
     assert engine.logits(config, parameters, contexts).shape == (len(contexts), config.vocabulary_size)
     assert engine.negative_log_likelihood(config, parameters, contexts, targets, threads=threads).shape == targets.shape
     uniforms = rng.random((len(contexts), 4))
-    words = engine.sample(
+    draw = engine.drawer(
         config,
-        parameters,
-        contexts,
-        uniforms,
+        [parameters],
         temperature=data.draw(st.sampled_from([0.0, 1e-300, 1.0, 1000.0])),
         top_k=data.draw(st.sampled_from([0, 1, 2, 1000])),
         top_p=data.draw(st.sampled_from([1e-300, 0.5, 1.0])),
+        threads=threads,
     )
+    words = draw(contexts, uniforms)
     assert words.min(initial=0) >= 0
     assert words.max(initial=0) < config.vocabulary_size
     state = TrainState.fresh(config, parameters, optimiser)

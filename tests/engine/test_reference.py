@@ -199,7 +199,7 @@ def test_sampling_follows_the_uniforms() -> None:
     parameters["output.bias"][:] = np.log([0.2, 0.5, 0.3])
     start = np.zeros((3, config.context), np.int32)
     uniforms = np.array([[0.21, 0.69, 0.71, 0.19], [0.0, 0.9, 0.9, 0.9], [0.99, 0.99, 0.99, 0.99]])
-    words = ReferenceEngine().sample(config, parameters, start, uniforms)
+    words = ReferenceEngine().drawer(config, [parameters])(start, uniforms)
     assert words.tolist() == [[1, 1, 2, 0], [0, 0, 0, 0], [2, 2, 2, 2]]
 
 

@@ -53,7 +53,7 @@ def test_first_characters_are_drawn_as_often_as_the_model_says() -> None:
     model = model_of()
     logits = model.engine.logits(model.config, model.parameters, np.zeros((1, 3), np.int32))
     expected = probabilities(logits)[0] * 8000
-    drawn = model.draw(np.zeros((8000, 3), np.int32), np.random.default_rng(5).random((8000, 1)))
+    drawn = model.drawer()(np.zeros((8000, 3), np.int32), np.random.default_rng(5).random((8000, 1)))
     seen = np.bincount(drawn[:, 0], minlength=8)
     chi_square = ((seen - expected) ** 2 / expected).sum()
     assert chi_square < 24.3  # 7 degrees of freedom: exceeded once in a thousand

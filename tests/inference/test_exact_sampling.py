@@ -103,7 +103,7 @@ def test_words_come_as_often_as_the_model_says(model, name: str, cuts: str, seld
 def test_a_tree_of_any_size_draws_the_same_words(model, prefixes: int, monkeypatch) -> None:
     monkeypatch.setattr(tree, "CELLS", prefixes * model.vocabulary.size)
     accepted = condition(model.vocabulary, least=1, match=".*(bb|ca)c?")
-    grown = PrefixTree(model, accepted, Cuts(), np.zeros(2, np.int32), LONGEST)
+    grown = PrefixTree(model, model.drawer(), accepted, Cuts(), np.zeros(2, np.int32), LONGEST)
     generator, words = np.random.default_rng(0), []
     for _ in range(40):
         words += model.vocabulary.decode_all(grown.draw(256, generator))
@@ -114,7 +114,7 @@ def test_a_tree_of_any_size_draws_the_same_words(model, prefixes: int, monkeypat
 
 def test_a_tree_learns_to_waste_nothing(model) -> None:
     accepted = condition(model.vocabulary, least=1, like="ccccc", near=1)
-    grown = PrefixTree(model, accepted, Cuts(), np.zeros(2, np.int32), LONGEST)
+    grown = PrefixTree(model, model.drawer(), accepted, Cuts(), np.zeros(2, np.int32), LONGEST)
     generator = np.random.default_rng(0)
     for _ in range(30):
         grown.draw(256, generator)
@@ -142,8 +142,13 @@ def test_long_words_in_vain_end_after_so_many_characters(model, monkeypatch) -> 
     """Draws alone are no bound: each may be a word of thousands of characters."""
     monkeypatch.setattr(sampling, "IN_VAIN_CHARACTERS", 20_000)
     drawn = []
-    inside = type(model).draw
-    monkeypatch.setattr(type(model), "draw", lambda *args, **how: drawn.append(inside(*args, **how)) or drawn[-1])
+    inside = type(model).drawer
+
+    def noted(*args, **how):
+        draw = inside(*args, **how)
+        return lambda contexts, uniforms: drawn.append(draw(contexts, uniforms)) or drawn[-1]
+
+    monkeypatch.setattr(type(model), "drawer", noted)
     with pytest.raises(ConfigError, match="less than one in"):
         model.sample(3, suffix="abcabcabcabcabc", max_length=1_000)
     assert sum(map(np.count_nonzero, drawn)) < 40_000

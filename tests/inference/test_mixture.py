@@ -51,13 +51,13 @@ def test_without_counts_and_others_the_engine_answers_bit_for_bit() -> None:
     assert (ours == theirs).all()
     uniforms = np.random.default_rng(0).random((6, 5))
     start = np.zeros((6, 4), np.int32)
-    drawn = Mixture(ENGINE).sample(CONFIG, NETWORKS[0], start, uniforms)
-    assert (drawn == ENGINE.sample(CONFIG, NETWORKS[0], start, uniforms)).all()
+    drawn = Mixture(ENGINE).drawer(CONFIG, NETWORKS[0])(start, uniforms)
+    assert (drawn == ENGINE.drawer(CONFIG, [NETWORKS[0]])(start, uniforms)).all()
 
 
 def test_words_are_drawn_from_the_distribution_the_loss_is_of() -> None:
     mixture = Mixture(ENGINE, Prior(COUNTS, (0.4, 0.7)), (NETWORKS[1],))
-    drawn = mixture.sample(CONFIG, NETWORKS[0], np.zeros((20_000, 4), np.int32), np.random.default_rng(5).random((20_000, 2)))
+    drawn = mixture.drawer(CONFIG, NETWORKS[0])(np.zeros((20_000, 4), np.int32), np.random.default_rng(5).random((20_000, 2)))
     first = np.exp(log_softmax(mixture.logits(CONFIG, NETWORKS[0], np.zeros((1, 4), np.int32)))[0])
     observed = np.bincount(drawn[:, 0], minlength=VOCABULARY.size)
     chi_square = ((observed - 20_000 * first) ** 2 / (20_000 * first)).sum()
@@ -107,7 +107,7 @@ def test_kinds_of_characters_are_a_third_factor_with_a_weight_of_its_own() -> No
     losses = both.negative_log_likelihood(config, network, examples.contexts, examples.targets)
     np.testing.assert_allclose(losses, -wanted[rows, examples.targets], rtol=1e-6)
     uniforms = np.random.default_rng(3).random((5_000, 3))
-    drawn = both.sample(config, network, np.zeros((5_000, 4), np.int32), uniforms)
+    drawn = both.drawer(config, network)(np.zeros((5_000, 4), np.int32), uniforms)
     first = np.exp(log_softmax(both.logits(config, network, np.zeros((1, 4), np.int32)))[0])
     np.testing.assert_allclose(np.bincount(drawn[:, 0], minlength=vocabulary.size) / 5_000, first, atol=0.03)
 

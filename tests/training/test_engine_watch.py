@@ -40,7 +40,7 @@ def test_two_traces_of_one_training(name: str) -> None:
     state = TrainState.fresh(config, copy_parameters(parameters), optimiser)
     ours = EngineWatch(config, optimiser, facts_of(config, optimiser, engine, BATCH, examples.targets), every=1)
     for step in range(STEPS):
-        ours.losses(step, np.array([ours.step(engine, state, examples, rows[step], RATE, 1)]))
+        ours.losses(step, ours.step(engine, state, examples, rows[step : step + 1], RATE, 1))
 
     twin = CharMLP(config, parameters)
     torch_optimiser = torch.optim.SGD(twin.parameters(), lr=RATE, momentum=0.9)

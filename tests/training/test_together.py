@@ -15,8 +15,8 @@ import lettrine
 from lettrine.errors import ConfigError, RunDamagedError
 from lettrine.inference.mixture import ALONE, DOUBT, EVEN, PULL
 from lettrine.text.corpora import load_corpus
+from lettrine.training.beside import COUNTS, NETWORKS
 from lettrine.training.folder import load_run
-from lettrine.training.mixing import COUNTS, NETWORKS
 from lettrine.training.settings import Settings
 from lettrine.training.shape import Shape
 from lettrine.training.sizes import FEW, MANY, SMALL, Size, ladder, size_of, size_within

@@ -75,6 +75,7 @@ def sample(
         typer.Option("--scores", help="Also print how likely each word is, in nats, at temperature 1.", rich_help_panel=OUTPUT),
     ] = False,
     format: Format = "text",  # noqa: A002 - the name of the option
+    threads: Annotated[int, typer.Option("--threads", help="Processor threads; the words are the same.")] = 1,
     engine: Annotated[str, typer.Option("--engine", help="auto, reference or native.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
@@ -102,6 +103,7 @@ def sample(
         "unique": unique,
         "label": label,
         "seed": seed,
+        "threads": threads,
     }
     if max_length is not None:
         how["max_length"] = max_length

@@ -8,7 +8,7 @@ definition; `native` is its fast twin.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -19,12 +19,14 @@ from lettrine.arguments import checked
 from lettrine.errors import ConfigError, EngineError
 from lettrine.model.config import MLPConfig
 from lettrine.model.counts import Counts
+from lettrine.model.kinds import Kinds
 from lettrine.model.parameters import GROUPS, Array, Parameters, group_of, parameter_shapes
 
-Integers: TypeAlias = NDArray[np.int32]
+Integers: TypeAlias = NDArray[np.integer[Any]]  # of characters: one of SYMBOLS
 Indices: TypeAlias = NDArray[np.int64]
 Doubles: TypeAlias = NDArray[np.float64]
 
+SYMBOLS: Final = (np.uint8, np.uint16, np.int32)
 OPTIMISERS: Final = ("sgd", "adamw")
 WEIGHT_DECAYS: Final = {"sgd": 0.0, "adamw": 0.01}  # torch's defaults
 
@@ -132,6 +134,18 @@ def check_moments(config: MLPConfig, optimiser: Optimiser, parameters: Mapping[s
                 raise EngineError(f"{kind}.{name} is not a contiguous, writeable array; pass a copy")
 
 
+class Drawer(Protocol):
+    """Draws words from a model that was made ready once; see `Engine.drawer`."""
+
+    def __call__(self, contexts: Integers, uniforms: Doubles) -> Integers:
+        """Characters from each starting context (N, T) until the end-of-word token or the L-th: (N, L), 0 after the end.
+
+        uniforms (N, L) in [0, 1) are the random numbers: character = first index at which the cumulated probability, in
+        vocabulary order, exceeds the uniform.
+        """
+        ...
+
+
 class Evaluator(Protocol):
     """What answers for a network in eval mode: an engine, or several networks and counts together.
 
@@ -153,26 +167,6 @@ class Evaluator(Protocol):
         """Loss of each example (N,), in nats, in eval mode, in memory that does not grow with N beyond the result."""
         ...
 
-    def sample(
-        self,
-        config: MLPConfig,
-        parameters: Mapping[str, Array],
-        contexts: Integers,
-        uniforms: Doubles,
-        *,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-    ) -> Integers:
-        """Draw characters from each starting context (N, T) until the end-of-word token or the L-th: (N, L), 0 after the end.
-
-        uniforms (N, L) in [0, 1) are the random numbers: character = first index at which the cumulated
-        probability, in vocabulary order, exceeds the uniform. temperature divides the logits (0 takes the
-        likeliest); top_k > 0 keeps the k likeliest; top_p < 1 keeps the smallest set of likeliest
-        characters whose probability reaches p. The cuts are applied in this order, then renormalised.
-        """
-        ...
-
 
 class Engine(Evaluator, Protocol):
     """The arithmetic of one network. Engines hold no state between calls.
@@ -182,10 +176,27 @@ class Engine(Evaluator, Protocol):
     before anything is touched.
     """
 
-    def choose(
-        self, logits: Doubles, uniforms: Doubles, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
-    ) -> Integers:
-        """One character for each row of logits (N, V) float64 and its uniform (N,), as `sample` draws them: (N,)."""
+    def drawer(
+        self,
+        config: MLPConfig,
+        networks: Sequence[Mapping[str, Array]],
+        counts: Counts | None = None,
+        weights: tuple[float, float] = (1.0, 0.0),
+        kinds: Kinds | None = None,
+        *,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        threads: int = 1,
+    ) -> Drawer:
+        """What draws words, again and again, from networks of one shape and counts together.
+
+        The logits are weights[0] times the mean of the networks' and weights[1] times the logarithm of the counts' probabilities,
+        and what the kinds of characters add.
+        temperature divides them (0 takes the likeliest character); top_k > 0 keeps the k likeliest; top_p < 1 keeps the smallest
+        set of likeliest characters whose probability reaches p. The cuts are applied in this order, then renormalised.
+        Words depend neither on `threads` nor on what was drawn before. The arrays must not change while it is in use.
+        """
         ...
 
     def count_probabilities(self, counts: Counts, contexts: Integers, targets: Integers | None = None) -> Doubles:
@@ -217,7 +228,7 @@ class Engine(Evaluator, Protocol):
 
 
 def check_examples(config: MLPConfig, contexts: Integers, targets: Integers | None = None) -> None:
-    """Raise EngineError unless contexts are (N, T), targets (N,), both int32, and every character is of the vocabulary."""
+    """Raise EngineError unless contexts are (N, T), targets (N,), of one of SYMBOLS, and every character is of the vocabulary."""
     if contexts.ndim != 2 or contexts.shape[1] != config.context:
         raise EngineError(f"contexts have shape {contexts.shape}; expected (N, {config.context})")
     if targets is not None and targets.shape != (len(contexts),):
@@ -225,8 +236,8 @@ def check_examples(config: MLPConfig, contexts: Integers, targets: Integers | No
     for what, values in (("contexts", contexts), ("targets", targets)):
         if values is None:
             continue
-        if values.dtype != np.int32:
-            raise EngineError(f"{what} are {values.dtype}; expected int32")
+        if values.dtype not in SYMBOLS:
+            raise EngineError(f"{what} are {values.dtype}; expected int32, uint16 or uint8")
         if values.size and not 0 <= int(values.min()) <= int(values.max()) < config.vocabulary_size:
             raise EngineError(
                 f"{what} hold characters {values.min()} to {values.max()}; expected 0 to {config.vocabulary_size - 1}"

@@ -7,14 +7,16 @@ What is computed, and how the two agree, is the reference's to say: see `lettrin
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lettrine import _native
 from lettrine.engine.base import (
-    Doubles,
+    SYMBOLS,
+    Drawer,
     Indices,
     Integers,
     Optimiser,
@@ -27,9 +29,11 @@ from lettrine.engine.base import (
 from lettrine.errors import EngineError
 from lettrine.model.config import MLPConfig
 from lettrine.model.counts import Counts
+from lettrine.model.kinds import Kinds
 from lettrine.model.parameters import Array, check_parameters, parameter_shapes
 
 _Shape: TypeAlias = tuple[int, int, int, list[int], str, float, float]
+_Counted: TypeAlias = tuple[int, Indices, Indices, Indices, NDArray[np.int32], Doubles, Doubles]
 
 
 class NativeEngine:
@@ -91,23 +95,48 @@ class NativeEngine:
         state.step += len(losses) if finite else len(losses) - 1
         return losses
 
-    def choose(  # noqa: D102
-        self, logits: Doubles, uniforms: Doubles, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
-    ) -> Integers:
-        return _native.choose(np.ascontiguousarray(logits), np.ascontiguousarray(uniforms), temperature, top_k, top_p)
+    def drawer(  # noqa: D102
+        self,
+        config: MLPConfig,
+        networks: Sequence[Mapping[str, Array]],
+        counts: Counts | None = None,
+        weights: tuple[float, float] = (1.0, 0.0),
+        kinds: Kinds | None = None,
+        *,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        threads: int = 1,
+    ) -> Drawer:
+        for parameters in networks:
+            check_parameters(config, parameters)
+        names = _names(config)
+        draw = _native.drawer(
+            _shape(config),
+            [(_arrays(parameters, "", names), _running(config, parameters)) for parameters in networks],
+            None if counts is None else _counts(counts),
+            (weights[0] / max(len(networks), 1), weights[1]),
+            None if kinds is None else (kinds.kinds, kinds.weight * kinds.logs),
+            temperature,
+            top_k,
+            top_p,
+            threads,
+            self.isa,
+        )
+
+        def drawer(contexts: Integers, uniforms: Doubles) -> Integers:
+            contexts, _ = _examples(config, contexts)
+            if uniforms.ndim != 2 or len(uniforms) != len(contexts) or uniforms.dtype != np.float64:
+                raise EngineError(
+                    f"uniforms are {uniforms.dtype} of shape {uniforms.shape}; expected float64 ({len(contexts)}, L)"
+                )
+            return draw(contexts.astype(np.int32, copy=False), np.ascontiguousarray(uniforms))
+
+        return drawer
 
     def count_probabilities(self, counts: Counts, contexts: Integers, targets: Integers | None = None) -> Doubles:  # noqa: D102
-        return _native.count_probabilities(
-            counts.vocabulary_size,
-            counts.levels,
-            counts.children,
-            counts.begin,
-            counts.followers,
-            counts.shares,
-            counts.passed_on,
-            np.ascontiguousarray(contexts, np.int32),
-            None if targets is None else np.ascontiguousarray(targets, np.int32),
-        )
+        chosen = None if targets is None else np.ascontiguousarray(targets, np.int32)
+        return _native.count_probabilities(_counts(counts), np.ascontiguousarray(contexts, np.int32), chosen)
 
     def logits(self, config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers) -> Array:  # noqa: D102
         check_parameters(config, parameters)
@@ -122,33 +151,6 @@ class NativeEngine:
         contexts, targets = _examples(config, contexts, targets)
         result: Doubles = self._evaluate(config, parameters, contexts, targets, threads)
         return result
-
-    def sample(  # noqa: D102
-        self,
-        config: MLPConfig,
-        parameters: Mapping[str, Array],
-        contexts: Integers,
-        uniforms: Doubles,
-        *,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-    ) -> Integers:
-        check_parameters(config, parameters)
-        contexts, _ = _examples(config, contexts)
-        if uniforms.ndim != 2 or len(uniforms) != len(contexts) or uniforms.dtype != np.float64:
-            raise EngineError(f"uniforms are {uniforms.dtype} of shape {uniforms.shape}; expected float64 ({len(contexts)}, L)")
-        return _native.sample(
-            _shape(config),
-            _arrays(parameters, "", _names(config)),
-            _running(config, parameters),
-            contexts,
-            np.ascontiguousarray(uniforms),
-            temperature,
-            top_k,
-            top_p,
-            self.isa,
-        )
 
     def _evaluate(
         self, config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers, targets: Integers | None, threads: int
@@ -175,6 +177,12 @@ def _default_isa() -> str:
 def _shape(config: MLPConfig) -> _Shape:
     sizes = (config.vocabulary_size, config.context, config.embedding, list(config.hidden))
     return (*sizes, config.activation, config.norm_momentum, config.norm_eps)
+
+
+def _counts(counts: Counts) -> _Counted:
+    """The arrays in the order of the compiled side."""
+    smoothed = (counts.followers, counts.shares, counts.passed_on)
+    return (counts.vocabulary_size, counts.levels, counts.children, counts.begin, *smoothed)
 
 
 def _names(config: MLPConfig) -> list[str | None]:
@@ -216,11 +224,13 @@ def _within(integers: Integers, limit: int) -> bool:
 def _examples(config: MLPConfig, contexts: Integers, targets: Integers | None = None) -> tuple[Integers, Integers]:
     """The same arrays, contiguous, once every character was found to be of the vocabulary."""
     contexts = np.ascontiguousarray(contexts)
-    found = np.zeros(0, np.int32) if targets is None else np.ascontiguousarray(targets)
-    plain = contexts.dtype == np.int32 == found.dtype and contexts.ndim == 2 and contexts.shape[1] == config.context
+    found = np.zeros(0, contexts.dtype) if targets is None else np.ascontiguousarray(targets)
+    alike = contexts.dtype in SYMBOLS and contexts.dtype == found.dtype
+    plain = alike and contexts.ndim == 2 and contexts.shape[1] == config.context
     fitting = plain and (targets is None or found.shape == (len(contexts),))
     if not (fitting and _within(contexts, config.vocabulary_size) and _within(found, config.vocabulary_size)):
         check_examples(config, contexts, targets)  # says what is wrong
+        contexts, found = contexts.astype(np.int32), found.astype(np.int32)  # nothing, but for their types
     return contexts, found
 
 

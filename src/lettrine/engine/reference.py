@@ -9,17 +9,29 @@ N examples, S steps.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
 from lettrine.activations import activate, slope
-from lettrine.engine.base import Doubles, Indices, Integers, Optimiser, TrainState, check_batches, check_examples, check_moments
+from lettrine.engine.base import (
+    Doubles,
+    Drawer,
+    Indices,
+    Integers,
+    Optimiser,
+    TrainState,
+    check_batches,
+    check_examples,
+    check_moments,
+)
 from lettrine.engine.dropout import dropout_mask, key_of, rows_of
+from lettrine.engine.softmax import log_softmax, probabilities
 from lettrine.model.config import MLPConfig
 from lettrine.model.counts import Counts
+from lettrine.model.kinds import Kinds
 from lettrine.model.parameters import Array, Parameters, check_parameters, parameter_shapes
 
 CHUNK: Final = 4096  # examples evaluated at a time: bounds memory, and numpy is no faster with more
@@ -88,13 +100,41 @@ class ReferenceEngine:
             _optimiser_step(optimiser, state, gradients, learning_rate)
         return losses
 
-    def choose(  # noqa: D102
-        self, logits: Doubles, uniforms: Doubles, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
-    ) -> Integers:
-        cumulated = np.cumsum(probabilities(logits, temperature, top_k, top_p), axis=1)  # (N, V)
-        # The last sum may fall short of 1 by rounding; scaling the uniform keeps the choice inside the kept set.
-        drawn: Integers = (cumulated > uniforms[:, None] * cumulated[:, -1:]).argmax(axis=1).astype(np.int32)
-        return drawn
+    def drawer(  # noqa: D102
+        self,
+        config: MLPConfig,
+        networks: Sequence[Mapping[str, Array]],
+        counts: Counts | None = None,
+        weights: tuple[float, float] = (1.0, 0.0),
+        kinds: Kinds | None = None,
+        *,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        threads: int = 1,  # noqa: ARG002
+    ) -> Drawer:
+        def logits_of(contexts: Integers) -> Doubles:
+            result = np.zeros((len(contexts), config.vocabulary_size))
+            for parameters in networks:
+                result += weights[0] / len(networks) * self.logits(config, parameters, contexts).astype(np.float64)
+            if counts is not None:
+                result += weights[1] * np.log(counts.probabilities(contexts))
+            return result if kinds is None else result + kinds.logits(contexts)
+
+        def drawer(contexts: Integers, uniforms: Doubles) -> Integers:
+            words = np.zeros(uniforms.shape, np.int32)  # (N, L)
+            alive, window = np.arange(len(contexts)), np.array(contexts)  # rows still being written, and what each sees
+            for place in range(uniforms.shape[1]):
+                if not len(alive):
+                    break
+                drawn = _choose(probabilities(logits_of(window), temperature, top_k, top_p), uniforms[alive, place])  # (A,)
+                words[alive, place] = drawn
+                window = np.concatenate([window[:, 1:], drawn[:, None]], axis=1)
+                going = drawn != 0
+                alive, window = alive[going], window[going]
+            return words
+
+        return drawer
 
     def count_probabilities(self, counts: Counts, contexts: Integers, targets: Integers | None = None) -> Doubles:  # noqa: D102
         return counts.probabilities(contexts) if targets is None else counts.probability(contexts, targets)
@@ -129,60 +169,18 @@ class ReferenceEngine:
             result[part] = -log_softmax(logits)[np.arange(len(logits)), targets[part]]
         return result
 
-    def sample(  # noqa: D102
-        self,
-        config: MLPConfig,
-        parameters: Mapping[str, Array],
-        contexts: Integers,
-        uniforms: Doubles,
-        *,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-    ) -> Integers:
-        words = np.zeros(uniforms.shape, np.int32)  # (N, L)
-        alive, window = np.arange(len(contexts)), np.array(contexts)  # rows still being written, and what each sees
-        for place in range(uniforms.shape[1]):
-            if not len(alive):
-                break
-            logits = self.logits(config, parameters, window).astype(np.float64)
-            drawn = self.choose(logits, uniforms[alive, place], temperature=temperature, top_k=top_k, top_p=top_p)  # (A,)
-            words[alive, place] = drawn
-            window = np.concatenate([window[:, 1:], drawn[:, None]], axis=1)
-            going = drawn != 0
-            alive, window = alive[going], window[going]
-        return words
-
 
 def chunk_size(config: MLPConfig) -> int:
     """How many examples to evaluate at a time."""
     return max(1, min(CHUNK, NUMBERS // max(config.vocabulary_size, *config.hidden)))
 
 
-def probabilities(logits: Array, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> Doubles:
-    """What is drawn from: softmax(logits / temperature), cut to the likeliest and renormalised, (N, V), float64.
-
-    temperature 0 puts everything on the likeliest character (the first of equals). top_k > 0 keeps the k likeliest; top_p < 1
-    (nucleus sampling, Holtzman et al. 2020) the fewest likeliest that together reach p, at least one. Ties go to the lower index.
-    """
-    values = logits.astype(np.float64)
-    if temperature == 0.0:
-        kept = np.zeros_like(values)
-        kept[np.arange(len(values)), values.argmax(axis=1)] = 1.0
-        return kept
-    kept = np.exp(log_softmax(values / temperature))
-    if 0 < top_k < values.shape[1] or top_p < 1.0:
-        order = np.argsort(-kept, axis=1, kind="stable")  # likeliest first
-        ranked = np.take_along_axis(kept, order, axis=1)
-        if top_k > 0:
-            ranked[:, top_k:] = 0.0
-        ranked /= ranked.sum(axis=1, keepdims=True)
-        if top_p < 1.0:
-            before = np.cumsum(ranked, axis=1) - ranked
-            ranked[before >= top_p] = 0.0
-            ranked /= ranked.sum(axis=1, keepdims=True)
-        np.put_along_axis(kept, order, ranked, axis=1)
-    return kept
+def _choose(chances: Doubles, uniforms: Doubles) -> Integers:
+    """One character for each row of probabilities (N, V) and its uniform (N,): (N,)."""
+    cumulated = np.cumsum(chances, axis=1)  # (N, V)
+    # The last sum may fall short of 1 by rounding; scaling the uniform keeps the choice inside the kept set.
+    drawn: Integers = (cumulated > uniforms[:, None] * cumulated[:, -1:]).argmax(axis=1).astype(np.int32)
+    return drawn
 
 
 def observe(
@@ -271,13 +269,6 @@ def _batch_norm(config: MLPConfig, p: Mapping[str, Array], name: str, x: Array, 
     normalised = seen.normalised[name] = (x - mean) / np.sqrt(variance + config.norm_eps)  # (B, H)
     y: Array = p[f"{name}.weight"] * normalised + p[f"{name}.bias"]
     return y
-
-
-def log_softmax(logits: Array) -> Array:
-    """Log-probabilities of logits (B, V)."""
-    shifted = logits - logits.max(axis=1, keepdims=True)  # the largest becomes 0, so exp cannot overflow
-    result: Array = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))  # (B, V)
-    return result
 
 
 def _cross_entropy(logits: Array, targets: Integers) -> tuple[float, Array]:

@@ -145,9 +145,16 @@ class Buckets:
             step, width = first + at, self._width
             count = min(len(values) - at, width - step % width)
             runs, some = self._runs, values[at : at + count]
-            if count < LEAST_RUN or not runs or runs[-1][0] // width != step // width:
-                count = 1
-                self.add([(step, float(values[at]))])
+            if not runs or runs[-1][0] // width != step // width:
+                whole = min((len(values) - at) // width, BUCKETS - len(runs)) if count == width else 0
+                if whole > 1:
+                    count = whole * width
+                    runs += _runs_of(step, values[at : at + count].reshape(whole, width))
+                else:
+                    count = 1
+                    self.add([(step, float(values[at]))])
+            elif count < LEAST_RUN:
+                self.add(zip(range(step, step + count), some.tolist(), strict=True))
             else:
                 run = runs[-1]
                 run[1] = float(np.add.accumulate(np.concatenate([[run[1]], some]))[-1])
@@ -173,6 +180,16 @@ class Buckets:
         with np.errstate(invalid="ignore"):
             mean = np.where(table[:, 2] > 0, table[:, 1] / np.maximum(table[:, 2], 1), nan)
         return Curve(table[:, 0].copy(), mean, table[:, 3].copy(), table[:, 4].copy())
+
+
+def _runs_of(first: int, values: NDArray[np.float64]) -> list[list[float]]:
+    """The runs of consecutive steps from `first` on, one a row of values (R, width)."""
+    steps = first + values.shape[1] * np.arange(len(values))
+    sums = np.add.accumulate(values, axis=1)[:, -1]
+    places = values.argmax(axis=1)
+    counts = np.full(len(values), float(values.shape[1]))
+    runs: list[list[float]] = np.stack([steps, sums, counts, values.max(axis=1), steps + places], axis=1).tolist()
+    return runs
 
 
 def _merged(first: list[float], second: list[float]) -> list[float]:

@@ -12,7 +12,7 @@ from lettrine.health.findings import SEVERITIES, Finding
 from lettrine.health.trace import Trace
 
 LOOK_SECONDS: Final = 2.0  # between two runs of the checks on a training under way, and
-LOOK_SHARE: Final = 0.02  # of the time at most, all of them together
+LOOK_SHARE: Final = 0.01  # of the time at most, all of them together
 
 LOGGER: Final = logging.getLogger("lettrine.health")
 _LEVELS: Final = dict(zip(SEVERITIES, (logging.INFO, logging.WARNING, logging.ERROR), strict=True))

@@ -44,6 +44,7 @@ from lettrine.health.trace import (
     Trace,
 )
 
+RUN: Final = 2**16  # losses kept as they came before they are brought into a curve
 RECORDS: Final = 1_024  # sampled steps kept, and
 ROWS: Final = 131_072  # rows of figures in all of them: a network of a thousand modules keeps fewer steps
 DETAILS: Final = 96  # histograms kept of each module, and
@@ -56,13 +57,15 @@ LEAST: Final = 32  # kept in any case
 class Schedule:
     """Which optimiser steps are sampled, counted from 0.
 
-    every: 1 samples all steps, n every n-th from 0 on. 0 is the default: it samples the first FIRST steps, then waits half of the
-    steps already taken, but at most LONGEST. That makes 20 samples in 2,000 steps, and one in a thousand from then on.
+    every: 0 for the default, which samples the first FIRST steps, then waits half of the steps already taken, but at most
+    LONGEST: 20 samples in 2,000 steps, and one in a thousand from step 2,000 on. 1 samples all, n every n-th from 0 on.
+    spread: by default also waits this share of the steps already taken, for trainings whose steps are short beside a look.
 
     Raises HealthError for a negative number.
     """
 
     every: int = 0
+    spread: float = 0.0
 
     FIRST = 4
     LONGEST = 1_000
@@ -77,7 +80,7 @@ class Schedule:
             return (step // self.every + 1) * self.every
         if step + 1 < self.FIRST:
             return step + 1
-        return step + max(1, min(self.LONGEST, step // 2))
+        return step + max(1, min(self.LONGEST, step // 2), int(self.spread * step))
 
 
 @checked
@@ -105,6 +108,8 @@ class Recorder:
         self._units: dict[str, UnitSums] = {}
         self._maps: dict[str, dict[str, NDArray[np.float16]]] = {}
         self._loss = Buckets()
+        self._run: list[NDArray[np.float64]] = []  # losses of steps that follow one another, not yet in the curve
+        self._begun = self._gathered = 0  # the first of them, and how many they are
         self._recent: deque[tuple[int, float]] = deque(maxlen=RECENT)
         self._dev = Buckets()
 
@@ -250,6 +255,7 @@ class Recorder:
     def record_losses(self, losses: Sequence[tuple[int, float]]) -> None:
         """The losses of many steps, (step, loss), in order."""
         self.version += 1
+        self._gather()
         self._loss.add(losses)
         self._recent.extend(losses)
         for step, loss in losses:
@@ -263,6 +269,19 @@ class Recorder:
             self.record_losses(list(enumerate(losses.tolist(), first)))
             return
         self.version += 1
+        if first != self._begun + self._gathered or self._gathered > RUN:
+            self._gather()
+        if not self._run:
+            self._begun = first
+        self._run.append(losses)
+        self._gathered += len(losses)
+
+    def _gather(self) -> None:
+        """Bring the run of losses into the curve: many at once take a fraction of the time."""
+        if not self._run:
+            return
+        losses, first = np.concatenate(self._run), self._begun
+        self._run, self._gathered = [], 0
         self._loss.add_run(first, losses)
         late = max(len(losses) - RECENT, 0)
         self._recent.extend(enumerate(losses[late:].tolist(), first + late))
@@ -296,6 +315,7 @@ class Recorder:
 
     def trace(self) -> Trace:
         """Everything recorded so far. The recorder goes on unharmed."""
+        self._gather()
         records = list(self._rows)
         steps = np.array([record["step"] for record in records], dtype=np.int64)
         stats = {name: np.array([record["stats"].get(name, nan) for record in records], dtype=np.float64) for name in STEP_STATS}

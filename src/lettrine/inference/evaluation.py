@@ -9,7 +9,6 @@ from typing import Final
 import numpy as np
 
 from lettrine.engine.base import Evaluator, Integers
-from lettrine.engine.reference import chunk_size, norm_inputs
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Array, Parameters, copy_parameters
 
@@ -70,6 +69,8 @@ def calibrate_norms(config: MLPConfig, parameters: Mapping[str, Array], contexts
     Batch norm's running statistics lag behind the weights; one pass over the training set per norm, from the input
     on, puts the true mean and unbiased variance in their place (makemore part 3).
     """
+    from lettrine.engine.reference import chunk_size, norm_inputs  # noqa: PLC0415 - drawing words starts without it
+
     result, size = copy_parameters(parameters), chunk_size(config)
     for name in [key.removesuffix(".running_mean") for key in parameters if key.endswith(".running_mean")]:
         count, mean, square = 0, np.float64(0.0), np.float64(0.0)

@@ -9,8 +9,8 @@ from itertools import chain
 import numpy as np
 
 from lettrine.arguments import checked
-from lettrine.engine.base import Doubles, Engine, Integers
-from lettrine.engine.reference import probabilities
+from lettrine.engine.base import Doubles, Drawer, Engine, Integers
+from lettrine.engine.softmax import probabilities
 from lettrine.errors import ConfigError
 from lettrine.inference.evaluation import Loss, mean_loss
 from lettrine.inference.mixture import Mixture, Prior
@@ -96,11 +96,7 @@ class LanguageModel:
         with np.errstate(all="ignore"):
             return self.mixture.negative_log_likelihood(self.config, self.parameters, contexts, targets, threads=threads)
 
-    def draw(
-        self, contexts: Integers, uniforms: Doubles, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
-    ) -> Integers:
-        """Characters from each context on (N, L), see `Predictor`."""
-        with np.errstate(all="ignore"):
-            return self.mixture.sample(
-                self.config, self.parameters, contexts, uniforms, temperature=temperature, top_k=top_k, top_p=top_p
-            )
+    def drawer(self, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, threads: int = 1) -> Drawer:
+        """What draws characters from contexts on, see `Predictor`."""
+        cuts = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+        return self.mixture.drawer(self.config, self.parameters, threads, **cuts)

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lettrine.engine.base import Doubles, Engine, Integers
-from lettrine.engine.reference import log_softmax
+from lettrine.engine.base import Doubles, Drawer, Engine, Integers
+from lettrine.engine.softmax import log_softmax
 from lettrine.model.config import MLPConfig
 from lettrine.model.counts import Counts
 from lettrine.model.kinds import Kinds
@@ -75,18 +75,6 @@ class Mixture:
             counted += self.prior.kinds.logits(contexts)
         return counted if a == 0.0 else a * self.of_networks(config, parameters, contexts) + counted
 
-    def _unshifted(self, config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers) -> Doubles:
-        """The same as `logits` but for a number added to each row, which changes no choice: nothing is normalised on the way."""
-        a, b = (1.0, 0.0) if self.prior is None else self.prior.weights
-        result = np.zeros((len(contexts), config.vocabulary_size))
-        for one in (parameters, *self.others) if a else ():
-            result += (a / (1 + len(self.others))) * self.engine.logits(config, one, contexts)
-        if self.prior is not None:
-            result += b * np.log(self.engine.count_probabilities(self.prior.counts, contexts))
-            if self.prior.kinds is not None:
-                result += self.prior.kinds.logits(contexts)
-        return result
-
     def of_networks(self, config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers) -> Array:
         """Log-probabilities of the networks alone, averaged, (N, V)."""
         each = [parameters, *self.others]
@@ -109,32 +97,13 @@ class Mixture:
             result[part] = -log_softmax(logits)[np.arange(len(logits)), targets[part]]
         return result
 
-    def sample(
-        self,
-        config: MLPConfig,
-        parameters: Mapping[str, Array],
-        contexts: Integers,
-        uniforms: Doubles,
-        *,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-    ) -> Integers:
-        """Characters (N, L); see `Engine`."""
-        how = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-        if self.prior is None and not self.others:
-            return self.engine.sample(config, parameters, contexts, uniforms, **how)  # type: ignore[arg-type]
-        words = np.zeros(uniforms.shape, np.int32)  # (N, L)
-        alive, window = np.arange(len(contexts)), np.array(contexts)
-        for place in range(uniforms.shape[1]):
-            if not len(alive):
-                break
-            drawn = self.engine.choose(self._unshifted(config, parameters, window), uniforms[alive, place], **how)  # type: ignore[arg-type]
-            words[alive, place] = drawn
-            window = np.concatenate([window[:, 1:], drawn[:, None]], axis=1)
-            going = drawn != 0
-            alive, window = alive[going], window[going]
-        return words
+    def drawer(self, config: MLPConfig, parameters: Mapping[str, Array], threads: int = 1, **cuts: Any) -> Drawer:
+        """What draws words, see `Engine.drawer`; cuts: temperature, top_k, top_p."""
+        prior = self.prior
+        if prior is None:
+            return self.engine.drawer(config, [parameters, *self.others], threads=threads, **cuts)
+        networks = [parameters, *self.others] if prior.weights[0] else []
+        return self.engine.drawer(config, networks, prior.counts, prior.weights, prior.kinds, threads=threads, **cuts)
 
 
 def fitted(

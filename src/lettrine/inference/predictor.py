@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from lettrine.engine.base import Doubles, Integers
+from lettrine.engine.base import Doubles, Drawer, Integers
 from lettrine.text.vocabulary import Vocabulary
 
 
@@ -43,18 +43,13 @@ class Predictor(Protocol):
         ...
 
     def probabilities(self, contexts: Integers, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> Doubles:
-        """What `draw` draws from, float64 (N, V): each row sums to 1."""
+        """What `drawer` draws from, float64 (N, V): each row sums to 1."""
         ...
 
     def losses(self, contexts: Integers, targets: Integers, *, threads: int = 1) -> Doubles:
         """Negative log-probability of each target, float64 (N,), in nats."""
         ...
 
-    def draw(
-        self, contexts: Integers, uniforms: Doubles, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
-    ) -> Integers:
-        """Characters from each starting context until the end token or the L-th, int32 (N, L), 0 after the end.
-
-        uniforms: float64 (N, L) in [0, 1), one for each character, see `lettrine.engine.base.Engine.sample`.
-        """
+    def drawer(self, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, threads: int = 1) -> Drawer:
+        """What draws from these distributions again and again, see `lettrine.engine.base.Drawer`."""
         ...

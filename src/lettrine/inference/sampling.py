@@ -54,6 +54,7 @@ class Sampling:
     new: leave out words of the training list. not_near: leave out words at most so many edits away from one of the
     training list, 0 for none. unique: no word twice. seed: of the draw, not of the training.
     label: of a model with labels, the one to draw for, or several with their shares of the words: "women=2,men=1".
+    threads: of the processor; the words do not depend on them.
 
     Raises ConfigError for a value outside its range.
     """
@@ -75,12 +76,11 @@ class Sampling:
     near: int = 2
     not_near: int = 0
     label: str = ""
+    threads: int = 1
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.temperature <= 1000.0:
             raise ConfigError(f"temperature got {self.temperature}; expected 0 to 1000")
-        if self.top_k < 0:
-            raise ConfigError(f"top-k got {self.top_k}; expected 0 (all characters) or more")
         if not 0.0 < self.top_p <= 1.0:
             raise ConfigError(f"top-p got {self.top_p}; expected more than 0 and at most 1")
         if not 1 <= self.max_length <= MAX_LENGTH:
@@ -89,12 +89,16 @@ class Sampling:
             raise ConfigError(f"min length got {self.min_length}; expected 0 to the max length, {self.max_length}")
         if len(self.prefix) > self.max_length:
             raise ConfigError(f"prefix has {len(self.prefix)} characters; expected at most the max length, {self.max_length}")
-        if not 0 <= self.near <= MAX_NEAR:
-            raise ConfigError(f"near got {self.near}; expected 0 to {MAX_NEAR} edits")
-        if not 0 <= self.not_near <= MAX_NEAR:
-            raise ConfigError(f"not near got {self.not_near}; expected 0 (not asked) to {MAX_NEAR} edits")
-        if self.seed < 0:
-            raise ConfigError(f"seed got {self.seed}; expected 0 or more")
+        for name, value in (("near", self.near), ("not near", self.not_near)):
+            if not 0 <= value <= MAX_NEAR:
+                raise ConfigError(f"{name} got {value}; expected 0 to {MAX_NEAR} edits")
+        for name, value, least in (
+            ("top-k", self.top_k, "0 (all characters)"),
+            ("seed", self.seed, "0"),
+            ("threads", self.threads, "1"),
+        ):
+            if value < int(least[0]):
+                raise ConfigError(f"{name} got {value}; expected {least} or more")
 
 
 def stream_words(model: Predictor, count: int, how: Sampling, known: Collection[str] = frozenset()) -> Iterator[list[str]]:
@@ -177,6 +181,12 @@ def _shared(
             return
 
 
+def _narrowed(rows: Integers) -> Integers:
+    """The rows (N, L) without the columns in which nothing but the ends of words is left, but for one."""
+    used = np.flatnonzero(rows.any(axis=0))
+    return rows[:, : int(used[-1]) + 2] if len(used) else rows[:, :1]
+
+
 class _Filter:
     """Leaves out words for what else there is: the training list, and the words drawn before."""
 
@@ -207,6 +217,7 @@ class _Source:
 
     def __init__(self, model: Predictor, how: Sampling, accepted: Automaton, sign: str) -> None:
         self._model, self._accepted, self._cuts = model, accepted, Cuts(how.temperature, how.top_k, how.top_p)
+        self._draw = model.drawer(**vars(self._cuts), threads=how.threads)
         self._generator = np.random.default_rng([how.seed])
         self._drawn_label = bool(model.labels and not sign)
         self._prefix = "" if self._drawn_label else how.prefix
@@ -225,7 +236,7 @@ class _Source:
             if self._tree is None and self._drawn == FIRST_LOOK and self._met < SELDOM * FIRST_LOOK:
                 from lettrine.inference.tree import PrefixTree  # noqa: PLC0415 - as for `condition`
 
-                self._tree = PrefixTree(self._model, self._accepted, self._cuts, self._start, self.room)
+                self._tree = PrefixTree(self._model, self._draw, self._accepted, self._cuts, self._start, self.room)
             rows = self._whole(wanted) if self._tree is None else self._through(self._tree)
             self._characters = 0 if rows is not None and len(rows) else self._characters
             if rows is None or len(rows):
@@ -252,7 +263,7 @@ class _Source:
             rows = min(rows, FIRST_LOOK - self._drawn)
         contexts = np.repeat(self._start[None], rows, axis=0)  # (N, T)
         uniforms = self._generator.random((rows, self.room + 1))  # (N, L)
-        drawn = self._model.draw(contexts, uniforms, **vars(self._cuts))
+        drawn = _narrowed(self._draw(contexts, uniforms))
         met = drawn[self._accepted.run(np.full(rows, self._accepted.start), drawn)]
         self._drawn, self._met = self._drawn + rows, self._met + len(met)
         self.in_vain = 0 if len(met) else self.in_vain + rows

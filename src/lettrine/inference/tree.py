@@ -22,7 +22,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lettrine.engine.base import Doubles, Integers
+from lettrine.engine.base import Doubles, Drawer, Integers
 from lettrine.inference.automaton import DEAD, Automaton
 from lettrine.inference.predictor import Cuts, Predictor
 
@@ -34,11 +34,12 @@ NARROW: Final = 0.5  # … unless less than this share of its parent's probabili
 class PrefixTree:
     """Draws words that an automaton accepts, each with the model's own probability on them.
 
+    draw: draws from the model under the same cuts.
     start: the context (T,) after the prefix that is given. room: how many characters may follow.
     """
 
-    def __init__(self, model: Predictor, accepted: Automaton, cuts: Cuts, start: Integers, room: int) -> None:
-        self._model, self._accepted, self._cuts, self._room = model, accepted, vars(cuts), room
+    def __init__(self, model: Predictor, draw: Drawer, accepted: Automaton, cuts: Cuts, start: Integers, room: int) -> None:
+        self._model, self._draw, self._accepted, self._cuts, self._room = model, draw, accepted, vars(cuts), room
         size = model.vocabulary.size
         most = max(CELLS // size, 1)
         self._weights = np.zeros((most, size))  # (P, V): p(c) times the bound of the child
@@ -132,7 +133,7 @@ class PrefixTree:
         if not len(rows):
             return
         contexts = np.concatenate([self._context[parents, 1:], characters[:, None].astype(np.int32)], axis=1)
-        rest = self._model.draw(contexts, generator.random((len(rows), self._room + 1 - place)), **self._cuts)
+        rest = self._draw(contexts, generator.random((len(rows), self._room + 1 - place)))
         words[rows, place:] = rest
         self.characters += int(np.count_nonzero(rest)) + len(rows)
         done[rows] = self._accepted.run(self._accepted.after(self._state[parents], characters), rest)

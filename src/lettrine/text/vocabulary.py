@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from lettrine.arguments import checked
 from lettrine.errors import VocabularyError, quote
 
-Integers: TypeAlias = NDArray[np.int32]
+Integers: TypeAlias = NDArray[np.integer[Any]]
 Indices: TypeAlias = NDArray[np.int64]
 
 END: Final = 0  # index of the end-of-word token, which also pads contexts

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from lettrine.arguments import checked
 from lettrine.errors import ConfigError
 from lettrine.text.vocabulary import END, Integers, Vocabulary
 
+SYMBOLS: Final = (np.uint8, np.uint16, np.int32)  # types of indices, narrowest first
 _ROWS: Final = 1 << 15  # filled at a time, so that the columns being written stay in the cache
 
 
@@ -27,8 +28,8 @@ _ROWS: Final = 1 << 15  # filled at a time, so that the columns being written st
 class Windows:
     """The examples of a list of words, word after word.
 
-    contexts: (N, T) indices, the nearest character last; targets: (N,) indices, with the end token (0) closing each word.
-    N is the number of characters plus the number of words.
+    contexts: (N, T) indices, the nearest character last; targets: (N,) indices, with the end token (0) closing each word; both of
+    the narrowest of SYMBOLS that holds the vocabulary. N is the number of characters plus the number of words.
     """
 
     contexts: Integers
@@ -60,6 +61,11 @@ class Windows:
         return f"Windows(N={len(self):,} examples, T={self.context})"
 
 
+def symbol_type(vocabulary_size: int) -> np.dtype[Any]:
+    """The narrowest of SYMBOLS that holds every index of a vocabulary: less memory to read is less time."""
+    return next(np.dtype(kind) for kind in SYMBOLS if vocabulary_size - 1 <= np.iinfo(kind).max)
+
+
 @checked
 def windows(words: Sequence[str], vocabulary: Vocabulary, context: int, *, unknown: bool = False) -> Windows:
     """The contexts (N, T) and targets (N,) of some words.
@@ -76,18 +82,19 @@ def windows(words: Sequence[str], vocabulary: Vocabulary, context: int, *, unkno
         raise ConfigError(f"context got {context!r}; expected a whole number from 1")
     symbols, offsets = vocabulary.encode_all(words, unknown=unknown)
     count = len(symbols) + len(words)  # N
-    _check_memory(count, context)
+    _check_memory(count, context, symbol_type(vocabulary.size).itemsize)
+    kind = symbol_type(vocabulary.size)
     # T end tokens come before the first word, so that every lag below stays inside the array.
-    stream = np.zeros(context + count, dtype=np.int32)
+    stream = np.zeros(context + count, dtype=kind)
     targets = stream[context:]  # (N,)
     inside = np.ones(count, dtype=np.bool_)
     inside[offsets[1:] + np.arange(len(words))] = False
     targets[inside] = symbols
     del symbols, inside
-    contexts = np.empty((count, context), dtype=np.int32)  # (N, T)
+    contexts = np.empty((count, context), dtype=kind)  # (N, T)
     for start in range(0, count, _ROWS):
         rows = contexts[start : start + _ROWS]
-        alive = np.ones(len(rows), dtype=np.int32)  # 1 until the walk back has met an end token, then 0
+        alive = np.ones(len(rows), dtype=kind)  # 1 until the walk back has met an end token, then 0
         for lag in range(1, context + 1):
             at = context + start - lag
             previous = stream[at : at + len(rows)]
@@ -107,8 +114,8 @@ def unknown_targets(targets: Integers, words: Sequence[str]) -> NDArray[np.bool_
     return found
 
 
-def _check_memory(count: int, context: int) -> None:
-    needed = 4 * count * (context + 1)
+def _check_memory(count: int, context: int, size: int) -> None:
+    needed = size * count * (context + 1)
     if needed > installed_memory():
         raise ConfigError(
             f"{count:,} examples with a context of {context:,} take {needed / 1e9:,.0f} GB, more than this machine has; "

@@ -104,7 +104,7 @@ def endless_words(model: LanguageModel, words: WordList) -> Finding | None:
     """A finding if the words that a model writes do not end by themselves."""
     longest = 2 * max(map(len, words))
     uniforms = np.random.default_rng([0]).random((DRAWN, longest))
-    drawn = model.draw(np.zeros((DRAWN, model.context), np.int32), uniforms)  # (N, L)
+    drawn = model.drawer()(np.zeros((DRAWN, model.context), np.int32), uniforms)  # (N, L)
     ended = float((drawn == 0).any(axis=1).mean())
     if ended >= ENDING:
         return None

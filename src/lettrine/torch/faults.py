@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -23,8 +23,8 @@ FAULTS: Final = ("missing-zero-grad", "softmax-twice", "eval-mode", "forgotten-l
 def train_with_fault(
     config: MLPConfig,
     parameters: Parameters,
-    contexts: NDArray[np.int32],
-    targets: NDArray[np.int32],
+    contexts: NDArray[np.integer[Any]],
+    targets: NDArray[np.integer[Any]],
     rows: NDArray[np.int64],
     learning_rate: float,
     fault: str = "",

@@ -50,6 +50,8 @@ class CharMLP(nn.Module):
 
     def forward(self, contexts: Tensor) -> Tensor:
         """Logits (B, V) of the next character after each context (B, T) of character indices."""
+        if contexts.dtype not in (torch.int32, torch.int64):  # `windows` gives the narrowest type
+            contexts = contexts.int()
         h = self.embedding(contexts).flatten(1)  # (B, T*E)
         direct = None if self.direct is None else self.direct(h)  # (B, V)
         for place, layer in enumerate(self.layers):

@@ -46,13 +46,18 @@ class Batches:
         self._block, self._rows = -1, np.empty((0, batch), np.int64)
 
     def rows(self, start: int, stop: int) -> Indices:
-        """Batches of steps start to stop, clipped at the end of start's block: (S, B), S at least 1."""
+        """Batches of steps start to stop, clipped at the end of the block after start's: (S, B), S at least 1."""
         block, first = divmod(start, self._block_steps)
+        rows = self._drawn(block)[first : first + stop - start]
+        left = stop - start - len(rows)
+        return np.concatenate([rows, self._drawn(block + 1)[:left]]) if left else rows
+
+    def _drawn(self, block: int) -> Indices:
         if block != self._block:
             generator = stream(self._seed, BATCHES, block)
             self._rows = generator.integers(0, self._examples, (self._block_steps, self._batch))
             self._block = block
-        return self._rows[first : first + stop - start]
+        return self._rows
 
 
 class Epochs:

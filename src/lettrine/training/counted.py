@@ -17,8 +17,9 @@ from lettrine.model.discounts import folded, left_out
 from lettrine.text.vocabulary import Vocabulary
 from lettrine.text.windows import windows
 from lettrine.text.words import WordList, split
+from lettrine.training.beside import write_beside
 from lettrine.training.folder import create_folder, describe, write_words
-from lettrine.training.mixing import losses_of, write_beside
+from lettrine.training.mixing import losses_of
 from lettrine.training.run import Data, Results, Run
 from lettrine.training.settings import Settings
 from lettrine.training.storage import locked

@@ -33,7 +33,7 @@ from lettrine.model.parameters import Parameters, check_parameters
 from lettrine.text.labels import is_sign, signs
 from lettrine.text.vocabulary import Vocabulary
 from lettrine.text.words import CONTROL, Split, WordList, read_words, split
-from lettrine.training.mixing import read_beside
+from lettrine.training.beside import read_beside
 from lettrine.training.run import STATUSES, Data, Results, Run
 from lettrine.training.settings import Settings
 from lettrine.training.storage import check_file, read_arrays, read_json, storage_error, write_bytes, write_json

@@ -24,6 +24,7 @@ from lettrine.text.vocabulary import Vocabulary
 from lettrine.text.windows import Windows, windows
 from lettrine.text.words import Split, WordList, from_words, read_words, split
 from lettrine.training.batches import Rows
+from lettrine.training.beside import write_beside
 from lettrine.training.checkpoint import Checkpoint
 from lettrine.training.folder import (
     HISTORY,
@@ -37,7 +38,7 @@ from lettrine.training.folder import (
     write_words,
 )
 from lettrine.training.interrupt import Requests
-from lettrine.training.mixing import counted, losses_of, prior_of, write_beside
+from lettrine.training.mixing import counted, losses_of, prior_of
 from lettrine.training.run import Data, Results, Run
 from lettrine.training.settings import Settings
 from lettrine.training.several import other_networks

@@ -30,7 +30,7 @@ from lettrine.training.settings import Settings
 from lettrine.training.start import starting_parameters
 from lettrine.training.watch import EngineWatch
 
-CHUNK_SECONDS: Final = 0.05  # steps are asked of the engine in chunks this long, so that Ctrl-C is answered at once
+CHUNK_SECONDS: Final = 0.1  # steps are asked of the engine in chunks this long, so that Ctrl-C is answered at once
 CHECKPOINT_SECONDS: Final = 5.0
 RISEN: Final = 0.02  # of the best held-out loss: less may be noise, and the end of the schedule brings it down again
 SMOOTHING: Final = 0.05  # share of a chunk's mean loss in the loss shown
@@ -300,7 +300,7 @@ class Trainer:
         self.diverged = taken < len(losses)
         if not self.diverged:
             # Grow slowly: the first step of a process is slow and must not be taken for the usual speed; nor must one that was
-            # looked at, which is alone.
+            # looked at and is alone.
             if taken > 1 or self._most == 1:
                 self._most = max(1, min(2 * self._most, int(CHUNK_SECONDS * taken / max(elapsed, 1e-9))))
             mean = float(losses.mean())
@@ -321,19 +321,21 @@ class Trainer:
         return progress
 
     def _train(self, step: int, stop: int) -> Doubles:
-        """Steps from `step` on: up to `stop`, the next evaluation, change or sampled step; at least one."""
+        """Steps from `step` on: up to `stop`, the next evaluation or change, or the next sampled step but for one right here."""
         stop = min(stop, self.steps, step - step % self.now.eval_every + self.now.eval_every)
         waiting = self.settings.changes[self._made :]
         stop = min([stop, *(change.step for change in waiting[:1])])
+        looked_at = np.empty(0)
         if self.watch is not None:
-            sampled = self.watch.next_sampled(step)
-            if sampled == step:
-                rows = self._batches.rows(step, step + 1)
-                rate = float(self._rates[step])
-                return np.array([self.watch.step(self.engine, self.state, self.train_windows, rows[0], rate, self.now.threads)])
-            stop = min(stop, sampled)
+            if self.watch.next_sampled(step) == step:
+                rows, rate = self._batches.rows(step, step + 1), float(self._rates[step])
+                looked_at = self.watch.step(self.engine, self.state, self.train_windows, rows, rate, self.now.threads)
+                step += 1
+            stop = min(stop, self.watch.next_sampled(step))
+            if len(looked_at) and (stop <= step or self.state.step < step):  # nothing to go on with
+                return looked_at
         rows = self._batches.rows(step, stop)
-        return self.engine.train(
+        losses = self.engine.train(
             self.config,
             self.now.optimiser,
             self.state,
@@ -344,6 +346,7 @@ class Trainer:
             threads=self.now.threads,
             seed=self.now.seed,
         )
+        return np.concatenate([looked_at, losses])
 
     def _due(self) -> bool:
         """Whether the development loss is to be measured here and has not been."""
