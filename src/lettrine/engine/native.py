@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from lettrine import _native
 from lettrine.engine.base import (
     SYMBOLS,
+    Doubles,
     Drawer,
     Indices,
     Integers,
