@@ -1,4 +1,4 @@
-// Another library's network at a sampled step: its tensors are measured where they lie, outputs when they are made, their gradients
+// Another library's network at a sampled step. Its tensors are measured where they lie: outputs when they are made, their gradients
 // when they arrive, parameters just before and just after the optimiser's step.
 
 #pragma once
@@ -17,8 +17,9 @@
 // Rows and units of an output: (R, U) in memory.
 using Shape = std::pair<Index, Index>;
 
-// Place of an output, a zone, and whether units are counted of which all values lie in the zone, else values. Of a zone of the former
-// kind within one of the latter kind of the same output, named before it, not more is looked at than is asked.
+// One zone of one output: place of the output, the zone (low, high, inside), and what is counted: units of which all values lie in it
+// (true), or values (false). A zone of units may follow a zone of values of the same output and lie within it. Then no more is looked at
+// than is needed.
 using Zoned = std::tuple<std::size_t, double, double, bool, bool>;
 
 template <class T>
@@ -41,8 +42,8 @@ inline nb::tuple inert() {
 inline bool truth(nb::handle object) { return object.ptr() == Py_True; }
 
 // Tensors of another library, the same ones at every step: outputs with their gradients, heard by the `Ear` of each, and parameters with
-// theirs. Figures go to one row of the tables. Nothing is read of a tensor that is of another size, type or layout than it was, or
-// elsewhere than in this memory: then the step is not one of those that can be measured here, and `quick` is false.
+// theirs. Figures go to one row of the tables. A tensor is not read if its size, type or layout has changed, or if it lies in another
+// memory. Then the step cannot be measured here, and `quick` is false.
 class Live {
   public:
     bool quick = false;     // the step that is being made can be measured here, as far as is known
@@ -209,8 +210,8 @@ class Live {
         }
     }
 
-    // By unit of each zone, side by side, over the steps since this was last asked: how many values, or steps in which all values,
-    // lay in it, and the latter in a row up to the last step.
+    // Two counts for each unit of each zone, over the steps since the last call. First: how many values lay in the zone, or in how many
+    // steps all values did. Second: in how many steps in a row, up to the last one, all values did.
     std::pair<Result<std::int64_t>, Result<std::int64_t>> units() {
         const auto taken = [](std::vector<std::int64_t>& from) {
             std::unique_ptr<std::int64_t[]> copy(new std::int64_t[from.size() + 1]);

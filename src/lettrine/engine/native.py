@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from lettrine import _native
 from lettrine.engine.base import (
     SYMBOLS,
+    Doubles,
     Drawer,
     Indices,
     Integers,
-    Losses,
     Optimiser,
     TrainState,
     check_batches,
@@ -34,7 +34,7 @@ from lettrine.model.kinds import Kinds
 from lettrine.model.parameters import Array, check_parameters, parameter_shapes
 
 _Shape: TypeAlias = tuple[int, int, int, list[int], str, float, float]
-_Counted: TypeAlias = tuple[int, Indices, Indices, Indices, NDArray[np.int32], Losses, Losses]
+_Counted: TypeAlias = tuple[int, Indices, Indices, Indices, NDArray[np.int32], Doubles, Doubles]
 
 
 class NativeEngine:
@@ -62,11 +62,11 @@ class NativeEngine:
         contexts: Integers,
         targets: Integers,
         indices: Indices,
-        learning_rates: Losses,
+        learning_rates: Doubles,
         *,
         threads: int = 1,
         seed: int = 0,
-    ) -> Losses:
+    ) -> Doubles:
         check_parameters(config, state.parameters)
         check_moments(config, optimiser, state.parameters, state.moments)
         contexts, targets = _examples(config, contexts, targets)
@@ -125,7 +125,7 @@ class NativeEngine:
             self.isa,
         )
 
-        def drawer(contexts: Integers, uniforms: Losses) -> Integers:
+        def drawer(contexts: Integers, uniforms: Doubles) -> Integers:
             contexts, _ = _examples(config, contexts)
             if uniforms.ndim != 2 or len(uniforms) != len(contexts) or uniforms.dtype != np.float64:
                 raise EngineError(
@@ -135,7 +135,7 @@ class NativeEngine:
 
         return drawer
 
-    def count_probabilities(self, counts: Counts, contexts: Integers, targets: Integers | None = None) -> Losses:  # noqa: D102
+    def count_probabilities(self, counts: Counts, contexts: Integers, targets: Integers | None = None) -> Doubles:  # noqa: D102
         chosen = None if targets is None else np.ascontiguousarray(targets, np.int32)
         return _native.count_probabilities(_counts(counts), np.ascontiguousarray(contexts, np.int32), chosen)
 
@@ -147,10 +147,10 @@ class NativeEngine:
 
     def negative_log_likelihood(  # noqa: D102
         self, config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers, targets: Integers, *, threads: int = 1
-    ) -> Losses:
+    ) -> Doubles:
         check_parameters(config, parameters)
         contexts, targets = _examples(config, contexts, targets)
-        result: Losses = self._evaluate(config, parameters, contexts, targets, threads)
+        result: Doubles = self._evaluate(config, parameters, contexts, targets, threads)
         return result
 
     def _evaluate(
@@ -235,6 +235,6 @@ def _examples(config: MLPConfig, contexts: Integers, targets: Integers | None = 
     return contexts, found
 
 
-def _batches(indices: Indices, learning_rates: Losses, examples: int) -> Indices:
+def _batches(indices: Indices, learning_rates: Doubles, examples: int) -> Indices:
     check_batches(indices, learning_rates, examples)
     return np.ascontiguousarray(indices)

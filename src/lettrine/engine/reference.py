@@ -17,10 +17,10 @@ import numpy as np
 
 from lettrine.activations import activate, slope
 from lettrine.engine.base import (
+    Doubles,
     Drawer,
     Indices,
     Integers,
-    Losses,
     Optimiser,
     TrainState,
     check_batches,
@@ -79,11 +79,11 @@ class ReferenceEngine:
         contexts: Integers,
         targets: Integers,
         indices: Indices,
-        learning_rates: Losses,
+        learning_rates: Doubles,
         *,
         threads: int = 1,  # noqa: ARG002 - numpy's own threads are set around the call, see training.trainer
         seed: int = 0,
-    ) -> Losses:
+    ) -> Doubles:
         check_parameters(config, state.parameters)
         check_moments(config, optimiser, state.parameters, state.moments)
         check_examples(config, contexts, targets)
@@ -113,7 +113,7 @@ class ReferenceEngine:
         top_p: float = 1.0,
         threads: int = 1,  # noqa: ARG002
     ) -> Drawer:
-        def logits_of(contexts: Integers) -> Losses:
+        def logits_of(contexts: Integers) -> Doubles:
             result = np.zeros((len(contexts), config.vocabulary_size))
             for parameters in networks:
                 result += weights[0] / len(networks) * self.logits(config, parameters, contexts).astype(np.float64)
@@ -121,7 +121,7 @@ class ReferenceEngine:
                 result += weights[1] * np.log(counts.probabilities(contexts))
             return result if kinds is None else result + kinds.logits(contexts)
 
-        def drawer(contexts: Integers, uniforms: Losses) -> Integers:
+        def drawer(contexts: Integers, uniforms: Doubles) -> Integers:
             words = np.zeros(uniforms.shape, np.int32)  # (N, L)
             alive, window = np.arange(len(contexts)), np.array(contexts)  # rows still being written, and what each sees
             for place in range(uniforms.shape[1]):
@@ -136,7 +136,7 @@ class ReferenceEngine:
 
         return drawer
 
-    def count_probabilities(self, counts: Counts, contexts: Integers, targets: Integers | None = None) -> Losses:  # noqa: D102
+    def count_probabilities(self, counts: Counts, contexts: Integers, targets: Integers | None = None) -> Doubles:  # noqa: D102
         return counts.probabilities(contexts) if targets is None else counts.probability(contexts, targets)
 
     def logits(self, config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers) -> Array:  # noqa: D102
@@ -158,7 +158,7 @@ class ReferenceEngine:
         targets: Integers,
         *,
         threads: int = 1,  # noqa: ARG002
-    ) -> Losses:
+    ) -> Doubles:
         check_parameters(config, parameters)
         check_examples(config, contexts, targets)
         result = np.empty(len(targets), np.float64)  # (N,)
@@ -175,7 +175,7 @@ def chunk_size(config: MLPConfig) -> int:
     return max(1, min(CHUNK, NUMBERS // max(config.vocabulary_size, *config.hidden)))
 
 
-def _choose(chances: Losses, uniforms: Losses) -> Integers:
+def _choose(chances: Doubles, uniforms: Doubles) -> Integers:
     """One character for each row of probabilities (N, V) and its uniform (N,): (N,)."""
     cumulated = np.cumsum(chances, axis=1)  # (N, V)
     # The last sum may fall short of 1 by rounding; scaling the uniform keeps the choice inside the kept set.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lettrine.engine.base import Losses
+from lettrine.engine.base import Doubles
 from lettrine.model.parameters import Array
 
 
@@ -15,7 +15,7 @@ def log_softmax(logits: Array) -> Array:
     return result
 
 
-def probabilities(logits: Array, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> Losses:
+def probabilities(logits: Array, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> Doubles:
     """What is drawn from: softmax(logits / temperature), cut to the likeliest and renormalised, (N, V), float64.
 
     temperature 0 puts everything on the likeliest character (the first of equals). top_k > 0 keeps the k likeliest; top_p < 1

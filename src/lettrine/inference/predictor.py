@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from lettrine.engine.base import Drawer, Integers, Losses
+from lettrine.engine.base import Doubles, Drawer, Integers
 from lettrine.text.vocabulary import Vocabulary
 
 
@@ -42,11 +42,11 @@ class Predictor(Protocol):
         """T, how many characters it looks back."""
         ...
 
-    def probabilities(self, contexts: Integers, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> Losses:
+    def probabilities(self, contexts: Integers, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> Doubles:
         """What `drawer` draws from, float64 (N, V): each row sums to 1."""
         ...
 
-    def losses(self, contexts: Integers, targets: Integers, *, threads: int = 1) -> Losses:
+    def losses(self, contexts: Integers, targets: Integers, *, threads: int = 1) -> Doubles:
         """Negative log-probability of each target, float64 (N,), in nats."""
         ...
 

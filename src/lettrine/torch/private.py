@@ -30,6 +30,10 @@ transform_level: Final = _asked("_C._functorch.maybe_current_level", lambda: Non
 in_transform: Final = _asked("_C._functorch.is_functorch_wrapped_tensor", lambda _: False)
 """Whether a tensor stands for many inside a function transform, and so has no values to copy."""
 
+exporting: Final = _asked("compiler.is_exporting", lambda: False)
+"""Whether `torch.export` is taking something down."""
+
+_tracing_state: Final = _asked("_C._get_tracing_state", lambda: None)
 _saving: Final = _asked("_C._autograd._top_saved_tensors_default_hooks", lambda _: True)
 _push: Final = _asked("_C._push_on_torch_function_stack", lambda _: None)
 _pop: Final = _asked("_C._pop_torch_function_stack", lambda: None)
@@ -76,8 +80,13 @@ def recomputing() -> bool:
 
 
 def transformed() -> bool:
-    """Whether a function transform (`torch.func`) is going on: what is called in it stands for no call of the training."""
-    return transform_level() is not None
+    """Whether a function transform (`torch.func`) or a trace is going on: what is called in it is no call of the training."""
+    return transform_level() is not None or traced()
+
+
+def traced() -> bool:
+    """Whether `torch.jit.trace` or `torch.export` is taking the model down."""
+    return _tracing_state() is not None or bool(exporting())
 
 
 def saves_elsewhere() -> bool:

@@ -13,7 +13,10 @@ optimiser's step; between sampled steps a few calls remain that do next to nothi
 
 from __future__ import annotations
 
+import atexit
+import warnings
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from math import nan
@@ -28,11 +31,16 @@ from torch.optim import Optimizer
 from lettrine.arguments import checked
 from lettrine.errors import HealthError
 from lettrine.health.evidence import Evidence
-from lettrine.health.findings import Report
+from lettrine.health.findings import Finding, Report
+from lettrine.health.joining import joined
+from lettrine.health.observers import OnFinding
 from lettrine.health.recorder import Recorder, Schedule
 from lettrine.health.trace import Facts, Trace
+from lettrine.health.tracking import LogTo, Tracking
 from lettrine.torch.capture.catalogue import WRAPPERS, unwrapped
+from lettrine.torch.capture.closures import after_closure
 from lettrine.torch.capture.compiled import times_traced, untraced
+from lettrine.torch.capture.entrances import Entrances
 from lettrine.torch.capture.figures import Figures, fmax
 from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.looks import Looker
@@ -43,13 +51,24 @@ from lettrine.torch.capture.scaling import loss_scale, scaler_calling, step_skip
 from lettrine.torch.fast.idle import idle
 from lettrine.torch.fast.quick import QuickSteps
 from lettrine.torch.graph import readers as _readers  # noqa: F401  the readers of looks make themselves known
+from lettrine.torch.kept import packed, unpacked
 
 Task: TypeAlias = tuple[Any, Callable[..., Any]] | str | None
 """What a watch may be given to try: batches and a loss function, or the name of a function that makes a task."""
 
 
+MOST_STEPS: Final = 2**53  # beyond, a step's number is no longer exact in the curves
+STEPLESS: Final = 100  # losses without a step, after which the user is told that none is seen
+
 LISTENING: Final[WeakSet[Watch]] = WeakSet()
 """Watches that have begun and are not closed: what trains a model for another purpose must not be recorded by them."""
+
+
+@atexit.register
+def close_all() -> None:
+    """Close what was started and never closed."""
+    for each in list(LISTENING):
+        each.close()
 
 
 def being_watched(model: nn.Module) -> bool:
@@ -74,14 +93,22 @@ class Watch:
         classes: int = 0,
         scaler: GradScaler | None = None,
         task: Task = None,
+        on_finding: OnFinding | None = None,
+        stop_on: str | None = None,
+        first_step: int = 0,
+        log_to: LogTo | None = None,
     ) -> None:
         self._task = task
+        self.free = False  # started without `with`
         self._tried_once: Report | None = None
         self._optimisers = optimisers_of(optimizer)
         inner = unwrapped(model)
         self._alone = inner is model or not isinstance(model, WRAPPERS)
         self._schedule = Schedule(every or 0)
         self._recorder = Recorder(self._schedule)
+        self._recorder.observers.tell(on_finding, stop_on)
+        if log_to is not None:
+            self._recorder.observers.on_sample.append(Tracking(log_to))
         self._model = inner
         self._classes = classes
         self._scaler = scaler
@@ -89,7 +116,8 @@ class Watch:
         self._modules = ModuleProbe(inner, self._guard)
         self._parameters = ParameterProbe(inner, self._optimisers)
         self._losses = LossProbe(self._recorder, self._modules)
-        self._looker = Looker(inner, self._optimisers, self._recorder, self._guard)
+        self._looker = Looker(inner, self._optimisers, self._recorder, self._guard, self._met)
+        self._entrances = Entrances(inner, self._looker.roots)
         self._handles: list[Any] = []
         self._before_handles: list[Any] = []
         self._idle = idle(partial(self._stepped, 0), self.loss, FULL)
@@ -108,13 +136,23 @@ class Watch:
         self._scales = (1.0, 1.0)
         self._stats: dict[str, float] = {}
         self._judged: tuple[int, Report] | None = None
-        self._alarmed = False  # a loss that was not finite has been met
+        self._alarmed = False  # a loss that was not finite has been met,
+        self._urgent = False  # and the checks have not run since
         self._eager = False  # a step has been seen; until then it may be one that Dynamo compiles
         self._compiled = False  # it does: modules and steps cannot be heard
+        self._deaf = False  # modules are compiled, though not the steps: hooks on them would only have them compiled again
         self._traced = times_traced()
+        self._bare = False  # the losses handed over have no graph
+        self._unstepped = 0  # losses handed over since it was traced, and before a step was heard
+        self._stepless = 0  # losses handed over before the first step
+        self._earlier: Trace | None = None  # of the run that this one goes on with
+        self._begin_at(first_step)
 
     def start(self) -> Self:
-        """Begin to listen."""
+        """Begin to listen, until `close` or the end of the process. A watch that was started so on the same model is closed."""
+        for other in [each for each in LISTENING if each.free and each is not self and each.watches(self._model)]:
+            other.close()
+        self.free = True
         LISTENING.add(self)
         if not self._handles:
             for place, optimiser in enumerate(self._optimisers):
@@ -122,6 +160,7 @@ class Watch:
                 self._handles.append(optimiser.register_step_post_hook(untraced(hook)))
             self._guard(self._note_trained)
             self._guard(self._arm)
+            self._entrances.listen()
         return self
 
     def close(self) -> None:
@@ -132,10 +171,13 @@ class Watch:
         self._handles.clear()
         self._guard(self._gather)
         self._disarm()
+        self._entrances.close()
         self._looker.close()
 
     def __enter__(self) -> Self:
-        return self.start()
+        self.start()
+        self.free = False
+        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
@@ -163,12 +205,56 @@ class Watch:
         return self._model is unwrapped(model)
 
     @property
+    def model(self) -> nn.Module:
+        """The model that is watched, without what wraps it."""
+        return self._model
+
+    def concerned_by(self, loss: Tensor) -> bool:
+        """Whether a loss is made of the watched model's parameters."""
+        return self._looker.concerns(loss)
+
+    @property
     def steps(self) -> int:
         """Optimiser steps seen so far."""
         return self._idle.step
 
+    def findings(self) -> tuple[Finding, ...]:
+        """What is wrong as far as can be said now; empty before the first step. Training may go on."""
+        with suppress(HealthError):
+            return self.report().findings
+        return ()
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether something as severe as `stop_on` was found: the loop may end itself."""
+        return self._recorder.observers.should_stop
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs to go on: the step and all that was recorded, as tensors, numbers and text."""
+        state: dict[str, Any] = {"step": self._idle.step}
+        with suppress(HealthError):
+            state["trace"] = packed(self.trace())
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where the watch stood that gave `state`; call it before `start`.
+
+        Raises HealthError for a state that is none, or if this watch has begun.
+        """
+        step = state.get("step") if isinstance(state, dict) else None
+        if not isinstance(step, int) or not 0 <= step <= MOST_STEPS or self in LISTENING:
+            found = "after start" if self in LISTENING else f"with a {type(state).__name__} that holds no step"
+            raise HealthError(f"load_state_dict was called {found}; expected what state_dict gave, before start")
+        self._earlier = unpacked(state["trace"]) if "trace" in state else None
+        self._begin_at(step)
+
+    def _begin_at(self, step: int) -> None:
+        self._first = self._idle.step = self._idle.next = step
+        if step:
+            self._recorder.note_evidence(Evidence("resumed"))
+
     def trace(self) -> Trace:
-        """Everything recorded so far.
+        """Everything recorded so far, before a resume too.
 
         Raises HealthError if no step was sampled.
         """
@@ -179,7 +265,7 @@ class Watch:
         self._losses.drain()
         self._looker.finish()
         self._recorder.facts = self._facts()
-        trace = self._recorder.trace()
+        trace = self._recorder.trace() if self._earlier is None else joined(self._earlier, self._recorder.trace())
         if not len(trace.steps):
             reason = f"; the first error was: {trace.facts.errors[0]}" if trace.facts.errors else ""
             raise HealthError(
@@ -203,18 +289,19 @@ class Watch:
 
     def _tried(self, watched: Report) -> Report:
         """The report of watching and experiments together, where there is a task and nothing listens any more."""
+        from lettrine.health.combining import suggesting  # noqa: PLC0415  watching needs none
+
         if self._task is None or self._handles:
-            return watched
-        from lettrine.health.combining import combine  # noqa: PLC0415  only who asks for experiments pays for them
-        from lettrine.torch.checkup import checkup  # noqa: PLC0415
+            return suggesting(watched)
+        from lettrine.torch.checkup import checkup  # noqa: PLC0415  only who asks for experiments pays for them
 
         if self._tried_once is None:
             if isinstance(self._task, str):
-                self._tried_once = checkup(task=self._task)
+                self._tried_once = checkup(task=self._task, watched=watched)
             else:
                 optimiser = self._optimisers[0] if self._optimisers else None
-                self._tried_once = checkup(self._model, *self._task, optimiser)
-        return combine(watched, self._tried_once)
+                self._tried_once = checkup(self._model, *self._task, optimiser, watched=watched)
+        return self._tried_once
 
     def _note_trained(self) -> None:
         """Say so if an optimiser has stepped before: what it holds was trained already."""
@@ -234,7 +321,8 @@ class Watch:
         """Listen to the step that begins now."""
         if not self._sampling and not self._compiled:
             for place, optimiser in enumerate(self._optimisers):
-                hook = self._quick.hooks[0] if len(self._optimisers) == 1 else partial(self._guard, self._before, place)
+                before = self._quick.hooks[0] if len(self._optimisers) == 1 else partial(self._guard, self._before, place)
+                hook = after_closure(before)
                 self._before_handles.append(optimiser.register_step_pre_hook(hook if self._eager else untraced(hook)))
         self._sampling = True
         self._idle.counting = self._idle.noting = False
@@ -249,6 +337,8 @@ class Watch:
         self._detail = self._recorder.detailed(self._idle.step)
         if self._detail:
             self._parameters.follow()
+        if self._deaf:
+            return
         self._looker.arm(self._idle.step, detail=self._detail)
         counted = self._modules.logits if self._losses.countable else ""
         self._modules.install(self._quick.listen(copied=self._losses.looking(), detail=self._detail, counted=counted))
@@ -323,6 +413,14 @@ class Watch:
             self._handles.pop().remove()
             self._handles.append(self._optimisers[0].register_step_post_hook(self._quick.hooks[1]))
 
+    def _step_is_compiled(self, loss: Any) -> None:
+        self._compiled = True
+        self._disarm()
+        vars(self)["loss"] = partial(self._guard, self._count_by_losses)
+        self._losses.add(self._first + 1, loss)
+        self._idle.step = self._first + 2
+        self._arm()
+
     def _count_by_losses(self, loss: Any) -> None:
         """The step is compiled as a whole, so that nothing but its loss tells of it: each loss is one step."""
         self._losses.add(self._idle.step, loss)
@@ -345,10 +443,17 @@ class Watch:
         """A step is over."""
         if self._sampling:
             self._flush()
+            self._inform()
             quick = self._quick.opened
             self._pending, self._awaiting = (self._idle.step, self._quick_figures() if quick else self._figures(), quick), True
             self._recorder.noted(self._idle.step)
             self._idle.next = self._schedule.after(self._idle.step)
+            if self._eager and times_traced() > self._traced:
+                self._deaf = self._deaf or self._modules.calls == self._calls_at_start
+                self._traced = times_traced()
+            if roots := self._entrances.found():
+                self._modules.enter(roots)
+                self._looker.enter(roots)
         self._idle.step += 1
         if self._idle.step < self._idle.next:
             if self._sampling:
@@ -444,42 +549,64 @@ class Watch:
     def _loss(self, loss: Any) -> None:
         if isinstance(loss, Tensor) and loss.is_meta:
             return  # it has no value: Keras hands such over while it builds its graph
-        if not self._eager and times_traced() > self._traced and self._optimisers:
-            self._compiled = True
-            self._disarm()
-            vars(self)["loss"] = partial(self._guard, self._count_by_losses)
-            self._losses.add(0, loss)
-            self._idle.step = 1
-            self._arm()
-            return
+        if self._idle.step == self._first:
+            self._count_stepless()
+        if not self._eager and self._optimisers and times_traced() > self._traced:
+            self._unstepped += 1
+            if self._unstepped == 2:  # two losses and no step that could be heard
+                self._step_is_compiled(loss)
+                return
         self._quick.stop()
         self._gather()
         self._losses.note(self._idle.losses())
         if self._sampling and self._modules.calls != self._calls_at_start:
             self._idle.late = 0  # the model has been called since the last step: this is the loss of the step to come
-        elif self._sampling:
-            self._idle.late = 1
+        elif self._sampling:  # of modules that are compiled nothing is heard: then as it was at the first step
+            self._idle.late = 0 if self._deaf and self._stepless else 1
         step = max(0, self._idle.step - self._idle.late)
         if self._awaiting and self._pending is not None and step > self._pending[0]:
             self._take_loss()
+            self._inform()
         if (self._sampling and not self._idle.late) or self._awaiting:
             self._losses.look(loss)
+        self._bare = not isinstance(loss, Tensor) or loss.grad_fn is None
         self._looker.handed(step, loss)
         if not self._losses.add(step, loss) and not self._sampling:
             self._look_at_once()
 
+    def _met(self, loss: Tensor) -> None:
+        """`backward` is called on a loss: where losses are handed over as numbers, this one tells what they are made of."""
+        if self._bare:
+            self._losses.look(loss)
+
     def _look_at_once(self) -> None:
         """A loss was not finite: sample the step where the counter stands, the first time that happens."""
         if not self._alarmed:
-            self._alarmed = True
+            self._alarmed = self._urgent = True
             self._looker.again()
             self._idle.next = self._idle.step
             self._arm()
 
+    def _inform(self) -> None:
+        """All of a sampled step is known: run the checks if somebody wants to be told and it is time."""
+        if self._recorder.observers.on_finding:
+            with suppress(HealthError):  # before the first sampled step there is nothing to judge
+                self._recorder.observers.look(self.trace, now=self._urgent)
+                self._urgent = False
+
+    def _count_stepless(self) -> None:
+        """Say it early if the losses come and no step does."""
+        self._stepless += 1
+        if self._stepless == STEPLESS and self._idle.step == self._first:
+            how = "optimizer that was given" if self._optimisers else "optimizer"
+            advice = "give watch the optimizer that steps, or call watch.step() after each step"
+            warnings.warn(f"lettrine saw {STEPLESS} losses and no step of an {how}: {advice}", RuntimeWarning, stacklevel=4)
+
     def _facts(self) -> Facts:
         known = replace(self._recorder.facts, source="torch", batch_size=self._modules.batch_size)
         facts = run_facts(self._losses.facts(known, self._classes), self._model, self._optimisers)
-        return replace(facts, notes={**facts.notes, "compiled": "step"}) if self._compiled else facts
+        compiled = "step" if self._compiled else "model" if self._deaf else ""
+        return replace(facts, notes={**facts.notes, "compiled": compiled}) if compiled else facts
 
 
 @checked
@@ -491,6 +618,10 @@ def watch(
     classes: int = 0,
     scaler: GradScaler | None = None,
     task: Task = None,
+    on_finding: OnFinding | None = None,
+    stop_on: str | None = None,
+    first_step: int = 0,
+    log_to: LogTo | None = None,
 ) -> Watch:
     """Watch a model train.
 
@@ -502,9 +633,21 @@ def watch(
     task: (batches, loss_fn), or "train.py:make", as `health.checkup` takes them: after the watch has closed, `report` tries the
     task by experiment, confirms or withdraws what was suspected, and adds what it finds.
 
+    on_finding: called with each finding while training goes on, when it first appears and when it becomes more severe. The checks
+    run at sampled steps, for 2 % of the time at most; what they find is logged too, by the logger "lettrine.health".
+    stop_on: "info", "warning" or "critical": from a finding as severe as that on, `Watch.should_stop` is True.
+    first_step: the number of the first step, where a run goes on that was stopped; see also `Watch.load_state_dict`.
+
+    log_to: called with a dict of at most 50 figures and the step, for each sampled step, some steps later; keys as
+    `lettrine.health.scalars` has them.
+
     Observing changes nothing: weights with and without are bit-equal. An error inside the health code is kept for the
     report and never stops training.
 
     Raises HealthError for what cannot be watched, such as a compiled model.
     """
-    return Watch(model, optimizer, every, classes, scaler, task)
+    if not 0 <= first_step <= MOST_STEPS:
+        raise HealthError(
+            f"first_step got {first_step}; expected the number of steps that were made before, from 0 to {MOST_STEPS:,}"
+        )
+    return Watch(model, optimizer, every, classes, scaler, task, on_finding, stop_on, first_step, log_to)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lettrine.activations import ACTIVATIONS
-from lettrine.engine.base import Engine, Integers, Losses, Optimiser, TrainState
+from lettrine.engine.base import Doubles, Engine, Integers, Optimiser, TrainState
 from lettrine.engine.reference import Observation, observe
 from lettrine.errors import HealthError, RunDamagedError
 from lettrine.health import measure
@@ -70,7 +70,7 @@ class EngineWatch:
 
     def step(
         self, engine: Engine, state: TrainState, windows: Windows, rows: NDArray[np.int64], learning_rate: float, threads: int
-    ) -> Losses:
+    ) -> Doubles:
         """Take one step while looking, and return its loss, (1,). rows: of its batch, (1, B)."""
         step = state.step
         contexts, targets = windows.contexts[rows[0]], windows.targets[rows[0]]  # (B, T), (B,)
@@ -96,7 +96,7 @@ class EngineWatch:
         self._next = self.recorder.schedule.after(step)
         return losses
 
-    def losses(self, first: int, losses: Losses) -> None:
+    def losses(self, first: int, losses: Doubles) -> None:
         """Losses of the steps from `first` on."""
         self.recorder.record_run(first, losses)
 

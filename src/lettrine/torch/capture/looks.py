@@ -135,11 +135,18 @@ def reader(cls: R) -> R:
 class Looker:
     """Looks at some of the sampled steps of one watch.
 
-    roots: the modules the user calls. names: of all modules.
+    roots: the modules the user calls. names: of all modules. met: told of each loss that `backward` is called on.
     """
 
-    def __init__(self, model: nn.Module, optimisers: Sequence[Optimizer], recorder: Recorder, guard: Guard) -> None:
-        self._model, self._optimisers = model, optimisers
+    def __init__(
+        self,
+        model: nn.Module,
+        optimisers: Sequence[Optimizer],
+        recorder: Recorder,
+        guard: Guard,
+        met: Callable[[Tensor], None] = lambda _: None,
+    ) -> None:
+        self._model, self._optimisers, self._met = model, optimisers, met
         self._recorder, self._guard = recorder, guard
         self.roots = list(model.children()) if type(model).forward is nn.Module.forward else [model]
         self.names = {module: name for name, module in named_modules(model)}
@@ -171,6 +178,11 @@ class Looker:
         for root in self.roots:
             self._handles.append(root.register_forward_pre_hook(Listener(self._begin)))
             self._handles.append(root.register_forward_hook(Listener(self._end_call), with_kwargs=True, always_call=True))
+
+    def enter(self, roots: list[nn.Module]) -> None:
+        """These are the modules the user calls, between two steps."""
+        self.close()
+        self.roots = roots
 
     def again(self) -> None:
         """Look at the next sampled steps whatever the schedule says: something has happened."""
@@ -249,7 +261,7 @@ class Looker:
                 self._called.append(RootCall(self.names.get(module, ""), module, args, kwargs, output))
 
     def _backward(self, loss: Tensor | None) -> None:
-        if not self._called or not self._waiting or self._passes >= PASSES or not self._concerns(loss):
+        if not self._called or not self._waiting or self._passes >= PASSES or not self.concerns(loss):
             return
         place, self._waiting, self._notes.paused = self._since, False, True
         self._passes, self._since = self._passes + 1, self._since + (loss is not None)
@@ -258,9 +270,11 @@ class Looker:
         look = Look(self._step, self._model, self._optimisers, tuple(self._called), *noted)
         self._called.clear()
         self._notes.forget()
+        if loss is not None:
+            self._met(loss)
         self._ask("look", look)
 
-    def _concerns(self, loss: Tensor | None) -> bool:
+    def concerns(self, loss: Tensor | None) -> bool:
         """Whether a loss is made of the watched model's parameters, and not of another model's that trains in the same loop."""
         if loss is None:
             return True

@@ -13,6 +13,7 @@ step; if one turns out to have been overwritten after all, that step has no figu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from operator import attrgetter
@@ -31,7 +32,7 @@ from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.taps import Call, Listener, Root, Tap, grad_node, main_tensor
 from lettrine.torch.fast.quick import Ears, QuickListener, QuickReturn
 from lettrine.torch.graph.reading import Node, activation_key, follow, saved_result
-from lettrine.torch.private import recomputing, transformed
+from lettrine.torch.private import recomputing, traced, transformed
 
 _TRAINING, _USED, _QUICK, _GRAD, _VERSION, _VERSION_THEN, _REQUIRES_GRAD, _LAYOUT = map(
     attrgetter, ("training", "used", "quick", "grad", "_version", "version", "requires_grad", "layout")
@@ -57,21 +58,19 @@ class ModuleProbe:
         self._ears: Ears | None = None  # what the hooks tell, where they do not copy
         self._passing: list[Any] = []  # hooks on nodes of the graph
         self._held: list[Call] = []
-        self._settled: list[Call] = []  # what was held at the last step, if all went well
+        self._settled: list[Call]  # what was held at the last step, if all went well
         self._batch = Batch([])
-        self._stale = True  # some hooks are not the best ones any more
+        self._stale: bool  # some hooks are not the best ones any more
         self._nodes: dict[Node, str] = {}  # what made which tensor, in this step
         self._last: Tensor | None = None
         self._last_copy: Copy | None = None  # of that tensor, with its units along axis 1
-        roots = list(model.children()) if type(model).forward is nn.Module.forward else [model]
-        self._roots = [Root(module) for module in roots]
-        self._all = [Tap(name, module, self._root_of(module)) for name, module in named_modules(model)]
+        self._model = model
         self._modes = list(model.modules())
-        self.taps: dict[str, Tap] = {}
+        self._begin_with(list(model.children()) if type(model).forward is nn.Module.forward else [model])
         self.batch_size = 0
         self.training = float("nan")
         self._calls = 0
-        self._told = -1, ""
+        self._told: tuple[int, str] = -1, ""
         self.input = Copy()
         self.input_heard = False
         self.tail: dict[Node, str] = {}
@@ -97,6 +96,17 @@ class ModuleProbe:
             begin = partial(self._guard, self._begin, root)
             hook = Listener(begin) if ears is None else ears.gate(root, begin)
             self._standing.append(root.module.register_forward_pre_hook(hook, with_kwargs=True))
+
+    def _begin_with(self, roots: Sequence[nn.Module]) -> None:
+        self._roots, self._stale, self._settled = [Root(module) for module in roots], True, []
+        self._all = [Tap(name, module, self._root_of(module)) for name, module in named_modules(self._model)]
+        self.taps: dict[str, Tap] = {}
+
+    def enter(self, roots: Sequence[nn.Module]) -> None:
+        """These are the modules the user calls: after the first step, all are met anew."""
+        self.remove()
+        self.forget()
+        self._begin_with(roots)
 
     def _hook_of(self, tap: Tap) -> tuple[dict[int, Any], Any]:
         """A forward hook and the place where it stands while a step is sampled.
@@ -237,10 +247,16 @@ class ModuleProbe:
     def _root_of(self, module: nn.Module) -> Root:
         return next((root for root in self._roots if any(module is each for each in root.module.modules())), self._roots[0])
 
+    def _aside(self) -> bool:
+        """Whether this is evaluation, a checkpointed block done again, or no call of the training."""
+        if self._ears is not None and traced():
+            self._ears.live.quick = False  # what is taken down has no memory to be read
+        return not torch.is_grad_enabled() or recomputing() or transformed()
+
     def _begin(self, root: Root, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """The user calls the model."""
-        if not torch.is_grad_enabled() or recomputing() or transformed():
-            return  # evaluation, a checkpointed block done again, or no call of the training
+        if self._aside():
+            return
         if self._ears is not None and self._ears.opens(root):
             self._given(args, kwargs)
             return

@@ -8,7 +8,7 @@ from typing import Any, Final
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
-_OWN: Final = 4  # frames from here to the optimiser's step: this function, the hook, its guard, torch's wrapper
+_OWN: Final = 5  # frames from here to the optimiser's step: this function, the hook, its guard, `after_closure`, torch's wrapper
 _CALLERS: Final = 5  # frames looked at above it: a scheduler's wrapper may stand between, and a library's
 _NAMES: Final = ("step", "_maybe_opt_step")
 

@@ -32,7 +32,7 @@ from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.parameters import ParameterTap
 from lettrine.torch.capture.taps import Call, Listener, Root, Tap
 from lettrine.torch.fast.idle import TENSORS, Idle
-from lettrine.torch.private import graph_task, transform_level
+from lettrine.torch.private import graph_task, traced, transform_level
 
 _MISSED: Final = 3  # steps in a row that are not as expected, before the network is got to know again
 _SPOILED: Final = 3  # steps that lost figures, before all are copied
@@ -63,6 +63,7 @@ class QuickListener(Listener):
             or output.retains_grad  # the user wants it: not ours to clear
             or graph_task() != -1
             or transform_level() is not None
+            or traced()
         ):
             self._function(module, args, output)
             return
