@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 import torch
@@ -29,6 +30,9 @@ transform_level: Final = _asked("_C._functorch.maybe_current_level", lambda: Non
 
 in_transform: Final = _asked("_C._functorch.is_functorch_wrapped_tensor", lambda _: False)
 """Whether a tensor stands for many inside a function transform, and so has no values to copy."""
+
+without_modes: Final[Callable[[], AbstractContextManager[None]]] = _asked("_C.DisableTorchFunction", nullcontext)
+"""In its `with` block no function mode hears what is called. Without it our own calls pass through the user's modes, too."""
 
 _saving: Final = _asked("_C._autograd._top_saved_tensors_default_hooks", lambda _: True)
 _push: Final = _asked("_C._push_on_torch_function_stack", lambda _: None)

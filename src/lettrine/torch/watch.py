@@ -288,7 +288,6 @@ class Watch:
         if not (self._may_be_quick() and self._quick.before()):
             self._quick.miss()
             self._parameters.refresh()
-            self._modules.settle()
             self._parameters.of(place, first=self._turns.fresh).take_before_and_gradients()
         if not self._detail:
             return
@@ -307,7 +306,6 @@ class Watch:
             self._quick.after()
         elif self._sampling:
             if self._modules.calls != self._calls_before:  # it called the model itself, by a closure
-                self._modules.settle()
                 self._parameters.of(place).take_gradients()
             self._parameters.of(place).take_after()
         if self._turns.complete(place):
@@ -329,7 +327,6 @@ class Watch:
 
     def examined(self) -> None:
         """Take one forward and backward pass, without a step, for all there is to see."""
-        self._modules.settle()
         self._parameters.all.take_gradients()
         self._end()
 

@@ -6,9 +6,8 @@ no gradient is changed. Nothing here draws a random number, and nothing keeps th
 
 A module called several times in one step (shared, recurrent, gradient accumulation) is measured over its calls together.
 
-An output is copied at once, since the user may overwrite it. Of a module whose small output was never overwritten in the first
-sampled steps, the output is held instead (and keeps its own gradient), and all such are copied in one call at the end of the
-step; if one turns out to have been overwritten after all, that step has no figures of it and the next ones are copied at once.
+An output is copied at once, since the user may overwrite it. Once all outputs of a step were left as they were, the network can
+be measured in place (`lettrine.torch.fast`), and nothing is copied any more.
 """
 
 from __future__ import annotations
@@ -16,27 +15,24 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lettrine.health.parts import CAP
 from lettrine.health.trace import ModuleInfo
 from lettrine.torch.capture.catalogue import named_modules
-from lettrine.torch.capture.copies import Batch, Copy, dense, fetch, measurable, take_all
+from lettrine.torch.capture.copies import Copy, dense, fetch, measurable
 from lettrine.torch.capture.first_call import meet
+from lettrine.torch.capture.functions import LARGE
 from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.taps import Call, Listener, Root, Tap, grad_node, main_tensor
-from lettrine.torch.fast.quick import Ears, QuickListener, QuickReturn
+from lettrine.torch.fast.quick import Ears, QuickReturn
 from lettrine.torch.graph.reading import Node, activation_key, follow, saved_result
 from lettrine.torch.private import recomputing, transformed
 
-_TRAINING, _USED, _QUICK, _GRAD, _VERSION, _VERSION_THEN, _REQUIRES_GRAD, _LAYOUT = map(
-    attrgetter, ("training", "used", "quick", "grad", "_version", "version", "requires_grad", "layout")
-)
-_CALM: Final = 1  # steps in which an output was left as it was, before it is held instead of copied
+_TRAINING, _USED = attrgetter("training"), attrgetter("used")
 
 
 class ModuleProbe:
@@ -56,16 +52,14 @@ class ModuleProbe:
         self._hooks: list[tuple[dict[int, Any], Any]] = []
         self._ears: Ears | None = None  # what the hooks tell, where they do not copy
         self._passing: list[Any] = []  # hooks on nodes of the graph
-        self._held: list[Call] = []
-        self._settled: list[Call] = []  # what was held at the last step, if all went well
-        self._batch = Batch([])
         self._stale = True  # some hooks are not the best ones any more
         self._nodes: dict[Node, str] = {}  # what made which tensor, in this step
         self._last: Tensor | None = None
         self._last_copy: Copy | None = None  # of that tensor, with its units along axis 1
         roots = list(model.children()) if type(model).forward is nn.Module.forward else [model]
         self._roots = [Root(module) for module in roots]
-        self._all = [Tap(name, module, self._root_of(module)) for name, module in named_modules(model)]
+        inside = {module: root for root in reversed(self._roots) for module in root.module.modules()}
+        self._all = [Tap(name, module, inside.get(module, self._roots[0])) for name, module in named_modules(model)]
         self._modes = list(model.modules())
         self.taps: dict[str, Tap] = {}
         self.batch_size = 0
@@ -110,7 +104,7 @@ class ModuleProbe:
         elif self._ears is not None:
             hook = self._ears.hook(tap, slow)
         else:
-            hook = Listener(slow) if tap.steady is None else QuickListener(tap, self._held, slow)
+            hook = Listener(slow)
         return tap.module._forward_hooks, hook  # type: ignore[union-attr]  # noqa: SLF001
 
     def remove(self) -> None:
@@ -126,10 +120,6 @@ class ModuleProbe:
         for handle in self._passing:
             handle.remove()
         self._passing.clear()
-        for call in self._held:
-            call.release()
-        self._calls += len(self._held)
-        self._held.clear()
         self._nodes.clear()
         self._last = self._last_copy = None
         for tap in self.taps.values():
@@ -138,75 +128,11 @@ class ModuleProbe:
             root.waiting = False
         self.input_heard = False
 
-    def settle(self) -> None:
-        """Copy what was only held, before the optimiser steps or the model is called again."""
-        held = self._held
-        self._calls += len(held)
-        if self._settle_alike():
-            held.clear()
-            return
-        outputs, slopes = [], []
-        for call in held:
-            tap, released = call.tap, call.release()
-            if released is None:
-                continue
-            tensor, gradient, whole = released
-            if not whole or (gradient is not None and gradient.requires_grad):
-                tap.overwritten()
-                self._stale = True
-                tap.used = 0 if call.quick else tap.used
-            elif not call.quick:
-                self._calmer(tap, tensor)
-            else:
-                outputs.append((call, tensor))
-                gradient = dense(gradient)
-                if gradient is not None:
-                    slopes.append((call, gradient))
-                    call.arrived = True
-        take_all(
-            [call.output for call, _ in outputs],
-            [tensor.detach() for _, tensor in outputs],
-            [call.tap.axis for call, _ in outputs],
-        )
-        take_all(
-            [call.slope for call, _ in slopes], [tensor for _, tensor in slopes], [call.tap.slope_axis for call, _ in slopes]
-        )
-        alike = len(outputs) == len(slopes) == len(held) and all(call.tap.axis == -1 for call in held)
-        self._settled = list(held) if alike else []
-        self._batch = Batch([call.output for call in held] + [call.slope for call in held])
-        held.clear()
-
     def alike(self) -> list[Tap] | None:
-        """The modules heard in this step, in order, if what was held of them is all that was heard."""
-        if self._settled and sum(map(_USED, self.taps.values())) == len(self._settled):
-            return [call.tap for call in self._settled]
-        return None
-
-    def _settle_alike(self) -> bool:
-        """The common case of `settle`: the same modules as at the last step, all gradients there, nothing overwritten."""
-        held = self._held
-        if held != self._settled or sum(map(_USED, self.taps.values())) != len(held) or not all(map(_QUICK, held)):
-            return False
-        tensors = [call.tensor for call in held if call.tensor is not None]
-        if list(map(_VERSION, tensors)) != list(map(_VERSION_THEN, held)):
-            return False
-        gradients = [gradient for gradient in map(_GRAD, tensors) if gradient is not None]
-        if (
-            len(gradients) < len(tensors)
-            or any(map(_REQUIRES_GRAD, gradients))
-            or set(map(_LAYOUT, gradients)) != {torch.strided}
-        ):
-            return False
-        self._batch.take(tensors + gradients)
-        for call in held:
-            call.tensor, call.arrived = None, True
-        return True
-
-    def _calmer(self, tap: Tap, tensor: Tensor) -> None:
-        """An output that was copied at once was left as it was."""
-        tap.calm += tap.calm >= 0
-        if tap.calm >= _CALM and tap.used == 1 and tap.calls[0].arrived:
-            tap.steady, self._stale = tensor.shape, True
+        """The modules heard in this step, in order, if each was called once and its output was left as it was."""
+        heard = self.heard()
+        alike = all(tap.used == 1 and tap.axis == -1 and tap.calls[0].whole for tap in heard)
+        return heard if heard and alike else None
 
     def input_finite(self) -> bool:
         """Whether what the model was given in this step, and was heard, was finite as far as it was looked at."""
@@ -216,7 +142,7 @@ class ModuleProbe:
     @property
     def calls(self) -> int:
         """How many calls of modules were heard so far."""
-        return self._calls + len(self._held) + (0 if self._ears is None else self._ears.live.heard)
+        return self._calls + (0 if self._ears is None else self._ears.live.heard)
 
     def heard(self) -> list[Tap]:
         """The taps that were called in this step, in the order of the first forward pass."""
@@ -234,9 +160,6 @@ class ModuleProbe:
         names = {root.output for root in self._roots if root.output} or {info.name for info in infos[-1:]}
         return [replace(info, role="output") if info.name in names else info for info in infos]
 
-    def _root_of(self, module: nn.Module) -> Root:
-        return next((root for root in self._roots if any(module is each for each in root.module.modules())), self._roots[0])
-
     def _begin(self, root: Root, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """The user calls the model."""
         if not torch.is_grad_enabled() or recomputing() or transformed():
@@ -246,10 +169,6 @@ class ModuleProbe:
             return
         if root.waiting and not root.complete:
             return  # the model calls itself
-        if self._held:
-            if any(call.tap.root is root and call.answered for call in self._held):
-                root.waiting = False
-            self.settle()
         discard = root.waiting or (any(map(_USED, self.taps.values())) and self._overflowed(root))
         if discard:  # the last call was never followed by a backward pass: it was no training, or a GradScaler threw it away
             for tap in self.taps.values():
@@ -286,10 +205,8 @@ class ModuleProbe:
         if tensor is not None:
             node = grad_node(tensor)
             if tap.info is None:
-                self._know_held()
                 self._stale = True
-                passed = tensor is self._last or any(call.tensor is tensor for call in self._held)
-                meet(tap, module, args, tensor, self._nodes, self.taps, passed=passed)
+                meet(tap, module, args, tensor, self._nodes, self.taps, passed=tensor is self._last)
             if tap.feed is not None:
                 self._take_feed(tap.feed, args)
             if not tap.silent:
@@ -303,14 +220,7 @@ class ModuleProbe:
         if module is tap.root.module:
             tap.root.complete = True
             if self.wants_tail:
-                self._know_held()
                 self.tail = {node: name for node, name in self._nodes.items() if name == tap.root.output}
-
-    def _know_held(self) -> None:
-        """Note the nodes of outputs that are only held."""
-        for call in self._held:
-            if call.tensor is not None and call.tensor.grad_fn is not None:
-                self._nodes.setdefault(call.tensor.grad_fn, call.tap.name)
 
     def _take(self, tap: Tap, tensor: Tensor, node: Node | None) -> Copy | None:
         """Copy an output now; returns the copy, None if this is one of the calls left out."""
@@ -321,10 +231,9 @@ class ModuleProbe:
             return None
         call.output.take(tensor, tap.axis)
         self.remote = self.remote or not tensor.is_cpu
-        if node is not None and tensor.is_cpu and call.output.size <= CAP and tap.plain:
-            call.hold(tensor)
-            self._held.append(call)
         if node is not None:
+            if tensor.is_cpu and call.output.size <= LARGE and tap.plain:
+                call.hold(tensor)
             call.place = tensor.output_nr
             self._passing.append(node.register_prehook(partial(self._guard, self._backward, call)))
         return call.output
@@ -335,8 +244,11 @@ class ModuleProbe:
     def _backward(self, call: Call, gradients: tuple[Tensor | None, ...]) -> None:
         """The gradient of an output arrives."""
         call.tap.root.waiting = False
-        gradient = dense(gradients[call.place])
+        call.release()
+        given = gradients[call.place]
+        gradient = dense(given)
         if gradient is not None:
+            call.whole = call.whole and given is not None and not given.requires_grad
             call.slope.take(gradient, call.tap.slope_axis)
             call.arrived = True
 

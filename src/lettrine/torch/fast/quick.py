@@ -5,8 +5,6 @@ made, its gradient when it arrives, and parameters around the step. Nothing is c
 array is made, and no tensor is held. A step in which something is not as it was (another size of batch, a module called twice)
 is copied like those before the network was known. If that shows only when some outputs were measured already, the step is known
 in part; a network that does so again and again is copied from then on.
-
-Elsewhere outputs are at least held instead of copied (`QuickListener`), where they were left as they were.
 """
 
 from __future__ import annotations
@@ -30,47 +28,13 @@ from lettrine.health.recorder import Recorder
 from lettrine.torch.capture.compiled import note_traced
 from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.parameters import ParameterTap
-from lettrine.torch.capture.taps import Call, Listener, Root, Tap
+from lettrine.torch.capture.taps import Listener, Root, Tap
 from lettrine.torch.fast.idle import TENSORS, Idle
 from lettrine.torch.private import graph_task, transform_level
 
 _MISSED: Final = 3  # steps in a row that are not as expected, before the network is got to know again
 _SPOILED: Final = 3  # steps that lost figures, before all are copied
 _grad_enabled = torch.is_grad_enabled
-
-
-class QuickListener(Listener):
-    """The forward hook of a module whose output can be held: the common case in as few operations as can be."""
-
-    __slots__ = ("_append", "_call", "_shape", "_tap")
-
-    def __init__(self, tap: Tap, held: list[Call], otherwise: Callable[..., None]) -> None:
-        super().__init__(otherwise)
-        self._tap, self._call, self._shape, self._append = tap, tap.calls[0], tap.steady, held.append
-
-    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        """A module has been called."""
-        if is_compiling():
-            note_traced()
-            return
-        tap = self._tap
-        if (
-            type(output) is not Tensor
-            or tap.used
-            or output.shape != self._shape
-            or tap.steady is not self._shape  # this hook is out of date
-            or output.is_leaf  # nothing is differentiated
-            or output.retains_grad  # the user wants it: not ours to clear
-            or graph_task() != -1
-            or transform_level() is not None
-        ):
-            self._function(module, args, output)
-            return
-        output.retain_grad()
-        call = self._call
-        call.arrived, call.quick, call.tensor, call.version = False, True, output, output._version  # noqa: SLF001  changes in place
-        tap.used = 1
-        self._append(call)
 
 
 class QuickReturn(Listener):
@@ -230,7 +194,7 @@ class QuickSteps:
         live = self._ears.live
         if live.quick:
             for place in live.unanswered():
-                self._taps[place].overwritten()  # in place, by which torch loses the hook on it
+                self._taps[place].lost = True  # in place, by which torch loses the hook on it
         live.quick, self._missed = False, self._missed + 1
         self._spoiled += live.heard > 0
         if self._counted is not None:
