@@ -89,7 +89,7 @@ class Watch:
         self._modules = ModuleProbe(inner, self._guard)
         self._parameters = ParameterProbe(inner, self._optimisers)
         self._losses = LossProbe(self._recorder, self._modules)
-        self._looker = Looker(inner, self._optimisers, self._recorder, self._guard)
+        self._looker = Looker(inner, self._optimisers, self._recorder, self._guard, self._losses.look)
         self._handles: list[Any] = []
         self._before_handles: list[Any] = []
         self._idle = idle(partial(self._stepped, 0), self.loss, FULL)

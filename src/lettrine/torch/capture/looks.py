@@ -6,7 +6,11 @@ Readers make evidence of a look. A reader is a class, made anew for each watch, 
     @reader
     class Broadcast:
         def look(self, look: Look) -> Iterable[Evidence]: ...   # once a look
-        def finish(self) -> Iterable[Evidence]: ...             # whenever a trace is made
+        def finish(self) -> Iterable[Evidence]: ...             # whenever a trace is made, and all that it must have
+
+The first looks of a watch are whole. Later ones are of the outside alone, which costs a fifth: the model's calls, what was called
+between them and the backward pass, and the loss; until something is not as it was. A network that calls functions whose values
+are followed, such as a logarithm or a softmax, is always looked at whole. A reader with `whole = True` is asked at those only.
 
 What it may have besides: `stepping(stepping)`, just before an optimiser steps in a step that is looked at; `held_out(look)`,
 after the model was called in eval mode without gradients; `handed(step, loss)`, when the user hands over the loss of such a step.
@@ -15,7 +19,7 @@ after the model was called in eval mode without gradients; `handed(step, loss)`,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, Final, Protocol, TypeVar
 
@@ -26,17 +30,24 @@ from torch.optim import Optimizer
 from lettrine.health.evidence import Evidence
 from lettrine.health.recorder import Recorder
 from lettrine.torch.capture.catalogue import named_modules
-from lettrine.torch.capture.functions import FunctionCall, FunctionNotes, ModuleCall
+from lettrine.torch.capture.functions import FunctionCall, FunctionNotes, ModuleCall, followed
 from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.taps import Listener, tensors_in
 from lettrine.torch.graph.terms import Term, terms_of
 from lettrine.torch.private import compiles, recomputing, transformed
 
-FIRST: Final = 4  # sampled steps of a run that are all looked at; later ones where histograms are taken too
+FIRST: Final = 4  # sampled steps of a run that are all looked at; from step LATER on those where histograms are taken too
+LATER: Final = 8
 PASSES: Final = 4  # backward passes of one step that are looked at: with gradient accumulation they are alike
 ROOTS: Final = 16  # calls of the model before a backward pass that are kept, the last ones; 1 in eval mode, where none may follow
 SEARCHED: Final = 10_000  # nodes of the loss's graph searched for a parameter of the model
 HELD_OUT: Final = 2  # passes in eval mode that are looked at
+WHOLE: Final = 3  # looks that are whole, at first and whenever something is not as it was, and
+AGAIN: Final = 8  # one whenever a run is so many times as long as at the last of them
+FOLLOWED: Final = (nn.RNNBase,)  # modules that are followed from look to look
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,7 @@ class Look:
     loss: what `backward` was called on, perhaps scaled or divided; None where it was not seen. Its graph still holds its tensors.
     roots: the calls of the model since the last backward pass. calls, modules: the functions and the watched modules called since
     then, in order; none where something is compiled. place: which backward pass it is since an optimiser last stepped, from 0.
+    whole: whether functions and modules inside the model's calls were noted, too.
     """
 
     step: int
@@ -77,6 +89,19 @@ class Look:
     loss: Tensor | None
     place: int = 0
     modules: tuple[ModuleCall, ...] = ()
+    whole: bool = True
+    _made: dict[Callable[[Look], Any], Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def once(self, make: Callable[[Look], T]) -> T:
+        """What this function makes of the look, made once for all readers."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        return self._made[make]  # type: ignore[no-any-return]
+
+    @cached_property
+    def parameters(self) -> dict[int, str]:
+        """Names of the model's parameters, by identity."""
+        return {id(parameter): name for name, parameter in self.model.named_parameters()}
 
     @property
     def outside(self) -> tuple[FunctionCall, ...]:
@@ -109,10 +134,6 @@ class Stepping:
 class Reader(Protocol):
     """Makes evidence of looks."""
 
-    def look(self, look: Look) -> Iterable[Evidence]:
-        """What this look shows."""
-        ...
-
     def finish(self) -> Iterable[Evidence]:
         """What all looks so far show together."""
         ...
@@ -131,16 +152,29 @@ def reader(cls: R) -> R:
 class Looker:
     """Looks at some of the sampled steps of one watch.
 
-    roots: the modules the user calls. names: of all modules.
+    roots: the modules the user calls. names: of all modules. met: is called with each loss that is looked at.
     """
 
-    def __init__(self, model: nn.Module, optimisers: Sequence[Optimizer], recorder: Recorder, guard: Guard) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        optimisers: Sequence[Optimizer],
+        recorder: Recorder,
+        guard: Guard,
+        met: Callable[[Tensor], None] = lambda _: None,
+    ) -> None:
+        self._met = met
         self._model, self._optimisers = model, optimisers
         self._recorder, self._guard = recorder, guard
         self.roots = list(model.children()) if type(model).forward is nn.Module.forward else [model]
         self.names = {module: name for name, module in named_modules(model)}
         self._notes = FunctionNotes(self.names, partial(guard, self._backward))
-        self._readers = [each() for each in READERS]
+        readers = [each() for each in READERS]
+        self._asked = {
+            method: [getattr(each, method) for each in readers if hasattr(each, method)]
+            for method in ("look", "stepping", "held_out", "handed", "finish")
+        }
+        self._asked_outside = [each.look for each in readers if hasattr(each, "look") and not getattr(each, "whole", False)]
         self._handles: list[Any] = []
         self._called: list[RootCall] = []
         self._depth = 0  # of the model's calls that go on
@@ -149,6 +183,13 @@ class Looker:
         self._noting = True  # functions, too
         self._step = self._before = -1
         self._looked = self._passes = self._since = 0
+        self._modules = list(model.modules())
+        self._always = any(isinstance(module, FOLLOWED) for module in self._modules)
+        self._owed, self._last_whole = WHOLE, 0  # looks that are to be whole; the step of the last
+        self._known: set[Any] = (
+            set()
+        )  # in which modes, and with what, the model was called in whole looks; what was called outside
+        self._whole = True
         self._held_out = HeldOut(self)
 
     @property
@@ -160,7 +201,7 @@ class Looker:
         """A sampled step begins."""
         self.disarm()
         self._held_out.wait(go_on=True)
-        if not (self._looked < FIRST or detail):
+        if not (self._looked < FIRST or (detail and step >= LATER)):
             return
         self._before, self._step, self._passes, self._since = self._step, step, 0, 0
         self._noting = not _delicate(self._model)
@@ -170,7 +211,7 @@ class Looker:
 
     def again(self) -> None:
         """Look at the next sampled steps whatever the schedule says: something has happened."""
-        self._looked = 0
+        self._looked, self._owed = 0, WHOLE
 
     def pause(self) -> None:
         """An optimiser is about to step: what it calls is not ours."""
@@ -215,7 +256,7 @@ class Looker:
         """Note what all looks so far show together."""
         self._ask("finish")
 
-    def _begin(self, module: nn.Module, *_: Any) -> None:
+    def _begin(self, module: nn.Module, *args: Any) -> None:
         if not torch.is_grad_enabled() or recomputing() or transformed() or self._passes >= PASSES:
             return
         if not self._depth:
@@ -226,9 +267,30 @@ class Looker:
             self._drop(ROOTS - 1 if module.training and self._training else 0)
             self._training = module.training
             if self._noting:
-                self._notes.begin(module)
+                self._whole = self._wants_all(module, args)
+                if self._whole:
+                    self._notes.begin(module)
+                else:
+                    self._notes.paused = True
                 self._notes.root = len(self._called)
         self._depth += 1
+
+    def _wants_all(self, module: nn.Module, args: tuple[Any, ...]) -> bool:
+        """Whether this look is whole."""
+        state = self._state(module, args)
+        new = state not in self._known
+        self._known.add(state)
+        if new:
+            self._owed = max(self._owed, WHOLE if self._looked else self._owed)
+        if self._notes.open:
+            return self._whole  # as the other calls of this step
+        return self._always or self._owed > 0 or self._step >= AGAIN * max(self._last_whole, 1)
+
+    def _state(self, module: nn.Module, args: tuple[Any, ...]) -> int:
+        """Number of the kinds of what a root is called with, and of the modes of all modules."""
+        given = args[0] if args else ()
+        kinds = tuple((each.dtype, each.ndim) if isinstance(each, Tensor) else type(each) for each in given)
+        return hash((module, kinds, tuple([each.training for each in self._modules])))
 
     def _drop(self, most: int) -> None:
         """Keep so many calls of the model: those before were of no backward pass, or of one that has seen enough."""
@@ -243,6 +305,8 @@ class Looker:
         self._depth -= 1
         if not self._depth:
             self._notes.root = -1
+            if self._noting and not self._whole:
+                self._notes.begin()
             if output is not None:
                 self._called.append(RootCall(self.names.get(module, ""), module, args, kwargs, output))
 
@@ -252,17 +316,30 @@ class Looker:
         place, self._waiting, self._notes.paused = self._since, False, True
         self._passes, self._since = self._passes + 1, self._since + (loss is not None)
         self._looked += self._passes == 1
-        noted = tuple(self._notes.calls), loss, place, tuple(self._notes.modules)
-        look = Look(self._step, self._model, self._optimisers, tuple(self._called), *noted)
+        calls, modules = tuple(self._notes.calls), tuple(self._notes.modules)
+        look = Look(self._step, self._model, self._optimisers, tuple(self._called), calls, loss, place, modules, self._whole)
+        self._note_known(look)
+        if loss is not None:
+            self._met(loss)
         self._called.clear()
         self._notes.forget()
         self._ask("look", look)
+
+    def _note_known(self, look: Look) -> None:
+        """See whether the next looks must be whole."""
+        outside = tuple(call.name for call in look.outside)
+        if look.whole:
+            self._owed, self._last_whole = self._owed - (self._passes == 1), look.step
+            self._always |= any(followed(call) for call in look.calls if call.where)
+        elif outside not in self._known:
+            self._owed = WHOLE
+        self._known.add(outside)
 
     def _concerns(self, loss: Tensor | None) -> bool:
         """Whether a loss is made of the watched model's parameters, and not of another model's that trains in the same loop."""
         if loss is None:
             return True
-        own = {id(parameter) for parameter in self._model.parameters()}
+        own = set(map(id, self._model.parameters()))
         waiting, seen = [loss.grad_fn], set[Any]()
         while waiting and len(seen) < SEARCHED:  # deep first: the first path down ends at a parameter
             node = waiting.pop()
@@ -279,11 +356,10 @@ class Looker:
         self._ask("held_out", Look(self._step, self._model, self._optimisers, (root,), calls, None, modules=modules))
 
     def _ask(self, method: str, *args: Any) -> None:
+        asked = self._asked_outside if method == "look" and not args[0].whole else self._asked[method]
         with torch.no_grad():
-            for each in self._readers:
-                function = getattr(each, method, None)
-                if function is not None:
-                    self._guard(self._read, function, *args)
+            for function in asked:
+                self._guard(self._read, function, *args)
 
     def _read(self, read: Callable[..., Iterable[Evidence]], *args: Any) -> None:
         for evidence in read(*args):

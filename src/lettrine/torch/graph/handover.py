@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 from torch import nn
 
@@ -18,6 +19,8 @@ class Detached:
     where: who made them, who got them. figures: looks (at which it was so), passes (backward passes that were looked at).
     Of a generator and its critic this is right in the critic's pass, and wrong in the generator's.
     """
+
+    whole: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str], int] = {}

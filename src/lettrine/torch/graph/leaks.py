@@ -39,6 +39,8 @@ class LeakReader:
 
     def look(self, look: Look) -> Iterable[Evidence]:
         """One backward pass."""
+        if self._agree is not None and not bool(self._agree.any()):
+            return ()  # what once disagreed stays out
         terms = [each for each in look.terms if each.target is not None]
         if len(terms) == 1 and len(look.roots) == 1 and len(look.roots[0].inputs) == 1:
             found = _compared(look.roots[0].inputs[0], terms[0])

@@ -7,7 +7,7 @@ two others, as a token does, and not in a run at either end, as padding does; "t
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import torch
 from torch import Tensor
@@ -22,6 +22,8 @@ _LEAST: Final = 3  # places in a row
 @reader
 class Padding:
     """Counts how padding is used."""
+
+    whole: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._seen: dict[str, list[float]] = {}  # first step, looks, all indices, padding, those alone between others

@@ -68,7 +68,7 @@ class ComparedTargets:
 
     def look(self, look: Look) -> Iterable[Evidence]:
         """Take in one look; the evidence is made at the end."""
-        for each in comparisons(look):
+        for each in look.once(comparisons):
             key = each.head.place, each.expects
             sums = self._seen.setdefault(key, _Sums(each, look.step))
             if each.target.requires_grad:
