@@ -24,9 +24,13 @@ class Guard:
 
     def __call__(self, function: Callable[..., None], *args: Any) -> None:
         """Call it."""
+        with without_modes():
+            self.within(function, *args)
+
+    def within(self, function: Callable[..., None], *args: Any) -> None:
+        """Call it from where no mode hears it already."""
         try:
-            with without_modes():
-                function(*args)
+            function(*args)
         except Exception as error:  # noqa: BLE001  the user's training goes on whatever happens here; the report shows it
             place = traceback.extract_tb(error.__traceback__)[-1:]
             at = f" ({place[0].name}, line {place[0].lineno})" if place else ""

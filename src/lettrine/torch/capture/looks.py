@@ -34,7 +34,7 @@ from lettrine.torch.capture.functions import FunctionCall, FunctionNotes, Module
 from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.taps import Listener, tensors_in
 from lettrine.torch.graph.terms import Term, terms_of
-from lettrine.torch.private import compiles, recomputing, transformed
+from lettrine.torch.private import compiles, recomputing, transformed, without_modes
 
 FIRST: Final = 4  # sampled steps of a run that are all looked at; from step LATER on those where histograms are taken too
 LATER: Final = 8
@@ -182,6 +182,7 @@ class Looker:
         self._training = True  # the mode of the model's last call
         self._noting = True  # functions, too
         self._step = self._before = -1
+        self._own: set[int] = set()  # the model's parameters, by identity
         self._looked = self._passes = self._since = 0
         self._modules = list(model.modules())
         self._always = any(isinstance(module, FOLLOWED) for module in self._modules)
@@ -339,7 +340,11 @@ class Looker:
         """Whether a loss is made of the watched model's parameters, and not of another model's that trains in the same loop."""
         if loss is None:
             return True
-        own = set(map(id, self._model.parameters()))
+        return self._below(loss) or (self._own != (own := set(map(id, self._model.parameters()))) and self._below(loss, own))
+
+    def _below(self, loss: Tensor, own: set[int] | None = None) -> bool:
+        """Whether a parameter of the model, as it is known or as it is now, is in the graph of a loss."""
+        self._own = own = self._own if own is None else own
         waiting, seen = [loss.grad_fn], set[Any]()
         while waiting and len(seen) < SEARCHED:  # deep first: the first path down ends at a parameter
             node = waiting.pop()
@@ -357,9 +362,9 @@ class Looker:
 
     def _ask(self, method: str, *args: Any) -> None:
         asked = self._asked_outside if method == "look" and not args[0].whole else self._asked[method]
-        with torch.no_grad():
+        with torch.no_grad(), without_modes():
             for function in asked:
-                self._guard(self._read, function, *args)
+                self._guard.within(self._read, function, *args)
 
     def _read(self, read: Callable[..., Iterable[Evidence]], *args: Any) -> None:
         for evidence in read(*args):
