@@ -76,11 +76,12 @@ void bind_watching(nb::module_& m) {
         .def("number", &Tensors::number, "tensor"_a, nb::sig("def number(self, tensor: object) -> float | None"),
              "The number it is or holds; None if it is neither a float nor a tensor of float32 or float64 in this memory.");
     nb::class_<Live>(m, "Live", nb::type_slots(Collected<Live>::slots), "Tensors of another library that are measured where they lie; see lettrine.health.live.")
-        .def(nb::init<const Tensors&, const std::vector<Index>&, const std::vector<Shape>&, const std::vector<Zoned>&, Table<double>, Table<double>,
+        .def(nb::init<const Tensors&, const std::vector<Shape>&, const std::vector<Shape>&, const std::vector<Zoned>&, Table<double>, Table<double>,
                       Table<float>, Table<double>, nb::object, nb::object>(),
              "tensors"_a, "parameters"_a, "outputs"_a, "zones"_a, "moments"_a.noconvert(), "moved"_a.noconvert(), "earlier"_a.noconvert(),
              "totals"_a.noconvert(), "range"_a, "look"_a,
-             nb::sig("def __init__(self, tensors: Tensors, parameters: collections.abc.Sequence[int], outputs: collections.abc.Sequence[tuple[int, int]], "
+             nb::sig("def __init__(self, tensors: Tensors, parameters: collections.abc.Sequence[tuple[int, int, int, int, int, int]], "
+                     "outputs: collections.abc.Sequence[tuple[int, int, int, int, int, int]], "
                      "zones: collections.abc.Sequence[tuple[int, float, float, bool, bool]], moments: numpy.typing.NDArray[numpy.float64], "
                      "moved: numpy.typing.NDArray[numpy.float64], earlier: numpy.typing.NDArray[numpy.float32], "
                      "totals: numpy.typing.NDArray[numpy.float64], "

@@ -16,6 +16,7 @@ from traces import same
 from lettrine import health
 from lettrine.health.live import STEPS, LiveOutput, LivePlan
 from lettrine.health.moments import native
+from lettrine.health.parts import CAP, Part
 from lettrine.health.recorder import Recorder
 from lettrine.health.trace import PARAMETER_STATS, Trace
 from lettrine.torch.fast import quick
@@ -106,6 +107,46 @@ def test_figures_read_in_place_are_those_of_copies(monkeypatch: pytest.MonkeyPat
     same(in_place, copied, rtol=1e-12)
 
 
+class Wide(nn.Module):
+    """Layers, sequences and weights of which only a part is looked at; the units of the widest, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(8)
+        self.table, self.up, self.act = nn.Embedding(50, 40), nn.Linear(40, 601), nn.ReLU()
+        self.down, self.tanh, self.out = nn.Linear(601, 130), nn.Tanh(), nn.Linear(130, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.tanh(self.down(self.act(self.up(self.table(x))))))
+
+
+def wide(steps: int) -> tuple[Trace, int]:
+    model, generator = Wide(), torch.Generator().manual_seed(1)
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
+    with health.watch(model, optimiser, every=1) as watch:
+        for _ in range(steps):
+            x = torch.randint(50, (12, 37), generator=generator)
+            loss = functional.cross_entropy(model(x).flatten(0, 1), x.flatten() % 5)
+            loss.backward()
+            optimiser.step()
+            optimiser.zero_grad()
+            watch.loss(loss)
+    assert watch.trace().facts.errors == ()
+    return watch.trace(), sum(map(Tensor.numel, model.parameters()))
+
+
+@pytest.mark.skipif(quick.TENSORS is None, reason="the compiled part is not built")
+def test_of_large_tensors_the_same_part_is_read_in_place_as_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = []
+    record = Recorder.record_frame
+    monkeypatch.setattr(Recorder, "record_frame", lambda self, frame: (frames.append(frame.steps), record(self, frame))[1])
+    in_place, size = wide(12)
+    assert size > 6 * CAP
+    assert sum(map(len, frames)) > 8, "these steps were to be quick"
+    monkeypatch.setattr(quick, "TENSORS", None)
+    same(in_place, wide(12)[0], rtol=1e-12)
+
+
 @pytest.mark.skipif(quick.TENSORS is None, reason="the compiled part is not built")
 def test_numbers_are_read_in_place() -> None:
     number = quick.TENSORS.number
@@ -130,7 +171,11 @@ def test_numbers_are_read_in_place() -> None:
 
 def plan(sizes: tuple[int, ...], look: Any = print) -> LivePlan:
     return LivePlan(
-        quick.TENSORS, [LiveOutput("act", 2, 3, "tanh")], [(f"p{size}", size) for size in sizes], [0] * len(sizes), look
+        quick.TENSORS,
+        [LiveOutput("act", Part.of_output((2, 3)), "tanh")],
+        [(f"p{size}", Part.of_parameter((size,))) for size in sizes],
+        [0] * len(sizes),
+        look,
     )
 
 
@@ -231,7 +276,8 @@ def test_tables_that_do_not_fit_are_refused() -> None:
         tables = {"moments": (1, 2 + 2 * len(parameters), 8), "moved": (1, len(parameters), 8), "totals": (1, len(zones))} | other
         arrays = {name: np.empty(shape) for name, shape in tables.items()}
         earlier = np.empty(sum(parameters), "f4")
-        native.Live(quick.TENSORS, parameters, [(2, 3)], zones, earlier=earlier, range=print, look=print, **arrays)
+        shapes = [Part.of_parameter((size,)) for size in parameters]
+        native.Live(quick.TENSORS, shapes, [Part.of_output((2, 3))], zones, earlier=earlier, range=print, look=print, **arrays)
 
     live([(0, 0.0, 1.0, True, False)], [4])
     with pytest.raises(ValueError, match="of no output"):
@@ -252,7 +298,7 @@ def test_tables_that_do_not_fit_are_refused() -> None:
 def test_a_parameter_taken_elsewhere_by_the_step_has_no_update() -> None:
     weight = nn.Parameter(torch.tensor([1.0, 2.0, 3.0, 4.0]))
     weight.grad = torch.ones(4)
-    live = LivePlan(quick.TENSORS, [], [("p", 4)], [0], print)
+    live = LivePlan(quick.TENSORS, [], [("p", Part.of_parameter((4,)))], [0], print)
     for data in (torch.tensor([1.5, 2.5, 3.5, 5.5]), torch.ones(3)):
         weight.data = torch.tensor([1.0, 2.0, 3.0, 4.0])
         live.listen(detail=False)

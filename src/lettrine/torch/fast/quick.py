@@ -1,6 +1,6 @@
 """What a sampled step costs once the network is known: hooks in as few operations as can be, and figures read in place.
 
-Where everything is small, of float32 and on the CPU, the compiled hooks of `lettrine.health.live` measure an output when it is
+Where everything is of float32 and on the CPU, the compiled hooks of `lettrine.health.live` measure an output when it is
 made, its gradient when it arrives, and parameters around the step. Nothing is copied but the parameters before the step, no
 array is made, and no tensor is held. A step in which something is not as it was (another size of batch, a module called twice)
 is copied like those before the network was known. If that shows only when some outputs were measured already, the step is known
@@ -23,9 +23,10 @@ from torch.compiler import is_compiling
 from lettrine.health.duplicates import duplicates
 from lettrine.health.live import STEPS, LiveOutput, LivePlan
 from lettrine.health.moments import native
-from lettrine.health.parts import CAP
+from lettrine.health.parts import CAP, Part
 from lettrine.health.recorder import Recorder
 from lettrine.torch.capture.compiled import note_traced
+from lettrine.torch.capture.copies import rows
 from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.parameters import ParameterTap
 from lettrine.torch.capture.taps import Listener, Root, Tap
@@ -34,6 +35,7 @@ from lettrine.torch.private import graph_task, transform_level
 
 _MISSED: Final = 3  # steps in a row that are not as expected, before the network is got to know again
 _SPOILED: Final = 3  # steps that lost figures, before all are copied
+MOST: Final = 4_096  # tensors of a network that are measured in place: tables of figures are kept for all
 _grad_enabled = torch.is_grad_enabled
 
 
@@ -140,9 +142,8 @@ class QuickSteps:
         if self._run is None or modules is None or self._spoiled >= _SPOILED or not _plain(modules, parameters):
             self._plan = None
             return
-        tables = [(tap, tap.calls[0].output.array) for tap in modules]
-        shapes = [LiveOutput(tap.name, len(table), table.shape[1], tap.activation) for tap, table in tables]
-        sizes = [(tap.info.name, tap.before.size) for tap in parameters]
+        shapes = [LiveOutput(tap.name, Part.of_output(tap.calls[0].output.shape), tap.activation) for tap in modules]
+        sizes = [(tap.info.name, Part.of_parameter(tap.parameter.shape)) for tap in parameters]
         self._taps, self._parameters = modules, [tap.parameter for tap in parameters]
         self._groups = list(groups)
         places = {id(group): place for place, group in enumerate(groups)}
@@ -170,7 +171,8 @@ class QuickSteps:
         """Called with an output, or with a gradient, of the places told to `listen`."""
         if place < len(self._taps):
             # A copy: a numpy view of the tensor itself would forbid it ever to be resized.
-            self._maps.append((place, tensor.detach().half().reshape(-1, tensor.shape[-1]).numpy()))
+            table = rows(tensor.detach(), -1) if tensor.numel() > CAP else tensor.detach()
+            self._maps.append((place, table.half().reshape(-1, table.shape[-1]).numpy()))
         else:
             tap = self._taps[place - len(self._taps)]
             tap.calls[0].slope.take(tensor, tap.slope_axis)
@@ -254,7 +256,10 @@ class QuickSteps:
         duplicate = None
         if search:
             earlier = zip(self._plan.earlier(), self._parameters, strict=True)
-            duplicate = [duplicates(values.reshape(tuple(parameter.shape))) for values, parameter in earlier]
+            duplicate = [
+                duplicates(values.reshape(tuple(parameter.shape))) if len(values) == parameter.numel() else nan
+                for values, parameter in earlier
+            ]
         rates = [float(group.get("lr", nan)) for group in self._groups]
         self._plan.keep(step, stats, [*rates, nan], duplicate, detail=self._detail)
         for place, table in self._maps:
@@ -268,13 +273,15 @@ class QuickSteps:
 
 
 def _plain(modules: Sequence[Tap], parameters: Sequence[ParameterTap]) -> bool:
-    """Whether all is small, of float32, on the CPU and was all there."""
+    """Whether all is of float32, contiguous, on the CPU and was all there."""
     copies = [copy for tap in modules for copy in tap.copies()] + [copy for tap in parameters for copy in tap.copies()]
     whole = all(tap.has_before and tap.has_after and tap.has_gradient for tap in parameters)
     calls = [tap.calls[0] for tap in modules]
     return (
         whole
+        and len(copies) <= MOST
+        and all(tap.parameter.is_contiguous() for tap in parameters)
         and all(type(tap.parameter) in (Tensor, nn.Parameter) for tap in parameters)  # others may have no memory of their own
         and all(call.arrived and call.tap.axis == -1 for call in calls)
-        and all(copy.remote is None and copy.size <= CAP and copy.array.dtype == "float32" for copy in copies)
+        and all(copy.remote is None and copy.array.size <= CAP and copy.array.dtype == "float32" for copy in copies)
     )
