@@ -41,13 +41,14 @@ struct Picked {
             std::copy_n(values, size, room);
             return;
         }
-        for (Index r = 0; r < rows; ++r) {
-            const float* row = values + r * row_step * width;
-            if (unit_step == 1)
-                room = std::copy_n(row, units, room);
-            else
-                for (Index u = 0; u < units; ++u) *room++ = row[u * unit_step];
-        }
+        const Index gap = row_step * width, next = unit_step;
+        if (units == 1)
+            for (Index r = 0; r < rows; ++r) room[r] = values[r * gap];
+        else if (next == 1)
+            for (Index r = 0; r < rows; ++r) std::copy_n(values + r * gap, units, room + r * units);
+        else
+            for (Index r = 0; r < rows; ++r)
+                for (Index u = 0; u < units; ++u) room[r * units + u] = values[r * gap + u * next];
     }
 
   private:

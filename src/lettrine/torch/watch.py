@@ -384,11 +384,11 @@ class Watch:
             search=self._recorder.searched(self._idle.step),
             remote=self._modules.remote or self._parameters.remote,
         )
-        self._count_targets()
         self._recorder.add(*self._modules.new_infos(), *self._parameters.new_infos())
         self._quick.hand_over(self._recorder)
         if self._may_be_quick():
             self._quick.learn(self._modules.alike(), self._parameters.taps, self._optimisers[0].param_groups)
+        self._count_targets()
         self._note_input(next(iter(found["outputs"]), ""))
         return {**found, **self._stats_of_step()}
 
