@@ -22,13 +22,13 @@ from traces import same
 
 from lettrine import health
 from lettrine.health.trace import Trace
-from lettrine.torch.fast import quick
+from lettrine.torch.fast import quick, switch
 
 X, Y = torch.linspace(-2.0, 2.0, 24 * 4).sin().reshape(24, 4), torch.arange(24) % 3
 STEPS = 300  # more than are handed over together
 Loop = Callable[["Run", int], None]
 
-pytestmark = pytest.mark.skipif(quick.TENSORS is None, reason="the compiled part is not built")
+pytestmark = pytest.mark.skipif(switch.tensors() is None, reason="the fast path is off, or not built")
 
 
 class Net(nn.Module):
@@ -196,7 +196,7 @@ LOOPS: dict[Loop, int] = {  # and how many steps at least are made without Pytho
 def test_a_loop_leaves_the_trace_that_copies_leave(monkeypatch: pytest.MonkeyPatch, loop: Loop) -> None:
     in_place, ours, alone = trace_of(loop)
     assert alone >= LOOPS[loop]
-    monkeypatch.setattr(quick, "TENSORS", None)
+    monkeypatch.setenv(switch.VARIABLE, "0")
     copied, theirs, none = trace_of(loop)
     assert none == 0
     same(in_place, copied, rtol=1e-9)
@@ -227,7 +227,7 @@ def another_module(run: Run, step: int) -> None:
 @pytest.mark.parametrize("loop", [accumulated, backward_twice, another_module], ids=lambda loop: loop.__name__)
 def test_what_is_not_as_it_was_loses_three_steps_at_most(monkeypatch: pytest.MonkeyPatch, loop: Loop) -> None:
     in_place, _, _ = trace_of(loop)
-    monkeypatch.setattr(quick, "TENSORS", None)
+    monkeypatch.setenv(switch.VARIABLE, "0")
     copied, _, _ = trace_of(loop)
     assert in_place.facts.errors == copied.facts.errors == ()
     assert in_place.modules == copied.modules

@@ -19,8 +19,9 @@ from lettrine.health.moments import native
 from lettrine.health.parts import CAP, Part
 from lettrine.health.recorder import Recorder
 from lettrine.health.trace import PARAMETER_STATS, Trace
-from lettrine.torch.fast import quick
+from lettrine.torch.fast import switch
 
+in_place = pytest.mark.skipif(switch.tensors() is None, reason="the fast path is off, or not built")
 X, Y = torch.linspace(-2.0, 2.0, 10 * 4).reshape(10, 4), torch.arange(10) % 3
 
 
@@ -90,7 +91,7 @@ def mixed(steps: int, *, spoiled: int = -1, rates: bool = False, clipped: bool =
     return watch.trace()
 
 
-@pytest.mark.skipif(quick.TENSORS is None, reason="the compiled part is not built")
+@in_place
 @pytest.mark.parametrize(
     "settings",
     [{"steps": 150}, {"steps": 40, "rates": True}, {"steps": 30, "spoiled": 20}, {"steps": 20, "clipped": True}],
@@ -100,11 +101,11 @@ def test_figures_read_in_place_are_those_of_copies(monkeypatch: pytest.MonkeyPat
     frames = []
     record = Recorder.record_frame
     monkeypatch.setattr(Recorder, "record_frame", lambda self, frame: (frames.append(frame.steps), record(self, frame))[1])
-    in_place = mixed(**settings)
+    ours = mixed(**settings)
     assert sum(map(len, frames)) > settings["steps"] - 8, "these steps were to be quick"
-    monkeypatch.setattr(quick, "TENSORS", None)
+    monkeypatch.setenv(switch.VARIABLE, "0")
     copied = mixed(**settings)
-    same(in_place, copied, rtol=1e-12)
+    same(ours, copied, rtol=1e-12)
 
 
 class Wide(nn.Module):
@@ -135,21 +136,21 @@ def wide(steps: int) -> tuple[Trace, int]:
     return watch.trace(), sum(map(Tensor.numel, model.parameters()))
 
 
-@pytest.mark.skipif(quick.TENSORS is None, reason="the compiled part is not built")
+@in_place
 def test_of_large_tensors_the_same_part_is_read_in_place_as_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
     frames = []
     record = Recorder.record_frame
     monkeypatch.setattr(Recorder, "record_frame", lambda self, frame: (frames.append(frame.steps), record(self, frame))[1])
-    in_place, size = wide(12)
+    ours, size = wide(12)
     assert size > 6 * CAP
     assert sum(map(len, frames)) > 8, "these steps were to be quick"
-    monkeypatch.setattr(quick, "TENSORS", None)
-    same(in_place, wide(12)[0], rtol=1e-12)
+    monkeypatch.setenv(switch.VARIABLE, "0")
+    same(ours, wide(12)[0], rtol=1e-12)
 
 
-@pytest.mark.skipif(quick.TENSORS is None, reason="the compiled part is not built")
+@in_place
 def test_numbers_are_read_in_place() -> None:
-    number = quick.TENSORS.number
+    number = switch.TENSORS.number
     for kind in (torch.float32, torch.float64):
         assert number(torch.tensor(0.1, dtype=kind, requires_grad=True)) == torch.tensor(0.1, dtype=kind).item()
     pair = torch.tensor([1.5, -2.5])
@@ -171,7 +172,7 @@ def test_numbers_are_read_in_place() -> None:
 
 def plan(sizes: tuple[int, ...], look: Any = print) -> LivePlan:
     return LivePlan(
-        quick.TENSORS,
+        switch.TENSORS,
         [LiveOutput("act", Part.of_output((2, 3)), "tanh")],
         [(f"p{size}", Part.of_parameter((size,))) for size in sizes],
         [0] * len(sizes),
@@ -188,7 +189,7 @@ def given(shape: tuple[int, ...] = (2, 3)) -> Tensor:
     return torch.rand(shape, requires_grad=True) * 0.5
 
 
-@pytest.mark.skipif(quick.TENSORS is None, reason="the compiled part is not built")
+@in_place
 def test_only_what_is_all_there_is_read_in_place() -> None:
     def parameter(shape: tuple[int, ...]) -> Tensor:
         tensor = torch.rand(shape, requires_grad=True)
@@ -249,7 +250,7 @@ def test_only_what_is_all_there_is_read_in_place() -> None:
     assert heard([weight])
 
 
-@pytest.mark.skipif(quick.TENSORS is None, reason="the compiled part is not built")
+@in_place
 def test_a_call_without_a_backward_pass_is_forgotten_and_one_without_gradients_not_heard() -> None:
     live = plan(())
     ear = ear_of(live, print)
@@ -270,14 +271,14 @@ def test_a_call_without_a_backward_pass_is_forgotten_and_one_without_gradients_n
     assert not output._backward_hooks, "no hook of ours is left on it"
 
 
-@pytest.mark.skipif(quick.TENSORS is None, reason="the compiled part is not built")
+@in_place
 def test_tables_that_do_not_fit_are_refused() -> None:
     def live(zones: list[Any], parameters: list[int], **other: Any) -> None:
         tables = {"moments": (1, 2 + 2 * len(parameters), 8), "moved": (1, len(parameters), 8), "totals": (1, len(zones))} | other
         arrays = {name: np.empty(shape) for name, shape in tables.items()}
         earlier = np.empty(sum(parameters), "f4")
         shapes = [Part.of_parameter((size,)) for size in parameters]
-        native.Live(quick.TENSORS, shapes, [Part.of_output((2, 3))], zones, earlier=earlier, range=print, look=print, **arrays)
+        native.Live(switch.TENSORS, shapes, [Part.of_output((2, 3))], zones, earlier=earlier, range=print, look=print, **arrays)
 
     live([(0, 0.0, 1.0, True, False)], [4])
     with pytest.raises(ValueError, match="of no output"):
@@ -294,11 +295,11 @@ def test_tables_that_do_not_fit_are_refused() -> None:
         small.ears.listen(0, 0, [2])
 
 
-@pytest.mark.skipif(quick.TENSORS is None, reason="the compiled part is not built")
+@in_place
 def test_a_parameter_taken_elsewhere_by_the_step_has_no_update() -> None:
     weight = nn.Parameter(torch.tensor([1.0, 2.0, 3.0, 4.0]))
     weight.grad = torch.ones(4)
-    live = LivePlan(quick.TENSORS, [], [("p", Part.of_parameter((4,)))], [0], print)
+    live = LivePlan(switch.TENSORS, [], [("p", Part.of_parameter((4,)))], [0], print)
     for data in (torch.tensor([1.5, 2.5, 3.5, 5.5]), torch.ones(3)):
         weight.data = torch.tensor([1.0, 2.0, 3.0, 4.0])
         live.listen(detail=False)
@@ -314,13 +315,13 @@ def test_a_parameter_taken_elsewhere_by_the_step_has_no_update() -> None:
     assert live.frame() is None
 
 
-@pytest.mark.skipif(quick.TENSORS is None, reason="the compiled part is not built")
+@in_place
 def test_an_output_overwritten_later_is_measured_as_it_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    in_place, _ = traced(overwrites_from=10, steps=13)  # the first steps are copied, to see what the outputs are made of
-    monkeypatch.setattr(quick, "TENSORS", None)
+    ours, _ = traced(overwrites_from=10, steps=13)  # the first steps are copied, to see what the outputs are made of
+    monkeypatch.setenv(switch.VARIABLE, "0")
     copied, _ = traced(overwrites_from=10, steps=13)
-    same(in_place, copied, rtol=1e-12)
-    means = in_place.output("first", "mean")
+    same(ours, copied, rtol=1e-12)
+    means = ours.output("first", "mean")
     assert means[10] == pytest.approx(means[9], rel=0.1), "it was not halved yet"
 
 

@@ -130,9 +130,9 @@ class LivePlan:
         self.groups = list(groups)
         own, made = [part for _, part in parameters], [output.part for output in outputs]
         self._sizes = np.array([part.size for part in own], dtype=np.float64)
-        self._looked_at = np.array([part.count for part in own], dtype=np.float64)
-        self._starts = np.cumsum([part.count for part in own])[:-1]
-        self._earlier = np.empty(sum(part.count for part in own), dtype=np.float32)  # the parameters before the step
+        self._looked_at = np.array([part.looked_at for part in own], dtype=np.float64)
+        self._starts = np.cumsum([part.looked_at for part in own])[:-1]
+        self._earlier = np.empty(sum(part.looked_at for part in own), dtype=np.float32)  # the parameters before the step
         room = STEPS + 1  # that of the step being made may be wanted before those kept are handed over
         self._moments = np.empty((room, 2 * (len(own) + len(made)), len(MOMENTS)))
         self._moved = np.empty((room, len(own), len(MOMENTS)))

@@ -107,7 +107,7 @@ class Part(NamedTuple):
     width: int
 
     @property
-    def count(self) -> int:
+    def looked_at(self) -> int:
         """How many values are looked at."""
         return self.rows * self.units
 

@@ -42,6 +42,7 @@ from lettrine.torch.capture.parameters import ParameterProbe, Turns, Wrapped, op
 from lettrine.torch.capture.scaling import loss_scale, scaler_calling, step_skipped
 from lettrine.torch.fast.idle import idle
 from lettrine.torch.fast.quick import QuickSteps
+from lettrine.torch.fast.switch import tensors
 from lettrine.torch.graph import readers as _readers  # noqa: F401  the readers of looks make themselves known
 
 Task: TypeAlias = tuple[Any, Callable[..., Any]] | str | None
@@ -74,6 +75,7 @@ class Watch:
         classes: int = 0,
         scaler: GradScaler | None = None,
         task: Task = None,
+        fast: bool | None = None,
     ) -> None:
         self._task = task
         self._tried_once: Report | None = None
@@ -92,10 +94,10 @@ class Watch:
         self._looker = Looker(inner, self._optimisers, self._recorder, self._guard, self._losses.look)
         self._handles: list[Any] = []
         self._before_handles: list[Any] = []
-        self._idle = idle(partial(self._stepped, 0), self.loss, FULL)
-        vars(self)["loss"] = self._idle.loss  # nine hundred and ninety-nine losses of a thousand are only noted
+        in_place = tensors(fast)
+        self._idle = idle(in_place, partial(self._stepped, 0), partial(self._guard, self._loss), FULL)
         before, paused = partial(self._guard, self._before, 0), partial(self._guard, self._paused)
-        self._quick = QuickSteps(self._idle, self._guard, before, paused)
+        self._quick = QuickSteps(in_place, self._idle, self._guard, before, paused)
         self._sampling = False
         self._pending: tuple[int, dict[str, Any], bool] | None = None  # the last sampled step, its figures, whether it was quick
         self._turns = Turns(len(self._optimisers))
@@ -145,7 +147,7 @@ class Watch:
 
         Cheap enough for every step. A loss with its graph also tells what it is made of and which classes the targets have.
         """
-        self._guard(self._loss, loss)
+        self._idle.loss(loss)  # nearly all are only noted
 
     def dev_loss(self, loss: Any) -> None:
         """Hand over the loss on held-out data, whenever it is known."""
@@ -440,10 +442,12 @@ class Watch:
     def _loss(self, loss: Any) -> None:
         if isinstance(loss, Tensor) and loss.is_meta:
             return  # it has no value: Keras hands such over while it builds its graph
+        if self._compiled:
+            self._count_by_losses(loss)
+            return
         if not self._eager and times_traced() > self._traced and self._optimisers:
             self._compiled = True
             self._disarm()
-            vars(self)["loss"] = partial(self._guard, self._count_by_losses)
             self._losses.add(0, loss)
             self._idle.step = 1
             self._arm()
@@ -487,6 +491,7 @@ def watch(
     classes: int = 0,
     scaler: GradScaler | None = None,
     task: Task = None,
+    fast: bool | None = None,
 ) -> Watch:
     """Watch a model train.
 
@@ -498,9 +503,12 @@ def watch(
     task: (batches, loss_fn), or "train.py:make", as `health.checkup` takes them: after the watch has closed, `report` tries the
     task by experiment, confirms or withdraws what was suspected, and adds what it finds.
 
+    fast: False measures by copies and in Python alone, several times slower, with the same figures; the environment variable
+    LETTRINE_FAST=0 says so for all watches.
+
     Observing changes nothing: weights with and without are bit-equal. An error inside the health code is kept for the
     report and never stops training.
 
     Raises HealthError for what cannot be watched, such as a compiled model.
     """
-    return Watch(model, optimizer, every, classes, scaler, task)
+    return Watch(model, optimizer, every, classes, scaler, task, fast)

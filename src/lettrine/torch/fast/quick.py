@@ -30,7 +30,7 @@ from lettrine.torch.capture.copies import rows
 from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.parameters import ParameterTap
 from lettrine.torch.capture.taps import Listener, Root, Tap
-from lettrine.torch.fast.idle import TENSORS, Idle
+from lettrine.torch.fast.idle import Idle
 from lettrine.torch.private import graph_task, transform_level
 
 _MISSED: Final = 3  # steps in a row that are not as expected, before the network is got to know again
@@ -101,17 +101,17 @@ class Ears:
 class QuickSteps:
     """Measures the steps that are quick, and hands their figures over together.
 
-    idle: of the watch. before: called before a step of the optimiser that is not one of a run, paused when a run is over; see
-    `go_on`.
+    tensors: what reads them in place, None where the fast path is off. idle: of the watch. before: called before a step of the
+    optimiser that is not one of a run, paused when a run is over; see `go_on`.
 
     hooks: those of the optimiser before and after its step. opened: whether a step was measured before it, and not yet after it.
     """
 
-    def __init__(self, idle: Idle, guard: Guard, before: Callable[..., None], paused: Callable[[], None]) -> None:
-        self._guard = guard
+    def __init__(self, tensors: Any, idle: Idle, guard: Guard, before: Callable[..., None], paused: Callable[[], None]) -> None:
+        self._tensors, self._guard = tensors, guard
         self._run: Any = None
         self.hooks: tuple[Callable[..., None], Callable[..., None]] = before, idle.stepped
-        if TENSORS is not None and not isinstance(idle, Idle):
+        if tensors is not None:
             self._run = native.Run(idle, before, paused, _grad_enabled, graph_task, transform_level)
             self.hooks = self._run.before, self._run.stepped
         self._plan: LivePlan | None = None
@@ -149,7 +149,7 @@ class QuickSteps:
         places = {id(group): place for place, group in enumerate(groups)}
         held = [places.get(id(tap.group), len(groups)) for tap in parameters]  # one that no group holds has no learning rate
         if self._plan is None or (shapes, sizes, held) != (self._plan.outputs, self._plan.parameters, self._plan.groups):
-            self._plan = LivePlan(TENSORS, shapes, sizes, held, partial(self._guard, self._look))
+            self._plan = LivePlan(self._tensors, shapes, sizes, held, partial(self._guard, self._look))
         self._ears, self._missed = Ears(self._plan.ears, modules, self._run), 0
 
     def listen(self, *, copied: bool, detail: bool, counted: str = "") -> Ears | None:
