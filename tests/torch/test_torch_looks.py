@@ -23,6 +23,7 @@ from lettrine.torch import private
 from lettrine.torch.capture import functions, looks
 from lettrine.torch.capture.functions import GONE, FunctionNotes
 from lettrine.torch.capture.looks import Look, Stepping
+from lettrine.torch.graph import readers as _readers  # noqa: F401  known before the list of readers is replaced
 
 X = torch.linspace(-2.0, 2.0, 8 * 3).reshape(8, 3)
 Y = torch.arange(8) % 2
@@ -350,13 +351,16 @@ def test_nothing_is_noted_where_something_is_compiled(monkeypatch: pytest.Monkey
     monkeypatch.setattr(looks, "compiles", lambda: True)
     model = net()
     optimiser = sgd(model)
-    with health.watch(model, optimiser):
+    with health.watch(model, optimiser) as watch:
         functional.cross_entropy(model(X), Y)
         assert modes() == []
         step(model, optimiser)
     look = Sink.looks[0]
     assert (look.calls, look.loss) == ((), None)
     assert len(look.roots) == 2
+    report = watch.report()
+    unseen = {outcome.check: outcome.reason for outcome in report.unseen}
+    assert "torch.compile was used in the same process" in unseen["softmax-axis"], "the report says so"
 
 
 @pytest.mark.parametrize("compiled", [False, True])

@@ -479,7 +479,9 @@ class Watch:
     def _facts(self) -> Facts:
         known = replace(self._recorder.facts, source="torch", batch_size=self._modules.batch_size)
         facts = run_facts(self._losses.facts(known, self._classes), self._model, self._optimisers)
-        return replace(facts, notes={**facts.notes, "compiled": "step"}) if self._compiled else facts
+        notes = {"compiled": "step"} if self._compiled else {}
+        notes |= {"functions": "not noted"} if self._looker.blind else {}
+        return replace(facts, notes={**facts.notes, **notes})
 
 
 @checked

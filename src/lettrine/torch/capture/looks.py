@@ -36,8 +36,7 @@ from lettrine.torch.capture.taps import Listener, tensors_in
 from lettrine.torch.graph.terms import Term, terms_of
 from lettrine.torch.private import compiles, recomputing, transformed, without_modes
 
-FIRST: Final = 4  # sampled steps of a run that are all looked at; from step LATER on those where histograms are taken too
-LATER: Final = 8
+FIRST: Final = 4  # sampled steps of a run that are all looked at; later ones where histograms are taken too
 PASSES: Final = 4  # backward passes of one step that are looked at: with gradient accumulation they are alike
 ROOTS: Final = 16  # calls of the model before a backward pass that are kept, the last ones; 1 in eval mode, where none may follow
 SEARCHED: Final = 10_000  # nodes of the loss's graph searched for a parameter of the model
@@ -181,6 +180,7 @@ class Looker:
         self._waiting = False  # called, and no backward pass has begun
         self._training = True  # the mode of the model's last call
         self._noting = True  # functions, too
+        self.blind = False  # functions were not noted at a look, since torch.compile is used in this process
         self._step = self._before = -1
         self._own: set[int] = set()  # the model's parameters, by identity
         self._looked = self._passes = self._since = 0
@@ -202,10 +202,11 @@ class Looker:
         """A sampled step begins."""
         self.disarm()
         self._held_out.wait(go_on=True)
-        if not (self._looked < FIRST or (detail and step >= LATER)):
+        if not (self._looked < FIRST or detail):
             return
         self._before, self._step, self._passes, self._since = self._step, step, 0, 0
         self._noting = not _delicate(self._model)
+        self.blind = self.blind or (not self._noting and compiles())
         for root in self.roots:
             self._handles.append(root.register_forward_pre_hook(Listener(self._begin)))
             self._handles.append(root.register_forward_hook(Listener(self._end_call), with_kwargs=True, always_call=True))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -26,8 +25,6 @@ class FrozenRandom:
     A copy of another parameter (a target network), one that is moved by hand (an average), and a network that only makes targets
     (nothing trained stands behind or before it) are none.
     """
-
-    whole: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._found: dict[str, tuple[weakref.ref[Tensor], int, str]] | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from torch import Tensor, nn
 
@@ -28,8 +28,6 @@ class Unheld:
     A parameter that another optimiser moves, one of a loss (behind the output) and one that is made anew in each step are none.
     """
 
-    whole: ClassVar[bool] = True
-
     def __init__(self) -> None:
         self._met: dict[int, tuple[weakref.ref[Tensor], int, int]] = {}  # the parameter, its version, and when it was met
         self._names: dict[int, str] = {}
@@ -42,6 +40,8 @@ class Unheld:
         if look.place or not look.roots:
             return ()
         self._last = look.step
+        if not look.whole:
+            return ()
         own = look.parameters.keys() | _held_by(look)
         outputs = [tensor.grad_fn for root in look.roots for tensor in tensors_in(root.output)]
         for leaf in leaves(walk(outputs)):
