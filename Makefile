@@ -52,7 +52,7 @@ sanitize: .venv/test
 		sys.meta_path[:] = [f for f in sys.meta_path if 'ScikitBuild' not in type(f).__name__]; \
 		sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', '-m', 'not slow', \
 			'tests/engine/test_native_agreement.py', 'tests/engine/test_native_engine.py', 'tests/engine/test_native_random.py', \
-			'tests/health/test_health_measure.py', 'tests/torch/test_torch_idle.py', 'tests/torch/test_torch_quick.py', \
+			'tests/health/test_health_measure.py', 'tests/torch/test_torch_counting.py', 'tests/torch/test_torch_in_place.py', \
 			'tests/torch/test_torch_loops_in_place.py']))"
 
 SECONDS ?= 60

@@ -80,12 +80,12 @@ inline nb::tuple inert() {
 
 inline bool truth(nb::handle object) { return object.ptr() == Py_True; }
 
-// Tensors of another library, the same ones at every step: outputs with their gradients, heard by the `Ear` of each, and parameters with
+// Tensors of another library, the same ones at every step: outputs with their gradients, heard by the `OutputHook` of each, and parameters with
 // theirs. Figures go to one row of the tables. Nothing is read of a tensor that is of another size, type or layout than it was, or
-// elsewhere than in this memory: then the step is not one of those that can be measured here, and `quick` is false.
+// elsewhere than in this memory: then the step is not one of those that can be measured here, and `expected` is false.
 class Live {
   public:
-    bool quick = false;     // the step that is being made can be measured here, as far as is known
+    bool expected = false;     // the step that is being made can be measured here, as far as is known
     std::size_t heard = 0;  // outputs of this step
 
     Live(const Tensors& tensors, const std::vector<Shape>& parameters, const std::vector<Shape>& outputs, const std::vector<Zoned>& zones,
@@ -136,7 +136,7 @@ class Live {
         counted_.clear();
         for (Output& output : outputs_) output.heard = output.answered = false;
         heard = answered_ = 0;
-        quick = true;
+        expected = true;
     }
 
     // Let this step have the first row instead: those before it are to be overwritten.
@@ -169,7 +169,7 @@ class Live {
     }
 
     // An output has been made. False, and nothing done, if it is not as it was, or no gradient will come to it.
-    bool hear(std::size_t place, nb::handle tensor, nb::handle ear) {
+    bool hear(std::size_t place, nb::handle tensor, nb::handle hook) {
         Output& output = at(place);
         const auto found = tensors_.find(tensor);
         if (!found || !tensors_.plain(tensor) || found->size != output.part.size || output.part.width != found->units()) return false;
@@ -178,7 +178,7 @@ class Live {
         const nb::object node = nb::getattr(tensor, names_.node);
         if (node.is_none() || !nb::getattr(tensor, names_.hooks).is_none()) return false;
         const nb::object hooks = hooks_type_();
-        if (PyObject_SetItem(hooks.ptr(), names_.ours.ptr(), ear.ptr())) throw nb::python_error();
+        if (PyObject_SetItem(hooks.ptr(), names_.ours.ptr(), hook.ptr())) throw nb::python_error();
         // What `register_hook` does, but for the handle that it makes.
         nb::setattr(tensor, names_.hooks, hooks);
         if (!nb::steal(PyObject_CallMethodOneArg(node.ptr(), names_.add.ptr(), tensor.ptr())).is_valid())
@@ -212,7 +212,7 @@ class Live {
     // Measure the parameters just before the step, and keep them. False, and nothing done, if not all of the step was as it was.
     bool before(const nb::list& parameters) {
         const std::size_t own = parameters_.size();
-        if (!quick || heard < outputs_.size() || answered_ < outputs_.size() || parameters.size() != own) return false;
+        if (!expected || heard < outputs_.size() || answered_ < outputs_.size() || parameters.size() != own) return false;
         for (std::size_t i = 0; i < own; ++i) {
             const nb::handle tensor = parameters[i];
             addresses_[i] = tensors_.address<float>(tensor, parameters_[i].size);
@@ -296,7 +296,7 @@ class Live {
         return finite;
     }
 
-    // `look` belongs to who holds this object, and the hooks on a tensor to the ears, which hold it too.
+    // `look` belongs to who holds this object, and what hangs on a tensor to the hooks, which hold it too.
     int traverse(visitproc visit, void* arg) const {
         Py_VISIT(range_.ptr());
         Py_VISIT(look_.ptr());

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from lettrine.activations import ACTIVATIONS
 from lettrine.health.measure import GradientMeasure, OutputMeasure, gradient_rows, output_rows, parameter_rows, quiet
 from lettrine.health.moments import MOMENTS, Bins, native, range_of
-from lettrine.health.parts import Part, snapshot_of
+from lettrine.health.parts import Picked, snapshot_of
 from lettrine.health.trace import BINS, GRADIENT_STATS, OUTPUT_STATS, PARAMETER_STATS, Floats
 
 STEPS: Final = 256  # kept before they are worked out
@@ -41,7 +41,7 @@ class LiveOutput(NamedTuple):
     """An output of a fixed shape, what is looked at of it, and the activation that made it, "" for none."""
 
     name: str
-    part: Part
+    part: Picked
     activation: str
 
 
@@ -109,15 +109,15 @@ class LivePlan:
     that `keep` is given each parameter belongs. look: called with an output, or a gradient, and its place, where `listen` was
     told to.
 
-    ears: what is to be told of outputs and gradients, for a `native.Ear` of each output. `ears.heard`: outputs heard in this
-    step; `ears.quick`: whether all of this step was as expected so far.
+    live: what is to be told of outputs and gradients, for a `native.OutputHook` of each output. `live.heard`: outputs heard in
+    this step; `live.expected`: whether all of this step was as expected so far.
     """
 
     def __init__(
         self,
         tensors: Any,
         outputs: Sequence[LiveOutput],
-        parameters: Sequence[tuple[str, Part]],
+        parameters: Sequence[tuple[str, Picked]],
         groups: Sequence[int],
         look: Callable[[int, Any], None],
     ) -> None:
@@ -146,7 +146,7 @@ class LivePlan:
                     zones.append((place, zone.low, zone.high, zone.inside, column == _DEAD))
         self._totals = np.empty((room, len(zones)))
         tables = self._moments, self._moved, self._earlier, self._totals
-        self.ears = native.Live(tensors, own, made, zones, *tables, range_of, look)
+        self.live = native.Live(tensors, own, made, zones, *tables, range_of, look)
         self._steps: list[int] = []
         self._stats: list[dict[str, float]] = []
         self._rates: list[list[float]] = []
@@ -161,15 +161,15 @@ class LivePlan:
         """A step begins. detail: histograms of outputs and gradients as well. looked: places to be looked at; the gradient of an
         output has its place plus the number of outputs.
         """
-        self.ears.listen(len(self._steps), BINS if detail else 0, looked)
+        self.live.listen(len(self._steps), BINS if detail else 0, looked)
 
     def before(self, parameters: list[Any]) -> bool:
         """Measure just before the step. False if something was not there as it was: this step has no figures here."""
-        return bool(self.ears.before(parameters))
+        return bool(self.live.before(parameters))
 
     def after(self, parameters: list[Any]) -> None:
         """Measure the parameters just after the step; NaN if they were taken elsewhere by the step itself."""
-        self.ears.after(parameters)
+        self.live.after(parameters)
 
     @property
     def mapped(self) -> list[int]:
@@ -187,7 +187,7 @@ class LivePlan:
         duplicate: of each parameter, None if they were not searched; detail: as `listen` was told.
         """
         if detail:
-            ends, counts = self.ears.details()
+            ends, counts = self.live.details()
             kinds = (self._kinds[place] for place, _, _ in ends)
             self._histograms += [
                 (*kind, step, Bins(row, low, high)) for kind, (_, low, high), row in zip(kinds, ends, counts, strict=True)
@@ -236,12 +236,12 @@ class LivePlan:
 
     def restart(self) -> None:
         """The next step kept, which may have begun already, is the first one again."""
-        self.ears.restart()
+        self.live.restart()
 
     def _units(self, steps: int) -> dict[str, UnitTotals]:
         """Of the modules that have zones."""
         found: dict[str, UnitTotals] = {}
-        sums, streaks = self.ears.units()
+        sums, streaks = self.live.units()
         start = 0
         for place, column in self._zones:
             output = self.outputs[place]

@@ -32,7 +32,8 @@ from lettrine.health.recorder import Recorder
 from lettrine.torch.capture.catalogue import named_modules
 from lettrine.torch.capture.functions import FunctionCall, FunctionNotes, ModuleCall, followed
 from lettrine.torch.capture.guard import Guard
-from lettrine.torch.capture.taps import Listener, tensors_in
+from lettrine.torch.capture.held_out import HeldOut, delicate
+from lettrine.torch.capture.outputs import Listener, tensors_in
 from lettrine.torch.graph.terms import Term, terms_of
 from lettrine.torch.private import compiles, recomputing, transformed, without_modes
 
@@ -40,7 +41,6 @@ FIRST: Final = 4  # sampled steps of a run that are all looked at; later ones wh
 PASSES: Final = 4  # backward passes of one step that are looked at: with gradient accumulation they are alike
 ROOTS: Final = 16  # calls of the model before a backward pass that are kept, the last ones; 1 in eval mode, where none may follow
 SEARCHED: Final = 10_000  # nodes of the loss's graph searched for a parameter of the model
-HELD_OUT: Final = 2  # passes in eval mode that are looked at
 WHOLE: Final = 3  # looks that are whole, at first and whenever something is not as it was, and
 AGAIN: Final = 8  # one whenever a run is so many times as long as at the last of them
 FOLLOWED: Final = (nn.RNNBase,)  # modules that are followed from look to look
@@ -191,7 +191,7 @@ class Looker:
             set()
         )  # in which modes, and with what, the model was called in whole looks; what was called outside
         self._whole = True
-        self._held_out = HeldOut(self)
+        self._held_out = HeldOut(self.roots, self.names, self.held_out)
 
     @property
     def looking(self) -> bool:
@@ -205,7 +205,7 @@ class Looker:
         if not (self._looked < FIRST or detail):
             return
         self._before, self._step, self._passes, self._since = self._step, step, 0, 0
-        self._noting = not _delicate(self._model)
+        self._noting = not delicate(self._model)
         self.blind = self.blind or (not self._noting and compiles())
         for root in self.roots:
             self._handles.append(root.register_forward_pre_hook(Listener(self._begin)))
@@ -357,8 +357,17 @@ class Looker:
             waiting += [following for following, _ in node.next_functions]
         return len(seen) >= SEARCHED
 
-    def held_out(self, root: RootCall, calls: tuple[FunctionCall, ...], modules: tuple[ModuleCall, ...]) -> None:
+    def held_out(
+        self,
+        module: nn.Module,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        output: Any,
+        calls: tuple[FunctionCall, ...],
+        modules: tuple[ModuleCall, ...],
+    ) -> None:
         """A pass in eval mode has been made."""
+        root = RootCall(self.names.get(module, ""), module, args, kwargs, output)
         self._ask("held_out", Look(self._step, self._model, self._optimisers, (root,), calls, None, modules=modules))
 
     def _ask(self, method: str, *args: Any) -> None:
@@ -370,62 +379,3 @@ class Looker:
     def _read(self, read: Callable[..., Iterable[Evidence]], *args: Any) -> None:
         for evidence in read(*args):
             self._recorder.note_evidence(evidence)
-
-
-class HeldOut:
-    """Looks at the first passes of the model in eval mode without gradients: those between two sampled steps and, once the user
-    has handed over a held-out loss, the next that come.
-
-    wanted: such a loss was handed over.
-    """
-
-    def __init__(self, looker: Looker) -> None:
-        self._looker = looker
-        self._notes = FunctionNotes(looker.names, lambda _: None)
-        self._handles: list[Any] = []
-        self._looked = 0
-        self.wanted = False
-
-    def wait(self, *, go_on: bool) -> None:
-        """Begin to wait, or stop."""
-        if not go_on:
-            self._notes.end()
-            self._notes.forget()
-            for handle in self._handles:
-                handle.remove()
-            self._handles.clear()
-        elif not self._handles and self._looked < HELD_OUT:
-            for root in self._looker.roots:
-                self._handles.append(root.register_forward_pre_hook(Listener(self._begin)))
-                self._handles.append(root.register_forward_hook(Listener(self._end), with_kwargs=True, always_call=True))
-
-    def _begin(self, module: nn.Module, *_: Any) -> None:
-        if torch.is_grad_enabled() or module.training or self._notes.open or transformed() or _delicate(module):
-            return
-        self._notes.begin(module)
-        self._notes.root = 0
-
-    def _end(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        if not self._notes.open:
-            return
-        self._notes.end()
-        root = RootCall(self._looker.names.get(module, ""), module, args, kwargs, output)
-        noted = tuple(self._notes.calls), tuple(self._notes.modules)
-        self._notes.forget()
-        if output is not None:
-            self._looked += 1
-            self._looker.held_out(root, *noted)
-        if self._looked >= HELD_OUT:
-            self.wait(go_on=False)
-
-
-def _delicate(model: nn.Module) -> bool:
-    """Whether functions must not be noted: where something is compiled, Dynamo would compile it anew for our mode; attention in
-    eval mode takes another path with other rounding while any mode stands.
-    """
-    return compiles() or any(
-        getattr(module, "_compiled_call_impl", None) is not None
-        or type(module).__name__ == "OptimizedModule"
-        or (isinstance(module, nn.MultiheadAttention | nn.TransformerEncoderLayer) and not module.training)
-        for module in model.modules()
-    )

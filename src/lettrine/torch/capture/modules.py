@@ -27,8 +27,8 @@ from lettrine.torch.capture.copies import Copy, dense, fetch, measurable
 from lettrine.torch.capture.first_call import meet
 from lettrine.torch.capture.functions import LARGE
 from lettrine.torch.capture.guard import Guard
-from lettrine.torch.capture.taps import Call, Listener, Root, Tap, grad_node, main_tensor
-from lettrine.torch.fast.quick import Ears, QuickReturn
+from lettrine.torch.capture.outputs import Call, Listener, OutputCapture, Root, grad_node, main_tensor
+from lettrine.torch.fast.in_place import OutputHooks, ReturnHook
 from lettrine.torch.graph.reading import Node, activation_key, follow, saved_result
 from lettrine.torch.private import recomputing, transformed
 
@@ -40,7 +40,7 @@ class ModuleProbe:
 
     model: already unwrapped.
 
-    taps: what was heard so far, by name, in the order of the first forward pass. batch_size: of the last call of the model.
+    captures: what was heard so far, by name, in the order of the first forward pass. batch_size: of the last call of the model.
     training: share of modules in training mode then. input: what the model was given.
     remote: whether something lives on another device. wants_tail: whether `tail`, the node of the model's output, is asked for.
     logits: name of the module that makes the logits, once the loss has told.
@@ -50,7 +50,7 @@ class ModuleProbe:
         self._guard = guard
         self._standing: list[Any] = []  # what takes the pre-hooks away
         self._hooks: list[tuple[dict[int, Any], Any]] = []
-        self._ears: Ears | None = None  # what the hooks tell, where they do not copy
+        self._output_hooks: OutputHooks | None = None  # what the hooks tell, where they do not copy
         self._passing: list[Any] = []  # hooks on nodes of the graph
         self._stale = True  # some hooks are not the best ones any more
         self._nodes: dict[Node, str] = {}  # what made which tensor, in this step
@@ -59,9 +59,9 @@ class ModuleProbe:
         roots = list(model.children()) if type(model).forward is nn.Module.forward else [model]
         self._roots = [Root(module) for module in roots]
         inside = {module: root for root in reversed(self._roots) for module in root.module.modules()}
-        self._all = [Tap(name, module, inside.get(module, self._roots[0])) for name, module in named_modules(model)]
+        self._all = [OutputCapture(name, module, inside.get(module, self._roots[0])) for name, module in named_modules(model)]
         self._modes = list(model.modules())
-        self.taps: dict[str, Tap] = {}
+        self.captures: dict[str, OutputCapture] = {}
         self.batch_size = 0
         self.training = float("nan")
         self._calls = 0
@@ -73,39 +73,43 @@ class ModuleProbe:
         self.wants_tail = True
         self.logits = ""
 
-    def install(self, ears: Ears | None = None) -> None:
-        """Begin a sampled step: put a hook on every module that has something to say. ears: what takes the outputs, if they need
-        not be copied.
+    def install(self, output_hooks: OutputHooks | None = None) -> None:
+        """Begin a sampled step: put a hook on every module that has something to say. output_hooks: what takes the outputs, if
+        they need not be copied.
         """
-        stale = ears is not self._ears or (self._stale and ears is None)
+        stale = output_hooks is not self._output_hooks or (self._stale and output_hooks is None)
         if self._standing and not stale:
             return
         self.remove()
         if stale:
-            self._ears, self._stale = ears, False
-            heard = [tap for tap in self._all if not tap.silent or (ears is None and tap.module is tap.root.module)]
-            self._hooks = [self._hook_of(tap) for tap in heard]
+            self._output_hooks, self._stale = output_hooks, False
+            heard = [
+                capture
+                for capture in self._all
+                if not capture.silent or (output_hooks is None and capture.module is capture.root.module)
+            ]
+            self._hooks = [self._hook_of(capture) for capture in heard]
         for hooks, hook in self._hooks:
             hooks[id(hook)] = hook
         for root in self._roots:
             begin = partial(self._guard, self._begin, root)
-            hook = Listener(begin) if ears is None else ears.gate(root, begin)
+            hook = Listener(begin) if output_hooks is None else output_hooks.call_hook(root, begin)
             self._standing.append(root.module.register_forward_pre_hook(hook, with_kwargs=True))
 
-    def _hook_of(self, tap: Tap) -> tuple[dict[int, Any], Any]:
+    def _hook_of(self, capture: OutputCapture) -> tuple[dict[int, Any], Any]:
         """A forward hook and the place where it stands while a step is sampled.
 
         What `register_forward_hook` would do, but for the handle that it makes, which takes longer than all the rest.
         """
-        slow = partial(self._guard, self._forward, tap)
+        slow = partial(self._guard, self._forward, capture)
         hook: Any
-        if tap.silent and tap.feed is None:
-            hook = QuickReturn(tap.root, lambda: self.wants_tail, slow)
-        elif self._ears is not None:
-            hook = self._ears.hook(tap, slow)
+        if capture.silent and capture.feed is None:
+            hook = ReturnHook(capture.root, lambda: self.wants_tail, slow)
+        elif self._output_hooks is not None:
+            hook = self._output_hooks.hook(capture, slow)
         else:
             hook = Listener(slow)
-        return tap.module._forward_hooks, hook  # type: ignore[union-attr]  # noqa: SLF001
+        return capture.module._forward_hooks, hook  # type: ignore[union-attr]  # noqa: SLF001
 
     def remove(self) -> None:
         """Take every hook away."""
@@ -122,16 +126,16 @@ class ModuleProbe:
         self._passing.clear()
         self._nodes.clear()
         self._last = self._last_copy = None
-        for tap in self.taps.values():
-            tap.forget()
+        for capture in self.captures.values():
+            capture.forget()
         for root in self._roots:
             root.waiting = False
         self.input_heard = False
 
-    def alike(self) -> list[Tap] | None:
+    def alike(self) -> list[OutputCapture] | None:
         """The modules heard in this step, in order, if each was called once and its output was left as it was."""
         heard = self.heard()
-        alike = all(tap.used == 1 and tap.axis == -1 and tap.calls[0].whole for tap in heard)
+        alike = all(capture.used == 1 and capture.axis == -1 and capture.calls[0].whole for capture in heard)
         return heard if heard and alike else None
 
     def input_finite(self) -> bool:
@@ -142,21 +146,21 @@ class ModuleProbe:
     @property
     def calls(self) -> int:
         """How many calls of modules were heard so far."""
-        return self._calls + (0 if self._ears is None else self._ears.live.heard)
+        return self._calls + (0 if self._output_hooks is None else self._output_hooks.live.heard)
 
-    def heard(self) -> list[Tap]:
-        """The taps that were called in this step, in the order of the first forward pass."""
-        return [tap for tap in self.taps.values() if tap.used]
+    def heard(self) -> list[OutputCapture]:
+        """The captures that were called in this step, in the order of the first forward pass."""
+        return [capture for capture in self.captures.values() if capture.used]
 
     def new_infos(self) -> list[ModuleInfo]:
         """What is known of each module heard so far, if that is more than when this was last asked. The module whose output
         the model returns has the role "output".
         """
-        state = len(self.taps), "".join(root.output for root in self._roots)
+        state = len(self.captures), "".join(root.output for root in self._roots)
         if state == self._told:
             return []
         self._told = state
-        infos = [tap.info for tap in self.taps.values() if tap.info is not None]
+        infos = [capture.info for capture in self.captures.values() if capture.info is not None]
         names = {root.output for root in self._roots if root.output} or {info.name for info in infos[-1:]}
         return [replace(info, role="output") if info.name in names else info for info in infos]
 
@@ -164,19 +168,19 @@ class ModuleProbe:
         """The user calls the model."""
         if not torch.is_grad_enabled() or recomputing() or transformed():
             return  # evaluation, a checkpointed block done again, or no call of the training
-        if self._ears is not None and self._ears.opens(root):
+        if self._output_hooks is not None and self._output_hooks.opens(root):
             self._given(args, kwargs)
             return
         if root.waiting and not root.complete:
             return  # the model calls itself
-        discard = root.waiting or (any(map(_USED, self.taps.values())) and self._overflowed(root))
+        discard = root.waiting or (any(map(_USED, self.captures.values())) and self._overflowed(root))
         if discard:  # the last call was never followed by a backward pass: it was no training, or a GradScaler threw it away
-            for tap in self.taps.values():
-                if tap.root is root:
-                    tap.forget()
+            for capture in self.captures.values():
+                if capture.root is root:
+                    capture.forget()
         if discard or not any(each.waiting for each in self._roots):
             self._nodes.clear()
-        root.waiting, root.complete = True, self._ears is not None  # where no hook is to tell
+        root.waiting, root.complete = True, self._output_hooks is not None  # where no hook is to tell
         self._given(args, kwargs)
 
     def _given(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -192,47 +196,53 @@ class ModuleProbe:
 
     def _overflowed(self, root: Root) -> bool:
         """Whether the calls so far of this step ended in gradients that are not finite."""
-        calls = [call for tap in self.taps.values() if tap.used and tap.root is root for call in tap.made if call.arrived]
-        fetch(call.slope for call in calls)
-        return not all(np.isfinite(call.slope.array).all() for call in calls)
+        calls = [
+            call
+            for capture in self.captures.values()
+            if capture.used and capture.root is root
+            for call in capture.made
+            if call.arrived
+        ]
+        fetch(call.gradient for call in calls)
+        return not all(np.isfinite(call.gradient.array).all() for call in calls)
 
-    def _forward(self, tap: Tap, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+    def _forward(self, capture: OutputCapture, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         """A module has been called."""
-        if not torch.is_grad_enabled() or (tap.used and recomputing()) or transformed():
+        if not torch.is_grad_enabled() or (capture.used and recomputing()) or transformed():
             return
         self._calls += 1
         tensor = main_tensor(output)
         if tensor is not None:
             node = grad_node(tensor)
-            if tap.info is None:
+            if capture.info is None:
                 self._stale = True
-                meet(tap, module, args, tensor, self._nodes, self.taps, passed=tensor is self._last)
-            if tap.feed is not None:
-                self._take_feed(tap.feed, args)
-            if not tap.silent:
+                meet(capture, module, args, tensor, self._nodes, self.captures, passed=tensor is self._last)
+            if capture.feed is not None:
+                self._take_feed(capture.feed, args)
+            if not capture.silent:
                 if node is not None:
-                    self._nodes.setdefault(node, tap.name)
-                if tap.norm is not None and not tap.norm.heard:
-                    tap.norm.take(args, self._last_copy if args and args[0] is self._last else None)
-                copy = self._take(tap, tensor, node)
-                self._last_copy = copy if tap.axis == 1 or tensor.ndim == 2 else None
+                    self._nodes.setdefault(node, capture.name)
+                if capture.norm is not None and not capture.norm.heard:
+                    capture.norm.take(args, self._last_copy if args and args[0] is self._last else None)
+                copy = self._take(capture, tensor, node)
+                self._last_copy = copy if capture.axis == 1 or tensor.ndim == 2 else None
             self._last = tensor
-        if module is tap.root.module:
-            tap.root.complete = True
+        if module is capture.root.module:
+            capture.root.complete = True
             if self.wants_tail:
-                self.tail = {node: name for node, name in self._nodes.items() if name == tap.root.output}
+                self.tail = {node: name for node, name in self._nodes.items() if name == capture.root.output}
 
-    def _take(self, tap: Tap, tensor: Tensor, node: Node | None) -> Copy | None:
+    def _take(self, capture: OutputCapture, tensor: Tensor, node: Node | None) -> Copy | None:
         """Copy an output now; returns the copy, None if this is one of the calls left out."""
-        call = tap.next_call()
+        call = capture.next_call()
         if call is None:
             if node is not None:  # only to know that a backward pass came
-                self._passing.append(node.register_prehook(partial(self._guard, self._returned, tap.root)))
+                self._passing.append(node.register_prehook(partial(self._guard, self._returned, capture.root)))
             return None
-        call.output.take(tensor, tap.axis)
+        call.output.take(tensor, capture.axis)
         self.remote = self.remote or not tensor.is_cpu
         if node is not None:
-            if tensor.is_cpu and call.output.size <= LARGE and tap.plain:
+            if tensor.is_cpu and call.output.size <= LARGE and capture.plain:
                 call.hold(tensor)
             call.place = tensor.output_nr
             self._passing.append(node.register_prehook(partial(self._guard, self._backward, call)))
@@ -243,21 +253,21 @@ class ModuleProbe:
 
     def _backward(self, call: Call, gradients: tuple[Tensor | None, ...]) -> None:
         """The gradient of an output arrives."""
-        call.tap.root.waiting = False
+        call.capture.root.waiting = False
         call.release()
         given = gradients[call.place]
         gradient = dense(given)
         if gradient is not None:
             call.whole = call.whole and given is not None and not given.requires_grad
-            call.slope.take(gradient, call.tap.slope_axis)
+            call.gradient.take(gradient, call.capture.gradient_axis)
             call.arrived = True
 
-    def _take_feed(self, feed: tuple[tuple[int, ...], Tap], args: tuple[Any, ...]) -> None:
-        path, tap = feed
+    def _take_feed(self, feed: tuple[tuple[int, ...], OutputCapture], args: tuple[Any, ...]) -> None:
+        path, capture = feed
         if args and isinstance(args[0], Tensor) and (node := follow(grad_node(args[0]), path)) is not None:
             if activation_key(node) is None or node in self._nodes:
                 return
             tensor = saved_result(node) if path else args[0]
             if tensor is not None and measurable(tensor):
-                self._nodes[node] = tap.name
-                self._take(tap, tensor, node)
+                self._nodes[node] = capture.name
+                self._take(capture, tensor, node)

@@ -9,7 +9,7 @@ from torch import nn
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, reader
-from lettrine.torch.capture.taps import tensors_in
+from lettrine.torch.capture.outputs import tensors_in
 
 
 @reader

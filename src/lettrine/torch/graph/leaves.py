@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, Stepping, reader
-from lettrine.torch.capture.taps import tensors_in
+from lettrine.torch.capture.outputs import tensors_in
 from lettrine.torch.graph.walks import fresh_random, hidden_parameters, leaves, walk
 from lettrine.torch.private import sequence, version
 

@@ -15,7 +15,7 @@ from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.catalogue import kind_of, role_of
 from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.capture.looks import Look, reader
-from lettrine.torch.capture.taps import BatchNorm
+from lettrine.torch.capture.outputs import BatchNorm
 
 _DROPOUTS: Final = ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
 _EPS: Final = 1e-12

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, Stepping, reader
-from lettrine.torch.capture.taps import tensors_in
+from lettrine.torch.capture.outputs import tensors_in
 from lettrine.torch.private import version
 
 _WITNESSES: Final = 4  # parameters whose gradients are read; whether one is there at all is asked of every one

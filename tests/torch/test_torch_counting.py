@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from lettrine import health
 from lettrine.errors import HealthError
-from lettrine.torch.fast import idle, switch
+from lettrine.torch.fast import counting, switch
 
 Make = Callable[..., Any]
 
@@ -26,7 +26,7 @@ def twin(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Mak
     monkeypatch.setenv(switch.VARIABLE, str(int(request.param == "compiled")))
     if request.param == "compiled" and switch.TENSORS is None:
         pytest.skip("the compiled part is not built")
-    return partial(idle.idle, switch.tensors())
+    return partial(counting.step_counter, switch.tensors())
 
 
 def test_the_switch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,8 +42,8 @@ def test_the_switch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_watch_without_the_fast_path_runs_no_compiled_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lettrine.torch.fast.idle.native", None)
-    monkeypatch.setattr("lettrine.torch.fast.quick.native", None)
+    monkeypatch.setattr("lettrine.torch.fast.counting.native", None)
+    monkeypatch.setattr("lettrine.torch.fast.in_place.native", None)
     model = nn.Linear(2, 1)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
     with health.watch(model, optimiser, every=1, fast=False) as watch:

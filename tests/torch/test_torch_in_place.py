@@ -16,7 +16,7 @@ from traces import same
 from lettrine import health
 from lettrine.health.live import STEPS, LiveOutput, LivePlan
 from lettrine.health.moments import native
-from lettrine.health.parts import CAP, Part
+from lettrine.health.parts import CAP, Picked
 from lettrine.health.recorder import Recorder
 from lettrine.health.trace import PARAMETER_STATS, Trace
 from lettrine.torch.fast import switch
@@ -173,16 +173,16 @@ def test_numbers_are_read_in_place() -> None:
 def plan(sizes: tuple[int, ...], look: Any = print) -> LivePlan:
     return LivePlan(
         switch.TENSORS,
-        [LiveOutput("act", Part.of_output((2, 3)), "tanh")],
-        [(f"p{size}", Part.of_parameter((size,))) for size in sizes],
+        [LiveOutput("act", Picked.of_output((2, 3)), "tanh")],
+        [(f"p{size}", Picked.of_parameter((size,))) for size in sizes],
         [0] * len(sizes),
         look,
     )
 
 
-def ear_of(live: LivePlan, otherwise: Any) -> Any:
+def hook_of(live: LivePlan, otherwise: Any) -> Any:
     asked = torch.is_grad_enabled, torch._C._current_graph_task_id, torch._C._functorch.maybe_current_level
-    return native.Ear(live.ears, 0, otherwise, *asked)
+    return native.OutputHook(live.live, 0, otherwise, *asked)
 
 
 def given(shape: tuple[int, ...] = (2, 3)) -> Tensor:
@@ -199,13 +199,13 @@ def test_only_what_is_all_there_is_read_in_place() -> None:
     def heard(parameters: list[Any], output: Any = None, backward: Any = None) -> bool:
         output = given() if output is None else output
         live.listen(detail=False)
-        ear(module, (), output)
+        hook(module, (), output)
         (backward or (lambda tensor: tensor.sum().backward()))(output)
         return live.before(parameters)
 
     module, otherwise = nn.Tanh(), [0]
     live = plan((20,))
-    ear = ear_of(live, lambda *_: otherwise.append(1))
+    hook = hook_of(live, lambda *_: otherwise.append(1))
     weight = parameter((4, 5))
     assert heard([weight])
     assert heard([weight], backward=lambda tensor: (tensor @ torch.rand(4, 3).T).sum().backward()), "a gradient that is scattered"
@@ -235,7 +235,7 @@ def test_only_what_is_all_there_is_read_in_place() -> None:
         tensor.sum().backward()
 
     def again(tensor: Tensor) -> None:
-        ear(module, (), given())
+        hook(module, (), given())
         tensor.sum().backward()
 
     def with_graph(tensor: Tensor) -> None:
@@ -253,20 +253,20 @@ def test_only_what_is_all_there_is_read_in_place() -> None:
 @in_place
 def test_a_call_without_a_backward_pass_is_forgotten_and_one_without_gradients_not_heard() -> None:
     live = plan(())
-    ear = ear_of(live, print)
+    hook = hook_of(live, print)
     live.listen(detail=False)
-    ear(nn.Tanh(), (), given())
+    hook(nn.Tanh(), (), given())
     with torch.no_grad():
-        ear(nn.Tanh(), (), given())
-    assert live.ears.heard == 1
-    assert live.ears.quick
-    assert not live.ears.again([0]), "no gradient has come"
-    assert live.ears.heard == 0
+        hook(nn.Tanh(), (), given())
+    assert live.live.heard == 1
+    assert live.live.expected
+    assert not live.live.again([0]), "no gradient has come"
+    assert live.live.heard == 0
     output = given()
-    ear(nn.Tanh(), (), output)
+    hook(nn.Tanh(), (), output)
     assert list(output._backward_hooks) == [-1]
     output.sum().backward()
-    assert live.ears.again([0])
+    assert live.live.again([0])
     assert live.before([])
     assert not output._backward_hooks, "no hook of ours is left on it"
 
@@ -277,8 +277,8 @@ def test_tables_that_do_not_fit_are_refused() -> None:
         tables = {"moments": (1, 2 + 2 * len(parameters), 8), "moved": (1, len(parameters), 8), "totals": (1, len(zones))} | other
         arrays = {name: np.empty(shape) for name, shape in tables.items()}
         earlier = np.empty(sum(parameters), "f4")
-        shapes = [Part.of_parameter((size,)) for size in parameters]
-        native.Live(switch.TENSORS, shapes, [Part.of_output((2, 3))], zones, earlier=earlier, range=print, look=print, **arrays)
+        shapes = [Picked.of_parameter((size,)) for size in parameters]
+        native.Live(switch.TENSORS, shapes, [Picked.of_output((2, 3))], zones, earlier=earlier, range=print, look=print, **arrays)
 
     live([(0, 0.0, 1.0, True, False)], [4])
     with pytest.raises(ValueError, match="of no output"):
@@ -290,16 +290,16 @@ def test_tables_that_do_not_fit_are_refused() -> None:
         native.Tensors(int)
     small = plan(())
     with pytest.raises(ValueError, match="no room"):
-        small.ears.listen(STEPS + 1, 0, [])
+        small.live.listen(STEPS + 1, 0, [])
     with pytest.raises(ValueError, match="no such output"):
-        small.ears.listen(0, 0, [2])
+        small.live.listen(0, 0, [2])
 
 
 @in_place
 def test_a_parameter_taken_elsewhere_by_the_step_has_no_update() -> None:
     weight = nn.Parameter(torch.tensor([1.0, 2.0, 3.0, 4.0]))
     weight.grad = torch.ones(4)
-    live = LivePlan(switch.TENSORS, [], [("p", Part.of_parameter((4,)))], [0], print)
+    live = LivePlan(switch.TENSORS, [], [("p", Picked.of_parameter((4,)))], [0], print)
     for data in (torch.tensor([1.5, 2.5, 3.5, 5.5]), torch.ones(3)):
         weight.data = torch.tensor([1.0, 2.0, 3.0, 4.0])
         live.listen(detail=False)

@@ -11,7 +11,7 @@ from torch import Tensor
 from lettrine.health.moments import native
 
 
-class Idle:
+class StepCounter:
     """A watch when there is nothing to do but to count steps and to note losses. Whatever else is to be done, `stepped` and
     `lost` do, called with what was handed in.
 
@@ -49,6 +49,6 @@ class Idle:
         return noted
 
 
-def idle(tensors: Any, stepped: Callable[[Any, Any, Any], None], lost: Callable[[Any], None], room: int) -> Idle:
+def step_counter(tensors: Any, stepped: Callable[[Any, Any, Any], None], lost: Callable[[Any], None], room: int) -> StepCounter:
     """The compiled one, unless the fast path is off. tensors: as `switch.tensors` says."""
-    return Idle(stepped, lost, room) if tensors is None else native.Idle(tensors, stepped, lost, room)
+    return StepCounter(stepped, lost, room) if tensors is None else native.StepCounter(tensors, stepped, lost, room)

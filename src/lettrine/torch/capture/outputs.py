@@ -49,12 +49,12 @@ class Call:
     came, and was not overwritten in place meanwhile.
     """
 
-    __slots__ = ("_tensor", "_version", "arrived", "output", "place", "slope", "tap", "whole")
+    __slots__ = ("_tensor", "_version", "arrived", "capture", "gradient", "output", "place", "whole")
 
-    def __init__(self, tap: Tap) -> None:
-        self.tap = tap
+    def __init__(self, capture: OutputCapture) -> None:
+        self.capture = capture
         self.output = Copy(rows=True)
-        self.slope = Copy(rows=True)  # whole rows: they tell the targets, and lie together in memory
+        self.gradient = Copy(rows=True)  # whole rows: they tell the targets, and lie together in memory
         self.place = 0
         self.arrived = False
         self.whole = False
@@ -81,7 +81,7 @@ class Root:
         self.output = ""  # name of the module whose output it returns
 
 
-class Tap:
+class OutputCapture:
     """A module's output, or that of an activation called as a function on the way to a module (module None).
 
     axis: of the units. silent: it has nothing to say (a container whose output is its last child's), and is not
@@ -97,8 +97,8 @@ class Tap:
         self.info: ModuleInfo | None = None
         self.axis = -1
         self.silent = False
-        self.feed: tuple[tuple[int, ...], Tap] | None = None
-        self.norm = NormTap(module) if isinstance(module, BatchNorm) else None
+        self.feed: tuple[tuple[int, ...], OutputCapture] | None = None
+        self.norm = NormCapture(module) if isinstance(module, BatchNorm) else None
         self.calls: list[Call] = []
         self.used = 0
         self.logits = False
@@ -115,7 +115,7 @@ class Tap:
         return not self.lost and self.feed is None and self.norm is None and self.module not in (None, self.root.module)
 
     @property
-    def slope_axis(self) -> int:
+    def gradient_axis(self) -> int:
         """The axis of the rows of gradients that are copied; whichever lie together, unless the units are asked for."""
         return self.axis if self.logits else -1
 
@@ -147,9 +147,9 @@ class Tap:
             tables = [table.reshape(-1, 1) for table in tables]
         return OutputArrays(np.concatenate(tables), -1, self.activation)
 
-    def slopes(self, scale: float) -> Values | None:
+    def gradients(self, scale: float) -> Values | None:
         """The gradients of this step's outputs, all calls together, divided by the loss scale; None if none came."""
-        arrays = [call.slope.array for call in self.made if call.arrived]
+        arrays = [call.gradient.array for call in self.made if call.arrived]
         if not arrays:
             return None
         joined = arrays[0] if len(arrays) == 1 else np.concatenate([array.ravel() for array in arrays])
@@ -157,7 +157,7 @@ class Tap:
 
     def copies(self) -> list[Copy]:
         """All that may have to be fetched."""
-        taken = [call.output for call in self.made] + [call.slope for call in self.made if call.arrived]
+        taken = [call.output for call in self.made] + [call.gradient for call in self.made if call.arrived]
         return taken + (self.norm.copies() if self.norm is not None else [])
 
     def forget(self) -> None:
@@ -169,7 +169,7 @@ class Tap:
             self.norm.heard = False
 
 
-class NormTap:
+class NormCapture:
     """The input of a batch norm, whose statistics are compared with the running ones."""
 
     def __init__(self, module: nn.Module) -> None:
@@ -239,7 +239,7 @@ def tensors_in(value: Any, depth: int = 0) -> list[Tensor]:
     return []
 
 
-def unit_axis(module: nn.Module | None, tensor: Tensor, feeder: Tap | None) -> int:
+def unit_axis(module: nn.Module | None, tensor: Tensor, feeder: OutputCapture | None) -> int:
     """The axis of an output's units: by the module, else that of what feeds it, else channels of an image, else the last."""
     if isinstance(module, CHANNELS_FIRST) and tensor.ndim > 2:
         return 1
