@@ -10,7 +10,7 @@ import pytest
 from paper import FACTS, HIDDEN, STEPS, found, healthy_losses, make_trace, noisy, outcome, the
 
 from lettrine.health.checks import examine
-from lettrine.health.trace import NonFinite
+from lettrine.health.trace import ALIKE, NonFinite
 
 
 def test_initial_loss_far_above_the_uniform_guess():
@@ -186,6 +186,30 @@ def test_overfitting():
     assert found(make_trace(dev=[2.3, 1.5, 1.2, 1.2, 1.22, 1.23]), "overfitting") == ()
     rising = make_trace(dev=[2.3, 1.5, 1.2, 1.3, 1.4, 1.5], loss=np.linspace(1, 3, 200))
     assert found(rising, "overfitting") == ()
+
+
+def test_words_that_hold_no_more_than_counting_finds_are_no_failure_to_learn():
+    flat = noisy(np.full(200, np.log(FACTS.classes)))
+    assert the(make_trace(loss=flat), "no-learning").severity == "critical"
+    nothing = replace(FACTS, result={"held_out": 2.0, "simple": 1.99})
+    assert outcome(make_trace(loss=flat, facts=nothing), "no-learning")[0] == "not applicable"
+    something = replace(FACTS, result={"held_out": 2.0, "simple": 1.5})
+    assert the(make_trace(loss=flat, facts=something), "no-learning").severity == "critical"
+
+
+def test_overfitting_is_a_remark_where_the_best_weights_were_kept():
+    kept = replace(FACTS, result={"best_kept": 1.0})
+    worse = [2.3, 1.5, 1.2, 1.6, 2.4, 2.9]
+    finding = the(make_trace(dev=worse, facts=kept), "overfitting")
+    assert finding.severity == "info"
+    assert "were kept" in finding.message
+    assert the(make_trace(dev=worse), "overfitting").severity == "warning"
+
+
+def test_held_out_labels_are_not_asked_for_where_the_data_are_known_to_be_alike():
+    falling = 2.2 - 0.8 * (1 - np.exp(-np.arange(200) / 50))
+    trace = make_trace(loss=falling, dev=[2.3, 2.6, 2.9, 3.0, 3.1], facts=replace(FACTS, notes={"held-out": ALIKE}))
+    assert outcome(trace, "held-out-labels")[0] == "not applicable"
 
 
 def test_held_out_labels():

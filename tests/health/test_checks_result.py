@@ -19,16 +19,24 @@ def trace_of(*, dev=(2.0,) * 20, **changes):
 @pytest.mark.parametrize("name", CHECKS)
 def test_a_good_training_passes_and_one_of_which_nothing_is_told_is_not_judged(name: str) -> None:
     assert found(trace_of(), name) == ()
-    assert outcome(make_trace(dev=np.full(20, 2.0)), name)[0] == "not applicable"
+    told = outcome(make_trace(dev=np.full(20, 2.0)), name)[0]
+    assert told == ("passed" if name == "underfitting" else "not applicable")  # of that one any loss tells
 
 
 def test_worse_than_counting() -> None:
-    finding = the(trace_of(model=1.99), "worse-than-counting")
+    finding = the(trace_of(model=2.01), "worse-than-counting")
     assert finding.severity == "warning"
-    assert finding.limit == pytest.approx(1.98)
-    assert "1.99" in finding.message
+    assert finding.limit == pytest.approx(2.00)
+    assert "2.01" in finding.message
     assert "1.97" in finding.message
-    assert found(trace_of(model=1.99, error=0.1), "worse-than-counting") == ()  # within what chance does
+    assert found(trace_of(model=2.01, error=0.1), "worse-than-counting") == ()  # within what chance does
+
+
+def test_a_network_left_alone_by_choice_is_told_what_counting_gets_and_not_warned() -> None:
+    finding = the(trace_of(model=2.01, alone=1.0), "worse-than-counting")
+    assert finding.severity == "info"
+    assert "--prior counts" in finding.remedy
+    assert the(trace_of(model=2.01, alone=0.0), "worse-than-counting").severity == "warning"
 
 
 def test_memorising_is_a_remark_unless_counting_does_better() -> None:
@@ -42,6 +50,9 @@ def test_underfitting() -> None:
     assert the(trace_of(dev=falling, train=1.99), "underfitting").severity == "info"
     assert found(trace_of(dev=falling, train=1.8), "underfitting") == ()  # what it would learn more is by heart
     assert found(trace_of(train=1.99), "underfitting") == ()
+    assert "after 0.9 passes" in the(trace_of(train=1.99, passes=0.9), "underfitting").message
+    assert found(trace_of(train=1.99, passes=4.0), "underfitting") == ()
+    assert found(trace_of(train=1.8, passes=0.9), "underfitting") == ()
 
 
 def test_repeated_words_are_told_and_no_leak() -> None:

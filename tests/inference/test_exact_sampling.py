@@ -136,3 +136,14 @@ def test_wishes_hardly_met_end_in_a_word(model, monkeypatch) -> None:
         model.sample(3, top_k=1, suffix="abc", max_length=LONGEST)
     with pytest.raises(ConfigError, match="takes 4 characters or more; max length got 3"):
         model.sample(3, suffix="abca", max_length=3)
+
+
+def test_long_words_in_vain_end_after_so_many_characters(model, monkeypatch) -> None:
+    """Draws alone are no bound: each may be a word of thousands of characters."""
+    monkeypatch.setattr(sampling, "IN_VAIN_CHARACTERS", 20_000)
+    drawn = []
+    inside = type(model).draw
+    monkeypatch.setattr(type(model), "draw", lambda *args, **how: drawn.append(inside(*args, **how)) or drawn[-1])
+    with pytest.raises(ConfigError, match="less than one in"):
+        model.sample(3, suffix="abcabcabcabcabc", max_length=1_000)
+    assert sum(map(np.count_nonzero, drawn)) < 40_000

@@ -89,6 +89,7 @@ def test_words_of_ten_thousand_characters(tmp_path: Path, engine: str) -> None:
         settings = Settings(steps=20, batch=16, engine=engine)
         run = lettrine.train(words, out=tmp_path / "run", shape=SHAPE, settings=settings)
         drawn = run.sample(50)
+        assert max(map(len, run.sample(5, max_length=200))) <= 200
         assert max(map(len, drawn)) <= 20_000
         _, peak = tracemalloc.get_traced_memory()
     finally:

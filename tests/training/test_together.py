@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 import lettrine
 from lettrine.errors import ConfigError, RunDamagedError
+from lettrine.inference.mixture import ALONE, DOUBT, EVEN, PULL
 from lettrine.text.corpora import load_corpus
 from lettrine.training.folder import load_run
 from lettrine.training.mixing import COUNTS, NETWORKS
@@ -40,8 +42,10 @@ def test_a_run_opened_again_answers_the_same(run) -> None:
 
 
 def test_the_model_is_better_than_its_parts_on_dev(run) -> None:
-    loss = run.results.loss
-    assert loss["dev"] < min(loss["network_dev"], loss["counts_dev"])
+    loss, examples = run.results.loss, run.data.examples["dev"]
+    pulled = 0.5 * PULL * sum(each**2 for each in EVEN)  # nats in all: what the weights (1, 0) and (0, 1) are charged for
+    assert loss["dev"] <= min(loss["network_dev"] + pulled / examples, loss["counts_dev"] + DOUBT / examples)
+    assert run.model.prior.weights != ALONE
     assert loss["counts_test"] < loss["trigram_test"] < loss["bigram_test"]
 
 
@@ -145,3 +149,31 @@ def test_training_ends_early_where_the_held_out_loss_rises_and_resumes_bit_for_b
     resumed = lettrine.resume(tmp_path / "parts")
     assert resumed.results.steps == whole.results.steps
     assert all((resumed.model.parameters[name] == value).all() for name, value in whole.model.parameters.items())
+
+
+RANDOM = random.Random(0)  # noqa: S311  words to train on, not secrets
+ODD_LISTS = {
+    "ten": ["ada", "alan", "bob", "carl", "dora", "ed", "flo", "gus", "hal", "ida"],
+    "one word": ["ab"] * 20,
+    "one letter": ["a" * n for n in range(1, 60)] + ["b"],
+    "single letters": list("abcdefghijklmnopqrstuvwxyz"),
+    "drawn at random": ["".join(RANDOM.choice("abcdefghijkl") for _ in range(8)) for _ in range(40)],
+    "drawn from many signs": ["".join(chr(0x4E00 + RANDOM.randrange(2000)) for _ in range(2)) for _ in range(60)],
+    "lines of code": [
+        "import numpy",
+        "x = {1: [2, 3]}",
+        "def f(a, b): return a * b",
+        "@check",
+        "for i in range(10):",
+        "#!/bin/sh",
+    ]
+    * 2,
+}
+
+
+@pytest.mark.parametrize("name", ODD_LISTS)
+def test_what_the_defaults_did_is_not_the_users_fault(name: str) -> None:
+    """Whatever the words are, training with nothing else given does not end in "Not healthy", nor far above counting."""
+    run = lettrine.train(ODD_LISTS[name])
+    assert run.judged.verdict != "not healthy", run.judged.findings
+    assert run.results.loss["test"] < run.results.loss["counts_test"] + 0.5

@@ -11,6 +11,10 @@ from lettrine.cli.runs import RUNS, complete_run, found_runs
 from lettrine.cli.show import console, note, number, out_json, plain, table
 from lettrine.errors import install_line
 
+NARROW = ("run", "words", "test")  # columns of the list of runs, and more of them where a terminal has WIDE columns
+MORE = ("dev", "status", "parameters", "from")
+WIDE = 72
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 
@@ -98,12 +102,17 @@ def _list_runs(*, json: bool) -> None:
     if not rows:
         note(f"there is no run in {RUNS} or here; train one with: lettrine train WORDS")
         return
-    shown = table("run", "status", "words", "from", "parameters", "dev", "test")
+    out = console()
+    names = NARROW if out.width < WIDE else (*NARROW, *MORE)
+    shown = table(*names)
+    shown.columns[0].overflow = "fold"  # to be typed again as it stands
     for row in rows:
         words, parameters = (f"{row[key]:,}" if key in row else "-" for key in ("words", "parameters"))
         dev, test = (number(row.get("loss", {}).get(name) or nan, 3) for name in ("dev", "test"))
-        shown.add_row(plain(row["run"]), row["status"], words, plain(row.get("source", "-")), parameters, dev, test)
-    console().print(shown)
+        cells = {"run": plain(row["run"]), "words": words, "test": test, "dev": dev, "status": row["status"]}
+        cells |= {"parameters": parameters, "from": plain(row.get("source", "-"))}
+        shown.add_row(*(cells[name] for name in names))
+    out.print(shown)
 
 
 def corpora(json: Json = False) -> None:

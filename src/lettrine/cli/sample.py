@@ -35,7 +35,7 @@ def sample(
     without: Annotated[str, typer.Option(help="Characters that no word has.", rich_help_panel=SPELLING)] = "",
     match: Annotated[
         str,
-        typer.Option(help=r"A pattern of the whole word: . [a-z] \d (a|b) * + ? {2,5}.", rich_help_panel=SPELLING),
+        typer.Option(help=r"A pattern of the whole word: . \[a-z] \d (a|b) * + ? {2,5}.", rich_help_panel=SPELLING),
     ] = "",
     like: Annotated[str, typer.Option(help="A word that every word is near to.", rich_help_panel=SPELLING)] = "",
     near: Annotated[int, typer.Option(help="How many edits --like allows.", rich_help_panel=SPELLING)] = 2,

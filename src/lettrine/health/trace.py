@@ -23,6 +23,7 @@ from lettrine.health.evidence import Evidence
 Floats = NDArray[np.float64]
 
 BINS: Final = 64  # of every density histogram
+ALIKE: Final = "prepared alike"  # of the notes of `Facts`
 RECENT: Final = 1_000  # last steps whose losses are kept one by one
 
 OUTPUT_STATS: Final = ("mean", "std", "rms", "min", "max", "saturated", "dead", "zero", "nonfinite")
@@ -115,10 +116,12 @@ class Facts:
         NaN if it has none.
     norm_momentum: batch norm's share of the batch in each update of the running statistics, NaN without.
     errors: what went wrong inside the health code itself; never empty silently. notes: more words, such as "reduction"
-        ("mean" or "sum": how the loss gathers its batch) and "batches" ("one, repeated" if all that were compared are the same).
+        ("mean" or "sum": how the loss gathers its batch), "batches" ("one, repeated" if all that were compared are the same) and
+        "held-out" (ALIKE where whoever trains made the held-out data himself, by the code that made the training data).
     result: figures of the whole training once it has ended, losses in nats: "train" and "held_out" of the kept weights, "model"
         of everything together and "simple" of the best simple model on the same held-out data, "error" the standard error of
-        "model", "repeated" the share of held-out data that was trained on too.
+        "model", "alone" 1 where the simple model is no part of it, "passes" over the training data, "repeated" the share of
+        held-out data that was trained on too, "best_kept" 1 where the weights of the best held-out loss are those that are kept.
     """
 
     source: str = ""

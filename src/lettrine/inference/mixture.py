@@ -1,8 +1,9 @@
 """Networks and counts as one model, mixed in logits.
 
-    p(w | h) is in proportion to  p_network(w | h) ** a  *  p_counts(w | h) ** b
+    p(w | h) is in proportion to  p_network(w | h) ** a  *  p_counts(w | h) ** b  *  q(kind of w | kinds of h) ** c
 
-The two numbers a and b are those of least loss on the dev words; several networks are first averaged in their logarithms.
+a, b and c are those of least loss on the dev words; several networks are first averaged in their logarithms. The last factor
+(`lettrine.model.kinds`) is there only where words have capitals and small letters.
 Mixed so, rather than as a weighted mean of probabilities, what either of them all but excludes stays unlikely: measured over
 word lists it is better by 0.002 to 0.02 nats everywhere (docs/sizes.md).
 """
@@ -10,30 +11,40 @@ word lists it is better by 0.002 to 0.02 nats everywhere (docs/sizes.md).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lettrine.engine.base import Engine, Integers, Losses
 from lettrine.engine.reference import log_softmax
 from lettrine.model.config import MLPConfig
 from lettrine.model.counts import Counts
+from lettrine.model.kinds import Kinds
 from lettrine.model.parameters import Array
 
 EVEN: Final = (0.5, 0.5)  # where there is nothing to fit the weights on, and what few words pull them towards
-PULL: Final = 10.0  # examples that speak for EVEN
+KINDS_EVEN: Final = 0.5  # the same of the kinds of characters
+EVENLY: Final = np.array([*EVEN, KINDS_EVEN])
+PULL: Final = 30.0  # examples that speak for EVEN
 MOST: Final = 2.0  # of either weight
+ALONE: Final = (0.0, 1.0)  # the weights of counts without a network
+DOUBT: Final = 2.0  # nats, in all, by which counts alone must be better before networks are left out
 NUMBERS: Final = 2**21  # logits worked out at a time, and those the weights are fitted on
 _ROUNDS: Final = 8  # of Newton's method
 
 
 @dataclass(frozen=True)
 class Prior:
-    """Counts beside a network, and the weights (a, b) of the two. A model of counts alone has the weights (0, 1)."""
+    """Counts beside a network, and the weights (a, b) of the two. A model of counts alone has the weights (0, 1).
+
+    kinds: what is known of the kinds of characters, with the weight c, if anything.
+    """
 
     counts: Counts
     weights: tuple[float, float] = EVEN
+    kinds: Kinds | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,8 @@ class Mixture:
             return self.of_networks(config, parameters, contexts)
         a, b = self.prior.weights
         counted: Array = b * np.log(self.engine.count_probabilities(self.prior.counts, contexts))
+        if self.prior.kinds is not None:
+            counted += self.prior.kinds.logits(contexts)
         return counted if a == 0.0 else a * self.of_networks(config, parameters, contexts) + counted
 
     def _unshifted(self, config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers) -> Losses:
@@ -70,6 +83,8 @@ class Mixture:
             result += (a / (1 + len(self.others))) * self.engine.logits(config, one, contexts)
         if self.prior is not None:
             result += b * np.log(self.engine.count_probabilities(self.prior.counts, contexts))
+            if self.prior.kinds is not None:
+                result += self.prior.kinds.logits(contexts)
         return result
 
     def of_networks(self, config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers) -> Array:
@@ -84,7 +99,7 @@ class Mixture:
         """Loss of each example (N,); see `Engine`."""
         if self.prior is None and not self.others:
             return self.engine.negative_log_likelihood(config, parameters, contexts, targets, threads=threads)
-        if self.prior is not None and self.prior.weights == (0.0, 1.0):
+        if self.prior is not None and self.prior.weights == ALONE and self.prior.kinds is None:
             return -np.log(self.engine.count_probabilities(self.prior.counts, contexts, targets))
         result = np.empty(len(targets), np.float64)
         size = max(1, NUMBERS // config.vocabulary_size)
@@ -122,32 +137,47 @@ class Mixture:
         return words
 
 
-def fitted_weights(
+def fitted(
     mixture: Mixture, config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers, targets: Integers
-) -> tuple[float, float]:
-    """The weights (a, b) of least loss on these examples, where PULL more of them speak for EVEN.
+) -> Prior | None:
+    """The mixture's prior with the weights of least loss on these examples, where PULL more speak for EVEN and KINDS_EVEN.
 
-    The loss is convex in the two, so a few of Newton's steps find it.
+    The loss is convex in them, so a few of Newton's steps find it. Where counts alone do better all the same, as on words that
+    were drawn at random, they are left alone.
     """
+    prior = mixture.prior
+    if prior is None:
+        return None
     most = max(1, NUMBERS // config.vocabulary_size)
     contexts, targets = contexts[:most], targets[:most]
-    if mixture.prior is None or not len(targets):
-        return EVEN
-    counted = np.log(mixture.engine.count_probabilities(mixture.prior.counts, contexts))
-    x = np.stack([mixture.of_networks(config, parameters, contexts), counted])  # (2, N, V)
-    came = x[:, np.arange(len(targets)), targets]  # (2, N)
-    weights = np.array(EVEN)
+    if not len(targets):
+        return _weighed(prior, EVENLY)
+    counted = np.log(mixture.engine.count_probabilities(prior.counts, contexts))
+    known = [] if prior.kinds is None else [replace(prior.kinds, weight=1.0).logits(contexts)]
+    x = np.stack([mixture.of_networks(config, parameters, contexts), counted, *known])  # (2 or 3, N, V)
+    came = x[:, np.arange(len(targets)), targets]  # (2 or 3, N)
+    evenly = EVENLY[: len(x)]
+    weights = evenly
     for _ in range(_ROUNDS):
         p = np.exp(log_softmax(np.tensordot(weights, x, 1)))
         mean = (x * p).sum(axis=2)  # (2, N)
         around = x - mean[:, :, None]
-        slope = PULL * (weights - EVEN) + (mean - came).sum(axis=1)
-        curve = PULL * np.eye(2) + np.einsum("inv,jnv,nv->ij", around, around, p)
+        slope = PULL * (weights - evenly) + (mean - came).sum(axis=1)
+        curve = PULL * np.eye(len(x)) + np.einsum("inv,jnv,nv->ij", around, around, p)
         moved = np.clip(weights - np.linalg.solve(curve, slope), 0.0, MOST)
         if not np.isfinite(moved).all():  # a network whose weights grew beyond all bounds
-            return EVEN
+            return _weighed(prior, EVENLY)
         settled = np.abs(moved - weights).max() < 1e-4
         weights = moved
         if settled:
             break
-    return float(weights[0]), float(weights[1])
+    mixed, alone = np.tensordot(weights, x, 1), counted
+    rows = np.arange(len(targets))
+    lost = (log_softmax(alone)[rows, targets] - log_softmax(mixed)[rows, targets]).sum()
+    return Prior(prior.counts, ALONE) if lost > DOUBT else _weighed(prior, weights)
+
+
+def _weighed(prior: Prior, weights: NDArray[np.float64]) -> Prior:
+    """With these weights (a, b, c), and without kinds that weigh nothing."""
+    a, b, *c = weights.tolist()
+    return Prior(prior.counts, (a, b), replace(prior.kinds, weight=c[0]) if prior.kinds is not None and c[0] else None)

@@ -35,6 +35,7 @@ SELDOM: Final = 0.05  # … and the share below which the tree of prefixes takes
 IN_VAIN: Final = 2**20  # draws in a row without a word that meets the wish, before giving up, fewer where a large vocabulary …
 IN_VAIN_NUMBERS: Final = 2**25  # … makes each of them dear: draws times V …
 IN_VAIN_LEAST: Final = 2**12  # … but no fewer than these
+IN_VAIN_CHARACTERS: Final = 2**23  # characters drawn in vain, before giving up: long words make each draw dear too
 PATIENCE: Final = 20  # times as many known or repeated words in a row as were asked for, before giving up
 LEAST_ROWS: Final = 256
 
@@ -214,18 +215,19 @@ class _Source:
         self.room = how.max_length - len(self._prefix) + self._drawn_label  # characters that may follow
         self._widest = max(1, min(BATCH, NUMBERS // max(self.room + 1, model.vocabulary.size)))
         self._give_up = max(IN_VAIN_LEAST, min(IN_VAIN, IN_VAIN_NUMBERS // model.vocabulary.size))
-        self._drawn = self._met = self._asked = 0
+        self._drawn = self._met = self._asked = self._characters = 0
         self._tree: PrefixTree | None = None
         self.in_vain = 0  # draws since the last word that met the wish
 
     def more(self, wanted: int) -> Integers | None:
         """Some rows (N, L), about as many as wanted; None where it is no use."""
-        while self.in_vain < self._give_up:
+        while self.in_vain < self._give_up and self._characters < IN_VAIN_CHARACTERS:
             if self._tree is None and self._drawn == FIRST_LOOK and self._met < SELDOM * FIRST_LOOK:
                 from lettrine.inference.tree import PrefixTree  # noqa: PLC0415 - as for `condition`
 
                 self._tree = PrefixTree(self._model, self._accepted, self._cuts, self._start, self.room)
             rows = self._whole(wanted) if self._tree is None else self._through(self._tree)
+            self._characters = 0 if rows is not None and len(rows) else self._characters
             if rows is None or len(rows):
                 return rows
         return None
@@ -254,6 +256,7 @@ class _Source:
         met = drawn[self._accepted.run(np.full(rows, self._accepted.start), drawn)]
         self._drawn, self._met = self._drawn + rows, self._met + len(met)
         self.in_vain = 0 if len(met) else self.in_vain + rows
+        self._characters += int(np.count_nonzero(drawn)) + rows
         return met
 
     def _through(self, tree: PrefixTree) -> Integers | None:
@@ -261,6 +264,8 @@ class _Source:
             self.in_vain = max(self.in_vain, 1)
             return None
         self._asked = min(2 * self._asked or LEAST_ROWS, self._widest)
+        before = tree.characters
         rows = tree.draw(self._asked, self._generator)
+        self._characters += tree.characters - before
         self.in_vain = 0 if len(rows) else self.in_vain + self._asked
         return rows

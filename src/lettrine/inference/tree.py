@@ -49,6 +49,7 @@ class PrefixTree:
         self._open = np.ones(most)  # share of its probability that was not dead from the outset
         self._context = np.zeros((most, len(start)), np.int32)
         self._size = 0
+        self.characters = 0  # drawn so far, kept or not
         self._add(np.array([-1]), np.array([0]), start[None], np.array([accepted.start]), 0)
 
     @property
@@ -65,6 +66,7 @@ class PrefixTree:
             if not len(rows):
                 break
             drawn = _choose(self._weights[at], generator.random(len(rows)))
+            self.characters += len(rows)
             words[rows, place] = drawn
             ended = drawn == 0
             done[rows[ended]] = True
@@ -132,6 +134,7 @@ class PrefixTree:
         contexts = np.concatenate([self._context[parents, 1:], characters[:, None].astype(np.int32)], axis=1)
         rest = self._model.draw(contexts, generator.random((len(rows), self._room + 1 - place)), **self._cuts)
         words[rows, place:] = rest
+        self.characters += int(np.count_nonzero(rest)) + len(rows)
         done[rows] = self._accepted.run(self._accepted.after(self._state[parents], characters), rest)
 
     def _tighten(self) -> None:

@@ -12,7 +12,7 @@ from lettrine.recipes.figures import ComparedFigure, agreement, difference_of, n
 from lettrine.recipes.recipe import BATCH, QUANTITIES, SOURCES, Recipe
 from lettrine.recipes.runner import RecipeRun
 
-JUDGED: Final = {"within": "within", "outside": "outside", "noise": "a batch's noise", "": ""}
+JUDGED: Final = {"within": "within", "beaten": "beaten", "outside": "outside", "noise": "within its noise", "": ""}
 
 
 def describe(recipe: Recipe) -> dict[str, str]:
@@ -25,12 +25,24 @@ def describe(recipe: Recipe) -> dict[str, str]:
     after = " ".join(
         filter(None, ("no activation" if shape.activation == "identity" else shape.activation, norm and f"({norm})"))
     )
-    drop = f", {recipe.rate / 10:g} from half-way on" if recipe.drops else ""
     return {
         "network": f"context {shape.context}, embedding {shape.embedding}, hidden {depth}, {after}",
         "initialisation": describe_initialisation(recipe.init, shape.activation),
-        "training": f"{recipe.steps:,} steps of plain SGD, batches of {BATCH}, learning rate {recipe.rate:g}{drop}",
+        "training": describe_training(recipe),
     }
+
+
+def describe_training(recipe: Recipe) -> str:
+    """Optimiser, steps and learning rate in words."""
+    how = recipe.ours
+    if how is None:
+        drop = f", {recipe.rate / 10:g} from half-way on" if recipe.drops else ""
+        drop += "".join(f"; {rate:g} on {words.name}" for words, rate in recipe.rates if rate != recipe.rate)
+        return f"{recipe.steps:,} steps of plain SGD, batches of {BATCH}, learning rate {recipe.rate:g}{drop}"
+    many = f"{how.networks} networks, each " if how.networks > 1 else ""
+    beside = ", mixed with counts" if how.prior == "counts" else ""
+    steps = f"{recipe.steps:,} steps of {how.optimiser.kind}"
+    return f"{many}{steps}, batches of {how.batch}, learning rate {recipe.rate:g} at its peak ({how.schedule}){beside}"
 
 
 def describe_initialisation(init: Initialisation, activation: str) -> str:
@@ -100,11 +112,12 @@ def taken(result: RecipeRun) -> str:
 def verdict(result: RecipeRun) -> str:
     """One sentence on how the figures agree."""
     within, noise, judged = agreement(result.comparisons)
+    if result.recipe.ours is not None and judged:
+        return f"The published loss is {'beaten' if within == judged else 'not beaten'}."
     if judged > sum(row.key == "parameters" for row in result.comparisons):
         some = f"{within} of {judged} published figures lie within their tolerance"
-        more = (
-            f"; {noise} more, taken on one batch, differ{'s' if noise == 1 else ''} by no more than batches do" if noise else ""
-        )
+        differ = "differs" if noise == 1 else "differ"
+        more = f"; {noise} more {differ} by no more than other batches or another split would" if noise else ""
         return f"{some} (losses 0.02 nats, standard deviations 10 %, saturation 3 points, parameters exact){more}."
     unjudged = "Not judged but for the parameters" if judged else "Not judged"
     if result.steps != result.recipe.steps:

@@ -25,8 +25,9 @@ class ComparedFigure:
     """One published figure beside ours.
 
     layer: which layer or matrix, "" for the whole network. published: NaN where only `text` was said.
-    judged: "within" or "outside" its tolerance; "noise" for a figure of a single batch that lies outside, but no further than
-        two batches of one run may differ; "" where the words or the steps are not those of the published run.
+    judged: "within" or "outside" its tolerance, "beaten" where it was to be; "noise" for a figure that lies outside, but no
+        further than two batches of one run may differ, or two splits where the published one was drawn without a seed; "" where
+        the words or the steps are not those of the published run.
     """
 
     key: str
@@ -98,7 +99,7 @@ def compare(
     for figure in recipe.published:
         names, values = layer_names(trace, figure.key), ours.get(figure.key, ())
         printed = figure.values or (math.nan,) * len(values)
-        spreads = noise.get(figure.key, (math.nan,) * len(values))
+        spreads = noise.get(figure.key, (figure.noise,) * len(values))
 
         for name, published, own, spread in zip(names, printed, values, spreads, strict=False):
             judged = ""
@@ -117,6 +118,8 @@ def judgement(figure: Published, published: float, ours: float) -> str:
     if math.isnan(published):
         return ""
     kind = QUANTITIES[figure.key]
+    if kind.beaten:
+        return "beaten" if ours < published else "outside"
     room = kind.tolerance * abs(published) if kind.relative else kind.tolerance
     # Printed figures are rounded: a difference that rounding alone can explain is none.
     return "within" if abs(ours - published) <= room + 0.5 * 10.0 ** -decimals(published) else "outside"
@@ -130,9 +133,9 @@ def decimals(value: float) -> int:
 
 
 def agreement(rows: Sequence[ComparedFigure]) -> tuple[int, int, int]:
-    """How many of the judged figures are within their tolerance, how many more within a batch's noise, how many were judged."""
+    """How many of the judged figures are within their tolerance or beaten, how many more within their noise, how many in all."""
     judged = [row.judged for row in rows if row.judged]
-    return judged.count("within"), judged.count("noise"), len(judged)
+    return judged.count("within") + judged.count("beaten"), judged.count("noise"), len(judged)
 
 
 def number_of(key: str, value: float) -> str:

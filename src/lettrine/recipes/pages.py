@@ -33,7 +33,7 @@ def write_page(path: str | Path, result: RecipeRun) -> Path:
 def write_gallery(path: str | Path, done: Sequence[RecipeRun]) -> Path:
     """One page of several recipes, side by side: a table of all, then the pictures of each."""
     header = ("recipe", "within tolerance", "dev loss", "findings", "seconds")
-    text = "After a plus: figures that were taken on one batch, and differ by no more than batches do."
+    text = "After a plus: figures that differ by no more than other batches or another split would."
     sections = [Section("All recipes", text=text, header=header, rows=summary_rows(done))]
     for result in done:
         drawn = figures(result.health.trace, result.health.findings)

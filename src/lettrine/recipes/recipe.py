@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Final
 
 from lettrine.engine.base import Optimiser
@@ -46,6 +47,7 @@ class Quantity:
 
     text: what it is, in a few words. unit: "nats", "share" (0 to 1) or "". tolerance: how far ours may be from the
     published; relative: whether as a share of the published figure. layered: one figure for each layer or matrix.
+    beaten: ours is to lie below the published figure, by however much.
     """
 
     text: str
@@ -53,6 +55,7 @@ class Quantity:
     tolerance: float
     relative: bool = False
     layered: bool = False
+    beaten: bool = False
 
 
 QUANTITIES: Final = {
@@ -61,6 +64,7 @@ QUANTITIES: Final = {
     "train": Quantity("final loss on train", "nats", 0.02),
     "dev": Quantity("final loss on dev", "nats", 0.02),
     "test": Quantity("final loss on test", "nats", 0.02),
+    "challenge": Quantity("final loss on test, to be beaten", "nats", 0.0, beaten=True),
     "train-batch": Quantity("train, batch statistics", "nats", 0.02),
     "dev-batch": Quantity("dev, batch statistics", "nats", 0.02),
     "train-calibrated": Quantity("train, calibrated statistics", "nats", 0.02),
@@ -79,7 +83,7 @@ class Published:
     """A printed figure.
 
     key: which of QUANTITIES. source: a letter of SOURCES. values: one, or one for each layer from the input; empty where only
-    `text` was said, such as "far below 1e-3".
+    `text` was said, such as "far below 1e-3". noise: standard deviation that the figure has from choices which nobody can repeat.
     """
 
     key: str
@@ -87,6 +91,7 @@ class Published:
     words: WordSource
     values: tuple[float, ...] = ()
     text: str = ""
+    noise: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,8 @@ class Recipe:
     lesson: what it is there to show. rate: learning rate; with `drops`, a tenth of it from half-way on. steps: as published.
     published: what was printed for it. drawn: how many such nets had been initialised, and how many steps taken, on the same
     stream of random numbers before: one notebook ran its experiments one after the other without seeding anew.
+    rates: other learning rates, by the words of the publications that took them.
+    ours: where a published figure is to be beaten, how we train instead; `steps` and `rate` are then ours too.
     """
 
     name: str
@@ -107,6 +114,12 @@ class Recipe:
     published: tuple[Published, ...]
     drops: bool = True
     drawn: tuple[int, int] = (0, 0)
+    rates: tuple[tuple[WordSource, float], ...] = ()
+    ours: Settings | None = None
+
+    def on(self, digest: str) -> Recipe:
+        """The recipe as it was published for the words of that digest."""
+        return replace(self, rate=next((rate for words, rate in self.rates if words.digest == digest), self.rate))
 
     def config(self, vocabulary_size: int) -> MLPConfig:
         """The whole shape for a vocabulary of that size."""
@@ -114,6 +127,9 @@ class Recipe:
 
     def settings(self, *, steps: int = 0, engine: str = "auto", threads: int = 1, seed: int = 0) -> Settings:
         """How it is trained; fewer steps on request."""
+        if self.ours is not None:
+            steps = steps or self.steps
+            return replace(self.ours, steps=steps, learning_rate=self.rate, engine=engine, threads=threads, seed=seed)
         return Settings(
             steps=steps or self.steps,
             batch=BATCH,

@@ -25,6 +25,7 @@ from lettrine.text.vocabulary import Vocabulary
 from lettrine.text.windows import Windows
 from lettrine.text.words import WordList
 from lettrine.training.batches import Rows
+from lettrine.training.batches import batches as drawn
 from lettrine.training.interrupt import deferred_signals
 from lettrine.training.run import Run
 from lettrine.training.session import Listener, Session, Splits
@@ -147,6 +148,7 @@ def run_recipe(
     """
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
         raise ConfigError(f"steps got {steps!r}; expected a whole number, or 0 for the {recipe.steps:,} of the published run")
+    recipe = recipe.on(words.digest)
     return train_recipe(recipe, words, recipe.settings(steps=steps, engine=engine, threads=threads, seed=seed), report=report)
 
 
@@ -206,7 +208,11 @@ class _Beginning:
         generator.skip_nets(config, *self._recipe.drawn, settings.batch)
         parameters = draw_parameters(config, settings.initialisation, generator)
         self._prepare(parameters)
-        batches = self._batches or GeneratorBatches(generator, len(train), settings.batch)
+        batches = self._batches or (
+            GeneratorBatches(generator, len(train), settings.batch)
+            if settings.draw == "replacement"
+            else drawn(settings.draw, settings.seed, len(train), settings.batch)
+        )
         first = batches.rows(0, 1)[0]
         self._contexts, self._targets = train.contexts[first], train.targets[first]
         return parameters, batches
@@ -226,6 +232,7 @@ def _figures(session: Session, run: Run) -> dict[str, tuple[float, ...]]:
     return {
         "parameters": (float(session.config.parameter_count()),),
         **{key: (loss[key],) for key in ("initial", "train", "dev", "test")},
+        **({} if session.settings.prior == "none" else {"challenge": (loss["test"],)}),
         **_norm_figures(session.trainer, run.model.parameters, session.splits),
         **figures_of_trace(run.judged.trace),
     }

@@ -148,9 +148,10 @@ def split(words: Sequence[str], *, fractions: tuple[float, float] = (0.8, 0.1), 
     count = len(words)
     first, second = int(train * count), int(until * count)
     if not 0 < first < second < count:
+        few = "1 word is" if count == 1 else f"{count} words are"
         enough = ceil(round(1 / min(train, dev, 1 - until), 6))
         raise WordListError(
-            f"{count} words are too few to split into train, dev and test ({first}, {second - first} and {count - second}); "
+            f"{few} too few to split into train, dev and test ({first}, {second - first} and {count - second}); "
             f"expected {enough} or more"
         )
     shuffled = list(words)

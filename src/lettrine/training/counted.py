@@ -10,7 +10,7 @@ import numpy as np
 
 from lettrine.engine.choice import choose_engine
 from lettrine.inference.language_model import LanguageModel
-from lettrine.inference.mixture import Prior
+from lettrine.inference.mixture import ALONE, Prior
 from lettrine.model.config import MLPConfig
 from lettrine.model.counting import count
 from lettrine.model.discounts import folded, left_out
@@ -22,8 +22,6 @@ from lettrine.training.mixing import losses_of, write_beside
 from lettrine.training.run import Data, Results, Run
 from lettrine.training.settings import Settings
 from lettrine.training.storage import locked
-
-ALONE = (0.0, 1.0)  # weights of a mixture in which there is no network
 
 
 def count_words(words: WordList, settings: Settings, out: str | Path | None = None) -> Run:

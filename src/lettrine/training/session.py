@@ -14,6 +14,7 @@ from lettrine.arguments import checked
 from lettrine.engine.base import Engine
 from lettrine.engine.choice import choose_engine
 from lettrine.errors import ConfigError, RunDamagedError
+from lettrine.health.trace import ALIKE
 from lettrine.inference.language_model import LanguageModel
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Parameters
@@ -36,7 +37,7 @@ from lettrine.training.folder import (
     write_words,
 )
 from lettrine.training.interrupt import Requests
-from lettrine.training.mixing import losses_of, prior_of, write_beside
+from lettrine.training.mixing import counted, losses_of, prior_of, write_beside
 from lettrine.training.run import Data, Results, Run
 from lettrine.training.settings import Settings
 from lettrine.training.several import other_networks
@@ -95,6 +96,8 @@ class Session:
         engine: Engine | None = None,
     ) -> None:
         self._prepare(as_word_list(words), shape or Shape(), settings or Settings(), engine)
+        self._alike = splits is None
+        self._own = start is None  # and not a published experiment, which is there to be repeated and not to be judged
         if splits is not None:
             self.splits = splits
         self._report, self._every = report, every
@@ -118,7 +121,7 @@ class Session:
         """
         self = cls.__new__(cls)
         folder, *_ = read_description(path)
-        self._report, self._every = report, 0
+        self._report, self._every, self._alike, self._own = report, 0, True, True
         with contextlib.ExitStack() as opened:
             opened.enter_context(locked(folder))
             folder, description, config, vocabulary, settings, data = read_description(path)
@@ -153,16 +156,20 @@ class Session:
             outcome = replace(outcome, status="interrupted", signal=requests.signal)
         prior = None
         if settings.prior == "counts":
-            prior = prior_of(self.config, self.engine, kept, others, *self.splits[:2])
+            prior = prior_of(self.config, self.engine, kept, others, *self.splits[:2], self.vocabulary)
         model = LanguageModel(
             self.config, self.vocabulary, kept, self.engine, self.words.words, prior, others, labels=self.words.labels
         )
         loss = {"expected_initial": math.log(self.config.vocabulary_size)}
         loss["initial"] = float(checkpoint.losses[0]) if len(checkpoint.losses) else math.nan
         loss["train"] = trainer.loss_of(self.splits[0], kept)
-        loss |= losses_of(model, *self.splits, settings.threads)
+        alone = self._own and settings.prior == "none" and outcome.status == "finished"
+        beside = counted(self.config, *self.splits[:2]) if alone else None
+        loss |= losses_of(model, *self.splits, settings.threads, beside=beside)
         if trainer.watch is not None:
-            trainer.watch.conclude(conclusions(model, loss, self.splits[1]))
+            passes = {"passes": checkpoint.step * settings.batch / len(self.splits[0])} if self._own else {}
+            best = {"best_kept": float(settings.keep == "best")}
+            trainer.watch.conclude({**conclusions(model, loss, self.splits[1]), **passes, **best})
             checkpoint.health = trainer.watch.archive()
         best_step = checkpoint.best_step if settings.keep == "best" else checkpoint.step
         speed = checkpoint.step / checkpoint.seconds[0] if checkpoint.seconds[0] else math.nan
@@ -253,7 +260,7 @@ class Session:
     def _watch(self, checkpoint: Checkpoint | None) -> EngineWatch:
         now = self.settings.after(0 if checkpoint is None else checkpoint.changes)
         facts = facts_of(self.config, now.optimiser, self.engine, now.batch, self.splits[0].targets)
-        facts = replace(facts, result={"repeated": self._repeated})
+        facts = replace(facts, result={"repeated": self._repeated}, notes={"held-out": ALIKE} if self._alike else {})
         earlier = None if checkpoint is None else trace_from_archive(checkpoint.health)
         start, last = 0 if checkpoint is None else checkpoint.step, now.steps - 1
         return EngineWatch(

@@ -30,6 +30,7 @@ LEAST_PASSES: Final = 4.0
 PASSES_POWER: Final = -0.75  # of the examples, between the two
 DROPOUT: Final = 0.5
 SMALL: Final = 4_000  # examples of a list so small that batches and learning rate are too
+TINY: Final = 500  # and that it takes still smaller batches to come to 100 steps
 RATES: Final = {"shallow": 0.01, "deep": 0.006, "small": 0.005}  # peak learning rates of AdamW
 LADDER: Final = (
     ((100,), 1),
@@ -84,7 +85,7 @@ def ladder(examples: int) -> list[Size]:
                 embedding=12 if examples < SMALL else 24,
                 hidden=hidden,
                 dropout=dropout,
-                batch=64 if examples < SMALL else 256,
+                batch=16 if examples < TINY else 64 if examples < SMALL else 256,
                 learning_rate=RATES["small" if examples < SMALL else "deep" if len(hidden) > 1 else "shallow"],
                 passes=passes / 2 if place == 0 else passes,
                 networks=networks,

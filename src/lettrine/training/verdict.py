@@ -30,5 +30,6 @@ def conclusions(model: LanguageModel, loss: Mapping[str, float], dev: Windows) -
         "model": loss["dev"],
         "simple": loss.get("counts_dev", float("nan")),
         "error": error,
+        "alone": float(model.prior is None),
     }
     return {name: value for name, value in found.items() if np.isfinite(value)}

@@ -12,7 +12,7 @@ from lettrine.health.checks.reading import finite_curve, number, standard_error
 from lettrine.health.checks.reference import NEED_NOT_FALL, guess_of, ordinary
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.findings import Finding
-from lettrine.health.trace import Floats, Trace
+from lettrine.health.trace import ALIKE, Floats, Trace
 
 
 @check("held-out-labels", needs=("dev", "loss"))
@@ -22,6 +22,8 @@ def held_out_labels(trace: Trace) -> Iterator[Finding]:
     Measured: The lowest loss on held-out data, against the loss of guessing.
     Formula: limit = {HELD_OUT_CHANCE} * (loss of guessing), while the training loss is below {HELD_OUT_LEARNED} of it.
     """
+    if trace.facts.notes.get("held-out") == ALIKE:
+        raise Skip("not applicable", "the held-out data are known to be prepared as the training data are")
     guess = guess_of(trace)
     if not np.isfinite(guess):
         raise Skip("not applicable", "the loss of guessing is not known")
@@ -73,10 +75,10 @@ def overfitting(trace: Trace) -> Iterator[Finding]:
 
     Measured: The loss on held-out data at the end, against the best one.
     Formula: rise = mean(last two) / lowest - 1; a warning if {OVERFITTING_LOST:.0%} of what had been gained over guessing is
-        lost again.
+        lost again, and the weights of the best step were not kept.
     """
-    kept = np.isfinite(trace.dev.mean)
-    steps, dev = trace.dev.step[kept], trace.dev.mean[kept]
+    finite = np.isfinite(trace.dev.mean)
+    steps, dev = trace.dev.step[finite], trace.dev.mean[finite]
     if len(dev) < limits.OVERFITTING_POINTS:
         raise Skip("not run", f"{len(dev)} evaluations; {limits.OVERFITTING_POINTS} are needed")
     place = int(np.argmin(dev))
@@ -95,9 +97,11 @@ def overfitting(trace: Trace) -> Iterator[Finding]:
     if len(now) and end <= float(np.mean(now)) + limits.NOISE * (standard_error(now) or 0.0):
         return  # no worse than on the examples trained on
     gap = f", while the training loss is {number(float(np.mean(now)), 3)}" if len(now) else ""
+    kept = trace.facts.result.get("best_kept") == 1.0
+    gap += "; the weights of the best step were kept" if kept else ""
     yield Finding(
         id="overfitting",
-        severity="warning" if end > limit else "info",
+        severity="warning" if end > limit and not kept else "info",
         where=(),
         steps=(when, int(steps[-1])),
         value=end,
@@ -131,7 +135,8 @@ def dev_scale(trace: Trace) -> Iterator[Finding]:
     middle = float(np.median(ratios))
     above = middle > 1
     away, limit = (middle, limits.DEV_SCALE) if above else (1 / middle, limits.DEV_SCALE_BELOW)
-    if away < limit or float(ratios.max() / ratios.min()) > limits.DEV_SCALE_EVEN:
+    even = limits.DEV_SCALE_EVEN if above or away < limits.DEV_SCALE_FAR else limits.DEV_SCALE_EVEN_FAR
+    if away < limit or float(ratios.max() / ratios.min()) > even:
         yield from _far_from_the_start(steps, dev[known], level[known], guess_of(trace))
         return
     yield Finding(

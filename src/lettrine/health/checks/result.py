@@ -11,10 +11,17 @@ from collections.abc import Iterator
 import numpy as np
 
 from lettrine.health import limits
+from lettrine.health.checks.capacity import linear_stack, plateau
 from lettrine.health.checks.reading import number, share
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
+
+UNDERFITTED = (
+    "The network has not yet learned what these words could teach it.",
+    "Give it more time: --effort best, --seconds, or more --steps; or more width.",
+    "Hestness et al. 2017, Deep learning scaling is predictable, empirically",
+)
 
 
 def _results(trace: Trace, *names: str) -> list[float]:
@@ -25,7 +32,7 @@ def _results(trace: Trace, *names: str) -> list[float]:
 
 
 def _finding(trace: Trace, name: str, severity: str, value: float, limit: float, *text: str) -> Finding:
-    steps = (int(trace.steps[0]), int(trace.steps[-1])) if len(trace.steps) else (0, 0)
+    steps = (int(trace.steps[-1]),) * 2 if len(trace.steps) else (0, 0)  # where it ended: its weights are judged
     message, why, remedy, reference = text
     return Finding(name, severity, (), steps, value, limit, message, why, remedy, reference)
 
@@ -40,15 +47,18 @@ def worse_than_counting(trace: Trace) -> Iterator[Finding]:
     model, simple, error = _results(trace, "model", "simple", "error")
     limit = simple + max(limits.WORSE_THAN_SIMPLE, 2 * error * limits.PAIRED)
     if model > limit:
+        alone = trace.facts.result.get("alone") == 1.0
         yield _finding(
             trace,
             "worse-than-counting",
-            "warning",
+            "info" if alone else "warning",
             model,
             limit,
             f"The loss on held-out data is {number(model, 3)}; counting alone gets {number(simple, 3)}.",
-            "What the network adds to counting does harm: it was trained too little, too long, or with the wrong learning rate.",
-            "Leave the prior in (--prior counts), and the size of the network and its training to the words.",
+            "A network alone seldom does better on words."
+            if alone
+            else "What the network adds to counting does harm: it was trained too little, too long, or at a wrong learning rate.",
+            "Mix the two (--prior counts), and leave the size of the network and its training to the words.",
             "Chen & Goodman 1999, An empirical study of smoothing techniques for language modeling",
         )
 
@@ -78,22 +88,42 @@ def memorising(trace: Trace) -> Iterator[Finding]:
         )
 
 
-@check("underfitting", needs=("dev",))
+@check("underfitting", needs=("loss",))
 def underfitting(trace: Trace) -> Iterator[Finding]:
-    """Training ended while both losses were falling alike.
+    """A network that has not learned what there is, or could not.
 
-    Measured: The held-out losses of the last {UNDERFITTING_POINTS} evaluations, and the gap between training and held-out
-        loss.
-    Formula: fall = (held-out loss {UNDERFITTING_POINTS} evaluations ago - last one) / the former; gap = (held-out - training
-        loss) / held-out loss.
+    Measured: Of any training whether linear layers are all there is of the network, with nothing between them that bends, and
+        where the training loss comes to rest. Of a whole run the held-out losses of the last {UNDERFITTING_POINTS} evaluations,
+        and the gap between training and held-out loss.
+    Formula: end >= {PLATEAU_HIGH} * (loss of guessing), no longer falling; of a whole run fall = (held-out loss
+        {UNDERFITTING_POINTS} evaluations ago - last one) / the former; gap = (held-out - training loss) / held-out loss,
+        or fewer than {UNDERFITTING_PASSES:g} passes over the training data with as small a gap.
     """
+    if not trace.facts.result:
+        yield from (*linear_stack(trace),) or plateau(trace)
+        return
     train, held_out = _results(trace, "train", "held_out")
+    passes = trace.facts.result.get("passes", np.inf)
+    noise = limits.UNDERFITTING_NOISE * trace.facts.result.get("error", 0.0)
+    alike = held_out - train < limits.UNDERFITTING_GAP * held_out + noise
+    if alike and passes < limits.UNDERFITTING_PASSES:
+        yield _finding(
+            trace,
+            "underfitting",
+            "info",
+            passes,
+            limits.UNDERFITTING_PASSES,
+            f"Training ended after {number(passes)} passes over the words, and the loss on held-out data "
+            f"is next to that on training data ({number(held_out, 3)} and {number(train, 3)}).",
+            *UNDERFITTED,
+        )
+        return
     dev = trace.dev.mean[np.isfinite(trace.dev.mean)]
     if len(dev) < limits.UNDERFITTING_POINTS:
         raise Skip("not run", f"{len(dev)} evaluations; {limits.UNDERFITTING_POINTS} are needed")
     late = dev[-limits.UNDERFITTING_POINTS]
     fell = float((late - dev[-1]) / late)
-    if held_out - train < limits.UNDERFITTING_GAP * held_out and fell > limits.UNDERFITTING_FALL and dev[-1] == dev.min():
+    if alike and fell > limits.UNDERFITTING_FALL and dev[-1] == dev.min():
         yield _finding(
             trace,
             "underfitting",
@@ -102,9 +132,7 @@ def underfitting(trace: Trace) -> Iterator[Finding]:
             limits.UNDERFITTING_FALL,
             f"The loss on held-out data was still falling, by {share(fell)} in the last evaluations, "
             f"and is next to that on training data ({number(held_out, 3)} and {number(train, 3)}).",
-            "The network has not yet learned what these words could teach it.",
-            "Give it more time: --effort best, --seconds, or more --steps; or more width.",
-            "Hestness et al. 2017, Deep learning scaling is predictable, empirically",
+            *UNDERFITTED,
         )
 
 

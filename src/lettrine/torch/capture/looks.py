@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from math import nan
 from typing import Any, Final, Protocol, TypeVar
 
 import torch
@@ -32,7 +33,7 @@ from lettrine.health.recorder import Recorder
 from lettrine.torch.capture.catalogue import named_modules
 from lettrine.torch.capture.functions import FunctionCall, FunctionNotes, ModuleCall, followed
 from lettrine.torch.capture.guard import Guard
-from lettrine.torch.capture.held_out import HeldOut, delicate
+from lettrine.torch.capture.held_out import HeldOut, delicate, differs
 from lettrine.torch.capture.outputs import Listener, tensors_in
 from lettrine.torch.graph.terms import Term, terms_of
 from lettrine.torch.private import compiles, recomputing, transformed, without_modes
@@ -118,7 +119,8 @@ class Look:
 @dataclass(frozen=True)
 class Stepping:
     """An optimiser that is about to step. passes: backward passes since one last stepped. gradient_scale, output_scale: by what
-    the gradients of parameters and of outputs are too large for a GradScaler, see `capture.scaling`.
+    the gradients of parameters and of outputs are too large for a GradScaler, see `capture.scaling`. leftover: 1 where its
+    backward passes began with gradients of an earlier step in place, 0 where not, NaN if unknown.
     """
 
     step: int
@@ -128,6 +130,7 @@ class Stepping:
     passes: int
     gradient_scale: float = 1.0
     output_scale: float = 1.0
+    leftover: float = nan
 
 
 class Reader(Protocol):
@@ -191,7 +194,7 @@ class Looker:
             set()
         )  # in which modes, and with what, the model was called in whole looks; what was called outside
         self._whole = True
-        self._held_out = HeldOut(self.roots, self.names, self.held_out)
+        self._held_out = HeldOut(self.roots, self.names, self.held_out, self._trained_through)
 
     @property
     def looking(self) -> bool:
@@ -224,11 +227,10 @@ class Looker:
         self._called.clear()
         self._depth, self._waiting = 0, False
 
-    def stepping(self, optimiser: Optimizer, gradient_scale: float, output_scale: float) -> None:
-        """It steps now."""
+    def stepping(self, optimiser: Optimizer, scales: tuple[float, float], leftover: float) -> None:
+        """It steps now. scales, leftover: as in `Stepping`."""
         if self.looking:
-            found = Stepping(self._step, self._model, self._optimisers, optimiser, self._since, gradient_scale, output_scale)
-            self._ask("stepping", found)
+            self._ask("stepping", Stepping(self._step, self._model, self._optimisers, optimiser, self._since, *scales, leftover))
         self._since = 0
 
     def disarm(self) -> None:
@@ -251,8 +253,7 @@ class Looker:
 
     def evaluated(self) -> None:
         """The user hands over a loss on held-out data: the next such pass will be looked at."""
-        self._held_out.wanted = True
-        self._held_out.wait(go_on=True)
+        self._held_out.evaluated()
 
     def finish(self) -> None:
         """Note what all looks so far show together."""
@@ -369,6 +370,15 @@ class Looker:
         """A pass in eval mode has been made."""
         root = RootCall(self.names.get(module, ""), module, args, kwargs, output)
         self._ask("held_out", Look(self._step, self._model, self._optimisers, (root,), calls, None, modules=modules))
+
+    def _trained_through(self, trained: int, evaluations: int) -> None:
+        """So many of the evaluations that were heard were made in training mode."""
+        figures = {
+            "trained": float(trained),
+            "evaluations": float(evaluations),
+            "differs": float(any(map(differs, self._modules))),
+        }
+        self._recorder.note_evidence(Evidence("evaluation", (), (self._step, self._step), figures))
 
     def _ask(self, method: str, *args: Any) -> None:
         asked = self._asked_outside if method == "look" and not args[0].whole else self._asked[method]
