@@ -361,7 +361,7 @@ def test_nothing_is_noted_where_something_is_compiled(monkeypatch: pytest.Monkey
     assert len(look.roots) == 2
     report = watch.report()
     unseen = {outcome.check: outcome.reason for outcome in report.unseen}
-    assert "torch.compile was used in the same process" in unseen["softmax-axis"], "the report says so"
+    assert "torch.compile was used in the same process" in " ".join(unseen.values()), "the report says so"
 
 
 @pytest.mark.parametrize("compiled", [False, True])
