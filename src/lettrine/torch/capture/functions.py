@@ -32,7 +32,7 @@ INSIDE: Final = frozenset(
 """Names of functions noted inside the watched modules. Outside of them, where the loss is made, all are."""
 UNFOLLOWED: Final = frozenset(
     """dropout dropout_ dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout batch_norm instance_norm relu sigmoid
-    tanh embedding""".split()  # noqa: SIM905
+    tanh embedding view reshape flatten""".split()  # noqa: SIM905
 )
 """Those of them that a few looks tell all about."""
 OURS: Final = frozenset(
