@@ -3,6 +3,8 @@
 #   make demo      train on the shipped word list and show new words
 #   make test      run the tests
 #   make lint      ruff and mypy
+#   make frameworks run the tests of lettrine.integrations against Lightning, transformers, Keras and the others
+#   make docs      build the site into build/site, strictly; the programs of its pages are run
 #   make bench     measure what the README claims
 #   make fuzz      feed the readers of files whatever Atheris thinks of, for SECONDS=60 each
 #   make long      watch two trainings for two million steps, some minutes
@@ -17,7 +19,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SOURCES := pyproject.toml constraints.txt $(wildcard CMakeLists.txt native/*)
 
-.PHONY: demo test slow matrix lint bench sanitize fuzz long dist native clean
+.PHONY: demo test slow matrix lint frameworks docs bench sanitize fuzz long dist native clean
 
 demo: .venv/demo
 	$(BIN)/lettrine train
@@ -36,6 +38,12 @@ lint: .venv/lint .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+frameworks: .venv-frameworks/made
+	.venv-frameworks/bin/python -m pytest -n 2 tests/integrations
+# The builder's notice about its own successor is not about this site.
+docs: .venv/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 bench: .venv/test
 	$(BIN)/python -m benchmarks
@@ -81,7 +89,7 @@ native:
 	touch .venv/test .venv/demo
 
 clean:
-	rm -rf .venv .venvs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venvs .venv-frameworks build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .venv/made:
 	$(PYTHON) -m venv .venv
@@ -95,6 +103,23 @@ clean:
 .venv/test: .venv/made $(SOURCES)
 	@echo "setting up .venv with torch and the test tools (once, a few minutes) ..."
 	$(PIP) -e '.[torch,live,corpora,test]'
+	touch $@ .venv/demo
+
+# Beside .venv, whose torch and test tools it uses. fastai is installed without what only its pictures and texts need: torchvision
+# must be built for the very torch that is there, or neither it nor Lightning can be imported.
+FASTAI := requests fastcore fastdownload fastprogress fasttransform plum-dispatch matplotlib pandas pillow scikit-learn scipy
+.venv-frameworks/made: .venv/test
+	@echo "setting up .venv-frameworks (once, some minutes) ..."
+	$(PYTHON) -m venv .venv-frameworks
+	.venv/bin/python -c "import sysconfig; print('import site; site.addsitedir(\'' + sysconfig.get_path('purelib') + '\')')" \
+		> "$$(.venv-frameworks/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/beside.pth"
+	.venv-frameworks/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		lightning transformers accelerate peft keras pytorch-ignite skorch $(FASTAI)
+	.venv-frameworks/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps fastai
+	touch $@
+.venv/docs: .venv/made $(SOURCES)
+	@echo "setting up .venv with the tools of the site (once, a few minutes) ..."
+	$(PIP) -e '.[torch,report,docs]'
 	touch $@ .venv/demo
 
 .venv/fuzz: .venv/test

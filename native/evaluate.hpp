@@ -10,8 +10,8 @@ namespace lettrine::LETTRINE_NAMESPACE {
 
 constexpr Index eval_batch = 128;  // a multiple of every panel width
 
-// The network made ready: batch norm folded to a scale and a shift, and the first layer as a table of all V characters at
-// all T positions where that is fewer operations.
+// The network made ready. Batch norm is folded to a scale and a shift. The first layer is a table of all V characters at all T
+// positions, where that needs fewer operations.
 template <class T>
 struct Evaluator {
     static constexpr Index W = panel_width<T>, w = Vector<T>::width;

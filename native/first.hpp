@@ -1,10 +1,11 @@
 // The first layer, whose inputs are embeddings of characters: two ways to the same numbers.
 //
-// Plainly: lay the embeddings end to end and multiply. By table: a position t sees at most V characters, often far
-// fewer than B, so each distinct (position, character) pair is multiplied once and the examples add up T finished
-// rows; going back, the error signals of examples that share a pair are summed before they are multiplied. Work falls
-// from B T E H to R E H + B T H, R the pairs in the batch: a factor of 3 to 5 for a vocabulary of 27 and 128 examples.
-// The table wants the weights as (in, out) panels, and gets them so for a whole call.
+// Plainly: lay the embeddings end to end and multiply.
+// By table: a position t sees at most V characters, often far fewer than B. So each distinct (position, character) pair is
+// multiplied once, and an example adds up T finished rows. On the way back, the gradients of examples that share a pair are
+// summed before they are multiplied. With R pairs in the batch, work falls from B T E H to R E H + B T H. That is a factor
+// of 3 to 5 for a vocabulary of 27 and 128 examples.
+// The table needs the weights as (in, out) panels, and gets them so for a whole call.
 
 #pragma once
 

@@ -1,7 +1,7 @@
 // Small matrix products, blocked in registers, and transposition.
 //
 // Every product of the network has one form: C[m, n] = start + sum over k of A[m, k] * B[k, n], with n along the
-// vectors. A is read one number at a time and may lie in memory in any order, so W x, W^T d and d x^T are the
+// vectors. A is read one number at a time and may lie in memory in any order. So W x, W^T d and d x^T are the
 // same loop with other strides. B lies in *panels*: k rows of `panel` = 2 vectors each, so that the inner loop walks
 // straight through memory whatever the widths are.
 

@@ -1,4 +1,4 @@
-// A network's arrays and what may be done with them: plain pointers, checked by whoever fills them in.
+// A network's arrays and what may be done with them: plain pointers. The caller that fills them in checks them.
 //
 // Shape letters: B batch, T context, E embedding, H hidden, V vocabulary, S steps, N examples.
 

@@ -56,8 +56,8 @@ class StepCounter {
     std::vector<std::pair<std::int64_t, double>> losses_;  // step and loss
 };
 
-// Sampled steps one after another of a network that is known, as long as all is as it was: each is measured, its learning rates are
-// noted, and it is counted. Whatever is not as it was ends the run, and what it calls then does as if there had been none.
+// Sampled steps of a known network, one after another. Each is measured and counted, and its learning rates are noted. Anything that has
+// changed ends the run, and the step goes on as if there had been no run.
 class Run {
   public:
     bool running = false;

@@ -58,8 +58,8 @@ struct Trainer : Workspace<T> {
 
     Index run() {
         if (table) exchange_first_weight(true);
-        // Whether help helps is tried: it depends on how far the cores are from each other and on who else is at work there,
-        // and the numbers are the same either way. Where a call has few steps there is no time to try.
+        // Whether other threads help is tried. It depends on how far the cores are from each other and on what else runs there.
+        // The numbers are the same either way. A call of few steps leaves no time to try.
         constexpr Index trial = 3;
         const int all = team.size();
         Index weights = net.direct ? K * V : 0;
@@ -257,8 +257,8 @@ private:
         const Start start = add ? Start::added : Start::zero;
         const T* slab = weight + f;
         Index slab_row = in;
-        // The weights are taken as they lie, but for the end of a row, beyond which nothing may be read, and for rows so
-        // far apart that all of them would meet in a few places of the cache, or read too often to be walked through so.
+        // The weights are read where they lie, with three exceptions, for which they are copied: the end of a row, beyond which
+        // nothing may be read; rows whose distance puts all of them into a few places of the cache; and large batches.
         if (f + lanes > in || in * static_cast<Index>(sizeof(T)) % 1024 == 0 || batch.count > 64) {
             T* copy = this->slabs + member * this->slab;
             for (Index o = 0; o < out; ++o)

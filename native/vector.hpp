@@ -2,9 +2,9 @@
 //
 // GCC and Clang give arithmetic, comparison and selection on vectors of any size, so one template serves
 // AVX-512 (64 bytes), AVX2 (32), NEON and the portable build (16); only what they spell badly is an intrinsic.
-// Everything lies in a namespace named after the instruction set: this header is compiled once for each, and
-// equal names would let the linker put AVX-512 code on the portable path. For the same reason nothing here
-// uses a template of the standard library.
+// Everything lies in a namespace named after the instruction set. This header is compiled once for each, and with
+// equal names the linker could put AVX-512 code on the portable path. For the same reason nothing here uses a
+// template of the standard library.
 
 #pragma once
 

@@ -20,7 +20,7 @@ def main(build: Path) -> None:
     if found is None or found.origin is None:
         sys.exit(f"{MODULE} was not built when .venv was made; expected a C++ compiler then: make clean test")
     place = Path(found.origin)
-    # A new file, not new bytes in the old one: whoever has loaded it keeps what is loaded.
+    # A new file, not new bytes in the old one: a process that has loaded it keeps what it loaded.
     partial = place.with_suffix(".partial")
     shutil.copy2(made[-1], partial)
     partial.replace(place)

@@ -44,7 +44,7 @@ def main() -> None:
     if both or given.healthy is not None:
         healthy(given.healthy or "", options)
     if both or given.sick is not None:
-        from benchmarks.checkup.sick import table
+        from benchmarks.checkup.sick.table import table
 
         table(given.sick or "", options)
 

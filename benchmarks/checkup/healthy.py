@@ -338,4 +338,4 @@ def _() -> Made:
     return net, batches, lambda model, batch: F.cross_entropy(model(batch[0]), batch[1]), adamw(net, 1e-2)
 
 
-from benchmarks.checkup import homemade  # noqa: E402, F401  more builders, of the kinds that tutorials show
+from benchmarks.checkup import generative, sequences, tables  # noqa: E402, F401  more builders, of the kinds that tutorials show

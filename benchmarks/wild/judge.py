@@ -17,6 +17,8 @@ NAMES: Final[dict[str, tuple[str, ...]]] = {
     "update-too-large": ("learning-rate-too-high",),
     "update-too-small": ("learning-rate-too-low",),
     "oscillation": ("learning-rate-too-high",),
+    "padding-index": ("padding",),
+    "padding-mask": ("padding",),
 }
 """Finding id to the kinds it names, beside the kind of the same name."""
 

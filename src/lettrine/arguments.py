@@ -181,7 +181,7 @@ def _path(value: Any, _: Any) -> Any:
 
 
 def _possible(path: str | os.PathLike[Any]) -> bool:
-    """Whether a file could have that name: what no system can look for is refused here, not by whoever looks for it."""
+    """Whether a file could have that name. A name that no system can look for is refused here."""
     try:
         name = os.fsencode(path)
     except (TypeError, UnicodeEncodeError):

@@ -251,7 +251,7 @@ def test_health_is_critical_for_a_sick_run(tmp_path, words, capsys) -> None:
     sick = ["--activation", "tanh", "--init", "naive", "--optimizer", "sgd", "--lr", "50", "--schedule", "constant"]
     assert main(["train", str(words), "--out", str(tmp_path / "run"), *QUICK, *sick]) == 0
     assert "update-too-large" in {each.id for each in load_health(tmp_path / "run").findings}
-    capsys.readouterr()
+    assert f"tried in seconds: lettrine health {tmp_path / 'run'} --try" in capsys.readouterr().out.replace("\n", "")
     assert main(["health", str(tmp_path / "run")]) == 1
     assert "learning rate" in capsys.readouterr().out
 

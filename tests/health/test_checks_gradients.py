@@ -142,7 +142,13 @@ def test_large_steps_at_first_are_forgiven_where_the_run_ends_well():
     for end, wanted in ((0.75, True), (0.6, False)):  # three tenths of ln 10 = 2.3, or less
         falling = np.maximum(2.3 * np.exp(-np.arange(200) / 10), end)
         assert bool(found(make_trace(loss=falling, **large), "update-too-large")) == wanted, end
+    # Those that have come down to a usual size are a remark; steps of more than half a weight's size, or that stay so, are none.
+    high = np.maximum(falling, 1.4)
+    assert the(make_trace(loss=high, **large), "update-too-large").severity == "info"
+    huge = {f"{name}.update_data": np.where(np.array(STEPS) < 8, 0.7, 1e-3) for name in (*HIDDEN, "head.weight")}
+    assert the(make_trace(loss=high, **huge), "update-too-large").severity == "critical"
     lasting = {f"{name}.update_data": 0.3 for name in (*HIDDEN, "head.weight")}
+    assert the(make_trace(loss=high, **lasting), "update-too-large").severity == "critical"
     assert found(make_trace(loss=np.maximum(falling, 0.8), **lasting), "update-too-large")
     assert found(make_trace(loss=falling, **lasting), "update-too-large") == ()  # what learns well needs no other rate
 

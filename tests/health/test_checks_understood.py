@@ -92,6 +92,9 @@ def test_a_leak_is_claimed_from_evidence():
 def test_overfitting_is_what_is_lost_again():
     assert the(make_trace(dev=[2.3, 1.5, 1.2, 1.3, 1.4, 1.5]), "overfitting").severity == "info"
     assert the(make_trace(dev=[2.3, 1.5, 1.2, 1.8, 2.1, 2.4]), "overfitting").severity == "warning"
+    by_heart = 2.3 * np.exp(-np.arange(200) / 20)
+    for end, severity in ((1.5, "info"), (1.7, "warning")):  # of 1.1 gained over 2.3, 0.385 or more are lost again
+        assert the(make_trace(loss=by_heart, dev=[2.3, 1.5, 1.2, 1.3, end, end]), "overfitting").severity == severity
     assert found(make_trace(dev=[0.9, 0.5, 0.3, 0.4, 0.5, 0.6]), "overfitting") == ()  # no worse than the training loss, 0.8
 
 

@@ -26,8 +26,8 @@ FINDINGS = "[...document.querySelectorAll('#findings>li')].map(each => each.data
 
 
 def until(page, expression, seconds=60.0):
-    end = time.monotonic() + seconds
-    while not (value := page.evaluate(expression)):
+    end, guarded = time.monotonic() + seconds, f"(() => {{ try {{ return {expression} }} catch {{ return null }} }})()"
+    while not (value := page.evaluate(guarded)):  # elements may not be there yet
         assert time.monotonic() < end, f"{expression} stayed {value!r}: {page.complaints()}"
         time.sleep(0.1)
     return value
@@ -103,7 +103,7 @@ def test_a_training_is_shown_and_not_touched(tmp_path):
         page.call("Page.navigate", url=live.address)
         until(page, "document.getElementById('link').textContent === 'live'")
         assert page.evaluate("document.getElementById('controls').hidden")
-        shown = train(words, shape=shape, settings=settings, report=lambda now: live.offer(now.trace, {"step": now.step}))
+        shown = train(words, shape=shape, settings=settings, on_progress=lambda now: live.offer(now.trace, {"step": now.step}))
         live.close()
         until(page, "document.getElementById('link').textContent === 'ended'")
         until(page, "document.querySelectorAll('#pictures svg').length >= 6")

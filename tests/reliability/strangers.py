@@ -73,7 +73,7 @@ def use(folder: Path, *, only: slice = slice(None), to_the_end: bool = False) ->
         lambda: load_run(folder, engine="reference").model.score(["anna"]),
         lambda: load_splits(load_run(folder, engine="reference")),
         lambda: _show(load_health(folder)),
-        lambda: lettrine.resume(folder, report=_enough if to_the_end else _begun),
+        lambda: lettrine.resume(folder, on_progress=_enough if to_the_end else _begun),
     )
     for task in tasks[only]:
         try:

@@ -143,6 +143,10 @@ PUBLIC: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "find_recipe": (find_recipe, {"name": "naive"}),
     "compare_runs": (compare_runs, {"paths": ["folder"]}),
     "health.watch": (health.watch, {"model": "model", "optimizer": "optimizer"}),
+    "health.autowatch": (
+        lambda **given: health.autowatch(**given).close(),
+        {"show": False, "every": 1, "classes": 2, "on_finding": None, "stop_on": None},
+    ),
     "health.checkup": (
         health.checkup,
         {"model": "model", "batches": [], "loss_fn": "loss", "optimizer": "optimizer", "minutes": 0.001, "progress": False},

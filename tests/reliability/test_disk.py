@@ -87,7 +87,7 @@ def half(words: list[str], folder: Path) -> None:
 
     trainer.CHECKPOINT_SECONDS = trainer.CHUNK_SECONDS = 0.0
     with contextlib.suppress(KeyboardInterrupt):
-        lettrine.train(words, out=folder, shape=SHAPE, settings=SETTINGS, report=stop)
+        lettrine.train(words, out=folder, shape=SHAPE, settings=SETTINGS, on_progress=stop)
 
 
 def check_goes_on(folder: Path, words: list[str]) -> None:

@@ -22,6 +22,8 @@ BASES = {"LettrineError", "RunError"}  # caught by, not raised
 
 # Exceptions of Python's own that are raised on purpose, and why none of them reaches a user as an error.
 OTHERS = {
+    "CancelFitException": "fastai's way to end a training",
+    "KeyboardInterrupt": "skorch's way to end a training",
     "AttributeError": "what Python expects of a module's __getattr__",
     "KeyError": "what a mapping raises, and Python catches, where a name is missing",
     "Exit": "typer's way to end with an exit code",
@@ -109,7 +111,7 @@ def test_every_message_is_one_printable_line(kind: type[LettrineError]) -> None:
     error = kind(f"{ESCAPES} {quote(ESCAPES)} " + "x" * 100_000)
     check_message(str(error))
     assert "\\x1b" in str(error), "shown, not swallowed"
-    assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301 - our own, as multiprocessing does it
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
     assert kind.exit_code in (2, 3)
 
 

@@ -133,7 +133,7 @@ def test_a_long_training_keeps_its_memory_and_its_report_small(tmp_path: Path, f
         steps=steps, batch=8, learning_rate=0.01, schedule="constant", engine="native", optimiser=Optimiser("sgd")
     )
     run = lettrine.train(
-        few_words, out=tmp_path / "run", shape=Shape(3, 4, (8, 8), norm="batch"), settings=settings, report=listen
+        few_words, out=tmp_path / "run", shape=Shape(3, 4, (8, 8), norm="batch"), settings=settings, on_progress=listen
     )
     assert run.results.steps == steps
     check_bounded(run.health.trace)

@@ -467,7 +467,7 @@ def test_copies_and_pickles_of_a_watched_model_are_whole_and_silent() -> None:
     model = nn.Sequential(nn.Linear(4, 3), nn.Tanh())
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
     with health.watch(model, optimiser, every=1) as watch:
-        for make in (copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))):  # noqa: S301  our own bytes
+        for make in (copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))):
             twin = make(model)
             assert torch.equal(twin(X), model(X))
             twin(X).sum().backward()

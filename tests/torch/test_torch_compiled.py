@@ -74,3 +74,33 @@ def test_an_eager_step_beside_a_compiled_function_is_heard():
     assert watch.steps == 6
     assert "compiled" not in trace.facts.notes
     assert set(trace.outputs) == {"0", "1", "2"}
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_a_compiled_model_is_not_heard_but_its_steps_are(early: bool):
+    torch.compiler.reset()
+    torch.manual_seed(3)
+    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with health.watch(model, optimizer) as watch:
+        compiled, losses = torch.compile(model, backend="eager"), []
+        for _ in range(10):
+            loss = compiled(torch.ones(5, 4)).square().mean()
+            losses.append(loss.item())
+            if early:
+                watch.loss(loss)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            if not early:
+                watch.loss(loss)
+        traced = times_traced()
+    trace = watch.trace()
+    assert trace.loss.mean.tolist() == pytest.approx(losses)
+    assert trace.facts.notes["compiled"] == "model"
+    assert trace.facts.errors == ()
+    assert not trace.outputs
+    assert trace.parameter("0.weight", "gradient_norm")[-1] > 0
+    assert "they are compiled" in watch.report().unjudged[0]
+    compiled(torch.ones(5, 4))
+    assert times_traced() == traced  # no hook of ours stands on what is compiled

@@ -238,7 +238,7 @@ def test_copies_and_pickles_made_during_a_look() -> None:
     optimiser = sgd(model)
     with health.watch(model, optimiser):
         loss = functional.cross_entropy(model(X), Y)
-        twin, loaded = copy.deepcopy(model), pickle.loads(pickle.dumps(model))  # noqa: S301  our own
+        twin, loaded = copy.deepcopy(model), pickle.loads(pickle.dumps(model))
         twin(X).sum().backward()  # another's backward pass: the model's own is what is looked at
         loss.backward()
         optimiser.step()

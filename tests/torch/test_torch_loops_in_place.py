@@ -252,7 +252,7 @@ def watched(steps: int = 40) -> Run:
 
 def test_a_copy_or_a_pickle_of_the_model_holds_no_watch() -> None:
     run = watched()
-    pickled = pickle.loads(pickle.dumps(run.model))  # noqa: S301  our own
+    pickled = pickle.loads(pickle.dumps(run.model))
     for other in (copy.deepcopy(run.model), pickled):
         output = other(X)
         functional.cross_entropy(output, Y).backward()

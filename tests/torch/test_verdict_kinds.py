@@ -12,6 +12,7 @@ from trainings import adam, batches, checked, mlp, named, remarks, train
 
 from lettrine import health
 from lettrine.health.findings import Report
+from lettrine.torch.graph.walks import fresh_random
 
 
 @pytest.fixture(autouse=True)
@@ -290,3 +291,11 @@ def test_padding_in_the_same_places_of_all_rows() -> None:
 
     assert named(train(Visits(0), steps=12))["padding-index"].where == ("visit",)
     assert named(train(Visits(None), steps=12)) == {}
+
+
+def test_word_vectors_that_come_in_groups_are_not_random():
+    torch.manual_seed(0)
+    drawn = torch.randn(200, 16)
+    assert fresh_random(drawn) == "normal with std 1"
+    groups = torch.randn(4, 16)[torch.randint(4, (200,))]
+    assert fresh_random(0.95 * groups + 0.3 * drawn) == ""

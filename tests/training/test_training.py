@@ -45,14 +45,14 @@ def interrupted_after(monkeypatch):
         original = trainer.Trainer._loop
 
         def loop(self, requests: Requests) -> str:
-            report = self._report
+            report = self._on_progress
 
             def stop_at(progress) -> None:
                 report(progress)
                 if progress.step >= step:
                     requests.signal = 2
 
-            self._report = stop_at
+            self._on_progress = stop_at
             monkeypatch.setattr(trainer.Trainer, "_loop", original)
             return original(self, requests)
 
@@ -86,7 +86,7 @@ def test_an_interrupted_run_ends_as_an_undisturbed_one(tmp_path: Path, few_words
 def test_a_signal_that_is_ignored_stays_ignored(few_words, number: int, status: str) -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a script starts what it leaves in the background
     try:
-        run = lettrine.train(few_words, shape=SMALL, settings=QUICK, report=lambda _: signal.raise_signal(number))
+        run = lettrine.train(few_words, shape=SMALL, settings=QUICK, on_progress=lambda _: signal.raise_signal(number))
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     except KeyboardInterrupt:
         pytest.fail("Ctrl-C was not for us")

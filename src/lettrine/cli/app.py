@@ -92,7 +92,7 @@ def _run(arguments: list[str]) -> tuple[str, str, int]:  # noqa: PLR0911 - one r
     except BrokenPipeError:
         from lettrine.cli.show import nobody_reads  # noqa: PLC0415 - start-up pays only for what it uses
 
-        nobody_reads()  # whoever read our output has had enough, as `lettrine sample RUN | head` does
+        nobody_reads()  # the reader of our output has closed it, as `lettrine sample RUN | head` does
         return "", "", 0
     except MemoryError:
         advice = "out of memory; lower --context, --embedding, --hidden or --batch, or give fewer words"
@@ -100,7 +100,7 @@ def _run(arguments: list[str]) -> tuple[str, str, int]:  # noqa: PLR0911 - one r
     except OSError as error:
         return "OSError", f"{error.filename or 'the system'}: {error.strerror or error}", BAD_INPUT
     except Exception as error:
-        # Typer's own errors (an unknown option, a number that is none) differ in class between its versions.
+        # Typer's own errors (an unknown option, a word for a number) differ in class between its versions.
         if not hasattr(error, "format_message"):
             raise
         if not error.format_message():  # no arguments: the help was shown

@@ -13,7 +13,7 @@ from lettrine.cli.options import taking_options
 from lettrine.cli.show import note
 
 if TYPE_CHECKING:
-    from lettrine.training.api import Listener
+    from lettrine.training.api import OnProgress
     from lettrine.training.trainer import Progress
 
 PORT = 8642
@@ -59,7 +59,7 @@ def play(
 
 
 @contextlib.contextmanager
-def shown_live(listener: Listener, *, wanted: bool) -> Iterator[Listener]:
+def shown_live(listener: OnProgress, *, wanted: bool) -> Iterator[OnProgress]:
     """The listener, which also puts the training on a live page if that is wanted."""
     if not wanted:
         yield listener

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from lettrine.cli.show import console, number
 
 if TYPE_CHECKING:
-    from lettrine.training.api import Listener
+    from lettrine.training.api import OnProgress
     from lettrine.training.trainer import Progress
 
 MEDIUM: Final = 60  # columns of a terminal that also hold a bar and the time left …
@@ -17,7 +17,7 @@ WIDE: Final = 100  # … and the label and the speed
 
 
 @contextlib.contextmanager
-def progress(*, quiet: bool, label: str = "training") -> Iterator[Listener]:
+def progress(*, quiet: bool, label: str = "training") -> Iterator[OnProgress]:
     """A progress bar on standard error; nothing where that is no terminal."""
     terminal = console(error=True)
     if quiet or not terminal.is_terminal:

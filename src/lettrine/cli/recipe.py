@@ -125,7 +125,7 @@ def run(
     for recipe in chosen:
         with progress(quiet=json, label=recipe.name) as listener:
             how: Any = {"steps": steps, "seed": SEED if seed is None else seed, "engine": engine, "threads": threads}
-            done.append(run_recipe(recipe, words, report=listener, **how))
+            done.append(run_recipe(recipe, words, on_progress=listener, **how))
         if not json:
             _print(done[-1])
         if done[-1].signal:
@@ -160,7 +160,7 @@ def _run_fault(name: str, words: list[str], *, engine: str, threads: int, html: 
             f"--fault is planted in a recipe of its own; expected at most one word list, got {len(words)} arguments"
         )
     with progress(quiet=json, label=name) as listener:
-        case = try_fault(chosen, as_word_list(words[0] if words else None), engine=engine, threads=threads, report=listener)
+        case = try_fault(chosen, as_word_list(words[0] if words else None), engine=engine, threads=threads, on_progress=listener)
     if html is not None:
         from lettrine.tools.fault_page import write_case  # noqa: PLC0415
 

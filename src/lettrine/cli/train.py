@@ -61,13 +61,15 @@ def train(
                 f"--resume goes on as the run began; leave out {other.replace('_', '-')}, or start anew with --like {resume}"
             )
         with progress(quiet=json) as told, shown_live(told, wanted=live) as listener:
-            run = api.resume(resume, report=listener, page=report)
+            run = api.resume(resume, on_progress=listener, page=report)
     else:
         chosen = choices(options, like)
         word_list = word_list_of(chosen.words)
         folder = out or _free_folder(word_list.source)
         with progress(quiet=json) as told, shown_live(told, wanted=live) as listener:
-            run = api.train(word_list, out=folder, shape=chosen.shape, settings=chosen.settings, report=listener, page=report)
+            run = api.train(
+                word_list, out=folder, shape=chosen.shape, settings=chosen.settings, on_progress=listener, page=report
+            )
         for remark in word_list.notes:
             note(remark)
     _print(run, json=json)
@@ -126,8 +128,11 @@ def _print_findings(report: Report, run: str) -> None:
     """The verdict in one line, then a line for each finding; `lettrine health` has the rest."""
     from lettrine.report.summary import verdict  # noqa: PLC0415
     from lettrine.report.terminal import line  # noqa: PLC0415
+    from lettrine.training.trials import can_be_tried  # noqa: PLC0415
 
     out = console()
     out.print(f"health: {verdict(report).headline} (lettrine health {run})", markup=False)
     for finding in report.findings:
         out.print(f"  {line(finding)}", markup=False)
+    if any(can_be_tried(finding) for finding in report.findings):
+        out.print(f"  what helps, tried in seconds: lettrine health {run} --try", markup=False)

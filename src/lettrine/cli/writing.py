@@ -16,7 +16,7 @@ Format = Annotated[str, typer.Option("--format", help="text (tabs between column
 
 
 def checked_format(chosen: str) -> None:
-    """Raise ConfigError for a format that is none."""
+    """Raise ConfigError for an unknown format."""
     from lettrine.errors import ConfigError  # noqa: PLC0415 - start-up pays only for what it uses
 
     if chosen not in FORMATS:

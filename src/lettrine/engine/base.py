@@ -1,8 +1,9 @@
 """What an engine is: the arithmetic of training, and nothing else.
 
-An engine draws no random numbers and knows no schedule: it is handed which examples form each
-batch, and the learning rate of each step, so two engines given the same arrays do the same work
-and are compared number by number. `reference` is the definition; `native` is its fast twin.
+An engine draws no random numbers and knows no schedule. It is handed which examples form each batch, and the learning rate of
+each step. So two engines that are given the same arrays do the same work and can be compared number by number. `reference` is
+the
+definition; `native` is its fast twin.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from lettrine.model.parameters import GROUPS, Array, Parameters, group_of, param
 
 Integers: TypeAlias = NDArray[np.int32]
 Indices: TypeAlias = NDArray[np.int64]
-Losses: TypeAlias = NDArray[np.float64]
+Doubles: TypeAlias = NDArray[np.float64]
 
 OPTIMISERS: Final = ("sgd", "adamw")
 WEIGHT_DECAYS: Final = {"sgd": 0.0, "adamw": 0.01}  # torch's defaults
@@ -148,7 +149,7 @@ class Evaluator(Protocol):
 
     def negative_log_likelihood(
         self, config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers, targets: Integers, *, threads: int = 1
-    ) -> Losses:
+    ) -> Doubles:
         """Loss of each example (N,), in nats, in eval mode, in memory that does not grow with N beyond the result."""
         ...
 
@@ -157,7 +158,7 @@ class Evaluator(Protocol):
         config: MLPConfig,
         parameters: Mapping[str, Array],
         contexts: Integers,
-        uniforms: Losses,
+        uniforms: Doubles,
         *,
         temperature: float = 1.0,
         top_k: int = 0,
@@ -182,12 +183,12 @@ class Engine(Evaluator, Protocol):
     """
 
     def choose(
-        self, logits: Losses, uniforms: Losses, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
+        self, logits: Doubles, uniforms: Doubles, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
     ) -> Integers:
         """One character for each row of logits (N, V) float64 and its uniform (N,), as `sample` draws them: (N,)."""
         ...
 
-    def count_probabilities(self, counts: Counts, contexts: Integers, targets: Integers | None = None) -> Losses:
+    def count_probabilities(self, counts: Counts, contexts: Integers, targets: Integers | None = None) -> Doubles:
         """Probabilities of counted words after each context (N, T): (N, V), or, with targets (N,), of those only, (N,)."""
         ...
 
@@ -199,11 +200,11 @@ class Engine(Evaluator, Protocol):
         contexts: Integers,
         targets: Integers,
         indices: Indices,
-        learning_rates: Losses,
+        learning_rates: Doubles,
         *,
         threads: int = 1,
         seed: int = 0,
-    ) -> Losses:
+    ) -> Doubles:
         """Take S steps in place and return the loss of each batch before its step, (S,), in nats.
 
         contexts (N, T) and targets (N,) are the examples; indices (S, B) picks each step's batch; learning_rates (S,).
@@ -232,7 +233,7 @@ def check_examples(config: MLPConfig, contexts: Integers, targets: Integers | No
             )
 
 
-def check_batches(indices: Indices, learning_rates: Losses, examples: int) -> None:
+def check_batches(indices: Indices, learning_rates: Doubles, examples: int) -> None:
     """Raise EngineError unless indices (S, B) int64 point at examples and learning_rates (S,) float64 are finite, 0 or more."""
     if indices.ndim != 2 or indices.dtype != np.int64 or indices.shape[1] < 1:
         raise EngineError(f"indices are {indices.dtype} of shape {indices.shape}; expected int64 (S, B) with B at least 1")

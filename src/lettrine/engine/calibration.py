@@ -1,8 +1,8 @@
 """Initialisation measured on data: every layer scaled until its outputs have the wished spread.
 
-Mishkin & Matas 2016, "All you need is a good init" (layer-sequential unit variance): from the input on, each layer's weights are
-divided by the standard deviation that its outputs have on a batch. No formula of fan-in or gain is needed, and whatever the
-weights were drawn from, they end at the same scale. The logits are scaled so small that the loss is that of a uniform guess.
+Mishkin & Matas 2016, "All you need is a good init" (layer-sequential unit variance). From the input on, the weights of each
+layer are divided by the standard deviation that its outputs have on a batch. No formula of fan-in or gain is needed: weights
+end at the same scale, whatever they were drawn from. The logits are scaled so small that the loss is that of a uniform guess.
 """
 
 from __future__ import annotations

@@ -14,9 +14,9 @@ import numpy as np
 
 from lettrine import _native
 from lettrine.engine.base import (
+    Doubles,
     Indices,
     Integers,
-    Losses,
     Optimiser,
     TrainState,
     check_batches,
@@ -57,11 +57,11 @@ class NativeEngine:
         contexts: Integers,
         targets: Integers,
         indices: Indices,
-        learning_rates: Losses,
+        learning_rates: Doubles,
         *,
         threads: int = 1,
         seed: int = 0,
-    ) -> Losses:
+    ) -> Doubles:
         check_parameters(config, state.parameters)
         check_moments(config, optimiser, state.parameters, state.moments)
         contexts, targets = _examples(config, contexts, targets)
@@ -92,11 +92,11 @@ class NativeEngine:
         return losses
 
     def choose(  # noqa: D102
-        self, logits: Losses, uniforms: Losses, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
+        self, logits: Doubles, uniforms: Doubles, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
     ) -> Integers:
         return _native.choose(np.ascontiguousarray(logits), np.ascontiguousarray(uniforms), temperature, top_k, top_p)
 
-    def count_probabilities(self, counts: Counts, contexts: Integers, targets: Integers | None = None) -> Losses:  # noqa: D102
+    def count_probabilities(self, counts: Counts, contexts: Integers, targets: Integers | None = None) -> Doubles:  # noqa: D102
         return _native.count_probabilities(
             counts.vocabulary_size,
             counts.levels,
@@ -117,10 +117,10 @@ class NativeEngine:
 
     def negative_log_likelihood(  # noqa: D102
         self, config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers, targets: Integers, *, threads: int = 1
-    ) -> Losses:
+    ) -> Doubles:
         check_parameters(config, parameters)
         contexts, targets = _examples(config, contexts, targets)
-        result: Losses = self._evaluate(config, parameters, contexts, targets, threads)
+        result: Doubles = self._evaluate(config, parameters, contexts, targets, threads)
         return result
 
     def sample(  # noqa: D102
@@ -128,7 +128,7 @@ class NativeEngine:
         config: MLPConfig,
         parameters: Mapping[str, Array],
         contexts: Integers,
-        uniforms: Losses,
+        uniforms: Doubles,
         *,
         temperature: float = 1.0,
         top_k: int = 0,
@@ -224,6 +224,6 @@ def _examples(config: MLPConfig, contexts: Integers, targets: Integers | None = 
     return contexts, found
 
 
-def _batches(indices: Indices, learning_rates: Losses, examples: int) -> Indices:
+def _batches(indices: Indices, learning_rates: Doubles, examples: int) -> Indices:
     check_batches(indices, learning_rates, examples)
     return np.ascontiguousarray(indices)

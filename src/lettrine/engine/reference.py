@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from lettrine.activations import activate, slope
-from lettrine.engine.base import Indices, Integers, Losses, Optimiser, TrainState, check_batches, check_examples, check_moments
+from lettrine.engine.base import Doubles, Indices, Integers, Optimiser, TrainState, check_batches, check_examples, check_moments
 from lettrine.engine.dropout import dropout_mask, key_of, rows_of
 from lettrine.model.config import MLPConfig
 from lettrine.model.counts import Counts
@@ -67,11 +67,11 @@ class ReferenceEngine:
         contexts: Integers,
         targets: Integers,
         indices: Indices,
-        learning_rates: Losses,
+        learning_rates: Doubles,
         *,
         threads: int = 1,  # noqa: ARG002 - numpy's own threads are set around the call, see training.trainer
         seed: int = 0,
-    ) -> Losses:
+    ) -> Doubles:
         check_parameters(config, state.parameters)
         check_moments(config, optimiser, state.parameters, state.moments)
         check_examples(config, contexts, targets)
@@ -89,14 +89,14 @@ class ReferenceEngine:
         return losses
 
     def choose(  # noqa: D102
-        self, logits: Losses, uniforms: Losses, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
+        self, logits: Doubles, uniforms: Doubles, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
     ) -> Integers:
         cumulated = np.cumsum(probabilities(logits, temperature, top_k, top_p), axis=1)  # (N, V)
         # The last sum may fall short of 1 by rounding; scaling the uniform keeps the choice inside the kept set.
         drawn: Integers = (cumulated > uniforms[:, None] * cumulated[:, -1:]).argmax(axis=1).astype(np.int32)
         return drawn
 
-    def count_probabilities(self, counts: Counts, contexts: Integers, targets: Integers | None = None) -> Losses:  # noqa: D102
+    def count_probabilities(self, counts: Counts, contexts: Integers, targets: Integers | None = None) -> Doubles:  # noqa: D102
         return counts.probabilities(contexts) if targets is None else counts.probability(contexts, targets)
 
     def logits(self, config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers) -> Array:  # noqa: D102
@@ -118,7 +118,7 @@ class ReferenceEngine:
         targets: Integers,
         *,
         threads: int = 1,  # noqa: ARG002
-    ) -> Losses:
+    ) -> Doubles:
         check_parameters(config, parameters)
         check_examples(config, contexts, targets)
         result = np.empty(len(targets), np.float64)  # (N,)
@@ -134,7 +134,7 @@ class ReferenceEngine:
         config: MLPConfig,
         parameters: Mapping[str, Array],
         contexts: Integers,
-        uniforms: Losses,
+        uniforms: Doubles,
         *,
         temperature: float = 1.0,
         top_k: int = 0,
@@ -159,7 +159,7 @@ def chunk_size(config: MLPConfig) -> int:
     return max(1, min(CHUNK, NUMBERS // max(config.vocabulary_size, *config.hidden)))
 
 
-def probabilities(logits: Array, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> Losses:
+def probabilities(logits: Array, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> Doubles:
     """What is drawn from: softmax(logits / temperature), cut to the likeliest and renormalised, (N, V), float64.
 
     temperature 0 puts everything on the likeliest character (the first of equals). top_k > 0 keeps the k likeliest; top_p < 1

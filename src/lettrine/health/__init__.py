@@ -21,6 +21,7 @@ from lettrine.health.schedule import Schedule
 from lettrine.health.trace import Trace
 
 if TYPE_CHECKING:
+    from lettrine.torch.autowatch import autowatch as autowatch
     from lettrine.torch.checkup import assert_healthy as assert_healthy
     from lettrine.torch.checkup import checkup as checkup
     from lettrine.torch.initial import check_initial as check_initial
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [  # noqa: RUF022  the order in which they are met
     "watch",
+    "autowatch",
     "checkup",
     "assert_healthy",
     "check_initial",
@@ -49,6 +51,7 @@ __all__ = [  # noqa: RUF022  the order in which they are met
 
 _TORCH = {
     "watch": "lettrine.torch.watch",
+    "autowatch": "lettrine.torch.autowatch",
     "checkup": "lettrine.torch.checkup",
     "assert_healthy": "lettrine.torch.checkup",
     "check_initial": "lettrine.torch.initial",

@@ -152,6 +152,7 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "float": (int, float),
     "bool": (bool,),
     "bool | None": (bool, type(None)),
+    "tuple[int, int]": (list, tuple),
     "tuple[int, ...]": (list, tuple),
     "tuple[str, ...]": (list, tuple),
     "Mapping[str, str]": (dict,),
@@ -204,7 +205,7 @@ class _Reader:
             if annotation == "float" and value is None:
                 made[key] = nan
                 continue
-            elements = {"tuple[int, ...]": int, "tuple[str, ...]": str}.get(annotation)
+            elements = {"tuple[int, int]": int, "tuple[int, ...]": int, "tuple[str, ...]": str}.get(annotation)
             wrong = not isinstance(value, _KINDS[annotation]) or (isinstance(value, bool) and "bool" not in annotation)
             wrong = wrong or (isinstance(value, int) and abs(value) >= 2**63)
             if wrong or (elements and not all(isinstance(each, elements) for each in value)):

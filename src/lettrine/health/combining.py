@@ -32,6 +32,17 @@ CONFIRMED_BY: Final = {"leak": ("future-leak", "batch-mixing", "leak"), "padding
 """Findings of the check-up that are what a finding of the watch suspected, where the names differ."""
 
 
+SUSPICIONS: Final = ("leak", "future-leak", "batch-mixing", "padding", "padding-mask")
+"""What watching can only suspect."""
+
+
+def suggesting(watched: Report) -> Report:
+    """The same report; what is only suspected says how it can be settled."""
+    advice = "To settle it, run health.checkup: it takes a minute."
+    suspected = {each: replace(each, remedy=f"{each.remedy} {advice}") for each in watched.findings if each.id in SUSPICIONS}
+    return replace(watched, findings=tuple(suspected.get(each, each) for each in watched.findings))
+
+
 @checked
 def combine(watched: Report, tried: Report) -> Report:
     """One report of both: what was proved first, then what was seen and not withdrawn, then remarks.

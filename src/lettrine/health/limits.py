@@ -97,9 +97,9 @@ HELD_OUT_MIRROR: Final = 0.4  # rise per fall; clinic: learned by heart 0.03 to 
 
 NORM_GAP: Final = 0.5  # batch standard deviations between running and batch mean, beyond what a batch's noise explains
 NORM_VARIANCE: Final = 1.8  # times, either way; clinic: healthy up to 1.1
-# Noise of the running mean in batch standard deviations: sqrt(momentum / (2 - momentum) / batch), with a momentum of 0.1 that is
-# 0.08 for batches of 8 and 0.11 for 4. Wu & He 2018 (Group normalization) report that batch norm's error grows as batches shrink:
-# in a ResNet-50 it is that of group norm, which knows no batch, with usual batches, and 10.6 % above it with 2 images.
+# Noise of the running mean in batch standard deviations: sqrt(momentum / (2 - momentum) / batch). With a momentum of 0.1 that is
+# 0.08 for batches of 8 and 0.11 for 4. Wu & He 2018 (Group normalization) report that batch norm's error grows as batches shrink.
+# In their ResNet-50 it equals that of group norm, which knows no batch, at usual sizes, and is 10.6 % higher with 2 images.
 NORM_NOISE: Final = 0.1
 NORM_BATCH_LEAST: Final = 4  # below it places of a convolution make up for nothing: those 10.6 % were lost in spite of them
 NORM_BATCH: Final = 8  # fewer examples give no statistics worth the name, whatever the momentum
@@ -112,6 +112,8 @@ CONSEQUENCE_STEPS: Final = 50  # fewer tell nothing of where a loss goes
 WASTED_SHARE: Final = 0.05  # of the run: a start undone within it cost nothing where the rest went well
 LEARNED_WELL: Final = 0.3  # of the loss of guessing: what ends below has learned most of what there is
 OVERFITTING_LOST: Final = 0.7  # of what was gained on held-out data over guessing, or of the best loss where that is not known
+OVERFITTING_HEART: Final = 0.35  # the same where the training examples are known by heart: a held-out loss of
+OVERFITTING_FAR: Final = 10.0  # times the training loss or more
 SLOW_EVEN: Final = 0.7  # of the earlier pace, or more: a loss that still falls like a line
 DEV_SCALE: Final = 4.0  # times; dropout and augmentation make the training loss up to about twice the other
 DEV_SCALE_BELOW: Final = 8.0  # the same below it: mixup and smoothing put a floor of about 5 times under the training loss alone
@@ -135,7 +137,6 @@ CHECKUP_SAME: Final = 1e-9  # of the answers' size, in float64: rounding is 1e-1
 CHECKUP_SAME_SINGLE: Final = 1e-3  # the same in float32, whose rounding is 1e-7: only what is plain to see
 CHECKUP_MATTERS: Final = 1e-6  # of the loss, in float64: a smaller change by a perturbation is none
 CHECKUP_GROUP_SHIFT: Final = 0.01  # of the loss: a dropout or a sampling that moves it by less does no harm worth a warning
-CHECKUP_NORM_LOSS: Final = 0.5  # of what training mode had learned, lost again in eval mode, and
 CHECKUP_NORM_STEPS: Final = 60  # steps: by then running statistics of momentum 0.1 have forgotten their start (0.9**60 = 0.002)
 CHECKUP_FIT_STEPS: Final = 60  # steps at each of several rates before a network is said to be unable to fit one batch
 CHECKUP_FIT_SHARE: Final = 0.9  # of the loss of the best constant answer: what stays above has learned nothing from its input
@@ -145,15 +146,21 @@ TRIAL_SHARE: Final = 0.05  # of the loss without it
 TRIAL_STEPS: Final = 40  # of each training of a trial
 CHECKUP_FIT_GOAL: Final = 0.1  # of the loss of the best constant answer: one batch is fitted
 CHECKUP_FELL: Final = 0.98  # of the first loss: where no reference is known, what stays above has not fallen
-CHECKUP_SCALE: Final = 30.0  # std or mean of inputs or targets from which on scaling is tried
+CHECKUP_SCALE: Final = 30.0  # std or mean of inputs or targets, or one over the std of inputs, from which on scaling is tried
 CHECKUP_SORTED: Final = 0.6  # of the entropy that the classes of a shuffled batch have
 CHECKUP_REPEATS: Final = 0.25  # of the batches that are another one's copy, unless all are
 CHECKUP_LEAK_ROWS: Final = 64  # examples needed before one feature is said to hold the answer
+CHECKUP_TELLS: Final = (
+    0.95  # of what there is to tell of the target, that a probe of one feature alone gets right: worth a remark
+)
+CHECKUP_DEPTH: Final = 30.0  # times, by which the spread of outputs may change from the first layer to the last but one untried
+CHECKUP_RISES: Final = 1.05  # times the first losses: the last ones of a trial at the task's own rate, for the rate to be doubted
 CHECKUP_RATE_RUN: Final = 3_000  # steps, a long run: at a rate that is too low it would not do what a better one does in a trial
 CHECKUP_RATE_STEPS: Final = 120  # steps of the range test, and
 CHECKUP_RATE_LEAST: Final = 45  # at least; fewer cannot tell a rate from its neighbours
 CHECKUP_ROUNDING: Final = 0.01  # of the answers: float32 against float64; healthy networks stay below 1e-4
 CHECKUP_BACKWARD: Final = 0.02  # of the slope, between a custom backward and finite differences in float64
+CHECKUP_TIE: Final = 1.0  # standard errors of a correlation, beyond what the largest of so many by chance has: a tie
 CHECKUP_SHUFFLED_ROWS: Final = 400  # examples needed before it is said that nothing ties targets to inputs
 
 # Data, targets and the head of the network. "wild" is benchmarks/wild: programs from public bug reports, and healthy ones.

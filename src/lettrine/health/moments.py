@@ -11,9 +11,9 @@ The compiled twin (`lettrine._native`, used when built) computes the same in one
 
 and the same figures of tensors of another library, read where they lie: `Tensors`, `Live` and `Ear`, for `live`.
 
-Sums are kept in float64 whatever the array's type, but that the twin adds eight numbers of float32 at a time as float32 where
-that leaves six digits of every figure; std is the unbiased one (division by n - 1), as `torch.std` has it; values that are not
-finite are left out of every other figure and counted. Missing is NaN: the std of one value, the mean of none.
+Sums are kept in float64, whatever the array's type. The twin adds eight numbers of float32 at a time as float32, where that
+leaves six digits of every figure. std is the unbiased one (division by n - 1), as `torch.std` has it. Values that are not
+finite are counted, and left out of every other figure. Missing is NaN: the std of one value, the mean of none.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ def picks(shape: Sequence[int], axis: int, cap: int = CAP) -> Pattern | None:
         length = min(2 * length, behind)  # a plane so small that shorter runs would not find room to wander
     step = ceil(count / max(1, min(count, kept // length)))
     if behind == 1 and axis > 1:
-        step = coprime(step, shape[axis - 1])  # lest the same few positions of every sequence be met
+        step = coprime(step, shape[axis - 1])  # else the same few positions of every sequence would be met
     images = ceil(count / step)
     runs = max(1, min(behind // length, kept // (images * length)))
     run_gap = behind // runs

@@ -40,8 +40,8 @@ class RangeTest:
 
     rates, losses, smooth: (S,), in order; losses[i] was seen just before the step at rates[i]. smooth: exponential mean with
     bias correction. steepest: rate at which the loss falls fastest over log(rate). largest: highest rate before the loss rises
-    again. suggestion: half-way between the two on the logarithmic axis, or `steepest` where the loss never rose: the first
-    alone is too careful, since every step of the sweep learns, the second is the edge (measured in benchmarks/bench_lr_range.py).
+    again. suggestion: half-way between the two on the logarithmic axis, or `steepest` where the loss never rose.
+    `steepest` alone is too careful, since every step of the sweep learns; `largest` is the edge (benchmarks/bench_lr_range.py).
     All are NaN where there is none; reason says in one sentence what was found, or why nothing was. stopped: "" if the whole
     range was swept, else "diverged" or "not finite".
     """

@@ -132,7 +132,7 @@ def nothing(kinds: NDArray[np.int32]) -> Automaton:
 def _trimmed(kinds: NDArray[np.int32], table: NDArray[np.int32], accepting: NDArray[np.bool_], start: int) -> Automaton:
     """With `needed` filled in, and every state from which no word can be accepted made the dead one."""
     size = len(table)
-    edges = np.sort((table.astype(np.int64) * size + np.arange(size)[:, None]).reshape(-1))  # by where they lead, then whence
+    edges = np.sort((table.astype(np.int64) * size + np.arange(size)[:, None]).reshape(-1))  # by where they lead, then begin
     sources, begin = edges % size, np.searchsorted(edges // size, np.arange(size + 1))
     needed = np.full(size, FAR, np.int32)
     frontier, away = np.flatnonzero(accepting), 0

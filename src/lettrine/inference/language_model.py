@@ -9,7 +9,7 @@ from itertools import chain
 import numpy as np
 
 from lettrine.arguments import checked
-from lettrine.engine.base import Engine, Integers, Losses
+from lettrine.engine.base import Doubles, Engine, Integers
 from lettrine.engine.reference import probabilities
 from lettrine.errors import ConfigError
 from lettrine.inference.evaluation import Loss, mean_loss
@@ -86,18 +86,18 @@ class LanguageModel:
         """T, how many characters it looks back."""
         return self.config.context
 
-    def probabilities(self, contexts: Integers, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> Losses:
+    def probabilities(self, contexts: Integers, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> Doubles:
         """Of the next character after each context (N, T): float64 (N, V), see `Predictor`."""
         with np.errstate(all="ignore"):  # weights that grew too large give no distribution, which is an answer and no warning
             return probabilities(self.mixture.logits(self.config, self.parameters, contexts), temperature, top_k, top_p)
 
-    def losses(self, contexts: Integers, targets: Integers, *, threads: int = 1) -> Losses:
+    def losses(self, contexts: Integers, targets: Integers, *, threads: int = 1) -> Doubles:
         """Negative log-probability of each target after its context: float64 (N,), in nats."""
         with np.errstate(all="ignore"):
             return self.mixture.negative_log_likelihood(self.config, self.parameters, contexts, targets, threads=threads)
 
     def draw(
-        self, contexts: Integers, uniforms: Losses, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
+        self, contexts: Integers, uniforms: Doubles, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
     ) -> Integers:
         """Characters from each context on (N, L), see `Predictor`."""
         with np.errstate(all="ignore"):

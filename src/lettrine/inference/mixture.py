@@ -2,10 +2,10 @@
 
     p(w | h) is in proportion to  p_network(w | h) ** a  *  p_counts(w | h) ** b  *  q(kind of w | kinds of h) ** c
 
-a, b and c are those of least loss on the dev words; several networks are first averaged in their logarithms. The last factor
+a, b and c are those of least loss on the dev words. Several networks are first averaged in their logarithms. The last factor
 (`lettrine.model.kinds`) is there only where words have capitals and small letters.
-Mixed so, rather than as a weighted mean of probabilities, what either of them all but excludes stays unlikely: measured over
-word lists it is better by 0.002 to 0.02 nats everywhere (docs/sizes.md).
+A weighted mean of probabilities was tried and is worse by 0.002 to 0.02 nats on all word lists (docs/sizes.md). In logits, what
+one of them nearly excludes stays unlikely.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lettrine.engine.base import Engine, Integers, Losses
+from lettrine.engine.base import Doubles, Engine, Integers
 from lettrine.engine.reference import log_softmax
 from lettrine.model.config import MLPConfig
 from lettrine.model.counts import Counts
@@ -75,7 +75,7 @@ class Mixture:
             counted += self.prior.kinds.logits(contexts)
         return counted if a == 0.0 else a * self.of_networks(config, parameters, contexts) + counted
 
-    def _unshifted(self, config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers) -> Losses:
+    def _unshifted(self, config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers) -> Doubles:
         """The same as `logits` but for a number added to each row, which changes no choice: nothing is normalised on the way."""
         a, b = (1.0, 0.0) if self.prior is None else self.prior.weights
         result = np.zeros((len(contexts), config.vocabulary_size))
@@ -95,7 +95,7 @@ class Mixture:
 
     def negative_log_likelihood(
         self, config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers, targets: Integers, *, threads: int = 1
-    ) -> Losses:
+    ) -> Doubles:
         """Loss of each example (N,); see `Engine`."""
         if self.prior is None and not self.others:
             return self.engine.negative_log_likelihood(config, parameters, contexts, targets, threads=threads)
@@ -114,7 +114,7 @@ class Mixture:
         config: MLPConfig,
         parameters: Mapping[str, Array],
         contexts: Integers,
-        uniforms: Losses,
+        uniforms: Doubles,
         *,
         temperature: float = 1.0,
         top_k: int = 0,

@@ -1,8 +1,8 @@
 """Which words are within a few edits of a list of words.
 
 An edit puts a character in, leaves one out, or puts one in place of another (Levenshtein 1966). The list becomes a tree of
-prefixes; a word walks down it with one row of the table of edit distances for each prefix that is still near enough, all words of
-a batch side by side, so that a list of 30,000 words costs some hundred prefixes a word and not 30,000 tables.
+prefixes. A word walks down the tree, with one row of the table of edit distances for each prefix that is still near enough. All
+words of a batch walk side by side. So a list of 30,000 words costs some hundred prefixes a word, and not 30,000 tables.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ r"""Regular expressions over a vocabulary, as automata: the part of the usual sy
 
 A pattern is held against the whole word. What goes beyond sets of words (references back, looking ahead) is refused.
 
-A pattern's automaton is found by positions (Glushkov 1961): each character of the pattern is a position, a state is the set of
+A pattern's automaton is found by positions (Glushkov 1961). Each character of the pattern is a position. A state is the set of
 positions that the last character may have been, held as the bits of a whole number. There is no backtracking: a pattern
 costs what its automaton costs, and that has a bound.
 """

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from lettrine.engine.base import Integers, Losses
+from lettrine.engine.base import Doubles, Integers
 from lettrine.text.vocabulary import Vocabulary
 
 
@@ -42,16 +42,16 @@ class Predictor(Protocol):
         """T, how many characters it looks back."""
         ...
 
-    def probabilities(self, contexts: Integers, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> Losses:
+    def probabilities(self, contexts: Integers, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> Doubles:
         """What `draw` draws from, float64 (N, V): each row sums to 1."""
         ...
 
-    def losses(self, contexts: Integers, targets: Integers, *, threads: int = 1) -> Losses:
+    def losses(self, contexts: Integers, targets: Integers, *, threads: int = 1) -> Doubles:
         """Negative log-probability of each target, float64 (N,), in nats."""
         ...
 
     def draw(
-        self, contexts: Integers, uniforms: Losses, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
+        self, contexts: Integers, uniforms: Doubles, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
     ) -> Integers:
         """Characters from each starting context until the end token or the L-th, int32 (N, L), 0 after the end.
 

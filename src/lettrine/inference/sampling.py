@@ -1,8 +1,8 @@
 """New words from a trained model, thousands a call, under any wish, as the model itself would write them.
 
-Whatever is wished for, a word that meets it is drawn with the model's own probability among the words that do: words are drawn
-whole and those that do not meet the wish are left out, or, where few do, through a tree of prefixes that makes leaving out cheap
-(`lettrine.inference.tree`). Nothing is cut, bent or put right afterwards.
+A word that meets the wish is drawn with the model's own probability among all words that do. Words are drawn whole, and those
+that do not meet the wish are left out. Where few words meet it, a tree of prefixes makes this cheap
+(`lettrine.inference.tree`). Nothing is cut or changed afterwards.
 """
 
 from __future__ import annotations

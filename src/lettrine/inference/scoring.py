@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lettrine.engine.base import Losses
+from lettrine.engine.base import Doubles
 from lettrine.errors import ConfigError
 from lettrine.inference.evaluation import exp
 from lettrine.inference.predictor import Predictor
@@ -62,14 +62,14 @@ class Scores:
     """
 
     words: Sequence[str]
-    log_likelihood: Losses
-    per_character: Losses
+    log_likelihood: Doubles
+    per_character: Doubles
     worst: NDArray[np.int64]
-    worst_log_probability: Losses
+    worst_log_probability: Doubles
     unknown: NDArray[np.int64]
 
 
-def character_losses(model: Predictor, words: Sequence[str], threads: int = 1) -> tuple[Losses, NDArray[np.bool_]]:
+def character_losses(model: Predictor, words: Sequence[str], threads: int = 1) -> tuple[Doubles, NDArray[np.bool_]]:
     """Loss of every character of every word and of its end, word after word, (N,), in nats; and which the model never saw."""
     if threads < 1:
         raise ConfigError(f"threads got {threads}; expected at least 1")
@@ -82,11 +82,11 @@ def character_losses(model: Predictor, words: Sequence[str], threads: int = 1) -
 
 def judged(
     model: Predictor, words: Sequence[str], label: str = "", threads: int = 1
-) -> tuple[Losses, NDArray[np.bool_], dict[str, Losses]]:
+) -> tuple[Doubles, NDArray[np.bool_], dict[str, Doubles]]:
     """`character_losses` of words that carry no sign of a label, and how likely each label is for each word, (W,).
 
-    Under one label, or under all: the chance of a character is then its mean over the labels, each weighted by how likely it is
-    after the characters before, so that the chance of the word is that of the word with any label.
+    label: one of them, or "" for all. Under all, the chance of a character is its mean over the labels, each weighted by how
+    likely it is after the characters before. The chance of a word is then that of the word with any label.
     """
     if not model.labels:
         if label:

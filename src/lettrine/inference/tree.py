@@ -1,16 +1,16 @@
 """Words under a condition that the model seldom meets by itself: a tree of the prefixes seen so far, each with a bound.
 
-A word is drawn character by character, as always; whatever can no longer be accepted is refused at once. What was learned
-on the way is kept: each prefix in the tree has a bound on the probability that a word which began so is accepted,
+A word is drawn character by character, as always. A prefix that can no longer become an accepted word is refused at once, and
+that is remembered: each prefix in the tree has a bound on the probability that a word which begins so is accepted,
 
     bound(prefix) = sum over c of p(c | prefix) * bound(prefix c)       1 for a prefix not in the tree yet, 0 for a dead one,
 
-and the next draws choose c in proportion to p(c | prefix) * bound(prefix c), so that they stay out of what is known to be
-dead. A prefix that enters the tree had the bound 1 and now has a lower one: the draw that met it goes on with that probability,
-else it is refused. Along any accepted word the bounds cancel but for the first, so every word is drawn with probability
-p(word) / bound(start): the model's own distribution on the accepted words, exactly, whatever the tree holds, and the part
-that is refused shrinks as the tree grows (adaptive rejection: Gilks & Wild 1992; for trees of words, Dymetman, Bouchard & Carter
-2012, "The OS* algorithm").
+The next draws choose c in proportion to p(c | prefix) * bound(prefix c), so that they stay out of what is known to be dead.
+A prefix that enters the tree had the bound 1 and now has a lower one. The draw that met it goes on with that probability; else it
+is refused. Along any accepted word all bounds but the first cancel, so every word is drawn with probability
+p(word) / bound(start). That is exactly the model's own distribution on the accepted words, whatever the tree holds. Fewer draws
+are refused as the tree grows (adaptive rejection: Gilks & Wild 1992; for trees of words, Dymetman, Bouchard & Carter 2012, "The
+OS* algorithm").
 
 The tree is bounded in size. Below its edge a word is drawn to its end without it, and accepted or refused as a whole.
 """
@@ -22,7 +22,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lettrine.engine.base import Integers, Losses
+from lettrine.engine.base import Doubles, Integers
 from lettrine.inference.automaton import DEAD, Automaton
 from lettrine.inference.predictor import Cuts, Predictor
 
@@ -146,7 +146,7 @@ class PrefixTree:
             self._weights[self._parent[here], self._by[here]] = self._probability[here] * bounds
 
 
-def _choose(weights: Losses, uniforms: Losses) -> NDArray[np.int64]:
+def _choose(weights: Doubles, uniforms: Doubles) -> NDArray[np.int64]:
     """In each row (N, V) one place, in proportion to the weights."""
     cumulated = np.cumsum(weights, axis=1)
     chosen: NDArray[np.int64] = (cumulated > uniforms[:, None] * cumulated[:, -1:]).argmax(axis=1)

@@ -1,8 +1,8 @@
 """The shape of a network, as one frozen value.
 
-Bengio et al. 2003, "A Neural Probabilistic Language Model", JMLR 3: each of the T characters before
-the one to predict is looked up in an embedding table, the T vectors are laid end to end, passed
-through hidden layers, and turned into one logit for each character of the vocabulary.
+Bengio et al. 2003, "A Neural Probabilistic Language Model", JMLR 3. Each of the T characters before the one to predict is
+looked up in an embedding table. The T vectors are laid end to end and passed through hidden layers. The last layer gives one
+logit for each character of the vocabulary.
 
 Shape letters used everywhere: B batch, T context, E embedding, H hidden, V vocabulary, S steps, L layers.
 """

@@ -1,7 +1,7 @@
 """The published experiments, one after the other: what was trained, and what was printed. Data, no code.
 
-Every one splits the words 80/10/10 after a shuffle with seed 42, takes batches of 32 with plain SGD, and, where it runs
-200,000 steps, divides the learning rate by ten half-way. Letters are those of `recipe.SOURCES`.
+Every one splits the words 80/10/10 after a shuffle with seed 42, and takes batches of 32 with plain SGD. One that runs 200,000
+steps divides the learning rate by ten half-way. Letters are those of `recipe.SOURCES`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ GAIN: Final = 5.0 / 3.0
 
 
 def _shape(hidden: tuple[int, ...], *, activation: str = "tanh", norm: str = "none", **more: Any) -> Shape:
-    """A shape with nothing left to the defaults of `train`, which are chosen by other lights."""
+    """A shape that leaves nothing to the defaults of `train`, which aim at a low loss."""
     plain: dict[str, Any] = {"context": 3, "embedding": 10, "direct": False, "hidden_bias": norm == "none", "output_bias": True}
     return Shape(hidden=hidden, activation=activation, norm=norm, **{"output_norm": False, "norm_momentum": 0.1, **plain, **more})
 
@@ -312,8 +312,8 @@ RECIPES: Final = (
         ),
         drops=False,
     ),
-    # The lecture prints its shares under a gain of 5/3; they are, digit for digit, those of its last version, with a gain of 1
-    # and 1,001 steps, as repeating it with its own variance (divided by n - 1) shows.
+    # The lecture prints its shares under a gain of 5/3. They are, digit for digit, those of its last version, with a gain of 1
+    # and 1,001 steps. Repeating it with its own variance (divided by n - 1) shows this.
     Recipe(
         "deep-batchnorm-1",
         "The same with a gain of 1 and without the superfluous biases: fewer parameters, and little else changes.",

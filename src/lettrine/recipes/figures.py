@@ -121,7 +121,7 @@ def judgement(figure: Published, published: float, ours: float) -> str:
     if kind.beaten:
         return "beaten" if ours < published else "outside"
     room = kind.tolerance * abs(published) if kind.relative else kind.tolerance
-    # Printed figures are rounded: a difference that rounding alone can explain is none.
+    # Printed figures are rounded: a difference that rounding alone explains does not count.
     return "within" if abs(ours - published) <= room + 0.5 * 10.0 ** -decimals(published) else "outside"
 
 

@@ -1,9 +1,9 @@
 """The random numbers of the published runs, without torch.
 
-The study notebooks draw weights and batches from `torch.Generator().manual_seed(2147483647)`. That generator is the
-Mersenne Twister (Matsumoto & Nishimura 1998), which numpy has too; what torch makes of its 32-bit words on a CPU is written
-down here, so that a recipe begins with the very weights, and sees the very batches, of the run it repeats. Its figures can
-then be compared with printed digits, and not only with the spread of many seeds.
+The study notebooks draw weights and batches from `torch.Generator().manual_seed(2147483647)`. That generator is the Mersenne
+Twister (Matsumoto & Nishimura 1998), which numpy has too. What torch makes of its 32-bit words on a CPU is written down here.
+So a recipe begins with the same weights, and sees the same batches, as the run it repeats. Its figures can then be compared
+digit by digit, and not only with the spread of many seeds.
 """
 
 from __future__ import annotations

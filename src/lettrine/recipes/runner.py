@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from lettrine.engine.base import Engine, Integers, Losses
+from lettrine.engine.base import Doubles, Engine, Integers
 from lettrine.engine.reference import Observation, observe
 from lettrine.errors import ConfigError, DivergedError
 from lettrine.health.findings import Report
@@ -28,7 +28,7 @@ from lettrine.training.batches import Rows
 from lettrine.training.batches import batches as drawn
 from lettrine.training.interrupt import deferred_signals
 from lettrine.training.run import Run
-from lettrine.training.session import Listener, Session, Splits
+from lettrine.training.session import OnProgress, Session, Splits
 from lettrine.training.settings import Settings
 from lettrine.training.trainer import Trainer
 
@@ -57,7 +57,7 @@ class RecipeRun:
     recipe: Recipe
     words: WordList
     run: Run = field(repr=False)
-    losses: Losses = field(repr=False)
+    losses: Doubles = field(repr=False)
     figures: FiguresByKey
     comparisons: tuple[ComparedFigure, ...]
     gradients: Mapping[int, Mapping[str, WeightGradient]] = field(default_factory=dict, repr=False)
@@ -138,7 +138,7 @@ def run_recipe(
     seed: int = SEED,
     engine: str = "auto",
     threads: int = 1,
-    report: Listener = lambda _: None,
+    on_progress: OnProgress = lambda _: None,
 ) -> RecipeRun:
     """Train a recipe's network on some words and set our figures beside the published ones.
 
@@ -149,7 +149,9 @@ def run_recipe(
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
         raise ConfigError(f"steps got {steps!r}; expected a whole number, or 0 for the {recipe.steps:,} of the published run")
     recipe = recipe.on(words.digest)
-    return train_recipe(recipe, words, recipe.settings(steps=steps, engine=engine, threads=threads, seed=seed), report=report)
+    return train_recipe(
+        recipe, words, recipe.settings(steps=steps, engine=engine, threads=threads, seed=seed), on_progress=on_progress
+    )
 
 
 def train_recipe(
@@ -161,7 +163,7 @@ def train_recipe(
     engine: Engine | None = None,
     prepare: Callable[[Parameters], None] = lambda _: None,
     batches: Rows | None = None,
-    report: Listener = lambda _: None,
+    on_progress: OnProgress = lambda _: None,
 ) -> RecipeRun:
     """`run_recipe` with settings that may differ from the recipe's.
 
@@ -172,7 +174,10 @@ def train_recipe(
     every = max(1, settings.steps // SAMPLES) if settings.steps <= SHORT else 0
     config = recipe.config(Vocabulary.from_words(words.words).size)  # the whole shape: nothing of it is left to the words
     how: dict[str, Any] = {"shape": config, "settings": settings, "splits": splits, "engine": engine}
-    with deferred_signals() as requests, Session(words, **how, every=every, start=begun.start, report=report) as session:
+    with (
+        deferred_signals() as requests,
+        Session(words, **how, every=every, start=begun.start, on_progress=on_progress) as session,
+    ):
         gradients = {0: begun.gradients(session.config, session.trainer.state.parameters)}
         outcome = session.trainer.run(requests)
         if not outcome.checkpoint.step:

@@ -49,7 +49,7 @@ class Section:
 
     facts: a short table of keys and values. words: generated words, set as such. spelled: the same with the probability of each
     character, under the pointer; where they were drawn in several ways, with a slider that begins at the one named `shown`.
-    header, rows: a table. figures: pictures by name. Empty parts are left out.
+    header, rows: a table; told: of sentences, which are broken into lines. figures: pictures by name. Empty parts are left out.
     place: "first" (above the verdict), "middle" (above the pictures) or "last" (below them).
     """
 
@@ -63,6 +63,7 @@ class Section:
     place: str = "middle"
     spelled: Sequence[Spelled] = ()
     shown: str = ""
+    told: bool = False
 
 
 def render(report: Report, *, title: str = "", sections: Sequence[Section] = (), facts: Mapping[str, str] | None = None) -> str:
@@ -72,6 +73,8 @@ def render(report: Report, *, title: str = "", sections: Sequence[Section] = (),
     versions and seeds. Raises `MissingExtraError` without the extra `report`.
     """
     trace = report.trace
+    timed = len(trace.steps) > 0
+    tried = {each.id for each in experiment_rows(report)}  # these have a section of their own
     return page(
         title=title or report.title,
         verdict=verdict(report),
@@ -80,8 +83,9 @@ def render(report: Report, *, title: str = "", sections: Sequence[Section] = (),
         sections=[*experiments(report), *sections],
         pictures=figures(trace, report.findings),
         modules=module_rows(trace),
-        watched=watched(trace),
-        outcomes=report.outcomes,
+        watched=watched(trace) if timed or not tried else "",
+        outcomes=[each for each in report.outcomes if each.check not in tried],
+        timed=timed,
         facts=known(report) | dict(facts or {}),
     )
 
@@ -98,6 +102,7 @@ def render_sections(title: str, sections: Sequence[Section], *, facts: Mapping[s
         modules=[],
         watched="",
         outcomes=[],
+        timed=False,
         facts=dict(facts or {}),
     )
 
@@ -105,7 +110,7 @@ def render_sections(title: str, sections: Sequence[Section], *, facts: Mapping[s
 def experiments(report: Report) -> list[Section]:
     """The section of a check-up's experiments, if there were any."""
     rows = experiment_rows(report)
-    return [Section("Experiments", header=HEADER, rows=cells(rows))] if rows else []
+    return [Section("Experiments", header=HEADER, rows=cells(rows), told=True)] if rows else []
 
 
 def write(

@@ -57,7 +57,7 @@ class View:
             yield Text(f"The health check itself met an error: {clean(error)}", style="red")
         for finding in report.findings:
             yield Text()
-            yield finding_text(finding)
+            yield finding_text(finding, timed=len(report.trace.steps) > 0)
         for outcome in report.outcomes:
             if outcome.status == "failed":
                 yield Text(f"The check {clean(outcome.check)} broke: {clean(outcome.reason)}", style="red")
@@ -113,8 +113,8 @@ def wide(cells: Iterable[str]) -> int:
     return max(map(len, cells))
 
 
-def finding_text(finding: Finding) -> RenderableType:
-    """One finding: what, where and when, why, and what to do."""
+def finding_text(finding: Finding, *, timed: bool = True) -> RenderableType:
+    """One finding: what, where and when, why, and what to do. timed: it was seen at some step of a training."""
     style = STYLES[finding.severity]
     head = Text.assemble((f"{SIGNS[finding.severity]} {finding.severity}", style), "  ", (clean(finding.message), "bold"))
     body = Table.grid(padding=(0, 2))
@@ -122,7 +122,9 @@ def finding_text(finding: Finding) -> RenderableType:
     body.add_column(overflow="fold")
     if finding.where:
         body.add_row("where", Text(where_text(finding)))
-    body.add_row("when", Text(f"{steps_text(*finding.steps)}  [{clean(finding.id)}]"))
+    body.add_row(
+        *(("when", Text(f"{steps_text(*finding.steps)}  [{clean(finding.id)}]")) if timed else ("kind", Text(clean(finding.id))))
+    )
     body.add_row("why", Text(clean(finding.why)))
     for each in finding.explains:
         body.add_row("explains", Text(clean(each)))

@@ -1,7 +1,7 @@
 """Bytes from a file or standard input become lines of text, in blocks of bounded size.
 
-Nothing is taken on trust: a line has a longest length, the encoding is checked, and what does not
-read as text is refused with the line it stands on and the encoding it may be in.
+Nothing is taken on trust. A line has a longest length, and the encoding is checked. Bytes that are no text are refused; the error
+names the line and the encoding it may be in.
 """
 
 from __future__ import annotations

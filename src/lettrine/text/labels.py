@@ -1,7 +1,7 @@
 """Words of several kinds, such as the names of women and of men: a label stands before each word as one more character.
 
-So a model learns what each kind is like, and what all have in common, without knowing of labels: the first character of each of
-its words is the label, drawn like any other. The characters are Unicode's noncharacters, which no text holds.
+So a model learns what each kind is like, and what all have in common. It knows nothing of labels: the first character of each
+of its words is the label, and is drawn like any other. These characters are Unicode's noncharacters, which no text holds.
 """
 
 from __future__ import annotations

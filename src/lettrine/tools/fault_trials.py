@@ -18,7 +18,7 @@ from lettrine.text.vocabulary import Vocabulary
 from lettrine.text.windows import windows
 from lettrine.text.words import WordList, split
 from lettrine.tools.faults import Fault, Patient, healthy_recipe
-from lettrine.training.session import Listener
+from lettrine.training.session import OnProgress
 
 DRAWN: Final = 100  # words drawn to see whether they end
 ENDING: Final = 0.5  # share of them that must
@@ -62,7 +62,7 @@ class Case:
 
 
 def try_fault(
-    fault: Fault, words: WordList, *, engine: str = "auto", threads: int = 1, report: Listener = lambda _: None
+    fault: Fault, words: WordList, *, engine: str = "auto", threads: int = 1, on_progress: OnProgress = lambda _: None
 ) -> Case:
     """Train a healthy recipe with a fault planted in it, then without.
 
@@ -76,13 +76,13 @@ def try_fault(
     if fault.torch:
         before, after = _in_torch(fault, patient, vocabulary)
     elif fault.name == "shared-generator":
-        before, after = (_with_sampling(patient, words, vocabulary, report, shared=shared) for shared in (True, False))
+        before, after = (_with_sampling(patient, words, vocabulary, on_progress, shared=shared) for shared in (True, False))
     else:
-        before, after = (_examined(each, words, report) for each in fault.patients(patient))
+        before, after = (_examined(each, words, on_progress) for each in fault.patients(patient))
     return Case(fault, words, before, after)
 
 
-def _train(patient: Patient, words: WordList, report: Listener, batches: Any = None) -> RecipeRun:
+def _train(patient: Patient, words: WordList, on_progress: OnProgress, batches: Any = None) -> RecipeRun:
     return train_recipe(
         patient.recipe,
         words,
@@ -91,12 +91,12 @@ def _train(patient: Patient, words: WordList, report: Listener, batches: Any = N
         engine=patient.engine(choose_engine(patient.settings.engine)),
         prepare=patient.prepare,
         batches=batches,
-        report=report,
+        on_progress=on_progress,
     )
 
 
-def _examined(patient: Patient, words: WordList, report: Listener) -> Report:
-    result = _train(patient, words, report)
+def _examined(patient: Patient, words: WordList, on_progress: OnProgress) -> Report:
+    result = _train(patient, words, on_progress)
     return _with_finding(result.health, "never-ends", endless_words(result.model, words))
 
 
@@ -135,7 +135,7 @@ class SharedBatches:
         return self._batches.rows(start, min(stop, start + 1))
 
 
-def _with_sampling(patient: Patient, words: WordList, vocabulary: Vocabulary, report: Listener, *, shared: bool) -> Report:
+def _with_sampling(patient: Patient, words: WordList, vocabulary: Vocabulary, on_progress: OnProgress, *, shared: bool) -> Report:
     """Train twice, once with words drawn half-way, from the batches' generator or from another: nothing must change."""
     results = []
     for sampling in (False, True):
@@ -145,7 +145,7 @@ def _with_sampling(patient: Patient, words: WordList, vocabulary: Vocabulary, re
         other = generator if shared else TorchGenerator(1)
         batches = GeneratorBatches(generator, len(patient.splits[0]), patient.settings.batch, block=1)
         at = patient.settings.steps // 2 if sampling else -1
-        results.append(_train(patient, words, report, SharedBatches(batches, other, at)))
+        results.append(_train(patient, words, on_progress, SharedBatches(batches, other, at)))
     quiet, drawn = (result.model.parameters["output.weight"] for result in results)
     gap = float(np.abs(quiet - drawn).max())
     finding = None

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from lettrine.engine.base import Engine, Indices, Integers, Losses, Optimiser, TrainState
+from lettrine.engine.base import Doubles, Engine, Indices, Integers, Optimiser, TrainState
 from lettrine.errors import ConfigError
 from lettrine.model.config import MLPConfig
 from lettrine.model.initialisation import Initialisation
@@ -77,11 +77,11 @@ class VarianceFromMean:
         contexts: Integers,
         targets: Integers,
         indices: Indices,
-        learning_rates: Losses,
+        learning_rates: Doubles,
         *,
         threads: int = 1,
         seed: int = 0,
-    ) -> Losses:
+    ) -> Doubles:
         """Step by step: running_var = (1 - m) * running_mean + m * batch variance."""
         losses = []
         keep = 1.0 - config.norm_momentum

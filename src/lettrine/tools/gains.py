@@ -1,8 +1,8 @@
 """The gain table, with each entry checked by numbers, and the spread of x @ w that it is there to keep.
 
-A layer y = x @ w with w drawn N(0, s**2) has std(y) = s * sqrt(fan_in) * rms(x). So s = gain / sqrt(fan_in) keeps the spread of
-what goes into the activations if gain = 1 / sqrt(E[f(z)**2]) for z of N(0, 1): then each layer hands on a mean square of
-1 / gain**2, and the next one puts it right (He et al. 2015).
+A layer y = x @ w with w drawn N(0, s**2) has std(y) = s * sqrt(fan_in) * rms(x). With s = gain / sqrt(fan_in) and gain = 1 /
+sqrt(E[f(z)**2]) for z of N(0, 1), what goes into the activations keeps its spread. Each layer hands on a mean square of 1 /
+gain**2, and the gain of the next one brings it back to 1 (He et al. 2015).
 """
 
 from __future__ import annotations

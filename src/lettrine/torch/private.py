@@ -22,6 +22,11 @@ def _asked(path: str, otherwise: Callable[..., Any]) -> Callable[..., Any]:
     return found if callable(found) else otherwise
 
 
+exporting: Final = _asked("compiler.is_exporting", lambda: False)
+"""Whether `torch.export` is taking something down."""
+
+_tracing_state: Final = _asked("_C._get_tracing_state", lambda: None)
+
 graph_task: Final = _asked("_C._current_graph_task_id", lambda: -1)
 """Number of the backward pass that is going on, -1 if none is. Without it a checkpointed block counts as called twice."""
 
@@ -80,8 +85,13 @@ def recomputing() -> bool:
 
 
 def transformed() -> bool:
-    """Whether a function transform (`torch.func`) is going on: what is called in it stands for no call of the training."""
-    return transform_level() is not None
+    """Whether a function transform (`torch.func`) or a trace is going on: what is called in it is no call of the training."""
+    return transform_level() is not None or traced()
+
+
+def traced() -> bool:
+    """Whether `torch.jit.trace` or `torch.export` is taking the model down."""
+    return _tracing_state() is not None or bool(exporting())
 
 
 def saves_elsewhere() -> bool:

@@ -12,11 +12,11 @@ from lettrine.text.words import WordList
 from lettrine.training.counted import count_words
 from lettrine.training.interrupt import deferred_signals
 from lettrine.training.run import Run
-from lettrine.training.session import DEFAULT_CORPUS, Listener, Session, as_word_list
+from lettrine.training.session import DEFAULT_CORPUS, OnProgress, Session, as_word_list
 from lettrine.training.settings import Settings
 from lettrine.training.shape import Shape
 
-__all__ = ["DEFAULT_CORPUS", "Listener", "Shape", "as_word_list", "resume", "train"]
+__all__ = ["DEFAULT_CORPUS", "OnProgress", "Shape", "as_word_list", "resume", "train"]
 
 
 @checked
@@ -26,14 +26,15 @@ def train(
     out: str | Path | None = None,
     shape: Shape | None = None,
     settings: Settings | None = None,
-    report: Listener = lambda _: None,
+    on_progress: OnProgress = lambda _: None,
     page: bool = True,
 ) -> Run:
     """Train a network on a word list and return the run. To take it step by step, use `lettrine.Session`.
 
     words: a file of one word a line ("-" for standard input), an iterable of words, several of them by label, such as
     {"women": "women.txt", "men": "men.txt"}, or None for the shipped list of first names.
-    out: folder to keep the run in, with checkpoints as it goes; None keeps it in memory. report: called as training proceeds.
+    out: folder to keep the run in, with checkpoints as it goes; None keeps it in memory.
+    on_progress: called with a `Progress` as training proceeds.
     page: write report.html into the folder too, where the extra `report` is installed and the training is watched.
 
     Ctrl-C and SIGTERM stop between two steps: what was learned is kept and the run returned, its status "interrupted".
@@ -43,17 +44,20 @@ def train(
     word_list, settings = as_word_list(words), settings or Settings()
     if settings.model == "counts":
         return count_words(word_list, settings, out)
-    with deferred_signals() as requests, Session(word_list, out=out, shape=shape, settings=settings, report=report) as session:
+    with (
+        deferred_signals() as requests,
+        Session(word_list, out=out, shape=shape, settings=settings, on_progress=on_progress) as session,
+    ):
         return _whole(session.finish(session.trainer.run(requests), requests), page=page)
 
 
 @checked
-def resume(path: str | Path, *, report: Listener = lambda _: None, page: bool = True) -> Run:
+def resume(path: str | Path, *, on_progress: OnProgress = lambda _: None, page: bool = True) -> Run:
     """Go on with a run that was interrupted or killed: it ends with the same weights, bit for bit, as if it had not been.
 
     Raises RunDamagedError, RunBusyError, ConfigError for a run that is finished, and what `train` raises.
     """
-    with deferred_signals() as requests, Session.resumed(path, report=report) as session:
+    with deferred_signals() as requests, Session.resumed(path, on_progress=on_progress) as session:
         return _whole(session.finish(session.trainer.run(requests), requests), page=page)
 
 

@@ -36,8 +36,8 @@ def batches(draw: str, seed: int, examples: int, batch: int) -> Rows:
 class Batches:
     """Row numbers of every step's batch drawn uniformly with replacement, a function of the seed and the step alone.
 
-    Rows are drawn block by block, each block from a generator of its own, so that resuming at any step needs no
-    generator state and gives the very batches that an undisturbed run would have seen.
+    Rows are drawn block by block, each block from a generator of its own. So a run can be resumed at any step without the state
+    of a generator, and sees the same batches as an undisturbed one.
     """
 
     def __init__(self, seed: int, examples: int, batch: int) -> None:

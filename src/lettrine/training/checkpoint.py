@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lettrine.engine.base import Losses, check_moments
+from lettrine.engine.base import Doubles, check_moments
 from lettrine.errors import EngineError, RunDamagedError
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Parameters, check_parameters
@@ -36,9 +36,9 @@ class Checkpoint:
     best: Parameters
     best_step: int
     best_dev: float
-    losses: Losses
+    losses: Doubles
     dev_steps: NDArray[np.int64]
-    dev_losses: Losses
+    dev_losses: Doubles
     seconds: tuple[float, float]
     health: tuple[Mapping[str, NDArray[Any]], str] = field(default_factory=lambda: ({}, ""))
     changes: int = 0

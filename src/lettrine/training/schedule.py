@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from lettrine.engine.base import Losses
+from lettrine.engine.base import Doubles
 from lettrine.errors import ConfigError
 
 SCHEDULES: Final = ("constant", "step", "cosine", "one-cycle")
@@ -18,7 +18,7 @@ START_DIVISOR: Final = 25.0
 END_DIVISOR: Final = 1e4
 
 
-def learning_rates(schedule: str, peak: float, steps: int) -> Losses:
+def learning_rates(schedule: str, peak: float, steps: int) -> Doubles:
     """The learning rate of each of `steps` steps, (S,).
 
     constant: peak throughout. step: a tenth from half-way on, as the published runs have it. cosine: half a cosine
@@ -45,7 +45,7 @@ def learning_rates(schedule: str, peak: float, steps: int) -> Losses:
     return np.where(step <= top, up, down)
 
 
-def _cosine(start: float, end: float, share: Losses) -> Losses:
+def _cosine(start: float, end: float, share: Doubles) -> Doubles:
     """From start to end along half a cosine, share running from 0 to 1."""
-    result: Losses = end + (start - end) * 0.5 * (1.0 + np.cos(np.pi * share))
+    result: Doubles = end + (start - end) * 0.5 * (1.0 + np.cos(np.pi * share))
     return result

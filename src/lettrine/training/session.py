@@ -49,7 +49,7 @@ from lettrine.training.verdict import conclusions, repeated_share
 from lettrine.training.watch import EngineWatch, facts_of, trace_from_archive
 
 DEFAULT_CORPUS = "first-names"
-Listener: TypeAlias = Callable[[Progress], None]
+OnProgress: TypeAlias = Callable[[Progress], None]
 Splits: TypeAlias = tuple[Windows, Windows, Windows]
 Start: TypeAlias = Callable[[MLPConfig, Settings, Windows], tuple[Parameters, Rows]]
 
@@ -64,7 +64,7 @@ class Session:
             session.trainer.advance(4_000)
         print(session.result.sample(10))
 
-    words, out, shape, settings, report: as `lettrine.train` has them; shape may be a whole `MLPConfig`.
+    words, out, shape, settings, on_progress: as `lettrine.train` has them; shape may be a whole `MLPConfig`.
     every: sampled steps of the health watch, see `health.recorder.Schedule`. start: gives the weights to start from and the rows
     of each batch, in place of those of the settings' scheme and seed. splits: examples for train, dev and test in place of those
     of the words. engine: in place of the one the settings name.
@@ -89,7 +89,7 @@ class Session:
         out: str | Path | None = None,
         shape: Shape | MLPConfig | None = None,
         settings: Settings | None = None,
-        report: Listener = lambda _: None,
+        on_progress: OnProgress = lambda _: None,
         every: int = 0,
         start: Start | None = None,
         splits: Splits | None = None,
@@ -100,7 +100,7 @@ class Session:
         self._own = start is None  # and not a published experiment, which is there to be repeated and not to be judged
         if splits is not None:
             self.splits = splits
-        self._report, self._every = report, every
+        self._on_progress, self._every = on_progress, every
         self.folder = None if out is None else Path(out)
         with contextlib.ExitStack() as opened:
             if self.folder is not None:
@@ -114,14 +114,14 @@ class Session:
 
     @classmethod
     @checked
-    def resumed(cls, path: str | Path, *, report: Listener = lambda _: None) -> Self:
+    def resumed(cls, path: str | Path, *, on_progress: OnProgress = lambda _: None) -> Self:
         """A session that goes on where a run folder was left.
 
         Raises RunDamagedError, RunBusyError, and ConfigError for a run that is finished.
         """
         self = cls.__new__(cls)
         folder, *_ = read_description(path)
-        self._report, self._every, self._alike, self._own = report, 0, True, True
+        self._on_progress, self._every, self._alike, self._own = on_progress, 0, True, True
         with contextlib.ExitStack() as opened:
             opened.enter_context(locked(folder))
             folder, description, config, vocabulary, settings, data = read_description(path)
@@ -254,7 +254,7 @@ class Session:
             watch=self._watch(checkpoint) if self.settings.health else None,
             save=(lambda _: None) if folder is None else (lambda made: made.write(folder)),
             log=lambda settings: self._describe(settings, "training", None),
-            report=self._report,
+            on_progress=self._on_progress,
         )
 
     def _watch(self, checkpoint: Checkpoint | None) -> EngineWatch:

@@ -19,7 +19,7 @@ from lettrine.training.settings import Settings
 from lettrine.training.sizes import processors
 from lettrine.training.trainer import Trainer
 
-APART: Final = 2**40  # between the seeds of one run's networks: the first of another run is none of them
+APART: Final = 2**40  # between the seeds of one run's networks: the first of another run must not be among them
 
 
 def other_networks(
@@ -29,11 +29,11 @@ def other_networks(
     train: Windows,
     dev: Windows,
     requests: Requests,
-    report: Callable[[int], None] = lambda _: None,
+    on_progress: Callable[[int], None] = lambda _: None,
 ) -> list[Parameters]:
     """`settings.networks` - 1 more networks, a function of the settings alone; fewer if a signal comes.
 
-    report: called with how many steps of all of them are taken. A network whose loss stops being finite is left out.
+    on_progress: called with how many steps of all of them are taken. A network whose loss stops being finite is left out.
     """
     taken = [0] * (settings.networks - 1)
 
@@ -42,9 +42,9 @@ def other_networks(
 
         def tell(step: int) -> None:
             taken[place] = step
-            report(sum(taken))
+            on_progress(sum(taken))
 
-        trainer = Trainer(config, own, engine, train, dev, report=lambda progress: tell(progress.step))
+        trainer = Trainer(config, own, engine, train, dev, on_progress=lambda progress: tell(progress.step))
         outcome = trainer.run(requests)
         return trainer.kept() if outcome.status == "finished" else None
 

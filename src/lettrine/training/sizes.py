@@ -23,7 +23,7 @@ from lettrine.model.initialisation import SCHEMES, initialise
 EFFORTS: Final = ("quick", "default", "best")
 
 FEW: Final = 20_000  # examples: up to here dropout and passes are at their most
-MANY: Final = 200_000  # from here dropout is none
+MANY: Final = 200_000  # from here on there is no dropout
 MORE: Final = 600_000  # from here width pays at once
 MOST_PASSES: Final = 40.0  # over the examples, at FEW
 LEAST_PASSES: Final = 4.0

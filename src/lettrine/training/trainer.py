@@ -13,7 +13,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from lettrine.arguments import checked
-from lettrine.engine.base import Engine, Losses, TrainState, moment_kinds
+from lettrine.engine.base import Doubles, Engine, TrainState, moment_kinds
 from lettrine.errors import ConfigError, LettrineError
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
@@ -41,7 +41,7 @@ PAUSE_SECONDS: Final = 0.02  # between two looks at whether a paused training is
 class Progress:
     """Where training stands.
 
-    loss: smoothed training loss; dev: last development loss. findings: what the health check found since the last report.
+    loss: smoothed training loss; dev: last development loss. findings: what the health check found since the last one.
     trace: makes the trace so far, None if the training is not watched.
     """
 
@@ -71,7 +71,7 @@ class Trainer:
 
     settings: as `Settings.resolved` gives them. parameters, batches: weights to start from and rows of each batch, in place of
     those that the settings' scheme and seed give. save: called with a checkpoint every few seconds and at the end.
-    log: called with the new settings before a change is made. report: called with the progress after each chunk of steps.
+    log: called with the new settings before a change is made. on_progress: called with the progress after each chunk of steps.
 
     `run` takes it to the end; `advance` takes some steps and returns; between two of them `change` makes a change, which
     the settings then hold, so that the training can be resumed or repeated bit for bit.
@@ -91,11 +91,11 @@ class Trainer:
         watch: EngineWatch | None = None,
         save: Callable[[Checkpoint], None] = lambda _: None,
         log: Callable[[Settings], None] = lambda _: None,
-        report: Callable[[Progress], None] = lambda _: None,
+        on_progress: Callable[[Progress], None] = lambda _: None,
     ) -> None:
         self.config, self.settings, self.engine = config, settings, engine
         self.train_windows, self.dev_windows, self.watch = train.frozen(), dev.frozen(), watch
-        self._save, self._log, self._report = save, log, report
+        self._save, self._log, self._on_progress = save, log, on_progress
         self._own_batches, self._made = batches, 0 if checkpoint is None else checkpoint.changes
         self._saved = -math.inf  # the first checkpoint is written at once, so that a disk that refuses is known early
         self._most, self._smooth = 1, math.nan  # steps of the next chunk; the loss shown
@@ -108,7 +108,7 @@ class Trainer:
             self.state = TrainState.fresh(config, parameters, now.optimiser)
             self._best, self._best_step, self._best_dev = copy_parameters(parameters), 0, math.inf
             self._seconds = [0.0, 0.0]
-            self._losses: list[Losses] = []
+            self._losses: list[Doubles] = []
             self._dev: list[tuple[int, float]] = []
         else:
             self.state = TrainState(checkpoint.parameters, checkpoint.moments, checkpoint.step)
@@ -129,7 +129,7 @@ class Trainer:
         return self.now.steps
 
     @property
-    def losses(self) -> Losses:
+    def losses(self) -> Doubles:
         """The training loss of every step so far, (S,)."""
         if len(self._losses) != 1:
             self._losses = [np.concatenate([np.empty(0), *self._losses])]
@@ -275,7 +275,7 @@ class Trainer:
         return "diverged" if self.diverged else "finished"
 
     def _take_requests(self, requests: Requests) -> None:
-        """Make the changes that were asked for; whoever asked is told what became of it."""
+        """Make the changes that were asked for, and tell the callers what became of them."""
         while requests.changes:
             values, made = requests.changes.popleft()
             try:
@@ -286,7 +286,7 @@ class Trainer:
                 made.set_result(None)
 
     def _chunk(self, requests: Requests, until: int) -> Progress:
-        """Some steps, and all that is due after them: evaluation, checkpoint, a look at the health, a report."""
+        """Some steps, and all that is due after them: evaluation, checkpoint, a look at the health, and telling of it."""
         began, step = time.perf_counter(), self.step
         self._evaluate(requests)
         start = time.perf_counter()
@@ -317,10 +317,10 @@ class Trainer:
         trace = None if self.watch is None else self.watch.trace
         progress = Progress(self.step, self.steps, self._smooth, dev, speed, findings, trace)
         if not self.diverged:
-            self._report(progress)
+            self._on_progress(progress)
         return progress
 
-    def _train(self, step: int, stop: int) -> Losses:
+    def _train(self, step: int, stop: int) -> Doubles:
         """Steps from `step` on: up to `stop`, the next evaluation, change or sampled step; at least one."""
         stop = min(stop, self.steps, step - step % self.now.eval_every + self.now.eval_every)
         waiting = self.settings.changes[self._made :]
@@ -351,7 +351,7 @@ class Trainer:
         return (here % self.now.eval_every == 0 or here == self.steps) and (not self._dev or self._dev[-1][0] < here)
 
     def _evaluate(self, requests: Requests) -> None:
-        """Measure the development loss where it is due; left to whoever goes on if a signal comes on the way."""
+        """Measure the development loss where it is due; if a signal comes on the way, it is left to the resumed run."""
         if not self._due():
             return
         loss = self.loss_of(self.dev_windows, self.state.parameters, requests)

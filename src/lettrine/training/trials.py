@@ -81,6 +81,11 @@ def try_remedies(path: str | Path, *, steps: int = STEPS) -> tuple[Report, tuple
     return replace(report, findings=tuple(findings)), tuple(trials.values())
 
 
+def can_be_tried(finding: Finding) -> bool:
+    """Whether a program can try what the finding advises."""
+    return finding.severity != "info" and finding.id in (*LOWER, *HIGHER, *START)
+
+
 def _changes(finding: Finding, settings: Settings) -> Iterator[tuple[str, Settings]]:
     """What the finding's remedy comes to, as settings."""
     rate = settings.learning_rate or nan

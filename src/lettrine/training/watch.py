@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lettrine.activations import ACTIVATIONS
-from lettrine.engine.base import Engine, Losses, Optimiser, TrainState
+from lettrine.engine.base import Doubles, Engine, Optimiser, TrainState
 from lettrine.engine.reference import Observation, observe
 from lettrine.errors import HealthError, RunDamagedError
 from lettrine.health import measure
@@ -96,7 +96,7 @@ class EngineWatch:
         self._next = self.recorder.schedule.after(step)
         return float(losses[0])
 
-    def losses(self, first: int, losses: Losses) -> None:
+    def losses(self, first: int, losses: Doubles) -> None:
         """Losses of the steps from `first` on."""
         self.recorder.record_run(first, losses)
 

@@ -14,7 +14,7 @@ from torch import nn  # noqa: E402
 
 from lettrine import health  # noqa: E402
 from lettrine.errors import HealthError  # noqa: E402
-from lettrine.health.combining import combine  # noqa: E402
+from lettrine.health.combining import combine, suggesting  # noqa: E402
 from lettrine.health.evidence import EXPERIMENT  # noqa: E402
 from lettrine.health.findings import Finding, Outcome, Report  # noqa: E402
 from lettrine.torch import checkup as room  # noqa: E402
@@ -69,8 +69,8 @@ def test_a_watch_with_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
     quick: dict[str, Any] = {"only": ["parameters", "randomness"], "progress": False}
     tried: list[Report] = []
 
-    def noting(*args: Any) -> Report:
-        tried.append(whole(*args, **quick))
+    def noting(*args: Any, watched: Report) -> Report:
+        tried.append(whole(*args, watched=watched, **quick))
         return tried[-1]
 
     monkeypatch.setattr(room, "checkup", noting)
@@ -92,6 +92,36 @@ def test_a_watch_with_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(both.trace.steps) > 0  # and the pictures of the training are there
     assert watch.report().findings == both.findings
     assert len(tried) == 1  # once is enough
+
+
+def test_a_suspicion_says_how_it_is_settled() -> None:
+    found = suggesting(report((suspicion("leak"), suspicion("saturation")), ())).findings
+    assert ["run health.checkup: it takes a minute" in each.remedy for each in found] == [True, False]
+
+
+def test_a_remedy_of_the_watch_is_tried() -> None:
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-5)
+    plain = health.checkup(model, pairs(12), cross_entropy, optimizer, only=["data"], progress=False)
+    watched = replace(plain, findings=(suspicion("update-too-small"), suspicion("divergence")), outcomes=())
+    optimizer.param_groups[0]["lr"] = 1e-2
+    both = health.checkup(model, pairs(12), cross_entropy, optimizer, only=["data"], progress=False, watched=watched)
+    small, large = both.findings
+    assert "With a rate 10 times higher, tried for 40 steps: held-out loss 1.5" in small.remedy
+    assert "was tried and does not help" in large.remedy  # the rate was not too high
+    told = [each.words["said"] for each in both.trace.evidence if each.kind == f"{EXPERIMENT}remedy of update-too-small"]
+    assert len(told) == 1
+
+
+def test_clipping_in_the_right_order_is_tried() -> None:
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.3)
+    plain = health.checkup(model, pairs(12), cross_entropy, optimizer, only=["data"], progress=False)
+    early = replace(suspicion("clip-before-unscale"), value=1 / 65536, limit=1.0)
+    both = health.checkup(
+        model, pairs(12), cross_entropy, optimizer, only=["data"], progress=False, watched=replace(plain, findings=(early,))
+    )
+    assert "With clipping at 1 after unscaling, tried for 40 steps" in both.findings[0].remedy
 
 
 def test_a_model_that_is_being_watched_is_not_tried() -> None:

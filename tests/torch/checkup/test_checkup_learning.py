@@ -18,6 +18,7 @@ from lettrine.health.findings import Report  # noqa: E402
 from lettrine.torch.checkup.experiments.answer import copies  # noqa: E402
 from lettrine.torch.checkup.experiments.frozen import is_fresh  # noqa: E402
 from lettrine.torch.checkup.experiments.rate import noise_scale  # noqa: E402
+from lettrine.torch.checkup.experiments.targets import tied  # noqa: E402
 from lettrine.torch.checkup.task import make_task  # noqa: E402
 from lettrine.torch.checkup.trials import Trial, compare  # noqa: E402
 
@@ -400,3 +401,66 @@ def test_a_language_model_is_silent() -> None:
     )
     assert report.healthy
     assert not report.findings
+
+
+class TestStillNorm:
+    def test_statistics_that_do_not_follow(self) -> None:
+        def net(momentum: float) -> nn.Module:
+            torch.manual_seed(1)
+            return nn.Sequential(nn.Linear(20, 32), nn.BatchNorm1d(32, momentum=momentum), nn.ReLU(), nn.Linear(32, 5))
+
+        batches = [(x + 3, y) for x, y in pairs()]
+        found = the(tried("norm-statistics", net(0.0), batches), "norm-statistics")
+        assert found.where == ("1",)
+        assert "momentum above 0" in found.remedy
+        assert clean(tried("norm-statistics", net(0.1), batches))
+
+    def test_a_trained_norm_kept_in_eval_mode_is_meant(self) -> None:
+        class Kept(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.norm, self.out = nn.BatchNorm1d(20), nn.Linear(20, 5)
+
+            def train(self, mode: bool = True) -> Any:
+                super().train(mode)
+                self.norm.eval()
+                return self
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return self.out(self.norm(x))
+
+        assert tried("norm-statistics", Kept(), pairs()).outcomes[-1].status == "not applicable"
+
+
+class TestKindsMetInTheWild:
+    def test_one_linear_map_however_deep(self) -> None:
+        def net(*, bent: bool) -> nn.Module:
+            torch.manual_seed(1)
+            bend = nn.ReLU if bent else nn.Identity
+            return nn.Sequential(nn.Linear(20, 64), bend(), nn.Linear(64, 64), bend(), nn.Linear(64, 2))
+
+        batches = [(x, ((x[:, 0] * x[:, 1]) > 0).long()) for x, _ in pairs(4, 256)]
+        assert the(tried("one-batch", net(bent=False), batches), "underfitting")
+        assert clean(tried("one-batch", net(bent=True), batches))
+
+    def test_inputs_of_a_tiny_scale(self) -> None:
+        batches = [(x / 5000, y) for x, y in pairs(12, 32)]
+        found = the(tried("scales", mlp(), batches), "input-scale")
+        assert "held-out loss" in found.message
+        assert clean(tried("scales", mlp(), pairs(12, 32)))
+
+    def test_one_answer_for_several_targets(self) -> None:
+        model = nn.Linear(20, 1)
+        several = [(x, x[:, :4].clone()) for x, _ in pairs()]
+        found = the(tried("first-loss", model, several, nn.MSELoss()), "broadcast")
+        assert "answers of the shape (16, 1) with targets of the shape (16, 4)" in found.message
+        assert clean(tried("first-loss", nn.Linear(20, 4), several, nn.MSELoss()))
+
+    def test_a_weak_tie_is_no_shuffling(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        drawn = [torch.randn(64, 20, generator=generator) for _ in range(12)]
+        weak = [(x, (0.35 * x[:, 3] + torch.randn(64, generator=generator) > 0).long()) for x in drawn]
+        none = [(x, torch.randint(2, (64,), generator=generator)) for x in drawn]
+        model = mlp()
+        assert tied(make_task(model, weak, cross_entropy, adam(model), minutes=1)) > 1
+        assert tied(make_task(model, none, cross_entropy, adam(model), minutes=1)) < 1

@@ -59,6 +59,8 @@ def input_scale(trace: Trace) -> Iterator[Finding]:
     little = harm.kind == "learns" and harm.end >= limits.PLATEAU_HIGH * harm.reference.value
     lost = little or (wasted(trace) and not harm.well)
     broke = trace.first_nonfinite is not None and trace.first_nonfinite.phase != "data"
+    if broke and any(each.words["broke"] for each in trace.seen("operation")):
+        return  # a logarithm, a root or a division that broke is the nearer cause
     low, high = number(seen.figure("low"), 3), number(seen.figure("high"), 3)
     most, least = seen.figure("feature_most"), seen.figure("feature_least")
     uneven = f", and features of a size from {number(least)} to {number(most)}" if most > limits.SCALE_UNEVEN * least else ""

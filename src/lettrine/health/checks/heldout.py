@@ -75,7 +75,8 @@ def overfitting(trace: Trace) -> Iterator[Finding]:
 
     Measured: The loss on held-out data at the end, against the best one.
     Formula: rise = mean(last two) / lowest - 1; a warning if {OVERFITTING_LOST:.0%} of what had been gained over guessing is
-        lost again, and the weights of the best step were not kept.
+        lost again ({OVERFITTING_HEART:.0%} where the held-out loss is more than {OVERFITTING_FAR:.0f} times the training loss),
+        and the weights of the best step were not kept.
     """
     finite = np.isfinite(trace.dev.mean)
     steps, dev = trace.dev.step[finite], trace.dev.mean[finite]
@@ -84,9 +85,6 @@ def overfitting(trace: Trace) -> Iterator[Finding]:
     place = int(np.argmin(dev))
     best, end = float(dev[place]), float(np.mean(dev[-2:]))
     rise, guess = (1 + limits.OVERFITTING_RISE) * best, guess_of(trace)
-    # What counts is how much of what was gained on the held-out data is lost again in the weights the run ends with.
-    lost = best + limits.OVERFITTING_LOST * (guess - best) if isfinite(guess) else (1 + limits.OVERFITTING_LOST) * best
-    limit = max(rise, lost)
     if place >= len(dev) - 2 or end <= rise:
         return
     when = int(steps[place])
@@ -96,6 +94,10 @@ def overfitting(trace: Trace) -> Iterator[Finding]:
         return  # both rise: that is divergence
     if len(now) and end <= float(np.mean(now)) + limits.NOISE * (standard_error(now) or 0.0):
         return  # no worse than on the examples trained on
+    # What counts is how much of what was gained on the held-out data is lost again in the weights the run ends with.
+    heart = len(now) > 0 and end > limits.OVERFITTING_FAR * float(np.mean(now))
+    share = limits.OVERFITTING_HEART if heart else limits.OVERFITTING_LOST
+    limit = max(rise, best + share * (guess - best) if isfinite(guess) else (1 + share) * best)
     gap = f", while the training loss is {number(float(np.mean(now)), 3)}" if len(now) else ""
     kept = trace.facts.result.get("best_kept") == 1.0
     gap += "; the weights of the best step were kept" if kept else ""

@@ -17,7 +17,9 @@ def unjudged(trace: Trace, broken: Sequence[str] = ()) -> tuple[str, ...]:
     reasons = [f"the check {name} broke" for name in broken]
     if trace.facts.errors:
         reasons.append("the health check itself met an error")
-    if not trace.outputs:
+    if not trace.outputs and "compiled" in trace.facts.notes:
+        reasons.append("no module was heard, for they are compiled: train some hundred steps without torch.compile")
+    elif not trace.outputs:
         reasons.append("no module was heard: watch the very model that is called, not one it was compiled or copied from")
     taken = steps_taken(trace)
     if taken < JUDGED_STEPS:

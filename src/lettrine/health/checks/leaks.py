@@ -66,7 +66,7 @@ def _held(trace: Trace, seen: Evidence) -> Finding:
     }[seen.words["what"]]
     examples = int(seen.figure("examples"))
     # Where many columns each tell the target, as in made-up data, that is the task; a label left in makes one for each class.
-    # A sequence that is its own target may be an autoencoder's; what copies it at once is none.
+    # A sequence that is its own target may be an autoencoder's; one that copies it at once is not.
     meant = seen.words["what"] in ("column", "threshold", "line") and count > max(classes_of(trace), 1)
     meant |= seen.words["what"] == "sequence" and not _at_once(trace)
     return Finding(

@@ -102,8 +102,10 @@ def handed_ratios(trace: Trace, seen: Evidence) -> Floats:
 
 
 def guess_of_values(trace: Trace, end: float) -> float:
-    """Squared error of answering the mean whatever the input, NaN if unknown: that of the network at the end, and the variance of
-    its answers, which is what they explain of the targets if they are right on average.
+    """Squared error of answering the mean whatever the input, NaN if unknown.
+
+    It is the network's own error at the end plus the variance of its answers. If the answers are right on average, that
+    variance is what they explain of the targets.
     """
     last = output_module(trace)
     squares = bool(trace.facts.loss_chain) and trace.facts.loss_chain[0].startswith("MseLoss") and loss_seen(trace) is None

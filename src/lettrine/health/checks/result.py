@@ -1,7 +1,7 @@
 """Checks of what came out of a training as a whole: its kept weights on training and held-out data, beside a simpler model.
 
-They read `Facts.result`, which whoever trained fills in at the end. None of them is more than a remark unless the consequence
-was measured: a model that a simpler one beats.
+They read `Facts.result`, which the training fills in at its end. Each is a remark only, unless a consequence was measured: a
+simpler model that does better.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def update_too_large(trace: Trace) -> Iterator[Finding]:
         return
     general = limit < limits.UPDATE_LARGE_ONE
     value = value if general else float(np.nanmax(each))
-    calmed = limit == limits.UPDATE_LARGE_EARLY and _calms(trace, table)
+    calmed = limit == limits.UPDATE_LARGE_EARLY and value <= limits.UPDATE_LARGE_ONE and _calms(trace, table)
     rate, factor = learning_rate(trace, mask), tenfold(value / aim)
     towards = f", from {number(rate)} to {number(rounded(rate / factor))}" if rate > 0 else ""
     yield Finding(

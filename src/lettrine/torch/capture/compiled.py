@@ -26,13 +26,13 @@ def times_traced() -> int:
     return _TRACED[0]
 
 
-def untraced(hook: Callable[..., None]) -> Callable[..., None]:
+def untraced(hook: Callable[..., Any]) -> Callable[..., Any]:
     """A hook that does nothing where Dynamo traces it."""
 
-    def called(*args: Any) -> None:
+    def called(*args: Any) -> Any:
         if torch.compiler.is_compiling():
             note_traced()
-            return
-        hook(*args)
+            return None
+        return hook(*args)
 
     return called

@@ -19,7 +19,7 @@ _NOT_TRIED: Final = ("identity", "prelu")
 
 
 def activation_by_values(module: nn.Module, given: Tensor | None, made: Tensor) -> str:
-    """Key of the activation of the table that makes these values of those, "" if there is none.
+    """Name of the activation that turns the inputs into these outputs, "" if the table has none.
 
     Only a module without parameters, buffers and children is one. given: its input; an output in its place tells nothing.
     """

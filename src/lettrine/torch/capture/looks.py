@@ -214,6 +214,12 @@ class Looker:
             self._handles.append(root.register_forward_pre_hook(Listener(self._begin)))
             self._handles.append(root.register_forward_hook(Listener(self._end_call), with_kwargs=True, always_call=True))
 
+    def enter(self, roots: list[nn.Module]) -> None:
+        """These are the modules the user calls, between two steps."""
+        self.close()
+        self.roots = roots
+        self._held_out = HeldOut(roots, self.names, self.held_out, self._trained_through)
+
     def again(self) -> None:
         """Look at the next sampled steps whatever the schedule says: something has happened."""
         self._looked, self._owed = 0, WHOLE
@@ -314,7 +320,7 @@ class Looker:
                 self._called.append(RootCall(self.names.get(module, ""), module, args, kwargs, output))
 
     def _backward(self, loss: Tensor | None) -> None:
-        if not self._called or not self._waiting or self._passes >= PASSES or not self._concerns(loss):
+        if not self._called or not self._waiting or self._passes >= PASSES or not self.concerns(loss):
             return
         place, self._waiting, self._notes.paused = self._since, False, True
         self._passes, self._since = self._passes + 1, self._since + (loss is not None)
@@ -338,7 +344,7 @@ class Looker:
             self._owed = WHOLE
         self._known.add(outside)
 
-    def _concerns(self, loss: Tensor | None) -> bool:
+    def concerns(self, loss: Tensor | None) -> bool:
         """Whether a loss is made of the watched model's parameters, and not of another model's that trains in the same loop."""
         if loss is None:
             return True

@@ -12,6 +12,7 @@ be measured in place (`lettrine.torch.fast`), and nothing is copied any more.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from operator import attrgetter
@@ -30,7 +31,7 @@ from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.outputs import Call, Listener, OutputCapture, Root, grad_node, main_tensor
 from lettrine.torch.fast.in_place import OutputHooks, ReturnHook
 from lettrine.torch.graph.reading import Node, activation_key, follow, saved_result
-from lettrine.torch.private import recomputing, transformed
+from lettrine.torch.private import recomputing, traced, transformed
 
 _TRAINING, _USED = attrgetter("training"), attrgetter("used")
 
@@ -52,26 +53,36 @@ class ModuleProbe:
         self._hooks: list[tuple[dict[int, Any], Any]] = []
         self._output_hooks: OutputHooks | None = None  # what the hooks tell, where they do not copy
         self._passing: list[Any] = []  # hooks on nodes of the graph
-        self._stale = True  # some hooks are not the best ones any more
+        self._stale: bool  # some hooks are not the best ones any more
         self._nodes: dict[Node, str] = {}  # what made which tensor, in this step
         self._last: Tensor | None = None
         self._last_copy: Copy | None = None  # of that tensor, with its units along axis 1
-        roots = list(model.children()) if type(model).forward is nn.Module.forward else [model]
-        self._roots = [Root(module) for module in roots]
-        inside = {module: root for root in reversed(self._roots) for module in root.module.modules()}
-        self._all = [OutputCapture(name, module, inside.get(module, self._roots[0])) for name, module in named_modules(model)]
+        self._model = model
         self._modes = list(model.modules())
-        self.captures: dict[str, OutputCapture] = {}
+        self._begin_with(list(model.children()) if type(model).forward is nn.Module.forward else [model])
         self.batch_size = 0
         self.training = float("nan")
         self._calls = 0
-        self._told = -1, ""
+        self._told: tuple[int, str] = -1, ""
         self.input = Copy()
         self.input_heard = False
         self.tail: dict[Node, str] = {}
         self.remote = False
         self.wants_tail = True
         self.logits = ""
+
+    def _begin_with(self, roots: Sequence[nn.Module]) -> None:
+        self._roots, self._stale = [Root(module) for module in roots], True
+        inside = {module: root for root in reversed(self._roots) for module in root.module.modules()}
+        named = named_modules(self._model)
+        self._all = [OutputCapture(name, module, inside.get(module, self._roots[0])) for name, module in named]
+        self.captures: dict[str, OutputCapture] = {}
+
+    def enter(self, roots: Sequence[nn.Module]) -> None:
+        """These are the modules the user calls: after the first step, all are met anew."""
+        self.remove()
+        self.forget()
+        self._begin_with(roots)
 
     def install(self, output_hooks: OutputHooks | None = None) -> None:
         """Begin a sampled step: put a hook on every module that has something to say. output_hooks: what takes the outputs, if
@@ -164,10 +175,16 @@ class ModuleProbe:
         names = {root.output for root in self._roots if root.output} or {info.name for info in infos[-1:]}
         return [replace(info, role="output") if info.name in names else info for info in infos]
 
+    def _aside(self) -> bool:
+        """Whether this is evaluation, a checkpointed block done again, or no call of the training."""
+        if self._output_hooks is not None and traced():
+            self._output_hooks.live.expected = False  # what is taken down has no memory to be read
+        return not torch.is_grad_enabled() or recomputing() or transformed()
+
     def _begin(self, root: Root, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """The user calls the model."""
-        if not torch.is_grad_enabled() or recomputing() or transformed():
-            return  # evaluation, a checkpointed block done again, or no call of the training
+        if self._aside():
+            return
         if self._output_hooks is not None and self._output_hooks.opens(root):
             self._given(args, kwargs)
             return

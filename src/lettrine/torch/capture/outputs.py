@@ -16,7 +16,7 @@ from lettrine.health.trace import Floats, ModuleInfo
 from lettrine.torch.capture.catalogue import CHANNELS_FIRST, UNITS_LAST
 from lettrine.torch.capture.compiled import note_traced
 from lettrine.torch.capture.copies import Copy, measurable
-from lettrine.torch.private import BATCH_NORM, version
+from lettrine.torch.private import BATCH_NORM, exporting, version
 
 CALLS: Final = 4  # calls of one module copied in a step; beyond, only the 5th, 9th, 17th …, so that cost stays bounded
 BatchNorm: Final = BATCH_NORM
@@ -32,10 +32,10 @@ class Listener:
 
     def __call__(self, *args: Any) -> None:
         """Hand on what torch says."""
-        if is_compiling():
-            note_traced()
-        else:
+        if not is_compiling():
             self._function(*args)
+        elif not exporting():
+            note_traced()
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A method of the standard library that takes anything and returns None: such a pickle loads without lettrine.

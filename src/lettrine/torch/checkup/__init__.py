@@ -39,6 +39,7 @@ def checkup(
     only: Iterable[str] | None = None,
     autocast: torch.dtype | None = None,
     progress: bool = True,
+    watched: Report | None = None,
 ) -> Report:
     """Try a training task by experiment and report what is wrong with it.
 
@@ -49,6 +50,7 @@ def checkup(
     task: "train.py:make" instead of these four: a function that returns them.
     minutes: the time there is. The most telling experiments come first; what does not fit is "not run". only: ids of experiments,
     all by default. autocast: run forward passes under autocast with this dtype. progress: a bar on standard error, at a terminal.
+    watched: the report of a watch of this training, for one report of both: what it suspects is confirmed or withdrawn.
 
     Weights, buffers, gradients, the optimiser's memory and settings, modes, hooks and random generators are afterwards, bit by
     bit, what they were, also if an exception or Ctrl-C passes through.
@@ -57,12 +59,14 @@ def checkup(
     if task:
         if model is not None or batches is not None or loss_fn is not None or optimizer is not None:
             raise HealthError("checkup got a task and a model, batches, loss_fn or optimizer as well; give one or the other")
-        return run(make_task(**load_task(task), minutes=minutes, autocast=autocast), only=only, progress=progress)
-    if model is None or batches is None or loss_fn is None:
+        given = load_task(task)
+    else:
+        given = {"model": model, "batches": batches, "loss_fn": loss_fn, "optimizer": optimizer}
+    if any(given[name] is None for name in ("model", "batches", "loss_fn")):
         raise HealthError("checkup got no task; give model, batches and loss_fn, or task='train.py:make'")
     if not minutes > 0:
         raise HealthError(f"minutes got {minutes:g}; expected a number above 0")
-    return run(make_task(model, batches, loss_fn, optimizer, minutes=minutes, autocast=autocast), only=only, progress=progress)
+    return run(make_task(**given, minutes=minutes, autocast=autocast), only=only, progress=progress, watched=watched)
 
 
 @checked

@@ -82,3 +82,8 @@ def part(share: float) -> str:
     if not 1e-4 <= share < 10:
         return f"{share:.0e} of their size"
     return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.2g} %"
+
+
+def changed(share: float) -> str:
+    """What became of answers that should stay."""
+    return f"changed by at most {part(share)}" if share else "stayed the same to the last bit"

@@ -5,15 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Protocol
 
 from lettrine.errors import HealthError
 from lettrine.health.checks import Skip
+from lettrine.health.combining import combine
 from lettrine.health.evidence import EXPERIMENT, Evidence
 from lettrine.health.findings import Finding, Outcome, Report
 from lettrine.health.recorder import Recorder
 from lettrine.health.trace import Facts, ParameterInfo, Trace
 from lettrine.torch.capture.catalogue import kind_of, parameter_info
+from lettrine.torch.checkup.confirming import confirmed
 from lettrine.torch.checkup.experiment import EXPERIMENTS, Experiment, Result
 from lettrine.torch.checkup.sources import built_at
 from lettrine.torch.checkup.task import Task
@@ -28,8 +31,18 @@ class Bar(Protocol):
         """So many of so many are done; this one begins."""
 
 
-def run(task: Task, *, only: Iterable[str] | None = None, progress: bool = False, title: str = "Check-up") -> Report:
-    """All experiments, or `only` some. Raises HealthError for an unknown id."""
+def run(
+    task: Task,
+    *,
+    only: Iterable[str] | None = None,
+    progress: bool = False,
+    title: str = "Check-up",
+    watched: Report | None = None,
+) -> Report:
+    """All experiments, or `only` some, then trials of the remedies that have not been tried.
+
+    watched: what watching found: its remedies are tried too, and the report is of both. Raises HealthError for an unknown id.
+    """
     wanted = list(EXPERIMENTS) if only is None else list(only)
     if unknown := [name for name in wanted if name not in EXPERIMENTS]:
         raise HealthError(f"experiments got {', '.join(map(repr, unknown))}; expected among {', '.join(EXPERIMENTS)}")
@@ -44,18 +57,23 @@ def run(task: Task, *, only: Iterable[str] | None = None, progress: bool = False
             found += findings
             outcomes.append(outcome)
             evidence += seen
-        tell(len(wanted), len(wanted), "done")
-    listed = ordered(found)
-    evidence += built_at(task.model, listed)
-    return Report(listed, tuple(outcomes), make_trace(task, evidence), title)
+        tell(len(wanted), len(wanted), "remedies")
+        listed, tried = confirmed(ordered(found), task)
+        evidence += [*tried, *built_at(task.model, listed)]
+        report = Report(tuple(listed), tuple(outcomes), make_trace(task, evidence), title)
+        if watched is None:
+            return report
+        both = combine(watched, report)
+        listed, tried = confirmed(both.findings, task)
+    return replace(both, findings=tuple(listed), trace=replace(both.trace, evidence=(*both.trace.evidence, *tried)))
 
 
 def perform(each: Experiment, task: Task) -> tuple[list[Finding], Outcome, list[Evidence]]:
     """One experiment in its sandbox. What breaks inside it is shown as failed; Ctrl-C passes through."""
     needed = each.passes * task.seconds
     if needed > task.left():
-        left = max(0.0, task.left())
-        return [], Outcome(each.id, "not run", f"it takes about {needed:.0f} s and {left:.0f} s were left; give minutes=…"), []
+        time = f"it takes about {needed:.0f} s, more than was left" if needed >= 1 else "the time was up"
+        return [], Outcome(each.id, "not run", f"{time}; give minutes=…"), []
     if each.trains and task.known.get("broken"):
         return [], Outcome(each.id, "not run", "the loss is not finite, so nothing can be learned from it"), []
     begun = task.now()

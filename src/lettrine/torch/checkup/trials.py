@@ -7,7 +7,7 @@ batches for that, on those of the training.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from math import isfinite, nan, sqrt
@@ -15,7 +15,7 @@ from typing import Final
 
 import torch
 
-from lettrine.health.limits import TRIAL_ERRORS, TRIAL_SHARE
+from lettrine.health.limits import TRIAL_ERRORS, TRIAL_SHARE, TRIAL_STEPS
 from lettrine.torch.checkup.sandbox import seeded
 from lettrine.torch.checkup.task import Task
 
@@ -58,15 +58,36 @@ class Trial:
         return f"tried for {self.steps} steps: {where} {_short(self.without)} → {_short(self.with_remedy)}{noise}"
 
 
-def compare(task: Task, remedy: Remedy, steps: int, seeds: Sequence[int] = SEEDS) -> Trial:
-    """Train with and without the remedy."""
-    pairs = [(final_loss(task, None, steps, seed), final_loss(task, remedy, steps, seed)) for seed in seeds]
-    gains = [without - with_remedy for (_, without), (_, with_remedy) in pairs]
-    mean = sum(gains) / len(gains)
-    spread = sum((gain - mean) ** 2 for gain in gains) / max(1, len(gains) - 1)
-    error = sqrt(spread / len(gains)) if isfinite(spread) else nan
-    start, without, after = (sum(values) / len(pairs) for values in zip(*((a[0], a[1], b[1]) for a, b in pairs), strict=True))
-    return Trial(start, without, after, mean, error, steps, held_out=len(task.batches) >= LEAST_BATCHES)
+def compare(task: Task, remedy: Remedy, steps: int, seeds: Sequence[int] = SEEDS, *, instead: Remedy | None = None) -> Trial:
+    """Train with and without the remedy. instead: what is done on the side without it, nothing by default."""
+    return contest(task, {"": remedy}, steps, seeds, instead=instead)[""]
+
+
+def contest(
+    task: Task, remedies: Mapping[str, Remedy], steps: int, seeds: Sequence[int] = SEEDS, *, instead: Remedy | None = None
+) -> dict[str, Trial]:
+    """Train without any remedy once a seed, and with each."""
+    plain = [final_loss(task, instead, steps, seed) for seed in seeds]
+    held_out = len(task.batches) >= LEAST_BATCHES
+    found = {}
+    for name, remedy in remedies.items():
+        tried = [final_loss(task, remedy, steps, seed) for seed in seeds]
+        gains = [without - with_remedy for (_, without), (_, with_remedy) in zip(plain, tried, strict=True)]
+        mean = sum(gains) / len(gains)
+        spread = sum((gain - mean) ** 2 for gain in gains) / max(1, len(gains) - 1)
+        error = sqrt(spread / len(gains)) if isfinite(spread) else nan
+        start, without, after = (
+            sum(values) / len(plain)
+            for values in zip(*((a[0], a[1], b[1]) for a, b in zip(plain, tried, strict=True)), strict=True)
+        )
+        found[name] = Trial(start, without, after, mean, error, steps, held_out)
+    return found
+
+
+def steps_for(task: Task, trainings: int, share: float = 0.6) -> int:
+    """Steps of each of so many trainings in a share of the time that is left; 0 if that is too few to tell."""
+    steps = task.steps_in(share / (trainings * len(SEEDS)), TRIAL_STEPS)
+    return steps if steps >= TRIAL_STEPS // 2 else 0
 
 
 def final_loss(task: Task, remedy: Remedy | None, steps: int, seed: int) -> tuple[float, float]:

@@ -33,6 +33,10 @@ ORDER: Final = (
     "target-constant",
     "unused-input",
     "shuffled-targets",
+    "probabilities-as-logits",
+    "relu-logits",
+    "activation-scale",
+    "no-warmup",
     "learning-rate-too-high",
     "learning-rate-too-low",
     "weight-decay",
@@ -44,7 +48,7 @@ ORDER: Final = (
 EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "non-finite": ("initial-loss", "cannot-fit", "shuffled-targets", "learning-rate-too-high", "learning-rate-too-low"),
     "target-range": ("cannot-fit", "initial-loss"),
-    "broadcast": ("cannot-fit", "shuffled-targets", "unused-input"),
+    "broadcast": ("cannot-fit", "initial-loss", "shuffled-targets", "unused-input"),
     "softmax-axis": ("cannot-fit", "batch-mixing", "unused-input"),
     "batch-mixing": ("cannot-fit",),
     "future-leak": ("leak",),
@@ -59,7 +63,11 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "target-scale": ("initial-loss", "cannot-fit", "learning-rate-too-low"),
     "learning-rate-too-high": ("cannot-fit",),
     "learning-rate-too-low": ("cannot-fit",),
+    "no-warmup": ("cannot-fit",),
     "weight-decay": ("cannot-fit",),
+    "probabilities-as-logits": ("cannot-fit", "learning-rate-too-low", "learning-rate-too-high"),
+    "relu-logits": ("cannot-fit", "learning-rate-too-low", "learning-rate-too-high"),
+    "activation-scale": ("cannot-fit", "learning-rate-too-low", "learning-rate-too-high", "initial-loss"),
 }
 """By kind: which others it accounts for."""
 

@@ -74,7 +74,8 @@ def comparisons(look: Look) -> list[Comparison]:
             uses.setdefault(id(given), set()).add(call.name)
     found = []
     for call in look.calls:
-        pair = _pair(call, uses) or _picked(call, uses)
+        alone = _alone(look.loss, call)
+        pair = _pair(call, uses) or (_picked(call, uses) if _whole(call, alone=alone, uses=uses) else None)
         if pair is None:
             continue
         expects, prediction, target = pair
@@ -83,7 +84,9 @@ def comparisons(look: Look) -> list[Comparison]:
             if expects == "product" and _complement(target, look.calls):
                 expects = "likelihood"
             data = _given(target, makers, answers)
-            found.append(Comparison(expects, prediction, target, head, call, data, _alone(look.loss, call)))
+            if call.name == "gather" and target.ndim == prediction.ndim and target.shape[-1] == 1:
+                target = target.squeeze(-1)
+            found.append(Comparison(expects, prediction, target, head, call, data, alone))
     return found
 
 
@@ -99,6 +102,11 @@ def readable(tensor: Tensor) -> bool:
     )
 
 
+def _whole(call: FunctionCall, *, alone: bool, uses: Mapping[int, set[str]]) -> bool:
+    """Whether what is picked is the loss: alone, or beside a logsumexp; and not, say, weighed by a reward."""
+    return alone or "logsumexp" in uses.get(id(call.given(0, "input")), ())
+
+
 def _picked(call: FunctionCall, uses: Mapping[int, set[str]]) -> tuple[str, Tensor, Tensor] | None:
     """The same of a cross-entropy written out: the logarithm, or the logit beside a logsumexp, of each example's class."""
     first: Any = call.given(0, "input")
@@ -111,8 +119,6 @@ def _picked(call: FunctionCall, uses: Mapping[int, set[str]]) -> tuple[str, Tens
     classes = isinstance(places, Tensor) and not places.is_floating_point() and places.dtype is not torch.bool
     if not (classes and isinstance(first, Tensor) and first.grad_fn is not None) or first.ndim < 2 or places.requires_grad:
         return None
-    if call.name == "gather" and places.ndim == first.ndim and places.shape[-1] == 1:
-        places = places.squeeze(-1)
     if operation(first.grad_fn) in ("Log", "LogSoftmax"):
         return "logarithms", first, places
     if operation(first.grad_fn) == "Softmax" and not {"log", "add", "__add__", "clamp", "clamp_min"}.isdisjoint(

@@ -29,6 +29,7 @@ _MOST: Final = 64  # classes each column is compared with
 _WIDE: Final = 2_048  # columns looked at, the first ones
 _GAP: Final = 0.05  # of a column's range: classes further apart are apart by nature
 _COLUMNS: Final = 4  # of a table: where there are fewer, one of them may well be the task
+_ENOUGH: Final = 16  # rows of a look, after which columns that do not tell the target are left out
 _LINE: Final = 1e-6  # of the variance that a straight line leaves, to the digits of float32
 
 
@@ -85,17 +86,26 @@ class _Compared:
         self._extremes: _Extremes | None = None
         self._sums: Tensor | None = None  # (5, F): of x, x * x, x * y, y, y * y, about the first example
         self._origin: tuple[Tensor, Tensor] | None = None
+        self._left: list[int] | None = None  # columns that have told the target so far; None before the first look
+        self._width = 0
 
     def take(self, given: Tensor, term: Term, step: int) -> None:
         """One look."""
         self.steps = (self.steps[0], step)
-        if given.ndim == 2 and (found := _compared(given, term)) is not None:
+        open_ = self._agree is None or bool(self._agree.any())  # nothing that once disagreed comes back
+        if open_ and given.ndim == 2 and (found := _compared(given, term)) is not None:
             self._take(*found)
-        if given.is_floating_point() and term.target is not None and len(term.target) == len(given):
+        if given.is_floating_point() and term.target is not None and len(term.target) == len(given) and self._left != []:
             last = given[:, -1] if given.ndim == 3 else given  # of a window: what came first may well be what is to be remembered
-            table = last.reshape(len(given), -1)[:, :_WIDE].double().cpu()
+            table = last.reshape(len(given), -1)[:, :_WIDE]
+            if self._left is not None and table.shape[1] != self._width:
+                self._left = []  # another table altogether
+                return
+            self._width = table.shape[1]
+            table = (table if self._left is None else table[:, self._left]).double().cpu()
             self._take_extremes(table, term)
             self._take_sums(table, term.target.detach())
+            self._drop(len(table))
 
     def held(self) -> tuple[str, list[int], int] | None:
         """What is the target to the digit."""
@@ -116,10 +126,24 @@ class _Compared:
             return None
         places, what = [], ""
         if self._extremes is not None:
-            what, places = "threshold", _thresholds(self._extremes)
+            what, places = "threshold", _thresholds(self._extremes, often=True)
         elif self._sums is not None:
             what, places = "line", _lines(self._sums, self._told)
-        return (what, places, self._told) if places else None
+        return (what, [(self._left or [])[place] for place in places], self._told) if places else None
+
+    def _drop(self, rows: int) -> None:
+        """Leave out the columns that do not tell the target: after the first look hardly any is left."""
+        if rows < _ENOUGH:
+            return
+        if self._extremes is not None:
+            kept = _thresholds(self._extremes)
+            self._extremes.low, self._extremes.high = self._extremes.low[kept], self._extremes.high[kept]
+        elif self._sums is not None and self._origin is not None:
+            kept = _lines(self._sums, self._told)
+            self._sums, self._origin = self._sums[:, kept], (self._origin[0][kept], self._origin[1])
+        else:
+            kept = []
+        self._left = kept if self._left is None else [self._left[place] for place in kept]
 
     def _take(self, what: str, agree: Tensor, seen: Tensor, rows: int) -> None:
         if self._agree is not None and (what != self._what or agree.shape != self._agree.shape):
@@ -131,7 +155,7 @@ class _Compared:
 
     def _take_extremes(self, table: Tensor, term: Term) -> None:
         labels = _labels(term)
-        if labels is None or len(labels) != len(table) or table.shape[1] < _COLUMNS:
+        if labels is None or len(labels) != len(table) or self._width < _COLUMNS:
             return
         known = torch.unique(labels).tolist()
         if self._extremes is None:
@@ -151,7 +175,7 @@ class _Compared:
 
     def _take_sums(self, table: Tensor, target: Tensor) -> None:
         values = target.reshape(len(target), -1).double().cpu()
-        if not target.is_floating_point() or self._extremes is not None or values.shape[1] != 1 or table.shape[1] < _COLUMNS:
+        if not target.is_floating_point() or self._extremes is not None or values.shape[1] != 1 or self._width < _COLUMNS:
             return
         if self._origin is None or self._origin[0].shape != table.shape[1:]:
             self._origin, self._sums, self._told = (table[0], values[0]), None, 0
@@ -174,17 +198,19 @@ def _labels(term: Term) -> Tensor | None:
     return target.detach().cpu() if target.ndim == 1 else None
 
 
-def _thresholds(seen: _Extremes) -> list[int]:
-    """Columns whose values of each class lie beside those of the next, without overlap and without a gap."""
-    often = torch.nonzero(seen.met >= _RARE).reshape(-1)
-    if len(often) < 2 or int((seen.met > 0).sum()) != len(often):
+def _thresholds(seen: _Extremes, *, often: bool = False) -> list[int]:
+    """Columns whose values of each class lie beside those of the next, without overlap; often: and without a gap, of classes
+    none of which is rare.
+    """
+    met = torch.nonzero(seen.met > 0).reshape(-1)
+    if often and (len(met) < 2 or bool((seen.met[met] < _RARE).any())):
         return []  # a class met now and then proves nothing
-    low, high = seen.low[:, often], seen.high[:, often]
+    low, high = seen.low[:, met], seen.high[:, met]
     order = low.argsort(1)
     low, high = low.gather(1, order), high.gather(1, order)
     gaps = low[:, 1:] - high[:, :-1]  # (F, K - 1)
     extent = (high[:, -1] - low[:, 0])[:, None]
-    beside = (gaps > 0) & (gaps <= _GAP * extent)
+    beside = (gaps > 0) & ((gaps <= _GAP * extent) | (not often))
     return [int(place) for place in torch.nonzero((beside & (extent > 0)).all(1)).reshape(-1)]
 
 

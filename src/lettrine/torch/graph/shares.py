@@ -33,7 +33,7 @@ _LEAST: Final = 2  # entries along an axis, for it to matter which one it is
 
 @reader
 class Shares:
-    """Notices attention whose weights are shares of something else than what they are summed over."""
+    """Notices attention whose weights do not sum to 1 over what they are summed over."""
 
     whole: ClassVar[bool] = True
 

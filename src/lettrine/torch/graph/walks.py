@@ -14,6 +14,7 @@ from lettrine.torch.graph.reading import Node
 NODES: Final = 20_000  # looked at in one walk: a graph of more is that of a large network, and is known in part
 _LEAST: Final = 48  # values that tell a distribution
 _READ: Final = 1 << 16  # values of a parameter that are read for it
+_ROWS: Final = 128  # rows compared with one another
 _LARGE: Final = 1 << 14  # values that tell a normal draw of some usual width
 _DEVIATIONS: Final = 4.0  # standard errors by which a figure of a random draw may miss its expectation
 
@@ -87,6 +88,19 @@ def fresh_random(weight: Tensor) -> str:
     kurtosis = float((values - mean).pow(4).mean()) / std**4
     usual = (1.0,) if count < _LARGE else (1.0, 0.02, sqrt(2 / fan_in), sqrt(2 / fan_out), sqrt(2 / (fan_in + fan_out)))
     normal = count >= 5 * _LEAST and abs(kurtosis - 3) < _DEVIATIONS * sqrt(24 / count)
-    if normal and any(abs(std / each - 1) < _DEVIATIONS / sqrt(2 * count) for each in usual):
+    if normal and any(abs(std / each - 1) < _DEVIATIONS / sqrt(2 * count) for each in usual) and _independent(weight):
         return f"normal with std {std:.2g}"
     return ""
+
+
+def _independent(weight: Tensor) -> bool:
+    """Whether rows have nothing to do with one another: the squared cosine of two rows drawn in d dimensions is 1 / d on average.
+    Vectors that were learned, of words for example, come in groups.
+    """
+    rows = weight.detach()[:_ROWS].flatten(1).double()
+    rows = rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-30)
+    pairs = len(rows) * (len(rows) - 1) / 2
+    if pairs < 1:
+        return True
+    squares = ((rows @ rows.T).square().sum() - len(rows)) / (2 * pairs)  # the diagonal holds ones
+    return bool(abs(float(squares) * rows.shape[1] - 1) < _DEVIATIONS * sqrt(2 / pairs))

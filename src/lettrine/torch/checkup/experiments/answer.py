@@ -1,19 +1,22 @@
-"""Is the answer in the input? A feature that is a copy of the target, or stands for it one to one, in all examples that were
-drawn.
+"""Is the answer in the input? Each feature, pixel and place alone is held against the target, over all examples that were drawn.
 
-That two things go together, as petals and species do, is what there is to be learned and no leak. A copy is.
+A copy of the target, or what stands for it one to one, is a leak. What a small probe reads off one feature, on examples that were
+held out, may be what the task is about, as petals tell species: that is a remark, which says where.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import torch
 from torch import Tensor
 
 from lettrine.health.checks import Skip
-from lettrine.health.limits import CHECKUP_LEAK_ROWS
+from lettrine.health.findings import Finding
+from lettrine.health.limits import CHECKUP_LEAK_ROWS, CHECKUP_TELLS
 from lettrine.torch.checkup.experiment import Result, experiment, finding
+from lettrine.torch.checkup.probe import told
 from lettrine.torch.checkup.task import NotCalled, Task
 from lettrine.torch.checkup.values import leaves
 
@@ -22,63 +25,117 @@ EXACT: Final = 1e-6  # of the variance of the targets, that a straight line thro
 LEAST_OF_EACH: Final = 5  # examples of each class
 
 
+@dataclass(frozen=True)
+class Table:
+    """One input over all batches. shape: of one example. features: (N, F)."""
+
+    path: str
+    shape: tuple[int, ...]
+    features: Tensor
+
+    def at(self, place: int) -> str:
+        """A feature as one would index it in an example."""
+        return f"[{', '.join(str(int(each)) for each in torch.unravel_index(torch.tensor(place), self.shape))}]"
+
+
 @experiment("answer", "The answer in the input", passes=1)
 def answer(task: Task) -> Result:
     """Hold each feature against the targets, over all batches.
 
-    Measured: Whether a feature is the target itself, or stands for it one to one, in all examples that were drawn.
-    Formula: none: equal without an exception, or by a straight line that leaves 1e-6 of the variance.
+    Measured: Whether a feature is the target itself, or stands for it one to one, in all examples that were drawn; and what a
+        table of one feature's values tells of the target in examples that were held out.
+    Formula: told = 1 - errors / errors of the most frequent class; of numbers 1 - squared error / variance.
     """
     if task.whole:
         raise Skip("not applicable", "the loss function takes the batch whole, so the targets are not known")
-    try:
-        paths = [path for path, each in leaves(task.inputs(task.batch()).given) if each.is_floating_point() and each.ndim >= 2]
-    except NotCalled:  # pragma: no cover  pairs always call the model
-        paths = []
     targets = [batch[-1] for batch in task.batches]
-    single = all(isinstance(each, Tensor) and each.ndim and each.numel() == each.shape[0] for each in targets)
-    if not paths or not single:
-        raise Skip("not applicable", "no floating-point inputs, or not one target an example")
+    if not all(isinstance(each, Tensor) and each.ndim and each.numel() == each.shape[0] for each in targets):
+        raise Skip("not applicable", "not one target an example")
     target = torch.cat([each.flatten() for each in targets])
+    tables = _tables(task, len(target))
+    if not tables:
+        raise Skip("not applicable", "no inputs of two features or more that are the same in every batch")
     if len(target) < CHECKUP_LEAK_ROWS:
         raise Skip("not applicable", f"{len(target)} examples; {CHECKUP_LEAK_ROWS} are needed to tell a copy from chance")
-    found, looked = _searched(task, paths, target)
-    said = f"None of {looked} features is a copy of the target in {len(target)} examples."
-    if not found:
-        return Result(said, figures={"features": looked, "examples": len(target)})
-    path, at, exact = max(found, key=lambda each: each[2])
-    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    result = finding(
+    figures: dict[str, float] = {"features": sum(each.features.shape[1] for each in tables), "examples": len(target)}
+    found = [
+        (table, place, _same(table.features[:, place], target))
+        for table in tables
+        if table.features.is_floating_point()
+        for place in copies(table.features, target)
+    ]
+    if found:
+        table, place, exact = max(found, key=lambda each: each[2])
+        result = _copy(table, place, len(target), len(found), exact=exact)
+        return Result(result.message, (result,), figures | {"copies": len(found)})
+    said = f"None of {figures['features']:.0f} features is a copy of the target in {len(target)} examples."
+    best, table, place, held = _probed(tables, target)
+    figures |= {"told": best, "held_out": held}
+    if not best > 0:
+        return Result(said, figures=figures)
+    name = f"{table.path}{table.at(place)}"
+    said += f" A probe reads {100 * best:.0f} % of what there is to tell off {name} alone, in {held} examples held out."
+    return Result(said, (_told(name, best, held),) if best >= CHECKUP_TELLS else (), figures)
+
+
+def _tables(task: Task, rows: int) -> list[Table]:
+    """Inputs whose features can be held against the targets. The only feature there is may well be what the task is about."""
+    try:
+        given = [dict(leaves(task.inputs(batch).given)) for batch in task.batches]
+    except NotCalled:  # pragma: no cover  pairs always call the model
+        return []
+    found = []
+    for path, first in given[0].items():
+        parts = [each[path] for each in given if path in each and each[path].shape[1:] == first.shape[1:]]
+        if first.ndim < 2 or len(parts) != len(given) or sum(map(len, parts)) != rows:
+            continue
+        features = torch.cat(parts).flatten(1)
+        if 2 <= features.shape[1] <= MOST_FEATURES and features.dtype is not torch.bool:
+            found.append(Table(path, tuple(first.shape[1:]), features))
+    return found
+
+
+def _probed(tables: list[Table], target: Tensor) -> tuple[float, Table, int, int]:
+    """The most that one feature tells, which, and of how many examples held out."""
+    kinds = len(set(target.tolist()))
+    classes = kinds <= len(target) // LEAST_OF_EACH
+    best = (0.0, tables[0], 0, 0)
+    for table in tables:
+        shares, held = told(table.features, target, classes=classes)
+        place = int(shares.nan_to_num(-1.0).argmax())
+        if float(shares[place]) > best[0]:
+            best = (float(shares[place]), table, place, held)
+    return best
+
+
+def _copy(table: Table, place: int, rows: int, count: int, *, exact: bool) -> Finding:
+    more = f" (and {count - 1} more)" if count > 1 else ""
+    return finding(
         "leak",
         "warning" if exact else "info",
         (),
-        f"Feature {at} of input {path} {'is the target itself' if exact else 'gives the target by a straight line'} in all "
-        f"{len(target)} examples{more}.",
+        f"Feature {table.at(place)} of input {table.path} "
+        f"{'is the target itself' if exact else 'gives the target by a straight line'} in all {rows} examples{more}.",
         "The network learns to copy it, and fails where it is not known beforehand.",
-        f"Take feature {at} out of the inputs, unless it is really known before the answer is.",
-        value=len(found),
+        f"Take feature {table.at(place)} out of the inputs, unless it is really known before the answer is.",
+        value=count,
         source="Kaufman et al. 2012, Leakage in data mining",
     )
-    return Result(result.message, (result,), {"features": looked, "examples": len(target), "copies": len(found)})
 
 
-def _searched(task: Task, paths: list[str], target: Tensor) -> tuple[list[tuple[str, str, bool]], int]:
-    """Input, place and exactness of each copy, and how many features were looked at."""
-    found: list[tuple[str, str, bool]] = []
-    looked = 0
-    for path in paths:
-        rows = [dict(leaves(task.inputs(batch).given))[path].flatten(1) for batch in task.batches]
-        if len({each.shape[1] for each in rows}) > 1 or rows[0].shape[1] > MOST_FEATURES or sum(map(len, rows)) != len(target):
-            continue
-        features = torch.cat(rows)
-        looked += features.shape[1]
-        shape = dict(leaves(task.inputs(task.batches[0]).given))[path].shape[1:]
-        if features.shape[1] < 2:  # the only feature there is may well be what the task is about
-            continue
-        for place in copies(features, target):
-            at = ", ".join(str(int(each)) for each in torch.unravel_index(torch.tensor(place), tuple(shape)))
-            found.append((path, f"[{at}]", _same(features[:, place], target)))
-    return found, looked
+def _told(name: str, share: float, held: int) -> Finding:
+    return finding(
+        "leak",
+        "info",
+        (),
+        f"{name} alone tells the target: a table of its values gets {100 * share:.0f} % of what there is to tell, in {held} "
+        "examples held out.",
+        "Either this is what the task is about, or it is written down only when the answer is known.",
+        f"See where {name} comes from: if it is not known before the answer, take it out of the inputs.",
+        value=share,
+        limit=CHECKUP_TELLS,
+        source="Kaufman et al. 2012, Leakage in data mining",
+    )
 
 
 def _same(feature: Tensor, target: Tensor) -> bool:

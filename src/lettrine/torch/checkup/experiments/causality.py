@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lettrine.health.checks import Skip
 from lettrine.health.findings import Finding
 from lettrine.health.limits import CHECKUP_SAME, CHECKUP_SAME_SINGLE
-from lettrine.torch.checkup.experiment import Result, experiment, finding, part
+from lettrine.torch.checkup.experiment import Result, changed, experiment, finding, part
 from lettrine.torch.checkup.shifts import Shift, shift_of
 from lettrine.torch.checkup.spread import Place, begins, change, hear
 from lettrine.torch.checkup.task import Call, NotCalled, Task
@@ -47,7 +47,7 @@ def causality(task: Task) -> Result:
     limit = CHECKUP_SAME if exact else CHECKUP_SAME_SINGLE
     figures = {"places": length, "axis": shift.axis, "change": share}
     if share <= limit:
-        said = f"With everything after a place changed, the answers up to it changed by at most {part(share)}."
+        said = f"With everything after a place changed, the answers up to it {changed(share)}."
         return Result(said, figures=figures)
     found = _finding(share, limit, place)
     return Result(found.message, (found,), figures, where=found.where)

@@ -7,7 +7,9 @@ Shapes are tried alike: a loss that does not mind which target belongs to which 
 
 from __future__ import annotations
 
-from math import inf, isfinite, nan
+import re
+import warnings
+from math import inf, isfinite, nan, prod
 from typing import Any
 
 import torch
@@ -34,7 +36,9 @@ def first_loss(task: Task) -> Result:
     Formula: ratio = first loss / loss of the best constant answer.
     """
     task.model.train()
-    loss = task.loss(task.batch())
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        loss = task.loss(task.batch())
     value = float(loss.detach())
     if not isfinite(value):
         found = _broken(task)
@@ -46,7 +50,7 @@ def first_loss(task: Task) -> Result:
     several = constant_loss(task, output, spread(task)) if isfinite(reference) and len(task.batches) > 1 else reference
     task.known |= {"loss": value, "reference": reference, "reference_of_several": several}
     figures = {"loss": value, "reference": reference, "reference_of_several": several}
-    findings = [each for each in (_broadcast(task, output), *_reach(task, output)) if each is not None]
+    findings = [each for each in (_broadcast(task, output) or _stretched(heard), *_reach(task, output)) if each is not None]
     said = f"The first loss is {value:.4g}"
     said += f"; the best answer that is the same for every example has {reference:.4g}." if isfinite(reference) else "."
     if several > 0 and value > CHECKUP_START * several and not findings:
@@ -181,6 +185,30 @@ def _broadcast(task: Task, output: Tensor | None) -> Finding | None:
         value=abs(plain - other),
         source="torch.nn.MSELoss: target of the same shape as the input",
     )
+
+
+def _stretched(heard: list[warnings.WarningMessage]) -> Finding | None:
+    """Torch itself says where a loss is given tensors of two shapes; fewer answers than targets can only give their mean."""
+    for each in heard:
+        sizes = re.findall(r"torch\.Size\(\[([\d, ]*)\]\)", str(each.message))
+        if "target size" not in str(each.message) or len(sizes) < 2:
+            continue
+        target, output = ([int(length) for length in size.split(",") if length.strip()] for size in sizes[:2])
+        if prod(output) < prod(target):
+            return finding(
+                "broadcast",
+                "warning",
+                (),
+                f"The loss compares answers of the shape {tuple(output)} with targets of the shape {tuple(target)}, by "
+                "stretching the answers: each is held against several targets.",
+                "The best such a network can do is the mean of those targets.",
+                "Bring both to one shape: give the network an output for each target, or sum the targets over the axis that the "
+                "network has no outputs for.",
+                value=prod(output),
+                limit=prod(target),
+                source="torch.nn.MSELoss: target of the same shape as the input",
+            )
+    return None
 
 
 def _reach(task: Task, output: Tensor | None) -> list[Finding]:

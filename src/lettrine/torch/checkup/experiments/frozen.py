@@ -20,7 +20,7 @@ from lettrine.health.limits import TRIAL_STEPS
 from lettrine.torch.capture.catalogue import clean_name
 from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.task import Task, takes_closure
-from lettrine.torch.checkup.trials import SEEDS, compare
+from lettrine.torch.checkup.trials import SEEDS, compare, steps_for
 
 LEAST: Final = 50  # weights, to know a distribution by
 REACHES: Final = 0.96  # of the bound, that the largest of so many reaches
@@ -43,8 +43,8 @@ def frozen(task: Task) -> Result:
     said = f"{len(kept)} parameters are frozen, {len(fresh)} of them as random as they were made."
     if not fresh:
         return Result(said, figures=figures)
-    steps = min(TRIAL_STEPS, task.steps_in(0.6 / (2 * len(SEEDS)), TRIAL_STEPS))
-    if steps < TRIAL_STEPS // 2:
+    steps = steps_for(task, 2)
+    if not steps:
         return Result(f"{said} There was no time to try them unfrozen.", figures=figures)
     parts = {name.rpartition(".")[0] for name in fresh}
     thawed = [each for name, each in kept if name.rpartition(".")[0] in parts]

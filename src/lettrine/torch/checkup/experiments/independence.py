@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from lettrine.health.checks import Skip
 from lettrine.health.findings import Finding
 from lettrine.health.limits import CHECKUP_SAME, CHECKUP_SAME_SINGLE
-from lettrine.torch.checkup.experiment import Result, experiment, finding, part
+from lettrine.torch.checkup.experiment import Result, changed, experiment, finding, part
 from lettrine.torch.checkup.layout import answers, by_example, examples_along, few_of, narrowed, others, with_row
 from lettrine.torch.checkup.shifts import time_axis
 from lettrine.torch.checkup.spread import Place, begins, change, hear
@@ -70,8 +70,7 @@ def independence(task: Task) -> Result:
     ):
         clean = first if not first.mixed else seen[1]
         return Result(
-            f"With one example changed, the answers to the others changed by at most {part(clean.share)}; "
-            f"examples lie along axis {clean.axis}.",
+            f"With one example changed, the answers to the others {changed(clean.share)}; examples lie along axis {clean.axis}.",
             figures=figures | {"axis": clean.axis},
         )
     found = _finding(first)

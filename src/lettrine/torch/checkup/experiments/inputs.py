@@ -62,7 +62,7 @@ def inputs(task: Task) -> Result:
         )
         return Result(found.message, (found,), figures)
     unused = tuple(
-        path for path, value in each.items() if value <= CHECKUP_MATTERS and not _flags(dict(leaves(call.given))[path])
+        path for path, value in each.items() if value <= CHECKUP_MATTERS and not is_flags(dict(leaves(call.given))[path])
     )
     said = f"When examples trade their inputs, the answers change by {part(whole)}."
     if not unused:
@@ -103,6 +103,6 @@ def _differs(tensor: Tensor, rows: int) -> bool:
     return tensor.ndim > 0 and tensor.shape[0] == rows and not torch.equal(tensor, tensor.roll(1, 0))
 
 
-def _flags(tensor: Tensor) -> bool:
-    """Whether it holds only 0 and 1: a mask or the like, which may well not matter."""
+def is_flags(tensor: Tensor) -> bool:
+    """Whether a tensor holds only 0 and 1: a mask or the like, which may well not matter."""
     return tensor.dtype is torch.bool or bool(((tensor == 0) | (tensor == 1)).all())

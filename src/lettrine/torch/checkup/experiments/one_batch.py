@@ -12,14 +12,16 @@ from math import inf, isfinite, nan
 from typing import Final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lettrine.health.findings import Finding
-from lettrine.health.limits import CHECKUP_FELL, CHECKUP_FIT_GOAL, CHECKUP_FIT_SHARE, CHECKUP_FIT_STEPS
+from lettrine.health.limits import CHECKUP_FELL, CHECKUP_FIT_GOAL, CHECKUP_FIT_SHARE, CHECKUP_FIT_STEPS, CHECKUP_SAME
 from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.experiments.first_loss import constant_loss, output_of
 from lettrine.torch.checkup.sandbox import seeded
-from lettrine.torch.checkup.task import SEED, Task
+from lettrine.torch.checkup.spread import change
+from lettrine.torch.checkup.task import SEED, NotCalled, Task
+from lettrine.torch.checkup.values import leaves
 
 RATES: Final = (1e-3, 1e-2, 1e-4)
 MOST: Final = 150  # steps
@@ -69,7 +71,7 @@ def one_batch(task: Task) -> Result:
     settled = len(tries) > len(RATES) and all(len(each) >= CHECKUP_FIT_STEPS or not isfinite(each[-1]) for each in tries.values())
     if reached <= goal or not settled or not isfinite(first) or (isfinite(reference) and reference < 1e-6):
         return Result(said, figures=figures)
-    found = _finding(first, reached, reference, goal)
+    found = _finding(first, reached, reference, goal, linear=_is_linear(task))
     return Result(said, (found,), figures)
 
 
@@ -105,9 +107,45 @@ def _goal(losses: list[float], reference: float) -> float:
     return losses[0] - (1 - CHECKUP_FELL) * abs(losses[0])
 
 
-def _finding(first: float, reached: float, reference: float, goal: float) -> Finding:
+def _is_linear(task: Task) -> bool:
+    """Whether the network is one linear map: the answer to a sum is the sum of the answers, but for the answer to 0."""
+    try:
+        call = task.inputs(task.batch())
+    except NotCalled:
+        return False
+    given = list(leaves(call.given))
+    if len(given) != 1 or not given[0][1].is_floating_point() or given[0][1].shape[0] < 2:
+        return False
+    with task.boxed(exact=True), torch.no_grad():
+        task.model.eval()
+        x = given[0][1].double()
+        rows = [torch.zeros_like(x), x, x.roll(1, 0), x + x.roll(1, 0)]
+        try:
+            made = [task.outputs(call.with_given(dict.fromkeys(call.given, each))) for each in rows]
+        except Exception:  # noqa: BLE001  a model that cannot be called so is not judged so
+            return False
+        if not all(isinstance(each, Tensor) and each.is_floating_point() for each in made):
+            return False
+        nothing, one, other, both = made
+        return change(both + nothing, one + other) < CHECKUP_SAME and change(one, nothing) > CHECKUP_SAME
+
+
+def _finding(first: float, reached: float, reference: float, goal: float, *, linear: bool) -> Finding:
     known = isfinite(reference)
     held = f"one and the same answer to all its examples has {reference:.3g}" if known else f"it began at {first:.3g}"
+    if linear:
+        return finding(
+            "underfitting",
+            "warning",
+            (),
+            f"The network is one linear map, however many layers it has, and cannot learn one batch by heart: at no rate does "
+            f"its loss go below {reached:.3g}; {held}.",
+            "Linear layers in a row can say no more than one of them, and what is asked for bends.",
+            "Put an activation between the layers, such as nn.ReLU() or nn.GELU().",
+            value=reached,
+            limit=goal,
+            source="Goodfellow et al. 2016, Deep learning, section 6.1: learning XOR",
+        )
     return finding(
         "cannot-fit",
         "critical",

@@ -54,8 +54,8 @@ def padding(task: Task) -> Result:
     if padded is None:
         raise Skip("not applicable", "no padding was seen in the inputs")
     task.model.eval()
-    masks = _masks(task, call)
-    if not padded.told and not masks:
+    masking = masks(task, call)
+    if not padded.told and not masking:
         raise Skip("not applicable", "the network masks nothing, so its padding is read like anything else")
     rows = padded.pads.any(1)
     plain, before = _run(task, call, padded, None)
@@ -72,6 +72,7 @@ def padding(task: Task) -> Result:
     said = f"What stands in padded places changes the answers by {part(by_pads)}, what stands in the others by {part(by_real)}."
     if by_pads <= CHECKUP_SAME_SINGLE:
         return Result(said, figures=figures)
+    task.known["padding"] = "found"
     found = _finding(by_pads, by_real, begins(before, after, kept, CHECKUP_SAME_SINGLE))
     return Result(said, (found,), figures, where=found.where)
 
@@ -189,7 +190,8 @@ class _MaskNotes(TorchFunctionMode):
         return func(*args, **given)
 
 
-def _masks(task: Task, call: Call) -> bool:
+def masks(task: Task, call: Call) -> bool:
+    """Whether the network masks anything in this call."""
     with task.boxed(), torch.no_grad(), _MaskNotes() as notes:
         task.model.train()
         task.outputs(call)

@@ -1,8 +1,8 @@
-"""The range test, where the present rate stands in it, and whether another rate does better: tried, not inferred."""
+"""The range test, where the present rate stands in it, and whether another rate, a warm-up or clipping does better: tried."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import inf, isfinite, nan
 from typing import Any, Final
@@ -12,11 +12,13 @@ from torch import Tensor
 
 from lettrine.errors import HealthError
 from lettrine.health.checks import Skip
-from lettrine.health.limits import CHECKUP_RATE_LEAST, CHECKUP_RATE_RUN, CHECKUP_RATE_STEPS, TRIAL_STEPS
+from lettrine.health.findings import Finding
+from lettrine.health.limits import CHECKUP_RATE_LEAST, CHECKUP_RATE_RUN, CHECKUP_RATE_STEPS, CHECKUP_RISES, TRIAL_STEPS
 from lettrine.health.range_test import RangeTest, sweep
 from lettrine.torch.checkup.experiment import Result, experiment, finding
+from lettrine.torch.checkup.remedies import LOWER, NORM, WARM, clipped, warmed
 from lettrine.torch.checkup.task import Task, takes_closure
-from lettrine.torch.checkup.trials import SEEDS, Trial, compare
+from lettrine.torch.checkup.trials import Remedy, Trial, contest, steps_for
 
 FAR: Final = 3.0  # times beyond the largest rate that holds, or
 BELOW: Final = (
@@ -28,7 +30,7 @@ LOW, HIGH = 1e-6, 10.0
 
 @experiment("learning-rate", "Learning rate", passes=CHECKUP_RATE_LEAST + 20, trains=True)
 def learning_rate(task: Task) -> Result:
-    """Sweep the rate upwards; where the present one lies far off, train with it and with the one that is suggested.
+    """Sweep the rate upwards; where the present one lies far off, or the loss rises, train with it and with remedies.
 
     Measured: The range test: the loss while the rate grows from 1e-6 to 10. And the batch noise scale: the number of examples
         beyond which a larger batch gains little.
@@ -47,31 +49,69 @@ def learning_rate(task: Task) -> Result:
     said = f"The rate is {present:g}. {test.reason}"
     if isfinite(noise):
         said += f" Batch noise scale: about {noise:.2g} examples."
-    too_high = present > FAR * test.largest
     too_low = 0 < present < test.steepest / BELOW
-    if not (too_high or too_low) or not isfinite(test.suggestion):
+    too_high = present > FAR * test.largest or (not too_low and _rises(task))
+    if not (too_high or too_low):
         return Result(said, figures=figures)
-    count = min(TRIAL_STEPS, task.steps_in(0.8 / (2 * len(SEEDS)), TRIAL_STEPS))
-    if count < TRIAL_STEPS // 2:
+    remedies = _remedies(present, test.suggestion, too_high=too_high)
+    count = steps_for(task, len(remedies) + 1, 0.8)
+    if not remedies or not count:
         return Result(f"{said} There was no time to try another.", figures=figures)
-    trial = compare(task, lambda each: rate_set(each, test.suggestion), count)
-    figures |= {"without": trial.without, "with": trial.with_remedy, "error": trial.error}
-    said += f" {test.suggestion:.2g} {trial.said}."
-    if not trial.helps or not _consequence(trial, too_high=too_high):
+    trials = contest(task, {name: make(count) for name, make in remedies.items()}, count)
+    said += " ".join(["", *(f"{name}: {trial.said}." for name, trial in trials.items())])
+    helping = {name: trial for name, trial in trials.items() if trial.helps and _consequence(trial, too_high=too_high)}
+    if not helping:
         return Result(said, figures=figures)
+    best = min(helping, key=lambda name: helping[name].with_remedy)
+    figures |= {"without": helping[best].without, "with": helping[best].with_remedy, "error": helping[best].error}
+    found = _finding(present, test, best, trials, too_high=too_high)
+    return Result(said, (found,), figures)
+
+
+def _rises(task: Task) -> bool:
+    """Whether the loss of the training batches themselves ends above its beginning, at the task's own rate."""
+    count = min(TRIAL_STEPS, task.steps_in(SHARE, TRIAL_STEPS))
+    if count < TRIAL_STEPS:
+        return False
+    with task.boxed():
+        task.model.train()
+        losses = [task.step(number) for number in range(count)]
+    some = max(1, min(len(task.batches), count // 4))
+    first, last = sum(losses[:some]) / some, sum(losses[-some:]) / some
+    return not last < first + (CHECKUP_RISES - 1) * abs(first)
+
+
+def _remedies(present: float, suggestion: float, *, too_high: bool) -> dict[str, Callable[[int], Remedy]]:
+    """By what is said of them: made for so many steps."""
+    if not too_high:
+        return {f"lr={suggestion:.1g}": lambda _: lambda task: rate_set(task, suggestion)} if isfinite(suggestion) else {}
+    lower = suggestion if isfinite(suggestion) and suggestion < present else LOWER * present
+    return {
+        f"lr={lower:.1g}": lambda _: lambda task: rate_set(task, lower),
+        "A warm-up": lambda steps: lambda task: warmed(task, max(1, int(WARM * steps))),
+        f"Clipping the norm at {NORM:g}": lambda _: lambda task: clipped(task, NORM),
+    }
+
+
+def _finding(present: float, test: RangeTest, best: str, trials: dict[str, Trial], *, too_high: bool) -> Finding:
     word, kind = ("high", "learning-rate-too-high") if too_high else ("low", "learning-rate-too-low")
-    found = finding(
-        kind,
+    trial, warm = trials[best], best == "A warm-up"
+    do = {"l": f"Set {best}", "A": "Raise the rate from 0 over the first steps (torch.optim.lr_scheduler.LinearLR)"}.get(
+        best[0], f"Clip the gradients: clip_grad_norm_(model.parameters(), {NORM:g})"
+    )
+    rest = [name for name, each in trials.items() if name != best and not each.helps]
+    others = f" Tried as well, and no help: {', '.join(rest)}." if rest else ""
+    return finding(
+        "no-warmup" if warm else kind,
         "warning",
         (),
-        f"The learning rate {present:g} is too {word}: at {test.suggestion:.2g}, {trial.said}.",
+        f"The learning rate {present:g} is too {word}{' to begin with' if warm else ''}: {best}, {trial.said}.",
         "At such a rate the loss rises or jumps about." if too_high else "At such a rate next to nothing is learned in a run.",
-        f"Set lr={test.suggestion:.1g}; it was {trial.said}.",
+        f"{do}; it was {trial.said}.{others}",
         value=present,
         limit=test.largest if too_high else test.steepest,
         source="Smith 2017, Cyclical learning rates for training neural networks",
     )
-    return Result(said, (found,), figures)
 
 
 def _consequence(trial: Trial, *, too_high: bool) -> bool:

@@ -1,4 +1,7 @@
-"""Inputs or targets of a large scale: would the network learn faster if they were standardised? The scaling is tried."""
+"""Inputs or targets of a large scale, or inputs of a tiny one: would the network learn faster with them standardised?
+
+The scaling is tried.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from lettrine.health.checks import Skip
 from lettrine.health.limits import CHECKUP_SCALE, TRIAL_STEPS
 from lettrine.torch.checkup.experiment import Result, experiment, finding
-from lettrine.torch.checkup.task import NotCalled, Task
-from lettrine.torch.checkup.trials import SEEDS, Trial, compare
-from lettrine.torch.checkup.values import leaves, mapped
+from lettrine.torch.checkup.task import NotCalled, Task, inputs_changed
+from lettrine.torch.checkup.trials import SEEDS, Trial, compare, steps_for
+from lettrine.torch.checkup.values import leaves
 
 EPSILON: Final = 1e-6
 
@@ -28,14 +31,15 @@ class Scale:
     std: float
 
     @property
-    def large(self) -> bool:
-        """Whether scaling is worth a trial."""
-        return max(abs(self.mean), self.std) > CHECKUP_SCALE
+    def far(self) -> bool:
+        """Whether scaling is worth a trial: large, or inputs that hardly differ from 0."""
+        small = self.path != "" and 0 < max(abs(self.mean), self.std) < 1 / CHECKUP_SCALE
+        return max(abs(self.mean), self.std) > CHECKUP_SCALE or small
 
 
 @experiment("scales", "Scale of inputs and targets", passes=2 * len(SEEDS) * TRIAL_STEPS // 2, trains=True)
 def scales(task: Task) -> Result:
-    """Measure the scales; where one is large, train with and without standardising it.
+    """Measure the scales; where one is far off, train with and without standardising it.
 
     Measured: Standard deviation and mean of inputs and targets, and what training gains when they are standardised.
     Formula: gain = loss as it is - loss standardised, in standard errors over three seeds.
@@ -51,10 +55,10 @@ def scales(task: Task) -> Result:
     said = f"The widest are the {name}: mean {widest.mean:.3g}, std {widest.std:.3g}."
     found = []
     for each in sizes:
-        if not each.large:
+        if not each.far:
             continue
-        steps = min(TRIAL_STEPS, task.steps_in(0.5 / (2 * len(SEEDS)), TRIAL_STEPS))
-        if steps < TRIAL_STEPS // 2:
+        steps = steps_for(task, 2, 0.5)
+        if not steps:
             said += " There was no time to try scaling."
             break
         trial = compare(task, _scaled_inputs(each) if each.path else _scaled_outputs(each), steps)
@@ -84,22 +88,10 @@ def _target_scales(task: Task) -> Iterator[Scale]:
 
 
 def _scaled_inputs(scale: Scale) -> Any:
-    @contextmanager
-    def remedy(task: Task) -> Iterator[None]:
-        def change(path: str, tensor: Tensor) -> Tensor:
-            return (tensor - scale.mean) / (scale.std + EPSILON) if path == scale.path else tensor
+    def change(path: str, tensor: Tensor) -> Tensor:
+        return (tensor - scale.mean) / (scale.std + EPSILON) if path == scale.path else tensor
 
-        def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            changed = tuple(mapped(each, change, str(place)) for place, each in enumerate(args))
-            return changed, {key: mapped(each, change, key) for key, each in kwargs.items()}
-
-        handle = task.model.register_forward_pre_hook(hook, with_kwargs=True)
-        try:
-            yield
-        finally:
-            handle.remove()
-
-    return remedy
+    return lambda task: inputs_changed(task.model, change)
 
 
 def _scaled_outputs(scale: Scale) -> Any:
@@ -126,7 +118,9 @@ def _finding(scale: Scale, trial: Trial) -> Any:
             f"The input {scale.path} is far from standard: mean {scale.mean:.3g}, std {scale.std:.3g}. Standardised, "
             f"{trial.said}.",
             "The first layer's sums are large, and its gradients with them: what comes after saturates, or the rate is wrong "
-            "for it.",
+            "for it."
+            if max(abs(scale.mean), scale.std) > 1
+            else "The first layer's biases drown what differs between the inputs, and its gradients are tiny.",
             f"Standardise it with the mean and std of the training data: {line}.",
             value=scale.std,
             limit=CHECKUP_SCALE,

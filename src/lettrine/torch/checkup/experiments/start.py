@@ -17,8 +17,9 @@ from lettrine.health.checks import Skip
 from lettrine.health.limits import CHECKUP_START, TRIAL_STEPS
 from lettrine.torch.capture.catalogue import named_modules
 from lettrine.torch.checkup.experiment import Result, experiment, finding
+from lettrine.torch.checkup.remedies import without_decay
 from lettrine.torch.checkup.task import Task, takes_closure
-from lettrine.torch.checkup.trials import SEEDS, Trial, compare
+from lettrine.torch.checkup.trials import SEEDS, Trial, compare, steps_for
 
 SMALLER: Final = 0.1  # times the last layer's weights
 STRONGER: Final = 3.0  # times the gradient, that decay pulls before it is tried without
@@ -46,7 +47,7 @@ def decay(task: Task) -> Result:
     said = f"Weight decay pulls {pull:.2g} times as hard as the gradient."
     if not pull > STRONGER:
         return Result(said, figures=figures)
-    trial = _tried(task, _no_decay)
+    trial = _tried(task, without_decay)
     if trial is None:
         return Result(f"{said} There was no time to try without.", figures=figures)
     figures |= {"without": trial.without, "with": trial.with_remedy, "error": trial.error}
@@ -91,7 +92,7 @@ def start(task: Task) -> Result:
         return Result(f"{said} There was no time to try a smaller last layer.", figures=figures)
     figures |= {"without": trial.without, "with": trial.with_remedy, "error": trial.error}
     said += f" With {name} made {1 / SMALLER:g} times smaller, {trial.said}."
-    if not trial.helps:
+    if not trial.helps or trial.without < reference:  # what learns all the same has lost a few steps, and no more
         return Result(said, figures=figures)
     found = finding(
         "initial-loss",
@@ -109,8 +110,8 @@ def start(task: Task) -> Result:
 
 
 def _tried(task: Task, remedy: Any) -> Trial | None:
-    steps = min(TRIAL_STEPS, task.steps_in(0.6 / (2 * len(SEEDS)), TRIAL_STEPS))
-    return compare(task, remedy, steps) if steps >= TRIAL_STEPS // 2 else None
+    steps = steps_for(task, 2)
+    return compare(task, remedy, steps) if steps else None
 
 
 def _pull(task: Task) -> float:
@@ -127,13 +128,6 @@ def _pull(task: Task) -> float:
                 decayed += float((float(group.get("weight_decay", 0)) * each.detach().double()).square().sum())
                 gradient += float(each.grad.double().square().sum())
     return sqrt(decayed / gradient) if gradient > 0 else nan
-
-
-@contextmanager
-def _no_decay(task: Task) -> Iterator[None]:
-    for group in task.optimizer.param_groups if task.optimizer else ():
-        group["weight_decay"] = 0.0
-    yield
 
 
 def _last_layer(model: nn.Module) -> tuple[str, nn.Module] | None:

@@ -1,21 +1,22 @@
 """Do the targets belong to the inputs? The network learns from the true pairs and from the same targets dealt out at random.
 
 On batches it has not seen, true pairs must do better than dealt ones. If they do not, although the network learns its own batches
-by heart, and if an example's nearest neighbour has its class no more often than any other, nothing ties targets to inputs.
+by heart, if an example's nearest neighbour has its class no more often than any other, and if no feature goes with a class more
+than chance has it, nothing ties targets to inputs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from math import isfinite, nan, sqrt
+from math import inf, isfinite, log, nan, sqrt
 from typing import Final
 
 import torch
 from torch import Tensor
 
 from lettrine.health.checks import Skip
-from lettrine.health.limits import CHECKUP_FELL, CHECKUP_SHUFFLED_ROWS, TRIAL_ERRORS
+from lettrine.health.limits import CHECKUP_FELL, CHECKUP_SHUFFLED_ROWS, CHECKUP_TIE, TRIAL_ERRORS
 from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.trials import SEEDS, compare
@@ -56,8 +57,9 @@ def targets(task: Task) -> Result:
     constant = min(trial.start, reference) if isfinite(reference) else trial.start
     noise = max(TRIAL_ERRORS * trial.error, (1 - CHECKUP_FELL) * abs(trial.without))
     better = trial.gain < -noise or trial.without < CHECKUP_FELL * constant
-    memorises = _memorises(task)
-    if better or not memorises or not isfinite(neighbours) or neighbours > TRIAL_ERRORS:
+    tie = tied(task)
+    figures["tie"] = tie
+    if better or not _memorises(task) or not isfinite(neighbours) or neighbours > TRIAL_ERRORS or tie > CHECKUP_TIE:
         return Result(said, figures=figures)
     found = finding(
         "shuffled-targets",
@@ -93,6 +95,27 @@ def _memorises(task: Task) -> bool:
     """Whether one batch was learned by heart, as the experiment before found."""
     tries = task.known.get("fit", {})
     return any(losses and min(losses) < LEARNED * losses[0] for losses in tries.values())
+
+
+def tied(task: Task) -> float:
+    """Standard errors by which the largest correlation of a feature with a class exceeds the largest by chance; -inf without.
+
+    Of n independent normal numbers the largest is near sqrt(2 ln n). A weak tie, as of yesterday's return to today's, shows here
+    long before a network has learned it.
+    """
+    pairs = [(floats(batch[0]), batch[-1]) for batch in task.batches]
+    if any(not given for given, _ in pairs) or len({given[0][1][0].numel() for given, _ in pairs}) > 1:
+        return -inf
+    x = torch.cat([given[0][1].flatten(1) for given, _ in pairs]).double()  # (N, F)
+    y = torch.cat([target.flatten(1) if target.ndim > 1 else target for _, target in pairs])
+    y = (
+        torch.nn.functional.one_hot(y.long() - int(y.min()))
+        if y.ndim == 1 and not y.is_floating_point()
+        else y.reshape(len(x), -1)
+    )
+    x, y = (each - each.mean(0) for each in (x, y.double()))
+    apart = (x.T @ y).abs() / (x.square().sum(0).sqrt()[:, None] * y.square().sum(0).sqrt() + 1e-30)  # (F, K)
+    return float(apart.max()) * sqrt(len(x)) - sqrt(2 * log(max(2, apart.numel())))
 
 
 def _neighbours(task: Task) -> float:

@@ -1,0 +1,58 @@
+"""Accelerate: `with watch(accelerator, model, optimizer) as health:`, before or after `prepare`; call no `health.loss`.
+
+Losses are those that `accelerator.backward` is given, in true units: before it divides them for gradient accumulation and scales
+them for half precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+from accelerate import Accelerator
+
+from lettrine.torch.watch import Watch
+
+
+def overhear(accelerator: Accelerator, hand: Callable[[Any], None]) -> Callable[[], None]:
+    """Hand over each loss that `accelerator.backward` is given. Returns what ends that."""
+    backward = accelerator.backward
+
+    def heard(loss: Any, **options: Any) -> None:
+        hand(loss)
+        backward(loss, **options)
+
+    def leave() -> None:
+        if vars(accelerator).get("backward") is heard:
+            del accelerator.backward
+
+    accelerator.backward = heard
+    return leave
+
+
+class AcceleratedWatch(Watch):
+    """What `watch` returns: a `health.watch` that is given its losses by the accelerator."""
+
+    def __init__(self, accelerator: Accelerator, model: Any, optimizer: Any, **options: Any) -> None:
+        super().__init__(accelerator.unwrap_model(model), optimizer, **{"scaler": accelerator.scaler, **options})
+        self._accelerator = accelerator
+        self._leave: Callable[[], None] = lambda: None
+
+    def start(self) -> Self:
+        """Begin to listen."""
+        self._leave = overhear(self._accelerator, self.loss)
+        return super().start()
+
+    def close(self) -> None:
+        """Take everything away; what was recorded stays."""
+        self._leave()
+        super().close()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def watch(accelerator: Accelerator, model: Any, optimizer: Any = None, **options: Any) -> AcceleratedWatch:
+    """Watch a model that an accelerator trains. options: those of `health.watch`."""
+    return AcceleratedWatch(accelerator, model, optimizer, **options)

@@ -1,0 +1,139 @@
+"""What the callbacks of all frameworks do alike: begin a watch, hand losses over, and at the end print and save the report."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from lettrine.arguments import checked
+from lettrine.errors import LettrineError, MissingExtraError
+from lettrine.health.findings import Finding, Report
+from lettrine.health.observers import LOGGER, Observers, OnFinding
+from lettrine.health.schedule import Schedule
+from lettrine.health.tracking import LogTo
+from lettrine.torch.watch import Watch, watch
+
+PAGE: Final = "health.html"
+STATE: Final = "health.safetensors"
+_HELD_OUT: Final = frozenset({"val", "valid", "validation", "dev", "eval"})  # words in the name of a held-out loss
+
+
+def _nobody(_: Finding) -> None:
+    """Findings are written to the log all the same."""
+
+
+@checked
+class Watching:
+    """One training after another, watched.
+
+    every, classes, on_finding, stop_on, log_to: as `health.watch` has them. show: print the report at the end. save: write it
+    into `folder`, or else into that of the framework's own logs if it has one: health.html, or health.txt without `report`.
+    Raises HealthError for values out of range.
+
+    watch: of the training that goes on, or of the last one. report: of the last one, None if it has none.
+    """
+
+    def __init__(
+        self,
+        *,
+        every: int | None = None,
+        classes: int = 0,
+        on_finding: OnFinding | None = None,
+        stop_on: str | None = None,
+        log_to: LogTo | None = None,
+        show: bool = True,
+        save: bool = True,
+        folder: str | Path | None = None,
+    ) -> None:
+        Schedule(every or 0)  # what is out of range is told now, not when the training begins
+        Observers().tell(on_finding, stop_on)
+        self._options: dict[str, Any] = {"every": every, "classes": classes, "stop_on": stop_on, "log_to": log_to}
+        self._options["on_finding"] = on_finding or _nobody
+        self._show, self._save, self._folder = show, save, folder
+        self.watch: Watch | None = None
+        self.report: Report | None = None
+
+    def begin(self, model: Any, optimizer: Any, state: dict[str, Any] | None = None, **options: Any) -> None:
+        """A training begins. state: of the watch of a training that it goes on with."""
+        self.leave()
+        self.report = None
+        try:
+            self.watch = watch(model, optimizer, **{**self._options, **options})
+            if state:
+                self.watch.load_state_dict(state)
+            self.watch.start()
+        except LettrineError as error:  # the training goes on unwatched
+            LOGGER.error("%s", error)
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether something as severe as `stop_on` was found."""
+        return self.watch is not None and self.watch.should_stop
+
+    def leave(self) -> None:
+        """Stop watching."""
+        if self.watch is not None:
+            self.watch.close()
+
+    def end(self, folder: str | Path | None = None, *, told: bool = True) -> None:
+        """The training is over: judge it. folder: of the framework's own logs. told: whether this process prints and saves."""
+        if self.watch is None or self.report is not None:
+            return
+        self.leave()
+        try:
+            self.report = self.watch.report()
+            if told and self._show:
+                sys.stdout.write(f"{self.report}\n")
+            folder = self._folder or folder
+            if told and self._save and folder is not None:
+                _save(self.report, Path(folder))
+        except LettrineError as error:
+            LOGGER.error("%s", error)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "watch": None}  # a copy or a pickle of a callback listens to nothing
+
+
+def _save(report: Report, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        path = report.save(folder / PAGE)
+    except MissingExtraError:
+        path = report.save((folder / PAGE).with_suffix(".txt"))
+    LOGGER.info("the report is in %s", path)
+
+
+def held_out_loss(metrics: Mapping[str, Any]) -> tuple[str, Any]:
+    """Name and value of the loss on held-out data among metrics of any names, such as "val_loss", "loss/valid" or "eval_loss";
+    ("", None) if there is none.
+    """
+    for name, value in metrics.items():
+        words = "".join(each if each.isalnum() else " " for each in name.lower()).split()
+        if "loss" in words and _HELD_OUT & set(words):
+            return name, value
+    return "", None
+
+
+def write_state(state: Mapping[str, Any], folder: Path) -> None:
+    """Keep a watch's state beside a framework's checkpoint, if that is there."""
+    if folder.is_dir() and "trace" in state:
+        arrays = {name: np.asarray(each) for name, each in state["trace"]["arrays"].items()}
+        save_file(arrays, folder / STATE, {"step": str(state["step"]), "values": state["trace"]["values"]})
+
+
+def read_state(folder: Path) -> dict[str, Any] | None:
+    """What `write_state` kept; None if it is not there or cannot be read."""
+    try:
+        with safe_open(folder / STATE, "numpy") as file:
+            told = file.metadata()
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
+            return {"step": int(told["step"]), "trace": {"arrays": arrays, "values": told["values"]}}
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        LOGGER.info("what was watched before is not in %s: %s", folder, error)
+        return None

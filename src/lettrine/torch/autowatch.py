@@ -1,0 +1,170 @@
+"""`health.autowatch()`: one line at the top of a script, and whatever trains in it is watched.
+
+    from lettrine import health
+    health.autowatch()                      # until the script ends; the report is printed then
+
+    with health.autowatch() as auto: ...    # or for a part of it
+    @health.autowatch()                     # or for a function
+
+A model is found when it is first called with gradients and an optimiser holds some of its parameters. Losses are those that
+`backward` is called on. What it takes: a hook on all modules in the first steps, and a place before
+`torch.autograd.backward` as long as it lasts.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import sys
+from contextlib import ContextDecorator
+from types import TracebackType
+from typing import Any, Final, Self
+
+import torch
+from torch import Tensor, nn
+from torch.amp import GradScaler
+from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from lettrine.arguments import checked
+from lettrine.errors import HealthError
+from lettrine.health.findings import Report
+from lettrine.health.observers import LOGGER, Observers, OnFinding
+from lettrine.health.schedule import Schedule
+from lettrine.torch.watch import Watch, watch
+
+SEARCHED: Final = 64  # steps of optimisers in which a model may come that was not met yet
+
+
+class AutoWatch(ContextDecorator):
+    """Watches all that trains while it lasts. options: those of `health.watch`. show: print the reports at the end.
+
+    watches: one for each model that was found, in order.
+    """
+
+    def __init__(self, *, show: bool = True, **options: Any) -> None:
+        self._options, self._show = options, show
+        self._handles: list[Any] = []
+        self._backward: Any = None  # torch's own, while ours stands before it
+        self._scaler: GradScaler | None = None
+        self._steps = 0  # of all optimisers, as long as models are searched
+        self.watches: list[Watch] = []
+
+    def start(self) -> Self:
+        """Begin; it ends with the process, if not before."""
+        if self._backward is None:
+            self._steps = 0
+            self._handles = [register_module_forward_pre_hook(self._called), register_optimizer_step_post_hook(self._stepped)]
+            self._backward, torch.autograd.backward = torch.autograd.backward, self._before_backward
+            atexit.register(self.close)
+        return self
+
+    def __call__(self, function: Any) -> Any:
+        """As a decorator: what trains until the function is called is not meant."""
+        self._end()
+        return super().__call__(function)
+
+    def close(self) -> None:
+        """End: take everything away and show the reports."""
+        if self._backward is None:
+            return
+        self._end()
+        if self._show:
+            text = "\n\n".join(map(str, self.reports)) or "autowatch saw no model train: was an optimizer made for it?"
+            sys.stdout.write(f"{text}\n")
+
+    def _end(self) -> None:
+        torch.autograd.backward, self._backward = self._backward, None
+        atexit.unregister(self.close)
+        self._forget_hooks()
+        for each in self.watches:
+            each.close()
+
+    @property
+    def reports(self) -> tuple[Report, ...]:
+        """Those of the models that were seen to step."""
+        return tuple(each.report() for each in self.watches if each.steps)
+
+    def __enter__(self) -> Self:
+        self.watches = []  # as a decorator it is entered again and again
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _forget_hooks(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def _called(self, module: nn.Module, args: Any) -> None:
+        """Any module is called: is it a model in training that is not watched yet?"""
+        if not torch.is_grad_enabled() or torch.compiler.is_compiling() or self._known(module):
+            return
+        own = {id(parameter) for parameter in module.parameters() if parameter.requires_grad}
+        if not own:
+            return
+        everything = gc.get_objects()  # asked for their type alone: some warn when they are asked for more
+        holding = [each for each in everything if issubclass(type(each), Optimizer) and _holds(each, own)]
+        if not holding:
+            return
+        scalers = [each for each in everything if issubclass(type(each), GradScaler) and each.is_enabled()]
+        self._scaler = scalers[0] if len(scalers) == 1 else None
+        hooks, with_kwargs = module._forward_pre_hooks, module._forward_pre_hooks_with_kwargs  # noqa: SLF001
+        before = set(hooks)
+        try:
+            self.watches.append(watch(module, holding, scaler=self._scaler, **self._options).start())
+        except HealthError as error:
+            LOGGER.warning("%s", error)
+        for name, hook in [(name, hook) for name, hook in hooks.items() if name not in before]:  # this call began without them
+            called: Any = hook
+            called(module, args, {}) if name in with_kwargs else called(module, args)
+
+    def _known(self, module: nn.Module) -> bool:
+        return any(module is each for found in self.watches for each in found.model.modules())
+
+    def _stepped(self, *_: Any) -> None:
+        """An optimiser has stepped: the models are known."""
+        self._steps += 1
+        if self._steps >= SEARCHED:
+            self._forget_hooks()
+
+    def _before_backward(self, tensors: Any, *args: Any, **options: Any) -> Any:
+        """Instead of `torch.autograd.backward`, which `Tensor.backward` calls: hand the loss over first."""
+        if isinstance(tensors, Tensor) and tensors.numel() == 1:
+            scale = self._scaler.get_scale() if self._scaler is not None else 1.0
+            for each in self.watches:
+                if len(self.watches) == 1 or each.concerned_by(tensors):
+                    each.loss(tensors if scale == 1.0 else tensors / scale)
+        return self._backward(tensors, *args, **options)
+
+
+def _holds(optimiser: Optimizer, own: set[int]) -> bool:
+    return any(id(parameter) in own for group in getattr(optimiser, "param_groups", ()) for parameter in group["params"])
+
+
+_running: list[AutoWatch] = []
+
+
+@checked
+def autowatch(
+    *,
+    every: int | None = None,
+    classes: int = 0,
+    on_finding: OnFinding | None = None,
+    stop_on: str | None = None,
+    show: bool = True,
+) -> AutoWatch:
+    """Watch whatever trains from now on, until the process ends: the report is printed then. Also a context and a decorator,
+    which end it before. A second call, as in a notebook's cell that is run again, ends the first.
+
+    every, classes, on_finding, stop_on: as `health.watch` has them; `should_stop` is that of each of its `watches`.
+    show: print the reports at the end. Raises HealthError for values out of range.
+    """
+    Schedule(every or 0)
+    Observers().tell(on_finding, stop_on)
+    for each in _running:
+        each.close()
+    _running[:] = [AutoWatch(show=show, every=every, classes=classes, on_finding=on_finding, stop_on=stop_on)]
+    return _running[0].start()

@@ -1,0 +1,34 @@
+"""Optimisers that are given a closure call the model themselves: their step begins before the backward pass of this step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeAlias
+
+Given: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+def after_closure(before: Callable[..., None]) -> Callable[..., Given | None]:
+    """The hook of an optimiser before its step. `before` is called when the gradients of this step are there: at once, or
+    where the step is given a closure, after the first call of that.
+    """
+
+    def hook(optimiser: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Given | None:
+        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)  # args[0] is the optimiser
+        if not callable(closure):
+            before(optimiser, args, kwargs)
+            return None
+        waiting = [True]
+
+        @wraps(closure)
+        def called(*given: Any, **named: Any) -> Any:
+            result = closure(*given, **named)
+            if waiting:
+                waiting.clear()
+                before(optimiser, args, kwargs)
+            return result
+
+        return (args, {**kwargs, "closure": called}) if "closure" in kwargs else ((args[0], called, *args[2:]), kwargs)
+
+    return hook

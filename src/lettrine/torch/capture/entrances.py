@@ -1,0 +1,54 @@
+"""Where a training enters a model that it does not call as a whole.
+
+The training step of a Lightning module calls `self.net(x)`, a loop may call `model.encode` and `model.decode`: then the modules
+that are called from outside stand for the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from lettrine.torch.capture.outputs import Listener
+from lettrine.torch.private import recomputing, transformed
+
+
+class Entrances:
+    """Notes, during the first step, which modules are called from outside. roots: what is taken for that until then."""
+
+    def __init__(self, model: nn.Module, roots: Sequence[nn.Module]) -> None:
+        self._model, self._roots = model, roots
+        self._handles: list[Any] = []
+        self._inside: list[nn.Module] = []  # calls that go on, the outermost first
+        self._called: dict[nn.Module, None] = {}
+
+    def listen(self) -> None:
+        """Begin."""
+        for module in self._model.modules():
+            self._handles.append(module.register_forward_pre_hook(Listener(self._enter)))
+            self._handles.append(module.register_forward_hook(Listener(self._leave), always_call=True))
+
+    def close(self) -> None:
+        """End."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def found(self) -> list[nn.Module]:
+        """The modules that were called from outside, in order, when this is first asked; none where a root was called."""
+        called = [] if any(root in self._called for root in self._roots) else list(self._called)
+        self.close()
+        self._called.clear()
+        return called
+
+    def _enter(self, module: nn.Module, *_: Any) -> None:
+        if not self._inside and torch.is_grad_enabled() and not recomputing() and not transformed():
+            self._called[module] = None
+        self._inside.append(module)
+
+    def _leave(self, module: nn.Module, *_: Any) -> None:
+        while self._inside and self._inside.pop() is not module:
+            pass  # a call that was broken off

@@ -1,0 +1,107 @@
+"""Signals that die out or grow from layer to layer of a fresh network: would it learn better from other initial weights?
+
+The spread of each layer's outputs is measured from the first layer to the last but one. Where it changes by far, the weights are
+scaled so that every layer keeps a spread of 1, and training is tried with and without that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from lettrine.errors import LettrineError
+from lettrine.health.checks import Skip
+from lettrine.health.findings import Finding
+from lettrine.health.limits import CHECKUP_DEPTH, TRIAL_STEPS
+from lettrine.torch.calibrate import calibrate
+from lettrine.torch.checkup.experiment import Result, experiment, finding
+from lettrine.torch.checkup.spread import hear
+from lettrine.torch.checkup.task import NotCalled, Task, takes_closure
+from lettrine.torch.checkup.trials import SEEDS, Trial, compare, steps_for
+
+LEAST: Final = 3  # layers, to speak of depth
+LAYERS: Final = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+@experiment("initialisation", "Initialisation", passes=2 * len(SEEDS) * TRIAL_STEPS // 2, trains=True)
+def initialisation(task: Task) -> Result:
+    """Measure the spread of every layer's outputs; where it dies out or grows, train from weights that keep it.
+
+    Measured: Standard deviation of each layer's outputs from example to example, in a fresh network, and what training gains
+        from weights that keep it at 1.
+    Formula: share = std in the last layer but one / std in the first.
+    """
+    if task.optimizer is not None and task.optimizer.state:
+        raise Skip("not applicable", "the network has been trained already")
+    if task.whole or (task.optimizer is not None and takes_closure(task.optimizer)):
+        raise Skip("not applicable", "inputs and targets are not apart, or the optimiser takes steps of any length")
+    try:
+        spreads = _spreads(task)
+    except NotCalled:  # pragma: no cover  pairs always call the model
+        spreads = []
+    if len(spreads) < LEAST + 1:
+        raise Skip("not applicable", f"fewer than {LEAST} layers and an output")
+    (first, begin), (last, end) = spreads[0], spreads[-2]
+    figures = {"first": begin, "last": end, "layers": len(spreads)}
+    said = f"The std of the outputs from example to example goes from {begin:.2g} in {first} to {end:.2g} in {last}."
+    share = end / begin if begin > 0 else 0.0
+    if not share > 0 or 1 / CHECKUP_DEPTH < share < CHECKUP_DEPTH:
+        return Result(said, figures=figures)
+    steps = steps_for(task, 2)
+    if not steps:
+        return Result(f"{said} There was no time to try other weights.", figures=figures)
+    try:
+        trial = compare(task, _calibrated, steps)
+    except LettrineError as error:
+        raise Skip("not applicable", str(error)) from None
+    figures |= {"without": trial.without, "with": trial.with_remedy, "error": trial.error}
+    said += f" With weights that keep it at 1, {trial.said}."
+    if not trial.helps:
+        return Result(said, figures=figures)
+    found = _finding(last, said, share, trial)
+    return Result(said, (found,), figures, where=found.where)
+
+
+def _spreads(task: Task) -> list[tuple[str, float]]:
+    """Name and std of the outputs of each layer, in the order in which they are first called."""
+    task.model.train()
+    with torch.no_grad():
+        _, calls = hear(task.model, lambda: task.outputs(task.inputs(task.batch())))
+    found: dict[str, float] = {}
+    for each in calls:
+        if isinstance(each.module, LAYERS) and each.outputs and each.outputs[0].numel() > 1:
+            found.setdefault(each.name, _std(each.outputs[0]))
+    return list(found.items())
+
+
+def _std(tensor: Tensor) -> float:
+    """From example to example, root mean square over units: what a bias adds to all of them says nothing."""
+    return float(tensor.detach().double().var(0, correction=0).mean().sqrt())
+
+
+@contextmanager
+def _calibrated(task: Task) -> Iterator[None]:
+    call = task.inputs(task.batch())
+    given: Any = dict(call.kwargs) if call.kwargs else call.args
+    calibrate(task.model, (given, task.batch()[-1]), task.loss_fn)
+    yield
+
+
+def _finding(last: str, said: str, share: float, trial: Trial) -> Finding:
+    word = "die out" if share < 1 else "grow"
+    return finding(
+        "activation-scale",
+        "warning",
+        (last,),
+        f"Signals {word} from layer to layer. {said}",
+        "What dies out takes the gradients with it; what grows saturates, or throws the first steps about.",
+        "Scale the weights before training: health.calibrate(model, batch, loss_fn), or nn.init.kaiming_normal_ for ReLU and "
+        f"nn.init.xavier_normal_ for tanh; a norm between layers does it too. It was {trial.said}.",
+        value=share,
+        limit=1 / CHECKUP_DEPTH if share < 1 else CHECKUP_DEPTH,
+        source="Mishkin & Matas 2016, All you need is a good init; He et al. 2015",
+    )

@@ -1,0 +1,66 @@
+"""Models and optimisers of other libraries as a watch wants them: named modules, and torch's hooks before and after each step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import wraps
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+
+class ForeignModel(nn.Module):
+    """A model whose parts torch does not know, with their names. It is not called: the model is.
+
+    inner: what is listened to beside the model. weights: all of them; those that are parameters are watched.
+    """
+
+    def __init__(self, model: nn.Module, inner: Mapping[str, nn.Module], weights: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self._all = {"": self, type(model).__name__: model, **inner}  # a dict: torch shall not own them here
+        self._weights = {name: value for name, value in weights.items() if isinstance(value, nn.Parameter)}
+
+    def children(self) -> Iterator[nn.Module]:
+        """What is called: the model."""
+        return iter(list(self._all.values())[1:2])
+
+    def named_modules(self, *_: Any, **__: Any) -> Iterator[tuple[str, nn.Module]]:
+        """The model and its parts."""
+        return iter(self._all.items())
+
+    def named_parameters(self, *_: Any, **__: Any) -> Iterator[tuple[str, nn.Parameter]]:
+        """Its weights."""
+        return iter(self._weights.items())
+
+
+class StandIn(Optimizer):
+    """Stands for an optimiser of another library: `make`, which it is given, makes the step. rate: its learning rate now."""
+
+    def __init__(self, parameters: Iterable[Tensor], rate: Callable[[], float], momentum: float) -> None:
+        super().__init__(parameters, {"lr": rate(), "momentum": momentum})
+        self._rate = rate
+
+    def step(self, closure: None = None, *, make: Callable[[], Any]) -> Any:  # type: ignore[override]  # noqa: ARG002
+        """Have the step made."""
+        self.param_groups[0]["lr"] = self._rate()
+        return make()
+
+
+def stand_in(
+    optimiser: Any, method: str, parameters: Iterable[Tensor], rate: Callable[[], float], momentum: float = float("nan")
+) -> tuple[Optimizer, Callable[[], None]]:
+    """What a watch can be given for an optimiser whose `method` makes a step, of its class's name, and what ends that."""
+    kind: type[StandIn] = type(type(optimiser).__name__, (StandIn,), {})
+    standing, own = kind(parameters, rate, momentum), getattr(optimiser, method)
+
+    @wraps(own)
+    def stepped(*args: Any, **options: Any) -> Any:
+        return standing.step(make=lambda: own(*args, **options))
+
+    def leave() -> None:
+        if vars(optimiser).get(method) is stepped:
+            delattr(optimiser, method)
+
+    setattr(optimiser, method, stepped)
+    return standing, leave

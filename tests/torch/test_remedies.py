@@ -1,0 +1,38 @@
+"""Remedies followed to the letter: the whole table is benchmarks/bench_remedies.py, here is the quick part of it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from benchmarks.bench_remedies import APPLIED, SICK, Program, Tried, numbers, tried
+
+from lettrine.health.findings import Finding
+
+
+@pytest.mark.parametrize("name", ["update-too-large", "target-scale", "missing-zero-grad", "broadcast"])
+def test_a_remedy_that_is_followed_helps(name: str) -> None:
+    for place in range(len(SICK[name])):
+        result = tried(name, place, seeds=(0,))
+        assert result.found
+        assert result.after < 0.9
+        assert not result.before <= result.after  # nor is it NaN before and after
+
+
+def test_every_remedy_of_the_table_has_two_programs() -> None:
+    assert set(APPLIED) == set(SICK)
+    assert min(map(len, SICK.values())) >= 2
+
+
+def test_figures_are_read_from_the_text_and_harm_is_seen() -> None:
+    finding = Finding("x", "info", (), (0, 0), 0.0, 0.0, "m.", "w", "Train on (y - 5,120.5) / 9e+02, and undo it.", "r")
+    assert numbers(finding, r"\(y - #\) / #") == [5120.5, 900.0]
+    with pytest.raises(ValueError, match="names no figure"):
+        numbers(finding, "from # to #")
+    assert Tried("x", 0, found=True, before=0.3, after=0.5).harms
+    assert Tried("x", 0, found=True, before=0.3, after=float("nan")).harms
+    assert not Tried("x", 0, found=True, before=float("nan"), after=0.5).harms
+    assert Program("classes").cleared
