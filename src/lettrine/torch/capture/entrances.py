@@ -28,6 +28,8 @@ class Entrances:
     def listen(self) -> None:
         """Begin."""
         for module in self._model.modules():
+            if isinstance(module, torch.jit.ScriptModule):
+                continue  # takes no hooks
             self._handles.append(module.register_forward_pre_hook(Listener(self._enter)))
             self._handles.append(module.register_forward_hook(Listener(self._leave), always_call=True))
 
