@@ -9,6 +9,8 @@
 #   make fuzz      feed the readers of files whatever Atheris thinks of, for SECONDS=60 each
 #   make long      watch two trainings for two million steps, some minutes
 #   make sanitize  run the tests of all compiled code under AddressSanitizer and UndefinedBehaviorSanitizer
+#   make slow      the tests of torch/ with the fast path of watching off
+#   make matrix    the same tests on the oldest torch that is claimed, the pinned and the newest one, each in .venvs/
 #   make dist      build the source distribution and a wheel into dist/, and check them
 #   make native    compile native/ anew into the module that .venv imports, and print where that is
 
@@ -17,13 +19,20 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SOURCES := pyproject.toml constraints.txt $(wildcard CMakeLists.txt native/*)
 
-.PHONY: demo test lint frameworks docs bench sanitize fuzz long dist native clean
+.PHONY: demo test slow matrix lint frameworks docs bench sanitize fuzz long dist native clean
 
 demo: .venv/demo
 	$(BIN)/lettrine train
 
 test: .venv/test
 	$(BIN)/python -m pytest -n 2
+
+slow: .venv/test
+	LETTRINE_FAST=0 $(BIN)/python -m pytest -n 2 tests/torch --ignore tests/torch/checkup
+
+VERSIONS ?=
+matrix: .venv/test
+	$(BIN)/python scripts/matrix.py $(VERSIONS)
 
 lint: .venv/lint .venv/test
 	$(BIN)/ruff check .
@@ -51,7 +60,7 @@ sanitize: .venv/test
 		sys.meta_path[:] = [f for f in sys.meta_path if 'ScikitBuild' not in type(f).__name__]; \
 		sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', '-m', 'not slow', \
 			'tests/engine/test_native_agreement.py', 'tests/engine/test_native_engine.py', 'tests/engine/test_native_random.py', \
-			'tests/health/test_health_measure.py', 'tests/torch/test_torch_idle.py', 'tests/torch/test_torch_quick.py', \
+			'tests/health/test_health_measure.py', 'tests/torch/test_torch_counting.py', 'tests/torch/test_torch_in_place.py', \
 			'tests/torch/test_torch_loops_in_place.py']))"
 
 SECONDS ?= 60
@@ -80,7 +89,7 @@ native:
 	touch .venv/test .venv/demo
 
 clean:
-	rm -rf .venv .venv-frameworks build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venvs .venv-frameworks build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .venv/made:
 	$(PYTHON) -m venv .venv

@@ -1,10 +1,11 @@
 """What watching costs: step time with and without, as a ratio, in one process.
 
 Time is that of the processor, all threads of this process together, which other work on the machine hardly touches. Blocks of
-steps with and without the watch alternate; the figure is the ratio of the two sums over whole runs of `--steps` optimiser steps
-(the default schedule samples most at the start), the median of `--rounds`. Peers are measured the same way where installed.
+steps with and without the watch alternate; the figure is the ratio of the two sums over whole runs of `--steps` optimiser steps,
+the median of `--rounds`. The default schedule samples most at the start: the ratio over the first 64 and 800 steps is told as
+well, with the making of the watch. Peers are measured the same way where installed.
 
-    python benchmarks/bench_watch.py [--steps 2000] [--rounds 3] [--only mlp] [--threads 1] [--json out.json]
+    python benchmarks/bench_watch.py [--steps 2000] [--rounds 5] [--only mlp 129] [--ours] [--threads 1] [--json out.json]
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,21 +30,21 @@ from torch.nn import functional
 from lettrine.torch.watch import watch
 
 Step = Callable[[], torch.Tensor]
-OURS = ("default", "every=1")
-BLOCK = 20  # steps in a row before the other side has its turn
+BLOCK = 4  # steps in a row before the other side has its turn
+MARKS = (64, 800)  # steps after which the ratio so far is noted
 
 
 class MLP(nn.Module):
-    """The 46,497-parameter tanh net of the tables: T = 3, E = 10, five hidden layers of 100, V = 27."""
+    """The 46,497-parameter tanh net of the tables: T = 3, E = 10, five hidden layers of 100, V = 27; or wider."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int = 100) -> None:
         super().__init__()
         self.embedding = nn.Embedding(27, 10)
-        widths = [30, 100, 100, 100, 100, 100]
+        widths = [30, *[width] * 5]
         layers: list[nn.Module] = []
         for fan_in, fan_out in itertools.pairwise(widths):
             layers += [nn.Linear(fan_in, fan_out), nn.Tanh()]
-        self.layers = nn.Sequential(*layers, nn.Linear(100, 27))
+        self.layers = nn.Sequential(*layers, nn.Linear(width, 27))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.layers(self.embedding(x).flatten(1))
@@ -90,9 +92,9 @@ class Transformer(nn.Module):
         return self.head(self.norm(self.blocks(self.token(x) + self.place.weight)))
 
 
-def mlp(seed: int) -> tuple[nn.Module, torch.optim.Optimizer, Step]:
+def mlp(seed: int, width: int = 100) -> tuple[nn.Module, torch.optim.Optimizer, Step]:
     torch.manual_seed(seed)
-    model = MLP()
+    model = MLP(width)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     x, y = torch.randint(0, 27, (10_000, 3)), torch.randint(0, 27, (10_000,))
 
@@ -141,9 +143,17 @@ def transformer(seed: int) -> tuple[nn.Module, torch.optim.Optimizer, Step]:
     return model, optimizer, step
 
 
-CASES = {"mlp": mlp, "convnet": convnet, "transformer": transformer}
+# From 128 to 129 a matrix grows beyond what is looked at of one tensor.
+CASES = {
+    "mlp": mlp,
+    "128": partial(mlp, width=128),
+    "129": partial(mlp, width=129),
+    "512": partial(mlp, width=512),
+    "convnet": convnet,
+    "transformer": transformer,
+}
 # Of the slow nets fewer steps are taken: the ratio of the first steps, where the schedule samples most, is the worse one.
-SHARE = {"mlp": 1.0, "convnet": 0.1, "transformer": 0.1}
+SHARE = {"512": 0.4, "convnet": 0.05, "transformer": 0.05}
 
 
 class Watched:
@@ -208,30 +218,36 @@ class Mortem:
         self.autopsy.__exit__(None, None, None)
 
 
-def ratio(case: str, make: Callable[[nn.Module, torch.optim.Optimizer], Any], steps: int) -> tuple[float, float]:
-    """Step time with over step time without, and the latter in milliseconds."""
+def ratio(
+    case: str, make: Callable[[nn.Module, torch.optim.Optimizer], Any], steps: int
+) -> tuple[float, float, dict[int, float]]:
+    """Step time with over step time without, the latter in milliseconds, and the ratio so far after each of MARKS."""
     _, _, plain = CASES[case](0)
     model, optimizer, watched = CASES[case](0)
     for _ in range(5):
         plain()
         watched()
+    spent, marks = [0.0, 0.0], {}
+    start = time.process_time()
     observer = make(model, optimizer)
-    spent = [0.0, 0.0]
+    spent[1] += time.process_time() - start
 
-    def run(side: int, count: int) -> None:
+    def run(side: int) -> None:
         start = time.process_time()
-        for _ in range(count):
+        for _ in range(BLOCK):
             if side:
                 observer.after(watched())
             else:
                 plain()
         spent[side] += time.process_time() - start
 
-    for block in range(0, steps, BLOCK):
-        for side in (0, 1) if block // BLOCK % 2 else (1, 0):
-            run(side, BLOCK)
+    for step in range(0, steps, BLOCK):
+        for side in (0, 1) if step // BLOCK % 2 else (1, 0):
+            run(side)
+        if step + BLOCK in MARKS:
+            marks[step + BLOCK] = spent[1] / spent[0]
     observer.close()
-    return spent[1] / spent[0], 1e3 * spent[0] / steps
+    return spent[1] / spent[0], 1e3 * spent[0] / steps, marks
 
 
 def main() -> None:
@@ -239,7 +255,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--only", choices=CASES)
+    parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--ours", action="store_true", help="no peers")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -250,19 +267,24 @@ def main() -> None:
             "every=1": lambda model, optimizer: Watched(model, optimizer, 1),
         }
         peers = {"torchmortem": Mortem, "tensorboard": Histograms, "wandb": Wandb}
-        for name, peer in peers.items():
+        for name, peer in () if options.ours else peers.items():
             if importlib.util.find_spec(name) is None:
                 print(f"{name}: not installed, skipped")
             else:
                 observers[name] = lambda model, optimizer, peer=peer: peer(model, optimizer, folder)
-        for case in [options.only] if options.only else CASES:
+        for case in options.only:
             for name, make in observers.items():
-                steps = max(4 * BLOCK, int(options.steps * SHARE[case] * (1.0 if name in OURS else 0.25)))
+                share = SHARE.get(case, 1.0) * (1.0 if name == "default" else 0.25)
+                steps = max(MARKS[0], round(options.steps * share / BLOCK) * BLOCK)
                 rounds = [ratio(case, make, steps) for _ in range(options.rounds)]
                 figure, base = statistics.median(each[0] for each in rounds), statistics.median(each[1] for each in rounds)
-                results.setdefault(case, {})[name] = round(figure, 4)
+                so_far = {f"{name} {mark}": statistics.median(each[2][mark] for each in rounds) for mark in rounds[0][2]}
+                figures = {name: figure, **(so_far if name == "default" else {})}
+                results.setdefault(case, {}).update({key: round(value, 4) for key, value in figures.items()})
                 spread = ", ".join(f"{each[0]:.3f}" for each in rounds)
-                print(f"{case:12} {name:12} {figure:7.3f}   ({spread}; {base:.3f} ms a step without, {steps} steps)")
+                print(f"{case:12} {name:12} {figure:7.3f}   ({spread}; {base:.3f} ms a step without, {steps} steps)", flush=True)
+                if name == "default":
+                    print("".join(f"{'':12} over {mark.split()[-1]:>7} {value:7.3f}\n" for mark, value in so_far.items()), end="")
     if options.json is not None:
         options.json.write_text(json.dumps(results, indent=2) + "\n")
 

@@ -1,4 +1,4 @@
-// Another library's network at a sampled step. Its tensors are measured where they lie: outputs when they are made, their gradients
+// Another library's network at a sampled step: its tensors are measured where they lie, outputs when they are made, their gradients
 // when they arrive, parameters just before and just after the optimiser's step.
 
 #pragma once
@@ -14,12 +14,51 @@
 
 #include "tensors.hpp"
 
-// Rows and units of an output: (R, U) in memory.
-using Shape = std::pair<Index, Index>;
+// A tensor of which only a part may be looked at: a table of rows and units, every so many-th row and every so many-th unit of a
+// larger one, which has so many values in all and so many units. Of a parameter: one unit, and every so many-th value.
+struct Picked {
+    Index rows, units, row_step, unit_step, size, width;
 
-// One zone of one output: place of the output, the zone (low, high, inside), and what is counted: units of which all values lie in it
-// (true), or values (false). A zone of units may follow a zone of values of the same output and lie within it. Then no more is looked at
-// than is needed.
+    explicit Picked(const std::tuple<Index, Index, Index, Index, Index, Index>& given)
+        : rows(std::get<0>(given)), units(std::get<1>(given)), row_step(std::get<2>(given)), unit_step(std::get<3>(given)), size(std::get<4>(given)),
+          width(std::get<5>(given)) {
+        require(rows >= 0 && units >= 1 && row_step >= 1 && unit_step >= 1 && width >= 1 && (rows == 0 || last() < size) && (units - 1) * unit_step < width,
+                "what is picked of a tensor lies outside of it");
+    }
+
+    Index count() const { return rows * units; }
+    bool whole() const { return count() == size; }
+
+    // Where what is picked lies: the tensor itself if that is all of it, else a copy.
+    const float* of(const float* values, float* room) const {
+        if (whole()) return values;
+        copy(values, room);
+        return room;
+    }
+
+    void copy(const float* values, float* room) const {
+        if (whole()) {
+            std::copy_n(values, size, room);
+            return;
+        }
+        const Index gap = row_step * width, next = unit_step;
+        if (units == 1)
+            for (Index r = 0; r < rows; ++r) room[r] = values[r * gap];
+        else if (next == 1)
+            for (Index r = 0; r < rows; ++r) std::copy_n(values + r * gap, units, room + r * units);
+        else
+            for (Index r = 0; r < rows; ++r)
+                for (Index u = 0; u < units; ++u) room[r * units + u] = values[r * gap + u * next];
+    }
+
+  private:
+    Index last() const { return (rows - 1) * row_step * width + (units - 1) * unit_step; }
+};
+
+using Shape = std::tuple<Index, Index, Index, Index, Index, Index>;
+
+// Place of an output, a zone, and whether units are counted of which all values lie in the zone, else values. Of a zone of the former
+// kind within one of the latter kind of the same output, named before it, not more is looked at than is asked.
 using Zoned = std::tuple<std::size_t, double, double, bool, bool>;
 
 template <class T>
@@ -41,22 +80,28 @@ inline nb::tuple inert() {
 
 inline bool truth(nb::handle object) { return object.ptr() == Py_True; }
 
-// Tensors of another library, the same ones at every step: outputs with their gradients, heard by the `Ear` of each, and parameters with
-// theirs. Figures go to one row of the tables. A tensor is not read if its size, type or layout has changed, or if it lies in another
-// memory. Then the step cannot be measured here, and `quick` is false.
+// Tensors of another library, the same ones at every step: outputs with their gradients, heard by the `OutputHook` of each, and parameters with
+// theirs. Figures go to one row of the tables. Nothing is read of a tensor that is of another size, type or layout than it was, or
+// elsewhere than in this memory: then the step is not one of those that can be measured here, and `expected` is false.
 class Live {
   public:
-    bool quick = false;     // the step that is being made can be measured here, as far as is known
+    bool expected = false;     // the step that is being made can be measured here, as far as is known
     std::size_t heard = 0;  // outputs of this step
 
-    Live(const Tensors& tensors, const std::vector<Index>& parameters, const std::vector<Shape>& outputs, const std::vector<Zoned>& zones,
+    Live(const Tensors& tensors, const std::vector<Shape>& parameters, const std::vector<Shape>& outputs, const std::vector<Zoned>& zones,
          Table<double> moments, Table<double> moved, Table<float> earlier, Table<double> totals, nb::object range, nb::object look)
-        : set_(instruction_set("").single_measures), tensors_(tensors), parameters_(parameters), moments_(moments), moved_(moved), earlier_(earlier),
+        : set_(instruction_set("").single_measures), tensors_(tensors), parameters_(parameters.begin(), parameters.end()), moments_(moments), moved_(moved), earlier_(earlier),
           totals_(totals), slots_(moments.ndim() ? moments.shape(0) : 0), range_(std::move(range)), look_(std::move(look)),
           hooks_type_(nb::module_::import_("collections").attr("OrderedDict")) {
-        for (const auto& [rows, units] : outputs) outputs_.push_back({rows, units});
-        std::size_t total = 0;
-        for (const Index size : parameters_) total += static_cast<std::size_t>(size);
+        for (const Shape& shape : outputs) outputs_.emplace_back(shape);
+        std::size_t total = 0, most = 0;
+        for (const Picked& parameter : parameters_) {
+            total += static_cast<std::size_t>(parameter.count());
+            if (!parameter.whole()) most = std::max(most, static_cast<std::size_t>(parameter.count()));
+        }
+        for (const Output& output : outputs_)
+            if (!output.part.whole()) most = std::max(most, static_cast<std::size_t>(output.part.count()));
+        room_.resize(most);
         std::size_t units = 0;
         for (const auto& [place, low, high, inside, whole] : zones) {
             require(place < outputs_.size(), "a zone is of no output");
@@ -65,7 +110,7 @@ class Live {
                 if (whole && !other.whole && !inside && !other.zone.inside && other.zone.low >= low && other.zone.high <= high)
                     zone.wider = static_cast<Index>(other.start);
             outputs_[place].zones.push_back(zone);
-            units += static_cast<std::size_t>(outputs_[place].units);
+            units += static_cast<std::size_t>(outputs_[place].part.units);
         }
         counts_.resize(units);
         sums_.resize(units);
@@ -91,7 +136,7 @@ class Live {
         counted_.clear();
         for (Output& output : outputs_) output.heard = output.answered = false;
         heard = answered_ = 0;
-        quick = true;
+        expected = true;
     }
 
     // Let this step have the first row instead: those before it are to be overwritten.
@@ -124,17 +169,16 @@ class Live {
     }
 
     // An output has been made. False, and nothing done, if it is not as it was, or no gradient will come to it.
-    bool hear(std::size_t place, nb::handle tensor, nb::handle ear) {
+    bool hear(std::size_t place, nb::handle tensor, nb::handle hook) {
         Output& output = at(place);
-        const Index size = output.rows * output.units;
         const auto found = tensors_.find(tensor);
-        if (!found || !tensors_.plain(tensor) || found->size != size || output.units != found->units()) return false;
+        if (!found || !tensors_.plain(tensor) || found->size != output.part.size || output.part.width != found->units()) return false;
         const auto* values = found->values<float>();
         if (!values) return false;
         const nb::object node = nb::getattr(tensor, names_.node);
         if (node.is_none() || !nb::getattr(tensor, names_.hooks).is_none()) return false;
         const nb::object hooks = hooks_type_();
-        if (PyObject_SetItem(hooks.ptr(), names_.ours.ptr(), ear.ptr())) throw nb::python_error();
+        if (PyObject_SetItem(hooks.ptr(), names_.ours.ptr(), hook.ptr())) throw nb::python_error();
         // What `register_hook` does, but for the handle that it makes.
         nb::setattr(tensor, names_.hooks, hooks);
         if (!nb::steal(PyObject_CallMethodOneArg(node.ptr(), names_.add.ptr(), tensor.ptr())).is_valid())
@@ -142,7 +186,8 @@ class Live {
         output.hooks = hooks;
         output.heard = true;
         ++heard;
-        note(place, values, size);
+        values = output.part.of(values, room_.data());
+        note(place, values, output.part.count());
         for (const Counted& each : output.zones) totals_.data()[slot_ * zones_ + each.column] = static_cast<double>(count(each, output, values));
         if (looked_[place]) look_(place, tensor);
         return true;
@@ -152,15 +197,14 @@ class Live {
     bool answer(std::size_t place, nb::handle gradient) {
         Output& output = at(place);
         if (output.answered || nb::len(output.hooks) != 1 || !tensors_.plain(gradient) || truth(nb::getattr(gradient, names_.trained))) return false;
-        const Index size = output.rows * output.units;
         const auto found = tensors_.find(gradient);
         const nb::object packed = found && !found->packed ? gradient.attr("contiguous")() : nb::borrow(gradient);
-        const auto* values = tensors_.address<float>(packed, size);
+        const auto* values = tensors_.address<float>(packed, output.part.size);
         if (!values) return false;
         output.answered = true;
         ++answered_;
         const std::size_t row = outputs_.size() + place;
-        note(row, values, size);
+        note(row, output.part.of(values, room_.data()), output.part.count());
         if (looked_[row]) look_(row, gradient);
         return true;
     }
@@ -168,19 +212,22 @@ class Live {
     // Measure the parameters just before the step, and keep them. False, and nothing done, if not all of the step was as it was.
     bool before(const nb::list& parameters) {
         const std::size_t own = parameters_.size();
-        if (!quick || heard < outputs_.size() || answered_ < outputs_.size() || parameters.size() != own) return false;
+        if (!expected || heard < outputs_.size() || answered_ < outputs_.size() || parameters.size() != own) return false;
         for (std::size_t i = 0; i < own; ++i) {
             const nb::handle tensor = parameters[i];
-            addresses_[i] = tensors_.address<float>(tensor, parameters_[i]);
+            addresses_[i] = tensors_.address<float>(tensor, parameters_[i].size);
             // The tensor keeps its gradient alive. One that is not trained any more is not the common case.
-            addresses_[own + i] = addresses_[i] ? tensors_.address<float>(nb::getattr(tensor, names_.gradient), parameters_[i]) : nullptr;
+            addresses_[own + i] = addresses_[i] ? tensors_.address<float>(nb::getattr(tensor, names_.gradient), parameters_[i].size) : nullptr;
             if (!addresses_[own + i] || !truth(nb::getattr(tensor, names_.trained))) return false;
         }
         double* row = moments_.data() + 16 * slot_ * (own + outputs_.size());
         float* kept = earlier_.data();
-        for (std::size_t i = 0; i < 2 * own; ++i) {
-            write(row + 8 * i, set_.moments(addresses_[i], nullptr, parameters_[i % own]));
-            if (i < own) kept = std::copy_n(addresses_[i], parameters_[i], kept);
+        for (std::size_t i = 0; i < own; ++i) {
+            const Picked& parameter = parameters_[i];
+            parameter.copy(addresses_[i], kept);
+            write(row + 8 * i, set_.moments(kept, nullptr, parameter.count()));
+            write(row + 8 * (own + i), set_.moments(parameter.of(addresses_[own + i], room_.data()), nullptr, parameter.count()));
+            kept += parameter.count();
         }
         release();
         return true;
@@ -191,8 +238,8 @@ class Live {
     void after(const nb::list& parameters) {
         for (const Output& output : outputs_)
             for (const Counted& each : output.zones)
-                for (std::size_t u = each.start; u < each.start + static_cast<std::size_t>(output.units); ++u) {
-                    const bool whole = counts_[u] == output.rows;
+                for (std::size_t u = each.start; u < each.start + static_cast<std::size_t>(output.part.units); ++u) {
+                    const bool whole = counts_[u] == output.part.rows;
                     sums_[u] += each.whole ? whole : counts_[u];
                     streaks_[u] = whole ? streaks_[u] + 1 : 0;
                 }
@@ -200,18 +247,19 @@ class Live {
         double* row = moved_.data() + 8 * slot_ * own;
         const float* kept = earlier_.data();
         for (std::size_t i = 0; i < own; ++i) {
-            const float* values = i < parameters.size() ? tensors_.address<float>(parameters[i], parameters_[i]) : nullptr;
+            const float* values = i < parameters.size() ? tensors_.address<float>(parameters[i], parameters_[i].size) : nullptr;
             if (!values) {
                 std::fill_n(row, 8 * own, __builtin_nan(""));
                 return;
             }
-            write(row + 8 * i, set_.moments(values, kept, parameters_[i]));
-            kept += parameters_[i];
+            const Picked& parameter = parameters_[i];
+            write(row + 8 * i, set_.moments(parameter.of(values, room_.data()), kept, parameter.count()));
+            kept += parameter.count();
         }
     }
 
-    // Two counts for each unit of each zone, over the steps since the last call. First: how many values lay in the zone, or in how many
-    // steps all values did. Second: in how many steps in a row, up to the last one, all values did.
+    // By unit of each zone, side by side, over the steps since this was last asked: how many values, or steps in which all values,
+    // lay in it, and the latter in a row up to the last step.
     std::pair<Result<std::int64_t>, Result<std::int64_t>> units() {
         const auto taken = [](std::vector<std::int64_t>& from) {
             std::unique_ptr<std::int64_t[]> copy(new std::int64_t[from.size() + 1]);
@@ -233,16 +281,22 @@ class Live {
 
     std::size_t slot() const { return slot_; }
 
-    // Of what the network is called with: whether it is a tensor without figures, or of at most `most` finite numbers; no answer if it
-    // is no tensor.
+    // Of what the network is called with: whether it is a tensor without figures, or one of finite numbers, as far as `most` of them
+    // spread over it tell; no answer if it is no tensor.
     std::optional<bool> sound(nb::handle given, Index most) const {
         const auto found = tensors_.find(given);
         if (!found) return std::nullopt;
         const auto* values = found->values<float>();
-        return tensors_.plain(given) && (found->whole() || (values && found->size <= most && set_.moments(values, nullptr, found->size).nonfinite == 0));
+        if (!tensors_.plain(given)) return false;
+        if (found->whole()) return true;
+        if (!values) return false;
+        if (found->size <= most) return set_.moments(values, nullptr, found->size).nonfinite == 0;
+        bool finite = true;
+        for (Index i = 0, step = (found->size - 1) / most + 1; i < found->size; i += step) finite = finite && __builtin_isfinite(values[i]);
+        return finite;
     }
 
-    // `look` belongs to who holds this object, and the hooks on a tensor to the ears, which hold it too.
+    // `look` belongs to who holds this object, and what hangs on a tensor to the hooks, which hold it too.
     int traverse(visitproc visit, void* arg) const {
         Py_VISIT(range_.ptr());
         Py_VISIT(look_.ptr());
@@ -263,7 +317,8 @@ class Live {
         Index wider;                // where the units of another zone of the same output begin that holds it, or -1
     };
     struct Output {
-        Index rows, units;
+        explicit Output(const Shape& shape) : part(shape) {}
+        Picked part;
         std::vector<Counted> zones{};
         bool heard = false, answered = false;
         nb::object hooks{};  // of the tensor, until the step
@@ -295,12 +350,13 @@ class Live {
         std::int64_t* counts = counts_.data() + each.start;
         const std::int64_t* wider = each.wider < 0 ? nullptr : counts_.data() + each.wider;
         // No unit lies wholly in the wider zone, so none does in this one.
-        if (wider && std::find(wider, wider + output.units, output.rows) == wider + output.units) {
-            std::fill_n(counts, output.units, 0);
+        const auto [rows, units] = std::pair(output.part.rows, output.part.units);
+        if (wider && std::find(wider, wider + units, rows) == wider + units) {
+            std::fill_n(counts, units, 0);
             return 0;
         }
-        set_.zone_counts(values, output.rows, output.units, each.zone, counts);
-        return each.whole ? std::count(counts, counts + output.units, output.rows) : std::accumulate(counts, counts + output.units, std::int64_t{0});
+        set_.zone_counts(values, rows, units, each.zone, counts);
+        return each.whole ? std::count(counts, counts + units, rows) : std::accumulate(counts, counts + units, std::int64_t{0});
     }
 
     // Leave no hook behind on a tensor that the user keeps.
@@ -313,7 +369,7 @@ class Live {
 
     const lettrine::Measures<float> set_;
     const Tensors tensors_;
-    const std::vector<Index> parameters_;
+    const std::vector<Picked> parameters_;
     std::vector<Output> outputs_;
     Table<double> moments_, moved_;
     Table<float> earlier_;
@@ -325,6 +381,7 @@ class Live {
     std::size_t zones_ = 0;
     std::vector<std::int64_t> counts_, sums_, streaks_;  // by unit of all zones: of this step, and of those before
     std::vector<const float*> addresses_;  // of parameters, then of their gradients
+    std::vector<float> room_;              // for what is picked of one tensor
     std::size_t slot_ = 0, answered_ = 0;
     Index bins_ = 0;
     std::vector<bool> looked_;

@@ -11,13 +11,13 @@
 namespace {
 
 // A watch at the steps that are not sampled, when all there is to do is to count them and to note their losses; whatever else is to
-// be done is done by what it calls then. The Python twin is lettrine.torch.fast.idle.Idle.
-class Idle {
+// be done is done by what it calls then. The Python twin is lettrine.torch.fast.counting.StepCounter.
+class StepCounter {
   public:
     bool counting = false, noting = false;
     std::int64_t step = 0, next = 0, late = 1;
 
-    Idle(const Tensors& tensors, nb::object stepped, nb::object lost, std::size_t room)
+    StepCounter(const Tensors& tensors, nb::object stepped, nb::object lost, std::size_t room)
         : tensors_(tensors), stepped_(std::move(stepped)), lost_(std::move(lost)), room_(room) {}
 
     void stepped(nb::handle optimiser, nb::handle args, nb::handle kwargs) {
@@ -62,8 +62,8 @@ class Run {
   public:
     bool running = false;
 
-    Run(nb::handle_t<Idle> idle, nb::object before, nb::object paused, nb::object grad_enabled, nb::object graph_task, nb::object level)
-        : idle_(nb::borrow(idle)), before_(std::move(before)), paused_(std::move(paused)), grad_enabled_(std::move(grad_enabled)),
+    Run(nb::handle_t<StepCounter> counter, nb::object before, nb::object paused, nb::object grad_enabled, nb::object graph_task, nb::object level)
+        : counter_(nb::borrow(counter)), before_(std::move(before)), paused_(std::move(paused)), grad_enabled_(std::move(grad_enabled)),
           graph_task_(std::move(graph_task)), level_(std::move(level)) {}
 
     // The step that begins now is the first one. modules: of the network, whose modes are not to change. groups: of the optimiser, with
@@ -92,7 +92,7 @@ class Run {
 
     // The user calls the network. False if Python must see it.
     bool called(const std::vector<std::size_t>& places, nb::handle args, nb::handle kwargs) {
-        if (!running || !live().quick) return false;
+        if (!running || !live().expected) return false;
         // Evaluation, a checkpointed block done again, or a function transform.
         if (!truth(grad_enabled_()) || nb::cast<int>(graph_task_()) != -1 || !level_().is_none()) return true;
         running = !live().again(places) && known(args, kwargs);
@@ -112,9 +112,9 @@ class Run {
 
     // The hook after it.
     void stepped(nb::handle optimiser, nb::handle args, nb::handle kwargs) {
-        Idle& idle = *nb::inst_ptr<Idle>(idle_);
+        StepCounter& counter = *nb::inst_ptr<StepCounter>(counter_);
         if (!running || !opened_) {
-            idle.stepped(optimiser, args, kwargs);
+            counter.stepped(optimiser, args, kwargs);
             return;
         }
         opened_ = false;
@@ -126,7 +126,7 @@ class Run {
             rates_.push_back(value);
         }
         ++made_;
-        if (++idle.step < until_ && live().slot() + 1 < room_) {
+        if (++counter.step < until_ && live().slot() + 1 < room_) {
             live().listen(live().slot() + 1, 0, {});
             return;
         }
@@ -135,12 +135,12 @@ class Run {
     }
 
     int traverse(visitproc visit, void* arg) const {
-        for (const nb::object* each : {&idle_, &before_, &paused_, &live_}) Py_VISIT(each->ptr());
+        for (const nb::object* each : {&counter_, &before_, &paused_, &live_}) Py_VISIT(each->ptr());
         for (const nb::list* each : {&parameters_, &groups_, &modules_}) Py_VISIT(each->ptr());
         return 0;
     }
     void clear() {
-        for (nb::object* each : {&idle_, &before_, &paused_, &live_}) each->reset();
+        for (nb::object* each : {&counter_, &before_, &paused_, &live_}) each->reset();
         for (nb::list* each : {&parameters_, &groups_, &modules_}) each->reset();
         running = false;
     }
@@ -166,7 +166,7 @@ class Run {
         return true;
     }
 
-    nb::object idle_, before_, paused_, live_;
+    nb::object counter_, before_, paused_, live_;
     const nb::object grad_enabled_, graph_task_, level_;
     nb::list parameters_, groups_, modules_;
     const nb::object training_ = Names::name("training"), params_ = Names::name("params"), lr_ = Names::name("lr"),
@@ -181,9 +181,9 @@ class Run {
 };
 
 // The hook of a module the user calls, before it runs.
-class Gate {
+class CallHook {
   public:
-    Gate(nb::handle_t<Run> run, const std::vector<std::size_t>& places, nb::object otherwise)
+    CallHook(nb::handle_t<Run> run, const std::vector<std::size_t>& places, nb::object otherwise)
         : run_(nb::borrow(run)), places_(places), otherwise_(std::move(otherwise)) {}
 
     void called(nb::handle module, nb::handle args, nb::handle kwargs) const {
@@ -209,20 +209,20 @@ class Gate {
 }  // namespace
 
 void bind_steps(nb::module_& m) {
-    nb::class_<Idle>(m, "Idle", nb::type_slots(Collected<Idle>::slots), "A watch at the steps that are not sampled; see lettrine.torch.fast.idle.")
+    nb::class_<StepCounter>(m, "StepCounter", nb::type_slots(Collected<StepCounter>::slots), "A watch at the steps that are not sampled; see lettrine.torch.fast.counting.")
         .def(nb::init<const Tensors&, nb::object, nb::object, std::size_t>(), "tensors"_a, "stepped"_a, "lost"_a, "room"_a,
              nb::sig("def __init__(self, tensors: Tensors, stepped: collections.abc.Callable[[typing.Any, typing.Any, typing.Any], None], "
                      "lost: collections.abc.Callable[[typing.Any], None], room: int) -> None"))
-        .def_rw("counting", &Idle::counting)
-        .def_rw("noting", &Idle::noting)
-        .def_rw("step", &Idle::step)
-        .def_rw("next", &Idle::next)
-        .def_rw("late", &Idle::late)
-        .def("stepped", &Idle::stepped, "optimiser"_a.none(), "args"_a.none(), "kwargs"_a.none())
-        .def("loss", &Idle::loss, "loss"_a.none())
-        .def("losses", &Idle::losses);
-    nb::class_<Run>(m, "Run", nb::type_slots(Collected<Run>::slots), "Sampled steps one after another; see lettrine.torch.fast.quick.")
-        .def(nb::init<nb::handle_t<Idle>, nb::object, nb::object, nb::object, nb::object, nb::object>(), "idle"_a, "before"_a,
+        .def_rw("counting", &StepCounter::counting)
+        .def_rw("noting", &StepCounter::noting)
+        .def_rw("step", &StepCounter::step)
+        .def_rw("next", &StepCounter::next)
+        .def_rw("late", &StepCounter::late)
+        .def("stepped", &StepCounter::stepped, "optimiser"_a.none(), "args"_a.none(), "kwargs"_a.none())
+        .def("loss", &StepCounter::loss, "loss"_a.none())
+        .def("losses", &StepCounter::losses);
+    nb::class_<Run>(m, "Run", nb::type_slots(Collected<Run>::slots), "Sampled steps one after another; see lettrine.torch.fast.in_place.")
+        .def(nb::init<nb::handle_t<StepCounter>, nb::object, nb::object, nb::object, nb::object, nb::object>(), "counter"_a, "before"_a,
              "paused"_a, "grad_enabled"_a, "graph_task"_a, "level"_a)
         .def_rw("running", &Run::running)
         .def("begin", &Run::begin, "live"_a, "parameters"_a, "groups"_a, "modules"_a, "until"_a, "room"_a, "most"_a,
@@ -231,8 +231,8 @@ void bind_steps(nb::module_& m) {
         .def("ran", &Run::ran)
         .def("before", &Run::before, "optimiser"_a.none(), "args"_a.none(), "kwargs"_a.none())
         .def("stepped", &Run::stepped, "optimiser"_a.none(), "args"_a.none(), "kwargs"_a.none());
-    nb::class_<Gate>(m, "Gate", nb::type_slots(Collected<Gate>::slots), "The hook of a module the user calls, before it runs.")
+    nb::class_<CallHook>(m, "CallHook", nb::type_slots(Collected<CallHook>::slots), "The hook of a module the user calls, before it runs.")
         .def("__reduce__", [](nb::handle) { return inert(); }, nb::sig("def __reduce__(self) -> tuple[typing.Any, ...]"))
         .def(nb::init<nb::handle_t<Run>, const std::vector<std::size_t>&, nb::object>(), "run"_a, "places"_a, "otherwise"_a)
-        .def("__call__", &Gate::called, "module"_a, "args"_a, "kwargs"_a);
+        .def("__call__", &CallHook::called, "module"_a, "args"_a, "kwargs"_a);
 }

@@ -17,7 +17,8 @@ from lettrine.health.checks import examine
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding, Report
 from lettrine.health.joining import joined
-from lettrine.health.recorder import Recorder, Schedule
+from lettrine.health.recorder import Recorder
+from lettrine.health.schedule import Schedule
 from lettrine.health.trace import ModuleInfo, ParameterInfo
 
 

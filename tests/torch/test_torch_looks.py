@@ -20,9 +20,10 @@ from torch.overrides import TorchFunctionMode
 from lettrine import health
 from lettrine.health.evidence import Evidence
 from lettrine.torch import private
-from lettrine.torch.capture import functions, looks
+from lettrine.torch.capture import functions, held_out, looks
 from lettrine.torch.capture.functions import GONE, FunctionNotes
 from lettrine.torch.capture.looks import Look, Stepping
+from lettrine.torch.graph import readers as _readers  # noqa: F401  known before the list of readers is replaced
 
 X = torch.linspace(-2.0, 2.0, 8 * 3).reshape(8, 3)
 Y = torch.arange(8) % 2
@@ -311,7 +312,7 @@ def test_passes_in_eval_mode() -> None:
             with torch.no_grad():
                 watch.dev_loss(functional.cross_entropy(model(X), Y))
             model.train()
-            assert (len(model._forward_hooks) > 0) == (number < looks.HELD_OUT), number
+            assert (len(model._forward_hooks) > 0) == (number < held_out.HELD_OUT), number
     # The first came between sampled steps, before anything said that there would be any.
     assert [[call.name for call in look.calls if call.name != "relu"] for look in Sink.held] == [["dropout"], ["dropout"]]
     assert Sink.held[0].roots[0].inputs[0] is X
@@ -347,16 +348,20 @@ def test_large_tensors_are_not_kept_alive(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_nothing_is_noted_where_something_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(looks, "compiles", lambda: True)
+    for module in (looks, held_out):
+        monkeypatch.setattr(module, "compiles", lambda: True)
     model = net()
     optimiser = sgd(model)
-    with health.watch(model, optimiser):
+    with health.watch(model, optimiser) as watch:
         functional.cross_entropy(model(X), Y)
         assert modes() == []
         step(model, optimiser)
     look = Sink.looks[0]
     assert (look.calls, look.loss) == ((), None)
     assert len(look.roots) == 2
+    report = watch.report()
+    unseen = {outcome.check: outcome.reason for outcome in report.unseen}
+    assert "torch.compile was used in the same process" in " ".join(unseen.values()), "the report says so"
 
 
 @pytest.mark.parametrize("compiled", [False, True])

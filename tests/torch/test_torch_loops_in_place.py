@@ -22,13 +22,13 @@ from traces import same
 
 from lettrine import health
 from lettrine.health.trace import Trace
-from lettrine.torch.fast import quick
+from lettrine.torch.fast import in_place, switch
 
 X, Y = torch.linspace(-2.0, 2.0, 24 * 4).sin().reshape(24, 4), torch.arange(24) % 3
 STEPS = 300  # more than are handed over together
 Loop = Callable[["Run", int], None]
 
-pytestmark = pytest.mark.skipif(quick.TENSORS is None, reason="the compiled part is not built")
+pytestmark = pytest.mark.skipif(switch.tensors() is None, reason="the fast path is off, or not built")
 
 
 class Net(nn.Module):
@@ -157,20 +157,20 @@ def broken_gradients(run: Run, step: int) -> None:
 def trace_of(loop: Loop) -> tuple[Trace, Run, int]:
     """The trace, the run, and how many steps were made without Python."""
     run, alone = Run(), [0]
-    ran = quick.QuickSteps.ran
+    ran = in_place.StepsInPlace.ran
 
     def counted(self: Any, *given: Any) -> Any:
         found = ran(self, *given)
         alone[0] += len(found)
         return found
 
-    quick.QuickSteps.ran = counted  # type: ignore[method-assign]
+    in_place.StepsInPlace.ran = counted  # type: ignore[method-assign]
     try:
         with run.watch:
             for step in range(STEPS):
                 loop(run, step)
     finally:
-        quick.QuickSteps.ran = ran  # type: ignore[method-assign]
+        in_place.StepsInPlace.ran = ran  # type: ignore[method-assign]
     return run.watch.trace(), run, alone[0]
 
 
@@ -196,7 +196,7 @@ LOOPS: dict[Loop, int] = {  # and how many steps at least are made without Pytho
 def test_a_loop_leaves_the_trace_that_copies_leave(monkeypatch: pytest.MonkeyPatch, loop: Loop) -> None:
     in_place, ours, alone = trace_of(loop)
     assert alone >= LOOPS[loop]
-    monkeypatch.setattr(quick, "TENSORS", None)
+    monkeypatch.setenv(switch.VARIABLE, "0")
     copied, theirs, none = trace_of(loop)
     assert none == 0
     same(in_place, copied, rtol=1e-9)
@@ -227,7 +227,7 @@ def another_module(run: Run, step: int) -> None:
 @pytest.mark.parametrize("loop", [accumulated, backward_twice, another_module], ids=lambda loop: loop.__name__)
 def test_what_is_not_as_it_was_loses_three_steps_at_most(monkeypatch: pytest.MonkeyPatch, loop: Loop) -> None:
     in_place, _, _ = trace_of(loop)
-    monkeypatch.setattr(quick, "TENSORS", None)
+    monkeypatch.setenv(switch.VARIABLE, "0")
     copied, _, _ = trace_of(loop)
     assert in_place.facts.errors == copied.facts.errors == ()
     assert in_place.modules == copied.modules
@@ -246,7 +246,7 @@ def watched(steps: int = 40) -> Run:
     run.watch.start()
     for step in range(steps):
         plain(run, step)
-    assert run.watch._quick.running
+    assert run.watch._in_place.running
     return run
 
 
@@ -258,7 +258,7 @@ def test_a_copy_or_a_pickle_of_the_model_holds_no_watch() -> None:
         functional.cross_entropy(output, Y).backward()
         assert output._backward_hooks is None
     plain(run, 40)
-    assert run.watch._quick.running
+    assert run.watch._in_place.running
     assert run.watch.trace().steps.tolist() == list(range(41))
     run.watch.close()
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in run.model.modules())

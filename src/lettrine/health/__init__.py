@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from lettrine.errors import MissingExtraError
 from lettrine.health.checks import CHECKS, Skip, check, examine
 from lettrine.health.findings import Finding, Outcome, Report
-from lettrine.health.recorder import Recorder, Schedule
+from lettrine.health.recorder import Recorder
+from lettrine.health.schedule import Schedule
 from lettrine.health.trace import Trace
 
 if TYPE_CHECKING:

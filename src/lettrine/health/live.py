@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from lettrine.activations import ACTIVATIONS
 from lettrine.health.measure import GradientMeasure, OutputMeasure, gradient_rows, output_rows, parameter_rows, quiet
 from lettrine.health.moments import MOMENTS, Bins, native, range_of
-from lettrine.health.parts import snapshot_of
+from lettrine.health.parts import Picked, snapshot_of
 from lettrine.health.trace import BINS, GRADIENT_STATS, OUTPUT_STATS, PARAMETER_STATS, Floats
 
 STEPS: Final = 256  # kept before they are worked out
@@ -38,11 +38,10 @@ def reader(kind: type) -> Any:
 
 
 class LiveOutput(NamedTuple):
-    """An output of a fixed shape, (rows, units) in memory, and the activation that made it, "" for none."""
+    """An output of a fixed shape, what is looked at of it, and the activation that made it, "" for none."""
 
     name: str
-    rows: int
-    units: int
+    part: Picked
     activation: str
 
 
@@ -106,19 +105,19 @@ class Frame:
 class LivePlan:
     """Measures outputs, their gradients, parameters and their gradients, all float32 and contiguous, all there at every step.
 
-    tensors: a `reader` of them. parameters: name and size of each. groups: to which of the learning rates
+    tensors: a `reader` of them. parameters: name of each, and what is looked at of it. groups: to which of the learning rates
     that `keep` is given each parameter belongs. look: called with an output, or a gradient, and its place, where `listen` was
     told to.
 
-    ears: what is to be told of outputs and gradients, for a `native.Ear` of each output. `ears.heard`: outputs heard in this
-    step; `ears.quick`: whether all of this step was as expected so far.
+    live: what is to be told of outputs and gradients, for a `native.OutputHook` of each output. `live.heard`: outputs heard in
+    this step; `live.expected`: whether all of this step was as expected so far.
     """
 
     def __init__(
         self,
         tensors: Any,
         outputs: Sequence[LiveOutput],
-        parameters: Sequence[tuple[str, int]],
+        parameters: Sequence[tuple[str, Picked]],
         groups: Sequence[int],
         look: Callable[[int, Any], None],
     ) -> None:
@@ -129,10 +128,11 @@ class LivePlan:
         self._histograms: list[tuple[str, str, int, Bins]] = []
         self._tables: dict[int, NDArray[np.floating[Any]]] = {}  # outputs of which a map is made, at the last step with details
         self.groups = list(groups)
-        own, made = [size for _, size in parameters], [(output.rows, output.units) for output in outputs]
-        self._sizes = np.array(own, dtype=np.float64)
-        self._starts = np.cumsum(own)[:-1]
-        self._earlier = np.empty(sum(own), dtype=np.float32)  # the parameters before the step
+        own, made = [part for _, part in parameters], [output.part for output in outputs]
+        self._sizes = np.array([part.size for part in own], dtype=np.float64)
+        self._looked_at = np.array([part.looked_at for part in own], dtype=np.float64)
+        self._starts = np.cumsum([part.looked_at for part in own])[:-1]
+        self._earlier = np.empty(sum(part.looked_at for part in own), dtype=np.float32)  # the parameters before the step
         room = STEPS + 1  # that of the step being made may be wanted before those kept are handed over
         self._moments = np.empty((room, 2 * (len(own) + len(made)), len(MOMENTS)))
         self._moved = np.empty((room, len(own), len(MOMENTS)))
@@ -146,7 +146,7 @@ class LivePlan:
                     zones.append((place, zone.low, zone.high, zone.inside, column == _DEAD))
         self._totals = np.empty((room, len(zones)))
         tables = self._moments, self._moved, self._earlier, self._totals
-        self.ears = native.Live(tensors, own, made, zones, *tables, range_of, look)
+        self.live = native.Live(tensors, own, made, zones, *tables, range_of, look)
         self._steps: list[int] = []
         self._stats: list[dict[str, float]] = []
         self._rates: list[list[float]] = []
@@ -161,15 +161,15 @@ class LivePlan:
         """A step begins. detail: histograms of outputs and gradients as well. looked: places to be looked at; the gradient of an
         output has its place plus the number of outputs.
         """
-        self.ears.listen(len(self._steps), BINS if detail else 0, looked)
+        self.live.listen(len(self._steps), BINS if detail else 0, looked)
 
     def before(self, parameters: list[Any]) -> bool:
         """Measure just before the step. False if something was not there as it was: this step has no figures here."""
-        return bool(self.ears.before(parameters))
+        return bool(self.live.before(parameters))
 
     def after(self, parameters: list[Any]) -> None:
         """Measure the parameters just after the step; NaN if they were taken elsewhere by the step itself."""
-        self.ears.after(parameters)
+        self.live.after(parameters)
 
     @property
     def mapped(self) -> list[int]:
@@ -187,7 +187,7 @@ class LivePlan:
         duplicate: of each parameter, None if they were not searched; detail: as `listen` was told.
         """
         if detail:
-            ends, counts = self.ears.details()
+            ends, counts = self.live.details()
             kinds = (self._kinds[place] for place, _, _ in ends)
             self._histograms += [
                 (*kind, step, Bins(row, low, high)) for kind, (_, low, high), row in zip(kinds, ends, counts, strict=True)
@@ -199,7 +199,7 @@ class LivePlan:
         self._rates.append(rates)
 
     def earlier(self) -> list[NDArray[np.float32]]:
-        """The parameters before the step, flat."""
+        """What is looked at of the parameters, before the step."""
         return np.split(self._earlier, self._starts)
 
     @quiet
@@ -214,14 +214,14 @@ class LivePlan:
         outputs = output_rows(made)
         for (place, column), totals in zip(self._zones, self._totals[:many].T, strict=True):
             # Of all finite values, or of all units.
-            outputs[:, place, column] = totals / (made[:, place, 0] if column == _SATURATED else self.outputs[place].units)
+            outputs[:, place, column] = totals / (made[:, place, 0] if column == _SATURATED else self.outputs[place].part.units)
             if column == _DEAD:
                 outputs[made[:, place, 0] == 0, place, column] = nan
         rates = np.array(self._rates, dtype=np.float64)[:, self.groups]
         duplicate = np.full((many, own), nan)
         for place, row in self._duplicates:
             duplicate[place] = row
-        parameters = parameter_rows(values, slopes, moved, np.sqrt(self._sizes), self._sizes, rates, duplicate)
+        parameters = parameter_rows(values, slopes, moved, np.sqrt(self._sizes), self._looked_at, rates, duplicate)
         squares = parameters[..., _NORM] ** 2
         norms = np.where(np.isnan(squares).all(axis=1), np.nan, np.sqrt(np.nansum(squares, axis=1)))
         stats = self._stats
@@ -230,23 +230,23 @@ class LivePlan:
         self._steps, self._stats, self._rates, self._duplicates = [], [], [], []
         tables = {"outputs": outputs, "gradients": gradient_rows(returned), "parameters": parameters}
         maps = [(self._modules[place], snapshot_of(table)) for place, table in self._tables.items()]
-        rows = [output.rows for output in self.outputs]
+        rows = [output.part.rows for output in self.outputs]
         histograms, self._histograms, self._tables = self._histograms, [], {}
         return Frame(steps, stats, self._modules, self._names, tables, rows, self._units(many), histograms, maps)
 
     def restart(self) -> None:
         """The next step kept, which may have begun already, is the first one again."""
-        self.ears.restart()
+        self.live.restart()
 
     def _units(self, steps: int) -> dict[str, UnitTotals]:
         """Of the modules that have zones."""
         found: dict[str, UnitTotals] = {}
-        sums, streaks = self.ears.units()
+        sums, streaks = self.live.units()
         start = 0
         for place, column in self._zones:
             output = self.outputs[place]
-            here = slice(start, start := start + output.units)
-            totals = found.get(output.name, UnitTotals(output.units, steps, steps * output.rows))
+            here = slice(start, start := start + output.part.units)
+            totals = found.get(output.name, UnitTotals(output.part.units, steps, steps * output.part.rows))
             if column == _SATURATED:
                 found[output.name] = totals._replace(saturated=sums[here])
             else:

@@ -94,6 +94,40 @@ def picks(shape: Sequence[int], axis: int, cap: int = CAP) -> Pattern | None:
     return Pattern(images, step * behind + wander, runs, run_gap, length, max(1, ceil(units * images * runs * length / cap)))
 
 
+class Picked(NamedTuple):
+    """What is looked at of a tensor that lies in memory row by row, for those who read it there: a table (rows, units), every
+    `row_step`-th row and `unit_step`-th unit of the `size` values in rows of `width`.
+    """
+
+    rows: int
+    units: int
+    row_step: int
+    unit_step: int
+    size: int
+    width: int
+
+    @property
+    def looked_at(self) -> int:
+        """How many values are looked at."""
+        return self.rows * self.units
+
+    @classmethod
+    def of_output(cls, shape: Sequence[int]) -> Picked:
+        """What `rows` picks of an output with its units along the last axis."""
+        table = tuple(shape) if len(shape) > 1 else (int(np.prod(shape)), 1)
+        pattern, width, size = picks(table, len(table) - 1), table[-1], int(np.prod(table, dtype=np.int64))
+        if pattern is None:
+            return cls(size // width, width, 1, 1, size, width)
+        return cls(pattern.images, ceil(width / pattern.unit_step), pattern.image_gap, pattern.unit_step, size, width)
+
+    @classmethod
+    def of_parameter(cls, shape: Sequence[int]) -> Picked:
+        """What `part` picks of a parameter."""
+        size = int(np.prod(shape, dtype=np.int64))
+        step = stride(shape) if size > CAP else 1
+        return cls(ceil(size / step), 1, step, 1, size, 1)
+
+
 def spread(size: int, count: int) -> NDArray[np.int64]:
     """`count` different places spread evenly over range(size)."""
     kept = min(count, size)

@@ -1,4 +1,4 @@
-"""Which steps to sample, and where their figures go: bounded in time and in memory, however long the run.
+"""Where the figures of sampled steps go: bounded in memory, however long the run.
 
 A producer (the torch watch, the trainer) samples step 0, and after each sampled step asks `Schedule.after` for the next one. It
 measures a sampled step with `lettrine.health.measure` and hands the figures to `Recorder.record`, and the loss of every step.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from math import isfinite, nan
 from operator import index
@@ -27,6 +27,7 @@ from lettrine.health.measure import GradientMeasure, OutputMeasure
 from lettrine.health.moments import Bins
 from lettrine.health.observers import Observers
 from lettrine.health.scalars import of_step
+from lettrine.health.schedule import Schedule
 from lettrine.health.trace import (
     BINS,
     GRADIENT_STATS,
@@ -50,37 +51,6 @@ ROWS: Final = 131_072  # rows of figures in all of them: a network of a thousand
 DETAILS: Final = 96  # histograms kept of each module, and
 HISTOGRAMS: Final = 8_192  # of all
 LEAST: Final = 32  # kept in any case
-
-
-@checked
-@dataclass(frozen=True)
-class Schedule:
-    """Which optimiser steps are sampled, counted from 0.
-
-    every: 0 for the default, which samples the first FIRST steps, then waits half of the steps already taken, but at most
-    LONGEST: 20 samples in 2,000 steps, and one in a thousand from step 2,000 on. 1 samples all, n every n-th from 0 on.
-    spread: by default also waits this share of the steps already taken, for trainings whose steps are short beside a look.
-
-    Raises HealthError for a negative number.
-    """
-
-    every: int = 0
-    spread: float = 0.0
-
-    FIRST = 4
-    LONGEST = 1_000
-
-    def __post_init__(self) -> None:
-        if self.every < 0:
-            raise HealthError(f"every got {self.every!r}; expected a whole number: 0 for the default schedule, 1 for every step")
-
-    def after(self, step: int) -> int:
-        """The first step to sample after `step` was sampled."""
-        if self.every:
-            return (step // self.every + 1) * self.every
-        if step + 1 < self.FIRST:
-            return step + 1
-        return step + max(1, min(self.LONGEST, step // 2), int(self.spread * step))
 
 
 @checked

@@ -15,7 +15,7 @@ from lettrine.arguments import checked
 from lettrine.errors import LettrineError, MissingExtraError
 from lettrine.health.findings import Finding, Report
 from lettrine.health.observers import LOGGER, Observers, OnFinding
-from lettrine.health.recorder import Schedule
+from lettrine.health.schedule import Schedule
 from lettrine.health.tracking import LogTo
 from lettrine.torch.watch import Watch, watch
 

@@ -31,7 +31,7 @@ from lettrine.arguments import checked
 from lettrine.errors import HealthError
 from lettrine.health.findings import Report
 from lettrine.health.observers import LOGGER, Observers, OnFinding
-from lettrine.health.recorder import Schedule
+from lettrine.health.schedule import Schedule
 from lettrine.torch.watch import Watch, watch
 
 SEARCHED: Final = 64  # steps of optimisers in which a model may come that was not met yet

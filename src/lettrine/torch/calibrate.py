@@ -18,7 +18,7 @@ from torch.nn import functional
 from lettrine.arguments import checked
 from lettrine.errors import HealthError
 from lettrine.torch.capture.catalogue import kind_of, named_modules, role_of, unwrapped
-from lettrine.torch.capture.taps import main_tensor
+from lettrine.torch.capture.outputs import main_tensor
 from lettrine.torch.graph.reading import linear_makers
 from lettrine.torch.initial import restored
 

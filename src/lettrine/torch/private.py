@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 import torch
@@ -21,6 +22,11 @@ def _asked(path: str, otherwise: Callable[..., Any]) -> Callable[..., Any]:
     return found if callable(found) else otherwise
 
 
+exporting: Final = _asked("compiler.is_exporting", lambda: False)
+"""Whether `torch.export` is taking something down."""
+
+_tracing_state: Final = _asked("_C._get_tracing_state", lambda: None)
+
 graph_task: Final = _asked("_C._current_graph_task_id", lambda: -1)
 """Number of the backward pass that is going on, -1 if none is. Without it a checkpointed block counts as called twice."""
 
@@ -30,10 +36,9 @@ transform_level: Final = _asked("_C._functorch.maybe_current_level", lambda: Non
 in_transform: Final = _asked("_C._functorch.is_functorch_wrapped_tensor", lambda _: False)
 """Whether a tensor stands for many inside a function transform, and so has no values to copy."""
 
-exporting: Final = _asked("compiler.is_exporting", lambda: False)
-"""Whether `torch.export` is taking something down."""
+without_modes: Final[Callable[[], AbstractContextManager[None]]] = _asked("_C.DisableTorchFunction", nullcontext)
+"""In its `with` block no function mode hears what is called. Without it our own calls pass through the user's modes, too."""
 
-_tracing_state: Final = _asked("_C._get_tracing_state", lambda: None)
 _saving: Final = _asked("_C._autograd._top_saved_tensors_default_hooks", lambda _: True)
 _push: Final = _asked("_C._push_on_torch_function_stack", lambda _: None)
 _pop: Final = _asked("_C._pop_torch_function_stack", lambda: None)

@@ -34,7 +34,8 @@ from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding, Report
 from lettrine.health.joining import joined
 from lettrine.health.observers import OnFinding
-from lettrine.health.recorder import Recorder, Schedule
+from lettrine.health.recorder import Recorder
+from lettrine.health.schedule import Schedule
 from lettrine.health.trace import Facts, Trace
 from lettrine.health.tracking import LogTo, Tracking
 from lettrine.torch.capture.catalogue import WRAPPERS, unwrapped
@@ -48,8 +49,9 @@ from lettrine.torch.capture.losses import FULL, LossProbe
 from lettrine.torch.capture.modules import ModuleProbe
 from lettrine.torch.capture.parameters import ParameterProbe, Turns, Wrapped, optimisers_of, run_facts
 from lettrine.torch.capture.scaling import loss_scale, scaler_calling, step_skipped
-from lettrine.torch.fast.idle import idle
-from lettrine.torch.fast.quick import QuickSteps
+from lettrine.torch.fast.counting import step_counter
+from lettrine.torch.fast.in_place import StepsInPlace
+from lettrine.torch.fast.switch import tensors
 from lettrine.torch.graph import readers as _readers  # noqa: F401  the readers of looks make themselves known
 from lettrine.torch.kept import packed, unpacked
 
@@ -97,6 +99,7 @@ class Watch:
         stop_on: str | None = None,
         first_step: int = 0,
         log_to: LogTo | None = None,
+        fast: bool | None = None,
     ) -> None:
         self._task = task
         self.free = False  # started without `with`
@@ -120,12 +123,12 @@ class Watch:
         self._entrances = Entrances(inner, self._looker.roots)
         self._handles: list[Any] = []
         self._before_handles: list[Any] = []
-        self._idle = idle(partial(self._stepped, 0), self.loss, FULL)
-        vars(self)["loss"] = self._idle.loss  # nine hundred and ninety-nine losses of a thousand are only noted
+        reader = tensors(fast)
+        self._counter = step_counter(reader, partial(self._stepped, 0), partial(self._guard, self._loss), FULL)
         before, paused = partial(self._guard, self._before, 0), partial(self._guard, self._paused)
-        self._quick = QuickSteps(self._idle, self._guard, before, paused)
+        self._in_place = StepsInPlace(reader, self._counter, self._guard, before, paused)
         self._sampling = False
-        self._pending: tuple[int, dict[str, Any], bool] | None = None  # the last sampled step, its figures, whether it was quick
+        self._pending: tuple[int, dict[str, Any], bool] | None = None  # the last sampled step, its figures, whether in place
         self._turns = Turns(len(self._optimisers))
         self._measured = Figures()
         self._detail = True  # whether the step being sampled gets histograms too
@@ -156,7 +159,7 @@ class Watch:
         LISTENING.add(self)
         if not self._handles:
             for place, optimiser in enumerate(self._optimisers):
-                hook = self._quick.hooks[1] if len(self._optimisers) == 1 else partial(self._stepped, place)
+                hook = self._in_place.hooks[1] if len(self._optimisers) == 1 else partial(self._stepped, place)
                 self._handles.append(optimiser.register_step_post_hook(untraced(hook)))
             self._guard(self._note_trained)
             self._guard(self._arm)
@@ -187,11 +190,11 @@ class Watch:
 
         Cheap enough for every step. A loss with its graph also tells what it is made of and which classes the targets have.
         """
-        self._guard(self._loss, loss)
+        self._counter.loss(loss)  # nearly all are only noted
 
     def dev_loss(self, loss: Any) -> None:
         """Hand over the loss on held-out data, whenever it is known."""
-        self._guard(lambda: self._recorder.record_dev(self._idle.step, loss.item() if isinstance(loss, Tensor) else loss))
+        self._guard(lambda: self._recorder.record_dev(self._counter.step, loss.item() if isinstance(loss, Tensor) else loss))
         self._guard(self._looker.evaluated)
 
     def step(self) -> None:
@@ -216,7 +219,7 @@ class Watch:
     @property
     def steps(self) -> int:
         """Optimiser steps seen so far."""
-        return self._idle.step
+        return self._counter.step
 
     def findings(self) -> tuple[Finding, ...]:
         """What is wrong as far as can be said now; empty before the first step. Training may go on."""
@@ -231,7 +234,7 @@ class Watch:
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs to go on: the step and all that was recorded, as tensors, numbers and text."""
-        state: dict[str, Any] = {"step": self._idle.step}
+        state: dict[str, Any] = {"step": self._counter.step}
         with suppress(HealthError):
             state["trace"] = packed(self.trace())
         return state
@@ -249,7 +252,7 @@ class Watch:
         self._begin_at(step)
 
     def _begin_at(self, step: int) -> None:
-        self._first = self._idle.step = self._idle.next = step
+        self._first = self._counter.step = self._counter.next = step
         if step:
             self._recorder.note_evidence(Evidence("resumed"))
 
@@ -260,8 +263,8 @@ class Watch:
         """
         self._guard(self._gather)
         self._flush()
-        self._quick.hand_over(self._recorder)
-        self._losses.note(self._idle.losses())
+        self._in_place.hand_over(self._recorder)
+        self._losses.note(self._counter.losses())
         self._losses.drain()
         self._looker.finish()
         self._recorder.facts = self._facts()
@@ -313,53 +316,53 @@ class Watch:
         if self._sampling or len(self._optimisers) > 1 or hasattr(optimiser, "found_inf"):
             self._guard(self._after, place, optimiser)
         else:
-            self._idle.step += 1
-            if self._idle.step >= self._idle.next:
+            self._counter.step += 1
+            if self._counter.step >= self._counter.next:
                 self._guard(self._arm)
 
     def _arm(self) -> None:
         """Listen to the step that begins now."""
         if not self._sampling and not self._compiled:
             for place, optimiser in enumerate(self._optimisers):
-                before = self._quick.hooks[0] if len(self._optimisers) == 1 else partial(self._guard, self._before, place)
+                before = self._in_place.hooks[0] if len(self._optimisers) == 1 else partial(self._guard, self._before, place)
                 hook = after_closure(before)
                 self._before_handles.append(optimiser.register_step_pre_hook(hook if self._eager else untraced(hook)))
         self._sampling = True
-        self._idle.counting = self._idle.noting = False
+        self._counter.counting = self._counter.noting = False
         self._stats = {}
         self._scales = (1.0, 1.0)
-        if not self._optimisers or not self._parameters.taps:
+        if not self._optimisers or not self._parameters.captures:
             self._parameters.refresh()
         if not self._optimisers or self._compiled:
             self._parameters.all.take_before()
         if self._compiled:
             return
-        self._detail = self._recorder.detailed(self._idle.step)
+        self._detail = self._recorder.detailed(self._counter.step)
         if self._detail:
             self._parameters.follow()
         if self._deaf:
             return
-        self._looker.arm(self._idle.step, detail=self._detail)
+        self._looker.arm(self._counter.step, detail=self._detail)
         counted = self._modules.logits if self._losses.countable else ""
-        self._modules.install(self._quick.listen(copied=self._losses.looking(), detail=self._detail, counted=counted))
+        self._modules.install(self._in_place.listen(copied=self._losses.looking(), detail=self._detail, counted=counted))
         self._calls_at_start = self._modules.calls
         quiet_until = self._recorder.quiet_until
-        if self._schedule.every == 1 and not counted and self._idle.step < quiet_until and not self._looker.looking:
-            self._idle.noting = self._quick.go_on(self._model.modules(), quiet_until, {"training": self._modules.training})
+        if self._schedule.every == 1 and not counted and self._counter.step < quiet_until and not self._looker.looking:
+            self._counter.noting = self._in_place.go_on(self._model.modules(), quiet_until, {"training": self._modules.training})
 
     def _disarm(self) -> None:
         self._sampling = False
         self._looker.disarm()
         # A fused optimiser leaves its step out where a GradScaler says so.
-        self._idle.counting = not any(getattr(each, "_step_supports_amp_scaling", False) for each in self._optimisers)
-        self._idle.noting = not self._awaiting
+        self._counter.counting = not any(getattr(each, "_step_supports_amp_scaling", False) for each in self._optimisers)
+        self._counter.noting = not self._awaiting
         for handle in self._before_handles:
             handle.remove()
         self._before_handles.clear()
         self._modules.remove()
         self._modules.forget()
         self._parameters.forget()
-        self._quick.drop()
+        self._in_place.drop()
 
     def _before(self, place: int, optimiser: Optimizer, *_: Any) -> None:
         """An optimiser is about to step."""
@@ -373,13 +376,12 @@ class Watch:
         self._scales = loss_scale(optimiser, self._scaler)
         leftover = self._parameters.leftover(place) if self._detail else nan
         self._looker.stepping(optimiser, self._scales, leftover)
-        if self._quick.full:
+        if self._in_place.full:
             self._flush()
-            self._quick.hand_over(self._recorder)
-        if not (self._may_be_quick() and self._quick.before()):
-            self._quick.miss()
+            self._in_place.hand_over(self._recorder)
+        if not (self._may_be_in_place() and self._in_place.before()):
+            self._in_place.miss()
             self._parameters.refresh()
-            self._modules.settle()
             self._parameters.of(place, first=self._turns.fresh).take_before_and_gradients()
         if not self._detail:
             return
@@ -394,11 +396,10 @@ class Watch:
             if self._sampling:
                 self._modules.forget()
             return
-        if self._quick.opened:
-            self._quick.after()
+        if self._in_place.opened:
+            self._in_place.after()
         elif self._sampling:
             if self._modules.calls != self._calls_before:  # it called the model itself, by a closure
-                self._modules.settle()
                 self._parameters.of(place).take_gradients()
             self._parameters.of(place).take_after()
         if self._turns.complete(place):
@@ -411,24 +412,22 @@ class Watch:
         self._eager, self._compiled = True, False
         if len(self._optimisers) == 1 and self._handles:
             self._handles.pop().remove()
-            self._handles.append(self._optimisers[0].register_step_post_hook(self._quick.hooks[1]))
+            self._handles.append(self._optimisers[0].register_step_post_hook(self._in_place.hooks[1]))
 
     def _step_is_compiled(self, loss: Any) -> None:
         self._compiled = True
         self._disarm()
-        vars(self)["loss"] = partial(self._guard, self._count_by_losses)
         self._losses.add(self._first + 1, loss)
-        self._idle.step = self._first + 2
+        self._counter.step = self._first + 2
         self._arm()
 
     def _count_by_losses(self, loss: Any) -> None:
         """The step is compiled as a whole, so that nothing but its loss tells of it: each loss is one step."""
-        self._losses.add(self._idle.step, loss)
+        self._losses.add(self._counter.step, loss)
         self._own_step()
 
     def examined(self) -> None:
         """Take one forward and backward pass, without a step, for all there is to see."""
-        self._modules.settle()
         self._parameters.all.take_gradients()
         self._end()
 
@@ -444,18 +443,21 @@ class Watch:
         if self._sampling:
             self._flush()
             self._inform()
-            quick = self._quick.opened
-            self._pending, self._awaiting = (self._idle.step, self._quick_figures() if quick else self._figures(), quick), True
-            self._recorder.noted(self._idle.step)
-            self._idle.next = self._schedule.after(self._idle.step)
+            in_place = self._in_place.opened
+            self._pending, self._awaiting = (
+                (self._counter.step, self._figures_in_place() if in_place else self._figures(), in_place),
+                True,
+            )
+            self._recorder.noted(self._counter.step)
+            self._counter.next = self._schedule.after(self._counter.step)
             if self._eager and times_traced() > self._traced:
                 self._deaf = self._deaf or self._modules.calls == self._calls_at_start
                 self._traced = times_traced()
             if roots := self._entrances.found():
                 self._modules.enter(roots)
                 self._looker.enter(roots)
-        self._idle.step += 1
-        if self._idle.step < self._idle.next:
+        self._counter.step += 1
+        if self._counter.step < self._counter.next:
             if self._sampling:
                 self._disarm()
             return
@@ -466,11 +468,11 @@ class Watch:
 
     def _gather(self) -> None:
         """Take in the steps that were made without Python since this was last asked; the loss of the last one may still come."""
-        made = self._quick.ran(self._idle.step)
+        made = self._in_place.ran(self._counter.step)
         if not made:
             return
         self._flush()
-        self._losses.note(self._idle.losses())
+        self._losses.note(self._counter.losses())
         losses = self._losses.means(made[0][0], made[-1][0])
         for step, stats in made:
             if step in losses:
@@ -487,17 +489,17 @@ class Watch:
         """The figures of the step that is over, as `Recorder.record` wants them."""
         found = self._measured.of(
             self._modules.heard(),
-            [tap for tap in self._parameters.taps if tap.has_before],
+            [capture for capture in self._parameters.captures if capture.has_before],
             scales=self._scales,
             detail=self._detail,
-            search=self._recorder.searched(self._idle.step),
+            search=self._recorder.searched(self._counter.step),
             remote=self._modules.remote or self._parameters.remote,
         )
-        self._count_targets()
         self._recorder.add(*self._modules.new_infos(), *self._parameters.new_infos())
-        self._quick.hand_over(self._recorder)
-        if self._may_be_quick():
-            self._quick.learn(self._modules.alike(), self._parameters.taps, self._optimisers[0].param_groups)
+        self._in_place.hand_over(self._recorder)
+        if self._may_be_in_place():
+            self._in_place.learn(self._modules.alike(), self._parameters.captures, self._optimisers[0].param_groups)
+        self._count_targets()
         self._note_input(next(iter(found["outputs"]), ""))
         return {**found, **self._stats_of_step()}
 
@@ -506,25 +508,25 @@ class Watch:
         rate = float(self._optimisers[0].param_groups[0].get("lr", nan)) if self._optimisers else nan
         return {"learning_rate": rate, "training": self._modules.training, **self._stats}
 
-    def _quick_figures(self) -> dict[str, Any]:
-        """The same of a quick step, whose other figures follow together with those of others."""
+    def _figures_in_place(self) -> dict[str, Any]:
+        """The same of a in_place step, whose other figures follow together with those of others."""
         self._count_targets()
-        self._note_input(next(iter(self._modules.taps), ""))
-        self._quick.drop()
+        self._note_input(next(iter(self._modules.captures), ""))
+        self._in_place.drop()
         stats = self._stats_of_step()
-        self._quick.keep(self._idle.step, stats, search=self._recorder.searched(self._idle.step))
+        self._in_place.keep(self._counter.step, stats, search=self._recorder.searched(self._counter.step))
         return stats
 
     def _count_targets(self) -> None:
-        if self._losses.countable and (tap := self._modules.taps.get(self._modules.logits)) is not None:
-            self._losses.count(tap)
+        if self._losses.countable and (capture := self._modules.captures.get(self._modules.logits)) is not None:
+            self._losses.count(capture)
 
     def _note_input(self, first: str) -> None:
         """Say so if what the model was given is not finite. first: name of the module that met it."""
         if self._modules.input_heard and not self._modules.input_finite():
-            self._recorder.note_nonfinite(self._idle.step, first, "data", exact=self._idle.step <= self._sampled + 1)
+            self._recorder.note_nonfinite(self._counter.step, first, "data", exact=self._counter.step <= self._sampled + 1)
 
-    def _may_be_quick(self) -> bool:
+    def _may_be_in_place(self) -> bool:
         """Whether nothing about this step needs copies."""
         return len(self._optimisers) == 1 and self._scales == (1.0, 1.0) and self._parameters.grouped()
 
@@ -533,41 +535,47 @@ class Watch:
         if self._pending is not None:
             if self._awaiting:
                 self._take_loss()
-            (step, found, quick), self._pending = self._pending, None
+            (step, found, in_place), self._pending = self._pending, None
             self._sampled = step
-            if not quick:
+            if not in_place:
                 self._recorder.take(step, **found)
 
     def _take_loss(self) -> None:
         """The losses of the last sampled step have all come."""
         self._awaiting = False
-        self._idle.noting = not self._sampling or self._quick.running
-        self._losses.note(self._idle.losses())
+        self._counter.noting = not self._sampling or self._in_place.running
+        self._losses.note(self._counter.losses())
         if self._pending is not None and (loss := self._losses.at(self._pending[0])) is not None:
             self._pending[1]["loss"] = loss
 
     def _loss(self, loss: Any) -> None:
         if isinstance(loss, Tensor) and loss.is_meta:
             return  # it has no value: Keras hands such over while it builds its graph
-        if self._idle.step == self._first:
+        if self._compiled:
+            self._count_by_losses(loss)
+        else:
+            self._take_in(loss)
+
+    def _take_in(self, loss: Any) -> None:
+        if self._counter.step == self._first:
             self._count_stepless()
         if not self._eager and self._optimisers and times_traced() > self._traced:
             self._unstepped += 1
             if self._unstepped == 2:  # two losses and no step that could be heard
                 self._step_is_compiled(loss)
                 return
-        self._quick.stop()
+        self._in_place.stop()
         self._gather()
-        self._losses.note(self._idle.losses())
+        self._losses.note(self._counter.losses())
         if self._sampling and self._modules.calls != self._calls_at_start:
-            self._idle.late = 0  # the model has been called since the last step: this is the loss of the step to come
+            self._counter.late = 0  # the model has been called since the last step: this is the loss of the step to come
         elif self._sampling:  # of modules that are compiled nothing is heard: then as it was at the first step
-            self._idle.late = 0 if self._deaf and self._stepless else 1
-        step = max(0, self._idle.step - self._idle.late)
+            self._counter.late = 0 if self._deaf and self._stepless else 1
+        step = max(0, self._counter.step - self._counter.late)
         if self._awaiting and self._pending is not None and step > self._pending[0]:
             self._take_loss()
             self._inform()
-        if (self._sampling and not self._idle.late) or self._awaiting:
+        if (self._sampling and not self._counter.late) or self._awaiting:
             self._losses.look(loss)
         self._bare = not isinstance(loss, Tensor) or loss.grad_fn is None
         self._looker.handed(step, loss)
@@ -576,15 +584,14 @@ class Watch:
 
     def _met(self, loss: Tensor) -> None:
         """`backward` is called on a loss: where losses are handed over as numbers, this one tells what they are made of."""
-        if self._bare:
-            self._losses.look(loss)
+        self._losses.look(loss)
 
     def _look_at_once(self) -> None:
         """A loss was not finite: sample the step where the counter stands, the first time that happens."""
         if not self._alarmed:
             self._alarmed = self._urgent = True
             self._looker.again()
-            self._idle.next = self._idle.step
+            self._counter.next = self._counter.step
             self._arm()
 
     def _inform(self) -> None:
@@ -597,7 +604,7 @@ class Watch:
     def _count_stepless(self) -> None:
         """Say it early if the losses come and no step does."""
         self._stepless += 1
-        if self._stepless == STEPLESS and self._idle.step == self._first:
+        if self._stepless == STEPLESS and self._counter.step == self._first:
             how = "optimizer that was given" if self._optimisers else "optimizer"
             advice = "give watch the optimizer that steps, or call watch.step() after each step"
             warnings.warn(f"lettrine saw {STEPLESS} losses and no step of an {how}: {advice}", RuntimeWarning, stacklevel=4)
@@ -606,7 +613,9 @@ class Watch:
         known = replace(self._recorder.facts, source="torch", batch_size=self._modules.batch_size)
         facts = run_facts(self._losses.facts(known, self._classes), self._model, self._optimisers)
         compiled = "step" if self._compiled else "model" if self._deaf else ""
-        return replace(facts, notes={**facts.notes, "compiled": compiled}) if compiled else facts
+        notes = {"compiled": compiled} if compiled else {}
+        notes |= {"functions": "not noted"} if self._looker.blind else {}
+        return replace(facts, notes={**facts.notes, **notes})
 
 
 @checked
@@ -622,6 +631,7 @@ def watch(
     stop_on: str | None = None,
     first_step: int = 0,
     log_to: LogTo | None = None,
+    fast: bool | None = None,
 ) -> Watch:
     """Watch a model train.
 
@@ -641,6 +651,9 @@ def watch(
     log_to: called with a dict of at most 50 figures and the step, for each sampled step, some steps later; keys as
     `lettrine.health.scalars` has them.
 
+    fast: False measures by copies and in Python alone, several times slower, with the same figures; the environment variable
+    LETTRINE_FAST=0 says so for all watches.
+
     Observing changes nothing: weights with and without are bit-equal. An error inside the health code is kept for the
     report and never stops training.
 
@@ -650,4 +663,4 @@ def watch(
         raise HealthError(
             f"first_step got {first_step}; expected the number of steps that were made before, from 0 to {MOST_STEPS:,}"
         )
-    return Watch(model, optimizer, every, classes, scaler, task, on_finding, stop_on, first_step, log_to)
+    return Watch(model, optimizer, every, classes, scaler, task, on_finding, stop_on, first_step, log_to, fast)

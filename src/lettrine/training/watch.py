@@ -25,7 +25,8 @@ from lettrine.health.checks import examine
 from lettrine.health.duplicates import duplicates
 from lettrine.health.findings import Finding, Report
 from lettrine.health.joining import joined
-from lettrine.health.recorder import Recorder, Schedule
+from lettrine.health.recorder import Recorder
+from lettrine.health.schedule import Schedule
 from lettrine.health.trace import Facts, ModuleInfo, ParameterInfo, Trace
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import parameter_shapes

@@ -15,6 +15,7 @@ from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
 
+NOT_NOTED: Final = "functions cannot be listened to once torch.compile was used in the same process"
 NO_COMPARISON: Final = "no comparison of the network's answers with targets was seen at the steps that were looked at"
 _LOGITS: Final = ("classes", "logits")
 _NORMALISED: Final = ("Softmax", "LogSoftmax")
@@ -29,6 +30,8 @@ _SHAPES: Final = frozenset(
 def compared(trace: Trace) -> tuple[Evidence, ...]:
     """What predictions were compared with. Raises Skip if nothing was."""
     seen = trace.seen("comparison")
+    if not seen and trace.facts.notes.get("functions") == "not noted":
+        raise Skip("not run", NOT_NOTED)
     if not seen:
         raise Skip("not applicable", NO_COMPARISON)
     return seen

@@ -65,6 +65,11 @@ class Copy:
         return buffer, tensor
 
     @property
+    def shape(self) -> torch.Size:
+        """Of the tensor."""
+        return self._shape or torch.Size()
+
+    @property
     def array(self) -> Values:
         """The copied values; `fetch` first where they live on another device."""
         if self._array is None:

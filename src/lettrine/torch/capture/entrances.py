@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lettrine.torch.capture.taps import Listener
+from lettrine.torch.capture.outputs import Listener
 from lettrine.torch.private import recomputing, transformed
 
 
@@ -28,6 +28,8 @@ class Entrances:
     def listen(self) -> None:
         """Begin."""
         for module in self._model.modules():
+            if isinstance(module, torch.jit.ScriptModule):
+                continue  # takes no hooks
             self._handles.append(module.register_forward_pre_hook(Listener(self._enter)))
             self._handles.append(module.register_forward_hook(Listener(self._leave), always_call=True))
 

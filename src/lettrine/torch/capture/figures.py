@@ -11,8 +11,8 @@ import numpy as np
 from lettrine.health.measure import GradientPlan, OutputPlan, ParameterPlan
 from lettrine.health.trace import PARAMETER_STATS
 from lettrine.torch.capture.copies import Copy, fetch
-from lettrine.torch.capture.parameters import ParameterTap
-from lettrine.torch.capture.taps import Tap
+from lettrine.torch.capture.outputs import OutputCapture
+from lettrine.torch.capture.parameters import ParameterCapture
 
 _NORM: Final = PARAMETER_STATS.index("gradient_norm")
 _GRADIENT_SCALE, _OUTPUT_SCALE = 0, 1
@@ -28,12 +28,12 @@ class Figures:
         self._outputs = OutputPlan([])
         self._gradients = GradientPlan([])
         self._parameters = ParameterPlan([])
-        self._with_slopes: list[str] = []
+        self._with_gradients: list[str] = []
 
     def of(
         self,
-        taps: Sequence[Tap],
-        parameters: Sequence[ParameterTap],
+        captures: Sequence[OutputCapture],
+        parameters: Sequence[ParameterCapture],
         *,
         scales: tuple[float, float],
         detail: bool,
@@ -46,40 +46,51 @@ class Figures:
         search: also units that are copies of each other. remote: whether anything lives on another device.
         """
         if remote:
-            fetch([copy for tap in taps for copy in tap.copies()] + [copy for tap in parameters for copy in tap.copies()])
+            fetch(
+                [copy for capture in captures for copy in capture.copies()]
+                + [copy for capture in parameters for copy in capture.copies()]
+            )
         state = (
             Copy.made,
-            taps,
+            captures,
             parameters,
-            [tap.used == 1 and tap.calls[0].arrived for tap in taps],
-            [(tap.has_gradient, tap.has_after) for tap in parameters],
+            [capture.used == 1 and capture.calls[0].arrived for capture in captures],
+            [(capture.has_gradient, capture.has_after) for capture in parameters],
         )
-        if remote or scales != (1.0, 1.0) or state != self._state or any(tap.used > 1 for tap in taps):
-            self._plan(taps, parameters, scales)
+        if remote or scales != (1.0, 1.0) or state != self._state or any(capture.used > 1 for capture in captures):
+            self._plan(captures, parameters, scales)
             self._lasting = self._outputs.lasting and self._gradients.lasting and not remote and scales == (1.0, 1.0)
             self._state = state if self._lasting and self._parameters.lasting else ()
         outputs = self._outputs.measure(detail=detail)
         gradients = self._gradients.measure(detail=detail)
-        duplicate = [tap.duplicate() for tap in parameters] if search else nan
-        rows = self._parameters.measure([tap.learning_rate for tap in parameters], duplicate)
+        duplicate = [capture.duplicate() for capture in parameters] if search else nan
+        rows = self._parameters.measure([capture.learning_rate for capture in parameters], duplicate)
         with np.errstate(all="ignore"):
-            norms = {tap.name: row for tap in taps if tap.norm is not None and (row := tap.norm.stats()) is not None}
+            norms = {
+                capture.name: row
+                for capture in captures
+                if capture.norm is not None and (row := capture.norm.stats()) is not None
+            }
         lengths = [length for length in rows[:, _NORM].tolist() if length == length]  # noqa: PLR0124  not NaN
         return {
             "outputs": dict(zip(self._names, outputs, strict=True)),
-            "gradients": dict(zip(self._with_slopes, gradients, strict=True)),
-            "parameters": {tap.info.name: row for tap, row in zip(parameters, rows, strict=True)},
+            "gradients": dict(zip(self._with_gradients, gradients, strict=True)),
+            "parameters": {capture.info.name: row for capture, row in zip(parameters, rows, strict=True)},
             "norms": norms,
             "gradient_norm": sqrt(sum(length * length for length in lengths)) if lengths else nan,
         }
 
-    def _plan(self, taps: Sequence[Tap], parameters: Sequence[ParameterTap], scales: tuple[float, float]) -> None:
-        slopes = [(tap.name, values) for tap in taps if (values := tap.slopes(scales[_OUTPUT_SCALE])) is not None]
-        self._names = [tap.name for tap in taps]
-        self._with_slopes = [name for name, _ in slopes]
-        self._outputs = OutputPlan([tap.outputs() for tap in taps])
-        self._gradients = GradientPlan([values for _, values in slopes])
-        self._parameters = ParameterPlan([tap.arrays(scales[_GRADIENT_SCALE]) for tap in parameters])
+    def _plan(
+        self, captures: Sequence[OutputCapture], parameters: Sequence[ParameterCapture], scales: tuple[float, float]
+    ) -> None:
+        gradients = [
+            (capture.name, values) for capture in captures if (values := capture.gradients(scales[_OUTPUT_SCALE])) is not None
+        ]
+        self._names = [capture.name for capture in captures]
+        self._with_gradients = [name for name, _ in gradients]
+        self._outputs = OutputPlan([capture.outputs() for capture in captures])
+        self._gradients = GradientPlan([values for _, values in gradients])
+        self._parameters = ParameterPlan([capture.arrays(scales[_GRADIENT_SCALE]) for capture in parameters])
 
 
 def fmax(first: float, second: float) -> float:

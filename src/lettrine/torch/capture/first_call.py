@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lettrine.health.trace import ModuleInfo
 from lettrine.torch.capture.catalogue import CHANNELS_FIRST, activation_of, has_bias, kind_of, role_of
 from lettrine.torch.capture.elementwise import activation_by_values
-from lettrine.torch.capture.taps import Tap, grad_node, unit_axis
+from lettrine.torch.capture.outputs import OutputCapture, grad_node, unit_axis
 from lettrine.torch.graph.reading import (
     FunctionalActivation,
     Node,
@@ -24,16 +24,16 @@ from lettrine.torch.graph.reading import (
 
 
 def meet(
-    tap: Tap,
+    capture: OutputCapture,
     module: nn.Module,
     args: tuple[Any, ...],
     tensor: Tensor,
     nodes: Mapping[Node, str],
-    taps: dict[str, Tap],
+    captures: dict[str, OutputCapture],
     *,
     passed: bool,
 ) -> None:
-    """Find out what a module is that is called with `args` and returns `tensor`, and add its tap to those heard so far.
+    """Find out what a module is that is called with `args` and returns `tensor`, and add its capture to those heard so far.
 
     nodes: what made which tensor, in this step. passed: whether the tensor is another module's output handed on.
     """
@@ -44,38 +44,43 @@ def meet(
         start = next((following for following, _ in node.next_functions if following is not None), None)
     fed_by, functional, behind = source(start, nodes)
     if role == "other" and (passed or same_values(node, nodes)):
-        tap.silent = True
+        capture.silent = True
     if functional is not None and given is not None and start is grad_node(given):
-        fed_by = _meet_feed(tap, module, given, functional, behind, taps)
-    alike = activation_by_values(module, given, tensor) if role == "other" and not tap.silent else ""
+        fed_by = _meet_feed(capture, module, given, functional, behind, captures)
+    alike = activation_by_values(module, given, tensor) if role == "other" and not capture.silent else ""
     role = "activation" if alike else role
-    tap.axis = unit_axis(module, tensor, taps.get(fed_by))
-    tap.info = ModuleInfo(
-        tap.name,
+    capture.axis = unit_axis(module, tensor, captures.get(fed_by))
+    capture.info = ModuleInfo(
+        capture.name,
         kind_of(module),
         role,
         activation_of(module) or alike,
-        tensor.shape[tap.axis] if tensor.ndim > 1 else 1,
+        tensor.shape[capture.axis] if tensor.ndim > 1 else 1,
         fed_by,
-        len(taps),
+        len(captures),
         has_bias(module),
     )
-    if module is tap.root.module:
-        tap.root.output = behind_logits(node, nodes) or (tap.name if not tap.silent else "")
-    if not tap.silent:
-        taps[tap.name] = tap
+    if module is capture.root.module:
+        capture.root.output = behind_logits(node, nodes) or (capture.name if not capture.silent else "")
+    if not capture.silent:
+        captures[capture.name] = capture
 
 
 def _meet_feed(
-    tap: Tap, module: nn.Module, given: Tensor, functional: FunctionalActivation, behind: str, taps: dict[str, Tap]
+    capture: OutputCapture,
+    module: nn.Module,
+    given: Tensor,
+    functional: FunctionalActivation,
+    behind: str,
+    captures: dict[str, OutputCapture],
 ) -> str:
-    """An activation called as a function feeds this module: a tap of its own. Returns its name."""
-    feed = Tap(f"{tap.name}.input", None, tap.root)
+    """An activation called as a function feeds this module: a capture of its own. Returns its name."""
+    feed = OutputCapture(f"{capture.name}.input", None, capture.root)
     node = follow(grad_node(given), functional.path)
-    feed.axis = 1 if isinstance(module, CHANNELS_FIRST) and given.ndim > 2 else unit_axis(None, given, taps.get(behind))
+    feed.axis = 1 if isinstance(module, CHANNELS_FIRST) and given.ndim > 2 else unit_axis(None, given, captures.get(behind))
     tensor = given if not functional.path else saved_result(node)
     units = 0 if tensor is None else tensor.shape[feed.axis] if tensor.ndim > 1 else 1
-    feed.info = ModuleInfo(feed.name, operation(node), "activation", functional.key, units, behind, len(taps))
-    taps[feed.name] = feed
-    tap.feed = (functional.path, feed)
+    feed.info = ModuleInfo(feed.name, operation(node), "activation", functional.key, units, behind, len(captures))
+    captures[feed.name] = feed
+    capture.feed = (functional.path, feed)
     return feed.name

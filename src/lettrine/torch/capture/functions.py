@@ -20,7 +20,7 @@ from typing import Any, Final
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from lettrine.torch.private import put_below, take_off
+from lettrine.torch.private import put_below, take_off, without_modes
 
 INSIDE: Final = frozenset(
     """softmax log_softmax softmin gumbel_softmax scaled_dot_product_attention multi_head_attention_forward masked_fill
@@ -30,6 +30,11 @@ INSIDE: Final = frozenset(
     binary_cross_entropy_with_logits kl_div matmul bmm __matmul__ einsum view reshape flatten""".split()  # noqa: SIM905  a list of words is read more easily
 )
 """Names of functions noted inside the watched modules. Outside of them, where the loss is made, all are."""
+UNFOLLOWED: Final = frozenset(
+    """dropout dropout_ dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout batch_norm instance_norm relu sigmoid
+    tanh embedding view reshape flatten""".split()  # noqa: SIM905
+)
+"""Those of them that a few looks tell all about."""
 OURS: Final = frozenset(
     """__get__ __set__ is_floating_point numel dim size item tolist numpy cpu detach empty copy_ retain_grad
     register_hook""".split()  # noqa: SIM905
@@ -138,6 +143,11 @@ class ModuleCall:
         return _given(self.held_output)
 
 
+def followed(call: FunctionCall) -> bool:
+    """Whether what a call inside a module was given can tell something new at each look."""
+    return call.name not in UNFOLLOWED or (call.name == "embedding" and call.given(2, "padding_idx") is not None)
+
+
 def _site() -> tuple[CodeType, int] | None:
     """The code outside of torch that called what is being noted, and its instruction."""
     frame = sys._getframe(3)  # noqa: SLF001  above this function, the notes and the mode
@@ -219,7 +229,8 @@ class FunctionNotes:
         if self._inside and module in self._names:
             name = self._inside.pop()
             if not self.paused and output is not None and len(self.modules) < MOST:
-                self.modules.append(ModuleCall(name, module, _kept(args), _kept(output), self.root))
+                with without_modes():
+                    self.modules.append(ModuleCall(name, module, _kept(args), _kept(output), self.root))
 
 
 class _Mode(TorchFunctionMode):

@@ -7,12 +7,16 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from lettrine.health.recorder import Recorder
+from lettrine.torch.private import without_modes
 
 _PATIENCE: Final = 5  # errors of the health code itself after which it goes away
 
 
 class Guard:
-    """Calls what may go wrong. What does is noted for the report; if that happens again and again, `give_up` is called."""
+    """Calls what may go wrong. What does is noted for the report; if that happens again and again, `give_up` is called.
+
+    What is called here is no call of the training: no function mode hears it.
+    """
 
     def __init__(self, recorder: Recorder, give_up: Callable[[], None]) -> None:
         self._recorder, self._give_up = recorder, give_up
@@ -20,6 +24,11 @@ class Guard:
 
     def __call__(self, function: Callable[..., None], *args: Any) -> None:
         """Call it."""
+        with without_modes():
+            self.within(function, *args)
+
+    def within(self, function: Callable[..., None], *args: Any) -> None:
+        """Call it from where no mode hears it already."""
         try:
             function(*args)
         except Exception as error:  # noqa: BLE001  the user's training goes on whatever happens here; the report shows it

@@ -6,7 +6,11 @@ Readers make evidence of a look. A reader is a class, made anew for each watch, 
     @reader
     class Broadcast:
         def look(self, look: Look) -> Iterable[Evidence]: ...   # once a look
-        def finish(self) -> Iterable[Evidence]: ...             # whenever a trace is made
+        def finish(self) -> Iterable[Evidence]: ...             # whenever a trace is made, and all that it must have
+
+The first looks of a watch are whole. Later ones are of the outside alone, which costs a fifth: the model's calls, what was called
+between them and the backward pass, and the loss; until something is not as it was. A network that calls functions whose values
+are followed, such as a logarithm or a softmax, is always looked at whole. A reader with `whole = True` is asked at those only.
 
 What it may have besides: `stepping(stepping)`, just before an optimiser steps in a step that is looked at; `held_out(look)`,
 after the model was called in eval mode without gradients; `handed(step, loss)`, when the user hands over the loss of such a step.
@@ -15,7 +19,7 @@ after the model was called in eval mode without gradients; `handed(step, loss)`,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from math import nan
 from typing import Any, Final, Protocol, TypeVar
@@ -27,18 +31,23 @@ from torch.optim import Optimizer
 from lettrine.health.evidence import Evidence
 from lettrine.health.recorder import Recorder
 from lettrine.torch.capture.catalogue import named_modules
-from lettrine.torch.capture.functions import FunctionCall, FunctionNotes, ModuleCall
+from lettrine.torch.capture.functions import FunctionCall, FunctionNotes, ModuleCall, followed
 from lettrine.torch.capture.guard import Guard
-from lettrine.torch.capture.taps import Listener, tensors_in
+from lettrine.torch.capture.held_out import HeldOut, delicate, differs
+from lettrine.torch.capture.outputs import Listener, tensors_in
 from lettrine.torch.graph.terms import Term, terms_of
-from lettrine.torch.private import BATCH_NORM, DROPOUT, compiles, recomputing, transformed
+from lettrine.torch.private import compiles, recomputing, transformed, without_modes
 
 FIRST: Final = 4  # sampled steps of a run that are all looked at; later ones where histograms are taken too
 PASSES: Final = 4  # backward passes of one step that are looked at: with gradient accumulation they are alike
 ROOTS: Final = 16  # calls of the model before a backward pass that are kept, the last ones; 1 in eval mode, where none may follow
 SEARCHED: Final = 10_000  # nodes of the loss's graph searched for a parameter of the model
-HELD_OUT: Final = 2  # passes in eval mode that are looked at
-EVALUATIONS: Final = 3  # losses on held-out data of whose passes the mode is heard
+WHOLE: Final = 3  # looks that are whole, at first and whenever something is not as it was, and
+AGAIN: Final = 8  # one whenever a run is so many times as long as at the last of them
+FOLLOWED: Final = (nn.RNNBase,)  # modules that are followed from look to look
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,7 @@ class Look:
     loss: what `backward` was called on, perhaps scaled or divided; None where it was not seen. Its graph still holds its tensors.
     roots: the calls of the model since the last backward pass. calls, modules: the functions and the watched modules called since
     then, in order; none where something is compiled. place: which backward pass it is since an optimiser last stepped, from 0.
+    whole: whether functions and modules inside the model's calls were noted, too.
     """
 
     step: int
@@ -79,6 +89,19 @@ class Look:
     loss: Tensor | None
     place: int = 0
     modules: tuple[ModuleCall, ...] = ()
+    whole: bool = True
+    _made: dict[Callable[[Look], Any], Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def once(self, make: Callable[[Look], T]) -> T:
+        """What this function makes of the look, made once for all readers."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        return self._made[make]  # type: ignore[no-any-return]
+
+    @cached_property
+    def parameters(self) -> dict[int, str]:
+        """Names of the model's parameters, by identity."""
+        return {id(parameter): name for name, parameter in self.model.named_parameters()}
 
     @property
     def outside(self) -> tuple[FunctionCall, ...]:
@@ -113,10 +136,6 @@ class Stepping:
 class Reader(Protocol):
     """Makes evidence of looks."""
 
-    def look(self, look: Look) -> Iterable[Evidence]:
-        """What this look shows."""
-        ...
-
     def finish(self) -> Iterable[Evidence]:
         """What all looks so far show together."""
         ...
@@ -135,7 +154,7 @@ def reader(cls: R) -> R:
 class Looker:
     """Looks at some of the sampled steps of one watch.
 
-    roots: the modules the user calls. names: of all modules. met: told of each loss that `backward` is called on.
+    roots: the modules the user calls. names: of all modules. met: is called with each loss that is looked at.
     """
 
     def __init__(
@@ -146,21 +165,36 @@ class Looker:
         guard: Guard,
         met: Callable[[Tensor], None] = lambda _: None,
     ) -> None:
-        self._model, self._optimisers, self._met = model, optimisers, met
+        self._met = met
+        self._model, self._optimisers = model, optimisers
         self._recorder, self._guard = recorder, guard
         self.roots = list(model.children()) if type(model).forward is nn.Module.forward else [model]
         self.names = {module: name for name, module in named_modules(model)}
         self._notes = FunctionNotes(self.names, partial(guard, self._backward))
-        self._readers = [each() for each in READERS]
+        readers = [each() for each in READERS]
+        self._asked = {
+            method: [getattr(each, method) for each in readers if hasattr(each, method)]
+            for method in ("look", "stepping", "held_out", "handed", "finish")
+        }
+        self._asked_outside = [each.look for each in readers if hasattr(each, "look") and not getattr(each, "whole", False)]
         self._handles: list[Any] = []
         self._called: list[RootCall] = []
         self._depth = 0  # of the model's calls that go on
         self._waiting = False  # called, and no backward pass has begun
         self._training = True  # the mode of the model's last call
         self._noting = True  # functions, too
+        self.blind = False  # functions were not noted at a look, since torch.compile is used in this process
         self._step = self._before = -1
+        self._own: set[int] = set()  # the model's parameters, by identity
         self._looked = self._passes = self._since = 0
-        self._held_out = HeldOut(self)
+        self._modules = list(model.modules())
+        self._always = any(isinstance(module, FOLLOWED) for module in self._modules)
+        self._owed, self._last_whole = WHOLE, 0  # looks that are to be whole; the step of the last
+        self._known: set[Any] = (
+            set()
+        )  # in which modes, and with what, the model was called in whole looks; what was called outside
+        self._whole = True
+        self._held_out = HeldOut(self.roots, self.names, self.held_out, self._trained_through)
 
     @property
     def looking(self) -> bool:
@@ -174,7 +208,8 @@ class Looker:
         if not (self._looked < FIRST or detail):
             return
         self._before, self._step, self._passes, self._since = self._step, step, 0, 0
-        self._noting = not _delicate(self._model)
+        self._noting = not delicate(self._model)
+        self.blind = self.blind or (not self._noting and compiles())
         for root in self.roots:
             self._handles.append(root.register_forward_pre_hook(Listener(self._begin)))
             self._handles.append(root.register_forward_hook(Listener(self._end_call), with_kwargs=True, always_call=True))
@@ -183,10 +218,11 @@ class Looker:
         """These are the modules the user calls, between two steps."""
         self.close()
         self.roots = roots
+        self._held_out = HeldOut(roots, self.names, self.held_out, self._trained_through)
 
     def again(self) -> None:
         """Look at the next sampled steps whatever the schedule says: something has happened."""
-        self._looked = 0
+        self._looked, self._owed = 0, WHOLE
 
     def pause(self) -> None:
         """An optimiser is about to step: what it calls is not ours."""
@@ -229,7 +265,7 @@ class Looker:
         """Note what all looks so far show together."""
         self._ask("finish")
 
-    def _begin(self, module: nn.Module, *_: Any) -> None:
+    def _begin(self, module: nn.Module, *args: Any) -> None:
         if not torch.is_grad_enabled() or recomputing() or transformed() or self._passes >= PASSES:
             return
         if not self._depth:
@@ -240,9 +276,30 @@ class Looker:
             self._drop(ROOTS - 1 if module.training and self._training else 0)
             self._training = module.training
             if self._noting:
-                self._notes.begin(module)
+                self._whole = self._wants_all(module, args)
+                if self._whole:
+                    self._notes.begin(module)
+                else:
+                    self._notes.paused = True
                 self._notes.root = len(self._called)
         self._depth += 1
+
+    def _wants_all(self, module: nn.Module, args: tuple[Any, ...]) -> bool:
+        """Whether this look is whole."""
+        state = self._state(module, args)
+        new = state not in self._known
+        self._known.add(state)
+        if new:
+            self._owed = max(self._owed, WHOLE if self._looked else self._owed)
+        if self._notes.open:
+            return self._whole  # as the other calls of this step
+        return self._always or self._owed > 0 or self._step >= AGAIN * max(self._last_whole, 1)
+
+    def _state(self, module: nn.Module, args: tuple[Any, ...]) -> int:
+        """Number of the kinds of what a root is called with, and of the modes of all modules."""
+        given = args[0] if args else ()
+        kinds = tuple((each.dtype, each.ndim) if isinstance(each, Tensor) else type(each) for each in given)
+        return hash((module, kinds, tuple([each.training for each in self._modules])))
 
     def _drop(self, most: int) -> None:
         """Keep so many calls of the model: those before were of no backward pass, or of one that has seen enough."""
@@ -257,6 +314,8 @@ class Looker:
         self._depth -= 1
         if not self._depth:
             self._notes.root = -1
+            if self._noting and not self._whole:
+                self._notes.begin()
             if output is not None:
                 self._called.append(RootCall(self.names.get(module, ""), module, args, kwargs, output))
 
@@ -266,19 +325,34 @@ class Looker:
         place, self._waiting, self._notes.paused = self._since, False, True
         self._passes, self._since = self._passes + 1, self._since + (loss is not None)
         self._looked += self._passes == 1
-        noted = tuple(self._notes.calls), loss, place, tuple(self._notes.modules)
-        look = Look(self._step, self._model, self._optimisers, tuple(self._called), *noted)
-        self._called.clear()
-        self._notes.forget()
+        calls, modules = tuple(self._notes.calls), tuple(self._notes.modules)
+        look = Look(self._step, self._model, self._optimisers, tuple(self._called), calls, loss, place, modules, self._whole)
+        self._note_known(look)
         if loss is not None:
             self._met(loss)
+        self._called.clear()
+        self._notes.forget()
         self._ask("look", look)
+
+    def _note_known(self, look: Look) -> None:
+        """See whether the next looks must be whole."""
+        outside = tuple(call.name for call in look.outside)
+        if look.whole:
+            self._owed, self._last_whole = self._owed - (self._passes == 1), look.step
+            self._always |= any(followed(call) for call in look.calls if call.where)
+        elif outside not in self._known:
+            self._owed = WHOLE
+        self._known.add(outside)
 
     def concerns(self, loss: Tensor | None) -> bool:
         """Whether a loss is made of the watched model's parameters, and not of another model's that trains in the same loop."""
         if loss is None:
             return True
-        own = {id(parameter) for parameter in self._model.parameters()}
+        return self._below(loss) or (self._own != (own := set(map(id, self._model.parameters()))) and self._below(loss, own))
+
+    def _below(self, loss: Tensor, own: set[int] | None = None) -> bool:
+        """Whether a parameter of the model, as it is known or as it is now, is in the graph of a loss."""
+        self._own = own = self._own if own is None else own
         waiting, seen = [loss.grad_fn], set[Any]()
         while waiting and len(seen) < SEARCHED:  # deep first: the first path down ends at a parameter
             node = waiting.pop()
@@ -290,105 +364,34 @@ class Looker:
             waiting += [following for following, _ in node.next_functions]
         return len(seen) >= SEARCHED
 
-    def trained_through(self, trained: int, evaluations: int) -> None:
-        """So many of the evaluations that were heard were made in training mode."""
-        differs = float(any(map(_differs, self._model.modules())))
-        figures = {"trained": float(trained), "evaluations": float(evaluations), "differs": differs}
-        self._recorder.note_evidence(Evidence("evaluation", (), (self._step, self._step), figures))
-
-    def held_out(self, root: RootCall, calls: tuple[FunctionCall, ...], modules: tuple[ModuleCall, ...]) -> None:
+    def held_out(
+        self,
+        module: nn.Module,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        output: Any,
+        calls: tuple[FunctionCall, ...],
+        modules: tuple[ModuleCall, ...],
+    ) -> None:
         """A pass in eval mode has been made."""
+        root = RootCall(self.names.get(module, ""), module, args, kwargs, output)
         self._ask("held_out", Look(self._step, self._model, self._optimisers, (root,), calls, None, modules=modules))
 
+    def _trained_through(self, trained: int, evaluations: int) -> None:
+        """So many of the evaluations that were heard were made in training mode."""
+        figures = {
+            "trained": float(trained),
+            "evaluations": float(evaluations),
+            "differs": float(any(map(differs, self._modules))),
+        }
+        self._recorder.note_evidence(Evidence("evaluation", (), (self._step, self._step), figures))
+
     def _ask(self, method: str, *args: Any) -> None:
-        with torch.no_grad():
-            for each in self._readers:
-                function = getattr(each, method, None)
-                if function is not None:
-                    self._guard(self._read, function, *args)
+        asked = self._asked_outside if method == "look" and not args[0].whole else self._asked[method]
+        with torch.no_grad(), without_modes():
+            for function in asked:
+                self._guard.within(self._read, function, *args)
 
     def _read(self, read: Callable[..., Iterable[Evidence]], *args: Any) -> None:
         for evidence in read(*args):
             self._recorder.note_evidence(evidence)
-
-
-class HeldOut:
-    """Looks at the first passes of the model in eval mode without gradients: those between two sampled steps and, once the user
-    has handed over a held-out loss, the next that come. Of those of the first evaluations it also hears in which mode they are.
-
-    wanted: such a loss was handed over.
-    """
-
-    def __init__(self, looker: Looker) -> None:
-        self._looker = looker
-        self._notes = FunctionNotes(looker.names, lambda _: None)
-        self._handles: list[Any] = []
-        self._looked = 0
-        self._modes: set[bool] = set()  # of the model, in passes without gradients since the last evaluation
-        self._trained = self._evaluations = 0
-        self.wanted = False
-
-    def evaluated(self) -> None:
-        """A loss on held-out data is handed over."""
-        if self.wanted and self._modes and self._evaluations < EVALUATIONS:
-            self._evaluations += 1
-            self._trained += self._modes == {True}
-            self._looker.trained_through(self._trained, self._evaluations)
-        self.wanted = True
-        self._modes.clear()
-        self.wait(go_on=True)
-
-    def wait(self, *, go_on: bool) -> None:
-        """Begin to wait, or stop."""
-        if not go_on:
-            self._notes.end()
-            self._notes.forget()
-            for handle in self._handles:
-                handle.remove()
-            self._handles.clear()
-        elif not self._handles and self._looked < HELD_OUT and self._evaluations < EVALUATIONS:
-            for root in self._looker.roots:
-                self._handles.append(root.register_forward_pre_hook(Listener(self._begin)))
-                self._handles.append(root.register_forward_hook(Listener(self._end), with_kwargs=True, always_call=True))
-
-    def _begin(self, module: nn.Module, *_: Any) -> None:
-        if torch.is_grad_enabled() or transformed():
-            return
-        self._modes.add(module.training)
-        if module.training or self._notes.open or _delicate(module):
-            return
-        self._notes.begin(module)
-        self._notes.root = 0
-
-    def _end(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        if not self._notes.open:
-            return
-        self._notes.end()
-        root = RootCall(self._looker.names.get(module, ""), module, args, kwargs, output)
-        noted = tuple(self._notes.calls), tuple(self._notes.modules)
-        self._notes.forget()
-        if output is not None:
-            self._looked += 1
-            self._looker.held_out(root, *noted)
-        if self._looked >= HELD_OUT:
-            self.wait(go_on=False)
-
-
-def _differs(module: nn.Module) -> bool:
-    """Whether a module does something else in eval mode than in training mode."""
-    if isinstance(module, BATCH_NORM):
-        return bool(module.track_running_stats)
-    rate = getattr(module, "p", 0.0) if isinstance(module, DROPOUT) else getattr(module, "dropout", 0.0)
-    return isinstance(module, DROPOUT | nn.RNNBase | nn.MultiheadAttention) and float(rate) > 0
-
-
-def _delicate(model: nn.Module) -> bool:
-    """Whether functions must not be noted: where something is compiled, Dynamo would compile it anew for our mode; attention in
-    eval mode takes another path with other rounding while any mode stands.
-    """
-    return compiles() or any(
-        getattr(module, "_compiled_call_impl", None) is not None
-        or type(module).__name__ == "OptimizedModule"
-        or (isinstance(module, nn.MultiheadAttention | nn.TransformerEncoderLayer) and not module.training)
-        for module in model.modules()
-    )

@@ -17,7 +17,7 @@ from lettrine.health.limits import LATE_FROM
 from lettrine.health.recorder import Recorder
 from lettrine.health.trace import Facts
 from lettrine.torch.capture.modules import ModuleProbe
-from lettrine.torch.capture.taps import Tap
+from lettrine.torch.capture.outputs import OutputCapture
 from lettrine.torch.capture.targets import Targets, targets_of
 from lettrine.torch.graph.reading import behind_logits, loss_graph
 
@@ -114,13 +114,13 @@ class LossProbe:
         graph = loss_graph(loss)
         self.chain, self.reduction = graph.chain, graph.reduction
         name = behind_logits(graph.logits, self._modules.tail)
-        tap = self._modules.taps.get(name)
-        if tap is None or tap.info is None:
+        capture = self._modules.captures.get(name)
+        if capture is None or capture.info is None:
             return
         self._modules.logits, self._modules.wants_tail = name, False
-        tap.logits = True
+        capture.logits = True
         if "LogSoftmax" in self.chain:
-            self.classes = tap.info.units
+            self.classes = capture.info.units
         elif self.chain[0].startswith("BinaryCrossEntropy"):
             self.classes = 2
         self.countable = bool(self.classes) and self.chain[0].startswith(("NllLoss", "BinaryCrossEntropy"))
@@ -159,17 +159,17 @@ class LossProbe:
         # Batches of a single class look alike without being the same.
         return len(looks) == _LOOKS and np.unique(looks[0]).size > 1 and all(np.array_equal(looks[0], each) for each in looks)
 
-    def count(self, tap: Tap) -> None:
+    def count(self, capture: OutputCapture) -> None:
         """Recover targets from the gradients of the logits that were copied in a step.
 
         For the binary cross-entropy such a gradient has the sign of p - y; for that of many classes see `targets`. No target is
         asked of the user.
         """
-        if not self.countable or not tap.logits:
+        if not self.countable or not capture.logits:
             return
         if not self._counts.size:
             self._counts = np.zeros(self.classes, dtype=np.int64)
-        arrays = (call.slope.array for call in tap.made if call.arrived) if self.classes <= _MANY else ()
+        arrays = (call.gradient.array for call in capture.made if call.arrived) if self.classes <= _MANY else ()
         for gradient in arrays:
             if self.chain[0].startswith("BinaryCrossEntropy"):
                 self._counts += np.array((np.count_nonzero(gradient > 0), np.count_nonzero(gradient < 0)))
@@ -177,7 +177,7 @@ class LossProbe:
                 places = gradient.argmin(axis=1)
                 self._add(places[gradient[np.arange(len(gradient)), places] < 0])  # an ignored target has a gradient of 0
         if self.classes > _MANY:
-            self._compare([each for each in targets_of(tap) if len(each.sums) == self.classes])
+            self._compare([each for each in targets_of(capture) if len(each.sums) == self.classes])
         self.countable = int(self._counts.sum()) < max(_ENOUGH, 4 * _PER_CLASS * self.classes)
 
     def _add(self, places: NDArray[np.int64]) -> None:

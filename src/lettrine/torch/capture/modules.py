@@ -6,9 +6,8 @@ no gradient is changed. Nothing here draws a random number, and nothing keeps th
 
 A module called several times in one step (shared, recurrent, gradient accumulation) is measured over its calls together.
 
-An output is copied at once, since the user may overwrite it. Of a module whose small output was never overwritten in the first
-sampled steps, the output is held instead (and keeps its own gradient), and all such are copied in one call at the end of the
-step; if one turns out to have been overwritten after all, that step has no figures of it and the next ones are copied at once.
+An output is copied at once, since the user may overwrite it. Once all outputs of a step were left as they were, the network can
+be measured in place (`lettrine.torch.fast`), and nothing is copied any more.
 """
 
 from __future__ import annotations
@@ -17,27 +16,24 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lettrine.health.parts import CAP
 from lettrine.health.trace import ModuleInfo
 from lettrine.torch.capture.catalogue import named_modules
-from lettrine.torch.capture.copies import Batch, Copy, dense, fetch, measurable, take_all
+from lettrine.torch.capture.copies import Copy, dense, fetch, measurable
 from lettrine.torch.capture.first_call import meet
+from lettrine.torch.capture.functions import LARGE
 from lettrine.torch.capture.guard import Guard
-from lettrine.torch.capture.taps import Call, Listener, Root, Tap, grad_node, main_tensor
-from lettrine.torch.fast.quick import Ears, QuickListener, QuickReturn
+from lettrine.torch.capture.outputs import Call, Listener, OutputCapture, Root, grad_node, main_tensor
+from lettrine.torch.fast.in_place import OutputHooks, ReturnHook
 from lettrine.torch.graph.reading import Node, activation_key, follow, saved_result
 from lettrine.torch.private import recomputing, traced, transformed
 
-_TRAINING, _USED, _QUICK, _GRAD, _VERSION, _VERSION_THEN, _REQUIRES_GRAD, _LAYOUT = map(
-    attrgetter, ("training", "used", "quick", "grad", "_version", "version", "requires_grad", "layout")
-)
-_CALM: Final = 1  # steps in which an output was left as it was, before it is held instead of copied
+_TRAINING, _USED = attrgetter("training"), attrgetter("used")
 
 
 class ModuleProbe:
@@ -45,7 +41,7 @@ class ModuleProbe:
 
     model: already unwrapped.
 
-    taps: what was heard so far, by name, in the order of the first forward pass. batch_size: of the last call of the model.
+    captures: what was heard so far, by name, in the order of the first forward pass. batch_size: of the last call of the model.
     training: share of modules in training mode then. input: what the model was given.
     remote: whether something lives on another device. wants_tail: whether `tail`, the node of the model's output, is asked for.
     logits: name of the module that makes the logits, once the loss has told.
@@ -55,11 +51,8 @@ class ModuleProbe:
         self._guard = guard
         self._standing: list[Any] = []  # what takes the pre-hooks away
         self._hooks: list[tuple[dict[int, Any], Any]] = []
-        self._ears: Ears | None = None  # what the hooks tell, where they do not copy
+        self._output_hooks: OutputHooks | None = None  # what the hooks tell, where they do not copy
         self._passing: list[Any] = []  # hooks on nodes of the graph
-        self._held: list[Call] = []
-        self._settled: list[Call]  # what was held at the last step, if all went well
-        self._batch = Batch([])
         self._stale: bool  # some hooks are not the best ones any more
         self._nodes: dict[Node, str] = {}  # what made which tensor, in this step
         self._last: Tensor | None = None
@@ -78,29 +71,12 @@ class ModuleProbe:
         self.wants_tail = True
         self.logits = ""
 
-    def install(self, ears: Ears | None = None) -> None:
-        """Begin a sampled step: put a hook on every module that has something to say. ears: what takes the outputs, if they need
-        not be copied.
-        """
-        stale = ears is not self._ears or (self._stale and ears is None)
-        if self._standing and not stale:
-            return
-        self.remove()
-        if stale:
-            self._ears, self._stale = ears, False
-            heard = [tap for tap in self._all if not tap.silent or (ears is None and tap.module is tap.root.module)]
-            self._hooks = [self._hook_of(tap) for tap in heard]
-        for hooks, hook in self._hooks:
-            hooks[id(hook)] = hook
-        for root in self._roots:
-            begin = partial(self._guard, self._begin, root)
-            hook = Listener(begin) if ears is None else ears.gate(root, begin)
-            self._standing.append(root.module.register_forward_pre_hook(hook, with_kwargs=True))
-
     def _begin_with(self, roots: Sequence[nn.Module]) -> None:
-        self._roots, self._stale, self._settled = [Root(module) for module in roots], True, []
-        self._all = [Tap(name, module, self._root_of(module)) for name, module in named_modules(self._model)]
-        self.taps: dict[str, Tap] = {}
+        self._roots, self._stale = [Root(module) for module in roots], True
+        inside = {module: root for root in reversed(self._roots) for module in root.module.modules()}
+        named = named_modules(self._model)
+        self._all = [OutputCapture(name, module, inside.get(module, self._roots[0])) for name, module in named]
+        self.captures: dict[str, OutputCapture] = {}
 
     def enter(self, roots: Sequence[nn.Module]) -> None:
         """These are the modules the user calls: after the first step, all are met anew."""
@@ -108,20 +84,43 @@ class ModuleProbe:
         self.forget()
         self._begin_with(roots)
 
-    def _hook_of(self, tap: Tap) -> tuple[dict[int, Any], Any]:
+    def install(self, output_hooks: OutputHooks | None = None) -> None:
+        """Begin a sampled step: put a hook on every module that has something to say. output_hooks: what takes the outputs, if
+        they need not be copied.
+        """
+        stale = output_hooks is not self._output_hooks or (self._stale and output_hooks is None)
+        if self._standing and not stale:
+            return
+        self.remove()
+        if stale:
+            self._output_hooks, self._stale = output_hooks, False
+            heard = [
+                capture
+                for capture in self._all
+                if not capture.silent or (output_hooks is None and capture.module is capture.root.module)
+            ]
+            self._hooks = [self._hook_of(capture) for capture in heard]
+        for hooks, hook in self._hooks:
+            hooks[id(hook)] = hook
+        for root in self._roots:
+            begin = partial(self._guard, self._begin, root)
+            hook = Listener(begin) if output_hooks is None else output_hooks.call_hook(root, begin)
+            self._standing.append(root.module.register_forward_pre_hook(hook, with_kwargs=True))
+
+    def _hook_of(self, capture: OutputCapture) -> tuple[dict[int, Any], Any]:
         """A forward hook and the place where it stands while a step is sampled.
 
         What `register_forward_hook` would do, but for the handle that it makes, which takes longer than all the rest.
         """
-        slow = partial(self._guard, self._forward, tap)
+        slow = partial(self._guard, self._forward, capture)
         hook: Any
-        if tap.silent and tap.feed is None:
-            hook = QuickReturn(tap.root, lambda: self.wants_tail, slow)
-        elif self._ears is not None:
-            hook = self._ears.hook(tap, slow)
+        if capture.silent and capture.feed is None:
+            hook = ReturnHook(capture.root, lambda: self.wants_tail, slow)
+        elif self._output_hooks is not None:
+            hook = self._output_hooks.hook(capture, slow)
         else:
-            hook = Listener(slow) if tap.steady is None else QuickListener(tap, self._held, slow)
-        return tap.module._forward_hooks, hook  # type: ignore[union-attr]  # noqa: SLF001
+            hook = Listener(slow)
+        return capture.module._forward_hooks, hook  # type: ignore[union-attr]  # noqa: SLF001
 
     def remove(self) -> None:
         """Take every hook away."""
@@ -136,87 +135,19 @@ class ModuleProbe:
         for handle in self._passing:
             handle.remove()
         self._passing.clear()
-        for call in self._held:
-            call.release()
-        self._calls += len(self._held)
-        self._held.clear()
         self._nodes.clear()
         self._last = self._last_copy = None
-        for tap in self.taps.values():
-            tap.forget()
+        for capture in self.captures.values():
+            capture.forget()
         for root in self._roots:
             root.waiting = False
         self.input_heard = False
 
-    def settle(self) -> None:
-        """Copy what was only held, before the optimiser steps or the model is called again."""
-        held = self._held
-        self._calls += len(held)
-        if self._settle_alike():
-            held.clear()
-            return
-        outputs, slopes = [], []
-        for call in held:
-            tap, released = call.tap, call.release()
-            if released is None:
-                continue
-            tensor, gradient, whole = released
-            if not whole or (gradient is not None and gradient.requires_grad):
-                tap.overwritten()
-                self._stale = True
-                tap.used = 0 if call.quick else tap.used
-            elif not call.quick:
-                self._calmer(tap, tensor)
-            else:
-                outputs.append((call, tensor))
-                gradient = dense(gradient)
-                if gradient is not None:
-                    slopes.append((call, gradient))
-                    call.arrived = True
-        take_all(
-            [call.output for call, _ in outputs],
-            [tensor.detach() for _, tensor in outputs],
-            [call.tap.axis for call, _ in outputs],
-        )
-        take_all(
-            [call.slope for call, _ in slopes], [tensor for _, tensor in slopes], [call.tap.slope_axis for call, _ in slopes]
-        )
-        alike = len(outputs) == len(slopes) == len(held) and all(call.tap.axis == -1 for call in held)
-        self._settled = list(held) if alike else []
-        self._batch = Batch([call.output for call in held] + [call.slope for call in held])
-        held.clear()
-
-    def alike(self) -> list[Tap] | None:
-        """The modules heard in this step, in order, if what was held of them is all that was heard."""
-        if self._settled and sum(map(_USED, self.taps.values())) == len(self._settled):
-            return [call.tap for call in self._settled]
-        return None
-
-    def _settle_alike(self) -> bool:
-        """The common case of `settle`: the same modules as at the last step, all gradients there, nothing overwritten."""
-        held = self._held
-        if held != self._settled or sum(map(_USED, self.taps.values())) != len(held) or not all(map(_QUICK, held)):
-            return False
-        tensors = [call.tensor for call in held if call.tensor is not None]
-        if list(map(_VERSION, tensors)) != list(map(_VERSION_THEN, held)):
-            return False
-        gradients = [gradient for gradient in map(_GRAD, tensors) if gradient is not None]
-        if (
-            len(gradients) < len(tensors)
-            or any(map(_REQUIRES_GRAD, gradients))
-            or set(map(_LAYOUT, gradients)) != {torch.strided}
-        ):
-            return False
-        self._batch.take(tensors + gradients)
-        for call in held:
-            call.tensor, call.arrived = None, True
-        return True
-
-    def _calmer(self, tap: Tap, tensor: Tensor) -> None:
-        """An output that was copied at once was left as it was."""
-        tap.calm += tap.calm >= 0
-        if tap.calm >= _CALM and tap.used == 1 and tap.calls[0].arrived:
-            tap.steady, self._stale = tensor.shape, True
+    def alike(self) -> list[OutputCapture] | None:
+        """The modules heard in this step, in order, if each was called once and its output was left as it was."""
+        heard = self.heard()
+        alike = all(capture.used == 1 and capture.axis == -1 and capture.calls[0].whole for capture in heard)
+        return heard if heard and alike else None
 
     def input_finite(self) -> bool:
         """Whether what the model was given in this step, and was heard, was finite as far as it was looked at."""
@@ -226,54 +157,47 @@ class ModuleProbe:
     @property
     def calls(self) -> int:
         """How many calls of modules were heard so far."""
-        return self._calls + len(self._held) + (0 if self._ears is None else self._ears.live.heard)
+        return self._calls + (0 if self._output_hooks is None else self._output_hooks.live.heard)
 
-    def heard(self) -> list[Tap]:
-        """The taps that were called in this step, in the order of the first forward pass."""
-        return [tap for tap in self.taps.values() if tap.used]
+    def heard(self) -> list[OutputCapture]:
+        """The captures that were called in this step, in the order of the first forward pass."""
+        return [capture for capture in self.captures.values() if capture.used]
 
     def new_infos(self) -> list[ModuleInfo]:
         """What is known of each module heard so far, if that is more than when this was last asked. The module whose output
         the model returns has the role "output".
         """
-        state = len(self.taps), "".join(root.output for root in self._roots)
+        state = len(self.captures), "".join(root.output for root in self._roots)
         if state == self._told:
             return []
         self._told = state
-        infos = [tap.info for tap in self.taps.values() if tap.info is not None]
+        infos = [capture.info for capture in self.captures.values() if capture.info is not None]
         names = {root.output for root in self._roots if root.output} or {info.name for info in infos[-1:]}
         return [replace(info, role="output") if info.name in names else info for info in infos]
 
-    def _root_of(self, module: nn.Module) -> Root:
-        return next((root for root in self._roots if any(module is each for each in root.module.modules())), self._roots[0])
-
     def _aside(self) -> bool:
         """Whether this is evaluation, a checkpointed block done again, or no call of the training."""
-        if self._ears is not None and traced():
-            self._ears.live.quick = False  # what is taken down has no memory to be read
+        if self._output_hooks is not None and traced():
+            self._output_hooks.live.expected = False  # what is taken down has no memory to be read
         return not torch.is_grad_enabled() or recomputing() or transformed()
 
     def _begin(self, root: Root, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """The user calls the model."""
         if self._aside():
             return
-        if self._ears is not None and self._ears.opens(root):
+        if self._output_hooks is not None and self._output_hooks.opens(root):
             self._given(args, kwargs)
             return
         if root.waiting and not root.complete:
             return  # the model calls itself
-        if self._held:
-            if any(call.tap.root is root and call.answered for call in self._held):
-                root.waiting = False
-            self.settle()
-        discard = root.waiting or (any(map(_USED, self.taps.values())) and self._overflowed(root))
+        discard = root.waiting or (any(map(_USED, self.captures.values())) and self._overflowed(root))
         if discard:  # the last call was never followed by a backward pass: it was no training, or a GradScaler threw it away
-            for tap in self.taps.values():
-                if tap.root is root:
-                    tap.forget()
+            for capture in self.captures.values():
+                if capture.root is root:
+                    capture.forget()
         if discard or not any(each.waiting for each in self._roots):
             self._nodes.clear()
-        root.waiting, root.complete = True, self._ears is not None  # where no hook is to tell
+        root.waiting, root.complete = True, self._output_hooks is not None  # where no hook is to tell
         self._given(args, kwargs)
 
     def _given(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -289,58 +213,54 @@ class ModuleProbe:
 
     def _overflowed(self, root: Root) -> bool:
         """Whether the calls so far of this step ended in gradients that are not finite."""
-        calls = [call for tap in self.taps.values() if tap.used and tap.root is root for call in tap.made if call.arrived]
-        fetch(call.slope for call in calls)
-        return not all(np.isfinite(call.slope.array).all() for call in calls)
+        calls = [
+            call
+            for capture in self.captures.values()
+            if capture.used and capture.root is root
+            for call in capture.made
+            if call.arrived
+        ]
+        fetch(call.gradient for call in calls)
+        return not all(np.isfinite(call.gradient.array).all() for call in calls)
 
-    def _forward(self, tap: Tap, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+    def _forward(self, capture: OutputCapture, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         """A module has been called."""
-        if not torch.is_grad_enabled() or (tap.used and recomputing()) or transformed():
+        if not torch.is_grad_enabled() or (capture.used and recomputing()) or transformed():
             return
         self._calls += 1
         tensor = main_tensor(output)
         if tensor is not None:
             node = grad_node(tensor)
-            if tap.info is None:
-                self._know_held()
+            if capture.info is None:
                 self._stale = True
-                passed = tensor is self._last or any(call.tensor is tensor for call in self._held)
-                meet(tap, module, args, tensor, self._nodes, self.taps, passed=passed)
-            if tap.feed is not None:
-                self._take_feed(tap.feed, args)
-            if not tap.silent:
+                meet(capture, module, args, tensor, self._nodes, self.captures, passed=tensor is self._last)
+            if capture.feed is not None:
+                self._take_feed(capture.feed, args)
+            if not capture.silent:
                 if node is not None:
-                    self._nodes.setdefault(node, tap.name)
-                if tap.norm is not None and not tap.norm.heard:
-                    tap.norm.take(args, self._last_copy if args and args[0] is self._last else None)
-                copy = self._take(tap, tensor, node)
-                self._last_copy = copy if tap.axis == 1 or tensor.ndim == 2 else None
+                    self._nodes.setdefault(node, capture.name)
+                if capture.norm is not None and not capture.norm.heard:
+                    capture.norm.take(args, self._last_copy if args and args[0] is self._last else None)
+                copy = self._take(capture, tensor, node)
+                self._last_copy = copy if capture.axis == 1 or tensor.ndim == 2 else None
             self._last = tensor
-        if module is tap.root.module:
-            tap.root.complete = True
+        if module is capture.root.module:
+            capture.root.complete = True
             if self.wants_tail:
-                self._know_held()
-                self.tail = {node: name for node, name in self._nodes.items() if name == tap.root.output}
+                self.tail = {node: name for node, name in self._nodes.items() if name == capture.root.output}
 
-    def _know_held(self) -> None:
-        """Note the nodes of outputs that are only held."""
-        for call in self._held:
-            if call.tensor is not None and call.tensor.grad_fn is not None:
-                self._nodes.setdefault(call.tensor.grad_fn, call.tap.name)
-
-    def _take(self, tap: Tap, tensor: Tensor, node: Node | None) -> Copy | None:
+    def _take(self, capture: OutputCapture, tensor: Tensor, node: Node | None) -> Copy | None:
         """Copy an output now; returns the copy, None if this is one of the calls left out."""
-        call = tap.next_call()
+        call = capture.next_call()
         if call is None:
             if node is not None:  # only to know that a backward pass came
-                self._passing.append(node.register_prehook(partial(self._guard, self._returned, tap.root)))
+                self._passing.append(node.register_prehook(partial(self._guard, self._returned, capture.root)))
             return None
-        call.output.take(tensor, tap.axis)
+        call.output.take(tensor, capture.axis)
         self.remote = self.remote or not tensor.is_cpu
-        if node is not None and tensor.is_cpu and call.output.size <= CAP and tap.plain:
-            call.hold(tensor)
-            self._held.append(call)
         if node is not None:
+            if tensor.is_cpu and call.output.size <= LARGE and capture.plain:
+                call.hold(tensor)
             call.place = tensor.output_nr
             self._passing.append(node.register_prehook(partial(self._guard, self._backward, call)))
         return call.output
@@ -350,18 +270,21 @@ class ModuleProbe:
 
     def _backward(self, call: Call, gradients: tuple[Tensor | None, ...]) -> None:
         """The gradient of an output arrives."""
-        call.tap.root.waiting = False
-        gradient = dense(gradients[call.place])
+        call.capture.root.waiting = False
+        call.release()
+        given = gradients[call.place]
+        gradient = dense(given)
         if gradient is not None:
-            call.slope.take(gradient, call.tap.slope_axis)
+            call.whole = call.whole and given is not None and not given.requires_grad
+            call.gradient.take(gradient, call.capture.gradient_axis)
             call.arrived = True
 
-    def _take_feed(self, feed: tuple[tuple[int, ...], Tap], args: tuple[Any, ...]) -> None:
-        path, tap = feed
+    def _take_feed(self, feed: tuple[tuple[int, ...], OutputCapture], args: tuple[Any, ...]) -> None:
+        path, capture = feed
         if args and isinstance(args[0], Tensor) and (node := follow(grad_node(args[0]), path)) is not None:
             if activation_key(node) is None or node in self._nodes:
                 return
             tensor = saved_result(node) if path else args[0]
             if tensor is not None and measurable(tensor):
-                self._nodes[node] = tap.name
-                self._take(tap, tensor, node)
+                self._nodes[node] = capture.name
+                self._take(capture, tensor, node)

@@ -23,7 +23,7 @@ from lettrine.health.measure import ParameterArrays
 from lettrine.health.trace import Facts, ParameterInfo
 from lettrine.torch.capture.catalogue import parameter_info
 from lettrine.torch.capture.copies import Batch, Copy, dense, measurable
-from lettrine.torch.capture.taps import BatchNorm
+from lettrine.torch.capture.outputs import BatchNorm
 
 _PARAMETER, _REQUIRES_GRAD = attrgetter("parameter"), attrgetter("requires_grad")
 _IDLE: Final = 16  # steps of one optimiser after which another that has not stepped is no longer waited for
@@ -40,7 +40,7 @@ class Wrapped(Protocol):
         ...
 
 
-class ParameterTap:
+class ParameterCapture:
     """One parameter: copies of its values before and after a step and of its gradient."""
 
     def __init__(self, parameter: nn.Parameter, info: ParameterInfo) -> None:
@@ -77,18 +77,18 @@ class ParameterTap:
 class ParameterGroup:
     """Parameters that are copied together."""
 
-    def __init__(self, taps: Sequence[ParameterTap]) -> None:
-        self.taps = taps
-        self._parameters: list[Tensor] = [tap.parameter for tap in taps]
-        before, gradient = [tap.before for tap in taps], [tap.gradient for tap in taps]
+    def __init__(self, captures: Sequence[ParameterCapture]) -> None:
+        self.captures = captures
+        self._parameters: list[Tensor] = [capture.parameter for capture in captures]
+        before, gradient = [capture.before for capture in captures], [capture.gradient for capture in captures]
         self._before, self._gradient, self._both = Batch(before), Batch(gradient), Batch(before + gradient)
-        self._after = Batch([tap.after for tap in taps])
+        self._after = Batch([capture.after for capture in captures])
 
     def take_before(self) -> None:
         """Copy the values."""
         self._before.take(self._parameters)
-        for tap in self.taps:
-            tap.has_before = True
+        for capture in self.captures:
+            capture.has_before = True
 
     def take_before_and_gradients(self) -> None:
         """Copy the values and the gradients there are."""
@@ -98,29 +98,29 @@ class ParameterGroup:
             self.take_gradients()
             return
         self._both.take(self._parameters + gradients)
-        for tap in self.taps:
-            tap.has_before = tap.has_gradient = True
+        for capture in self.captures:
+            capture.has_before = capture.has_gradient = True
 
     def take_gradients(self) -> None:
         """Copy the gradients there are."""
         gradients = self._gradients()
         if gradients is not None:
             self._gradient.take(gradients)
-            for tap in self.taps:
-                tap.has_gradient = True
+            for capture in self.captures:
+                capture.has_gradient = True
             return
-        for tap in self.taps:
-            found = dense(tap.parameter.grad)
+        for capture in self.captures:
+            found = dense(capture.parameter.grad)
             if found is not None:
-                tap.gradient.take(found)
-                tap.has_gradient = True
+                capture.gradient.take(found)
+                capture.has_gradient = True
 
     def take_after(self) -> None:
         """Copy the values the step has made, if those before it were copied."""
-        if all(tap.has_before for tap in self.taps):
+        if all(capture.has_before for capture in self.captures):
             self._after.take(self._parameters)
-            for tap in self.taps:
-                tap.has_after = True
+            for capture in self.captures:
+                capture.has_after = True
 
     def _gradients(self) -> list[Tensor] | None:
         """All gradients; None if one is missing or sparse."""
@@ -136,11 +136,11 @@ class Witness:
     squares: sum of squares the gradient has when the backward pass is over.
     """
 
-    def __init__(self, tap: ParameterTap) -> None:
-        self.tap = tap
+    def __init__(self, capture: ParameterCapture) -> None:
+        self.capture = capture
         self.leftover: bool | None = None
         self.squares: Tensor | None = None
-        self.handle: Any = tap.parameter.register_hook(self._guarded)  # type: ignore[no-untyped-call]
+        self.handle: Any = capture.parameter.register_hook(self._guarded)  # type: ignore[no-untyped-call]
 
     def _guarded(self, gradient: Tensor) -> None:
         if is_compiling():
@@ -153,7 +153,7 @@ class Witness:
     def _arrives(self, gradient: Tensor) -> None:
         if gradient.layout is not torch.strided:
             return
-        earlier = self.tap.parameter.grad
+        earlier = self.capture.parameter.grad
         if earlier is not None and earlier.layout is torch.strided:
             earlier = earlier.detach()
             present = bool(earlier.count_nonzero())
@@ -181,11 +181,11 @@ class ParameterProbe:
         self._sizes: list[int] = []  # of the groups of parameters
         self._trained: list[bool] = []
         self._witnesses: list[Witness] = []
-        self._followed: list[ParameterTap] = []
+        self._followed: list[ParameterCapture] = []
         self._waiting = True
         self._new = False
         self.remote = False
-        self.taps: list[ParameterTap] = []
+        self.captures: list[ParameterCapture] = []
         self.all = ParameterGroup([])
         self._groups: list[ParameterGroup] = []
         self._firsts: list[ParameterGroup] = []
@@ -197,7 +197,7 @@ class ParameterProbe:
 
     def refresh(self) -> None:
         """Look again at which parameters there are and who moves them, if something changed."""
-        if self.grouped() and self._trained == list(map(_REQUIRES_GRAD, map(_PARAMETER, self.taps))):
+        if self.grouped() and self._trained == list(map(_REQUIRES_GRAD, map(_PARAMETER, self.captures))):
             return
         self._sizes = [len(group["params"]) for each in self._optimisers for group in each.param_groups]
         self._new = True
@@ -207,8 +207,8 @@ class ParameterProbe:
             for group in optimiser.param_groups
             for parameter in group["params"]
         }
-        known = {id(tap.parameter): tap for tap in self.taps}
-        self._waiting, self.taps = False, []
+        known = {id(capture.parameter): capture for capture in self.captures}
+        self._waiting, self.captures = False, []
         for name, parameter in self._model.named_parameters():
             if isinstance(parameter, nn.UninitializedParameter):
                 self._waiting = True  # a lazy module that has not run yet
@@ -218,32 +218,36 @@ class ParameterProbe:
             place, group = holder.get(id(parameter), (-1, None))
             optimised = group is not None if self._optimisers else None
             info = parameter_info(self._model, name, parameter, optimised)
-            tap = known.get(id(parameter)) or ParameterTap(parameter, info)
-            tap.info, tap.optimiser, tap.group = info, place, group
-            self.taps.append(tap)
+            capture = known.get(id(parameter)) or ParameterCapture(parameter, info)
+            capture.info, capture.optimiser, capture.group = info, place, group
+            self.captures.append(capture)
             self.remote = self.remote or not parameter.is_cpu
-        self._trained = list(map(_REQUIRES_GRAD, map(_PARAMETER, self.taps)))
-        by_place = [[tap for tap in self.taps if tap.optimiser == place] for place in range(len(self._optimisers))]
-        unheld = [tap for tap in self.taps if tap.optimiser < 0]
-        self.all = ParameterGroup(self.taps)
-        self._groups = [ParameterGroup(taps) for taps in by_place]
-        self._firsts = [ParameterGroup(taps + unheld) for taps in by_place] if unheld else self._groups
-        self._followed = [tap for taps in by_place for tap in _witnesses_among(taps)]
+        self._trained = list(map(_REQUIRES_GRAD, map(_PARAMETER, self.captures)))
+        by_place = [
+            [capture for capture in self.captures if capture.optimiser == place] for place in range(len(self._optimisers))
+        ]
+        unheld = [capture for capture in self.captures if capture.optimiser < 0]
+        self.all = ParameterGroup(self.captures)
+        self._groups = [ParameterGroup(captures) for captures in by_place]
+        self._firsts = [ParameterGroup(captures + unheld) for captures in by_place] if unheld else self._groups
+        self._followed = [capture for captures in by_place for capture in _witnesses_among(captures)]
 
     def new_infos(self) -> list[ParameterInfo]:
         """What is known of each parameter, if that changed since this was last asked."""
         new, self._new = self._new, False
-        return [tap.info for tap in self.taps] if new else []
+        return [capture.info for capture in self.captures] if new else []
 
     def forget(self) -> None:
         """Begin a new step."""
-        for tap in self.taps:
-            tap.has_before = tap.has_after = tap.has_gradient = False
+        for capture in self.captures:
+            capture.has_before = capture.has_after = capture.has_gradient = False
         self.dismiss()
 
     def follow(self) -> None:
         """Follow the gradients of a few parameters of each optimiser through this step."""
-        self._witnesses += [Witness(tap) for tap in self._followed if tap.parameter.requires_grad and tap.parameter.is_leaf]
+        self._witnesses += [
+            Witness(capture) for capture in self._followed if capture.parameter.requires_grad and capture.parameter.is_leaf
+        ]
 
     def dismiss(self) -> None:
         """Stop following."""
@@ -259,7 +263,7 @@ class ParameterProbe:
         """1 where backward passes found gradients of an earlier step of this optimiser in place, 0 where they did not, NaN if
         no backward pass was seen.
         """
-        of_this = [witness for witness in self._witnesses if witness.tap.optimiser == place]
+        of_this = [witness for witness in self._witnesses if witness.capture.optimiser == place]
         answers = [witness.leftover for witness in of_this if witness.leftover is not None]
         return float(any(answers)) if answers else nan
 
@@ -269,8 +273,8 @@ class ParameterProbe:
         """
         answers = []
         for witness in self._witnesses:
-            gradient = witness.tap.parameter.grad
-            if witness.tap.optimiser != place or witness.squares is None or gradient is None:
+            gradient = witness.capture.parameter.grad
+            if witness.capture.optimiser != place or witness.squares is None or gradient is None:
                 continue
             if gradient.layout is not torch.strided:
                 continue
@@ -303,11 +307,11 @@ class Turns:
         return True
 
 
-def _witnesses_among(taps: Sequence[ParameterTap]) -> list[ParameterTap]:
+def _witnesses_among(captures: Sequence[ParameterCapture]) -> list[ParameterCapture]:
     """A few of one optimiser's parameters, matrices if there are any: the first and the last."""
-    able = [tap for tap in taps if tap.parameter.requires_grad and tap.parameter.is_leaf]
-    wide = [tap for tap in able if tap.parameter.ndim > 1] or able
-    return list({id(tap): tap for tap in (wide[:1] + wide[-1:])[:_WITNESSES]}.values())
+    able = [capture for capture in captures if capture.parameter.requires_grad and capture.parameter.is_leaf]
+    wide = [capture for capture in able if capture.parameter.ndim > 1] or able
+    return list({id(capture): capture for capture in (wide[:1] + wide[-1:])[:_WITNESSES]}.values())
 
 
 def run_facts(known: Facts, model: nn.Module, optimisers: Sequence[Optimizer]) -> Facts:

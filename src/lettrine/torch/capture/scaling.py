@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import sys
+from types import FrameType
 from typing import Any, Final
 
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
-_OWN: Final = 5  # frames from here to the optimiser's step: this function, the hook, its guard, `after_closure`, torch's wrapper
-_CALLERS: Final = 5  # frames looked at above it: a scheduler's wrapper may stand between, and a library's
-_NAMES: Final = ("step", "_maybe_opt_step")
+_STEP: Final = GradScaler.step.__code__
 
 
 def scaler_calling() -> GradScaler | None:
-    """The GradScaler that is calling the optimiser right now, so that no user has to name it."""
-    frame = sys._getframe(_OWN)  # noqa: SLF001  the one way to see a caller
-    for _ in range(_CALLERS):
-        if frame.f_code.co_name in _NAMES and isinstance(caller := frame.f_locals.get("self"), GradScaler):
-            return caller
-        if frame.f_back is None:
-            return None
+    """The GradScaler whose `step` is calling the optimiser right now, so that no user has to name it."""
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001  the one way to see a caller
+    while frame is not None and frame.f_code is not _STEP:
         frame = frame.f_back
-    return None
+    return None if frame is None else frame.f_locals["self"]
 
 
 def loss_scale(optimiser: Optimizer, scaler: GradScaler | None) -> tuple[float, float]:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lettrine.health.parts import CAP
 from lettrine.torch.capture.copies import Copy
-from lettrine.torch.capture.taps import Tap
+from lettrine.torch.capture.outputs import OutputCapture
 
 _LEAST: Final = 1e-8  # float32 tells no smaller probability apart from 0 in a sum of gradients
 _BLOCK: Final = 2**18  # gradients copied at a time
@@ -24,12 +24,12 @@ _COMPARED: Final = 64  # examples whose answers are compared with each other
 
 
 class Targets(NamedTuple):
-    """places: (R,) the target of each example that has one. slopes: (R,) the gradient there. sums: (K,) of the gradients over all
-    examples. others: (C, C) of some examples, the gradient of each, in a row, at the target of each; below 0 at its own.
+    """places: (R,) the target of each example that has one. gradients: (R,) the gradient there. sums: (K,) of the gradients
+    over all examples. others: (C, C) of some examples, the gradient of each, in a row, at the target of each; below 0 at its own.
     """
 
     places: NDArray[np.int64]
-    slopes: NDArray[np.float64]
+    gradients: NDArray[np.float64]
     sums: NDArray[np.float64]
     others: NDArray[np.float64]
 
@@ -46,11 +46,11 @@ class Targets(NamedTuple):
         """
         count = len(self.places)
         same = np.bincount(self.places, minlength=len(self.sums))
-        own = np.bincount(self.places, weights=self.slopes, minlength=len(self.sums))
+        own = np.bincount(self.places, weights=self.gradients, minlength=len(self.sums))
         others = (count - same)[self.places]
         if not count or not others.all():
             return nan
-        shares = (self.sums - own)[self.places] / (others * -self.slopes.min())
+        shares = (self.sums - own)[self.places] / (others * -self.gradients.min())
         return -float(np.log(np.maximum(shares, _LEAST)).mean())
 
     def noise(self) -> float:
@@ -62,7 +62,7 @@ class Targets(NamedTuple):
         return float(np.nanvar(logs, axis=0, ddof=1).mean() / len(self.places)) if kept.any() else nan
 
 
-class Slopes(Copy):
+class LogitGradients(Copy):
     """Gradients of logits so many that only a part is copied, and the targets, which that part would not tell."""
 
     __slots__ = ("targets",)
@@ -73,20 +73,20 @@ class Slopes(Copy):
         self.targets = targets(tensor, axis)
 
 
-def targets_of(tap: Tap) -> list[Targets]:
+def targets_of(capture: OutputCapture) -> list[Targets]:
     """The targets of each call in this step that was copied. Of logits too many to be copied whole, from the second
     such step on.
     """
     found = []
-    for call in tap.made:
+    for call in capture.made:
         if not call.arrived:
             continue
-        if call.slope.size <= CAP:
-            found.append(targets(torch.from_numpy(call.slope.array)))
-        elif isinstance(call.slope, Slopes):
-            found.append(call.slope.targets)
+        if call.gradient.size <= CAP:
+            found.append(targets(torch.from_numpy(call.gradient.array)))
+        elif isinstance(call.gradient, LogitGradients):
+            found.append(call.gradient.targets)
         else:
-            call.slope = Slopes(rows=True)
+            call.gradient = LogitGradients(rows=True)
     return found
 
 

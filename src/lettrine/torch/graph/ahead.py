@@ -10,7 +10,7 @@ where: the module. figures: "looks" at which it was so; "all" of them. words: "w
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,8 @@ _SEEN: Final = 1e-6  # weight on the next place, of 1
 @reader
 class LooksAhead:
     """Finds what sees the answers."""
+
+    whole: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str], int] = {}

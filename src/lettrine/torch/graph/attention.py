@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,8 @@ class PaddingMask:
     The places are held against the model's own whole numbers where it is given some of as many places, else against the values
     that the attention is given. Places in front of them, such as a class token, are left out.
     """
+
+    whole: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._found: dict[str, list[tuple[bool, float, str]]] = {}
@@ -88,6 +90,8 @@ class Axes:
     are not shifted to make the targets), other (its second axis).
     words: kind.
     """
+
+    whole: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._found: dict[str, tuple[int, int, int, str]] = {}

@@ -11,7 +11,7 @@ to the answers by hand. A loss function of torch broadcasts on purpose nowhere.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import ClassVar, Final
 
 from torch import Tensor
 
@@ -32,6 +32,8 @@ _DISTANCES: Final = frozenset(LOSSES) - {"cross_entropy", "nll_loss"}
 class Broadcasts:
     """Notices differences and products of N answers and N others that have N times N entries."""
 
+    whole: ClassVar[bool] = True
+
     def __init__(self) -> None:
         self._seen: dict[str, tuple[int, int, Evidence]] = {}
 
@@ -51,8 +53,7 @@ class Broadcasts:
             if pair is None:
                 continue
             answers, others = pair
-            names = {id(parameter): name for name, parameter in look.model.named_parameters()}
-            module = head_of(answers, names).module
+            module = head_of(answers, look.parameters).module
             first, looks, _ = self._seen.get(module, (look.step, 0, None))
             evidence = Evidence(
                 "broadcast",

@@ -61,7 +61,7 @@ class Comparison:
 
 def comparisons(look: Look) -> list[Comparison]:
     """All of one look, whose predictions were made by the weights of the model."""
-    names = {id(parameter): name for name, parameter in look.model.named_parameters()}
+    names = look.parameters
     makers = {id(call.result): call for call in look.calls if isinstance(call.result, Tensor)}
     answers = {
         tensor.untyped_storage().data_ptr()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, reader
-from lettrine.torch.capture.taps import tensors_in
+from lettrine.torch.capture.outputs import tensors_in
 from lettrine.torch.graph.walks import fresh_random
 from lettrine.torch.private import version
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 from torch import nn
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.functions import ModuleCall
 from lettrine.torch.capture.looks import Look, reader
-from lettrine.torch.capture.taps import tensors_in
+from lettrine.torch.capture.outputs import tensors_in
 from lettrine.torch.graph.walks import fresh_random
 
 
@@ -20,6 +21,8 @@ class Detached:
     where: who made them, who got them. figures: looks (at which it was so), passes (backward passes that were looked at).
     Of a generator and its critic this is right in the critic's pass, and wrong in the generator's.
     """
+
+    whole: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str], int] = {}
@@ -60,6 +63,8 @@ class WithoutGraph:
     their matrices was still as drawn at random at the first look). Modules of a network that is called as a whole without a
     graph, such as one that makes targets, are none: something that is trained has to be called in the same pass.
     """
+
+    whole: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._names: dict[str, bool] | None = None  # with whether each is fresh

@@ -135,7 +135,7 @@ def _take(seen: _Seen, given: Tensor) -> None:
 
 def _take_pairs(seen: _Seen, given: Tensor, look: Look) -> None:
     """Keep some examples with their targets, one number or class each."""
-    for each in comparisons(look):
+    for each in look.once(comparisons):
         target = each.target
         per_row = target.ndim == 1 or (target.ndim == 2 and target.shape[1] == 1)
         if each.given and len(target) == len(given) and per_row:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, reader
-from lettrine.torch.capture.taps import tensors_in
+from lettrine.torch.capture.outputs import tensors_in
 
 _DRAWS: Final = frozenset(("randn_like", "randn", "normal"))
 _WIDEST: Final = 20.0  # a log variance beyond is none

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, Stepping, reader
-from lettrine.torch.capture.taps import tensors_in
+from lettrine.torch.capture.outputs import tensors_in
 from lettrine.torch.graph.walks import fresh_random, hidden_parameters, leaves, walk
 from lettrine.torch.private import sequence, version
 
@@ -40,7 +40,9 @@ class Unheld:
         if look.place or not look.roots:
             return ()
         self._last = look.step
-        own = {id(parameter) for parameter in look.model.parameters()} | _held_by(look)
+        if not look.whole:
+            return ()
+        own = look.parameters.keys() | _held_by(look)
         outputs = [tensor.grad_fn for root in look.roots for tensor in tensors_in(root.output)]
         for leaf in leaves(walk(outputs)):
             if isinstance(leaf, nn.Parameter) and id(leaf) not in own:

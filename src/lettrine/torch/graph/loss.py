@@ -62,7 +62,7 @@ class LossReader:
                 self._natures.append("several")  # backward passes of one step that are of different losses
             self._sums, self._ratios = {}, []
         self._terms = [replace(each, given=None, target=None, options={}) for each in terms]  # the tensors are not ours
-        value = float(look.loss.detach().double().sum())
+        value = float(look.loss if look.loss.numel() == 1 else look.loss.detach().double().sum())
         self._values.setdefault(look.step, []).append(value)
         constants = self._constants.setdefault(look.step, set())
         for place, term in enumerate(terms):

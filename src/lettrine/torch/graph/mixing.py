@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.capture.looks import Look, reader
-from lettrine.torch.capture.taps import tensors_in
+from lettrine.torch.capture.outputs import tensors_in
 from lettrine.torch.graph.reading import Node, operation
 
 _RESHAPING: Final = ("view", "reshape", "flatten")

@@ -6,7 +6,7 @@ import ast
 import linecache
 from collections.abc import Iterable
 from types import CodeType
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.catalogue import kind_of, role_of
 from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.capture.looks import Look, reader
-from lettrine.torch.capture.taps import BatchNorm
+from lettrine.torch.capture.outputs import BatchNorm
 
 _DROPOUTS: Final = ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
 _EPS: Final = 1e-12
@@ -29,6 +29,8 @@ class Modes:
     row, up to the last one of that kind), fresh (1 where its running statistics are those it was made with), trained (1 where it
     or, for a dropout, the module before it has parameters that are trained). words: kind.
     """
+
+    whole: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, bool], tuple[int, int, int, dict[str, float], str]] = {}
@@ -93,10 +95,6 @@ class EvalDropout:
         self._calls: list[tuple[str, float, str, str]] = []
         self._passes = 0
         self._step = 0
-
-    def look(self, _: Look) -> Iterable[Evidence]:
-        """Nothing: only passes in eval mode tell."""
-        return ()
 
     def held_out(self, look: Look) -> Iterable[Evidence]:
         """Find the calls."""
@@ -176,6 +174,8 @@ class SharedNorms:
 
     Twins of a network that share one, and several calls of the model, show no such difference or are no places.
     """
+
+    whole: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._found: dict[str, list[tuple[int, float, float]]] = {}

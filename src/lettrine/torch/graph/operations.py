@@ -85,7 +85,12 @@ class Operations:
         target = call.given(1, "target")
         if not isinstance(target, Tensor) or target.is_floating_point() or not readable(target):
             return
-        if call.kwargs.get("reduction", "mean") == "mean" and bool((target == call.kwargs.get("ignore_index", -100)).all()):
+        ignored = call.kwargs.get("ignore_index", -100)
+        if (
+            call.kwargs.get("reduction", "mean") == "mean"
+            and target.reshape(-1)[0] == ignored
+            and bool((target == ignored).all())
+        ):
             seen = self._seen.setdefault((call.where or "loss", call.name), _Seen(step, step, "", least=0.0))
             if not seen.broke:
                 seen.broke, seen.step = "ignored", step

@@ -33,7 +33,7 @@ def leaves(node: Node | None) -> set[int]:
 
 def foreign(look: Look) -> bool:
     """Whether the loss comes through a network that is not trained here: parameters neither the model nor an optimiser has."""
-    own = {id(each) for each in look.model.parameters()}
+    own = set(look.parameters)
     own |= {id(each) for optimiser in look.optimisers for group in optimiser.param_groups for each in group["params"]}
     strange = leaves(look.loss.grad_fn if look.loss is not None else None) - own
     judged = {id(each) for root in look.roots for each in root.inputs if each.requires_grad and each.is_leaf}

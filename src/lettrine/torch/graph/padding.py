@@ -9,7 +9,7 @@ asks for it too.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import torch
 from torch import Tensor
@@ -25,6 +25,8 @@ _ROWS: Final = 8  # rows, to say that all are alike
 @reader
 class Padding:
     """Counts how padding is used."""
+
+    whole: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._seen: dict[str, list[float]] = {}  # first step, looks, all indices, padding, alone between others, fixed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,8 @@ class Gates:
     (std of what it is given), recurrent (1 for a plain RNN), first, last (steps of the looks). words: kind, input and hidden
     (names of the weights).
     """
+
+    whole: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._found: dict[str, tuple[int, tuple[float, float], dict[str, float], dict[str, str]]] = {}

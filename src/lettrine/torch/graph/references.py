@@ -9,6 +9,7 @@ from collections.abc import Callable
 from math import isfinite, log, nan
 from typing import Any, Final
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -39,13 +40,14 @@ class TargetSums:
 
     def add_classes(self, places: Tensor, classes: int, weight: Tensor | None = None, smoothing: float = 0.0) -> None:
         """Class numbers, one an example; weight: of each class in the loss."""
-        kept = places.reshape(-1)
+        kept = places.detach().cpu().numpy().reshape(-1)
         kept = kept[(kept >= 0) & (kept < classes)]
         if not len(kept):
             return
         self.classes, self._weight, self._smoothing = classes, weight, smoothing
-        self.constant = float(kept[0]) if bool((kept == kept[0]).all()) else nan
-        self._pool(torch.bincount(kept, minlength=classes).double().cpu(), len(kept))
+        counts = np.bincount(kept, minlength=classes)
+        self.constant = float(kept[0]) if counts[kept[0]] == len(kept) else nan
+        self._pool(torch.from_numpy(counts.astype(np.float64)), len(kept))
 
     def add_shares(self, shares: Tensor, axis: int, smoothing: float = 0.0) -> None:
         """Rows of probabilities of the classes along `axis`."""

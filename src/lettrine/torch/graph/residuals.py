@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, reader
@@ -19,6 +20,8 @@ class PostNorm:
     figures: post (such norms), norms (all layer norms in the graph).
     In the other order a norm's input is a sum that itself goes on to the next sum, and no norm stands in the direct way.
     """
+
+    whole: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._found: Evidence | None = None

@@ -12,7 +12,7 @@ sum afterwards (slot attention), or are no product of two activations (soft assi
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import ClassVar, Final
 
 import torch
 from torch import Tensor
@@ -34,6 +34,8 @@ _LEAST: Final = 2  # entries along an axis, for it to matter which one it is
 @reader
 class Shares:
     """Notices attention whose weights do not sum to 1 over what they are summed over."""
+
+    whole: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._seen: dict[str, tuple[int, int, int]] = {}  # first step, looks, those that are off

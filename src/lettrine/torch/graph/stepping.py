@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from math import nan, sqrt
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, Stepping, reader
-from lettrine.torch.capture.taps import tensors_in
+from lettrine.torch.capture.outputs import tensors_in
 from lettrine.torch.private import version
 
 _WITNESSES: Final = 4  # parameters whose gradients are read; whether one is there at all is asked of every one
@@ -57,6 +57,7 @@ class Gradients:
         self._passes: list[bool | None] = []  # of the step that goes on: whether each found nothing left; None for no micro-batch
         self._divided = False
         self._versions: list[int] = []
+        self._names: dict[int, tuple[int, tuple[str, ...]]] = {}  # by optimiser: how many parameters it had, and their names
         self._last = 0
 
     def look(self, look: Look) -> Iterable[Evidence]:
@@ -76,7 +77,10 @@ class Gradients:
     def stepping(self, stepping: Stepping) -> Iterable[Evidence]:
         """The optimiser is about to use them."""
         held = {id(parameter): parameter for group in stepping.optimiser.param_groups for parameter in group["params"]}
-        names = tuple(name for name, parameter in stepping.model.named_parameters() if id(parameter) in held)
+        size, names = self._names.get(id(stepping.optimiser), (-1, ()))
+        if size != len(held):
+            names = tuple(name for name, parameter in stepping.model.named_parameters() if id(parameter) in held)
+            self._names[id(stepping.optimiser)] = len(held), names
         count = self._counts.setdefault(names, _Count())
         count.steps += 1
         self._last = stepping.step
@@ -134,10 +138,6 @@ class Clipping:
         self._found: list[tuple[float, float]] = []  # norm, scale
         self._last = 0
 
-    def look(self, _: Look) -> Iterable[Evidence]:
-        """Nothing: the step tells."""
-        return ()
-
     def stepping(self, stepping: Stepping) -> Iterable[Evidence]:
         """Measure the norm."""
         if stepping.output_scale > 1:
@@ -176,12 +176,14 @@ class Optimisers:
     words: kind, dtype.
     """
 
+    whole: ClassVar[bool] = True
+
     def __init__(self) -> None:
         self._found: dict[tuple[int, int], Evidence] = {}
 
     def look(self, look: Look) -> Iterable[Evidence]:
         """Read the settings at the first look."""
-        names = {id(parameter): name for name, parameter in look.model.named_parameters()}
+        names = look.parameters
         for place, optimiser in enumerate(look.optimisers):
             for number, group in enumerate(optimiser.param_groups):
                 if (place, number) not in self._found:

@@ -20,6 +20,7 @@ figures, over all looks together: "looks", "rows" (examples), "alone" (1 where t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import isfinite, nan
@@ -69,7 +70,7 @@ class ComparedTargets:
 
     def look(self, look: Look) -> Iterable[Evidence]:
         """Take in one look; the evidence is made at the end."""
-        for each in comparisons(look):
+        for each in look.once(comparisons):
             key = each.head.place, each.expects
             sums = self._seen.setdefault(key, _Sums(each, look.step))
             if each.target.requires_grad:
@@ -102,8 +103,9 @@ def _take_prediction(sums: _Sums, each: Comparison) -> None:
     finite = table[np.isfinite(table).all(axis=1)]
     if not len(finite):
         return
-    sums.add("above", bool((finite > 0).any()))
-    sums.add("between", bool(finite.min() >= 0 and finite.max() <= 1))
+    low, high = finite.min(), finite.max()
+    sums.add("above", bool(high > 0))
+    sums.add("between", bool(low >= 0 and high <= 1))
     if head.last == "Relu":
         sums.add("zeros", float((finite == 0).mean()))
         active = (finite != 0).any(axis=0)
@@ -167,8 +169,7 @@ def _take_classes(sums: _Sums, each: Comparison) -> None:
 
 
 def _counts(labels: Array) -> dict[int, int]:
-    found, counts = np.unique(labels.astype(np.int64), return_counts=True)
-    return dict(zip(found.tolist(), counts.tolist(), strict=True))
+    return dict(Counter(labels.astype(np.int64).tolist()))
 
 
 def _evidence(sums: _Sums) -> Evidence:

@@ -271,12 +271,13 @@ def _called(kind: str, call: FunctionCall, weight: float, count: int, *, root: b
     given, target = call.given(0, "input"), call.given(1, "target")
     reduction = call.kwargs.get("reduction", "mean")
     size = given.numel() if isinstance(given, Tensor) else 1
-    if kind == "cross-entropy" and isinstance(target, Tensor):
+    if kind == "cross-entropy" and isinstance(target, Tensor) and reduction == "sum":
         ignored = call.kwargs.get("ignore_index", -100)
         size = target.numel() if not target.is_floating_point() else size // max(given.shape[_axis(given)], 1)
         if not target.is_floating_point():
             size = int((target != ignored).sum())
-    mean = float(call.result.mean()) / (size if reduction == "sum" and size else 1)
+    result = call.result
+    mean = float(result if result.numel() == 1 else result.mean()) / (size if reduction == "sum" and size else 1)
     scale = {"sum": weight * size, "none": weight * count}.get(reduction, weight)
     if not isinstance(given, Tensor) or not isinstance(target, Tensor) or call.name in OTHERS:
         return Term(kind, scale, value=mean, root=root)

@@ -1,12 +1,10 @@
 """What a sampled step costs once the network is known: hooks in as few operations as can be, and figures read in place.
 
-Where everything is small, of float32 and on the CPU, the compiled hooks of `lettrine.health.live` measure an output when it is
+Where everything is of float32 and on the CPU, the compiled hooks of `lettrine.health.live` measure an output when it is
 made, its gradient when it arrives, and parameters around the step. Nothing is copied but the parameters before the step, no
 array is made, and no tensor is held. A step in which something is not as it was (another size of batch, a module called twice)
 is copied like those before the network was known. If that shows only when some outputs were measured already, the step is known
 in part; a network that does so again and again is copied from then on.
-
-Elsewhere outputs are at least held instead of copied (`QuickListener`), where they were left as they were.
 """
 
 from __future__ import annotations
@@ -25,56 +23,23 @@ from torch.compiler import is_compiling
 from lettrine.health.duplicates import duplicates
 from lettrine.health.live import STEPS, LiveOutput, LivePlan
 from lettrine.health.moments import native
-from lettrine.health.parts import CAP
+from lettrine.health.parts import CAP, Picked
 from lettrine.health.recorder import Recorder
 from lettrine.torch.capture.compiled import note_traced
+from lettrine.torch.capture.copies import rows
 from lettrine.torch.capture.guard import Guard
-from lettrine.torch.capture.parameters import ParameterTap
-from lettrine.torch.capture.taps import Call, Listener, Root, Tap
-from lettrine.torch.fast.idle import TENSORS, Idle
-from lettrine.torch.private import graph_task, traced, transform_level
+from lettrine.torch.capture.outputs import Listener, OutputCapture, Root
+from lettrine.torch.capture.parameters import ParameterCapture
+from lettrine.torch.fast.counting import StepCounter
+from lettrine.torch.private import graph_task, transform_level
 
 _MISSED: Final = 3  # steps in a row that are not as expected, before the network is got to know again
 _SPOILED: Final = 3  # steps that lost figures, before all are copied
+MOST: Final = 4_096  # tensors of a network that are measured in place: tables of figures are kept for all
 _grad_enabled = torch.is_grad_enabled
 
 
-class QuickListener(Listener):
-    """The forward hook of a module whose output can be held: the common case in as few operations as can be."""
-
-    __slots__ = ("_append", "_call", "_shape", "_tap")
-
-    def __init__(self, tap: Tap, held: list[Call], otherwise: Callable[..., None]) -> None:
-        super().__init__(otherwise)
-        self._tap, self._call, self._shape, self._append = tap, tap.calls[0], tap.steady, held.append
-
-    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        """A module has been called."""
-        if is_compiling():
-            note_traced()
-            return
-        tap = self._tap
-        if (
-            type(output) is not Tensor
-            or tap.used
-            or output.shape != self._shape
-            or tap.steady is not self._shape  # this hook is out of date
-            or output.is_leaf  # nothing is differentiated
-            or output.retains_grad  # the user wants it: not ours to clear
-            or graph_task() != -1
-            or transform_level() is not None
-            or traced()
-        ):
-            self._function(module, args, output)
-            return
-        output.retain_grad()
-        call = self._call
-        call.arrived, call.quick, call.tensor, call.version = False, True, output, output._version  # noqa: SLF001  changes in place
-        tap.used = 1
-        self._append(call)
-
-
-class QuickReturn(Listener):
+class ReturnHook(Listener):
     """The forward hook of a module the user calls, where it has nothing to say itself: to note that the call has returned."""
 
     __slots__ = ("_hears", "_root")
@@ -93,74 +58,78 @@ class QuickReturn(Listener):
             self._root.complete = True
 
 
-class Ears:
+class OutputHooks:
     """The compiled hooks of the modules of a network that is known.
 
     live: what they tell. run: what makes steps one after another. outdated: whether the network is not as it was.
     """
 
-    def __init__(self, live: Any, taps: Sequence[Tap], run: Any) -> None:
-        self.live, self._taps, self._run = live, taps, run
+    def __init__(self, live: Any, captures: Sequence[OutputCapture], run: Any) -> None:
+        self.live, self._captures, self._run = live, captures, run
         self.outdated = False
         self._places: dict[Root, list[int]] = {}
-        for place, tap in enumerate(taps):
-            self._places.setdefault(tap.root, []).append(place)
+        for place, capture in enumerate(captures):
+            self._places.setdefault(capture.root, []).append(place)
 
-    def hook(self, tap: Tap, otherwise: Callable[..., None]) -> Any:
+    def hook(self, capture: OutputCapture, otherwise: Callable[..., None]) -> Any:
         """The forward hook of a module; `otherwise` is called where a step is to be copied."""
-        place = next((place for place, each in enumerate(self._taps) if each is tap), -1)
+        place = next((place for place, each in enumerate(self._captures) if each is capture), -1)
         if place < 0:
-            return Listener(partial(self._unknown, tap, otherwise))
-        return native.Ear(self.live, place, otherwise, _grad_enabled, graph_task, transform_level)
+            return Listener(partial(self._unknown, capture, otherwise))
+        return native.OutputHook(self.live, place, otherwise, _grad_enabled, graph_task, transform_level)
 
-    def _unknown(self, tap: Tap, otherwise: Callable[..., None], *args: Any) -> None:
+    def _unknown(self, capture: OutputCapture, otherwise: Callable[..., None], *args: Any) -> None:
         """A module is called that was not when the network became known."""
         if _grad_enabled() and transform_level() is None:
-            self.live.quick, self.outdated = False, True
-            if tap.info is not None:  # what feeds one that was never called shows only in a step that is copied whole
+            self.live.expected, self.outdated = False, True
+            if capture.info is not None:  # what feeds one that was never called shows only in a step that is copied whole
                 otherwise(*args)
 
-    def gate(self, root: Root, otherwise: Callable[..., None]) -> Any:
+    def call_hook(self, root: Root, otherwise: Callable[..., None]) -> Any:
         """The hook of a root before it is called."""
-        return native.Gate(self._run, self._places.get(root, []), otherwise)
+        return native.CallHook(self._run, self._places.get(root, []), otherwise)
 
     def opens(self, root: Root) -> bool:
-        """The root is called: whether that may be a quick step's only call. One that no gradient answered is forgotten."""
-        if not self.live.quick:
+        """The root is called: whether that may be the only call of a step measured in place. One that no gradient answered is
+        forgotten.
+        """
+        if not self.live.expected:
             return False
-        self.live.quick = not self.live.again(self._places.get(root, []))
-        root.waiting = root.complete = self.live.quick  # what matters if the step is copied after all
-        return self.live.quick  # type: ignore[no-any-return]
+        self.live.expected = not self.live.again(self._places.get(root, []))
+        root.waiting = root.complete = self.live.expected  # what matters if the step is copied after all
+        return self.live.expected  # type: ignore[no-any-return]
 
 
-class QuickSteps:
-    """Measures the steps that are quick, and hands their figures over together.
+class StepsInPlace:
+    """Measures steps in place, and hands their figures over together.
 
-    idle: of the watch. before: called before a step of the optimiser that is not one of a run, paused when a run is over; see
-    `go_on`.
+    tensors: what reads them in place, None where the fast path is off. counter: of the watch. before: called before a step of the
+    optimiser that is not one of a run, paused when a run is over; see `go_on`.
 
     hooks: those of the optimiser before and after its step. opened: whether a step was measured before it, and not yet after it.
     """
 
-    def __init__(self, idle: Idle, guard: Guard, before: Callable[..., None], paused: Callable[[], None]) -> None:
-        self._guard = guard
+    def __init__(
+        self, tensors: Any, counter: StepCounter, guard: Guard, before: Callable[..., None], paused: Callable[[], None]
+    ) -> None:
+        self._tensors, self._guard = tensors, guard
         self._run: Any = None
-        self.hooks: tuple[Callable[..., None], Callable[..., None]] = before, idle.stepped
-        if TENSORS is not None and not isinstance(idle, Idle):
-            self._run = native.Run(idle, before, paused, _grad_enabled, graph_task, transform_level)
+        self.hooks: tuple[Callable[..., None], Callable[..., None]] = before, counter.stepped
+        if tensors is not None:
+            self._run = native.Run(counter, before, paused, _grad_enabled, graph_task, transform_level)
             self.hooks = self._run.before, self._run.stepped
         self._plan: LivePlan | None = None
-        self._taps: Sequence[Tap] = []
+        self._captures: Sequence[OutputCapture] = []
         self._parameters: list[Tensor] = []
         self._groups: list[dict[str, Any]] = []
         self._maps: list[tuple[int, NDArray[np.float16]]] = []  # of the step being made
         self._stats: dict[str, float] = {}  # of every step of a run
-        self._counted: Tap | None = None  # whose gradient was copied in the step being made
+        self._counted: OutputCapture | None = None  # whose gradient was copied in the step being made
         self._detail = False
-        self._missed = 0  # steps in a row that were not quick, though they were listened to as if they were
+        self._missed = 0  # steps in a row that were not measured so, though they were listened to as if they were
         self._spoiled = 0  # such steps of which some outputs have no figures, of all
         self._listening = False  # to the step that is being made
-        self._ears: Ears | None = None
+        self._output_hooks: OutputHooks | None = None
         self.opened = False
 
     @property
@@ -168,54 +137,61 @@ class QuickSteps:
         """Whether they must be handed over before another step is taken."""
         return self._plan is not None and self._plan.full
 
-    def learn(self, modules: Sequence[Tap] | None, parameters: Sequence[ParameterTap], groups: list[dict[str, Any]]) -> None:
-        """See whether a step that was copied could have been a quick one, if it is not known; no step is kept when this is
+    def learn(
+        self, modules: Sequence[OutputCapture] | None, parameters: Sequence[ParameterCapture], groups: list[dict[str, Any]]
+    ) -> None:
+        """See whether a step that was copied could have been measured in place, if it is not known; no step is kept when this is
         called. groups: of the optimiser.
         """
-        if self._ears is not None:
+        if self._output_hooks is not None:
             return
         if self._run is None or modules is None or self._spoiled >= _SPOILED or not _plain(modules, parameters):
             self._plan = None
             return
-        tables = [(tap, tap.calls[0].output.array) for tap in modules]
-        shapes = [LiveOutput(tap.name, len(table), table.shape[1], tap.activation) for tap, table in tables]
-        sizes = [(tap.info.name, tap.before.size) for tap in parameters]
-        self._taps, self._parameters = modules, [tap.parameter for tap in parameters]
+        shapes = [
+            LiveOutput(capture.name, Picked.of_output(capture.calls[0].output.shape), capture.activation) for capture in modules
+        ]
+        sizes = [(capture.info.name, Picked.of_parameter(capture.parameter.shape)) for capture in parameters]
+        self._captures, self._parameters = modules, [capture.parameter for capture in parameters]
         self._groups = list(groups)
         places = {id(group): place for place, group in enumerate(groups)}
-        held = [places.get(id(tap.group), len(groups)) for tap in parameters]  # one that no group holds has no learning rate
+        held = [
+            places.get(id(capture.group), len(groups)) for capture in parameters
+        ]  # one that no group holds has no learning rate
         if self._plan is None or (shapes, sizes, held) != (self._plan.outputs, self._plan.parameters, self._plan.groups):
-            self._plan = LivePlan(TENSORS, shapes, sizes, held, partial(self._guard, self._look))
-        self._ears, self._missed = Ears(self._plan.ears, modules, self._run), 0
+            self._plan = LivePlan(self._tensors, shapes, sizes, held, partial(self._guard, self._look))
+        self._output_hooks, self._missed = OutputHooks(self._plan.live, modules, self._run), 0
 
-    def listen(self, *, copied: bool, detail: bool, counted: str = "") -> Ears | None:
+    def listen(self, *, copied: bool, detail: bool, counted: str = "") -> OutputHooks | None:
         """A step begins; what its hooks are to tell, None if it is `copied` or must be. detail: with histograms and maps.
         counted: name of the module whose output's gradient is to be copied.
         """
-        self._listening = not copied and self._ears is not None
+        self._listening = not copied and self._output_hooks is not None
         if self._plan is None or not self._listening:
             return None
         self._detail, self._maps, self._counted = detail, [], None
         looked = self._plan.mapped if detail else []
         self._plan.listen(
             detail=detail,
-            looked=looked + [len(self._taps) + place for place, tap in enumerate(self._taps) if tap.name == counted],
+            looked=looked
+            + [len(self._captures) + place for place, capture in enumerate(self._captures) if capture.name == counted],
         )
-        return self._ears
+        return self._output_hooks
 
     def _look(self, place: int, tensor: Tensor) -> None:
         """Called with an output, or with a gradient, of the places told to `listen`."""
-        if place < len(self._taps):
+        if place < len(self._captures):
             # A copy: a numpy view of the tensor itself would forbid it ever to be resized.
-            self._maps.append((place, tensor.detach().half().reshape(-1, tensor.shape[-1]).numpy()))
+            table = rows(tensor.detach(), -1) if tensor.numel() > CAP else tensor.detach()
+            self._maps.append((place, table.half().reshape(-1, table.shape[-1]).numpy()))
         else:
-            tap = self._taps[place - len(self._taps)]
-            tap.calls[0].slope.take(tensor, tap.slope_axis)
-            tap.used, tap.calls[0].arrived = 1, True
-            self._counted = tap
+            capture = self._captures[place - len(self._captures)]
+            capture.calls[0].gradient.take(tensor, capture.gradient_axis)
+            capture.used, capture.calls[0].arrived = 1, True
+            self._counted = capture
 
     def before(self) -> bool:
-        """Measure just before the step, if it is a quick one."""
+        """Measure just before the step, if it is as expected."""
         plan = self._plan
         if plan is None or not self._listening:
             return False
@@ -225,19 +201,19 @@ class QuickSteps:
         return self.opened
 
     def miss(self) -> None:
-        """The step that is about to be made is not a quick one, and is copied as far as it was not measured yet."""
-        if self._ears is None or not self._listening:
+        """The step that is about to be made is not as expected, and is copied as far as it was not measured yet."""
+        if self._output_hooks is None or not self._listening:
             return
-        live = self._ears.live
-        if live.quick:
+        live = self._output_hooks.live
+        if live.expected:
             for place in live.unanswered():
-                self._taps[place].overwritten()  # in place, by which torch loses the hook on it
-        live.quick, self._missed = False, self._missed + 1
+                self._captures[place].lost = True  # in place, by which torch loses the hook on it
+        live.expected, self._missed = False, self._missed + 1
         self._spoiled += live.heard > 0
         if self._counted is not None:
             self._counted.used = 0  # of its output there is no copy
-        if live.heard or self._ears.outdated or self._missed >= _MISSED:
-            self._ears = None
+        if live.heard or self._output_hooks.outdated or self._missed >= _MISSED:
+            self._output_hooks = None
 
     @property
     def running(self) -> bool:
@@ -252,7 +228,7 @@ class QuickSteps:
         if self._plan is None or not self._listening or self._detail or self._plan.full:
             return False
         self._stats = stats
-        self._run.begin(self._plan.ears, self._parameters, self._groups, list(modules), until, STEPS, CAP)
+        self._run.begin(self._plan.live, self._parameters, self._groups, list(modules), until, STEPS, CAP)
         return True
 
     def stop(self) -> None:
@@ -291,7 +267,10 @@ class QuickSteps:
         duplicate = None
         if search:
             earlier = zip(self._plan.earlier(), self._parameters, strict=True)
-            duplicate = [duplicates(values.reshape(tuple(parameter.shape))) for values, parameter in earlier]
+            duplicate = [
+                duplicates(values.reshape(tuple(parameter.shape))) if len(values) == parameter.numel() else nan
+                for values, parameter in earlier
+            ]
         rates = [float(group.get("lr", nan)) for group in self._groups]
         self._plan.keep(step, stats, [*rates, nan], duplicate, detail=self._detail)
         for place, table in self._maps:
@@ -304,14 +283,20 @@ class QuickSteps:
             self._plan.restart()
 
 
-def _plain(modules: Sequence[Tap], parameters: Sequence[ParameterTap]) -> bool:
-    """Whether all is small, of float32, on the CPU and was all there."""
-    copies = [copy for tap in modules for copy in tap.copies()] + [copy for tap in parameters for copy in tap.copies()]
-    whole = all(tap.has_before and tap.has_after and tap.has_gradient for tap in parameters)
-    calls = [tap.calls[0] for tap in modules]
+def _plain(modules: Sequence[OutputCapture], parameters: Sequence[ParameterCapture]) -> bool:
+    """Whether all is of float32, contiguous, on the CPU and was all there."""
+    copies = [copy for capture in modules for copy in capture.copies()] + [
+        copy for capture in parameters for copy in capture.copies()
+    ]
+    whole = all(capture.has_before and capture.has_after and capture.has_gradient for capture in parameters)
+    calls = [capture.calls[0] for capture in modules]
     return (
         whole
-        and all(type(tap.parameter) in (Tensor, nn.Parameter) for tap in parameters)  # others may have no memory of their own
-        and all(call.arrived and call.tap.axis == -1 for call in calls)
-        and all(copy.remote is None and copy.size <= CAP and copy.array.dtype == "float32" for copy in copies)
+        and len(copies) <= MOST
+        and all(capture.parameter.is_contiguous() for capture in parameters)
+        and all(
+            type(capture.parameter) in (Tensor, nn.Parameter) for capture in parameters
+        )  # others may have no memory of their own
+        and all(call.arrived and call.capture.axis == -1 for call in calls)
+        and all(copy.remote is None and copy.array.size <= CAP and copy.array.dtype == "float32" for copy in copies)
     )

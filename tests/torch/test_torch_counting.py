@@ -6,6 +6,7 @@ import gc
 import math
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,18 +15,45 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lettrine import health
-from lettrine.torch.fast import idle, quick
+from lettrine.errors import HealthError
+from lettrine.torch.fast import counting, switch
 
 Make = Callable[..., Any]
 
 
 @pytest.fixture(params=["python", "compiled"])
 def twin(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Make:
-    if request.param == "python":
-        monkeypatch.setattr(idle, "TENSORS", None)
-    elif quick.TENSORS is None:
+    monkeypatch.setenv(switch.VARIABLE, str(int(request.param == "compiled")))
+    if request.param == "compiled" and switch.TENSORS is None:
         pytest.skip("the compiled part is not built")
-    return idle.idle
+    return partial(counting.step_counter, switch.tensors())
+
+
+def test_the_switch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(switch.VARIABLE, raising=False)
+    assert switch.tensors() is switch.TENSORS
+    assert switch.tensors(False) is None
+    monkeypatch.setenv(switch.VARIABLE, "0")
+    assert switch.tensors() is None
+    assert switch.tensors(True) is switch.TENSORS, "what is asked for in the code counts more"
+    monkeypatch.setenv(switch.VARIABLE, "off")
+    with pytest.raises(HealthError, match="LETTRINE_FAST got 'off'; expected 0"):
+        health.watch(nn.Linear(1, 1))
+
+
+def test_a_watch_without_the_fast_path_runs_no_compiled_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lettrine.torch.fast.counting.native", None)
+    monkeypatch.setattr("lettrine.torch.fast.in_place.native", None)
+    model = nn.Linear(2, 1)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    with health.watch(model, optimiser, every=1, fast=False) as watch:
+        for _ in range(5):
+            loss = model(torch.ones(3, 2)).sum()
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+    assert watch.trace().steps.tolist() == list(range(5))
+    assert watch.trace().facts.errors == ()
 
 
 def test_steps_are_counted_up_to_the_one_to_sample(twin: Make) -> None:

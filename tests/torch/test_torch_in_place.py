@@ -1,4 +1,4 @@
-"""Outputs that are measured where they lie, or held instead of copied, give the same figures as copies."""
+"""Outputs that are measured where they lie give the same figures as copies."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from traces import same
 from lettrine import health
 from lettrine.health.live import STEPS, LiveOutput, LivePlan
 from lettrine.health.moments import native
+from lettrine.health.parts import CAP, Picked
 from lettrine.health.recorder import Recorder
 from lettrine.health.trace import PARAMETER_STATS, Trace
-from lettrine.torch.fast import quick
+from lettrine.torch.fast import switch
 
+in_place = pytest.mark.skipif(switch.tensors() is None, reason="the fast path is off, or not built")
 X, Y = torch.linspace(-2.0, 2.0, 10 * 4).reshape(10, 4), torch.arange(10) % 3
 
 
@@ -50,18 +52,6 @@ def traced(overwrites_from: int = 99, steps: int = 7) -> tuple[Trace, health.Wat
             optimiser.zero_grad()
     assert watch.trace().facts.errors == ()
     return watch.trace(), watch
-
-
-def test_held_outputs_give_the_figures_of_copied_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    held, watch = traced()
-    assert [name for name, tap in watch._modules.taps.items() if tap.steady is not None] == ["first", "second", "act", "last"]
-    monkeypatch.setattr("lettrine.torch.capture.modules._CALM", math.inf)
-    copied, watch = traced()
-    assert not any(tap.steady for tap in watch._modules.taps.values())
-    for ours, theirs in ((held.outputs, copied.outputs), (held.gradients, copied.gradients)):
-        assert ours.keys() == theirs.keys()
-        for name in ours:
-            np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
 
 
 def mixed(steps: int, *, spoiled: int = -1, rates: bool = False, clipped: bool = False) -> Trace:
@@ -101,7 +91,7 @@ def mixed(steps: int, *, spoiled: int = -1, rates: bool = False, clipped: bool =
     return watch.trace()
 
 
-@pytest.mark.skipif(quick.TENSORS is None, reason="the compiled part is not built")
+@in_place
 @pytest.mark.parametrize(
     "settings",
     [{"steps": 150}, {"steps": 40, "rates": True}, {"steps": 30, "spoiled": 20}, {"steps": 20, "clipped": True}],
@@ -111,16 +101,56 @@ def test_figures_read_in_place_are_those_of_copies(monkeypatch: pytest.MonkeyPat
     frames = []
     record = Recorder.record_frame
     monkeypatch.setattr(Recorder, "record_frame", lambda self, frame: (frames.append(frame.steps), record(self, frame))[1])
-    in_place = mixed(**settings)
+    ours = mixed(**settings)
     assert sum(map(len, frames)) > settings["steps"] - 8, "these steps were to be quick"
-    monkeypatch.setattr(quick, "TENSORS", None)
+    monkeypatch.setenv(switch.VARIABLE, "0")
     copied = mixed(**settings)
-    same(in_place, copied, rtol=1e-12)
+    same(ours, copied, rtol=1e-12)
 
 
-@pytest.mark.skipif(quick.TENSORS is None, reason="the compiled part is not built")
+class Wide(nn.Module):
+    """Layers, sequences and weights of which only a part is looked at; the units of the widest, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(8)
+        self.table, self.up, self.act = nn.Embedding(50, 40), nn.Linear(40, 601), nn.ReLU()
+        self.down, self.tanh, self.out = nn.Linear(601, 130), nn.Tanh(), nn.Linear(130, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.tanh(self.down(self.act(self.up(self.table(x))))))
+
+
+def wide(steps: int) -> tuple[Trace, int]:
+    model, generator = Wide(), torch.Generator().manual_seed(1)
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
+    with health.watch(model, optimiser, every=1) as watch:
+        for _ in range(steps):
+            x = torch.randint(50, (12, 37), generator=generator)
+            loss = functional.cross_entropy(model(x).flatten(0, 1), x.flatten() % 5)
+            loss.backward()
+            optimiser.step()
+            optimiser.zero_grad()
+            watch.loss(loss)
+    assert watch.trace().facts.errors == ()
+    return watch.trace(), sum(map(Tensor.numel, model.parameters()))
+
+
+@in_place
+def test_of_large_tensors_the_same_part_is_read_in_place_as_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = []
+    record = Recorder.record_frame
+    monkeypatch.setattr(Recorder, "record_frame", lambda self, frame: (frames.append(frame.steps), record(self, frame))[1])
+    ours, size = wide(12)
+    assert size > 6 * CAP
+    assert sum(map(len, frames)) > 8, "these steps were to be quick"
+    monkeypatch.setenv(switch.VARIABLE, "0")
+    same(ours, wide(12)[0], rtol=1e-12)
+
+
+@in_place
 def test_numbers_are_read_in_place() -> None:
-    number = quick.TENSORS.number
+    number = switch.TENSORS.number
     for kind in (torch.float32, torch.float64):
         assert number(torch.tensor(0.1, dtype=kind, requires_grad=True)) == torch.tensor(0.1, dtype=kind).item()
     pair = torch.tensor([1.5, -2.5])
@@ -142,20 +172,24 @@ def test_numbers_are_read_in_place() -> None:
 
 def plan(sizes: tuple[int, ...], look: Any = print) -> LivePlan:
     return LivePlan(
-        quick.TENSORS, [LiveOutput("act", 2, 3, "tanh")], [(f"p{size}", size) for size in sizes], [0] * len(sizes), look
+        switch.TENSORS,
+        [LiveOutput("act", Picked.of_output((2, 3)), "tanh")],
+        [(f"p{size}", Picked.of_parameter((size,))) for size in sizes],
+        [0] * len(sizes),
+        look,
     )
 
 
-def ear_of(live: LivePlan, otherwise: Any) -> Any:
+def hook_of(live: LivePlan, otherwise: Any) -> Any:
     asked = torch.is_grad_enabled, torch._C._current_graph_task_id, torch._C._functorch.maybe_current_level
-    return native.Ear(live.ears, 0, otherwise, *asked)
+    return native.OutputHook(live.live, 0, otherwise, *asked)
 
 
 def given(shape: tuple[int, ...] = (2, 3)) -> Tensor:
     return torch.rand(shape, requires_grad=True) * 0.5
 
 
-@pytest.mark.skipif(quick.TENSORS is None, reason="the compiled part is not built")
+@in_place
 def test_only_what_is_all_there_is_read_in_place() -> None:
     def parameter(shape: tuple[int, ...]) -> Tensor:
         tensor = torch.rand(shape, requires_grad=True)
@@ -165,13 +199,13 @@ def test_only_what_is_all_there_is_read_in_place() -> None:
     def heard(parameters: list[Any], output: Any = None, backward: Any = None) -> bool:
         output = given() if output is None else output
         live.listen(detail=False)
-        ear(module, (), output)
+        hook(module, (), output)
         (backward or (lambda tensor: tensor.sum().backward()))(output)
         return live.before(parameters)
 
     module, otherwise = nn.Tanh(), [0]
     live = plan((20,))
-    ear = ear_of(live, lambda *_: otherwise.append(1))
+    hook = hook_of(live, lambda *_: otherwise.append(1))
     weight = parameter((4, 5))
     assert heard([weight])
     assert heard([weight], backward=lambda tensor: (tensor @ torch.rand(4, 3).T).sum().backward()), "a gradient that is scattered"
@@ -201,7 +235,7 @@ def test_only_what_is_all_there_is_read_in_place() -> None:
         tensor.sum().backward()
 
     def again(tensor: Tensor) -> None:
-        ear(module, (), given())
+        hook(module, (), given())
         tensor.sum().backward()
 
     def with_graph(tensor: Tensor) -> None:
@@ -216,34 +250,35 @@ def test_only_what_is_all_there_is_read_in_place() -> None:
     assert heard([weight])
 
 
-@pytest.mark.skipif(quick.TENSORS is None, reason="the compiled part is not built")
+@in_place
 def test_a_call_without_a_backward_pass_is_forgotten_and_one_without_gradients_not_heard() -> None:
     live = plan(())
-    ear = ear_of(live, print)
+    hook = hook_of(live, print)
     live.listen(detail=False)
-    ear(nn.Tanh(), (), given())
+    hook(nn.Tanh(), (), given())
     with torch.no_grad():
-        ear(nn.Tanh(), (), given())
-    assert live.ears.heard == 1
-    assert live.ears.quick
-    assert not live.ears.again([0]), "no gradient has come"
-    assert live.ears.heard == 0
+        hook(nn.Tanh(), (), given())
+    assert live.live.heard == 1
+    assert live.live.expected
+    assert not live.live.again([0]), "no gradient has come"
+    assert live.live.heard == 0
     output = given()
-    ear(nn.Tanh(), (), output)
+    hook(nn.Tanh(), (), output)
     assert list(output._backward_hooks) == [-1]
     output.sum().backward()
-    assert live.ears.again([0])
+    assert live.live.again([0])
     assert live.before([])
     assert not output._backward_hooks, "no hook of ours is left on it"
 
 
-@pytest.mark.skipif(quick.TENSORS is None, reason="the compiled part is not built")
+@in_place
 def test_tables_that_do_not_fit_are_refused() -> None:
     def live(zones: list[Any], parameters: list[int], **other: Any) -> None:
         tables = {"moments": (1, 2 + 2 * len(parameters), 8), "moved": (1, len(parameters), 8), "totals": (1, len(zones))} | other
         arrays = {name: np.empty(shape) for name, shape in tables.items()}
         earlier = np.empty(sum(parameters), "f4")
-        native.Live(quick.TENSORS, parameters, [(2, 3)], zones, earlier=earlier, range=print, look=print, **arrays)
+        shapes = [Picked.of_parameter((size,)) for size in parameters]
+        native.Live(switch.TENSORS, shapes, [Picked.of_output((2, 3))], zones, earlier=earlier, range=print, look=print, **arrays)
 
     live([(0, 0.0, 1.0, True, False)], [4])
     with pytest.raises(ValueError, match="of no output"):
@@ -255,16 +290,16 @@ def test_tables_that_do_not_fit_are_refused() -> None:
         native.Tensors(int)
     small = plan(())
     with pytest.raises(ValueError, match="no room"):
-        small.ears.listen(STEPS + 1, 0, [])
+        small.live.listen(STEPS + 1, 0, [])
     with pytest.raises(ValueError, match="no such output"):
-        small.ears.listen(0, 0, [2])
+        small.live.listen(0, 0, [2])
 
 
-@pytest.mark.skipif(quick.TENSORS is None, reason="the compiled part is not built")
+@in_place
 def test_a_parameter_taken_elsewhere_by_the_step_has_no_update() -> None:
     weight = nn.Parameter(torch.tensor([1.0, 2.0, 3.0, 4.0]))
     weight.grad = torch.ones(4)
-    live = LivePlan(quick.TENSORS, [], [("p", 4)], [0], print)
+    live = LivePlan(switch.TENSORS, [], [("p", Picked.of_parameter((4,)))], [0], print)
     for data in (torch.tensor([1.5, 2.5, 3.5, 5.5]), torch.ones(3)):
         weight.data = torch.tensor([1.0, 2.0, 3.0, 4.0])
         live.listen(detail=False)
@@ -280,35 +315,14 @@ def test_a_parameter_taken_elsewhere_by_the_step_has_no_update() -> None:
     assert live.frame() is None
 
 
-@pytest.mark.parametrize("compiled", [True, False])
-def test_an_output_overwritten_later_loses_one_step_and_is_then_copied_at_once(
-    monkeypatch: pytest.MonkeyPatch, compiled: bool
-) -> None:
-    if compiled and quick.TENSORS is None:
-        pytest.skip("the compiled part is not built")
-    if not compiled:
-        monkeypatch.setattr(quick, "TENSORS", None)
-    trace, watch = traced(overwrites_from=4)
-    mean = trace.output("first", "mean")
-    assert np.isfinite(mean[:4]).all()
-    assert math.isnan(mean[4]), "one step is lost"
-    assert np.isfinite(mean[5:]).all()
-    assert np.isfinite(trace.output("second", "mean")[5:]).all()
-    assert watch._modules.taps["first"].steady is None, "from then on it is copied at once"
-    assert watch._modules.taps["second"].steady is not None
-    # What is measured is the layer's own output, before it was overwritten: the step without overwriting tells its size.
-    assert trace.output("first", "rms")[5] == pytest.approx(mean_rms(5), rel=1e-5)
-
-
-def mean_rms(step: int) -> float:
-    """Rms of the first layer's output at a step, without a watch."""
-    model = Late(4)
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.2)
-    for _ in range(step):
-        functional.cross_entropy(model(X), Y).backward()
-        optimiser.step()
-        optimiser.zero_grad()
-    return model.first(X).square().mean().sqrt().item()
+@in_place
+def test_an_output_overwritten_later_is_measured_as_it_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, _ = traced(overwrites_from=10, steps=13)  # the first steps are copied, to see what the outputs are made of
+    monkeypatch.setenv(switch.VARIABLE, "0")
+    copied, _ = traced(overwrites_from=10, steps=13)
+    same(ours, copied, rtol=1e-12)
+    means = ours.output("first", "mean")
+    assert means[10] == pytest.approx(means[9], rel=0.1), "it was not halved yet"
 
 
 def test_a_gradient_the_user_keeps_is_left_alone() -> None:

@@ -7,7 +7,6 @@ from contextlib import nullcontext
 from typing import Any, Final
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.compiler import is_compiling
 
@@ -46,40 +45,30 @@ class Listener:
 class Call:
     """One call of a module: its output and, once it came, the gradient of that output.
 
-    place: which of its node's outputs the tensor is. tensor: a small output held until the step, with its version, by which
-    it shows whether it was overwritten in place meanwhile. quick: it was not copied yet, and keeps its own gradient.
+    place: which of its node's outputs the tensor is. whole: whether the output was held from when it was made until its gradient
+    came, and was not overwritten in place meanwhile.
     """
 
-    __slots__ = ("arrived", "output", "place", "quick", "slope", "tap", "tensor", "version")
+    __slots__ = ("_tensor", "_version", "arrived", "capture", "gradient", "output", "place", "whole")
 
-    def __init__(self, tap: Tap) -> None:
-        self.tap = tap
+    def __init__(self, capture: OutputCapture) -> None:
+        self.capture = capture
         self.output = Copy(rows=True)
-        self.slope = Copy(rows=True)  # whole rows: they tell the targets, and lie together in memory
+        self.gradient = Copy(rows=True)  # whole rows: they tell the targets, and lie together in memory
         self.place = 0
         self.arrived = False
-        self.tensor: Tensor | None = None
-        self.version = 0
-        self.quick = False
+        self.whole = False
+        self._tensor: Tensor | None = None
+        self._version = 0
 
     def hold(self, tensor: Tensor) -> None:
         """Hold an output that was copied until `release`."""
-        self.tensor, self.version, self.quick = tensor, version(tensor), False
+        self._tensor, self._version = tensor, version(tensor)
 
-    def release(self) -> tuple[Tensor, Tensor | None, bool] | None:
-        """Let go of the output: the tensor, its gradient, and whether it is still as it was. None if nothing is held."""
-        tensor, self.tensor = self.tensor, None
-        if tensor is None:
-            return None
-        gradient = tensor.grad if self.quick else None
-        if gradient is not None and gradient.requires_grad:
-            tensor.grad = None  # it holds the graph, which holds the tensor
-        return tensor, gradient, version(tensor) == self.version
-
-    @property
-    def answered(self) -> bool:
-        """Whether the gradient of an output that is held has come."""
-        return self.quick and self.tensor is not None and self.tensor.grad is not None
+    def release(self) -> None:
+        """Let go of the output, and see whether it is as it was."""
+        self.whole = self._tensor is not None and version(self._tensor) == self._version
+        self._tensor = None
 
 
 class Root:
@@ -92,13 +81,13 @@ class Root:
         self.output = ""  # name of the module whose output it returns
 
 
-class Tap:
+class OutputCapture:
     """A module's output, or that of an activation called as a function on the way to a module (module None).
 
     axis: of the units. silent: it has nothing to say (a container whose output is its last child's), and is not
     listened to again. feed: the activation called as a function that feeds this module, and the way to it in the graph.
-    calm: how many steps in a row its one output was small and left as it was; steady: the shape of such an output, which
-    need not be copied at once. logits: it makes the logits, whose gradients tell the targets.
+    lost: its output was overwritten after it had been measured in place: it is copied from now on.
+    logits: it makes the logits, whose gradients tell the targets.
     """
 
     def __init__(self, name: str, module: nn.Module | None, root: Root) -> None:
@@ -108,13 +97,12 @@ class Tap:
         self.info: ModuleInfo | None = None
         self.axis = -1
         self.silent = False
-        self.feed: tuple[tuple[int, ...], Tap] | None = None
-        self.norm = NormTap(module) if isinstance(module, BatchNorm) else None
+        self.feed: tuple[tuple[int, ...], OutputCapture] | None = None
+        self.norm = NormCapture(module) if isinstance(module, BatchNorm) else None
         self.calls: list[Call] = []
         self.used = 0
         self.logits = False
-        self.calm = 0
-        self.steady: torch.Size | None = None
+        self.lost = False
 
     @property
     def activation(self) -> str:
@@ -123,15 +111,11 @@ class Tap:
 
     @property
     def plain(self) -> bool:
-        """Whether nothing but its output is wanted of the module, and that never was overwritten."""
-        return self.calm >= 0 and self.feed is None and self.norm is None and self.module not in (None, self.root.module)
-
-    def overwritten(self) -> None:
-        """Its output was not left as it was, or gradients of its gradient are taken: it is copied at once from now on."""
-        self.calm, self.steady = -1, None
+        """Whether nothing but its output is wanted of the module, and that was never lost."""
+        return not self.lost and self.feed is None and self.norm is None and self.module not in (None, self.root.module)
 
     @property
-    def slope_axis(self) -> int:
+    def gradient_axis(self) -> int:
         """The axis of the rows of gradients that are copied; whichever lie together, unless the units are asked for."""
         return self.axis if self.logits else -1
 
@@ -146,7 +130,7 @@ class Tap:
         if number == len(self.calls):
             self.calls.append(Call(self))
         call = self.calls[number]
-        call.arrived = False
+        call.arrived = call.whole = False
         return call
 
     @property
@@ -163,9 +147,9 @@ class Tap:
             tables = [table.reshape(-1, 1) for table in tables]
         return OutputArrays(np.concatenate(tables), -1, self.activation)
 
-    def slopes(self, scale: float) -> Values | None:
+    def gradients(self, scale: float) -> Values | None:
         """The gradients of this step's outputs, all calls together, divided by the loss scale; None if none came."""
-        arrays = [call.slope.array for call in self.made if call.arrived]
+        arrays = [call.gradient.array for call in self.made if call.arrived]
         if not arrays:
             return None
         joined = arrays[0] if len(arrays) == 1 else np.concatenate([array.ravel() for array in arrays])
@@ -173,17 +157,19 @@ class Tap:
 
     def copies(self) -> list[Copy]:
         """All that may have to be fetched."""
-        taken = [call.output for call in self.made] + [call.slope for call in self.made if call.arrived]
+        taken = [call.output for call in self.made] + [call.gradient for call in self.made if call.arrived]
         return taken + (self.norm.copies() if self.norm is not None else [])
 
     def forget(self) -> None:
         """Begin a new step."""
+        for call in self.calls[: self.used]:
+            call.release()
         self.used = 0
         if self.norm is not None:
             self.norm.heard = False
 
 
-class NormTap:
+class NormCapture:
     """The input of a batch norm, whose statistics are compared with the running ones."""
 
     def __init__(self, module: nn.Module) -> None:
@@ -253,7 +239,7 @@ def tensors_in(value: Any, depth: int = 0) -> list[Tensor]:
     return []
 
 
-def unit_axis(module: nn.Module | None, tensor: Tensor, feeder: Tap | None) -> int:
+def unit_axis(module: nn.Module | None, tensor: Tensor, feeder: OutputCapture | None) -> int:
     """The axis of an output's units: by the module, else that of what feeds it, else channels of an image, else the last."""
     if isinstance(module, CHANNELS_FIRST) and tensor.ndim > 2:
         return 1

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
-from typing import Any, Final
+from typing import Any
 
 from torch import Tensor
 
-from lettrine.health.live import reader
 from lettrine.health.moments import native
 
-TENSORS: Final = reader(Tensor)
 
-
-class Idle:
+class StepCounter:
     """A watch when there is nothing to do but to count steps and to note losses. Whatever else is to be done, `stepped` and
     `lost` do, called with what was handed in.
 
@@ -52,6 +49,6 @@ class Idle:
         return noted
 
 
-def idle(stepped: Callable[[Any, Any, Any], None], lost: Callable[[Any], None], room: int) -> Idle:
-    """The compiled one where it is built."""
-    return Idle(stepped, lost, room) if TENSORS is None else native.Idle(TENSORS, stepped, lost, room)
+def step_counter(tensors: Any, stepped: Callable[[Any, Any, Any], None], lost: Callable[[Any], None], room: int) -> StepCounter:
+    """The compiled one, unless the fast path is off. tensors: as `switch.tensors` says."""
+    return StepCounter(stepped, lost, room) if tensors is None else native.StepCounter(tensors, stepped, lost, room)

@@ -1,0 +1,105 @@
+"""Looking at passes on held-out data: the model in eval mode, without gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import torch
+from torch import nn
+
+from lettrine.torch.capture.functions import FunctionNotes
+from lettrine.torch.capture.outputs import Listener
+from lettrine.torch.private import BATCH_NORM, DROPOUT, compiles, transformed
+
+HELD_OUT: Final = 2  # passes in eval mode that are looked at
+EVALUATIONS: Final = 3  # losses on held-out data of whose passes the mode is heard
+
+
+class HeldOut:
+    """Looks at the first passes of the model in eval mode without gradients: those between two sampled steps and, once the user
+    has handed over a held-out loss, the next that come. Of those of the first evaluations it also hears in which mode they are.
+
+    roots: the modules the user calls. names: of all modules. met: is called with what a root was called with, what it returned,
+    and the functions and modules that were called in it. judged: is called with how many of the evaluations that were heard were
+    made in training mode, and how many there were. wanted: such a loss was handed over.
+    """
+
+    def __init__(
+        self,
+        roots: Sequence[nn.Module],
+        names: Mapping[nn.Module, str],
+        met: Callable[..., None],
+        judged: Callable[[int, int], None],
+    ) -> None:
+        self._roots, self._met, self._judged = roots, met, judged
+        self._notes = FunctionNotes(names, lambda _: None)
+        self._handles: list[Any] = []
+        self._looked = 0
+        self._modes: set[bool] = set()  # of the model, in passes without gradients since the last evaluation
+        self._trained = self._evaluations = 0
+        self.wanted = False
+
+    def evaluated(self) -> None:
+        """A loss on held-out data is handed over."""
+        if self.wanted and self._modes and self._evaluations < EVALUATIONS:
+            self._evaluations += 1
+            self._trained += self._modes == {True}
+            self._judged(self._trained, self._evaluations)
+        self.wanted = True
+        self._modes.clear()
+        self.wait(go_on=True)
+
+    def wait(self, *, go_on: bool) -> None:
+        """Begin to wait, or stop."""
+        if not go_on:
+            self._notes.end()
+            self._notes.forget()
+            for handle in self._handles:
+                handle.remove()
+            self._handles.clear()
+        elif not self._handles and self._looked < HELD_OUT and self._evaluations < EVALUATIONS:
+            for root in self._roots:
+                self._handles.append(root.register_forward_pre_hook(Listener(self._begin)))
+                self._handles.append(root.register_forward_hook(Listener(self._end), with_kwargs=True, always_call=True))
+
+    def _begin(self, module: nn.Module, *_: Any) -> None:
+        if torch.is_grad_enabled() or transformed():
+            return
+        self._modes.add(module.training)
+        if module.training or self._notes.open or delicate(module):
+            return
+        self._notes.begin(module)
+        self._notes.root = 0
+
+    def _end(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        if not self._notes.open:
+            return
+        self._notes.end()
+        noted = tuple(self._notes.calls), tuple(self._notes.modules)
+        self._notes.forget()
+        if output is not None:
+            self._looked += 1
+            self._met(module, args, kwargs, output, *noted)
+        if self._looked >= HELD_OUT:
+            self.wait(go_on=False)
+
+
+def differs(module: nn.Module) -> bool:
+    """Whether a module does something else in eval mode than in training mode."""
+    if isinstance(module, BATCH_NORM):
+        return bool(module.track_running_stats)
+    rate = getattr(module, "p", 0.0) if isinstance(module, DROPOUT) else getattr(module, "dropout", 0.0)
+    return isinstance(module, DROPOUT | nn.RNNBase | nn.MultiheadAttention) and float(rate) > 0
+
+
+def delicate(model: nn.Module) -> bool:
+    """Whether functions must not be noted: where something is compiled, Dynamo would compile it anew for our mode; attention in
+    eval mode takes another path with other rounding while any mode stands.
+    """
+    return compiles() or any(
+        getattr(module, "_compiled_call_impl", None) is not None
+        or type(module).__name__ == "OptimizedModule"
+        or (isinstance(module, nn.MultiheadAttention | nn.TransformerEncoderLayer) and not module.training)
+        for module in model.modules()
+    )
