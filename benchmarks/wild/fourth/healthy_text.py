@@ -30,9 +30,10 @@ class Tagger(nn.Module):
 def tags_with_ignored_padding(doctor: Doctor, seed: int) -> Score:
     """Sentences padded to the longest; padding and pieces of words carry -100, which is more than half of all labels."""
     generator = torch.Generator().manual_seed(seed)
-    x = torch.randint(1, 80, (1500, 18), generator=generator)
+    x = torch.randint(3, 80, (1500, 18), generator=generator)
+    x[:, 0] = torch.randint(1, 3, (1500,), generator=generator)  # the language, on which the tags depend
     x[torch.arange(18) >= torch.randint(4, 19, (1500, 1), generator=generator)] = 0
-    tags = torch.where(F.pad(x[:, 1:], (0, 1)) > 40, x % 5, (x + 2) % 5)  # a tag needs the next token
+    tags = torch.where(x[:, :1] == 1, x % 5, (x + 2) % 5)
     tags[(x == 0) | (torch.rand(x.shape, generator=generator) < 0.3)] = -100
     rows = data.split(x, tags, seed)
     model = Tagger()
@@ -60,7 +61,7 @@ def tags_with_ignored_padding(doctor: Doctor, seed: int) -> Score:
                 model.train()
     model.eval()
     kept = rows.held_y != -100
-    return above(data.accuracy(model(rows.held_x)[kept], rows.held_y[kept]), 0.75)
+    return above(data.accuracy(model(rows.held_x)[kept], rows.held_y[kept]), 0.85)
 
 
 class Kim(nn.Module):

@@ -130,10 +130,10 @@ def cleared_for_each_small_batch(doctor: Doctor, seed: int, cured: bool) -> Scor
     rows = data.digits(seed)
     encoder = nn.Sequential(nn.Flatten(), nn.Linear(64, 96), nn.GELU(), nn.Linear(96, 16), nn.LayerNorm(16))
     model = nn.Sequential(encoder, nn.Linear(16, 96), nn.GELU(), nn.Linear(96, 64))
-    optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9)
-    stream = iter(data.batches(rows.x, rows.y, 8, 8 * 220, seed))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.8)
+    stream = iter(data.batches(rows.x, rows.y, 8, 8 * 100, seed))
     with doctor.watch(model, optimizer) as watch:
-        for _ in range(220):
+        for _ in range(100):
             if cured:
                 optimizer.zero_grad(set_to_none=True)
             for _ in range(8):
@@ -149,7 +149,7 @@ def cleared_for_each_small_batch(doctor: Doctor, seed: int, cured: bool) -> Scor
 
 
 class Translator(nn.Module):
-    """Whether a sentence of varying length holds a pair; read out at its first place."""
+    """What a sentence of varying length is about; read out at its first place."""
 
     def __init__(self, cured: bool) -> None:
         super().__init__()
