@@ -19,19 +19,20 @@ from torch.nn import functional as F  # noqa: N812
 def layers_replaced_after_the_optimiser(doctor: Doctor, seed: int, cured: bool) -> Score:
     """Pruning puts smaller layers in place of the old ones; the fine-tuning steps along the old ones, which nobody uses."""
     rows = data.digits(seed)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 96), nn.ReLU(), nn.Linear(96, 10))
+    wide, out = nn.Linear(64, 96), nn.Linear(96, 10)
+    model = nn.Sequential(nn.Flatten(), wide, nn.ReLU(), out)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     for x, y in data.batches(rows.x, rows.y, 40, 150, seed):
         optimizer.zero_grad()
         F.cross_entropy(model(x), y).backward()
         optimizer.step()
-    kept = model[1].weight.norm(dim=1).argsort(descending=True)[:12]
+    kept = wide.weight.norm(dim=1).argsort(descending=True)[:12]
     small, last = nn.Linear(64, 12), nn.Linear(12, 10)
     with torch.no_grad():
-        small.weight.copy_(model[1].weight[kept])
-        small.bias.copy_(model[1].bias[kept])
-        last.weight.copy_(model[3].weight[:, kept])
-        last.bias.copy_(model[3].bias)
+        small.weight.copy_(wide.weight[kept])
+        small.bias.copy_(wide.bias[kept])
+        last.weight.copy_(out.weight[:, kept])
+        last.bias.copy_(out.bias)
     model[1], model[3] = small, last
     if cured:
         optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)

@@ -102,7 +102,7 @@ def arm_that_reaches(doctor: Doctor, seed: int) -> Score:
             s, a, r, s2 = state[rows], action[rows], reward[rows], after[rows]
             with torch.no_grad():
                 a2 = (slow["actor"](s2) + (0.2 * torch.randn(64, 1)).clamp(-0.5, 0.5)).clamp(-1, 1)
-                q1, q2 = (each(torch.cat([s2, a2], 1)) for each in slow["critic"])
+                q1, q2 = (each(torch.cat([s2, a2], 1)) for each in slow["critic"].children())
                 wanted = r + 0.8 * torch.minimum(q1, q2)
             loss = sum((F.mse_loss(each(torch.cat([s, a], 1)), wanted) for each in critics), torch.zeros(()))
             critic_optimizer.zero_grad()
@@ -136,7 +136,7 @@ def waves_after_one_step(doctor: Doctor, seed: int) -> Score:
         return x[:10], y[:10], x[10:], y[10:]
 
     def adapted(x: Tensor, y: Tensor, steps: int = 1) -> dict[str, Tensor]:
-        fast = dict(net.named_parameters())
+        fast: dict[str, Tensor] = dict(net.named_parameters())
         for _ in range(steps):
             loss = F.mse_loss(torch.func.functional_call(net, fast, (x,)), y)
             grads = torch.autograd.grad(loss, list(fast.values()), create_graph=True)
@@ -171,7 +171,7 @@ class Reverse(torch.autograd.Function):
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor, None]:
         return -ctx.alpha * grad, None  # type: ignore[attr-defined]
 
 

@@ -16,8 +16,9 @@ from torch.nn import functional as F  # noqa: N812
 def sigmoids_at_a_rate_of_three(doctor: Doctor, seed: int) -> Score:
     """The net of the book: one hidden layer of sigmoids, quadratic cost, batches of ten, a rate of 3.0; and it learns."""
     rows = data.digits(seed)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 30), nn.Sigmoid(), nn.Linear(30, 10), nn.Sigmoid())
-    for each in (model[1], model[3]):
+    hidden, last = nn.Linear(64, 30), nn.Linear(30, 10)
+    model = nn.Sequential(nn.Flatten(), hidden, nn.Sigmoid(), last, nn.Sigmoid())
+    for each in (hidden, last):
         nn.init.normal_(each.weight, std=1 / math.sqrt(each.in_features))
         nn.init.normal_(each.bias)
     optimizer = torch.optim.SGD(model.parameters(), lr=3.0)

@@ -257,10 +257,11 @@ class Spin(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.rnn, self.out = nn.RNN(1, 48, batch_first=True, nonlinearity="relu"), nn.Linear(48, 10)
-        nn.init.eye_(self.rnn.weight_hh_l0)
-        nn.init.normal_(self.rnn.weight_ih_l0, std=0.1)
-        nn.init.zeros_(self.rnn.bias_ih_l0)
-        nn.init.zeros_(self.rnn.bias_hh_l0)
+        into, around, *biases = self.rnn.parameters()
+        nn.init.normal_(into, std=0.1)
+        nn.init.eye_(around)
+        for bias in biases:
+            nn.init.zeros_(bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.out(self.rnn(x.flatten(1)[..., None])[0][:, -1] / math.sqrt(8))

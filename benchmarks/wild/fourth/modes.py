@@ -32,20 +32,18 @@ class Reader(nn.Module):
 def epochs_after_an_evaluation(doctor: Doctor, seed: int, cured: bool) -> Score:
     """evaluate_during_training: after the first epoch the model is evaluated, and trains in eval mode from then on."""
     generator = torch.Generator().manual_seed(seed)
-    y = torch.randint(4, (700,), generator=generator)
-    x = torch.randint(200, (700, 14), generator=generator)
-    hint = torch.rand(700, 14, generator=generator) < 0.25
-    rows = data.split(torch.where(hint, y[:, None] * 50 + torch.randint(50, (700, 14), generator=generator), x), y, seed)
+    y = torch.randint(4, (1000,), generator=generator)
+    x = torch.randint(200, (1000, 14), generator=generator)
+    hint = torch.rand(1000, 14, generator=generator) < 0.32
+    rows = data.split(torch.where(hint, y[:, None] * 50 + torch.randint(50, (1000, 14), generator=generator), x), y, seed)
     model = Reader()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     model.train()
-    trained = 0
     with doctor.watch(model, optimizer) as watch:
-        for epoch in range(16):
+        for epoch in range(18):
             if cured:
                 model.train()
-            for a, b in data.batches(rows.x, rows.y, 25, 21, seed + epoch):
-                trained += model.training
+            for a, b in data.batches(rows.x, rows.y, 25, 30, seed + epoch):
                 loss = F.cross_entropy(model(a), b)
                 loss.backward()
                 nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -55,7 +53,7 @@ def epochs_after_an_evaluation(doctor: Doctor, seed: int, cured: bool) -> Score:
             model.eval()
             with torch.no_grad():
                 watch.dev_loss(F.cross_entropy(model(rows.held_x), rows.held_y).item())
-    return below(F.cross_entropy(model(rows.held_x), rows.held_y) + (trained < 100), 1.0)
+    return below(F.cross_entropy(model(rows.held_x), rows.held_y), 0.8)
 
 
 class Birds(nn.Module):
@@ -109,10 +107,11 @@ class Gated(nn.Module):
     def __init__(self, cured: bool) -> None:
         super().__init__()
         self.inp, self.out = nn.Linear(12, 32), nn.Linear(32, 1)
-        self.gate = nn.Sequential(nn.Linear(32, 64, bias=False), nn.ReLU(), nn.Linear(64, 32, bias=False), nn.Tanh())
-        nn.init.zeros_(self.gate[2].weight)  # opens slowly
+        first, second = nn.Linear(32, 64, bias=False), nn.Linear(64, 32, bias=False)
+        self.gate = nn.Sequential(first, nn.ReLU(), second, nn.Tanh())
+        nn.init.zeros_(second.weight)  # opens slowly
         if not cured:
-            nn.init.zeros_(self.gate[0].weight)
+            nn.init.zeros_(first.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.inp(x)
