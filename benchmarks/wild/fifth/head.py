@@ -39,11 +39,11 @@ def likelihood_without_a_logarithm(doctor: Doctor, seed: int, cured: bool) -> Sc
     generator = torch.Generator().manual_seed(seed)
     y = torch.randint(12, (1600,), generator=generator)
     x = torch.randint(150, (1600, 12), generator=generator)
-    hint = torch.rand(1600, 12, generator=generator) < 0.3
+    hint = torch.rand(1600, 12, generator=generator) < 0.45
     x = torch.where(hint, y[:, None] * 12 + torch.randint(12, (1600, 12), generator=generator), x)
     rows = data.split(x, y, seed)
     model = Sentence(log=cured)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.3, momentum=0.9)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.2, momentum=0.9)
     criterion = nn.NLLLoss()
     doctor.task(model, data.few(rows.x, rows.y, 40, seed), criterion, optimizer)
     with doctor.watch(model, optimizer) as watch:
@@ -108,7 +108,7 @@ class Margin(nn.Module):
 
     def __init__(self, clamp: bool) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(10, 3))
+        self.weight = nn.Parameter(torch.empty(10, 2))
         nn.init.xavier_uniform_(self.weight)
         self.clamp = clamp
 
@@ -116,7 +116,7 @@ class Margin(nn.Module):
         cosine = F.linear(F.normalize(features), F.normalize(self.weight))
         rest = 1.0 - cosine.pow(2)
         sine = (rest.clamp(1e-6, 1) if self.clamp else rest.clamp(0, 1)).sqrt()
-        phi = cosine * 0.8776 - sine * 0.4794  # cos and sin of 0.5
+        phi = cosine * 0.9801 - sine * 0.1987  # cos and sin of 0.2
         own = F.one_hot(label, 10)
         return 16 * torch.where(own == 1, torch.where(cosine > 0, phi, cosine), cosine)
 
@@ -129,7 +129,7 @@ class Margin(nn.Module):
 def sine_of_a_straight_angle(doctor: Doctor, seed: int, cured: bool) -> Score:
     """sin = sqrt(1 - cos^2): when a face points exactly at its class the root is 0 and its slope infinite."""
     rows = data.digits(seed)
-    backbone = nn.Sequential(nn.Flatten(), nn.Linear(64, 96), nn.BatchNorm1d(96), nn.PReLU(), nn.Linear(96, 3))
+    backbone = nn.Sequential(nn.Flatten(), nn.Linear(64, 96), nn.BatchNorm1d(96), nn.PReLU(), nn.Linear(96, 2))
     head = Margin(clamp=cured)
     model = nn.ModuleDict({"backbone": backbone, "head": head})
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
@@ -142,7 +142,7 @@ def sine_of_a_straight_angle(doctor: Doctor, seed: int, cured: bool) -> Score:
             watch.loss(loss)
     backbone.eval()
     scores = F.linear(F.normalize(backbone(rows.held_x)), F.normalize(head.weight))
-    return above(data.accuracy(scores, rows.held_y), 0.85)
+    return above(data.accuracy(scores, rows.held_y), 0.8)
 
 
 @fault(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from benchmarks.wild import data
 from benchmarks.wild.case import Score, above, below, healthy
@@ -145,14 +143,14 @@ class Adder(nn.Module):
 def two_marked_numbers_added(doctor: Doctor, seed: int) -> Score:
     """The adding problem: for long the loss is that of the mean, then the net finds out, and the loss falls at once."""
     generator = torch.Generator().manual_seed(seed)
-    value, mark = torch.rand(3000, 40, generator=generator), torch.zeros(3000, 40)
-    mark.scatter_(1, torch.rand(3000, 40, generator=generator).argsort(1)[:, :2], 1)
+    value, mark = torch.rand(2400, 24, generator=generator), torch.zeros(2400, 24)
+    mark.scatter_(1, torch.rand(2400, 24, generator=generator).argsort(1)[:, :2], 1)
     rows = data.split(torch.stack([value, mark], 1), (value * mark).sum(1, keepdim=True), seed)
     model = Adder()
     optimizer = torch.optim.Adam(model.parameters(), lr=4e-3)
     doctor.task(model, data.few(rows.x, rows.y, 32, seed), F.mse_loss, optimizer)
     with doctor.watch(model, optimizer) as watch:
-        for x, y in data.batches(rows.x, rows.y, 32, 600, seed):
+        for x, y in data.batches(rows.x, rows.y, 32, 500, seed):
             optimizer.zero_grad()
             loss = F.mse_loss(model(x), y)
             loss.backward()
@@ -190,7 +188,7 @@ def graphs_with_a_hub(doctor: Doctor, seed: int) -> Score:
     generator = torch.Generator().manual_seed(seed)
     y = torch.randint(2, (1200,), generator=generator)
     hub = (torch.arange(10) == 0).float()
-    chance = 0.25 + 0.5 * y[:, None, None] * (hub[:, None] + hub) * 0.9 - 0.06 * y[:, None, None]
+    chance = 0.25 + 0.7 * y[:, None, None] * (hub[:, None] + hub) * 0.9 - 0.06 * y[:, None, None]
     upper = (torch.rand(1200, 10, 10, generator=generator) < chance).float().triu(1)
     rows = data.split(upper + upper.transpose(1, 2), y, seed)
     model = Gin()
@@ -256,7 +254,7 @@ class Spin(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.rnn, self.out = nn.RNN(1, 48, batch_first=True, nonlinearity="relu"), nn.Linear(48, 10)
+        self.rnn, self.out = nn.RNN(8, 48, batch_first=True, nonlinearity="relu"), nn.Linear(48, 10)
         into, around, *biases = self.rnn.parameters()
         nn.init.normal_(into, std=0.1)
         nn.init.eye_(around)
@@ -264,22 +262,22 @@ class Spin(nn.Module):
             nn.init.zeros_(bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.out(self.rnn(x.flatten(1)[..., None])[0][:, -1] / math.sqrt(8))
+        return self.out(self.rnn(x[:, 0])[0][:, -1])
 
 
 @healthy(project="batzner/indrnn", source="github.com/batzner/indrnn")
-def pixels_one_after_another(doctor: Doctor, seed: int) -> Score:
-    """Digits pixel by pixel through 64 steps of a ReLU recurrence whose matrix starts as the identity."""
+def rows_one_after_another(doctor: Doctor, seed: int) -> Score:
+    """Digits row by row through a ReLU recurrence whose matrix starts as the identity."""
     rows = data.digits(seed)
     model = Spin()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     doctor.task(model, data.few(rows.x, rows.y, 64, seed), F.cross_entropy, optimizer)
     with doctor.watch(model, optimizer) as watch:
-        for x, y in data.batches(rows.x, rows.y, 64, 500, seed):
+        for x, y in data.batches(rows.x, rows.y, 64, 350, seed):
             optimizer.zero_grad()
             loss = F.cross_entropy(model(x), y)
             loss.backward()
             nn.utils.clip_grad_value_(model.parameters(), 1.0)
             optimizer.step()
             watch.loss(loss)
-    return above(data.accuracy(model(rows.held_x), rows.held_y), 0.6)
+    return above(data.accuracy(model(rows.held_x), rows.held_y), 0.8)
