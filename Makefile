@@ -85,7 +85,7 @@ clean:
 
 .venv/test: .venv/made $(SOURCES)
 	@echo "setting up .venv with torch and the test tools (once, a few minutes) ..."
-	$(PIP) -e '.[torch,report,corpora,test]'
+	$(PIP) -e '.[torch,live,corpora,test]'
 	touch $@ .venv/demo
 
 .venv/fuzz: .venv/test

@@ -23,9 +23,12 @@ def test_saturation_follows_the_published_boundary():
 
 def test_saturation_that_comes_later_blames_the_learning_rate():
     shares = np.linspace(0.1, 0.8, len(STEPS))
-    finding = the(make_trace(**{"act3.saturated": shares}), "saturation")
+    large = {"fc1.weight.update_data": 0.02, "fc2.weight.update_data": 0.02, "fc3.weight.update_data": 0.02}
+    finding = the(make_trace(**large, **{"act3.saturated": shares}), "saturation")
     assert "from 0.1 to 0.03" in finding.remedy
     assert finding.steps[0] > 0
+    usual = the(make_trace(**{"act3.saturated": shares}), "saturation")
+    assert "rate" not in usual.remedy  # steps of the usual size have not done it
 
 
 def test_a_saturated_output_layer_is_no_fault():
@@ -43,7 +46,10 @@ def test_dead_units():
     stuck = noisy(np.full(200, log(10)))
     finding = the(make_trace(units={"act2": units(20, dead=range(12))}, loss=stuck), "dead-units")
     assert (finding.severity, finding.where, finding.value) == ("warning", ("act2",), 0.6)
-    assert "10 times, from 0.1 to 0.01" in finding.remedy
+    assert "rate" not in finding.remedy  # steps of the usual size have not done it
+    large = {f"{name}.weight.update_data": 0.02 for name in ("fc1", "fc2", "fc3")}
+    fast = make_trace(units={"act2": units(20, dead=range(12))}, loss=stuck, **large)
+    assert "10 times, from 0.1 to 0.01" in the(fast, "dead-units").remedy
     assert the(make_trace(units={"act2": units(20, dead=range(20))}), "dead-units").severity == "critical"
     born = make_trace(units={"act2": units(20, dead=range(12))}, loss=stuck, **{"act2.dead": 0.6})
     assert "dead at the first step: initialise fc2.weight smaller" in the(born, "dead-units").remedy

@@ -24,6 +24,7 @@ HOMES: Final = {
     "checkup": ("checkup",),
     "about": ("info", "corpora"),
     "tools": ("lr-range", "gains", "compare", "norms"),
+    "live": ("play",),
     "recipe": ("recipe",),
 }
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lettrine.cli.live import shown_live
 from lettrine.cli.options import taking_options
 from lettrine.cli.progress import progress
 from lettrine.cli.show import console, note, number, out_json, plain, table
@@ -42,6 +43,9 @@ def train(
     report: Annotated[
         bool, typer.Option("--report/--no-report", help="Write report.html into the run folder.", rich_help_panel=RUN)
     ] = True,
+    live: Annotated[
+        bool, typer.Option("--live", help="Show the training on a local page while it runs.", rich_help_panel=RUN)
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.", rich_help_panel=RUN)] = False,
 ) -> None:
     """Train a network on a word list and keep it in a run folder."""
@@ -56,13 +60,13 @@ def train(
             raise ConfigError(
                 f"--resume goes on as the run began; leave out {other.replace('_', '-')}, or start anew with --like {resume}"
             )
-        with progress(quiet=json) as listener:
+        with progress(quiet=json) as told, shown_live(told, wanted=live) as listener:
             run = api.resume(resume, report=listener, page=report)
     else:
         chosen = choices(options, like)
         word_list = word_list_of(chosen.words)
         folder = out or _free_folder(word_list.source)
-        with progress(quiet=json) as listener:
+        with progress(quiet=json) as told, shown_live(told, wanted=live) as listener:
             run = api.train(word_list, out=folder, shape=chosen.shape, settings=chosen.settings, report=listener, page=report)
         for remark in word_list.notes:
             note(remark)

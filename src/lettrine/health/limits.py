@@ -109,6 +109,7 @@ LEFTOVER_SHARE: Final = 0.5  # of the sampled steps after the first
 
 # What became of learning (checks/consequence.py): without harm a symptom is a remark.
 CONSEQUENCE_STEPS: Final = 50  # fewer tell nothing of where a loss goes
+WASTED_SHARE: Final = 0.05  # of the run: a start undone within it cost nothing where the rest went well
 LEARNED_WELL: Final = 0.3  # of the loss of guessing: what ends below has learned most of what there is
 OVERFITTING_LOST: Final = 0.7  # of what was gained on held-out data over guessing, or of the best loss where that is not known
 SLOW_EVEN: Final = 0.7  # of the earlier pace, or more: a loss that still falls like a line

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from lettrine.report.densities import ROWS
 from lettrine.report.figure import Figure
 from lettrine.report.lines import LINES
 from lettrine.report.picking import weights
+
+Draw: TypeAlias = Callable[[], Any]
 
 TEXTS: Final = {
     "loss": (
@@ -98,29 +101,31 @@ def figures(trace: Trace, findings: Sequence[Finding] = ()) -> dict[str, Figure]
     What a finding names is drawn in any case, where there are too many layers for one picture, and printed in red.
     """
     focus = {name for finding in findings if finding.severity != "info" for name in finding.where}
-    drawn = {name: (chart, note) for name, chart, note in charts(trace, focus)}
+    drawn = {name: (draw, note) for name, draw, note in charts(trace, focus)}
     return {
-        name: Figure(title, reading + drawn[name][1], drawn[name][0]) for name, (title, reading) in TEXTS.items() if name in drawn
+        name: Figure(title, reading + drawn[name][1], drawn[name][0]())
+        for name, (title, reading) in TEXTS.items()
+        if name in drawn
     }
 
 
-def charts(trace: Trace, focus: Collection[str]) -> Iterator[tuple[str, Any, str]]:
-    """Name, chart and a note on what it leaves out, of each picture there is data for."""
+def charts(trace: Trace, focus: Collection[str]) -> Iterator[tuple[str, Draw, str]]:
+    """Name, what makes the chart, and a note on what it leaves out, of each picture there is data for."""
     if len(trace.loss.step):
-        yield "loss", curves.loss_curve(trace, log10=curves.wide(trace)), ""
+        yield "loss", partial(curves.loss_curve, trace, log10=curves.wide(trace)), ""
     found = weights(trace)
     if found:
-        yield "update-data", curves.update_data(trace, focus), left_out(found, LINES, "weights")
-        yield "gradient-data", layers.gradient_data(trace, focus), ""
+        yield "update-data", partial(curves.update_data, trace, focus), left_out(found, LINES, "weights")
+        yield "gradient-data", partial(layers.gradient_data, trace, focus), ""
     if trace.norms:
-        yield "norm-mean", layers.norm_gap(trace), ""
-        yield "norm-variance", layers.norm_variance(trace), ""
+        yield "norm-mean", partial(layers.norm_gap, trace), ""
+        yield "norm-variance", partial(layers.norm_variance, trace), ""
     yield from densities(trace, focus)
     yield from scales(trace, focus)
     yield from maps(trace, focus)
 
 
-def densities(trace: Trace, focus: Collection[str]) -> Iterator[tuple[str, Any, str]]:
+def densities(trace: Trace, focus: Collection[str]) -> Iterator[tuple[str, Draw, str]]:
     """Distributions, one row a layer."""
     active = layers.activations(trace)
     fed = [m.fed_by for m in trace.modules if m.role == "activation"]
@@ -131,25 +136,29 @@ def densities(trace: Trace, focus: Collection[str]) -> Iterator[tuple[str, Any, 
     ):
         drawn = {each for each in names if each in recorded}
         if drawn:
-            yield name, draw(trace, focus), left_out(drawn, ROWS, "layers")
+            yield name, partial(draw, trace, focus), left_out(drawn, ROWS, "layers")
 
 
-def scales(trace: Trace, focus: Collection[str]) -> Iterator[tuple[str, Any, str]]:
+def scales(trace: Trace, focus: Collection[str]) -> Iterator[tuple[str, Draw, str]]:
     """One figure a layer, down the network."""
     if layers.scaled(trace, trace.outputs):
-        yield "output-scale", layers.output_scale(trace, focus), ""
+        yield "output-scale", partial(layers.output_scale, trace, focus), ""
     if layers.scaled(trace, trace.gradients):
-        yield "gradient-scale", layers.gradient_scale(trace, focus), ""
+        yield "gradient-scale", partial(layers.gradient_scale, trace, focus), ""
     if any(np.isfinite(trace.output(name, "dead")).any() for name in trace.outputs):
-        yield "dead-units", layers.dead_units(trace, focus), ""
+        yield "dead-units", partial(layers.dead_units, trace, focus), ""
 
 
-def maps(trace: Trace, focus: Collection[str]) -> Iterator[tuple[str, Any, str]]:
+def maps(trace: Trace, focus: Collection[str]) -> Iterator[tuple[str, Draw, str]]:
     """Saturation maps: one where only one step was recorded."""
     mapped = images.mapped(trace, "last")
     for snapshot in ("first", "last") if len(trace.steps) > 1 else ("first",):
         if mapped:
-            yield f"saturation-{snapshot}", images.saturation_map(trace, snapshot, focus), left_out(mapped, images.MAPS, "layers")
+            yield (
+                f"saturation-{snapshot}",
+                partial(images.saturation_map, trace, snapshot, focus),
+                left_out(mapped, images.MAPS, "layers"),
+            )
 
 
 def left_out(items: Collection[Any], most: int, noun: str) -> str:

@@ -16,6 +16,7 @@ from lettrine.arguments import checked
 from lettrine.engine.base import Engine, Losses, TrainState, moment_kinds
 from lettrine.errors import ConfigError, LettrineError
 from lettrine.health.findings import Finding
+from lettrine.health.trace import Trace
 from lettrine.inference.evaluation import calibrate_norms, mean_loss
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Parameters, copy_parameters
@@ -41,6 +42,7 @@ class Progress:
     """Where training stands.
 
     loss: smoothed training loss; dev: last development loss. findings: what the health check found since the last report.
+    trace: makes the trace so far, None if the training is not watched.
     """
 
     step: int
@@ -49,6 +51,7 @@ class Progress:
     dev: float
     steps_per_second: float
     findings: tuple[Finding, ...] = ()
+    trace: Callable[[], Trace] | None = None
 
 
 @dataclass(frozen=True)
@@ -311,7 +314,8 @@ class Trainer:
         findings = () if self.watch is None or self.diverged else self.watch.look()
         speed = self.step / self._seconds[0] if self._seconds[0] else 0.0
         dev = self._dev[-1][1] if self._dev else math.nan
-        progress = Progress(self.step, self.steps, self._smooth, dev, speed, findings)
+        trace = None if self.watch is None else self.watch.trace
+        progress = Progress(self.step, self.steps, self._smooth, dev, speed, findings, trace)
         if not self.diverged:
             self._report(progress)
         return progress

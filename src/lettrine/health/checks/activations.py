@@ -18,11 +18,13 @@ from lettrine.health.checks.reading import (
     learning_rate,
     listed,
     median,
+    middle,
     number,
     rounded,
     share,
     span,
     start,
+    update_ratios,
     usable,
 )
 from lettrine.health.checks.recurrent import saturated_gates
@@ -33,7 +35,13 @@ from lettrine.health.trace import Trace
 
 @check("saturation", needs=("outputs",), symptom="remark")
 def saturation(trace: Trace) -> Iterator[Finding]:
-    """Bounded activations whose outputs lie mostly where the slope is next to zero, at the start or later."""
+    """Bounded activations whose outputs lie mostly where the slope is next to zero, at the start or later.
+
+    Measured: Of each hidden layer with a bounded activation: the share of its outputs at which the slope of the activation is
+        next to 0. Inside recurrent modules the states and gates are read as well.
+    Formula: share = (outputs in the flat end) / (all outputs); for tanh the flat end is abs(output) > {TANH_SATURATED}.
+        Judged are the first step, and the median over the sampled steps after the first {LATE_FROM:.0%} of the run.
+    """
     judged = [
         info
         for info in trace.modules
@@ -80,9 +88,8 @@ def saturation(trace: Trace) -> Iterator[Finding]:
 
 def _less_saturated(trace: Trace, names: list[str], at_start: bool) -> str:
     if not at_start:
-        rate = learning_rate(trace)
-        slower = f", from {number(rate)} to {number(rounded(rate / 3))}" if rate > 0 else ""
-        return f"Lower the learning rate about 3 times{slower}, or add weight decay or a normalisation before {listed(names)}."
+        calmer = f"Add weight decay or a normalisation before {listed(names)}."
+        return f"{slower[0].upper()}{slower[1:]}, or {calmer[0].lower()}{calmer[1:]}" if (slower := _slower(trace, 3)) else calmer
     known = {info.name: info for info in trace.modules}
     parts = []
     for name in names[:4]:
@@ -103,7 +110,13 @@ def _less_saturated(trace: Trace, names: list[str], at_start: bool) -> str:
 
 @check("dead-units", needs=("outputs",), symptom="harm")
 def dead_units(trace: Trace) -> Iterator[Finding]:
-    """Units that pass no gradient for any example seen lately."""
+    """Units that pass no gradient for any example seen lately.
+
+    Measured: Of each unit: how many sampled steps in a row, up to the last one, its slope was 0 for every example of the
+        batch.
+    Formula: dead share = (units with a streak >= the steps needed) / (units of the layer); needed are {DEAD_STEPS} sampled
+        steps with {DEAD_ROWS} examples.
+    """
     judged = [info for info in trace.modules if info.role != "output" and info.name in trace.units]
     judged = [info for info in judged if np.isfinite(trace.units[info.name].streak).any()]
     if not judged:
@@ -167,15 +180,33 @@ def _revive(trace: Trace, names: list[str], kinds: set[str]) -> str:
         moved = [name for name in biases if name in trace.parameter_stats and trace.parameter(name, "rms")[0] > 0]
         zero = f" and start {listed(moved)} at 0" if moved else ""
         return f"They were dead at the first step: initialise {weights} smaller{zero}, and see that the inputs are scaled."
+    ways = [slower] if (slower := _slower(trace, 10)) else []
+    ways += ["use leaky ReLU or GELU"] if kinds & {"relu", "relu6"} else []
+    ways = ways or [f"add a normalisation before {listed(names)}"]
+    return f"{ways[0][0].upper()}{', or '.join(ways)[1:]}; what is dead already revives only with new weights."
+
+
+def _slower(trace: Trace, factor: int) -> str:
+    """The advice to lower the learning rate, where steps were ever so large that they may have done it; else nothing."""
+    try:
+        _, table = update_ratios(trace, usable(trace))
+    except Skip:
+        return ""
+    if not np.nanmax(middle(table), initial=0.0) > limits.UPDATE_AIM_EARLY:
+        return ""
     rate = learning_rate(trace)
-    slower = f", from {number(rate)} to {number(rounded(rate / 10))}" if rate > 0 else ""
-    other = ", or use leaky ReLU or GELU" if kinds & {"relu", "relu6"} else ""
-    return f"Lower the learning rate about 10 times{slower}{other}; what is dead already revives only with new weights."
+    towards = f", from {number(rate)} to {number(rounded(rate / factor))}" if rate > 0 else ""
+    return f"lower the learning rate about {factor} times{towards}"
 
 
 @check("activation-scale", needs=("outputs",), symptom="silent")
 def activation_scale(trace: Trace) -> Iterator[Finding]:
-    """Outputs that grow or shrink from layer to layer."""
+    """Outputs that grow or shrink from layer to layer.
+
+    Measured: The size of the outputs of layers of one kind, from the first to the last.
+    Formula: ratio = rms(outputs of the last layer) / rms(outputs of the first layer), at the first step and as the median
+        after the first {LATE_FROM:.0%} of the run.
+    """
     if any(info.role == "norm" for info in trace.modules):
         raise Skip("not applicable", "normalisation keeps the scale")
     names = layers_of_a_kind(trace, limits.SCALE_LAYERS)

@@ -23,7 +23,12 @@ def seen_once(trace: Trace, kind: str) -> Evidence | None:
 
 @check("unregistered")
 def unregistered(trace: Trace) -> Iterator[Finding]:
-    """Weights the output is made of, that belong to no module of the model and to no optimiser."""
+    """Weights the output is made of, that belong to no module of the model and to no optimiser.
+
+    Measured: The leaves of the loss's graph: parameters that neither a module of the watched model nor an optimiser holds,
+        and whether they stay as they were.
+    Formula: none: a parameter is held or not. It must have been the same for {UNHELD_STEPS} steps.
+    """
     seen = seen_once(trace, "unheld")
     if seen is None or seen.figure("steps") < limits.UNHELD_STEPS:
         return
@@ -61,7 +66,13 @@ def unregistered(trace: Trace) -> Iterator[Finding]:
 
 @check("detached-generator")
 def detached_generator(trace: Trace) -> Iterator[Finding]:
-    """A network with an optimiser of its own, whose output is only ever used without its graph."""
+    """A network with an optimiser of its own, whose output is only ever used without its graph.
+
+    Measured: Whether the parameters of an optimiser ever get a gradient, and whether the output of their network is given to
+        another one without its graph.
+    Formula: none: no gradient at any of {LOST_STEPS} or more steps that were looked at, while another optimiser's parameters
+        have one.
+    """
     for seen in trace.seen("gradients"):
         lost = seen.figure("none") == seen.figure("steps") >= limits.LOST_STEPS and seen.figure("others") > 0
         if not lost or seen.figure("frozen"):
@@ -88,7 +99,12 @@ def detached_generator(trace: Trace) -> Iterator[Finding]:
 
 @check("frozen-random")
 def frozen_random(trace: Trace) -> Iterator[Finding]:
-    """Layers that are frozen although they are still as they were drawn at random."""
+    """Layers that are frozen although they are still as they were drawn at random.
+
+    Measured: Frozen matrices (requires_grad=False) whose values still have the distribution that their module's
+        initialisation draws.
+    Formula: share = (values in such matrices) / (values in all matrices).
+    """
     seen = seen_once(trace, "frozen random")
     if seen is None or seen.figure("steps") < limits.FROZEN_STEPS:
         return
@@ -112,7 +128,12 @@ def frozen_random(trace: Trace) -> Iterator[Finding]:
 
 @check("gradients-cleared")
 def gradients_cleared(trace: Trace) -> Iterator[Finding]:
-    """Gradients that are cleared before the optimiser has used them."""
+    """Gradients that are cleared before the optimiser has used them.
+
+    Measured: Backward passes, and gradients that are there when the optimiser steps.
+    Formula: share = (steps at which gradients were cleared between two backward passes) / (steps looked at); or no gradient
+        left at all of them.
+    """
     told = trace.seen("gradients")
     if not told:
         raise Skip("not applicable", "no step of a torch optimizer was looked at")
@@ -164,7 +185,11 @@ def _finding(seen: Evidence, severity: str, value: float, message: str, remedy: 
 
 @check("growing-graph")
 def growing_graph(trace: Trace) -> Iterator[Finding]:
-    """A loss whose graph goes back through all earlier steps."""
+    """A loss whose graph goes back through all earlier steps.
+
+    Measured: The number of operations in the graph of the loss, where the graph reaches back into earlier steps.
+    Formula: growth = nodes(now) / nodes(first look).
+    """
     seen = seen_once(trace, "reaching back")
     if seen is None or seen.figure("back") < limits.GROWN_LOOKS:
         return

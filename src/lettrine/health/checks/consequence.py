@@ -84,7 +84,7 @@ def weigh(finding: Finding, trace: Trace, *, symptom: str = "remark") -> Finding
     well. symptom: as `check` takes it.
     """
     course = consequence(trace)
-    if finding.steps == (0, 0) and wasted(trace):
+    if finding.steps == (0, 0) and wasted(trace) and not (course.well and _soon(trace)):
         return finding
     if finding.steps == (0, 0) and not fresh(trace):
         return None  # what was trained before was not just initialised
@@ -104,6 +104,20 @@ def wasted(trace: Trace) -> bool:
     return ordinary(trace) and isfinite(even) and first > even + limits.INITIAL_LOSS_EXCESS * even / log(classes)
 
 
+def _soon(trace: Trace) -> bool:
+    """Whether undoing the initialisation took only a small part of the run."""
+    steps, _ = finite_curve(trace, trace.loss)
+    return bool(steps_until(trace, even_of(trace)) <= limits.WASTED_SHARE * (steps[-1] - steps[0] + 1))
+
+
+def steps_until(trace: Trace, level: float) -> float:
+    """Steps until the mean of five losses is down to a level; infinite if it never was."""
+    steps, losses = finite_curve(trace, trace.loss)
+    smooth = np.convolve(losses, np.full(5, 0.2), mode="valid") if len(losses) >= 5 else losses
+    below = np.flatnonzero(smooth <= level)
+    return float(steps[below[0]] - steps[0] + 1) if len(below) else float("inf")
+
+
 def fresh(trace: Trace) -> bool:
     """Whether the network had learned nothing yet when the watch began, as far as can be told."""
     first, guess = first_loss(trace), guess_of(trace)
@@ -120,7 +134,8 @@ def first_loss(trace: Trace) -> float:
 
 def _remark(finding: Finding, course: Consequence) -> Finding:
     told = f"{finding.message.removesuffix('.')}; {course.words}." if course.kind != "unknown" else finding.message
-    return replace(finding, severity="info", message=told)
+    advice = f"Nothing has to change while it learns so well. Otherwise: {finding.remedy}" if course.well else finding.remedy
+    return replace(finding, severity="info", message=told, remedy=advice)
 
 
 def _course(trace: Trace, steps: Floats, losses: Floats) -> Consequence:

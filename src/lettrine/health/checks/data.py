@@ -33,7 +33,12 @@ def unscaled(trace: Trace) -> Evidence | None:
 
 @check("input-scale", needs=("loss",))
 def input_scale(trace: Trace) -> Iterator[Finding]:
-    """Raw pixels, prices or other inputs far from the size that layers are initialised for."""
+    """Raw pixels, prices or other inputs far from the size that layers are initialised for.
+
+    Measured: The size of each input feature, and the size of what the first layer makes of it. Networks that begin with a
+        norm or an embedding are not judged.
+    Formula: size = rms of a feature over the batch; judged are the largest one, and the largest divided by the smallest.
+    """
     seen = unscaled(trace)
     if seen is None:
         return
@@ -67,7 +72,11 @@ def input_scale(trace: Trace) -> Iterator[Finding]:
 
 @check("repeated-batch")
 def repeated_batch(trace: Trace) -> Iterator[Finding]:
-    """The same batch several times in a row, or a batch that holds one row again and again."""
+    """The same batch several times in a row, or a batch that holds one row again and again.
+
+    Measured: Whether a batch is the one before over again, and whether all rows of a batch are the same.
+    Formula: share = (batches equal to the one before) / (pairs of batches that were compared).
+    """
     seen = trace.seen("inputs")
     targets = [each for each in trace.seen("comparison") if each.figure("given") == 1]
     if not seen or not targets:
@@ -107,7 +116,11 @@ def repeated_batch(trace: Trace) -> Iterator[Finding]:
 
 @check("sorted-data", needs=("loss",))
 def sorted_data(trace: Trace) -> Iterator[Finding]:
-    """Examples that come class by class."""
+    """Examples that come class by class.
+
+    Measured: The classes in each batch, against what shuffled data would give.
+    Formula: scatter = chi-squared of the class counts over the batches / degrees of freedom; shuffled data give about 1.
+    """
     for each in trace.seen("comparison"):
         many = each.figure("looks") >= limits.SORTED_LOOKS and each.figure("classes_seen") > 1
         single = each.figure("single") == 1 and each.figure("labels") >= limits.SORTED_ROWS * each.figure("looks")
@@ -133,7 +146,13 @@ def sorted_data(trace: Trace) -> Iterator[Finding]:
 
 @check("shuffled-targets", needs=("loss",))
 def shuffled_targets(trace: Trace) -> Iterator[Finding]:
-    """Inputs that tell nothing of their targets, as if the two had been shuffled apart."""
+    """Inputs that tell nothing of their targets, as if the two had been shuffled apart.
+
+    Measured: Whether examples with similar inputs have similar targets: each example is held against its nearest neighbour
+        among those seen. Asked only where nothing was learned.
+    Formula: told = (agreement of the targets of neighbours - its mean under permuted targets) / (its standard deviation under
+        them).
+    """
     harm = consequence(trace)
     if harm.kind not in ("guessing", "held out", "flat"):
         return
@@ -169,7 +188,13 @@ def _moves(trace: Trace, harm: Consequence) -> bool:
 
 @check("padding-index")
 def padding_index(trace: Trace) -> Iterator[Finding]:
-    """An index that is kept for padding and used as a token."""
+    """An index that is kept for padding and used as a token.
+
+    Measured: How often the index that an embedding keeps for padding occurs, and whether it stands alone between two other
+        tokens.
+    Formula: share = (indices equal to padding_idx) / (all indices); inside = (those with another token on both sides) /
+        (those equal to padding_idx).
+    """
     for each in trace.seen("padding-index"):
         used = each.figure("share") >= limits.PADDING_SHARE and each.figure("inside") >= limits.PADDING_INSIDE
         if not (used and each.figure("looks") >= limits.UPDATE_RECORDS):

@@ -17,7 +17,12 @@ from lettrine.health.trace import Trace
 
 @check("divergence", needs=("loss",))
 def divergence(trace: Trace) -> Iterator[Finding]:
-    """The loss ends far above what it had reached."""
+    """The loss ends far above what it had reached.
+
+    Measured: The loss at the end, against the lowest level that it had reached.
+    Formula: limit = lowest + max({DIVERGED_SHARE} * (start - lowest), {NOISE:g} standard errors); lowest is the lowest mean
+        of up to 20 stretches of the run, and start is not taken higher than the loss of guessing.
+    """
     if not ordinary(trace):
         raise Skip("not applicable", NEED_NOT_FALL)
     steps, losses = enough_losses(trace, 20)
@@ -55,7 +60,12 @@ def divergence(trace: Trace) -> Iterator[Finding]:
 
 @check("spike", needs=("loss",))
 def spike(trace: Trace) -> Iterator[Finding]:
-    """One step after which the loss is far above what it was, and stays there."""
+    """One step after which the loss is far above what it was, and stays there.
+
+    Measured: The jump from one loss to the next, against the losses before it and after it.
+    Formula: jump = loss - median(losses before); it must exceed {SPIKE_NOISE:g} robust standard deviations (1.4826 * median
+        absolute deviation) and {SPIKE_RISE:.0%} of the level, and the median of what follows stays above.
+    """
     if not ordinary(trace):
         raise Skip("not applicable", NEED_NOT_FALL)
     steps, losses = enough_losses(trace, 40)

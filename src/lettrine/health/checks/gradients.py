@@ -28,7 +28,12 @@ from lettrine.health.trace import Floats, ParameterInfo, Trace
 
 @check("gradient-scale", needs=("gradients",), symptom="remark")
 def gradient_scale(trace: Trace) -> Iterator[Finding]:
-    """Gradients of the outputs that vanish or explode on their way back to the first layer."""
+    """Gradients of the outputs that vanish or explode on their way back to the first layer.
+
+    Measured: The size of the gradients with respect to the outputs of layers of one kind.
+    Formula: ratio = rms(output gradients of the first layer) / rms(those of the last layer), or its inverse, after the first
+        {LATE_FROM:.0%} of the run.
+    """
     names = [name for name in layers_of_a_kind(trace, limits.SCALE_LAYERS) if name in trace.gradients]
     mask = late(trace)
     steps = span(trace, mask)
@@ -85,6 +90,10 @@ def gradient_data(trace: Trace) -> Iterator[Finding]:
     """One weight matrix whose gradient, relative to its size, is far from the others'.
 
     Under Adam and its kin, whose steps do not follow the size of the gradient, the updates are compared instead.
+
+    Measured: Of each hidden weight matrix: the spread of its gradient, relative to the spread of its values.
+    Formula: ratio = std(gradient) / std(weights), divided by the median ratio of the other matrices. Under Adam and its kin
+        update:data takes the place of gradient:data.
     """
     adaptive = any(word in trace.facts.optimiser.lower() for word in ("adam", "rmsprop", "adagrad", "lion", "adafactor"))
     stat, words = ("update_data", "update:data") if adaptive else ("gradient_data", "gradient:data")
@@ -129,7 +138,11 @@ def gradient_data(trace: Trace) -> Iterator[Finding]:
 
 @check("no-gradient", needs=("parameters",))
 def no_gradient(trace: Trace) -> Iterator[Finding]:
-    """Trainable parameters that never got a gradient, or only zeros."""
+    """Trainable parameters that never got a gradient, or only zeros.
+
+    Measured: Of each trainable parameter: whether it has a gradient, and the norm of it, at every sampled step.
+    Formula: none: the gradient is missing, or exactly 0, at all of them ({NO_GRADIENT_RECORDS} or more for zeros).
+    """
     mask = usable(trace)
     records = int(mask.sum())
     if not records:
@@ -245,7 +258,11 @@ def _handed_on_without_graph(trace: Trace, names: list[str]) -> str:
 
 @check("not-optimised", needs=("parameters",))
 def not_optimised(trace: Trace) -> Iterator[Finding]:
-    """Trainable parameters that no optimiser holds."""
+    """Trainable parameters that no optimiser holds.
+
+    Measured: Of each trainable parameter: whether one of the known optimisers holds it.
+    Formula: share = (trainable parameters that no optimiser holds) / (trainable parameters).
+    """
     if all(info.optimised is None for info in trace.parameters):
         raise Skip("not run", "no optimizer is known; pass it to health.watch(model, optimizer)")
     mask = usable(trace)
@@ -271,7 +288,12 @@ def not_optimised(trace: Trace) -> Iterator[Finding]:
 
 @check("never-moved", needs=("parameters",))
 def never_moved(trace: Trace) -> Iterator[Finding]:
-    """Parameters that have a gradient and an optimiser and stay as they are; an optimiser that holds nothing it could move."""
+    """Parameters that have a gradient and an optimiser and stay as they are; an optimiser that holds nothing it could move.
+
+    Measured: Of each parameter with a gradient and an optimiser: how far real steps move it.
+    Formula: rms(after - before) = 0 at {NO_GRADIENT_RECORDS} or more sampled steps, where learning rate * rms(gradient) >
+        {UNSEEN:g} * rms(weights), or the learning rate is 0.
+    """
     if all(info.optimised is None for info in trace.parameters):
         raise Skip("not run", "no optimizer is known; pass it to health.watch(model, optimizer)")
     mask = usable(trace)
@@ -333,7 +355,11 @@ def _never_moved(trace: Trace, info: ParameterInfo) -> bool:
 
 @check("symmetry", needs=("parameters",))
 def symmetry(trace: Trace) -> Iterator[Finding]:
-    """Units of one layer that have the same weights, and keep them."""
+    """Units of one layer that have the same weights, and keep them.
+
+    Measured: Of each weight matrix: how many of its rows are equal to another row, at the first and at the last sampled step.
+    Formula: share = (rows equal to another row) / (rows), the lower one of the two steps.
+    """
     mask = usable(trace)
     alike: dict[str, float] = {}
     seen = False

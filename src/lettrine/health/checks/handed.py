@@ -18,7 +18,11 @@ _LEAST = 1e-12  # of a ratio: below 0 there is no halving
 
 @check("other-loss", needs=("loss",))
 def other_loss(trace: Trace) -> Iterator[Finding]:
-    """The loss handed over is not the one whose backward pass is taken, nor a multiple of it."""
+    """The loss handed over is not the one whose backward pass is taken, nor a multiple of it.
+
+    Measured: The loss handed to watch.loss, beside the loss on which backward() was called.
+    Formula: ratio = handed / trained on. It must be constant up to powers of 2, which a GradScaler multiplies by.
+    """
     seen = loss_seen(trace)
     if seen is None:
         raise Skip("not applicable", "no backward pass was looked at")

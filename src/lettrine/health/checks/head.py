@@ -41,7 +41,11 @@ def operations_of(each: Evidence) -> list[str]:
 
 @check("broadcast")
 def broadcast(trace: Trace) -> Iterator[Finding]:
-    """Answers and targets that should have met one by one met all with all; an input with one row for a whole batch."""
+    """Answers and targets that should have met one by one met all with all; an input with one row for a whole batch.
+
+    Measured: The shapes of answers and targets where they meet, and the first axis of each input.
+    Formula: none: (B, 1) against (B,) broadcasts to (B, B).
+    """
     yield from _batch_sizes(trace)
     for each in trace.seen("broadcast"):
         size, answers, others = int(each.figure("size")), each.words["answers"], each.words["others"]
@@ -88,7 +92,12 @@ def _batch_sizes(trace: Trace) -> Iterator[Finding]:
 
 @check("softmax-axis")
 def softmax_axis(trace: Trace) -> Iterator[Finding]:
-    """A softmax over a single unit, or not over the classes; attention that is shared among something else than it sums over."""
+    """A softmax over a single unit, or not over the classes; attention that is shared among something else than it sums over.
+
+    Measured: The axis along which a softmax before the loss, or in an attention, sums to 1; and the number of units it is
+        taken over.
+    Formula: none: the sum over the classes is 1 for each example, or it is not.
+    """
     yield from _attention(trace)
     for each in compared(trace):
         chain = [name for name in operations_of(each) if name != "Log"]
@@ -158,7 +167,11 @@ def _attention(trace: Trace) -> Iterator[Finding]:
 
 @check("relu-logits")
 def relu_logits(trace: Trace) -> Iterator[Finding]:
-    """Logits that cannot be below 0."""
+    """Logits that cannot be below 0.
+
+    Measured: The operations between the last weights and the loss, and how many logits a ReLU cuts.
+    Formula: share = (logits that are exactly 0) / (logits).
+    """
     for each in compared(trace):
         chain, expects = operations_of(each), each.words["expects"]
         inner = chain[1:] if chain and (chain[0] in _NORMALISED or chain[0] == "Sigmoid") else chain if expects in _LOGITS else []
@@ -193,7 +206,11 @@ def relu_logits(trace: Trace) -> Iterator[Finding]:
 
 @check("probabilities-as-logits")
 def probabilities_as_logits(trace: Trace) -> Iterator[Finding]:
-    """A loss that is fed with something else than it expects: probabilities for logits, or for their logarithms."""
+    """A loss that is fed with something else than it expects: probabilities for logits, or for their logarithms.
+
+    Measured: The operations between the last weights and the loss, held against what this loss expects.
+    Formula: none. Certain probabilities taken for logits give no less than ln(1 + (K - 1) / e) with K classes.
+    """
     found = [(each.where[:1], each.steps, mistake) for each in trace.seen("comparison") if (mistake := _fed(each)) is not None]
     if not found:
         chain = [name.removesuffix("Backward0").removesuffix("Backward") for name in trace.facts.loss_chain]

@@ -17,7 +17,11 @@ from lettrine.health.trace import Floats, Trace
 
 @check("held-out-labels", needs=("dev", "loss"))
 def held_out_labels(trace: Trace) -> Iterator[Finding]:
-    """The loss on held-out data never beats guessing, although that on the training data does."""
+    """The loss on held-out data never beats guessing, although that on the training data does.
+
+    Measured: The lowest loss on held-out data, against the loss of guessing.
+    Formula: limit = {HELD_OUT_CHANCE} * (loss of guessing), while the training loss is below {HELD_OUT_LEARNED} of it.
+    """
     guess = guess_of(trace)
     if not np.isfinite(guess):
         raise Skip("not applicable", "the loss of guessing is not known")
@@ -65,7 +69,12 @@ def _mirrored(steps: Floats, dev: Floats, train_steps: Floats, train: Floats) ->
 
 @check("overfitting", needs=("dev",))
 def overfitting(trace: Trace) -> Iterator[Finding]:
-    """The loss on held-out data rises while that on the training data falls."""
+    """The loss on held-out data rises while that on the training data falls.
+
+    Measured: The loss on held-out data at the end, against the best one.
+    Formula: rise = mean(last two) / lowest - 1; a warning if {OVERFITTING_LOST:.0%} of what had been gained over guessing is
+        lost again.
+    """
     kept = np.isfinite(trace.dev.mean)
     steps, dev = trace.dev.step[kept], trace.dev.mean[kept]
     if len(dev) < limits.OVERFITTING_POINTS:
@@ -103,7 +112,12 @@ def overfitting(trace: Trace) -> Iterator[Finding]:
 
 @check("dev-scale", needs=("dev", "loss"))
 def dev_scale(trace: Trace) -> Iterator[Finding]:
-    """A loss on held-out data that is the training loss times a constant: one is a sum where the other is a mean."""
+    """A loss on held-out data that is the training loss times a constant: one is a sum where the other is a mean.
+
+    Measured: The loss on held-out data, against the training loss just before each evaluation.
+    Formula: ratio = median(held-out loss / mean of the last {HELD_OUT_RECENT} training losses); highest ratio / lowest ratio
+        at most {DEV_SCALE_EVEN}.
+    """
     if not ordinary(trace):
         raise Skip("not applicable", NEED_NOT_FALL)
     kept = np.isfinite(trace.dev.mean)

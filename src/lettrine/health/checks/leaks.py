@@ -22,7 +22,12 @@ _WHY = "The network copies the answer instead of predicting it, and is of no use
 
 @check("leak", needs=("loss",))
 def leak(trace: Trace) -> Iterator[Finding]:
-    """A part of the input that is the target; and, as a remark, a loss that falls so fast that there may be one."""
+    """A part of the input that is the target; and, as a remark, a loss that falls so fast that there may be one.
+
+    Measured: Columns, positions or sequences of the input from which the target follows without an exception. Failing that,
+        how fast the loss falls.
+    Formula: mean of five losses < {LEAK_SHARE:.0%} of the loss of guessing within {LEAK_STEPS} steps (a remark only).
+    """
     if seen := trace.seen("leak"):
         yield _held(trace, seen[0])
     else:

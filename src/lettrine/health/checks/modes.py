@@ -88,7 +88,12 @@ def _mode(trace: Trace, names: list[str], severity: str, message: str, remedy: s
 
 @check("eval-dropout")
 def eval_dropout(trace: Trace) -> Iterator[Finding]:
-    """Dropout as a function that ignores that the model is in eval mode."""
+    """Dropout as a function that ignores that the model is in eval mode.
+
+    Measured: Whether a dropout function drops values while the model is in eval mode, and whether its mode was given on
+        purpose.
+    Formula: none: it drops, or it does not.
+    """
     for seen in trace.seen("eval dropout"):
         given, line, rate = seen.words["given"], seen.words["line"], seen.figure("rate")
         if given == "on purpose":
@@ -112,7 +117,11 @@ def eval_dropout(trace: Trace) -> Iterator[Finding]:
 
 @check("shared-norm")
 def shared_norm(trace: Trace) -> Iterator[Finding]:
-    """One batch norm used in several places of the network, whose inputs differ."""
+    """One batch norm used in several places of the network, whose inputs differ.
+
+    Measured: Mean and variance of what one batch norm is given at each place that calls it.
+    Formula: gap = abs(mean 1 - mean 2) / std; ratio = variance 1 / variance 2.
+    """
     for seen in trace.seen("shared norm"):
         gap, ratio = seen.figure("gap"), seen.figure("ratio")
         apart = gap > limits.NORM_PLACES_GAP or ratio > limits.NORM_PLACES_RATIO
@@ -150,7 +159,11 @@ def _held_out(trace: Trace) -> tuple[float, float]:
 
 @check("padding-mask")
 def padding_mask(trace: Trace) -> Iterator[Finding]:
-    """A key_padding_mask the wrong way round: only padding is attended to."""
+    """A key_padding_mask the wrong way round: only padding is attended to.
+
+    Measured: Which tokens the key_padding_mask leaves out.
+    Formula: none: it leaves out every token but one, and that one fills the ends of the rows.
+    """
     wrong = [
         each for each in trace.seen("key padding") if each.figure("inverted") >= max(limits.MASK_LOOKS, each.figure("looks") / 2)
     ]
@@ -175,7 +188,11 @@ def padding_mask(trace: Trace) -> Iterator[Finding]:
 
 @check("batch-mixing")
 def batch_mixing(trace: Trace) -> Iterator[Finding]:
-    """A recurrent or attention module that is given the batch where it expects time."""
+    """A recurrent or attention module that is given the batch where it expects time.
+
+    Measured: The length of the axis that a recurrent or attention module takes for time, beside the number of targets.
+    Formula: none: the first axis is as long as the targets, and the second one is not, at {MASK_LOOKS} or more looks.
+    """
     seen = [each for each in trace.seen("batch axis") if each.figure("looks") >= limits.MASK_LOOKS]
     if not seen:
         if any(info.role in ("recurrent", "attention") for info in trace.modules):

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import isfinite, nan
+from math import nan
 from typing import Final
 
 import numpy as np
 
 from lettrine.health import limits
-from lettrine.health.checks.reading import learning_rate, median, number, rounded, usable
+from lettrine.health.checks.reading import learning_rate, number, rounded, usable
 from lettrine.health.checks.registry import check
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
-from lettrine.health.trace import NonFinite, Trace
+from lettrine.health.trace import Floats, NonFinite, Trace
 
 _PASS: Final[dict[str, str]] = {
     "forward": "The output of {where} was not finite at step {step}, in the forward pass",
@@ -22,6 +22,8 @@ _PASS: Final[dict[str, str]] = {
     "update": "{where} was not finite after the update of step {step}",
     "data": "The data fed to {where} held values that are not finite at step {step}",
 }
+_NO_LOG: Final = ("LogSoftmax", "BinaryCrossEntropyWithLogits", "MseLoss", "L1Loss", "SmoothL1Loss", "HuberLoss")
+"""Losses that take no logarithm of a probability, by the beginning of their node's name."""
 _ROOTS: Final = ("sqrt", "pow")
 _LOGS: Final = ("log", "log2", "log10")
 _WORDS: Final = {"div": "division", "sqrt": "root", "rsqrt": "root", "pow": "power below 1", "softmax": "softmax"}
@@ -40,7 +42,12 @@ _GUARDS: Final = {
 
 @check("non-finite")
 def non_finite(trace: Trace) -> Iterator[Finding]:
-    """Where the first NaN or infinity appeared, and what made it as far as that was seen."""
+    """Where the first NaN or infinity appeared, and what made it as far as that was seen.
+
+    Measured: The first NaN or infinity among data, outputs, loss, gradients and weights, and the operations that can make
+        one: what they were given, how near to 0 it came.
+    Formula: none. Growth before it: last loss or gradient norm > {GROWN:g} times the median.
+    """
     first = trace.first_nonfinite
     if first is None:
         return
@@ -121,11 +128,16 @@ def _grown(trace: Trace, first: NonFinite) -> bool:
     """Whether the loss, the gradients or the weights had grown before."""
     steps, losses = trace.recent.step, trace.recent.mean
     told = losses[(steps < first.step) & np.isfinite(losses)]
-    if len(told) and told[-1] > limits.GROWN * np.median(told[-50:]) > 0:
+    if len(told) > 1 and told[-1] > limits.GROWN * np.median(told[-50:-1]) > 0:
         return True
+    norms = _norms(trace)
+    return len(norms) > 1 and bool(norms[-1] > limits.GROWN * np.median(norms[:-1]))
+
+
+def _norms(trace: Trace) -> Floats:
+    """Finite norms of the gradient, up to the last before values stopped being finite."""
     norms = trace.step_stats["gradient_norm"][usable(trace)]
-    norms = norms[np.isfinite(norms)]
-    return bool(len(norms) > 1 and norms[-1] > limits.GROWN * np.median(norms))
+    return norms[np.isfinite(norms)]
 
 
 def _loss_before(trace: Trace, first: NonFinite) -> float:
@@ -136,15 +148,16 @@ def _loss_before(trace: Trace, first: NonFinite) -> float:
 
 def _slower(trace: Trace, first: NonFinite, where: str, *, grown: bool) -> str:
     """What to do where no operation is known: the learning rate comes first only if something had grown."""
-    rate, norm = learning_rate(trace), median(trace.step_stats["gradient_norm"], usable(trace))
+    rate, norms = learning_rate(trace), _norms(trace)
+    norm = float(np.median(norms[:-1] if grown else norms)) if len(norms) else nan  # the last is what broke it
     gentler = []
     if rate > 0:
         gentler.append(f"lower the learning rate about 10 times, from {number(rate)} to {number(rounded(rate / 10))}")
-    if norm > 0 and isfinite(norm):
+    if norm > 0:
         gentler.append(f"clip the gradient norm at about {number(rounded(norm))}, its median before step {first.step}")
     parts = []
     if first.phase == "loss":
-        if not any(name.startswith(("LogSoftmax", "BinaryCrossEntropyWithLogits")) for name in trace.facts.loss_chain):
+        if not any(name.startswith(_NO_LOG) for name in trace.facts.loss_chain):
             advice = (
                 "compute the loss from logits (cross_entropy, binary_cross_entropy_with_logits), not from log of a probability"
             )

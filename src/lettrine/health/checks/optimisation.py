@@ -31,7 +31,11 @@ from lettrine.health.trace import Trace
 
 @check("schedule-to-zero", needs=("loss",))
 def schedule_to_zero(trace: Trace) -> Iterator[Finding]:
-    """A schedule that brings the learning rate to nothing while the loss still falls."""
+    """A schedule that brings the learning rate to nothing while the loss still falls.
+
+    Measured: The learning rate at the sampled steps, and how the loss fell before and after the rate became small.
+    Formula: idle = (steps with a rate below {SCHEDULE_LOW:.0%} of the peak, at the end) / (all steps).
+    """
     mask = usable(trace)
     rates, steps = trace.step_stats["learning_rate"][mask], trace.steps[mask]
     known = np.isfinite(rates)
@@ -85,7 +89,11 @@ def _still_falling(trace: Trace, when: int) -> bool:
 
 @check("weight-decay", needs=("parameters",))
 def weight_decay(trace: Trace) -> Iterator[Finding]:
-    """Weight decay that outweighs the gradient: the weights go to nothing, and what was learned with them."""
+    """Weight decay that outweighs the gradient: the weights go to nothing, and what was learned with them.
+
+    Measured: The size of each weight matrix that weight decay acts on.
+    Formula: left = rms(weights at the end) / rms(weights at the start); asked only where no learning was seen.
+    """
     groups = [each for each in trace.seen("optimiser") if each.figure("weight_decay") > 0]
     if not groups:
         raise Skip("not applicable", "no weight decay, or no settings of an optimizer were seen")
@@ -121,7 +129,11 @@ def weight_decay(trace: Trace) -> Iterator[Finding]:
 
 @check("clip-before-unscale")
 def clip_before_unscale(trace: Trace) -> Iterator[Finding]:
-    """Gradients clipped while they still carry the scale of a GradScaler."""
+    """Gradients clipped while they still carry the scale of a GradScaler.
+
+    Measured: The norm of the gradients after unscaling, beside the scale of the GradScaler.
+    Formula: norm * scale is the same round number at each step, so gradients were clipped while they were scaled.
+    """
     seen = seen_once(trace, "clipping")
     if seen is None:
         raise Skip("not applicable", "no GradScaler, or too few steps under one were looked at")
@@ -156,7 +168,11 @@ def _chosen(value: float) -> bool:
 
 @check("eps-underflow")
 def eps_underflow(trace: Trace) -> Iterator[Finding]:
-    """An eps of the optimiser that is 0 in the type of the parameters it divides by."""
+    """An eps of the optimiser that is 0 in the type of the parameters it divides by.
+
+    Measured: The eps of each optimiser in the number type of the parameters that it divides.
+    Formula: none: dtype(eps) = 0.
+    """
     seen = [each for each in trace.seen("optimiser") if each.figure("eps_zero")]
     if not seen:
         return
@@ -180,7 +196,12 @@ def eps_underflow(trace: Trace) -> Iterator[Finding]:
 
 @check("optimiser-state-lost", needs=("loss",))
 def optimiser_state_lost(trace: Trace) -> Iterator[Finding]:
-    """A trained network whose loss jumps as its optimiser starts anew."""
+    """A trained network whose loss jumps as its optimiser starts anew.
+
+    Measured: The first loss, the highest of the first losses, and whether the optimiser began with a state.
+    Formula: rise = highest mean of three losses / first loss, within {RESUMED_STEPS} steps; the first loss is below {RESUMED}
+        of the loss of guessing.
+    """
     seen = [each for each in trace.seen("optimiser") if not each.figure("state")]
     kinds = [each.words["kind"] for each in seen]
     stateful = any("Adam" in kind or "RMS" in kind or "Lion" in kind for kind in kinds) or trace.facts.momentum > 0
@@ -215,7 +236,11 @@ def optimiser_state_lost(trace: Trace) -> Iterator[Finding]:
 
 @check("no-warmup", needs=("loss",))
 def no_warmup(trace: Trace) -> Iterator[Finding]:
-    """A deep post-norm transformer at its full learning rate from the first step."""
+    """A deep post-norm transformer at its full learning rate from the first step.
+
+    Measured: Layer norms that stand behind a skip connection, and the learning rate of the first step.
+    Formula: share = (rate at the first step) / (highest rate).
+    """
     seen = seen_once(trace, "post-norm")
     if seen is None or seen.figure("post") < limits.POST_NORMS:
         raise Skip("not applicable", "no deep network with layer norms behind its skip connections")
@@ -245,7 +270,11 @@ def no_warmup(trace: Trace) -> Iterator[Finding]:
 
 @check("collapsed-kl")
 def collapsed_kl(trace: Trace) -> Iterator[Finding]:
-    """Latent variables that are drawn around means which say nothing of the input."""
+    """Latent variables that are drawn around means which say nothing of the input.
+
+    Measured: The KL divergence between the distribution of the latent variables and the standard normal one.
+    Formula: KL = sum over latents of (mean**2 + variance - ln(variance) - 1) / 2, in nats an example.
+    """
     seen: Evidence | None = seen_once(trace, "latents")
     if seen is None:
         raise Skip("not applicable", "no latent variables that noise is drawn for were seen")

@@ -16,7 +16,12 @@ from lettrine.health.trace import Floats, Trace
 
 @check("oscillation", needs=("loss",), symptom="remark")
 def oscillation(trace: Trace) -> Iterator[Finding]:
-    """The loss swings up and down with a period, instead of settling."""
+    """The loss swings up and down with a period, instead of settling.
+
+    Measured: The correlation of the loss with itself some steps later, after a parabola through it was taken away.
+    Formula: echo(lag) = mean(swing(t) * swing(t + lag)) / mean(swing**2): negative after half a period, and high again after
+        a whole one.
+    """
     if not ordinary(trace):
         raise Skip("not applicable", NEED_NOT_FALL)
     steps, losses = _from(trace, limits.OSCILLATION_FROM)

@@ -32,7 +32,11 @@ def _finding(trace: Trace, name: str, severity: str, value: float, limit: float,
 
 @check("worse-than-counting")
 def worse_than_counting(trace: Trace) -> Iterator[Finding]:
-    """A model of nothing but counts predicts held-out data better."""
+    """A model of nothing but counts predicts held-out data better.
+
+    Measured: The held-out loss of the kept model, and that of counting alone (Kneser-Ney) on the same words.
+    Formula: limit = loss of counting + max({WORSE_THAN_SIMPLE} nats, 2 standard errors of the difference).
+    """
     model, simple, error = _results(trace, "model", "simple", "error")
     limit = simple + max(limits.WORSE_THAN_SIMPLE, 2 * error * limits.PAIRED)
     if model > limit:
@@ -51,7 +55,11 @@ def worse_than_counting(trace: Trace) -> Iterator[Finding]:
 
 @check("memorising")
 def memorising(trace: Trace) -> Iterator[Finding]:
-    """The kept weights know the training data by heart, also where the best of them were kept."""
+    """The kept weights know the training data by heart, also where the best of them were kept.
+
+    Measured: The loss of the kept weights on training words and on held-out words.
+    Formula: ratio = training loss / held-out loss.
+    """
     train, held_out, model, simple = _results(trace, "train", "held_out", "model", "simple")
     limit = limits.MEMORISED * held_out
     if train < limit:
@@ -72,7 +80,13 @@ def memorising(trace: Trace) -> Iterator[Finding]:
 
 @check("underfitting", needs=("dev",))
 def underfitting(trace: Trace) -> Iterator[Finding]:
-    """Training ended while both losses were falling alike."""
+    """Training ended while both losses were falling alike.
+
+    Measured: The held-out losses of the last {UNDERFITTING_POINTS} evaluations, and the gap between training and held-out
+        loss.
+    Formula: fall = (held-out loss {UNDERFITTING_POINTS} evaluations ago - last one) / the former; gap = (held-out - training
+        loss) / held-out loss.
+    """
     train, held_out = _results(trace, "train", "held_out")
     dev = trace.dev.mean[np.isfinite(trace.dev.mean)]
     if len(dev) < limits.UNDERFITTING_POINTS:
@@ -96,7 +110,11 @@ def underfitting(trace: Trace) -> Iterator[Finding]:
 
 @check("repeated-words")
 def repeated_words(trace: Trace) -> Iterator[Finding]:
-    """Held-out data that was also trained on."""
+    """Held-out data that was also trained on.
+
+    Measured: How many held-out words are also among the training words.
+    Formula: share = (held-out words that were trained on) / (held-out words).
+    """
     (repeated,) = _results(trace, "repeated")
     if repeated > limits.REPEATED_WORDS:
         yield _finding(
@@ -114,7 +132,11 @@ def repeated_words(trace: Trace) -> Iterator[Finding]:
 
 @check("noisy-judgement")
 def noisy_judgement(trace: Trace) -> Iterator[Finding]:
-    """Too few held-out data to say much."""
+    """Too few held-out data to say much.
+
+    Measured: The standard error of the held-out loss.
+    Formula: error = standard error of the mean loss over the held-out words, relative to that loss.
+    """
     error, held_out = _results(trace, "error", "model")
     limit = limits.NOISY_ERROR * held_out
     if error > limit:

@@ -38,7 +38,12 @@ def _given(each: Evidence) -> bool:
 
 @check("target-range")
 def target_range(trace: Trace) -> Iterator[Finding]:
-    """Targets that the network's last activation cannot give, or that are no probabilities where the loss takes them for such."""
+    """Targets that the network's last activation cannot give, or that are no probabilities where the loss takes them for such.
+
+    Measured: The lowest and the highest target, against what the last activation can give, or against 0 and 1 where the loss
+        takes targets for probabilities.
+    Formula: lost = (squared distance of the targets from the nearest value in reach) / (variance of the targets).
+    """
     for each in compared(trace):
         low, high = each.figure("low"), each.figure("high")
         if not _given(each) or not isfinite(low):
@@ -99,7 +104,12 @@ def _out_of_reach(each: Evidence, low: float, high: float) -> Finding:
 
 @check("target-constant")
 def target_constant(trace: Trace) -> Iterator[Finding]:
-    """One and the same target for every example."""
+    """One and the same target for every example.
+
+    Measured: The targets of all batches that were looked at.
+    Formula: none: one class, or a standard deviation of 0, in {CONSTANT_LOOKS} or more batches up to step {CONSTANT_STEP} or
+        later.
+    """
     seen = compared(trace)
     if len(seen) > 1:
         return  # several losses: one of them may well ask for one value
@@ -137,7 +147,11 @@ def _all_easy(trace: Trace, each: Evidence) -> bool:
 
 @check("target-rows")
 def target_rows(trace: Trace) -> Iterator[Finding]:
-    """Rows of targets that are no shares of one whole, although a softmax is."""
+    """Rows of targets that are no shares of one whole, although a softmax is.
+
+    Measured: The number of labels in each row of targets under a softmax; and batches in which every target is ignored.
+    Formula: share = (rows with two labels or more) / (rows).
+    """
     for each in compared(trace):
         many = each.figure("rows_many")
         softmax = operations_of(each)[:1] == ["Softmax"] or each.words["expects"] == "classes"
@@ -175,7 +189,11 @@ def _all_ignored(each: Evidence) -> Finding:
 
 @check("target-scale", needs=("loss",))
 def target_scale(trace: Trace) -> Iterator[Finding]:
-    """Numbers to predict that are far from the size of what a fresh network gives."""
+    """Numbers to predict that are far from the size of what a fresh network gives.
+
+    Measured: Mean and standard deviation of numbers that are to be predicted.
+    Formula: size = sqrt(mean**2 + std**2).
+    """
     for each in compared(trace):
         if each.words["expects"] not in ("squared", "absolute") or not _given(each):
             continue

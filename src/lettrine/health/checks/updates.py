@@ -30,7 +30,12 @@ from lettrine.health.trace import Trace
 
 @check("update-too-large", needs=("parameters",), symptom="silent")
 def update_too_large(trace: Trace) -> Iterator[Finding]:
-    """Steps too large for the weights they move: the learning rate is too high."""
+    """Steps too large for the weights they move: the learning rate is too high.
+
+    Measured: How far one real step of the optimiser moves each weight, relative to the weight's own spread.
+    Formula: update:data = std(after - before) / std(before); the median of all weight matrices, over three sampled steps in a
+        row or after the first {LATE_FROM:.0%} of the run.
+    """
     names, table = update_ratios(trace, usable(trace))
     steps = trace.steps[usable(trace)]
     network = middle(table)
@@ -73,7 +78,12 @@ def update_too_large(trace: Trace) -> Iterator[Finding]:
 
 @check("update-too-small", needs=("parameters",), symptom="silent")
 def update_too_small(trace: Trace) -> Iterator[Finding]:
-    """Steps that hardly move the weights, even when they were largest: the learning rate is too low."""
+    """Steps that hardly move the weights, even when they were largest: the learning rate is too low.
+
+    Measured: How far one real step of the optimiser moves each weight, when the steps were largest.
+    Formula: update:data = std(after - before) / std(before); the median of all weight matrices at each step, and of that the
+        highest tenth of the steps.
+    """
     mask = usable(trace)
     _, table = update_ratios(trace, mask)
     kept = np.isfinite(table).any(axis=0)
@@ -101,7 +111,11 @@ def update_too_small(trace: Trace) -> Iterator[Finding]:
 
 @check("missing-zero-grad")
 def missing_zero_grad(trace: Trace) -> Iterator[Finding]:
-    """Gradients of earlier steps still in place when the backward pass begins."""
+    """Gradients of earlier steps still in place when the backward pass begins.
+
+    Measured: Whether gradients of earlier steps are still there when the backward pass of a step begins.
+    Formula: share = (sampled steps with leftover gradients) / (sampled steps after the first).
+    """
     mask = usable(trace)
     mask[:1] = False
     left = trace.step_stats["leftover_gradient"][mask]

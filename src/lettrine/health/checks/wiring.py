@@ -29,7 +29,11 @@ from lettrine.health.trace import Trace
 
 @check("wrong-mode")
 def wrong_mode(trace: Trace) -> Iterator[Finding]:
-    """Dropout or batch norm in eval mode while the network is trained."""
+    """Dropout or batch norm in eval mode while the network is trained.
+
+    Measured: The mode (train or eval) of the model and of its parts, in training and in evaluation.
+    Formula: share = (late sampled steps in eval mode) / (late sampled steps).
+    """
     concerned = [info.name for info in trace.modules if info.role == "dropout" or _batch_norm(info.kind)]
     if not concerned:
         raise Skip("not applicable", "no module behaves differently in eval mode")
@@ -64,7 +68,11 @@ def _batch_norm(kind: str) -> bool:
 
 @check("bias-before-norm")
 def bias_before_norm(trace: Trace) -> Iterator[Finding]:
-    """A bias that batch norm takes away again."""
+    """A bias that batch norm takes away again.
+
+    Measured: Whether a linear layer or convolution that feeds a batch norm has a bias.
+    Formula: none: norm(x + b) = norm(x).
+    """
     known = {info.name: info for info in trace.modules}
     norms = [
         info for info in trace.modules if _batch_norm(info.kind) or info.kind.startswith(("InstanceNorm", "LazyInstanceNorm"))
@@ -95,7 +103,12 @@ def bias_before_norm(trace: Trace) -> Iterator[Finding]:
 
 @check("norm-statistics")
 def norm_statistics(trace: Trace) -> Iterator[Finding]:
-    """Running statistics of batch norm that are not those of the data."""
+    """Running statistics of batch norm that are not those of the data.
+
+    Measured: Running mean and variance of each batch norm, against those of the batches.
+    Formula: gap = abs(running mean - batch mean) / batch std; ratio = running variance / batch variance; noise of a running
+        mean = sqrt(m / (2 - m) / N) with momentum m and batch size N.
+    """
     if not trace.norms:
         present = any(_batch_norm(info.kind) for info in trace.modules)
         raise (

@@ -23,7 +23,12 @@ from lettrine.torch.checkup.values import in_double, leaves, mapped
 
 @experiment("causality", "Causality", passes=8)
 def causality(task: Task) -> Result:
-    """Change what comes after a place and look at the answers up to it."""
+    """Change what comes after a place and look at the answers up to it.
+
+    Measured: Where the targets are the inputs one place later: how far the answers up to a place move when everything after
+        it is changed.
+    Formula: change = largest abs(after - before) / size of the answers.
+    """
     batch = task.batch()
     try:
         call = task.inputs(batch)

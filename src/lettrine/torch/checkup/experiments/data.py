@@ -23,7 +23,12 @@ LEAST_EXAMPLES: Final = 32  # to call targets constant
 
 @experiment("data", "Data", passes=1)
 def data(task: Task) -> Result:
-    """Count what repeats and what varies in the batches that were drawn."""
+    """Count what repeats and what varies in the batches that were drawn.
+
+    Measured: Batches that repeat, examples that are all alike, the classes of the targets and their order.
+    Formula: repeated = (batches that are copies of another) / (batches); order = mean entropy of the classes within a batch /
+        that of the same classes dealt to the batches at random.
+    """
     found: list[Finding] = []
     marks = [_mark(batch) for batch in task.batches]
     repeated = len(marks) - len(set(marks))

@@ -29,7 +29,12 @@ KOLMOGOROV: Final = 1.63  # times 1/sqrt(n): the distance to a uniform distribut
 
 @experiment("frozen", "Frozen parts", passes=2 * len(SEEDS) * TRIAL_STEPS // 2, trains=True)
 def frozen(task: Task) -> Result:
-    """Find frozen parts that are fresh, and train with and without the freeze."""
+    """Find frozen parts that are fresh, and train with and without the freeze.
+
+    Measured: Frozen weights that still have the distribution they were drawn from, and what training gains without the
+        freeze.
+    Formula: gain = loss with the freeze - loss without it, in standard errors over three seeds.
+    """
     kept = [(clean_name(name), each) for name, each in task.model.named_parameters() if not each.requires_grad]
     if not kept or task.optimizer is None or takes_closure(task.optimizer):
         raise Skip("not applicable", "nothing is frozen" if not kept else "no optimizer that parameters could be added to")

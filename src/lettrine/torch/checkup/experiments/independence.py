@@ -46,7 +46,12 @@ class Mixing:
 
 @experiment("independence", "Independence of examples", passes=8)
 def independence(task: Task) -> Result:
-    """Change one example and look at the answers to the others."""
+    """Change one example and look at the answers to the others.
+
+    Measured: How far the answers to other examples move when one example is changed, in eval mode and float64. Autograd is
+        asked the same.
+    Formula: change = largest abs(after - before) / size of the answers.
+    """
     try:
         call = task.inputs(task.batch())
     except NotCalled:

@@ -20,7 +20,12 @@ STEPS: Final = 10  # a gate at 0 behind a gate at 0 takes a few to open
 
 @experiment("inputs", "Inputs matter", passes=STEPS + 6, trains=True)
 def inputs(task: Task) -> Result:
-    """Give examples each other's inputs, all of them and one tensor at a time."""
+    """Give examples each other's inputs, all of them and one tensor at a time.
+
+    Measured: How far the answers move when examples trade their inputs, all together and one tensor at a time, after ten
+        steps.
+    Formula: change = largest abs(after - before) / size of the answers.
+    """
     try:
         call = task.inputs(task.batch())
     except NotCalled:

@@ -29,7 +29,12 @@ SHARE: Final = 0.12  # of the time that is left, for each try
 
 @experiment("one-batch", "Fit one batch", passes=CHECKUP_FIT_STEPS, trains=True)
 def one_batch(task: Task) -> Result:
-    """Train on one batch with the task's optimiser, and with Adam if that gets nowhere."""
+    """Train on one batch with the task's optimiser, and with Adam if that gets nowhere.
+
+    Measured: The lowest loss on one batch that is trained on again and again, without dropout. Where the task's own optimiser
+        gets nowhere, Adam tries at three rates.
+    Formula: reached = lowest loss / loss of the best constant answer.
+    """
     reference = task.known.get("reference", nan)
     if "reference" not in task.known:
         task.model.train()

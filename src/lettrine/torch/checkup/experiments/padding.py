@@ -41,7 +41,11 @@ class Padded:
 
 @experiment("padding", "Padding", passes=6)
 def padding(task: Task) -> Result:
-    """Change what stands in padded places, then what stands in the others."""
+    """Change what stands in padded places, then what stands in the others.
+
+    Measured: How far the answers move when what stands in padded places is changed, and when what stands in the others is.
+    Formula: change = largest abs(after - before) / size of the answers.
+    """
     try:
         call = task.inputs(task.batch())
     except NotCalled:

@@ -26,7 +26,12 @@ MOST_MOVED = 64  # parameters moved one by one
 
 @experiment("parameters", "Parameters matter", passes=6)
 def parameters(task: Task) -> Result:
-    """Look at what the graph ends in, and move what gets no gradient."""
+    """Look at what the graph ends in, and move what gets no gradient.
+
+    Measured: The leaves of the loss's graph, and for each parameter without a gradient whether the loss changes when it is
+        moved.
+    Formula: change = abs(loss(parameter moved) - loss) / loss.
+    """
     task.model.train()
     ends = [_ends(task, number) for number in range(2)]
     if not ends[0]:

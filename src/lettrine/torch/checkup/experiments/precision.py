@@ -29,7 +29,12 @@ FLAT: Final = 1e-9  # slopes below are none
 
 @experiment("precision", "Precision", passes=8)
 def precision(task: Task) -> Result:
-    """Compare outputs in several precisions with those in float64, and custom backward passes with finite differences."""
+    """Compare outputs in several precisions with those in float64, and custom backward passes with finite differences.
+
+    Measured: The outputs of each module in float32, bfloat16 and float16, beside those in float64; and backward passes
+        written by hand, beside finite differences.
+    Formula: change = rms(low precision - float64) / rms(float64).
+    """
     found: list[Finding] = []
     figures: dict[str, float] = {}
     said = []

@@ -24,7 +24,11 @@ from lettrine.torch.checkup.values import fresh, leaves
 
 @experiment("randomness", "Randomness", passes=4)
 def randomness(task: Task) -> Result:
-    """Compare eval passes with different random numbers, and one with the same."""
+    """Compare eval passes with different random numbers, and one with the same.
+
+    Measured: How far two passes in eval mode differ: with the same random numbers, and with others.
+    Formula: change = largest abs(first - second) / size of the answers.
+    """
     try:
         call = task.inputs(task.batch())
     except NotCalled:

@@ -35,7 +35,11 @@ class Scale:
 
 @experiment("scales", "Scale of inputs and targets", passes=2 * len(SEEDS) * TRIAL_STEPS // 2, trains=True)
 def scales(task: Task) -> Result:
-    """Measure the scales; where one is large, train with and without standardising it."""
+    """Measure the scales; where one is large, train with and without standardising it.
+
+    Measured: Standard deviation and mean of inputs and targets, and what training gains when they are standardised.
+    Formula: gain = loss as it is - loss standardised, in standard errors over three seeds.
+    """
     sizes = [*_input_scales(task), *_target_scales(task)]
     if not sizes:
         raise Skip("not applicable", "no floating-point inputs or targets")

@@ -27,7 +27,11 @@ COUPLED: Final = (torch.optim.SGD, torch.optim.Adam, torch.optim.RMSprop, torch.
 
 @experiment("decay", "Weight decay against gradient", passes=2 * len(SEEDS) * TRIAL_STEPS // 2, trains=True)
 def decay(task: Task) -> Result:
-    """Compare what decay and gradient pull; where decay wins by far, train without it."""
+    """Compare what decay and gradient pull; where decay wins by far, train without it.
+
+    Measured: How hard weight decay pulls, beside the gradient, and what training gains without it.
+    Formula: pull = norm(weight_decay * weights) / norm(gradient).
+    """
     optimizer = task.optimizer
     if (
         optimizer is None
@@ -66,7 +70,11 @@ def decay(task: Task) -> Result:
 
 @experiment("start", "Scale of the last layer", passes=2 * len(SEEDS) * TRIAL_STEPS // 2, trains=True)
 def start(task: Task) -> Result:
-    """Where the first loss is far too high, train with the last layer made smaller."""
+    """Where the first loss is far too high, train with the last layer made smaller.
+
+    Measured: What training gains where the last layer begins ten times smaller.
+    Formula: gain = loss as it is - loss with the smaller layer, in standard errors over three seeds.
+    """
     first, reference = task.known.get("loss", nan), task.known.get("reference_of_several", nan)
     if not isfinite(reference) or reference <= 0:
         raise Skip("not applicable", "no reference is known for this loss")

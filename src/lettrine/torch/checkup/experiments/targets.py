@@ -27,7 +27,12 @@ LEARNED: Final = 0.7  # of the first loss: below it something was learned from t
 
 @experiment("targets", "Targets matter", passes=2 * len(SEEDS) * STEPS, trains=True)
 def targets(task: Task) -> Result:
-    """Train with true pairs and with dealt ones, and compare on batches that were held out."""
+    """Train with true pairs and with dealt ones, and compare on batches that were held out.
+
+    Measured: The loss on held-out batches after training on true pairs, and after training on the same targets dealt out at
+        random.
+    Formula: gain = loss with dealt targets - loss with true ones, in standard errors over three seeds.
+    """
     if task.whole or not all(isinstance(batch[-1], Tensor) and batch[-1].ndim for batch in task.batches):
         raise Skip("not applicable", "targets are not apart from the batch")
     target = torch.cat([batch[-1].flatten() for batch in task.batches])

@@ -1,0 +1,76 @@
+"""The newest state of a training, for any number of viewers: what is old and was not sent is forgotten, never queued."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator
+from typing import Any
+
+
+class Board:
+    """Values by name, each with the version at which it was put up.
+
+    One thread puts values up; viewers wait in an event loop of their own. A viewer that is slow gets fewer values, the newest of
+    each name, so that memory stays flat whatever viewers do.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._version = 0
+        self._values: dict[str, tuple[int, str]] = {}
+        self._waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
+        self._closed = False
+
+    @property
+    def watched(self) -> bool:
+        """Whether anybody looks."""
+        return bool(self._waiting)
+
+    def put(self, name: str, value: Any) -> None:
+        """Show a value, in place of the one of the same name. value: what JSON can hold; None takes the name away."""
+        text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+        with self._lock:
+            if self._values.get(name, (0, ""))[1] == text:
+                return
+            self._version += 1
+            self._values[name] = (self._version, text)
+            self._wake()
+
+    def close(self) -> None:
+        """Tell viewers that there is nothing more to come."""
+        with self._lock:
+            self._closed = True
+            self._wake()
+
+    def news(self, since: int) -> tuple[int, dict[str, str]]:
+        """The version now, and what was put up after `since`, as JSON by name in the order it was put up."""
+        with self._lock:
+            fresh = sorted((version, name) for name, (version, _) in self._values.items() if version > since)
+            return self._version, {name: self._values[name][1] for _, name in fresh}
+
+    async def follow(self) -> AsyncIterator[dict[str, str]]:
+        """What there is, then what is new each time something is, until the board is closed."""
+        mine = asyncio.get_running_loop(), asyncio.Event()
+        with self._lock:
+            self._waiting.add(mine)
+        try:
+            version = 0
+            while True:
+                mine[1].clear()
+                version, fresh = self.news(version)
+                if fresh:
+                    yield fresh
+                elif self._closed:
+                    return
+                else:
+                    await mine[1].wait()
+        finally:
+            with self._lock:
+                self._waiting.discard(mine)
+
+    def _wake(self) -> None:
+        for loop, event in self._waiting:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(event.set)

@@ -1,0 +1,126 @@
+"""Puts a training's pictures on the board, in a thread of its own: the training never waits for it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from lettrine.health.checks import examine
+from lettrine.health.findings import Finding, Report
+from lettrine.health.trace import Trace
+from lettrine.live.board import Board
+from lettrine.report.figure import drawable, specification
+from lettrine.report.pictures import TEXTS, charts
+from lettrine.report.summary import verdict, watched
+
+SHARE: Final = 0.1  # of the time that pictures take, as long as the rest between them is below
+MOST_REST: Final = 0.4  # seconds
+CLOSE_SECONDS: Final = 20.0
+JUDGE_SECONDS: Final = 1.0  # between two verdicts, and two lists of new words
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What there is to show of a training at one step.
+
+    words: draws new words, called by the painter.
+    """
+
+    trace: Trace
+    words: Callable[[], list[str]] | None = None
+    title: str = "Health"
+
+
+class Painter:
+    """Draws the newest view it was offered while somebody looks: the loss each time, the other pictures in turn.
+
+    extra: adds to what is told of a finding, such as how its remedy can be applied.
+    """
+
+    def __init__(self, board: Board, extra: Callable[[Finding], dict[str, Any]] = lambda _: {}) -> None:
+        self._board, self._extra = board, extra
+        self._offered: Moment | None = None
+        self._again = threading.Event()
+        self._closed, self._wants = False, True
+        self._judged, self._turn = -JUDGE_SECONDS, 0
+        self._thread = threading.Thread(target=self._work, name="lettrine-painter", daemon=True)
+        self._thread.start()
+
+    def offer(self, view: Callable[[], Moment], *, now: bool = False) -> None:
+        """Called by the training: takes a view if the last one has been drawn and somebody looks, or `now`."""
+        if now or (self._wants and self._board.watched):
+            self._wants = False
+            self._offered = view()
+            self._again.set()
+
+    def close(self) -> None:
+        """Draw all of what was offered last, and end."""
+        self._closed = True
+        self._again.set()
+        self._thread.join(timeout=CLOSE_SECONDS)
+
+    def _work(self) -> None:
+        while True:
+            self._again.wait()
+            self._again.clear()
+            view, self._offered = self._offered, None
+            if view is None:
+                if self._closed:
+                    return
+                continue
+            began = time.perf_counter()
+            try:
+                self._paint(view)
+            except Exception as error:  # noqa: BLE001  # a picture that cannot be drawn must not end the page, nor the training
+                self._board.put("trouble", f"{type(error).__name__}: {error}")
+            busy = time.perf_counter() - began
+            if self._closed:
+                return
+            time.sleep(min(busy / SHARE - busy, MOST_REST))  # the interpreter is left to the training for most of the time
+            self._wants = True
+
+    def _paint(self, view: Moment) -> None:
+        trace = view.trace
+        focus: set[str] = set()
+        if time.perf_counter() - self._judged >= JUDGE_SECONDS or self._closed:
+            report = examine(trace, title=view.title) if len(trace.steps) or len(trace.loss.step) else None
+            if report is not None:
+                self._board.put("verdict", told(report))
+                self._board.put("findings", [finding_told(each) | self._extra(each) for each in report.findings])
+                focus = {name for each in report.findings if each.severity != "info" for name in each.where}
+            if view.words is not None:
+                self._board.put("words", view.words())
+            self._judged = time.perf_counter()
+        there = {name: (draw, note) for name, draw, note in charts(trace, focus)}
+        names = [name for name in TEXTS if name in there]
+        self._board.put("pictures", names)
+        first, others = names[:1], names[1:]
+        self._turn += 1
+        due = names if self._closed else [*first, *others[self._turn % len(others) :][:1]] if others else first
+        for name in due:
+            title, reading = TEXTS[name]
+            draw, note = there[name]
+            chart = drawable(specification(draw()))
+            self._board.put(f"picture {name}", {"title": title, "reading": reading + note, "chart": chart})
+
+
+def told(report: Report) -> dict[str, str]:
+    """The verdict as the page wants it."""
+    said = verdict(report)
+    return {"tone": said.tone, "headline": said.headline, "detail": f"{said.detail} {watched(report.trace)}"}
+
+
+def finding_told(finding: Finding) -> dict[str, Any]:
+    """A finding as the page wants it."""
+    return {
+        "id": finding.id,
+        "severity": finding.severity,
+        "where": list(finding.where),
+        "steps": list(finding.steps),
+        "message": finding.message,
+        "why": finding.why,
+        "remedy": finding.remedy,
+    }

@@ -1,0 +1,339 @@
+"""A training that a page plays with: taken on, paused, changed, broken and cured while it runs.
+
+Every change goes through `Trainer.change`, which logs it: what was played can be kept as an ordinary run, and resumed or repeated
+bit for bit.
+"""
+
+from __future__ import annotations
+
+import queue
+import shlex
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from math import isfinite, log
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from lettrine.errors import ConfigError, LettrineError, quote
+from lettrine.health.findings import Finding
+from lettrine.inference.language_model import LanguageModel
+from lettrine.live.board import Board
+from lettrine.live.faults import FAULTS, cure_of
+from lettrine.live.lessons import lessons_told
+from lettrine.live.painter import Moment, Painter
+from lettrine.model.parameters import copy_parameters
+from lettrine.text.corpora import load_corpus
+from lettrine.text.words import WordList, from_words
+from lettrine.training.option_table import NETWORK, OPTIONS, TRAINING
+from lettrine.training.options import choices
+from lettrine.training.session import Session
+
+CHUNK_SECONDS: Final = 0.03  # steps taken between two looks at what the page asks for
+IDLE_SECONDS: Final = 0.1
+FACTS_SECONDS: Final = 0.1
+ANSWER_SECONDS: Final = 60.0
+SHOWN_WORDS: Final = 24
+HIDDEN: Final = ("model", "effort", "seconds", "networks", "patience", "health", "engine", "threads", "eval_every", "calibrate")
+"""Options that make no sense for a training that is watched while it runs."""
+STEPS: Final = 20_000  # unless chosen: long enough to play with
+MOST_POINTS: Final = 300  # of a former run's loss
+
+
+class Player:
+    """One training after another, each begun with what the page chose; the one before stays as a ghost beside the new one.
+
+    words: to learn. options: by the names of `option_table`, as typed. board: where it is shown. out: folder of kept runs.
+    Raises ConfigError for an option outside its range.
+    """
+
+    def __init__(
+        self, words: WordList, options: Mapping[str, Any], board: Board, *, source: str = "", out: Path = Path("runs")
+    ) -> None:
+        self._words, self._source, self._out = words, source, out
+        self._board, self._asked = board, queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]]()
+        self._running, self._closed, self._temperature, self._most, self._speed = False, False, 1.0, 1, 0
+        self._shown = 0.0
+        self._options: dict[str, Any] = {}
+        self._session: Session
+        wordy = {option.name for option in OPTIONS if option.goes_to == "words"}
+        self._begin({name: value for name, value in options.items() if name not in wordy})
+        board.put("lessons", lessons_told())
+        self._painter = Painter(board, self._told)
+        self._thread = threading.Thread(target=self._work, name="lettrine-player", daemon=True)
+        self._thread.start()
+
+    def answer(self, what: str, values: Mapping[str, Any]) -> Any:
+        """Do what a page asks for, between two steps. Raises ConfigError for what cannot be done."""
+        known: dict[str, Callable[..., Any]] = {
+            "train": self._train,
+            "pause": self._pause,
+            "step": self._step,
+            "change": self._change,
+            "begin": self._begin_again,
+            "plant": self._plant,
+            "apply": self._apply,
+            "keep": self._keep,
+            "words": self._new_words,
+            "temperature": self._warmer,
+        }
+        if what not in known:
+            raise ConfigError(f"the page asked for {quote(what)}, which there is not; expected one of {', '.join(known)}")
+        done = Future[Any]()
+        self._asked.put((lambda: known[what](**_named(values)), done))
+        return done.result(ANSWER_SECONDS)
+
+    def wait(self) -> None:
+        """Until it is closed, or a signal comes."""
+        while self._thread.is_alive():
+            self._thread.join(timeout=1.0)
+
+    def close(self) -> None:
+        """End after the step that is being taken."""
+        self._closed = True
+        self._thread.join(timeout=10)
+        self._painter.close()
+        self._session.close()
+
+    def _work(self) -> None:
+        while not self._closed:
+            if not self._session.trainer.step:
+                self._session.trainer.advance(1)  # so that there is something to see
+            self._answer_all()
+            if self._running:
+                self._advance()
+            self._show()
+
+    def _answer_all(self) -> None:
+        waits = not self._running
+        while True:
+            try:
+                act, done = self._asked.get(timeout=IDLE_SECONDS if waits else 0.0)
+            except queue.Empty:
+                return
+            waits = False
+            try:
+                done.set_result(act())
+            except LettrineError as error:
+                done.set_exception(error)
+            except TypeError:
+                done.set_exception(
+                    ConfigError("the page sent values that do not belong to what it asked for; expected those of our own page")
+                )
+            self._show(now=True)
+
+    def _show(self, *, now: bool = False) -> None:
+        if now or (self._board.watched and time.perf_counter() - self._shown >= FACTS_SECONDS):
+            self._board.put("facts", self._facts())
+            self._shown = time.perf_counter()
+        self._painter.offer(self._view, now=now)
+
+    def _advance(self) -> None:
+        began, trainer = time.perf_counter(), self._session.trainer
+        if trainer.ended:
+            self._running = False
+            return
+        self._speed = round(trainer.advance(self._most).steps_per_second)
+        took = max(time.perf_counter() - began, 1e-6)
+        self._most = max(1, min(2 * self._most, int(self._most * CHUNK_SECONDS / took)))
+
+    def _train(self) -> None:
+        if self._session.trainer.ended:
+            raise ConfigError("all steps are taken, or the loss stopped being finite; start again")
+        self._running = True
+
+    def _pause(self) -> None:
+        self._running = False
+
+    def _step(self, steps: int = 1) -> None:
+        self._running = False
+        self._session.trainer.advance(int(steps))
+
+    def _change(self, **values: Any) -> None:
+        self._session.trainer.change(**values)
+
+    def _begin_again(self, **options: Any) -> None:
+        self._begin(options)
+
+    def _begin(self, options: dict[str, Any]) -> None:
+        known = {option.name: option for option in OPTIONS if option.goes_to != "words"}
+        typed: dict[str, Any] = {}
+        for name, value in options.items():
+            if name not in known:
+                raise ConfigError(f"the page chose {quote(name)}, which there is not; expected one of {', '.join(known)}")
+            if value not in ("", None):
+                typed[name] = _as(known[name].kind, name, value)
+        chosen = choices({"steps": STEPS, "prior": "none"} | typed)
+        session = Session(self._words, shape=chosen.shape, settings=chosen.settings)
+        if hasattr(self, "_session"):
+            self._board.put("ghost", _ghost(self._session))
+            self._session.close()
+        self._session, self._options, self._most = session, typed, 1
+        self._board.put("chosen", self._chosen())
+
+    def _plant(self, fault: str = "") -> str:
+        if fault not in FAULTS:
+            raise ConfigError(f"the page asked for the fault {quote(fault)}; expected {', '.join(FAULTS)}")
+        planted = FAULTS[fault]
+        if planted.options:
+            self._begin({**self._options, **planted.options})
+        if planted.change is not None:
+            self._change(**planted.change(self._session))
+        self._running = True
+        return planted.says
+
+    def _apply(self, finding: str = "") -> str:
+        cure = cure_of(finding, self._session)
+        if cure is None:
+            raise ConfigError(f"{quote(finding)} has no remedy that a program can apply; follow its words")
+        if cure.options:
+            self._begin({**self._options, **cure.options})
+            self._running = True
+        if cure.change is not None:
+            self._change(**cure.change(self._session))
+        return cure.says
+
+    def _keep(self, name: str = "") -> str:
+        """Train the same again in a folder, up to here: the same bits, kept as any run."""
+        trainer = self._session.trainer
+        if not trainer.step:
+            raise ConfigError("nothing has been learned yet; train a few steps first")
+        name = "".join(c if c.isalnum() or c in "-_" else "-" for c in name).strip("-") or "played"
+        folder, count = self._out / name, 1
+        while folder.exists():
+            count += 1
+            folder = self._out / f"{name}-{count}"
+        with Session(self._words, out=folder, shape=self._session.config, settings=trainer.settings) as again:
+            while again.trainer.step < trainer.step and not again.trainer.ended:
+                again.trainer.advance(trainer.step - again.trainer.step)
+            again.finish()
+        return str(folder)
+
+    def _new_words(self, text: str = "", corpus: str = "", name: str = "words.txt") -> None:
+        words = load_corpus(corpus) if corpus else from_words(text.splitlines(), source=name)
+        before = self._words, self._source
+        self._words, self._source = (
+            words,
+            "" if corpus == "first-names" else f"--corpus {corpus}" if corpus else shlex.quote(name),
+        )
+        try:
+            self._begin(self._options)
+        except LettrineError:
+            self._words, self._source = before
+            raise
+
+    def _warmer(self, value: float = 1.0) -> None:
+        if not 0.0 <= float(value) <= 5.0:
+            raise ConfigError(f"temperature got {value}; expected 0 to 5")
+        self._temperature = float(value)
+
+    def _told(self, finding: Finding) -> dict[str, Any]:
+        cure = cure_of(finding.id, self._session)
+        return {"cure": "" if cure is None else cure.says}
+
+    def _facts(self) -> dict[str, Any]:
+        session, trainer, losses = self._session, self._session.trainer, self._session.trainer.losses[-50:]
+        now = trainer.now
+        return {
+            "running": self._running,
+            "ended": trainer.ended,
+            "diverged": trainer.diverged,
+            "step": trainer.step,
+            "steps": now.steps,
+            "loss": _finite(np.mean(losses)) if len(losses) else None,
+            "guess": log(session.config.vocabulary_size),
+            "speed": self._speed,
+            "rate": now.peak,
+            "batch": now.batch,
+            "temperature": self._temperature,
+            "parameters": session.config.parameter_count(),
+            "words": len(self._words),
+            "source": self._words.source,
+            "changes": [f"step {change.step}: {_said(change.values)}" for change in trainer.settings.changes],
+            "command": self._command(),
+        }
+
+    def _view(self) -> Moment:
+        """What there is to draw; called between two steps."""
+        session, trainer = self._session, self._session.trainer
+        step, temperature = trainer.step, self._temperature
+        model = LanguageModel(session.config, session.vocabulary, copy_parameters(trainer.state.parameters), session.engine)
+
+        def words() -> list[str]:
+            try:
+                return model.sample(SHOWN_WORDS, temperature=temperature, seed=step, max_length=24)
+            except LettrineError:
+                return []
+
+        assert trainer.watch is not None  # noqa: S101  # the page cannot choose otherwise
+        return Moment(trainer.watch.trace(), words, "Training")
+
+    def _chosen(self) -> dict[str, Any]:
+        """The fields of the page's form: name, help, choices, what was typed, and what holds."""
+        session = self._session
+        now = {**vars(session.config), **vars(session.settings), **vars(session.settings.optimiser)}
+        fields = []
+        for option in OPTIONS:
+            if option.panel not in (NETWORK, TRAINING) or option.name in HIDDEN:
+                continue
+            holds = now.get(option.target, "")
+            holds = ",".join(map(str, holds)) if isinstance(holds, tuple) else "" if holds in (None, {}) else holds
+            fields.append(
+                {
+                    "name": option.name,
+                    "panel": option.panel,
+                    "help": option.text,
+                    "choices": list(option.choices),
+                    "switch": option.kind is bool,
+                    "typed": self._options.get(option.name, ""),
+                    "holds": f"{holds:.4g}" if isinstance(holds, float) else str(holds),
+                }
+            )
+        return {"fields": fields, "faults": {name: fault.says for name, fault in FAULTS.items()}}
+
+    def _command(self) -> str:
+        """The line that trains the same."""
+        parts = ["lettrine train", self._source] if self._source else ["lettrine train"]
+        for name, value in ({"steps": STEPS, "prior": "none"} | self._options).items():
+            typed = f"--{name.replace('_', '-')}"
+            if isinstance(value, bool):
+                parts.append(typed if value else f"--no-{typed[2:]}")
+            else:
+                parts.append(f"{typed} {shlex.quote(str(value))}")
+        return " ".join(parts)
+
+
+def _as(kind: type, name: str, value: Any) -> Any:
+    """A value from the page as the option wants it. Raises ConfigError for anything else."""
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[str(value).lower()]
+        return kind(value if isinstance(value, str) else repr(value))
+    except (ValueError, KeyError, OverflowError):
+        raise ConfigError(f"{name} got {quote(value)}; expected {'a number' if kind in (int, float) else 'a word'}") from None
+
+
+def _named(values: Mapping[str, Any]) -> dict[str, Any]:
+    if any(not name.isidentifier() for name in values):
+        raise ConfigError("the page sent a name that is none; expected a word")
+    return dict(values)
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if isfinite(value) else None
+
+
+def _said(values: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{name.replace('_', ' ')} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in values.items()
+    )
+
+
+def _ghost(session: Session) -> list[list[float]]:
+    """The loss of a training that gave way to another: steps and means."""
+    losses = session.trainer.losses
+    parts = np.array_split(np.arange(len(losses)), min(MOST_POINTS, max(1, len(losses))))
+    return [[float(part.mean()), float(losses[part].mean())] for part in parts if len(part) and np.isfinite(losses[part]).all()]
