@@ -112,9 +112,8 @@ class Bottle(nn.Module):
 def momentum_of_the_other_framework(doctor: Doctor, seed: int, cured: bool) -> Score:
     """momentum=0.999 means the opposite here: the statistics used in eval mode are those of the last four pictures."""
     x, y, _ = data.shapes(800, seed, noise=0.3)
-    light = 0.2 + 3 * torch.rand(800, 1, 1, 1, generator=torch.Generator().manual_seed(seed))
-    rows = data.split(x * light, y, seed)
-    momentum = 0.02 if cured else 0.999
+    rows = data.split(x, y, seed)
+    momentum = 0.05 if cured else 0.999
     model = nn.Sequential(
         nn.Conv2d(1, 12, 3, 2, 1, bias=False),
         nn.BatchNorm2d(12, momentum=momentum),
@@ -123,24 +122,27 @@ def momentum_of_the_other_framework(doctor: Doctor, seed: int, cured: bool) -> S
         Bottle(12, momentum),
         nn.AdaptiveMaxPool2d(2),
         nn.Flatten(),
-        nn.Linear(48, 4),
+        nn.Linear(48, 32, bias=False),
+        nn.BatchNorm1d(32, momentum=momentum),
+        nn.ReLU(),
+        nn.Linear(32, 4),
     )
     optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
     shown = []
     with doctor.watch(model, optimizer) as watch:
-        for step, (a, b) in enumerate(data.batches(rows.x, rows.y, 4, 700, seed)):
+        for step, (a, b) in enumerate(data.batches(rows.x, rows.y, 4, 450, seed)):
             loss = F.cross_entropy(model(a), b)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             watch.loss(loss)
-            if step % 70 == 69:
+            if step % 45 == 44:
                 model.eval()
                 with torch.no_grad():
                     shown.append(F.cross_entropy(model(rows.held_x), rows.held_y))
                 watch.dev_loss(shown[-1])
                 model.train()
-    return below(torch.stack(shown[-4:]).mean(), 0.5)
+    return below(torch.stack(shown[-6:]).max(), 1.0)
 
 
 @fault(
