@@ -237,4 +237,4 @@ def fine_tuned_with_fixed_norms(doctor: Doctor, seed: int) -> Score:
             loss.backward()
             optimizer.step()
             watch.loss(loss)
-    return above(data.accuracy(model(rows.held_x), rows.held_y % 2), 0.93)
+    return above(data.accuracy(model(rows.held_x), rows.held_y % 2), 0.9)
