@@ -281,7 +281,8 @@ class Watch:
         if step_skipped(optimiser):
             return
         self._scales = loss_scale(optimiser, self._scaler)
-        self._looker.stepping(optimiser, *self._scales)
+        leftover = self._parameters.leftover(place) if self._detail else nan
+        self._looker.stepping(optimiser, self._scales, leftover)
         if self._quick.full:
             self._flush()
             self._quick.hand_over(self._recorder)
@@ -294,7 +295,7 @@ class Watch:
             return
         gradient_scale, output_scale = self._scales
         clipped = self._parameters.clipped(place, output_scale / gradient_scale) if self._alone else nan
-        for name, value in (("leftover_gradient", self._parameters.leftover(place)), ("clipped", clipped)):
+        for name, value in (("leftover_gradient", leftover), ("clipped", clipped)):
             self._stats[name] = fmax(self._stats.get(name, nan), value)
 
     def _after(self, place: int, optimiser: Optimizer) -> None:

@@ -2,6 +2,7 @@
 
 from lettrine.health.checks import (
     activations,
+    ahead,
     connections,
     data,
     divergence,
@@ -28,6 +29,7 @@ __all__ = [
     "Check",
     "Skip",
     "activations",
+    "ahead",
     "check",
     "connections",
     "data",

@@ -190,12 +190,11 @@ def growing_graph(trace: Trace) -> Iterator[Finding]:
     Measured: The number of operations in the graph of the loss, where the graph reaches back into earlier steps.
     Formula: growth = nodes(now) / nodes(first look).
     """
-    seen = seen_once(trace, "reaching back")
-    if seen is None or seen.figure("back") < limits.GROWN_LOOKS:
+    grown = [each for each in trace.seen("reaching back") if each.figure("nodes") >= limits.GROWN * each.figure("nodes_first")]
+    seen = next((each for each in grown if each.figure("back") >= limits.GROWN_LOOKS), None)
+    if seen is None:
         return
-    first, now = seen.figure("nodes_first"), seen.figure("nodes")
-    if now < limits.GROWN * first:
-        return
+    first, now, handed = seen.figure("nodes_first"), seen.figure("nodes"), bool(seen.where)
     yield Finding(
         id="growing-graph",
         severity="warning",
@@ -203,9 +202,12 @@ def growing_graph(trace: Trace) -> Iterator[Finding]:
         steps=seen.steps,
         value=now / first,
         limit=limits.GROWN,
-        message=f"The graph of the loss grows from step to step, from {number(first)} operations at step {seen.steps[0]} to "
+        message=f"The graph of the loss{' handed over' if handed else ''} grows from step to step, from {number(first)} "
+        f"operations at step {seen.steps[0]} to "
         f"{number(now)} at step {seen.steps[1]}: it reaches back into earlier steps.",
-        why="Each backward pass goes through all steps before, so time and memory grow until they run out, and gradients are "
+        why="What is kept holds the graphs of all steps before it, so memory grows until it runs out."
+        if handed
+        else "Each backward pass goes through all steps before, so time and memory grow until they run out, and gradients are "
         "taken "
         "at weights that have changed since.",
         remedy="Detach what is carried from one step to the next, such as a hidden state (h = h.detach()) or a running sum of "

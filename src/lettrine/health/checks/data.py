@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import nan
+
+import numpy as np
 
 from lettrine.health import limits
 from lettrine.health.checks.consequence import Consequence, consequence, wasted
-from lettrine.health.checks.reading import median, number, share, start
+from lettrine.health.checks.reading import finite_curve, median, number, share, start
+from lettrine.health.checks.reference import reference_of
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
@@ -28,7 +32,12 @@ def unscaled(trace: Trace) -> Evidence | None:
     large = most >= limits.SCALE_FAR
     uneven = most >= limits.SCALE_UNEVEN * least and most >= 0.3 * limits.SCALE_FAR
     arrives = median(trace.output(first.name, "rms"), start(trace)) >= limits.SCALE_ARRIVES
-    return seen if (large or uneven) and arrives else None
+    return seen if ((large or uneven) and arrives) or _tiny(seen) else None
+
+
+def _tiny(seen: Evidence) -> bool:
+    """Whether all inputs are so small that fresh layers answer hardly anything but their biases."""
+    return 0 < seen.figure("feature_most") <= limits.SCALE_TINY
 
 
 @check("input-scale", needs=("loss",))
@@ -43,7 +52,12 @@ def input_scale(trace: Trace) -> Iterator[Finding]:
     if seen is None:
         return
     harm = consequence(trace)
-    lost = wasted(trace) and not harm.well
+    if _tiny(seen):
+        if harm.bad:
+            yield _too_small(seen, harm)
+        return
+    little = harm.kind == "learns" and harm.end >= limits.PLATEAU_HIGH * harm.reference.value
+    lost = little or (wasted(trace) and not harm.well)
     broke = trace.first_nonfinite is not None and trace.first_nonfinite.phase != "data"
     low, high = number(seen.figure("low"), 3), number(seen.figure("high"), 3)
     most, least = seen.figure("feature_most"), seen.figure("feature_least")
@@ -66,6 +80,28 @@ def input_scale(trace: Trace) -> Iterator[Finding]:
             if pixels
             else "Subtract each feature's mean and divide by its std, both of the training data, or begin with a norm layer."
         ),
+        reference=_NORMALIZING,
+    )
+
+
+def _too_small(seen: Evidence, harm: Consequence) -> Finding:
+    most = seen.figure("feature_most")
+    return Finding(
+        id="input-scale",
+        severity="warning",
+        where=seen.where,
+        steps=seen.steps,
+        value=most,
+        limit=limits.SCALE_TINY,
+        message=f"The inputs go from {number(seen.figure('low'), 3)} to {number(seen.figure('high'), 3)}, with a root mean "
+        "square of "
+        f"{number(most)} at most: {harm.words}.",
+        why="Layers are initialised for inputs of about 1: of such small ones they see their own biases, and the gradients of "
+        "the "
+        "first weights are as many times too small.",
+        remedy="Subtract each feature's mean and divide by its std, both of the training data; see that pixels are not "
+        "divided by "
+        "255 twice (ToTensor does it once).",
         reference=_NORMALIZING,
     )
 
@@ -112,6 +148,47 @@ def repeated_batch(trace: Trace) -> Iterator[Finding]:
                 ),
                 reference="torch.utils.data: randomness in multi-process data loading",
             )
+        elif alone and each.figure("period") >= 1 and (apart := _by_heart(trace)):
+            yield _returning(each, apart)
+
+
+def _by_heart(trace: Trace) -> str:
+    """How far the held-out loss is from the training loss, where that is far; empty otherwise, or if unknown."""
+    _, losses = finite_curve(trace, trace.loss)
+    dev = trace.dev.mean[np.isfinite(trace.dev.mean)]
+    if len(losses) < limits.CONSEQUENCE_STEPS or not len(dev):
+        return ""
+    end, held_out = float(np.mean(losses[-max(10, len(losses) // 10) :])), float(np.median(dev[-3:]))
+    far = held_out > limits.BY_HEART * end and held_out > limits.LEARNED_WELL * reference_of(trace, end).value
+    return f"the loss on held-out data is {number(held_out, 3)}, that of training {number(end, 3)}" if far else ""
+
+
+def _returning(each: Evidence, apart: str) -> Finding:
+    period, rows = int(each.figure("period")), int(each.figure("rows"))
+    one = period == 1
+    return Finding(
+        id="repeated-batch",
+        severity="warning",
+        where=each.where,
+        steps=each.steps,
+        value=float(period),
+        limit=nan,
+        message=(
+            f"Every step sees the same batch of {rows} rows; {apart}."
+            if one
+            else f"The same {period} batches of {rows} rows come again and again, in the same order; {apart}."
+        ),
+        why="The network learns by heart the few examples it sees, and nothing that holds for others.",
+        remedy=(
+            "Take the next batch at each step, for x, y in loader, and not next(iter(loader)), which is always the first one. If "
+            "these rows are all there are, they are too few for this network."
+            if one
+            else "Where batches are drawn or augmented at random, seed the generator once before the first epoch and not in each "
+            "one; where they come from a data set, shuffle it. If these rows are all there are, they are too few for this "
+            "network."
+        ),
+        reference="torch.utils.data: randomness in multi-process data loading",
+    )
 
 
 @check("sorted-data", needs=("loss",))
@@ -154,7 +231,7 @@ def shuffled_targets(trace: Trace) -> Iterator[Finding]:
         them).
     """
     harm = consequence(trace)
-    if harm.kind not in ("guessing", "held out", "flat"):
+    if harm.kind not in ("guessing", "held out", "flat") and not _by_heart_only(trace, harm):
         return
     for each in trace.seen("inputs"):
         told, compared = each.figure("told"), each.figure("compared")
@@ -169,7 +246,7 @@ def shuffled_targets(trace: Trace) -> Iterator[Finding]:
             limit=limits.TOLD,
             message=(
                 f"Inputs tell nothing of their targets: of {int(compared)} examples, those next to one another have targets as "
-                f"different as any others ({number(told)} standard deviations from chance), and {harm.words}."
+                f"different as any others ({number(told)} standard deviations from chance), and {_what_became(trace, harm)}."
             ),
             why="What does not belong together cannot be learned, only learned by heart.",
             remedy=(
@@ -180,10 +257,33 @@ def shuffled_targets(trace: Trace) -> Iterator[Finding]:
         )
 
 
+def _by_heart_only(trace: Trace, harm: Consequence) -> bool:
+    """Whether what was learned does not hold on other data: the held-out loss was never below guessing, or best at the first
+    evaluation, before anything was learned by heart.
+    """
+    dev = trace.dev.mean[np.isfinite(trace.dev.mean)]
+    reference = harm.reference.value
+    if len(dev) < limits.OVERFITTING_POINTS or harm.kind not in ("learns", "falls") or not harm.reference.known:
+        return False
+    never = float(dev.min()) > limits.HELD_OUT_CHANCE * reference and harm.end >= limits.HARDLY_LEARNED * reference
+    rose = float(np.median(dev[len(dev) // 2 :])) > dev[0] >= limits.HELD_OUT_LEARNED * reference
+    return never or (rose and float(dev.min()) >= limits.HELD_OUT_LEARNED * reference)
+
+
+def _what_became(trace: Trace, harm: Consequence) -> str:
+    if harm.bad:
+        return harm.words
+    dev = trace.dev.mean[np.isfinite(trace.dev.mean)]
+    return (
+        f"the loss on held-out data goes from {number(float(dev[0]), 3)} to {number(float(dev[-1]), 3)} "
+        f"({harm.reference.words}: {number(harm.reference.value, 3)})"
+    )
+
+
 def _moves(trace: Trace, harm: Consequence) -> bool:
     """Whether the weights moved enough to have learned something: else nothing is known of the data."""
     sizes = [median(trace.parameter(name, "update_data")) for name in trace.parameter_stats]
-    return harm.kind == "held out" or any(limits.UPDATE_SMALL < size < limits.UPDATE_LARGE_EARLY for size in sizes)
+    return harm.kind in ("held out", "learns") or any(limits.UPDATE_SMALL < size < limits.UPDATE_LARGE_EARLY for size in sizes)
 
 
 @check("padding-index")
@@ -197,9 +297,15 @@ def padding_index(trace: Trace) -> Iterator[Finding]:
     """
     for each in trace.seen("padding-index"):
         used = each.figure("share") >= limits.PADDING_SHARE and each.figure("inside") >= limits.PADDING_INSIDE
-        if not (used and each.figure("looks") >= limits.UPDATE_RECORDS):
+        fixed = each.figure("fixed") == 1 and limits.PADDING_FIXED <= each.figure("share") <= 1 - limits.PADDING_FIXED
+        if not ((used or fixed) and each.figure("looks") >= limits.UPDATE_RECORDS):
             continue
         index, name = int(each.figure("index")), each.where[0]
+        how = (
+            f"in {share(each.figure('inside'))} of the cases it stands alone between two others, as a token does"
+            if used
+            else "it stands in the very same places of every row, which no padding of rows of different length does"
+        )
         asked = " and the loss asks for it as a class" if each.figure("targets") else ""
         yield Finding(
             id="padding-index",
@@ -209,8 +315,8 @@ def padding_index(trace: Trace) -> Iterator[Finding]:
             value=each.figure("inside"),
             limit=limits.PADDING_INSIDE,
             message=(
-                f"{name} keeps index {index} for padding, but {share(each.figure('share'))} of its inputs are {index}: in "
-                f"{share(each.figure('inside'))} of the cases it stands alone between two others, as a token does{asked}."
+                f"{name} keeps index {index} for padding, but {share(each.figure('share'))} of its inputs are {index}: "
+                f"{how}{asked}."
             ),
             why="The row of padding_idx gets no gradient: that token keeps the vector it began with, usually all zeros.",
             remedy=f"Leave out padding_idx={index}, or give padding an index of its own that no token has.",

@@ -162,7 +162,10 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
         and np.nanmax(norms[info.name]) == 0
         and not _cancels(info, trained, norms)
     ]
-    missed = [info.name for info in missing if info.name not in unused]
+    called = next(iter(trace.seen("without graph")), None)
+    bare = [name for name in unused if called is not None and name.rpartition(".")[0] in called.where]
+    unused = [name for name in unused if name not in bare]
+    missed = [info.name for info in missing if info.name not in (*unused, *bare)]
     hidden = _handed_on_without_graph(trace, missed)
     for names, severity, what, remedy in (
         (
@@ -173,6 +176,15 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
                 f"{hidden}See that no detach(), no_grad() or .data stands between {{it}} and the loss; if {{it_is}} meant to "
                 f"stay as "
                 "{it_is} now, set requires_grad to False."
+            ),
+        ),
+        (
+            bare,
+            "warning" if called is not None and called.figure("fresh") else "info",
+            "never got a gradient: {it_is} called without a graph (no_grad, inference_mode)",
+            (
+                "Call {them} outside of torch.no_grad() to let {them} learn; if {it_is} meant to stay as {it_is} now, set "
+                "requires_grad to False."
             ),
         ),
         (

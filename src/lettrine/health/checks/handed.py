@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from lettrine.health import limits
-from lettrine.health.checks.reading import number
+from lettrine.health.checks.reading import number, share
 from lettrine.health.checks.reference import NEED_NOT_FALL, handed_ratios, loss_seen, ordinary
 from lettrine.health.checks.registry import Skip, check
+from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
 
@@ -28,6 +29,10 @@ def other_loss(trace: Trace) -> Iterator[Finding]:
         raise Skip("not applicable", "no backward pass was looked at")
     if not ordinary(trace):
         raise Skip("not applicable", NEED_NOT_FALL)
+    part = next(iter(trace.seen("handed term")), None)
+    if part is not None and part.figure("looks") >= limits.HANDED_POINTS and part.figure("share") < limits.HANDED_SHARE:
+        yield _one_term(part)
+        return
     ratios = handed_ratios(trace, seen)
     if len(ratios) < limits.HANDED_POINTS:
         raise Skip("not run", f"{len(ratios)} losses beside what was trained on; {limits.HANDED_POINTS} are needed")
@@ -48,5 +53,22 @@ def other_loss(trace: Trace) -> Iterator[Finding]:
         f"{number(float(ratios.max()))} times it.",
         why="What is said of the loss is said of another one, such as one term of it, a running mean, or that of other data.",
         remedy="Hand over the tensor on which backward() is called: watch.loss(loss).",
+        reference="lettrine: watch.loss",
+    )
+
+
+def _one_term(part: Evidence) -> Finding:
+    return Finding(
+        id="other-loss",
+        severity="warning",
+        where=(),
+        steps=part.steps,
+        value=part.figure("share"),
+        limit=limits.HANDED_SHARE,
+        message=f"The loss handed to watch.loss is one of the {int(part.figure('terms'))} terms that are trained on, the "
+        f"{part.words['kind']}, and makes up only {share(part.figure('share'))} of their sum.",
+        why="What is shown is not what the steps make smaller: it may stand still or rise while the sum falls, and the other way "
+        "round.",
+        remedy="Hand over, and log, the sum on which backward() is called: watch.loss(loss).",
         reference="lettrine: watch.loss",
     )

@@ -49,6 +49,9 @@ def broadcast(trace: Trace) -> Iterator[Finding]:
     yield from _batch_sizes(trace)
     for each in trace.seen("broadcast"):
         size, answers, others = int(each.figure("size")), each.words["answers"], each.words["others"]
+        if each.figure("columns") > 1:
+            yield _one_against_many(each)
+            continue
         targets = "targets" if each.words["function"].endswith(("loss", "entropy", "logits")) else "numbers"
         longer = "the answers" if answers.count(",") > others.count(",") or answers.count(",") > 1 else f"the {targets}"
         yield Finding(
@@ -66,6 +69,26 @@ def broadcast(trace: Trace) -> Iterator[Finding]:
             remedy=f"Give both the same shape: call squeeze(-1) on {longer}, or unsqueeze(-1) on the other.",
             reference="torch.nn.MSELoss: input and target have the same shape; NumPy's rules of broadcasting",
         )
+
+
+def _one_against_many(each: Evidence) -> Finding:
+    columns, answers, others = int(each.figure("columns")), each.words["answers"], each.words["others"]
+    return Finding(
+        id="broadcast",
+        severity="warning",
+        where=each.where,
+        steps=each.steps,
+        value=float(columns),
+        limit=1.0,
+        message=f"Answers of shape {answers} meet targets of shape {others} in {each.words['function']}: each answer is held "
+        "against "
+        f"{columns} targets at once.",
+        why="The best that one answer can do against several targets is their mean, whatever each of them is.",
+        remedy=f"Give the last layer {columns} outputs, or bring the targets to the shape {answers} first: a sum, a mean or a "
+        "column "
+        "left out by mistake (keepdim=True) is the usual cause.",
+        reference="torch.nn.MSELoss: input and target have the same shape; NumPy's rules of broadcasting",
+    )
 
 
 def _batch_sizes(trace: Trace) -> Iterator[Finding]:
@@ -98,8 +121,11 @@ def softmax_axis(trace: Trace) -> Iterator[Finding]:
         taken over.
     Formula: none: the sum over the classes is 1 for each example, or it is not.
     """
+    if not (trace.seen("comparison") or trace.seen("attention") or trace.seen("softmax")):
+        raise Skip("not applicable", NO_COMPARISON)
     yield from _attention(trace)
-    for each in compared(trace):
+    yield from _inside(trace)
+    for each in trace.seen("comparison"):
         chain = [name for name in operations_of(each) if name != "Log"]
         softmax = chain[0].lower().replace("logsoftmax", "log-softmax") if chain and chain[0] in _NORMALISED else ""
         single = each.words["expects"] == "classes" and each.figure("classes") == 1
@@ -142,6 +168,40 @@ def softmax_axis(trace: Trace) -> Iterator[Finding]:
             )
 
 
+def _inside(trace: Trace) -> Iterator[Finding]:
+    """Softmaxes inside the network."""
+    heads = {each.where[0] for each in trace.seen("comparison")}
+    for each in trace.seen("softmax"):
+        single, axis = each.words["what"] == "unit", int(each.figure("axis"))
+        if each.where[0] in heads or each.figure("looks") < limits.UPDATE_RECORDS:
+            continue  # the last softmax is judged by what the loss expects
+        yield Finding(
+            id="softmax-axis",
+            severity="warning",
+            where=each.where,
+            steps=each.steps,
+            value=float(axis),
+            limit=nan,
+            message=(
+                f"A softmax is taken over the single unit of {each.where[0]}: it gives 1 whatever goes in, and no gradient."
+                if single
+                else f"A softmax in {each.where[0]} is taken along axis 0 of {int(each.figure('axes'))}, over the "
+                f"{int(each.figure('size'))} examples of the batch."
+            ),
+            why=(
+                "Shares of one thing are always the whole of it: what was to be weighed is not."
+                if single
+                else "Examples compete with one another, and each answer depends on which others lie in its batch."
+            ),
+            remedy=(
+                "Take the softmax along the axis of what is weighed, such as time: scores of shape (batch, time, 1) need dim=1."
+                if single
+                else "Take it along the axis of what is weighed for one example: dim=1, or dim=-1."
+            ),
+            reference="torch.nn.Softmax: dim, along which the results sum to 1",
+        )
+
+
 def _attention(trace: Trace) -> Iterator[Finding]:
     for each in trace.seen("attention"):
         if each.figure("off") < 1:
@@ -156,13 +216,19 @@ def _attention(trace: Trace) -> Iterator[Finding]:
             value=float(axis),
             limit=float(axes - 1),
             message=(
-                f"The softmax of the attention{' in ' + each.where[0] if each.where else ''} is taken along axis {axis} of "
-                f"{axes}, over {over}: what each query sums over does not have weights that sum to 1."
+                f"The softmax of the attention{' in ' + each.where[0] if each.where else ''}{_scores(each)} is taken along "
+                f"axis {axis} "
+                f"of {axes}, over {over}: what each query sums over does not have weights that sum to 1."
             ),
             why="Each query gets sums of any size instead of a mean of the values, and a mask over keys does something else.",
             remedy=f"Take the softmax of the scores along the keys, dim=-1, instead of dim={axis}.",
             reference="Vaswani et al. 2017, Attention is all you need, section 3.2.1",
         )
+
+
+def _scores(each: Evidence) -> str:
+    made = each.words.get("scores", "")
+    return f" (of products of what {made} gives)" if made else ""
 
 
 @check("relu-logits")

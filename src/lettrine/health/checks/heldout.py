@@ -131,7 +131,8 @@ def dev_scale(trace: Trace) -> Iterator[Finding]:
     middle = float(np.median(ratios))
     above = middle > 1
     away, limit = (middle, limits.DEV_SCALE) if above else (1 / middle, limits.DEV_SCALE_BELOW)
-    if away < limit or float(ratios.max() / ratios.min()) > limits.DEV_SCALE_EVEN:
+    even = limits.DEV_SCALE_EVEN if above or away < limits.DEV_SCALE_FAR else limits.DEV_SCALE_EVEN_FAR
+    if away < limit or float(ratios.max() / ratios.min()) > even:
         yield from _far_from_the_start(steps, dev[known], level[known], guess_of(trace))
         return
     yield Finding(

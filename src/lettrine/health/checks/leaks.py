@@ -48,6 +48,16 @@ def _held(trace: Trace, seen: Evidence) -> Finding:
             f"x[:, {place}]",
             "Shift the window: the target is the element after the last one of the input.",
         ),
+        "threshold": (
+            f"Column {place}{more} of the input tells the class by a threshold",
+            f"x[:, {place}]",
+            f"See what column {place} is made of: if of the target itself, or of what is known only after it, leave it out.",
+        ),
+        "line": (
+            f"The target is a straight line of column {place}{more} of the input",
+            f"x[:, {place}]",
+            f"See what column {place} is made of: if of the target itself, or of what is known only after it, leave it out.",
+        ),
         "sequence": (
             "The target is the input itself, position by position",
             "x",
@@ -57,7 +67,7 @@ def _held(trace: Trace, seen: Evidence) -> Finding:
     examples = int(seen.figure("examples"))
     # Where many columns each tell the target, as in made-up data, that is the task; a label left in makes one for each class.
     # A sequence that is its own target may be an autoencoder's; what copies it at once is none.
-    meant = seen.words["what"] == "column" and count > max(classes_of(trace), 1)
+    meant = seen.words["what"] in ("column", "threshold", "line") and count > max(classes_of(trace), 1)
     meant |= seen.words["what"] == "sequence" and not _at_once(trace)
     return Finding(
         id="leak",

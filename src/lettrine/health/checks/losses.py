@@ -68,6 +68,7 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
     if any(len(info.shape) > 1 and not info.trainable for info in trace.parameters):
         raise Skip("not applicable", "parts are frozen, so the network was trained before")
     back = steps_until(trace, expected)
+    loud = back >= limits.INITIAL_WASTED and not consequence(trace).well and not _large_inputs(trace)
     last = output_module(trace)
     spread = median(trace.output(last.name, "std"), start(trace)) if last is not None and last.name in trace.outputs else nan
     weight = weight_of(trace, last.name) if last is not None else ""
@@ -81,7 +82,7 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
         remedy = f"Shrink the last layer's weights and start its bias at 0, to start near ln {classes} = {number(expected, 3)}."
     yield Finding(
         id="initial-loss",
-        severity="info" if back < limits.INITIAL_WASTED or consequence(trace).well else "warning",
+        severity="warning" if loud else "info",
         where=(last.name,) if last is not None else (),
         steps=(0, 0),
         value=value,
@@ -94,6 +95,11 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
         remedy=remedy,
         reference=f"{limits.STUDY}: expected loss at initialisation",
     )
+
+
+def _large_inputs(trace: Trace) -> bool:
+    """Whether the inputs are so large that they, and not the last layer, make the first answers large."""
+    return any(each.figure("feature_most") >= limits.INPUTS_LARGE for each in trace.seen("inputs"))
 
 
 @check("no-learning", needs=("loss",))
@@ -145,13 +151,13 @@ def no_learning(trace: Trace) -> Iterator[Finding]:
         limit=guess if stuck else beginning,
         message=what,
         why="Whatever the network learns, it is not what the inputs say about the targets.",
-        remedy=_get_it_moving(trace),
+        remedy=_get_it_moving(trace, high=isfinite(guess) and end > limits.FAR_ABOVE * guess),
         reference="Karpathy 2019, A recipe for training neural networks",
     )
 
 
-def _get_it_moving(trace: Trace, *, fit: bool = True) -> str:
-    """What to try, by how far the steps move the weights."""
+def _get_it_moving(trace: Trace, *, fit: bool = True, high: bool = False) -> str:
+    """What to try, by how far the steps move the weights. high: the loss is far above guessing, as no small step makes it."""
     rate = learning_rate(trace)
     try:
         _, table = update_ratios(trace, usable(trace))
@@ -172,7 +178,7 @@ def _get_it_moving(trace: Trace, *, fit: bool = True) -> str:
     if not rate > 0:
         return f"{first}; then try learning rates ten times higher and lower."
     lower, higher = number(rounded(rate / 10)), number(rounded(rate * 10))
-    if size > limits.UPDATE_LARGE:
+    if size > limits.UPDATE_LARGE or high:
         return f"{first}; then try a learning rate of {lower} instead of {number(rate)}."
     return f"{first}; then try learning rates of {higher} and {lower} instead of {number(rate)}."
 

@@ -11,6 +11,7 @@ from lettrine.health import limits_wiring as limits
 from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.reading import finite_curve, listed, number, plural, share
 from lettrine.health.checks.registry import Skip, check
+from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
 
@@ -194,14 +195,16 @@ def batch_mixing(trace: Trace) -> Iterator[Finding]:
     Formula: none: the first axis is as long as the targets, and the second one is not, at {MASK_LOOKS} or more looks.
     """
     seen = [each for each in trace.seen("batch axis") if each.figure("looks") >= limits.MASK_LOOKS]
+    mixed = [each for each in trace.seen("states") if each.figure("looks") >= limits.MASK_LOOKS]
+    yield from map(_mixed_states, mixed)
     if not seen:
-        if any(info.role in ("recurrent", "attention") for info in trace.modules):
+        if mixed or any(info.role in ("recurrent", "attention") for info in trace.modules):
             return
         raise Skip("not applicable", "no recurrent or attention module")
     names, batch = tuple(name for each in seen for name in each.where), int(seen[0].figure("batch"))
     yield Finding(
         id="batch-mixing",
-        severity="warning" if consequence(trace).bad else "info",
+        severity="info" if consequence(trace).well else "warning",
         where=names,
         steps=seen[0].steps,
         value=float(batch),
@@ -213,4 +216,24 @@ def batch_mixing(trace: Trace) -> Iterator[Finding]:
         remedy="Pass batch_first=True, or transpose its input: (time, batch, features). The check-up tells for certain whether "
         "examples of a batch see one another.",
         reference=f"torch.nn.{seen[0].words['kind']}: batch_first",
+    )
+
+
+def _mixed_states(seen: Evidence) -> Finding:
+    name, first, batch = seen.where[0], int(seen.figure("first")), int(seen.figure("batch"))
+    what, axis = seen.words["what"], "layers and directions" if seen.words["what"] == "states" else "time"
+    return Finding(
+        id="batch-mixing",
+        severity="warning",
+        where=seen.where,
+        steps=seen.steps,
+        value=float(first),
+        limit=1.0,
+        message=f"The {what} of {name} have the shape ({first}, {batch}, units), {axis} before the batch, and "
+        f"{seen.words['function']} makes rows of {batch} of them: each row holds values of other examples.",
+        why="A view does not move axes. What belongs to one example is spread over several rows, and each answer depends on its "
+        "neighbours in the batch.",
+        remedy=f"Bring the batch to the front first: {'h' if what == 'states' else 'y'}.transpose(0, 1).reshape({batch}, -1)"
+        + ("." if what == "states" else ", or build it with batch_first=True."),
+        reference="torch.nn.RNN: shapes of output and h_n",
     )

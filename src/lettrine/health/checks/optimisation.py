@@ -48,9 +48,10 @@ def schedule_to_zero(trace: Trace) -> Iterator[Finding]:
         return
     when, last = int(steps[high[-1] + 1]), int(trace.loss.step[-1])
     idle = (last - when) / max(last - int(steps[0]), 1)
-    if idle <= limits.SCHEDULE_SHARE or not _still_falling(trace, when):
-        return
     course = consequence(trace)
+    early = when <= limits.SCHEDULE_EARLY * last and course.end >= limits.SCHEDULE_LITTLE * course.reference.value
+    if idle <= limits.SCHEDULE_SHARE or not (early or _still_falling(trace, when)):
+        return
     if course.end <= limits.SCHEDULE_FINE * course.reference.value:
         return
     at, losses = finite_curve(trace, trace.loss)
@@ -63,7 +64,7 @@ def schedule_to_zero(trace: Trace) -> Iterator[Finding]:
         limit=limits.SCHEDULE_SHARE,
         message=f"The learning rate has been below {share(limits.SCHEDULE_LOW)} of its peak ({number(peak)}) since step "
         f"{when:,}, for "
-        f"{share(idle)} of the run; the loss, still falling then, has stayed near "
+        f"{share(idle)} of the run; the loss{'' if early else ', still falling then,'} has stayed near "
         f"{number(float(np.mean(losses[at >= when])), 3)} since.",
         why="Steps this small change nothing: the rest of the run is time spent for nothing.",
         remedy=f"Spread the schedule over the whole run, {last + 1:,} steps: call scheduler.step() once an epoch if it counts "

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from lettrine.health import limits
+from lettrine.health.checks.capacity import linear_stack, plateau
 from lettrine.health.checks.reading import number, share
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.findings import Finding
@@ -78,15 +79,19 @@ def memorising(trace: Trace) -> Iterator[Finding]:
         )
 
 
-@check("underfitting", needs=("dev",))
+@check("underfitting", needs=("loss",))
 def underfitting(trace: Trace) -> Iterator[Finding]:
-    """Training ended while both losses were falling alike.
+    """A network that has not learned what there is, or could not.
 
-    Measured: The held-out losses of the last {UNDERFITTING_POINTS} evaluations, and the gap between training and held-out
-        loss.
-    Formula: fall = (held-out loss {UNDERFITTING_POINTS} evaluations ago - last one) / the former; gap = (held-out - training
-        loss) / held-out loss.
+    Measured: Of any training whether linear layers are all there is of the network, with nothing between them that bends, and
+        where the training loss comes to rest. Of a whole run the held-out losses of the last {UNDERFITTING_POINTS} evaluations,
+        and the gap between training and held-out loss.
+    Formula: end >= {PLATEAU_HIGH} * (loss of guessing), no longer falling; of a whole run fall = (held-out loss
+        {UNDERFITTING_POINTS} evaluations ago - last one) / the former; gap = (held-out - training loss) / held-out loss.
     """
+    if not trace.facts.result:
+        yield from (*linear_stack(trace),) or plateau(trace)
+        return
     train, held_out = _results(trace, "train", "held_out")
     dev = trace.dev.mean[np.isfinite(trace.dev.mean)]
     if len(dev) < limits.UNDERFITTING_POINTS:

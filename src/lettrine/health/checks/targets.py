@@ -104,19 +104,22 @@ def _out_of_reach(each: Evidence, low: float, high: float) -> Finding:
 
 @check("target-constant")
 def target_constant(trace: Trace) -> Iterator[Finding]:
-    """One and the same target for every example.
+    """One and the same target for every example, or none that counts.
 
-    Measured: The targets of all batches that were looked at.
+    Measured: The targets of all batches that were looked at, and how many of those batches hold only targets that are ignored.
     Formula: none: one class, or a standard deviation of 0, in {CONSTANT_LOOKS} or more batches up to step {CONSTANT_STEP} or
         later.
     """
     seen = compared(trace)
+    yield from (_all_ignored(each) for each in seen if each.words["expects"] == "classes" and each.figure("all_ignored") > 0.5)
     if len(seen) > 1:
         return  # several losses: one of them may well ask for one value
     each = seen[0]
     late = each.figure("looks") >= limits.CONSTANT_LOOKS and each.steps[1] >= limits.CONSTANT_STEP
     single = each.figure("classes_seen") == 1 or (isfinite(each.figure("std")) and each.figure("std") == 0)
-    if not (_given(each) and late and single and each.figure("alone") == 1) or not _all_easy(trace, each):
+    # One number that is no 0 and no class in every example is no rare event that looking alone could miss.
+    certain = each.words["expects"] in ("squared", "absolute") and each.figure("mean") != 0
+    if not (_given(each) and late and single and each.figure("alone") == 1) or not (certain or _all_easy(trace, each)):
         return
     classes = each.figure("classes_seen") == 1
     what = "belong to the same class" if classes else f"have the target {number(each.figure('mean'), 4)}"
@@ -149,15 +152,15 @@ def _all_easy(trace: Trace, each: Evidence) -> bool:
 def target_rows(trace: Trace) -> Iterator[Finding]:
     """Rows of targets that are no shares of one whole, although a softmax is.
 
-    Measured: The number of labels in each row of targets under a softmax; and batches in which every target is ignored.
+    Measured: The number of labels in each row of targets under a softmax.
     Formula: share = (rows with two labels or more) / (rows).
     """
     for each in compared(trace):
         many = each.figure("rows_many")
-        softmax = operations_of(each)[:1] == ["Softmax"] or each.words["expects"] == "classes"
-        if each.words["expects"] == "classes" and each.figure("all_ignored") > 0.5:
-            yield _all_ignored(each)
-        elif _given(each) and softmax and many > limits.ROWS_OF_MANY:
+        last = [name for name in operations_of(each) if name != "Log"][:1]
+        softmax = last == ["Softmax"] or each.words["expects"] == "classes"
+        softmax |= last == ["LogSoftmax"] and each.words["expects"] == "product" and each.figure("alone") == 1
+        if _given(each) and softmax and many > limits.ROWS_OF_MANY:
             yield Finding(
                 id="target-rows",
                 severity="warning",
@@ -174,7 +177,7 @@ def target_rows(trace: Trace) -> Iterator[Finding]:
 
 def _all_ignored(each: Evidence) -> Finding:
     return Finding(
-        id="target-rows",
+        id="target-constant",
         severity="critical",
         where=each.where[:1],
         steps=each.steps,

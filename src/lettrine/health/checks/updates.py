@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from lettrine.health import limits
+from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.reading import (
     late,
     learning_rate,
@@ -25,7 +26,7 @@ from lettrine.health.checks.reading import (
 )
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.findings import Finding
-from lettrine.health.trace import Trace
+from lettrine.health.trace import Floats, Trace
 
 
 @check("update-too-large", needs=("parameters",), symptom="silent")
@@ -58,11 +59,12 @@ def update_too_large(trace: Trace) -> Iterator[Finding]:
         return
     general = limit < limits.UPDATE_LARGE_ONE
     value = value if general else float(np.nanmax(each))
+    calmed = limit == limits.UPDATE_LARGE_EARLY and _calms(trace, table)
     rate, factor = learning_rate(trace, mask), tenfold(value / aim)
     towards = f", from {number(rate)} to {number(rounded(rate / factor))}" if rate > 0 else ""
     yield Finding(
         id="update-too-large",
-        severity="critical" if general else "warning",
+        severity="info" if calmed else "critical" if general else "warning",
         where=tuple(large),
         steps=span(trace, mask),
         value=value,
@@ -74,6 +76,14 @@ def update_too_large(trace: Trace) -> Iterator[Finding]:
         + ("." if general else f", for {listed(large)} alone, or initialise {listed(large)} larger."),
         reference=f"{limits.STUDY}: log10 of update:data, with a line at -3",
     )
+
+
+def _calms(trace: Trace, table: Floats) -> bool:
+    """Whether steps that were large at first have come down to a usual size, and the loss has fallen below guessing since."""
+    mask = late(trace)[usable(trace)]
+    sizes = np.array([median(row[mask]) for row in table])
+    settled = float(middle(sizes[:, None])[0]) <= limits.UPDATE_LARGE
+    return settled and consequence(trace).kind == "learns" and int(trace.steps[-1]) >= limits.LEARNING_STEPS
 
 
 @check("update-too-small", needs=("parameters",), symptom="silent")
@@ -125,15 +135,24 @@ def missing_zero_grad(trace: Trace) -> Iterator[Finding]:
     value = float(np.mean(left > 0))
     if value <= limits.LEFTOVER_SHARE:
         return
+    kept = _never_cleared(trace)
     yield Finding(
         id="missing-zero-grad",
         severity="critical",
-        where=(),
+        where=kept,
         steps=span(trace, mask),
         value=value,
         limit=limits.LEFTOVER_SHARE,
-        message=f"At {share(value)} of the sampled steps the backward pass began with gradients of earlier steps still there.",
+        message=f"At {share(value)} of the sampled steps the backward pass began with gradients of earlier steps still there"
+        + (f", those of {listed(kept)}." if kept else "."),
         why="Each step then follows the sum of all gradients so far, which grows and points to where the network was long ago.",
         remedy="Call optimizer.zero_grad() once after each optimizer.step() (or before each backward pass of a new step).",
         reference="torch.optim: Optimizer.zero_grad",
     )
+
+
+def _never_cleared(trace: Trace) -> tuple[str, ...]:
+    """The parameters whose optimiser finds earlier gradients, where another optimiser does not; empty where all do."""
+    told = [each for each in trace.seen("gradients") if each.figure("followed") > 1]
+    found = [each for each in told if each.figure("leftover") > limits.LEFTOVER_SHARE * each.figure("followed")]
+    return tuple(name for each in found for name in each.where) if len(found) < len(told) else ()

@@ -16,7 +16,7 @@ from lettrine.health.findings import Finding, Outcome, Report
 from lettrine.health.limits import NORM_NOISE
 from lettrine.health.trace import Trace
 
-_TROUBLE: Final = ("spike", "divergence", "oscillation", "no-learning", "overfitting")
+_TROUBLE: Final = ("spike", "divergence", "oscillation", "no-learning", "overfitting", "underfitting")
 _DEPTH: Final = ("activation-scale", "gradient-scale", "gradient-data")
 
 _ACTS: Final = ("missing-zero-grad", "spike", "update-too-large", "divergence", "oscillation", "initial-loss")
@@ -69,6 +69,9 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "shared-norm": ("norm-statistics", "overfitting", "held-out-labels", "dev-scale"),
     "schedule-to-zero": ("no-learning", "update-too-small", "slow-learning"),
     "collapsed-kl": ("no-learning", "dead-units", *_DEPTH, "update-too-small"),
+    "future-leak": ("leak", "overfitting", "held-out-labels"),
+    "batch-mixing": (*_TROUBLE, "held-out-labels", "dead-units", "slow-learning"),
+    "underfitting": ("no-learning", "slow-learning", "dead-units", "update-too-small"),
     "eval-dropout": ("held-out-labels", "dev-scale"),
     **dict.fromkeys(_DATA, (*_SYMPTOMS, "target-scale")),
     # A softmax over one unit has a gradient of exactly 0, which looks as if it had been cleared.
@@ -117,7 +120,7 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
         "no-learning",
         "initial-loss",
     ),
-    "initial-loss": ("saturation", "dead-units", "activation-scale", "gradient-scale"),
+    "initial-loss": ("underfitting", "saturation", "dead-units", "activation-scale", "gradient-scale"),
     "saturation": ("dead-units", "gradient-scale", "gradient-data", "update-too-small", "no-learning"),
     "dead-units": (
         "no-gradient",
@@ -148,6 +151,8 @@ ORDER: Final = (
     "unregistered",
     "never-moved",
     "padding-mask",
+    "batch-mixing",
+    "future-leak",
     "growing-graph",
     "clip-before-unscale",
     "weight-decay",
@@ -165,6 +170,7 @@ ORDER: Final = (
     "missing-zero-grad",
     "wrong-mode",
     "symmetry",
+    "underfitting",
     "activation-scale",
     "spike",
     "update-too-large",

@@ -23,6 +23,7 @@ from lettrine.health.checks.reading import (
     usable,
 )
 from lettrine.health.checks.registry import Skip, check
+from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
 
@@ -37,6 +38,9 @@ def wrong_mode(trace: Trace) -> Iterator[Finding]:
     concerned = [info.name for info in trace.modules if info.role == "dropout" or _batch_norm(info.kind)]
     if not concerned:
         raise Skip("not applicable", "no module behaves differently in eval mode")
+    heard = next(iter(trace.seen("evaluation")), None)
+    if heard is not None and heard.figure("differs") and heard.figure("trained") == heard.figure("evaluations") > 1:
+        yield _evaluated_in_training(heard, concerned)
     mask = late(trace)
     training = trace.step_stats["training"]
     known = mask & np.isfinite(training)
@@ -58,6 +62,26 @@ def wrong_mode(trace: Trace) -> Iterator[Finding]:
         f"{plural(concerned, 'does', 'do')} not do {plural(concerned, 'its', 'their')} work.",
         why="Dropout drops nothing, and batch norm uses running statistics that no longer follow the data.",
         remedy="Call model.train() before training and again after each evaluation (model.eval()).",
+        reference="torch.nn.Module.train",
+    )
+
+
+def _evaluated_in_training(heard: Evidence, concerned: list[str]) -> Finding:
+    return Finding(
+        id="wrong-mode",
+        severity="warning",
+        where=tuple(concerned),
+        steps=heard.steps,
+        value=heard.figure("trained"),
+        limit=0.0,
+        message=f"The loss on held-out data is taken with the network in training mode, at each of the "
+        f"{int(heard.figure('evaluations'))} evaluations heard: {listed(concerned)} {plural(concerned, 'acts', 'act')} as in "
+        "training.",
+        why="Dropout drops values, and batch norm takes the statistics of the held-out batch and learns from it: the loss is "
+        "not that "
+        "of the network as it will be used.",
+        remedy="Call model.eval() before the held-out data go through and model.train() after it; see that no train() stands "
+        "between.",
         reference="torch.nn.Module.train",
     )
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from math import nan
 from typing import Any, Final, Protocol, TypeVar
 
 import torch
@@ -30,13 +31,14 @@ from lettrine.torch.capture.functions import FunctionCall, FunctionNotes, Module
 from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.taps import Listener, tensors_in
 from lettrine.torch.graph.terms import Term, terms_of
-from lettrine.torch.private import compiles, recomputing, transformed
+from lettrine.torch.private import BATCH_NORM, DROPOUT, compiles, recomputing, transformed
 
 FIRST: Final = 4  # sampled steps of a run that are all looked at; later ones where histograms are taken too
 PASSES: Final = 4  # backward passes of one step that are looked at: with gradient accumulation they are alike
 ROOTS: Final = 16  # calls of the model before a backward pass that are kept, the last ones; 1 in eval mode, where none may follow
 SEARCHED: Final = 10_000  # nodes of the loss's graph searched for a parameter of the model
 HELD_OUT: Final = 2  # passes in eval mode that are looked at
+EVALUATIONS: Final = 3  # losses on held-out data of whose passes the mode is heard
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,8 @@ class Look:
 @dataclass(frozen=True)
 class Stepping:
     """An optimiser that is about to step. passes: backward passes since one last stepped. gradient_scale, output_scale: by what
-    the gradients of parameters and of outputs are too large for a GradScaler, see `capture.scaling`.
+    the gradients of parameters and of outputs are too large for a GradScaler, see `capture.scaling`. leftover: 1 where its
+    backward passes began with gradients of an earlier step in place, 0 where not, NaN if unknown.
     """
 
     step: int
@@ -104,6 +107,7 @@ class Stepping:
     passes: int
     gradient_scale: float = 1.0
     output_scale: float = 1.0
+    leftover: float = nan
 
 
 class Reader(Protocol):
@@ -181,11 +185,10 @@ class Looker:
         self._called.clear()
         self._depth, self._waiting = 0, False
 
-    def stepping(self, optimiser: Optimizer, gradient_scale: float, output_scale: float) -> None:
-        """It steps now."""
+    def stepping(self, optimiser: Optimizer, scales: tuple[float, float], leftover: float) -> None:
+        """It steps now. scales, leftover: as in `Stepping`."""
         if self.looking:
-            found = Stepping(self._step, self._model, self._optimisers, optimiser, self._since, gradient_scale, output_scale)
-            self._ask("stepping", found)
+            self._ask("stepping", Stepping(self._step, self._model, self._optimisers, optimiser, self._since, *scales, leftover))
         self._since = 0
 
     def disarm(self) -> None:
@@ -208,8 +211,7 @@ class Looker:
 
     def evaluated(self) -> None:
         """The user hands over a loss on held-out data: the next such pass will be looked at."""
-        self._held_out.wanted = True
-        self._held_out.wait(go_on=True)
+        self._held_out.evaluated()
 
     def finish(self) -> None:
         """Note what all looks so far show together."""
@@ -274,6 +276,12 @@ class Looker:
             waiting += [following for following, _ in node.next_functions]
         return len(seen) >= SEARCHED
 
+    def trained_through(self, trained: int, evaluations: int) -> None:
+        """So many of the evaluations that were heard were made in training mode."""
+        differs = float(any(map(_differs, self._model.modules())))
+        figures = {"trained": float(trained), "evaluations": float(evaluations), "differs": differs}
+        self._recorder.note_evidence(Evidence("evaluation", (), (self._step, self._step), figures))
+
     def held_out(self, root: RootCall, calls: tuple[FunctionCall, ...], modules: tuple[ModuleCall, ...]) -> None:
         """A pass in eval mode has been made."""
         self._ask("held_out", Look(self._step, self._model, self._optimisers, (root,), calls, None, modules=modules))
@@ -292,7 +300,7 @@ class Looker:
 
 class HeldOut:
     """Looks at the first passes of the model in eval mode without gradients: those between two sampled steps and, once the user
-    has handed over a held-out loss, the next that come.
+    has handed over a held-out loss, the next that come. Of those of the first evaluations it also hears in which mode they are.
 
     wanted: such a loss was handed over.
     """
@@ -302,7 +310,19 @@ class HeldOut:
         self._notes = FunctionNotes(looker.names, lambda _: None)
         self._handles: list[Any] = []
         self._looked = 0
+        self._modes: set[bool] = set()  # of the model, in passes without gradients since the last evaluation
+        self._trained = self._evaluations = 0
         self.wanted = False
+
+    def evaluated(self) -> None:
+        """A loss on held-out data is handed over."""
+        if self.wanted and self._modes and self._evaluations < EVALUATIONS:
+            self._evaluations += 1
+            self._trained += self._modes == {True}
+            self._looker.trained_through(self._trained, self._evaluations)
+        self.wanted = True
+        self._modes.clear()
+        self.wait(go_on=True)
 
     def wait(self, *, go_on: bool) -> None:
         """Begin to wait, or stop."""
@@ -312,13 +332,16 @@ class HeldOut:
             for handle in self._handles:
                 handle.remove()
             self._handles.clear()
-        elif not self._handles and self._looked < HELD_OUT:
+        elif not self._handles and self._looked < HELD_OUT and self._evaluations < EVALUATIONS:
             for root in self._looker.roots:
                 self._handles.append(root.register_forward_pre_hook(Listener(self._begin)))
                 self._handles.append(root.register_forward_hook(Listener(self._end), with_kwargs=True, always_call=True))
 
     def _begin(self, module: nn.Module, *_: Any) -> None:
-        if torch.is_grad_enabled() or module.training or self._notes.open or transformed() or _delicate(module):
+        if torch.is_grad_enabled() or transformed():
+            return
+        self._modes.add(module.training)
+        if module.training or self._notes.open or _delicate(module):
             return
         self._notes.begin(module)
         self._notes.root = 0
@@ -335,6 +358,14 @@ class HeldOut:
             self._looker.held_out(root, *noted)
         if self._looked >= HELD_OUT:
             self.wait(go_on=False)
+
+
+def _differs(module: nn.Module) -> bool:
+    """Whether a module does something else in eval mode than in training mode."""
+    if isinstance(module, BATCH_NORM):
+        return bool(module.track_running_stats)
+    rate = getattr(module, "p", 0.0) if isinstance(module, DROPOUT) else getattr(module, "dropout", 0.0)
+    return isinstance(module, DROPOUT | nn.RNNBase | nn.MultiheadAttention) and float(rate) > 0
 
 
 def _delicate(model: nn.Module) -> bool:

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.capture.looks import Look, reader
+from lettrine.torch.graph.ahead import asked_ahead
+from lettrine.torch.graph.comparisons import LOSSES
 
 
 @reader
@@ -82,7 +84,8 @@ def _judge(mask: Tensor, tokens: list[Tensor], call: FunctionCall) -> tuple[bool
 class Axes:
     """Evidence "batch axis": a recurrent or attention module that takes its first axis for time and is given the batch there.
 
-    where: its name. figures: looks, batch (its first axis, as long as the targets of the loss), other (its second axis).
+    where: its name. figures: looks, batch (its first axis, as long as the targets of the loss, or the one along which the inputs
+    are not shifted to make the targets), other (its second axis).
     words: kind.
     """
 
@@ -93,13 +96,9 @@ class Axes:
     def look(self, look: Look) -> Iterable[Evidence]:
         """Compare the axes of inputs with the number of targets."""
         self._last = look.step
-        counts = {
-            len(target)
-            for call in look.outside
-            if isinstance(target := call.given(1, "target"), Tensor)
-            and target.ndim == 1
-            and "loss" in call.name + "cross_entropy_loss"
-        }
+        lengths = {each.shape[1] for root in look.roots for each in root.inputs if each.ndim > 1}
+        counts = {len(target) for call in look.outside if (target := one_each(call, lengths)) is not None}
+        ahead = asked_ahead(look)
         given = {tensor.data_ptr(): tensor for root in look.roots for tensor in root.inputs}
         for call in look.modules:
             kinds = nn.RNNBase | nn.MultiheadAttention
@@ -109,7 +108,12 @@ class Axes:
             if not isinstance(sequence, Tensor) or sequence.ndim != 3:
                 continue
             first, second = sequence.shape[:2]
-            if first in counts and second not in counts and all(first == each.shape[0] for each in given.values() if each.ndim):
+            alike = all(first == each.shape[0] for each in given.values() if each.ndim)
+            told = first in counts and second not in counts
+            told |= (
+                ahead is not None and second == len(ahead) + 1 != first
+            )  # targets that are the inputs, one place on along axis 1
+            if alike and told and second > 1:
                 looks = self._found.get(call.name, (0, 0, 0, ""))[0]
                 self._found[call.name] = looks + 1, first, second, type(call.module).__name__
         return ()
@@ -119,3 +123,14 @@ class Axes:
         for name, (looks, batch, other, kind) in self._found.items():
             figures = {"looks": float(looks), "batch": float(batch), "other": float(other)}
             yield Evidence("batch axis", (name,), (0, self._last), figures, {"kind": kind})
+
+
+def one_each(call: FunctionCall, lengths: set[int]) -> Tensor | None:
+    """What a loss compares with, if it is one class or one row of numbers for each example. lengths: second axes of the
+    inputs.
+    """
+    target = call.given(1, "target", call.given(1, "other"))
+    if not isinstance(target, Tensor):
+        return None
+    row = target.ndim == 2 and target.is_floating_point() and target.shape[1] not in lengths
+    return target if target.ndim == 1 or (row and (call.name in LOSSES or call.name in ("sub", "__sub__", "__rsub__"))) else None

@@ -1,7 +1,8 @@
-"""Evidence "broadcast": two columns of N numbers, one for each example, that became a table of N times N.
+"""Evidence "broadcast": two columns of N numbers, one for each example, that became a table of N times N; or one column of
+answers held against several columns of targets.
 
 where: the module that made the answers, "" where that is not clear. words: "function", "answers" and "others" their shapes.
-figures: "looks" at which it was seen, "size" N.
+figures: "looks" at which it was seen, "size" N, "columns" K of the targets, 1 for a table of N times N.
 
 Spared is what is meant: where both sides have the same number of axes, where both are the model's, and where the axis was added
 to the answers by hand. A loss function of torch broadcasts on purpose nowhere.
@@ -21,6 +22,8 @@ from lettrine.torch.graph.comparisons import LOSSES, readable
 from lettrine.torch.graph.heads import head_of
 
 _ELEMENTWISE: Final = frozenset("sub add mul div true_divide rsub __sub__ __add__ __mul__ __rsub__ __truediv__".split())  # noqa: SIM905
+_DIFFERENCES: Final = ("sub", "__sub__", "rsub", "__rsub__")
+_LOSING: Final = frozenset(("pow", "square", "__pow__", "abs", "absolute", "__abs__"))
 _ADDED: Final = frozenset(("unsqueeze", "__getitem__", "expand_dims"))
 _DISTANCES: Final = frozenset(LOSSES) - {"cross_entropy", "nll_loss"}
 
@@ -35,8 +38,16 @@ class Broadcasts:
     def look(self, look: Look) -> Iterable[Evidence]:
         """Take in one look."""
         makers = {id(call.result): call for call in look.calls}
+        uses: dict[int, set[str]] = {}
+        for call in look.outside:
+            for given in call.args:
+                uses.setdefault(id(given), set()).add(call.name)
         for call in look.calls:
             pair = _pair(call, makers)
+            columns = 1
+            if pair is None:
+                pair = _one_against_many(call, uses.get(id(call.result), set()))
+                columns = pair[1].shape[1] if pair is not None else 0
             if pair is None:
                 continue
             answers, others = pair
@@ -47,7 +58,7 @@ class Broadcasts:
                 "broadcast",
                 (module,) if module else (),
                 (first, look.step),
-                {"looks": looks + 1, "size": answers.numel()},
+                {"looks": looks + 1, "size": answers.numel(), "columns": columns},
                 {"function": call.name, "answers": str(tuple(answers.shape)), "others": str(tuple(others.shape))},
             )
             self._seen[module] = first, looks + 1, evidence
@@ -77,6 +88,21 @@ def _pair(call: FunctionCall, makers: dict[int, FunctionCall]) -> tuple[Tensor, 
         return None
     maker = makers.get(id(answers if answers.ndim > others.ndim else others))
     return None if not named and maker is not None and maker.name in _ADDED else (answers, others)
+
+
+def _one_against_many(call: FunctionCall, uses: set[str]) -> tuple[Tensor, Tensor] | None:
+    """Answers (N, 1) and targets (N, K) of one distance. uses: names of the functions that take in its result."""
+    first, second = call.given(0, "input"), call.given(1, "target", call.given(1, "other"))
+    distance = call.name in _DISTANCES or (call.name in _DIFFERENCES and not call.where and not uses.isdisjoint(_LOSING))
+    if (
+        not distance
+        or not (isinstance(first, Tensor) and isinstance(second, Tensor))
+        or first.requires_grad is second.requires_grad
+    ):
+        return None
+    answers, others = (first, second) if first.requires_grad else (second, first)
+    fits = answers.ndim == others.ndim == 2 and answers.shape[1] == 1 < others.shape[1] and len(answers) == len(others) > 1
+    return (answers, others) if fits and answers.grad_fn is not None and readable(answers) and readable(others) else None
 
 
 def _together(first: Tensor, second: Tensor) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ LOSSES: Final = {
 }
 """Torch's loss functions, and what each expects."""
 _SQUARES: Final = ("pow", "square", "__pow__", "mul", "__mul__", "norm", "vector_norm")
+_PRODUCTS: Final = ("mul", "__mul__", "__rmul__")
 _SIZES: Final = ("abs", "absolute", "__abs__")
 _KEEPING: Final = frozenset(
     """view reshape view_as reshape_as unsqueeze squeeze flatten unflatten float to long int double half bfloat16 type type_as
@@ -42,7 +43,8 @@ _SCALING: Final = frozenset(
 @dataclass(frozen=True)
 class Comparison:
     """expects: what the loss expects, as in `LOSSES`; "squared" and "absolute" also for differences that are written out,
-    "likelihood" for t log p + (1 - t) log(1 - p) written out, "product" for another product of target and logarithm.
+    "likelihood" for t log p + (1 - t) log(1 - p) written out, "product" for another product of target and logarithm, "shares of
+    classes" for the share of each example's class, whose logarithm is taken then.
     prediction: made by weights. target: not. head: what made the prediction. given: whether the target is data, not made of the
     step's own answers or as a constant. alone: whether the loss is this comparison and nothing else, but for a number it is
     multiplied by.
@@ -72,7 +74,7 @@ def comparisons(look: Look) -> list[Comparison]:
             uses.setdefault(id(given), set()).add(call.name)
     found = []
     for call in look.calls:
-        pair = _pair(call, uses.get(id(call.result), set()))
+        pair = _pair(call, uses) or _picked(call, uses)
         if pair is None:
             continue
         expects, prediction, target = pair
@@ -97,11 +99,37 @@ def readable(tensor: Tensor) -> bool:
     )
 
 
-def _pair(call: FunctionCall, uses: set[str]) -> tuple[str, Tensor, Tensor] | None:  # noqa: PLR0911  one for each way
-    """What a call expects, its prediction and its target; None if it compares no answer with a target. uses: names of the
-    functions that take in its result.
+def _picked(call: FunctionCall, uses: Mapping[int, set[str]]) -> tuple[str, Tensor, Tensor] | None:
+    """The same of a cross-entropy written out: the logarithm, or the logit beside a logsumexp, of each example's class."""
+    first: Any = call.given(0, "input")
+    if call.name in ("gather", "take_along_dim"):
+        places: Any = call.given(2, "index") if call.name == "gather" else call.given(1, "indices")
+    elif call.name == "__getitem__" and isinstance(call.given(1, "index"), tuple):
+        places = call.given(1, "index")[-1]
+    else:
+        return None
+    classes = isinstance(places, Tensor) and not places.is_floating_point() and places.dtype is not torch.bool
+    if not (classes and isinstance(first, Tensor) and first.grad_fn is not None) or first.ndim < 2 or places.requires_grad:
+        return None
+    if call.name == "gather" and places.ndim == first.ndim and places.shape[-1] == 1:
+        places = places.squeeze(-1)
+    if operation(first.grad_fn) in ("Log", "LogSoftmax"):
+        return "logarithms", first, places
+    if operation(first.grad_fn) == "Softmax" and not {"log", "add", "__add__", "clamp", "clamp_min"}.isdisjoint(
+        uses.get(id(call.result), ())
+    ):
+        return "shares of classes", first, places
+    return ("classes", first, places) if "logsumexp" in uses.get(id(first), ()) else None
+
+
+def _pair(call: FunctionCall, known: Mapping[int, set[str]]) -> tuple[str, Tensor, Tensor] | None:
+    """What a call expects, its prediction and its target; None if it compares no answer with a target. known: by id of a tensor,
+    names of the functions that take it in.
     """
-    first, second = call.given(0, "input"), call.given(1, "target", call.given(1, "other"))
+    if call.name == "einsum" and len(call.args) == 3:
+        first, second = call.args[1:]
+    else:
+        first, second = call.given(0, "input"), call.given(1, "target", call.given(1, "other"))
     if not (isinstance(first, Tensor) and isinstance(second, Tensor)):
         return None
     if call.name in LOSSES:
@@ -111,13 +139,23 @@ def _pair(call: FunctionCall, uses: set[str]) -> tuple[str, Tensor, Tensor] | No
     if first.requires_grad is second.requires_grad:
         return None
     prediction, target = (first, second) if first.requires_grad else (second, first)
+    expects = _written(call, prediction, target, known)
+    return (expects, prediction, target) if expects else None
+
+
+def _written(call: FunctionCall, prediction: Tensor, target: Tensor, known: Mapping[int, set[str]]) -> str:
+    """What a difference or a product expects, "" where it is no part of a loss."""
+    uses = known.get(id(call.result), set())
     if call.name in ("sub", "__sub__", "__rsub__", "rsub") and target.numel() > 1:
-        if not uses.isdisjoint(_SQUARES):
-            return "squared", prediction, target
-        return ("absolute", prediction, target) if not uses.isdisjoint(_SIZES) else None
-    if call.name in ("mul", "__mul__", "__rmul__") and target.numel() > 1 and prediction.grad_fn is not None:
-        return ("product", prediction, target) if operation(prediction.grad_fn) in ("Log", "LogSoftmax", "LogSigmoid") else None
-    return None
+        return "squared" if not uses.isdisjoint(_SQUARES) else "absolute" if not uses.isdisjoint(_SIZES) else ""
+    if call.name in ("dist", "pairwise_distance") and target.shape == prediction.shape:
+        return "squared"
+    if call.name in (*_PRODUCTS, "einsum") and target.numel() > 1 and prediction.grad_fn is not None:
+        if operation(prediction.grad_fn) in ("Log", "LogSoftmax", "LogSigmoid"):
+            return "product"
+        if "softplus" in known.get(id(prediction), ()) and target.shape == prediction.shape:
+            return "logits"  # softplus(z) - y z
+    return ""
 
 
 def _complement(target: Tensor, calls: Sequence[FunctionCall]) -> bool:

@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from torch import nn
 
 from lettrine.health.evidence import Evidence
+from lettrine.torch.capture.functions import ModuleCall
 from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.capture.taps import tensors_in
+from lettrine.torch.graph.walks import fresh_random
 
 
 @reader
@@ -47,6 +49,50 @@ class Detached:
         """Every pair that was met."""
         for pair, count in self._found.items():
             yield Evidence("detached", pair, (0, self._last), {"looks": float(count), "passes": float(self._passes)})
+
+
+@reader
+class WithoutGraph:
+    """Evidence "without graph": modules that are called so that their answers have no graph, although their parameters ask for
+    gradients: under no_grad or inference_mode.
+
+    where: their names, first called first. figures: looks (at which all of them were so), all (looks), fresh (1 where one of
+    their matrices was still as drawn at random at the first look). Modules of a network that is called as a whole without a
+    graph, such as one that makes targets, are none: something that is trained has to be called in the same pass.
+    """
+
+    def __init__(self) -> None:
+        self._names: dict[str, bool] | None = None  # with whether each is fresh
+        self._looks = 0
+        self._last = 0
+
+    def look(self, look: Look) -> Iterable[Evidence]:
+        """Compare what modules hold with what they return."""
+        if look.place or not look.modules:
+            return ()
+        self._last = look.step
+        self._looks += 1
+        traced = {call.root for call in look.modules if any(tensor.requires_grad for tensor in tensors_in(call.output))}
+        names = {call.name: call.module for call in look.modules if call.root in traced and _untraced(call)}
+        for call in look.modules:
+            if call.name in names and any(tensor.requires_grad for tensor in tensors_in(call.output)):
+                del names[call.name]
+        if self._names is None:
+            self._names = {name: any(map(fresh_random, module.parameters(recurse=False))) for name, module in names.items()}
+        self._names = {name: fresh for name, fresh in self._names.items() if name in names}
+        return ()
+
+    def finish(self) -> Iterable[Evidence]:
+        """Those that were so at every look."""
+        if self._names:
+            figures = {"looks": float(self._looks), "fresh": float(any(self._names.values()))}
+            yield Evidence("without graph", tuple(self._names), (0, self._last), figures)
+
+
+def _untraced(call: ModuleCall) -> bool:
+    own = any(parameter.requires_grad for parameter in call.module.parameters(recurse=False))
+    answers = [tensor for tensor in tensors_in(call.output) if tensor.is_floating_point()]
+    return own and bool(answers) and not any(tensor.requires_grad for tensor in answers)
 
 
 def _trained(module: nn.Module) -> bool:

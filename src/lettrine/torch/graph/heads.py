@@ -71,7 +71,7 @@ def head_of(prediction: Tensor, names: Mapping[int, str]) -> Head:
         steps += 1
         kind = operation(node)
         if kind in _WEIGHTED:
-            return Head(tuple(operations), axis, _parameter(node, names), low, high, dropped)
+            return Head(tuple(operations), axis, parameter_of(node, names), low, high, dropped)
         if kind in _SHAPING:
             if not operations or (operations and set(operations) <= {"Clamp"}):
                 inner = _range(node, kind)
@@ -79,7 +79,7 @@ def head_of(prediction: Tensor, names: Mapping[int, str]) -> Head:
             if axis is None and kind in ("Softmax", "LogSoftmax"):
                 axis = _signed(saved(node, "dim"))
             operations.append(kind)
-        elif kind == "Add" and (name := _parameter(node, names)):  # a bias
+        elif kind == "Add" and (name := parameter_of(node, names)):  # a bias
             following = [each for each, _ in node.next_functions if each is not None and operation(each) != "AccumulateGrad"]
             if len(following) != 1:
                 return Head(tuple(operations), axis, name, low, high, dropped)
@@ -87,10 +87,15 @@ def head_of(prediction: Tensor, names: Mapping[int, str]) -> Head:
             continue
         elif kind == "NativeDropout" or (kind == "Mul" and _is_mask(node)):
             dropped = True
-        elif kind not in _VIEWS:
+        elif kind not in _VIEWS and not (kind == "Add" and operations[-1:] == ["Log"] and _alone(node)):
             break
         node = next((each for each, _ in node.next_functions if each is not None), None)
     return Head(tuple(operations), axis, "", low, high, dropped)
+
+
+def _alone(node: Node) -> bool:
+    """Whether a sum adds a number to one thing: what guards a logarithm."""
+    return sum(each is not None for each, _ in node.next_functions) == 1
 
 
 def _signed(axis: Any) -> int | None:
@@ -120,7 +125,7 @@ def _is_mask(node: Node) -> bool:
     return bool(((other == 0) | (other == most)).all()) and bool((other == 0).any()) and bool(most > 1)
 
 
-def _parameter(node: Node, names: Mapping[int, str]) -> str:
+def parameter_of(node: Node, names: Mapping[int, str]) -> str:
     """Name of the watched parameter an operation takes in, "" if none; that of a weight before that of a bias."""
     found: list[str] = []
     waiting = [(each, 0) for each, _ in node.next_functions]

@@ -1,4 +1,5 @@
-"""Evidence "inputs": what the model was fed at the steps that were looked at. One for each root that takes real numbers.
+"""Evidence "inputs": what the model was fed at the steps that were looked at. One for each root that takes real numbers; of one
+that takes whole numbers only whether its batches repeat.
 
 where: the root's name.
 
@@ -6,6 +7,7 @@ figures, over all looks: "looks", "rows" (of one batch); "mean", "std", "low", "
     "feature_least": largest and smallest root mean square of a feature (of a channel, where there are more axes than two);
     "rescaled": share of looks in which the model itself begins with a division of what it is fed;
     "pairs": looks at two optimiser steps one after the other, "same" share of them with the same batch, "distinct" batches;
+    "period": after how many steps the same batches came again, in the same order; NaN where that was not seen at every look;
     "alike": share of looks in which all rows of the batch were the same;
     "told": how much better the nearest other input tells a target than chance does, in standard deviations over permuted
     targets, "compared": on how many examples. Nearest is by Euclidean distance of standardised features (Cover & Hart 1967,
@@ -16,7 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from math import nan
+from itertools import combinations
+from math import gcd, nan
 from typing import Any, Final
 
 import numpy as np
@@ -35,6 +38,8 @@ _ALL: Final = 1_024  # of all
 _WIDE: Final = 256  # numbers kept of each
 _ALIKE: Final = 4  # rows needed to say that all are the same
 _PERMUTATIONS: Final = 24
+_WHOLE: Final = (torch.int64, torch.int32, torch.int16, torch.uint8)  # of tokens, and no mask
+_RETURNS: Final = 3  # pairs of looks with the same batch
 
 Array = NDArray[Any]
 
@@ -66,13 +71,18 @@ class Inputs:
         done: set[str] = set()
         for root in look.roots:
             given = _table_of(root)
-            if given is None or root.name in done:
+            tokens = _tokens_of(root) if given is None else None
+            if (given is None and tokens is None) or root.name in done:
                 continue
             done.add(root.name)
             seen = self._seen.setdefault(root.name, _Seen())
             if seen.steps and seen.steps[-1] == look.step:
                 continue  # another micro-batch of the same step
             seen.steps.append(look.step)
+            seen.marks.append(_mark(tokens if given is None else given))
+            if given is None:
+                seen.rows = 0 if tokens is None else len(tokens)
+                continue
             _take(seen, given)
             seen.rescaled += any(call.name in ("div", "__truediv__") and call.given(0, "input") is given for call in look.calls)
             if sum(map(len, seen.inputs)) < _ALL:
@@ -94,11 +104,22 @@ def _table_of(root: RootCall) -> Tensor | None:
     return None
 
 
-def _take(seen: _Seen, given: Tensor) -> None:
-    seen.rows = len(given)
+def _tokens_of(root: RootCall) -> Tensor | None:
+    """The first whole numbers a root is fed, one row an example."""
+    return next((each for each in root.inputs if each.dtype in _WHOLE and each.ndim > 1 and readable(each)), None)
+
+
+def _mark(given: Tensor | None) -> int:
+    """What two batches are told apart by."""
+    if given is None:
+        return 0
     flat = given.detach().reshape(-1)
     ends = torch.cat([flat[:_MARK], flat[-_MARK:]]).to(torch.float64).cpu().numpy()
-    seen.marks.append(hash((tuple(given.shape), ends.tobytes())))
+    return hash((tuple(given.shape), ends.tobytes()))
+
+
+def _take(seen: _Seen, given: Tensor) -> None:
+    seen.rows = len(given)
     if len(given) >= _ALIKE:
         seen.judged += 1
         seen.alike += bool((given[1:] == given[:1]).all())
@@ -139,6 +160,7 @@ def _figures(seen: _Seen) -> dict[str, float]:
         if second == first + 1
     ]
     figures |= {"pairs": len(follow), "same": sum(follow) / len(follow) if follow else nan, "distinct": len(set(seen.marks))}
+    figures["period"] = _period(seen.steps, seen.marks)
     if seen.moments:
         mean, variance, low, high, most, least = np.array(seen.moments).T
         figures |= {"mean": mean.mean(), "std": float(np.sqrt((variance + (mean - mean.mean()) ** 2).mean()))}
@@ -147,6 +169,15 @@ def _figures(seen: _Seen) -> dict[str, float]:
         seen.told = len(seen.inputs), _told(seen)
     told, compared = seen.told[1]
     return {name: float(value) for name, value in (figures | {"told": told, "compared": compared}).items()}
+
+
+def _period(steps: list[int], marks: list[int]) -> float:
+    """The distance after which batches return: those as far apart are the same, and no others are."""
+    pairs = [(b - a, x == y) for (a, x), (b, y) in combinations(zip(steps, marks, strict=True), 2)]
+    period = gcd(*(distance for distance, same in pairs if same))
+    returned = sum(same for _, same in pairs)
+    told = returned >= _RETURNS and all(same == (distance % period == 0) for distance, same in pairs)
+    return float(period) if told else nan
 
 
 def _told(seen: _Seen) -> tuple[float, int]:

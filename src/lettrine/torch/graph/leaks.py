@@ -1,16 +1,18 @@
-"""Evidence "leak": a part of the input that is the target itself.
+"""Evidence "leak": a part of the input that is the target itself, or tells it by itself.
 
-    where: empty. figures: place (the column of a table, the position of a sequence; -1 for the whole sequence), places (how many
-        such there are), examples (compared).
-    words["what"]: "column", "position" or "sequence".
+    where: empty. figures: input (which of the model's inputs), place (the column of a table, the position of a sequence; -1 for
+        the whole sequence), places (how many such there are), examples (compared).
+    words["what"]: "column", "position", "sequence", "threshold" (the column tells the class by thresholds between values that lie
+        next to one another) or "line" (the target is a straight line of the column).
 
-Only what is the target to the digit counts: a column that is the target or tells by two values whether it is a class, a position
-that holds the class's number. What merely goes with the target is what there is to learn.
+Only what tells the target without an exception counts. What merely goes with it is what there is to learn: classes that lie apart
+leave a gap between them, a column that the target was made of leaves none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import torch
@@ -18,12 +20,16 @@ from torch import Tensor
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, reader
+from lettrine.torch.graph.comparisons import readable
 from lettrine.torch.graph.terms import Term
 
 _LEAST: Final = 96  # examples that must agree, without an exception
 _RARE: Final = 8  # of them on either side: a class seen less often proves nothing
 _MOST: Final = 64  # classes each column is compared with
 _WIDE: Final = 2_048  # columns looked at, the first ones
+_GAP: Final = 0.05  # of a column's range: classes further apart are apart by nature
+_COLUMNS: Final = 4  # of a table: where there are fewer, one of them may well be the task
+_LINE: Final = 1e-6  # of the variance that a straight line leaves, to the digits of float32
 
 
 @reader
@@ -31,37 +37,89 @@ class LeakReader:
     """Compares inputs with targets. A place that once disagrees is out."""
 
     def __init__(self) -> None:
-        self._what = ""
-        self._agree: Tensor | None = None  # (F,) or (F, K): whether a column or position has agreed so far
-        self._rows = 0
-        self._seen: Tensor | None = None  # (K,) or (): how often each class, or different values, were met
-        self._steps = (0, 0)
+        self._inputs: dict[int, _Compared] = {}
 
     def look(self, look: Look) -> Iterable[Evidence]:
         """One backward pass."""
         terms = [each for each in look.terms if each.target is not None]
-        if len(terms) == 1 and len(look.roots) == 1 and len(look.roots[0].inputs) == 1:
-            found = _compared(look.roots[0].inputs[0], terms[0])
-            if found is not None:
-                self._take(*found)
-                self._steps = (self._steps[0], look.step)
+        if len(terms) == 1 and len(look.roots) == 1:
+            for place, given in enumerate(look.roots[0].inputs):
+                if readable(given) and given.ndim > 1:
+                    self._inputs.setdefault(place, _Compared()).take(given.detach(), terms[0], look.step)
         return ()
 
     def finish(self) -> Iterator[Evidence]:
         """What has agreed in all looks."""
+        for place, compared in self._inputs.items():
+            if (found := compared.held() or compared.tells()) is not None:
+                what, places, rows = found
+                figures = {
+                    "input": place,
+                    "place": -1 if what == "sequence" else places[0],
+                    "places": len(places),
+                    "examples": rows,
+                }
+                told = {name: float(value) for name, value in figures.items()}
+                yield Evidence("leak", (), compared.steps, told, {"what": what})
+                return
+
+
+@dataclass
+class _Extremes:
+    """Of each column, pooled over looks: the least and the greatest value by class, (F, K), and how often each class was met."""
+
+    low: Tensor
+    high: Tensor
+    met: Tensor
+
+
+class _Compared:
+    """One input held against the targets, look after look."""
+
+    def __init__(self) -> None:
+        self.steps = (0, 0)
+        self._what = ""
+        self._agree: Tensor | None = None  # (F,) or (F, K): whether a column or position has agreed so far
+        self._rows = self._told = 0
+        self._seen: Tensor | None = None  # (K,) or (): how often each class, or different values, were met
+        self._extremes: _Extremes | None = None
+        self._sums: Tensor | None = None  # (5, F): of x, x * x, x * y, y, y * y, about the first example
+        self._origin: tuple[Tensor, Tensor] | None = None
+
+    def take(self, given: Tensor, term: Term, step: int) -> None:
+        """One look."""
+        self.steps = (self.steps[0], step)
+        if given.ndim == 2 and (found := _compared(given, term)) is not None:
+            self._take(*found)
+        if given.is_floating_point() and term.target is not None and len(term.target) == len(given):
+            last = given[:, -1] if given.ndim == 3 else given  # of a window: what came first may well be what is to be remembered
+            table = last.reshape(len(given), -1)[:, :_WIDE].double().cpu()
+            self._take_extremes(table, term)
+            self._take_sums(table, term.target.detach())
+
+    def held(self) -> tuple[str, list[int], int] | None:
+        """What is the target to the digit."""
         if self._agree is None or self._seen is None or self._rows < _LEAST:
-            return
+            return None
         agree = self._agree
         if agree.ndim > 1:  # by class: only classes met often, and missed often, prove something
             often = (self._seen >= _RARE) & (self._rows - self._seen >= _RARE)
             agree = (agree & often).any(1)
         elif (self._seen.ndim and int((self._seen > 0).sum()) < 2) or (not self._seen.ndim and not bool(self._seen)):
-            return
+            return None
         places = torch.nonzero(agree).reshape(-1).tolist()
-        if places and (self._what != "sequence" or len(places) == len(agree)):
-            place = -1 if self._what == "sequence" else places[0]
-            figures = {"place": float(place), "places": float(len(places)), "examples": float(self._rows)}
-            yield Evidence("leak", (), self._steps, figures, {"what": self._what})
+        return (self._what, places, self._rows) if places and (self._what != "sequence" or len(places) == len(agree)) else None
+
+    def tells(self) -> tuple[str, list[int], int] | None:
+        """What tells the class by thresholds, or the number by a straight line."""
+        if self._told < _LEAST:
+            return None
+        places, what = [], ""
+        if self._extremes is not None:
+            what, places = "threshold", _thresholds(self._extremes)
+        elif self._sums is not None:
+            what, places = "line", _lines(self._sums, self._told)
+        return (what, places, self._told) if places else None
 
     def _take(self, what: str, agree: Tensor, seen: Tensor, rows: int) -> None:
         if self._agree is not None and (what != self._what or agree.shape != self._agree.shape):
@@ -70,6 +128,72 @@ class LeakReader:
         self._what, self._rows = what, self._rows + rows
         self._agree = agree if self._agree is None else self._agree & agree
         self._seen = seen if self._seen is None else self._seen + seen
+
+    def _take_extremes(self, table: Tensor, term: Term) -> None:
+        labels = _labels(term)
+        if labels is None or len(labels) != len(table) or table.shape[1] < _COLUMNS:
+            return
+        known = torch.unique(labels).tolist()
+        if self._extremes is None:
+            shape = (table.shape[1], _MOST)
+            infinite = torch.full(shape, torch.inf, dtype=torch.float64)
+            self._extremes = _Extremes(infinite, -infinite, torch.zeros(_MOST))
+        seen = self._extremes
+        if seen.low.shape[0] != table.shape[1] or known[0] < 0 or known[-1] >= _MOST:
+            seen.met.zero_()
+            return
+        self._told += len(labels)
+        for k in known:
+            rows = table[labels == k]
+            seen.low[:, k] = torch.minimum(seen.low[:, k], rows.amin(0))
+            seen.high[:, k] = torch.maximum(seen.high[:, k], rows.amax(0))
+            seen.met[k] += len(rows)
+
+    def _take_sums(self, table: Tensor, target: Tensor) -> None:
+        values = target.reshape(len(target), -1).double().cpu()
+        if not target.is_floating_point() or self._extremes is not None or values.shape[1] != 1 or table.shape[1] < _COLUMNS:
+            return
+        if self._origin is None or self._origin[0].shape != table.shape[1:]:
+            self._origin, self._sums, self._told = (table[0], values[0]), None, 0
+        x, y = table - self._origin[0], (values - self._origin[1]).expand_as(table)
+        sums = torch.stack([each.sum(0) for each in (x, x * x, x * y, y, y * y)])
+        self._sums = sums if self._sums is None else self._sums + sums
+        self._told += len(table)
+
+
+def _labels(term: Term) -> Tensor | None:
+    """(B,) class numbers, one for each example; None for other targets."""
+    target = term.target
+    if target is None or term.kind not in ("cross-entropy", "binary cross-entropy"):
+        return None
+    if target.is_floating_point():
+        flat = target.detach().reshape(len(target), -1)
+        if flat.shape[1] == 1 and bool(((flat == 0) | (flat == 1)).all()):
+            return flat[:, 0].long().cpu()
+        return None
+    return target.detach().cpu() if target.ndim == 1 else None
+
+
+def _thresholds(seen: _Extremes) -> list[int]:
+    """Columns whose values of each class lie beside those of the next, without overlap and without a gap."""
+    often = torch.nonzero(seen.met >= _RARE).reshape(-1)
+    if len(often) < 2 or int((seen.met > 0).sum()) != len(often):
+        return []  # a class met now and then proves nothing
+    low, high = seen.low[:, often], seen.high[:, often]
+    order = low.argsort(1)
+    low, high = low.gather(1, order), high.gather(1, order)
+    gaps = low[:, 1:] - high[:, :-1]  # (F, K - 1)
+    extent = (high[:, -1] - low[:, 0])[:, None]
+    beside = (gaps > 0) & (gaps <= _GAP * extent)
+    return [int(place) for place in torch.nonzero((beside & (extent > 0)).all(1)).reshape(-1)]
+
+
+def _lines(sums: Tensor, rows: int) -> list[int]:
+    """Columns of which the target is a straight line."""
+    x, xx, xy, y, yy = sums / rows
+    spread, other, both = xx - x * x, yy - y * y, xy - x * y
+    left = 1 - both.square() / (spread * other)  # NaN for a column or a target of one value
+    return [int(place) for place in torch.nonzero(left.abs() < _LINE).reshape(-1)]
 
 
 _Found: TypeAlias = tuple[str, Tensor, Tensor, int]

@@ -92,10 +92,13 @@ class ReachingBack:
     figures: nodes_first, nodes (counted at most to `walks.NODES`), back (looks in a row, up to the last, that reached to before
     the look before), first, last (steps of the first and the last of those looks).
 
-    Autograd numbers the nodes of a thread as they are made; a node numbered below the last loss's was there before it.
+    Autograd numbers the nodes of a thread as they are made; a node numbered below the last loss's was there before it. The same
+    is told of the loss that is handed over, where it has a graph: where[0] is then "handed over".
     """
 
     def __init__(self) -> None:
+        self._handed: list[tuple[int, int]] = []
+        self._handed_top = -1
         self._top = -1  # number of the loss at the last look
         self._step = -1
         self._counts: list[tuple[int, int]] = []  # step and nodes of the looks in a row that reached back
@@ -104,24 +107,29 @@ class ReachingBack:
         """Count the graph."""
         if look.loss is None or look.place or look.step == self._step:
             return ()
-        nodes = walk([look.loss.grad_fn])
-        numbers = [number for node in nodes if not hasattr(node, "variable") and (number := sequence(node)) >= 0]
-        if self._top >= 0 and numbers and min(numbers) < self._top:
-            self._counts.append((look.step, len(nodes)))
-        else:
-            self._counts = [(look.step, len(nodes))]
-        self._top, self._step = max(numbers, default=-1), look.step
+        self._counts, self._top = _counted(look.step, look.loss, self._counts, self._top)
+        self._step = look.step
+        return ()
+
+    def handed(self, step: int, loss: Any) -> Iterable[Evidence]:
+        """Count the graph of what is handed over; that of a plain loss is the one looked at."""
+        if isinstance(loss, Tensor) and loss.grad_fn is not None and not (self._handed and self._handed[-1][0] == step):
+            self._handed, self._handed_top = _counted(step, loss, self._handed, self._handed_top)
         return ()
 
     def finish(self) -> Iterable[Evidence]:
         """Whether all looks since one reached back."""
-        if len(self._counts) > 1:
-            (first, least), (last, most) = self._counts[0], self._counts[-1]
-            figures: dict[str, Any] = {
-                "nodes_first": least,
-                "nodes": most,
-                "back": len(self._counts) - 1,
-                "first": first,
-                "last": last,
-            }
-            yield Evidence("reaching back", (), (first, last), {name: float(value) for name, value in figures.items()})
+        for where, counts in (((), self._counts), (("handed over",), self._handed)):
+            if len(counts) < 2:
+                continue
+            (first, least), (last, most) = counts[0], counts[-1]
+            figures = {"nodes_first": least, "nodes": most, "back": len(counts) - 1, "first": first, "last": last}
+            yield Evidence("reaching back", where, (first, last), {name: float(value) for name, value in figures.items()})
+
+
+def _counted(step: int, loss: Tensor, counts: list[tuple[int, int]], top: int) -> tuple[list[tuple[int, int]], int]:
+    """The looks in a row that reach back, with this one, and the number of its last node."""
+    nodes = walk([loss.grad_fn])
+    numbers = [number for node in nodes if not hasattr(node, "variable") and (number := sequence(node)) >= 0]
+    back = top >= 0 and bool(numbers) and min(numbers) < top
+    return [*(counts if back else ()), (step, len(nodes))], max(numbers, default=-1)

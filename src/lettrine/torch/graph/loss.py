@@ -28,6 +28,7 @@ from lettrine.torch.graph.terms import Term
 
 CLASSES: Final = ("cross-entropy", "binary cross-entropy")
 VALUES: Final = ("squared error", "absolute error", "smooth absolute error", "huber")
+_ALIKE: Final = 1e-4  # by which two losses that are one and the same may differ, relative
 BOUNDED: Final = (*CLASSES, *VALUES, "divergence", "ctc", "triplet", "embedding", "ranking", "hinge", "likelihood", "penalty")
 """Kinds of terms that are made smaller against fixed data; of any other it is not known whether it should fall."""
 
@@ -46,6 +47,10 @@ class LossReader:
         self._sides: set[frozenset[int]] = set()
         self._searched = False
         self._plain = False  # classes by number, none of which weighs more than another
+        self._parts: dict[
+            int, list[tuple[str, float, float]]
+        ] = {}  # by step: kind of each of several terms, mean, share of the loss
+        self._handed: list[tuple[str, float]] = []  # of the losses that are handed over: which term each is, and its share
 
     def look(self, look: Look) -> Iterable[Evidence]:
         """One backward pass."""
@@ -65,11 +70,27 @@ class LossReader:
             if isfinite(constant := self._sums[place].constant if place in self._sums else nan):
                 constants.add(constant)
         self._compare(terms, value)
+        if len(terms) > 1 and value > 0:
+            means = [(each.kind, _mean(each), each.weight) for each in terms]
+            self._parts = {look.step: [(kind, mean, mean * weight / value) for kind, mean, weight in means]}
         self._situation(look, terms)
+        return ()
+
+    def handed(self, step: int, loss: Any) -> Iterable[Evidence]:
+        """What is handed over may be one of several terms."""
+        parts = self._parts.pop(step, [])
+        value = float(loss.detach().double().sum()) if isinstance(loss, torch.Tensor) else float(loss)
+        alike = [(kind, share) for kind, mean, share in parts if value > 0 and abs(mean / value - 1) < _ALIKE]
+        if parts:
+            self._handed += alike if len(alike) == 1 and abs(alike[0][1] - 1) > _ALIKE else [("", nan)]
         return ()
 
     def finish(self) -> Iterator[Evidence]:
         """The loss as far as it is understood."""
+        if len({kind for kind, _ in self._handed}) == 1 and self._handed[0][0]:
+            shares = sorted(share for _, share in self._handed)
+            figures = {"looks": float(len(shares)), "share": shares[len(shares) // 2], "terms": float(len(self._terms))}
+            yield Evidence("handed term", (), (0, max(self._values, default=0)), figures, {"kind": self._handed[0][0]})
         if not self._values:
             return
         steps = sorted(self._values)
@@ -147,7 +168,7 @@ class LossReader:
             weight = term.weight
             if len(self._terms) == 1 and self._ratios and not term.root:
                 weight = float(torch.tensor(self._ratios).median())
-            total += (1.0 if term.root and len(self._terms) == 1 else weight) * one
+            total += (1.0 if term.root and len(self._terms) == 1 and not isfinite(weight) else weight) * one
         return total if isfinite(total) and total > 0 else nan
 
 

@@ -83,7 +83,8 @@ class EvalDropout:
     """Evidence "eval dropout": dropout as a function that drops values though the model is in eval mode.
 
     where: the modules it is called in. figures: calls, rate (highest), passes (in eval mode, that were looked at). words: given
-    ("default", where the call leaves `training` out; "on purpose", where it says True; "unknown"), line (file and line).
+    ("default", where the call leaves `training` out, or names the training mode and drops values all the same; "on purpose",
+    where it says True; "unknown"), line (file and line).
 
     Dropout modules that were put into training mode by themselves (Monte Carlo dropout) are none.
     """
@@ -140,14 +141,15 @@ def _given(call: FunctionCall) -> tuple[str, str]:
     try:
         tree = ast.parse(f"({text})", mode="eval").body
     except (SyntaxError, ValueError):
-        return "unknown", line
-    if not isinstance(tree, ast.Call):
-        return "unknown", line
-    modes = [each.value for each in tree.keywords if each.arg == "training"] + tree.args[2:3]
-    if not modes:
-        return "default", line
-    mode = modes[0]
-    return ("on purpose" if isinstance(mode, ast.Constant) and mode.value is True else "unknown"), line
+        tree = None
+    return (_meant(tree) if isinstance(tree, ast.Call) else "unknown"), line
+
+
+def _meant(call: ast.Call) -> str:
+    modes = [each.value for each in call.keywords if each.arg == "training"] + call.args[2:3]
+    if not modes or "training" in ast.unparse(modes[0]):
+        return "default"  # left out, or meant to follow the mode, which it does not
+    return "on purpose" if isinstance(modes[0], ast.Constant) and modes[0].value is True else "unknown"
 
 
 def source_of(code: CodeType, instruction: int) -> tuple[str, str]:

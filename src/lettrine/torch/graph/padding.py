@@ -1,7 +1,9 @@
 """Evidence "padding-index": how the index that an embedding keeps for padding lies among the others.
 
 where: the module. figures: "looks", "index"; "share" of all indices; "inside" share of its occurrences that stand alone between
-two others, as a token does, and not in a run at either end, as padding does; "targets" 1 where the loss asks for it too.
+two others, as a token does, and not in a run at either end, as padding does; "fixed" share of looks at which it stood in the very
+same places of all rows, as what tells places apart does, and no padding of rows of different length; "targets" 1 where the loss
+asks for it too.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.capture.looks import Look, reader
 
 _LEAST: Final = 3  # places in a row
+_ROWS: Final = 8  # rows, to say that all are alike
 
 
 @reader
@@ -24,7 +27,7 @@ class Padding:
     """Counts how padding is used."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, list[float]] = {}  # first step, looks, all indices, padding, those alone between others
+        self._seen: dict[str, list[float]] = {}  # first step, looks, all indices, padding, alone between others, fixed
 
     def look(self, look: Look) -> Iterable[Evidence]:
         """Take in one look."""
@@ -35,15 +38,16 @@ class Padding:
             counts = _counts(call.given(0, "input"), call.given(1, "weight"), int(padding))
             if counts is None:
                 continue
-            seen = self._seen.setdefault(call.where, [float(look.step), 0.0, 0.0, 0.0, 0.0])
+            seen = self._seen.setdefault(call.where, [float(look.step), 0.0, 0.0, 0.0, 0.0, 0.0])
             for place, more in enumerate((1, *counts), start=1):
                 seen[place] += more
-            first, looks, total, there, inside = seen
+            first, looks, total, there, inside, fixed = seen
             figures = {
                 "looks": looks,
                 "index": float(padding),
                 "share": there / total,
                 "inside": inside / there if there else 0.0,
+                "fixed": fixed / looks,
             }
             figures["targets"] = float(any(_asks_for(each, int(padding)) for each in look.calls))
             yield Evidence("padding-index", (call.where,), (int(first), look.step), figures)
@@ -53,13 +57,17 @@ class Padding:
         return ()
 
 
-def _counts(given: Any, weight: Any, padding: int) -> tuple[int, int, int] | None:
-    """How many indices there are, how many are padding, and how many of those stand alone between two others."""
+def _counts(given: Any, weight: Any, padding: int) -> tuple[int, int, int, int] | None:
+    """How many indices there are, how many are padding, how many of those stand alone between two others, and 1 where padding
+    stands in the same places of all rows.
+    """
     if not isinstance(given, Tensor) or not isinstance(weight, Tensor) or given.ndim < 2 or given.shape[-1] < _LEAST:
         return None
     there = given.detach() == (padding if padding >= 0 else padding + len(weight))
     alone = there[..., 1:-1] & ~there[..., :-2] & ~there[..., 2:]
-    return there.numel(), int(torch.count_nonzero(there)), int(torch.count_nonzero(alone))
+    rows = there.flatten(0, -2)
+    fixed = len(rows) >= _ROWS and bool(rows[0].any()) and bool((rows == rows[0]).all())
+    return there.numel(), int(torch.count_nonzero(there)), int(torch.count_nonzero(alone)), int(fixed)
 
 
 def _asks_for(call: FunctionCall, index: int) -> bool:

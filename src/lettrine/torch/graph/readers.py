@@ -1,6 +1,7 @@
 """Every file that holds readers of looks: importing this one makes them known."""
 
 from lettrine.torch.graph import (
+    ahead,
     attention,
     broadcasts,
     frozen,
@@ -10,17 +11,20 @@ from lettrine.torch.graph import (
     leaks,
     leaves,
     loss,
+    mixing,
     modes,
     operations,
     padding,
     recurrent,
     residuals,
     shares,
+    softmaxes,
     stepping,
     targets,
 )
 
 __all__ = [
+    "ahead",
     "attention",
     "broadcasts",
     "frozen",
@@ -30,12 +34,14 @@ __all__ = [
     "leaks",
     "leaves",
     "loss",
+    "mixing",
     "modes",
     "operations",
     "padding",
     "recurrent",
     "residuals",
     "shares",
+    "softmaxes",
     "stepping",
     "targets",
 ]

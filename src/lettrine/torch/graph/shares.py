@@ -2,7 +2,8 @@
 
 One for each module it is done in. where: that module, "" outside of all.
 figures: "looks"; "off": share of looks in which the weights do not sum to 1 over what the product sums over; "axis": the one the
-softmax was taken along, "axes" how many there are, both at the last look.
+softmax was taken along, "axes" how many there are, both at the last look. words: "scores" the modules whose outputs were
+multiplied.
 
 Only a softmax that goes into the product as it is counts, reshaped or with dropout at most: where weights are divided by their
 sum afterwards (slot attention), or are no product of two activations (soft assignments), another axis is meant.
@@ -20,10 +21,11 @@ from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.graph.comparisons import readable
-from lettrine.torch.graph.reading import _VIEWS, Node, operation
+from lettrine.torch.graph.heads import parameter_of
+from lettrine.torch.graph.reading import _VIEWS, _WEIGHTED, Node, operation
 from lettrine.torch.private import saved, saves_elsewhere
 
-_PRODUCTS: Final = ("matmul", "bmm", "__matmul__")
+_PRODUCTS: Final = ("matmul", "bmm", "__matmul__", "einsum")
 _SCALING: Final = _VIEWS | {"Div", "Mul", "MaskedFill", "Add", "Sub", "Where", "ToCopy"}
 _LONGEST: Final = 12  # operations walked back
 _LEAST: Final = 2  # entries along an axis, for it to matter which one it is
@@ -39,10 +41,11 @@ class Shares:
     def look(self, look: Look) -> Iterable[Evidence]:
         """Take in one look."""
         done: set[str] = set()
+        names = {id(parameter): name for name, parameter in look.model.named_parameters()}
         for call in look.calls:
             if call.name not in _PRODUCTS or call.where in done:
                 continue
-            found = _weights(call)
+            found = _einsum(call) if call.name == "einsum" else _weights(call)
             if found is None:
                 continue
             weights, contracted, node = found
@@ -52,9 +55,12 @@ class Shares:
             first, looks, off = self._seen.get(call.where, (look.step, 0, 0))
             self._seen[call.where] = first, looks + 1, off + (others and not own)
             axis = saved(node, "dim")
-            figures = {"looks": looks + 1, "off": self._seen[call.where][2] / (looks + 1), "axes": weights.ndim}
-            figures["axis"] = axis if axis < weights.ndim else axis - 2**64 + weights.ndim  # autograd keeps -1 as unsigned
-            yield Evidence("attention", (call.where,) if call.where else (), (first, look.step), figures)
+            shape = saved(node, "result")
+            axes = shape.ndim if isinstance(shape, Tensor) else weights.ndim
+            figures = {"looks": looks + 1, "off": self._seen[call.where][2] / (looks + 1), "axes": axes}
+            figures["axis"] = axis if axis < 2**63 else axis - 2**64 + figures["axes"]  # autograd keeps -1 as unsigned
+            words = {"scores": ", ".join(_makers(node, names))}
+            yield Evidence("attention", (call.where,) if call.where else (), (first, look.step), figures, words)
 
     def finish(self) -> Iterable[Evidence]:
         """Nothing more."""
@@ -87,6 +93,29 @@ def _weights(call: FunctionCall) -> tuple[Tensor, int, Node] | None:
     return None
 
 
+def _einsum(call: FunctionCall) -> tuple[Tensor, int, Node] | None:
+    """The same where axes are named: torch makes a product of matrices of it, whose factors are laid out for the sum."""
+    product = call.result.grad_fn if isinstance(call.result, Tensor) else None
+    for _ in range(_LONGEST):
+        if product is None or operation(product) == "Bmm":
+            break
+        following = [each for each, _ in product.next_functions if each is not None]
+        product = following[0] if operation(product) in _VIEWS and len(following) == 1 else None
+    if product is None or saves_elsewhere():
+        return None
+    for place, name, contracted in ((0, "self", -1), (1, "mat2", -2)):
+        weights, node = saved(product, name), product.next_functions[place][0]
+        for _ in range(_LONGEST):
+            if node is None or operation(node) not in _VIEWS:
+                break
+            node = next((each for each, _ in node.next_functions if each is not None), None)
+        if node is None or operation(node) != "Softmax" or not _of_product(node) or not isinstance(weights, Tensor):
+            continue
+        if weights.ndim == 3 and min(weights.shape[-2:]) >= _LEAST:
+            return weights.detach(), contracted, node
+    return None
+
+
 def _of_product(softmax: Node) -> bool:
     """Whether a softmax was taken of the product of two activations, scaled and masked."""
     waiting = [(each, 0) for each, _ in softmax.next_functions]
@@ -99,6 +128,22 @@ def _of_product(softmax: Node) -> bool:
         if operation(node) in _SCALING:
             waiting += [(each, depth + 1) for each, _ in node.next_functions]
     return False
+
+
+def _makers(softmax: Node, names: dict[int, str]) -> list[str]:
+    """The modules whose weights made what the scores are products of."""
+    found: list[str] = []
+    waiting, seen = [(each, 0) for each, _ in softmax.next_functions], set[Node]()
+    while waiting:
+        node, depth = waiting.pop(0)
+        if node is None or node in seen or depth > 2 * _LONGEST:
+            continue
+        seen.add(node)
+        if operation(node) in _WEIGHTED and (name := parameter_of(node, names)):
+            found.append(name.rpartition(".")[0] or name)
+        else:
+            waiting += [(each, depth + 1) for each, _ in node.next_functions]
+    return list(dict.fromkeys(found))
 
 
 def _sums_to_one(weights: Tensor, axis: int) -> bool:

@@ -33,6 +33,8 @@ class _Count:
     scaled: int = 0
     frozen: int = 0
     others: int = 0
+    followed: int = 0
+    leftover: int = 0
 
 
 @reader
@@ -43,7 +45,8 @@ class Gradients:
     only zeros), zeros (those of them with zeros), called (those of them with a backward pass that was seen) and others (with
     gradients in other parameters of the model); micro (backward passes a step), cleared (steps before each of whose later
     backward passes what the pass before had left was gone), accumulated (steps with several passes), scaled (those of them whose
-    loss was divided by a number); frozen (1 where it holds nothing but parameters without requires_grad).
+    loss was divided by a number); frozen (1 where it holds nothing but parameters without requires_grad); followed (steps whose
+    gradients were followed from the backward pass on) and leftover (those of them that began with gradients of an earlier step).
 
     Passes whose input asks for a gradient (attacks on the input, a generator's pass through its critic), weights that moved in
     between (SAM), and passes in eval mode are no micro-batches.
@@ -78,6 +81,8 @@ class Gradients:
         count.steps += 1
         self._last = stepping.step
         count.frozen = int(bool(held) and not any(parameter.requires_grad for parameter in held.values()))
+        count.followed += stepping.leftover == stepping.leftover
+        count.leftover += stepping.leftover > 0
         empty = _nothing(list(held.values()))
         if empty:
             count.none += 1

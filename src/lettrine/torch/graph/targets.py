@@ -34,6 +34,7 @@ from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.graph.comparisons import Comparison, comparisons
 
+CLASSES: Final = ("classes", "logarithms", "shares of classes")
 MOST: Final = 2**16  # numbers read of one tensor, spread over its rows
 _ROW: Final = 1e-3  # by which the sum of a row of shares may differ from 1: float16 does
 
@@ -118,7 +119,7 @@ def _is_distribution(each: Comparison, shares: Array) -> bool:
     """Whether the shares of each row sum to 1, along the classes or, where targets are rows too, along the last axis."""
     if np.isclose(shares.sum(axis=1), 1, atol=1e-2).mean() > 0.99:
         return True
-    if each.expects in ("classes", "logarithms") or each.prediction.ndim <= 1:
+    if each.expects in CLASSES or each.prediction.ndim <= 1:
         return False
     other = _table(each.prediction, 1)
     other = np.exp(other) if each.head.last in ("LogSoftmax", "Log") else other
@@ -127,7 +128,7 @@ def _is_distribution(each: Comparison, shares: Array) -> bool:
 
 def _take_target(sums: _Sums, each: Comparison) -> None:
     target = each.target
-    if each.expects in ("classes", "logarithms") and not target.is_floating_point():
+    if each.expects in CLASSES and not target.is_floating_point():
         _take_classes(sums, each)
         return
     numbers = _sample(target)
@@ -218,7 +219,7 @@ def _spread(batches: list[dict[int, int]]) -> dict[str, float]:
 
 def _class_axis(each: Comparison) -> int:
     """The axis of the prediction along which classes lie: the second for torch's losses over classes, else the last."""
-    return 1 if each.expects in ("classes", "logarithms") and each.prediction.ndim > 1 else -1
+    return 1 if each.expects in CLASSES and each.prediction.ndim > 1 else -1
 
 
 def _table(tensor: Tensor, axis: int) -> Array:

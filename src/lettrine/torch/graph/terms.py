@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from math import nan, prod
+from math import nan, prod, sqrt
 from typing import Any, Final, TypeAlias
 
 import torch
@@ -16,6 +16,22 @@ from torch import Tensor
 
 from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.graph.reading import Node, operation
+from lettrine.torch.graph.written import (
+    CLOSE,
+    VIEWS,
+    below_guards,
+    below_views,
+    binary,
+    factor_of_product,
+    inputs_of,
+    logarithm,
+    mask,
+    other,
+    picked_by,
+    shares,
+    signed,
+    twice,
+)
 
 FUNCTIONS: Final = {
     "cross_entropy": "cross-entropy",
@@ -59,14 +75,9 @@ NODES: Final = {
     "MultiMarginLoss": "hinge",
     "MultilabelMarginLoss": "hinge",
 }
-_VIEWS: Final = frozenset(
-    """View UnsafeView Reshape ReshapeAlias Squeeze Unsqueeze Alias Clone Slice Select Expand ToCopy Unbind T Transpose
-    Permute""".split()  # noqa: SIM905
-)
 _JOINS: Final = frozenset(("Stack", "Cat"))
 _MOST: Final = 400  # nodes looked at above the terms
 _FAR: Final = 2_000  # nodes looked at below one, to see whether it concerns the model's outputs
-_CLOSE: Final = 1e-4  # rows that sum to 1, to the digits of half precision's targets
 
 
 @dataclass(frozen=True)
@@ -118,7 +129,7 @@ class _Reading:
                 waiting += inner
             else:
                 found.append(Term(self._rest(node), weight * count, root=root))
-        return found
+        return _whole(found)
 
     def _inner(self, node: Node, weight: float, count: int, *, root: bool) -> list[_Place] | None:  # noqa: PLR0911
         """What a node only adds up, scales or reshapes; None if it is something else."""
@@ -126,7 +137,7 @@ class _Reading:
         known = [each for each in inputs if each is not None]
         if node in self._made or not known:
             return None
-        if name in _VIEWS or name in _JOINS:
+        if name in VIEWS or name in _JOINS:
             return [(each, weight, count, root) for each in known]
         if name in ("Mean", "Sum"):
             inside = _size(node)
@@ -154,37 +165,28 @@ class _Reading:
             return _saved(kind, node, weight, count, root=root)
         return self._written(node, weight * count, root=root)
 
-    def _written(self, node: Node, weight: float, *, root: bool) -> Term | None:  # noqa: PLR0911  one for each way to write it
+    def _written(self, node: Node, weight: float, *, root: bool) -> Term | None:
         """A loss written out by hand, one value an element; weight: of their mean."""
-        name, inner = operation(node), next(iter(_inputs(node)), None)
-        if (name == "Pow" and node._saved_exponent == 2) or (name == "Mul" and _twice(node)):  # noqa: SLF001
+        name, inner = operation(node), next(iter(inputs_of(node)), None)
+        if name in ("Sub", "Add", "Bmm") and (term := _composed(node, name, weight, root=root)) is not None:
+            return term
+        if name == "LinalgVectorNorm" and node._saved_ord == 2 and not node._saved_dim:  # noqa: SLF001
+            size = node._saved_self.numel()  # noqa: SLF001
+            return self._error("squared error", inner, node._saved_self, weight * sqrt(size), root=True)  # noqa: SLF001
+        if (name == "Pow" and node._saved_exponent == 2) or (name == "Mul" and twice(node)):  # noqa: SLF001
             return self._error("squared error", inner, node._saved_self, weight, root=root)  # noqa: SLF001
         if name == "Abs":
             return self._error("absolute error", inner, node._saved_self, weight, root=root)  # noqa: SLF001
-        if name == "Add" and (labels := _binary(node)) is not None:
-            return Term("binary cross-entropy", -weight, None, labels, root=root)
-        if name == "Log" and (picked := _picked(inner)) is not None:
-            value = -float(node._saved_self.log().mean())  # noqa: SLF001
-            return Term("cross-entropy", -weight, None, picked[0], {"classes": picked[1]}, value, root)
-        factor = _other(node) if name == "Mul" else None
-        if factor is not None and factor.numel() > 1 and not _mask(factor) and inner is not None and _picked(inner) is not None:
-            return Term("policy", weight, root=root)
-        logs = _logarithm(inner)
-        if logs is None:
-            return None
-        if (picked := _picked(node)) is not None:
-            return Term("cross-entropy", -weight, logs, picked[0], {"axis": picked[2]}, root=root)
-        if factor is None or factor.numel() < 2:
-            return None
-        if factor.shape != logs.shape or not _shares(factor):
-            return Term("policy", weight, root=root)
-        return Term("cross-entropy", -weight / factor.shape[-1], logs, factor.float(), {"axis": logs.ndim - 1}, root=root)
+        if name == "Add" and (labels := binary(node)) is not None:
+            below = operation(below_views(next(iter(inputs_of(inner)), inner))) if inner is not None else ""
+            return Term("binary cross-entropy", weight if below == "Softplus" else -weight, None, labels, root=root)
+        return _of_logarithms(node, name, inner, weight, root=root)
 
     def _error(self, kind: str, node: Node | None, difference: Tensor, weight: float, *, root: bool) -> Term | None:
         """An error between two things, one of which the network made."""
         if node is None or operation(node) not in ("Sub", "Rsub"):
             return None
-        if len(_inputs(node)) > 1:
+        if len(inputs_of(node)) > 1:
             return Term("distance", weight, root=root)
         call = self._noted.get(node)
         tensors = [each for each in (call.args if call else ()) if isinstance(each, Tensor)]
@@ -204,8 +206,65 @@ class _Reading:
                 return "other"
             if place not in seen:
                 seen.add(place)
-                waiting += _inputs(place)
+                waiting += inputs_of(place)
         return "other" if waiting or not self._made else "penalty"
+
+
+def _of_logarithms(node: Node, name: str, inner: Node | None, weight: float, *, root: bool) -> Term | None:
+    """Logarithms of probabilities, picked or weighted."""
+    if name == "Log" and (picked := picked_by(below_guards(inner))) is not None:
+        value = -float(node._saved_self.log().mean())  # noqa: SLF001
+        return Term("cross-entropy", -weight, None, picked[0], {"classes": picked[1]}, value, root)
+    factor = other(node) if name == "Mul" else None
+    if factor is not None and factor.numel() > 1 and not mask(factor) and inner is not None and picked_by(below_views(inner)):
+        return Term("policy", weight, root=root)
+    logs, picked = logarithm(inner), picked_by(node)
+    if logs is not None and picked is not None:
+        return Term("cross-entropy", -weight, logs, picked[0], {"axis": picked[2]}, root=root)
+    if logs is None or factor is None or factor.numel() < 2:
+        return None
+    if factor.shape == logs.shape and shares(factor):
+        return Term("cross-entropy", -weight / factor.shape[-1], logs, factor.float(), {"axis": logs.ndim - 1}, root=root)
+    value = float((factor * logs).mean()) if factor.shape == logs.shape else nan
+    return Term("policy", weight, None, factor, {}, value, root)
+
+
+def _whole(terms: list[Term]) -> list[Term]:
+    """Where y log p and (1 - y) log (1 - p) are summed up apart, the two are one binary cross-entropy."""
+    halves = [each for each in terms if each.kind == "policy" and each.target is not None]
+    if len(halves) != 2 or halves[0].weight != halves[1].weight:
+        return terms
+    labels, rest = (each.target for each in halves)
+    if labels is None or rest is None or labels.shape != rest.shape or not bool(((labels + rest - 1).abs() < CLOSE).all()):
+        return terms
+    value = -(halves[0].value + halves[1].value)
+    one = Term("binary cross-entropy", -halves[0].weight, None, labels, {}, value, halves[0].root)
+    return [one, *(each for each in terms if each is not halves[0] and each is not halves[1])]
+
+
+def _composed(node: Node, name: str, weight: float, *, root: bool) -> Term | None:
+    """A cross-entropy as logsumexp(z) - z[y], or as a product of matrices; a binary one as softplus(z) - y z."""
+    inner = [below_views(each) for each in inputs_of(node)]
+    kinds = [operation(each) for each in inner]
+    if name == "Bmm":
+        logs, factor = logarithm(inner[0]) if len(inner) == 1 else None, factor_of_product(node)
+        if logs is None or factor is None or factor.numel() != logs.numel() or not shares(factor.reshape(logs.shape)):
+            return None
+        return Term("cross-entropy", -weight, logs, factor.reshape(logs.shape).float(), {"axis": logs.ndim - 1}, root=root)
+    if len(inner) != 2:
+        return None
+    minus = name == "Sub"
+    if minus and kinds[0] == "Logsumexp" and (picked := picked_by(inner[1])) is not None:
+        logits = inner[0]._saved_self  # noqa: SLF001
+        return Term(
+            "cross-entropy", weight, logits.log_softmax(-1), picked[0], {"axis": picked[2], "classes": picked[1]}, root=root
+        )
+    if minus and kinds == ["Softplus", "Mul"] and (labels := other(inner[1])) is not None:
+        given = inner[0]._saved_self  # noqa: SLF001
+        if labels.shape == given.shape:
+            value = float((torch.nn.functional.softplus(given) - given * labels).mean())
+            return Term("binary cross-entropy", weight, None, labels, {}, value, root)
+    return None
 
 
 def _called(kind: str, call: FunctionCall, weight: float, count: int, *, root: bool) -> Term:
@@ -235,7 +294,7 @@ def _saved(kind: str, node: Node, weight: float, count: int, *, root: bool) -> T
         return Term(kind, nan, root=root)
     size = target.numel()
     if kind == "cross-entropy":
-        size = int((target != _signed(node._saved_ignore_index)).sum())  # noqa: SLF001
+        size = int((target != signed(node._saved_ignore_index)).sum())  # noqa: SLF001
     kept = {name: getattr(node, f"_saved_{name}", None) for name in ("weight", "pos_weight", "beta", "delta")}
     options = {name: value for name, value in kept.items() if value is not None}
     scale = {"sum": weight * size, "none": weight * count}.get(reduction, weight)
@@ -247,92 +306,15 @@ def _axis(given: Tensor) -> int:
     return 1 if given.ndim > 1 else 0
 
 
-def _signed(number: int) -> int:
-    return number - 2**64 if number >= 2**63 else number
-
-
-def _inputs(node: Node) -> list[Node]:
-    return [following for following, _ in node.next_functions if following is not None]
-
-
 def _size(node: Node) -> int:
     return prod(int(each) for each in getattr(node, "_saved_self_sym_sizes", ()))
 
 
-def _other(node: Node) -> Tensor | None:
-    """The factor of a product to which no gradient flows."""
-    for side, place in (("other", 1), ("self", 0)):
-        value = getattr(node, f"_saved_{side}", None)
-        if isinstance(value, Tensor) and (place >= len(node.next_functions) or node.next_functions[place][0] is None):
-            return value
-    return None
-
-
 def _factor(node: Node, name: str) -> float:
     """By what a product or quotient scales its one input; NaN if by no single number."""
-    value = getattr(node, "_saved_other", None) if name == "Div" or len(node.next_functions) < 2 else _other(node)
+    value = getattr(node, "_saved_other", None) if name == "Div" or len(node.next_functions) < 2 else other(node)
     if isinstance(value, Tensor):
-        value = float(value) if value.numel() == 1 and len(_inputs(node)) == 1 else nan
+        value = float(value) if value.numel() == 1 and len(inputs_of(node)) == 1 else nan
     if not isinstance(value, int | float):
         return nan
     return float(value) if name == "Mul" else 1 / value if value else nan
-
-
-def _twice(node: Node) -> bool:
-    """Whether a product is that of a value with itself, or with what was computed alike."""
-    inputs = _inputs(node)
-    if len(inputs) != 2 or inputs[0] is inputs[1]:
-        return len(inputs) == 2
-    return operation(inputs[0]) == operation(inputs[1]) == "Sub" and torch.equal(node._saved_self, node._saved_other)  # noqa: SLF001
-
-
-def _logarithm(node: Node | None) -> Tensor | None:
-    """The log-probabilities an operation works on, if it does: of a log-softmax, or the log of something."""
-    for _ in range(3):
-        if node is None:
-            return None
-        if operation(node) == "LogSoftmax":
-            return node._saved_result  # type: ignore[no-any-return]  # noqa: SLF001
-        if operation(node) == "Log":
-            return node._saved_self.log()  # type: ignore[no-any-return]  # noqa: SLF001
-        if operation(node) not in _VIEWS and operation(node) != "Neg":
-            return None
-        node = next(iter(_inputs(node)), None)
-    return None
-
-
-def _picked(node: Node | None) -> tuple[Tensor, int, int] | None:
-    """What one class of each example was picked by: the classes' numbers, how many classes there are, and their axis."""
-    if node is None or operation(node) not in ("Index", "Gather"):
-        return None
-    if operation(node) == "Gather":
-        axis = _signed(node._saved_dim)  # noqa: SLF001
-        return node._saved_index, int(node._saved_self.shape[axis]), axis  # noqa: SLF001
-    places, sizes = node._saved_indices, node._saved_self_sym_sizes  # noqa: SLF001
-    if len(places) != len(sizes) or len(sizes) < 2 or not isinstance(places[-1], Tensor):
-        return None
-    return places[-1], int(sizes[-1]), len(sizes) - 1
-
-
-def _mask(factor: Tensor) -> bool:
-    """Whether a factor only leaves examples out."""
-    return bool(((factor == 0) | (factor == 1)).all())
-
-
-def _shares(factor: Tensor) -> bool:
-    """Whether rows are probabilities."""
-    if factor.ndim < 2:
-        return False
-    factor = factor.float()
-    return bool((factor >= 0).all()) and bool(((factor.sum(-1) - 1).abs() < _CLOSE).float().mean() > 0.9)
-
-
-def _binary(node: Node) -> Tensor | None:
-    """The labels y of y log p + (1 - y) log (1 - p)."""
-    inner = _inputs(node)
-    if len(inner) != 2 or any(operation(each) != "Mul" or _logarithm(next(iter(_inputs(each)), None)) is None for each in inner):
-        return None
-    first, second = (_other(each) for each in inner)
-    if first is None or second is None or first.shape != second.shape:
-        return None
-    return first if bool(((first + second - 1).abs() < _CLOSE).all()) else None

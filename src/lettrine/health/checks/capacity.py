@@ -1,0 +1,98 @@
+"""What a network can express, and whether it has come to that: told under the id "underfitting"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+
+from lettrine.health import limits
+from lettrine.health.checks.consequence import consequence
+from lettrine.health.checks.reading import enough_losses, listed, number, standard_error, usable
+from lettrine.health.checks.reference import NEED_NOT_FALL, ordinary
+from lettrine.health.checks.registry import Skip
+from lettrine.health.findings import Finding
+from lettrine.health.trace import ModuleInfo, Trace
+
+_BENDS = ("activation", "recurrent", "attention", "embedding")
+_PASSING = ("dropout", "norm")
+
+
+def linear_stack(trace: Trace) -> Iterator[Finding]:
+    """Linear layers, all that the network has, with nothing between them that bends."""
+    layers = _stack(trace)
+    harm = consequence(trace)
+    if len(layers) < 2 or harm.well or not (harm.bad or harm.end >= limits.HARDLY_LEARNED * harm.reference.value):
+        return
+    yield Finding(
+        id="underfitting",
+        severity="warning",
+        where=tuple(layers),
+        steps=harm.steps,
+        value=float(len(layers)),
+        limit=1.0,
+        message=f"{listed(layers)} follow one another without an activation between them: together they are one linear layer, "
+        "and "
+        f"{harm.words}.",
+        why="A product of matrices is one matrix: however many layers there are, nothing but a straight line is learned.",
+        remedy=f"Put an activation between them, such as nn.ReLU() after {listed(layers[:-1])}.",
+        reference="Goodfellow, Bengio & Courville 2016, Deep Learning, section 6.1",
+    )
+
+
+def plateau(trace: Trace) -> Iterator[Finding]:
+    """A training loss that has come to rest far above what could be learned by heart."""
+    if not ordinary(trace):
+        raise Skip("not applicable", NEED_NOT_FALL)
+    steps, losses = enough_losses(trace, limits.PLATEAU_STEPS)
+    harm, rates = consequence(trace), trace.step_stats["learning_rate"][usable(trace)]
+    rates = rates[np.isfinite(rates)]
+    if harm.kind != "learns" or harm.end < limits.PLATEAU_HIGH * harm.reference.value:
+        return
+    if len(rates) and rates[-1] < limits.SLOW_EVEN * rates.max():
+        return  # a schedule brings it to rest
+    third = len(losses) // 3
+    fell, noise = float(np.mean(losses[-2 * third : -third]) - np.mean(losses[-third:])), standard_error(losses[-third:])
+    if abs(fell) > max(limits.FLAT_SHARE * harm.end, limits.NOISE * noise):
+        return
+    yield Finding(
+        id="underfitting",
+        severity="info",
+        where=(),
+        steps=(int(steps[-2 * third]), int(steps[-1])),
+        value=harm.end / harm.reference.value,
+        limit=limits.PLATEAU_HIGH,
+        message=f"The training loss has come to rest at {number(harm.end, 3)}; {harm.reference.words} gives "
+        f"{number(harm.reference.value, 3)}.",
+        why="Either what is left is noise, or the network is too small, too restrained or at the wrong rate to learn it.",
+        remedy="See whether it fits one batch of 32 to a loss near 0; if not, widen it, take dropout and weight decay away, "
+        "and try "
+        "rates three times higher and lower.",
+        reference="Karpathy 2019, A recipe for training neural networks: overfit",
+    )
+
+
+def _stack(trace: Trace) -> list[str]:
+    """The names of all linear layers, from the input on, if each is fed by the one before and nothing bends; else none."""
+    modules = sorted(trace.modules, key=lambda each: each.depth)
+    known, shapes = (
+        {info.name: info for info in modules},
+        {info.module: info.shape for info in trace.parameters if len(info.shape) > 1},
+    )
+    layers = [info for info in modules if info.kind == "Linear"]
+    bent = any(info.role in _BENDS or (info.role == "norm" and "BatchNorm" not in info.kind) for info in modules)
+    others = any(info.role == "linear" and info.kind != "Linear" for info in modules)
+    if bent or others or any(_before(info, known) != layer.name for layer, info in pairwise(layers)):
+        return []
+    sizes = [shapes.get(info.name, (0, 0)) for info in layers]  # (out, in)
+    narrow = any(first[0] < min(first[1], second[0]) for first, second in pairwise(sizes))
+    return [] if narrow else [info.name for info in layers]
+
+
+def _before(info: ModuleInfo, known: dict[str, ModuleInfo]) -> str:
+    """The layer that feeds this one, through dropout and batch norm."""
+    name = info.fed_by
+    while name in known and known[name].role in _PASSING:
+        name = known[name].fed_by
+    return name

@@ -1,0 +1,292 @@
+"""Faults that data, wiring and the loop tell for certain, each beside its cure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from trainings import adam, batches, checked, mlp, named, remarks, train
+
+from lettrine import health
+from lettrine.health.findings import Report
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    torch.manual_seed(3)
+
+
+class Films(nn.Module):
+    """Class of a short sequence by a recurrent network. how: what is done with its states."""
+
+    def __init__(self, how: str = "", *, first: bool = True) -> None:
+        super().__init__()
+        self.how, self.rnn, self.out = (
+            how,
+            nn.GRU(4, 8, batch_first=first, bidirectional=bool(how)),
+            nn.Linear(16 if how else 8, 4),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y, h = self.rnn(x.reshape(len(x), 3, 4))  # h: (directions, B, 8)
+        if self.how == "viewed":
+            return self.out(h.view(len(x), -1))
+        return self.out(h.transpose(0, 1).reshape(len(x), -1) if self.how else y[:, -1])
+
+
+class Weighed(nn.Module):
+    """A mean over three places, weighed by a softmax of scores (B, 3, 1) along an axis."""
+
+    def __init__(self, axis: int) -> None:
+        super().__init__()
+        self.axis, self.make, self.score, self.out = axis, nn.Linear(4, 16), nn.Linear(16, 1), nn.Linear(16, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.tanh(self.make(x.reshape(len(x), 3, 4)))
+        return self.out((self.score(h).softmax(self.axis) * h).sum(1))
+
+
+class Halves(nn.Module):
+    """An encoder, with or without its graph, and a head."""
+
+    def __init__(self, *, graph: bool) -> None:
+        super().__init__()
+        self.graph, self.encoder, self.head = graph, nn.Sequential(nn.Linear(12, 24), nn.ReLU()), nn.Linear(24, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.set_grad_enabled(self.graph):
+            h = self.encoder(x)
+        return self.head(h)
+
+
+def test_states_that_are_viewed_instead_of_transposed() -> None:
+    finding = named(train(Films("viewed"), steps=12))["batch-mixing"]
+    assert (finding.where, finding.value) == (("rnn",), 2.0)
+    assert "transpose(0, 1)" in finding.remedy
+    assert named(train(Films("moved"), steps=12)) == {}
+
+
+def test_time_where_the_batch_is() -> None:
+    assert named(train(Films(first=False), steps=12))["batch-mixing"].where == ("rnn",)
+    assert named(train(Films(), steps=12)) == {}
+
+
+@pytest.mark.parametrize(("axis", "words"), [(-1, "single unit of score"), (0, "32 examples of the batch")])
+def test_scores_shared_out_along_another_axis(axis: int, words: str) -> None:
+    finding = named(train(Weighed(axis), steps=12))["softmax-axis"]
+    assert words in finding.message
+    assert named(train(Weighed(1), steps=12)) == {}
+
+
+def test_an_encoder_called_without_a_graph() -> None:
+    finding = named(train(Halves(graph=False), steps=12))["no-gradient"]
+    assert finding.where == ("encoder.0.weight", "encoder.0.bias")
+    assert "called without a graph" in finding.message
+    assert named(train(Halves(graph=True), steps=12)) == {}
+    trained = Halves(graph=False)
+    nn.init.normal_(trained.encoder[0].weight, std=0.7)  # not as any initialiser draws it: it may have been trained elsewhere
+    assert "no-gradient" in remarks(train(trained, steps=12))
+
+
+def test_linear_layers_with_nothing_between_them() -> None:
+    def ring(model: nn.Module) -> Report:
+        return train(
+            model, steps=220, make=lambda x, _: functional.cross_entropy(model(x), (x[:, :2].square().sum(1) > 1.4).long())
+        )
+
+    straight = nn.Sequential(nn.Linear(12, 24), nn.Dropout(0.1), nn.Linear(24, 24), nn.Linear(24, 2))
+    finding = named(ring(straight))["underfitting"]
+    assert finding.where == ("0", "2", "3")
+    assert "nn.ReLU() after 0 and 2" in finding.remedy
+    bent = nn.Sequential(nn.Linear(12, 24), nn.Tanh(), nn.Linear(24, 24), nn.Linear(24, 2))
+    narrow = nn.Sequential(nn.Linear(12, 1), nn.Linear(1, 24), nn.Linear(24, 2))  # a matrix of low rank, as two
+    assert all("linear layer" not in each.message for model in (bent, narrow) for each in ring(model).findings)
+
+
+@pytest.mark.filterwarnings("ignore:Using a target size")  # torch's own remark on it
+def test_one_answer_against_several_targets() -> None:
+    for loss in (functional.mse_loss, lambda p, y: (p - y).abs().mean()):
+        model = nn.Sequential(nn.Linear(12, 8), nn.Tanh(), nn.Linear(8, 1))
+        report = train(model, steps=8, make=lambda x, _, net=model, loss=loss: loss(net(x), x[:, :3]))
+        assert named(report)["broadcast"].value == 3
+        report = train(model, steps=8, make=lambda x, _, net=model, loss=loss: loss(net(x), x[:, :1]))
+        assert "broadcast" not in named(report)
+
+
+def quantiles_of_one_number() -> Report:
+    model = nn.Sequential(nn.Linear(12, 8), nn.Tanh(), nn.Linear(8, 3))
+    return train(model, steps=8, make=lambda x, _: (model(x) - x[:, :1]).abs().mean())
+
+
+def test_several_answers_for_one_target_are_meant() -> None:
+    assert "broadcast" not in named(quantiles_of_one_number())
+
+
+def test_inputs_divided_once_too_often() -> None:
+    def report(scale: float) -> Report:
+        model = nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 4))
+        optimiser = torch.optim.SGD(model.parameters(), 0.05)
+        return train(model, optimiser, 120, make=lambda x, y: functional.cross_entropy(model(scale * x), y))
+
+    assert "255 twice" in named(report(1 / 255))["input-scale"].remedy
+    assert "input-scale" not in named(report(1.0))
+
+
+@pytest.mark.parametrize("what", ["threshold", "line", "code"])
+def test_what_one_column_tells(what: str) -> None:
+    def report(*, leaks: bool) -> Report:
+        model = nn.Sequential(nn.Linear(13, 24), nn.ReLU(), nn.Linear(24, 1 if what == "line" else 3))
+        hidden = torch.Generator().manual_seed(8)
+
+        def make(x: Tensor, _: Tensor) -> Tensor:
+            value = x[:, 0] + x[:, 1] * x[:, 2] + 0.5 * torch.randn(len(x), generator=hidden)
+            classes = torch.bucketize(value, torch.tensor([-0.5, 0.5]))
+            column = {"threshold": value, "line": 3 * value - 2, "code": torch.tensor([2.0, 0.0, 1.0])[classes]}[what]
+            given = torch.cat([x, column[:, None] if leaks else x[:, :1] * 0.3], 1)
+            if what == "line":
+                return functional.mse_loss(model(given), value[:, None])
+            return functional.cross_entropy(model(given), classes)
+
+        return train(model, adam(model, 1e-2), 80, make=make)
+
+    if what == "code":  # one value for each class: gaps between them, and none within
+        assert "leak" not in named(report(leaks=False))
+    else:
+        finding = named(report(leaks=True))["leak"]
+        assert "x[:, 12]" in finding.message
+        assert "leak" not in named(report(leaks=False))
+
+
+def test_classes_that_lie_apart_are_no_leak() -> None:
+    model = mlp()
+
+    def make(x: Tensor, y: Tensor) -> Tensor:
+        return functional.cross_entropy(model(torch.cat([x[:, :11] * 0.1, 4.0 * y[:, None] + 0.5 * x[:, 11:]], 1)), y)
+
+    assert "leak" not in named(train(model, make=make))
+
+
+def rounds(*, new: bool, tokens: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of noise that are drawn anew in each round of four, or begin with the same seed each time."""
+    for turn in range(60):
+        for x, y in batches(4, 16, seed=turn if new else 0):
+            yield ((x * 3).long().clamp(-4, 4) + 4 if tokens else x), y
+
+
+class Letters(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.out = nn.Embedding(9, 16), nn.Sequential(nn.Flatten(), nn.Linear(192, 64), nn.ReLU(), nn.Linear(64, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.embed(x))
+
+
+@pytest.mark.parametrize("tokens", [False, True])
+def test_the_same_batches_in_each_round(tokens: bool) -> None:
+    for new in (False, True):
+        model = Letters() if tokens else mlp(hidden=64)
+        optimiser = adam(model, 1e-2)
+        ((held_x, held_y),) = batches(1, 256, seed=999)
+        held_x = (held_x * 3).long().clamp(-4, 4) + 4 if tokens else held_x
+        with health.watch(model, optimiser) as watch:
+            for step, (x, y) in enumerate(rounds(new=new, tokens=tokens)):
+                loss = functional.cross_entropy(model(x), y)
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+                watch.loss(loss)
+                if step % 40 == 39:
+                    with torch.no_grad():
+                        watch.dev_loss(functional.cross_entropy(model(held_x), held_y))
+        found = named(checked(watch.report()))
+        assert ("repeated-batch" in found) is not new
+        if not new:
+            assert found["repeated-batch"].value == 4
+
+
+def test_held_out_data_in_training_mode() -> None:
+    for rate, trained, expected in ((0.3, True, True), (0.3, False, False), (0.0, True, False)):
+        model = nn.Sequential(nn.Linear(12, 24), nn.ReLU(), nn.Dropout(rate), nn.Linear(24, 4))
+        optimiser = adam(model)
+        with health.watch(model, optimiser) as watch:
+            for step, (x, y) in enumerate(batches(60)):
+                loss = functional.cross_entropy(model(x), y)
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+                watch.loss(loss)
+                if step % 10 == 9:
+                    model.train(trained)
+                    with torch.no_grad():
+                        watch.dev_loss(functional.cross_entropy(model(x), y))
+                    model.train()
+        assert ("wrong-mode" in named(checked(watch.report()))) is expected
+
+
+def test_a_running_sum_that_holds_all_graphs() -> None:
+    for held in (True, False):
+        model, total = mlp(), torch.zeros(())
+        optimiser = adam(model)
+        with health.watch(model, optimiser) as watch:
+            for step, (x, y) in enumerate(batches(60)):
+                loss = functional.cross_entropy(model(x), y)
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+                total = total + (loss if held else loss.detach())
+                watch.loss(total / (step + 1))
+        found = named(checked(watch.report()))
+        assert ("growing-graph" in found) is held
+        assert not held or "handed over" in found["growing-graph"].message
+
+
+def test_one_small_term_of_the_loss_is_handed_over() -> None:
+    for whole in (False, True):
+        model = mlp()
+        optimiser = adam(model)
+        with health.watch(model, optimiser) as watch:
+            for x, y in batches(40):
+                scores = model(x)
+                small, large = functional.smooth_l1_loss(scores, x[:, :4]), functional.cross_entropy(scores, y)
+                loss = small + 3 * large
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+                watch.loss(loss if whole else small)
+        assert ("other-loss" in named(checked(watch.report()))) is not whole
+
+
+def test_one_of_two_networks_is_never_cleared() -> None:
+    pair = nn.ModuleDict({"teacher": mlp(), "student": mlp()})
+    teacher, student = (torch.optim.SGD(pair[name].parameters(), 0.01) for name in ("teacher", "student"))
+    with health.watch(pair, [teacher, student]) as watch:
+        for x, y in batches(60):
+            loss = functional.cross_entropy(pair["teacher"](x), y)
+            teacher.zero_grad()
+            loss.backward()
+            teacher.step()
+            follows = functional.mse_loss(pair["student"](x), pair["teacher"](x).detach())
+            follows.backward()
+            student.step()
+            watch.loss(loss)
+    where = named(checked(watch.report()))["missing-zero-grad"].where
+    assert where
+    assert all(name.startswith("student.") for name in where)
+
+
+def test_padding_in_the_same_places_of_all_rows() -> None:
+    class Visits(nn.Module):
+        def __init__(self, padding: int | None) -> None:
+            super().__init__()
+            self.visit, self.out = nn.Embedding(4, 12, padding_idx=padding), nn.Linear(12, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            places = (torch.arange(12) // 3).expand(len(x), -1)  # 0 is the first visit
+            return self.out((self.visit(places) * x[..., None]).mean(1))
+
+    assert named(train(Visits(0), steps=12))["padding-index"].where == ("visit",)
+    assert named(train(Visits(None), steps=12)) == {}
