@@ -53,7 +53,8 @@ def facts(function: Callable[..., Any]) -> Facts:
     if missing := [name for name, part in parts.items() if not part]:
         raise ValueError(f"{function.__module__}.{function.__name__} lacks {' and '.join(missing)} in its docstring")
     summary = " ".join(re.split(r"^Measured:", text, flags=re.MULTILINE)[0].split())
-    values = {name: value for module in (activations, *_homes(function)[::-1]) for name, value in vars(module).items()}
+    own = importlib.import_module(function.__module__)
+    values = {name: value for module in (own, activations, *_homes(function)[::-1]) for name, value in vars(module).items()}
     measured, formula = (parts[name].format(**values) for name in ("Measured", "Formula"))
     return Facts(summary, measured, formula, tuple(_limits(function)), tuple(_findings(function)))
 
@@ -92,10 +93,11 @@ def _findings(function: Callable[..., Any]) -> list[str]:
             if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in ("Finding", "finding")):
                 continue
             first = next((word.value for word in call.keywords if word.arg == "id"), call.args[0] if call.args else None)
-            if isinstance(first, ast.Constant):
-                found.append(str(first.value))
-            elif isinstance(first, ast.Name):
-                found += [value for value in _strings(node, first.id) if re.fullmatch(r"[a-z]+(-[a-z]+)+", value)]
+            for one in (first.body, first.orelse) if isinstance(first, ast.IfExp) else (first,):
+                if isinstance(one, ast.Constant):
+                    found.append(str(one.value))
+                elif isinstance(one, ast.Name):
+                    found += [value for value in _strings(node, one.id) if re.fullmatch(r"[a-z]+(-[a-z]+)+", value)]
     return list(dict.fromkeys(found))
 
 

@@ -80,8 +80,10 @@ def test_parameters_without_gradient():
 
 def test_parameters_left_out_of_the_optimiser():
     outside = tuple(replace(info, optimised=info.module != "fc2") for info in PARAMETERS)
-    finding = the(make_trace(parameters=outside), "not-optimised")
+    arriving = {f"fc2.{name}.gradient_norm": np.linspace(0.05, 1, len(STEPS)) for name in ("weight", "bias")}  # nobody clears it
+    finding = the(make_trace(parameters=outside, **arriving), "not-optimised")
     assert finding.where == ("fc2.weight", "fc2.bias")
+    assert found(make_trace(parameters=outside), "not-optimised") == ()  # what was left there before: none arrives
     unknown = tuple(replace(info, optimised=None) for info in PARAMETERS)
     assert outcome(make_trace(parameters=unknown), "not-optimised")[0] == "not run"
     still = the(make_trace(**{"fc3.weight.update_rms": 0.0, "fc3.weight.learning_rate": 0.0}), "never-moved")

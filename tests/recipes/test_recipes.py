@@ -231,7 +231,7 @@ def test_names_then_words() -> None:
     chosen, words = chosen_recipes(["naive", "kaiming"])
     assert [recipe.name for recipe in chosen] == ["naive", "kaiming"]
     assert words.source == "first-names"
-    with pytest.raises(ConfigError, match="expected one of bengio2003, naive"):
+    with pytest.raises(ConfigError, match="expected one of bengio2003, challenge, naive"):
         chosen_recipes(["naiv"])
     with pytest.raises(ConfigError, match="got no recipe"):
         chosen_recipes([])

@@ -62,7 +62,7 @@ def test_batches_depend_on_seed_and_step_alone() -> None:
     assert rows.shape == (2100, 5)
     again = Batches(7, 1000, 5)
     np.testing.assert_array_equal(again.rows(1500, 1510), rows[1500:1510])
-    np.testing.assert_array_equal(again.rows(1020, 1030), rows[1020:1024])  # clipped at the end of the block
+    np.testing.assert_array_equal(again.rows(1020, 1030), rows[1020:1030])  # across the end of a block
     assert not np.array_equal(Batches(8, 1000, 5).rows(0, 10), rows[:10])
     # uniform with replacement: a chi-square of 999 degrees of freedom stays below 1,150 with p > 0.999
     counts = np.bincount(rows.ravel(), minlength=1000)

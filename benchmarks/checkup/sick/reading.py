@@ -48,7 +48,7 @@ def _(cured: bool) -> Made:
 @case("weights so small that signals die out", "activation-scale")
 def _(cured: bool) -> Made:
     layers: list[nn.Module] = []
-    for width in (16, *([48] * 5)):
+    for width in (16, *([48] * 8)):
         layers += [nn.Linear(width, 48), nn.Tanh()]
         nn.init.normal_(layers[-2].weight, std=width**-0.5 if cured else 0.02)
     net = nn.Sequential(*layers, nn.Linear(48, 4))

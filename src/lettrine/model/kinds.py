@@ -87,5 +87,5 @@ def kinds_from_arrays(arrays: Mapping[str, NDArray[Any]], vocabulary_size: int) 
     if logs.shape != (KINDS,) * 3 or weight.shape != (1,) or logs.dtype != weight.dtype or logs.dtype != np.float64:
         raise EngineError(f"kinds of characters have figures of shape {logs.shape}; expected {(KINDS,) * 3} and a weight")
     if not (np.isfinite(logs).all() and (logs <= 0).all() and 0 <= weight[0] <= MOST):
-        raise EngineError("kinds of characters have figures that are no logarithms of shares, or a weight that is none")
+        raise EngineError("kinds of characters have figures that are no logarithms of shares; train again")
     return Kinds(np.array(kinds), np.array(logs), float(weight[0]))

@@ -270,16 +270,17 @@ def _handed_on_without_graph(trace: Trace, names: list[str]) -> str:
 
 @check("not-optimised", needs=("parameters",))
 def not_optimised(trace: Trace) -> Iterator[Finding]:
-    """Trainable parameters that no optimiser holds.
+    """Trainable parameters that get a gradient and that no optimiser holds.
 
-    Measured: Of each trainable parameter: whether one of the known optimisers holds it.
+    Measured: Of each trainable parameter: whether one of the known optimisers holds it, and whether a gradient reaches it. What
+        none reaches, such as a backbone that is called under no_grad, is kept as it is on purpose.
     Formula: share = (trainable parameters that no optimiser holds) / (trainable parameters).
     """
     if all(info.optimised is None for info in trace.parameters):
         raise Skip("not run", "no optimizer is known; pass it to health.watch(model, optimizer)")
     mask = usable(trace)
     trained = [info for info in trace.parameters if info.trainable]
-    outside = [info.name for info in trained if info.optimised is False]
+    outside = [info.name for info in trained if info.optimised is False and _reached(trace, info.name)]
     if outside:
         yield Finding(
             id="not-optimised",
@@ -296,6 +297,16 @@ def not_optimised(trace: Trace) -> Iterator[Finding]:
             ),
             reference="torch.optim: constructing an optimizer",
         )
+
+
+def _reached(trace: Trace, name: str) -> bool:
+    """Whether a gradient reaches a parameter, as far as that was measured: what was left there before the watch began never
+    changes, while nobody clears what arrives.
+    """
+    if name not in trace.parameter_stats:
+        return True
+    norms = np.nan_to_num(trace.parameter(name, "gradient_norm")[usable(trace)])
+    return len(norms) < limits.NO_GRADIENT_RECORDS or bool(np.ptp(norms) > 0)
 
 
 @check("never-moved", needs=("parameters",))

@@ -133,6 +133,7 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "gradient-scale": ("gradient-data", "update-too-small", "no-learning"),
     "gradient-data": ("no-learning",),
+    "no-learning": ("underfitting", "slow-learning"),
     "update-too-small": ("no-learning", "gradient-data"),
     "oscillation": ("divergence", "no-learning", "dead-units", "saturation", *_DEPTH),
     "norm-statistics": ("update-too-large", "saturation", "dead-units", "no-gradient", "gradient-scale", "gradient-data"),

@@ -203,6 +203,8 @@ def _thresholds(seen: _Extremes, *, often: bool = False) -> list[int]:
     none of which is rare.
     """
     met = torch.nonzero(seen.met > 0).reshape(-1)
+    if not len(met) or not len(seen.low):
+        return []
     if often and (len(met) < 2 or bool((seen.met[met] < _RARE).any())):
         return []  # a class met now and then proves nothing
     low, high = seen.low[:, met], seen.high[:, met]
