@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lettrine import health
 from lettrine.live.board import Board
 from lettrine.live.play import Player
 from lettrine.live.server import Server
@@ -113,3 +114,34 @@ def test_a_training_is_shown_and_not_touched(tmp_path):
     alone = train(words, shape=shape, settings=settings)
     for name, value in alone.model.parameters.items():
         np.testing.assert_array_equal(value, shown.model.parameters[name])
+
+
+@needs_browser
+def test_a_torch_training_is_shown_and_not_touched(tmp_path):
+    torch = pytest.importorskip("torch")
+
+    def trained(page=None, **how):
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.Tanh(), torch.nn.Linear(16, 3))
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+        with health.watch(model, optimizer, every=10, **how) as watch:
+            if page is not None:
+                page.call("Page.navigate", url=watch.address)
+                until(page, "document.getElementById('link').textContent === 'live'")
+            for _ in range(300):
+                x = torch.randn(32, 8)
+                loss = torch.nn.functional.cross_entropy(model(x), x[:, :3].argmax(1))
+                loss.backward()
+                optimizer.step()
+                optimizer.zero_grad()
+                watch.loss(loss)
+        return model.state_dict()
+
+    with Page(tmp_path / "profile") as page:
+        shown = trained(page, live=True)
+        until(page, "document.getElementById('link').textContent === 'ended'")
+        until(page, "document.querySelectorAll('#pictures svg').length >= 4")
+        assert page.evaluate("document.querySelector('#verdict h1').textContent").startswith("Healthy")
+        assert page.complaints() == []
+    for name, value in trained().items():
+        assert torch.equal(value, shown[name])

@@ -67,7 +67,6 @@ def shown_live(listener: OnProgress, *, wanted: bool) -> Iterator[OnProgress]:
     from lettrine.live.showing import Live  # noqa: PLC0415 - start-up pays only for what it uses
 
     with contextlib.closing(Live("Training", port=PORT)) as live:
-        note(f"live at {live.address}")
 
         def both(now: Progress) -> None:
             listener(now)

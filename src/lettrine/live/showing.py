@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,6 +25,7 @@ class Live:
         self._painter = Painter(self._board)
         self._last: Callable[[], Trace] | None = None
         self.address = self._server.address
+        print(f"lettrine: live at {self.address}", file=sys.stderr)  # noqa: T201  # whoever asked for it has to find it
 
     def offer(self, trace: Callable[[], Trace], facts: Mapping[str, Any] | None = None) -> None:
         """Called by the training as often as it likes: costs next to nothing while nobody looks, and never waits.

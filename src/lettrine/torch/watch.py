@@ -14,6 +14,7 @@ optimiser's step; between sampled steps a few calls remain that do next to nothi
 from __future__ import annotations
 
 import atexit
+import importlib
 import warnings
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -60,6 +61,8 @@ Task: TypeAlias = tuple[Any, Callable[..., Any]] | str | None
 
 
 MOST_STEPS: Final = 2**53  # beyond, a step's number is no longer exact in the curves
+_LIVE: Final = "lettrine.live.showing"
+"""Where live pages come from, bound by name when one is asked for: watching itself draws nothing."""
 STEPLESS: Final = 100  # losses without a step, after which the user is told that none is seen
 
 LISTENING: Final[WeakSet[Watch]] = WeakSet()
@@ -100,8 +103,10 @@ class Watch:
         first_step: int = 0,
         log_to: LogTo | None = None,
         fast: bool | None = None,
+        live: bool = False,
     ) -> None:
         self._task = task
+        self._live: Any = importlib.import_module(_LIVE).Live(type(model).__name__) if live else None
         self.free = False  # started without `with`
         self._tried_once: Report | None = None
         self._optimisers = optimisers_of(optimizer)
@@ -176,6 +181,8 @@ class Watch:
         self._disarm()
         self._entrances.close()
         self._looker.close()
+        if self._live is not None:
+            self._live.close()
 
     def __enter__(self) -> Self:
         self.start()
@@ -206,6 +213,11 @@ class Watch:
     def watches(self, model: nn.Module) -> bool:
         """Whether this is the model that is watched."""
         return self._model is unwrapped(model)
+
+    @property
+    def address(self) -> str:
+        """Of the live page; "" without one."""
+        return "" if self._live is None else str(self._live.address)
 
     @property
     def model(self) -> nn.Module:
@@ -595,9 +607,11 @@ class Watch:
             self._arm()
 
     def _inform(self) -> None:
-        """All of a sampled step is known: run the checks if somebody wants to be told and it is time."""
-        if self._recorder.observers.on_finding:
-            with suppress(HealthError):  # before the first sampled step there is nothing to judge
+        """All of a sampled step is known: show it, and run the checks if somebody wants to be told and it is time."""
+        with suppress(HealthError):  # before the first sampled step there is nothing to show or to judge
+            if self._live is not None:
+                self._live.offer(self.trace, {"step": self._counter.step})
+            if self._recorder.observers.on_finding:
                 self._recorder.observers.look(self.trace, now=self._urgent)
                 self._urgent = False
 
@@ -632,6 +646,7 @@ def watch(
     first_step: int = 0,
     log_to: LogTo | None = None,
     fast: bool | None = None,
+    live: bool = False,
 ) -> Watch:
     """Watch a model train.
 
@@ -654,6 +669,9 @@ def watch(
     fast: False measures by copies and in Python alone, several times slower, with the same figures; the environment variable
     LETTRINE_FAST=0 says so for all watches.
 
+    live: True shows the training on a local page, at `Watch.address`, anew at each sampled step while somebody looks; needs the
+    extra `live`. `every=20` makes it livelier than the default schedule.
+
     Observing changes nothing: weights with and without are bit-equal. An error inside the health code is kept for the
     report and never stops training.
 
@@ -663,4 +681,4 @@ def watch(
         raise HealthError(
             f"first_step got {first_step}; expected the number of steps that were made before, from 0 to {MOST_STEPS:,}"
         )
-    return Watch(model, optimizer, every, classes, scaler, task, on_finding, stop_on, first_step, log_to, fast)
+    return Watch(model, optimizer, every, classes, scaler, task, on_finding, stop_on, first_step, log_to, fast, live)
