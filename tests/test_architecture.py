@@ -33,7 +33,11 @@ ALLOWED = {
     "tools": None,
     "cli": None,
 }
-PLAYS = {"live/play.py", "live/faults.py"}  # what a page may do to a training of ours; all else there knows traces only
+PLAYS = {
+    "live/play.py",
+    "live/form.py",
+    "live/faults.py",
+}  # what a page may do to a training of ours; all else there knows traces only
 HEAVY = {"torch", "altair", "vl_convert", "jinja2", "starlette", "uvicorn"}
 
 

@@ -13,6 +13,7 @@ from lettrine.live.faults import FAULTS
 from lettrine.live.lessons import LESSONS
 from lettrine.live.play import Player
 from lettrine.text.corpora import load_corpus
+from lettrine.text.words import read_words
 from lettrine.training.folder import load_run
 
 SMALL = {"hidden": "20", "embedding": "4", "context": "3", "batch": "32", "steps": "2000", "engine": "native", "threads": "1"}
@@ -103,6 +104,16 @@ def test_what_cannot_be_done_is_said_and_changes_nothing(player, what, values, s
     assert player._session is session
     player.answer("step", {})
     assert session.trainer.step == 2
+
+
+def test_the_command_trains_the_same(tmp_path):
+    path = tmp_path / "my words.txt"
+    path.write_text("\n".join(f"{a}{b}o" for a in "bcdfgh" for b in "aeiou"))
+    player = Player(read_words(path), SMALL, Board())
+    command = player._facts()["command"]
+    player.close()
+    assert command.startswith(f"lettrine train '{path}' --steps 2000 --prior none")
+    assert "--hidden 20" in command
 
 
 def test_words_of_ones_own(player):

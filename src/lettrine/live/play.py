@@ -23,23 +23,21 @@ from lettrine.health.findings import Finding
 from lettrine.inference.language_model import LanguageModel
 from lettrine.live.board import Board
 from lettrine.live.faults import FAULTS, cure_of
+from lettrine.live.form import USUAL, command_of, fields_of, typed_options
 from lettrine.live.lessons import lessons_told
 from lettrine.live.painter import Moment, Painter
 from lettrine.model.parameters import copy_parameters
 from lettrine.text.corpora import load_corpus
 from lettrine.text.words import WordList, from_words
-from lettrine.training.option_table import NETWORK, OPTIONS, TRAINING
+from lettrine.training.option_table import OPTIONS
 from lettrine.training.options import choices
-from lettrine.training.session import Session
+from lettrine.training.session import DEFAULT_CORPUS, Session
 
 CHUNK_SECONDS: Final = 0.03  # steps taken between two looks at what the page asks for
 IDLE_SECONDS: Final = 0.1
 FACTS_SECONDS: Final = 0.1
 ANSWER_SECONDS: Final = 60.0
 SHOWN_WORDS: Final = 24
-HIDDEN: Final = ("model", "effort", "seconds", "networks", "patience", "health", "engine", "threads", "eval_every", "calibrate")
-"""Options that make no sense for a training that is watched while it runs."""
-STEPS: Final = 20_000  # unless chosen: long enough to play with
 MOST_POINTS: Final = 300  # of a former run's loss
 
 
@@ -50,10 +48,10 @@ class Player:
     Raises ConfigError for an option outside its range.
     """
 
-    def __init__(
-        self, words: WordList, options: Mapping[str, Any], board: Board, *, source: str = "", out: Path = Path("runs")
-    ) -> None:
-        self._words, self._source, self._out = words, source, out
+    def __init__(self, words: WordList, options: Mapping[str, Any], board: Board, *, out: Path = Path("runs")) -> None:
+        self._words, self._out = words, out
+        named = " ".join(f"--{name} {shlex.quote(str(options[name]))}" for name in ("corpus", "top") if name in options)
+        self._source = named or ("" if words.source == DEFAULT_CORPUS else shlex.quote(words.source))
         self._board, self._asked = board, queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]]()
         self._running, self._closed, self._temperature, self._most, self._speed = False, False, 1.0, 1, 0
         self._shown = 0.0
@@ -159,20 +157,15 @@ class Player:
         self._begin(options)
 
     def _begin(self, options: dict[str, Any]) -> None:
-        known = {option.name: option for option in OPTIONS if option.goes_to != "words"}
-        typed: dict[str, Any] = {}
-        for name, value in options.items():
-            if name not in known:
-                raise ConfigError(f"the page chose {quote(name)}, which there is not; expected one of {', '.join(known)}")
-            if value not in ("", None):
-                typed[name] = _as(known[name].kind, name, value)
-        chosen = choices({"steps": STEPS, "prior": "none"} | typed)
+        typed = typed_options(options)
+        chosen = choices({**USUAL, **typed})
         session = Session(self._words, shape=chosen.shape, settings=chosen.settings)
         if hasattr(self, "_session"):
             self._board.put("ghost", _ghost(self._session))
             self._session.close()
         self._session, self._options, self._most = session, typed, 1
-        self._board.put("chosen", self._chosen())
+        faults = {name: fault.says for name, fault in FAULTS.items()}
+        self._board.put("chosen", {"fields": fields_of(session, typed), "faults": faults})
 
     def _plant(self, fault: str = "") -> str:
         if fault not in FAULTS:
@@ -217,7 +210,7 @@ class Player:
         before = self._words, self._source
         self._words, self._source = (
             words,
-            "" if corpus == "first-names" else f"--corpus {corpus}" if corpus else shlex.quote(name),
+            "" if corpus == DEFAULT_CORPUS else f"--corpus {corpus}" if corpus else shlex.quote(name),
         )
         try:
             self._begin(self._options)
@@ -253,7 +246,7 @@ class Player:
             "words": len(self._words),
             "source": self._words.source,
             "changes": [f"step {change.step}: {_said(change.values)}" for change in trainer.settings.changes],
-            "command": self._command(),
+            "command": command_of(self._source, self._options),
         }
 
     def _view(self) -> Moment:
@@ -270,50 +263,6 @@ class Player:
 
         assert trainer.watch is not None  # noqa: S101  # the page cannot choose otherwise
         return Moment(trainer.watch.trace(), words, "Training")
-
-    def _chosen(self) -> dict[str, Any]:
-        """The fields of the page's form: name, help, choices, what was typed, and what holds."""
-        session = self._session
-        now = {**vars(session.config), **vars(session.settings), **vars(session.settings.optimiser)}
-        fields = []
-        for option in OPTIONS:
-            if option.panel not in (NETWORK, TRAINING) or option.name in HIDDEN:
-                continue
-            holds = now.get(option.target, "")
-            holds = ",".join(map(str, holds)) if isinstance(holds, tuple) else "" if holds in (None, {}) else holds
-            fields.append(
-                {
-                    "name": option.name,
-                    "panel": option.panel,
-                    "help": option.text,
-                    "choices": list(option.choices),
-                    "switch": option.kind is bool,
-                    "typed": self._options.get(option.name, ""),
-                    "holds": f"{holds:.4g}" if isinstance(holds, float) else str(holds),
-                }
-            )
-        return {"fields": fields, "faults": {name: fault.says for name, fault in FAULTS.items()}}
-
-    def _command(self) -> str:
-        """The line that trains the same."""
-        parts = ["lettrine train", self._source] if self._source else ["lettrine train"]
-        for name, value in ({"steps": STEPS, "prior": "none"} | self._options).items():
-            typed = f"--{name.replace('_', '-')}"
-            if isinstance(value, bool):
-                parts.append(typed if value else f"--no-{typed[2:]}")
-            else:
-                parts.append(f"{typed} {shlex.quote(str(value))}")
-        return " ".join(parts)
-
-
-def _as(kind: type, name: str, value: Any) -> Any:
-    """A value from the page as the option wants it. Raises ConfigError for anything else."""
-    try:
-        if kind is bool:
-            return {"true": True, "false": False}[str(value).lower()]
-        return kind(value if isinstance(value, str) else repr(value))
-    except (ValueError, KeyError, OverflowError):
-        raise ConfigError(f"{name} got {quote(value)}; expected {'a number' if kind in (int, float) else 'a word'}") from None
 
 
 def _named(values: Mapping[str, Any]) -> dict[str, Any]:
