@@ -49,13 +49,13 @@ class Live:
     Tensors of another library that are measured where they lie; see lettrine.health.live.
     """
 
-    def __init__(self, tensors: Tensors, parameters: Sequence[int], outputs: Sequence[tuple[int, int]], zones: Sequence[tuple[int, float, float, bool, bool]], moments: numpy.typing.NDArray[numpy.float64], moved: numpy.typing.NDArray[numpy.float64], earlier: numpy.typing.NDArray[numpy.float32], totals: numpy.typing.NDArray[numpy.float64], range: Callable[[float, float, float, float], tuple[float, float] | None], look: Callable[[int, Any], None]) -> None: ...
+    def __init__(self, tensors: Tensors, parameters: Sequence[tuple[int, int, int, int, int, int]], outputs: Sequence[tuple[int, int, int, int, int, int]], zones: Sequence[tuple[int, float, float, bool, bool]], moments: numpy.typing.NDArray[numpy.float64], moved: numpy.typing.NDArray[numpy.float64], earlier: numpy.typing.NDArray[numpy.float32], totals: numpy.typing.NDArray[numpy.float64], range: Callable[[float, float, float, float], tuple[float, float] | None], look: Callable[[int, Any], None]) -> None: ...
 
     @property
-    def quick(self) -> bool: ...
+    def expected(self) -> bool: ...
 
-    @quick.setter
-    def quick(self, arg: bool, /) -> None: ...
+    @expected.setter
+    def expected(self, arg: bool, /) -> None: ...
 
     @property
     def heard(self) -> int: ...
@@ -76,7 +76,7 @@ class Live:
 
     def details(self) -> tuple[list[tuple[int, float, float]], numpy.typing.NDArray[numpy.int64]]: ...
 
-class Ear:
+class OutputHook:
     """The forward hook of a module whose output is measured when it is made."""
 
     def __call__(self, /, *args, **kwargs):
@@ -89,9 +89,9 @@ class Ear:
     __torch_unserializable__: Final[bool] = ...
     """(arg: object, /) -> bool"""
 
-class Idle:
+class StepCounter:
     """
-    A watch at the steps that are not sampled; see lettrine.torch.fast.idle.
+    A watch at the steps that are not sampled; see lettrine.torch.fast.counting.
     """
 
     def __init__(self, tensors: Tensors, stepped: Callable[[Any, Any, Any], None], lost: Callable[[Any], None], room: int) -> None: ...
@@ -133,9 +133,9 @@ class Idle:
     def losses(self) -> list[tuple[int, float]]: ...
 
 class Run:
-    """Sampled steps one after another; see lettrine.torch.fast.quick."""
+    """Sampled steps one after another; see lettrine.torch.fast.in_place."""
 
-    def __init__(self, idle: Idle, before: object, paused: object, grad_enabled: object, graph_task: object, level: object) -> None: ...
+    def __init__(self, counter: StepCounter, before: object, paused: object, grad_enabled: object, graph_task: object, level: object) -> None: ...
 
     @property
     def running(self) -> bool: ...
@@ -151,7 +151,7 @@ class Run:
 
     def stepped(self, optimiser: object | None, args: object | None, kwargs: object | None) -> None: ...
 
-class Gate:
+class CallHook:
     """The hook of a module the user calls, before it runs."""
 
     def __init__(self, run: Run, places: Sequence[int], otherwise: object) -> None: ...
