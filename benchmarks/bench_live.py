@@ -33,7 +33,7 @@ SLIDES = 10
 
 def seconds(settings: Settings, listener: Callable[[Progress], None]) -> float:
     began = time.perf_counter()
-    train(settings=settings, report=listener, page=False)
+    train(settings=settings, on_progress=listener, page=False)
     return time.perf_counter() - began
 
 
@@ -78,7 +78,7 @@ def waits() -> dict[str, float]:
             first = time.perf_counter() - began
             slid = []
             for place in range(SLIDES):
-                text = f"{0.5 + place / 10:.2f}".rstrip("0")
+                text = f"{0.5 + place / 10:g}"
                 began = time.perf_counter()
                 page.evaluate(
                     f"document.getElementById('temperature').value = {text};"

@@ -17,7 +17,7 @@ from lettrine.report.pictures import TEXTS, charts
 from lettrine.report.summary import verdict, watched
 
 SHARE: Final = 0.1  # of the time that pictures take, as long as the rest between them is below
-MOST_REST: Final = 0.4  # seconds
+MOST_REST: Final = 0.8  # seconds
 CLOSE_SECONDS: Final = 20.0
 JUDGE_SECONDS: Final = 1.0  # between two verdicts, and two lists of new words
 
