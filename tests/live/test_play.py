@@ -75,7 +75,14 @@ def test_a_new_start_leaves_a_ghost(player):
 
 def test_a_fault_is_seen_and_its_remedy_applied(player):
     player.answer("plant", {"fault": "naive start"})
-    until(lambda: player.answer("step", {"steps": 40}) or '"cure":"start again' in player._board.news(0)[1].get("findings", ""))
+    player.answer("step", {"steps": 60})
+
+    def told():
+        player.answer("temperature", {"value": 1.0})  # each answer offers the painter what there is
+        time.sleep(0.2)
+        return '"cure":"start again' in player._board.news(0)[1].get("findings", "")
+
+    until(told)
     player.answer("apply", {"finding": "initial-loss"})
     assert player._session.settings.init == "kaiming"
 
