@@ -11,13 +11,11 @@ import typer
 
 from lettrine.cli.options import taking_options
 from lettrine.cli.show import note
+from lettrine.live import LOCAL, PORT
 
 if TYPE_CHECKING:
     from lettrine.training.api import OnProgress
     from lettrine.training.trainer import Progress
-
-PORT = 8642
-HOST = "127.0.0.1"
 
 
 def register(app: typer.Typer) -> None:
@@ -31,7 +29,7 @@ def play(
     port: Annotated[int, typer.Option(help="Where the page listens; 0 for any free port.", rich_help_panel="Page")] = PORT,
     host: Annotated[
         str, typer.Option(help="Another address of this machine; needs --yes-expose.", rich_help_panel="Page")
-    ] = HOST,
+    ] = LOCAL,
     yes_expose: Annotated[
         bool,
         typer.Option(

@@ -5,3 +5,10 @@
 """
 
 from __future__ import annotations
+
+from typing import Final
+
+LOCAL: Final = "127.0.0.1"
+"""The address that this machine alone can reach."""
+PORT: Final = 8642
+"""Where pages listen unless told otherwise."""

@@ -16,6 +16,7 @@ from importlib.resources import files
 from typing import Any, Final
 
 from lettrine.errors import ConfigError, LettrineError, MissingExtraError
+from lettrine.live import LOCAL, PORT
 from lettrine.live.board import Board
 from lettrine.live.charts import charts_script
 from lettrine.report.html import icon, palette_css
@@ -30,8 +31,6 @@ try:
 except ImportError:
     raise MissingExtraError("a live page", "live") from None
 
-PORT: Final = 8642
-LOCAL: Final = "127.0.0.1"
 NAMES: Final = ("127.0.0.1", "localhost", "[::1]")
 LARGEST: Final = 8_000_000  # bytes of what a page may send: a long list of words
 ALIVE_SECONDS: Final = 15.0  # between two signs of life, by which a viewer that went away is noticed

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lettrine.health.trace import Trace
+from lettrine.live import PORT
 from lettrine.live.board import Board
 from lettrine.live.painter import Moment, Painter
-from lettrine.live.server import PORT, Server
+from lettrine.live.server import Server
 
 
 class Live:

@@ -106,7 +106,6 @@ class Watch:
         live: bool = False,
     ) -> None:
         self._task = task
-        self._live: Any = importlib.import_module(_LIVE).Live(type(model).__name__) if live else None
         self.free = False  # started without `with`
         self._tried_once: Report | None = None
         self._optimisers = optimisers_of(optimizer)
@@ -155,6 +154,8 @@ class Watch:
         self._stepless = 0  # losses handed over before the first step
         self._earlier: Trace | None = None  # of the run that this one goes on with
         self._begin_at(first_step)
+        # Last: what cannot be watched must leave no server behind.
+        self._live: Any = importlib.import_module(_LIVE).Live(type(model).__name__) if live else None
 
     def start(self) -> Self:
         """Begin to listen, until `close` or the end of the process. A watch that was started so on the same model is closed."""
@@ -182,7 +183,7 @@ class Watch:
         self._entrances.close()
         self._looker.close()
         if self._live is not None:
-            self._live.close()
+            self._guard(self._live.close)
 
     def __enter__(self) -> Self:
         self.start()
