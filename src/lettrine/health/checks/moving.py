@@ -1,0 +1,171 @@
+"""Checks of what should move: parameters that no optimiser holds, that stay as they are, or whose units stay alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from lettrine.health import limits
+from lettrine.health.checks.reading import (
+    listed,
+    matrices,
+    median,
+    number,
+    plural,
+    share,
+    span,
+    usable,
+)
+from lettrine.health.checks.registry import Skip, check
+from lettrine.health.findings import Finding
+from lettrine.health.trace import ParameterInfo, Trace
+
+
+@check("not-optimised", needs=("parameters",))
+def not_optimised(trace: Trace) -> Iterator[Finding]:
+    """Trainable parameters that get a gradient and that no optimiser holds.
+
+    Measured: Of each trainable parameter: whether one of the known optimisers holds it, and whether a gradient reaches it. What
+        none reaches, such as a backbone that is called under no_grad, is kept as it is on purpose.
+    Formula: share = (trainable parameters that no optimiser holds) / (trainable parameters).
+    """
+    if all(info.optimised is None for info in trace.parameters):
+        raise Skip("not run", "no optimizer is known; pass it to health.watch(model, optimizer)")
+    mask = usable(trace)
+    trained = [info for info in trace.parameters if info.trainable]
+    outside = [info.name for info in trained if info.optimised is False and _reached(trace, info.name)]
+    if outside:
+        yield Finding(
+            id="not-optimised",
+            severity="critical" if len(outside) == len(trained) else "warning",
+            where=tuple(outside),
+            steps=span(trace, mask),
+            value=len(outside) / len(trained),
+            limit=0.0,
+            message=f"No optimizer holds {listed(outside)}, so {plural(outside, 'it stays', 'they stay')} as initialised.",
+            why="The gradient is computed and never used.",
+            remedy=(
+                f"Build the optimizer after the model is complete, from model.parameters(), or call "
+                f"optimizer.add_param_group for {plural(outside, 'it', 'these')}; freeze with requires_grad=False."
+            ),
+            reference="torch.optim: constructing an optimizer",
+        )
+
+
+def _reached(trace: Trace, name: str) -> bool:
+    """Whether a gradient reaches a parameter, as far as that was measured: what was left there before the watch began never
+    changes, while nobody clears what arrives.
+    """
+    if name not in trace.parameter_stats:
+        return True
+    norms = np.nan_to_num(trace.parameter(name, "gradient_norm")[usable(trace)])
+    return len(norms) < limits.NO_GRADIENT_RECORDS or bool(np.ptp(norms) > 0)
+
+
+@check("never-moved", needs=("parameters",))
+def never_moved(trace: Trace) -> Iterator[Finding]:
+    """Parameters that have a gradient and an optimiser and stay as they are; an optimiser that holds nothing it could move.
+
+    Measured: Of each parameter with a gradient and an optimiser: how far real steps move it.
+    Formula: rms(after - before) = 0 at {NO_GRADIENT_RECORDS} or more sampled steps, where learning rate * rms(gradient) >
+        {UNSEEN:g} * rms(weights), or the learning rate is 0.
+    """
+    if all(info.optimised is None for info in trace.parameters):
+        raise Skip("not run", "no optimizer is known; pass it to health.watch(model, optimizer)")
+    mask = usable(trace)
+    trained = [info for info in trace.parameters if info.trainable]
+    frozen = [each for each in trace.seen("gradients") if each.figure("frozen")]
+    if frozen:
+        names = [name for each in frozen for name in each.where]
+        others = [info.name for info in trained if info.optimised is False]
+        yield Finding(
+            id="never-moved",
+            severity="critical",
+            where=tuple(names),
+            steps=span(trace, mask),
+            value=float(len(names)),
+            limit=0.0,
+            message=f"An optimizer holds nothing that can move: {listed(names) if names else 'all it holds'} "
+            f"{plural(names, 'has', 'have')} requires_grad=False.",
+            why="The optimizer's steps change nothing.",
+            remedy=f"Give it {listed(others)}, which can be trained and which no optimizer holds, or let its parameters train: "
+            "requires_grad_(True)."
+            if others
+            else "Let its parameters train: requires_grad_(True), before the optimizer is built.",
+            reference="torch.optim: constructing an optimizer",
+        )
+    held = [info for info in trained if info.optimised and info.name in trace.parameter_stats]
+    still = [info.name for info in held if _never_moved(trace, info)]
+    if still:
+        rates = [median(trace.parameter(name, "learning_rate"), mask) for name in still]
+        yield Finding(
+            id="never-moved",
+            severity="critical" if len(still) == len(trained) else "warning",
+            where=tuple(still),
+            steps=span(trace, mask),
+            value=len(still) / len(trained),
+            limit=0.0,
+            message=f"{listed(still)} moved at no sampled step, although {plural(still, 'it has', 'they have')} a gradient.",
+            why="The optimizer's steps change nothing.",
+            remedy=(
+                "Its learning rate is 0: set one, or look at the schedule."
+                if any(rate == 0 for rate in rates)
+                else "See that optimizer.step() acts on this model's own parameters and not on a copy of them."
+            ),
+            reference="torch.optim: constructing an optimizer",
+        )
+
+
+def _never_moved(trace: Trace, info: ParameterInfo) -> bool:
+    """Whether a parameter stayed as it was, although a step along its gradient was large enough to be seen in its digits.
+
+    A bias that a normalisation takes away again has a gradient of nothing but rounding, and rightly stays.
+    """
+    stats = {stat: trace.parameter(info.name, stat) for stat in ("update_rms", "gradient_norm", "learning_rate", "rms")}
+    mask = usable(trace) & np.isfinite(stats["update_rms"])
+    moved, norms, rates, sizes = (values[mask] for values in stats.values())
+    slopes = norms / np.sqrt(max(int(np.prod(info.shape)), 1))
+    seen = (rates == 0) | ~(np.nan_to_num(rates, nan=1.0) * slopes <= limits.UNSEEN * sizes)
+    return len(moved) >= limits.NO_GRADIENT_RECORDS and bool((moved == 0).all() and (slopes > 0).all() and seen.any())
+
+
+@check("symmetry", needs=("parameters",))
+def symmetry(trace: Trace) -> Iterator[Finding]:
+    """Units of one layer that have the same weights, and keep them.
+
+    Measured: Of each weight matrix: how many of its rows are equal to another row, at the first and at the last sampled step.
+    Formula: share = (rows equal to another row) / (rows), the lower one of the two steps.
+    """
+    mask = usable(trace)
+    alike: dict[str, float] = {}
+    seen = False
+    for info in matrices(trace):
+        if info.optimised is False:
+            continue  # it stays as it is because nothing moves it
+        values = trace.parameter(info.name, "duplicate")[mask]
+        zeros = trace.parameter(info.name, "rms")[mask] == 0
+        zeros, values = zeros[np.isfinite(values)], values[np.isfinite(values)]
+        seen |= len(values) > 0
+        # A zero matrix at the first step may be a head that moves at the next: only its staying so is a fault.
+        if len(values) and min(values[0], values[-1]) > limits.SYMMETRIC_SHARE and not (len(values) == 1 and zeros[0]):
+            alike[info.name] = float(values[-1])
+    if not seen:
+        raise Skip("not run", "whether units are alike was not recorded")
+    if not alike:
+        return
+    names = list(alike)
+    fans = {info.name: int(np.prod(info.shape[1:])) for info in trace.parameters if info.name in alike}
+    stds = [f"{name} with std {number(1 / np.sqrt(fan))}" for name, fan in list(fans.items())[:4]]
+    yield Finding(
+        id="symmetry",
+        severity="critical",
+        where=tuple(names),
+        steps=span(trace, mask),
+        value=max(alike.values()),
+        limit=limits.SYMMETRIC_SHARE,
+        message=f"{share(max(alike.values()))} of the units of {listed(names)} have and keep the same weights as another unit.",
+        why="Units that are equal get equal gradients and stay equal: the layer counts as one unit, whatever its width.",
+        remedy=f"Initialise at random: {'; '.join(stds)} (1/sqrt(fan_in)); zeros are fine for biases only.",
+        reference="Goodfellow, Bengio & Courville 2016, Deep Learning, section 8.4",
+    )
