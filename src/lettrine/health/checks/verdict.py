@@ -46,6 +46,7 @@ _RATE: Final = {
 """What is advised to do with the learning rate."""
 
 EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
+    "other-loss": ("non-finite", *_TROUBLE, "update-too-large", "dead-units", "saturation", "initial-loss", "target-scale"),
     "eps-underflow": ("non-finite", *_TROUBLE, "update-too-large", "no-gradient"),
     "gradients-cleared": (*_IDLE, "never-moved"),
     "detached-generator": (*_IDLE, *_TROUBLE),
@@ -146,6 +147,7 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
 ORDER: Final = (
     *_DATA,
     "probabilities-as-logits",
+    "other-loss",
     "eps-underflow",
     "gradients-cleared",
     "detached-generator",
