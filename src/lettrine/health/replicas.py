@@ -17,8 +17,8 @@ class Replicas:
     """Parameters that several ranks hold whole and that were equal when they were first looked at.
 
     names: of them. steps (S,): looked at on all ranks. all_alike: whether every parameter is one of them. unlike (S,): where
-    their gradients differed. differing: parameters whose gradients did. factor: (rank, times) if they did by a factor alone when they
-    first did. difference: between gradients where they differed, in sizes of them, median over these steps.
+    their gradients differed. differing: parameters whose gradients did. factor: (rank, times) if they did by a factor alone
+    when they first did. difference: between gradients where they differed, in sizes of them, median over these steps.
     apart, moved: rms over parameters of the difference between ranks at the last step, and of what training moved them until
     then, in sizes of the weights. drifted: whether that is too much; drifting: the parameters it concerns; since: first place in
     `steps` where it was; odd: ranks that differ from most. began_apart: parameters that differ from the first step on although

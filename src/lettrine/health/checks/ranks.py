@@ -28,7 +28,7 @@ def _replicas(trace: Trace) -> Replicas:
     found = compared(trace)
     if found is None:
         raise Skip("not run", "no step was looked at on all ranks")
-    if not found.names:
+    if not found.names + found.began_apart:
         raise Skip("not applicable", "no parameter is held whole by several ranks")
     return found
 
@@ -39,8 +39,8 @@ def gradients_not_synchronised(trace: Trace) -> Iterator[Finding]:
 
     or with one that was made shorter on some ranks only, as by clipping it there.
 
-    Measured: On every rank the gradient of each parameter just before the optimiser uses it, and the parameter, as a projection on
-    a fixed pattern and a root mean square, at the first {FIRST} steps and whenever the steps have doubled.
+    Measured: On every rank the gradient of each parameter just before the optimiser uses it, and the parameter, as a projection
+    on a fixed pattern and a root mean square, at the first {FIRST} steps and whenever the steps have doubled.
     Formula: apart = rms over parameters of |difference between ranks| / rms; gradients differ from {GRADIENT_APART:g} on.
     """
     found = _replicas(trace)
@@ -61,8 +61,8 @@ def gradients_not_synchronised(trace: Trace) -> Iterator[Finding]:
     elif found.difference < limits.PARTLY:
         yield _unsynchronised(
             found,
-            f"At {_counted(found)} ranks used gradients that are not alike, by {share(found.difference)} of their size: something "
-            "changes them on some ranks only.",
+            f"At {_counted(found)} ranks used gradients that are not alike, by {share(found.difference)} of their size: "
+            "something changes them on some ranks only.",
             "Do to the gradients the same on every rank between backward() and step().",
         )
     elif len(found.differing) < limits.MOST_OF * len(found.names):
@@ -77,9 +77,10 @@ def gradients_not_synchronised(trace: Trace) -> Iterator[Finding]:
     elif not found.unlike.all():
         yield _unsynchronised(
             found,
-            f"At {_counted(found)} ranks used different gradients, at the others the same: gradients are sometimes not synchronised.",
-            "Call the DistributedDataParallel module itself at every step, not the model inside it, and make that module once; use "
-            "no_sync() for all but the last backward pass of a step only.",
+            f"At {_counted(found)} ranks used different gradients, at the others the same: gradients are sometimes "
+            "not synchronised.",
+            "Call the DistributedDataParallel module itself at every step, not the model inside it, and make that module once; "
+            "use no_sync() for all but the last backward pass of a step only.",
         )
     elif found.apart < limits.AVERAGED * found.moved:
         yield _unsynchronised(
@@ -168,6 +169,12 @@ def _apart(found: Replicas, names: tuple[str, ...], message: str, remedy: str, s
     )
 
 
+def _strayed(found: Replicas, count: int) -> str:
+    if len(found.odd) == count:
+        return "The ranks have drifted apart"
+    return f"{ranks_named(found.odd)} {plural(found.odd, 'has', 'have')} drifted away from the others"
+
+
 @check("same-data")
 def same_data(trace: Trace) -> Iterator[Finding]:
     """Ranks that train on the same examples: their work is done twice.
@@ -219,11 +226,11 @@ def ranks_unlike(trace: Trace) -> Iterator[Finding]:
         raise Skip("not run", f"{len(steps)} steps were compared; {limits.UNLIKE_LOOKS} are needed")
     last = slice(-limits.UNLIKE_LOOKS, None)
     ranks = list(fed)
-    if odd := _odd(ranks, modes[:, last]):
+    if _differ(modes[:, last]):
         yield _unlike(
             steps,
             "warning",
-            f"{ranks_named(odd)} {plural(odd, 'trains', 'train')} with other modules in training mode than the others.",
+            f"Modules with two modes are not in training mode on all ranks alike: {_told(ranks, modes)}.",
             "Dropout and batch norm do their work on some ranks only.",
             "Call model.train() on every rank after an evaluation, also where only rank 0 evaluates.",
         )
@@ -241,12 +248,11 @@ def ranks_unlike(trace: Trace) -> Iterator[Finding]:
             "Use autocast, and convert the model, on all ranks alike.",
         )
     _, rows = _over_steps(fed, "rows")
-    if _odd(ranks, rows) and (rows == rows[:, :1]).all():
-        told = ", ".join(f"{int(row[0])} on rank {rank}" for rank, row in zip(ranks, rows, strict=True))
+    if _differ(rows):
         yield _unlike(
             steps,
             "info",
-            f"Batches are not of one size on all ranks: {told}.",
+            f"Batches are not of one size on all ranks: {_told(ranks, rows)} examples.",
             "Gradients are averaged over ranks, so that an example counts for more where batches are small.",
             "Give every rank batches of the same size, or weigh its loss by its share of the examples.",
         )
@@ -285,9 +291,11 @@ def _over_steps(fed: dict[int, Evidence], key: str) -> tuple[list[int], np.ndarr
     return steps, np.array([[each.figure(f"{step}:{key}") for step in steps] for each in fed.values()]).reshape(len(fed), -1)
 
 
-def _odd(ranks: Sequence[int], rows: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> list[int]:
-    """Ranks whose row is not that of most, if every row is the same throughout."""
-    if not (rows == rows[:, :1]).all():
-        return []
-    values, counts = np.unique(rows[:, 0], return_counts=True)
-    return [rank for rank, row in zip(ranks, rows, strict=True) if row[0] != values[counts.argmax()]]
+def _differ(rows: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> bool:
+    """Whether every rank has one figure throughout, and not all the same."""
+    return bool((rows == rows[:, :1]).all() and (rows != rows[:1]).any())
+
+
+def _told(ranks: Sequence[int], rows: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> str:
+    """The last figure of each rank."""
+    return ", ".join(f"{int(row[-1])} on rank {rank}" for rank, row in zip(ranks, rows, strict=True))

@@ -147,6 +147,10 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
 """By check, in the order of likelihood as a cause: which other findings it accounts for."""
 
 ORDER: Final = (
+    "gradients-not-synchronised",
+    "replicas-apart",
+    "ranks-unlike",
+    "same-data",
     *_DATA,
     "probabilities-as-logits",
     "eps-underflow",
