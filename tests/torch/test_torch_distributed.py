@@ -15,6 +15,8 @@ from torch.nn.parallel import DistributedDataParallel
 from two_ranks import Both, two_ranks
 
 from lettrine import health
+from lettrine.health.archive import trace_from_arrays, trace_to_arrays
+from lettrine.torch import distributed as of_ranks
 from lettrine.torch.watch import Watch
 
 STEPS = 40
@@ -193,3 +195,54 @@ def test_what_only_several_ranks_show(both: Both, kind: str) -> None:
         assert FAULTS[kind][2] in found[0].message
     assert not OF_RANKS & {each.id for each in alone.findings}, "one rank alone cannot know"
     assert not report.trace.facts.errors + alone.trace.facts.errors
+
+
+def unlike(rank: int, kind: str) -> health.Report | None:
+    """Trainings in which one rank is not as the other."""
+    inner = net()
+    if kind == "alone":
+        inner = nn.Sequential(inner)  # ranks tell watches of one model apart by their order, of which one has none here
+    model = DistributedDataParallel(inner)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    watch = health.watch(model, optimiser)
+    if kind != "alone" or not rank:
+        watch.start()
+    chance = torch.Generator().manual_seed(rank)
+    for step in range(110):
+        x = torch.randn(16, 6, generator=chance)
+        loss = functional.cross_entropy(model(x), x[:, :3].argmax(dim=1))
+        loss = loss * float("nan") if kind == "nan" and rank and step == 20 else loss
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        watch.loss(loss)
+        if kind == "on demand" and step == 60:
+            watch.gather()
+            if not rank:
+                assert len(watch.trace().ranks[1].recent.step) == 61, "what the other rank had seen by then"
+    if kind == "late" and rank:
+        return None  # its watch is never closed
+    watch.close()
+    return None if rank else watch.report()
+
+
+@pytest.mark.parametrize("kind", ["alone", "nan", "late", "on demand"])
+def test_one_report_of_ranks_that_are_not_alike(both: Both, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(of_ranks, "WAIT", 0.3)
+    report, _ = both(unlike, kind)
+    outcome = next(each for each in report.outcomes if each.check == "replicas-apart")
+    if kind == "alone":
+        assert report.verdict == "healthy as far as seen"
+        assert (outcome.status, outcome.reason) == ("not run", "rank 1 was not watched")
+    elif kind == "late":
+        assert report.verdict == "not judged"
+        assert report.unjudged == ("rank 1 was watched, but did not tell what it saw",)
+    elif kind == "nan":
+        assert report.findings[0].message == "Rank 1: The loss was not finite at step 20."
+        assert report.worst == "critical"
+    else:
+        assert outcome.status == "passed"
+        assert [len(each.recent.step) for each in report.trace.ranks] == [110, 110]
+        arrays, values = trace_to_arrays(report.trace)
+        again = trace_from_arrays(arrays, values)
+        assert health.examine(again).outcomes == report.outcomes, "the trace can be kept and judged again"

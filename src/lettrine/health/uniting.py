@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from math import nan
 from typing import Final
@@ -14,16 +14,17 @@ from lettrine.health.recorder import Recorder
 from lettrine.health.trace import PARAMETER_STATS, Floats, Trace
 
 RANKS: Final = "ranks"
-"""Kind of the evidence of how many there were: figures count, and "rank R" 0 for each that was not heard."""
+"""Kind of the evidence of how many there were: figures count, and for each that was not heard "rank R", 1 if it was watched."""
 SHARD: Final = "shard"
 """Kind of the evidence, one a parameter, of what of it a rank holds: figures values (how many), part (which)."""
 
 _COLUMN: Final = {name: place for place, name in enumerate(PARAMETER_STATS)}
 
 
-def united(traces: Sequence[Trace | None]) -> Trace:
+def united(traces: Sequence[Trace | None], lost: Collection[int] = ()) -> Trace:
     """The trace of rank 0, which comes first, with those of all ranks in `ranks`; None for a rank that was not heard.
 
+    lost: those of them that were watched all the same.
     Figures of parameters of which each rank held a part are those of the whole parameter, in all of them.
     """
     nothing = Recorder().trace()
@@ -31,7 +32,9 @@ def united(traces: Sequence[Trace | None]) -> Trace:
     whole = _whole([each for each in known if len(each.steps)])
     known = [_with(each, whole) for each in known]
     first = known[0]
-    figures = {"count": float(len(known))} | {f"rank {rank}": 0.0 for rank, each in enumerate(known) if not len(each.steps)}
+    figures = {"count": float(len(known))} | {
+        f"rank {rank}": float(rank in lost) for rank, each in enumerate(known) if not len(each.steps)
+    }
     steps = (int(first.steps[0]), int(first.steps[-1])) if len(first.steps) else (0, 0)
     return replace(first, evidence=(*first.evidence, Evidence(RANKS, (), steps, figures)), ranks=tuple(known))
 

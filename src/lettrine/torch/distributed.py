@@ -49,6 +49,7 @@ class Ranks:
         _begun[watched] += 1
         self._round = 0
         self._others: list[Trace | None] = []
+        self._lost: set[int] = set()  # ranks that were watched and not heard
         self._waited = False
         self.hurried = False
         store.set(f"{self._key}/{rank}", b"begun")
@@ -83,8 +84,9 @@ class Ranks:
         if not self._waited:
             self._waited = True
             until = time.monotonic() + (HURRIED if self.hurried else WAIT)
+            self._lost.clear()
             self._others = [self._heard(rank, until) for rank in range(1, self._count)]
-        return united([own, *self._others])
+        return united([own, *self._others], self._lost)
 
     def _heard(self, rank: int, until: float) -> Trace | None:
         """What another rank told last; None if it was not watched, or if it did not come in time."""
@@ -92,6 +94,7 @@ class Ranks:
         try:
             if not self._store.check([key]):
                 return None
+            self._lost.add(rank)
             while not self._store.check([f"{key}/{self._round}"]):  # asking again holds up nobody else who uses the store
                 if time.monotonic() > until:
                     LOGGER.warning("rank %d has not closed its watch: the report is without it", rank)
@@ -99,10 +102,12 @@ class Ranks:
                 time.sleep(_PAUSE)
             count = int(self._store.get(f"{key}/{self._round}"))
             data = b"".join(self._store.get(f"{key}/{self._round}/{number}") for number in range(count))
-            return _unpacked(data) if data else None
+            found = _unpacked(data) if data else None
         except (RuntimeError, ValueError, HealthError, zlib.error) as error:
             LOGGER.warning("rank %d could not be heard: %s", rank, error)
             return None
+        self._lost.discard(rank)
+        return found
 
 
 def _packed(trace: Trace) -> bytes:

@@ -233,6 +233,11 @@ class Watch:
         """The model that is watched, without what wraps it."""
         return self._model
 
+    @property
+    def rank(self) -> int:
+        """Of this process among those that train together; 0 where it trains alone."""
+        return 0 if self._ranks is None else self._ranks.rank
+
     def concerned_by(self, loss: Tensor) -> bool:
         """Whether a loss is made of the watched model's parameters."""
         return self._looker.concerns(loss)

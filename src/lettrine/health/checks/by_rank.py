@@ -26,6 +26,10 @@ def merged(found: Sequence[Sequence[Finding]], ranks: Sequence[int]) -> list[Fin
     told: list[Finding] = []
     for name, of_ranks in by_id.items():
         first = next(iter(of_ranks.values()))
+        begun = min(of_ranks, key=lambda rank: of_ranks[rank][0].steps[0])
+        if name == "non-finite" and begun != ranks[0]:  # it spreads to all by way of the gradients
+            told += [replace(each, message=f"{ranks_named([begun])}: {each.message}") for each in of_ranks[begun]]
+            continue
         if len(of_ranks) == len(ranks) or name in _TOGETHER:
             told += first
             continue
@@ -36,11 +40,13 @@ def merged(found: Sequence[Sequence[Finding]], ranks: Sequence[int]) -> list[Fin
     return told
 
 
-def unheard(trace: Trace) -> str:
-    """Half a sentence on the ranks that were not heard; "" if all were, or if one process trained alone."""
+def unheard(trace: Trace, *, watched: bool) -> str:
+    """Half a sentence on the ranks that were not heard: those that were watched, or those that were not; "" if there are none."""
     seen = next(iter(trace.seen(RANKS)), None)
-    missing = [int(key.removeprefix("rank ")) for key in seen.figures if key.startswith("rank ")] if seen else []
+    figures = {key: value for key, value in seen.figures.items() if key.startswith("rank ")} if seen else {}
+    missing = [int(key.removeprefix("rank ")) for key, value in figures.items() if bool(value) is watched]
     if not missing:
         return ""
     word = "was" if len(missing) == 1 else "were"
-    return f"{ranks_named(missing).lower()} {word} not heard: watch the model on every rank, and close each watch"
+    said = f"watched, but did not tell what {'it' if len(missing) == 1 else 'they'} saw" if watched else "not watched"
+    return f"{ranks_named(missing).lower()} {word} {said}"

@@ -22,7 +22,7 @@ def unjudged(trace: Trace, broken: Sequence[str] = ()) -> tuple[str, ...]:
         reasons.append("no module was heard, for they are compiled: train some hundred steps without torch.compile")
     elif not trace.outputs:
         reasons.append("no module was heard: watch the very model that is called, not one it was compiled or copied from")
-    if missing := unheard(trace):
+    if missing := unheard(trace, watched=True):
         reasons.append(missing)
     taken = steps_taken(trace)
     if taken < JUDGED_STEPS:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import nan
+from typing import Final
 
 import numpy as np
 
 from lettrine.health import limits_ranks as limits
+from lettrine.health.checks.by_rank import unheard
 from lettrine.health.checks.reading import listed, number, plural, share
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.evidence import Evidence
@@ -18,19 +20,27 @@ from lettrine.health.findings import Finding
 from lettrine.health.replicas import Replicas, compared, heard, ranks_named
 from lettrine.health.trace import Trace
 
-DDP = "Li et al. 2020, PyTorch Distributed: Experiences on Accelerating Data Parallel Training"
+LEAST: Final = 2  # ranks that can be compared
+DDP: Final = "Li et al. 2020, PyTorch Distributed: Experiences on Accelerating Data Parallel Training"
 
 
 def _replicas(trace: Trace) -> Replicas:
     """What the ranks hold alike. Raises Skip where there is nothing to compare."""
-    if len(heard(trace)) < 2:
-        raise Skip("not applicable", "one process trains alone" if not trace.ranks else "no other rank was heard")
+    _several(trace)
     found = compared(trace)
     if found is None:
         raise Skip("not run", "no step was looked at on all ranks")
     if not found.names + found.began_apart:
         raise Skip("not applicable", "no parameter is held whole by several ranks")
     return found
+
+
+def _several(trace: Trace) -> None:
+    """Raises Skip unless several ranks were heard."""
+    if not trace.ranks:
+        raise Skip("not applicable", "one process trains alone")
+    if len(heard(trace)) < LEAST:
+        raise Skip("not run", unheard(trace, watched=False) or unheard(trace, watched=True))
 
 
 @check("gradients-not-synchronised")
@@ -145,7 +155,7 @@ def replicas_apart(trace: Trace) -> Iterator[Finding]:
         yield _apart(
             found,
             found.drifting,
-            f"{ranks_named(found.odd)} {plural(found.odd, 'has', 'have')} drifted away from the others: at step {since} "
+            f"{_strayed(found, len(trace.ranks))}: at step {since} "
             f"{listed(found.drifting)} {plural(found.drifting, 'differs', 'differ')}, by {number(found.apart)} of the size of "
             f"the weights at step {found.steps[-1]}, though the gradients were alike at the {len(found.steps)} steps compared.",
             "See what is done on some ranks only: another learning rate or weight decay, a step that is left out, gradients lost "
@@ -275,9 +285,10 @@ def _unlike(steps: Sequence[int], severity: str, message: str, why: str, remedy:
 
 def _fed(trace: Trace) -> dict[int, Evidence]:
     """What the model was given on each rank that was heard. Raises Skip where there is nothing to compare."""
+    _several(trace)
     known = {rank: each.seen("fed") for rank, each in heard(trace).items()}
     fed = {rank: seen[0] for rank, seen in known.items() if seen}
-    if len(fed) < 2:
+    if len(fed) < LEAST:
         raise Skip(
             "not applicable", "one process trains alone" if not trace.ranks else "the calls of one rank at most were heard"
         )
