@@ -27,7 +27,7 @@ _ANGLE: Final = 2.399963  # radians between one weight of the pattern and the ne
 
 
 @reader
-class Replicas:
+class ReplicaNotes:
     """Evidence "replica", one a parameter, and "fed", one in all; nothing where one process trains alone.
 
     "replica": figures by step S, just before the optimiser makes it: "S:value" and "S:rms" of the parameter, "S:gradient" and
