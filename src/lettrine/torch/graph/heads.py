@@ -39,8 +39,8 @@ _LONGEST: Final = 24  # operations walked back
 class Head:
     """operations: from the prediction inwards, without views, such as ("Log", "Softmax"), "Share" for a division by the own sum.
     axis: the one a softmax was taken along, as torch saved it. place: name of the watched parameter that made it; "" where the
-    last weights are not the model's, or something else lies between. low, high: what its values can be, infinite where they are not
-    bounded. dropped: whether dropout follows the operations.
+    last weights are not the model's, or something else lies between. low, high: what its values can be, infinite where they are
+    not bounded. dropped: whether dropout follows the operations.
     """
 
     operations: tuple[str, ...] = ()
