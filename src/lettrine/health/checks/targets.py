@@ -198,10 +198,10 @@ def target_scale(trace: Trace) -> Iterator[Finding]:
     Measured: Mean and standard deviation of numbers that are to be predicted.
     Formula: size = sqrt(mean**2 + std**2).
     """
-    seen = trace.seen("comparison")
-    if not seen:
-        yield from _far_from_zero(trace)
-    for each in seen:
+    if not trace.seen("comparison") and (far := _far_from_zero(trace)) is not None:
+        yield far
+        return
+    for each in compared(trace):
         if each.words["expects"] not in ("squared", "absolute") or not _given(each):
             continue
         mean, std = each.figure("mean"), each.figure("std")
@@ -236,20 +236,20 @@ def target_scale(trace: Trace) -> Iterator[Finding]:
         )
 
 
-def _far_from_zero(trace: Trace) -> Iterator[Finding]:
+def _far_from_zero(trace: Trace) -> Finding | None:
     """The same where only the loss is known, such as that of a sum over atoms: the run is spent on coming to the mean."""
     seen, course = loss_seen(trace), consequence(trace)
     if seen is None or seen.words["kind"] != "squared error" or not ordinary(trace) or course.kind == "unknown":
-        return
+        return None
     variance, square = seen.figure("reference"), seen.figure("even")
     far = square >= limits.SCALE_FAR**2 * max(variance, 1.0)
     steps, run = steps_until(trace, course.reference.value), course.steps[1] - course.steps[0] + 1
     hardly = course.bad or course.end >= limits.HARDLY_LEARNED * course.reference.value
     if not (far and hardly and steps >= limits.WASTED_SHARE * run):
-        return
+        return None
     mean, std = (square - variance) ** 0.5, variance**0.5
     took = f"{steps:,.0f} of {run:,} steps went" if isfinite(steps) else "the whole run went"
-    yield Finding(
+    return Finding(
         id="target-scale",
         severity="warning",
         where=(),
