@@ -127,8 +127,8 @@ def _squares_of_probabilities(trace: Trace) -> Iterator[Finding]:
             value=course.end,
             limit=course.reference.value,
             message=f"The loss is the squared error of a {last.lower()}'s outputs against labels of 0 and 1; {course.words}.",
-            why="Where an answer is surely wrong the activation is next to flat, and the gradient of its square next to 0: what is "
-            "most wrong learns least.",
+            why="Where an answer is surely wrong the activation is next to flat, and the gradient of its square next to 0: "
+            "what is most wrong learns least.",
             remedy=f"Give the raw outputs of {each.where[0]}, without the {last.lower()}, to {entropy}.",
             reference="Goodfellow, Bengio & Courville 2016, Deep Learning, section 6.2.2: output units",
         )

@@ -208,10 +208,12 @@ def target_scale(trace: Trace) -> Iterator[Finding]:
         size = (mean**2 + std**2) ** 0.5
         harm = consequence(trace)
         left = harm.end / std**2 if each.words["expects"] == "squared" and each.figure("alone") == 1 and std > 0 else nan
-        if size < limits.SCALE_FAR or not (harm.bad or left > limits.CHANCE_SHARE):
+        # Beside a mean that is so far away even most of what they differ by is lost.
+        most = limits.HARDLY_LEARNED if abs(mean) >= limits.SCALE_FAR * std else limits.CHANCE_SHARE
+        if size < limits.SCALE_FAR or not (harm.bad or left > most):
             continue
         sign = "-" if mean > 0 else "+"
-        unexplained = f"; the loss leaves {share(left)} of their variance" if left > limits.CHANCE_SHARE and not harm.bad else ""
+        unexplained = f"; the loss leaves {share(left)} of their variance" if left > most and not harm.bad else ""
         yield Finding(
             id="target-scale",
             severity="warning",
