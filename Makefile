@@ -102,7 +102,7 @@ clean:
 
 .venv/test: .venv/made $(SOURCES)
 	@echo "setting up .venv with torch and the test tools (once, a few minutes) ..."
-	$(PIP) -e '.[torch,live,corpora,test]'
+	$(PIP) -e '.[torch,live,corpora,tune,test]'
 	touch $@ .venv/demo
 
 # Beside .venv, whose torch and test tools it uses. fastai is installed without what only its pictures and texts need: torchvision
