@@ -80,19 +80,26 @@ def tune(
     space = Space.around(word_list, shape or Shape(), settings)
     _claim(folder, name, word_list)
     worker = Worker((Path(where).parent if storages.is_journal(where) else folder) / "workers")
-    with deferred_signals() as requests, worker.at_work(), _quiet(engine.logging):
+    with deferred_signals() as requests, worker.at_work(), _quiet(engine.logging), contextlib.ExitStack() as opened:
         with storages.told(where):
-            joined = join(storages.open_storage(where, jobs, put_back), name, word_list, space)
+            stored = storages.open_storage(where, jobs, put_back)
+            opened.callback(storages.close, stored)
+            joined = join(stored, name, word_list, space)
             search = Search(joined, space, word_list, folder, worker, storages.is_journal(where), trials or 0, healthy, requests)
             search.told = on_progress
             search.run(jobs, math.inf if minutes is None else 60.0 * minutes)
         found = search.end(name, storages.shown(where))
-    if page and found.trial >= 0:
-        with contextlib.suppress(MissingExtraError):
-            importlib.import_module(_PAGE).write_study_page(folder / REPORT, found)
-            if found.run is not None and found.run.health is not None:
-                found.run.save_page()
+        if page and found.trial >= 0:
+            _write_pages(found)
     return found
+
+
+def _write_pages(found: Tuned) -> None:
+    """The page of the search, and that of its best run; none without the extra."""
+    with contextlib.suppress(MissingExtraError):
+        importlib.import_module(_PAGE).write_study_page(found.folder / REPORT, found)
+        if found.run is not None and found.run.health is not None:
+            found.run.save_page()
 
 
 def _claim(folder: Path, name: str, words: WordList) -> None:

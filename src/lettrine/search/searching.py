@@ -177,16 +177,10 @@ class Search:
 
     def _runs(self, best: FrozenTrial, default: FrozenTrial | None) -> tuple[Run, Run | None]:
         """The best settings and lettrine's own, each with as many networks as there is time for."""
-        least = size_of(self.space.examples, self.space.settings.effort).networks
-        plain = None
-        if default is not None and default is not best:
-            plain = self._grown(default, least)
-        many = networks_within(
-            self._end - time.monotonic(),
-            float(best.user_attrs.get(SECONDS, math.inf)),
-            max(least, size_of(self.space.examples, "best").networks if math.isinf(self._end) else least),
-        )
-        return self._grown(best, many), plain
+        plain = None if default is None or default is best else self._grown(default, self.space.networks)
+        one = float(best.user_attrs.get(SECONDS, math.inf))
+        least = size_of(self.space.examples, "best").networks if math.isinf(self._end) else self.space.networks
+        return self._grown(best, networks_within(self._end - time.monotonic(), one, least)), plain
 
     def _grown(self, trial: FrozenTrial, networks: int) -> Run:
         return grown(self.folder, name_of(trial), trial.params, self.words, self.space, networks, self.requests)

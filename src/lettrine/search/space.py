@@ -74,6 +74,11 @@ class Space:
         return {name: point[name] for name in self.ranges}
 
     @property
+    def networks(self) -> int:
+        """How many `lettrine train` would average."""
+        return self.settings.resolved(self.examples, self.size, chosen=self.shape.hidden is not None).networks
+
+    @property
     def first(self) -> list[dict[str, Value]]:
         """Where the search begins: the words' own choice, then the other sizes that are known to be good for so many examples."""
         points = [self.default]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import re
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from json import JSONDecodeError
@@ -24,6 +25,8 @@ JOURNALS: Final = (".journal", ".log")  # suffixes of a path that is a journal a
 HEARTBEAT: Final = 5  # seconds between two signs of life that a trial leaves in a database
 GRACE: Final = 30  # seconds without one after which its worker is taken for dead
 WAIT: Final = 10  # seconds for a database to answer at first
+TRIES: Final = 4
+AGAIN: Final = 0.5  # seconds between two of them
 CONNECTIONS: Final = 10  # beside those of the trials
 SECRET: Final = r"(://[^:/@]*):[^@]*@"  # noqa: S105 - where a URL holds a password
 DRIVERS: Final = {"postgresql://": "postgresql+psycopg://", "postgres://": "postgresql+psycopg://"}
@@ -64,13 +67,34 @@ def open_storage(storage: str, jobs: int, on_stale: OnStale) -> BaseStorage:
             options["connect_args"] = {"timeout": 2 * GRACE}  # one at a time may write
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", engine.exceptions.ExperimentalWarning)  # of the heartbeat
-            return engine.storages.RDBStorage(  # type: ignore[no-any-return]
-                url,
-                engine_kwargs=options,
-                heartbeat_interval=HEARTBEAT,
-                grace_period=GRACE,
-                heartbeat_stale_trial_callback=on_stale,
+            return _patiently(
+                lambda: engine.storages.RDBStorage(
+                    url,
+                    engine_kwargs=options,
+                    heartbeat_interval=HEARTBEAT,
+                    grace_period=GRACE,
+                    heartbeat_stale_trial_callback=on_stale,
+                )
             )
+
+
+def _patiently(make: Callable[[], BaseStorage]) -> BaseStorage:
+    """The storage, tried a few times: of workers that begin at once on an empty database, one makes the tables."""
+    from sqlalchemy.exc import DatabaseError  # noqa: PLC0415 - an extra
+
+    for _ in range(TRIES - 1):
+        try:
+            return make()
+        except DatabaseError:
+            time.sleep(AGAIN)
+    return make()
+
+
+def close(storage: BaseStorage) -> None:
+    """Let go of the connections to a database; what is asked of it later opens them again."""
+    if (engine := getattr(storage, "engine", None)) is not None:
+        storage.remove_session()
+        engine.dispose()
 
 
 def is_journal(storage: str) -> bool:
