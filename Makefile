@@ -100,10 +100,11 @@ clean:
 	$(PIP) -e '.[report]'
 	touch $@
 
-.venv/test: .venv/made $(SOURCES)
+# What is there already satisfies "lettrine": only what the extras need is installed, and nothing is compiled a second time.
+.venv/test: .venv/demo
 	@echo "setting up .venv with torch and the test tools (once, a few minutes) ..."
-	$(PIP) -e '.[torch,live,corpora,test]'
-	touch $@ .venv/demo
+	$(PIP) 'lettrine[torch,live,corpora,test]'
+	touch $@
 
 # Beside .venv, whose torch and test tools it uses. fastai is installed without what only its pictures and texts need: torchvision
 # must be built for the very torch that is there, or neither it nor Lightning can be imported.
@@ -117,10 +118,11 @@ FASTAI := requests fastcore fastdownload fastprogress fasttransform plum-dispatc
 		lightning transformers accelerate peft keras pytorch-ignite skorch $(FASTAI)
 	.venv-frameworks/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps fastai
 	touch $@
-.venv/docs: .venv/made $(SOURCES)
+
+.venv/docs: .venv/demo
 	@echo "setting up .venv with the tools of the site (once, a few minutes) ..."
-	$(PIP) -e '.[torch,report,docs]'
-	touch $@ .venv/demo
+	$(PIP) 'lettrine[torch,docs]'
+	touch $@
 
 .venv/fuzz: .venv/test
 	$(PIP) 'atheris>=3'
