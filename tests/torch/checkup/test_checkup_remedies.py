@@ -15,8 +15,8 @@ from torch import nn  # noqa: E402
 from lettrine import health  # noqa: E402
 from lettrine.torch.checkup import trials  # noqa: E402
 from lettrine.torch.checkup.experiments.rate import rate_set  # noqa: E402
+from lettrine.torch.checkup.making import make_task  # noqa: E402
 from lettrine.torch.checkup.remedies import clipped, eps_that_holds, rate_at_peak, warmed  # noqa: E402
-from lettrine.torch.checkup.task import make_task  # noqa: E402
 
 functional = nn.functional
 cross_entropy = functional.cross_entropy

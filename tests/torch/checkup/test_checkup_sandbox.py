@@ -18,9 +18,10 @@ from torch import nn  # noqa: E402
 
 from lettrine import health  # noqa: E402
 from lettrine.torch.checkup import EXPERIMENTS  # noqa: E402
+from lettrine.torch.checkup.making import make_task  # noqa: E402
 from lettrine.torch.checkup.runner import perform  # noqa: E402
 from lettrine.torch.checkup.sandbox import sandbox, uninterrupted  # noqa: E402
-from lettrine.torch.checkup.task import Task, make_task  # noqa: E402
+from lettrine.torch.checkup.task import Task  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

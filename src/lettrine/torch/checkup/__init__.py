@@ -21,8 +21,9 @@ from lettrine.health.findings import Report
 from lettrine.torch.checkup import experiments
 from lettrine.torch.checkup.experiment import EXPERIMENTS, Result, experiment, finding
 from lettrine.torch.checkup.loading import load_task
+from lettrine.torch.checkup.making import make_task
 from lettrine.torch.checkup.runner import run
-from lettrine.torch.checkup.task import Task, make_task
+from lettrine.torch.checkup.task import Task
 
 __all__ = ["EXPERIMENTS", "Result", "Task", "assert_healthy", "checkup", "experiment", "experiments", "finding"]
 

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from lettrine.health.findings import Finding
 from lettrine.health.limits import CHECKUP_START
 from lettrine.torch.capture.catalogue import kind_of, named_modules
+from lettrine.torch.checkup.call import NotCalled
 from lettrine.torch.checkup.experiment import Result, experiment, finding
-from lettrine.torch.checkup.task import NotCalled, Task
+from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import leaves
 
 MOST_CONSTANTS = 4096  # values of the constant answer

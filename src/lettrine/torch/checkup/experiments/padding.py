@@ -21,9 +21,10 @@ from torch.overrides import TorchFunctionMode
 from lettrine.health.checks import Skip
 from lettrine.health.findings import Finding
 from lettrine.health.limits import CHECKUP_SAME_SINGLE
+from lettrine.torch.checkup.call import Call, NotCalled
 from lettrine.torch.checkup.experiment import Result, experiment, finding, part
 from lettrine.torch.checkup.spread import Place, begins, change, hear
-from lettrine.torch.checkup.task import Call, NotCalled, Task
+from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import leaves, mapped
 
 LEAST_ROWS: Final = 2  # padded rows
