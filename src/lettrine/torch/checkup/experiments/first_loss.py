@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from lettrine.health.findings import Finding
 from lettrine.health.limits import CHECKUP_START
-from lettrine.torch.capture.catalogue import kind_of, named_modules
+from lettrine.torch.capture.catalogue import named_modules
+from lettrine.torch.checkup.broken import broken_by
 from lettrine.torch.checkup.call import NotCalled
 from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.task import Task
-from lettrine.torch.checkup.values import leaves
 
 MOST_CONSTANTS = 4096  # values of the constant answer
 TRIES = 60  # evaluations of it
@@ -42,7 +42,7 @@ def first_loss(task: Task) -> Result:
         loss = task.loss(task.batch())
     value = float(loss.detach())
     if not isfinite(value):
-        found = _broken(task)
+        found = broken_by(task)
         task.known["broken"] = True
         return Result(found.message, (found,), {"loss": value}, where=found.where)
     output = output_of(task)
@@ -247,35 +247,6 @@ def _reach(task: Task, output: Tensor | None) -> list[Finding]:
             limit=0.05,
         )
     ]
-
-
-def _broken(task: Task) -> Finding:
-    """The first module that gets finite numbers and gives others."""
-    from lettrine.torch.checkup.spread import hear  # noqa: PLC0415
-
-    def finite(tensors: tuple[Tensor, ...]) -> bool:
-        return all(bool(each.isfinite().all()) for each in tensors if each.is_floating_point())
-
-    with torch.no_grad():
-        _, calls = hear(task.model, lambda: task.loss(task.batch()))
-    inputs = all(bool(each.isfinite().all()) for _, each in leaves(task.batch()) if each.is_floating_point())
-    place = next((each for each in calls if finite(each.inputs) and not finite(each.outputs)), None)
-    values = next((name for name, each in task.model.named_parameters() if not bool(each.isfinite().all())), "")
-    where = (values,) if values else (place.name,) if place else ()
-    if not inputs:
-        message, remedy = (
-            "The first batch holds values that are not finite.",
-            "Clean the data: torch.isfinite(x).all() says where.",
-        )
-    elif values:
-        message, remedy = f"{values} holds values that are not finite.", "Start again from weights that are finite."
-    elif place:
-        message = f"{place.name} ({kind_of(place.module)}) is given finite numbers and returns others."
-        remedy = f"Look inside {place.name} for a logarithm or root of 0, a division by 0, or a row that is masked whole."
-    else:
-        message = "The outputs are finite and the loss is not."
-        remedy = "Look in the loss for a logarithm or root of 0, a division by 0, or a mean over nothing."
-    return finding("non-finite", "critical", where, message, "Every gradient after it is not finite either.", remedy)
 
 
 def _last_module(task: Task) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from lettrine.torch.checkup.values import leaves, mapped
 
 LEAST_ROWS: Final = 2  # padded rows
 MOST_SHARE: Final = 0.9  # of places padded: more is no sequence
+GROWN: Final = 2  # places that a network may add to a sequence: a class token, and one that ends it
 
 
 @dataclass(frozen=True)
@@ -201,14 +202,20 @@ def masks(task: Task, call: Call) -> bool:
 
 
 def _kept(padded: Padded) -> Callable[[Tensor], Tensor | None]:
-    """Of a tensor with one row an example, the padded rows; of one with one entry a place, their real places."""
+    """Of a tensor with one row an example, the padded rows; of one with one entry a place, their real places.
+
+    A sequence may have grown by a few places of its own, such as a class token, before it or behind it: what is real either way.
+    """
     rows = padded.pads.any(1)
-    shape = padded.pads.shape
+    count, length = padded.pads.shape
 
     def kept(tensor: Tensor) -> Tensor | None:
-        if tensor.ndim >= 2 and tensor.shape[:2] == shape and tensor.ndim > 2:
-            return tensor[(~padded.pads) & rows[:, None]]
-        if tensor.ndim == 2 and tensor.shape[0] == shape[0] and tensor.shape[1] != shape[1]:
+        if tensor.ndim > 2 and tensor.shape[0] == count and 0 <= (more := tensor.shape[1] - length) <= GROWN:
+            pads = padded.pads
+            if more:
+                pads = functional.pad(pads, (more, 0)) | functional.pad(pads, (0, more))
+            return tensor[(~pads) & rows[:, None]]
+        if tensor.ndim == 2 and tensor.shape[0] == count and tensor.shape[1] != length:
             return tensor[rows]
         return None
 
