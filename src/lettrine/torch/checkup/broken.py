@@ -18,7 +18,7 @@ from lettrine.health.findings import Finding
 from lettrine.torch.capture.catalogue import kind_of
 from lettrine.torch.checkup.call import NotCalled
 from lettrine.torch.checkup.experiment import finding
-from lettrine.torch.checkup.experiments.padding import Padded, padding_of
+from lettrine.torch.checkup.padded import Padded, padding_of
 from lettrine.torch.checkup.spread import hear
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import leaves
