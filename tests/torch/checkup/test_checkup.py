@@ -117,6 +117,25 @@ def test_what_does_not_fit_is_not_run() -> None:
     assert "minutes" in report.outcomes[0].reason
 
 
+@pytest.mark.parametrize("seconds", [3.0, 1.0, 0.1])
+def test_a_slow_loss_keeps_to_the_time(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Clock:
+        now = 0.0  # of the class: what a loss function closes over is put back
+
+    monkeypatch.setattr("lettrine.torch.checkup.task.clock", lambda: Clock.now)
+
+    def slow(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        Clock.now += seconds
+        return cross_entropy(output, target)
+
+    model = mlp()
+    report = health.checkup(model, pairs(), slow, adam(model), minutes=0.2, progress=False)
+    asked = 3 * seconds  # before the time begins: how is the loss called, and how long does it take?
+    assert asked < Clock.now <= asked + 1.1 * 12 + 2 * seconds
+    assert report.outcomes[0].status == "passed"
+    assert "failed" not in {each.status for each in report.outcomes}
+
+
 def test_an_experiment_that_breaks_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(_: Any) -> Any:
         raise ZeroDivisionError("by nothing")

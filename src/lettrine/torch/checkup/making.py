@@ -50,7 +50,8 @@ def make_task(
         rows_first = isinstance(batches, DataLoader) and batches.collate_fn is default_collate
         task = Task(model, taken, loss_fn, optimizer, rows_first=rows_first, autocast=autocast)
     task = _called(task)
-    task.deadline = task.now() + 60.0 * minutes
+    task.budget = 60.0 * minutes
+    task.deadline = task.now() + task.budget
     return task
 
 

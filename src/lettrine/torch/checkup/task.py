@@ -15,11 +15,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lettrine.errors import HealthError
+from lettrine.health.checks import Skip
 from lettrine.torch.checkup.call import Call, NotCalled
 from lettrine.torch.checkup.sandbox import sandbox, seeded, uninterrupted
 from lettrine.torch.checkup.values import fresh
 
 SEED: Final = 1
+GRACE: Final = 0.1  # of the time there was: an experiment that is nearly done may end
 
 
 @dataclass
@@ -28,8 +30,8 @@ class Task:
 
     batches: copies, in the order they came. whole: the loss function takes the model and the batch, else outputs and targets.
     rows_first: the batches come from a DataLoader that stacks examples along axis 0. autocast: dtype, None without.
-    seconds: of one forward and backward pass. stateful: the model answers differently when it is asked the same again. deadline:
-    when the time is up, by `clock`.
+    seconds: of one forward and backward pass. stateful: the model answers differently when it is asked the same again. budget:
+    seconds there are in all. deadline: when they are up, by `clock`.
     """
 
     model: nn.Module
@@ -41,6 +43,7 @@ class Task:
     autocast: torch.dtype | None = None
     seconds: float = 0.0
     stateful: bool = False
+    budget: float = float("inf")
     deadline: float = float("inf")
     known: dict[str, Any] = field(default_factory=dict)
 
@@ -94,7 +97,9 @@ class Task:
             return self.model(*fresh(call.args), **fresh(dict(call.kwargs)))
 
     def loss(self, batch: Any) -> Tensor:
-        """The loss of a batch, with its graph. Raises HealthError for a loss that is not one number."""
+        """The loss of a batch, with its graph. Raises HealthError for a loss that is not one number, Skip once the time is over."""
+        if self.left() < -GRACE * self.budget:
+            raise Skip("not run", "the time was up while it ran; give minutes=…")
         with self._casting():
             if self.whole:
                 loss = self.loss_fn(self.model, batch)

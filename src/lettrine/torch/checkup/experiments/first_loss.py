@@ -24,7 +24,8 @@ from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.task import Task
 
 MOST_CONSTANTS = 4096  # values of the constant answer
-TRIES = 60  # evaluations of it
+TRIES = 60  # evaluations of it, in at most
+TIME = 0.1  # of the time that is left
 
 
 @experiment("first-loss", "First loss", passes=3)
@@ -111,7 +112,7 @@ def constant_loss(task: Task, output: Tensor | None, numbers: tuple[int, ...] = 
         if other is None or other.shape[1:] != output.shape[1:]:
             return constant_loss(task, output)
         shapes.append(other.shape)
-    best = inf
+    best, last = inf, task.left() * (1 - TIME)
     with task.boxed():
         for shape in _constants(output):
             constant = torch.zeros(shape, dtype=output.dtype, device=output.device, requires_grad=True)
@@ -119,6 +120,8 @@ def constant_loss(task: Task, output: Tensor | None, numbers: tuple[int, ...] = 
             reached = [inf]
 
             def closure(constant: Tensor = constant, search: Any = search, reached: list[float] = reached) -> Tensor:
+                if task.left() < last:
+                    raise _Late
                 search.zero_grad()
                 losses = [
                     loss_of(task, constant.expand(shape).clone(), number) for number, shape in zip(numbers, shapes, strict=True)
@@ -137,6 +140,10 @@ def constant_loss(task: Task, output: Tensor | None, numbers: tuple[int, ...] = 
                 return nan
             best = min(best, reached[0])
     return best if isfinite(best) else nan
+
+
+class _Late(Exception):  # noqa: N818
+    """The loss is so slow that the search would take too much of the time."""
 
 
 class _Unrelated(Exception):  # noqa: N818
