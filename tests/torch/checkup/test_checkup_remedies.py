@@ -61,6 +61,13 @@ class TestHead:
         found = the(tried("head", model, two_classes(), nn.BCEWithLogitsLoss(), optimizer), "probabilities-as-logits")
         assert "a binary cross-entropy with logits" not in found.message  # the figures are what is told
 
+    def test_a_likelihood_of_probabilities(self) -> None:
+        model = Ending(lambda h: functional.softmax(h, 1))
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+        found = the(tried("head", model, pairs(12, 32), functional.nll_loss, optimizer), "probabilities-as-logits")
+        assert "held-out loss -0." in found.message  # in the task's own measure on both sides
+        assert "log_softmax" in found.remedy
+
     @pytest.mark.parametrize(
         ("model", "loss_fn"),
         [

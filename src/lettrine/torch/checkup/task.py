@@ -97,7 +97,7 @@ class Task:
             return self.model(*fresh(call.args), **fresh(dict(call.kwargs)))
 
     def loss(self, batch: Any) -> Tensor:
-        """The loss of a batch, with its graph. Raises HealthError for a loss that is not one number, Skip once the time is over."""
+        """The loss of a batch, with its graph. Raises HealthError for what is not one number, Skip once the time is over."""
         if self.left() < -GRACE * self.budget:
             raise Skip("not run", "the time was up while it ran; give minutes=…")
         with self._casting():
