@@ -21,6 +21,9 @@ SOURCES := pyproject.toml constraints.txt $(wildcard CMakeLists.txt native/*)
 
 .PHONY: demo test slow matrix lint frameworks docs bench sanitize fuzz long dist native clean
 
+# As many tests run at once as there are cores: threads of their own would only wait for one another.
+test slow matrix frameworks sanitize docs: export OMP_NUM_THREADS := 1
+
 demo: .venv/demo
 	$(BIN)/lettrine train
 
@@ -100,10 +103,11 @@ clean:
 	$(PIP) -e '.[report]'
 	touch $@
 
-.venv/test: .venv/made $(SOURCES)
+# What is there already satisfies "lettrine": only what the extras need is installed, and nothing is compiled a second time.
+.venv/test: .venv/demo
 	@echo "setting up .venv with torch and the test tools (once, a few minutes) ..."
-	$(PIP) -e '.[torch,live,corpora,test]'
-	touch $@ .venv/demo
+	$(PIP) 'lettrine[torch,live,corpora,tune,test]'
+	touch $@
 
 # Beside .venv, whose torch and test tools it uses. fastai is installed without what only its pictures and texts need: torchvision
 # must be built for the very torch that is there, or neither it nor Lightning can be imported.
@@ -117,10 +121,11 @@ FASTAI := requests fastcore fastdownload fastprogress fasttransform plum-dispatc
 		lightning transformers accelerate peft keras pytorch-ignite skorch $(FASTAI)
 	.venv-frameworks/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps fastai
 	touch $@
-.venv/docs: .venv/made $(SOURCES)
+
+.venv/docs: .venv/demo
 	@echo "setting up .venv with the tools of the site (once, a few minutes) ..."
-	$(PIP) -e '.[torch,report,docs]'
-	touch $@ .venv/demo
+	$(PIP) 'lettrine[torch,docs]'
+	touch $@
 
 .venv/fuzz: .venv/test
 	$(PIP) 'atheris>=3'
