@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch.distributed.fsdp.wrap import ModuleWrapPolicy
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils._python_dispatch import TorchDispatchMode
 from two_ranks import Both, two_ranks
 
 from lettrine import health
@@ -28,6 +30,19 @@ STEPS = 24
 def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
     with two_ranks(tmp_path_factory.mktemp("ranks")) as calling:
         yield calling
+
+
+class Collectives(TorchDispatchMode):
+    """Counts what the processes send each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if "c10d" in function.namespace:
+            self.counts[str(function)] += 1
+        return function(*args, **(kwargs or {}))
 
 
 class Net(nn.Module):
@@ -65,31 +80,34 @@ def work(rank: int, how: str, watched: bool = True) -> Any:
     watch = health.watch(model, optimiser)
     if watched:
         watch.start()
-    for _ in range(STEPS):
-        x = torch.randn(32, 6, generator=chance)
-        loss = functional.cross_entropy(model(x), x[:, :3].argmax(dim=1))
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        if watched:
-            watch.loss(loss)
-    watch.close()
+    with Collectives() as sent:
+        for _ in range(STEPS):
+            x = torch.randn(32, 6, generator=chance)
+            loss = functional.cross_entropy(model(x), x[:, :3].argmax(dim=1))
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            if watched:
+                watch.loss(loss)
+        watch.close()
     ends = [getattr(each, "to_local", lambda each=each: each)().detach().numpy().copy() for each in model.parameters()]
-    return (watch.report() if watched else None), ends
+    return (watch.report() if watched else None), ends, sent.counts
 
 
 @pytest.mark.parametrize("how", ["fsdp2", "fsdp1", "tensor"])
 def test_figures_are_those_of_whole_parameters(both: Both, how: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        (report, ends), (other, other_ends) = both(work, how)
-        (_, plain), (_, other_plain) = both(work, how, False)
+        (report, ends, sent), (other, other_ends, _) = both(work, how)
+        (_, plain, sent_plain), (_, other_plain, _) = both(work, how, False)
+    assert sent == sent_plain, "watching sends nothing"
+    assert sent.total() >= STEPS
     for one, two in ((ends, plain), (other_ends, other_plain)):
         assert all(np.array_equal(*pair) for pair in zip(one, two, strict=True)), "watching changes nothing"
     trace = report.trace
     assert not trace.facts.errors + trace.ranks[1].facts.errors
     assert not [each.message for each in report.findings + other.findings if each.severity != "info"]
-    (whole, _), _ = both(work, "alone" if how == "tensor" else "ddp")
+    (whole, _, _), _ = both(work, "alone" if how == "tensor" else "ddp")
     whole = whole.trace
     np.testing.assert_array_equal(trace.steps, whole.steps)
     assert {info.name for info in trace.parameters} == {info.name for info in whole.parameters}
