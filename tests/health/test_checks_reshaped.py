@@ -61,7 +61,7 @@ def test_an_error_that_is_made_larger():
     assert negated.severity == "critical"
     assert "the loss is its negative. It was 2.3 at first, and has come to 90" in negated.message
     assert "minus" in negated.remedy
-    maximised = the(upwards(2.3, 2.5, 8.0, float("nan"), nature="maximised"), "other-loss")
+    maximised = the(upwards(2.3, 2.5, 8.0, float("nan")), "other-loss")
     assert "maximize=True" in maximised.message
     assert "8." in maximised.message  # the last finite one
     assert found(upwards(2.3, 2.2, 1.0, 0.5), "other-loss") == ()

@@ -3,8 +3,8 @@
 Evidence "loss", of the loss whose backward pass was looked at:
     words["kind"]: kinds of its terms, such as "cross-entropy" or "squared error + penalty".
     words["nature"]: "" for an ordinary loss against data; "adversarial", "contrastive", "bootstrapped" (targets a network made),
-        "maximised" (by an optimiser that was built so), "moving" (targets whose size changes as training goes on), "policy" or
-        "other" for those that have no reference and need not fall.
+        "maximised" (its negative, by an optimiser that was built so), "moving" (targets whose size changes as training goes on),
+        "policy" or "other" for those that have no reference and need not fall.
     figures: terms; classes (0 for none); reference, even: loss of the best answer that does not look at the input, and of
         answering evenly or 0, in the units of the loss that was looked at, NaN for none; value 0, value 1 …: that loss at each
         step looked at, the mean of its backward passes, by which the checks bring the reference to the units of the loss that
@@ -78,7 +78,7 @@ class LossReader:
         if isfinite(terms[0].weight):
             maximised = any(group.get("maximize", False) for each in look.optimisers for group in each.param_groups)
             self._upwards.append((terms[0].weight < 0) is not maximised)
-            if maximised and "maximised" not in self._natures:
+            if maximised and terms[0].weight < 0 and "maximised" not in self._natures:
                 self._natures.append("maximised")
         return ()
 
