@@ -43,4 +43,6 @@ POST_NORMS: Final = 12  # layer norms behind sums, two a layer: six layers train
 WARM_SHARE: Final = 0.5  # of the peak rate, already at the first step: no warm-up
 KL_COLLAPSED: Final = 0.05  # nats an example, of all latent variables together: they tell nothing
 KL_STEPS: Final = 150  # steps before it is said: the divergence starts near 0 and grows
+PADDED_ROWS: Final = 0.5  # of the rows end in padding, and
+PADDED_RUN: Final = 0.25  # of all places are padding at their ends
 AHEAD_LOOKS: Final = 2  # looks, at all of which the targets were what is given, shifted by one, and something saw them

@@ -49,7 +49,8 @@ def schedule_to_zero(trace: Trace) -> Iterator[Finding]:
     when, last = int(steps[high[-1] + 1]), int(trace.loss.step[-1])
     idle = (last - when) / max(last - int(steps[0]), 1)
     course = consequence(trace)
-    early = when <= limits.SCHEDULE_EARLY * last and course.end >= limits.SCHEDULE_LITTLE * course.reference.value
+    nothing = course.kind in ("guessing", "flat")
+    early = nothing or (when <= limits.SCHEDULE_EARLY * last and course.end >= limits.SCHEDULE_LITTLE * course.reference.value)
     if idle <= limits.SCHEDULE_SHARE or not (early or _still_falling(trace, when)):
         return
     if course.end <= limits.SCHEDULE_FINE * course.reference.value:
