@@ -321,9 +321,7 @@ def _accounts(cause: Finding, effect: Finding) -> bool:
         return False  # what came to nothing in training is not what went wrong on held-out data
     if cause.id == "norm-statistics" and cause.limit != NORM_NOISE:
         return effect.id in _HELD_OUT  # running statistics that are off matter in eval mode only
-    if cause.id == "non-finite":
-        return True  # what is judged ends there
-    if effect.steps[1] < cause.steps[0]:
+    if cause.id != "non-finite" and effect.steps[1] < cause.steps[0]:  # what is judged ends where values stop being finite
         return False
     if cause.id == "dead-units" and effect.id == "no-learning":
         return cause.severity == "critical"  # a layer with some units left still learns
