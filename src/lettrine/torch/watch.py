@@ -116,8 +116,9 @@ class Watch:
         self._schedule = Schedule(every or 0)
         self._recorder = Recorder(self._schedule)
         self._recorder.observers.tell(on_finding, stop_on)
-        if log_to is not None:
-            self._recorder.observers.on_sample.append(Tracking(log_to))
+        self._tracking = None if log_to is None else Tracking(log_to)
+        if self._tracking is not None:
+            self._recorder.observers.on_sample.append(self._tracking)
         self._model = inner
         self._classes = classes
         self._scaler = scaler
@@ -140,8 +141,7 @@ class Watch:
         self._detail = True  # whether the step being sampled gets histograms too
         self._sampled = -1
         self._awaiting = False  # the loss of the last sampled step may still come
-        self._calls_at_start = 0
-        self._calls_before = 0
+        self._calls_at_start = self._calls_before = 0
         self._scales = (1.0, 1.0)
         self._stats: dict[str, float] = {}
         self._judged: tuple[int, Report] | None = None
@@ -190,6 +190,7 @@ class Watch:
             self._guard(self._live.close)
         if listened:
             self.gather()
+            self._guard(self._finish_tracking)
 
     def __enter__(self) -> Self:
         self.start()
@@ -292,9 +293,18 @@ class Watch:
 
     def _join_ranks(self) -> None:
         self._ranks = self._ranks or Ranks.of(self._model)
+        if self.rank:
+            self._recorder.observers.on_sample.clear()  # rank 0 alone tells trackers
         if self._ranks is not None:
             for each in shards(self._model):
                 self._recorder.note_evidence(each)
+
+    def _finish_tracking(self) -> None:
+        """Hand the report to a tracker that wants it; experiments are for who asks for them."""
+        if self._tracking is not None and self._tracking.finishes and not self.rank:
+            from lettrine.health.checks import examine  # noqa: PLC0415  only who has a tracker needs the checks now
+
+            self._tracking.finish(self.report() if self._task is None else examine(self.trace()))
 
     def _tell_ranks(self, ranks: Ranks) -> None:
         own = None
@@ -706,7 +716,8 @@ def watch(
     first_step: the number of the first step, where a run goes on that was stopped; see also `Watch.load_state_dict`.
 
     log_to: called with a dict of at most 50 figures and the step, for each sampled step, some steps later; keys as
-    `lettrine.health.scalars` has them.
+    `lettrine.health.scalars` has them. Those of `lettrine.integrations` (tensorboard, wandb, mlflow, trackio) take the report,
+    too.
 
     fast: False measures by copies and in Python alone, several times slower, with the same figures; the environment variable
     LETTRINE_FAST=0 says so for all watches.
