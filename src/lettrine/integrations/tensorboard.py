@@ -7,21 +7,18 @@ beside the events.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from lettrine.health.findings import Report
 from lettrine.integrations.telling import COLUMNS, FINDINGS, VERDICT, histograms, last_step, save_page, table
 
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
-
 
 class TensorBoard:
     """Takes what a watch tells. writer: where it goes; closed by whoever made it."""
 
-    def __init__(self, writer: SummaryWriter) -> None:
+    def __init__(self, writer: Any) -> None:
         self._writer = writer
 
     def __call__(self, values: dict[str, float], step: int) -> None:
