@@ -39,7 +39,7 @@ from lettrine.health.recorder import Recorder
 from lettrine.health.schedule import Schedule
 from lettrine.health.trace import Facts, Trace
 from lettrine.health.tracking import LogTo, Tracking
-from lettrine.torch.capture.catalogue import WRAPPERS, unwrapped
+from lettrine.torch.capture.catalogue import WRAPPERS, is_compiled, unwrapped
 from lettrine.torch.capture.closures import after_closure
 from lettrine.torch.capture.compiled import times_traced, untraced
 from lettrine.torch.capture.entrances import Entrances
@@ -111,7 +111,7 @@ class Watch:
         self.free = False  # started without `with`
         self._tried_once: Report | None = None
         self._optimisers = optimisers_of(optimizer)
-        inner = unwrapped(model)
+        inner = unwrapped(model, compiled=True)
         self._alone = inner is model or not isinstance(model, WRAPPERS)
         self._schedule = Schedule(every or 0)
         self._recorder = Recorder(self._schedule)
@@ -148,7 +148,7 @@ class Watch:
         self._alarmed = self._urgent = False  # a loss that was not finite has been met, and the checks have not run since
         self._eager = False  # a step has been seen; until then it may be one that Dynamo compiles
         self._compiled = False  # it does: modules and steps cannot be heard
-        self._deaf = False  # modules are compiled, though not the steps: hooks on them would only have them compiled again
+        self._deaf = is_compiled(model)  # though not the steps: hooks on its modules would only have them compiled again
         self._traced = times_traced()
         self._bare = False  # the losses handed over have no graph
         self._unstepped = 0  # losses handed over since it was traced, and before a step was heard
@@ -172,7 +172,8 @@ class Watch:
             self._guard(self._note_trained)
             self._guard(self._join_ranks)
             self._guard(self._arm)
-            self._entrances.listen()
+            if not self._deaf:
+                self._entrances.listen()
         return self
 
     def close(self) -> None:
@@ -222,7 +223,7 @@ class Watch:
 
     def watches(self, model: nn.Module) -> bool:
         """Whether this is the model that is watched."""
-        return self._model is unwrapped(model)
+        return self._model is unwrapped(model, compiled=True)
 
     @property
     def address(self) -> str:
@@ -728,7 +729,9 @@ def watch(
     Observing changes nothing: weights with and without are bit-equal. An error inside the health code is kept for the
     report and never stops training.
 
-    Raises HealthError for what cannot be watched, such as a compiled model.
+    Of a model that is compiled parameters, gradients, steps and losses are seen, but no module is heard; the report says so.
+
+    Raises HealthError for what cannot be watched, such as a scripted model.
     """
     if not 0 <= first_step <= MOST_STEPS:
         raise HealthError(
