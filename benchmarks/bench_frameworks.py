@@ -190,6 +190,7 @@ def ignite(steps: int, *, watched: bool) -> None:
 
 
 def fastai(steps: int, *, watched: bool) -> None:
+    from fastai.callback import progress as _progress  # noqa: F401  puts no_bar on the learner
     from fastai.data.core import DataLoaders
     from fastai.data.load import DataLoader as FastaiLoader
     from fastai.learner import Learner
