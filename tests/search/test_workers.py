@@ -127,3 +127,13 @@ def test_half_go_on_at_each_rung_and_what_was_cut_off_is_held_against_itself_onc
     late = study.ask()
     late.report(4.0, RUNGS[0])  # third of 3.0, 3.5, 4.0, 4.0, 5.0, 6.0: in the better half, and would not be with 3.0 there twice
     assert not late.should_prune()
+
+
+def test_half_a_line_at_the_end_of_a_journal_is_cut_off(tmp_path: Path) -> None:
+    study = open_study(tmp_path / "j.journal")
+    study.ask({"x": FLOAT})
+    with (tmp_path / "j.journal").open("ab") as journal:
+        journal.write(b'{"op_code": 8, "worker')  # a full disk, or a kill
+    again = open_study(tmp_path / "j.journal")
+    again.ask({"x": FLOAT})
+    assert len(again.get_trials()) == len(open_study(tmp_path / "j.journal").get_trials()) == 2
