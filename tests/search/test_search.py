@@ -190,7 +190,7 @@ def test_better_means_beyond_noise(few_words: list[str], tmp_path: Path) -> None
 
 def test_so_many_networks_as_there_is_time_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(best, "processors", lambda: 2)
-    assert networks_within(100.0, 10.0, 1) == 1 + 7 * 2
+    assert networks_within(100.0, 10.0, 1) == 1 + 8 * 2
     assert networks_within(10.0, 10.0, 1) == 1
     assert networks_within(10.0, 10.0, 4) == 4  # no fewer than the default has
     assert networks_within(1e6, 1.0, 1) == best.MOST

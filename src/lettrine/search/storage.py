@@ -70,7 +70,7 @@ def open_storage(storage: str, jobs: int, on_stale: OnStale) -> BaseStorage:
             options["connect_args"] = {"timeout": 2 * GRACE}  # one at a time may write
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", engine.exceptions.ExperimentalWarning)  # of the heartbeat
-            return _patiently(
+            made = _patiently(
                 lambda: engine.storages.RDBStorage(
                     url,
                     engine_kwargs=options,
@@ -79,6 +79,24 @@ def open_storage(storage: str, jobs: int, on_stale: OnStale) -> BaseStorage:
                     heartbeat_stale_trial_callback=on_stale,
                 )
             )
+        if url.startswith("sqlite"):
+            _one_at_a_time(made)
+        return made
+
+
+def _one_at_a_time(storage: Any) -> None:
+    """Let SQLite lock before it reads: else two workers read that a trial is waiting, and both take it."""
+    from sqlalchemy import event  # noqa: PLC0415 - an extra
+
+    @event.listens_for(storage.engine, "connect")
+    def by_hand(connection: Any, _: object) -> None:
+        connection.isolation_level = None  # Python's own module begins no transaction then
+
+    @event.listens_for(storage.engine, "begin")
+    def lock(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    close(storage)
 
 
 def _lock(path: Path) -> JournalFileSymlinkLock:
