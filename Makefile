@@ -21,6 +21,9 @@ SOURCES := pyproject.toml constraints.txt $(wildcard CMakeLists.txt native/*)
 
 .PHONY: demo test slow matrix lint frameworks docs bench sanitize fuzz long dist native clean
 
+# As many tests run at once as there are cores: threads of their own would only wait for one another.
+test slow matrix frameworks sanitize docs: export OMP_NUM_THREADS := 1
+
 demo: .venv/demo
 	$(BIN)/lettrine train
 

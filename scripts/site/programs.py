@@ -86,6 +86,10 @@ CHECKS: Final[dict[str, str]] = {
     "wrong-mode": "validation_leaves_eval",
     "bias-before-norm": "bias_in_front_of_batch_norm",
     "norm-statistics": "statistics_that_never_move",
+    "gradients-not-synchronised": "converted_after_it_was_wrapped",
+    "replicas-apart": "rate_of_each_rank",
+    "same-data": "loader_without_distributed_sampler",
+    "ranks-unlike": "rank_0_left_in_eval_mode",
 }
 
 # For each experiment a case of benchmarks/checkup/sick.py.

@@ -155,9 +155,9 @@ def test_of_threads_that_ask_at_once_each_takes_another_of_the_queue(kind: str, 
     where = str(tmp_path / "j.journal") if kind == "journal" else f"sqlite:///{tmp_path}/s.db"
     storage = storages.open_storage(where, 8, lambda *_: None)
     study = optuna.create_study(storage=storage)
-    for place in range(24):
-        study.enqueue_trial({"x": place / 24})
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: study.optimize(lambda trial: trial.suggest_float("x", 0.0, 1.0), n_trials=1), range(24)))
-    assert sorted(trial.value for trial in study.get_trials()) == [place / 24 for place in range(24)]
+    for place in range(12):
+        study.enqueue_trial({"x": place / 12})
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: study.optimize(lambda trial: trial.suggest_float("x", 0.0, 1.0), n_trials=1), range(12)))
+    assert sorted(trial.value for trial in study.get_trials()) == [place / 12 for place in range(12)]
     storages.close(storage)
