@@ -26,7 +26,7 @@ SUFFIXES: Final = (*PARQUET, *SEPARATORS, TEXT)
 
 
 @dataclass(frozen=True)
-class Table:
+class WordTable:
     """A table to be read once. column: that of the words. schema: pyarrow's. portions: record batches, in the rows' order."""
 
     column: str
@@ -43,7 +43,7 @@ def arrow(name: str = "pyarrow") -> Any:
 
 
 @contextlib.contextmanager
-def read_table(path: str | Path, column: str | None = None) -> Iterator[Table]:
+def read_table(path: str | Path, column: str | None = None) -> Iterator[WordTable]:
     """The table in a file, by its suffix; anything but Parquet, CSV and TSV is text of one word a line.
 
     column: name of the words' column, or its number from 1; None where there is but one of text.
@@ -59,7 +59,7 @@ def read_table(path: str | Path, column: str | None = None) -> Iterator[Table]:
         else:
             schema = pa.schema([(WORD, pa.string())])
             portions = _read_text(path, schema)
-        yield Table(_column(schema, column, name), schema, portions)
+        yield WordTable(_column(schema, column, name), schema, portions)
 
 
 def _read_csv(path: str | Path, separator: str, opened: contextlib.ExitStack) -> tuple[Any, Iterator[Any]]:
