@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -129,12 +130,27 @@ def test_a_portion_is_written_before_the_next_is_read(folder: Path, tmp_path: Pa
     monkeypatch.setattr(tables, "ROWS", 10)
     monkeypatch.setattr(pa.parquet, "ParquetFile", Logged)
     monkeypatch.setattr(pa.parquet, "ParquetWriter", Writer)
-    bulk.score_file(lettrine.load(folder).model, tmp_path / "t.parquet", tmp_path / "o.parquet")
+    bulk.score_file(lettrine.load(folder), tmp_path / "t.parquet", tmp_path / "o.parquet")
     assert order == ["read", "write 10", "read", "write 10", "read", "write 5"]
 
 
+def test_workers_in_other_processes_write_the_same(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "ROWS", 3)
+    monkeypatch.setattr(bulk, "AHEAD", 2)
+    words = lettrine.load(folder).sample(20)
+    pa.parquet.write_table(pa.table({"word": words}), tmp_path / "t.parquet")
+    bulk.score_file(folder, tmp_path / "t.parquet", tmp_path / "here.parquet")
+    with ThreadPoolExecutor(3) as pool:
+        bulk.score_file(folder, tmp_path / "t.parquet", tmp_path / "there.parquet", pool=pool)
+        with pytest.raises(ConfigError, match="got a run in memory and a pool"):
+            bulk.score_file(lettrine.load(folder), tmp_path / "t.parquet", tmp_path / "o.parquet", pool=pool)
+    here, there = (pa.parquet.read_table(tmp_path / f"{name}.parquet") for name in ("here", "there"))
+    assert there.equals(here)
+    assert there["word"].to_pylist() == words
+
+
 def test_what_cannot_be(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = lettrine.load(folder).model
+    model = folder
     pa.parquet.write_table(pa.table({"a": ["x"], "b": ["y"], "n": [1]}), tmp_path / "t.parquet")
     for path, column, message in (
         ("t.parquet", None, r"got no --column; expected one of its columns of text: 'a', 'b'"),
@@ -161,6 +177,8 @@ def test_what_cannot_be(folder: Path, tmp_path: Path, monkeypatch: pytest.Monkey
             bulk.score_file(model, tmp_path / "t.parquet", tmp_path / "o.csv", column="a")
     assert sorted(each.name for each in tmp_path.iterdir()) == ["bad.parquet", "o.parquet", "ragged.csv", "t.parquet"]
     assert main(["score", str(folder), "anna", "bob", "--out", str(tmp_path / "o.csv")]) == 2
+    assert main(["score", str(folder), "anna", "--on", "dask://"]) == 2
+    assert main(["score", str(folder), str(tmp_path / "o.parquet"), "--out", str(tmp_path / "o.csv"), "--on", "spark://x"]) == 2
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtraError, match=r"a table of words needs .*\[tables\]"):
         bulk.score_file(model, tmp_path / "t.parquet", tmp_path / "o.parquet")

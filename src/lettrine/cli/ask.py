@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ from lettrine.cli.writing import Format, Writer, checked_format
 if TYPE_CHECKING:
     from lettrine.inference.language_model import LanguageModel
     from lettrine.inference.scoring import Score, Scores
+    from lettrine.training.run import Run
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 EngineName = Annotated[str, typer.Option("--engine", help="auto, reference or native.")]
@@ -43,6 +45,10 @@ def score(
         str | None,
         typer.Option(metavar="TABLE", help="Write the table FILE with scores beside: .parquet, .csv, .tsv or .txt."),
     ] = None,
+    on: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="With --out: whose workers judge; dask://host:8786, or dask:// for processes here."),
+    ] = None,
     format: Format = "text",  # noqa: A002 - the name of the option
     threads: Threads = 1,
     engine: EngineName = "auto",
@@ -55,11 +61,12 @@ def score(
     from lettrine.training.folder import load_run  # noqa: PLC0415 - --help answers without numpy
 
     checked_format(format)
-    words, file = _asked(words or [], file, out)
-    model = load_run(run, engine=engine).model
+    words, file = _asked(words or [], file, out, on)
     if out is not None and file is not None:
-        _into_table(model, file, out, column, label, threads, json=json)
-    elif file is not None:
+        _into_table(load_run(run, engine=engine), file, out, column, label, threads, on, json=json)
+        return
+    model = load_run(run, engine=engine).model
+    if file is not None:
         _of_file(model, run, file, column, label, threads, format, json=json)
     else:
         scores = model.score(words, label)
@@ -73,7 +80,7 @@ def score(
             note(f"the run never saw {plain(' '.join(strange))}; such a character counts as a uniform guess among all of Unicode")
 
 
-def _asked(words: list[str], file: str | None, out: str | None) -> tuple[list[str], str | None]:
+def _asked(words: list[str], file: str | None, out: str | None, on: str | None) -> tuple[list[str], str | None]:
     """Words, or a file: with --out, one argument alone is the file. Raises ConfigError for both or neither."""
     from lettrine.errors import ConfigError  # noqa: PLC0415
 
@@ -83,6 +90,8 @@ def _asked(words: list[str], file: str | None, out: str | None) -> tuple[list[st
         raise ConfigError(
             f"score got {'both words and' if words else 'neither words nor'} --file; expected WORD... or --file FILE"
         )
+    if on is not None and out is None:
+        raise ConfigError("score got --on without --out; expected a table to write, such as --out scores.parquet")
     if out is not None and file is None:
         raise ConfigError(f"score got {len(words)} words with --out; expected one file of words")
     return words, file
@@ -110,11 +119,16 @@ def _of_file(
         note(f"{odd:,} of {len(read):,} words have characters that the run never saw, see the column unknown")
 
 
-def _into_table(model: LanguageModel, file: str, out: str, column: str | None, label: str, threads: int, *, json: bool) -> None:
+def _into_table(
+    run: Run, file: str, out: str, column: str | None, label: str, threads: int, on: str | None, *, json: bool
+) -> None:
     """The whole table from file to file, in constant memory."""
     from lettrine.tools.bulk import score_file  # noqa: PLC0415
+    from lettrine.tools.clusters import pool_at  # noqa: PLC0415
 
-    rows, odd = score_file(model, file, out, column=column, label=label, threads=threads)
+    with contextlib.nullcontext() if on is None else pool_at(on) as pool:
+        judge: Run | str = run if pool is None else str(run.path)
+        rows, odd = score_file(judge, file, out, column=column, label=label, threads=threads, pool=pool)
     if json:
         out_json({"out": out, "rows": rows, "unknown": odd})
     else:

@@ -6,7 +6,9 @@ import functools
 import importlib
 import math
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +24,7 @@ from lettrine.training.folder import MODEL, RUN, load_run
 from lettrine.training.run import Run
 
 FIGURES: Final = ("log_likelihood", "per_character", "unknown")  # of each word, as `Scores` has them
+AHEAD: Final = 16  # portions under way where others judge them
 _FRAMES: Final = ("pandas", "polars", "pyarrow")
 
 
@@ -86,13 +89,25 @@ def _remembered(path: Path, _changed: int) -> LanguageModel:
 
 
 def score_file(
-    model: LanguageModel, path: str | Path, out: str | Path, *, column: str | None = None, label: str = "", threads: int = 1
+    run: str | Path | Run,
+    path: str | Path,
+    out: str | Path,
+    *,
+    column: str | None = None,
+    label: str = "",
+    threads: int = 1,
+    pool: Executor | None = None,
 ) -> tuple[int, int]:
     """Judge every word of a table and write the table with FIGURES beside; how many rows, and how many have strange characters.
 
+    pool: whose workers judge the portions, in processes or on machines that see the run's folder under the same path; a few
+    portions for each worker are under way at a time. What is written is the same.
     Raises WordListError, ConfigError, StorageError, MissingExtraError.
     """
     check_suffix(out)
+    model = run.model if isinstance(run, Run) else _opened(Path(run))
+    if pool is not None and isinstance(run, Run):
+        raise ConfigError("score_file got a run in memory and a pool; expected the path of a run that its workers can open")
     rows = strange = 0
     with read_table(path, column) as table:
         pa, column, schema = arrow(), table.column, table.schema
@@ -100,14 +115,38 @@ def score_file(
             raise ConfigError(f"{quote(path)} has a column {taken[0]} already; rename it")
         for figure in FIGURES:
             schema = schema.append(pa.field(figure, pa.float64()))
+        words = ((batch, batch.column(column).to_pylist()) for batch in table.portions)
+        if pool is None or isinstance(run, Run):
+            judged = ((batch, judged_columns(model, some, label, threads)) for batch, some in words)
+        else:
+            judge = functools.partial(_judged_there, str(Path(run).resolve()), label, threads)
+            judged = ((batch, found) for batch, found in _in_order(pool, words, judge))
         with write_table(out, schema) as write:
-            for batch in table.portions:
-                found = judged_columns(model, batch.column(column).to_pylist(), label, threads)
+            for batch, found in judged:
                 arrays = [pa.array(found[figure], from_pandas=True) for figure in FIGURES]
                 write(pa.record_batch([*batch.columns, *arrays], schema=schema))
                 rows += batch.num_rows
                 strange += int((found["unknown"] > 0).sum())
     return rows, strange
+
+
+def _judged_there(run: str, label: str, threads: int, words: Sequence[object]) -> dict[str, NDArray[np.float64]]:
+    """On a worker: by the run that it opens once."""
+    return judged_columns(_opened(Path(run)), words, label, threads)
+
+
+def _in_order(
+    pool: Executor, portions: Iterator[tuple[Any, list[Any]]], judge: Callable[[Sequence[object]], dict[str, NDArray[np.float64]]]
+) -> Iterator[tuple[Any, dict[str, NDArray[np.float64]]]]:
+    """What workers make of the portions, in their order, AHEAD of them under way: memory stays that of so many."""
+    under_way: deque[tuple[Any, Future[dict[str, NDArray[np.float64]]]]] = deque()
+    for batch, words in portions:
+        under_way.append((batch, pool.submit(judge, words)))
+        if len(under_way) >= AHEAD:
+            first, future = under_way.popleft()
+            yield first, future.result()
+    for batch, future in under_way:
+        yield batch, future.result()
 
 
 def write_words(portions: Iterable[Sequence[str]], out: str | Path, model: LanguageModel | None = None) -> int:
