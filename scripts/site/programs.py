@@ -116,6 +116,7 @@ EXPERIMENTS: Final[dict[str, str]] = {
     "decay": "weight decay stronger than the gradient",
     "start": "",
     "head": "softmax before cross-entropy",
+    "last-state": "last state of a recurrent net, behind the padding",
     "initialisation": "weights so small that signals die out",
     "learning-rate": "a rate far too high",
     "targets": "targets in another order than inputs",
