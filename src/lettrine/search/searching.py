@@ -170,7 +170,7 @@ class Search:
         if self.requests.signal or best is None:
             return replace(found, signal=self.requests.signal)
         self.told(self.standing(ending=True))
-        with _ending(self.folder) as ours:
+        with ending(self.folder) as ours:
             if not ours:  # another worker with this folder does it
                 return found
             run, plain = self._runs(best, default)
@@ -194,7 +194,7 @@ class Search:
 
 
 @contextlib.contextmanager
-def _ending(folder: Path) -> Iterator[bool]:
+def ending(folder: Path) -> Iterator[bool]:
     """Whether it is on us to train the end; workers that share a folder do it once."""
     place = folder / "ending"
     place.mkdir(exist_ok=True)
