@@ -203,7 +203,8 @@ def test_workers_that_begin_at_once_share_a_new_folder(few_words: list[str], tmp
     for turn in range(30):
         with ThreadPoolExecutor(4) as pool:
 
-            def begin(place: int, folder: Path = tmp_path / f"{turn}") -> None:
+            def begin(place: int, turn: int = turn, folder: Path = tmp_path / f"{turn}") -> None:
+                time.sleep(place * turn * 2e-4)  # at once, or nearly so
                 api._claim(folder, "s", words, f"w{place}")
                 (folder / "workers").mkdir(exist_ok=True)
 
