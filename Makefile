@@ -115,7 +115,7 @@ clean:
 # What is there already satisfies "lettrine": only what the extras need is installed, and nothing is compiled a second time.
 .venv/test: .venv/demo
 	@echo "setting up .venv with torch and the test tools (once, a few minutes) ..."
-	$(PIP) 'lettrine[torch,live,corpora,tune,test]'
+	$(PIP) 'lettrine[torch,live,corpora,tune,tables,test]'
 	touch $@
 
 # Beside .venv, whose torch and test tools it uses. fastai is installed without what only its pictures and texts need: torchvision
