@@ -118,12 +118,12 @@ def layer_made_in_forward(doctor: Doctor, seed: int, cured: bool) -> Score:
     source="github.com/zhaoyuzhi/deepfillv2/pull/3",
 )
 def critic_with_the_weights_of_the_other(doctor: Doctor, seed: int, cured: bool) -> Score:
-    """optimizer_d was given generator.parameters(): the critic stays as it was drawn, and two optimisers pull at the generator."""
+    """optimizer_d was given generator.parameters(): the critic stays as it was drawn, and the generator runs away from it."""
     generator = torch.Generator().manual_seed(seed)
     g = nn.Sequential(nn.Linear(4, 48), nn.ReLU(), nn.Linear(48, 48), nn.ReLU(), nn.Linear(48, 2))
     d = nn.Sequential(nn.Linear(2, 48), nn.LeakyReLU(0.2), nn.Linear(48, 48), nn.LeakyReLU(0.2), nn.Linear(48, 1))
     optimizer_g = torch.optim.Adam(g.parameters(), lr=1e-3, betas=(0.5, 0.999))
-    optimizer_d = torch.optim.Adam((d if cured else g).parameters(), lr=1e-3, betas=(0.5, 0.999))
+    optimizer_d = torch.optim.Adam((d if cured else g).parameters(), lr=2e-3, betas=(0.5, 0.999))
     with doctor.watch(nn.ModuleDict({"generator": g, "discriminator": d}), [optimizer_g, optimizer_d]) as watch:
         for _ in range(700):
             real = 0.4 * torch.randn(64, 2, generator=generator) + torch.tensor([2.0, 1.0])
@@ -139,7 +139,7 @@ def critic_with_the_weights_of_the_other(doctor: Doctor, seed: int, cured: bool)
             optimizer_g.step()
             watch.loss(d_loss)
     made = g(torch.randn(800, 4, generator=generator))
-    return below((made.mean(0) - torch.tensor([2.0, 1.0])).norm(), 0.6)
+    return below((made.mean(0) - torch.tensor([2.0, 1.0])).norm(), 0.8)
 
 
 class Curves(nn.Module):
