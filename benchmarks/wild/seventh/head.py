@@ -86,10 +86,9 @@ def nobody_else_of_its_class(doctor: Doctor, seed: int, cured: bool) -> Score:
     rows = data.digits(seed)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 96), nn.ReLU(), nn.Linear(96, 24))
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
-    own = torch.eye(32, dtype=torch.bool)
 
     def contrast(z: Tensor, y: Tensor) -> Tensor:
-        z = F.normalize(z, dim=1)
+        z, own = F.normalize(z, dim=1), torch.eye(len(z), dtype=torch.bool)
         logits = z @ z.T / 0.1
         alike = (y[:, None] == y) & ~own
         likely = logits - logits.masked_fill(own, float("-inf")).logsumexp(1, keepdim=True)

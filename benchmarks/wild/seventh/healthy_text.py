@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from benchmarks.wild import data
-from benchmarks.wild.case import Score, above, below, healthy
+from benchmarks.wild.case import Score, above, healthy
 from benchmarks.wild.doctor import Doctor
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
@@ -142,9 +143,8 @@ def pixels_one_by_one(doctor: Doctor, seed: int) -> Score:
     model = States()
     slow = [p for name, p in model.named_parameters() if "log_" in name or "a_imag" in name]
     rest = [p for name, p in model.named_parameters() if not ("log_" in name or "a_imag" in name)]
-    optimizer = torch.optim.AdamW(
-        [{"params": rest}, {"params": slow, "lr": 1e-3, "weight_decay": 0.0}], lr=1e-2, weight_decay=0.01
-    )
+    groups: list[dict[str, Any]] = [{"params": rest}, {"params": slow, "lr": 1e-3, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=1e-2, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 300)
     doctor.task(model, data.few(rows.x, rows.y, 48, seed), F.cross_entropy, optimizer)
     with doctor.watch(model, optimizer) as watch:
@@ -245,14 +245,14 @@ def heads_plus_relations_near_tails(doctor: Doctor, seed: int) -> Score:
     near = torch.cdist(spot[head] + move[relation], spot).topk(3, largest=False).indices
     triples = torch.stack([head.repeat_interleave(3), relation.repeat_interleave(3), near.flatten()], 1)
     rows = data.split(triples, triples, seed, held=0.15)
-    model = nn.ModuleDict({"entities": nn.Embedding(80, 24), "relations": nn.Embedding(5, 24)})
-    for table in model.values():
-        nn.init.uniform_(table.weight, -0.5, 0.5)
+    entities, relations = nn.Embedding(80, 24), nn.Embedding(5, 24)
+    model = nn.ModuleDict({"entities": entities, "relations": relations})
+    for parameter in model.parameters():
+        nn.init.uniform_(parameter, -0.5, 0.5)
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
 
     def far(triple: Tensor) -> Tensor:
-        h, r, t = model["entities"](triple[:, 0]), model["relations"](triple[:, 1]), model["entities"](triple[:, 2])
-        return (h + r - t).abs().sum(1)
+        return (entities(triple[:, 0]) + relations(triple[:, 1]) - entities(triple[:, 2])).abs().sum(1)
 
     with doctor.watch(model, optimizer) as watch:
         for good, _ in data.batches(rows.x, rows.y, 100, 800, seed):
@@ -264,8 +264,7 @@ def heads_plus_relations_near_tails(doctor: Doctor, seed: int) -> Score:
             loss.backward()
             optimizer.step()
             with torch.no_grad():
-                table = model["entities"].weight
-                table.div_(table.norm(dim=1, keepdim=True).clamp(min=1))
+                entities.weight.div_(entities.weight.norm(dim=1, keepdim=True).clamp(min=1))
             watch.loss(loss)
     with torch.no_grad():
         bad = rows.held_x.clone()
