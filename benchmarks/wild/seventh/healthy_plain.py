@@ -1,4 +1,4 @@
-"""Healthy programs: rows, sets, trees, counts, a pendulum."""
+"""Healthy programs: rows, sets, trees, curves, a pendulum, a few texts."""
 
 from __future__ import annotations
 
@@ -233,3 +233,37 @@ def evidence_for_a_cubic(doctor: Doctor, seed: int) -> Score:
             optimizer.step()
             watch.loss(loss)
     return above(data.r2(model(rows.held_x)[:, :1], rows.held_y), 0.9)
+
+
+@healthy(project="huggingface/setfit", source="github.com/huggingface/setfit")
+def pairs_of_sixteen_texts(doctor: Doctor, seed: int) -> Score:
+    """A trained encoder is tuned for sixty steps on pairs from sixteen texts, over and over, with a warm-up of six."""
+    generator = torch.Generator().manual_seed(seed)
+    topic = torch.randint(8, (2000,), generator=generator)
+    words = torch.randint(160, (2000, 10), generator=generator)
+    hint = torch.rand(2000, 10, generator=generator) < 0.5
+    words = torch.where(hint, topic[:, None] * 20 + torch.randint(20, (2000, 10), generator=generator), words)
+    encoder = nn.Sequential(nn.EmbeddingBag(160, 32), nn.Linear(32, 32), nn.Tanh())
+    body = nn.Sequential(encoder, nn.Linear(32, 8))
+    before = torch.optim.Adam(body.parameters(), lr=5e-3)
+    for x, y in data.batches(words[:1000], topic[:1000], 50, 200, seed):
+        before.zero_grad()
+        F.cross_entropy(body(x), y).backward()
+        before.step()
+    y = topic % 2  # the new question: four topics on each side
+    few = torch.cat([torch.where((topic == k) & (torch.arange(2000) >= 1000))[0][:2] for k in range(8)])
+    optimizer = torch.optim.AdamW(encoder.parameters(), lr=3e-3)
+    warm = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / 6, (60 - step) / 54))
+    with doctor.watch(encoder, optimizer) as watch:
+        for _ in range(60):
+            one, two = few[torch.randint(16, (2, 16), generator=generator)]
+            loss = F.mse_loss(F.cosine_similarity(encoder(words[one]), encoder(words[two])), (y[one] == y[two]).float())
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            warm.step()
+            watch.loss(loss)
+    with torch.no_grad():
+        seen, new = F.normalize(encoder(words[few])), F.normalize(encoder(words[1200:]))
+        centres = torch.stack([seen[y[few] == k].mean(0) for k in (0, 1)])
+    return above(data.accuracy(new @ centres.T, y[1200:]), 0.82)
