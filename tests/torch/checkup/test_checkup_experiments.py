@@ -345,6 +345,13 @@ class TestFirstLoss:
         right = [(x, y[:, None]) for x, y in wrong]
         assert "broadcast" not in {each.id for each in tried("first-loss", model, right, nn.MSELoss()).findings}
 
+    def test_a_broadcast_of_maps(self) -> None:
+        batches = [(x.reshape(16, 1, 4, 5), x.reshape(16, 4, 5)) for x, _ in pairs()]
+        model = nn.Conv2d(1, 1, 3, padding=1)
+        assert the(tried("first-loss", model, batches, nn.MSELoss()), "broadcast").severity == "critical"
+        right = [(x, y[:, None]) for x, y in batches]
+        assert "broadcast" not in {each.id for each in tried("first-loss", model, right, nn.MSELoss()).findings}
+
     def test_targets_out_of_reach(self) -> None:
         batches = [(x, 5 + 3 * x[:, :1]) for x, _ in pairs()]
         found = the(tried("first-loss", nn.Sequential(nn.Linear(20, 1), nn.Sigmoid()), batches, nn.MSELoss()), "target-range")

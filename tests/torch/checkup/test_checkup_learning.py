@@ -103,7 +103,7 @@ class TestInputs:
         model = nn.Sequential(nn.Linear(20, 1), nn.Softmax(1))
         batches = [(x, (x[:, :1] > 0).float()) for x, _ in pairs()]
         found = the(tried("inputs", model, batches, nn.BCELoss()), "unused-input")
-        assert found.where == ()
+        assert found.where == ("1",)
         assert "softmax over one unit" in found.remedy
 
     def test_a_head_that_begins_at_0_wakes_up(self) -> None:
@@ -448,6 +448,20 @@ class TestKindsMetInTheWild:
         found = the(tried("scales", mlp(), batches), "input-scale")
         assert "held-out loss" in found.message
         assert clean(tried("scales", mlp(), pairs(12, 32)))
+
+    def test_features_in_units_of_their_own(self) -> None:
+        units = torch.logspace(-1, 3, 20)
+        found = the(tried("scales", mlp(), [(x * units + 2 * units, y) for x, y in pairs(12, 32)]), "input-scale")
+        assert "Each standardised by itself" in found.message
+        assert "x.std(0)" in found.remedy
+
+    def test_units_that_are_all_shut(self) -> None:
+        model = nn.Sequential(nn.Linear(20, 8), nn.Linear(8, 1), nn.ReLU())
+        nn.init.constant_(model[1].bias, -9.0)
+        batches = [(x, x[:, :1].relu()) for x, _ in pairs(4)]
+        found = the(tried("inputs", model, batches, nn.functional.mse_loss), "dead-units")
+        assert found.where == ("2",)
+        assert "gives 0 for all" in found.message
 
     def test_one_answer_for_several_targets(self) -> None:
         model = nn.Linear(20, 1)
