@@ -324,6 +324,27 @@ class TestOptimiser:
         assert clean(tried("optimiser", model, pairs(), optimizer=torch.optim.SGD(model.parameters(), lr=0.0)))
 
 
+class TestGates:
+    @pytest.mark.parametrize("both", [True, False])
+    def test_two_factors_that_begin_at_0(self, both: bool) -> None:
+        class Gated(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.a, self.gate, self.out = nn.Linear(20, 8), nn.Sequential(nn.Linear(20, 8), nn.Linear(8, 8)), nn.Linear(8, 5)
+                for each in self.gate if both else [self.gate[1]]:
+                    nn.init.zeros_(each.weight)
+                    nn.init.zeros_(each.bias)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return self.out(self.a(x) * torch.sigmoid(self.gate(x)))
+
+        report = tried("optimiser", Gated(), pairs())
+        if both:
+            assert the(report, "symmetry").where == ("gate.0.weight", "gate.1.weight")
+        else:
+            assert clean(report)
+
+
 class TestFirstLoss:
     def test_reference_is_the_entropy_of_the_shares(self) -> None:
         target = torch.tensor([0, 0, 0, 1])

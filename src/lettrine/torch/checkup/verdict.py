@@ -21,6 +21,7 @@ ORDER: Final = (
     "not-optimised",
     "no-gradient",
     "never-moved",
+    "symmetry",
     "frozen-random",
     "shared-norm",
     "eval-dropout",
