@@ -344,6 +344,28 @@ class TestGates:
         else:
             assert clean(report)
 
+    def test_units_that_began_alike(self) -> None:
+        model = mlp()
+        assert clean(tried("optimiser", model, pairs()))
+        for each in model.parameters():
+            nn.init.constant_(each, 0.1)
+        assert "0.weight" in the(tried("optimiser", model, pairs()), "symmetry").where
+
+    def test_a_softmax_over_one_unit_inside(self) -> None:
+        class Pool(nn.Module):
+            def __init__(self, axis: int) -> None:
+                super().__init__()
+                self.score, self.out, self.axis = nn.Linear(4, 1), nn.Linear(4, 5), axis
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                h = x.view(-1, 5, 4)
+                return self.out((self.score(h).softmax(self.axis) * h).sum(1))
+
+        found = the(tried("parameters", Pool(2), pairs()), "softmax-axis")
+        assert found.where == ("score.weight", "score.bias")
+        assert "test_checkup_experiments.py:" in found.message
+        assert clean(tried("parameters", Pool(1), pairs()))
+
 
 class TestFirstLoss:
     def test_reference_is_the_entropy_of_the_shares(self) -> None:

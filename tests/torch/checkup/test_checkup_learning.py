@@ -455,6 +455,11 @@ class TestKindsMetInTheWild:
         assert "Each standardised by itself" in found.message
         assert "x.std(0)" in found.remedy
 
+    def test_rows_of_several_ones_under_a_softmax(self) -> None:
+        batches = [(x, (x[:, :5] > 0).float()) for x, _ in pairs()]
+        assert "hold several ones" in the(tried("data", mlp(), batches), "target-rows").message
+        assert clean(tried("data", mlp(), batches, nn.BCEWithLogitsLoss()))
+
     def test_units_that_are_all_shut(self) -> None:
         model = nn.Sequential(nn.Linear(20, 8), nn.Linear(8, 1), nn.ReLU())
         nn.init.constant_(model[1].bias, -9.0)

@@ -10,6 +10,7 @@ from lettrine.health.findings import SEVERITIES, Finding
 
 ORDER: Final = (
     "target-range",
+    "target-rows",
     "broadcast",
     "softmax-axis",
     "batch-mixing",
@@ -50,6 +51,7 @@ ORDER: Final = (
 EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "non-finite": ("initial-loss", "cannot-fit", "shuffled-targets", "learning-rate-too-high", "learning-rate-too-low"),
     "target-range": ("cannot-fit", "initial-loss"),
+    "target-rows": ("cannot-fit", "initial-loss"),
     "broadcast": ("cannot-fit", "initial-loss", "shuffled-targets", "unused-input"),
     "softmax-axis": ("cannot-fit", "batch-mixing", "unused-input"),
     "batch-mixing": ("cannot-fit",),

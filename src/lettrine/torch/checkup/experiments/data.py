@@ -15,11 +15,14 @@ from lettrine.health.findings import Finding
 from lettrine.health.limits import CHECKUP_REPEATS, CHECKUP_SORTED
 from lettrine.torch.checkup.call import NotCalled
 from lettrine.torch.checkup.experiment import Result, experiment, finding
+from lettrine.torch.checkup.experiments.first_loss import loss_of, output_of
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import leaves
 
 LEAST_BATCHES: Final = 6  # to speak of an order
 LEAST_EXAMPLES: Final = 32  # to call targets constant
+SEVERAL: Final = 0.05  # of the rows that hold several ones
+SAME: Final = 1e-5  # of the loss: rounding
 
 
 @experiment("data", "Data", passes=1)
@@ -93,6 +96,8 @@ def _targets(task: Task, targets: list[Tensor], figures: dict[str, float]) -> It
             "Look at how the targets are read: a wrong column, a comparison that is always true, or data sorted by class.",
             value=float(flat[0]),
         )
+    if (several := _several(task, targets)) is not None:
+        yield several
     classes = [each for each in targets if each.ndim == 1 and not each.is_floating_point()]
     if len(classes) != len(targets):
         return
@@ -113,6 +118,36 @@ def _targets(task: Task, targets: list[Tensor], figures: dict[str, float]) -> It
             limit=CHECKUP_SORTED,
             source="Bottou 2012, Stochastic gradient descent tricks: shuffle the examples",
         )
+
+
+def _several(task: Task, targets: list[Tensor]) -> Finding | None:
+    """Rows of 0 and 1 with several ones, under a loss that does not mind when all answers to an example rise alike: a softmax."""
+    if not all(each.ndim == 2 and each.is_floating_point() and bool(((each == 0) | (each == 1)).all()) for each in targets):
+        return None
+    ones = torch.cat([each.sum(1) for each in targets if each.shape[1] > 1] or [torch.ones(1)])
+    share = float((ones > 1).double().mean())
+    output = output_of(task)
+    if share < SEVERAL or output is None or output.shape != targets[0].shape:
+        return None
+    with torch.no_grad():
+        try:
+            plain, raised = (float(loss_of(task, output + each)) for each in (0.0, 1.0))
+        except Exception:  # noqa: BLE001  a loss that refuses other answers is not known to be one of a softmax
+            return None
+    if not abs(plain - raised) <= SAME * abs(plain):
+        return None
+    return finding(
+        "target-rows",
+        "warning",
+        (),
+        f"{100 * share:.0f} % of the target rows hold several ones, and the loss is that of a softmax: it stays the same when "
+        "all answers to an example rise alike.",
+        "A softmax shares out one whole: no answer can be sure of two classes at once.",
+        "For several classes at once use binary_cross_entropy_with_logits; for one, give its index.",
+        value=share,
+        limit=SEVERAL,
+        source="torch.nn.CrossEntropyLoss: target of probabilities for each class",
+    )
 
 
 def _minds(task: Task) -> bool:

@@ -61,6 +61,9 @@ def optimiser(task: Task) -> Result:
         findings.append(_breaks(tuple(broken), float(held[0][1].get("lr", float("nan")))))
     if closed and not findings:
         findings.append(_shut(tuple(names.get(id(each), "?") for each in closed)))
+    alike = [each for (each, _), old in zip(held, before, strict=True) if _alike(each, old)]
+    if alike and not findings:
+        findings.append(_equal(tuple(names.get(id(each), "?") for each in alike)))
     if still and not findings:
         findings.append(_stays(task, tuple(name for name, _ in still), still[0][1]))
     return Result(said, tuple(findings), figures, where=tuple(name for each in findings for name in each.where))
@@ -79,6 +82,25 @@ def _closed(task: Task, held: list[tuple[Tensor, dict[str, Any]]], before: list[
 def _no_pull(parameter: Tensor) -> bool:
     """Whether it is asked for a gradient and gets 0 throughout."""
     return parameter.requires_grad and parameter.grad is not None and not bool((parameter.grad != 0).any())
+
+
+def _alike(parameter: Tensor, before: Tensor) -> bool:
+    """Whether a matrix began at one number and moved, and its units are still copies of one another."""
+    if parameter.ndim < 2 or parameter.shape[0] < 2 or not bool((before == before.flatten()[0]).all()):
+        return False
+    return not torch.equal(parameter, before) and bool((parameter == parameter[:1]).all())
+
+
+def _equal(names: tuple[str, ...]) -> Finding:
+    return finding(
+        "symmetry",
+        "warning",
+        names,
+        f"All units of {names[0]} began alike, and {STEPS} steps left them copies of one another.",
+        "A layer of equal units can say no more than one of them.",
+        f"Draw {names[0]} at random (std 1/sqrt(fan_in)); only biases may begin alike.",
+        source="Goodfellow et al. 2016, Deep learning, section 8.4: initial parameters need to break symmetry",
+    )
 
 
 def _shut(names: tuple[str, ...]) -> Finding:
