@@ -400,6 +400,15 @@ class TestFirstLoss:
         found = the(tried("first-loss", nn.Sequential(nn.Linear(20, 1), nn.Sigmoid()), batches, nn.MSELoss()), "target-range")
         assert found.where == ("1",)
 
+    def test_targets_under_which_a_loss_has_no_floor(self) -> None:
+        grades = [(x, (2 * x[:, :1]).clamp(0, 4).round()) for x, _ in pairs()]
+        found = the(tried("first-loss", nn.Linear(20, 1), grades, nn.BCEWithLogitsLoss()), "target-range")
+        assert "go from 0 to 4" in found.message or "go from 0 to 3" in found.message
+        right = [(x, y / 4) for x, y in grades]
+        assert "target-range" not in {
+            each.id for each in tried("first-loss", nn.Linear(20, 1), right, nn.BCEWithLogitsLoss()).findings
+        }
+
     def test_values_that_are_not_finite(self) -> None:
         class Root(nn.Module):
             def forward(self, x: torch.Tensor) -> torch.Tensor:

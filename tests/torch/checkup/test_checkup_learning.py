@@ -307,6 +307,19 @@ class TestTrials:
         found = the(tried("frozen", model, pairs(12, 32), optimizer=optimizer), "frozen-random")
         assert found.where == ("0.weight",)
 
+    def test_a_frozen_layer_that_is_patched_is_meant(self) -> None:
+        class Patched(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.base, self.down, self.up = nn.Linear(20, 16), nn.Linear(20, 2, bias=False), nn.Linear(2, 16, bias=False)
+                self.base.requires_grad_(requires_grad=False)
+                self.out = nn.Linear(16, 5)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return self.out(torch.tanh(self.base(x) + self.up(self.down(x))))
+
+        assert clean(tried("frozen", Patched(), pairs(12, 32)))
+
     def test_what_was_trained_may_be_frozen(self) -> None:
         torch.manual_seed(0)
         fresh = nn.Linear(20, 30).weight.detach()
@@ -454,6 +467,12 @@ class TestKindsMetInTheWild:
         found = the(tried("scales", mlp(), [(x * units + 2 * units, y) for x, y in pairs(12, 32)]), "input-scale")
         assert "Each standardised by itself" in found.message
         assert "x.std(0)" in found.remedy
+
+    def test_the_first_batch_for_ever(self) -> None:
+        x, y = pairs()[0]
+        same = [(x.clone(), y.clone()) for _ in range(4)]
+        assert the(tried("data", mlp(), same), "repeated-batch").value == 0.75
+        assert clean(tried("data", mlp(), [(x, y)] * 4))  # one batch that is handed over on purpose
 
     def test_rows_of_several_ones_under_a_softmax(self) -> None:
         batches = [(x, (x[:, :5] > 0).float()) for x, _ in pairs()]

@@ -17,7 +17,6 @@ ORDER: Final = (
     "future-leak",
     "padding",
     "eps-underflow",
-    "non-finite",
     "unregistered",
     "not-optimised",
     "no-gradient",
@@ -43,6 +42,7 @@ ORDER: Final = (
     "learning-rate-too-high",
     "learning-rate-too-low",
     "weight-decay",
+    "non-finite",
     "initial-loss",
     "cannot-fit",
 )
@@ -64,16 +64,16 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "unregistered": ("save-load", "cannot-fit", "not-optimised"),
     "dead-units": ("cannot-fit", "shuffled-targets", "unused-input"),
     "unused-input": ("cannot-fit", "shuffled-targets"),
-    "input-scale": ("initial-loss", "cannot-fit", "learning-rate-too-high", "unused-input", "dead-units"),
-    "target-scale": ("initial-loss", "cannot-fit", "learning-rate-too-low"),
-    "learning-rate-too-high": ("cannot-fit",),
+    "input-scale": ("non-finite", "initial-loss", "cannot-fit", "learning-rate-too-high", "unused-input", "dead-units"),
+    "target-scale": ("non-finite", "initial-loss", "cannot-fit", "learning-rate-too-low"),
+    "learning-rate-too-high": ("non-finite", "cannot-fit"),
     "learning-rate-too-low": ("cannot-fit",),
-    "no-warmup": ("cannot-fit",),
+    "no-warmup": ("non-finite", "cannot-fit"),
     "weight-decay": ("cannot-fit",),
     "probabilities-as-logits": ("cannot-fit", "learning-rate-too-low", "learning-rate-too-high"),
     "relu-logits": ("cannot-fit", "learning-rate-too-low", "learning-rate-too-high"),
     "initial-loss": ("initial-loss",),
-    "activation-scale": ("cannot-fit", "learning-rate-too-low", "learning-rate-too-high", "initial-loss"),
+    "activation-scale": ("non-finite", "cannot-fit", "learning-rate-too-low", "learning-rate-too-high", "initial-loss"),
 }
 """By kind: which others it accounts for."""
 

@@ -37,7 +37,7 @@ def data(task: Task) -> Result:
     marks = [_mark(batch) for batch in task.batches]
     repeated = len(marks) - len(set(marks))
     figures: dict[str, float] = {"batches": len(marks), "repeated": repeated}
-    if len(set(marks)) > 1 and repeated >= CHECKUP_REPEATS * len(marks):
+    if not task.again and len(marks) > 2 and repeated >= CHECKUP_REPEATS * len(marks):
         found.append(_repeats(repeated, len(marks)))
     same, constant = _alike(task)
     figures |= {"alike": same, "constant_features": constant}
