@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -56,6 +57,23 @@ def test_windows_equal_the_naive_twin(words, context, rows):
     assert made.contexts.dtype == made.targets.dtype == np.uint8
     assert made.contexts.flags.c_contiguous
     assert made.targets.flags.c_contiguous
+
+
+def counted(examples):
+    return Counter(zip(map(tuple, examples.contexts.tolist()), examples.targets.tolist(), strict=True))
+
+
+@given(st.lists(st.text("abé", max_size=4), max_size=12), st.integers(1, 12), st.sampled_from([2**62, 16, 5]))
+def test_distinct_examples_tell_how_often_each_was_there(words, context, room):
+    vocabulary = Vocabulary.from_words(["abé"])
+    made = windows(words, vocabulary, context)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(windows_module, "_ROOM", room)  # so that characters do not all fit in one number
+        distinct = made.distinct
+    times = counted(distinct.examples)
+    assert not times or max(times.values()) == 1
+    assert dict(zip(times, distinct.times.tolist(), strict=True)) == counted(made)
+    assert distinct.examples.targets.dtype == made.targets.dtype
 
 
 def test_many_blocks_equal_the_naive_twin():

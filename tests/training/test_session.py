@@ -55,7 +55,7 @@ def test_a_session_left_early_is_a_run_that_goes_on(tmp_path: Path, few_words) -
         with pytest.raises(RunBusyError):
             lettrine.resume(tmp_path / "run")
     assert (session.result.status, session.result.results.steps) == ("interrupted", 40)
-    same(lettrine.resume(tmp_path / "run"), lettrine.train(few_words, shape=SMALL, settings=QUICK))
+    same(lettrine.resume(tmp_path / "run", page=False), lettrine.train(few_words, shape=SMALL, settings=QUICK))
 
 
 CHANGES = (
@@ -98,7 +98,7 @@ def test_a_changed_run_resumes_bit_for_bit_from_before_and_after_a_change(tmp_pa
     for step, checkpoint in kept.items():
         shutil.copytree(tmp_path / "killed", tmp_path / str(step))
         (tmp_path / str(step) / "trainer.safetensors").write_bytes(checkpoint)
-        same(lettrine.resume(tmp_path / str(step)), run)
+        same(lettrine.resume(tmp_path / str(step), page=False), run)
 
 
 def test_a_change_is_written_before_it_is_made(tmp_path: Path, few_words, monkeypatch) -> None:

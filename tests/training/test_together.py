@@ -28,7 +28,7 @@ QUICK = Settings(steps=30, batch=32, health=False, networks=3)
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> lettrine.Run:
-    return lettrine.train(WORDS, shape=SMALL_SHAPE, settings=QUICK, out=tmp_path_factory.mktemp("together") / "run")
+    return lettrine.train(WORDS, shape=SMALL_SHAPE, settings=QUICK, out=tmp_path_factory.mktemp("together") / "run", page=False)
 
 
 def test_a_run_opened_again_answers_the_same(run) -> None:
@@ -50,7 +50,7 @@ def test_the_model_is_better_than_its_parts_on_dev(run) -> None:
 
 
 def test_the_other_networks_differ_and_are_the_same_again(run, tmp_path: Path) -> None:
-    again = lettrine.train(WORDS, shape=SMALL_SHAPE, settings=QUICK, out=tmp_path / "again")
+    again = lettrine.train(WORDS, shape=SMALL_SHAPE, settings=QUICK, out=tmp_path / "again", page=False)
     for one, other in zip(run.model.others, again.model.others, strict=True):
         assert all((one[name] == other[name]).all() for name in one)
     first, second = run.model.others
@@ -59,7 +59,9 @@ def test_the_other_networks_differ_and_are_the_same_again(run, tmp_path: Path) -
 
 
 def test_without_prior_there_is_the_network_and_nothing_else(tmp_path: Path) -> None:
-    alone = lettrine.train(WORDS, shape=SMALL_SHAPE, settings=replace(QUICK, prior="none", networks=0), out=tmp_path / "alone")
+    alone = lettrine.train(
+        WORDS, shape=SMALL_SHAPE, settings=replace(QUICK, prior="none", networks=0), out=tmp_path / "alone", page=False
+    )
     assert alone.model.prior is None
     assert alone.model.others == ()
     assert not (tmp_path / "alone" / COUNTS).exists()
@@ -70,14 +72,14 @@ def test_without_prior_there_is_the_network_and_nothing_else(tmp_path: Path) -> 
 
 
 def test_counts_alone(tmp_path: Path) -> None:
-    counted = lettrine.train(WORDS, settings=Settings(model="counts"), out=tmp_path / "counted")
+    counted = lettrine.train(WORDS, settings=Settings(model="counts"), out=tmp_path / "counted", page=False)
     assert counted.results.steps == 0
     assert len(load_run(tmp_path / "counted").sample(5)) == 5
     assert counted.results.loss["train"] == pytest.approx(
         counted.results.loss["dev"], abs=0.25
     )  # each word left out of its counts
     with pytest.raises(ConfigError, match="finished"):
-        lettrine.resume(tmp_path / "counted")
+        lettrine.resume(tmp_path / "counted", page=False)
 
 
 @pytest.mark.parametrize("name", [COUNTS, NETWORKS])
@@ -141,12 +143,12 @@ def test_what_is_given_by_hand_stays() -> None:
 def test_training_ends_early_where_the_held_out_loss_rises_and_resumes_bit_for_bit(tmp_path: Path) -> None:
     settings = Settings(steps=4_000, batch=16, health=False, patience=3, networks=1, schedule="constant", learning_rate=0.02)
     shape = Shape(context=4, embedding=8, hidden=(64,), dropout=0.0)
-    whole = lettrine.train(WORDS[:60], shape=shape, settings=settings, out=tmp_path / "whole")
+    whole = lettrine.train(WORDS[:60], shape=shape, settings=settings, out=tmp_path / "whole", page=False)
     assert whole.results.steps < 4_000
     assert whole.results.best_step < whole.results.steps
     with lettrine.Session(WORDS[:60], shape=shape, settings=settings, out=tmp_path / "parts") as session:
         session.trainer.advance(250)
-    resumed = lettrine.resume(tmp_path / "parts")
+    resumed = lettrine.resume(tmp_path / "parts", page=False)
     assert resumed.results.steps == whole.results.steps
     assert all((resumed.model.parameters[name] == value).all() for name, value in whole.model.parameters.items())
 

@@ -66,12 +66,12 @@ def interrupted_after(monkeypatch):
 @pytest.mark.parametrize("optimiser", [Optimiser("adamw"), Optimiser("sgd", momentum=0.9)], ids=lambda o: o.kind)
 def test_an_interrupted_run_ends_as_an_undisturbed_one(tmp_path: Path, few_words, interrupted_after, shape, optimiser) -> None:
     settings = replace(QUICK, optimiser=optimiser, learning_rate=0.02)
-    whole = lettrine.train(few_words, out=tmp_path / "whole", shape=shape, settings=settings)
+    whole = lettrine.train(few_words, out=tmp_path / "whole", shape=shape, settings=settings, page=False)
     interrupted_after(47)
-    part = lettrine.train(few_words, out=tmp_path / "part", shape=shape, settings=settings)
+    part = lettrine.train(few_words, out=tmp_path / "part", shape=shape, settings=settings, page=False)
     assert part.status == "interrupted"
     assert part.results.steps == 47
-    resumed = lettrine.resume(tmp_path / "part")
+    resumed = lettrine.resume(tmp_path / "part", page=False)
     assert resumed.status == whole.status == "finished"
     assert same(whole.model.parameters, resumed.model.parameters)
     ours, theirs = (read_arrays(tmp_path / name / "history.safetensors")[0] for name in ("whole", "part"))
@@ -79,7 +79,7 @@ def test_an_interrupted_run_ends_as_an_undisturbed_one(tmp_path: Path, few_words
         np.testing.assert_array_equal(ours[name], theirs[name])
     assert resumed.results.loss == whole.results.loss
     with pytest.raises(ConfigError, match="is finished"):
-        lettrine.resume(tmp_path / "part")
+        lettrine.resume(tmp_path / "part", page=False)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, "finished"), (signal.SIGTERM, "interrupted")])
@@ -98,13 +98,15 @@ def test_a_signal_that_is_ignored_stays_ignored(few_words, number: int, status: 
 @pytest.mark.parametrize("evaluation", [0, 1, 4])
 def test_a_signal_is_answered_before_an_evaluation_ends(tmp_path: Path, few_words, monkeypatch, evaluation: int) -> None:
     monkeypatch.setattr("lettrine.inference.evaluation.SLICE", 1)  # one example at a time
-    whole = lettrine.train(few_words, out=tmp_path / "whole", shape=SMALL, settings=QUICK)
+    whole = lettrine.train(few_words, out=tmp_path / "whole", shape=SMALL, settings=QUICK, page=False)
     inner, asked = ReferenceEngine.negative_log_likelihood, 0
+    splits = lettrine.Session(few_words, shape=SMALL, settings=QUICK).splits
+    once = {name: len(part.distinct.times) for name, part in zip(("train", "dev", "test"), splits, strict=True)}
 
     def asked_to_stop(*args, **more):
         nonlocal asked
         asked += 1
-        if asked == evaluation * whole.data.examples["dev"] + 3:
+        if asked == evaluation * once["dev"] + 3:
             signal.raise_signal(signal.SIGINT)
         return inner(*args, **more)
 
@@ -113,9 +115,8 @@ def test_a_signal_is_answered_before_an_evaluation_ends(tmp_path: Path, few_word
     monkeypatch.setattr(ReferenceEngine, "negative_log_likelihood", inner)
     assert part.status == "interrupted"
     assert part.results.steps == 30 * evaluation
-    final = sum(part.data.examples.values())
-    assert asked == evaluation * part.data.examples["dev"] + 3 + final + 1  # one for how much held-out losses differ
-    resumed = lettrine.resume(tmp_path / "part")
+    assert asked == evaluation * once["dev"] + 3 + sum(once.values()) + 1  # one for how much held-out losses differ
+    resumed = lettrine.resume(tmp_path / "part", page=False)
     assert resumed.status == "finished"
     assert same(whole.model.parameters, resumed.model.parameters)
     assert resumed.results.loss == whole.results.loss
@@ -123,13 +124,13 @@ def test_a_signal_is_answered_before_an_evaluation_ends(tmp_path: Path, few_word
 
 def test_a_run_stopped_before_its_first_step_is_a_run(tmp_path: Path, few_words, monkeypatch) -> None:
     monkeypatch.setattr(trainer.Trainer, "_loop", lambda self, requests: (self._evaluate(requests), "interrupted")[1])
-    run = lettrine.train(few_words, out=tmp_path / "run", shape=SMALL, settings=QUICK)
+    run = lettrine.train(few_words, out=tmp_path / "run", shape=SMALL, settings=QUICK, page=False)
     monkeypatch.undo()
     assert run.results.steps == 0
     assert math.isnan(run.results.steps_per_second)
     assert math.isnan(load_run(tmp_path / "run").results.loss["initial"])
     whole = lettrine.train(few_words, shape=SMALL, settings=QUICK)
-    assert same(lettrine.resume(tmp_path / "run").model.parameters, whole.model.parameters)
+    assert same(lettrine.resume(tmp_path / "run", page=False).model.parameters, whole.model.parameters)
 
 
 def test_watched_and_unwatched_weights_are_the_same_bits(few_words) -> None:
@@ -148,7 +149,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_gives_others(few_words
 def test_the_best_weights_on_dev_are_kept(tmp_path: Path, few_words) -> None:
     # 40 words and 600 steps: the network learns them by heart, and the development loss rises again.
     settings = replace(QUICK, steps=600, learning_rate=0.02, schedule="constant")
-    best = lettrine.train(few_words[:40], out=tmp_path / "best", shape=SMALL, settings=settings)
+    best = lettrine.train(few_words[:40], out=tmp_path / "best", shape=SMALL, settings=settings, page=False)
     last = lettrine.train(few_words[:40], shape=SMALL, settings=replace(settings, keep="last"))
     history = read_arrays(tmp_path / "best" / "history.safetensors")[0]
     assert best.results.loss["dev"] == pytest.approx(history["dev_loss"].min(), rel=1e-12)
@@ -169,7 +170,7 @@ def test_expected_initial_loss_is_ln_v_and_kaiming_meets_it(few_words) -> None:
 def test_a_diverging_run_keeps_its_last_good_weights(tmp_path: Path, few_words) -> None:
     settings = replace(QUICK, optimiser=Optimiser("sgd"), learning_rate=3e38)
     with pytest.raises(DivergedError, match=r"at step \d+; the last good weights are in .*lower the learning rate"):
-        lettrine.train(few_words, out=tmp_path / "run", shape=SMALL, settings=settings)
+        lettrine.train(few_words, out=tmp_path / "run", shape=SMALL, settings=settings, page=False)
     run = load_run(tmp_path / "run")
     assert run.status == "diverged"
     assert all(np.isfinite(value).all() for value in run.model.parameters.values())
@@ -177,7 +178,7 @@ def test_a_diverging_run_keeps_its_last_good_weights(tmp_path: Path, few_words) 
 
 
 def test_a_run_folder_opens_as_it_was_closed(tmp_path: Path, few_words) -> None:
-    trained = lettrine.train(few_words, out=tmp_path / "run", shape=SMALL, settings=QUICK)
+    trained = lettrine.train(few_words, out=tmp_path / "run", shape=SMALL, settings=QUICK, page=False)
     opened = lettrine.load(tmp_path / "run")
     contexts = np.random.default_rng(0).integers(0, trained.model.vocabulary.size, (50, 3), dtype=np.int32)
     engine = choose_engine("reference")
@@ -202,7 +203,7 @@ def test_a_run_folder_opens_as_it_was_closed(tmp_path: Path, few_words) -> None:
 
 
 def test_a_run_goes_to_torch_is_trained_on_there_and_comes_back(tmp_path: Path, few_words) -> None:
-    trained = lettrine.train(few_words, out=tmp_path / "run", shape=replace(SMALL, norm="batch"), settings=QUICK)
+    trained = lettrine.train(few_words, out=tmp_path / "run", shape=replace(SMALL, norm="batch"), settings=QUICK, page=False)
     twin = CharMLP(trained.model.config, trained.model.parameters)
     examples = windows(few_words, trained.model.vocabulary, 3)
     contexts, targets = torch.from_numpy(examples.contexts), torch.from_numpy(examples.targets).long()
@@ -220,18 +221,18 @@ def test_a_run_goes_to_torch_is_trained_on_there_and_comes_back(tmp_path: Path, 
 
 
 def test_a_folder_with_a_run_or_with_other_things_is_left_alone(tmp_path: Path, few_words) -> None:
-    lettrine.train(few_words, out=tmp_path / "run", shape=SMALL, settings=replace(QUICK, steps=1))
+    lettrine.train(few_words, out=tmp_path / "run", shape=SMALL, settings=replace(QUICK, steps=1), page=False)
     before = (tmp_path / "run" / "model.safetensors").read_bytes()
     with pytest.raises(RunExistsError, match="already holds a run"):
-        lettrine.train(few_words, out=tmp_path / "run", shape=SMALL, settings=QUICK)
+        lettrine.train(few_words, out=tmp_path / "run", shape=SMALL, settings=QUICK, page=False)
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("precious")
     with pytest.raises(RunExistsError, match="not empty"):
-        lettrine.train(few_words, out=tmp_path / "other", shape=SMALL, settings=QUICK)
+        lettrine.train(few_words, out=tmp_path / "other", shape=SMALL, settings=QUICK, page=False)
     (tmp_path / "file").write_text("")
     with pytest.raises(RunExistsError, match="is a file"):
-        lettrine.train(few_words, out=tmp_path / "file", shape=SMALL, settings=QUICK)
+        lettrine.train(few_words, out=tmp_path / "file", shape=SMALL, settings=QUICK, page=False)
 
 
 def edit(path: Path, **changes) -> None:
@@ -263,7 +264,7 @@ def edit_config(path: Path, **changes) -> None:
     ],
 )
 def test_a_damaged_run_is_named(tmp_path: Path, few_words, damage, match: str) -> None:
-    lettrine.train(few_words, out=tmp_path / "run", shape=SMALL, settings=replace(QUICK, steps=1))
+    lettrine.train(few_words, out=tmp_path / "run", shape=SMALL, settings=replace(QUICK, steps=1), page=False)
     damage(tmp_path / "run")
     with pytest.raises(RunDamagedError, match=match):
         load_run(tmp_path / "run")
@@ -271,10 +272,10 @@ def test_a_damaged_run_is_named(tmp_path: Path, few_words, damage, match: str) -
 
 def test_changed_words_are_noticed_on_resume(tmp_path: Path, few_words, interrupted_after) -> None:
     interrupted_after(5)
-    lettrine.train(few_words, out=tmp_path / "run", shape=SMALL, settings=QUICK)
+    lettrine.train(few_words, out=tmp_path / "run", shape=SMALL, settings=QUICK, page=False)
     (tmp_path / "run" / "words.txt").write_text("\n".join(few_words[1:]))
     with pytest.raises(RunDamagedError, match=r"words\.txt was changed"):
-        lettrine.resume(tmp_path / "run")
+        lettrine.resume(tmp_path / "run", page=False)
 
 
 def test_calibrated_statistics_are_those_of_all_examples() -> None:

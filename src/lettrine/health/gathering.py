@@ -166,12 +166,13 @@ class Buckets:
 
     @staticmethod
     def _halved(runs: list[list[float]], width: int) -> list[list[float]]:
-        kept = runs[:1]
-        for each in runs[1:]:
-            if kept[-1][0] // width == each[0] // width:
-                kept[-1] = _merged(kept[-1], each)
-            else:
-                kept.append(each)
+        """Runs of twice the width before, each of one or two."""
+        table = np.array(runs)
+        first = np.flatnonzero(np.diff(table[:, 0] // width, prepend=-1.0))
+        last = np.append(first[1:], len(table)) - 1
+        table[first, 1:3] = np.add.reduceat(table[:, 1:3], first, axis=0)
+        table[first, 3:] = table[np.where(table[last, 3] > table[first, 3], last, first), 3:]
+        kept: list[list[float]] = table[first].tolist()
         return kept
 
     def curve(self) -> Curve:
@@ -190,11 +191,6 @@ def _runs_of(first: int, values: NDArray[np.float64]) -> list[list[float]]:
     counts = np.full(len(values), float(values.shape[1]))
     runs: list[list[float]] = np.stack([steps, sums, counts, values.max(axis=1), steps + places], axis=1).tolist()
     return runs
-
-
-def _merged(first: list[float], second: list[float]) -> list[float]:
-    peak = first if first[3] >= second[3] else second
-    return [first[0], first[1] + second[1], first[2] + second[2], peak[3], peak[4]]
 
 
 def recent_curve(recent: Iterable[tuple[int, float]]) -> Curve:

@@ -11,13 +11,14 @@ import numpy as np
 
 from lettrine.health.evidence import Evidence
 from lettrine.health.recorder import Recorder
-from lettrine.health.trace import PARAMETER_STATS, Floats, Trace
+from lettrine.health.trace import PARAMETER_STATS, Floats, ParameterInfo, Trace
 
 RANKS: Final = "ranks"
 """Kind of the evidence of how many there were: figures count, and for each that was not heard "rank R", 1 if it was watched."""
 SHARD: Final = "shard"
 """Kind of the evidence, one a parameter, of what of it a rank holds: figures values (how many), part (which)."""
 
+_DRIFT: Final = 0.1  # of the spread of an update: how well it must be known
 _COLUMN: Final = {name: place for place, name in enumerate(PARAMETER_STATS)}
 
 
@@ -30,7 +31,8 @@ def united(traces: Sequence[Trace | None], lost: Collection[int] = ()) -> Trace:
     nothing = Recorder().trace()
     known = [nothing if each is None else each for each in traces]
     whole = _whole([each for each in known if len(each.steps)])
-    known = [_with(each, whole) for each in known]
+    infos = {info.name: info for each in known for info in each.parameters}
+    known = [_with(each, whole, infos) for each in known]
     first = known[0]
     figures = {"count": float(len(known))} | {
         f"rank {rank}": float(rank in lost) for rank, each in enumerate(known) if not len(each.steps)
@@ -39,10 +41,14 @@ def united(traces: Sequence[Trace | None], lost: Collection[int] = ()) -> Trace:
     return replace(first, evidence=(*first.evidence, Evidence(RANKS, (), steps, figures)), ranks=tuple(known))
 
 
-def _with(trace: Trace, whole: Mapping[str, Mapping[int, Floats]]) -> Trace:
-    """A trace with the figures of whole parameters, by name and step, in the place of those of its parts."""
+def _with(trace: Trace, whole: Mapping[str, Mapping[int, Floats]], known: Mapping[str, ParameterInfo]) -> Trace:
+    """A trace with the figures of whole parameters, by name and step, in the place of those of its parts. known: what is known of
+    parameters of which it has none.
+    """
     if not whole:
         return trace
+    own = {info.name for info in trace.parameters}
+    infos = (*trace.parameters, *(info for name, info in known.items() if name in whole and name not in own))
     tables = dict(trace.parameter_stats)
     empty = np.full(len(PARAMETER_STATS), nan)
     for name, rows in whole.items():
@@ -51,7 +57,7 @@ def _with(trace: Trace, whole: Mapping[str, Mapping[int, Floats]]) -> Trace:
     lengths = np.array([table[:, _COLUMN["gradient_norm"]] for table in tables.values()]).reshape(len(tables), -1)
     norm = np.sqrt(np.nansum(lengths**2, axis=0))
     norm[~np.isfinite(lengths).any(axis=0)] = nan
-    return replace(trace, parameter_stats=tables, step_stats={**trace.step_stats, "gradient_norm": norm})
+    return replace(trace, parameters=infos, parameter_stats=tables, step_stats={**trace.step_stats, "gradient_norm": norm})
 
 
 def _whole(traces: Sequence[Trace]) -> dict[str, dict[int, Floats]]:
@@ -65,28 +71,33 @@ def _whole(traces: Sequence[Trace]) -> dict[str, dict[int, Floats]]:
         sizes = np.array([size for size, _ in held.values()])
         rows = [dict(zip(trace.steps.tolist(), trace.parameter_stats.get(name, ()), strict=False)) for _, trace in held.values()]
         common = set.intersection(*(set(each) for each in rows))
-        found[name] = {step: _pooled(np.array([each[step] for each in rows]), sizes / sizes.sum()) for step in common}
+        found[name] = {step: _pooled(np.array([each[step] for each in rows]), sizes) for step in common}
     return found
 
 
-def _pooled(rows: Floats, share: Floats) -> Floats:
-    """Figures of a whole of those of its parts, (parts, len(PARAMETER_STATS)). share (parts,): of its values in each part.
+def _pooled(rows: Floats, sizes: Floats) -> Floats:
+    """Figures of a whole of those of its parts, (parts, len(PARAMETER_STATS)). sizes (parts,): how many values each has.
 
-    Exact but for the spread of the update: which way a part's update goes on average is not among the figures, and all parts are
-    taken to go the same way. In matrices that average is next to nothing.
+    Exact but for the spread of the update: which way a part's update goes on average is not among the figures. In matrices that
+    average is next to nothing; where it matters, as in short biases, update_data is NaN.
     """
     column = {name: rows[:, place] for name, place in _COLUMN.items()}
+    count = sizes.sum()
 
     def mean(values: Floats) -> float:
-        return float(np.sum(share * values))
+        return float(np.sum(sizes * values) / count)
 
     def std(means: Floats, stds: Floats) -> float:
-        return float(np.sqrt(max(mean(stds**2) + mean((means - mean(means)) ** 2), 0.0)))
+        inside = np.where(sizes > 1, (sizes - 1) * stds**2, 0.0)
+        return float(np.sqrt(np.sum(inside + sizes * (means - mean(means)) ** 2) / max(count - 1, 1)))
 
     spread = std(column["mean"], column["std"])
+    unit = spread or nan  # nothing is measured by a spread of 0
     steep = std(column["gradient_mean"], column["gradient_std"])
-    moved = column["update_data"] * column["std"]
-    drift = np.sqrt(np.maximum(column["update_rms"] ** 2 - moved**2, 0.0))
+    moved = np.where(sizes > 1, column["update_data"] * column["std"], 0.0)
+    drift = np.sqrt(np.maximum(column["update_rms"] ** 2 - moved**2 * (sizes - 1) / sizes, 0.0))
+    least = std(drift, moved)  # where all parts go one way; where some go against others it is
+    most = float(np.sqrt(np.sum(sizes * column["update_rms"] ** 2) / max(count - 1, 1)))
     with np.errstate(all="ignore"):
         values = {
             "mean": mean(column["mean"]),
@@ -95,8 +106,8 @@ def _pooled(rows: Floats, share: Floats) -> Floats:
             "gradient_mean": mean(column["gradient_mean"]),
             "gradient_std": steep,
             "gradient_norm": np.sqrt(np.sum(column["gradient_norm"] ** 2)),
-            "gradient_data": np.divide(steep, spread),
-            "update_data": np.divide(std(drift, moved), spread),
+            "gradient_data": steep / unit,
+            "update_data": least / unit if least > (1 - _DRIFT) * most else nan,
             "update_rms": np.sqrt(mean(column["update_rms"] ** 2)),
             "duplicate": np.min(column["duplicate"]),
             "nonfinite": mean(column["nonfinite"]),

@@ -11,6 +11,7 @@ import numpy as np
 from lettrine.engine.base import Evaluator, Integers
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Array, Parameters, copy_parameters
+from lettrine.text.windows import Windows
 
 LN2: Final = float(np.log(2.0))
 SLICE: Final = 10**9  # multiplications asked of an engine at a time: some hundredths of a second, so that Ctrl-C is answered
@@ -46,21 +47,21 @@ def mean_loss(
     engine: Evaluator,
     config: MLPConfig,
     parameters: Mapping[str, Array],
-    contexts: Integers,
-    targets: Integers,
+    examples: Windows,
     threads: int = 1,
     stopped: Callable[[], object] = lambda: False,
 ) -> float:
     """Mean loss in nats over all examples, in eval mode; NaN for no examples, and where `stopped` said so on the way."""
-    size, total = max(1, SLICE // config.parameter_count()), 0.0
+    size, total, distinct = max(1, SLICE // config.parameter_count()), 0.0, examples.distinct
+    contexts, targets = distinct.examples.contexts, distinct.examples.targets
     with np.errstate(all="ignore"):  # weights that grew too large give an infinite loss, which is an answer and no warning
         for start in range(0, len(targets), size):
             if stopped():
                 return float("nan")
             some = slice(start, start + size)
             losses = engine.negative_log_likelihood(config, parameters, contexts[some], targets[some], threads=threads)
-            total += float(losses.sum())
-    return total / len(targets) if len(targets) else float("nan")
+            total += float(losses @ distinct.times[some])
+    return total / len(examples) if len(examples) else float("nan")
 
 
 def calibrate_norms(config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers) -> Parameters:

@@ -79,7 +79,7 @@ class LanguageModel:
     def evaluate(self, words: Sequence[str]) -> Loss:
         """Mean loss over every character of the words, ends included."""
         examples = windows(words, self.vocabulary, self.context)
-        return Loss(mean_loss(self.mixture, self.config, self.parameters, examples.contexts, examples.targets))
+        return Loss(mean_loss(self.mixture, self.config, self.parameters, examples))
 
     @property
     def context(self) -> int:

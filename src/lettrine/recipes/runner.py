@@ -275,7 +275,7 @@ def _norm_figures(trainer: Trainer, kept: Mapping[str, Array], splits: Splits) -
     of_dev = calibrate_norms(config, kept, dev.contexts)
 
     def loss(parameters: Mapping[str, Array], part: Windows) -> tuple[float, ...]:
-        return (mean_loss(engine, config, parameters, part.contexts, part.targets, threads),)
+        return (mean_loss(engine, config, parameters, part, threads),)
 
     return {
         "train-batch": loss(calibrated, train),

@@ -61,9 +61,7 @@ def compare_norms(path: str | Path, *, engine: str = "auto") -> NormComparison:
     own = {"train": calibrated, "dev": calibrate_norms(config, kept, parts["dev"].contexts)}
     used = {"batch": own, "running": dict.fromkeys(parts, kept), "calibrated": dict.fromkeys(parts, calibrated)}
     losses = {
-        way: {
-            name: mean_loss(model.engine, config, parameters[name], part.contexts, part.targets) for name, part in parts.items()
-        }
+        way: {name: mean_loss(model.engine, config, parameters[name], part) for name, part in parts.items()}
         for way, parameters in used.items()
     }
     steps = settings.steps if run.results is None else run.results.steps

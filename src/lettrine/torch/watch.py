@@ -581,7 +581,8 @@ class Watch:
 
     def _may_be_in_place(self) -> bool:
         """Whether nothing about this step needs copies."""
-        return len(self._optimisers) == 1 and self._scales == (1.0, 1.0) and self._parameters.grouped()
+        usual = len(self._optimisers) == 1 and self._scales == (1.0, 1.0) and not self._parameters.gathered
+        return usual and self._parameters.grouped()
 
     def _flush(self) -> None:
         """Record the last sampled step."""

@@ -55,7 +55,7 @@ def losses_of(
         parts["counts_"] = replace(model, prior=Prior(counts, ALONE), others=())
     plain = {} if counts is None else vars(baselines(train.targets, dev.targets, model.vocabulary.size).losses(test.targets))
     return {f"{name}_test": loss for name, loss in plain.items() if name != "uniform"} | {
-        f"{part}{name}": mean_loss(asked.mixture, asked.config, asked.parameters, examples.contexts, examples.targets, threads)
+        f"{part}{name}": mean_loss(asked.mixture, asked.config, asked.parameters, examples, threads)
         for name, examples in (("dev", dev), ("test", test))
         for part, asked in parts.items()
     }

@@ -369,7 +369,7 @@ class Trainer:
     def loss_of(self, windows: Windows, parameters: Parameters, requests: Requests | None = None) -> float:
         """Mean loss of a split in eval mode, in nats; NaN if a signal comes before it is known."""
         stopped = (lambda: False) if requests is None else (lambda: requests.signal)
-        return mean_loss(self.engine, self.config, parameters, windows.contexts, windows.targets, self.settings.threads, stopped)
+        return mean_loss(self.engine, self.config, parameters, windows, self.settings.threads, stopped)
 
 
 def check_memory(config: MLPConfig, settings: Settings) -> None:

@@ -33,7 +33,7 @@ from lettrine.model.parameters import parameter_shapes
 from lettrine.text.windows import Windows
 from lettrine.training.settings import Settings
 
-SPREAD: Final = 0.05  # a look takes as long as 40 steps of a small network: from step 20,000 on, fewer than one in a thousand
+SPREAD: Final = 0.1  # a look takes as long as 40 steps of a small network: from step 10,000 on, fewer than one in a thousand
 MOST_ERRORS: Final = 8  # of the health check itself that are kept
 TITLE: Final = "Health of this training"
 

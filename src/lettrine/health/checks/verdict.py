@@ -48,6 +48,7 @@ _RATE: Final = {
 """What is advised to do with the learning rate."""
 
 EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
+    "other-loss": ("non-finite", *_TROUBLE, "update-too-large", "dead-units", "saturation", "initial-loss", "target-scale"),
     "gradients-not-synchronised": ("replicas-apart",),
     "eps-underflow": ("non-finite", *_TROUBLE, "update-too-large", "no-gradient"),
     "gradients-cleared": (*_IDLE, "never-moved"),
@@ -153,6 +154,7 @@ ORDER: Final = (
     "same-data",
     *_DATA,
     "probabilities-as-logits",
+    "other-loss",
     "eps-underflow",
     "gradients-cleared",
     "detached-generator",

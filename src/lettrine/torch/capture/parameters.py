@@ -24,6 +24,7 @@ from lettrine.health.trace import Facts, ParameterInfo
 from lettrine.torch.capture.catalogue import parameter_info
 from lettrine.torch.capture.copies import Batch, Copy, dense, local, measurable
 from lettrine.torch.capture.outputs import BatchNorm
+from lettrine.torch.capture.sharding import gathers
 
 _PARAMETER, _REQUIRES_GRAD = attrgetter("parameter"), attrgetter("requires_grad")
 _IDLE: Final = 16  # steps of one optimiser after which another that has not stepped is no longer waited for
@@ -190,6 +191,7 @@ class ParameterProbe:
         self._waiting = True
         self._new = False
         self.remote = False
+        self.gathered = False  # whether FSDP computes with others than these
         self.captures: list[ParameterCapture] = []
         self.all = ParameterGroup([])
         self._groups: list[ParameterGroup] = []
@@ -214,6 +216,7 @@ class ParameterProbe:
         }
         known = {id(capture.parameter): capture for capture in self.captures}
         self._waiting, self.captures = False, []
+        self.gathered = gathers(self._model)
         for name, parameter in self._model.named_parameters():
             if isinstance(parameter, nn.UninitializedParameter):
                 self._waiting = True  # a lazy module that has not run yet

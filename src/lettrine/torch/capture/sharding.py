@@ -28,6 +28,11 @@ def fsdp(module: nn.Module, name: str) -> bool:
     return isinstance(kind, type) and isinstance(module, kind)
 
 
+def gathers(model: nn.Module) -> bool:
+    """Whether FSDP computes with parameters that it puts together for each call: they are none of `model.parameters()`."""
+    return any(fsdp(each, "FSDPModule") or fsdp(each, "FullyShardedDataParallel") for each in model.modules())
+
+
 @dataclass(frozen=True)
 class Placed:
     """Where a parameter lies. sharded: whether this rank holds a part of it. part: which; ranks with the same part hold the same
