@@ -474,6 +474,12 @@ class TestKindsMetInTheWild:
         assert the(tried("data", mlp(), same), "repeated-batch").value == 0.75
         assert clean(tried("data", mlp(), [(x, y)] * 4))  # one batch that is handed over on purpose
 
+    def test_examples_that_come_again_are_counted(self) -> None:
+        batches = pairs(4, 16)
+        assert figure(tried("data", mlp(), batches), "data", "copies") == 0
+        twice = [(torch.cat([x[:12], batches[0][0][:4]]), y) for x, y in batches]
+        assert figure(tried("data", mlp(), twice), "data", "copies") == pytest.approx(16 / 64)
+
     def test_rows_of_several_ones_under_a_softmax(self) -> None:
         batches = [(x, (x[:, :5] > 0).float()) for x, _ in pairs()]
         assert "hold several ones" in the(tried("data", mlp(), batches), "target-rows").message

@@ -40,7 +40,8 @@ def data(task: Task) -> Result:
     if not task.again and len(marks) > 2 and repeated >= CHECKUP_REPEATS * len(marks):
         found.append(_repeats(repeated, len(marks)))
     same, constant = _alike(task)
-    figures |= {"alike": same, "constant_features": constant}
+    copies = _copies(task)
+    figures |= {"alike": same, "constant_features": constant, "copies": copies}
     if same >= 0.5:
         found.append(_one_example(same))
     targets = [batch[-1] for batch in task.batches if not task.whole and isinstance(batch[-1], Tensor)]
@@ -49,6 +50,8 @@ def data(task: Task) -> Result:
     said = f"{len(set(marks))} of {len(marks)} batches differ"
     if figures.get("classes", 0) > 0:
         said += f"; {int(figures['classes'])} classes, the largest {100 * figures['largest_class']:.0f} % of the targets"
+    if copies > 0:
+        said += f"; {100 * copies:.0f} % of the examples have the inputs of one before"
     if constant > 0:
         said += f"; {100 * constant:.0f} % of the features are constant"
     return Result(said + ".", tuple(found), figures)
@@ -82,6 +85,18 @@ def _alike(task: Task) -> tuple[float, float]:
     joined = torch.cat(firsts).flatten(1) if firsts else None
     constant = float((joined == joined[:1]).all(0).double().mean()) if joined is not None and len(joined) > 8 else 0.0
     return (sum(alike) / len(alike) if alike else 0.0), constant
+
+
+def _copies(task: Task) -> float:
+    """Share of the examples whose inputs are those of an example before them, to the last bit."""
+    if task.whole:
+        return 0.0
+    seen: list[bytes] = []
+    for batch in task.batches:
+        rows = [each for _, each in leaves(batch[0]) if each.ndim >= 2 and each.shape[0] == len(batch[-1])]
+        for number in range(len(rows[0]) if rows else 0):
+            seen += [b"".join(each[number].detach().cpu().double().numpy().tobytes() for each in rows)]
+    return 1.0 - len(set(seen)) / len(seen) if seen else 0.0
 
 
 def _targets(task: Task, targets: list[Tensor], figures: dict[str, float]) -> Iterator[Finding]:
