@@ -8,15 +8,17 @@ from typing import Any, Final
 
 import torch
 
-OUTSIDE: Final = (Path(torch.__file__).parent.as_posix(), Path(__file__).parents[2].as_posix())  # torch and lettrine themselves
+TORCH: Final = (Path(torch.__file__).parent.as_posix(), "<frozen")
+HERE: Final = Path(__file__).parents[2].as_posix()
 
 
 def user_line() -> str:
-    """The innermost line that is neither torch's nor lettrine's, as "net.py:12"; "" if there is none."""
+    """The innermost line of what an experiment runs that is not torch's, as "net.py:12"; "" where all of it is torch's own."""
     frame: Any = inspect.currentframe()
-    while frame is not None:
-        file = frame.f_code.co_filename
-        if not file.startswith((*OUTSIDE, "<frozen")):
-            return f"{Path(file).name}:{frame.f_lineno}"
+    while frame is not None and frame.f_code.co_filename.startswith(HERE):
         frame = frame.f_back
-    return ""
+    while frame is not None and frame.f_code.co_filename.startswith(TORCH):
+        frame = frame.f_back
+    if frame is None or frame.f_code.co_filename.startswith(HERE):
+        return ""
+    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"

@@ -55,5 +55,5 @@ class _Single(TorchFunctionMode):
         if not self.seen and getattr(func, "__name__", "") in ("softmax", "log_softmax") and args and isinstance(args[0], Tensor):
             axis = given.get("dim", args[1] if len(args) > 1 else None)
             if isinstance(axis, int) and args[0].ndim and args[0].shape[axis] == 1 and args[0].requires_grad:
-                self.seen = user_line() or "the network"
+                self.seen = user_line() or "a module behind it"
         return func(*args, **given)
