@@ -63,16 +63,16 @@ class Predictor(Protocol):
         ...
 
 
-def draw_on(draw: Drawer, contexts: Integers, room: int, uniforms: Callable[[NDArray[np.int64], int], Doubles]) -> Integers:
+def draw_on(draw: Drawer, contexts: Integers, room: int, uniforms: Callable[[NDArray[np.int64], int, int], Doubles]) -> Integers:
     """Words from contexts (N, T) to their ends, or to the room-th character: (N, at most room), 0 after the end.
 
-    uniforms: asked for the random numbers of these words for so many characters more.
+    uniforms: asked for the random numbers of some of the words, by their places, from a character on, and for how many.
     """
     count, length = contexts.shape
     going, pieces = np.arange(count), [np.zeros((count, 0), np.int32)]
     for start in range(0, room, PIECE):
         piece = np.zeros((count, min(PIECE, room - start)), np.int32)
-        piece[going] = draw(contexts, uniforms(going, piece.shape[1]))
+        piece[going] = draw(contexts, uniforms(going, start, piece.shape[1]))
         pieces.append(piece)
         on = piece[going, -1] != 0
         going, contexts = going[on], np.concatenate([contexts, piece[going]], axis=1)[on, -length:]

@@ -7,7 +7,7 @@ that do not meet the wish are left out. Where few words meet it, a tree of prefi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Final
@@ -38,7 +38,6 @@ IN_VAIN_LEAST: Final = 2**12  # … but no fewer than these
 IN_VAIN_CHARACTERS: Final = 2**23  # characters drawn in vain, before giving up: long words make each draw dear too
 PATIENCE: Final = 20  # times as many known or repeated words in a row as were asked for, before giving up
 LEAST_ROWS: Final = 256
-FURTHER: Final = 1  # stream of random numbers of what a word has beyond its first piece
 
 
 @checked
@@ -263,28 +262,19 @@ class _Source:
         if self._drawn < FIRST_LOOK:
             rows = min(rows, FIRST_LOOK - self._drawn)
         contexts = np.repeat(self._start[None], rows, axis=0)  # (N, T)
-        drawn = _narrowed(draw_on(self._draw, contexts, self.room + 1, self._uniforms()))
+        drawn = _narrowed(draw_on(self._draw, contexts, self.room + 1, self._uniforms))
         met = drawn[self._accepted.run(np.full(rows, self._accepted.start), drawn)]
         self._drawn, self._met = self._drawn + rows, self._met + len(met)
         self.in_vain = 0 if len(met) else self.in_vain + rows
         self._characters += int(np.count_nonzero(drawn)) + rows
         return met
 
-    def _uniforms(self) -> Callable[[NDArray[np.int64], int], Doubles]:
-        """The random numbers of the next words: those of a long word's further pieces from a generator of its own."""
-        first, own = self._drawn, dict[int, np.random.Generator]()
-        begun = False
-
-        def uniforms(rows: NDArray[np.int64], length: int) -> Doubles:
-            nonlocal begun
-            if not begun:
-                begun = True
-                return self._generator.random((len(rows), length))
-            for row in rows.tolist():
-                own.setdefault(row, np.random.default_rng([self._seed, FURTHER, first + row]))
-            return np.stack([own[row].random(length) for row in rows.tolist()])
-
-        return uniforms
+    def _uniforms(self, rows: NDArray[np.int64], start: int, length: int) -> Doubles:
+        """The random numbers of the next words' characters from `start` on: what few words reach has generators of its own."""
+        if not start:
+            return self._generator.random((len(rows), length))
+        own = [np.random.default_rng([self._seed, self._drawn + row, start]) for row in rows.tolist()]
+        return np.stack([each.random(length) for each in own])
 
     def _through(self, tree: PrefixTree) -> Integers | None:
         if not tree.bound:

@@ -133,7 +133,9 @@ class PrefixTree:
         if not len(rows):
             return
         contexts = np.concatenate([self._context[parents, 1:], characters[:, None].astype(np.int32)], axis=1)
-        rest = draw_on(self._draw, contexts, self._room + 1 - place, lambda going, length: generator.random((len(going), length)))
+        rest = draw_on(
+            self._draw, contexts, self._room + 1 - place, lambda going, _, length: generator.random((len(going), length))
+        )
         words[rows, place : place + rest.shape[1]] = rest
         self.characters += int(np.count_nonzero(rest)) + len(rows)
         done[rows] = self._accepted.run(self._accepted.after(self._state[parents], characters), rest)
