@@ -21,6 +21,9 @@ SOURCES := pyproject.toml constraints.txt $(wildcard CMakeLists.txt native/*)
 
 .PHONY: demo test slow matrix lint frameworks docs bench sanitize fuzz long dist native clean
 
+# As many tests run at once as there are cores: threads of their own would only wait for one another.
+test slow matrix frameworks sanitize docs: export OMP_NUM_THREADS := 1
+
 demo: .venv/demo
 	$(BIN)/lettrine train
 
@@ -103,7 +106,7 @@ clean:
 # What is there already satisfies "lettrine": only what the extras need is installed, and nothing is compiled a second time.
 .venv/test: .venv/demo
 	@echo "setting up .venv with torch and the test tools (once, a few minutes) ..."
-	$(PIP) 'lettrine[torch,live,corpora,test]'
+	$(PIP) 'lettrine[torch,live,corpora,tune,test]'
 	touch $@
 
 # Beside .venv, whose torch and test tools it uses. fastai is installed without what only its pictures and texts need: torchvision

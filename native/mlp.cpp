@@ -4,14 +4,14 @@
 
 namespace lettrine {
 
-#if defined(__x86_64__)
+#if defined(LETTRINE_X86)
 namespace avx512 {
 extern const InstructionSet instruction_set;
 }
 namespace avx2 {
 extern const InstructionSet instruction_set;
 }
-#elif defined(__aarch64__)
+#elif defined(LETTRINE_ARM)
 namespace neon {
 extern const InstructionSet instruction_set;
 }
@@ -26,14 +26,14 @@ struct Found {
     const InstructionSet* sets[4] = {};
     Found() {
         int count = 0;
-#if defined(__x86_64__)
+#if defined(LETTRINE_X86)
         // The compiler's runtime also asks whether the operating system saves the wide registers.
         __builtin_cpu_init();
         if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma"))
             sets[count++] = &avx512::instruction_set;
         if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) sets[count++] = &avx2::instruction_set;
-#elif defined(__aarch64__)
+#elif defined(LETTRINE_ARM)
         sets[count++] = &neon::instruction_set;
 #endif
         sets[count] = &portable::instruction_set;

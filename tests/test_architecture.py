@@ -24,6 +24,7 @@ ALLOWED = {
     "engine": {"model"},
     "inference": {"text", "model", "engine"},
     "training": {"text", "model", "engine", "inference", "health"},
+    "search": {"text", "model", "engine", "inference", "health", "training"},
     "health": set(),
     "report": {"health"},
     "torch": {"health", "model"},
@@ -38,7 +39,7 @@ PLAYS = {
     "live/form.py",
     "live/faults.py",
 }  # what a page may do to a training of ours; all else there knows traces only
-HEAVY = {"torch", "altair", "vl_convert", "jinja2", "starlette", "uvicorn"}
+HEAVY = {"torch", "altair", "vl_convert", "jinja2", "starlette", "uvicorn", "optuna", "matplotlib", "pyarrow", "pandas", "polars"}
 
 
 def room_of(path: Path) -> str:
@@ -146,6 +147,7 @@ def test_public_names() -> None:
         "load",
         "resume",
         "train",
+        "tune",
     ]
     for name in lettrine.__all__:
         assert getattr(lettrine, name) is not None

@@ -1,7 +1,8 @@
 """Blind test of the health check on programs of others: `python -m benchmarks.wild --look first --mode watch`.
 
 Each case runs in a process of its own under a time limit. `--verify` trains without any doctor and shows that healthy
-programs learn and faults hurt. `--mode both` runs the watch and the check-up and joins what they find.
+programs learn and faults hurt. `--mode both` runs the watch and the check-up and joins what they find. `--mode followed` does
+what the remedies of the watch say and shows whether it helps.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ HERE: Final = Path(__file__).parents[2]
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.wild", description="programs of others, judged blind")
     parser.add_argument("--look", choices=LOOKS, default="", help="only this look")
-    parser.add_argument("--mode", choices=("none", "watch", "checkup", "both", "umlaut"), default="watch")
+    parser.add_argument("--mode", choices=("none", "watch", "checkup", "both", "umlaut", "followed"), default="watch")
     parser.add_argument("--case", nargs="*", default=[], help="only cases whose name contains one of these")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="write all findings here")
@@ -39,6 +40,9 @@ def main() -> int:
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     cases = load(options.look)
+    if options.one and options.mode == "followed":
+        print(json.dumps(follow_here(cases, options.one, options.seed)))
+        return 0
     if options.one:
         print(json.dumps(run_here(cases[options.one], options.mode, options.seed)))
         return 0
@@ -46,6 +50,8 @@ def main() -> int:
     if not chosen:
         print("no such case", file=sys.stderr)
         return 2
+    if options.mode == "followed":
+        return tried([case for case in chosen if case.kinds], options.seed, options.json)
     mode = "none" if options.verify or options.mode == "none" else options.mode
     show, answers = (_verified if mode == "none" else _judged), []
     with ThreadPoolExecutor(options.jobs) as pool:
@@ -128,6 +134,38 @@ def _run(case: Case, mode: str, seed: int) -> dict[str, Any]:
         last = done.stderr.strip().splitlines()[-1:] or ["nothing was printed"]
         return {"error": last[0], "seconds": time.perf_counter() - start}
     return json.loads(lines[-1])
+
+
+def follow_here(cases: dict[str, Case], name: str, seed: int) -> dict[str, Any]:
+    """Train one case as its remedies say, in this process."""
+    import torch  # noqa: PLC0415
+    from benchmarks.wild.followed import followed  # noqa: PLC0415  needs torch
+
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(1)
+    twin = next((case for case in cases.values() if case.cure_of == name), None)
+    return {"followed": [each.row for each in followed(cases[name], twin, seed)]}
+
+
+def tried(cases: list[Case], seed: int, file: Path | None) -> int:
+    """Print what following each remedy did to the program's own score; 1 if one does harm."""
+    rows: list[dict[str, Any]] = []
+    for case in cases:
+        answer = _run(case, "followed", seed)
+        for each in answer.get("followed", []):
+            rows.append(each)
+            said = "HARMS" if each["harms"] else "helps" if each["gain"] > 0 else "no change"
+            mark, line = ">=" if each["higher"] else "<=", f"{each['finding']:24} {each['case']:38} {each['how']:11}"
+            print(f"{line} {each['before']:10.4g} -> {each['after']:10.4g} {mark} {each['bar']:<8.4g} {said}", flush=True)
+        if "error" in answer:
+            print(f"{case.name}: {answer['error']}", flush=True)
+    harmful = sum(each["harms"] for each in rows)
+    kinds = Counter(each["finding"] for each in rows)
+    twice = sum(count > 1 for count in kinds.values())
+    print(f"\n{len(rows)} remedies of {len(kinds)} findings, {twice} on two programs; {harmful} harm")
+    if file:
+        file.write_text(json.dumps(rows, indent=1))
+    return int(harmful > 0)
 
 
 def _verified(case: Case, answer: dict[str, Any]) -> str:

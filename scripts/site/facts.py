@@ -20,9 +20,9 @@ from types import ModuleType
 from typing import Any, Final
 
 from lettrine import activations
-from lettrine.health import limits, limits_wiring
+from lettrine.health import limits, limits_ranks, limits_wiring
 
-LIMITS: Final = (limits, limits_wiring)
+LIMITS: Final = (limits, limits_wiring, limits_ranks)
 PART: Final = r"^{name}: (.*?)(?=^\S|\Z)"
 
 
@@ -72,7 +72,7 @@ def _part(text: str, name: str) -> str:
 
 def _limits(function: Callable[..., Any]) -> list[Limit]:
     """The limits read by a function and by the functions of its module that it calls, in the order in which they are written."""
-    own, other = _homes(function)
+    own, *others = _homes(function)
     given = vars(importlib.import_module(function.__module__))
     names = {
         each.attr if isinstance(each, ast.Attribute) else each.id
@@ -82,7 +82,7 @@ def _limits(function: Callable[..., Any]) -> list[Limit]:
         or (isinstance(each, ast.Name) and each.id in given)
     }
     own_names = [limit for name, limit in _written(own).items() if name in names]
-    return own_names + [limit for name, limit in _written(other).items() if name in names and name in given]
+    return own_names + [limit for other in others for name, limit in _written(other).items() if name in names and name in given]
 
 
 def _findings(function: Callable[..., Any]) -> list[str]:

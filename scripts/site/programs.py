@@ -86,6 +86,10 @@ CHECKS: Final[dict[str, str]] = {
     "wrong-mode": "validation_leaves_eval",
     "bias-before-norm": "bias_in_front_of_batch_norm",
     "norm-statistics": "statistics_that_never_move",
+    "gradients-not-synchronised": "converted_after_it_was_wrapped",
+    "replicas-apart": "rate_of_each_rank",
+    "same-data": "loader_without_distributed_sampler",
+    "ranks-unlike": "rank_0_left_in_eval_mode",
 }
 
 # For each experiment a case of benchmarks/checkup/sick.py.
@@ -112,6 +116,7 @@ EXPERIMENTS: Final[dict[str, str]] = {
     "decay": "weight decay stronger than the gradient",
     "start": "",
     "head": "softmax before cross-entropy",
+    "last-state": "last state of a recurrent net, behind the padding",
     "initialisation": "weights so small that signals die out",
     "learning-rate": "a rate far too high",
     "targets": "targets in another order than inputs",

@@ -11,6 +11,12 @@ from dataclasses import replace
 import torch
 from benchmarks.wild import data
 from benchmarks.wild.doctor import Doctor
+from scripts.site.ranks import (  # noqa: F401  programs too
+    converted_after_it_was_wrapped,
+    loader_without_distributed_sampler,
+    rank_0_left_in_eval_mode,
+    rate_of_each_rank,
+)
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  as everybody calls it
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lettrine.engine.base import Optimiser
     from lettrine.model.config import MLPConfig
     from lettrine.model.initialisation import Initialisation
+    from lettrine.search.api import tune
     from lettrine.torch import calibrate as init
     from lettrine.training.api import resume, train
     from lettrine.training.folder import load_run as load
@@ -41,6 +42,7 @@ _HOMES = {
     "load": "lettrine.training.folder",
     "resume": "lettrine.training.api",
     "train": "lettrine.training.api",
+    "tune": "lettrine.search.api",
 }
 _RENAMED = {"load": "load_run"}
 
@@ -58,6 +60,7 @@ __all__ = [
     "load",
     "resume",
     "train",
+    "tune",
 ]
 
 

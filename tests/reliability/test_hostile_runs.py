@@ -216,7 +216,7 @@ SPOILT: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-@bounded
+@settings(bounded, max_examples=15)  # each goes on to the end of a training
 @given(st.data())
 def test_any_array_may_be_spoilt_or_missing(run, work, data) -> None:
     folder = copy_run(run, work)

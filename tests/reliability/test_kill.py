@@ -25,7 +25,7 @@ from lettrine.training.folder import RUN, read_description
 from lettrine.training.settings import Settings
 from lettrine.training.storage import TEMPORARY, read_arrays
 
-KILLS = 100  # for each engine, each while the run was under way
+KILLS = 40  # for each engine, each while the run was under way
 STEPS = 30
 SHAPE = Shape(context=3, embedding=4, hidden=(12,), norm="batch")
 ENGINES = [

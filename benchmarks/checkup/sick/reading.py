@@ -39,6 +39,26 @@ def _(cured: bool) -> Made:
     return net, [((x, mask), y) for x, mask, y in short_texts()], F.cross_entropy, adamw(net, 3e-3)
 
 
+@case("last state of a recurrent net, behind the padding", "padding", "rnn")
+def _(cured: bool) -> Made:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.rnn, self.out = nn.Embedding(41, 16), nn.GRU(16, 24, batch_first=True), nn.Linear(24, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            states = self.rnn(self.embed(x))[0]
+            return self.out(states[torch.arange(len(x)), (x != 0).sum(1) - 1] if cured else states[:, -1])
+
+    net, g, batches = Net(), torch.Generator().manual_seed(7), []
+    for _ in range(12):
+        y, length = torch.randint(4, (32,), generator=g), torch.randint(3, 9, (32, 1), generator=g)
+        x = torch.randint(5, 41, (32, 40), generator=g)
+        x[:, :2] = y[:, None] + 1
+        batches.append((x * (torch.arange(40) < length), y))
+    return net, batches, F.cross_entropy, adamw(net, 3e-3)
+
+
 @case("softmax before cross-entropy", "probabilities-as-logits")
 def _(cured: bool) -> Made:
     net = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 4), nn.Identity() if cured else nn.Softmax(1))

@@ -19,6 +19,7 @@ BAD_INPUT = 2
 # Commands by the module of `lettrine.cli` that has them, in the order of --help.
 HOMES: Final = {
     "train": ("train",),
+    "tune": ("tune",),
     "sample": ("sample",),
     "ask": ("score", "health", "eval"),
     "checkup": ("checkup",),

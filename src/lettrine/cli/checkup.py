@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from lettrine.cli.show import console, out_json
+from lettrine.errors import HealthError
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
@@ -26,13 +27,16 @@ def checkup(
     save: Annotated[
         str | None, typer.Option(help="Also write the report to a file ending in .html, .json, .sarif or .txt.")
     ] = None,
+    autocast: Annotated[
+        str | None, typer.Option(help="bfloat16 or float16: run forward passes under torch.autocast with this type.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Try a PyTorch training by experiment and say what is wrong with it; exit code 1 if something is critical."""
     from lettrine import health  # noqa: PLC0415 - start-up pays only for what it uses
 
     chosen = None if only is None else [name.strip() for name in only.split(",") if name.strip()]
-    report = health.checkup(task=task, minutes=minutes, only=chosen, progress=not json)
+    report = health.checkup(task=task, minutes=minutes, only=chosen, autocast=_dtype(autocast), progress=not json)
     if save is not None:
         report.save(save)
     if json:
@@ -43,6 +47,18 @@ def checkup(
         console().print(report_rich(report))
     if report.exit_code:
         raise typer.Exit(report.exit_code)
+
+
+def _dtype(name: str | None) -> Any:
+    """The type of torch that has this name; None for None. Raises HealthError for a name that autocast does not know."""
+    if name is None:
+        return None
+    from lettrine.torch.checkup import AUTOCAST  # noqa: PLC0415
+
+    named = {str(each).removeprefix("torch."): each for each in AUTOCAST}
+    if name not in named:
+        raise HealthError(f"--autocast got {name!r}; expected {' or '.join(named)}")
+    return named[name]
 
 
 def experiments_of(report: object) -> list[dict[str, object]]:

@@ -88,6 +88,7 @@ class Watching:
         self.leave()
         try:
             self.report = self.watch.report()
+            told = told and not self.watch.rank
             if told and self._show:
                 sys.stdout.write(f"{self.report}\n")
             folder = self._folder or folder

@@ -60,12 +60,12 @@ def page_path(path: str | Path) -> Path:
     return path
 
 
-def need(module: str, what: str) -> ModuleType:
+def need(module: str, what: str, extra: str = "report") -> ModuleType:
     """Import an optional module, or say which extra brings it."""
     try:
         return importlib.import_module(module)
     except ImportError:
-        raise MissingExtraError(what, "report") from None
+        raise MissingExtraError(what, extra) from None
 
 
 def specification(chart: Any) -> dict[str, Any]:

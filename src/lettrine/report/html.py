@@ -49,7 +49,8 @@ class Section:
 
     facts: a short table of keys and values. words: generated words, set as such. spelled: the same with the probability of each
     character, under the pointer; where they were drawn in several ways, with a slider that begins at the one named `shown`.
-    header, rows: a table; told: of sentences, which are broken into lines. figures: pictures by name. Empty parts are left out.
+    header, rows: a table; told: of sentences, which are broken into lines. figures: pictures by name. images: those that others
+    drew, by name, as data: URIs. Empty parts are left out.
     place: "first" (above the verdict), "middle" (above the pictures) or "last" (below them).
     """
 
@@ -60,6 +61,7 @@ class Section:
     header: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
     figures: Mapping[str, Figure] = field(default_factory=dict)
+    images: Mapping[str, str] = field(default_factory=dict)
     place: str = "middle"
     spelled: Sequence[Spelled] = ()
     shown: str = ""

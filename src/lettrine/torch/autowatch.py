@@ -38,7 +38,8 @@ SEARCHED: Final = 64  # steps of optimisers in which a model may come that was n
 
 
 class AutoWatch(ContextDecorator):
-    """Watches all that trains while it lasts. options: those of `health.watch`. show: print the reports at the end.
+    """Watches all that trains while it lasts. options: those of `health.watch`. show: print the reports at the end, of several
+    processes on rank 0.
 
     watches: one for each model that was found, in order.
     """
@@ -70,7 +71,7 @@ class AutoWatch(ContextDecorator):
         if self._backward is None:
             return
         self._end()
-        if self._show:
+        if self._show and not any(each.rank for each in self.watches):
             text = "\n\n".join(map(str, self.reports)) or "autowatch saw no model train: was an optimizer made for it?"
             sys.stdout.write(f"{text}\n")
 

@@ -79,6 +79,10 @@ POOLINGS: Final = (
 """The only common bases of their kinds: of batch norms, of those and instance norms, and so on."""
 
 
+default_store: Final = _asked("distributed.distributed_c10d._get_default_store", lambda: None)
+"""What the processes of a training found each other by. Without it each rank reports for itself."""
+
+
 def recomputing() -> bool:
     """Whether a backward pass is going on: what is called now is called again for a checkpointed block."""
     return bool(graph_task() != -1)

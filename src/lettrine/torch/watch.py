@@ -50,6 +50,8 @@ from lettrine.torch.capture.losses import FULL, LossProbe
 from lettrine.torch.capture.modules import ModuleProbe
 from lettrine.torch.capture.parameters import ParameterProbe, Turns, Wrapped, optimisers_of, run_facts
 from lettrine.torch.capture.scaling import loss_scale, scaler_calling, step_skipped
+from lettrine.torch.capture.sharding import shards
+from lettrine.torch.distributed import Ranks
 from lettrine.torch.fast.counting import step_counter
 from lettrine.torch.fast.in_place import StepsInPlace
 from lettrine.torch.fast.switch import tensors
@@ -143,8 +145,7 @@ class Watch:
         self._scales = (1.0, 1.0)
         self._stats: dict[str, float] = {}
         self._judged: tuple[int, Report] | None = None
-        self._alarmed = False  # a loss that was not finite has been met,
-        self._urgent = False  # and the checks have not run since
+        self._alarmed = self._urgent = False  # a loss that was not finite has been met, and the checks have not run since
         self._eager = False  # a step has been seen; until then it may be one that Dynamo compiles
         self._compiled = False  # it does: modules and steps cannot be heard
         self._deaf = False  # modules are compiled, though not the steps: hooks on them would only have them compiled again
@@ -153,6 +154,7 @@ class Watch:
         self._unstepped = 0  # losses handed over since it was traced, and before a step was heard
         self._stepless = 0  # losses handed over before the first step
         self._earlier: Trace | None = None  # of the run that this one goes on with
+        self._ranks: Ranks | None = None  # those that train together with this process
         self._begin_at(first_step)
         # Last: what cannot be watched must leave no server behind.
         self._live: Any = importlib.import_module(_LIVE).Live(type(model).__name__) if live else None
@@ -168,12 +170,14 @@ class Watch:
                 hook = self._in_place.hooks[1] if len(self._optimisers) == 1 else partial(self._stepped, place)
                 self._handles.append(optimiser.register_step_post_hook(untraced(hook)))
             self._guard(self._note_trained)
+            self._guard(self._join_ranks)
             self._guard(self._arm)
             self._entrances.listen()
         return self
 
     def close(self) -> None:
         """Take everything away; what was recorded stays."""
+        listened = self in LISTENING
         LISTENING.discard(self)
         for handle in self._handles:
             handle.remove()
@@ -184,6 +188,8 @@ class Watch:
         self._looker.close()
         if self._live is not None:
             self._guard(self._live.close)
+        if listened:
+            self.gather()
 
     def __enter__(self) -> Self:
         self.start()
@@ -191,6 +197,8 @@ class Watch:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._ranks is not None:
+            self._ranks.hurried = error is not None
         self.close()
 
     def loss(self, loss: Any) -> None:
@@ -225,6 +233,11 @@ class Watch:
         """The model that is watched, without what wraps it."""
         return self._model
 
+    @property
+    def rank(self) -> int:
+        """Of this process among those that train together; 0 where it trains alone."""
+        return 0 if self._ranks is None else self._ranks.rank
+
     def concerned_by(self, loss: Tensor) -> bool:
         """Whether a loss is made of the watched model's parameters."""
         return self._looker.concerns(loss)
@@ -249,7 +262,7 @@ class Watch:
         """What a resumed run needs to go on: the step and all that was recorded, as tensors, numbers and text."""
         state: dict[str, Any] = {"step": self._counter.step}
         with suppress(HealthError):
-            state["trace"] = packed(self.trace())
+            state["trace"] = packed(self._own())
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -269,11 +282,38 @@ class Watch:
         if step:
             self._recorder.note_evidence(Evidence("resumed"))
 
+    def gather(self) -> None:
+        """Where several processes train, bring together what all have seen; to be called on every rank. `close` does so too.
+
+        From then on `trace` and `report` on rank 0 are of all ranks. Nobody waits here: rank 0 does when it is asked for them.
+        """
+        if self._ranks is not None:
+            self._guard(self._tell_ranks, self._ranks)
+
+    def _join_ranks(self) -> None:
+        self._ranks = self._ranks or Ranks.of(self._model)
+        if self._ranks is not None:
+            for each in shards(self._model):
+                self._recorder.note_evidence(each)
+
+    def _tell_ranks(self, ranks: Ranks) -> None:
+        own = None
+        if ranks.rank:
+            with suppress(HealthError):  # it has seen nothing
+                own = self._own()
+        ranks.tell(own)
+        self._judged = None
+
     def trace(self) -> Trace:
-        """Everything recorded so far, before a resume too.
+        """Everything recorded so far, before a resume too; on rank 0 of several, after `gather` or `close`, that of all ranks.
 
         Raises HealthError if no step was sampled.
         """
+        own = self._own()
+        return own if self._ranks is None else self._ranks.united(own)
+
+    def _own(self) -> Trace:
+        """What this process has seen."""
         self._guard(self._gather)
         self._flush()
         self._in_place.hand_over(self._recorder)
@@ -541,7 +581,8 @@ class Watch:
 
     def _may_be_in_place(self) -> bool:
         """Whether nothing about this step needs copies."""
-        return len(self._optimisers) == 1 and self._scales == (1.0, 1.0) and self._parameters.grouped()
+        usual = len(self._optimisers) == 1 and self._scales == (1.0, 1.0) and not self._parameters.gathered
+        return usual and self._parameters.grouped()
 
     def _flush(self) -> None:
         """Record the last sampled step."""
@@ -611,9 +652,9 @@ class Watch:
         """All of a sampled step is known: show it, and run the checks if somebody wants to be told and it is time."""
         with suppress(HealthError):  # before the first sampled step there is nothing to show or to judge
             if self._live is not None:
-                self._live.offer(self.trace, {"step": self._counter.step})
+                self._live.offer(self._own, {"step": self._counter.step})
             if self._recorder.observers.on_finding:
-                self._recorder.observers.look(self.trace, now=self._urgent)
+                self._recorder.observers.look(self._own, now=self._urgent)
                 self._urgent = False
 
     def _count_stepless(self) -> None:

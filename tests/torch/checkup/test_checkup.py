@@ -18,10 +18,12 @@ from torch import nn  # noqa: E402
 from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
 
 from lettrine import health  # noqa: E402
+from lettrine.cli.app import main  # noqa: E402
 from lettrine.errors import ArgumentError, HealthError  # noqa: E402
 from lettrine.health.evidence import EXPERIMENT  # noqa: E402
 from lettrine.torch.checkup import EXPERIMENTS  # noqa: E402
 
+pytest_plugins = ["pytester"]
 cross_entropy = nn.functional.cross_entropy
 KINDS: list[torch.dtype] = []
 QUICK: dict[str, Any] = {"only": ["first-loss", "parameters"], "progress": False}
@@ -115,6 +117,25 @@ def test_what_does_not_fit_is_not_run() -> None:
     assert "minutes" in report.outcomes[0].reason
 
 
+@pytest.mark.parametrize("seconds", [3.0, 1.0, 0.1])
+def test_a_slow_loss_keeps_to_the_time(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Clock:
+        now = 0.0  # of the class: what a loss function closes over is put back
+
+    monkeypatch.setattr("lettrine.torch.checkup.task.clock", lambda: Clock.now)
+
+    def slow(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        Clock.now += seconds
+        return cross_entropy(output, target)
+
+    model = mlp()
+    report = health.checkup(model, pairs(), slow, adam(model), minutes=0.2, progress=False)
+    asked = 3 * seconds  # before the time begins: how is the loss called, and how long does it take?
+    assert asked < Clock.now <= asked + 1.1 * 12 + 2 * seconds
+    assert report.outcomes[0].status == "passed"
+    assert "failed" not in {each.status for each in report.outcomes}
+
+
 def test_an_experiment_that_breaks_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(_: Any) -> Any:
         raise ZeroDivisionError("by nothing")
@@ -154,6 +175,7 @@ def test_assert_healthy() -> None:
         ({"loss_fn": nn.CrossEntropyLoss(reduction="none")}, r"a loss of shape \(16,\)"),
         ({"optimizer": "adam"}, "an optimizer of type str"),
         ({"minutes": -1.0}, "minutes got -1"),
+        ({"autocast": torch.int8}, r"autocast got torch.int8; expected torch.bfloat16 or torch.float16"),
         ({"only": ["nothing"]}, "expected among first-loss"),
         ({"loss_fn": lambda *_: 1 / 0}, "could not compute a loss"),
         ({"task": "train.py:make"}, "one or the other"),
@@ -197,18 +219,17 @@ def test_sarif_points_at_the_line(task_file: Path) -> None:
     assert place["artifactLocation"]["uri"].endswith("train.py")
 
 
-def test_the_command_line(task_file: Path) -> None:
-    command = [sys.executable, "-m", "lettrine", "checkup", f"{task_file.name}:make", "--only", "first-loss,parameters", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=task_file.parent, check=False)
-    assert done.returncode == 1, done.stderr
-    told = json.loads(done.stdout)
+def test_the_command_line(task_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(task_file.parent)
+    asked = ["checkup", f"{task_file.name}:make", "--only", "first-loss,parameters", "--autocast", "bfloat16", "--json"]
+    assert main(asked) == 1  # as of `lettrine health`: something is critical
+    told = json.loads(capsys.readouterr().out)
     assert told["findings"][0]["id"] == "unregistered"
     assert told["experiments"][0]["experiment"] == "first-loss"
-    command[4] = f"{task_file.name}:small"
-    assert (
-        subprocess.run([*command[:-1], "--save", "r.txt"], capture_output=True, cwd=task_file.parent, check=False).returncode == 0
-    )
+    assert main(["checkup", f"{task_file.name}:small", "--only", "first-loss", "--save", "r.txt"]) == 0
     assert "First loss" in (task_file.parent / "r.txt").read_text()
+    assert main(["checkup", f"{task_file.name}:small", "--autocast", "float64"]) == 2
+    assert "expected bfloat16 or float16" in capsys.readouterr().err
 
 
 def test_a_runs_under_autocast() -> None:
@@ -219,8 +240,8 @@ def test_a_runs_under_autocast() -> None:
     assert set(KINDS) == {torch.bfloat16}
 
 
-def test_the_fixture_healthy(tmp_path: Path) -> None:
-    (tmp_path / "test_net.py").write_text(
+def test_the_fixture_healthy(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
         "import torch\nfrom torch import nn\n"
         "batches = [((x := torch.randn(16, 20)), x[:, :5].argmax(1)) for _ in range(3)]\n"
         "def test_well(healthy):\n"
@@ -234,11 +255,10 @@ def test_the_fixture_healthy(tmp_path: Path) -> None:
     )
     found = any(each.value == "lettrine.integrations.pytest_plugin" for each in entry_points(group="pytest11"))
     named = [] if found else ["-p", "lettrine.integrations.pytest_plugin"]  # in a checkout that is not installed
-    command = [sys.executable, "-m", "pytest", *named, "-p", "no:xdist", "-q", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert "1 failed, 1 passed" in done.stdout, done.stdout
-    assert "critical not-optimised" in done.stdout
-    assert "Traceback" not in done.stdout
+    done = pytester.runpytest_inprocess(*named, "-p", "no:xdist", "-q")
+    done.assert_outcomes(passed=1, failed=1)
+    done.stdout.fnmatch_lines("*critical not-optimised*")
+    done.stdout.no_fnmatch_line("*Traceback*")
 
 
 def test_the_plugin_loads_no_torch() -> None:

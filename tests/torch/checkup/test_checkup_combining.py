@@ -108,7 +108,8 @@ def test_a_remedy_of_the_watch_is_tried() -> None:
     both = health.checkup(model, pairs(12), cross_entropy, optimizer, only=["data"], progress=False, watched=watched)
     small, large = both.findings
     assert "With a rate 10 times higher, tried for 40 steps: held-out loss 1.5" in small.remedy
-    assert "was tried and does not help" in large.remedy  # the rate was not too high
+    assert "were tried and do not help" in large.remedy  # the rate was not too high
+    assert "falls to 0 along half a cosine" in large.remedy
     told = [each.words["said"] for each in both.trace.evidence if each.kind == f"{EXPERIMENT}remedy of update-too-small"]
     assert len(told) == 1
 

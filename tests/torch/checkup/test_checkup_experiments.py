@@ -206,6 +206,39 @@ class TestPadding:
         assert the(tried("padding", Given(used=False), batches), "padding").severity == "warning"
         assert clean(tried("padding", Given(used=True), batches))
 
+    def test_a_sequence_that_grows_by_a_class_token(self) -> None:
+        class Token(nn.Module):
+            def __init__(self, *, inverted: bool) -> None:
+                super().__init__()
+                self.embed, self.token, self.inverted = nn.Embedding(20, 32), nn.Parameter(torch.randn(1, 1, 32)), inverted
+                self.attend, self.out = nn.MultiheadAttention(32, 4, batch_first=True), nn.Linear(32, 4)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                h = torch.cat([self.token.expand(len(x), -1, -1), self.embed(x)], 1)
+                there = nn.functional.pad(x != 0, (1, 0), value=True)
+                mask = there & (torch.arange(there.shape[1]) > 0) if self.inverted else ~there
+                return self.out((h + self.attend(h, h, h, key_padding_mask=mask)[0])[:, 0])
+
+        assert the(tried("padding", Token(inverted=True), short_texts()), "padding").where == ("attend",)
+        assert clean(tried("padding", Token(inverted=False), short_texts()))
+
+    def test_a_mask_over_queries_leaves_rows_with_nothing(self) -> None:
+        class Rows(nn.Module):
+            def __init__(self, axis: int) -> None:
+                super().__init__()
+                self.embed, self.axis, self.out = nn.Embedding(20, 32), axis, nn.Linear(32, 4)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                h, there = self.embed(x), x != 0
+                scores = (h @ h.transpose(1, 2)).masked_fill(~there.unsqueeze(self.axis), -torch.inf)
+                weights = there.float()[..., None]
+                return self.out(((scores.softmax(-1) @ h) * weights).sum(1) / weights.sum(1))
+
+        found = the(tried("first-loss", Rows(2), short_texts()), "padding")
+        assert "softmax (test_checkup_experiments.py:" in found.message
+        assert "Mask the keys" in found.remedy
+        assert clean(tried("first-loss", Rows(1), short_texts()))
+
 
 class TestRandomness:
     @pytest.mark.parametrize("how", ["forgotten", "attention"])
@@ -323,4 +356,6 @@ class TestFirstLoss:
                 return (x - 10).sqrt()
 
         model = nn.Sequential(nn.Linear(20, 5), Root(), nn.Linear(5, 5))
-        assert the(tried("first-loss", model, pairs()), "non-finite").where == ("1",)
+        found = the(tried("first-loss", model, pairs()), "non-finite")
+        assert found.where == ("1",)
+        assert "sqrt (test_checkup_experiments.py:" in found.message

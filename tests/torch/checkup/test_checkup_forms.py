@@ -107,7 +107,7 @@ def check(form: Any, device: str = "cpu", autocast: Any = None) -> None:
         ]
     optimizer = adam(model)
     before = state(model, optimizer)
-    report = health.checkup(model, batches, loss_fn, optimizer, minutes=0.15, autocast=autocast, progress=False)
+    report = health.checkup(model, batches, loss_fn, optimizer, minutes=0.06, autocast=autocast, progress=False)
     assert_same(before, state(model, optimizer))
     assert [each for each in report.outcomes if each.status == "failed"] == []
     assert len(report.outcomes) == len(EXPERIMENTS)

@@ -19,7 +19,7 @@ from lettrine.torch.checkup.experiments.answer import copies  # noqa: E402
 from lettrine.torch.checkup.experiments.frozen import is_fresh  # noqa: E402
 from lettrine.torch.checkup.experiments.rate import noise_scale  # noqa: E402
 from lettrine.torch.checkup.experiments.targets import tied  # noqa: E402
-from lettrine.torch.checkup.task import make_task  # noqa: E402
+from lettrine.torch.checkup.making import make_task  # noqa: E402
 from lettrine.torch.checkup.trials import Trial, compare  # noqa: E402
 
 cross_entropy = nn.functional.cross_entropy

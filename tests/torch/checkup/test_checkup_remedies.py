@@ -15,8 +15,8 @@ from torch import nn  # noqa: E402
 from lettrine import health  # noqa: E402
 from lettrine.torch.checkup import trials  # noqa: E402
 from lettrine.torch.checkup.experiments.rate import rate_set  # noqa: E402
-from lettrine.torch.checkup.remedies import clipped, eps_that_holds, rate_at_peak, warmed  # noqa: E402
-from lettrine.torch.checkup.task import make_task  # noqa: E402
+from lettrine.torch.checkup.making import make_task  # noqa: E402
+from lettrine.torch.checkup.remedies import clipped, eps_that_holds, falling, half_cosine, linear, rate_at_peak, warmed  # noqa: E402
 
 functional = nn.functional
 cross_entropy = functional.cross_entropy
@@ -60,6 +60,13 @@ class TestHead:
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
         found = the(tried("head", model, two_classes(), nn.BCEWithLogitsLoss(), optimizer), "probabilities-as-logits")
         assert "a binary cross-entropy with logits" not in found.message  # the figures are what is told
+
+    def test_a_likelihood_of_probabilities(self) -> None:
+        model = Ending(lambda h: functional.softmax(h, 1))
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+        found = the(tried("head", model, pairs(12, 32), functional.nll_loss, optimizer), "probabilities-as-logits")
+        assert "held-out loss -0." in found.message  # in the task's own measure on both sides
+        assert "log_softmax" in found.remedy
 
     @pytest.mark.parametrize(
         ("model", "loss_fn"),
@@ -144,6 +151,10 @@ class TestRemedies:
         with task.boxed(), warmed(task, 4):
             rates = [(task.step(0), optimizer.param_groups[0]["lr"])[1] for _ in range(5)]
             assert rates == pytest.approx([0.125, 0.25, 0.375, 0.5, 0.5])
+        with task.boxed(), falling(task, 4, linear):
+            rates = [(task.step(0), optimizer.param_groups[0]["lr"])[1] for _ in range(5)]
+            assert rates == pytest.approx([0.8, 0.6, 0.4, 0.2, 0.0])
+        assert [half_cosine(share) for share in (0.0, 0.5, 1.0)] == pytest.approx([1.0, 0.5, 0.0])
         with task.boxed(), clipped(task, 0.01):
             task.step(0)
             norm = torch.stack([each.grad.norm() for each in model.parameters()]).norm()

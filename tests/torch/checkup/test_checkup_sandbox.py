@@ -18,9 +18,10 @@ from torch import nn  # noqa: E402
 
 from lettrine import health  # noqa: E402
 from lettrine.torch.checkup import EXPERIMENTS  # noqa: E402
+from lettrine.torch.checkup.making import make_task  # noqa: E402
 from lettrine.torch.checkup.runner import perform  # noqa: E402
 from lettrine.torch.checkup.sandbox import sandbox, uninterrupted  # noqa: E402
-from lettrine.torch.checkup.task import Task, make_task  # noqa: E402
+from lettrine.torch.checkup.task import Task  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -173,7 +174,7 @@ def test_training_goes_on_as_if_nothing_had_been() -> None:
     for checked in (False, True):
         model, optimizer, batches = build()
         if checked:
-            health.checkup(model, batches, loss_fn, optimizer, minutes=0.2, progress=False)
+            health.checkup(model, batches, loss_fn, optimizer, minutes=0.06, progress=False)
         for x, y in batches:
             optimizer.zero_grad()
             loss_fn(model(x), y).backward()
@@ -242,6 +243,6 @@ def test_closures_and_loss_modules_are_put_back_too() -> None:
     bound: Callable[..., Any] = closed
     model = nn.Linear(4, 4)
     batches = [(torch.randn(8, 4) + 3, 0) for _ in range(3)]
-    health.checkup(model, batches, bound, torch.optim.SGD(model.parameters(), lr=0.1), minutes=0.2, progress=False)
+    health.checkup(model, batches, bound, torch.optim.SGD(model.parameters(), lr=0.1), minutes=0.06, progress=False)
     assert torch.equal(partner.running_mean, kept[0])
     assert torch.equal(criterion.running_mean, kept[1])

@@ -26,6 +26,7 @@ PROVED: Final = (
     "norm-statistics",
     "shared-norm",
     "frozen",
+    "last-state",
 )
 """Experiments that prove what watching can only suspect."""
 KINDS: Final = {

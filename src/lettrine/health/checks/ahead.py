@@ -8,6 +8,7 @@ from typing import Final
 from lettrine.health import limits_wiring as limits
 from lettrine.health.checks.reading import listed, plural
 from lettrine.health.checks.registry import check
+from lettrine.health.checks.reshaped import views_ahead
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
 
@@ -34,9 +35,11 @@ def future_leak(trace: Trace) -> Iterator[Finding]:
     """A network that is asked for the next element of a sequence, and is given it.
 
     Measured: Whether the targets are the inputs, one place on; and which module sees the place after each: a recurrent one that
-        also runs backwards, a convolution with weights for later places, attention with a weight on the next place.
+        also runs backwards, a convolution with weights for later places, attention with a weight on the next place, a view that
+        mixes places.
     Formula: none: target[t] = input[t + 1] at all looks, {AHEAD_LOOKS} or more, and a module that reaches input[t + 1] at t.
     """
+    yield from views_ahead(trace)
     seen = [each for each in trace.seen("ahead") if each.figure("looks") == each.figure("all") >= limits.AHEAD_LOOKS]
     for what, (one, many, remedy) in _HOW.items():
         found = [each for each in seen if each.words["what"] == what]

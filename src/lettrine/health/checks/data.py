@@ -121,7 +121,7 @@ def repeated_batch(trace: Trace) -> Iterator[Finding]:
         raise Skip("not applicable", "no batch of real numbers with targets was seen")
     alone = all(each.figure("alone") == 1 for each in targets)
     for each in seen:
-        if each.figure("alike") == 1 and each.figure("looks") >= limits.UPDATE_RECORDS:
+        if each.figure("alike") == 1 and each.figure("looks") >= limits.UPDATE_RECORDS and not consequence(trace).well:
             yield Finding(
                 id="repeated-batch",
                 severity="critical",
@@ -134,7 +134,7 @@ def repeated_batch(trace: Trace) -> Iterator[Finding]:
                 remedy="Look at how rows are picked: an index that is not used, one example expanded, or a generator made anew.",
                 reference="Karpathy 2019, A recipe for training neural networks: become one with the data",
             )
-        elif alone and each.figure("same") >= limits.REPEATED and each.figure("pairs") >= 3 and each.figure("distinct") >= 3:
+        elif alone and _one_after_another(each):
             yield Finding(
                 id="repeated-batch",
                 severity="warning",
@@ -152,6 +152,12 @@ def repeated_batch(trace: Trace) -> Iterator[Finding]:
             )
         elif alone and each.figure("period") >= 1 and (apart := _by_heart(trace)):
             yield _returning(each, apart)
+
+
+def _one_after_another(each: Evidence) -> bool:
+    """Whether batches come several times in a row, and not only while there is little to draw them from."""
+    enough = each.figure("pairs") >= 3 and each.figure("distinct") >= 3
+    return enough and each.figure("same") >= limits.REPEATED and not each.figure("grown") > limits.STORE_GROWN
 
 
 def _by_heart(trace: Trace) -> str:

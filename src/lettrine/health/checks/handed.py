@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import isfinite
 
 import numpy as np
 
@@ -22,11 +23,15 @@ def other_loss(trace: Trace) -> Iterator[Finding]:
     """The loss handed over is not the one whose backward pass is taken, nor a multiple of it.
 
     Measured: The loss handed to watch.loss, beside the loss on which backward() was called.
+        And whether the steps make it smaller at all.
     Formula: ratio = handed / trained on. It must be constant up to powers of 2, which a GradScaler multiplies by.
     """
     seen = loss_seen(trace)
     if seen is None:
         raise Skip("not applicable", "no backward pass was looked at")
+    if seen.figure("upwards") == 1:
+        yield from _upwards(seen)
+        return
     if not ordinary(trace):
         raise Skip("not applicable", NEED_NOT_FALL)
     part = next(iter(trace.seen("handed term")), None)
@@ -71,4 +76,27 @@ def _one_term(part: Evidence) -> Finding:
         "round.",
         remedy="Hand over, and log, the sum on which backward() is called: watch.loss(loss).",
         reference="lettrine: watch.loss",
+    )
+
+
+def _upwards(seen: Evidence) -> Iterator[Finding]:
+    """An error that is made larger: its sign is the wrong one, or the optimiser maximises it."""
+    known = sorted((int(name.split()[1]), value) for name, value in seen.figures.items() if name.startswith("value "))
+    values = [abs(value) for _, value in known if isfinite(value)]
+    if len(values) < limits.HANDED_POINTS or not values[-1] > values[0]:
+        return
+    negated = any(value < 0 for _, value in known)
+    yield Finding(
+        id="other-loss",
+        severity="critical",
+        where=(),
+        steps=seen.steps,
+        value=values[-1],
+        limit=values[0],
+        message=f"Each step makes the {seen.words['kind']} larger: "
+        + ("the loss is its negative" if negated else "the optimizer was built with maximize=True")
+        + f". It was {number(values[0], 3)} at first, and has come to {number(values[-1], 3)}.",
+        why="The network learns to be wrong: an error has no highest value, and grows until numbers overflow.",
+        remedy="Take the minus before the loss away." if negated else "Build the optimizer without maximize=True.",
+        reference="torch.optim: an optimizer makes the loss smaller, unless maximize=True",
     )

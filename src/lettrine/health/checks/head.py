@@ -38,8 +38,10 @@ def compared(trace: Trace) -> tuple[Evidence, ...]:
 
 
 def operations_of(each: Evidence) -> list[str]:
-    """What lies between the last weights and a prediction, from the prediction inwards, without what only guards a logarithm."""
-    return [name for name in each.words.get("operations", "").split() if name != "Clamp"]
+    """What lies between the last weights and a prediction, from the prediction inwards, without what only guards a logarithm or
+    makes shares of what is positive.
+    """
+    return [name for name in each.words.get("operations", "").split() if name not in ("Clamp", "Share")]
 
 
 @check("broadcast")
@@ -132,6 +134,9 @@ def softmax_axis(trace: Trace) -> Iterator[Finding]:
         chain = [name for name in operations_of(each) if name != "Log"]
         softmax = chain[0].lower().replace("logsoftmax", "log-softmax") if chain and chain[0] in _NORMALISED else ""
         single = each.words["expects"] == "classes" and each.figure("classes") == 1
+        if "Share" in each.words["operations"].split() and each.figure("ones") == 1:
+            yield _share_of_one(each)
+            continue
         module = each.where[:1]
         if (softmax and each.figure("ones") == 1) or single:
             what = f"The {softmax} before the loss is" if softmax else "The softmax of the cross-entropy is"
@@ -169,6 +174,21 @@ def softmax_axis(trace: Trace) -> Iterator[Finding]:
                 remedy=f"Take the {softmax} with {right}, the axis of the classes.",
                 reference="torch.nn.Softmax: dim, along which the results sum to 1",
             )
+
+
+def _share_of_one(each: Evidence) -> Finding:
+    return Finding(
+        id="softmax-axis",
+        severity="critical",
+        where=each.where[:1],
+        steps=each.steps,
+        value=1.0,
+        limit=2.0,
+        message="The outputs before the loss are divided by their sum over a single unit: that gives 1 whatever goes in.",
+        why="Shares of one thing are always the whole of it, so that the loss is next to 0 and nothing is learned.",
+        remedy="For a question of yes or no use binary_cross_entropy on the sigmoid, or give the last layer two outputs.",
+        reference="torch.nn.Softmax: dim, along which the results sum to 1",
+    )
 
 
 def _inside(trace: Trace) -> Iterator[Finding]:
@@ -243,6 +263,9 @@ def relu_logits(trace: Trace) -> Iterator[Finding]:
     """
     for each in compared(trace):
         chain, expects = operations_of(each), each.words["expects"]
+        if _of_probabilities(each) and chain[1:] == ["Relu"]:
+            yield _relu_for_probabilities(each)
+            continue
         inner = chain[1:] if chain and (chain[0] in _NORMALISED or chain[0] == "Sigmoid") else chain if expects in _LOGITS else []
         if inner[:1] not in (["Relu"], ["Softplus"]):
             continue
@@ -271,6 +294,29 @@ def relu_logits(trace: Trace) -> Iterator[Finding]:
             remedy=f"Remove the {kind} after {each.where[0]}: the loss takes raw outputs of either sign.",
             reference="torch.nn.CrossEntropyLoss and BCEWithLogitsLoss: unnormalised logits",
         )
+
+
+def _of_probabilities(each: Evidence) -> bool:
+    """Whether a logarithm is taken of what is held for the probability of each class, or of yes."""
+    rows = each.words["expects"] == "product" and each.figure("rows_one") > limits.ROWS_OF_ONE
+    return operations_of(each)[:1] == ["Log"] and (each.words["expects"] == "likelihood" or rows)
+
+
+def _relu_for_probabilities(each: Evidence) -> Finding:
+    yes = each.words["expects"] == "likelihood"
+    return Finding(
+        id="relu-logits",
+        severity="critical",
+        where=each.where[:1],
+        steps=each.steps,
+        value=each.figure("zeros"),
+        limit=limits.CUT_LOGITS,
+        message="The loss takes logarithms of probabilities, and gets those of a ReLU's outputs, 0 or of any size.",
+        why="The logarithm of 0 is minus infinity, or has no slope where it is clipped: such an example teaches nothing.",
+        remedy=f"Put a {'sigmoid' if yes else 'softmax'} in the place of the ReLU after {each.where[0]}, or give the raw outputs "
+        f"to {'binary_cross_entropy_with_logits' if yes else 'cross_entropy'}.",
+        reference="torch.nn.CrossEntropyLoss and BCEWithLogitsLoss: unnormalised logits",
+    )
 
 
 @check("probabilities-as-logits")
@@ -340,7 +386,19 @@ def _fed(each: Evidence) -> tuple[str, str, str] | None:
         )
     if expects == "shares" and last in _SHARES and each.figure("between") == 1:
         return "logarithms of probabilities", "probabilities", f"Give kl_div the log_softmax of the outputs of {place}."
-    return None
+    return _unbounded(each, chain)
+
+
+def _unbounded(each: Evidence, chain: list[str]) -> tuple[str, str, str] | None:
+    """Raw outputs in the place of probabilities."""
+    expects, place = each.words["expects"], each.where[0]
+    clipped = expects == "probabilities" and "Clamp" in each.words["operations"]
+    if not ((not chain and clipped) or (_of_probabilities(each) and chain == ["Log"])):
+        return None
+    made, with_logits = "softmax", "cross_entropy"
+    if expects != "product":
+        made, with_logits = "sigmoid", "binary_cross_entropy_with_logits"
+    return "probabilities", "raw outputs", f"End in a {made} after {place}, or give the raw outputs to {with_logits}."
 
 
 def _mistake(chain: list[str]) -> tuple[str, str, str] | None:

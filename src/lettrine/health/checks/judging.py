@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lettrine.health.checks.by_rank import unheard
 from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.reading import number
 from lettrine.health.limits import HEARD_SHARE, JUDGED_STEPS
@@ -21,6 +22,8 @@ def unjudged(trace: Trace, broken: Sequence[str] = ()) -> tuple[str, ...]:
         reasons.append("no module was heard, for they are compiled: train some hundred steps without torch.compile")
     elif not trace.outputs:
         reasons.append("no module was heard: watch the very model that is called, not one it was compiled or copied from")
+    if missing := unheard(trace, watched=True):
+        reasons.append(missing)
     taken = steps_taken(trace)
     if taken < JUDGED_STEPS:
         reasons.append(f"{taken:,} {'step says' if taken == 1 else 'steps say'} nothing of learning, {JUDGED_STEPS} are needed")

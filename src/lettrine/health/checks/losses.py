@@ -195,8 +195,8 @@ def slow_learning(trace: Trace) -> Iterator[Finding]:
     """
     if not ordinary(trace):
         raise Skip("not applicable", NEED_NOT_FALL)
-    steps, losses = enough_losses(trace, limits.LEARNING_STEPS)
-    course = consequence(trace)
+    steps, losses = enough_losses(trace, limits.SHORT_STEPS)
+    course = consequence(trace, least=limits.SHORT_STEPS)
     if course.kind not in ("learns", "falls") or course.well:
         return
     later = losses[len(losses) // 3 :]
@@ -205,9 +205,14 @@ def slow_learning(trace: Trace) -> Iterator[Finding]:
     even_pace = falls.min() > 0 and falls[-1] > limits.SLOW_EVEN * falls[0] and falls.sum() > limits.NOISE * noise
     rates = trace.step_stats["learning_rate"][usable(trace)]
     rates = rates[np.isfinite(rates)]
-    if not even_pace or (len(rates) and rates[-1] < limits.SLOW_EVEN * rates.max()):
+    third = len(losses) // 3
+    fell = float(np.mean(losses[third : 2 * third]) - np.mean(losses[2 * third :]))
+    short = len(losses) < limits.SHORT_RUN and fell > max(
+        limits.SLOW_FALL * abs(course.end), limits.NOISE * standard_error(losses[third:])
+    )
+    if not (even_pace or short) or (len(rates) and rates[-1] < limits.SLOW_EVEN * rates.max()):
         return
-    pace_left = float(falls[-1]) / (len(later) / 5)
+    pace_left = float(falls[-1]) / (len(later) / 5) if even_pace else fell / third
     aim = limits.LEARNED_WELL * (course.reference.value if course.reference.known else course.start)
     factor = 1 + (course.end - aim) / pace_left / len(losses) if aim < course.end else 1.0
     yield Finding(
@@ -217,7 +222,8 @@ def slow_learning(trace: Trace) -> Iterator[Finding]:
         steps=(int(steps[len(losses) // 3]), int(steps[-1])),
         value=float(falls[-1] / falls[0]),
         limit=limits.SLOW_EVEN,
-        message=f"The loss still falls at the end as in the middle, to {number(course.end, 3)} at step {int(steps[-1]):,}.",
+        message=f"The loss still falls at the end{' as in the middle' if even_pace else ''}, to {number(course.end, 3)} at step "
+        f"{int(steps[-1]):,}.",
         why="The run ends before the network has learned what it can.",
         remedy=f"Train about {number(max(2.0, factor), 1)} times as long. {_get_it_moving(trace, fit=False)}".rstrip(),
         reference="Goodfellow, Bengio & Courville 2016, Deep Learning, section 8.3.1: learning curves and the learning rate",

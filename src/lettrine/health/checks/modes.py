@@ -11,6 +11,7 @@ from lettrine.health import limits_wiring as limits
 from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.reading import finite_curve, listed, number, plural, share
 from lettrine.health.checks.registry import Skip, check
+from lettrine.health.checks.reshaped import views_mixing
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
@@ -128,7 +129,7 @@ def shared_norm(trace: Trace) -> Iterator[Finding]:
         apart = gap > limits.NORM_PLACES_GAP or ratio > limits.NORM_PLACES_RATIO
         if seen.figure("looks") < limits.NORM_PLACES_LOOKS or not apart:
             continue
-        held_out, level = _held_out(trace)
+        held_out, level = held_out_beside(trace)
         fine = held_out <= limits.NORM_HELD_OUT * level
         told = f"; the held-out loss is {number(held_out, 3)}, that of training {number(level, 3)}" if held_out > level else ""
         yield Finding(
@@ -149,7 +150,7 @@ def shared_norm(trace: Trace) -> Iterator[Finding]:
         )
 
 
-def _held_out(trace: Trace) -> tuple[float, float]:
+def held_out_beside(trace: Trace) -> tuple[float, float]:
     """The last held-out loss and the training loss then, NaN if unknown."""
     kept = np.isfinite(trace.dev.mean)
     _, losses = finite_curve(trace, trace.loss)
@@ -189,16 +190,20 @@ def padding_mask(trace: Trace) -> Iterator[Finding]:
 
 @check("batch-mixing")
 def batch_mixing(trace: Trace) -> Iterator[Finding]:
-    """A recurrent or attention module that is given the batch where it expects time.
+    """A recurrent or attention module that is given the batch where it expects time; a view where axes should be exchanged.
 
-    Measured: The length of the axis that a recurrent or attention module takes for time, beside the number of targets.
-    Formula: none: the first axis is as long as the targets, and the second one is not, at {MASK_LOOKS} or more looks.
+    Measured: The length of the axis that a recurrent or attention module takes for time, beside the number of targets; the
+        shapes before and after each view and reshape.
+    Formula: none: the first axis is as long as the targets, and the second one is not, at {MASK_LOOKS} or more looks; or a view
+        gives axes each other's lengths.
     """
     seen = [each for each in trace.seen("batch axis") if each.figure("looks") >= limits.MASK_LOOKS]
     mixed = [each for each in trace.seen("states") if each.figure("looks") >= limits.MASK_LOOKS]
     yield from map(_mixed_states, mixed)
+    views = list(views_mixing(trace)) if not mixed else []
+    yield from views
     if not seen:
-        if mixed or any(info.role in ("recurrent", "attention") for info in trace.modules):
+        if mixed or views or any(info.role in ("recurrent", "attention") for info in trace.modules):
             return
         raise Skip("not applicable", "no recurrent or attention module")
     names, batch = tuple(name for each in seen for name in each.where), int(seen[0].figure("batch"))

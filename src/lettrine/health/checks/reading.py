@@ -221,6 +221,6 @@ def listed(names: Sequence[str], most: int = 4) -> str:
     return f"{', '.join(names[: most - 1])} and {len(names) - most + 1} more"
 
 
-def plural(names: Iterable[str], one: str, many: str) -> str:
+def plural(names: Iterable[object], one: str, many: str) -> str:
     """`one` for a single name, else `many`."""
     return one if len(list(names)) == 1 else many

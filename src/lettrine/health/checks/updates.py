@@ -92,13 +92,14 @@ def update_too_small(trace: Trace) -> Iterator[Finding]:
 
     Measured: How far one real step of the optimiser moves each weight, when the steps were largest.
     Formula: update:data = std(after - before) / std(before); the median of all weight matrices at each step, and of that the
-        highest tenth of the steps.
+        highest tenth of the steps: below {UPDATE_SMALL:g}, or below {UPDATE_TIMID:g} where nothing is learned.
     """
     mask = usable(trace)
     _, table = update_ratios(trace, mask)
     kept = np.isfinite(table).any(axis=0)
     value = pace(table[:, kept])
-    if value >= limits.UPDATE_SMALL or value == 0:
+    limit = limits.UPDATE_TIMID if consequence(trace).kind in ("guessing", "flat") else limits.UPDATE_SMALL
+    if value >= limit or value == 0:
         return  # steps of exactly 0 are another check's
     rate, factor = learning_rate(trace), tenfold(limits.UPDATE_AIM / value)
     towards = f", from {number(rate)} to {number(rounded(rate * factor))}" if rate > 0 else ""
@@ -108,7 +109,7 @@ def update_too_small(trace: Trace) -> Iterator[Finding]:
         where=(),
         steps=span(trace, mask),
         value=value,
-        limit=limits.UPDATE_SMALL,
+        limit=limit,
         message=f"The steps change the weights by {number(value)} of their size; about {number(limits.UPDATE_AIM)} is usual.",
         why="At this pace it takes far more steps than needed to learn anything.",
         remedy=(

@@ -9,11 +9,13 @@ from typing import Final
 
 from lettrine.arguments import checked
 from lettrine.errors import HealthError
+from lettrine.health.checks.by_rank import merged
 from lettrine.health.checks.consequence import weigh
 from lettrine.health.checks.judging import unjudged
 from lettrine.health.checks.registry import CHECKS, NEEDS, Check, Skip
 from lettrine.health.findings import Finding, Outcome, Report
 from lettrine.health.limits import NORM_NOISE
+from lettrine.health.replicas import heard
 from lettrine.health.trace import Trace
 
 _TROUBLE: Final = ("spike", "divergence", "oscillation", "no-learning", "overfitting", "underfitting")
@@ -46,6 +48,8 @@ _RATE: Final = {
 """What is advised to do with the learning rate."""
 
 EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
+    "other-loss": ("non-finite", *_TROUBLE, "update-too-large", "dead-units", "saturation", "initial-loss", "target-scale"),
+    "gradients-not-synchronised": ("replicas-apart",),
     "eps-underflow": ("non-finite", *_TROUBLE, "update-too-large", "no-gradient"),
     "gradients-cleared": (*_IDLE, "never-moved"),
     "detached-generator": (*_IDLE, *_TROUBLE),
@@ -144,8 +148,13 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
 """By check, in the order of likelihood as a cause: which other findings it accounts for."""
 
 ORDER: Final = (
+    "gradients-not-synchronised",
+    "replicas-apart",
+    "ranks-unlike",
+    "same-data",
     *_DATA,
     "probabilities-as-logits",
+    "other-loss",
     "eps-underflow",
     "gradients-cleared",
     "detached-generator",
@@ -210,17 +219,23 @@ def examine(trace: Trace, *, only: Iterable[str] | None = None, title: str = "He
     wanted = list(CHECKS) if only is None else list(only)
     if unknown := [name for name in wanted if name not in CHECKS]:
         raise HealthError(f"checks got {', '.join(map(repr, unknown))}; expected among {', '.join(CHECKS)}")
-    found: list[Finding] = []
-    outcomes: list[Outcome] = []
-    for name in wanted:
-        findings, outcome = _run(CHECKS[name], trace)
-        found += findings
-        outcomes.append(outcome)
+    found, outcomes = _all(wanted, trace)
+    if len(ranks := heard(trace)) > 1:
+        of_each = [found, *(_all(wanted, each)[0] for rank, each in ranks.items() if rank)]
+        found = merged(of_each, list(ranks))
+        named = {each.id for each in found}
+        outcomes = [replace(each, status="found", reason="") if each.check in named else each for each in outcomes]
     listed, explained = _explain(sorted(found, key=partial(_place, found)))
     listed = _agreeing(listed, explained)
     outcomes = [replace(each, reason=explained[each.check]) if each.check in explained else each for each in outcomes]
     broken = [each.check for each in outcomes if each.status == "failed"]
     return Report(tuple(listed), tuple(outcomes), trace, title, unjudged(trace, broken))
+
+
+def _all(wanted: Sequence[str], trace: Trace) -> tuple[list[Finding], list[Outcome]]:
+    """What each check finds, and what became of each."""
+    pairs = [_run(CHECKS[name], trace) for name in wanted]
+    return [each for findings, _ in pairs for each in findings], [outcome for _, outcome in pairs]
 
 
 def _run(check: Check, trace: Trace) -> tuple[list[Finding], Outcome]:

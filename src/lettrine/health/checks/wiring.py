@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import isfinite, log, nan, sqrt
+from math import inf, isfinite, log, nan, sqrt
 
 import numpy as np
 
-from lettrine.health import limits
+from lettrine.health import limits, limits_wiring
 from lettrine.health.checks.consequence import consequence
-from lettrine.health.checks.modes import modes_in_part
+from lettrine.health.checks.modes import held_out_beside, modes_in_part
 from lettrine.health.checks.reading import (
     Mask,
     late,
@@ -156,10 +156,16 @@ def norm_statistics(trace: Trace) -> Iterator[Finding]:
     if far:
         name = max(far, key=lambda each: far[each][0] + abs(log(max(far[each][1], 1e-12))))
         gap, ratio = far[name]
+        held_out, level = held_out_beside(trace)
+        much = (
+            gap > limits_wiring.NORM_PLACES_GAP + noise
+            or max(ratio, 1 / ratio if ratio > 0 else inf) > limits_wiring.NORM_PLACES_RATIO
+        )
+        worse = held_out > limits_wiring.NORM_HELD_OUT * level
         wanted = rounded(max(3 / max(steps[1], 1), 1e-3))
         yield Finding(
             id="norm-statistics",
-            severity="warning",
+            severity="warning" if worse or (much and not held_out <= limits_wiring.NORM_HELD_OUT * level) else "info",
             where=tuple(far),
             steps=steps,
             value=gap,
@@ -200,6 +206,8 @@ def _wobble(trace: Trace, name: str, mask: Mask) -> float:
 def _small_batch(trace: Trace, steps: tuple[int, int], wobbles: dict[str, float]) -> Finding:
     batch, momentum = trace.facts.batch_size, trace.facts.norm_momentum
     top = max(wobbles.values())
+    if limits.NORM_LAST <= momentum < 1:
+        return _last_batch(batch, momentum, steps, wobbles)
     # The momentum at which the noise, in proportion to sqrt(m), is half the limit.
     wanted = rounded(momentum * (limits.NORM_NOISE / 2 / top) ** 2)
     return Finding(
@@ -224,4 +232,21 @@ def _small_batch(trace: Trace, steps: tuple[int, int], wobbles: dict[str, float]
             else f"Lower batch norm's momentum from {number(momentum)} to {number(wanted)}, or enlarge the batch."
         ),
         reference=f"{limits.STUDY}: a small batch needs a small momentum; Wu & He 2018, Group normalization",
+    )
+
+
+def _last_batch(batch: int, momentum: float, steps: tuple[int, int], wobbles: dict[str, float]) -> Finding:
+    return Finding(
+        id="norm-statistics",
+        severity="warning",
+        where=tuple(wobbles),
+        steps=steps,
+        value=max(wobbles.values()),
+        limit=limits.NORM_NOISE,
+        message=f"A batch norm momentum of {number(momentum, 4)} takes {share(momentum)} of the running statistics from the last "
+        f"batch of {batch}: the running means are off by {share(max(wobbles.values()))} of a standard deviation.",
+        why="In eval mode the network is normalised by its last batch, and gives other answers after each step. In other "
+        "frameworks momentum is the share that is kept; here it is the share that is new.",
+        remedy=f"Set momentum={number(1 - momentum)} in {listed(list(wobbles))}.",
+        reference="torch.nn.BatchNorm2d: momentum, which differs from that of optimizers",
     )

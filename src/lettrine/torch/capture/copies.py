@@ -13,6 +13,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from math import ceil, prod
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,7 +45,7 @@ class Copy:
 
     def take(self, tensor: Tensor, axis: int = -1) -> None:
         """Copy the values, or the part of them that `health.measure` would look at."""
-        buffer, picked = self.prepare(tensor.detach(), axis)
+        buffer, picked = self.prepare(local(tensor.detach()), axis)
         buffer.copy_(picked)
 
     def prepare(self, tensor: Tensor, axis: int = -1) -> tuple[Tensor, Tensor]:
@@ -119,7 +120,7 @@ class Batch:
             with torch.no_grad():
                 torch._foreach_copy_(self._buffers, tensors)
             return
-        tensors = [tensor.detach() for tensor in tensors]
+        tensors = [local(tensor.detach()) for tensor in tensors]
         take_all(self._copies, tensors)
         if all(copy.size <= CAP and copy.remote is None for copy in self._copies):
             pairs = [copy.prepare(tensor) for copy, tensor in zip(self._copies, tensors, strict=True)]
@@ -152,11 +153,17 @@ def measurable(tensor: Tensor) -> bool:
     )
 
 
+def local(tensor: Tensor) -> Tensor:
+    """What this process holds of a tensor that is spread over several (a DTensor); any other as it is."""
+    detached: Any = tensor.detach() if hasattr(tensor, "to_local") else None
+    return tensor if detached is None else detached.to_local()
+
+
 def dense(gradient: Tensor | None) -> Tensor | None:
     """A gradient as a dense tensor: that of a sparse embedding has its rows in place; None if there is nothing to measure."""
     if gradient is None:
         return None
-    gradient = gradient.detach()
+    gradient = local(gradient.detach())
     if gradient.layout is torch.sparse_coo:
         gradient = gradient.to_dense()
     return gradient if measurable(gradient) else None

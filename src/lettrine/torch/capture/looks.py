@@ -35,6 +35,7 @@ from lettrine.torch.capture.functions import FunctionCall, FunctionNotes, Module
 from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.held_out import HeldOut, delicate, differs
 from lettrine.torch.capture.outputs import Listener, tensors_in
+from lettrine.torch.capture.sharding import gathers
 from lettrine.torch.graph.terms import Term, terms_of
 from lettrine.torch.private import compiles, recomputing, transformed, without_modes
 
@@ -346,7 +347,7 @@ class Looker:
 
     def concerns(self, loss: Tensor | None) -> bool:
         """Whether a loss is made of the watched model's parameters, and not of another model's that trains in the same loop."""
-        if loss is None:
+        if loss is None or gathers(self._model):
             return True
         return self._below(loss) or (self._own != (own := set(map(id, self._model.parameters()))) and self._below(loss, own))
 

@@ -22,8 +22,9 @@ from lettrine.health.duplicates import duplicates
 from lettrine.health.measure import ParameterArrays
 from lettrine.health.trace import Facts, ParameterInfo
 from lettrine.torch.capture.catalogue import parameter_info
-from lettrine.torch.capture.copies import Batch, Copy, dense, measurable
+from lettrine.torch.capture.copies import Batch, Copy, dense, local, measurable
 from lettrine.torch.capture.outputs import BatchNorm
+from lettrine.torch.capture.sharding import gathers
 
 _PARAMETER, _REQUIRES_GRAD = attrgetter("parameter"), attrgetter("requires_grad")
 _IDLE: Final = 16  # steps of one optimiser after which another that has not stepped is no longer waited for
@@ -79,10 +80,15 @@ class ParameterGroup:
 
     def __init__(self, captures: Sequence[ParameterCapture]) -> None:
         self.captures = captures
-        self._parameters: list[Tensor] = [capture.parameter for capture in captures]
+        self._held: list[Tensor] = [capture.parameter for capture in captures]
         before, gradient = [capture.before for capture in captures], [capture.gradient for capture in captures]
         self._before, self._gradient, self._both = Batch(before), Batch(gradient), Batch(before + gradient)
         self._after = Batch([capture.after for capture in captures])
+
+    @property
+    def _parameters(self) -> list[Tensor]:
+        """What this process holds of each."""
+        return [local(parameter) for parameter in self._held]
 
     def take_before(self) -> None:
         """Copy the values."""
@@ -124,8 +130,8 @@ class ParameterGroup:
 
     def _gradients(self) -> list[Tensor] | None:
         """All gradients; None if one is missing or sparse."""
-        found = [parameter.grad for parameter in self._parameters]
-        gradients = [gradient for gradient in found if gradient is not None and gradient.layout is torch.strided]
+        found = [parameter.grad for parameter in self._held]
+        gradients = [local(gradient) for gradient in found if gradient is not None and gradient.layout is torch.strided]
         return gradients if len(gradients) == len(found) else None
 
 
@@ -146,7 +152,7 @@ class Witness:
         if is_compiling():
             return
         try:
-            self._arrives(gradient.detach())
+            self._arrives(local(gradient.detach()))
         except Exception:  # noqa: BLE001  without an answer nothing is claimed, and the user's backward pass goes on
             self.leftover = self.squares = None
 
@@ -155,7 +161,7 @@ class Witness:
             return
         earlier = self.capture.parameter.grad
         if earlier is not None and earlier.layout is torch.strided:
-            earlier = earlier.detach()
+            earlier = local(earlier.detach())
             present = bool(earlier.count_nonzero())
             self.leftover = present if self.leftover is None else self.leftover and present
             gradient = gradient + earlier if present else gradient
@@ -185,6 +191,7 @@ class ParameterProbe:
         self._waiting = True
         self._new = False
         self.remote = False
+        self.gathered = False  # whether FSDP computes with others than these
         self.captures: list[ParameterCapture] = []
         self.all = ParameterGroup([])
         self._groups: list[ParameterGroup] = []
@@ -209,12 +216,13 @@ class ParameterProbe:
         }
         known = {id(capture.parameter): capture for capture in self.captures}
         self._waiting, self.captures = False, []
+        self.gathered = gathers(self._model)
         for name, parameter in self._model.named_parameters():
             if isinstance(parameter, nn.UninitializedParameter):
                 self._waiting = True  # a lazy module that has not run yet
                 continue
-            if not measurable(parameter):
-                continue
+            if not measurable(local(parameter)):
+                continue  # of a parameter held in parts this process may have none
             place, group = holder.get(id(parameter), (-1, None))
             optimised = group is not None if self._optimisers else None
             info = parameter_info(self._model, name, parameter, optimised)
@@ -278,7 +286,7 @@ class ParameterProbe:
                 continue
             if gradient.layout is not torch.strided:
                 continue
-            at_backward, at_step = float(witness.squares), float(squares(gradient.detach()))
+            at_backward, at_step = float(witness.squares), float(squares(local(gradient.detach())))
             if 0.0 < at_backward < float("inf") and at_step < float("inf"):
                 answers.append(scale * sqrt(at_step / at_backward) < 1.0 - _CLIPPED)
         return float(any(answers)) if answers else nan

@@ -10,7 +10,7 @@ within the time there is, `verdict` puts what they found in order.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import nn
@@ -21,10 +21,12 @@ from lettrine.health.findings import Report
 from lettrine.torch.checkup import experiments
 from lettrine.torch.checkup.experiment import EXPERIMENTS, Result, experiment, finding
 from lettrine.torch.checkup.loading import load_task
+from lettrine.torch.checkup.making import make_task
 from lettrine.torch.checkup.runner import run
-from lettrine.torch.checkup.task import Task, make_task
+from lettrine.torch.checkup.task import Task
 
 __all__ = ["EXPERIMENTS", "Result", "Task", "assert_healthy", "checkup", "experiment", "experiments", "finding"]
+AUTOCAST: Final = (torch.bfloat16, torch.float16)
 
 
 @checked
@@ -49,9 +51,11 @@ def checkup(
     experiments that need one use Adam, and what concerns the optimiser is not run.
     task: "train.py:make" instead of these four: a function that returns them.
     minutes: the time there is. The most telling experiments come first; what does not fit is "not run". only: ids of experiments,
-    all by default. autocast: run forward passes under autocast with this dtype. progress: a bar on standard error, at a terminal.
-    watched: the report of a watch of this training, for one report of both: what it suspects is confirmed or withdrawn.
+    all by default. autocast: run forward passes under it with torch.bfloat16 or torch.float16. progress: a bar on standard
+    error, at a terminal. watched: the report of a watch of this training, for one report of both: what it suspects is confirmed
+    or withdrawn.
 
+    It runs where the model is: one on CUDA is tried there. Pairs are brought to it; a loss_fn(model, batch) does that itself.
     Weights, buffers, gradients, the optimiser's memory and settings, modes, hooks and random generators are afterwards, bit by
     bit, what they were, also if an exception or Ctrl-C passes through.
     Raises HealthError for what cannot be examined: a compiled model, batches that give nothing, a loss of several values.
@@ -66,6 +70,8 @@ def checkup(
         raise HealthError("checkup got no task; give model, batches and loss_fn, or task='train.py:make'")
     if not minutes > 0:
         raise HealthError(f"minutes got {minutes:g}; expected a number above 0")
+    if autocast not in (None, *AUTOCAST):
+        raise HealthError(f"autocast got {autocast}; expected {' or '.join(map(str, AUTOCAST))}")
     return run(make_task(**given, minutes=minutes, autocast=autocast), only=only, progress=progress, watched=watched)
 
 

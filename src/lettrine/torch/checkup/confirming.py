@@ -7,41 +7,48 @@ from dataclasses import replace
 
 from lettrine.health.evidence import EXPERIMENT, Evidence
 from lettrine.health.findings import Finding
-from lettrine.torch.checkup.remedies import attempt_for
+from lettrine.torch.checkup.remedies import attempts_for
 from lettrine.torch.checkup.task import Task
-from lettrine.torch.checkup.trials import Trial, compare, steps_for
+from lettrine.torch.checkup.trials import Trial, contest, steps_for
 
 TRIAL = "tried for "  # how a trial begins where it is told
 
 
 def confirmed(findings: Iterable[Finding], task: Task) -> tuple[list[Finding], list[Evidence]]:
-    """The same findings: with what their remedy did, where one can be tried and there is time.
+    """The same findings: with what their remedies did, where some can be tried and there is time.
 
-    A remedy that helps is recommended with its figures. One that does not is no longer recommended: the finding says so.
+    Of remedies that help the best is recommended with its figures. Where none does, the finding says so.
     """
     found: list[Finding] = []
     seen: list[Evidence] = []
     for finding in findings:
-        attempt = (
-            None if finding.severity == "info" or TRIAL in f"{finding.message} {finding.remedy}" else attempt_for(finding, task)
-        )
-        steps = steps_for(task, 2) if attempt else 0
-        if attempt is None or not steps:
+        known = finding.severity == "info" or TRIAL in f"{finding.message} {finding.remedy}"
+        attempts = [] if known else attempts_for(finding, task)
+        steps = steps_for(task, 1 + len(attempts)) if attempts else 0
+        if not steps:
             found.append(finding)
             continue
         begun = task.now()
         with task.boxed():
-            trial = compare(task, attempt.remedy, steps, instead=attempt.instead)
-        found.append(_told(finding, attempt.said, trial))
-        figures = {"seconds": task.now() - begun, "without": trial.without, "with": trial.with_remedy, "error": trial.error}
-        words = {"title": f"Remedy for {finding.id}", "said": f"With {attempt.said}, {trial.said}."}
+            trials = contest(task, {each.said: each.make(steps) for each in attempts}, steps, instead=attempts[0].instead)
+        found.append(_told(finding, trials))
+        _, best = _best(trials)
+        figures = {"seconds": task.now() - begun, "without": best.without, "with": best.with_remedy, "error": best.error}
+        told = " ".join(f"With {name}, {trial.said}." for name, trial in trials.items())
+        words = {"title": f"Remedy for {finding.id}", "said": told}
         seen.append(Evidence(f"{EXPERIMENT}remedy of {finding.id}", finding.where, (0, 0), figures, words))
     return found, seen
 
 
-def _told(finding: Finding, said: str, trial: Trial) -> Finding:
-    if trial.helps:
-        return replace(finding, remedy=f"{finding.remedy} With {said}, {trial.said}.")
-    return replace(
-        finding, remedy=f"Look for the cause first: the usual remedy, {said}, was tried and does not help ({trial.said})."
-    )
+def _best(trials: dict[str, Trial]) -> tuple[str, Trial]:
+    """The one with the lowest loss, of those that help if there are some."""
+    return min(trials.items(), key=lambda each: (not each[1].helps, each[1].with_remedy))
+
+
+def _told(finding: Finding, trials: dict[str, Trial]) -> Finding:
+    said, best = _best(trials)
+    if best.helps:
+        return replace(finding, remedy=f"{finding.remedy} With {said}, {best.said}.")
+    tried = "; ".join(f"{name}, {trial.said}" for name, trial in trials.items())
+    usual = "the usual remedies were tried and do not help" if len(trials) > 1 else "the usual remedy was tried and does not help"
+    return replace(finding, remedy=f"Look for the cause first: {usual} ({tried}).")

@@ -8,7 +8,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from lettrine.torch.checkup.task import Call
+from lettrine.torch.checkup.call import Call
 from lettrine.torch.checkup.values import leaves, mapped
 
 FEW: Final = (5, 3, 7, 4, 6, 2)  # examples an experiment makes do with: the first number that is no other length in the batch

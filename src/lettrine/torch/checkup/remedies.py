@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import isfinite
+from math import cos, isfinite, pi
 from typing import Any, Final
 
 import torch
@@ -21,17 +21,19 @@ from lettrine.torch.checkup.trials import Remedy
 
 WARM: Final = 0.5  # of the steps of a trial, over which the rate is raised
 NORM: Final = 1.0  # to which gradients are clipped
-LOWER: Final = 0.1  # times the rate
+LOWER: Final = (0.3, 0.1)  # times the rate
 HIGHER: Final = 10.0
 SAFE_EPS: Final = 10.0  # times the smallest normal number
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """said: the remedy in a few words. instead: what the training without it does, where that is not what the task does."""
+    """said: the remedy in a few words. make: it, for a training of so many steps. instead: what the training without it does,
+    where that is not what the task does.
+    """
 
     said: str
-    remedy: Remedy
+    make: Callable[[int], Remedy]
     instead: Remedy | None = None
 
 
@@ -49,6 +51,31 @@ def rate_at_peak(task: Task) -> Iterator[None]:
     for group in _groups(task):
         group["lr"] = float(group.get("initial_lr", group["lr"]))
     yield
+
+
+@contextmanager
+def falling(task: Task, steps: int, shape: Callable[[float], float]) -> Iterator[None]:
+    """The rate that the schedule began with, brought to 0 over so many steps. shape: what is left of it after a share of them."""
+    rates = [float(group.get("initial_lr", group["lr"])) for group in _groups(task)]
+    done = [0]
+
+    def before(optimizer: Optimizer, *_: Any) -> None:
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * shape(min(1.0, done[0] / steps))
+        done[0] += 1
+
+    with _before_each_step(task, before):
+        yield
+
+
+def linear(share: float) -> float:
+    """A straight line from 1 to 0."""
+    return 1.0 - share
+
+
+def half_cosine(share: float) -> float:
+    """Half a wave from 1 to 0: Loshchilov & Hutter 2017, SGDR."""
+    return 0.5 + 0.5 * cos(pi * share)
 
 
 @contextmanager
@@ -100,7 +127,7 @@ def _groups(task: Task) -> list[dict[str, Any]]:
 
 @contextmanager
 def _before_each_step(task: Task, before: Callable[..., None]) -> Iterator[None]:
-    assert task.optimizer is not None  # noqa: S101  for the type checker: `attempt_for` has looked
+    assert task.optimizer is not None  # noqa: S101  for the type checker: `attempts_for` has looked
     handle = task.optimizer.register_step_pre_hook(before)
     try:
         yield
@@ -108,42 +135,53 @@ def _before_each_step(task: Task, before: Callable[..., None]) -> Iterator[None]
         handle.remove()
 
 
-def _lower(_: Finding) -> Attempt:
-    return Attempt(f"a rate {1 / LOWER:g} times lower", lambda task: rate_times(task, LOWER))
+def _times(factor: float) -> Attempt:
+    said = f"{factor:g} times higher" if factor > 1 else f"{1 / factor:.3g} times lower"
+    return Attempt(f"a rate {said}", lambda _: lambda task: rate_times(task, factor))
 
 
-def _higher(_: Finding) -> Attempt:
-    return Attempt(f"a rate {HIGHER:g} times higher", lambda task: rate_times(task, HIGHER))
+def _falls(name: str, shape: Callable[[float], float]) -> Attempt:
+    return Attempt(f"a rate that falls to 0 along {name} over the run", lambda steps: lambda task: falling(task, steps, shape))
 
 
-def _peak(_: Finding) -> Attempt:
-    return Attempt("the schedule's first rate, kept", rate_at_peak)
+def _lower(_: Finding) -> list[Attempt]:
+    return [*(_times(factor) for factor in LOWER), *FALLS]
 
 
-def _no_decay(_: Finding) -> Attempt:
-    return Attempt("no weight decay", without_decay)
+def _higher(_: Finding) -> list[Attempt]:
+    return [_times(HIGHER)]
 
 
-def _eps(_: Finding) -> Attempt:
-    return Attempt("an eps that is not 0 in the parameters' type", eps_that_holds)
+def _schedule(_: Finding) -> list[Attempt]:
+    return [Attempt("the schedule's first rate, kept", lambda _: rate_at_peak), *FALLS]
 
 
-def _clip_later(finding: Finding) -> Attempt | None:
+def _no_decay(_: Finding) -> list[Attempt]:
+    return [Attempt("no weight decay", lambda _: without_decay)]
+
+
+def _eps(_: Finding) -> list[Attempt]:
+    return [Attempt("an eps that is not 0 in the parameters' type", lambda _: eps_that_holds)]
+
+
+def _clip_later(finding: Finding) -> list[Attempt]:
     """The finding knows both norms: the one that was meant, and what was left of it after unscaling."""
     meant, left = finding.limit, finding.value
     if not (isfinite(meant) and isfinite(left) and 0 < left < meant):
-        return None
-    return Attempt(f"clipping at {meant:g} after unscaling", lambda task: clipped(task, meant), lambda task: clipped(task, left))
+        return []
+    said = f"clipping at {meant:g} after unscaling"
+    return [Attempt(said, lambda _: lambda task: clipped(task, meant), lambda task: clipped(task, left))]
 
 
-TRIED: Final[dict[str, Callable[[Finding], Attempt | None]]] = {
+FALLS: Final = (_falls("a line", linear), _falls("half a cosine", half_cosine))
+TRIED: Final[dict[str, Callable[[Finding], list[Attempt]]]] = {
     "learning-rate-too-high": _lower,
     "divergence": _lower,
     "update-too-large": _lower,
     "oscillation": _lower,
     "update-too-small": _higher,
     "learning-rate-too-low": _higher,
-    "schedule-to-zero": _peak,
+    "schedule-to-zero": _schedule,
     "weight-decay": _no_decay,
     "eps-underflow": _eps,
     "clip-before-unscale": _clip_later,
@@ -151,9 +189,9 @@ TRIED: Final[dict[str, Callable[[Finding], Attempt | None]]] = {
 """By kind of finding."""
 
 
-def attempt_for(finding: Finding, task: Task) -> Attempt | None:
-    """What to try for a finding; None where nothing can be tried by program."""
+def attempts_for(finding: Finding, task: Task) -> list[Attempt]:
+    """What to try for a finding; nothing where nothing can be tried by program."""
     if task.optimizer is None or takes_closure(task.optimizer):
-        return None
+        return []
     make = TRIED.get(finding.id)
-    return make(finding) if make else None
+    return make(finding) if make else []

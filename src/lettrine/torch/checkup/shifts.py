@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lettrine.torch.checkup.task import Call, NotCalled, Task
+from lettrine.torch.checkup.call import Call, NotCalled
+from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import leaves
 
 IGNORED: Final = -100  # torch's default ignore_index

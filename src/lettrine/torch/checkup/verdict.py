@@ -67,6 +67,7 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "weight-decay": ("cannot-fit",),
     "probabilities-as-logits": ("cannot-fit", "learning-rate-too-low", "learning-rate-too-high"),
     "relu-logits": ("cannot-fit", "learning-rate-too-low", "learning-rate-too-high"),
+    "initial-loss": ("initial-loss",),
     "activation-scale": ("cannot-fit", "learning-rate-too-low", "learning-rate-too-high", "initial-loss"),
 }
 """By kind: which others it accounts for."""

@@ -37,10 +37,10 @@ _LONGEST: Final = 24  # operations walked back
 
 @dataclass(frozen=True)
 class Head:
-    """operations: from the prediction inwards, without views, such as ("Log", "Softmax"). axis: the one a softmax was taken
-    along, as torch saved it. place: name of the watched parameter that made it; "" where the last weights are not the model's, or
-    something else lies between. low, high: what its values can be, infinite where they are not bounded. dropped: whether dropout
-    follows the operations.
+    """operations: from the prediction inwards, without views, such as ("Log", "Softmax"), "Share" for a division by the own sum.
+    axis: the one a softmax was taken along, as torch saved it. place: name of the watched parameter that made it; "" where the
+    last weights are not the model's, or something else lies between. low, high: what its values can be, infinite where they are
+    not bounded. dropped: whether dropout follows the operations.
     """
 
     operations: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ class Head:
         return self.place.rpartition(".")[0] or self.place
 
 
-def head_of(prediction: Tensor, names: Mapping[int, str]) -> Head:
+def head_of(prediction: Tensor, names: Mapping[int, str]) -> Head:  # noqa: C901  one walk, one case an operation
     """Read it back from autograd's graph. names: qualified name of each watched parameter by its id."""
     node, steps = prediction.grad_fn, 0
     operations: list[str] = []
@@ -87,10 +87,25 @@ def head_of(prediction: Tensor, names: Mapping[int, str]) -> Head:
             continue
         elif kind == "NativeDropout" or (kind == "Mul" and _is_mask(node)):
             dropped = True
+        elif _by_own_sum(node):
+            operations.append("Share")
         elif kind not in _VIEWS and not (kind == "Add" and operations[-1:] == ["Log"] and _alone(node)):
             break
         node = next((each for each, _ in node.next_functions if each is not None), None)
     return Head(tuple(operations), axis, "", low, high, dropped)
+
+
+def _by_own_sum(node: Node) -> bool:
+    """Whether something is divided by its own sum."""
+    inputs = [each for each, _ in node.next_functions]
+    if operation(node) != "Div" or len(inputs) != 2 or None in inputs:
+        return False
+    divisor = inputs[1]
+    while operation(divisor) in ("Clamp", "Add", "Expand", "Unsqueeze") and divisor.next_functions:
+        divisor = divisor.next_functions[0][0]
+        if divisor is None:
+            return False
+    return operation(divisor) == "Sum" and divisor.next_functions[0][0] is inputs[0]
 
 
 def _alone(node: Node) -> bool:

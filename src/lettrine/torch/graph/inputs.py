@@ -8,7 +8,8 @@ figures, over all looks: "looks", "rows" (of one batch); "mean", "std", "low", "
     "rescaled": share of looks in which the model itself begins with a division of what it is fed;
     "pairs": looks at two optimiser steps one after the other, "same" share of them with the same batch, "distinct" batches;
     "period": after how many steps the same batches came again, in the same order; NaN where that was not seen at every look;
-    "alike": share of looks in which all rows of the batch were the same;
+    "alike": share of looks in which all rows of the batch were the same; "grown": how many times as many different rows the last
+    batches hold as the first ones, as those of a store that fills;
     "told": how much better the nearest other input tells a target than chance does, in standard deviations over permuted
     targets, "compared": on how many examples. Nearest is by Euclidean distance of standardised features (Cover & Hart 1967,
     Nearest neighbor pattern classification); equal rows count once.
@@ -51,6 +52,7 @@ class _Seen:
     moments: list[tuple[float, float, float, float, float, float]] = field(default_factory=list)
     rescaled: int = 0
     alike: int = 0
+    different: list[int] = field(default_factory=list)  # rows of each batch
     judged: int = 0
     rows: int = 0
     inputs: list[Array] = field(default_factory=list)
@@ -72,7 +74,8 @@ class Inputs:
         for root in look.roots:
             given = _table_of(root)
             tokens = _tokens_of(root) if given is None else None
-            if (given is None and tokens is None) or root.name in done:
+            constant = _constant_of(root) if given is None and tokens is None else None
+            if (given is None and tokens is None and constant is None) or root.name in done:
                 continue
             done.add(root.name)
             seen = self._seen.setdefault(root.name, _Seen())
@@ -81,8 +84,11 @@ class Inputs:
             seen.steps.append(look.step)
             seen.marks.append(_mark(tokens if given is None else given))
             if given is None:
-                seen.rows = 0 if tokens is None else len(tokens)
+                seen.rows = next((len(each) for each in (tokens, constant) if each is not None), 0)
+                seen.judged += constant is not None
+                seen.alike += constant is not None
                 continue
+            seen.different.append(_different(given))
             _take(seen, given)
             seen.rescaled += any(call.name in ("div", "__truediv__") and call.given(0, "input") is given for call in look.calls)
             if sum(map(len, seen.inputs)) < _ALL:
@@ -102,6 +108,20 @@ def _table_of(root: RootCall) -> Tensor | None:
         if usable and bool((each != each.reshape(-1)[0]).any()):
             return each
     return None
+
+
+def _constant_of(root: RootCall) -> Tensor | None:
+    """All that a root is fed, where that is one value throughout."""
+    only = root.inputs[0] if len(root.inputs) == 1 else None
+    if only is None or not only.is_floating_point() or only.ndim < 2 or len(only) < _ALIKE or only.requires_grad:
+        return None
+    return only if readable(only) else None
+
+
+def _different(given: Tensor) -> int:
+    """How many of a batch's rows differ from all before them."""
+    rows = given.detach()[:_ALL].reshape(min(len(given), _ALL), -1)
+    return len(torch.unique(rows[:, :_MARK].to(torch.float64).cpu(), dim=0))
 
 
 def _tokens_of(root: RootCall) -> Tensor | None:
@@ -154,6 +174,7 @@ def _figures(seen: _Seen) -> dict[str, float]:
     looks = len(seen.steps)
     figures: dict[str, float] = {"looks": looks, "rows": seen.rows, "rescaled": seen.rescaled / looks}
     figures["alike"] = seen.alike / seen.judged if seen.judged else nan
+    figures["grown"] = seen.different[-1] / max(seen.different[0], 1) if seen.different else nan
     follow = [
         before == after
         for before, after, first, second in zip(seen.marks, seen.marks[1:], seen.steps, seen.steps[1:], strict=False)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, Stepping, reader
 from lettrine.torch.capture.outputs import tensors_in
+from lettrine.torch.capture.sharding import gathers
 from lettrine.torch.graph.walks import fresh_random, hidden_parameters, leaves, walk
 from lettrine.torch.private import sequence, version
 
@@ -37,7 +38,7 @@ class Unheld:
 
     def look(self, look: Look) -> Iterable[Evidence]:
         """Note the parameters nobody holds."""
-        if look.place or not look.roots:
+        if look.place or not look.roots or gathers(look.model):
             return ()
         self._last = look.step
         if not look.whole:

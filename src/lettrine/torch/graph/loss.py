@@ -3,12 +3,12 @@
 Evidence "loss", of the loss whose backward pass was looked at:
     words["kind"]: kinds of its terms, such as "cross-entropy" or "squared error + penalty".
     words["nature"]: "" for an ordinary loss against data; "adversarial", "contrastive", "bootstrapped" (targets a network made),
-        "moving" (targets whose size changes as training goes on), "policy" or "other" for those that have no reference and need
-        not fall.
+        "maximised" (by an optimiser that was built so), "moving" (targets whose size changes as training goes on), "policy" or
+        "other" for those that have no reference and need not fall.
     figures: terms; classes (0 for none); reference, even: loss of the best answer that does not look at the input, and of
         answering evenly or 0, in the units of the loss that was looked at, NaN for none; value 0, value 1 …: that loss at each
         step looked at, the mean of its backward passes, by which the checks bring the reference to the units of the loss that
-        was handed over.
+        was handed over; upwards: 1 where the loss is a single error, and all steps that were looked at make that larger.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ class LossReader:
         self._parts: dict[
             int, list[tuple[str, float, float]]
         ] = {}  # by step: kind of each of several terms, mean, share of the loss
+        self._upwards: list[bool] = []  # whether the steps make the one term larger
         self._handed: list[tuple[str, float]] = []  # of the losses that are handed over: which term each is, and its share
 
     def look(self, look: Look) -> Iterable[Evidence]:
@@ -74,6 +75,11 @@ class LossReader:
             means = [(each.kind, _mean(each), each.weight) for each in terms]
             self._parts = {look.step: [(kind, mean, mean * weight / value) for kind, mean, weight in means]}
         self._situation(look, terms)
+        if isfinite(terms[0].weight):
+            maximised = any(group.get("maximize", False) for each in look.optimisers for group in each.param_groups)
+            self._upwards.append((terms[0].weight < 0) is not maximised)
+            if maximised and "maximised" not in self._natures:
+                self._natures.append("maximised")
         return ()
 
     def handed(self, step: int, loss: Any) -> Iterable[Evidence]:
@@ -104,6 +110,12 @@ class LossReader:
             "classes": float(classes[0]) if len(self._terms) == 1 and classes else 0.0,
             "reference": reference,
             "even": even,
+            "upwards": float(
+                nature in ("", "maximised")
+                and len(self._terms) == 1
+                and self._terms[0].kind in (*CLASSES, *VALUES)
+                and all(self._upwards or [False])
+            ),
         }
         kinds = " + ".join(dict.fromkeys(each.kind for each in self._terms))
         words = {"kind": kinds, "nature": nature}

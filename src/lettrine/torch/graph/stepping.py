@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lettrine.health.evidence import Evidence
+from lettrine.torch.capture.copies import local
 from lettrine.torch.capture.looks import Look, Stepping, reader
 from lettrine.torch.capture.outputs import tensors_in
 from lettrine.torch.private import version
@@ -110,7 +111,7 @@ class Gradients:
 
 def _nothing(parameters: Sequence[Tensor]) -> bool:
     """Whether none has a gradient that is not 0. Read on a few only; of those without any it is known of all."""
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    gradients = [local(parameter.grad) for parameter in parameters if parameter.grad is not None]
     if not gradients:
         return True
     read = [*gradients[:_WITNESSES], *gradients[-_WITNESSES:]]
@@ -161,7 +162,7 @@ class Clipping:
 
 def _norm(optimiser: Optimizer) -> float:
     gradients = [
-        parameter.grad for group in optimiser.param_groups for parameter in group["params"] if parameter.grad is not None
+        local(parameter.grad) for group in optimiser.param_groups for parameter in group["params"] if parameter.grad is not None
     ]
     dense = [gradient.coalesce().values() if gradient.is_sparse else gradient for gradient in gradients]
     return sqrt(sum(float(gradient.float().square().sum()) for gradient in dense))

@@ -111,7 +111,9 @@ def _take_prediction(sums: _Sums, each: Comparison) -> None:
         active = (finite != 0).any(axis=0)
         sums.active = active if sums.active is None or len(sums.active) != len(active) else sums.active | active
     chain = [name for name in head.operations if name not in ("Clamp", "Log")]
-    if chain[:1] in (["Softmax"], ["LogSoftmax"]) and not head.dropped:
+    if "Share" in chain:
+        sums.add("ones", bool(np.isclose(np.exp(finite) if head.last == "Log" else finite, 1, atol=1e-6).all()))
+    elif chain[:1] in (["Softmax"], ["LogSoftmax"]) and not head.dropped:
         shares = np.exp(finite) if head.last in ("LogSoftmax", "Log") else finite
         sums.add("ones", bool(np.isclose(shares, 1, atol=1e-6).all()))
         sums.add("sum_off", not _is_distribution(each, shares))

@@ -14,10 +14,12 @@ from torch import Tensor
 
 from lettrine.health.checks import Skip
 from lettrine.health.limits import CHECKUP_SAME_SINGLE
+from lettrine.torch.checkup.call import Call, NotCalled
 from lettrine.torch.checkup.experiment import Result, experiment, finding, part
-from lettrine.torch.checkup.experiments.padding import Padded, masks, padding_of
+from lettrine.torch.checkup.experiments.padding import masks
+from lettrine.torch.checkup.padded import Padded, padding_of
 from lettrine.torch.checkup.spread import change
-from lettrine.torch.checkup.task import Call, NotCalled, Task
+from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import leaves, mapped
 
 MOST: Final = 4  # examples that are asked alone

@@ -15,9 +15,10 @@ from torch import Tensor
 from lettrine.health.checks import Skip
 from lettrine.health.findings import Finding
 from lettrine.health.limits import CHECKUP_LEAK_ROWS, CHECKUP_TELLS
+from lettrine.torch.checkup.call import NotCalled
 from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.probe import told
-from lettrine.torch.checkup.task import NotCalled, Task
+from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import leaves
 
 MOST_FEATURES: Final = 200_000

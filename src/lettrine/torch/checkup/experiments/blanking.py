@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from lettrine.health.checks import Skip
 from lettrine.health.findings import Finding
 from lettrine.health.limits import CHECKUP_MATTERS
+from lettrine.torch.checkup.call import NotCalled, inputs_changed
 from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.experiments.inputs import STEPS, is_flags
 from lettrine.torch.checkup.layout import examples_along
 from lettrine.torch.checkup.spread import change
-from lettrine.torch.checkup.task import NotCalled, Task, inputs_changed
+from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import leaves
 
 MOST: Final = 96  # slices

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from lettrine.health.findings import Finding
 from lettrine.health.limits import CHECKUP_REPEATS, CHECKUP_SORTED
+from lettrine.torch.checkup.call import NotCalled
 from lettrine.torch.checkup.experiment import Result, experiment, finding
-from lettrine.torch.checkup.task import NotCalled, Task
+from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import leaves
 
 LEAST_BATCHES: Final = 6  # to speak of an order

@@ -17,13 +17,15 @@ from torch import Tensor, nn
 
 from lettrine.health.findings import Finding
 from lettrine.health.limits import CHECKUP_START
-from lettrine.torch.capture.catalogue import kind_of, named_modules
+from lettrine.torch.capture.catalogue import named_modules
+from lettrine.torch.checkup.broken import broken_by
+from lettrine.torch.checkup.call import NotCalled
 from lettrine.torch.checkup.experiment import Result, experiment, finding
-from lettrine.torch.checkup.task import NotCalled, Task
-from lettrine.torch.checkup.values import leaves
+from lettrine.torch.checkup.task import Task
 
 MOST_CONSTANTS = 4096  # values of the constant answer
-TRIES = 60  # evaluations of it
+TRIES = 60  # evaluations of it, in at most
+TIME = 0.1  # of the time that is left
 
 
 @experiment("first-loss", "First loss", passes=3)
@@ -41,7 +43,7 @@ def first_loss(task: Task) -> Result:
         loss = task.loss(task.batch())
     value = float(loss.detach())
     if not isfinite(value):
-        found = _broken(task)
+        found = broken_by(task)
         task.known["broken"] = True
         return Result(found.message, (found,), {"loss": value}, where=found.where)
     output = output_of(task)
@@ -110,7 +112,7 @@ def constant_loss(task: Task, output: Tensor | None, numbers: tuple[int, ...] = 
         if other is None or other.shape[1:] != output.shape[1:]:
             return constant_loss(task, output)
         shapes.append(other.shape)
-    best = inf
+    best, last = inf, task.left() * (1 - TIME)
     with task.boxed():
         for shape in _constants(output):
             constant = torch.zeros(shape, dtype=output.dtype, device=output.device, requires_grad=True)
@@ -118,6 +120,8 @@ def constant_loss(task: Task, output: Tensor | None, numbers: tuple[int, ...] = 
             reached = [inf]
 
             def closure(constant: Tensor = constant, search: Any = search, reached: list[float] = reached) -> Tensor:
+                if task.left() < last:
+                    raise _Late
                 search.zero_grad()
                 losses = [
                     loss_of(task, constant.expand(shape).clone(), number) for number, shape in zip(numbers, shapes, strict=True)
@@ -136,6 +140,10 @@ def constant_loss(task: Task, output: Tensor | None, numbers: tuple[int, ...] = 
                 return nan
             best = min(best, reached[0])
     return best if isfinite(best) else nan
+
+
+class _Late(Exception):  # noqa: N818
+    """The loss is so slow that the search would take too much of the time."""
 
 
 class _Unrelated(Exception):  # noqa: N818
@@ -246,35 +254,6 @@ def _reach(task: Task, output: Tensor | None) -> list[Finding]:
             limit=0.05,
         )
     ]
-
-
-def _broken(task: Task) -> Finding:
-    """The first module that gets finite numbers and gives others."""
-    from lettrine.torch.checkup.spread import hear  # noqa: PLC0415
-
-    def finite(tensors: tuple[Tensor, ...]) -> bool:
-        return all(bool(each.isfinite().all()) for each in tensors if each.is_floating_point())
-
-    with torch.no_grad():
-        _, calls = hear(task.model, lambda: task.loss(task.batch()))
-    inputs = all(bool(each.isfinite().all()) for _, each in leaves(task.batch()) if each.is_floating_point())
-    place = next((each for each in calls if finite(each.inputs) and not finite(each.outputs)), None)
-    values = next((name for name, each in task.model.named_parameters() if not bool(each.isfinite().all())), "")
-    where = (values,) if values else (place.name,) if place else ()
-    if not inputs:
-        message, remedy = (
-            "The first batch holds values that are not finite.",
-            "Clean the data: torch.isfinite(x).all() says where.",
-        )
-    elif values:
-        message, remedy = f"{values} holds values that are not finite.", "Start again from weights that are finite."
-    elif place:
-        message = f"{place.name} ({kind_of(place.module)}) is given finite numbers and returns others."
-        remedy = f"Look inside {place.name} for a logarithm or root of 0, a division by 0, or a row that is masked whole."
-    else:
-        message = "The outputs are finite and the loss is not."
-        remedy = "Look in the loss for a logarithm or root of 0, a division by 0, or a mean over nothing."
-    return finding("non-finite", "critical", where, message, "Every gradient after it is not finite either.", remedy)
 
 
 def _last_module(task: Task) -> tuple[str, ...]:

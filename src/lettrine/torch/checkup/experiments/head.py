@@ -1,6 +1,7 @@
 """An activation between the last layer and a loss that has its own: would the network learn better without it? It is dropped.
 
 Cross-entropy takes logits of any size and sign. A softmax, sigmoid, tanh or ReLU before it bounds them; that this hurts is tried.
+The negative log-likelihood takes logarithms of probabilities; where it is given these themselves, their logarithm is tried.
 """
 
 from __future__ import annotations
@@ -10,20 +11,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from lettrine.health.checks import Skip
+from lettrine.health.findings import Finding
 from lettrine.health.limits import TRIAL_STEPS
 from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.task import Task, takes_closure
-from lettrine.torch.checkup.trials import SEEDS, compare, steps_for
+from lettrine.torch.checkup.trials import SEEDS, Trial, compare, steps_for
 from lettrine.torch.graph.reading import Node, operation
 
 FUNCTIONS: Final = frozenset(("softmax", "sigmoid", "tanh", "relu", "relu_", "sigmoid_", "tanh_"))
 OPERATIONS: Final = frozenset(("Softmax", "Sigmoid", "Tanh", "Relu"))
 PROBABILITIES: Final = ("Softmax", "Sigmoid")
-LOGITS: Final = ("LogSoftmax", "BinaryCrossEntropyWithLogits")  # what takes logits: the first is the upper half of cross_entropy
+LIKELIHOODS: Final = ("NllLoss", "NllLoss2D", "NllLossNd")  # they take logarithms
+TAKERS: Final = {
+    "LogSoftmax": "cross-entropy",  # its upper half
+    "BinaryCrossEntropyWithLogits": "a binary cross-entropy with logits",
+    **dict.fromkeys(LIKELIHOODS, "the negative log-likelihood"),
+}
+"""Operations that take logits or logarithms."""
 MOVING: Final = frozenset(
     ("View", "UnsafeView", "Reshape", "ReshapeAlias", "Squeeze", "Unsqueeze", "Transpose", "Permute", "ToCopy")
 )
@@ -32,11 +41,14 @@ MOST: Final = 300  # operations looked at, from the loss down
 
 @dataclass(frozen=True)
 class Extra:
-    """number: its place among the activations of a call of the model. name: of its operation. taker: what takes its values."""
+    """number: its place among the activations of a call of the model. name: of its operation. taker: what takes its values.
+    logged: whether its logarithm was meant, else nothing.
+    """
 
     number: int
     name: str
     taker: str
+    logged: bool = False
 
 
 @experiment("head", "An activation too many", passes=2 * len(SEEDS) * TRIAL_STEPS // 2, trains=True)
@@ -51,16 +63,18 @@ def head(task: Task) -> Result:
     task.model.train()
     extra = _extra(task)
     if extra is None:
-        return Result("No activation stands between the last layer and a loss that takes logits.")
+        return Result("No activation stands between the last layer and a loss that takes logits or logarithms.")
     steps = steps_for(task, 2)
-    said = f"{extra.name} stands right before {extra.taker}, which takes logits."
+    said = f"{extra.name} stands right before {extra.taker}, which takes {'logarithms' if extra.logged else 'logits'}."
     if not steps:
         return Result(f"{said} There was no time to drop it.")
-    trial = compare(task, lambda each: _activations(each, extra.number), steps)
+    trial = compare(task, lambda each: _activations(each, extra), steps)
     figures = {"without": trial.without, "with": trial.with_remedy, "error": trial.error}
-    said += f" Without it, {trial.said}."
+    said += f" {'With its logarithm' if extra.logged else 'Without it'}, {trial.said}."
     if not trial.helps:
         return Result(said, figures=figures)
+    if extra.logged:
+        return Result(said, (_unlogged(extra, trial),), figures)
     kind = "probabilities-as-logits" if extra.name in PROBABILITIES else "relu-logits"
     found = finding(
         kind,
@@ -76,6 +90,21 @@ def head(task: Task) -> Result:
     return Result(said, (found,), figures)
 
 
+def _unlogged(extra: Extra, trial: Trial) -> Finding:
+    return finding(
+        "probabilities-as-logits",
+        "warning",
+        (),
+        f"{extra.taker.capitalize()} takes logarithms of probabilities and is given what {extra.name} gives. Trained on their "
+        f"logarithm, {trial.said}.",
+        "The loss is then minus a probability: what is answered wrongly and surely has hardly a gradient.",
+        "Use log_softmax before nll_loss, or hand the last layer's output to cross_entropy.",
+        value=trial.without,
+        limit=trial.with_remedy,
+        source="torch.nn.NLLLoss: the input is expected to contain log-probabilities",
+    )
+
+
 def _extra(task: Task) -> Extra | None:
     with _activations(task) as heard:
         loss = task.loss(task.batch())
@@ -87,14 +116,15 @@ def _extra(task: Task) -> Extra | None:
             continue
         seen.add(node)
         below = [each for each, _ in node.next_functions]
-        if operation(node) in LOGITS:
+        if operation(node) in TAKERS:
             given = _through(below[0]) if below else None
             name = operation(given) if given is not None else ""
             number = next((place for place, made in heard.made if made.grad_fn is given), None)
-            if name in OPERATIONS and number is not None:
-                taker = "cross-entropy" if operation(node) == LOGITS[0] else "a binary cross-entropy with logits"
-                return Extra(number, name, taker)
-            continue
+            logged = operation(node) in LIKELIHOODS
+            if number is not None and name in (PROBABILITIES if logged else OPERATIONS):
+                return Extra(number, name, TAKERS[operation(node)], logged)
+            if not logged:
+                continue
         waiting += below
     return None
 
@@ -107,12 +137,15 @@ def _through(node: Node | None) -> Node | None:
 
 
 class _Activations(TorchFunctionMode):
-    """Keeps what activations give, by their place in a call of the model; leaves the one at a given place out."""
+    """Keeps what activations give, by their place in a call of the model; leaves an extra one out.
 
-    def __init__(self, drop: int | None = None) -> None:
+    Where its logarithm was meant, that is what is learned from, and the loss that is read stays the task's own.
+    """
+
+    def __init__(self, extra: Extra | None = None) -> None:
         super().__init__()
         self.made: list[tuple[int, Tensor]] = []
-        self._next, self._drop = 0, drop
+        self._next, self._extra = 0, extra
 
     def begin(self, *_: Any) -> None:
         """The model is called."""
@@ -122,17 +155,19 @@ class _Activations(TorchFunctionMode):
         if getattr(func, "__name__", "") not in FUNCTIONS:
             return func(*args, **(kwargs or {}))
         place, self._next = self._next, self._next + 1
-        if place == self._drop:
+        if self._extra is not None and place == self._extra.number and not self._extra.logged:
             return args[0] if args else (kwargs or {})["input"]
         made = func(*args, **(kwargs or {}))
-        if self._drop is None:
+        if self._extra is not None and place == self._extra.number and torch.is_grad_enabled():
+            return (made + torch.finfo(made.dtype).tiny).log()
+        if self._extra is None:
             self.made.append((place, made))
         return made
 
 
 @contextmanager
-def _activations(task: Task, drop: int | None = None) -> Iterator[_Activations]:
-    mode = _Activations(drop)
+def _activations(task: Task, extra: Extra | None = None) -> Iterator[_Activations]:
+    mode = _Activations(extra)
     handle = task.model.register_forward_pre_hook(mode.begin)
     try:
         with mode:

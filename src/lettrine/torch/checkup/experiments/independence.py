@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from lettrine.health.checks import Skip
 from lettrine.health.findings import Finding
 from lettrine.health.limits import CHECKUP_SAME, CHECKUP_SAME_SINGLE
+from lettrine.torch.checkup.call import Call, NotCalled
 from lettrine.torch.checkup.experiment import Result, changed, experiment, finding, part
 from lettrine.torch.checkup.layout import answers, by_example, examples_along, few_of, narrowed, others, with_row
 from lettrine.torch.checkup.shifts import time_axis
 from lettrine.torch.checkup.spread import Place, begins, change, hear
-from lettrine.torch.checkup.task import Call, NotCalled, Task
+from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import in_double, leaves, mapped
 
 

@@ -18,9 +18,10 @@ from lettrine.health.checks import Skip
 from lettrine.health.findings import Finding
 from lettrine.health.limits import CHECKUP_DEPTH, TRIAL_STEPS
 from lettrine.torch.calibrate import calibrate
+from lettrine.torch.checkup.call import NotCalled
 from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.spread import hear
-from lettrine.torch.checkup.task import NotCalled, Task, takes_closure
+from lettrine.torch.checkup.task import Task, takes_closure
 from lettrine.torch.checkup.trials import SEEDS, Trial, compare, steps_for
 
 LEAST: Final = 3  # layers, to speak of depth

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from lettrine.health.checks import Skip
 from lettrine.health.limits import CHECKUP_MATTERS
+from lettrine.torch.checkup.call import Call, NotCalled
 from lettrine.torch.checkup.experiment import Result, experiment, finding, part
 from lettrine.torch.checkup.layout import examples_along
 from lettrine.torch.checkup.spread import change
-from lettrine.torch.checkup.task import Call, NotCalled, Task
+from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import leaves, mapped
 
 STEPS: Final = 10  # a gate at 0 behind a gate at 0 takes a few to open

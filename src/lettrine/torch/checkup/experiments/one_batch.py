@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from lettrine.health.findings import Finding
 from lettrine.health.limits import CHECKUP_FELL, CHECKUP_FIT_GOAL, CHECKUP_FIT_SHARE, CHECKUP_FIT_STEPS, CHECKUP_SAME
+from lettrine.torch.checkup.call import NotCalled
 from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.experiments.first_loss import constant_loss, output_of
 from lettrine.torch.checkup.sandbox import seeded
 from lettrine.torch.checkup.spread import change
-from lettrine.torch.checkup.task import SEED, NotCalled, Task
+from lettrine.torch.checkup.task import SEED, Task
 from lettrine.torch.checkup.values import leaves
 
 RATES: Final = (1e-3, 1e-2, 1e-4)

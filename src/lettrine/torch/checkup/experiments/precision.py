@@ -17,10 +17,11 @@ from torch import Tensor
 from lettrine.health.checks import Skip
 from lettrine.health.findings import Finding
 from lettrine.health.limits import CHECKUP_BACKWARD, CHECKUP_ROUNDING
+from lettrine.torch.checkup.call import Call, NotCalled
 from lettrine.torch.checkup.chance import listening
 from lettrine.torch.checkup.experiment import Result, experiment, finding, part
 from lettrine.torch.checkup.spread import Heard, change, hear
-from lettrine.torch.checkup.task import Call, NotCalled, Task
+from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import in_double, leaves
 
 STEP: Final = 1e-6  # of finite differences, in float64

@@ -14,11 +14,12 @@ from torch import nn
 from lettrine.health.checks import Skip
 from lettrine.health.findings import Finding
 from lettrine.health.limits import CHECKUP_SAME_SINGLE
+from lettrine.torch.checkup.call import NotCalled
 from lettrine.torch.checkup.chance import Draw, listening
 from lettrine.torch.checkup.experiment import Result, experiment, finding, part
 from lettrine.torch.checkup.sandbox import seeded
 from lettrine.torch.checkup.spread import change
-from lettrine.torch.checkup.task import NotCalled, Task
+from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import fresh, leaves
 
 

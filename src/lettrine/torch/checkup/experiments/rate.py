@@ -85,7 +85,7 @@ def _remedies(present: float, suggestion: float, *, too_high: bool) -> dict[str,
     """By what is said of them: made for so many steps."""
     if not too_high:
         return {f"lr={suggestion:.1g}": lambda _: lambda task: rate_set(task, suggestion)} if isfinite(suggestion) else {}
-    lower = suggestion if isfinite(suggestion) and suggestion < present else LOWER * present
+    lower = suggestion if isfinite(suggestion) and suggestion < present else LOWER[-1] * present
     return {
         f"lr={lower:.1g}": lambda _: lambda task: rate_set(task, lower),
         "A warm-up": lambda steps: lambda task: warmed(task, max(1, int(WARM * steps))),

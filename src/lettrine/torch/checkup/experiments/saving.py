@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from lettrine.health.findings import Finding
 from lettrine.health.limits import CHECKUP_SAME_SINGLE
+from lettrine.torch.checkup.call import NotCalled
 from lettrine.torch.checkup.experiment import Result, experiment, finding, part
 from lettrine.torch.checkup.names import hidden_tensors
 from lettrine.torch.checkup.spread import change
-from lettrine.torch.checkup.task import NotCalled, Task
+from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import leaves
 
 STEPS = 3

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from lettrine.health.checks import Skip
 from lettrine.health.limits import CHECKUP_SCALE, TRIAL_STEPS
+from lettrine.torch.checkup.call import NotCalled, inputs_changed
 from lettrine.torch.checkup.experiment import Result, experiment, finding
-from lettrine.torch.checkup.task import NotCalled, Task, inputs_changed
+from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.trials import SEEDS, Trial, compare, steps_for
 from lettrine.torch.checkup.values import leaves
 

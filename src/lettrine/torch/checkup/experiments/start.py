@@ -11,16 +11,19 @@ from math import isfinite, nan, sqrt
 from typing import Any, Final
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lettrine.health.checks import Skip
 from lettrine.health.limits import CHECKUP_START, TRIAL_STEPS
 from lettrine.torch.capture.catalogue import named_modules
 from lettrine.torch.checkup.experiment import Result, experiment, finding
+from lettrine.torch.checkup.experiments.first_loss import output_of
 from lettrine.torch.checkup.remedies import without_decay
 from lettrine.torch.checkup.task import Task, takes_closure
 from lettrine.torch.checkup.trials import SEEDS, Trial, compare, steps_for
 
+KINDS: Final = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Embedding)
+MOST: Final = 300  # operations looked at, from the answers down
 SMALLER: Final = 0.1  # times the last layer's weights
 STRONGER: Final = 3.0  # times the gradient, that decay pulls before it is tried without
 COUPLED: Final = (torch.optim.SGD, torch.optim.Adam, torch.optim.RMSprop, torch.optim.Adagrad)  # decay is part of the gradient
@@ -83,7 +86,7 @@ def start(task: Task) -> Result:
     said = f"The loss starts at {first / reference:.2g} times that of the best constant answer."
     if first <= CHECKUP_START * reference:
         return Result(said, figures=figures)
-    last = _last_layer(task.model)
+    last = _last_layer(task)
     if last is None:
         return Result(said, figures=figures)
     name, layer = last
@@ -130,16 +133,28 @@ def _pull(task: Task) -> float:
     return sqrt(decayed / gradient) if gradient > 0 else nan
 
 
-def _last_layer(model: nn.Module) -> tuple[str, nn.Module] | None:
-    layers = [(name, each) for name, each in named_modules(model) if isinstance(each, nn.Linear | nn.Conv2d | nn.Conv1d)]
+def _last_layer(task: Task) -> tuple[str, nn.Module] | None:
+    """The layer whose weight is nearest to the answers in their graph, such as an embedding that is used at the end too."""
+    owners = {id(each.weight): (name, each) for name, each in named_modules(task.model) if isinstance(each, KINDS)}
+    task.model.train()
+    output = output_of(task)
+    waiting: list[Any] = [output.grad_fn] if output is not None else []
+    seen: set[Any] = set()
+    while waiting and len(seen) < MOST:
+        node = waiting.pop(0)
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if id(getattr(node, "variable", None)) in owners:
+            return owners[id(node.variable)]
+        waiting += [following for following, _ in node.next_functions]
+    layers = [each for each in owners.values() if not isinstance(each[1], nn.Embedding)]
     return layers[-1] if layers else None
 
 
 @contextmanager
 def _shrunk(_: Task, layer: nn.Module) -> Iterator[None]:
     with torch.no_grad():
-        weight, bias = layer.weight, layer.bias
-        for each in (weight, bias):
-            if isinstance(each, Tensor):
-                each.mul_(SMALLER)
+        for each in layer.parameters(recurse=False):
+            each.mul_(SMALLER)
     yield

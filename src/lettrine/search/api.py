@@ -1,0 +1,133 @@
+"""`lettrine.tune`: words in, the best of many trainings out."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+from lettrine.arguments import checked
+from lettrine.errors import ConfigError, MissingExtraError, RunExistsError
+from lettrine.search import storage as storages
+from lettrine.search.searching import OnStanding, Search
+from lettrine.search.space import Space
+from lettrine.search.study import join, name_for
+from lettrine.search.tuned import Tuned
+from lettrine.search.workers import Worker, put_back
+from lettrine.text.words import WordList
+from lettrine.training.api import as_word_list
+from lettrine.training.folder import REPORT
+from lettrine.training.interrupt import deferred_signals
+from lettrine.training.settings import Settings
+from lettrine.training.shape import Shape
+from lettrine.training.sizes import processors
+from lettrine.training.storage import read_json, storage_error, write_json
+
+MINUTES: Final = 5.0  # where neither minutes nor trials are given
+ABOUT: Final = "tune.json"  # whose search the folder holds
+_PAGE: Final = "lettrine.tools.study_page"
+"""Where the page of a search is written, bound by name: a search draws nothing."""
+
+
+@checked
+def tune(
+    words: str | Path | Iterable[str] | WordList | None = None,
+    *,
+    out: str | Path | None = None,
+    minutes: float | None = None,
+    trials: int | None = None,
+    storage: str | None = None,
+    study: str | None = None,
+    jobs: int | None = None,
+    healthy: bool = False,
+    shape: Shape | None = None,
+    settings: Settings | None = None,
+    on_progress: OnStanding = lambda _: None,
+    page: bool = True,
+) -> Tuned:
+    """Search for the network and training that fit a word list best, and keep the best run in `out`/best.
+
+    words: as `lettrine.train` has them. out: folder of the search; None for runs/NAME-tune. Called again with the same words
+    it goes on. minutes: time for this call, MINUTES where neither is given; trials: in all, of this call and others together.
+    storage: path of a journal, or URL of a database that Optuna knows; None for a journal in `out`. Whoever gives the same one
+    works on the same study. study: its name, where the one that follows from the words will not do. jobs: trials side by side;
+    None for one a processor. healthy: a run with a critical finding of the health check is not taken for the best.
+    shape, settings: what is given there is not searched. on_progress: called with a `Standing`. page: write report.html.
+
+    Ctrl-C and SIGTERM stop it; trials that were cut off go on when it is called again.
+    Raises what `train` raises, ConfigError for a study of other words or options, StorageError where it cannot be reached, and
+    MissingExtraError without the extra `tune`.
+    """
+    engine = storages.optuna()
+    word_list, settings, jobs = as_word_list(words), settings or Settings(), jobs or processors()
+    if minutes is None and trials is None:
+        minutes = MINUTES
+    if (minutes is not None and not 0.0 < minutes < math.inf) or (trials is not None and trials < 1) or jobs < 1:
+        raise ConfigError(f"tune got minutes {minutes}, trials {trials}, jobs {jobs}; expected more than 0 of each")
+    if settings.model != "network" or settings.seconds or settings.networks:
+        raise ConfigError(
+            "tune got model, seconds or networks; expected none of them: it trains networks in the time that minutes give"
+        )
+    if healthy and not settings.health:
+        raise ConfigError("tune got healthy and settings without health; expected one or the other")
+    name = study or name_for(word_list)
+    folder = Path(out) if out is not None else Path("runs") / f"{name_for(word_list).rpartition('-')[0]}-tune"
+    where = storage or str(folder / storages.JOURNAL)
+    space = Space.around(word_list, shape or Shape(), settings)
+    _claim(folder, name, word_list)
+    worker = Worker((Path(where).parent if storages.is_journal(where) else folder) / "workers")
+    with deferred_signals() as requests, worker.at_work(), _quiet(engine.logging), contextlib.ExitStack() as opened:
+        with storages.told(where):
+            stored = storages.open_storage(where, jobs, put_back)
+            opened.callback(storages.close, stored)
+            joined = join(stored, name, word_list, space)
+            search = Search(joined, space, word_list, folder, worker, storages.is_journal(where), trials or 0, healthy, requests)
+            search.told = on_progress
+            search.run(jobs, math.inf if minutes is None else 60.0 * minutes)
+        found = search.end(name, storages.shown(where))
+        if page and found.trial >= 0:
+            _write_pages(found)
+    return found
+
+
+def _write_pages(found: Tuned) -> None:
+    """The page of the search, and that of its best run; none without the extra."""
+    with contextlib.suppress(MissingExtraError):
+        importlib.import_module(_PAGE).write_study_page(found.folder / REPORT, found)
+        if found.run is not None and found.run.health is not None:
+            found.run.save_page()
+
+
+def _claim(folder: Path, name: str, words: WordList) -> None:
+    """See that the folder is new or holds this very search. Raises RunExistsError."""
+    path = folder / ABOUT
+    if path.exists():
+        known = read_json(path)
+        if known.get("words") != words.digest or known.get("study") != name:
+            raise RunExistsError(
+                f"{folder} holds the search {known.get('study')} of other words or of another name; choose another --out"
+            )
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        foreign = [each.name for each in folder.iterdir() if not each.name.startswith(ABOUT)]
+    except OSError as error:
+        raise storage_error(folder, error) from error
+    if foreign:
+        raise RunExistsError(f"{folder} is not empty ({foreign[0]}); expected a new or empty folder, or one of an earlier tune")
+    write_json(path, {"study": name, "words": words.digest, "source": words.source})
+
+
+@contextlib.contextmanager
+def _quiet(loggers: object) -> Iterator[None]:
+    """Optuna says nothing of single trials meanwhile: the progress line and the page do."""
+    before = loggers.get_verbosity()  # type: ignore[attr-defined]
+    loggers.set_verbosity(logging.ERROR)  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        loggers.set_verbosity(before)  # type: ignore[attr-defined]

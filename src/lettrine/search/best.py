@@ -1,0 +1,108 @@
+"""The end of a search: the best settings trained with several networks, held against lettrine's own choice, and kept."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from lettrine.inference.language_model import LanguageModel
+from lettrine.search.space import Space, Value
+from lettrine.search.trial import TRIALS
+from lettrine.text.windows import windows
+from lettrine.text.words import WordList
+from lettrine.training.folder import REPORT, describe, load_run, load_splits, read_description
+from lettrine.training.interrupt import Requests
+from lettrine.training.run import Run
+from lettrine.training.session import Session
+from lettrine.training.sizes import processors
+from lettrine.training.storage import storage_error
+
+BEST: Final = "best"
+MOST: Final = 24  # networks: beyond these one more gains next to nothing
+SAFETY: Final = 0.75  # share of the time left that networks are planned for; the losses of so many are measured in the rest
+ERRORS: Final = 1.0  # standard errors by which the best settings must be better than lettrine's own (Breiman et al. 1984)
+
+
+def networks_within(seconds: float, one: float, least: int) -> int:
+    """How many networks there is time for where the first is trained already. seconds: left, inf for no limit. one: of one."""
+    if not math.isfinite(seconds):
+        return least
+    rounds = int(SAFETY * max(seconds, 0.0) / max(one, 1e-3))
+    return min(max(least, 1 + rounds * processors()), MOST)
+
+
+def grown(
+    folder: Path, name: str, point: dict[str, Value], words: WordList, space: Space, networks: int, requests: Requests
+) -> Run:
+    """The run of a trial with so many networks, in a new folder beside the others: the same, bit for bit, as if it had been
+    trained so from the beginning. A trial of another machine, whose folder is not here, is trained again.
+    """
+    target, trial = folder / f".{BEST}-{name}", folder / TRIALS / name
+    shutil.rmtree(target, ignore_errors=True)
+    if _is_here(trial):
+        try:
+            shutil.copytree(trial, target, ignore=shutil.ignore_patterns(REPORT, "*.partial"))
+        except shutil.Error as error:
+            raise storage_error(target, OSError(None, str(error))) from error
+        except OSError as error:
+            raise storage_error(target, error) from error
+        _, _, config, vocabulary, settings, data = read_description(target)
+        engine = load_run(target).model.engine
+        settings = replace(settings, networks=networks)
+        describe(target, config, vocabulary, settings, data, engine, status="interrupted", results=None)
+        with Session.resumed(target) as session:
+            return session.finish(session.trainer.run(requests), requests)
+    shape, settings = space.chosen(point)
+    with Session(words, out=target, shape=shape, settings=replace(settings, networks=networks)) as session:
+        return session.finish(session.trainer.run(requests), requests)
+
+
+def better(run: Run, than: Run) -> bool:
+    """Whether a run is better on its dev words beyond noise: more than ERRORS standard errors of the difference, by words."""
+    first, second = (_dev_losses(each) for each in (run, than))
+    gain = second - first  # (words,), nats
+    error = float(gain.std(ddof=1) / np.sqrt(len(gain))) if len(gain) > 1 else 0.0
+    return float(gain.mean()) > ERRORS * error
+
+
+def keep(run: Run, folder: Path) -> Run:
+    """Move the run to where the best one is kept, in place of an earlier one."""
+    target, old = folder / BEST, folder / f".{BEST}-old"
+    try:
+        shutil.rmtree(old, ignore_errors=True)
+        if target.exists():
+            target.rename(old)
+        Path(run.path or "").rename(target)
+    except OSError as error:
+        raise storage_error(target, error) from error
+    shutil.rmtree(old, ignore_errors=True)
+    return replace(run, path=target)
+
+
+def tidy(folder: Path) -> None:
+    """Remove what an end that was cut off has left."""
+    for left in folder.glob(f".{BEST}-*"):
+        if left.name == f".{BEST}-old" and not (folder / BEST).exists():
+            os.rename(left, folder / BEST)  # noqa: PTH104 - killed between two renamings
+        else:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_here(trial: Path) -> bool:
+    return (trial / "run.json").is_file() and read_description(trial)[1]["status"] == "finished"
+
+
+def _dev_losses(run: Run) -> np.ndarray:
+    """Nats of each dev word."""
+    model: LanguageModel = run.model
+    words = load_splits(run).dev
+    dev = windows(words, model.vocabulary, model.config.context)
+    losses = model.losses(dev.contexts, dev.targets)
+    starts = np.cumsum([0, *(len(word) + 1 for word in words)])[:-1]
+    return np.add.reduceat(losses, starts)

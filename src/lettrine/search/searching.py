@@ -1,0 +1,199 @@
+"""A worker's part of a search: trials side by side until time or trials are used up, then the best settings trained well."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from lettrine.errors import RunBusyError
+from lettrine.search.best import better, grown, keep, networks_within, tidy
+from lettrine.search.space import Space
+from lettrine.search.trial import CRITICAL, SECONDS, CutOffError, SurplusError, Work, run_trial
+from lettrine.search.tuned import Standing, Tuned
+from lettrine.search.workers import Worker, census, mend, name_of, put_back
+from lettrine.text.words import WordList
+from lettrine.training.interrupt import Requests
+from lettrine.training.run import Run
+from lettrine.training.sizes import size_of
+from lettrine.training.storage import locked
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+SEARCHING: Final = 0.6  # of the time; the rest trains the best settings with several networks
+LOOK: Final = 0.3  # seconds between two looks at a study where others train what is left
+OnStanding: TypeAlias = Callable[[Standing], None]
+
+
+class Search:
+    """This worker's part of a search."""
+
+    def __init__(
+        self,
+        study: Study,
+        space: Space,
+        words: WordList,
+        folder: Path,
+        worker: Worker,
+        journal: bool,
+        wanted: int,
+        healthy: bool,
+        requests: Requests,
+    ) -> None:
+        self.study, self.space, self.words, self.folder = study, space, words, folder
+        self.worker, self.journal, self.wanted, self.requests = worker, journal, wanted, requests
+        self.work = Work(words, space, folder, worker.name, self.over, wanted, healthy)
+        self.told: OnStanding = lambda _: None
+        self._deadline = self._end = math.inf  # of the search, of all
+        self._asking, self._failed = threading.Lock(), threading.Event()
+
+    def over(self) -> bool:
+        """Whether this worker should stop searching."""
+        return bool(self.requests.signal) or self._failed.is_set() or time.monotonic() >= self._deadline
+
+    def run(self, jobs: int, seconds: float) -> None:
+        """Search for that long, or until there are as many trials as are wanted."""
+        began = time.monotonic()
+        self._deadline, self._end = began + SEARCHING * seconds, began + seconds
+        mend(self.study)
+        # Every trainer sets the limit of numpy's own threads for itself; set once around them all, it is put back as it was.
+        with threadpool_limits(1), np.errstate(all="ignore"), ThreadPoolExecutor(jobs) as pool:
+            loops = [pool.submit(self._loop) for _ in range(jobs)]
+            try:
+                while wait(loops, timeout=LOOK).not_done:
+                    self.told(self.standing())
+            except BaseException:  # a second Ctrl-C
+                self._failed.set()
+                raise
+        for loop in loops:
+            loop.result()
+
+    def _loop(self) -> None:
+        try:
+            while not self.over() and self._more():
+                self._one()
+        except BaseException:
+            self._failed.set()
+            raise
+
+    def _more(self) -> bool:
+        """Whether there is a trial to begin; waits while others train the last ones, in case they die."""
+        while not self.over():
+            with self._asking:
+                self.worker.take_up_dead(self.study, journal=self.journal)
+                now = census(self.study.get_trials(deepcopy=False))
+            if self.wanted and now.finished >= self.wanted:
+                return False
+            if not self.wanted or now.waiting or now.finished + now.running < self.wanted:
+                return True
+            if not self.journal:
+                self._take_up_stale()
+            time.sleep(LOOK)
+        return False
+
+    def _take_up_stale(self) -> None:
+        """What Optuna does before each trial, done while there is none to begin."""
+        from optuna.exceptions import ExperimentalWarning  # noqa: PLC0415
+        from optuna.storages import fail_stale_trials  # noqa: PLC0415
+
+        with self._asking, warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            fail_stale_trials(self.study)
+
+    def _one(self) -> None:
+        """One trial. It is Optuna that asks, keeps up the heartbeat and tells."""
+        from optuna.exceptions import UpdateFinishedTrialError  # noqa: PLC0415
+
+        taken: list[int] = []
+
+        def objective(trial: object) -> float:
+            taken.append(trial.number)  # type: ignore[attr-defined]
+            return run_trial(self.work, self.study, trial)  # type: ignore[arg-type]
+
+        try:
+            self.study.optimize(objective, n_trials=1)
+        except (SurplusError, UpdateFinishedTrialError):  # the latter: we were taken for dead, and another goes on with it
+            return
+        except BaseException as error:
+            with contextlib.suppress(Exception):  # the storage may be what failed; the next worker then finds the trial
+                cut_off = [self.study.get_trials(deepcopy=False)[number] for number in taken]
+                for each in cut_off:
+                    if each.state.name == "FAIL":
+                        put_back(self.study, each)
+            if not isinstance(error, CutOffError):
+                raise
+
+    def standing(self, *, ending: bool = False) -> Standing:
+        """How far it is."""
+        trials = self.study.get_trials(deepcopy=False)
+        best, default = self.best(trials), self.default(trials)
+        left = (self._end if ending else self._deadline) - time.monotonic()
+        values = [math.nan if each is None or each.value is None else each.value for each in (best, default)]
+        return Standing(census(trials), self.wanted, values[0], values[1], left, ending)
+
+    def best(self, trials: list[FrozenTrial]) -> FrozenTrial | None:
+        """The trial of the lowest dev loss, of those that are not sick where health was asked for."""
+        whole = [each for each in trials if each.state.name == "COMPLETE" and each.constraints.get(CRITICAL, 0) <= 0]
+        return min(whole, key=lambda each: (each.value, each.number), default=None)
+
+    def default(self, trials: list[FrozenTrial]) -> FrozenTrial | None:
+        """The trial of lettrine's own choice."""
+        own = self.space.default
+        return next((each for each in trials if each.state.name == "COMPLETE" and each.params == own), None)
+
+    def end(self, name: str, where: str) -> Tuned:
+        """Train the best settings with several networks, hold them against the default, and keep the better."""
+        trials = self.study.get_trials(deepcopy=False)
+        best, default = self.best(trials), self.default(trials)
+        values = [math.nan if each is None or each.value is None else each.value for each in (best, default)]
+        number, point = (-1, {}) if best is None else (best.number, best.params)
+        found = Tuned(self.folder, name, where, census(trials), None, number, point, values[0], values[1], study=self.study)
+        if self.requests.signal or best is None:
+            return replace(found, signal=self.requests.signal)
+        self.told(self.standing(ending=True))
+        with _ending(self.folder) as ours:
+            if not ours:  # another worker with this folder does it
+                return found
+            run, plain = self._runs(best, default)
+            kept_default = plain is not None and run is not plain and not better(run, plain)
+            kept = plain if kept_default and plain is not None else run
+            found = replace(found, kept_default=kept_default or best is default, signal=self.requests.signal)
+            if kept.status == "finished":
+                found = replace(found, run=keep(kept, self.folder))
+            tidy(self.folder)
+        return found
+
+    def _runs(self, best: FrozenTrial, default: FrozenTrial | None) -> tuple[Run, Run | None]:
+        """The best settings and lettrine's own, each with as many networks as there is time for."""
+        plain = None if default is None or default is best else self._grown(default, self.space.networks)
+        one = float(best.user_attrs.get(SECONDS, math.inf))
+        least = size_of(self.space.examples, "best").networks if math.isinf(self._end) else self.space.networks
+        return self._grown(best, networks_within(self._end - time.monotonic(), one, least)), plain
+
+    def _grown(self, trial: FrozenTrial, networks: int) -> Run:
+        return grown(self.folder, name_of(trial), trial.params, self.words, self.space, networks, self.requests)
+
+
+@contextlib.contextmanager
+def _ending(folder: Path) -> Iterator[bool]:
+    """Whether it is on us to train the end; workers that share a folder do it once."""
+    place = folder / "ending"
+    place.mkdir(exist_ok=True)
+    try:
+        with locked(place):
+            tidy(folder)
+            yield True
+    except RunBusyError:
+        yield False

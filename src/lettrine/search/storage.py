@@ -1,0 +1,137 @@
+"""Where a study is kept: a journal file on a disk, or a database that Optuna knows by its URL."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import re
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from json import JSONDecodeError
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from lettrine.errors import ConfigError, LettrineError, MissingExtraError, StorageError, quote
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+JOURNAL: Final = "study.journal"
+JOURNALS: Final = (".journal", ".log")  # suffixes of a path that is a journal and no URL
+HEARTBEAT: Final = 5  # seconds between two signs of life that a trial leaves in a database
+GRACE: Final = 30  # seconds without one after which its worker is taken for dead
+WAIT: Final = 10  # seconds for a database to answer at first
+TRIES: Final = 4
+AGAIN: Final = 0.5  # seconds between two of them
+CONNECTIONS: Final = 10  # beside those of the trials
+SECRET: Final = r"(://[^:/@]*):[^@]*@"  # noqa: S105 - where a URL holds a password
+DRIVERS: Final = {"postgresql://": "postgresql+psycopg://", "postgres://": "postgresql+psycopg://"}
+
+OnStale: TypeAlias = "Callable[[Study, FrozenTrial], None]"
+
+
+def optuna() -> ModuleType:
+    """Optuna, or the line that installs it."""
+    try:
+        return importlib.import_module("optuna")
+    except ImportError:
+        raise MissingExtraError("a search", "tune") from None
+
+
+def shown(storage: str) -> str:
+    """A URL as it may be printed: without its password."""
+    return re.sub(SECRET, r"\1:***@", storage)
+
+
+def open_storage(storage: str, jobs: int, on_stale: OnStale) -> BaseStorage:
+    """The storage at a path of a journal or a URL. on_stale: called with a trial whose worker gave no sign of life for GRACE.
+
+    Raises ConfigError for a URL that is none, StorageError where it cannot be reached.
+    """
+    engine = optuna()
+    with told(storage):
+        if is_journal(storage):
+            path = Path(storage)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            backend = engine.storages.journal.JournalFileBackend(str(path))
+            return engine.storages.JournalStorage(backend)  # type: ignore[no-any-return]
+        url = next((new + storage.removeprefix(old) for old, new in DRIVERS.items() if storage.startswith(old)), storage)
+        options: dict[str, Any] = {"pool_size": jobs + CONNECTIONS, "pool_pre_ping": True}
+        if url.startswith("postgresql"):
+            options["connect_args"] = {"connect_timeout": WAIT}
+        elif url.startswith("sqlite"):
+            options["connect_args"] = {"timeout": 2 * GRACE}  # one at a time may write
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", engine.exceptions.ExperimentalWarning)  # of the heartbeat
+            return _patiently(
+                lambda: engine.storages.RDBStorage(
+                    url,
+                    engine_kwargs=options,
+                    heartbeat_interval=HEARTBEAT,
+                    grace_period=GRACE,
+                    heartbeat_stale_trial_callback=on_stale,
+                )
+            )
+
+
+def _patiently(make: Callable[[], BaseStorage]) -> BaseStorage:
+    """The storage, tried a few times: of workers that begin at once on an empty database, one makes the tables."""
+    from sqlalchemy.exc import DatabaseError  # noqa: PLC0415 - an extra
+
+    for _ in range(TRIES - 1):
+        try:
+            return make()
+        except DatabaseError:
+            time.sleep(AGAIN)
+    return make()
+
+
+def close(storage: BaseStorage) -> None:
+    """Let go of the connections to a database; what is asked of it later opens them again."""
+    if (engine := getattr(storage, "engine", None)) is not None:
+        storage.remove_session()
+        engine.dispose()
+
+
+def is_journal(storage: str) -> bool:
+    """Whether it is a file on a disk that workers share, and no database."""
+    return "://" not in storage
+
+
+@contextlib.contextmanager
+def told(storage: str) -> Iterator[None]:
+    """What goes wrong with a storage in one line of ours."""
+    from optuna.exceptions import StorageInternalError  # noqa: PLC0415 - an extra
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError  # noqa: PLC0415
+
+    where = quote(shown(storage), 200)
+    try:
+        yield
+    except LettrineError:
+        raise
+    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+        raise ConfigError(
+            f"--storage got {where} ({_first_line(error)}); "
+            "expected a path such as study.journal, or a URL such as sqlite:///study.db or postgresql://user@host/database"
+        ) from None
+    except (SQLAlchemyError, StorageInternalError, ImportError) as error:
+        cause = error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error
+        raise StorageError(
+            f"the study at {where} cannot be reached ({_first_line(cause)}); see that it runs, then type the same command again"
+        ) from None
+    except OSError as error:
+        raise StorageError(
+            f"cannot write the study at {where}: {error.strerror or error}; free some space, or choose another --storage"
+        ) from error
+    except (JSONDecodeError, KeyError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--storage got {where}, which holds no study that can be read ({_first_line(error)})") from None
+
+
+def _first_line(error: BaseException) -> str:
+    """What the driver said, without its class, its SQL and its links."""
+    text = str(getattr(error, "orig", None) or error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

@@ -1,0 +1,136 @@
+"""A study of Optuna's for one word list: how it is named, begun, joined and drawn from."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from lettrine.errors import ConfigError, quote
+from lettrine.search.space import Space
+from lettrine.search.storage import optuna
+from lettrine.search.workers import name_of
+from lettrine.text.words import WordList
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.pruners import BasePruner
+    from optuna.samplers import BaseSampler
+    from optuna.storages import BaseStorage
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+WORDS, SPACE, BEGUN = "words", "space", "begun"  # attributes of a study
+RANDOM: Final = 8  # trials, the first points among them, before the tree-structured Parzen estimator has enough to go by
+RUNG: Final = (
+    8  # evaluations, of the twenty of a run, before a trial can be pruned: earlier a high learning rate looks worse than it is
+)
+RUNGS: Final = (8, 16)  # of a run's twenty evaluations, where half go on: earlier, a high learning rate looks worse than it is
+BEGIN: Final = 10.0  # seconds that whoever made a study has to queue its first trials
+
+
+def name_for(words: WordList) -> str:
+    """The name of the study of these words, such as names-1a2b3c4d."""
+    stem = re.sub(r"[^\w-]+", "-", Path(words.source).stem).strip("-") or "words"
+    return f"{stem}-{words.digest[:8]}"
+
+
+def join(storage: BaseStorage, name: str, words: WordList, space: Space) -> Study:
+    """The study of that name, begun if it is not there yet.
+
+    Raises ConfigError for one of other words or other options.
+    """
+    engine = optuna()
+    study: Study = engine.create_study(
+        storage=storage,
+        study_name=name,
+        load_if_exists=True,
+        direction="minimize",
+        sampler=sampler(space.settings.seed),
+        pruner=pruner(),
+    )
+    written = hashlib.sha256(space.written().encode()).hexdigest()
+    known = study.user_attrs
+    if WORDS not in known:
+        study.set_user_attr(WORDS, words.digest)
+        study.set_user_attr(SPACE, written)
+        known = study.user_attrs
+    if known[WORDS] != words.digest:
+        raise ConfigError(
+            f"the study {quote(name)} is of other words than {quote(words.source)}; choose another name for this one with --study"
+        )
+    if known.get(SPACE, written) != written:
+        raise ConfigError(
+            f"the study {quote(name)} was begun with other options; type the same ones, or choose another name with --study"
+        )
+    _begin(study, space)
+    return study
+
+
+def _begin(study: Study, space: Space) -> None:
+    """See that the first trials are queued, once, whoever of several workers came first."""
+    if not study.get_trials(deepcopy=False):
+        mine = f"{time.time_ns()}"
+        study.set_user_attr(BEGUN, mine)  # of several at the same instant, the last one to say so does it
+        time.sleep(0.05)
+        if study.user_attrs[BEGUN] == mine:
+            for point in space.first:
+                study.enqueue_trial(point, skip_if_exists=True)
+            return
+    until = time.monotonic() + BEGIN
+    while not study.get_trials(deepcopy=False) and time.monotonic() < until:
+        time.sleep(0.1)
+
+
+def sampler(seed: int) -> BaseSampler:
+    """Optuna's TPE, drawing anew for each trial from the seed and the trial's place among all.
+
+    So workers with one seed do not draw alike, and a study of one worker is the same every time, also if it was stopped.
+    """
+    from optuna.samplers import BaseSampler as Base  # noqa: PLC0415 - an extra
+    from optuna.samplers import TPESampler  # noqa: PLC0415
+
+    def drawing(study: Study, trial: FrozenTrial, what: str = "") -> TPESampler:
+        place = len({name_of(each) for each in study.get_trials(deepcopy=False) if each.number < trial.number})
+        return TPESampler(n_startup_trials=RANDOM, seed=zlib.crc32(f"{seed} {place} {what}".encode()))
+
+    class Numbered(Base):
+        def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+            return drawing(study, trial).infer_relative_search_space(study, trial)
+
+        def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
+            return drawing(study, trial).sample_relative(study, trial, search_space)
+
+        def sample_independent(
+            self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+        ) -> Any:
+            drawn = drawing(study, trial, param_name)
+            return drawn.sample_independent(study, trial, param_name, param_distribution)
+
+    return Numbered()
+
+
+def pruner() -> BasePruner:
+    """Asynchronous successive halving (Li et al. 2018) at RUNGS: the better half of those that came so far goes on.
+
+    Optuna's own holds a trial against what it itself had shown before it was cut off; here each trial counts once.
+    """
+    from optuna.pruners import BasePruner as Base  # noqa: PLC0415 - an extra
+
+    class Halving(Base):
+        def prune(self, study: Study, trial: FrozenTrial) -> bool:
+            rung = trial.last_step
+            if rung not in RUNGS:
+                return False
+            shown = {
+                name_of(each): each.intermediate_values[rung]
+                for each in study.get_trials(deepcopy=False)
+                if each.state.name != "FAIL" and rung in each.intermediate_values
+            }
+            shown[name_of(trial)] = mine = trial.intermediate_values[rung]
+            return mine > sorted(shown.values())[max(len(shown) // 2, 1) - 1]
+
+    return Halving()

@@ -1,0 +1,172 @@
+"""A first loss that is not finite: the module, the operation and the line that made it so."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from lettrine.health.findings import Finding
+from lettrine.torch.capture.catalogue import kind_of
+from lettrine.torch.checkup.call import NotCalled
+from lettrine.torch.checkup.experiment import finding
+from lettrine.torch.checkup.padded import Padded, padding_of
+from lettrine.torch.checkup.spread import hear
+from lettrine.torch.checkup.task import Task
+from lettrine.torch.checkup.values import leaves
+
+SOFT: Final = ("softmax", "log_softmax", "logsumexp")
+OUTSIDE: Final = (Path(torch.__file__).parent.as_posix(), Path(__file__).parents[2].as_posix())  # torch and lettrine themselves
+
+
+@dataclass(frozen=True)
+class Operation:
+    """The first operation that got what is finite, or nothing worse than a mask of -inf, and gave NaN or infinity.
+
+    name: of the function. line: where the user's code calls it, "file.py:12", "" if that is not known. closed: for a softmax, the
+    rows in which every place is masked; None where it is something else.
+    """
+
+    name: str
+    line: str
+    closed: Tensor | None
+
+    @property
+    def said(self) -> str:
+        """Name and line, for people."""
+        return f"{self.name} ({self.line})" if self.line else self.name
+
+
+def broken_by(task: Task) -> Finding:
+    """What makes the first loss not finite."""
+    notes = _Numbers()
+    with torch.no_grad(), notes:
+        _, calls = hear(task.model, lambda: task.loss(task.batch()))
+    first = notes.first
+    inputs = all(bool(each.isfinite().all()) for _, each in leaves(task.batch()) if each.is_floating_point())
+    place = next((each for each in calls if _finite(each.inputs) and not _finite(each.outputs)), None)
+    values = next((name for name, each in task.model.named_parameters() if not bool(each.isfinite().all())), "")
+    where = (values,) if values else (place.name,) if place else ()
+    if not inputs:
+        message, remedy = (
+            "The first batch holds values that are not finite.",
+            "Clean the data: torch.isfinite(x).all() says where.",
+        )
+    elif values:
+        message, remedy = f"{values} holds values that are not finite.", "Start again from weights that are finite."
+    elif first is not None and first.closed is not None:
+        return _closed(task, first, where)
+    elif place:
+        by = f" It begins at {first.said}." if first else ""
+        message = f"{place.name} ({kind_of(place.module)}) is given finite numbers and returns others.{by}"
+        remedy = f"Look inside {place.name} for a logarithm or root of 0, a division by 0, or numbers too large for their type."
+    else:
+        by = f" It begins at {first.said}." if first else ""
+        message = f"The outputs are finite and the loss is not.{by}"
+        remedy = "Look in the loss for a logarithm or root of 0, a division by 0, or a mean over nothing."
+    return finding("non-finite", "critical", where, message, "Every gradient after it is not finite either.", remedy)
+
+
+def _closed(task: Task, first: Operation, where: tuple[str, ...]) -> Finding:
+    """A softmax over nothing: of padded queries where the mask lies on the wrong side, else of whole examples."""
+    assert first.closed is not None  # noqa: S101  for the type checker: asked by the caller
+    try:
+        padded = padding_of(task.inputs(task.batch()))
+    except NotCalled:
+        padded = None
+    if padded is not None and _are_queries(first.closed, padded):
+        message = f"{first.said} gets rows in which every place is masked: those of the padded places, so that it gives NaN."
+        remedy = (
+            "The mask lies on the queries. Mask the keys instead: mask[:, None, None, :] before heads, mask[:, None, :] without, "
+            "not mask[:, :, None]."
+        )
+        return finding("padding", "critical", where, message, "Every gradient after it is not finite either.", remedy)
+    message = f"{first.said} gets {int(first.closed.sum())} rows in which every place is masked, so that it gives NaN."
+    remedy = "Leave a place of each row open, drop examples that are all padding, or see which way round the mask is."
+    return finding("non-finite", "critical", where, message, "Every gradient after it is not finite either.", remedy)
+
+
+def _are_queries(closed: Tensor, padded: Padded) -> bool:
+    """Whether the rows (B, ..., T) that are masked whole are those of the padded places (B, T)."""
+    rows, length = padded.pads.shape
+    if closed.ndim < 2 or closed.shape[-1] != length or closed.shape[0] % rows:
+        return False
+    return bool((closed.reshape(rows, -1, length).all(1) == padded.pads.to(closed.device)).all())
+
+
+class _Numbers(TorchFunctionMode):
+    """Notes the first operation that breaks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first: Operation | None = None
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = kwargs or {}
+        output = func(*args, **given)
+        if self.first is None:
+            name = getattr(func, "__name__", "an operation").strip("_")
+            if _breaks((args, given), output):
+                self.first = Operation(name, _line(), _closed_rows(func, name, args, given))
+        return output
+
+
+def _breaks(given: Any, output: Any) -> bool:
+    """Whether NaN or infinity comes out first here: of numbers that were finite, or NaN of what held none."""
+    taken = [each for _, each in leaves(given) if each.is_floating_point()]
+    gave = [each for _, each in leaves(output) if each.is_floating_point()]
+    if not taken or any(bool(each.isnan().any()) for each in taken):
+        return False
+    if any(bool(each.isnan().any()) for each in gave):
+        return True
+    plain = _finite(tuple(taken)) and all(isfinite(each) for each in _numbers(given))
+    return plain and not _finite(tuple(gave))
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    """Plain numbers among arguments, such as the -inf of masked_fill."""
+    if isinstance(value, float):
+        yield value
+    elif isinstance(value, tuple | list):
+        for each in value:
+            yield from _numbers(each)
+    elif isinstance(value, dict):
+        yield from _numbers(list(value.values()))
+
+
+def _closed_rows(func: Any, name: str, args: Any, given: Any) -> Tensor | None:
+    """Rows of a softmax in which every place is -inf; None for another operation, or where there is none."""
+    if func is functional.scaled_dot_product_attention:
+        mask = given.get("attn_mask", args[3] if len(args) > 3 else None)
+        if not isinstance(mask, Tensor):
+            return None
+        closed = (~mask).all(-1) if mask.dtype is torch.bool else mask.isneginf().all(-1)
+    elif name in SOFT and args and isinstance(args[0], Tensor):
+        axis = given.get("dim", args[1] if len(args) > 1 else -1)
+        closed = args[0].isneginf().all(axis if isinstance(axis, int) else -1)
+    else:
+        return None
+    return closed if bool(closed.any()) else None
+
+
+def _line() -> str:
+    """The innermost line that is neither torch's nor lettrine's."""
+    frame: Any = inspect.currentframe()
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if not file.startswith((*OUTSIDE, "<frozen")):
+            return f"{Path(file).name}:{frame.f_lineno}"
+        frame = frame.f_back
+    return ""
+
+
+def _finite(tensors: tuple[Tensor, ...]) -> bool:
+    return all(bool(each.isfinite().all()) for each in tensors if each.is_floating_point())

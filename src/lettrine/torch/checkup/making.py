@@ -1,0 +1,130 @@
+"""From what the user gives to a task: the batches are drawn, the loss is tried, and a pass is timed."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader, default_collate
+
+from lettrine.errors import HealthError
+from lettrine.torch.capture.catalogue import kind_of, unwrapped
+from lettrine.torch.checkup.sandbox import same_bits, sandbox
+from lettrine.torch.checkup.task import Task
+from lettrine.torch.checkup.values import fresh, leaves, moved
+from lettrine.torch.watch import being_watched
+
+BATCHES: Final = 64  # taken at most, and
+BATCH_VALUES: Final = 2**27  # values in them together
+PASSES: Final = 3  # timed: the first of a process pays for what torch sets up, and a busy machine interrupts some
+MODEL_NAMES: Final = frozenset(("model", "net", "network", "module", "m", "nn"))
+
+
+def make_task(
+    model: Any, batches: Any, loss_fn: Any, optimizer: Any, *, minutes: float, autocast: torch.dtype | None = None
+) -> Task:
+    """Take what was given, draw the batches, find out how the loss is called and how long a pass takes.
+
+    Raises HealthError for what cannot be examined.
+    """
+    model = unwrapped(model)
+    if being_watched(model):
+        raise HealthError("checkup got a model that is watched now; expected one that is not: close the watch first")
+    if not callable(loss_fn):
+        raise HealthError(f"checkup got a loss_fn of type {type(loss_fn).__name__}; expected a function or a loss module")
+    if optimizer is not None and not isinstance(optimizer, Optimizer):
+        inner = getattr(optimizer, "optimizer", None)
+        if not isinstance(inner, Optimizer):
+            raise HealthError(f"checkup got an optimizer of type {type(optimizer).__name__}; expected a torch.optim.Optimizer")
+        optimizer = inner
+    for name, parameter in model.named_parameters():
+        if isinstance(parameter, nn.UninitializedParameter):
+            raise HealthError(f"checkup got {name}, which has no shape yet; call the model once, then check it")
+    with sandbox(model, loss_fn, optimizer, batches), torch.inference_mode(mode=False), torch.enable_grad():
+        taken = draw(batches)
+        rows_first = isinstance(batches, DataLoader) and batches.collate_fn is default_collate
+        task = Task(model, taken, loss_fn, optimizer, rows_first=rows_first, autocast=autocast)
+    task = _called(task)
+    task.budget = 60.0 * minutes
+    task.deadline = task.now() + task.budget
+    return task
+
+
+def draw(batches: Any) -> list[Any]:
+    """The first batches, as copies. Raises HealthError if there are none."""
+    if isinstance(batches, Tensor | str | bytes | Mapping) or not isinstance(batches, Iterable):
+        raise HealthError(f"checkup got batches of type {type(batches).__name__}; expected a list of batches or a DataLoader")
+    taken: list[Any] = []
+    values = 0
+    for batch in batches:
+        taken.append(fresh(batch))
+        values += sum(tensor.numel() for _, tensor in leaves(batch))
+        if len(taken) >= BATCHES or values > BATCH_VALUES:
+            break
+    if not taken:
+        raise HealthError("checkup got batches that give nothing; expected at least one, such as [(inputs, targets)]")
+    return taken
+
+
+def _called(task: Task) -> Task:
+    """The task with the right way to call its loss, tried on the first batch, and timed."""
+    pair = isinstance(task.batches[0], list | tuple) and len(task.batches[0]) >= 2
+    ways = [True] if not pair else [True, False] if _wants_model(task.loss_fn) else [False, True]
+    errors: list[str] = []
+    for whole in ways:
+        batches = task.batches if whole else [moved(batch, task.device) for batch in task.batches]
+        tried = replace(task, whole=whole, batches=batches)
+        try:
+            with tried.boxed():
+                tried.model.train()
+                times = []
+                for _ in range(PASSES):
+                    begun = tried.now()
+                    loss = tried.loss(tried.batch())
+                    if loss.requires_grad:
+                        loss.backward()  # type: ignore[no-untyped-call]
+                    times.append(tried.now() - begun)
+                tried.seconds = min(times)
+        except HealthError:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever the user's code raises is told to the user
+            how = "loss_fn(model, batch)" if whole else "loss_fn(model(inputs), targets)"
+            errors.append(f"{how}: {type(error).__name__}: {error}")
+        else:
+            tried.stateful = _stateful(tried)
+            return tried
+    raise HealthError(
+        f"checkup could not compute a loss; {'; '.join(errors)}. Give pairs (inputs, targets) and a loss_fn(outputs, targets), "
+        f"or any batches and a loss_fn(model, batch); the model is a {kind_of(task.model)}"
+    )
+
+
+def _stateful(task: Task) -> bool:
+    """Whether a second pass in eval mode, with the same random numbers, gives something else."""
+    try:
+        with task.boxed(), torch.no_grad():
+            call = task.inputs(task.batch())
+            task.model.eval()
+            first, second = ([each.detach().clone() for _, each in leaves(task.outputs(call))] for _ in range(2))
+            return any(not same_bits(a, b) for a, b in zip(first, second, strict=False))
+    except Exception:  # noqa: BLE001  what cannot be called in eval mode shows where that is needed
+        return False
+
+
+def _wants_model(loss_fn: Any) -> bool:
+    """Whether the first argument is a model, by its name or annotation."""
+    if isinstance(loss_fn, nn.Module):
+        return False
+    try:
+        first = next(iter(inspect.signature(loss_fn).parameters.values()), None)
+    except (TypeError, ValueError):
+        return False
+    if first is None:
+        return False
+    hinted = isinstance(first.annotation, type) and issubclass(first.annotation, nn.Module)
+    return hinted or first.name.lower() in MODEL_NAMES or "Module" in str(first.annotation)

@@ -1,0 +1,122 @@
+"""Many processes: each rank records for itself, and rank 0 brings together what all have seen.
+
+No collective is used, so that a rank that is late, gone or not watched can stop nobody. When its watch closes, each rank puts its
+trace into the store by which the processes found each other; rank 0 takes the traces from there when its report is asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import zlib
+from collections import Counter
+from typing import Any, Final
+
+import torch
+from safetensors.numpy import load, save
+from torch import nn
+
+from lettrine.errors import HealthError
+from lettrine.health.archive import trace_from_arrays, trace_to_arrays
+from lettrine.health.observers import LOGGER
+from lettrine.health.trace import Trace
+from lettrine.health.uniting import united
+from lettrine.torch.capture import replicas as _replicas  # noqa: F401  the reader of what ranks compare makes itself known
+from lettrine.torch.capture.catalogue import clean_name, kind_of
+from lettrine.torch.capture.sharding import many_processes
+from lettrine.torch.private import default_store
+
+WAIT: Final = 60.0  # seconds in which rank 0 waits for a rank that was watched and has not closed its watch yet;
+HURRIED: Final = 5.0  # the same where rank 0 ended with an exception: others may never come
+_PAUSE: Final = 0.01  # seconds between two looks
+_CHUNK: Final = 2**20  # bytes of one entry: a store takes 8 MiB at most
+
+_begun: Counter[str] = Counter()  # watches begun in this process, by what they watch
+
+
+class Ranks:
+    """One watch among those of the same model on other ranks. `Ranks.of` gives None where one process trains alone.
+
+    rank: of this process. gathered: whether `tell` was called.
+    """
+
+    def __init__(self, store: Any, model: nn.Module, rank: int, count: int) -> None:
+        names = [kind_of(model), *(clean_name(name) for name, _ in model.named_parameters())]
+        watched = hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
+        self._store, self.rank, self._count = store, rank, count
+        self._key = f"lettrine/{watched}/{_begun[watched]}"
+        _begun[watched] += 1
+        self._round = 0
+        self._others: list[Trace | None] = []
+        self._lost: set[int] = set()  # ranks that were watched and not heard
+        self._waited = False
+        self.hurried = False
+        store.set(f"{self._key}/{rank}", b"begun")
+
+    @classmethod
+    def of(cls, model: nn.Module) -> Ranks | None:
+        """The ranks of the training that goes on; None for one process, or where they have no store in common."""
+        store = default_store() if many_processes() else None
+        return None if store is None else cls(store, model, torch.distributed.get_rank(), torch.distributed.get_world_size())
+
+    @property
+    def gathered(self) -> bool:
+        """Whether the ranks have told of themselves."""
+        return self._round > 0
+
+    def tell(self, trace: Trace | None) -> None:
+        """What this rank has seen until now, None for nothing; to be called on all ranks equally often."""
+        self._round += 1
+        self._waited = False
+        if not self.rank:
+            return
+        data = b"" if trace is None else _packed(trace)
+        chunks = [data[place : place + _CHUNK] for place in range(0, len(data), _CHUNK)]
+        for number, chunk in enumerate(chunks):
+            self._store.set(f"{self._key}/{self.rank}/{self._round}/{number}", chunk)
+        self._store.set(f"{self._key}/{self.rank}/{self._round}", str(len(chunks)).encode())
+
+    def united(self, own: Trace) -> Trace:
+        """On rank 0, after `tell`: one trace of all ranks. Waits for those that have begun; `own` itself on other ranks."""
+        if self.rank or not self._round:
+            return own
+        if not self._waited:
+            self._waited = True
+            until = time.monotonic() + (HURRIED if self.hurried else WAIT)
+            self._lost.clear()
+            self._others = [self._heard(rank, until) for rank in range(1, self._count)]
+        return united([own, *self._others], self._lost)
+
+    def _heard(self, rank: int, until: float) -> Trace | None:
+        """What another rank told last; None if it was not watched, or if it did not come in time."""
+        key = f"{self._key}/{rank}"
+        try:
+            if not self._store.check([key]):
+                return None
+            self._lost.add(rank)
+            while not self._store.check([f"{key}/{self._round}"]):  # asking again holds up nobody else who uses the store
+                if time.monotonic() > until:
+                    LOGGER.warning("rank %d has not closed its watch: the report is without it", rank)
+                    return None
+                time.sleep(_PAUSE)
+            count = int(self._store.get(f"{key}/{self._round}"))
+            data = b"".join(self._store.get(f"{key}/{self._round}/{number}") for number in range(count))
+            found = _unpacked(data) if data else None
+        except (RuntimeError, ValueError, HealthError, zlib.error) as error:
+            LOGGER.warning("rank %d could not be heard: %s", rank, error)
+            return None
+        self._lost.discard(rank)
+        return found
+
+
+def _packed(trace: Trace) -> bytes:
+    arrays, values = trace_to_arrays(trace)
+    told = json.dumps(values).encode()
+    return zlib.compress(len(told).to_bytes(8, "little") + told + save(arrays), 1)
+
+
+def _unpacked(data: bytes) -> Trace:
+    data = zlib.decompress(data)
+    end = 8 + int.from_bytes(data[:8], "little")
+    return trace_from_arrays(load(data[end:]), json.loads(data[8:end]))

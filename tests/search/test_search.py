@@ -1,0 +1,197 @@
+"""A search as a whole: trials are runs, it goes on where it was stopped, and the best is kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import TrialState, create_trial
+
+import lettrine
+from lettrine.cli.app import main
+from lettrine.errors import ConfigError, MissingExtraError, RunExistsError, StorageError
+from lettrine.search import best, searching, study
+from lettrine.search.best import better, networks_within
+from lettrine.search.space import Space
+from lettrine.search.trial import CRITICAL
+from lettrine.search.tuned import Tuned
+from lettrine.search.workers import name_of
+from lettrine.training.storage import read_arrays
+
+SMALL = lettrine.Shape(hidden=(16,))
+SHORT = lettrine.Settings(steps=60, batch=32)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searching, "LOOK", 0.02)
+
+
+def tuned(words: list[str], out: Path, **how: object) -> Tuned:
+    return lettrine.tune(words[:200], **{"out": out, "jobs": 1, "page": False, "shape": SMALL, "settings": SHORT, **how})
+
+
+def outcome(found: Tuned) -> list[tuple[str, dict[str, float], float | None]]:
+    """Every trial once: what came of it, what it chose, its value."""
+    assert found.study is not None
+    trials = [each for each in found.study.get_trials() if each.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    names = [name_of(each) for each in trials]
+    assert len(set(names)) == len(names)
+    return [(each.state.name, each.params, each.value) for each in trials]
+
+
+def test_the_first_trial_is_lettrines_own_training_and_the_best_is_a_run(few_words: list[str], tmp_path: Path) -> None:
+    found = tuned(few_words, tmp_path / "t", trials=3)
+    own = lettrine.train(few_words[:200], shape=SMALL, settings=SHORT)
+    first = lettrine.load(tmp_path / "t" / "trials" / "0000")
+    for name, array in own.model.parameters.items():
+        np.testing.assert_array_equal(first.model.parameters[name], array)
+    assert own.results is not None
+    assert found.default == own.results.loss["dev"]
+    assert found.best <= found.default
+    kept = lettrine.load(tmp_path / "t" / "best")
+    assert kept.status == "finished"
+    assert len(kept.model.others) == 7  # as many as `--effort best` averages
+    assert kept.sample(3)
+    assert sorted(each.name for each in (tmp_path / "t").iterdir()) == [
+        "best",
+        "ending",
+        "study.journal",
+        "trials",
+        "tune.json",
+        "workers",
+    ]
+
+
+def test_a_run_grown_from_a_trial_is_the_run_as_if_trained_so(few_words: list[str], tmp_path: Path) -> None:
+    tuned(few_words, tmp_path / "t", trials=1)
+    grown = read_arrays(tmp_path / "t" / "best" / "networks.safetensors")[0]
+    lettrine.train(
+        few_words[:200], shape=SMALL, settings=lettrine.Settings(steps=60, batch=32, networks=8), out=tmp_path / "r", page=False
+    )
+    trained = read_arrays(tmp_path / "r" / "networks.safetensors")[0]
+    assert grown.keys() == trained.keys()
+    for name, array in trained.items():
+        np.testing.assert_array_equal(grown[name], array)
+
+
+def test_stopped_in_the_middle_of_a_trial_it_goes_on_to_the_same_end(
+    few_words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study, "RANDOM", 3)
+    whole = outcome(tuned(few_words, tmp_path / "whole", trials=5))
+    report = optuna.Trial.report
+
+    def interrupted(trial: optuna.Trial, value: float, step: int) -> None:
+        report(trial, value, step)
+        if trial.number == 2 and step == 9:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.3)  # until the main thread has noted it
+
+    with monkeypatch.context() as patched:
+        patched.setattr(optuna.Trial, "report", interrupted)
+        stopped = tuned(few_words, tmp_path / "t", trials=5)
+    assert stopped.signal == signal.SIGINT
+    assert stopped.run is None
+    assert (stopped.census.finished, stopped.census.waiting) == (2, 1)
+    assert stopped.study is not None
+    assert stopped.study.get_trials()[2].state == TrialState.FAIL
+    assert outcome(tuned(few_words, tmp_path / "t", trials=5)) == whole
+
+
+def test_trials_side_by_side_are_as_many_as_were_asked_for(few_words: list[str], tmp_path: Path) -> None:
+    found = tuned(few_words, tmp_path / "t", trials=5, jobs=3, storage=f"sqlite:///{tmp_path}/s.db", study="mine")
+    assert len(outcome(found)) == 5 == found.census.finished
+    assert found.name == "mine"
+
+
+def test_time_that_is_up_ends_it_and_a_trial_is_put_back(few_words: list[str], tmp_path: Path) -> None:
+    began = time.monotonic()
+    long = lettrine.Settings(steps=10**6, batch=32)
+    found = tuned(few_words, tmp_path / "t", minutes=0.02, settings=long)
+    assert time.monotonic() - began < 30
+    assert (found.census.finished, found.census.waiting, found.run) == (0, 1, None) or found.census.waiting >= 1
+    assert found.summary()["best"]["trial"] == -1
+
+
+def test_the_command_line_and_the_page(few_words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words, out = tmp_path / "words.txt", tmp_path / "t"
+    words.write_text("\n".join(few_words[:200]))
+    given = ["tune", str(words), "--trials", "6", "--jobs", "2", "--hidden", "8", "--steps", "60", "--out", str(out)]
+    assert main([*given, "--healthy"]) == 0
+    assert "kept in" in capsys.readouterr().out
+    assert (out / "best" / "report.html").exists()
+    assert main([*given, "--json", "--healthy", "--no-report"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["trials"] == {"finished": 6, "pruned": summary["trials"]["pruned"], "running": 0, "waiting": 0}
+    assert summary["run"]["run"] == str(out / "best")
+    page = (out / "report.html").read_text()
+    assert page.count('src="data:image/svg+xml;base64,') == 2 * (6 - summary["trials"]["pruned"] >= 4)
+    assert "default-src &#39;none&#39;" in page
+    assert main([*given, "--json", "--context", "5"]) == 2
+    assert "begun with other options" in capsys.readouterr().out
+
+
+def test_what_cannot_be(few_words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tuned(few_words, tmp_path / "t", trials=1, study="one")
+    journal = str(tmp_path / "t" / "study.journal")
+    with pytest.raises(RunExistsError, match="holds the search one of other words"):
+        tuned(few_words[1:], tmp_path / "t", trials=1)
+    with pytest.raises(ConfigError, match="'one' is of other words"):
+        tuned(few_words[1:], tmp_path / "other", trials=1, study="one", storage=journal)
+    with pytest.raises(ConfigError, match="begun with other options"):
+        tuned(few_words, tmp_path / "another", trials=1, study="one", storage=journal, settings=lettrine.Settings(steps=61))
+    with pytest.raises(ConfigError, match=r"--storage got 'nosuch://x' .*sqlite:///study.db"):
+        tuned(few_words, tmp_path / "url", storage="nosuch://x")
+    with pytest.raises(
+        StorageError, match=r"postgresql://me:\*\*\*@127.0.0.1:1/db' cannot be reached .*type the same command"
+    ) as raised:
+        tuned(few_words, tmp_path / "down", storage="postgresql://me:secret@127.0.0.1:1/db")
+    assert "secret" not in str(raised.value)
+    with pytest.raises(ConfigError, match="minutes 0"):
+        tuned(few_words, tmp_path / "never", minutes=0)
+    (tmp_path / "broken.journal").write_text("{}\nno journal\n{}\n")
+    with pytest.raises(ConfigError, match="holds no study that can be read"):
+        tuned(few_words, tmp_path / "broken", storage=str(tmp_path / "broken.journal"))
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(MissingExtraError, match=r"a search needs .*\[tune\]"):
+        tuned(few_words, tmp_path / "without")
+
+
+def test_sick_trials_are_not_the_best(few_words: list[str]) -> None:
+    words = lettrine.Session(few_words).words
+    search = searching.Search.__new__(searching.Search)
+    search.space = Space.around(words, SMALL, SHORT)
+    trials = [create_trial(state=TrialState.COMPLETE, value=value) for value in (3.0, 1.0, 2.0)]
+    for number, trial in enumerate(trials):
+        trial.number = number
+    assert search.best(trials) is trials[1]
+    trials[1].set_constraint(CRITICAL, 1)
+    trials[2].set_constraint(CRITICAL, 0)
+    assert search.best(trials) is trials[2]
+
+
+def test_better_means_beyond_noise(few_words: list[str], tmp_path: Path) -> None:
+    run = lettrine.train(few_words[:200], shape=SMALL, settings=SHORT, out=tmp_path / "a", page=False)
+    worse = lettrine.train(
+        few_words[:200], shape=SMALL, settings=lettrine.Settings(steps=1, prior="none"), out=tmp_path / "b", page=False
+    )
+    assert not better(run, run)
+    assert better(run, worse)
+    assert not better(worse, run)
+
+
+def test_so_many_networks_as_there_is_time_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(best, "processors", lambda: 2)
+    assert networks_within(100.0, 10.0, 1) == 1 + 7 * 2
+    assert networks_within(10.0, 10.0, 1) == 1
+    assert networks_within(10.0, 10.0, 4) == 4  # no fewer than the default has
+    assert networks_within(1e6, 1.0, 1) == best.MOST
+    assert networks_within(float("inf"), 1.0, 8) == 8
