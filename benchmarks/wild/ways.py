@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 NUMBER: Final = r"([-\d.,]+(?:e[-+]?\d+)?)"
+WITH_FIGURES: Final = "learning rate [^.;]*?from # to #"
 SHRUNK: Final = 0.1  # times the last layer's weights, where a remedy says "shrink" and no figure
 
 
@@ -23,7 +24,7 @@ def figures(found: Found, pattern: str) -> list[float]:
 
 def rate(found: Found, _: nn.Module, optimizers: list[Optimizer]) -> None:
     """The rates multiplied, whatever a schedule makes of them."""
-    before, after = figures(found, "rate[^.;]*? from # to #")
+    before, after = figures(found, WITH_FIGURES)
     _at_each_step(optimizers, lambda group: group.update(lr=group["lr"] * after / before))
 
 
@@ -66,12 +67,19 @@ def momentum(found: Found, model: nn.Module, _: list[Optimizer]) -> None:
 
 def training(_: Found, model: nn.Module, __: list[Optimizer]) -> None:
     """Training mode wherever gradients are taken."""
-    model.register_forward_pre_hook(lambda module, _: module.train() if torch.is_grad_enabled() else None)
+
+    def before(module: nn.Module, _: Any) -> None:
+        if torch.is_grad_enabled():
+            module.train()
+
+    model.register_forward_pre_hook(before)
 
 
 def shrunk(found: Found, model: nn.Module, _: list[Optimizer]) -> None:
     """A last layer with small weights and no bias."""
-    layer = model.get_submodule(found.where[0])
+    layer = dict(model.named_modules()).get(found.where[0])
+    if layer is None:  # the whole model is named
+        return
     factor = (figures(found, "by #") or [SHRUNK])[0]
     with torch.no_grad():
         for name, each in layer.named_parameters(recurse=False):
@@ -188,4 +196,5 @@ def way_to(found: Found) -> Callable[[Found, nn.Module, list[Optimizer]], None] 
     pattern, follow = WAYS.get(found.id, ("(?!)", rate))
     if re.search(pattern.replace("#", NUMBER), found.remedy):
         return follow
-    return rate if figures(found, "rate[^.;]*? from # to #") else None
+    named = figures(found, WITH_FIGURES)
+    return rate if named and named[0] > 0 else None

@@ -6,9 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks.bench_remedies import APPLIED, SICK, Program, Tried, numbers, tried
+from benchmarks.wild.case import above, below
+from benchmarks.wild.doctor import Found
+from benchmarks.wild.followed import Followed, Follower
 
 from lettrine.health.findings import Finding
 
@@ -36,3 +40,17 @@ def test_figures_are_read_from_the_text_and_harm_is_seen() -> None:
     assert Tried("x", 0, found=True, before=0.3, after=float("nan")).harms
     assert not Tried("x", 0, found=True, before=float("nan"), after=0.5).harms
     assert Program("classes").cleared
+
+
+def test_a_remedy_is_done_to_the_program_of_another() -> None:
+    model = torch.nn.Linear(3, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    found = Found("update-too-large", "warning", remedy="Lower the learning rate 10 times or more, from 0.5 to 0.05.")
+    with Follower(found).watch(model, optimizer):
+        before = model.weight.detach().clone()
+        model(torch.ones(1, 3)).sum().backward()
+        optimizer.step()
+    assert torch.allclose(before - model.weight, torch.full((1, 3), 0.05))  # a tenth of the step, and the rate is put back
+    assert optimizer.param_groups[0]["lr"] == 0.5
+    assert Followed("x", "y", "by hand", above(0.9, 0.8), above(0.5, 0.8)).harms
+    assert not Followed("x", "y", "by hand", below(0.9, 0.8), below(0.5, 0.8)).harms

@@ -152,6 +152,7 @@ TRIAL_SHARE: Final = 0.05  # of the loss without it
 TRIAL_STEPS: Final = 40  # of each training of a trial
 CHECKUP_FIT_GOAL: Final = 0.1  # of the loss of the best constant answer: one batch is fitted
 CHECKUP_FELL: Final = 0.98  # of the first loss: where no reference is known, what stays above has not fallen
+CHECKUP_STUCK: Final = 0.9  # of the best constant answer's loss: a training below that learns all the same
 CHECKUP_SCALE: Final = 30.0  # std or mean of inputs or targets, or one over the std of inputs, from which on scaling is tried
 CHECKUP_SORTED: Final = 0.6  # of the entropy that the classes of a shuffled batch have
 CHECKUP_REPEATS: Final = 0.25  # of the batches that are another one's copy, unless all are

@@ -30,6 +30,7 @@ SCHEDULE_EARLY: Final = 0.2  # of the run: gone so soon, the rate left no time t
 SCHEDULE_LITTLE: Final = 0.7  # of the loss of guessing, or more, is left at the end
 SCHEDULE_STEPS: Final = 100  # steps before anything is said
 DECAYED: Final = 0.1  # of what it was at first: a matrix that only its gradient moves keeps its size
+DECAYED_AWAY: Final = 1e-3  # of what it was at first: next to the biases nothing of it is left to be seen in the output
 DECAY_USUAL: Final = {True: 0.1, False: 5e-4}  # decoupled (Loshchilov & Hutter 2019) or added to the gradient (He et al. 2016)
 CLIP_SCALE: Final = 1_024.0  # scale from which a norm clipped before it was unscaled cannot be taken for one clipped after
 CLIP_MOST: Final = 100.0  # norms people clip at are below

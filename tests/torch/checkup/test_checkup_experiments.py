@@ -324,6 +324,49 @@ class TestOptimiser:
         assert clean(tried("optimiser", model, pairs(), optimizer=torch.optim.SGD(model.parameters(), lr=0.0)))
 
 
+class TestGates:
+    @pytest.mark.parametrize("both", [True, False])
+    def test_two_factors_that_begin_at_0(self, both: bool) -> None:
+        class Gated(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.a, self.gate, self.out = nn.Linear(20, 8), nn.Sequential(nn.Linear(20, 8), nn.Linear(8, 8)), nn.Linear(8, 5)
+                for each in self.gate if both else [self.gate[1]]:
+                    nn.init.zeros_(each.weight)
+                    nn.init.zeros_(each.bias)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return self.out(self.a(x) * torch.sigmoid(self.gate(x)))
+
+        report = tried("optimiser", Gated(), pairs())
+        if both:
+            assert the(report, "symmetry").where == ("gate.0.weight", "gate.1.weight")
+        else:
+            assert clean(report)
+
+    def test_units_that_began_alike(self) -> None:
+        model = mlp()
+        assert clean(tried("optimiser", model, pairs()))
+        for each in model.parameters():
+            nn.init.constant_(each, 0.1)
+        assert "0.weight" in the(tried("optimiser", model, pairs()), "symmetry").where
+
+    def test_a_softmax_over_one_unit_inside(self) -> None:
+        class Pool(nn.Module):
+            def __init__(self, axis: int) -> None:
+                super().__init__()
+                self.score, self.out, self.axis = nn.Linear(4, 1), nn.Linear(4, 5), axis
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                h = x.view(-1, 5, 4)
+                return self.out((self.score(h).softmax(self.axis) * h).sum(1))
+
+        found = the(tried("parameters", Pool(2), pairs()), "softmax-axis")
+        assert found.where == ("score.weight", "score.bias")
+        assert "test_checkup_experiments.py:" in found.message
+        assert clean(tried("parameters", Pool(1), pairs()))
+
+
 class TestFirstLoss:
     def test_reference_is_the_entropy_of_the_shares(self) -> None:
         target = torch.tensor([0, 0, 0, 1])
@@ -345,10 +388,26 @@ class TestFirstLoss:
         right = [(x, y[:, None]) for x, y in wrong]
         assert "broadcast" not in {each.id for each in tried("first-loss", model, right, nn.MSELoss()).findings}
 
+    def test_a_broadcast_of_maps(self) -> None:
+        batches = [(x.reshape(16, 1, 4, 5), x.reshape(16, 4, 5)) for x, _ in pairs()]
+        model = nn.Conv2d(1, 1, 3, padding=1)
+        assert the(tried("first-loss", model, batches, nn.MSELoss()), "broadcast").severity == "critical"
+        right = [(x, y[:, None]) for x, y in batches]
+        assert "broadcast" not in {each.id for each in tried("first-loss", model, right, nn.MSELoss()).findings}
+
     def test_targets_out_of_reach(self) -> None:
         batches = [(x, 5 + 3 * x[:, :1]) for x, _ in pairs()]
         found = the(tried("first-loss", nn.Sequential(nn.Linear(20, 1), nn.Sigmoid()), batches, nn.MSELoss()), "target-range")
         assert found.where == ("1",)
+
+    def test_targets_under_which_a_loss_has_no_floor(self) -> None:
+        grades = [(x, (2 * x[:, :1]).clamp(0, 4).round()) for x, _ in pairs()]
+        found = the(tried("first-loss", nn.Linear(20, 1), grades, nn.BCEWithLogitsLoss()), "target-range")
+        assert "go from 0 to 4" in found.message or "go from 0 to 3" in found.message
+        right = [(x, y / 4) for x, y in grades]
+        assert "target-range" not in {
+            each.id for each in tried("first-loss", nn.Linear(20, 1), right, nn.BCEWithLogitsLoss()).findings
+        }
 
     def test_values_that_are_not_finite(self) -> None:
         class Root(nn.Module):

@@ -103,7 +103,7 @@ class TestInputs:
         model = nn.Sequential(nn.Linear(20, 1), nn.Softmax(1))
         batches = [(x, (x[:, :1] > 0).float()) for x, _ in pairs()]
         found = the(tried("inputs", model, batches, nn.BCELoss()), "unused-input")
-        assert found.where == ()
+        assert found.where == ("1",)
         assert "softmax over one unit" in found.remedy
 
     def test_a_head_that_begins_at_0_wakes_up(self) -> None:
@@ -307,6 +307,19 @@ class TestTrials:
         found = the(tried("frozen", model, pairs(12, 32), optimizer=optimizer), "frozen-random")
         assert found.where == ("0.weight",)
 
+    def test_a_frozen_layer_that_is_patched_is_meant(self) -> None:
+        class Patched(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.base, self.down, self.up = nn.Linear(20, 16), nn.Linear(20, 2, bias=False), nn.Linear(2, 16, bias=False)
+                self.base.requires_grad_(requires_grad=False)
+                self.out = nn.Linear(16, 5)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return self.out(torch.tanh(self.base(x) + self.up(self.down(x))))
+
+        assert clean(tried("frozen", Patched(), pairs(12, 32)))
+
     def test_what_was_trained_may_be_frozen(self) -> None:
         torch.manual_seed(0)
         fresh = nn.Linear(20, 30).weight.detach()
@@ -448,6 +461,37 @@ class TestKindsMetInTheWild:
         found = the(tried("scales", mlp(), batches), "input-scale")
         assert "held-out loss" in found.message
         assert clean(tried("scales", mlp(), pairs(12, 32)))
+
+    def test_features_in_units_of_their_own(self) -> None:
+        units = torch.logspace(-1, 3, 20)
+        found = the(tried("scales", mlp(), [(x * units + 2 * units, y) for x, y in pairs(12, 32)]), "input-scale")
+        assert "Each standardised by itself" in found.message
+        assert "x.std(0)" in found.remedy
+
+    def test_the_first_batch_for_ever(self) -> None:
+        x, y = pairs()[0]
+        same = [(x.clone(), y.clone()) for _ in range(4)]
+        assert the(tried("data", mlp(), same), "repeated-batch").value == 0.75
+        assert clean(tried("data", mlp(), [(x, y)] * 4))  # one batch that is handed over on purpose
+
+    def test_examples_that_come_again_are_counted(self) -> None:
+        batches = pairs(4, 16)
+        assert figure(tried("data", mlp(), batches), "data", "copies") == 0
+        twice = [(torch.cat([x[:12], batches[0][0][:4]]), y) for x, y in batches]
+        assert figure(tried("data", mlp(), twice), "data", "copies") == pytest.approx(16 / 64)
+
+    def test_rows_of_several_ones_under_a_softmax(self) -> None:
+        batches = [(x, (x[:, :5] > 0).float()) for x, _ in pairs()]
+        assert "hold several ones" in the(tried("data", mlp(), batches), "target-rows").message
+        assert clean(tried("data", mlp(), batches, nn.BCEWithLogitsLoss()))
+
+    def test_units_that_are_all_shut(self) -> None:
+        model = nn.Sequential(nn.Linear(20, 8), nn.Linear(8, 1), nn.ReLU())
+        nn.init.constant_(model[1].bias, -9.0)
+        batches = [(x, x[:, :1].relu()) for x, _ in pairs(4)]
+        found = the(tried("inputs", model, batches, nn.functional.mse_loss), "dead-units")
+        assert found.where == ("2",)
+        assert "gives 0 for all" in found.message
 
     def test_one_answer_for_several_targets(self) -> None:
         model = nn.Linear(20, 1)

@@ -100,6 +100,10 @@ class TestInitialisation:
         assert "health.calibrate" in found.remedy
         assert clean(tried("initialisation", deep(0.2), pairs(12, 32)))
 
+    def test_norms_keep_the_spread(self) -> None:
+        model = nn.Sequential(nn.LayerNorm(20), *deep(0.03))
+        assert tried("initialisation", model, pairs(12, 32)).outcomes[0].status == "not applicable"
+
     def test_a_network_that_was_trained_is_left_alone(self) -> None:
         model = deep(0.03)
         optimizer = adam(model)

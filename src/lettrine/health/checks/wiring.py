@@ -157,13 +157,16 @@ def norm_statistics(trace: Trace) -> Iterator[Finding]:
         name = max(far, key=lambda each: far[each][0] + abs(log(max(far[each][1], 1e-12))))
         gap, ratio = far[name]
         held_out, level = held_out_beside(trace)
+        much = (
+            gap > limits_wiring.NORM_PLACES_GAP + noise
+            or max(ratio, 1 / ratio if ratio > 0 else inf) > limits_wiring.NORM_PLACES_RATIO
+        )
         worse, fine = held_out > limits_wiring.NORM_HELD_OUT * level, held_out <= limits_wiring.NORM_HELD_OUT * level
-        apart = max(ratio, 1 / ratio if ratio > 0 else inf)
-        much = gap > limits_wiring.NORM_PLACES_GAP + noise or apart > limits_wiring.NORM_PLACES_RATIO
         wanted = rounded(max(3 / max(steps[1], 1), 1e-3))
+        behind = momentum < wanted  # statistics that had no time to leave their start
         yield Finding(
             id="norm-statistics",
-            severity="warning" if worse or momentum < wanted or (much and not fine) else "info",
+            severity="warning" if worse or ((much or behind) and not fine) else "info",
             where=tuple(far),
             steps=steps,
             value=gap,

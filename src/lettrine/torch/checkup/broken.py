@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isfinite
-from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -18,13 +16,13 @@ from lettrine.health.findings import Finding
 from lettrine.torch.capture.catalogue import kind_of
 from lettrine.torch.checkup.call import NotCalled
 from lettrine.torch.checkup.experiment import finding
+from lettrine.torch.checkup.lines import user_line
 from lettrine.torch.checkup.padded import Padded, padding_of
 from lettrine.torch.checkup.spread import hear
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import leaves
 
 SOFT: Final = ("softmax", "log_softmax", "logsumexp")
-OUTSIDE: Final = (Path(torch.__file__).parent.as_posix(), Path(__file__).parents[2].as_posix())  # torch and lettrine themselves
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,7 @@ class _Numbers(TorchFunctionMode):
         if self.first is None:
             name = getattr(func, "__name__", "an operation").strip("_")
             if _breaks((args, given), output):
-                self.first = Operation(name, _line(), _closed_rows(func, name, args, given))
+                self.first = Operation(name, user_line(), _closed_rows(func, name, args, given))
         return output
 
 
@@ -155,17 +153,6 @@ def _closed_rows(func: Any, name: str, args: Any, given: Any) -> Tensor | None:
     else:
         return None
     return closed if bool(closed.any()) else None
-
-
-def _line() -> str:
-    """The innermost line that is neither torch's nor lettrine's."""
-    frame: Any = inspect.currentframe()
-    while frame is not None:
-        file = frame.f_code.co_filename
-        if not file.startswith((*OUTSIDE, "<frozen")):
-            return f"{Path(file).name}:{frame.f_lineno}"
-        frame = frame.f_back
-    return ""
 
 
 def _finite(tensors: tuple[Tensor, ...]) -> bool:

@@ -46,29 +46,36 @@ def make_task(
         if isinstance(parameter, nn.UninitializedParameter):
             raise HealthError(f"checkup got {name}, which has no shape yet; call the model once, then check it")
     with sandbox(model, loss_fn, optimizer, batches), torch.inference_mode(mode=False), torch.enable_grad():
-        taken = draw(batches)
+        taken, again = draw(batches)
         rows_first = isinstance(batches, DataLoader) and batches.collate_fn is default_collate
-        task = Task(model, taken, loss_fn, optimizer, rows_first=rows_first, autocast=autocast)
+        task = Task(model, taken, loss_fn, optimizer, rows_first=rows_first, autocast=autocast, again=again)
     task = _called(task)
     task.budget = 60.0 * minutes
     task.deadline = task.now() + task.budget
     return task
 
 
-def draw(batches: Any) -> list[Any]:
-    """The first batches, as copies. Raises HealthError if there are none."""
+def draw(batches: Any) -> tuple[list[Any], bool]:
+    """The first batches, as copies, and whether they are one and the same that was handed over again and again.
+
+    Raises HealthError if there are none.
+    """
     if isinstance(batches, Tensor | str | bytes | Mapping) or not isinstance(batches, Iterable):
         raise HealthError(f"checkup got batches of type {type(batches).__name__}; expected a list of batches or a DataLoader")
     taken: list[Any] = []
+    first: Any = None
+    again = True
     values = 0
     for batch in batches:
+        first = batch if first is None else first
+        again = again and all(a is b for (_, a), (_, b) in zip(leaves(batch), leaves(first), strict=False))
         taken.append(fresh(batch))
         values += sum(tensor.numel() for _, tensor in leaves(batch))
         if len(taken) >= BATCHES or values > BATCH_VALUES:
             break
     if not taken:
         raise HealthError("checkup got batches that give nothing; expected at least one, such as [(inputs, targets)]")
-    return taken
+    return taken, again
 
 
 def _called(task: Task) -> Task:

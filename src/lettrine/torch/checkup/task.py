@@ -30,6 +30,7 @@ class Task:
 
     batches: copies, in the order they came. whole: the loss function takes the model and the batch, else outputs and targets.
     rows_first: the batches come from a DataLoader that stacks examples along axis 0. autocast: dtype, None without.
+    again: one and the same batch was handed over again and again.
     seconds: of one forward and backward pass. stateful: the model answers differently when it is asked the same again. budget:
     seconds there are in all. deadline: when they are up, by `clock`.
     """
@@ -41,6 +42,7 @@ class Task:
     whole: bool = False
     rows_first: bool = False
     autocast: torch.dtype | None = None
+    again: bool = False
     seconds: float = 0.0
     stateful: bool = False
     budget: float = float("inf")

@@ -22,6 +22,8 @@ from lettrine.torch.checkup.task import Task
 SEEDS: Final = (1, 2, 3)
 HELD_OUT: Final = 4  # of how many batches one is held out
 LEAST_BATCHES: Final = 4  # from so many on
+SHARE: Final = 0.6  # of the time that is left, for one comparison
+LONGER: Final = 5  # times the steps, where more have to tell
 
 Remedy = Callable[[Task], AbstractContextManager[object]]
 """Changes the task while it is entered; everything is put back around it."""
@@ -59,8 +61,15 @@ class Trial:
 
 
 def compare(task: Task, remedy: Remedy, steps: int, seeds: Sequence[int] = SEEDS, *, instead: Remedy | None = None) -> Trial:
-    """Train with and without the remedy. instead: what is done on the side without it, nothing by default."""
-    return contest(task, {"": remedy}, steps, seeds, instead=instead)[""]
+    """Train with and without the remedy. instead: what is done on the side without it, nothing by default.
+
+    Where the gain is beyond its noise and yet small, as at a low rate, both train for longer if there is time.
+    """
+    found = contest(task, {"": remedy}, steps, seeds, instead=instead)[""]
+    more = task.steps_in(SHARE / (2 * len(seeds)), LONGER * steps)
+    if found.helps or not found.gain > TRIAL_ERRORS * found.error or more < 2 * steps:
+        return found
+    return contest(task, {"": remedy}, more, seeds, instead=instead)[""]
 
 
 def contest(
@@ -84,7 +93,7 @@ def contest(
     return found
 
 
-def steps_for(task: Task, trainings: int, share: float = 0.6) -> int:
+def steps_for(task: Task, trainings: int, share: float = SHARE) -> int:
     """Steps of each of so many trainings in a share of the time that is left; 0 if that is too few to tell."""
     steps = task.steps_in(share / (trainings * len(SEEDS)), TRIAL_STEPS)
     return steps if steps >= TRIAL_STEPS // 2 else 0

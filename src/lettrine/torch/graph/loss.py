@@ -3,8 +3,8 @@
 Evidence "loss", of the loss whose backward pass was looked at:
     words["kind"]: kinds of its terms, such as "cross-entropy" or "squared error + penalty".
     words["nature"]: "" for an ordinary loss against data; "adversarial", "contrastive", "bootstrapped" (targets a network made),
-        "maximised" (its negative, by an optimiser that was built so), "moving" (targets whose size changes as training goes on),
-        "policy" or "other" for those that have no reference and need not fall.
+        "maximised" (by an optimiser that was built so), "moving" (targets whose size changes as training goes on), "policy" or
+        "other" for those that have no reference and need not fall.
     figures: terms; classes (0 for none); reference, even: loss of the best answer that does not look at the input, and of
         answering evenly or 0, in the units of the loss that was looked at, NaN for none; value 0, value 1 …: that loss at each
         step looked at, the mean of its backward passes, by which the checks bring the reference to the units of the loss that
@@ -51,6 +51,7 @@ class LossReader:
             int, list[tuple[str, float, float]]
         ] = {}  # by step: kind of each of several terms, mean, share of the loss
         self._upwards: list[bool] = []  # whether the steps make the one term larger
+        self._maximised: list[bool] = []  # whether the optimiser was built to make the loss larger, at each look
         self._handed: list[tuple[str, float]] = []  # of the losses that are handed over: which term each is, and its share
 
     def look(self, look: Look) -> Iterable[Evidence]:
@@ -78,8 +79,7 @@ class LossReader:
         if isfinite(terms[0].weight):
             maximised = any(group.get("maximize", False) for each in look.optimisers for group in each.param_groups)
             self._upwards.append((terms[0].weight < 0) is not maximised)
-            if maximised and terms[0].weight < 0 and "maximised" not in self._natures:
-                self._natures.append("maximised")
+            self._maximised.append(maximised)
         return ()
 
     def handed(self, step: int, loss: Any) -> Iterable[Evidence]:
@@ -100,6 +100,8 @@ class LossReader:
         if not self._values:
             return
         steps = sorted(self._values)
+        if self._maximised and all(self._maximised):  # one that turns round on its way is not meant to rise
+            self._natures.append("maximised")
         nature, reference, even = self._nature(), nan, nan
         if not nature:
             reference, even = self._reference(lambda sums: sums.reference()), self._reference(_even)

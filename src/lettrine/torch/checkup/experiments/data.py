@@ -15,11 +15,14 @@ from lettrine.health.findings import Finding
 from lettrine.health.limits import CHECKUP_REPEATS, CHECKUP_SORTED
 from lettrine.torch.checkup.call import NotCalled
 from lettrine.torch.checkup.experiment import Result, experiment, finding
+from lettrine.torch.checkup.experiments.first_loss import loss_of, output_of
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import leaves
 
 LEAST_BATCHES: Final = 6  # to speak of an order
 LEAST_EXAMPLES: Final = 32  # to call targets constant
+SEVERAL: Final = 0.05  # of the rows that hold several ones
+SAME: Final = 1e-5  # of the loss: rounding
 
 
 @experiment("data", "Data", passes=1)
@@ -34,10 +37,11 @@ def data(task: Task) -> Result:
     marks = [_mark(batch) for batch in task.batches]
     repeated = len(marks) - len(set(marks))
     figures: dict[str, float] = {"batches": len(marks), "repeated": repeated}
-    if len(set(marks)) > 1 and repeated >= CHECKUP_REPEATS * len(marks):
+    if not task.again and len(marks) > 2 and repeated >= CHECKUP_REPEATS * len(marks):
         found.append(_repeats(repeated, len(marks)))
     same, constant = _alike(task)
-    figures |= {"alike": same, "constant_features": constant}
+    copies = _copies(task)
+    figures |= {"alike": same, "constant_features": constant, "copies": copies}
     if same >= 0.5:
         found.append(_one_example(same))
     targets = [batch[-1] for batch in task.batches if not task.whole and isinstance(batch[-1], Tensor)]
@@ -46,6 +50,8 @@ def data(task: Task) -> Result:
     said = f"{len(set(marks))} of {len(marks)} batches differ"
     if figures.get("classes", 0) > 0:
         said += f"; {int(figures['classes'])} classes, the largest {100 * figures['largest_class']:.0f} % of the targets"
+    if copies > 0:
+        said += f"; {100 * copies:.0f} % of the examples have the inputs of one before"
     if constant > 0:
         said += f"; {100 * constant:.0f} % of the features are constant"
     return Result(said + ".", tuple(found), figures)
@@ -81,6 +87,18 @@ def _alike(task: Task) -> tuple[float, float]:
     return (sum(alike) / len(alike) if alike else 0.0), constant
 
 
+def _copies(task: Task) -> float:
+    """Share of the examples whose inputs are those of an example before them, to the last bit."""
+    if task.whole:
+        return 0.0
+    seen: list[bytes] = []
+    for batch in task.batches:
+        rows = [each for _, each in leaves(batch[0]) if each.ndim >= 2 and each.shape[0] == len(batch[-1])]
+        for number in range(len(rows[0]) if rows else 0):
+            seen += [b"".join(each[number].detach().cpu().double().numpy().tobytes() for each in rows)]
+    return 1.0 - len(set(seen)) / len(seen) if seen else 0.0
+
+
 def _targets(task: Task, targets: list[Tensor], figures: dict[str, float]) -> Iterator[Finding]:
     flat = torch.cat([each.detach().flatten().double().cpu() for each in targets])
     if len(flat) >= LEAST_EXAMPLES and bool((flat == flat[0]).all()) and _minds(task):
@@ -93,6 +111,8 @@ def _targets(task: Task, targets: list[Tensor], figures: dict[str, float]) -> It
             "Look at how the targets are read: a wrong column, a comparison that is always true, or data sorted by class.",
             value=float(flat[0]),
         )
+    if (several := _several(task, targets)) is not None:
+        yield several
     classes = [each for each in targets if each.ndim == 1 and not each.is_floating_point()]
     if len(classes) != len(targets):
         return
@@ -113,6 +133,36 @@ def _targets(task: Task, targets: list[Tensor], figures: dict[str, float]) -> It
             limit=CHECKUP_SORTED,
             source="Bottou 2012, Stochastic gradient descent tricks: shuffle the examples",
         )
+
+
+def _several(task: Task, targets: list[Tensor]) -> Finding | None:
+    """Rows of 0 and 1 with several ones, under a loss that does not mind when all answers to an example rise alike: a softmax."""
+    if not all(each.ndim == 2 and each.is_floating_point() and bool(((each == 0) | (each == 1)).all()) for each in targets):
+        return None
+    ones = torch.cat([each.sum(1) for each in targets if each.shape[1] > 1] or [torch.ones(1)])
+    share = float((ones > 1).double().mean())
+    output = output_of(task)
+    if share < SEVERAL or output is None or output.shape != targets[0].shape:
+        return None
+    with torch.no_grad():
+        try:
+            plain, raised = (float(loss_of(task, output + each)) for each in (0.0, 1.0))
+        except Exception:  # noqa: BLE001  a loss that refuses other answers is not known to be one of a softmax
+            return None
+    if not abs(plain - raised) <= SAME * abs(plain):
+        return None
+    return finding(
+        "target-rows",
+        "warning",
+        (),
+        f"{100 * share:.0f} % of the target rows hold several ones, and the loss is that of a softmax: it stays the same when "
+        "all answers to an example rise alike.",
+        "A softmax shares out one whole: no answer can be sure of two classes at once.",
+        "For several classes at once use binary_cross_entropy_with_logits; for one, give its index.",
+        value=share,
+        limit=SEVERAL,
+        source="torch.nn.CrossEntropyLoss: target of probabilities for each class",
+    )
 
 
 def _minds(task: Task) -> bool:

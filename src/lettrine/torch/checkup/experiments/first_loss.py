@@ -25,6 +25,7 @@ from lettrine.torch.checkup.task import Task
 
 MOST_CONSTANTS = 4096  # values of the constant answer
 TRIES = 60  # evaluations of it, in at most
+OUTSIDE = 0.05  # beyond a range, and share of the targets that is
 TIME = 0.1  # of the time that is left
 
 
@@ -52,7 +53,11 @@ def first_loss(task: Task) -> Result:
     several = constant_loss(task, output, spread(task)) if isfinite(reference) and len(task.batches) > 1 else reference
     task.known |= {"loss": value, "reference": reference, "reference_of_several": several}
     figures = {"loss": value, "reference": reference, "reference_of_several": several}
-    findings = [each for each in (_broadcast(task, output) or _stretched(heard), *_reach(task, output)) if each is not None]
+    findings = [
+        each
+        for each in (_broadcast(task, output) or _stretched(heard), *_reach(task, output), _no_floor(task, loss))
+        if each is not None
+    ]
     said = f"The first loss is {value:.4g}"
     said += f"; the best answer that is the same for every example has {reference:.4g}." if isfinite(reference) else "."
     if several > 0 and value > CHECKUP_START * several and not findings:
@@ -169,15 +174,13 @@ def _broadcast(task: Task, output: Tensor | None) -> Finding | None:
     target = None if task.whole else task.batch()[-1]
     if output is None or not isinstance(target, Tensor) or output.shape == target.shape or not target.is_floating_point():
         return None
-    if output.numel() != target.numel() or target.numel() < 3 or bool((target == target.flatten()[0]).all()):
+    if output.numel() != target.numel() or target.numel() < 3 or bool((target == target[:1]).all()):
         return None
     with torch.no_grad():
         generator = torch.Generator(device=output.device).manual_seed(1)
         drawn = torch.randn(output.shape, generator=generator, device=output.device, dtype=output.dtype)
-        order = torch.arange(target.numel() - 1, -1, -1, device=target.device)
-        turned = target.flatten()[order].reshape(target.shape)
         try:
-            plain, other = (float(task.loss_fn(drawn, each).detach()) for each in (target, turned))
+            plain, other = (float(task.loss_fn(drawn, each).detach()) for each in (target, target.roll(1, 0)))
         except Exception:  # noqa: BLE001
             return None
     if not isfinite(plain) or abs(plain - other) > 1e-5 * abs(plain):
@@ -237,8 +240,8 @@ def _reach(task: Task, output: Tensor | None) -> list[Finding]:
         if node is None:
             return []
     low, high = ranges.get(operation(node), (-inf, inf))
-    outside = float(((target < low - 0.05) | (target > high + 0.05)).float().mean())
-    if not outside > 0.05:
+    outside = float(((target < low - OUTSIDE) | (target > high + OUTSIDE)).float().mean())
+    if not outside > OUTSIDE:
         return []
     least, most = float(target.min()), float(target.max())
     return [
@@ -251,9 +254,37 @@ def _reach(task: Task, output: Tensor | None) -> list[Finding]:
             "No training can bring such answers.",
             f"End in a linear layer without {operation(node)}, or scale the targets into its range.",
             value=outside,
-            limit=0.05,
+            limit=OUTSIDE,
         )
     ]
+
+
+def _no_floor(task: Task, loss: Tensor) -> Finding | None:
+    """Targets beyond 0 and 1 under a binary cross-entropy, whose loss then falls without end."""
+    from lettrine.torch.graph.reading import operation  # noqa: PLC0415
+
+    target = None if task.whole else task.batch()[-1]
+    node: Any = loss.grad_fn
+    while node is not None and not operation(node).startswith("BinaryCrossEntropy"):
+        node = node.next_functions[0][0] if node.next_functions else None
+    if node is None or not isinstance(target, Tensor):
+        return None
+    least, most = float(target.min()), float(target.max())
+    outside = float(((target < 0) | (target > 1)).double().mean())
+    if not outside > OUTSIDE:
+        return None
+    return finding(
+        "target-range",
+        "critical",
+        _last_module(task),
+        f"The loss is a binary cross-entropy, whose targets lie between 0 and 1; {100 * outside:.0f} % of these are beyond "
+        f"(they go from {least:.3g} to {most:.3g}).",
+        "Such a loss has no floor: the surer and the more wrong the answers, the lower it is.",
+        "Bring the targets to 0 and 1; for grades or counts use another loss, for classes cross_entropy.",
+        value=outside,
+        limit=OUTSIDE,
+        source="torch.nn.BCEWithLogitsLoss: targets between 0 and 1",
+    )
 
 
 def _last_module(task: Task) -> tuple[str, ...]:

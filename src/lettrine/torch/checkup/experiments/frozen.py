@@ -38,7 +38,7 @@ def frozen(task: Task) -> Result:
     kept = [(clean_name(name), each) for name, each in task.model.named_parameters() if not each.requires_grad]
     if not kept or task.optimizer is None or takes_closure(task.optimizer):
         raise Skip("not applicable", "nothing is frozen" if not kept else "no optimizer that parameters could be added to")
-    fresh = [name for name, each in kept if is_fresh(each)]
+    fresh = [name for name, each in kept if is_fresh(each) and not _patched(task.model, name, each)]
     figures: dict[str, float] = {"frozen": len(kept), "fresh": len(fresh)}
     said = f"{len(kept)} parameters are frozen, {len(fresh)} of them as random as they were made."
     if not fresh:
@@ -66,6 +66,18 @@ def frozen(task: Task) -> Result:
         source="torch.nn.Linear and Conv2d: weights are drawn from U(-1/sqrt(fan-in), 1/sqrt(fan-in))",
     )
     return Result(said, (found,), figures, where=tuple(fresh))
+
+
+def _patched(model: nn.Module, name: str, weight: Tensor) -> bool:
+    """Whether trainable factors of a lower rank stand beside it: what is frozen is patched by their product, and meant so."""
+    if weight.ndim != 2:
+        return False
+    rows, columns = weight.shape
+    home = ".".join(name.split(".")[:-2])
+    beside = [each for other, each in model.named_parameters() if clean_name(other).startswith(f"{home}." if home else "")]
+    ranks = {each.shape[0] for each in beside if each.requires_grad and each.ndim == 2 and each.shape[1] == columns}
+    others = {each.shape[1] for each in beside if each.requires_grad and each.ndim == 2 and each.shape[0] == rows}
+    return any(rank < min(rows, columns) for rank in ranks & others)
 
 
 def is_fresh(weight: Tensor) -> bool:

@@ -18,6 +18,7 @@ from lettrine.health.checks import Skip
 from lettrine.health.findings import Finding
 from lettrine.health.limits import CHECKUP_DEPTH, TRIAL_STEPS
 from lettrine.torch.calibrate import calibrate
+from lettrine.torch.capture.catalogue import kind_of
 from lettrine.torch.checkup.call import NotCalled
 from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.spread import hear
@@ -46,6 +47,8 @@ def initialisation(task: Task) -> Result:
         spreads = []
     if len(spreads) < LEAST + 1:
         raise Skip("not applicable", f"fewer than {LEAST} layers and an output")
+    if any("Norm" in kind_of(each) for each in task.model.modules()):
+        raise Skip("not applicable", "norms keep the spread, whatever single layers give")
     (first, begin), (last, end) = spreads[0], spreads[-2]
     figures = {"first": begin, "last": end, "layers": len(spreads)}
     said = f"The std of the outputs from example to example goes from {begin:.2g} in {first} to {end:.2g} in {last}."

@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 
 from lettrine.health.checks import Skip
+from lettrine.health.findings import Finding
 from lettrine.health.limits import CHECKUP_MATTERS
+from lettrine.torch.capture.catalogue import kind_of
 from lettrine.torch.checkup.call import Call, NotCalled
 from lettrine.torch.checkup.experiment import Result, experiment, finding, part
 from lettrine.torch.checkup.layout import examples_along
-from lettrine.torch.checkup.spread import change
+from lettrine.torch.checkup.spread import Heard, change, hear
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import leaves, mapped
 
@@ -48,20 +50,8 @@ def inputs(task: Task) -> Result:
     each = {path: _effect(task, call, plain, [path]) for path in traded} if len(traded) > 1 else {traded[0]: whole}
     figures = {"all": whole, **{f"input {path}": value for path, value in each.items()}}
     if whole <= CHECKUP_MATTERS:
-        found = finding(
-            "unused-input",
-            "warning",
-            (),
-            f"The answers do not depend on the inputs: after {STEPS} steps every example gets the same, whatever it is.",
-            "The network can learn the mean of the targets and no more.",
-            "Look for units that are all dead, an activation after the last layer that is flat, a softmax over one unit, or "
-            "inputs "
-            "that are lost on the way.",
-            value=whole,
-            limit=CHECKUP_MATTERS,
-            source="Karpathy 2019, A recipe for training neural networks: an input-independent baseline",
-        )
-        return Result(found.message, (found,), figures)
+        found = _lost(_where_lost(task, call, rows), whole)
+        return Result(found.message, (found,), figures, where=found.where)
     unused = tuple(
         path for path, value in each.items() if value <= CHECKUP_MATTERS and not is_flags(dict(leaves(call.given))[path])
     )
@@ -80,6 +70,42 @@ def inputs(task: Task) -> Result:
         source="Karpathy 2019, A recipe for training neural networks: an input-independent baseline",
     )
     return Result(said, (found,), figures, where=unused)
+
+
+def _where_lost(task: Task, call: Call, rows: int) -> Heard | None:
+    """The innermost module that is given what differs between examples and gives all of them the same; None if none is seen."""
+
+    def differ(tensors: tuple[Tensor, ...]) -> bool:
+        kept = [each for each in tensors if each.ndim and each.shape[0] == rows]
+        return any(change(each, each.roll(1, 0)) > CHECKUP_MATTERS for each in kept)
+
+    with task.boxed(), torch.no_grad():
+        task.model.train()
+        _, calls = hear(task.model, lambda: task.outputs(call))
+    return next((each for each in calls if differ(each.inputs) and not differ(each.outputs)), None)
+
+
+def _lost(place: Heard | None, value: float) -> Finding:
+    """Every example gets the same answer: by units that are all shut, or by something else."""
+    shut = place is not None and not any(bool((each != 0).any()) for each in place.outputs)
+    at = f" It is {place.name} ({kind_of(place.module)}) that gives {'0 for' if shut else 'the same for'} all." if place else ""
+    remedy = (
+        "Look for units that are all dead, an activation after the last layer that is flat, a softmax over one unit, or inputs "
+        "that are lost on the way."
+    )
+    if shut:
+        remedy = "Lower the rate, start the bias before it at 0 or above, or use softplus, leaky ReLU or no activation there."
+    return finding(
+        "dead-units" if shut else "unused-input",
+        "warning",
+        (place.name,) if place else (),
+        f"The answers do not depend on the inputs: after {STEPS} steps every example gets the same, whatever it is.{at}",
+        "The network can learn the mean of the targets and no more.",
+        remedy,
+        value=value,
+        limit=CHECKUP_MATTERS,
+        source="Karpathy 2019, A recipe for training neural networks: an input-independent baseline",
+    )
 
 
 def _answers(task: Task, call: Call) -> list[Tensor]:

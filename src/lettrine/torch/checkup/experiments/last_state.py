@@ -9,21 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import isfinite, nan
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lettrine.health.checks import Skip
-from lettrine.health.limits import TRIAL_STEPS
+from lettrine.health.limits import CHECKUP_STUCK, TRIAL_STEPS
 from lettrine.torch.capture.catalogue import named_modules
 from lettrine.torch.checkup.call import Call, NotCalled
 from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.padded import padding_of
 from lettrine.torch.checkup.task import Task, takes_closure
 from lettrine.torch.checkup.trials import SEEDS, compare, steps_for
-
-STUCK: Final = 0.9  # of the best constant answer's loss: a training that is beyond that has found its own way
 
 
 @experiment("last-state", "State after the padding", passes=2 * len(SEEDS) * TRIAL_STEPS // 2, trains=True)
@@ -56,7 +54,7 @@ def last_state(task: Task) -> Result:
     if not trial.helps:
         return Result(said, figures=figures, where=(name,))
     reference = task.known.get("reference_of_several", nan)
-    stuck = not isfinite(reference) or trial.without > STUCK * reference
+    stuck = not isfinite(reference) or trial.without > CHECKUP_STUCK * reference
     found = finding(
         "padding",
         "warning" if stuck else "info",

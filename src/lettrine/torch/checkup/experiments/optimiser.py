@@ -15,6 +15,7 @@ from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.task import Task
 
 STEPS: Final = 3
+MORE: Final = 10  # before a tensor that gets no pull is said to get none: a gate behind a gate takes a few to open
 ROUNDING: Final = 1e-5  # of the largest gradient
 
 
@@ -42,6 +43,7 @@ def optimiser(task: Task) -> Result:
         sizes = [_size(each.grad) for each, _ in held]
         # What is left by rounding where a bias cancels, as before a batch norm, is no gradient.
         pulled = [was or size > ROUNDING * max(sizes) for was, size in zip(pulled, sizes, strict=True)]
+    closed = _closed(task, held, before)
     moved = [not torch.equal(old, each.detach()) for old, (each, _) in zip(before, held, strict=True)]
     broken = [names.get(id(each), "?") for each, _ in held if not bool(each.detach().isfinite().all())]
     still = [
@@ -57,9 +59,60 @@ def optimiser(task: Task) -> Result:
         said += " The rate of some groups is 0; a warm-up begins so."
     if broken and all(isfinite(each) for each in losses[:1]) and not findings:
         findings.append(_breaks(tuple(broken), float(held[0][1].get("lr", float("nan")))))
+    if closed and not findings:
+        findings.append(_shut(tuple(names.get(id(each), "?") for each in closed)))
+    alike = [each for (each, _), old in zip(held, before, strict=True) if _alike(each, old)]
+    if alike and not findings:
+        findings.append(_equal(tuple(names.get(id(each), "?") for each in alike)))
     if still and not findings:
         findings.append(_stays(task, tuple(name for name, _ in still), still[0][1]))
     return Result(said, tuple(findings), figures, where=tuple(name for each in findings for name in each.where))
+
+
+def _closed(task: Task, held: list[tuple[Tensor, dict[str, Any]]], before: list[Tensor]) -> list[Tensor]:
+    """Matrices of one number throughout whose gradient is 0 at each of many steps: what lies behind them is such a one too."""
+    pairs = zip(held, before, strict=True)
+    waiting = [each for (each, _), old in pairs if each.ndim > 1 and _no_pull(each) and bool((old == old.flatten()[0]).all())]
+    for number in range(STEPS, MORE) if waiting else ():
+        task.step(number)
+        waiting = [each for each in waiting if _no_pull(each)]
+    return waiting
+
+
+def _no_pull(parameter: Tensor) -> bool:
+    """Whether it is asked for a gradient and gets 0 throughout."""
+    return parameter.requires_grad and parameter.grad is not None and not bool((parameter.grad != 0).any())
+
+
+def _alike(parameter: Tensor, before: Tensor) -> bool:
+    """Whether a matrix began at one number and moved, and its units are still copies of one another."""
+    if parameter.ndim < 2 or parameter.shape[0] < 2 or not bool((before == before.flatten()[0]).all()):
+        return False
+    return not torch.equal(parameter, before) and bool((parameter == parameter[:1]).all())
+
+
+def _equal(names: tuple[str, ...]) -> Finding:
+    return finding(
+        "symmetry",
+        "warning",
+        names,
+        f"All units of {names[0]} began alike, and {STEPS} steps left them copies of one another.",
+        "A layer of equal units can say no more than one of them.",
+        f"Draw {names[0]} at random (std 1/sqrt(fan_in)); only biases may begin alike.",
+        source="Goodfellow et al. 2016, Deep learning, section 8.4: initial parameters need to break symmetry",
+    )
+
+
+def _shut(names: tuple[str, ...]) -> Finding:
+    return finding(
+        "symmetry",
+        "warning",
+        names,
+        f"{names[0]} begins at one number throughout, and its gradient is 0 in each of {MORE} steps.",
+        "What it is multiplied with is 0 as well: neither opens the other, and both stay as they are.",
+        f"Draw {names[0]} at random (std 1/sqrt(fan_in)); one of two factors may begin at 0, not both.",
+        source="Zhang et al. 2019, Fixup initialization: only the last layer of a branch begins at 0",
+    )
 
 
 def _size(gradient: Tensor | None) -> float:

@@ -19,6 +19,7 @@ from lettrine.health.limits import CHECKUP_MATTERS
 from lettrine.torch.capture.catalogue import clean_name
 from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.names import hidden_tensors
+from lettrine.torch.checkup.single import softmax_of_one
 from lettrine.torch.checkup.task import Task
 
 MOST_MOVED = 64  # parameters moved one by one
@@ -44,6 +45,8 @@ def parameters(task: Task) -> Result:
     named = {id(each): clean_name(name) for name, each in task.model.named_parameters(remove_duplicate=False)}
     optimised = {id(each) for group in task.optimizer.param_groups for each in group["params"]} if task.optimizer else None
     found_all = [*_unheld(task, lasting, named, optimised), *_without_gradient(task, named, ends, optimised)]
+    if (single := softmax_of_one(task, named)) is not None:
+        found_all.append(single)
     figures = {
         "parameters": len(named),
         "in_graph": sum(key in named for key in lasting),

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+import torch
 from torch import Tensor
 
 from lettrine.health.checks import Skip
@@ -21,15 +22,20 @@ from lettrine.torch.checkup.trials import SEEDS, Trial, compare, steps_for
 from lettrine.torch.checkup.values import leaves
 
 EPSILON: Final = 1e-6
+UNEVEN: Final = 10.0  # times a feature's size that of another has to be, for each to be standardised by itself
+LEAST: Final = 16  # values of each feature, to know its spread
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Mean and spread of the values of one kind. path: of the input; "" for the targets."""
+    """Mean and spread of the values of one kind. path: of the input; "" for the targets. own: those of each feature, where
+    features are in units of their own.
+    """
 
     path: str
     mean: float
     std: float
+    own: tuple[Tensor, Tensor] | None = None
 
     @property
     def far(self) -> bool:
@@ -77,7 +83,18 @@ def _input_scales(task: Task) -> Iterator[Scale]:
         return
     for path, each in leaves(given):
         if each.is_floating_point() and each.ndim >= 2 and each.numel() > 1:
-            yield Scale(path, float(each.double().mean()), float(each.double().std()))
+            yield Scale(path, float(each.double().mean()), float(each.double().std()), _units(each))
+
+
+def _units(tensor: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Mean and spread of each feature of a table (N, F) or sequence (N, T, F), if their sizes differ widely; else None."""
+    if tensor.ndim not in (2, 3) or tensor.shape[-1] < 2 or tensor.numel() < LEAST * tensor.shape[-1]:
+        return None
+    rows = tensor.detach().flatten(0, -2)
+    mean, std = rows.mean(0), rows.std(0)
+    sizes = torch.maximum(mean.abs(), std)
+    varied = sizes[std > 0]
+    return (mean, std) if varied.numel() > 1 and float(varied.max()) > UNEVEN * float(varied.min()) else None
 
 
 def _target_scales(task: Task) -> Iterator[Scale]:
@@ -90,7 +107,10 @@ def _target_scales(task: Task) -> Iterator[Scale]:
 
 def _scaled_inputs(scale: Scale) -> Any:
     def change(path: str, tensor: Tensor) -> Tensor:
-        return (tensor - scale.mean) / (scale.std + EPSILON) if path == scale.path else tensor
+        if path != scale.path:
+            return tensor
+        mean, std = scale.own or (scale.mean, scale.std)
+        return (tensor - mean) / (std + EPSILON)
 
     return lambda task: inputs_changed(task.model, change)
 
@@ -111,6 +131,20 @@ def _scaled_outputs(scale: Scale) -> Any:
 
 def _finding(scale: Scale, trial: Trial) -> Any:
     line = f"(x - {scale.mean:.3g}) / {scale.std:.3g}"
+    if scale.own:
+        sizes = torch.maximum(scale.own[0].abs(), scale.own[1])
+        widths = f"its features are of sizes from {float(sizes.min()):.3g} to {float(sizes.max()):.3g}"
+        return finding(
+            "input-scale",
+            "warning",
+            (),
+            f"The input {scale.path} is far from standard: {widths}. Each standardised by itself, {trial.said}.",
+            "The largest features saturate what comes after them, and the others are not seen beside them.",
+            "Standardise each feature with its own mean and std over the training data: (x - x.mean(0)) / x.std(0).",
+            value=scale.std,
+            limit=CHECKUP_SCALE,
+            source="LeCun et al. 1998, Efficient backprop: normalising the inputs",
+        )
     if scale.path:
         return finding(
             "input-scale",
