@@ -4,6 +4,8 @@
 #   make test      run the tests
 #   make lint      ruff and mypy
 #   make frameworks run the tests of lettrine.integrations against Lightning, transformers, Keras and the others
+#   make trackers  the same against TensorBoard, MLflow, Trackio and Weights & Biases, all offline
+#   make cuda      the tests that need a GPU, where there is one
 #   make docs      build the site into build/site, strictly; the programs of its pages are run
 #   make bench     measure what the README claims
 #   make fuzz      feed the readers of files whatever Atheris thinks of, for SECONDS=60 each
@@ -19,7 +21,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SOURCES := pyproject.toml constraints.txt $(wildcard CMakeLists.txt native/*)
 
-.PHONY: demo test slow matrix lint frameworks docs bench sanitize fuzz long dist native clean
+.PHONY: demo test slow matrix lint frameworks trackers cuda docs bench sanitize fuzz long dist native clean
 
 # As many tests run at once as there are cores: threads of their own would only wait for one another.
 test slow matrix frameworks sanitize docs: export OMP_NUM_THREADS := 1
@@ -44,6 +46,13 @@ lint: .venv/lint .venv/test
 
 frameworks: .venv-frameworks/made
 	.venv-frameworks/bin/python -m pytest -n 2 tests/integrations
+
+trackers: .venv-trackers/made
+	.venv-trackers/bin/python -m pytest tests/integrations/test_trackers.py
+
+cuda: .venv/test
+	$(BIN)/python -m pytest -m cuda tests/torch
+
 # The builder's notice about its own successor is not about this site.
 docs: .venv/docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
@@ -92,7 +101,7 @@ native:
 	touch .venv/test .venv/demo
 
 clean:
-	rm -rf .venv .venvs .venv-frameworks build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venvs .venv-frameworks .venv-trackers build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .venv/made:
 	$(PYTHON) -m venv .venv
@@ -106,7 +115,7 @@ clean:
 # What is there already satisfies "lettrine": only what the extras need is installed, and nothing is compiled a second time.
 .venv/test: .venv/demo
 	@echo "setting up .venv with torch and the test tools (once, a few minutes) ..."
-	$(PIP) 'lettrine[torch,live,corpora,tune,test]'
+	$(PIP) 'lettrine[torch,live,corpora,tune,tables,test]'
 	touch $@
 
 # Beside .venv, whose torch and test tools it uses. fastai is installed without what only its pictures and texts need: torchvision

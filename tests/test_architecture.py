@@ -146,6 +146,7 @@ def test_public_names() -> None:
         "init",
         "load",
         "resume",
+        "score",
         "train",
         "tune",
     ]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lettrine.model.config import MLPConfig
     from lettrine.model.initialisation import Initialisation
     from lettrine.search.api import tune
+    from lettrine.tools.bulk import score
     from lettrine.torch import calibrate as init
     from lettrine.training.api import resume, train
     from lettrine.training.folder import load_run as load
@@ -41,6 +42,7 @@ _HOMES = {
     "init": "lettrine.torch.calibrate",
     "load": "lettrine.training.folder",
     "resume": "lettrine.training.api",
+    "score": "lettrine.tools.bulk",
     "train": "lettrine.training.api",
     "tune": "lettrine.search.api",
 }
@@ -59,6 +61,7 @@ __all__ = [
     "init",
     "load",
     "resume",
+    "score",
     "train",
     "tune",
 ]

@@ -246,3 +246,54 @@ def test_what_had_grown_is_blamed_on_the_rate():
     growing = np.where(np.arange(200) < 120, np.exp(np.maximum(0, np.arange(200) - 110)), np.nan)
     finding = the(broken(operation("sqrt"), loss=growing), "non-finite")
     assert finding.remedy.startswith("Lower the learning rate")
+
+
+def test_what_is_taken_for_probabilities():
+    raw = the(seen(comparison("likelihood", "Log Clamp")), "probabilities-as-logits")
+    assert (raw.severity, raw.message) == ("critical", "The loss expects probabilities and gets raw outputs.")
+    assert "sigmoid" in raw.remedy
+    assert "softmax" in the(seen(comparison("product", "Log Clamp Share", rows_one=1)), "probabilities-as-logits").remedy
+    assert "sigmoid" in the(seen(comparison("probabilities", "Clamp")), "probabilities-as-logits").remedy
+    for fine in (("likelihood", "Log Clamp Sigmoid"), ("product", "Log Share Softmax"), ("probabilities", "Clamp Sigmoid")):
+        assert found(seen(comparison(*fine, rows_one=1)), "probabilities-as-logits") == ()
+    assert found(seen(comparison("product", "Log", rows_one=0.2)), "probabilities-as-logits") == ()  # rates, as of Poisson
+    cut = the(seen(comparison("likelihood", "Log Clamp Relu")), "relu-logits")
+    assert (cut.severity, "sigmoid" in cut.remedy) == ("critical", True)
+
+
+def test_a_share_of_one_unit():
+    assert "over a single unit" in the(seen(comparison("product", "Log Clamp Share Sigmoid", ones=1)), "softmax-axis").message
+    assert found(seen(comparison("product", "Log Clamp Share Sigmoid", ones=0)), "softmax-axis") == ()
+
+
+def test_squares_of_probabilities_are_a_remark():
+    def squares(operations="Sigmoid", loss=FLAT, **figures):
+        labels = {"low": 0, "high": 1, "mean": 0.4, "std": 0.24**0.5}
+        figures = {**labels, **figures}
+        known = Evidence("loss", (), (0, 94), {"reference": 2.3, "even": 2.3}, {"kind": "squared error", "nature": ""})
+        return seen(comparison("squared", operations, **figures), known, loss=loss)
+
+    assert the(squares(), "other-loss").severity == "info"
+    learned = 3.3 * np.exp(-np.arange(400) / 20)
+    for other in (squares(""), squares("Tanh"), squares(std=0.2), squares(loss=learned)):
+        assert outcome(other, "other-loss")[0] == "not run"
+
+
+def test_a_store_that_fills_repeats_at_first():
+    one = comparison("squared", low=-2, high=2, mean=0, std=1)
+    assert the(seen(one, inputs(same=1)), "repeated-batch").severity == "warning"
+    assert found(seen(one, inputs(same=1, grown=8)), "repeated-batch") == ()
+
+
+def test_targets_far_from_zero_under_a_sum():
+    def far(square, loss, variance=100.0):
+        figures = {"terms": 1, "classes": 0, "reference": variance, "even": square, "value 0": square}
+        return seen(Evidence("loss", (), (0, 94), figures, {"kind": "squared error", "nature": ""}), loss=loss)
+
+    slowly = np.concatenate([np.linspace(40_000, 100, 200), noisy(np.full(200, 99.0), 0.1)])
+    finding = the(far(40_000.0, slowly), "target-scale")
+    assert "200 from 0 with a std of 10" in finding.message
+    assert finding.severity == "warning"
+    learned = np.concatenate([np.linspace(40_000, 100, 200), np.linspace(100, 5, 200)])
+    for near in (far(40_000.0, learned), far(400.0, slowly)):
+        assert outcome(near, "target-scale")[0] == "not applicable"

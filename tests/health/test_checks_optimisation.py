@@ -75,6 +75,9 @@ def test_weight_decay():
     assert "AdamW" not in the(shrinking(0.01, weight_decay=5.0, decoupled=1.0, kind="AdamW"), "weight-decay").remedy
     assert found(shrinking(0.01, weight_decay=0.5, loss=healthy_losses()), "weight-decay") == ()  # it learns
     assert found(shrinking(0.5, weight_decay=0.5), "weight-decay") == ()
+    little = [2.3 - 0.2 * min(step / 50, 1) for step in range(400)]  # learned from the biases alone
+    assert found(shrinking(0.01, weight_decay=0.5, loss=little), "weight-decay") == ()
+    assert the(shrinking(1e-5, weight_decay=0.5, loss=little), "weight-decay").severity == "warning"
     assert outcome(shrinking(0.01), "weight-decay")[0] == "not applicable"
 
 

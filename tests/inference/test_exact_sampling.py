@@ -12,7 +12,7 @@ from edits import edits
 
 from lettrine.engine.reference import ReferenceEngine
 from lettrine.errors import ConfigError
-from lettrine.inference import sampling, tree
+from lettrine.inference import predictor, sampling, tree
 from lettrine.inference.conditions import condition
 from lettrine.inference.language_model import LanguageModel
 from lettrine.inference.predictor import Cuts
@@ -97,6 +97,16 @@ def test_words_come_as_often_as_the_model_says(model, name: str, cuts: str, seld
     words = model.sample(4000, **{"max_length": LONGEST, **wishes}, **vars(CUTS[cuts]), seed=4)
     assert len(words) == 4000
     assert chi_square(words, expected) < 4
+
+
+@pytest.mark.parametrize("seldom", [0.0, 2.0], ids=["whole", "tree"])
+def test_words_of_several_pieces_are_drawn_as_any(model, seldom: float, monkeypatch) -> None:
+    monkeypatch.setattr(predictor, "PIECE", 4)
+    monkeypatch.setattr(sampling, "SELDOM", seldom)
+    monkeypatch.setattr(sampling, "FIRST_LOOK", 64)
+    words = model.sample(4000, seed=4, suffix="ca", max_length=LONGEST)
+    assert chi_square(words, {w: p for w, p in chances(model, Cuts()).items() if w.endswith("ca")}) < 4
+    assert model.sample(70, seed=4, suffix="ca", max_length=LONGEST) == words[:70]
 
 
 @pytest.mark.parametrize("prefixes", [1, 2, 5, 30, 1000])

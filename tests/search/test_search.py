@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from optuna.trial import TrialState, create_trial
 import lettrine
 from lettrine.cli.app import main
 from lettrine.errors import ConfigError, MissingExtraError, RunExistsError, StorageError
-from lettrine.search import best, searching, study
+from lettrine.search import api, best, searching, study
 from lettrine.search.best import better, networks_within
 from lettrine.search.space import Space
 from lettrine.search.trial import CRITICAL
@@ -190,8 +191,22 @@ def test_better_means_beyond_noise(few_words: list[str], tmp_path: Path) -> None
 
 def test_so_many_networks_as_there_is_time_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(best, "processors", lambda: 2)
-    assert networks_within(100.0, 10.0, 1) == 1 + 7 * 2
+    assert networks_within(100.0, 10.0, 1) == 1 + 8 * 2
     assert networks_within(10.0, 10.0, 1) == 1
     assert networks_within(10.0, 10.0, 4) == 4  # no fewer than the default has
     assert networks_within(1e6, 1.0, 1) == best.MOST
     assert networks_within(float("inf"), 1.0, 8) == 8
+
+
+def test_workers_that_begin_at_once_share_a_new_folder(few_words: list[str], tmp_path: Path) -> None:
+    words = lettrine.Session(few_words).words
+    for turn in range(30):
+        with ThreadPoolExecutor(4) as pool:
+
+            def begin(place: int, turn: int = turn, folder: Path = tmp_path / f"{turn}") -> None:
+                time.sleep(place * turn * 2e-4)  # at once, or nearly so
+                api._claim(folder, "s", words, f"w{place}")
+                (folder / "workers").mkdir(exist_ok=True)
+
+            list(pool.map(begin, range(4)))
+        assert sorted(each.name for each in (tmp_path / f"{turn}").iterdir()) == ["tune.json", "workers"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import optuna
@@ -9,7 +10,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from lettrine.search import storage as storages
-from lettrine.search.study import RUNGS, pruner
+from lettrine.search.study import pruner
 from lettrine.search.workers import RUN, SURPLUS, WORKER, Census, Worker, census, is_surplus, mend, name_of, take_up
 
 FLOAT = optuna.distributions.FloatDistribution(0.0, 1.0)
@@ -108,22 +109,55 @@ def test_a_trial_failed_by_a_worker_that_died_before_it_put_it_back(tmp_path: Pa
     assert [(name_of(each), each.state.name) for each in study.get_trials()[4:]] == [("0000", "WAITING")]
 
 
-def test_half_go_on_at_each_rung_and_what_was_cut_off_is_held_against_itself_once() -> None:
+def test_the_better_part_goes_on_at_each_rung_and_what_was_cut_off_counts_once() -> None:
     study = optuna.create_study(pruner=pruner())
     pruned = []
     for value in (5.0, 4.0, 6.0, 3.0, 3.5):
         trial = study.ask()
-        trial.report(9.0, RUNGS[0] - 1)
-        assert not trial.should_prune()
-        trial.report(value, RUNGS[0])
+        trial.report(9.0, 7)
+        assert not trial.should_prune()  # no rung
+        trial.report(value, 8)
         pruned.append(trial.should_prune())
     assert pruned == [False, False, True, False, False]
     cut_off = study.get_trials()[3]  # 3.0, the best
     assert take_up(study, cut_off)
     trial = study.ask()
     assert trial.number == 5
-    trial.report(1.0, RUNGS[1])
+    trial.report(1.0, 16)
     assert not trial.should_prune()
     late = study.ask()
-    late.report(4.0, RUNGS[0])  # third of 3.0, 3.5, 4.0, 4.0, 5.0, 6.0: in the better half, and would not be with 3.0 there twice
+    late.report(4.0, 8)  # third of 3.0, 3.5, 4.0, 4.0, 5.0, 6.0: in the better half, and would not be with 3.0 there twice
     assert not late.should_prune()
+
+
+def test_early_only_the_worst_third_is_left_out() -> None:
+    study = optuna.create_study(pruner=pruner())
+    found = []
+    for value in (1.0, 2.0, 3.0, 2.5):  # of 4 the better 2 go on, by 0.67 * 4
+        trial = study.ask()
+        trial.report(value, 4)
+        found.append(trial.should_prune())
+    assert found == [False, True, True, True]
+
+
+def test_half_a_line_at_the_end_of_a_journal_is_cut_off(tmp_path: Path) -> None:
+    study = open_study(tmp_path / "j.journal")
+    study.ask({"x": FLOAT})
+    with (tmp_path / "j.journal").open("ab") as journal:
+        journal.write(b'{"op_code": 8, "worker')  # a full disk, or a kill
+    again = open_study(tmp_path / "j.journal")
+    again.ask({"x": FLOAT})
+    assert len(again.get_trials()) == len(open_study(tmp_path / "j.journal").get_trials()) == 2
+
+
+@pytest.mark.parametrize("kind", ["journal", "sqlite"])
+def test_of_threads_that_ask_at_once_each_takes_another_of_the_queue(kind: str, tmp_path: Path) -> None:
+    where = str(tmp_path / "j.journal") if kind == "journal" else f"sqlite:///{tmp_path}/s.db"
+    storage = storages.open_storage(where, 8, lambda *_: None)
+    study = optuna.create_study(storage=storage)
+    for place in range(12):
+        study.enqueue_trial({"x": place / 12})
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: study.optimize(lambda trial: trial.suggest_float("x", 0.0, 1.0), n_trials=1), range(12)))
+    assert sorted(trial.value for trial in study.get_trials()) == [place / 12 for place in range(12)]
+    storages.close(storage)

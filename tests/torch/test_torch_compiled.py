@@ -76,6 +76,49 @@ def test_an_eager_step_beside_a_compiled_function_is_heard():
     assert set(trace.outputs) == {"0", "1", "2"}
 
 
+class Stack(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("how", ["in place", "wrapped", "a part"])
+def test_a_model_compiled_before_it_is_watched_is_not_heard(how: str):
+    """Nor compiled once more: no hook stands on it, in no step."""
+    trained = []
+    for watched in (True, False):
+        torch.compiler.reset()
+        torch.manual_seed(3)
+        model = called = Stack(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
+        if how == "wrapped":
+            called = torch.compile(model, backend="eager")
+        else:
+            (model if how == "in place" else model[0]).compile(backend="eager")
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        watch = health.watch(called, optimizer)
+        if watched:
+            watch.start()
+        counts = []
+        for _ in range(10):
+            loss = called(torch.ones(5, 4)).square().mean()
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            counts.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+            if watched:
+                watch.loss(loss)
+        assert counts[0] == counts[-1] > 0, "compiled once"
+        watch.close()
+        trained.append([parameter.detach().clone() for parameter in model.parameters()])
+        if watched:
+            trace, report = watch.trace(), watch.report()
+    assert all(torch.equal(*pair) for pair in zip(*trained, strict=True))
+    assert len(trace.loss.mean) == 10
+    assert trace.parameter("0.weight", "gradient_norm")[-1] > 0
+    assert (trace.facts.errors, dict(trace.outputs), trace.facts.notes["compiled"]) == ((), {}, "model")
+    assert report.verdict == "not judged"
+    assert "they are compiled" in report.unjudged[0]
+
+
 @pytest.mark.parametrize("early", [True, False])
 def test_a_compiled_model_is_not_heard_but_its_steps_are(early: bool):
     torch.compiler.reset()

@@ -14,6 +14,7 @@ from torch.nn import functional
 from lettrine import health
 from lettrine.errors import HealthError, LettrineError
 from lettrine.health.trace import Trace
+from lettrine.torch.capture.catalogue import unwrapped
 
 
 def hooks(model: nn.Module, *optimisers: torch.optim.Optimizer) -> int:
@@ -354,13 +355,14 @@ def test_what_cannot_be_watched_is_refused_in_words(make: Callable[[], object], 
         make()
 
 
-def test_a_compiled_model_is_refused() -> None:
+def test_a_compiled_model_is_refused_where_its_parts_are_needed() -> None:
     model = nn.Sequential(nn.Linear(2, 2))
     with pytest.raises(HealthError, match="uncompiled"):
-        health.watch(torch.compile(model, backend="eager"))
+        unwrapped(torch.compile(model, backend="eager"))
     model.compile(backend="eager")
     with pytest.raises(HealthError, match="uncompiled"):
-        health.watch(model)
+        unwrapped(model)
+    assert unwrapped(model, compiled=True) is model
 
 
 def test_own_steps_without_an_optimiser() -> None:

@@ -123,6 +123,28 @@ def test_a_frozen_body_that_was_trained_and_one_behind_something_trained() -> No
     assert named(train(middle))["frozen-random"].where == ("2.weight",)
 
 
+@pytest.mark.parametrize("beside", ["as drawn", "trained"])
+def test_a_frozen_table_beside_weights_that_were_trained_may_have_been_trained_too(beside: str) -> None:
+    """Normal values look normal after a short training."""
+    table, hidden = nn.Embedding(200, 16), nn.Linear(16, 16)
+    if beside == "trained":
+        nn.init.orthogonal_(hidden.weight)
+    model = nn.Sequential(table, nn.Flatten(), nn.Unflatten(1, (4, 16)), hidden, nn.Tanh(), nn.Flatten(), nn.Linear(64, 2))
+    table.requires_grad_(False)
+    hidden.requires_grad_(False)
+    x, y = torch.randint(0, 200, (32, 4)), torch.randint(0, 2, (32,))
+    optimizer = adam(model)
+    with health.watch(model, optimizer) as watch:
+        for _ in range(60):
+            optimizer.zero_grad()
+            loss = functional.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            watch.loss(loss)
+    told = any(outcome.check == "frozen-random" and outcome.status == "found" for outcome in watch.report().outcomes)
+    assert told == (beside == "as drawn")
+
+
 def test_target_networks_and_random_targets_are_meant() -> None:
     class Twins(nn.Module):
         def __init__(self, *, copied: bool, average: float) -> None:
@@ -335,6 +357,11 @@ def test_a_bias_that_cancels_and_a_head_that_is_not_used() -> None:
     report = train(model, make=make)
     assert named(report)["no-gradient"].where == ("later.weight", "later.bias")
     assert "does not call them" in named(report)["no-gradient"].message
+    # What the optimizer does not hold either, another network in the same container, is no concern of this training.
+    held = torch.optim.Adam([*model.body.parameters(), *model.score.parameters()], lr=3e-3)
+    report = train(model, held, make=make)
+    assert remarks(report)["no-gradient"].where == ("later.weight", "later.bias")
+    assert "no-gradient" not in named(report)
 
 
 def test_a_cut_inside_the_model_is_named_with_its_place() -> None:

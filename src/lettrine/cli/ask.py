@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,9 @@ from lettrine.cli.show import console, note, number, out_json, plain, table
 from lettrine.cli.writing import Format, Writer, checked_format
 
 if TYPE_CHECKING:
+    from lettrine.inference.language_model import LanguageModel
     from lettrine.inference.scoring import Score, Scores
+    from lettrine.training.run import Run
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 EngineName = Annotated[str, typer.Option("--engine", help="auto, reference or native.")]
@@ -38,6 +41,14 @@ def score(
     ] = None,
     column: Annotated[str | None, typer.Option(help="Column of a CSV or TSV: its name, or its number from 1.")] = None,
     label: Label = "",
+    out: Annotated[
+        str | None,
+        typer.Option(metavar="TABLE", help="Write the table FILE with scores beside: .parquet, .csv, .tsv or .txt."),
+    ] = None,
+    on: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="With --out: whose workers judge; dask://host:8786, or dask:// for processes here."),
+    ] = None,
     format: Format = "text",  # noqa: A002 - the name of the option
     threads: Threads = 1,
     engine: EngineName = "auto",
@@ -47,43 +58,83 @@ def score(
 
     A character that the run never saw is judged as a uniform guess among all of Unicode, and told.
     """
-    from lettrine.errors import ConfigError  # noqa: PLC0415 - --help answers without numpy
-    from lettrine.training.folder import load_run  # noqa: PLC0415
+    from lettrine.training.folder import load_run  # noqa: PLC0415 - --help answers without numpy
 
     checked_format(format)
-    if bool(words) == (file is not None):
-        raise ConfigError(
-            f"score got {'both words and' if words else 'neither words nor'} --file; expected WORD... or --file FILE"
-        )
+    words, file = _asked(words or [], file, out, on)
+    if out is not None and file is not None:
+        _into_table(load_run(run, engine=engine), file, out, column, label, threads, on, json=json)
+        return
     model = load_run(run, engine=engine).model
-    if file is None:
-        scores = model.score(words or [], label)
+    if file is not None:
+        _of_file(model, run, file, column, label, threads, format, json=json)
+    else:
+        scores = model.score(words, label)
         if json:
             out_json({"run": run, "scores": list(map(_spelled, scores))})
         elif format == "text":
             _show(scores)
         else:
             Writer(format).rows(list(map(_row, scores)))
-    else:
-        from lettrine.text.words import read_words  # noqa: PLC0415
+        if strange := "".join(dict.fromkeys(character for each in scores for character in each.unknown)):
+            note(f"the run never saw {plain(' '.join(strange))}; such a character counts as a uniform guess among all of Unicode")
 
-        read = read_words(file, column=column)
-        for remark in read.notes:
-            note(remark)
-        portions = model.score_many(read.words, label, threads=threads)
-        if json:
-            out_json({"run": run, "scores": [row for some in portions for row in _rows(some)]})
-            return
-        odd = 0
-        writer = Writer(format)
-        for some in portions:
-            odd += int((some.unknown > 0).sum())
-            writer.rows(list(_rows(some)))
-        scores = []
-        if odd:
-            note(f"{odd:,} of {len(read):,} words have characters that the run never saw, see the column unknown")
-    if strange := "".join(dict.fromkeys(character for each in scores for character in each.unknown)):
-        note(f"the run never saw {plain(' '.join(strange))}; such a character counts as a uniform guess among all of Unicode")
+
+def _asked(words: list[str], file: str | None, out: str | None, on: str | None) -> tuple[list[str], str | None]:
+    """Words, or a file: with --out, one argument alone is the file. Raises ConfigError for both or neither."""
+    from lettrine.errors import ConfigError  # noqa: PLC0415
+
+    if out is not None and file is None and len(words) == 1:
+        words, file = [], words[0]
+    if bool(words) == (file is not None):
+        raise ConfigError(
+            f"score got {'both words and' if words else 'neither words nor'} --file; expected WORD... or --file FILE"
+        )
+    if on is not None and out is None:
+        raise ConfigError("score got --on without --out; expected a table to write, such as --out scores.parquet")
+    if out is not None and file is None:
+        raise ConfigError(f"score got {len(words)} words with --out; expected one file of words")
+    return words, file
+
+
+def _of_file(
+    model: LanguageModel, run: str, file: str, column: str | None, label: str, threads: int, chosen: str, *, json: bool
+) -> None:
+    """One line a word on standard output."""
+    from lettrine.text.words import read_words  # noqa: PLC0415
+
+    read = read_words(file, column=column)
+    for remark in read.notes:
+        note(remark)
+    portions = model.score_many(read.words, label, threads=threads)
+    if json:
+        out_json({"run": run, "scores": [row for some in portions for row in _rows(some)]})
+        return
+    odd = 0
+    writer = Writer(chosen)
+    for some in portions:
+        odd += int((some.unknown > 0).sum())
+        writer.rows(list(_rows(some)))
+    if odd:
+        note(f"{odd:,} of {len(read):,} words have characters that the run never saw, see the column unknown")
+
+
+def _into_table(
+    run: Run, file: str, out: str, column: str | None, label: str, threads: int, on: str | None, *, json: bool
+) -> None:
+    """The whole table from file to file, in constant memory."""
+    from lettrine.tools.bulk import score_file  # noqa: PLC0415
+    from lettrine.tools.clusters import pool_at  # noqa: PLC0415
+
+    with contextlib.nullcontext() if on is None else pool_at(on) as pool:
+        judge: Run | str = run if pool is None else str(run.path)
+        rows, odd = score_file(judge, file, out, column=column, label=label, threads=threads, pool=pool)
+    if json:
+        out_json({"out": out, "rows": rows, "unknown": odd})
+    else:
+        note(f"{rows:,} rows in {out}")
+    if odd:
+        note(f"{odd:,} of {rows:,} words have characters that the run never saw, see the column unknown")
 
 
 def _spelled(each: Score) -> dict[str, Any]:

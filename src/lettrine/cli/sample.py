@@ -74,6 +74,10 @@ def sample(
         bool,
         typer.Option("--scores", help="Also print how likely each word is, in nats, at temperature 1.", rich_help_panel=OUTPUT),
     ] = False,
+    out: Annotated[
+        str | None,
+        typer.Option(metavar="TABLE", help="Write a file as they come: .parquet, .csv, .tsv or .txt.", rich_help_panel=OUTPUT),
+    ] = None,
     format: Format = "text",  # noqa: A002 - the name of the option
     threads: Annotated[int, typer.Option("--threads", help="Processor threads; the words are the same.")] = 1,
     engine: Annotated[str, typer.Option("--engine", help="auto, reference or native.")] = "auto",
@@ -113,7 +117,12 @@ def sample(
         words = [word for some in portions for word in some]
         portions = iter([_sorted(opened.model, words, sort)])
     total = 0
-    if json:
+    if out is not None:
+        from lettrine.tools.bulk import write_words  # noqa: PLC0415
+
+        total = write_words(portions, out, opened.model if scores else None)
+        note(f"{total:,} words in {out}")
+    elif json:
         words = next(portions)
         total = len(words)
         rows = {"scores": _rows(opened.model, words)} if scores else {}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from lettrine.health.observers import LOGGER
 from lettrine.health.scalars import ROOT
 
 LogTo: TypeAlias = Callable[[dict[str, float], int], object]
+"""A function of figures and a step. Where it has a method `finish`, that is called with the report when the watch has closed:
+so have those of `lettrine.integrations`, which hand over the page, the findings, the verdict and histograms."""
 
 MOST: Final = 50  # series: what a person looks through
 WHOLE: Final = ("loss", "learning_rate", "gradient_norm")
@@ -31,8 +33,22 @@ class Tracking:
         if self._log_to is None:
             return
         self._keys = self._keys or chosen(list(figures))
+        self._call(self._log_to, {key: figures[key] for key in self._keys if key in figures}, step)
+
+    @property
+    def finishes(self) -> bool:
+        """Whether it wants the report."""
+        return hasattr(self._log_to, "finish")
+
+    def finish(self, report: object) -> None:
+        """The watch has closed."""
+        finish = getattr(self._log_to, "finish", None)
+        if finish is not None:
+            self._call(finish, report)
+
+    def _call(self, function: Callable[..., object], *args: Any) -> None:
         try:
-            self._log_to({key: figures[key] for key in self._keys if key in figures}, step)
+            function(*args)
         except Exception as error:  # noqa: BLE001  a tracker that cannot be reached ends no training and no watch
             LOGGER.warning("log_to failed and is not called again: %s: %s", type(error).__name__, error)
             self._log_to = None

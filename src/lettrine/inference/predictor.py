@@ -5,11 +5,19 @@ A network, counts, or both mixed: whatever answers these four questions can be d
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lettrine.engine.base import Doubles, Drawer, Integers
 from lettrine.text.vocabulary import Vocabulary
+
+PIECE: Final = (
+    256  # characters drawn at a time: few words are longer, so that where a hundred thousand may be, few numbers are drawn
+)
 
 
 @dataclass(frozen=True)
@@ -53,3 +61,21 @@ class Predictor(Protocol):
     def drawer(self, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, threads: int = 1) -> Drawer:
         """What draws from these distributions again and again, see `lettrine.engine.base.Drawer`."""
         ...
+
+
+def draw_on(draw: Drawer, contexts: Integers, room: int, uniforms: Callable[[NDArray[np.int64], int, int], Doubles]) -> Integers:
+    """Words from contexts (N, T) to their ends, or to the room-th character: (N, at most room), 0 after the end.
+
+    uniforms: asked for the random numbers of some of the words, by their places, from a character on, and for how many.
+    """
+    count, length = contexts.shape
+    going, pieces = np.arange(count), [np.zeros((count, 0), np.int32)]
+    for start in range(0, room, PIECE):
+        piece = np.zeros((count, min(PIECE, room - start)), np.int32)
+        piece[going] = draw(contexts, uniforms(going, start, piece.shape[1]))
+        pieces.append(piece)
+        on = piece[going, -1] != 0
+        going, contexts = going[on], np.concatenate([contexts, piece[going]], axis=1)[on, -length:]
+        if not len(going):
+            break
+    return np.concatenate(pieces, axis=1)

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lettrine.arguments import checked
-from lettrine.engine.base import Integers
+from lettrine.engine.base import Doubles, Integers
 from lettrine.errors import ConfigError
 from lettrine.inference.automaton import Automaton, at_least
-from lettrine.inference.predictor import Cuts, Predictor
+from lettrine.inference.predictor import Cuts, Predictor, draw_on
 from lettrine.text.labels import parse_shares, sign_of, signs, without_sign
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ class _Source:
     def __init__(self, model: Predictor, how: Sampling, accepted: Automaton, sign: str) -> None:
         self._model, self._accepted, self._cuts = model, accepted, Cuts(how.temperature, how.top_k, how.top_p)
         self._draw = model.drawer(**vars(self._cuts), threads=how.threads)
-        self._generator = np.random.default_rng([how.seed])
+        self._seed, self._generator = how.seed, np.random.default_rng([how.seed])
         self._drawn_label = bool(model.labels and not sign)
         self._prefix = "" if self._drawn_label else how.prefix
         given = [0] * model.context + model.vocabulary.encode(sign + self._prefix)
@@ -257,18 +257,24 @@ class _Source:
 
     def _whole(self, wanted: int) -> Integers:
         # Uniforms are drawn row by row, so the words do not depend on how many rows are drawn at a time.
-        likely = self._met / self._drawn if self._met else 1.0
+        likely = (self._met + 1) / (self._drawn + 1)
         rows = min(self._widest, int(wanted / likely) + 1 if likely < 1 else wanted)
         if self._drawn < FIRST_LOOK:
             rows = min(rows, FIRST_LOOK - self._drawn)
         contexts = np.repeat(self._start[None], rows, axis=0)  # (N, T)
-        uniforms = self._generator.random((rows, self.room + 1))  # (N, L)
-        drawn = _narrowed(self._draw(contexts, uniforms))
+        drawn = _narrowed(draw_on(self._draw, contexts, self.room + 1, self._uniforms))
         met = drawn[self._accepted.run(np.full(rows, self._accepted.start), drawn)]
         self._drawn, self._met = self._drawn + rows, self._met + len(met)
         self.in_vain = 0 if len(met) else self.in_vain + rows
         self._characters += int(np.count_nonzero(drawn)) + rows
         return met
+
+    def _uniforms(self, rows: NDArray[np.int64], start: int, length: int) -> Doubles:
+        """The random numbers of the next words' characters from `start` on: what few words reach has generators of its own."""
+        if not start:
+            return self._generator.random((len(rows), length))
+        own = [np.random.default_rng([self._seed, self._drawn + row, start]) for row in rows.tolist()]
+        return np.stack([each.random(length) for each in own])
 
     def _through(self, tree: PrefixTree) -> Integers | None:
         if not tree.bound:

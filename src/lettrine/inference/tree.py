@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from lettrine.engine.base import Doubles, Drawer, Integers
 from lettrine.inference.automaton import DEAD, Automaton
-from lettrine.inference.predictor import Cuts, Predictor
+from lettrine.inference.predictor import Cuts, Predictor, draw_on
 
 CELLS: Final = 2**21  # prefixes times V: 12 bytes each, 25 MB
 MET: Final = 2  # draws of one batch that must meet a prefix before it enters the tree …
@@ -133,8 +133,10 @@ class PrefixTree:
         if not len(rows):
             return
         contexts = np.concatenate([self._context[parents, 1:], characters[:, None].astype(np.int32)], axis=1)
-        rest = self._draw(contexts, generator.random((len(rows), self._room + 1 - place)))
-        words[rows, place:] = rest
+        rest = draw_on(
+            self._draw, contexts, self._room + 1 - place, lambda going, _, length: generator.random((len(going), length))
+        )
+        words[rows, place : place + rest.shape[1]] = rest
         self.characters += int(np.count_nonzero(rest)) + len(rows)
         done[rows] = self._accepted.run(self._accepted.after(self._state[parents], characters), rest)
 

@@ -12,14 +12,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from lettrine.arguments import checked
-from lettrine.errors import LettrineError, MissingExtraError
+from lettrine.errors import LettrineError
 from lettrine.health.findings import Finding, Report
 from lettrine.health.observers import LOGGER, Observers, OnFinding
 from lettrine.health.schedule import Schedule
 from lettrine.health.tracking import LogTo
+from lettrine.integrations.telling import save_page
 from lettrine.torch.watch import Watch, watch
 
-PAGE: Final = "health.html"
 STATE: Final = "health.safetensors"
 _HELD_OUT: Final = frozenset({"val", "valid", "validation", "dev", "eval"})  # words in the name of a held-out loss
 
@@ -93,21 +93,12 @@ class Watching:
                 sys.stdout.write(f"{self.report}\n")
             folder = self._folder or folder
             if told and self._save and folder is not None:
-                _save(self.report, Path(folder))
+                LOGGER.info("the report is in %s", save_page(self.report, Path(folder)))
         except LettrineError as error:
             LOGGER.error("%s", error)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "watch": None}  # a copy or a pickle of a callback listens to nothing
-
-
-def _save(report: Report, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        path = report.save(folder / PAGE)
-    except MissingExtraError:
-        path = report.save((folder / PAGE).with_suffix(".txt"))
-    LOGGER.info("the report is in %s", path)
 
 
 def held_out_loss(metrics: Mapping[str, Any]) -> tuple[str, Any]:

@@ -13,7 +13,7 @@ from typing import Final
 from lettrine.arguments import checked
 from lettrine.errors import ConfigError, MissingExtraError, RunExistsError
 from lettrine.search import storage as storages
-from lettrine.search.searching import OnStanding, Search
+from lettrine.search.searching import OnStanding, Search, ending
 from lettrine.search.space import Space
 from lettrine.search.study import join, name_for
 from lettrine.search.tuned import Tuned
@@ -78,8 +78,8 @@ def tune(
     folder = Path(out) if out is not None else Path("runs") / f"{name_for(word_list).rpartition('-')[0]}-tune"
     where = storage or str(folder / storages.JOURNAL)
     space = Space.around(word_list, shape or Shape(), settings)
-    _claim(folder, name, word_list)
     worker = Worker((Path(where).parent if storages.is_journal(where) else folder) / "workers")
+    _claim(folder, name, word_list, worker.name)
     with deferred_signals() as requests, worker.at_work(), _quiet(engine.logging), contextlib.ExitStack() as opened:
         with storages.told(where):
             stored = storages.open_storage(where, jobs, put_back)
@@ -90,7 +90,9 @@ def tune(
             search.run(jobs, math.inf if minutes is None else 60.0 * minutes)
         found = search.end(name, storages.shown(where))
         if page and found.trial >= 0:
-            _write_pages(found)
+            with ending(folder) as ours:
+                if ours:
+                    _write_pages(found)
     return found
 
 
@@ -102,24 +104,26 @@ def _write_pages(found: Tuned) -> None:
             found.run.save_page()
 
 
-def _claim(folder: Path, name: str, words: WordList) -> None:
-    """See that the folder is new or holds this very search. Raises RunExistsError."""
+def _claim(folder: Path, name: str, words: WordList, worker: str) -> None:
+    """See that the folder is new or holds this very search; several workers may do so at once. Raises RunExistsError."""
     path = folder / ABOUT
-    if path.exists():
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        foreign = [each.name for each in folder.iterdir() if not each.name.startswith(ABOUT)]
+    except OSError as error:
+        raise storage_error(folder, error) from error
+    if path.exists():  # asked after the folder was looked into: whoever puts something there has written this first
         known = read_json(path)
         if known.get("words") != words.digest or known.get("study") != name:
             raise RunExistsError(
                 f"{folder} holds the search {known.get('study')} of other words or of another name; choose another --out"
             )
         return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        foreign = [each.name for each in folder.iterdir() if not each.name.startswith(ABOUT)]
-    except OSError as error:
-        raise storage_error(folder, error) from error
     if foreign:
         raise RunExistsError(f"{folder} is not empty ({foreign[0]}); expected a new or empty folder, or one of an earlier tune")
-    write_json(path, {"study": name, "words": words.digest, "source": words.source})
+    own = path.with_name(f"{ABOUT}.{worker}")
+    write_json(own, {"study": name, "words": words.digest, "source": words.source})
+    own.replace(path)
 
 
 @contextlib.contextmanager

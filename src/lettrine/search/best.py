@@ -25,7 +25,7 @@ from lettrine.training.storage import storage_error
 
 BEST: Final = "best"
 MOST: Final = 24  # networks: beyond these one more gains next to nothing
-SAFETY: Final = 0.75  # share of the time left that networks are planned for; the losses of so many are measured in the rest
+SAFETY: Final = 0.8  # share of the time left that networks are planned for; the losses of so many are measured in the rest
 ERRORS: Final = 1.0  # standard errors by which the best settings must be better than lettrine's own (Breiman et al. 1984)
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
-SEARCHING: Final = 0.6  # of the time; the rest trains the best settings with several networks
+SEARCHING: Final = 0.5  # of the time; the rest trains the best settings with several networks
 LOOK: Final = 0.3  # seconds between two looks at a study where others train what is left
 OnStanding: TypeAlias = Callable[[Standing], None]
 
@@ -124,16 +124,23 @@ class Search:
 
         try:
             self.study.optimize(objective, n_trials=1)
-        except (SurplusError, UpdateFinishedTrialError):  # the latter: we were taken for dead, and another goes on with it
+        except (SurplusError, UpdateFinishedTrialError):
             return
         except BaseException as error:
-            with contextlib.suppress(Exception):  # the storage may be what failed; the next worker then finds the trial
-                cut_off = [self.study.get_trials(deepcopy=False)[number] for number in taken]
-                for each in cut_off:
-                    if each.state.name == "FAIL":
-                        put_back(self.study, each)
+            if taken and self._put_back(taken[0]):
+                return  # we were taken for dead, and another goes on with it
             if not isinstance(error, CutOffError):
                 raise
+
+    def _put_back(self, number: int) -> bool:
+        """Put a trial of ours back that was cut off; whether another worker has done so."""
+        with contextlib.suppress(Exception):  # the storage may be what failed; the next worker then finds the trial
+            trials = self.study.get_trials(deepcopy=False)
+            if any(each.number > number and name_of(each) == name_of(trials[number]) for each in trials):
+                return True
+            if trials[number].state.name == "FAIL":
+                put_back(self.study, trials[number])
+        return False
 
     def standing(self, *, ending: bool = False) -> Standing:
         """How far it is."""
@@ -163,7 +170,7 @@ class Search:
         if self.requests.signal or best is None:
             return replace(found, signal=self.requests.signal)
         self.told(self.standing(ending=True))
-        with _ending(self.folder) as ours:
+        with ending(self.folder) as ours:
             if not ours:  # another worker with this folder does it
                 return found
             run, plain = self._runs(best, default)
@@ -187,7 +194,7 @@ class Search:
 
 
 @contextlib.contextmanager
-def _ending(folder: Path) -> Iterator[bool]:
+def ending(folder: Path) -> Iterator[bool]:
     """Whether it is on us to train the end; workers that share a folder do it once."""
     place = folder / "ending"
     place.mkdir(exist_ok=True)

@@ -18,12 +18,12 @@ from lettrine.training.sizes import Size, ladder, size_of
 
 WIDTHS: Final = (0.5, 3.0)  # times the words' own choice
 EMBEDDINGS: Final = (0.5, 2.0)
-RATES: Final = (0.25, 4.0)
+RATES: Final = (0.3, 3.0)
 PASSES: Final = (0.5, 2.0)
-DECAYS: Final = (0.1, 10.0)
+DECAYS: Final = (0.2, 5.0)
 LAYERS: Final = 3  # more than these were never better on lists of words (docs/sizes.md)
 NARROWER: Final = 0.6  # width of a layer by that of the one before, as in the ladder of sizes
-CONTEXTS: Final = (3, 16)
+CONTEXTS: Final = (4, 14)
 DROPOUT: Final = 0.6
 
 Value = int | float

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import re
 import time
 import warnings
@@ -17,6 +18,7 @@ from lettrine.errors import ConfigError, LettrineError, MissingExtraError, Stora
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
+    from optuna.storages.journal import JournalFileSymlinkLock
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
@@ -25,6 +27,7 @@ JOURNALS: Final = (".journal", ".log")  # suffixes of a path that is a journal a
 HEARTBEAT: Final = 5  # seconds between two signs of life that a trial leaves in a database
 GRACE: Final = 30  # seconds without one after which its worker is taken for dead
 WAIT: Final = 10  # seconds for a database to answer at first
+TAIL: Final = 1 << 20  # bytes at the end of a journal, more than any line of it has
 TRIES: Final = 4
 AGAIN: Final = 0.5  # seconds between two of them
 CONNECTIONS: Final = 10  # beside those of the trials
@@ -57,7 +60,7 @@ def open_storage(storage: str, jobs: int, on_stale: OnStale) -> BaseStorage:
         if is_journal(storage):
             path = Path(storage)
             path.parent.mkdir(parents=True, exist_ok=True)
-            backend = engine.storages.journal.JournalFileBackend(str(path))
+            backend = engine.storages.journal.JournalFileBackend(str(path), _lock(path))
             return engine.storages.JournalStorage(backend)  # type: ignore[no-any-return]
         url = next((new + storage.removeprefix(old) for old, new in DRIVERS.items() if storage.startswith(old)), storage)
         options: dict[str, Any] = {"pool_size": jobs + CONNECTIONS, "pool_pre_ping": True}
@@ -67,7 +70,7 @@ def open_storage(storage: str, jobs: int, on_stale: OnStale) -> BaseStorage:
             options["connect_args"] = {"timeout": 2 * GRACE}  # one at a time may write
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", engine.exceptions.ExperimentalWarning)  # of the heartbeat
-            return _patiently(
+            made = _patiently(
                 lambda: engine.storages.RDBStorage(
                     url,
                     engine_kwargs=options,
@@ -76,6 +79,42 @@ def open_storage(storage: str, jobs: int, on_stale: OnStale) -> BaseStorage:
                     heartbeat_stale_trial_callback=on_stale,
                 )
             )
+        if url.startswith("sqlite"):
+            _one_at_a_time(made)
+        return made
+
+
+def _one_at_a_time(storage: Any) -> None:
+    """Let SQLite lock before it reads: else two workers read that a trial is waiting, and both take it."""
+    from sqlalchemy import event  # noqa: PLC0415 - an extra
+
+    @event.listens_for(storage.engine, "connect")
+    def by_hand(connection: Any, _: object) -> None:
+        connection.isolation_level = None  # Python's own module begins no transaction then
+
+    @event.listens_for(storage.engine, "begin")
+    def lock(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    close(storage)
+
+
+def _lock(path: Path) -> JournalFileSymlinkLock:
+    """The lock of a journal, which also cuts off the half of a line that a full disk or a kill has left at its end."""
+    from optuna.storages.journal import JournalFileSymlinkLock  # noqa: PLC0415 - an extra
+
+    class Mending(JournalFileSymlinkLock):
+        def acquire(self) -> bool:
+            held = super().acquire()
+            with path.open("r+b") as file:
+                end = file.seek(0, os.SEEK_END)
+                file.seek(max(end - TAIL, 0))
+                tail = file.read()
+                if tail and not tail.endswith(b"\n"):
+                    file.truncate(end - len(tail) + tail.rfind(b"\n") + 1)
+            return held
+
+    return Mending(str(path))
 
 
 def _patiently(make: Callable[[], BaseStorage]) -> BaseStorage:
@@ -110,7 +149,10 @@ def told(storage: str) -> Iterator[None]:
 
     where = quote(shown(storage), 200)
     try:
-        yield
+        try:
+            yield
+        except AssertionError as error:  # Optuna's own, where it could not write what became of a trial
+            raise (_beneath(error, (OSError, SQLAlchemyError, StorageInternalError)) or error) from None
     except LettrineError:
         raise
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
@@ -129,6 +171,14 @@ def told(storage: str) -> Iterator[None]:
         ) from error
     except (JSONDecodeError, KeyError, UnicodeDecodeError) as error:
         raise ConfigError(f"--storage got {where}, which holds no study that can be read ({_first_line(error)})") from None
+
+
+def _beneath(error: BaseException, kinds: tuple[type[BaseException], ...]) -> BaseException | None:
+    """The first of these kinds among the errors that came before this one."""
+    before = error.__context__
+    while before is not None and not isinstance(before, kinds):
+        before = before.__context__
+    return before
 
 
 def _first_line(error: BaseException) -> str:

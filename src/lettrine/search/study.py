@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 WORDS, SPACE, BEGUN = "words", "space", "begun"  # attributes of a study
-RANDOM: Final = 8  # trials, the first points among them, before the tree-structured Parzen estimator has enough to go by
+RANDOM: Final = 5  # trials, the first points among them, before the tree-structured Parzen estimator has enough to go by
 RUNG: Final = (
     8  # evaluations, of the twenty of a run, before a trial can be pruned: earlier a high learning rate looks worse than it is
 )
-RUNGS: Final = (8, 16)  # of a run's twenty evaluations, where half go on: earlier, a high learning rate looks worse than it is
+RUNGS: Final = {4: 0.67, 8: 0.5, 16: 0.5}
+"""After so many of a run's twenty evaluations, the share that goes on. At first it is large: early, a high learning rate looks
+worse than it is, and only the very bad is plain to see."""
 BEGIN: Final = 10.0  # seconds that whoever made a study has to queue its first trials
 
 
@@ -114,7 +116,7 @@ def sampler(seed: int) -> BaseSampler:
 
 
 def pruner() -> BasePruner:
-    """Asynchronous successive halving (Li et al. 2018) at RUNGS: the better half of those that came so far goes on.
+    """Asynchronous successive halving (Li et al. 2018) at RUNGS: the better part of those that came so far goes on.
 
     Optuna's own holds a trial against what it itself had shown before it was cut off; here each trial counts once.
     """
@@ -131,6 +133,6 @@ def pruner() -> BasePruner:
                 if each.state.name != "FAIL" and rung in each.intermediate_values
             }
             shown[name_of(trial)] = mine = trial.intermediate_values[rung]
-            return mine > sorted(shown.values())[max(len(shown) // 2, 1) - 1]
+            return mine > sorted(shown.values())[max(int(RUNGS[rung] * len(shown)), 1) - 1]
 
     return Halving()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from lettrine.arguments import checked
 from lettrine.errors import HealthError
 from lettrine.health.findings import Report
+from lettrine.torch.capture.catalogue import unwrapped
 from lettrine.torch.watch import Watch
 
 
@@ -31,6 +32,7 @@ def check_initial(model: nn.Module, batch: tuple[Any, Any], loss_fn: Callable[[A
 
     Raises HealthError for what cannot be examined: a compiled model, a lazy module that never ran, a loss of several values.
     """
+    unwrapped(model)  # raises for what has no parts to look at
     watch = Watch(model, None, every=1, classes=classes)
     for name, parameter in model.named_parameters():
         if isinstance(parameter, nn.UninitializedParameter):

@@ -39,7 +39,7 @@ from lettrine.health.recorder import Recorder
 from lettrine.health.schedule import Schedule
 from lettrine.health.trace import Facts, Trace
 from lettrine.health.tracking import LogTo, Tracking
-from lettrine.torch.capture.catalogue import WRAPPERS, unwrapped
+from lettrine.torch.capture.catalogue import WRAPPERS, is_compiled, unwrapped
 from lettrine.torch.capture.closures import after_closure
 from lettrine.torch.capture.compiled import times_traced, untraced
 from lettrine.torch.capture.entrances import Entrances
@@ -111,13 +111,14 @@ class Watch:
         self.free = False  # started without `with`
         self._tried_once: Report | None = None
         self._optimisers = optimisers_of(optimizer)
-        inner = unwrapped(model)
+        inner = unwrapped(model, compiled=True)
         self._alone = inner is model or not isinstance(model, WRAPPERS)
         self._schedule = Schedule(every or 0)
         self._recorder = Recorder(self._schedule)
         self._recorder.observers.tell(on_finding, stop_on)
-        if log_to is not None:
-            self._recorder.observers.on_sample.append(Tracking(log_to))
+        self._tracking = None if log_to is None else Tracking(log_to)
+        if self._tracking is not None:
+            self._recorder.observers.on_sample.append(self._tracking)
         self._model = inner
         self._classes = classes
         self._scaler = scaler
@@ -140,15 +141,14 @@ class Watch:
         self._detail = True  # whether the step being sampled gets histograms too
         self._sampled = -1
         self._awaiting = False  # the loss of the last sampled step may still come
-        self._calls_at_start = 0
-        self._calls_before = 0
+        self._calls_at_start = self._calls_before = 0
         self._scales = (1.0, 1.0)
         self._stats: dict[str, float] = {}
         self._judged: tuple[int, Report] | None = None
         self._alarmed = self._urgent = False  # a loss that was not finite has been met, and the checks have not run since
         self._eager = False  # a step has been seen; until then it may be one that Dynamo compiles
         self._compiled = False  # it does: modules and steps cannot be heard
-        self._deaf = False  # modules are compiled, though not the steps: hooks on them would only have them compiled again
+        self._deaf = is_compiled(model)  # though not the steps: hooks on its modules would only have them compiled again
         self._traced = times_traced()
         self._bare = False  # the losses handed over have no graph
         self._unstepped = 0  # losses handed over since it was traced, and before a step was heard
@@ -172,7 +172,8 @@ class Watch:
             self._guard(self._note_trained)
             self._guard(self._join_ranks)
             self._guard(self._arm)
-            self._entrances.listen()
+            if not self._deaf:
+                self._entrances.listen()
         return self
 
     def close(self) -> None:
@@ -190,6 +191,7 @@ class Watch:
             self._guard(self._live.close)
         if listened:
             self.gather()
+            self._guard(self._finish_tracking)
 
     def __enter__(self) -> Self:
         self.start()
@@ -221,7 +223,7 @@ class Watch:
 
     def watches(self, model: nn.Module) -> bool:
         """Whether this is the model that is watched."""
-        return self._model is unwrapped(model)
+        return self._model is unwrapped(model, compiled=True)
 
     @property
     def address(self) -> str:
@@ -292,9 +294,18 @@ class Watch:
 
     def _join_ranks(self) -> None:
         self._ranks = self._ranks or Ranks.of(self._model)
+        if self.rank:
+            self._recorder.observers.on_sample.clear()  # rank 0 alone tells trackers
         if self._ranks is not None:
             for each in shards(self._model):
                 self._recorder.note_evidence(each)
+
+    def _finish_tracking(self) -> None:
+        """Hand the report to a tracker that wants it; experiments are for who asks for them."""
+        if self._tracking is not None and self._tracking.finishes and not self.rank:
+            from lettrine.health.checks import examine  # noqa: PLC0415  only who has a tracker needs the checks now
+
+            self._tracking.finish(self.report() if self._task is None else examine(self.trace()))
 
     def _tell_ranks(self, ranks: Ranks) -> None:
         own = None
@@ -706,7 +717,8 @@ def watch(
     first_step: the number of the first step, where a run goes on that was stopped; see also `Watch.load_state_dict`.
 
     log_to: called with a dict of at most 50 figures and the step, for each sampled step, some steps later; keys as
-    `lettrine.health.scalars` has them.
+    `lettrine.health.scalars` has them. Those of `lettrine.integrations` (tensorboard, wandb, mlflow, trackio) take the report,
+    too.
 
     fast: False measures by copies and in Python alone, several times slower, with the same figures; the environment variable
     LETTRINE_FAST=0 says so for all watches.
@@ -717,7 +729,9 @@ def watch(
     Observing changes nothing: weights with and without are bit-equal. An error inside the health code is kept for the
     report and never stops training.
 
-    Raises HealthError for what cannot be watched, such as a compiled model.
+    Of a model that is compiled parameters, gradients, steps and losses are seen, but no module is heard; the report says so.
+
+    Raises HealthError for what cannot be watched, such as a scripted model.
     """
     if not 0 <= first_step <= MOST_STEPS:
         raise HealthError(

@@ -153,6 +153,7 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
     trained = [info for info in trace.parameters if info.trainable and info.name in norms]
     missing = [info for info in trained if np.isnan(norms[info.name]).all()]
     unused = [info.name for info in missing if info.module not in trace.outputs and not _root(trace, info.module)]
+    apart = {info.name for info in missing if info.optimised is False}  # such as another network in the same container
     zero = [
         info.name
         for info in trained
@@ -188,7 +189,7 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
         ),
         (
             unused,
-            "warning",
+            "info" if apart.issuperset(unused) else "warning",
             "never got a gradient: the forward pass does not call {them}",
             "Leave {it} out if nothing will ever use {it}; if the forward pass should, see why it does not.",
         ),

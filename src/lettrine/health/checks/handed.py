@@ -8,6 +8,7 @@ from math import isfinite
 import numpy as np
 
 from lettrine.health import limits
+from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.reading import number, share
 from lettrine.health.checks.reference import NEED_NOT_FALL, handed_ratios, loss_seen, ordinary
 from lettrine.health.checks.registry import Skip, check
@@ -15,6 +16,7 @@ from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
 
+_PROBABILITIES = ("Sigmoid", "Softmax")
 _LEAST = 1e-12  # of a ratio: below 0 there is no halving
 
 
@@ -38,8 +40,11 @@ def other_loss(trace: Trace) -> Iterator[Finding]:
     if part is not None and part.figure("looks") >= limits.HANDED_POINTS and part.figure("share") < limits.HANDED_SHARE:
         yield _one_term(part)
         return
+    yield from (squares := list(_squares_of_probabilities(trace)))
     ratios = handed_ratios(trace, seen)
     if len(ratios) < limits.HANDED_POINTS:
+        if squares:
+            return
         raise Skip("not run", f"{len(ratios)} losses beside what was trained on; {limits.HANDED_POINTS} are needed")
     middle = float(np.sort(ratios)[len(ratios) // 2])
     # A GradScaler halves or doubles its scale now and then: whole steps on this axis, and few different ones.
@@ -100,3 +105,30 @@ def _upwards(seen: Evidence) -> Iterator[Finding]:
         remedy="Take the minus before the loss away." if negated else "Build the optimizer without maximize=True.",
         reference="torch.optim: an optimizer makes the loss smaller, unless maximize=True",
     )
+
+
+def _squares_of_probabilities(trace: Trace) -> Iterator[Finding]:
+    """A squared error between probabilities and labels, where not much was learned."""
+    course = consequence(trace)
+    for each in trace.seen("comparison"):
+        last = (each.words["operations"].split() or [""])[0]
+        mean, variance = each.figure("mean"), each.figure("std") ** 2
+        two = abs(variance - mean * (1 - mean)) < limits.SHARE_TOLERANCE
+        labels = (each.figure("low"), each.figure("high")) == (0, 1) and two
+        squared = each.words["expects"] == "squared" and each.figure("alone") == 1 and each.figure("given") == 1
+        if not (squared and labels and last in _PROBABILITIES) or course.well or course.kind == "unknown":
+            continue
+        entropy = "binary_cross_entropy_with_logits" if last == "Sigmoid" else "cross_entropy"
+        yield Finding(
+            id="other-loss",
+            severity="info",
+            where=each.where[:1],
+            steps=course.steps,
+            value=course.end,
+            limit=course.reference.value,
+            message=f"The loss is the squared error of a {last.lower()}'s outputs against labels of 0 and 1; {course.words}.",
+            why="Where an answer is surely wrong the activation is next to flat, and the gradient of its square next to 0: "
+            "what is most wrong learns least.",
+            remedy=f"Give the raw outputs of {each.where[0]}, without the {last.lower()}, to {entropy}.",
+            reference="Goodfellow, Bengio & Courville 2016, Deep Learning, section 6.2.2: output units",
+        )

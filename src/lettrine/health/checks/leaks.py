@@ -53,6 +53,11 @@ def _held(trace: Trace, seen: Evidence) -> Finding:
             f"x[:, {place}]",
             f"See what column {place} is made of: if of the target itself, or of what is known only after it, leave it out.",
         ),
+        "mark": (
+            f"Column {place}{more} of the input holds one and the same value for all examples of one class, and for no other",
+            f"x[:, {place}]",
+            f"See when column {place} is written down: if only once the answer is known, leave it out.",
+        ),
         "line": (
             f"The target is a straight line of column {place}{more} of the input",
             f"x[:, {place}]",
@@ -67,7 +72,7 @@ def _held(trace: Trace, seen: Evidence) -> Finding:
     examples = int(seen.figure("examples"))
     # Where many columns each tell the target, as in made-up data, that is the task; a label left in makes one for each class.
     # A sequence that is its own target may be an autoencoder's; one that copies it at once is not.
-    meant = seen.words["what"] in ("column", "threshold", "line") and count > max(classes_of(trace), 1)
+    meant = seen.words["what"] in ("column", "threshold", "mark", "line") and count > max(classes_of(trace), 1)
     meant |= seen.words["what"] == "sequence" and not _at_once(trace)
     return Finding(
         id="leak",

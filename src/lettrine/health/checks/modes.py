@@ -161,11 +161,13 @@ def held_out_beside(trace: Trace) -> tuple[float, float]:
 
 @check("padding-mask")
 def padding_mask(trace: Trace) -> Iterator[Finding]:
-    """A key_padding_mask the wrong way round: only padding is attended to.
+    """A key_padding_mask the wrong way round: only padding is attended to. And a recurrent network read after the padding.
 
-    Measured: Which tokens the key_padding_mask leaves out.
-    Formula: none: it leaves out every token but one, and that one fills the ends of the rows.
+    Measured: Which tokens the key_padding_mask leaves out; how many rows end in padding where the last step alone is used.
+    Formula: none: it leaves out every token but one, and that one fills the ends of the rows; rows that end in padding >=
+        {PADDED_ROWS:.0%} and places of padding >= {PADDED_RUN:.0%}, where nothing is learned.
     """
+    yield from _padded_ends(trace)
     wrong = [
         each for each in trace.seen("key padding") if each.figure("inverted") >= max(limits.MASK_LOOKS, each.figure("looks") / 2)
     ]
@@ -186,6 +188,29 @@ def padding_mask(trace: Trace) -> Iterator[Finding]:
         remedy="Invert the mask: True means leave out, so key_padding_mask = (tokens == padding).",
         reference="torch.nn.MultiheadAttention: key_padding_mask",
     )
+
+
+def _padded_ends(trace: Trace) -> Iterator[Finding]:
+    for seen in trace.seen("padded end"):
+        rows, run, course = seen.figure("rows"), seen.figure("run"), consequence(trace)
+        padded = rows >= limits.PADDED_ROWS and run >= limits.PADDED_RUN and seen.figure("looks") >= limits.MASK_LOOKS
+        if not padded or not course.bad:
+            continue
+        token = int(seen.figure("token"))
+        yield Finding(
+            id="padding-mask",
+            severity="warning",
+            where=seen.where,
+            steps=seen.steps,
+            value=run,
+            limit=limits.PADDED_RUN,
+            message=f"Only the last step of {seen.where[0]} is used, and {share(rows)} of the rows end in padding ({token}), "
+            f"which fills {share(run)} of the places; {course.words}.",
+            why="What was read before has to be carried through all of the padding, and the gradient back through it.",
+            remedy="Pack the rows, nn.utils.rnn.pack_padded_sequence(x, lengths, enforce_sorted=False), and use h_n; or pick the "
+            "output at each row's last token: y[torch.arange(B), lengths - 1].",
+            reference="torch.nn.utils.rnn.pack_padded_sequence",
+        )
 
 
 @check("batch-mixing")

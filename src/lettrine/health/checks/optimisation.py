@@ -49,7 +49,8 @@ def schedule_to_zero(trace: Trace) -> Iterator[Finding]:
     when, last = int(steps[high[-1] + 1]), int(trace.loss.step[-1])
     idle = (last - when) / max(last - int(steps[0]), 1)
     course = consequence(trace)
-    early = when <= limits.SCHEDULE_EARLY * last and course.end >= limits.SCHEDULE_LITTLE * course.reference.value
+    nothing = course.kind in ("guessing", "flat")
+    early = nothing or (when <= limits.SCHEDULE_EARLY * last and course.end >= limits.SCHEDULE_LITTLE * course.reference.value)
     if idle <= limits.SCHEDULE_SHARE or not (early or _still_falling(trace, when)):
         return
     if course.end <= limits.SCHEDULE_FINE * course.reference.value:
@@ -93,32 +94,34 @@ def weight_decay(trace: Trace) -> Iterator[Finding]:
     """Weight decay that outweighs the gradient: the weights go to nothing, and what was learned with them.
 
     Measured: The size of each weight matrix that weight decay acts on.
-    Formula: left = rms(weights at the end) / rms(weights at the start); asked only where no learning was seen.
+    Formula: left = rms(weights at the end) / rms(weights at the start); below {DECAYED} where no learning was seen, below
+        {DECAYED_AWAY}, which is nothing, wherever the loss did not fall far.
     """
     groups = [each for each in trace.seen("optimiser") if each.figure("weight_decay") > 0]
     if not groups:
         raise Skip("not applicable", "no weight decay, or no settings of an optimizer were seen")
     course = consequence(trace)
-    if not course.bad:
+    if course.well:
         return
+    limit = limits.DECAYED if course.bad else limits.DECAYED_AWAY
     for seen in groups:
         names = [info.name for info in matrices(trace) if info.name in seen.where]
         sizes = {name: trace.parameter(name, "rms")[usable(trace)] for name in names}
         left = {name: float(rms[-1] / rms[0]) for name, rms in sizes.items() if len(rms) > 1 and rms[0] > 0}
-        gone = [name for name, ratio in left.items() if ratio < limits.DECAYED]
+        gone = [name for name, ratio in left.items() if ratio < limit]
         if len(gone) * 2 <= len(left):
             continue
         decay, decoupled = seen.figure("weight_decay"), bool(seen.figure("decoupled"))
         usual = limits.DECAY_USUAL[decoupled]
         yield Finding(
             id="weight-decay",
-            severity="critical",
+            severity="critical" if course.bad else "warning",
             where=tuple(gone),
             steps=course.steps,
             value=max(left[name] for name in gone),
-            limit=limits.DECAYED,
+            limit=limit,
             message=f"Weight decay of {number(decay)} has shrunk {listed(gone)} to "
-            f"{share(max(0.001, *(left[name] for name in gone)))} or "
+            f"{share(max(0.0001, *(left[name] for name in gone)))} or "
             f"less "
             f"of {'its' if len(gone) == 1 else 'their'} size at the start, and {course.words}.",
             why="At each step the decay takes more from the weights than the gradient adds: every input gets the same answer.",

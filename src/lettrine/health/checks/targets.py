@@ -8,9 +8,10 @@ from math import isfinite, log, nan
 import numpy as np
 
 from lettrine.health import limits
-from lettrine.health.checks.consequence import consequence
+from lettrine.health.checks.consequence import consequence, steps_until
 from lettrine.health.checks.head import compared, operations_of
 from lettrine.health.checks.reading import number, share
+from lettrine.health.checks.reference import loss_seen, ordinary
 from lettrine.health.checks.registry import check
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
@@ -197,6 +198,9 @@ def target_scale(trace: Trace) -> Iterator[Finding]:
     Measured: Mean and standard deviation of numbers that are to be predicted.
     Formula: size = sqrt(mean**2 + std**2).
     """
+    if not trace.seen("comparison") and (far := _far_from_zero(trace)) is not None:
+        yield far
+        return
     for each in compared(trace):
         if each.words["expects"] not in ("squared", "absolute") or not _given(each):
             continue
@@ -204,10 +208,12 @@ def target_scale(trace: Trace) -> Iterator[Finding]:
         size = (mean**2 + std**2) ** 0.5
         harm = consequence(trace)
         left = harm.end / std**2 if each.words["expects"] == "squared" and each.figure("alone") == 1 and std > 0 else nan
-        if size < limits.SCALE_FAR or not (harm.bad or left > limits.CHANCE_SHARE):
+        # Beside a mean that is so far away even most of what they differ by is lost.
+        most = limits.HARDLY_LEARNED if abs(mean) >= limits.SCALE_FAR * std else limits.CHANCE_SHARE
+        if size < limits.SCALE_FAR or not (harm.bad or left > most):
             continue
         sign = "-" if mean > 0 else "+"
-        unexplained = f"; the loss leaves {share(left)} of their variance" if left > limits.CHANCE_SHARE and not harm.bad else ""
+        unexplained = f"; the loss leaves {share(left)} of their variance" if left > most and not harm.bad else ""
         yield Finding(
             id="target-scale",
             severity="warning",
@@ -230,3 +236,31 @@ def target_scale(trace: Trace) -> Iterator[Finding]:
             ),
             reference="LeCun et al. 1998, Efficient BackProp, section 4.3: normalizing",
         )
+
+
+def _far_from_zero(trace: Trace) -> Finding | None:
+    """The same where only the loss is known, such as that of a sum over atoms: the run is spent on coming to the mean."""
+    seen, course = loss_seen(trace), consequence(trace)
+    if seen is None or seen.words["kind"] != "squared error" or not ordinary(trace) or course.kind == "unknown":
+        return None
+    variance, square = seen.figure("reference"), seen.figure("even")
+    far = square >= limits.SCALE_FAR**2 * max(variance, 1.0)
+    steps, run = steps_until(trace, course.reference.value), course.steps[1] - course.steps[0] + 1
+    hardly = course.bad or course.end >= limits.HARDLY_LEARNED * course.reference.value
+    if not (far and hardly and steps >= limits.WASTED_SHARE * run):
+        return None
+    mean, std = (square - variance) ** 0.5, variance**0.5
+    took = f"{steps:,.0f} of {run:,} steps went" if isfinite(steps) else "the whole run went"
+    return Finding(
+        id="target-scale",
+        severity="warning",
+        where=(),
+        steps=course.steps,
+        value=mean / std,
+        limit=limits.SCALE_FAR,
+        message=f"The targets lie {number(mean, 3)} from 0 with a std of {number(std, 3)}: {took} into coming near their mean, "
+        f"and the loss ends at {number(course.end, 3)} ({number(course.reference.value, 3)}: {course.reference.words}).",
+        why="A fresh network answers about 0: all that its answers differ by is small beside the way to the mean.",
+        remedy="Train on (y - mean) / std of the training targets, and undo it where answers are used.",
+        reference="LeCun et al. 1998, Efficient BackProp, section 4.3: normalizing",
+    )

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from lettrine.health import limits
-from lettrine.health.checks.consequence import consequence
+from lettrine.health.checks.consequence import consequence, first_loss
 from lettrine.health.checks.reading import (
+    finite_curve,
     late,
     learning_rate,
     listed,
@@ -42,10 +43,11 @@ def update_too_large(trace: Trace) -> Iterator[Finding]:
     network = middle(table)
     # Three sampled steps in a row, so that one odd step does not count.
     runs = middle(np.stack([network[:-2], network[1:-1], network[2:]]))
-    early = int(np.argmax(np.nan_to_num(runs) > limits.UPDATE_LARGE_EARLY))
-    if runs[early] > limits.UPDATE_LARGE_EARLY:
+    most = limits.UPDATE_LARGE if _thrown(trace) else limits.UPDATE_LARGE_EARLY
+    early = int(np.argmax(np.nan_to_num(runs) > most))
+    if runs[early] > most:
         mask = (trace.steps >= steps[early]) & usable(trace)
-        value, limit, aim = float(np.nanmax(runs)), limits.UPDATE_LARGE_EARLY, limits.UPDATE_AIM_EARLY
+        value, limit, aim = float(np.nanmax(runs)), most, limits.UPDATE_AIM_EARLY
         each = np.array([np.nanmax(row[early : early + 3], initial=0.0) for row in table])
     elif steps[-1] - steps[0] >= limits.LEARNING_STEPS:
         mask, aim = late(trace), limits.UPDATE_AIM
@@ -76,6 +78,16 @@ def update_too_large(trace: Trace) -> Iterator[Finding]:
         + ("." if general else f", for {listed(large)} alone, or initialise {listed(large)} larger."),
         reference=f"{limits.STUDY}: log10 of update:data, with a line at -3",
     )
+
+
+def _thrown(trace: Trace) -> bool:
+    """Whether the first steps threw a loss that began near guessing far above it, and nothing was learned since."""
+    first, course = first_loss(trace), consequence(trace)
+    steps, losses = finite_curve(trace, trace.loss)
+    soon = losses[steps < limits.THROWN_STEPS]
+    if not course.bad or not course.reference.known or not len(soon) or not first < limits.FAR_ABOVE * course.reference.value:
+        return False
+    return float(np.max(soon)) > limits.THROWN * max(first, course.reference.value)
 
 
 def _calms(trace: Trace, table: Floats) -> bool:

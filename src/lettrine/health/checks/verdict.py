@@ -39,6 +39,7 @@ _SYMPTOMS: Final = (
     "update-too-small",
     "leak",
 )
+_HELD_OUT: Final = ("dev-scale", "overfitting", "held-out-labels")
 _DATA: Final = ("broadcast", "softmax-axis", "target-range", "target-rows", "target-constant", "relu-logits")
 """What is certain from the shapes and values that met in the loss, whatever came of it."""
 _RATE: Final = {
@@ -140,7 +141,10 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "no-learning": ("underfitting", "slow-learning"),
     "update-too-small": ("no-learning", "gradient-data"),
     "oscillation": ("divergence", "no-learning", "dead-units", "saturation", *_DEPTH),
-    "norm-statistics": ("update-too-large", "saturation", "dead-units", "no-gradient", "gradient-scale", "gradient-data"),
+    "norm-statistics": (
+        *("update-too-large", "saturation", "dead-units", "no-gradient", "gradient-scale", "gradient-data"),
+        *_HELD_OUT,
+    ),
     "held-out-labels": ("overfitting",),
     "dev-scale": ("overfitting", "held-out-labels"),
     "divergence": ("saturation", "dead-units", *_DEPTH, "norm-statistics", "no-learning", "overfitting"),
@@ -267,6 +271,8 @@ def _place(found: Sequence[Finding], finding: Finding) -> tuple[bool, float]:
         place = ORDER.index("initial-loss") if there else ORDER.index("dead-units") - 0.6
     if finding.id == "norm-statistics" and finding.limit == NORM_NOISE:
         place = 0.5  # batches too small for batch norm are how it was set up, not what became of it
+    elif finding.id == "norm-statistics" and finding.severity != "info":
+        place = ORDER.index("dev-scale") - 0.5  # what eval mode does to the held-out loss comes before what that looks like
     return not _is_cause(finding), place
 
 
@@ -311,11 +317,11 @@ def _way(finding: Finding) -> str:
 def _accounts(cause: Finding, effect: Finding) -> bool:
     if effect.id not in EXPLAINS.get(cause.id, ()):
         return False
+    if cause.severity == "info" and effect.id in ("norm-statistics", *_HELD_OUT):
+        return False  # what came to nothing in training is not what went wrong on held-out data
     if cause.id == "norm-statistics" and cause.limit != NORM_NOISE:
-        return False  # running statistics that are off matter in eval mode only
-    if cause.id == "non-finite":
-        return True  # what is judged ends there
-    if effect.steps[1] < cause.steps[0]:
+        return effect.id in _HELD_OUT  # running statistics that are off matter in eval mode only
+    if cause.id != "non-finite" and effect.steps[1] < cause.steps[0]:  # what is judged ends where values stop being finite
         return False
     if cause.id == "dead-units" and effect.id == "no-learning":
         return cause.severity == "critical"  # a layer with some units left still learns

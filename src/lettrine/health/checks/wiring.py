@@ -161,11 +161,12 @@ def norm_statistics(trace: Trace) -> Iterator[Finding]:
             gap > limits_wiring.NORM_PLACES_GAP + noise
             or max(ratio, 1 / ratio if ratio > 0 else inf) > limits_wiring.NORM_PLACES_RATIO
         )
-        worse = held_out > limits_wiring.NORM_HELD_OUT * level
+        worse, fine = held_out > limits_wiring.NORM_HELD_OUT * level, held_out <= limits_wiring.NORM_HELD_OUT * level
         wanted = rounded(max(3 / max(steps[1], 1), 1e-3))
+        behind = momentum < wanted  # statistics that had no time to leave their start
         yield Finding(
             id="norm-statistics",
-            severity="warning" if worse or (much and not held_out <= limits_wiring.NORM_HELD_OUT * level) else "info",
+            severity="warning" if worse or ((much or behind) and not fine) else "info",
             where=tuple(far),
             steps=steps,
             value=gap,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -42,23 +42,29 @@ CHANNELS_FIRST: Final = (CONVOLUTION, NORM, nn.GroupNorm, nn.LocalResponseNorm, 
 UNITS_LAST: Final = (nn.Linear, nn.Bilinear, nn.LayerNorm, nn.Embedding, nn.EmbeddingBag, nn.RNNBase, nn.MultiheadAttention)
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
-    """The user's own module inside a data-parallel wrapper.
+def is_compiled(model: nn.Module) -> bool:
+    """Whether torch.compile was called on the model or a part of it, in place or not."""
+    return any(
+        hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None for module in model.modules()
+    )
 
-    Raises HealthError for what is no module, and for a compiled one, whose parts cannot be listened to.
+
+def unwrapped(model: nn.Module, *, compiled: bool = False) -> nn.Module:
+    """The user's own module inside a data-parallel wrapper. compiled: whether it may be compiled.
+
+    Raises HealthError for what is no module, and for a compiled one, whose parts cannot be listened to, unless it may be.
     """
     if not isinstance(model, nn.Module):
         raise HealthError(f"watch got a {type(model).__name__}; expected a torch.nn.Module")
     if isinstance(model, torch.jit.ScriptModule):
         raise HealthError("watch got a scripted module, whose parts cannot be listened to; watch the module it was made from")
-    for module in model.modules():
-        if hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None:
-            raise HealthError(
-                "watch got a model made by torch.compile, whose parts cannot be listened to; watch it uncompiled "
-                "for some hundred steps, then compile it"
-            )
-    while isinstance(model, WRAPPERS):
-        model = model.module
+    if not compiled and is_compiled(model):
+        raise HealthError(
+            "got a model made by torch.compile, whose parts cannot be listened to; hand it over uncompiled, and compile it then"
+        )
+    while isinstance(model, WRAPPERS) or hasattr(model, "_orig_mod"):
+        inner: Any = model
+        model = inner.module if isinstance(model, WRAPPERS) else inner._orig_mod  # noqa: SLF001  as torch.compile names it
     if type(model).forward is nn.Module.forward and not any(True for _ in model.children()):
         hidden = [name for name, value in vars(model).items() if isinstance(value, list | tuple | dict) and value]
         where = f"self.{hidden[0]}" if hidden else "it"

@@ -36,12 +36,17 @@ class FrozenRandom:
         self._last = look.step
         if self._found is None and look.modules:
             self._first, self._found = look.step, {}
-            frozen, trained = {}, []
+            frozen, trained, loaded = {}, [], False
             for name, parameter in look.model.named_parameters():
                 if parameter.requires_grad:
                     trained.append(parameter)
-                elif not isinstance(parameter, nn.UninitializedParameter) and (drawn := fresh_random(parameter)):
-                    frozen[name] = parameter, drawn
+                elif not isinstance(parameter, nn.UninitializedParameter):
+                    if drawn := fresh_random(parameter):
+                        frozen[name] = parameter, drawn
+                    loaded |= parameter.ndim > 1 and not drawn
+            if loaded:
+                # A short training hardly changes how normal values look; where other weights were trained, so may these.
+                frozen = {name: (each, drawn) for name, (each, drawn) in frozen.items() if not drawn.startswith("normal")}
             if frozen and trained:
                 self._all = sum(each.numel() for each in look.model.parameters() if each.ndim > 1)
                 on_the_way = _on_the_way(look)

@@ -2,8 +2,9 @@
 
     where: empty. figures: input (which of the model's inputs), place (the column of a table, the position of a sequence; -1 for
         the whole sequence), places (how many such there are), examples (compared).
-    words["what"]: "column", "position", "sequence", "threshold" (the column tells the class by thresholds between values that lie
-        next to one another) or "line" (the target is a straight line of the column).
+    words["what"]: "column", "position", "sequence", "mark" (the column holds one value for all of a class, and others for the
+        other), "threshold" (it tells the class by thresholds between values that lie next to one another) or "line" (the target
+        is a straight line of the column).
 
 Only what tells the target without an exception counts. What merely goes with it is what there is to learn: classes that lie apart
 leave a gap between them, a column that the target was made of leaves none.
@@ -28,6 +29,7 @@ _RARE: Final = 8  # of them on either side: a class seen less often proves nothi
 _MOST: Final = 64  # classes each column is compared with
 _WIDE: Final = 2_048  # columns looked at, the first ones
 _GAP: Final = 0.05  # of a column's range: classes further apart are apart by nature
+_USUAL: Final = 0.05  # of a column's values
 _COLUMNS: Final = 4  # of a table: where there are fewer, one of them may well be the task
 _ENOUGH: Final = 16  # rows of a look, after which columns that do not tell the target are left out
 _LINE: Final = 1e-6  # of the variance that a straight line leaves, to the digits of float32
@@ -67,11 +69,14 @@ class LeakReader:
 
 @dataclass
 class _Extremes:
-    """Of each column, pooled over looks: the least and the greatest value by class, (F, K), and how often each class was met."""
+    """Of each column, pooled over looks: the least and the greatest value by class, (F, K), and how often each class was met.
+    first: the table of the first look.
+    """
 
     low: Tensor
     high: Tensor
     met: Tensor
+    first: Tensor
 
 
 class _Compared:
@@ -127,6 +132,8 @@ class _Compared:
         places, what = [], ""
         if self._extremes is not None:
             what, places = "threshold", _thresholds(self._extremes, often=True)
+            if not places:
+                what, places = "mark", _marks(self._extremes, self._left or [])
         elif self._sums is not None:
             what, places = "line", _lines(self._sums, self._told)
         return (what, [(self._left or [])[place] for place in places], self._told) if places else None
@@ -144,6 +151,8 @@ class _Compared:
         else:
             kept = []
         self._left = kept if self._left is None else [self._left[place] for place in kept]
+        if self._extremes is not None and not kept:
+            self._extremes.first = self._extremes.first[:0]
 
     def _take(self, what: str, agree: Tensor, seen: Tensor, rows: int) -> None:
         if self._agree is not None and (what != self._what or agree.shape != self._agree.shape):
@@ -161,7 +170,7 @@ class _Compared:
         if self._extremes is None:
             shape = (table.shape[1], _MOST)
             infinite = torch.full(shape, torch.inf, dtype=torch.float64)
-            self._extremes = _Extremes(infinite, -infinite, torch.zeros(_MOST))
+            self._extremes = _Extremes(infinite, -infinite, torch.zeros(_MOST), table[:_LEAST].clone())
         seen = self._extremes
         if seen.low.shape[0] != table.shape[1] or known[0] < 0 or known[-1] >= _MOST:
             seen.met.zero_()
@@ -214,6 +223,23 @@ def _thresholds(seen: _Extremes, *, often: bool = False) -> list[int]:
     extent = (high[:, -1] - low[:, 0])[:, None]
     beside = (gaps > 0) & ((gaps <= _GAP * extent) | (not often))
     return [int(place) for place in torch.nonzero((beside & (extent > 0)).all(1)).reshape(-1)]
+
+
+def _marks(seen: _Extremes, left: list[int]) -> list[int]:
+    """Columns that hold one and the same value in all examples of one of two classes, and others in the other class: something
+    that is written down for one of them alone. A value that is usual in other columns too, such as a dark pixel, says nothing.
+    """
+    met = torch.nonzero(seen.met >= _RARE).reshape(-1)
+    if len(met) != 2 or int((seen.met > 0).sum()) != 2:
+        return []
+    found = []
+    for place in torch.nonzero((seen.low[:, met] == seen.high[:, met]).sum(1) == 1).reshape(-1).tolist():
+        k = int(met[(seen.low[place, met] == seen.high[place, met]).nonzero()[0]])
+        usual = (seen.first == seen.low[place, k]).double().mean(0) > _USUAL
+        usual[left[place]] = False
+        if not bool(usual.any()):
+            found.append(place)
+    return found
 
 
 def _lines(sums: Tensor, rows: int) -> list[int]:

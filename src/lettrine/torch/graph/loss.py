@@ -51,6 +51,7 @@ class LossReader:
             int, list[tuple[str, float, float]]
         ] = {}  # by step: kind of each of several terms, mean, share of the loss
         self._upwards: list[bool] = []  # whether the steps make the one term larger
+        self._maximised: list[bool] = []  # whether the optimiser was built to make the loss larger, at each look
         self._handed: list[tuple[str, float]] = []  # of the losses that are handed over: which term each is, and its share
 
     def look(self, look: Look) -> Iterable[Evidence]:
@@ -78,8 +79,7 @@ class LossReader:
         if isfinite(terms[0].weight):
             maximised = any(group.get("maximize", False) for each in look.optimisers for group in each.param_groups)
             self._upwards.append((terms[0].weight < 0) is not maximised)
-            if maximised and "maximised" not in self._natures:
-                self._natures.append("maximised")
+            self._maximised.append(maximised)
         return ()
 
     def handed(self, step: int, loss: Any) -> Iterable[Evidence]:
@@ -100,6 +100,8 @@ class LossReader:
         if not self._values:
             return
         steps = sorted(self._values)
+        if self._maximised and all(self._maximised):  # one that turns round on its way is not meant to rise
+            self._natures.append("maximised")
         nature, reference, even = self._nature(), nan, nan
         if not nature:
             reference, even = self._reference(lambda sums: sums.reference()), self._reference(_even)

@@ -1,0 +1,170 @@
+"""Words by the million: judged and drawn from file to file in constant memory, and judged as columns of a data frame."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import math
+import unicodedata
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lettrine.arguments import checked
+from lettrine.errors import ConfigError, quote
+from lettrine.inference.language_model import LanguageModel
+from lettrine.tools.tables import ROWS, WORD, arrow, check_suffix, read_table, write_table
+from lettrine.training.folder import MODEL, RUN, load_run
+from lettrine.training.run import Run
+
+FIGURES: Final = ("log_likelihood", "per_character", "unknown")  # of each word, as `Scores` has them
+AHEAD: Final = 16  # portions under way where others judge them
+_FRAMES: Final = ("pandas", "polars", "pyarrow")
+
+
+@checked
+def score(words: Any, run: str | Path | Run, *, figure: str = "log_likelihood", label: str = "", threads: int = 1) -> Any:
+    """How likely a run finds each word, as a column of the kind that was given.
+
+    words: a Series of pandas or Polars, an array of Arrow, or any list. What comes back is of the same kind and as long: a Series
+    with the same index, an array, or a float64 array of numpy (W,). figure: "log_likelihood" (nats, the end included),
+    "per_character" (its mean over characters and end) or "unknown" (how many characters the run never saw).
+    label: of a run with labels, under this one alone. Missing and empty words are missing (NaN, null) in what comes back.
+
+    The same function runs on partitions: `series.map_partitions(lettrine.score, run="my-run", meta=("score", "f8"))`.
+    Raises ConfigError for another figure, and what `load_run` raises.
+    """
+    if figure not in FIGURES:
+        raise ConfigError(f"score got the figure {quote(figure)}; expected one of {', '.join(FIGURES)}")
+    model = run.model if isinstance(run, Run) else _opened(Path(run))
+    kind = type(words).__module__.partition(".")[0]
+    kind = kind if kind in _FRAMES else ""
+    listed = words.to_pylist() if kind == "pyarrow" else words.to_list() if kind else list(words)
+    values = judged_columns(model, listed, label, threads)[figure]
+    if kind == "pandas":
+        return importlib.import_module("pandas").Series(values, index=words.index, name=figure)
+    if kind == "polars":
+        return importlib.import_module("polars").Series(figure, values, nan_to_null=True)
+    return arrow().array(values, from_pandas=True) if kind == "pyarrow" else values
+
+
+def judged_columns(
+    model: LanguageModel, words: Sequence[object], label: str = "", threads: int = 1
+) -> dict[str, NDArray[np.float64]]:
+    """FIGURES of each word, (W,) each; NaN for what is no word: None, NaN and what is empty."""
+    clean = [unicodedata.normalize("NFC", word).strip() if isinstance(word, str) else "" for word in words]
+    if wrong := next((word for word in words if not isinstance(word, str) and not _is_missing(word)), None):
+        raise ConfigError(f"score got {quote(repr(wrong))}, a {type(wrong).__name__}; expected words")
+    places = np.flatnonzero(np.fromiter(map(bool, clean), np.bool_, len(clean)))
+    found = {figure: np.full(len(clean), np.nan) for figure in FIGURES}
+    start = 0
+    for some in model.score_many([clean[place] for place in places.tolist()], label, threads=threads):
+        here = places[start : start + len(some.words)]
+        start += len(some.words)
+        for figure in FIGURES:
+            found[figure][here] = getattr(some, figure)
+    return found
+
+
+def _is_missing(word: object) -> bool:
+    """None, NaN, and the signs for a missing value of pandas."""
+    return word is None or (isinstance(word, float) and math.isnan(word)) or type(word).__name__ in ("NAType", "NaTType")
+
+
+def _opened(path: Path) -> LanguageModel:
+    """The model of a run folder, opened once for many partitions, and anew when it was trained anew."""
+    file = path / MODEL if (path / MODEL).exists() else path / RUN
+    return _remembered(path, file.stat().st_mtime_ns if file.exists() else 0)
+
+
+@functools.lru_cache(maxsize=4)
+def _remembered(path: Path, _changed: int) -> LanguageModel:
+    return load_run(path).model
+
+
+def score_file(
+    run: str | Path | Run,
+    path: str | Path,
+    out: str | Path,
+    *,
+    column: str | None = None,
+    label: str = "",
+    threads: int = 1,
+    pool: Executor | None = None,
+) -> tuple[int, int]:
+    """Judge every word of a table and write the table with FIGURES beside; how many rows, and how many have strange characters.
+
+    pool: whose workers judge the portions, in processes or on machines that see the run's folder under the same path; a few
+    portions for each worker are under way at a time. What is written is the same.
+    Raises WordListError, ConfigError, StorageError, MissingExtraError.
+    """
+    check_suffix(out)
+    model = run.model if isinstance(run, Run) else _opened(Path(run))
+    if pool is not None and isinstance(run, Run):
+        raise ConfigError("score_file got a run in memory and a pool; expected the path of a run that its workers can open")
+    rows = strange = 0
+    with read_table(path, column) as table:
+        pa, column, schema = arrow(), table.column, table.schema
+        if taken := [figure for figure in FIGURES if figure in schema.names]:
+            raise ConfigError(f"{quote(path)} has a column {taken[0]} already; rename it")
+        for figure in FIGURES:
+            schema = schema.append(pa.field(figure, pa.float64()))
+        words = ((batch, batch.column(column).to_pylist()) for batch in table.portions)
+        if pool is None or isinstance(run, Run):
+            judged = ((batch, judged_columns(model, some, label, threads)) for batch, some in words)
+        else:
+            judge = functools.partial(_judged_there, str(Path(run).resolve()), label, threads)
+            judged = ((batch, found) for batch, found in _in_order(pool, words, judge))
+        with write_table(out, schema) as write:
+            for batch, found in judged:
+                arrays = [pa.array(found[figure], from_pandas=True) for figure in FIGURES]
+                write(pa.record_batch([*batch.columns, *arrays], schema=schema))
+                rows += batch.num_rows
+                strange += int((found["unknown"] > 0).sum())
+    return rows, strange
+
+
+def _judged_there(run: str, label: str, threads: int, words: Sequence[object]) -> dict[str, NDArray[np.float64]]:
+    """On a worker: by the run that it opens once."""
+    return judged_columns(_opened(Path(run)), words, label, threads)
+
+
+def _in_order(
+    pool: Executor, portions: Iterator[tuple[Any, list[Any]]], judge: Callable[[Sequence[object]], dict[str, NDArray[np.float64]]]
+) -> Iterator[tuple[Any, dict[str, NDArray[np.float64]]]]:
+    """What workers make of the portions, in their order, AHEAD of them under way: memory stays that of so many."""
+    under_way: deque[tuple[Any, Future[dict[str, NDArray[np.float64]]]]] = deque()
+    for batch, words in portions:
+        under_way.append((batch, pool.submit(judge, words)))
+        if len(under_way) >= AHEAD:
+            first, future = under_way.popleft()
+            yield first, future.result()
+    for batch, future in under_way:
+        yield batch, future.result()
+
+
+def write_words(portions: Iterable[Sequence[str]], out: str | Path, model: LanguageModel | None = None) -> int:
+    """Write words as they are drawn, with FIGURES beside where a model is given; how many. Raises as `score_file`."""
+    check_suffix(out)
+    pa, count = arrow(), 0
+    names = FIGURES if model is not None else ()
+    schema = pa.schema([(WORD, pa.string()), *((figure, pa.float64()) for figure in names)])
+    with write_table(out, schema) as write:
+        for some in _regrouped(portions):
+            found: Mapping[str, Any] = {} if model is None else judged_columns(model, some)
+            write(pa.record_batch([pa.array(some, pa.string()), *(pa.array(found[figure]) for figure in names)], schema=schema))
+            count += len(some)
+    return count
+
+
+def _regrouped(portions: Iterable[Sequence[str]]) -> Iterator[list[str]]:
+    """In portions of ROWS: a row group of Parquet for each."""
+    words = (word for some in portions for word in some)
+    while some := list(islice(words, ROWS)):
+        yield some
