@@ -60,7 +60,7 @@ def _(cured: bool) -> Made:
     return net, rows_of(), F.cross_entropy, adamw(net)
 
 
-@case("softmax over one unit", "unused-input")
+@case("softmax over one unit", "softmax-axis", "weight")
 def _(cured: bool) -> Made:
     net = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 1), nn.Sigmoid() if cured else nn.Softmax(1))
     return net, [(x, (x[:, :1] > 0).float()) for x, _ in rows_of()], F.binary_cross_entropy, adamw(net)
