@@ -97,6 +97,7 @@ def test_rewards_times_the_logarithms_of_chosen_actions_are_no_cross_entropy() -
     for loss in (
         lambda z, y: -(z.log_softmax(1).gather(1, y[:, None])[:, 0] * rewards).mean(),
         lambda z, y: -(torch.distributions.Categorical(logits=z).log_prob(y) * rewards).mean(),
+        lambda z, y: -(torch.stack(list(torch.distributions.Categorical(logits=z).log_prob(y))) * (rewards - 10)).mean(),
     ):
         words, reference, _ = seen(loss, classes(), 4)
         assert words["nature"]

@@ -64,7 +64,7 @@ def spike(trace: Trace) -> Iterator[Finding]:
 
     Measured: The jump from one loss to the next, against the losses before it and after it.
     Formula: jump = loss - median(losses before); it must exceed {SPIKE_NOISE:g} robust standard deviations (1.4826 * median
-        absolute deviation) and {SPIKE_RISE:.0%} of the level, and the median of what follows stays above.
+        absolute deviation) and {SPIKE_RISE:.0%} of the level, and the median of what follows, and of its last fifth, stays above.
     """
     if not ordinary(trace):
         raise Skip("not applicable", NEED_NOT_FALL)
@@ -87,7 +87,8 @@ def spike(trace: Trace) -> Iterator[Finding]:
     for k in np.flatnonzero((jump > 0) & calm):
         peak, later = losses[width + k], losses[width + k :]
         soon = broke_off and len(later) <= 2 * width
-        if lasting[k] < np.median(later) and (soon or np.median(later) < limits.SPIKE_CLIMB * peak):
+        stayed = min(np.median(later), np.median(later[-max(1, len(later) // 5) :]))  # a new task is learned anew
+        if lasting[k] < stayed and (soon or np.median(later) < limits.SPIKE_CLIMB * peak):
             places.append(k)
     if not places:
         return

@@ -75,7 +75,7 @@ class LossReader:
         if len(terms) > 1 and value > 0:
             means = [(each.kind, _mean(each), each.weight) for each in terms]
             self._parts = {look.step: [(kind, mean, mean * weight / value) for kind, mean, weight in means]}
-        self._situation(look, terms)
+        self._situation(look, terms, value)
         if isfinite(terms[0].weight):
             maximised = any(group.get("maximize", False) for each in look.optimisers for group in each.param_groups)
             self._upwards.append((terms[0].weight < 0) is not maximised)
@@ -147,7 +147,7 @@ class LossReader:
         if len(terms) == 1 and means and means[0] > 0 and not terms[0].root:
             self._ratios.append(value / means[0])
 
-    def _situation(self, look: Look, terms: list[Term]) -> None:
+    def _situation(self, look: Look, terms: list[Term], value: float) -> None:
         found = []
         if not self._searched:
             self._searched = True
@@ -159,6 +159,8 @@ class LossReader:
             found.append("bootstrapped")
         if any(contrastive(each.given, each.target) for each in terms if each.kind == "cross-entropy"):
             found.append("contrastive")
+        if value < 0 and all(each.kind == "cross-entropy" and not isfinite(each.weight) for each in terms):
+            found.append("policy")  # weighted by numbers of both signs, such as rewards: an error alone is never below 0
         self._natures += [each for each in found if each not in self._natures]
 
     def _nature(self) -> str:
