@@ -7,7 +7,7 @@ from math import log
 
 import numpy as np
 import pytest
-from paper import HIDDEN, found, healthy_losses, make_trace, noisy, outcome, the
+from paper import FACTS, HIDDEN, found, healthy_losses, make_trace, noisy, outcome, the
 
 from lettrine.health.checks import examine
 from lettrine.health.evidence import Evidence
@@ -79,6 +79,21 @@ def test_weight_decay():
     assert found(shrinking(0.01, weight_decay=0.5, loss=little), "weight-decay") == ()
     assert the(shrinking(1e-5, weight_decay=0.5, loss=little), "weight-decay").severity == "warning"
     assert outcome(shrinking(0.01), "weight-decay")[0] == "not applicable"
+
+
+def test_a_penalty_in_the_loss_that_takes_the_weights_to_nothing():
+    def penalised(kind, loss):
+        sizes = {f"{name}.rms": 0.2 * np.linspace(1.0, 0.02, 13) for name in HIDDEN}
+        seen = Evidence("loss", (), (0, 0), {"terms": 2.0, "classes": 0.0}, {"kind": kind, "nature": ""})
+        return make_trace(loss=loss, evidence=(seen,), facts=replace(FACTS, chance=2.303), **sizes)
+
+    stuck = [max(5 - 0.1 * step, 2.32) for step in range(400)]
+    finding = the(penalised("cross-entropy + penalty", stuck), "weight-decay")
+    assert (finding.severity, finding.where) == ("critical", HIDDEN)
+    assert "no better than guessing (2.3)" in finding.message
+    assert "100 times smaller" in finding.remedy
+    assert found(penalised("cross-entropy + penalty", [max(5 - 0.1 * step, 0.8) for step in range(400)]), "weight-decay") == ()
+    assert outcome(penalised("cross-entropy", stuck), "weight-decay")[0] == "not applicable"
 
 
 def clipping(*, clipped=1.0, loss=None, **figures):

@@ -13,8 +13,6 @@ from lettrine.health.checks.consequence import consequence, first_loss
 from lettrine.health.checks.reading import (
     finite_curve,
     learning_rate,
-    listed,
-    matrices,
     median,
     number,
     rounded,
@@ -87,48 +85,6 @@ def _still_falling(trace: Trace, when: int) -> bool:
     fell_since = float(np.mean(since[:half_since]) - np.mean(since[half_since:]))
     level, noise = abs(float(np.mean(before[half:]))), 3 * (standard_error(before) or 0.0)
     return fell > max(limits.SCHEDULE_FALL * level, noise) and fell_since < fell / 2
-
-
-@check("weight-decay", needs=("parameters",))
-def weight_decay(trace: Trace) -> Iterator[Finding]:
-    """Weight decay that outweighs the gradient: the weights go to nothing, and what was learned with them.
-
-    Measured: The size of each weight matrix that weight decay acts on.
-    Formula: left = rms(weights at the end) / rms(weights at the start); below {DECAYED} where no learning was seen, below
-        {DECAYED_AWAY}, which is nothing, wherever the loss did not fall far.
-    """
-    groups = [each for each in trace.seen("optimiser") if each.figure("weight_decay") > 0]
-    if not groups:
-        raise Skip("not applicable", "no weight decay, or no settings of an optimizer were seen")
-    course = consequence(trace)
-    if course.well:
-        return
-    limit = limits.DECAYED if course.bad else limits.DECAYED_AWAY
-    for seen in groups:
-        names = [info.name for info in matrices(trace) if info.name in seen.where]
-        sizes = {name: trace.parameter(name, "rms")[usable(trace)] for name in names}
-        left = {name: float(rms[-1] / rms[0]) for name, rms in sizes.items() if len(rms) > 1 and rms[0] > 0}
-        gone = [name for name, ratio in left.items() if ratio < limit]
-        if len(gone) * 2 <= len(left):
-            continue
-        decay, decoupled = seen.figure("weight_decay"), bool(seen.figure("decoupled"))
-        usual = limits.DECAY_USUAL[decoupled]
-        yield Finding(
-            id="weight-decay",
-            severity="critical" if course.bad else "warning",
-            where=tuple(gone),
-            steps=course.steps,
-            value=max(left[name] for name in gone),
-            limit=limit,
-            message=f"Weight decay of {number(decay)} has shrunk {listed(gone)} to "
-            f"{share(max(0.0001, *(left[name] for name in gone)))} or "
-            f"less "
-            f"of {'its' if len(gone) == 1 else 'their'} size at the start, and {course.words}.",
-            why="At each step the decay takes more from the weights than the gradient adds: every input gets the same answer.",
-            remedy=f"Lower weight_decay from {number(decay)} to {number(min(usual, decay / 10))} or less"
-            + ("." if decoupled else "; with Adam use AdamW, which keeps decay and gradient apart."),
-            reference="Loshchilov & Hutter 2019, Decoupled weight decay regularization",
-        )
 
 
 @check("clip-before-unscale")
