@@ -42,6 +42,24 @@ def test_layers_in_a_plain_list() -> None:
     assert named(train(Listed(plain=False))) == {}
 
 
+@pytest.mark.parametrize("how", ["made", "kept", "copied"])
+def test_a_layer_made_in_forward(how: str) -> None:
+    class Made(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.kept, self.last = nn.Linear(12, 16), nn.Linear(16, 16), nn.Linear(16, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            ways = {"made": lambda: nn.Linear(16, 16), "kept": lambda: self.kept, "copied": lambda: copy.deepcopy(self.kept)}
+            return self.last(torch.tanh(ways[how]()(torch.tanh(self.first(x)))))
+
+    told = named(train(Made()))
+    assert ("unregistered" in told) == (how == "made")
+    if how == "made":
+        assert "made inside forward" in told["unregistered"].message
+        assert "__init__" in told["unregistered"].remedy
+
+
 def test_hidden_layers_that_are_trained_frozen_or_used_under_no_grad_are_meant() -> None:
     trained = Listed(plain=True)
     parameters = [each for layer in trained.layers for each in layer.parameters()]

@@ -33,6 +33,9 @@ def unregistered(trace: Trace) -> Iterator[Finding]:
     if seen is None or seen.figure("steps") < limits.UNHELD_STEPS:
         return
     names = tuple(filter(None, seen.words.get("names", "").split(", ")))
+    if seen.words.get("made"):
+        yield _made_anew(seen)
+        return
     drawn, steps, values = seen.words.get("drawn", ""), int(seen.figure("steps")), int(seen.figure("values"))
     still = f"did not change in {steps} steps" + (f" and {plural(names, 'is', 'are')} still as drawn at random" if drawn else "")
     yield Finding(
@@ -61,6 +64,23 @@ def unregistered(trace: Trace) -> Iterator[Finding]:
             else "Give their parameters to an optimizer too, or set requires_grad to False if they are meant to stay."
         ),
         reference="torch.nn.ModuleList",
+    )
+
+
+def _made_anew(seen: Evidence) -> Finding:
+    count, values = int(seen.figure("count")), int(seen.figure("values"))
+    return Finding(
+        id="unregistered",
+        severity="warning",
+        where=(),
+        steps=seen.steps,
+        value=float(values),
+        limit=nan,
+        message=f"The output depends on {count} {'parameter' if count == 1 else 'parameters'} ({values:,} values) drawn anew at "
+        f"each step ({seen.words['drawn']}): a layer is made inside forward.",
+        why="A layer that is made in forward is another one at each step: it keeps nothing, and the layers around it see noise.",
+        remedy="Make the layer in __init__ and keep it as an attribute, so that the optimizer holds it; in forward only call it.",
+        reference="torch.nn.Module: submodules assigned in the constructor are registered",
     )
 
 

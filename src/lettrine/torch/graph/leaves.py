@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Iterable
 from typing import Any, Final
 
+import torch
 from torch import Tensor, nn
 
 from lettrine.health.evidence import Evidence
@@ -16,6 +17,7 @@ from lettrine.torch.graph.walks import fresh_random, hidden_parameters, leaves, 
 from lettrine.torch.private import sequence, version
 
 _MANY: Final = 64  # names given
+_ANEW: Final = 3  # looks at which parameters were new each time
 
 
 @reader
@@ -26,7 +28,8 @@ class Unheld:
     where: their names, as far as they lie in plain containers of the model's modules. figures: count, values, steps (between the
     first and the last look). words: drawn (how a fresh one is distributed, "" where none is fresh).
 
-    A parameter that another optimiser moves, one of a loss (behind the output) and one that is made anew in each step are none.
+    A parameter that another optimiser moves and one of a loss (behind the output) are none. Of those that are made anew at each
+    step, drawn at random and no copy of the model's own, words["names"] is "" and words["made"] "anew".
     """
 
     def __init__(self) -> None:
@@ -35,6 +38,7 @@ class Unheld:
         self._last = -1
         self._again: set[int] = set()  # met in a later step, too
         self._held: set[int] = set()
+        self._anew: dict[int, list[tuple[int, str]]] = {}  # by step: values and draw of those not met before
 
     def look(self, look: Look) -> Iterable[Evidence]:
         """Note the parameters nobody holds."""
@@ -50,6 +54,8 @@ class Unheld:
                 known = self._met.get(id(leaf))
                 if known is None or known[0]() is not leaf:
                     self._met[id(leaf)] = weakref.ref(leaf), version(leaf), look.step
+                    if (drawn := fresh_random(leaf)) and not _copied(leaf, look.model):
+                        self._anew.setdefault(look.step, []).append((leaf.numel(), drawn))
                 elif known[2] < look.step:
                     self._again.add(id(leaf))
         if self._met and not self._names:
@@ -70,6 +76,7 @@ class Unheld:
             if leaf is not None and version(leaf) == then and key not in self._held:
                 found.append((key, leaf, since))
         if not found:
+            yield from self._made_anew()
             return
         drawn = next(filter(None, (fresh_random(leaf) for _, leaf, _ in found)), "")
         keys = {key for key, _, _ in found}
@@ -81,6 +88,20 @@ class Unheld:
         figures = {"count": float(count), "values": float(values), "steps": float(self._last - first)}
         words = {"drawn": drawn, "names": ", ".join(named[:_MANY])}
         yield Evidence("unheld", (), (first, self._last), figures, words)
+
+    def _made_anew(self) -> Iterable[Evidence]:
+        steps = sorted(self._anew)
+        if len(steps) < _ANEW or self._again:
+            return
+        newest = self._anew[steps[-1]]
+        values = sum(count for count, _ in newest)
+        figures = {"count": float(len(newest)), "values": float(values), "steps": float(steps[-1] - steps[0])}
+        yield Evidence("unheld", (), (steps[0], steps[-1]), figures, {"drawn": newest[0][1], "names": "", "made": "anew"})
+
+
+def _copied(leaf: Tensor, model: nn.Module) -> bool:
+    """Whether a parameter is a copy of one of the model's, as an inner loop of meta-learning makes them."""
+    return any(each.shape == leaf.shape and torch.equal(each, leaf) for each in model.parameters())
 
 
 def _held_by(seen: Look | Stepping) -> set[int]:
