@@ -30,12 +30,12 @@ def unregistered(trace: Trace) -> Iterator[Finding]:
     Formula: none: a parameter is held or not. It must have been the same for {UNHELD_STEPS} steps.
     """
     seen = seen_once(trace, "unheld")
+    if seen is not None and seen.words.get("made"):
+        yield _made_anew(seen)
+        return
     if seen is None or seen.figure("steps") < limits.UNHELD_STEPS:
         return
     names = tuple(filter(None, seen.words.get("names", "").split(", ")))
-    if seen.words.get("made"):
-        yield _made_anew(seen)
-        return
     drawn, steps, values = seen.words.get("drawn", ""), int(seen.figure("steps")), int(seen.figure("values"))
     still = f"did not change in {steps} steps" + (f" and {plural(names, 'is', 'are')} still as drawn at random" if drawn else "")
     yield Finding(
