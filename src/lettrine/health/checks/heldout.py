@@ -110,7 +110,8 @@ def overfitting(trace: Trace) -> Iterator[Finding]:
         limit=limit,
         message=f"The loss on held-out data was best at step {when} ({number(best, 3)}) and has risen to {number(end, 3)}{gap}.",
         why="The network learns its training examples by heart; what it gains there it loses on new ones.",
-        remedy=f"{f'Stop at step {when}, or go' if when else 'Go'} on with more data, a smaller network, dropout (0.1 to 0.5) or more weight decay "
+        remedy=f"{f'Stop at step {when}, or go' if when else 'Go'} on with more data, a smaller network, dropout (0.1 to 0.5) or "
+        "more weight decay "
         "(10 times what it is now, or 0.01 if it is 0).",
         reference="Prechelt 1998, Early stopping, but when?",
     )
