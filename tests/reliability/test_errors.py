@@ -34,6 +34,10 @@ OTHERS = {
     "RuntimeError": "raised inside the probe, which notes it in the report and goes on",
     "AssertionError": "what a test of the user's expects of assert_healthy",
     "NotCalled": "one experiment telling another that the loss function never calls the model",
+    "TrialPruned": "Optuna's way to end a trial",
+    "CutOffError": "a trial telling its search that it was stopped, and can go on",
+    "SurplusError": "a trial telling its search that it is one too many",
+    "_Late": "an experiment out of time, raised and caught in it",
     "_Unrelated": "a loss function that its argument does not reach, raised and caught in one experiment",
     "?": "a choice between two of these",
 }

@@ -156,7 +156,7 @@ def test_what_cannot_be(few_words: list[str], tmp_path: Path, monkeypatch: pytes
     ) as raised:
         tuned(few_words, tmp_path / "down", storage="postgresql://me:secret@127.0.0.1:1/db")
     assert "secret" not in str(raised.value)
-    with pytest.raises(ConfigError, match="minutes 0"):
+    with pytest.raises(ConfigError, match="minutes got 0"):
         tuned(few_words, tmp_path / "never", minutes=0)
     (tmp_path / "broken.journal").write_text("{}\nno journal\n{}\n")
     with pytest.raises(ConfigError, match="holds no study that can be read"):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from lettrine.arguments import checked
-from lettrine.errors import ConfigError, MissingExtraError, RunExistsError
+from lettrine.errors import ConfigError, MissingExtraError, RunExistsError, quote
 from lettrine.search import storage as storages
 from lettrine.search.searching import OnStanding, Search, ending
 from lettrine.search.space import Space
@@ -28,6 +28,9 @@ from lettrine.training.sizes import processors
 from lettrine.training.storage import read_json, storage_error, write_json
 
 MINUTES: Final = 5.0  # where neither minutes nor trials are given
+MOST_MINUTES: Final = 1e6
+MOST_TRIALS: Final = 10**6
+MOST_JOBS: Final = 1024
 ABOUT: Final = "tune.json"  # whose search the folder holds
 _PAGE: Final = "lettrine.tools.study_page"
 """Where the page of a search is written, bound by name: a search draws nothing."""
@@ -63,11 +66,17 @@ def tune(
     MissingExtraError without the extra `tune`.
     """
     engine = storages.optuna()
-    word_list, settings, jobs = as_word_list(words), settings or Settings(), jobs or processors()
+    word_list, settings = as_word_list(words), settings or Settings()
     if minutes is None and trials is None:
         minutes = MINUTES
-    if (minutes is not None and not 0.0 < minutes < math.inf) or (trials is not None and trials < 1) or jobs < 1:
-        raise ConfigError(f"tune got minutes {minutes}, trials {trials}, jobs {jobs}; expected more than 0 of each")
+    if minutes is not None and not 0.0 < minutes <= MOST_MINUTES:
+        raise ConfigError(f"minutes got {minutes}; expected more than 0, and {MOST_MINUTES:,.0f} at most")
+    for what, count, most in (("trials", trials, MOST_TRIALS), ("jobs", jobs, MOST_JOBS)):
+        if count is not None and not 1 <= count <= most:
+            raise ConfigError(f"{what} got {count}; expected a whole number from 1 to {most:,}")
+    if storage is not None and not storage.isprintable():
+        raise ConfigError(f"storage got {quote(storage)}; expected an address or a file, in characters that can be printed")
+    jobs = jobs or processors()
     if settings.model != "network" or settings.seconds or settings.networks:
         raise ConfigError(
             "tune got model, seconds or networks; expected none of them: it trains networks in the time that minutes give"

@@ -170,7 +170,9 @@ def told(storage: str) -> Iterator[None]:
             f"cannot write the study at {where}: {error.strerror or error}; free some space, or choose another --storage"
         ) from error
     except (JSONDecodeError, KeyError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--storage got {where}, which holds no study that can be read ({_first_line(error)})") from None
+        raise ConfigError(
+            f"--storage got {where}, which holds no study that can be read ({_first_line(error)}); choose another"
+        ) from None
 
 
 def _beneath(error: BaseException, kinds: tuple[type[BaseException], ...]) -> BaseException | None:

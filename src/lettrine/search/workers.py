@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
+import platform
 import time
 import uuid
 from collections.abc import Iterator
@@ -114,7 +114,7 @@ class Worker:
     """This process among those that work on a study. folder: where each holds a file of its own; shared beside a journal."""
 
     folder: Path
-    name: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    name: str = field(default_factory=lambda: f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
     _seen: dict[int, float] = field(default_factory=dict)
 
     @contextlib.contextmanager

@@ -36,5 +36,5 @@ def pool_at(where: str) -> Iterator[Executor]:
                 here = opened.enter_context(LocalCluster(n_workers=processors(), threads_per_worker=1, dashboard_address=None))
                 client = opened.enter_context(Client(here))
         except (OSError, ValueError) as error:
-            raise StorageError(f"no Dask scheduler answers at {quote(where)} ({error}); start one with: dask scheduler") from None
+            raise StorageError(f"no Dask scheduler answers at {quote(where)} ({error}); run one with: dask scheduler") from None
         yield client.get_executor(retries=3, pure=False)

@@ -152,4 +152,4 @@ def _told(source: str) -> Iterator[None]:
         raise WordListError(f"there is no file {source}; expected a table of words") from None
     except invalid as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WordListError(f"{source} is not a table that can be read: {reason}") from None
+        raise WordListError(f"{source} is not a table that can be read: {reason}; convert it, or give another") from None
