@@ -3,8 +3,7 @@
 #   make demo      train on the shipped word list and show new words
 #   make test      run the tests
 #   make lint      ruff and mypy
-#   make frameworks run the tests of lettrine.integrations against Lightning, transformers, Keras and the others
-#   make trackers  the same against TensorBoard, MLflow, Trackio and Weights & Biases, all offline
+#   make frameworks run the tests of lettrine.integrations against the real frameworks, trackers and clusters, all offline
 #   make cuda      the tests that need a GPU, where there is one
 #   make docs      build the site into build/site, strictly; the programs of its pages are run
 #   make bench     measure what the README claims
@@ -21,7 +20,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SOURCES := pyproject.toml constraints.txt $(wildcard CMakeLists.txt native/*)
 
-.PHONY: demo test slow matrix lint frameworks trackers cuda docs bench sanitize fuzz long dist native clean
+.PHONY: demo test slow matrix lint frameworks cuda docs bench sanitize fuzz long dist native clean
 
 # As many tests run at once as there are cores: threads of their own would only wait for one another.
 test slow matrix frameworks sanitize docs: export OMP_NUM_THREADS := 1
@@ -46,9 +45,6 @@ lint: .venv/lint .venv/test
 
 frameworks: .venv-frameworks/made
 	.venv-frameworks/bin/python -m pytest -n 2 tests/integrations
-
-trackers: .venv-trackers/made
-	.venv-trackers/bin/python -m pytest tests/integrations/test_trackers.py
 
 cuda: .venv/test
 	$(BIN)/python -m pytest -m cuda tests/torch
@@ -101,7 +97,7 @@ native:
 	touch .venv/test .venv/demo
 
 clean:
-	rm -rf .venv .venvs .venv-frameworks .venv-trackers build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venvs .venv-frameworks build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .venv/made:
 	$(PYTHON) -m venv .venv
@@ -127,7 +123,8 @@ FASTAI := requests fastcore fastdownload fastprogress fasttransform plum-dispatc
 	.venv/bin/python -c "import sysconfig; print('import site; site.addsitedir(\'' + sysconfig.get_path('purelib') + '\')')" \
 		> "$$(.venv-frameworks/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/beside.pth"
 	.venv-frameworks/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		lightning transformers accelerate peft keras pytorch-ignite skorch $(FASTAI)
+		lightning transformers accelerate peft keras pytorch-ignite skorch $(FASTAI) \
+		tensorboard wandb mlflow-skinny trackio 'dask[distributed]' 'ray[tune]'
 	.venv-frameworks/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps fastai
 	touch $@
 
