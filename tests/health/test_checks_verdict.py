@@ -133,6 +133,18 @@ def test_a_check_that_breaks_is_shown():
     assert report.exit_code == 4
 
 
+@pytest.mark.usefixtures("registry")
+def test_what_was_found_before_the_rest_could_not_be_judged_stays_found():
+    @check("partly")
+    def partly(trace):
+        yield replace(next(CHECKS["saturation"].function(make_trace(**{"act1.saturated": 0.95}))), id="partly")
+        raise Skip("not applicable", "the rest is not there")
+
+    report = examine(make_trace(), only=["partly"])
+    assert [each.id for each in report.findings] == ["partly"]
+    assert report.outcomes[0].status == "found"
+
+
 def test_only_some_checks():
     report = examine(make_trace(), only=["saturation", "leak"])
     assert [each.check for each in report.outcomes] == ["saturation", "leak"]

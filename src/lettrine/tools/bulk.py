@@ -42,7 +42,7 @@ def score(words: Any, run: str | Path | Run, *, figure: str = "log_likelihood", 
     """
     if figure not in FIGURES:
         raise ConfigError(f"score got the figure {quote(figure)}; expected one of {', '.join(FIGURES)}")
-    if isinstance(words, str | bytes) or not isinstance(words, Iterable):
+    if isinstance(words, str | bytes) or not hasattr(words, "__iter__"):
         raise ConfigError(f"score got {quote(words)}; expected words: a Series, an array of Arrow or a list")
     model = run.model if isinstance(run, Run) else _opened(Path(run))
     kind = type(words).__module__.partition(".")[0]

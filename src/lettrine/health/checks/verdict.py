@@ -247,12 +247,15 @@ def _run(check: Check, trace: Trace) -> tuple[list[Finding], Outcome]:
         present, reason = NEEDS[need]
         if not present(trace):
             return [], Outcome(check.id, "not run", reason)
+    findings: list[Finding] = []
     try:
-        findings = list(check.function(trace))
-        if check.symptom:
-            findings = [each for finding in findings if (each := weigh(finding, trace, symptom=check.symptom)) is not None]
+        for finding in check.function(trace):
+            weighed = weigh(finding, trace, symptom=check.symptom) if check.symptom else finding
+            if weighed is not None:
+                findings.append(weighed)
     except Skip as skip:
-        return [], Outcome(check.id, skip.status, skip.reason)
+        if not findings:  # what was found before the rest could not be judged stays found
+            return [], Outcome(check.id, skip.status, skip.reason)
     except Exception as error:  # noqa: BLE001  # whatever breaks inside a check is shown as such
         return [], Outcome(check.id, "failed", f"{type(error).__name__}: {error}")
     return findings, Outcome(check.id, "found" if findings else "passed")
