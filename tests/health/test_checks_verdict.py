@@ -136,7 +136,7 @@ def test_a_check_that_breaks_is_shown():
 @pytest.mark.usefixtures("registry")
 def test_what_was_found_before_the_rest_could_not_be_judged_stays_found():
     @check("partly")
-    def partly(trace):
+    def partly(_):
         yield replace(next(CHECKS["saturation"].function(make_trace(**{"act1.saturated": 0.95}))), id="partly")
         raise Skip("not applicable", "the rest is not there")
 
