@@ -109,11 +109,8 @@ def four_layers_that_begin_at_nought(doctor: Doctor, seed: int, cured: bool) -> 
     """All weights of four layers start at 0: only the last offset learns, and every row gets the mean."""
     x, y = data.teacher(1200, 10, 1, seed)
     rows = data.split(x, y, seed)
-    widths = [10, 48, 48, 48]
-    model = nn.Sequential()
-    for a, b in zip(widths, widths[1:], strict=False):
-        model.extend([nn.Linear(a, b), nn.ReLU()])
-    model.append(nn.Linear(48, 1))
+    layers = [layer for width in (10, 48, 48) for layer in (nn.Linear(width, 48), nn.ReLU())]
+    model = nn.Sequential(*layers, nn.Linear(48, 1))
     if not cured:
         for parameter in model.parameters():
             nn.init.zeros_(parameter)
