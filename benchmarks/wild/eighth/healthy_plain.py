@@ -131,7 +131,7 @@ class Energy(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.enable_grad():
-            x = x.requires_grad_()
+            x = x.detach().requires_grad_()
             slope = torch.autograd.grad(self.energy(x).sum(), x, create_graph=True)[0]
         return torch.stack([slope[:, 1], -slope[:, 0]], 1)
 
