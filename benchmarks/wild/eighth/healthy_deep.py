@@ -148,7 +148,7 @@ def two_layers_that_learn_alone(doctor: Doctor, seed: int) -> Score:
     optimizers = [torch.optim.Adam(layer.parameters(), lr=5e-3) for layer in layers]
 
     def labelled(x: Tensor, y: Tensor) -> Tensor:
-        return torch.cat([F.one_hot(y, 10) * 1.0, x.flatten(1)], 1)
+        return torch.cat([F.one_hot(y, 10) * 3.0, x.flatten(1)], 1)
 
     def ahead(layer: nn.Module, h: Tensor) -> Tensor:
         return F.relu(layer(h / (h.norm(dim=1, keepdim=True) + 1e-4)))
@@ -159,7 +159,7 @@ def two_layers_that_learn_alone(doctor: Doctor, seed: int) -> Score:
             h, total = torch.cat([labelled(x, y), labelled(x, false)]), torch.zeros(())
             for layer, optimizer in zip(layers, optimizers, strict=True):
                 h = ahead(layer, h)
-                good, bad = (10 * h.pow(2).mean(1) - 2).chunk(2)
+                good, bad = (h.pow(2).sum(1) - 2).chunk(2)
                 loss = F.softplus(-good).mean() + F.softplus(bad).mean()
                 optimizer.zero_grad()
                 loss.backward()
@@ -250,7 +250,7 @@ def two_pictures_at_a_time(doctor: Doctor, seed: int) -> Score:
     for a, b in ((1, 12), (12, 24), (24, 24)):
         conv += [nn.Conv2d(a, b, 3, padding=1), nn.GroupNorm(4, b), nn.ReLU(), nn.MaxPool2d(2)]
     model = nn.Sequential(*conv, nn.Flatten(), nn.Linear(24 * 4, 4))
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.8)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 600)
     with doctor.watch(model, optimizer) as watch:
         for a, b in data.batches(rows.x, rows.y, 2, 600, seed):
