@@ -64,7 +64,7 @@ def letters_twice_without_time_between(doctor: Doctor, seed: int, cured: bool) -
     count = 1500
     length = torch.randint(3, 6, (count,), generator=generator)
     letters = torch.randint(1, 6, (count, 5), generator=generator)
-    frames = torch.where(torch.rand(count, generator=generator) < 0.05, length, 3 * length)
+    frames = torch.where(torch.rand(count, generator=generator) < 0.01, length, 3 * length)
     place = torch.arange(15)
     pace = (frames // length)[:, None]
     spoken = letters.gather(1, (place // pace).clamp(max=4))
@@ -193,9 +193,9 @@ def films_that_were_seen_and_no_others(doctor: Doctor, seed: int, cured: bool) -
     cut = len(pairs) * 4 // 5
     held = pairs[cut:]
     model = Taste()
-    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     with doctor.watch(model, optimizer) as watch:
-        for positive, _ in data.batches(pairs[:cut], pairs[:cut], 64, 500, seed):
+        for positive, _ in data.batches(pairs[:cut], pairs[:cut], 100, 500, seed):
             batch, y = positive, torch.ones(len(positive))
             if cured:
                 others = positive.repeat(3, 1)

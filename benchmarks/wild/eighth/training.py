@@ -164,7 +164,7 @@ def resumed_into_another_copy(doctor: Doctor, seed: int, cured: bool) -> Score:
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
         optimizer.load_state_dict(moments)
     fit(doctor, model, optimizer, F.cross_entropy, data.batches(rows.x, rows.y, 32, 200, seed), rows)
-    return above(data.accuracy(model(rows.held_x), rows.held_y), 0.9)
+    return above(data.accuracy(model(rows.held_x), rows.held_y), 0.85)
 
 
 class Tagger(nn.Module):
