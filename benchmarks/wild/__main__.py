@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.wild.case import LOOKS, Case, load
-from benchmarks.wild.doctor import Doctor, Examined, Found
+from benchmarks.wild.doctor import MODES, Doctor, Examined, Found
 from benchmarks.wild.judge import VERDICTS, loud, names, row
 
 LIMIT_S: Final = 240
@@ -31,7 +31,7 @@ HERE: Final = Path(__file__).parents[2]
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.wild", description="programs of others, judged blind")
     parser.add_argument("--look", choices=LOOKS, default="", help="only this look")
-    parser.add_argument("--mode", choices=("none", "watch", "checkup", "both", "umlaut", "followed"), default="watch")
+    parser.add_argument("--mode", choices=(*MODES, "both", "followed"), default="watch")
     parser.add_argument("--case", nargs="*", default=[], help="only cases whose name contains one of these")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="write all findings here")

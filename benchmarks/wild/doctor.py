@@ -17,7 +17,8 @@ from typing import Any, Final
 from torch import nn
 from torch.optim import Optimizer
 
-MODES: Final = ("none", "watch", "checkup", "umlaut")
+BASELINES: Final = ("umlaut", "torchmortem")
+MODES: Final = ("none", "watch", "checkup", *BASELINES)
 
 
 @dataclass(frozen=True)
@@ -70,13 +71,14 @@ class Doctor:
             with health.watch(model, optimizer) as watch:
                 yield watch
             self._keep(watch.report())
-        elif self.mode == "umlaut":
+        elif self.mode in BASELINES:
             from benchmarks.wild.baselines import Umlaut  # noqa: PLC0415  imports this module
+            from benchmarks.wild.mortem import Mortem  # noqa: PLC0415
 
             self.asked = True
-            with Umlaut(model, optimizer) as umlaut:
-                yield umlaut
-            self.found = umlaut.findings()
+            with {"umlaut": Umlaut, "torchmortem": Mortem}[self.mode](model, optimizer) as other:
+                yield other
+            self.found = other.findings()
         else:
             yield Nobody()
 
