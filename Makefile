@@ -22,15 +22,14 @@ SOURCES := pyproject.toml constraints.txt $(wildcard CMakeLists.txt native/*)
 
 .PHONY: demo test slow matrix lint frameworks cuda docs bench sanitize fuzz long dist native clean
 
-# Tests run side by side, one more than there are cores in CI, since some wait for processes of their own: threads would only
-# stand in each other's way.
+# As many tests run at once as there are cores: threads of their own would only wait for one another.
 test slow matrix frameworks sanitize docs: export OMP_NUM_THREADS := 1
 
 demo: .venv/demo
 	$(BIN)/lettrine train
 
 test: .venv/test
-	$(BIN)/python -m pytest -n 3 --durations 15 --durations-min 5
+	$(BIN)/python -m pytest -n 2 --durations 15 --durations-min 5
 
 slow: .venv/test
 	LETTRINE_FAST=0 $(BIN)/python -m pytest -n 2 tests/torch --ignore tests/torch/checkup

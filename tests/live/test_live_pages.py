@@ -68,7 +68,7 @@ def test_train_break_and_cure(tmp_path):
             until(page, "document.getElementById('rate-shown').textContent === '0.01'")
             click(page, "naive start")
             until(page, f"{FINDINGS}.includes('initial-loss')")
-            assert page.evaluate("document.querySelector('#figure-loss.ghosted') !== null")
+            until(page, "document.querySelector('#figure-loss.ghosted') !== null")
             click(page, "Apply")
             until(page, f"!{FINDINGS}.includes('initial-loss')")
             assert page.complaints() == []
