@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from math import nan
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -98,12 +98,11 @@ class ReplicaNotes:
         size, held = self._names.get(id(stepping.optimiser), (-1, []))
         if size != len(own):
             alone = set(getattr(stepping.model, "_ddp_params_and_buffers_to_ignore", ()))
-            named = [
+            held = [
                 (clean_name(name), each)
                 for name, each in stepping.model.named_parameters()
                 if id(each) in own and name not in alone and getattr(each, "allreduce", True) and measurable(local(each))
             ]
-            held = named
             self._sharded |= {name for name, each in held if placed(stepping.model, each).sharded}
             self._names[id(stepping.optimiser)] = len(own), held
         return held
@@ -132,7 +131,7 @@ def _fetched(pairs: Sequence[tuple[Tensor, Tensor]]) -> list[list[float]]:
     return [found[place : place + 4] for place in range(0, len(found), 4)]
 
 
-def _thin(kept: dict[int, object] | dict[int, tuple[float, ...]] | dict[int, dict[str, float]]) -> None:
+def _thin(kept: dict[int, Any]) -> None:
     """Keep the first and the last looks."""
     if len(kept) > KEPT:
         del kept[sorted(kept)[FIRST]]

@@ -1,0 +1,191 @@
+"""Checks of what stands between the last weights and the loss: a softmax, sigmoid or ReLU too many, or one too few."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from math import e, exp, log, nan
+from typing import Final
+
+from lettrine.health import limits
+from lettrine.health.checks.head import NORMALISED, compared, operations_of
+from lettrine.health.checks.reading import number, output_module, share, span, usable
+from lettrine.health.checks.registry import Skip, check
+from lettrine.health.evidence import Evidence
+from lettrine.health.findings import Finding
+from lettrine.health.trace import Trace
+
+_LOGITS: Final = ("classes", "logits")
+_SHARES: Final = ("Softmax", "Sigmoid", "Hardsigmoid")
+_SHAPES: Final = frozenset(
+    """view unsafeview reshape reshapealias transpose permute squeeze unsqueeze clone tocopy slice select index t expand alias
+    contiguous""".split()  # noqa: SIM905
+)
+"""Operations, as autograd names them, that change no value."""
+
+
+@check("relu-logits")
+def relu_logits(trace: Trace) -> Iterator[Finding]:
+    """Logits that cannot be below 0.
+
+    Measured: The operations between the last weights and the loss, and how many logits a ReLU cuts.
+    Formula: share = (logits that are exactly 0) / (logits).
+    """
+    for each in compared(trace):
+        chain, expects = operations_of(each), each.words["expects"]
+        if _of_probabilities(each) and chain[1:] == ["Relu"]:
+            yield _relu_for_probabilities(each)
+            continue
+        inner = chain[1:] if chain and (chain[0] in NORMALISED or chain[0] == "Sigmoid") else chain if expects in _LOGITS else []
+        if inner[:1] not in (["Relu"], ["Softplus"]):
+            continue
+        kind = "ReLU" if inner[0] == "Relu" else "softplus"
+        halves = expects == "logits" or chain[0] == "Sigmoid"
+        cut = each.figure("zeros")
+        if halves:
+            severity = "critical"
+            why = "A logit of 0 or more is a probability of at least one half: no example can be told to be of class 0."
+        elif kind == "ReLU" and (cut >= limits.CUT_LOGITS or chain[0] in NORMALISED):
+            severity = "warning"
+            why = "What is cut to 0 gets no gradient, so that a class which is cut for an example cannot be raised for it again."
+        else:
+            severity = "info"
+            why = "A class can only be ruled out by raising all others."
+        amount = f", which cuts {share(cut)} of them to 0" if cut > 0 else ""
+        yield Finding(
+            id="relu-logits",
+            severity=severity,
+            where=each.where[:1],
+            steps=each.steps,
+            value=cut,
+            limit=limits.CUT_LOGITS,
+            message=f"The logits go through a {kind} before the loss{amount}.",
+            why=why,
+            remedy=f"Remove the {kind} after {each.where[0]}: the loss takes raw outputs of either sign.",
+            reference="torch.nn.CrossEntropyLoss and BCEWithLogitsLoss: unnormalised logits",
+        )
+
+
+def _of_probabilities(each: Evidence) -> bool:
+    """Whether a logarithm is taken of what is held for the probability of each class, or of yes."""
+    rows = each.words["expects"] == "product" and each.figure("rows_one") > limits.ROWS_OF_ONE
+    return operations_of(each)[:1] == ["Log"] and (each.words["expects"] == "likelihood" or rows)
+
+
+def _relu_for_probabilities(each: Evidence) -> Finding:
+    yes = each.words["expects"] == "likelihood"
+    return Finding(
+        id="relu-logits",
+        severity="critical",
+        where=each.where[:1],
+        steps=each.steps,
+        value=each.figure("zeros"),
+        limit=limits.CUT_LOGITS,
+        message="The loss takes logarithms of probabilities, and gets those of a ReLU's outputs, 0 or of any size.",
+        why="The logarithm of 0 is minus infinity, or has no slope where it is clipped: such an example teaches nothing.",
+        remedy=f"Put a {'sigmoid' if yes else 'softmax'} in the place of the ReLU after {each.where[0]}, or give the raw outputs "
+        f"to {'binary_cross_entropy_with_logits' if yes else 'cross_entropy'}.",
+        reference="torch.nn.CrossEntropyLoss and BCEWithLogitsLoss: unnormalised logits",
+    )
+
+
+@check("probabilities-as-logits")
+def probabilities_as_logits(trace: Trace) -> Iterator[Finding]:
+    """A loss that is fed with something else than it expects: probabilities for logits, or for their logarithms.
+
+    Measured: The operations between the last weights and the loss, held against what this loss expects.
+    Formula: none. Certain probabilities taken for logits give no less than ln(1 + (K - 1) / e) with K classes.
+    """
+    found = [(each.where[:1], each.steps, mistake) for each in trace.seen("comparison") if (mistake := _fed(each)) is not None]
+    if not found:
+        chain = [name.removesuffix("Backward0").removesuffix("Backward") for name in trace.facts.loss_chain]
+        chain = [name for name in chain if name.lower() not in _SHAPES]
+        if not chain:
+            raise Skip("not run", "what the loss is made of is not known; hand the loss itself to watch.loss, not its value")
+        mistake = _mistake(chain)
+        last = output_module(trace)
+        found = [((last.name,) if last else (), span(trace, usable(trace)), mistake)] if mistake is not None else []
+    classes = trace.facts.classes
+    for where, steps, (expected, given, remedy) in found:
+        floor = _floor(classes, least=-1.0 if "tanh" in given else 0.0)
+        words = f" With {classes} classes the loss cannot fall below {number(floor)}." if classes > 2 else ""
+        yield Finding(
+            id="probabilities-as-logits",
+            severity="critical",
+            where=where,
+            steps=steps,
+            value=nan,
+            limit=nan,
+            message=f"The loss expects {expected} and gets {given}.",
+            why=(
+                f"Values between 0 and 1 taken for logits are never certain: the loss stays high, with small gradients.{words}"
+                if expected == "logits"
+                else "The loss then rewards sizes, not probabilities, and can fall below 0 without anything being learned."
+            ),
+            remedy=remedy,
+            reference="torch.nn.CrossEntropyLoss, BCEWithLogitsLoss and NLLLoss: what the input is",
+        )
+
+
+def _floor(classes: int, *, least: float) -> float:
+    """Loss of certainty taken for logits: 1 for the right class, the least that can be for the others."""
+    return log(1 + (classes - 1) * exp(least) / e)
+
+
+def _fed(each: Evidence) -> tuple[str, str, str] | None:
+    """What the loss expects, what it gets, and what to do; None if they agree."""
+    chain, expects, place = operations_of(each), each.words["expects"], each.where[0]
+    last = chain[0] if chain else ""
+    shares = {"Softmax": "softmax", "Sigmoid": "sigmoid", "Hardsigmoid": "hard sigmoid", "LogSoftmax": "log-softmax"}
+    raw = f"Remove the {shares.get(last, last.lower())} after {place} and give the loss the raw outputs; "
+    raw += "apply it only where probabilities are shown."
+    if expects in _LOGITS and last in _SHARES:
+        return "logits", f"probabilities: a {shares[last]} has been applied already", raw
+    if expects in _LOGITS and last == "Tanh":
+        return "logits", "the outputs of a tanh, between -1 and 1", f"Remove the tanh after {place}."
+    for outer, inner in itertools.pairwise(chain):
+        if outer in (*NORMALISED, "Sigmoid") and inner in _SHARES:
+            made, before = shares[outer], shares[inner]
+            return "logits", f"probabilities: the {made} is taken of a {before}", f"Remove the {before} after {place}."
+    if expects == "logarithms" and (last in _SHARES or (not chain and each.figure("above") == 1)):
+        given = "raw outputs" if not chain else "probabilities"
+        return (
+            "logarithms of probabilities",
+            given,
+            "Use cross_entropy on the raw outputs, without a softmax before it, or log_softmax before nll_loss.",
+        )
+    if expects == "shares" and last in _SHARES and each.figure("between") == 1:
+        return "logarithms of probabilities", "probabilities", f"Give kl_div the log_softmax of the outputs of {place}."
+    return _unbounded(each, chain)
+
+
+def _unbounded(each: Evidence, chain: list[str]) -> tuple[str, str, str] | None:
+    """Raw outputs in the place of probabilities."""
+    expects, place = each.words["expects"], each.where[0]
+    clipped = expects == "probabilities" and "Clamp" in each.words["operations"]
+    if not ((not chain and clipped) or (_of_probabilities(each) and chain == ["Log"])):
+        return None
+    made, with_logits = "softmax", "cross_entropy"
+    if expects != "product":
+        made, with_logits = "sigmoid", "binary_cross_entropy_with_logits"
+    return "probabilities", "raw outputs", f"End in a {made} after {place}, or give the raw outputs to {with_logits}."
+
+
+def _mistake(chain: list[str]) -> tuple[str, str, str] | None:
+    """The same where only the operations that made the loss are known. chain: from the loss inwards."""
+    names = [*chain, "", ""]
+    for place, name in enumerate(chain):
+        inner = names[place + 1]
+        if name.startswith("LogSoftmax") or "WithLogits" in name:
+            if inner.startswith(("Softmax", "Sigmoid")):
+                made = "softmax" if inner.startswith("Softmax") else "sigmoid"
+                remedy = (
+                    f"Remove the final {made} and give the loss the raw outputs; apply it only where probabilities are shown."
+                )
+                return "logits", f"probabilities: a {made} has been applied already", remedy
+            return None
+        if name.startswith("NllLoss") and inner.startswith(("Softmax", "Addmm", "Mm", "Linear")):
+            given = "probabilities" if inner.startswith("Softmax") else "raw outputs"
+            remedy = "Use cross_entropy on the raw outputs, without a softmax before it, or log_softmax before nll_loss."
+            return "logarithms of probabilities", given, remedy
+    return None
