@@ -147,8 +147,7 @@ class Search:
         trials = self.study.get_trials(deepcopy=False)
         best, default = self.best(trials), self.default(trials)
         left = (self._end if ending else self._deadline) - time.monotonic()
-        values = [math.nan if each is None or each.value is None else each.value for each in (best, default)]
-        return Standing(census(trials), self.wanted, values[0], values[1], left, ending)
+        return Standing(census(trials), self.wanted, _loss(best), _loss(default), left, ending)
 
     def best(self, trials: list[FrozenTrial]) -> FrozenTrial | None:
         """The trial of the lowest dev loss, of those that are not sick where health was asked for."""
@@ -164,9 +163,10 @@ class Search:
         """Train the best settings with several networks, hold them against the default, and keep the better."""
         trials = self.study.get_trials(deepcopy=False)
         best, default = self.best(trials), self.default(trials)
-        values = [math.nan if each is None or each.value is None else each.value for each in (best, default)]
         number, point = (-1, {}) if best is None else (best.number, best.params)
-        found = Tuned(self.folder, name, where, census(trials), None, number, point, values[0], values[1], study=self.study)
+        found = Tuned(
+            self.folder, name, where, census(trials), None, number, point, _loss(best), _loss(default), study=self.study
+        )
         if self.requests.signal or best is None:
             return replace(found, signal=self.requests.signal)
         self.told(self.standing(ending=True))
@@ -191,6 +191,11 @@ class Search:
 
     def _grown(self, trial: FrozenTrial, networks: int) -> Run:
         return grown(self.folder, name_of(trial), trial.params, self.words, self.space, networks, self.requests)
+
+
+def _loss(trial: FrozenTrial | None) -> float:
+    """Dev loss in nats, NaN where there is none."""
+    return math.nan if trial is None or trial.value is None else trial.value
 
 
 @contextlib.contextmanager
