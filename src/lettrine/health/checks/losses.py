@@ -89,7 +89,7 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
         limit=limit,
         message=(
             f"The loss starts at {number(value, 3)}, where guessing evenly among {classes} classes gives "
-            f"ln {classes} = {number(expected, 3)}" + (f", and takes {back:.0f} steps to get there." if isfinite(back) else ".")
+            f"ln {classes} = {number(expected, 3)}" + (f", and takes {back:,.0f} steps to get there." if isfinite(back) else ".")
         ),
         why="The untrained network is confidently wrong, and the first steps only shrink its last layer.",
         remedy=remedy,
