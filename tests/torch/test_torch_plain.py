@@ -19,7 +19,7 @@ from trainings import adam, batches, mlp
 from lettrine import health
 from lettrine.errors import HealthError
 from lettrine.health.tracking import MOST, chosen
-from lettrine.torch.watch import LISTENING
+from lettrine.torch.watching.watch import LISTENING
 
 BACKWARD = torch.autograd.backward
 

@@ -32,7 +32,8 @@ from lettrine.errors import HealthError
 from lettrine.health.findings import Report
 from lettrine.health.observers import LOGGER, Observers, OnFinding
 from lettrine.health.schedule import Schedule
-from lettrine.torch.watch import Watch, watch
+from lettrine.torch.watch import watch
+from lettrine.torch.watching.watch import Watch
 
 SEARCHED: Final = 64  # steps of optimisers in which a model may come that was not met yet
 
