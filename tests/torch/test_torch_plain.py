@@ -116,6 +116,29 @@ def test_autowatch_finds_model_optimiser_and_losses_and_changes_nothing(capsys: 
     assert "20 steps say nothing of learning" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("used", [False, True])
+def test_autowatch_tells_a_scaler_in_use_from_one_of_an_earlier_training(used: bool) -> None:
+    torch.manual_seed(0)
+    scaler, losses = torch.amp.GradScaler("cpu", init_scale=1024.0), []
+    scaler.scale(torch.ones(1))  # it makes its scale when it is first used
+    model = mlp()
+    optimiser = adam(model)
+    with health.autowatch(every=1, show=False) as auto:
+        for x, y in batches(4):
+            loss = functional.cross_entropy(model(x), y)
+            losses.append(loss.item())
+            optimiser.zero_grad()
+            (scaler.scale(loss) if used else loss).backward()
+            if used:
+                scaler.step(optimiser)
+                scaler.update()
+            else:
+                optimiser.step()
+    trace = auto.watches[0].trace()
+    assert trace.loss.mean.tolist() == pytest.approx(losses)
+    assert trace.gradient("4", "std")[1] < 0.2  # not 1,024 times as much
+
+
 def test_autowatch_tells_two_models_apart() -> None:
     torch.manual_seed(0)
     one, other = mlp(), mlp(hidden=8)
