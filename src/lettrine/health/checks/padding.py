@@ -101,8 +101,8 @@ def _averaged(trace: Trace, seen: Evidence) -> Finding:
         steps=seen.steps,
         value=run,
         limit=wiring.PADDED_MOST,
-        message=f"The model averages over all {int(seen.figure('places'))} places, and {share(run)} of them are padding ({token}) "
-        f"at the ends of rows; {words}.",
+        message=f"The model averages over all {int(seen.figure('places'))} places, and {share(run)} of them are padding "
+        f"({token}) at the ends of rows; {words}.",
         why="The shorter a row, the more of its mean is padding: what was written is made as many times smaller, and by another "
         "number in each row.",
         remedy=f"Average over what was written: mask = (tokens != {token})[..., None]; (h * mask).sum(1) / mask.sum(1).",

@@ -97,7 +97,7 @@ class Counted:
     def _asked(self, term: Term, ends: Ends) -> dict[str, float] | None:
         """The losses of padding and of what was written, where a term asks about both alike."""
         given, target, options = term.given, term.target, term.options
-        if term.kind != "cross-entropy" or not True or given is None or target is None:
+        if term.kind != "cross-entropy" or not isfinite(term.weight) or given is None or target is None:
             return None
         if "axis" not in options or target.is_floating_point() or target.numel() != ends.places.numel():
             return None
