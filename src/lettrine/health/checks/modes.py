@@ -9,6 +9,7 @@ import numpy as np
 
 from lettrine.health import limits_wiring as limits
 from lettrine.health.checks.consequence import consequence
+from lettrine.health.checks.links import links_not_moved_on
 from lettrine.health.checks.reading import finite_curve, listed, number, plural, share
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.checks.reshaped import views_mixing
@@ -161,17 +162,18 @@ def held_out_beside(trace: Trace) -> tuple[float, float]:
 
 @check("batch-mixing")
 def batch_mixing(trace: Trace) -> Iterator[Finding]:
-    """A recurrent or attention module that is given the batch where it expects time; a view where axes should be exchanged.
+    """A recurrent or attention module that is given the batch where it expects time; a view where axes should be exchanged; edges
+    of many graphs that all point at the first.
 
     Measured: The length of the axis that a recurrent or attention module takes for time, beside the number of targets; the
-        shapes before and after each view and reshape.
+        shapes before and after each view and reshape; the highest number of a node in the edges of several graphs.
     Formula: none: the first axis is as long as the targets, and the second one is not, at {MASK_LOOKS} or more looks; or a view
-        gives axes each other's lengths.
+        gives axes each other's lengths, or no edge goes beyond the largest graph's number of nodes.
     """
     seen = [each for each in trace.seen("batch axis") if each.figure("looks") >= limits.MASK_LOOKS]
     mixed = [each for each in trace.seen("states") if each.figure("looks") >= limits.MASK_LOOKS]
     yield from map(_mixed_states, mixed)
-    views = list(views_mixing(trace)) if not mixed else []
+    views = [*views_mixing(trace), *links_not_moved_on(trace)] if not mixed else []
     yield from views
     if not seen:
         if mixed or views or any(info.role in ("recurrent", "attention") for info in trace.modules):
