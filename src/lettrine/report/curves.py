@@ -9,10 +9,11 @@ from typing import Any, Final
 import numpy as np
 
 from lettrine.health.limits import UPDATE_AIM, UPDATE_LARGE
-from lettrine.health.trace import Curve, Trace
-from lettrine.report.draw import Values, altair, finish, hint, nothing, plot
+from lettrine.health.trace import Curve, ParameterInfo, Trace
+from lettrine.report.beside import ALONE, Beside, frames, places, walked
+from lettrine.report.draw import Values, altair, dashed, finish, hint, nothing, plot
 from lettrine.report.lines import LINES, POINTS, Line, depth_lines, reference_line, resampled, step_axis, thin
-from lettrine.report.picking import Floats, pick, weight_name, weights
+from lettrine.report.picking import Floats, parameter_row, pick, weight_name, weights
 from lettrine.report.theme import LIGHT
 from lettrine.report.words import number
 
@@ -21,7 +22,7 @@ DECADES: Final = 3  # of an axis of logarithms; with more it is labelled at the 
 WIDE: Final = 4.0  # highest over median loss from which the curve is drawn as log10
 
 
-def loss_curve(trace: Trace, *, bucket: int | None = None, log10: bool = False) -> Any:
+def loss_curve(trace: Trace, *, bucket: int | None = None, log10: bool = False, beside: Beside = ALONE) -> Any:
     """Loss against step: single batches in grey, means in blue, held-out data in gold, the loss of a uniform guess as a line.
 
     bucket: steps averaged into one point; by default 1,000, fewer where that would leave less than 20 points.
@@ -33,6 +34,8 @@ def loss_curve(trace: Trace, *, bucket: int | None = None, log10: bool = False) 
     scale = np.log10 if log10 else np.asarray
     layers: list[Any] = []
     names, colours = [], []
+    before = beside.before
+    last = max(last_step(each) for each in (trace, before) if each is not None)
     if len(trace.loss.step):
         length = steps_covered(trace.loss)
         size = bucket or min(BUCKET, round_down(length / 20))
@@ -56,14 +59,33 @@ def loss_curve(trace: Trace, *, bucket: int | None = None, log10: bool = False) 
         chance = log(trace.facts.classes)
         seen += taken(trace, float(scale(chance)), seen)
         layers += reference_line(float(scale(chance)), f"a uniform guess: ln {trace.facts.classes} = {chance:.2f}", seen)
+        for name, level in beside.lines.items():
+            layers += reference_line(float(scale(level)), f"{name}: {level:.2f}", seen)
+    if before is not None and len(before.loss.step):
+        step, mean = averaged(before.loss, min(BUCKET, round_down(steps_covered(before.loss) / 20)), POINTS)
+        ghost: Values = [{"step": x, "y": round(y, 4)} for x, y in points(scale, step, mean)]
+        layers.append(dashed(plot(ghost).encode(x="step:Q", y="y:Q")))
     if trace.first_nonfinite is not None:
         layers += broken_at(trace.first_nonfinite.step, last_finite_step(trace.loss))
     colour = alt.Color(
         "what:N", scale=alt.Scale(domain=names, range=colours), legend=alt.Legend(symbolType="stroke", symbolOpacity=1, columns=3)
     )
     y = alt.Y("y:Q", scale=alt.Scale(zero=False), axis=nats_axis(trace) if log10 else alt.Axis(title="loss, nats"))
-    x = alt.X("step:Q", axis=step_axis())
-    return finish([layer.encode(x=x, y=y, color=colour) if i == 0 else layer for i, layer in enumerate(layers)], 240)
+    walk = curve_frames(trace, last) if beside.walk else None
+    return finish(
+        [layer.encode(x=step_axis(last), y=y, color=colour) if i == 0 else layer for i, layer in enumerate(layers)], 240, walk
+    )
+
+
+def last_step(trace: Trace) -> float:
+    """The last step that a curve shows."""
+    return float(max((each.step[-1] for each in (trace.loss, trace.dev) if len(each.step)), default=0.0))
+
+
+def curve_frames(trace: Trace, last: float) -> dict[str, Any]:
+    """The sampled steps as a line that walks over a curve, whose axis ends at `last`."""
+    steps = [int(trace.steps[place]) for place in walked(trace.steps.tolist())]
+    return frames("curve", steps, "", x=places(np.array(steps), (0.0, last)))
 
 
 def nats_axis(trace: Trace) -> Any:
@@ -164,19 +186,15 @@ def averaged(curve: Curve, size: int, most: int) -> tuple[Floats, Floats]:
     return middle[full] / share[full], total[full] / share[full]
 
 
-def update_data(trace: Trace, focus: Collection[str] = ()) -> Any:
+def update_data(trace: Trace, focus: Collection[str] = (), beside: Beside = ALONE) -> Any:
     """log10 of the update:data ratio of each weight with two axes or more, over the sampled steps.
 
     About -3 is healthy (makemore part 3); the second line is the limit from which the check speaks.
     focus: names to draw in any case where there are too many.
     """
     chosen = pick(weights(trace), LINES, focus)
-    lines = []
-    for info in chosen:
-        ratio = trace.parameter(info.name, "update_data")
-        with np.errstate(divide="ignore", invalid="ignore"):
-            lines.append(Line(weight_name(info), trace.steps.astype(float), np.log10(np.where(ratio > 0, ratio, np.nan))))
-    lines = [line for line in lines if np.isfinite(line.y).any()]
+    lines = ratios(trace, chosen)
+    former = [] if beside.before is None else ratios(beside.before, chosen)
     if not lines:
         moved = any(np.isfinite(trace.parameter(info.name, "update_data")).any() for info in chosen)
         return nothing("No weight moved at any measured step." if moved else "No step of the optimiser was recorded.")
@@ -184,4 +202,18 @@ def update_data(trace: Trace, focus: Collection[str] = ()) -> Any:
     aim, high = float(np.log10(UPDATE_AIM)), float(np.log10(UPDATE_LARGE))
     guide = reference_line(aim, f"the aim: {UPDATE_AIM:g}", seen)
     guide += reference_line(high, f"too large: above {UPDATE_LARGE:g}", seen)
-    return finish([*depth_lines(lines, "log10 of update:data", include=(aim, high)), *guide], 240)
+    last = max(float(line.x[-1]) for line in (*lines, *former))
+    drawn = depth_lines(lines, "log10 of update:data", include=(aim, high), before=former, last=last)
+    return finish([*drawn, *guide], 240, curve_frames(trace, last) if beside.walk else None)
+
+
+def ratios(trace: Trace, chosen: Sequence[ParameterInfo]) -> list[Line]:
+    """log10 of update:data of those weights that have moved."""
+    lines = []
+    for info in chosen:
+        ratio = parameter_row(trace, info.name, "update_data")
+        with np.errstate(divide="ignore", invalid="ignore"):
+            log = np.log10(np.where(ratio > 0, ratio, np.nan))
+        if np.isfinite(log).any():
+            lines.append(Line(weight_name(info), trace.steps.astype(float), log))
+    return lines

@@ -5,7 +5,7 @@ Layers always go from top (input) to bottom (output); grey is the first sampled 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from lettrine.report.figure import need
@@ -14,6 +14,7 @@ from lettrine.report.words import clean, labels
 
 Values = list[dict[str, Any]]
 CAPTION: Final = 20  # height of the words above a row
+GHOST: Final = [3, 3]
 LETTERS: Final = 60  # that fit on a line of a chart
 TIDY: Final = (
     "datum.value != 0 && (abs(datum.value) < 0.001 || abs(datum.value) >= 100000) "
@@ -36,18 +37,23 @@ def plot(values: Values) -> Any:
     return alt.Chart({"values": tuple(values)})
 
 
-def finish(layers: Sequence[Any], height: int) -> Any:
-    """Layers as one chart, `WIDTH` wide with everything around it, in the house's type and colours."""
+def finish(layers: Sequence[Any], height: int, frames: Mapping[str, Any] | None = None) -> Any:
+    """Layers as one chart, `WIDTH` wide with everything around it, in the house's type and colours. frames: see `beside`."""
     alt = altair()
     chart = alt.layer(*layers).properties(
         width=WIDTH, height=height, autosize=alt.AutoSizeParams(type="fit-x", contains="padding")
     )
-    return chart.configure(**config())
+    return (chart.properties(usermeta=dict(frames)) if frames else chart).configure(**config())
 
 
 def nothing(message: str) -> Any:
     """A chart that says why there is no picture."""
     return finish([plot([{"text": message}]).mark_text(fontStyle="italic", fontSize=12).encode(text="text:N")], 60)
+
+
+def dashed(chart: Any) -> Any:
+    """A line of the training before."""
+    return chart.mark_line(strokeDash=GHOST, strokeWidth=1.3, color=LIGHT["start"], clip=True)
 
 
 def hint(chart: Any) -> Any:
@@ -88,7 +94,8 @@ def captions(base: Any) -> list[Any]:
     left = base.mark_text(align="left", baseline="bottom", dy=-3).encode(
         x=alt.value(0), text="name:N", color=alt.Color("ink:N", scale=None)
     )
-    return [left, base.mark_text(align="right", baseline="bottom", dy=-3).encode(x=alt.value("width"), text="remark:N")]
+    right = base.mark_text(align="right", baseline="bottom", dy=-3).encode(x=alt.value("width"), text="remark:N")
+    return [left, right.properties(name="remarks")]
 
 
 def row_titles(rows: Sequence[tuple[str, str, str]]) -> list[str]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lettrine.activations import ACTIVATIONS, Zone
 from lettrine.health.trace import ModuleInfo, Trace
+from lettrine.report.beside import ALONE, Beside
 from lettrine.report.draw import CAPTION, Values, altair, captions, finish, ink, nothing, plot, row_height, row_titles
 from lettrine.report.picking import output_row, pick
 from lettrine.report.theme import LIGHT, SATURATED, UNSATURATED
@@ -25,7 +26,7 @@ UNITS: Final = 400  # more columns than a chart has pixels
 SHARP: Final = (256, 1600)  # pixels, down and across: several to each of a screen's
 
 
-def saturation_map(trace: Trace, snapshot: str = "last", focus: Collection[str] = ()) -> Any:
+def saturation_map(trace: Trace, snapshot: str = "last", focus: Collection[str] = (), beside: Beside = ALONE) -> Any:
     """Units (across) by examples (down) of each activation; white: the output passes hardly any gradient.
 
     For tanh that is abs(h) > 0.99, for ReLU h = 0; the table in `limits` says what it is for others. A column that is
@@ -40,7 +41,7 @@ def saturation_map(trace: Trace, snapshot: str = "last", focus: Collection[str] 
         return nothing("No activation that can saturate was recorded.")
     images: Values = []
     marks: Values = []
-    remarks = [remark(trace, name, snapshot, float(flags[name].mean())) for name in names]
+    remarks = [remark(trace, name, snapshot, float(flags[name].mean())) + before(beside, name, snapshot) for name in names]
     titles = row_titles([(m.name, m.kind, text) for m, text in zip(modules, remarks, strict=True)])
     height = row_height(len(names), 84)  # the axis counts in pixels from the bottom
     for i, (name, title) in enumerate(zip(names, titles, strict=True)):
@@ -66,6 +67,15 @@ def mapped(trace: Trace, snapshot: str) -> list[ModuleInfo]:
     """Activations that have a map and outputs at which they are flat."""
     kept = [m for m in trace.modules if snapshot in trace.maps.get(m.name, {})]
     return [m for m in kept if m.activation in ACTIVATIONS and ACTIVATIONS[m.activation].dead is not None]
+
+
+def before(beside: Beside, name: str, snapshot: str) -> str:
+    """How much of the map of the training before was white."""
+    found = {} if beside.before is None else {module.name: module for module in mapped(beside.before, snapshot)}
+    if name not in found or beside.before is None:
+        return ""
+    values = beside.before.maps[name][snapshot]
+    return f" (before: {percent(float(flat(values, ACTIVATIONS[found[name].activation].dead).mean()))})"
 
 
 def remark(trace: Trace, name: str, snapshot: str, white: float) -> str:

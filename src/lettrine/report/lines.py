@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from lettrine.report.draw import Values, altair, hint, plot
+from lettrine.report.draw import Values, altair, dashed, hint, plot
 from lettrine.report.picking import Floats
 from lettrine.report.theme import LIGHT, depth_colours
 from lettrine.report.words import labels
@@ -27,8 +27,13 @@ class Line:
     y: Floats
 
 
-def depth_lines(lines: Sequence[Line], axis: str, *, include: Sequence[float] = ()) -> list[Any]:
-    """Lines over steps coloured from input (gold) to output (blue), with hints. include: values the axis must reach."""
+def depth_lines(
+    lines: Sequence[Line], axis: str, *, include: Sequence[float] = (), before: Sequence[Line] = (), last: float = 0.0
+) -> list[Any]:
+    """Lines over steps coloured from input (gold) to output (blue), with hints. include: values the axis must reach.
+
+    before: lines of the training before, dashed. last: the step at which the axis ends, 0 for any.
+    """
     alt = altair()
     names = labels([line.name for line in lines], 24)
     values: Values = []
@@ -39,23 +44,31 @@ def depth_lines(lines: Sequence[Line], axis: str, *, include: Sequence[float] = 
             for x, y in thin(points, POINTS // 2)
         ]
     colours = alt.Scale(domain=names, range=depth_colours(len(names)))
-    seen = [row["y"] for row in values] + list(include)
+    former: Values = [
+        {"step": x, "y": round(y, 4), "layer": line.name}
+        for line in before
+        for x, y in thin([(float(x), float(y)) for x, y in zip(line.x, line.y, strict=True) if isfinite(y)], POINTS // 2)
+    ]
+    seen = [row["y"] for row in (*values, *former)] + list(include)
     room = 0.08 * (max(seen) - min(seen)) if seen else 0.0
     scale = alt.Scale(domain=[min(seen) - room, max(seen) + room], nice=False) if room > 0 else alt.Scale(zero=False)
     legend = alt.Legend(
         columns=2 if max(map(len, names), default=0) > 14 else 3, labelLimit=180, symbolType="stroke", symbolOpacity=1
     )
     base = plot(values).encode(
-        x=alt.X("step:Q", axis=step_axis()),
+        x=step_axis(last),
         y=alt.Y("y:Q", scale=scale, axis=alt.Axis(title=axis)),
     )
     drawn = base.mark_line(strokeWidth=1.5).encode(color=alt.Color("layer:N", scale=colours, legend=legend))
-    return [drawn, hint(base)]
+    ghost = [dashed(plot(former).encode(x="step:Q", y="y:Q", detail="layer:N"))] if former else []
+    return [drawn, *ghost, hint(base)]
 
 
-def step_axis() -> Any:
-    """Axis of optimiser steps."""
-    return altair().Axis(title="step", grid=False, tickMinStep=1)
+def step_axis(last: float = 0.0) -> Any:
+    """Axis of optimiser steps from 0 to the last, or as far as there is something to see."""
+    alt = altair()
+    axis = alt.Axis(title="step", grid=False, tickMinStep=1)
+    return alt.X("step:Q", axis=axis, scale=alt.Scale(domain=[0, last], nice=False)) if last > 0 else alt.X("step:Q", axis=axis)
 
 
 def thin(points: Sequence[Any], most: int) -> list[Any]:

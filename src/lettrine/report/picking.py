@@ -25,6 +25,21 @@ def gradient_row(trace: Trace, name: str, stat: str) -> Floats:
     return trace.gradient(name, stat) if name in trace.gradients else np.zeros(0)
 
 
+def parameter_row(trace: Trace, name: str, stat: str) -> Floats:
+    """The same of a parameter."""
+    return trace.parameter(name, stat) if name in trace.parameter_stats else np.zeros(0)
+
+
+def norm_row(trace: Trace, name: str, stat: str) -> Floats:
+    """The same of a batch norm."""
+    return trace.norm(name, stat) if name in trace.norms else np.zeros(0)
+
+
+def named(items: Sequence[Named]) -> list[str]:
+    """Their names."""
+    return [item.name for item in items]
+
+
 def ends(row: Floats) -> tuple[int, int] | None:
     """Indices of the first and last finite value, None if there is none."""
     good = np.flatnonzero(np.isfinite(row))

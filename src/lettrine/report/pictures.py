@@ -12,6 +12,7 @@ from lettrine.health.findings import Finding
 from lettrine.health.limits import UPDATE_AIM, UPDATE_LARGE, UPDATE_SMALL
 from lettrine.health.trace import Trace
 from lettrine.report import curves, images, layers
+from lettrine.report.beside import ALONE, REPLAYED, Beside
 from lettrine.report.densities import ROWS
 from lettrine.report.figure import Figure
 from lettrine.report.lines import LINES
@@ -101,7 +102,7 @@ def figures(trace: Trace, findings: Sequence[Finding] = ()) -> dict[str, Figure]
     What a finding names is drawn in any case, where there are too many layers for one picture, and printed in red.
     """
     focus = {name for finding in findings if finding.severity != "info" for name in finding.where}
-    drawn = {name: (draw, note) for name, draw, note in charts(trace, focus)}
+    drawn = {name: (draw, note) for name, draw, note in charts(trace, focus, REPLAYED)}
     return {
         name: Figure(title, reading + drawn[name][1], drawn[name][0]())
         for name, (title, reading) in TEXTS.items()
@@ -109,23 +110,23 @@ def figures(trace: Trace, findings: Sequence[Finding] = ()) -> dict[str, Figure]
     }
 
 
-def charts(trace: Trace, focus: Collection[str]) -> Iterator[tuple[str, Draw, str]]:
+def charts(trace: Trace, focus: Collection[str], beside: Beside = ALONE) -> Iterator[tuple[str, Draw, str]]:
     """Name, what makes the chart, and a note on what it leaves out, of each picture there is data for."""
     if len(trace.loss.step):
-        yield "loss", partial(curves.loss_curve, trace, log10=curves.wide(trace)), ""
+        yield "loss", partial(curves.loss_curve, trace, log10=curves.wide(trace), beside=beside), ""
     found = weights(trace)
     if found:
-        yield "update-data", partial(curves.update_data, trace, focus), left_out(found, LINES, "weights")
-        yield "gradient-data", partial(layers.gradient_data, trace, focus), ""
+        yield "update-data", partial(curves.update_data, trace, focus, beside), left_out(found, LINES, "weights")
+        yield "gradient-data", partial(layers.gradient_data, trace, focus, beside), ""
     if trace.norms:
-        yield "norm-mean", partial(layers.norm_gap, trace), ""
-        yield "norm-variance", partial(layers.norm_variance, trace), ""
-    yield from densities(trace, focus)
-    yield from scales(trace, focus)
-    yield from maps(trace, focus)
+        yield "norm-mean", partial(layers.norm_gap, trace, beside), ""
+        yield "norm-variance", partial(layers.norm_variance, trace, beside), ""
+    yield from densities(trace, focus, beside)
+    yield from scales(trace, focus, beside)
+    yield from maps(trace, focus, beside)
 
 
-def densities(trace: Trace, focus: Collection[str]) -> Iterator[tuple[str, Draw, str]]:
+def densities(trace: Trace, focus: Collection[str], beside: Beside) -> Iterator[tuple[str, Draw, str]]:
     """Distributions, one row a layer."""
     active = layers.activations(trace)
     fed = [m.fed_by for m in trace.modules if m.role == "activation"]
@@ -136,27 +137,27 @@ def densities(trace: Trace, focus: Collection[str]) -> Iterator[tuple[str, Draw,
     ):
         drawn = {each for each in names if each in recorded}
         if drawn:
-            yield name, partial(draw, trace, focus), left_out(drawn, ROWS, "layers")
+            yield name, partial(draw, trace, focus, beside), left_out(drawn, ROWS, "layers")
 
 
-def scales(trace: Trace, focus: Collection[str]) -> Iterator[tuple[str, Draw, str]]:
+def scales(trace: Trace, focus: Collection[str], beside: Beside) -> Iterator[tuple[str, Draw, str]]:
     """One figure a layer, down the network."""
     if layers.scaled(trace, trace.outputs):
-        yield "output-scale", partial(layers.output_scale, trace, focus), ""
+        yield "output-scale", partial(layers.output_scale, trace, focus, beside), ""
     if layers.scaled(trace, trace.gradients):
-        yield "gradient-scale", partial(layers.gradient_scale, trace, focus), ""
+        yield "gradient-scale", partial(layers.gradient_scale, trace, focus, beside), ""
     if any(np.isfinite(trace.output(name, "dead")).any() for name in trace.outputs):
-        yield "dead-units", partial(layers.dead_units, trace, focus), ""
+        yield "dead-units", partial(layers.dead_units, trace, focus, beside), ""
 
 
-def maps(trace: Trace, focus: Collection[str]) -> Iterator[tuple[str, Draw, str]]:
+def maps(trace: Trace, focus: Collection[str], beside: Beside) -> Iterator[tuple[str, Draw, str]]:
     """Saturation maps: one where only one step was recorded."""
     mapped = images.mapped(trace, "last")
     for snapshot in ("first", "last") if len(trace.steps) > 1 else ("first",):
         if mapped:
             yield (
                 f"saturation-{snapshot}",
-                partial(images.saturation_map, trace, snapshot, focus),
+                partial(images.saturation_map, trace, snapshot, focus, beside),
                 left_out(mapped, images.MAPS, "layers"),
             )
 
