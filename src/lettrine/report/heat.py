@@ -112,7 +112,7 @@ def heat_map(bands: Sequence[Band], steps: NDArray[np.int64], axis: str, told: S
         "left:Q",
         scale=alt.Scale(domain=[0, len(steps)], nice=False),
         axis=alt.Axis(
-            title=[f"step; {axis}", f"blue: {told[0]}   no colour: {told[1]}   red: {told[2]}"],
+            title=[f"step; {axis}", f"blue: {told[0]} · no colour: {told[1]} · red: {told[2]}"],
             grid=False,
             values=[k + 0.5 for k in range(len(steps))],
             labelExpr=f"format({[int(step) for step in steps]}[floor(datum.value)], ',')",

@@ -37,14 +37,6 @@ TEXTS: Final = {
             f"below {UPDATE_SMALL:g} too low."
         ),
     ),
-    "activations": (
-        "Activations",
-        "What comes out of each layer, input at the top. The rows should look alike; heaps at the very ends are saturated.",
-    ),
-    "gradients": (
-        "Gradients of the activations",
-        "What flows back. The widths should agree: rows that narrow towards the input vanish, rows that widen explode.",
-    ),
     "output-heat": (
         "Layers by time: outputs",
         (
@@ -58,6 +50,14 @@ TEXTS: Final = {
             "Spread of what flows back, beside the median of the same kind of layer at the same step. A healthy band is pale; "
             "one that is red at one end and blue at the other tells of gradients that explode or vanish on their way."
         ),
+    ),
+    "activations": (
+        "Activations",
+        "What comes out of each layer, input at the top. The rows should look alike; heaps at the very ends are saturated.",
+    ),
+    "gradients": (
+        "Gradients of the activations",
+        "What flows back. The widths should agree: rows that narrow towards the input vanish, rows that widen explode.",
     ),
     "output-scale": (
         "Scale on the way forward",
@@ -150,7 +150,7 @@ def update_note(trace: Trace, focus: Collection[str]) -> str:
     lines = len(names) - sum(len(kind.members) - 1 for kind in found)
     parts = " A line is the median of one kind of layer; the star counts blocks." if found else ""
     parts += left_out(range(lines), LINES, "kinds" if found else "weights")
-    above = f" Here many stand above {UPDATE_LARGE:g} and no check finds fault with it, so no limit is drawn."
+    above = f" Here many were above {UPDATE_LARGE:g} and no check finds fault with it, so no limit is drawn."
     return parts + (above if curves.crossed(trace, focus) else "")
 
 
