@@ -25,6 +25,8 @@ needs_browser = pytest.mark.skipif(chromium() is None, reason="needs Chromium")
 SMALL = {"hidden": "20", "embedding": "4", "context": "3", "batch": "32", "steps": "100000", "activation": "tanh", "threads": "1"}
 FINDINGS = "[...document.querySelectorAll('#findings>li')].map(each => each.dataset.finding).join()"
 
+GHOSTED = "document.querySelectorAll('figure.ghosted [stroke-dasharray=\"3,3\"]').length"
+
 
 def until(page, expression, seconds=60.0):
     end, guarded = time.monotonic() + seconds, f"(() => {{ try {{ return {expression} }} catch {{ return null }} }})()"
@@ -68,7 +70,9 @@ def test_train_break_and_cure(tmp_path):
             until(page, "document.getElementById('rate-shown').textContent === '0.01'")
             click(page, "naive start")
             until(page, f"{FINDINGS}.includes('initial-loss')")
-            until(page, "document.querySelector('#figure-loss.ghosted') !== null")
+            until(page, f"{GHOSTED} >= 6")
+            until(page, "document.querySelector('#figure-embedding svg') !== null")
+            assert "Kneser-Ney" in page.evaluate("document.querySelector('#figure-loss').textContent")
             click(page, "Apply")
             until(page, f"!{FINDINGS}.includes('initial-loss')")
             assert page.complaints() == []
@@ -110,6 +114,9 @@ def test_a_training_is_shown_and_not_touched(tmp_path):
         until(page, "document.querySelectorAll('#pictures svg').length >= 6")
         assert page.evaluate("document.querySelector('#verdict h1').textContent").startswith("Healthy")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        until(page, "!document.getElementById('walk').hidden")  # the page stays as the report
+        page.evaluate("(s => { s.value = 2; s.dispatchEvent(new Event('input')) })(document.querySelector('#walk input'))")
+        assert page.evaluate("document.querySelectorAll('.walk-layer').length") >= 5
         assert page.complaints() == []
     alone = train(words, shape=shape, settings=settings)
     for name, value in alone.model.parameters.items():

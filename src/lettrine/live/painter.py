@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from lettrine.health.checks import examine
 from lettrine.health.findings import Finding, Report
 from lettrine.health.trace import Trace
 from lettrine.live.board import Board
-from lettrine.report.figure import drawable, specification
+from lettrine.report.beside import Beside
+from lettrine.report.figure import Figure, drawable, specification
 from lettrine.report.pictures import TEXTS, charts
 from lettrine.report.summary import verdict, watched
 
@@ -26,12 +27,16 @@ JUDGE_SECONDS: Final = 1.0  # between two verdicts, and two lists of new words
 class Moment:
     """What there is to show of a training at one step.
 
-    words: draws new words, called by the painter.
+    words: draws new words; lines: see `Beside`; more: pictures that are not of the trace; all called by the painter. before: the
+    trace of the training that gave way to this one.
     """
 
     trace: Trace
     words: Callable[[], list[str]] | None = None
     title: str = "Health"
+    lines: Callable[[], Mapping[str, float]] = dict
+    more: Mapping[str, Callable[[], Figure]] = field(default_factory=dict)
+    before: Trace | None = None
 
 
 class Painter:
@@ -94,17 +99,27 @@ class Painter:
             if view.words is not None:
                 self._board.put("words", view.words())
             self._judged = time.perf_counter()
-        there = {name: (draw, note) for name, draw, note in charts(trace, focus)}
-        names = [name for name in TEXTS if name in there]
-        self._board.put("pictures", names)
-        first, others = names[:1], names[1:]
+        beside = Beside(view.before, view.lines(), walk=self._closed)
+        drawn = {name: (draw, note) for name, draw, note in charts(trace, focus, beside)}
+        names = [name for name in TEXTS if name in drawn]
+        due = [*names, *view.more]
+        self._board.put("pictures", due)
         self._turn += 1
-        due = names if self._closed else [*first, *others[self._turn % len(others) :][:1]] if others else first
+        if not self._closed and due:
+            due = due[:1] + due[1:][self._turn % max(len(due) - 1, 1) :][:1]
         for name in due:
-            title, reading = TEXTS[name]
-            draw, note = there[name]
-            chart = drawable(specification(draw()))
-            self._board.put(f"picture {name}", {"title": title, "reading": reading + note, "chart": chart})
+            if name in drawn:
+                title, reading = TEXTS[name]
+                self._put(name, Figure(title, reading + drawn[name][1], drawn[name][0]()), view)
+            else:
+                self._put(name, view.more[name](), view)
+
+    def _put(self, name: str, figure: Figure, view: Moment) -> None:
+        chart = drawable(specification(figure.chart))
+        frames = chart.pop("usermeta", {}).get("replay")
+        ghosted = view.before is not None and not name.startswith("saturation")
+        told = {"title": figure.title, "reading": figure.reading, "ghosted": ghosted, "frames": frames, "chart": chart}
+        self._board.put(f"picture {name}", told)
 
 
 def told(report: Report) -> dict[str, str]:
