@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from lettrine.report.draw import Values, altair, dashed, hint, plot
+from lettrine.report.draw import Values, altair, by, dashed, hint, plot
 from lettrine.report.picking import Floats
 from lettrine.report.theme import LIGHT, depth_colours
 from lettrine.report.words import labels
@@ -60,7 +60,7 @@ def depth_lines(
         y=alt.Y("y:Q", scale=scale, axis=alt.Axis(title=axis)),
     )
     drawn = base.mark_line(strokeWidth=1.5).encode(color=alt.Color("layer:N", scale=colours, legend=legend))
-    ghost = [dashed(plot(former).encode(x="step:Q", y="y:Q", detail="layer:N"))] if former else []
+    ghost = [dashed(plot(former).encode(**by(x="step:Q", y="y:Q", detail="layer:N")))] if former else []
     return [drawn, *ghost, hint(base)]
 
 
@@ -85,7 +85,7 @@ def reference_line(value: float, text: str, points: Sequence[tuple[float, float]
     base = plot([{"y": value, "text": text}]).encode(y=alt.Y("y:Q"))
     rule = base.mark_rule(color=LIGHT["rule"], strokeWidth=1.25, strokeDash=[4, 3])
     place = {"align": align, "baseline": "top" if below else "bottom", "dy": 3 if below else -3}
-    words = base.encode(x=alt.value(0 if align == "left" else "width"), text="text:N")
+    words = base.encode(x=alt.value(0 if align == "left" else "width"), **by(text="text:N"))
     halo = words.mark_text(**place, stroke=LIGHT["card"], strokeWidth=3, opacity=0.7)  # for where no place is free
     return [rule, halo, words.mark_text(**place)]
 
