@@ -32,8 +32,8 @@ def _nobody(_: Finding) -> None:
 class Watching:
     """One training after another, watched.
 
-    every, classes, on_finding, stop_on, log_to, live: as `health.watch` has them. show: print the report at the end. save: write it
-    into `folder`, or else into that of the framework's own logs if it has one: health.html, or health.txt without `report`.
+    every, classes, on_finding, stop_on, log_to, live: as `health.watch` has them. show: print the report at the end. save: write
+    it into `folder`, or else into that of the framework's own logs if it has one: health.html, or health.txt without `report`.
     Raises HealthError for values out of range.
 
     watch: of the training that goes on, or of the last one. report: of the last one, None if it has none.
