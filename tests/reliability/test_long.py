@@ -20,8 +20,10 @@ from lettrine.engine.choice import native_built
 from lettrine.health import measure
 from lettrine.health.archive import trace_to_arrays
 from lettrine.health.checks import examine
-from lettrine.health.gathering import BUCKETS
-from lettrine.health.recorder import DETAILS, RECORDS, Recorder
+from lettrine.health.curves import BUCKETS
+from lettrine.health.details import DETAILS
+from lettrine.health.recorder import Recorder
+from lettrine.health.rows import RECORDS
 from lettrine.health.trace import RECENT, ModuleInfo, ParameterInfo, Trace
 from lettrine.training.api import Shape
 from lettrine.training.settings import Settings

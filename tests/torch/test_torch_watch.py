@@ -263,7 +263,7 @@ def test_targets_are_recovered_from_logits_of_any_size_and_shape(places: int, cl
     assert facts.errors == ()
     assert facts.classes == classes
     assert watch.trace().steps.tolist() == list(range(5))
-    counts = watch._losses._counts
+    counts = watch._probes.losses._counts
     assert counts[5:].sum() == 0
     assert counts[:5].min() > 0
     if classes == 9000:  # the first of the five steps shows that not all of the gradients will be copied

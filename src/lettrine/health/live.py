@@ -77,6 +77,10 @@ class Frame:
     histograms: list[tuple[str, str, int, Bins]]
     maps: list[tuple[str, NDArray[np.float16]]]
 
+    def names(self, kind: str) -> tuple[str, ...]:
+        """Of the rows of this kind of table."""
+        return self.parameters if kind == "parameters" else self.modules
+
     @property
     def finite(self) -> bool:
         """Whether nothing in it was NaN or infinite, losses included."""

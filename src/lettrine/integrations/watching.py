@@ -18,7 +18,8 @@ from lettrine.health.observers import LOGGER, Observers, OnFinding
 from lettrine.health.schedule import Schedule
 from lettrine.health.tracking import LogTo
 from lettrine.integrations.telling import save_page
-from lettrine.torch.watch import Watch, watch
+from lettrine.torch.watch import watch
+from lettrine.torch.watching.watch import Watch
 
 STATE: Final = "health.safetensors"
 _HELD_OUT: Final = frozenset({"val", "valid", "validation", "dev", "eval"})  # words in the name of a held-out loss

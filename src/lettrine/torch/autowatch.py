@@ -32,7 +32,9 @@ from lettrine.errors import HealthError
 from lettrine.health.findings import Report
 from lettrine.health.observers import LOGGER, Observers, OnFinding
 from lettrine.health.schedule import Schedule
-from lettrine.torch.watch import Watch, watch
+from lettrine.torch.capture.scaling import has_scaled
+from lettrine.torch.watch import watch
+from lettrine.torch.watching.watch import Watch
 
 SEARCHED: Final = 64  # steps of optimisers in which a model may come that was not met yet
 
@@ -48,7 +50,7 @@ class AutoWatch(ContextDecorator):
         self._options, self._show = options, show
         self._handles: list[Any] = []
         self._backward: Any = None  # torch's own, while ours stands before it
-        self._scaler: GradScaler | None = None
+        self._scalers: list[GradScaler] = []  # all that were alive when a model was found, of earlier trainings too
         self._steps = 0  # of all optimisers, as long as models are searched
         self.watches: list[Watch] = []
 
@@ -110,12 +112,11 @@ class AutoWatch(ContextDecorator):
         holding = [each for each in everything if issubclass(type(each), Optimizer) and _holds(each, own)]
         if not holding:
             return
-        scalers = [each for each in everything if issubclass(type(each), GradScaler) and each.is_enabled()]
-        self._scaler = scalers[0] if len(scalers) == 1 else None
+        self._scalers = [each for each in everything if issubclass(type(each), GradScaler) and each.is_enabled()]
         hooks, with_kwargs = module._forward_pre_hooks, module._forward_pre_hooks_with_kwargs  # noqa: SLF001
         before = set(hooks)
         try:
-            self.watches.append(watch(module, holding, scaler=self._scaler, **self._options).start())
+            self.watches.append(watch(module, holding, **self._options).start())
         except HealthError as error:
             LOGGER.warning("%s", error)
         for name, hook in [(name, hook) for name, hook in hooks.items() if name not in before]:  # this call began without them
@@ -134,7 +135,7 @@ class AutoWatch(ContextDecorator):
     def _before_backward(self, tensors: Any, *args: Any, **options: Any) -> Any:
         """Instead of `torch.autograd.backward`, which `Tensor.backward` calls: hand the loss over first."""
         if isinstance(tensors, Tensor) and tensors.numel() == 1:
-            scale = self._scaler.get_scale() if self._scaler is not None else 1.0
+            scale = next((each.get_scale() for each in self._scalers if has_scaled(each, tensors)), 1.0)
             for each in self.watches:
                 if len(self.watches) == 1 or each.concerned_by(tensors):
                     each.loss(tensors if scale == 1.0 else tensors / scale)

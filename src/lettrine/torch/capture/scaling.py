@@ -6,6 +6,7 @@ import sys
 from types import FrameType
 from typing import Any, Final
 
+from torch import Tensor
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
@@ -29,6 +30,12 @@ def loss_scale(optimiser: Optimizer, scaler: GradScaler | None) -> tuple[float, 
     whole = float(scaler.get_scale()) if scaler is not None and scaler.is_enabled() else 1.0
     remaining: Any = getattr(optimiser, "grad_scale", None)
     return (1.0 if remaining is None else float(remaining)), whole
+
+
+def has_scaled(scaler: GradScaler, loss: Tensor) -> bool:
+    """Whether a loss is what `scaler.scale` returned: a product with its scale, as the loss's graph has saved it."""
+    factor: Any = getattr(loss.grad_fn, "_saved_other", None)
+    return isinstance(factor, Tensor) and factor.numel() == 1 and float(factor) == scaler.get_scale()
 
 
 def step_skipped(optimiser: Optimizer) -> bool:
