@@ -205,7 +205,8 @@ def test_the_table_folds_sorts_and_is_searched(page: Path, tmp_path: Path, width
         told = "document.querySelectorAll('.fold button')[1].getAttribute({!r})".format
         assert browser.evaluate(told("aria-expanded")) == "true"
         assert browser.evaluate(told("aria-label")) == "6 \N{MULTIPLICATION SIGN} net.layers.*.act"
-        find = "(v => {{ const i = document.querySelector('.tools input'); i.value = v; i.dispatchEvent(new Event('input')) }})({!r})"
+        field = "document.querySelector('.tools input')"
+        find = f"(v => {{{{ {field}.value = v; {field}.dispatchEvent(new Event('input')) }}}})({{!r}})"
         browser.evaluate(find.format("LAYERS.*.down"))
         assert browser.evaluate(visible(0)) == [kinds[2], *(f"net.layers.{b}.down" for b in range(6))]
         assert browser.evaluate("document.querySelector('.tools output').textContent") == "6 of 26 layers"

@@ -11,7 +11,7 @@ import numpy as np
 from lettrine.health.limits import UPDATE_AIM, UPDATE_LARGE
 from lettrine.health.trace import Curve, Trace
 from lettrine.report.beside import ALONE, Beside, frames, places, walked
-from lettrine.report.draw import Values, altair, dashed, finish, hint, nothing, plot
+from lettrine.report.draw import Values, altair, by, dashed, finish, hint, nothing, plot
 from lettrine.report.kinds import kinds
 from lettrine.report.lines import LINES, POINTS, Line, depth_lines, free_place, reference_line, resampled, step_axis, thin
 from lettrine.report.picking import Floats, ends, middle, parameter_row, weight_name, weights
@@ -65,7 +65,7 @@ def loss_curve(trace: Trace, *, bucket: int | None = None, log10: bool = False, 
     if before is not None and len(before.loss.step):
         step, mean = averaged(before.loss, min(BUCKET, round_down(steps_covered(before.loss) / 20)), POINTS)
         ghost: Values = [{"step": x, "y": round(y, 4)} for x, y in points(scale, step, mean)]
-        layers.append(dashed(plot(ghost).encode(x="step:Q", y="y:Q")))
+        layers.append(dashed(plot(ghost).encode(**by(x="step:Q", y="y:Q"))))
     if trace.first_nonfinite is not None:
         layers += broken_at(trace.first_nonfinite.step, last_finite_step(trace.loss))
     colour = alt.Color(
@@ -103,8 +103,8 @@ def broken_at(step: int, last: float) -> list[Any]:
     """A red line where something was not finite for the first time."""
     alt = altair()
     place = {"align": "right", "dx": -5} if step > last / 2 else {"align": "left", "dx": 5}
-    mark = plot([{"step": step, "text": f"not finite at step {step:,}"}]).encode(x="step:Q")
-    words = mark.mark_text(color=LIGHT["critical"], baseline="top", **place).encode(y=alt.value(0), text="text:N")
+    mark = plot([{"step": step, "text": f"not finite at step {step:,}"}]).encode(**by(x="step:Q"))
+    words = mark.mark_text(color=LIGHT["critical"], baseline="top", **place).encode(y=alt.value(0), **by(text="text:N"))
     return [mark.mark_rule(color=LIGHT["critical"], strokeDash=[4, 3]), words]
 
 
@@ -140,7 +140,7 @@ def line(scale: Any, step: Floats, value: Floats, name: str, *, width: float, op
     shown = points(scale, step, value)
     values: Values = [{"step": x, "y": round(y, 4), "what": name} for x, y in thin(shown, POINTS)]
     base = plot(values).mark_line(strokeWidth=width, opacity=opacity)
-    return base.encode(x="step:Q", y=alt.Y("y:Q"), color=alt.Color("what:N"))
+    return base.encode(y=alt.Y("y:Q"), color=alt.Color("what:N"), **by(x="step:Q"))
 
 
 def hints(scale: Any, step: Floats, value: Floats, name: str, *, visible: bool = False) -> Any:
@@ -150,9 +150,9 @@ def hints(scale: Any, step: Floats, value: Floats, name: str, *, visible: bool =
         {"step": x, "y": round(y, 4), "what": name, "hint": f"{name}, step {x:,.0f}: {number(raw)}"}
         for x, y, raw in thin(shown, POINTS // 2)
     ]
-    base = plot(values).encode(x="step:Q", y="y:Q")
+    base = plot(values).encode(**by(x="step:Q", y="y:Q"))
     dots = hint(base)
-    return base.mark_circle(size=22, opacity=1).encode(color="what:N") + dots if visible else dots
+    return base.mark_circle(size=22, opacity=1).encode(**by(color="what:N")) + dots if visible else dots
 
 
 def points(scale: Any, step: Floats, value: Floats) -> list[tuple[float, float]]:

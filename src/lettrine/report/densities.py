@@ -15,6 +15,8 @@ from lettrine.report.draw import (
     TIDY,
     Values,
     altair,
+    by,
+    called,
     captions,
     dashed,
     finish,
@@ -91,21 +93,21 @@ def density_rows(rows: Sequence[Density], axis: str, *, symmetric: bool = False,
         ),
     )
     y_axis = alt.Y("y:Q", scale=alt.Scale(domain=[0, len(drawn) * height], nice=False), axis=None)
-    shape = plot(shapes).encode(x=x_axis, y=y_axis, detail="row:N")
+    shape = plot(shapes).encode(x=x_axis, y=y_axis, **by(detail="row:N"))
     newest = shape.transform_filter(alt.datum.when == names[-1])
-    fill = newest.mark_area(color=LIGHT["wash"], clip=True).encode(y2="base:Q").properties(name="now_fill")
+    fill = called(newest.mark_area(color=LIGHT["wash"], clip=True).encode(**by(y2="base:Q")), "now_fill")
     colour = alt.value(LIGHT["accent"]) if not dated else step_colours(names, "stroke")
-    lines = [newest.mark_line(clip=True, strokeWidth=1.4).encode(color=colour).properties(name="now_line")]
+    lines = [called(newest.mark_line(clip=True, strokeWidth=1.4).encode(color=colour), "now_line")]
     if len(names) > 1:
         lines.insert(
             0, shape.transform_filter(alt.datum.when == names[0]).mark_line(clip=True, strokeWidth=1.4).encode(color=colour)
         )
     if ghosts:
-        lines.append(dashed(plot(ghosts).encode(x=x_axis, y=y_axis, detail="row:N")))
+        lines.append(dashed(plot(ghosts).encode(x=x_axis, y=y_axis, **by(detail="row:N"))))
     rule = plot(texts).mark_rule(color=LIGHT["rule"], strokeWidth=1).encode(y=alt.Y("y:Q"))
     size = height * len(drawn)
     walk = walk_through(drawn, domain, names[-1], height) if all(row.remarks for row in drawn) else None
-    return finish([fill, *lines, rule, *captions(plot(texts).encode(y="top:Q"))], size, walk)
+    return finish([fill, *lines, rule, *captions(plot(texts).encode(**by(y="top:Q")))], size, walk)
 
 
 def corners(histogram: Histogram, k: int, domain: Sequence[float], base: float, top: float) -> Values:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lettrine.health.trace import Trace
-from lettrine.report.draw import CAPTION, Values, altair, captions, finish, hint, ink, nothing, plot, row_titles
+from lettrine.report.draw import CAPTION, Values, altair, by, captions, finish, hint, ink, nothing, plot, row_titles
 from lettrine.report.images import png_url
 from lettrine.report.kinds import module_kinds
 from lettrine.report.picking import Floats, ends, gradient_row, middle, output_row
@@ -121,10 +121,10 @@ def heat_map(bands: Sequence[Band], steps: NDArray[np.int64], axis: str, told: S
     )
     y = alt.Y("low:Q", scale=alt.Scale(domain=[0, height], nice=False), axis=None)
     base = plot(images)
-    picture = base.mark_image(aspect=False).encode(x=x, x2="right:Q", y=y, y2="top:Q", url="url:N")
-    frame = base.mark_rect(filled=False, stroke=LIGHT["rule"], strokeWidth=1).encode(x=x, x2="right:Q", y=y, y2="top:Q")
-    told_rows = hint(plot(points).encode(x="x:Q", y="y:Q"))
-    return finish([picture, frame, told_rows, *captions(base.encode(y="top:Q"))], height)
+    picture = base.mark_image(aspect=False).encode(x=x, y=y, **by(x2="right:Q", y2="top:Q", url="url:N"))
+    frame = base.mark_rect(filled=False, stroke=LIGHT["rule"], strokeWidth=1).encode(x=x, y=y, **by(x2="right:Q", y2="top:Q"))
+    told_rows = hint(plot(points).encode(**by(x="x:Q", y="y:Q")))
+    return finish([picture, frame, told_rows, *captions(base.encode(**by(y="top:Q")))], height)
 
 
 def rows_text(band: Band) -> str:

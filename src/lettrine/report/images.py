@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lettrine.activations import ACTIVATIONS, Zone
 from lettrine.health.trace import ModuleInfo, Trace
 from lettrine.report.beside import ALONE, Beside
-from lettrine.report.draw import CAPTION, Values, altair, captions, finish, ink, nothing, plot, row_height, row_titles
+from lettrine.report.draw import CAPTION, Values, altair, by, captions, finish, ink, nothing, plot, row_height, row_titles
 from lettrine.report.picking import output_row, pick
 from lettrine.report.theme import LIGHT, SATURATED, UNSATURATED
 from lettrine.report.words import percent, spread
@@ -54,12 +54,14 @@ def saturation_map(trace: Trace, snapshot: str = "last", focus: Collection[str] 
             marks += [{"x": (unit + 0.5) / flags[name].shape[1], "y": base + 4} for unit in spread(units, MARKS)]
     x = alt.X("left:Q", scale=alt.Scale(domain=[0, 1], nice=False), axis=None)
     y = alt.Y("low:Q", scale=alt.Scale(domain=[0, len(names) * height], nice=False), axis=None)
-    picture = plot(images).mark_image(aspect=False).encode(x=x, x2="right:Q", y=y, y2="top:Q", url="url:N")
-    frame = plot(images).mark_rect(filled=False, stroke=LIGHT["rule"], strokeWidth=1).encode(x=x, x2="right:Q", y=y, y2="top:Q")
-    layers = [picture, frame, *captions(plot(images).encode(y="top:Q"))]
+    picture = plot(images).mark_image(aspect=False).encode(x=x, y=y, **by(x2="right:Q", y2="top:Q", url="url:N"))
+    frame = (
+        plot(images).mark_rect(filled=False, stroke=LIGHT["rule"], strokeWidth=1).encode(x=x, y=y, **by(x2="right:Q", y2="top:Q"))
+    )
+    layers = [picture, frame, *captions(plot(images).encode(**by(y="top:Q")))]
     if marks:
         triangle = {"shape": "triangle-up", "filled": True, "size": 30, "color": LIGHT["critical"], "opacity": 1}
-        layers.append(plot(marks).mark_point(**triangle).encode(x="x:Q", y="y:Q"))
+        layers.append(plot(marks).mark_point(**triangle).encode(**by(x="x:Q", y="y:Q")))
     return finish(layers, height * len(names))
 
 

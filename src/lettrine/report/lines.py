@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from lettrine.report.draw import Values, altair, dashed, hint, plot
+from lettrine.report.draw import Values, altair, by, dashed, hint, plot
 from lettrine.report.picking import Floats
 from lettrine.report.theme import LIGHT, depth_colours
 from lettrine.report.words import labels
@@ -60,7 +60,7 @@ def depth_lines(
         y=alt.Y("y:Q", scale=scale, axis=alt.Axis(title=axis)),
     )
     drawn = base.mark_line(strokeWidth=1.5).encode(color=alt.Color("layer:N", scale=colours, legend=legend))
-    ghost = [dashed(plot(former).encode(x="step:Q", y="y:Q", detail="layer:N"))] if former else []
+    ghost = [dashed(plot(former).encode(**by(x="step:Q", y="y:Q", detail="layer:N")))] if former else []
     return [drawn, *ghost, hint(base)]
 
 
@@ -86,13 +86,13 @@ def reference_line(value: float, text: str, points: Sequence[tuple[float, float]
     alt = altair()
     place = free_place(value, points)
     base = plot([{"y": value, "text": text}])
-    rule = base.mark_rule(color=LIGHT["rule"], strokeWidth=1.25, strokeDash=[4, 3]).encode(y=alt.Y("y:Q"))
+    rule = base.mark_rule(color=LIGHT["rule"], strokeWidth=1.25, strokeDash=[4, 3]).encode(**by(y="y:Q"))
     if place is None:
         words = base.mark_text(align="right", baseline="bottom").encode(x=alt.value("width"), y=alt.value(-9 - 14 * above))
-        return [rule, words.encode(text="text:N")]
+        return [rule, words.encode(**by(text="text:N"))]
     align, below = place
     words = base.mark_text(align=align, baseline="top" if below else "bottom", dy=3 if below else -3)
-    return [rule, words.encode(x=alt.value(0 if align == "left" else "width"), y=alt.Y("y:Q"), text="text:N")]
+    return [rule, words.encode(x=alt.value(0 if align == "left" else "width"), **by(y="y:Q", text="text:N"))]
 
 
 def resampled(x: Floats, y: Floats) -> list[tuple[float, float]]:

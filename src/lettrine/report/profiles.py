@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from lettrine.report.beside import frames, places
-from lettrine.report.draw import TIDY, Values, altair, dashed, finish, hint, nothing, plot, step_colours
+from lettrine.report.draw import TIDY, Values, altair, by, called, dashed, finish, hint, nothing, plot, step_colours
 from lettrine.report.picking import Floats
 from lettrine.report.theme import LIGHT
 from lettrine.report.words import labels, number
@@ -63,7 +63,7 @@ def profile(
     y = alt.Y("layer:N", scale=alt.Scale(domain=order), axis=alt.Axis(title=None, labelColor=LIGHT["ink"], labelLimit=170))
     layers = []
     if reference is not None:
-        layers.append(plot([{"value": reference}]).mark_rule(color=LIGHT["rule"], strokeDash=[3, 3]).encode(x="value:Q"))
+        layers.append(plot([{"value": reference}]).mark_rule(color=LIGHT["rule"], strokeDash=[3, 3]).encode(**by(x="value:Q")))
     if ghosts:
         layers.append(joined(dashed(plot(ghosts).encode(x=x, y=y))))
     for name in names:
@@ -71,7 +71,7 @@ def profile(
         coloured = {"color": step_colours(names)}
         drawn = [joined(base.mark_line(strokeWidth=1.25, opacity=0.55)), base.mark_circle(opacity=1, size=46)]
         drawn = [*(each.encode(**coloured) for each in drawn), hint(base)]
-        layers += drawn if name != names[-1] else [each.properties(name=f"now_{i}") for i, each in enumerate(drawn)]
+        layers += drawn if name != names[-1] else [called(each, f"now_{i}") for i, each in enumerate(drawn)]
     walk = walk_down(rows, order, x["scale"]["domain"], marks)
     return finish(layers, max(60, 24 * len(order)), frames("profile", steps, names[-1], rows=walk))
 

@@ -13,6 +13,7 @@ from lettrine.report.draw import (
     TIDY,
     Values,
     altair,
+    by,
     captions,
     finish,
     hint,
@@ -113,7 +114,7 @@ def strands(
     lines = [rules(feet[:-1], 0, "line")] if len(feet) > 1 else []
     lines += [] if reference is None else [rules(feet, scale.place(reference), "rule", strokeDash=[3, 3])]
     curves = curve_layers(drawing, names, axis, top + len(single) * CAPTION, form)
-    return finish([*lines, *curves, *captions(plot(texts).encode(y="y:Q"))], top + len(single) * CAPTION)
+    return finish([*lines, *curves, *captions(plot(texts).encode(**by(y="y:Q")))], top + len(single) * CAPTION)
 
 
 def curve_layers(drawing: Drawing, names: Sequence[str], axis: str, height: int, form: str) -> list[Any]:
@@ -127,16 +128,17 @@ def curve_layers(drawing: Drawing, names: Sequence[str], axis: str, height: int,
     ticks = alt.Axis(title=None, values=places, tickCount=len(places), labelExpr=label, labelOverlap=False)
     x = alt.X("x:Q", scale=alt.Scale(domain=[-0.02 * last, 1.02 * last or 1], nice=False), axis=blocks)
     y = alt.Y("y:Q", scale=alt.Scale(domain=[0, height], nice=False), axis=ticks)
-    line = plot(drawing.points).mark_line(strokeWidth=1.5).encode(x=x, y=y, detail="row:N", color=step_colours(names, "stroke"))
+    base = plot(drawing.points).encode(x=x, y=y, color=step_colours(names, "stroke"), **by(detail="row:N"))
+    line = base.mark_line(strokeWidth=1.5)
     red, told = (
-        plot([point for point in drawing.points if point.get(key)]).encode(x="x:Q", y="y:Q") for key in ("marked", "hint")
+        plot([point for point in drawing.points if point.get(key)]).encode(**by(x="x:Q", y="y:Q")) for key in ("marked", "hint")
     )
     return [line, red.mark_circle(size=34, opacity=1, color=LIGHT["critical"]), hint(told)]
 
 
 def rules(feet: Sequence[int], above: float, colour: str, **style: Any) -> Any:
     """A line through each panel, so many pixels above its foot."""
-    return plot([{"y": foot + above} for foot in feet]).mark_rule(color=LIGHT[colour], **style).encode(y=altair().Y("y:Q"))
+    return plot([{"y": foot + above} for foot in feet]).mark_rule(color=LIGHT[colour], **style).encode(**by(y="y:Q"))
 
 
 def common_scale(seen: Sequence[float], *, log: bool, form: str) -> Scale:
