@@ -37,7 +37,7 @@ TICKS: Final = 2
 
 
 @dataclass(frozen=True)
-class Scale:
+class SharedAxis:
     """The axis that all curves share. low, high: its ends, in pixels from 4 to the height of a curve."""
 
     low: float
@@ -59,7 +59,7 @@ class Drawing:
     texts: Values = field(default_factory=list)
     ticks: dict[float, float] = field(default_factory=dict)
 
-    def panel(self, kind: Kind, rows: Sequence[Row], foot: int, scale: Scale, names: Sequence[str], marks: Marks) -> None:
+    def panel(self, kind: Kind, rows: Sequence[Row], foot: int, scale: SharedAxis, names: Sequence[str], marks: Marks) -> None:
         """One kind, above `foot`."""
         self.ticks |= {foot + scale.place(value): value for value in scale.ticks}
         pair = [midmost([getattr(row, each) for row in rows]) for each in ("first", "last")]
@@ -141,15 +141,15 @@ def rules(feet: Sequence[int], above: float, colour: str, **style: Any) -> Any:
     return plot([{"y": foot + above} for foot in feet]).mark_rule(color=LIGHT[colour], **style).encode(**by(y="y:Q"))
 
 
-def common_scale(seen: Sequence[float], *, log: bool, form: str) -> Scale:
+def common_scale(seen: Sequence[float], *, log: bool, form: str) -> SharedAxis:
     """A scale that holds all of the figures; a linear one begins at 0 and ends at a round number."""
     if log:
         low, high = log_ends(seen)
-        return Scale(low, high, tuple(log_ticks(low, high, TICKS)), log=True)
+        return SharedAxis(low, high, tuple(log_ticks(low, high, TICKS)), log=True)
     high = max(*seen, 0.1) if "%" in form else max(*seen, 1e-300)
     power = 10.0 ** (len(f"{int(high)}") - 1) if high >= 1 else 10.0 ** -(-int(log10(high)) + 1)
     top = next(m * power for m in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if m * power >= high)
-    return Scale(0.0, top, (0.0, top), log=False)
+    return SharedAxis(0.0, top, (0.0, top), log=False)
 
 
 def changed(pair: Sequence[float], names: Sequence[str], marks: Marks) -> str:
