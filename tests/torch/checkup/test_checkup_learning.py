@@ -156,6 +156,13 @@ class TestAnswer:
         assert "[20]" in found.message
         assert clean(tried("answer", mlp(), pairs()))
 
+    def test_the_same_examples_again_are_no_evidence(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        x, y = torch.randn(80, 4, generator=generator), torch.randn(80, 1, generator=generator)
+        report = tried("answer", nn.Linear(4, 1), [(x, y)] * 8, nn.MSELoss())
+        assert clean(report)
+        assert report.trace.evidence[0].figure("examples") == 80
+
     def test_what_goes_with_the_target_is_no_copy(self) -> None:
         generator = torch.Generator().manual_seed(0)
         y = torch.randint(3, (200,), generator=generator)
