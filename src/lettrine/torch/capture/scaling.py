@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
+from lettrine.torch.private import saved
+
 _STEP: Final = GradScaler.step.__code__
 
 
@@ -34,7 +36,7 @@ def loss_scale(optimiser: Optimizer, scaler: GradScaler | None) -> tuple[float, 
 
 def has_scaled(scaler: GradScaler, loss: Tensor) -> bool:
     """Whether a loss is what `scaler.scale` returned: a product with its scale, as the loss's graph has saved it."""
-    factor: Any = getattr(loss.grad_fn, "_saved_other", None)
+    factor: Any = None if loss.grad_fn is None else saved(loss.grad_fn, "other")
     return isinstance(factor, Tensor) and factor.numel() == 1 and float(factor) == scaler.get_scale()
 
 

@@ -175,7 +175,7 @@ class Watch:
 
     def concerned_by(self, loss: Tensor) -> bool:
         """Whether a loss is made of the watched model's parameters."""
-        return self._probes.looker.concerns(loss)
+        return self._probes.looker.belonging.of(loss)
 
     @property
     def steps(self) -> int:
