@@ -8,58 +8,11 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
-#include <numeric>
 #include <utility>
 #include <vector>
 
 #include "tensors.hpp"
-
-// A tensor of which only a part may be looked at: a table of rows and units, every so many-th row and every so many-th unit of a
-// larger one, which has so many values in all and so many units. Of a parameter: one unit, and every so many-th value.
-struct Picked {
-    Index rows, units, row_step, unit_step, size, width;
-
-    explicit Picked(const std::tuple<Index, Index, Index, Index, Index, Index>& given)
-        : rows(std::get<0>(given)), units(std::get<1>(given)), row_step(std::get<2>(given)), unit_step(std::get<3>(given)), size(std::get<4>(given)),
-          width(std::get<5>(given)) {
-        require(rows >= 0 && units >= 1 && row_step >= 1 && unit_step >= 1 && width >= 1 && (rows == 0 || last() < size) && (units - 1) * unit_step < width,
-                "what is picked of a tensor lies outside of it");
-    }
-
-    Index count() const { return rows * units; }
-    bool whole() const { return count() == size; }
-
-    // Where what is picked lies: the tensor itself if that is all of it, else a copy.
-    const float* of(const float* values, float* room) const {
-        if (whole()) return values;
-        copy(values, room);
-        return room;
-    }
-
-    void copy(const float* values, float* room) const {
-        if (whole()) {
-            std::copy_n(values, size, room);
-            return;
-        }
-        const Index gap = row_step * width, next = unit_step;
-        if (units == 1)
-            for (Index r = 0; r < rows; ++r) room[r] = values[r * gap];
-        else if (next == 1)
-            for (Index r = 0; r < rows; ++r) std::copy_n(values + r * gap, units, room + r * units);
-        else
-            for (Index r = 0; r < rows; ++r)
-                for (Index u = 0; u < units; ++u) room[r * units + u] = values[r * gap + u * next];
-    }
-
-  private:
-    Index last() const { return (rows - 1) * row_step * width + (units - 1) * unit_step; }
-};
-
-using Shape = std::tuple<Index, Index, Index, Index, Index, Index>;
-
-// Place of an output, a zone, and whether units are counted of which all values lie in the zone, else values. Of a zone of the former
-// kind within one of the latter kind of the same output, named before it, not more is looked at than is asked.
-using Zoned = std::tuple<std::size_t, double, double, bool, bool>;
+#include "unit_counts.hpp"
 
 template <class T>
 using Table = nb::ndarray<T, nb::device::cpu, nb::c_contig>;
@@ -90,7 +43,7 @@ class Live {
 
     Live(const Tensors& tensors, const std::vector<Shape>& parameters, const std::vector<Shape>& outputs, const std::vector<Zoned>& zones,
          Table<double> moments, Table<double> moved, Table<float> earlier, Table<double> totals, nb::object range, nb::object look)
-        : set_(instruction_set("").single_measures), tensors_(tensors), parameters_(parameters.begin(), parameters.end()), moments_(moments), moved_(moved), earlier_(earlier),
+        : set_(instruction_set("").single_measures), tensors_(tensors), parameters_(parameters.begin(), parameters.end()), units_({outputs.begin(), outputs.end()}, zones), moments_(moments), moved_(moved), earlier_(earlier),
           totals_(totals), slots_(moments.ndim() ? moments.shape(0) : 0), range_(std::move(range)), look_(std::move(look)),
           hooks_type_(nb::module_::import_("collections").attr("OrderedDict")) {
         for (const Shape& shape : outputs) outputs_.emplace_back(shape);
@@ -102,21 +55,8 @@ class Live {
         for (const Output& output : outputs_)
             if (!output.part.whole()) most = std::max(most, static_cast<std::size_t>(output.part.count()));
         room_.resize(most);
-        std::size_t units = 0;
-        for (const auto& [place, low, high, inside, whole] : zones) {
-            require(place < outputs_.size(), "a zone is of no output");
-            Counted zone{{low, high, inside}, whole, units, zones_++, -1};
-            for (const Counted& other : outputs_[place].zones)
-                if (whole && !other.whole && !inside && !other.zone.inside && other.zone.low >= low && other.zone.high <= high)
-                    zone.wider = static_cast<Index>(other.start);
-            outputs_[place].zones.push_back(zone);
-            units += static_cast<std::size_t>(outputs_[place].part.units);
-        }
-        counts_.resize(units);
-        sums_.resize(units);
-        streaks_.resize(units);
         require(moments_.size() == slots_ * 16 * (parameters_.size() + outputs_.size()) && moved_.size() == slots_ * 8 * parameters_.size() &&
-                    earlier_.size() == total && totals_.size() == slots_ * zones_,
+                    earlier_.size() == total && totals_.size() == slots_ * units_.zones(),
                 "the tables have not the sizes that the tensors ask for");
         addresses_.resize(2 * parameters_.size());
     }
@@ -145,7 +85,7 @@ class Live {
         const std::size_t own = parameters_.size();
         std::copy_n(moments_.data() + 16 * slot_ * (own + outputs_.size()), 16 * (own + outputs_.size()), moments_.data());
         std::copy_n(moved_.data() + 8 * slot_ * own, 8 * own, moved_.data());
-        std::copy_n(totals_.data() + slot_ * zones_, zones_, totals_.data());
+        std::copy_n(totals_.data() + slot_ * units_.zones(), units_.zones(), totals_.data());
         slot_ = 0;
     }
 
@@ -188,7 +128,7 @@ class Live {
         ++heard;
         values = output.part.of(values, room_.data());
         note(place, values, output.part.count());
-        for (const Counted& each : output.zones) totals_.data()[slot_ * zones_ + each.column] = static_cast<double>(count(each, output, values));
+        units_.count(place, values, totals_.data() + slot_ * units_.zones());
         if (looked_[place]) look_(place, tensor);
         return true;
     }
@@ -236,13 +176,7 @@ class Live {
     // Measure by how much the parameters have moved since, NaN if they are not where they can be read any more; and add up what was
     // counted of the units.
     void after(const nb::list& parameters) {
-        for (const Output& output : outputs_)
-            for (const Counted& each : output.zones)
-                for (std::size_t u = each.start; u < each.start + static_cast<std::size_t>(output.part.units); ++u) {
-                    const bool whole = counts_[u] == output.part.rows;
-                    sums_[u] += each.whole ? whole : counts_[u];
-                    streaks_[u] = whole ? streaks_[u] + 1 : 0;
-                }
+        units_.add_up();
         const std::size_t own = parameters_.size();
         double* row = moved_.data() + 8 * slot_ * own;
         const float* kept = earlier_.data();
@@ -258,17 +192,8 @@ class Live {
         }
     }
 
-    // By unit of each zone, side by side, over the steps since this was last asked: how many values, or steps in which all values,
-    // lay in it, and the latter in a row up to the last step.
-    std::pair<Result<std::int64_t>, Result<std::int64_t>> units() {
-        const auto taken = [](std::vector<std::int64_t>& from) {
-            std::unique_ptr<std::int64_t[]> copy(new std::int64_t[from.size() + 1]);
-            std::copy(from.begin(), from.end(), copy.get());
-            std::fill(from.begin(), from.end(), 0);
-            return own(copy.release(), {from.size()});
-        };
-        return {taken(sums_), taken(streaks_)};
-    }
+    // As `UnitCounts::taken` says.
+    std::pair<Result<std::int64_t>, Result<std::int64_t>> units() { return units_.taken(); }
 
     // Histograms of this step: (place, low, high) of each, outputs first, then their gradients, and counts (n, bins).
     std::pair<std::vector<std::tuple<std::size_t, double, double>>, Result<std::int64_t>> details() const {
@@ -310,16 +235,9 @@ class Live {
     }
 
   private:
-    struct Counted {
-        lettrine::Zone zone;
-        bool whole;
-        std::size_t start, column;  // of its units among those of all zones, and its own among them
-        Index wider;                // where the units of another zone of the same output begin that holds it, or -1
-    };
     struct Output {
         explicit Output(const Shape& shape) : part(shape) {}
         Picked part;
-        std::vector<Counted> zones{};
         bool heard = false, answered = false;
         nb::object hooks{};  // of the tensor, until the step
     };
@@ -345,20 +263,6 @@ class Live {
         details_.emplace_back(row, low, high);
     }
 
-    // Count by unit, and say what there is in all.
-    std::int64_t count(const Counted& each, const Output& output, const float* values) {
-        std::int64_t* counts = counts_.data() + each.start;
-        const std::int64_t* wider = each.wider < 0 ? nullptr : counts_.data() + each.wider;
-        // No unit lies wholly in the wider zone, so none does in this one.
-        const auto [rows, units] = std::pair(output.part.rows, output.part.units);
-        if (wider && std::find(wider, wider + units, rows) == wider + units) {
-            std::fill_n(counts, units, 0);
-            return 0;
-        }
-        set_.zone_counts(values, rows, units, each.zone, counts);
-        return each.whole ? std::count(counts, counts + units, rows) : std::accumulate(counts, counts + units, std::int64_t{0});
-    }
-
     // Leave no hook behind on a tensor that the user keeps.
     void release() {
         for (Output& output : outputs_) {
@@ -370,6 +274,7 @@ class Live {
     const lettrine::Measures<float> set_;
     const Tensors tensors_;
     const std::vector<Picked> parameters_;
+    UnitCounts units_;
     std::vector<Output> outputs_;
     Table<double> moments_, moved_;
     Table<float> earlier_;
@@ -378,8 +283,6 @@ class Live {
     nb::object range_, look_;
     const nb::object hooks_type_;
     const Names names_;
-    std::size_t zones_ = 0;
-    std::vector<std::int64_t> counts_, sums_, streaks_;  // by unit of all zones: of this step, and of those before
     std::vector<const float*> addresses_;  // of parameters, then of their gradients
     std::vector<float> room_;              // for what is picked of one tensor
     std::size_t slot_ = 0, answered_ = 0;
