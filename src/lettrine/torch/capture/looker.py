@@ -24,7 +24,8 @@ from lettrine.torch.private import compiles, recomputing, transformed
 
 FIRST: Final = 4  # sampled steps of a run that are all looked at; later ones where histograms are taken too
 PASSES: Final = 4  # backward passes of one step that are looked at: with gradient accumulation they are alike
-ROOTS: Final = 16  # calls of the model before a backward pass that are kept, the last ones; 1 in eval mode, where none may follow
+# calls of the model that are kept until the backward pass, the last ones; 1 in eval mode, where no backward pass may come
+ROOTS: Final = 16
 
 
 class Looker:
@@ -96,9 +97,9 @@ class Looker:
         self._wholeness.restart()
 
     def pause(self) -> None:
-        """An optimiser is about to step: what it calls is not ours."""
+        """An optimiser is about to step: what it calls does not belong to the model's pass."""
         if self._called and self._waiting:
-            self._guard(self._backward, None)  # torch.autograd.backward, or a loss that another tool took over
+            self._guard(self._backward, None)  # torch.autograd.backward was called, or another tool calls `backward`
         self._notes.end()
         self._notes.forget()
         self._called.clear()
@@ -159,7 +160,7 @@ class Looker:
         self._depth += 1
 
     def _drop(self, most: int) -> None:
-        """Keep so many calls of the model: those before were of no backward pass, or of one that has seen enough."""
+        """Keep the last `most` calls of the model, and forget those before."""
         gone = len(self._called) - most
         if gone > 0:
             del self._called[:gone]
@@ -205,7 +206,7 @@ class Looker:
         self._readers.ask("held_out", Look(self._step, self._model, self._optimisers, (root,), calls, None, modules=modules))
 
     def _trained_through(self, trained: int, evaluations: int) -> None:
-        """So many of the evaluations that were heard were made in training mode."""
+        """Note how many of the evaluations were made in training mode."""
         modes_differ = float(any(map(differs, self._model.modules())))
         figures = {"trained": float(trained), "evaluations": float(evaluations), "differs": modes_differ}
         self._readers.note(Evidence("evaluation", (), (self._step, self._step), figures))

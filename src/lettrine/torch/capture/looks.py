@@ -5,14 +5,15 @@ Readers make evidence of a look. A reader is a class, made anew for each watch, 
 
     @reader
     class Broadcast:
-        def look(self, look: Look) -> Iterable[Evidence]: ...   # once a look
-        def finish(self) -> Iterable[Evidence]: ...             # whenever a trace is made, and all that it must have
+        def look(self, look: Look) -> Iterable[Evidence]: ...   # at each look
+        def finish(self) -> Iterable[Evidence]: ...             # whenever a trace is made: all evidence of the looks so far
 
 Some looks are whole, others are of the outside of the model alone (`capture.wholeness`). A reader with `whole = True` is asked at
 the former only.
 
-What it may have besides: `stepping(stepping)`, just before an optimiser steps in a step that is looked at; `held_out(look)`,
-after the model was called in eval mode without gradients; `handed(step, loss)`, when the user hands over the loss of such a step.
+A reader may have more methods: `stepping(stepping)` is called just before an optimiser steps, in a step that is looked at;
+`held_out(look)` after the model was called in eval mode without gradients; `handed(step, loss)` when the user hands over the
+loss of a step that is looked at.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ class Look:
     _made: dict[Callable[[Look], Any], Any] = field(default_factory=dict, compare=False, repr=False)
 
     def once(self, make: Callable[[Look], T]) -> T:
-        """What this function makes of the look, made once for all readers."""
+        """The result of a function of the look, computed once for all readers."""
         if make not in self._made:
             self._made[make] = make(self)
         return self._made[make]  # type: ignore[no-any-return]
@@ -106,9 +107,9 @@ class Look:
 
 @dataclass(frozen=True)
 class Stepping:
-    """An optimiser that is about to step. passes: backward passes since one last stepped. gradient_scale, output_scale: by what
-    the gradients of parameters and of outputs are too large for a GradScaler, see `capture.scaling`. leftover: 1 where its
-    backward passes began with gradients of an earlier step in place, 0 where not, NaN if unknown.
+    """An optimiser that is about to step. passes: backward passes since one last stepped. gradient_scale, output_scale: the
+    factors by which a GradScaler has made the gradients of parameters and of outputs too large, see `capture.scaling`. leftover:
+    1 where its backward passes began with gradients of an earlier step in place, 0 where not, NaN if unknown.
     """
 
     step: int
