@@ -1,4 +1,4 @@
-"""Recognising an activation by its values: a module of another library may compute, value by value, what one of the table does."""
+"""Recognising an activation by its values: a module of another library may compute, value by value, what one of ours does."""
 
 from __future__ import annotations
 
