@@ -18,7 +18,7 @@ _IDLE: Final = 16  # steps of one optimiser after which another that has not ste
 
 
 class Wrapped(Protocol):
-    """What libraries put around an optimiser."""
+    """A wrapper that a library puts around an optimiser."""
 
     @property
     def optimizer(self) -> Optimizer:
@@ -27,7 +27,7 @@ class Wrapped(Protocol):
 
 
 def optimisers_of(given: Optimizer | Wrapped | Iterable[Optimizer | Wrapped] | None) -> list[Optimizer]:
-    """As a list, without the wrappers that libraries put around an optimiser."""
+    """The optimisers as a list, without the wrappers of libraries. Raises HealthError for what is no optimiser."""
     if given is None:
         return []
     listed: list[Any] = [given] if hasattr(given, "param_groups") or not isinstance(given, Iterable) else list(given)
@@ -56,7 +56,7 @@ class Turns:
         return not any(self._steps)
 
     def complete(self, place: int) -> bool:
-        """One of them has stepped: whether all have now, those apart that have been idle for long."""
+        """One of them has stepped. Returns whether all have now; those that have been idle for _IDLE steps are not waited for."""
         if len(self._steps) == 1:
             return True
         self._steps[place] += 1

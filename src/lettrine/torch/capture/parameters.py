@@ -1,7 +1,7 @@
 """One optimiser step as its parameters see it: values before and after, gradients, and what was done to the gradients between.
 
-Everything is copied in the optimiser's own hooks, just before and just after its step, so the update measured is the one
-really made, whatever the optimiser.
+All is copied in the hooks of the optimiser, just before and just after its step. So the update is measured, not computed from a
+formula, and is right for every optimiser.
 """
 
 from __future__ import annotations
@@ -164,10 +164,10 @@ class ParameterProbe:
         self.gathered = gathers(self._model)
         for name, parameter in self._model.named_parameters():
             if isinstance(parameter, nn.UninitializedParameter):
-                self._waiting = True  # a lazy module that has not run yet
+                self._waiting = True  # of a lazy module that was not called yet
                 continue
             if not measurable(local(parameter)):
-                continue  # of a parameter held in parts this process may have none
+                continue  # this process may hold no part of a sharded parameter
             place, group = holder.get(id(parameter), (-1, None))
             optimised = group is not None if self._optimisers else None
             info = parameter_info(self._model, name, parameter, optimised)

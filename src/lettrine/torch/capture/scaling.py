@@ -24,10 +24,10 @@ def scaler_calling() -> GradScaler | None:
 
 
 def loss_scale(optimiser: Optimizer, scaler: GradScaler | None) -> tuple[float, float]:
-    """By what the parameters' gradients and the outputs' gradients are too large, at the moment before a step.
+    """The factors by which the gradients of parameters and of outputs are too large, just before a step.
 
-    A GradScaler divides the parameters' gradients itself before it lets the optimiser step, unless the optimiser is a fused
-    one, which is handed the scale. The gradients of outputs are always scaled.
+    A GradScaler divides the gradients of parameters by its scale before it lets the optimiser step. A fused optimiser does that
+    itself: it is given the scale. The gradients of outputs stay scaled.
     """
     whole = float(scaler.get_scale()) if scaler is not None and scaler.is_enabled() else 1.0
     remaining: Any = getattr(optimiser, "grad_scale", None)

@@ -1,8 +1,9 @@
 """Which looks are whole: with all functions and modules that the model's calls go through.
 
-The first looks of a watch are. Later ones are of the outside alone, which costs a fifth: the model's calls, what was called
-between them and the backward pass, and the loss; until something is not as it was. A network that calls functions whose values
-are followed, such as a logarithm or a softmax, is always looked at whole.
+The first looks of a watch are whole. Later ones show the outside of the model alone, which costs a fifth: its calls, the
+functions called between them and the backward pass, and the loss. When the model is called in another mode, or the loss is made
+in another way, looks are whole again. Some functions can go wrong at any step, such as a logarithm or a softmax: a network that
+calls one is always looked at whole.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from torch import Tensor, nn
 from lettrine.torch.capture.functions import followed
 from lettrine.torch.capture.looks import Look
 
-WHOLE: Final = 3  # looks that are whole, at first and whenever something is not as it was, and
-AGAIN: Final = 8  # one whenever a run is so many times as long as at the last of them
+WHOLE: Final = 3  # looks that are whole at first, and whenever something has changed; and
+AGAIN: Final = 8  # one more whenever the run is so many times as long as at the last whole look
 FOLLOWED: Final = (nn.RNNBase,)  # modules that are followed from look to look
 
 
 class Wholeness:
-    """Says of the looks at one model whether they are to be whole."""
+    """Decides which looks at one model are whole."""
 
     def __init__(self, model: nn.Module) -> None:
         self._modules = list(model.modules())
