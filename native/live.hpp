@@ -1,5 +1,5 @@
-// Another library's network at a sampled step: its tensors are measured where they lie, outputs when they are made, their gradients
-// when they arrive, parameters just before and just after the optimiser's step.
+// Measures a network of another library at a sampled step, where its tensors lie in memory: outputs when they are made, their
+// gradients when they arrive, parameters just before and just after the optimiser's step.
 
 #pragma once
 
@@ -17,7 +17,7 @@
 template <class T>
 using Table = nb::ndarray<T, nb::device::cpu, nb::c_contig>;
 
-// What is looked up at every call. ours: the key of our hook among those of a tensor, which torch numbers from 0 on.
+// Names and keys used at every call. ours: the key of our hook on a tensor; torch numbers its own hooks from 0 on.
 struct Names {
     nb::object hooks = name("_backward_hooks"), node = name("grad_fn"), add = name("_register_hook_dict"), gradient = name("grad"),
                trained = name("requires_grad"), ours = nb::int_(-1);
@@ -33,12 +33,12 @@ inline nb::tuple inert() {
 
 inline bool truth(nb::handle object) { return object.ptr() == Py_True; }
 
-// Tensors of another library, the same ones at every step: outputs with their gradients, heard by the `OutputHook` of each, and parameters with
-// theirs. Figures go to one row of the tables. Nothing is read of a tensor that is of another size, type or layout than it was, or
-// elsewhere than in this memory: then the step is not one of those that can be measured here, and `expected` is false.
+// The tensors of a network that does the same at every step: outputs and their gradients, which the `OutputHook` of each passes on, and
+// parameters and their gradients. A step's figures go to one row of the tables. A tensor of another size, type, layout or device than
+// before is not read: then the step cannot be measured here, and `expected` is false.
 class Live {
   public:
-    bool expected = false;     // the step that is being made can be measured here, as far as is known
+    bool expected = false;     // whether the step that is being made can still be measured here
     std::size_t heard = 0;  // outputs of this step
 
     Live(const Tensors& tensors, const std::vector<Shape>& parameters, const std::vector<Shape>& outputs, const std::vector<Zoned>& zones,
@@ -79,7 +79,7 @@ class Live {
         expected = true;
     }
 
-    // Let this step have the first row instead: those before it are to be overwritten.
+    // Move this step to the first row: the rows before it are not needed any more.
     void restart() {
         if (!slot_) return;
         const std::size_t own = parameters_.size();
@@ -89,7 +89,8 @@ class Live {
         slot_ = 0;
     }
 
-    // The modules that make these outputs are called again. Whether gradients of them have come already; if not, they are forgotten.
+    // The modules that make these outputs are called again. Returns whether gradients of them have come already; if not, the outputs are
+    // forgotten.
     bool again(const std::vector<std::size_t>& places) {
         for (const std::size_t place : places)
             if (at(place).answered) return true;
@@ -108,7 +109,7 @@ class Live {
         return places;
     }
 
-    // An output has been made. False, and nothing done, if it is not as it was, or no gradient will come to it.
+    // An output has been made: measure it. Does nothing and returns false if it is not like before, or has no graph.
     bool hear(std::size_t place, nb::handle tensor, nb::handle hook) {
         Output& output = at(place);
         const auto found = tensors_.find(tensor);
@@ -119,7 +120,7 @@ class Live {
         if (node.is_none() || !nb::getattr(tensor, names_.hooks).is_none()) return false;
         const nb::object hooks = hooks_type_();
         if (PyObject_SetItem(hooks.ptr(), names_.ours.ptr(), hook.ptr())) throw nb::python_error();
-        // What `register_hook` does, but for the handle that it makes.
+        // The same as `register_hook`, without the handle that it makes.
         nb::setattr(tensor, names_.hooks, hooks);
         if (!nb::steal(PyObject_CallMethodOneArg(node.ptr(), names_.add.ptr(), tensor.ptr())).is_valid())
             throw nb::python_error();
@@ -133,7 +134,7 @@ class Live {
         return true;
     }
 
-    // The gradient of an output that was heard has come. False if it is not as it was.
+    // The gradient of an output has come: measure it. Returns false if it is not like before.
     bool answer(std::size_t place, nb::handle gradient) {
         Output& output = at(place);
         if (output.answered || nb::len(output.hooks) != 1 || !tensors_.plain(gradient) || truth(nb::getattr(gradient, names_.trained))) return false;
@@ -149,14 +150,15 @@ class Live {
         return true;
     }
 
-    // Measure the parameters just before the step, and keep them. False, and nothing done, if not all of the step was as it was.
+    // Measure the parameters just before the step, and keep them. Does nothing and returns false if something in the step was not like
+    // before.
     bool before(const nb::list& parameters) {
         const std::size_t own = parameters_.size();
         if (!expected || heard < outputs_.size() || answered_ < outputs_.size() || parameters.size() != own) return false;
         for (std::size_t i = 0; i < own; ++i) {
             const nb::handle tensor = parameters[i];
             addresses_[i] = tensors_.address<float>(tensor, parameters_[i].size);
-            // The tensor keeps its gradient alive. One that is not trained any more is not the common case.
+            // The parameter keeps its gradient alive. A parameter that is not trained any more is not like before.
             addresses_[own + i] = addresses_[i] ? tensors_.address<float>(nb::getattr(tensor, names_.gradient), parameters_[i].size) : nullptr;
             if (!addresses_[own + i] || !truth(nb::getattr(tensor, names_.trained))) return false;
         }
@@ -173,8 +175,8 @@ class Live {
         return true;
     }
 
-    // Measure by how much the parameters have moved since, NaN if they are not where they can be read any more; and add up what was
-    // counted of the units.
+    // Measure by how much the step has moved the parameters, NaN if they cannot be read any more; and add up the counts of the
+    // units.
     void after(const nb::list& parameters) {
         units_.add_up();
         const std::size_t own = parameters_.size();
@@ -206,8 +208,8 @@ class Live {
 
     std::size_t slot() const { return slot_; }
 
-    // Of what the network is called with: whether it is a tensor without figures, or one of finite numbers, as far as `most` of them
-    // spread over it tell; no answer if it is no tensor.
+    // The network is called with this. Returns whether it is a tensor of finite numbers, of which `most` are read, or a tensor of whole
+    // numbers; no answer if it is no tensor.
     std::optional<bool> sound(nb::handle given, Index most) const {
         const auto found = tensors_.find(given);
         if (!found) return std::nullopt;
@@ -221,7 +223,7 @@ class Live {
         return finite;
     }
 
-    // `look` belongs to who holds this object, and what hangs on a tensor to the hooks, which hold it too.
+    // For the garbage collector: `look` may hold the owner of this object, and the hooks on a tensor hold this object.
     int traverse(visitproc visit, void* arg) const {
         Py_VISIT(range_.ptr());
         Py_VISIT(look_.ptr());
@@ -263,7 +265,7 @@ class Live {
         details_.emplace_back(row, low, high);
     }
 
-    // Leave no hook behind on a tensor that the user keeps.
+    // Take our hooks off tensors: the user may keep these.
     void release() {
         for (Output& output : outputs_) {
             if (output.hooks.is_valid() && PyObject_DelItem(output.hooks.ptr(), names_.ours.ptr())) PyErr_Clear();
@@ -284,7 +286,7 @@ class Live {
     const nb::object hooks_type_;
     const Names names_;
     std::vector<const float*> addresses_;  // of parameters, then of their gradients
-    std::vector<float> room_;              // for what is picked of one tensor
+    std::vector<float> room_;              // for a copy of the values picked of one tensor
     std::size_t slot_ = 0, answered_ = 0;
     Index bins_ = 0;
     std::vector<bool> looked_;

@@ -49,7 +49,7 @@ struct Passes : Workspace<T> {
         if (crew > 1) team.barrier();
     }
 
-    // The table shares the first layer out by panels; all else goes by vectors.
+    // A member's features of layer l: whole panels of the first layer where it is a table, else whole vectors.
     Span part_of(Index l, int member) const { return share(layers[l].out, l == 0 && table ? W : w, member, crew); }
 
     // Layer l of the step s of this call, from its input to its output.
@@ -112,7 +112,7 @@ struct Passes : Workspace<T> {
     }
 
 private:
-    // Calls body with each panel of a member's part, so that what one loop leaves in the nearest cache the next one finds.
+    // Calls body with each panel of a member's part: what one loop of it writes is still in the nearest cache for the next.
     template <class Body>
     void by_panels(Span part, Body body) {
         for (Index f = part.begin; f < part.end;) {
@@ -131,7 +131,7 @@ private:
             normalise_backward<T>(batch, part, layer.out, layer.scale.value, this->shares, m.z, m.d, m.norm);
             step.apply(layer.scale, part.begin, m.norm.scale_gradient + part.begin, count);
             step.apply(layer.shift, part.begin, m.norm.shift_gradient + part.begin, count);
-            if (layer.bias) sum_rows<T>(batch, part, m.d, m.sums);  // 0 but for rounding: the norm takes a bias away again
+            if (layer.bias) sum_rows<T>(batch, part, m.d, m.sums);  // 0 apart from rounding, since the norm subtracts the bias again
         }
         if (layer.bias) {
             step.apply(layer.bias, part.begin, m.sums + part.begin, count);
