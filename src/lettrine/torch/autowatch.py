@@ -156,17 +156,18 @@ def autowatch(
     classes: int = 0,
     on_finding: OnFinding | None = None,
     stop_on: str | None = None,
+    live: bool = False,
     show: bool = True,
 ) -> AutoWatch:
     """Watch whatever trains from now on, until the process ends: the report is printed then. Also a context and a decorator,
     which end it before. A second call, as in a notebook's cell that is run again, ends the first.
 
-    every, classes, on_finding, stop_on: as `health.watch` has them; `should_stop` is that of each of its `watches`.
+    every, classes, on_finding, stop_on, live: as `health.watch` has them; `should_stop` is that of each of its `watches`.
     show: print the reports at the end. Raises HealthError for values out of range.
     """
     Schedule(every or 0)
     Observers().tell(on_finding, stop_on)
     for each in _running:
         each.close()
-    _running[:] = [AutoWatch(show=show, every=every, classes=classes, on_finding=on_finding, stop_on=stop_on)]
+    _running[:] = [AutoWatch(show=show, every=every, classes=classes, on_finding=on_finding, stop_on=stop_on, live=live)]
     return _running[0].start()

@@ -56,10 +56,12 @@ class Audience:
                 self._observers.look(trace, now=self._urgent)
                 self._urgent = False
 
-    def leave_trackers_to_rank_0(self) -> None:
-        """Where several processes train, one alone tells trackers, and this is another one."""
+    def leave_to_rank_0(self) -> None:
+        """Where several processes train, one alone tells trackers and has a page, and this is another one."""
         self._observers.on_sample.clear()
         self._tracking = None
+        self.close_page()
+        self._page = None
 
     def close_page(self) -> None:
         """The watch closes."""

@@ -100,7 +100,7 @@ class Watch:
             self._guard(self._record.note_trained)
             self._guard(self._record.join_ranks)
             if self.rank:
-                self._audience.leave_trackers_to_rank_0()
+                self._audience.leave_to_rank_0()
             self._steps.listen()
         return self
 
