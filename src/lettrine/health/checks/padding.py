@@ -18,8 +18,8 @@ from lettrine.health.trace import Trace
 
 @check("padding-mask")
 def padding_mask(trace: Trace) -> Iterator[Finding]:
-    """A key_padding_mask the wrong way round, so that only padding is attended to, or one that leaves nothing out; and a recurrent
-    network read after the padding.
+    """A key_padding_mask the wrong way round, so that only padding is attended to, or one that leaves nothing out; and a
+    recurrent network read after the padding.
 
     Measured: Which tokens the key_padding_mask leaves out; how many rows end in padding where it leaves out none, or where the
         last step alone is used.

@@ -38,7 +38,9 @@ class PaddingMask:
     def look(self, look: Look) -> Iterable[Evidence]:
         """Read every mask."""
         self._last = look.step
+        kept = {call.given(2, "padding_idx") for call in look.calls if call.name == "embedding"} | {0}  # for padding
         padded = [ends for root in look.roots for each in root.inputs if (ends := padded_ends(each)) is not None]
+        padded = [ends for ends in padded if ends.token in kept]
         tokens = [each for root in look.roots for each in root.inputs if each.ndim == 2 and not each.is_floating_point()]
         for call in look.calls:
             if call.name == "multi_head_attention_forward":
