@@ -175,6 +175,10 @@ CHECKUP_BACKWARD: Final = 0.02  # of the slope, between a custom backward and fi
 CHECKUP_TIE: Final = 1.0  # standard errors of a correlation, beyond what the largest of so many by chance has: a tie
 CHECKUP_SHUFFLED_ROWS: Final = 400  # examples needed before it is said that nothing ties targets to inputs
 
+CONTRAST_SPREAD: Final = 0.02  # of their mean length: vectors brought to one length differ by rounding only
+CONTRAST_MOST: Final = 100.0  # Radford et al. 2021 (CLIP) keep the scale of products of unit vectors below it
+CONTRAST_FAR: Final = 3.0  # times ln(examples): unit vectors under a temperature of 0.05 start at twice that at most
+
 # Data, targets and the head of the network. "wild" is benchmarks/wild: programs from public bug reports, and healthy ones.
 TARGETS_LEAST: Final = 64  # numbers or labels seen before targets are judged
 OUT_OF_REACH: Final = 0.05  # of the targets' variance, lost to an activation that cannot reach them: noise at a border is less

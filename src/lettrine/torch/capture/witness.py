@@ -13,6 +13,7 @@ from torch.compiler import is_compiling
 from lettrine.torch.capture.copies import local
 
 FOLLOWED: Final = 2  # parameters of each optimiser whose gradients are followed
+SAME: Final = 1e-3  # by which two sums of squares of one gradient may differ, relative
 CLIPPED: Final = 1e-3  # a gradient this much smaller at the step than after the backward pass was clipped
 
 
@@ -21,13 +22,14 @@ class Witness:
 
     optimiser: number of the one that moves it.
     leftover: whether every backward pass since the last step found an earlier gradient in place; None if none came.
-    squares: sum of squares the gradient has when the backward pass is over.
+    squares: sum of squares the gradient has when the backward pass is over, if it is added to what was there.
     """
 
     def __init__(self, parameter: nn.Parameter, optimiser: int) -> None:
         self.parameter, self.optimiser = parameter, optimiser
         self.leftover: bool | None = None
         self.squares: Tensor | None = None
+        self._earlier: Tensor | None = None
         self.handle: Any = parameter.register_hook(self._guarded)  # type: ignore[no-untyped-call]
 
     def _guarded(self, gradient: Tensor) -> None:
@@ -41,7 +43,7 @@ class Witness:
     def _arrives(self, gradient: Tensor) -> None:
         if gradient.layout is not torch.strided:
             return
-        earlier = self.parameter.grad
+        self._earlier = earlier = self.parameter.grad
         if earlier is not None and earlier.layout is torch.strided:
             earlier = local(earlier.detach())
             present = bool(earlier.count_nonzero())
@@ -50,6 +52,16 @@ class Witness:
         else:
             self.leftover = False
         self.squares = squares(gradient)
+
+    @property
+    def added_up(self) -> bool:
+        """Whether the gradient at the step is the earlier one with the new one added. What `torch.autograd.grad` returns is added
+        to nothing, and may be put in its place, as in training with private gradients.
+        """
+        now = self.parameter.grad
+        if now is None or now is self._earlier or self.squares is None or now.layout is not torch.strided:
+            return now is self._earlier  # autograd adds in place, unless it builds a graph of the backward pass
+        return abs(float(squares(local(now.detach()))) / max(float(self.squares), 1e-30) - 1) < SAME
 
 
 def squares(gradient: Tensor) -> Tensor:
@@ -91,7 +103,7 @@ class Witnesses:
         no backward pass was seen.
         """
         of_this = [witness for witness in self._witnesses if witness.optimiser == optimiser]
-        answers = [witness.leftover for witness in of_this if witness.leftover is not None]
+        answers = [witness.leftover and witness.added_up for witness in of_this if witness.leftover is not None]
         return float(any(answers)) if answers else nan
 
     def clipped(self, optimiser: int, scale: float) -> float:
