@@ -166,6 +166,7 @@ CHECKUP_TELLS: Final = (
     0.95  # of what there is to tell of the target, that a probe of one feature alone gets right: worth a remark
 )
 CHECKUP_DEPTH: Final = 30.0  # times, by which the spread of outputs may change from the first layer to the last but one untried
+CHECKUP_START_LOST: Final = 0.5  # of what is learned from better weights that is not learned from these, for a warning
 CHECKUP_RISES: Final = 1.05  # times the first losses: the last ones of a trial at the task's own rate, for the rate to be doubted
 CHECKUP_RATE_RUN: Final = 3_000  # steps, a long run: at a rate that is too low it would not do what a better one does in a trial
 CHECKUP_RATE_STEPS: Final = 120  # steps of the range test, and

@@ -100,6 +100,26 @@ class TestInitialisation:
         assert "lettrine.init.calibrate" in found.remedy
         assert clean(tried("initialisation", deep(0.2), pairs(12, 32)))
 
+    def test_what_learns_all_the_same_has_lost_a_few_steps(self) -> None:
+        class Beside(nn.Module):
+            """A deep part whose signals die out, beside a layer that is enough."""
+
+            def __init__(self) -> None:
+                super().__init__()
+                torch.manual_seed(1)
+                self.enough, self.deep = nn.Linear(20, 5), deep(0.03)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return self.enough(x) + self.deep(x)
+
+        model = Beside()
+        report = health.checkup(
+            model, pairs(12, 32), nn.functional.cross_entropy, adam(model), only=["initialisation"], progress=False, minutes=9
+        )
+        assert the(report, "activation-scale").severity == "info"
+        assert trials.Trial(3.0, 1.2, 1.0, 0.2, 0.01, 40, held_out=True).lost == pytest.approx(0.1)
+        assert trials.Trial(3.0, 2.8, 1.0, 1.8, 0.01, 40, held_out=True).lost == pytest.approx(0.9)
+
     def test_norms_keep_the_spread(self) -> None:
         model = nn.Sequential(nn.LayerNorm(20), *deep(0.03))
         assert tried("initialisation", model, pairs(12, 32)).outcomes[0].status == "not applicable"

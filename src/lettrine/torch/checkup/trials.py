@@ -74,6 +74,11 @@ class Trial:
         return self.gain > TRIAL_SHARE * abs(self.without)
 
     @property
+    def lost(self) -> float:
+        """Share of what is learned with the remedy that is not learned without it."""
+        return self.gain / (self.start - self.with_remedy) if self.start > self.with_remedy else 1.0
+
+    @property
     def said(self) -> str:
         """In a few words: "tried: 2.31 → 2.05"."""
         where = "held-out loss" if self.held_out else "loss"

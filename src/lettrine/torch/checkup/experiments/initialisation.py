@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lettrine.errors import LettrineError
 from lettrine.health.checks import Skip
 from lettrine.health.findings import Finding
-from lettrine.health.limits import CHECKUP_DEPTH, TRIAL_STEPS
+from lettrine.health.limits import CHECKUP_DEPTH, CHECKUP_START_LOST, TRIAL_STEPS
 from lettrine.torch.calibrate import calibrate
 from lettrine.torch.capture.catalogue import kind_of
 from lettrine.torch.checkup.call import NotCalled
@@ -99,7 +99,7 @@ def _finding(last: str, said: str, share: float, trial: Trial) -> Finding:
     word = "die out" if share < 1 else "grow"
     return finding(
         "activation-scale",
-        "warning",
+        "info" if trial.lost <= CHECKUP_START_LOST else "warning",  # what learns all the same has lost a few steps, and no more
         (last,),
         f"Signals {word} from layer to layer. {said}",
         "What dies out takes the gradients with it; what grows saturates, or throws the first steps about.",
