@@ -1,6 +1,6 @@
 """What counts as saturated, dead, too large or too small: every threshold of the health check, with its source.
 
-The sentences a user reads are formatted from these constants, so text and code cannot disagree. Which outputs of an
+The sentences that a user reads are formatted from these constants, so text and code cannot disagree. Which outputs of an
 activation are saturated or dead is in the table of `lettrine.activations`; one without an entry is never judged by its values.
 """
 
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
-# The limits of the checks. "clinic" is benchmarks/clinic: healthy and sick networks with several seeds, where each
-# limit lies between the worst healthy figure and the mildest sick one.
+# The limits of the checks. A comment begins with the unit of its number: "of the run" is a share of the run's steps, "times" a
+# factor. "clinic" is benchmarks/clinic: healthy and sick networks with several seeds, where each limit lies between the worst
+# healthy figure and the mildest sick one.
 
 LATE_FROM: Final = 0.2  # of the run: what comes before is warm-up, in which ratios are legitimately large
 STUDY: Final = "makemore part 3 (Karpathy 2022)"
