@@ -67,6 +67,8 @@ def test_frozen_random():
     assert found(make_trace(evidence=(frozen(steps=10.0),)), "frozen-random") == ()
     solved = 2.3 * np.exp(-np.arange(200) / 20)
     assert the(make_trace(evidence=(frozen(),), loss=solved), "frozen-random").severity == "info"
+    assert the(make_trace(evidence=(frozen(share=0.01),)), "frozen-random").severity == "info"  # little, and the rest learns
+    assert the(make_trace(evidence=(frozen(share=0.01),), loss=np.full(200, 2.31)), "frozen-random").severity == "warning"
 
 
 @pytest.mark.parametrize(

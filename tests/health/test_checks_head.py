@@ -181,6 +181,9 @@ def test_sorted_data():
     for figures in ({"scatter": limits.SCATTERED - 0.1, "pure": 0}, {"single": 0}, {"labels": 32}, {"given": 0}):
         usual = {"classes_seen": 5, "pure": 1, "scatter": 30}
         assert found(seen(comparison(**(usual | figures)), loss=FLAT), "sorted-data") == ()
+    words = {"kind": "binary cross-entropy", "nature": "adversarial"}
+    against = Evidence("loss", (), (0, 94), {"terms": 1.0}, words)
+    assert outcome(seen(pure, against), "sorted-data")[0] == "not applicable"  # what is real, then what was made
 
 
 def test_shuffled_targets():

@@ -123,15 +123,17 @@ def frozen_random(trace: Trace) -> Iterator[Finding]:
 
     Measured: Frozen matrices (requires_grad=False) whose values still have the distribution that their module's
         initialisation draws.
-    Formula: share = (values in such matrices) / (values in all matrices).
+    Formula: share = (values in such matrices) / (values in all matrices); a remark below {FROZEN_LITTLE:.0%}, where the rest
+        learns.
     """
     seen = seen_once(trace, "frozen random")
     if seen is None or seen.figure("steps") < limits.FROZEN_STEPS:
         return
     course = consequence(trace)
+    little = seen.figure("share") < limits.FROZEN_LITTLE and course.kind in ("learns", "falls")
     yield Finding(
         id="frozen-random",
-        severity="info" if course.end <= limits.FROZEN_FINE * course.reference.value else "warning",
+        severity="info" if little or course.end <= limits.FROZEN_FINE * course.reference.value else "warning",
         where=seen.where,
         steps=seen.steps,
         value=seen.figure("share"),

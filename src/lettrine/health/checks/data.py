@@ -10,7 +10,7 @@ import numpy as np
 from lettrine.health import limits
 from lettrine.health.checks.consequence import Consequence, consequence, wasted
 from lettrine.health.checks.reading import finite_curve, median, number, share, start
-from lettrine.health.checks.reference import reference_of
+from lettrine.health.checks.reference import NEED_NOT_FALL, ordinary, reference_of
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
@@ -208,6 +208,8 @@ def sorted_data(trace: Trace) -> Iterator[Finding]:
     Measured: The classes in each batch, against what shuffled data would give.
     Formula: scatter = chi-squared of the class counts over the batches / degrees of freedom; shuffled data give about 1.
     """
+    if not ordinary(trace):
+        raise Skip("not applicable", NEED_NOT_FALL)
     for each in trace.seen("comparison"):
         many = each.figure("looks") >= limits.SORTED_LOOKS and each.figure("classes_seen") > 1
         single = each.figure("single") == 1 and each.figure("labels") >= limits.SORTED_ROWS * each.figure("looks")
