@@ -22,8 +22,8 @@ from lettrine.live.server import Server
 from lettrine.live.showing import Live
 from lettrine.text.corpora import load_corpus
 from lettrine.training.api import train
+from lettrine.training.progress import Progress
 from lettrine.training.settings import Settings
-from lettrine.training.trainer import Progress
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "report"))
 from chromium_pipe import Page

@@ -91,8 +91,6 @@ def test_the_table_names_every_room() -> None:
     assert set(ALLOWED) <= rooms
 
 
-# Rooms that are being built anew give these up: take a name off when it has become one thing.
-STILL_TWICE = {"Call"}
 IN_EACH_FRAMEWORK = {"HealthCheck"}
 
 
@@ -104,7 +102,7 @@ def test_one_word_is_one_thing() -> None:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 homes.setdefault(node.name, []).append(str(path.relative_to(SOURCE)))
     twice = {name: places for name, places in homes.items() if len(places) > 1}
-    assert set(twice) == STILL_TWICE | IN_EACH_FRAMEWORK, twice
+    assert set(twice) == IN_EACH_FRAMEWORK, twice
     assert all(place.startswith("integrations/") for name in IN_EACH_FRAMEWORK for place in twice[name])
 
 

@@ -24,7 +24,7 @@ from lettrine.cli.progress import progress
 from lettrine.training.checkpoint import Checkpoint
 from lettrine.training.diagnosis import load_health
 from lettrine.training.folder import read_description
-from lettrine.training.trainer import Progress
+from lettrine.training.progress import Progress
 
 QUICK = ["--context", "3", "--embedding", "4", "--hidden", "16", "--steps", "60", "--batch", "16"]
 

@@ -17,8 +17,8 @@ from lettrine.text.corpora import load_corpus
 from lettrine.training.api import Shape
 from lettrine.training.diagnosis import load_health
 from lettrine.training.folder import load_run, load_splits, read_description
+from lettrine.training.progress import Progress
 from lettrine.training.settings import Settings
-from lettrine.training.trainer import Progress
 
 ESCAPES = "\x1b]0;owned\x07\x1b[31m\x9b2J\x7f\r\n\u2028\u202e"  # what drives a terminal, breaks a line, turns the writing
 ODD_STRINGS = ["", "\x1b[31mred", "\ud800", "a\0b", "[/]", "[red]", ":heart:", "../../etc/passwd", "{x}", "%s%n", "x" * 10_000]

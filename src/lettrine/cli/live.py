@@ -15,7 +15,7 @@ from lettrine.live import LOCAL, PORT
 
 if TYPE_CHECKING:
     from lettrine.training.api import OnProgress
-    from lettrine.training.trainer import Progress
+    from lettrine.training.progress import Progress
 
 
 def register(app: typer.Typer) -> None:

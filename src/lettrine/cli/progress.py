@@ -10,7 +10,7 @@ from lettrine.cli.show import console, number
 
 if TYPE_CHECKING:
     from lettrine.training.api import OnProgress
-    from lettrine.training.trainer import Progress
+    from lettrine.training.progress import Progress
 
 MEDIUM: Final = 60  # columns of a terminal that also hold a bar and the time left …
 WIDE: Final = 100  # … and the label and the speed

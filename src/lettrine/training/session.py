@@ -38,14 +38,16 @@ from lettrine.training.folder import (
     write_words,
 )
 from lettrine.training.interrupt import Requests
+from lettrine.training.memory import check_memory
 from lettrine.training.mixing import counted, losses_of, prior_of
+from lettrine.training.progress import Ending, Progress
 from lettrine.training.run import Data, Results, Run
 from lettrine.training.settings import Settings
 from lettrine.training.several import other_networks
 from lettrine.training.shape import Shape
 from lettrine.training.sizes import Size, seconds_of_a_step, size_of, size_within
 from lettrine.training.storage import locked, write_arrays
-from lettrine.training.trainer import Ending, Progress, Trainer, check_memory
+from lettrine.training.trainer import Trainer
 from lettrine.training.verdict import conclusions, repeated_share
 from lettrine.training.watch import EngineWatch, facts_of, trace_from_archive
 

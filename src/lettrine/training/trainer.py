@@ -6,26 +6,26 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from lettrine.arguments import checked
-from lettrine.engine.base import Doubles, Engine, TrainState, moment_kinds
+from lettrine.engine.base import Doubles, Engine, TrainState
 from lettrine.errors import ConfigError, LettrineError
-from lettrine.health.findings import Finding
-from lettrine.health.trace import Trace
 from lettrine.inference.evaluation import mean_loss, precise_norms
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Parameters, copy_parameters
-from lettrine.text.windows import Windows, installed_memory
+from lettrine.text.windows import Windows
 from lettrine.training.batches import Rows, batches
 from lettrine.training.changes import CHANGEABLE, Change
 from lettrine.training.checkpoint import Checkpoint
 from lettrine.training.interrupt import Requests
+from lettrine.training.memory import check_memory
 from lettrine.training.mixing import simple_losses
+from lettrine.training.progress import Ending, Progress
 from lettrine.training.schedule import learning_rates
 from lettrine.training.settings import Settings
 from lettrine.training.start import starting_parameters
@@ -36,37 +36,6 @@ CHECKPOINT_SECONDS: Final = 5.0
 RISEN: Final = 0.02  # of the best held-out loss: less may be noise, and the end of the schedule brings it down again
 SMOOTHING: Final = 0.05  # share of a chunk's mean loss in the loss shown
 PAUSE_SECONDS: Final = 0.02  # between two looks at whether a paused training is to go on
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where training stands.
-
-    loss: smoothed training loss; dev: last development loss. findings: what the health check found since the last one.
-    trace: makes the trace so far, None if the training is not watched. simple: held-out losses of simple models, counted when
-    first asked for.
-    """
-
-    step: int
-    steps: int
-    loss: float
-    dev: float
-    steps_per_second: float
-    findings: tuple[Finding, ...] = ()
-    trace: Callable[[], Trace] | None = None
-    simple: Callable[[], Mapping[str, float]] = dict
-
-
-@dataclass(frozen=True)
-class Ending:
-    """How a training ended.
-
-    status: "finished", "interrupted" or "diverged". signal: number of the signal that interrupted it, else 0.
-    """
-
-    status: str
-    checkpoint: Checkpoint
-    signal: int = 0
 
 
 class Trainer:
@@ -380,18 +349,3 @@ class Trainer:
         """Mean loss of a split in eval mode, in nats; NaN if a signal comes before it is known."""
         stopped = (lambda: False) if requests is None else (lambda: requests.signal)
         return mean_loss(self.engine, self.config, parameters, windows, self.settings.threads, stopped)
-
-
-def check_memory(config: MLPConfig, settings: Settings) -> None:
-    """Raise ConfigError if this machine cannot hold even the least that training needs; nothing has been taken yet.
-
-    Weights, the best so far, gradients and the optimiser's memory; one batch; loss and learning rate of each step.
-    """
-    copies = 3 + len(moment_kinds(settings.optimiser))
-    one_example = config.context * config.embedding + sum(config.hidden) + config.vocabulary_size
-    needed = 4 * (copies * config.parameter_count() + settings.batch * one_example) + 16 * settings.steps
-    if needed > installed_memory():
-        raise ConfigError(
-            f"a network of {config.parameter_count():,} parameters, a batch of {settings.batch:,} and {settings.steps:,} steps "
-            f"take {needed / 1e9:,.0f} GB or more, and this machine has less; lower hidden, embedding, context, batch or steps"
-        )

@@ -28,7 +28,7 @@ from lettrine.torch.capture.copies import Copy, dense, fetch, measurable
 from lettrine.torch.capture.first_call import meet
 from lettrine.torch.capture.functions import LARGE
 from lettrine.torch.capture.guard import Guard
-from lettrine.torch.capture.outputs import Call, Listener, OutputCapture, Root, grad_node, main_tensor
+from lettrine.torch.capture.outputs import Listener, OutputCall, OutputCapture, Root, grad_node, main_tensor
 from lettrine.torch.fast.in_place import OutputHooks, ReturnHook
 from lettrine.torch.graph.reading import Node, activation_key, follow, saved_result
 from lettrine.torch.private import recomputing, traced, transformed
@@ -268,7 +268,7 @@ class ModuleProbe:
     def _returned(self, root: Root, _: tuple[Tensor | None, ...]) -> None:
         root.waiting = False
 
-    def _backward(self, call: Call, gradients: tuple[Tensor | None, ...]) -> None:
+    def _backward(self, call: OutputCall, gradients: tuple[Tensor | None, ...]) -> None:
         """The gradient of an output arrives."""
         call.capture.root.waiting = False
         call.release()

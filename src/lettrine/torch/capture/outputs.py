@@ -42,7 +42,7 @@ class Listener:
         return getattr, (nullcontext(), "__exit__")
 
 
-class Call:
+class OutputCall:
     """One call of a module: its output and, once it came, the gradient of that output.
 
     place: which of its node's outputs the tensor is. whole: whether the output was held from when it was made until its gradient
@@ -99,7 +99,7 @@ class OutputCapture:
         self.silent = False
         self.feed: tuple[tuple[int, ...], OutputCapture] | None = None
         self.norm = NormCapture(module) if isinstance(module, BatchNorm) else None
-        self.calls: list[Call] = []
+        self.calls: list[OutputCall] = []
         self.used = 0
         self.logits = False
         self.lost = False
@@ -121,7 +121,7 @@ class OutputCapture:
         """
         return self.axis if self.logits else -1
 
-    def next_call(self) -> Call | None:
+    def next_call(self) -> OutputCall | None:
         """The place for one more call of this step; None if this call is not copied."""
         number = self.used
         self.used += 1
@@ -130,13 +130,13 @@ class OutputCapture:
                 return None
             number = number.bit_length() + 1
         if number == len(self.calls):
-            self.calls.append(Call(self))
+            self.calls.append(OutputCall(self))
         call = self.calls[number]
         call.arrived = call.whole = False
         return call
 
     @property
-    def made(self) -> list[Call]:
+    def made(self) -> list[OutputCall]:
         """The calls of this step that were copied."""
         return self.calls[: self.used if self.used <= CALLS else (self.used - 1).bit_length() + 2]
 
