@@ -58,9 +58,12 @@ def loss_curve(trace: Trace, *, bucket: int | None = None, log10: bool = False, 
         seen = [point for x, y in curves for point in resampled(x, y)]
         chance = log(trace.facts.classes)
         seen += taken(trace, float(scale(chance)), seen)
-        layers += reference_line(float(scale(chance)), f"a uniform guess: ln {trace.facts.classes} = {chance:.2f}", seen)
-        for name, level in beside.lines.items():
-            layers += reference_line(float(scale(level)), f"{name}: {level:.2f}", seen)
+        # Lines may lie close together: the highest has its words above it, the lowest below, the other at the other end.
+        first, *others = ("right", False), ("left", True), ("right", True)
+        guess = f"a uniform guess: ln {trace.facts.classes} = {chance:.2f}"
+        layers += reference_line(float(scale(chance)), guess, seen, first if beside.lines else None)
+        for (name, level), place in zip(beside.lines.items(), others, strict=False):
+            layers += reference_line(float(scale(level)), f"{name}: {level:.2f}", seen, place)
     if before is not None and len(before.loss.step):
         step, mean = averaged(before.loss, min(BUCKET, round_down(steps_covered(before.loss) / 20)), POINTS)
         ghost: Values = [{"step": x, "y": round(y, 4)} for x, y in points(scale, step, mean)]
@@ -125,10 +128,10 @@ def last_finite_step(curve: Curve) -> float:
     return float(curve.step[np.isfinite(curve.mean)].max(initial=0.0))
 
 
-def wide(trace: Trace) -> bool:
-    """Whether the loss spans so much that only its logarithm shows the end of the curve."""
+def wide(trace: Trace, before: Trace | None = None) -> bool:
+    """Whether the loss spans so much that only its logarithm shows the end of the curve. before: see `Beside`."""
     # Where a point stands for many steps the first of them is lost in the mean; the held-out loss before training is not.
-    seen = np.concatenate([trace.loss.mean, trace.dev.mean])
+    seen = np.concatenate([each.mean for of in (trace, before) if of is not None for each in (of.loss, of.dev)])
     seen = seen[np.isfinite(seen) & (seen > 0)]
     return bool(len(seen)) and float(seen.max()) > WIDE * float(np.median(seen))
 

@@ -78,16 +78,18 @@ def thin(points: Sequence[Any], most: int) -> list[Any]:
     return kept if not points or kept[-1] is points[-1] else [*kept, points[-1]]
 
 
-def reference_line(value: float, text: str, points: Sequence[tuple[float, float]] = ()) -> list[Any]:
-    """A horizontal line with its meaning written where the fewest of the points are."""
+def reference_line(
+    value: float, text: str, points: Sequence[tuple[float, float]] = (), place: tuple[str, bool] | None = None
+) -> list[Any]:
+    """A horizontal line with its meaning written where the fewest of the points are, or at a place: which end, whether below."""
     alt = altair()
-    align, below = free_place(value, points)
+    align, below = place or free_place(value, points)
     base = plot([{"y": value, "text": text}]).encode(y=alt.Y("y:Q"))
     rule = base.mark_rule(color=LIGHT["rule"], strokeWidth=1.25, strokeDash=[4, 3])
-    place = {"align": align, "baseline": "top" if below else "bottom", "dy": 3 if below else -3}
+    where = {"align": align, "baseline": "top" if below else "bottom", "dy": 3 if below else -3}
     words = base.encode(x=alt.value(0 if align == "left" else "width"), **by(text="text:N"))
-    halo = words.mark_text(**place, stroke=LIGHT["card"], strokeWidth=3, opacity=0.7)  # for where no place is free
-    return [rule, halo, words.mark_text(**place)]
+    halo = words.mark_text(**where, stroke=LIGHT["card"], strokeWidth=3, opacity=0.7)  # for where no place is free
+    return [rule, halo, words.mark_text(**where)]
 
 
 def resampled(x: Floats, y: Floats) -> list[tuple[float, float]]:

@@ -113,7 +113,7 @@ def figures(trace: Trace, findings: Sequence[Finding] = ()) -> dict[str, Figure]
 def charts(trace: Trace, focus: Collection[str], beside: Beside = ALONE) -> Iterator[tuple[str, Draw, str]]:
     """Name, what makes the chart, and a note on what it leaves out, of each picture there is data for."""
     if len(trace.loss.step):
-        yield "loss", partial(curves.loss_curve, trace, log10=curves.wide(trace), beside=beside), ""
+        yield "loss", partial(curves.loss_curve, trace, log10=curves.wide(trace, beside.before), beside=beside), ""
     found = weights(trace)
     if found:
         yield "update-data", partial(curves.update_data, trace, focus, beside), left_out(found, LINES, "weights")
