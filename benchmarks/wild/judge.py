@@ -19,6 +19,7 @@ NAMES: Final[dict[str, tuple[str, ...]]] = {
     "oscillation": ("learning-rate-too-high",),
     "padding-index": ("padding",),
     "padding-mask": ("padding",),
+    "padding-counted": ("padding",),
 }
 """Finding id to the kinds it names, beside the kind of the same name."""
 

@@ -61,6 +61,7 @@ CHECKS: Final[dict[str, str]] = {
     "eval-dropout": "swin_dropout_in_eval",
     "shared-norm": "one_norm_for_all_steps",
     "padding-mask": "only_padding_attended_to",
+    "padding-counted": "places_of_padding_counted_as_tags",
     "batch-mixing": "film_read_across_the_batch",
     "non-finite": "root_of_nothing",
     "schedule-to-zero": "rate_that_decays_every_batch",

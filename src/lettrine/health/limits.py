@@ -18,6 +18,10 @@ HE: Final = "He et al. 2015, Delving deep into rectifiers"
 
 INITIAL_LOSS_EXCESS: Final = 1.0  # nats above ln(classes); logits of std s cost s**2 / 2 more, so this is a spread of 1.4
 INITIAL_WASTED: Final = 10  # steps; a start that costs fewer is a remark. Published: the first thousand of 200,000 steps
+INITIAL_COST: Final = 0.12  # of the run: what learned half of what there is, and was back sooner, lost little by its start
+INITIAL_HEAD: Final = (
+    3.0  # times 1/sqrt(fan-in): the widest usual draw, He's, has 1.4; what weights so large do at the start is named
+)
 INITIAL_LOGIT_STD: Final = 0.3  # the spread a remedy aims at: 0.045 nats above ln(classes)
 
 SATURATED_SHARE: Final = 0.40  # published tanh nets that train well show up to 30 %, the badly initialised 46 % or more

@@ -9,13 +9,14 @@ from typing import Any, Final
 import numpy as np
 
 from lettrine.health.limits import UPDATE_AIM, UPDATE_LARGE
-from lettrine.health.trace import Curve, ParameterInfo, Trace
+from lettrine.health.trace import Curve, Trace
 from lettrine.report.beside import ALONE, Beside, frames, places, walked
 from lettrine.report.draw import Values, altair, by, dashed, finish, hint, nothing, plot
-from lettrine.report.lines import LINES, POINTS, Line, depth_lines, reference_line, resampled, step_axis, thin
-from lettrine.report.picking import Floats, parameter_row, pick, weight_name, weights
+from lettrine.report.kinds import kinds
+from lettrine.report.lines import LINES, POINTS, Line, depth_lines, free_place, reference_line, resampled, step_axis, thin
+from lettrine.report.picking import Floats, ends, middle, parameter_row, weight_name, weights
 from lettrine.report.theme import LIGHT
-from lettrine.report.words import number
+from lettrine.report.words import number, spread
 
 BUCKET: Final = 1000  # steps averaged in the course's loss curve
 DECADES: Final = 3  # of an axis of logarithms; with more it is labelled at the powers of ten alone
@@ -58,12 +59,12 @@ def loss_curve(trace: Trace, *, bucket: int | None = None, log10: bool = False, 
         seen = [point for x, y in curves for point in resampled(x, y)]
         chance = log(trace.facts.classes)
         seen += taken(trace, float(scale(chance)), seen)
-        # Lines may lie close together: the highest has its words above it, the lowest below, the other at the other end.
-        first, *others = ("right", False), ("left", True), ("right", True)
-        guess = f"a uniform guess: ln {trace.facts.classes} = {chance:.2f}"
-        layers += reference_line(float(scale(chance)), guess, seen, first if beside.lines else None)
-        for (name, level), place in zip(beside.lines.items(), others, strict=False):
-            layers += reference_line(float(scale(level)), f"{name}: {level:.2f}", seen, place)
+        named = {f"a uniform guess: ln {trace.facts.classes}": chance, **beside.lines}
+        levels = {text: float(scale(level)) for text, level in named.items()}
+        for above, (text, level) in enumerate(named.items()):
+            others = [(x, each) for each in levels.values() if each != levels[text] for x in (0.0, last)]
+            said = f"{text}{': ' if above else ' = '}{level:.2f}"
+            layers += reference_line(levels[text], said, seen + others, above)
     if before is not None and len(before.loss.step):
         step, mean = averaged(before.loss, min(BUCKET, round_down(steps_covered(before.loss) / 20)), POINTS)
         ghost: Values = [{"step": x, "y": round(y, 4)} for x, y in points(scale, step, mean)]
@@ -192,31 +193,47 @@ def averaged(curve: Curve, size: int, most: int) -> tuple[Floats, Floats]:
 def update_data(trace: Trace, focus: Collection[str] = (), beside: Beside = ALONE) -> Any:
     """log10 of the update:data ratio of each weight with two axes or more, over the sampled steps.
 
-    About -3 is healthy (makemore part 3); the second line is the limit from which the check speaks.
-    focus: names to draw in any case where there are too many.
+    Where blocks repeat, the median of each kind. About -3 is healthy (makemore part 3); the second line is the limit from which
+    the check speaks, left out where it was `crossed`. focus: names to draw in any case where there are too many.
     """
-    chosen = pick(weights(trace), LINES, focus)
-    lines = ratios(trace, chosen)
-    former = [] if beside.before is None else ratios(beside.before, chosen)
+    lines = ratios(trace, focus)
+    former = [] if beside.before is None else ratios(beside.before, focus)
     if not lines:
-        moved = any(np.isfinite(trace.parameter(info.name, "update_data")).any() for info in chosen)
+        moved = any(np.isfinite(trace.parameter(info.name, "update_data")).any() for info in weights(trace))
         return nothing("No weight moved at any measured step." if moved else "No step of the optimiser was recorded.")
     seen = [point for line in lines for point in resampled(line.x, line.y)]
     aim, high = float(np.log10(UPDATE_AIM)), float(np.log10(UPDATE_LARGE))
     guide = reference_line(aim, f"the aim: {UPDATE_AIM:g}", seen)
-    guide += reference_line(high, f"too large: above {UPDATE_LARGE:g}", seen)
+    limited = not crossed(trace, focus)
+    if limited:
+        guide += reference_line(high, f"too large: above {UPDATE_LARGE:g}", seen, above=int(free_place(aim, seen) is None))
     last = max(float(line.x[-1]) for line in (*lines, *former))
-    drawn = depth_lines(lines, "log10 of update:data", include=(aim, high), before=former, last=last)
+    include = (aim, high) if limited else (aim,)
+    drawn = depth_lines(lines, "log10 of update:data", include=include, before=former, last=last)
     return finish([*drawn, *guide], 240, curve_frames(trace, last) if beside.walk else None)
 
 
-def ratios(trace: Trace, chosen: Sequence[ParameterInfo]) -> list[Line]:
-    """log10 of update:data of those weights that have moved."""
+def crossed(trace: Trace, focus: Collection[str]) -> bool:
+    """Whether the limit of updates is none here: a weight ends above it, or half of them were there, and no finding says so."""
+    rows = {info.name: parameter_row(trace, info.name, "update_data") for info in weights(trace)}
+    rows = {name: row[np.isfinite(row)] for name, row in rows.items() if ends(row) is not None}
+    last = {name for name, row in rows.items() if row[-1] > UPDATE_LARGE}
+    ever = {name for name, row in rows.items() if row.max() > UPDATE_LARGE}
+    return (bool(last) or 2 * len(ever) > len(rows)) and not ever & set(focus)
+
+
+def ratios(trace: Trace, focus: Collection[str]) -> list[Line]:
+    """log10 of update:data of at most LINES weights that have moved, or kinds of them."""
+    found = {weight_name(info): parameter_row(trace, info.name, "update_data") for info in weights(trace)}
+    marked = {weight_name(info) for info in weights(trace) if info.name in focus}
+    for kind in kinds(dict.fromkeys(found, "")):
+        members = {name: found.pop(name) for name in kind.members}
+        found[kind.name] = middle(np.stack(list(members.values())))
+        marked |= {kind.name} if marked & members.keys() else set()
     lines = []
-    for info in chosen:
-        ratio = parameter_row(trace, info.name, "update_data")
+    for name, ratio in found.items():
         with np.errstate(divide="ignore", invalid="ignore"):
             log = np.log10(np.where(ratio > 0, ratio, np.nan))
         if np.isfinite(log).any():
-            lines.append(Line(weight_name(info), trace.steps.astype(float), log))
-    return lines
+            lines.append(Line(name, trace.steps.astype(float), log))
+    return spread(lines, LINES, [i for i, line in enumerate(lines) if line.name in marked])

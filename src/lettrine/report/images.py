@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from base64 import b64encode
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -124,7 +124,11 @@ def png(flags: NDArray[np.bool_]) -> str:
     )  # (height, 1 + width/8): filter byte, 8 pixels a byte
     palette = bytes.fromhex(UNSATURATED[1:] + SATURATED[1:])
     header = struct.pack(">IIBBBBB", width, height, 1, 3, 0, 0, 0)  # one bit a pixel, by palette
-    chunks = [(b"IHDR", header), (b"PLTE", palette), (b"IDAT", zlib.compress(rows.tobytes(), 9)), (b"IEND", b"")]
+    return png_url([(b"IHDR", header), (b"PLTE", palette), (b"IDAT", zlib.compress(rows.tobytes(), 9)), (b"IEND", b"")])
+
+
+def png_url(chunks: Sequence[tuple[bytes, bytes]]) -> str:
+    """Chunks of a PNG, by their kinds, as a data URL."""
     data = b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
     )

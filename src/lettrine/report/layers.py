@@ -13,8 +13,10 @@ from lettrine.health.trace import Histogram, ModuleInfo, Trace
 from lettrine.report.beside import ALONE, Beside, walked
 from lettrine.report.densities import ROWS, Density, density_rows
 from lettrine.report.draw import nothing, step_names
+from lettrine.report.kinds import kinds, module_kinds
 from lettrine.report.picking import Floats, ends, gradient_row, named, norm_row, output_row, parameter_row, pick, weights
 from lettrine.report.profiles import PROFILE_ROWS, Row, profile
+from lettrine.report.strands import strands
 from lettrine.report.words import number, percent, scientific, spread
 
 ALL: Final = slice(None)
@@ -41,39 +43,41 @@ def gradient_density(trace: Trace, focus: Collection[str] = (), beside: Beside =
 
 def output_scale(trace: Trace, focus: Collection[str] = (), beside: Beside = ALONE) -> Any:
     """Standard deviation of each layer's output against depth."""
-    names = named(pick(scaled(trace, trace.outputs), PROFILE_ROWS, focus))
-    return over_depth(trace, names, lambda t, name: output_row(t, name, "std"), "std of the output", beside, log=True)
+    names = named(scaled(trace, trace.outputs))
+    return over_depth(trace, names, lambda t, name: output_row(t, name, "std"), "std of the output", focus, beside, log=True)
 
 
 def gradient_scale(trace: Trace, focus: Collection[str] = (), beside: Beside = ALONE) -> Any:
     """Standard deviation of the gradient of each layer's output against depth."""
-    names = named(pick(scaled(trace, trace.gradients), PROFILE_ROWS, focus))
-    return over_depth(trace, names, lambda t, name: gradient_row(t, name, "std"), "std of the gradient", beside, log=True)
+    names = named(scaled(trace, trace.gradients))
+    return over_depth(trace, names, lambda t, name: gradient_row(t, name, "std"), "std of the gradient", focus, beside, log=True)
 
 
 def dead_units(trace: Trace, focus: Collection[str] = (), beside: Beside = ALONE) -> Any:
     """Share of units of each activation that are dead on the whole batch."""
-    found = [m for m in trace.modules if m.role == "activation" and m.name in trace.outputs]
-    names, axis = named(pick(found, PROFILE_ROWS, focus)), "share of units dead on the batch"
-    return over_depth(trace, names, lambda t, name: output_row(t, name, "dead"), axis, beside, form=".0%")
+    names = [m.name for m in trace.modules if m.role == "activation" and m.name in trace.outputs]
+    axis = "share of units dead on the batch"
+    return over_depth(trace, names, lambda t, name: output_row(t, name, "dead"), axis, focus, beside, form=".0%")
 
 
 def gradient_data(trace: Trace, focus: Collection[str] = (), beside: Beside = ALONE) -> Any:
     """gradient:data = std(gradient) / std(weight) of each weight with two axes or more."""
-    names, axis = [p.name for p in pick(weights(trace), PROFILE_ROWS, focus)], "std(gradient) / std(weight)"
-    return over_depth(trace, names, lambda t, name: parameter_row(t, name, "gradient_data"), axis, beside, log=True)
+    names, axis = [p.name for p in weights(trace)], "std(gradient) / std(weight)"
+    return over_depth(trace, names, lambda t, name: parameter_row(t, name, "gradient_data"), axis, focus, beside, log=True)
 
 
 def norm_gap(trace: Trace, beside: Beside = ALONE) -> Any:
     """Distance between batch norm's running mean and the batch's, in standard deviations of the batch, rms over channels."""
-    names, axis = spread(list(trace.norms), PROFILE_ROWS), "running mean to batch mean, in standard deviations"
-    return over_depth(trace, names, lambda t, name: norm_row(t, name, "mean_gap"), axis, beside)
+    names, axis = list(trace.norms), "running mean to batch mean, in standard deviations"
+    return over_depth(trace, names, lambda t, name: norm_row(t, name, "mean_gap"), axis, (), beside)
 
 
 def norm_variance(trace: Trace, beside: Beside = ALONE) -> Any:
     """Ratio of batch norm's running variance to the batch's, geometric mean over channels; they agree at 1."""
-    names, axis = spread(list(trace.norms), PROFILE_ROWS), "running variance / batch variance"
-    return over_depth(trace, names, lambda t, name: norm_row(t, name, "variance_ratio"), axis, beside, log=True, reference=1.0)
+    names, axis = list(trace.norms), "running variance / batch variance"
+    return over_depth(
+        trace, names, lambda t, name: norm_row(t, name, "variance_ratio"), axis, (), beside, log=True, reference=1.0
+    )
 
 
 def activations(trace: Trace) -> list[ModuleInfo]:
@@ -83,8 +87,13 @@ def activations(trace: Trace) -> list[ModuleInfo]:
 
 
 def scaled(trace: Trace, recorded: Mapping[str, Floats]) -> list[ModuleInfo]:
-    """Modules whose scale is followed down the network: activations, or linear layers where there is at most one of those."""
+    """Modules whose scale is followed down the network: activations, or linear layers where there is at most one of those.
+
+    Where blocks repeat each kind has a curve of its own, so all are but those whose scale says nothing of the network's.
+    """
     kept = [m for m in trace.modules if m.name in recorded]
+    if module_kinds(trace):
+        return [m for m in kept if m.role not in {"norm", "dropout"}]
     active = [m for m in kept if m.role == "activation"]
     return (
         active if len(active) > 1 else [m for m in kept if m.role in {"linear", "recurrent", "attention", "activation", "output"}]
@@ -155,25 +164,34 @@ def over_depth(
     names: Sequence[str],
     figure: Callable[[Trace, str], Floats],
     axis: str,
+    focus: Collection[str],
     beside: Beside,
     *,
     log: bool = False,
     reference: float | None = None,
     form: str = "",
 ) -> Any:
-    """`profile` of one figure over the sampled steps, of modules or weights: the first and the last finite one of each."""
-    steps = trace.steps
+    """One figure of modules or weights down the network: the first and the last finite one of each over the sampled steps.
+
+    `strands` where blocks repeat, else `profile`.
+    """
+    steps, classes = trace.steps, {module.name: module.kind for module in trace.modules}
     walk = walked(steps.tolist()) if beside.walk else []
-    rows, which = [], []
+    rows, which = {}, []
     for name in names:
         row = figure(trace, name)
         if (found := ends(row)) is None:
             continue
         former = np.zeros(0) if beside.before is None else figure(beside.before, name)
         before = float(former[last[1]]) if (last := ends(former)) is not None else nan
-        rows.append(Row(name.removesuffix(".weight"), float(row[found[0]]), float(row[found[1]]), before, row[walk]))
+        label = name.removesuffix(".weight")
+        rows[label] = Row(label, float(row[found[0]]), float(row[found[1]]), before, row[walk], marked=name in focus)
         which.append(found)
     if not rows:
         return nothing("None of these figures was recorded.")
     span = (int(steps[min(first for first, _ in which)]), int(steps[max(last for _, last in which)]))
-    return profile(rows, step_names(span), axis, log=log, reference=reference, form=form, steps=steps[walk].tolist())
+    found_kinds = kinds({label: classes.get(label, "") for label in rows})
+    if found_kinds:
+        return strands(found_kinds, rows, step_names(span), axis, log=log, reference=reference, form=form)
+    kept = spread(rows.values(), PROFILE_ROWS, [i for i, row in enumerate(rows.values()) if row.marked])
+    return profile(kept, step_names(span), axis, log=log, reference=reference, form=form, steps=steps[walk].tolist())

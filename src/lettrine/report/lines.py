@@ -78,18 +78,21 @@ def thin(points: Sequence[Any], most: int) -> list[Any]:
     return kept if not points or kept[-1] is points[-1] else [*kept, points[-1]]
 
 
-def reference_line(
-    value: float, text: str, points: Sequence[tuple[float, float]] = (), place: tuple[str, bool] | None = None
-) -> list[Any]:
-    """A horizontal line with its meaning written where the fewest of the points are, or at a place: which end, whether below."""
+def reference_line(value: float, text: str, points: Sequence[tuple[float, float]] = (), above: int = 0) -> list[Any]:
+    """A horizontal line with its meaning written where none of the points are: beside the line, else above the picture.
+
+    above: how many meanings stand there already.
+    """
     alt = altair()
-    align, below = place or free_place(value, points)
-    base = plot([{"y": value, "text": text}]).encode(y=alt.Y("y:Q"))
-    rule = base.mark_rule(color=LIGHT["rule"], strokeWidth=1.25, strokeDash=[4, 3])
-    where = {"align": align, "baseline": "top" if below else "bottom", "dy": 3 if below else -3}
-    words = base.encode(x=alt.value(0 if align == "left" else "width"), **by(text="text:N"))
-    halo = words.mark_text(**where, stroke=LIGHT["card"], strokeWidth=3, opacity=0.7)  # for where no place is free
-    return [rule, halo, words.mark_text(**where)]
+    place = free_place(value, points)
+    base = plot([{"y": value, "text": text}])
+    rule = base.mark_rule(color=LIGHT["rule"], strokeWidth=1.25, strokeDash=[4, 3]).encode(**by(y="y:Q"))
+    if place is None:
+        words = base.mark_text(align="right", baseline="bottom").encode(x=alt.value("width"), y=alt.value(-9 - 14 * above))
+        return [rule, words.encode(**by(text="text:N"))]
+    align, below = place
+    words = base.mark_text(align=align, baseline="top" if below else "bottom", dy=3 if below else -3)
+    return [rule, words.encode(x=alt.value(0 if align == "left" else "width"), **by(y="y:Q", text="text:N"))]
 
 
 def resampled(x: Floats, y: Floats) -> list[tuple[float, float]]:
@@ -101,8 +104,8 @@ def resampled(x: Floats, y: Floats) -> list[tuple[float, float]]:
     return list(zip(grid.tolist(), np.interp(grid, x[good], y[good]).tolist(), strict=True))
 
 
-def free_place(value: float, points: Sequence[tuple[float, float]]) -> tuple[str, bool]:
-    """Where words on a horizontal line at `value` hide least: at its left or right end, above or below it."""
+def free_place(value: float, points: Sequence[tuple[float, float]]) -> tuple[str, bool] | None:
+    """Where words on a horizontal line at `value` hide nothing: at its left or right end, above or below it. None for nowhere."""
     if not points:
         return "right", False
     xs, ys = np.array(points, dtype=float).T
@@ -111,4 +114,5 @@ def free_place(value: float, points: Sequence[tuple[float, float]]) -> tuple[str
     places = [("right", False), ("right", True), ("left", False), ("left", True)]
     near = {False: (ys > value) & (ys < value + height), True: (ys < value) & (ys > value - height)}
     side = {"right": xs >= middle, "left": xs < middle}
-    return min(places, key=lambda place: np.count_nonzero(near[place[1]] & side[place[0]]))
+    free = (place for place in places if not np.any(near[place[1]] & side[place[0]]))
+    return next(free, None)

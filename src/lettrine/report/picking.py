@@ -46,6 +46,12 @@ def ends(row: Floats) -> tuple[int, int] | None:
     return (int(good[0]), int(good[-1])) if good.size else None
 
 
+def middle(table: Floats) -> Floats:
+    """The median of what is finite in each column, NaN where nothing is."""
+    good = np.isfinite(table)
+    return np.array([np.median(column[kept]) if kept.any() else np.nan for column, kept in zip(table.T, good.T, strict=True)])
+
+
 def pick(items: Sequence[Named], most: int, focus: Collection[str]) -> list[Named]:
     """At most `most` of what has a name, evenly spaced, but all that `focus` names."""
     return spread(items, most, [i for i, item in enumerate(items) if item.name in focus])

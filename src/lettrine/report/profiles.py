@@ -23,7 +23,7 @@ PROFILE_ROWS: Final = 40
 class Row:
     """One row of `profile`: its name, the first figure and the last, such as those of the first and last sampled step.
 
-    before: that of the training before. walk: the figures at the steps that can be walked through.
+    before: that of the training before. walk: the figures at the steps that can be walked through. marked: a finding names it.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Row:
     last: float
     before: float = math.nan
     walk: Floats = field(default_factory=lambda: np.zeros(0))
+    marked: bool = False
 
 
 def profile(
@@ -111,23 +112,33 @@ def walk_down(rows: Sequence[Row], order: Sequence[str], ends: Sequence[float], 
 
 
 def log_axis(field: str, seen: Sequence[float], title: str) -> Any:
-    """Logarithmic x axis with round ticks, never narrower than a factor of four: on a tighter one every network looks wild."""
+    """Logarithmic x axis with round ticks."""
     alt = altair()
-    low, high = min(seen), max(seen)
-    room = max(1.15, (4 / (high / low)) ** 0.5)
-    low = max(low / room, 1e-300)
-    high = max(min(high * room, 1e300), 4 * low)
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for mantissas in ((1, 2, 5), (1, 3), (1,)):
-        ticks = [v for d in decades for m in mantissas if low <= (v := float(f"{m}e{d}")) <= high]
-        if len(ticks) <= 6:
-            break
-    ticks = ticks[:: -(-len(ticks) // 8)]
+    low, high = log_ends(seen)
+    ticks = log_ticks(low, high, 6)
     return alt.X(
         field,
         scale=alt.Scale(type="log", domain=[low, high], nice=False),
         axis=alt.Axis(title=title, values=ticks, labelExpr=TIDY),
     )
+
+
+def log_ends(seen: Sequence[float]) -> tuple[float, float]:
+    """Ends of a logarithmic axis, never closer than a factor of four: on a tighter one every network looks wild."""
+    low, high = min(seen), max(seen)
+    room = max(1.15, (4 / (high / low)) ** 0.5)
+    low = max(low / room, 1e-300)
+    return low, max(min(high * room, 1e300), 4 * low)
+
+
+def log_ticks(low: float, high: float, most: int) -> list[float]:
+    """Round ticks of a logarithmic axis: about as many as `most`, none where the ends hold no round number."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for mantissas in ((1, 2, 5), (1, 3), (1,)):
+        ticks = [v for d in decades for m in mantissas if low <= (v := float(f"{m}e{d}")) <= high]
+        if len(ticks) <= most:
+            break
+    return ticks[:: -(-len(ticks) // (most + 2)) or 1]
 
 
 def linear_axis(field: str, seen: Sequence[float], title: str, form: str) -> Any:

@@ -58,6 +58,7 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "never-moved": (*_IDLE, "frozen-random"),
     "frozen-random": (*_IDLE, *_DEPTH, "dead-units"),
     "padding-mask": ("no-learning", "slow-learning", "leak"),
+    "padding-counted": ("no-learning", "slow-learning", "underfitting"),
     "growing-graph": (*_TROUBLE, "update-too-large", *_DEPTH),
     "clip-before-unscale": (*_IDLE, *_DEPTH),
     "weight-decay": (
@@ -177,6 +178,7 @@ ORDER: Final = (
     "schedule-to-zero",
     "collapsed-kl",
     "padding-index",
+    "padding-counted",
     "repeated-batch",
     "sorted-data",
     "input-scale",
