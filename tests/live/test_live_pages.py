@@ -104,7 +104,7 @@ def test_train_break_and_cure(page, played):
     click(page, "naive start")
     until(page, f"{FINDINGS}.includes('initial-loss')")
     for name in ("embedding", "gradient-data", "activations", "loss"):  # what is out of sight is drawn once it is looked at
-        page.evaluate(f"document.getElementById('figure-{name}').scrollIntoView()")
+        until(page, f"(document.getElementById('figure-{name}').scrollIntoView(), true)")
         until(page, f"document.querySelector('#figure-{name}.ghosted [stroke-dasharray=\"3,3\"]') !== null")
     until(page, "document.querySelector('#figure-loss').textContent.includes('Kneser-Ney')")
     assert "pairs counted" in page.evaluate("document.querySelector('#figure-loss').textContent")
