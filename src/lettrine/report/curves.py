@@ -54,9 +54,14 @@ def loss_curve(trace: Trace, *, bucket: int | None = None, log10: bool = False, 
         colours.append("#c8932a")
         layers.append(line(scale, trace.dev.step, trace.dev.mean, "held out", width=1.75))
         layers.append(hints(scale, trace.dev.step, trace.dev.mean, "held out", visible=True))
+    ghost: Values = []
+    if before is not None and len(before.loss.step):
+        step, mean = averaged(before.loss, min(BUCKET, round_down(steps_covered(before.loss) / 20)), POINTS)
+        ghost = [{"step": x, "y": round(y, 4)} for x, y in points(scale, step, mean)]
+        layers.append(dashed(plot(ghost).encode(**by(x="step:Q", y="y:Q"))))
     if trace.facts.classes > 1:
         curves = [(curve.step, scale(np.where(curve.mean > 0, curve.mean, np.nan))) for curve in (trace.loss, trace.dev)]
-        seen = [point for x, y in curves for point in resampled(x, y)]
+        seen = [point for x, y in curves for point in resampled(x, y)] + [(each["step"], each["y"]) for each in ghost]
         chance = log(trace.facts.classes)
         seen += taken(trace, float(scale(chance)), seen)
         named = {f"a uniform guess: ln {trace.facts.classes}": chance, **beside.lines}
@@ -65,10 +70,6 @@ def loss_curve(trace: Trace, *, bucket: int | None = None, log10: bool = False, 
             others = [(x, each) for each in levels.values() if each != levels[text] for x in (0.0, last)]
             said = f"{text}{': ' if above else ' = '}{level:.2f}"
             layers += reference_line(levels[text], said, seen + others, above)
-    if before is not None and len(before.loss.step):
-        step, mean = averaged(before.loss, min(BUCKET, round_down(steps_covered(before.loss) / 20)), POINTS)
-        ghost: Values = [{"step": x, "y": round(y, 4)} for x, y in points(scale, step, mean)]
-        layers.append(dashed(plot(ghost).encode(**by(x="step:Q", y="y:Q"))))
     if trace.first_nonfinite is not None:
         layers += broken_at(trace.first_nonfinite.step, last_finite_step(trace.loss))
     colour = alt.Color(
