@@ -20,6 +20,7 @@ NAMES: Final[dict[str, tuple[str, ...]]] = {
     "padding-index": ("padding",),
     "padding-mask": ("padding",),
     "padding-counted": ("padding",),
+    "raw-contrast": ("initial-loss", "activation-scale"),
 }
 """Finding id to the kinds it names, beside the kind of the same name."""
 

@@ -60,6 +60,7 @@ CHECKS: Final[dict[str, str]] = {
     "slow-learning": "stopped_too_soon",
     "eval-dropout": "swin_dropout_in_eval",
     "shared-norm": "one_norm_for_all_steps",
+    "raw-contrast": "contrast_of_features_as_they_are",
     "padding-mask": "only_padding_attended_to",
     "padding-counted": "places_of_padding_counted_as_tags",
     "batch-mixing": "film_read_across_the_batch",

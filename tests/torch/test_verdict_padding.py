@@ -115,3 +115,32 @@ def test_a_mean_over_padding() -> None:
     for way in ("masked", "zeros"):  # what is set to 0 on purpose is somebody's own way of counting
         report = run(Mean(way))
         assert "padding-counted" not in {**named(report), **remarks(report)}, way
+
+
+class Reader(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.out = nn.Embedding(16, 8), nn.Linear(8, 2)
+        self.layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+
+    def forward(self, ids: Tensor, padding: Tensor | None) -> Tensor:
+        return self.out(self.layer(self.words(ids), src_key_padding_mask=padding)[:, 0])
+
+
+@pytest.mark.parametrize("way", ["nothing", "padding", "none", "full rows"])
+def test_a_mask_that_leaves_nothing_out(way: str) -> None:
+    model = Reader()
+
+    def asked(ids: Tensor, length: Tensor) -> Tensor:
+        ids = ids.where(ids > 0, torch.randint_like(ids, 1, 16)) if way == "full rows" else ids
+        mask = {"padding": ids == 0, "none": None}.get(way, torch.zeros_like(ids, dtype=torch.bool))
+        return functional.cross_entropy(model(ids, mask), (length > 3).long())
+
+    report = trained(model, asked, 12)
+    if way == "nothing":
+        finding = named(report)["padding-mask"]
+        assert finding.where == ("layer.self_attn",)
+        assert "leaves nothing out" in finding.message
+        assert "(tokens == 0)" in finding.remedy
+    else:
+        assert "padding-mask" not in {**named(report), **remarks(report)}

@@ -17,7 +17,18 @@ from lettrine.text.words import WordList
 from lettrine.training.option_table import NETWORK, OPTIONS, TRAINING
 from lettrine.training.session import Session
 
-HIDDEN: Final = ("model", "effort", "seconds", "networks", "patience", "health", "engine", "threads", "eval_every", "calibrate")
+HIDDEN: Final = (
+    "model",
+    "effort",
+    "seconds",
+    "networks",
+    "patience",
+    "health",
+    "engine",
+    "threads",
+    "eval_every",
+    "precise_norm",
+)
 """Options that make no sense for a training that is watched while it runs."""
 RECENT: Final = 50  # steps whose mean loss is shown
 USUAL: Final = {"steps": 20_000, "prior": "none"}

@@ -18,13 +18,16 @@ from lettrine.health.trace import Trace
 
 @check("padding-mask")
 def padding_mask(trace: Trace) -> Iterator[Finding]:
-    """A key_padding_mask the wrong way round: only padding is attended to. And a recurrent network read after the padding.
+    """A key_padding_mask the wrong way round, so that only padding is attended to, or one that leaves nothing out; and a
+    recurrent network read after the padding.
 
-    Measured: Which tokens the key_padding_mask leaves out; how many rows end in padding where the last step alone is used.
+    Measured: Which tokens the key_padding_mask leaves out; how many rows end in padding where it leaves out none, or where the
+        last step alone is used.
     Formula: none: it leaves out every token but one, and that one fills the ends of the rows; rows that end in padding >=
-        {PADDED_ROWS:.0%} and places of padding >= {PADDED_RUN:.0%}, where nothing is learned.
+        {PADDED_ROWS:.0%} and places of padding >= {PADDED_RUN:.0%}, at all looks; with the last step, where nothing is learned.
     """
     yield from _padded_ends(trace)
+    yield from _nothing_masked(trace)
     wrong = [
         each for each in trace.seen("key padding") if each.figure("inverted") >= max(wiring.MASK_LOOKS, each.figure("looks") / 2)
     ]
@@ -43,6 +46,28 @@ def padding_mask(trace: Trace) -> Iterator[Finding]:
         f"{share(wrong[0].figure('masked'))} of the places are masked, and attention sees only padding.",
         why="What the sequence says never reaches the output.",
         remedy="Invert the mask: True means leave out, so key_padding_mask = (tokens == padding).",
+        reference="torch.nn.MultiheadAttention: key_padding_mask",
+    )
+
+
+def _nothing_masked(trace: Trace) -> Iterator[Finding]:
+    """Masks that were handed over, and leave no padding out."""
+    seen = [each for each in trace.seen("key padding") if each.figure("empty") == each.figure("looks") >= wiring.MASK_LOOKS]
+    seen = [each for each in seen if each.figure("rows") >= wiring.PADDED_ROWS and each.figure("run") >= wiring.PADDED_RUN]
+    if not seen:
+        return
+    names, token = tuple(name for each in seen for name in each.where), seen[0].words["token"]
+    yield Finding(
+        id="padding-mask",
+        severity="warning",
+        where=names,
+        steps=seen[0].steps,
+        value=0.0,
+        limit=seen[0].figure("run"),
+        message=f"The key_padding_mask of {listed(names)} leaves nothing out, while {share(seen[0].figure('run'))} of the places "
+        f"are padding ({token}) at the ends of rows.",
+        why="Every word looks at the padding too: what is said of a text depends on how long the longest one beside it is.",
+        remedy=f"Make the mask of the tokens: key_padding_mask = (tokens == {token}), True where there is padding.",
         reference="torch.nn.MultiheadAttention: key_padding_mask",
     )
 

@@ -83,6 +83,7 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     # A softmax over one unit has a gradient of exactly 0, which looks as if it had been cleared.
     "softmax-axis": (*_SYMPTOMS, "target-scale", "target-range", "gradients-cleared", "never-moved", "symmetry"),
     "target-scale": _SYMPTOMS,
+    "raw-contrast": ("initial-loss", "non-finite", *_TROUBLE, "update-too-large", "activation-scale", "saturation", "dead-units"),
     "input-scale": (*_SYMPTOMS, "target-scale"),
     "repeated-batch": _SYMPTOMS,
     "sorted-data": _SYMPTOMS,
@@ -183,6 +184,7 @@ ORDER: Final = (
     "sorted-data",
     "input-scale",
     "target-scale",
+    "raw-contrast",
     "missing-zero-grad",
     "wrong-mode",
     "symmetry",
