@@ -67,6 +67,8 @@ def main() -> None:
                     stills.append((base64.b64decode(taken["data"]), shown))
 
             def click(name: str) -> None:
+                while not page.evaluate(f"Boolean({BY_NAME.format(name)})"):
+                    time.sleep(0.1)
                 page.evaluate(BY_NAME.format(name) + ".click()")
 
             page.call("Emulation.setDeviceMetricsOverride", width=WIDTH, height=HEIGHT, deviceScaleFactor=SCALE, mobile=False)
