@@ -48,6 +48,7 @@ def speeds(rounds: int, steps: int) -> dict[str, float]:
 
     opened, alone = [], []
     with tempfile.TemporaryDirectory() as profile, Page(Path(profile)) as page:
+        page.call("Network.disable")  # what it would tell of every message fills the pipe while nobody reads it
         for _ in range(rounds):
             without = seconds(settings, lambda _: None)
             page.call("Page.navigate", url=live.address)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -104,12 +107,18 @@ def test_train_break_and_cure(page, played):
     click(page, "naive start")
     until(page, f"{FINDINGS}.includes('initial-loss')")
     for name in ("embedding", "gradient-data", "activations", "loss"):  # what is out of sight is drawn once it is looked at
-        page.evaluate(f"document.getElementById('figure-{name}').scrollIntoView()")
+        until(page, f"(document.getElementById('figure-{name}').scrollIntoView(), true)")
         until(page, f"document.querySelector('#figure-{name}.ghosted [stroke-dasharray=\"3,3\"]') !== null")
     until(page, "document.querySelector('#figure-loss').textContent.includes('Kneser-Ney')")
     assert "pairs counted" in page.evaluate("document.querySelector('#figure-loss').textContent")
     click(page, "Apply")
     until(page, f"!{FINDINGS}.includes('initial-loss')")
+    named = page.call("Accessibility.getFullAXTree")["nodes"]
+    controls = [
+        each for each in named if each["role"]["value"] in ("button", "slider", "spinbutton", "combobox", "textbox", "image")
+    ]
+    assert len(controls) > 10
+    assert all(each["name"]["value"] for each in controls if not each["ignored"])  # for those who hear the page
     assert page.complaints() == []
     assert all(address.startswith((f"http://127.0.0.1:{played.port}/", "data:")) for address in page.requests())
 
@@ -179,3 +188,23 @@ def test_a_torch_training_is_shown_and_not_touched(page):
     stays_as_the_report(page)
     for name, value in trained().items():
         assert torch.equal(value, shown[name])
+
+
+@needs_browser
+def test_a_notebook_of_this_machine_frames_the_page(page, tmp_path):
+    torch = pytest.importorskip("torch")
+    model = torch.nn.Linear(2, 2)
+    assert health.watch(model)._repr_html_() is None
+    with health.watch(model, torch.optim.SGD(model.parameters()), live=True) as watch:
+        (tmp_path / "index.html").write_text(f"<link rel=icon href=data:,>{watch._repr_html_()}")
+        notebook = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(tmp_path)))
+        Thread(target=notebook.serve_forever, daemon=True).start()
+        page.call("Page.navigate", url=f"http://localhost:{notebook.server_port}/")
+        until(page, "frames.length === 1")
+        end = time.monotonic() + 30
+        while not watch._audience._page._board.watched:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        notebook.shutdown()
+        notebook.server_close()
+    assert page.complaints() == []

@@ -150,3 +150,28 @@ def test_every_button_of_a_lesson_does_what_it_says(player, name):
 def test_every_fault_of_the_shelf_can_be_planted(player, fault):
     assert player.answer("plant", {"fault": fault}) == FAULTS[fault].says
     player.answer("pause", {})
+
+
+def test_a_recipe_of_the_shelf_is_played_and_its_command_shown(player):
+    lesson = player.answer("recipe", {"name": "deep-gain-3"})
+    assert lesson
+    assert player._session.config.hidden == (200,) * 5
+    player.answer("step", {"steps": 2})
+    assert player._facts()["command"] == "lettrine recipe run deep-gain-3"
+    with pytest.raises(LettrineError, match="recipe"):
+        player.answer("recipe", {"name": "../x"})
+
+
+def test_the_gain_of_the_start_scales_the_hidden_weights(player):
+    player.answer("begin", SMALL)
+    plain = player._session.trainer.state.parameters["layers.0.weight"].copy()
+    player.answer("gain", {"times": 2.0})
+    np.testing.assert_array_equal(player._session.trainer.state.parameters["layers.0.weight"], 2 * plain)
+    with pytest.raises(LettrineError, match="gain got"):
+        player.answer("gain", {"times": 1e9})
+
+
+def test_a_shipped_list_is_taken(player):
+    player.answer("words", {"corpus": "first-names"})
+    assert player._session.words.source == "first-names"
+    assert "first-names" in player._board.news(0)[1]["chosen"]

@@ -57,6 +57,11 @@ FAULTS: Final = {
 """By name, in the order of the shelf."""
 
 
+def hidden_scaled(session: Session, times: float) -> dict[str, Any]:
+    """The change that makes the hidden weights so many times as large."""
+    return _scaled("layers.", times)(session)
+
+
 def cure_of(finding: str, session: Session) -> Intervention | None:
     """What the remedy of a finding comes to, where a program can apply it."""
     rate = session.trainer.now.peak

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from math import isfinite, log, nan
 from typing import Any, Final
 
+import numpy as np
+
 from lettrine.errors import ConfigError, quote
+from lettrine.live.faults import FAULTS
+from lettrine.recipes.catalogue import RECIPES
+from lettrine.text.corpora import list_corpora
+from lettrine.text.words import WordList
 from lettrine.training.option_table import NETWORK, OPTIONS, TRAINING
 from lettrine.training.session import Session
 
@@ -23,6 +30,7 @@ HIDDEN: Final = (
     "precise_norm",
 )
 """Options that make no sense for a training that is watched while it runs."""
+RECENT: Final = 50  # steps whose mean loss is shown
 USUAL: Final = {"steps": 20_000, "prior": "none"}
 """What is chosen here unless something else is typed: long enough to play with, and the network alone."""
 
@@ -68,6 +76,48 @@ def command_of(source: str, typed: Mapping[str, Any]) -> str:
         else:
             parts.append(f"{option} {shlex.quote(str(value))}")
     return " ".join(parts)
+
+
+def recipe_command(name: str, source: str) -> str:
+    """The line that runs a recipe on these words."""
+    return " ".join(filter(None, ["lettrine recipe run", name, source]))
+
+
+def shelves() -> dict[str, Any]:
+    """What the page offers to take: faults, recipes and word lists, each by name with what it is."""
+    return {
+        "faults": {name: fault.says for name, fault in FAULTS.items()},
+        "recipes": {each.name: each.lesson for each in RECIPES if each.ours is None},
+        "corpora": {each.name: each.description for each in list_corpora() if each.available},
+    }
+
+
+def facts_of(session: Session, words: WordList, temperature: float) -> dict[str, Any]:
+    """What the page shows in numbers."""
+    trainer = session.trainer
+    now, losses = trainer.now, trainer.losses[-RECENT:]
+    mean = float(np.mean(losses)) if len(losses) else nan
+    return {
+        "ended": trainer.ended,
+        "diverged": trainer.diverged,
+        "step": trainer.step,
+        "steps": now.steps,
+        "loss": mean if isfinite(mean) else None,
+        "guess": log(session.config.vocabulary_size),
+        "rate": now.peak,
+        "batch": now.batch,
+        "temperature": temperature,
+        "parameters": session.config.parameter_count(),
+        "words": len(words),
+        "source": words.source,
+        "changes": [f"step {change.step}: {_said(change.values)}" for change in trainer.settings.changes],
+    }
+
+
+def _said(values: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{name.replace('_', ' ')} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in values.items()
+    )
 
 
 def _as(kind: type, name: str, value: Any) -> Any:

@@ -125,6 +125,12 @@
           return button;
         }),
       );
+      for (const [id, shelf] of [["recipes", chosen.recipes], ["corpora", chosen.corpora]]) {
+        const first = made("option", "choose one");
+        first.value = "";
+        const options = Object.entries(shelf).map(([name, says]) => Object.assign(made("option", name), { title: says }));
+        $(id).replaceChildren(first, ...options);
+      }
       $("fields").replaceChildren(
         ...chosen.fields.map((field) => {
           const label = made("label", field.name.replaceAll("_", " "));
@@ -177,6 +183,12 @@
     const rate = () => Number((10 ** Number($("rate").value)).toPrecision(3));
     slide("rate", rate, () => ["change", { learning_rate: rate() }]);
     slide("temperature", () => Number($("temperature").value), () => ["temperature", { value: Number($("temperature").value) }]);
+    const gain = () => Number((10 ** Number($("gain").value)).toPrecision(3));
+    slide("gain", gain, () => ["gain", { times: gain() }]);
+    const pick = (id, values) =>
+      $(id).addEventListener("change", async () => $(id).value && (await ask(...values($(id).value))) !== null && ask("train"));
+    pick("recipes", (name) => ["recipe", { name }]);
+    pick("corpora", (corpus) => ["words", { corpus }]);
     $("batch").addEventListener("focus", () => state.held.add("batch"));
     $("batch").addEventListener("change", () => ask("change", { batch: Number($("batch").value) }));
     $("batch").addEventListener("blur", () => state.held.delete("batch"));

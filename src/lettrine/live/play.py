@@ -12,23 +12,21 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from math import isfinite, log
 from pathlib import Path
 from typing import Any, Final
-
-import numpy as np
 
 from lettrine.errors import ConfigError, LettrineError, quote
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
 from lettrine.inference.language_model import LanguageModel
 from lettrine.live.board import Board
-from lettrine.live.faults import FAULTS, cure_of
-from lettrine.live.form import USUAL, command_of, fields_of, typed_options
+from lettrine.live.faults import FAULTS, cure_of, hidden_scaled
+from lettrine.live.form import USUAL, command_of, facts_of, fields_of, recipe_command, shelves, typed_options
 from lettrine.live.lessons import lessons_told
 from lettrine.live.painter import Moment, Painter
 from lettrine.live.plane import Drift
 from lettrine.model.parameters import copy_parameters
+from lettrine.recipes.catalogue import find_recipe
 from lettrine.report.figure import Figure
 from lettrine.text.corpora import load_corpus
 from lettrine.text.words import WordList, from_words
@@ -41,6 +39,7 @@ IDLE_SECONDS: Final = 0.1
 FACTS_SECONDS: Final = 0.1
 ANSWER_SECONDS: Final = 60.0
 SHOWN_WORDS: Final = 24
+LEAST_GAIN: Final = 0.05  # times that of the scheme
 
 
 class Player:
@@ -76,6 +75,8 @@ class Player:
             "step": self._step,
             "change": self._change,
             "begin": self._begin_again,
+            "recipe": self._begin_recipe,
+            "gain": self._scale_start,
             "plant": self._plant,
             "apply": self._apply,
             "keep": self._keep,
@@ -163,13 +164,29 @@ class Player:
     def _begin(self, options: dict[str, Any]) -> None:
         typed = typed_options(options)
         chosen = choices({**USUAL, **typed})
-        session = Session(self._words, shape=chosen.shape, settings=chosen.settings)
+        self._take(Session(self._words, shape=chosen.shape, settings=chosen.settings), typed)
+
+    def _begin_recipe(self, name: str = "") -> str:
+        recipe = find_recipe(name).on(self._words.digest)
+        config = recipe.config(self._session.vocabulary.size)
+        self._take(Session(self._words, shape=config, settings=recipe.settings()), {}, name)
+        self._running = True
+        return recipe.lesson
+
+    def _scale_start(self, times: float = 1.0) -> None:
+        """The same start again, its hidden weights some times as large."""
+        if not LEAST_GAIN <= float(times) <= 1 / LEAST_GAIN:
+            raise ConfigError(f"gain got {times} times; expected {LEAST_GAIN:g} to {1 / LEAST_GAIN:g}")
+        self._begin(self._options)
+        self._change(**hidden_scaled(self._session, float(times)))
+
+    def _take(self, session: Session, typed: dict[str, Any], recipe: str = "") -> None:
+        """Go on with another training."""
         if hasattr(self, "_session"):
             self._leave_behind()
             self._session.close()
-        self._session, self._options, self._most = session, typed, 1
-        faults = {name: fault.says for name, fault in FAULTS.items()}
-        self._board.put("chosen", {"fields": fields_of(session, typed), "faults": faults})
+        self._session, self._options, self._recipe, self._most = session, typed, recipe, 1
+        self._board.put("chosen", {"fields": fields_of(session, typed), **shelves()})
 
     def _plant(self, fault: str = "") -> str:
         if fault not in FAULTS:
@@ -240,26 +257,11 @@ class Player:
         return {"cure": "" if cure is None else cure.says}
 
     def _facts(self) -> dict[str, Any]:
-        session, trainer, losses = self._session, self._session.trainer, self._session.trainer.losses[-50:]
-        now = trainer.now
-        return {
-            "running": self._running,
-            "ended": trainer.ended,
-            "diverged": trainer.diverged,
-            "step": trainer.step,
-            "steps": now.steps,
-            "loss": _finite(np.mean(losses)) if len(losses) else None,
-            "guess": log(session.config.vocabulary_size),
-            "speed": self._speed,
-            "rate": now.peak,
-            "batch": now.batch,
-            "temperature": self._temperature,
-            "parameters": session.config.parameter_count(),
-            "words": len(self._words),
-            "source": self._words.source,
-            "changes": [f"step {change.step}: {_said(change.values)}" for change in trainer.settings.changes],
-            "command": command_of(self._source, self._options),
-        }
+        told = facts_of(self._session, self._words, self._temperature)
+        return told | {"running": self._running, "speed": self._speed, "command": self._command()}
+
+    def _command(self) -> str:
+        return recipe_command(self._recipe, self._source) if self._recipe else command_of(self._source, self._options)
 
     def _view(self) -> Moment:
         """What there is to draw; called between two steps."""
@@ -284,13 +286,3 @@ def _named(values: Mapping[str, Any]) -> dict[str, Any]:
     if any(not name.isidentifier() for name in values):
         raise ConfigError("the page sent a name that is none; expected a word")
     return dict(values)
-
-
-def _finite(value: Any) -> float | None:
-    return float(value) if isfinite(value) else None
-
-
-def _said(values: Mapping[str, Any]) -> str:
-    return ", ".join(
-        f"{name.replace('_', ' ')} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in values.items()
-    )

@@ -38,8 +38,9 @@ ALIVE_SECONDS: Final = 15.0  # between two signs of life, by which a viewer that
 Answer = Callable[[str, Mapping[str, Any]], Any]
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "form-action 'none'; base-uri 'none'; frame-ancestors 'self'"
+    "form-action 'none'; base-uri 'none'; frame-ancestors 'self' http://127.0.0.1:* http://localhost:*"
 )
+"""Notebooks of this machine may frame the page."""
 HEADERS: Final = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",

@@ -17,8 +17,9 @@ WALKED: Final = 40  # steps of one picture that a page can walk through
 
 @dataclass(frozen=True)
 class Beside:
-    """before: the trace of a training that gave way to this one, drawn dashed. lines: names of simple models, and their losses on
-    the held-out data, in nats. walk: whether a chart brings its frames along, from which `replay.js` draws any recorded step.
+    """before: the trace of a training that gave way to this one, drawn dashed. lines: names of at most two simple models, the
+    better one last, and their losses on the held-out data, in nats. walk: whether a chart brings its frames along, from which
+    `replay.js` draws any recorded step.
     """
 
     before: Trace | None = None

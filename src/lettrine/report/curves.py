@@ -54,18 +54,22 @@ def loss_curve(trace: Trace, *, bucket: int | None = None, log10: bool = False, 
         colours.append("#c8932a")
         layers.append(line(scale, trace.dev.step, trace.dev.mean, "held out", width=1.75))
         layers.append(hints(scale, trace.dev.step, trace.dev.mean, "held out", visible=True))
-    if trace.facts.classes > 1:
-        curves = [(curve.step, scale(np.where(curve.mean > 0, curve.mean, np.nan))) for curve in (trace.loss, trace.dev)]
-        seen = [point for x, y in curves for point in resampled(x, y)]
-        chance = log(trace.facts.classes)
-        seen += taken(trace, float(scale(chance)), seen)
-        layers += reference_line(float(scale(chance)), f"a uniform guess: ln {trace.facts.classes} = {chance:.2f}", seen)
-        for above, (name, level) in enumerate(beside.lines.items(), 1):
-            layers += reference_line(float(scale(level)), f"{name}: {level:.2f}", seen, above)
+    ghost: Values = []
     if before is not None and len(before.loss.step):
         step, mean = averaged(before.loss, min(BUCKET, round_down(steps_covered(before.loss) / 20)), POINTS)
-        ghost: Values = [{"step": x, "y": round(y, 4)} for x, y in points(scale, step, mean)]
+        ghost = [{"step": x, "y": round(y, 4)} for x, y in points(scale, step, mean)]
         layers.append(dashed(plot(ghost).encode(**by(x="step:Q", y="y:Q"))))
+    if trace.facts.classes > 1:
+        curves = [(curve.step, scale(np.where(curve.mean > 0, curve.mean, np.nan))) for curve in (trace.loss, trace.dev)]
+        seen = [point for x, y in curves for point in resampled(x, y)] + [(each["step"], each["y"]) for each in ghost]
+        chance = log(trace.facts.classes)
+        seen += taken(trace, float(scale(chance)), seen)
+        named = {f"a uniform guess: ln {trace.facts.classes}": chance, **beside.lines}
+        levels = {text: float(scale(level)) for text, level in named.items()}
+        for above, (text, level) in enumerate(named.items()):
+            others = [(x, each) for each in levels.values() if each != levels[text] for x in (0.0, last)]
+            said = f"{text}{': ' if above else ' = '}{level:.2f}"
+            layers += reference_line(levels[text], said, seen + others, above)
     if trace.first_nonfinite is not None:
         layers += broken_at(trace.first_nonfinite.step, last_finite_step(trace.loss))
     colour = alt.Color(
@@ -126,10 +130,10 @@ def last_finite_step(curve: Curve) -> float:
     return float(curve.step[np.isfinite(curve.mean)].max(initial=0.0))
 
 
-def wide(trace: Trace) -> bool:
-    """Whether the loss spans so much that only its logarithm shows the end of the curve."""
+def wide(trace: Trace, before: Trace | None = None) -> bool:
+    """Whether the loss spans so much that only its logarithm shows the end of the curve. before: see `Beside`."""
     # Where a point stands for many steps the first of them is lost in the mean; the held-out loss before training is not.
-    seen = np.concatenate([trace.loss.mean, trace.dev.mean])
+    seen = np.concatenate([each.mean for of in (trace, before) if of is not None for each in (of.loss, of.dev)])
     seen = seen[np.isfinite(seen) & (seen > 0)]
     return bool(len(seen)) and float(seen.max()) > WIDE * float(np.median(seen))
 

@@ -128,7 +128,7 @@ def figures(trace: Trace, findings: Sequence[Finding] = ()) -> dict[str, Figure]
 def charts(trace: Trace, focus: Collection[str], beside: Beside = ALONE) -> Iterator[tuple[str, Draw, str]]:
     """Name, what makes the chart, and a note on what it leaves out, of each picture there is data for."""
     if len(trace.loss.step):
-        yield "loss", partial(curves.loss_curve, trace, log10=curves.wide(trace), beside=beside), ""
+        yield "loss", partial(curves.loss_curve, trace, log10=curves.wide(trace, beside.before), beside=beside), ""
     if weights(trace):
         yield "update-data", partial(curves.update_data, trace, focus, beside), update_note(trace, focus)
         yield "gradient-data", partial(layers.gradient_data, trace, focus, beside), curve_note(trace)

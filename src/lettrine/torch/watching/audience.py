@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from contextlib import suppress
+from html import escape
 from typing import Any, Final
 
 from lettrine.errors import HealthError
@@ -37,6 +38,13 @@ class Audience:
     def address(self) -> str:
         """Of the live page; "" without one."""
         return "" if self._page is None else str(self._page.address)
+
+    @property
+    def frame(self) -> str | None:
+        """The live page in a frame, for notebooks; None without one."""
+        return (
+            f'<iframe src="{escape(self.address)}" width="100%" height="800" style="border:0"></iframe>' if self.address else None
+        )
 
     @property
     def should_stop(self) -> bool:

@@ -163,6 +163,9 @@ class Watch:
         """Of the live page; "" without one."""
         return self._audience.address
 
+    def _repr_html_(self) -> str | None:
+        return self._audience.frame
+
     @property
     def model(self) -> nn.Module:
         """The model that is watched, without what wraps it."""
