@@ -197,6 +197,26 @@ def test_what_only_several_ranks_show(both: Both, kind: str) -> None:
     assert not report.trace.facts.errors + alone.trace.facts.errors
 
 
+def independent(rank: int, kind: str) -> health.Report:
+    """Trainings of one process group that have nothing to do with each other."""
+    model = net()
+    if kind == "seeds":
+        torch.manual_seed(rank)
+        for layer in (model[0], model[2], model[4]):
+            layer.reset_parameters()
+    return train(
+        rank, model, lambda _: model, seed=0 if kind == "rates" else None, lr=0.02 / (1 + rank * (kind != "seeds"))
+    ).report()
+
+
+@pytest.mark.parametrize("kind", ["seeds", "rates", "rates and data"])
+def test_trainings_that_are_independent_are_no_forgotten_wrapper(both: Both, kind: str) -> None:
+    report, _ = both(independent, kind)
+    assert not OF_RANKS & {each.id for each in report.findings}
+    outcomes = {each.check: each for each in report.outcomes}
+    assert outcomes["gradients-not-synchronised"].status == outcomes["same-data"].status == "not applicable"
+
+
 def unlike(rank: int, kind: str) -> health.Report | None:
     """Trainings in which one rank is not as the other."""
     inner = net()
