@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from lettrine.health.trace import RECENT, Curve
 
 BUCKETS: Final = 2_048  # points of a curve
-RUN: Final = 2**16  # losses kept as they came before they are brought into a curve
-LEAST_RUN: Final = 8  # values that are worth an array
+RUN: Final = 2**16  # losses that wait at most, until they are added to the curve together
+LEAST_RUN: Final = 8  # fewer values are added one by one, which is faster
 
 
 class Buckets:
@@ -45,7 +45,9 @@ class Buckets:
         self._runs, self._width = runs, width
 
     def add_run(self, first: int, values: NDArray[np.float64]) -> None:
-        """The same for finite values of steps that follow one another from `first` on, to the same bits: sums go step by step."""
+        """The same for finite values of consecutive steps from `first` on. Sums are made in the same order, so that they are
+        bit-equal.
+        """
         at = 0
         while at < len(values):
             step, width = first + at, self._width
@@ -72,7 +74,7 @@ class Buckets:
 
     @staticmethod
     def _halved(runs: list[list[float]], width: int) -> list[list[float]]:
-        """Runs of twice the width before, each of one or two."""
+        """The runs, joined in pairs to twice their width."""
         table = np.array(runs)
         first = np.flatnonzero(np.diff(table[:, 0] // width, prepend=-1.0))
         last = np.append(first[1:], len(table)) - 1
@@ -124,7 +126,7 @@ class LossCurve:
         self._waiting += len(losses)
 
     def _gather(self) -> None:
-        """Bring the run of losses into the curve: many at once take a fraction of the time."""
+        """Add the waiting losses to the curve: many at once take a fraction of the time."""
         if not self._run:
             return
         losses, first = np.concatenate(self._run), self._begun

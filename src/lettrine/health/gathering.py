@@ -1,4 +1,4 @@
-"""What a recorder keeps figures in: each bounded in size however much is put in, and nothing rare is lost."""
+"""Two containers of a recorder that stay bounded in size: a list that is thinned, and sums of the flags of units."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class UnitSums:
     def add(self, measure: OutputMeasure) -> None:
         """The flags of one more sampled step."""
         if units_of(measure) != self._width:
-            return  # the module now gives outputs of another width: its first form is the one judged
+            return  # the module's outputs have another width now: only those of the first width are judged
         self._waiting.append(measure)
         if len(self._waiting) >= self.FOLD:
             self._fold()

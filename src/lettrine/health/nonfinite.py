@@ -1,4 +1,4 @@
-"""Where a value that is not finite was met first: in which module or parameter, and in which phase of the step."""
+"""Finds the first value of a step that is not finite: in which module or parameter, in which phase."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def met_first(
     """Name and phase of the first value of one step that is not finite; None where all are. The name is "" for the loss.
 
     The order is that of the step: forward from the input on, loss, backward from the output on, parameters, update.
-    An output that is not finite while loss, gradients and weights are is meant so, such as scores masked by -inf.
+    Where loss, gradients and weights are all finite, an output that is not is taken for intended, such as scores masked by -inf.
     """
     found = [(name, "backward") for name, measure in reversed(list(gradients.items())) if measure.row[_GRADIENT] > 0]
     for column, phase in _OF_PARAMETERS:

@@ -54,7 +54,7 @@ class Recorder:
         self.parameters: dict[str, ParameterInfo] = {}
         self.first_nonfinite: NonFinite | None = None
         self.observers = Observers()
-        self.version = 0  # grows with whatever is recorded: a report is as new as the version it was made from
+        self.version = 0  # grows whenever something is recorded: a report of the same version need not be made anew
         self._evidence: dict[tuple[str, tuple[str, ...]], Evidence] = {}
         self._next_detail = 0
         self._next_search = 0
@@ -71,7 +71,7 @@ class Recorder:
         return step >= self._next_detail
 
     def noted(self, step: int) -> None:
-        """This step has been looked at as was due; `record` says so by itself."""
+        """A sampled step was measured in all detail that was due. `record` calls this by itself."""
         if step >= self._next_detail:
             self._next_detail = step + max(1, step)
         if step >= self._next_search:
@@ -122,7 +122,7 @@ class Recorder:
         norms: Mapping[str, Floats],
         **stats: float,
     ) -> None:
-        """What `record` does, without a look at the types: for a producer that samples many modules often."""
+        """The same as `record`, without checking types: for a producer that samples many modules often."""
         self._check(step, (*outputs, *gradients, *norms), parameters, stats)
         known = self.first_nonfinite
         if known is None or known.step > step or (known.step == step and not known.where):
@@ -141,7 +141,7 @@ class Recorder:
         self.observers.sampled(step, partial(_scalars_of, rows, stats))
 
     def record_frame(self, frame: Frame) -> None:
-        """Several sampled steps of the same modules and parameters: what `record` would do with each."""
+        """The same as `record` for several sampled steps of the same modules and parameters."""
         if frame.finite:
             self._record_tables(frame)
         else:
@@ -199,7 +199,7 @@ class Recorder:
 
     @checked
     def note_evidence(self, evidence: Evidence) -> None:
-        """Something was seen; what is of the same kind and place takes the place of what was noted before."""
+        """Keep evidence. It replaces earlier evidence of the same kind and place."""
         self.version += 1
         self._evidence[evidence.kind, evidence.where] = evidence
 

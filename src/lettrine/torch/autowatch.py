@@ -7,8 +7,8 @@
     @health.autowatch()                     # or for a function
 
 A model is found when it is first called with gradients and an optimiser holds some of its parameters. Losses are those that
-`backward` is called on. What it takes: a hook on all modules in the first steps, and a place before
-`torch.autograd.backward` as long as it lasts.
+`backward` is called on. For this, all modules have a hook in the first steps, and a function of ours is called in the place of
+`torch.autograd.backward`, and calls it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from lettrine.torch.capture.scaling import has_scaled
 from lettrine.torch.watch import watch
 from lettrine.torch.watching.watch import Watch
 
-SEARCHED: Final = 64  # steps of optimisers in which a model may come that was not met yet
+SEARCHED: Final = 64  # steps of optimisers, after which we look for no more models
 
 
 class AutoWatch(ContextDecorator):
@@ -49,9 +49,9 @@ class AutoWatch(ContextDecorator):
     def __init__(self, *, show: bool = True, **options: Any) -> None:
         self._options, self._show = options, show
         self._handles: list[Any] = []
-        self._backward: Any = None  # torch's own, while ours stands before it
+        self._backward: Any = None  # torch's own function, while ours stands in its place
         self._scalers: list[GradScaler] = []  # all that were alive when a model was found, of earlier trainings too
-        self._steps = 0  # of all optimisers, as long as models are searched
+        self._steps = 0  # of all optimisers together, while we still look for models
         self.watches: list[Watch] = []
 
     def start(self) -> Self:
@@ -64,7 +64,7 @@ class AutoWatch(ContextDecorator):
         return self
 
     def __call__(self, function: Any) -> Any:
-        """As a decorator: what trains until the function is called is not meant."""
+        """As a decorator: nothing is watched until the function is called."""
         self._end()
         return super().__call__(function)
 
@@ -86,7 +86,7 @@ class AutoWatch(ContextDecorator):
 
     @property
     def reports(self) -> tuple[Report, ...]:
-        """Those of the models that were seen to step."""
+        """The reports of the models that were trained: those with at least one step."""
         return tuple(each.report() for each in self.watches if each.steps)
 
     def __enter__(self) -> Self:
@@ -108,7 +108,7 @@ class AutoWatch(ContextDecorator):
         own = {id(parameter) for parameter in module.parameters() if parameter.requires_grad}
         if not own:
             return
-        everything = gc.get_objects()  # asked for their type alone: some warn when they are asked for more
+        everything = gc.get_objects()  # `isinstance` would read an attribute of each, and some of them warn then
         holding = [each for each in everything if issubclass(type(each), Optimizer) and _holds(each, own)]
         if not holding:
             return
@@ -119,7 +119,8 @@ class AutoWatch(ContextDecorator):
             self.watches.append(watch(module, holding, **self._options).start())
         except HealthError as error:
             LOGGER.warning("%s", error)
-        for name, hook in [(name, hook) for name, hook in hooks.items() if name not in before]:  # this call began without them
+        # torch had looked up the hooks of this call before ours were there
+        for name, hook in [(name, hook) for name, hook in hooks.items() if name not in before]:
             called: Any = hook
             called(module, args, {}) if name in with_kwargs else called(module, args)
 

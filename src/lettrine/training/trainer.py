@@ -17,7 +17,7 @@ from lettrine.engine.base import Doubles, Engine, TrainState, moment_kinds
 from lettrine.errors import ConfigError, LettrineError
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
-from lettrine.inference.evaluation import calibrate_norms, mean_loss
+from lettrine.inference.evaluation import mean_loss, precise_norms
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Parameters, copy_parameters
 from lettrine.text.windows import Windows, installed_memory
@@ -250,9 +250,9 @@ class Trainer:
             yield
 
     def kept(self) -> Parameters:
-        """The weights to use: best or last, and batch norm's statistics calibrated if asked for."""
+        """The weights to use: best or last, and batch norm's precise statistics if asked for."""
         parameters = self._best if self.settings.keep == "best" else self.state.parameters
-        return calibrate_norms(self.config, parameters, self.train_windows.contexts) if self.settings.calibrate else parameters
+        return precise_norms(self.config, parameters, self.train_windows.contexts) if self.settings.precise_norm else parameters
 
     def checkpoint(self) -> Checkpoint:
         """All that is needed to go on from here."""

@@ -1,7 +1,7 @@
 """Compiled training steps: our hooks stay out of what Dynamo traces, and the watch learns that it cannot hear what is compiled.
 
-Dynamo traces a module's hooks together with the module, once, when the compiled function is first called. A hook of ours that is
-traced does nothing, and says so to all watches by a function that Dynamo calls for real while it traces.
+When a compiled function is first called, Dynamo traces each module together with its hooks. A hook of ours that is traced does
+nothing but count: it calls `note_traced`, which Dynamo runs while it traces. So all watches learn that something was compiled.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def note_traced() -> int:
 
 
 def times_traced() -> int:
-    """How often a hook of ours has been traced in this process; a number that grew says that something watched was compiled."""
+    """How often a hook of ours has been traced in this process. If the number grows, something that is watched was compiled."""
     return _TRACED[0]
 
 
@@ -46,7 +46,7 @@ class Hearing:
 
     step_heard: an optimiser's step was heard outside of compiled code. Until then it may be one that Dynamo compiles.
     step_compiled: the step is compiled as a whole: neither modules nor steps are heard, and each loss handed over is one step.
-    model_compiled: the model is, though not the steps: hooks on its modules would only have them compiled again.
+    model_compiled: the model is compiled and the step is not. Its modules get no hooks: Dynamo would only compile them again.
     """
 
     def __init__(self, model: nn.Module) -> None:

@@ -15,8 +15,7 @@ STEPLESS: Final = 100  # losses without a step, after which the user is told tha
 
 
 class HandedLosses:
-    """Takes each loss for the step that it is of: the one that is being made, or the one before where the optimiser has stepped
-    already.
+    """Finds the step of each loss: the one that is being made, or the one before if the optimiser has stepped already.
 
     inform: called with the number of the step when all of a sampled step is known. alarm: called at the first loss that is not
     finite, so that the checks look at it without delay.

@@ -14,10 +14,11 @@ from lettrine.health.trace import Facts
 from lettrine.torch.capture.compiled import Hearing
 from lettrine.torch.capture.entrances import Entrances
 from lettrine.torch.capture.guard import Guard
-from lettrine.torch.capture.looks import Looker
+from lettrine.torch.capture.looker import Looker
 from lettrine.torch.capture.losses import LossProbe
 from lettrine.torch.capture.modules import ModuleProbe
-from lettrine.torch.capture.parameters import ParameterProbe, run_facts
+from lettrine.torch.capture.optimisers import run_facts
+from lettrine.torch.capture.parameters import ParameterProbe
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from lettrine.health.recorder import Recorder
 from lettrine.torch.capture.figures import Figures, fmax
-from lettrine.torch.capture.parameters import Turns
+from lettrine.torch.capture.optimisers import Turns
 from lettrine.torch.capture.scaling import loss_scale, scaler_calling, step_skipped
 from lettrine.torch.fast.in_place import StepsInPlace
 from lettrine.torch.watching.probes import Probes
@@ -54,7 +54,7 @@ class SampledStep:
             return
         self._detail = self._recorder.detailed(step)
         if self._detail:
-            parameters.follow()
+            parameters.witnesses.follow()
         if not hearing.model_compiled:
             self._hear_modules(step)
 
@@ -85,14 +85,14 @@ class SampledStep:
         if step_skipped(optimiser):
             return
         self._scales = gradient_scale, output_scale = loss_scale(optimiser, self._scaler)
-        leftover = parameters.leftover(place) if self._detail else nan
+        leftover = parameters.witnesses.leftover(place) if self._detail else nan
         self._probes.looker.stepping(optimiser, self._scales, leftover)
         if not (self._may_be_in_place() and self._in_place.before()):
             self._in_place.miss()
             parameters.refresh()
             parameters.of(place, first=self._turns.fresh).take_before_and_gradients()
         if self._detail:
-            clipped = parameters.clipped(place, output_scale / gradient_scale) if self._alone else nan
+            clipped = parameters.witnesses.clipped(place, output_scale / gradient_scale) if self._alone else nan
             for name, value in (("leftover_gradient", leftover), ("clipped", clipped)):
                 self._stats[name] = fmax(self._stats.get(name, nan), value)
 

@@ -103,7 +103,7 @@ class Steps:
         self.sample()
 
     def _rest(self) -> None:
-        """Sample no step for a while: only count them."""
+        """Sample no step until the schedule asks for one; only count steps and note losses."""
         # A fused optimiser leaves its step out where a GradScaler says so.
         self.counter.counting = not any(getattr(each, "_step_supports_amp_scaling", False) for each in self._optimisers)
         self.counter.noting = not self.last.awaiting

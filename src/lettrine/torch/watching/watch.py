@@ -23,7 +23,7 @@ from lettrine.health.tracking import LogTo
 from lettrine.torch.capture.catalogue import WRAPPERS, unwrapped
 from lettrine.torch.capture.compiled import Hearing
 from lettrine.torch.capture.guard import Guard
-from lettrine.torch.capture.parameters import Wrapped, optimisers_of
+from lettrine.torch.capture.optimisers import Wrapped, optimisers_of
 from lettrine.torch.fast.switch import tensors
 from lettrine.torch.graph import readers as _readers  # noqa: F401  the readers of looks make themselves known
 from lettrine.torch.watching.audience import Audience
@@ -175,7 +175,7 @@ class Watch:
 
     def concerned_by(self, loss: Tensor) -> bool:
         """Whether a loss is made of the watched model's parameters."""
-        return self._probes.looker.concerns(loss)
+        return self._probes.looker.belonging.of(loss)
 
     @property
     def steps(self) -> int:
