@@ -385,6 +385,31 @@ def test_modules_used_twice_are_measured_over_both_calls() -> None:
     assert [info.name for info in trace.parameters] == ["a.weight", "a.bias", "b.bias"], "a shared weight is one parameter"
 
 
+def test_units_of_calls_of_other_widths_lie_side_by_side() -> None:
+    """As in the blocks of a resnet: one ReLU behind three channels of many places, and five channels of few."""
+    torch.manual_seed(0)
+    first, second, act = nn.Conv2d(2, 3, 3, padding=1), nn.Conv2d(3, 5, 3, stride=4), nn.ReLU()
+    with torch.no_grad():
+        for conv, bias in ((first, [9.0, -9.0, 0.0]), (second, [90.0, 90.0, 90.0, 90.0, -900.0])):
+            conv.bias.copy_(torch.tensor(bias))
+        first.weight[2].zero_()
+        first.weight[2, 0, 1, 1] = 1.0  # lives where the image is above 0: only in later examples
+    model = nn.Sequential(first, act, second, act, nn.Flatten(), nn.Linear(20, 2))
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.0)
+    with health.watch(model, optimiser, every=1) as watch:
+        for _ in range(3):
+            loss = model(IMAGES).square().mean()
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+    trace = watch.report().trace
+    (info,) = (module for module in trace.modules if module.kind == "ReLU")
+    assert info.units == 3 + 5
+    assert trace.units[info.name].dead.tolist() == [0, 1, 0, 0, 0, 0, 0, 1]
+    assert trace.output(info.name, "dead").tolist() == [2 / 8] * 3
+    assert trace.maps[info.name]["last"].shape[1] == 8
+
+
 def test_in_place_activations_leave_the_layer_before_them_its_own_figures() -> None:
     trace = traced("in place")
     torch.manual_seed(5)

@@ -197,6 +197,27 @@ def test_what_only_several_ranks_show(both: Both, kind: str) -> None:
     assert not report.trace.facts.errors + alone.trace.facts.errors
 
 
+def independent(rank: int, kind: str) -> health.Report:
+    """Trainings of one process group that have nothing to do with each other."""
+    model = net()
+    if kind == "seeds":
+        torch.manual_seed(rank)
+        for layer in (model[0], model[2], model[4]):
+            layer.reset_parameters()
+    rate = 0.02 if kind == "seeds" else 0.02 / (1 + rank)
+    watch = train(rank, model, lambda _: model, seed=0 if kind == "rates" else None, lr=rate)
+    distributed.barrier()  # nothing else holds them together
+    return watch.report()
+
+
+@pytest.mark.parametrize("kind", ["seeds", "rates", "rates and data"])
+def test_trainings_that_are_independent_are_no_forgotten_wrapper(both: Both, kind: str) -> None:
+    report, _ = both(independent, kind)
+    assert not OF_RANKS & {each.id for each in report.findings}
+    outcomes = {each.check: each for each in report.outcomes}
+    assert outcomes["gradients-not-synchronised"].status == outcomes["same-data"].status == "not applicable"
+
+
 def unlike(rank: int, kind: str) -> health.Report | None:
     """Trainings in which one rank is not as the other."""
     inner = net()
@@ -246,3 +267,25 @@ def test_one_report_of_ranks_that_are_not_alike(both: Both, kind: str, monkeypat
         arrays, values = trace_to_arrays(report.trace)
         again = trace_from_arrays(arrays, values)
         assert health.examine(again).outcomes == report.outcomes, "the trace can be kept and judged again"
+
+
+def stopping(rank: int, sick: int, every: int | None) -> int:
+    """The step at which a rank left its loop, -1 for none; one of them hears of a loss that is not finite."""
+    model = DistributedDataParallel(net())
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.01)
+    with health.watch(model, optimiser, every=every, stop_on="critical") as watch:
+        for step in range(120):
+            model(torch.randn(4, 6)).square().mean().backward()
+            optimiser.step()
+            optimiser.zero_grad()
+            watch.loss(float("nan") if rank == sick and step >= 30 else 1.0)
+            if watch.should_stop:
+                return step
+    return -1
+
+
+@pytest.mark.parametrize(("sick", "every"), [(0, None), (1, 7), (2, 7)])
+def test_all_ranks_stop_at_the_same_step_or_none(both: Both, sick: int, every: int | None) -> None:
+    first, second = both(stopping, sick, every)
+    assert first == second, "one that went on alone would wait for ever"
+    assert (first > 30) if sick < 2 else (first == -1)

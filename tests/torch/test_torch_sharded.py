@@ -124,3 +124,32 @@ def test_figures_are_those_of_whole_parameters(both: Both, how: str) -> None:
     for info in [each for each in whole.modules if each.name not in split]:
         np.testing.assert_allclose(trace.output(info.name, "std"), whole.output(info.name, "std"), rtol=1e-3)
     np.testing.assert_allclose(trace.step_stats["gradient_norm"], whole.step_stats["gradient_norm"], rtol=1e-3)
+
+
+def given(rank: int, seed: int) -> health.Report:
+    """HSDP: a mesh of two axes, along one of which the ranks hold copies."""
+    torch.manual_seed(4)
+    mesh = init_device_mesh("cpu", (2, 1), mesh_dim_names=("replicate", "shard"))
+    model: nn.Module = fully_shard(Net(), mesh=mesh)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    chance = torch.Generator().manual_seed(rank * seed)
+    with health.watch(model, optimiser) as watch:
+        for _ in range(STEPS):
+            x = torch.randn(32, 6, generator=chance)
+            loss = functional.cross_entropy(model(x), x[:, :3].argmax(dim=1))
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+    return watch.report()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_ranks_of_hsdp_are_given_data_of_their_own(both: Both, seed: int) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        report, _ = both(given, seed)
+    assert not report.trace.facts.errors
+    outcome = next(each for each in report.outcomes if each.check == "same-data")
+    assert outcome.status == ("passed" if seed else "found"), outcome
+    assert {each.id for each in report.findings if each.severity != "info"} == (set() if seed else {"same-data"})

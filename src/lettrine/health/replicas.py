@@ -103,6 +103,20 @@ def compared(trace: Trace) -> Replicas | None:
     )
 
 
+def independent(trace: Trace, found: Replicas) -> bool:
+    """Whether each rank trains for itself, as in a search: with an optimiser or a rate of its own, and gradients of its own too.
+
+    The first gradients are the same where only the rates differ.
+    """
+    settings = {(each.facts.optimiser, str(each.facts.momentum), _first_rate(each)) for each in heard(trace).values()}
+    return len(settings) > 1 and len(found.steps) > 1 and bool(found.unlike[1:].all())
+
+
+def _first_rate(trace: Trace) -> float:
+    rates = trace.step_stats.get("learning_rate", np.zeros(0))
+    return float(rates[np.isfinite(rates)][0]) if np.isfinite(rates).any() else 0.0
+
+
 def _nothing() -> Replicas:
     """Where every parameter is held in parts, there are no replicas."""
     return Replicas((), np.zeros(0, np.int64), False, np.zeros(0, np.bool_), (), None, 0.0, 0.0, 0.0, False, (), 0, (), ())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import time
 import zlib
 from collections import Counter
@@ -20,6 +21,7 @@ from torch import nn
 from lettrine.errors import HealthError
 from lettrine.health.archive import trace_from_arrays, trace_to_arrays
 from lettrine.health.observers import LOGGER
+from lettrine.health.schedule import Schedule
 from lettrine.health.trace import Trace
 from lettrine.health.uniting import united
 from lettrine.torch.capture import replicas as _replicas  # noqa: F401  the reader of what ranks compare makes itself known
@@ -52,6 +54,7 @@ class Ranks:
         self._lost: set[int] = set()  # ranks that were watched and not heard
         self._waited = False
         self.hurried = False
+        self._looks_at, self._wants, self._stops = 0, False, False  # the step of the next look for a wish to stop
         store.set(f"{self._key}/{rank}", b"begun")
 
     @classmethod
@@ -87,6 +90,27 @@ class Ranks:
             self._lost.clear()
             self._others = [self._heard(rank, until) for rank in range(1, self._count)]
         return united([own, *self._others], self._lost)
+
+    def agreed(self, step: int, schedule: Schedule, *, wanted: bool) -> bool:
+        """Whether all ranks stop, so many steps into the training. wanted: whether this one would.
+
+        To be asked at the same steps on every rank. Nobody waits: what a rank wants is written down, and heeded when the ranks
+        look there next, which is as often as steps are sampled. Whoever looks at a later step has exchanged gradients with the
+        writer since then, so that all see the same.
+        """
+        if self._stops:
+            return True
+        try:
+            if step >= self._looks_at:
+                self._looks_at = schedule.after(step)
+                self._stops = self._store.check([f"{self._key}/stop"]) and int(self._store.get(f"{self._key}/stop")) < step
+            if wanted and not self._wants:
+                self._wants = True
+                self._store.compare_set(f"{self._key}/stop", "", str(step))  # the first that wanted it is kept
+        except (RuntimeError, ValueError) as error:
+            LOGGER.warning("the ranks could not agree to stop, and go on: %s", error)
+            self._looks_at = sys.maxsize
+        return self._stops
 
     def _heard(self, rank: int, until: float) -> Trace | None:
         """What another rank told last; None if it was not watched, or if it did not come in time."""

@@ -17,7 +17,7 @@ from lettrine.health.checks.reading import listed, number, plural, share
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
-from lettrine.health.replicas import Replicas, compared, heard, ranks_named
+from lettrine.health.replicas import Replicas, compared, heard, independent, ranks_named
 from lettrine.health.trace import Trace
 
 LEAST: Final = 2  # ranks that can be compared
@@ -32,6 +32,8 @@ def _replicas(trace: Trace) -> Replicas:
         raise Skip("not run", "no step was looked at on all ranks")
     if not found.names + found.began_apart:
         raise Skip("not applicable", "no parameter is held whole by several ranks")
+    if independent(trace, found):
+        raise Skip("not applicable", "each rank trains for itself, with an optimizer or a learning rate of its own")
     return found
 
 
@@ -106,7 +108,8 @@ def gradients_not_synchronised(trace: Trace) -> Iterator[Finding]:
             f"At {_counted(found)} every rank used gradients of its own: they are never synchronised, and each rank trains a "
             "network of its own on its part of the data.",
             "Wrap the model in DistributedDataParallel after its last conversion or move (to, double, half), and call what that "
-            "returns in every step; its hooks are lost when parameters are replaced afterwards.",
+            "returns in every step; its hooks are lost when parameters are replaced afterwards. If each rank is meant to train a "
+            "network of its own, give each a seed of its own too: then they are not compared.",
         )
 
 

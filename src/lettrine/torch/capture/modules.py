@@ -171,7 +171,7 @@ class ModuleProbe:
         if state == self._told:
             return []
         self._told = state
-        infos = [capture.info for capture in self.captures.values() if capture.info is not None]
+        infos = [info for capture in self.captures.values() if (info := capture.told()) is not None]
         names = {root.output for root in self._roots if root.output} or {info.name for info in infos[-1:]}
         return [replace(info, role="output") if info.name in names else info for info in infos]
 

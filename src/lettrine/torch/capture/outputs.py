@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -140,13 +141,19 @@ class OutputCapture:
         """The calls of this step that were copied."""
         return self.calls[: self.used if self.used <= CALLS else (self.used - 1).bit_length() + 2]
 
+    def told(self) -> ModuleInfo | None:
+        """What is known of it, with the units of all its calls in this step where those differ."""
+        widths = [call.output.array.shape[1] for call in self.made]
+        return replace(self.info, units=sum(widths)) if self.info and len(set(widths)) > 1 else self.info
+
     def outputs(self) -> OutputArrays:
         """The outputs of this step, all calls together."""
         tables = [call.output.array for call in self.made]
         if len(tables) == 1:
             return OutputArrays(tables[0], -1, self.activation)
-        if len({table.shape[1] for table in tables}) > 1:  # units of one call are not those of another
-            tables = [table.reshape(-1, 1) for table in tables]
+        if len({table.shape[1] for table in tables}) > 1:  # units of one call are not those of another: they lie side by side
+            most = max(len(table) for table in tables)  # a call of fewer examples is repeated, so that its units stay as they are
+            return OutputArrays(np.hstack([np.resize(table, (most, table.shape[1])) for table in tables]), -1, self.activation)
         return OutputArrays(np.concatenate(tables), -1, self.activation)
 
     def gradients(self, scale: float) -> Values | None:

@@ -61,11 +61,16 @@ def _of_mesh(parameter: Any) -> Placed:
 
 
 def data_parallel(model: nn.Module) -> bool:
-    """Whether each rank should get its own data: so it is unless tensors are split between ranks by other means than FSDP."""
+    """Whether each rank should get its own data: so it is unless tensors are split between ranks by other means than FSDP.
+
+    FSDP splits along one axis of a mesh; the other, if there is one, holds whole copies, as in HSDP.
+    """
+    parameters: list[Any] = [each for each in model.parameters() if hasattr(each, "to_local")]
     if any(fsdp(each, "FSDPModule") for each in model.modules()):
-        meshes = [mesh for each in model.parameters() if (mesh := getattr(each, "device_mesh", None)) is not None]
-        return all(mesh.ndim == 1 for mesh in meshes)
-    return not any(hasattr(each, "to_local") for each in model.parameters())
+        return all(
+            each.device_mesh.ndim == 1 or [at.is_shard() for at in each.placements] == [False, True] for each in parameters
+        )
+    return not parameters
 
 
 def shards(model: nn.Module) -> Iterator[Evidence]:

@@ -19,13 +19,17 @@ _LIVE: Final = "lettrine.live.showing"
 
 
 class Audience:
-    """Those who asked a watch to be told. observers: of its recorder. Other arguments: as `health.watch` takes them."""
+    """Those who asked a watch to be told. observers: of its recorder. Other arguments: as `health.watch` takes them.
+
+    stops: whether a finding may end the training.
+    """
 
     def __init__(self, observers: Observers, on_finding: OnFinding | None, stop_on: str | None, log_to: LogTo | None) -> None:
         self._observers = observers
         self._page: Any = None
         self._tracking = None if log_to is None else Tracking(log_to)
         self._urgent = False
+        self.stops = stop_on is not None
         observers.tell(on_finding, stop_on)
         if self._tracking is not None:
             observers.on_sample.append(self._tracking)

@@ -83,6 +83,12 @@ class Record:
         if self._ranks is not None:
             self._ranks.hurried = True
 
+    def agreed(self, *, wanted: bool) -> bool:
+        """Whether the training is to stop, where this process wants it or not: all ranks do at the same step, or none."""
+        if self._ranks is None:
+            return wanted
+        return self._ranks.agreed(self._steps.counter.step, self._recorder.schedule, wanted=wanted)
+
     def gather(self) -> None:
         """Bring together what all ranks have seen."""
         if self._ranks is None:

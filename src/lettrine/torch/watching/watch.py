@@ -193,8 +193,8 @@ class Watch:
 
     @property
     def should_stop(self) -> bool:
-        """Whether something as severe as `stop_on` was found: the loop may end itself."""
-        return self._audience.should_stop
+        """Whether something as severe as `stop_on` was found: the loop may end itself. Several ranks say so at the same step."""
+        return self._audience.stops and self._record.agreed(wanted=self._audience.should_stop)
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs to go on: the step and all that was recorded, as tensors, numbers and text."""
