@@ -47,10 +47,8 @@ class Batches:
 
     def rows(self, start: int, stop: int) -> Indices:
         """Batches of steps start to stop: (S, B)."""
-        size = self._block_steps
-        parts = [
-            self._drawn(block)[max(start - block * size, 0) : stop - block * size] for block in range(start // size, -(-stop // size))
-        ]
+        size, blocks = self._block_steps, range(start // self._block_steps, -(-stop // self._block_steps))
+        parts = [self._drawn(block)[max(start - block * size, 0) : stop - block * size] for block in blocks]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _drawn(self, block: int) -> Indices:
