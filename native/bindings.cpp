@@ -1,4 +1,4 @@
-// The engine's half of the border to Python. Whether indices are in range is asked with `within`, before.
+// The engine's functions for Python. The caller checks first, with `within`, that indices are in range.
 
 #include <nanobind/stl/optional.h>
 
@@ -95,7 +95,7 @@ nb::object evaluate_as(const Shape& shape, const nb::list& values, const nb::lis
     std::unique_ptr<T[]> logits(targets ? nullptr : new T[count * vocabulary + 1]);
     if (count > 0) {
         const nb::gil_scoped_release unlocked;
-        // Chunks are a hundred examples each, and meet only at the end.
+        // Chunks are a hundred examples each, and members wait for each other only at the end.
         lettrine::Team team(lettrine::useful_threads(2 * bound.weights * static_cast<double>(count), threads));
         const auto memory = zeroed(kernels.evaluate_memory(bound.net, examples.count, team.size()));
         kernels.evaluate(bound.net, examples, losses.get(), logits.get(), memory.get(), team);
@@ -146,7 +146,7 @@ double multiply_adds(Index rounds, const std::string& name) {
 }  // namespace
 
 NB_MODULE(_native, m) {
-    nb::set_leak_warnings(false);  // what is alive when Python ends, such as a watch in a cycle of hooks, is no fault
+    nb::set_leak_warnings(false);  // objects that are alive when Python ends, such as a watch in a cycle of hooks, are no leak
     m.doc() = "The compiled half of lettrine.engine.native, lettrine.health and lettrine.torch; call those.";
     m.def("train", &train, "shape"_a, "values"_a, "running"_a, "firsts"_a, "seconds"_a, "decays"_a, "penalties"_a, "optimiser"_a,
           "contexts"_a.noconvert(), "targets"_a.noconvert(), "indices"_a.noconvert(), "learning_rates"_a.noconvert(),

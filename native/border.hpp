@@ -1,5 +1,6 @@
-// What the files at the border to Python share: bindings (the engine), measuring, watching and steps (the health check). They check
-// that every array holds as many numbers as is said, so that nothing behind them can read or write beside one. Errors are ValueError, which lettrine turns into its own.
+// What the files that know Python have in common: bindings (the engine), measuring, watching and steps (the health check). These
+// check that each array has the size that is claimed, so that the code they call cannot read or write outside of it. Errors are
+// ValueError, which lettrine turns into its own.
 
 #pragma once
 
@@ -38,8 +39,8 @@ Result<T> own(T* data, std::initializer_list<std::size_t> shape) {
     return Result<T>(data, shape, owner);
 }
 
-// Slots of a type whose objects hold Python objects that may hold them: what Python's garbage collector asks for. T says what it holds
-// in `traverse`, and lets go of it in `clear`.
+// The functions that Python's garbage collector needs for a type whose objects hold Python objects and may be part of a cycle. T
+// names these objects in `traverse` and lets go of them in `clear`.
 template <class T>
 struct Collected {
     static int traverse(PyObject* self, visitproc visit, void* arg) {

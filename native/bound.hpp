@@ -1,4 +1,4 @@
-// A network as Python hands it over: lists of arrays become pointers that are known to hold what the shape says.
+// A network as Python hands it over: lists of arrays, checked against the shape, become pointers.
 
 #pragma once
 

@@ -20,7 +20,7 @@ inline void cumulate(const Choice& choice, Index vocabulary, double* weights, In
 inline Index choose(Index vocabulary, const double* sums, double uniform) {
     const double aim = uniform * sums[vocabulary - 1];
     Index first = 0;
-    for (Index left = vocabulary; left > 1;) {  // nobody can foresee which half it is: no branch
+    for (Index left = vocabulary; left > 1;) {  // no branch: the processor could not predict it
         const Index half = left / 2;
         first += sums[first + half - 1] > aim ? 0 : half;
         left -= half;

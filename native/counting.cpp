@@ -1,5 +1,5 @@
-// The half of the border to Python that counts cross. That the arrays are such as `lettrine.model.counting` makes them is for
-// Python to see to: `lettrine.model.stored_counts` holds those of a file to it.
+// The functions of counts for Python. They rely on arrays as `lettrine.model.counting` makes them; `lettrine.model.stored_counts`
+// checks those read from a file.
 
 #include "counted.hpp"
 

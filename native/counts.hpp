@@ -22,7 +22,7 @@ struct Counts {
     const std::int64_t* families = nullptr;  // (nodes + 1,) where a node's children begin; without it they are searched for by depth
     static constexpr Index deepest = 16;
 
-    // `families` of these counts, for who asks them often.
+    // `families` of these counts, for callers that ask often.
     std::vector<std::int64_t> grouped() const {
         std::vector<std::int64_t> first(static_cast<std::size_t>(nodes) + 1);
         Index child = 0;
@@ -42,7 +42,7 @@ struct Counts {
             const std::int64_t* first = children + (families ? families[node] : levels[depth] - 1);
             const std::int64_t* last = children + (families ? families[node + 1] : levels[depth + 1] - 1);
             if (first == last) break;
-            for (Index left = last - first; left > 1;) {  // nobody can foresee which half it is: no branch
+            for (Index left = last - first; left > 1;) {  // no branch: the processor could not predict it
                 const Index half = left / 2;
                 first += first[half - 1] < key ? half : 0;
                 left -= half;

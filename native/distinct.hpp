@@ -1,4 +1,4 @@
-// What is the same in a batch is worked out once.
+// What occurs several times in a batch is computed once.
 //
 // Words share beginnings, so a batch holds the same context several times (one in seven names' contexts is all padding);
 // and at one position only few of the characters occur. Both are counted here, before a step.
@@ -96,8 +96,8 @@ struct Pairs {
         for (Index t = 0; t < length; ++t) {
             begin[t] = pairs;
             for (Index b = 0; b < batch; ++b) {
-                // Whether a character is new nobody can foresee: no branch, and what is written past the last pair counts
-                // only once it is one.
+                // No branch, since the processor could not predict whether a character is new. A pair is always written; the
+            // count grows only if it is new.
                 const std::int32_t c = contexts[b][t], seen = found[c], pair = seen < 0 ? pairs : seen;
                 letter[pairs] = c;
                 last[pairs] = -1;

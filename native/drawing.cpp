@@ -1,4 +1,4 @@
-// The half of the border to Python that drawn words cross.
+// The functions that draw words, for Python.
 
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>

@@ -1,8 +1,8 @@
 // Drawing words from networks and counts together. What is drawn from is defined in src/lettrine/inference/mixture.py.
 //
 // Words share beginnings, so a few short contexts come again and again: of one million names two thirds of all characters follow
-// a context that was met before. Distributions are therefore kept, by context, as cumulated sums. A context's distribution is the same
-// whenever and by whomever it is worked out, so the words do not depend on what is kept, nor on how many draw.
+// a context that was met before. Distributions are therefore kept, by context, as cumulated sums. A context's distribution does not
+// depend on when and by which member it is computed, so neither do the words depend on what is kept or on how many members draw.
 
 #pragma once
 

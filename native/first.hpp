@@ -41,7 +41,7 @@ void gather(const Batch<T>& batch, Index context, Index width, const T* embeddin
             T* to = line + t * width;
             for (Index e = 0; e < width; e += V::width) {
                 const int n = static_cast<int>(width - e < V::width ? width - e : V::width);
-                V::store(to + e, V::load(from + e, n));  // what spills over is overwritten by the next one, or padding
+                V::store(to + e, V::load(from + e, n));  // what is written too far is overwritten by the next one, or is padding
             }
         }
         for (Index k = 0; k < in; k += W) {
@@ -125,7 +125,7 @@ void sum_signals_of(const Batch<T>& batch, const Pairs& pairs, Index context, In
         }
 }
 
-// Several panels at once, while they fit the nearest cache: how many rows hold a pair is foreseen badly and best asked seldom.
+// Several panels at once, while they fit the nearest cache. The loop over a pair's rows ends unpredictably, so it is run seldom.
 template <class T>
 void sum_signals(const Batch<T>& batch, const Pairs& pairs, Index context, Span part, const T* d, T* signals) {
     constexpr Index W = panel_width<T>;

@@ -95,7 +95,7 @@ double multiply_adds(Index rounds) {
     for (int i = 0; i < chains; ++i) x[i] = V::set(static_cast<float>(i));
     V::Value factor = V::set(0.999f), term = V::set(0.001f);
     for (Index r = 0; r < rounds; ++r) {
-        asm volatile("" : "+m"(factor), "+m"(term));  // or the compiler would work the loop out
+        asm volatile("" : "+m"(factor), "+m"(term));  // otherwise the compiler would compute the loop's result itself
         const V::Value f = factor, t = term;
 #pragma GCC unroll 16
         for (int repeat = 0; repeat < 16; ++repeat)

@@ -1,5 +1,5 @@
-// Another library's network at a sampled step: its tensors are measured where they lie, outputs when they are made, their gradients
-// when they arrive, parameters just before and just after the optimiser's step.
+// Measures a network of another library at a sampled step, where its tensors lie in memory: outputs when they are made, their
+// gradients when they arrive, parameters just before and just after the optimiser's step.
 
 #pragma once
 
@@ -8,63 +8,16 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
-#include <numeric>
 #include <utility>
 #include <vector>
 
 #include "tensors.hpp"
-
-// A tensor of which only a part may be looked at: a table of rows and units, every so many-th row and every so many-th unit of a
-// larger one, which has so many values in all and so many units. Of a parameter: one unit, and every so many-th value.
-struct Picked {
-    Index rows, units, row_step, unit_step, size, width;
-
-    explicit Picked(const std::tuple<Index, Index, Index, Index, Index, Index>& given)
-        : rows(std::get<0>(given)), units(std::get<1>(given)), row_step(std::get<2>(given)), unit_step(std::get<3>(given)), size(std::get<4>(given)),
-          width(std::get<5>(given)) {
-        require(rows >= 0 && units >= 1 && row_step >= 1 && unit_step >= 1 && width >= 1 && (rows == 0 || last() < size) && (units - 1) * unit_step < width,
-                "what is picked of a tensor lies outside of it");
-    }
-
-    Index count() const { return rows * units; }
-    bool whole() const { return count() == size; }
-
-    // Where what is picked lies: the tensor itself if that is all of it, else a copy.
-    const float* of(const float* values, float* room) const {
-        if (whole()) return values;
-        copy(values, room);
-        return room;
-    }
-
-    void copy(const float* values, float* room) const {
-        if (whole()) {
-            std::copy_n(values, size, room);
-            return;
-        }
-        const Index gap = row_step * width, next = unit_step;
-        if (units == 1)
-            for (Index r = 0; r < rows; ++r) room[r] = values[r * gap];
-        else if (next == 1)
-            for (Index r = 0; r < rows; ++r) std::copy_n(values + r * gap, units, room + r * units);
-        else
-            for (Index r = 0; r < rows; ++r)
-                for (Index u = 0; u < units; ++u) room[r * units + u] = values[r * gap + u * next];
-    }
-
-  private:
-    Index last() const { return (rows - 1) * row_step * width + (units - 1) * unit_step; }
-};
-
-using Shape = std::tuple<Index, Index, Index, Index, Index, Index>;
-
-// Place of an output, a zone, and whether units are counted of which all values lie in the zone, else values. Of a zone of the former
-// kind within one of the latter kind of the same output, named before it, not more is looked at than is asked.
-using Zoned = std::tuple<std::size_t, double, double, bool, bool>;
+#include "unit_counts.hpp"
 
 template <class T>
 using Table = nb::ndarray<T, nb::device::cpu, nb::c_contig>;
 
-// What is looked up at every call. ours: the key of our hook among those of a tensor, which torch numbers from 0 on.
+// Names and keys used at every call. ours: the key of our hook on a tensor; torch numbers its own hooks from 0 on.
 struct Names {
     nb::object hooks = name("_backward_hooks"), node = name("grad_fn"), add = name("_register_hook_dict"), gradient = name("grad"),
                trained = name("requires_grad"), ours = nb::int_(-1);
@@ -80,17 +33,17 @@ inline nb::tuple inert() {
 
 inline bool truth(nb::handle object) { return object.ptr() == Py_True; }
 
-// Tensors of another library, the same ones at every step: outputs with their gradients, heard by the `OutputHook` of each, and parameters with
-// theirs. Figures go to one row of the tables. Nothing is read of a tensor that is of another size, type or layout than it was, or
-// elsewhere than in this memory: then the step is not one of those that can be measured here, and `expected` is false.
+// The tensors of a network that does the same at every step: outputs and their gradients, which the `OutputHook` of each passes on, and
+// parameters and their gradients. A step's figures go to one row of the tables. A tensor of another size, type, layout or device than
+// before is not read: then the step cannot be measured here, and `expected` is false.
 class Live {
   public:
-    bool expected = false;     // the step that is being made can be measured here, as far as is known
+    bool expected = false;     // whether the step that is being made can still be measured here
     std::size_t heard = 0;  // outputs of this step
 
     Live(const Tensors& tensors, const std::vector<Shape>& parameters, const std::vector<Shape>& outputs, const std::vector<Zoned>& zones,
          Table<double> moments, Table<double> moved, Table<float> earlier, Table<double> totals, nb::object range, nb::object look)
-        : set_(instruction_set("").single_measures), tensors_(tensors), parameters_(parameters.begin(), parameters.end()), moments_(moments), moved_(moved), earlier_(earlier),
+        : set_(instruction_set("").single_measures), tensors_(tensors), parameters_(parameters.begin(), parameters.end()), units_({outputs.begin(), outputs.end()}, zones), moments_(moments), moved_(moved), earlier_(earlier),
           totals_(totals), slots_(moments.ndim() ? moments.shape(0) : 0), range_(std::move(range)), look_(std::move(look)),
           hooks_type_(nb::module_::import_("collections").attr("OrderedDict")) {
         for (const Shape& shape : outputs) outputs_.emplace_back(shape);
@@ -102,21 +55,8 @@ class Live {
         for (const Output& output : outputs_)
             if (!output.part.whole()) most = std::max(most, static_cast<std::size_t>(output.part.count()));
         room_.resize(most);
-        std::size_t units = 0;
-        for (const auto& [place, low, high, inside, whole] : zones) {
-            require(place < outputs_.size(), "a zone is of no output");
-            Counted zone{{low, high, inside}, whole, units, zones_++, -1};
-            for (const Counted& other : outputs_[place].zones)
-                if (whole && !other.whole && !inside && !other.zone.inside && other.zone.low >= low && other.zone.high <= high)
-                    zone.wider = static_cast<Index>(other.start);
-            outputs_[place].zones.push_back(zone);
-            units += static_cast<std::size_t>(outputs_[place].part.units);
-        }
-        counts_.resize(units);
-        sums_.resize(units);
-        streaks_.resize(units);
         require(moments_.size() == slots_ * 16 * (parameters_.size() + outputs_.size()) && moved_.size() == slots_ * 8 * parameters_.size() &&
-                    earlier_.size() == total && totals_.size() == slots_ * zones_,
+                    earlier_.size() == total && totals_.size() == slots_ * units_.zones(),
                 "the tables have not the sizes that the tensors ask for");
         addresses_.resize(2 * parameters_.size());
     }
@@ -139,17 +79,18 @@ class Live {
         expected = true;
     }
 
-    // Let this step have the first row instead: those before it are to be overwritten.
+    // Move this step to the first row: the rows before it are not needed any more.
     void restart() {
         if (!slot_) return;
         const std::size_t own = parameters_.size();
         std::copy_n(moments_.data() + 16 * slot_ * (own + outputs_.size()), 16 * (own + outputs_.size()), moments_.data());
         std::copy_n(moved_.data() + 8 * slot_ * own, 8 * own, moved_.data());
-        std::copy_n(totals_.data() + slot_ * zones_, zones_, totals_.data());
+        std::copy_n(totals_.data() + slot_ * units_.zones(), units_.zones(), totals_.data());
         slot_ = 0;
     }
 
-    // The modules that make these outputs are called again. Whether gradients of them have come already; if not, they are forgotten.
+    // The modules that make these outputs are called again. Returns whether gradients of them have come already; if not, the outputs are
+    // forgotten.
     bool again(const std::vector<std::size_t>& places) {
         for (const std::size_t place : places)
             if (at(place).answered) return true;
@@ -168,7 +109,7 @@ class Live {
         return places;
     }
 
-    // An output has been made. False, and nothing done, if it is not as it was, or no gradient will come to it.
+    // An output has been made: measure it. Does nothing and returns false if it is not like before, or has no graph.
     bool hear(std::size_t place, nb::handle tensor, nb::handle hook) {
         Output& output = at(place);
         const auto found = tensors_.find(tensor);
@@ -179,7 +120,7 @@ class Live {
         if (node.is_none() || !nb::getattr(tensor, names_.hooks).is_none()) return false;
         const nb::object hooks = hooks_type_();
         if (PyObject_SetItem(hooks.ptr(), names_.ours.ptr(), hook.ptr())) throw nb::python_error();
-        // What `register_hook` does, but for the handle that it makes.
+        // The same as `register_hook`, without the handle that it makes.
         nb::setattr(tensor, names_.hooks, hooks);
         if (!nb::steal(PyObject_CallMethodOneArg(node.ptr(), names_.add.ptr(), tensor.ptr())).is_valid())
             throw nb::python_error();
@@ -188,12 +129,12 @@ class Live {
         ++heard;
         values = output.part.of(values, room_.data());
         note(place, values, output.part.count());
-        for (const Counted& each : output.zones) totals_.data()[slot_ * zones_ + each.column] = static_cast<double>(count(each, output, values));
+        units_.count(place, values, totals_.data() + slot_ * units_.zones());
         if (looked_[place]) look_(place, tensor);
         return true;
     }
 
-    // The gradient of an output that was heard has come. False if it is not as it was.
+    // The gradient of an output has come: measure it. Returns false if it is not like before.
     bool answer(std::size_t place, nb::handle gradient) {
         Output& output = at(place);
         if (output.answered || nb::len(output.hooks) != 1 || !tensors_.plain(gradient) || truth(nb::getattr(gradient, names_.trained))) return false;
@@ -209,14 +150,15 @@ class Live {
         return true;
     }
 
-    // Measure the parameters just before the step, and keep them. False, and nothing done, if not all of the step was as it was.
+    // Measure the parameters just before the step, and keep them. Does nothing and returns false if something in the step was not like
+    // before.
     bool before(const nb::list& parameters) {
         const std::size_t own = parameters_.size();
         if (!expected || heard < outputs_.size() || answered_ < outputs_.size() || parameters.size() != own) return false;
         for (std::size_t i = 0; i < own; ++i) {
             const nb::handle tensor = parameters[i];
             addresses_[i] = tensors_.address<float>(tensor, parameters_[i].size);
-            // The tensor keeps its gradient alive. One that is not trained any more is not the common case.
+            // The parameter keeps its gradient alive. A parameter that is not trained any more is not like before.
             addresses_[own + i] = addresses_[i] ? tensors_.address<float>(nb::getattr(tensor, names_.gradient), parameters_[i].size) : nullptr;
             if (!addresses_[own + i] || !truth(nb::getattr(tensor, names_.trained))) return false;
         }
@@ -233,16 +175,10 @@ class Live {
         return true;
     }
 
-    // Measure by how much the parameters have moved since, NaN if they are not where they can be read any more; and add up what was
-    // counted of the units.
+    // Measure by how much the step has moved the parameters, NaN if they cannot be read any more; and add up the counts of the
+    // units.
     void after(const nb::list& parameters) {
-        for (const Output& output : outputs_)
-            for (const Counted& each : output.zones)
-                for (std::size_t u = each.start; u < each.start + static_cast<std::size_t>(output.part.units); ++u) {
-                    const bool whole = counts_[u] == output.part.rows;
-                    sums_[u] += each.whole ? whole : counts_[u];
-                    streaks_[u] = whole ? streaks_[u] + 1 : 0;
-                }
+        units_.add_up();
         const std::size_t own = parameters_.size();
         double* row = moved_.data() + 8 * slot_ * own;
         const float* kept = earlier_.data();
@@ -258,17 +194,8 @@ class Live {
         }
     }
 
-    // By unit of each zone, side by side, over the steps since this was last asked: how many values, or steps in which all values,
-    // lay in it, and the latter in a row up to the last step.
-    std::pair<Result<std::int64_t>, Result<std::int64_t>> units() {
-        const auto taken = [](std::vector<std::int64_t>& from) {
-            std::unique_ptr<std::int64_t[]> copy(new std::int64_t[from.size() + 1]);
-            std::copy(from.begin(), from.end(), copy.get());
-            std::fill(from.begin(), from.end(), 0);
-            return own(copy.release(), {from.size()});
-        };
-        return {taken(sums_), taken(streaks_)};
-    }
+    // As `UnitCounts::taken` says.
+    std::pair<Result<std::int64_t>, Result<std::int64_t>> units() { return units_.taken(); }
 
     // Histograms of this step: (place, low, high) of each, outputs first, then their gradients, and counts (n, bins).
     std::pair<std::vector<std::tuple<std::size_t, double, double>>, Result<std::int64_t>> details() const {
@@ -281,8 +208,8 @@ class Live {
 
     std::size_t slot() const { return slot_; }
 
-    // Of what the network is called with: whether it is a tensor without figures, or one of finite numbers, as far as `most` of them
-    // spread over it tell; no answer if it is no tensor.
+    // The network is called with this. Returns whether it is a tensor of finite numbers, of which `most` are read, or a tensor of whole
+    // numbers; no answer if it is no tensor.
     std::optional<bool> sound(nb::handle given, Index most) const {
         const auto found = tensors_.find(given);
         if (!found) return std::nullopt;
@@ -296,7 +223,7 @@ class Live {
         return finite;
     }
 
-    // `look` belongs to who holds this object, and what hangs on a tensor to the hooks, which hold it too.
+    // For the garbage collector: `look` may hold the owner of this object, and the hooks on a tensor hold this object.
     int traverse(visitproc visit, void* arg) const {
         Py_VISIT(range_.ptr());
         Py_VISIT(look_.ptr());
@@ -310,16 +237,9 @@ class Live {
     }
 
   private:
-    struct Counted {
-        lettrine::Zone zone;
-        bool whole;
-        std::size_t start, column;  // of its units among those of all zones, and its own among them
-        Index wider;                // where the units of another zone of the same output begin that holds it, or -1
-    };
     struct Output {
         explicit Output(const Shape& shape) : part(shape) {}
         Picked part;
-        std::vector<Counted> zones{};
         bool heard = false, answered = false;
         nb::object hooks{};  // of the tensor, until the step
     };
@@ -345,21 +265,7 @@ class Live {
         details_.emplace_back(row, low, high);
     }
 
-    // Count by unit, and say what there is in all.
-    std::int64_t count(const Counted& each, const Output& output, const float* values) {
-        std::int64_t* counts = counts_.data() + each.start;
-        const std::int64_t* wider = each.wider < 0 ? nullptr : counts_.data() + each.wider;
-        // No unit lies wholly in the wider zone, so none does in this one.
-        const auto [rows, units] = std::pair(output.part.rows, output.part.units);
-        if (wider && std::find(wider, wider + units, rows) == wider + units) {
-            std::fill_n(counts, units, 0);
-            return 0;
-        }
-        set_.zone_counts(values, rows, units, each.zone, counts);
-        return each.whole ? std::count(counts, counts + units, rows) : std::accumulate(counts, counts + units, std::int64_t{0});
-    }
-
-    // Leave no hook behind on a tensor that the user keeps.
+    // Take our hooks off tensors: the user may keep these.
     void release() {
         for (Output& output : outputs_) {
             if (output.hooks.is_valid() && PyObject_DelItem(output.hooks.ptr(), names_.ours.ptr())) PyErr_Clear();
@@ -370,6 +276,7 @@ class Live {
     const lettrine::Measures<float> set_;
     const Tensors tensors_;
     const std::vector<Picked> parameters_;
+    UnitCounts units_;
     std::vector<Output> outputs_;
     Table<double> moments_, moved_;
     Table<float> earlier_;
@@ -378,10 +285,8 @@ class Live {
     nb::object range_, look_;
     const nb::object hooks_type_;
     const Names names_;
-    std::size_t zones_ = 0;
-    std::vector<std::int64_t> counts_, sums_, streaks_;  // by unit of all zones: of this step, and of those before
     std::vector<const float*> addresses_;  // of parameters, then of their gradients
-    std::vector<float> room_;              // for what is picked of one tensor
+    std::vector<float> room_;              // for a copy of the values picked of one tensor
     std::size_t slot_ = 0, answered_ = 0;
     Index bins_ = 0;
     std::vector<bool> looked_;

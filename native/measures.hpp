@@ -202,7 +202,7 @@ Moments moments(const T* values, const T* minus, Index size) {
     return {count, mean, std, __builtin_sqrt(mean * mean + deviation / count), sums.low, sums.high, sums.zeros, lost};
 }
 
-// Limits in double, met by values of T: what they are compared with instead, and gives the same answers.
+// The limit in T that gives the same answers as this limit in double.
 template <class T>
 T least_at_or_above(double limit) {
     T x = static_cast<T>(limit);

@@ -1,4 +1,4 @@
-// Watching another library's network: the steps at which there is nothing to do in Python.
+// Steps of another library's network that need no Python while they are watched.
 
 #include <nanobind/stl/pair.h>
 
@@ -10,8 +10,8 @@
 
 namespace {
 
-// A watch at the steps that are not sampled, when all there is to do is to count them and to note their losses; whatever else is to
-// be done is done by what it calls then. The Python twin is lettrine.torch.fast.counting.StepCounter.
+// Counts steps that are not sampled and notes their losses. Where more has to be done, it calls Python. The same in Python is
+// lettrine.torch.fast.counting.StepCounter.
 class StepCounter {
   public:
     bool counting = false, noting = false;
@@ -38,7 +38,7 @@ class StepCounter {
 
     std::vector<std::pair<std::int64_t, double>> losses() { return std::exchange(losses_, {}); }
 
-    // What it calls holds the watch, which holds it.
+    // For the garbage collector: the functions that it calls hold the watch, and the watch holds it.
     int traverse(visitproc visit, void* arg) const {
         Py_VISIT(stepped_.ptr());
         Py_VISIT(lost_.ptr());
@@ -56,8 +56,8 @@ class StepCounter {
     std::vector<std::pair<std::int64_t, double>> losses_;  // step and loss
 };
 
-// Sampled steps of a known network, one after another. Each is measured and counted, and its learning rates are noted. Anything that has
-// changed ends the run, and the step goes on as if there had been no run.
+// A run of sampled steps of a known network. Each is measured and counted, and its learning rates are noted. When something has changed,
+// the run ends, and Python goes on with the step.
 class Run {
   public:
     bool running = false;
@@ -67,8 +67,8 @@ class Run {
           graph_task_(std::move(graph_task)), level_(std::move(level)) {}
 
     // The step that begins now is the first one. modules: of the network, whose modes are not to change. groups: of the optimiser, with
-    // the learning rates. The run ends before step `until`, or when `room` rows of the tables are full. most: numbers of what the network is
-    // called with that are looked at; if it has more, Python must see it.
+    // the learning rates. The run ends before step `until`, or when `room` rows of the tables are full. most: numbers of the network's
+    // input that are read; if it has more, Python must read it.
     void begin(nb::handle_t<Live> live, nb::list parameters, nb::list groups, nb::list modules, std::int64_t until, std::size_t room, Index most) {
         live_ = nb::borrow(live);
         parameters_ = std::move(parameters);
@@ -87,13 +87,13 @@ class Run {
         running = true;
     }
 
-    // How many steps were made since this was last asked, and their learning rates, those of one step side by side.
+    // How many steps were made since the last call, and their learning rates, those of one step side by side.
     std::pair<std::size_t, std::vector<double>> ran() { return {std::exchange(made_, 0), std::exchange(rates_, {})}; }
 
     // The user calls the network. False if Python must see it.
     bool called(const std::vector<std::size_t>& places, nb::handle args, nb::handle kwargs) {
         if (!running || !live().expected) return false;
-        // Evaluation, a checkpointed block done again, or a function transform.
+        // Evaluation, a checkpointed block that is computed again, or a function transform.
         if (!truth(grad_enabled_()) || nb::cast<int>(graph_task_()) != -1 || !level_().is_none()) return true;
         running = !live().again(places) && known(args, kwargs);
         for (std::size_t i = 0; running && i < modes_.size(); ++i) running = truth(nb::getattr(modules_[i], training_)) == modes_[i];
@@ -148,7 +148,7 @@ class Run {
   private:
     Live& live() const { return *nb::inst_ptr<Live>(live_); }
 
-    // Whether nothing says that the optimiser's step may be left out or its gradients are scaled, and it holds as much as it did.
+    // Whether the optimiser holds as many parameters as before, and no GradScaler may skip its step or scale its gradients.
     bool alone(nb::handle optimiser) const {
         const nb::object own = nb::getattr(optimiser, "__dict__");
         if (PyDict_Contains(own.ptr(), found_inf_.ptr()) || PyDict_Contains(own.ptr(), grad_scale_.ptr())) return false;
@@ -157,7 +157,7 @@ class Run {
         return true;
     }
 
-    // Whether what the network is called with, its first tensor, has no figures or is finite.
+    // Whether the first tensor that the network is called with is finite, or of whole numbers.
     bool known(nb::handle args, nb::handle kwargs) const {
         for (const nb::handle given : nb::borrow<nb::tuple>(args))
             if (const auto answer = live().sound(given, most_)) return *answer;

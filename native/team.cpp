@@ -23,7 +23,7 @@ void pause() {
 #endif
 }
 
-// Spins a while, since a step lasts microseconds; true if it was worth it.
+// Spins a while, since a step lasts microseconds; true if the condition came true meanwhile.
 template <class Done>
 bool spun_until(Done done) {
     for (int turns = 0; turns < 4000; ++turns) {
@@ -43,7 +43,7 @@ struct Team::Shared {
     void* with = nullptr;
     bool over = false;
     std::vector<std::thread> threads;
-    // For who has spun in vain: with more to run than there are cores, spinning would keep away the one waited for.
+    // Sleeps after spinning in vain. With more threads than cores, spinning would keep the awaited thread from running.
     std::atomic<int> asleep{0};
     std::mutex mutex;
     std::condition_variable changed;
@@ -56,8 +56,8 @@ struct Team::Shared {
         changed.wait(lock, done);
         --asleep;
     }
-    // After a change that somebody may wait for. Both sides look in the opposite order, all in one total order of
-    // events: either the sleeper sees the change, or this sees the sleeper.
+    // Wakes sleepers after a change. A sleeper first says that it sleeps and then reads the change; this changes first and then reads
+// whether somebody sleeps. In one total order of events, one of the two sees the other.
     void announce() {
         if (asleep.load() == 0) return;
         { const std::lock_guard<std::mutex> lock(mutex); }
@@ -70,7 +70,7 @@ struct Team::Shared {
 };
 
 int useful_threads(double operations, int asked) {
-    constexpr double least = 1.5e7;  // of one thread between meetings: with less, passing the numbers on costs what the help saves
+    constexpr double least = 1.5e7;  // of one thread between barriers: with less, exchanging the numbers costs as much as the help saves
     const int cores = static_cast<int>(std::thread::hardware_concurrency());
     int threads = cores > 0 && asked > cores ? cores : asked;
     if (threads > operations / least) threads = static_cast<int>(operations / least);
@@ -83,7 +83,7 @@ Team::Team(int size) : size_(size < 1 ? 1 : size) {
     try {
         for (int member = 1; member < size_; ++member) shared_->threads.emplace_back([this, member] { follow(member); });
     } catch (...) {
-        // The system gives no more threads: nobody has begun to work, so the ones there are can be sent home.
+        // The system gives no more threads. No thread has begun to work, so those that exist can be ended.
         shared_->over = true;
         shared_->begin_job();
         for (auto& thread : shared_->threads) thread.join();

@@ -1,4 +1,4 @@
-// A few threads that walk through the same program together.
+// A few threads that run the same function together.
 
 #pragma once
 
@@ -18,7 +18,7 @@ public:
     int size() const { return size_; }
     static double seconds();  // of a clock that never goes back
     void run(void (*work)(void* with, int member), void* with);
-    // Nobody passes before everybody has come.
+    // A barrier: no member goes on before all have come.
     void barrier() {
         if (size_ > 1) wait();
     }

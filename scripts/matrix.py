@@ -3,7 +3,8 @@
     python scripts/matrix.py [oldest | newest | VERSION ...] [--tests tests/torch] [--to .venvs]
 
 Without versions: the oldest that pyproject.toml allows, the one of constraints.txt, and the newest there is. Builds for the
-processor alone are asked for (download.pytorch.org); what would bring packages of a graphics card along is not installed.
+processor alone are looked for, first where torch keeps them (download.pytorch.org), then where pip looks otherwise; a version
+that would bring packages of graphics cards along is not installed. A version that is not found, or fails, makes the exit code 1.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ import argparse
 import re
 import subprocess
 import sys
-import time
 import tomllib
 from pathlib import Path
 
 HERE = Path(__file__).parent.parent
 INDEX = "https://download.pytorch.org/whl/cpu"
 CARDS = re.compile(r"\b(?:nvidia|cuda|triton|pytorch-triton)[\w.-]*", re.IGNORECASE)
+SECONDS = "15"  # in which an index must answer
 CONSTRAINTS = HERE / "constraints.txt"
 
 
@@ -37,6 +38,20 @@ def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([str(each) for each in command], cwd=HERE, capture_output=True, text=True, check=False)
 
 
+def source(pip: tuple[str | Path, ...], torch: str) -> tuple[tuple[str, ...] | None, str]:
+    """The options by which pip finds this torch without packages of graphics cards; None and why where it does not."""
+    reasons = []
+    for options, place in ((("--index-url", INDEX), "download.pytorch.org"), ((), "where pip looks otherwise")):
+        tried = run(*pip, "--dry-run", "--ignore-installed", "--timeout", SECONDS, "--retries", "0", *options, torch)
+        cards = sorted(set(CARDS.findall(tried.stdout.rpartition("Would install")[2])))
+        if tried.returncode == 0 and not cards:
+            return options, ""
+        failed = [line for line in tried.stderr.splitlines() if line.startswith("ERROR: ")] or ["ERROR: pip failed"]
+        reason = f"it would bring {len(cards)} packages of graphics cards" if cards else failed[-1].removeprefix("ERROR: ")
+        reasons.append(f"{place}: {reason}")
+    return None, "not found for the processor alone (" + "; ".join(reasons) + ")"
+
+
 def made(version: str, folder: Path) -> tuple[Path | None, str]:
     """The interpreter of an environment with this torch, and its version; None and why where there is none."""
     python = folder / "bin" / "python"
@@ -46,13 +61,10 @@ def made(version: str, folder: Path) -> tuple[Path | None, str]:
         pins = [line for line in CONSTRAINTS.read_text(encoding="utf-8").splitlines() if not line.startswith("torch")]
         (folder / "constraints.txt").write_text("\n".join(pins) + "\n", encoding="utf-8")
         pip = (python, "-m", "pip", "install", "--disable-pip-version-check", "-c", folder / "constraints.txt")
-        tried = run(*pip, "--dry-run", "--index-url", INDEX, torch)
-        if cards := sorted(set(CARDS.findall(tried.stdout.rpartition("Would install")[2]))):
-            return None, f"packages of graphics cards would come with it: {', '.join(cards)}"
-        for what in (
-            ("--index-url", INDEX, torch),
-            ("-e", ".[torch,report,corpora,test]"),
-        ):  # torch is there when ours is installed
+        options, why = source(pip, torch)
+        if options is None:
+            return None, why
+        for what in ((*options, torch), ("-e", ".[torch,report,corpora,test]")):  # torch is there when ours is installed
             found = run(*pip, "--quiet", *what)
             if found.returncode:
                 return None, (found.stderr.strip().splitlines() or ["pip failed"])[-1]
@@ -61,6 +73,16 @@ def made(version: str, folder: Path) -> tuple[Path | None, str]:
         return None, (told.stderr.strip().splitlines() or ["torch cannot be imported"])[-1]
     (folder / "ready").touch()
     return python, told.stdout.strip()
+
+
+def tested(python: Path, tests: list[str]) -> str:
+    """Run the tests, print those that fail, and say how it went: "passed" or "FAILED", and pytest's last line."""
+    done = run(python, "-m", "pytest", "-n", "2", "-q", "-p", "no:cacheprovider", *tests)
+    for line in done.stdout.splitlines():
+        if line.startswith(("FAILED", "ERROR")):
+            print(line, flush=True)
+    last = (done.stdout.strip().splitlines() or done.stderr.strip().splitlines() or ["pytest said nothing"])[-1]
+    return f"{'passed' if done.returncode == 0 else 'FAILED'}: {last}"
 
 
 def main() -> None:
@@ -72,18 +94,9 @@ def main() -> None:
     options = parser.parse_args()
     rows = []
     for version in wanted(options.versions):
+        print(f"torch {version}: making an environment and running {' '.join(options.tests)}", flush=True)
         python, found = made(version, options.to / f"torch-{version}")
-        start = time.monotonic()
-        if python is None:
-            rows.append((version, "", found))
-            continue
-        tested = run(python, "-m", "pytest", "-n", "2", "-q", "-p", "no:cacheprovider", *options.tests)
-        last = (tested.stdout.strip().splitlines() or [tested.stderr.strip()])[-1]
-        rows.append(
-            (version, found, f"{'passed' if tested.returncode == 0 else 'FAILED'}: {last} ({time.monotonic() - start:.0f} s)")
-        )
-        if tested.returncode:
-            print("\n".join(line for line in tested.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))))
+        rows.append((version, "", found) if python is None else (version, found, tested(python, options.tests)))
     width = max(len(version) for version, _, _ in rows)
     for version, found, result in rows:
         print(f"torch {version:{width}}  {found:14}  {result}")

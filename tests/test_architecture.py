@@ -38,7 +38,8 @@ PLAYS = {
     "live/play.py",
     "live/form.py",
     "live/faults.py",
-}  # what a page may do to a training of ours; all else there knows traces only
+    "live/plane.py",
+}  # what a page may do to a training of ours, and shows of it alone; all else there knows traces only
 HEAVY = {"torch", "altair", "vl_convert", "jinja2", "starlette", "uvicorn", "optuna", "matplotlib", "pyarrow", "pandas", "polars"}
 
 

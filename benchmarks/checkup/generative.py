@@ -157,3 +157,72 @@ class Quantised(nn.Module):
 def _() -> Made:
     net = Quantised()
     return net, [(x, x) for x, _ in table()], lambda out, x: F.mse_loss(out[0], x) + out[1], adamw(net, 3e-3)
+
+
+def _noise_told(net: nn.Module, noisy_of: Any) -> Made:
+    """A network of diffusers that guesses the noise; the schedule of the noise is the library's own."""
+    from diffusers import DDPMScheduler
+
+    schedule = DDPMScheduler(num_train_timesteps=100)
+
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        x, noise, t = batch
+        guessed = noisy_of(model, schedule.add_noise(x, noise, t), t).sample
+        return F.mse_loss(guessed[:, : x.shape[1]], noise)
+
+    g = torch.Generator().manual_seed(11)
+    batches = [
+        (x, torch.randn(x.shape, generator=g), torch.randint(100, (len(x),), generator=g)) for x, _ in pictures(16, rows=4)
+    ]
+    return net, batches, loss, adamw(net, 5e-4)
+
+
+@model("diffusers UNet2DModel", "diffusers")
+def _() -> Made:
+    from diffusers import UNet2DModel
+
+    net = UNet2DModel(
+        sample_size=16, in_channels=3, out_channels=3, block_out_channels=(16, 32), layers_per_block=1, norm_num_groups=8,
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"), up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+    )  # fmt: skip
+    return _noise_told(net, lambda model, x, t: model(x, t))
+
+
+@model("diffusers UNet2DConditionModel", "diffusers")
+def _() -> Made:
+    from diffusers import UNet2DConditionModel
+
+    net = UNet2DConditionModel(
+        sample_size=16, in_channels=3, out_channels=3, block_out_channels=(16, 32), layers_per_block=1, norm_num_groups=8,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=16, attention_head_dim=4,
+    )  # fmt: skip
+    words = torch.randn(1, 5, 16, generator=torch.Generator().manual_seed(12))
+    return _noise_told(net, lambda model, x, t: model(x, t, words.expand(len(x), -1, -1)))
+
+
+@model("diffusers DiTTransformer2DModel", "diffusers")
+def _() -> Made:
+    from diffusers import DiTTransformer2DModel
+
+    net = DiTTransformer2DModel(
+        num_attention_heads=2, attention_head_dim=16, in_channels=3, out_channels=6, num_layers=2, sample_size=16, patch_size=4,
+        num_embeds_ada_norm=100, norm_num_groups=8,
+    )  # fmt: skip
+    return _noise_told(net, lambda model, x, t: model(x, t, class_labels=torch.zeros(len(x), dtype=torch.long)))
+
+
+@model("diffusers AutoencoderKL", "diffusers")
+def _() -> Made:
+    from diffusers import AutoencoderKL
+
+    net = AutoencoderKL(
+        block_out_channels=(16, 32), down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
+        latent_channels=4, norm_num_groups=8,
+    )  # fmt: skip
+
+    def loss(model: nn.Module, x: Tensor) -> Tensor:
+        code = model.encode(x).latent_dist
+        return F.mse_loss(model.decode(code.sample()).sample, x) + 1e-6 * code.kl().mean()
+
+    return net, [x for x, _ in pictures(16, rows=4)], loss, adamw(net, 5e-4)

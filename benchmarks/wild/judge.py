@@ -19,6 +19,8 @@ NAMES: Final[dict[str, tuple[str, ...]]] = {
     "oscillation": ("learning-rate-too-high",),
     "padding-index": ("padding",),
     "padding-mask": ("padding",),
+    "padding-counted": ("padding",),
+    "raw-contrast": ("initial-loss", "activation-scale"),
 }
 """Finding id to the kinds it names, beside the kind of the same name."""
 

@@ -61,6 +61,23 @@ def test_dead_needs_a_streak_and_enough_examples():
     assert outcome(few, "dead-units") == ("not run", "fewer than 256 examples were seen in the sampled steps")
 
 
+def test_a_layer_of_which_nothing_is_left():
+    """Half of it was dead at first, all of it at the last three sampled steps, and nothing is learned."""
+    gone = np.where(np.arange(len(STEPS)) >= len(STEPS) - 3, 1.0, 0.5)
+    relu = tuple(replace(info, activation="relu") if info.name == "act2" else info for info in MODULES)
+    all_of_it = units(20, len(STEPS), 32 * len(STEPS), dead=range(20), streak=3)
+
+    def trace(**changes):
+        told = {"loss": noisy(np.full(200, 2.3)), "units": {"act2": all_of_it}, "act2.dead": gone, "fc2.weight.update_data": 0.1}
+        return make_trace(modules=relu, **{**told, **changes})
+
+    finding = the(trace(), "dead-units")
+    assert (finding.severity, finding.value) == ("critical", 1.0)
+    assert "first step" not in finding.remedy
+    assert found(trace(loss=2.3 * np.exp(-np.arange(200) / 50)), "dead-units") == ()  # it learns all the same
+    assert found(trace(**{"act2.dead": np.ones(len(STEPS))}), "dead-units") == ()  # born dead: asks for the usual streak
+
+
 def test_scale_against_depth():
     def scaled(ratio):
         return make_trace(**{f"act{place + 1}.rms": 0.5 * ratio**place for place in range(3)})

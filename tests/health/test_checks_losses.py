@@ -26,6 +26,17 @@ def test_initial_loss_far_above_the_uniform_guess():
     assert "and takes 44 steps to get there" in slow.message  # 25.6 e**(-t / 10) is 0.3 there
 
 
+def test_a_start_that_cost_little_is_a_remark_unless_the_head_was_drawn_large():
+    steps = np.arange(200)
+    loss = 0.9 + 8 * np.exp(-steps / 8)  # down to ln 10 = 2.3 after 14 of 200 steps, and to 0.9 in the end
+    head = {"head.weight.std": 0.1}
+    assert the(make_trace(loss=loss, **head), "initial-loss").severity == "info"
+    assert the(make_trace(loss=loss, **{"head.weight.std": 4 / 20**0.5}), "initial-loss").severity == "warning"
+    assert the(make_trace(loss=loss + 0.4, **head), "initial-loss").severity == "warning"  # ends above half of guessing
+    long = 0.9 + 8 * np.exp(-steps / 20)  # 35 steps
+    assert the(make_trace(loss=long, **head), "initial-loss").severity == "warning"
+
+
 def test_initial_loss_knows_sums_and_unknown_classes():
     assert found(make_trace(loss=healthy_losses() * 32), "initial-loss") == ()
     unknown = make_trace(facts=replace(FACTS, classes=0), loss=healthy_losses() * 9)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from paper import MODULES, found, make_trace, outcome, the
@@ -65,6 +67,12 @@ def test_padding_mask():
     assert (finding.severity, finding.where) == ("critical", ("att",))
     assert "every token but 0" in finding.message
     assert found(masked(inverted=0.0), "padding-mask") == ()
+    empty = {"inverted": 0.0, "masked": 0.0, "empty": 8.0, "rows": 0.9, "run": 0.6}
+    finding = the(masked(**empty), "padding-mask")
+    assert (finding.severity, finding.where) == ("warning", ("att",))
+    assert "leaves nothing out, while 60 % of the places are padding (0)" in finding.message
+    for figures in ({"empty": 7.0}, {"rows": 0.4}, {"run": 0.2}):  # some batch had its padding left out; hardly any there
+        assert found(masked(**empty | figures), "padding-mask") == (), figures
     assert found(masked(inverted=3.0), "padding-mask") == ()
 
 
@@ -76,3 +84,15 @@ def test_batch_mixing():
     assert the(make_trace(modules=recurrent, evidence=(seen,), loss=well), "batch-mixing").severity == "info"
     assert found(make_trace(modules=recurrent), "batch-mixing") == ()
     assert outcome(make_trace(), "batch-mixing")[0] == "not applicable"
+
+
+def test_edges_that_are_not_moved_on():
+    figures = {"looks": 3.0, "nodes": 320.0, "graphs": 32.0, "largest": 10.0, "edges": 900.0}
+    seen = Evidence("links", (), (0, 3), figures, {})
+    finding = the(make_trace(evidence=(seen,)), "batch-mixing")
+    assert (finding.severity, finding.where) == ("warning", ())
+    assert "320 nodes in all, and no edge has a node's number of 10 or more" in finding.message
+    well = 3.3 * np.exp(-np.arange(200) / 20)
+    assert the(make_trace(evidence=(seen,), loss=well), "batch-mixing").severity == "info"
+    once = replace(seen, figures={**figures, "looks": 1.0})
+    assert outcome(make_trace(evidence=(once,)), "batch-mixing")[0] == "not applicable"

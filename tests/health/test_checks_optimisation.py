@@ -142,6 +142,20 @@ def test_optimiser_state_lost():
     assert found(make_trace(evidence=(setting(kind="Adam"),)), "optimiser-state-lost") == ()  # a fresh network
 
 
+def test_a_moment_lost_on_resuming_is_a_remark_and_all_of_it_is_not():
+    def after(*early, rest=0.1, noise=0.01):
+        loss = noisy(np.full(200, rest), noise)
+        loss[: len(early)] = early
+        return make_trace(loss=loss, evidence=(setting(kind="Adam"),))
+
+    moment = the(after(0.1, 1.2, 1.2, 1.2, 0.9, 0.5), "optimiser-state-lost")
+    assert (moment.severity, "it is back after 7 steps" in moment.message) == ("info", True)
+    thrown = the(after(0.1, *[9.0] * 10, rest=1.5), "optimiser-state-lost")  # never what it was, although the loss comes down
+    assert (thrown.severity, thrown.message.endswith("never comes back.")) == ("warning", True)
+    assert found(after(0.02, rest=0.3, noise=0.2), "optimiser-state-lost") == ()  # a first loss that was low by chance
+    assert found(after(-0.1, 0.4, 0.4, 0.4), "optimiser-state-lost") == ()  # a loss that goes below 0 has no level
+
+
 def test_no_warmup():
     deep = Evidence("post-norm", (), (0, 0), {"post": 24.0, "norms": 25.0})
     finding = the(make_trace(evidence=(deep,), loss=CHANCE), "no-warmup")

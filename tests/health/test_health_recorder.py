@@ -11,8 +11,9 @@ import pytest
 from lettrine.errors import ArgumentError, HealthError
 from lettrine.health import measure
 from lettrine.health.archive import trace_from_arrays, trace_to_arrays
-from lettrine.health.gathering import BUCKETS
-from lettrine.health.recorder import RECORDS, Recorder
+from lettrine.health.curves import BUCKETS
+from lettrine.health.recorder import Recorder
+from lettrine.health.rows import RECORDS
 from lettrine.health.schedule import Schedule
 from lettrine.health.trace import RECENT, ModuleInfo, ParameterInfo
 

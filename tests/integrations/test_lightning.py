@@ -3,6 +3,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import pytest
 import torch
@@ -41,6 +43,17 @@ class Classifier(LightningModule):
 
     def configure_optimizers(self) -> Any:
         return torch.optim.AdamW(self.parameters(), lr=3e-3)
+
+
+class Visited(Classifier):
+    """Somebody looks at the live page at each step."""
+
+    check: Any = None
+
+    def training_step(self, batch: list[Tensor], place: int) -> Tensor:
+        with urlopen(self.check.watch.address, timeout=10) as answer:  # noqa: S310  # our own server
+            assert b"lettrine" in answer.read()
+        return super().training_step(batch, place)
 
 
 class Returning(Classifier):
@@ -214,3 +227,15 @@ def test_one_callback_watches_one_fit_after_another(tmp_path: Path) -> None:
     assert check.report is not first
     assert len(check.report.trace.loss.mean) == STEPS
     assert hooks_on(module) == 0
+
+
+def test_a_fit_is_seen_live_and_not_touched(tmp_path: Path) -> None:
+    pytest.importorskip("uvicorn")
+    module, plain, check = Visited(), Classifier(), HealthCheck(save=False, show=False, live=True)
+    module.check = check
+    fit(module, tmp_path, check)
+    fit(plain, tmp_path)
+    assert len(module.losses) == 2 * STEPS
+    assert same_weights(module, plain)
+    with pytest.raises(URLError):  # the page ends with the fit
+        urlopen(check.watch.address, timeout=10)  # noqa: S310

@@ -68,8 +68,16 @@ def test_a_new_start_leaves_a_ghost(player):
     trainer = player._session.trainer
     until(lambda: trainer.step == 1)
     assert player._session.config.activation == "tanh"
+
+    def drawn():
+        player.answer("temperature", {"value": 1.0})  # each answer offers the painter what there is
+        time.sleep(0.1)
+        return '"ghosted":true' in player._board.news(0)[1].get("picture embedding", "")
+
+    until(drawn)
     _, values = player._board.news(0)
-    assert values["ghost"].count("[") > 20
+    assert "[3,3]" in values["picture loss"]
+    assert "Kneser-Ney" in values["picture loss"]
     assert "--activation tanh" in values["facts"]
 
 

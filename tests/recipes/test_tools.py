@@ -160,14 +160,14 @@ def test_batch_norm_three_ways(tmp_path: Path, few_words: list[str], capsys: pyt
     shape = Shape(context=3, embedding=6, hidden=(20, 20), activation="tanh", norm="batch", norm_momentum=0.003)
     train(few_words, out=tmp_path / "late", shape=shape, settings=Settings(steps=150, batch=32))
     found = compare_norms(tmp_path / "late")
-    assert found.losses["batch"]["train"] == found.losses["calibrated"]["train"]
-    assert found.losses["running"]["dev"] > found.losses["calibrated"]["dev"] + 0.01  # 150 steps of 0.003 forget a third
+    assert found.losses["batch"]["train"] == found.losses["precise"]["train"]
+    assert found.losses["running"]["dev"] > found.losses["precise"]["dev"] + 0.01  # 150 steps of 0.003 forget a third
     assert "too small to forget its start" in found.advice
     assert main(["norms", str(tmp_path / "late")]) == 0
     assert "do not agree" in capsys.readouterr().out
-    train(few_words, out=tmp_path / "calibrated", shape=shape, settings=Settings(steps=150, batch=32, calibrate=True))
-    exact = compare_norms(tmp_path / "calibrated")
-    assert exact.losses["running"] == pytest.approx(exact.losses["calibrated"], abs=1e-4)
+    train(few_words, out=tmp_path / "precise", shape=shape, settings=Settings(steps=150, batch=32, precise_norm=True))
+    exact = compare_norms(tmp_path / "precise")
+    assert exact.losses["running"] == pytest.approx(exact.losses["precise"], abs=1e-4)
     train(few_words, out=tmp_path / "plain", shape=QUICK, settings=Settings(steps=10))
     assert main(["norms", str(tmp_path / "plain")]) == 2
     assert "has no batch norm" in capsys.readouterr().err
@@ -180,7 +180,7 @@ def test_which_momentum_suits() -> None:
     assert "0.1 fits" in momentum_advice(0.1, 32, 3_000)
     assert "single batches show" in momentum_advice(0.5, 4, 3_000)
     assert "take about" in momentum_advice(1e-5, 32, 3_000)
-    assert "--calibrate" in momentum_advice(0.1, 2, 20)
+    assert "--precise-norm" in momentum_advice(0.1, 2, 20)
 
 
 def test_a_table_of_neighbours_must_tell_something() -> None:

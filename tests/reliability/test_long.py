@@ -9,10 +9,14 @@ from __future__ import annotations
 import gc
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "report"))
+from chromium_pipe import Page, chromium
 
 import lettrine
 from lettrine.engine.base import Optimiser
@@ -20,8 +24,10 @@ from lettrine.engine.choice import native_built
 from lettrine.health import measure
 from lettrine.health.archive import trace_to_arrays
 from lettrine.health.checks import examine
-from lettrine.health.gathering import BUCKETS
-from lettrine.health.recorder import DETAILS, RECORDS, Recorder
+from lettrine.health.curves import BUCKETS
+from lettrine.health.details import DETAILS
+from lettrine.health.recorder import Recorder
+from lettrine.health.rows import RECORDS
 from lettrine.health.trace import RECENT, ModuleInfo, ParameterInfo, Trace
 from lettrine.training.api import Shape
 from lettrine.training.settings import Settings
@@ -174,3 +180,37 @@ def test_a_long_torch_training_keeps_its_memory(tmp_path: Path) -> None:
     assert not report.trace.facts.errors
     assert report.save(tmp_path / "report.html").stat().st_size < REPORT
     tell(steps, grown, tmp_path / "report.html")
+
+
+@pytest.mark.skipif(not LONG or chromium() is None, reason="make long: eight hours of a training that is looked at")
+def test_a_long_training_that_is_looked_at_keeps_the_memory_of_both_sides(tmp_path: Path, few_words) -> None:
+    pytest.importorskip("uvicorn")
+    from lettrine.live.showing import Live  # noqa: PLC0415
+
+    held: list[tuple[int, int, int, int]] = []
+    live = Live(port=0)
+    with Page(tmp_path / "profile") as page:
+        page.call("Performance.enable")
+        page.call("Page.navigate", url=live.address)
+
+        def listen(now) -> None:
+            live.offer(now.trace, {"step": now.step, "steps": now.steps}, now.simple)
+            if not held or now.step - held[-1][0] >= LONG // 20:
+                page.call("HeapProfiler.collectGarbage")
+                figures = {each["name"]: each["value"] for each in page.call("Performance.getMetrics")["metrics"]}
+                held.append((now.step, memory(), int(figures["JSHeapUsedSize"]), int(figures["Nodes"])))
+                page.events.clear()
+
+        settings = Settings(
+            steps=LONG, batch=8, learning_rate=0.01, schedule="constant", engine="native", optimiser=Optimiser("sgd")
+        )
+        lettrine.train(few_words, shape=Shape(3, 4, (8, 8), norm="batch"), settings=settings, on_progress=listen, page=False)
+        pictures = page.evaluate("document.querySelectorAll('#pictures svg').length")
+        live.close()
+    early, late = held[len(held) // 4], held[-1]
+    grown, heap = late[1] - early[1], late[2] - early[2]
+    print(f"\n{LONG:,} steps seen: {grown / MEGABYTE:.1f} MB more here, {heap / MEGABYTE:.1f} MB there, {late[3]:,} nodes")  # noqa: T201
+    assert pictures > 5
+    assert grown < GROWTH + 3 * 8 * LONG
+    assert heap < GROWTH
+    assert late[3] < 2 * early[3] + 5_000

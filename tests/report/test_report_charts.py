@@ -46,7 +46,7 @@ def drawn(trace: Trace) -> dict[str, Figure]:
 
 def test_every_picture_is_valid_drawn_and_described(drawn: dict[str, Figure]) -> None:
     assert list(drawn) == [name for name in TEXTS if name in drawn]
-    assert set(drawn) == set(TEXTS)
+    assert set(drawn) == set(TEXTS) - {"output-heat", "gradient-heat"}, "those are of networks of many blocks"
     assert set(PUBLISHED) <= set(drawn)
     for each in drawn.values():
         each.chart.to_dict()  # validated against the schema of Vega-Lite

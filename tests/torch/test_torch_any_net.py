@@ -494,7 +494,7 @@ def test_large_tensors_are_looked_at_in_part() -> None:
     assert trace.facts.errors == ()
     assert trace.output("0", "std")[0] == pytest.approx(hidden.std().item(), rel=0.03)
     assert trace.parameter("0.weight", "gradient_norm")[0] == pytest.approx(full, rel=0.05)
-    assert sum(call.output.array.size for capture in watch._modules.captures.values() for call in capture.calls) < 40_000
+    assert sum(call.output.array.size for capture in watch._probes.modules.captures.values() for call in capture.calls) < 40_000
 
 
 def test_one_batch_repeated_is_seen():

@@ -17,7 +17,7 @@ from two_ranks import Both, two_ranks
 from lettrine import health
 from lettrine.health.archive import trace_from_arrays, trace_to_arrays
 from lettrine.torch import distributed as of_ranks
-from lettrine.torch.watch import Watch
+from lettrine.torch.watching.watch import Watch
 
 STEPS = 40
 

@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from lettrine import health
 from lettrine.health.evidence import Evidence
 from lettrine.torch import private
-from lettrine.torch.capture import functions, held_out, looks
+from lettrine.torch.capture import functions, held_out, looker, looks
 from lettrine.torch.capture.functions import GONE, FunctionNotes
 from lettrine.torch.capture.looks import Look, Stepping
 from lettrine.torch.graph import readers as _readers  # noqa: F401  known before the list of readers is replaced
@@ -269,11 +269,11 @@ def test_many_calls_before_one_backward_pass() -> None:
     model = net()
     optimiser = sgd(model)
     with health.watch(model, optimiser):
-        sum(functional.cross_entropy(model(X), Y) for _ in range(looks.ROOTS + 3)).backward()
+        sum(functional.cross_entropy(model(X), Y) for _ in range(looker.ROOTS + 3)).backward()
         optimiser.step()
     look = Sink.looks[0]
-    assert len(look.roots) == looks.ROOTS
-    assert {call.root for call in look.calls} == {-1, *range(looks.ROOTS)}
+    assert len(look.roots) == looker.ROOTS
+    assert {call.root for call in look.calls} == {-1, *range(looker.ROOTS)}
 
 
 def test_passes_of_one_step() -> None:
@@ -348,7 +348,7 @@ def test_large_tensors_are_not_kept_alive(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_nothing_is_noted_where_something_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (looks, held_out):
+    for module in (looker, held_out):
         monkeypatch.setattr(module, "compiles", lambda: True)
     model = net()
     optimiser = sgd(model)

@@ -167,7 +167,7 @@ def test_many_micro_batches_cost_no_more_than_a_few() -> None:
         for _ in range(200):
             functional.cross_entropy(model(X), Y).backward()
         optimiser.step()
-    assert len(watch._modules.captures["0"].calls) == 4 + 6  # the first four, and the 5th, 9th, 17th, 33rd, 65th, 129th
+    assert len(watch._probes.modules.captures["0"].calls) == 4 + 6  # the first four, and the 5th, 9th, 17th, 33rd, 65th, 129th
     assert watch.trace().gradients["0"].shape == (1, 4)
 
 

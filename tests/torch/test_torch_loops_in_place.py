@@ -246,7 +246,7 @@ def watched(steps: int = 40) -> Run:
     run.watch.start()
     for step in range(steps):
         plain(run, step)
-    assert run.watch._in_place.running
+    assert run.watch._steps.in_place.running
     return run
 
 
@@ -258,7 +258,7 @@ def test_a_copy_or_a_pickle_of_the_model_holds_no_watch() -> None:
         functional.cross_entropy(output, Y).backward()
         assert output._backward_hooks is None
     plain(run, 40)
-    assert run.watch._in_place.running
+    assert run.watch._steps.in_place.running
     assert run.watch.trace().steps.tolist() == list(range(41))
     run.watch.close()
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in run.model.modules())

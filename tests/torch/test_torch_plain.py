@@ -19,7 +19,7 @@ from trainings import adam, batches, mlp
 from lettrine import health
 from lettrine.errors import HealthError
 from lettrine.health.tracking import MOST, chosen
-from lettrine.torch.watch import LISTENING
+from lettrine.torch.watching.watch import LISTENING
 
 BACKWARD = torch.autograd.backward
 
@@ -114,6 +114,29 @@ def test_autowatch_finds_model_optimiser_and_losses_and_changes_nothing(capsys: 
     assert torch.autograd.backward is BACKWARD
     assert hooks_on(watched, optimiser) == 0
     assert "20 steps say nothing of learning" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_autowatch_tells_a_scaler_in_use_from_one_of_an_earlier_training(used: bool) -> None:
+    torch.manual_seed(0)
+    scaler, losses = torch.amp.GradScaler("cpu", init_scale=1024.0), []
+    scaler.scale(torch.ones(1))  # it makes its scale when it is first used
+    model = mlp()
+    optimiser = adam(model)
+    with health.autowatch(every=1, show=False) as auto:
+        for x, y in batches(4):
+            loss = functional.cross_entropy(model(x), y)
+            losses.append(loss.item())
+            optimiser.zero_grad()
+            (scaler.scale(loss) if used else loss).backward()
+            if used:
+                scaler.step(optimiser)
+                scaler.update()
+            else:
+                optimiser.step()
+    trace = auto.watches[0].trace()
+    assert trace.loss.mean.tolist() == pytest.approx(losses)
+    assert trace.gradient("4", "std")[1] < 0.2  # not 1,024 times as much
 
 
 def test_autowatch_tells_two_models_apart() -> None:

@@ -263,7 +263,7 @@ def test_targets_are_recovered_from_logits_of_any_size_and_shape(places: int, cl
     assert facts.errors == ()
     assert facts.classes == classes
     assert watch.trace().steps.tolist() == list(range(5))
-    counts = watch._losses._counts
+    counts = watch._probes.losses._counts
     assert counts[5:].sum() == 0
     assert counts[:5].min() > 0
     if classes == 9000:  # the first of the five steps shows that not all of the gradients will be copied
@@ -301,6 +301,27 @@ def test_missing_zero_grad_and_clipping_are_seen(clear: bool, clip: bool) -> Non
     assert stats["clipped"].tolist() == [float(clip)] * 3
     if clip:
         assert stats["gradient_norm"] == pytest.approx([1e-3] * 3, rel=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore:Using backward.. with create_graph=True")
+@pytest.mark.parametrize("way", ["put in place", "added", "graph"])
+def test_gradients_that_nobody_added_up_are_no_leftover(way: str) -> None:
+    """`torch.autograd.grad` adds to nothing: what lies in `.grad` then is of the step before, and is thrown away."""
+    model = Net()
+    optimiser = sgd(model)
+    parameters = list(model.parameters())
+    with health.watch(model, optimiser) as watch:
+        for x, y in batches(3):
+            loss = functional.cross_entropy(model(x), y)
+            if way == "graph":  # adds up, and in a new tensor each time
+                loss.backward(create_graph=True)
+            else:
+                for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+                    earlier = parameter.grad if way == "added" else None
+                    parameter.grad = gradient if earlier is None else gradient + earlier
+            optimiser.step()
+    parameters[0].grad = None
+    assert watch.trace().step_stats["leftover_gradient"].tolist() == ([0, 0, 0] if way == "put in place" else [0, 1, 1])
 
 
 def test_zero_grad_between_forward_and_backward_is_legal() -> None:

@@ -237,3 +237,28 @@ def test_the_batch_taken_for_time(*, first: bool) -> None:
     report = train(model, steps=5, make=lambda x, y: functional.cross_entropy(model(x.reshape(32, 4, 3)), y))
     found = {**named(report), **remarks(report)}
     assert ("batch-mixing" in found) == (not first)
+
+
+@pytest.mark.parametrize("layout", ["batch, time", "time, batch", "square"])
+def test_the_batch_taken_for_time_where_each_place_has_a_target(layout: str) -> None:
+    """Pictures (B, 1, 3, T) read column by column, and a class for each column."""
+
+    class Columns(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn, self.last = nn.GRU(3, 8), nn.Linear(8, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            columns = x[:, 0].transpose(1, 2)  # (B, T, 3)
+            if layout == "time, batch":
+                return self.last(self.rnn(columns.transpose(0, 1))[0]).permute(1, 2, 0)
+            return self.last(self.rnn(columns)[0]).transpose(1, 2)
+
+    model, width = Columns(), 32 if layout == "square" else 4
+
+    def make(x: Tensor, y: Tensor) -> Tensor:
+        pictures = x.reshape(32, 1, 3, 4).repeat(1, 1, 1, width // 4)
+        return functional.cross_entropy(model(pictures), y[:, None].expand(-1, width))
+
+    report = train(model, steps=5, make=make)
+    assert ("batch-mixing" in {**named(report), **remarks(report)}) == (layout == "batch, time")

@@ -373,12 +373,32 @@ def test_a_bias_that_cancels_and_a_head_that_is_not_used() -> None:
         return functional.softplus(scores[32:] - scores[:32]).mean()
 
     report = train(model, make=make)
-    assert named(report)["no-gradient"].where == ("later.weight", "later.bias")
-    assert "does not call them" in named(report)["no-gradient"].message
+    assert remarks(report)["no-gradient"].where == ("later.weight", "later.bias")
+    assert "does not call them" in remarks(report)["no-gradient"].message
+    assert "no-gradient" not in named(report)
+    # A group of its own in the optimizer says that it was meant to be trained.
+    groups = [{"params": [*model.body.parameters(), *model.score.parameters()]}, {"params": model.later.parameters()}]
+    assert named(train(model, torch.optim.Adam(groups, lr=3e-3), make=make))["no-gradient"].where[0] == "later.weight"
     # What the optimizer does not hold either, another network in the same container, is no concern of this training.
     held = torch.optim.Adam([*model.body.parameters(), *model.score.parameters()], lr=3e-3)
     report = train(model, held, make=make)
     assert remarks(report)["no-gradient"].where == ("later.weight", "later.bias")
+    assert "no-gradient" not in named(report)
+
+
+def test_a_branch_that_nobody_reads_is_a_remark() -> None:
+    class Pooled(Frozen):
+        def __init__(self) -> None:
+            super().__init__()
+            self.pooler = nn.Linear(8, 8)
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = self.body(x)
+            self.pooler(h)
+            return self.head(h)
+
+    report = train(Pooled())
+    assert remarks(report)["no-gradient"].where == ("pooler.weight", "pooler.bias")
     assert "no-gradient" not in named(report)
 
 

@@ -148,3 +148,9 @@ def test_options_on_top_of_another_run(tmp_path: Path, few_words) -> None:
     assert chosen.settings.peak == 0.01  # follows the optimiser
     assert (chosen.shape.norm, chosen.shape.hidden_bias, chosen.shape.hidden) == ("none", None, (8,))
     assert chosen.settings.fractions == (0.7, 0.2)
+
+
+def test_a_run_of_an_earlier_version_is_read_though_a_field_has_another_name() -> None:
+    written = Settings(precise_norm=True).to_dict()
+    written["calibrate"] = written.pop("precise_norm")
+    assert Settings.from_dict(written) == Settings(precise_norm=True)

@@ -17,7 +17,7 @@ from lettrine.engine.base import Optimiser
 from lettrine.engine.choice import choose_engine
 from lettrine.engine.reference import ReferenceEngine
 from lettrine.errors import ConfigError, DivergedError, RunDamagedError, RunExistsError
-from lettrine.inference.evaluation import calibrate_norms
+from lettrine.inference.evaluation import precise_norms
 from lettrine.model.config import MLPConfig
 from lettrine.model.initialisation import SCHEMES, initialise
 from lettrine.text.windows import windows
@@ -278,17 +278,17 @@ def test_changed_words_are_noticed_on_resume(tmp_path: Path, few_words, interrup
         lettrine.resume(tmp_path / "run", page=False)
 
 
-def test_calibrated_statistics_are_those_of_all_examples() -> None:
+def test_precise_statistics_are_those_of_all_examples() -> None:
     config = MLPConfig(9, 2, 3, (5, 4), activation="tanh", norm="batch", output_norm=True)
     rng = np.random.default_rng(0)
     parameters = initialise(config, SCHEMES["naive"], rng, np.float64)
     contexts = rng.integers(0, 9, (5000, 2), dtype=np.int32)  # more than one chunk
-    calibrated = calibrate_norms(config, parameters, contexts)
+    precise = precise_norms(config, parameters, contexts)
     x = parameters["embedding.weight"][contexts].reshape(5000, -1) @ parameters["layers.0.weight"].T
-    np.testing.assert_allclose(calibrated["norms.0.running_mean"], x.mean(axis=0), rtol=1e-10)
-    np.testing.assert_allclose(calibrated["norms.0.running_var"], x.var(axis=0, ddof=1), rtol=1e-10)
+    np.testing.assert_allclose(precise["norms.0.running_mean"], x.mean(axis=0), rtol=1e-10)
+    np.testing.assert_allclose(precise["norms.0.running_var"], x.var(axis=0, ddof=1), rtol=1e-10)
     h = np.tanh((x - x.mean(0)) / np.sqrt(x.var(0, ddof=1) + 1e-5)) @ parameters["layers.1.weight"].T
-    np.testing.assert_allclose(calibrated["norms.1.running_mean"], h.mean(axis=0), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(precise["norms.1.running_mean"], h.mean(axis=0), rtol=1e-9, atol=1e-12)
     assert parameters["norms.0.running_mean"].sum() == 0.0
 
 

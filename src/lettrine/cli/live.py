@@ -70,7 +70,7 @@ def shown_live(listener: OnProgress, *, wanted: bool) -> Iterator[OnProgress]:
             listener(now)
             if now.trace is not None:
                 facts = {"step": now.step, "steps": now.steps, "loss": _number(now.loss), "dev": _number(now.dev)}
-                live.offer(now.trace, facts | {"speed": round(now.steps_per_second)})
+                live.offer(now.trace, facts | {"speed": round(now.steps_per_second)}, now.simple)
 
         yield both
 

@@ -61,7 +61,7 @@ _TORCH = {
 
 
 def __getattr__(name: str) -> Any:
-    """What needs torch is handed out on demand, so that the health of lettrine's own engines is checked without it."""
+    """What needs torch is imported when it is first asked for, so that lettrine's own engines are checked without torch."""
     if name not in _TORCH:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:

@@ -1,4 +1,4 @@
-"""What watching saw and what experiments proved, in one report: suspicions are confirmed, or withdrawn, or left to stand."""
+"""One report of what was seen by watching and what was proved by experiment: each suspicion is confirmed, withdrawn, or kept."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SUSPICIONS: Final = ("leak", "future-leak", "batch-mixing", "padding", "padding-
 
 
 def suggesting(watched: Report) -> Report:
-    """The same report; what is only suspected says how it can be settled."""
+    """The same report, where each suspicion says which experiment can settle it."""
     advice = "To settle it, run health.checkup: it takes a minute."
     suspected = {each: replace(each, remedy=f"{each.remedy} {advice}") for each in watched.findings if each.id in SUSPICIONS}
     return replace(watched, findings=tuple(suspected.get(each, each) for each in watched.findings))
@@ -47,8 +47,8 @@ def suggesting(watched: Report) -> Report:
 def combine(watched: Report, tried: Report) -> Report:
     """One report of both: what was proved first, then what was seen and not withdrawn, then remarks.
 
-    A finding of the watch that an experiment has proved gives way to the proof, one that experiments speak against becomes a
-    remark that says so. The trace is the watch's, with the evidence of both.
+    If an experiment proved a finding of the watch, its own finding takes the place of that. If an experiment contradicts the
+    finding, this becomes a remark that says so. The trace is the watch's, with the evidence of both.
     """
     proved = {finding.id for finding in tried.findings if finding.severity != "info"}
     status = {outcome.check: outcome.status for outcome in tried.outcomes}

@@ -1,4 +1,4 @@
-"""Units that are copies of each other: what zero initialisation makes, and what no gradient ever undoes."""
+"""Units that are copies of each other. Zero initialisation makes them, and gradient descent keeps them equal."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def duplicates(matrix: Values) -> float:
     if table.shape[1] < 2:
         return nan
     table = table[: max(2, 16 * CAP // table.shape[1]), :]
-    with np.errstate(all="ignore"):  # of weights that are not finite nothing is said here
+    with np.errstate(all="ignore"):  # weights that are not finite give no answer here
         projected = (table @ _direction(table.shape[1]).astype(table.dtype)).astype(np.float64)
         squares = float(table.ravel() @ table.ravel())
     if not np.isfinite(projected).all() or not isfinite(squares):
         return nan
     order = np.argsort(projected, kind="stable")
     limit = SAME * sqrt(squares / table.size)
-    # A row and its equal project alike; only such neighbours are worth comparing value by value.
+    # Equal rows have equal projections, so only neighbours in this order need be compared value by value.
     near = np.flatnonzero(np.diff(projected[order]) <= limit * table.shape[1])
     if not near.size:
         return 0.0

@@ -1,4 +1,4 @@
-"""Evidence: one thing that was seen in data, graph or wiring, before anything is concluded from it.
+"""Evidence: something that was seen in data, graph or wiring, without a judgement.
 
 Watching collects it where a step shows what figures of outputs and gradients cannot: what a loss was made of, which range the
 targets had, which parameter nobody holds. The check-up collects it by experiment. Checks read it beside the figures of the trace

@@ -20,7 +20,7 @@ from lettrine.health.trace import Trace
 SEVERITIES: Final = ("info", "warning", "critical")
 STATUSES: Final = ("passed", "found", "not applicable", "not run", "failed")
 
-OPEN: Final = ("not run", "failed")  # outcomes of checks that concern a network and have said nothing of it
+OPEN: Final = ("not run", "failed")  # outcomes of checks that concern the network but gave no answer
 VERDICTS: Final = ("healthy", "healthy as far as seen", "not judged", "not healthy")
 NOT_JUDGED: Final = 4  # exit code; 2 and 3 are those of errors
 
@@ -39,10 +39,10 @@ class Finding:
     severity: "info", "warning" or "critical".
     where: qualified names of the modules or parameters, from the input on; empty for the whole network.
     steps: first and last optimiser step at which it was seen.
-    value, limit: what was measured and what it was held against; NaN where the fault is not a number.
+    value, limit: the figure measured and the limit it was compared with; NaN where the fault has no figure.
     message: one plain sentence. why: what it does to training. remedy: what to do, with numbers.
     reference: the paper or lecture it comes from.
-    explains: messages of other findings that this one very likely caused; they are not listed on their own.
+    explains: messages of other findings that this one very likely caused; these are not listed separately.
     """
 
     id: str
@@ -86,9 +86,9 @@ class Outcome:
 class Report:
     """The answer of the health check.
 
-    findings: the likeliest cause first. outcomes: one for each check, in the order of their registration.
-    trace: what it was judged on. title: what the report is headed with. unjudged: why no clean bill of health can be given,
-    in half sentences, such as too few steps or modules that were not heard; empty if it can.
+    findings: the likeliest cause first. outcomes: one for each check, in the order of their registration. trace: the figures it
+    was made from. title: the heading of the report. unjudged: reasons why the verdict cannot be "healthy", in half sentences,
+    such as too few steps or modules that were not heard; empty if it can be.
     """
 
     findings: tuple[Finding, ...]

@@ -1,19 +1,17 @@
-"""What a recorder keeps figures in: each bounded in size however much is put in, and nothing rare is lost."""
+"""Two containers of a recorder that stay bounded in size: a list that is thinned, and sums of the flags of units."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from math import inf, isfinite, nan
+from collections.abc import Iterator
+from math import nan
 from typing import Final, Generic, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lettrine.health.live import UnitTotals
 from lettrine.health.measure import OutputMeasure
-from lettrine.health.trace import Curve, Units
+from lettrine.health.trace import Units
 
-BUCKETS: Final = 2_048  # points of a curve
 HEAD: Final = 16  # records never thinned at the start
 T = TypeVar("T")
 
@@ -58,7 +56,7 @@ class UnitSums:
     def add(self, measure: OutputMeasure) -> None:
         """The flags of one more sampled step."""
         if units_of(measure) != self._width:
-            return  # the module now gives outputs of another width: its first form is the one judged
+            return  # the module's outputs have another width now: only those of the first width are judged
         self._waiting.append(measure)
         if len(self._waiting) >= self.FOLD:
             self._fold()
@@ -106,95 +104,3 @@ def units_of(measure: OutputMeasure) -> int:
     """How many units an output has flags of."""
     flags = measure.dead if measure.dead is not None else measure.saturated
     return 0 if flags is None else len(flags)
-
-
-LEAST_RUN: Final = 8  # values that are worth an array
-
-
-class Buckets:
-    """A curve in at most BUCKETS points: runs of equal length in steps, doubled whenever there are too many."""
-
-    def __init__(self) -> None:
-        self._width = 1
-        # Of each run: first step, sum and count of finite values, highest value and its step.
-        self._runs: list[list[float]] = []
-
-    def add(self, points: Iterable[tuple[int, float]]) -> None:
-        """More values (step, value), each at the step of the last one or a later one."""
-        runs, width = self._runs, self._width
-        for step, value in points:
-            high = value if isfinite(value) else inf
-            if runs and runs[-1][0] // width == step // width:
-                run = runs[-1]
-                if high < inf:
-                    run[1] += value
-                    run[2] += 1.0
-                if high > run[3]:
-                    run[3:] = high, step
-            else:
-                runs.append([step, value, 1.0, high, step] if high < inf else [step, 0.0, 0.0, high, step])
-                while len(runs) > BUCKETS:
-                    width *= 2
-                    runs = self._halved(runs, width)
-        self._runs, self._width = runs, width
-
-    def add_run(self, first: int, values: NDArray[np.float64]) -> None:
-        """The same for finite values of steps that follow one another from `first` on, to the same bits: sums go step by step."""
-        at = 0
-        while at < len(values):
-            step, width = first + at, self._width
-            count = min(len(values) - at, width - step % width)
-            runs, some = self._runs, values[at : at + count]
-            if not runs or runs[-1][0] // width != step // width:
-                whole = min((len(values) - at) // width, BUCKETS - len(runs)) if count == width else 0
-                if whole > 1:
-                    count = whole * width
-                    runs += _runs_of(step, values[at : at + count].reshape(whole, width))
-                else:
-                    count = 1
-                    self.add([(step, float(values[at]))])
-            elif count < LEAST_RUN:
-                self.add(zip(range(step, step + count), some.tolist(), strict=True))
-            else:
-                run = runs[-1]
-                run[1] = float(np.add.accumulate(np.concatenate([[run[1]], some]))[-1])
-                run[2] += float(count)
-                place = int(some.argmax())
-                if some[place] > run[3]:
-                    run[3:] = float(some[place]), step + place
-            at += count
-
-    @staticmethod
-    def _halved(runs: list[list[float]], width: int) -> list[list[float]]:
-        """Runs of twice the width before, each of one or two."""
-        table = np.array(runs)
-        first = np.flatnonzero(np.diff(table[:, 0] // width, prepend=-1.0))
-        last = np.append(first[1:], len(table)) - 1
-        table[first, 1:3] = np.add.reduceat(table[:, 1:3], first, axis=0)
-        table[first, 3:] = table[np.where(table[last, 3] > table[first, 3], last, first), 3:]
-        kept: list[list[float]] = table[first].tolist()
-        return kept
-
-    def curve(self) -> Curve:
-        """The points so far."""
-        table = np.array(self._runs, dtype=np.float64).reshape(len(self._runs), 5)
-        with np.errstate(invalid="ignore"):
-            mean = np.where(table[:, 2] > 0, table[:, 1] / np.maximum(table[:, 2], 1), nan)
-        return Curve(table[:, 0].copy(), mean, table[:, 3].copy(), table[:, 4].copy())
-
-
-def _runs_of(first: int, values: NDArray[np.float64]) -> list[list[float]]:
-    """The runs of consecutive steps from `first` on, one a row of values (R, width)."""
-    steps = first + values.shape[1] * np.arange(len(values))
-    sums = np.add.accumulate(values, axis=1)[:, -1]
-    places = values.argmax(axis=1)
-    counts = np.full(len(values), float(values.shape[1]))
-    runs: list[list[float]] = np.stack([steps, sums, counts, values.max(axis=1), steps + places], axis=1).tolist()
-    return runs
-
-
-def recent_curve(recent: Iterable[tuple[int, float]]) -> Curve:
-    """Steps and losses as a curve of one point a step."""
-    table = np.array(list(recent), dtype=np.float64).reshape(-1, 2)
-    finite = np.isfinite(table[:, 1])
-    return Curve(table[:, 0].copy(), np.where(finite, table[:, 1], nan), np.where(finite, table[:, 1], inf), table[:, 0].copy())

@@ -15,9 +15,9 @@ Columns = TypeVar("Columns", Curve, Histogram)
 
 
 def joined(first: Trace, second: Trace) -> Trace:
-    """`second` goes on where `first` ended. Facts, modules and parameters are the second's, who knew last.
+    """`second` goes on where `first` ended. Facts, modules and parameters are those of `second`.
 
-    Figures only one of them has are NaN in the other's rows.
+    A figure that only one of them has is NaN at the steps of the other.
     """
     lengths = (len(first.steps), len(second.steps))
 

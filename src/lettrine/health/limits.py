@@ -1,6 +1,6 @@
 """What counts as saturated, dead, too large or too small: every threshold of the health check, with its source.
 
-The sentences a user reads are formatted from these constants, so text and code cannot disagree. Which outputs of an
+The sentences that a user reads are formatted from these constants, so text and code cannot disagree. Which outputs of an
 activation are saturated or dead is in the table of `lettrine.activations`; one without an entry is never judged by its values.
 """
 
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
-# The limits of the checks. "clinic" is benchmarks/clinic: healthy and sick networks with several seeds, where each
-# limit lies between the worst healthy figure and the mildest sick one.
+# The limits of the checks. A comment begins with the unit of its number: "of the run" is a share of the run's steps, "times" a
+# factor. "clinic" is benchmarks/clinic: healthy and sick networks with several seeds, where each limit lies between the worst
+# healthy figure and the mildest sick one.
 
 LATE_FROM: Final = 0.2  # of the run: what comes before is warm-up, in which ratios are legitimately large
 STUDY: Final = "makemore part 3 (Karpathy 2022)"
@@ -18,6 +19,10 @@ HE: Final = "He et al. 2015, Delving deep into rectifiers"
 
 INITIAL_LOSS_EXCESS: Final = 1.0  # nats above ln(classes); logits of std s cost s**2 / 2 more, so this is a spread of 1.4
 INITIAL_WASTED: Final = 10  # steps; a start that costs fewer is a remark. Published: the first thousand of 200,000 steps
+INITIAL_COST: Final = 0.12  # of the run: what learned half of what there is, and was back sooner, lost little by its start
+INITIAL_HEAD: Final = (
+    3.0  # times 1/sqrt(fan-in): the widest usual draw, He's, has 1.4; what weights so large do at the start is named
+)
 INITIAL_LOGIT_STD: Final = 0.3  # the spread a remedy aims at: 0.045 nats above ln(classes)
 
 SATURATED_SHARE: Final = 0.40  # published tanh nets that train well show up to 30 %, the badly initialised 46 % or more
@@ -169,6 +174,10 @@ CHECKUP_ROUNDING: Final = 0.01  # of the answers: float32 against float64; healt
 CHECKUP_BACKWARD: Final = 0.02  # of the slope, between a custom backward and finite differences in float64
 CHECKUP_TIE: Final = 1.0  # standard errors of a correlation, beyond what the largest of so many by chance has: a tie
 CHECKUP_SHUFFLED_ROWS: Final = 400  # examples needed before it is said that nothing ties targets to inputs
+
+CONTRAST_SPREAD: Final = 0.02  # of their mean length: vectors brought to one length differ by rounding only
+CONTRAST_MOST: Final = 100.0  # Radford et al. 2021 (CLIP) keep the scale of products of unit vectors below it
+CONTRAST_FAR: Final = 3.0  # times ln(examples): unit vectors under a temperature of 0.05 start at twice that at most
 
 # Data, targets and the head of the network. "wild" is benchmarks/wild: programs from public bug reports, and healthy ones.
 TARGETS_LEAST: Final = 64  # numbers or labels seen before targets are judged

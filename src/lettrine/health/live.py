@@ -1,9 +1,9 @@
 """Figures of the same modules and parameters at one step after another, read where their values lie in memory.
 
-What `measure` does with arrays, for a producer that samples often and whose arrays (tensors of another library) lie elsewhere
-at every step: an output is measured when it is made and its gradient when it arrives, while they are still in the processor's
-cache, and parameters around the step; the figures of many steps are worked out together afterwards. The values are found by
-DLPack's exchange functions (`__dlpack_c_exchange_api__`), so that no array has to be made, and no tensor is held.
+The same figures as `measure`, for tensors of another library that lie elsewhere in memory at every step. An output is measured
+when it is made and its gradient when it arrives, while they are still in the processor's cache; parameters are measured around
+the step. The figures of many steps are computed together afterwards. DLPack's exchange functions (`__dlpack_c_exchange_api__`)
+tell where the values are, so no array is made and no tensor is kept alive.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lettrine.health.moments import MOMENTS, Bins, native, range_of
 from lettrine.health.parts import Picked, snapshot_of
 from lettrine.health.trace import BINS, GRADIENT_STATS, OUTPUT_STATS, PARAMETER_STATS, Floats
 
-STEPS: Final = 256  # kept before they are worked out
+STEPS: Final = 256  # steps kept, until their figures are computed together
 _SATURATED, _DEAD, _NONFINITE = (OUTPUT_STATS.index(name) for name in ("saturated", "dead", "nonfinite"))
 _SLOPE_NONFINITE: Final = GRADIENT_STATS.index("nonfinite")
 _PARAMETER_NONFINITE: Final = [PARAMETER_STATS.index(name) for name in ("nonfinite", "gradient_nonfinite")]
@@ -46,8 +46,9 @@ class LiveOutput(NamedTuple):
 
 
 class UnitTotals(NamedTuple):
-    """Of one module over several steps, by unit (U,): at how many it was dead, and in a row up to the last one; how many of its
-    values were saturated. None where the activation table has no such zone. rows: examples of all steps together.
+    """Counts over several steps for each unit (U,) of one module. dead: steps at which it was dead. streak: the same, in a row up
+    to the last step. saturated: values that were saturated. None where the activation table has no such zone. rows: examples of
+    all steps together.
     """
 
     units: int
@@ -77,6 +78,10 @@ class Frame:
     histograms: list[tuple[str, str, int, Bins]]
     maps: list[tuple[str, NDArray[np.float16]]]
 
+    def names(self, kind: str) -> tuple[str, ...]:
+        """Names of the modules or parameters of this kind of table."""
+        return self.parameters if kind == "parameters" else self.modules
+
     @property
     def finite(self) -> bool:
         """Whether nothing in it was NaN or infinite, losses included."""
@@ -87,7 +92,7 @@ class Frame:
         )
 
     def each(self) -> Iterator[dict[str, Any]]:
-        """The arguments of `Recorder.record` for one step after another, but for the units."""
+        """The arguments of `Recorder.record` for each step, without the units."""
         for place, (step, stats) in enumerate(zip(self.steps, self.stats, strict=True)):
             outputs, gradients, parameters = (table[place] for table in self.tables.values())
             yield {

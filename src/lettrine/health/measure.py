@@ -4,9 +4,8 @@ Pure functions of arrays, in the order of the table rows of `trace`. Sums are ke
 array's type; std is the unbiased one (division by n - 1), as `torch.std` has it; values that are not finite are
 left out of every other figure and counted. Missing is NaN: the std of one value, the mean of none.
 
-An array beyond `parts.CAP` values is represented by a fixed, evenly spread part of it. Those who measure arrays in the same
-memory at one step after another keep a plan (`OutputPlan`, `GradientPlan`, `ParameterPlan`), in which all that does not change
-is worked out once.
+An array beyond `parts.CAP` values is represented by a fixed, evenly spread part of it. To measure arrays in the same
+memory at many steps, keep a plan (`OutputPlan`, `GradientPlan`, `ParameterPlan`): what does not change is computed once.
 
 """
 
@@ -88,7 +87,7 @@ def outputs(items: Sequence[OutputArrays], *, detail: bool = False) -> list[Outp
 
 
 class OutputPlan:
-    """Many outputs, measured as `outputs` does. lasting: whether new values in the same memory are measured by the same plan."""
+    """Measures many outputs, as `outputs` does. lasting: whether the plan also holds for new values in the same memory."""
 
     def __init__(self, items: Sequence[OutputArrays]) -> None:
         self._tables = [plain(rows(item.values, item.unit_axis)) for item in items]
@@ -102,7 +101,7 @@ class OutputPlan:
 
     @quiet
     def measure(self, *, detail: bool = False) -> list[OutputMeasure]:
-        """The figures of what the memory holds now."""
+        """The figures of the values that are in memory now."""
         tables = self._tables
         moments = moments_of(tables)
         table = output_rows(moments)
@@ -153,7 +152,7 @@ class GradientPlan:
 
     @quiet
     def measure(self, *, detail: bool = False) -> list[GradientMeasure]:
-        """The figures of what the memory holds now."""
+        """The figures of the values that are in memory now."""
         moments = moments_of(self._parts)
         table = gradient_rows(moments)
         if not detail:
@@ -205,7 +204,7 @@ class ParameterPlan:
 
     @quiet
     def measure(self, learning_rates: Sequence[float], duplicate: Sequence[float] | float = nan) -> Floats:
-        """The figures of what the memory holds now."""
+        """The figures of the values that are in memory now."""
         data = moments_of(self._before)
         slopes = _scattered(len(data), self._slopes)
         moved = _scattered(len(data), self._after, self._before)

@@ -1,4 +1,4 @@
-"""Moments, shares and histograms of arrays: what every figure of the health check is made of.
+"""Moments, counts and histograms of arrays, from which all figures of the health check are made.
 
 The compiled twin (`lettrine._native`, used when built) computes the same in one pass over many arrays a call:
 
@@ -9,11 +9,11 @@ The compiled twin (`lettrine._native`, used when built) computes the same in one
     histogram(arrays, lows, highs, bins) -> int64 (n, bins)  bin = trunc((v - low) * (bins / (high - low))) in float64,
                                                  kept within 0 … bins - 1; values that are not finite are not counted
 
-and the same figures of tensors of another library, read where they lie: `Tensors`, `Live` and `Ear`, for `live`.
+and the same figures of tensors of another library, read where they lie in memory: `Tensors`, `Live` and `OutputHook`, for `live`.
 
-Sums are kept in float64, whatever the array's type. The twin adds eight numbers of float32 at a time as float32, where that
-leaves six digits of every figure. std is the unbiased one (division by n - 1), as `torch.std` has it. Values that are not
-finite are counted, and left out of every other figure. Missing is NaN: the std of one value, the mean of none.
+Sums are kept in float64, whatever the array's type. The twin adds groups of eight float32 numbers in float32, where every figure
+still has six correct digits then. std is the unbiased one (division by n - 1), as `torch.std` has it. Values that are not finite
+are counted, and left out of every other figure. Missing is NaN: the std of one value, the mean of none.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def range_of(mean: float, std: float, low: float, high: float) -> tuple[float, f
     low, high = min(max(low, -_WIDEST), _WIDEST), max(min(high, _WIDEST), -_WIDEST)
     # Written so that a range too narrow for its magnitude (or for 1 / width) also falls here.
     if not (high - low) > 1e-12 * max(abs(low), abs(high), 1e-280):
-        half = max(0.5, 1e-6 * abs(low))  # half a unit is nothing beside values of 1e17
+        half = max(0.5, 1e-6 * abs(low))  # values of 1e17 do not change when 0.5 is added
         low, high = low - half, high + half
     return low, high
 

@@ -1,4 +1,4 @@
-"""Who is told while a training goes on: of each sampled step, and of what the checks find."""
+"""Callbacks of a training that goes on: at each sampled step, and at each new finding."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from lettrine.errors import HealthError, quote
 from lettrine.health.findings import SEVERITIES, Finding
 from lettrine.health.trace import Trace
 
-LOOK_SECONDS: Final = 2.0  # between two runs of the checks on a training under way, and
-LOOK_SHARE: Final = 0.01  # of the time at most, all of them together
+LOOK_SECONDS: Final = 2.0  # at least, between two runs of the checks while a training goes on, and
+LOOK_SHARE: Final = 0.01  # of the time at most is spent on all these runs
 
 LOGGER: Final = logging.getLogger("lettrine.health")
 _LEVELS: Final = dict(zip(SEVERITIES, (logging.INFO, logging.WARNING, logging.ERROR), strict=True))

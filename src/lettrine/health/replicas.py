@@ -1,4 +1,4 @@
-"""What the ranks of a training hold alike, compared: the evidence "replica" of all ranks, brought together."""
+"""Compares the parameters that several ranks hold in common, by the evidence "replica" of all ranks."""
 
 from __future__ import annotations
 

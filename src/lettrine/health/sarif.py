@@ -1,4 +1,4 @@
-"""Findings as SARIF 2.1.0 (OASIS), the form in which code hosts take what a tool found and show it beside the code."""
+"""Findings as SARIF 2.1.0 (OASIS), a format that code hosts read to show findings of tools beside the code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of a training under way for any tracker: a bounded number of series, the most telling ones."""
+"""Figures for trackers of experiments while a training goes on: a bounded number of series, the most important ones."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def chosen(keys: Sequence[str], most: int = MOST) -> list[str]:
     whole = [f"{ROOT}/{name}" for name in WHOLE]
     kinds = [[key for key in keys if key.endswith(f"/{kind}")] for kind in TELLING]
     found, left = set(whole), most - len(whole)
-    for place, of_kind in enumerate(sorted(kinds, key=len)):  # a kind of few leaves its room to the others
+    for place, of_kind in enumerate(sorted(kinds, key=len)):  # a kind with few series leaves its room to the others
         room = left // (len(kinds) - place)
         spread = of_kind if len(of_kind) <= room else [of_kind[each * len(of_kind) // room] for each in range(room)]
         found |= set(spread)

@@ -1,4 +1,4 @@
-"""One trace of the traces of several processes that trained one model."""
+"""Makes one trace out of the traces of several processes that trained one model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RANKS: Final = "ranks"
 SHARD: Final = "shard"
 """Kind of the evidence, one a parameter, of what of it a rank holds: figures values (how many), part (which)."""
 
-_DRIFT: Final = 0.1  # of the spread of an update: how well it must be known
+_DRIFT: Final = 0.1  # of the std of an update: how precisely it must be known
 _COLUMN: Final = {name: place for place, name in enumerate(PARAMETER_STATS)}
 
 

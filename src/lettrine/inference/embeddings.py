@@ -77,6 +77,15 @@ def project(table: Array) -> Plane:
     return Plane(points, (shares[0], shares[1]))
 
 
+def turned(points: NDArray[np.float64], like: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Points (V, 2) turned or mirrored so that they lie as near as can be to others: the axes of a plane may swap from one step
+    to the next, and the picture should not. Orthogonal Procrustes (Schoenemann 1966).
+    """
+    left, _, right = np.linalg.svd(points.T @ like)
+    turn: NDArray[np.float64] = left @ right
+    return points @ turn
+
+
 def nearest(table: Array, count: int = 3) -> NDArray[np.int64]:
     """For each character the `count` others most alike, by the cosine between their rows, centred first: (V, count)."""
     rows = np.asarray(table, np.float64)

@@ -64,11 +64,12 @@ def mean_loss(
     return total / len(examples) if len(examples) else float("nan")
 
 
-def calibrate_norms(config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers) -> Parameters:
+def precise_norms(config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers) -> Parameters:
     """A copy of the parameters whose running statistics are those of all `contexts` (N, T), exactly.
 
     Batch norm's running statistics lag behind the weights; one pass over the training set per norm, from the input
-    on, puts the true mean and unbiased variance in their place (makemore part 3).
+    on, puts the true mean and unbiased variance in their place: precise batch norm (Wu & Johnson 2021, Rethinking "Batch" in
+    BatchNorm), which makemore part 3 calls calibrating.
     """
     from lettrine.engine.reference import chunk_size, norm_inputs  # noqa: PLC0415 - drawing words starts without it
 

@@ -7,12 +7,11 @@ them for half precision.
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, Self
 
 from accelerate import Accelerator
 
-from lettrine.torch.watch import Watch
+from lettrine.torch.watching.watch import Watch
 
 
 def overhear(accelerator: Accelerator, hand: Callable[[Any], None]) -> Callable[[], None]:
@@ -48,9 +47,6 @@ class AcceleratedWatch(Watch):
         """Take everything away; what was recorded stays."""
         self._leave()
         super().close()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
 
 
 def watch(accelerator: Accelerator, model: Any, optimizer: Any = None, **options: Any) -> AcceleratedWatch:

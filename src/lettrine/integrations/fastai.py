@@ -12,7 +12,7 @@ from fastai.optimizer import OptimWrapper
 from lettrine.health.findings import Report
 from lettrine.integrations.watching import Watching, held_out_loss
 from lettrine.torch.foreign import stand_in
-from lettrine.torch.watch import Watch
+from lettrine.torch.watching.watch import Watch
 
 
 class HealthCheck(FastaiCallback):  # type: ignore[misc]  # Any, where fastai is not installed

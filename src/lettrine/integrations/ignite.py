@@ -12,7 +12,7 @@ from ignite.engine import Engine, Events
 
 from lettrine.health.findings import Report
 from lettrine.integrations.watching import Watching
-from lettrine.torch.watch import Watch
+from lettrine.torch.watching.watch import Watch
 
 
 class HealthCheck:

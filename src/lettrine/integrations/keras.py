@@ -15,7 +15,7 @@ from lettrine.errors import HealthError
 from lettrine.health.findings import Report
 from lettrine.integrations.watching import Watching
 from lettrine.torch.foreign import ForeignModel, stand_in
-from lettrine.torch.watch import Watch
+from lettrine.torch.watching.watch import Watch
 
 
 class HealthCheck(keras.callbacks.Callback):  # type: ignore[misc]  # Any, where Keras is not installed

@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import Callback
 
 from lettrine.health.findings import Report
 from lettrine.integrations.watching import Watching, held_out_loss
-from lettrine.torch.watch import Watch
+from lettrine.torch.watching.watch import Watch
 
 
 class HealthCheck(Callback):  # type: ignore[misc]  # Any, where Lightning is not installed

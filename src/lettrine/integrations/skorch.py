@@ -8,7 +8,7 @@ from skorch.callbacks import Callback
 
 from lettrine.health.findings import Report
 from lettrine.integrations.watching import Watching
-from lettrine.torch.watch import Watch
+from lettrine.torch.watching.watch import Watch
 
 
 class HealthCheck(Callback):  # type: ignore[misc]  # Any, where skorch is not installed

@@ -18,7 +18,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, SaveStrategy
 from lettrine.health.findings import Report
 from lettrine.integrations.accelerate import overhear
 from lettrine.integrations.watching import Watching, held_out_loss, read_state, write_state
-from lettrine.torch.watch import Watch
+from lettrine.torch.watching.watch import Watch
 
 _CALLERS = 6  # frames from the callback to the trainer that calls it
 

@@ -18,7 +18,8 @@ from lettrine.health.observers import LOGGER, Observers, OnFinding
 from lettrine.health.schedule import Schedule
 from lettrine.health.tracking import LogTo
 from lettrine.integrations.telling import save_page
-from lettrine.torch.watch import Watch, watch
+from lettrine.torch.watch import watch
+from lettrine.torch.watching.watch import Watch
 
 STATE: Final = "health.safetensors"
 _HELD_OUT: Final = frozenset({"val", "valid", "validation", "dev", "eval"})  # words in the name of a held-out loss
@@ -32,8 +33,8 @@ def _nobody(_: Finding) -> None:
 class Watching:
     """One training after another, watched.
 
-    every, classes, on_finding, stop_on, log_to: as `health.watch` has them. show: print the report at the end. save: write it
-    into `folder`, or else into that of the framework's own logs if it has one: health.html, or health.txt without `report`.
+    every, classes, on_finding, stop_on, log_to, live: as `health.watch` has them. show: print the report at the end. save: write
+    it into `folder`, or else into that of the framework's own logs if it has one: health.html, or health.txt without `report`.
     Raises HealthError for values out of range.
 
     watch: of the training that goes on, or of the last one. report: of the last one, None if it has none.
@@ -47,13 +48,14 @@ class Watching:
         on_finding: OnFinding | None = None,
         stop_on: str | None = None,
         log_to: LogTo | None = None,
+        live: bool = False,
         show: bool = True,
         save: bool = True,
         folder: str | Path | None = None,
     ) -> None:
         Schedule(every or 0)  # what is out of range is told now, not when the training begins
         Observers().tell(on_finding, stop_on)
-        self._options: dict[str, Any] = {"every": every, "classes": classes, "stop_on": stop_on, "log_to": log_to}
+        self._options: dict[str, Any] = {"every": every, "classes": classes, "stop_on": stop_on, "log_to": log_to, "live": live}
         self._options["on_finding"] = on_finding or _nobody
         self._show, self._save, self._folder = show, save, folder
         self.watch: Watch | None = None

@@ -10,7 +10,18 @@ from lettrine.errors import ConfigError, quote
 from lettrine.training.option_table import NETWORK, OPTIONS, TRAINING
 from lettrine.training.session import Session
 
-HIDDEN: Final = ("model", "effort", "seconds", "networks", "patience", "health", "engine", "threads", "eval_every", "calibrate")
+HIDDEN: Final = (
+    "model",
+    "effort",
+    "seconds",
+    "networks",
+    "patience",
+    "health",
+    "engine",
+    "threads",
+    "eval_every",
+    "precise_norm",
+)
 """Options that make no sense for a training that is watched while it runs."""
 USUAL: Final = {"steps": 20_000, "prior": "none"}
 """What is chosen here unless something else is typed: long enough to play with, and the network alone."""

@@ -3,14 +3,8 @@
   const about = JSON.parse(document.querySelector("meta[name=about]").content);
   const token = about.token;
   const $ = (id) => document.getElementById(id);
-  const state = { facts: {}, pictures: new Map(), order: [], ghost: null, held: new Set() };
-
-  const made = (name, text = "", kind = "") => {
-    const element = document.createElement(name);
-    if (text) element.textContent = text;
-    if (kind) element.className = kind;
-    return element;
-  };
+  const state = { facts: {}, held: new Set() };
+  const drawing = drawn(about.colours);
   const trouble = (text) => {
     $("trouble").textContent = text;
     $("trouble").hidden = !text;
@@ -25,77 +19,6 @@
     } catch {
       trouble("The training has ended, or cannot be reached.");
       return null;
-    }
-  };
-
-  // Charts are made in the light colours of the report; here each becomes the one of the reader's scheme.
-  const dark = matchMedia("(prefers-color-scheme: dark)");
-  const coloured = (chart) => {
-    const style = getComputedStyle(document.documentElement);
-    let text = JSON.stringify(chart);
-    for (const [name, colour] of Object.entries(about.colours)) {
-      text = text.replaceAll('"' + colour + '"', '"' + style.getPropertyValue("--" + name).trim() + '"');
-    }
-    return JSON.parse(text);
-  };
-  const ghosted = (chart) => {
-    const inside = chart.layer ? chart : null;
-    const line = inside && inside.layer.find((each) => each.encoding && each.encoding.x && each.encoding.y);
-    if (!state.ghost || !state.ghost.length || !line) return chart;
-    const { x, y } = line.encoding;
-    const values = state.ghost.map(([step, loss]) => ({ [x.field]: step, [y.field]: y.log ? Math.log10(loss) : loss }));
-    const ghost = {
-      data: { values },
-      mark: { type: "line", strokeDash: [3, 3], color: about.colours.start, strokeWidth: 1.3, opacity: 0.9 },
-      encoding: { x: { ...x }, y: { ...y } },
-    };
-    return { ...chart, layer: [ghost, ...chart.layer] };
-  };
-  const arrange = () => {
-    const figures = state.order.map((name) => state.pictures.get(name)?.figure).filter(Boolean);
-    if (figures.some((figure, place) => $("pictures").children[place] !== figure)) $("pictures").append(...figures);
-  };
-  const draw = async (name) => {
-    const picture = state.pictures.get(name);
-    if (!picture || picture.busy) {
-      if (picture) picture.again = true;
-      return;
-    }
-    picture.busy = true;
-    try {
-      if (!picture.figure) {
-        picture.figure = made("figure");
-        picture.figure.id = "figure-" + name;
-        picture.heading = made("h3");
-        picture.slot = made("div", "", "chart");
-        picture.slot.setAttribute("role", "img");
-        picture.caption = made("figcaption");
-        picture.figure.append(picture.heading, picture.slot, picture.caption);
-        arrange();
-      }
-      picture.heading.textContent = picture.title;
-      picture.slot.setAttribute("aria-label", picture.title);
-      picture.caption.textContent = picture.reading;
-      const chart = name === "loss" ? ghosted(picture.chart) : picture.chart;
-      picture.figure.classList.toggle("ghosted", chart !== picture.chart);
-      const fresh = made("div");
-      const options = { ast: true, actions: false, renderer: "svg", defaultStyle: false, tooltip: false };
-      const view = await window.vegaEmbed(fresh, coloured(chart), options);
-      const svg = fresh.querySelector("svg");
-      if (svg) {
-        const [width, height] = [svg.getAttribute("width"), svg.getAttribute("height")];
-        svg.setAttribute("viewBox", svg.getAttribute("viewBox") || `0 0 ${width} ${height}`);
-        svg.removeAttribute("width");
-        svg.removeAttribute("height");
-        picture.slot.replaceChildren(svg);
-      }
-      view.finalize();
-    } finally {
-      picture.busy = false;
-      if (picture.again) {
-        picture.again = false;
-        draw(name);
-      }
     }
   };
 
@@ -167,20 +90,7 @@
       $("new-words").hidden = !words.length;
       $("words").replaceChildren(...words.map((word) => made("li", word)));
     },
-    ghost: (ghost) => {
-      state.ghost = ghost;
-      draw("loss");
-    },
-    pictures: (names) => {
-      state.order = names;
-      for (const [name, picture] of state.pictures) {
-        if (!names.includes(name)) {
-          if (picture.figure) picture.figure.remove();
-          state.pictures.delete(name);
-        }
-      }
-      arrange();
-    },
+    pictures: drawing.order,
     trouble,
     lessons: (lessons) => {
       $("lessons").replaceChildren(
@@ -289,7 +199,6 @@
       read(event.dataTransfer.files[0]);
     });
   }
-  dark.addEventListener("change", () => state.pictures.forEach((_, name) => draw(name)));
 
   const news = new EventSource("/news" + location.search);
   const link = (text, kind) => {
@@ -300,14 +209,12 @@
   news.addEventListener("error", () => link("not connected", "off"));
   news.addEventListener("put", (event) => {
     const [name, value] = JSON.parse(event.data);
-    if (name.startsWith("picture ")) {
-      const key = name.slice(8);
-      state.pictures.set(key, Object.assign(state.pictures.get(key) || {}, value));
-      draw(key);
-    } else if (show[name]) show[name](value);
+    if (name.startsWith("picture ")) drawing.put(name.slice(8), value);
+    else if (show[name]) show[name](value);
   });
   news.addEventListener("end", () => {
     news.close();
     link("ended", "");
+    drawing.end();
   });
 })();

@@ -20,13 +20,16 @@ import numpy as np
 
 from lettrine.errors import ConfigError, LettrineError, quote
 from lettrine.health.findings import Finding
+from lettrine.health.trace import Trace
 from lettrine.inference.language_model import LanguageModel
 from lettrine.live.board import Board
 from lettrine.live.faults import FAULTS, cure_of
 from lettrine.live.form import USUAL, command_of, fields_of, typed_options
 from lettrine.live.lessons import lessons_told
 from lettrine.live.painter import Moment, Painter
+from lettrine.live.plane import Drift
 from lettrine.model.parameters import copy_parameters
+from lettrine.report.figure import Figure
 from lettrine.text.corpora import load_corpus
 from lettrine.text.words import WordList, from_words
 from lettrine.training.option_table import OPTIONS
@@ -38,7 +41,6 @@ IDLE_SECONDS: Final = 0.1
 FACTS_SECONDS: Final = 0.1
 ANSWER_SECONDS: Final = 60.0
 SHOWN_WORDS: Final = 24
-MOST_POINTS: Final = 300  # of a former run's loss
 
 
 class Player:
@@ -55,6 +57,8 @@ class Player:
         self._board, self._asked = board, queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]]()
         self._running, self._closed, self._temperature, self._most, self._speed = False, False, 1.0, 1, 0
         self._shown = 0.0
+        self._before: Trace | None = None
+        self._drift = Drift()
         self._options: dict[str, Any] = {}
         self._session: Session
         wordy = {option.name for option in OPTIONS if option.goes_to == "words"}
@@ -161,7 +165,7 @@ class Player:
         chosen = choices({**USUAL, **typed})
         session = Session(self._words, shape=chosen.shape, settings=chosen.settings)
         if hasattr(self, "_session"):
-            self._board.put("ghost", _ghost(self._session))
+            self._leave_behind()
             self._session.close()
         self._session, self._options, self._most = session, typed, 1
         faults = {name: fault.says for name, fault in FAULTS.items()}
@@ -186,8 +190,16 @@ class Player:
             self._begin({**self._options, **cure.options})
             self._running = True
         if cure.change is not None:
+            self._leave_behind()
             self._change(**cure.change(self._session))
         return cure.says
+
+    def _leave_behind(self) -> None:
+        """What there is now becomes what was before, in every picture."""
+        trainer = self._session.trainer
+        if trainer.watch is not None and trainer.step:
+            self._before = trainer.watch.trace()
+            self._drift.leave_behind()
 
     def _keep(self, name: str = "") -> str:
         """Train the same again in a folder, up to here: the same bits, kept as any run."""
@@ -261,8 +273,11 @@ class Player:
             except LettrineError:
                 return []
 
+        def embedding() -> Figure:
+            return self._drift.figure(session.vocabulary, model.parameters["embedding.weight"])
+
         assert trainer.watch is not None  # noqa: S101  # the page cannot choose otherwise
-        return Moment(trainer.watch.trace(), words, "Training")
+        return Moment(trainer.watch.trace(), words, "Training", trainer.simple, {"embedding": embedding}, self._before)
 
 
 def _named(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -279,10 +294,3 @@ def _said(values: Mapping[str, Any]) -> str:
     return ", ".join(
         f"{name.replace('_', ' ')} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in values.items()
     )
-
-
-def _ghost(session: Session) -> list[list[float]]:
-    """The loss of a training that gave way to another: steps and means."""
-    losses = session.trainer.losses
-    parts = np.array_split(np.arange(len(losses)), min(MOST_POINTS, max(1, len(losses))))
-    return [[float(part.mean()), float(losses[part].mean())] for part in parts if len(part) and np.isfinite(losses[part]).all()]

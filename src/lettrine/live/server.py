@@ -110,6 +110,8 @@ class Server:
             Route("/lesson/{name}", self._page),
             Route("/live.css", self._file("text/css", _style)),
             Route("/live.js", self._file("text/javascript", lambda: _read("live.js"))),
+            Route("/pictures.js", self._file("text/javascript", lambda: _read("pictures.js"))),
+            Route("/replay.js", self._file("text/javascript", lambda: _read("replay.js", "lettrine.report"))),
             Route("/charts.js", self._file("text/javascript", charts_script, keep=True)),
             Route("/news", self._news),
             Route("/do/{what}", self._do, methods=["POST"]),
@@ -225,12 +227,12 @@ def _listening(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _read(name: str) -> str:
-    return (files("lettrine.live") / name).read_text(encoding="utf-8")
+def _read(name: str, room: str = "lettrine.live") -> str:
+    return (files(room) / name).read_text(encoding="utf-8")
 
 
 def _style() -> str:
-    return palette_css() + (files("lettrine.report") / "style.css").read_text(encoding="utf-8") + _read("live.css")
+    return palette_css() + _read("style.css", "lettrine.report") + _read("live.css")
 
 
 def _escaped(text: str) -> str:

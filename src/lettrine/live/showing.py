@@ -25,23 +25,29 @@ class Live:
         self._server = Server(self._board, title=title, port=port, or_any=True)
         self._painter = Painter(self._board)
         self._last: Callable[[], Trace] | None = None
+        self._lines: Callable[[], Mapping[str, float]] = dict
         self.address = self._server.address
         print(f"lettrine: live at {self.address}", file=sys.stderr)  # noqa: T201  # whoever asked for it has to find it
 
-    def offer(self, trace: Callable[[], Trace], facts: Mapping[str, Any] | None = None) -> None:
+    def offer(
+        self,
+        trace: Callable[[], Trace],
+        facts: Mapping[str, Any] | None = None,
+        lines: Callable[[], Mapping[str, float]] = dict,
+    ) -> None:
         """Called by the training as often as it likes: costs next to nothing while nobody looks, and never waits.
 
-        facts: step, steps, loss, dev, speed; what there is.
+        facts: step, steps, loss, dev, speed; what there is. lines: see `Moment`.
         """
-        self._last = trace
+        self._last, self._lines = trace, lines
         if facts is not None and self._board.watched:
             self._board.put("facts", dict(facts))
-        self._painter.offer(lambda: Moment(trace(), title=self._title))
+        self._painter.offer(lambda: Moment(trace(), title=self._title, lines=lines))
 
     def close(self) -> None:
         """Draw the end, tell the viewers, and stop listening."""
         if self._last is not None and self._board.watched:
             last = self._last()
-            self._painter.offer(lambda: Moment(last, title=self._title), now=True)
+            self._painter.offer(lambda: Moment(last, title=self._title, lines=self._lines), now=True)
         self._painter.close()
         self._server.close()

@@ -14,7 +14,7 @@ from lettrine.engine.base import Doubles, Engine, Integers
 from lettrine.engine.reference import Observation, observe
 from lettrine.errors import ConfigError, DivergedError
 from lettrine.health.findings import Report
-from lettrine.inference.evaluation import calibrate_norms, mean_loss
+from lettrine.inference.evaluation import mean_loss, precise_norms
 from lettrine.inference.language_model import LanguageModel
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Array, Parameters
@@ -271,15 +271,15 @@ def _norm_figures(trainer: Trainer, kept: Mapping[str, Array], splits: Splits) -
         return {}
     train, dev, _ = splits
     config, engine, threads = trainer.config, trainer.engine, trainer.settings.threads
-    calibrated = calibrate_norms(config, kept, train.contexts)
-    of_dev = calibrate_norms(config, kept, dev.contexts)
+    precise = precise_norms(config, kept, train.contexts)
+    of_dev = precise_norms(config, kept, dev.contexts)
 
     def loss(parameters: Mapping[str, Array], part: Windows) -> tuple[float, ...]:
         return (mean_loss(engine, config, parameters, part, threads),)
 
     return {
-        "train-batch": loss(calibrated, train),
+        "train-batch": loss(precise, train),
         "dev-batch": loss(of_dev, dev),
-        "train-calibrated": loss(calibrated, train),
-        "dev-calibrated": loss(calibrated, dev),
+        "train-precise": loss(precise, train),
+        "dev-precise": loss(precise, dev),
     }

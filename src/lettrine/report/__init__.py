@@ -43,7 +43,7 @@ def report_html(report: Report) -> str:
 
 def report_frame(report: Report) -> str:
     """The page in a frame, for notebooks."""
-    return html.frame(report)
+    return html.frame(html.render(report))
 
 
 def report_figures(report: Report) -> dict[str, Figure]:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from lettrine.errors import HealthError
 from lettrine.health.trace import BINS, Histogram
 from lettrine.report.densities import Density, density_rows
-from lettrine.report.draw import Values, altair, finish, hint, nothing, plot
+from lettrine.report.draw import Values, altair, by, dashed, finish, hint, nothing, plot
 from lettrine.report.lines import POINTS, Line, depth_lines, reference_line, thin
 from lettrine.report.profiles import log_axis
 from lettrine.report.theme import LIGHT
@@ -20,11 +20,17 @@ from lettrine.report.words import brief, clean, number
 
 
 def embedding_scatter(
-    points: ArrayLike, names: Sequence[str], *, groups: Sequence[str] | None = None, axes: tuple[str, str] = ("", "")
+    points: ArrayLike,
+    names: Sequence[str],
+    *,
+    groups: Sequence[str] | None = None,
+    axes: tuple[str, str] = ("", ""),
+    before: ArrayLike | None = None,
 ) -> Any:
     """Scatter of labelled points (V, 2); what is alike to the network lies close together.
 
     groups: a word for each point, such as "vowel", that gives it its colour. axes: names of the axes, such as shares of variance.
+    before: where the points of the training before lie, joined to them by dashes.
     Raises `HealthError` where points and names do not fit together.
     """
     alt = altair()
@@ -54,8 +60,13 @@ def embedding_scatter(
         y=alt.Y("y:Q", scale=ends, axis=alt.Axis(title=axes[1] or None)),
     )
     disc = base.mark_circle(size=300, opacity=0.13).encode(color=colour)
-    text = base.mark_text(fontSize=13, fontWeight="bold", baseline="middle").encode(text="name:N", color=colour)
-    return finish([disc, text, hint(base)], 340)
+    text = base.mark_text(fontSize=13, fontWeight="bold", baseline="middle").encode(color=colour, **by(text="name:N"))
+    drawn = [disc, text, hint(base)]
+    if before is not None:
+        ends_of = zip(np.asarray(before, dtype=float).tolist(), xy.tolist(), strict=True)
+        moved: Values = [{"x": x, "y": y, "i": f"{i}"} for i, pair in enumerate(ends_of) for x, y in pair]
+        drawn.insert(0, dashed(plot(moved).encode(**by(x="x:Q", y="y:Q", detail="i:N"))))
+    return finish(drawn, 340)
 
 
 def learning_rate_range(
@@ -110,13 +121,13 @@ def learning_rate_range(
     for value, text, colour in ((suggestion, "suggested", LIGHT["accent"]), (largest, "largest stable", LIGHT["critical"])):
         if value is not None and isfinite(value) and value > 0:
             left = log10(value) > (log10(rate.min()) + log10(rate.max())) / 2
-            mark = plot([{"rate": value, "text": f"{text} {brief(value)}"}]).encode(x="rate:Q")
+            mark = plot([{"rate": value, "text": f"{text} {brief(value)}"}]).encode(**by(x="rate:Q"))
             layers.append(mark.mark_rule(color=colour, strokeDash=[4, 3], strokeWidth=1.5))
             place = {"align": "right", "dx": -5} if left else {"align": "left", "dx": 5}
             offset = 4 if text == "suggested" else 18
             for halo in ({"stroke": LIGHT["card"], "strokeWidth": 4}, {}):  # the other mark's line may run through the text
                 label = mark.mark_text(color=colour, baseline="top", **place, **halo)
-                layers.append(label.encode(y=alt.value(offset), text="text:N"))
+                layers.append(label.encode(y=alt.value(offset), **by(text="text:N")))
     return finish(layers, 260)
 
 

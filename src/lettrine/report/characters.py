@@ -31,15 +31,7 @@ def characters_section(
     names, groups: of the V characters. points (V, 2): on a plane that shows these shares of the variance of `width` dimensions,
     NaN where it is the table itself. neighbours (V, N): the nearest of each. Raises MissingExtraError when drawn.
     """
-    held = "The table as it is: 2-D."
-    if all(map(isfinite, shares)):
-        across, up = (100 * share for share in shares)
-        held = f"The plane holds {across + up:.0f} % of what {width} dimensions hold: {across:.0f} % across, {up:.0f} % up."
-    drawn = Figure(
-        "Embeddings",
-        f"One point a character; those that the network treats alike lie close together. {held}",
-        embedding_scatter(points, list(names), groups=list(groups)),
-    )
+    drawn = characters_figure(names, groups, points, shares, width)
     close = neighbours[:LISTED]
     cells = [[names[index], "  ".join(names[other] for other in others)] for index, others in enumerate(close.tolist())]
     height = -(-len(cells) // COLUMNS)  # down the first pair of columns, then down the next
@@ -51,4 +43,24 @@ def characters_section(
         header=["character", "nearest"] * COLUMNS,
         rows=rows,
         figures={key: drawn},
+    )
+
+
+def characters_figure(
+    names: Sequence[str],
+    groups: Sequence[str],
+    points: NDArray[np.float64],
+    shares: tuple[float, float],
+    width: int,
+    before: NDArray[np.float64] | None = None,
+) -> Figure:
+    """The scatter alone; see `characters_section`. before: where the points of the training before lie."""
+    held = "The table as it is: 2-D."
+    if all(map(isfinite, shares)):
+        across, up = (100 * share for share in shares)
+        held = f"The plane holds {across + up:.0f} % of what {width} dimensions hold: {across:.0f} % across, {up:.0f} % up."
+    return Figure(
+        "Embeddings",
+        f"One point a character; those that the network treats alike lie close together. {held}",
+        embedding_scatter(points, list(names), groups=list(groups), before=before),
     )

@@ -10,18 +10,20 @@ import numpy as np
 
 from lettrine.health.limits import UPDATE_AIM, UPDATE_LARGE
 from lettrine.health.trace import Curve, Trace
-from lettrine.report.draw import Values, altair, finish, hint, nothing, plot
-from lettrine.report.lines import LINES, POINTS, Line, depth_lines, reference_line, resampled, step_axis, thin
-from lettrine.report.picking import Floats, pick, weight_name, weights
+from lettrine.report.beside import ALONE, Beside, frames, places, walked
+from lettrine.report.draw import Values, altair, by, dashed, finish, hint, nothing, plot
+from lettrine.report.kinds import kinds
+from lettrine.report.lines import LINES, POINTS, Line, depth_lines, free_place, reference_line, resampled, step_axis, thin
+from lettrine.report.picking import Floats, ends, middle, parameter_row, weight_name, weights
 from lettrine.report.theme import LIGHT
-from lettrine.report.words import number
+from lettrine.report.words import number, spread
 
 BUCKET: Final = 1000  # steps averaged in the course's loss curve
 DECADES: Final = 3  # of an axis of logarithms; with more it is labelled at the powers of ten alone
 WIDE: Final = 4.0  # highest over median loss from which the curve is drawn as log10
 
 
-def loss_curve(trace: Trace, *, bucket: int | None = None, log10: bool = False) -> Any:
+def loss_curve(trace: Trace, *, bucket: int | None = None, log10: bool = False, beside: Beside = ALONE) -> Any:
     """Loss against step: single batches in grey, means in blue, held-out data in gold, the loss of a uniform guess as a line.
 
     bucket: steps averaged into one point; by default 1,000, fewer where that would leave less than 20 points.
@@ -33,6 +35,8 @@ def loss_curve(trace: Trace, *, bucket: int | None = None, log10: bool = False) 
     scale = np.log10 if log10 else np.asarray
     layers: list[Any] = []
     names, colours = [], []
+    before = beside.before
+    last = max(last_step(each) for each in (trace, before) if each is not None)
     if len(trace.loss.step):
         length = steps_covered(trace.loss)
         size = bucket or min(BUCKET, round_down(length / 20))
@@ -56,14 +60,33 @@ def loss_curve(trace: Trace, *, bucket: int | None = None, log10: bool = False) 
         chance = log(trace.facts.classes)
         seen += taken(trace, float(scale(chance)), seen)
         layers += reference_line(float(scale(chance)), f"a uniform guess: ln {trace.facts.classes} = {chance:.2f}", seen)
+        for above, (name, level) in enumerate(beside.lines.items(), 1):
+            layers += reference_line(float(scale(level)), f"{name}: {level:.2f}", seen, above)
+    if before is not None and len(before.loss.step):
+        step, mean = averaged(before.loss, min(BUCKET, round_down(steps_covered(before.loss) / 20)), POINTS)
+        ghost: Values = [{"step": x, "y": round(y, 4)} for x, y in points(scale, step, mean)]
+        layers.append(dashed(plot(ghost).encode(**by(x="step:Q", y="y:Q"))))
     if trace.first_nonfinite is not None:
         layers += broken_at(trace.first_nonfinite.step, last_finite_step(trace.loss))
     colour = alt.Color(
         "what:N", scale=alt.Scale(domain=names, range=colours), legend=alt.Legend(symbolType="stroke", symbolOpacity=1, columns=3)
     )
     y = alt.Y("y:Q", scale=alt.Scale(zero=False), axis=nats_axis(trace) if log10 else alt.Axis(title="loss, nats"))
-    x = alt.X("step:Q", axis=step_axis())
-    return finish([layer.encode(x=x, y=y, color=colour) if i == 0 else layer for i, layer in enumerate(layers)], 240)
+    walk = curve_frames(trace, last) if beside.walk else None
+    return finish(
+        [layer.encode(x=step_axis(last), y=y, color=colour) if i == 0 else layer for i, layer in enumerate(layers)], 240, walk
+    )
+
+
+def last_step(trace: Trace) -> float:
+    """The last step that a curve shows."""
+    return float(max((each.step[-1] for each in (trace.loss, trace.dev) if len(each.step)), default=0.0))
+
+
+def curve_frames(trace: Trace, last: float) -> dict[str, Any]:
+    """The sampled steps as a line that walks over a curve, whose axis ends at `last`."""
+    steps = [int(trace.steps[place]) for place in walked(trace.steps.tolist())]
+    return frames("curve", steps, "", x=places(np.array(steps), (0.0, last)))
 
 
 def nats_axis(trace: Trace) -> Any:
@@ -80,8 +103,8 @@ def broken_at(step: int, last: float) -> list[Any]:
     """A red line where something was not finite for the first time."""
     alt = altair()
     place = {"align": "right", "dx": -5} if step > last / 2 else {"align": "left", "dx": 5}
-    mark = plot([{"step": step, "text": f"not finite at step {step:,}"}]).encode(x="step:Q")
-    words = mark.mark_text(color=LIGHT["critical"], baseline="top", **place).encode(y=alt.value(0), text="text:N")
+    mark = plot([{"step": step, "text": f"not finite at step {step:,}"}]).encode(**by(x="step:Q"))
+    words = mark.mark_text(color=LIGHT["critical"], baseline="top", **place).encode(y=alt.value(0), **by(text="text:N"))
     return [mark.mark_rule(color=LIGHT["critical"], strokeDash=[4, 3]), words]
 
 
@@ -117,7 +140,7 @@ def line(scale: Any, step: Floats, value: Floats, name: str, *, width: float, op
     shown = points(scale, step, value)
     values: Values = [{"step": x, "y": round(y, 4), "what": name} for x, y in thin(shown, POINTS)]
     base = plot(values).mark_line(strokeWidth=width, opacity=opacity)
-    return base.encode(x="step:Q", y=alt.Y("y:Q"), color=alt.Color("what:N"))
+    return base.encode(y=alt.Y("y:Q"), color=alt.Color("what:N"), **by(x="step:Q"))
 
 
 def hints(scale: Any, step: Floats, value: Floats, name: str, *, visible: bool = False) -> Any:
@@ -127,9 +150,9 @@ def hints(scale: Any, step: Floats, value: Floats, name: str, *, visible: bool =
         {"step": x, "y": round(y, 4), "what": name, "hint": f"{name}, step {x:,.0f}: {number(raw)}"}
         for x, y, raw in thin(shown, POINTS // 2)
     ]
-    base = plot(values).encode(x="step:Q", y="y:Q")
+    base = plot(values).encode(**by(x="step:Q", y="y:Q"))
     dots = hint(base)
-    return base.mark_circle(size=22, opacity=1).encode(color="what:N") + dots if visible else dots
+    return base.mark_circle(size=22, opacity=1).encode(**by(color="what:N")) + dots if visible else dots
 
 
 def points(scale: Any, step: Floats, value: Floats) -> list[tuple[float, float]]:
@@ -164,24 +187,50 @@ def averaged(curve: Curve, size: int, most: int) -> tuple[Floats, Floats]:
     return middle[full] / share[full], total[full] / share[full]
 
 
-def update_data(trace: Trace, focus: Collection[str] = ()) -> Any:
+def update_data(trace: Trace, focus: Collection[str] = (), beside: Beside = ALONE) -> Any:
     """log10 of the update:data ratio of each weight with two axes or more, over the sampled steps.
 
-    About -3 is healthy (makemore part 3); the second line is the limit from which the check speaks.
-    focus: names to draw in any case where there are too many.
+    Where blocks repeat, the median of each kind. About -3 is healthy (makemore part 3); the second line is the limit from which
+    the check speaks, left out where it was `crossed`. focus: names to draw in any case where there are too many.
     """
-    chosen = pick(weights(trace), LINES, focus)
-    lines = []
-    for info in chosen:
-        ratio = trace.parameter(info.name, "update_data")
-        with np.errstate(divide="ignore", invalid="ignore"):
-            lines.append(Line(weight_name(info), trace.steps.astype(float), np.log10(np.where(ratio > 0, ratio, np.nan))))
-    lines = [line for line in lines if np.isfinite(line.y).any()]
+    lines = ratios(trace, focus)
+    former = [] if beside.before is None else ratios(beside.before, focus)
     if not lines:
-        moved = any(np.isfinite(trace.parameter(info.name, "update_data")).any() for info in chosen)
+        moved = any(np.isfinite(trace.parameter(info.name, "update_data")).any() for info in weights(trace))
         return nothing("No weight moved at any measured step." if moved else "No step of the optimiser was recorded.")
     seen = [point for line in lines for point in resampled(line.x, line.y)]
     aim, high = float(np.log10(UPDATE_AIM)), float(np.log10(UPDATE_LARGE))
     guide = reference_line(aim, f"the aim: {UPDATE_AIM:g}", seen)
-    guide += reference_line(high, f"too large: above {UPDATE_LARGE:g}", seen)
-    return finish([*depth_lines(lines, "log10 of update:data", include=(aim, high)), *guide], 240)
+    limited = not crossed(trace, focus)
+    if limited:
+        guide += reference_line(high, f"too large: above {UPDATE_LARGE:g}", seen, above=int(free_place(aim, seen) is None))
+    last = max(float(line.x[-1]) for line in (*lines, *former))
+    include = (aim, high) if limited else (aim,)
+    drawn = depth_lines(lines, "log10 of update:data", include=include, before=former, last=last)
+    return finish([*drawn, *guide], 240, curve_frames(trace, last) if beside.walk else None)
+
+
+def crossed(trace: Trace, focus: Collection[str]) -> bool:
+    """Whether the limit of updates is none here: a weight ends above it, or half of them were there, and no finding says so."""
+    rows = {info.name: parameter_row(trace, info.name, "update_data") for info in weights(trace)}
+    rows = {name: row[np.isfinite(row)] for name, row in rows.items() if ends(row) is not None}
+    last = {name for name, row in rows.items() if row[-1] > UPDATE_LARGE}
+    ever = {name for name, row in rows.items() if row.max() > UPDATE_LARGE}
+    return (bool(last) or 2 * len(ever) > len(rows)) and not ever & set(focus)
+
+
+def ratios(trace: Trace, focus: Collection[str]) -> list[Line]:
+    """log10 of update:data of at most LINES weights that have moved, or kinds of them."""
+    found = {weight_name(info): parameter_row(trace, info.name, "update_data") for info in weights(trace)}
+    marked = {weight_name(info) for info in weights(trace) if info.name in focus}
+    for kind in kinds(dict.fromkeys(found, "")):
+        members = {name: found.pop(name) for name in kind.members}
+        found[kind.name] = middle(np.stack(list(members.values())))
+        marked |= {kind.name} if marked & members.keys() else set()
+    lines = []
+    for name, ratio in found.items():
+        with np.errstate(divide="ignore", invalid="ignore"):
+            log = np.log10(np.where(ratio > 0, ratio, np.nan))
+        if np.isfinite(log).any():
+            lines.append(Line(name, trace.steps.astype(float), log))
+    return spread(lines, LINES, [i for i, line in enumerate(lines) if line.name in marked])

@@ -9,12 +9,16 @@ from typing import Any, Final
 import numpy as np
 
 from lettrine.health.trace import Histogram
+from lettrine.report.beside import frames, heights, places
 from lettrine.report.draw import (
     CAPTION,
     TIDY,
     Values,
     altair,
+    by,
+    called,
     captions,
+    dashed,
     finish,
     ink,
     nothing,
@@ -31,13 +35,18 @@ ROWS: Final = 12  # of densities in one picture; more are unreadable, so the pag
 
 @dataclass(frozen=True)
 class Density:
-    """One row of `density_rows`: its name, remark at the right, histogram, kind of module, and whether a finding names it."""
+    """One row of `density_rows`: its name, remark at the right, histogram, kind of module, and whether a finding names it.
+
+    before: the last record of the training before. remarks: at each record of the histogram, to walk through them.
+    """
 
     name: str
     remark: str
     histogram: Histogram
     kind: str = ""
     marked: bool = False
+    before: Histogram | None = None
+    remarks: Sequence[str] = ()
 
 
 def density_rows(rows: Sequence[Density], axis: str, *, symmetric: bool = False, dated: bool = True) -> Any:
@@ -52,8 +61,10 @@ def density_rows(rows: Sequence[Density], axis: str, *, symmetric: bool = False,
         return nothing("No distribution was recorded.")
     span = (min(int(row.histogram.steps[0]) for row in drawn), max(int(row.histogram.steps[-1]) for row in drawn))
     names = step_names(span)
-    domain = common_range([row.histogram for row in drawn], symmetric=symmetric)
+    former = [row.before for row in drawn if row.before is not None]
+    domain = common_range([*(row.histogram for row in drawn), *former], symmetric=symmetric)
     shapes: Values = []
+    ghosts: Values = []
     texts: Values = []
     titles = row_titles([(row.name, row.kind, row.remark) for row in drawn])
     height = row_height(len(drawn), 54)  # the axis counts in pixels from the bottom
@@ -61,12 +72,11 @@ def density_rows(rows: Sequence[Density], axis: str, *, symmetric: bool = False,
         base = (len(drawn) - 1 - i) * height + 4
         top = base + height - CAPTION
         texts.append({"name": label, "remark": row.remark, "y": base, "top": top, "ink": ink(marked=row.marked)})
+        place = {"base": base, "row": f"{i}"}
         for k, name in zip((0, -1)[-len(names) :], names, strict=True):
-            x, heights = outline(row.histogram, k, domain)
-            shapes += [
-                {"x": a, "y": round(base + (top - base - 3) * h, 1), "base": base, "row": f"{i}", "when": name}
-                for a, h in zip(x, heights, strict=True)
-            ]
+            shapes += [{**point, **place, "when": name} for point in corners(row.histogram, k, domain, base, top)]
+        if row.before is not None:
+            ghosts += [{**point, **place} for point in corners(row.before, -1, domain, base, top)]
     x_axis = alt.X(
         "x:Q",
         scale=alt.Scale(domain=domain, nice=False),
@@ -83,13 +93,42 @@ def density_rows(rows: Sequence[Density], axis: str, *, symmetric: bool = False,
         ),
     )
     y_axis = alt.Y("y:Q", scale=alt.Scale(domain=[0, len(drawn) * height], nice=False), axis=None)
-    shape = plot(shapes).encode(x=x_axis, y=y_axis, detail="row:N")
-    fill = shape.transform_filter(alt.datum.when == names[-1]).mark_area(color=LIGHT["wash"], clip=True).encode(y2="base:Q")
-    line = shape.mark_line(clip=True, strokeWidth=1.4).encode(
-        color=alt.value(LIGHT["accent"]) if not dated else step_colours(names, "stroke")
-    )
+    shape = plot(shapes).encode(x=x_axis, y=y_axis, **by(detail="row:N"))
+    newest = shape.transform_filter(alt.datum.when == names[-1])
+    fill = called(newest.mark_area(color=LIGHT["wash"], clip=True).encode(**by(y2="base:Q")), "now_fill")
+    colour = alt.value(LIGHT["accent"]) if not dated else step_colours(names, "stroke")
+    lines = [called(newest.mark_line(clip=True, strokeWidth=1.4).encode(color=colour), "now_line")]
+    if len(names) > 1:
+        lines.insert(
+            0, shape.transform_filter(alt.datum.when == names[0]).mark_line(clip=True, strokeWidth=1.4).encode(color=colour)
+        )
+    if ghosts:
+        lines.append(dashed(plot(ghosts).encode(x=x_axis, y=y_axis, **by(detail="row:N"))))
     rule = plot(texts).mark_rule(color=LIGHT["rule"], strokeWidth=1).encode(y=alt.Y("y:Q"))
-    return finish([fill, line, rule, *captions(plot(texts).encode(y="top:Q"))], height * len(drawn))
+    size = height * len(drawn)
+    walk = walk_through(drawn, domain, names[-1], height) if all(row.remarks for row in drawn) else None
+    return finish([fill, *lines, rule, *captions(plot(texts).encode(**by(y="top:Q")))], size, walk)
+
+
+def corners(histogram: Histogram, k: int, domain: Sequence[float], base: float, top: float) -> Values:
+    """The outline of a record in a row that reaches from base to top."""
+    return [{"x": a, "y": round(base + (top - base - 3) * h, 1)} for a, h in zip(*outline(histogram, k, domain), strict=True)]
+
+
+def walk_through(rows: Sequence[Density], domain: Sequence[float], name: str, height: int) -> dict[str, Any]:
+    """The frames of rows: of each record where its curve begins and ends, the heights between, and the remark."""
+    steps = sorted({int(step) for row in rows for step in row.histogram.steps})
+    drawn = []
+    for i, row in enumerate(rows):
+        records = []
+        for k, remark in enumerate(row.remarks):
+            x, y = outline(row.histogram, k, domain)
+            inner = [1.0] if single_value(row.histogram, k) is not None else y[1:-1]
+            records.append([*places(np.array([x[0], x[-1]]), domain), heights(inner), remark])
+        at = np.maximum(np.searchsorted(row.histogram.steps, steps, side="right") - 1, 0)
+        bottom = height * (i + 1) - 4  # pixels from the top
+        drawn.append({"base": bottom, "top": bottom - (height - CAPTION - 3), "records": records, "at": at.tolist()})
+    return frames("densities", steps, name, rows=drawn)
 
 
 def common_range(histograms: Sequence[Histogram], *, symmetric: bool) -> list[float]:

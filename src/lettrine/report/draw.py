@@ -5,7 +5,7 @@ Layers always go from top (input) to bottom (output); grey is the first sampled 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from lettrine.report.figure import need
@@ -14,6 +14,7 @@ from lettrine.report.words import clean, labels
 
 Values = list[dict[str, Any]]
 CAPTION: Final = 20  # height of the words above a row
+GHOST: Final = [3, 3]
 LETTERS: Final = 60  # that fit on a line of a chart
 TIDY: Final = (
     "datum.value != 0 && (abs(datum.value) < 0.001 || abs(datum.value) >= 100000) "
@@ -36,25 +37,40 @@ def plot(values: Values) -> Any:
     return alt.Chart({"values": tuple(values)})
 
 
-def finish(layers: Sequence[Any], height: int) -> Any:
-    """Layers as one chart, `WIDTH` wide with everything around it, in the house's type and colours."""
+def by(**fields: str) -> dict[str, Any]:
+    """Channels by their fields, such as x="step:Q", to encode a chart by: altair needs ten milliseconds for each bare string."""
     alt = altair()
-    chart = alt.layer(*layers).properties(
-        width=WIDTH, height=height, autosize=alt.AutoSizeParams(type="fit-x", contains="padding")
-    )
-    return chart.configure(**config())
+    return {channel: getattr(alt, channel.capitalize())(field) for channel, field in fields.items()}
+
+
+def finish(layers: Sequence[Any], height: int, frames: Mapping[str, Any] | None = None) -> Any:
+    """Layers as one chart, `WIDTH` wide with everything around it, in the house's type and colours. frames: see `beside`."""
+    alt = altair()
+    size = {"width": WIDTH, "height": height, "autosize": alt.AutoSizeParams(type="fit-x", contains="padding")}
+    return alt.layer(*layers, **size, config=alt.Config(**config()), **({"usermeta": dict(frames)} if frames else {}))
+
+
+def called(chart: Any, name: str) -> Any:
+    """The chart with a name, by which a script finds what it draws."""
+    chart.name = name
+    return chart
 
 
 def nothing(message: str) -> Any:
     """A chart that says why there is no picture."""
-    return finish([plot([{"text": message}]).mark_text(fontStyle="italic", fontSize=12).encode(text="text:N")], 60)
+    return finish([plot([{"text": message}]).mark_text(fontStyle="italic", fontSize=12).encode(**by(text="text:N"))], 60)
+
+
+def dashed(chart: Any) -> Any:
+    """A line of the training before."""
+    return chart.mark_line(strokeDash=GHOST, strokeWidth=1.3, color=LIGHT["start"], clip=True)
 
 
 def hint(chart: Any) -> Any:
     """Invisible points that carry the text of the field `hint`: a tooltip in notebooks and pages."""
     alt = altair()
     return chart.mark_point(clip=True, aria=True, opacity=0, size=40).encode(
-        description="hint:N", tooltip=alt.Tooltip("hint:N", title="")
+        tooltip=alt.Tooltip("hint:N", title=""), **by(description="hint:N")
     )
 
 
@@ -86,9 +102,10 @@ def captions(base: Any) -> list[Any]:
     """Name at the left and remark at the right, above a row; from the fields name, ink and remark."""
     alt = altair()
     left = base.mark_text(align="left", baseline="bottom", dy=-3).encode(
-        x=alt.value(0), text="name:N", color=alt.Color("ink:N", scale=None)
+        x=alt.value(0), color=alt.Color("ink:N", scale=None), **by(text="name:N")
     )
-    return [left, base.mark_text(align="right", baseline="bottom", dy=-3).encode(x=alt.value("width"), text="remark:N")]
+    right = base.mark_text(align="right", baseline="bottom", dy=-3).encode(x=alt.value("width"), **by(text="remark:N"))
+    return [left, called(right, "remarks")]
 
 
 def row_titles(rows: Sequence[tuple[str, str, str]]) -> list[str]:

@@ -77,6 +77,12 @@ def specification(chart: Any) -> dict[str, Any]:
     return spec
 
 
+def frames_of(chart: Any) -> dict[str, Any]:
+    """What a page draws other recorded steps of a chart from, see `lettrine.report.beside`; empty where it has none."""
+    found: dict[str, Any] = specification(chart).get("usermeta", {}).get("replay", {})
+    return found
+
+
 def to_svg(chart: Any) -> str:
     """An Altair chart as SVG text; its text is escaped by the renderer, and it loads nothing."""
     vl_convert = need("vl_convert", "drawing a chart")

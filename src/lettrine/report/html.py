@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -22,15 +23,17 @@ from urllib.parse import quote
 from lettrine import __version__
 from lettrine.health.findings import Report
 from lettrine.report.experiments import HEADER, cells, experiment_rows
-from lettrine.report.figure import Figure, need, to_themed_svg, write_bytes
+from lettrine.report.figure import Figure, frames_of, need, to_themed_svg, write_bytes
 from lettrine.report.pictures import figures
-from lettrine.report.summary import module_rows, verdict, watched
+from lettrine.report.summary import folds, verdict, watched
 from lettrine.report.theme import DARK, DEPTHS_DARK, DEPTHS_LIGHT, FONT, LIGHT, SERIF, variables
 from lettrine.report.words import brief, clean, number, percent, steps_text
 
 CONTENTS_FROM: Final = 6  # sections of the caller's, from which a list of them stands at the top
 FIGURE: Final = r"[+\-\u2212\u2013]?\s?\d|[\-\u2013\u221e]$"  # a number, its sign before it, or a dash for none
 SURPRISING: Final = (0.03, 0.01, 0.003)  # probabilities of a character from which it is set in ever stronger colours
+SCRIPTS: Final = ("hover.js", "spelled.js", "replay.js", "modules.js", "frame.js")
+TOOLS_FROM: Final = 24  # rows of the table of layers, from which it can be searched and sorted
 SMALL: Final = 0.05  # probability below which "1 in n" reads better than per cent
 MOST_NAMES: Final = 8  # of one finding's layers before the rest is folded away
 
@@ -84,7 +87,7 @@ def render(report: Report, *, title: str = "", sections: Sequence[Section] = (),
         errors=trace.facts.errors,
         sections=[*experiments(report), *sections],
         pictures=figures(trace, report.findings),
-        modules=module_rows(trace),
+        modules=folds(trace),
         watched=watched(trace) if timed or not tried else "",
         outcomes=[each for each in report.outcomes if each.check not in tried],
         timed=timed,
@@ -129,9 +132,12 @@ def write(
     return path
 
 
-def frame(report: Report, **options: Any) -> str:
-    """The page in a frame, for `_repr_html_`: its styles and the notebook's cannot touch."""
-    return f'<iframe srcdoc="{escape(render(report, **options))}" width="100%" height="800" style="border:0"></iframe>'
+def frame(text: str) -> str:
+    """A page in a frame, for `_repr_html_`: its styles and the notebook's cannot touch.
+
+    As high as the page is, by `frame.js`; so high as is said here where no script may run.
+    """
+    return f'<iframe srcdoc="{escape(text)}" width="100%" height="800" style="border:0"></iframe>'
 
 
 def page(**values: Any) -> str:
@@ -140,7 +146,7 @@ def page(**values: Any) -> str:
     markup = need("markupsafe", "an HTML report").Markup
     folder = files("lettrine.report")
     style = palette_css() + (folder / "style.css").read_text(encoding="utf-8")
-    script = "".join((folder / name).read_text(encoding="utf-8") for name in ("hover.js", "spelled.js"))
+    script = "".join((folder / name).read_text(encoding="utf-8") for name in SCRIPTS)
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     drawn = 0
 
@@ -150,7 +156,12 @@ def page(**values: Any) -> str:
         svg = to_themed_svg(figure.chart, f"c{drawn}")
         return markup(svg.replace("<svg ", f'<svg role="img" aria-label="{escape(clean(figure.title))}" ', 1))
 
+    def walk(figure: Figure) -> Any:
+        found = frames_of(figure.chart)
+        return found and markup(json.dumps(found, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"))
+
     environment.filters |= {
+        "walk": walk,
         "numeric": numeric_columns,
         "clean": clean,
         "number": number,
@@ -159,7 +170,12 @@ def page(**values: Any) -> str:
         "draw": draw,
         "letters": letters,
     }
-    environment.globals |= {"steps_text": steps_text, "most_names": MOST_NAMES, "contents_from": CONTENTS_FROM}
+    environment.globals |= {
+        "steps_text": steps_text,
+        "most_names": MOST_NAMES,
+        "contents_from": CONTENTS_FROM,
+        "tools_from": TOOLS_FROM,
+    }
     template = environment.from_string((folder / "template.html.j2").read_text(encoding="utf-8"))
     text: str = template.render(
         version=__version__, style=markup(style), script=markup(script), policy=policy(style, script), icon=icon(), **values

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from base64 import b64encode
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from lettrine.activations import ACTIVATIONS, Zone
 from lettrine.health.trace import ModuleInfo, Trace
-from lettrine.report.draw import CAPTION, Values, altair, captions, finish, ink, nothing, plot, row_height, row_titles
+from lettrine.report.beside import ALONE, Beside
+from lettrine.report.draw import CAPTION, Values, altair, by, captions, finish, ink, nothing, plot, row_height, row_titles
 from lettrine.report.picking import output_row, pick
 from lettrine.report.theme import LIGHT, SATURATED, UNSATURATED
 from lettrine.report.words import percent, spread
@@ -25,7 +26,7 @@ UNITS: Final = 400  # more columns than a chart has pixels
 SHARP: Final = (256, 1600)  # pixels, down and across: several to each of a screen's
 
 
-def saturation_map(trace: Trace, snapshot: str = "last", focus: Collection[str] = ()) -> Any:
+def saturation_map(trace: Trace, snapshot: str = "last", focus: Collection[str] = (), beside: Beside = ALONE) -> Any:
     """Units (across) by examples (down) of each activation; white: the output passes hardly any gradient.
 
     For tanh that is abs(h) > 0.99, for ReLU h = 0; the table in `limits` says what it is for others. A column that is
@@ -40,7 +41,7 @@ def saturation_map(trace: Trace, snapshot: str = "last", focus: Collection[str] 
         return nothing("No activation that can saturate was recorded.")
     images: Values = []
     marks: Values = []
-    remarks = [remark(trace, name, snapshot, float(flags[name].mean())) for name in names]
+    remarks = [remark(trace, name, snapshot, float(flags[name].mean())) + before(beside, name, snapshot) for name in names]
     titles = row_titles([(m.name, m.kind, text) for m, text in zip(modules, remarks, strict=True)])
     height = row_height(len(names), 84)  # the axis counts in pixels from the bottom
     for i, (name, title) in enumerate(zip(names, titles, strict=True)):
@@ -53,12 +54,14 @@ def saturation_map(trace: Trace, snapshot: str = "last", focus: Collection[str] 
             marks += [{"x": (unit + 0.5) / flags[name].shape[1], "y": base + 4} for unit in spread(units, MARKS)]
     x = alt.X("left:Q", scale=alt.Scale(domain=[0, 1], nice=False), axis=None)
     y = alt.Y("low:Q", scale=alt.Scale(domain=[0, len(names) * height], nice=False), axis=None)
-    picture = plot(images).mark_image(aspect=False).encode(x=x, x2="right:Q", y=y, y2="top:Q", url="url:N")
-    frame = plot(images).mark_rect(filled=False, stroke=LIGHT["rule"], strokeWidth=1).encode(x=x, x2="right:Q", y=y, y2="top:Q")
-    layers = [picture, frame, *captions(plot(images).encode(y="top:Q"))]
+    picture = plot(images).mark_image(aspect=False).encode(x=x, y=y, **by(x2="right:Q", y2="top:Q", url="url:N"))
+    frame = (
+        plot(images).mark_rect(filled=False, stroke=LIGHT["rule"], strokeWidth=1).encode(x=x, y=y, **by(x2="right:Q", y2="top:Q"))
+    )
+    layers = [picture, frame, *captions(plot(images).encode(**by(y="top:Q")))]
     if marks:
         triangle = {"shape": "triangle-up", "filled": True, "size": 30, "color": LIGHT["critical"], "opacity": 1}
-        layers.append(plot(marks).mark_point(**triangle).encode(x="x:Q", y="y:Q"))
+        layers.append(plot(marks).mark_point(**triangle).encode(**by(x="x:Q", y="y:Q")))
     return finish(layers, height * len(names))
 
 
@@ -66,6 +69,15 @@ def mapped(trace: Trace, snapshot: str) -> list[ModuleInfo]:
     """Activations that have a map and outputs at which they are flat."""
     kept = [m for m in trace.modules if snapshot in trace.maps.get(m.name, {})]
     return [m for m in kept if m.activation in ACTIVATIONS and ACTIVATIONS[m.activation].dead is not None]
+
+
+def before(beside: Beside, name: str, snapshot: str) -> str:
+    """How much of the map of the training before was white."""
+    found = {} if beside.before is None else {module.name: module for module in mapped(beside.before, snapshot)}
+    if name not in found or beside.before is None:
+        return ""
+    values = beside.before.maps[name][snapshot]
+    return f" (before: {percent(float(flat(values, ACTIVATIONS[found[name].activation].dead).mean()))})"
 
 
 def remark(trace: Trace, name: str, snapshot: str, white: float) -> str:
@@ -112,7 +124,11 @@ def png(flags: NDArray[np.bool_]) -> str:
     )  # (height, 1 + width/8): filter byte, 8 pixels a byte
     palette = bytes.fromhex(UNSATURATED[1:] + SATURATED[1:])
     header = struct.pack(">IIBBBBB", width, height, 1, 3, 0, 0, 0)  # one bit a pixel, by palette
-    chunks = [(b"IHDR", header), (b"PLTE", palette), (b"IDAT", zlib.compress(rows.tobytes(), 9)), (b"IEND", b"")]
+    return png_url([(b"IHDR", header), (b"PLTE", palette), (b"IDAT", zlib.compress(rows.tobytes(), 9)), (b"IEND", b"")])
+
+
+def png_url(chunks: Sequence[tuple[bytes, bytes]]) -> str:
+    """Chunks of a PNG, by their kinds, as a data URL."""
     data = b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
     )

@@ -3,78 +3,81 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from math import nan
+from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lettrine.health.trace import Histogram, ModuleInfo, Trace
+from lettrine.report.beside import ALONE, Beside, walked
 from lettrine.report.densities import ROWS, Density, density_rows
 from lettrine.report.draw import nothing, step_names
-from lettrine.report.picking import Floats, ends, gradient_row, output_row, pick, weight_name, weights
+from lettrine.report.kinds import kinds, module_kinds
+from lettrine.report.picking import Floats, ends, gradient_row, named, norm_row, output_row, parameter_row, pick, weights
 from lettrine.report.profiles import PROFILE_ROWS, Row, profile
+from lettrine.report.strands import strands
 from lettrine.report.words import number, percent, scientific, spread
 
+ALL: Final = slice(None)
 
-def activation_density(trace: Trace, focus: Collection[str] = ()) -> Any:
+
+def activation_density(trace: Trace, focus: Collection[str] = (), beside: Beside = ALONE) -> Any:
     """Distribution of the outputs of each activation; of each linear layer where the network has no activation.
 
     focus, here and below: names to draw in any case where there are too many layers, and to print in red.
     """
-    return densities(trace, activations(trace), trace.output_histograms, output_remark, "output", focus)
+    return densities(trace, activations(trace), OUTPUTS, "output", focus, beside)
 
 
-def preactivation_density(trace: Trace, focus: Collection[str] = ()) -> Any:
+def preactivation_density(trace: Trace, focus: Collection[str] = (), beside: Beside = ALONE) -> Any:
     """Distribution of what goes into each activation."""
     names = {m.fed_by for m in trace.modules if m.role == "activation" and m.fed_by}
-    modules = [m for m in trace.modules if m.name in names]
-    return densities(trace, modules, trace.output_histograms, output_remark, "input of the activation", focus)
+    return densities(trace, [m for m in trace.modules if m.name in names], OUTPUTS, "input of the activation", focus, beside)
 
 
-def gradient_density(trace: Trace, focus: Collection[str] = ()) -> Any:
+def gradient_density(trace: Trace, focus: Collection[str] = (), beside: Beside = ALONE) -> Any:
     """Distribution of the gradient of the loss with respect to each activation's output. Scales should agree across layers."""
-    return densities(
-        trace, activations(trace), trace.gradient_histograms, gradient_remark, "gradient of the output", focus, symmetric=True
-    )
+    return densities(trace, activations(trace), GRADIENTS, "gradient of the output", focus, beside)
 
 
-def output_scale(trace: Trace, focus: Collection[str] = ()) -> Any:
+def output_scale(trace: Trace, focus: Collection[str] = (), beside: Beside = ALONE) -> Any:
     """Standard deviation of each layer's output against depth."""
-    modules = pick(scaled(trace, trace.outputs), PROFILE_ROWS, focus)
-    return over_modules(modules, trace.steps, lambda m: trace.output(m.name, "std"), "std of the output", log=True)
+    names = named(scaled(trace, trace.outputs))
+    return over_depth(trace, names, lambda t, name: output_row(t, name, "std"), "std of the output", focus, beside, log=True)
 
 
-def gradient_scale(trace: Trace, focus: Collection[str] = ()) -> Any:
+def gradient_scale(trace: Trace, focus: Collection[str] = (), beside: Beside = ALONE) -> Any:
     """Standard deviation of the gradient of each layer's output against depth."""
-    modules = pick(scaled(trace, trace.gradients), PROFILE_ROWS, focus)
-    return over_modules(modules, trace.steps, lambda m: trace.gradient(m.name, "std"), "std of the gradient", log=True)
+    names = named(scaled(trace, trace.gradients))
+    return over_depth(trace, names, lambda t, name: gradient_row(t, name, "std"), "std of the gradient", focus, beside, log=True)
 
 
-def dead_units(trace: Trace, focus: Collection[str] = ()) -> Any:
+def dead_units(trace: Trace, focus: Collection[str] = (), beside: Beside = ALONE) -> Any:
     """Share of units of each activation that are dead on the whole batch."""
-    modules = pick([m for m in trace.modules if m.role == "activation" and m.name in trace.outputs], PROFILE_ROWS, focus)
-    return over_modules(
-        modules, trace.steps, lambda m: trace.output(m.name, "dead"), "share of units dead on the batch", log=False, form=".0%"
-    )
+    names = [m.name for m in trace.modules if m.role == "activation" and m.name in trace.outputs]
+    axis = "share of units dead on the batch"
+    return over_depth(trace, names, lambda t, name: output_row(t, name, "dead"), axis, focus, beside, form=".0%")
 
 
-def gradient_data(trace: Trace, focus: Collection[str] = ()) -> Any:
+def gradient_data(trace: Trace, focus: Collection[str] = (), beside: Beside = ALONE) -> Any:
     """gradient:data = std(gradient) / std(weight) of each weight with two axes or more."""
-    chosen = pick(weights(trace), PROFILE_ROWS, focus)
-    series = [(weight_name(p), trace.parameter(p.name, "gradient_data")) for p in chosen]
-    return over_depth(series, trace.steps, "std(gradient) / std(weight)", log=True)
+    names, axis = [p.name for p in weights(trace)], "std(gradient) / std(weight)"
+    return over_depth(trace, names, lambda t, name: parameter_row(t, name, "gradient_data"), axis, focus, beside, log=True)
 
 
-def norm_gap(trace: Trace) -> Any:
+def norm_gap(trace: Trace, beside: Beside = ALONE) -> Any:
     """Distance between batch norm's running mean and the batch's, in standard deviations of the batch, rms over channels."""
-    series = [(name, trace.norm(name, "mean_gap")) for name in trace.norms]
-    return over_depth(spread(series, PROFILE_ROWS), trace.steps, "running mean to batch mean, in standard deviations", log=False)
+    names, axis = list(trace.norms), "running mean to batch mean, in standard deviations"
+    return over_depth(trace, names, lambda t, name: norm_row(t, name, "mean_gap"), axis, (), beside)
 
 
-def norm_variance(trace: Trace) -> Any:
+def norm_variance(trace: Trace, beside: Beside = ALONE) -> Any:
     """Ratio of batch norm's running variance to the batch's, geometric mean over channels; they agree at 1."""
-    series = [(name, trace.norm(name, "variance_ratio")) for name in trace.norms]
-    return over_depth(spread(series, PROFILE_ROWS), trace.steps, "running variance / batch variance", log=True, reference=1.0)
+    names, axis = list(trace.norms), "running variance / batch variance"
+    return over_depth(
+        trace, names, lambda t, name: norm_row(t, name, "variance_ratio"), axis, (), beside, log=True, reference=1.0
+    )
 
 
 def activations(trace: Trace) -> list[ModuleInfo]:
@@ -84,41 +87,67 @@ def activations(trace: Trace) -> list[ModuleInfo]:
 
 
 def scaled(trace: Trace, recorded: Mapping[str, Floats]) -> list[ModuleInfo]:
-    """Modules whose scale is followed down the network: activations, or linear layers where there is at most one of those."""
+    """Modules whose scale is followed down the network: activations, or linear layers where there is at most one of those.
+
+    Where blocks repeat each kind has a curve of its own, so all are but those whose scale says nothing of the network's.
+    """
     kept = [m for m in trace.modules if m.name in recorded]
+    if module_kinds(trace):
+        return [m for m in kept if m.role not in {"norm", "dropout"}]
     active = [m for m in kept if m.role == "activation"]
     return (
         active if len(active) > 1 else [m for m in kept if m.role in {"linear", "recurrent", "attention", "activation", "output"}]
     )
 
 
-def densities(
-    trace: Trace,
-    modules: Sequence[ModuleInfo],
-    histograms: Mapping[str, Histogram],
-    remark: Callable[[Trace, str], str],
-    axis: str,
-    focus: Collection[str],
-    *,
-    symmetric: bool = False,
-) -> Any:
-    """Rows of densities for those of the modules that have one."""
-    chosen = pick([m for m in modules if m.name in histograms], ROWS, focus)
-    rows = [Density(m.name, remark(trace, m.name), histograms[m.name], m.kind, m.name in focus) for m in chosen]
-    return density_rows(rows, axis, symmetric=symmetric)
+@dataclass(frozen=True)
+class Recorded:
+    """What of a trace a picture of densities shows. remark: at the right of a row, from its figures at all or some steps."""
+
+    histograms: Callable[[Trace], Mapping[str, Histogram]]
+    remark: Callable[[Trace, str, slice], str]
+    symmetric: bool
 
 
-def output_remark(trace: Trace, name: str) -> str:
+def output_remark(trace: Trace, name: str, steps: slice = ALL) -> str:
     """Such as: std 0.75 → 0.80, 24 % saturated."""
-    text = f"std {change(output_row(trace, name, 'std'))}"
-    saturated = output_row(trace, name, "saturated")
+    text = f"std {change(output_row(trace, name, 'std')[steps])}"
+    saturated = output_row(trace, name, "saturated")[steps]
     found = ends(saturated)
     return text if found is None else f"{text}, {percent(float(saturated[found[1]]))} saturated"
 
 
-def gradient_remark(trace: Trace, name: str) -> str:
+def gradient_remark(trace: Trace, name: str, steps: slice = ALL) -> str:
     """Such as: std 2.20e-3 → 2.41e-3."""
-    return f"std {change(gradient_row(trace, name, 'std'), scientific)}"
+    return f"std {change(gradient_row(trace, name, 'std')[steps], scientific)}"
+
+
+OUTPUTS: Final = Recorded(lambda trace: trace.output_histograms, output_remark, symmetric=False)
+GRADIENTS: Final = Recorded(lambda trace: trace.gradient_histograms, gradient_remark, symmetric=True)
+
+
+def densities(
+    trace: Trace, modules: Sequence[ModuleInfo], what: Recorded, axis: str, focus: Collection[str], beside: Beside
+) -> Any:
+    """Rows of densities for those of the modules that have one."""
+    histograms, former = what.histograms(trace), {} if beside.before is None else what.histograms(beside.before)
+    rows = []
+    for module in pick([m for m in modules if m.name in histograms], ROWS, focus):
+        name, histogram = module.name, histograms[module.name]
+        remarks = []
+        if beside.walk:
+            at = np.maximum(np.searchsorted(trace.steps, histogram.steps, side="right"), 1)
+            remarks = [what.remark(trace, name, slice(place - 1, place)) for place in at]
+        before = last_record(former[name]) if name in former else None
+        remark = what.remark(trace, name, ALL)
+        rows.append(Density(name, remark, histogram, module.kind, name in focus, before, remarks))
+    return density_rows(rows, axis, symmetric=what.symmetric)
+
+
+def last_record(histogram: Histogram) -> Histogram | None:
+    """A histogram of its last record alone."""
+    whole = vars(histogram)
+    return Histogram(**{name: each[-1:] for name, each in whole.items()}) if len(histogram.steps) else None
 
 
 def change(row: Floats, form: Callable[[float], str] = number) -> str:
@@ -130,33 +159,39 @@ def change(row: Floats, form: Callable[[float], str] = number) -> str:
     return first if found[0] == found[1] else f"{first} → {last}"
 
 
-def over_modules(
-    modules: Sequence[ModuleInfo],
-    steps: NDArray[np.int64],
-    figure: Callable[[ModuleInfo], Floats],
-    axis: str,
-    *,
-    log: bool,
-    form: str = "",
-) -> Any:
-    """`profile` of one figure of the modules."""
-    return over_depth([(m.name, figure(m)) for m in modules], steps, axis, log=log, form=form)
-
-
 def over_depth(
-    series: Sequence[tuple[str, Floats]],
-    steps: NDArray[np.int64],
+    trace: Trace,
+    names: Sequence[str],
+    figure: Callable[[Trace, str], Floats],
     axis: str,
+    focus: Collection[str],
+    beside: Beside,
     *,
-    log: bool,
+    log: bool = False,
     reference: float | None = None,
     form: str = "",
 ) -> Any:
-    """`profile` of rows over the sampled steps: the first and the last finite figure of each."""
-    found = [(name, row, ends(row)) for name, row in series]
-    rows = [Row(name, float(row[which[0]]), float(row[which[1]])) for name, row, which in found if which is not None]
-    which = [e for _, _, e in found if e is not None]
+    """One figure of modules or weights down the network: the first and the last finite one of each over the sampled steps.
+
+    `strands` where blocks repeat, else `profile`.
+    """
+    steps, classes = trace.steps, {module.name: module.kind for module in trace.modules}
+    walk = walked(steps.tolist()) if beside.walk else []
+    rows, which = {}, []
+    for name in names:
+        row = figure(trace, name)
+        if (found := ends(row)) is None:
+            continue
+        former = np.zeros(0) if beside.before is None else figure(beside.before, name)
+        before = float(former[last[1]]) if (last := ends(former)) is not None else nan
+        label = name.removesuffix(".weight")
+        rows[label] = Row(label, float(row[found[0]]), float(row[found[1]]), before, row[walk], marked=name in focus)
+        which.append(found)
     if not rows:
         return nothing("None of these figures was recorded.")
     span = (int(steps[min(first for first, _ in which)]), int(steps[max(last for _, last in which)]))
-    return profile(rows, step_names(span), axis, log=log, reference=reference, form=form)
+    found_kinds = kinds({label: classes.get(label, "") for label in rows})
+    if found_kinds:
+        return strands(found_kinds, rows, step_names(span), axis, log=log, reference=reference, form=form)
+    kept = spread(rows.values(), PROFILE_ROWS, [i for i, row in enumerate(rows.values()) if row.marked])
+    return profile(kept, step_names(span), axis, log=log, reference=reference, form=form, steps=steps[walk].tolist())

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from lettrine.report.draw import Values, altair, hint, plot
+from lettrine.report.draw import Values, altair, by, dashed, hint, plot
 from lettrine.report.picking import Floats
 from lettrine.report.theme import LIGHT, depth_colours
 from lettrine.report.words import labels
@@ -27,8 +27,13 @@ class Line:
     y: Floats
 
 
-def depth_lines(lines: Sequence[Line], axis: str, *, include: Sequence[float] = ()) -> list[Any]:
-    """Lines over steps coloured from input (gold) to output (blue), with hints. include: values the axis must reach."""
+def depth_lines(
+    lines: Sequence[Line], axis: str, *, include: Sequence[float] = (), before: Sequence[Line] = (), last: float = 0.0
+) -> list[Any]:
+    """Lines over steps coloured from input (gold) to output (blue), with hints. include: values the axis must reach.
+
+    before: lines of the training before, dashed. last: the step at which the axis ends, 0 for any.
+    """
     alt = altair()
     names = labels([line.name for line in lines], 24)
     values: Values = []
@@ -39,23 +44,31 @@ def depth_lines(lines: Sequence[Line], axis: str, *, include: Sequence[float] = 
             for x, y in thin(points, POINTS // 2)
         ]
     colours = alt.Scale(domain=names, range=depth_colours(len(names)))
-    seen = [row["y"] for row in values] + list(include)
+    former: Values = [
+        {"step": x, "y": round(y, 4), "layer": line.name}
+        for line in before
+        for x, y in thin([(float(x), float(y)) for x, y in zip(line.x, line.y, strict=True) if isfinite(y)], POINTS // 2)
+    ]
+    seen = [row["y"] for row in (*values, *former)] + list(include)
     room = 0.08 * (max(seen) - min(seen)) if seen else 0.0
     scale = alt.Scale(domain=[min(seen) - room, max(seen) + room], nice=False) if room > 0 else alt.Scale(zero=False)
     legend = alt.Legend(
         columns=2 if max(map(len, names), default=0) > 14 else 3, labelLimit=180, symbolType="stroke", symbolOpacity=1
     )
     base = plot(values).encode(
-        x=alt.X("step:Q", axis=step_axis()),
+        x=step_axis(last),
         y=alt.Y("y:Q", scale=scale, axis=alt.Axis(title=axis)),
     )
     drawn = base.mark_line(strokeWidth=1.5).encode(color=alt.Color("layer:N", scale=colours, legend=legend))
-    return [drawn, hint(base)]
+    ghost = [dashed(plot(former).encode(**by(x="step:Q", y="y:Q", detail="layer:N")))] if former else []
+    return [drawn, *ghost, hint(base)]
 
 
-def step_axis() -> Any:
-    """Axis of optimiser steps."""
-    return altair().Axis(title="step", grid=False, tickMinStep=1)
+def step_axis(last: float = 0.0) -> Any:
+    """Axis of optimiser steps from 0 to the last, or as far as there is something to see."""
+    alt = altair()
+    axis = alt.Axis(title="step", grid=False, tickMinStep=1)
+    return alt.X("step:Q", axis=axis, scale=alt.Scale(domain=[0, last], nice=False)) if last > 0 else alt.X("step:Q", axis=axis)
 
 
 def thin(points: Sequence[Any], most: int) -> list[Any]:
@@ -65,16 +78,21 @@ def thin(points: Sequence[Any], most: int) -> list[Any]:
     return kept if not points or kept[-1] is points[-1] else [*kept, points[-1]]
 
 
-def reference_line(value: float, text: str, points: Sequence[tuple[float, float]] = ()) -> list[Any]:
-    """A horizontal line with its meaning written where the fewest of the points are."""
+def reference_line(value: float, text: str, points: Sequence[tuple[float, float]] = (), above: int = 0) -> list[Any]:
+    """A horizontal line with its meaning written where none of the points are: beside the line, else above the picture.
+
+    above: how many meanings stand there already.
+    """
     alt = altair()
-    align, below = free_place(value, points)
-    base = plot([{"y": value, "text": text}]).encode(y=alt.Y("y:Q"))
-    rule = base.mark_rule(color=LIGHT["rule"], strokeWidth=1.25, strokeDash=[4, 3])
-    place = {"align": align, "baseline": "top" if below else "bottom", "dy": 3 if below else -3}
-    words = base.encode(x=alt.value(0 if align == "left" else "width"), text="text:N")
-    halo = words.mark_text(**place, stroke=LIGHT["card"], strokeWidth=3, opacity=0.7)  # for where no place is free
-    return [rule, halo, words.mark_text(**place)]
+    place = free_place(value, points)
+    base = plot([{"y": value, "text": text}])
+    rule = base.mark_rule(color=LIGHT["rule"], strokeWidth=1.25, strokeDash=[4, 3]).encode(**by(y="y:Q"))
+    if place is None:
+        words = base.mark_text(align="right", baseline="bottom").encode(x=alt.value("width"), y=alt.value(-9 - 14 * above))
+        return [rule, words.encode(**by(text="text:N"))]
+    align, below = place
+    words = base.mark_text(align=align, baseline="top" if below else "bottom", dy=3 if below else -3)
+    return [rule, words.encode(x=alt.value(0 if align == "left" else "width"), **by(y="y:Q", text="text:N"))]
 
 
 def resampled(x: Floats, y: Floats) -> list[tuple[float, float]]:
@@ -86,8 +104,8 @@ def resampled(x: Floats, y: Floats) -> list[tuple[float, float]]:
     return list(zip(grid.tolist(), np.interp(grid, x[good], y[good]).tolist(), strict=True))
 
 
-def free_place(value: float, points: Sequence[tuple[float, float]]) -> tuple[str, bool]:
-    """Where words on a horizontal line at `value` hide least: at its left or right end, above or below it."""
+def free_place(value: float, points: Sequence[tuple[float, float]]) -> tuple[str, bool] | None:
+    """Where words on a horizontal line at `value` hide nothing: at its left or right end, above or below it. None for nowhere."""
     if not points:
         return "right", False
     xs, ys = np.array(points, dtype=float).T
@@ -96,4 +114,5 @@ def free_place(value: float, points: Sequence[tuple[float, float]]) -> tuple[str
     places = [("right", False), ("right", True), ("left", False), ("left", True)]
     near = {False: (ys > value) & (ys < value + height), True: (ys < value) & (ys > value - height)}
     side = {"right": xs >= middle, "left": xs < middle}
-    return min(places, key=lambda place: np.count_nonzero(near[place[1]] & side[place[0]]))
+    free = (place for place in places if not np.any(near[place[1]] & side[place[0]]))
+    return next(free, None)

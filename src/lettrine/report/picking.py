@@ -25,10 +25,31 @@ def gradient_row(trace: Trace, name: str, stat: str) -> Floats:
     return trace.gradient(name, stat) if name in trace.gradients else np.zeros(0)
 
 
+def parameter_row(trace: Trace, name: str, stat: str) -> Floats:
+    """The same of a parameter."""
+    return trace.parameter(name, stat) if name in trace.parameter_stats else np.zeros(0)
+
+
+def norm_row(trace: Trace, name: str, stat: str) -> Floats:
+    """The same of a batch norm."""
+    return trace.norm(name, stat) if name in trace.norms else np.zeros(0)
+
+
+def named(items: Sequence[Named]) -> list[str]:
+    """Their names."""
+    return [item.name for item in items]
+
+
 def ends(row: Floats) -> tuple[int, int] | None:
     """Indices of the first and last finite value, None if there is none."""
     good = np.flatnonzero(np.isfinite(row))
     return (int(good[0]), int(good[-1])) if good.size else None
+
+
+def middle(table: Floats) -> Floats:
+    """The median of what is finite in each column, NaN where nothing is."""
+    good = np.isfinite(table)
+    return np.array([np.median(column[kept]) if kept.any() else np.nan for column, kept in zip(table.T, good.T, strict=True)])
 
 
 def pick(items: Sequence[Named], most: int, focus: Collection[str]) -> list[Named]:

@@ -11,11 +11,13 @@ import numpy as np
 from lettrine.health.findings import Finding
 from lettrine.health.limits import UPDATE_AIM, UPDATE_LARGE, UPDATE_SMALL
 from lettrine.health.trace import Trace
-from lettrine.report import curves, images, layers
+from lettrine.report import curves, heat, images, layers
+from lettrine.report.beside import ALONE, REPLAYED, Beside
 from lettrine.report.densities import ROWS
 from lettrine.report.figure import Figure
+from lettrine.report.kinds import kinds, module_kinds
 from lettrine.report.lines import LINES
-from lettrine.report.picking import weights
+from lettrine.report.picking import weight_name, weights
 
 Draw: TypeAlias = Callable[[], Any]
 
@@ -33,6 +35,20 @@ TEXTS: Final = {
             "How far one step moves each weight, measured by the spread of the weight itself. "
             f"About {UPDATE_AIM:g} is healthy, more in the first steps; above {UPDATE_LARGE:g} the learning rate is too high, "
             f"below {UPDATE_SMALL:g} too low."
+        ),
+    ),
+    "output-heat": (
+        "Layers by time: outputs",
+        (
+            "A row is a layer, the input at the top of each band; a column is a measured step. Without colour the spread of the "
+            "outputs is 1. Strong red is a signal that has grown out of all scale, strong blue one that has faded."
+        ),
+    ),
+    "gradient-heat": (
+        "Layers by time: gradients",
+        (
+            "Spread of what flows back, beside the median of the same kind of layer at the same step. A healthy band is pale; "
+            "one that is red at one end and blue at the other tells of gradients that explode or vanish on their way."
         ),
     ),
     "activations": (
@@ -101,7 +117,7 @@ def figures(trace: Trace, findings: Sequence[Finding] = ()) -> dict[str, Figure]
     What a finding names is drawn in any case, where there are too many layers for one picture, and printed in red.
     """
     focus = {name for finding in findings if finding.severity != "info" for name in finding.where}
-    drawn = {name: (draw, note) for name, draw, note in charts(trace, focus)}
+    drawn = {name: (draw, note) for name, draw, note in charts(trace, focus, REPLAYED)}
     return {
         name: Figure(title, reading + drawn[name][1], drawn[name][0]())
         for name, (title, reading) in TEXTS.items()
@@ -109,23 +125,41 @@ def figures(trace: Trace, findings: Sequence[Finding] = ()) -> dict[str, Figure]
     }
 
 
-def charts(trace: Trace, focus: Collection[str]) -> Iterator[tuple[str, Draw, str]]:
+def charts(trace: Trace, focus: Collection[str], beside: Beside = ALONE) -> Iterator[tuple[str, Draw, str]]:
     """Name, what makes the chart, and a note on what it leaves out, of each picture there is data for."""
     if len(trace.loss.step):
-        yield "loss", partial(curves.loss_curve, trace, log10=curves.wide(trace)), ""
-    found = weights(trace)
-    if found:
-        yield "update-data", partial(curves.update_data, trace, focus), left_out(found, LINES, "weights")
-        yield "gradient-data", partial(layers.gradient_data, trace, focus), ""
+        yield "loss", partial(curves.loss_curve, trace, log10=curves.wide(trace), beside=beside), ""
+    if weights(trace):
+        yield "update-data", partial(curves.update_data, trace, focus, beside), update_note(trace, focus)
+        yield "gradient-data", partial(layers.gradient_data, trace, focus, beside), curve_note(trace)
     if trace.norms:
-        yield "norm-mean", partial(layers.norm_gap, trace), ""
-        yield "norm-variance", partial(layers.norm_variance, trace), ""
-    yield from densities(trace, focus)
-    yield from scales(trace, focus)
-    yield from maps(trace, focus)
+        yield "norm-mean", partial(layers.norm_gap, trace, beside), curve_note(trace)
+        yield "norm-variance", partial(layers.norm_variance, trace, beside), curve_note(trace)
+    if module_kinds(trace):
+        yield "output-heat", partial(heat.output_heat, trace, set(focus)), ""
+        yield "gradient-heat", partial(heat.gradient_heat, trace, set(focus)), ""
+    yield from densities(trace, focus, beside)
+    yield from scales(trace, focus, beside)
+    yield from maps(trace, focus, beside)
 
 
-def densities(trace: Trace, focus: Collection[str]) -> Iterator[tuple[str, Draw, str]]:
+def update_note(trace: Trace, focus: Collection[str]) -> str:
+    """What the picture of the updates leaves out, and what it draws of them."""
+    names = [weight_name(info) for info in weights(trace)]
+    found = kinds(dict.fromkeys(names, ""))
+    lines = len(names) - sum(len(kind.members) - 1 for kind in found)
+    parts = " A line is the median of one kind of layer; the star counts blocks." if found else ""
+    parts += left_out(range(lines), LINES, "kinds" if found else "weights")
+    above = f" Here many were above {UPDATE_LARGE:g} and no check finds fault with it, so no limit is drawn."
+    return parts + (above if curves.crossed(trace, focus) else "")
+
+
+def curve_note(trace: Trace) -> str:
+    """How curves of kinds are to be read, where blocks repeat."""
+    return " A curve is one kind of layer, the star counts blocks; at the right the median." if module_kinds(trace) else ""
+
+
+def densities(trace: Trace, focus: Collection[str], beside: Beside) -> Iterator[tuple[str, Draw, str]]:
     """Distributions, one row a layer."""
     active = layers.activations(trace)
     fed = [m.fed_by for m in trace.modules if m.role == "activation"]
@@ -136,27 +170,27 @@ def densities(trace: Trace, focus: Collection[str]) -> Iterator[tuple[str, Draw,
     ):
         drawn = {each for each in names if each in recorded}
         if drawn:
-            yield name, partial(draw, trace, focus), left_out(drawn, ROWS, "layers")
+            yield name, partial(draw, trace, focus, beside), left_out(drawn, ROWS, "layers")
 
 
-def scales(trace: Trace, focus: Collection[str]) -> Iterator[tuple[str, Draw, str]]:
+def scales(trace: Trace, focus: Collection[str], beside: Beside) -> Iterator[tuple[str, Draw, str]]:
     """One figure a layer, down the network."""
     if layers.scaled(trace, trace.outputs):
-        yield "output-scale", partial(layers.output_scale, trace, focus), ""
+        yield "output-scale", partial(layers.output_scale, trace, focus, beside), curve_note(trace)
     if layers.scaled(trace, trace.gradients):
-        yield "gradient-scale", partial(layers.gradient_scale, trace, focus), ""
+        yield "gradient-scale", partial(layers.gradient_scale, trace, focus, beside), curve_note(trace)
     if any(np.isfinite(trace.output(name, "dead")).any() for name in trace.outputs):
-        yield "dead-units", partial(layers.dead_units, trace, focus), ""
+        yield "dead-units", partial(layers.dead_units, trace, focus, beside), curve_note(trace)
 
 
-def maps(trace: Trace, focus: Collection[str]) -> Iterator[tuple[str, Draw, str]]:
+def maps(trace: Trace, focus: Collection[str], beside: Beside) -> Iterator[tuple[str, Draw, str]]:
     """Saturation maps: one where only one step was recorded."""
     mapped = images.mapped(trace, "last")
     for snapshot in ("first", "last") if len(trace.steps) > 1 else ("first",):
         if mapped:
             yield (
                 f"saturation-{snapshot}",
-                partial(images.saturation_map, trace, snapshot, focus),
+                partial(images.saturation_map, trace, snapshot, focus, beside),
                 left_out(mapped, images.MAPS, "layers"),
             )
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, Final
 
-from lettrine.report.draw import TIDY, Values, altair, finish, hint, nothing, plot, step_colours
+import numpy as np
+
+from lettrine.report.beside import frames, places
+from lettrine.report.draw import TIDY, Values, altair, by, called, dashed, finish, hint, nothing, plot, step_colours
+from lettrine.report.picking import Floats
 from lettrine.report.theme import LIGHT
 from lettrine.report.words import labels, number
 
@@ -17,67 +21,124 @@ PROFILE_ROWS: Final = 40
 
 @dataclass(frozen=True)
 class Row:
-    """One row of `profile`: its name, the first figure and the last, such as those of the first and last sampled step."""
+    """One row of `profile`: its name, the first figure and the last, such as those of the first and last sampled step.
+
+    before: that of the training before. walk: the figures at the steps that can be walked through. marked: a finding names it.
+    """
 
     name: str
     first: float
     last: float
+    before: float = math.nan
+    walk: Floats = field(default_factory=lambda: np.zeros(0))
+    marked: bool = False
 
 
 def profile(
-    rows: Sequence[Row], names: Sequence[str], axis: str, *, log: bool, reference: float | None = None, form: str = ""
+    rows: Sequence[Row],
+    names: Sequence[str],
+    axis: str,
+    *,
+    log: bool,
+    reference: float | None = None,
+    form: str = "",
+    steps: Sequence[int] = (),
 ) -> Any:
     """A figure of each layer, first (grey) and last (blue), joined down the depth of the network.
 
-    names: of first and last, or of the last alone. reference: where a line is drawn.
+    names: of first and last, or of the last alone. reference: where a line is drawn. steps: of `Row.walk`.
     """
     alt = altair()
-    values: Values = []
     order = labels([row.name for row in rows], 22)
+    marks = Marks(log=log, form=form)
+    values: Values = []
     for row, label in zip(rows, order, strict=True):
         for when, value in zip(names, (row.first, row.last)[-len(names) :], strict=True):
-            if isfinite(value) and (value > 0 or not log):
-                shown = format(value, form) if form else number(value)
-                values.append({"layer": label, "value": float(f"{value:.4g}"), "when": when, "hint": f"{label}, {when}: {shown}"})
+            values += marks.of(label, value, when=when, hint=f"{label}, {when}: {marks.said(value)}")
+    ghosts = [mark for row, label in zip(rows, order, strict=True) for mark in marks.of(label, row.before)]
     if not values:
         return nothing("None of these figures was recorded.")
-    seen = [v["value"] for v in values] + ([] if reference is None else [reference])
+    seen = [v["value"] for v in (*values, *ghosts)] + ([] if reference is None else [reference])
     x = log_axis("value:Q", seen, axis) if log else linear_axis("value:Q", seen, axis, form)
-    base = plot(values).encode(
-        x=x,
-        y=alt.Y("layer:N", scale=alt.Scale(domain=order), axis=alt.Axis(title=None, labelColor=LIGHT["ink"], labelLimit=170)),
-    )
-    colour = step_colours(names)
-    line = (
-        base.mark_line(strokeWidth=1.25, opacity=0.55)
-        .encode(color=colour, order=alt.Order("row:Q"))
-        .transform_window(row="row_number()")
-    )
-    dots = base.mark_circle(opacity=1, size=46).encode(color=colour)
-    layers = [line, dots, hint(base)]
+    y = alt.Y("layer:N", scale=alt.Scale(domain=order), axis=alt.Axis(title=None, labelColor=LIGHT["ink"], labelLimit=170))
+    layers = []
     if reference is not None:
-        layers.insert(0, plot([{"value": reference}]).mark_rule(color=LIGHT["rule"], strokeDash=[3, 3]).encode(x="value:Q"))
-    return finish(layers, max(60, 24 * len(order)))
+        layers.append(plot([{"value": reference}]).mark_rule(color=LIGHT["rule"], strokeDash=[3, 3]).encode(**by(x="value:Q")))
+    if ghosts:
+        layers.append(joined(dashed(plot(ghosts).encode(x=x, y=y))))
+    for name in names:
+        base = plot([value for value in values if value["when"] == name]).encode(x=x, y=y)
+        coloured = {"color": step_colours(names)}
+        drawn = [joined(base.mark_line(strokeWidth=1.25, opacity=0.55)), base.mark_circle(opacity=1, size=46)]
+        drawn = [*(each.encode(**coloured) for each in drawn), hint(base)]
+        layers += drawn if name != names[-1] else [called(each, f"now_{i}") for i, each in enumerate(drawn)]
+    walk = walk_down(rows, order, x["scale"]["domain"], marks)
+    return finish(layers, max(60, 24 * len(order)), frames("profile", steps, names[-1], rows=walk))
+
+
+@dataclass(frozen=True)
+class Marks:
+    """How figures are shown: on a logarithmic axis or not, and in which form as words."""
+
+    log: bool
+    form: str
+
+    def said(self, value: float) -> str:
+        """A figure in words."""
+        return format(value, self.form) if self.form else number(value)
+
+    def of(self, label: str, value: float, **more: str) -> Values:
+        """What is drawn of a figure: nothing, where it has no place on the axis."""
+        shown = isfinite(value) and (value > 0 or not self.log)
+        return [{"layer": label, "value": float(f"{value:.4g}"), **more}] if shown else []
+
+
+def joined(line: Any) -> Any:
+    """A line through its points in the order of the rows."""
+    return line.encode(order=altair().Order("row:Q")).transform_window(row="row_number()")
+
+
+def walk_down(rows: Sequence[Row], order: Sequence[str], ends: Sequence[float], marks: Marks) -> list[dict[str, Any]]:
+    """The frames of rows: where each stands, and its figures on the axis and in words. What lies beyond stands at the end."""
+    return [
+        {
+            "y": round((i + 0.5) / len(rows), 4),
+            "label": label,
+            "x": places(np.minimum(np.maximum(row.walk, ends[0]), ends[1]), ends, log=marks.log),
+            "said": [marks.said(float(value)) for value in row.walk],
+        }
+        for i, (row, label) in enumerate(zip(rows, order, strict=True))
+    ]
 
 
 def log_axis(field: str, seen: Sequence[float], title: str) -> Any:
-    """Logarithmic x axis with round ticks, never narrower than a factor of four: on a tighter one every network looks wild."""
+    """Logarithmic x axis with round ticks."""
     alt = altair()
-    low, high = min(seen), max(seen)
-    room = max(1.15, (4 / (high / low)) ** 0.5)
-    low = max(low / room, 1e-300)
-    high = max(min(high * room, 1e300), 4 * low)
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for mantissas in ((1, 2, 5), (1, 3), (1,)):
-        ticks = [v for d in decades for m in mantissas if low <= (v := float(f"{m}e{d}")) <= high]
-        if len(ticks) <= 6:
-            break
-    ticks = ticks[:: -(-len(ticks) // 8)]
+    low, high = log_ends(seen)
+    ticks = log_ticks(low, high, 6)
     return alt.X(
         field,
         scale=alt.Scale(type="log", domain=[low, high], nice=False),
         axis=alt.Axis(title=title, values=ticks, labelExpr=TIDY),
     )
+
+
+def log_ends(seen: Sequence[float]) -> tuple[float, float]:
+    """Ends of a logarithmic axis, never closer than a factor of four: on a tighter one every network looks wild."""
+    low, high = min(seen), max(seen)
+    room = max(1.15, (4 / (high / low)) ** 0.5)
+    low = max(low / room, 1e-300)
+    return low, max(min(high * room, 1e300), 4 * low)
+
+
+def log_ticks(low: float, high: float, most: int) -> list[float]:
+    """Round ticks of a logarithmic axis: about as many as `most`, none where the ends hold no round number."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for mantissas in ((1, 2, 5), (1, 3), (1,)):
+        ticks = [v for d in decades for m in mantissas if low <= (v := float(f"{m}e{d}")) <= high]
+        if len(ticks) <= most:
+            break
+    return ticks[:: -(-len(ticks) // (most + 2)) or 1]
 
 
 def linear_axis(field: str, seen: Sequence[float], title: str, form: str) -> Any:

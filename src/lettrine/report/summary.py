@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from math import isfinite
+from statistics import median
 from typing import Final
 
 from lettrine.health.findings import Report
 from lettrine.health.trace import Trace
+from lettrine.report.kinds import kinds
 from lettrine.report.picking import Floats, ends, gradient_row, output_row
 from lettrine.report.words import count, numeral
 
@@ -81,6 +85,9 @@ class ModuleRow:
     update_data: float
 
 
+FIGURES: Final = tuple(field.name for field in fields(ModuleRow))[3:]
+
+
 def module_rows(trace: Trace) -> list[ModuleRow]:
     """One row for each module that was measured, from the input on."""
     weights: dict[str, str] = {}
@@ -96,6 +103,39 @@ def module_rows(trace: Trace) -> list[ModuleRow]:
         if name in trace.outputs or name in trace.gradients or name in weights:
             rows.append(ModuleRow(name, module.kind, module.units, **measured, gradient_std=gradient, update_data=update))
     return rows
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One row of the table where blocks repeat. members: of a kind, whose medians the row holds; empty for a layer outside."""
+
+    row: ModuleRow
+    members: tuple[ModuleRow, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """How many layers it stands for."""
+        return len(self.members) or 1
+
+
+def folds(trace: Trace) -> list[Fold]:
+    """The rows of a trace, those of one kind together, each where its first layer stands."""
+    rows = {row.name: row for row in module_rows(trace)}
+    kind_of = {}
+    for kind in kinds({name: row.kind for name, row in rows.items()}):
+        members = tuple(rows[name] for name in kind.members)
+        units = {row.units for row in members}
+        figures = {stat: midmost([getattr(row, stat) for row in members]) for stat in FIGURES}
+        row = ModuleRow(kind.name, kind.cls, units.pop() if len(units) == 1 else 0, **figures)
+        kind_of[kind.members[0]] = Fold(row, members)
+    inside = {row.name for fold in kind_of.values() for row in fold.members}
+    return [kind_of.get(name) or Fold(row) for name, row in rows.items() if name in kind_of or name not in inside]
+
+
+def midmost(values: Sequence[float]) -> float:
+    """Median of what is finite, NaN where nothing is."""
+    kept = [value for value in values if isfinite(value)]
+    return median(kept) if kept else float("nan")
 
 
 def last_finite(row: Floats) -> float:

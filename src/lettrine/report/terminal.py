@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from itertools import islice
 from typing import Final
@@ -17,11 +17,12 @@ from rich.text import Text
 from lettrine.health.findings import Finding, Report
 from lettrine.report.experiments import SIGNS as EXPERIMENT_SIGNS
 from lettrine.report.experiments import ExperimentRow, experiment_rows
-from lettrine.report.summary import ModuleRow, module_rows, verdict, watched
+from lettrine.report.summary import ModuleRow, folds, verdict, watched
 from lettrine.report.words import clean, labels, number, percent, short, steps_text
 
 STYLES: Final = {"critical": "bold red", "warning": "yellow", "info": "cyan", "good": "green", "unknown": "yellow"}
 SIGNS: Final = {"critical": "✗", "warning": "!", "info": "·"}
+TIMES: Final = "\N{MULTIPLICATION SIGN}"
 ROWS: Final = 24  # of the table of modules; a page has them all
 NAMES: Final = 6  # of one finding's layers
 LEAST_NAME: Final = 12  # letters of a module's name
@@ -41,11 +42,14 @@ class View:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         report = self.report
-        rows = module_rows(report.trace)
+        table = folds(report.trace)
+        rows = [replace(fold.row, name=f"{fold.size} {TIMES} {fold.row.name}") if fold.members else fold.row for fold in table]
         if rows:
             yield module_table(rows, options.max_width)
         if len(rows) > ROWS:
             yield Text(f"  … {len(rows) - ROWS} of {len(rows)} modules left out here", style="dim")
+        if any(fold.members for fold in table):
+            yield Text("  A row with a star is one kind of layer, with the medians of its layers.", style="dim")
         tried = experiment_rows(report)
         if tried:
             yield experiment_table(tried)

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from lettrine.errors import ConfigError
 from lettrine.health.limits import NORM_NOISE
-from lettrine.inference.evaluation import calibrate_norms, mean_loss
+from lettrine.inference.evaluation import mean_loss, precise_norms
 from lettrine.text.windows import windows
 from lettrine.training.folder import load_run, load_splits
 
@@ -24,7 +24,7 @@ AGREE: Final = 0.005  # nats: the published three ways differ by 0.002
 
 @dataclass(frozen=True)
 class NormComparison:
-    """Losses in nats by statistics ("batch", "running", "calibrated") and split ("train", "dev"), and what to do."""
+    """Losses in nats by statistics ("batch", "running", "precise") and split ("train", "dev"), and what to do."""
 
     losses: dict[str, dict[str, float]]
     momentum: float
@@ -57,9 +57,9 @@ def compare_norms(path: str | Path, *, engine: str = "auto") -> NormComparison:
     lists = {"train": splits.train, "dev": splits.dev}
     parts = {name: windows(words, model.vocabulary, config.context) for name, words in lists.items()}
     kept = dict(model.parameters)
-    calibrated = calibrate_norms(config, kept, parts["train"].contexts)
-    own = {"train": calibrated, "dev": calibrate_norms(config, kept, parts["dev"].contexts)}
-    used = {"batch": own, "running": dict.fromkeys(parts, kept), "calibrated": dict.fromkeys(parts, calibrated)}
+    precise = precise_norms(config, kept, parts["train"].contexts)
+    own = {"train": precise, "dev": precise_norms(config, kept, parts["dev"].contexts)}
+    used = {"batch": own, "running": dict.fromkeys(parts, kept), "precise": dict.fromkeys(parts, precise)}
     losses = {
         way: {name: mean_loss(model.engine, config, parameters[name], part) for name, part in parts.items()}
         for way, parameters in used.items()
@@ -85,7 +85,7 @@ def momentum_advice(momentum: float, batch: int, steps: int) -> str:
     if least > most:
         return (
             f"No momentum suits batches of {batch} and only {steps:,} steps; take the statistics of the whole training set "
-            "at the end (--calibrate)."
+            "at the end (--precise-norm)."
         )
     if least <= momentum <= most:
         return f"A momentum of {momentum:g} fits batches of {batch} and {steps:,} steps ({least:.2g} to {most:.2g} do)."

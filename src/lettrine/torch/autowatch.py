@@ -7,8 +7,8 @@
     @health.autowatch()                     # or for a function
 
 A model is found when it is first called with gradients and an optimiser holds some of its parameters. Losses are those that
-`backward` is called on. What it takes: a hook on all modules in the first steps, and a place before
-`torch.autograd.backward` as long as it lasts.
+`backward` is called on. For this, all modules have a hook in the first steps, and a function of ours is called in the place of
+`torch.autograd.backward`, and calls it.
 """
 
 from __future__ import annotations
@@ -32,9 +32,11 @@ from lettrine.errors import HealthError
 from lettrine.health.findings import Report
 from lettrine.health.observers import LOGGER, Observers, OnFinding
 from lettrine.health.schedule import Schedule
-from lettrine.torch.watch import Watch, watch
+from lettrine.torch.capture.scaling import has_scaled
+from lettrine.torch.watch import watch
+from lettrine.torch.watching.watch import Watch
 
-SEARCHED: Final = 64  # steps of optimisers in which a model may come that was not met yet
+SEARCHED: Final = 64  # steps of optimisers, after which we look for no more models
 
 
 class AutoWatch(ContextDecorator):
@@ -47,9 +49,9 @@ class AutoWatch(ContextDecorator):
     def __init__(self, *, show: bool = True, **options: Any) -> None:
         self._options, self._show = options, show
         self._handles: list[Any] = []
-        self._backward: Any = None  # torch's own, while ours stands before it
-        self._scaler: GradScaler | None = None
-        self._steps = 0  # of all optimisers, as long as models are searched
+        self._backward: Any = None  # torch's own function, while ours stands in its place
+        self._scalers: list[GradScaler] = []  # all that were alive when a model was found, of earlier trainings too
+        self._steps = 0  # of all optimisers together, while we still look for models
         self.watches: list[Watch] = []
 
     def start(self) -> Self:
@@ -62,7 +64,7 @@ class AutoWatch(ContextDecorator):
         return self
 
     def __call__(self, function: Any) -> Any:
-        """As a decorator: what trains until the function is called is not meant."""
+        """As a decorator: nothing is watched until the function is called."""
         self._end()
         return super().__call__(function)
 
@@ -84,7 +86,7 @@ class AutoWatch(ContextDecorator):
 
     @property
     def reports(self) -> tuple[Report, ...]:
-        """Those of the models that were seen to step."""
+        """The reports of the models that were trained: those with at least one step."""
         return tuple(each.report() for each in self.watches if each.steps)
 
     def __enter__(self) -> Self:
@@ -106,19 +108,19 @@ class AutoWatch(ContextDecorator):
         own = {id(parameter) for parameter in module.parameters() if parameter.requires_grad}
         if not own:
             return
-        everything = gc.get_objects()  # asked for their type alone: some warn when they are asked for more
+        everything = gc.get_objects()  # `isinstance` would read an attribute of each, and some of them warn then
         holding = [each for each in everything if issubclass(type(each), Optimizer) and _holds(each, own)]
         if not holding:
             return
-        scalers = [each for each in everything if issubclass(type(each), GradScaler) and each.is_enabled()]
-        self._scaler = scalers[0] if len(scalers) == 1 else None
+        self._scalers = [each for each in everything if issubclass(type(each), GradScaler) and each.is_enabled()]
         hooks, with_kwargs = module._forward_pre_hooks, module._forward_pre_hooks_with_kwargs  # noqa: SLF001
         before = set(hooks)
         try:
-            self.watches.append(watch(module, holding, scaler=self._scaler, **self._options).start())
+            self.watches.append(watch(module, holding, **self._options).start())
         except HealthError as error:
             LOGGER.warning("%s", error)
-        for name, hook in [(name, hook) for name, hook in hooks.items() if name not in before]:  # this call began without them
+        # torch had looked up the hooks of this call before ours were there
+        for name, hook in [(name, hook) for name, hook in hooks.items() if name not in before]:
             called: Any = hook
             called(module, args, {}) if name in with_kwargs else called(module, args)
 
@@ -134,7 +136,7 @@ class AutoWatch(ContextDecorator):
     def _before_backward(self, tensors: Any, *args: Any, **options: Any) -> Any:
         """Instead of `torch.autograd.backward`, which `Tensor.backward` calls: hand the loss over first."""
         if isinstance(tensors, Tensor) and tensors.numel() == 1:
-            scale = self._scaler.get_scale() if self._scaler is not None else 1.0
+            scale = next((each.get_scale() for each in self._scalers if has_scaled(each, tensors)), 1.0)
             for each in self.watches:
                 if len(self.watches) == 1 or each.concerned_by(tensors):
                     each.loss(tensors if scale == 1.0 else tensors / scale)
@@ -155,17 +157,18 @@ def autowatch(
     classes: int = 0,
     on_finding: OnFinding | None = None,
     stop_on: str | None = None,
+    live: bool = False,
     show: bool = True,
 ) -> AutoWatch:
     """Watch whatever trains from now on, until the process ends: the report is printed then. Also a context and a decorator,
     which end it before. A second call, as in a notebook's cell that is run again, ends the first.
 
-    every, classes, on_finding, stop_on: as `health.watch` has them; `should_stop` is that of each of its `watches`.
+    every, classes, on_finding, stop_on, live: as `health.watch` has them; `should_stop` is that of each of its `watches`.
     show: print the reports at the end. Raises HealthError for values out of range.
     """
     Schedule(every or 0)
     Observers().tell(on_finding, stop_on)
     for each in _running:
         each.close()
-    _running[:] = [AutoWatch(show=show, every=every, classes=classes, on_finding=on_finding, stop_on=stop_on)]
+    _running[:] = [AutoWatch(show=show, every=every, classes=classes, on_finding=on_finding, stop_on=stop_on, live=live)]
     return _running[0].start()

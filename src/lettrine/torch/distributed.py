@@ -36,7 +36,7 @@ _begun: Counter[str] = Counter()  # watches begun in this process, by what they 
 
 
 class Ranks:
-    """One watch among those of the same model on other ranks. `Ranks.of` gives None where one process trains alone.
+    """The watches of one model on all ranks, as one of them sees it. `Ranks.of` gives None where one process trains alone.
 
     rank: of this process. gathered: whether `tell` was called.
     """
@@ -56,17 +56,17 @@ class Ranks:
 
     @classmethod
     def of(cls, model: nn.Module) -> Ranks | None:
-        """The ranks of the training that goes on; None for one process, or where they have no store in common."""
+        """The ranks of this training; None for one process, or where the processes have no store in common."""
         store = default_store() if many_processes() else None
         return None if store is None else cls(store, model, torch.distributed.get_rank(), torch.distributed.get_world_size())
 
     @property
     def gathered(self) -> bool:
-        """Whether the ranks have told of themselves."""
+        """Whether `tell` was called."""
         return self._round > 0
 
     def tell(self, trace: Trace | None) -> None:
-        """What this rank has seen until now, None for nothing; to be called on all ranks equally often."""
+        """Hand over what this rank has seen until now, None for nothing. Call it equally often on all ranks."""
         self._round += 1
         self._waited = False
         if not self.rank:

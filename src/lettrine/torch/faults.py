@@ -1,4 +1,4 @@
-"""Faults that only a training loop of one's own can have, planted in one that trains the language model's twin."""
+"""Faults of a training loop that a user writes, planted in a loop that trains the language model's twin."""
 
 from __future__ import annotations
 

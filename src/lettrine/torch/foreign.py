@@ -11,14 +11,15 @@ from torch.optim import Optimizer
 
 
 class ForeignModel(nn.Module):
-    """A model whose parts torch does not know, with their names. It is not called: the model is.
+    """Names the parts of a model that torch does not know. The user calls the model, never this module.
 
-    inner: what is listened to beside the model. weights: all of them; those that are parameters are watched.
+    inner: the modules that are listened to beside the model. weights: all of them; those that are parameters are watched.
     """
 
     def __init__(self, model: nn.Module, inner: Mapping[str, nn.Module], weights: Mapping[str, Tensor]) -> None:
         super().__init__()
-        self._all = {"": self, type(model).__name__: model, **inner}  # a dict: torch shall not own them here
+        # in a dict, so that torch does not register them as parts of this module
+        self._all = {"": self, type(model).__name__: model, **inner}
         self._weights = {name: value for name, value in weights.items() if isinstance(value, nn.Parameter)}
 
     def children(self) -> Iterator[nn.Module]:
@@ -35,14 +36,14 @@ class ForeignModel(nn.Module):
 
 
 class StandIn(Optimizer):
-    """Stands for an optimiser of another library: `make`, which it is given, makes the step. rate: its learning rate now."""
+    """Takes the place of another library's optimiser. make: makes the step. rate: gives the learning rate at the moment."""
 
     def __init__(self, parameters: Iterable[Tensor], rate: Callable[[], float], momentum: float) -> None:
         super().__init__(parameters, {"lr": rate(), "momentum": momentum})
         self._rate = rate
 
     def step(self, closure: None = None, *, make: Callable[[], Any]) -> Any:  # type: ignore[override]  # noqa: ARG002
-        """Have the step made."""
+        """Let the other library make the step."""
         self.param_groups[0]["lr"] = self._rate()
         return make()
 
@@ -50,7 +51,7 @@ class StandIn(Optimizer):
 def stand_in(
     optimiser: Any, method: str, parameters: Iterable[Tensor], rate: Callable[[], float], momentum: float = float("nan")
 ) -> tuple[Optimizer, Callable[[], None]]:
-    """What a watch can be given for an optimiser whose `method` makes a step, of its class's name, and what ends that."""
+    """A stand-in for an optimiser whose `method` makes a step, with the name of its class; and a function that takes it away."""
     kind: type[StandIn] = type(type(optimiser).__name__, (StandIn,), {})
     standing, own = kind(parameters, rate, momentum), getattr(optimiser, method)
 

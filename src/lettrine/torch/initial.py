@@ -16,7 +16,7 @@ from lettrine.arguments import checked
 from lettrine.errors import HealthError
 from lettrine.health.findings import Report
 from lettrine.torch.capture.catalogue import unwrapped
-from lettrine.torch.watch import Watch
+from lettrine.torch.watching.watch import Watch
 
 
 @checked

@@ -1,6 +1,6 @@
-"""Every name of torch's that is not public and that the torch room calls: asked for once, with what happens where it is missing.
+"""All private names of torch that this room uses. Each is looked up once, and has a substitute for a torch that does not have it.
 
-A version of torch without one of them costs an observation, never an error in somebody's training.
+With the substitute something is not observed; it never raises an error in somebody's training.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 
 def _asked(path: str, otherwise: Callable[..., Any]) -> Callable[..., Any]:
-    """What torch has under a dotted name, or what to do without it."""
+    """The function of torch with this dotted name, or the substitute."""
     found: Any = torch
     for name in path.split("."):
         found = getattr(found, name, None)
@@ -23,7 +23,7 @@ def _asked(path: str, otherwise: Callable[..., Any]) -> Callable[..., Any]:
 
 
 exporting: Final = _asked("compiler.is_exporting", lambda: False)
-"""Whether `torch.export` is taking something down."""
+"""Whether `torch.export` is tracing."""
 
 _tracing_state: Final = _asked("_C._get_tracing_state", lambda: None)
 
@@ -46,7 +46,7 @@ _depth: Final = _asked("_C._len_torch_function_stack", lambda: 0)
 
 
 def _base(path: str, *otherwise: type) -> Any:
-    """What torch has under the dotted name of a common base class, or the public classes that are made of it."""
+    """The base class of torch with this dotted name, or the public classes derived from it."""
     return _asked(path, lambda: None) if isinstance(_asked(path, lambda: None), type) else otherwise
 
 
@@ -76,11 +76,11 @@ POOLINGS: Final = (
     _base("nn.modules.pooling._AdaptiveAvgPoolNd", nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
     _base("nn.modules.pooling._AdaptiveMaxPoolNd", nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d),
 )
-"""The only common bases of their kinds: of batch norms, of those and instance norms, and so on."""
+"""Base classes that several public classes have in common: all batch norms, all batch and instance norms, and so on."""
 
 
 default_store: Final = _asked("distributed.distributed_c10d._get_default_store", lambda: None)
-"""What the processes of a training found each other by. Without it each rank reports for itself."""
+"""The store by which the processes of a training found each other. Without it each rank reports for itself."""
 
 
 def recomputing() -> bool:
@@ -94,7 +94,7 @@ def transformed() -> bool:
 
 
 def traced() -> bool:
-    """Whether `torch.jit.trace` or `torch.export` is taking the model down."""
+    """Whether `torch.jit.trace` or `torch.export` is tracing the model."""
     return _tracing_state() is not None or bool(exporting())
 
 
@@ -104,7 +104,7 @@ def saves_elsewhere() -> bool:
 
 
 def saved(node: Any, name: str) -> Any:
-    """What an autograd node saved under a name, such as "dim"; None if it saved no such thing or has let go of it."""
+    """What an autograd node saved under a name, such as "dim"; None if it saved nothing of this name, or has freed it."""
     try:
         return getattr(node, f"_saved_{name}", None)
     except RuntimeError:  # freed by a backward pass
@@ -123,8 +123,8 @@ def version(tensor: Tensor) -> int:
 
 
 def put_below(mode: Any) -> bool:
-    """Put a function mode under those that stand, so that their `with` blocks take off what is theirs; only the one of
-    `set_default_device`, which must be the lowest, stays below. Returns whether torch can do that.
+    """Put a function mode below the modes on torch's stack, so that each `with` block of the user pops the mode that it pushed.
+    The mode of `set_default_device` must be the lowest and stays below ours. Returns whether this torch can do that.
     """
     above = [_pop() for _ in range(_depth())]
     default = getattr(getattr(torch, "_GLOBAL_DEVICE_CONTEXT", None), "device_context", None)
@@ -136,14 +136,14 @@ def put_below(mode: Any) -> bool:
 
 
 def take_off(mode: Any) -> None:
-    """Take a function mode off, wherever it stands; the others stay in their order."""
+    """Remove a function mode from the stack, wherever it is; the others keep their order."""
     for each in reversed([_pop() for _ in range(_depth())]):
         if each is not mode:
             _push(each)
 
 
 def compiles() -> bool:
-    """Whether `torch.compile` was used in this process: what it compiled would be compiled anew for any function mode."""
-    frame = sys.modules.get("torch._dynamo.eval_frame")  # torch.optim loads it too, and leaves a None there
+    """Whether `torch.compile` was used in this process. If so, a function mode would make Dynamo compile everything again."""
+    frame = sys.modules.get("torch._dynamo.eval_frame")  # torch.optim imports it as well, and then there is a None
     backends = getattr(frame, "cached_backends", None)
     return frame is not None and (backends is None or any(backend is not None for backend in backends.values()))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from lettrine.engine.base import Engine
 from lettrine.inference.counts import baselines
 from lettrine.inference.evaluation import mean_loss
@@ -37,6 +39,17 @@ def prior_of(
 def counted(config: MLPConfig, train: Windows, dev: Windows) -> Counts:
     """The training words counted; no more characters are seen than the network sees."""
     return count(train.targets, dev.targets, config.vocabulary_size, min(config.context + 1, ORDERS[1]))
+
+
+def simple_losses(config: MLPConfig, train: Windows, dev: Windows) -> dict[str, float]:
+    """Losses on the dev words, in nats, of what a network is held against: counted pairs of characters, and all that it sees
+    counted, smoothed after Kneser and Ney. Empty without dev words.
+    """
+    if not len(dev):
+        return {}
+    pairs = baselines(train.targets, dev.targets, config.vocabulary_size).losses(dev.targets).bigram
+    counts = counted(config, train, dev)
+    return {"pairs counted": pairs, "Kneser-Ney": float(-np.log(counts.probability(dev.contexts, dev.targets)).mean())}
 
 
 def losses_of(

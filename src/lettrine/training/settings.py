@@ -29,6 +29,7 @@ PATIENCE: Final = 8  # evaluations of EVALUATIONS
 MOST_NETWORKS: Final = 64
 MOST_SECONDS: Final = 1e7
 MOST_STEPS: Final = 10**9  # a loss is kept of each
+RENAMED: Final = {"calibrate": "precise_norm"}  # what a field was called in runs of earlier versions
 OLDER: Final = {"prior": "none", "networks": 1, "draw": "replacement", "patience": 0}  # what runs did that do not say
 EVALUATIONS: Final = 20  # of the development loss in a run, unless told otherwise
 
@@ -49,7 +50,7 @@ class Settings:
     seed: of initialisation and batches. split_seed, fractions: of the split into train, dev and test.
     eval_every: steps between development losses; 0 for EVALUATIONS in a run.
     keep: "best" keeps the weights of the lowest development loss, "last" those of the last step.
-    calibrate: replace batch norm's running statistics by those of the whole training set at the end.
+    precise_norm: replace batch norm's running statistics by those of the whole training set at the end.
     threads: for the engine; the result is the same run after run for the same count.
     engine: "auto", "reference" or "native". health: watch the network and report what is wrong with it.
     changes: what is changed while the training goes on, in the order of the steps; see `Change`.
@@ -75,7 +76,7 @@ class Settings:
     fractions: tuple[float, float] = (0.8, 0.1)
     eval_every: int = 0
     keep: str = "best"
-    calibrate: bool = False
+    precise_norm: bool = False
     threads: int = 1
     engine: str = "auto"
     health: bool = True
@@ -165,6 +166,7 @@ class Settings:
     def from_dict(cls, values: Mapping[str, Any]) -> Settings:
         """The inverse of `to_dict`. Raises ConfigError for unknown names and wrong types."""
         known = {field.name for field in fields(cls)}
+        values = {RENAMED.get(name, name): value for name, value in values.items()}
         if unknown := sorted(set(values) - known):
             raise ConfigError(f"training settings have unknown entries {', '.join(unknown)}; expected {', '.join(sorted(known))}")
         try:

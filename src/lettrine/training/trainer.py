@@ -17,7 +17,7 @@ from lettrine.engine.base import Doubles, Engine, TrainState, moment_kinds
 from lettrine.errors import ConfigError, LettrineError
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
-from lettrine.inference.evaluation import calibrate_norms, mean_loss
+from lettrine.inference.evaluation import mean_loss, precise_norms
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Parameters, copy_parameters
 from lettrine.text.windows import Windows, installed_memory
@@ -25,6 +25,7 @@ from lettrine.training.batches import Rows, batches
 from lettrine.training.changes import CHANGEABLE, Change
 from lettrine.training.checkpoint import Checkpoint
 from lettrine.training.interrupt import Requests
+from lettrine.training.mixing import simple_losses
 from lettrine.training.schedule import learning_rates
 from lettrine.training.settings import Settings
 from lettrine.training.start import starting_parameters
@@ -42,7 +43,8 @@ class Progress:
     """Where training stands.
 
     loss: smoothed training loss; dev: last development loss. findings: what the health check found since the last one.
-    trace: makes the trace so far, None if the training is not watched.
+    trace: makes the trace so far, None if the training is not watched. simple: held-out losses of simple models, counted when
+    first asked for.
     """
 
     step: int
@@ -52,6 +54,7 @@ class Progress:
     steps_per_second: float
     findings: tuple[Finding, ...] = ()
     trace: Callable[[], Trace] | None = None
+    simple: Callable[[], Mapping[str, float]] = dict
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,7 @@ class Trainer:
         self.train_windows, self.dev_windows, self.watch = train.frozen(), dev.frozen(), watch
         self._save, self._log, self._on_progress = save, log, on_progress
         self._own_batches, self._made = batches, 0 if checkpoint is None else checkpoint.changes
+        self._simple: Mapping[str, float] | None = None
         self._saved = -math.inf  # the first checkpoint is written at once, so that a disk that refuses is known early
         self._most, self._smooth = 1, math.nan  # steps of the next chunk; the loss shown
         self.diverged = False
@@ -117,6 +121,12 @@ class Trainer:
             self._losses = [checkpoint.losses]
             self._dev = list(zip(checkpoint.dev_steps.tolist(), checkpoint.dev_losses.tolist(), strict=True))
         self._make_changes()
+
+    def simple(self) -> Mapping[str, float]:
+        """Losses of simple models on the held-out words, in nats, by name."""
+        if self._simple is None:
+            self._simple = simple_losses(self.config, self.train_windows, self.dev_windows)
+        return self._simple
 
     @property
     def step(self) -> int:
@@ -240,9 +250,9 @@ class Trainer:
             yield
 
     def kept(self) -> Parameters:
-        """The weights to use: best or last, and batch norm's statistics calibrated if asked for."""
+        """The weights to use: best or last, and batch norm's precise statistics if asked for."""
         parameters = self._best if self.settings.keep == "best" else self.state.parameters
-        return calibrate_norms(self.config, parameters, self.train_windows.contexts) if self.settings.calibrate else parameters
+        return precise_norms(self.config, parameters, self.train_windows.contexts) if self.settings.precise_norm else parameters
 
     def checkpoint(self) -> Checkpoint:
         """All that is needed to go on from here."""
@@ -315,7 +325,7 @@ class Trainer:
         speed = self.step / self._seconds[0] if self._seconds[0] else 0.0
         dev = self._dev[-1][1] if self._dev else math.nan
         trace = None if self.watch is None else self.watch.trace
-        progress = Progress(self.step, self.steps, self._smooth, dev, speed, findings, trace)
+        progress = Progress(self.step, self.steps, self._smooth, dev, speed, findings, trace, self.simple)
         if not self.diverged:
             self._on_progress(progress)
         return progress

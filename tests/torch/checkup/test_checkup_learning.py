@@ -156,6 +156,13 @@ class TestAnswer:
         assert "[20]" in found.message
         assert clean(tried("answer", mlp(), pairs()))
 
+    def test_the_same_examples_again_are_no_evidence(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        x, y = torch.randn(80, 4, generator=generator), torch.randn(80, 1, generator=generator)
+        report = tried("answer", nn.Linear(4, 1), [(x, y)] * 8, nn.MSELoss())
+        assert clean(report)
+        assert report.trace.evidence[0].figure("examples") == 80
+
     def test_what_goes_with_the_target_is_no_copy(self) -> None:
         generator = torch.Generator().manual_seed(0)
         y = torch.randint(3, (200,), generator=generator)
@@ -272,7 +279,19 @@ class TestTrials:
         assert not Trial(3.0, 2.0, 1.95, 0.05, 0.001, 40, held_out=True).helps  # not worth it
         assert not Trial(3.0, 2.0, float("inf"), float("-inf"), float("nan"), 40, held_out=True).helps
         assert Trial(3.0, float("inf"), 1.0, float("inf"), float("nan"), 40, held_out=True).helps
+        # 40 → 1, 10 → 1 and 4 → 1: the amounts spread as widely as they are, the factors do not.
+        assert Trial(50.0, 18.0, 1.0, 17.0, 11.1, 40, held_out=True, log_gain=2.46, log_error=0.67).helps
+        assert not Trial(50.0, 18.0, 1.0, 17.0, 11.1, 40, held_out=True, log_gain=2.46, log_error=0.9).helps
         assert "2 → 1.5" in Trial(3.0, 2.0, 1.5, 0.5, 0.1, 40, held_out=True).said
+
+    def test_a_gain_that_differs_by_factors_between_seeds(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        x = 1e5 * torch.rand(12, 20, 1, generator=generator)
+        batches = [(each, (each > 5e4).float()) for each in x]
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(1, 12), nn.ReLU(), nn.Linear(12, 5), nn.ReLU(), nn.Linear(5, 1))
+        found = the(tried("scales", model, batches, nn.BCEWithLogitsLoss(), adam(model)), "input-scale")
+        assert "4." in found.message
 
     def test_large_inputs(self) -> None:
         def net() -> nn.Module:

@@ -97,7 +97,7 @@ class TestInitialisation:
         found = the(tried("initialisation", deep(0.03), pairs(12, 32)), "activation-scale")
         assert found.where == ("10",)
         assert "die out" in found.message
-        assert "health.calibrate" in found.remedy
+        assert "lettrine.init.calibrate" in found.remedy
         assert clean(tried("initialisation", deep(0.2), pairs(12, 32)))
 
     def test_norms_keep_the_spread(self) -> None:

@@ -122,15 +122,17 @@ def dead_units(trace: Trace) -> Iterator[Finding]:
     if not judged:
         raise Skip("not applicable", "no hidden layer with an activation that can die")
     dead: dict[str, float] = {}
-    enough = False
+    enough, harmed = False, consequence(trace).bad
     for info in judged:
         units = trace.units[info.name]
         # At least DEAD_STEPS sampled steps, or the whole of a shorter watch, and in either case DEAD_ROWS examples.
         needed = max(min(limits.DEAD_STEPS, units.steps), limits.DEAD_ROWS * units.steps / max(units.rows, 1))
         if needed <= units.steps:
             enough = True
-            # Where most died at once in mid-run, two sampled steps are enough: before, they worked.
-            dead[info.name] = float(np.mean(units.streak >= (2 if _died(trace, info.name) else needed)))
+            # Where most died at once in mid-run, two sampled steps are enough: before, they worked. So are three where next to
+            # nothing of a layer is left and nothing is learned.
+            gone = harmed and _gone(trace, info.name)
+            dead[info.name] = float(np.mean(units.streak >= (2 if _died(trace, info.name) else 3 if gone else needed)))
     if not enough:
         raise Skip("not run", f"fewer than {limits.DEAD_ROWS} examples were seen in the sampled steps")
     settled = span(trace, usable(trace))[1] >= limits.DEAD_SETTLED
@@ -165,6 +167,13 @@ def _died(trace: Trace, name: str) -> bool:
     return len(before) >= limits.DEAD_STEPS and float(np.median(before)) < limits.DEAD_NOTED and now.min() > limits.DEAD_SHARE
 
 
+def _gone(trace: Trace, name: str) -> bool:
+    """Whether next to all units of a layer were dead at each of the last three sampled steps, and not at the first."""
+    share_dead = trace.output(name, "dead")[usable(trace)]
+    share_dead = share_dead[np.isfinite(share_dead)]
+    return len(share_dead) > 3 and share_dead[0] < limits.DEAD_CRITICAL < float(share_dead[-3:].min())
+
+
 def _dead_since(trace: Trace, names: list[str]) -> tuple[int, int]:
     """First and last step at which as many were dead."""
     mask = usable(trace)
@@ -174,6 +183,7 @@ def _dead_since(trace: Trace, names: list[str]) -> tuple[int, int]:
 
 def _revive(trace: Trace, names: list[str], kinds: set[str]) -> str:
     from_start = all(median(trace.output(name, "dead"), start(trace)) > limits.DEAD_SHARE for name in names)
+    from_start &= not all(_gone(trace, name) for name in names)
     weights = listed([weight for name in names if (weight := feeding_weight(trace, name))]) or "their weights"
     if from_start:
         biases = [f"{weight.removesuffix('weight')}bias" for name in names if (weight := feeding_weight(trace, name))]

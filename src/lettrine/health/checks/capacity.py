@@ -9,7 +9,7 @@ import numpy as np
 
 from lettrine.health import limits
 from lettrine.health.checks.consequence import consequence
-from lettrine.health.checks.reading import enough_losses, listed, number, standard_error, usable
+from lettrine.health.checks.reading import enough_losses, finite_curve, listed, number, standard_error, usable
 from lettrine.health.checks.reference import NEED_NOT_FALL, ordinary
 from lettrine.health.checks.registry import Skip
 from lettrine.health.findings import Finding
@@ -46,21 +46,14 @@ def plateau(trace: Trace) -> Iterator[Finding]:
     if not ordinary(trace):
         raise Skip("not applicable", NEED_NOT_FALL)
     steps, losses = enough_losses(trace, limits.PLATEAU_STEPS)
-    harm, rates = consequence(trace), trace.step_stats["learning_rate"][usable(trace)]
-    rates = rates[np.isfinite(rates)]
-    if harm.kind != "learns" or harm.end < limits.PLATEAU_HIGH * harm.reference.value:
-        return
-    if len(rates) and rates[-1] < limits.SLOW_EVEN * rates.max():
-        return  # a schedule brings it to rest
-    third = len(losses) // 3
-    fell, noise = float(np.mean(losses[-2 * third : -third]) - np.mean(losses[-third:])), standard_error(losses[-third:])
-    if abs(fell) > max(limits.FLAT_SHARE * harm.end, limits.NOISE * noise):
+    harm = consequence(trace)
+    if not at_rest(trace):
         return
     yield Finding(
         id="underfitting",
         severity="info",
         where=(),
-        steps=(int(steps[-2 * third]), int(steps[-1])),
+        steps=(int(steps[-2 * (len(losses) // 3)]), int(steps[-1])),
         value=harm.end / harm.reference.value,
         limit=limits.PLATEAU_HIGH,
         message=f"The training loss has come to rest at {number(harm.end, 3)}; {harm.reference.words} gives "
@@ -71,6 +64,21 @@ def plateau(trace: Trace) -> Iterator[Finding]:
         "rates three times higher and lower.",
         reference="Karpathy 2019, A recipe for training neural networks: overfit",
     )
+
+
+def at_rest(trace: Trace) -> bool:
+    """Whether the training loss has come to rest below guessing and above half of it, by no schedule."""
+    steps, losses = finite_curve(trace, trace.loss)
+    harm, rates = consequence(trace), trace.step_stats["learning_rate"][usable(trace)]
+    rates = rates[np.isfinite(rates)]
+    few = min(len(losses), steps[-1] - steps[0] + 1 if len(steps) else 0) < limits.PLATEAU_STEPS
+    if few or harm.kind != "learns" or harm.end < limits.PLATEAU_HIGH * harm.reference.value:
+        return False
+    if len(rates) and rates[-1] < limits.SLOW_EVEN * rates.max():
+        return False  # a schedule brings it to rest
+    third = len(losses) // 3
+    fell, noise = float(np.mean(losses[-2 * third : -third]) - np.mean(losses[-third:])), standard_error(losses[-third:])
+    return abs(fell) <= max(limits.FLAT_SHARE * harm.end, limits.NOISE * noise)
 
 
 def _stack(trace: Trace) -> list[str]:

@@ -8,6 +8,7 @@ from math import nan
 import numpy as np
 
 from lettrine.health import limits
+from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.reading import (
     late,
     layers_of_a_kind,
@@ -140,7 +141,8 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
     """Trainable parameters that never got a gradient, or only zeros.
 
     Measured: Of each trainable parameter: whether it has a gradient, and the norm of it, at every sampled step.
-    Formula: none: the gradient is missing, or exactly 0, at all of them ({NO_GRADIENT_RECORDS} or more for zeros).
+    Formula: none: the gradient is missing, or exactly 0, at all of them ({NO_GRADIENT_RECORDS} or more for zeros). What nobody
+        calls, or reads, is a remark while the rest learns.
     """
     mask = usable(trace)
     records = int(mask.sum())
@@ -166,8 +168,17 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
     bare = [name for name in unused if called is not None and name.rpartition(".")[0] in called.where]
     unused = [name for name in unused if name not in bare]
     missed = [info.name for info in missing if info.name not in (*unused, *bare)]
+    harmed = consequence(trace).bad
+    aside = [] if harmed else [name for name in missed if _beside_what_learns(trace, name, norms)]
+    missed = [name for name in missed if name not in aside]
     hidden = _handed_on_without_graph(trace, missed)
     for names, severity, what, remedy in (
+        (
+            aside,
+            "info",
+            "never got a gradient: nothing that {it_is} asked for reaches the loss",
+            "Leave {it} out if nothing will ever use {it}; if the loss should, see that no detach() or argmax stands between.",
+        ),
         (
             missed,
             "warning",
@@ -189,7 +200,9 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
         ),
         (
             unused,
-            "info" if apart.issuperset(unused) else "warning",
+            "info"
+            if apart.issuperset(unused) or not (consequence(trace).bad or _handed_over_apart(trace, unused))
+            else "warning",
             "never got a gradient: the forward pass does not call {them}",
             "Leave {it} out if nothing will ever use {it}; if the forward pass should, see why it does not.",
         ),
@@ -218,6 +231,26 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
                 remedy=remedy.format(**words),
                 reference="torch.autograd: requires_grad and leaf tensors",
             )
+
+
+def _handed_over_apart(trace: Trace, names: list[str]) -> bool:
+    """Whether these are all that an optimiser, or one of its groups, was given: somebody meant to train them."""
+    return any(each.where and set(each.where) <= set(names) for each in trace.seen("optimiser"))
+
+
+def _beside_what_learns(trace: Trace, name: str, norms: dict[str, Floats]) -> bool:
+    """Whether the module of a parameter is fed by one that gets gradients on another way: a branch that nobody reads, such as the
+    pooler of a language model, and not a cut on the way from the input to the loss.
+    """
+    feeds = {info.name: info.fed_by for info in trace.modules}
+    module, seen = feeds.get(name.rpartition(".")[0], ""), set[str]()
+    while module and module not in seen:
+        seen.add(module)
+        own = [values for other, values in norms.items() if other.rpartition(".")[0] == module]
+        if own:
+            return any(np.nan_to_num(values).max(initial=0.0) > 0 for values in own)
+        module = feeds.get(module, "")
+    return False
 
 
 def _root(trace: Trace, module: str) -> bool:

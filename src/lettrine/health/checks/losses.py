@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import isfinite, log, nan
+from math import isfinite, log, nan, prod
 
 import numpy as np
 
@@ -67,11 +67,16 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
         return
     if any(len(info.shape) > 1 and not info.trainable for info in trace.parameters):
         raise Skip("not applicable", "parts are frozen, so the network was trained before")
-    back = steps_until(trace, expected)
-    loud = back >= limits.INITIAL_WASTED and not consequence(trace).well and not _large_inputs(trace)
+    back, course = steps_until(trace, expected), consequence(trace)
     last = output_module(trace)
     spread = median(trace.output(last.name, "std"), start(trace)) if last is not None and last.name in trace.outputs else nan
     weight = weight_of(trace, last.name) if last is not None else ""
+    cheap = course.well or (
+        course.end < limits.PLATEAU_HIGH * course.reference.value
+        and back <= limits.INITIAL_COST * (course.steps[1] - course.steps[0] + 1)
+        and not _drawn_large(trace, weight)
+    )
+    loud = back >= limits.INITIAL_WASTED and not cheap and not _large_inputs(trace)
     matrix = any(info.name == weight and len(info.shape) > 1 for info in trace.parameters)
     if limits.INITIAL_LOGIT_STD < spread < limits.REMEDY_SHRINK and matrix:
         remedy = (
@@ -95,6 +100,13 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
         remedy=remedy,
         reference=f"{limits.STUDY}: expected loss at initialisation",
     )
+
+
+def _drawn_large(trace: Trace, weight: str) -> bool:
+    """Whether the weights of the last layer are far larger at the start than any usual initialiser draws them."""
+    shape = next((info.shape for info in trace.parameters if info.name == weight), ())
+    std = median(trace.parameter(weight, "std"), start(trace)) if weight in trace.parameter_stats else nan
+    return len(shape) > 1 and std * prod(shape[1:]) ** 0.5 > limits.INITIAL_HEAD
 
 
 def _large_inputs(trace: Trace) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 
 from lettrine.health import limits_wiring as limits
 from lettrine.health.checks.consequence import consequence
+from lettrine.health.checks.links import links_not_moved_on
 from lettrine.health.checks.reading import finite_curve, listed, number, plural, share
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.checks.reshaped import views_mixing
@@ -159,73 +160,20 @@ def held_out_beside(trace: Trace) -> tuple[float, float]:
     return float(np.median(trace.dev.mean[kept][-3:])), float(np.mean(losses[-max(10, len(losses) // 10) :]))
 
 
-@check("padding-mask")
-def padding_mask(trace: Trace) -> Iterator[Finding]:
-    """A key_padding_mask the wrong way round: only padding is attended to. And a recurrent network read after the padding.
-
-    Measured: Which tokens the key_padding_mask leaves out; how many rows end in padding where the last step alone is used.
-    Formula: none: it leaves out every token but one, and that one fills the ends of the rows; rows that end in padding >=
-        {PADDED_ROWS:.0%} and places of padding >= {PADDED_RUN:.0%}, where nothing is learned.
-    """
-    yield from _padded_ends(trace)
-    wrong = [
-        each for each in trace.seen("key padding") if each.figure("inverted") >= max(limits.MASK_LOOKS, each.figure("looks") / 2)
-    ]
-    if not wrong:
-        return
-    names = tuple(name for each in wrong for name in each.where)
-    token = wrong[0].words["token"]
-    yield Finding(
-        id="padding-mask",
-        severity="critical",
-        where=names,
-        steps=wrong[0].steps,
-        value=wrong[0].figure("masked"),
-        limit=nan,
-        message=f"The key_padding_mask of {listed(names)} leaves out every token but {token}, which is the padding: "
-        f"{share(wrong[0].figure('masked'))} of the places are masked, and attention sees only padding.",
-        why="What the sequence says never reaches the output.",
-        remedy="Invert the mask: True means leave out, so key_padding_mask = (tokens == padding).",
-        reference="torch.nn.MultiheadAttention: key_padding_mask",
-    )
-
-
-def _padded_ends(trace: Trace) -> Iterator[Finding]:
-    for seen in trace.seen("padded end"):
-        rows, run, course = seen.figure("rows"), seen.figure("run"), consequence(trace)
-        padded = rows >= limits.PADDED_ROWS and run >= limits.PADDED_RUN and seen.figure("looks") >= limits.MASK_LOOKS
-        if not padded or not course.bad:
-            continue
-        token = int(seen.figure("token"))
-        yield Finding(
-            id="padding-mask",
-            severity="warning",
-            where=seen.where,
-            steps=seen.steps,
-            value=run,
-            limit=limits.PADDED_RUN,
-            message=f"Only the last step of {seen.where[0]} is used, and {share(rows)} of the rows end in padding ({token}), "
-            f"which fills {share(run)} of the places; {course.words}.",
-            why="What was read before has to be carried through all of the padding, and the gradient back through it.",
-            remedy="Pack the rows, nn.utils.rnn.pack_padded_sequence(x, lengths, enforce_sorted=False), and use h_n; or pick the "
-            "output at each row's last token: y[torch.arange(B), lengths - 1].",
-            reference="torch.nn.utils.rnn.pack_padded_sequence",
-        )
-
-
 @check("batch-mixing")
 def batch_mixing(trace: Trace) -> Iterator[Finding]:
-    """A recurrent or attention module that is given the batch where it expects time; a view where axes should be exchanged.
+    """A recurrent or attention module that is given the batch where it expects time; a view where axes should be exchanged; edges
+    of many graphs that all point at the first.
 
     Measured: The length of the axis that a recurrent or attention module takes for time, beside the number of targets; the
-        shapes before and after each view and reshape.
+        shapes before and after each view and reshape; the highest number of a node in the edges of several graphs.
     Formula: none: the first axis is as long as the targets, and the second one is not, at {MASK_LOOKS} or more looks; or a view
-        gives axes each other's lengths.
+        gives axes each other's lengths, or no edge goes beyond the largest graph's number of nodes.
     """
     seen = [each for each in trace.seen("batch axis") if each.figure("looks") >= limits.MASK_LOOKS]
     mixed = [each for each in trace.seen("states") if each.figure("looks") >= limits.MASK_LOOKS]
     yield from map(_mixed_states, mixed)
-    views = list(views_mixing(trace)) if not mixed else []
+    views = [*views_mixing(trace), *links_not_moved_on(trace)] if not mixed else []
     yield from views
     if not seen:
         if mixed or views or any(info.role in ("recurrent", "attention") for info in trace.modules):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import isfinite, nan
+from math import inf, isfinite, nan
 
 import numpy as np
 
@@ -158,9 +158,12 @@ def eps_underflow(trace: Trace) -> Iterator[Finding]:
 def optimiser_state_lost(trace: Trace) -> Iterator[Finding]:
     """A trained network whose loss jumps as its optimiser starts anew.
 
-    Measured: The first loss, the highest of the first losses, and whether the optimiser began with a state.
-    Formula: rise = highest mean of three losses / first loss, within {RESUMED_STEPS} steps; the first loss is below {RESUMED}
-        of the loss of guessing.
+    Measured: The first loss, how high the loss rises soon after it, how long it takes to come back, and whether the optimiser
+        began with a state.
+    Formula: rise = highest mean of three losses / level, within {RESUMED_STEPS} steps, {RESUMED_SWINGS} times the highest of the
+        second half and {RESUMED_LOST:.0%} of guessing above the level; level = the first loss or that of the second half,
+        whichever is higher; the first loss is below {RESUMED} of the loss of guessing. A remark where it is back at that level
+        within {RESUMED_COST:.0%} of the run.
     """
     seen = [each for each in trace.seen("optimiser") if not each.figure("state")]
     kinds = [each.words["kind"] for each in seen]
@@ -170,22 +173,29 @@ def optimiser_state_lost(trace: Trace) -> Iterator[Finding]:
         raise Skip("not applicable", "no optimizer with a state, or no loss of guessing to tell a trained network by")
     steps, losses = finite_curve(trace, trace.loss)
     early = losses[steps < limits.RESUMED_STEPS]
-    if start >= limits.RESUMED * guess or len(early) < 10:
+    if not 0 < start < limits.RESUMED * guess or len(early) < 10:
         return
-    smooth = np.convolve(early, np.full(3, 1 / 3), mode="valid")
-    level, top = float(np.mean(early[:2])), float(smooth.max())
-    if top < limits.RESUMED_RISE * level or int(np.argmax(smooth)) == 0:
+    smooth, later = np.convolve(losses, np.full(3, 1 / 3), mode="valid"), losses[len(losses) // 2 :]
+    top_at = int(np.argmax(smooth[: len(early) - 2]))
+    top, usual = float(smooth[top_at]), max(start, float(np.median(later)))
+    level = start if top_at == 0 else usual  # the very first step may throw it away: then nothing but the first loss is left
+    swings = float(smooth[len(smooth) // 2 :].max())  # of a trained network few examples carry the loss: it jumps about anyway
+    if top < max(limits.RESUMED_RISE * level, limits.RESUMED_SWINGS * swings, level + limits.RESUMED_LOST * guess):
         return
+    gone = float(np.median(later)) > max(limits.RESUMED_RISE * start, start + limits.RESUMED_LOST * guess)
+    back = np.flatnonzero(smooth[top_at:] <= swings)
+    cost = float(steps[top_at + int(back[0]) + 1] - steps[0]) if len(back) and not gone else inf
     rate = learning_rate(trace)
     yield Finding(
         id="optimiser-state-lost",
-        severity="warning",
+        severity="info" if cost <= limits.RESUMED_COST * (steps[-1] - steps[0]) else "warning",
         where=(),
-        steps=(int(steps[0]), int(steps[int(np.argmax(smooth)) + 1])),
+        steps=(int(steps[0]), int(steps[top_at + 1])),
         value=top / level,
         limit=limits.RESUMED_RISE,
         message=f"Training begins with a trained network (loss {number(start, 3)}, guessing {number(guess, 3)}) and an optimizer "
-        f"without any state ({kinds[0]}), and the loss rises to {number(top, 3)} at first.",
+        f"without any state ({kinds[0]}), and the loss rises to {number(top, 3)} at first"
+        + (f"; it is back after {cost:,.0f} steps." if isfinite(cost) else " and never comes back."),
         why="Without the averages it had gathered, its first steps are as large as the learning rate allows, in every direction.",
         remedy="If this run goes on from an earlier one, load the optimizer too: "
         "optimizer.load_state_dict(checkpoint['optimizer']). "

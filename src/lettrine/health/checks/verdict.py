@@ -58,6 +58,7 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "never-moved": (*_IDLE, "frozen-random"),
     "frozen-random": (*_IDLE, *_DEPTH, "dead-units"),
     "padding-mask": ("no-learning", "slow-learning", "leak"),
+    "padding-counted": ("no-learning", "slow-learning", "underfitting"),
     "growing-graph": (*_TROUBLE, "update-too-large", *_DEPTH),
     "clip-before-unscale": (*_IDLE, *_DEPTH),
     "weight-decay": (
@@ -82,6 +83,7 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     # A softmax over one unit has a gradient of exactly 0, which looks as if it had been cleared.
     "softmax-axis": (*_SYMPTOMS, "target-scale", "target-range", "gradients-cleared", "never-moved", "symmetry"),
     "target-scale": _SYMPTOMS,
+    "raw-contrast": ("initial-loss", "non-finite", *_TROUBLE, "update-too-large", "activation-scale", "saturation", "dead-units"),
     "input-scale": (*_SYMPTOMS, "target-scale"),
     "repeated-batch": _SYMPTOMS,
     "sorted-data": _SYMPTOMS,
@@ -177,10 +179,12 @@ ORDER: Final = (
     "schedule-to-zero",
     "collapsed-kl",
     "padding-index",
+    "padding-counted",
     "repeated-batch",
     "sorted-data",
     "input-scale",
     "target-scale",
+    "raw-contrast",
     "missing-zero-grad",
     "wrong-mode",
     "symmetry",

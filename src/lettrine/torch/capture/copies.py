@@ -1,10 +1,9 @@
 """From tensors to the arrays that `lettrine.health.measure` reads.
 
-A tensor may live on any device, in any floating type and any memory layout. What is to be measured of it is picked where it
-lives, by the same rule by which `health.measure` picks from a large array, and copied at once into float32 (or float64)
-memory of the probe's own: the user may overwrite the tensor in place a moment later, and no large activation is kept alive.
-(A numpy view would be as quick, but forbids the tensor ever to be resized.) What lives on another device is brought over in
-one transfer for all tensors of a step, and measured by the same code.
+A tensor may be on any device, of any floating type and any memory layout. On its device, the values to measure are picked by the
+rule by which `health.measure` picks from a large array. They are copied at once into memory of the probe, as float32 or float64:
+the user may overwrite the tensor a moment later, and no large activation is kept alive. (A numpy view would be as quick, but a
+tensor with a view cannot be resized.) Copies on another device are moved to the CPU together, in one transfer a step.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ class Copy:
 
     __slots__ = ("_array", "_axis", "_buffer", "_dtype", "_rows", "_shape", "size")
 
-    made = 0  # how often memory was taken anew: as long as it stays the same, so does every `array`
+    made = 0  # how often memory was allocated: while this number stays the same, every `array` is the same memory
 
     def __init__(self, *, rows: bool = False) -> None:
         self._rows = rows
@@ -67,19 +66,19 @@ class Copy:
 
     @property
     def shape(self) -> torch.Size:
-        """Of the tensor."""
+        """Shape of the tensor."""
         return self._shape or torch.Size()
 
     @property
     def array(self) -> Values:
-        """The copied values; `fetch` first where they live on another device."""
+        """The copied values. Where they are on another device, call `fetch` first."""
         if self._array is None:
             raise RuntimeError("the copied values were not fetched")
         return self._array
 
     @property
     def remote(self) -> Tensor | None:
-        """The copied values where they live on another device, else None."""
+        """The copied values where they are on another device, else None."""
         return None if self._buffer is None or self._buffer.is_cpu else self._buffer
 
     def deliver(self, array: Values) -> None:
@@ -103,7 +102,7 @@ def take_all(copies: Sequence[Copy], tensors: Sequence[Tensor], axes: Sequence[i
 
 
 class Batch:
-    """The same tensors copied together at one step after another; of small ones on the CPU what does not change is looked up
+    """Copies the same tensors together at one step after another. What does not change of small tensors on the CPU is looked up
     once.
     """
 
@@ -129,7 +128,7 @@ class Batch:
 
 
 def fetch(copies: Iterable[Copy]) -> None:
-    """Bring what lives on other devices over, in one transfer for each device and type."""
+    """Move the copies on other devices to the CPU, in one transfer for each device and type."""
     groups: dict[tuple[torch.device, torch.dtype], list[tuple[Copy, Tensor]]] = {}
     for copy in copies:
         if (remote := copy.remote) is not None:
@@ -154,7 +153,7 @@ def measurable(tensor: Tensor) -> bool:
 
 
 def local(tensor: Tensor) -> Tensor:
-    """What this process holds of a tensor that is spread over several (a DTensor); any other as it is."""
+    """The part of a DTensor that this process holds; any other tensor as it is."""
     detached: Any = tensor.detach() if hasattr(tensor, "to_local") else None
     return tensor if detached is None else detached.to_local()
 

@@ -1,4 +1,4 @@
-"""Telling an activation by what it does: a module of another library that acts value by value like one of the table."""
+"""Recognising an activation by its values: a module of another library may compute, value by value, what one of ours does."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lettrine.activations import ACTIVATIONS
 from lettrine.torch.capture.copies import measurable
 
 _READ: Final = 512  # values compared
-_WIDE: Final = 0.5  # values beyond it on either side are needed: near 0 most activations look alike
+_WIDE: Final = 0.5  # inputs above it and below minus it are needed: near 0 most activations look alike
 _NEAR: Final = 2e-3  # by which values may differ, relative to the largest; the two GELUs differ by 5e-4
 _NEAR_GELU: Final = 2.2e-2  # x sigmoid(1.702 x), the quick GELU of CLIP, differs from GELU by up to 0.0203
 _NOT_TRIED: Final = ("identity", "prelu")

@@ -17,7 +17,9 @@ from lettrine.torch.private import recomputing, transformed
 
 
 class Entrances:
-    """Notes, during the first step, which modules are called from outside. roots: what is taken for that until then."""
+    """Notes, during the first step, which modules are called from outside. roots: the modules that count as called from outside
+    until then.
+    """
 
     def __init__(self, model: nn.Module, roots: Sequence[nn.Module]) -> None:
         self._model, self._roots = model, roots
@@ -53,4 +55,4 @@ class Entrances:
 
     def _leave(self, module: nn.Module, *_: Any) -> None:
         while self._inside and self._inside.pop() is not module:
-            pass  # a call that was broken off
+            pass  # calls that ended by an exception

@@ -19,7 +19,7 @@ _GRADIENT_SCALE, _OUTPUT_SCALE = 0, 1
 
 
 class Figures:
-    """Measures the steps of one model; as long as the same memory holds the same tensors, by the same plan."""
+    """Measures the sampled steps of one model. The plan of what lies where holds as long as the copies lie in the same memory."""
 
     def __init__(self) -> None:
         self._state: tuple[Any, ...] = ()

@@ -1,4 +1,4 @@
-"""Getting to know a module when it is called for the first time: what it is, what feeds it, where its units lie."""
+"""The first call of a module: what the module is, which module feeds it, along which axis its units lie."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def meet(
     node, role = grad_node(tensor), role_of(module)
     given = args[0] if args and isinstance(args[0], Tensor) else None
     start = None if given is None else grad_node(given)
-    if start is not None and start is node:  # it works in place: its input's node is now its own
+    if start is not None and start is node:  # it works in place, so that its input now has the node of its output
         start = next((following for following, _ in node.next_functions if following is not None), None)
     fed_by, functional, behind = source(start, nodes)
     if role == "other" and (passed or same_values(node, nodes)):

@@ -3,8 +3,8 @@
 Modules and the graph alone do not tell it: a loss that broadcasts, a softmax over the batch, a mask, targets. On the few steps
 that are looked at, a `TorchFunctionMode` notes calls as they pass; it changes none and computes nothing of its own.
 
-The mode stands from the first call of the model in such a step until the loss's `backward` is called or the optimiser steps. It
-stands below the modes of the user, so that the end of their `with` blocks takes off what is theirs.
+The mode is on the stack from the first call of the model in such a step until the loss's `backward` is called or the optimiser
+steps. It is below the modes of the user, so that each of their `with` blocks pops the mode that it pushed.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ UNFOLLOWED: Final = frozenset(
     """dropout dropout_ dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout batch_norm instance_norm relu sigmoid
     tanh embedding view reshape flatten""".split()  # noqa: SIM905
 )
-"""Those of them that a few looks tell all about."""
+"""Those of them that need not be followed: a few looks show all they do."""
 OURS: Final = frozenset(
     """__get__ __set__ is_floating_point numel dim size item tolist numpy cpu detach empty copy_ retain_grad
     register_hook""".split()  # noqa: SIM905
 )
-"""What says nothing of a loss, or what the capture itself calls while it copies outputs."""
+"""Functions that are not noted: they tell nothing about a loss, or the capture calls them itself while it copies outputs."""
 MOST: Final = 4_000  # calls noted in one step: a loop written out in Python makes no end of them
 LARGE: Final = 1 << 20  # values; a tensor with more is not kept alive for us: the user's memory may be counted to the last byte
 
 
 class Gone:
-    """In the place of a large tensor that nobody else held any more. Use `isinstance(value, Tensor)` before reading one."""
+    """Takes the place of a large tensor that the training has let go of. Use `isinstance(value, Tensor)` before reading one."""
 
     def __repr__(self) -> str:
         return "gone"
@@ -102,12 +102,12 @@ class FunctionCall:
 
     @property
     def args(self) -> tuple[Any, ...]:
-        """The very objects it was given, so to be let go when the step has been looked at."""
+        """The arguments themselves, not copies: let go of them when the step has been looked at."""
         return tuple(map(_given, self.held_args))
 
     @property
     def kwargs(self) -> dict[str, Any]:
-        """The same of what it was given by name."""
+        """The same for the arguments given by name."""
         return {name: _given(value) for name, value in self.held_kwargs.items()}
 
     @property
@@ -144,7 +144,7 @@ class ModuleCall:
 
 
 def followed(call: FunctionCall) -> bool:
-    """Whether what a call inside a module was given can tell something new at each look."""
+    """Whether the arguments of a call inside a module can show something new at each look."""
     return call.name not in UNFOLLOWED or (call.name == "embedding" and call.given(2, "padding_idx") is not None)
 
 
@@ -179,7 +179,7 @@ class FunctionNotes:
             return
         self.open = True
         if module is not None and module in self._names:
-            self._inside.append(self._names[module])  # torch has looked up the hooks of this call already
+            self._inside.append(self._names[module])  # torch has looked up the hooks of this call before
         enter, leave = nn.modules.module.register_module_forward_pre_hook, nn.modules.module.register_module_forward_hook
         self._handles = [enter(self._enter), leave(self._leave, always_call=True)]
         _MODE.add(self)
@@ -234,8 +234,8 @@ class FunctionNotes:
 
 
 class _Mode(TorchFunctionMode):
-    """One for all watches of the process; it stands on torch's stack of modes while any of them notes. A thread of its own has a
-    stack of its own: what it calls is not seen.
+    """The function mode, one for all watches of the process. It is on torch's stack of modes while any of them notes. Each thread
+    has a stack of its own, so that calls in other threads are not seen.
     """
 
     def __init__(self) -> None:
@@ -245,7 +245,7 @@ class _Mode(TorchFunctionMode):
     def add(self, notes: FunctionNotes) -> None:
         self.listeners.append(notes)
         if len(self.listeners) == 1:
-            take_off(self)  # where another thread ended the notes, it is still here
+            take_off(self)  # if another thread ended the notes, the mode is still on this thread's stack
             put_below(self)
 
     def remove(self, notes: FunctionNotes) -> None:

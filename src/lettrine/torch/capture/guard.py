@@ -13,9 +13,9 @@ _PATIENCE: Final = 5  # errors of the health code itself after which it goes awa
 
 
 class Guard:
-    """Calls what may go wrong. What does is noted for the report; if that happens again and again, `give_up` is called.
+    """Calls functions of the health code. An error in them is noted for the report; after several errors `give_up` is called.
 
-    What is called here is no call of the training: no function mode hears it.
+    No function mode of the user sees these calls, since they do not belong to the training.
     """
 
     def __init__(self, recorder: Recorder, give_up: Callable[[], None]) -> None:
@@ -28,7 +28,7 @@ class Guard:
             self.within(function, *args)
 
     def within(self, function: Callable[..., None], *args: Any) -> None:
-        """Call it from where no mode hears it already."""
+        """The same, where the function modes are off already."""
         try:
             function(*args)
         except Exception as error:  # noqa: BLE001  the user's training goes on whatever happens here; the report shows it

@@ -13,16 +13,17 @@ from lettrine.torch.capture.outputs import Listener
 from lettrine.torch.private import BATCH_NORM, DROPOUT, compiles, transformed
 
 HELD_OUT: Final = 2  # passes in eval mode that are looked at
-EVALUATIONS: Final = 3  # losses on held-out data of whose passes the mode is heard
+EVALUATIONS: Final = 3  # losses on held-out data, before which the mode of the passes is noted
 
 
 class HeldOut:
-    """Looks at the first passes of the model in eval mode without gradients: those between two sampled steps and, once the user
-    has handed over a held-out loss, the next that come. Of those of the first evaluations it also hears in which mode they are.
+    """Looks at the first HELD_OUT passes of the model in eval mode without gradients: those between two sampled steps and, once
+    the user has handed over a held-out loss, the next ones. At the first EVALUATIONS losses on held-out data it also notes
+    whether the model was in training mode in the passes before.
 
-    roots: the modules the user calls. names: of all modules. met: is called with what a root was called with, what it returned,
-    and the functions and modules that were called in it. judged: is called with how many of the evaluations that were heard were
-    made in training mode, and how many there were. wanted: such a loss was handed over.
+    roots: the modules the user calls. names: of all modules. met: called with the arguments and the output of a root, and the
+    functions and modules called in it. judged: called with the number of evaluations made in training mode, and with that of all
+    evaluations. wanted: whether a held-out loss was handed over.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class HeldOut:
 
 
 def differs(module: nn.Module) -> bool:
-    """Whether a module does something else in eval mode than in training mode."""
+    """Whether a module computes something else in eval mode than in training mode."""
     if isinstance(module, BATCH_NORM):
         return bool(module.track_running_stats)
     rate = getattr(module, "p", 0.0) if isinstance(module, DROPOUT) else getattr(module, "dropout", 0.0)
@@ -94,8 +95,8 @@ def differs(module: nn.Module) -> bool:
 
 
 def delicate(model: nn.Module) -> bool:
-    """Whether functions must not be noted: where something is compiled, Dynamo would compile it anew for our mode; attention in
-    eval mode takes another path with other rounding while any mode stands.
+    """Whether functions must not be noted. Where something is compiled, Dynamo would compile it again because of our mode.
+    Attention in eval mode takes another path, with other rounding, while any mode is on the stack.
     """
     return compiles() or any(
         getattr(module, "_compiled_call_impl", None) is not None

@@ -23,18 +23,18 @@ from lettrine.torch.graph.reading import behind_logits, loss_graph
 
 FULL: Final = 256  # losses kept before they are fetched and recorded together
 _TRIES: Final = 8  # sampled steps at which the loss's graph is looked at
-_PER_CLASS: Final = 8  # targets wanted for each class before the frequencies are believed, and
-_ENOUGH: Final = 512  # so many in all, or 4 times as many for each class, before no more are asked for
+_PER_CLASS: Final = 8  # targets needed for each class before the frequencies are trusted, and
+_ENOUGH: Final = 512  # targets in all, or 4 * _PER_CLASS for each class, after which no more are counted
 _LOOKS: Final = 3  # batches compared, to see whether one is repeated
-_MANY: Final = 64  # classes; the frequencies of fewer are soon known
-_LEAST_GAINS: Final = 3  # of them, to tell their noise
-_GAINS: Final = 1_024  # sampled steps of which the gain is kept, the last ones
+_MANY: Final = 64  # classes: of more than these, targets are recovered by `targets_of`
+_LEAST_GAINS: Final = 3  # gains needed to estimate their noise
+_GAINS: Final = 1_024  # the gains of so many last sampled steps are kept
 
 
 class LossProbe:
     """Losses by step.
 
-    waiting: (step, loss) not recorded yet; numbers, or tensors still on another device. At FULL they are to be drained.
+    waiting: (step, loss) not recorded yet; numbers, or tensors still on another device. At FULL they are recorded.
     chain: operations that made the loss. classes: how many it chooses between, 0 if unknown. reduction: "mean", "sum" or "".
     countable: whether targets can still be recovered from gradients.
     """
@@ -45,7 +45,7 @@ class LossProbe:
         self.waiting: list[tuple[int, Any]] = []
         self._last: list[tuple[int, float]] = []  # those of the last step that was recorded
         self._tries = 0
-        self._chances = _TRIES  # sampled steps that still wait for a first loss to look at
+        self._chances = _TRIES  # sampled steps left in which the first loss may come
         self._counts: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self._targets: list[NDArray[np.int64]] = []  # of the first looks, to see whether they are the same
         # Of the sampled step whose loss may still come: the loss without looking at the input, and the noise of the gain.
@@ -57,7 +57,7 @@ class LossProbe:
         self.countable = False
 
     def add(self, step: int, loss: Any) -> bool:
-        """One more loss. Returns False if it is known at once not to be finite; what lives on another device is fetched later."""
+        """Add a loss. Returns False if it is not finite. A loss on another device is fetched later, and True is returned."""
         value: Any = float(loss) if not isinstance(loss, Tensor) else loss.item() if loss.is_cpu else loss.detach()
         self.waiting.append((step, value))
         if len(self.waiting) >= FULL:
@@ -99,7 +99,7 @@ class LossProbe:
         self._recorder.record_losses(waiting)
 
     def looking(self) -> bool:
-        """Whether the sampled step that begins must tell what its outputs were made of, for `look`; to be asked once."""
+        """Whether the sampled step that begins must note what its outputs were made of, for `look`. Ask once a step."""
         self._chances -= self._modules.wants_tail
         return self._modules.wants_tail and self._chances >= 0
 
@@ -196,8 +196,9 @@ class LossProbe:
             self._blind = blind, noise
 
     def _gain(self) -> tuple[float, float]:
-        """What looking at the input gains at the sampled steps after warm-up, and its standard error: that of answers which tell
-        nothing, or what the steps scatter by if that is more.
+        """By how much the loss is smaller than that of answers which do not look at the input, a mean over the sampled steps
+        after warm-up; and its standard error, from the noise of each step or from the variance between steps, whichever is
+        larger.
         """
         if not self._gains:
             return nan, nan

@@ -1,13 +1,13 @@
 """Listening to modules: hooks that copy outputs and their gradients during one sampled step.
 
-Forward hooks stand on modules only while a step is sampled. The gradient of an output is caught where autograd passes it to
-the operation that made the output (a hook on the node), so that an activation working in place cannot disturb it, and
-no gradient is changed. Nothing here draws a random number, and nothing keeps the user's tensors.
+Modules have forward hooks only while a step is sampled. The gradient of an output is taken by a hook on the autograd node that
+made the output. So an activation that works in place cannot change it, and we change no gradient. Nothing here draws a random
+number, and nothing keeps the user's tensors.
 
 A module called several times in one step (shared, recurrent, gradient accumulation) is measured over its calls together.
 
-An output is copied at once, since the user may overwrite it. Once all outputs of a step were left as they were, the network can
-be measured in place (`lettrine.torch.fast`), and nothing is copied any more.
+An output is copied at once, since the user may overwrite it. If no output of a step was overwritten, later steps can be measured
+in place (`lettrine.torch.fast`), and nothing is copied any more.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class ModuleProbe:
         self._hooks: list[tuple[dict[int, Any], Any]] = []
         self._output_hooks: OutputHooks | None = None  # what the hooks tell, where they do not copy
         self._passing: list[Any] = []  # hooks on nodes of the graph
-        self._stale: bool  # some hooks are not the best ones any more
+        self._stale: bool  # some hooks have to be made anew
         self._nodes: dict[Node, str] = {}  # what made which tensor, in this step
         self._last: Tensor | None = None
         self._last_copy: Copy | None = None  # of that tensor, with its units along axis 1
@@ -79,14 +79,14 @@ class ModuleProbe:
         self.captures: dict[str, OutputCapture] = {}
 
     def enter(self, roots: Sequence[nn.Module]) -> None:
-        """These are the modules the user calls: after the first step, all are met anew."""
+        """The modules that the user calls are these. They are known after the first step; then every module is examined again."""
         self.remove()
         self.forget()
         self._begin_with(roots)
 
     def install(self, output_hooks: OutputHooks | None = None) -> None:
-        """Begin a sampled step: put a hook on every module that has something to say. output_hooks: what takes the outputs, if
-        they need not be copied.
+        """Begin a sampled step: put a hook on every module that has something to say. output_hooks: the compiled hooks
+        that measure outputs in place, None if outputs are copied.
         """
         stale = output_hooks is not self._output_hooks or (self._stale and output_hooks is None)
         if self._standing and not stale:
@@ -110,7 +110,7 @@ class ModuleProbe:
     def _hook_of(self, capture: OutputCapture) -> tuple[dict[int, Any], Any]:
         """A forward hook and the place where it stands while a step is sampled.
 
-        What `register_forward_hook` would do, but for the handle that it makes, which takes longer than all the rest.
+        The same as `register_forward_hook`, without the handle that torch makes: that takes longer than all the rest.
         """
         slow = partial(self._guard, self._forward, capture)
         hook: Any
@@ -150,7 +150,7 @@ class ModuleProbe:
         return heard if heard and alike else None
 
     def input_finite(self) -> bool:
-        """Whether what the model was given in this step, and was heard, was finite as far as it was looked at."""
+        """Whether the model's input in this step was finite, in the part of it that was read."""
         fetch([self.input])
         return bool(np.isfinite(self.input.array).all())
 
@@ -178,7 +178,7 @@ class ModuleProbe:
     def _aside(self) -> bool:
         """Whether this is evaluation, a checkpointed block done again, or no call of the training."""
         if self._output_hooks is not None and traced():
-            self._output_hooks.live.expected = False  # what is taken down has no memory to be read
+            self._output_hooks.live.expected = False  # while the model is traced, tensors have no values
         return not torch.is_grad_enabled() or recomputing() or transformed()
 
     def _begin(self, root: Root, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -191,13 +191,13 @@ class ModuleProbe:
         if root.waiting and not root.complete:
             return  # the model calls itself
         discard = root.waiting or (any(map(_USED, self.captures.values())) and self._overflowed(root))
-        if discard:  # the last call was never followed by a backward pass: it was no training, or a GradScaler threw it away
+        if discard:  # no backward pass followed the last call: it was not training, or a GradScaler skipped the step
             for capture in self.captures.values():
                 if capture.root is root:
                     capture.forget()
         if discard or not any(each.waiting for each in self._roots):
             self._nodes.clear()
-        root.waiting, root.complete = True, self._output_hooks is not None  # where no hook is to tell
+        root.waiting, root.complete = True, self._output_hooks is not None  # no hook does it
         self._given(args, kwargs)
 
     def _given(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -253,7 +253,7 @@ class ModuleProbe:
         """Copy an output now; returns the copy, None if this is one of the calls left out."""
         call = capture.next_call()
         if call is None:
-            if node is not None:  # only to know that a backward pass came
+            if node is not None:  # copied only to know whether a backward pass came
                 self._passing.append(node.register_prehook(partial(self._guard, self._returned, capture.root)))
             return None
         call.output.take(tensor, capture.axis)

@@ -31,7 +31,7 @@ class Listener:
         self._function = function
 
     def __call__(self, *args: Any) -> None:
-        """Hand on what torch says."""
+        """Call the function with what torch gives."""
         if not is_compiling():
             self._function(*args)
         elif not exporting():
@@ -62,11 +62,11 @@ class Call:
         self._version = 0
 
     def hold(self, tensor: Tensor) -> None:
-        """Hold an output that was copied until `release`."""
+        """Keep a copied output alive until `release`."""
         self._tensor, self._version = tensor, version(tensor)
 
     def release(self) -> None:
-        """Let go of the output, and see whether it is as it was."""
+        """Let go of the output, and note whether it was overwritten."""
         self.whole = self._tensor is not None and version(self._tensor) == self._version
         self._tensor = None
 
@@ -111,16 +111,18 @@ class OutputCapture:
 
     @property
     def plain(self) -> bool:
-        """Whether nothing but its output is wanted of the module, and that was never lost."""
+        """Whether only the output of the module is measured, and no hook on it was ever lost."""
         return not self.lost and self.feed is None and self.norm is None and self.module not in (None, self.root.module)
 
     @property
     def gradient_axis(self) -> int:
-        """The axis of the rows of gradients that are copied; whichever lie together, unless the units are asked for."""
+        """The axis along which gradients are copied as rows: the last one, since its values lie together in memory, unless units
+        matter.
+        """
         return self.axis if self.logits else -1
 
     def next_call(self) -> Call | None:
-        """Where to put one more call of this step; None if it is one of those left out."""
+        """The place for one more call of this step; None if this call is not copied."""
         number = self.used
         self.used += 1
         if number >= CALLS:
@@ -210,7 +212,9 @@ class NormCapture:
 
 
 def main_tensor(output: Any) -> Tensor | None:
-    """The tensor that stands for a module's output: the logits of a mapping, else the first with figures, axes before scalars."""
+    """The tensor of a module's output that is measured: the logits of a mapping, else the first one with axes, else the first
+    scalar.
+    """
     if isinstance(output, Tensor):
         return output if measurable(output) else None
     if isinstance(output, Mapping) and isinstance(logits := output.get("logits"), Tensor) and measurable(logits):
@@ -240,7 +244,7 @@ def tensors_in(value: Any, depth: int = 0) -> list[Tensor]:
 
 
 def unit_axis(module: nn.Module | None, tensor: Tensor, feeder: OutputCapture | None) -> int:
-    """The axis of an output's units: by the module, else that of what feeds it, else channels of an image, else the last."""
+    """The axis of an output's units: as the module has it, else what feeds it, else axis 1 of images, else the last."""
     if isinstance(module, CHANNELS_FIRST) and tensor.ndim > 2:
         return 1
     if isinstance(module, UNITS_LAST) or tensor.ndim < 3:

@@ -1,4 +1,4 @@
-"""What one of several processes trained with at the steps that were looked at, so that rank 0 can compare it with the others.
+"""What one of several processes trained with at the steps looked at: rank 0 compares it with what the others had.
 
 Nothing is communicated here. A tensor becomes two numbers: its root mean square and its projection on a fixed pattern, the same
 on every rank. The difference of two projections is an estimate of the rms of the difference of the tensors.

@@ -6,8 +6,11 @@ import sys
 from types import FrameType
 from typing import Any, Final
 
+from torch import Tensor
 from torch.amp import GradScaler
 from torch.optim import Optimizer
+
+from lettrine.torch.private import saved
 
 _STEP: Final = GradScaler.step.__code__
 
@@ -21,14 +24,20 @@ def scaler_calling() -> GradScaler | None:
 
 
 def loss_scale(optimiser: Optimizer, scaler: GradScaler | None) -> tuple[float, float]:
-    """By what the parameters' gradients and the outputs' gradients are too large, at the moment before a step.
+    """The factors by which the gradients of parameters and of outputs are too large, just before a step.
 
-    A GradScaler divides the parameters' gradients itself before it lets the optimiser step, unless the optimiser is a fused
-    one, which is handed the scale. The gradients of outputs are always scaled.
+    A GradScaler divides the gradients of parameters by its scale before it lets the optimiser step. A fused optimiser does that
+    itself: it is given the scale. The gradients of outputs stay scaled.
     """
     whole = float(scaler.get_scale()) if scaler is not None and scaler.is_enabled() else 1.0
     remaining: Any = getattr(optimiser, "grad_scale", None)
     return (1.0 if remaining is None else float(remaining)), whole
+
+
+def has_scaled(scaler: GradScaler, loss: Tensor) -> bool:
+    """Whether a loss is what `scaler.scale` returned: a product with its scale, as the loss's graph has saved it."""
+    factor: Any = None if loss.grad_fn is None else saved(loss.grad_fn, "other")
+    return isinstance(factor, Tensor) and factor.numel() == 1 and float(factor) == scaler.get_scale()
 
 
 def step_skipped(optimiser: Optimizer) -> bool:

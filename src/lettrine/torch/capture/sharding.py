@@ -1,4 +1,4 @@
-"""Parameters of which each process holds a part: DTensors (FSDP2, tensor parallel), and those of FSDP1."""
+"""Sharded parameters, of which each process holds a part: DTensors (FSDP2, tensor parallel), and those of FSDP1."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def fsdp(module: nn.Module, name: str) -> bool:
 
 
 def gathers(model: nn.Module) -> bool:
-    """Whether FSDP computes with parameters that it puts together for each call: they are none of `model.parameters()`."""
+    """Whether FSDP gathers whole parameters for each call. These are not among `model.parameters()`."""
     return any(fsdp(each, "FSDPModule") or fsdp(each, "FullyShardedDataParallel") for each in model.modules())
 
 
@@ -61,7 +61,7 @@ def _of_mesh(parameter: Any) -> Placed:
 
 
 def data_parallel(model: nn.Module) -> bool:
-    """Whether each rank should be given data of its own: nothing is split between ranks but by FSDP along one axis."""
+    """Whether each rank should get its own data: so it is unless tensors are split between ranks by other means than FSDP."""
     if any(fsdp(each, "FSDPModule") for each in model.modules()):
         meshes = [mesh for each in model.parameters() if (mesh := getattr(each, "device_mesh", None)) is not None]
         return all(mesh.ndim == 1 for mesh in meshes)
@@ -69,7 +69,7 @@ def data_parallel(model: nn.Module) -> bool:
 
 
 def shards(model: nn.Module) -> Iterator[Evidence]:
-    """What of each parameter that is held in parts this rank has: see `health.uniting`."""
+    """Evidence of which part of each sharded parameter this rank holds; `health.uniting` reads it."""
     for name, parameter in model.named_parameters():
         where = placed(model, parameter)
         if where.sharded and (values := local(parameter).numel()):

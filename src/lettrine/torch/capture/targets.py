@@ -1,4 +1,4 @@
-"""What the gradients of logits tell: which targets a step had, and what one and the same answer to every input would have lost.
+"""What the gradients of logits show: the targets of a step, and the loss of an answer that does not look at the input.
 
 For cross-entropy the gradient of one example's logits is s * (answer - one-hot target), s > 0: negative at the target alone.
 No target is asked of the user.
@@ -36,13 +36,14 @@ class Targets(NamedTuple):
     def blind(self) -> float:
         """Loss in nats of an answer that does not look at the input: for each example the mean of the answers to the others.
 
-            -mean over i of log q_i,   q_i = mean over the j with another target than i of p_j(target of i)
+                -mean over i of log q_i,   q_i = mean over the j with another target than i of p_j(target of i)
 
         This less the loss of the same examples is what looking at the input gains. But for the examples left out of the mean it
-        is the bound of van den Oord et al. 2018 (InfoNCE; Poole et al. 2019, On variational bounds of mutual information) on what
-        inputs and targets have in common: at 0 or below, the answers tell nothing of their targets. No frequency is estimated, so
-        that rare classes, most of which no batch has met, do no harm; and the luck of the draw is in both. s is taken from the
-        largest gradient at a target, as if the least probable target had probability 0. NaN if all targets are the same.
+        is the bound of van den Oord et al. 2018 (InfoNCE; Poole et al. 2019, On variational bounds of mutual information) on
+        what inputs and targets have in common: at 0 or below, the answers tell nothing of their targets. No frequency is
+        estimated, so rare classes do no harm, even those that no batch has contained; and both losses are of the same examples.
+        s is taken from the largest gradient at a target, as if the least probable target had probability 0. NaN if all targets
+        are the same.
         """
         count = len(self.places)
         same = np.bincount(self.places, minlength=len(self.sums))
@@ -54,8 +55,8 @@ class Targets(NamedTuple):
         return -float(np.log(np.maximum(shares, _LEAST)).mean())
 
     def noise(self) -> float:
-        """Variance of the gain that chance alone gives answers which differ as much as these, but tell nothing of the targets:
-        that of log p_j(target of i) over the j, by the number of examples; NaN if nothing can be compared.
+        """Variance of the gain, by chance alone, of answers which differ as much as these but know nothing of the targets: the
+        variance of log p_j(target of i) over the j, divided by the number of examples; NaN if nothing can be compared.
         """
         kept = (self.others > 0).sum(axis=0) > 1
         logs = np.log(np.where(self.others > 0, self.others, nan)[:, kept])
@@ -63,7 +64,7 @@ class Targets(NamedTuple):
 
 
 class LogitGradients(Copy):
-    """Gradients of logits so many that only a part is copied, and the targets, which that part would not tell."""
+    """Gradients of many logits, of which only a part is copied; the targets are read from all of them before."""
 
     __slots__ = ("targets",)
 

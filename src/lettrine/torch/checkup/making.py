@@ -17,7 +17,7 @@ from lettrine.torch.capture.catalogue import kind_of, unwrapped
 from lettrine.torch.checkup.sandbox import same_bits, sandbox
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import fresh, leaves, moved
-from lettrine.torch.watch import being_watched
+from lettrine.torch.watching.watch import being_watched
 
 BATCHES: Final = 64  # taken at most, and
 BATCH_VALUES: Final = 2**27  # values in them together

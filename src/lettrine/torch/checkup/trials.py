@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from math import isfinite, nan, sqrt
+from math import inf, isfinite, log, nan, sqrt
 from typing import Final
 
 import torch
@@ -20,6 +20,7 @@ from lettrine.torch.checkup.sandbox import seeded
 from lettrine.torch.checkup.task import Task
 
 SEEDS: Final = (1, 2, 3)
+MORE_SEEDS: Final = (4, 5, 6, 7, 8, 9)  # where three do not tell
 HELD_OUT: Final = 4  # of how many batches one is held out
 LEAST_BATCHES: Final = 4  # from so many on
 SHARE: Final = 0.6  # of the time that is left, for one comparison
@@ -33,6 +34,9 @@ Remedy = Callable[[Task], AbstractContextManager[object]]
 class Trial:
     """What came out. without, with_remedy: the loss at the end, mean over seeds. gain: how much the remedy takes off it, error:
     standard error of that. start: the loss before. held_out: whether it was measured on batches that were not trained on.
+
+    log_gain, log_error: the same of the logarithm of the loss, NaN where one is not above 0. Losses far above guessing differ by
+    factors between seeds, not by amounts: there the logarithm tells what the mean cannot.
     """
 
     start: float
@@ -42,6 +46,13 @@ class Trial:
     error: float
     steps: int
     held_out: bool
+    log_gain: float = nan
+    log_error: float = nan
+
+    @property
+    def certain(self) -> bool:
+        """Whether the gain is beyond its noise."""
+        return self.gain > TRIAL_ERRORS * self.error or self.log_gain > TRIAL_ERRORS * self.log_error
 
     @property
     def helps(self) -> bool:
@@ -50,7 +61,17 @@ class Trial:
             return False
         if not isfinite(self.without):
             return True
-        return self.gain > max(TRIAL_ERRORS * self.error, TRIAL_SHARE * abs(self.without))
+        return self.certain and self.worth_having
+
+    @property
+    def unsure(self) -> bool:
+        """Whether the gain would be worth having, is more than its error, and may still be noise."""
+        return self.worth_having and not self.certain and self.gain > self.error
+
+    @property
+    def worth_having(self) -> bool:
+        """Whether the gain is more than a small share of the loss."""
+        return self.gain > TRIAL_SHARE * abs(self.without)
 
     @property
     def said(self) -> str:
@@ -63,11 +84,14 @@ class Trial:
 def compare(task: Task, remedy: Remedy, steps: int, seeds: Sequence[int] = SEEDS, *, instead: Remedy | None = None) -> Trial:
     """Train with and without the remedy. instead: what is done on the side without it, nothing by default.
 
-    Where the gain is beyond its noise and yet small, as at a low rate, both train for longer if there is time.
+    Where the gain is large and yet within its noise, other seeds decide; where it is beyond its noise and yet small, as at a low
+    rate, both train for longer. Both only if there is time.
     """
     found = contest(task, {"": remedy}, steps, seeds, instead=instead)[""]
+    if found.unsure and task.steps_in(SHARE / (2 * len(MORE_SEEDS)), steps) == steps:
+        found = contest(task, {"": remedy}, steps, MORE_SEEDS, instead=instead)[""]
     more = task.steps_in(SHARE / (2 * len(seeds)), LONGER * steps)
-    if found.helps or not found.gain > TRIAL_ERRORS * found.error or more < 2 * steps:
+    if found.helps or not found.certain or more < 2 * steps:
         return found
     return contest(task, {"": remedy}, more, seeds, instead=instead)[""]
 
@@ -81,16 +105,22 @@ def contest(
     found = {}
     for name, remedy in remedies.items():
         tried = [final_loss(task, remedy, steps, seed) for seed in seeds]
-        gains = [without - with_remedy for (_, without), (_, with_remedy) in zip(plain, tried, strict=True)]
-        mean = sum(gains) / len(gains)
-        spread = sum((gain - mean) ** 2 for gain in gains) / max(1, len(gains) - 1)
-        error = sqrt(spread / len(gains)) if isfinite(spread) else nan
+        ends = [(without, after) for (_, without), (_, after) in zip(plain, tried, strict=True)]
+        gain, error = _mean_and_error([without - after for without, after in ends])
+        logs = [log(without / after) if 0 < min(without, after) <= max(without, after) < inf else nan for without, after in ends]
         start, without, after = (
             sum(values) / len(plain)
             for values in zip(*((a[0], a[1], b[1]) for a, b in zip(plain, tried, strict=True)), strict=True)
         )
-        found[name] = Trial(start, without, after, mean, error, steps, held_out)
+        found[name] = Trial(start, without, after, gain, error, steps, held_out, *_mean_and_error(logs))
     return found
+
+
+def _mean_and_error(values: Sequence[float]) -> tuple[float, float]:
+    """Mean of some values and its standard error, NaN where they are not finite."""
+    mean = sum(values) / len(values)
+    spread = sum((value - mean) ** 2 for value in values) / max(1, len(values) - 1)
+    return mean, sqrt(spread / len(values)) if isfinite(spread) else nan
 
 
 def steps_for(task: Task, trainings: int, share: float = SHARE) -> int:

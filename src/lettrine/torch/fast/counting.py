@@ -1,4 +1,4 @@
-"""The steps that are not sampled, nearly all there are: each is counted and its loss is noted, in as little time as can be."""
+"""Steps that are not sampled: each is counted and its loss is noted, as fast as possible, since nearly all steps are such."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from lettrine.health.moments import native
 
 
 class StepCounter:
-    """A watch when there is nothing to do but to count steps and to note losses. Whatever else is to be done, `stepped` and
-    `lost` do, called with what was handed in.
+    """Counts steps and notes losses. Where more has to be done, it calls `stepped` or `lost` with the arguments that it was
+    given.
 
-    step: steps made so far. next: the next one to sample. counting: whether a step before it needs only to be counted.
-    noting: whether a loss needs only to be noted, with the step it is of: the counter less `late`. room: losses noted at most.
+    step: steps made so far. next: the next one to sample. counting: whether a step before it needs only to be counted. noting:
+    whether a loss needs only to be noted. late: 1 where a loss is handed over after its step was counted, else 0; the step of a
+    loss is `step - late`. room: how many losses are noted at most.
 
-    The compiled twin takes a fifth of the time; both are the same to `probe`.
+    `native.StepCounter` does the same in a fifth of the time.
     """
 
     def __init__(self, stepped: Callable[[Any, Any, Any], None], lost: Callable[[Any], None], room: int) -> None:
@@ -44,7 +45,7 @@ class StepCounter:
         self._lost(loss)
 
     def losses(self) -> list[tuple[int, float]]:
-        """Step and loss of what was noted, which is then forgotten."""
+        """The losses noted, each with its step. They are forgotten here."""
         noted, self._losses = self._losses, []
         return noted
 

@@ -1,10 +1,10 @@
-"""What a sampled step costs once the network is known: hooks in as few operations as can be, and figures read in place.
+"""Sampled steps of a network that is known: compiled hooks read figures in place, where tensors lie in memory.
 
 Where everything is of float32 and on the CPU, the compiled hooks of `lettrine.health.live` measure an output when it is
-made, its gradient when it arrives, and parameters around the step. Nothing is copied but the parameters before the step, no
-array is made, and no tensor is held. A step in which something is not as it was (another size of batch, a module called twice)
-is copied like those before the network was known. If that shows only when some outputs were measured already, the step is known
-in part; a network that does so again and again is copied from then on.
+made, its gradient when it arrives, and parameters around the step. Only the
+parameters before the step are copied; no array is made, and no tensor is kept alive. A step that is not like the one before
+(another size of batch, a module called twice) is copied, as in a network that is not known. If this shows only after some outputs
+were measured in place, the step has no figures of these. After a few such steps the network is always copied.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from lettrine.torch.capture.parameters import ParameterCapture
 from lettrine.torch.fast.counting import StepCounter
 from lettrine.torch.private import graph_task, transform_level
 
-_MISSED: Final = 3  # steps in a row that are not as expected, before the network is got to know again
-_SPOILED: Final = 3  # steps that lost figures, before all are copied
-MOST: Final = 4_096  # tensors of a network that are measured in place: tables of figures are kept for all
+_MISSED: Final = 3  # unexpected steps in a row, after which the network counts as unknown
+_SPOILED: Final = 3  # steps that lost figures, after which all are copied
+MOST: Final = 4_096  # tensors: a larger network is copied, since each tensor takes room in the tables of figures
 _grad_enabled = torch.is_grad_enabled
 
 
 class ReturnHook(Listener):
-    """The forward hook of a module the user calls, where it has nothing to say itself: to note that the call has returned."""
+    """The forward hook of a module that the user calls and that is not measured itself: it notes that the call has returned."""
 
     __slots__ = ("_hears", "_root")
 
@@ -61,7 +61,7 @@ class ReturnHook(Listener):
 class OutputHooks:
     """The compiled hooks of the modules of a network that is known.
 
-    live: what they tell. run: what makes steps one after another. outdated: whether the network is not as it was.
+    live: takes what they read. run: makes steps one after another without Python. outdated: whether the network has changed.
     """
 
     def __init__(self, live: Any, captures: Sequence[OutputCapture], run: Any) -> None:
@@ -79,10 +79,10 @@ class OutputHooks:
         return native.OutputHook(self.live, place, otherwise, _grad_enabled, graph_task, transform_level)
 
     def _unknown(self, capture: OutputCapture, otherwise: Callable[..., None], *args: Any) -> None:
-        """A module is called that was not when the network became known."""
+        """A module is called that was not called when the network became known."""
         if _grad_enabled() and transform_level() is None:
             self.live.expected, self.outdated = False, True
-            if capture.info is not None:  # what feeds one that was never called shows only in a step that is copied whole
+            if capture.info is not None:  # which module feeds it shows only in a step that is copied whole
                 otherwise(*args)
 
     def call_hook(self, root: Root, otherwise: Callable[..., None]) -> Any:
@@ -90,13 +90,13 @@ class OutputHooks:
         return native.CallHook(self._run, self._places.get(root, []), otherwise)
 
     def opens(self, root: Root) -> bool:
-        """The root is called: whether that may be the only call of a step measured in place. One that no gradient answered is
-        forgotten.
+        """The root is called. Returns whether this may be the only call in a step that is measured in place. An earlier call
+        without a backward pass is forgotten.
         """
         if not self.live.expected:
             return False
         self.live.expected = not self.live.again(self._places.get(root, []))
-        root.waiting = root.complete = self.live.expected  # what matters if the step is copied after all
+        root.waiting = root.complete = self.live.expected  # read if the step is copied after all
         return self.live.expected  # type: ignore[no-any-return]
 
 
@@ -104,9 +104,10 @@ class StepsInPlace:
     """Measures steps in place, and hands their figures over together.
 
     tensors: what reads them in place, None where the fast path is off. counter: of the watch. before: called before a step of the
-    optimiser that is not one of a run, paused when a run is over; see `go_on`.
+    optimiser, except in a run of steps without Python (see `go_on`). paused: called when such a run is over.
 
-    hooks: those of the optimiser before and after its step. opened: whether a step was measured before it, and not yet after it.
+    hooks: of the optimiser, before and after its step. opened: whether parameters were measured before a step, and not yet after
+    it.
     """
 
     def __init__(
@@ -126,8 +127,8 @@ class StepsInPlace:
         self._stats: dict[str, float] = {}  # of every step of a run
         self._counted: OutputCapture | None = None  # whose gradient was copied in the step being made
         self._detail = False
-        self._missed = 0  # steps in a row that were not measured so, though they were listened to as if they were
-        self._spoiled = 0  # such steps of which some outputs have no figures, of all
+        self._missed = 0  # steps in a row that were to be measured in place, and could not
+        self._spoiled = 0  # such steps in all, of which some outputs have no figures
         self._listening = False  # to the step that is being made
         self._output_hooks: OutputHooks | None = None
         self.opened = False
@@ -140,8 +141,8 @@ class StepsInPlace:
     def learn(
         self, modules: Sequence[OutputCapture] | None, parameters: Sequence[ParameterCapture], groups: list[dict[str, Any]]
     ) -> None:
-        """See whether a step that was copied could have been measured in place, if it is not known; no step is kept when this is
-        called. groups: of the optimiser.
+        """A step was copied: if the network is not known yet, see whether steps like it can be measured in place. Call it when no
+        step is kept. groups: of the optimiser.
         """
         if self._output_hooks is not None:
             return
@@ -163,8 +164,8 @@ class StepsInPlace:
         self._output_hooks, self._missed = OutputHooks(self._plan.live, modules, self._run), 0
 
     def listen(self, *, copied: bool, detail: bool, counted: str = "") -> OutputHooks | None:
-        """A step begins; what its hooks are to tell, None if it is `copied` or must be. detail: with histograms and maps.
-        counted: name of the module whose output's gradient is to be copied.
+        """A step begins. Returns the hooks that measure it in place, None if it is copied. copied: whether it has to be. detail:
+        with histograms and maps. counted: name of the module whose output's gradient is copied all the same.
         """
         self._listening = not copied and self._output_hooks is not None
         if self._plan is None or not self._listening:
@@ -179,9 +180,9 @@ class StepsInPlace:
         return self._output_hooks
 
     def _look(self, place: int, tensor: Tensor) -> None:
-        """Called with an output, or with a gradient, of the places told to `listen`."""
+        """Called with each output or gradient for which `listen` asked."""
         if place < len(self._captures):
-            # A copy: a numpy view of the tensor itself would forbid it ever to be resized.
+            # A copy, since a tensor with a numpy view cannot be resized.
             table = rows(tensor.detach(), -1) if tensor.numel() > CAP else tensor.detach()
             self._maps.append((place, table.half().reshape(-1, table.shape[-1]).numpy()))
         else:
@@ -201,7 +202,7 @@ class StepsInPlace:
         return self.opened
 
     def miss(self) -> None:
-        """The step that is about to be made is not as expected, and is copied as far as it was not measured yet."""
+        """The step that is about to be made is not as expected. What was not measured in place is copied."""
         if self._output_hooks is None or not self._listening:
             return
         live = self._output_hooks.live
@@ -221,9 +222,9 @@ class StepsInPlace:
         return self._run is not None and bool(self._run.running)
 
     def go_on(self, modules: Iterable[nn.Module], until: int, stats: dict[str, float]) -> bool:
-        """Let the steps from the one that begins now up to `until` be made without Python, as long as all is as it was; `ran`
-        tells of them. Whether that can be. Should a GradScaler begin to scale meanwhile, that shows only when the run is over.
-        stats: figures of every such step.
+        """Let the steps from now up to `until` be made without Python, as long as each is like the one before; `ran` gives their
+        figures. Returns whether that is possible. A GradScaler that begins to scale meanwhile is seen only when the run is over.
+        stats: figures that all these steps have.
         """
         if self._plan is None or not self._listening or self._detail or self._plan.full:
             return False
@@ -237,8 +238,8 @@ class StepsInPlace:
             self._run.running = False
 
     def ran(self, next_step: int) -> list[tuple[int, dict[str, float]]]:
-        """The steps made since `go_on`, or since this was last asked, up to `next_step`: they are kept. Returns the number and
-        the figures of each, those told to `go_on` and the learning rate; more may be added to them until they are handed over.
+        """The steps made without Python since the last call, up to `next_step`: number and figures of each. The figures are those
+        given to `go_on` and the learning rate; the caller may add more until `hand_over`.
         """
         count, rates = (0, []) if self._run is None else self._run.ran()
         if self._plan is None or not count:
@@ -284,7 +285,7 @@ class StepsInPlace:
 
 
 def _plain(modules: Sequence[OutputCapture], parameters: Sequence[ParameterCapture]) -> bool:
-    """Whether all is of float32, contiguous, on the CPU and was all there."""
+    """Whether all tensors are of float32, contiguous and on the CPU, and none was missing."""
     copies = [copy for capture in modules for copy in capture.copies()] + [
         copy for capture in parameters for copy in capture.copies()
     ]

@@ -13,6 +13,7 @@ from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.graph.ahead import asked_ahead
 from lettrine.torch.graph.comparisons import LOSSES
+from lettrine.torch.graph.counted import Ends, padded_ends
 
 
 @reader
@@ -20,7 +21,8 @@ class PaddingMask:
     """Evidence "key padding": a `key_padding_mask` that leaves only padding to be attended to.
 
     where: the attention module. figures: looks, inverted (looks at which all places that were left to attend to held one and the
-    same token, or zeros, and those masked out held several), masked (share of the places masked out). words: token.
+    same token, or zeros, and those masked out held several), masked (share of the places masked out), empty (looks at which
+    nothing was masked out although rows end in padding), run and rows (of padding, at the last of these). words: token.
 
     The places are held against the model's own whole numbers where it is given some of as many places, else against the values
     that the attention is given. Places in front of them, such as a class token, are left out.
@@ -30,17 +32,24 @@ class PaddingMask:
 
     def __init__(self) -> None:
         self._found: dict[str, list[tuple[bool, float, str]]] = {}
+        self._empty: dict[str, list[Ends]] = {}
         self._last = 0
 
     def look(self, look: Look) -> Iterable[Evidence]:
         """Read every mask."""
         self._last = look.step
+        kept = {call.given(2, "padding_idx") for call in look.calls if call.name == "embedding"} | {0}  # for padding
+        padded = [ends for root in look.roots for each in root.inputs if (ends := padded_ends(each)) is not None]
+        padded = [ends for ends in padded if ends.token in kept]
         tokens = [each for root in look.roots for each in root.inputs if each.ndim == 2 and not each.is_floating_point()]
         for call in look.calls:
             if call.name == "multi_head_attention_forward":
                 mask = _mask(call)
                 if mask is not None:
                     self._found.setdefault(call.where, []).append(_judge(mask, tokens, call))
+                    ends = next((each for each in padded if each.places.shape == mask.shape), None)
+                    if ends is not None and not bool(mask.any()):
+                        self._empty.setdefault(call.where, []).append(ends)
         return ()
 
     def finish(self) -> Iterable[Evidence]:
@@ -52,7 +61,11 @@ class PaddingMask:
                 "inverted": float(len(inverted)),
                 "masked": sum(each[1] for each in found) / len(found),
             }
-            yield Evidence("key padding", (where,), (0, self._last), figures, {"token": inverted[0][2] if inverted else ""})
+            token, empty = inverted[0][2] if inverted else "", self._empty.get(where, [])
+            if empty:
+                figures |= {"empty": float(len(empty)), "run": empty[-1].run, "rows": empty[-1].rows}
+                token = str(empty[-1].token)
+            yield Evidence("key padding", (where,), (0, self._last), figures, {"token": token})
 
 
 def _mask(call: FunctionCall) -> Tensor | None:
@@ -113,11 +126,14 @@ class Axes:
                 continue
             first, second = sequence.shape[:2]
             alike = all(first == each.shape[0] for each in given.values() if each.ndim)
+            # What is laid out as (time, batch, …) has the batch on its second axis from the first input on.
+            batch = {each.shape[1] for each in given.values() if each.ndim > 2}
+            laid = first != second and bool(batch) and second not in batch and _one_row_each(look, first)
             told = first in counts and second not in counts
             told |= (
                 ahead is not None and second == len(ahead) + 1 != first
             )  # targets that are the inputs, one place on along axis 1
-            if alike and told and second > 1:
+            if alike and (told or laid) and second > 1:
                 looks = self._found.get(call.name, (0, 0, 0, ""))[0]
                 self._found[call.name] = looks + 1, first, second, type(call.module).__name__
         return ()
@@ -127,6 +143,12 @@ class Axes:
         for name, (looks, batch, other, kind) in self._found.items():
             figures = {"looks": float(looks), "batch": float(batch), "other": float(other)}
             yield Evidence("batch axis", (name,), (0, self._last), figures, {"kind": kind})
+
+
+def _one_row_each(look: Look, first: int) -> bool:
+    """Whether all targets of the loss have as many rows as that axis is long."""
+    targets = [term.target for term in look.terms if term.target is not None]
+    return bool(targets) and all(each.ndim > 0 and len(each) == first for each in targets)
 
 
 def one_each(call: FunctionCall, lengths: set[int]) -> Tensor | None:

@@ -11,17 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, Final
 
-import torch
 from torch import Tensor, nn
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.functions import ModuleCall
 from lettrine.torch.capture.looks import Look, reader
+from lettrine.torch.graph.counted import padded_ends
 from lettrine.torch.graph.reading import Node, operation
 from lettrine.torch.private import saved
 
-_LEAST: Final = 4  # places, and rows
-_RUN: Final = 2  # of one token at the end of a row
 _SEARCHED: Final = 500  # nodes between the loss and the module's outputs
 _PASSING: Final = ("Slice", "Transpose", "Alias", "Squeeze", "Clone")
 
@@ -39,14 +37,14 @@ class LastStep:
     def look(self, look: Look) -> Iterable[Evidence]:
         """Take in one look."""
         self._last = look.step
-        ends = [end for root in look.roots for each in root.inputs if (end := _padded(each)) is not None]
+        ends = [end for root in look.roots for each in root.inputs if (end := padded_ends(each)) is not None]
         if not ends or look.loss is None:
             return ()
         for call in look.modules:
             if isinstance(call.module, nn.RNNBase) and not call.module.bidirectional:
-                used = _used(call, look.loss.grad_fn, ends[0][3])
+                used = _used(call, look.loss.grad_fn, ends[0].places.shape[1])
                 if used:
-                    self._found.setdefault(call.name, []).append((*ends[0][:3], used))
+                    self._found.setdefault(call.name, []).append((ends[0].rows, ends[0].run, ends[0].token, used))
         return ()
 
     def finish(self) -> Iterable[Evidence]:
@@ -55,18 +53,6 @@ class LastStep:
             rows, run, token, used = found[-1]
             figures = {"looks": float(len(found)), "rows": rows, "run": run, "token": float(token)}
             yield Evidence("padded end", (name,), (0, self._last), figures, {"used": used})
-
-
-def _padded(given: Tensor) -> tuple[float, float, int, int] | None:
-    """Share of rows that end in padding, share of the places it fills, the token, and the number of places."""
-    if given.is_floating_point() or given.dtype is torch.bool or given.ndim != 2 or min(given.shape) < _LEAST:
-        return None
-    token = int(given[:, -1].mode().values)
-    same = (given.flip(1) == token).long().cumprod(1).sum(1)  # (B,) length of the run at the end
-    ending = same >= _RUN
-    if not bool(ending.any()) or len(torch.unique(same[ending])) == 1:
-        return None
-    return float(ending.float().mean()), float(same.float().mean() / given.shape[1]), token, given.shape[1]
 
 
 def _used(call: ModuleCall, loss: Node | None, places: int) -> str:

@@ -14,6 +14,7 @@ _SEARCHED: Final = 4_000  # nodes of a graph looked at
 _BACK: Final = 12  # calls walked back from a target
 _MAKING: Final = frozenset("linear conv1d conv2d conv3d embedding batch_norm layer_norm multi_head_attention_forward".split())  # noqa: SIM905
 """Functions that only networks call: a target made by one of them was made by a network."""
+_PRODUCTS: Final = ("Mm", "Bmm")
 _SCALING: Final = frozenset("Mul Div T Transpose Add Sub MaskedFill View UnsafeView ToCopy Clone Permute Index".split())  # noqa: SIM905
 
 
@@ -90,13 +91,23 @@ def contrastive(logits: Tensor | None, target: Tensor | None) -> bool:
         return False
     if len(torch.unique(target)) != len(target):
         return False
-    node = logits.grad_fn
+    node = _below_scales(logits)
+    if node is None:
+        return True  # the graph is not known; the targets alone say it
+    return operation(node) in _PRODUCTS or operation(node) not in (*_SCALING, "Addmm", "Convolution")
+
+
+def product_of(logits: Tensor) -> Node | None:
+    """The node of the product of two matrices that logits are, up to a scale and a mask."""
+    node = _below_scales(logits)
+    return node if node is not None and operation(node) in _PRODUCTS else None
+
+
+def _below_scales(tensor: Tensor) -> Node | None:
+    """The first operation behind a tensor that is none of scaling and moving; the last one looked at where all are."""
+    node = tensor.grad_fn
     for _ in range(_BACK):
-        if node is None:
-            return True  # the graph is not known; the targets alone say it
-        if operation(node) in ("Mm", "Bmm"):
-            return True
-        if operation(node) not in _SCALING:
-            return operation(node) not in ("Addmm", "Convolution")
+        if node is None or operation(node) not in _SCALING:
+            return node
         node = next((following for following, _ in node.next_functions if following is not None), None)
-    return False
+    return node

@@ -51,7 +51,8 @@ class Padding:
                 "inside": inside / there if there else 0.0,
                 "fixed": fixed / looks,
             }
-            figures["targets"] = float(any(_asks_for(each, int(padding)) for each in look.calls))
+            words = len(call.given(1, "weight"))
+            figures["targets"] = float(any(_asks_for(each, int(padding), words) for each in look.calls))
             yield Evidence("padding-index", (call.where,), (int(first), look.step), figures)
 
     def finish(self) -> Iterable[Evidence]:
@@ -72,9 +73,10 @@ def _counts(given: Any, weight: Any, padding: int) -> tuple[int, int, int, int] 
     return there.numel(), int(torch.count_nonzero(there)), int(torch.count_nonzero(alone)), int(fixed)
 
 
-def _asks_for(call: FunctionCall, index: int) -> bool:
-    """Whether a cross-entropy has that index among its targets, and does not ignore it."""
-    target = call.given(1, "target")
+def _asks_for(call: FunctionCall, index: int, words: int) -> bool:
+    """Whether a cross-entropy over as many classes as words has that index among its targets, and does not ignore it."""
+    given, target = call.given(0, "input"), call.given(1, "target")
     if call.name not in ("cross_entropy", "nll_loss") or not isinstance(target, Tensor) or target.is_floating_point():
         return False
-    return int(call.kwargs.get("ignore_index", -100)) != index and bool((target == index).any())
+    same = isinstance(given, Tensor) and given.ndim > 1 and given.shape[1] == words
+    return same and int(call.kwargs.get("ignore_index", -100)) != index and bool((target == index).any())

@@ -6,7 +6,7 @@ held out, may be what the task is about, as petals tell species: that is a remar
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import torch
@@ -56,8 +56,13 @@ def answer(task: Task) -> Result:
     tables = _tables(task, len(target))
     if not tables:
         raise Skip("not applicable", "no inputs of two features or more that are the same in every batch")
+    # An example that comes again is not evidence anew: it would be held out and learned by heart at once.
+    kept = _first_of_each(tables, target)
+    target, tables = target[kept], [replace(each, features=each.features[kept]) for each in tables]
     if len(target) < CHECKUP_LEAK_ROWS:
-        raise Skip("not applicable", f"{len(target)} examples; {CHECKUP_LEAK_ROWS} are needed to tell a copy from chance")
+        raise Skip(
+            "not applicable", f"{len(target)} different examples; {CHECKUP_LEAK_ROWS} are needed to tell a copy from chance"
+        )
     figures: dict[str, float] = {"features": sum(each.features.shape[1] for each in tables), "examples": len(target)}
     found = [
         (table, place, _same(table.features[:, place], target))
@@ -94,6 +99,18 @@ def _tables(task: Task, rows: int) -> list[Table]:
         if 2 <= features.shape[1] <= MOST_FEATURES and features.dtype is not torch.bool:
             found.append(Table(path, tuple(first.shape[1:]), features))
     return found
+
+
+def _first_of_each(tables: list[Table], target: Tensor) -> Tensor:
+    """Places of the examples, each only where it comes first."""
+    parts = [
+        each.detach().cpu().contiguous().flatten(1).view(torch.uint8).numpy()
+        for each in [*(table.features for table in tables), target[:, None]]
+    ]
+    seen: dict[tuple[bytes, ...], int] = {}
+    for place, rows in enumerate(zip(*parts, strict=True)):
+        seen.setdefault(tuple(row.tobytes() for row in rows), place)
+    return torch.tensor(list(seen.values()), device=target.device)
 
 
 def _probed(tables: list[Table], target: Tensor) -> tuple[float, Table, int, int]:

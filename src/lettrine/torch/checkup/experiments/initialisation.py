@@ -103,8 +103,8 @@ def _finding(last: str, said: str, share: float, trial: Trial) -> Finding:
         (last,),
         f"Signals {word} from layer to layer. {said}",
         "What dies out takes the gradients with it; what grows saturates, or throws the first steps about.",
-        "Scale the weights before training: health.calibrate(model, batch, loss_fn), or nn.init.kaiming_normal_ for ReLU and "
-        f"nn.init.xavier_normal_ for tanh; a norm between layers does it too. It was {trial.said}.",
+        "Scale the weights before training: lettrine.init.calibrate(model, batch, loss_fn), or nn.init.kaiming_normal_ for ReLU "
+        f"and nn.init.xavier_normal_ for tanh; a norm between layers does it too. It was {trial.said}.",
         value=share,
         limit=1 / CHECKUP_DEPTH if share < 1 else CHECKUP_DEPTH,
         source="Mishkin & Matas 2016, All you need is a good init; He et al. 2015",

@@ -1,0 +1,193 @@
+"""Checks of padding: masked the wrong way round, used as a token, read at the end, or counted as much as what was written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import nan
+
+from lettrine.health import limits
+from lettrine.health import limits_wiring as wiring
+from lettrine.health.checks.capacity import at_rest
+from lettrine.health.checks.consequence import consequence
+from lettrine.health.checks.reading import listed, number, share
+from lettrine.health.checks.registry import check
+from lettrine.health.evidence import Evidence
+from lettrine.health.findings import Finding
+from lettrine.health.trace import Trace
+
+
+@check("padding-mask")
+def padding_mask(trace: Trace) -> Iterator[Finding]:
+    """A key_padding_mask the wrong way round, so that only padding is attended to, or one that leaves nothing out; and a
+    recurrent network read after the padding.
+
+    Measured: Which tokens the key_padding_mask leaves out; how many rows end in padding where it leaves out none, or where the
+        last step alone is used.
+    Formula: none: it leaves out every token but one, and that one fills the ends of the rows; rows that end in padding >=
+        {PADDED_ROWS:.0%} and places of padding >= {PADDED_RUN:.0%}, at all looks; with the last step, where nothing is learned.
+    """
+    yield from _padded_ends(trace)
+    yield from _nothing_masked(trace)
+    wrong = [
+        each for each in trace.seen("key padding") if each.figure("inverted") >= max(wiring.MASK_LOOKS, each.figure("looks") / 2)
+    ]
+    if not wrong:
+        return
+    names = tuple(name for each in wrong for name in each.where)
+    token = wrong[0].words["token"]
+    yield Finding(
+        id="padding-mask",
+        severity="critical",
+        where=names,
+        steps=wrong[0].steps,
+        value=wrong[0].figure("masked"),
+        limit=nan,
+        message=f"The key_padding_mask of {listed(names)} leaves out every token but {token}, which is the padding: "
+        f"{share(wrong[0].figure('masked'))} of the places are masked, and attention sees only padding.",
+        why="What the sequence says never reaches the output.",
+        remedy="Invert the mask: True means leave out, so key_padding_mask = (tokens == padding).",
+        reference="torch.nn.MultiheadAttention: key_padding_mask",
+    )
+
+
+def _nothing_masked(trace: Trace) -> Iterator[Finding]:
+    """Masks that were handed over, and leave no padding out."""
+    seen = [each for each in trace.seen("key padding") if each.figure("empty") == each.figure("looks") >= wiring.MASK_LOOKS]
+    seen = [each for each in seen if each.figure("rows") >= wiring.PADDED_ROWS and each.figure("run") >= wiring.PADDED_RUN]
+    if not seen:
+        return
+    names, token = tuple(name for each in seen for name in each.where), seen[0].words["token"]
+    yield Finding(
+        id="padding-mask",
+        severity="warning",
+        where=names,
+        steps=seen[0].steps,
+        value=0.0,
+        limit=seen[0].figure("run"),
+        message=f"The key_padding_mask of {listed(names)} leaves nothing out, while {share(seen[0].figure('run'))} of the places "
+        f"are padding ({token}) at the ends of rows.",
+        why="Every word looks at the padding too: what is said of a text depends on how long the longest one beside it is.",
+        remedy=f"Make the mask of the tokens: key_padding_mask = (tokens == {token}), True where there is padding.",
+        reference="torch.nn.MultiheadAttention: key_padding_mask",
+    )
+
+
+def _padded_ends(trace: Trace) -> Iterator[Finding]:
+    for seen in trace.seen("padded end"):
+        rows, run, course = seen.figure("rows"), seen.figure("run"), consequence(trace)
+        padded = rows >= wiring.PADDED_ROWS and run >= wiring.PADDED_RUN and seen.figure("looks") >= wiring.MASK_LOOKS
+        if not padded or not course.bad:
+            continue
+        token = int(seen.figure("token"))
+        yield Finding(
+            id="padding-mask",
+            severity="warning",
+            where=seen.where,
+            steps=seen.steps,
+            value=run,
+            limit=wiring.PADDED_RUN,
+            message=f"Only the last step of {seen.where[0]} is used, and {share(rows)} of the rows end in padding ({token}), "
+            f"which fills {share(run)} of the places; {course.words}.",
+            why="What was read before has to be carried through all of the padding, and the gradient back through it.",
+            remedy="Pack the rows, nn.utils.rnn.pack_padded_sequence(x, lengths, enforce_sorted=False), and use h_n; or pick the "
+            "output at each row's last token: y[torch.arange(B), lengths - 1].",
+            reference="torch.nn.utils.rnn.pack_padded_sequence",
+        )
+
+
+@check("padding-counted")
+def padding_counted(trace: Trace) -> Iterator[Finding]:
+    """Padding that counts as much as what was written: in a mean over places, or among what the loss asks about.
+
+    Measured: Rows that end in padding; whether the model averages over all places, or the loss asks about all of them, and then
+        the loss of what was written beside that of padding.
+    Formula: rows that end in padding >= {PADDED_ROWS:.0%}, and places of padding >= {PADDED_MOST:.0%} ({PADDED_RUN:.0%}: a
+        remark); the loss of what was written >= {HARDLY_LEARNED} * its guessing, or under a mean the whole loss at rest above
+        {PLATEAU_HIGH} * guessing.
+    """
+    for seen in trace.seen("padding counted"):
+        padded = seen.figure("rows") >= wiring.PADDED_ROWS and seen.figure("run") >= wiring.PADDED_RUN
+        if padded and seen.figure("looks") >= wiring.MASK_LOOKS:
+            yield _asked(seen) if seen.words["how"] == "asked" else _averaged(trace, seen)
+
+
+def _averaged(trace: Trace, seen: Evidence) -> Finding:
+    course, run, token = consequence(trace), seen.figure("run"), int(seen.figure("token"))
+    rest, guess = at_rest(trace), course.reference
+    words = (
+        f"the loss has come to rest at {number(course.end, 3)} ({guess.words}: {number(guess.value, 3)})"
+        if rest
+        else course.words
+    )
+    return Finding(
+        id="padding-counted",
+        severity="warning" if (course.bad or rest) and run >= wiring.PADDED_MOST else "info",
+        where=(),
+        steps=seen.steps,
+        value=run,
+        limit=wiring.PADDED_MOST,
+        message=f"The model averages over all {int(seen.figure('places'))} places, and {share(run)} of them are padding "
+        f"({token}) at the ends of rows; {words}.",
+        why="The shorter a row, the more of its mean is padding: what was written is made as many times smaller, and by another "
+        "number in each row.",
+        remedy=f"Average over what was written: mask = (tokens != {token})[..., None]; (h * mask).sum(1) / mask.sum(1).",
+        reference="Reimers & Gurevych 2019, Sentence-BERT: mean pooling with the attention mask",
+    )
+
+
+def _asked(seen: Evidence) -> Finding:
+    run, token, label = seen.figure("run"), int(seen.figure("token")), int(seen.figure("class"))
+    written, blank, guess = seen.figure("written"), seen.figure("padding"), seen.figure("guess")
+    hardly = written >= limits.HARDLY_LEARNED * guess and blank < written
+    return Finding(
+        id="padding-counted",
+        severity="warning" if hardly and run >= wiring.PADDED_MOST else "info",
+        where=(),
+        steps=seen.steps,
+        value=written,
+        limit=limits.HARDLY_LEARNED * guess,
+        message=f"{share(run)} of what the loss asks about is padding ({token}, class {label}): there the loss is "
+        f"{number(blank, 3)}, where something was written {number(written, 3)}, and guessing gives {number(guess, 3)}.",
+        why="The mean is small because padding is easy, and most of each gradient is about padding.",
+        remedy=f"Leave padding out of the loss: cross_entropy(..., ignore_index={label}), with a class for padding that nothing "
+        "else has (-100 is ignored anyway).",
+        reference="torch.nn.CrossEntropyLoss: ignore_index",
+    )
+
+
+@check("padding-index")
+def padding_index(trace: Trace) -> Iterator[Finding]:
+    """An index that is kept for padding and used as a token.
+
+    Measured: How often the index that an embedding keeps for padding occurs, and whether it stands alone between two other
+        tokens.
+    Formula: share = (indices equal to padding_idx) / (all indices); inside = (those with another token on both sides) /
+        (those equal to padding_idx).
+    """
+    for each in trace.seen("padding-index"):
+        used = each.figure("share") >= limits.PADDING_SHARE and each.figure("inside") >= limits.PADDING_INSIDE
+        fixed = each.figure("fixed") == 1 and limits.PADDING_FIXED <= each.figure("share") <= 1 - limits.PADDING_FIXED
+        if not ((used or fixed) and each.figure("looks") >= limits.UPDATE_RECORDS):
+            continue
+        index, name = int(each.figure("index")), each.where[0]
+        how = (
+            f"in {share(each.figure('inside'))} of the cases it stands alone between two others, as a token does"
+            if used
+            else "it stands in the very same places of every row, which no padding of rows of different length does"
+        )
+        asked = " and the loss asks for it as a class" if each.figure("targets") else ""
+        yield Finding(
+            id="padding-index",
+            severity="warning",
+            where=each.where,
+            steps=each.steps,
+            value=each.figure("inside"),
+            limit=limits.PADDING_INSIDE,
+            message=(
+                f"{name} keeps index {index} for padding, but {share(each.figure('share'))} of its inputs are {index}: "
+                f"{how}{asked}."
+            ),
+            why="The row of padding_idx gets no gradient: that token keeps the vector it began with, usually all zeros.",
+            remedy=f"Leave out padding_idx={index}, or give padding an index of its own that no token has.",
+            reference="torch.nn.Embedding: padding_idx",
+        )

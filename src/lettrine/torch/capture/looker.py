@@ -1,0 +1,212 @@
+"""When looks are taken: at some of the sampled steps, each just before the backward pass takes the loss's graph apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from lettrine.health.evidence import Evidence
+from lettrine.health.recorder import Recorder
+from lettrine.torch.capture.belonging import Belonging
+from lettrine.torch.capture.catalogue import named_modules
+from lettrine.torch.capture.functions import FunctionCall, FunctionNotes, ModuleCall
+from lettrine.torch.capture.guard import Guard
+from lettrine.torch.capture.held_out import HeldOut, delicate, differs
+from lettrine.torch.capture.looks import Look, Readers, RootCall, Stepping
+from lettrine.torch.capture.outputs import Listener
+from lettrine.torch.capture.wholeness import Wholeness
+from lettrine.torch.private import compiles, recomputing, transformed
+
+FIRST: Final = 4  # sampled steps of a run that are all looked at; later ones where histograms are taken too
+PASSES: Final = 4  # backward passes of one step that are looked at: with gradient accumulation they are alike
+# calls of the model that are kept until the backward pass, the last ones; 1 in eval mode, where no backward pass may come
+ROOTS: Final = 16
+
+
+class Looker:
+    """Looks at some of the sampled steps of one watch.
+
+    met: called with each loss that is looked at. roots: the modules the user calls. belonging: whether a loss is the model's.
+    blind: whether functions were not noted at a look, since torch.compile is used in this process.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimisers: Sequence[Optimizer],
+        recorder: Recorder,
+        guard: Guard,
+        met: Callable[[Tensor], None] = lambda _: None,
+    ) -> None:
+        self._met = met
+        self._model, self._optimisers = model, optimisers
+        self._guard = guard
+        self.roots = list(model.children()) if type(model).forward is nn.Module.forward else [model]
+        self.belonging, self._wholeness = Belonging(model), Wholeness(model)
+        self._names = {module: name for name, module in named_modules(model)}
+        self._notes = FunctionNotes(self._names, partial(guard, self._backward))
+        self._readers = Readers(recorder, guard)
+        self._handles: list[Any] = []
+        self._called: list[RootCall] = []
+        self._depth = 0  # of the model's calls that go on
+        self._waiting = False  # called, and no backward pass has begun
+        self._training = True  # the mode of the model's last call
+        self._noting = True  # functions, too
+        self._whole = True  # modules inside the model, too
+        self.blind = False
+        self._step = self._before = -1  # the step looked at, and the one that was looked at before
+        self._looked = 0  # steps looked at
+        self._passes = self._since = 0  # backward passes looked at in this step; those since an optimiser stepped
+        self._held_out = self._wait_for_held_out()
+
+    def _wait_for_held_out(self) -> HeldOut:
+        return HeldOut(self.roots, self._names, self._look_at_held_out, self._trained_through)
+
+    @property
+    def looking(self) -> bool:
+        """Whether the step that is being sampled is looked at."""
+        return bool(self._handles)
+
+    def arm(self, step: int, *, detail: bool) -> None:
+        """A sampled step begins."""
+        self.disarm()
+        self._held_out.wait(go_on=True)
+        if not (self._looked < FIRST or detail):
+            return
+        self._before, self._step, self._passes, self._since = self._step, step, 0, 0
+        self._noting = not delicate(self._model)
+        self.blind = self.blind or (not self._noting and compiles())
+        for root in self.roots:
+            self._handles.append(root.register_forward_pre_hook(Listener(self._begin)))
+            self._handles.append(root.register_forward_hook(Listener(self._end_call), with_kwargs=True, always_call=True))
+
+    def enter(self, roots: list[nn.Module]) -> None:
+        """These are the modules the user calls, between two steps."""
+        self.close()
+        self.roots = roots
+        self._held_out = self._wait_for_held_out()
+
+    def again(self) -> None:
+        """Look at the next sampled steps whatever the schedule says: something has happened."""
+        self._looked = 0
+        self._wholeness.restart()
+
+    def pause(self) -> None:
+        """An optimiser is about to step: what it calls does not belong to the model's pass."""
+        if self._called and self._waiting:
+            self._guard(self._backward, None)  # torch.autograd.backward was called, or another tool calls `backward`
+        self._notes.end()
+        self._notes.forget()
+        self._called.clear()
+        self._depth, self._waiting = 0, False
+
+    def stepping(self, optimiser: Optimizer, scales: tuple[float, float], leftover: float) -> None:
+        """It steps now. scales, leftover: as in `Stepping`."""
+        if self.looking:
+            self._readers.ask(
+                "stepping", Stepping(self._step, self._model, self._optimisers, optimiser, self._since, *scales, leftover)
+            )
+        self._since = 0
+
+    def disarm(self) -> None:
+        """The step is over."""
+        self.pause()
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._held_out.wait(go_on=self._held_out.wanted)
+
+    def close(self) -> None:
+        """Look no more."""
+        self.disarm()
+        self._held_out.wait(go_on=False)
+
+    def handed(self, step: int, loss: Any) -> None:
+        """The user hands over the loss of a step that was looked at."""
+        if step in (self._step, self._before):  # before the optimiser's step, or after it
+            self._readers.ask("handed", step, loss)
+
+    def evaluated(self) -> None:
+        """The user hands over a loss on held-out data: the next such pass will be looked at."""
+        self._held_out.evaluated()
+
+    def finish(self) -> None:
+        """Note what all looks so far show together."""
+        self._readers.ask("finish")
+
+    def _begin(self, module: nn.Module, *args: Any) -> None:
+        if not torch.is_grad_enabled() or recomputing() or transformed() or self._passes >= PASSES:
+            return
+        if not self._depth:
+            if not self._waiting:
+                self._called.clear()
+                self._notes.forget()
+            self._waiting = True
+            self._drop(ROOTS - 1 if module.training and self._training else 0)
+            self._training = module.training
+            if self._noting:
+                wanted = self._wholeness.wanted(self._step, module, args, first=not self._looked)
+                self._whole = self._whole if self._notes.open else wanted  # as the other calls of this step
+                if self._whole:
+                    self._notes.begin(module)
+                else:
+                    self._notes.paused = True
+                self._notes.root = len(self._called)
+        self._depth += 1
+
+    def _drop(self, most: int) -> None:
+        """Keep the last `most` calls of the model, and forget those before."""
+        gone = len(self._called) - most
+        if gone > 0:
+            del self._called[:gone]
+            self._notes.drop(gone)
+
+    def _end_call(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        if not self._depth:
+            return
+        self._depth -= 1
+        if not self._depth:
+            self._notes.root = -1
+            if self._noting and not self._whole:
+                self._notes.begin()
+            if output is not None:
+                self._called.append(RootCall(self._names.get(module, ""), module, args, kwargs, output))
+
+    def _backward(self, loss: Tensor | None) -> None:
+        if not self._called or not self._waiting or self._passes >= PASSES or not self.belonging.of(loss):
+            return
+        place, self._waiting, self._notes.paused = self._since, False, True
+        self._passes, self._since = self._passes + 1, self._since + (loss is not None)
+        self._looked += self._passes == 1
+        calls, modules = tuple(self._notes.calls), tuple(self._notes.modules)
+        look = Look(self._step, self._model, self._optimisers, tuple(self._called), calls, loss, place, modules, self._whole)
+        self._wholeness.note(look, first=self._passes == 1)
+        if loss is not None:
+            self._met(loss)
+        self._called.clear()
+        self._notes.forget()
+        self._readers.show(look)
+
+    def _look_at_held_out(
+        self,
+        module: nn.Module,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        output: Any,
+        calls: tuple[FunctionCall, ...],
+        modules: tuple[ModuleCall, ...],
+    ) -> None:
+        """A pass in eval mode has been made."""
+        root = RootCall(self._names.get(module, ""), module, args, kwargs, output)
+        self._readers.ask("held_out", Look(self._step, self._model, self._optimisers, (root,), calls, None, modules=modules))
+
+    def _trained_through(self, trained: int, evaluations: int) -> None:
+        """Note how many of the evaluations were made in training mode."""
+        modes_differ = float(any(map(differs, self._model.modules())))
+        figures = {"trained": float(trained), "evaluations": float(evaluations), "differs": modes_differ}
+        self._readers.note(Evidence("evaluation", (), (self._step, self._step), figures))

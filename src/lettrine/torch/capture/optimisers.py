@@ -1,0 +1,80 @@
+"""The optimisers that a watch was given: without wrappers, whose turn it is, and what is known of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from math import nan
+from typing import Any, Final, Protocol
+
+from torch import nn
+from torch.optim import Optimizer
+
+from lettrine.errors import HealthError
+from lettrine.health.trace import Facts
+from lettrine.torch.capture.outputs import BatchNorm
+
+_IDLE: Final = 16  # steps of one optimiser after which another that has not stepped is no longer waited for
+
+
+class Wrapped(Protocol):
+    """A wrapper that a library puts around an optimiser."""
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The one inside."""
+        ...
+
+
+def optimisers_of(given: Optimizer | Wrapped | Iterable[Optimizer | Wrapped] | None) -> list[Optimizer]:
+    """The optimisers as a list, without the wrappers of libraries. Raises HealthError for what is no optimiser."""
+    if given is None:
+        return []
+    listed: list[Any] = [given] if hasattr(given, "param_groups") or not isinstance(given, Iterable) else list(given)
+    found = []
+    for optimiser in listed:
+        inner = optimiser
+        while isinstance(getattr(inner, "optimizer", None), Optimizer):
+            inner = inner.optimizer
+        if not isinstance(inner, Optimizer):
+            raise HealthError(
+                f"watch got a {type(inner).__name__} as optimizer; expected a torch.optim.Optimizer, or a list of them"
+            )
+        found.append(inner)
+    return found
+
+
+class Turns:
+    """Which of several optimisers have stepped since all had."""
+
+    def __init__(self, count: int) -> None:
+        self._steps, self._idle = [0] * count, [0] * count
+
+    @property
+    def fresh(self) -> bool:
+        """Whether none has stepped yet."""
+        return not any(self._steps)
+
+    def complete(self, place: int) -> bool:
+        """One of them has stepped. Returns whether all have now; those that have been idle for _IDLE steps are not waited for."""
+        if len(self._steps) == 1:
+            return True
+        self._steps[place] += 1
+        self._idle = [0 if other == place else steps + 1 for other, steps in enumerate(self._idle)]
+        if any(not steps and idle < _IDLE for steps, idle in zip(self._steps, self._idle, strict=True)):
+            return False
+        self._steps = [0] * len(self._steps)
+        return True
+
+
+def run_facts(known: Facts, model: nn.Module, optimisers: Sequence[Optimizer]) -> Facts:
+    """What is known of the optimisers and of batch norm, beside what is known already."""
+    groups = [group for optimiser in optimisers for group in optimiser.param_groups]
+    momenta = [group.get("momentum", group.get("betas", (nan,))[0]) for group in groups]
+    norms = [module.momentum for module in model.modules() if isinstance(module, BatchNorm)]
+    return replace(
+        known,
+        optimiser=", ".join(dict.fromkeys(type(optimiser).__name__ for optimiser in optimisers)),
+        momentum=float(momenta[0]) if momenta else nan,
+        norm_momentum=next((float(share) for share in norms if share is not None), nan),
+    )

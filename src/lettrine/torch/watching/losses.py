@@ -1,0 +1,77 @@
+"""The losses that the user hands over: the step that each is of, and what follows from it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any, Final
+
+from torch import Tensor
+
+from lettrine.torch.watching.probes import Probes
+from lettrine.torch.watching.steps import Steps
+
+STEPLESS: Final = 100  # losses without a step, after which the user is told that none is seen
+
+
+class HandedLosses:
+    """Finds the step of each loss: the one that is being made, or the one before if the optimiser has stepped already.
+
+    inform: called with the number of the step when all of a sampled step is known. alarm: called at the first loss that is not
+    finite, so that the checks look at it without delay.
+    """
+
+    def __init__(self, probes: Probes, steps: Steps, inform: Callable[[int], None], alarm: Callable[[], None]) -> None:
+        self._probes, self._steps, self._inform, self._alarm = probes, steps, inform, alarm
+        self._stepless = 0  # losses handed over before the first step
+        self._alarmed = False
+
+    def take(self, loss: Any) -> None:
+        """One loss, of which more is to be done than to note it."""
+        if isinstance(loss, Tensor) and loss.is_meta:
+            return  # it has no value: Keras hands such over while it builds its graph
+        if self._probes.hearing.step_compiled:
+            self._probes.losses.add(self._steps.counter.step, loss)
+            self._steps.end_own()
+            return
+        if self._steps.counter.step == self._steps.first:
+            self._count_stepless()
+        if self._probes.optimisers and self._probes.hearing.hear_loss():
+            self._steps.end_compiled(loss)
+        else:
+            self._take_of_step(loss)
+
+    def _take_of_step(self, loss: Any) -> None:
+        steps, losses = self._steps, self._probes.losses
+        steps.in_place.stop()
+        steps.gather()
+        losses.note(steps.counter.losses())
+        step = self._step_of_loss()
+        if steps.last.is_before(step):
+            steps.take_loss()
+            self._inform(steps.counter.step)
+        if (steps.now.listened and not steps.counter.late) or steps.last.awaiting:
+            losses.look(loss)
+        self._probes.looker.handed(step, loss)
+        finite = losses.add(step, loss)
+        if not finite and not steps.now.listened and not self._alarmed:
+            self._alarmed = True
+            self._alarm()
+            steps.sample_at_once()
+
+    def _step_of_loss(self) -> int:
+        """The step that the loss is of. What follows is taken to be alike until a step is sampled again."""
+        counter = self._steps.counter
+        if self._steps.now.called:
+            counter.late = 0  # the model has been called since the last step: this is the loss of the step to come
+        elif self._steps.now.listened:  # of a compiled model nothing is heard: then as it was at the first step
+            counter.late = 0 if self._probes.hearing.model_compiled and self._stepless else 1
+        return max(0, counter.step - counter.late)
+
+    def _count_stepless(self) -> None:
+        """Say it early if the losses come and no step does."""
+        self._stepless += 1
+        if self._stepless == STEPLESS:
+            how = "optimizer that was given" if self._probes.optimisers else "optimizer"
+            advice = "give watch the optimizer that steps, or call watch.step() after each step"
+            warnings.warn(f"lettrine saw {STEPLESS} losses and no step of an {how}: {advice}", RuntimeWarning, stacklevel=7)

@@ -1,0 +1,62 @@
+"""What listens to one model: each probe to one kind of thing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from lettrine.health.recorder import Recorder
+from lettrine.health.trace import Facts
+from lettrine.torch.capture.compiled import Hearing
+from lettrine.torch.capture.entrances import Entrances
+from lettrine.torch.capture.guard import Guard
+from lettrine.torch.capture.looker import Looker
+from lettrine.torch.capture.losses import LossProbe
+from lettrine.torch.capture.modules import ModuleProbe
+from lettrine.torch.capture.optimisers import run_facts
+from lettrine.torch.capture.parameters import ParameterProbe
+
+
+@dataclass(frozen=True)
+class Probes:
+    """The probes of one model and of the optimisers that train it.
+
+    hearing: what can be heard at all, where something is compiled.
+    """
+
+    model: nn.Module
+    optimisers: Sequence[Optimizer]
+    modules: ModuleProbe
+    parameters: ParameterProbe
+    losses: LossProbe
+    looker: Looker
+    entrances: Entrances
+    hearing: Hearing
+
+    @classmethod
+    def of(cls, model: nn.Module, optimisers: Sequence[Optimizer], recorder: Recorder, guard: Guard, hearing: Hearing) -> Probes:
+        """Those of a model. They do not listen yet."""
+        modules = ModuleProbe(model, guard)
+        losses = LossProbe(recorder, modules)
+        # Where losses are handed over as numbers, the loss that `backward` is called on tells what they are made of.
+        looker = Looker(model, optimisers, recorder, guard, met=losses.look)
+        entrances = Entrances(model, looker.roots)
+        return cls(model, optimisers, modules, ParameterProbe(model, optimisers), losses, looker, entrances, hearing)
+
+    def note_entrances(self) -> None:
+        """After the first sampled step: the modules that were called from outside stand for the model."""
+        if roots := self.entrances.found():
+            self.modules.enter(roots)
+            self.looker.enter(roots)
+
+    def facts(self, known: Facts, classes: int) -> Facts:
+        """What is known of the run, beside what is known already. classes: what the user said, 0 if nothing."""
+        known = replace(known, source="torch", batch_size=self.modules.batch_size)
+        facts = run_facts(self.losses.facts(known, classes), self.model, self.optimisers)
+        notes: dict[str, Any] = {"compiled": self.hearing.compiled} if self.hearing.compiled else {}
+        notes |= {"functions": "not noted"} if self.looker.blind else {}
+        return replace(facts, notes={**facts.notes, **notes})

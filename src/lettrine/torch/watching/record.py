@@ -1,0 +1,113 @@
+"""What a watch has seen: the trace, brought together with those of other ranks, and what a resumed run needs of it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any, Final
+
+from lettrine.errors import HealthError
+from lettrine.health.evidence import Evidence
+from lettrine.health.joining import joined
+from lettrine.health.recorder import Recorder
+from lettrine.health.trace import Trace
+from lettrine.torch.capture.sharding import shards
+from lettrine.torch.distributed import Ranks
+from lettrine.torch.kept import packed, unpacked
+from lettrine.torch.watching.probes import Probes
+from lettrine.torch.watching.steps import Steps
+
+MOST_STEPS: Final = 2**53  # beyond, a step's number is no longer exact in the curves
+
+
+class Record:
+    """What was seen by one watch. classes: as `health.watch` takes it."""
+
+    def __init__(self, recorder: Recorder, probes: Probes, steps: Steps, classes: int) -> None:
+        self._recorder, self._probes, self._steps, self._classes = recorder, probes, steps, classes
+        self._earlier: Trace | None = None  # of the run that this one goes on with
+        self._ranks: Ranks | None = None  # those that train together with this process
+        self._gathered = 0
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """Another one whenever the trace is another one."""
+        return self._recorder.version, self._gathered
+
+    @property
+    def rank(self) -> int:
+        """Of this process among those that train together; 0 where it trains alone."""
+        return 0 if self._ranks is None else self._ranks.rank
+
+    def begin_at(self, step: int) -> None:
+        """The run goes on from this step on, where it is not 0."""
+        self._steps.begin_at(step)
+        if step:
+            self._recorder.note_evidence(Evidence("resumed"))
+
+    def note_trained(self) -> None:
+        """Say so if an optimiser has stepped before: what it holds was trained already."""
+        if any(state for optimiser in self._probes.optimisers for state in optimiser.state.values()):
+            self._recorder.note_evidence(Evidence("resumed"))
+
+    def join_ranks(self) -> None:
+        """Find the other processes of this training, if there are any."""
+        self._ranks = self._ranks or Ranks.of(self._probes.model)
+        if self._ranks is not None:
+            for each in shards(self._probes.model):
+                self._recorder.note_evidence(each)
+
+    def add_dev_loss(self, loss: float) -> None:
+        """The loss on held-out data, as it is now."""
+        self._recorder.record_dev(self._steps.counter.step, loss)
+
+    def own(self) -> Trace:
+        """What this process has seen, before a resume too. Raises HealthError if no step was sampled."""
+        self._steps.settle()
+        self._recorder.facts = self._probes.facts(self._recorder.facts, self._classes)
+        trace = self._recorder.trace() if self._earlier is None else joined(self._earlier, self._recorder.trace())
+        if not len(trace.steps):
+            reason = f"; the first error was: {trace.facts.errors[0]}" if trace.facts.errors else ""
+            raise HealthError(
+                "nothing was recorded: no optimiser step was seen between start and close. Give watch the optimizer that "
+                f"steps, and the model that is called, not one compiled from it{reason}"
+            )
+        return trace
+
+    def trace(self) -> Trace:
+        """On rank 0, after `gather`, what all ranks have seen; else the same as `own`."""
+        own = self.own()
+        return own if self._ranks is None else self._ranks.united(own)
+
+    def hurry(self) -> None:
+        """The training ended with an exception: do not wait long for other ranks, which may never come."""
+        if self._ranks is not None:
+            self._ranks.hurried = True
+
+    def gather(self) -> None:
+        """Bring together what all ranks have seen."""
+        if self._ranks is None:
+            return
+        own = None
+        if self.rank:
+            with suppress(HealthError):  # it has seen nothing
+                own = self.own()
+        self._ranks.tell(own)
+        self._gathered += 1
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed run needs to go on."""
+        state: dict[str, Any] = {"step": self._steps.counter.step}
+        with suppress(HealthError):  # nothing was seen yet
+            state["trace"] = packed(self.own())
+        return state
+
+    def load(self, state: Any) -> None:
+        """Go on from what `state` gave. Raises HealthError for anything else."""
+        step = state.get("step") if isinstance(state, dict) else None
+        if not isinstance(step, int) or not 0 <= step <= MOST_STEPS:
+            raise HealthError(
+                f"load_state_dict was called with a {type(state).__name__} that holds no step; expected what state_dict gave, "
+                "before start"
+            )
+        self._earlier = unpacked(state["trace"]) if "trace" in state else None
+        self.begin_at(step)

@@ -1,0 +1,51 @@
+"""The report of a watch: judged anew only where something new was recorded, and tried by experiment where a task was given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from lettrine.health.findings import Report
+from lettrine.health.trace import Trace
+from lettrine.torch.watching.probes import Probes
+
+Task: TypeAlias = tuple[Any, Callable[..., Any]] | str | None
+"""What a watch may be given to try: batches and a loss function, or the name of a function that makes a task."""
+
+
+class Reporting:
+    """Makes the reports of one watch."""
+
+    def __init__(self, probes: Probes, task: Task) -> None:
+        self._probes, self._task = probes, task
+        self._judged: tuple[Any, Report] | None = None
+        self._tried: Report | None = None
+
+    def of(self, trace: Trace, version: Any, *, over: bool) -> Report:
+        """The report of a trace. version: of the trace. over: whether nothing listens any more, so that a task may be tried."""
+        from lettrine.health.checks import examine  # noqa: PLC0415  reading a trace needs all checks, watching needs none
+
+        if self._judged is None or self._judged[0] != (version, over):
+            self._judged = ((version, over), self._with_experiments(examine(trace), over=over))
+        return self._judged[1]
+
+    def for_trackers(self, trace: Trace, version: Any) -> Report:
+        """The same without experiments, which are for who asks for a report."""
+        from lettrine.health.checks import examine  # noqa: PLC0415
+
+        return self.of(trace, version, over=True) if self._task is None else examine(trace)
+
+    def _with_experiments(self, watched: Report, *, over: bool) -> Report:
+        from lettrine.health.combining import suggesting  # noqa: PLC0415  watching needs none
+
+        if self._task is None or not over:
+            return suggesting(watched)
+        from lettrine.torch.checkup import checkup  # noqa: PLC0415  only who asks for experiments pays for them
+
+        if self._tried is None:
+            if isinstance(self._task, str):
+                self._tried = checkup(task=self._task, watched=watched)
+            else:
+                optimiser = self._probes.optimisers[0] if self._probes.optimisers else None
+                self._tried = checkup(self._probes.model, *self._task, optimiser, watched=watched)
+        return self._tried

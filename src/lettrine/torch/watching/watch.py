@@ -1,0 +1,232 @@
+"""What `health.watch` returns: the watch, as its user sees it. What it does is in the other files of this room."""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Iterable
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Final, Self
+from weakref import WeakSet
+
+from torch import Tensor, nn
+from torch.amp import GradScaler
+from torch.optim import Optimizer
+
+from lettrine.errors import HealthError
+from lettrine.health.findings import Finding, Report
+from lettrine.health.observers import OnFinding
+from lettrine.health.recorder import Recorder
+from lettrine.health.schedule import Schedule
+from lettrine.health.trace import Trace
+from lettrine.health.tracking import LogTo
+from lettrine.torch.capture.catalogue import WRAPPERS, unwrapped
+from lettrine.torch.capture.compiled import Hearing
+from lettrine.torch.capture.guard import Guard
+from lettrine.torch.capture.optimisers import Wrapped, optimisers_of
+from lettrine.torch.fast.switch import tensors
+from lettrine.torch.graph import readers as _readers  # noqa: F401  the readers of looks make themselves known
+from lettrine.torch.watching.audience import Audience
+from lettrine.torch.watching.losses import HandedLosses
+from lettrine.torch.watching.probes import Probes
+from lettrine.torch.watching.record import Record
+from lettrine.torch.watching.reporting import Reporting, Task
+from lettrine.torch.watching.steps import Steps
+
+LISTENING: Final[WeakSet[Watch]] = WeakSet()
+"""Watches that have begun and are not closed: what trains a model for another purpose must not be recorded by them."""
+
+
+@atexit.register
+def close_all() -> None:
+    """Close what was started and never closed."""
+    for each in list(LISTENING):
+        each.close()
+
+
+def being_watched(model: nn.Module) -> bool:
+    """Whether a watch listens to this model now."""
+    return any(watch.watches(model) for watch in LISTENING)
+
+
+class Watch:
+    """What `watch` returns: use it with `with`, or call `start` and `close`.
+
+    Several optimisers (alternating networks, one for embeddings and one for the rest) make one step together: it is over when
+    each has stepped; one that has not stepped for 16 steps of another is not waited for.
+    With gradient accumulation the outputs and their gradients are those of the micro-batches together.
+    A step that a GradScaler skips is not counted.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | Wrapped | Iterable[Optimizer | Wrapped] | None = None,
+        every: int | None = None,
+        classes: int = 0,
+        scaler: GradScaler | None = None,
+        task: Task = None,
+        on_finding: OnFinding | None = None,
+        stop_on: str | None = None,
+        first_step: int = 0,
+        log_to: LogTo | None = None,
+        fast: bool | None = None,
+        live: bool = False,
+    ) -> None:
+        optimisers = optimisers_of(optimizer)
+        self._model = unwrapped(model, compiled=True)
+        self.free = False  # started without `with`
+        recorder = Recorder(Schedule(every or 0))
+        self._audience = Audience(recorder.observers, on_finding, stop_on, log_to)
+        self._guard = Guard(recorder, self.close)
+        self._probes = Probes.of(self._model, optimisers, recorder, self._guard, Hearing(model))
+        alone = self._model is model or not isinstance(model, WRAPPERS)
+        reader = tensors(fast)
+        self._steps = Steps(self._probes, recorder, self._guard, reader, scaler, self._inform, self._take_loss, alone=alone)
+        self._losses = HandedLosses(self._probes, self._steps, self._inform, self._audience.alarm)
+        self._record = Record(recorder, self._probes, self._steps, classes)
+        self._reporting = Reporting(self._probes, task)
+        self._record.begin_at(first_step)
+        if live:  # last: what cannot be watched must leave no server behind
+            self._audience.open_page(type(model).__name__)
+
+    def start(self) -> Self:
+        """Begin to listen, until `close` or the end of the process. A watch that was started so on the same model is closed."""
+        for other in [each for each in LISTENING if each.free and each is not self and each.watches(self._model)]:
+            other.close()
+        self.free = True
+        if self not in LISTENING:
+            LISTENING.add(self)
+            self._guard(self._record.note_trained)
+            self._guard(self._record.join_ranks)
+            if self.rank:
+                self._audience.leave_to_rank_0()
+            self._steps.listen()
+        return self
+
+    def close(self) -> None:
+        """Take everything away; what was recorded stays."""
+        listened = self in LISTENING
+        LISTENING.discard(self)
+        self._steps.close()
+        self._guard(self._audience.close_page)
+        if listened:
+            self.gather()
+            self._guard(self._audience.finish, self._report_for_trackers)
+
+    def __enter__(self) -> Self:
+        self.start()
+        self.free = False
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is not None:
+            self._record.hurry()
+        self.close()
+
+    def loss(self, loss: Any) -> None:
+        """Hand over the loss of a step, before or after the optimiser has made it: a number or a tensor.
+
+        Cheap enough for every step. A loss with its graph also tells what it is made of and which classes the targets have.
+        """
+        self._steps.counter.loss(loss)  # nearly all are only noted
+
+    def _take_loss(self, loss: Any) -> None:
+        """A loss of which more is to be done."""
+        self._losses.take(loss)
+
+    def _inform(self, step: int) -> None:
+        """All of a sampled step is known."""
+        self._audience.inform(step, self._record.own)
+
+    def dev_loss(self, loss: Any) -> None:
+        """Hand over the loss on held-out data, whenever it is known."""
+        self._guard(lambda: self._record.add_dev_loss(loss.item() if isinstance(loss, Tensor) else loss))
+        self._guard(self._probes.looker.evaluated)
+
+    def step(self) -> None:
+        """Say that a step has been made, where no torch optimiser makes it; call it before the gradients are cleared."""
+        if self._probes.optimisers:
+            raise HealthError("step() was called on a watch that finds the steps by its optimizer; leave the call out")
+        self._guard(self._steps.end_own)
+
+    def examined(self) -> None:
+        """Take one forward and backward pass, without a step, for all there is to see."""
+        self._steps.end_pass()
+
+    def watches(self, model: nn.Module) -> bool:
+        """Whether this is the model that is watched."""
+        return self._model is unwrapped(model, compiled=True)
+
+    @property
+    def address(self) -> str:
+        """Of the live page; "" without one."""
+        return self._audience.address
+
+    @property
+    def model(self) -> nn.Module:
+        """The model that is watched, without what wraps it."""
+        return self._model
+
+    @property
+    def rank(self) -> int:
+        """Of this process among those that train together; 0 where it trains alone."""
+        return self._record.rank
+
+    def concerned_by(self, loss: Tensor) -> bool:
+        """Whether a loss is made of the watched model's parameters."""
+        return self._probes.looker.belonging.of(loss)
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps seen so far."""
+        return self._steps.counter.step
+
+    def findings(self) -> tuple[Finding, ...]:
+        """What is wrong as far as can be said now; empty before the first step. Training may go on."""
+        with suppress(HealthError):
+            return self.report().findings
+        return ()
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether something as severe as `stop_on` was found: the loop may end itself."""
+        return self._audience.should_stop
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs to go on: the step and all that was recorded, as tensors, numbers and text."""
+        return self._record.state()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where the watch stood that gave `state`; call it before `start`.
+
+        Raises HealthError for a state that is none, or if this watch has begun.
+        """
+        if self in LISTENING:
+            raise HealthError("load_state_dict was called after start; expected what state_dict gave, before start")
+        self._record.load(state)
+
+    def gather(self) -> None:
+        """Where several processes train, bring together what all have seen; to be called on every rank. `close` does so too.
+
+        From then on `trace` and `report` on rank 0 are of all ranks. Nobody waits here: rank 0 does when it is asked for them.
+        """
+        self._guard(self._record.gather)
+
+    def trace(self) -> Trace:
+        """Everything recorded so far, before a resume too; on rank 0 of several, after `gather` or `close`, that of all ranks.
+
+        Raises HealthError if no step was sampled.
+        """
+        return self._record.trace()
+
+    def report(self) -> Report:
+        """Judge what was recorded so far; training may go on. Judged anew only if something new was recorded.
+
+        Where a task was given and the watch is closed, `health.checkup` tries it now, which takes its time, and the report is of
+        both. Raises HealthError if no step was sampled.
+        """
+        return self._reporting.of(self.trace(), self._record.version, over=self not in LISTENING)
+
+    def _report_for_trackers(self) -> Report:
+        return self._reporting.for_trackers(self.trace(), self._record.version)

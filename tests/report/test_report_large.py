@@ -1,0 +1,249 @@
+"""What is shown of a network of many blocks: a curve a kind, layers by time, a table that folds, sorts and can be searched."""
+
+from __future__ import annotations
+
+import base64
+import os
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from chromium_pipe import Page, chromium
+from report_deep import STEPS, deep_trace
+from report_synthetic import a_finding, a_report, rows, tanh_trace
+
+from lettrine.health.findings import Report
+from lettrine.health.limits import UPDATE_LARGE
+from lettrine.report import curves, heat, html, layers
+from lettrine.report.pictures import figures
+from lettrine.report.strands import PANEL, common_scale
+from lettrine.report.summary import folds
+from lettrine.report.theme import LIGHT
+
+SMALL_PAGE = 2_000_000  # bytes
+COLUMNS = ("module", "kind", "units", "mean", "std", "saturated", "dead", "gradient std", "update:data")
+
+needs_chromium = pytest.mark.skipif(
+    chromium() is None and not os.environ.get("CI"), reason="no chromium on this machine; with CI set this test fails instead"
+)
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    return Report((), (), deep_trace(), "Health of a deep net")
+
+
+@pytest.fixture(scope="module")
+def page(report: Report, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return html.write(tmp_path_factory.mktemp("large") / "page.html", report)
+
+
+def test_a_kind_has_a_curve_over_its_blocks(report: Report) -> None:
+    chart = layers.gradient_data(report.trace)
+    captions = {row["name"]: row["remark"] for row in rows(chart, "remark")}
+    assert captions == {
+        "net.layers.*.up Linear": "0.0350 → 0.350",  # medians of 0.01 to 0.06
+        "net.layers.*.down Linear": "0.500 → 0.500",
+        "embed": "0.500 → 0.500",
+        "head": "0.500 → 0.500",
+    }
+    points = [row for row in rows(chart, "x", "when") if row["row"] == PANEL and row["when"] == f"step {STEPS[-1]}"]
+    assert [row["x"] for row in points] == list(range(6))
+    assert [row["hint"] for row in points] == [f"net.layers.{b}.up, step 9: {0.1 * (b + 1):.3f}" for b in range(6)]
+    scale = common_scale([0.01, 0.6], log=True, form="")
+    assert [row["y"] for row in points] == pytest.approx([PANEL + scale.place(0.1 * (b + 1)) for b in range(6)])
+    chart.to_dict()  # valid
+
+
+def test_a_scale_is_logarithmic_or_begins_at_nothing() -> None:
+    low, middle, high = (common_scale([0.01, 1.0], log=True, form="").place(value) for value in (0.01, 0.1, 1.0))
+    assert middle == pytest.approx((low + high) / 2, abs=0.1)
+    for seen, top in ((0.083, 0.1), (0.25, 0.3), (2.3, 3), (71, 80), (1e-4, 1e-4)):
+        assert common_scale([0.0, seen], log=False, form="").ticks == pytest.approx((0, top))
+    assert common_scale([0.0], log=False, form=".0%").high == pytest.approx(0.1)
+
+
+def test_what_a_finding_names_is_red_in_its_curve() -> None:
+    chart = layers.output_scale(deep_trace(), {"net.layers.4.act"})
+    inks = {row["name"]: row["ink"] for row in rows(chart, "ink")}
+    assert [name for name, ink in inks.items() if ink == LIGHT["critical"]] == ["net.layers.*.act GELU"]
+    assert [row["x"] for row in rows(chart, "x", "when") if row.get("marked")] == [4]
+
+
+def test_dead_units_are_told_of_their_block(report: Report) -> None:
+    told = {row["hint"] for row in rows(layers.dead_units(report.trace), "hint")}
+    assert "net.layers.2.act, step 9: 25%" in told
+    assert "net.layers.1.act, step 9: 0%" in told
+
+
+def test_a_small_network_is_shown_as_ever() -> None:
+    drawn = figures(tanh_trace(steps=3))
+    assert not {"output-heat", "gradient-heat"} & set(drawn)
+    assert {row["layer"] for row in rows(drawn["gradient-data"].chart, "when")} == {f"layers.{i}" for i in range(0, 12, 2)}
+    assert all(not fold.members for fold in folds(tanh_trace(steps=3)))
+    text = html.render(a_report())
+    assert 'class="tools"' not in text
+    assert 'class="figures flowing"' not in text
+
+
+def pixels(url: str) -> tuple[np.ndarray, np.ndarray]:
+    """Places in the palette, (rows, steps), and the palette with its transparency, (colours, 4)."""
+    data = base64.b64decode(url.partition(",")[2])
+    width, height = np.frombuffer(data[16:24], ">u4")
+    chunks: dict[bytes, bytes] = {}
+    at = 8
+    while at < len(data):
+        size = int.from_bytes(data[at : at + 4], "big")
+        chunks[data[at + 4 : at + 8]] = data[at + 8 : at + 8 + size]
+        at += 12 + size
+    body = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(height, width + 1)
+    assert not body[:, 0].any()
+    palette = np.frombuffer(chunks[b"PLTE"], np.uint8).reshape(-1, 3)
+    return body[::4, 1::16], np.hstack([palette, np.frombuffer(chunks[b"tRNS"], np.uint8)[:, None]])
+
+
+def test_colours_are_logarithms_of_the_figures() -> None:
+    index, palette = pixels(heat.coloured(np.array([[1.0, 10.0, 100.0, 1e9], [0.1, 0.01, 0.0, np.nan]])))
+    assert index.tolist() == [[32, 48, 64, 64], [16, 0, 0, 65]]
+    assert palette[32, 3] == 0, "no colour at 1"
+    assert palette[64].tolist() == [*heat.LARGE, 235]
+    assert palette[0].tolist() == [*heat.SMALL, 235]
+    assert 0 < palette[48, 3] < palette[64, 3]
+    assert palette[65].tolist() == list(heat.MISSING)
+
+
+def mean_colour(chart: Any) -> float:
+    """Mean strength of the colours of a picture, 0 to 1."""
+    drawn = [pixels(row["url"]) for row in rows(chart, "url")]
+    return float(np.mean([palette[index, 3].mean() / 255 for index, palette in drawn]))
+
+
+def test_a_healthy_network_and_a_sick_one_differ_at_a_glance() -> None:
+    for draw in (heat.output_heat, heat.gradient_heat):
+        assert mean_colour(draw(deep_trace(24))) < 0.1
+        assert mean_colour(draw(deep_trace(24, growth=1.6))) > 0.5
+
+
+def test_a_row_of_the_map_is_a_layer_and_tells_its_name() -> None:
+    chart = heat.output_heat(deep_trace(growth=10))
+    bands = {row["name"]: pixels(row["url"])[0] for row in rows(chart, "url")}
+    assert list(bands) == [
+        *(f"net.layers.*{name}" for name in (".up Linear", ".act GELU", ".down Linear", " Block")),
+        "embed, head",
+    ]
+    assert bands["net.layers.*.act GELU"].tolist() == [[level] * 4 for level in (32, 48, 64, 64, 64, 64)]
+    assert "net.layers.3.act: 1,000 at step 0, 1,000 at step 9" in {row["hint"] for row in rows(chart, "hint")}
+    relative = {row["name"]: pixels(row["url"])[0][:, 0] for row in rows(heat.gradient_heat(deep_trace(7, growth=10)), "url")}
+    assert relative["net.layers.* Block"].tolist() == [64, 64, 48, 32, 16, 0, 0], "block 3 has the median"
+
+
+def test_updates_are_the_median_of_a_kind() -> None:
+    trace = deep_trace()
+    trace.parameter_stats["net.layers.0.up.weight"][:] = 1.0
+    found = rows(curves.update_data(trace), "layer", "step")
+    assert {row["layer"] for row in found} == {"embed", "head", "net.layers.*.up", "net.layers.*.down"}
+    assert {row["y"] for row in found} == {-3.0}, "one of six does not move the median"
+
+
+def test_a_limit_that_no_finding_speaks_of_is_none() -> None:
+    high = deep_trace(update=2 * UPDATE_LARGE)
+    names = {info.name for info in high.parameters}
+    for trace, focus, limited in ((deep_trace(), set(), True), (high, set(), False), (high, names, True)):
+        words = [row["text"] for row in rows(curves.update_data(trace, focus), "text")]
+        assert any("too large" in text for text in words) == limited
+    finding = a_finding(severity="critical", where=tuple(names))
+    assert "no limit is drawn" in figures(high)["update-data"].reading
+    assert "no limit is drawn" not in figures(high, [finding])["update-data"].reading
+
+
+def test_folds_hold_medians_in_the_order_of_the_network(report: Report) -> None:
+    table = folds(deep_trace(growth=10))
+    assert [(fold.row.name, fold.size) for fold in table] == [
+        ("embed", 1),
+        *((f"net.layers.*{part}", 6) for part in (".up", ".act", ".down", "")),
+        ("head", 1),
+    ]
+    act = table[2]
+    assert (act.row.units, act.row.std, act.row.dead) == (8, (100 + 1000) / 2, 0.0)
+    assert act.row.mean != act.row.mean, "no member has one"
+    assert [row.name for row in act.members] == [f"net.layers.{b}.act" for b in range(6)]
+    text = str(report)
+    assert "6 \N{MULTIPLICATION SIGN} net.layers.*.act" in text
+    assert "left out" not in text
+
+
+def test_the_page_of_a_thousand_modules_is_small() -> None:
+    deep = deep_trace(250)
+    assert len(deep.modules) == 1002
+    text = html.render(Report((), (), deep, "Deep"))
+    assert len(text.encode()) < SMALL_PAGE
+    assert all(f">{module.name}<" in text for module in deep.modules), "whole names"
+
+
+def visible(column: int) -> str:
+    """Expression: the cells of a column of the table as they are seen."""
+    return (
+        f"[...document.querySelectorAll('.modules tbody tr')].filter(r => r.offsetHeight).map(r => r.cells[{column}])"
+        ".map(c => (c.querySelector('.name') || c).textContent)"
+    )
+
+
+@needs_chromium
+@pytest.mark.parametrize(("width", "dark"), [(390, True), (1100, False)])
+def test_the_table_folds_sorts_and_is_searched(page: Path, tmp_path: Path, width: int, dark: bool) -> None:
+    kinds = [f"net.layers.*{part}" for part in (".up", ".act", ".down", "")]
+    with Page(tmp_path / "profile", width=width, dark=dark) as browser:
+        browser.open(page)
+        press = "document.querySelector({!r}).click()".format
+        assert browser.evaluate(visible(0)) == ["embed", *kinds, "head"]
+        browser.evaluate("document.querySelectorAll('.fold button')[1].focus()")
+        for kind in ("keyDown", "keyUp"):
+            browser.call("Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", windowsVirtualKeyCode=13, text="\r")
+        assert browser.evaluate(visible(0))[3:9] == [f"net.layers.{b}.act" for b in range(6)], "by the keyboard"
+        told = "document.querySelectorAll('.fold button')[1].getAttribute({!r})".format
+        assert browser.evaluate(told("aria-expanded")) == "true"
+        assert browser.evaluate(told("aria-label")) == "6 \N{MULTIPLICATION SIGN} net.layers.*.act"
+        field = "document.querySelector('.tools input')"
+        find = f"(v => {{{{ {field}.value = v; {field}.dispatchEvent(new Event('input')) }}}})({{!r}})"
+        browser.evaluate(find.format("LAYERS.*.down"))
+        assert browser.evaluate(visible(0)) == [kinds[2], *(f"net.layers.{b}.down" for b in range(6))]
+        assert browser.evaluate("document.querySelector('.tools output').textContent") == "6 of 26 layers"
+        browser.evaluate(find.format("[("))  # nothing of a pattern but the star
+        assert browser.evaluate(visible(0)) == []
+        browser.evaluate(find.format(""))
+        dead = f".modules thead th:nth-child({COLUMNS.index('dead') + 1})"
+        orders = []
+        for order in ("descending", "ascending", "none"):
+            browser.evaluate(press(f"{dead} button"))
+            assert browser.evaluate(f"document.querySelector({dead!r}).getAttribute('aria-sort')") == order
+            orders.append(browser.evaluate(visible(0)))
+        assert orders[0][0] == "net.layers.2.act"
+        assert orders[1][5] == "net.layers.2.act", "what is missing stays last"
+        assert len(orders[0]) == len(orders[1]) == 26
+        assert orders[2] == ["embed", *kinds[:2], *(f"net.layers.{b}.act" for b in range(6)), *kinds[2:], "head"]
+        browser.evaluate(press(".tools button"))
+        assert len(browser.evaluate(visible(0))) == 30
+        assert browser.evaluate("document.documentElement.scrollWidth") <= width
+        assert not browser.complaints()
+
+
+@needs_chromium
+def test_the_frame_of_a_notebook_is_as_high_as_the_page(report: Report, tmp_path: Path) -> None:
+    path = tmp_path / "notebook.html"
+    frame = report._repr_html_()
+    assert report._repr_html_() is frame, "drawn once"
+    path.write_text(f"<!doctype html><body>{frame}</body>", encoding="utf-8")
+    with Page(tmp_path / "profile", width=900) as browser:
+        browser.open(path)
+        inner, outer = "document.querySelector('iframe').contentDocument", "document.querySelector('iframe').offsetHeight"
+        height = browser.evaluate(outer)
+        assert height > 2_000
+        assert browser.evaluate(f"{inner}.documentElement.scrollHeight") == height, "nothing to scroll in it"
+        browser.evaluate(f"{inner}.querySelector('.tools button').click(), new Promise(requestAnimationFrame)")
+        browser.evaluate("new Promise(done => setTimeout(done, 200))")
+        opened = browser.evaluate(outer)
+        assert opened > height + 500
+        assert browser.evaluate(f"{inner}.documentElement.scrollHeight") == opened
+        assert not browser.complaints()

@@ -1,0 +1,146 @@
+"""Padding that is counted, in small trainings: each fault beside its cure and beside what looks like it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from trainings import adam, checked, named, remarks
+
+from lettrine import health
+from lettrine.health.findings import Report
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    torch.manual_seed(3)
+
+
+def texts(count: int, places: int = 24, longest: int = 6, rows: int = 32) -> Iterator[tuple[Tensor, Tensor]]:
+    """Rows of words 1 to 15 that end in padding (0), and their lengths."""
+    for _ in range(count):
+        ids = torch.randint(1, 16, (rows, places))
+        length = 2 + ((longest - 1) * torch.rand(rows, 1).pow(2)).long()  # most are short
+        yield ids.masked_fill(torch.arange(places) >= length, 0), length[:, 0]
+
+
+def trained(model: nn.Module, loss_of: Callable[[Tensor, Tensor], Tensor], steps: int, rate: float = 0.0, **shape: int) -> Report:
+    optimiser = adam(model, rate) if rate else torch.optim.SGD(model.parameters(), lr=0.1)
+    with health.watch(model, optimiser) as watch:
+        for ids, length in texts(steps, **shape):
+            loss = loss_of(ids, length)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+    return checked(watch.report())
+
+
+class Tagger(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.out = nn.Embedding(16, 8, padding_idx=0), nn.Conv1d(8, 5, 3, padding=1)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.out(self.words(ids).transpose(1, 2))  # (B, tags, T)
+
+
+def tags(ids: Tensor) -> Tensor:
+    return (1 + ids * 7 % 4).masked_fill(ids == 0, 0)
+
+
+def test_padding_that_the_loss_asks_for() -> None:
+    model = Tagger()
+
+    def counted(ids: Tensor, _: Tensor) -> Tensor:
+        return functional.cross_entropy(model(ids), tags(ids))
+
+    finding = named(trained(model, counted, 60))["padding-counted"]
+    assert "ignore_index=0" in finding.remedy
+    assert finding.value > finding.limit > 1.0  # nats: words are tagged by guessing among four
+    # What was written is learned all the same.
+    report = trained(model, counted, 120, 2e-2)
+    assert "padding-counted" not in named(report)
+    assert "padding-counted" in remarks(report)
+
+
+@pytest.mark.parametrize("way", ["ignore_index", "weight", "mask", "picked"])
+def test_padding_that_the_loss_leaves_out(way: str) -> None:
+    model = Tagger()
+
+    def left_out(ids: Tensor, _: Tensor) -> Tensor:
+        output, target = model(ids), tags(ids)
+        if way == "ignore_index":
+            return functional.cross_entropy(output, target, ignore_index=0)
+        if way == "weight":
+            return functional.cross_entropy(output, target, weight=torch.tensor([0.0, 1, 1, 1, 1]))
+        if way == "mask":
+            written = target > 0
+            return (functional.cross_entropy(output, target, reduction="none") * written).sum() / written.sum()
+        return functional.cross_entropy(output.transpose(1, 2)[target > 0], target[target > 0])
+
+    report = trained(model, left_out, 20)
+    assert "padding-counted" not in {**named(report), **remarks(report)}
+
+
+class Mean(nn.Module):
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.words, self.out = nn.Embedding(16, 8), nn.Linear(8, 1)
+        self.way = way
+
+    def forward(self, ids: Tensor) -> Tensor:
+        h, mask = torch.tanh(self.words(ids)), (ids != 0)[..., None]
+        if self.way == "masked":
+            return self.out((h * mask).sum(1) / mask.sum(1))[:, 0]
+        return self.out((h * mask).mean(1) if self.way == "zeros" else h.mean(1))[:, 0]
+
+
+def test_a_mean_over_padding() -> None:
+    worth = torch.randn(16)
+
+    def run(model: nn.Module) -> Report:
+        def squares(ids: Tensor, length: Tensor) -> Tensor:
+            value = (worth[ids] * (ids != 0)).sum(1) / length
+            return functional.mse_loss(model(ids), value)
+
+        return trained(model, squares, 220, 3e-2, longest=23)
+
+    finding = named(run(Mean("plain")))["padding-counted"]
+    assert "mask = (tokens != 0)" in finding.remedy
+    assert "over all 24 places" in finding.message
+    for way in ("masked", "zeros"):  # what is set to 0 on purpose is somebody's own way of counting
+        report = run(Mean(way))
+        assert "padding-counted" not in {**named(report), **remarks(report)}, way
+
+
+class Reader(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.out = nn.Embedding(16, 8), nn.Linear(8, 2)
+        self.layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+
+    def forward(self, ids: Tensor, padding: Tensor | None) -> Tensor:
+        return self.out(self.layer(self.words(ids), src_key_padding_mask=padding)[:, 0])
+
+
+@pytest.mark.parametrize("way", ["nothing", "padding", "none", "full rows"])
+def test_a_mask_that_leaves_nothing_out(way: str) -> None:
+    model = Reader()
+
+    def asked(ids: Tensor, length: Tensor) -> Tensor:
+        ids = ids.where(ids > 0, torch.randint_like(ids, 1, 16)) if way == "full rows" else ids
+        mask = {"padding": ids == 0, "none": None}.get(way, torch.zeros_like(ids, dtype=torch.bool))
+        return functional.cross_entropy(model(ids, mask), (length > 3).long())
+
+    report = trained(model, asked, 12)
+    if way == "nothing":
+        finding = named(report)["padding-mask"]
+        assert finding.where == ("layer.self_attn",)
+        assert "leaves nothing out" in finding.message
+        assert "(tokens == 0)" in finding.remedy
+    else:
+        assert "padding-mask" not in {**named(report), **remarks(report)}
