@@ -301,6 +301,15 @@ def test_standard_input(tmp_path, few_words) -> None:
     assert json.loads(done.stdout)["words"] == 300
 
 
+def test_ctrl_c_before_there_is_a_run_says_so(monkeypatch, capsys, words) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lettrine.training.api.train", interrupted)
+    assert main(["train", str(words)]) == 130
+    assert capsys.readouterr().err == "lettrine: stopped\n"
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["int", "term"])
 def test_a_signal_keeps_what_was_learned(tmp_path, words, number, code) -> None:
     folder = tmp_path / "run"

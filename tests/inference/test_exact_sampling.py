@@ -90,6 +90,7 @@ CUTS = {"plain": Cuts(), "cool": Cuts(0.7, 0, 1.0), "cut": Cuts(1.2, 0, 0.99)}
 @pytest.mark.parametrize("name", WISHES)
 def test_words_come_as_often_as_the_model_says(model, name: str, cuts: str, seldom: float, monkeypatch) -> None:
     monkeypatch.setattr(sampling, "SELDOM", seldom)
+    monkeypatch.setattr(sampling, "TREE_WORTH", 0.0)  # whatever it rules out
     monkeypatch.setattr(sampling, "FIRST_LOOK", 64)
     wishes, wanted = WISHES[name]
     expected = {w: p for w, p in chances(model, CUTS[cuts]).items() if wanted(w) and (w or wishes.get("min_length") == 0)}
@@ -107,6 +108,19 @@ def test_words_of_several_pieces_are_drawn_as_any(model, seldom: float, monkeypa
     words = model.sample(4000, seed=4, suffix="ca", max_length=LONGEST)
     assert chi_square(words, {w: p for w, p in chances(model, Cuts()).items() if w.endswith("ca")}) < 4
     assert model.sample(70, seed=4, suffix="ca", max_length=LONGEST) == words[:70]
+
+
+@pytest.mark.parametrize("name", ["min", "suffix", "new"])
+def test_a_tree_that_rules_out_little_is_left_and_words_stay_exact(model, name: str, monkeypatch) -> None:
+    for constant, value in (("SELDOM", 2.0), ("FIRST_LOOK", 64), ("TREE_TRIAL", 512), ("TREE_WORTH", 0.99)):
+        monkeypatch.setattr(sampling, constant, value)
+    whole, inside = [], sampling._Source._whole
+    monkeypatch.setattr(sampling._Source, "_whole", lambda self, n: whole.append(self._drawn) or inside(self, n))
+    wishes, wanted = WISHES[name]
+    words = model.sample(4000, **{"max_length": LONGEST, **wishes}, seed=4)
+    assert max(whole) > 64  # the first look, and all that followed the trial
+    assert chi_square(words, {w: p for w, p in chances(model, Cuts()).items() if w and wanted(w)}) < 4
+    assert model.sample(70, seed=4, **{"max_length": LONGEST, **wishes}) == words[:70]
 
 
 @pytest.mark.parametrize("prefixes", [1, 2, 5, 30, 1000])

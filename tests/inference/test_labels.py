@@ -160,7 +160,7 @@ def test_labels_in_python(few_words) -> None:
 
 
 def test_what_cannot_be_labelled(tmp_path) -> None:
-    with pytest.raises(WordListError, match="1 labels: 'one'; expected 2 to 32"):
+    with pytest.raises(WordListError, match="1 label: 'one'; expected 2 to 32"):
         labelled({"one": from_words(["ab"])})
     with pytest.raises(WordListError, match="noncharacters"):
         labelled({"one": from_words(["ab"]), "two": from_words(["\ufdd0a"])})

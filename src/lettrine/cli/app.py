@@ -6,9 +6,10 @@ import importlib
 import io
 import os
 import sys
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperGroup
 
 import lettrine
 from lettrine.errors import LettrineError
@@ -28,6 +29,21 @@ HOMES: Final = {
     "live": ("play",),
     "recipe": ("recipe",),
 }
+
+
+class _Stopped(Exception):  # noqa: N818 - no error
+    """Ctrl-C, where no run is there to be resumed."""
+
+
+class _Commands(TyperGroup):
+    """Typer ends without a word on Ctrl-C."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise _Stopped from None
 
 
 def _version(wanted: bool) -> None:
@@ -51,6 +67,7 @@ def build(command: str = "") -> typer.Typer:
     """The command line; for a known command without the others' modules, which take longer to describe than words to draw."""
     app = typer.Typer(
         name="lettrine",
+        cls=_Commands,
         no_args_is_help=True,
         add_completion=True,
         pretty_exceptions_enable=False,
@@ -88,7 +105,7 @@ def _run(arguments: list[str]) -> tuple[str, str, int]:  # noqa: PLR0911 - one r
         sys.stdout.flush()
     except LettrineError as error:
         return type(error).__name__, str(error), error.exit_code
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, _Stopped):
         return "Interrupted", "stopped", INTERRUPTED
     except BrokenPipeError:
         from lettrine.cli.show import nobody_reads  # noqa: PLC0415 - start-up pays only for what it uses

@@ -117,7 +117,9 @@ def _print(run: Run, *, json: bool) -> None:
         out.print(f"{results.steps:,} steps in {results.seconds:.1f} s ({speed})\n")
     else:
         out.print(f"counted in {results.seconds:.1f} s\n")
-    out.print("new words: " + " ".join(plain(word) for word in run.sample(SHOWN_WORDS, new=True, unique=True)), markup=False)
+    words = [plain(word) for word in run.sample(SHOWN_WORDS, new=True, unique=True)]
+    between = " · " if any(" " in word for word in words) else " "
+    out.print(f"new words: {between.join(words)}", markup=False)
     if run.health is not None:
         out.print()
         _print_findings(run.health, plain(str(run.path)))

@@ -2,7 +2,7 @@
 
 A word that meets the wish is drawn with the model's own probability among all words that do. Words are drawn whole, and those
 that do not meet the wish are left out. Where few words meet it, a tree of prefixes makes this cheap
-(`lettrine.inference.tree`). Nothing is cut or changed afterwards.
+(`lettrine.inference.tree`), if the wish shows in how a word begins. Nothing is cut or changed afterwards.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ MAX_COUNT: Final = 10_000_000
 MAX_LENGTH: Final = 100_000
 MAX_NEAR: Final = 5  # edits
 FIRST_LOOK: Final = 2048  # words drawn whole before it is asked how many of them meet the wish …
-SELDOM: Final = 0.05  # … and the share below which the tree of prefixes takes over
+SELDOM: Final = 0.05  # … and the share below which the tree of prefixes is tried
+TREE_TRIAL: Final = 1024  # words asked of the tree before it is asked how much of the model it has ruled out …
+TREE_WORTH: Final = 0.5  # … and the share it must have left out by then: a draw through it takes six times as long
 IN_VAIN: Final = 2**20  # draws in a row without a word that meets the wish, before giving up, fewer where a large vocabulary …
 IN_VAIN_NUMBERS: Final = 2**25  # … makes each of them dear: draws times V …
 IN_VAIN_LEAST: Final = 2**12  # … but no fewer than these
@@ -228,14 +230,16 @@ class _Source:
         self._give_up = max(IN_VAIN_LEAST, min(IN_VAIN, IN_VAIN_NUMBERS // model.vocabulary.size))
         self._drawn = self._met = self._asked = self._characters = 0
         self._tree: PrefixTree | None = None
+        self._try_tree = True
         self.in_vain = 0  # draws since the last word that met the wish
 
     def more(self, wanted: int) -> Integers | None:
         """Some rows (N, L), about as many as wanted; None where it is no use."""
         while self.in_vain < self._give_up and self._characters < IN_VAIN_CHARACTERS:
-            if self._tree is None and self._drawn == FIRST_LOOK and self._met < SELDOM * FIRST_LOOK:
+            if self._try_tree and self._drawn == FIRST_LOOK and self._met < SELDOM * FIRST_LOOK:
                 from lettrine.inference.tree import PrefixTree  # noqa: PLC0415 - as for `condition`
 
+                self._try_tree = False
                 self._tree = PrefixTree(self._model, self._draw, self._accepted, self._cuts, self._start, self.room)
             rows = self._whole(wanted) if self._tree is None else self._through(self._tree)
             self._characters = 0 if rows is not None and len(rows) else self._characters
@@ -285,4 +289,6 @@ class _Source:
         rows = tree.draw(self._asked, self._generator)
         self._characters += tree.characters - before
         self.in_vain = 0 if len(rows) else self.in_vain + self._asked
+        if self._asked == TREE_TRIAL and tree.bound > 1 - TREE_WORTH:
+            self._tree = None  # as for long words, which die all over the tree and not at some of its prefixes
         return rows

@@ -62,7 +62,7 @@ class PrefixTree:
         """Begin `count` words; returns the accepted ones (N, L), 0 after the end, N from 0 to `count`."""
         words = np.zeros((count, self._room + 1), np.int32)
         done, rows, at = np.zeros(count, np.bool_), np.arange(count), np.zeros(count, np.int64)
-        before = self._size
+        before, outside = self._size, [np.zeros((4, 0), np.int64)]  # of words that left the tree: row, parent, character, place
         for place in range(self._room + 1):
             if not len(rows):
                 break
@@ -77,19 +77,22 @@ class PrefixTree:
             if fresh.any():
                 following[fresh] = self._grow(at[fresh], drawn[fresh], place + 1)
                 left = following < 0
-                self._finish(words, done, rows[left], at[left], drawn[left], place + 1, generator)
+                outside.append(np.stack([rows[left], at[left], drawn[left], np.full(int(left.sum()), place + 1)]))
                 # A prefix that was new to the tree was taken for certain to be accepted: what is not so is refused now.
                 new = fresh & ~left
                 refused = np.zeros(len(rows), np.bool_)
                 refused[new] = generator.random(int(new.sum())) >= self._weights[following[new]].sum(axis=1)
                 rows, following = rows[~left & ~refused], following[~left & ~refused]
             at = following
+        self._finish(words, done, np.concatenate(outside, axis=1), generator)
         if self._size > before:
             self._tighten()
         return words[done]
 
     def _grow(self, parents: NDArray[Any], characters: NDArray[Any], depth: int) -> NDArray[np.int64]:
         """Take prefixes into the tree; their numbers, -1 for those left out."""
+        if self._size == len(self._child):
+            return np.full(len(parents), -1, np.int64)
         edges, which, met = np.unique(parents * self._child.shape[1] + characters, return_inverse=True, return_counts=True)
         parent, by = edges // self._child.shape[1], edges % self._child.shape[1]
         wanted = (met >= MET) | (self._open[parent] < NARROW)
@@ -120,25 +123,21 @@ class PrefixTree:
         return new
 
     def _finish(
-        self,
-        words: Integers,
-        done: NDArray[np.bool_],
-        rows: NDArray[Any],
-        parents: NDArray[Any],
-        characters: NDArray[Any],
-        place: int,
-        generator: np.random.Generator,
+        self, words: Integers, done: NDArray[np.bool_], outside: NDArray[np.int64], generator: np.random.Generator
     ) -> None:
-        """Draw what left the tree to its end, and accept or refuse it as a whole."""
+        """Draw what left the tree to its end, all of a batch together, and accept or refuse each as a whole."""
+        rows, parents, characters, places = outside
         if not len(rows):
             return
         contexts = np.concatenate([self._context[parents, 1:], characters[:, None].astype(np.int32)], axis=1)
-        rest = draw_on(
-            self._draw, contexts, self._room + 1 - place, lambda going, _, length: generator.random((len(going), length))
-        )
-        words[rows, place : place + rest.shape[1]] = rest
+        room = self._room + 1 - int(places.min())
+        rest = draw_on(self._draw, contexts, room, lambda going, _, length: generator.random((len(going), length)))
+        for place in np.unique(places).tolist():
+            here = places == place
+            some = rest[here, : self._room + 1 - place]  # without an end where the word is too long
+            words[rows[here], place : place + some.shape[1]] = some
         self.characters += int(np.count_nonzero(rest)) + len(rows)
-        done[rows] = self._accepted.run(self._accepted.after(self._state[parents], characters), rest)
+        done[rows] = self._accepted.run(np.full(len(rows), self._accepted.start), words[rows])
 
     def _tighten(self) -> None:
         """Bring every bound up to date, from the longest prefixes to the start."""

@@ -56,7 +56,7 @@ def labelled(lists: Mapping[str, WordList]) -> WordList:
     names = tuple(lists)
     if not 2 <= len(names) <= MOST:
         found = f": {', '.join(map(quote, names))}" if names else ""
-        raise WordListError(f"got {len(names)} labels{found}; expected 2 to {MOST}")
+        raise WordListError(f"got {len(names)} label{'s' * (len(names) != 1)}{found}; expected 2 to {MOST}")
     for name in names:
         if not name.strip() or len(name) > MAX_NAME or CONTROL.search(name) or "\n" in name:
             raise WordListError(f"got the label {quote(name)}; expected a name of 1 to {MAX_NAME} characters that can be printed")

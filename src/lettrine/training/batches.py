@@ -46,11 +46,10 @@ class Batches:
         self._block, self._rows = -1, np.empty((0, batch), np.int64)
 
     def rows(self, start: int, stop: int) -> Indices:
-        """Batches of steps start to stop, clipped at the end of the block after start's: (S, B), S at least 1."""
-        block, first = divmod(start, self._block_steps)
-        rows = self._drawn(block)[first : first + stop - start]
-        left = stop - start - len(rows)
-        return np.concatenate([rows, self._drawn(block + 1)[:left]]) if left else rows
+        """Batches of steps start to stop: (S, B)."""
+        size, blocks = self._block_steps, range(start // self._block_steps, -(-stop // self._block_steps))
+        parts = [self._drawn(block)[max(start - block * size, 0) : stop - block * size] for block in blocks]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _drawn(self, block: int) -> Indices:
         if block != self._block:
