@@ -25,6 +25,7 @@ OTHERS = {
     "CancelFitException": "fastai's way to end a training",
     "KeyboardInterrupt": "skorch's way to end a training",
     "AttributeError": "what Python expects of a module's __getattr__",
+    "_Stopped": "Ctrl-C where there is nothing to resume, told in one line by the command itself",
     "KeyError": "what a mapping raises, and Python catches, where a name is missing",
     "Exit": "typer's way to end with an exit code",
     "Skip": "one check telling the registry that it has nothing to judge by",
