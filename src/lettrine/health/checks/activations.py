@@ -1,4 +1,4 @@
-"""Checks of what modules give out: saturation, dead units, scale against depth."""
+"""Checks of module outputs: saturation, dead units, scale against depth."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def saturation(trace: Trace) -> Iterator[Finding]:
     for info in judged:
         shares = {when: median(trace.output(info.name, "saturated"), mask) for when, mask in windows.items()}
         when = max(shares, key=lambda each: np.nan_to_num(shares[each], nan=-1.0))
-        # Saturated from the start is a matter of the initialisation, even if training made it worse.
+        # Saturation at the start comes from the initialisation, even if training made it worse.
         if shares["at the start"] > limits.SATURATED_SHARE:
             when = "at the start"
         if shares[when] > limits.SATURATED_SHARE:
@@ -66,7 +66,7 @@ def saturation(trace: Trace) -> Iterator[Finding]:
     top = max(value for value, _ in worst.values())
     at_start = any(when == "at the start" for _, when in worst.values())
     course = consequence(trace)
-    # What trained networks, and gates, come to by themselves is a fault only where next to nothing is learned.
+    # Trained networks, and gates, may saturate by themselves. That is a fault only if almost nothing is learned.
     mild = not at_start and course.kind == "learns" and course.end < limits.HARDLY_LEARNED * course.reference.value
     mask = windows["at the start"] if at_start else windows["later"]
     yield Finding(
@@ -129,8 +129,8 @@ def dead_units(trace: Trace) -> Iterator[Finding]:
         needed = max(min(limits.DEAD_STEPS, units.steps), limits.DEAD_ROWS * units.steps / max(units.rows, 1))
         if needed <= units.steps:
             enough = True
-            # Where most died at once in mid-run, two sampled steps are enough: before, they worked. So are three where next to
-            # nothing of a layer is left and nothing is learned.
+            # If most units died at once in mid-run, two sampled steps are enough: before, they worked. Three are enough if
+            # almost all units of a layer are dead and nothing is learned.
             gone = harmed and _gone(trace, info.name)
             dead[info.name] = float(np.mean(units.streak >= (2 if _died(trace, info.name) else 3 if gone else needed)))
     if not enough:
@@ -156,7 +156,7 @@ def dead_units(trace: Trace) -> Iterator[Finding]:
             remedy=_revive(trace, names, kinds),
             reference="Lu et al. 2019, Dying ReLU and initialization; " + limits.STUDY,
         )
-        return  # what is only worth a note needs none beside a warning
+        return  # beside a warning, leave out what is only a remark
 
 
 def _died(trace: Trace, name: str) -> bool:
@@ -168,14 +168,14 @@ def _died(trace: Trace, name: str) -> bool:
 
 
 def _gone(trace: Trace, name: str) -> bool:
-    """Whether next to all units of a layer were dead at each of the last three sampled steps, and not at the first."""
+    """Whether almost all units of a layer were dead at each of the last three sampled steps, and not at the first."""
     share_dead = trace.output(name, "dead")[usable(trace)]
     share_dead = share_dead[np.isfinite(share_dead)]
     return len(share_dead) > 3 and share_dead[0] < limits.DEAD_CRITICAL < float(share_dead[-3:].min())
 
 
 def _dead_since(trace: Trace, names: list[str]) -> tuple[int, int]:
-    """First and last step at which as many were dead."""
+    """The first and the last step with that many dead units."""
     mask = usable(trace)
     dead = np.max([trace.output(name, "dead") for name in names], axis=0)
     return span(trace, mask & (np.nan_to_num(dead) > limits.DEAD_NOTED))
@@ -197,7 +197,7 @@ def _revive(trace: Trace, names: list[str], kinds: set[str]) -> str:
 
 
 def _slower(trace: Trace, factor: int) -> str:
-    """The advice to lower the learning rate, where steps were ever so large that they may have done it; else nothing."""
+    """The advice to lower the learning rate, if some steps were large enough to be the cause; otherwise ""."""
     try:
         _, table = update_ratios(trace, usable(trace))
     except Skip:
@@ -227,7 +227,7 @@ def activation_scale(trace: Trace) -> Iterator[Finding]:
         scales = {name: median(trace.output(name, "rms"), mask) for name in names}
         scales = {name: scale for name, scale in scales.items() if scale > 0}
         if len(scales) < limits.SCALE_LAYERS:
-            continue  # silent layers are dead units, or broken wiring
+            continue  # layers with zero output are a matter of dead units or of wrong connections
         sizes = list(scales.values())
         ratio = sizes[-1] / sizes[0]
         if ratio > growth or ratio < 1 / shrinks:

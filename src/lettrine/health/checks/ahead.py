@@ -1,4 +1,4 @@
-"""The check for networks that see what they are asked for."""
+"""The check for networks that can see their targets."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _HOW: Final = {
 
 @check("future-leak")
 def future_leak(trace: Trace) -> Iterator[Finding]:
-    """A network that is asked for the next element of a sequence, and is given it.
+    """A network that predicts the next element of a sequence, but can see it in its input.
 
-    Measured: Whether the targets are the inputs, one place on; and which module sees the place after each: a recurrent one that
-        also runs backwards, a convolution with weights for later places, attention with a weight on the next place, a view that
+    Measured: Whether the targets are the inputs, shifted by one place; and which module sees the next place: a bidirectional
+        recurrent module, a convolution with weights for later places, attention with a weight on the next place, a view that
         mixes places.
     Formula: none: target[t] = input[t + 1] at all looks, {AHEAD_LOOKS} or more, and a module that reaches input[t + 1] at t.
     """

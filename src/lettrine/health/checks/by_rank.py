@@ -1,4 +1,4 @@
-"""Findings of all ranks of a training, said once each, with the ranks that they were made on."""
+"""Merges the findings of all ranks of a training: each is reported once, with the ranks that found it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from lettrine.health.replicas import ranks_named
 from lettrine.health.trace import Trace
 from lettrine.health.uniting import RANKS
 
-_TOGETHER = ("gradients-not-synchronised", "replicas-apart", "same-data", "ranks-unlike")  # findings of no rank alone
+# findings that concern several ranks together
+_TOGETHER = ("gradients-not-synchronised", "replicas-apart", "same-data", "ranks-unlike")
 
 
 def merged(found: Sequence[Sequence[Finding]], ranks: Sequence[int]) -> list[Finding]:
-    """found: of each of these ranks, that of rank 0 first. What all have found is told as rank 0 does.
+    """found: the findings of each rank in `ranks`, rank 0 first. A finding of all ranks is worded as on rank 0.
 
-    What few ranks find, each of its own data, is a remark unless it is critical: the more ranks, the more of them come by chance.
+    A finding of few ranks that is based on their own data is a remark unless it is critical: with many ranks, some such findings
+    occur by chance.
     """
     by_id: dict[str, dict[int, list[Finding]]] = {}
     for rank, findings in zip(ranks, found, strict=True):
@@ -27,7 +29,7 @@ def merged(found: Sequence[Sequence[Finding]], ranks: Sequence[int]) -> list[Fin
     for name, of_ranks in by_id.items():
         first = next(iter(of_ranks.values()))
         begun = min(of_ranks, key=lambda rank: of_ranks[rank][0].steps[0])
-        if name == "non-finite" and begun != ranks[0]:  # it spreads to all by way of the gradients
+        if name == "non-finite" and begun != ranks[0]:  # a non-finite value spreads to all ranks through the gradients
             told += [replace(each, message=f"{ranks_named([begun])}: {each.message}") for each in of_ranks[begun]]
             continue
         if len(of_ranks) == len(ranks) or name in _TOGETHER:
@@ -41,7 +43,7 @@ def merged(found: Sequence[Sequence[Finding]], ranks: Sequence[int]) -> list[Fin
 
 
 def unheard(trace: Trace, *, watched: bool) -> str:
-    """Half a sentence on the ranks that were not heard: those that were watched, or those that were not; "" if there are none."""
+    """Half a sentence that names the ranks with a recording, or those without; "" if all have one."""
     seen = next(iter(trace.seen(RANKS)), None)
     figures = {key: value for key, value in seen.figures.items() if key.startswith("rank ")} if seen else {}
     missing = [int(key.removeprefix("rank ")) for key, value in figures.items() if bool(value) is watched]

@@ -1,4 +1,4 @@
-"""What a network can express, and whether it has come to that: told under the id "underfitting"."""
+"""Whether the network can express the task, and whether it has reached its limit. Reported as "underfitting"."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PASSING = ("dropout", "norm")
 
 
 def linear_stack(trace: Trace) -> Iterator[Finding]:
-    """Linear layers, all that the network has, with nothing between them that bends."""
+    """A network of linear layers only, without a non-linearity between them."""
     layers = _stack(trace)
     harm = consequence(trace)
     if len(layers) < 2 or harm.well or not (harm.bad or harm.end >= limits.HARDLY_LEARNED * harm.reference.value):
@@ -42,7 +42,7 @@ def linear_stack(trace: Trace) -> Iterator[Finding]:
 
 
 def plateau(trace: Trace) -> Iterator[Finding]:
-    """A training loss that has come to rest far above what could be learned by heart."""
+    """A training loss that stopped falling far above the level that memorising the data would reach."""
     if not ordinary(trace):
         raise Skip("not applicable", NEED_NOT_FALL)
     steps, losses = enough_losses(trace, limits.PLATEAU_STEPS)
@@ -67,7 +67,9 @@ def plateau(trace: Trace) -> Iterator[Finding]:
 
 
 def at_rest(trace: Trace) -> bool:
-    """Whether the training loss has come to rest below guessing and above half of it, by no schedule."""
+    """Whether the training loss stopped falling below the loss of guessing and above half of it, without a schedule as the
+    cause.
+    """
     steps, losses = finite_curve(trace, trace.loss)
     harm, rates = consequence(trace), trace.step_stats["learning_rate"][usable(trace)]
     rates = rates[np.isfinite(rates)]
@@ -75,14 +77,14 @@ def at_rest(trace: Trace) -> bool:
     if few or harm.kind != "learns" or harm.end < limits.PLATEAU_HIGH * harm.reference.value:
         return False
     if len(rates) and rates[-1] < limits.SLOW_EVEN * rates.max():
-        return False  # a schedule brings it to rest
+        return False  # the schedule lowered the learning rate to almost 0, so the loss stops falling
     third = len(losses) // 3
     fell, noise = float(np.mean(losses[-2 * third : -third]) - np.mean(losses[-third:])), standard_error(losses[-third:])
     return abs(fell) <= max(limits.FLAT_SHARE * harm.end, limits.NOISE * noise)
 
 
 def _stack(trace: Trace) -> list[str]:
-    """The names of all linear layers, from the input on, if each is fed by the one before and nothing bends; else none."""
+    """The names of all linear layers in order, if each feeds the next without a non-linearity between; otherwise []."""
     modules = sorted(trace.modules, key=lambda each: each.depth)
     known, shapes = (
         {info.name: info for info in modules},

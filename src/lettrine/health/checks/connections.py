@@ -1,4 +1,4 @@
-"""Checks of what is connected with what: parameters nobody holds, gradients that are lost, graphs that never end."""
+"""Checks of connections: parameters that belong to nothing, gradients that are lost, graphs that grow without end."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from lettrine.health.trace import Trace
 
 
 def seen_once(trace: Trace, kind: str) -> Evidence | None:
-    """The one evidence of a kind there can be, None without."""
+    """The evidence of a kind that occurs at most once; None if there is none."""
     return next(iter(trace.seen(kind)), None)
 
 
 @check("unregistered")
 def unregistered(trace: Trace) -> Iterator[Finding]:
-    """Weights the output is made of, that belong to no module of the model and to no optimiser.
+    """Weights that the output depends on, but that belong to no module of the model and to no optimiser.
 
-    Measured: The leaves of the loss's graph: parameters that neither a module of the watched model nor an optimiser holds,
-        and whether they stay as they were.
-    Formula: none: a parameter is held or not. It must have been the same for {UNHELD_STEPS} steps.
+    Measured: The leaves of the loss's graph: parameters that belong neither to a module of the watched model nor to an
+    optimiser,
+        and whether their values stay the same.
+    Formula: none: a parameter belongs to one of them or not. It must have been the same for {UNHELD_STEPS} steps.
     """
     seen = seen_once(trace, "unheld")
     if seen is not None and seen.words.get("made"):
@@ -86,10 +87,10 @@ def _made_anew(seen: Evidence) -> Finding:
 
 @check("detached-generator")
 def detached_generator(trace: Trace) -> Iterator[Finding]:
-    """A network with an optimiser of its own, whose output is only ever used without its graph.
+    """A network with its own optimiser whose output is only used without its graph.
 
     Measured: Whether the parameters of an optimiser ever get a gradient, and whether the output of their network is given to
-        another one without its graph.
+        another network without its graph.
     Formula: none: no gradient at any of {LOST_STEPS} or more steps that were looked at, while another optimiser's parameters
         have one.
     """
@@ -119,11 +120,11 @@ def detached_generator(trace: Trace) -> Iterator[Finding]:
 
 @check("frozen-random")
 def frozen_random(trace: Trace) -> Iterator[Finding]:
-    """Layers that are frozen although they are still as they were drawn at random.
+    """Frozen layers that still have their random start values.
 
     Measured: Frozen matrices (requires_grad=False) whose values still have the distribution that their module's
         initialisation draws.
-    Formula: share = (values in such matrices) / (values in all matrices); a remark below {FROZEN_LITTLE:.0%}, where the rest
+    Formula: share = (values in such matrices) / (values in all matrices); a remark below {FROZEN_LITTLE:.0%}, if the rest
         learns.
     """
     seen = seen_once(trace, "frozen random")
@@ -150,10 +151,10 @@ def frozen_random(trace: Trace) -> Iterator[Finding]:
 
 @check("gradients-cleared")
 def gradients_cleared(trace: Trace) -> Iterator[Finding]:
-    """Gradients that are cleared before the optimiser has used them.
+    """Gradients that are cleared before the optimiser uses them.
 
-    Measured: Backward passes, and gradients that are there when the optimiser steps.
-    Formula: share = (steps at which gradients were cleared between two backward passes) / (steps looked at); or no gradient
+    Measured: Backward passes, and the gradients that exist when the optimiser steps. Formula: share = (steps at which gradients
+    were cleared between two backward passes) / (steps looked at); or no gradient
         left at all of them.
     """
     told = trace.seen("gradients")
@@ -161,7 +162,7 @@ def gradients_cleared(trace: Trace) -> Iterator[Finding]:
         raise Skip("not applicable", "no step of a torch optimizer was looked at")
     for seen in told:
         steps, called = seen.figure("steps"), seen.figure("called")
-        # Zeros may be what the backward pass gave; gradients that shrank after it were set to 0.
+        # Zeros may come from the backward pass itself; gradients that shrank after it were set to 0.
         clipped = trace.step_stats["clipped"][np.isfinite(trace.step_stats["clipped"])]
         shrank = bool(len(clipped)) and float(clipped.mean()) >= limits.LOST_SHARE
         if seen.figure("zeros") > 0 and not shrank:
@@ -207,10 +208,10 @@ def _finding(seen: Evidence, severity: str, value: float, message: str, remedy: 
 
 @check("growing-graph")
 def growing_graph(trace: Trace) -> Iterator[Finding]:
-    """A loss whose graph goes back through all earlier steps.
+    """A loss whose graph reaches back through all earlier steps.
 
-    Measured: The number of operations in the graph of the loss, where the graph reaches back into earlier steps.
-    Formula: growth = nodes(now) / nodes(first look).
+    Measured: The number of operations in the graph of the loss, if the graph reaches back into earlier steps. Formula: growth =
+    nodes(now) / nodes(first look).
     """
     grown = [each for each in trace.seen("reaching back") if each.figure("nodes") >= limits.GROWN * each.figure("nodes_first")]
     seen = next((each for each in grown if each.figure("back") >= limits.GROWN_LOOKS), None)

@@ -1,6 +1,6 @@
-"""What became of learning: the second half of every warning.
+"""Whether learning suffered: the second half of every warning.
 
-A symptom (saturated outputs, large steps, unscaled inputs) is a fault only where learning suffers from it. `examine` weighs the
+A symptom (saturated outputs, large steps, unscaled inputs) is a fault only if learning suffers from it. `examine` weighs the
 findings of checks that are registered as symptoms; other checks ask here:
 
     harm = consequence(trace)
@@ -22,7 +22,7 @@ from lettrine.health.checks.reference import UNKNOWN, Reference, classes_of, eve
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Floats, Trace
 
-_FEW: Final = 10  # losses without which even a fall to next to nothing is not seen
+_FEW: Final = 10  # with fewer losses, even a fall to almost 0 cannot be seen
 BAD: Final = ("not finite", "rises", "flat", "guessing", "held out")
 
 
@@ -30,12 +30,11 @@ BAD: Final = ("not finite", "rises", "flat", "guessing", "held out")
 class Consequence:
     """How a training went.
 
-    kind: "not finite"; "rises" (ends far above what it had reached, or above its start); "flat" (does not fall); "guessing" (fell
-        to what answering without looking at the input gives, and no further); "held out" (learned, but what was learned does not
-        hold on other data); "learns" (falls below its reference); "falls" (falls, and no reference is known); "unknown" (too few
-        losses to say).
+    kind: "not finite"; "rises" (ends far above its lowest level, or above its start); "flat" (does not fall); "guessing" (fell
+        to the loss of the best constant answer, and no further); "held out" (learned, but the result fails on held-out data);
+        "learns" (falls below its reference); "falls" (falls, and no reference is known); "unknown" (too few losses to tell).
     steps: first and last step judged. start, best, end: levels of the loss at the start, at its lowest and over the last tenth.
-    reference: what it is held against. words: the same as a half sentence, such as "the loss does not fall (2.30 at first, 2.31
+    reference: the value compared with. words: all this as a half sentence, such as "the loss does not fall (2.30 at first, 2.31
         at step 399)".
     """
 
@@ -54,7 +53,9 @@ class Consequence:
 
     @property
     def well(self) -> bool:
-        """Whether the loss fell so far, below its reference or else below its start, that not much was in its way."""
+        """Whether the loss fell so far, below its reference or otherwise below its start, that not much can have hindered
+        learning.
+        """
         if self.kind == "learns":
             against = self.reference.value
         else:
@@ -63,7 +64,7 @@ class Consequence:
 
 
 def consequence(trace: Trace, *, least: int = limits.CONSEQUENCE_STEPS) -> Consequence:
-    """What became of learning in this run. least: steps below which nothing is said, unless values stopped being finite."""
+    """How learning went in this run. least: below this number of steps the kind is "unknown", unless values became non-finite."""
     first = trace.first_nonfinite
     steps, losses = finite_curve(trace, trace.loss)
     if first is not None and first.phase != "forward":
@@ -79,19 +80,20 @@ def consequence(trace: Trace, *, least: int = limits.CONSEQUENCE_STEPS) -> Conse
 
 
 def weigh(finding: Finding, trace: Trace, *, symptom: str = "remark") -> Finding | None:
-    """A symptom as what it is worth, by what became of learning: left as it was found where harm was measured or the loss is
-    still high, a remark where nothing can be said of the loss, a remark or nothing where learning went
-    well. symptom: as `check` takes it.
+    """The severity of a symptom, decided by how learning went.
+
+    The finding stays as it is if harm was measured or the loss is still high. It becomes a remark if nothing can be said about
+    the loss. If learning went well it becomes a remark or is dropped. symptom: as `check` takes it.
     """
     course = consequence(trace)
     if finding.steps == (0, 0) and wasted(trace) and not (course.well and _soon(trace)):
         return finding
     if finding.steps == (0, 0) and not fresh(trace):
-        return None  # what was trained before was not just initialised
+        return None  # a network that was trained before does not have a fresh initialisation
     if course.well:
         return None if symptom == "silent" else _remark(finding, course)
     if course.bad or (course.kind == "unknown" and not len(trace.loss.step)):
-        return finding  # without any loss there is nothing else to go by
+        return finding  # without a loss nothing else can decide
     mild = symptom == "harm" and finding.severity != "critical"
     if not ordinary(trace) or course.kind == "unknown" or mild:
         return _remark(finding, course)
@@ -99,7 +101,7 @@ def weigh(finding: Finding, trace: Trace, *, symptom: str = "remark") -> Finding
 
 
 def wasted(trace: Trace) -> bool:
-    """Whether the loss began so far above guessing evenly that the first steps went into undoing the initialisation."""
+    """Whether the loss began so far above that of a uniform answer that the first steps only undid the initialisation."""
     first, even, classes = first_loss(trace), even_of(trace), classes_of(trace)
     return ordinary(trace) and isfinite(even) and first > even + limits.INITIAL_LOSS_EXCESS * even / log(classes)
 
@@ -111,7 +113,7 @@ def _soon(trace: Trace) -> bool:
 
 
 def steps_until(trace: Trace, level: float) -> float:
-    """Steps until the mean of five losses is down to a level; infinite if it never was."""
+    """Steps until the mean of five losses reaches a level; infinite if it never did."""
     steps, losses = finite_curve(trace, trace.loss)
     smooth = np.convolve(losses, np.full(5, 0.2), mode="valid") if len(losses) >= 5 else losses
     below = np.flatnonzero(smooth <= level)
@@ -119,13 +121,15 @@ def steps_until(trace: Trace, level: float) -> float:
 
 
 def fresh(trace: Trace) -> bool:
-    """Whether the network had learned nothing yet when the watch began, as far as can be told."""
+    """Whether the network had learned nothing yet when the watch began, as far as the records tell."""
     first, guess = first_loss(trace), guess_of(trace)
     return not trace.seen("resumed") and not first < limits.TRAINED_BEFORE * guess
 
 
 def first_loss(trace: Trace) -> float:
-    """The loss of step 0 itself, NaN if it was not seen: in a long run the first point of the curve is a mean over many steps."""
+    """The loss of step 0 itself, NaN if it was not recorded. In a long run the first point of the curve is a mean over many
+    steps.
+    """
     sampled = trace.step_stats["loss"]
     if len(trace.steps) and trace.steps[0] == 0 and isfinite(sampled[0]):
         return float(sampled[0])

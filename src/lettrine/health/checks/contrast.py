@@ -1,4 +1,4 @@
-"""The check of losses that tell the examples of a batch apart."""
+"""The check of contrastive losses."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from lettrine.health.trace import Trace
 
 @check("raw-contrast")
 def raw_contrast(trace: Trace) -> Iterator[Finding]:
-    """Examples told apart by products of vectors that were not brought to length 1.
+    """A contrastive loss computed from vectors that are not normalised to length 1.
 
     Measured: The lengths of the vectors, the largest logit, and the first loss beside that of guessing among the examples.
     Formula: std(lengths) / mean(lengths) > {CONTRAST_SPREAD} or largest logit > {CONTRAST_MOST:g}, and first loss >
-        {CONTRAST_FAR:g} ln(examples). A warning where the first steps changed the weights by more than {UPDATE_LARGE_ONE:.0%} of
-        their size, values stopped being finite, or the loss is still above ln(examples) at the last look; else a remark.
+        {CONTRAST_FAR:g} ln(examples). A warning if the first steps changed the weights by more than {UPDATE_LARGE_ONE:.0%} of
+        their size, values became non-finite, or the loss is still above ln(examples) at the last look; otherwise a remark.
     """
     seen = seen_once(trace, "contrast")
     if seen is None:

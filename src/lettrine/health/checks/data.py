@@ -1,4 +1,4 @@
-"""Checks of what the network is fed: scale, order, repetition, and whether inputs and targets belong together."""
+"""Checks of the input data: scale, order, repetition, and whether inputs and targets belong together."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NORMALIZING = "LeCun et al. 1998, Efficient BackProp, section 4.3: normalizing 
 
 
 def unscaled(trace: Trace) -> Evidence | None:
-    """What is fed to the network where its values are far from the usual size and nothing in the network takes care of that."""
+    """The inputs, if their size is far from the usual one and nothing in the network corrects it; otherwise None."""
     seen = next(iter(trace.seen("inputs")), None)
     if seen is None or seen.figure("rescaled") > 0:
         return None
@@ -36,7 +36,7 @@ def unscaled(trace: Trace) -> Evidence | None:
 
 
 def _tiny(seen: Evidence) -> bool:
-    """Whether all inputs are so small that fresh layers answer hardly anything but their biases."""
+    """Whether all inputs are so small that fresh layers output almost only their biases."""
     return 0 < seen.figure("feature_most") <= limits.SCALE_TINY
 
 
@@ -44,7 +44,7 @@ def _tiny(seen: Evidence) -> bool:
 def input_scale(trace: Trace) -> Iterator[Finding]:
     """Raw pixels, prices or other inputs far from the size that layers are initialised for.
 
-    Measured: The size of each input feature, and the size of what the first layer makes of it. Networks that begin with a
+    Measured: The size of each input feature, and the size of the first layer's output. Networks that begin with a
         norm or an embedding are not judged.
     Formula: size = rms of a feature over the batch; judged are the largest one, and the largest divided by the smallest.
     """
@@ -52,7 +52,7 @@ def input_scale(trace: Trace) -> Iterator[Finding]:
     if seen is None:
         return
     harm = consequence(trace)
-    # Batch norm takes the scale away again, and the training learned: what is wrong on held-out data is something else.
+    # Batch norm removes the scale, and the training learned: a bad held-out loss has another cause.
     bad = harm.bad and not (harm.kind == "held out" and trace.norms)
     if _tiny(seen):
         if bad:
@@ -62,7 +62,7 @@ def input_scale(trace: Trace) -> Iterator[Finding]:
     lost = little or (wasted(trace) and not harm.well)
     broke = trace.first_nonfinite is not None and trace.first_nonfinite.phase != "data"
     if broke and any(each.words["broke"] for each in trace.seen("operation")):
-        return  # a logarithm, a root or a division that broke is the nearer cause
+        return  # a logarithm, a root or a division that broke is the more direct cause
     low, high = number(seen.figure("low"), 3), number(seen.figure("high"), 3)
     most, least = seen.figure("feature_most"), seen.figure("feature_least")
     uneven = f", and features of a size from {number(least)} to {number(most)}" if most > limits.SCALE_UNEVEN * least else ""
@@ -112,10 +112,10 @@ def _too_small(seen: Evidence, harm: Consequence) -> Finding:
 
 @check("repeated-batch")
 def repeated_batch(trace: Trace) -> Iterator[Finding]:
-    """The same batch several times in a row, or a batch that holds one row again and again.
+    """The same batch several times in a row, or a batch in which all rows are equal.
 
-    Measured: Whether a batch is the one before over again, and whether all rows of a batch are the same.
-    Formula: share = (batches equal to the one before) / (pairs of batches that were compared).
+    Measured: Whether a batch equals the one before, and whether all rows of a batch are the same. Formula: share = (batches
+    equal to the one before) / (pairs of batches that were compared).
     """
     seen = trace.seen("inputs")
     targets = [each for each in trace.seen("comparison") if each.figure("given") == 1]
@@ -157,13 +157,13 @@ def repeated_batch(trace: Trace) -> Iterator[Finding]:
 
 
 def _one_after_another(each: Evidence) -> bool:
-    """Whether batches come several times in a row, and not only while there is little to draw them from."""
+    """Whether batches repeat several times in a row, and not only while the data store is still small."""
     enough = each.figure("pairs") >= 3 and each.figure("distinct") >= 3
     return enough and each.figure("same") >= limits.REPEATED and not each.figure("grown") > limits.STORE_GROWN
 
 
 def _by_heart(trace: Trace) -> str:
-    """How far the held-out loss is from the training loss, where that is far; empty otherwise, or if unknown."""
+    """How far the held-out loss is from the training loss, if it is far; "" if it is near or unknown."""
     _, losses = finite_curve(trace, trace.loss)
     dev = trace.dev.mean[np.isfinite(trace.dev.mean)]
     if len(losses) < limits.CONSEQUENCE_STEPS or not len(dev):
@@ -235,10 +235,10 @@ def sorted_data(trace: Trace) -> Iterator[Finding]:
 
 @check("shuffled-targets", needs=("loss",))
 def shuffled_targets(trace: Trace) -> Iterator[Finding]:
-    """Inputs that tell nothing of their targets, as if the two had been shuffled apart.
+    """Inputs that carry no information about their targets, as if the pairs had been shuffled.
 
-    Measured: Whether examples with similar inputs have similar targets: each example is held against its nearest neighbour
-        among those seen. Asked only where nothing was learned.
+    Measured: Whether examples with similar inputs have similar targets: each example is compared with its nearest neighbour
+        among those seen. Asked only if nothing was learned.
     Formula: told = (agreement of the targets of neighbours - its mean under permuted targets) / (its standard deviation under
         them).
     """
@@ -270,8 +270,8 @@ def shuffled_targets(trace: Trace) -> Iterator[Finding]:
 
 
 def _by_heart_only(trace: Trace, harm: Consequence) -> bool:
-    """Whether what was learned does not hold on other data: the held-out loss was never below guessing, or best at the first
-    evaluation, before anything was learned by heart.
+    """Whether the model only memorised: the held-out loss was never below guessing, or it was lowest at the first evaluation,
+    before the model could memorise anything.
     """
     dev = trace.dev.mean[np.isfinite(trace.dev.mean)]
     reference = harm.reference.value
@@ -293,6 +293,6 @@ def _what_became(trace: Trace, harm: Consequence) -> str:
 
 
 def _moves(trace: Trace, harm: Consequence) -> bool:
-    """Whether the weights moved enough to have learned something: else nothing is known of the data."""
+    """Whether the weights moved enough to learn something. If they did not, nothing is known about the data."""
     sizes = [median(trace.parameter(name, "update_data")) for name in trace.parameter_stats]
     return harm.kind in ("held out", "learns") or any(limits.UPDATE_SMALL < size < limits.UPDATE_LARGE_EARLY for size in sizes)

@@ -1,4 +1,4 @@
-"""The check for a loss that is handed over and is not the one trained on."""
+"""The check for a loss that is handed over but is not the one trained on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
 
 _PROBABILITIES = ("Sigmoid", "Softmax")
-_LEAST = 1e-12  # of a ratio: below 0 there is no halving
+_LEAST = 1e-12  # least ratio: a logarithm needs a positive number
 
 
 @check("other-loss", needs=("loss",))
@@ -26,7 +26,7 @@ def other_loss(trace: Trace) -> Iterator[Finding]:
 
     Measured: The loss handed to watch.loss, beside the loss on which backward() was called.
         And whether the steps make it smaller at all.
-    Formula: ratio = handed / trained on. It must be constant up to powers of 2, which a GradScaler multiplies by.
+    Formula: ratio = handed / trained on. It must be constant up to powers of 2, because a GradScaler multiplies by them.
     """
     seen = loss_seen(trace)
     if seen is None:
@@ -47,7 +47,7 @@ def other_loss(trace: Trace) -> Iterator[Finding]:
             return
         raise Skip("not run", f"{len(ratios)} losses beside what was trained on; {limits.HANDED_POINTS} are needed")
     middle = float(np.sort(ratios)[len(ratios) // 2])
-    # A GradScaler halves or doubles its scale now and then: whole steps on this axis, and few different ones.
+    # A GradScaler halves or doubles its scale sometimes. On this log2 axis that gives whole steps, and few different values.
     turns = np.log2(np.maximum(ratios / middle, _LEAST)) if middle else np.full(1, np.inf)
     near = np.abs(turns - np.round(turns)) <= limits.HANDED_SPREAD
     if np.mean(near) >= limits.HANDED_ALIKE and len(np.unique(np.round(turns[near]))) <= limits.HANDED_SCALES:
@@ -85,7 +85,7 @@ def _one_term(part: Evidence) -> Finding:
 
 
 def _upwards(seen: Evidence) -> Iterator[Finding]:
-    """An error that is made larger: its sign is the wrong one, or the optimiser maximises it."""
+    """An error that the steps increase: its sign is wrong, or the optimiser maximises it."""
     known = sorted((int(name.split()[1]), value) for name, value in seen.figures.items() if name.startswith("value "))
     values = [abs(value) for _, value in known if isfinite(value)]
     if len(values) < limits.HANDED_POINTS or not values[-1] > values[0]:
@@ -108,7 +108,7 @@ def _upwards(seen: Evidence) -> Iterator[Finding]:
 
 
 def _squares_of_probabilities(trace: Trace) -> Iterator[Finding]:
-    """A squared error between probabilities and labels, where not much was learned."""
+    """A squared error between probabilities and labels, if not much was learned."""
     course = consequence(trace)
     for each in trace.seen("comparison"):
         last = (each.words["operations"].split() or [""])[0]

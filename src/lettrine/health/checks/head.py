@@ -1,4 +1,4 @@
-"""Checks of how predictions reach the loss: their shapes, and over what a softmax shares. All of it certain from structure."""
+"""Checks of the path from predictions to the loss: shapes, and the axis of a softmax. The structure alone makes them certain."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NORMALISED: Final = ("Softmax", "LogSoftmax")
 
 
 def compared(trace: Trace) -> tuple[Evidence, ...]:
-    """What predictions were compared with. Raises Skip if nothing was."""
+    """The comparisons of predictions with targets. Raises Skip if there were none."""
     seen = trace.seen("comparison")
     if not seen and trace.facts.notes.get("functions") == "not noted":
         raise Skip("not run", NOT_NOTED)
@@ -29,18 +29,19 @@ def compared(trace: Trace) -> tuple[Evidence, ...]:
 
 
 def operations_of(each: Evidence) -> list[str]:
-    """What lies between the last weights and a prediction, from the prediction inwards, without what only guards a logarithm or
-    makes shares of what is positive.
+    """The operations between the last weights and a prediction, from the prediction backwards. Left out: operations that protect
+    a logarithm, and those that turn positive values into shares.
     """
     return [name for name in each.words.get("operations", "").split() if name not in ("Clamp", "Share")]
 
 
 @check("broadcast")
 def broadcast(trace: Trace) -> Iterator[Finding]:
-    """Answers and targets that should have met one by one met all with all; an input with one row for a whole batch.
+    """Predictions and targets that should be paired one by one but are combined all with all; an input with one row for a whole
+    batch.
 
-    Measured: The shapes of answers and targets where they meet, and the first axis of each input.
-    Formula: none: (B, 1) against (B,) broadcasts to (B, B).
+    Measured: The shapes of predictions and targets where they are combined, and the first axis of each input. Formula: none: (B,
+    1) against (B,) broadcasts to (B, B).
     """
     yield from _batch_sizes(trace)
     for each in trace.seen("broadcast"):
@@ -111,7 +112,7 @@ def _batch_sizes(trace: Trace) -> Iterator[Finding]:
 
 @check("softmax-axis")
 def softmax_axis(trace: Trace) -> Iterator[Finding]:
-    """A softmax over a single unit, or not over the classes; attention that is shared among something else than it sums over.
+    """A softmax over a single unit, or not over the classes; attention whose softmax uses another axis than the sum.
 
     Measured: The axis along which a softmax before the loss, or in an attention, sums to 1; and the number of units it is
         taken over.
@@ -188,7 +189,7 @@ def _inside(trace: Trace) -> Iterator[Finding]:
     for each in trace.seen("softmax"):
         single, axis = each.words["what"] == "unit", int(each.figure("axis"))
         if each.where[0] in heads or each.figure("looks") < limits.UPDATE_RECORDS:
-            continue  # the last softmax is judged by what the loss expects
+            continue  # another check compares the last softmax with what the loss expects
         yield Finding(
             id="softmax-axis",
             severity="warning",

@@ -1,4 +1,4 @@
-"""Checks of the loss on held-out data: does it follow the training loss, and is it of the same kind?"""
+"""Checks of the loss on held-out data: does it follow the training loss, and do both have the same scale?"""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def held_out_labels(trace: Trace) -> Iterator[Finding]:
     limit = limits.HELD_OUT_CHANCE * guess
     if lowest <= limit or now >= limits.HELD_OUT_LEARNED * guess:
         return
-    # A training loss far below guessing may be learned by heart: then it is overfitting that keeps the other from falling.
+    # A training loss far below guessing may come from memorising: then overfitting keeps the held-out loss high.
     if now <= limits.HELD_OUT_BY_HEART * guess and not _mirrored(steps, dev / guess, train_steps, train / guess):
         return
     yield Finding(
@@ -59,9 +59,9 @@ def held_out_labels(trace: Trace) -> Iterator[Finding]:
 
 
 def _mirrored(steps: Floats, dev: Floats, train_steps: Floats, train: Floats) -> bool:
-    """Whether the loss on held-out data rose while that on the training data began to fall, both in units of guessing.
+    """Whether the held-out loss rose while the training loss began to fall, both relative to the loss of guessing.
 
-    What is learned by heart first leaves the held-out loss where it was; what is learned of other labels makes it worse at once.
+    Memorising leaves the held-out loss unchanged at first; learning wrong labels increases it at once.
     """
     before = [train[(train_steps <= step)][-limits.HELD_OUT_RECENT :] for step in steps]
     level = np.array([float(np.mean(part)) if len(part) else np.nan for part in before])
@@ -93,8 +93,8 @@ def overfitting(trace: Trace) -> Iterator[Finding]:
     if len(then) and len(now) and float(np.mean(now)) > float(np.mean(then)):
         return  # both rise: that is divergence
     if len(now) and end <= float(np.mean(now)) + limits.NOISE * (standard_error(now) or 0.0):
-        return  # no worse than on the examples trained on
-    # What counts is how much of what was gained on the held-out data is lost again in the weights the run ends with.
+        return  # not worse than on the training examples
+    # The decisive figure: how much of the gain on held-out data is lost again in the weights at the end of the run.
     heart = len(now) > 0 and end > limits.OVERFITTING_FAR * float(np.mean(now))
     share = limits.OVERFITTING_HEART if heart else limits.OVERFITTING_LOST
     limit = max(rise, best + share * (guess - best) if isfinite(guess) else (1 + share) * best)
@@ -159,7 +159,7 @@ def dev_scale(trace: Trace) -> Iterator[Finding]:
 
 
 def _far_from_the_start(steps: Floats, dev: Floats, level: Floats, guess: float) -> Iterator[Finding]:
-    """A loss far above guessing from the first evaluation on, where the network on its own data was not: other inputs."""
+    """A held-out loss far above guessing from the first evaluation on, while the training loss was not: the inputs differ."""
     if not isfinite(guess) or float(dev.min()) < limits.DEV_FAR * guess or level[0] > limits.DEV_FAR / 2 * guess:
         return
     yield Finding(
@@ -178,5 +178,5 @@ def _far_from_the_start(steps: Floats, dev: Floats, level: Floats, guess: float)
 
 
 def levels(steps: Floats, train_steps: Floats, train: Floats) -> list[Floats]:
-    """The training losses just before each evaluation; those of the first steps for one before any."""
+    """The training losses just before each evaluation; the first losses for an evaluation before any step."""
     return [train[train_steps <= step][-limits.HELD_OUT_RECENT :] if step > 0 else train[:3] for step in steps]

@@ -1,4 +1,4 @@
-"""What a health check could not see: not seen is not healthy."""
+"""What a health check could not judge: not seen is not healthy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lettrine.health.trace import Trace
 
 
 def unjudged(trace: Trace, broken: Sequence[str] = ()) -> tuple[str, ...]:
-    """Why a clean bill of health cannot be given, in half sentences; empty if it can. broken: checks that failed."""
+    """Reasons why the network cannot be called healthy, as half sentences; empty if it can. broken: checks that failed."""
     reasons = [f"the check {name} broke" for name in broken]
     if trace.facts.errors:
         reasons.append("the health check itself met an error")
@@ -44,6 +44,6 @@ def steps_taken(trace: Trace) -> int:
 
 
 def _heard(trace: Trace) -> int:
-    """Sampled steps at which at least half of what was ever heard was."""
+    """Sampled steps at which at least half of all recorded parts were recorded."""
     tables = [np.isfinite(table).any(axis=1) for table in trace.outputs.values()]
     return int((np.mean(tables, axis=0) >= HEARD_SHARE).sum()) if tables else 0

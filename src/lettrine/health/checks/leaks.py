@@ -1,4 +1,4 @@
-"""The check for inputs that hold the answer."""
+"""The check for inputs that contain the target."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WHY = "The network copies the answer instead of predicting it, and is of no use
 def leak(trace: Trace) -> Iterator[Finding]:
     """A part of the input that is the target; and, as a remark, a loss that falls so fast that there may be one.
 
-    Measured: Columns, positions or sequences of the input from which the target follows without an exception. Failing that,
+    Measured: Columns, positions or sequences of the input that determine the target without an exception. If there are none,
         how fast the loss falls.
     Formula: mean of five losses < {LEAK_SHARE:.0%} of the loss of guessing within {LEAK_STEPS} steps (a remark only).
     """
@@ -70,8 +70,9 @@ def _held(trace: Trace, seen: Evidence) -> Finding:
         ),
     }[seen.words["what"]]
     examples = int(seen.figure("examples"))
-    # Where many columns each tell the target, as in made-up data, that is the task; a label left in makes one for each class.
-    # A sequence that is its own target may be an autoencoder's; one that copies it at once is not.
+    # If many columns each tell the target, as in made-up data, that is the task. A label left in the input gives one column per
+    # class.
+    # A sequence that equals its target may belong to an autoencoder; one that is copied at once does not.
     meant = seen.words["what"] in ("column", "threshold", "mark", "line") and count > max(classes_of(trace), 1)
     meant |= seen.words["what"] == "sequence" and not _at_once(trace)
     return Finding(

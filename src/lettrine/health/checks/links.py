@@ -1,4 +1,4 @@
-"""What edges of batched graphs say; told under the id "batch-mixing"."""
+"""Edges of batched graphs; reported as "batch-mixing"."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lettrine.health.trace import Trace
 
 
 def links_not_moved_on(trace: Trace) -> Iterator[Finding]:
-    """Graphs that lie one after another, whose edges all point at nodes of the first."""
+    """Graphs that lie one after another in a batch, while all edges point at nodes of the first."""
     for seen in trace.seen("links"):
         if seen.figure("looks") < limits.MASK_LOOKS:
             continue

@@ -1,4 +1,4 @@
-"""Checks of what stands between the last weights and the loss: a softmax, sigmoid or ReLU too many, or one too few."""
+"""Checks of the operations between the last weights and the loss: a softmax, sigmoid or ReLU too many, or one too few."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def relu_logits(trace: Trace) -> Iterator[Finding]:
 
 
 def _of_probabilities(each: Evidence) -> bool:
-    """Whether a logarithm is taken of what is held for the probability of each class, or of yes."""
+    """Whether the loss takes the logarithm of values that it treats as probabilities."""
     rows = each.words["expects"] == "product" and each.figure("rows_one") > limits.ROWS_OF_ONE
     return operations_of(each)[:1] == ["Log"] and (each.words["expects"] == "likelihood" or rows)
 
@@ -91,10 +91,10 @@ def _relu_for_probabilities(each: Evidence) -> Finding:
 
 @check("probabilities-as-logits")
 def probabilities_as_logits(trace: Trace) -> Iterator[Finding]:
-    """A loss that is fed with something else than it expects: probabilities for logits, or for their logarithms.
+    """A loss that gets another kind of input than it expects: probabilities instead of logits, or instead of log-probabilities.
 
-    Measured: The operations between the last weights and the loss, held against what this loss expects.
-    Formula: none. Certain probabilities taken for logits give no less than ln(1 + (K - 1) / e) with K classes.
+    Measured: The operations between the last weights and the loss, compared with what this loss expects. Formula: none. Certain
+    probabilities taken for logits give no less than ln(1 + (K - 1) / e) with K classes.
     """
     found = [(each.where[:1], each.steps, mistake) for each in trace.seen("comparison") if (mistake := _fed(each)) is not None]
     if not found:
@@ -128,12 +128,12 @@ def probabilities_as_logits(trace: Trace) -> Iterator[Finding]:
 
 
 def _floor(classes: int, *, least: float) -> float:
-    """Loss of certainty taken for logits: 1 for the right class, the least that can be for the others."""
+    """Lowest loss when probabilities are taken as logits: 1 for the right class, `least` for the others."""
     return log(1 + (classes - 1) * exp(least) / e)
 
 
 def _fed(each: Evidence) -> tuple[str, str, str] | None:
-    """What the loss expects, what it gets, and what to do; None if they agree."""
+    """What the loss expects, what it gets, and the remedy; None if they agree."""
     chain, expects, place = operations_of(each), each.words["expects"], each.where[0]
     last = chain[0] if chain else ""
     shares = {"Softmax": "softmax", "Sigmoid": "sigmoid", "Hardsigmoid": "hard sigmoid", "LogSoftmax": "log-softmax"}
@@ -160,7 +160,7 @@ def _fed(each: Evidence) -> tuple[str, str, str] | None:
 
 
 def _unbounded(each: Evidence, chain: list[str]) -> tuple[str, str, str] | None:
-    """Raw outputs in the place of probabilities."""
+    """Raw outputs where probabilities are expected."""
     expects, place = each.words["expects"], each.where[0]
     clipped = expects == "probabilities" and "Clamp" in each.words["operations"]
     if not ((not chain and clipped) or (_of_probabilities(each) and chain == ["Log"])):
@@ -172,7 +172,7 @@ def _unbounded(each: Evidence, chain: list[str]) -> tuple[str, str, str] | None:
 
 
 def _mistake(chain: list[str]) -> tuple[str, str, str] | None:
-    """The same where only the operations that made the loss are known. chain: from the loss inwards."""
+    """The same if only the operations of the loss are known. chain: from the loss backwards."""
     names = [*chain, "", ""]
     for place, name in enumerate(chain):
         inner = names[place + 1]

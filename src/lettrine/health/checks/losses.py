@@ -103,23 +103,23 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
 
 
 def _drawn_large(trace: Trace, weight: str) -> bool:
-    """Whether the weights of the last layer are far larger at the start than any usual initialiser draws them."""
+    """Whether the weights of the last layer start far larger than any usual initialiser makes them."""
     shape = next((info.shape for info in trace.parameters if info.name == weight), ())
     std = median(trace.parameter(weight, "std"), start(trace)) if weight in trace.parameter_stats else nan
     return len(shape) > 1 and std * prod(shape[1:]) ** 0.5 > limits.INITIAL_HEAD
 
 
 def _large_inputs(trace: Trace) -> bool:
-    """Whether the inputs are so large that they, and not the last layer, make the first answers large."""
+    """Whether large inputs, and not the last layer, cause the large first outputs."""
     return any(each.figure("feature_most") >= limits.INPUTS_LARGE for each in trace.seen("inputs"))
 
 
 @check("no-learning", needs=("loss",))
 def no_learning(trace: Trace) -> Iterator[Finding]:
-    """The loss does not fall, or stops at what guessing gives.
+    """The loss does not fall, or stops at the loss of guessing.
 
-    Measured: The level of the loss at the end, against its level at the start and against the loss of guessing.
-    Formula: end >= {CHANCE_SHARE} * (loss of guessing); or start - end < max({FLAT_SHARE} * start, 3 standard errors).
+    Measured: The level of the loss at the end, against its level at the start and against the loss of guessing. Formula: end >=
+    {CHANCE_SHARE} * (loss of guessing); or start - end < max({FLAT_SHARE} * start, 3 standard errors).
     """
     if not ordinary(trace):
         raise Skip("not applicable", NEED_NOT_FALL)
@@ -151,7 +151,7 @@ def no_learning(trace: Trace) -> Iterator[Finding]:
     if (not flat or (isfinite(guess) and not above_guess)) and not stuck:
         return
     if end > (1 + limits.FLAT_SHARE) * max(beginning, guess if isfinite(guess) else 0.0) + limits.NOISE * noise:
-        return  # worse than at the start and than guessing: another check's matter
+        return  # worse than at the start and than guessing: another check reports it
     what = (
         f"After {int(steps[-1]) + 1:,} steps the loss is {number(end, 3)}, no better than {how} ({number(guess, 3)})."
         if stuck
@@ -172,7 +172,9 @@ def no_learning(trace: Trace) -> Iterator[Finding]:
 
 
 def _get_it_moving(trace: Trace, *, fit: bool = True, high: bool = False) -> str:
-    """What to try, by how far the steps move the weights. high: the loss is far above guessing, as no small step makes it."""
+    """The advice, by how far the steps move the weights. high: the loss is so far above guessing that small steps cannot be the
+    cause.
+    """
     rate = learning_rate(trace)
     try:
         _, table = update_ratios(trace, usable(trace))
@@ -200,10 +202,10 @@ def _get_it_moving(trace: Trace, *, fit: bool = True, high: bool = False) -> str
 
 @check("slow-learning", needs=("loss",))
 def slow_learning(trace: Trace) -> Iterator[Finding]:
-    """A loss that still falls at the end as it did in the middle: the run was too short, or its steps too small.
+    """A loss that still falls at the end as fast as in the middle: the run was too short, or its steps too small.
 
-    Measured: How fast the loss falls in the last two thirds of the run, in five equal parts.
-    Formula: evenness = (fall between the last two parts) / (fall between the first two).
+    Measured: How fast the loss falls in the last two thirds of the run, in five equal parts. Formula: evenness = (fall between
+    the last two parts) / (fall between the first two).
     """
     if not ordinary(trace):
         raise Skip("not applicable", NEED_NOT_FALL)

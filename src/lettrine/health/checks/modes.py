@@ -1,4 +1,4 @@
-"""Checks of dropout and batch norm that do their work at the wrong time or in several places, and of masks and axes."""
+"""Checks of dropout and batch norm that act in the wrong mode or in several places, and of masks and axes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lettrine.health.trace import Trace
 
 
 def modes_in_part(trace: Trace) -> Iterator[Finding]:
-    """Modules in another mode than the model they are in; told under the id "wrong-mode"."""
+    """Modules in another mode than the model that holds them; reported as "wrong-mode"."""
     seen = trace.seen("mode")
     cold = [
         each.where[0]
@@ -91,7 +91,7 @@ def _mode(trace: Trace, names: list[str], severity: str, message: str, remedy: s
 
 @check("eval-dropout")
 def eval_dropout(trace: Trace) -> Iterator[Finding]:
-    """Dropout as a function that ignores that the model is in eval mode.
+    """Dropout called as a function that stays on although the model is in eval mode.
 
     Measured: Whether a dropout function drops values while the model is in eval mode, and whether its mode was given on
         purpose.
@@ -120,10 +120,10 @@ def eval_dropout(trace: Trace) -> Iterator[Finding]:
 
 @check("shared-norm")
 def shared_norm(trace: Trace) -> Iterator[Finding]:
-    """One batch norm used in several places of the network, whose inputs differ.
+    """One batch norm used in several places of the network whose inputs differ.
 
-    Measured: Mean and variance of what one batch norm is given at each place that calls it.
-    Formula: gap = abs(mean 1 - mean 2) / std; ratio = variance 1 / variance 2.
+    Measured: Mean and variance of the input of one batch norm at each place that calls it. Formula: gap = abs(mean 1 - mean 2) /
+    std; ratio = variance 1 / variance 2.
     """
     for seen in trace.seen("shared norm"):
         gap, ratio = seen.figure("gap"), seen.figure("ratio")
@@ -152,7 +152,7 @@ def shared_norm(trace: Trace) -> Iterator[Finding]:
 
 
 def held_out_beside(trace: Trace) -> tuple[float, float]:
-    """The last held-out loss and the training loss then, NaN if unknown."""
+    """The last held-out loss and the training loss at the same step, NaN if unknown."""
     kept = np.isfinite(trace.dev.mean)
     _, losses = finite_curve(trace, trace.loss)
     if not kept.any() or not len(losses):
@@ -162,13 +162,13 @@ def held_out_beside(trace: Trace) -> tuple[float, float]:
 
 @check("batch-mixing")
 def batch_mixing(trace: Trace) -> Iterator[Finding]:
-    """A recurrent or attention module that is given the batch where it expects time; a view where axes should be exchanged; edges
+    """A recurrent or attention module that gets the batch on its time axis; a view used where a transposition is needed; edges
     of many graphs that all point at the first.
 
-    Measured: The length of the axis that a recurrent or attention module takes for time, beside the number of targets; the
-        shapes before and after each view and reshape; the highest number of a node in the edges of several graphs.
+    Measured: The length of the axis that a recurrent or attention module takes as time, beside the number of targets; the
+        shapes before and after each view and reshape; the highest node number in the edges of several graphs.
     Formula: none: the first axis is as long as the targets, and the second one is not, at {MASK_LOOKS} or more looks; or a view
-        gives axes each other's lengths, or no edge goes beyond the largest graph's number of nodes.
+        swaps the lengths of axes, or no edge points beyond the largest graph's number of nodes.
     """
     seen = [each for each in trace.seen("batch axis") if each.figure("looks") >= limits.MASK_LOOKS]
     mixed = [each for each in trace.seen("states") if each.figure("looks") >= limits.MASK_LOOKS]

@@ -1,4 +1,4 @@
-"""Checks of what should move: parameters that no optimiser holds, that stay as they are, or whose units stay alike."""
+"""Checks of parameters that should move: those in no optimiser, those that never change, those whose units stay alike."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from lettrine.health.trace import ParameterInfo, Trace
 
 @check("not-optimised", needs=("parameters",))
 def not_optimised(trace: Trace) -> Iterator[Finding]:
-    """Trainable parameters that get a gradient and that no optimiser holds.
+    """Trainable parameters that get a gradient but are in no optimiser.
 
-    Measured: Of each trainable parameter: whether one of the known optimisers holds it, and whether a gradient reaches it. What
-        none reaches, such as a backbone that is called under no_grad, is kept as it is on purpose.
+    Measured: Of each trainable parameter: whether a known optimiser holds it, and whether a gradient reaches it. Parameters that
+        no gradient reaches, such as a backbone called under no_grad, are left out: they are kept on purpose.
     Formula: share = (trainable parameters that no optimiser holds) / (trainable parameters).
     """
     if all(info.optimised is None for info in trace.parameters):
@@ -54,8 +54,9 @@ def not_optimised(trace: Trace) -> Iterator[Finding]:
 
 
 def _reached(trace: Trace, name: str) -> bool:
-    """Whether a gradient reaches a parameter, as far as that was measured: what was left there before the watch began never
-    changes, while nobody clears what arrives.
+    """Whether a gradient reaches a parameter, as far as that was measured.
+
+    A gradient left from before the watch never changes, because nobody clears it.
     """
     if name not in trace.parameter_stats:
         return True
@@ -65,10 +66,10 @@ def _reached(trace: Trace, name: str) -> bool:
 
 @check("never-moved", needs=("parameters",))
 def never_moved(trace: Trace) -> Iterator[Finding]:
-    """Parameters that have a gradient and an optimiser and stay as they are; an optimiser that holds nothing it could move.
+    """Parameters with a gradient and an optimiser that never change; an optimiser without any trainable parameter.
 
-    Measured: Of each parameter with a gradient and an optimiser: how far real steps move it.
-    Formula: rms(after - before) = 0 at {NO_GRADIENT_RECORDS} or more sampled steps, where learning rate * rms(gradient) >
+    Measured: Of each parameter with a gradient and an optimiser: how far real steps move it. Formula: rms(after - before) = 0 at
+    {NO_GRADIENT_RECORDS} or more sampled steps, where learning rate * rms(gradient) >
         {UNSEEN:g} * rms(weights), or the learning rate is 0.
     """
     if all(info.optimised is None for info in trace.parameters):
