@@ -153,8 +153,8 @@ def frozen_random(trace: Trace) -> Iterator[Finding]:
 def gradients_cleared(trace: Trace) -> Iterator[Finding]:
     """Gradients that are cleared before the optimiser uses them.
 
-    Measured: Backward passes, and the gradients that exist when the optimiser steps. Formula: share = (steps at which gradients
-    were cleared between two backward passes) / (steps looked at); or no gradient
+    Measured: Backward passes, and the gradients that exist when the optimiser steps.
+    Formula: share = (steps at which gradients were cleared between two backward passes) / (steps looked at); or no gradient
         left at all of them.
     """
     told = trace.seen("gradients")
@@ -210,8 +210,8 @@ def _finding(seen: Evidence, severity: str, value: float, message: str, remedy: 
 def growing_graph(trace: Trace) -> Iterator[Finding]:
     """A loss whose graph reaches back through all earlier steps.
 
-    Measured: The number of operations in the graph of the loss, if the graph reaches back into earlier steps. Formula: growth =
-    nodes(now) / nodes(first look).
+    Measured: The number of operations in the graph of the loss, if the graph reaches back into earlier steps.
+    Formula: growth = nodes(now) / nodes(first look).
     """
     grown = [each for each in trace.seen("reaching back") if each.figure("nodes") >= limits.GROWN * each.figure("nodes_first")]
     seen = next((each for each in grown if each.figure("back") >= limits.GROWN_LOOKS), None)

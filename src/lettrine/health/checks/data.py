@@ -114,8 +114,8 @@ def _too_small(seen: Evidence, harm: Consequence) -> Finding:
 def repeated_batch(trace: Trace) -> Iterator[Finding]:
     """The same batch several times in a row, or a batch in which all rows are equal.
 
-    Measured: Whether a batch equals the one before, and whether all rows of a batch are the same. Formula: share = (batches
-    equal to the one before) / (pairs of batches that were compared).
+    Measured: Whether a batch equals the one before, and whether all rows of a batch are the same.
+    Formula: share = (batches equal to the one before) / (pairs of batches that were compared).
     """
     seen = trace.seen("inputs")
     targets = [each for each in trace.seen("comparison") if each.figure("given") == 1]

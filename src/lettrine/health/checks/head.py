@@ -40,8 +40,8 @@ def broadcast(trace: Trace) -> Iterator[Finding]:
     """Predictions and targets that should be paired one by one but are combined all with all; an input with one row for a whole
     batch.
 
-    Measured: The shapes of predictions and targets where they are combined, and the first axis of each input. Formula: none: (B,
-    1) against (B,) broadcasts to (B, B).
+    Measured: The shapes of predictions and targets where they are combined, and the first axis of each input.
+    Formula: none: (B, 1) against (B,) broadcasts to (B, B).
     """
     yield from _batch_sizes(trace)
     for each in trace.seen("broadcast"):

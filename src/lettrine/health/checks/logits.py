@@ -93,8 +93,8 @@ def _relu_for_probabilities(each: Evidence) -> Finding:
 def probabilities_as_logits(trace: Trace) -> Iterator[Finding]:
     """A loss that gets another kind of input than it expects: probabilities instead of logits, or instead of log-probabilities.
 
-    Measured: The operations between the last weights and the loss, compared with what this loss expects. Formula: none. Certain
-    probabilities taken for logits give no less than ln(1 + (K - 1) / e) with K classes.
+    Measured: The operations between the last weights and the loss, compared with what this loss expects.
+    Formula: none. Certain probabilities taken for logits give no less than ln(1 + (K - 1) / e) with K classes.
     """
     found = [(each.where[:1], each.steps, mistake) for each in trace.seen("comparison") if (mistake := _fed(each)) is not None]
     if not found:

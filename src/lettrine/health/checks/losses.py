@@ -118,8 +118,8 @@ def _large_inputs(trace: Trace) -> bool:
 def no_learning(trace: Trace) -> Iterator[Finding]:
     """The loss does not fall, or stops at the loss of guessing.
 
-    Measured: The level of the loss at the end, against its level at the start and against the loss of guessing. Formula: end >=
-    {CHANCE_SHARE} * (loss of guessing); or start - end < max({FLAT_SHARE} * start, 3 standard errors).
+    Measured: The level of the loss at the end, against its level at the start and against the loss of guessing.
+    Formula: end >= {CHANCE_SHARE} * (loss of guessing); or start - end < max({FLAT_SHARE} * start, 3 standard errors).
     """
     if not ordinary(trace):
         raise Skip("not applicable", NEED_NOT_FALL)
@@ -204,8 +204,8 @@ def _get_it_moving(trace: Trace, *, fit: bool = True, high: bool = False) -> str
 def slow_learning(trace: Trace) -> Iterator[Finding]:
     """A loss that still falls at the end as fast as in the middle: the run was too short, or its steps too small.
 
-    Measured: How fast the loss falls in the last two thirds of the run, in five equal parts. Formula: evenness = (fall between
-    the last two parts) / (fall between the first two).
+    Measured: How fast the loss falls in the last two thirds of the run, in five equal parts.
+    Formula: evenness = (fall between the last two parts) / (fall between the first two).
     """
     if not ordinary(trace):
         raise Skip("not applicable", NEED_NOT_FALL)

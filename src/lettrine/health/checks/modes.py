@@ -122,8 +122,8 @@ def eval_dropout(trace: Trace) -> Iterator[Finding]:
 def shared_norm(trace: Trace) -> Iterator[Finding]:
     """One batch norm used in several places of the network whose inputs differ.
 
-    Measured: Mean and variance of the input of one batch norm at each place that calls it. Formula: gap = abs(mean 1 - mean 2) /
-    std; ratio = variance 1 / variance 2.
+    Measured: Mean and variance of the input of one batch norm at each place that calls it.
+    Formula: gap = abs(mean 1 - mean 2) / std; ratio = variance 1 / variance 2.
     """
     for seen in trace.seen("shared norm"):
         gap, ratio = seen.figure("gap"), seen.figure("ratio")

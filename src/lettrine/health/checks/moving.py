@@ -68,8 +68,8 @@ def _reached(trace: Trace, name: str) -> bool:
 def never_moved(trace: Trace) -> Iterator[Finding]:
     """Parameters with a gradient and an optimiser that never change; an optimiser without any trainable parameter.
 
-    Measured: Of each parameter with a gradient and an optimiser: how far real steps move it. Formula: rms(after - before) = 0 at
-    {NO_GRADIENT_RECORDS} or more sampled steps, where learning rate * rms(gradient) >
+    Measured: Of each parameter with a gradient and an optimiser: how far real steps move it.
+    Formula: rms(after - before) = 0 at {NO_GRADIENT_RECORDS} or more sampled steps, where learning rate * rms(gradient) >
         {UNSEEN:g} * rms(weights), or the learning rate is 0.
     """
     if all(info.optimised is None for info in trace.parameters):

@@ -1,10 +1,10 @@
-"""`health.checkup`: settle by experiment what watching cannot. Everything is afterwards as it was, bit by bit.
+"""`health.checkup`: settle by experiment what watching cannot. Afterwards everything is restored bit by bit.
 
     report = health.checkup(model, batches, loss_fn, optimizer)
     report = health.checkup(task="train.py:make")
 
-`task` says how a task is used, `sandbox` puts everything back, `experiments/` holds one file an experiment, `runner` runs them
-within the time there is, `verdict` puts what they found in order.
+`task` tells how a task is used, `sandbox` restores everything, `experiments/` holds one file per experiment, `runner` runs them
+within the time limit, `verdict` orders their findings.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def assert_healthy(
 
 
 def failure(report: Report) -> str:
-    """What is wrong, a few lines a finding."""
+    """The faults found, a few lines for each finding."""
     lines = ["the check-up found faults:"]
     for each in report.findings:
         if each.severity != "info":

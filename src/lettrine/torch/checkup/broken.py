@@ -1,4 +1,4 @@
-"""A first loss that is not finite: the module, the operation and the line that made it so."""
+"""A first loss that is not finite: finds the module, the operation and the line that caused it."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ SOFT: Final = ("softmax", "log_softmax", "logsumexp")
 
 @dataclass(frozen=True)
 class Operation:
-    """The first operation that got what is finite, or nothing worse than a mask of -inf, and gave NaN or infinity.
+    """The first operation that gave NaN or infinity from finite inputs. A mask of -inf among the inputs is allowed.
 
-    name: of the function. line: where the user's code calls it, "file.py:12", "" if that is not known. closed: for a softmax, the
-    rows in which every place is masked; None where it is something else.
+    name: of the function. line: where the user's code calls it, "file.py:12", "" if not known. closed: for a softmax, the rows
+    in which every place is masked; None for another operation.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Operation:
 
 
 def broken_by(task: Task) -> Finding:
-    """What makes the first loss not finite."""
+    """The cause of a first loss that is not finite."""
     notes = _Numbers()
     with torch.no_grad(), notes:
         _, calls = hear(task.model, lambda: task.loss(task.batch()))
@@ -74,7 +74,7 @@ def broken_by(task: Task) -> Finding:
 
 
 def _closed(task: Task, first: Operation, where: tuple[str, ...]) -> Finding:
-    """A softmax over nothing: of padded queries where the mask lies on the wrong side, else of whole examples."""
+    """A softmax with every place masked: for padded queries if the mask is inverted, otherwise for whole examples."""
     assert first.closed is not None  # noqa: S101  for the type checker: asked by the caller
     try:
         padded = padding_of(task.inputs(task.batch()))
@@ -93,7 +93,7 @@ def _closed(task: Task, first: Operation, where: tuple[str, ...]) -> Finding:
 
 
 def _are_queries(closed: Tensor, padded: Padded) -> bool:
-    """Whether the rows (B, ..., T) that are masked whole are those of the padded places (B, T)."""
+    """Whether the fully masked rows (B, ..., T) are those of the padded places (B, T)."""
     rows, length = padded.pads.shape
     if closed.ndim < 2 or closed.shape[-1] != length or closed.shape[0] % rows:
         return False
@@ -118,7 +118,7 @@ class _Numbers(TorchFunctionMode):
 
 
 def _breaks(given: Any, output: Any) -> bool:
-    """Whether NaN or infinity comes out first here: of numbers that were finite, or NaN of what held none."""
+    """Whether NaN or infinity first appears here: from finite inputs, or NaN from inputs without NaN."""
     taken = [each for _, each in leaves(given) if each.is_floating_point()]
     gave = [each for _, each in leaves(output) if each.is_floating_point()]
     if not taken or any(bool(each.isnan().any()) for each in taken):

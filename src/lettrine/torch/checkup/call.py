@@ -1,4 +1,4 @@
-"""What a model is called with, and how that is changed for a while."""
+"""The arguments of a model's call, and how to change them for a while."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from lettrine.torch.checkup.values import mapped
 
 @dataclass(frozen=True)
 class Call:
-    """What the model is called with."""
+    """The arguments of a model's call."""
 
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
 
     @property
     def given(self) -> dict[str, Any]:
-        """All of it by place or name."""
+        """All arguments by position or name."""
         return {**{str(place): each for place, each in enumerate(self.args)}, **self.kwargs}
 
     def with_given(self, given: Mapping[str, Any]) -> Call:
@@ -32,7 +32,9 @@ class Call:
 
 @contextmanager
 def inputs_changed(model: nn.Module, change: Callable[[str, Tensor], Tensor] | None) -> Iterator[None]:
-    """Change what the model is called with, each tensor by its path, while the block runs; None changes nothing."""
+    """Change the arguments of the model's calls while the block runs. `change` gets the path of each tensor; None leaves it as
+    it is.
+    """
     if change is None:
         yield
         return

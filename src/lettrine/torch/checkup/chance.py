@@ -1,4 +1,4 @@
-"""Which module draws random numbers, and how: the operations themselves are listened to, below any module or function."""
+"""Which module draws random numbers, and how. Read from the operations themselves, below any module or function."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lettrine.torch.capture.catalogue import named_modules
 
-MASKS: Final = ("bernoulli", "native_dropout")  # what a dropout draws
+MASKS: Final = ("bernoulli", "native_dropout")  # operations that draw a dropout mask
 DRAWS: Final = ("rand", "normal", "uniform", "exponential", "multinomial", "geometric", "cauchy", "log_normal", "poisson", *MASKS)
 _MODULES: Final = nn.modules.dropout._DropoutNd  # noqa: SLF001  the common base of all dropouts
 _DROPOUTS: Final = ("dropout", "alpha_dropout", "dropout1d", "dropout2d", "dropout3d", "feature_alpha_dropout")
@@ -23,7 +23,9 @@ _DROPOUTS: Final = ("dropout", "alpha_dropout", "dropout1d", "dropout2d", "dropo
 
 @dataclass(frozen=True)
 class Draw:
-    """One operation that drew. module: the innermost that was running. asked: a caller's dropout(…, training=True)."""
+    """One operation that drew random numbers. module: the innermost running one. asked: the caller wrote dropout(…,
+    training=True).
+    """
 
     module: str
     operation: str
@@ -31,7 +33,7 @@ class Draw:
 
     @property
     def mask(self) -> bool:
-        """Whether it is what a dropout does."""
+        """Whether it draws a dropout mask."""
         return self.operation.startswith(MASKS)
 
 
@@ -64,7 +66,7 @@ def listening(model: nn.Module) -> Iterator[list[Draw]]:
 
 
 class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Hears the operations that reach the kernels."""
+    """Records the operations that reach the kernels."""
 
     def __init__(self, note: Callable[[str], None]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -78,7 +80,7 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 class _Functions(TorchFunctionMode):
-    """Hears attention, whose dropout some kernels keep to themselves."""
+    """Records attention calls, because some kernels hide their dropout."""
 
     def __init__(self, note: Callable[[str], None]) -> None:
         super().__init__()
@@ -94,16 +96,16 @@ class _Functions(TorchFunctionMode):
 
 @contextmanager
 def _explicit(asked: list[bool], registered: set[nn.Module]) -> Iterator[None]:
-    """Know, inside a dropout function, whether its caller wrote training=True: then it is meant.
+    """Record, inside a dropout function, whether its caller wrote training=True on purpose.
 
-    torch's own signature has True as its default, so that leaving the argument out and asking for it look alike further down. A
-    dropout module that is part of the model and still in training mode after eval() was set so; one made on the way was not.
+    torch's own signature has True as default, so leaving it out and writing it look alike further down. A dropout module of the
+    model that is still in training mode after eval() was set so on purpose; a module created during the call was not.
     """
     kept = {name: getattr(functional, name) for name in _DROPOUTS}
 
     def standing_in(function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
-            if asked:  # torch itself, handing the call on with every argument spelled out
+            if asked:  # torch itself, passing the call on with every argument written out
                 return function(*args, **kwargs)
             given = kwargs.get("training", args[2] if len(args) > 2 else None) is True
             caller = sys._getframe(1).f_locals.get("self")  # noqa: SLF001  a dropout module says True for itself

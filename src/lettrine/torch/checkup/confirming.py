@@ -1,4 +1,4 @@
-"""Findings whose remedy was not tried where they were made: it is tried now, and the finding says what came of it."""
+"""Findings whose remedy was not tried when they were made. The remedy is tried now, and the finding reports the result."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from lettrine.torch.checkup.remedies import attempts_for
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.trials import Trial, contest, steps_for
 
-TRIAL = "tried for "  # how a trial begins where it is told
+TRIAL = "tried for "  # first words of a reported trial
 
 
 def confirmed(findings: Iterable[Finding], task: Task) -> tuple[list[Finding], list[Evidence]]:
-    """The same findings: with what their remedies did, where some can be tried and there is time.
+    """The same findings, with the results of their remedies where some can be tried in the time left.
 
-    Of remedies that help the best is recommended with its figures. Where none does, the finding says so.
+    The best of the remedies that help is recommended with its figures. If none helps, the finding says so.
     """
     found: list[Finding] = []
     seen: list[Evidence] = []
@@ -41,7 +41,7 @@ def confirmed(findings: Iterable[Finding], task: Task) -> tuple[list[Finding], l
 
 
 def _best(trials: dict[str, Trial]) -> tuple[str, Trial]:
-    """The one with the lowest loss, of those that help if there are some."""
+    """The trial with the lowest loss, among those that help if there are any."""
     return min(trials.items(), key=lambda each: (not each[1].helps, each[1].with_remedy))
 
 

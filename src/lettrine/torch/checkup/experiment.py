@@ -1,10 +1,10 @@
-"""What an experiment is: one decorated function of a sandboxed task.
+"""The definition of an experiment: one decorated function of a sandboxed task.
 
     @experiment("independence", "Independence of examples", passes=8)
     def independence(task: Task) -> Result: ...
 
-It may do anything to the task, which is put back afterwards. It returns what it measured and what it found; one that does not
-concern a task raises Skip("not applicable", why), one for which the time is too short raises Skip("not run", why).
+It may change the task in any way; the task is restored afterwards. It returns its measurements and findings. If the experiment
+does not apply to a task it raises Skip("not applicable", why); if the time is too short it raises Skip("not run", why).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Function: TypeAlias = Callable[[Task], Result]
 
 @dataclass(frozen=True)
 class Experiment:
-    """A registered experiment. passes: forward and backward passes it needs at least, to say whether it fits into the time."""
+    """A registered experiment. passes: least number of forward and backward passes, to tell whether it fits into the time."""
 
     id: str
     title: str
@@ -71,12 +71,12 @@ def finding(
     limit: float = float("nan"),
     source: str = "",
 ) -> Finding:
-    """A finding of the check-up: it concerns the task as it stands, so it has no steps of its own."""
+    """A finding of the check-up. It has no steps: it concerns the task as a whole."""
     return Finding(kind, severity, where, (0, 0), float(value), float(limit), message, why, remedy, source)
 
 
 def part(share: float) -> str:
-    """A share of the answers' size, for people: in per cent, or as a power of ten where that would be 0."""
+    """A share of the outputs' size as text: in per cent, or as a power of ten if that would be 0."""
     if share == 0:
         return "nothing"
     if not 1e-4 <= share < 10:
@@ -85,5 +85,5 @@ def part(share: float) -> str:
 
 
 def changed(share: float) -> str:
-    """What became of answers that should stay."""
+    """How much outputs changed that should stay the same, as text."""
     return f"changed by at most {part(share)}" if share else "stayed the same to the last bit"

@@ -11,14 +11,14 @@ from torch import Tensor
 from lettrine.torch.checkup.call import Call
 from lettrine.torch.checkup.values import leaves, mapped
 
-FEW: Final = (5, 3, 7, 4, 6, 2)  # examples an experiment makes do with: the first number that is no other length in the batch
+FEW: Final = (5, 3, 7, 4, 6, 2)  # number of examples an experiment uses: the first one that is not another length in the batch
 
 
 def examples_along(call: Call, axis: int) -> int:
-    """How many examples the inputs hold if they lie along this axis; 0 if the inputs say otherwise.
+    """How many examples the inputs hold if the examples lie along this axis; 0 if the inputs contradict that.
 
-    All tensors must agree on the length, but for single numbers and for square masks that all examples share. Whole numbers of
-    another length point at something: nodes of a graph, rows of a table. Those are no examples.
+    All tensors must agree on the length. Single numbers, and square masks shared by all examples, are ignored. Integers of
+    another length are indices, such as nodes of a graph or rows of a table: they are not examples.
     """
     tensors = [tensor for _, tensor in leaves(call.given) if tensor.ndim]
     total = next((int(tensor.shape[axis]) for tensor in tensors if tensor.ndim > axis), 0)
@@ -32,7 +32,7 @@ def examples_along(call: Call, axis: int) -> int:
 
 
 def few_of(call: Call, axis: int, output: Any = None) -> int:
-    """How many examples to go on with: a number that is no other length of inputs or outputs."""
+    """How many examples to use: a number that is not another length of inputs or outputs."""
     total = examples_along(call, axis)
     lengths = {size for _, tensor in leaves(call.given) for place, size in enumerate(tensor.shape) if place != axis}
     lengths |= {size for _, tensor in leaves(output) for size in tensor.shape if size != total}
@@ -50,7 +50,7 @@ def narrowed(call: Call, axis: int, few: int) -> Call:
 
 
 def with_row(call: Call, axis: int, few: int, row: int, source: int) -> Call:
-    """The same call in which one example is that of another place."""
+    """The same call with one example replaced by the one at `source`."""
 
     def put(_: str, tensor: Tensor) -> Tensor:
         if tensor.ndim <= axis or tensor.shape[axis] != few:
@@ -63,10 +63,10 @@ def with_row(call: Call, axis: int, few: int, row: int, source: int) -> Call:
 
 
 def by_example(tensor: Tensor, few: int) -> list[Tensor]:
-    """The ways in which a tensor may be read as one row an example, (few, …) each; empty if it cannot.
+    """The ways to read a tensor as one row per example, (few, …) each; empty if there is none.
 
     Examples first, examples second, or both flattened into one axis in either order. A square of examples by examples, such as a
-    matrix of similarities, compares examples on purpose and is left out.
+    similarity matrix, compares examples on purpose and is left out.
     """
     if tensor.ndim >= 2 and tensor.shape[0] == few and tensor.shape[1] == few:
         return []
@@ -80,7 +80,7 @@ def by_example(tensor: Tensor, few: int) -> list[Tensor]:
 
 
 def others(few: int, row: int) -> Callable[[Tensor], Tensor | None]:
-    """The part of a tensor that belongs to the other examples; where it can be read in one way only."""
+    """A function that returns the part of a tensor that belongs to the other examples; None if that part is ambiguous."""
 
     def kept(tensor: Tensor) -> Tensor | None:
         ways = by_example(tensor, few)
@@ -94,5 +94,5 @@ def _without(rows: Tensor, row: int) -> Tensor:
 
 
 def answers(output: Any, few: int) -> list[tuple[str, Tensor]]:
-    """The floating-point outputs that have one row an example."""
+    """The floating-point outputs that have one row per example."""
     return [(path, each) for path, each in leaves(output) if each.is_floating_point() and by_example(each, few)]

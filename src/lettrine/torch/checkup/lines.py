@@ -13,7 +13,7 @@ HERE: Final = Path(__file__).parents[2].as_posix()
 
 
 def user_line() -> str:
-    """The innermost line of what an experiment runs that is not torch's, as "net.py:12"; "" where all of it is torch's own."""
+    """The innermost running line of user code, as "net.py:12"; "" if only torch's own code runs."""
     frame: Any = inspect.currentframe()
     while frame is not None and frame.f_code.co_filename.startswith(HERE):
         frame = frame.f_back

@@ -1,4 +1,4 @@
-"""From what the user gives to a task: the batches are drawn, the loss is tried, and a pass is timed."""
+"""Builds a task from the user's arguments: draws the batches, tries the loss, and times a pass."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import fresh, leaves, moved
 from lettrine.torch.watching.watch import being_watched
 
-BATCHES: Final = 64  # taken at most, and
-BATCH_VALUES: Final = 2**27  # values in them together
-PASSES: Final = 3  # timed: the first of a process pays for what torch sets up, and a busy machine interrupts some
+BATCHES: Final = 64  # batches drawn at most
+BATCH_VALUES: Final = 2**27  # values in all of them together
+PASSES: Final = 3  # passes timed: the first one in a process includes torch's setup, and a busy machine interrupts some
 MODEL_NAMES: Final = frozenset(("model", "net", "network", "module", "m", "nn"))
 
 
@@ -56,7 +56,7 @@ def make_task(
 
 
 def draw(batches: Any) -> tuple[list[Any], bool]:
-    """The first batches, as copies, and whether they are one and the same that was handed over again and again.
+    """The first batches, as copies, and whether the same batch came every time.
 
     Raises HealthError if there are none.
     """
@@ -112,7 +112,7 @@ def _called(task: Task) -> Task:
 
 
 def _stateful(task: Task) -> bool:
-    """Whether a second pass in eval mode, with the same random numbers, gives something else."""
+    """Whether a second pass in eval mode, with the same random numbers, gives another result."""
     try:
         with task.boxed(), torch.no_grad():
             call = task.inputs(task.batch())

@@ -1,4 +1,4 @@
-"""Names of tensors as a user would write them, also of those that no module registers."""
+"""Names of tensors as they appear in code, also of tensors that no module registers."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _REGISTERED: Final = ("_parameters", "_buffers", "_modules")
 
 
 def hidden_tensors(model: nn.Module) -> dict[int, tuple[str, Tensor]]:
-    """Tensors that sit in attributes, lists and dicts of modules without being registered, by their identity.
+    """By id: tensors in attributes, lists and dicts of modules that are not registered.
 
-    Names read as code does: "layers[0].weight".
+    Names are written as in code: "layers[0].weight".
     """
     found: dict[int, tuple[str, Tensor]] = {}
     registered = {id(each) for each in (*model.parameters(), *model.buffers())}

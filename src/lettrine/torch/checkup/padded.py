@@ -1,4 +1,4 @@
-"""Which places of a batch are padding, as far as its inputs say."""
+"""Which places of a batch are padding, as far as its inputs show."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from lettrine.torch.checkup.call import Call
 from lettrine.torch.checkup.values import leaves
 
 LEAST_ROWS: Final = 2  # padded rows
-MOST_SHARE: Final = 0.9  # of places padded: more is no sequence
+MOST_SHARE: Final = 0.9  # largest share of padded places: a sequence has fewer
 
 
 @dataclass(frozen=True)
 class Padded:
-    """path: of the sequence. pads: (B, T), True where nothing stands. told: whether an input says so, else it was seen."""
+    """path: of the sequence. pads: (B, T), True at padding. told: whether an input says so; otherwise it was inferred from the
+    values.
+    """
 
     path: str
     pads: Tensor
@@ -25,7 +27,7 @@ class Padded:
 
 
 def padding_of(call: Call) -> Padded | None:
-    """Padded places of the first sequence that has some."""
+    """The padded places of the first sequence that has some."""
     given = list(leaves(call.given))
     for path, tensor in given:
         if not _sequence(tensor):
@@ -40,7 +42,7 @@ def padding_of(call: Call) -> Padded | None:
 
 
 def trailing(tensor: Tensor) -> Tensor | None:
-    """Where each row (B, T) ends in a run of one number that stands nowhere else; None if rows do not end so."""
+    """The run of one number at the end of each row (B, T), if that number occurs nowhere else; None if rows do not end so."""
     pad = int(tensor[:, -1].mode().values)
     is_pad = tensor == pad
     at_end = is_pad.flip(1).cumprod(1).flip(1).bool()
@@ -53,10 +55,11 @@ def trailing(tensor: Tensor) -> Tensor | None:
 
 
 def _ruled_out(mask: Tensor) -> Tensor | None:
-    """Padded places from a mask of 0 and 1: those at the end of rows, whichever of the two stands there.
+    """Padded places from a mask of 0 and 1, which stand at the end of rows.
 
-    In doubt it is as in transformers, where 1 is looked at and 0 is not; torch's key_padding_mask has it the other way round. The
-    first place of every row is never padding, so that it tells which is which; masks padded on the left are turned.
+    The meaning of 0 and 1 depends on the library: in transformers 1 is attended to; in torch's key_padding_mask 1 is hidden. The
+    first place of every row is never padding, so its value tells which convention holds. If this does not decide, transformers'
+    convention is used. Masks padded on the left are reversed first.
     """
     if mask.dtype is not torch.bool and not bool(((mask == 0) | (mask == 1)).all()):
         return None

@@ -1,8 +1,9 @@
-"""What one feature alone tells of the target: a table from its values to the target, learned on some examples, tried on others.
+"""How much one feature alone tells about the target: a table from feature values to targets, fitted on some examples, tested on
+others.
 
-The table has a bin for each value of whole numbers and bins of equal share for others, and gives the most frequent class or
-the mean of the targets in the bin. It finds whatever can be read off one number: thresholds, bumps, codes. What it is worth is
-the share of what there is to tell: of the errors of always saying the most frequent class, or of the targets' variance.
+The table has one bin for each integer value, and bins with equal counts for other numbers. It predicts the most frequent class
+or the mean target of the bin. It finds any relation to a single number: thresholds, bumps, codes. Its score is the share of the
+error it removes: of the errors of always predicting the most frequent class, or of the targets' variance.
 """
 
 from __future__ import annotations
@@ -13,18 +14,18 @@ import torch
 from torch import Tensor
 
 FEW, MANY = 8, 64  # bins, and
-FILLED: Final = 10  # examples in each, where there are enough
-MOST_VALUES: Final = 256  # of whole numbers; more are binned like other numbers
+FILLED: Final = 10  # least examples in each bin, if there are enough
+MOST_VALUES: Final = 256  # integer values with their own bin; more are binned like other numbers
 MOST_ROWS: Final = 4096
-CHUNK: Final = 2**24  # values of a table made at once
-HELD_OUT: Final = 3  # of how many examples one is held out
+CHUNK: Final = 2**24  # values of a table computed at once
+HELD_OUT: Final = 3  # one of this many examples is held out
 
 
 def told(features: Tensor, target: Tensor, *, classes: bool) -> tuple[Tensor, int]:
-    """What each feature tells, and of how many examples that were held out.
+    """The score of each feature, and the number of held-out examples.
 
-    features: (N, F). target: (N,). classes: the targets stand for classes, else they are numbers. Returns shares (F,): 1 for all
-    there is to tell, 0 or less for nothing; NaN where the held-out targets are all alike.
+    features: (N, F). target: (N,). classes: the targets are class numbers, otherwise they are values. Returns shares (F,): 1 if
+    the feature tells everything, 0 or less if nothing; NaN if the held-out targets are all alike.
     """
     order = torch.randperm(len(target), generator=torch.Generator().manual_seed(1))[:MOST_ROWS].to(target.device)
     held = len(order) // HELD_OUT
@@ -64,7 +65,7 @@ def _told(codes: Tensor, y: Tensor, new_codes: Tensor, new_y: Tensor, bins: int,
 
 
 def _coded(x: Tensor, new_x: Tensor, bins: int) -> tuple[Tensor, Tensor, int]:
-    """Bins of the values (N, F) and (M, F), by edges learned from the first, and how many there are."""
+    """Bins of the values (N, F) and (M, F), by edges fitted on the first, and the number of bins."""
     if not x.is_floating_point():
         low, high = int(min(x.min(), new_x.min())), int(max(x.max(), new_x.max()))
         if low >= 0 and high < MOST_VALUES:
@@ -72,6 +73,6 @@ def _coded(x: Tensor, new_x: Tensor, bins: int) -> tuple[Tensor, Tensor, int]:
     x, new_x = x.double(), new_x.double()
     at = torch.linspace(0, len(x) - 1, bins + 1, device=x.device)[1:-1].round().long()
     edges = x.sort(0).values[at]  # (bins - 1, F)
-    # A value that many examples share is an edge: those below, at and above it belong apart.
+    # A value that many examples share becomes an edge: values below, at and above it go to different bins.
     codes = [(each[None] > edges[:, None]).sum(0) + (each[None] >= edges[:, None]).sum(0) for each in (x, new_x)]
     return codes[0], codes[1], 2 * bins

@@ -1,4 +1,6 @@
-"""Everything a task can reach and so could change: modules, tensors, optimisers, generators, and the containers between them."""
+"""Everything that a task can reach and so could change: modules, tensors, optimisers, generators, and the containers that hold
+them.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +19,17 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-MOST: Final = 200_000  # things looked at; beyond lies data, not state
-LONG: Final = 10_000  # entries of a list that are looked into: longer ones are data
+MOST: Final = 200_000  # objects visited; whatever lies beyond is data, not state
+LONG: Final = 10_000  # entries of a list that are visited: longer lists are data
 GENERATORS: Final = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
 _DULL: Final = (str, bytes, int, float, complex, bool, type(None), type, types.ModuleType, torch.dtype, torch.device, np.ndarray)
 
 
 @dataclass
 class Reached:
-    """What was found. objects: whatever has attributes of its own, modules included. containers: lists, dicts, sets, deques."""
+    """The objects found. objects: everything with attributes of its own, modules included. containers: lists, dicts, sets,
+    deques.
+    """
 
     tensors: list[Tensor] = field(default_factory=list)
     modules: list[nn.Module] = field(default_factory=list)
@@ -36,12 +40,12 @@ class Reached:
 
 
 def reach(*roots: Any) -> Reached:
-    """Walk from the roots through attributes, containers and what functions close over.
+    """Walk from the roots through attributes, containers and closures of functions.
 
-    Datasets are not walked, only the generators that a DataLoader draws from are taken: data is not the experiment's to change.
+    Datasets are skipped, because experiments do not change data. Only the generators of a DataLoader are taken.
     """
     found = Reached()
-    seen: dict[int, Any] = {}  # holds what it saw, so that no number is given twice
+    seen: dict[int, Any] = {}  # keeps the objects alive, so that no id is used twice
     waiting = list(roots)
     while waiting and len(seen) < MOST:
         thing = waiting.pop()
@@ -88,7 +92,7 @@ def _inside(thing: Any, found: Reached) -> Iterable[Any]:  # noqa: C901, PLR0911
 
 
 def _closed_over(function: types.FunctionType) -> list[Any]:
-    """What a function holds: closure, defaults, and those global names it speaks of that are networks or optimisers."""
+    """The objects a function holds: closure, defaults, and the networks or optimisers among the globals it uses."""
     cells = [cell.cell_contents for cell in function.__closure__ or () if _filled(cell)]
     named = [function.__globals__.get(name) for name in function.__code__.co_names]
     kinds = (nn.Module, Optimizer, Tensor, *GENERATORS)
@@ -104,7 +108,9 @@ def _filled(cell: types.CellType) -> bool:
 
 
 def _ours_to_open(thing: Any) -> bool:
-    """Plain objects of the user's or a library's: configurations, caches. Not those of Python itself or of torch's machinery."""
+    """Whether it is a plain object of the user or a library, such as a configuration or cache, and not one of Python or torch
+    itself.
+    """
     if not hasattr(thing, "__dict__"):
         return False
     home = (getattr(type(thing), "__module__", "") or "").partition(".")[0]

@@ -1,7 +1,7 @@
-"""What can be changed about a training by program, for trials: each is a context in which the task is trained with the remedy.
+"""Changes that a program can make to a training, for trials. Each is a context in which the task is trained with the remedy.
 
-`TRIED` says which remedy goes with which finding, for findings that were not tried where they were made: those of a watch, and
-those that are certain without a trial. The sandbox around a training puts everything back.
+`TRIED` tells which remedies to try for a finding that was not tried when it was made: a finding of a watch, or one that is
+certain without a trial. The sandbox around a training restores everything.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lettrine.health.findings import Finding
 from lettrine.torch.checkup.task import Task, takes_closure
 from lettrine.torch.checkup.trials import Remedy
 
-WARM: Final = 0.5  # of the steps of a trial, over which the rate is raised
+WARM: Final = 0.5  # share of a trial's steps over which the rate rises
 NORM: Final = 1.0  # to which gradients are clipped
 LOWER: Final = (0.3, 0.1)  # times the rate
 HIGHER: Final = 10.0
@@ -28,8 +28,8 @@ SAFE_EPS: Final = 10.0  # times the smallest normal number
 
 @dataclass(frozen=True)
 class Attempt:
-    """said: the remedy in a few words. make: it, for a training of so many steps. instead: what the training without it does,
-    where that is not what the task does.
+    """One remedy. said: in a few words. make: applies it for a training of that many steps. instead: what the training without
+    the remedy does, if it differs from the task.
     """
 
     said: str
@@ -47,7 +47,7 @@ def rate_times(task: Task, factor: float) -> Iterator[None]:
 
 @contextmanager
 def rate_at_peak(task: Task) -> Iterator[None]:
-    """The rate that the schedule began with, kept."""
+    """Keep the rate that the schedule began with."""
     for group in _groups(task):
         group["lr"] = float(group.get("initial_lr", group["lr"]))
     yield
@@ -55,7 +55,9 @@ def rate_at_peak(task: Task) -> Iterator[None]:
 
 @contextmanager
 def falling(task: Task, steps: int, shape: Callable[[float], float]) -> Iterator[None]:
-    """The rate that the schedule began with, brought to 0 over so many steps. shape: what is left of it after a share of them."""
+    """Lower the rate that the schedule began with to 0 over so many steps. shape: the remaining factor after a share of the
+    steps.
+    """
     rates = [float(group.get("initial_lr", group["lr"])) for group in _groups(task)]
     done = [0]
 
@@ -80,7 +82,7 @@ def half_cosine(share: float) -> float:
 
 @contextmanager
 def warmed(task: Task, steps: int) -> Iterator[None]:
-    """The rate raised from nothing over some steps."""
+    """Raise the rate from 0 over the first steps."""
     rates = [float(group["lr"]) for group in _groups(task)]
     done = [0]
 
@@ -95,7 +97,7 @@ def warmed(task: Task, steps: int) -> Iterator[None]:
 
 @contextmanager
 def clipped(task: Task, norm: float) -> Iterator[None]:
-    """The gradient's norm clipped before each step."""
+    """Clip the norm of the gradient before each step."""
 
     def before(optimizer: Optimizer, *_: Any) -> None:
         torch.nn.utils.clip_grad_norm_([each for group in optimizer.param_groups for each in group["params"]], norm)
@@ -106,7 +108,7 @@ def clipped(task: Task, norm: float) -> Iterator[None]:
 
 @contextmanager
 def without_decay(task: Task) -> Iterator[None]:
-    """No weight decay."""
+    """Set weight decay to 0."""
     for group in _groups(task):
         group["weight_decay"] = 0.0
     yield
@@ -114,7 +116,7 @@ def without_decay(task: Task) -> Iterator[None]:
 
 @contextmanager
 def eps_that_holds(task: Task) -> Iterator[None]:
-    """An eps that the parameters' own type can hold."""
+    """Use an eps that the parameters' own type can represent."""
     for group in _groups(task):
         least = max(torch.finfo(each.dtype).smallest_normal for each in group["params"])
         group["eps"] = max(float(group.get("eps", 0.0)), SAFE_EPS * least)
@@ -165,7 +167,7 @@ def _eps(_: Finding) -> list[Attempt]:
 
 
 def _clip_later(finding: Finding) -> list[Attempt]:
-    """The finding knows both norms: the one that was meant, and what was left of it after unscaling."""
+    """Clip after unscaling. The finding knows both norms: the intended one, and the one that remained after unscaling."""
     meant, left = finding.limit, finding.value
     if not (isfinite(meant) and isfinite(left) and 0 < left < meant):
         return []
@@ -186,11 +188,11 @@ TRIED: Final[dict[str, Callable[[Finding], list[Attempt]]]] = {
     "eps-underflow": _eps,
     "clip-before-unscale": _clip_later,
 }
-"""By kind of finding."""
+"""The remedies to try, by kind of finding."""
 
 
 def attempts_for(finding: Finding, task: Task) -> list[Attempt]:
-    """What to try for a finding; nothing where nothing can be tried by program."""
+    """The remedies to try for a finding; empty if a program cannot try any."""
     if task.optimizer is None or takes_closure(task.optimizer):
         return []
     make = TRIED.get(finding.id)

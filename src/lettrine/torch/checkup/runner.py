@@ -1,4 +1,4 @@
-"""Runs the experiments one after the other within the time there is, each in a sandbox of its own, and makes a report of them."""
+"""Runs the experiments one after another within the time limit, each in its own sandbox, and makes a report."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from lettrine.torch.checkup.verdict import ordered
 
 
 class Bar(Protocol):
-    """Told of each experiment as it begins, and at the end."""
+    """Called as each experiment begins, and at the end."""
 
     def __call__(self, done: int, total: int, title: str) -> None:
-        """So many of so many are done; this one begins."""
+        """`done` of `total` experiments are finished; the one with this title begins."""
 
 
 def run(
@@ -69,7 +69,7 @@ def run(
 
 
 def perform(each: Experiment, task: Task) -> tuple[list[Finding], Outcome, list[Evidence]]:
-    """One experiment in its sandbox. What breaks inside it is shown as failed; Ctrl-C passes through."""
+    """Run one experiment in its sandbox. An exception inside is reported as failed; Ctrl-C passes through."""
     needed = each.passes * task.seconds
     if needed > task.left():
         time = f"it takes about {needed:.0f} s, more than was left" if needed >= 1 else "the time was up"
@@ -95,7 +95,7 @@ def _evidence(each: Experiment, result: Result, seconds: float) -> Evidence:
 
 
 def make_trace(task: Task, evidence: Iterable[Evidence]) -> Trace:
-    """A trace without steps: what is known of the task, and what the experiments saw."""
+    """A trace without steps: facts about the task, and the evidence of the experiments."""
     held = {id(each) for group in task.optimizer.param_groups for each in group["params"]} if task.optimizer else None
     facts = Facts(
         source="check-up",
@@ -123,7 +123,7 @@ def kind_of_optimiser(task: Task) -> str:
 
 @contextmanager
 def _bar(wanted: bool) -> Iterator[Bar]:
-    """A progress bar on standard error; nothing where that is no terminal."""
+    """A progress bar on standard error; none if that is not a terminal."""
     if not wanted or not sys.stderr.isatty():
         yield lambda done, total, title: None  # noqa: ARG005
         return

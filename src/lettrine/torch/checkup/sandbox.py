@@ -1,8 +1,8 @@
-"""Everything an experiment may change, put back bit by bit: also after an exception, also after Ctrl-C.
+"""Restores everything an experiment may change, bit by bit: also after an exception, also after Ctrl-C.
 
-Nothing of the user's is overwritten and then repaired. On entering, every tensor gets a copy of its values to work on, and the
-values it came with are laid aside; on leaving they are what it points to again. The optimiser's memory is dealt with alike.
-Generators are the exception: they are set back.
+The user's values are never overwritten. On entry every tensor gets a working copy of its values, and the original values are
+kept aside. On exit the tensor points to the originals again. The optimiser's state is handled in the same way. Random generators
+are the exception: their state is saved and set back.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from lettrine.torch.checkup.reach import Reached, reach
 
 @contextmanager
 def sandbox(*roots: Any) -> Iterator[None]:
-    """Let anything happen to models, optimisers and whatever else the roots reach, and put it back on leaving.
+    """Let the block change models, optimisers and everything else the roots reach, and restore it on exit.
 
-    Put back, bit by bit: values of parameters, buffers and tensors held as attributes, gradients, whether they are asked for,
-    attributes and hooks of modules, train and eval modes, the optimiser's memory and settings, and the state of torch's (CPU and
-    CUDA), numpy's and Python's generators, and of those that the roots hold. Iterators among the roots are used up.
+    Restored bit by bit: values of parameters, buffers and tensor attributes, gradients, requires_grad flags, attributes and
+    hooks of modules, train and eval modes, the optimiser's state and settings, and the state of the random generators of torch
+    (CPU and CUDA), numpy and Python, and of generators the roots hold. Iterators among the roots are used up.
     """
     held = _Held(reach(*roots))
     with random_restored(*held.reached.generators):
@@ -41,7 +41,7 @@ def sandbox(*roots: Any) -> Iterator[None]:
 
 
 class _Held:
-    """What was there before."""
+    """The original values."""
 
     def __init__(self, reached: Reached) -> None:
         self.reached = reached
@@ -50,11 +50,11 @@ class _Held:
         self.optimisers = [(each, dict(vars(each))) for each in reached.optimisers]
         leaves = [each for each in reached.tensors if each.is_leaf and not each.is_inference()]
         self.leaves = [(each, each.data, each.grad, each.requires_grad, each._version) for each in leaves]  # noqa: SLF001
-        # A state that is carried along with its graph, or made in inference mode, cannot be given other values to point to.
+        # A state carried along with its graph, or made in inference mode, cannot be pointed to other values.
         self.others = [(each, each.detach().clone()) for each in reached.tensors if not each.is_leaf or each.is_inference()]
 
     def open(self) -> None:
-        """Give everything a copy to work on."""
+        """Give every tensor a working copy."""
         for tensor, data, gradient, _, _ in self.leaves:
             tensor.data = data.clone()
             if gradient is not None:
@@ -69,7 +69,7 @@ class _Held:
                 module.flatten_parameters()
 
     def put_back(self) -> None:
-        """Point everything to what it had."""
+        """Point everything to its original values."""
         for each, own in self.attributes:
             if _differs(vars(each), own):
                 vars(each).clear()
@@ -80,7 +80,7 @@ class _Held:
             vars(optimiser).clear()
             vars(optimiser).update(own)
         for tensor, data, gradient, wanted, version in self.leaves:
-            tensor.grad = None  # what an experiment left may be of another type than the values
+            tensor.grad = None  # a gradient left by an experiment may have another type than the values
             tensor.data = data
             tensor.requires_grad_(wanted)
             tensor.grad = gradient
@@ -93,7 +93,7 @@ class _Held:
 
 @contextmanager
 def random_restored(*generators: Any) -> Iterator[None]:
-    """Set the global generators, and those given, back on leaving to where they stood."""
+    """On exit, set the global generators and the given ones back to their state on entry."""
     states = torch.get_rng_state(), random.getstate(), np.random.get_state()  # noqa: NPY002  modules may draw from it
     started = torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     devices = torch.cuda.get_rng_state_all() if started else []
@@ -145,7 +145,7 @@ def same_bits(first: Tensor, second: Tensor) -> bool:
 
 
 def copied(value: Any) -> Any:
-    """A copy of whatever an optimiser keeps: tensors, numbers, lists and mappings of them."""
+    """A copy of anything an optimiser keeps: tensors, numbers, lists and mappings of them."""
     if isinstance(value, Tensor):
         return value.detach().clone()
     if isinstance(value, dict):
@@ -190,7 +190,7 @@ def _set_state(generator: Any, state: Any) -> None:
 
 
 def _set_version(tensor: Tensor, version: int) -> None:
-    """A graph of the user's that is still waiting for its backward pass must not think its tensors were written to."""
+    """Set a tensor's version: a user's graph that still waits for its backward pass must not detect a write to its tensors."""
     setter = getattr(torch._C._autograd, "_unsafe_set_version_counter", None)  # noqa: SLF001  no public way
     if setter is not None and tensor._version != version:  # noqa: SLF001
         setter((tensor,), (version,))

@@ -1,4 +1,4 @@
-"""Whether a task is to foretell its own input: targets that are the inputs, one place later."""
+"""Whether a task predicts its own input: the targets are the inputs, one place later."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ LOSS_AGREES: Final = 1e-3  # relative
 
 @dataclass(frozen=True)
 class Shift:
-    """path: of the input that is foretold. axis: along which."""
+    """path: of the predicted input. axis: along which it is shifted."""
 
     path: str
     axis: int
 
 
 def shift_of(task: Task, call: Call, batch: Any) -> Shift | None:
-    """Which input the targets are, shifted; None if none."""
+    """The input that the targets are a shift of; None if there is none."""
     given = [(path, each) for path, each in leaves(call.given) if each.ndim >= 2]
     whole = [each for _, each in leaves(batch) if each.ndim >= 2]
     for path, tensor in given:
@@ -71,7 +71,7 @@ def _later(tensor: Tensor, target: Tensor, axis: int) -> bool:
 
 
 def _cut(tensor: Tensor, whole: list[Tensor], axis: int) -> bool:
-    """Whether the input is something of the batch without its last place: the rest can only be its target."""
+    """Whether the input is a tensor of the batch without its last place: the rest can only be its target."""
     for other in whole:
         if other.ndim == tensor.ndim and other.dtype == tensor.dtype and other.shape[axis] == tensor.shape[axis] + 1:
             start = other.narrow(axis, 0, tensor.shape[axis])
@@ -81,13 +81,15 @@ def _cut(tensor: Tensor, whole: list[Tensor], axis: int) -> bool:
 
 
 def _inner_shift(task: Task, call: Call, batch: Any) -> Shift | None:
-    """Labels that are the inputs, shifted inside the loss: proved by that loss being the cross-entropy of the shifted pair."""
+    """Labels that equal the inputs and are shifted inside the loss. Proof: the loss equals the cross-entropy of the shifted
+    pair.
+    """
     labels = [each for _, each in leaves(batch) if each.ndim == 2 and each.dtype is torch.long]
     for path, tensor in leaves(call.given):
         if tensor.ndim != 2 or tensor.dtype is not torch.long or tensor.shape[1] < LEAST or "label" in path:
             continue
         same = [other for other in labels if other is not tensor and other.shape == tensor.shape and _agrees(other, tensor)]
-        # The batch holds the input itself, so that labels like it are a second one.
+        # The batch holds the input itself, so labels equal to it must be a second copy.
         if len(same) > 1 and _loss_is_shifted(task, call, batch, same[-1]):
             return Shift(path, 1)
     return None

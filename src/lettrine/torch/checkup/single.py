@@ -1,4 +1,4 @@
-"""A softmax along an axis of one entry: it gives 1 whatever it is given, and what lies before it is not taught."""
+"""A softmax along an axis of length 1: its output is always 1, so the layers before it get no gradient."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PASSES = 2
 
 
 def softmax_of_one(task: Task, named: Mapping[int, str]) -> Finding | None:
-    """Parameters whose gradient is 0 throughout, where a softmax of one entry is on the way; None where there are none."""
+    """Parameters whose gradient is 0 everywhere because of a softmax along an axis of length 1; None if there are none."""
     with _Single() as notes:
         losses = [task.loss(task.batch(number)) for number in range(PASSES)]
     if not notes.seen or not all(loss.requires_grad for loss in losses):
@@ -44,7 +44,7 @@ def softmax_of_one(task: Task, named: Mapping[int, str]) -> Finding | None:
 
 
 class _Single(TorchFunctionMode):
-    """Notes the first softmax along an axis of one entry."""
+    """Records the first softmax along an axis of length 1."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The line at which a module was built, as far as it can be read from the class that holds it."""
+"""The line where a module was built, read from the source of the class that holds it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lettrine.torch.capture.catalogue import named_modules
 
 
 def built_at(model: nn.Module, findings: Iterable[Finding]) -> Iterator[Evidence]:
-    """Evidence of file and line for every place that the findings name."""
+    """Evidence of file and line for every module that the findings name."""
     modules = dict(named_modules(model))
     for name in dict.fromkeys(name for finding in findings for name in finding.where):
         place = _place(model, modules, name)
@@ -25,7 +25,7 @@ def built_at(model: nn.Module, findings: Iterable[Finding]) -> Iterator[Evidence
 
 
 def _place(model: nn.Module, modules: dict[str, nn.Module], name: str) -> tuple[str, int] | None:
-    """The line that assigns the attribute, in the innermost class that is the user's; else the line of that class."""
+    """The line that assigns the attribute in the innermost user class; otherwise the line of that class."""
     parts = re.split(r"[.\[]", name)
     for length in range(len(parts) - 1, -1, -1):
         owner = modules.get(".".join(parts[:length])) if length else model
@@ -47,6 +47,6 @@ def _place(model: nn.Module, modules: dict[str, nn.Module], name: str) -> tuple[
 
 
 def _short(file: str) -> str:
-    """Relative to where one stands, as code hosts want it, if it lies below."""
+    """The path relative to the working directory, as code hosts expect it, if the file lies below it."""
     path = Path(file)
     return path.relative_to(Path.cwd()).as_posix() if path.is_relative_to(Path.cwd()) else path.as_posix()

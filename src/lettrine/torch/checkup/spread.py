@@ -1,4 +1,4 @@
-"""Where in a model a change that should have stayed in its place begins to reach others."""
+"""Finds where in a model a change starts to reach parts that it should not reach."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from lettrine.torch.capture.catalogue import kind_of, named_modules
 from lettrine.torch.checkup.values import leaves
 
 Kept = Callable[[Tensor], Tensor | None]
-"""The part of a tensor that must not change; None where the tensor's shape does not say which part that is."""
+"""The part of a tensor that must not change; None if the shape does not tell which part that is."""
 
-MOST_VALUES: Final = 2**26  # of outputs kept for the comparison
+MOST_VALUES: Final = 2**26  # values of outputs kept for the comparison
 
 
 @dataclass(frozen=True)
 class Heard:
-    """One call of a module: what went in and came out."""
+    """One call of a module: its inputs and outputs."""
 
     name: str
     module: nn.Module
@@ -30,7 +30,7 @@ class Heard:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a change begins to spread. inside: within the module; else between the modules before it and it."""
+    """Where a change begins to spread. inside: within the module; otherwise between the modules before it and it."""
 
     name: str
     kind: str
@@ -62,7 +62,7 @@ def hear(model: nn.Module, run: Callable[[], Any]) -> tuple[Any, list[Heard]]:
 
 
 def begins(before: Sequence[Heard], after: Sequence[Heard], kept: Kept, tolerance: float) -> Place | None:
-    """The innermost module that got the same in the kept part and gave another; None if the two runs cannot be compared."""
+    """The innermost module whose kept part was equal on input and different on output; None if the runs are not comparable."""
     if [each.name for each in before] != [each.name for each in after]:
         return None
     late: Place | None = None
@@ -77,7 +77,7 @@ def begins(before: Sequence[Heard], after: Sequence[Heard], kept: Kept, toleranc
 
 
 def gap(first: Sequence[Tensor], second: Sequence[Tensor], kept: Kept) -> float:
-    """Largest change of the kept parts, relative to the size of what they are part of."""
+    """Largest change of the kept parts, relative to the size of the whole tensors."""
     found = 0.0
     for a, b in zip(first, second, strict=False):
         one, other = kept(a), kept(b)

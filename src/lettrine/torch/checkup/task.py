@@ -1,4 +1,4 @@
-"""What a check-up is given: a model, batches, a loss, an optimiser, and the one way in which every experiment uses them."""
+"""The input of a check-up: a model, batches, a loss, an optimiser, and the one way in which every experiment uses them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lettrine.torch.checkup.sandbox import sandbox, seeded, uninterrupted
 from lettrine.torch.checkup.values import fresh
 
 SEED: Final = 1
-GRACE: Final = 0.1  # of the time there was: an experiment that is nearly done may end
+GRACE: Final = 0.1  # of the time limit: an experiment may run over by this share, to finish
 
 
 @dataclass
@@ -59,7 +59,7 @@ class Task:
         return clock()
 
     def left(self) -> float:
-        """Seconds before the time is up."""
+        """Seconds left until the deadline."""
         return self.deadline - clock()
 
     def steps_in(self, share: float, most: int) -> int:
@@ -67,11 +67,11 @@ class Task:
         return max(0, min(most, int(share * self.left() / max(self.seconds, 1e-6))))
 
     def batch(self, number: int = 0) -> Any:
-        """A copy of a batch; they are begun anew when they run out."""
+        """A copy of a batch; numbers beyond the last start again at the first."""
         return fresh(self.batches[number % len(self.batches)])
 
     def inputs(self, batch: Any) -> Call:
-        """What the model is called with for a batch. Raises NotCalled if the loss function never calls the model itself."""
+        """The arguments of the model's call for a batch. Raises NotCalled if the loss function never calls the model itself."""
         if not self.whole:
             inputs = batch[0] if len(batch) == 2 else tuple(batch[:-1])
             if isinstance(inputs, Mapping):
@@ -93,13 +93,13 @@ class Task:
         return calls[0]
 
     def outputs(self, call: Call) -> Any:
-        """What the model gives, from copies of its inputs, always with the same random numbers and from the same state."""
+        """The model's output, from copies of its inputs, always with the same random numbers and the same state."""
         with sandbox(self.model) if self.stateful else nullcontext(), self._casting():
             seeded(SEED)
             return self.model(*fresh(call.args), **fresh(dict(call.kwargs)))
 
     def loss(self, batch: Any) -> Tensor:
-        """The loss of a batch, with its graph. Raises HealthError for what is not one number, Skip once the time is over."""
+        """The loss of a batch, with its graph. Raises HealthError if it is not one number, Skip after the deadline."""
         if self.left() < -GRACE * self.budget:
             raise Skip("not run", "the time was up while it ran; give minutes=…")
         with self._casting():
@@ -141,7 +141,7 @@ class Task:
         return losses[0]
 
     def fallback_optimizer(self) -> Optimizer:
-        """The task's optimiser, or Adam where none was given."""
+        """The task's optimiser, or Adam if none was given."""
         return self.optimizer or torch.optim.Adam([each for each in self.model.parameters() if each.requires_grad], lr=1e-3)
 
     @contextmanager
@@ -168,7 +168,7 @@ class Task:
 
 @contextmanager
 def _settings(*, exact: bool) -> Iterator[None]:
-    """New tensors in float64 if wanted, and no attention kernel that takes masks of another type as they are."""
+    """New tensors in float64 if wanted, and no attention kernel that needs masks of another type."""
     kind, fast = torch.get_default_dtype(), torch.backends.mha.get_fastpath_enabled()
     try:
         torch.backends.mha.set_fastpath_enabled(False)
@@ -182,5 +182,5 @@ def _settings(*, exact: bool) -> Iterator[None]:
 
 
 def takes_closure(optimizer: Optimizer) -> bool:
-    """Whether the optimiser cannot step without evaluating the loss itself, as LBFGS."""
+    """Whether the optimiser must evaluate the loss itself in a step, as LBFGS."""
     return isinstance(optimizer, torch.optim.LBFGS)
