@@ -1,4 +1,4 @@
-"""Reading autograd and calls: what fed a module, what a loss is made of, what the operations saved.
+"""Reads autograd's graph and recorded calls: which module fed another, the terms of a loss, the tensors that operations saved.
 
-The files that hold readers of looks (`capture.looks.reader`) are imported by `torch.watch`, so that every watch has them.
+`torch.watch` imports the files that hold readers of looks (`capture.looks.reader`). So every watch has all readers.
 """

@@ -1,10 +1,10 @@
-"""Evidence "ahead": a network that is asked for the next element of a sequence at each place, and can see it.
+"""Evidence "ahead": a network predicts the next element of a sequence at each place, but it can see that element.
 
-The task is told by its data: what is asked for at each place is what is given at the place after it. What looks ahead is told by
-structure: a recurrent module that also runs backwards, a convolution over time that reaches to both sides, attention whose
-weights of the next place are not 0.
+The data show the task: the target at each place is the input at the next place. The structure shows what looks ahead: a
+bidirectional recurrent module, a convolution over time that reaches to both sides, or attention whose weight on the next place
+is not 0.
 
-where: the module. figures: "looks" at which it was so; "all" of them. words: "what" ("recurrent", "convolution" or "attention").
+where: the module. figures: "looks" that showed it; "all" looks. words: "what" ("recurrent", "convolution" or "attention").
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.graph.comparisons import readable
 
 _LEAST: Final = 4  # places of a sequence
-_EXAMPLES: Final = 8  # whose attention is read
-_SEEN: Final = 1e-6  # weight on the next place, of 1
+_EXAMPLES: Final = 8  # examples of which the attention is read
+_SEEN: Final = 1e-6  # least attention weight on the next place, where 1 is all
 
 
 @reader
 class LooksAhead:
-    """Finds what sees the answers."""
+    """Finds modules that can see the targets."""
 
     whole: ClassVar[bool] = True
 
@@ -55,7 +55,7 @@ class LooksAhead:
 
 
 def asked_ahead(look: Look) -> Tensor | None:
-    """(T,) at which places the next element is asked for, if the targets are the one sequence that is given, shifted by one."""
+    """(T,) the places whose target is the next element; None unless the targets are the only input sequence, shifted by one."""
     given = [each for root in look.roots for each in root.inputs if each.ndim >= 2 and each.shape[1] > _LEAST]
     if len(look.roots) != 1 or len(given) != 1 or not readable(given[0]):
         return None
@@ -79,7 +79,7 @@ def _shifted(sequence: Tensor, target: Tensor, ignored: int) -> Tensor | None:
         table = target.reshape(shape)[:, : length - 1]
         following = sequence[:, 1:]
         kept = (table != ignored) if not table.is_floating_point() else torch.ones_like(table, dtype=torch.bool)
-        differ = bool((following != sequence[:, :-1])[kept].any())  # a sequence of one value says nothing
+        differ = bool((following != sequence[:, :-1])[kept].any())  # a sequence with one value throughout shows no shift
         if bool(kept.any()) and differ and bool((table == following)[kept].all()):
             return kept.reshape(len(sequence), length - 1, -1).all(-1).any(0)
     return None
@@ -99,7 +99,7 @@ def _modules(calls: Iterable[ModuleCall], asked: Tensor) -> Iterator[tuple[str, 
 
 
 def _reaches_ahead(module: nn.Conv1d, output: Any, length: int) -> bool:
-    """Whether a convolution of as many places as it is given has weights for later ones."""
+    """Whether a convolution that keeps the length of its input has weights for later places."""
     kernel = module.kernel_size[0]
     if not isinstance(output, Tensor) or output.shape[-1] != length or kernel < 3:
         return False
@@ -128,7 +128,7 @@ def _attention(calls: Iterable[FunctionCall], asked: Tensor) -> Iterator[tuple[s
 
 
 def _same(query: Any, key: Any) -> bool:
-    """Whether places of one sequence attend to one another."""
+    """Whether query and key are the same tensor: self-attention."""
     return (
         isinstance(query, Tensor) and isinstance(key, Tensor) and query.shape == key.shape and query.data_ptr() == key.data_ptr()
     )
@@ -139,8 +139,9 @@ def _causal(call: FunctionCall) -> bool:
 
 
 def _open(mask: Any, rows: Tensor, length: int) -> bool:
-    """Whether a mask, True or -inf where nothing may be seen by one convention and False by the other, lets the next place be
-    seen.
+    """Whether a mask leaves the next place visible.
+
+    Masks follow two conventions: a hidden place is True (or -inf) in one, False in the other.
     """
     if mask is None:
         return True
@@ -150,7 +151,8 @@ def _open(mask: Any, rows: Tensor, length: int) -> bool:
     if mask.is_floating_point():
         return bool((following > -1e4).any(0).all())
     opposite = mask.detach().reshape(-1, length, length)[:_EXAMPLES, rows + 1, rows]
-    return bool((following == opposite).all())  # by either convention what is seen alike in both directions is no order in time
+    # A mask that treats both directions alike sets no order in time, under either convention.
+    return bool((following == opposite).all())
 
 
 def _weighs_next(weights: Any, rows: Tensor, length: int) -> bool:

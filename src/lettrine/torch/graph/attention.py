@@ -1,4 +1,4 @@
-"""Masks of attention held against what they mask, and sequences given along the wrong axis."""
+"""Checks attention masks against the data they mask, and finds sequences given along the wrong axis."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from lettrine.torch.graph.counted import Ends, padded_ends
 
 @reader
 class PaddingMask:
-    """Evidence "key padding": a `key_padding_mask` that leaves only padding to be attended to.
+    """Evidence "key padding": a `key_padding_mask` that hides the real places and leaves only padding visible.
 
-    where: the attention module. figures: looks, inverted (looks at which all places that were left to attend to held one and the
-    same token, or zeros, and those masked out held several), masked (share of the places masked out), empty (looks at which
-    nothing was masked out although rows end in padding), run and rows (of padding, at the last of these). words: token.
+    where: the attention module. figures: looks; inverted (looks at which all visible places held the same token, or zeros, and
+    the masked places held several); masked (share of places masked out); empty (looks at which nothing was masked out although
+    rows end in padding); run and rows (of padding, at the last of these looks). words: token.
 
-    The places are held against the model's own whole numbers where it is given some of as many places, else against the values
-    that the attention is given. Places in front of them, such as a class token, are left out.
+    The mask is compared with the model's integer input if that has as many places, otherwise with the values the attention is
+    given. Extra places in front, such as a class token, are left out.
     """
 
     whole: ClassVar[bool] = True
@@ -38,7 +38,8 @@ class PaddingMask:
     def look(self, look: Look) -> Iterable[Evidence]:
         """Read every mask."""
         self._last = look.step
-        kept = {call.given(2, "padding_idx") for call in look.calls if call.name == "embedding"} | {0}  # for padding
+        # indices used for padding
+        kept = {call.given(2, "padding_idx") for call in look.calls if call.name == "embedding"} | {0}
         padded = [ends for root in look.roots for each in root.inputs if (ends := padded_ends(each)) is not None]
         padded = [ends for ends in padded if ends.token in kept]
         tokens = [each for root in look.roots for each in root.inputs if each.ndim == 2 and not each.is_floating_point()]
@@ -53,7 +54,7 @@ class PaddingMask:
         return ()
 
     def finish(self) -> Iterable[Evidence]:
-        """What all looks say."""
+        """The result over all looks."""
         for where, found in self._found.items():
             inverted = [each for each in found if each[0]]
             figures = {
@@ -97,11 +98,10 @@ def _judge(mask: Tensor, tokens: list[Tensor], call: FunctionCall) -> tuple[bool
 
 @reader
 class Axes:
-    """Evidence "batch axis": a recurrent or attention module that takes its first axis for time and is given the batch there.
+    """Evidence "batch axis": a recurrent or attention module expects time on its first axis, but the batch is there.
 
-    where: its name. figures: looks, batch (its first axis, as long as the targets of the loss, or the one along which the inputs
-    are not shifted to make the targets), other (its second axis).
-    words: kind.
+    where: its name. figures: looks; batch (length of its first axis: it equals the number of targets, or the targets are the
+    inputs shifted along the other axis); other (length of its second axis). words: kind.
     """
 
     whole: ClassVar[bool] = True
@@ -126,13 +126,13 @@ class Axes:
                 continue
             first, second = sequence.shape[:2]
             alike = all(first == each.shape[0] for each in given.values() if each.ndim)
-            # What is laid out as (time, batch, …) has the batch on its second axis from the first input on.
+            # Data laid out as (time, batch, …) has the batch on its second axis already in the model's input.
             batch = {each.shape[1] for each in given.values() if each.ndim > 2}
             laid = first != second and bool(batch) and second not in batch and _one_row_each(look, first)
             told = first in counts and second not in counts
             told |= (
                 ahead is not None and second == len(ahead) + 1 != first
-            )  # targets that are the inputs, one place on along axis 1
+            )  # the targets are the inputs, shifted by one place along axis 1
             if alike and (told or laid) and second > 1:
                 looks = self._found.get(call.name, (0, 0, 0, ""))[0]
                 self._found[call.name] = looks + 1, first, second, type(call.module).__name__
@@ -152,8 +152,8 @@ def _one_row_each(look: Look, first: int) -> bool:
 
 
 def one_each(call: FunctionCall, lengths: set[int]) -> Tensor | None:
-    """What a loss compares with, if it is one class or one row of numbers for each example. lengths: second axes of the
-    inputs.
+    """The target of a loss, if it has one class or one row of numbers for each example; otherwise None. lengths: second axes of
+    the inputs.
     """
     target = call.given(1, "target", call.given(1, "other"))
     if not isinstance(target, Tensor):

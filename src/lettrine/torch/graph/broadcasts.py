@@ -1,11 +1,11 @@
-"""Evidence "broadcast": two columns of N numbers, one for each example, that became a table of N times N; or one column of
-answers held against several columns of targets.
+"""Evidence "broadcast": two columns of N numbers, one for each example, became a table of N times N; or one column of
+predictions was compared with several columns of targets.
 
-where: the module that made the answers, "" where that is not clear. words: "function", "answers" and "others" their shapes.
-figures: "looks" at which it was seen, "size" N, "columns" K of the targets, 1 for a table of N times N.
+where: the module that made the predictions, "" if that is not clear. words: "function", "answers" and "others": their shapes.
+figures: "looks" that showed it, "size" N, "columns" K of the targets, 1 for a table of N times N.
 
-Spared is what is meant: where both sides have the same number of axes, where both are the model's, and where the axis was added
-to the answers by hand. A loss function of torch broadcasts on purpose nowhere.
+Intended broadcasts are not reported: both sides have the same number of axes, both come from the model, or the code added the
+axis to the predictions explicitly. No loss function of torch broadcasts on purpose.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _DISTANCES: Final = frozenset(LOSSES) - {"cross_entropy", "nll_loss"}
 
 @reader
 class Broadcasts:
-    """Notices differences and products of N answers and N others that have N times N entries."""
+    """Finds differences and products of N predictions and N other values that have N times N entries."""
 
     whole: ClassVar[bool] = True
 
@@ -64,7 +64,7 @@ class Broadcasts:
             )
             self._seen[module] = first, looks + 1, evidence
             yield evidence
-            return  # what follows in this step only carries it on
+            return  # later calls of this step only pass the table on
 
     def finish(self) -> Iterable[Evidence]:
         """Nothing more."""
@@ -72,7 +72,7 @@ class Broadcasts:
 
 
 def _pair(call: FunctionCall, makers: dict[int, FunctionCall]) -> tuple[Tensor, Tensor] | None:
-    """The answers and what they were held against, where they should have met one by one and did not."""
+    """The predictions and the other values, if they should have been paired one by one and were not."""
     first, second = call.given(0, "input"), call.given(1, "target", call.given(1, "other"))
     named = call.name in _DISTANCES
     if not (named or (call.name in _ELEMENTWISE and not call.where)):
@@ -92,7 +92,7 @@ def _pair(call: FunctionCall, makers: dict[int, FunctionCall]) -> tuple[Tensor, 
 
 
 def _one_against_many(call: FunctionCall, uses: set[str]) -> tuple[Tensor, Tensor] | None:
-    """Answers (N, 1) and targets (N, K) of one distance. uses: names of the functions that take in its result."""
+    """Predictions (N, 1) and targets (N, K) of one distance. uses: names of the functions that take its result."""
     first, second = call.given(0, "input"), call.given(1, "target", call.given(1, "other"))
     distance = call.name in _DISTANCES or (call.name in _DIFFERENCES and not call.where and not uses.isdisjoint(_LOSING))
     if (
@@ -107,7 +107,7 @@ def _one_against_many(call: FunctionCall, uses: set[str]) -> tuple[Tensor, Tenso
 
 
 def _together(first: Tensor, second: Tensor) -> int:
-    """How many entries both have when they are broadcast."""
+    """How many entries the two have after broadcasting."""
     total = 1
     for place in range(1, max(first.ndim, second.ndim) + 1):
         sizes = [each.shape[-place] for each in (first, second) if place <= each.ndim]
@@ -117,17 +117,18 @@ def _together(first: Tensor, second: Tensor) -> int:
 
 @reader
 class BatchSizes:
-    """Evidence "batch sizes": one of the inputs of a root has a single row where the others have one an example.
+    """Evidence "batch sizes": one input of a root has a single row where the other inputs have one row for each example.
 
-    where: the root. figures: "looks", "size" of the others, "fresh": 1 where the single row changed from look to look, as data do
-    and tables and constants do not. words: "shape" of the single row.
+    where: the root. figures: "looks"; "size" of the others; "fresh": 1 if the single row changed from look to look, as data do;
+    tables and constants do not change. words: "shape" of the single row.
     """
 
     def __init__(self) -> None:
-        self._seen: dict[str, list[tuple[int, int, float, str]]] = {}  # step, size, mark of the single row, its shape
+        # step, batch size, fingerprint of the single row, its shape
+        self._seen: dict[str, list[tuple[int, int, float, str]]] = {}
 
     def look(self, look: Look) -> Iterable[Evidence]:
-        """Compare the first axes of the real inputs."""
+        """Compare the first axes of the floating-point inputs."""
         for root in look.roots:
             tables = [each for each in root.inputs if each.is_floating_point() and each.ndim > 1 and readable(each)]
             if len(tables) < 2 or len({each.ndim for each in tables}) > 1:
@@ -139,7 +140,7 @@ class BatchSizes:
         return ()
 
     def finish(self) -> Iterable[Evidence]:
-        """Where it was so at every look."""
+        """Inputs that had a single row at every look."""
         for name, seen in self._seen.items():
             if all(size for _, size, _, _ in seen):
                 fresh = len({mark for _, _, mark, _ in seen}) == len(seen)

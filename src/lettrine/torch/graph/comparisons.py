@@ -1,4 +1,6 @@
-"""Where a loss holds predictions against targets: by a loss function of torch, or written out as a difference or a product."""
+"""Finds where a loss compares predictions with targets: in a loss function of torch, or in a difference or product written by
+hand.
+"""
 
 from __future__ import annotations
 
@@ -33,21 +35,23 @@ _KEEPING: Final = frozenset(
     """view reshape view_as reshape_as unsqueeze squeeze flatten unflatten float to long int double half bfloat16 type type_as
     contiguous t transpose permute movedim expand expand_as __getitem__ clone one_hot narrow select squeeze_ unsqueeze_""".split()  # noqa: SIM905
 )
-"""Functions that give a target another shape or type and make no new one."""
+"""Functions that only change the shape or type of a target."""
 _SCALING: Final = frozenset(
     "div mul true_divide __truediv__ __mul__ __rmul__ sub add __sub__ __add__ __rsub__ log log1p clamp".split()  # noqa: SIM905
 )
-"""The same, where all else that is taken in are numbers."""
+"""Functions that only rescale a target, if all other arguments are numbers."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """expects: what the loss expects, as in `LOSSES`; "squared" and "absolute" also for differences that are written out,
-    "likelihood" for t log p + (1 - t) log(1 - p) written out, "product" for another product of target and logarithm, "shares of
-    classes" for the share of each example's class, whose logarithm is taken then.
-    prediction: made by weights. target: not. head: what made the prediction. given: whether the target is data, not made of the
-    step's own answers or as a constant. alone: whether the loss is this comparison and nothing else, but for a number it is
-    multiplied by.
+    """One comparison of a prediction with a target.
+
+    expects: what the loss expects, as in `LOSSES`. For losses written by hand: "squared" and "absolute" for differences,
+    "likelihood" for t log p + (1 - t) log(1 - p), "product" for another product of target and logarithm, "shares of classes" if
+    the probability of each example's class is picked first and its logarithm is taken after. prediction: made by weights.
+    target: not made by weights. head: the operations that made the prediction. given: whether the target is data; it is not if
+    it was computed from the model's output in this step or is a constant. alone: whether the loss is only this comparison, times
+    a number.
     """
 
     expects: str
@@ -60,7 +64,7 @@ class Comparison:
 
 
 def comparisons(look: Look) -> list[Comparison]:
-    """All of one look, whose predictions were made by the weights of the model."""
+    """All comparisons of one look whose predictions were made by the model's weights."""
     names = look.parameters
     makers = {id(call.result): call for call in look.calls if isinstance(call.result, Tensor)}
     answers = {
@@ -91,7 +95,7 @@ def comparisons(look: Look) -> list[Comparison]:
 
 
 def readable(tensor: Tensor) -> bool:
-    """Whether a tensor holds plain numbers that can be looked at."""
+    """Whether a tensor holds plain numbers that can be read."""
     return (
         type(tensor) in (Tensor, torch.nn.Parameter)
         and tensor.layout is torch.strided
@@ -103,12 +107,14 @@ def readable(tensor: Tensor) -> bool:
 
 
 def _whole(call: FunctionCall, *, alone: bool, uses: Mapping[int, set[str]]) -> bool:
-    """Whether what is picked is the loss: alone, or beside a logsumexp; and not, say, weighed by a reward."""
+    """Whether the picked values are the loss: alone, or with a logsumexp. They are not if, for example, a reward weights them."""
     return alone or "logsumexp" in uses.get(id(call.given(0, "input")), ())
 
 
 def _picked(call: FunctionCall, uses: Mapping[int, set[str]]) -> tuple[str, Tensor, Tensor] | None:
-    """The same of a cross-entropy written out: the logarithm, or the logit beside a logsumexp, of each example's class."""
+    """The same for a cross-entropy written by hand: it picks the logarithm of each example's class, or its logit beside a
+    logsumexp.
+    """
     first: Any = call.given(0, "input")
     if call.name in ("gather", "take_along_dim"):
         places: Any = call.given(2, "index") if call.name == "gather" else call.given(1, "indices")
@@ -129,8 +135,9 @@ def _picked(call: FunctionCall, uses: Mapping[int, set[str]]) -> tuple[str, Tens
 
 
 def _pair(call: FunctionCall, known: Mapping[int, set[str]]) -> tuple[str, Tensor, Tensor] | None:
-    """What a call expects, its prediction and its target; None if it compares no answer with a target. known: by id of a tensor,
-    names of the functions that take it in.
+    """What a call expects, its prediction and its target; None if it compares no prediction with a target.
+
+    known: for the id of each tensor, the names of the functions that take it.
     """
     if call.name == "einsum" and len(call.args) == 3:
         first, second = call.args[1:]
@@ -140,7 +147,7 @@ def _pair(call: FunctionCall, known: Mapping[int, set[str]]) -> tuple[str, Tenso
         return None
     if call.name in LOSSES:
         if second.requires_grad and not first.requires_grad and call.name in ("mse_loss", "l1_loss", "smooth_l1_loss"):
-            first, second = second, first  # handed over the other way round
+            first, second = second, first  # the arguments came in the other order
         return (LOSSES[call.name], first, second) if first.requires_grad and not second.requires_grad else None
     if first.requires_grad is second.requires_grad:
         return None
@@ -150,7 +157,7 @@ def _pair(call: FunctionCall, known: Mapping[int, set[str]]) -> tuple[str, Tenso
 
 
 def _written(call: FunctionCall, prediction: Tensor, target: Tensor, known: Mapping[int, set[str]]) -> str:
-    """What a difference or a product expects, "" where it is no part of a loss."""
+    """What a difference or a product expects; "" if it is not part of a loss."""
     uses = known.get(id(call.result), set())
     if call.name in ("sub", "__sub__", "__rsub__", "rsub") and target.numel() > 1:
         return "squared" if not uses.isdisjoint(_SQUARES) else "absolute" if not uses.isdisjoint(_SIZES) else ""
@@ -165,12 +172,12 @@ def _written(call: FunctionCall, prediction: Tensor, target: Tensor, known: Mapp
 
 
 def _complement(target: Tensor, calls: Sequence[FunctionCall]) -> bool:
-    """Whether 1 - target is used too."""
+    """Whether 1 - target is also used."""
     return any(call.name in ("__rsub__", "rsub") and call.args[0] is target and call.given(1, "other") == 1 for call in calls)
 
 
 def _given(target: Tensor, makers: dict[int, FunctionCall], answers: set[int]) -> bool:
-    """Whether a target came from outside the step, but for its shape, its type and a change of units."""
+    """Whether a target came from outside the step. Changes of shape, type or unit are allowed."""
     for _ in range(16):
         call = makers.get(id(target))
         if call is None:
@@ -184,7 +191,7 @@ def _given(target: Tensor, makers: dict[int, FunctionCall], answers: set[int]) -
 
 
 def _alone(loss: Tensor | None, call: FunctionCall) -> bool:
-    """Whether the loss is this comparison, its sum or its mean, times a number, and nothing else."""
+    """Whether the loss is only this comparison, or its sum or mean, times a number."""
     node = None if loss is None else loss.grad_fn
     end = call.result.grad_fn if isinstance(call.result, Tensor) else None
     for _ in range(16):

@@ -1,8 +1,8 @@
-"""Evidence "contrast": examples of a batch told apart from each other by products of vectors that the network made.
+"""Evidence "contrast": a contrastive loss, where products of the network's vectors tell the examples of a batch apart.
 
-where: (). figures, at the first look: "examples", how many are told apart; "length", mean length of the vectors; "spread", std of
-their lengths / mean, the larger one of the two sides, 0 where they were brought to one length; "most", the largest number that
-the softmax is taken of; "value", the loss; at the last look: "last", the loss.
+where: (). figures at the first look: "examples", how many are compared; "length", mean length of the vectors; "spread", std of
+their lengths / mean, the larger of the two sides, 0 if they were normalised to one length; "most", the largest input of the
+softmax; "value", the loss. At the last look: "last", the loss.
 """
 
 from __future__ import annotations

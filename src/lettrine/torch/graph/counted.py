@@ -1,13 +1,13 @@
-"""Evidence "padding counted": padding that counts as much as what was written, in a mean over places or in the loss.
+"""Evidence "padding counted": padding counts as much as real tokens, in a mean over places or in the loss.
 
-The token that most rows end in is taken for padding where it fills the ends of these rows, in runs of different length.
+The token that most rows end in is taken as padding if it fills the ends of these rows in runs of different length.
 
-where: (). figures: "looks"; "rows", share of rows that end in it; "run", share of the places it fills at their ends; "token".
+where: (). figures: "looks"; "rows", share of rows that end in it; "run", share of all places that these runs fill; "token".
 words: "how", "averaged" or "asked".
-    averaged: the model takes a mean over all places, and nothing was masked before. figures: "places".
-    asked: most places the loss asks about are padding, with one and the same class there, which it does not ignore.
-        figures: "class"; "padding" and "written", the mean loss of the two kinds of places at the last look; "guess", the entropy
-        of the classes of those that were written.
+    averaged: the model takes a mean over all places, and nothing was masked before. figures: "places". asked: most targets of
+    the loss are padding. They all have the same class, which the loss does not ignore.
+        figures: "class"; "padding" and "written", the mean loss at padding and at real tokens at the last look; "guess", the
+        entropy of the classes of the real tokens.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from lettrine.torch.private import saved
 
 _LEAST: Final = 4  # places, and rows
 _RUN: Final = 2  # of one token at the end of a row
-_ONE_CLASS: Final = 0.99  # of the places of padding
+_ONE_CLASS: Final = 0.99  # of the padding places have this one class
 _SEARCHED: Final = 2_000  # nodes of the graph of the model's output
 _MASKING: Final = ("Mul", "MaskedFill", "Where")
 _PASSING: Final = ("NativeDropout", "View", "UnsafeView", "Transpose", "Permute", "Clone")
@@ -38,7 +38,7 @@ _PASSING: Final = ("NativeDropout", "View", "UnsafeView", "Transpose", "Permute"
 
 @dataclass(frozen=True)
 class Ends:
-    """Which places of rows (B, T) are padding at their ends; the token that fills them, and the share of rows that have any."""
+    """Which places of rows (B, T) are padding at the end, the token that fills them, and the share of rows that have padding."""
 
     places: Tensor
     token: int
@@ -51,7 +51,7 @@ class Ends:
 
 
 def padded_ends(given: Tensor) -> Ends | None:
-    """Rows of whole numbers that end in padding; None if they do not, or all in as much of it."""
+    """The padding at the ends of integer rows; None if no rows end in it, or if all rows have the same amount."""
     if given.is_floating_point() or given.dtype is torch.bool or given.ndim != 2 or min(given.shape) < _LEAST:
         return None
     token = int(given[:, -1].mode().values)
@@ -65,7 +65,7 @@ def padded_ends(given: Tensor) -> Ends | None:
 
 @reader
 class Counted:
-    """Finds padding that is counted."""
+    """Finds padding that counts in a mean or in the loss."""
 
     def __init__(self) -> None:
         self._found: dict[str, list[tuple[Ends, dict[str, float]]]] = {}
@@ -88,14 +88,14 @@ class Counted:
         return ()
 
     def finish(self) -> Iterator[Evidence]:
-        """What all looks say."""
+        """The result over all looks."""
         for how, found in self._found.items():
             ends, own = found[-1]
             figures = {"looks": float(len(found)), "rows": ends.rows, "run": ends.run, "token": float(ends.token), **own}
             yield Evidence("padding counted", (), (0, self._last), figures, {"how": how})
 
     def _asked(self, term: Term, ends: Ends) -> dict[str, float] | None:
-        """The losses of padding and of what was written, where a term asks about both alike."""
+        """The losses at padding and at real tokens, if a term has targets at both."""
         given, target, options = term.given, term.target, term.options
         if term.kind != "cross-entropy" or not isfinite(term.weight) or given is None or target is None:
             return None
@@ -124,7 +124,7 @@ class Counted:
 
 
 def _averages(output: Any, shape: torch.Size) -> bool:
-    """Whether an output is made with a mean over the places of (B, T), of values of which none were masked."""
+    """Whether the model's output contains a mean over the places of (B, T) without a mask before it."""
     for node in walk([tensor.grad_fn for tensor in tensors_in(output)], _SEARCHED):
         if operation(node) != "Mean":
             continue
@@ -138,7 +138,7 @@ def _averages(output: Any, shape: torch.Size) -> bool:
 
 
 def _masked(node: Node | None) -> bool:
-    """Whether what is averaged was multiplied by something that no gradient goes to, or filled, just before."""
+    """Whether the averaged values were masked just before: multiplied by a tensor without gradient, or filled."""
     for _ in range(8):
         if node is None:
             return False

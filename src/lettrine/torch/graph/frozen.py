@@ -1,4 +1,4 @@
-"""Frozen weights that are still as they were drawn at random, on the way from the input to the loss."""
+"""Frozen weights that still have their random start values and lie between the input and the loss."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from lettrine.torch.private import version
 
 @reader
 class FrozenRandom:
-    """Evidence "frozen random": matrices without requires_grad that are fresh from their random start, feed trained layers, and
-    did not change.
+    """Evidence "frozen random": matrices without requires_grad that still have their random start values, feed trained layers,
+    and did not change.
 
     where: their names. figures: count, values, share (of the values of all matrices of the model), steps. words: drawn.
 
-    A copy of another parameter (a target network), one that is moved by hand (an average), and a network that only makes targets
-    (nothing trained stands behind or before it) are none.
+    Not reported: a copy of another parameter (a target network); a parameter that other code changes (a moving average); a
+    network that only makes targets (no trained layer stands before or after it).
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class FrozenRandom:
         self._all = 1
 
     def look(self, look: Look) -> Iterable[Evidence]:
-        """At the first look: which there are; later only that they are still there."""
+        """At the first look: find them. Later: note that they are still there."""
         self._last = look.step
         if self._found is None and look.modules:
             self._first, self._found = look.step, {}
@@ -45,7 +45,8 @@ class FrozenRandom:
                         frozen[name] = parameter, drawn
                     loaded |= parameter.ndim > 1 and not drawn
             if loaded:
-                # A short training hardly changes how normal values look; where other weights were trained, so may these.
+                # A short training hardly changes the distribution of normal values. If other weights were trained before, these
+                # may be too.
                 frozen = {name: (each, drawn) for name, (each, drawn) in frozen.items() if not drawn.startswith("normal")}
             if frozen and trained:
                 self._all = sum(each.numel() for each in look.model.parameters() if each.ndim > 1)
@@ -57,7 +58,7 @@ class FrozenRandom:
         return ()
 
     def finish(self) -> Iterable[Evidence]:
-        """Those that are as they were, and still frozen."""
+        """Matrices that did not change and are still frozen."""
         still = {}
         for name, (reference, then, drawn) in (self._found or {}).items():
             parameter = reference()
@@ -77,8 +78,9 @@ class FrozenRandom:
 
 
 def _on_the_way(look: Look) -> set[int]:
-    """Frozen parameters of modules behind something trained, or before it: what a trained module is given there is neither the
-    model's own input nor differentiable.
+    """Frozen parameters of modules that stand after or before something trained.
+
+    A trained module after them is given a tensor that is neither the model's own input nor differentiable.
     """
     given = {
         tensor.data_ptr()
@@ -87,7 +89,7 @@ def _on_the_way(look: Look) -> set[int]:
         for tensor in tensors_in(each)
     }
     found: set[int] = set()
-    before: dict[int, set[int]] = {}  # by call of the model: frozen parameters met so far with nothing trained before them
+    before: dict[int, set[int]] = {}  # By call of the model: frozen parameters met so far that have nothing trained before them.
     for call in look.modules:
         own = list(call.module.parameters(recurse=False))
         if not own:

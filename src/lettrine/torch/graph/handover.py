@@ -1,4 +1,4 @@
-"""Outputs that are handed on without their graph: what made them is not trained by what follows."""
+"""Outputs that are passed on without their graph: the next loss does not train the modules that made them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from lettrine.torch.graph.walks import fresh_random
 
 @reader
 class Detached:
-    """Evidence "detached": a module is given the very values another one made, without their graph.
+    """Evidence "detached": a module gets the same values that another module made, but without their graph.
 
-    where: who made them, who got them. figures: looks (at which it was so), passes (backward passes that were looked at).
-    Of a generator and its critic this is right in the critic's pass, and wrong in the generator's.
+    where: the module that made them, the module that got them. figures: looks (that showed it), passes (backward passes looked
+    at). For a generator and its critic this is right in the critic's pass and wrong in the generator's.
     """
 
     whole: ClassVar[bool] = True
@@ -30,7 +30,7 @@ class Detached:
         self._last = 0
 
     def look(self, look: Look) -> Iterable[Evidence]:
-        """Compare what modules are given with what trained ones have returned."""
+        """Compare the inputs of modules with the outputs of trained modules."""
         self._passes += 1
         self._last = look.step
         made: dict[int, str] = {}
@@ -43,36 +43,37 @@ class Detached:
             if _trained(call.module):
                 for tensor in tensors_in(call.output):
                     if tensor.requires_grad and tensor.numel():
-                        made[tensor.data_ptr()] = call.name  # the outermost module that returns it names it last
+                        # several modules may return one tensor: the outermost comes last and gives the name
+                        made[tensor.data_ptr()] = call.name
         for pair in met:
             self._found[pair] = self._found.get(pair, 0) + 1
         return ()
 
     def finish(self) -> Iterable[Evidence]:
-        """Every pair that was met."""
+        """Every pair that was found."""
         for pair, count in self._found.items():
             yield Evidence("detached", pair, (0, self._last), {"looks": float(count), "passes": float(self._passes)})
 
 
 @reader
 class WithoutGraph:
-    """Evidence "without graph": modules that are called so that their answers have no graph, although their parameters ask for
-    gradients: under no_grad or inference_mode.
+    """Evidence "without graph": modules called under no_grad or inference_mode. Their outputs have no graph, although their
+    parameters require gradients.
 
-    where: their names, first called first. figures: looks (at which all of them were so), all (looks), fresh (1 where one of
-    their matrices was still as drawn at random at the first look). Modules of a network that is called as a whole without a
-    graph, such as one that makes targets, are none: something that is trained has to be called in the same pass.
+    where: their names, in order of the first call. figures: looks (at which all outputs had no graph), all (looks), fresh (1 if
+    one of their matrices still had its random start values at the first look). A network that is called without a graph as a
+    whole, such as one that makes targets, is not reported: a trained module must be called in the same pass.
     """
 
     whole: ClassVar[bool] = True
 
     def __init__(self) -> None:
-        self._names: dict[str, bool] | None = None  # with whether each is fresh
+        self._names: dict[str, bool] | None = None  # by name: whether it still has its random start values
         self._looks = 0
         self._last = 0
 
     def look(self, look: Look) -> Iterable[Evidence]:
-        """Compare what modules hold with what they return."""
+        """Compare the parameters of modules with their outputs."""
         if look.place or not look.modules:
             return ()
         self._last = look.step
@@ -88,7 +89,7 @@ class WithoutGraph:
         return ()
 
     def finish(self) -> Iterable[Evidence]:
-        """Those that were so at every look."""
+        """Modules that had no graph at every look."""
         if self._names:
             figures = {"looks": float(self._looks), "fresh": float(any(self._names.values()))}
             yield Evidence("without graph", tuple(self._names), (0, self._last), figures)

@@ -1,4 +1,4 @@
-"""What lies between a network's last weights and a prediction: a softmax, a sigmoid, a ReLU, or nothing."""
+"""The operations between a network's last weights and its prediction: a softmax, a sigmoid, a ReLU, or none."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lettrine.torch.private import saved, saves_elsewhere
 _SHAPING: Final = frozenset(
     "Softmax LogSoftmax Sigmoid LogSigmoid Relu Tanh Softplus Hardtanh Hardsigmoid Clamp Log Exp Elu Gelu Silu Mish".split()  # noqa: SIM905
 )
-"""Operations that bound or bend each value (or each row of them) without mixing in anything else."""
+"""Operations that bound or bend each value (or each row) and mix in no other tensor."""
 _RANGES: Final[dict[str, tuple[float, float]]] = {
     "Softmax": (0.0, 1.0),
     "Sigmoid": (0.0, 1.0),
@@ -27,20 +27,22 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "LogSoftmax": (-inf, 0.0),
     "LogSigmoid": (-inf, 0.0),
     "Elu": (-1.0, inf),
-    "Gelu": (-0.17, inf),  # least values of x Phi(x), x sigmoid(x) and x tanh(softplus(x))
+    "Gelu": (-0.17, inf),  # minima of x Phi(x), x sigmoid(x) and x tanh(softplus(x))
     "Silu": (-0.279, inf),
     "Mish": (-0.309, inf),
 }
 _CARRIERS: Final = _VIEWS | {"WeightNormInterface"}
-_LONGEST: Final = 24  # operations walked back
+_LONGEST: Final = 24  # operations followed backwards
 
 
 @dataclass(frozen=True)
 class Head:
-    """operations: from the prediction inwards, without views, such as ("Log", "Softmax"), "Share" for a division by the own sum.
-    axis: the one a softmax was taken along, as torch saved it. place: name of the watched parameter that made it; "" where the
-    last weights are not the model's, or something else lies between. low, high: what its values can be, infinite where they are
-    not bounded. dropped: whether dropout follows the operations.
+    """The end of a network.
+
+    operations: from the prediction backwards, without views, such as ("Log", "Softmax"); "Share" is a division of values by
+    their own sum. axis: the axis of a softmax, as torch saved it. place: name of the watched parameter that made the prediction;
+    "" if the last weights are not the model's, or if other operations lie between. low, high: bounds of its values, infinite if
+    there are none. dropped: whether dropout follows the operations.
     """
 
     operations: tuple[str, ...] = ()
@@ -52,7 +54,7 @@ class Head:
 
     @property
     def last(self) -> str:
-        """The operation that made the prediction, "" if that were the weights."""
+        """The operation that made the prediction; "" if it came directly from the weights."""
         return self.operations[0] if self.operations else ""
 
     @property
@@ -62,7 +64,7 @@ class Head:
 
 
 def head_of(prediction: Tensor, names: Mapping[int, str]) -> Head:  # noqa: C901  one walk, one case an operation
-    """Read it back from autograd's graph. names: qualified name of each watched parameter by its id."""
+    """Read the head from autograd's graph. names: qualified name of each watched parameter by its id."""
     node, steps = prediction.grad_fn, 0
     operations: list[str] = []
     axis: int | None = None
@@ -96,7 +98,7 @@ def head_of(prediction: Tensor, names: Mapping[int, str]) -> Head:  # noqa: C901
 
 
 def _by_own_sum(node: Node) -> bool:
-    """Whether something is divided by its own sum."""
+    """Whether values are divided by their own sum."""
     inputs = [each for each, _ in node.next_functions]
     if operation(node) != "Div" or len(inputs) != 2 or None in inputs:
         return False
@@ -109,14 +111,14 @@ def _by_own_sum(node: Node) -> bool:
 
 
 def _alone(node: Node) -> bool:
-    """Whether a sum adds a number to one thing: what guards a logarithm."""
+    """Whether an addition only adds a number, such as the small one that keeps a logarithm finite."""
     return sum(each is not None for each, _ in node.next_functions) == 1
 
 
 def _signed(axis: Any) -> int | None:
     if axis is None:
         return None
-    return int(axis) if axis < 2**63 else int(axis) - 2**64  # autograd keeps -1 as an unsigned number
+    return int(axis) if axis < 2**63 else int(axis) - 2**64  # autograd stores -1 as an unsigned number
 
 
 def _range(node: Node, kind: str) -> tuple[float, float]:
@@ -132,7 +134,7 @@ def _range(node: Node, kind: str) -> tuple[float, float]:
 
 
 def _is_mask(node: Node) -> bool:
-    """Whether a product is that with a dropout's mask: its other factor has the same shape and is 0 or one number."""
+    """Whether a product is with a dropout mask: the other factor has the same shape and holds only 0 and one other number."""
     other = None if saves_elsewhere() else saved(node, "other")
     if not isinstance(other, Tensor) or other.ndim == 0 or sum(each is not None for each, _ in node.next_functions) != 1:
         return False
@@ -141,7 +143,7 @@ def _is_mask(node: Node) -> bool:
 
 
 def parameter_of(node: Node, names: Mapping[int, str]) -> str:
-    """Name of the watched parameter an operation takes in, "" if none; that of a weight before that of a bias."""
+    """Name of the watched parameter that an operation takes; "" if none. A weight comes before a bias."""
     found: list[str] = []
     waiting = [(each, 0) for each, _ in node.next_functions]
     while waiting:

@@ -1,17 +1,17 @@
-"""Evidence "inputs": what the model was fed at the steps that were looked at. One for each root that takes real numbers; of one
-that takes whole numbers only whether its batches repeat.
+"""Evidence "inputs": the batches that the model was fed at the steps looked at.
+
+One for each root that takes floating-point numbers. For a root that takes integers: only whether its batches repeat.
 
 where: the root's name.
 
 figures, over all looks: "looks", "rows" (of one batch); "mean", "std", "low", "high" of all values; "feature_most",
-    "feature_least": largest and smallest root mean square of a feature (of a channel, where there are more axes than two);
-    "rescaled": share of looks in which the model itself begins with a division of what it is fed;
-    "pairs": looks at two optimiser steps one after the other, "same" share of them with the same batch, "distinct" batches;
-    "period": after how many steps the same batches came again, in the same order; NaN where that was not seen at every look;
-    "alike": share of looks in which all rows of the batch were the same; "grown": how many times as many different rows the last
-    batches hold as the first ones, as those of a store that fills;
-    "told": how much better the nearest other input tells a target than chance does, in standard deviations over permuted
-    targets, "compared": on how many examples. Nearest is by Euclidean distance of standardised features (Cover & Hart 1967,
+    "feature_least": largest and smallest root mean square of a feature (of a channel, if there are more than two axes);
+    "rescaled": share of looks in which the model itself first divides its input; "pairs": looks at two optimiser steps in a row,
+    "same": share of them with the same batch, "distinct": different batches; "period": number of steps after which the same
+    batches came again in the same order; NaN if some look did not show it; "alike": share of looks in which all rows of the
+    batch were equal; "grown": number of different rows in the last batches / in the first ones; it grows while a replay buffer
+    fills; "told": how much better than chance the nearest other input predicts the target, in standard deviations over permuted
+    targets; "compared": on how many examples. Nearest is by Euclidean distance of standardised features (Cover & Hart 1967,
     Nearest neighbor pattern classification); equal rows count once.
 """
 
@@ -33,13 +33,13 @@ from lettrine.torch.capture.looks import Look, RootCall, reader
 from lettrine.torch.graph.comparisons import comparisons, readable
 
 _MOST: Final = 2**16  # numbers read of one batch
-_MARK: Final = 64  # numbers, at either end, by which two batches are told apart
-_ROWS: Final = 64  # examples kept of one look, and
-_ALL: Final = 1_024  # of all
-_WIDE: Final = 256  # numbers kept of each
-_ALIKE: Final = 4  # rows needed to say that all are the same
+_MARK: Final = 64  # numbers at each end that make the fingerprint of a batch
+_ROWS: Final = 64  # examples kept of one look
+_ALL: Final = 1_024  # examples kept of all looks
+_WIDE: Final = 256  # numbers kept of each example
+_ALIKE: Final = 4  # rows needed to say that all are equal
 _PERMUTATIONS: Final = 24
-_WHOLE: Final = (torch.int64, torch.int32, torch.int16, torch.uint8)  # of tokens, and no mask
+_WHOLE: Final = (torch.int64, torch.int32, torch.int16, torch.uint8)  # types of tokens; masks have others
 _RETURNS: Final = 3  # pairs of looks with the same batch
 
 Array = NDArray[Any]
@@ -58,18 +58,18 @@ class _Seen:
     inputs: list[Array] = field(default_factory=list)
     targets: list[Array] = field(default_factory=list)
     classes: bool = True
-    told: tuple[int, tuple[float, int]] = (0, (nan, 0))  # by how many batches were kept, so that a live page costs it once
+    told: tuple[int, tuple[float, int]] = (0, (nan, 0))  # by number of batches kept: a live page then computes it once
 
 
 @reader
 class Inputs:
-    """Gathers what roots are fed."""
+    """Collects the inputs of roots."""
 
     def __init__(self) -> None:
         self._seen: dict[str, _Seen] = {}
 
     def look(self, look: Look) -> Iterable[Evidence]:
-        """Take in one look; the evidence is made at the end."""
+        """Take in one look; `finish` makes the evidence."""
         done: set[str] = set()
         for root in look.roots:
             given = _table_of(root)
@@ -96,13 +96,15 @@ class Inputs:
         return ()
 
     def finish(self) -> Iterable[Evidence]:
-        """All that was seen, together."""
+        """The evidence of all looks."""
         for name, seen in self._seen.items():
             yield Evidence("inputs", (name,), (seen.steps[0], seen.steps[-1]), _figures(seen))
 
 
 def _table_of(root: RootCall) -> Tensor | None:
-    """The first real numbers a root is fed, one row an example; one value throughout is a mask or an empty state."""
+    """The first floating-point input of a root, one row for each example. An input with one value throughout is skipped: it is a
+    mask or an empty state.
+    """
     for each in root.inputs:
         usable = each.is_floating_point() and each.ndim > 1 and not each.requires_grad and readable(each)
         if usable and bool((each != each.reshape(-1)[0]).any()):
@@ -111,7 +113,7 @@ def _table_of(root: RootCall) -> Tensor | None:
 
 
 def _constant_of(root: RootCall) -> Tensor | None:
-    """All that a root is fed, where that is one value throughout."""
+    """The whole input of a root, if it has one value throughout."""
     only = root.inputs[0] if len(root.inputs) == 1 else None
     if only is None or not only.is_floating_point() or only.ndim < 2 or len(only) < _ALIKE or only.requires_grad:
         return None
@@ -119,18 +121,18 @@ def _constant_of(root: RootCall) -> Tensor | None:
 
 
 def _different(given: Tensor) -> int:
-    """How many of a batch's rows differ from all before them."""
+    """How many rows of a batch differ from all rows before them."""
     rows = given.detach()[:_ALL].reshape(min(len(given), _ALL), -1)
     return len(torch.unique(rows[:, :_MARK].to(torch.float64).cpu(), dim=0))
 
 
 def _tokens_of(root: RootCall) -> Tensor | None:
-    """The first whole numbers a root is fed, one row an example."""
+    """The first integer input of a root, one row for each example."""
     return next((each for each in root.inputs if each.dtype in _WHOLE and each.ndim > 1 and readable(each)), None)
 
 
 def _mark(given: Tensor | None) -> int:
-    """What two batches are told apart by."""
+    """A fingerprint that tells two batches apart."""
     if given is None:
         return 0
     flat = given.detach().reshape(-1)
@@ -154,7 +156,7 @@ def _take(seen: _Seen, given: Tensor) -> None:
 
 
 def _take_pairs(seen: _Seen, given: Tensor, look: Look) -> None:
-    """Keep some examples with their targets, one number or class each."""
+    """Keep some examples with their targets: one number or class for each."""
     for each in look.once(comparisons):
         target = each.target
         per_row = target.ndim == 1 or (target.ndim == 2 and target.shape[1] == 1)
@@ -193,7 +195,7 @@ def _figures(seen: _Seen) -> dict[str, float]:
 
 
 def _period(steps: list[int], marks: list[int]) -> float:
-    """The distance after which batches return: those as far apart are the same, and no others are."""
+    """The period of repeated batches: batches this many steps apart are the same, and no others are."""
     pairs = [(b - a, x == y) for (a, x), (b, y) in combinations(zip(steps, marks, strict=True), 2)]
     period = gcd(*(distance for distance, same in pairs if same))
     returned = sum(same for _, same in pairs)
@@ -218,7 +220,7 @@ def _told(seen: _Seen) -> tuple[float, int]:
     np.fill_diagonal(distances, np.inf)
     nearest = distances.argmin(axis=1)
     if not seen.classes:
-        targets = targets.argsort().argsort().astype(np.float64)  # by rank, so that a few huge ones do not decide
+        targets = targets.argsort().argsort().astype(np.float64)  # ranks: a few huge targets must not decide
 
     def agreement(order: Array) -> float:
         own, other = targets[order], targets[order][nearest]

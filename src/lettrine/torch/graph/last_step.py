@@ -1,9 +1,9 @@
-"""Evidence "padded end": a recurrent module of which only the last step is used, where most rows end in padding.
+"""Evidence "padded end": the model uses only the last step of a recurrent module, but most rows end in padding.
 
-The token that most rows end in is taken for padding where it fills the ends of these rows, in runs of different length.
+The token that most rows end in is taken as padding if it fills the ends of these rows in runs of different length.
 
-where: the recurrent module. figures: "looks"; "rows", share of rows that end in it; "run", share of the places it fills at their
-ends; "token". words: "used": "outputs" (at the last place) or "states".
+where: the recurrent module. figures: "looks"; "rows", share of rows that end in it; "run", share of all places that these runs
+fill; "token". words: "used": "outputs" (at the last place) or "states".
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PASSING: Final = ("Slice", "Transpose", "Alias", "Squeeze", "Clone")
 
 @reader
 class LastStep:
-    """Finds recurrent modules that are read where rows end in padding."""
+    """Finds recurrent modules whose last step is used where rows end in padding."""
 
     whole: ClassVar[bool] = True
 
@@ -48,7 +48,7 @@ class LastStep:
         return ()
 
     def finish(self) -> Iterable[Evidence]:
-        """What all looks say."""
+        """The result over all looks."""
         for name, found in self._found.items():
             rows, run, token, used = found[-1]
             figures = {"looks": float(len(found)), "rows": rows, "run": run, "token": float(token)}
@@ -56,7 +56,7 @@ class LastStep:
 
 
 def _used(call: ModuleCall, loss: Node | None, places: int) -> str:
-    """What of a recurrent module the loss is made of, if that is its last step alone; else empty."""
+    """Which result of a recurrent module the loss uses, if it uses only the last step; otherwise ""."""
     given: Any = (call.args or (None,))[0]
     output: Any = call.output
     if not isinstance(given, Tensor) or given.ndim != 3 or not isinstance(output, tuple) or not isinstance(output[0], Tensor):
@@ -70,7 +70,7 @@ def _used(call: ModuleCall, loss: Node | None, places: int) -> str:
 
 
 def _reached(loss: Node | None, made: dict[Node, str], places: int) -> Iterator[str]:
-    """Which of the two are used, "all" for outputs at other places than the last one."""
+    """Which of the two are used; "all" if outputs at other places than the last are used."""
     waiting: list[tuple[Node, tuple[Node, ...]]] = [(loss, ())]
     seen = set[Node]()
     while waiting and len(seen) < _SEARCHED:
@@ -89,7 +89,7 @@ def _reached(loss: Node | None, made: dict[Node, str], places: int) -> Iterator[
 
 
 def _at_end(node: Node, places: int) -> bool:
-    """Whether one place is picked, the last one."""
+    """Whether exactly the last place is picked."""
     if operation(node) != "Select":
         return False
     index = int(saved(node, "index"))

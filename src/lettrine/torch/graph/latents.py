@@ -1,4 +1,4 @@
-"""Latent variables that are drawn at random around what an encoder says: how much they tell."""
+"""How much information random latent variables carry: variables drawn around the output of an encoder."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.capture.outputs import tensors_in
 
 _DRAWS: Final = frozenset(("randn_like", "randn", "normal"))
-_WIDEST: Final = 20.0  # a log variance beyond is none
+_WIDEST: Final = 20.0  # no real log variance is larger
 
 
 @reader
 class Latents:
-    """Evidence "latents": means and log variances that a model returns beside its output, and draws noise for.
+    """Evidence "latents": means and log variances that a model returns beside its output, and uses to draw noise.
 
-    figures: kl_first, kl (of the first and of the last look: divergence from a standard normal in nats an example, summed over
-    the latent variables, mean over examples), size (latent variables), looks, step (of the last look).
+    figures: kl_first, kl (at the first and the last look: divergence from a standard normal in nats per example, summed over the
+    latent variables, mean over examples), size (latent variables), looks, step (of the last look).
 
-    They are the last two tensors of one shape (B, Z) among what the model returns, if noise of that shape was drawn for them.
+    They are the last two tensors of one shape (B, Z) that the model returns, if it drew noise of that shape.
     """
 
     def __init__(self) -> None:

@@ -1,13 +1,14 @@
-"""Evidence "leak": a part of the input that is the target itself, or tells it by itself.
+"""Evidence "leak": a part of the input is the target itself, or determines it alone.
 
-    where: empty. figures: input (which of the model's inputs), place (the column of a table, the position of a sequence; -1 for
-        the whole sequence), places (how many such there are), examples (compared).
-    words["what"]: "column", "position", "sequence", "mark" (the column holds one value for all of a class, and others for the
-        other), "threshold" (it tells the class by thresholds between values that lie next to one another) or "line" (the target
+    where: empty. figures: input (index of the model's input), place (the column of a table, the position of a sequence; -1 for
+        the whole sequence), places (how many such places there are), examples (compared).
+    words["what"]: "column", "position", "sequence", "mark" (the column holds one value for every example of a class, and other
+        values for the other class), "threshold" (thresholds between adjacent values separate the classes) or "line" (the target
         is a straight line of the column).
 
-Only what tells the target without an exception counts. What merely goes with it is what there is to learn: classes that lie apart
-leave a gap between them, a column that the target was made of leaves none.
+Only a part that determines the target without exception counts. A part that merely correlates with the target is what a model
+should learn. Classes that are separate by nature leave a gap between their values; a column that the target was computed from
+leaves no gap.
 """
 
 from __future__ import annotations
@@ -24,20 +25,20 @@ from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.graph.comparisons import readable
 from lettrine.torch.graph.terms import Term
 
-_LEAST: Final = 96  # examples that must agree, without an exception
-_RARE: Final = 8  # of them on either side: a class seen less often proves nothing
+_LEAST: Final = 96  # examples that must agree, without exception
+_RARE: Final = 8  # least examples on either side: a rarer class proves nothing
 _MOST: Final = 64  # classes each column is compared with
-_WIDE: Final = 2_048  # columns looked at, the first ones
-_GAP: Final = 0.05  # of a column's range: classes further apart are apart by nature
-_USUAL: Final = 0.05  # of a column's values
-_COLUMNS: Final = 4  # of a table: where there are fewer, one of them may well be the task
-_ENOUGH: Final = 16  # rows of a look, after which columns that do not tell the target are left out
-_LINE: Final = 1e-6  # of the variance that a straight line leaves, to the digits of float32
+_WIDE: Final = 2_048  # columns looked at, the first ones only
+_GAP: Final = 0.05  # of a column's range: classes with a larger gap are separate by nature
+_USUAL: Final = 0.05  # share of a column's values
+_COLUMNS: Final = 4  # columns a table must have: if there are fewer, one of them may be the task
+_ENOUGH: Final = 16  # rows of a look, after which columns that do not tell the target are dropped
+_LINE: Final = 1e-6  # share of the variance that a straight line may leave: rounding of float32
 
 
 @reader
 class LeakReader:
-    """Compares inputs with targets. A place that once disagrees is out."""
+    """Compares inputs with targets. A place that disagrees once is dropped."""
 
     def __init__(self) -> None:
         self._inputs: dict[int, _Compared] = {}
@@ -53,7 +54,7 @@ class LeakReader:
         return ()
 
     def finish(self) -> Iterator[Evidence]:
-        """What has agreed in all looks."""
+        """The places that agreed in all looks."""
         for place, compared in self._inputs.items():
             if (found := compared.held() or compared.tells()) is not None:
                 what, places, rows = found
@@ -69,8 +70,9 @@ class LeakReader:
 
 
 def _handed_over(given: Tensor, term: Term, look: Look) -> bool:
-    """Whether an input beside others is the targets themselves, and no embedding reads it as it stands: a model that is given the
-    answers so far uses each of them after its own place.
+    """Whether one of several inputs is the targets themselves and no embedding reads it unchanged.
+
+    Such a model is given the earlier answers (teacher forcing) and uses each only after its own place.
     """
     target = term.target
     if target is None or given.is_floating_point() or given.numel() != target.numel():
@@ -83,7 +85,8 @@ def _handed_over(given: Tensor, term: Term, look: Look) -> bool:
 
 @dataclass
 class _Extremes:
-    """Of each column, pooled over looks: the least and the greatest value by class, (F, K), and how often each class was met.
+    """For each column, over all looks: the least and the greatest value by class, (F, K), and how often each class occurred.
+
     first: the table of the first look.
     """
 
@@ -94,16 +97,16 @@ class _Extremes:
 
 
 class _Compared:
-    """One input held against the targets, look after look."""
+    """One input compared with the targets, look after look."""
 
     def __init__(self) -> None:
         self.steps = (0, 0)
         self._what = ""
         self._agree: Tensor | None = None  # (F,) or (F, K): whether a column or position has agreed so far
         self._rows = self._told = 0
-        self._seen: Tensor | None = None  # (K,) or (): how often each class, or different values, were met
+        self._seen: Tensor | None = None  # (K,) or (): how often each class, or different values, occurred
         self._extremes: _Extremes | None = None
-        self._sums: Tensor | None = None  # (5, F): of x, x * x, x * y, y, y * y, about the first example
+        self._sums: Tensor | None = None  # (5, F): sums of x, x * x, x * y, y, y * y, relative to the first example
         self._origin: tuple[Tensor, Tensor] | None = None
         self._left: list[int] | None = None  # columns that have told the target so far; None before the first look
         self._width = 0
@@ -111,14 +114,15 @@ class _Compared:
     def take(self, given: Tensor, term: Term, step: int) -> None:
         """One look."""
         self.steps = (self.steps[0], step)
-        open_ = self._agree is None or bool(self._agree.any())  # nothing that once disagreed comes back
+        open_ = self._agree is None or bool(self._agree.any())  # a place that disagreed once stays out
         if open_ and given.ndim == 2 and (found := _compared(given, term)) is not None:
             self._take(*found)
         if given.is_floating_point() and term.target is not None and len(term.target) == len(given) and self._left != []:
-            last = given[:, -1] if given.ndim == 3 else given  # of a window: what came first may well be what is to be remembered
+            # of a window only the last step: the task may be to remember an earlier one
+            last = given[:, -1] if given.ndim == 3 else given
             table = last.reshape(len(given), -1)[:, :_WIDE]
             if self._left is not None and table.shape[1] != self._width:
-                self._left = []  # another table altogether
+                self._left = []  # the table has another shape
                 return
             self._width = table.shape[1]
             table = (table if self._left is None else table[:, self._left]).double().cpu()
@@ -127,11 +131,11 @@ class _Compared:
             self._drop(len(table))
 
     def held(self) -> tuple[str, list[int], int] | None:
-        """What is the target to the digit."""
+        """Places that equal the target exactly."""
         if self._agree is None or self._seen is None or self._rows < _LEAST:
             return None
         agree = self._agree
-        if agree.ndim > 1:  # by class: only classes met often, and missed often, prove something
+        if agree.ndim > 1:  # by class: a class proves something only if it is often there and often absent
             often = (self._seen >= _RARE) & (self._rows - self._seen >= _RARE)
             agree = (agree & often).any(1)
         elif (self._seen.ndim and int((self._seen > 0).sum()) < 2) or (not self._seen.ndim and not bool(self._seen)):
@@ -140,7 +144,7 @@ class _Compared:
         return (self._what, places, self._rows) if places and (self._what != "sequence" or len(places) == len(agree)) else None
 
     def tells(self) -> tuple[str, list[int], int] | None:
-        """What tells the class by thresholds, or the number by a straight line."""
+        """Columns that tell the class by thresholds, or the number by a straight line."""
         if self._told < _LEAST:
             return None
         places, what = [], ""
@@ -153,7 +157,7 @@ class _Compared:
         return (what, [(self._left or [])[place] for place in places], self._told) if places else None
 
     def _drop(self, rows: int) -> None:
-        """Leave out the columns that do not tell the target: after the first look hardly any is left."""
+        """Drop the columns that do not tell the target: hardly any remains after the first look."""
         if rows < _ENOUGH:
             return
         if self._extremes is not None:
@@ -222,14 +226,15 @@ def _labels(term: Term) -> Tensor | None:
 
 
 def _thresholds(seen: _Extremes, *, often: bool = False) -> list[int]:
-    """Columns whose values of each class lie beside those of the next, without overlap; often: and without a gap, of classes
-    none of which is rare.
+    """Columns whose values of each class lie next to those of the next class, without overlap.
+
+    often: require also that there is no gap and that no class is rare.
     """
     met = torch.nonzero(seen.met > 0).reshape(-1)
     if not len(met) or not len(seen.low):
         return []
     if often and (len(met) < 2 or bool((seen.met[met] < _RARE).any())):
-        return []  # a class met now and then proves nothing
+        return []  # a rare class proves nothing
     low, high = seen.low[:, met], seen.high[:, met]
     order = low.argsort(1)
     low, high = low.gather(1, order), high.gather(1, order)
@@ -240,8 +245,10 @@ def _thresholds(seen: _Extremes, *, often: bool = False) -> list[int]:
 
 
 def _marks(seen: _Extremes, left: list[int]) -> list[int]:
-    """Columns that hold one and the same value in all examples of one of two classes, and others in the other class: something
-    that is written down for one of them alone. A value that is usual in other columns too, such as a dark pixel, says nothing.
+    """Columns that hold one value in all examples of one of two classes, and other values in the other class.
+
+    Such a column was written for that class alone. A value that is common in other columns too, such as a dark pixel, does not
+    count.
     """
     met = torch.nonzero(seen.met >= _RARE).reshape(-1)
     if len(met) != 2 or int((seen.met > 0).sum()) != 2:
@@ -257,15 +264,15 @@ def _marks(seen: _Extremes, left: list[int]) -> list[int]:
 
 
 def _lines(sums: Tensor, rows: int) -> list[int]:
-    """Columns of which the target is a straight line."""
+    """Columns of which the target is a linear function."""
     x, xx, xy, y, yy = sums / rows
     spread, other, both = xx - x * x, yy - y * y, xy - x * y
-    left = 1 - both.square() / (spread * other)  # NaN for a column or a target of one value
+    left = 1 - both.square() / (spread * other)  # NaN for a constant column or target
     return [int(place) for place in torch.nonzero(left.abs() < _LINE).reshape(-1)]
 
 
 _Found: TypeAlias = tuple[str, Tensor, Tensor, int]
-"""What is compared, which places agree, what was met, and how many examples."""
+"""What is compared, which places agree, what occurred, and how many examples."""
 
 
 def _compared(given: Tensor, term: Term) -> _Found | None:
@@ -281,7 +288,7 @@ def _compared(given: Tensor, term: Term) -> _Found | None:
 
 
 def _values(given: Tensor, target: Tensor) -> _Found | None:
-    """Columns that are the value to be met."""
+    """Columns that equal the target value."""
     values = target.reshape(len(target), -1) if target.ndim else target
     if given.shape[1] < 2 or values.shape != (len(given), 1):
         return None
@@ -290,7 +297,7 @@ def _values(given: Tensor, target: Tensor) -> _Found | None:
 
 
 def _tokens(given: Tensor, target: Tensor, classes: int) -> _Found | None:
-    """Positions that hold the class, or a sequence that is its own target."""
+    """Positions that hold the class, or a sequence that equals its own target."""
     met = torch.bincount(target.reshape(-1).clamp(0, classes - 1), minlength=classes).cpu()
     if target.numel() == given.numel():
         return "sequence", (given.reshape(-1) == target.reshape(-1)).all()[None].cpu(), met, target.numel()
@@ -300,7 +307,7 @@ def _tokens(given: Tensor, target: Tensor, classes: int) -> _Found | None:
 
 
 def _columns(given: Tensor, target: Tensor, classes: int) -> _Found | None:
-    """(F, K) columns that tell by two values whether it is a class."""
+    """(F, K) columns that have two values and tell by them whether an example belongs to the class."""
     if target.shape != given.shape[:1] or classes > _MOST:
         return None
     table = given[:, :_WIDE]
@@ -312,7 +319,7 @@ def _columns(given: Tensor, target: Tensor, classes: int) -> _Found | None:
     is_high = (table == high)[:, some]
     for k in range(classes):
         agree[some, k] = (is_high == chosen[:, [k]]).all(0)
-    # A batch without the class, or of it alone, has columns of one value: they neither agree nor disagree.
+    # If no example or every example has the class, constant columns neither agree nor disagree.
     same = (low == high)[:, None] & (~chosen.any(0) | chosen.all(0))[None]
     met = torch.bincount(target.clamp(0, classes - 1), minlength=classes).cpu()
     return "column", (agree | same).cpu(), met, len(target)

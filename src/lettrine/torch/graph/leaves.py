@@ -1,4 +1,4 @@
-"""What the graph of a loss ends at: parameters that nobody holds, and nodes of earlier steps."""
+"""The leaves of a loss's graph: parameters that belong to no model or optimiser, and nodes of earlier steps."""
 
 from __future__ import annotations
 
@@ -16,32 +16,33 @@ from lettrine.torch.capture.sharding import gathers
 from lettrine.torch.graph.walks import fresh_random, hidden_parameters, leaves, walk
 from lettrine.torch.private import sequence, version
 
-_MANY: Final = 64  # names given
-_ANEW: Final = 3  # looks at which parameters were new each time
+_MANY: Final = 64  # names listed at most
+_ANEW: Final = 3  # looks at which the parameters must be new each time
 
 
 @reader
 class Unheld:
-    """Evidence "unheld": parameters in the graph of the model's outputs that are none of the model's and in no optimiser, and
-    that did not change while it trained.
+    """Evidence "unheld": parameters in the graph of the model's outputs that belong neither to the model nor to an optimiser,
+    and did not change during training.
 
-    where: their names, as far as they lie in plain containers of the model's modules. figures: count, values, steps (between the
-    first and the last look). words: drawn (how a fresh one is distributed, "" where none is fresh).
+    where: their names, if they lie in plain containers of the model's modules. figures: count, values, steps (between the first
+    and the last look). words: drawn (the distribution of a fresh one, "" if none is fresh).
 
-    A parameter that another optimiser moves and one of a loss (behind the output) are none. Of those that are made anew at each
-    step, drawn at random and no copy of the model's own, words["names"] is "" and words["made"] "anew".
+    Not reported: a parameter that another optimiser changes, and a parameter of a loss (after the output). If new ones are made
+    at each step, drawn at random and not copied from the model's own, words["names"] is "" and words["made"] "anew".
     """
 
     def __init__(self) -> None:
-        self._met: dict[int, tuple[weakref.ref[Tensor], int, int]] = {}  # the parameter, its version, and when it was met
+        # the parameter, its version, and the step at which it was first seen
+        self._met: dict[int, tuple[weakref.ref[Tensor], int, int]] = {}
         self._names: dict[int, str] = {}
         self._last = -1
-        self._again: set[int] = set()  # met in a later step, too
+        self._again: set[int] = set()  # those seen again in a later step
         self._held: set[int] = set()
-        self._anew: dict[int, list[tuple[int, str]]] = {}  # by step: values and draw of those not met before
+        self._anew: dict[int, list[tuple[int, str]]] = {}  # by step: size and distribution of parameters not seen before
 
     def look(self, look: Look) -> Iterable[Evidence]:
-        """Note the parameters nobody holds."""
+        """Note the parameters that belong to no model or optimiser."""
         if look.place or not look.roots or gathers(look.model):
             return ()
         self._last = look.step
@@ -63,12 +64,12 @@ class Unheld:
         return ()
 
     def stepping(self, stepping: Stepping) -> Iterable[Evidence]:
-        """Parameters may be handed to an optimiser later on."""
+        """An optimiser may take parameters later."""
         self._held = _held_by(stepping)
         return ()
 
     def finish(self) -> Iterable[Evidence]:
-        """Those that were met again and had not moved."""
+        """Parameters that were seen again and had not changed."""
         found = []
         for key in self._again:
             reference, then, since = self._met[key]
@@ -82,7 +83,7 @@ class Unheld:
         keys = {key for key, _, _ in found}
         named = [name for key, name in self._names.items() if key in keys]
         if not named and not drawn:
-            return  # a network that was trained elsewhere, most likely
+            return  # most likely a network that was trained elsewhere
         first = min(since for _, _, since in found)
         count, values = len(named) or len(found), sum(leaf.numel() for key, leaf, _ in found if key in self._names or not named)
         figures = {"count": float(count), "values": float(values), "steps": float(self._last - first)}
@@ -100,7 +101,7 @@ class Unheld:
 
 
 def _copied(leaf: Tensor, model: nn.Module) -> bool:
-    """Whether a parameter is a copy of one of the model's, as an inner loop of meta-learning makes them."""
+    """Whether a parameter is a copy of a model parameter, as an inner loop of meta-learning makes."""
     return any(each.shape == leaf.shape and torch.equal(each, leaf) for each in model.parameters())
 
 
@@ -113,17 +114,17 @@ def _held_by(seen: Look | Stepping) -> set[int]:
 class ReachingBack:
     """Evidence "reaching back": a loss whose graph still holds nodes made in earlier steps.
 
-    figures: nodes_first, nodes (counted at most to `walks.NODES`), back (looks in a row, up to the last, that reached to before
-    the look before), first, last (steps of the first and the last of those looks).
+    figures: nodes_first, nodes (counted up to `walks.NODES`), back (number of looks in a row, up to the last, whose graph holds
+    nodes from before the previous look), first, last (steps of the first and the last of these looks).
 
-    Autograd numbers the nodes of a thread as they are made; a node numbered below the last loss's was there before it. The same
-    is told of the loss that is handed over, where it has a graph: where[0] is then "handed over".
+    Autograd numbers the nodes of a thread in the order they are made. A node with a number below that of the last loss was there
+    before it. The loss that is handed over is checked too, if it has a graph: where[0] is then "handed over".
     """
 
     def __init__(self) -> None:
         self._handed: list[tuple[int, int]] = []
         self._handed_top = -1
-        self._top = -1  # number of the loss at the last look
+        self._top = -1  # node number of the loss at the last look
         self._step = -1
         self._counts: list[tuple[int, int]] = []  # step and nodes of the looks in a row that reached back
 
@@ -136,13 +137,13 @@ class ReachingBack:
         return ()
 
     def handed(self, step: int, loss: Any) -> Iterable[Evidence]:
-        """Count the graph of what is handed over; that of a plain loss is the one looked at."""
+        """Count the graph of the loss handed over. A plain loss is the one looked at already."""
         if isinstance(loss, Tensor) and loss.grad_fn is not None and not (self._handed and self._handed[-1][0] == step):
             self._handed, self._handed_top = _counted(step, loss, self._handed, self._handed_top)
         return ()
 
     def finish(self) -> Iterable[Evidence]:
-        """Whether all looks since one reached back."""
+        """Whether all looks since a certain one reached back."""
         for where, counts in (((), self._counts), (("handed over",), self._handed)):
             if len(counts) < 2:
                 continue
@@ -152,7 +153,7 @@ class ReachingBack:
 
 
 def _counted(step: int, loss: Tensor, counts: list[tuple[int, int]], top: int) -> tuple[list[tuple[int, int]], int]:
-    """The looks in a row that reach back, with this one, and the number of its last node."""
+    """The looks in a row that reach back, including this one, and the number of its last node."""
     nodes = walk([loss.grad_fn])
     numbers = [number for node in nodes if not hasattr(node, "variable") and (number := sequence(node)) >= 0]
     back = top >= 0 and bool(numbers) and min(numbers) < top

@@ -1,14 +1,14 @@
-"""Evidence "links": several graphs in one batch, whose edges all point at the nodes of the first.
+"""Evidence "links": several graphs in one batch, but all edges point at the nodes of the first graph.
 
-Graphs are batched by laying their nodes one after another, (N, features); the numbers of nodes in edges must then be moved on by
-the nodes that lie before theirs.
+A batch of graphs lays their nodes one after another, (N, features). The node numbers in the edges of a graph must then be
+increased by the number of nodes before that graph.
 
-where: (). figures: "looks" at which no edge went beyond the largest graph's number of nodes; "nodes", "graphs", "largest",
+where: (). figures: "looks" at which no edge pointed beyond the node count of the largest graph; "nodes", "graphs", "largest",
 "edges".
 
-How many graphs there are, and how many nodes each has, is told by an input that numbers the graph of each node (0, 0, 1, 1, 2 …),
-or by one of shape (graphs, nodes, …). Edges are what rows of all nodes are picked by on the way to the output, or an input of
-shape (2, edges); but not beside (graphs, nodes, …), where one set of edges may be that of all graphs.
+The number of graphs and their sizes are read from an input that holds the graph number of each node (0, 0, 1, 1, 2 …), or from
+an input of shape (graphs, nodes, …). Edges are the indices that pick rows of all nodes on the way to the output, or an input of
+shape (2, edges). An input (2, edges) beside one of (graphs, nodes, …) is not used: all graphs may share one set of edges.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from lettrine.torch.graph.reading import operation
 from lettrine.torch.graph.walks import walk
 from lettrine.torch.private import saved, saves_elsewhere
 
-_GRAPHS: Final = 4  # in a batch: an edge that goes nowhere beyond the first of them by chance is unlikely
-_EDGES: Final = 0.5  # times the nodes
+_GRAPHS: Final = 4  # least graphs in a batch: with so many, all edges hardly stay within the first by chance
+_EDGES: Final = 0.5  # least edges, times the nodes
 _SEARCHED: Final = 1_000
 
 
@@ -38,7 +38,7 @@ class Links:
     whole: ClassVar[bool] = True
 
     def __init__(self) -> None:
-        self._looks: list[tuple[int, int, int, int, int]] = []  # step, nodes, graphs, nodes of the largest, edges
+        self._looks: list[tuple[int, int, int, int, int]] = []  # step, nodes, graphs, nodes of the largest graph, edges
         self._fine = False
 
     def look(self, look: Look) -> Iterable[Evidence]:
@@ -55,7 +55,7 @@ class Links:
         return ()
 
     def finish(self) -> Iterator[Evidence]:
-        """What all looks say: edges that ever go beyond the first graph are moved on."""
+        """The result over all looks. If an edge ever points beyond the first graph, the numbers were increased correctly."""
         if self._looks and not self._fine:
             step, nodes, graphs, largest, edges = self._looks[-1]
             looks = len({each[0] for each in self._looks})
@@ -64,7 +64,7 @@ class Links:
 
 
 def _tensors(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
-    """What the model was given, and what the batch of a graph library holds."""
+    """The tensors given to the model, also those inside the batch object of a graph library."""
     found = []
     for each in (*args, *kwargs.values()):
         held = (each,) if isinstance(each, Tensor) else (getattr(each, "edge_index", None), getattr(each, "batch", None))
@@ -73,7 +73,7 @@ def _tensors(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
 
 
 def _batched(given: list[Tensor]) -> Iterator[tuple[int, int, int, bool]]:
-    """Nodes of all graphs, how many graphs there are, nodes of the largest, and whether each node is numbered by its graph."""
+    """Number of nodes of all graphs, number of graphs, nodes of the largest, and whether each node has a graph number."""
     for each in given:
         if each.ndim == 1 and not each.is_floating_point() and each.dtype is not torch.bool:
             steps = each.diff()
@@ -88,7 +88,7 @@ def _edges(given: list[Tensor]) -> list[Tensor]:
 
 
 def _picked(look: Look, nodes: int) -> Iterator[Tensor]:
-    """By which numbers rows of (nodes, …) are picked."""
+    """The indices that pick rows of (nodes, …)."""
     if saves_elsewhere():
         return
     for node in walk([tensor.grad_fn for root in look.roots for tensor in root.outputs], _SEARCHED):

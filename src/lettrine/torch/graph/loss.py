@@ -1,14 +1,14 @@
-"""Evidence of what the loss is: its terms, what it is held against, and whether it is one that falls as the network learns.
+"""Evidence of the kind of loss: its terms, its reference value, and whether it should fall as the network learns.
 
 Evidence "loss", of the loss whose backward pass was looked at:
-    words["kind"]: kinds of its terms, such as "cross-entropy" or "squared error + penalty".
-    words["nature"]: "" for an ordinary loss against data; "adversarial", "contrastive", "bootstrapped" (targets a network made),
-        "maximised" (by an optimiser that was built so), "moving" (targets whose size changes as training goes on), "policy" or
-        "other" for those that have no reference and need not fall.
-    figures: terms; classes (0 for none); reference, even: loss of the best answer that does not look at the input, and of
-        answering evenly or 0, in the units of the loss that was looked at, NaN for none; value 0, value 1 …: that loss at each
-        step looked at, the mean of its backward passes, by which the checks bring the reference to the units of the loss that
-        was handed over; upwards: 1 where the loss is a single error, and all steps that were looked at make that larger.
+    words["kind"]: kinds of its terms, such as "cross-entropy" or "squared error + penalty". words["nature"]: "" for an ordinary
+    loss against data. Losses without a reference, which need not fall: "adversarial",
+        "contrastive", "bootstrapped" (a network made the targets), "maximised" (the optimiser was built to maximise), "moving"
+        (the size of the targets changes during training), "policy" or "other".
+    figures: terms; classes (0 for none); reference: loss of the best constant answer; even: loss of a uniform or zero answer.
+        Both are in the units of the loss looked at, NaN for none. value 0, value 1 …: that loss at each step looked at, the mean
+        of its backward passes. With it the checks convert the reference to the units of the loss that was handed over. upwards:
+        1 if the loss is a single error and all steps looked at increase it.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ from lettrine.torch.graph.terms import Term
 
 CLASSES: Final = ("cross-entropy", "binary cross-entropy")
 VALUES: Final = ("squared error", "absolute error", "smooth absolute error", "huber")
-_ALIKE: Final = 1e-4  # by which two losses that are one and the same may differ, relative
+_ALIKE: Final = 1e-4  # relative difference up to which two losses are the same
 BOUNDED: Final = (*CLASSES, *VALUES, "divergence", "ctc", "triplet", "embedding", "ranking", "hinge", "likelihood", "penalty")
-"""Kinds of terms that are made smaller against fixed data; of any other it is not known whether it should fall."""
+"""Kinds of terms that are minimised against fixed data. For any other kind it is not known whether it should fall."""
 
 
 @reader
 class LossReader:
-    """Understands the loss of one watch."""
+    """Identifies the loss of one watch."""
 
     def __init__(self) -> None:
         self._sums: dict[int, TargetSums] = {}
         self._values: dict[int, list[float]] = {}
-        self._ratios: list[float] = []  # of the loss to the sum of its terms, where both are known
+        self._ratios: list[float] = []  # loss / sum of its terms, if both are known
         self._terms: list[Term] = []
         self._natures: list[str] = []
-        self._constants: dict[int, set[float]] = {}  # by step: true and false are told to a network that judges
+        self._constants: dict[int, set[float]] = {}  # by step: a network that judges (a critic) is told true and false
         self._sides: set[frozenset[int]] = set()
         self._searched = False
-        self._plain = False  # classes by number, none of which weighs more than another
+        self._plain = False  # classes by number, all with the same weight
         self._parts: dict[
             int, list[tuple[str, float, float]]
-        ] = {}  # by step: kind of each of several terms, mean, share of the loss
-        self._upwards: list[bool] = []  # whether the steps make the one term larger
-        self._maximised: list[bool] = []  # whether the optimiser was built to make the loss larger, at each look
-        self._handed: list[tuple[str, float]] = []  # of the losses that are handed over: which term each is, and its share
+        ] = {}  # by step: kind of each of several terms, its mean, its share of the loss
+        self._upwards: list[bool] = []  # whether the steps increase the only term
+        self._maximised: list[bool] = []  # at each look: whether the optimiser was built to maximise
+        self._handed: list[tuple[str, float]] = []  # for losses handed over: which term each is, and its share
 
     def look(self, look: Look) -> Iterable[Evidence]:
         """One backward pass."""
@@ -61,9 +61,9 @@ class LossReader:
             return ()
         if [each.kind for each in terms] != [each.kind for each in self._terms]:
             if self._terms and look.step in self._values:
-                self._natures.append("several")  # backward passes of one step that are of different losses
+                self._natures.append("several")  # one step has backward passes of different losses
             self._sums, self._ratios = {}, []
-        self._terms = [replace(each, given=None, target=None, options={}) for each in terms]  # the tensors are not ours
+        self._terms = [replace(each, given=None, target=None, options={}) for each in terms]  # do not keep the user's tensors
         value = float(look.loss if look.loss.numel() == 1 else look.loss.detach().double().sum())
         self._values.setdefault(look.step, []).append(value)
         constants = self._constants.setdefault(look.step, set())
@@ -83,7 +83,7 @@ class LossReader:
         return ()
 
     def handed(self, step: int, loss: Any) -> Iterable[Evidence]:
-        """What is handed over may be one of several terms."""
+        """The loss handed over may be one of several terms."""
         parts = self._parts.pop(step, [])
         value = float(loss.detach().double().sum()) if isinstance(loss, torch.Tensor) else float(loss)
         alike = [(kind, share) for kind, mean, share in parts if value > 0 and abs(mean / value - 1) < _ALIKE]
@@ -92,7 +92,7 @@ class LossReader:
         return ()
 
     def finish(self) -> Iterator[Evidence]:
-        """The loss as far as it is understood."""
+        """What is known of the loss."""
         if len({kind for kind, _ in self._handed}) == 1 and self._handed[0][0]:
             shares = sorted(share for _, share in self._handed)
             figures = {"looks": float(len(shares)), "share": shares[len(shares) // 2], "terms": float(len(self._terms))}
@@ -100,7 +100,8 @@ class LossReader:
         if not self._values:
             return
         steps = sorted(self._values)
-        if self._maximised and all(self._maximised):  # one that turns round on its way is not meant to rise
+        # a gradient that is reversed on its way does not mean that the loss should rise
+        if self._maximised and all(self._maximised):
             self._natures.append("maximised")
         nature, reference, even = self._nature(), nan, nan
         if not nature:
@@ -142,7 +143,7 @@ class LossReader:
             self._plain = options.get("weight") is None and not smoothing
 
     def _compare(self, terms: list[Term], value: float) -> None:
-        """By what the loss differs from the sum of its terms: a mask, a weight that is not a number."""
+        """How the loss differs from the sum of its terms: by a mask, or by a weight that is not a number."""
         means = [_mean(each) for each in terms if each.kind in (*CLASSES, *VALUES)]
         if len(terms) == 1 and means and means[0] > 0 and not terms[0].root:
             self._ratios.append(value / means[0])
@@ -160,7 +161,7 @@ class LossReader:
         if any(contrastive(each.given, each.target) for each in terms if each.kind == "cross-entropy"):
             found.append("contrastive")
         if value < 0 and all(each.kind == "cross-entropy" and not isfinite(each.weight) for each in terms):
-            found.append("policy")  # weighted by numbers of both signs, such as rewards: an error alone is never below 0
+            found.append("policy")  # weights of both signs, such as rewards: an error alone is never below 0
         self._natures += [each for each in found if each not in self._natures]
 
     def _nature(self) -> str:
@@ -174,7 +175,7 @@ class LossReader:
         return "policy" if "policy" in unknown else "other" if unknown else ""
 
     def _reference(self, of: Any) -> float:
-        """Of the sum, if every term has one: a sum is never held against what one of its terms is held against."""
+        """Reference of the sum, if every term has one: a sum is never compared with the reference of one term."""
         total = 0.0
         for place, term in enumerate(self._terms):
             sums = self._sums.get(place)
@@ -194,7 +195,7 @@ def _even(sums: TargetSums) -> float:
 
 
 def _mean(term: Term) -> float:
-    """Mean of a term over its examples, from what it compares where it is not known."""
+    """Mean of a term over its examples; computed from what it compares if it is not known."""
     if isfinite(term.value) or term.given is None or term.target is None:
         return term.value
     given, target, axis = term.given.detach(), term.target.detach(), term.options.get("axis", 0)

@@ -1,9 +1,9 @@
-"""Evidence "states": what a recurrent module returns, viewed so that the examples of a batch are mixed.
+"""Evidence "states": the result of a recurrent module is reshaped so that the examples of a batch are mixed.
 
-Torch's recurrent modules return their last states as (layers, batch, units), and their outputs as (time, batch, units) unless
-they are built with batch_first. A view or reshape to (batch, ...) without a transposition takes one example's values from others.
+Torch's recurrent modules return their last states as (layers, batch, units). They return their outputs as (time, batch, units),
+unless built with batch_first. A view or reshape to (batch, ...) without a transposition takes values from other examples.
 
-where: the recurrent module. figures: "looks" at which it was so, "first" the length of the first axis, "batch". words: "what"
+where: the recurrent module. figures: "looks" that showed it, "first" the length of the first axis, "batch". words: "what"
 ("states" or "outputs"), "function".
 """
 
@@ -22,12 +22,12 @@ from lettrine.torch.graph.reading import Node, operation
 
 _RESHAPING: Final = ("view", "reshape", "flatten")
 _SAME_PLACE: Final = ("NativeDropout", "Relu", "Tanh", "Sigmoid", "Gelu", "Mul", "Clone", "Alias", "Slice")
-_LONGEST: Final = 4  # operations walked back, none of which moves an axis
+_LONGEST: Final = 4  # operations followed backwards, none of which moves an axis
 
 
 @reader
 class RecurrentStates:
-    """Looks at how states are reshaped."""
+    """Watches how recurrent states are reshaped."""
 
     def __init__(self) -> None:
         self._found: dict[str, tuple[int, int, int, int, str, str]] = {}
@@ -57,7 +57,7 @@ class RecurrentStates:
 
 
 def _note(made: dict[tuple[Node, int], tuple[str, str, int, int]], name: str, module: nn.RNNBase, output: Any) -> None:
-    """Remember the nodes of what has the batch as its second axis, and something else than 1 before it."""
+    """Remember the nodes whose second axis is the batch and whose first axis is longer than 1."""
     if not (isinstance(output, tuple) and len(output) == 2) or not isinstance(output[0], Tensor) or output[0].ndim != 3:
         return
     states = [(each, "states") for each in tensors_in(output[1])]
@@ -68,7 +68,7 @@ def _note(made: dict[tuple[Node, int], tuple[str, str, int, int]], name: str, mo
 
 
 def _maker(call: FunctionCall, made: dict[tuple[Node, int], tuple[str, str, int, int]]) -> tuple[str, str, int, int] | None:
-    """The recurrent module whose states are reshaped, with the axes they still have."""
+    """The recurrent module whose states are reshaped, and the axes they still have."""
     given = call.given(0, "input")
     if not isinstance(given, Tensor) or given.ndim != 3 or given.grad_fn is None:
         return None

@@ -1,4 +1,4 @@
-"""Modules in another mode than their model, dropout that ignores the mode, and one batch norm in several places."""
+"""Modules in another mode than their model, dropout that ignores the mode, and one batch norm used in several places."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _EPS: Final = 1e-12
 class Modes:
     """Evidence "mode": modules in another mode than the model that is called.
 
-    where: one name. figures: training (of the module: 1 or 0), held_out (1 where the model itself was in eval mode), looks (in a
-    row, up to the last one of that kind), fresh (1 where its running statistics are those it was made with), trained (1 where it
-    or, for a dropout, the module before it has parameters that are trained). words: kind.
+    where: one name. figures: training (mode of the module: 1 or 0); held_out (1 if the model itself was in eval mode); looks
+    (number in a row, up to the last look of that kind); fresh (1 if its running statistics are still the initial ones); trained
+    (1 if it has trained parameters or, for a dropout, if the module before it has). words: kind.
     """
 
     whole: ClassVar[bool] = True
@@ -66,7 +66,7 @@ class Modes:
                 before = module
 
     def finish(self) -> Iterable[Evidence]:
-        """Those that were so at the last look of their kind."""
+        """Modules that had the wrong mode at the last look of their kind."""
         for (name, held_out), (first, last, row, figures, kind) in self._found.items():
             if last == self._looks[held_out]:
                 told = {"training": float(held_out), "held_out": float(held_out), "looks": float(row), **figures}
@@ -82,13 +82,13 @@ def _fresh(module: nn.Module) -> bool:
 
 @reader
 class EvalDropout:
-    """Evidence "eval dropout": dropout as a function that drops values though the model is in eval mode.
+    """Evidence "eval dropout": dropout called as a function drops values although the model is in eval mode.
 
-    where: the modules it is called in. figures: calls, rate (highest), passes (in eval mode, that were looked at). words: given
-    ("default", where the call leaves `training` out, or names the training mode and drops values all the same; "on purpose",
-    where it says True; "unknown"), line (file and line).
+    where: the modules it is called in. figures: calls, rate (highest), passes (in eval mode, looked at). words: given
+    ("default": the call leaves `training` out, or passes the training mode but drops values all the same; "on purpose": it says
+    True; "unknown"), line (file and line).
 
-    Dropout modules that were put into training mode by themselves (Monte Carlo dropout) are none.
+    Dropout modules that the user put into training mode (Monte Carlo dropout) are not reported.
     """
 
     def __init__(self) -> None:
@@ -112,7 +112,7 @@ class EvalDropout:
         return ()
 
     def finish(self) -> Iterable[Evidence]:
-        """What was found: the worst that is known of how it was meant."""
+        """The calls found. If they differ in how they are meant, the worst is reported."""
         if not self._calls:
             return
         given = next((each for each in ("default", "unknown", "on purpose") if any(call[2] == each for call in self._calls)), "")
@@ -130,12 +130,12 @@ def _rate(call: FunctionCall) -> float:
 
 
 def _given(call: FunctionCall) -> tuple[str, str]:
-    """How the call says that it drops values, by the text of the call, and where that stands."""
+    """How the call sets `training`, read from its source text, and the line of the call."""
     if call.site is None:
         return "unknown", ""
     text, line = source_of(*call.site)
     if call.name == "scaled_dot_product_attention":
-        return "default", line  # it knows no mode: whoever gives a rate has to ask for it
+        return "default", line  # This function knows no mode: the user who gives a rate must set it.
     try:
         tree = ast.parse(f"({text})", mode="eval").body
     except (SyntaxError, ValueError):
@@ -151,7 +151,7 @@ def _meant(call: ast.Call) -> str:
 
 
 def source_of(code: CodeType, instruction: int) -> tuple[str, str]:
-    """The text of the call that an instruction makes, and "file, line 12"; empty where the source is not at hand."""
+    """The source text of the call that an instruction makes, and "file, line 12"; empty if the source is not available."""
     positions = list(code.co_positions())[instruction // 2 : instruction // 2 + 1]
     first, last, left, right = positions[0] if positions else (None, None, None, None)
     if first is None or last is None:
@@ -167,12 +167,13 @@ def source_of(code: CodeType, instruction: int) -> tuple[str, str]:
 
 @reader
 class SharedNorms:
-    """Evidence "shared norm": one batch norm that normalises inputs of different statistics within one call of the model.
+    """Evidence "shared norm": one batch norm normalises inputs with different statistics within one call of the model.
 
-    where: its name. figures: places (calls in one call of the model), gap (largest distance between the means of two places,
-    rms over channels, in standard deviations), ratio (of their variances, geometric mean over channels, largest), looks.
+    where: its name. figures: places (calls in one call of the model), gap (largest distance between the means of two places, rms
+    over channels, in standard deviations), ratio (of their variances, geometric mean over channels, largest), looks.
 
-    Twins of a network that share one, and several calls of the model, show no such difference or are no places.
+    Not reported: the two branches of a siamese network, whose statistics do not differ; several calls of the model, which are
+    not places.
     """
 
     whole: ClassVar[bool] = True

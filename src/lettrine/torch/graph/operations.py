@@ -1,10 +1,10 @@
-"""Evidence "operation": functions that have values or slopes without bound somewhere, and how near their inputs came to it.
+"""Evidence "operation": functions whose value or slope is unbounded somewhere, and how near their inputs came to that point.
 
-One for each place and function. where: the module it was called in, "loss" outside of all, and the function's name.
-words: "of": what made its input; "broke": "forward" where finite inputs gave a value that is not finite, "backward" where the
-    value was finite but its slope is not, "ignored" where a cross-entropy had no target left, "" where nothing was seen;
-    "guarded": "yes" where something was added to the input, or it was clamped, first.
-figures: "least": the smallest size of the critical number that was seen (for a division, of the divisor); "first", "last": the
+One for each place and function. where: the module it was called in ("loss" outside of all modules), and the function's name.
+words: "of": what made its input; "broke": "forward" if finite inputs gave a non-finite value, "backward" if the
+    value was finite but its slope is not, "ignored" if a cross-entropy had no target left, "" if nothing broke; "guarded": "yes"
+    if something was added to the input first, or the input was clamped.
+figures: "least": smallest size of the critical number seen (for a division: the divisor); "first", "last": the
     same at the first and the last look; "step" at which it broke.
 """
 
@@ -23,14 +23,14 @@ from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.graph.comparisons import readable
 
-_ROOTS: Final = ("sqrt", "rsqrt")  # a slope without bound at 0
-_LOGS: Final = ("log", "log2", "log10")  # value and slope
+_ROOTS: Final = ("sqrt", "rsqrt")  # slope unbounded at 0
+_LOGS: Final = ("log", "log2", "log10")  # value and slope unbounded at 0
 _DIVISIONS: Final = ("div", "true_divide", "__truediv__", "__rtruediv__", "reciprocal")
 _POWERS: Final = ("pow", "__pow__")
 _SOFTMAX: Final = ("softmax", "log_softmax")
 _GUARDS: Final = ("add", "__add__", "__radd__", "clamp", "clamp_", "clamp_min", "maximum", "exp", "softplus")
 _NAMES: Final = {"true_divide": "div", "__truediv__": "div", "__rtruediv__": "div", "reciprocal": "div", "__pow__": "pow"}
-_MOST: Final = 256  # calls looked into in one step
+_MOST: Final = 256  # calls examined in one step
 
 
 @dataclass
@@ -81,7 +81,7 @@ class Operations:
             seen.broke, seen.step = _broke(call, tensor, size, backward=backward), step
 
     def _take_targets(self, step: int, call: FunctionCall) -> None:
-        """A mean over no target at all is 0 / 0."""
+        """A mean over no targets is 0 / 0."""
         target = call.given(1, "target")
         if not isinstance(target, Tensor) or target.is_floating_point() or not readable(target):
             return
@@ -96,7 +96,7 @@ class Operations:
                 seen.broke, seen.step = "ignored", step
 
     def finish(self) -> Iterable[Evidence]:
-        """Each place and function that was met."""
+        """Each place and function seen."""
         for (place, name), seen in self._seen.items():
             figures = {"least": seen.least, "first": seen.first, "last": seen.last}
             figures["step"] = seen.step if seen.broke else nan
@@ -105,7 +105,7 @@ class Operations:
 
 
 def _critical(call: FunctionCall) -> tuple[Tensor, bool] | None:
-    """The tensor that must not come to 0 (for a softmax, what it is taken of), and whether its slope alone breaks there."""
+    """The tensor that must not reach 0 (for a softmax: its input), and whether only the slope breaks there."""
     first: Any = call.given(0, "input")
     second: Any = call.given(1, "other", call.given(1, "exponent"))
     if call.name in _DIVISIONS:
@@ -122,7 +122,7 @@ def _critical(call: FunctionCall) -> tuple[Tensor, bool] | None:
     else:
         return None
     tensor = found[0]
-    # A slope that nothing flows through breaks nothing.
+    # A slope breaks nothing if no gradient flows through it.
     flows = isinstance(call.result, Tensor) and call.result.grad_fn is not None
     return found if isinstance(tensor, Tensor) and flows and readable(tensor) else None
 
@@ -131,7 +131,7 @@ def _broke(call: FunctionCall, tensor: Tensor, size: float, *, backward: bool) -
     inputs = [each for each in call.args if isinstance(each, Tensor) and readable(each)]
     if call.name in _SOFTMAX:
         given, result = tensor.detach(), call.result.detach()
-        # Rows in which nothing is left: minus infinity throughout, so that 0 is divided by 0.
+        # Rows with every entry masked: all are minus infinity, so 0 is divided by 0.
         return "forward" if bool(result.isnan().any()) and not bool(given.isnan().any()) and bool(given.isneginf().any()) else ""
     if not all(bool(torch.isfinite(each.detach()).all()) for each in inputs):
         return ""

@@ -1,4 +1,6 @@
-"""Signs that a loss is not one against fixed data: another network that judges or teaches, or examples that judge each other."""
+"""Signs that a loss is not measured against fixed data: another network judges or teaches, or examples are compared with each
+other.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +12,16 @@ from torch import Tensor
 from lettrine.torch.capture.looks import Look
 from lettrine.torch.graph.reading import Node, operation
 
-_SEARCHED: Final = 4_000  # nodes of a graph looked at
-_BACK: Final = 12  # calls walked back from a target
+_SEARCHED: Final = 4_000  # nodes of a graph searched
+_BACK: Final = 12  # calls followed backwards from a target
 _MAKING: Final = frozenset("linear conv1d conv2d conv3d embedding batch_norm layer_norm multi_head_attention_forward".split())  # noqa: SIM905
-"""Functions that only networks call: a target made by one of them was made by a network."""
+"""Functions that only networks call: if one of them made a target, a network made it."""
 _PRODUCTS: Final = ("Mm", "Bmm")
 _SCALING: Final = frozenset("Mul Div T Transpose Add Sub MaskedFill View UnsafeView ToCopy Clone Permute Index".split())  # noqa: SIM905
 
 
 def leaves(node: Node | None) -> set[int]:
-    """The parameters below a node, by identity."""
+    """The ids of the parameters below a node."""
     waiting, seen, found = [node], set[Any](), set[int]()
     while waiting and len(seen) < _SEARCHED:
         place = waiting.pop()
@@ -33,7 +35,9 @@ def leaves(node: Node | None) -> set[int]:
 
 
 def foreign(look: Look) -> bool:
-    """Whether the loss comes through a network that is not trained here: parameters neither the model nor an optimiser has."""
+    """Whether the loss passes through a network that is not trained here: its parameters are in neither the model nor an
+    optimiser.
+    """
     own = set(look.parameters)
     own |= {id(each) for optimiser in look.optimisers for group in optimiser.param_groups for each in group["params"]}
     strange = leaves(look.loss.grad_fn if look.loss is not None else None) - own
@@ -42,12 +46,12 @@ def foreign(look: Look) -> bool:
 
 
 def _judges(look: Look) -> bool:
-    """Whether functions that only networks call were called on what the model returned."""
+    """Whether the model's output was given to functions that only networks call."""
     return any(call.name in _MAKING for call in look.outside)
 
 
 def sides(look: Look) -> frozenset[int]:
-    """Which optimisers hold parameters this loss depends on."""
+    """The optimisers that hold parameters this loss depends on."""
     below = leaves(look.loss.grad_fn if look.loss is not None else None)
     return frozenset(
         place
@@ -57,7 +61,7 @@ def sides(look: Look) -> frozenset[int]:
 
 
 def bootstrapped(look: Look, target: Tensor | None) -> bool:
-    """Whether a target was made by a network in this very step: a teacher's, or what the network itself says of other inputs."""
+    """Whether a network made the target in this step: a teacher, or the network itself from other inputs."""
     if target is None or not target.is_floating_point():
         return False
     made: dict[int, Any] = {}
@@ -84,8 +88,8 @@ def bootstrapped(look: Look, target: Tensor | None) -> bool:
 
 
 def contrastive(logits: Tensor | None, target: Tensor | None) -> bool:
-    """Whether examples are told apart from each other: as many classes as examples, each the target once, and logits that are
-    products of two things the network made.
+    """Whether the loss tells examples apart: there are as many classes as examples, each is the target once, and the logits are
+    products of two outputs of the network.
     """
     if logits is None or target is None or target.is_floating_point() or logits.ndim != 2 or logits.shape[0] != logits.shape[1]:
         return False
@@ -93,18 +97,18 @@ def contrastive(logits: Tensor | None, target: Tensor | None) -> bool:
         return False
     node = _below_scales(logits)
     if node is None:
-        return True  # the graph is not known; the targets alone say it
+        return True  # the graph is not known; the targets alone decide
     return operation(node) in _PRODUCTS or operation(node) not in (*_SCALING, "Addmm", "Convolution")
 
 
 def product_of(logits: Tensor) -> Node | None:
-    """The node of the product of two matrices that logits are, up to a scale and a mask."""
+    """The node of the matrix product that made the logits, apart from a scale and a mask."""
     node = _below_scales(logits)
     return node if node is not None and operation(node) in _PRODUCTS else None
 
 
 def _below_scales(tensor: Tensor) -> Node | None:
-    """The first operation behind a tensor that is none of scaling and moving; the last one looked at where all are."""
+    """The first operation behind a tensor that does more than scale or move values; if there is none, the last one looked at."""
     node = tensor.grad_fn
     for _ in range(_BACK):
         if node is None or operation(node) not in _SCALING:

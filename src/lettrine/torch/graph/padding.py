@@ -1,9 +1,9 @@
-"""Evidence "padding-index": how the index that an embedding keeps for padding lies among the others.
+"""Evidence "padding-index": where the padding index of an embedding occurs among the other indices.
 
 where: the module. figures: "looks", "index"; "share" of all indices; "inside" share of its occurrences that stand alone between
-two others, as a token does, and not in a run at either end, as padding does; "fixed" share of looks at which it stood in the very
-same places of all rows, as what tells places apart does, and no padding of rows of different length; "targets" 1 where the loss
-asks for it too.
+two other tokens, as a real token does; padding stands in a run at either end. "fixed" share of looks at which it stood in the
+same places of all rows: it then marks places and does not pad rows of different length. "targets" 1 if it is also a target of
+the loss.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.capture.looks import Look, reader
 
 _LEAST: Final = 3  # places in a row
-_ROWS: Final = 8  # rows, to say that all are alike
+_ROWS: Final = 8  # rows needed to say that all are alike
 
 
 @reader
 class Padding:
-    """Counts how padding is used."""
+    """Counts where the padding index occurs."""
 
     whole: ClassVar[bool] = True
 
@@ -61,8 +61,8 @@ class Padding:
 
 
 def _counts(given: Any, weight: Any, padding: int) -> tuple[int, int, int, int] | None:
-    """How many indices there are, how many are padding, how many of those stand alone between two others, and 1 where padding
-    stands in the same places of all rows.
+    """The number of indices, of paddings, of paddings that stand alone between two others, and 1 if padding is in the same
+    places of all rows.
     """
     if not isinstance(given, Tensor) or not isinstance(weight, Tensor) or given.ndim < 2 or given.shape[-1] < _LEAST:
         return None
@@ -74,7 +74,7 @@ def _counts(given: Any, weight: Any, padding: int) -> tuple[int, int, int, int] 
 
 
 def _asks_for(call: FunctionCall, index: int, words: int) -> bool:
-    """Whether a cross-entropy over as many classes as words has that index among its targets, and does not ignore it."""
+    """Whether a cross-entropy with one class for each word has this index among its targets and does not ignore it."""
     given, target = call.given(0, "input"), call.given(1, "target")
     if call.name not in ("cross_entropy", "nll_loss") or not isinstance(target, Tensor) or target.is_floating_point():
         return False

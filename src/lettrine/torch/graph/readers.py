@@ -1,4 +1,4 @@
-"""Every file that holds readers of looks: importing this one makes them known."""
+"""Imports every file that holds readers of looks. Importing this file registers them all."""
 
 from lettrine.torch.graph import (
     ahead,

@@ -1,6 +1,6 @@
-"""Reading autograd's graph backwards: what fed a module, which activation was called as a function, what the loss is made of.
+"""Reads autograd's graph backwards: what fed a module, which activation was called as a function, what made the loss.
 
-Nodes are only looked at. A node is named after its operation, such as "ReluBackward0".
+The graph is only read. A node is named after its operation, such as "ReluBackward0".
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def _names(names: str) -> frozenset[str]:
     return frozenset(names.split())
 
 
-# Operations that move or pick values without making new ones, and those that commute with an activation well enough
-# to say what fed what.
+# Operations that move or pick values without making new ones, and operations that commute with an activation well enough to tell
+# what fed what.
 _VIEWS: Final = _names(
     "View UnsafeView Reshape ReshapeAlias Transpose Permute T Mt Squeeze Unsqueeze Alias Clone Slice Select Expand "
     "ToCopy AsStrided Contiguous Flatten Split SplitWithSizes Unbind Unfold"
@@ -42,9 +42,9 @@ _LOSSES: Final = _names(
     "HuberLoss KlDiv SoftMarginLoss MultiMarginLoss MultilabelMarginLoss CtcLoss"
 )
 _WEIGHTED: Final = _names("Addmm Mm Bmm Addbmm Baddbmm Convolution Embedding Linear")
-_REACH: Final = 8  # operations walked back from a module's input
+_REACH: Final = 8  # operations followed backwards from a module's input
 _CHAIN: Final = 6  # operations named in a loss chain
-_SEARCHED: Final = 64  # nodes looked at for the loss proper, below sums and means
+_SEARCHED: Final = 64  # nodes searched for the loss itself, below sums and means
 
 
 def operation(node: Node) -> str:
@@ -54,17 +54,17 @@ def operation(node: Node) -> str:
 
 @dataclass(frozen=True)
 class FunctionalActivation:
-    """An activation called as a function: its key in the table and the hops from the input's node to its own."""
+    """An activation called as a function: its key in the table, and the path from the input's node to its own node."""
 
     key: str
     path: tuple[int, ...]
 
 
 def source(node: Node | None, known: Mapping[Node, str]) -> tuple[str, FunctionalActivation | None, str]:
-    """What made a tensor, walking back from its node through operations that only pass values on.
+    """The module that made a tensor. Walks back from its node through operations that only pass values on.
 
-    known: names of the modules by the node of their output. Returns the module that made it ("" if unknown), the
-    activation called as a function on the way, if any, and the module that fed that activation.
+    known: names of the modules by the node of their output. Returns the module that made it ("" if unknown), the activation
+    called as a function on the way, if any, and the module that fed that activation.
     """
     name, place, path = _walk(node, known, _PASSING)
     if name or place is None:
@@ -82,7 +82,7 @@ def same_values(node: Node | None, known: Mapping[Node, str]) -> bool:
 
 
 def linear_makers(node: Node | None, known: Collection[Node]) -> list[Node]:
-    """The known nodes of which a tensor is made by nothing but adding, joining, averaging and reshaping, the nearest ones."""
+    """The nearest known nodes from which a tensor was made by adding, joining, averaging and reshaping only."""
     found: list[Node] = []
     waiting, seen = [node], set[Node]()
     while waiting and len(seen) < _SEARCHED:
@@ -107,7 +107,7 @@ def follow(node: Node | None, path: tuple[int, ...]) -> Node | None:
 
 
 def activation_key(node: Node) -> str | None:
-    """Key of the activation table for an activation's node; "" for an unusual shape of it; None for another operation."""
+    """Key of the activation table for an activation's node; "" for an unusual form of it; None for another operation."""
     key = _ACTIVATIONS.get(operation(node))
     if key == "elu":
         alpha, scale, inner = saved(node, "alpha"), saved(node, "scale"), saved(node, "input_scale")
@@ -120,9 +120,9 @@ def activation_key(node: Node) -> str | None:
 
 
 def saved_result(node: Node) -> Tensor | None:
-    """The output an activation's node kept for its backward pass.
+    """The output that an activation's node saved for its backward pass.
 
-    None where it keeps its input instead, or where unpacking it would run somebody's code (checkpointing).
+    None if it saved its input instead, or if unpacking would run user code (checkpointing).
     """
     if operation(node) not in ("Relu", "Tanh", "Sigmoid"):
         return None
@@ -134,10 +134,10 @@ def saved_result(node: Node) -> Tensor | None:
 
 @dataclass(frozen=True)
 class LossGraph:
-    """What made a loss.
+    """The operations that made a loss.
 
-    chain: operations from the loss proper inwards. logits: node of what the softmax or sigmoid was taken of, None without.
-    reduction: "mean" or "sum" over the batch, "" where the operation does not say.
+    chain: operations from the loss backwards. logits: node of the input of the softmax or sigmoid, None if there is none.
+    reduction: "mean" or "sum" over the batch, "" if the operation does not tell.
     """
 
     chain: tuple[str, ...]
@@ -146,7 +146,7 @@ class LossGraph:
 
 
 def loss_graph(loss: Tensor) -> LossGraph:
-    """Read a loss from its node inwards."""
+    """Read a loss from its node backwards."""
     start = _loss_node(loss.grad_fn)
     names: list[str] = []
     logits: Node | None = None
@@ -162,12 +162,12 @@ def loss_graph(loss: Tensor) -> LossGraph:
 
 
 def behind_logits(node: Node | None, known: Mapping[Node, str]) -> str:
-    """Name of the module whose output this is, or a view, or what a softmax or sigmoid made of it; "" if none."""
+    """Name of the module whose output this is, directly, as a view, or after a softmax or sigmoid; "" if none."""
     return _walk(node, known, _VIEWS | _SQUASHING)[0]
 
 
 def _walk(node: Node | None, known: Mapping[Node, str], through: frozenset[str]) -> tuple[str, Node | None, tuple[int, ...]]:
-    """Back to a known node (its name), or to the first operation that is not passed through (the node and the way there)."""
+    """Walk back to a known node (returns its name), or to the first operation not in `through` (returns node and path)."""
     path: list[int] = []
     while node is not None and len(path) < _REACH:
         if node in known:
@@ -183,19 +183,19 @@ def _walk(node: Node | None, known: Mapping[Node, str], through: frozenset[str])
 
 
 def _only_input(node: Node) -> tuple[int, Node | None]:
-    """The one input that gradients flow to, or (-1, None) where there are several or none."""
+    """The only input that gradients flow to; (-1, None) if there are several or none."""
     found = [(hop, following) for hop, (following, _) in enumerate(node.next_functions) if following is not None]
     return found[0] if len(found) == 1 else (-1, None)
 
 
 def _first_input(node: Node) -> Node | None:
-    # Of an affine map the bias comes first; what matters is what the values came from.
+    # The bias is the first input of an affine map; follow the values instead.
     inner = [following for following, _ in node.next_functions if following is not None]
     return next((following for following in inner if operation(following) != "AccumulateGrad"), None)
 
 
 def _loss_node(node: Node | None) -> Node | None:
-    """The loss proper, below sums, means, scales and regularisers; the first node where none is recognised."""
+    """The loss itself, below sums, means, scales and regularisers; the first node if none is recognised."""
     waiting, looked = [node], 0
     while waiting and looked < _SEARCHED:
         current = waiting.pop(0)

@@ -1,4 +1,4 @@
-"""What goes on inside recurrent modules: the gates and states that torch computes in one call."""
+"""Inside recurrent modules: the gates and states that torch computes in one call."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from lettrine.activations import TANH_SATURATED
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, reader
 
-_EXAMPLES: Final = 32  # of a batch, and
-_TIME: Final = 64  # places of a sequence that are followed
+_EXAMPLES: Final = 32  # examples followed in a batch
+_TIME: Final = 64  # places followed in a sequence
 _SIGMOID: Final = (1 - TANH_SATURATED) / 2  # sigmoid(2x) = (1 + tanh x) / 2
 
 
 @reader
 class Gates:
-    """Evidence "gates": the first layer of a recurrent module, run again over a part of a batch from the weights it has.
+    """Evidence "gates": the first layer of a recurrent module, computed again with its current weights on a part of a batch.
 
     where: its name. figures: states_first, states (share of the states h of an RNN, or of the candidates of an LSTM or GRU,
-    beyond tanh's `TANH_SATURATED`), gates_first, gates (the same of the sigmoid gates), of the first and the last look; inputs
-    (std of what it is given), recurrent (1 for a plain RNN), first, last (steps of the looks). words: kind, input and hidden
-    (names of the weights).
+    beyond tanh's `TANH_SATURATED`); gates_first, gates (the same for the sigmoid gates); each at the first and the last look;
+    inputs (std of the module's input); recurrent (1 for a plain RNN); first, last (steps of the looks). words: kind, input and
+    hidden (names of the weights).
     """
 
     whole: ClassVar[bool] = True
@@ -65,7 +65,7 @@ class Gates:
 
 
 def _run(module: Any, given: Tensor, state: Any) -> tuple[float, float] | None:
-    """Shares of saturated states and gates; None for what is not followed (a ReLU RNN, projections)."""
+    """Shares of saturated states and gates; None for kinds that are not computed again (a ReLU RNN, projections)."""
     if getattr(module, "nonlinearity", "tanh") != "tanh" or module.proj_size:
         return None
     table = given if module.batch_first else given.transpose(0, 1)

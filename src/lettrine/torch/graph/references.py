@@ -1,6 +1,6 @@
-"""What one and the same answer to every input would lose, from the targets of the steps that are looked at.
+"""The loss of the best constant answer, computed from the targets of the steps looked at.
 
-Pooled over looks: the more targets were seen, the better is it known.
+Targets of all looks are pooled: the more targets, the better the estimate.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_PER_CLASS: Final = 8  # targets wanted for each class before their frequencies are believed, as in capture.losses
-_COLUMNS: Final = 4_096  # target values kept of each example, spread evenly
-_SAME: Final = 1e-6  # of their size: values closer to one another are one constant
+_PER_CLASS: Final = 8  # targets needed per class before their frequencies are trusted, as in capture.losses
+_COLUMNS: Final = 4_096  # target values kept per example, evenly spaced
+_SAME: Final = 1e-6  # relative difference below which values are one constant
 
 
 class TargetSums:
-    """The targets of one term of a loss, all looks together. constant: the value that all targets of the last look had, NaN if
-    they differ. classes: how many are chosen between, 0 if it is not classes.
+    """The targets of one term of a loss, over all looks.
+
+    constant: the value of all targets of the last look, NaN if they differ. classes: number of classes, 0 if the targets are not
+    classes.
     """
 
     def __init__(self) -> None:
@@ -39,7 +41,7 @@ class TargetSums:
         self._means: list[tuple[float, float]] = []
 
     def add_classes(self, places: Tensor, classes: int, weight: Tensor | None = None, smoothing: float = 0.0) -> None:
-        """Class numbers, one an example; weight: of each class in the loss."""
+        """Class numbers, one per example. weight: of each class in the loss."""
         kept = places.detach().cpu().numpy().reshape(-1)
         kept = kept[(kept >= 0) & (kept < classes)]
         if not len(kept):
@@ -50,13 +52,13 @@ class TargetSums:
         self._pool(torch.from_numpy(counts.astype(np.float64)), len(kept))
 
     def add_shares(self, shares: Tensor, axis: int, smoothing: float = 0.0) -> None:
-        """Rows of probabilities of the classes along `axis`."""
+        """Rows of class probabilities along `axis`."""
         table = shares.detach().double().movedim(axis, -1).reshape(-1, shares.shape[axis])
         self.classes, self._smoothing = table.shape[1], smoothing
         self._pool(table.sum(0).cpu(), len(table))
 
     def add_labels(self, labels: Tensor, ratio: Tensor | None = None) -> None:
-        """Labels between 0 and 1, each judged alone; ratio: by how much those that are 1 weigh more."""
+        """Labels between 0 and 1, each judged alone. ratio: how much more the labels 1 weigh."""
         table = _columns(labels)
         self.classes, self._labels = 2, True
         self._ratio = None if ratio is None else ratio.detach().double().cpu()
@@ -64,7 +66,7 @@ class TargetSums:
         self._pool(table.sum(0), len(table))
 
     def add_values(self, values: Tensor, error: Callable[[Tensor, Tensor], Tensor] | None = None) -> None:
-        """Numbers to be met; error: the loss of one answer, where it is not the square."""
+        """Target numbers. error: the loss of one answer, if it is not the square."""
         table = _columns(values)
         self._note_constant(table)
         self._means.append((float(table.mean()), float(table.std()) if table.numel() > 1 else nan))
@@ -74,17 +76,17 @@ class TargetSums:
         self._pool(table.sum(0), len(table), table.square().sum(0))
 
     def even(self) -> float:
-        """Loss of answering evenly; NaN where that means nothing."""
+        """Loss of a uniform answer; NaN if that has no meaning."""
         return log(self.classes) if self.classes > 1 else nan
 
     def zero(self) -> float:
-        """Mean square of the values: what an answer of 0 loses."""
+        """Mean square of the values: the loss of the answer 0."""
         if self._squares is None or self._losses or not self._rows:
             return nan
         return float(self._squares.mean()) / self._rows
 
     def reference(self) -> float:
-        """Loss of the best answer that does not look at the input, NaN while too little was seen."""
+        """Loss of the best answer that does not look at the input; NaN while too few targets were seen."""
         if self._sum is None or not self._rows:
             return nan
         if self._squares is not None:
@@ -92,7 +94,7 @@ class TargetSums:
         return self._of_labels() if self._labels else self._of_classes()
 
     def moving(self) -> bool:
-        """Whether the values to be met change their level or their size by much as training goes on."""
+        """Whether the level or the size of the target values changes much during training."""
         if len(self._means) < 3:
             return False
         (first, spread), (last, later) = self._means[0], self._means[-1]
@@ -130,7 +132,8 @@ class TargetSums:
         more = self._ratio if self._ratio is not None and self._ratio.numel() in (1, share.numel()) else torch.ones(1).double()
         answer = (more * share / (more * share + 1 - share)).clamp(1e-12, 1 - 1e-12)
         loss = -(more * share * answer.log() + (1 - share) * (1 - answer).log())
-        return float(loss.mean()) + 0.5 / self._rows  # Miller 1955: an entropy estimated from N is too low by (K - 1) / 2 N
+        # Miller 1955: an entropy estimated from N values is too low by (K - 1) / 2 N
+        return float(loss.mean()) + 0.5 / self._rows
 
     def _of_classes(self) -> float:
         if self._sum is None or self._rows < _PER_CLASS * self.classes:
@@ -145,7 +148,7 @@ class TargetSums:
 
 
 def error_of(name: str, parameter: Any) -> Callable[[Tensor, Tensor], Tensor] | None:
-    """The mean loss of a regression by its kind; None for squares."""
+    """The mean loss of a regression of this kind; None for squares."""
     match name:
         case "absolute error":
             return functional.l1_loss
@@ -158,7 +161,7 @@ def error_of(name: str, parameter: Any) -> Callable[[Tensor, Tensor], Tensor] | 
 
 
 def _columns(values: Tensor) -> Tensor:
-    """(B, C) of targets: one row an example."""
+    """Targets as (B, C): one row per example."""
     table = values.detach().reshape(len(values) if values.ndim else 1, -1)
     step = max(1, table.shape[1] // _COLUMNS)
     return table[:, ::step].double().cpu()

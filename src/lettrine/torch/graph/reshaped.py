@@ -1,12 +1,12 @@
-"""Evidence "reshaped": a view or reshape that gives axes each other's lengths, as only a transposition could do.
+"""Evidence "reshaped": a view or reshape swaps the lengths of axes, which only a transposition does correctly.
 
-A view keeps the order of the values in memory. (B, T, F) viewed as (T, B, F), a picture (B, H, W, C) viewed as (B, C, H, W),
-heads (B, H, T, D) viewed as (B, T, H * D), or moments laid one after another, (T * B, F), viewed as (B, T, F): each makes rows of
-values that do not belong together.
+A view keeps the order of the values in memory. Wrong examples: (B, T, F) viewed as (T, B, F); a picture (B, H, W, C) viewed as
+(B, C, H, W); heads (B, H, T, D) viewed as (B, T, H * D); steps laid one after another, (T * B, F), viewed as (B, T, F). Each
+makes rows of values that do not belong together.
 
-where: the module it was called in, "loss" outside of all. figures: "looks" at which it was so; "batch" 1 where examples of a
-batch are mixed; "ahead" 1 where the next element of a sequence is asked for at each place. words: "function"; "before", "after":
-the shapes; "what": "axes", "heads" (of an attention, joined or split) or "parts" (put one after another before).
+where: the module it was called in, "loss" outside of all. figures: "looks" that showed it; "batch" 1 if examples of a batch are
+mixed; "ahead" 1 if the target at each place is the next element of the sequence. words: "function"; "before", "after": the
+shapes; "what": "axes", "heads" (of an attention, joined or split) or "parts" (concatenated before).
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from lettrine.torch.private import saved
 _RESHAPING: Final = ("view", "reshape")
 _PRODUCTS: Final = ("Bmm", "UnsafeView", "ScaledDotProductFlashAttentionForCpu", "ScaledDotProductAttentionMath")
 _PASSING: Final = ("Clone", "NativeDropout", "Mul", "Alias")
-_BACK: Final = 3  # operations walked back to a product, none of which moves an axis
-_PARTS: Final = 2  # tensors that were put one after another
+_BACK: Final = 3  # operations followed backwards to a product, none of which moves an axis
+_PARTS: Final = 2  # least number of tensors concatenated
 
 
 @reader
 class Reshaped:
-    """Looks at the shapes before and after."""
+    """Compares the shapes before and after."""
 
     whole: ClassVar[bool] = True
 
@@ -58,7 +58,7 @@ class Reshaped:
         return ()
 
     def finish(self) -> Iterable[Evidence]:
-        """What was seen so far."""
+        """The reshapes found so far."""
         for key, looks in self._found.items():
             (where, function, what), (step, before, after, batch, ahead) = key, self._shapes[key]
             figures = {"looks": float(looks), "batch": float(batch), "ahead": float(ahead)}
@@ -67,11 +67,11 @@ class Reshaped:
 
 
 def _mixed(given: Tensor, before: tuple[int, ...], after: tuple[int, ...]) -> str:
-    """What a reshape mixes; empty for nothing."""
+    """What a reshape mixes; "" for nothing."""
     long, new = [each for each in before if each > 1], [each for each in after if each > 1]
     if len(long) > 1 and len(long) == len(new) and long != new and sorted(long) == sorted(new):
         return "axes"
-    # (B, X, Y, D) joined as (B, Y, X * D), where the values still lie in the order of X; and (B, T, H * D) split as (B, H, T, D).
+    # Joined: (B, X, Y, D) to (B, Y, X * D), while the values are still in the order of X. Split: (B, T, H * D) to (B, H, T, D).
     joined = len(before) == 4 and len(after) == 3 and after == (before[0], before[2], before[1] * before[3])
     if joined and before[1] != before[2] and min(before[1:3]) > 1 and _of_product(given):
         return "heads"
@@ -82,7 +82,7 @@ def _mixed(given: Tensor, before: tuple[int, ...], after: tuple[int, ...]) -> st
 
 
 def _of_product(given: Tensor) -> bool:
-    """Whether a product of matrices made it."""
+    """Whether a matrix product made it."""
     node = given.grad_fn
     for _ in range(_BACK):
         if node is None:
@@ -96,7 +96,7 @@ def _of_product(given: Tensor) -> bool:
 
 
 def _put_together(given: Tensor, after: tuple[int, ...]) -> bool:
-    """Whether parts of B rows each were put one after another, T of them, and rows of T are made of that."""
+    """Whether T parts of B rows each were concatenated, and the result was split into rows of T."""
     node = given.grad_fn
     if node is None or operation(node) != "Cat":
         return False

@@ -1,4 +1,4 @@
-"""Where the norms of a network with skip connections stand: behind each sum, or before each block."""
+"""Position of the norms in a network with skip connections: after each sum, or before each block."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ _HANDED_ON = frozenset(("View", "Transpose", "NativeDropout", "Reshape", "Alias"
 
 @reader
 class PostNorm:
-    """Evidence "post-norm": layer norms that normalise the sum of a block and of what another norm had given to it.
+    """Evidence "post-norm": layer norms that normalise a sum. One summand is the output of a block, the other the output of a
+    norm.
 
-    figures: post (such norms), norms (all layer norms in the graph).
-    In the other order a norm's input is a sum that itself goes on to the next sum, and no norm stands in the direct way.
+    figures: post (number of such norms), norms (all layer norms in the graph). In pre-norm order, the input of a norm is a sum
+    that also goes on to the next sum. The direct path then contains no norm.
     """
 
     whole: ClassVar[bool] = True
@@ -35,7 +36,7 @@ class PostNorm:
         return ()
 
     def finish(self) -> Iterable[Evidence]:
-        """What was counted."""
+        """The counts."""
         if self._found is not None and self._found.figure("post"):
             yield self._found
 
@@ -49,7 +50,7 @@ def _sum_of_a_norm(node: Node) -> bool:
 
 
 def _behind(node: Node | None) -> Node | None:
-    """The operation behind those that hand values on."""
+    """The first operation behind those that only pass values on."""
     for _ in range(4):
         if node is None or operation(node) not in _HANDED_ON:
             return node

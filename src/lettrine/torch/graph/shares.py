@@ -1,12 +1,11 @@
-"""Evidence "attention": products of two matrices of which one is a softmax of the product of two others.
+"""Evidence "attention": a matrix product where one factor is the softmax of another product.
 
-One for each module it is done in. where: that module, "" outside of all.
-figures: "looks"; "off": share of looks in which the weights do not sum to 1 over what the product sums over; "axis": the one the
-softmax was taken along, "axes" how many there are, both at the last look. words: "scores" the modules whose outputs were
-multiplied.
+One for each module that does it. where: that module, "" outside of all. figures: "looks"; "off": share of looks in which the
+weights do not sum to 1 over the axis that the product sums over; "axis": the axis of the softmax, "axes": the number of axes,
+both at the last look. words: "scores": the modules whose outputs were multiplied.
 
-Only a softmax that goes into the product as it is counts, reshaped or with dropout at most: where weights are divided by their
-sum afterwards (slot attention), or are no product of two activations (soft assignments), another axis is meant.
+The softmax must enter the product unchanged, except for reshaping and dropout. If the weights are divided by their sum
+afterwards (slot attention), or do not come from a product of two activations (soft assignments), another axis is intended.
 """
 
 from __future__ import annotations
@@ -27,18 +26,18 @@ from lettrine.torch.private import saved, saves_elsewhere
 
 _PRODUCTS: Final = ("matmul", "bmm", "__matmul__", "einsum")
 _SCALING: Final = _VIEWS | {"Div", "Mul", "MaskedFill", "Add", "Sub", "Where", "ToCopy"}
-_LONGEST: Final = 12  # operations walked back
-_LEAST: Final = 2  # entries along an axis, for it to matter which one it is
+_LONGEST: Final = 12  # operations followed backwards
+_LEAST: Final = 2  # entries along an axis; with fewer the choice of axis does not matter
 
 
 @reader
 class Shares:
-    """Notices attention whose weights do not sum to 1 over what they are summed over."""
+    """Finds attention whose weights do not sum to 1 over the axis that is summed."""
 
     whole: ClassVar[bool] = True
 
     def __init__(self) -> None:
-        self._seen: dict[str, tuple[int, int, int]] = {}  # first step, looks, those that are off
+        self._seen: dict[str, tuple[int, int, int]] = {}  # first step, looks, looks with wrong sums
 
     def look(self, look: Look) -> Iterable[Evidence]:
         """Take in one look."""
@@ -60,7 +59,8 @@ class Shares:
             shape = saved(node, "result")
             axes = shape.ndim if isinstance(shape, Tensor) else weights.ndim
             figures = {"looks": looks + 1, "off": self._seen[call.where][2] / (looks + 1), "axes": axes}
-            figures["axis"] = axis if axis < 2**63 else axis - 2**64 + figures["axes"]  # autograd keeps -1 as unsigned
+            # autograd stores -1 as an unsigned number
+            figures["axis"] = axis if axis < 2**63 else axis - 2**64 + figures["axes"]
             words = {"scores": ", ".join(_makers(node, names))}
             yield Evidence("attention", (call.where,) if call.where else (), (first, look.step), figures, words)
 
@@ -70,7 +70,7 @@ class Shares:
 
 
 def _weights(call: FunctionCall) -> tuple[Tensor, int, Node] | None:
-    """The softmax that is one of the two factors, the axis it is summed over there, and its node."""
+    """The softmax among the two factors, the axis over which the product sums it, and its node."""
     for place, contracted in ((0, -1), (1, -2)):
         factor = call.given(place, "input" if place == 0 else "other")
         if not isinstance(factor, Tensor) or factor.ndim < 3 or not readable(factor):
@@ -88,7 +88,7 @@ def _weights(call: FunctionCall) -> tuple[Tensor, int, Node] | None:
             node = inner[0] if len(inner) == 1 else None
         if node is None or operation(node) != "Softmax" or not _of_product(node):
             continue
-        # With dropout the factor does not sum to anything: take what the softmax gave, unless axes were moved since.
+        # After dropout the sums are arbitrary: use the softmax's own result, unless axes were moved since.
         weights = saved(node, "result") if not reshaped and not saves_elsewhere() else factor
         if isinstance(weights, Tensor) and weights.ndim >= 3 and min(weights.shape[-2:]) >= _LEAST:
             return weights.detach(), contracted, node
@@ -96,7 +96,7 @@ def _weights(call: FunctionCall) -> tuple[Tensor, int, Node] | None:
 
 
 def _einsum(call: FunctionCall) -> tuple[Tensor, int, Node] | None:
-    """The same where axes are named: torch makes a product of matrices of it, whose factors are laid out for the sum."""
+    """The same for einsum: torch turns it into a matrix product and arranges the factors for the sum."""
     product = call.result.grad_fn if isinstance(call.result, Tensor) else None
     for _ in range(_LONGEST):
         if product is None or operation(product) == "Bmm":
@@ -119,7 +119,7 @@ def _einsum(call: FunctionCall) -> tuple[Tensor, int, Node] | None:
 
 
 def _of_product(softmax: Node) -> bool:
-    """Whether a softmax was taken of the product of two activations, scaled and masked."""
+    """Whether the input of a softmax is the scaled and masked product of two activations."""
     waiting = [(each, 0) for each, _ in softmax.next_functions]
     while waiting:
         node, depth = waiting.pop()
@@ -133,7 +133,7 @@ def _of_product(softmax: Node) -> bool:
 
 
 def _makers(softmax: Node, names: dict[int, str]) -> list[str]:
-    """The modules whose weights made what the scores are products of."""
+    """The modules whose weights made the two factors of the scores."""
     found: list[str] = []
     waiting, seen = [(each, 0) for each, _ in softmax.next_functions], set[Node]()
     while waiting:

@@ -1,10 +1,10 @@
-"""Evidence "softmax": a softmax inside the network that shares 1 out among a single unit, or among the examples of a batch.
+"""Evidence "softmax": a softmax inside the network over an axis of length 1, or over the examples of a batch.
 
-where: the module that made its input, else the one it is called in. figures: "looks" at which it was so, "all" at which it was
-met, "axis", "axes", "size" along the axis. words: "what" ("unit" or "batch").
+where: the module that made its input, otherwise the module it is called in. figures: "looks" that showed it, "all" looks with
+this softmax, "axis", "axes", "size" along the axis. words: "what" ("unit" or "batch").
 
-A single unit is told by the weights that made the scores: they have one row. That the first axis is the batch is told by the
-targets, one for each of as many examples, and by no other axis of the inputs having that length.
+A single unit is recognised by the weights that made the scores: they have one row. The first axis is the batch if there is one
+target for each of its entries, and no other axis of the inputs has that length.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lettrine.torch.graph.heads import head_of
 from lettrine.torch.private import saved
 
 _NAMES: Final = ("softmax", "log_softmax")
-_MOST: Final = 64  # calls looked into in one look
+_MOST: Final = 64  # calls examined in one look
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Softmaxes:
         return ()
 
     def finish(self) -> Iterable[Evidence]:
-        """Those that were so at every look."""
+        """Softmaxes that had the fault at every look."""
         for (where, what), met in self._met.items():
             if met.looks == met.all:
                 figures = {"looks": met.looks, "axis": met.axis, "axes": met.axes, "size": met.size}
@@ -86,7 +86,7 @@ class Softmaxes:
 
 
 def _batch(look: Look) -> int:
-    """How many examples there are, if each has one target and no other axis of the inputs is as long; -1 otherwise."""
+    """Number of examples, if each has one target and no other axis of the inputs is as long; otherwise -1."""
     given = [each.shape for root in look.roots for each in root.inputs if each.ndim]
     lengths = {shape[1] for shape in given if len(shape) > 1}
     counts = {len(target) for call in look.outside if (target := one_each(call, lengths)) is not None}

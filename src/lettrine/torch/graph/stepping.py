@@ -1,4 +1,4 @@
-"""What becomes of gradients between backward passes and the optimiser's step."""
+"""What happens to gradients between backward passes and the optimiser's step."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from lettrine.torch.capture.looks import Look, Stepping, reader
 from lettrine.torch.capture.outputs import tensors_in
 from lettrine.torch.private import version
 
-_WITNESSES: Final = 4  # parameters whose gradients are read; whether one is there at all is asked of every one
+_WITNESSES: Final = 4  # parameters whose gradients are read; whether a gradient exists is checked for every parameter
 
 
 @dataclass
 class _Count:
-    """Of one optimiser; see `Gradients`."""
+    """The counts of one optimiser; see `Gradients`."""
 
     steps: int = 0
     none: int = 0
@@ -40,25 +40,27 @@ class _Count:
 
 @reader
 class Gradients:
-    """Evidence "gradients", one an optimiser: how its steps that were looked at found them.
+    """Evidence "gradients", one for each optimiser: the gradients that its steps found.
 
-    where: the names of its watched parameters. figures: steps (looked at); none (at which no parameter of it had a gradient, or
-    only zeros), zeros (those of them with zeros), called (those of them with a backward pass that was seen) and others (with
-    gradients in other parameters of the model); micro (backward passes a step), cleared (steps before each of whose later
-    backward passes what the pass before had left was gone), accumulated (steps with several passes), scaled (those of them whose
-    loss was divided by a number); frozen (1 where it holds nothing but parameters without requires_grad); followed (steps whose
-    gradients were followed from the backward pass on) and leftover (those of them that began with gradients of an earlier step).
+    where: the names of its watched parameters. figures, counted in optimiser steps:
+        steps: looked at. none: no parameter had a gradient, or all gradients were zero. zeros: those of "none" with zeros.
+        called: those of "none" with a backward pass that was seen. others: those of "none" with gradients in other parameters of
+        the model. micro: backward passes per step. cleared: before each later backward pass, the gradients of the pass before
+        were gone. accumulated: steps with several passes. scaled: those of "accumulated" whose loss was divided by a number.
+        frozen: 1 if all its parameters have requires_grad off. followed: steps whose gradients were followed from the backward
+        pass. leftover: those of "followed" that began with gradients of an earlier step.
 
-    Passes whose input asks for a gradient (attacks on the input, a generator's pass through its critic), weights that moved in
-    between (SAM), and passes in eval mode are no micro-batches.
+    These passes do not count as micro-batches: the input requires a gradient (attacks on the input, a generator's pass through
+    its critic); the weights changed in between (SAM); the model is in eval mode.
     """
 
     def __init__(self) -> None:
         self._counts: dict[tuple[str, ...], _Count] = {}
-        self._passes: list[bool | None] = []  # of the step that goes on: whether each found nothing left; None for no micro-batch
+        # passes of the current step: whether each found no gradients left; None for no micro-batch
+        self._passes: list[bool | None] = []
         self._divided = False
         self._versions: list[int] = []
-        self._names: dict[int, tuple[int, tuple[str, ...]]] = {}  # by optimiser: how many parameters it had, and their names
+        self._names: dict[int, tuple[int, tuple[str, ...]]] = {}  # by optimiser: number of its parameters, and their names
         self._last = 0
 
     def look(self, look: Look) -> Iterable[Evidence]:
@@ -76,7 +78,7 @@ class Gradients:
         return ()
 
     def stepping(self, stepping: Stepping) -> Iterable[Evidence]:
-        """The optimiser is about to use them."""
+        """The optimiser is about to use the gradients."""
         held = {id(parameter): parameter for group in stepping.optimiser.param_groups for parameter in group["params"]}
         size, names = self._names.get(id(stepping.optimiser), (-1, ()))
         if size != len(held):
@@ -103,14 +105,16 @@ class Gradients:
         return ()
 
     def finish(self) -> Iterable[Evidence]:
-        """All of it."""
+        """The counts of every optimiser."""
         for names, count in self._counts.items():
             figures = {name: float(value) for name, value in asdict(count).items()}
             yield Evidence("gradients", names, (0, self._last), figures)
 
 
 def _nothing(parameters: Sequence[Tensor]) -> bool:
-    """Whether none has a gradient that is not 0. Read on a few only; of those without any it is known of all."""
+    """Whether no parameter has a non-zero gradient. Values are read for a few parameters only; a missing gradient is noticed for
+    all.
+    """
     gradients = [local(parameter.grad) for parameter in parameters if parameter.grad is not None]
     if not gradients:
         return True
@@ -119,7 +123,7 @@ def _nothing(parameters: Sequence[Tensor]) -> bool:
 
 
 def _divided(look: Look) -> bool:
-    """Whether the loss itself is another one times a number: what is done when it will be added up over micro-batches."""
+    """Whether the loss was multiplied by a number, as is done before gradients are accumulated over micro-batches."""
     for call in reversed(look.outside):
         if call.result is look.loss:
             numbers = [each for each in call.args if isinstance(each, int | float)]
@@ -131,8 +135,8 @@ def _divided(look: Look) -> bool:
 class Clipping:
     """Evidence "clipping": the norm of all gradients of an optimiser at its step, under a GradScaler.
 
-    figures: steps (looked at under a scale above 1), scale (the last), norm (median of the norms as the optimiser would see them
-    without a scale), spread (of norm * scale, relative to its median): next to 0 where it was clipped before it was unscaled.
+    figures: steps (looked at with a scale above 1), scale (the last), norm (median of the norms after removing the scale),
+    spread (of norm * scale, relative to its median): almost 0 if the gradients were clipped before they were unscaled.
     """
 
     def __init__(self) -> None:
@@ -148,7 +152,7 @@ class Clipping:
         return ()
 
     def finish(self) -> Iterable[Evidence]:
-        """All of them together."""
+        """The result over all steps."""
         found = [(norm, scale) for norm, scale in self._found if 0 < norm < float("inf")]
         if len(found) < 3:
             return
@@ -170,11 +174,11 @@ def _norm(optimiser: Optimizer) -> float:
 
 @reader
 class Optimisers:
-    """Evidence "optimiser", one an optimiser and group of settings: what it was set to and what it had when it was first seen.
+    """Evidence "optimiser", one for each optimiser and parameter group: its settings and its state when it was first seen.
 
-    where: the names of its watched parameters. figures: weight_decay, decoupled (1 where it is not added to the gradient),
-    lr, eps, state (1 where it held a state at the first step), eps_zero (1 where eps is 0 in the type of a parameter).
-    words: kind, dtype.
+    where: the names of its watched parameters. figures: weight_decay, decoupled (1 if it is not added to the gradient), lr, eps,
+    state (1 if it had a state at the first step), eps_zero (1 if eps rounds to 0 in the type of a parameter). words: kind,
+    dtype.
     """
 
     whole: ClassVar[bool] = True

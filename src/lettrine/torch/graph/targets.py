@@ -1,21 +1,19 @@
-"""Evidence "comparison": what predictions were held against at the steps that were looked at, and what made those predictions.
+"""Evidence "comparison": the targets of predictions at the steps looked at, and the operations that made the predictions.
 
-One for each last weight and kind of loss. where: the module that holds those weights.
+One for each last weight and kind of loss. where: the module that holds that weight.
 
-words: "expects" what the loss expects, as in `comparisons.LOSSES`; "function" its name; "operations" what lies between
-    weights and prediction, from the prediction inwards; "place" the weight; "shape" of the targets.
-figures, over all looks together: "looks", "rows" (examples), "alone" (1 where the loss is this comparison alone at every look);
-    of targets that are numbers "low", "high", "mean", "std"; "reach_low", "reach_high": what the prediction can be; "outside"
-    share of targets beyond that, "lost" share of their variance that lies beyond it;
-    of targets that are rows of shares "rows_one" share of rows with the sum 1, "rows_many" share of rows of only 0 and 1 with
-    two or more 1, "rows_none" of rows that are all 0;
-    of targets that are classes "classes" (how many the prediction has), "classes_seen", "pure" share of looks with a single
-    class in them, "scatter" how much more the classes of batches differ than those of shuffled ones would (1 is usual),
-    "ignored" share of targets that are left out, "all_ignored" share of looks with no other,
-    "single" share of looks with one target for each example;
-    of the prediction "sum_off": looks whose rows do not sum to 1 along the classes although a softmax was taken; "ones": looks
-    with nothing but 1 in it; "axis": the one a softmax was taken along; "zeros" share of zeros; "never" share of its units that
-    were 0 in all examples; "above": looks with a value above 0; "between": looks with all values between 0 and 1.
+words: "expects": what the loss expects, as in `comparisons.LOSSES`; "function": its name; "operations": the operations between
+    weights and prediction, from the prediction backwards; "place": the weight; "shape" of the targets.
+figures, over all looks together: "looks", "rows" (examples), "alone" (1 if the loss is only this comparison at every look).
+    Targets that are numbers: "low", "high", "mean", "std"; "reach_low", "reach_high": range of the prediction; "outside": share
+    of targets outside that range; "lost": share of their variance that lies outside. Targets that are rows of probabilities:
+    "rows_one": share of rows with sum 1; "rows_many": share of rows of only 0 and 1 with two or more 1; "rows_none": share of
+    rows that are all 0. Targets that are classes: "classes" (of the prediction), "classes_seen"; "pure": share of looks with a
+    single class; "scatter": how much more the classes of batches differ than those of shuffled batches (1 is usual); "ignored":
+    share of targets that are left out; "all_ignored": share of looks where all are left out; "single": share of looks with one
+    target per example. The prediction: "sum_off": looks whose rows do not sum to 1 along the classes although there was a
+    softmax; "ones": looks with all values 1; "axis": axis of the softmax; "zeros": share of zeros; "never": share of its units
+    that were 0 in all examples; "above": looks with a value above 0; "between": looks with all values between 0 and 1.
 """
 
 from __future__ import annotations
@@ -36,15 +34,15 @@ from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.graph.comparisons import Comparison, comparisons
 
 CLASSES: Final = ("classes", "logarithms", "shares of classes")
-MOST: Final = 2**16  # numbers read of one tensor, spread over its rows
-_ROW: Final = 1e-3  # by which the sum of a row of shares may differ from 1: float16 does
+MOST: Final = 2**16  # numbers read of one tensor, from all of its rows
+_ROW: Final = 1e-3  # allowed error of the sum of a row of probabilities: float16 has this error
 
 Array = NDArray[Any]
 
 
 @dataclass
 class _Sums:
-    """What was seen of one comparison so far."""
+    """The sums of one comparison so far."""
 
     last: Comparison
     first_step: int
@@ -63,13 +61,13 @@ class _Sums:
 
 @reader
 class ComparedTargets:
-    """Gathers what predictions are compared with."""
+    """Collects what predictions are compared with."""
 
     def __init__(self) -> None:
         self._seen: dict[tuple[str, str], _Sums] = {}
 
     def look(self, look: Look) -> Iterable[Evidence]:
-        """Take in one look; the evidence is made at the end."""
+        """Take in one look; `finish` makes the evidence."""
         for each in look.once(comparisons):
             key = each.head.place, each.expects
             sums = self._seen.setdefault(key, _Sums(each, look.step))
@@ -84,13 +82,13 @@ class ComparedTargets:
         return ()
 
     def finish(self) -> Iterable[Evidence]:
-        """All that was seen, together."""
+        """The evidence of all looks."""
         for sums in self._seen.values():
             yield _evidence(sums)
 
 
 def _examples(each: Comparison) -> int:
-    """How many answers are compared, if each is for one example: a class, a number or a row of shares; else 0."""
+    """Number of predictions, if each belongs to one example: a class, a number or a row of probabilities; otherwise 0."""
     table = each.prediction.ndim <= 2 and each.target.ndim <= 2
     return len(each.target) if table and each.target.ndim else 0
 
@@ -120,7 +118,7 @@ def _take_prediction(sums: _Sums, each: Comparison) -> None:
 
 
 def _is_distribution(each: Comparison, shares: Array) -> bool:
-    """Whether the shares of each row sum to 1, along the classes or, where targets are rows too, along the last axis."""
+    """Whether the probabilities of each row sum to 1: along the classes or, if targets are rows too, along the last axis."""
     if np.isclose(shares.sum(axis=1), 1, atol=1e-2).mean() > 0.99:
         return True
     if each.expects in CLASSES or each.prediction.ndim <= 1:
@@ -206,7 +204,9 @@ def _evidence(sums: _Sums) -> Evidence:
 
 
 def _spread(batches: list[dict[int, int]]) -> dict[str, float]:
-    """How the classes lie in batches: Pearson's chi-squared of the table of batches and classes, by its degrees of freedom."""
+    """How evenly the classes are spread over batches: Pearson's chi-squared of the table of batches and classes / degrees of
+    freedom.
+    """
     known = sorted({label for batch in batches for label in batch})
     table = np.array([[batch.get(label, 0) for label in known] for batch in batches], dtype=np.float64)
     expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0) / table.sum()
@@ -221,12 +221,12 @@ def _spread(batches: list[dict[int, int]]) -> dict[str, float]:
 
 
 def _class_axis(each: Comparison) -> int:
-    """The axis of the prediction along which classes lie: the second for torch's losses over classes, else the last."""
+    """The class axis of the prediction: the second for torch's losses over classes, otherwise the last."""
     return 1 if each.expects in CLASSES and each.prediction.ndim > 1 else -1
 
 
 def _table(tensor: Tensor, axis: int) -> Array:
-    """Rows along an axis, (R, K), at most MOST numbers of them, spread over all."""
+    """Rows along an axis, (R, K), at most MOST numbers, taken from all rows."""
     moved = tensor.detach()
     moved = moved.movedim(axis, -1).flatten(0, -2) if moved.ndim > 1 else moved.reshape(1, -1)
     most = max(1, MOST // moved.shape[1])
@@ -234,6 +234,6 @@ def _table(tensor: Tensor, axis: int) -> Array:
 
 
 def _sample(tensor: Tensor) -> Array:
-    """Numbers of a tensor, at most MOST, spread over it."""
+    """Numbers of a tensor, at most MOST, evenly spaced."""
     flat = tensor.detach().reshape(-1)
     return np.asarray(flat[:: -(-len(flat) // MOST)].to(torch.float64).cpu().numpy())

@@ -1,7 +1,7 @@
-"""What a loss is made of: its terms, what each is multiplied by, and what each compares with what.
+"""The terms of a loss: the weight of each, and what it compares.
 
-Read from the graph, from the loss inwards through sums, means, scales and views, to operations that are losses by themselves: as
-torch's own functions, or written out by hand. Functions that were noted tell what the graph does not keep.
+They are read from the graph. The walk starts at the loss and passes sums, means, scales and views until it meets operations that
+are losses: torch's own functions, or losses written by hand. Recorded function calls add what the graph does not keep.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ FUNCTIONS: Final = {
     "smooth_l1_loss": "smooth absolute error",
     "huber_loss": "huber",
 }
-"""Losses of targets, by the name of torch's function."""
+"""Losses with targets, by the name of torch's function."""
 OTHERS: Final = {
     "kl_div": "divergence",
     "ctc_loss": "ctc",
@@ -59,7 +59,7 @@ OTHERS: Final = {
     "gaussian_nll_loss": "likelihood",
     "poisson_nll_loss": "likelihood",
 }
-"""Losses that are 0 or above and have no reference that could be told from their targets alone."""
+"""Losses that are never negative and have no reference value that follows from their targets alone."""
 NODES: Final = {
     "NllLoss": "cross-entropy",
     "NllLoss2D": "cross-entropy",
@@ -76,20 +76,20 @@ NODES: Final = {
     "MultilabelMarginLoss": "hinge",
 }
 _JOINS: Final = frozenset(("Stack", "Cat"))
-_MOST: Final = 400  # nodes looked at above the terms
-_FAR: Final = 2_000  # nodes looked at below one, to see whether it concerns the model's outputs
+_MOST: Final = 400  # nodes searched above the terms
+_FAR: Final = 2_000  # nodes searched below a term, to see whether it depends on the model's outputs
 
 
 @dataclass(frozen=True)
 class Term:
     """One term of a loss.
 
-    kind: a value of FUNCTIONS, OTHERS or NODES; "policy" for log-probabilities weighted by something that is no probability;
-        "penalty" for what depends on parameters alone; "distance" for an error between two things the network made; "unread" for
-        what is compiled or somebody's own function; "other".
-    weight: what the mean over its examples is multiplied by in the loss, NaN if that is not a number.
-    given, target: what is compared, as far as it could be found. options: of the function, such as "weight" or "label_smoothing".
-    value: mean over the examples, NaN if unknown. root: whether a square root was taken of it.
+    kind: a value of FUNCTIONS, OTHERS or NODES; "policy" for log-probabilities weighted by something that is not a probability;
+        "penalty" if it depends on parameters alone; "distance" for an error between two outputs of the network; "unread" for
+        compiled code or the user's own autograd function; "other".
+    weight: factor of its mean over the examples in the loss; NaN if it is not a number. given, target: the tensors compared, if
+    found. options: of the function, such as "weight" or "label_smoothing". value: mean over the examples, NaN if unknown. root:
+    whether a square root was taken of it.
     """
 
     kind: str
@@ -102,14 +102,15 @@ class Term:
 
 
 def terms_of(loss: Tensor, calls: Iterable[FunctionCall], outputs: Iterable[Tensor]) -> list[Term]:
-    """The terms of a loss whose graph is still whole. outputs: what the model returned."""
+    """The terms of a loss whose graph still exists. outputs: the tensors that the model returned."""
     noted = {call.result.grad_fn: call for call in calls if isinstance(call.result, Tensor) and call.result.grad_fn is not None}
-    made = {each.grad_fn for each in outputs if each.grad_fn is not None and each.numel() > 1}  # a loss may be among them
+    # a model may return its loss: a single number is not an output
+    made = {each.grad_fn for each in outputs if each.grad_fn is not None and each.numel() > 1}
     return _Reading(noted, made).terms(loss.grad_fn, loss.numel())
 
 
 _Place: TypeAlias = tuple[Node, float, int, bool]
-"""A node, what each of its elements weighs in the loss, how many these are, and whether a root is taken of them."""
+"""A node, the weight of each of its elements in the loss, their number, and whether a root is taken of them."""
 
 
 class _Reading:
@@ -132,7 +133,7 @@ class _Reading:
         return _whole(found)
 
     def _inner(self, node: Node, weight: float, count: int, *, root: bool) -> list[_Place] | None:  # noqa: PLR0911
-        """What a node only adds up, scales or reshapes; None if it is something else."""
+        """The input of a node that only sums, scales or reshapes; None for another operation."""
         name, inputs = operation(node), [following for following, _ in node.next_functions]
         known = [each for each in inputs if each is not None]
         if node in self._made or not known:
@@ -166,7 +167,7 @@ class _Reading:
         return self._written(node, weight * count, root=root)
 
     def _written(self, node: Node, weight: float, *, root: bool) -> Term | None:
-        """A loss written out by hand, one value an element; weight: of their mean."""
+        """A loss written by hand, with one value per element. weight: of their mean."""
         name, inner = operation(node), next(iter(inputs_of(node)), None)
         if name in ("Sub", "Add", "Bmm") and (term := _composed(node, name, weight, root=root)) is not None:
             return term
@@ -183,7 +184,7 @@ class _Reading:
         return _of_logarithms(node, name, inner, weight, root=root)
 
     def _error(self, kind: str, node: Node | None, difference: Tensor, weight: float, *, root: bool) -> Term | None:
-        """An error between two things, one of which the network made."""
+        """An error between two tensors, at least one of which the network made."""
         if node is None or operation(node) not in ("Sub", "Rsub"):
             return None
         if len(inputs_of(node)) > 1:
@@ -196,7 +197,7 @@ class _Reading:
         return Term(kind, weight, given, target, {}, value, root)
 
     def _rest(self, node: Node) -> str:
-        """Whether what is left can be read, and concerns the model's outputs at all."""
+        """The kind of an unknown term: whether it can be read, and whether it depends on the model's outputs."""
         if not node.name().rstrip("0123456789").endswith("Backward") or not node.name()[-1].isdigit():
             return "unread"
         waiting, seen = [node], set[Node]()
@@ -230,7 +231,7 @@ def _of_logarithms(node: Node, name: str, inner: Node | None, weight: float, *, 
 
 
 def _whole(terms: list[Term]) -> list[Term]:
-    """Where y log p and (1 - y) log (1 - p) are summed up apart, the two are one binary cross-entropy."""
+    """Join y log p and (1 - y) log (1 - p) to one binary cross-entropy if they were summed separately."""
     halves = [each for each in terms if each.kind == "policy" and each.target is not None]
     if len(halves) != 2 or halves[0].weight != halves[1].weight:
         return terms
@@ -243,7 +244,7 @@ def _whole(terms: list[Term]) -> list[Term]:
 
 
 def _composed(node: Node, name: str, weight: float, *, root: bool) -> Term | None:
-    """A cross-entropy as logsumexp(z) - z[y], or as a product of matrices; a binary one as softplus(z) - y z."""
+    """A cross-entropy written as logsumexp(z) - z[y] or as a matrix product; a binary one written as softplus(z) - y z."""
     inner = [below_views(each) for each in inputs_of(node)]
     kinds = [operation(each) for each in inner]
     if name == "Bmm":
@@ -303,7 +304,7 @@ def _saved(kind: str, node: Node, weight: float, count: int, *, root: bool) -> T
 
 
 def _axis(given: Tensor) -> int:
-    """Where the classes lie: along the second axis, or the only one."""
+    """The axis of the classes: the second axis, or the only one."""
     return 1 if given.ndim > 1 else 0
 
 
@@ -312,7 +313,7 @@ def _size(node: Node) -> int:
 
 
 def _factor(node: Node, name: str) -> float:
-    """By what a product or quotient scales its one input; NaN if by no single number."""
+    """The number by which a product or quotient scales its input; NaN if it is not a single number."""
     value = getattr(node, "_saved_other", None) if name == "Div" or len(node.next_functions) < 2 else other(node)
     if isinstance(value, Tensor):
         value = float(value) if value.numel() == 1 and len(inputs_of(node)) == 1 else nan

@@ -1,4 +1,4 @@
-"""Walking autograd's graph, and telling which weights are fresh from their random start."""
+"""Walks through autograd's graph, and recognises weights that still have their random start values."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from torch import Tensor, nn
 
 from lettrine.torch.graph.reading import Node
 
-NODES: Final = 20_000  # looked at in one walk: a graph of more is that of a large network, and is known in part
-_LEAST: Final = 48  # values that tell a distribution
-_READ: Final = 1 << 16  # values of a parameter that are read for it
-_ROWS: Final = 128  # rows compared with one another
-_LARGE: Final = 1 << 14  # values that tell a normal draw of some usual width
-_DEVIATIONS: Final = 4.0  # standard errors by which a figure of a random draw may miss its expectation
+NODES: Final = 20_000  # nodes visited in one walk: a larger graph belongs to a large network and is read in part
+_LEAST: Final = 48  # values needed to recognise a distribution
+_READ: Final = 1 << 16  # values read of a parameter
+_ROWS: Final = 128  # rows compared with each other
+_LARGE: Final = 1 << 14  # values needed to recognise a normal draw with one of the usual standard deviations
+_DEVIATIONS: Final = 4.0  # standard errors that a statistic of a random draw may differ from its expectation
 
 
 def walk(starts: Iterable[Node | None], most: int = NODES) -> list[Node]:
-    """The nodes behind these, nearest first, each once."""
+    """The nodes reachable from these, nearest first, each once."""
     waiting, found, seen = list(starts), list[Node](), set[Node]()
     place = 0
     while place < len(waiting) and len(found) < most:
@@ -35,13 +35,14 @@ def walk(starts: Iterable[Node | None], most: int = NODES) -> list[Node]:
 
 
 def leaves(nodes: Iterable[Node]) -> list[Tensor]:
-    """The tensors that gradients end at, among what was walked over."""
+    """The leaf tensors among these nodes, where gradients are stored."""
     return [leaf for node in nodes if isinstance(leaf := getattr(node, "variable", None), Tensor)]
 
 
 def hidden_parameters(model: nn.Module) -> dict[int, str]:
-    """Names of the parameters in plain containers of the model's modules, such as "layers[1].weight", by id: torch does not know
-    them as the model's own.
+    """By id: names of parameters in plain containers of the model's modules, such as "layers[1].weight".
+
+    torch does not register them as parameters of the model.
     """
     own = {id(parameter) for parameter in model.parameters()}
     known = set(model.modules())
@@ -67,11 +68,11 @@ def _contained(value: Any, place: str, known: set[nn.Module], depth: int = 3) ->
 
 
 def fresh_random(weight: Tensor) -> str:
-    """How a matrix was drawn at random, if its values are just as one of the usual initialisers draws them for its shape and no
-    training has moved them; "" otherwise.
+    """The random distribution of a matrix that is not trained yet; "" if there is none.
 
-    Uniform draws end sharply at a bound that the shape gives, which trained weights pass. Normal ones have no end: of those only
-    large matrices and embeddings of the width 1 are recognised, by std and kurtosis.
+    Its values must match what one of the usual initialisers draws for its shape. Uniform draws end sharply at a bound that
+    follows from the shape; trained weights exceed it. Normal draws have no bound: only large matrices, and embeddings with std
+    1, are recognised, by std and kurtosis.
     """
     values = weight.detach().reshape(-1)[:_READ].double()
     count = values.numel()
@@ -82,7 +83,7 @@ def fresh_random(weight: Tensor) -> str:
         return ""
     fan_in, fan_out = prod(weight.shape[1:]), weight.shape[0] * prod(weight.shape[2:])
     for bound in (1 / sqrt(fan_in), sqrt(6 / fan_in), sqrt(3 / fan_in), sqrt(6 / (fan_in + fan_out))):
-        # The std of a uniform draw of n values is known to 0.447 / sqrt(n); its peak lies within about 1 / n of the bound.
+        # The std of n uniform values has a relative error of 0.447 / sqrt(n); their peak lies within about 1 / n of the bound.
         if (1 - 10 / count) * bound <= peak <= (1 + 1e-6) * bound and abs(std * sqrt(3) / bound - 1) < 1.8 / sqrt(count):
             return f"uniform within ±{bound:.2g}"
     kurtosis = float((values - mean).pow(4).mean()) / std**4
@@ -94,8 +95,9 @@ def fresh_random(weight: Tensor) -> str:
 
 
 def _independent(weight: Tensor) -> bool:
-    """Whether rows have nothing to do with one another: the squared cosine of two rows drawn in d dimensions is 1 / d on average.
-    Vectors that were learned, of words for example, come in groups.
+    """Whether rows are independent: the squared cosine of two random rows in d dimensions is 1 / d on average.
+
+    Learned vectors, of words for example, form groups.
     """
     rows = weight.detach()[:_ROWS].flatten(1).double()
     rows = rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-30)

@@ -1,6 +1,6 @@
-"""Reading losses that are written out: which operations make a logarithm, pick one class of each example, or hold the labels.
+"""Reads losses that are written by hand: operations that make a logarithm, pick one class per example, or hold the labels.
 
-All of them take nodes of autograd's graph, and tell what those saved.
+All functions take nodes of autograd's graph and read the tensors these saved.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ VIEWS: Final = frozenset(
     """View UnsafeView Reshape ReshapeAlias Squeeze Unsqueeze Alias Clone Slice Select Expand ToCopy Unbind T Transpose
     Permute""".split()  # noqa: SIM905
 )
-CLOSE: Final = 1e-4  # rows that sum to 1, to the digits of half precision's targets
+CLOSE: Final = 1e-4  # allowed error of a sum of 1, for targets in half precision
 
 
 def inputs_of(node: Node) -> list[Node]:
-    """The nodes that gradients go on to."""
+    """The nodes that gradients flow on to."""
     return [following for following, _ in node.next_functions if following is not None]
 
 
@@ -36,7 +36,7 @@ def other(node: Node) -> Tensor | None:
 
 
 def twice(node: Node) -> bool:
-    """Whether a product is that of a value with itself, or with what was computed alike."""
+    """Whether both factors of a product are the same value, or were computed in the same way."""
     inputs = inputs_of(node)
     if len(inputs) != 2 or inputs[0] is inputs[1]:
         return len(inputs) == 2
@@ -44,7 +44,7 @@ def twice(node: Node) -> bool:
 
 
 def logarithm(node: Node | None) -> Tensor | None:
-    """The logarithm of a probability that an operation works on, if it does: of a softmax or sigmoid, or the log of something."""
+    """The logarithm of a probability that reaches this operation (log-softmax, log-sigmoid, or a log); None if there is none."""
     for _ in range(3):
         name = "" if node is None else operation(node)
         if node is None or name in _LOGARITHMS or name not in (*VIEWS, "Neg"):
@@ -54,7 +54,7 @@ def logarithm(node: Node | None) -> Tensor | None:
 
 
 def _normalised(node: Node) -> Tensor | None:
-    """Logits less their logsumexp."""
+    """Logits minus their logsumexp."""
     total = below_views(inputs_of(node)[-1])
     normal = len(inputs_of(node)) == 2 and operation(total) == "Logsumexp"
     return total._saved_self.log_softmax(-1) if normal else None  # noqa: SLF001
@@ -67,11 +67,11 @@ _LOGARITHMS: Final[dict[str, Callable[[Node], Tensor | None]]] = {
     "LogSigmoid": lambda node: functional.logsigmoid(node._saved_self),  # noqa: SLF001
     "Sub": _normalised,
 }
-"""What the operations made that make a logarithm of a probability, or the opposite of one."""
+"""Results of the operations that make the logarithm of a probability, or its negative."""
 
 
 def picked_by(node: Node | None) -> tuple[Tensor, int, int] | None:
-    """What one class of each example was picked by: the classes' numbers, how many classes there are, and their axis."""
+    """How one class per example was picked: the class numbers, the number of classes, and their axis."""
     if node is None or operation(node) not in ("Index", "Gather"):
         return None
     if operation(node) == "Gather":
@@ -108,7 +108,7 @@ def binary(node: Node) -> Tensor | None:
 
 
 def below_guards(node: Node | None) -> Node | None:
-    """Below what keeps a logarithm from 0: a small number added, a clamp."""
+    """The node below operations that protect a logarithm from 0: the addition of a small number, a clamp."""
     for _ in range(3):
         if node is None or operation(node) not in (*VIEWS, "Add", "Clamp", "ClampMin") or len(inputs_of(node)) != 1:
             break
@@ -117,7 +117,7 @@ def below_guards(node: Node | None) -> Node | None:
 
 
 def below_views(node: Node) -> Node:
-    """Below what only reshapes."""
+    """The node below operations that only reshape."""
     for _ in range(4):
         if operation(node) not in VIEWS or not inputs_of(node):
             break
@@ -126,7 +126,7 @@ def below_views(node: Node) -> Node:
 
 
 def factor_of_product(node: Node) -> Tensor | None:
-    """The matrices of a product to which no gradient flows."""
+    """The factor of a matrix product to which no gradient flows."""
     for name, place in (("mat2", 1), ("self", 0)):
         value = getattr(node, f"_saved_{name}", None)
         if isinstance(value, Tensor) and node.next_functions[place][0] is None:
@@ -135,5 +135,5 @@ def factor_of_product(node: Node) -> Tensor | None:
 
 
 def signed(number: int) -> int:
-    """Autograd keeps -1 as an unsigned number."""
+    """A signed number: autograd stores -1 as an unsigned number."""
     return number - 2**64 if number >= 2**63 else number
