@@ -23,7 +23,7 @@ from urllib.parse import quote
 from lettrine import __version__
 from lettrine.health.findings import Report
 from lettrine.report.experiments import HEADER, cells, experiment_rows
-from lettrine.report.figure import Figure, frames_of, need, to_themed_svg, write_bytes
+from lettrine.report.figure import Figure, frames_of, need, specification, to_themed_svg, write_bytes
 from lettrine.report.pictures import figures
 from lettrine.report.summary import folds, verdict, watched
 from lettrine.report.theme import DARK, DEPTHS_DARK, DEPTHS_LIGHT, FONT, LIGHT, SERIF, variables
@@ -148,16 +148,15 @@ def page(**values: Any) -> str:
     style = palette_css() + (folder / "style.css").read_text(encoding="utf-8")
     script = "".join((folder / name).read_text(encoding="utf-8") for name in SCRIPTS)
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    drawn = 0
+    drawn: dict[int, dict[str, Any]] = {}  # specifications of figures: working one out takes as long as a third of drawing it
 
     def draw(figure: Figure) -> Any:
-        nonlocal drawn
-        drawn += 1
-        svg = to_themed_svg(figure.chart, f"c{drawn}")
+        drawn[id(figure)] = spec = specification(figure.chart)
+        svg = to_themed_svg({key: value for key, value in spec.items() if key != "usermeta"}, f"c{len(drawn)}")
         return markup(svg.replace("<svg ", f'<svg role="img" aria-label="{escape(clean(figure.title))}" ', 1))
 
     def walk(figure: Figure) -> Any:
-        found = frames_of(figure.chart)
+        found = frames_of(drawn[id(figure)])
         return found and markup(json.dumps(found, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"))
 
     environment.filters |= {
