@@ -6,7 +6,7 @@ import torch
 from benchmarks.wild import data
 from benchmarks.wild.case import Score, above, fault
 from benchmarks.wild.doctor import Doctor
-from benchmarks.wild.tenth.loop import fit
+from benchmarks.wild.loop import fit
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 

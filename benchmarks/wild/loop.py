@@ -1,4 +1,4 @@
-"""The plain training loop of this look's small programs."""
+"""The plain training loop of small programs, from the eighth look on."""
 
 from __future__ import annotations
 
