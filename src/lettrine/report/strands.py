@@ -8,21 +8,8 @@ from dataclasses import dataclass, field
 from math import log10
 from typing import Any, Final
 
-from lettrine.report.draw import (
-    CAPTION,
-    TIDY,
-    Values,
-    altair,
-    by,
-    captions,
-    finish,
-    hint,
-    ink,
-    nothing,
-    plot,
-    row_titles,
-    step_colours,
-)
+from lettrine.report.chart import Values, by, channel, plot
+from lettrine.report.draw import CAPTION, TIDY, captions, finish, hint, ink, nothing, row_titles, step_colours
 from lettrine.report.kinds import Kind
 from lettrine.report.profiles import Marks, Row, log_ends, log_ticks
 from lettrine.report.summary import midmost
@@ -119,26 +106,25 @@ def strands(
 
 def curve_layers(drawing: Drawing, names: Sequence[str], axis: str, height: int, form: str) -> list[Any]:
     """The curves with their axes, red dots where a finding names a layer, and hints."""
-    alt = altair()
     places = sorted(drawing.ticks)
     value = f"{json.dumps([drawing.ticks[place] for place in places])}[indexof({json.dumps(places)}, datum.value)]"
     label = f"format({value}, '{form}')" if form else TIDY.replace("datum.value", value)
     last = max(point["x"] for point in drawing.points)
-    blocks = alt.Axis(title=[axis, "over the number of the block"], grid=False, tickMinStep=1)
-    ticks = alt.Axis(title=None, values=places, tickCount=len(places), labelExpr=label, labelOverlap=False)
-    x = alt.X("x:Q", scale=alt.Scale(domain=[-0.02 * last, 1.02 * last or 1], nice=False), axis=blocks)
-    y = alt.Y("y:Q", scale=alt.Scale(domain=[0, height], nice=False), axis=ticks)
+    blocks = {"title": [axis, "over the number of the block"], "grid": False, "tickMinStep": 1}
+    ticks = {"title": None, "values": places, "tickCount": len(places), "labelExpr": label, "labelOverlap": False}
+    x = channel("x:Q", scale={"domain": [-0.02 * last, 1.02 * last or 1], "nice": False}, axis=blocks)
+    y = channel("y:Q", scale={"domain": [0, height], "nice": False}, axis=ticks)
     base = plot(drawing.points).encode(x=x, y=y, color=step_colours(names, "stroke"), **by(detail="row:N"))
-    line = base.mark_line(strokeWidth=1.5)
+    line = base.mark("line", strokeWidth=1.5)
     red, told = (
         plot([point for point in drawing.points if point.get(key)]).encode(**by(x="x:Q", y="y:Q")) for key in ("marked", "hint")
     )
-    return [line, red.mark_circle(size=34, opacity=1, color=LIGHT["critical"]), hint(told)]
+    return [line, red.mark("circle", size=34, opacity=1, color=LIGHT["critical"]), hint(told)]
 
 
 def rules(feet: Sequence[int], above: float, colour: str, **style: Any) -> Any:
     """A line through each panel, so many pixels above its foot."""
-    return plot([{"y": foot + above} for foot in feet]).mark_rule(color=LIGHT[colour], **style).encode(**by(y="y:Q"))
+    return plot([{"y": foot + above} for foot in feet]).mark("rule", color=LIGHT[colour], **style).encode(**by(y="y:Q"))
 
 
 def common_scale(seen: Sequence[float], *, log: bool, form: str) -> SharedAxis:
