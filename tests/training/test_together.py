@@ -49,6 +49,13 @@ def test_the_model_is_better_than_its_parts_on_dev(run) -> None:
     assert loss["counts_test"] < loss["trigram_test"] < loss["bigram_test"]
 
 
+def test_it_is_told_whose_loss_on_the_training_words_is_shown(run) -> None:
+    assert run.meanings["train"] == "training words, one network alone"
+    alone = lettrine.train(WORDS, shape=SMALL_SHAPE, settings=replace(QUICK, prior="none", networks=1), page=False)
+    assert alone.meanings["train"] == "training words"
+    assert "left out of the counts" in lettrine.train(WORDS, settings=Settings(model="counts"), page=False).meanings["train"]
+
+
 def test_the_other_networks_differ_and_are_the_same_again(run, tmp_path: Path) -> None:
     again = lettrine.train(WORDS, shape=SMALL_SHAPE, settings=QUICK, out=tmp_path / "again", page=False)
     for one, other in zip(run.model.others, again.model.others, strict=True):

@@ -90,8 +90,6 @@ def _free_folder(source: str) -> Path:
 
 
 def _print(run: Run, *, json: bool) -> None:
-    from lettrine.training.run import MEANINGS  # noqa: PLC0415
-
     results = run.results
     if results is None:
         return
@@ -107,10 +105,9 @@ def _print(run: Run, *, json: bool) -> None:
     characters = config.vocabulary_size - 1 - len(run.data.labels)
     out.print(f"{run.data.words:,} words, {characters} characters, {examples['train']:,} training examples, {run.size}")
     shown = table("loss in nats", "")
-    for name, meaning in MEANINGS.items():
+    for name, meaning in run.meanings.items():
         exact = f": ln {config.vocabulary_size}" if name == "expected_initial" else ""
-        if name in results.loss:
-            shown.add_row(number(results.loss[name]), meaning + exact)
+        shown.add_row(number(results.loss[name]), meaning + exact)
     out.print(shown)
     if results.steps:
         speed = f"{results.steps_per_second:,.0f} a second, {run.model.engine.name} engine"

@@ -29,7 +29,9 @@ MEANINGS: Final = {
     "network_test": "the same, the network alone",
     "test": "held-out words (never looked at)",
 }
-"""What each of the losses of a run is the loss on."""
+"""What each of the losses of a run is the loss on; see `Run.meanings`."""
+OF_TRAINING: Final = "training words, one network alone", "training words, each left out of the counts"
+"""Where there is more than one network: counts have seen the training words and tell nothing of them. The second: counts alone."""
 
 _PAGE: Final = "lettrine.tools.run_page"
 """Where the page of a run is written, bound by name when one is asked for: training computes and imports no drawing."""
@@ -134,6 +136,15 @@ class Run:
             counts = model.prior.counts
             parts.append(f"{len(counts.followers):,} counts of {counts.order} characters and fewer")
         return " and ".join(parts)
+
+    @property
+    def meanings(self) -> dict[str, str]:
+        """What each of its losses is the loss on, in the order they are read."""
+        if self.results is None:
+            return {}
+        one = self.model.prior is None and not self.model.others
+        told = MEANINGS if one else {**MEANINGS, "train": OF_TRAINING[not self.model.parameters]}
+        return {name: meaning for name, meaning in told.items() if name in self.results.loss}
 
     def summary(self) -> dict[str, Any]:
         """The run in plain values, as `lettrine train --json` prints it."""
