@@ -31,7 +31,7 @@ MEANINGS: Final = {
 }
 """What each of the losses of a run is the loss on; see `Run.meanings`."""
 OF_TRAINING: Final = "training words, one network alone", "training words, each left out of the counts"
-"""Where there is more than one network: counts have seen the training words and tell nothing of them. The second: counts alone."""
+"""Where there is more than a network: counts have seen the training words and tell nothing of them. The second: counts alone."""
 
 _PAGE: Final = "lettrine.tools.run_page"
 """Where the page of a run is written, bound by name when one is asked for: training computes and imports no drawing."""
