@@ -84,7 +84,7 @@ def _levels(symbols: Keys, vocabulary_size: int, most: int) -> list[_Level]:
             size = len(distinct)
         key = key * vocabulary_size + column
         size *= vocabulary_size
-    order = np.argsort(key, kind="stable")
+    order = np.argsort(key)
     first = np.flatnonzero(np.diff(key[order], prepend=-1))
     times = np.diff(first, append=len(order))
     rows, followers = before[order[first]], symbols[order[first]]  # distinct n-grams, histories ascending
@@ -109,7 +109,7 @@ def _levels(symbols: Keys, vocabulary_size: int, most: int) -> list[_Level]:
         # What reaches the beginning of its word, or is as long as can be, has nothing longer to be counted by.
         widely = np.concatenate([np.ones(len(widely), np.int64), times[own]])
         pair = nodes * vocabulary_size + chars
-        place = np.argsort(pair, kind="stable")
+        place = np.argsort(pair)
         start = np.flatnonzero(np.diff(pair[place], prepend=-1))
         distinct = pair[place[start]]
         nodes, chars = np.divmod(distinct, vocabulary_size)
