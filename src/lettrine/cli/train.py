@@ -116,7 +116,7 @@ def _print(run: Run, *, json: bool) -> None:
         out.print(f"counted in {results.seconds:.1f} s\n")
     words = [plain(word) for word in run.sample(SHOWN_WORDS, new=True, unique=True)]
     between = " · " if any(" " in word for word in words) else " "
-    out.print(f"new words: {between.join(words)}", markup=False)
+    out.print(f"new words: {between.join(words) or 'none that is not in the list'}", markup=False)
     if run.health is not None:
         out.print()
         _print_findings(run.health, plain(str(run.path)))

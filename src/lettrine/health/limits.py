@@ -90,6 +90,9 @@ OSCILLATION_SMOOTH: Final = 0.3  # correlation of the loss with itself one step 
 OSCILLATION_HALF: Final = -0.1  # and somewhere within the period, or less
 OSCILLATION_FULL: Final = 0.4  # and a whole period later, or more; clinic: healthy up to 0.25, sorted by class mostly 0.43 on
 OSCILLATION_SHARE: Final = 0.01  # size of the swing relative to the loss
+OSCILLATION_PASS: Final = (
+    0.1  # of its period, by which it may differ from a pass over shuffled data, whose losses rise on the way
+)
 OSCILLATION_FROM: Final = 0.4  # of the losses kept one by one: swings at the beginning may settle
 OSCILLATION_LATE: Final = 0.6  # of them: where the first fall was so long that it hides the swing, the rest is looked at alone,
 OSCILLATION_FULL_LATE: Final = 0.6  # and must echo more: smoothed losses reach 0.4 by luck in one run of 25, 0.6 in one of 300
@@ -125,6 +128,8 @@ OVERFITTING_FAR: Final = 10.0  # times the training loss or more
 SHORT_STEPS: Final = 30  # fewer tell nothing of how a loss falls
 SHORT_RUN: Final = 150  # steps: a loss still falling then is no sign of a plateau that is long in coming
 SLOW_FALL: Final = 0.02  # of the loss, from the second third of a short run to the last: it ends before the loss has come to rest
+SLOW_RISING: Final = 1 / 3  # of a run, since when the loss on held-out data has not been better: more steps would not help
+SLOW_FARTHEST: Final = 4.0  # times the length of a run, to which its last pace is drawn on
 SLOW_EVEN: Final = 0.7  # of the earlier pace, or more: a loss that still falls like a line
 DEV_SCALE: Final = 4.0  # times; dropout and augmentation make the training loss up to about twice the other
 DEV_SCALE_BELOW: Final = 8.0  # the same below it: mixup and smoothing put a floor of about 5 times under the training loss alone

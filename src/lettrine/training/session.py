@@ -267,7 +267,10 @@ class Session:
     def _watch(self, checkpoint: Checkpoint | None) -> EngineWatch:
         now = self.settings.after(0 if checkpoint is None else checkpoint.changes)
         facts = facts_of(self.config, now.optimiser, self.engine, now.batch, self.splits[0].targets)
-        facts = replace(facts, result={"repeated": self._repeated}, notes={"held-out": ALIKE} if self._alike else {})
+        result = {"repeated": self._repeated}
+        if now.draw == "epochs":
+            result["shuffled_pass"] = len(self.splits[0]) / now.batch
+        facts = replace(facts, result=result, notes={"held-out": ALIKE} if self._alike else {})
         earlier = None if checkpoint is None else trace_from_archive(checkpoint.health)
         start, last = 0 if checkpoint is None else checkpoint.step, now.steps - 1
         return EngineWatch(
