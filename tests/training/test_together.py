@@ -49,6 +49,15 @@ def test_the_model_is_better_than_its_parts_on_dev(run) -> None:
     assert loss["counts_test"] < loss["trigram_test"] < loss["bigram_test"]
 
 
+def test_defaults_are_not_blamed_for_few_words_or_random_ones() -> None:
+    rng = random.Random(1)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    lists = [WORDS[24:36], ["".join(rng.choices(letters, k=300)) for _ in range(40)]]
+    for words in lists:  # known by heart; shuffled, long, and the loss rising over each pass
+        health = lettrine.train(words, page=False).judged
+        assert [finding.id for finding in health.findings if finding.severity != "info"] == []
+
+
 def test_it_is_told_whose_loss_on_the_training_words_is_shown(run) -> None:
     assert run.meanings["train"] == "training words, one network alone"
     alone = lettrine.train(WORDS, shape=SMALL_SHAPE, settings=replace(QUICK, prior="none", networks=1), page=False)

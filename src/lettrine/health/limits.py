@@ -90,9 +90,7 @@ OSCILLATION_SMOOTH: Final = 0.3  # correlation of the loss with itself one step 
 OSCILLATION_HALF: Final = -0.1  # and somewhere within the period, or less
 OSCILLATION_FULL: Final = 0.4  # and a whole period later, or more; clinic: healthy up to 0.25, sorted by class mostly 0.43 on
 OSCILLATION_SHARE: Final = 0.01  # size of the swing relative to the loss
-OSCILLATION_PASS: Final = (
-    0.1  # of its period, by which it may differ from a pass over shuffled data, whose losses rise on the way
-)
+OSCILLATION_PASS: Final = 0.2  # of its period, by which it may differ from a pass over shuffled data, which makes losses swing
 OSCILLATION_FROM: Final = 0.4  # of the losses kept one by one: swings at the beginning may settle
 OSCILLATION_LATE: Final = 0.6  # of them: where the first fall was so long that it hides the swing, the rest is looked at alone,
 OSCILLATION_FULL_LATE: Final = 0.6  # and must echo more: smoothed losses reach 0.4 by luck in one run of 25, 0.6 in one of 300
