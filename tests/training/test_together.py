@@ -50,9 +50,9 @@ def test_the_model_is_better_than_its_parts_on_dev(run) -> None:
 
 
 def test_defaults_are_not_blamed_for_few_words_or_random_ones() -> None:
-    rng = random.Random(1)
-    letters = "abcdefghijklmnopqrstuvwxyz"
-    lists = [WORDS[24:36], ["".join(rng.choices(letters, k=300)) for _ in range(40)]]
+    rng = np.random.default_rng(1)
+    letters = list("abcdefghijklmnopqrstuvwxyz")
+    lists = [WORDS[24:36], ["".join(rng.choice(letters, 300)) for _ in range(40)]]
     for words in lists:  # known by heart; shuffled, long, and the loss rising over each pass
         health = lettrine.train(words, page=False).judged
         assert [finding.id for finding in health.findings if finding.severity != "info"] == []
