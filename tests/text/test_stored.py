@@ -11,7 +11,7 @@ import pytest
 from lettrine.errors import StorageError, VocabularyError
 from lettrine.text import stored
 from lettrine.text import words as words_module
-from lettrine.text.stored import StoredWords, Writer, portions
+from lettrine.text.stored import NumberWriter, StoredWords, portions
 from lettrine.text.stored_windows import StoredWindows, examples_of
 from lettrine.text.vocabulary import Vocabulary
 from lettrine.text.windows import windows
@@ -40,7 +40,9 @@ def test_the_words_are_the_same(both: tuple[WordList, WordList]) -> None:
     assert (disk.digest, disk.blank, disk.repeated, disk.notes) == (memory.digest, memory.blank, memory.repeated, memory.notes)
     assert [tuple(some) for some in portions(disk.words)] == [tuple(some) for some in portions(memory.words)]
     for index in (0, 5, -1, slice(2, 9), slice(None), slice(60, 99), slice(5, 5), slice(1, 20, 4), slice(None, None, -1)):
-        assert (list if isinstance(index, slice) else str)(disk[index]) == (list if isinstance(index, slice) else str)(memory[index])
+        assert (list if isinstance(index, slice) else str)(disk[index]) == (list if isinstance(index, slice) else str)(
+            memory[index]
+        )
     with pytest.raises(IndexError):
         disk[len(memory)]
 
@@ -90,4 +92,4 @@ def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("tempfile.TemporaryFile", Full)
     with pytest.raises(StorageError, match="No space left on device; free some space there, or let TMPDIR"):
-        Writer(np.uint8).add(np.zeros(3, np.uint8))
+        NumberWriter(np.uint8).add(np.zeros(3, np.uint8))

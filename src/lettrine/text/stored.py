@@ -23,7 +23,7 @@ MOST: Final = 2**31 - 1  # words: their order is kept in four bytes each
 _LINE_FEED: Final = ord("\n")
 
 
-class Writer:
+class NumberWriter:
     """Numbers of one type, written one array after the other into a file without a name."""
 
     def __init__(self, kind: Any) -> None:
@@ -57,7 +57,7 @@ class WordWriter:
     """Takes words, one by one in their order, and gives the `StoredWords` they are."""
 
     def __init__(self) -> None:
-        self._text, self._begins = Writer(np.uint8), Writer(np.int64)
+        self._text, self._begins = NumberWriter(np.uint8), NumberWriter(np.int64)
         self._begins.add(np.zeros(1, np.int64))
 
     def __len__(self) -> int:
@@ -136,9 +136,11 @@ class StoredWords(Sequence[str]):
     @cached_property
     def hashes(self) -> NDArray[np.int64]:
         """The words as numbers of 64 bits, ascending, (W,): two of a hundred million are alike by chance once in 4,000 lists."""
-        made = np.concatenate([_hashes(self[start : start + PORTION]) for start in range(0, len(self), PORTION)])
+        made = np.empty(len(self), np.int64)
+        for start in range(0, len(self), PORTION):
+            made[start : start + PORTION] = _hashes(self[start : start + PORTION])
         made.sort()
-        kept = Writer(np.int64)
+        kept = NumberWriter(np.int64)
         kept.add(made)
         return kept.mapped()
 

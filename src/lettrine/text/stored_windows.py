@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from lettrine.text.stored import PORTION, StoredWords, Writer
+from lettrine.text.stored import PORTION, NumberWriter, StoredWords
 from lettrine.text.vocabulary import END, Indices, Integers, Vocabulary
 from lettrine.text.windows import Windows, contexts_of, symbol_type, whole_words, windows
 
@@ -65,7 +65,7 @@ def examples_of(words: Sequence[str], vocabulary: Vocabulary, context: int) -> E
     """The examples of some words, where the words are: in memory or on disk. Raises what `windows` raises, and StorageError."""
     if not isinstance(words, StoredWords):
         return windows(words, vocabulary, context)
-    kept = Writer(symbol_type(vocabulary.size))
+    kept = NumberWriter(symbol_type(vocabulary.size))
     kept.add(np.full(context, END))
     for symbols in _encoded(words, vocabulary):
         kept.add(symbols)
