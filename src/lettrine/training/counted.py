@@ -37,7 +37,7 @@ def count_words(words: WordList, settings: Settings, out: str | Path | None = No
     counted, held_out = (examples_of(part, vocabulary, 1).head(COUNTED).targets for part in parts[:2])
     counts = count(counted, held_out, vocabulary.size)
     config = MLPConfig(vocabulary.size, context=max(counts.order - 1, 1), embedding=1, hidden=(1,))  # only the context is used
-    engine = choose_engine(settings.engine)
+    engine = choose_engine(settings.engine, settings.device)
     model = LanguageModel(config, vocabulary, {}, engine, words.words, Prior(counts, ALONE), labels=words.labels)
     train, dev, test = (examples_of(part, vocabulary, config.context).head(COUNTED) for part in parts)
     chain = left_out(counts.chain(train.contexts, train.targets))

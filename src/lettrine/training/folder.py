@@ -97,7 +97,7 @@ def describe(
 
 def engine_facts(engine: Engine) -> dict[str, str]:
     """What computed: the engine, its instruction set where it has one, the device."""
-    return {"name": engine.name, "isa": str(getattr(engine, "isa", "")), "device": "cpu"}
+    return {"name": engine.name, "isa": str(getattr(engine, "isa", "")), "device": str(getattr(engine, "device", "cpu"))}
 
 
 def write_words(folder: Path, words: WordList) -> None:

@@ -78,7 +78,7 @@ def lr_range_of_run(
 def _sweep(
     config: MLPConfig, settings: Settings, state: TrainState, train: Windows, low: float, high: float, steps: int
 ) -> RangeTest:
-    engine, batches = choose_engine(settings.engine), Batches(settings.seed, len(train), settings.batch)
+    engine, batches = choose_engine(settings.engine, settings.device), Batches(settings.seed, len(train), settings.batch)
     taken = iter(range(steps))
 
     def step(rate: float) -> float:

@@ -212,7 +212,7 @@ class Session:
             self.close()
 
     def _prepare(self, words: WordList, shape: Shape | MLPConfig, settings: Settings, engine: Engine | None) -> None:
-        self.engine = engine or choose_engine(settings.engine)
+        self.engine = engine or choose_engine(settings.engine, settings.device)
         parts = measured(split(words.words, fractions=settings.fractions, seed=settings.split_seed))
         vocabulary = Vocabulary.from_words(words.words)
         examples = sum(map(len, parts.train)) + len(parts.train)
