@@ -82,9 +82,8 @@ def widths() -> None:
         for batch in BATCHES:
             config = MLPConfig(27, context=8, embedding=24, hidden=(width, width))
             spent = [1e3 * seconds_of_a_step(engine, config, Optimiser(), batch) for engine in engines.values()]
-            print(
-                f"{f'{width}x2':>8}{batch:>8}{spent[0]:>12.1f}{spent[1]:>12.1f}{f'{spent[0] / spent[1]:.2f} x':>12}", flush=True
-            )
+            ratio = f"{spent[0] / spent[1]:.2f} x"
+            print(f"{f'{width}x2':>8}{batch:>8}{spent[0]:>12.1f}{spent[1]:>12.1f}{ratio:>12}", flush=True)
 
 
 if __name__ == "__main__":
