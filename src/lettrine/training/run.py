@@ -152,7 +152,7 @@ class Run:
             "run": None if self.path is None else str(self.path),
             "status": self.status,
             "engine": self.model.engine.name,
-            "device": "cpu",
+            "device": str(getattr(self.model.engine, "device", "cpu")),
             "parameters": self.model.config.parameter_count() * (len(self.model.others) + 1) if self.model.parameters else 0,
             "counts": 0 if self.model.prior is None else len(self.model.prior.counts.followers),
             "vocabulary_size": self.model.config.vocabulary_size,

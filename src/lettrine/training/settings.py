@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from lettrine.arguments import checked
 from lettrine.engine.base import Optimiser
-from lettrine.engine.choice import ENGINES
+from lettrine.engine.choice import DEVICES, ENGINES
 from lettrine.errors import ConfigError
 from lettrine.model.initialisation import SCHEMES, Initialisation
 from lettrine.training.batches import DRAWS
@@ -52,7 +52,8 @@ class Settings:
     keep: "best" keeps the weights of the lowest development loss, "last" those of the last step.
     precise_norm: replace batch norm's running statistics by those of the whole training set at the end.
     threads: for the engine; the result is the same run after run for the same count.
-    engine: "auto", "reference" or "native". health: watch the network and report what is wrong with it.
+    engine: "auto", "reference", "native" or "torch"; device: "cpu", or "cuda" for the engine torch.
+    health: watch the network and report what is wrong with it.
     changes: what is changed while the training goes on, in the order of the steps; see `Change`.
 
     Raises ConfigError for a value outside its range.
@@ -79,6 +80,7 @@ class Settings:
     precise_norm: bool = False
     threads: int = 1
     engine: str = "auto"
+    device: str = "cpu"
     health: bool = True
     changes: tuple[Change, ...] = ()
 
@@ -107,6 +109,7 @@ class Settings:
             ("draw", self.draw, DRAWS),
             ("schedule", self.schedule, SCHEDULES),
             ("engine", self.engine, ENGINES),
+            ("device", self.device, DEVICES),
             ("keep", self.keep, KEEPS),
         ):
             if value not in choices:
