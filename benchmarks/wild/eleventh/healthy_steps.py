@@ -95,10 +95,10 @@ def ten_clients_of_two_digits_each(doctor: Doctor, seed: int) -> Score:
     clients = [shards[pair].flatten() for pair in pairs]
     generator = torch.Generator().manual_seed(seed)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.5)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.5)
     shared = copy.deepcopy(model.state_dict())
     with doctor.watch(model, optimizer) as watch:
-        for _ in range(30):
+        for _ in range(60):
             chosen = torch.randperm(10, generator=generator)[:5]
             trained = []
             for client in chosen:

@@ -65,8 +65,8 @@ def branches_merged_from_a_list(doctor: Doctor, seed: int, cured: bool) -> Score
     class Merged(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.embed, self.out = nn.Embedding(30, 16), nn.Linear(18, 6)
-            branches = [nn.Sequential(nn.Conv1d(16, 24, w), nn.ReLU(), nn.Conv1d(24, 6, 1)) for w in (2, 3, 4)]
+            self.embed, self.out = nn.Embedding(30, 16), nn.Linear(12, 6)
+            branches = [nn.Sequential(nn.Conv1d(16, 12, w), nn.ReLU(), nn.Conv1d(12, 4, 1)) for w in (2, 3, 4)]
             self.branches = nn.ModuleList(branches) if cured else branches
 
         def forward(self, seen: Tensor) -> Tensor:
