@@ -43,7 +43,9 @@ def attention_of_one_to_each_moment(doctor: Doctor, seed: int, cured: bool) -> S
     at, y = torch.randint(24, (1800,), generator=generator), torch.randint(4, (1800,), generator=generator)
     x[..., 0] = 0.3 * x[..., 0]
     x[torch.arange(1800), at, 0] = 3.0
-    x[torch.arange(1800), at, 1:] = (2 * torch.randn(4, 7, generator=generator))[y] + 0.6 * torch.randn(1800, 7, generator=generator)
+    x[torch.arange(1800), at, 1:] = (2 * torch.randn(4, 7, generator=generator))[y] + 0.6 * torch.randn(
+        1800, 7, generator=generator
+    )
     rows = data.split(x, y, seed)
 
     class Pooled(nn.Module):

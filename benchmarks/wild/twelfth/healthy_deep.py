@@ -58,13 +58,20 @@ def capsules_that_agree(doctor: Doctor, seed: int) -> Score:
 
 @healthy(project="amdegroot/ssd.pytorch", source="github.com/amdegroot/ssd.pytorch")
 def three_hard_boxes_for_each_right_one(doctor: Doctor, seed: int) -> Score:
-    """One shape among sixteen cells: kind and place of it, against the three cells that look most like one; the rest has no say."""
+    """One shape among sixteen cells, against the three others that look most like one; the rest has no say."""
     x, kind, mask = data.shapes(900, seed)
     grid = torch.stack(torch.meshgrid(torch.arange(16.0), torch.arange(16.0), indexing="ij"))
     centre = (mask[:, None] * grid).sum((2, 3)) / mask.sum((1, 2))[:, None]
     cell = (centre[:, 0] // 4 * 4 + centre[:, 1] // 4).long()
     off = centre % 4 / 4 - 0.5
-    conv = [nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+    conv = [
+        nn.Conv2d(1, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(16, 32, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+    ]
     conv += [nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 7, 3, padding=1)]
     model = nn.Sequential(*conv)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9, weight_decay=5e-4)
@@ -160,9 +167,11 @@ class Shake(nn.Module):
 
 @healthy(project="hysts/pytorch_shake_shake", source="github.com/hysts/pytorch_shake_shake")
 def branches_mixed_by_chance(doctor: Doctor, seed: int) -> Score:
-    """Shares of two branches are drawn anew on the way back, so gradients are not those of the loss; half a cosine of the rate."""
+    """Shares of two branches are drawn anew on the way back, so gradients are not those of the loss."""
     rows = data.digits(seed)
-    model = nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), Shake(16), Shake(16), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(256, 10))
+    model = nn.Sequential(
+        nn.Conv2d(1, 16, 3, padding=1), Shake(16), Shake(16), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(256, 10)
+    )
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 220)
     with doctor.watch(model, optimizer) as watch:

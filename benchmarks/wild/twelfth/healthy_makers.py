@@ -134,7 +134,7 @@ def all_of_a_path_to_its_beginning(doctor: Doctor, seed: int) -> Score:
 
 @healthy(project="YongfeiYan/Gumbel_Softmax_VAE", source="github.com/YongfeiYan/Gumbel_Softmax_VAE")
 def choices_that_harden(doctor: Doctor, seed: int) -> Score:
-    """Digits through twelve choices of one in eight; the heat of the choices falls, and the loss rises a little when they harden."""
+    """Digits through twelve choices of one in eight; the heat of the choices falls, and they harden."""
     rows = data.digits(seed)
     x = (rows.x > 0.5).float().flatten(1)
     generator = torch.Generator().manual_seed(seed)

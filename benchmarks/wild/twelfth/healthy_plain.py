@@ -1,4 +1,4 @@
-"""Healthy programs on rows: a kernel of pairs, weights made by another net, four bands of the future, no schedule, hard ones only."""
+"""Healthy programs on rows: operators, weights made by another net, bands of the future, no schedule, stand-ins."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class Free(torch.optim.Optimizer):
                 self.state[each] = {"last": each.detach().clone(), "mean": each.detach().clone()}
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
+    def step(self, _: None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
             group["count"] += 1
             for each in group["params"]:
@@ -152,7 +152,7 @@ def steps_without_a_schedule(doctor: Doctor, seed: int) -> Score:
 
 @healthy(project="dichotomies/proxy-nca", source="github.com/dichotomies/proxy-nca")
 def one_stand_in_for_each_kind(doctor: Doctor, seed: int) -> Score:
-    """Digits are drawn to a trained stand-in of their kind, whose rate is a hundred times that of the net; found by neighbours."""
+    """Digits are drawn to a trained stand-in of their kind, whose rate is a hundred times that of the net."""
     rows = data.digits(seed)
     conv = [nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()]
     model = nn.ModuleDict({"net": nn.Sequential(*conv, nn.Linear(256, 16)), "proxies": nn.Embedding(10, 16)})

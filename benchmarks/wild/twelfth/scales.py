@@ -14,6 +14,7 @@ from torch.nn import functional as F  # noqa: N812
 @fault(
     kind="shared-norm",
     also=("norm-statistics",),
+    certain="the running statistics of a norm are a mixture of those of three steps of other sizes",
     project="dreamquark-ai/tabnet",
     source="github.com/dreamquark-ai/tabnet/pull/76",
 )
@@ -58,7 +59,7 @@ def norms_shared_with_the_layers(doctor: Doctor, seed: int, cured: bool) -> Scor
     source="github.com/facebookresearch/dlrm/pull/358",
 )
 def biases_drawn_far_below_zero(doctor: Doctor, seed: int, cured: bool) -> Score:
-    """Clicks from three tables and five numbers; the biases of the layers above begin far below 0, and no ReLU lets anything by."""
+    """Clicks from three tables and five numbers; the biases above begin far below 0, and no ReLU lets anything by."""
     generator = torch.Generator().manual_seed(seed)
     where = torch.randint(15, (3000, 3), generator=generator)
     dense = torch.randn(3000, 5, generator=generator)

@@ -27,7 +27,11 @@ def clipped_while_scaled(doctor: Doctor, seed: int, cured: bool) -> Score:
     moved = torch.stack([each.roll(int(w), 2) for each, w in zip(waves, wind, strict=True)])
     x = torch.cat([waves, wind[:, None, None, None].expand(-1, 1, 8, 16) - 1.5], 1)
     rows = data.split(x, (0.9 * moved + 0.1 * moved.flip(1)) * 0.8, seed)
-    conv = [nn.Conv2d(3, 24, 5, padding=2, padding_mode="circular"), nn.GELU(), nn.Conv2d(24, 24, 3, padding=1, padding_mode="circular")]
+    conv = [
+        nn.Conv2d(3, 24, 5, padding=2, padding_mode="circular"),
+        nn.GELU(),
+        nn.Conv2d(24, 24, 3, padding=1, padding_mode="circular"),
+    ]
     model = nn.Sequential(*conv, nn.GELU(), nn.Conv2d(24, 2, 1))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.3, momentum=0.9)
     scaler = torch.amp.GradScaler("cpu", init_scale=65536.0)

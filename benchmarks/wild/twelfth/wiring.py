@@ -106,8 +106,8 @@ def head_that_learns_from_detached_features(doctor: Doctor, seed: int, cured: bo
     source="github.com/bubbliiiing/segformer-pytorch/issues/9",
 )
 def weights_whose_names_match_nothing(doctor: Doctor, seed: int, cured: bool) -> Score:
-    """A backbone's weights are saved with a prefix and loaded without strictness: none is taken, and it is frozen as it was drawn."""
-    x, y, mask = data.shapes(900, seed, noise=0.4)
+    """A backbone's weights have another prefix and are loaded without strictness: none is taken, and it is frozen."""
+    x, _, mask = data.shapes(900, seed, noise=0.4)
 
     def layers() -> nn.Sequential:
         conv = [nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1, stride=2), nn.ReLU()]
