@@ -79,7 +79,7 @@ def weights_made_by_another_net(doctor: Doctor, seed: int) -> Score:
         return above(data.accuracy(model(rows.held_x), rows.held_y), 0.85)
 
 
-@healthy(project="zhouhaoyi/Informer2020", source="github.com/zhouhaoyi/Informer2020")
+@healthy(project="awslabs/gluonts", source="github.com/awslabs/gluonts")
 def bands_of_the_days_to_come(doctor: Doctor, seed: int) -> Score:
     """A loss of quantiles on a noisy season: a third of the loss is noise that nothing can tell, and it stays."""
     generator = torch.Generator().manual_seed(seed)
