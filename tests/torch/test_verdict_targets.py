@@ -244,15 +244,21 @@ def test_a_critic_far_from_the_returns(size):
         lambda out, y: F.mse_loss(out.mean(), y.mean()),
         lambda out, y: (out.mean(0) - y.mean(0)).pow(2).sum(),
         lambda out, y: (out - y).mean() ** 2,
-        lambda out, y: F.cross_entropy(out.repeat(1, 3).mean(0), y.abs().repeat(1, 3).mean(0)),
     ],
-    ids=["means", "means written out", "mean of differences", "classes"],
+    ids=["means", "means written out", "mean of differences"],
 )
 def test_a_loss_of_means(loss):
     x, y = numbers()
     report = watched(net(out=1), batches(x, y[:, None]), through(loss))
     finding = next(each for each in report.findings if each.id == "other-loss")
     assert (finding.severity, finding.where) == ("warning", ("2",))
+
+
+def test_shares_of_a_whole_batch():
+    x, y = classes()
+    shares = F.one_hot(y, 4).float()
+    report = watched(net(), batches(x, shares), through(lambda out, y: F.cross_entropy(out.mean(0), y.mean(0))))
+    assert "other-loss" in alarms(report)
 
 
 def bag(out, y):

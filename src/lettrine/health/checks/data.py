@@ -262,7 +262,7 @@ def shuffled_targets(trace: Trace) -> Iterator[Finding]:
             where=each.where,
             steps=each.steps,
             value=told,
-            limit=limits.TOLD,
+            limit=limit,
             message=(
                 f"Inputs tell nothing of their targets: of {int(compared)} examples, those that are alike have targets as "
                 f"different as any others ({number(told)} standard deviations from chance), and {_what_became(trace, harm)}."
