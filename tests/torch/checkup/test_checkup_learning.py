@@ -146,7 +146,7 @@ class TestData:
     def test_targets_all_alike(self) -> None:
         batches = [(x, torch.zeros_like(y)) for x, y in pairs()]
         assert the(tried("data", mlp(), batches), "target-constant").value == 0
-        assert clean(tried("data", mlp(), batches, lambda out, _: out.square().mean()))  # handed over for form's sake
+        assert clean(tried("data", mlp(), batches, lambda out, _: out.square().mean()))  # given only to fit the interface
 
 
 class TestAnswer:
