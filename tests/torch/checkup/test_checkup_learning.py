@@ -484,7 +484,7 @@ class TestKindsMetInTheWild:
     def test_features_in_units_of_their_own(self) -> None:
         units = torch.logspace(-1, 3, 20)
         found = the(tried("scales", mlp(), [(x * units + 2 * units, y) for x, y in pairs(12, 32)]), "input-scale")
-        assert "Each standardised by itself" in found.message
+        assert "Each standardised on its own" in found.message
         assert "x.std(0)" in found.remedy
 
     def test_the_first_batch_for_ever(self) -> None:
