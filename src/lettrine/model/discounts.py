@@ -1,4 +1,4 @@
-"""What is taken off each count: estimated, then scaled on held-out words; and counts with one example left out."""
+"""The discounts of counts: estimated, then scaled on held-out words; and counts with one example left out."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 Integers: TypeAlias = NDArray[np.integer[Any]]
 Floats: TypeAlias = NDArray[np.float64]
 
-CEILING: Final = (1.0, 2.0, 3.0)  # of D1, D2, D3: no more can be taken off than there is
-PLAIN: Final = (0.5, 1.0, 1.5)  # where too few counts are 1, 2, 3 or 4 to estimate them
-LEAST: Final = 1e-3  # with none, a character first met after a history would be impossible
+CEILING: Final = (1.0, 2.0, 3.0)  # of D1, D2, D3: a discount cannot be larger than its count
+PLAIN: Final = (0.5, 1.0, 1.5)  # used if too few counts are 1, 2, 3 or 4 to estimate them
+LEAST: Final = 1e-3  # without a discount, a character that is new after a history would have probability 0
 _SCALES: Final = np.exp(np.linspace(np.log(0.4), np.log(2.0), 17))  # of the estimated discounts that are tried on held-out words
 _ROUNDS: Final = 2  # over the depths
 
@@ -28,7 +28,7 @@ def estimated(counts: Integers) -> Floats:
 
 
 def scaled(discounts: Floats, factor: float) -> Floats:
-    """Discounts times a factor, none more than the count it is taken from."""
+    """Discounts times a factor, none larger than its count."""
     result: Floats = np.minimum(discounts * factor, CEILING)
     return result
 
@@ -36,7 +36,7 @@ def scaled(discounts: Floats, factor: float) -> Floats:
 def smoothed(link: Floats, discounts: Floats, lower: Floats) -> Floats:
     """Probability of each example at one depth, from that of the shorter history: (N,).
 
-    link (N, 5): c(h w), c(h), and how many characters followed h once, twice, more often; all 0 where h was never seen.
+    link (N, 5): c(h w), c(h), and how many characters followed h once, twice, more often; all 0 if h was never seen.
     """
     kept = link[:, 0] - np.array([0.0, *discounts])[np.minimum(link[:, 0], 3).astype(np.int64)]
     total = np.maximum(link[:, 1], 1.0)
@@ -54,8 +54,8 @@ def folded(chain: Floats, discounts: Floats, uniform: float) -> Floats:
 def left_out(chain: Floats) -> Floats:
     """The chain of training examples, each as if it had not been counted itself.
 
-    One is taken from the count in the longest history. Where that was the only one, the next shorter history was followed by
-    this character after one longer history fewer, and so on.
+    The count in the longest history is reduced by one. If it was the only one, the count in the next shorter history is
+    reduced by one too, and so on.
     """
     chain = chain.copy()
     going = np.ones(chain.shape[1], np.bool_)
@@ -71,7 +71,7 @@ def left_out(chain: Floats) -> Floats:
 
 
 def scaled_on(chain: Floats, discounts: Floats, uniform: float) -> tuple[Floats, float]:
-    """The discounts (K, 3), multiplied depth by depth by what lowers the loss of these examples; and that loss, in nats."""
+    """The discounts (K, 3), scaled depth by depth to lower the loss of these examples; and that loss, in nats."""
     factors = np.ones(len(discounts))
     start = np.full(chain.shape[1], uniform)
 

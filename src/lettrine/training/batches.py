@@ -10,16 +10,17 @@ from lettrine.engine.base import Indices
 from lettrine.errors import ConfigError
 
 DRAWS: Final = ("epochs", "replacement")
-INITIALISATION, BATCHES, CALIBRATION, EPOCHS = 0, 1, 2, 3  # streams of random numbers, so that one never moves the other
+# separate streams of random numbers: drawing from one does not change the others
+INITIALISATION, BATCHES, CALIBRATION, EPOCHS = 0, 1, 2, 3
 
 
 def stream(seed: int, *which: int) -> np.random.Generator:
-    """A generator of its own for one purpose of one seed."""
+    """The generator for one purpose and one seed."""
     return np.random.default_rng([seed, *which])
 
 
 class Rows(Protocol):
-    """Where the row numbers of each step's batch come from; asked for steps in order."""
+    """The source of the row numbers of each step's batch; called for steps in order."""
 
     def rows(self, start: int, stop: int) -> Indices:
         """Batches of steps from start on, at most up to stop: (S, B), S at least 1."""
@@ -36,7 +37,7 @@ def batches(draw: str, seed: int, examples: int, batch: int) -> Rows:
 class Batches:
     """Row numbers of every step's batch drawn uniformly with replacement, a function of the seed and the step alone.
 
-    Rows are drawn block by block, each block from a generator of its own. So a run can be resumed at any step without the state
+    Rows are drawn block by block, each block from its own generator. So a run can be resumed at any step without the state
     of a generator, and sees the same batches as an undisturbed one.
     """
 
@@ -62,17 +63,17 @@ class Batches:
 class Epochs:
     """Row numbers of every step's batch, every example once before any comes again; a function of seed and step alone.
 
-    The examples are shuffled anew for each epoch, by a generator of its own, and the epochs are laid end to end:
-    a batch that reaches over the end of one goes on with the next.
+    The examples are shuffled anew for each epoch, by its own generator, and the epochs are concatenated:
+    a batch that reaches the end of one continues with the next.
     """
 
     def __init__(self, seed: int, examples: int, batch: int) -> None:
         self._seed, self._examples, self._batch = seed, examples, batch
         self._epoch, self._first, self._rows = -1, 0, np.empty((0, batch), np.int64)
-        self._ahead: dict[int, Indices] = {}  # epochs shuffled before their turn
+        self._ahead: dict[int, Indices] = {}  # shuffled epochs that are kept ready
 
     def rows(self, start: int, stop: int) -> Indices:
-        """Batches of steps start to stop, clipped at the last that begins in the epoch in which start begins: (S, B)."""
+        """Batches of steps start to stop, but only those that begin in the same epoch as start: (S, B)."""
         epoch = start * self._batch // self._examples
         if epoch != self._epoch:
             self._begin(epoch)

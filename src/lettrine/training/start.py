@@ -12,11 +12,13 @@ from lettrine.text.windows import Windows
 from lettrine.training.batches import CALIBRATION, INITIALISATION, stream
 from lettrine.training.settings import Settings
 
-CALIBRATION_EXAMPLES: Final = 1024  # the spread of so many outputs of a layer is known to a few per cent
+CALIBRATION_EXAMPLES: Final = 1024  # with this many outputs the std of a layer is known to a few per cent
 
 
 def starting_parameters(config: MLPConfig, settings: Settings, train: Windows) -> Parameters:
-    """Drawn by the settings' scheme and seed; with a calibrated scheme then scaled layer by layer on training examples."""
+    """Draw the weights by the settings' scheme and seed; a calibrated scheme then scales them layer by layer on training
+    examples.
+    """
     scheme = settings.initialisation
     parameters = initialise(config, scheme, stream(settings.seed, INITIALISATION))
     if not scheme.calibrated:
