@@ -194,7 +194,7 @@ def test_a_long_training_that_is_looked_at_keeps_the_memory_of_both_sides(tmp_pa
         page.call("Page.navigate", url=live.address)
 
         def listen(now) -> None:
-            live.offer(now.trace, {"step": now.step, "steps": now.steps}, now.simple)
+            live.offer(now.trace, {"step": now.step, "steps": now.steps}, lambda: {"lines": now.simple})
             if not held or now.step - held[-1][0] >= LONG // 20:
                 page.call("HeapProfiler.collectGarbage")
                 figures = {each["name"]: each["value"] for each in page.call("Performance.getMetrics")["metrics"]}

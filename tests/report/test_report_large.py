@@ -250,3 +250,33 @@ def test_the_frame_of_a_notebook_is_as_high_as_the_page(report: Report, tmp_path
         assert opened > height + 500
         assert browser.evaluate(f"{inner}.documentElement.scrollHeight") == opened
         assert not browser.complaints()
+
+
+@needs_chromium
+def test_the_slider_walks_over_kinds_and_heat_maps(tmp_path: Path) -> None:
+    blocks, place = 6, STEPS.index(3)
+    path = html.write(tmp_path / "page.html", Report((), (), deep_trace(blocks), "Walked"))
+    with Page(tmp_path / "profile") as browser:
+        browser.open(path)
+        drawn = browser.evaluate(
+            "[...document.querySelectorAll('#figure-gradient-data .now_0_marks path')].map(p => p.getAttribute('d'))"
+        )
+        browser.evaluate(
+            f"(s => {{ s.value = {place}; s.dispatchEvent(new Event('input')) }})(document.querySelector('.walk input'))"
+        )
+        paths = "[...document.querySelectorAll('#figure-gradient-data .walk-layer path')].map(p => p.getAttribute('d'))"
+        walked = browser.evaluate(paths)
+        # Steps 3 and 9 have the same figures, so the walked curves lie on those of the last step, as near as 64 heights allow.
+        assert len(walked) == len(drawn) == 2
+        for here, there in zip(walked, drawn, strict=True):
+            old, new = (np.array([point.split(",") for point in d.strip("M").split("L")], dtype=float) for d in (there, here))
+            assert len(old) == blocks
+            np.testing.assert_allclose(new, old, atol=1.0)
+        line = "document.querySelector('#figure-output-heat .walk-layer path').getAttribute('d')"
+        width = browser.evaluate(
+            "+document.querySelector('#figure-output-heat .background').getAttribute('d').match(/h([0-9.]+)/)[1]"
+        )
+        assert float(browser.evaluate(line).split("V")[0].strip("M").split(",")[0]) == pytest.approx(
+            (place + 0.5) / len(STEPS) * width, abs=0.1
+        )
+        assert not browser.complaints()
