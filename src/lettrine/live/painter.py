@@ -1,4 +1,4 @@
-"""Puts a training's pictures on the board, in a thread of its own: the training never waits for it."""
+"""Puts a training's pictures on the board, in a separate thread: the training never waits for it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lettrine.report.figure import Figure, drawable, specification
 from lettrine.report.pictures import TEXTS, charts
 from lettrine.report.summary import verdict, watched
 
-SHARE: Final = 0.06  # of the time that pictures take, as long as the rest between them is below
+SHARE: Final = 0.06  # pause after a picture, as a multiple of the time it took, at most
 MOST_REST: Final = 2.0  # seconds
 CLOSE_SECONDS: Final = 20.0
 JUDGE_SECONDS: Final = 1.0  # between two verdicts, and two lists of new words
