@@ -32,8 +32,8 @@ _FRAMES: Final = ("pandas", "polars", "pyarrow")
 def score(words: Any, run: str | Path | Run, *, figure: str = "log_likelihood", label: str = "", threads: int = 1) -> Any:
     """The likelihood of each word under a run, as a column of the same kind as `words`.
 
-    words: a Series of pandas or Polars, an array of Arrow, or any list. The result has the same kind and length: a Series with the
-    same index, an array, or a float64 array of numpy (W,). figure: "log_likelihood" (nats, the end included), "per_character"
+    words: a Series of pandas or Polars, an array of Arrow, or any list. The result has the same kind and length: a Series with
+    the same index, an array, or a float64 array of numpy (W,). figure: "log_likelihood" (nats, the end included), "per_character"
     (its mean over characters and end) or "unknown" (how many characters the run never saw).
     label: for a run with labels, under this one alone. Missing and empty words are missing (NaN, null) in the result.
 
