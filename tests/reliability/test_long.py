@@ -122,7 +122,7 @@ def test_two_million_steps_leave_a_recorder_as_it_was() -> None:
     report = examine(trace, title="long")
     assert not trace.facts.errors
     assert not [outcome for outcome in report.outcomes if outcome.status == "failed"]
-    pytest.importorskip("altair")
+    pytest.importorskip("vl_convert")
     assert len(report._repr_html_()) < REPORT
 
 

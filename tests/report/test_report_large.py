@@ -9,6 +9,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import altair as alt
 import numpy as np
 import pytest
 from chromium_pipe import Page, chromium
@@ -55,7 +56,7 @@ def test_a_kind_has_a_curve_over_its_blocks(report: Report) -> None:
     assert [row["hint"] for row in points] == [f"net.layers.{b}.up, step 9: {0.1 * (b + 1):.3f}" for b in range(6)]
     scale = common_scale([0.01, 0.6], log=True, form="")
     assert [row["y"] for row in points] == pytest.approx([PANEL + scale.place(0.1 * (b + 1)) for b in range(6)])
-    chart.to_dict()  # valid
+    alt.LayerChart.from_dict(chart)  # valid
 
 
 def test_a_scale_is_logarithmic_or_begins_at_nothing() -> None:

@@ -1,4 +1,4 @@
-"""Puts a training's pictures on the board, in a separate thread: the training never waits for it."""
+"""Puts a training's pictures on the board, in a thread of its own: the training never waits for it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from lettrine.report.figure import Figure, drawable, specification
 from lettrine.report.pictures import TEXTS, charts
 from lettrine.report.summary import verdict, watched
 
-SHARE: Final = 0.06  # pause after a picture, as a multiple of the time it took, at most
-MOST_REST: Final = 2.0  # seconds
+SHARE: Final = 0.06  # share of the time for pictures, unless the pause would exceed MOST_REST
+LEAST_REST: Final = 0.3  # seconds: a browser needs far longer to draw a picture than we need to describe it
+MOST_REST: Final = 2.0
 CLOSE_SECONDS: Final = 20.0
 JUDGE_SECONDS: Final = 1.0  # between two verdicts, and two lists of new words
 
@@ -87,7 +88,7 @@ class Painter:
             if self._closed:
                 return
             # The interpreter is left to the training for most of the time, unless the page asks for something.
-            self._again.wait(min(busy / SHARE - busy, MOST_REST))
+            self._again.wait(min(max(busy / SHARE - busy, LEAST_REST), MOST_REST))
             self._wants = True
 
     def _paint(self, view: Moment) -> None:

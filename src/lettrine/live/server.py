@@ -19,7 +19,6 @@ from lettrine.errors import ConfigError, LettrineError, MissingExtraError
 from lettrine.live import LOCAL, PORT
 from lettrine.live.board import Board
 from lettrine.live.charts import charts_script
-from lettrine.report.figure import need
 from lettrine.report.html import icon, palette_css
 from lettrine.report.theme import DEPTHS_LIGHT, LIGHT, variables
 
@@ -134,8 +133,6 @@ class Server:
         return "" if not needs or secrets.compare_digest(given.encode(), self._token.encode()) else "the token is missing"
 
     async def _page(self, _: Request) -> Response:
-        # Whoever asks for the page wants pictures next: what draws them is imported while the browser reads the scripts.
-        asyncio.get_running_loop().run_in_executor(None, need, "altair", "a live page")
         page = _read("page.html")
         about = {"token": self._token, "plays": self._answer is not None, "colours": variables(dict(LIGHT), DEPTHS_LIGHT)}
         data = json.dumps(about).replace("<", "\\u003c")

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 Integers: TypeAlias = NDArray[np.integer[Any]]
 Floats: TypeAlias = NDArray[np.float64]
 
-CEILING: Final = (1.0, 2.0, 3.0)  # of D1, D2, D3: a discount cannot be larger than its count
+CEILING: Final = (1.0, 2.0, 3.0)  # of D1, D2, D3: no more can be taken off than there is
 PLAIN: Final = (0.5, 1.0, 1.5)  # used if too few counts are 1, 2, 3 or 4 to estimate them
-LEAST: Final = 1e-3  # without a discount, a character that is new after a history would have probability 0
+LEAST: Final = 1e-3  # with none, a character first met after a history would be impossible
 _SCALES: Final = np.exp(np.linspace(np.log(0.4), np.log(2.0), 17))  # of the estimated discounts that are tried on held-out words
 _ROUNDS: Final = 2  # over the depths
 
@@ -27,8 +27,8 @@ def estimated(counts: Integers) -> Floats:
     return made
 
 
-def scaled(discounts: Floats, factor: float) -> Floats:
-    """Discounts times a factor, none larger than its count."""
+def scaled(discounts: Floats, factor: float | Floats) -> Floats:
+    """Discounts times a factor, or several (F, 1), none larger than its count."""
     result: Floats = np.minimum(discounts * factor, CEILING)
     return result
 
@@ -37,10 +37,11 @@ def smoothed(link: Floats, discounts: Floats, lower: Floats) -> Floats:
     """Probability of each example at one depth, from that of the shorter history: (N,).
 
     link (N, 5): c(h w), c(h), and how many characters followed h once, twice, more often; all 0 if h was never seen.
+    Several discounts (F, 3), or several lower probabilities (F, N), give (F, N).
     """
-    kept = link[:, 0] - np.array([0.0, *discounts])[np.minimum(link[:, 0], 3).astype(np.int64)]
+    kept = link[:, 0] - np.insert(discounts, 0, 0.0, axis=-1)[..., np.minimum(link[:, 0], 3).astype(np.int64)]
     total = np.maximum(link[:, 1], 1.0)
-    return np.where(link[:, 1] > 0, kept / total + (link[:, 2:] @ discounts) / total * lower, lower)
+    return np.where(link[:, 1] > 0, kept / total + discounts @ link[:, 2:].T / total * lower, lower)
 
 
 def folded(chain: Floats, discounts: Floats, uniform: float) -> Floats:
@@ -54,8 +55,8 @@ def folded(chain: Floats, discounts: Floats, uniform: float) -> Floats:
 def left_out(chain: Floats) -> Floats:
     """The chain of training examples, each as if it had not been counted itself.
 
-    The count in the longest history is reduced by one. If it was the only one, the count in the next shorter history is
-    reduced by one too, and so on.
+    One is taken from the count in the longest history. Where that was the only one, the next shorter history was followed by
+    this character after one longer history fewer, and so on.
     """
     chain = chain.copy()
     going = np.ones(chain.shape[1], np.bool_)
@@ -72,18 +73,14 @@ def left_out(chain: Floats) -> Floats:
 
 def scaled_on(chain: Floats, discounts: Floats, uniform: float) -> tuple[Floats, float]:
     """The discounts (K, 3), scaled depth by depth to lower the loss of these examples; and that loss, in nats."""
-    factors = np.ones(len(discounts))
-    start = np.full(chain.shape[1], uniform)
-
-    def loss(first: int, factor: float, lower: Floats) -> float:
-        for at in range(first, len(discounts)):
-            lower = smoothed(chain[at], scaled(discounts[at], factor if at == first else factors[at]), lower)
-        return float(-np.log(lower).mean())
-
+    made = discounts.copy()
     for _ in range(_ROUNDS):
-        lower = start
-        for at in range(len(discounts)):
-            factors[at] = _SCALES[int(np.argmin([loss(at, factor, lower) for factor in _SCALES]))]
-            lower = smoothed(chain[at], scaled(discounts[at], factors[at]), lower)
-    made = np.array([scaled(each, factor) for each, factor in zip(discounts, factors, strict=True)])
-    return made, float(-np.log(folded(chain, made, uniform)).mean())
+        lower = np.full(chain.shape[1], uniform)
+        for at, link in enumerate(chain):
+            tried = scaled(discounts[at], _SCALES[:, None])  # (F, 3)
+            p = smoothed(link, tried, lower)  # (F, N)
+            for longer, taken in zip(chain[at + 1 :], made[at + 1 :], strict=True):
+                p = smoothed(longer, taken, p)
+            best = int(np.argmin(-np.log(p).mean(axis=1)))
+            made[at], lower = tried[best], smoothed(link, tried[best], lower)
+    return made, float(-np.log(lower).mean())

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from lettrine.health.trace import Trace
 from lettrine.report.beside import ALONE, Beside, frames, walked
-from lettrine.report.draw import CAPTION, Values, altair, by, captions, finish, hint, ink, nothing, plot, row_titles
+from lettrine.report.chart import Values, by, channel, plot
+from lettrine.report.draw import CAPTION, captions, finish, hint, ink, nothing, row_titles
 from lettrine.report.images import png_url
 from lettrine.report.kinds import module_kinds
 from lettrine.report.picking import Floats, ends, gradient_row, middle, output_row
@@ -96,7 +97,6 @@ def heat_map(
 
     relative: colours tell a figure over the median of its band at the same step. walk: whether it brings its frames along.
     """
-    alt = altair()
     if not bands:
         return nothing("None of these figures was recorded.")
     heights = [int(np.clip(ROW * len(band.names), *BAND)) for band in bands]
@@ -118,21 +118,21 @@ def heat_map(
                     {"x": len(steps) / 2, "y": top - deep * (i + 0.5) / len(band.names), "hint": f"{name}: {first}, {last}"}
                 )
         top -= deep
-    x = alt.X(
+    x = channel(
         "left:Q",
-        scale=alt.Scale(domain=[0, len(steps)], nice=False),
-        axis=alt.Axis(
-            title=[f"step; {axis}", f"blue: {told[0]} · no colour: {told[1]} · red: {told[2]}"],
-            grid=False,
-            values=[k + 0.5 for k in range(len(steps))],
-            labelExpr=f"format({[int(step) for step in steps]}[floor(datum.value)], ',')",
-            labelOverlap=True,
-        ),
+        scale={"domain": [0, len(steps)], "nice": False},
+        axis={
+            "title": [f"step; {axis}", f"blue: {told[0]} · no colour: {told[1]} · red: {told[2]}"],
+            "grid": False,
+            "values": [k + 0.5 for k in range(len(steps))],
+            "labelExpr": f"format({[int(step) for step in steps]}[floor(datum.value)], ',')",
+            "labelOverlap": True,
+        },
     )
-    y = alt.Y("low:Q", scale=alt.Scale(domain=[0, height], nice=False), axis=None)
+    y = channel("low:Q", scale={"domain": [0, height], "nice": False}, axis=None)
     base = plot(images)
-    picture = base.mark_image(aspect=False).encode(x=x, y=y, **by(x2="right:Q", y2="top:Q", url="url:N"))
-    frame = base.mark_rect(filled=False, stroke=LIGHT["rule"], strokeWidth=1).encode(x=x, y=y, **by(x2="right:Q", y2="top:Q"))
+    picture = base.mark("image", aspect=False).encode(x=x, y=y, **by(x2="right", y2="top", url="url:N"))
+    frame = base.mark("rect", filled=False, stroke=LIGHT["rule"], strokeWidth=1).encode(x=x, y=y, **by(x2="right", y2="top"))
     told_rows = hint(plot(points).encode(**by(x="x:Q", y="y:Q")))
     kept = walked(steps.tolist()) if walk else []
     line = frames("curve", [int(steps[k]) for k in kept], "", x=[round((k + 0.5) / len(steps), 4) for k in kept])

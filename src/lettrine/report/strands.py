@@ -11,22 +11,8 @@ from typing import Any, Final
 import numpy as np
 
 from lettrine.report.beside import frames, heights, places
-from lettrine.report.draw import (
-    CAPTION,
-    TIDY,
-    Values,
-    altair,
-    by,
-    called,
-    captions,
-    finish,
-    hint,
-    ink,
-    nothing,
-    plot,
-    row_titles,
-    step_colours,
-)
+from lettrine.report.chart import Values, by, channel, plot
+from lettrine.report.draw import CAPTION, TIDY, captions, finish, hint, ink, nothing, row_titles, step_colours
 from lettrine.report.kinds import Kind
 from lettrine.report.profiles import Marks, Row, log_ends, log_ticks
 from lettrine.report.summary import midmost
@@ -133,26 +119,25 @@ def strands(
 
 def curve_layers(drawing: Drawing, names: Sequence[str], axis: str, height: int, form: str) -> list[Any]:
     """The curves with their axes, red dots where a finding names a layer, and hints."""
-    alt = altair()
     places = sorted(drawing.ticks)
     value = f"{json.dumps([drawing.ticks[place] for place in places])}[indexof({json.dumps(places)}, datum.value)]"
     label = f"format({value}, '{form}')" if form else TIDY.replace("datum.value", value)
-    blocks = alt.Axis(title=[axis, "over the number of the block"], grid=False, tickMinStep=1)
-    ticks = alt.Axis(title=None, values=places, tickCount=len(places), labelExpr=label, labelOverlap=False)
-    x = alt.X("x:Q", scale=alt.Scale(domain=block_ends(drawing), nice=False), axis=blocks)
-    y = alt.Y("y:Q", scale=alt.Scale(domain=[0, height], nice=False), axis=ticks)
+    blocks = {"title": [axis, "over the number of the block"], "grid": False, "tickMinStep": 1}
+    ticks = {"title": None, "values": places, "tickCount": len(places), "labelExpr": label, "labelOverlap": False}
+    x = channel("x:Q", scale={"domain": block_ends(drawing), "nice": False}, axis=blocks)
+    y = channel("y:Q", scale={"domain": [0, height], "nice": False}, axis=ticks)
     colour = step_colours(names, "stroke")
     lines = [
         plot([point for point in drawing.points if point["when"] == name])
         .encode(x=x, y=y, color=colour, **by(detail="row:N"))
-        .mark_line(strokeWidth=1.5)
+        .mark("line", strokeWidth=1.5)
         for name in names
     ]
     red, told = (
         plot([point for point in drawing.points if point.get(key)]).encode(**by(x="x:Q", y="y:Q")) for key in ("marked", "hint")
     )
-    now = [lines.pop(), red.mark_circle(size=34, opacity=1, color=LIGHT["critical"]), hint(told)]
-    return [*lines, *(called(each, f"now_{i}") for i, each in enumerate(now))]
+    now = [lines.pop(), red.mark("circle", size=34, opacity=1, color=LIGHT["critical"]), hint(told)]
+    return [*lines, *(each.called(f"now_{i}") for i, each in enumerate(now))]
 
 
 def block_ends(drawing: Drawing) -> list[float]:
@@ -181,7 +166,7 @@ def walk_along(
 
 def rules(feet: Sequence[int], above: float, colour: str, **style: Any) -> Any:
     """A line through each panel, so many pixels above its foot."""
-    return plot([{"y": foot + above} for foot in feet]).mark_rule(color=LIGHT[colour], **style).encode(**by(y="y:Q"))
+    return plot([{"y": foot + above} for foot in feet]).mark("rule", color=LIGHT[colour], **style).encode(**by(y="y:Q"))
 
 
 def common_scale(seen: Sequence[float], *, log: bool, form: str) -> SharedAxis:
