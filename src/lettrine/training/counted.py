@@ -33,7 +33,7 @@ _ROWS: Final = 1 << 16  # examples looked at together: some tens of megabytes
 def count_words(words: WordList, settings: Settings, out: str | Path | None = None) -> Run:
     """Count a word list and return the run; `settings` say how it is split.
 
-    Its train loss is that of each word's characters with themselves left out of the counts.
+    Its train loss leaves each character out of the counts that predict it.
     Raises WordListError, RunExistsError, StorageError.
     """
     began = time.perf_counter()
@@ -49,7 +49,7 @@ def count_words(words: WordList, settings: Settings, out: str | Path | None = No
     loss = {"expected_initial": math.log(vocabulary.size), "train": learned, **losses_of(model, train, dev, test)}
     results = Results(loss, 0, 0, time.perf_counter() - began, math.nan)
     examples = {"train": len(train), "dev": len(dev), "test": len(test)}
-    longest = max(map(len, words)) - bool(words.labels)  # a label is no letter
+    longest = max(map(len, words)) - bool(words.labels)  # a label is not a letter
     data = Data(words.source, words.digest, len(words), longest, examples, words.labels)
     folder = None if out is None else Path(out)
     if folder is not None:
