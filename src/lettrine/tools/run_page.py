@@ -1,4 +1,4 @@
-"""The page of a run: what was asked, what came out, new words, and the health report."""
+"""The page of a run: settings, results, new words, and the health report."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from lettrine.report.html import Section, Spelled, write
 from lettrine.training.run import Run
 
 PAGE_WORDS = 60
-PAGE_CHARACTERS = 6_000  # of the words at one temperature: of very long words there are fewer, and those at temperature 1 alone
+PAGE_CHARACTERS = 6_000  # of the words at one temperature: very long words are fewer, and drawn at temperature 1 only
 TEMPERATURES = (0.4, 0.6, 0.8, 1.0, 1.2, 1.5)
-FLAT = 2  # width of an embedding that is drawn as it is
-LARGE = 1e6  # a figure from which its power of ten says more than its digits
+FLAT = 2  # width of an embedding that is drawn without a projection
+LARGE = 1e6  # larger figures are written as a power of ten
 
 
 def write_run_page(path: Path, run: Run) -> Path:
@@ -63,7 +63,7 @@ def _labels(labels: Sequence[str]) -> str:
 
 
 def _words(run: Run) -> Section:
-    """New words at several temperatures, with how likely each of their characters is."""
+    """New words at several temperatures, with the probability of each character."""
     drawn = []
     count = max(1, min(PAGE_WORDS, PAGE_CHARACTERS // max(run.data.longest, 1)))
     for temperature in TEMPERATURES if count == PAGE_WORDS else (1.0,):
