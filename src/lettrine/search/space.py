@@ -1,7 +1,7 @@
 """What is searched: shape and training, around the size that the words choose by themselves.
 
-Whatever is given by hand stays as given. Counts are no dimension: every trial is measured with them, with weights fitted on
-the dev words, so that they are there where they help and weigh nothing where they do not.
+Whatever is given by hand stays as given. With counts beside it a network is measured with weights fitted on the dev words, so
+that they weigh nothing where they do not help; whether they are there at all is a choice too.
 """
 
 from __future__ import annotations
@@ -70,6 +70,7 @@ class Space:
             "lr": plain.peak,
             "decay": TOTAL_DECAY,
             "passes": self.size.passes,
+            "counts": 1,
         }
         return {name: point[name] for name in self.ranges}
 
@@ -111,6 +112,8 @@ class Space:
             found["decay"] = (DECAYS[0] * TOTAL_DECAY, DECAYS[1] * TOTAL_DECAY)
         if not settings.steps:
             found["passes"] = (PASSES[0] * size.passes, PASSES[1] * size.passes)
+        if settings.prior == "counts":
+            found["counts"] = (0, 1)  # without them, or with
         return found
 
     def suggest(self, trial: Suggests) -> dict[str, Value]:
@@ -135,6 +138,7 @@ class Space:
         settings = replace(
             given,
             networks=1,
+            prior="counts" if point.get("counts", given.prior == "counts") else "none",
             learning_rate=float(point["lr"]) if "lr" in point else given.learning_rate,
             patience=given.patience if given.patience is not None or given.steps else PATIENCE,
         ).resolved(self.examples, size, chosen=True)
