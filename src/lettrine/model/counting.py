@@ -12,15 +12,15 @@ from lettrine.model.counts import ORDERS, Counts, Integers, Keys
 from lettrine.model.discounts import estimated, scaled_on
 
 _ROOM: Final = 2**62  # of a number that several characters are packed into
-_FIT: Final = 12_000  # held-out characters looked at: order and discounts are few, and a loss is then known to 0.01 nats
-WORTH: Final = 5e-4  # nats that a longer history must earn, or its memory is not taken
+_FIT: Final = 12_000  # held-out characters used: enough to know a loss to 0.01 nats and to choose a few numbers
+WORTH: Final = 5e-4  # nats that a longer history must gain to be worth its memory
 
 
 @dataclass(frozen=True, eq=False)
 class _Level:
     """The histories of one length: their parents, their oldest characters, and what followed them.
 
-    plain: how often; widely: after how many longer histories, where there are any.
+    plain: how often; widely: after how many longer histories, if there are any.
     """
 
     parents: Keys
@@ -43,7 +43,7 @@ def histories(targets: Integers, most: int) -> Integers:
 
 
 def count(train: Integers, dev: Integers, vocabulary_size: int, most: int = ORDERS[1]) -> Counts:
-    """Count the training words; order (at most `most`) and discounts are those of least loss on the dev words.
+    """Count the training words; order (at most `most`) and discounts minimise the loss on the dev words.
 
     train, dev: words as `Windows.targets` has them, (N,): every word's characters, each word closed by 0. Without dev words the
     discounts stay as estimated and the order is `most`.
@@ -66,7 +66,7 @@ def count(train: Integers, dev: Integers, vocabulary_size: int, most: int = ORDE
 
 
 def _whole_words(targets: Integers, most: int) -> int:
-    """How many of at most `most` targets are whole words; at least one word."""
+    """The number of targets, at most `most`, that end with a whole word; at least one word."""
     ends = np.flatnonzero(np.asarray(targets) == 0) + 1
     return int(ends[max(int(np.searchsorted(ends, most, side="right")) - 1, 0)])
 
@@ -83,7 +83,7 @@ def _levels(symbols: Integers, vocabulary_size: int, most: int) -> list[_Level]:
             size = len(distinct)
         key = key * vocabulary_size + column
         size *= vocabulary_size
-    order = np.argsort(key, kind="stable")
+    order = np.argsort(key)
     first = np.flatnonzero(np.diff(key[order], prepend=-1))
     times = np.diff(first, append=len(order))
     rows, followers = before[order[first]], symbols[order[first]].astype(np.int64)  # distinct n-grams, histories ascending
@@ -105,10 +105,10 @@ def _levels(symbols: Integers, vocabulary_size: int, most: int) -> list[_Level]:
         nodes = np.concatenate([nodes, ids[k][own]])
         chars = np.concatenate([chars, followers[own]])
         plain = np.concatenate([plain, times[own]])
-        # What reaches the beginning of its word, or is as long as can be, has nothing longer to be counted by.
+        # A history that reaches the beginning of its word, or has the greatest length, has no longer one.
         widely = np.concatenate([np.ones(len(widely), np.int64), times[own]])
         pair = nodes * vocabulary_size + chars
-        place = np.argsort(pair, kind="stable")
+        place = np.argsort(pair)
         start = np.flatnonzero(np.diff(pair[place], prepend=-1))
         distinct = pair[place[start]]
         nodes, chars = np.divmod(distinct, vocabulary_size)

@@ -1,7 +1,7 @@
 """The characters of a word list and their indices.
 
-A character is a Unicode code point. An accent typed as a combining mark, or the joiner inside an emoji, is a
-character of its own: words come back exactly, and the network learns what follows what.
+A character is a Unicode code point. A combining accent, or the joiner inside an emoji, is a separate character: words are
+restored exactly, and the network learns what follows what.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Integers: TypeAlias = NDArray[np.integer[Any]]
 Indices: TypeAlias = NDArray[np.int64]
 
 END: Final = 0  # index of the end-of-word token, which also pads contexts
-_END_SIGNS: Final = ".·␃"  # how it is shown: the first that is not a character of the words
+_END_SIGNS: Final = ".·␃"  # how it is shown: the first sign that does not occur in the words
 _CODE_POINTS: Final = 0x110000
 
 
@@ -65,7 +65,7 @@ class Vocabulary:
 
     @cached_property
     def end_sign(self) -> str:
-        """How the end-of-word token is shown: '.', or '·' and so on where the words hold a '.' themselves."""
+        """How the end-of-word token is shown: '.', or '·' and so on if the words contain a '.'."""
         taken = set(self.characters)
         return next(sign for sign in chain(_END_SIGNS, map(chr, range(0x2460, _CODE_POINTS))) if sign not in taken)
 

@@ -1,7 +1,7 @@
-"""Contexts and targets: what the network sees, and what it is to predict.
+"""Contexts and targets: what the network sees, and what it has to predict.
 
 Every character of a word is once the target, and so is the end of the word. Its context is the T characters
-before it; where the word has not that many, the context begins with the end token:
+before it; if there are fewer, the context begins with end tokens:
 
     '...' -> 'a'    '..a' -> 'n'    '.an' -> 'n'    'ann' -> 'a'    'nna' -> '.'
 """
@@ -46,7 +46,7 @@ class Windows:
         return int(self.contexts.shape[1])
 
     def frozen(self) -> Windows:
-        """The same examples, not to be written through this: an engine then looks through them once, not at every call."""
+        """The same examples as read-only arrays: an engine then checks them once, not at every call."""
         arrays = self.contexts.view(), self.targets.view()
         for array in arrays:
             array.flags.writeable = False
@@ -63,7 +63,7 @@ class Windows:
 
     @cached_property
     def distinct(self) -> Distinct:
-        """Each example once. Words share beginnings, so that these are fewer: a fifth of a big dictionary's."""
+        """Each example once. Words share beginnings, so there are fewer: a fifth in a big dictionary."""
         size = _ROOM if not len(self) else 1 + max(int(self.contexts.max()), int(self.targets.max()))
         key, most = self.targets.astype(np.int64), size
         for column in self.contexts.T[::-1]:  # (N,), the nearest first
@@ -89,7 +89,7 @@ class Windows:
 
 @dataclass(frozen=True, eq=False)
 class Distinct:
-    """Examples without repetition, and how often each of them was there, (M,)."""
+    """Examples without repetition, and the count of each, (M,)."""
 
     examples: Windows
     times: NDArray[np.int64]
@@ -112,8 +112,8 @@ def symbol_type(vocabulary_size: int) -> np.dtype[Any]:
 def windows(words: Sequence[str], vocabulary: Vocabulary, context: int, *, unknown: bool = False) -> Windows:
     """The contexts (N, T) and targets (N,) of some words.
 
-    unknown: take characters outside the vocabulary too. Their target is 0, and what follows has a context that begins
-    anew, as at the beginning of a word; `unknown_targets` tells them from the ends of words.
+    unknown: take characters outside the vocabulary too. Their target is 0, and the context starts again after them, as at the
+    beginning of a word; `unknown_targets` tells them from the ends of words.
 
     Memory beyond the arrays returned is about 12 bytes for each character, whatever T.
 

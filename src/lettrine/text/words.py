@@ -1,9 +1,9 @@
 """Word lists: reading, cleaning rules, splitting.
 
-A word is what stands on a line, normalised to NFC, without the white space around it. Spaces, apostrophes and
+A word is the text of a line, normalised to NFC, without the white space around it. Spaces, apostrophes and
 hyphens inside, and any script, are part of it; control characters are not, since words are later printed
-on terminals. Blank lines are dropped and counted. Repeated words stay, unless asked otherwise: a word that is
-frequent should be learned as frequent.
+on terminals. Blank lines are dropped and counted. Repeated words are kept by default: a frequent word should be learned as
+frequent.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from lettrine.text.files import CELLS, read_blocks, read_column, source_name
 from lettrine.text.oddities import Oddities, refuse_table
 from lettrine.text.stored import MOST, StoredWords, WordWriter, portions
 
-MAX_WORD: Final = 1_000_000  # characters; past this a file is not a list of words
+MAX_WORD: Final = 1_000_000  # characters; with a longer line a file is not a list of words
 MAX_WORDS: Final = 20_000_000  # lines of a file, rows of a table; about 1.5 GB as Python strings
 BIG: Final = 1 << 26  # bytes of a file from which on its words are kept on disk; as Python strings they take eight times as much
 MAX_CHARACTERS: Final = 400_000_000  # of all words together
@@ -86,7 +86,7 @@ class WordList(Sequence[str]):
 
 
 class Split(NamedTuple):
-    """The words to train on, to choose settings by, and to report."""
+    """The words for training, for choosing settings, and for the reported loss."""
 
     train: Sequence[str]
     dev: Sequence[str]
@@ -121,7 +121,7 @@ def read_words(path: str | Path, *, column: str | int | None = None, lower: bool
     else:
         for first, cells in read_column(path, column):
             gather.add(cells, first)
-    # A file name need not be text; as a source it is recorded in files that are.
+    # A file name may hold bytes that are not text, but the source is recorded in text files.
     return gather.finish("standard input" if str(path) == "-" else str(path).encode(errors="backslashreplace").decode(), unique)
 
 
@@ -156,10 +156,10 @@ def split(words: Sequence[str], *, fractions: tuple[float, float] = (0.8, 0.1), 
     With n words the cuts are at int(f0 * n) and int((f0 + f1) * n). The shuffle is that of
     random.Random(seed), so the default is the published split of makemore's lecture.
 
-    Raises ConfigError for fractions that leave a part nothing, WordListError for too few words.
+    Raises ConfigError for fractions that leave a part empty, WordListError for too few words.
     """
     train, dev = fractions
-    until = round(train + dev, 12)  # 0.7 + 0.1 is a hair less than 0.8, and int() would cut one word too early
+    until = round(train + dev, 12)  # 0.7 + 0.1 is slightly less than 0.8, and int() would cut one word too early
     if not (isfinite(until) and min(train, dev, 1 - until) * MAX_WORDS >= 1):
         raise ConfigError(
             f"split fractions got {train:g} and {dev:g}; expected two above 0 with a sum below 1, the rest is the test"
@@ -207,7 +207,7 @@ class _Gatherer:
             self._refuse_control(clean, first)
         self.odd.look(text, first)
         changed = text.lower() if self.lower else text
-        changed = unicodedata.normalize("NFC", changed)  # hands back the very same string if nothing is to do
+        changed = unicodedata.normalize("NFC", changed)  # returns the same string if nothing has to change
         if changed is not text:
             clean = changed.split("\n")
         self.given += len(clean)

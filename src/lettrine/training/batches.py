@@ -15,12 +15,12 @@ INITIALISATION, BATCHES, CALIBRATION, EPOCHS, BLOCKS = range(5)  # streams of ra
 
 
 def stream(seed: int, *which: int) -> np.random.Generator:
-    """A generator of its own for one purpose of one seed."""
+    """The generator for one purpose and one seed."""
     return np.random.default_rng([seed, *which])
 
 
 class Rows(Protocol):
-    """Where the row numbers of each step's batch come from; asked for steps in order."""
+    """The source of the row numbers of each step's batch; called for steps in order."""
 
     def rows(self, start: int, stop: int) -> Indices:
         """Batches of steps from start on, at most up to stop: (S, B), S at least 1."""
@@ -37,7 +37,7 @@ def batches(draw: str, seed: int, examples: int, batch: int) -> Rows:
 class Batches:
     """Row numbers of every step's batch drawn uniformly with replacement, a function of the seed and the step alone.
 
-    Rows are drawn block by block, each block from a generator of its own. So a run can be resumed at any step without the state
+    Rows are drawn block by block, each block from its own generator. So a run can be resumed at any step without the state
     of a generator, and sees the same batches as an undisturbed one.
     """
 

@@ -7,8 +7,8 @@
     history.safetensors  loss of every step, development losses, health trace
     report.html          the health report
 
-The checkpoint is one file replaced in one step, so a kill at any instant leaves the last whole one; the other files are
-written from it and can be written again.
+The checkpoint is one file that is replaced in one step, so a kill at any instant leaves the last complete one. The other files
+are made from it and can be written again.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ def results_of(description: Mapping[str, Any]) -> Results | None:
 
 
 def read_own_words(folder: Path, data: Data) -> WordList:
-    """words.txt of a run. Raises RunDamagedError unless these are the very words it was trained on."""
+    """words.txt of a run. Raises RunDamagedError unless they are exactly the words it was trained on."""
     check_file(folder / WORDS, "the run is damaged, train again")
     words = replace(read_words(folder / WORDS), source=data.source, labels=data.labels)
     if words.digest != data.digest:

@@ -1,4 +1,4 @@
-"""The learning-rate range test of lettrine's own network: fresh, or from where a run stands."""
+"""The learning-rate range test of lettrine's own network: fresh, or from the state of a run."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def lr_range(
 ) -> RangeTest:
     """Sweep the learning rate of a fresh network on some words; see `health.range_test.sweep`.
 
-    Of the settings the optimiser, batch size, initialisation, seeds, engine and threads count; schedule and steps do not.
+    It uses the optimiser, batch size, initialisation, seeds, engine and threads of the settings, but not schedule and steps.
     Raises WordListError, ConfigError, HealthError.
     """
     word_list, settings = as_word_list(words), settings or Settings()
@@ -58,7 +58,7 @@ def lr_range(
 def lr_range_of_run(
     path: str | Path, *, engine: str = "auto", low: float = LOW, high: float = HIGH, steps: int = STEPS
 ) -> RangeTest:
-    """The same from where a run's training stands, its optimiser's memory included. The run folder is only read.
+    """The same from the state of a run's training, with its optimiser's memory. The run folder is only read.
 
     Raises RunDamagedError, HealthError.
     """

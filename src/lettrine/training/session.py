@@ -1,4 +1,4 @@
-"""One training from words to a run: what it works on, its trainer, what is kept. `train` and recipes both go through here."""
+"""One training from words to a run: its data, its trainer, and the saved results. Both `train` and the recipes use it."""
 
 from __future__ import annotations
 
@@ -68,12 +68,12 @@ class Session:
             session.trainer.advance(4_000)
         print(session.result.sample(10))
 
-    words, out, shape, settings, on_progress: as `lettrine.train` has them; shape may be a whole `MLPConfig`.
-    every: sampled steps of the health watch, see `health.recorder.Schedule`. start: gives the weights to start from and the rows
-    of each batch, in place of those of the settings' scheme and seed. splits: examples for train, dev and test in place of those
-    of the words. engine: in place of the one the settings name.
+    words, out, shape, settings, on_progress: as for `lettrine.train`; shape may be a whole `MLPConfig`.
+    every: sampled steps of the health watch, see `health.recorder.Schedule`. start: gives the initial weights and the rows of
+    each batch, instead of the settings' scheme and seed. splits: examples for train, dev and test instead of those of the
+    words. engine: instead of the one in the settings.
 
-    What is left unfinished can be resumed. Raises WordListError, ConfigError, RunExistsError, StorageError.
+    An unfinished session can be resumed. Raises WordListError, ConfigError, RunExistsError, StorageError.
     """
 
     words: WordList
@@ -101,7 +101,7 @@ class Session:
     ) -> None:
         self._prepare(as_word_list(words), shape or Shape(), settings or Settings(), engine)
         self._alike = splits is None
-        self._own = start is None  # and not a published experiment, which is there to be repeated and not to be judged
+        self._own = start is None  # not a published experiment: it is repeated as it was, and not judged
         if splits is not None:
             self.splits = splits
         self._on_progress, self._every = on_progress, every
@@ -119,7 +119,7 @@ class Session:
     @classmethod
     @checked
     def resumed(cls, path: str | Path, *, on_progress: OnProgress = lambda _: None) -> Self:
-        """A session that goes on where a run folder was left.
+        """A session that continues a run folder.
 
         Raises RunDamagedError, RunBusyError, and ConfigError for a run that is finished.
         """
@@ -144,9 +144,9 @@ class Session:
         return self
 
     def finish(self, outcome: Ending | None = None, requests: Requests | None = None) -> Run:
-        """Keep what was learned and return the run; without an `outcome` of `Trainer.run`, as it stands.
+        """Save the weights and return the run; without an `outcome` of `Trainer.run`, in its present state.
 
-        A finished training goes on with the networks beside the first, until `requests` holds a signal.
+        A finished training continues with the networks beside the first, until `requests` holds a signal.
         """
         trainer = self.trainer
         if outcome is None:
@@ -180,7 +180,7 @@ class Session:
         speed = checkpoint.step / checkpoint.seconds[0] if checkpoint.seconds[0] else math.nan
         results = Results(loss, checkpoint.step, best_step, checkpoint.seconds[1], speed)
         if self.folder is not None:
-            write_beside(self.folder, prior, others)  # before the model, which cannot be opened without them
+            write_beside(self.folder, prior, others)  # before the model: it cannot be opened without them
             write_arrays(self.folder / MODEL, kept)
             history = {"loss": checkpoint.losses, "dev_steps": checkpoint.dev_steps, "dev_loss": checkpoint.dev_losses}
             trace = {f"health/{name}": value for name, value in checkpoint.health[0].items()}
@@ -198,7 +198,7 @@ class Session:
         return tuple(other_networks(self.config, self.trainer.settings, self.engine, train, dev, requests))
 
     def close(self) -> None:
-        """Let go of the run folder."""
+        """Release the run folder."""
         self._open.close()
 
     def __enter__(self) -> Self:
@@ -230,7 +230,7 @@ class Session:
         self.data = Data(words.source, words.digest, len(words), longest, counted, words.labels)
 
     def _size(self, shape: Shape | MLPConfig, settings: Settings, vocabulary_size: int, examples: int) -> Size:
-        """What the words choose, in the time there is."""
+        """The settings that the words choose, within the given time."""
         if not settings.seconds or settings.steps:
             return size_of(examples, settings.effort)
         engine = self.engine
@@ -270,7 +270,10 @@ class Session:
     def _watch(self, checkpoint: Checkpoint | None) -> EngineWatch:
         now = self.settings.after(0 if checkpoint is None else checkpoint.changes)
         facts = facts_of(self.config, now.optimiser, self.engine, now.batch, self.splits[0].head(COUNTED).targets)
-        facts = replace(facts, result={"repeated": self._repeated}, notes={"held-out": ALIKE} if self._alike else {})
+        result = {"repeated": self._repeated}
+        if now.draw == "epochs":
+            result["shuffled_pass"] = len(self.splits[0]) / now.batch
+        facts = replace(facts, result=result, notes={"held-out": ALIKE} if self._alike else {})
         earlier = None if checkpoint is None else trace_from_archive(checkpoint.health)
         start, last = 0 if checkpoint is None else checkpoint.step, now.steps - 1
         return EngineWatch(
@@ -279,7 +282,7 @@ class Session:
 
 
 def as_word_list(words: str | Path | Iterable[str] | WordList | None) -> WordList:
-    """A word list from whatever was given; see `train`."""
+    """A word list from any form of `words`; see `train`."""
     if words is None:
         return load_corpus(DEFAULT_CORPUS)
     if isinstance(words, WordList):

@@ -12,7 +12,7 @@ from lettrine.text.stored_windows import Examples
 from lettrine.training.batches import CALIBRATION, INITIALISATION, stream
 from lettrine.training.settings import Settings
 
-CALIBRATION_EXAMPLES: Final = 1024  # the spread of so many outputs of a layer is known to a few per cent
+CALIBRATION_EXAMPLES: Final = 1024  # with this many outputs the std of a layer is known to a few per cent
 
 
 def starting_parameters(config: MLPConfig, settings: Settings, train: Examples) -> Parameters:

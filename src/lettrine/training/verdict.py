@@ -1,4 +1,4 @@
-"""What the health check is told of a training as a whole."""
+"""The facts about a whole training that the health check gets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lettrine.text.stored import StoredWords
 from lettrine.text.windows import Windows
 from lettrine.text.words import Split
 
-LOOKED_AT: Final = 20_000  # held-out examples whose spread gives the standard error
+LOOKED_AT: Final = 20_000  # held-out examples from which the standard error is computed
 
 
 def repeated_share(parts: Split) -> float:
