@@ -81,7 +81,7 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "eval-dropout": ("held-out-labels", "dev-scale"),
     **dict.fromkeys(_DATA, (*_SYMPTOMS, "target-scale")),
     # A softmax over one unit has a gradient of exactly 0, which looks as if it had been cleared.
-    "softmax-axis": (*_SYMPTOMS, "target-scale", "target-range", "gradients-cleared", "never-moved", "symmetry"),
+    "softmax-axis": (*_SYMPTOMS, "target-scale", "target-range", "gradients-cleared", "never-moved", "symmetry", "batch-mixing"),
     "target-scale": _SYMPTOMS,
     "raw-contrast": ("initial-loss", "non-finite", *_TROUBLE, "update-too-large", "activation-scale", "saturation", "dead-units"),
     "input-scale": (*_SYMPTOMS, "target-scale"),
