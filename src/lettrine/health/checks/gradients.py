@@ -22,6 +22,7 @@ from lettrine.health.checks.reading import (
     usable,
 )
 from lettrine.health.checks.registry import Skip, check
+from lettrine.health.checks.still import norms_of_one
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Floats, ParameterInfo, Trace
 
@@ -142,8 +143,9 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
 
     Measured: Of each trainable parameter: whether it has a gradient, and the norm of it, at every sampled step.
     Formula: none: the gradient is missing, or exactly 0, at all of them ({NO_GRADIENT_RECORDS} or more for zeros). What nobody
-        calls, or reads, is a remark while the rest learns.
+        calls, or reads, is a remark while the rest learns. Or: a normalisation takes single values, and gives 0.
     """
+    yield from norms_of_one(trace)
     mask = usable(trace)
     records = int(mask.sum())
     if not records:

@@ -170,8 +170,8 @@ def batch_mixing(trace: Trace) -> Iterator[Finding]:
         shapes before and after each view and reshape; the highest node number in the edges of several graphs; the axes of means,
         norms and softmaxes in eval mode.
     Formula: none: the first axis is as long as the targets, and the second one is not, at {MASK_LOOKS} or more looks; or a view
-        swaps the lengths of axes, or no edge points beyond the largest graph's number of nodes, or an axis in eval mode is as long
-        as the batch, which has another size than in training.
+        swaps the lengths of axes, or no edge points beyond the largest graph's number of nodes, or an axis in eval mode is as
+        long as the batch, which has another size than in training.
     """
     seen = [each for each in trace.seen("batch axis") if each.figure("looks") >= limits.MASK_LOOKS]
     mixed = [each for each in trace.seen("states") if each.figure("looks") >= limits.MASK_LOOKS]
