@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from paper import found, make_trace, the
+from paper import found, make_trace, outcome, the
 
 from lettrine.health.evidence import Evidence
 from lettrine.health.trace import Trace
 
 
-def seen(
-    kind: str, *where: str, steps: tuple[int, int] = (0, 94), words: dict[str, str] | None = None, **figures: float
-) -> Trace:
+def seen(kind: str, *where: str, words: dict[str, str] | None = None, **figures: float) -> Trace:
     return make_trace(
-        evidence=(Evidence(kind, where, steps, {name: float(value) for name, value in figures.items()}, words or {}),)
+        evidence=(Evidence(kind, where, (0, 94), {name: float(value) for name, value in figures.items()}, words or {}),)
     )
 
 
@@ -44,5 +42,9 @@ def test_statistics_of_the_batch_in_eval_mode() -> None:
     finding = the(seen("neighbours", "fc1", words={"function": "var"}, looks=2, all=2, **told), "batch-mixing")
     assert (finding.where, finding.value, finding.limit) == (("fc1",), 450, 32)
     assert "keepdim=True" in finding.remedy
-    assert "GroupNorm" in the(seen("neighbours", "fc1", words={"function": "batch_norm"}, looks=2, all=2), "batch-mixing").remedy
-    assert found(seen("neighbours", "fc1", words={"function": "var"}, looks=1, all=2, **told), "batch-mixing") == ()
+    assert (
+        "GroupNorm"
+        in the(seen("neighbours", "fc1", words={"function": "batch_norm"}, looks=2, all=2, **told), "batch-mixing").remedy
+    )
+    once = seen("neighbours", "fc1", words={"function": "var"}, looks=1, all=2, **told)
+    assert outcome(once, "batch-mixing")[0] == "not applicable"

@@ -145,7 +145,7 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
     Formula: none: the gradient is missing, or exactly 0, at all of them ({NO_GRADIENT_RECORDS} or more for zeros). What nobody
         calls, or reads, is a remark while the rest learns. Or: a normalisation takes single values, and gives 0.
     """
-    yield from norms_of_one(trace)
+    yield from (alone := list(norms_of_one(trace)))
     mask = usable(trace)
     records = int(mask.sum())
     if not records:
@@ -162,6 +162,7 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
         info.name
         for info in trained
         if records >= limits.NO_GRADIENT_RECORDS
+        and not alone
         and not np.isnan(norms[info.name]).all()
         and np.nanmax(norms[info.name]) == 0
         and not _cancels(info, trained, norms)

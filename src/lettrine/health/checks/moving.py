@@ -100,9 +100,9 @@ def never_moved(trace: Trace) -> Iterator[Finding]:
         )
     yield from idle_optimisers(trace)
     yield from frozen_pairs(trace)
-    yield from rounded_steps(trace)
+    yield from (rounded := list(rounded_steps(trace)))
     held = [info for info in trained if info.optimised and info.name in trace.parameter_stats]
-    still = [info.name for info in held if _never_moved(trace, info)]
+    still = [info.name for info in held if not rounded and _never_moved(trace, info)]
     if still:
         rates = [median(trace.parameter(name, "learning_rate"), mask) for name in still]
         yield Finding(

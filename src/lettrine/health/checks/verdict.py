@@ -276,6 +276,8 @@ def _place(found: Sequence[Finding], finding: Finding) -> tuple[bool, float]:
         # was there already.
         there = any(each.id in EXPLAINS["initial-loss"] and each.steps[0] == 0 for each in found)
         place = ORDER.index("initial-loss") if there else ORDER.index("dead-units") - 0.6
+    if finding.id == "no-gradient" and finding.value:
+        place = 0.6  # a norm of single values kills what comes after it
     if finding.id == "norm-statistics" and finding.limit == NORM_NOISE:
         place = 0.5  # batches too small for batch norm are how it was set up, not what became of it
     elif finding.id == "norm-statistics" and finding.severity != "info":
