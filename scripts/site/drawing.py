@@ -14,7 +14,8 @@ LEAST: Final = 1e-17  # where 0 is drawn
 
 def beside(sick: Mapping[str, float], healthy: Mapping[str, float], prefix: str) -> str:
     """As SVG; empty where nothing of both sides can be compared."""
-    from lettrine.report.draw import altair, finish, plot  # noqa: PLC0415
+    from lettrine.report.chart import channel, plot  # noqa: PLC0415
+    from lettrine.report.draw import finish  # noqa: PLC0415
     from lettrine.report.figure import to_themed_svg  # noqa: PLC0415
     from lettrine.report.theme import LIGHT  # noqa: PLC0415
 
@@ -32,12 +33,11 @@ def beside(sick: Mapping[str, float], healthy: Mapping[str, float], prefix: str)
     ]
     if not rows:
         return ""
-    alt = altair()
-    colours = alt.Scale(domain=["sick", "healthy"], range=[LIGHT["critical"], LIGHT["good"]])
-    base = plot(rows).encode(y=alt.Y("figure:N", title=None, sort=None))
-    line = base.mark_line(color=LIGHT["rule"]).encode(x=alt.X("value:Q", scale=alt.Scale(type="log")), detail="figure:N")
-    dots = base.mark_point(filled=True, size=90, opacity=1).encode(
-        x=alt.X("value:Q", scale=alt.Scale(type="log"), title=None, axis=alt.Axis(format="~g", tickCount=4)),
-        color=alt.Color("side:N", scale=colours, legend=alt.Legend(orient="top", title=None)),
+    colours = {"domain": ["sick", "healthy"], "range": [LIGHT["critical"], LIGHT["good"]]}
+    base = plot(rows).encode(y=channel("figure:N", title=None, sort=None))
+    line = base.mark("line", color=LIGHT["rule"]).encode(x=channel("value:Q", scale={"type": "log"}), detail=channel("figure:N"))
+    dots = base.mark("point", filled=True, size=90, opacity=1).encode(
+        x=channel("value:Q", scale={"type": "log"}, title=None, axis={"format": "~g", "tickCount": 4}),
+        color=channel("side:N", scale=colours, legend={"orient": "top", "title": None}),
     )
     return light(to_themed_svg(finish([line, dots], ROW * len(names)), prefix))

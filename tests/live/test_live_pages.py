@@ -8,6 +8,8 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -158,9 +160,25 @@ def test_a_training_is_shown_and_not_touched(page):
     live.close()
     stays_as_the_report(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.call("Page.reload")  # who comes after the end finds all of it
+    stays_as_the_report(page)
     alone = train(words, shape=shape, settings=settings)
     for name, value in alone.model.parameters.items():
         np.testing.assert_array_equal(value, shown.model.parameters[name])
+
+
+@needs_browser
+def test_a_training_that_nobody_saw_is_shown_after_its_end_until_the_next_begins(page):
+    live = Live("Unseen", port=0)
+    shape, settings = Shape(context=3, embedding=4, hidden=(20,)), Settings(steps=200, batch=32, threads=1)
+    train(load_corpus("first-names"), shape=shape, settings=settings, on_progress=lambda now: live.offer(now.trace))
+    live.close()
+    page.call("Page.navigate", url=live.address)
+    stays_as_the_report(page)
+    following = Live("Next", port=0)
+    with pytest.raises(URLError):
+        urlopen(live.address)  # noqa: S310  # our own server
+    following.close()
 
 
 @needs_browser

@@ -101,7 +101,7 @@ def test_kinds_of_characters() -> None:
 
 
 def test_characters_of_a_run_are_drawn(few_words: list[str]) -> None:
-    pytest.importorskip("altair")
+    pytest.importorskip("vl_convert")
     run = train(few_words, shape=QUICK, settings=Settings(steps=50))
     section = characters_section(*characters_of(run.model.vocabulary, run.model.parameters["embedding.weight"]))
     names = [name for row in section.rows for name in row[::2] if name]

@@ -122,7 +122,7 @@ def test_two_million_steps_leave_a_recorder_as_it_was() -> None:
     report = examine(trace, title="long")
     assert not trace.facts.errors
     assert not [outcome for outcome in report.outcomes if outcome.status == "failed"]
-    pytest.importorskip("altair")
+    pytest.importorskip("vl_convert")
     assert len(report._repr_html_()) < REPORT
 
 
@@ -194,7 +194,7 @@ def test_a_long_training_that_is_looked_at_keeps_the_memory_of_both_sides(tmp_pa
         page.call("Page.navigate", url=live.address)
 
         def listen(now) -> None:
-            live.offer(now.trace, {"step": now.step, "steps": now.steps}, now.simple)
+            live.offer(now.trace, {"step": now.step, "steps": now.steps}, lambda: {"lines": now.simple})
             if not held or now.step - held[-1][0] >= LONG // 20:
                 page.call("HeapProfiler.collectGarbage")
                 figures = {each["name"]: each["value"] for each in page.call("Performance.getMetrics")["metrics"]}

@@ -24,7 +24,7 @@ def test_embedding_scatter_labels_each_point() -> None:
 
 def test_characters_that_would_end_the_renderer_are_left_out(tmp_path: Path) -> None:
     chart = arrays.embedding_scatter([[0, 0], [1, 1]], ["a", "b"])
-    spec = chart.to_dict() | {"title": {"text": ["\x00\ufffe", "\ud800", "\x1bkept\n\uffff"]}}
+    spec = chart | {"title": {"text": ["\x00\ufffe", "\ud800", "\x1bkept\n\uffff"]}}
     assert "kept" in to_svg(spec)
     assert save_chart(spec, tmp_path / "a.png").exists()
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from math import log
 from pathlib import Path
 
+import altair as alt
 import numpy as np
 import pytest
 from report_synthetic import a_finding, rows, tanh_trace
@@ -49,7 +50,7 @@ def test_every_picture_is_valid_drawn_and_described(drawn: dict[str, Figure]) ->
     assert set(drawn) == set(TEXTS) - {"output-heat", "gradient-heat"}, "those are of networks of many blocks"
     assert set(PUBLISHED) <= set(drawn)
     for each in drawn.values():
-        each.chart.to_dict()  # validated against the schema of Vega-Lite
+        alt.LayerChart.from_dict(each.chart)  # validated against the schema of Vega-Lite
         svg = each.svg()
         assert svg.count("<path") > 10 or "<image" in svg
         assert len(each.title) < 40 < len(each.reading)
@@ -172,7 +173,7 @@ def test_profiles_hold_first_and_last_figure_from_input_to_output(trace: Trace) 
     assert mine == {"step 0": pytest.approx(ratio[0], rel=1e-3), f"step {last}": pytest.approx(ratio[-1], rel=1e-3)}
     order = list(dict.fromkeys(row["layer"] for row in found))
     assert order == [f"layers.{i}" for i in range(0, 12, 2)]
-    assert layers.gradient_data(trace).to_dict()["layer"][0]["encoding"]["y"]["scale"]["domain"] == order, "not the alphabet's"
+    assert layers.gradient_data(trace)["layer"][0]["encoding"]["y"]["scale"]["domain"] == order, "not the alphabet's"
 
 
 def test_dead_units_are_shares_of_the_units(trace: Trace) -> None:
@@ -186,7 +187,7 @@ def test_missing_figures_are_left_out_not_zero(trace: Trace) -> None:
     outputs["layers.5"][:] = np.nan
     found = rows(layers.output_scale(replace(trace, outputs=outputs)), "layer")
     assert "layers.5" not in {row["layer"] for row in found}
-    json.dumps(layers.output_scale(replace(trace, outputs=outputs)).to_dict(), allow_nan=False)
+    json.dumps(layers.output_scale(replace(trace, outputs=outputs)), allow_nan=False)
 
 
 def pixels(url: str) -> np.ndarray:
@@ -297,7 +298,7 @@ def test_a_missing_extra_is_named(trace: Trace, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(figure.importlib, "import_module", absent)
     with pytest.raises(MissingExtraError, match=r"pip install .*\[report\]'"):
-        curves.loss_curve(trace)
+        to_svg(curves.loss_curve(trace))
 
 
 def test_themed_svg_has_only_variables_and_its_own_ids(trace: Trace) -> None:

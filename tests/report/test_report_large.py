@@ -9,6 +9,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import altair as alt
 import numpy as np
 import pytest
 from chromium_pipe import Page, chromium
@@ -55,7 +56,7 @@ def test_a_kind_has_a_curve_over_its_blocks(report: Report) -> None:
     assert [row["hint"] for row in points] == [f"net.layers.{b}.up, step 9: {0.1 * (b + 1):.3f}" for b in range(6)]
     scale = common_scale([0.01, 0.6], log=True, form="")
     assert [row["y"] for row in points] == pytest.approx([PANEL + scale.place(0.1 * (b + 1)) for b in range(6)])
-    chart.to_dict()  # valid
+    alt.LayerChart.from_dict(chart)  # valid
 
 
 def test_a_scale_is_logarithmic_or_begins_at_nothing() -> None:
@@ -249,4 +250,34 @@ def test_the_frame_of_a_notebook_is_as_high_as_the_page(report: Report, tmp_path
             opened = browser.evaluate(outer)
         assert opened > height + 500
         assert browser.evaluate(f"{inner}.documentElement.scrollHeight") == opened
+        assert not browser.complaints()
+
+
+@needs_chromium
+def test_the_slider_walks_over_kinds_and_heat_maps(tmp_path: Path) -> None:
+    blocks, place = 6, STEPS.index(3)
+    path = html.write(tmp_path / "page.html", Report((), (), deep_trace(blocks), "Walked"))
+    with Page(tmp_path / "profile") as browser:
+        browser.open(path)
+        drawn = browser.evaluate(
+            "[...document.querySelectorAll('#figure-gradient-data .now_0_marks path')].map(p => p.getAttribute('d'))"
+        )
+        browser.evaluate(
+            f"(s => {{ s.value = {place}; s.dispatchEvent(new Event('input')) }})(document.querySelector('.walk input'))"
+        )
+        paths = "[...document.querySelectorAll('#figure-gradient-data .walk-layer path')].map(p => p.getAttribute('d'))"
+        walked = browser.evaluate(paths)
+        # Steps 3 and 9 have the same figures, so the walked curves lie on those of the last step, as near as 64 heights allow.
+        assert len(walked) == len(drawn) == 2
+        for here, there in zip(walked, drawn, strict=True):
+            old, new = (np.array([point.split(",") for point in d.strip("M").split("L")], dtype=float) for d in (there, here))
+            assert len(old) == blocks
+            np.testing.assert_allclose(new, old, atol=1.0)
+        line = "document.querySelector('#figure-output-heat .walk-layer path').getAttribute('d')"
+        width = browser.evaluate(
+            "+document.querySelector('#figure-output-heat .background').getAttribute('d').match(/h([0-9.]+)/)[1]"
+        )
+        assert float(browser.evaluate(line).split("V")[0].strip("M").split(",")[0]) == pytest.approx(
+            (place + 0.5) / len(STEPS) * width, abs=0.1
+        )
         assert not browser.complaints()

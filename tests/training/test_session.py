@@ -141,7 +141,7 @@ def test_what_cannot_be_changed_changes_nothing(few_words, values, match: str) -
 
 
 def test_python_writes_the_page_that_the_command_writes(tmp_path: Path, few_words) -> None:
-    pytest.importorskip("altair")
+    pytest.importorskip("vl_convert")
     (words := tmp_path / "words.txt").write_text("\n".join(few_words))
     typed = ["--steps", "20", "--batch", "8", "--hidden", "16", "--engine", "reference", "--out", str(tmp_path / "typed" / "run")]
     assert main(["train", str(words), *typed]) == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import webbrowser
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -62,7 +63,13 @@ def shown_live(listener: OnProgress, *, wanted: bool) -> Iterator[OnProgress]:
     if not wanted:
         yield listener
         return
-    from lettrine.live.showing import Live  # noqa: PLC0415 - start-up pays only for what it uses
+    from lettrine.live.plane import Drift, shown  # noqa: PLC0415 - start-up pays only for what it uses
+    from lettrine.live.showing import Live  # noqa: PLC0415
+
+    drift = Drift()
+
+    def own(now: Progress) -> dict[str, Any]:
+        return {"lines": now.simple} | ({} if now.model is None else shown(now.model(), drift, seed=now.step))
 
     with contextlib.closing(Live("Training", port=PORT)) as live:
 
@@ -70,7 +77,7 @@ def shown_live(listener: OnProgress, *, wanted: bool) -> Iterator[OnProgress]:
             listener(now)
             if now.trace is not None:
                 facts = {"step": now.step, "steps": now.steps, "loss": _number(now.loss), "dev": _number(now.dev)}
-                live.offer(now.trace, facts | {"speed": round(now.steps_per_second)}, now.simple)
+                live.offer(now.trace, facts | {"speed": round(now.steps_per_second)}, partial(own, now))
 
         yield both
 

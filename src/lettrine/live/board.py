@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 
@@ -22,6 +22,7 @@ class Board:
         self._values: dict[str, tuple[int, str]] = {}
         self._waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
         self._closed = False
+        self._first: Callable[[], None] | None = None
 
     @property
     def watched(self) -> bool:
@@ -44,6 +45,12 @@ class Board:
             self._closed = True
             self._wake()
 
+    def when_watched(self, do: Callable[[], None]) -> None:
+        """Call `do`, which must return at once, when somebody looks: now, or when the first one comes."""
+        with self._lock:
+            self._first = do
+            self._greet()
+
     def news(self, since: int) -> tuple[int, dict[str, str]]:
         """The version now, and what was put up after `since`, as JSON by name in the order it was put up."""
         with self._lock:
@@ -55,6 +62,7 @@ class Board:
         mine = asyncio.get_running_loop(), asyncio.Event()
         with self._lock:
             self._waiting.add(mine)
+            self._greet()
         try:
             version = 0
             while True:
@@ -69,6 +77,11 @@ class Board:
         finally:
             with self._lock:
                 self._waiting.discard(mine)
+
+    def _greet(self) -> None:
+        if self._first is not None and self._waiting:
+            first, self._first = self._first, None
+            first()
 
     def _wake(self) -> None:
         for loop, event in self._waiting:

@@ -18,7 +18,8 @@ from lettrine.report.pictures import TEXTS, charts
 from lettrine.report.summary import verdict, watched
 
 SHARE: Final = 0.06  # of the time that pictures take, as long as the rest between them is below
-MOST_REST: Final = 2.0  # seconds
+LEAST_REST: Final = 0.3  # seconds: a browser needs far longer to draw a picture than we need to describe it
+MOST_REST: Final = 2.0
 CLOSE_SECONDS: Final = 20.0
 JUDGE_SECONDS: Final = 1.0  # between two verdicts, and two lists of new words
 
@@ -87,7 +88,7 @@ class Painter:
             if self._closed:
                 return
             # The interpreter is left to the training for most of the time, unless the page asks for something.
-            self._again.wait(min(busy / SHARE - busy, MOST_REST))
+            self._again.wait(min(max(busy / SHARE - busy, LEAST_REST), MOST_REST))
             self._wants = True
 
     def _paint(self, view: Moment) -> None:

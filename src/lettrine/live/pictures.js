@@ -23,51 +23,56 @@ const drawn = (colours) => {
     const figures = names.map((name) => pictures.get(name)?.figure).filter(Boolean);
     if (figures.some((figure, place) => $("pictures").children[place] !== figure)) $("pictures").append(...figures);
   };
+  // One after the other, so that the page answers in between however many come at once.
+  const waiting = new Set();
+  let working = false;
   const draw = async (name) => {
-    const picture = pictures.get(name);
-    if (!picture || picture.busy) {
-      if (picture) picture.again = true;
-      return;
+    waiting.add(name);
+    if (working) return;
+    working = true;
+    try {
+      for (const next of waiting) {
+        waiting.delete(next);
+        await paint(next);
+        await new Promise((resolve) => setTimeout(resolve));
+      }
+    } finally {
+      working = false;
     }
+  };
+  const paint = async (name) => {
+    const picture = pictures.get(name);
+    if (!picture) return;
     picture.stale = picture.seen === false && !ended;
     if (picture.stale) return;
-    picture.busy = true;
-    try {
-      if (!picture.figure) {
-        picture.figure = made("figure");
-        picture.figure.id = "figure-" + name;
-        picture.heading = made("h3");
-        picture.slot = made("div", "", "chart");
-        picture.slot.setAttribute("role", "img");
-        picture.caption = made("figcaption");
-        picture.figure.append(picture.heading, picture.slot, picture.caption);
-        arrange();
-        seen.observe(picture.figure);
-      }
-      picture.heading.textContent = picture.title;
-      picture.slot.setAttribute("aria-label", picture.title);
-      picture.caption.textContent = picture.reading;
-      picture.figure.classList.toggle("ghosted", Boolean(picture.ghosted));
-      const fresh = made("div");
-      const options = { ast: true, actions: false, renderer: "svg", defaultStyle: false, tooltip: false };
-      const view = await window.vegaEmbed(fresh, coloured(picture.chart), options);
-      const svg = fresh.querySelector("svg");
-      if (svg) {
-        const [width, height] = [svg.getAttribute("width"), svg.getAttribute("height")];
-        svg.setAttribute("viewBox", svg.getAttribute("viewBox") || `0 0 ${width} ${height}`);
-        svg.removeAttribute("width");
-        svg.removeAttribute("height");
-        picture.slot.replaceChildren(svg);
-      }
-      view.finalize();
-      if (ended) walk();
-    } finally {
-      picture.busy = false;
-      if (picture.again) {
-        picture.again = false;
-        draw(name);
-      }
+    if (!picture.figure) {
+      picture.figure = made("figure");
+      picture.figure.id = "figure-" + name;
+      picture.heading = made("h3");
+      picture.slot = made("div", "", "chart");
+      picture.slot.setAttribute("role", "img");
+      picture.caption = made("figcaption");
+      picture.figure.append(picture.heading, picture.slot, picture.caption);
+      arrange();
+      seen.observe(picture.figure);
     }
+    picture.heading.textContent = picture.title;
+    picture.slot.setAttribute("aria-label", picture.title);
+    picture.caption.textContent = picture.reading;
+    picture.figure.classList.toggle("ghosted", Boolean(picture.ghosted));
+    const fresh = made("div");
+    const options = { ast: true, actions: false, renderer: "svg", defaultStyle: false, tooltip: false };
+    const view = await window.vegaEmbed(fresh, coloured(picture.chart), options);
+    const svg = fresh.querySelector("svg");
+    if (svg) {
+      const [width, height] = [svg.getAttribute("width"), svg.getAttribute("height")];
+      svg.setAttribute("viewBox", svg.getAttribute("viewBox") || `0 0 ${width} ${height}`);
+      svg.removeAttribute("width");
+      svg.removeAttribute("height");
+      picture.slot.replaceChildren(svg);
+    }
+    view.finalize();
+    if (ended) walk();
   };
 
   // Pictures out of sight are drawn once they are looked at.

@@ -1,15 +1,21 @@
-"""Where a network puts its characters, frame after frame."""
+"""What a page shows of a network of ours, besides its trace: new words, and where it puts its characters."""
 
 from __future__ import annotations
+
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lettrine.errors import LettrineError
 from lettrine.inference.embeddings import kinds, project, turned
+from lettrine.inference.language_model import LanguageModel
 from lettrine.model.parameters import Array
 from lettrine.report.characters import characters_figure
 from lettrine.report.figure import Figure
 from lettrine.text.vocabulary import Vocabulary
+
+SHOWN_WORDS: Final = 24
 
 
 class Drift:
@@ -34,3 +40,18 @@ class Drift:
         before = self._before if self._before is not None and self._before.shape == points.shape else None
         names = [vocabulary.show(index) for index in range(vocabulary.size)]
         return characters_figure(names, kinds(names, vocabulary.end_sign), points, plane.shares, table.shape[1], before)
+
+
+def shown(model: LanguageModel, drift: Drift, *, temperature: float = 1.0, seed: int = 0) -> dict[str, Any]:
+    """`words` and `more` of a `Moment`; both are worked out when the page is drawn. model: nobody else trains it any more."""
+
+    def words() -> list[str]:
+        try:
+            return model.sample(SHOWN_WORDS, temperature=temperature, seed=seed, max_length=24)
+        except LettrineError:
+            return []
+
+    def embedding() -> Figure:
+        return drift.figure(model.vocabulary, model.parameters["embedding.weight"])
+
+    return {"words": words, "more": {"embedding": embedding}}

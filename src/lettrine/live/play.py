@@ -18,16 +18,13 @@ from typing import Any, Final
 from lettrine.errors import ConfigError, LettrineError, quote
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
-from lettrine.inference.language_model import LanguageModel
 from lettrine.live.board import Board
 from lettrine.live.faults import FAULTS, cure_of, hidden_scaled
 from lettrine.live.form import USUAL, command_of, facts_of, fields_of, recipe_command, shelves, typed_options
 from lettrine.live.lessons import lessons_told
 from lettrine.live.painter import Moment, Painter
-from lettrine.live.plane import Drift
-from lettrine.model.parameters import copy_parameters
+from lettrine.live.plane import Drift, shown
 from lettrine.recipes.catalogue import find_recipe
-from lettrine.report.figure import Figure
 from lettrine.text.corpora import load_corpus
 from lettrine.text.words import WordList, from_words
 from lettrine.training.option_table import OPTIONS
@@ -38,7 +35,6 @@ CHUNK_SECONDS: Final = 0.03  # steps taken between two looks at what the page as
 IDLE_SECONDS: Final = 0.1
 FACTS_SECONDS: Final = 0.1
 ANSWER_SECONDS: Final = 60.0
-SHOWN_WORDS: Final = 24
 LEAST_GAIN: Final = 0.05  # times that of the scheme
 
 
@@ -265,21 +261,10 @@ class Player:
 
     def _view(self) -> Moment:
         """What there is to draw; called between two steps."""
-        session, trainer = self._session, self._session.trainer
-        step, temperature = trainer.step, self._temperature
-        model = LanguageModel(session.config, session.vocabulary, copy_parameters(trainer.state.parameters), session.engine)
-
-        def words() -> list[str]:
-            try:
-                return model.sample(SHOWN_WORDS, temperature=temperature, seed=step, max_length=24)
-            except LettrineError:
-                return []
-
-        def embedding() -> Figure:
-            return self._drift.figure(session.vocabulary, model.parameters["embedding.weight"])
-
+        trainer = self._session.trainer
         assert trainer.watch is not None  # noqa: S101  # the page cannot choose otherwise
-        return Moment(trainer.watch.trace(), words, "Training", trainer.simple, {"embedding": embedding}, self._before)
+        own = shown(self._session.model_now(), self._drift, temperature=self._temperature, seed=trainer.step)
+        return Moment(trainer.watch.trace(), title="Training", lines=trainer.simple, before=self._before, **own)
 
 
 def _named(values: Mapping[str, Any]) -> dict[str, Any]:

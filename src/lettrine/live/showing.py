@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
+import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from lettrine.health.trace import Trace
 from lettrine.live import PORT
@@ -20,12 +22,15 @@ class Live:
     Raises MissingExtraError without the extra `live`.
     """
 
+    _ended: ClassVar[Live | None] = None
+    """The page that stays for who comes after the end: the newest one, so that a day of trainings keeps one."""
+
     def __init__(self, title: str = "Training", *, port: int = PORT) -> None:
+        Live._leave()
         self._board, self._title = Board(), title
         self._server = Server(self._board, title=title, port=port, or_any=True)
         self._painter = Painter(self._board)
-        self._last: Callable[[], Trace] | None = None
-        self._lines: Callable[[], Mapping[str, float]] = dict
+        self._last: Callable[[], Moment] | None = None
         self.address = self._server.address
         print(f"lettrine: live at {self.address}", file=sys.stderr)  # noqa: T201  # whoever asked for it has to find it
 
@@ -33,21 +38,45 @@ class Live:
         self,
         trace: Callable[[], Trace],
         facts: Mapping[str, Any] | None = None,
-        lines: Callable[[], Mapping[str, float]] = dict,
+        own: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
         """Called by the training as often as it likes: costs next to nothing while nobody looks, and never waits.
 
-        facts: step, steps, loss, dev, speed; what there is. lines: see `Moment`.
+        facts: step, steps, loss, dev, speed; what there is. own: what else a `Moment` may have, by name.
         """
-        self._last, self._lines = trace, lines
+        self._last = lambda: Moment(trace(), title=self._title, **own())
         if facts is not None and self._board.watched:
             self._board.put("facts", dict(facts))
-        self._painter.offer(lambda: Moment(trace(), title=self._title, lines=lines))
+        self._painter.offer(self._last)
 
     def close(self) -> None:
-        """Draw the end, tell the viewers, and stop listening."""
-        if self._last is not None and self._board.watched:
-            last = self._last()
-            self._painter.offer(lambda: Moment(last, title=self._title, lines=self._lines), now=True)
+        """Draw the end and tell the viewers, or the first one who comes.
+
+        The page stays until the next one begins or Python ends; one that was never offered anything goes at once.
+        """
+        if self._last is None:
+            self._end()
+            self._server.close()
+            return
+        Live._ended = self
+        if self._board.watched:
+            self._end()
+        else:
+            self._board.when_watched(threading.Thread(target=self._end, name="lettrine-end", daemon=True).start)
+
+    def _end(self) -> None:
+        if self._last is not None:
+            self._painter.offer(self._last, now=True)
         self._painter.close()
-        self._server.close()
+        self._board.close()
+
+    @staticmethod
+    def _leave() -> None:
+        """Stop listening on the page of a training that has ended."""
+        ended, Live._ended = Live._ended, None
+        if ended is not None:
+            ended._painter.close()  # noqa: SLF001  # our own
+            ended._server.close()  # noqa: SLF001
+
+
+atexit.register(Live._leave)  # noqa: SLF001

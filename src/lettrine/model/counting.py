@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from lettrine.model.counts import ORDERS, Counts, Integers, Keys
 from lettrine.model.discounts import estimated, scaled_on
@@ -57,7 +58,8 @@ def count(train: Integers, dev: Integers, vocabulary_size: int, most: int = ORDE
     for order in range(min(ORDERS[0], most), most + 1):
         counts = _assemble(levels[:order], vocabulary_size)
         chain = counts.chain(contexts, dev[fit])
-        discounts, loss = scaled_on(chain, counts.discounts, 1.0 / vocabulary_size)
+        with threadpool_limits(1):  # products of three numbers each: threads would only wait for one another
+            discounts, loss = scaled_on(chain, counts.discounts, 1.0 / vocabulary_size)
         if loss > least - WORTH:
             break
         best, least = counts.with_discounts(discounts), loss

@@ -27,8 +27,8 @@ def estimated(counts: Integers) -> Floats:
     return made
 
 
-def scaled(discounts: Floats, factor: float) -> Floats:
-    """Discounts times a factor, none more than the count it is taken from."""
+def scaled(discounts: Floats, factor: float | Floats) -> Floats:
+    """Discounts times a factor, or several (F, 1), none more than the count it is taken from."""
     result: Floats = np.minimum(discounts * factor, CEILING)
     return result
 
@@ -37,10 +37,11 @@ def smoothed(link: Floats, discounts: Floats, lower: Floats) -> Floats:
     """Probability of each example at one depth, from that of the shorter history: (N,).
 
     link (N, 5): c(h w), c(h), and how many characters followed h once, twice, more often; all 0 where h was never seen.
+    Several discounts (F, 3), or several lower probabilities (F, N), give (F, N).
     """
-    kept = link[:, 0] - np.array([0.0, *discounts])[np.minimum(link[:, 0], 3).astype(np.int64)]
+    kept = link[:, 0] - np.insert(discounts, 0, 0.0, axis=-1)[..., np.minimum(link[:, 0], 3).astype(np.int64)]
     total = np.maximum(link[:, 1], 1.0)
-    return np.where(link[:, 1] > 0, kept / total + (link[:, 2:] @ discounts) / total * lower, lower)
+    return np.where(link[:, 1] > 0, kept / total + discounts @ link[:, 2:].T / total * lower, lower)
 
 
 def folded(chain: Floats, discounts: Floats, uniform: float) -> Floats:
@@ -72,18 +73,14 @@ def left_out(chain: Floats) -> Floats:
 
 def scaled_on(chain: Floats, discounts: Floats, uniform: float) -> tuple[Floats, float]:
     """The discounts (K, 3), multiplied depth by depth by what lowers the loss of these examples; and that loss, in nats."""
-    factors = np.ones(len(discounts))
-    start = np.full(chain.shape[1], uniform)
-
-    def loss(first: int, factor: float, lower: Floats) -> float:
-        for at in range(first, len(discounts)):
-            lower = smoothed(chain[at], scaled(discounts[at], factor if at == first else factors[at]), lower)
-        return float(-np.log(lower).mean())
-
+    made = discounts.copy()
     for _ in range(_ROUNDS):
-        lower = start
-        for at in range(len(discounts)):
-            factors[at] = _SCALES[int(np.argmin([loss(at, factor, lower) for factor in _SCALES]))]
-            lower = smoothed(chain[at], scaled(discounts[at], factors[at]), lower)
-    made = np.array([scaled(each, factor) for each, factor in zip(discounts, factors, strict=True)])
-    return made, float(-np.log(folded(chain, made, uniform)).mean())
+        lower = np.full(chain.shape[1], uniform)
+        for at, link in enumerate(chain):
+            tried = scaled(discounts[at], _SCALES[:, None])  # (F, 3)
+            p = smoothed(link, tried, lower)  # (F, N)
+            for longer, taken in zip(chain[at + 1 :], made[at + 1 :], strict=True):
+                p = smoothed(longer, taken, p)
+            best = int(np.argmin(-np.log(p).mean(axis=1)))
+            made[at], lower = tried[best], smoothed(link, tried[best], lower)
+    return made, float(-np.log(lower).mean())

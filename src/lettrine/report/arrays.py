@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike
 
 from lettrine.errors import HealthError
 from lettrine.health.trace import BINS, Histogram
+from lettrine.report.chart import Values, by, channel, plot
 from lettrine.report.densities import Density, density_rows
-from lettrine.report.draw import Values, altair, by, dashed, finish, hint, nothing, plot
+from lettrine.report.draw import dashed, finish, hint, nothing
 from lettrine.report.lines import POINTS, Line, depth_lines, reference_line, thin
 from lettrine.report.profiles import log_axis
 from lettrine.report.theme import LIGHT
@@ -33,7 +34,6 @@ def embedding_scatter(
     before: where the points of the training before lie, joined to them by dashes.
     Raises `HealthError` where points and names do not fit together.
     """
-    alt = altair()
     xy = np.asarray(points, dtype=float)
     if xy.ndim != 2 or xy.shape[1] != 2 or len(xy) != len(names) or (groups is not None and len(groups) != len(names)):
         raise HealthError(
@@ -50,17 +50,17 @@ def embedding_scatter(
         return nothing("There are no finite points to draw.")
     different = list(dict.fromkeys(kinds))
     colours = [LIGHT["accent"], "#c8932a", LIGHT["good"], LIGHT["critical"], LIGHT["muted"]]
-    colour: Any = alt.value(LIGHT["accent"])
+    colour: Any = {"value": LIGHT["accent"]}
     if len(different) > 1:
-        scale = alt.Scale(domain=different, range=[colours[i % len(colours)] for i in range(len(different))])
-        colour = alt.Color("group:N", scale=scale, legend=alt.Legend(symbolType="circle", symbolSize=60, symbolOpacity=1))
-    ends = alt.Scale(zero=False, nice=True, padding=14)
+        scale = {"domain": different, "range": [colours[i % len(colours)] for i in range(len(different))]}
+        colour = channel("group:N", scale=scale, legend={"symbolType": "circle", "symbolSize": 60, "symbolOpacity": 1})
+    ends = {"zero": False, "nice": True, "padding": 14}
     base = plot(values).encode(
-        x=alt.X("x:Q", scale=ends, axis=alt.Axis(title=axes[0] or None)),
-        y=alt.Y("y:Q", scale=ends, axis=alt.Axis(title=axes[1] or None)),
+        x=channel("x:Q", scale=ends, axis={"title": axes[0] or None}),
+        y=channel("y:Q", scale=ends, axis={"title": axes[1] or None}),
     )
-    disc = base.mark_circle(size=300, opacity=0.13).encode(color=colour)
-    text = base.mark_text(fontSize=13, fontWeight="bold", baseline="middle").encode(color=colour, **by(text="name:N"))
+    disc = base.mark("circle", size=300, opacity=0.13).encode(color=colour)
+    text = base.mark("text", fontSize=13, fontWeight="bold", baseline="middle").encode(color=colour, **by(text="name:N"))
     drawn = [disc, text, hint(base)]
     if before is not None:
         ends_of = zip(np.asarray(before, dtype=float).tolist(), xy.tolist(), strict=True)
@@ -82,7 +82,6 @@ def learning_rate_range(
     rates, losses, smooth: (S,). Losses that end far above the first ones are cut off at the top, so that a
     divergence does not flatten the rest.
     """
-    alt = altair()
     rate = np.asarray(rates, dtype=float)
     series = [("batch", np.asarray(losses, dtype=float), LIGHT["start"], 0.8)]
     if smooth is not None:
@@ -99,11 +98,11 @@ def learning_rate_range(
     start = float(np.median(finite[: max(1, len(finite) // 10)]))
     low = float(finite.min())
     top = start + max(start - low, 0.1 * abs(start))
-    y = alt.Y(
-        "y:Q", scale=alt.Scale(zero=False, domainMax=top, domainMin=low - 0.08 * (top - low)), axis=alt.Axis(title="loss, nats")
+    y = channel(
+        "y:Q", scale={"zero": False, "domainMax": top, "domainMin": low - 0.08 * (top - low)}, axis={"title": "loss, nats"}
     )
     x = log_axis("rate:Q", rate[rate > 0].tolist(), "learning rate")
-    colours = alt.Scale(domain=[name for name, *_ in series], range=[colour for *_, colour, _ in series])
+    colours = {"domain": [name for name, *_ in series], "range": [colour for *_, colour, _ in series]}
     layers = []
     for name, loss, _, width in series:
         pairs = thin([(float(r), float(v)) for r, v in zip(rate, loss, strict=True) if isfinite(v) and r > 0], POINTS)
@@ -112,8 +111,8 @@ def learning_rate_range(
         ]
         base = plot(values).encode(x=x, y=y)
         layers.append(
-            base.mark_line(clip=True, strokeWidth=width).encode(
-                color=alt.Color("what:N", scale=colours, legend=alt.Legend(symbolType="stroke"))
+            base.mark("line", clip=True, strokeWidth=width).encode(
+                color=channel("what:N", scale=colours, legend={"symbolType": "stroke"})
             )
         )
         if loss is main:
@@ -122,12 +121,12 @@ def learning_rate_range(
         if value is not None and isfinite(value) and value > 0:
             left = log10(value) > (log10(rate.min()) + log10(rate.max())) / 2
             mark = plot([{"rate": value, "text": f"{text} {brief(value)}"}]).encode(**by(x="rate:Q"))
-            layers.append(mark.mark_rule(color=colour, strokeDash=[4, 3], strokeWidth=1.5))
+            layers.append(mark.mark("rule", color=colour, strokeDash=[4, 3], strokeWidth=1.5))
             place = {"align": "right", "dx": -5} if left else {"align": "left", "dx": 5}
             offset = 4 if text == "suggested" else 18
             for halo in ({"stroke": LIGHT["card"], "strokeWidth": 4}, {}):  # the other mark's line may run through the text
-                label = mark.mark_text(color=colour, baseline="top", **place, **halo)
-                layers.append(label.encode(y=alt.value(offset), **by(text="text:N")))
+                label = mark.mark("text", color=colour, baseline="top", **place, **halo)
+                layers.append(label.encode(y={"value": offset}, **by(text="text:N")))
     return finish(layers, 260)
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from lettrine.health.limits import UPDATE_AIM, UPDATE_LARGE
 from lettrine.health.trace import Curve, Trace
 from lettrine.report.beside import ALONE, Beside, frames, places, walked
-from lettrine.report.draw import Values, altair, by, dashed, finish, hint, nothing, plot
+from lettrine.report.chart import Plot, Values, by, channel, plot
+from lettrine.report.draw import dashed, finish, hint, nothing
 from lettrine.report.kinds import kinds
 from lettrine.report.lines import LINES, POINTS, Line, depth_lines, free_place, reference_line, resampled, step_axis, thin
 from lettrine.report.picking import Floats, ends, middle, parameter_row, weight_name, weights
@@ -29,7 +30,6 @@ def loss_curve(trace: Trace, *, bucket: int | None = None, log10: bool = False, 
     bucket: steps averaged into one point; by default 1,000, fewer where that would leave less than 20 points.
     log10: draw log10 of the loss, as the courses do; its axis still tells nats.
     """
-    alt = altair()
     if not len(trace.loss.step) and not len(trace.dev.step):
         return nothing("No loss was recorded: hand it over with watch.loss(loss).")
     scale = np.log10 if log10 else np.asarray
@@ -48,12 +48,12 @@ def loss_curve(trace: Trace, *, bucket: int | None = None, log10: bool = False, 
             colours.insert(0, LIGHT["start"])
             layers.append(line(scale, trace.loss.step, trace.loss.mean, "batch", width=0.7, opacity=0.55))
         layers.append(line(scale, step, mean, names[-1], width=2.25))
-        layers.append(hints(scale, step, mean, names[-1]))
+        layers += hints(scale, step, mean, names[-1])
     if len(trace.dev.step):
         names.append("held out")
         colours.append("#c8932a")
         layers.append(line(scale, trace.dev.step, trace.dev.mean, "held out", width=1.75))
-        layers.append(hints(scale, trace.dev.step, trace.dev.mean, "held out", visible=True))
+        layers += hints(scale, trace.dev.step, trace.dev.mean, "held out", visible=True)
     ghost: Values = []
     if before is not None and len(before.loss.step):
         step, mean = averaged(before.loss, min(BUCKET, round_down(steps_covered(before.loss) / 20)), POINTS)
@@ -72,10 +72,10 @@ def loss_curve(trace: Trace, *, bucket: int | None = None, log10: bool = False, 
             layers += reference_line(levels[text], said, seen + others, above)
     if trace.first_nonfinite is not None:
         layers += broken_at(trace.first_nonfinite.step, last_finite_step(trace.loss))
-    colour = alt.Color(
-        "what:N", scale=alt.Scale(domain=names, range=colours), legend=alt.Legend(symbolType="stroke", symbolOpacity=1, columns=3)
+    colour = channel(
+        "what:N", scale={"domain": names, "range": colours}, legend={"symbolType": "stroke", "symbolOpacity": 1, "columns": 3}
     )
-    y = alt.Y("y:Q", scale=alt.Scale(zero=False), axis=nats_axis(trace) if log10 else alt.Axis(title="loss, nats"))
+    y = channel("y:Q", scale={"zero": False}, axis=nats_axis(trace) if log10 else {"title": "loss, nats"})
     walk = curve_frames(trace, last) if beside.walk else None
     return finish(
         [layer.encode(x=step_axis(last), y=y, color=colour) if i == 0 else layer for i, layer in enumerate(layers)], 240, walk
@@ -100,16 +100,15 @@ def nats_axis(trace: Trace) -> Any:
     low, high = floor(np.log10(seen.min())), ceil(np.log10(seen.max()))
     steps = (1, 2, 5) if high - low <= DECADES else (1,)
     ticks = [power + float(np.log10(step)) for power in range(low, high + 1) for step in steps]
-    return altair().Axis(title="loss, nats", values=ticks, labelExpr="format(pow(10, datum.value), '~g')")
+    return {"title": "loss, nats", "values": ticks, "labelExpr": "format(pow(10, datum.value), '~g')"}
 
 
 def broken_at(step: int, last: float) -> list[Any]:
     """A red line where something was not finite for the first time."""
-    alt = altair()
     place = {"align": "right", "dx": -5} if step > last / 2 else {"align": "left", "dx": 5}
     mark = plot([{"step": step, "text": f"not finite at step {step:,}"}]).encode(**by(x="step:Q"))
-    words = mark.mark_text(color=LIGHT["critical"], baseline="top", **place).encode(y=alt.value(0), **by(text="text:N"))
-    return [mark.mark_rule(color=LIGHT["critical"], strokeDash=[4, 3]), words]
+    words = mark.mark("text", color=LIGHT["critical"], baseline="top", **place).encode(y={"value": 0}, **by(text="text:N"))
+    return [mark.mark("rule", color=LIGHT["critical"], strokeDash=[4, 3]), words]
 
 
 def taken(trace: Trace, level: float, seen: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -140,14 +139,13 @@ def wide(trace: Trace, before: Trace | None = None) -> bool:
 
 def line(scale: Any, step: Floats, value: Floats, name: str, *, width: float, opacity: float = 1.0) -> Any:
     """One line of the loss curve."""
-    alt = altair()
     shown = points(scale, step, value)
     values: Values = [{"step": x, "y": round(y, 4), "what": name} for x, y in thin(shown, POINTS)]
-    base = plot(values).mark_line(strokeWidth=width, opacity=opacity)
-    return base.encode(y=alt.Y("y:Q"), color=alt.Color("what:N"), **by(x="step:Q"))
+    base = plot(values).mark("line", strokeWidth=width, opacity=opacity)
+    return base.encode(y=channel("y:Q"), color=channel("what:N"), **by(x="step:Q"))
 
 
-def hints(scale: Any, step: Floats, value: Floats, name: str, *, visible: bool = False) -> Any:
+def hints(scale: Any, step: Floats, value: Floats, name: str, *, visible: bool = False) -> list[Plot]:
     """Points of the loss curve with their loss as a hint."""
     shown = [(x, float(scale(y)), y) for x, y in zip(step.tolist(), value.tolist(), strict=True) if isfinite(y) and y > 0]
     values: Values = [
@@ -155,8 +153,8 @@ def hints(scale: Any, step: Floats, value: Floats, name: str, *, visible: bool =
         for x, y, raw in thin(shown, POINTS // 2)
     ]
     base = plot(values).encode(**by(x="step:Q", y="y:Q"))
-    dots = hint(base)
-    return base.mark_circle(size=22, opacity=1).encode(**by(color="what:N")) + dots if visible else dots
+    dots = base.mark("circle", size=22, opacity=1).encode(**by(color="what:N"))
+    return [dots, hint(base)] if visible else [hint(base)]
 
 
 def points(scale: Any, step: Floats, value: Floats) -> list[tuple[float, float]]:

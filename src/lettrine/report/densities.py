@@ -10,19 +10,15 @@ import numpy as np
 
 from lettrine.health.trace import Histogram
 from lettrine.report.beside import frames, heights, places
+from lettrine.report.chart import Values, by, channel, plot
 from lettrine.report.draw import (
     CAPTION,
     TIDY,
-    Values,
-    altair,
-    by,
-    called,
     captions,
     dashed,
     finish,
     ink,
     nothing,
-    plot,
     row_height,
     row_titles,
     step_colours,
@@ -55,7 +51,6 @@ def density_rows(rows: Sequence[Density], axis: str, *, symmetric: bool = False,
     Each density is drawn to the height of its row, so widths are to be compared, not heights. dated: whether
     to say at which steps they were taken.
     """
-    alt = altair()
     drawn = [row for row in rows if len(row.histogram.steps)]
     if not drawn:
         return nothing("No distribution was recorded.")
@@ -77,34 +72,32 @@ def density_rows(rows: Sequence[Density], axis: str, *, symmetric: bool = False,
             shapes += [{**point, **place, "when": name} for point in corners(row.histogram, k, domain, base, top)]
         if row.before is not None:
             ghosts += [{**point, **place} for point in corners(row.before, -1, domain, base, top)]
-    x_axis = alt.X(
+    x_axis = channel(
         "x:Q",
-        scale=alt.Scale(domain=domain, nice=False),
-        axis=alt.Axis(
-            title=axis,
-            grid=False,
-            ticks=True,
-            tickSize=4,
-            tickColor=LIGHT["rule"],
-            labelPadding=3,
-            tickCount=5,
-            labelExpr=TIDY,
-            labelOverlap=True,
-        ),
+        scale={"domain": domain, "nice": False},
+        axis={
+            "title": axis,
+            "grid": False,
+            "ticks": True,
+            "tickSize": 4,
+            "tickColor": LIGHT["rule"],
+            "labelPadding": 3,
+            "tickCount": 5,
+            "labelExpr": TIDY,
+            "labelOverlap": True,
+        },
     )
-    y_axis = alt.Y("y:Q", scale=alt.Scale(domain=[0, len(drawn) * height], nice=False), axis=None)
+    y_axis = channel("y:Q", scale={"domain": [0, len(drawn) * height], "nice": False}, axis=None)
     shape = plot(shapes).encode(x=x_axis, y=y_axis, **by(detail="row:N"))
-    newest = shape.transform_filter(alt.datum.when == names[-1])
-    fill = called(newest.mark_area(color=LIGHT["wash"], clip=True).encode(**by(y2="base:Q")), "now_fill")
-    colour = alt.value(LIGHT["accent"]) if not dated else step_colours(names, "stroke")
-    lines = [called(newest.mark_line(clip=True, strokeWidth=1.4).encode(color=colour), "now_line")]
+    newest = shape.only(when=names[-1])
+    fill = newest.mark("area", color=LIGHT["wash"], clip=True).encode(**by(y2="base")).called("now_fill")
+    colour = {"value": LIGHT["accent"]} if not dated else step_colours(names, "stroke")
+    lines = [newest.mark("line", clip=True, strokeWidth=1.4).encode(color=colour).called("now_line")]
     if len(names) > 1:
-        lines.insert(
-            0, shape.transform_filter(alt.datum.when == names[0]).mark_line(clip=True, strokeWidth=1.4).encode(color=colour)
-        )
+        lines.insert(0, shape.only(when=names[0]).mark("line", clip=True, strokeWidth=1.4).encode(color=colour))
     if ghosts:
         lines.append(dashed(plot(ghosts).encode(x=x_axis, y=y_axis, **by(detail="row:N"))))
-    rule = plot(texts).mark_rule(color=LIGHT["rule"], strokeWidth=1).encode(y=alt.Y("y:Q"))
+    rule = plot(texts).mark("rule", color=LIGHT["rule"], strokeWidth=1).encode(y=channel("y:Q"))
     size = height * len(drawn)
     walk = walk_through(drawn, domain, names[-1], height) if all(row.remarks for row in drawn) else None
     return finish([fill, *lines, rule, *captions(plot(texts).encode(**by(y="top:Q")))], size, walk)

@@ -1,4 +1,4 @@
-"""Building blocks of the charts: rows of values, captions, the colours of first and last.
+"""Building blocks of the charts: captions, hints, the colours of first and last.
 
 Layers always go from top (input) to bottom (output); grey is the first sampled step, blue the last.
 """
@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from lettrine.report.figure import need
+from lettrine.report.chart import Channel, Plot, by, channel, layered, plot
 from lettrine.report.theme import LIGHT, WIDTH, config
 from lettrine.report.words import clean, labels
 
-Values = list[dict[str, Any]]
 CAPTION: Final = 20  # height of the words above a row
 GHOST: Final = [3, 3]
 LETTERS: Final = 60  # that fit on a line of a chart
@@ -23,55 +22,26 @@ TIDY: Final = (
 """Axis labels: powers of ten as 1e-5, everything else in full."""
 
 
-def altair() -> Any:
-    """The drawing library, or an error that says how to get it."""
-    return need("altair", "drawing a chart")
-
-
-def plot(values: Values) -> Any:
-    """An empty chart over rows of plain values.
-
-    As a tuple, since altair copies a list, row by row, each time a chart is refined.
-    """
-    alt = altair()
-    return alt.Chart({"values": tuple(values)})
-
-
-def by(**fields: str) -> dict[str, Any]:
-    """Channels by their fields, such as x="step:Q", to encode a chart by: altair needs ten milliseconds for each bare string."""
-    alt = altair()
-    return {channel: getattr(alt, channel.capitalize())(field) for channel, field in fields.items()}
-
-
-def finish(layers: Sequence[Any], height: int, frames: Mapping[str, Any] | None = None) -> Any:
+def finish(layers: Sequence[Plot], height: int, frames: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Layers as one chart, `WIDTH` wide with everything around it, in the house's type and colours. frames: see `beside`."""
-    alt = altair()
-    size = {"width": WIDTH, "height": height, "autosize": alt.AutoSizeParams(type="fit-x", contains="padding")}
-    return alt.layer(*layers, **size, config=alt.Config(**config()), **({"usermeta": dict(frames)} if frames else {}))
+    size = {"width": WIDTH, "height": height, "autosize": {"type": "fit-x", "contains": "padding"}}
+    return layered(layers, **size, config=config(), **({"usermeta": dict(frames)} if frames else {}))
 
 
-def called(chart: Any, name: str) -> Any:
-    """The chart with a name, by which a script finds what it draws."""
-    chart.name = name
-    return chart
-
-
-def nothing(message: str) -> Any:
+def nothing(message: str) -> dict[str, Any]:
     """A chart that says why there is no picture."""
-    return finish([plot([{"text": message}]).mark_text(fontStyle="italic", fontSize=12).encode(**by(text="text:N"))], 60)
+    return finish([plot([{"text": message}]).mark("text", fontStyle="italic", fontSize=12).encode(**by(text="text:N"))], 60)
 
 
-def dashed(chart: Any) -> Any:
+def dashed(base: Plot) -> Plot:
     """A line of the training before."""
-    return chart.mark_line(strokeDash=GHOST, strokeWidth=1.3, color=LIGHT["start"], clip=True)
+    return base.mark("line", strokeDash=GHOST, strokeWidth=1.3, color=LIGHT["start"], clip=True)
 
 
-def hint(chart: Any) -> Any:
+def hint(base: Plot) -> Plot:
     """Invisible points that carry the text of the field `hint`: a tooltip in notebooks and pages."""
-    alt = altair()
-    return chart.mark_point(clip=True, aria=True, opacity=0, size=40).encode(
-        tooltip=alt.Tooltip("hint:N", title=""), **by(description="hint:N")
-    )
+    told = {"tooltip": channel("hint:N", title=""), "description": channel("hint:N")}
+    return base.mark("point", clip=True, aria=True, opacity=0, size=40).encode(**told)
 
 
 def step_names(steps: Sequence[int]) -> list[str]:
@@ -80,12 +50,11 @@ def step_names(steps: Sequence[int]) -> list[str]:
     return [f"step {last:,}"] if first == last else [f"step {first:,}", f"step {last:,}"]
 
 
-def step_colours(names: Sequence[str], symbol: str = "circle") -> Any:
+def step_colours(names: Sequence[str], symbol: str = "circle") -> Channel:
     """Grey for the first sampled step, blue for the last."""
-    alt = altair()
     colours = [LIGHT["start"], LIGHT["accent"]][-len(names) :]
-    legend = alt.Legend(orient="top", symbolType=symbol, symbolSize=60, symbolOpacity=1, offset=4)
-    return alt.Color("when:N", scale=alt.Scale(domain=list(names), range=colours), legend=legend)
+    legend = {"orient": "top", "symbolType": symbol, "symbolSize": 60, "symbolOpacity": 1, "offset": 4}
+    return channel("when:N", scale={"domain": list(names), "range": colours}, legend=legend)
 
 
 def row_height(count: int, least: int) -> int:
@@ -98,14 +67,13 @@ def ink(*, marked: bool) -> str:
     return LIGHT["critical" if marked else "ink"]
 
 
-def captions(base: Any) -> list[Any]:
+def captions(base: Plot) -> list[Plot]:
     """Name at the left and remark at the right, above a row; from the fields name, ink and remark."""
-    alt = altair()
-    left = base.mark_text(align="left", baseline="bottom", dy=-3).encode(
-        x=alt.value(0), color=alt.Color("ink:N", scale=None), **by(text="name:N")
+    left = base.mark("text", align="left", baseline="bottom", dy=-3).encode(
+        x={"value": 0}, color=channel("ink:N", scale=None), text=channel("name:N")
     )
-    right = base.mark_text(align="right", baseline="bottom", dy=-3).encode(x=alt.value("width"), **by(text="remark:N"))
-    return [left, called(right, "remarks")]
+    right = base.mark("text", align="right", baseline="bottom", dy=-3).encode(x={"value": "width"}, text=channel("remark:N"))
+    return [left, right.called("remarks")]
 
 
 def row_titles(rows: Sequence[tuple[str, str, str]]) -> list[str]:

@@ -1,6 +1,6 @@
 """A chart with its title and a sentence on how to read it; and charts as files.
 
-altair and vl-convert belong to the extra `report` and are imported only here and where charts are built.
+vl-convert belongs to the extra `report` and is imported only here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ SCALE: Final = 2.5  # pixels of a PNG for each unit of the chart
 
 @dataclass(frozen=True)
 class Figure:
-    """One picture: `chart` is an Altair chart, `reading` one sentence that says what a healthy one looks like."""
+    """One picture: `chart` is a Vega-Lite specification, `reading` one sentence that says what a healthy one looks like.
+
+    A chart of Altair will do too.
+    """
 
     title: str
     reading: str
@@ -69,11 +72,8 @@ def need(module: str, what: str, extra: str = "report") -> ModuleType:
 
 
 def specification(chart: Any) -> dict[str, Any]:
-    """Vega-Lite specification of an Altair chart as plain values.
-
-    Not validated: that takes longer than all the rest, and a test does it once for every picture.
-    """
-    spec: dict[str, Any] = chart if isinstance(chart, dict) else chart.to_dict(validate=False)
+    """Vega-Lite specification of a chart as plain values."""
+    spec: dict[str, Any] = chart if isinstance(chart, dict) else chart.to_dict()
     return spec
 
 
@@ -84,7 +84,7 @@ def frames_of(chart: Any) -> dict[str, Any]:
 
 
 def to_svg(chart: Any) -> str:
-    """An Altair chart as SVG text; its text is escaped by the renderer, and it loads nothing."""
+    """A chart as SVG text; its text is escaped by the renderer, and it loads nothing."""
     vl_convert = need("vl_convert", "drawing a chart")
     svg: str = vl_convert.vegalite_to_svg(drawable(specification(chart)), allowed_base_urls=[])
     return svg
@@ -117,7 +117,7 @@ def to_themed_svg(chart: Any, prefix: str) -> str:
 
 
 def save_chart(chart: Any, path: str | Path) -> Path:
-    """Write an Altair chart as PNG, SVG or JSON (its Vega-Lite specification), by the suffix of `path`.
+    """Write a chart as PNG, SVG or JSON (its Vega-Lite specification), by the suffix of `path`.
 
     Raises `HealthError` for another suffix, `StorageError` where the disk refuses.
     """

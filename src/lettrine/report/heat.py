@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lettrine.health.trace import Trace
-from lettrine.report.draw import CAPTION, Values, altair, by, captions, finish, hint, ink, nothing, plot, row_titles
+from lettrine.report.beside import ALONE, Beside, frames, walked
+from lettrine.report.chart import Values, by, channel, plot
+from lettrine.report.draw import CAPTION, captions, finish, hint, ink, nothing, row_titles
 from lettrine.report.images import png_url
 from lettrine.report.kinds import module_kinds
 from lettrine.report.picking import Floats, ends, gradient_row, middle, output_row
@@ -42,17 +44,18 @@ class Band:
     marked: bool
 
 
-def output_heat(trace: Trace, focus: AbstractSet[str] = frozenset()) -> Any:
+def output_heat(trace: Trace, focus: AbstractSet[str] = frozenset(), beside: Beside = ALONE) -> Any:
     """log10 of the std of each module's output, by layer and step; without colour where it is 1."""
     bands = bands_of(trace, lambda name: output_row(trace, name, "std"), focus)
-    return heat_map(bands, trace.steps, "std of the output", ("0.01", "1", "100"))
+    return heat_map(bands, trace.steps, "std of the output", ("0.01", "1", "100"), walk=beside.walk)
 
 
-def gradient_heat(trace: Trace, focus: AbstractSet[str] = frozenset()) -> Any:
+def gradient_heat(trace: Trace, focus: AbstractSet[str] = frozenset(), beside: Beside = ALONE) -> Any:
     """log10 of the std of the gradient of each module's output, over the median of its kind at the same step."""
     bands = bands_of(trace, lambda name: gradient_row(trace, name, "std"), focus)
     said = ("a hundredth", "the median", "100 times")
-    return heat_map(bands, trace.steps, "std of the gradient, over the median of the band", said, relative=True)
+    axis = "std of the gradient, over the median of the band"
+    return heat_map(bands, trace.steps, axis, said, relative=True, walk=beside.walk)
 
 
 def bands_of(trace: Trace, figure: Callable[[str], Floats], focus: AbstractSet[str]) -> list[Band]:
@@ -81,12 +84,19 @@ def over_median(table: Floats) -> Floats:
         return table / middle(np.where(table > 0, table, np.nan))
 
 
-def heat_map(bands: Sequence[Band], steps: NDArray[np.int64], axis: str, told: Sequence[str], *, relative: bool = False) -> Any:
+def heat_map(
+    bands: Sequence[Band],
+    steps: NDArray[np.int64],
+    axis: str,
+    told: Sequence[str],
+    *,
+    relative: bool = False,
+    walk: bool = False,
+) -> Any:
     """Bands below one another over the sampled steps. told: what the two ends and the middle of the colours mean.
 
-    relative: colours tell a figure over the median of its band at the same step.
+    relative: colours tell a figure over the median of its band at the same step. walk: whether it brings its frames along.
     """
-    alt = altair()
     if not bands:
         return nothing("None of these figures was recorded.")
     heights = [int(np.clip(ROW * len(band.names), *BAND)) for band in bands]
@@ -108,23 +118,25 @@ def heat_map(bands: Sequence[Band], steps: NDArray[np.int64], axis: str, told: S
                     {"x": len(steps) / 2, "y": top - deep * (i + 0.5) / len(band.names), "hint": f"{name}: {first}, {last}"}
                 )
         top -= deep
-    x = alt.X(
+    x = channel(
         "left:Q",
-        scale=alt.Scale(domain=[0, len(steps)], nice=False),
-        axis=alt.Axis(
-            title=[f"step; {axis}", f"blue: {told[0]} · no colour: {told[1]} · red: {told[2]}"],
-            grid=False,
-            values=[k + 0.5 for k in range(len(steps))],
-            labelExpr=f"format({[int(step) for step in steps]}[floor(datum.value)], ',')",
-            labelOverlap=True,
-        ),
+        scale={"domain": [0, len(steps)], "nice": False},
+        axis={
+            "title": [f"step; {axis}", f"blue: {told[0]} · no colour: {told[1]} · red: {told[2]}"],
+            "grid": False,
+            "values": [k + 0.5 for k in range(len(steps))],
+            "labelExpr": f"format({[int(step) for step in steps]}[floor(datum.value)], ',')",
+            "labelOverlap": True,
+        },
     )
-    y = alt.Y("low:Q", scale=alt.Scale(domain=[0, height], nice=False), axis=None)
+    y = channel("low:Q", scale={"domain": [0, height], "nice": False}, axis=None)
     base = plot(images)
-    picture = base.mark_image(aspect=False).encode(x=x, y=y, **by(x2="right:Q", y2="top:Q", url="url:N"))
-    frame = base.mark_rect(filled=False, stroke=LIGHT["rule"], strokeWidth=1).encode(x=x, y=y, **by(x2="right:Q", y2="top:Q"))
+    picture = base.mark("image", aspect=False).encode(x=x, y=y, **by(x2="right", y2="top", url="url:N"))
+    frame = base.mark("rect", filled=False, stroke=LIGHT["rule"], strokeWidth=1).encode(x=x, y=y, **by(x2="right", y2="top"))
     told_rows = hint(plot(points).encode(**by(x="x:Q", y="y:Q")))
-    return finish([picture, frame, told_rows, *captions(base.encode(**by(y="top:Q")))], height)
+    kept = walked(steps.tolist()) if walk else []
+    line = frames("curve", [int(steps[k]) for k in kept], "", x=[round((k + 0.5) / len(steps), 4) for k in kept])
+    return finish([picture, frame, told_rows, *captions(base.encode(**by(y="top:Q")))], height, line)
 
 
 def rows_text(band: Band) -> str:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from lettrine.activations import ACTIVATIONS, Zone
 from lettrine.health.trace import ModuleInfo, Trace
 from lettrine.report.beside import ALONE, Beside
-from lettrine.report.draw import CAPTION, Values, altair, by, captions, finish, ink, nothing, plot, row_height, row_titles
+from lettrine.report.chart import Values, by, channel, plot
+from lettrine.report.draw import CAPTION, captions, finish, ink, nothing, row_height, row_titles
 from lettrine.report.picking import output_row, pick
 from lettrine.report.theme import LIGHT, SATURATED, UNSATURATED
 from lettrine.report.words import percent, spread
@@ -33,7 +34,6 @@ def saturation_map(trace: Trace, snapshot: str = "last", focus: Collection[str] 
     white from top to bottom is a unit that learned nothing from this batch; a red mark points to it.
     snapshot: "first" or "last" sampled step with a map. focus: names to draw in any case, and to print in red.
     """
-    alt = altair()
     modules = pick(mapped(trace, snapshot), MAPS, focus)
     flags = {m.name: flat(trace.maps[m.name][snapshot], ACTIVATIONS[m.activation].dead) for m in modules}
     names = list(flags)
@@ -52,16 +52,16 @@ def saturation_map(trace: Trace, snapshot: str = "last", focus: Collection[str] 
         if dead_share(trace, name, snapshot) > 0:
             units = np.flatnonzero(flags[name].all(axis=0)).tolist()
             marks += [{"x": (unit + 0.5) / flags[name].shape[1], "y": base + 4} for unit in spread(units, MARKS)]
-    x = alt.X("left:Q", scale=alt.Scale(domain=[0, 1], nice=False), axis=None)
-    y = alt.Y("low:Q", scale=alt.Scale(domain=[0, len(names) * height], nice=False), axis=None)
-    picture = plot(images).mark_image(aspect=False).encode(x=x, y=y, **by(x2="right:Q", y2="top:Q", url="url:N"))
+    x = channel("left:Q", scale={"domain": [0, 1], "nice": False}, axis=None)
+    y = channel("low:Q", scale={"domain": [0, len(names) * height], "nice": False}, axis=None)
+    picture = plot(images).mark("image", aspect=False).encode(x=x, y=y, **by(x2="right", y2="top", url="url:N"))
     frame = (
-        plot(images).mark_rect(filled=False, stroke=LIGHT["rule"], strokeWidth=1).encode(x=x, y=y, **by(x2="right:Q", y2="top:Q"))
+        plot(images).mark("rect", filled=False, stroke=LIGHT["rule"], strokeWidth=1).encode(x=x, y=y, **by(x2="right", y2="top"))
     )
     layers = [picture, frame, *captions(plot(images).encode(**by(y="top:Q")))]
     if marks:
         triangle = {"shape": "triangle-up", "filled": True, "size": 30, "color": LIGHT["critical"], "opacity": 1}
-        layers.append(plot(marks).mark_point(**triangle).encode(**by(x="x:Q", y="y:Q")))
+        layers.append(plot(marks).mark("point", **triangle).encode(**by(x="x:Q", y="y:Q")))
     return finish(layers, height * len(names))
 
 

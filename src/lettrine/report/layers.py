@@ -189,9 +189,10 @@ def over_depth(
         which.append(found)
     if not rows:
         return nothing("None of these figures was recorded.")
+    kept_steps = steps[walk].tolist()
     span = (int(steps[min(first for first, _ in which)]), int(steps[max(last for _, last in which)]))
     found_kinds = kinds({label: classes.get(label, "") for label in rows})
     if found_kinds:
-        return strands(found_kinds, rows, step_names(span), axis, log=log, reference=reference, form=form)
+        return strands(found_kinds, rows, step_names(span), axis, log=log, reference=reference, form=form, steps=kept_steps)
     kept = spread(rows.values(), PROFILE_ROWS, [i for i, row in enumerate(rows.values()) if row.marked])
-    return profile(kept, step_names(span), axis, log=log, reference=reference, form=form, steps=steps[walk].tolist())
+    return profile(kept, step_names(span), axis, log=log, reference=reference, form=form, steps=kept_steps)

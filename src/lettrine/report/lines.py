@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from lettrine.report.draw import Values, altair, by, dashed, hint, plot
+from lettrine.report.chart import Values, by, channel, plot
+from lettrine.report.draw import dashed, hint
 from lettrine.report.picking import Floats
 from lettrine.report.theme import LIGHT, depth_colours
 from lettrine.report.words import labels
@@ -34,7 +35,6 @@ def depth_lines(
 
     before: lines of the training before, dashed. last: the step at which the axis ends, 0 for any.
     """
-    alt = altair()
     names = labels([line.name for line in lines], 24)
     values: Values = []
     for line, name in zip(lines, names, strict=True):
@@ -43,7 +43,7 @@ def depth_lines(
             {"step": x, "y": round(y, 4), "layer": name, "hint": f"{name}, step {x:,.0f}: {y:.2f}"}
             for x, y in thin(points, POINTS // 2)
         ]
-    colours = alt.Scale(domain=names, range=depth_colours(len(names)))
+    colours = {"domain": names, "range": depth_colours(len(names))}
     former: Values = [
         {"step": x, "y": round(y, 4), "layer": line.name}
         for line in before
@@ -51,24 +51,26 @@ def depth_lines(
     ]
     seen = [row["y"] for row in (*values, *former)] + list(include)
     room = 0.08 * (max(seen) - min(seen)) if seen else 0.0
-    scale = alt.Scale(domain=[min(seen) - room, max(seen) + room], nice=False) if room > 0 else alt.Scale(zero=False)
-    legend = alt.Legend(
-        columns=2 if max(map(len, names), default=0) > 14 else 3, labelLimit=180, symbolType="stroke", symbolOpacity=1
-    )
+    scale = {"domain": [min(seen) - room, max(seen) + room], "nice": False} if room > 0 else {"zero": False}
+    legend = {
+        "columns": 2 if max(map(len, names), default=0) > 14 else 3,
+        "labelLimit": 180,
+        "symbolType": "stroke",
+        "symbolOpacity": 1,
+    }
     base = plot(values).encode(
         x=step_axis(last),
-        y=alt.Y("y:Q", scale=scale, axis=alt.Axis(title=axis)),
+        y=channel("y:Q", scale=scale, axis={"title": axis}),
     )
-    drawn = base.mark_line(strokeWidth=1.5).encode(color=alt.Color("layer:N", scale=colours, legend=legend))
+    drawn = base.mark("line", strokeWidth=1.5).encode(color=channel("layer:N", scale=colours, legend=legend))
     ghost = [dashed(plot(former).encode(**by(x="step:Q", y="y:Q", detail="layer:N")))] if former else []
     return [drawn, *ghost, hint(base)]
 
 
 def step_axis(last: float = 0.0) -> Any:
     """Axis of optimiser steps from 0 to the last, or as far as there is something to see."""
-    alt = altair()
-    axis = alt.Axis(title="step", grid=False, tickMinStep=1)
-    return alt.X("step:Q", axis=axis, scale=alt.Scale(domain=[0, last], nice=False)) if last > 0 else alt.X("step:Q", axis=axis)
+    axis = {"title": "step", "grid": False, "tickMinStep": 1}
+    return channel("step:Q", axis=axis, scale={"domain": [0, last], "nice": False}) if last > 0 else channel("step:Q", axis=axis)
 
 
 def thin(points: Sequence[Any], most: int) -> list[Any]:
@@ -83,16 +85,15 @@ def reference_line(value: float, text: str, points: Sequence[tuple[float, float]
 
     above: how many meanings stand there already.
     """
-    alt = altair()
     place = free_place(value, points)
     base = plot([{"y": value, "text": text}])
-    rule = base.mark_rule(color=LIGHT["rule"], strokeWidth=1.25, strokeDash=[4, 3]).encode(**by(y="y:Q"))
+    rule = base.mark("rule", color=LIGHT["rule"], strokeWidth=1.25, strokeDash=[4, 3]).encode(**by(y="y:Q"))
     if place is None:
-        words = base.mark_text(align="right", baseline="bottom").encode(x=alt.value("width"), y=alt.value(-9 - 14 * above))
+        words = base.mark("text", align="right", baseline="bottom").encode(x={"value": "width"}, y={"value": -9 - 14 * above})
         return [rule, words.encode(**by(text="text:N"))]
     align, below = place
-    words = base.mark_text(align=align, baseline="top" if below else "bottom", dy=3 if below else -3)
-    return [rule, words.encode(x=alt.value(0 if align == "left" else "width"), **by(y="y:Q", text="text:N"))]
+    words = base.mark("text", align=align, baseline="top" if below else "bottom", dy=3 if below else -3)
+    return [rule, words.encode(x={"value": 0 if align == "left" else "width"}, **by(y="y:Q", text="text:N"))]
 
 
 def resampled(x: Floats, y: Floats) -> list[tuple[float, float]]:

@@ -136,8 +136,8 @@ def charts(trace: Trace, focus: Collection[str], beside: Beside = ALONE) -> Iter
         yield "norm-mean", partial(layers.norm_gap, trace, beside), curve_note(trace)
         yield "norm-variance", partial(layers.norm_variance, trace, beside), curve_note(trace)
     if module_kinds(trace):
-        yield "output-heat", partial(heat.output_heat, trace, set(focus)), ""
-        yield "gradient-heat", partial(heat.gradient_heat, trace, set(focus)), ""
+        yield "output-heat", partial(heat.output_heat, trace, set(focus), beside), ""
+        yield "gradient-heat", partial(heat.gradient_heat, trace, set(focus), beside), ""
     yield from densities(trace, focus, beside)
     yield from scales(trace, focus, beside)
     yield from maps(trace, focus, beside)

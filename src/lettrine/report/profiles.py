@@ -11,7 +11,8 @@ from typing import Any, Final
 import numpy as np
 
 from lettrine.report.beside import frames, places
-from lettrine.report.draw import TIDY, Values, altair, by, called, dashed, finish, hint, nothing, plot, step_colours
+from lettrine.report.chart import Values, by, channel, plot
+from lettrine.report.draw import TIDY, dashed, finish, hint, nothing, step_colours
 from lettrine.report.picking import Floats
 from lettrine.report.theme import LIGHT
 from lettrine.report.words import labels, number
@@ -48,7 +49,6 @@ def profile(
 
     names: of first and last, or of the last alone. reference: where a line is drawn. steps: of `Row.walk`.
     """
-    alt = altair()
     order = labels([row.name for row in rows], 22)
     marks = Marks(log=log, form=form)
     values: Values = []
@@ -60,18 +60,18 @@ def profile(
         return nothing("None of these figures was recorded.")
     seen = [v["value"] for v in (*values, *ghosts)] + ([] if reference is None else [reference])
     x = log_axis("value:Q", seen, axis) if log else linear_axis("value:Q", seen, axis, form)
-    y = alt.Y("layer:N", scale=alt.Scale(domain=order), axis=alt.Axis(title=None, labelColor=LIGHT["ink"], labelLimit=170))
+    y = channel("layer:N", scale={"domain": order}, axis={"title": None, "labelColor": LIGHT["ink"], "labelLimit": 170})
     layers = []
     if reference is not None:
-        layers.append(plot([{"value": reference}]).mark_rule(color=LIGHT["rule"], strokeDash=[3, 3]).encode(**by(x="value:Q")))
+        layers.append(plot([{"value": reference}]).mark("rule", color=LIGHT["rule"], strokeDash=[3, 3]).encode(**by(x="value:Q")))
     if ghosts:
         layers.append(joined(dashed(plot(ghosts).encode(x=x, y=y))))
     for name in names:
         base = plot([value for value in values if value["when"] == name]).encode(x=x, y=y)
         coloured = {"color": step_colours(names)}
-        drawn = [joined(base.mark_line(strokeWidth=1.25, opacity=0.55)), base.mark_circle(opacity=1, size=46)]
+        drawn = [joined(base.mark("line", strokeWidth=1.25, opacity=0.55)), base.mark("circle", opacity=1, size=46)]
         drawn = [*(each.encode(**coloured) for each in drawn), hint(base)]
-        layers += drawn if name != names[-1] else [called(each, f"now_{i}") for i, each in enumerate(drawn)]
+        layers += drawn if name != names[-1] else [each.called(f"now_{i}") for i, each in enumerate(drawn)]
     walk = walk_down(rows, order, x["scale"]["domain"], marks)
     return finish(layers, max(60, 24 * len(order)), frames("profile", steps, names[-1], rows=walk))
 
@@ -95,7 +95,7 @@ class Marks:
 
 def joined(line: Any) -> Any:
     """A line through its points in the order of the rows."""
-    return line.encode(order=altair().Order("row:Q")).transform_window(row="row_number()")
+    return line.encode(order=channel("row:Q")).numbered("row")
 
 
 def walk_down(rows: Sequence[Row], order: Sequence[str], ends: Sequence[float], marks: Marks) -> list[dict[str, Any]]:
@@ -113,13 +113,12 @@ def walk_down(rows: Sequence[Row], order: Sequence[str], ends: Sequence[float], 
 
 def log_axis(field: str, seen: Sequence[float], title: str) -> Any:
     """Logarithmic x axis with round ticks."""
-    alt = altair()
     low, high = log_ends(seen)
     ticks = log_ticks(low, high, 6)
-    return alt.X(
+    return channel(
         field,
-        scale=alt.Scale(type="log", domain=[low, high], nice=False),
-        axis=alt.Axis(title=title, values=ticks, labelExpr=TIDY),
+        scale={"type": "log", "domain": [low, high], "nice": False},
+        axis={"title": title, "values": ticks, "labelExpr": TIDY},
     )
 
 
@@ -143,7 +142,6 @@ def log_ticks(low: float, high: float, most: int) -> list[float]:
 
 def linear_axis(field: str, seen: Sequence[float], title: str, form: str) -> Any:
     """Linear x axis from 0; shares reach to 10 % at least, so that one unit in a thousand does not fill the picture."""
-    alt = altair()
     high = max(*seen, 0.1) if "%" in form else max(seen)
-    scale = alt.Scale(domain=[-0.02 * high, high * 1.02 or 1.0], nice=False)
-    return alt.X(field, scale=scale, axis=alt.Axis(title=title, format=form) if form else alt.Axis(title=title))
+    scale = {"domain": [-0.02 * high, high * 1.02 or 1.0], "nice": False}
+    return channel(field, scale=scale, axis={"title": title, "format": form} if form else {"title": title})

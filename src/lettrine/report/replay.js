@@ -28,6 +28,18 @@ const replay = (() => {
         layer.append(made("circle", { cx: x, cy: y, r: 3 }, tip));
       }
     },
+    strands: (layer, frames, at, width, height) => {
+      for (const row of frames.rows) {
+        let pen = "M";
+        const points = [...row.shapes[at]].map((each, i) => {
+          if (each === " ") return (pen = "M"), "";
+          const point = `${pen}${(row.x[i] * width).toFixed(1)},${(height * (row.base - (row.high * heights.indexOf(each)) / 63)).toFixed(1)}`;
+          pen = "L";
+          return point;
+        });
+        layer.append(made("path", { d: points.join(""), class: "walked line" }));
+      }
+    },
     curve: (layer, frames, at, width, height) => {
       const x = frames.x[at] * width;
       layer.append(made("path", { d: `M${x},0V${height}`, class: "walked line" }));
@@ -36,7 +48,7 @@ const replay = (() => {
   const words = (svg, frames) => {
     if (!kept.has(svg)) {
       const texts = [...svg.querySelectorAll("text")];
-      const remarks = [...svg.querySelectorAll(".remarks_marks text")];
+      const remarks = frames.kind === "densities" ? [...svg.querySelectorAll(".remarks_marks text")] : [];
       kept.set(svg, [texts.filter((each) => frames.name && each.textContent === frames.name), remarks, remarks.map((each) => each.textContent)]);
     }
     return kept.get(svg);

@@ -5,24 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import log10
+from math import isfinite, log10
 from typing import Any, Final
 
-from lettrine.report.draw import (
-    CAPTION,
-    TIDY,
-    Values,
-    altair,
-    by,
-    captions,
-    finish,
-    hint,
-    ink,
-    nothing,
-    plot,
-    row_titles,
-    step_colours,
-)
+import numpy as np
+
+from lettrine.report.beside import frames, heights, places
+from lettrine.report.chart import Values, by, channel, plot
+from lettrine.report.draw import CAPTION, TIDY, captions, finish, hint, ink, nothing, row_titles, step_colours
 from lettrine.report.kinds import Kind
 from lettrine.report.profiles import Marks, Row, log_ends, log_ticks
 from lettrine.report.summary import midmost
@@ -44,6 +34,10 @@ class SharedAxis:
     high: float
     ticks: tuple[float, ...]
     log: bool
+
+    def has(self, value: float) -> bool:
+        """Whether a figure has a place on it."""
+        return isfinite(value) and (value > 0 or not self.log)
 
     def place(self, value: float) -> float:
         """Pixels from the foot of a curve's panel."""
@@ -88,10 +82,12 @@ def strands(
     log: bool,
     reference: float | None = None,
     form: str = "",
+    steps: Sequence[int] = (),
 ) -> Any:
     """A panel for each kind, all on one scale, first (grey) and last (blue); what is in no kind as words above them.
 
     rows: figures by name. names: of first and last, or of the last alone. reference: where a line is drawn.
+    steps: of `Row.walk`.
     """
     marks = Marks(log=log, form=form)
     inside = {name for kind in kinds for name in kind.members}
@@ -114,31 +110,63 @@ def strands(
     lines = [rules(feet[:-1], 0, "line")] if len(feet) > 1 else []
     lines += [] if reference is None else [rules(feet, scale.place(reference), "rule", strokeDash=[3, 3])]
     curves = curve_layers(drawing, names, axis, top + len(single) * CAPTION, form)
-    return finish([*lines, *curves, *captions(plot(texts).encode(**by(y="y:Q")))], top + len(single) * CAPTION)
+    height = top + len(single) * CAPTION
+    ends = block_ends(drawing)
+    walk = [walk_along(*each, ends, foot, scale, height) for each, foot in zip(shown, feet, strict=True)] if len(steps) else []
+    told = frames("strands", steps, names[-1], rows=walk)
+    return finish([*lines, *curves, *captions(plot(texts).encode(**by(y="y:Q")))], height, told)
 
 
 def curve_layers(drawing: Drawing, names: Sequence[str], axis: str, height: int, form: str) -> list[Any]:
     """The curves with their axes, red dots where a finding names a layer, and hints."""
-    alt = altair()
     places = sorted(drawing.ticks)
     value = f"{json.dumps([drawing.ticks[place] for place in places])}[indexof({json.dumps(places)}, datum.value)]"
     label = f"format({value}, '{form}')" if form else TIDY.replace("datum.value", value)
-    last = max(point["x"] for point in drawing.points)
-    blocks = alt.Axis(title=[axis, "over the number of the block"], grid=False, tickMinStep=1)
-    ticks = alt.Axis(title=None, values=places, tickCount=len(places), labelExpr=label, labelOverlap=False)
-    x = alt.X("x:Q", scale=alt.Scale(domain=[-0.02 * last, 1.02 * last or 1], nice=False), axis=blocks)
-    y = alt.Y("y:Q", scale=alt.Scale(domain=[0, height], nice=False), axis=ticks)
-    base = plot(drawing.points).encode(x=x, y=y, color=step_colours(names, "stroke"), **by(detail="row:N"))
-    line = base.mark_line(strokeWidth=1.5)
+    blocks = {"title": [axis, "over the number of the block"], "grid": False, "tickMinStep": 1}
+    ticks = {"title": None, "values": places, "tickCount": len(places), "labelExpr": label, "labelOverlap": False}
+    x = channel("x:Q", scale={"domain": block_ends(drawing), "nice": False}, axis=blocks)
+    y = channel("y:Q", scale={"domain": [0, height], "nice": False}, axis=ticks)
+    colour = step_colours(names, "stroke")
+    lines = [
+        plot([point for point in drawing.points if point["when"] == name])
+        .encode(x=x, y=y, color=colour, **by(detail="row:N"))
+        .mark("line", strokeWidth=1.5)
+        for name in names
+    ]
     red, told = (
         plot([point for point in drawing.points if point.get(key)]).encode(**by(x="x:Q", y="y:Q")) for key in ("marked", "hint")
     )
-    return [line, red.mark_circle(size=34, opacity=1, color=LIGHT["critical"]), hint(told)]
+    now = [lines.pop(), red.mark("circle", size=34, opacity=1, color=LIGHT["critical"]), hint(told)]
+    return [*lines, *(each.called(f"now_{i}") for i, each in enumerate(now))]
+
+
+def block_ends(drawing: Drawing) -> list[float]:
+    """The ends of the axis of the blocks."""
+    last = max(point["x"] for point in drawing.points)
+    return [-0.02 * last, 1.02 * last or 1]
+
+
+def walk_along(
+    kind: Kind, rows: Sequence[Row], ends: Sequence[float], foot: int, scale: SharedAxis, height: int
+) -> dict[str, Any]:
+    """The frames of one panel: its curve at each step as one letter a block, a blank where there is no figure."""
+    room = PANEL - CAPTION
+    table = np.stack([row.walk for row in rows], axis=1)
+    shapes = []
+    for figures in table.tolist():
+        over = [min(max(scale.place(each) / room, 0.0), 1.0) if scale.has(each) else None for each in figures]
+        shapes.append("".join(" " if each is None else heights([each]) for each in over))
+    return {
+        "x": places(np.array(kind.blocks), ends),
+        "base": round(1 - foot / height, 4),
+        "high": round(room / height, 4),
+        "shapes": shapes,
+    }
 
 
 def rules(feet: Sequence[int], above: float, colour: str, **style: Any) -> Any:
     """A line through each panel, so many pixels above its foot."""
-    return plot([{"y": foot + above} for foot in feet]).mark_rule(color=LIGHT[colour], **style).encode(**by(y="y:Q"))
+    return plot([{"y": foot + above} for foot in feet]).mark("rule", color=LIGHT[colour], **style).encode(**by(y="y:Q"))
 
 
 def common_scale(seen: Sequence[float], *, log: bool, form: str) -> SharedAxis:

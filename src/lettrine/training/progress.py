@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
+from lettrine.inference.language_model import LanguageModel
 from lettrine.training.checkpoint import Checkpoint
 
 
@@ -16,7 +17,7 @@ class Progress:
 
     loss: smoothed training loss; dev: last development loss. findings: what the health check found since the last one.
     trace: makes the trace so far, None if the training is not watched. simple: held-out losses of simple models, counted when
-    first asked for.
+    first asked for. model: copies the network as it is now, to score and draw words with; None if a bare `Trainer` tells.
     """
 
     step: int
@@ -27,6 +28,7 @@ class Progress:
     findings: tuple[Finding, ...] = ()
     trace: Callable[[], Trace] | None = None
     simple: Callable[[], Mapping[str, float]] = dict
+    model: Callable[[], LanguageModel] | None = None
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from lettrine.errors import ConfigError, RunDamagedError
 from lettrine.health.trace import ALIKE
 from lettrine.inference.language_model import LanguageModel
 from lettrine.model.config import MLPConfig
-from lettrine.model.parameters import Parameters
+from lettrine.model.parameters import Parameters, copy_parameters
 from lettrine.text.corpora import load_corpus
 from lettrine.text.labels import labelled
 from lettrine.text.vocabulary import Vocabulary
@@ -238,6 +238,10 @@ class Session:
 
         return size_within(settings.seconds, examples, step_seconds)
 
+    def model_now(self) -> LanguageModel:
+        """A copy of the network as it is now, without counts."""
+        return LanguageModel(self.config, self.vocabulary, copy_parameters(self.trainer.state.parameters), self.engine)
+
     def _describe(self, settings: Settings, status: str, results: Results | None) -> None:
         if self.folder is not None:
             describe(self.folder, self.config, self.vocabulary, settings, self.data, self.engine, status=status, results=results)
@@ -257,7 +261,7 @@ class Session:
             watch=self._watch(checkpoint) if self.settings.health else None,
             save=(lambda _: None) if folder is None else (lambda made: made.write(folder)),
             log=lambda settings: self._describe(settings, "training", None),
-            on_progress=self._on_progress,
+            on_progress=lambda now: self._on_progress(replace(now, model=self.model_now)),
         )
 
     def _watch(self, checkpoint: Checkpoint | None) -> EngineWatch:
