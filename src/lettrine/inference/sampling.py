@@ -21,6 +21,7 @@ from lettrine.errors import ConfigError
 from lettrine.inference.automaton import Automaton, at_least
 from lettrine.inference.predictor import Cuts, Predictor, draw_on
 from lettrine.text.labels import parse_shares, sign_of, signs, without_sign
+from lettrine.text.stored import StoredWords
 
 if TYPE_CHECKING:
     from lettrine.inference.tree import PrefixTree
@@ -198,7 +199,8 @@ class _Filter:
             from lettrine.inference.nearness import near_words  # noqa: PLC0415 - as for `condition`
 
             self._near = near_words(known, how.not_near)
-        self._unique, self._seen = how.unique, set(known) if how.new else set()
+        self._unique, self._seen = how.unique, set[str]()
+        self._known = _as_set(known) if how.new else frozenset()
         self.asked = how.new or how.unique or self._near is not None
 
     def __call__(self, words: list[str]) -> list[str]:
@@ -208,10 +210,15 @@ class _Filter:
             words = [word for word, near in zip(words, self._near(words), strict=True) if not near]
         if self._unique:
             words = list(dict.fromkeys(words))
-        words = [word for word in words if word not in self._seen]
+        words = [word for word in words if word not in self._known and word not in self._seen]
         if self._unique:
             self._seen.update(words)
         return words
+
+
+def _as_set(known: Collection[str]) -> Collection[str]:
+    """The training list as what knows at once whether it holds a word, as a list on disk does already."""
+    return known if isinstance(known, StoredWords) else frozenset(known)
 
 
 class _Source:

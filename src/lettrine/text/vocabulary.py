@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from lettrine.arguments import checked
 from lettrine.errors import VocabularyError, quote
+from lettrine.text.stored import StoredWords
 
 Integers: TypeAlias = NDArray[np.integer[Any]]
 Indices: TypeAlias = NDArray[np.int64]
@@ -50,6 +51,8 @@ class Vocabulary:
     @checked
     def from_words(cls, words: Iterable[str]) -> Vocabulary:
         """The vocabulary of all characters in the words."""
+        if isinstance(words, StoredWords):
+            return cls(tuple(sorted(words.characters)))
         try:
             return cls(tuple(sorted(set("".join(words)))))
         except TypeError as error:
@@ -89,14 +92,22 @@ class Vocabulary:
         offsets = np.zeros(len(words) + 1, dtype=np.int64)
         np.cumsum(np.fromiter(map(len, words), dtype=np.int64, count=len(words)), out=offsets[1:])
         points = np.frombuffer("".join(words).encode("utf-32-le", "surrogatepass"), dtype="<u4")
-        # One entry for each code point up to the highest, and one more for all above.
-        table = np.zeros(ord(self.characters[-1]) + 2, dtype=np.int32)
-        table[self._points] = np.arange(1, self.size, dtype=np.int32)
-        symbols = table.take(points, mode="clip")  # the last entry stays 0: it is for characters outside the vocabulary
+        symbols = self._table.take(points, mode="clip")
         if symbols.size and not unknown and symbols.min() == 0:
             at = int(symbols.argmin())
             raise self._unknown(words[int(np.searchsorted(offsets, at, side="right")) - 1])
         return symbols, offsets
+
+    def encode_lines(self, lines: str) -> Integers:
+        """Indices of words that are closed by line feeds, with the end token in the place of these: (characters,).
+
+        Raises VocabularyError as `encode_all`.
+        """
+        points = np.frombuffer(lines.encode("utf-32-le"), dtype="<u4")
+        symbols = self._table.take(points, mode="clip")
+        if np.count_nonzero(symbols) + lines.count("\n") < len(symbols):
+            self.encode_all(lines.split("\n"))  # says what is unknown
+        return symbols
 
     def decode(self, indices: Iterable[int]) -> str:
         """The word of some indices, up to the first 0. Raises VocabularyError for an index outside."""
@@ -137,6 +148,13 @@ class Vocabulary:
     @cached_property
     def _index(self) -> dict[str, int]:
         return {character: index for index, character in enumerate(self.characters, start=1)}
+
+    @cached_property
+    def _table(self) -> NDArray[np.int32]:
+        """Index of each code point up to the highest, and 0 for whatever lies above: no vocabulary holds the last entry's."""
+        table = np.zeros(ord(self.characters[-1]) + 2, dtype=np.int32)
+        table[self._points] = np.arange(1, self.size, dtype=np.int32)
+        return table
 
     @cached_property
     def _points(self) -> NDArray[np.int64]:

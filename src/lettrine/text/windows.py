@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from lettrine.arguments import checked
 from lettrine.errors import ConfigError
-from lettrine.text.vocabulary import END, Integers, Vocabulary
+from lettrine.text.vocabulary import END, Indices, Integers, Vocabulary
 
 SYMBOLS: Final = (np.uint8, np.uint16, np.int32)  # types of indices, narrowest first
 _ROWS: Final = 1 << 15  # filled at a time, so that the columns being written stay in the cache
@@ -51,6 +51,15 @@ class Windows:
         for array in arrays:
             array.flags.writeable = False
         return Windows(*arrays)
+
+    def batch(self, rows: Indices) -> tuple[Integers, Integers, Indices]:
+        """Contexts, targets, and rows of them (S, B): what an engine is handed to take these examples."""
+        return self.contexts, self.targets, rows
+
+    def head(self, most: int) -> Windows:
+        """The first `most` examples at most, of whole words; those of the first word at least."""
+        stop = whole_words(self.targets, most)
+        return self if stop == len(self) else Windows(self.contexts[:stop], self.targets[:stop])
 
     @cached_property
     def distinct(self) -> Distinct:
@@ -86,6 +95,14 @@ class Distinct:
     times: NDArray[np.int64]
 
 
+def whole_words(targets: Integers, most: int) -> int:
+    """How many of the first `most` targets are of whole words; all of the first word's where it is longer."""
+    if len(targets) <= most:
+        return len(targets)
+    ends = np.flatnonzero(targets[:most] == END)
+    return int(ends[-1] if len(ends) else np.argmax(targets == END)) + 1
+
+
 def symbol_type(vocabulary_size: int) -> np.dtype[Any]:
     """The narrowest of SYMBOLS that holds every index of a vocabulary: less memory to read is less time."""
     return next(np.dtype(kind) for kind in SYMBOLS if vocabulary_size - 1 <= np.iinfo(kind).max)
@@ -111,11 +128,17 @@ def windows(words: Sequence[str], vocabulary: Vocabulary, context: int, *, unkno
     kind = symbol_type(vocabulary.size)
     # T end tokens come before the first word, so that every lag below stays inside the array.
     stream = np.zeros(context + count, dtype=kind)
-    targets = stream[context:]  # (N,)
     inside = np.ones(count, dtype=np.bool_)
     inside[offsets[1:] + np.arange(len(words))] = False
-    targets[inside] = symbols
+    stream[context:][inside] = symbols
     del symbols, inside
+    return Windows(*contexts_of(stream, context))
+
+
+def contexts_of(stream: Integers, context: int) -> tuple[Integers, Integers]:
+    """Contexts (N, T) and targets (N,) of a stream (T + N,) of T end tokens and then the targets."""
+    kind, targets = stream.dtype, stream[context:]
+    count = len(targets)  # N
     contexts = np.empty((count, context), dtype=kind)  # (N, T)
     for start in range(0, count, _ROWS):
         rows = contexts[start : start + _ROWS]
@@ -128,7 +151,7 @@ def windows(words: Sequence[str], vocabulary: Vocabulary, context: int, *, unkno
             if not alive.any():
                 rows[:, : context - lag] = END
                 break
-    return Windows(contexts, targets)
+    return contexts, targets
 
 
 def unknown_targets(targets: Integers, words: Sequence[str]) -> NDArray[np.bool_]:

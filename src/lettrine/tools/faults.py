@@ -19,7 +19,6 @@ from lettrine.model.parameters import Parameters
 from lettrine.recipes.catalogue import find_recipe
 from lettrine.recipes.recipe import Recipe
 from lettrine.text.windows import Windows
-from lettrine.training.session import Splits
 from lettrine.training.settings import Settings
 
 STEPS: Final = 1_000
@@ -31,7 +30,7 @@ class Patient:
 
     recipe: Recipe
     settings: Settings
-    splits: Splits
+    splits: tuple[Windows, Windows, Windows]
     engine: Callable[[Engine], Engine] = lambda engine: engine
     prepare: Callable[[Parameters], None] = lambda _: None
 

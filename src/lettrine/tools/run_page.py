@@ -13,7 +13,7 @@ from lettrine.inference.evaluation import Loss
 from lettrine.report.characters import characters_section
 from lettrine.report.figure import page_path
 from lettrine.report.html import Section, Spelled, write
-from lettrine.training.run import MEANINGS, Run
+from lettrine.training.run import Run
 
 PAGE_WORDS = 60
 PAGE_CHARACTERS = 6_000  # of the words at one temperature: very long words are fewer, and drawn at temperature 1 only
@@ -45,8 +45,8 @@ def _sections(run: Run) -> list[Section]:
         network[f"from step {change.step:,} on"] = ", ".join(f"{name} {value}" for name, value in change.values.items())
     sections = [_words(run), Section("The run", facts=network, place="last")]
     if run.results is not None:
-        losses = {name: Loss(run.results.loss[name]) for name in MEANINGS if name in run.results.loss}
-        rows = [[MEANINGS[name], _figure(x.nats), _figure(x.bits), _figure(x.perplexity, 2)] for name, x in losses.items()]
+        losses = {meaning: Loss(run.results.loss[name]) for name, meaning in run.meanings.items()}
+        rows = [[meaning, _figure(x.nats), _figure(x.bits), _figure(x.perplexity, 2)] for meaning, x in losses.items()]
         sections.append(Section("Loss", header=["on", "nats", "bits per character", "perplexity"], rows=rows))
     table = model.parameters.get("embedding.weight")  # counts alone have none
     if table is not None:

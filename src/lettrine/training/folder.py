@@ -31,6 +31,7 @@ from lettrine.inference.language_model import LanguageModel
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Parameters, check_parameters
 from lettrine.text.labels import is_sign, signs
+from lettrine.text.stored import portions
 from lettrine.text.vocabulary import Vocabulary
 from lettrine.text.words import CONTROL, Split, WordList, read_words, split
 from lettrine.training.beside import read_beside
@@ -95,13 +96,13 @@ def describe(
 
 
 def engine_facts(engine: Engine) -> dict[str, str]:
-    """The engine, its instruction set if it has one, and the device."""
-    return {"name": engine.name, "isa": str(getattr(engine, "isa", "")), "device": "cpu"}
+    """What computed: the engine, its instruction set where it has one, the device."""
+    return {"name": engine.name, "isa": str(getattr(engine, "isa", "")), "device": str(getattr(engine, "device", "cpu"))}
 
 
 def write_words(folder: Path, words: WordList) -> None:
     """Write words.txt."""
-    write_bytes(folder / WORDS, "".join(f"{word}\n" for word in words).encode())
+    write_bytes(folder / WORDS, ("".join(f"{word}\n" for word in some).encode() for some in portions(words.words)))
 
 
 @checked
@@ -125,7 +126,7 @@ def load_run(path: str | Path, *, engine: str = "auto") -> Run:
     prior, others = read_beside(folder, config, settings)
     model = LanguageModel(config, vocabulary, parameters, choose_engine(engine), prior=prior, others=others, labels=data.labels)
     results, status = results_of(description), description["status"]
-    return Run(folder, status, settings, data, results, model, words=lambda: frozenset(read_own_words(folder, data)))
+    return Run(folder, status, settings, data, results, model, words=lambda: read_own_words(folder, data).words)
 
 
 def read_description(path: str | Path) -> tuple[Path, dict[str, Any], MLPConfig, Vocabulary, Settings, Data]:

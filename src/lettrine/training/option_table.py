@@ -172,7 +172,8 @@ OPTIONS: Final = (
     ),
     Option("seed", int, "Of initialisation and batches.", TRAINING, "settings", default="0"),
     Option("threads", int, "Processor threads.", TRAINING, "settings", default="1"),
-    Option("engine", str, "", TRAINING, "settings", choices=("auto", "reference", "native"), default="auto"),
+    Option("engine", str, "", TRAINING, "settings", choices=("auto", "reference", "native", "torch"), default="auto"),
+    Option("device", str, "Where the engine torch computes.", TRAINING, "settings", choices=("cpu", "cuda"), default="cpu"),
     Option(
         "health",
         bool,

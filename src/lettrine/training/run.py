@@ -29,7 +29,9 @@ MEANINGS: Final = {
     "network_test": "the same, the network alone",
     "test": "held-out words (never looked at)",
 }
-"""The data that each loss of a run is measured on, in words."""
+"""What each of the losses of a run is the loss on; see `Run.meanings`."""
+OF_TRAINING: Final = "training words, one network alone", "training words, each left out of the counts"
+"""Where there is more than a network: counts have seen the training words and tell nothing of them. The second: counts alone."""
 
 _PAGE: Final = "lettrine.tools.run_page"
 """The function that writes the page of a run, imported by name on demand: the room `training` imports no drawing."""
@@ -135,13 +137,22 @@ class Run:
             parts.append(f"{len(counts.followers):,} counts of {counts.order} characters and fewer")
         return " and ".join(parts)
 
+    @property
+    def meanings(self) -> dict[str, str]:
+        """What each of its losses is the loss on, in the order they are read."""
+        if self.results is None:
+            return {}
+        one = self.model.prior is None and not self.model.others
+        told = MEANINGS if one else {**MEANINGS, "train": OF_TRAINING[not self.model.parameters]}
+        return {name: meaning for name, meaning in told.items() if name in self.results.loss}
+
     def summary(self) -> dict[str, Any]:
         """The run in plain values, as `lettrine train --json` prints it."""
         return {
             "run": None if self.path is None else str(self.path),
             "status": self.status,
             "engine": self.model.engine.name,
-            "device": "cpu",
+            "device": str(getattr(self.model.engine, "device", "cpu")),
             "parameters": self.model.config.parameter_count() * (len(self.model.others) + 1) if self.model.parameters else 0,
             "counts": 0 if self.model.prior is None else len(self.model.prior.counts.followers),
             "vocabulary_size": self.model.config.vocabulary_size,

@@ -20,9 +20,10 @@ from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Parameters, copy_parameters
 from lettrine.text.corpora import load_corpus
 from lettrine.text.labels import labelled
+from lettrine.text.stored_windows import Examples, examples_of
 from lettrine.text.vocabulary import Vocabulary
 from lettrine.text.windows import Windows, windows
-from lettrine.text.words import Split, WordList, from_words, read_words, split
+from lettrine.text.words import WordList, from_words, read_words, split
 from lettrine.training.batches import Rows
 from lettrine.training.beside import write_beside
 from lettrine.training.checkpoint import Checkpoint
@@ -39,7 +40,7 @@ from lettrine.training.folder import (
 )
 from lettrine.training.interrupt import Requests
 from lettrine.training.memory import check_memory
-from lettrine.training.mixing import counted, losses_of, prior_of
+from lettrine.training.mixing import COUNTED, MEASURED, counted, losses_of, measured, prior_of
 from lettrine.training.progress import Ending, Progress
 from lettrine.training.run import Data, Results, Run
 from lettrine.training.settings import Settings
@@ -53,8 +54,8 @@ from lettrine.training.watch import EngineWatch, facts_of, trace_from_archive
 
 DEFAULT_CORPUS = "first-names"
 OnProgress: TypeAlias = Callable[[Progress], None]
-Splits: TypeAlias = tuple[Windows, Windows, Windows]
-Start: TypeAlias = Callable[[MLPConfig, Settings, Windows], tuple[Parameters, Rows]]
+Splits: TypeAlias = tuple[Examples, Windows, Windows]
+Start: TypeAlias = Callable[[MLPConfig, Settings, Examples], tuple[Parameters, Rows]]
 
 
 @checked
@@ -157,22 +158,23 @@ class Session:
         others, requests = self._others(outcome, requests or Requests()), requests or Requests()
         if requests.signal and outcome.status == "finished":
             outcome = replace(outcome, status="interrupted", signal=requests.signal)
-        prior = None
+        prior, (train, dev, test) = None, self.splits
+        some = train.head(COUNTED)
         if settings.prior == "counts":
-            prior = prior_of(self.config, self.engine, kept, others, *self.splits[:2], self.vocabulary)
+            prior = prior_of(self.config, self.engine, kept, others, some, dev, self.vocabulary)
         model = LanguageModel(
             self.config, self.vocabulary, kept, self.engine, self.words.words, prior, others, labels=self.words.labels
         )
         loss = {"expected_initial": math.log(self.config.vocabulary_size)}
         loss["initial"] = float(checkpoint.losses[0]) if len(checkpoint.losses) else math.nan
-        loss["train"] = trainer.loss_of(self.splits[0], kept)
+        loss["train"] = trainer.loss_of(train.head(MEASURED), kept)
         alone = self._own and settings.prior == "none" and outcome.status == "finished"
-        beside = counted(self.config, *self.splits[:2]) if alone else None
-        loss |= losses_of(model, *self.splits, settings.threads, beside=beside)
+        beside = counted(self.config, some, dev) if alone else None
+        loss |= losses_of(model, some, dev, test, settings.threads, beside=beside)
         if trainer.watch is not None:
-            passes = {"passes": checkpoint.step * settings.batch / len(self.splits[0])} if self._own else {}
+            passes = {"passes": checkpoint.step * settings.batch / len(train)} if self._own else {}
             best = {"best_kept": float(settings.keep == "best")}
-            trainer.watch.conclude({**conclusions(model, loss, self.splits[1]), **passes, **best})
+            trainer.watch.conclude({**conclusions(model, loss, dev), **passes, **best})
             checkpoint.health = trainer.watch.archive()
         best_step = checkpoint.best_step if settings.keep == "best" else checkpoint.step
         speed = checkpoint.step / checkpoint.seconds[0] if checkpoint.seconds[0] else math.nan
@@ -210,20 +212,21 @@ class Session:
             self.close()
 
     def _prepare(self, words: WordList, shape: Shape | MLPConfig, settings: Settings, engine: Engine | None) -> None:
-        self.engine = engine or choose_engine(settings.engine)
-        parts: Split = split(words.words, fractions=settings.fractions, seed=settings.split_seed)
+        self.engine = engine or choose_engine(settings.engine, settings.device)
+        parts = measured(split(words.words, fractions=settings.fractions, seed=settings.split_seed))
         vocabulary = Vocabulary.from_words(words.words)
         examples = sum(map(len, parts.train)) + len(parts.train)
         chosen = isinstance(shape, MLPConfig) or shape.hidden is not None
         size = self._size(shape, settings, vocabulary.size, examples)
         config = shape if isinstance(shape, MLPConfig) else shape.sized(size).config(vocabulary.size)
-        train, dev, test = (windows(part, vocabulary, config.context) for part in (parts.train, parts.dev, parts.test))
+        train = examples_of(parts.train, vocabulary, config.context)
+        dev, test = (windows(part, vocabulary, config.context) for part in (parts.dev, parts.test))
         settings = settings.resolved(examples, size, chosen=chosen)
         check_memory(config, settings)
         self.words, self.vocabulary, self.config, self.settings = words, vocabulary, config, settings
         self.splits, self._repeated = (train, dev, test), repeated_share(parts)
-        counted = dict(zip(("train", "dev", "test"), (len(part.targets) for part in self.splits), strict=True))
-        longest = max(map(len, words)) - bool(words.labels)  # a label is not a letter
+        counted = dict(zip(("train", "dev", "test"), map(len, self.splits), strict=True))
+        longest = max(map(len, words)) - bool(words.labels)  # a label is no letter
         self.data = Data(words.source, words.digest, len(words), longest, counted, words.labels)
 
     def _size(self, shape: Shape | MLPConfig, settings: Settings, vocabulary_size: int, examples: int) -> Size:
@@ -266,8 +269,11 @@ class Session:
 
     def _watch(self, checkpoint: Checkpoint | None) -> EngineWatch:
         now = self.settings.after(0 if checkpoint is None else checkpoint.changes)
-        facts = facts_of(self.config, now.optimiser, self.engine, now.batch, self.splits[0].targets)
-        facts = replace(facts, result={"repeated": self._repeated}, notes={"held-out": ALIKE} if self._alike else {})
+        facts = facts_of(self.config, now.optimiser, self.engine, now.batch, self.splits[0].head(COUNTED).targets)
+        result = {"repeated": self._repeated}
+        if now.draw == "epochs":
+            result["shuffled_pass"] = len(self.splits[0]) / now.batch
+        facts = replace(facts, result=result, notes={"held-out": ALIKE} if self._alike else {})
         earlier = None if checkpoint is None else trace_from_archive(checkpoint.health)
         start, last = 0 if checkpoint is None else checkpoint.step, now.steps - 1
         return EngineWatch(

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from lettrine.arguments import checked
 from lettrine.engine.base import Optimiser
-from lettrine.engine.choice import ENGINES
+from lettrine.engine.choice import DEVICES, ENGINES
 from lettrine.errors import ConfigError
 from lettrine.model.initialisation import SCHEMES, Initialisation
 from lettrine.training.batches import DRAWS
@@ -40,18 +40,21 @@ class Settings:
     """How a network is trained.
 
     model: "network", or "counts" for counted words alone. prior: "counts" mixes the network with counts, "none" leaves it alone.
-    effort: "quick", "default" or "best": how much time is traded for loss. seconds: a time limit instead; 0 means that effort
-    decides. networks: how many are trained and averaged; 0 lets effort and words choose, and means 1 if hidden widths or steps
-    are given. steps, batch, learning_rate (its peak): 0 or None lets the words choose, see `lettrine.training.sizes`. draw:
-    "epochs" takes every example once before any comes again, "replacement" draws each anew, as the published runs do.
-    schedule: see `learning_rates`. patience: training ends after this many evaluations without a better development loss, 0
-    for never; None means PATIENCE, or 0 if steps are given. init: the name of a scheme, or your own Initialisation. seed:
-    of initialisation and batches. split_seed, fractions: of the split into train, dev and test. eval_every: steps between
-    development losses; 0 for EVALUATIONS in a run. keep: "best" keeps the weights of the lowest development loss, "last" those
-    of the last step. precise_norm: replace batch norm's running statistics by those of the whole training set at the end.
-    threads: for the engine; the same count always gives the same result. engine: "auto", "reference" or "native".
-    health: watch the network and report what is wrong with it. changes: changes during the training, in the order of the
-    steps; see `Change`.
+    effort: "quick", "default" or "best": how much time is traded for loss. seconds: the time to take instead; 0 goes by effort.
+    networks: how many are trained and averaged; 0 lets effort and words choose, and is 1 where hidden widths or steps are given.
+    steps, batch, learning_rate (its peak): 0 or None lets the words choose, see `lettrine.training.sizes`.
+    draw: "epochs" takes every example once before any comes again, "replacement" draws each anew, as the published runs do.
+    schedule: see `learning_rates`. patience: after so many evaluations without a better development loss training ends, 0 for
+    never; None is PATIENCE, or 0 where steps are given.
+    init: the scheme's name, or an Initialisation of one's own.
+    seed: of initialisation and batches. split_seed, fractions: of the split into train, dev and test.
+    eval_every: steps between development losses; 0 for EVALUATIONS in a run.
+    keep: "best" keeps the weights of the lowest development loss, "last" those of the last step.
+    precise_norm: replace batch norm's running statistics by those of the whole training set at the end.
+    threads: for the engine; the result is the same run after run for the same count.
+    engine: "auto", "reference", "native" or "torch"; device: "cpu", or "cuda" for the engine torch.
+    health: watch the network and report what is wrong with it.
+    changes: what is changed while the training goes on, in the order of the steps; see `Change`.
 
     Raises ConfigError for a value outside its range.
     """
@@ -77,6 +80,7 @@ class Settings:
     precise_norm: bool = False
     threads: int = 1
     engine: str = "auto"
+    device: str = "cpu"
     health: bool = True
     changes: tuple[Change, ...] = ()
 
@@ -105,6 +109,7 @@ class Settings:
             ("draw", self.draw, DRAWS),
             ("schedule", self.schedule, SCHEDULES),
             ("engine", self.engine, ENGINES),
+            ("device", self.device, DEVICES),
             ("keep", self.keep, KEEPS),
         ):
             if value not in choices:

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from lettrine.engine.base import Engine
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Parameters
+from lettrine.text.stored_windows import Examples
 from lettrine.text.windows import Windows
 from lettrine.training.interrupt import Requests
 from lettrine.training.settings import Settings
@@ -28,7 +29,7 @@ def other_networks(
     config: MLPConfig,
     settings: Settings,
     engine: Engine,
-    train: Windows,
+    train: Examples,
     dev: Windows,
     requests: Requests,
     on_progress: Callable[[int], None] = lambda _: None,

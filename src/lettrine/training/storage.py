@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,7 +28,7 @@ TEMPORARY: Final = ".partial"
 MAX_JSON: Final = 256 * 2**20  # bytes: a vocabulary and results need far less
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes | Iterable[bytes]) -> None:
     """Replace the file in one step: at any instant it holds all of the old content or all of the new.
 
     Raises StorageError when the disk refuses; the old content is then untouched.
@@ -37,8 +37,8 @@ def write_bytes(path: Path, content: bytes) -> None:
     try:
         try:
             temporary.unlink(missing_ok=True)
-            with temporary.open("xb") as file:  # a new file: a link that a stranger left under that name is not followed
-                file.write(content)
+            with temporary.open("xb") as file:  # a new file: a link left under that name by a stranger is not followed
+                file.writelines((content,) if isinstance(content, bytes) else content)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)

@@ -18,13 +18,14 @@ from lettrine.errors import ConfigError, LettrineError
 from lettrine.inference.evaluation import mean_loss, precise_norms
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Parameters, copy_parameters
+from lettrine.text.stored_windows import Examples
 from lettrine.text.windows import Windows
 from lettrine.training.batches import Rows, batches
 from lettrine.training.changes import CHANGEABLE, Change
 from lettrine.training.checkpoint import Checkpoint
 from lettrine.training.interrupt import Requests
 from lettrine.training.memory import check_memory
-from lettrine.training.mixing import simple_losses
+from lettrine.training.mixing import COUNTED, simple_losses
 from lettrine.training.progress import Ending, Progress
 from lettrine.training.schedule import learning_rates
 from lettrine.training.settings import Settings
@@ -54,7 +55,7 @@ class Trainer:
         config: MLPConfig,
         settings: Settings,
         engine: Engine,
-        train: Windows,
+        train: Examples,
         dev: Windows,
         *,
         checkpoint: Checkpoint | None = None,
@@ -94,7 +95,7 @@ class Trainer:
     def simple(self) -> Mapping[str, float]:
         """Losses of simple models on the held-out words, in nats, by name."""
         if self._simple is None:
-            self._simple = simple_losses(self.config, self.train_windows, self.dev_windows)
+            self._simple = simple_losses(self.config, self.train_windows.head(COUNTED), self.dev_windows)
         return self._simple
 
     @property
@@ -221,7 +222,9 @@ class Trainer:
     def kept(self) -> Parameters:
         """The weights to use: best or last, and batch norm's precise statistics if asked for."""
         parameters = self._best if self.settings.keep == "best" else self.state.parameters
-        return precise_norms(self.config, parameters, self.train_windows.contexts) if self.settings.precise_norm else parameters
+        if not self.settings.precise_norm:
+            return parameters
+        return precise_norms(self.config, parameters, self.train_windows.head(COUNTED).contexts)
 
     def checkpoint(self) -> Checkpoint:
         """Everything that is needed to continue from here."""
@@ -314,13 +317,13 @@ class Trainer:
             stop = min(stop, self.watch.next_sampled(step))
             if len(looked_at) and (stop <= step or self.state.step < step):  # no step is left
                 return looked_at
-        rows = self._batches.rows(step, stop)
+        contexts, targets, rows = self.train_windows.batch(self._batches.rows(step, stop))
         losses = self.engine.train(
             self.config,
             self.now.optimiser,
             self.state,
-            self.train_windows.contexts,
-            self.train_windows.targets,
+            contexts,
+            targets,
             rows,
             self._rates[step : step + len(rows)],
             threads=self.now.threads,

@@ -30,7 +30,7 @@ from lettrine.health.schedule import Schedule
 from lettrine.health.trace import Facts, ModuleInfo, ParameterInfo, Trace
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import parameter_shapes
-from lettrine.text.windows import Windows
+from lettrine.text.stored_windows import Examples
 from lettrine.training.settings import Settings
 
 # A sampled step takes as long as 40 steps of a small network: from step 10,000 on, fewer than one in a thousand.
@@ -71,20 +71,20 @@ class EngineWatch:
         return due if self._last is None or step > self._last else min(due, self._last)
 
     def step(
-        self, engine: Engine, state: TrainState, windows: Windows, rows: NDArray[np.int64], learning_rate: float, threads: int
+        self, engine: Engine, state: TrainState, windows: Examples, rows: NDArray[np.int64], learning_rate: float, threads: int
     ) -> Doubles:
         """Take one sampled step and return its loss, (1,). rows: of its batch, (1, B)."""
         step = state.step
-        contexts, targets = windows.contexts[rows[0]], windows.targets[rows[0]]  # (B, T), (B,)
-        seen = observe(self._config, state.parameters, contexts, targets, seed=self._seed, step=step)
+        contexts, targets, rows = windows.batch(rows)
+        seen = observe(self._config, state.parameters, contexts[rows[0]], targets[rows[0]], seed=self._seed, step=step)
         before = {name: state.parameters[name].copy() for name in parameter_shapes(self._config)}
         rates = np.array([learning_rate])
         losses = engine.train(
             self._config,
             self._optimiser,
             state,
-            windows.contexts,
-            windows.targets,
+            contexts,
+            targets,
             rows,
             rates,
             threads=threads,

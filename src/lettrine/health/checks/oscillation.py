@@ -35,6 +35,8 @@ def oscillation(trace: Trace) -> Iterator[Finding]:
         mean, size, period = _swing(losses, limits.OSCILLATION_FULL_LATE)
         if not period:
             return
+    if abs(period - trace.facts.result.get("shuffled_pass", 0.0)) <= limits.OSCILLATION_PASS * period:
+        raise Skip("not applicable", "shuffled data are forgotten between two passes, more towards the end of each")
     rates = trace.step_stats["learning_rate"][late(trace)]
     if np.unique(np.sign(np.diff(rates[np.isfinite(rates)]))).size > 1 and np.nanmax(rates) > 2 * np.nanmin(rates):
         raise Skip("not applicable", "the learning rate itself goes up and down")

@@ -37,6 +37,11 @@ def _finding(trace: Trace, name: str, severity: str, value: float, limit: float,
     return Finding(name, severity, (), steps, value, limit, message, why, remedy, reference)
 
 
+def _beaten_from(simple: float, error: float) -> float:
+    """The held-out loss from which the simple model is better, and not by chance."""
+    return simple + max(limits.WORSE_THAN_SIMPLE, 2 * error * limits.PAIRED)
+
+
 @check("worse-than-counting")
 def worse_than_counting(trace: Trace) -> Iterator[Finding]:
     """A model that only counts predicts held-out data better.
@@ -45,7 +50,7 @@ def worse_than_counting(trace: Trace) -> Iterator[Finding]:
     Formula: limit = loss of counting + max({WORSE_THAN_SIMPLE} nats, 2 standard errors of the difference).
     """
     model, simple, error = _results(trace, "model", "simple", "error")
-    limit = simple + max(limits.WORSE_THAN_SIMPLE, 2 * error * limits.PAIRED)
+    limit = _beaten_from(simple, error)
     if model > limit:
         alone = trace.facts.result.get("alone") == 1.0
         yield _finding(
@@ -68,12 +73,12 @@ def memorising(trace: Trace) -> Iterator[Finding]:
     """The kept weights have memorised the training data, even if they are the best of the run.
 
     Measured: The loss of the kept weights on training words and on held-out words.
-    Formula: ratio = training loss / held-out loss.
+    Formula: ratio = training loss / held-out loss. A warning where counting alone does better too, as for worse-than-counting.
     """
     train, held_out, model, simple = _results(trace, "train", "held_out", "model", "simple")
     limit = limits.MEMORISED * held_out
     if train < limit:
-        hurts = model > simple
+        hurts = model > _beaten_from(simple, trace.facts.result.get("error", 0.0))
         yield _finding(
             trace,
             "memorising",
@@ -81,8 +86,8 @@ def memorising(trace: Trace) -> Iterator[Finding]:
             train,
             limit,
             f"The network's loss is {number(train, 3)} on its training data and {number(held_out, 3)} on held-out data.",
-            "It has memorised much of its training data, which does not help on new data"
-            + ("." if hurts else "; its predictions are still better than counting."),
+            "It knows much of its training data by heart, which says nothing about new data"
+            + ("; what it predicts is still better than counting." if model <= simple else "."),
             "More words would help most; else more dropout (up to 0.5), fewer steps, or more networks (--networks 8).",
             "Srivastava et al. 2014, Dropout: a simple way to prevent neural networks from overfitting",
         )

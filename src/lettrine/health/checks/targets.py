@@ -8,7 +8,8 @@ from math import isfinite, log, nan
 import numpy as np
 
 from lettrine.health import limits
-from lettrine.health.checks.consequence import consequence, steps_until
+from lettrine.health.checks.consequence import Consequence, consequence, steps_until
+from lettrine.health.checks.data import by_heart_only
 from lettrine.health.checks.head import compared, operations_of
 from lettrine.health.checks.reading import number, share
 from lettrine.health.checks.reference import loss_seen, ordinary
@@ -41,8 +42,10 @@ def _given(each: Evidence) -> bool:
 def target_range(trace: Trace) -> Iterator[Finding]:
     """Targets that the network's last activation cannot reach, or that are not probabilities although the loss expects them.
 
-    Measured: The lowest and the highest target, compared with the range of the last activation, or with 0 and 1 if the loss
-    takes targets for probabilities.
+    Measured: The lowest and the highest target, against what the last activation can give, or against 0 and 1 where the loss
+        takes targets for probabilities.
+        Also whether rows of targets under a softmax hold amounts instead of shares of 1, and whether a loss for the signs -1 and
+        1 gets 0 and 1.
     Formula: lost = (squared distance of the targets from the nearest value in reach) / (variance of the targets).
     """
     for each in compared(trace):
@@ -50,10 +53,74 @@ def target_range(trace: Trace) -> Iterator[Finding]:
         if not _given(each) or not isfinite(low):
             continue
         tolerance = limits.SHARE_TOLERANCE
-        if each.words["expects"] in _PROBABILITIES and (low < -tolerance or high > 1 + tolerance):
+        if _amounts(each, low, high):
+            yield _no_shares(each, low, high)
+        elif each.words["expects"] == "signs" and two_labels(each):
+            yield _no_signs(each)
+        elif each.words["expects"] in _PROBABILITIES and (low < -tolerance or high > 1 + tolerance):
             yield _no_probabilities(each, low, high)
         elif each.words["expects"] in ("squared", "absolute") and each.figure("lost") > limits.OUT_OF_REACH:
             yield _out_of_reach(each, low, high)
+
+
+def two_labels(each: Evidence) -> bool:
+    """Whether all targets are 0 or 1: then their variance follows from their mean."""
+    mean, variance = each.figure("mean"), each.figure("std") ** 2
+    return (each.figure("low"), each.figure("high")) == (0, 1) and abs(variance - mean * (1 - mean)) < limits.SHARE_TOLERANCE
+
+
+def _softmaxed(each: Evidence) -> bool:
+    """Whether the loss holds targets against the logarithm of a softmax, and is nothing else."""
+    last = [name for name in operations_of(each) if name != "Log"][:1]
+    by_hand = each.words["expects"] == "product" and each.figure("alone") == 1 and last in (["Softmax"], ["LogSoftmax"])
+    return each.words["expects"] == "classes" or by_hand
+
+
+def _amounts(each: Evidence, low: float, high: float) -> bool:
+    """Whether rows of targets under a softmax are amounts: several a row, below 0 or above 1. Word counts are whole numbers."""
+    mixed = each.figure("rows_mixed") > limits.ROWS_MIXED and _softmaxed(each)
+    uneven = each.figure("row_spread") > limits.ROWS_UNEVEN * abs(each.figure("row_sum"))
+    return mixed and uneven and (low < -limits.SHARE_TOLERANCE or high > 1 + limits.SHARE_TOLERANCE)
+
+
+def _no_shares(each: Evidence, low: float, high: float) -> Finding:
+    return Finding(
+        id="target-range",
+        severity="critical",
+        where=each.where[:1],
+        steps=each.steps,
+        value=low if low < 0 else high,
+        limit=0.0 if low < 0 else 1.0,
+        message=(
+            f"The cross-entropy takes rows of targets for shares of 1, but they hold numbers from {number(low, 3)} to "
+            f"{number(high, 3)} and sum to {number(each.figure('row_sum'), 3)} on average, differently in each row."
+        ),
+        why=(
+            "A share below 0 rewards a small probability: the loss has no lowest value, and what the numbers are is not learned."
+            if low < 0
+            else "A softmax gives shares of 1: how large the numbers of a row are can never be learned."
+        ),
+        remedy=(
+            f"To predict numbers give mse_loss the raw outputs of {each.where[0]}, without a softmax; for shares divide each row "
+            "by its sum."
+        ),
+        reference="torch.nn.CrossEntropyLoss: class probabilities",
+    )
+
+
+def _no_signs(each: Evidence) -> Finding:
+    return Finding(
+        id="target-range",
+        severity="critical",
+        where=each.where[:1],
+        steps=each.steps,
+        value=0.0,
+        limit=-1.0,
+        message=f"The targets are 0 and 1; {each.words['function']} expects -1 and 1.",
+        why="What is multiplied by 0 has no slope: no example of that class teaches anything.",
+        remedy="Give the loss 2 * y - 1, or use binary_cross_entropy_with_logits, which takes 0 and 1.",
+        reference="torch.nn.SoftMarginLoss and HingeEmbeddingLoss: targets of 1 or -1",
+    )
 
 
 def _no_probabilities(each: Evidence, low: float, high: float) -> Finding:
@@ -155,7 +222,7 @@ def _all_easy(trace: Trace, each: Evidence) -> bool:
 def target_rows(trace: Trace) -> Iterator[Finding]:
     """Rows of targets that do not sum to 1, under a softmax, which does.
 
-    Measured: The number of labels in each row of targets under a softmax.
+    Measured: The number of labels in each row of targets under a softmax, and what its numbers sum to.
     Formula: share = (rows with two labels or more) / (rows).
     """
     for each in compared(trace):
@@ -163,7 +230,9 @@ def target_rows(trace: Trace) -> Iterator[Finding]:
         last = [name for name in operations_of(each) if name != "Log"][:1]
         softmax = last == ["Softmax"] or each.words["expects"] == "classes"
         softmax |= last == ["LogSoftmax"] and each.words["expects"] == "product" and each.figure("alone") == 1
-        if _given(each) and softmax and many > limits.ROWS_OF_MANY:
+        if _sums_to_another(each) and not consequence(trace).well:
+            yield _another_sum(each, consequence(trace))
+        elif _given(each) and softmax and many > limits.ROWS_OF_MANY:
             yield Finding(
                 id="target-rows",
                 severity="warning",
@@ -176,6 +245,29 @@ def target_rows(trace: Trace) -> Iterator[Finding]:
                 remedy="Use binary_cross_entropy_with_logits on the raw outputs without a softmax, one yes or no for each label.",
                 reference="torch.nn.CrossEntropyLoss: class probabilities; BCEWithLogitsLoss: several labels",
             )
+
+
+def _sums_to_another(each: Evidence) -> bool:
+    """Whether all rows of mixed shares sum to one and the same number that is not 1."""
+    total = each.figure("row_sum")
+    same = each.figure("row_spread") <= limits.SHARE_TOLERANCE * total and abs(total - 1) > limits.OUT_OF_REACH
+    return _given(each) and each.words["expects"] == "classes" and each.figure("rows_mixed") > limits.ROWS_MIXED and same
+
+
+def _another_sum(each: Evidence, harm: Consequence) -> Finding:
+    total = each.figure("row_sum")
+    return Finding(
+        id="target-rows",
+        severity="warning" if harm.bad else "info",
+        where=each.where[:1],
+        steps=each.steps,
+        value=total,
+        limit=1.0,
+        message=f"Each row of targets sums to {number(total, 3)}, where a softmax gives shares of 1; {harm.words}.",
+        why="What is added to all classes alike asks for no class: it drowns the labels.",
+        remedy="Give the class numbers to cross_entropy, and label_smoothing=0.1 if the labels are to be smoothed.",
+        reference="torch.nn.CrossEntropyLoss: class probabilities, label_smoothing",
+    )
 
 
 def _all_ignored(each: Evidence) -> Finding:
@@ -197,14 +289,16 @@ def _all_ignored(each: Evidence) -> Finding:
 def target_scale(trace: Trace) -> Iterator[Finding]:
     """Numeric targets that are far from the size of a fresh network's outputs.
 
-    Measured: Mean and standard deviation of the numeric targets.
-    Formula: size = sqrt(mean**2 + std**2).
+    Measured: Mean and standard deviation of numbers that are to be predicted, and how far the answers still are from them. So
+        the targets of one term of several are judged too, such as the returns that a critic is to predict.
+    Formula: size = sqrt(mean**2 + std**2); of one term of several size >= {SCALE_APART:g}, and (mean squared error at the last
+        look) >= {HARDLY_LEARNED} * size**2.
     """
     if not trace.seen("comparison") and (far := _far_from_zero(trace)) is not None:
         yield far
         return
     for each in compared(trace):
-        if each.words["expects"] not in ("squared", "absolute") or not _given(each):
+        if each.words["expects"] not in ("squared", "absolute"):
             continue
         mean, std = each.figure("mean"), each.figure("std")
         size = (mean**2 + std**2) ** 0.5
@@ -212,7 +306,9 @@ def target_scale(trace: Trace) -> Iterator[Finding]:
         left = harm.end / std**2 if each.words["expects"] == "squared" and each.figure("alone") == 1 and std > 0 else nan
         # If the mean is so far away, even most of the differences between targets are lost.
         most = limits.HARDLY_LEARNED if abs(mean) >= limits.SCALE_FAR * std else limits.CHANCE_SHARE
-        if size < limits.SCALE_FAR or not (harm.bad or left > most):
+        if not _given(each) or size < limits.SCALE_FAR or not (harm.bad or left > most or by_heart_only(trace, harm)):
+            if (far := _never_reached(trace, each)) is not None:
+                yield far
             continue
         sign = "-" if mean > 0 else "+"
         unexplained = f"; the loss leaves {share(left)} of their variance" if left > most and not harm.bad else ""
@@ -238,6 +334,32 @@ def target_scale(trace: Trace) -> Iterator[Finding]:
             ),
             reference="LeCun et al. 1998, Efficient BackProp, section 4.3: normalizing",
         )
+
+
+def _never_reached(trace: Trace, each: Evidence) -> Finding | None:
+    """Targets of one term of a loss, so large that late in the run the answers are still next to nothing beside them."""
+    square, answer = each.figure("square"), each.figure("answer")
+    late = len(trace.loss.step) > 0 and each.steps[1] >= max(limits.LATE_LOOK * trace.loss.step[-1], limits.CONSTANT_STEP)
+    enough = each.figure("rows") >= limits.TARGETS_LEAST
+    still = each.figure("error") >= limits.HARDLY_LEARNED * square and square >= limits.SCALE_APART**2
+    if not (late and enough and still):
+        return None
+    size, reached = square**0.5, answer**0.5
+    return Finding(
+        id="target-scale",
+        severity="warning",
+        where=each.where[:1],
+        steps=each.steps,
+        value=size,
+        limit=limits.SCALE_APART,
+        message=f"The targets of {each.where[0]} are about {number(size, 3)} in size; at step {each.steps[1]:,} its answers are "
+        f"still at {number(reached, 3)}.",
+        why="Such an error is so large that it rules the gradients of all layers it shares with other terms of the loss, and "
+        "what the targets differ by is not learned before their size.",
+        remedy="Divide these targets (of a critic: the rewards) by "
+        f"{number(size, 1)}, or standardise them, and multiply the answers by it where they are used.",
+        reference="LeCun et al. 1998, Efficient BackProp, section 4.3: normalizing",
+    )
 
 
 def _far_from_zero(trace: Trace) -> Finding | None:

@@ -3,6 +3,7 @@
 from lettrine.torch.graph import (
     ahead,
     attention,
+    averaged,
     broadcasts,
     contrast,
     counted,
@@ -31,6 +32,7 @@ from lettrine.torch.graph import (
 __all__ = [
     "ahead",
     "attention",
+    "averaged",
     "broadcasts",
     "contrast",
     "counted",
