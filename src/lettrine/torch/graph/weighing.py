@@ -91,23 +91,28 @@ class LossWeights:
 def _added(loss: Node, outputs: set[Node]) -> list[Tensor]:
     """The parameters that meet the outputs, or what was made of them, on the way to the loss."""
     nodes = _between(loss, outputs)
-    reaching: set[Node] = set()  # the nodes that the outputs went into
+    reaching, activated = set[Node](), set[Node]()  # the nodes that the outputs went into; those of them behind an activation
     for node in reversed(nodes):  # from the outputs on: each node after all that it was made of
-        if any(each in outputs or each in reaching for each, _ in node.next_functions):
+        before = [each for each, _ in node.next_functions if each in outputs or each in reaching]
+        if before:
             reaching.add(node)
+            if any(each in activated or (each not in outputs and operation(each) in _ACTIVATIONS) for each in before):
+                activated.add(node)
     found: dict[int, Tensor] = {}
+    seen, left = set[Node](), NODES
     for node in nodes:
         for branch, _ in node.next_functions if node in reaching else ():
-            if branch is None or branch in reaching or branch in outputs:
+            if branch is None or branch in reaching or branch in outputs or branch in seen or left <= 0:
                 continue
-            part = walk([branch], NODES)
+            seen.add(branch)
+            part = walk([branch], left)
+            left -= len(part)
             ends = [each for each in leaves(part) if isinstance(each, nn.Parameter) and readable(each)]
             ends = [each for each in ends if not (each.numel() == 1 and bool(each == 1))]
-            names = {operation(each) for each in part}
             matrices = [each for each in ends if each.ndim > 1]
-            if len(matrices) > 1 or (matrices and not names.isdisjoint(_LAYERS | _ACTIVATIONS)):
+            if len(matrices) > 1 or (matrices and not {operation(each) for each in part}.isdisjoint(_LAYERS | _ACTIVATIONS)):
                 continue  # a network of its own, of other inputs
-            if matrices and _activated(node, outputs):
+            if matrices and node in activated:
                 return []  # a network that judges the output
             found |= {id(each): each for each in ends}
     return list(found.values())
@@ -125,11 +130,6 @@ def _between(loss: Node, outputs: set[Node]) -> list[Node]:
             waiting.append((node, True))
             waiting += [(each, False) for each, _ in node.next_functions if each is not None]
     return order[::-1]
-
-
-def _activated(node: Node, outputs: set[Node]) -> bool:
-    """Whether an activation lies between the outputs and a node."""
-    return any(operation(each) in _ACTIVATIONS for each in _between(node, outputs) if each is not node)
 
 
 def _values(leaf: Tensor) -> Tensor:
