@@ -278,7 +278,7 @@ def test_a_loss_made_inside_the_model_and_one_that_cannot_be_read(drawn):
 
 
 def evaluated(made, *, loss_fn=functional.mse_loss, tail=(), sizes=32, steps=160, watching=True):
-    """Train, and hand over what `made` makes of the losses of held-out batches and of their sizes; the weights at the end, too."""
+    """Train, and hand over what `made` makes of the losses and sizes of held-out batches. The report, and the weights."""
     torch.manual_seed(0)
     x = torch.randn(416, 6)
     y = x[:, :2] * torch.tensor([0.7, -0.4]) + torch.sin(2 * x[:, 2:4]) * 0.5
