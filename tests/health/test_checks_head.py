@@ -156,7 +156,7 @@ def test_target_scale():
     far = comparison("squared", mean=-2700, std=30, low=-2800, high=-2600)
     facts = replace(FACTS, classes=0, loss_chain=("MseLoss",), chance=float("nan"))
     finding = the(seen(far, loss=noisy(np.full(400, 900.0), 5), facts=facts), "target-scale")
-    assert finding.remedy == "Train on (y + 2,700) / 30, and undo it where answers are used."
+    assert finding.remedy == "Train on (y + 2,700) / 30, and undo it in the predictions."
     falling = 7e6 * np.exp(-np.arange(400) / 20) + 10
     assert found(seen(far, loss=falling, facts=facts), "target-scale") == ()
     near = comparison("squared", mean=1, std=3)
@@ -200,7 +200,7 @@ def test_shuffled_targets():
 def test_padding_index():
     figures = {"looks": 8, "index": 0, "share": 0.1, "inside": 0.6, "targets": 1}
     each = Evidence("padding-index", ("table",), (0, 94), figures)
-    assert "asks for it as a class" in the(seen(each), "padding-index").message
+    assert "target class" in the(seen(each), "padding-index").message
     for name, value in (("share", 0.005), ("inside", 0.2), ("looks", 2)):
         assert found(seen(replace(each, figures={**figures, name: value})), "padding-index") == ()
 
@@ -215,8 +215,8 @@ def broken(*evidence, loss=BROKEN, phase="loss", **changes):
 @pytest.mark.parametrize(
     ("each", "words", "remedy"),
     [
-        (operation("sqrt", "backward"), "root of sum in the loss was taken of exactly 0", "before the root"),
-        (operation("div", "forward", where="pool"), "division in pool made it of finite values", "clamp(min=1)"),
+        (operation("sqrt", "backward"), "root of sum in the loss was computed at exactly 0", "before the root"),
+        (operation("div", "forward", where="pool"), "division in pool made it from finite values", "clamp(min=1)"),
         (operation("softmax", "forward", where="attention"), "everything was masked", "unmasked"),
         (operation("cross_entropy", "ignored"), "cross_entropy ignores", "labels are masked"),
         (operation("log"), "Nothing had grown before", "log(p + 1e-8)"),

@@ -202,7 +202,7 @@ def test_a_token_kept_for_padding():
     report = watched(Reads(0), batches(*texts("token")), crossed)
     finding = next(each for each in report.findings if each.id == "padding-index")
     assert (finding.severity, finding.where) == ("warning", ("table",))
-    assert "asks for it as a class" in finding.message
+    assert "target class" in finding.message
     assert "padding-index" not in alarms(watched(Reads(None), batches(*texts("token")), crossed))
 
 

@@ -1,4 +1,4 @@
-"""Checks of what the loss asks for: targets out of reach, all the same, several where one is wanted, of an unusual scale."""
+"""Checks of the targets: out of reach, all the same, several where one is wanted, of an unusual scale."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _given(each: Evidence) -> bool:
 
 @check("target-range")
 def target_range(trace: Trace) -> Iterator[Finding]:
-    """Targets that the network's last activation cannot give, or that are no probabilities where the loss takes them for such.
+    """Targets that the network's last activation cannot reach, or that are not probabilities although the loss expects them.
 
     Measured: The lowest and the highest target, against what the last activation can give, or against 0 and 1 where the loss
         takes targets for probabilities.
@@ -158,10 +158,10 @@ def _out_of_reach(each: Evidence, low: float, high: float) -> Finding:
         value=lost,
         limit=limits.OUT_OF_REACH,
         message=(
-            f"The {made} after {each.where[0]} gives {reach}, but {share(each.figure('outside'))} of the targets lie beyond: "
+            f"The {made} after {each.where[0]} gives {reach}, but {share(each.figure('outside'))} of the targets lie outside: "
             f"they go from {number(low, 3)} to {number(high, 3)}."
         ),
-        why=f"What is out of reach, {share(min(lost, 1.0))} of the targets' variance, can never be learned.",
+        why=f"The part out of reach, {share(min(lost, 1.0))} of the targets' variance, can never be learned.",
         remedy=(
             f"Remove the {made} after {each.where[0]}, or scale the targets into "
             + ("its range." if not (isfinite(below) and isfinite(above)) else f"{number(below)} to {number(above)}.")
@@ -172,20 +172,20 @@ def _out_of_reach(each: Evidence, low: float, high: float) -> Finding:
 
 @check("target-constant")
 def target_constant(trace: Trace) -> Iterator[Finding]:
-    """One and the same target for every example, or none that counts.
+    """The same target for every example, or only targets that the loss ignores.
 
-    Measured: The targets of all batches that were looked at, and how many of those batches hold only targets that are ignored.
+    Measured: The targets of all sampled batches, and how many of those batches hold only targets that are ignored.
     Formula: none: one class, or a standard deviation of 0, in {CONSTANT_LOOKS} or more batches up to step {CONSTANT_STEP} or
         later.
     """
     seen = compared(trace)
     yield from (_all_ignored(each) for each in seen if each.words["expects"] == "classes" and each.figure("all_ignored") > 0.5)
     if len(seen) > 1:
-        return  # several losses: one of them may well ask for one value
+        return  # several losses: one of them may have a constant target on purpose
     each = seen[0]
     late = each.figure("looks") >= limits.CONSTANT_LOOKS and each.steps[1] >= limits.CONSTANT_STEP
     single = each.figure("classes_seen") == 1 or (isfinite(each.figure("std")) and each.figure("std") == 0)
-    # One number that is no 0 and no class in every example is no rare event that looking alone could miss.
+    # The same number in every example, neither 0 nor a class: not a rare event that sampling could have missed.
     certain = each.words["expects"] in ("squared", "absolute") and each.figure("mean") != 0
     if not (_given(each) and late and single and each.figure("alone") == 1) or not (certain or _all_easy(trace, each)):
         return
@@ -198,17 +198,19 @@ def target_constant(trace: Trace) -> Iterator[Finding]:
         steps=each.steps,
         value=1.0,
         limit=2.0,
-        message=f"All {int(each.figure('rows')):,} examples that were looked at, up to step {each.steps[1]:,}, {what}.",
-        why="The network learns to say the same whatever goes in, and a loss near 0 means nothing.",
-        remedy="See how the labels are read or made: a column, a comparison or a folder that gives all of them the same value.",
+        message=f"All {int(each.figure('rows')):,} sampled examples, up to step {each.steps[1]:,}, {what}.",
+        why="The network learns to give the same answer to everything, and a loss near 0 means nothing.",
+        remedy="See how the labels are read or made: a wrong column, comparison or folder may give all of them the same value.",
         reference="Karpathy 2019, A recipe for training neural networks: become one with the data",
     )
 
 
 def _all_easy(trace: Trace, each: Evidence) -> bool:
-    """Whether no later loss is as high as one example of another kind would make it, which looking alone could miss.
+    """Whether no later loss is as high as one example of another class would make it; sampled steps alone could miss such an
+    example.
 
-    A class that n examples did not show has a share of about 1 / n; met once in a batch of B, it costs log(n) / B.
+    A class that is missing in n examples has a share of about 1 / n; one example of it in a batch of B adds log(n) / B to the
+    loss.
     """
     steps, peaks = trace.loss.step, trace.loss.high
     late = peaks[steps >= 0.5 * steps[-1]] if len(steps) else peaks
@@ -218,7 +220,7 @@ def _all_easy(trace: Trace, each: Evidence) -> bool:
 
 @check("target-rows")
 def target_rows(trace: Trace) -> Iterator[Finding]:
-    """Rows of targets that are no shares of one whole, although a softmax is.
+    """Rows of targets that do not sum to 1, under a softmax, which does.
 
     Measured: The number of labels in each row of targets under a softmax, and what its numbers sum to.
     Formula: share = (rows with two labels or more) / (rows).
@@ -238,7 +240,7 @@ def target_rows(trace: Trace) -> Iterator[Finding]:
                 steps=each.steps,
                 value=many,
                 limit=limits.ROWS_OF_MANY,
-                message=f"{share(many)} of the rows of targets hold two labels or more; a softmax shares 1 among all classes.",
+                message=f"{share(many)} of the rows of targets hold two labels or more; the classes of a softmax sum to 1.",
                 why="An example with several labels can give each of them at most its share: the loss cannot come near 0.",
                 remedy="Use binary_cross_entropy_with_logits on the raw outputs without a softmax, one yes or no for each label.",
                 reference="torch.nn.CrossEntropyLoss: class probabilities; BCEWithLogitsLoss: several labels",
@@ -278,14 +280,14 @@ def _all_ignored(each: Evidence) -> Finding:
         limit=0.0,
         message=f"In {share(each.figure('all_ignored'))} of the batches every target is the one that cross_entropy ignores.",
         why="A mean over nothing is 0 / 0: the loss is NaN, and there is nothing to learn.",
-        remedy="See how labels are masked (padding, prompt, a shift by one): something must be left; skip batches without any.",
+        remedy="See how labels are masked (padding, prompt, a shift by one): some target must remain; skip batches without any.",
         reference="torch.nn.CrossEntropyLoss: ignore_index",
     )
 
 
 @check("target-scale", needs=("loss",))
 def target_scale(trace: Trace) -> Iterator[Finding]:
-    """Numbers to predict that are far from the size of what a fresh network gives.
+    """Numeric targets that are far from the size of a fresh network's outputs.
 
     Measured: Mean and standard deviation of numbers that are to be predicted, and how far the answers still are from them. So
         the targets of one term of several are judged too, such as the returns that a critic is to predict.
@@ -302,7 +304,7 @@ def target_scale(trace: Trace) -> Iterator[Finding]:
         size = (mean**2 + std**2) ** 0.5
         harm = consequence(trace)
         left = harm.end / std**2 if each.words["expects"] == "squared" and each.figure("alone") == 1 and std > 0 else nan
-        # Beside a mean that is so far away even most of what they differ by is lost.
+        # If the mean is so far away, even most of the differences between targets are lost.
         most = limits.HARDLY_LEARNED if abs(mean) >= limits.SCALE_FAR * std else limits.CHANCE_SHARE
         if not _given(each) or size < limits.SCALE_FAR or not (harm.bad or left > most or by_heart_only(trace, harm)):
             if (far := _never_reached(trace, each)) is not None:
@@ -322,11 +324,11 @@ def target_scale(trace: Trace) -> Iterator[Finding]:
                 f"{harm.words if harm.bad else 'the network does not follow them'}{unexplained}."
             ),
             why=(
-                "A fresh network answers about 0 with a spread of 1: the steps that reach such targets are too large for all "
-                "that has to be learned beside their size."
+                "A fresh network answers about 0 with a spread of 1: steps that can reach such targets are too large to "
+                "learn anything but their size."
             ),
             remedy=(
-                f"Train on (y {sign} {number(abs(mean), 3)}) / {number(std, 3)}, and undo it where answers are used."
+                f"Train on (y {sign} {number(abs(mean), 3)}) / {number(std, 3)}, and undo it in the predictions."
                 if std > 0
                 else "Subtract the mean of the targets and divide by their std."
             ),
@@ -361,7 +363,7 @@ def _never_reached(trace: Trace, each: Evidence) -> Finding | None:
 
 
 def _far_from_zero(trace: Trace) -> Finding | None:
-    """The same where only the loss is known, such as that of a sum over atoms: the run is spent on coming to the mean."""
+    """The same if only the loss is known, such as that of a sum over atoms: the run is spent on reaching the mean."""
     seen, course = loss_seen(trace), consequence(trace)
     if seen is None or seen.words["kind"] != "squared error" or not ordinary(trace) or course.kind == "unknown":
         return None
@@ -380,9 +382,9 @@ def _far_from_zero(trace: Trace) -> Finding | None:
         steps=course.steps,
         value=mean / std,
         limit=limits.SCALE_FAR,
-        message=f"The targets lie {number(mean, 3)} from 0 with a std of {number(std, 3)}: {took} into coming near their mean, "
+        message=f"The targets lie {number(mean, 3)} from 0 with a std of {number(std, 3)}: {took} into reaching their mean, "
         f"and the loss ends at {number(course.end, 3)} ({number(course.reference.value, 3)}: {course.reference.words}).",
-        why="A fresh network answers about 0: all that its answers differ by is small beside the way to the mean.",
-        remedy="Train on (y - mean) / std of the training targets, and undo it where answers are used.",
+        why="A fresh network answers about 0: the differences between its answers are small beside the distance to the mean.",
+        remedy="Train on (y - mean) / std of the training targets, and undo it in the predictions.",
         reference="LeCun et al. 1998, Efficient BackProp, section 4.3: normalizing",
     )

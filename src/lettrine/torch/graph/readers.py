@@ -2,6 +2,7 @@
 
 from lettrine.torch.graph import (
     ahead,
+    alone,
     attention,
     averaged,
     broadcasts,
@@ -9,6 +10,7 @@ from lettrine.torch.graph import (
     counted,
     frozen,
     handover,
+    idle,
     inputs,
     last_step,
     latents,
@@ -18,8 +20,10 @@ from lettrine.torch.graph import (
     loss,
     mixing,
     modes,
+    neighbours,
     operations,
     padding,
+    pairs,
     recurrent,
     reshaped,
     residuals,
@@ -31,6 +35,7 @@ from lettrine.torch.graph import (
 
 __all__ = [
     "ahead",
+    "alone",
     "attention",
     "averaged",
     "broadcasts",
@@ -38,6 +43,7 @@ __all__ = [
     "counted",
     "frozen",
     "handover",
+    "idle",
     "inputs",
     "last_step",
     "latents",
@@ -47,8 +53,10 @@ __all__ = [
     "loss",
     "mixing",
     "modes",
+    "neighbours",
     "operations",
     "padding",
+    "pairs",
     "recurrent",
     "reshaped",
     "residuals",
