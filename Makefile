@@ -7,6 +7,7 @@
 #   make cuda      the tests that need a GPU, where there is one
 #   make docs      build the site into build/site, strictly; the programs of its pages are run
 #   make bench     measure what the README claims
+#   make bench-scale  of these, big lists and wide networks alone
 #   make fuzz      feed the readers of files whatever Atheris thinks of, for SECONDS=60 each
 #   make long      watch two trainings for two million steps, some minutes
 #   make sanitize  run the tests of all compiled code under AddressSanitizer and UndefinedBehaviorSanitizer
@@ -20,7 +21,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SOURCES := pyproject.toml constraints.txt $(wildcard CMakeLists.txt native/*)
 
-.PHONY: demo test slow matrix lint frameworks cuda docs bench sanitize fuzz long dist native clean
+.PHONY: demo test slow matrix lint frameworks cuda docs bench bench-scale sanitize fuzz long dist native clean
 
 # As many tests run at once as there are cores: threads of their own would only wait for one another.
 test slow matrix frameworks sanitize docs: export OMP_NUM_THREADS := 1
@@ -55,6 +56,9 @@ docs: .venv/docs
 
 bench: .venv/test
 	$(BIN)/python -m benchmarks
+
+bench-scale: .venv/test
+	$(BIN)/python -m benchmarks scale
 
 # The runtime of the sanitizers has to be loaded before Python itself; what Python and torch leak is not ours to count.
 # The editable install's finder would hand out the plain build, so it is taken off the path first.
@@ -124,7 +128,7 @@ FASTAI := requests fastcore fastdownload fastprogress fasttransform plum-dispatc
 		> "$$(.venv-frameworks/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/beside.pth"
 	.venv-frameworks/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
 		lightning transformers accelerate peft keras pytorch-ignite skorch $(FASTAI) \
-		tensorboard wandb mlflow-skinny trackio 'dask[distributed]' 'ray[tune]'
+		tensorboard wandb mlflow-skinny trackio 'dask[distributed]' 'ray[tune,data]' pyspark
 	.venv-frameworks/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps fastai
 	touch $@
 

@@ -77,8 +77,8 @@ def lettrine(*arguments: str, given: Path | None = None) -> Spent:
 
 
 def trained(words: Path, options: str, folder: str) -> tuple[dict[str, Any], Spent]:
-    """`lettrine train` as one types it."""
-    run = lettrine("train", str(words), *options.split(), "--no-report", "--json", "--out", folder)
+    """`lettrine train` as one types it, with its page of pictures."""
+    run = lettrine("train", str(words), *options.split(), "--json", "--out", folder)
     return json.loads(run.output), run
 
 

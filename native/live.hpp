@@ -122,7 +122,7 @@ class Live {
         if (PyObject_SetItem(hooks.ptr(), names_.ours.ptr(), hook.ptr())) throw nb::python_error();
         // The same as `register_hook`, without the handle that it makes.
         nb::setattr(tensor, names_.hooks, hooks);
-        if (!nb::steal(PyObject_CallMethodOneArg(node.ptr(), names_.add.ptr(), tensor.ptr())).is_valid())
+        if (!nb::steal(PyObject_CallMethodObjArgs(node.ptr(), names_.add.ptr(), tensor.ptr(), nullptr)).is_valid())
             throw nb::python_error();
         output.hooks = hooks;
         output.heard = true;

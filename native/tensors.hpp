@@ -79,7 +79,7 @@ class Tensors {
 
     // The number that this is, or that a tensor holds if it is one of float32 or float64 in this memory.
     std::optional<double> number(nb::handle tensor) const {
-        if (PyFloat_CheckExact(tensor.ptr())) return PyFloat_AS_DOUBLE(tensor.ptr());
+        if (PyFloat_CheckExact(tensor.ptr())) return PyFloat_AsDouble(tensor.ptr());
         if (const auto* value = address<float>(tensor, 1)) return static_cast<double>(*value);
         if (const auto* value = address<double>(tensor, 1)) return *value;
         return std::nullopt;

@@ -20,10 +20,10 @@ class OutputHook {
     static PyObject* call(PyObject* self, PyObject* args, PyObject*) {
         const OutputHook& hook = *nb::inst_ptr<OutputHook>(self);
         try {
-            if (PyTuple_GET_SIZE(args) == 3)
-                hook.made(self, PyTuple_GET_ITEM(args, 0), PyTuple_GET_ITEM(args, 1), PyTuple_GET_ITEM(args, 2));
-            else if (PyTuple_GET_SIZE(args) == 1)
-                hook.answered(PyTuple_GET_ITEM(args, 0));
+            if (PyTuple_Size(args) == 3)
+                hook.made(self, PyTuple_GetItem(args, 0), PyTuple_GetItem(args, 1), PyTuple_GetItem(args, 2));
+            else if (PyTuple_Size(args) == 1)
+                hook.answered(PyTuple_GetItem(args, 0));
         } catch (nb::python_error& error) {
             error.restore();
             return nullptr;

@@ -27,7 +27,7 @@ ALLOWED = {
     "search": {"text", "model", "engine", "inference", "health", "training"},
     "health": set(),
     "report": {"health"},
-    "torch": {"health", "model"},
+    "torch": {"health", "model", "engine"},
     "integrations": {"torch", "health", "report"},
     "live": {"report", "health"},
     "recipes": None,  # everything

@@ -170,7 +170,7 @@ def _settle(value: Any, wanted: Any) -> Any:
         fits = isinstance(value, kind) and not isinstance(value, str | bytes | bytearray)  # a word is no list of words
         if fits and isinstance(value, list | tuple) and issubclass(kind, Sequence):  # one of each type speaks for all
             inner = (get_args(wanted) or (Any,))[0]
-            fits = all(_settle(each, inner) is not _UNFIT for each in {type(each): each for each in value}.values())
+            fits = all(_settle(each, inner) is not _UNFIT for each in dict(zip(map(type, value), value, strict=True)).values())
     else:
         fits = callable(value) if kind is Callable else isinstance(value, kind)
     return value if fits else _UNFIT

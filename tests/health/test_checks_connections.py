@@ -129,7 +129,7 @@ def test_where_the_graph_is_cut():
     cut = Evidence("detached", ("fc1", "fc2"), (0, 42), {"looks": 8.0, "passes": 8.0})
     missing = {"fc1.weight.gradient_norm": np.nan, "fc1.bias.gradient_norm": np.nan}
     finding = the(make_trace(evidence=(cut,), **missing), "no-gradient")
-    assert finding.remedy.startswith("fc2 is given the output of fc1 without its graph.")
+    assert finding.remedy.startswith("fc2 gets the output of fc1 without its graph.")
     assert not the(make_trace(**missing), "no-gradient").remedy.startswith("fc2")
 
 

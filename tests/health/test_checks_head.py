@@ -156,7 +156,7 @@ def test_target_scale():
     far = comparison("squared", mean=-2700, std=30, low=-2800, high=-2600)
     facts = replace(FACTS, classes=0, loss_chain=("MseLoss",), chance=float("nan"))
     finding = the(seen(far, loss=noisy(np.full(400, 900.0), 5), facts=facts), "target-scale")
-    assert finding.remedy == "Train on (y + 2,700) / 30, and undo it where answers are used."
+    assert finding.remedy == "Train on (y + 2,700) / 30, and undo it in the predictions."
     falling = 7e6 * np.exp(-np.arange(400) / 20) + 10
     assert found(seen(far, loss=falling, facts=facts), "target-scale") == ()
     near = comparison("squared", mean=1, std=3)
@@ -200,7 +200,7 @@ def test_shuffled_targets():
 def test_padding_index():
     figures = {"looks": 8, "index": 0, "share": 0.1, "inside": 0.6, "targets": 1}
     each = Evidence("padding-index", ("table",), (0, 94), figures)
-    assert "asks for it as a class" in the(seen(each), "padding-index").message
+    assert "target class" in the(seen(each), "padding-index").message
     for name, value in (("share", 0.005), ("inside", 0.2), ("looks", 2)):
         assert found(seen(replace(each, figures={**figures, name: value})), "padding-index") == ()
 
@@ -215,8 +215,8 @@ def broken(*evidence, loss=BROKEN, phase="loss", **changes):
 @pytest.mark.parametrize(
     ("each", "words", "remedy"),
     [
-        (operation("sqrt", "backward"), "root of sum in the loss was taken of exactly 0", "before the root"),
-        (operation("div", "forward", where="pool"), "division in pool made it of finite values", "clamp(min=1)"),
+        (operation("sqrt", "backward"), "root of sum in the loss was computed at exactly 0", "before the root"),
+        (operation("div", "forward", where="pool"), "division in pool made it from finite values", "clamp(min=1)"),
         (operation("softmax", "forward", where="attention"), "everything was masked", "unmasked"),
         (operation("cross_entropy", "ignored"), "cross_entropy ignores", "labels are masked"),
         (operation("log"), "Nothing had grown before", "log(p + 1e-8)"),
@@ -300,3 +300,89 @@ def test_targets_far_from_zero_under_a_sum():
     learned = np.concatenate([np.linspace(40_000, 100, 200), np.linspace(100, 5, 200)])
     for near in (far(40_000.0, learned), far(400.0, slowly)):
         assert outcome(near, "target-scale")[0] == "not applicable"
+
+
+MIXED = {"rows_mixed": 1, "row_sum": 0.1, "row_spread": 1.4, "low": -2.5, "high": 2.8, "mean": 0, "std": 1}
+
+
+def test_amounts_under_a_softmax():
+    for each in (
+        comparison(**MIXED),
+        comparison("product", "Log Softmax", **MIXED),
+        comparison("product", "LogSoftmax", **MIXED),
+    ):
+        finding = the(seen(each), "target-range")
+        assert finding.severity == "critical"
+        assert "mse_loss" in finding.remedy
+    positive = {**MIXED, "low": 0.1, "high": 14, "row_sum": 5}
+    assert "how large the numbers of a row are" in the(seen(comparison(**positive)), "target-range").why
+    shares = {**positive, "high": 1, "row_sum": 1, "row_spread": 0}
+    for healthy in (
+        comparison(**shares),
+        comparison(**{**positive, "rows_mixed": 0}),  # counts of words
+        comparison("product", "LogSoftmax", **{**MIXED, "alone": 0}),  # one term of several, such as advantages
+        comparison("product", "LogSoftmax", **{**MIXED, "rows_mixed": limits.ROWS_MIXED}),  # an advantage in one of the places
+        comparison(**{**positive, "row_spread": limits.ROWS_UNEVEN * 5}),
+        comparison("squared", "Softmax", **MIXED),
+    ):
+        assert found(seen(healthy), "target-range") == ()
+
+
+def test_labels_for_signs():
+    labels = {"low": 0, "high": 1, "mean": 0.4, "std": 0.24**0.5}
+    assert "2 * y - 1" in the(seen(comparison("signs", **labels)), "target-range").remedy
+    assert found(seen(comparison("signs", **{**labels, "low": -1})), "target-range") == ()
+    assert found(seen(comparison("signs", **{**labels, "std": 0.2})), "target-range") == ()  # numbers between 0 and 1
+
+
+def test_rows_that_sum_to_something_else():
+    rows = comparison(rows_mixed=1, row_sum=6, row_spread=0, low=0.5, high=1.5)
+    assert the(seen(rows, loss=FLAT), "target-rows").severity == "warning"
+    assert the(seen(rows), "target-rows").severity == "info"  # it learns all the same
+    assert found(seen(comparison(rows_mixed=1, row_sum=1, row_spread=0), loss=FLAT), "target-rows") == ()
+
+
+def test_returns_far_above_the_answers():
+    far = {"alone": 0, "given": 0, "mean": 600, "std": 200, "square": 4e5, "answer": 600.0, "error": 3.8e5}
+    finding = the(seen(comparison("squared", **far)), "target-scale")
+    assert (finding.severity, finding.where) == ("warning", ("head",))
+    assert "still at 24.5" in finding.message
+    for figures in (
+        {"error": 0.9 * limits.HARDLY_LEARNED * 4e5},
+        {"square": 0.9 * limits.SCALE_APART**2, "error": 0.9 * limits.SCALE_APART**2},
+        {"rows": limits.TARGETS_LEAST - 1},
+    ):
+        assert found(seen(comparison("squared", **(far | figures))), "target-scale") == ()
+    early = replace(comparison("squared", **far), steps=(0, 9))
+    assert found(seen(early), "target-scale") == ()  # it may still come to them
+
+
+@pytest.mark.parametrize(
+    ("expects", "operations", "given"),
+    [("log rates", "Exp", "exponential"), ("paths", "Softmax", "probabilities"), ("paths", "", "raw outputs")],
+)
+def test_logarithms_that_are_none(expects, operations, given):
+    assert given in the(seen(comparison(expects, operations, above=1)), "probabilities-as-logits").message
+    for healthy in (comparison("log rates", "", above=1), comparison("paths", "LogSoftmax"), comparison("paths", "Log Softmax")):
+        assert found(seen(healthy), "probabilities-as-logits") == ()
+
+
+def test_a_loss_of_means():
+    def averaged(**figures):
+        usual = {"looks": 8.0, "rows": 32.0, "left": 1.1}
+        return Evidence("averaged first", ("head",), (0, 94), {**usual, **figures}, {"what": "answers"})
+
+    finding = the(seen(averaged()), "other-loss")
+    assert (finding.severity, finding.where) == ("warning", ("head",))
+    assert "misses its target by 110 %" in finding.message
+    assert the(seen(averaged(left=0.9 * limits.AVERAGED_LEFT)), "other-loss").severity == "info"  # it learns all the same
+    assert the(seen(averaged(looks=limits.HANDED_POINTS - 1)), "other-loss").severity == "info"
+    assert "Each answer" not in the(seen(averaged(left=float("nan"))), "other-loss").message
+
+
+def test_rows_and_pictures_shuffled():
+    pictures = inputs(told=0.9 * limits.TOLD_ROWS, compared=500, columns=64)
+    assert the(seen(pictures, loss=FLAT), "shuffled-targets").limit == limits.TOLD_ROWS
+    assert found(seen(inputs(told=1.1 * limits.TOLD_ROWS, compared=500, columns=64), loss=FLAT), "shuffled-targets") == ()
+    far = comparison("squared", mean=98, std=24)
+    assert found(seen(pictures, far, loss=FLAT), "shuffled-targets") == ()  # their size is the more direct cause

@@ -83,6 +83,8 @@ def test_oscillation():
     wave = healthy_losses() + 0.5 * np.sin(2 * np.pi * axis / 16)
     finding = the(make_trace(loss=wave), "oscillation")
     assert "every 16 steps" in finding.message
+    shuffled = replace(FACTS, result={"shuffled_pass": 15.6})  # what is learned by heart fades over a pass
+    assert outcome(make_trace(loss=wave, facts=shuffled), "oscillation")[0] == "not applicable"
     cyclic = 0.1 * (1.5 + np.cos(np.arange(len(STEPS))))
     assert outcome(make_trace(loss=wave, **{"step.learning_rate": cyclic}), "oscillation")[0] == "not applicable"
     for share, wanted in ((0.5, True), (0.3, False)):  # of the variance, the rest is noise; blocks of 6 steps, period 36

@@ -70,7 +70,7 @@ def test_padding_mask():
     empty = {"inverted": 0.0, "masked": 0.0, "empty": 8.0, "rows": 0.9, "run": 0.6}
     finding = the(masked(**empty), "padding-mask")
     assert (finding.severity, finding.where) == ("warning", ("att",))
-    assert "leaves nothing out, while 60 % of the places are padding (0)" in finding.message
+    assert "masks nothing, while 60 % of the places are padding (0)" in finding.message
     for figures in ({"empty": 7.0}, {"rows": 0.4}, {"run": 0.2}):  # some batch had its padding left out; hardly any there
         assert found(masked(**empty | figures), "padding-mask") == (), figures
     assert found(masked(inverted=3.0), "padding-mask") == ()

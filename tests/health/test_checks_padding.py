@@ -18,7 +18,7 @@ def test_padding_among_what_the_loss_asks_for():
     told = {"class": 3.0, "padding": 0.01, "written": 1.3, "guess": 1.4}
     finding = the(counted("asked", **told), "padding-counted")
     assert finding.severity == "warning"
-    assert "80 % of what the loss asks about is padding" in finding.message
+    assert "80 % of the targets are padding" in finding.message
     assert "ignore_index=3" in finding.remedy
     assert the(counted("asked", **told | {"written": 0.9}), "padding-counted").severity == "info"  # learned all the same
     assert the(counted("asked", **told | {"padding": 1.5}), "padding-counted").severity == "info"  # nothing learned: another's
@@ -33,7 +33,7 @@ def test_a_mean_over_padding():
     finding = the(counted("averaged", places=40.0, loss=rest), "padding-counted")
     assert finding.severity == "warning"
     assert "over all 40 places, and 80 % of them are padding (0)" in finding.message
-    assert "has come to rest at 1.6" in finding.message
+    assert "stopped falling at 1.6" in finding.message
     assert the(counted("averaged", places=40.0, run=0.4, loss=rest), "padding-counted").severity == "info"
     assert the(counted("averaged", places=40.0, loss=rest / 2), "padding-counted").severity == "info"  # learned well enough
     assert the(counted("averaged", places=40.0, loss=np.full(300, 2.31)), "padding-counted").severity == "warning"

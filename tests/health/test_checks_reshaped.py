@@ -1,4 +1,4 @@
-"""Views in the place of a transposition, steps read after padding, errors made larger: on evidence written by hand."""
+"""Views instead of a transposition, steps read after padding, errors made larger: on evidence written by hand."""
 
 from __future__ import annotations
 

@@ -43,6 +43,7 @@ def test_memorising_is_a_remark_unless_counting_does_better() -> None:
     finding = the(trace_of(train=1.1), "memorising")
     assert finding.severity == "info"
     assert the(trace_of(train=1.1, model=2.1), "memorising").severity == "warning"
+    assert the(trace_of(train=1.1, model=2.1, error=0.5), "memorising").severity == "info"  # few words: that is chance
 
 
 def test_underfitting() -> None:

@@ -130,7 +130,13 @@ def test_another_loss_is_handed_over():
 def test_a_loss_that_still_falls_like_a_line():
     finding = the(make_trace(loss=noisy(np.linspace(2.3, 1.5, 400), 0.01)), "slow-learning")
     assert finding.severity == "info"
-    assert "times as long" in finding.remedy
+    assert "Train about 2 times as long" in finding.remedy
+    slower = the(make_trace(loss=noisy(np.linspace(2.3, 2.1, 400), 0.001)), "slow-learning")
+    assert "Train at least 4 times as long" in slower.remedy
+    by_heart = make_trace(
+        loss=noisy(np.linspace(2.3, 1.5, 400), 0.01), dev=np.r_[np.linspace(2.3, 2.0, 10), np.linspace(2.0, 2.4, 10)]
+    )
+    assert found(by_heart, "slow-learning") == ()
     assert found(make_trace(), "slow-learning") == ()
     faded = np.linspace(0.1, 1e-3, len(STEPS))
     stats = make_trace().step_stats | {"learning_rate": faded}

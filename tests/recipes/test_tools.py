@@ -153,7 +153,7 @@ def test_comparing_prints_and_draws(runs: list[Path], tmp_path: Path, capsys: py
     assert "naive" in capsys.readouterr().out
     pytest.importorskip("vl_convert")
     assert main(["compare", *map(str, runs), "--html", str(tmp_path / "c.html")]) == 0
-    assert "told differently" in (tmp_path / "c.html").read_text()
+    assert "Different settings" in (tmp_path / "c.html").read_text()
 
 
 def test_batch_norm_three_ways(tmp_path: Path, few_words: list[str], capsys: pytest.CaptureFixture[str]) -> None:

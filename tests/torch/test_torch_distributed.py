@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import runpy
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -171,10 +173,10 @@ FAULTS = {
     "around": ("gradients-not-synchronised", "critical", "sometimes not synchronised"),
     "lost": ("gradients-not-synchronised", "critical", "different gradients of 2.weight and the same of all others"),
     "clipped": ("gradients-not-synchronised", "critical", "point the same way"),
-    "averaged": ("gradients-not-synchronised", "info", "averaged now and then"),
+    "averaged": ("gradients-not-synchronised", "info", "averaged from time to time"),
     "rate": ("replicas-apart", "critical", "The ranks have drifted apart"),
     "seeds": ("replicas-apart", "critical", "from different weights"),
-    "same data": ("same-data", "warning", "Ranks 0 and 1 are given the same data"),
+    "same data": ("same-data", "warning", "Ranks 0 and 1 get the same data"),
     "rows": ("ranks-unlike", "info", "16 on rank 0, 24 on rank 1"),
     "mode": ("ranks-unlike", "warning", "1 on rank 0, 0 on rank 1"),
     "dtype": ("ranks-unlike", "warning", "float32 on rank 0, bfloat16 on rank 1"),
@@ -289,3 +291,22 @@ def test_all_ranks_stop_at_the_same_step_or_none(both: Both, sick: int, every: i
     first, second = both(stopping, sick, every)
     assert first == second, "one that went on alone would wait for ever"
     assert (first > 30) if sick < 2 else (first == -1)
+
+
+def on_many(_: int, words: list[str]) -> tuple[list[float], dict[str, Tensor]]:
+    """The example of the docs, on however many ranks there are."""
+    path = Path(__file__).parents[2] / "examples" / "char_mlp_on_many.py"
+    losses, model = runpy.run_path(str(path))["train"](words, steps=8, batch=32, dtype=torch.float64)
+    return losses, model.state_dict()
+
+
+def test_charmlp_on_two_processes_learns_what_it_learns_on_one(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["anna", "bob", "carla", "dora", "emil", "fritz", "gustav", "hanna", "ida", "jan"] * 3
+    (losses, weights), (other, _) = both(on_many, words)
+    monkeypatch.setattr(distributed, "is_initialized", lambda: False)
+    alone, same = on_many(0, words)
+    assert losses == other
+    assert len(set(losses)) == 8
+    np.testing.assert_allclose(losses, alone, rtol=1e-12)
+    for name, value in weights.items():
+        torch.testing.assert_close(value, same[name], rtol=1e-7, atol=1e-10)

@@ -202,7 +202,7 @@ def test_a_token_kept_for_padding():
     report = watched(Reads(0), batches(*texts("token")), crossed)
     finding = next(each for each in report.findings if each.id == "padding-index")
     assert (finding.severity, finding.where) == ("warning", ("table",))
-    assert "asks for it as a class" in finding.message
+    assert "target class" in finding.message
     assert "padding-index" not in alarms(watched(Reads(None), batches(*texts("token")), crossed))
 
 
@@ -225,3 +225,42 @@ def test_a_state_of_zeros_is_no_batch():
         return F.cross_entropy(model(torch.zeros(len(x), 12), x), y)
 
     quiet(watched(Recurrent(), batches(*classes()), loss, steps=60))
+
+
+def pictures():
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(512, 1, 6, 6, generator=generator)
+    return x, (x + 0.5 * torch.randn(x.shape, generator=generator) > 0).float()
+
+
+def filter_net():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 1, 1))
+
+
+def test_pictures_and_masks_apart():
+    x, masks = pictures()
+    apart = masks[torch.randperm(len(masks), generator=torch.Generator().manual_seed(2))]
+
+    def loss(model, x, y):
+        return F.binary_cross_entropy_with_logits(model(x), y)
+
+    finding = first(watched(filter_net(), batches(x, apart), loss, steps=160))
+    assert (finding.id, finding.severity) == ("shuffled-targets", "critical")
+    quiet(watched(filter_net(), batches(x, masks), loss, steps=160))
+
+
+def test_sentences_and_labels_apart():
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randint(20, (512, 6), generator=generator)
+    y = (x[:, 2] > 9).long()
+    apart = y[torch.randperm(len(y), generator=generator)]
+
+    def words():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Embedding(20, 4), nn.Flatten(), nn.Linear(24, 2))
+
+    finding = first(watched(words(), batches(x, apart), crossed, steps=160, rate=1e-3))
+    assert (finding.id, finding.severity) == ("shuffled-targets", "critical")
+    told = watched(words(), batches(x, y), crossed, steps=160, rate=1e-3).trace.seen("inputs")[0]
+    assert told.figure("told") > 10

@@ -140,7 +140,7 @@ def test_a_mask_that_leaves_nothing_out(way: str) -> None:
     if way == "nothing":
         finding = named(report)["padding-mask"]
         assert finding.where == ("layer.self_attn",)
-        assert "leaves nothing out" in finding.message
+        assert "masks nothing" in finding.message
         assert "(tokens == 0)" in finding.remedy
     else:
         assert "padding-mask" not in {**named(report), **remarks(report)}

@@ -1,4 +1,4 @@
-"""Views in the place of a transposition, errors made larger, steps read after padding: small trainings, sick and cured."""
+"""Views instead of a transposition, errors made larger, steps read after padding: small trainings, sick and cured."""
 
 from __future__ import annotations
 

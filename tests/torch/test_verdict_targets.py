@@ -166,3 +166,106 @@ def test_the_scale_of_targets():
 def test_a_large_scale_that_is_learned():
     x, y = numbers()
     quiet(watched(net(out=1), batches(x, 30 * y[:, None]), through(F.mse_loss), steps=800, rate=0.1))
+
+
+def rows_of(y, count=3):
+    return torch.stack([(0.5 + place) * y + y.roll(0).abs() * place for place in range(count)], 1)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        F.cross_entropy,
+        lambda out, y: -(y * out.softmax(1).clamp_min(1e-7).log()).sum(1).mean(),
+        lambda out, y: -torch.einsum("bk,bk->b", y, out.log_softmax(1)).mean(),
+    ],
+    ids=["torch", "clamped", "einsum"],
+)
+def test_amounts_under_a_cross_entropy(loss):
+    x, y = numbers()
+    finding = first(watched(net(out=3), batches(x, rows_of(y)), through(loss), steps=40))
+    assert (finding.id, finding.severity) == ("target-range", "critical")
+    quiet(watched(net(out=3), batches(x, rows_of(y).softmax(1)), through(loss), steps=40))
+
+
+def test_counts_of_words():
+    x, y = numbers()
+    counts = (rows_of(y).abs() * 2).round()
+    loss = through(lambda out, y: -(y * out.log_softmax(1)).sum(1).mean())
+    assert "target-range" not in alarms(watched(net(out=3), batches(x, counts), loss, steps=40))
+
+
+@pytest.mark.parametrize(
+    "loss", [F.soft_margin_loss, lambda out, y: F.relu(1 - y * out).mean()], ids=["soft margin", "hinge by hand"]
+)
+def test_labels_for_a_loss_of_signs(loss):
+    x, y = numbers()
+    labels = (y > 0).float()[:, None]
+    finding = first(watched(net(out=1), batches(x, labels), through(loss)))
+    assert (finding.id, finding.severity) == ("target-range", "critical")
+    quiet(watched(net(out=1), batches(x, 2 * labels - 1), through(loss)))
+
+
+class Judged(nn.Module):
+    """What to do, and what it is worth."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body, self.actor, self.critic = nn.Sequential(nn.Linear(6, 24), nn.Tanh()), nn.Linear(24, 3), nn.Linear(24, 1)
+
+    def forward(self, x):
+        h = self.body(x)
+        return self.actor(h), self.critic(h).squeeze(1)
+
+
+@pytest.mark.parametrize("size", [400.0, 1.0])
+def test_a_critic_far_from_the_returns(size):
+    def loss(model, x, y):
+        logits, worth = model(x)
+        chosen = torch.distributions.Categorical(logits=logits).sample()
+        returns = size * (1 + (chosen == y).float())
+        ahead = (returns - worth).detach() / size
+        logs = logits.log_softmax(1).gather(1, chosen[:, None]).squeeze(1)
+        return F.mse_loss(worth, returns) - (ahead * logs).mean()
+
+    x, y = classes(kinds=3)
+    report = watched(Judged(), batches(x, y), loss, steps=120, rate=3e-3)
+    if size == 1:
+        quiet(report)
+        return
+    finding = next(each for each in report.findings if each.id == "target-scale")
+    assert (finding.severity, finding.where) == ("warning", ("critic",))
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda out, y: F.mse_loss(out.mean(), y.mean()),
+        lambda out, y: (out.mean(0) - y.mean(0)).pow(2).sum(),
+        lambda out, y: (out - y).mean() ** 2,
+    ],
+    ids=["means", "means written out", "mean of differences"],
+)
+def test_a_loss_of_means(loss):
+    x, y = numbers()
+    report = watched(net(out=1), batches(x, y[:, None]), through(loss))
+    finding = next(each for each in report.findings if each.id == "other-loss")
+    assert (finding.severity, finding.where) == ("warning", ("2",))
+
+
+def test_shares_of_a_whole_batch():
+    x, y = classes()
+    shares = F.one_hot(y, 4).float()
+    report = watched(net(), batches(x, shares), through(lambda out, y: F.cross_entropy(out.mean(0), y.mean(0))))
+    assert "other-loss" in alarms(report)
+
+
+def bag(out, y):
+    return F.mse_loss(out.mean(), y[0, 0])  # one target for all instances
+
+
+@pytest.mark.parametrize("loss", [F.mse_loss, bag, lambda out, y: F.mse_loss(out, y) + (out.mean() - y.mean()) ** 2])
+def test_means_on_purpose(loss):
+    x, y = numbers()
+    assert "other-loss" not in {each.id for each in watched(net(out=1), batches(x, y[:, None]), through(loss)).findings}

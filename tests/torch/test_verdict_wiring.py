@@ -409,4 +409,4 @@ def test_a_cut_inside_the_model_is_named_with_its_place() -> None:
 
     finding = named(train(Cut()))["no-gradient"]
     assert finding.where == ("body.0.weight", "body.0.bias", "body.2.weight", "body.2.bias")
-    assert finding.remedy.startswith("head is given the output of body without its graph.")
+    assert finding.remedy.startswith("head gets the output of body without its graph.")

@@ -49,6 +49,22 @@ def test_the_model_is_better_than_its_parts_on_dev(run) -> None:
     assert loss["counts_test"] < loss["trigram_test"] < loss["bigram_test"]
 
 
+def test_defaults_are_not_blamed_for_few_words_or_random_ones() -> None:
+    rng = np.random.default_rng(1)
+    letters = list("abcdefghijklmnopqrstuvwxyz")
+    lists = [WORDS[24:36], ["".join(rng.choice(letters, 300)) for _ in range(40)]]
+    for words in lists:  # known by heart; shuffled, long, and the loss rising over each pass
+        health = lettrine.train(words, page=False).judged
+        assert [finding.id for finding in health.findings if finding.severity != "info"] == []
+
+
+def test_it_is_told_whose_loss_on_the_training_words_is_shown(run) -> None:
+    assert run.meanings["train"] == "training words, one network alone"
+    alone = lettrine.train(WORDS, shape=SMALL_SHAPE, settings=replace(QUICK, prior="none", networks=1), page=False)
+    assert alone.meanings["train"] == "training words"
+    assert "left out of the counts" in lettrine.train(WORDS, settings=Settings(model="counts"), page=False).meanings["train"]
+
+
 def test_the_other_networks_differ_and_are_the_same_again(run, tmp_path: Path) -> None:
     again = lettrine.train(WORDS, shape=SMALL_SHAPE, settings=QUICK, out=tmp_path / "again", page=False)
     for one, other in zip(run.model.others, again.model.others, strict=True):

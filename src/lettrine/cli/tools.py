@@ -119,7 +119,7 @@ def compare(
     html: Annotated[Path | None, typer.Option(help="Also write a page with the curves.")] = None,
     json: Json = False,
 ) -> None:
-    """Set runs side by side: what they were told differently, losses, findings."""
+    """Set runs side by side: their different settings, losses, findings."""
     _check_page(html)
     from lettrine.tools.comparison import compare_runs, differences, to_dict  # noqa: PLC0415
 

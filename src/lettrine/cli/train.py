@@ -90,8 +90,6 @@ def _free_folder(source: str) -> Path:
 
 
 def _print(run: Run, *, json: bool) -> None:
-    from lettrine.training.run import MEANINGS  # noqa: PLC0415
-
     results = run.results
     if results is None:
         return
@@ -107,10 +105,9 @@ def _print(run: Run, *, json: bool) -> None:
     characters = config.vocabulary_size - 1 - len(run.data.labels)
     out.print(f"{run.data.words:,} words, {characters} characters, {examples['train']:,} training examples, {run.size}")
     shown = table("loss in nats", "")
-    for name, meaning in MEANINGS.items():
+    for name, meaning in run.meanings.items():
         exact = f": ln {config.vocabulary_size}" if name == "expected_initial" else ""
-        if name in results.loss:
-            shown.add_row(number(results.loss[name]), meaning + exact)
+        shown.add_row(number(results.loss[name]), meaning + exact)
     out.print(shown)
     if results.steps:
         speed = f"{results.steps_per_second:,.0f} a second, {run.model.engine.name} engine"
@@ -119,7 +116,7 @@ def _print(run: Run, *, json: bool) -> None:
         out.print(f"counted in {results.seconds:.1f} s\n")
     words = [plain(word) for word in run.sample(SHOWN_WORDS, new=True, unique=True)]
     between = " · " if any(" " in word for word in words) else " "
-    out.print(f"new words: {between.join(words)}", markup=False)
+    out.print(f"new words: {between.join(words) or 'none that is not in the list'}", markup=False)
     if run.health is not None:
         out.print()
         _print_findings(run.health, plain(str(run.path)))

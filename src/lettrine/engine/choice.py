@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from typing import Final
 
 from lettrine.arguments import checked
 from lettrine.engine.base import Engine
-from lettrine.errors import ConfigError, EngineError
+from lettrine.errors import ConfigError, EngineError, MissingExtraError
 
-ENGINES: Final = ("auto", "reference", "native")
+ENGINES: Final = ("auto", "reference", "native", "torch")
+DEVICES: Final = ("cpu", "cuda")
+_TORCH: Final = "lettrine.torch.engine"
+"""Where torch computes, bound by name when it is asked for: this room does not know torch."""
 
 
 @checked
-def choose_engine(name: str = "auto") -> Engine:
-    """The engine of that name.
+def choose_engine(name: str = "auto", device: str = "cpu") -> Engine:
+    """The engine of that name, on this device.
 
-    Raises ConfigError for an unknown name, EngineError if "native" is asked for and was not built.
+    Raises ConfigError for an unknown name or device, EngineError if "native" is asked for and was not built or the device is not
+    there, MissingExtraError if torch is not.
     """
-    if name not in ENGINES:
-        raise ConfigError(f"engine got {name!r}; expected one of {', '.join(ENGINES)}")
+    for what, value, choices in (("engine", name, ENGINES), ("device", device, DEVICES)):
+        if value not in choices:
+            raise ConfigError(f"{what} got {value!r}; expected one of {', '.join(choices)}")
+    if device != "cpu" and name != "torch":
+        raise ConfigError(f"device got {device!r} and engine {name!r}; expected the engine torch there: --engine torch")
+    if name == "torch":
+        if importlib.util.find_spec("torch") is None:
+            raise MissingExtraError("the engine torch", "torch")
+        on_torch: Engine = importlib.import_module(_TORCH).TorchEngine(device)
+        return on_torch
     if name == "reference" or (name == "auto" and not native_built()):
         from lettrine.engine.reference import ReferenceEngine  # noqa: PLC0415 - not needed where the native one is built
 

@@ -121,7 +121,8 @@ class Facts:
     result: figures of the whole training once it has ended, losses in nats: "train" and "held_out" of the kept weights, "model"
         of everything together and "simple" of the best simple model on the same held-out data, "error" the standard error of
         "model", "alone" 1 where the simple model is no part of it, "passes" over the training data, "repeated" the share of
-        held-out data that was trained on too, "best_kept" 1 where the weights of the best held-out loss are those that are kept.
+        held-out data that was trained on too, "shuffled_pass" the steps of one pass over training data that are shuffled anew
+        for each, "best_kept" 1 where the weights of the best held-out loss are those that are kept.
     """
 
     source: str = ""

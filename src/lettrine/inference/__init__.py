@@ -1,1 +1,1 @@
-"""What a trained model is asked: losses, new words, scores."""
+"""Uses of a trained model: losses, new words, scores."""

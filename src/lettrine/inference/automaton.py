@@ -1,8 +1,8 @@
-"""Sets of words as deterministic automata: one state a character, and whether a word may end there.
+"""Sets of words as deterministic automata: each character leads to a state, and a state tells whether a word may end there.
 
 Every condition on the spelling of a word (`lettrine.inference.conditions`) becomes one automaton; several at once are their
-product. Characters that an automaton treats alike share a column, so a vocabulary of 20,000 costs no more than the few
-kinds of character that a condition tells apart.
+product. Characters that an automaton treats alike share a column, so a vocabulary of 20,000 costs no more than the few kinds
+of character that a condition distinguishes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ State = TypeVar("State", bound=Hashable)
 DEAD: Final = 0  # the state from which no word is accepted; every automaton has it first
 MAX_STATES: Final = 20_000
 MAX_CELLS: Final = 500_000  # states times kinds of character: about a second to fill
-FAR: Final = np.iinfo(np.int32).max // 2  # characters still needed where none would do
+FAR: Final = np.iinfo(np.int32).max // 2  # characters still needed if no word can be accepted
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ def explore(
 ) -> Automaton:
     """The automaton of all states that can be reached from `start`. step: next state by kind of character, None for dead.
 
-    Raises ConfigError where there are too many; `what` names the condition.
+    Raises ConfigError if there are too many; `what` names the condition.
     """
     columns = int(kinds.max()) + 1
     numbers: dict[State, int] = {start: 1}
@@ -119,7 +119,7 @@ def product(automata: Sequence[Automaton], what: str = "these wishes together") 
 
 
 def at_least(length: int, size: int) -> Automaton:
-    """The words of so many characters or more, over V = `size` characters."""
+    """The words of at least this many characters, over V = `size` characters."""
     kinds = np.zeros(size, np.int32)
     return explore(kinds, 0, lambda state, _: min(state + 1, length), lambda state: state >= length, "min length")
 
@@ -130,7 +130,7 @@ def nothing(kinds: NDArray[np.int32]) -> Automaton:
 
 
 def _trimmed(kinds: NDArray[np.int32], table: NDArray[np.int32], accepting: NDArray[np.bool_], start: int) -> Automaton:
-    """With `needed` filled in, and every state from which no word can be accepted made the dead one."""
+    """With `needed` filled in, and every state from which no word can be accepted replaced by the dead one."""
     size = len(table)
     edges = np.sort((table.astype(np.int64) * size + np.arange(size)[:, None]).reshape(-1))  # by where they lead, then begin
     sources, begin = edges % size, np.searchsorted(edges // size, np.arange(size + 1))

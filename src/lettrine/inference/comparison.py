@@ -1,4 +1,4 @@
-"""What the model buys: its loss beside guessing, counting one to three characters, and counting well."""
+"""The loss of the model beside those of guessing, counting one to three characters, and Kneser-Ney counts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lettrine.inference.scoring import UNKNOWN, character_losses
 from lettrine.model.counting import count
 from lettrine.text.windows import unknown_targets, windows
 
-COUNTED: Final = "kneser-ney"  # the name of counting well, in tables
+COUNTED: Final = "kneser-ney"  # the name of Kneser-Ney counts, in tables
 ALONE: Final = "network alone"
 
 
@@ -25,7 +25,7 @@ def compare_with_counts(
     """Losses on `words`, from the simplest guess to the model.
 
     "uniform" (ln V); "unigram", "bigram", "trigram" counted on train and smoothed on dev; "kneser-ney", of the order best on dev;
-    "network alone", where the model mixes networks with counts; and "model". A character outside the vocabulary costs each of
+    "network alone", if the model mixes networks with counts; and "model". A character outside the vocabulary costs each of
     them the same, `lettrine.inference.scoring.UNKNOWN` nats.
     """
     counted, held_out = (windows(part, model.vocabulary, 1).targets for part in (train, dev))

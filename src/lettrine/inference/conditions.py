@@ -1,4 +1,4 @@
-"""What a word is wished to be like, as one automaton: ending, what it contains or lacks, pattern, likeness, least length."""
+"""All conditions on a word as one automaton: ending, what it contains or lacks, pattern, similarity, least length."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lettrine.inference.automaton import DEAD, Automaton, at_least, explore, pro
 from lettrine.inference.patterns import Chain, Mask, One, Repeat, automaton_of, literal, parse
 from lettrine.text.vocabulary import Vocabulary
 
-MAX_LIKE = 40  # characters of the word that others are to be like
+MAX_LIKE = 40  # characters of the word given to `like`
 
 
 def condition(
@@ -28,12 +28,12 @@ def condition(
     signs: Sequence[str] = (),
     any_sign: bool = False,
 ) -> Automaton:
-    """The automaton of all words that meet every wish, read from the end of the prefix on.
+    """The automaton of all words that meet every wish. It reads from the end of the prefix on.
 
     least: characters, at least. contains: each of these texts. without: none of these characters. match: see
     `lettrine.inference.patterns`. like, near: at most `near` edits away from that word (Levenshtein 1966: one character
-    put in, left out, or put in place of another). signs: characters that stand for labels, which no word has inside; any_sign:
-    one of them is read first, and then the whole word with its prefix.
+    inserted, deleted or replaced). signs: characters that stand for labels, which no word has inside; any_sign: one of them is
+    read first, and then the whole word with its prefix.
 
     Raises VocabularyError for a wished character that the vocabulary lacks, ConfigError for wishes that contradict each
     other or are too complicated.
@@ -60,7 +60,7 @@ def condition(
 
 
 def _behind(whole: Automaton, signs: Mask) -> Automaton:
-    """The automaton of words behind one of these signs, which it treats alike and has nowhere else."""
+    """The automaton of words after one of these signs, which it treats alike and which occur nowhere else."""
     first = np.full((1, whole.table.shape[1]), DEAD, np.int32)
     first[0, whole.kinds[signs]] = whole.start
     needed = np.append(whole.needed, whole.needed[whole.start] + 1).astype(np.int32)
@@ -101,7 +101,9 @@ def _parts(
 
 
 def _alike(vocabulary: Vocabulary, word: str, near: int) -> Automaton:
-    """The words at most `near` edits away. A state is a row of the table of edit distances, where near + 1 stands for more."""
+    """The words at most `near` edits away. A state is a row of the table of edit distances, in which near + 1 stands for all
+    larger distances.
+    """
     if len(word) > MAX_LIKE:
         raise ConfigError(f"like got a word of {len(word):,} characters; expected at most {MAX_LIKE}")
     letters = sorted(set(word))

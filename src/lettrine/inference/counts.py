@@ -1,12 +1,12 @@
-"""What counting gives: uniform, unigram, bigram and trigram losses to hold a network against.
+"""Baselines by counting: uniform, unigram, bigram and trigram losses to compare a network with.
 
-The bigram table is where makemore begins (part 1). Here every order is smoothed by the one below:
+The bigram table is where makemore begins (part 1). Here every order is smoothed with the next lower one:
 
     p(c | h) = (count(h, c) + a * p(c | h')) / (count(h) + a)
 
 with h' the history h without its first character, and 1 / V below the unigram. MacKay & Peto 1995, "A
 hierarchical Dirichlet language model"; with p(c | h') = 1 / V and a = V it is the add-one of the lecture.
-The strength a of each order is chosen on the dev words, so that the baselines are given their best chance.
+The strength a of each order is chosen on the dev words, so that the baselines are as good as possible.
 
 Counts are kept as sorted keys, not tables: a vocabulary of 20,000 would need 8e12 cells for trigrams.
 """
@@ -29,8 +29,8 @@ Floats: TypeAlias = NDArray[np.float64]
 
 ORDERS: Final = ("unigram", "bigram", "trigram")
 _MAX_VOCABULARY: Final = 0x110001  # all of Unicode and the end token; its cube fits in 64 bits
-_STRENGTHS: Final = (1e-2, 1e7)  # where a is looked for; lower, and a character first met later would cost without end
-_GRID: Final = 19  # two to a decade
+_STRENGTHS: Final = (1e-2, 1e7)  # search range of a; a lower value would give unseen characters an almost infinite loss
+_GRID: Final = 19  # two for each factor of 10
 _REFINEMENTS: Final = 20  # of golden-section search: a is then known to one part in 10,000
 
 
@@ -102,7 +102,7 @@ def baselines(train: Integers, dev: Integers, vocabulary_size: int) -> Baselines
 
 @dataclass(frozen=True, eq=False)
 class _Counts:
-    """How often each history of `order` characters, and each character after it, was seen."""
+    """The counts of each history of `order` characters, and of each character after it."""
 
     vocabulary_size: int
     order: int
@@ -119,7 +119,7 @@ class _Counts:
         return cls(vocabulary_size, order, histories, np.add.reduceat(joint_counts, first), joints, joint_counts)
 
     def look_up(self, symbols: Keys) -> tuple[Floats, Floats]:
-        """Count of each character after its history, and of that history, (N,) each; 0 for what was never seen."""
+        """Count of each character after its history, and of that history, (N,) each; 0 if it was never seen."""
         history = _history_keys(symbols, self.vocabulary_size, self.order)
         joint = _look_up(history * self.vocabulary_size + symbols, self.joints, self.joint_counts)
         return joint, _look_up(history, self.histories, self.history_counts)
@@ -150,7 +150,7 @@ def _smoothed(joint: Floats, history: Floats, strength: float, lower: Floats) ->
 
 
 def _least(loss: Callable[[float], float]) -> float:
-    """The strength of least loss: a grid over decades, then golden-section search around its best point."""
+    """The strength with the lowest loss: a logarithmic grid, then golden-section search around its best point."""
     grid = np.linspace(log(_STRENGTHS[0]), log(_STRENGTHS[1]), _GRID)
     best = int(np.argmin([loss(exp(point)) for point in grid]))
     low, high = float(grid[max(best - 1, 0)]), float(grid[min(best + 1, _GRID - 1)])

@@ -1,4 +1,4 @@
-"""What the embedding table has learned: where each character lies, and which are alike to the network."""
+"""What the embedding table has learned: the position of each character, and which are similar to the network."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ MOST_COMPARED: Final = 2000  # characters; the table of a larger script is not j
 
 
 class Plane(NamedTuple):
-    """Points on a plane, (V, 2). shares: of the variance that each axis shows; NaN for a 2-D table, shown as it is."""
+    """Points on a plane, (V, 2). shares: the part of the variance on each axis; NaN for a 2-D table, shown as it is."""
 
     points: NDArray[np.float64]
     shares: tuple[float, float]
 
 
 class Characters(NamedTuple):
-    """What a page shows of the V characters of a model.
+    """The data a page shows about the V characters of a model.
 
-    names, groups: each as it is written, and the kind it is coloured by. points (V, 2), shares: see `Plane`. width: E.
+    names, groups: the text of each character, and the kind that decides its colour. points (V, 2), shares: see `Plane`. width: E.
     neighbours (V, N): the nearest of each.
     """
 
@@ -48,7 +48,9 @@ class Characters(NamedTuple):
 
 
 def characters_of(vocabulary: Vocabulary, table: Array, count: int = 3, *, labels: Sequence[str] = ()) -> Characters:
-    """All of it for an embedding table (V, E), with the `count` nearest of each character; labels stand for their signs."""
+    """The data for an embedding table (V, E), with the `count` nearest of each character; signs of labels are shown as the
+    labels.
+    """
     shown = [vocabulary.show(index) for index in range(vocabulary.size)]
     groups = kinds(shown, vocabulary.end_sign)
     signs = {sign_of(label, labels): label for label in labels}
@@ -78,8 +80,8 @@ def project(table: Array) -> Plane:
 
 
 def turned(points: NDArray[np.float64], like: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Points (V, 2) turned or mirrored so that they lie as near as can be to others: the axes of a plane may swap from one step
-    to the next, and the picture should not. Orthogonal Procrustes (Schoenemann 1966).
+    """Points (V, 2) rotated or mirrored to be as near as possible to others: the axes of a plane may swap from one step to the
+    next, but the picture should not. Orthogonal Procrustes (Schoenemann 1966).
     """
     left, _, right = np.linalg.svd(points.T @ like)
     turn: NDArray[np.float64] = left @ right
@@ -87,7 +89,7 @@ def turned(points: NDArray[np.float64], like: NDArray[np.float64]) -> NDArray[np
 
 
 def nearest(table: Array, count: int = 3) -> NDArray[np.int64]:
-    """For each character the `count` others most alike, by the cosine between their rows, centred first: (V, count)."""
+    """For each character the `count` most similar others, by the cosine between their centred rows: (V, count)."""
     rows = np.asarray(table, np.float64)
     rows = rows - rows.mean(axis=0)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
@@ -98,11 +100,11 @@ def nearest(table: Array, count: int = 3) -> NDArray[np.int64]:
 
 
 def telling(groups: Sequence[str], neighbours: NDArray[np.int64]) -> bool:
-    """Whether the characters most alike to the network are of one kind more often than chance has it, such as vowels.
+    """Whether the most similar characters are of the same kind, such as vowels, more often than by chance.
 
-    groups: of each character, as `kinds` gives them; neighbours (V, N): the nearest of each. The share of neighbours of the same
-    kind is held against SHUFFLES tables whose rows were given to other characters (a permutation test, Fisher 1935): it must
-    lie DEVIATIONS of their standard deviations above their mean. Otherwise a table of neighbours is a table of accidents.
+    groups: of each character, as `kinds` gives them; neighbours (V, N): the nearest of each. The share of neighbours of the
+    same kind is compared with SHUFFLES tables with shuffled rows (a permutation test, Fisher 1935): it must lie DEVIATIONS of
+    their standard deviations above their mean. Otherwise the neighbours may be accidents.
     """
     kind = np.unique(groups, return_inverse=True)[1].reshape(-1)
     if len(set(groups)) < 2 or len(groups) > MOST_COMPARED:

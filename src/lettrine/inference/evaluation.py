@@ -14,11 +14,11 @@ from lettrine.model.parameters import Array, Parameters, copy_parameters
 from lettrine.text.windows import Windows
 
 LN2: Final = float(np.log(2.0))
-SLICE: Final = 10**9  # multiplications asked of an engine at a time: some hundredths of a second, so that Ctrl-C is answered
+SLICE: Final = 10**9  # multiplications per call of an engine: some hundredths of a second, so that Ctrl-C is noticed
 
 
 def exp(nats: float) -> float:
-    """E to that power; infinite, without a warning, where no float can hold it."""
+    """Exponential of the loss: perplexity; infinite, without a warning, if it is too large for a float."""
     with np.errstate(over="ignore"):
         return float(np.exp(nats))
 
@@ -36,7 +36,7 @@ class Loss:
 
     @property
     def perplexity(self) -> float:
-        """How many equally likely characters it amounts to."""
+        """The number of equally likely characters with the same loss."""
         return exp(self.nats)
 
     def __repr__(self) -> str:
@@ -51,10 +51,10 @@ def mean_loss(
     threads: int = 1,
     stopped: Callable[[], object] = lambda: False,
 ) -> float:
-    """Mean loss in nats over all examples, in eval mode; NaN for no examples, and where `stopped` said so on the way."""
+    """Mean loss in nats over all examples, in eval mode; NaN without examples, and if `stopped` returned true on the way."""
     size, total, distinct = max(1, SLICE // config.parameter_count()), 0.0, examples.distinct
     contexts, targets = distinct.examples.contexts, distinct.examples.targets
-    with np.errstate(all="ignore"):  # weights that grew too large give an infinite loss, which is an answer and no warning
+    with np.errstate(all="ignore"):  # weights that grew too large give an infinite loss: a valid result, without a warning
         for start in range(0, len(targets), size):
             if stopped():
                 return float("nan")
@@ -67,8 +67,8 @@ def mean_loss(
 def precise_norms(config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers) -> Parameters:
     """A copy of the parameters whose running statistics are those of all `contexts` (N, T), exactly.
 
-    Batch norm's running statistics lag behind the weights; one pass over the training set per norm, from the input
-    on, puts the true mean and unbiased variance in their place: precise batch norm (Wu & Johnson 2021, Rethinking "Batch" in
+    Batch norm's running statistics lag behind the weights; one pass over the training set per norm, from the input on,
+    replaces them by the true mean and unbiased variance: precise batch norm (Wu & Johnson 2021, Rethinking "Batch" in
     BatchNorm), which makemore part 3 calls calibrating.
     """
     from lettrine.engine.reference import chunk_size, norm_inputs  # noqa: PLC0415 - drawing words starts without it

@@ -1,4 +1,4 @@
-"""A trained language model: its shape, its vocabulary, its weights, and what one asks of it."""
+"""A trained language model: its shape, vocabulary and weights, and its uses."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class LanguageModel:
 
     @property
     def mixture(self) -> Mixture:
-        """What answers: the networks and the counts together."""
+        """The networks and the counts together, as one engine."""
         return Mixture(self.engine, self.prior, self.others)
 
     @checked
     def sample(self, count: int = 10, **how: object) -> list[str]:
-        """Draw `count` words, fewer where no more can be had; keywords are those of `Sampling`.
+        """Draw `count` words, fewer if no more are found; keywords are those of `Sampling`.
 
         Raises ConfigError for a wish that no word meets, and for new=True without `known` words; VocabularyError for a
         wish with an unknown character.
@@ -72,7 +72,7 @@ class LanguageModel:
 
     @checked
     def score_many(self, words: Sequence[str], label: str = "", *, threads: int = 1) -> Iterator[Scores]:
-        """Log-likelihood of words by the thousand, in portions of arrays."""
+        """Log-likelihood of many words, in portions of arrays."""
         return score_many(self, words, label, threads)
 
     @checked
@@ -87,7 +87,7 @@ class LanguageModel:
         return self.config.context
 
     def probabilities(self, contexts: Integers, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> Doubles:
-        """Of the next character after each context (N, T): float64 (N, V), see `Predictor`."""
+        """Probabilities of the next character after each context (N, T): float64 (N, V), see `Predictor`."""
         with np.errstate(all="ignore"):  # weights that grew too large give no distribution, which is an answer and no warning
             return probabilities(self.mixture.logits(self.config, self.parameters, contexts), temperature, top_k, top_p)
 
@@ -97,7 +97,7 @@ class LanguageModel:
             return self.mixture.negative_log_likelihood(self.config, self.parameters, contexts, targets, threads=threads)
 
     def drawer(self, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, threads: int = 1) -> Drawer:
-        """What draws characters from contexts on, see `Predictor`."""
+        """An object that draws characters after contexts, see `Predictor`."""
         cuts = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
         draw = self.mixture.drawer(self.config, self.parameters, threads, **cuts)
 

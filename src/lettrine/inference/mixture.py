@@ -2,10 +2,10 @@
 
     p(w | h) is in proportion to  p_network(w | h) ** a  *  p_counts(w | h) ** b  *  q(kind of w | kinds of h) ** c
 
-a, b and c are those of least loss on the dev words. Several networks are first averaged in their logarithms. The last factor
-(`lettrine.model.kinds`) is there only where words have capitals and small letters.
-A weighted mean of probabilities was tried and is worse by 0.002 to 0.02 nats on all word lists (docs/sizes.md). In logits, what
-one of them nearly excludes stays unlikely.
+a, b and c minimise the loss on the dev words. Several networks are first averaged in their logarithms. The last factor
+(`lettrine.model.kinds`) is there only if words have capitals and small letters.
+A weighted mean of probabilities was tried and is worse by 0.002 to 0.02 nats on all word lists (docs/sizes.md). With logits, a
+character that one of them nearly excludes stays unlikely.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from lettrine.model.counts import Counts
 from lettrine.model.kinds import Kinds
 from lettrine.model.parameters import Array
 
-EVEN: Final = (0.5, 0.5)  # where there is nothing to fit the weights on, and what few words pull them towards
+EVEN: Final = (0.5, 0.5)  # weights without words to fit them on; few words keep the weights near these
 KINDS_EVEN: Final = 0.5  # the same of the kinds of characters
 EVENLY: Final = np.array([*EVEN, KINDS_EVEN])
-PULL: Final = 30.0  # examples that speak for EVEN
+PULL: Final = 30.0  # number of examples that EVEN counts for
 MOST: Final = 2.0  # of either weight
 ALONE: Final = (0.0, 1.0)  # the weights of counts without a network
-DOUBT: Final = 2.0  # nats, in all, by which counts alone must be better before networks are left out
+DOUBT: Final = 2.0  # total nats by which counts alone must be better before networks are left out
 NUMBERS: Final = 2**21  # logits worked out at a time, and those the weights are fitted on
 _ROUNDS: Final = 8  # of Newton's method
 
@@ -39,7 +39,7 @@ _ROUNDS: Final = 8  # of Newton's method
 class Prior:
     """Counts beside a network, and the weights (a, b) of the two. A model of counts alone has the weights (0, 1).
 
-    kinds: what is known of the kinds of characters, with the weight c, if anything.
+    kinds: the counts of kinds of characters, with the weight c; None without.
     """
 
     counts: Counts
@@ -49,9 +49,9 @@ class Prior:
 
 @dataclass(frozen=True)
 class Mixture:
-    """Answers as an engine does, for networks of one shape and counts together; see `Engine` for what each method promises.
+    """An engine for several networks of one shape and counts together; see `Engine` for each method.
 
-    others: networks beside the one it is handed.
+    others: networks beside the one that each method gets.
     """
 
     engine: Engine
@@ -98,7 +98,7 @@ class Mixture:
         return result
 
     def drawer(self, config: MLPConfig, parameters: Mapping[str, Array], threads: int = 1, **cuts: Any) -> Drawer:
-        """What draws words, see `Engine.drawer`; cuts: temperature, top_k, top_p."""
+        """An object that draws words, see `Engine.drawer`; cuts: temperature, top_k, top_p."""
         prior = self.prior
         if prior is None:
             return self.engine.drawer(config, [parameters, *self.others], threads=threads, **cuts)
@@ -109,10 +109,11 @@ class Mixture:
 def fitted(
     mixture: Mixture, config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers, targets: Integers
 ) -> Prior | None:
-    """The mixture's prior with the weights of least loss on these examples, where PULL more speak for EVEN and KINDS_EVEN.
+    """The mixture's prior with the weights that minimise the loss on these examples, with PULL more examples for EVEN and
+    KINDS_EVEN.
 
-    The loss is convex in them, so a few of Newton's steps find it. Where counts alone do better all the same, as on words that
-    were drawn at random, they are left alone.
+    The loss is convex in them, so a few Newton steps find the minimum. If counts alone are better, as on random words, the
+    networks are left out.
     """
     prior = mixture.prior
     if prior is None:
@@ -134,7 +135,7 @@ def fitted(
         slope = PULL * (weights - evenly) + (mean - came).sum(axis=1)
         curve = PULL * np.eye(len(x)) + np.einsum("inv,jnv,nv->ij", around, around, p)
         moved = np.clip(weights - np.linalg.solve(curve, slope), 0.0, MOST)
-        if not np.isfinite(moved).all():  # a network whose weights grew beyond all bounds
+        if not np.isfinite(moved).all():  # a network whose weights overflowed
             return _weighed(prior, EVENLY)
         settled = np.abs(moved - weights).max() < 1e-4
         weights = moved

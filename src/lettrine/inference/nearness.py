@@ -1,8 +1,9 @@
 """Which words are within a few edits of a list of words.
 
-An edit puts a character in, leaves one out, or puts one in place of another (Levenshtein 1966). The list becomes a tree of
-prefixes. A word walks down the tree, with one row of the table of edit distances for each prefix that is still near enough. All
-words of a batch walk side by side. So a list of 30,000 words costs some hundred prefixes a word, and not 30,000 tables.
+An edit inserts, deletes or replaces a character (Levenshtein 1966). The list becomes a tree of
+prefixes. A word walks down the tree, with one row of the table of edit distances for each prefix that is still near enough.
+All words of a batch walk in parallel. So with a list of 30,000 words, each word visits some hundred prefixes instead of
+filling 30,000 tables.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-ROWS: Final = 2**18  # prefixes looked at side by side
+ROWS: Final = 2**18  # prefixes visited in parallel
 
 
 def near_words(known: Collection[str], distance: int) -> Callable[[Sequence[str]], NDArray[np.bool_]]:
-    """A function that tells of each of some words whether one of the known words is at most `distance` edits away."""
+    """A function that tells for each word whether a known word is at most `distance` edits away."""
     tree = _Tree(known)
     return lambda words: tree.near(words, distance)
 
@@ -34,7 +35,7 @@ class _Tree:
         characters, wholes = [np.zeros(1, np.int64)], [np.array([bool((lengths == 0).any())])]
         firsts: list[NDArray[np.int64]] = []
         lasts: list[NDArray[np.int64]] = []
-        group, total = np.zeros(len(lengths), np.int64), 1  # of each word its prefix, counted within this length
+        group, total = np.zeros(len(lengths), np.int64), 1  # for each word its prefix, numbered within this length
         for depth in range(points.shape[1] + 1):
             going, parents = lengths > depth, np.arange(len(characters[-1]))
             points, lengths, group = points[going], lengths[going], group[going]
@@ -62,7 +63,7 @@ class _Tree:
         return result
 
     def _near(self, points: NDArray[np.int64], lengths: NDArray[np.int64], most: int) -> NDArray[np.bool_]:
-        """Of words as points (W, L). What lies outside a band around the diagonal of the table is too far away:
+        """The same for words as code points (W, L). Entries outside a band around the diagonal of the table are too far away:
 
         the row of a prefix of d characters holds its distances to the word's first d - most … d + most characters.
         """
@@ -72,7 +73,7 @@ class _Tree:
         owner, prefix = np.arange(len(points)), np.zeros(len(points), np.int64)
         rows = np.repeat(np.where(band >= 0, band, most + 1)[None], len(points), axis=0)  # (F, 2 * most + 1)
         for depth in range(int(lengths.max(initial=0)) + most + 1):
-            at = lengths[owner] - depth + most  # where in the row the whole word stands
+            at = lengths[owner] - depth + most  # position of the whole word in the row
             fits = (at >= 0) & (at <= 2 * most) & self.wholes[prefix]
             hit = np.flatnonzero(fits)
             found[owner[hit[rows[hit, at[hit]] <= most]]] = True

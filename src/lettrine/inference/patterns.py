@@ -2,11 +2,11 @@ r"""Regular expressions over a vocabulary, as automata: the part of the usual sy
 
     abc  .  [a-z]  [^aeiou]  \d \w \s  (…)  |  *  +  ?  {3}  {2,}  {2,5}  and a backslash before a sign
 
-A pattern is held against the whole word. What goes beyond sets of words (references back, looking ahead) is refused.
+A pattern must match the whole word. Syntax that goes beyond sets of words (back references, lookahead) is refused.
 
-A pattern's automaton is found by positions (Glushkov 1961). Each character of the pattern is a position. A state is the set of
-positions that the last character may have been, held as the bits of a whole number. There is no backtracking: a pattern
-costs what its automaton costs, and that has a bound.
+A pattern's automaton is built from positions (Glushkov 1961). Each character of the pattern is a position. A state is the set of
+positions that the last character may have been, held as the bits of a whole number. There is no backtracking: the cost of a
+pattern is that of its automaton, and that has a limit.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from lettrine.text.vocabulary import Vocabulary
 Mask: TypeAlias = NDArray[np.bool_]  # (V,): which characters
 
 MAX_PATTERN: Final = 1_000  # characters
-MAX_DEPTH: Final = 50  # of brackets in brackets
+MAX_DEPTH: Final = 50  # of nested brackets
 MAX_POSITIONS: Final = 2_000
-MAX_WORK: Final = 3_000_000  # positions looked at on the way to the automaton: about a second
+MAX_WORK: Final = 3_000_000  # positions visited while building the automaton: about a second
 _REPEATS: Final = {"*": (0, None), "+": (1, None), "?": (0, 1)}
 _SPECIAL: Final = "()[]{}*+?|.^$\\"
 _CLASSES: Final[dict[str, Callable[[str], bool]]] = {
@@ -46,7 +46,7 @@ class One:
 
 @dataclass(frozen=True)
 class Chain:
-    """Parts one after the other; none is the empty word."""
+    """Parts one after the other; without parts it is the empty word."""
 
     parts: tuple[Node, ...]
 
@@ -71,9 +71,9 @@ Node: TypeAlias = One | Chain | Choice | Repeat
 
 
 def parse(pattern: str, vocabulary: Vocabulary, letter: One) -> Node:
-    """The parts of a pattern; `letter` is what its dot stands for.
+    """The parts of a pattern; `letter` is the set of characters that its dot matches.
 
-    Raises ConfigError for what is no pattern, and for what is not of the syntax above.
+    Raises ConfigError for a text that is not a pattern of the syntax above.
     """
     if len(pattern) > MAX_PATTERN:
         raise ConfigError(f"match got a pattern of {len(pattern):,} characters; expected at most {MAX_PATTERN:,}")
@@ -99,7 +99,7 @@ def automaton_of(node: Node, size: int, what: str) -> Automaton:
     masks = np.stack([*glushkov.masks, np.zeros(size, np.bool_)])  # (P + 1, V), the last of the word's beginning
     together, kinds = np.unique(np.packbits(masks, axis=0), axis=1, return_inverse=True)
     matched = np.packbits(np.unpackbits(together, axis=0, count=len(masks)).T, axis=1, bitorder="little")  # (K, P / 8)
-    at = [int.from_bytes(row.tobytes(), "little") for row in matched]  # of each kind, the positions that it may be, as bits
+    at = [int.from_bytes(row.tobytes(), "little") for row in matched]  # for each kind, the positions that it may match, as bits
     begin = 1 << len(glushkov.masks)
     follow, accepts = [*glushkov.follow, first], last | (begin if nullable else 0)
     work, following = 0, {}
@@ -175,7 +175,7 @@ def _bits(number: int) -> Iterator[int]:
 
 
 def _size(node: Node) -> int:
-    """How many positions a node has with its repetitions written out."""
+    """The number of positions of a node with its repetitions written out."""
     if isinstance(node, One):
         return 1
     if isinstance(node, Repeat):
@@ -215,7 +215,7 @@ class _Parser:
             return node
         self.place += 1
         least, most = self._counts() if sign == "{" else _REPEATS[sign]
-        self._take("?")  # as few as will do: the same set of words
+        self._take("?")  # "as few as possible" describes the same set of words
         if (sign := self._peek()) and sign in "*+?{":
             raise self._wrong("two signs of repetition together; write (…) around what is repeated twice")
         return Repeat(node, least, most)
@@ -245,12 +245,12 @@ class _Parser:
         if sign in "*+?{":
             raise self._wrong("a sign of repetition with nothing before it", back=1)
         if sign in "^$":
-            raise self._wrong("a mark of the word's edge in its middle; a pattern is held against the whole word", back=1)
+            raise self._wrong("a mark of the word's edge in its middle; a pattern matches the whole word", back=1)
         return One(self._between(sign, sign))
 
     def _group(self) -> Node:
         if self._take("?") and not self._take(":"):
-            raise self._wrong("a group that looks around, names or sets something; expected (…) or (?:…)", back=2)
+            raise self._wrong("a group with lookaround, a name or flags; expected (…) or (?:…)", back=2)
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise self._wrong(f"more than {MAX_DEPTH} brackets in one another")

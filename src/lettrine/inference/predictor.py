@@ -1,6 +1,6 @@
-"""What sampling and scoring ask of a model: which character comes next, and how likely each is.
+"""The interface that sampling and scoring need from a model: which character comes next, and how likely each is.
 
-A network, counts, or both mixed: whatever answers these four questions can be drawn from under any condition, and scored.
+A network, counts, or a mixture: any model with these methods can be sampled under any condition, and scored.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from lettrine.engine.base import Doubles, Drawer, Integers
 from lettrine.text.vocabulary import Vocabulary
 
-PIECE: Final = (
-    256  # characters drawn at a time: few words are longer, so that where a hundred thousand may be, few numbers are drawn
-)
+# characters drawn at a time: few words are longer, so few random numbers are drawn even if 100,000 characters are allowed
+PIECE: Final = 256
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Cuts:
 class Predictor(Protocol):
     """A distribution of the next character, given the T characters before it.
 
-    Contexts are int32 (N, T), the nearest character last; where a word has fewer characters, the row begins with end tokens (0).
+    Contexts are int32 (N, T), the nearest character last; if a word has fewer characters, the row begins with end tokens (0).
     """
 
     @property
@@ -51,7 +50,7 @@ class Predictor(Protocol):
         ...
 
     def probabilities(self, contexts: Integers, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> Doubles:
-        """What `drawer` draws from, float64 (N, V): each row sums to 1."""
+        """The probabilities that `drawer` draws from, float64 (N, V): each row sums to 1."""
         ...
 
     def losses(self, contexts: Integers, targets: Integers, *, threads: int = 1) -> Doubles:
@@ -59,14 +58,14 @@ class Predictor(Protocol):
         ...
 
     def drawer(self, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, threads: int = 1) -> Drawer:
-        """What draws from these distributions again and again, see `lettrine.engine.base.Drawer`."""
+        """An object that draws from these distributions repeatedly, see `lettrine.engine.base.Drawer`."""
         ...
 
 
 def draw_on(draw: Drawer, contexts: Integers, room: int, uniforms: Callable[[NDArray[np.int64], int, int], Doubles]) -> Integers:
     """Words from contexts (N, T) to their ends, or to the room-th character: (N, at most room), 0 after the end.
 
-    uniforms: asked for the random numbers of some of the words, by their places, from a character on, and for how many.
+    uniforms: a function that gives random numbers: for some of the words (by index), from which character on, and how many.
     """
     count, length = contexts.shape
     going, pieces = np.arange(count), [np.zeros((count, 0), np.int32)]

@@ -1,8 +1,8 @@
-"""New words from a trained model, thousands a call, under any wish, as the model itself would write them.
+"""New words from a trained model, thousands per call, under conditions ("wishes"), with the model's own probabilities.
 
 A word that meets the wish is drawn with the model's own probability among all words that do. Words are drawn whole, and those
-that do not meet the wish are left out. Where few words meet it, a tree of prefixes makes this cheap
-(`lettrine.inference.tree`), if the wish shows in how a word begins. Nothing is cut or changed afterwards.
+that do not meet the wish are left out. If few words meet it, a tree of prefixes makes this cheap (`lettrine.inference.tree`),
+provided that the first characters of a word show whether it can meet the wish. Nothing is cut or changed afterwards.
 """
 
 from __future__ import annotations
@@ -21,24 +21,25 @@ from lettrine.errors import ConfigError
 from lettrine.inference.automaton import Automaton, at_least
 from lettrine.inference.predictor import Cuts, Predictor, draw_on
 from lettrine.text.labels import parse_shares, sign_of, signs, without_sign
+from lettrine.text.stored import StoredWords
 
 if TYPE_CHECKING:
     from lettrine.inference.tree import PrefixTree
 
-BATCH: Final = 4096  # words drawn side by side, fewer where an array of so many rows would hold more than
+BATCH: Final = 4096  # words drawn in parallel, fewer if an array of so many rows would hold more than
 NUMBERS: Final = 2**22  # numbers: with 20,000 characters to choose from, or words of 100,000 characters
 MAX_COUNT: Final = 10_000_000
 MAX_LENGTH: Final = 100_000
 MAX_NEAR: Final = 5  # edits
-FIRST_LOOK: Final = 2048  # words drawn whole before it is asked how many of them meet the wish …
+FIRST_LOOK: Final = 2048  # words drawn whole before the share that meets the wish is estimated …
 SELDOM: Final = 0.05  # … and the share below which the tree of prefixes is tried
-TREE_TRIAL: Final = 1024  # words asked of the tree before it is asked how much of the model it has ruled out …
-TREE_WORTH: Final = 0.5  # … and the share it must have left out by then: a draw through it takes six times as long
-IN_VAIN: Final = 2**20  # draws in a row without a word that meets the wish, before giving up, fewer where a large vocabulary …
-IN_VAIN_NUMBERS: Final = 2**25  # … makes each of them dear: draws times V …
+TREE_TRIAL: Final = 1024  # words drawn from the tree before checking how much of the model it has ruled out …
+TREE_WORTH: Final = 0.5  # … and the share it must have ruled out by then: a draw through it takes six times as long
+IN_VAIN: Final = 2**20  # draws in a row without a word that meets the wish, before giving up, fewer if a large vocabulary …
+IN_VAIN_NUMBERS: Final = 2**25  # … makes each of them expensive: draws times V …
 IN_VAIN_LEAST: Final = 2**12  # … but no fewer than these
-IN_VAIN_CHARACTERS: Final = 2**23  # characters drawn in vain, before giving up: long words make each draw dear too
-PATIENCE: Final = 20  # times as many known or repeated words in a row as were asked for, before giving up
+IN_VAIN_CHARACTERS: Final = 2**23  # characters drawn without success, before giving up: long words make each draw expensive too
+PATIENCE: Final = 20  # known or repeated words in a row, as a multiple of the count, before giving up
 LEAST_ROWS: Final = 256
 
 
@@ -47,16 +48,16 @@ LEAST_ROWS: Final = 256
 class Sampling:
     """How words are drawn.
 
-    temperature: below 1 keeps to the likely, above 1 wanders; 0 always takes the likeliest character.
+    temperature: below 1 prefers likely characters, above 1 varies more; 0 always takes the likeliest character.
     top_k: choose among the k likeliest characters only; 0 for all. top_p: among the fewest that reach probability p.
     min_length, max_length: characters a word has at least and at most; a longer one is left out, not cut.
-    prefix, suffix: what every word begins and ends with. contains: what it has somewhere inside, each of several texts.
+    prefix, suffix: the beginning and end of every word. contains: one or several texts that it has somewhere inside.
     without: characters it does not have. match: a pattern for the whole word, see `lettrine.inference.patterns`.
     like: a word it is at most `near` edits away from.
-    new: leave out words of the training list. not_near: leave out words at most so many edits away from one of the
-    training list, 0 for none. unique: no word twice. seed: of the draw, not of the training.
-    label: of a model with labels, the one to draw for, or several with their shares of the words: "women=2,men=1".
-    threads: of the processor; the words do not depend on them.
+    new: leave out words of the training list. not_near: leave out words at most this many edits away from a word of the
+    training list, 0 for none. unique: no word twice. seed: of the draw, not of the training. label: of a model with labels,
+    the one to draw for, or several with their shares of the words: "women=2,men=1". threads: of the processor; the words do
+    not depend on them.
 
     Raises ConfigError for a value outside its range.
     """
@@ -104,12 +105,12 @@ class Sampling:
 
 
 def stream_words(model: Predictor, count: int, how: Sampling, known: Collection[str] = frozenset()) -> Iterator[list[str]]:
-    """Draw `count` words, in portions as soon as they are there; fewer where no more can be had in reasonable time.
+    """Draw `count` words, in portions as soon as they are ready; fewer if no more are found in reasonable time.
 
     known: the training list, which `how.new` and `how.not_near` leave out. The words of a seed do not depend on `count`.
 
     Raises VocabularyError for a wish with an unknown character; ConfigError for a count outside 1 to MAX_COUNT, wishes that no
-    word meets, and, on the way, wishes that not one word was found to meet.
+    word meets, and, on the way, wishes that no drawn word met.
     """
     if not 1 <= count <= MAX_COUNT:
         raise ConfigError(f"count got {count}; expected 1 to {MAX_COUNT:,}")
@@ -124,7 +125,7 @@ def stream_words(model: Predictor, count: int, how: Sampling, known: Collection[
 
 
 def _source(model: Predictor, how: Sampling, sign: str) -> _Source:
-    """Where words come from: behind the sign of a label, or behind any where the model has labels and none is given."""
+    """The source of words: after the sign of a label, or after any sign if the model has labels and none is given."""
     accepted = _accepted(model, how, sign)
     source = _Source(model, how, accepted, sign)
     if accepted.needed[accepted.start] > source.room:
@@ -171,7 +172,7 @@ def _stream(source: _Source, count: int, wanted: _Filter) -> Iterator[list[str]]
 def _shared(
     sources: Sequence[_Source], count: int, wanted: _Filter, shares: NDArray[np.float64], seed: int
 ) -> Iterator[list[str]]:
-    """Words of several labels: of each the next one's label is drawn by the shares, then the next word of that label."""
+    """Words of several labels: for each word the label is drawn by the shares, then the next word of that label."""
     choices = np.random.default_rng([seed, len(shares)]).choice(len(shares), count, p=shares)
     numbers = np.bincount(choices, minlength=len(shares)).tolist()
     words = [chain.from_iterable(_stream(each, n, wanted)) for each, n in zip(sources, numbers, strict=True)]
@@ -184,13 +185,13 @@ def _shared(
 
 
 def _narrowed(rows: Integers) -> Integers:
-    """The rows (N, L) without the columns in which nothing but the ends of words is left, but for one."""
+    """The rows (N, L) without trailing columns that hold only ends of words; one of them is kept."""
     used = np.flatnonzero(rows.any(axis=0))
     return rows[:, : int(used[-1]) + 2] if len(used) else rows[:, :1]
 
 
 class _Filter:
-    """Leaves out words for what else there is: the training list, and the words drawn before."""
+    """Leaves out words because of other words: the training list, and the words drawn before."""
 
     def __init__(self, how: Sampling, known: Collection[str]) -> None:
         self._near = None
@@ -198,7 +199,8 @@ class _Filter:
             from lettrine.inference.nearness import near_words  # noqa: PLC0415 - as for `condition`
 
             self._near = near_words(known, how.not_near)
-        self._unique, self._seen = how.unique, set(known) if how.new else set()
+        self._unique, self._seen = how.unique, set[str]()
+        self._known = _as_set(known) if how.new else frozenset()
         self.asked = how.new or how.unique or self._near is not None
 
     def __call__(self, words: list[str]) -> list[str]:
@@ -208,14 +210,19 @@ class _Filter:
             words = [word for word, near in zip(words, self._near(words), strict=True) if not near]
         if self._unique:
             words = list(dict.fromkeys(words))
-        words = [word for word in words if word not in self._seen]
+        words = [word for word in words if word not in self._known and word not in self._seen]
         if self._unique:
             self._seen.update(words)
         return words
 
 
+def _as_set(known: Collection[str]) -> Collection[str]:
+    """The training list as what knows at once whether it holds a word, as a list on disk does already."""
+    return known if isinstance(known, StoredWords) else frozenset(known)
+
+
 class _Source:
-    """Rows of characters that meet the wish: drawn whole, and through the tree of prefixes where too few meet it."""
+    """Rows of characters that meet the wish: drawn whole, or through the tree of prefixes if too few meet it."""
 
     def __init__(self, model: Predictor, how: Sampling, accepted: Automaton, sign: str) -> None:
         self._model, self._accepted, self._cuts = model, accepted, Cuts(how.temperature, how.top_k, how.top_p)
@@ -234,7 +241,7 @@ class _Source:
         self.in_vain = 0  # draws since the last word that met the wish
 
     def more(self, wanted: int) -> Integers | None:
-        """Some rows (N, L), about as many as wanted; None where it is no use."""
+        """Some rows (N, L), about as many as wanted; None if there is no hope of more."""
         while self.in_vain < self._give_up and self._characters < IN_VAIN_CHARACTERS:
             if self._try_tree and self._drawn == FIRST_LOOK and self._met < SELDOM * FIRST_LOOK:
                 from lettrine.inference.tree import PrefixTree  # noqa: PLC0415 - as for `condition`
@@ -253,9 +260,9 @@ class _Source:
         return without_sign(words) if self._drawn_label else [self._prefix + word for word in words] if self._prefix else words
 
     def verdict(self) -> str:
-        """How seldom the wish is met, where nothing was found."""
+        """How rarely the wish is met, if nothing was found."""
         bound = 1.0 if self._tree is None else self._tree.bound
-        # No success in n independent trials: below 3 / n with a certainty of 95 % (the rule of three).
+        # No success in n independent trials: the share is below 3 / n with 95 % confidence (the rule of three).
         share = bound * 3 / self.in_vain if bound else 0.0
         return f"less than one in {1 / share:,.0f} of the model's words meets" if share else "no word of the model meets"
 
@@ -274,7 +281,9 @@ class _Source:
         return met
 
     def _uniforms(self, rows: NDArray[np.int64], start: int, length: int) -> Doubles:
-        """The random numbers of the next words' characters from `start` on: what few words reach has generators of its own."""
+        """The random numbers of the next words' characters from `start` on. Places that few words reach have their own
+        generators.
+        """
         if not start:
             return self._generator.random((len(rows), length))
         own = [np.random.default_rng([self._seed, self._drawn + row, start]) for row in rows.tolist()]
@@ -290,5 +299,5 @@ class _Source:
         self._characters += tree.characters - before
         self.in_vain = 0 if len(rows) else self.in_vain + self._asked
         if self._asked == TREE_TRIAL and tree.bound > 1 - TREE_WORTH:
-            self._tree = None  # as for long words, which die all over the tree and not at some of its prefixes
+            self._tree = None  # as with a least length, which excludes words all over the tree and not at a few prefixes
         return rows

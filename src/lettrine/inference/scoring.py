@@ -1,4 +1,4 @@
-"""How likely a trained model finds words, and which character surprised it most: one word, or millions."""
+"""The probability of words under a trained model, and the least expected character of each: for one word, or millions."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Score:
     """One word under a model, its end included.
 
     log_likelihood: nats, the sum of `characters`. characters: each character's own log-probability, the last for the end.
-    unknown: characters the model never saw; each is given -UNKNOWN nats, and what follows is judged as at a word's beginning.
-    labels: of a model with labels, how likely each is, given the word.
+    unknown: characters the model never saw; each counts -UNKNOWN nats, and the next characters are judged as at a word's
+    beginning. labels: for a model with labels, the probability of each, given the word.
     """
 
     word: str
@@ -70,7 +70,9 @@ class Scores:
 
 
 def character_losses(model: Predictor, words: Sequence[str], threads: int = 1) -> tuple[Doubles, NDArray[np.bool_]]:
-    """Loss of every character of every word and of its end, word after word, (N,), in nats; and which the model never saw."""
+    """Loss of every character of every word and of its end, word after word, (N,), in nats; and which characters the model
+    never saw.
+    """
     if threads < 1:
         raise ConfigError(f"threads got {threads}; expected at least 1")
     examples = windows(words, model.vocabulary, model.context, unknown=True)
@@ -85,8 +87,8 @@ def judged(
 ) -> tuple[Doubles, NDArray[np.bool_], dict[str, Doubles]]:
     """`character_losses` of words that carry no sign of a label, and how likely each label is for each word, (W,).
 
-    label: one of them, or "" for all. Under all, the chance of a character is its mean over the labels, each weighted by how
-    likely it is after the characters before. The chance of a word is then that of the word with any label.
+    label: one of them, or "" for all. Under all, the probability of a character is its mean over the labels, weighted by the
+    probability of each label given the characters before. The probability of a word is then that of the word with any label.
     """
     if not model.labels:
         if label:
@@ -127,7 +129,7 @@ def score_words(model: Predictor, words: Sequence[str], label: str = "") -> list
 
 
 def score_many(model: Predictor, words: Sequence[str], label: str = "", threads: int = 1) -> Iterator[Scores]:
-    """Score words by the thousand, without keeping each character's own loss."""
+    """Score many words without keeping the loss of each character."""
     for some in _portions(words):
         losses, strange, _ = judged(model, some, label, threads)
         lengths = np.fromiter(map(len, some), np.int64, len(some)) + 1
@@ -142,7 +144,7 @@ def score_many(model: Predictor, words: Sequence[str], label: str = "", threads:
 
 
 def _portions(words: Sequence[str]) -> Iterator[Sequence[str]]:
-    """The words cut where they make EXAMPLES examples; a longer word stands alone."""
+    """The words in portions of EXAMPLES examples; a longer word is a portion of its own."""
     sizes = np.cumsum(np.fromiter(map(len, words), np.int64, len(words)) + 1)
     start = 0
     while start < len(words):

@@ -1,18 +1,18 @@
-"""Words under a condition that the model seldom meets by itself: a tree of the prefixes seen so far, each with a bound.
+"""Words under a condition that the model rarely meets: a tree of the prefixes seen so far, each with a bound.
 
 A word is drawn character by character, as always. A prefix that can no longer become an accepted word is refused at once, and
-that is remembered: each prefix in the tree has a bound on the probability that a word which begins so is accepted,
+that is remembered: each prefix in the tree has a bound on the probability that a word with this beginning is accepted,
 
     bound(prefix) = sum over c of p(c | prefix) * bound(prefix c)       1 for a prefix not in the tree yet, 0 for a dead one,
 
-The next draws choose c in proportion to p(c | prefix) * bound(prefix c), so that they stay out of what is known to be dead.
-A prefix that enters the tree had the bound 1 and now has a lower one. The draw that met it goes on with that probability; else it
-is refused. Along any accepted word all bounds but the first cancel, so every word is drawn with probability
-p(word) / bound(start). That is exactly the model's own distribution on the accepted words, whatever the tree holds. Fewer draws
-are refused as the tree grows (adaptive rejection: Gilks & Wild 1992; for trees of words, Dymetman, Bouchard & Carter 2012, "The
-OS* algorithm").
+The next draws choose c in proportion to p(c | prefix) * bound(prefix c), so that they avoid prefixes known to be dead. A
+prefix that enters the tree had the bound 1 and now has a lower one. The draw that met it continues with that probability;
+otherwise it is refused. Along any accepted word all bounds but the first cancel, so every word is drawn with probability
+p(word) / bound(start). This is exactly the model's own distribution on the accepted words, whatever the tree contains. Fewer
+draws are refused as the tree grows (adaptive rejection: Gilks & Wild 1992; for trees of words, Dymetman, Bouchard & Carter
+2012, "The OS* algorithm").
 
-The tree is bounded in size. Below its edge a word is drawn to its end without it, and accepted or refused as a whole.
+The tree is bounded in size. Beyond its leaves a word is drawn to its end without the tree, and accepted or refused as a whole.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class PrefixTree:
     """Draws words that an automaton accepts, each with the model's own probability on them.
 
     draw: draws from the model under the same cuts.
-    start: the context (T,) after the prefix that is given. room: how many characters may follow.
+    start: the context (T,) after the given prefix. room: how many characters may follow.
     """
 
     def __init__(self, model: Predictor, draw: Drawer, accepted: Automaton, cuts: Cuts, start: Integers, room: int) -> None:
@@ -47,7 +47,7 @@ class PrefixTree:
         self._parent, self._by = np.zeros(most, np.int32), np.zeros(most, np.int32)  # the edge to each prefix …
         self._probability, self._depth = np.ones(most), np.zeros(most, np.int32)  # … p of it, and the prefix's length
         self._state = np.zeros(most, np.int32)
-        self._open = np.ones(most)  # share of its probability that was not dead from the outset
+        self._open = np.ones(most)  # share of its probability that was not dead at the beginning
         self._context = np.zeros((most, len(start)), np.int32)
         self._size = 0
         self.characters = 0  # drawn so far, kept or not
@@ -55,7 +55,7 @@ class PrefixTree:
 
     @property
     def bound(self) -> float:
-        """No more than this share of the model's words is accepted."""
+        """An upper bound on the share of the model's words that is accepted."""
         return float(self._weights[0].sum())
 
     def draw(self, count: int, generator: np.random.Generator) -> Integers:
@@ -78,7 +78,7 @@ class PrefixTree:
                 following[fresh] = self._grow(at[fresh], drawn[fresh], place + 1)
                 left = following < 0
                 outside.append(np.stack([rows[left], at[left], drawn[left], np.full(int(left.sum()), place + 1)]))
-                # A prefix that was new to the tree was taken for certain to be accepted: what is not so is refused now.
+                # A prefix that was new to the tree had the bound 1: the draws that this bound was too high for are refused now.
                 new = fresh & ~left
                 refused = np.zeros(len(rows), np.bool_)
                 refused[new] = generator.random(int(new.sum())) >= self._weights[following[new]].sum(axis=1)
@@ -125,7 +125,7 @@ class PrefixTree:
     def _finish(
         self, words: Integers, done: NDArray[np.bool_], outside: NDArray[np.int64], generator: np.random.Generator
     ) -> None:
-        """Draw what left the tree to its end, all of a batch together, and accept or refuse each as a whole."""
+        """Draw the words that left the tree to their ends, all of a batch together, and accept or refuse each as a whole."""
         rows, parents, characters, places = outside
         if not len(rows):
             return
@@ -149,7 +149,7 @@ class PrefixTree:
 
 
 def _choose(weights: Doubles, uniforms: Doubles) -> NDArray[np.int64]:
-    """In each row (N, V) one place, in proportion to the weights."""
+    """Draw one place in each row (N, V), in proportion to the weights."""
     cumulated = np.cumsum(weights, axis=1)
     chosen: NDArray[np.int64] = (cumulated > uniforms[:, None] * cumulated[:, -1:]).argmax(axis=1)
     return chosen

@@ -1,4 +1,4 @@
-"""The newest state of a training, for any number of viewers: what is old and was not sent is forgotten, never queued."""
+"""The newest state of a training, for any number of viewers: old values that were not sent are dropped, never queued."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 class Board:
     """Values by name, each with the version at which it was put up.
 
-    One thread puts values up; viewers wait in an event loop of their own. A viewer that is slow gets fewer values, the newest of
-    each name, so that memory stays flat whatever viewers do.
+    One thread puts values up; viewers wait in another event loop. A slow viewer gets fewer values, only the newest of each
+    name, so memory does not grow.
     """
 
     def __init__(self) -> None:
@@ -26,11 +26,11 @@ class Board:
 
     @property
     def watched(self) -> bool:
-        """Whether anybody looks."""
+        """Whether there are viewers."""
         return bool(self._waiting)
 
     def put(self, name: str, value: Any) -> None:
-        """Show a value, in place of the one of the same name. value: what JSON can hold; None takes the name away."""
+        """Show a value and replace the one of the same name. value: a JSON value; None removes the name."""
         text = json.dumps(value, allow_nan=False, separators=(",", ":"))
         with self._lock:
             if self._values.get(name, (0, ""))[1] == text:
@@ -58,7 +58,7 @@ class Board:
             return self._version, {name: self._values[name][1] for _, name in fresh}
 
     async def follow(self) -> AsyncIterator[dict[str, str]]:
-        """What there is, then what is new each time something is, until the board is closed."""
+        """All values, then each time the new ones, until the board is closed."""
         mine = asyncio.get_running_loop(), asyncio.Event()
         with self._lock:
             self._waiting.add(mine)

@@ -13,7 +13,7 @@ from lettrine.report.figure import need
 
 @cache
 def charts_script() -> str:
-    """One script for all of them. Putting it together takes seconds, so it is kept in the user's cache, by version."""
+    """One script for all of them. Building it takes seconds, so it is kept in the user's cache, by version."""
     vl_convert = need("vl_convert", "a live page")
     kept = _cache() / f"charts-{vl_convert.__version__}.js"
     with contextlib.suppress(OSError, UnicodeDecodeError):

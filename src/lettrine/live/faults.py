@@ -19,7 +19,7 @@ GENTLY: Final = 3.0  # the same where the loss falls, only slowly
 
 @dataclass(frozen=True)
 class Intervention:
-    """Something done to a training. says: in words. options: of a new start. change: of a running one, see `Trainer.change`."""
+    """A change to a training. says: in words. options: for a new start. change: for a running one, see `Trainer.change`."""
 
     says: str
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -54,16 +54,16 @@ FAULTS: Final = {
         "start with all hidden weights at 0", change=_scaled("layers.", 0.0), options={"activation": "relu"}
     ),
 }
-"""By name, in the order of the shelf."""
+"""By name, in the order of the page."""
 
 
 def hidden_scaled(session: Session, times: float) -> dict[str, Any]:
-    """The change that makes the hidden weights so many times as large."""
+    """The change that multiplies the hidden weights."""
     return _scaled("layers.", times)(session)
 
 
 def cure_of(finding: str, session: Session) -> Intervention | None:
-    """What the remedy of a finding comes to, where a program can apply it."""
+    """The remedy of a finding as a change, if a program can apply it."""
     rate = session.trainer.now.peak
     if finding in LOWER:
         return Intervention(f"learning rate {rate:.3g} → {rate / REMEDY:.3g}", change=_rate(1 / REMEDY))

@@ -1,4 +1,4 @@
-"""The form of a page that plays: its fields, what was typed into them, and the command that trains the same."""
+"""The form of an interactive page: its fields, the typed values, and the command for the same training."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ HIDDEN: Final = (
 """Options that make no sense for a training that is watched while it runs."""
 RECENT: Final = 50  # steps whose mean loss is shown
 USUAL: Final = {"steps": 20_000, "prior": "none"}
-"""What is chosen here unless something else is typed: long enough to play with, and the network alone."""
+"""Defaults of the page: a training that is long enough to play with, and the network alone."""
 
 
 def typed_options(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What was typed, as the options want it. Raises ConfigError for an unknown name, or a value that is none of its kind."""
+    """The typed values as options. Raises ConfigError for an unknown name, or a value of the wrong kind."""
     known = {option.name: option for option in OPTIONS if option.goes_to != "words"}
     if unknown := next((name for name in values if name not in known), None):
         raise ConfigError(f"the page chose {quote(unknown)}, which there is not; expected one of {', '.join(known)}")
@@ -44,7 +44,7 @@ def typed_options(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fields_of(session: Session, typed: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The fields of the form: name, help, choices, what was typed, and what holds."""
+    """The fields of the form: name, help, choices, typed value, and value in force."""
     now = {**vars(session.config), **vars(session.settings), **vars(session.settings.optimiser)}
     fields = []
     for option in OPTIONS:
@@ -67,7 +67,7 @@ def fields_of(session: Session, typed: Mapping[str, Any]) -> list[dict[str, Any]
 
 
 def command_of(source: str, typed: Mapping[str, Any]) -> str:
-    """The line that trains the same. source: the words as they are typed, "" for the shipped list."""
+    """The command for the same training. source: the words as typed, "" for the shipped list."""
     parts = ["lettrine train", source] if source else ["lettrine train"]
     for name, value in {**USUAL, **typed}.items():
         option = f"--{name.replace('_', '-')}"
@@ -79,12 +79,12 @@ def command_of(source: str, typed: Mapping[str, Any]) -> str:
 
 
 def recipe_command(name: str, source: str) -> str:
-    """The line that runs a recipe on these words."""
+    """The command that runs a recipe on these words."""
     return " ".join(filter(None, ["lettrine recipe run", name, source]))
 
 
 def shelves() -> dict[str, Any]:
-    """What the page offers to take: faults, recipes and word lists, each by name with what it is."""
+    """The faults, recipes and word lists that the page offers, each by name with a description."""
     return {
         "faults": {name: fault.says for name, fault in FAULTS.items()},
         "recipes": {each.name: each.lesson for each in RECIPES if each.ours is None},
@@ -93,7 +93,7 @@ def shelves() -> dict[str, Any]:
 
 
 def facts_of(session: Session, words: WordList, temperature: float) -> dict[str, Any]:
-    """What the page shows in numbers."""
+    """The numbers that the page shows."""
     trainer = session.trainer
     now, losses = trainer.now, trainer.losses[-RECENT:]
     mean = float(np.mean(losses)) if len(losses) else nan

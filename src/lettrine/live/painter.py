@@ -17,7 +17,7 @@ from lettrine.report.figure import Figure, drawable, specification
 from lettrine.report.pictures import TEXTS, charts
 from lettrine.report.summary import verdict, watched
 
-SHARE: Final = 0.06  # of the time that pictures take, as long as the rest between them is below
+SHARE: Final = 0.06  # share of the time for pictures, unless the pause would exceed MOST_REST
 LEAST_REST: Final = 0.3  # seconds: a browser needs far longer to draw a picture than we need to describe it
 MOST_REST: Final = 2.0
 CLOSE_SECONDS: Final = 20.0

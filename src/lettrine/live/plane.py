@@ -1,4 +1,4 @@
-"""What a page shows of a network of ours, besides its trace: new words, and where it puts its characters."""
+"""What a page shows of our own network besides its trace: new words, and the plane of its characters."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ SHOWN_WORDS: Final = 24
 
 
 class Drift:
-    """The plane of the embeddings, which keeps its axes from one frame to the next, so that points drift and do not jump."""
+    """The plane of the embeddings. It keeps its axes from one frame to the next, so that points move smoothly."""
 
     def __init__(self) -> None:
         self._points: NDArray[np.float64] | None = None
         self._before: NDArray[np.float64] | None = None
 
     def leave_behind(self) -> None:
-        """Another training begins: what there is now is where the points were before."""
+        """Another training begins: the present points become the earlier ones."""
         self._before = self._points
 
     def figure(self, vocabulary: Vocabulary, table: Array) -> Figure:

@@ -1,6 +1,6 @@
-"""A training that a page plays with: taken on, paused, changed, broken and cured while it runs.
+"""A training that a page controls: continued, paused, changed, broken and cured while it runs.
 
-Every change goes through `Trainer.change`, which logs it: what was played can be kept as an ordinary run, and resumed or repeated
+Every change goes through `Trainer.change`, which logs it: the training can be kept as an ordinary run, and resumed or repeated
 bit for bit.
 """
 
@@ -31,7 +31,7 @@ from lettrine.training.option_table import OPTIONS
 from lettrine.training.options import choices
 from lettrine.training.session import DEFAULT_CORPUS, Session
 
-CHUNK_SECONDS: Final = 0.03  # steps taken between two looks at what the page asks for
+CHUNK_SECONDS: Final = 0.03  # steps between two checks for requests of the page
 IDLE_SECONDS: Final = 0.1
 FACTS_SECONDS: Final = 0.1
 ANSWER_SECONDS: Final = 60.0
@@ -39,7 +39,7 @@ LEAST_GAIN: Final = 0.05  # times that of the scheme
 
 
 class Player:
-    """One training after another, each begun with what the page chose; the one before stays as a ghost beside the new one.
+    """One training after another, each with the settings chosen on the page; the previous one stays visible beside the new one.
 
     words: to learn. options: by the names of `option_table`, as typed. board: where it is shown. out: folder of kept runs.
     Raises ConfigError for an option outside its range.
@@ -64,7 +64,7 @@ class Player:
         self._thread.start()
 
     def answer(self, what: str, values: Mapping[str, Any]) -> Any:
-        """Do what a page asks for, between two steps. Raises ConfigError for what cannot be done."""
+        """Carry out a request of the page, between two steps. Raises ConfigError if that is impossible."""
         known: dict[str, Callable[..., Any]] = {
             "train": self._train,
             "pause": self._pause,
@@ -86,7 +86,7 @@ class Player:
         return done.result(ANSWER_SECONDS)
 
     def wait(self) -> None:
-        """Until it is closed, or a signal comes."""
+        """Train until it is closed, or a signal comes."""
         while self._thread.is_alive():
             self._thread.join(timeout=1.0)
 
@@ -170,14 +170,14 @@ class Player:
         return recipe.lesson
 
     def _scale_start(self, times: float = 1.0) -> None:
-        """The same start again, its hidden weights some times as large."""
+        """The same start again, with the hidden weights multiplied."""
         if not LEAST_GAIN <= float(times) <= 1 / LEAST_GAIN:
             raise ConfigError(f"gain got {times} times; expected {LEAST_GAIN:g} to {1 / LEAST_GAIN:g}")
         self._begin(self._options)
         self._change(**hidden_scaled(self._session, float(times)))
 
     def _take(self, session: Session, typed: dict[str, Any], recipe: str = "") -> None:
-        """Go on with another training."""
+        """Continue with another training."""
         if hasattr(self, "_session"):
             self._leave_behind()
             self._session.close()
@@ -208,14 +208,14 @@ class Player:
         return cure.says
 
     def _leave_behind(self) -> None:
-        """What there is now becomes what was before, in every picture."""
+        """The present training becomes the previous one in every picture."""
         trainer = self._session.trainer
         if trainer.watch is not None and trainer.step:
             self._before = trainer.watch.trace()
             self._drift.leave_behind()
 
     def _keep(self, name: str = "") -> str:
-        """Train the same again in a folder, up to here: the same bits, kept as any run."""
+        """Repeat the training up to this step in a folder, bit for bit, and keep it as a run."""
         trainer = self._session.trainer
         if not trainer.step:
             raise ConfigError("nothing has been learned yet; train a few steps first")
@@ -260,7 +260,7 @@ class Player:
         return recipe_command(self._recipe, self._source) if self._recipe else command_of(self._source, self._options)
 
     def _view(self) -> Moment:
-        """What there is to draw; called between two steps."""
+        """The data to draw; called between two steps."""
         trainer = self._session.trainer
         assert trainer.watch is not None  # noqa: S101  # the page cannot choose otherwise
         own = shown(self._session.model_now(), self._drift, temperature=self._temperature, seed=trainer.step)

@@ -1,7 +1,7 @@
-"""The local server: one page, its parts, what is new as server-sent events, and what the page asks for.
+"""The local server: one page, its parts, news as server-sent events, and requests of the page.
 
-It listens on this machine alone unless told otherwise. Another page that the same browser has open cannot reach it: the Host
-and Origin of each request are checked, and what changes anything needs a token that stands in our own page only.
+By default only this machine can reach it. Another page in the same browser cannot use it: the Host and Origin of each request
+are checked, and a request that changes something needs a token that only our own page contains.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ except ImportError:
     raise MissingExtraError("a live page", "live") from None
 
 NAMES: Final = ("127.0.0.1", "localhost", "[::1]")
-LARGEST: Final = 8_000_000  # bytes of what a page may send: a long list of words
-ALIVE_SECONDS: Final = 15.0  # between two signs of life, by which a viewer that went away is noticed
+LARGEST: Final = 8_000_000  # bytes that a page may send: a long list of words
+ALIVE_SECONDS: Final = 15.0  # seconds between two signs of life, by which a viewer that went away is noticed
 
 Answer = Callable[[str, Mapping[str, Any]], Any]
 POLICY: Final = (
@@ -53,9 +53,9 @@ HEADERS: Final = {
 class Server:
     """A board on a page, from the moment it is made until `close`.
 
-    title: of the page. answer: called with what the page asks for and its values, in the server's thread; None makes a page that
-    only shows. port: 0 for any free one, which `or_any` also takes where the port is taken. host: other than this machine's
-    own needs `expose`; every request then needs the token.
+    title: of the page. answer: called with the request of the page and its values, in the server's thread; None makes a page
+    that only shows. port: 0 for any free one; with `or_any` also if the port is taken. host: an address other than this
+    machine's own needs `expose`; every request then needs the token.
 
     Raises ConfigError if the port is taken or the host needs `expose`, MissingExtraError without the extra `live`.
     """
@@ -99,7 +99,7 @@ class Server:
         self._thread.start()
 
     def close(self) -> None:
-        """Say to viewers that this was all, and stop listening."""
+        """Tell viewers that this was the end, and stop listening."""
         self.board.close()
         self._server.should_exit = True
         self._thread.join(timeout=5)
@@ -192,7 +192,7 @@ class Server:
 
 
 class _Guard:
-    """Refuses what must not be answered, and adds the headers of safety to what is."""
+    """Refuses requests that must not be answered, and adds security headers to the answers."""
 
     def __init__(self, inner: Any, refused: Callable[[Mapping[str, Any]], str]) -> None:
         self._inner, self._refused = inner, refused

@@ -1,4 +1,4 @@
-"""A page that shows a training from outside, and touches nothing."""
+"""A page that shows a training without changing it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lettrine.live.server import Server
 class Live:
     """A live page of one training, at `address` from the moment it is made.
 
-    title: of the page. port: where it listens on this machine, or any free one where that is taken.
+    title: of the page. port: where it listens on this machine, or any free one if that is taken.
     Raises MissingExtraError without the extra `live`.
     """
 
@@ -32,7 +32,7 @@ class Live:
         self._painter = Painter(self._board)
         self._last: Callable[[], Moment] | None = None
         self.address = self._server.address
-        print(f"lettrine: live at {self.address}", file=sys.stderr)  # noqa: T201  # whoever asked for it has to find it
+        print(f"lettrine: live at {self.address}", file=sys.stderr)  # noqa: T201  # the user needs the address
 
     def offer(
         self,
@@ -40,7 +40,7 @@ class Live:
         facts: Mapping[str, Any] | None = None,
         own: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
-        """Called by the training as often as it likes: costs next to nothing while nobody looks, and never waits.
+        """Called by the training as often as it likes: costs almost nothing without viewers, and never waits.
 
         facts: step, steps, loss, dev, speed; what there is. own: what else a `Moment` may have, by name.
         """

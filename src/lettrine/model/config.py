@@ -1,7 +1,7 @@
 """The shape of a network, as one frozen value.
 
 Bengio et al. 2003, "A Neural Probabilistic Language Model", JMLR 3. Each of the T characters before the one to predict is
-looked up in an embedding table. The T vectors are laid end to end and passed through hidden layers. The last layer gives one
+looked up in an embedding table. The T vectors are concatenated and passed through hidden layers. The last layer gives one
 logit for each character of the vocabulary.
 
 Shape letters used everywhere: B batch, T context, E embedding, H hidden, V vocabulary, S steps, L layers.
@@ -19,8 +19,8 @@ from lettrine.errors import ConfigError
 
 NORMS: Final = ("none", "batch")
 
-MAX_WIDTH: Final = 1_000_000  # of any axis: past this an option was mistyped, and memory would be asked for in vain
-MAX_DROPOUT: Final = 0.9  # past this a layer hands on next to nothing
+MAX_WIDTH: Final = 1_000_000  # of any axis: a larger number is a typing error, and its memory could not be had
+MAX_DROPOUT: Final = 0.9  # above this a layer passes on almost nothing
 MAX_LAYERS: Final = 1_000
 MAX_PARAMETERS: Final = 1_000_000_000
 
@@ -38,7 +38,7 @@ class MLPConfig:
         of Hendrycks & Gimpel 2016, as torch's GELU(approximate="tanh").
     norm: "batch" puts batch normalisation (Ioffe & Szegedy 2015) between each hidden Linear and its activation.
     hidden_bias: whether hidden Linears have a bias. None means "unless norm is batch": a bias before
-        batch norm does nothing, since the mean is taken away again.
+        batch norm does nothing, since the mean is subtracted again.
     output_bias: whether the last Linear has a bias.
     output_norm: batch normalisation of the logits, as the lecture's deep nets have it.
     direct: adds direct connections from the embeddings to the logits (W in Bengio's equation 1).

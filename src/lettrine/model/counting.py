@@ -6,22 +6,21 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from lettrine.model.counts import ORDERS, Counts, Integers, Keys
 from lettrine.model.discounts import estimated, scaled_on
 
 _ROOM: Final = 2**62  # of a number that several characters are packed into
-_FIT: Final = 12_000  # held-out characters looked at: order and discounts are few, and a loss is then known to 0.01 nats
-WORTH: Final = 5e-4  # nats that a longer history must earn, or its memory is not taken
+_FIT: Final = 12_000  # held-out characters used: enough to know a loss to 0.01 nats and to choose a few numbers
+WORTH: Final = 5e-4  # nats that a longer history must gain to be worth its memory
 
 
 @dataclass(frozen=True, eq=False)
 class _Level:
     """The histories of one length: their parents, their oldest characters, and what followed them.
 
-    plain: how often; widely: after how many longer histories, where there are any.
+    plain: how often; widely: after how many longer histories, if there are any.
     """
 
     parents: Keys
@@ -32,10 +31,10 @@ class _Level:
     widely: Keys
 
 
-def histories(targets: Integers, most: int) -> NDArray[np.int64]:
-    """The `most` characters before each one, nearest first, 0 from the beginning of the word on: (N, most)."""
-    symbols = np.asarray(targets, np.int64)
-    result, alive = np.zeros((most, len(symbols)), np.int64), np.ones(len(symbols), np.bool_)
+def histories(targets: Integers, most: int) -> Integers:
+    """The `most` characters before each one, nearest first, 0 from the beginning of the word on: (N, most), of their type."""
+    symbols = np.asarray(targets)
+    result, alive = np.zeros((most, len(symbols)), symbols.dtype), np.ones(len(symbols), np.bool_)
     for lag in range(1, min(most, len(symbols) - 1) + 1):
         result[lag - 1, lag:] = symbols[:-lag]
         result[lag - 1] *= alive
@@ -44,12 +43,12 @@ def histories(targets: Integers, most: int) -> NDArray[np.int64]:
 
 
 def count(train: Integers, dev: Integers, vocabulary_size: int, most: int = ORDERS[1]) -> Counts:
-    """Count the training words; order (at most `most`) and discounts are those of least loss on the dev words.
+    """Count the training words; order (at most `most`) and discounts minimise the loss on the dev words.
 
     train, dev: words as `Windows.targets` has them, (N,): every word's characters, each word closed by 0. Without dev words the
     discounts stay as estimated and the order is `most`.
     """
-    levels = _levels(np.asarray(train, np.int64), vocabulary_size, most)
+    levels = _levels(np.asarray(train), vocabulary_size, most)
     if not len(dev):
         return _assemble(levels, vocabulary_size)
     fit = slice(_whole_words(dev, _FIT))
@@ -67,12 +66,12 @@ def count(train: Integers, dev: Integers, vocabulary_size: int, most: int = ORDE
 
 
 def _whole_words(targets: Integers, most: int) -> int:
-    """How many of at most `most` targets are whole words; at least one word."""
+    """The number of targets, at most `most`, that end with a whole word; at least one word."""
     ends = np.flatnonzero(np.asarray(targets) == 0) + 1
     return int(ends[max(int(np.searchsorted(ends, most, side="right")) - 1, 0)])
 
 
-def _levels(symbols: Keys, vocabulary_size: int, most: int) -> list[_Level]:
+def _levels(symbols: Integers, vocabulary_size: int, most: int) -> list[_Level]:
     """Every history of 0 to most - 1 characters."""
     before = histories(symbols, most - 1)  # (N, K - 1)
     key = np.zeros(len(symbols), np.int64)
@@ -84,10 +83,10 @@ def _levels(symbols: Keys, vocabulary_size: int, most: int) -> list[_Level]:
             size = len(distinct)
         key = key * vocabulary_size + column
         size *= vocabulary_size
-    order = np.argsort(key, kind="stable")
+    order = np.argsort(key)
     first = np.flatnonzero(np.diff(key[order], prepend=-1))
     times = np.diff(first, append=len(order))
-    rows, followers = before[order[first]], symbols[order[first]]  # distinct n-grams, histories ascending
+    rows, followers = before[order[first]], symbols[order[first]].astype(np.int64)  # distinct n-grams, histories ascending
     depth = np.minimum((rows != 0).sum(axis=1) + 1, most - 1)  # of the longest history of each
     ids = np.zeros((most, len(rows)), np.int64)  # its node at each depth
     parents, oldest = [np.zeros(1, np.int64)], [np.zeros(1, np.int64)]
@@ -98,7 +97,7 @@ def _levels(symbols: Keys, vocabulary_size: int, most: int) -> list[_Level]:
         new = np.flatnonzero(changed & (depth >= k))
         ids[k] = np.cumsum(changed & (depth >= k)) - 1
         parents.append(ids[k - 1][new])
-        oldest.append(rows[new, k - 1])
+        oldest.append(rows[new, k - 1].astype(np.int64))
     levels: list[_Level] = []
     nodes, chars, plain, widely = (np.empty(0, np.int64) for _ in range(4))
     for k in range(most - 1, -1, -1):
@@ -106,10 +105,10 @@ def _levels(symbols: Keys, vocabulary_size: int, most: int) -> list[_Level]:
         nodes = np.concatenate([nodes, ids[k][own]])
         chars = np.concatenate([chars, followers[own]])
         plain = np.concatenate([plain, times[own]])
-        # What reaches the beginning of its word, or is as long as can be, has nothing longer to be counted by.
+        # A history that reaches the beginning of its word, or has the greatest length, has no longer one.
         widely = np.concatenate([np.ones(len(widely), np.int64), times[own]])
         pair = nodes * vocabulary_size + chars
-        place = np.argsort(pair, kind="stable")
+        place = np.argsort(pair)
         start = np.flatnonzero(np.diff(pair[place], prepend=-1))
         distinct = pair[place[start]]
         nodes, chars = np.divmod(distinct, vocabulary_size)

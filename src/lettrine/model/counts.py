@@ -5,9 +5,9 @@ modeling". With h the last k characters and h' the same without the oldest of th
 
     p(w | h) = (c(h w) - D(c(h w))) / c(h) + gamma(h) * p(w | h')        p(w | nothing) ends on 1 / V
 
-c counts, in the longest histories, how often w followed; in shorter ones, which stand in where the longer are unseen, in how many
-different longer histories it did. D takes off D1, D2 or D3 where c is 1, 2 or more, and gamma(h) hands on what was taken off.
-A history that reaches the beginning of its word has nothing longer: it keeps the plain counts.
+In the longest histories, c counts how often w followed. In shorter ones, which are used if the longer are unseen, it counts
+after how many different longer histories w followed. D is D1, D2 or D3 if c is 1, 2 or more, and gamma(h) gives the discounted
+mass to the shorter history. A history that reaches the beginning of its word has no longer one: it keeps the plain counts.
 
 Histories are nodes of a tree, the child of h with one character more at its old end, so the nodes that a context
 walks through, nearest character first, are the histories it falls back on. Node 0 is the empty history; nodes are numbered by
@@ -33,7 +33,7 @@ ORDERS: Final = (2, 10)  # least and most: an n-gram of order n sees n - 1 chara
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Counts:
-    """Counted words, smoothed; made by `count`.
+    """Smoothed counts of words; made by `count`.
 
     vocabulary_size: V. levels (K + 1,): first node of each depth 0 to K - 1, and how many nodes there are; K is the order.
     children (nodes - 1,): parent * V + character of each node but the first. begin (nodes + 1,): where a node's followers begin.
@@ -54,7 +54,9 @@ class Counts:
         return len(self.levels) - 1
 
     def probabilities(self, contexts: Integers) -> Floats:
-        """Of every character after each context (N, T): (N, V). Rows sum to 1. Of longer contexts only the end is seen."""
+        """Probabilities of every character after each context (N, T): (N, V). Rows sum to 1. Only the end of a longer context
+        is used.
+        """
         result = np.full((len(contexts), self.vocabulary_size), 1.0 / self.vocabulary_size)
         for rows, nodes in self._path(contexts):
             result[rows] *= self.passed_on[nodes, None]
@@ -64,7 +66,7 @@ class Counts:
         return result
 
     def probability(self, contexts: Integers, targets: Integers) -> Floats:
-        """Of the character that came, after each context (N, T), (N,): (N,)."""
+        """Probability of the target (N,) after each context (N, T): (N,)."""
         result = np.full(len(targets), 1.0 / self.vocabulary_size)
         for rows, nodes in self._path(contexts):
             entry = self._entries(nodes, targets[rows])
@@ -72,7 +74,7 @@ class Counts:
         return result
 
     def chain(self, contexts: Integers, targets: Integers) -> Floats:
-        """What every discount is applied to, for each depth and example: (K, N, 5).
+        """The counts that discounts apply to, for each depth and example: (K, N, 5).
 
         c(h w), c(h), and how many characters followed h once, twice, more often; all 0 for a history never seen.
         """
@@ -85,7 +87,7 @@ class Counts:
         return found
 
     def with_discounts(self, discounts: Floats) -> Counts:
-        """The same counts, otherwise smoothed."""
+        """The same counts with other discounts."""
         return replace(self, discounts=discounts)
 
     @cached_property
@@ -129,7 +131,7 @@ class Counts:
         return pairs
 
     def _entries(self, nodes: Keys, targets: Integers) -> Keys:
-        """Where each character stands among its node's followers, -1 where it never followed."""
+        """The index of each character among its node's followers, -1 if it never followed."""
         return find(self.pairs, nodes * self.vocabulary_size + targets)
 
     def _path(self, contexts: Integers) -> Iterator[tuple[Keys, Keys]]:
@@ -148,7 +150,7 @@ class Counts:
 
 
 def find(keys: Keys, wanted: Keys) -> Keys:
-    """Place of each wanted number in ascending keys, -1 where it is not there."""
+    """Index of each wanted number in ascending keys, -1 if it is missing."""
     if not len(keys):
         return np.full(len(wanted), -1)
     at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)

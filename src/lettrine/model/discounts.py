@@ -1,4 +1,4 @@
-"""What is taken off each count: estimated, then scaled on held-out words; and counts with one example left out."""
+"""The discounts of counts: estimated, then scaled on held-out words; and counts with one example left out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Integers: TypeAlias = NDArray[np.integer[Any]]
 Floats: TypeAlias = NDArray[np.float64]
 
 CEILING: Final = (1.0, 2.0, 3.0)  # of D1, D2, D3: no more can be taken off than there is
-PLAIN: Final = (0.5, 1.0, 1.5)  # where too few counts are 1, 2, 3 or 4 to estimate them
+PLAIN: Final = (0.5, 1.0, 1.5)  # used if too few counts are 1, 2, 3 or 4 to estimate them
 LEAST: Final = 1e-3  # with none, a character first met after a history would be impossible
 _SCALES: Final = np.exp(np.linspace(np.log(0.4), np.log(2.0), 17))  # of the estimated discounts that are tried on held-out words
 _ROUNDS: Final = 2  # over the depths
@@ -28,7 +28,7 @@ def estimated(counts: Integers) -> Floats:
 
 
 def scaled(discounts: Floats, factor: float | Floats) -> Floats:
-    """Discounts times a factor, or several (F, 1), none more than the count it is taken from."""
+    """Discounts times a factor, or several (F, 1), none larger than its count."""
     result: Floats = np.minimum(discounts * factor, CEILING)
     return result
 
@@ -36,7 +36,7 @@ def scaled(discounts: Floats, factor: float | Floats) -> Floats:
 def smoothed(link: Floats, discounts: Floats, lower: Floats) -> Floats:
     """Probability of each example at one depth, from that of the shorter history: (N,).
 
-    link (N, 5): c(h w), c(h), and how many characters followed h once, twice, more often; all 0 where h was never seen.
+    link (N, 5): c(h w), c(h), and how many characters followed h once, twice, more often; all 0 if h was never seen.
     Several discounts (F, 3), or several lower probabilities (F, N), give (F, N).
     """
     kept = link[:, 0] - np.insert(discounts, 0, 0.0, axis=-1)[..., np.minimum(link[:, 0], 3).astype(np.int64)]
@@ -72,7 +72,7 @@ def left_out(chain: Floats) -> Floats:
 
 
 def scaled_on(chain: Floats, discounts: Floats, uniform: float) -> tuple[Floats, float]:
-    """The discounts (K, 3), multiplied depth by depth by what lowers the loss of these examples; and that loss, in nats."""
+    """The discounts (K, 3), scaled depth by depth to lower the loss of these examples; and that loss, in nats."""
     made = discounts.copy()
     for _ in range(_ROUNDS):
         lower = np.full(chain.shape[1], uniform)

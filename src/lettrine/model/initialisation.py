@@ -23,14 +23,14 @@ from lettrine.model.parameters import Parameters, buffer_shapes, group_of, param
 @checked
 @dataclass(frozen=True)
 class Initialisation:
-    """Starting widths (standard deviations) of every group of parameters.
+    """Initial widths (standard deviations) of every group of parameters.
 
     embedding: of the embedding table.
     hidden: factor on hidden weights; None takes the activation's gain.
     hidden_fan_in, output_fan_in: whether those weights are divided by sqrt(fan-in) first.
     hidden_bias, output_bias: of the biases; 0 starts them at zero.
     output: factor on the output layer's weights, and on the direct connections'.
-    output_norm: what the scale of batch norm on the logits starts at (a constant, not a width).
+    output_norm: initial scale of batch norm on the logits (a constant, not a width).
     calibrated: whether the weights are then scaled layer by layer on training data, see `lettrine.engine.calibration`.
 
     Raises ConfigError for a factor that is negative or not finite.
@@ -52,7 +52,7 @@ class Initialisation:
                 raise ConfigError(f"initialisation of {name} got {value}; expected 0 or more")
 
     def norm_start(self, name: str) -> float:
-        """What a parameter of batch norm starts at: shifts at 0, scales at 1, but `output_norm` for the scale of the logits."""
+        """Initial value of a batch norm parameter: 0 for shifts, 1 for scales, `output_norm` for the scale of the logits."""
         if name.endswith("bias"):
             return 0.0
         return self.output_norm if name.startswith("output_norm") else 1.0
@@ -69,9 +69,9 @@ SCHEMES: Final = {
     "naive": NAIVE,
     # naive, but the output layer starts near 0, so that the first loss is ln V.
     "small-output": Initialisation(hidden=1.0, hidden_fan_in=False, hidden_bias=1.0, output=0.01, output_fan_in=False),
-    # and the hidden layer is tamed by hand.
+    # and the hidden layer is made smaller by hand.
     "small-hidden": Initialisation(hidden=0.2, hidden_fan_in=False, hidden_bias=0.01, output=0.01, output_fan_in=False),
-    # Everything small: safe, and slow to leave the start.
+    # Everything small: safe, but slow at the start.
     "tiny": Initialisation(hidden=0.01, hidden_fan_in=False, output=0.01, output_fan_in=False),
     # The principled scale: gain / sqrt(fan-in). With batch norm it matters little, and the biases are left out anyway.
     "kaiming": Initialisation(hidden_bias=0.01, output=0.01, output_fan_in=False),

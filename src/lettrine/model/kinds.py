@@ -1,8 +1,9 @@
-"""What kind of character comes next, by the kinds of the two before it.
+"""The kind of the next character (capital, small letter ...), predicted from the kinds of the two before it.
 
-A list of 200 names shows each capital a few times, and neither a network nor counts can know from that that none of them
-follows a small letter. The kinds of characters are few, so that even few words tell: they are counted, each pair of kinds
-smoothed by the nearer one alone, and that by none (MacKay & Peto 1995, "A hierarchical Dirichlet language model").
+A list of 200 names shows each capital a few times, and neither a network nor counts can conclude from this that capitals never
+follow small letters. There are few kinds of characters, so few words are enough: kinds are counted after pairs of kinds; a
+pair is smoothed with the nearer kind alone, and that with no context (MacKay & Peto 1995, "A hierarchical Dirichlet language
+model").
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ Floats = NDArray[np.float64]
 END, CAPITAL, LETTER, DIGIT, SPACE, SIGN = range(6)
 KINDS: Final = 6
 MOST: Final = 2.0  # of the weight
-STRENGTH: Final = 1.0  # of what a shorter history says, in examples
+STRENGTH: Final = 1.0  # weight of a shorter history, in examples
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -31,7 +32,7 @@ class Kinds:
     """Kinds counted, made by `counted_kinds`.
 
     kinds: of each character, the end of a word first, (V,). logs (KINDS, KINDS, KINDS): logarithm of how often each kind follows
-    two others, the further one first. weight: what it counts beside networks and counts.
+    two others, the further one first. weight: its weight beside networks and counts.
     """
 
     kinds: NDArray[np.int64]
@@ -67,7 +68,7 @@ def _kind(character: str) -> int:
 
 
 def _before(kinds: NDArray[np.int64], contexts: Integers) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The kinds of the last character but one, and of the last, of each context (N, T)."""
+    """The kinds of the last two characters of each context (N, T)."""
     nearer = kinds[contexts[:, -1]]
     return (kinds[contexts[:, -2]] if contexts.shape[1] > 1 else np.zeros_like(nearer)), nearer
 
@@ -78,7 +79,7 @@ def kinds_to_arrays(kinds: Kinds) -> dict[str, NDArray[Any]]:
 
 
 def kinds_from_arrays(arrays: Mapping[str, NDArray[Any]], vocabulary_size: int) -> Kinds | None:
-    """The inverse of `kinds_to_arrays`; None where there are none. Raises EngineError, or KeyError if some are missing."""
+    """The inverse of `kinds_to_arrays`; None if there are none. Raises EngineError, or KeyError if some are missing."""
     if "kinds" not in arrays:
         return None
     kinds, logs, weight = arrays["kinds"], arrays["kind_logs"], arrays["kind_weight"]

@@ -1,4 +1,4 @@
-"""Counts as plain arrays of a file, and back from a stranger's."""
+"""Counts as plain arrays for a file, and back with checks, because a file may come from a stranger."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def counts_to_arrays(counts: Counts) -> dict[str, NDArray[Any]]:
 
 
 def counts_from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Counts:
-    """The inverse of `counts_to_arrays`. Raises EngineError unless they are such as `count` makes them."""
+    """The inverse of `counts_to_arrays`. Raises EngineError unless they are as `count` makes them."""
     for name, dtype in {"vocabulary_size": np.int64, **FIELDS}.items():
         found = arrays.get(name)
         axes = 2 if name == "discounts" else 1

@@ -21,12 +21,14 @@ from lettrine.model.parameters import Array, Parameters
 from lettrine.recipes.figures import ComparedFigure, FiguresByKey, compare, figures_of_trace, noise_of_trace
 from lettrine.recipes.generator import SEED, GeneratorBatches, TorchGenerator, draw_parameters
 from lettrine.recipes.recipe import Recipe
+from lettrine.text.stored_windows import Examples
 from lettrine.text.vocabulary import Vocabulary
 from lettrine.text.windows import Windows
 from lettrine.text.words import WordList
 from lettrine.training.batches import Rows
 from lettrine.training.batches import batches as drawn
 from lettrine.training.interrupt import deferred_signals
+from lettrine.training.mixing import COUNTED
 from lettrine.training.run import Run
 from lettrine.training.session import OnProgress, Session, Splits
 from lettrine.training.settings import Settings
@@ -207,7 +209,7 @@ class _Beginning:
         self._recipe, self._prepare, self._batches = recipe, prepare, batches
         self.noise = math.nan  # standard error of the first loss
 
-    def start(self, config: MLPConfig, settings: Settings, train: Windows) -> tuple[Parameters, Rows]:
+    def start(self, config: MLPConfig, settings: Settings, train: Examples) -> tuple[Parameters, Rows]:
         """What `Session` begins with."""
         generator = TorchGenerator(settings.seed)
         generator.skip_nets(config, *self._recipe.drawn, settings.batch)
@@ -219,7 +221,8 @@ class _Beginning:
             else drawn(settings.draw, settings.seed, len(train), settings.batch)
         )
         first = batches.rows(0, 1)[0]
-        self._contexts, self._targets = train.contexts[first], train.targets[first]
+        contexts, targets, rows = train.batch(first)
+        self._contexts, self._targets = contexts[rows], targets[rows]
         return parameters, batches
 
     def gradients(self, config: MLPConfig, parameters: Mapping[str, Array]) -> Mapping[str, WeightGradient]:
@@ -269,7 +272,7 @@ def _norm_figures(trainer: Trainer, kept: Mapping[str, Array], splits: Splits) -
     """
     if sum(name.endswith("running_mean") for name in kept) != 1:
         return {}
-    train, dev, _ = splits
+    train, dev = splits[0].head(COUNTED), splits[1]
     config, engine, threads = trainer.config, trainer.engine, trainer.settings.threads
     precise = precise_norms(config, kept, train.contexts)
     of_dev = precise_norms(config, kept, dev.contexts)

@@ -27,13 +27,13 @@ from lettrine.training.shape import Shape
 from lettrine.training.sizes import processors
 from lettrine.training.storage import read_json, storage_error, write_json
 
-MINUTES: Final = 5.0  # where neither minutes nor trials are given
+MINUTES: Final = 5.0  # if neither minutes nor trials are given
 MOST_MINUTES: Final = 1e6
 MOST_TRIALS: Final = 10**6
 MOST_JOBS: Final = 1024
-ABOUT: Final = "tune.json"  # whose search the folder holds
+ABOUT: Final = "tune.json"  # tells which search the folder holds
 _PAGE: Final = "lettrine.tools.study_page"
-"""Where the page of a search is written, bound by name: a search draws nothing."""
+"""The function that writes the page of a search, bound by name: the room `search` imports no drawing."""
 
 
 @checked
@@ -54,15 +54,15 @@ def tune(
 ) -> Tuned:
     """Search for the network and training that fit a word list best, and keep the best run in `out`/best.
 
-    words: as `lettrine.train` has them. out: folder of the search; None for runs/NAME-tune. Called again with the same words
-    it goes on. minutes: time for this call, MINUTES where neither is given; trials: in all, of this call and others together.
-    storage: path of a journal, or URL of a database that Optuna knows; None for a journal in `out`. Whoever gives the same one
-    works on the same study. study: its name, where the one that follows from the words will not do. jobs: trials side by side;
-    None for one a processor. healthy: a run with a critical finding of the health check is not taken for the best.
-    shape, settings: what is given there is not searched. on_progress: called with a `Standing`. page: write report.html.
+    words: as for `lettrine.train`. out: folder of the search; None for runs/NAME-tune. A second call with the same words
+    continues it. minutes: time for this call, MINUTES if neither is given; trials: total number, of this call and others
+    together. storage: path of a journal, or URL of a database that Optuna knows; None for a journal in `out`. All calls with
+    the same one work on the same study. study: its name, if not the one made from the words. jobs: parallel trials; None for
+    one per processor. healthy: a run with a critical finding of the health check cannot become the best. shape, settings:
+    values given there are not searched. on_progress: called with a `Standing`. page: write report.html.
 
-    Ctrl-C and SIGTERM stop it; trials that were cut off go on when it is called again.
-    Raises what `train` raises, ConfigError for a study of other words or options, StorageError where it cannot be reached, and
+    Ctrl-C and SIGTERM stop it; the next call continues trials that were cut off.
+    Raises what `train` raises, ConfigError for a study of other words or options, StorageError if it cannot be reached, and
     MissingExtraError without the extra `tune`.
     """
     engine = storages.optuna()
@@ -114,14 +114,14 @@ def _write_pages(found: Tuned) -> None:
 
 
 def _claim(folder: Path, name: str, words: WordList, worker: str) -> None:
-    """See that the folder is new or holds this very search; several workers may do so at once. Raises RunExistsError."""
+    """Check that the folder is new or holds this same search; several workers may do so at once. Raises RunExistsError."""
     path = folder / ABOUT
     try:
         folder.mkdir(parents=True, exist_ok=True)
         foreign = [each.name for each in folder.iterdir() if not each.name.startswith(ABOUT)]
     except OSError as error:
         raise storage_error(folder, error) from error
-    if path.exists():  # asked after the folder was looked into: whoever puts something there has written this first
+    if path.exists():  # read after the folder was listed: a worker writes this file before any other
         known = read_json(path)
         if known.get("words") != words.digest or known.get("study") != name:
             raise RunExistsError(
@@ -137,7 +137,7 @@ def _claim(folder: Path, name: str, words: WordList, worker: str) -> None:
 
 @contextlib.contextmanager
 def _quiet(loggers: object) -> Iterator[None]:
-    """Optuna says nothing of single trials meanwhile: the progress line and the page do."""
+    """Silence Optuna's messages on single trials: the progress line and the page tell of them."""
     before = loggers.get_verbosity()  # type: ignore[attr-defined]
     loggers.set_verbosity(logging.ERROR)  # type: ignore[attr-defined]
     try:

@@ -1,4 +1,6 @@
-"""The end of a search: the best settings trained with several networks, held against lettrine's own choice, and kept."""
+"""The end of a search: the best settings are trained with several networks, compared with lettrine's own choice, and the
+better is kept.
+"""
 
 from __future__ import annotations
 
@@ -11,26 +13,32 @@ from typing import Final
 
 import numpy as np
 
+from lettrine.errors import RunDamagedError
 from lettrine.inference.language_model import LanguageModel
 from lettrine.search.space import Space, Value
 from lettrine.search.trial import TRIALS
 from lettrine.text.windows import windows
 from lettrine.text.words import WordList
+from lettrine.training.diagnosis import load_health
 from lettrine.training.folder import REPORT, describe, load_run, load_splits, read_description
 from lettrine.training.interrupt import Requests
 from lettrine.training.run import Run
 from lettrine.training.session import Session
 from lettrine.training.sizes import processors
-from lettrine.training.storage import storage_error
+from lettrine.training.storage import read_json, storage_error, write_json
 
 BEST: Final = "best"
-MOST: Final = 24  # networks: beyond these one more gains next to nothing
-SAFETY: Final = 0.8  # share of the time left that networks are planned for; the losses of so many are measured in the rest
+ENDING: Final = "ending"  # folder that whoever trains the end holds locked
+KEPT: Final = "kept.json"  # in it: of which trial the best run was made, and how
+MOST: Final = 24  # networks: beyond these one more gains almost nothing
+SAFETY: Final = 0.8  # share of the remaining time for training networks; their losses are measured in the rest
 ERRORS: Final = 1.0  # standard errors by which the best settings must be better than lettrine's own (Breiman et al. 1984)
 
 
 def networks_within(seconds: float, one: float, least: int) -> int:
-    """How many networks there is time for where the first is trained already. seconds: left, inf for no limit. one: of one."""
+    """The number of networks for the remaining time, if the first is trained already. seconds: remaining, inf for no limit.
+    one: seconds for one network.
+    """
     if not math.isfinite(seconds):
         return least
     rounds = int(SAFETY * max(seconds, 0.0) / max(one, 1e-3))
@@ -40,8 +48,8 @@ def networks_within(seconds: float, one: float, least: int) -> int:
 def grown(
     folder: Path, name: str, point: dict[str, Value], words: WordList, space: Space, networks: int, requests: Requests
 ) -> Run:
-    """The run of a trial with so many networks, in a new folder beside the others: the same, bit for bit, as if it had been
-    trained so from the beginning. A trial of another machine, whose folder is not here, is trained again.
+    """The run of a trial with more networks, in a new folder beside the others: bit for bit as if it had been trained with
+    them from the beginning. A trial of another machine, whose folder is not here, is trained again.
     """
     target, trial = folder / f".{BEST}-{name}", folder / TRIALS / name
     shutil.rmtree(target, ignore_errors=True)
@@ -64,7 +72,9 @@ def grown(
 
 
 def better(run: Run, than: Run) -> bool:
-    """Whether a run is better on its dev words beyond noise: more than ERRORS standard errors of the difference, by words."""
+    """Whether a run is better on its dev words by more than noise: more than ERRORS standard errors of the difference, over
+    words.
+    """
     first, second = (_dev_losses(each) for each in (run, than))
     gain = second - first  # (words,), nats
     error = float(gain.std(ddof=1) / np.sqrt(len(gain))) if len(gain) > 1 else 0.0
@@ -72,7 +82,7 @@ def better(run: Run, than: Run) -> bool:
 
 
 def keep(run: Run, folder: Path) -> Run:
-    """Move the run to where the best one is kept, in place of an earlier one."""
+    """Move the run to the folder of the best one and replace an earlier one."""
     target, old = folder / BEST, folder / f".{BEST}-old"
     try:
         shutil.rmtree(old, ignore_errors=True)
@@ -85,11 +95,29 @@ def keep(run: Run, folder: Path) -> Run:
     return replace(run, path=target)
 
 
+def remember(folder: Path, trial: str, networks: int, *, kept_default: bool) -> None:
+    """Note what the best run was made of."""
+    write_json(folder / ENDING / KEPT, {"trial": trial, "networks": networks, "kept_default": kept_default})
+
+
+def kept_before(folder: Path, trial: str, networks: int) -> tuple[Run, bool] | None:
+    """The best run and whether it is lettrine's own choice, where it was made of this trial with so many networks or more."""
+    try:
+        known = read_json(folder / ENDING / KEPT)
+        if known.get("trial") != trial or not isinstance(known.get("networks"), int) or known["networks"] < networks:
+            return None
+        run = load_run(folder / BEST)
+        watched = run.settings.health and run.status == "finished"
+        return replace(run, health=load_health(folder / BEST) if watched else None), bool(known.get("kept_default"))
+    except RunDamagedError:  # none yet, or taken away
+        return None
+
+
 def tidy(folder: Path) -> None:
-    """Remove what an end that was cut off has left."""
+    """Remove the remains of an end that was cut off."""
     for left in folder.glob(f".{BEST}-*"):
         if left.name == f".{BEST}-old" and not (folder / BEST).exists():
-            os.rename(left, folder / BEST)  # noqa: PTH104 - killed between two renamings
+            os.rename(left, folder / BEST)  # noqa: PTH104 - repairs a kill between two renamings
         else:
             shutil.rmtree(left, ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""A worker's part of a search: trials side by side until time or trials are used up, then the best settings trained well."""
+"""A worker's part of a search: parallel trials until time or trials are used up, then a good training of the best settings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from lettrine.errors import RunBusyError
-from lettrine.search.best import better, grown, keep, networks_within, tidy
+from lettrine.search.best import ENDING, better, grown, keep, kept_before, networks_within, remember, tidy
 from lettrine.search.space import Space
 from lettrine.search.trial import CRITICAL, SECONDS, CutOffError, SurplusError, Work, run_trial
 from lettrine.search.tuned import Standing, Tuned
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
-SEARCHING: Final = 0.5  # of the time; the rest trains the best settings with several networks
-LOOK: Final = 0.3  # seconds between two looks at a study where others train what is left
+SEARCHING: Final = 0.5  # share of the time; the rest trains the best settings with several networks
+LOOK: Final = 0.3  # seconds between two checks of a study while others train the last trials
 OnStanding: TypeAlias = Callable[[Standing], None]
 
 
@@ -56,7 +56,7 @@ class Search:
         self.worker, self.journal, self.wanted, self.requests = worker, journal, wanted, requests
         self.work = Work(words, space, folder, worker.name, self.over, wanted, healthy)
         self.told: OnStanding = lambda _: None
-        self._deadline = self._end = math.inf  # of the search, of all
+        self._deadline = self._end = math.inf  # end of the search, and of everything
         self._asking, self._failed = threading.Lock(), threading.Event()
 
     def over(self) -> bool:
@@ -64,11 +64,11 @@ class Search:
         return bool(self.requests.signal) or self._failed.is_set() or time.monotonic() >= self._deadline
 
     def run(self, jobs: int, seconds: float) -> None:
-        """Search for that long, or until there are as many trials as are wanted."""
+        """Search for that time, or until there are enough trials."""
         began = time.monotonic()
         self._deadline, self._end = began + SEARCHING * seconds, began + seconds
         mend(self.study)
-        # Every trainer sets the limit of numpy's own threads for itself; set once around them all, it is put back as it was.
+        # Every trainer sets a limit on numpy's threads. A limit around all of them restores the original one at the end.
         with threadpool_limits(1), np.errstate(all="ignore"), ThreadPoolExecutor(jobs) as pool:
             loops = [pool.submit(self._loop) for _ in range(jobs)]
             try:
@@ -104,7 +104,7 @@ class Search:
         return False
 
     def _take_up_stale(self) -> None:
-        """What Optuna does before each trial, done while there is none to begin."""
+        """Optuna's work before each trial, done while there is none to begin."""
         from optuna.exceptions import ExperimentalWarning  # noqa: PLC0415
         from optuna.storages import fail_stale_trials  # noqa: PLC0415
 
@@ -113,7 +113,7 @@ class Search:
             fail_stale_trials(self.study)
 
     def _one(self) -> None:
-        """One trial. It is Optuna that asks, keeps up the heartbeat and tells."""
+        """One trial. Optuna chooses it, keeps up the heartbeat and stores the result."""
         from optuna.exceptions import UpdateFinishedTrialError  # noqa: PLC0415
 
         taken: list[int] = []
@@ -128,13 +128,13 @@ class Search:
             return
         except BaseException as error:
             if taken and self._put_back(taken[0]):
-                return  # we were taken for dead, and another goes on with it
+                return  # this worker counted as dead, and another continues the trial
             if not isinstance(error, CutOffError):
                 raise
 
     def _put_back(self, number: int) -> bool:
-        """Put a trial of ours back that was cut off; whether another worker has done so."""
-        with contextlib.suppress(Exception):  # the storage may be what failed; the next worker then finds the trial
+        """Queue one of our trials that was cut off. Returns whether another worker has done so."""
+        with contextlib.suppress(Exception):  # the storage itself may have failed; then the next worker finds the trial
             trials = self.study.get_trials(deepcopy=False)
             if any(each.number > number and name_of(each) == name_of(trials[number]) for each in trials):
                 return True
@@ -143,14 +143,14 @@ class Search:
         return False
 
     def standing(self, *, ending: bool = False) -> Standing:
-        """How far it is."""
+        """Its progress."""
         trials = self.study.get_trials(deepcopy=False)
         best, default = self.best(trials), self.default(trials)
         left = (self._end if ending else self._deadline) - time.monotonic()
         return Standing(census(trials), self.wanted, _loss(best), _loss(default), left, ending)
 
     def best(self, trials: list[FrozenTrial]) -> FrozenTrial | None:
-        """The trial of the lowest dev loss, of those that are not sick where health was asked for."""
+        """The trial with the lowest dev loss; with `healthy`, among those without a critical finding."""
         whole = [each for each in trials if each.state.name == "COMPLETE" and each.constraints.get(CRITICAL, 0) <= 0]
         return min(whole, key=lambda each: (each.value, each.number), default=None)
 
@@ -160,7 +160,7 @@ class Search:
         return next((each for each in trials if each.state.name == "COMPLETE" and each.params == own), None)
 
     def end(self, name: str, where: str) -> Tuned:
-        """Train the best settings with several networks, hold them against the default, and keep the better."""
+        """Train the best settings with several networks, compare them with the default, and keep the better."""
         trials = self.study.get_trials(deepcopy=False)
         best, default = self.best(trials), self.default(trials)
         number, point = (-1, {}) if best is None else (best.number, best.params)
@@ -171,37 +171,42 @@ class Search:
             return replace(found, signal=self.requests.signal)
         self.told(self.standing(ending=True))
         with ending(self.folder) as ours:
-            if not ours:  # another worker with this folder does it
+            if not ours:  # another worker that uses this folder does it
                 return found
-            run, plain = self._runs(best, default)
+            trial = name_of(best)
+            if (before := kept_before(self.folder, trial, self._networks(best))) is not None:
+                return replace(found, run=before[0], kept_default=before[1])
+            plain = None if default is None or default is best else self._grown(default, self.space.networks)
+            networks = self._networks(best)  # in the time that is left now
+            run = self._grown(best, networks)
             kept_default = plain is not None and run is not plain and not better(run, plain)
             kept = plain if kept_default and plain is not None else run
             found = replace(found, kept_default=kept_default or best is default, signal=self.requests.signal)
             if kept.status == "finished":
                 found = replace(found, run=keep(kept, self.folder))
+                remember(self.folder, trial, networks, kept_default=found.kept_default)
             tidy(self.folder)
         return found
 
-    def _runs(self, best: FrozenTrial, default: FrozenTrial | None) -> tuple[Run, Run | None]:
-        """The best settings and lettrine's own, each with as many networks as there is time for."""
-        plain = None if default is None or default is best else self._grown(default, self.space.networks)
+    def _networks(self, best: FrozenTrial) -> int:
+        """With how many networks there is time to train the best settings."""
         one = float(best.user_attrs.get(SECONDS, math.inf))
         least = size_of(self.space.examples, "best").networks if math.isinf(self._end) else self.space.networks
-        return self._grown(best, networks_within(self._end - time.monotonic(), one, least)), plain
+        return networks_within(self._end - time.monotonic(), one, least)
 
     def _grown(self, trial: FrozenTrial, networks: int) -> Run:
         return grown(self.folder, name_of(trial), trial.params, self.words, self.space, networks, self.requests)
 
 
 def _loss(trial: FrozenTrial | None) -> float:
-    """Dev loss in nats, NaN where there is none."""
+    """Dev loss in nats, NaN if there is none."""
     return math.nan if trial is None or trial.value is None else trial.value
 
 
 @contextlib.contextmanager
 def ending(folder: Path) -> Iterator[bool]:
-    """Whether it is on us to train the end; workers that share a folder do it once."""
-    place = folder / "ending"
+    """Whether this worker trains the end; of the workers that share a folder only one does."""
+    place = folder / ENDING
     place.mkdir(exist_ok=True)
     try:
         with locked(place):

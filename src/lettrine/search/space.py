@@ -1,7 +1,7 @@
-"""What is searched: shape and training, around the size that the words choose by themselves.
+"""The search space: shape and training, around the size that the words choose.
 
-Whatever is given by hand stays as given. Counts are no dimension: every trial is measured with them, with weights fitted on
-the dev words, so that they are there where they help and weigh nothing where they do not.
+Values given by hand are kept. With counts, a trial is measured with weights fitted on the dev words, so the counts have weight
+only if they help; whether they are there at all is a dimension too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ RATES: Final = (0.3, 3.0)
 PASSES: Final = (0.5, 2.0)
 DECAYS: Final = (0.2, 5.0)
 LAYERS: Final = 3  # more than these were never better on lists of words (docs/sizes.md)
-NARROWER: Final = 0.6  # width of a layer by that of the one before, as in the ladder of sizes
+NARROWER: Final = 0.6  # width of a layer relative to the one before, as in `sizes`
 CONTEXTS: Final = (4, 14)
 DROPOUT: Final = 0.6
 
@@ -31,7 +31,7 @@ Values = Mapping[str, Value]
 
 
 class Suggests(Protocol):
-    """What Optuna's trials offer, as far as it is used here."""
+    """The methods of Optuna's trials that are used here."""
 
     def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int: ...  # noqa: D102
 
@@ -40,7 +40,7 @@ class Suggests(Protocol):
 
 @dataclass(frozen=True)
 class Space:
-    """The choices there are for one word list.
+    """The search space for one word list.
 
     examples: in training. size: what the words choose. shape, settings: what was given by hand.
     """
@@ -70,17 +70,20 @@ class Space:
             "lr": plain.peak,
             "decay": TOTAL_DECAY,
             "passes": self.size.passes,
+            "counts": 1,
         }
         return {name: point[name] for name in self.ranges}
 
     @property
     def networks(self) -> int:
-        """How many `lettrine train` would average."""
+        """The number of networks that `lettrine train` would average."""
         return self.settings.resolved(self.examples, self.size, chosen=self.shape.hidden is not None).networks
 
     @property
     def first(self) -> list[dict[str, Value]]:
-        """Where the search begins: the words' own choice, then the other sizes that are known to be good for so many examples."""
+        """The first points of the search: the words' own choice, then other sizes that are known to be good for this number of
+        examples.
+        """
         points = [self.default]
         for size in ladder(self.examples)[1:]:
             known = {"hidden": size.hidden[0], "layers": len(size.hidden), "dropout": size.dropout, "lr": size.learning_rate}
@@ -91,7 +94,7 @@ class Space:
 
     @property
     def ranges(self) -> dict[str, tuple[Value, Value]]:
-        """The least and the most of every choice that is open."""
+        """The least and the greatest value of every open choice."""
         shape, settings, size = self.shape, self.settings, self.size
         rate = settings.resolved(self.examples, size).peak
         width, embedding = size.hidden[0], size.embedding
@@ -111,6 +114,8 @@ class Space:
             found["decay"] = (DECAYS[0] * TOTAL_DECAY, DECAYS[1] * TOTAL_DECAY)
         if not settings.steps:
             found["passes"] = (PASSES[0] * size.passes, PASSES[1] * size.passes)
+        if settings.prior == "counts":
+            found["counts"] = (0, 1)  # without them, or with
         return found
 
     def suggest(self, trial: Suggests) -> dict[str, Value]:
@@ -135,6 +140,7 @@ class Space:
         settings = replace(
             given,
             networks=1,
+            prior="counts" if point.get("counts", given.prior == "counts") else "none",
             learning_rate=float(point["lr"]) if "lr" in point else given.learning_rate,
             patience=given.patience if given.patience is not None or given.steps else PATIENCE,
         ).resolved(self.examples, size, chosen=True)
@@ -144,7 +150,7 @@ class Space:
         return replace(shape, **own), settings
 
     def written(self) -> str:
-        """All that decides what a trial is, as text: two workers of one study must have the same."""
+        """Everything that decides the result of a trial, as text: it must be equal for all workers of a study."""
         plain = {"shape": vars(self.shape), "settings": self.settings.to_dict(), "ranges": self.ranges}
         return json.dumps(plain, sort_keys=True)
 

@@ -1,4 +1,4 @@
-"""Where a study is kept: a journal file on a disk, or a database that Optuna knows by its URL."""
+"""The storage of a study: a journal file on a disk, or a database that Optuna knows by its URL."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 JOURNAL: Final = "study.journal"
-JOURNALS: Final = (".journal", ".log")  # suffixes of a path that is a journal and no URL
+JOURNALS: Final = (".journal", ".log")  # suffixes of a journal's path
 HEARTBEAT: Final = 5  # seconds between two signs of life that a trial leaves in a database
-GRACE: Final = 30  # seconds without one after which its worker is taken for dead
-WAIT: Final = 10  # seconds for a database to answer at first
-TAIL: Final = 1 << 20  # bytes at the end of a journal, more than any line of it has
+GRACE: Final = 30  # seconds without one after which its worker counts as dead
+WAIT: Final = 10  # seconds for a database to answer the first time
+TAIL: Final = 1 << 20  # bytes read at the end of a journal, more than any line has
 TRIES: Final = 4
-AGAIN: Final = 0.5  # seconds between two of them
-CONNECTIONS: Final = 10  # beside those of the trials
-SECRET: Final = r"(://[^:/@]*):[^@]*@"  # noqa: S105 - where a URL holds a password
+AGAIN: Final = 0.5  # seconds between two attempts
+CONNECTIONS: Final = 10  # connections beside those of the trials
+SECRET: Final = r"(://[^:/@]*):[^@]*@"  # noqa: S105 - the place of a password in a URL
 DRIVERS: Final = {"postgresql://": "postgresql+psycopg://", "postgres://": "postgresql+psycopg://"}
 
 OnStale: TypeAlias = "Callable[[Study, FrozenTrial], None]"
 
 
 def optuna() -> ModuleType:
-    """Optuna, or the line that installs it."""
+    """Optuna; otherwise an error with the line that installs it."""
     try:
         return importlib.import_module("optuna")
     except ImportError:
@@ -46,14 +46,14 @@ def optuna() -> ModuleType:
 
 
 def shown(storage: str) -> str:
-    """A URL as it may be printed: without its password."""
+    """A URL without its password, for printing."""
     return re.sub(SECRET, r"\1:***@", storage)
 
 
 def open_storage(storage: str, jobs: int, on_stale: OnStale) -> BaseStorage:
     """The storage at a path of a journal or a URL. on_stale: called with a trial whose worker gave no sign of life for GRACE.
 
-    Raises ConfigError for a URL that is none, StorageError where it cannot be reached.
+    Raises ConfigError for an invalid URL, StorageError if it cannot be reached.
     """
     engine = optuna()
     with told(storage):
@@ -85,7 +85,7 @@ def open_storage(storage: str, jobs: int, on_stale: OnStale) -> BaseStorage:
 
 
 def _one_at_a_time(storage: Any) -> None:
-    """Let SQLite lock before it reads: else two workers read that a trial is waiting, and both take it."""
+    """Make SQLite lock before it reads: otherwise two workers see the same waiting trial, and both take it."""
     from sqlalchemy import event  # noqa: PLC0415 - an extra
 
     @event.listens_for(storage.engine, "connect")
@@ -100,7 +100,7 @@ def _one_at_a_time(storage: Any) -> None:
 
 
 def _lock(path: Path) -> JournalFileSymlinkLock:
-    """The lock of a journal, which also cuts off the half of a line that a full disk or a kill has left at its end."""
+    """The lock of a journal. It also removes an incomplete last line, which a full disk or a kill can leave."""
     from optuna.storages.journal import JournalFileSymlinkLock  # noqa: PLC0415 - an extra
 
     class Mending(JournalFileSymlinkLock):
@@ -118,7 +118,7 @@ def _lock(path: Path) -> JournalFileSymlinkLock:
 
 
 def _patiently(make: Callable[[], BaseStorage]) -> BaseStorage:
-    """The storage, tried a few times: of workers that begin at once on an empty database, one makes the tables."""
+    """The storage, with a few attempts: if workers begin at once on an empty database, only one can make the tables."""
     from sqlalchemy.exc import DatabaseError  # noqa: PLC0415 - an extra
 
     for _ in range(TRIES - 1):
@@ -130,20 +130,20 @@ def _patiently(make: Callable[[], BaseStorage]) -> BaseStorage:
 
 
 def close(storage: BaseStorage) -> None:
-    """Let go of the connections to a database; what is asked of it later opens them again."""
+    """Close the connections to a database; later requests open them again."""
     if (engine := getattr(storage, "engine", None)) is not None:
         storage.remove_session()
         engine.dispose()
 
 
 def is_journal(storage: str) -> bool:
-    """Whether it is a file on a disk that workers share, and no database."""
+    """Whether it is a file on a disk that workers share, not a database."""
     return "://" not in storage
 
 
 @contextlib.contextmanager
 def told(storage: str) -> Iterator[None]:
-    """What goes wrong with a storage in one line of ours."""
+    """An error of the storage as one line of our own."""
     from optuna.exceptions import StorageInternalError  # noqa: PLC0415 - an extra
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError  # noqa: PLC0415
 
@@ -151,7 +151,7 @@ def told(storage: str) -> Iterator[None]:
     try:
         try:
             yield
-        except AssertionError as error:  # Optuna's own, where it could not write what became of a trial
+        except AssertionError as error:  # Optuna's own error, if it could not write the result of a trial
             raise (_beneath(error, (OSError, SQLAlchemyError, StorageInternalError)) or error) from None
     except LettrineError:
         raise
@@ -176,7 +176,7 @@ def told(storage: str) -> Iterator[None]:
 
 
 def _beneath(error: BaseException, kinds: tuple[type[BaseException], ...]) -> BaseException | None:
-    """The first of these kinds among the errors that came before this one."""
+    """The first error of these kinds among this one and its causes."""
     before = error.__context__
     while before is not None and not isinstance(before, kinds):
         before = before.__context__
@@ -184,6 +184,6 @@ def _beneath(error: BaseException, kinds: tuple[type[BaseException], ...]) -> Ba
 
 
 def _first_line(error: BaseException) -> str:
-    """What the driver said, without its class, its SQL and its links."""
+    """The message of the driver, without its class, its SQL and its links."""
     text = str(getattr(error, "orig", None) or error).strip()
     return text.splitlines()[0] if text else type(error).__name__

@@ -1,4 +1,4 @@
-"""A study of Optuna's for one word list: how it is named, begun, joined and drawn from."""
+"""An Optuna study for one word list: its name, how it is begun and joined, and how it draws trials."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 WORDS, SPACE, BEGUN = "words", "space", "begun"  # attributes of a study
-RANDOM: Final = 5  # trials, the first points among them, before the tree-structured Parzen estimator has enough to go by
+RANDOM: Final = 5  # trials, including the first points, before the tree-structured Parzen estimator has enough data
 RUNG: Final = (
     8  # evaluations, of the twenty of a run, before a trial can be pruned: earlier a high learning rate looks worse than it is
 )
 RUNGS: Final = {4: 0.67, 8: 0.5, 16: 0.5}
-"""After so many of a run's twenty evaluations, the share that goes on. At first it is large: early, a high learning rate looks
-worse than it is, and only the very bad is plain to see."""
-BEGIN: Final = 10.0  # seconds that whoever made a study has to queue its first trials
+"""Number of a run's twenty evaluations, and the share of runs that continues after it. At first it is large: early, a high
+learning rate looks worse than it is, and only very bad runs can be recognised.
+"""
+BEGIN: Final = 10.0  # seconds for the worker that made a study to queue its first trials
 
 
 def name_for(words: WordList) -> str:
@@ -73,10 +74,10 @@ def join(storage: BaseStorage, name: str, words: WordList, space: Space) -> Stud
 
 
 def _begin(study: Study, space: Space) -> None:
-    """See that the first trials are queued, once, whoever of several workers came first."""
+    """Make sure that the first trials are queued once, whichever worker comes first."""
     if not study.get_trials(deepcopy=False):
         mine = f"{time.time_ns()}"
-        study.set_user_attr(BEGUN, mine)  # of several at the same instant, the last one to say so does it
+        study.set_user_attr(BEGUN, mine)  # of several at the same moment, the last one to sign does it
         time.sleep(0.05)
         if study.user_attrs[BEGUN] == mine:
             for point in space.first:
@@ -88,9 +89,9 @@ def _begin(study: Study, space: Space) -> None:
 
 
 def sampler(seed: int) -> BaseSampler:
-    """Optuna's TPE, drawing anew for each trial from the seed and the trial's place among all.
+    """Optuna's TPE with a new generator for each trial, made from the seed and the trial's number.
 
-    So workers with one seed do not draw alike, and a study of one worker is the same every time, also if it was stopped.
+    So workers with the same seed draw differently, and a study of one worker is the same every time, even if it was stopped.
     """
     from optuna.samplers import BaseSampler as Base  # noqa: PLC0415 - an extra
     from optuna.samplers import TPESampler  # noqa: PLC0415
@@ -116,9 +117,9 @@ def sampler(seed: int) -> BaseSampler:
 
 
 def pruner() -> BasePruner:
-    """Asynchronous successive halving (Li et al. 2018) at RUNGS: the better part of those that came so far goes on.
+    """Asynchronous successive halving (Li et al. 2018) at RUNGS: the better part of the runs that reach a rung continues.
 
-    Optuna's own holds a trial against what it itself had shown before it was cut off; here each trial counts once.
+    Optuna's own version compares a continued trial with its earlier self; here each trial counts once.
     """
     from optuna.pruners import BasePruner as Base  # noqa: PLC0415 - an extra
 

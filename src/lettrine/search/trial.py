@@ -1,4 +1,4 @@
-"""One trial: an ordinary run in a folder of its own, begun or gone on with, told to Optuna as it goes."""
+"""One trial: an ordinary run in its own folder, begun or continued, and reported to Optuna on the way."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
     from optuna.trial import Trial
 
 TRIALS: Final = "trials"  # folder of the runs
-CRITICAL: Final = "critical"  # constraint: how many critical findings the health check has
-DEV, SECONDS, STEPS = "dev", "seconds", "steps"  # what a finished trial says of itself
+CRITICAL: Final = "critical"  # constraint: number of critical findings of the health check
+DEV, SECONDS, STEPS = "dev", "seconds", "steps"  # results that a finished trial stores
 
 
 class CutOffError(Exception):
-    """The trial was stopped before its end; it can go on."""
+    """The trial was stopped before its end; it can be continued."""
 
 
 class SurplusError(Exception):
-    """The trial is one too many, or is done already."""
+    """The trial is one too many, or already done."""
 
 
 @dataclass(frozen=True)
 class Work:
     """What every trial of a study is made from.
 
-    folder: of the whole search. stopped: whether to stop, asked several times a second. wanted: trials in all, 0 for no limit.
-    healthy: whether a trial with a critical finding is out of the question.
+    folder: of the whole search. stopped: whether to stop, called several times a second. wanted: trials in all, 0 for no
+    limit. healthy: whether a trial with a critical finding is excluded.
     """
 
     words: WordList
@@ -55,9 +55,9 @@ class Work:
 
 
 def run_trial(work: Work, study: Study, trial: Trial) -> float:
-    """Train what Optuna suggests and return the loss on the dev words, of network and counts together.
+    """Train the point that Optuna suggests and return the loss of network and counts together on the dev words.
 
-    Raises TrialPruned where it is not worth going on with, or the loss stopped being finite; CutOffError, SurplusError.
+    Raises TrialPruned if it is not worth continuing, or the loss stopped being finite; CutOffError, SurplusError.
     """
     trials = study.get_trials(deepcopy=False)
     mine = trials[trial.number]
@@ -82,7 +82,7 @@ def run_trial(work: Work, study: Study, trial: Trial) -> float:
 def _trained(
     work: Work, trial: Trial, name: str, point: Mapping[str, float], reported: int, *, spared: bool
 ) -> tuple[Path, Results]:
-    """Take the run to its end; its folder and what came out.
+    """Train the run to its end. Returns its folder and results.
 
     reported: evaluations that Optuna knows already. spared: not to be pruned.
     """
@@ -104,7 +104,7 @@ def _trained(
         if not spared and trial.should_prune():
             pruned, requests.signal = True, signal.SIGTERM
 
-    if (known := _finished(folder)) is not None:  # its worker died before it could tell
+    if (known := _finished(folder)) is not None:  # its worker died before it could report
         return folder, known
     session = _opened(work, folder, point, listen)
     try:
@@ -121,13 +121,13 @@ def _trained(
 
 
 def _describe(session: Session, folder: Path) -> None:
-    """Say of a run that it was interrupted; its weights so far are in its checkpoint."""
+    """Mark a run as interrupted; its weights so far are in its checkpoint."""
     settings, engine = session.trainer.settings, session.engine
     describe(folder, session.config, session.vocabulary, settings, session.data, engine, status="interrupted", results=None)
 
 
 def _finished(folder: Path) -> Results | None:
-    """The results of a run that is finished, None for any other or none."""
+    """The results of a finished run, None if there is no finished run."""
     try:
         _, description, *_ = read_description(folder)
     except RunDamagedError:
@@ -136,12 +136,12 @@ def _finished(folder: Path) -> Results | None:
 
 
 def _opened(work: Work, folder: Path, point: Mapping[str, float], listen: OnProgress) -> Session:
-    """A session that goes on where the folder was left, or a new one."""
+    """A session that continues the run in the folder, or a new one."""
     try:
         return Session.resumed(folder, on_progress=listen)
     except RunDamagedError:  # none yet, or killed before its first checkpoint
         shutil.rmtree(folder, ignore_errors=True)
-    except RunBusyError:  # a worker that was taken for dead still trains in it: leave that alone
+    except RunBusyError:  # a worker that counted as dead still trains in it: leave that alone
         folder = folder.with_name(f"{folder.name}-{work.worker}")
     shape, settings = work.space.chosen(point)
     return Session(work.words, out=folder, shape=shape, settings=settings, on_progress=listen)

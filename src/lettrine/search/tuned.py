@@ -1,4 +1,4 @@
-"""What a search has found, and how far it is."""
+"""The result and the progress of a search."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Standing:
-    """How far a search is. wanted: trials in all, 0 where time decides. best, default: dev losses, NaN where there is none yet.
-
-    seconds: left, inf where trials decide. ending: whether the networks of the best settings are trained now.
+    """The progress of a search. wanted: trials in all, 0 if time decides. best, default: dev losses, NaN if there is none yet.
+    seconds: remaining, inf if the number of trials decides. ending: whether the networks of the best settings are trained now.
     """
 
     census: Census
@@ -34,8 +33,9 @@ class Tuned:
     """A search: its best run, and the study it comes from.
 
     run: the best run, in `folder`/best; None if the search was stopped before the best was trained. name, storage: of the study.
-    trial: number of the best trial; point: what it chose. default: dev loss of lettrine's own choice, trained alike.
-    kept_default: whether that was kept, since nothing was better beyond noise. signal: that stopped it in this process, else 0.
+    trial: number of the best trial; point: its choices. default: dev loss of lettrine's own choice, trained in the same way.
+    kept_default: whether that was kept, because nothing was better by more than noise. signal: the one that stopped it in this
+    process, else 0.
     """
 
     folder: Path

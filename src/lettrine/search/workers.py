@@ -1,11 +1,10 @@
-"""Who works on a study, which trials were cut off, and how they are taken up again.
+"""The workers of a study, and how trials that were cut off are continued.
 
-A trial that was cut off is failed and put back into the queue with the name of its run folder, from whose checkpoint it goes
-on. So one *trial of ours* may be several of Optuna's, which share the name of the folder: it is counted by that name, and
-there is no way to count it twice. Of several workers that find the same dead trial, the storage lets one fail it.
-
-Dead workers are known in a database by Optuna's heartbeat; beside a journal, each worker holds a file of its own locked, and
-the system lets go of the lock when the process ends, however it ends.
+A trial that was cut off is marked as failed and queued again with the name of its run folder; it continues from the checkpoint
+there. So one of our trials may be several trials of Optuna that share the name of the folder. Trials are counted by that name,
+so none is counted twice. If several workers find the same dead trial, the storage lets only one mark it as failed. In a
+database, dead workers are known by Optuna's heartbeat. With a journal, each worker locks its own file, and the system releases
+the lock when the process ends, however it ends.
 """
 
 from __future__ import annotations
@@ -32,19 +31,19 @@ try:
 except ImportError:  # pragma: no cover - Windows
     fcntl = None  # type: ignore[assignment]
 
-RUN: Final = "run"  # what the trial's run folder is called
+RUN: Final = "run"  # name of the trial's run folder
 WORKER: Final = "worker"
-SURPLUS: Final = "surplus"  # of a trial that turned out to be one too many, and was not begun
+SURPLUS: Final = "surplus"  # of a trial that was one too many and was not begun
 
 
 def name_of(trial: FrozenTrial) -> str:
-    """What the trial's run folder is called; trials that are the same one, taken up again, have the same."""
+    """Name of the trial's run folder; a trial that is continued has the same name as before."""
     return str(trial.user_attrs.get(RUN, f"{trial.number:04d}"))
 
 
 @dataclass(frozen=True)
 class Census:
-    """How many trials there are: finished (pruned ones among them), being worked on, waiting."""
+    """The number of trials that are finished (including pruned ones), running, and waiting."""
 
     finished: int
     pruned: int
@@ -53,7 +52,7 @@ class Census:
 
 
 def census(trials: list[FrozenTrial]) -> Census:
-    """The trials counted, each once, however often it was taken up."""
+    """Count the trials, each once, however often it was continued."""
     by_state: dict[str, set[str]] = {}
     for trial in trials:
         by_state.setdefault(trial.state.name, set()).add(name_of(trial))
@@ -64,16 +63,16 @@ def census(trials: list[FrozenTrial]) -> Census:
 
 
 def is_surplus(trial: FrozenTrial, trials: list[FrozenTrial], wanted: int) -> bool:
-    """Whether so many trials are there without this one: several workers may ask for the last at the same time.
+    """Whether there are enough trials without this one: several workers may ask for the last one at the same time.
 
-    Numbers are given out one by one by the storage, so they all agree on who is too late.
+    The storage numbers the trials one by one, so all workers agree which one is too late.
     """
     earlier = {name_of(each) for each in trials if each.number < trial.number and SURPLUS not in each.user_attrs}
     return bool(wanted) and name_of(trial) not in earlier and len(earlier) >= wanted
 
 
 def put_back(study: Study, trial: FrozenTrial) -> None:
-    """Queue a trial that was cut off, with what it was given and what it has shown."""
+    """Queue a trial that was cut off, with its parameters and its results so far."""
     from optuna.trial import TrialState, create_trial  # noqa: PLC0415 - an extra
 
     study.add_trial(
@@ -89,7 +88,7 @@ def put_back(study: Study, trial: FrozenTrial) -> None:
 
 
 def take_up(study: Study, trial: FrozenTrial) -> bool:
-    """Fail a trial whose worker is dead and put it back; whether we are the one who did."""
+    """Mark a trial whose worker is dead as failed and queue it again. Returns whether this worker did it."""
     from optuna.exceptions import UpdateFinishedTrialError  # noqa: PLC0415 - an extra
     from optuna.trial import TrialState  # noqa: PLC0415
 
@@ -102,7 +101,7 @@ def take_up(study: Study, trial: FrozenTrial) -> bool:
 
 
 def mend(study: Study) -> None:
-    """Put back what was failed by a worker that died before it could put it back itself."""
+    """Queue the trials that were marked as failed by a worker that died before it could queue them again."""
     trials = study.get_trials(deepcopy=False)
     cared_for = {name_of(trial) for trial in trials if trial.state.name != "FAIL" or SURPLUS in trial.user_attrs}
     for name in sorted({name_of(trial) for trial in trials} - cared_for):
@@ -111,7 +110,9 @@ def mend(study: Study) -> None:
 
 @dataclass
 class Worker:
-    """This process among those that work on a study. folder: where each holds a file of its own; shared beside a journal."""
+    """This process as one of the workers of a study. folder: of the files that the workers lock; shared if the storage is a
+    journal.
+    """
 
     folder: Path
     name: str = field(default_factory=lambda: f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
@@ -119,7 +120,7 @@ class Worker:
 
     @contextlib.contextmanager
     def at_work(self) -> Iterator[None]:
-        """Hold our file locked. Raises StorageError where it cannot be written."""
+        """Lock our file. Raises StorageError if it cannot be written."""
         path = self.folder / self.name
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -136,9 +137,9 @@ class Worker:
             os.close(descriptor)
 
     def take_up_dead(self, study: Study, *, journal: bool) -> None:
-        """Take up the trials whose workers are dead. journal: whether their files tell; in a database, Optuna's heartbeat does.
+        """Queue the trials whose workers are dead. journal: whether lock files show this; in a database, Optuna's heartbeat does.
 
-        A worker that died before it could put its name to its trial is waited for as long as one without a heartbeat.
+        For a worker that died before it could sign its trial, the waiting time is as long as without a heartbeat.
         """
         now, here = time.monotonic(), set()
         for trial in study.get_trials(deepcopy=False):
@@ -154,12 +155,12 @@ class Worker:
         self._seen = {number: since for number, since in self._seen.items() if number in here}
 
     def _is_dead(self, name: str) -> bool:
-        """Whether nobody holds the file of that worker."""
+        """Whether the file of that worker is not locked."""
         if name == self.name or fcntl is None:
             return False
         try:
             descriptor = os.open(self.folder / name, os.O_RDWR)
-        except FileNotFoundError:  # it went home; its trial should be ended, unless it was killed on the way
+        except FileNotFoundError:  # the worker ended; its trial should be finished, unless it was killed at the end
             return True
         except OSError:
             return False

@@ -1,8 +1,8 @@
 """Word lists that come with lettrine, or with the optional package wordfreq. All of them work offline.
 
-Those of SHIPPED are files of ours, such as `first-names`: the given names of the 1990 US Census, the most frequent first.
-`words:fr` and its like are the most frequent words of a language, from wordfreq (Speer 2022), whose data
-are read as they are: none of its tokenisers for Chinese, Japanese or Korean is needed.
+Those of SHIPPED are our own files, such as `first-names`: the given names of the 1990 US Census, the most frequent first.
+`words:fr` and similar names are the most frequent words of a language, from wordfreq (Speer 2022). Its data are read directly:
+none of its tokenisers for Chinese, Japanese or Korean is needed.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ FIRST_NAMES: Final = "first-names"
 SHIPPED: Final = {
     FIRST_NAMES: ("given names of the 1990 US Census, the most frequent first", "US Census Bureau, public domain"),
 }
-"""By name: what is in data/NAME.txt, and whose data it is, under which licence. data/NAME.provenance.md tells it in full."""
+"""By name: the content of data/NAME.txt, its origin and licence. data/NAME.provenance.md has the details."""
 _PREFIX: Final = "words:"
 
-# Asking wordfreq would cost its import and leave nothing to list where it is missing; its data are final.
+# Asking wordfreq would need its import, and without it nothing could be listed; its data no longer change.
 LANGUAGES: Final = {
     "ar": "Arabic", "bg": "Bulgarian", "bn": "Bengali", "ca": "Catalan", "cs": "Czech", "da": "Danish", "de": "German",
     "el": "Greek", "en": "English", "es": "Spanish", "fa": "Persian", "fi": "Finnish", "fil": "Filipino", "fr": "French",
@@ -47,7 +47,7 @@ _INSIDE_WORDS: Final = frozenset("'\u2019-\u2010\u00b7\u200c\u200d")
 class CorpusInfo:
     """A word list one can ask for.
 
-    size: how many words, None where they are not counted before reading; provenance: whose data, under which licence;
+    size: number of words, None if they are not counted before reading; provenance: origin and licence of the data;
     available: whether what it needs is installed.
     """
 
@@ -76,9 +76,9 @@ def list_corpora() -> tuple[CorpusInfo, ...]:
 def load_corpus(name: str, *, top: int | None = None) -> WordList:
     """The words of a corpus, the most frequent first.
 
-    top: only this many words (or all, where there are fewer).
+    top: only this many words (or all, if there are fewer).
 
-    Raises ConfigError for an unknown name or a `top` below 1, MissingExtraError where wordfreq is not installed.
+    Raises ConfigError for an unknown name or a `top` below 1, MissingExtraError if wordfreq is not installed.
     """
     if top is not None and top < 1:
         raise ConfigError(f"top got {top!r}; expected a whole number from 1")
@@ -105,13 +105,13 @@ def _frequent_words(code: str) -> Iterator[str]:
 
 
 def _is_word(token: str) -> bool:
-    """Whether a token is made of letters and what stands between letters: no digits, no emoji, no URL."""
+    """Whether a token consists of letters and signs between letters: no digits, no emoji, no URL."""
     kinds = [unicodedata.category(character)[0] for character in token]
     return "L" in kinds and all(kind in "LM" or character in _INSIDE_WORDS for kind, character in zip(kinds, token, strict=True))
 
 
 def _advice(name: str) -> str:
-    """The corpora with a name, language or code like the given one."""
+    """The corpora with a name, language or code similar to the given one."""
     wanted = name.lower().removeprefix(_PREFIX)
     known = {**{shipped: shipped for shipped in SHIPPED}, "names": FIRST_NAMES}
     known |= {key: _PREFIX + code for code, language in LANGUAGES.items() for key in (code, language.lower())}

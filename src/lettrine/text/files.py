@@ -1,7 +1,7 @@
 """Bytes from a file or standard input become lines of text, in blocks of bounded size.
 
-Nothing is taken on trust. A line has a longest length, and the encoding is checked. Bytes that are no text are refused; the error
-names the line and the encoding it may be in.
+All input is checked: the length of lines and the encoding. Bytes that are not text are refused; the error names the line and
+the likely encoding.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from lettrine.errors import WordListError, quote
 
 BLOCK_BYTES: Final = 1 << 22  # large enough that Python's cost per block vanishes, small enough to decode at will
 MAX_LINE_BYTES: Final = 1 << 22
-CELLS: Final = 1 << 16  # cells of a table handed on together
+CELLS: Final = 1 << 16  # cells of a table returned together
 
 _BINARY = re.compile(rb"[\x00-\x06\x0e-\x1a]")  # bytes that no text in any one-byte encoding holds
-_BYTE_ORDER_MARKS: Final = (  # UTF-32's begins with UTF-16's, so it is asked for first
+_BYTE_ORDER_MARKS: Final = (  # the mark of UTF-32 begins with that of UTF-16, so it is tested first
     (b"\xff\xfe\x00\x00", "utf-32"),
     (b"\x00\x00\xfe\xff", "utf-32"),
     (b"\xff\xfe", "utf-16"),
@@ -33,7 +33,7 @@ _ZERO_WIDTH_MARK: Final = "\ufeff"  # a byte order mark; `cat a.txt b.txt` leave
 
 
 def source_name(path: str | Path) -> str:
-    """How messages call a path: "standard input" for "-"."""
+    """The name of a path in messages: "standard input" for "-"."""
     return "standard input" if str(path) == "-" else quote(path, limit=120)
 
 
@@ -61,10 +61,9 @@ def read_column(path: str | Path, column: str | int) -> Iterator[tuple[int, list
 def read_columns(path: str | Path, columns: Sequence[str | int]) -> Iterator[tuple[int, list[tuple[str, ...]]]]:
     """Yield (number of the first row, cells of these columns) of a CSV or TSV, some thousands of rows at a time.
 
-    The separator is the one of tab, semicolon and comma that the first row holds most of. In a file
-    separated by tabs, quotation marks are ordinary characters, as its registered media type has it.
-    A name is looked for in the first row, which is then not read as words; numbers (from 1) read
-    every row. Rows too short to have a column give an empty cell.
+    The separator is the most frequent one of tab, semicolon and comma in the first row. In a file separated by tabs, quotation
+    marks are ordinary characters, as its registered media type says. A name must be in the first row, which is then not read
+    as words; with a number (from 1) every row is read. A row without that column gives an empty cell.
 
     Raises WordListError as `read_blocks`, and for a column that is not there or a quote left open.
     """
@@ -121,7 +120,7 @@ def _same_form(name: str) -> str:
 
 @contextmanager
 def _opened(path: str | Path, source: str) -> Iterator[BinaryIO]:
-    """The bytes of a file or of standard input; whatever the system says against it becomes a WordListError."""
+    """The bytes of a file or of standard input; an error of the operating system becomes a WordListError."""
     try:
         if str(path) == "-":
             if (stream := getattr(sys.stdin, "buffer", None)) is None:
@@ -144,7 +143,7 @@ def _opened(path: str | Path, source: str) -> Iterator[BinaryIO]:
 
 
 def _whole_lines(handle: BinaryIO, source: str) -> Iterator[bytes]:
-    """Cut a stream of bytes after line ends, never between CR and LF."""
+    """Split a stream of bytes after line ends, never between CR and LF."""
     rest = b""
     while chunk := handle.read(BLOCK_BYTES):
         rest += chunk

@@ -1,7 +1,8 @@
 """Words of several kinds, such as the names of women and of men: a label stands before each word as one more character.
 
-So a model learns what each kind is like, and what all have in common. It knows nothing of labels: the first character of each
-of its words is the label, and is drawn like any other. These characters are Unicode's noncharacters, which no text holds.
+So a model learns the differences between the kinds, and what they have in common. It needs no code for labels: the label is
+the first character of each word, and is drawn like any other. These characters are Unicode's noncharacters, which occur in no
+text.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from lettrine.text.files import read_columns, source_name
 from lettrine.text.words import CONTROL, WordList, from_words, read_words
 
 FIRST: Final = 0xFDD0
-MOST: Final = 32  # noncharacters side by side
+MOST: Final = 32  # consecutive noncharacters
 MAX_NAME: Final = 60  # characters
 _SIGNS: Final = re.compile(f"[{chr(FIRST)}-{chr(FIRST + MOST - 1)}]")
 
 
 def sign_of(label: str, labels: Sequence[str]) -> str:
-    """The character that stands for a label. Raises ConfigError for a label there is not."""
+    """The character that stands for a label. Raises ConfigError for an unknown label."""
     if label not in labels or len(labels) > MOST:
         label_advice = (
             f"expected one of {', '.join(map(quote, labels))}" if labels else "leave it out: this run was trained without labels"
@@ -34,7 +35,7 @@ def sign_of(label: str, labels: Sequence[str]) -> str:
 
 
 def signs(count: int) -> list[str]:
-    """The characters that stand for so many labels."""
+    """The characters that stand for this many labels."""
     return [chr(FIRST + index) for index in range(count)]
 
 
@@ -49,7 +50,7 @@ def without_sign(words: Iterable[str]) -> list[str]:
 
 
 def labelled(lists: Mapping[str, WordList]) -> WordList:
-    """One list of several, each word behind the sign of its list's label.
+    """One list made of several; each word follows the sign of its list's label.
 
     Raises WordListError for fewer than two labels, more than MOST, labels that cannot be printed, and words that hold such signs.
     """
@@ -75,11 +76,11 @@ def labelled(lists: Mapping[str, WordList]) -> WordList:
 def read_labelled(
     path: str | Path, column: str | int, labels: str | int, *, lower: bool = False, unique: bool = False
 ) -> WordList:
-    """Words of one column of a CSV or TSV, labelled by another. Rows without a label are left out, and told.
+    """Words of one column of a CSV or TSV, labelled by another. Rows without a label are left out, with a note.
 
     Raises WordListError as `read_words` and `labelled`.
     """
-    whole = read_words(path, column=column)  # finds what is wrong with a word, by its row
+    whole = read_words(path, column=column)  # reports a bad word with its row
     groups: dict[str, list[str]] = {}
     for _, rows in read_columns(path, (column, labels)):
         for word, label in rows:
@@ -111,7 +112,7 @@ def read_lists(paths: Sequence[str], *, column: str | None = None, lower: bool =
 def parse_shares(text: str, labels: Sequence[str]) -> dict[str, float]:
     """Labels and the share of each from their written form, "female" or "female=2,male=1"; the shares sum to 1.
 
-    Raises ConfigError for a label there is not, and for shares that are no numbers above 0.
+    Raises ConfigError for an unknown label, and for shares that are not numbers above 0.
     """
     shares: dict[str, float] = {}
     for part in [text] if text in labels else text.split(","):

@@ -1,4 +1,4 @@
-"""What is no list of words: tables, which are refused, and lines of HTML or garbled text, which are told."""
+"""Detects input that is not a list of words: tables, which are refused, and lines of HTML or garbled text, which get a note."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from lettrine.errors import WordListError, quote
 TABLE_SUFFIXES: Final = (".csv", ".tsv", ".tab")
 SEPARATORS: Final = {"\t": "tabs", ";": "semicolons", ",": "commas"}
 LOOKED_AT: Final = 200  # lines at the beginning of a file
-ROWS: Final = 5  # lines that must agree before a file that is not called a table is taken for one
+ROWS: Final = 5  # lines that must agree before a file without a table's name is taken for a table
 
 _HTML: Final = re.compile(r"<(?:!doctype\b|!--|/?[a-z][a-z0-9]*(?:\s[^<>\n]*)?/?>)|&(?:[a-z]{2,8}|#[0-9]{2,6});", re.IGNORECASE)
-# The first byte of a two- or three-byte character of UTF-8 and the next one, both read as cp1252. A letter as the second sign
-# also stands in words, but not after A with tilde, circumflex, ring or diaeresis, which begin nearly all such pairs.
+# The first byte of a two- or three-byte character of UTF-8 and the next one, both read as cp1252. If the second sign is a letter,
+# the pair may also be part of a word, but not after A with tilde, circumflex, ring or diaeresis, which begin nearly all such
+# pairs.
 _CONTINUED: Final = (
     "\u0080-\u00bf\u20ac\u201a-\u201e\u2026\u2020\u2021\u02c6\u2030\u2039\u2018-\u201d\u2022\u2013\u2014\u02dc\u2122\u203a"
 )
@@ -26,10 +27,10 @@ _GARBLED: Final = re.compile(
 
 
 def refuse_table(path: str | Path, name: str, text: str) -> None:
-    """Raise WordListError where the beginning of a file is that of a table with several columns.
+    """Raise WordListError if a file begins like a table with several columns.
 
-    A file that is called one is taken at its word; another must have the same separators on each of its first lines, none of
-    them followed by a space, as in "Smith, John".
+    A file with a table's name (.csv, .tsv) is taken for a table. Another file must have the same separators on each of its
+    first lines, and none of them followed by a space, as in "Smith, John".
     """
     lines = [line for line in text.split("\n", LOOKED_AT)[:LOOKED_AT] if line.strip()]
     called = Path(str(path)).suffix.lower() in TABLE_SUFFIXES
@@ -68,7 +69,7 @@ class Oddities:
                         kept.append((number, line))
 
     def notes(self) -> tuple[str, ...]:
-        """A sentence for each kind that was met."""
+        """A sentence for each kind that was found."""
         found = []
         for number, line in self._html:
             found.append(f"{self._told(0)} like HTML, first {self._noun} {number}: {quote(line)}; take the tags out of the list")

@@ -1,7 +1,7 @@
 """The characters of a word list and their indices.
 
-A character is a Unicode code point. An accent typed as a combining mark, or the joiner inside an emoji, is a
-character of its own: words come back exactly, and the network learns what follows what.
+A character is a Unicode code point. A combining accent, or the joiner inside an emoji, is a separate character: words are
+restored exactly, and the network learns what follows what.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from lettrine.arguments import checked
 from lettrine.errors import VocabularyError, quote
+from lettrine.text.stored import StoredWords
 
 Integers: TypeAlias = NDArray[np.integer[Any]]
 Indices: TypeAlias = NDArray[np.int64]
 
 END: Final = 0  # index of the end-of-word token, which also pads contexts
-_END_SIGNS: Final = ".·␃"  # how it is shown: the first that is not a character of the words
+_END_SIGNS: Final = ".·␃"  # how it is shown: the first sign that does not occur in the words
 _CODE_POINTS: Final = 0x110000
 
 
@@ -50,6 +51,8 @@ class Vocabulary:
     @checked
     def from_words(cls, words: Iterable[str]) -> Vocabulary:
         """The vocabulary of all characters in the words."""
+        if isinstance(words, StoredWords):
+            return cls(tuple(sorted(words.characters)))
         try:
             return cls(tuple(sorted(set("".join(words)))))
         except TypeError as error:
@@ -62,7 +65,7 @@ class Vocabulary:
 
     @cached_property
     def end_sign(self) -> str:
-        """How the end-of-word token is shown: '.', or '·' and so on where the words hold a '.' themselves."""
+        """How the end-of-word token is shown: '.', or '·' and so on if the words contain a '.'."""
         taken = set(self.characters)
         return next(sign for sign in chain(_END_SIGNS, map(chr, range(0x2460, _CODE_POINTS))) if sign not in taken)
 
@@ -89,14 +92,22 @@ class Vocabulary:
         offsets = np.zeros(len(words) + 1, dtype=np.int64)
         np.cumsum(np.fromiter(map(len, words), dtype=np.int64, count=len(words)), out=offsets[1:])
         points = np.frombuffer("".join(words).encode("utf-32-le", "surrogatepass"), dtype="<u4")
-        # One entry for each code point up to the highest, and one more for whatever lies above.
-        table = np.zeros(ord(self.characters[-1]) + 2, dtype=np.int32)
-        table[self._points] = np.arange(1, self.size, dtype=np.int32)
-        symbols = table.take(points, mode="clip")  # no vocabulary holds what the last entry stands for, so it stays 0
+        symbols = self._table.take(points, mode="clip")
         if symbols.size and not unknown and symbols.min() == 0:
             at = int(symbols.argmin())
             raise self._unknown(words[int(np.searchsorted(offsets, at, side="right")) - 1])
         return symbols, offsets
+
+    def encode_lines(self, lines: str) -> Integers:
+        """Indices of words that are closed by line feeds, with the end token in the place of these: (characters,).
+
+        Raises VocabularyError as `encode_all`.
+        """
+        points = np.frombuffer(lines.encode("utf-32-le"), dtype="<u4")
+        symbols = self._table.take(points, mode="clip")
+        if np.count_nonzero(symbols) + lines.count("\n") < len(symbols):
+            self.encode_all(lines.split("\n"))  # says what is unknown
+        return symbols
 
     def decode(self, indices: Iterable[int]) -> str:
         """The word of some indices, up to the first 0. Raises VocabularyError for an index outside."""
@@ -137,6 +148,13 @@ class Vocabulary:
     @cached_property
     def _index(self) -> dict[str, int]:
         return {character: index for index, character in enumerate(self.characters, start=1)}
+
+    @cached_property
+    def _table(self) -> NDArray[np.int32]:
+        """Index of each code point up to the highest, and 0 for whatever lies above: no vocabulary holds the last entry's."""
+        table = np.zeros(ord(self.characters[-1]) + 2, dtype=np.int32)
+        table[self._points] = np.arange(1, self.size, dtype=np.int32)
+        return table
 
     @cached_property
     def _points(self) -> NDArray[np.int64]:

@@ -1,7 +1,7 @@
-"""Contexts and targets: what the network sees, and what it is to predict.
+"""Contexts and targets: what the network sees, and what it has to predict.
 
 Every character of a word is once the target, and so is the end of the word. Its context is the T characters
-before it; where the word has not that many, the context begins with the end token:
+before it; if there are fewer, the context begins with end tokens:
 
     '...' -> 'a'    '..a' -> 'n'    '.an' -> 'n'    'ann' -> 'a'    'nna' -> '.'
 """
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from lettrine.arguments import checked
 from lettrine.errors import ConfigError
-from lettrine.text.vocabulary import END, Integers, Vocabulary
+from lettrine.text.vocabulary import END, Indices, Integers, Vocabulary
 
 SYMBOLS: Final = (np.uint8, np.uint16, np.int32)  # types of indices, narrowest first
 _ROWS: Final = 1 << 15  # filled at a time, so that the columns being written stay in the cache
@@ -46,15 +46,24 @@ class Windows:
         return int(self.contexts.shape[1])
 
     def frozen(self) -> Windows:
-        """The same examples, not to be written through this: an engine then looks through them once, not at every call."""
+        """The same examples as read-only arrays: an engine then checks them once, not at every call."""
         arrays = self.contexts.view(), self.targets.view()
         for array in arrays:
             array.flags.writeable = False
         return Windows(*arrays)
 
+    def batch(self, rows: Indices) -> tuple[Integers, Integers, Indices]:
+        """Contexts, targets, and rows of them (S, B): what an engine is handed to take these examples."""
+        return self.contexts, self.targets, rows
+
+    def head(self, most: int) -> Windows:
+        """The first `most` examples at most, of whole words; those of the first word at least."""
+        stop = whole_words(self.targets, most)
+        return self if stop == len(self) else Windows(self.contexts[:stop], self.targets[:stop])
+
     @cached_property
     def distinct(self) -> Distinct:
-        """Each example once. Words share beginnings, so that these are fewer: a fifth of a big dictionary's."""
+        """Each example once. Words share beginnings, so there are fewer: a fifth in a big dictionary."""
         size = _ROOM if not len(self) else 1 + max(int(self.contexts.max()), int(self.targets.max()))
         key, most = self.targets.astype(np.int64), size
         for column in self.contexts.T[::-1]:  # (N,), the nearest first
@@ -80,10 +89,18 @@ class Windows:
 
 @dataclass(frozen=True, eq=False)
 class Distinct:
-    """Examples without repetition, and how often each of them was there, (M,)."""
+    """Examples without repetition, and the count of each, (M,)."""
 
     examples: Windows
     times: NDArray[np.int64]
+
+
+def whole_words(targets: Integers, most: int) -> int:
+    """How many of the first `most` targets are of whole words; all of the first word's where it is longer."""
+    if len(targets) <= most:
+        return len(targets)
+    ends = np.flatnonzero(targets[:most] == END)
+    return int(ends[-1] if len(ends) else np.argmax(targets == END)) + 1
 
 
 def symbol_type(vocabulary_size: int) -> np.dtype[Any]:
@@ -95,8 +112,8 @@ def symbol_type(vocabulary_size: int) -> np.dtype[Any]:
 def windows(words: Sequence[str], vocabulary: Vocabulary, context: int, *, unknown: bool = False) -> Windows:
     """The contexts (N, T) and targets (N,) of some words.
 
-    unknown: take characters outside the vocabulary too. Their target is 0, and what follows has a context that begins
-    anew, as at the beginning of a word; `unknown_targets` tells them from the ends of words.
+    unknown: take characters outside the vocabulary too. Their target is 0, and the context starts again after them, as at the
+    beginning of a word; `unknown_targets` tells them from the ends of words.
 
     Memory beyond the arrays returned is about 12 bytes for each character, whatever T.
 
@@ -111,11 +128,17 @@ def windows(words: Sequence[str], vocabulary: Vocabulary, context: int, *, unkno
     kind = symbol_type(vocabulary.size)
     # T end tokens come before the first word, so that every lag below stays inside the array.
     stream = np.zeros(context + count, dtype=kind)
-    targets = stream[context:]  # (N,)
     inside = np.ones(count, dtype=np.bool_)
     inside[offsets[1:] + np.arange(len(words))] = False
-    targets[inside] = symbols
+    stream[context:][inside] = symbols
     del symbols, inside
+    return Windows(*contexts_of(stream, context))
+
+
+def contexts_of(stream: Integers, context: int) -> tuple[Integers, Integers]:
+    """Contexts (N, T) and targets (N,) of a stream (T + N,) of T end tokens and then the targets."""
+    kind, targets = stream.dtype, stream[context:]
+    count = len(targets)  # N
     contexts = np.empty((count, context), dtype=kind)  # (N, T)
     for start in range(0, count, _ROWS):
         rows = contexts[start : start + _ROWS]
@@ -128,7 +151,7 @@ def windows(words: Sequence[str], vocabulary: Vocabulary, context: int, *, unkno
             if not alive.any():
                 rows[:, : context - lag] = END
                 break
-    return Windows(contexts, targets)
+    return contexts, targets
 
 
 def unknown_targets(targets: Integers, words: Sequence[str]) -> NDArray[np.bool_]:

@@ -23,19 +23,19 @@ from lettrine.tools.tables import ROWS, WORD, arrow, check_suffix, read_table, w
 from lettrine.training.folder import MODEL, RUN, load_run
 from lettrine.training.run import Run
 
-FIGURES: Final = ("log_likelihood", "per_character", "unknown")  # of each word, as `Scores` has them
-AHEAD: Final = 16  # portions under way where others judge them
+FIGURES: Final = ("log_likelihood", "per_character", "unknown")  # of each word, as in `Scores`
+AHEAD: Final = 16  # portions in work at a time with a pool
 _FRAMES: Final = ("pandas", "polars", "pyarrow")
 
 
 @checked
 def score(words: Any, run: str | Path | Run, *, figure: str = "log_likelihood", label: str = "", threads: int = 1) -> Any:
-    """How likely a run finds each word, as a column of the kind that was given.
+    """The likelihood of each word under a run, as a column of the same kind as `words`.
 
-    words: a Series of pandas or Polars, an array of Arrow, or any list. What comes back is of the same kind and as long: a Series
-    with the same index, an array, or a float64 array of numpy (W,). figure: "log_likelihood" (nats, the end included),
-    "per_character" (its mean over characters and end) or "unknown" (how many characters the run never saw).
-    label: of a run with labels, under this one alone. Missing and empty words are missing (NaN, null) in what comes back.
+    words: a Series of pandas or Polars, an array of Arrow, or any list. The result has the same kind and length: a Series with
+    the same index, an array, or a float64 array of numpy (W,). figure: "log_likelihood" (nats, the end included), "per_character"
+    (its mean over characters and end) or "unknown" (how many characters the run never saw).
+    label: for a run with labels, under this one alone. Missing and empty words are missing (NaN, null) in the result.
 
     The same function runs on partitions: `series.map_partitions(lettrine.score, run="my-run", meta=("score", "f8"))`.
     Raises ConfigError for another figure, and what `load_run` raises.
@@ -59,7 +59,7 @@ def score(words: Any, run: str | Path | Run, *, figure: str = "log_likelihood", 
 def judged_columns(
     model: LanguageModel, words: Sequence[object], label: str = "", threads: int = 1
 ) -> dict[str, NDArray[np.float64]]:
-    """FIGURES of each word, (W,) each; NaN for what is no word: None, NaN and what is empty."""
+    """FIGURES of each word, (W,) each; NaN for a missing word: None, NaN or empty."""
     clean = [unicodedata.normalize("NFC", word).strip() if isinstance(word, str) else "" for word in words]
     if wrong := next((word for word in words if not isinstance(word, str) and not _is_missing(word)), None):
         raise ConfigError(f"score got {quote(repr(wrong))}, a {type(wrong).__name__}; expected words")
@@ -80,7 +80,7 @@ def _is_missing(word: object) -> bool:
 
 
 def _opened(path: Path) -> LanguageModel:
-    """The model of a run folder, opened once for many partitions, and anew when it was trained anew."""
+    """The model of a run folder, opened once for many partitions, and again if it was trained again."""
     file = path / MODEL if (path / MODEL).exists() else path / RUN
     return _remembered(path, file.stat().st_mtime_ns if file.exists() else 0)
 
@@ -100,10 +100,9 @@ def score_file(
     threads: int = 1,
     pool: Executor | None = None,
 ) -> tuple[int, int]:
-    """Judge every word of a table and write the table with FIGURES beside; how many rows, and how many have strange characters.
-
-    pool: whose workers judge the portions, in processes or on machines that see the run's folder under the same path; a few
-    portions for each worker are under way at a time. What is written is the same.
+    """Judge every word of a table and write the table with FIGURES added. Returns the number of rows, and of those with
+    unknown characters. pool: its workers judge the portions, in processes or on machines that see the run's folder under the
+    same path; each worker has a few portions at a time. The written file is the same.
     Raises WordListError, ConfigError, StorageError, MissingExtraError.
     """
     check_suffix(out)
@@ -133,14 +132,14 @@ def score_file(
 
 
 def _judged_there(run: str, label: str, threads: int, words: Sequence[object]) -> dict[str, NDArray[np.float64]]:
-    """On a worker: by the run that it opens once."""
+    """Runs on a worker, with the run that it opens once."""
     return judged_columns(_opened(Path(run)), words, label, threads)
 
 
 def _in_order(
     pool: Executor, portions: Iterator[tuple[Any, list[Any]]], judge: Callable[[Sequence[object]], dict[str, NDArray[np.float64]]]
 ) -> Iterator[tuple[Any, dict[str, NDArray[np.float64]]]]:
-    """What workers make of the portions, in their order, AHEAD of them under way: memory stays that of so many."""
+    """The results of the workers in the order of the portions, with AHEAD of them in work, so that memory is limited."""
     under_way: deque[tuple[Any, Future[dict[str, NDArray[np.float64]]]]] = deque()
     for batch, words in portions:
         under_way.append((batch, pool.submit(judge, words)))
@@ -152,7 +151,7 @@ def _in_order(
 
 
 def write_words(portions: Iterable[Sequence[str]], out: str | Path, model: LanguageModel | None = None) -> int:
-    """Write words as they are drawn, with FIGURES beside where a model is given; how many. Raises as `score_file`."""
+    """Write words as they are drawn, with FIGURES if a model is given. Returns their number. Raises as `score_file`."""
     check_suffix(out)
     pa, count = arrow(), 0
     names = FIGURES if model is not None else ()

@@ -1,4 +1,4 @@
-"""Clusters that work for lettrine: where they are, as a URL, and the pool of their workers."""
+"""Clusters that work for lettrine: opens the pool of workers at a URL."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from lettrine.errors import ConfigError, MissingExtraError, StorageError, quote
 from lettrine.training.sizes import processors
 
 DASK: Final = "dask://"
-SECONDS: Final = 10  # for a scheduler to answer
+SECONDS: Final = 10  # seconds for a scheduler to answer
 
 
 @contextlib.contextmanager
 def pool_at(where: str) -> Iterator[Executor]:
-    """The workers of a cluster: dask://host:8786, or dask:// for as many processes here as there are processors.
-
-    A worker that dies has its work done by another, by Dask itself.
-    Raises ConfigError for another URL, StorageError where nobody answers, MissingExtraError without Dask.
+    """The workers of a cluster: dask://host:8786, or dask:// for one process per processor of this machine. If a worker dies,
+    Dask gives its work to another. Raises ConfigError for another URL, StorageError if no scheduler answers, MissingExtraError
+    without Dask.
     """
     if not where.startswith(DASK):
         raise ConfigError(f"--on got {quote(where)}; expected dask://host:8786, or dask:// for processes on this machine")

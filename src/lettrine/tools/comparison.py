@@ -1,4 +1,4 @@
-"""Runs side by side: what they were told differently, what came out, their curves, their findings."""
+"""Runs side by side: their different settings, results, curves and findings."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ Points = tuple[Floats, Floats]
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """One run as it is compared.
+    """The data of one run in a comparison.
 
-    told: every choice by its name; results: None for a run that never ended; health: None for one that was not watched.
+    told: every setting by its name; results: None for a run that never ended; health: None for one that was not watched.
     loss, dev: steps and losses; updates: steps and log10 of the median update:data ratio of its matrices.
     """
 
@@ -50,7 +50,7 @@ class ComparedRun:
 
     @property
     def findings(self) -> list[str]:
-        """Ids of what was found."""
+        """Ids of the findings."""
         return [] if self.health is None else [finding.id for finding in self.health.findings]
 
 
@@ -65,14 +65,14 @@ def compare_runs(paths: Sequence[str | Path]) -> list[ComparedRun]:
 
 
 def differences(runs: Sequence[ComparedRun]) -> list[tuple[str, list[str]]]:
-    """Choices that are not the same in all runs: name, and what each was told."""
+    """Settings that differ between the runs: name, and the value of each run."""
     keys = list(dict.fromkeys(key for run in runs for key in run.told))
     rows = [(key, [run.told.get(key, "-") for run in runs]) for key in keys]
     return [(key, values) for key, values in rows if len(set(values)) > 1]
 
 
 def result_rows(runs: Sequence[ComparedRun]) -> list[tuple[str, list[float]]]:
-    """Losses, steps and speed of every run; NaN where there is none."""
+    """Losses, steps and speed of every run; NaN if there is none."""
     nan = float("nan")
 
     def of(run: ComparedRun, *path: str) -> float:
@@ -127,7 +127,7 @@ def _read(path: str | Path, name: str) -> ComparedRun:
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested choices under dotted names, as text."""
+    """Nested settings under dotted names, as text."""
     made: dict[str, str] = {}
     for key, value in values.items():
         name = f"{prefix}{key}".replace("_", " ")
@@ -139,7 +139,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def _averaged(steps: Floats, values: Floats) -> Points:
-    """Means over runs of steps, at most MEAN_OF of them, each at the middle of its run."""
+    """Means over consecutive steps, at most MEAN_OF of them, each at the middle of its steps."""
     size = max(1, -(-len(values) // MEAN_OF))
     whole = len(values) // size * size
     if not whole:

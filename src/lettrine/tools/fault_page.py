@@ -25,7 +25,7 @@ PICTURES = {
 
 
 def write_case(path: str | Path, case: Case) -> Path:
-    """One page of a fault: what was planted, what was found and drawn, and the same with the remedy applied."""
+    """One page of a fault: the fault, the findings and pictures, and the same with the remedy applied."""
     path, fault = page_path(path), case.fault
     said = f"{'Found' if case.found else 'Not found'}, and {'gone' if case.cured else 'not gone'} with the remedy."
     facts = {

@@ -1,4 +1,4 @@
-"""Plants a fault, looks at the training with the health check, applies the remedy, and looks again."""
+"""Plants a fault, examines the training with the health check, applies the remedy, and examines it again."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from lettrine.tools.faults import Fault, Patient, healthy_recipe
 from lettrine.training.session import OnProgress
 
 DRAWN: Final = 100  # words drawn to see whether they end
-ENDING: Final = 0.5  # share of them that must
+ENDING: Final = 0.5  # share of them that must end
 
 
 @dataclass(frozen=True)
 class Case:
-    """A fault and what became of it. before, after: the health check of the sick and of the cured training."""
+    """A fault and the result of its trial. before, after: the health reports of the sick and of the cured training."""
 
     fault: Fault
     words: WordList
@@ -40,7 +40,7 @@ class Case:
 
     @property
     def cured(self) -> bool:
-        """Whether the remedy made it go away."""
+        """Whether the remedy cured it."""
         return not self._named(self.after)
 
     def _named(self, report: Report) -> bool:
@@ -66,7 +66,7 @@ def try_fault(
 ) -> Case:
     """Train a healthy recipe with a fault planted in it, then without.
 
-    Raises WordListError, EngineError, and MissingExtraError for a fault of torch training loops where torch is missing.
+    Raises WordListError, EngineError, and MissingExtraError for a fault of torch training loops if torch is missing.
     """
     recipe = replace(healthy_recipe(fault), steps=fault.steps, drops=False)
     vocabulary = Vocabulary.from_words(words.words)
@@ -101,7 +101,7 @@ def _examined(patient: Patient, words: WordList, on_progress: OnProgress) -> Rep
 
 
 def endless_words(model: LanguageModel, words: WordList) -> Finding | None:
-    """A finding if the words that a model writes do not end by themselves."""
+    """A finding if most words of a model do not end."""
     longest = 2 * max(map(len, words))
     uniforms = np.random.default_rng([0]).random((DRAWN, longest))
     drawn = model.drawer()(np.zeros((DRAWN, model.context), np.int32), uniforms)  # (N, L)
@@ -116,14 +116,14 @@ def endless_words(model: LanguageModel, words: WordList) -> Finding | None:
         value=ended,
         limit=ENDING,
         message=f"{100 * ended:.0f} % of {DRAWN} words end before twice the length of the longest word of the list.",
-        why="The network never saw a word end, so it gives the end hardly any probability.",
-        remedy="Make one example more of each word: its last characters as the context, the end token as the target.",
+        why="The network never saw the end of a word, so it gives the end almost no probability.",
+        remedy="Make one more example of each word: its last characters as the context, the end token as the target.",
         reference="Study notes on makemore part 3",
     )
 
 
 class SharedBatches:
-    """Batches from a stream of random numbers that others draw from too."""
+    """Batches from a stream of random numbers that other code uses too."""
 
     def __init__(self, batches: GeneratorBatches, generator: TorchGenerator, at: int) -> None:
         self._batches, self._generator, self._at = batches, generator, at
@@ -136,12 +136,14 @@ class SharedBatches:
 
 
 def _with_sampling(patient: Patient, words: WordList, vocabulary: Vocabulary, on_progress: OnProgress, *, shared: bool) -> Report:
-    """Train twice, once with words drawn half-way, from the batches' generator or from another: nothing must change."""
+    """Train twice, once with words drawn half-way, from the batches' generator or from a separate one: the weights must be the
+    same.
+    """
     results = []
     for sampling in (False, True):
         config = patient.recipe.config(vocabulary.size)
         generator = TorchGenerator(patient.settings.seed)
-        draw_parameters(config, patient.settings.initialisation, generator)  # what train_recipe draws from its own
+        draw_parameters(config, patient.settings.initialisation, generator)  # train_recipe draws these from a separate generator
         other = generator if shared else TorchGenerator(1)
         batches = GeneratorBatches(generator, len(patient.splits[0]), patient.settings.batch, block=1)
         at = patient.settings.steps // 2 if sampling else -1
@@ -159,8 +161,8 @@ def _with_sampling(patient: Patient, words: WordList, vocabulary: Vocabulary, on
             value=gap,
             limit=0.0,
             message=f"Drawing {DRAWN} characters at step {half} changed the training: its weights differ by up to {gap:.2g}.",
-            why="Whoever looks at samples gets another model than who does not, and no run can be repeated.",
-            remedy="Give sampling, batches and initialisation generators of their own.",
+            why="Drawing samples changes the trained model, and no run can be repeated.",
+            remedy="Use separate generators for sampling, batches and initialisation.",
             reference=f"{STUDY}; torch.Generator",
         )
     return _with_finding(results[1].health, "shared-generator", finding)

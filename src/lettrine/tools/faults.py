@@ -1,4 +1,4 @@
-"""Faults to try: each is planted in a healthy recipe, to see what the health check says of it, and that the remedy helps.
+"""Faults to try: each is planted in a healthy recipe, to see whether the health check finds it and whether the remedy helps.
 
 Those under "met in the sources" are mistakes that the study notebooks warn of; the others are the commonest in training loops.
 """
@@ -19,7 +19,6 @@ from lettrine.model.parameters import Parameters
 from lettrine.recipes.catalogue import find_recipe
 from lettrine.recipes.recipe import Recipe
 from lettrine.text.windows import Windows
-from lettrine.training.session import Splits
 from lettrine.training.settings import Settings
 
 STEPS: Final = 1_000
@@ -27,11 +26,11 @@ STEPS: Final = 1_000
 
 @dataclass(frozen=True)
 class Patient:
-    """All that one training is made of. engine: wraps the one the settings name; prepare: changes the weights it starts from."""
+    """Everything one training is made of. engine: wraps the engine of the settings; prepare: changes the initial weights."""
 
     recipe: Recipe
     settings: Settings
-    splits: Splits
+    splits: tuple[Windows, Windows, Windows]
     engine: Callable[[Engine], Engine] = lambda engine: engine
     prepare: Callable[[Parameters], None] = lambda _: None
 
@@ -40,9 +39,9 @@ class Patient:
 class Fault:
     """One fault.
 
-    planted: what is done wrong. remedy: what puts it right, which is the healthy recipe unless said otherwise. recipe: the
-    healthy one. finding: id of the finding that names it. plant: spoils a patient; with `torch`, the name of a fault of
-    `lettrine.torch.faults` instead, for what only a training loop of one's own can do wrong. source: "sources" or "common".
+    planted: the fault. remedy: its cure, by default the healthy recipe. recipe: the healthy one. finding: id of the finding
+    that names the fault. plant: changes a healthy training; or `torch`, the name of a fault in `lettrine.torch.faults`, for
+    faults that only a training loop in torch can have. source: "sources" or "common".
     """
 
     name: str
@@ -56,7 +55,7 @@ class Fault:
     steps: int = STEPS
 
     def patients(self, sick: Patient) -> tuple[Patient, Patient]:
-        """The spoiled training and the sound one."""
+        """The faulty training and the healthy one."""
         return (self.plant(sick) if self.plant else sick), sick
 
 
@@ -119,7 +118,7 @@ def _shape(**changes: Any) -> Callable[[Patient], Patient]:
 
 
 def _data(train: Callable[[Windows], Windows], dev: Callable[[Windows], Windows] | None = None) -> Callable[[Patient], Patient]:
-    """Spoil the training examples, and the held-out ones in the same way unless told otherwise."""
+    """Change the training examples and, by default, the held-out ones in the same way."""
 
     def plant(patient: Patient) -> Patient:
         first, second, third = patient.splits
@@ -207,7 +206,7 @@ FAULTS: Final = (
     Fault(
         "inputs-as-labels",
         "The held-out loss is computed with the last input as the label.",
-        "Hand the targets to the loss.",
+        "Give the targets to the loss.",
         "kaiming",
         "held-out-labels",
         _data(lambda windows: windows, _inputs_as_labels),
@@ -216,7 +215,7 @@ FAULTS: Final = (
     Fault(
         "shared-generator",
         "Words drawn during training come from the generator that draws the batches.",
-        "A generator of its own for each purpose.",
+        "Use a separate generator for each purpose.",
         "kaiming",
         "shared-generator",
         source="sources",
@@ -349,7 +348,7 @@ FAULTS: Final = (
     Fault(
         "forgotten-layer",
         "The optimiser was not given the last layer.",
-        "Hand it all of model.parameters().",
+        "Give it all of model.parameters().",
         "kaiming",
         "not-optimised",
         torch=True,

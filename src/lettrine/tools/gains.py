@@ -1,8 +1,8 @@
-"""The gain table, with each entry checked by numbers, and the spread of x @ w that it is there to keep.
+"""The table of gains, with each entry checked numerically, and the spread of x @ w, which the gains keep constant.
 
 A layer y = x @ w with w drawn N(0, s**2) has std(y) = s * sqrt(fan_in) * rms(x). With s = gain / sqrt(fan_in) and gain = 1 /
-sqrt(E[f(z)**2]) for z of N(0, 1), what goes into the activations keeps its spread. Each layer hands on a mean square of 1 /
-gain**2, and the gain of the next one brings it back to 1 (He et al. 2015).
+sqrt(E[f(z)**2]) for z of N(0, 1), the inputs of the activations keep their spread. The output of each layer has a mean square
+of 1 / gain**2, and the gain of the next layer brings it back to 1 (He et al. 2015).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lettrine.errors import ConfigError
 
 Floats = NDArray[np.float64]
 
-NODES: Final = np.linspace(-12.0, 12.0, 24_001)  # where f is looked at to integrate it; beyond lies 1e-33 of the normal curve
+NODES: Final = np.linspace(-12.0, 12.0, 24_001)  # points for the integral of f; 1e-33 of the normal distribution lies beyond them
 LAYERS: Final = 50
 WIDTH: Final = 400  # of the sampled net
 DEPTH: Final = 10
@@ -30,8 +30,8 @@ class GainRow:
     """One activation.
 
     gain: of the table. exact: 1 / sqrt(E[f(z)**2]). settled: std of the pre-activations after LAYERS layers with the
-    table's gain, by theory. sampled: that of a random net of DEPTH layers, drawn. backward: factor on the gradient with each
-    layer back at that spread, gain * sqrt(E[f'(z)**2]).
+    table's gain, by theory. sampled: that of a random net of DEPTH layers. backward: factor on the gradient for each layer of
+    the backward pass, gain * sqrt(E[f'(z)**2]).
     """
 
     activation: str
@@ -45,7 +45,7 @@ class GainRow:
 
 @dataclass(frozen=True)
 class SpreadRow:
-    """x @ w for one way to scale w: std as measured, and scale * sqrt(fan_in) as expected for x of N(0, 1)."""
+    """x @ w for one scale of w: the measured std, and scale * sqrt(fan_in) as expected for x of N(0, 1)."""
 
     name: str
     scale: float
@@ -71,7 +71,7 @@ def gain_row(activation: str, seed: int = 0) -> GainRow:
 
 
 def mean_of(function: Any, std: float) -> float:
-    """E[function(x)] for x of N(0, std**2), by the trapezoidal rule: for such smooth tails it is exact but for rounding."""
+    """E[function(x)] for x of N(0, std**2), by the trapezoidal rule, which is exact up to rounding for such smooth tails."""
     weights = np.exp(-0.5 * NODES**2)
     return float((weights * function(std * NODES)).sum() / weights.sum())
 

@@ -1,8 +1,8 @@
-"""Batch norm of a trained run, three ways: statistics of the batch, running ones, and those of the whole training set.
+"""Batch norm of a trained run with three kinds of statistics: of the batch, running ones, and of the whole training set.
 
 While it trains, batch norm uses each batch's own mean and variance; afterwards it needs fixed ones. The running means of training
-are the usual choice; one pass over the training set gives the exact ones (makemore part 3). Where the three agree, nothing
-was lost; where they do not, the momentum did not fit the batch size or the number of steps.
+are the usual choice; one pass over the training set gives the exact ones (makemore part 3). If the three agree, all is well;
+if not, the momentum did not fit the batch size or the number of steps.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ AGREE: Final = 0.005  # nats: the published three ways differ by 0.002
 
 @dataclass(frozen=True)
 class NormComparison:
-    """Losses in nats by statistics ("batch", "running", "precise") and split ("train", "dev"), and what to do."""
+    """Losses in nats by statistics ("batch", "running", "precise") and split ("train", "dev"), and advice."""
 
     losses: dict[str, dict[str, float]]
     momentum: float
@@ -34,7 +34,7 @@ class NormComparison:
 
     @property
     def largest_gap(self) -> float:
-        """How much the three differ at most, on one split, in nats."""
+        """The largest difference between the three, on one split, in nats."""
         values = {part: [row[part] for row in self.losses.values()] for part in ("train", "dev")}
         return max(max(each) - min(each) for each in values.values())
 
@@ -44,7 +44,7 @@ class NormComparison:
 
 
 def compare_norms(path: str | Path, *, engine: str = "auto") -> NormComparison:
-    """The losses of a run folder with its batch norms' statistics taken three ways.
+    """The losses of a run folder with the three kinds of statistics.
 
     batch: of the split that is evaluated, all at once. Raises ConfigError for a run without batch norm, RunDamagedError.
     """
@@ -70,17 +70,16 @@ def compare_norms(path: str | Path, *, engine: str = "auto") -> NormComparison:
 
 
 def momentum_range(batch: int, steps: int) -> tuple[float, float]:
-    """The momenta that suit a batch size and a number of steps: at least, at most.
-
-    Below, the start is not forgotten: after S steps a share exp(-momentum * S) of it is left. Above, the running mean wobbles
-    with single batches by sqrt(m / (2 - m) / B) of their standard deviation; half of the health check's limit is aimed at.
+    """The least and the greatest momentum that suit a batch size and a number of steps. Below, the start is not forgotten:
+    after S steps a share exp(-momentum * S) of it is left. Above, the running mean follows single batches with a noise of
+    sqrt(m / (2 - m) / B) of their standard deviation; the aim is half of the health check's limit.
     """
     noise = batch * (NORM_NOISE / 2) ** 2
     return FORGOTTEN / max(steps, 1), 2 * noise / (1 + noise)
 
 
 def momentum_advice(momentum: float, batch: int, steps: int) -> str:
-    """One sentence on whether the momentum fits, and which would."""
+    """One sentence that tells whether the momentum fits, and which would."""
     least, most = momentum_range(batch, steps)
     if least > most:
         return (

@@ -20,7 +20,7 @@ from lettrine.tools.gains import GainRow, SpreadRow
 
 
 def range_figure(found: RangeTest) -> Figure:
-    """The curve of a range test with its marks."""
+    """The curve of a range test with the suggested rates marked."""
     return Figure(
         "Learning-rate range test",
         "Loss while the rate grows with every step. Good rates lie where it falls, well before the edge at which it rises again.",
@@ -29,7 +29,7 @@ def range_figure(found: RangeTest) -> Figure:
 
 
 def write_range_page(path: str | Path, found: RangeTest) -> Path:
-    """One page with the curve and what it says. Raises ConfigError, StorageError, MissingExtraError."""
+    """One page with the curve and its result. Raises ConfigError, StorageError, MissingExtraError."""
     path = page_path(path)
     sections = [Section("What the sweep says", text=found.reason, figures={"range": range_figure(found)})]
     write_bytes(path, render_sections("Learning-rate range test", sections).encode())
@@ -50,11 +50,11 @@ def write_gains_page(path: str | Path, gains: Sequence[GainRow], spreads: Sequen
     path = page_path(path)
     drawn = Figure(
         "Spread of x @ w",
-        f"x is N(0, 1) with a fan-in of {fan_in}. Only w / sqrt(fan-in) hands on the spread it was given.",
+        f"x is N(0, 1) with a fan-in of {fan_in}. Only w / sqrt(fan-in) keeps the spread of its input.",
         product_spread({row.name: row.values for row in spreads}),
     )
     text = (
-        "exact: 1 / sqrt(E[f(z)^2]). Then the std of the pre-activations that the gain leads to, by theory after 50 layers and "
+        "exact: 1 / sqrt(E[f(z)^2]). Then the std of the pre-activations with this gain, by theory after 50 layers and "
         "of a random net after 10, and the gradient's factor with each layer back."
     )
     reasons = {row.activation: row.derivation for row in gains}
@@ -79,12 +79,12 @@ def write_comparison_page(path: str | Path, runs: Sequence[ComparedRun]) -> Path
     curves = {
         "dev": Figure(
             "Loss on held-out words",
-            "What counts: the lowest at the end, and how soon it got there.",
+            "The best run has the lowest loss at the end, and reaches it early.",
             _losses({run.name: run.dev for run in runs}),
         ),
         "train": Figure(
             "Loss on the training batches",
-            "Means over stretches of steps. A gap to the held-out loss is what was learned by heart.",
+            "Means over several steps. A gap to the held-out loss shows memorising.",
             _losses({run.name: run.loss for run in runs}),
         ),
         "updates": Figure(
@@ -103,7 +103,7 @@ def write_comparison_page(path: str | Path, runs: Sequence[ComparedRun]) -> Path
     told = [(name, *values) for name, values in differences(runs)]
     sections = [
         Section("What came out", header=("", *names), rows=result_cells(runs), figures=curves),
-        Section("What they were told differently", text="" if told else "Nothing.", header=("", *names), rows=told),
+        Section("Different settings", text="" if told else "Nothing.", header=("", *names), rows=told),
         Section("Findings", text="" if findings else "None.", facts=findings),
     ]
     write_bytes(path, render_sections("Runs compared", sections).encode())
@@ -120,7 +120,7 @@ def result_cells(runs: Sequence[ComparedRun]) -> list[tuple[str, ...]]:
 
 
 def _losses(lines: Mapping[str, Points]) -> Any:
-    """Curves of losses; as logarithms where one run begins so high that the others would lie on the axis."""
+    """Curves of losses; as logarithms if one run begins so high that the others would lie on the axis."""
     drawn = {name: line for name, line in lines.items() if len(line[0])}
     seen = np.concatenate([line[1] for line in drawn.values()]) if drawn else np.empty(0)
     if len(seen) and np.nanmax(seen) > WIDE * np.nanmedian(seen) and np.nanmin(seen) > 0:

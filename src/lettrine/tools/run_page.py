@@ -1,4 +1,4 @@
-"""The page of a run: what was asked, what came out, new words, and the health report."""
+"""The page of a run: settings, results, new words, and the health report."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from lettrine.inference.evaluation import Loss
 from lettrine.report.characters import characters_section
 from lettrine.report.figure import page_path
 from lettrine.report.html import Section, Spelled, write
-from lettrine.training.run import MEANINGS, Run
+from lettrine.training.run import Run
 
 PAGE_WORDS = 60
-PAGE_CHARACTERS = 6_000  # of the words at one temperature: of very long words there are fewer, and those at temperature 1 alone
+PAGE_CHARACTERS = 6_000  # of the words at one temperature: very long words are fewer, and drawn at temperature 1 only
 TEMPERATURES = (0.4, 0.6, 0.8, 1.0, 1.2, 1.5)
-FLAT = 2  # width of an embedding that is drawn as it is
-LARGE = 1e6  # a figure from which its power of ten says more than its digits
+FLAT = 2  # width of an embedding that is drawn without a projection
+LARGE = 1e6  # larger figures are written as a power of ten
 
 
 def write_run_page(path: Path, run: Run) -> Path:
@@ -45,8 +45,8 @@ def _sections(run: Run) -> list[Section]:
         network[f"from step {change.step:,} on"] = ", ".join(f"{name} {value}" for name, value in change.values.items())
     sections = [_words(run), Section("The run", facts=network, place="last")]
     if run.results is not None:
-        losses = {name: Loss(run.results.loss[name]) for name in MEANINGS if name in run.results.loss}
-        rows = [[MEANINGS[name], _figure(x.nats), _figure(x.bits), _figure(x.perplexity, 2)] for name, x in losses.items()]
+        losses = {meaning: Loss(run.results.loss[name]) for name, meaning in run.meanings.items()}
+        rows = [[meaning, _figure(x.nats), _figure(x.bits), _figure(x.perplexity, 2)] for meaning, x in losses.items()]
         sections.append(Section("Loss", header=["on", "nats", "bits per character", "perplexity"], rows=rows))
     table = model.parameters.get("embedding.weight")  # counts alone have none
     if table is not None:
@@ -63,7 +63,7 @@ def _labels(labels: Sequence[str]) -> str:
 
 
 def _words(run: Run) -> Section:
-    """New words at several temperatures, with how likely each of their characters is."""
+    """New words at several temperatures, with the probability of each character."""
     drawn = []
     count = max(1, min(PAGE_WORDS, PAGE_CHARACTERS // max(run.data.longest, 1)))
     for temperature in TEMPERATURES if count == PAGE_WORDS else (1.0,):

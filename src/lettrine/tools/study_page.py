@@ -1,4 +1,4 @@
-"""The page of a search: the best trials, which choices mattered, how they go together. The pictures are Optuna's own."""
+"""The page of a search: the best trials, which choices mattered, and how they interact. The pictures are made by Optuna."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
 
 SHOWN: Final = 20  # trials in the table
-ENOUGH: Final = 4  # finished trials before there is a picture
+ENOUGH: Final = 4  # least number of finished trials for a picture
 
 
 def write_study_page(path: str | Path, found: Tuned) -> Path:
@@ -36,7 +36,7 @@ def write_study_page(path: str | Path, found: Tuned) -> Path:
         loss = found.run.results.loss
         facts["kept"] = f"{loss['dev']:.4f} nats on the dev words, {loss['test']:.4f} on the test words; {found.run.size}"
         if found.kept_default:
-            facts["why"] = "nothing was better than lettrine's own choice beyond noise, so that is kept"
+            facts["why"] = "nothing was better than lettrine's own choice by more than noise, so that is kept"
     sections = [Section("The search", facts=facts), *_trials(found)]
     write_bytes(path, render_sections(f"{found.name}: a search", sections).encode())
     return path
@@ -60,13 +60,13 @@ def _trials(found: Tuned) -> list[Section]:
 
 
 MATTERED: Final = (
-    "Importance: how much of what sets the better trials apart lies in each choice (PED-ANOVA). Parallel coordinates: each line "
-    "is a trial, the darker the better."
+    "Importance: how much of the difference between the better trials and the others is due to each choice (PED-ANOVA). "
+    "Parallel coordinates: each line is a trial; darker is better."
 )
 
 
 def _pictures(study: Study) -> dict[str, str]:
-    """Optuna's pictures as they may stand in a page that loads nothing."""
+    """Optuna's pictures as images for a page that loads nothing."""
     matplotlib = need("matplotlib", "the pictures of a search", "tune")
     matplotlib.use("agg", force=False)
     from optuna.visualization import matplotlib as drawn  # noqa: PLC0415 - an extra
@@ -81,7 +81,7 @@ def _picture(draw: Callable[[Study], Any], study: Study) -> str:
     import matplotlib.pyplot as plt  # noqa: PLC0415 - an extra
 
     with warnings.catch_warnings(), plt.rc_context({"font.size": 9}):
-        warnings.simplefilter("ignore")  # Optuna says of each that it is experimental
+        warnings.simplefilter("ignore")  # Optuna warns that each is experimental
         axes = draw(study)
     figure = axes.get_figure()
     figure.set_size_inches(8, 4)

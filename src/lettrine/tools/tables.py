@@ -1,6 +1,6 @@
 """Tables of any size, read and written in portions: Parquet and CSV by pyarrow, text of one word a line.
 
-Memory is that of one portion, whatever the size of the file. What is written appears under its name when it is whole.
+Memory is that of one portion, whatever the size of the file. A written file appears under its name when it is complete.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lettrine.errors import ConfigError, MissingExtraError, StorageError, WordLi
 from lettrine.text.files import read_blocks, source_name
 from lettrine.training.storage import TEMPORARY
 
-ROWS: Final = 1 << 16  # of a portion
+ROWS: Final = 1 << 16  # rows of a portion
 BLOCK: Final = 1 << 22  # bytes of a CSV read at a time
 WORD: Final = "word"  # column of a text of one word a line
 PARQUET: Final = (".parquet", ".pq")
@@ -35,7 +35,7 @@ class WordTable:
 
 
 def arrow(name: str = "pyarrow") -> Any:
-    """pyarrow, or one of its modules, or the line that installs it."""
+    """pyarrow, or one of its modules; otherwise an error with the line that installs it."""
     try:
         return importlib.import_module(name)
     except ImportError:
@@ -63,7 +63,7 @@ def read_table(path: str | Path, column: str | None = None) -> Iterator[WordTabl
 
 
 def _read_csv(path: str | Path, separator: str, opened: contextlib.ExitStack) -> tuple[Any, Iterator[Any]]:
-    """Every cell as text, so that what is written is what was read."""
+    """Every cell as text, so that it is written as it was read."""
     pa, csv = arrow(), arrow("pyarrow.csv")
     options = {"read_options": csv.ReadOptions(block_size=BLOCK), "parse_options": csv.ParseOptions(delimiter=separator)}
     with csv.open_csv(path, **options) as first:
@@ -103,9 +103,9 @@ def _is_text(types: Any, kind: Any) -> bool:
 
 @contextlib.contextmanager
 def write_table(path: str | Path, schema: Any) -> Iterator[Callable[[Any], None]]:
-    """What takes record batches and writes them, by the suffix of `path`; the file is there when all are.
+    """An object that takes record batches and writes them, by the suffix of `path`; the file appears when all are written.
 
-    Raises ConfigError for another suffix, StorageError where the disk refuses.
+    Raises ConfigError for another suffix, StorageError if the disk refuses.
     """
     path = Path(path)
     check_suffix(path)
@@ -131,7 +131,7 @@ def write_table(path: str | Path, schema: Any) -> Iterator[Callable[[Any], None]
 
 
 def check_suffix(path: str | Path) -> None:
-    """Raise ConfigError for a path that is no kind of table that can be written."""
+    """Raise ConfigError for a path whose suffix is not that of a table."""
     if Path(path).suffix.lower() not in SUFFIXES:
         raise ConfigError(f"--out got {quote(path)}; expected a name that ends in {', '.join(SUFFIXES)}")
 
@@ -144,7 +144,7 @@ def _write_lines(file: Any, batch: Any) -> None:
 
 @contextlib.contextmanager
 def _told(source: str) -> Iterator[None]:
-    """What pyarrow has against a file, in a line of ours."""
+    """An error of pyarrow as one line of our own."""
     invalid = arrow().lib.ArrowException
     try:
         yield

@@ -92,11 +92,10 @@ class Ranks:
         return united([own, *self._others], self._lost)
 
     def agreed(self, step: int, schedule: Schedule, *, wanted: bool) -> bool:
-        """Whether all ranks stop, so many steps into the training. wanted: whether this one would.
+        """Whether all ranks stop after this many steps. wanted: whether this rank wants to stop.
 
-        To be asked at the same steps on every rank. Nobody waits: what a rank wants is written down, and heeded when the ranks
-        look there next, which is as often as steps are sampled. Whoever looks at a later step has exchanged gradients with the
-        writer since then, so that all see the same.
+        Call it at the same steps on every rank. No rank waits: a wish to stop is written down, and all ranks read it at the next
+        sampled step. By then each has exchanged gradients with the writer, so that all read the same.
         """
         if self._stops:
             return True

@@ -37,7 +37,7 @@ def train(
     on_progress: called with a `Progress` as training proceeds.
     page: write report.html into the folder too, where the extra `report` is installed and the training is watched.
 
-    Ctrl-C and SIGTERM stop between two steps: what was learned is kept and the run returned, its status "interrupted".
+    Ctrl-C and SIGTERM stop between two steps: the weights so far are kept and the run is returned with status "interrupted".
     Raises WordListError, ConfigError, RunExistsError, StorageError, and DivergedError if the loss stops being finite
     (the last good weights are then in the run folder).
     """
@@ -53,7 +53,7 @@ def train(
 
 @checked
 def resume(path: str | Path, *, on_progress: OnProgress = lambda _: None, page: bool = True) -> Run:
-    """Go on with a run that was interrupted or killed: it ends with the same weights, bit for bit, as if it had not been.
+    """Resume a run that was interrupted or killed: it ends with the same weights, bit for bit, as without the interruption.
 
     Raises RunDamagedError, RunBusyError, ConfigError for a run that is finished, and what `train` raises.
     """
@@ -62,7 +62,7 @@ def resume(path: str | Path, *, on_progress: OnProgress = lambda _: None, page: 
 
 
 def _whole(run: Run, *, page: bool) -> Run:
-    """The run, its page written, unless its loss stopped being finite."""
+    """Write the page and return the run; raises DivergedError if its loss stopped being finite."""
     if run.status == "diverged":
         where = "kept in memory only" if run.path is None else f"in {run.path}"
         steps = 0 if run.results is None else run.results.steps
@@ -72,6 +72,6 @@ def _whole(run: Run, *, page: bool) -> Run:
             f"lower the learning rate (it was {rate:g}) and train again"
         )
     if page and run.path is not None and run.health is not None:
-        with contextlib.suppress(MissingExtraError):  # the page is an extra
+        with contextlib.suppress(MissingExtraError):  # the page is optional
             run.save_page()
     return run

@@ -1,4 +1,4 @@
-"""Counts and other networks of a run folder, beside the first network: how they are kept and read."""
+"""Writes and reads the counts and the other networks of a run folder, which stand beside the first network."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from lettrine.model.stored_counts import counts_from_arrays, counts_to_arrays
 from lettrine.training.settings import Settings
 from lettrine.training.storage import read_arrays, write_arrays
 
-COUNTS: Final = "counts.safetensors"  # the prior of a run, where it has one
-NETWORKS: Final = "networks.safetensors"  # the networks beside the first, where there are any
+COUNTS: Final = "counts.safetensors"  # the prior of a run, if it has one
+NETWORKS: Final = "networks.safetensors"  # the networks beside the first, if there are any
 
 
 def write_beside(folder: Path, prior: Prior | None, others: Sequence[Mapping[str, Array]]) -> None:
-    """Write counts and other networks into a run folder, what there is of them."""
+    """Write the counts and the other networks into a run folder, if there are any."""
     if prior is not None:
         known = {} if prior.kinds is None else kinds_to_arrays(prior.kinds)
         write_arrays(folder / COUNTS, {**counts_to_arrays(prior.counts), "weights": np.array(prior.weights), **known})

@@ -1,7 +1,7 @@
-"""What is changed in a training between two of its steps, by hand or by a program, and kept so that it can be done again.
+"""Changes to a training between two steps, by hand or by a program. They are kept so that they can be repeated.
 
-A run's settings hold its changes in order. So an interrupted run that is resumed, or another run with the same settings, takes
-the same changes at the same steps and ends with the same bits.
+A run's settings hold its changes in order. So a resumed run, or another run with the same settings, makes the same changes at
+the same steps and ends with the same bits.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Change:
     """New values from one optimiser step on.
 
     step: how many steps had been taken. values: by name, of CHANGEABLE: fields of `Settings` and of its optimiser, and "scale",
-    which multiplies parameters: {"layers.0.weight": 0.5}. A new learning rate is the new peak: the schedule goes on beneath it.
+    which multiplies parameters: {"layers.0.weight": 0.5}. A new learning rate is the new peak of the schedule, which continues.
 
-    Raises ConfigError for a name that cannot be changed while a training goes on, or a factor that is not finite.
+    Raises ConfigError for a name that cannot be changed during a training, or a factor that is not finite.
     """
 
     step: int

@@ -22,7 +22,7 @@ TRAINER: Final = "trainer.safetensors"
 
 @dataclass
 class Checkpoint:
-    """The whole state of a training between two steps, enough to go on as if nothing had happened.
+    """The whole state of a training between two steps, enough to continue as if nothing had happened.
 
     losses: of every step so far, (S,). dev_steps, dev_losses: development losses so far, (D,).
     seconds: spent in the engine, and in all.
@@ -67,7 +67,7 @@ class Checkpoint:
         for name, value in arrays.items():
             group, slash, rest = name.partition("/")
             if slash and group in groups:
-                groups[group][rest] = np.array(value)  # a writeable copy; the file's own memory is not
+                groups[group][rest] = np.array(value)  # a writeable copy; the memory of the file is read-only
         try:
             numbers = _vector(arrays, "numbers", np.float64)
             if len(numbers) == 5:  # written before there were changes

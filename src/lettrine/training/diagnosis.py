@@ -1,4 +1,4 @@
-"""The health of a run that was kept: apart from `folder`, since opening a run to draw words from it needs none of the checks."""
+"""The health of a saved run. It is separate from `folder`, because opening a run to draw words from it needs no checks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lettrine.training.watch import TITLE, trace_from_archive
 
 @checked
 def load_health(path: str | Path) -> Report:
-    """What the health check says of a run, judged anew from the trace in its folder.
+    """The health report of a run, computed anew from the trace in its folder.
 
     Raises RunDamagedError if the trace cannot be read, HealthError if the run was not watched.
     """

@@ -7,8 +7,8 @@
     history.safetensors  loss of every step, development losses, health trace
     report.html          the health report
 
-The checkpoint is one file replaced in one step, so a kill at any instant leaves the last whole one; the other files are
-written from it and can be written again.
+The checkpoint is one file that is replaced in one step, so a kill at any instant leaves the last complete one. The other files
+are made from it and can be written again.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from lettrine.inference.language_model import LanguageModel
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Parameters, check_parameters
 from lettrine.text.labels import is_sign, signs
+from lettrine.text.stored import portions
 from lettrine.text.vocabulary import Vocabulary
 from lettrine.text.words import CONTROL, Split, WordList, read_words, split
 from lettrine.training.beside import read_beside
@@ -96,12 +97,12 @@ def describe(
 
 def engine_facts(engine: Engine) -> dict[str, str]:
     """What computed: the engine, its instruction set where it has one, the device."""
-    return {"name": engine.name, "isa": str(getattr(engine, "isa", "")), "device": "cpu"}
+    return {"name": engine.name, "isa": str(getattr(engine, "isa", "")), "device": str(getattr(engine, "device", "cpu"))}
 
 
 def write_words(folder: Path, words: WordList) -> None:
     """Write words.txt."""
-    write_bytes(folder / WORDS, "".join(f"{word}\n" for word in words).encode())
+    write_bytes(folder / WORDS, ("".join(f"{word}\n" for word in some).encode() for some in portions(words.words)))
 
 
 @checked
@@ -125,7 +126,7 @@ def load_run(path: str | Path, *, engine: str = "auto") -> Run:
     prior, others = read_beside(folder, config, settings)
     model = LanguageModel(config, vocabulary, parameters, choose_engine(engine), prior=prior, others=others, labels=data.labels)
     results, status = results_of(description), description["status"]
-    return Run(folder, status, settings, data, results, model, words=lambda: frozenset(read_own_words(folder, data)))
+    return Run(folder, status, settings, data, results, model, words=lambda: read_own_words(folder, data).words)
 
 
 def read_description(path: str | Path) -> tuple[Path, dict[str, Any], MLPConfig, Vocabulary, Settings, Data]:
@@ -183,7 +184,7 @@ def results_of(description: Mapping[str, Any]) -> Results | None:
 
 
 def read_own_words(folder: Path, data: Data) -> WordList:
-    """words.txt of a run. Raises RunDamagedError unless these are the very words it was trained on."""
+    """words.txt of a run. Raises RunDamagedError unless they are exactly the words it was trained on."""
     check_file(folder / WORDS, "the run is damaged, train again")
     words = replace(read_words(folder / WORDS), source=data.source, labels=data.labels)
     if words.digest != data.digest:

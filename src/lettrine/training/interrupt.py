@@ -1,4 +1,4 @@
-"""What is asked of a training while it runs: to stop, to pause, to change. Noted at once, answered between two steps."""
+"""Requests to a running training: to stop, to pause, to change. They are noted at once and carried out between two steps."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from typing import Any
 
 @dataclass
 class Requests:
-    """What is asked of a running training, from a signal handler or another thread.
+    """The requests to a running training, from a signal handler or another thread.
 
-    signal: number of the signal that asked to stop, 0 for none. paused: take no step while it is set.
+    signal: number of the signal that requested a stop, 0 for none. paused: take no step while it is set.
     """
 
     signal: int = 0
@@ -33,7 +33,7 @@ class Requests:
 
 @contextlib.contextmanager
 def deferred_signals() -> Iterator[Requests]:
-    """Note the first SIGINT or SIGTERM instead of raising; a second one acts as it would have without this.
+    """Note the first SIGINT or SIGTERM instead of raising; a second one has its usual effect.
 
     Outside the main thread nothing is changed, since Python delivers signals only there.
     """
@@ -41,7 +41,7 @@ def deferred_signals() -> Iterator[Requests]:
     if threading.current_thread() is not threading.main_thread():
         yield requests
         return
-    # What is ignored stays ignored: a script starts its background jobs so, and Ctrl-C is not meant for them.
+    # An ignored signal stays ignored: shells start background jobs this way, and Ctrl-C is not meant for them.
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     previous = {number: handler for number, handler in handlers.items() if handler is not signal.SIG_IGN}
 

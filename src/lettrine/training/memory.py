@@ -10,7 +10,7 @@ from lettrine.training.settings import Settings
 
 
 def check_memory(config: MLPConfig, settings: Settings) -> None:
-    """Raise ConfigError if this machine cannot hold even the least that training needs; nothing has been taken yet.
+    """Raise ConfigError if this machine cannot hold the least memory that training needs, before any of it is taken.
 
     Weights, the best so far, gradients and the optimiser's memory; one batch; loss and learning rate of each step.
     """

@@ -1,10 +1,10 @@
 """The one description of every option of a training: how it is typed, what it means, where its value goes.
 
-The command line makes its options from this table, and `options.choices` hands each value to the field named here. So an
-option that is in the table arrives, and one that is not does not exist. run.json holds the fields themselves: `Shape`, `Settings`
-and `Optimiser` write and read every one of theirs.
+The command line makes its options from this table, and `options.choices` hands each value to the field named here. So every
+option in the table takes effect, and an option outside of it does not exist. run.json holds the fields themselves: `Shape`,
+`Settings` and `Optimiser` write and read every one of theirs.
 
-Nothing is imported here but names: `--help` answers without numpy.
+Only names are imported here, so that `--help` needs no numpy.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class Option:
     """One option.
 
     name: of the Python argument; typed as --name, with dashes. kind: type of what is typed. goes_to: "words" (what
-    `word_list_of` reads), "shape", "settings" or "optimiser", and field: the name there. choices: all that may be typed, in the
-    words of the room that knows them. default: what --help says is taken if it is not typed. switch: how a bool is typed.
+    `word_list_of` reads), "shape", "settings" or "optimiser", and field: the name there. choices: all allowed values, from the
+    module that defines them. default: the default as --help tells it. switch: how a bool is typed.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Option:
 
     @property
     def text(self) -> str:
-        """What --help says."""
+        """The text in --help."""
         listed = f"{any_of(self.choices)}." if self.choices else ""
         return " ".join(filter(None, (self.help, listed, f"Default: {self.default}." if self.default else "")))
 
@@ -172,7 +172,8 @@ OPTIONS: Final = (
     ),
     Option("seed", int, "Of initialisation and batches.", TRAINING, "settings", default="0"),
     Option("threads", int, "Processor threads.", TRAINING, "settings", default="1"),
-    Option("engine", str, "", TRAINING, "settings", choices=("auto", "reference", "native"), default="auto"),
+    Option("engine", str, "", TRAINING, "settings", choices=("auto", "reference", "native", "torch"), default="auto"),
+    Option("device", str, "Where the engine torch computes.", TRAINING, "settings", choices=("cpu", "cuda"), default="cpu"),
     Option(
         "health",
         bool,

@@ -23,7 +23,7 @@ WEIGHTS: Final = ("embedding", "hidden", "output", "direct")  # groups a bare --
 
 @dataclass(frozen=True)
 class Choices:
-    """What was asked for: the words (see `word_list_of`), a shape and settings."""
+    """The chosen words (see `word_list_of`), shape and settings."""
 
     words: Mapping[str, Any]
     shape: Shape
@@ -31,9 +31,9 @@ class Choices:
 
 
 def choices(options: Mapping[str, Any], like: str | Path | None = None) -> Choices:
-    """What the given options ask for, on top of the defaults or of the run `like`.
+    """The choices of the given options, on top of the defaults or of the run `like`.
 
-    options: by the names of `option_table.OPTIONS`; those that are not there are left as they are.
+    options: by the names of `option_table.OPTIONS`; missing ones keep their value.
     Raises ConfigError for an unknown option or a value outside its range, RunDamagedError if `like` is no run.
     """
     shape, settings = Shape(), Settings()
@@ -52,7 +52,7 @@ def choices(options: Mapping[str, Any], like: str | Path | None = None) -> Choic
         if name in options:
             for goes_to, field in followers:
                 changed[goes_to].setdefault(field, None)
-    for name in ("steps", "batch", "networks"):  # 0 is the words' own choice
+    for name in ("steps", "batch", "networks"):  # 0 means: chosen by the words
         if changed["settings"].get(name, 1) < 1:
             raise ConfigError(f"{name} got {changed['settings'][name]}; expected at least 1")
     optimiser = replace(settings.optimiser, **changed["optimiser"])
@@ -61,7 +61,7 @@ def choices(options: Mapping[str, Any], like: str | Path | None = None) -> Choic
 
 
 def word_list_of(options: Mapping[str, Any]) -> WordList:
-    """The words that were asked for: a file, standard input, a corpus, or the shipped list. options: as `Choices.words`.
+    """The chosen words: a file, standard input, a corpus, or the shipped list. options: as `Choices.words`.
 
     Raises ConfigError if both a file and a corpus are named, WordListError if the words cannot be read.
     """
@@ -117,10 +117,10 @@ def parse_fractions(text: str) -> tuple[float, float]:
 
 
 PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {"hidden": parse_hidden, "l2": parse_l2, "fractions": parse_fractions}
-"""Options that are typed in a form of their own."""
+"""Options with a parser of their own."""
 
 FOLLOWERS: Final = {
     "norm": (("shape", "hidden_bias"),),  # see MLPConfig
     "optimizer": (("settings", "learning_rate"), ("optimiser", "weight_decay")),  # see Settings and Optimiser
 }
-"""Fields that an option leaves open again, so that they are chosen to fit it, unless they are given as well."""
+"""Fields that an option resets, so that they are chosen to fit it, unless they are given too."""

@@ -1,4 +1,4 @@
-"""What a training tells of itself: where it stands as it goes on, and how it ended."""
+"""The progress of a training, and how it ended."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lettrine.training.checkpoint import Checkpoint
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands.
+    """The state of a running training.
 
     loss: smoothed training loss; dev: last development loss. findings: what the health check found since the last one.
     trace: makes the trace so far, None if the training is not watched. simple: held-out losses of simple models, counted when

@@ -1,4 +1,4 @@
-"""One training as a value: the words, what came out, the model."""
+"""One training as a value: its words, results and model."""
 
 from __future__ import annotations
 
@@ -29,10 +29,12 @@ MEANINGS: Final = {
     "network_test": "the same, the network alone",
     "test": "held-out words (never looked at)",
 }
-"""What each of the losses of a run is the loss on."""
+"""What each of the losses of a run is the loss on; see `Run.meanings`."""
+OF_TRAINING: Final = "training words, one network alone", "training words, each left out of the counts"
+"""Where there is more than a network: counts have seen the training words and tell nothing of them. The second: counts alone."""
 
 _PAGE: Final = "lettrine.tools.run_page"
-"""Where the page of a run is written, bound by name when one is asked for: training computes and imports no drawing."""
+"""The function that writes the page of a run, imported by name on demand: the room `training` imports no drawing."""
 
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 class Data:
     """The words of a run. source: where they came from; digest: SHA-256 of the words; longest: characters of the longest.
 
-    labels: those that stand before the words, see `lettrine.text.labels`.
+    labels: those in front of the words, see `lettrine.text.labels`.
     """
 
     source: str
@@ -59,7 +61,7 @@ class Data:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Data:
-        """The inverse of `to_dict`. Raises KeyError, TypeError or ValueError for values that cannot be."""
+        """The inverse of `to_dict`. Raises KeyError, TypeError or ValueError for invalid values."""
         source, digest = values["source"], values["digest"]
         if not isinstance(source, str) or not isinstance(digest, str):
             raise TypeError("source and digest are not both text")
@@ -72,10 +74,10 @@ class Data:
 
 @dataclass(frozen=True)
 class Results:
-    """What came out of a run.
+    """The results of a run.
 
     loss: expected_initial (ln V), initial (first batch), train, dev, test, in nats; NaN where not known.
-    steps: optimiser steps taken; best_step: after which the kept weights were taken. seconds: wall time of training,
+    steps: optimiser steps taken; best_step: the step of the kept weights. seconds: wall time of training,
     evaluations included; steps_per_second: of the engine alone.
     """
 
@@ -93,7 +95,7 @@ class Results:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Results:
-        """The inverse of `to_dict`. Raises KeyError, TypeError, ValueError or OverflowError for values that cannot be."""
+        """The inverse of `to_dict`. Raises KeyError, TypeError, ValueError or OverflowError for invalid values."""
 
         def number(value: Any) -> float:
             return float("nan") if value is None else float(value)
@@ -106,11 +108,11 @@ class Results:
 @checked
 @dataclass(frozen=True)
 class Run:
-    """One training: what it was told, what came out, and the model.
+    """One training: its settings, its results, and the model.
 
-    signal: number of the signal that interrupted it in this process, else 0. health: what the health check says, None if
-    it was not asked. words: reads the training words of a run that was opened; only `sample(new=True)` needs them.
-    path: its folder, None for a run kept in memory. status: "training" (or killed), "interrupted", "finished" or "diverged".
+    signal: number of the signal that interrupted it in this process, else 0. health: the health report, None if it was not
+    made. words: reads the training words of a run that was opened; only `sample(new=True)` needs them. path: its folder, None
+    for a run kept in memory. status: "training" (or killed), "interrupted", "finished" or "diverged".
     """
 
     path: Path | None
@@ -135,13 +137,22 @@ class Run:
             parts.append(f"{len(counts.followers):,} counts of {counts.order} characters and fewer")
         return " and ".join(parts)
 
+    @property
+    def meanings(self) -> dict[str, str]:
+        """What each of its losses is the loss on, in the order they are read."""
+        if self.results is None:
+            return {}
+        one = self.model.prior is None and not self.model.others
+        told = MEANINGS if one else {**MEANINGS, "train": OF_TRAINING[not self.model.parameters]}
+        return {name: meaning for name, meaning in told.items() if name in self.results.loss}
+
     def summary(self) -> dict[str, Any]:
         """The run in plain values, as `lettrine train --json` prints it."""
         return {
             "run": None if self.path is None else str(self.path),
             "status": self.status,
             "engine": self.model.engine.name,
-            "device": "cpu",
+            "device": str(getattr(self.model.engine, "device", "cpu")),
             "parameters": self.model.config.parameter_count() * (len(self.model.others) + 1) if self.model.parameters else 0,
             "counts": 0 if self.model.prior is None else len(self.model.prior.counts.followers),
             "vocabulary_size": self.model.config.vocabulary_size,
@@ -152,7 +163,7 @@ class Run:
 
     @checked
     def sample(self, count: int = 10, **how: Any) -> list[str]:
-        """Draw new words, see `LanguageModel.sample`; unless asked otherwise, shorter than twice the longest trained on."""
+        """Draw new words, see `LanguageModel.sample`; by default shorter than twice the longest training word."""
         return list(chain.from_iterable(self.stream(count, **how)))
 
     @checked
@@ -167,7 +178,7 @@ class Run:
 
     @property
     def judged(self) -> Report:
-        """What the health check says. Raises HealthError if the training was not watched."""
+        """The health report. Raises HealthError if the training was not watched."""
         if self.health is None:
             raise HealthError("this run was not watched; train with health, and open the report of a kept run with load_health")
         return self.health
@@ -191,7 +202,7 @@ class Run:
 
 
 def _count(value: object) -> int:
-    """A number of things from JSON."""
+    """A count from JSON."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
         raise ValueError(f"{value!r} is no count")
     return value

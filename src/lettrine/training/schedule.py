@@ -21,7 +21,7 @@ END_DIVISOR: Final = 1e4
 def learning_rates(schedule: str, peak: float, steps: int) -> Doubles:
     """The learning rate of each of `steps` steps, (S,).
 
-    constant: peak throughout. step: a tenth from half-way on, as the published runs have it. cosine: half a cosine
+    constant: peak throughout. step: a tenth of it in the second half, as in the published runs. cosine: half a cosine
     from peak to 0 (Loshchilov & Hutter 2017). one-cycle: from peak / 25 up to peak over the first 30 %, then down to almost 0.
 
     Raises ConfigError for an unknown schedule, a peak below 0 or not finite, or no steps.

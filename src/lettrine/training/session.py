@@ -1,4 +1,4 @@
-"""One training from words to a run: what it works on, its trainer, what is kept. `train` and recipes both go through here."""
+"""One training from words to a run: its data, its trainer, and the saved results. Both `train` and the recipes use it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Parameters, copy_parameters
 from lettrine.text.corpora import load_corpus
 from lettrine.text.labels import labelled
+from lettrine.text.stored_windows import Examples, examples_of
 from lettrine.text.vocabulary import Vocabulary
 from lettrine.text.windows import Windows, windows
-from lettrine.text.words import Split, WordList, from_words, read_words, split
+from lettrine.text.words import WordList, from_words, read_words, split
 from lettrine.training.batches import Rows
 from lettrine.training.beside import write_beside
 from lettrine.training.checkpoint import Checkpoint
@@ -39,7 +40,7 @@ from lettrine.training.folder import (
 )
 from lettrine.training.interrupt import Requests
 from lettrine.training.memory import check_memory
-from lettrine.training.mixing import counted, losses_of, prior_of
+from lettrine.training.mixing import COUNTED, MEASURED, counted, losses_of, measured, prior_of
 from lettrine.training.progress import Ending, Progress
 from lettrine.training.run import Data, Results, Run
 from lettrine.training.settings import Settings
@@ -53,8 +54,8 @@ from lettrine.training.watch import EngineWatch, facts_of, trace_from_archive
 
 DEFAULT_CORPUS = "first-names"
 OnProgress: TypeAlias = Callable[[Progress], None]
-Splits: TypeAlias = tuple[Windows, Windows, Windows]
-Start: TypeAlias = Callable[[MLPConfig, Settings, Windows], tuple[Parameters, Rows]]
+Splits: TypeAlias = tuple[Examples, Windows, Windows]
+Start: TypeAlias = Callable[[MLPConfig, Settings, Examples], tuple[Parameters, Rows]]
 
 
 @checked
@@ -67,12 +68,12 @@ class Session:
             session.trainer.advance(4_000)
         print(session.result.sample(10))
 
-    words, out, shape, settings, on_progress: as `lettrine.train` has them; shape may be a whole `MLPConfig`.
-    every: sampled steps of the health watch, see `health.recorder.Schedule`. start: gives the weights to start from and the rows
-    of each batch, in place of those of the settings' scheme and seed. splits: examples for train, dev and test in place of those
-    of the words. engine: in place of the one the settings name.
+    words, out, shape, settings, on_progress: as for `lettrine.train`; shape may be a whole `MLPConfig`.
+    every: sampled steps of the health watch, see `health.recorder.Schedule`. start: gives the initial weights and the rows of
+    each batch, instead of the settings' scheme and seed. splits: examples for train, dev and test instead of those of the
+    words. engine: instead of the one in the settings.
 
-    What is left unfinished can be resumed. Raises WordListError, ConfigError, RunExistsError, StorageError.
+    An unfinished session can be resumed. Raises WordListError, ConfigError, RunExistsError, StorageError.
     """
 
     words: WordList
@@ -100,7 +101,7 @@ class Session:
     ) -> None:
         self._prepare(as_word_list(words), shape or Shape(), settings or Settings(), engine)
         self._alike = splits is None
-        self._own = start is None  # and not a published experiment, which is there to be repeated and not to be judged
+        self._own = start is None  # not a published experiment: it is repeated as it was, and not judged
         if splits is not None:
             self.splits = splits
         self._on_progress, self._every = on_progress, every
@@ -118,7 +119,7 @@ class Session:
     @classmethod
     @checked
     def resumed(cls, path: str | Path, *, on_progress: OnProgress = lambda _: None) -> Self:
-        """A session that goes on where a run folder was left.
+        """A session that continues a run folder.
 
         Raises RunDamagedError, RunBusyError, and ConfigError for a run that is finished.
         """
@@ -143,9 +144,9 @@ class Session:
         return self
 
     def finish(self, outcome: Ending | None = None, requests: Requests | None = None) -> Run:
-        """Keep what was learned and return the run; without an `outcome` of `Trainer.run`, as it stands.
+        """Save the weights and return the run; without an `outcome` of `Trainer.run`, in its present state.
 
-        A finished training goes on with the networks beside the first, until `requests` holds a signal.
+        A finished training continues with the networks beside the first, until `requests` holds a signal.
         """
         trainer = self.trainer
         if outcome is None:
@@ -157,28 +158,29 @@ class Session:
         others, requests = self._others(outcome, requests or Requests()), requests or Requests()
         if requests.signal and outcome.status == "finished":
             outcome = replace(outcome, status="interrupted", signal=requests.signal)
-        prior = None
+        prior, (train, dev, test) = None, self.splits
+        some = train.head(COUNTED)
         if settings.prior == "counts":
-            prior = prior_of(self.config, self.engine, kept, others, *self.splits[:2], self.vocabulary)
+            prior = prior_of(self.config, self.engine, kept, others, some, dev, self.vocabulary)
         model = LanguageModel(
             self.config, self.vocabulary, kept, self.engine, self.words.words, prior, others, labels=self.words.labels
         )
         loss = {"expected_initial": math.log(self.config.vocabulary_size)}
         loss["initial"] = float(checkpoint.losses[0]) if len(checkpoint.losses) else math.nan
-        loss["train"] = trainer.loss_of(self.splits[0], kept)
+        loss["train"] = trainer.loss_of(train.head(MEASURED), kept)
         alone = self._own and settings.prior == "none" and outcome.status == "finished"
-        beside = counted(self.config, *self.splits[:2]) if alone else None
-        loss |= losses_of(model, *self.splits, settings.threads, beside=beside)
+        beside = counted(self.config, some, dev) if alone else None
+        loss |= losses_of(model, some, dev, test, settings.threads, beside=beside)
         if trainer.watch is not None:
-            passes = {"passes": checkpoint.step * settings.batch / len(self.splits[0])} if self._own else {}
+            passes = {"passes": checkpoint.step * settings.batch / len(train)} if self._own else {}
             best = {"best_kept": float(settings.keep == "best")}
-            trainer.watch.conclude({**conclusions(model, loss, self.splits[1]), **passes, **best})
+            trainer.watch.conclude({**conclusions(model, loss, dev), **passes, **best})
             checkpoint.health = trainer.watch.archive()
         best_step = checkpoint.best_step if settings.keep == "best" else checkpoint.step
         speed = checkpoint.step / checkpoint.seconds[0] if checkpoint.seconds[0] else math.nan
         results = Results(loss, checkpoint.step, best_step, checkpoint.seconds[1], speed)
         if self.folder is not None:
-            write_beside(self.folder, prior, others)  # before the model, which cannot be opened without them
+            write_beside(self.folder, prior, others)  # before the model: it cannot be opened without them
             write_arrays(self.folder / MODEL, kept)
             history = {"loss": checkpoint.losses, "dev_steps": checkpoint.dev_steps, "dev_loss": checkpoint.dev_losses}
             trace = {f"health/{name}": value for name, value in checkpoint.health[0].items()}
@@ -196,7 +198,7 @@ class Session:
         return tuple(other_networks(self.config, self.trainer.settings, self.engine, train, dev, requests))
 
     def close(self) -> None:
-        """Let go of the run folder."""
+        """Release the run folder."""
         self._open.close()
 
     def __enter__(self) -> Self:
@@ -210,24 +212,25 @@ class Session:
             self.close()
 
     def _prepare(self, words: WordList, shape: Shape | MLPConfig, settings: Settings, engine: Engine | None) -> None:
-        self.engine = engine or choose_engine(settings.engine)
-        parts: Split = split(words.words, fractions=settings.fractions, seed=settings.split_seed)
+        self.engine = engine or choose_engine(settings.engine, settings.device)
+        parts = measured(split(words.words, fractions=settings.fractions, seed=settings.split_seed))
         vocabulary = Vocabulary.from_words(words.words)
         examples = sum(map(len, parts.train)) + len(parts.train)
         chosen = isinstance(shape, MLPConfig) or shape.hidden is not None
         size = self._size(shape, settings, vocabulary.size, examples)
         config = shape if isinstance(shape, MLPConfig) else shape.sized(size).config(vocabulary.size)
-        train, dev, test = (windows(part, vocabulary, config.context) for part in (parts.train, parts.dev, parts.test))
+        train = examples_of(parts.train, vocabulary, config.context)
+        dev, test = (windows(part, vocabulary, config.context) for part in (parts.dev, parts.test))
         settings = settings.resolved(examples, size, chosen=chosen)
         check_memory(config, settings)
         self.words, self.vocabulary, self.config, self.settings = words, vocabulary, config, settings
         self.splits, self._repeated = (train, dev, test), repeated_share(parts)
-        counted = dict(zip(("train", "dev", "test"), (len(part.targets) for part in self.splits), strict=True))
+        counted = dict(zip(("train", "dev", "test"), map(len, self.splits), strict=True))
         longest = max(map(len, words)) - bool(words.labels)  # a label is no letter
         self.data = Data(words.source, words.digest, len(words), longest, counted, words.labels)
 
     def _size(self, shape: Shape | MLPConfig, settings: Settings, vocabulary_size: int, examples: int) -> Size:
-        """What the words choose, in the time there is."""
+        """The settings that the words choose, within the given time."""
         if not settings.seconds or settings.steps:
             return size_of(examples, settings.effort)
         engine = self.engine
@@ -266,8 +269,11 @@ class Session:
 
     def _watch(self, checkpoint: Checkpoint | None) -> EngineWatch:
         now = self.settings.after(0 if checkpoint is None else checkpoint.changes)
-        facts = facts_of(self.config, now.optimiser, self.engine, now.batch, self.splits[0].targets)
-        facts = replace(facts, result={"repeated": self._repeated}, notes={"held-out": ALIKE} if self._alike else {})
+        facts = facts_of(self.config, now.optimiser, self.engine, now.batch, self.splits[0].head(COUNTED).targets)
+        result = {"repeated": self._repeated}
+        if now.draw == "epochs":
+            result["shuffled_pass"] = len(self.splits[0]) / now.batch
+        facts = replace(facts, result=result, notes={"held-out": ALIKE} if self._alike else {})
         earlier = None if checkpoint is None else trace_from_archive(checkpoint.health)
         start, last = 0 if checkpoint is None else checkpoint.step, now.steps - 1
         return EngineWatch(
@@ -276,7 +282,7 @@ class Session:
 
 
 def as_word_list(words: str | Path | Iterable[str] | WordList | None) -> WordList:
-    """A word list from whatever was given; see `train`."""
+    """A word list from any form of `words`; see `train`."""
     if words is None:
         return load_corpus(DEFAULT_CORPUS)
     if isinstance(words, WordList):

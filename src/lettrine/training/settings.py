@@ -1,4 +1,4 @@
-"""Everything a training run is told, as one frozen value."""
+"""All settings of a training, as one frozen value."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from lettrine.arguments import checked
 from lettrine.engine.base import Optimiser
-from lettrine.engine.choice import ENGINES
+from lettrine.engine.choice import DEVICES, ENGINES
 from lettrine.errors import ConfigError
 from lettrine.model.initialisation import SCHEMES, Initialisation
 from lettrine.training.batches import DRAWS
@@ -22,16 +22,16 @@ PRIORS: Final = ("counts", "none")
 KEEPS: Final = ("best", "last")
 
 LEARNING_RATES: Final = {"adamw": 0.01, "sgd": 0.1}
-# learning rate * weight decay * steps of AdamW: what it forgets in all. Held constant, a small list is held back more in
-# each of its fewer steps (Wang & Aitchison 2024); measured on names.txt and on the shipped list, where it avoids overfitting.
+# learning rate * weight decay * steps of AdamW: its total decay. It is constant, so a small list, with fewer steps, gets more
+# decay in each (Wang & Aitchison 2024). Measured on names.txt and on the shipped list, where it avoids overfitting.
 TOTAL_DECAY: Final = 3.0
 PATIENCE: Final = 8  # evaluations of EVALUATIONS
 MOST_NETWORKS: Final = 64
 MOST_SECONDS: Final = 1e7
-MOST_STEPS: Final = 10**9  # a loss is kept of each
-RENAMED: Final = {"calibrate": "precise_norm"}  # what a field was called in runs of earlier versions
-OLDER: Final = {"prior": "none", "networks": 1, "draw": "replacement", "patience": 0}  # what runs did that do not say
-EVALUATIONS: Final = 20  # of the development loss in a run, unless told otherwise
+MOST_STEPS: Final = 10**9  # the loss of each step is kept
+RENAMED: Final = {"calibrate": "precise_norm"}  # names of fields in runs of earlier versions
+OLDER: Final = {"prior": "none", "networks": 1, "draw": "replacement", "patience": 0}  # fields that older runs lack
+EVALUATIONS: Final = 20  # evaluations of the development loss in a run, by default
 
 
 @checked
@@ -52,7 +52,8 @@ class Settings:
     keep: "best" keeps the weights of the lowest development loss, "last" those of the last step.
     precise_norm: replace batch norm's running statistics by those of the whole training set at the end.
     threads: for the engine; the result is the same run after run for the same count.
-    engine: "auto", "reference" or "native". health: watch the network and report what is wrong with it.
+    engine: "auto", "reference", "native" or "torch"; device: "cpu", or "cuda" for the engine torch.
+    health: watch the network and report what is wrong with it.
     changes: what is changed while the training goes on, in the order of the steps; see `Change`.
 
     Raises ConfigError for a value outside its range.
@@ -79,6 +80,7 @@ class Settings:
     precise_norm: bool = False
     threads: int = 1
     engine: str = "auto"
+    device: str = "cpu"
     health: bool = True
     changes: tuple[Change, ...] = ()
 
@@ -107,6 +109,7 @@ class Settings:
             ("draw", self.draw, DRAWS),
             ("schedule", self.schedule, SCHEDULES),
             ("engine", self.engine, ENGINES),
+            ("device", self.device, DEVICES),
             ("keep", self.keep, KEEPS),
         ):
             if value not in choices:
@@ -128,9 +131,9 @@ class Settings:
         return SCHEMES[self.init] if isinstance(self.init, str) else self.init
 
     def resolved(self, examples: int, size: Size | None = None, *, chosen: bool = False) -> Settings:
-        """The same with everything chosen that was left open, for that many training examples.
+        """The same settings with all open choices made, for that many training examples.
 
-        size: as `sizes` chose it, None to choose it here. chosen: whether the network's widths are given by hand.
+        size: the choice of `sizes`, None to make it here. chosen: whether the network's widths are given by hand.
         """
         size = size or size_of(examples, self.effort)
         rate = self.learning_rate or (size.learning_rate if self.optimiser.kind == "adamw" else self.peak)
@@ -152,7 +155,7 @@ class Settings:
         )
 
     def after(self, count: int) -> Settings:
-        """The settings in force once the first `count` changes are made; its own changes are all there still."""
+        """The settings after the first `count` changes; they still hold all changes."""
         made = self
         for change in self.changes[:count]:
             made = change.applied(made)
@@ -182,7 +185,7 @@ class Settings:
                     "changes": tuple(Change(**change) for change in values.get("changes", ())),
                 }
             )
-            made.after(len(made.changes))  # says if one of them cannot be made
+            made.after(len(made.changes))  # raises if one of them cannot be made
             return made  # noqa: TRY300
         except TypeError as error:
             raise ConfigError(f"training settings are of the wrong type ({error}); expected {', '.join(sorted(known))}") from None

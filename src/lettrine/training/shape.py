@@ -30,11 +30,11 @@ class Shape:
     dropout: float | None = None
 
     def config(self, vocabulary_size: int) -> MLPConfig:
-        """The whole shape; what is left open is as `MLPConfig` has it."""
+        """The whole shape; open choices take the defaults of `MLPConfig`."""
         return MLPConfig(vocabulary_size, **{name: value for name, value in vars(self).items() if value is not None})
 
     def sized(self, size: Size) -> Shape:
-        """The same with what is left open as that size has it. With batch norm there is no dropout: they do not agree."""
+        """The same with open choices from that size. With batch norm there is no dropout: the two work against each other."""
         return replace(
             self,
             embedding=size.embedding if self.embedding is None else self.embedding,

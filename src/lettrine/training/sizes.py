@@ -1,9 +1,9 @@
-"""The size that fits the list: network and training chosen by how many examples there are.
+"""The size that fits the list: network and training are chosen by the number of examples.
 
-A list of a few hundred words is learned by heart by any network: it gets much dropout, few weights that come into play, and
-several networks that are averaged. A list of a million words gives each step something new: it gets width and few passes.
-The figures were measured over lists from 30 to 350,000 words, by the loss on dev words of network and counts together
-(docs/sizes.md shows the curves; `python -m benchmarks words` measures them again). Whatever is given by hand stays as given.
+Any network memorises a list of a few hundred words: such a list gets much dropout, few weights, and several networks that are
+averaged. A list of a million words gives each step something new: it gets width and few passes. The figures were measured over
+lists from 30 to 350,000 words, by the loss on dev words of network and counts together (docs/sizes.md shows the curves;
+`python -m benchmarks words` measures them again). Values given by hand are kept.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from lettrine.model.initialisation import SCHEMES, initialise
 
 EFFORTS: Final = ("quick", "default", "best")
 
-FEW: Final = 20_000  # examples: up to here dropout and passes are at their most
-MANY: Final = 200_000  # from here on there is no dropout
-MORE: Final = 600_000  # from here width pays at once
-MOST_PASSES: Final = 40.0  # over the examples, at FEW
+FEW: Final = 20_000  # examples: up to here dropout and passes are at their maximum
+MANY: Final = 200_000  # from here there is no dropout
+MORE: Final = 600_000  # from here more width helps most
+MOST_PASSES: Final = 40.0  # passes over the examples, at FEW
 LEAST_PASSES: Final = 4.0
-PASSES_POWER: Final = -0.75  # of the examples, between the two
+PASSES_POWER: Final = -0.75  # power of the number of examples, between the two
 DROPOUT: Final = 0.5
-SMALL: Final = 4_000  # examples of a list so small that batches and learning rate are too
-TINY: Final = 500  # and that it takes still smaller batches to come to 100 steps
+SMALL: Final = 4_000  # examples of a list so small that it gets small batches and a small learning rate
+TINY: Final = 500  # examples of a list that needs still smaller batches to reach 100 steps
 RATES: Final = {"shallow": 0.01, "deep": 0.006, "small": 0.005}  # peak learning rates of AdamW
 LADDER: Final = (
     ((100,), 1),
@@ -41,14 +41,14 @@ LADDER: Final = (
     ((400, 200), 4),
     ((500, 300), 6),
 )
-"""Widths and number of networks of lists with many examples, each rung better and slower than the one before."""
+"""Widths and number of networks for lists with many examples, each entry better and slower than the one before."""
 LADDER_OF_FEW: Final = (((100,), 1), ((200,), 2), ((200,), 4), ((200,), 8), ((200,), 16))
-"""Of lists with few: more networks, not wider ones, make up for what each learns by heart."""
+"""For lists with few examples: more networks, not wider ones, because averaging reduces what each has memorised."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """What is chosen: the network's widths, how it is trained, how many networks are averaged. passes: over the examples."""
+    """The choice: the network's widths, how it is trained, how many networks are averaged. passes: over the examples."""
 
     embedding: int
     hidden: tuple[int, ...]
@@ -95,15 +95,15 @@ def ladder(examples: int) -> list[Size]:
 
 
 def size_within(seconds: float, examples: int, step_seconds: Callable[[Size], float]) -> Size:
-    """The highest rung that this machine trains in so many seconds; where time is left, more passes.
+    """The best size that this machine can train in so many seconds; if time is left, more passes.
 
-    step_seconds: of one optimiser step of a size, measured. The lowest rung gets fewer passes where even it takes too long.
+    step_seconds: of one optimiser step of a size, measured. The smallest size gets fewer passes if even it takes too long.
     """
     cores = processors()
     rungs = ladder(examples)
     chosen, left = rungs[0], 0.0
     for size in rungs:
-        rounds = 1 + -(-(size.networks - 1) // cores)  # the first network is trained alone, then the others side by side
+        rounds = 1 + -(-(size.networks - 1) // cores)  # the first network is trained alone, then the others in parallel
         share = seconds / (rounds * size.steps(examples) * step_seconds(size))
         if left and share < 1.0:
             break
@@ -113,11 +113,11 @@ def size_within(seconds: float, examples: int, step_seconds: Callable[[Size], fl
 
 TRIALS: Final = 3
 TRIAL_STEPS: Final = 8
-LONGEST: Final = 1.5  # times the measured number of passes: more only learns by heart
+LONGEST: Final = 1.5  # times the measured number of passes: more would only memorise
 
 
 def seconds_of_a_step(engine: Engine, config: MLPConfig, optimiser: Optimiser, batch: int) -> float:
-    """How long an optimiser step takes here, by the fastest of a few on made-up examples."""
+    """The time of an optimiser step on this machine: the fastest of a few on made-up examples."""
     rng = np.random.default_rng(0)
     contexts = rng.integers(0, config.vocabulary_size, (4 * batch, config.context), dtype=np.int32)
     targets = rng.integers(0, config.vocabulary_size, 4 * batch, dtype=np.int32)
@@ -131,5 +131,5 @@ def seconds_of_a_step(engine: Engine, config: MLPConfig, optimiser: Optimiser, b
 
 
 def processors() -> int:
-    """How many this process may use."""
+    """The number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

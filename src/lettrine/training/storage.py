@@ -1,7 +1,6 @@
-"""Files that are whole or not there: written to a temporary name, flushed, renamed.
+"""Files that are either complete or absent: written under a temporary name, flushed, renamed.
 
-Run folders come from strangers too: only ordinary files that lie in the folder itself are
-read, and nothing is written through a link.
+A run folder may come from a stranger: only ordinary files in the folder itself are read, and nothing is written through a link.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +28,7 @@ TEMPORARY: Final = ".partial"
 MAX_JSON: Final = 256 * 2**20  # bytes: a vocabulary and results need far less
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes | Iterable[bytes]) -> None:
     """Replace the file in one step: at any instant it holds all of the old content or all of the new.
 
     Raises StorageError when the disk refuses; the old content is then untouched.
@@ -39,7 +38,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         try:
             temporary.unlink(missing_ok=True)
             with temporary.open("xb") as file:  # a new file: a link left under that name by a stranger is not followed
-                file.write(content)
+                file.writelines((content,) if isinstance(content, bytes) else content)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
@@ -53,7 +52,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def storage_error(path: Path, error: OSError) -> StorageError:
-    """The disk's own words, with the path and what to do."""
+    """The error message of the operating system, with the path and what to do."""
     return StorageError(f"cannot write {path}: {error.strerror or error}; free some space, or choose another --out")
 
 
@@ -83,7 +82,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def check_file(path: Path, remedy: str) -> None:
     """Raise RunDamagedError unless this file of a run is there, an ordinary file, and not a link to somewhere else.
 
-    A pipe would be waited for without end, and a link would take in whatever it points at.
+    Reading a pipe could wait forever, and a link could point at any file.
     """
     try:
         inside = path.resolve(strict=True).parent == path.parent.resolve()
@@ -95,7 +94,7 @@ def check_file(path: Path, remedy: str) -> None:
     if not ordinary or not inside:
         what = "is no ordinary file" if inside else "is a link that leads out of the run folder"
         raise RunDamagedError(f"{path} {what}; put the file itself there")
-    if not os.access(path, os.R_OK):  # not every reader would say so
+    if not os.access(path, os.R_OK):  # not every reader would report this
         raise RunDamagedError(f"cannot read {path}: Permission denied; expected a run that you may read")
 
 
@@ -108,7 +107,7 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], about: Mapping[
 def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """Named arrays of a safetensors file and the text of its header. Raises RunDamagedError.
 
-    safetensors holds the header against the size of the file before it takes memory, and runs no code.
+    safetensors compares the header with the size of the file before it allocates memory, and runs no code.
     """
     check_file(path, "the run is damaged or was stopped early: resume it, or train again")
     try:
@@ -123,9 +122,9 @@ def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder for one training process. Raises RunBusyError if another holds it.
+    """Lock the folder for one training process. Raises RunBusyError if another holds it.
 
-    The lock is the operating system's and goes with the process, so a kill leaves nothing to clean up.
+    The lock belongs to the operating system and ends with the process, so a kill leaves nothing to clean up.
     """
     if fcntl is None:  # pragma: no cover
         yield

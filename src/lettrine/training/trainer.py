@@ -18,35 +18,36 @@ from lettrine.errors import ConfigError, LettrineError
 from lettrine.inference.evaluation import mean_loss, precise_norms
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Parameters, copy_parameters
+from lettrine.text.stored_windows import Examples
 from lettrine.text.windows import Windows
 from lettrine.training.batches import Rows, batches
 from lettrine.training.changes import CHANGEABLE, Change
 from lettrine.training.checkpoint import Checkpoint
 from lettrine.training.interrupt import Requests
 from lettrine.training.memory import check_memory
-from lettrine.training.mixing import simple_losses
+from lettrine.training.mixing import COUNTED, simple_losses
 from lettrine.training.progress import Ending, Progress
 from lettrine.training.schedule import learning_rates
 from lettrine.training.settings import Settings
 from lettrine.training.start import starting_parameters
 from lettrine.training.watch import EngineWatch
 
-CHUNK_SECONDS: Final = 0.1  # steps are asked of the engine in chunks this long, so that Ctrl-C is answered at once
+CHUNK_SECONDS: Final = 0.1  # the engine takes steps in chunks of this time, so that Ctrl-C has a quick effect
 CHECKPOINT_SECONDS: Final = 5.0
-RISEN: Final = 0.02  # of the best held-out loss: less may be noise, and the end of the schedule brings it down again
+RISEN: Final = 0.02  # rise above the best held-out loss: less may be noise, and the end of the schedule lowers it again
 SMOOTHING: Final = 0.05  # share of a chunk's mean loss in the loss shown
-PAUSE_SECONDS: Final = 0.02  # between two looks at whether a paused training is to go on
+PAUSE_SECONDS: Final = 0.02  # between two checks whether a paused training may continue
 
 
 class Trainer:
-    """One training: built fresh or from a checkpoint, taken on step by step or to the end, saved as it goes.
+    """One training: built fresh or from a checkpoint, trained step by step or to the end, and saved on the way.
 
-    settings: as `Settings.resolved` gives them. parameters, batches: weights to start from and rows of each batch, in place of
-    those that the settings' scheme and seed give. save: called with a checkpoint every few seconds and at the end.
-    log: called with the new settings before a change is made. on_progress: called with the progress after each chunk of steps.
+    settings: as `Settings.resolved` gives them. parameters, batches: initial weights and rows of each batch, instead of those
+    from the settings' scheme and seed. save: called with a checkpoint every few seconds and at the end. log: called with the
+    new settings before a change is made. on_progress: called with the progress after each chunk of steps.
 
-    `run` takes it to the end; `advance` takes some steps and returns; between two of them `change` makes a change, which
-    the settings then hold, so that the training can be resumed or repeated bit for bit.
+    `run` trains to the end; `advance` takes some steps and returns. Between two steps `change` makes a change; the settings
+    keep it, so that the training can be resumed or repeated bit for bit.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Trainer:
         config: MLPConfig,
         settings: Settings,
         engine: Engine,
-        train: Windows,
+        train: Examples,
         dev: Windows,
         *,
         checkpoint: Checkpoint | None = None,
@@ -94,7 +95,7 @@ class Trainer:
     def simple(self) -> Mapping[str, float]:
         """Losses of simple models on the held-out words, in nats, by name."""
         if self._simple is None:
-            self._simple = simple_losses(self.config, self.train_windows, self.dev_windows)
+            self._simple = simple_losses(self.config, self.train_windows.head(COUNTED), self.dev_windows)
         return self._simple
 
     @property
@@ -116,12 +117,12 @@ class Trainer:
 
     @property
     def ended(self) -> bool:
-        """Whether there is nothing more to do: all steps are taken and judged, it stopped early, or its loss is not finite."""
+        """Whether the training is over: all steps are taken and evaluated, it stopped early, or its loss is not finite."""
         return self.diverged or (not self._due() and (self.step >= self.steps or self.stopped_early))
 
     @property
     def stopped_early(self) -> bool:
-        """Whether the held-out loss has not been better for `patience` evaluations, and has risen since."""
+        """Whether the held-out loss has not improved for `patience` evaluations, and has risen since its best."""
         since, patience = len(self._dev) - 1 - self._best_place, self.now.patience or 0
         return patience > 0 and since >= patience and self._dev[-1][1] > self._best_dev * (1.0 + RISEN)
 
@@ -139,7 +140,7 @@ class Trainer:
 
     @checked
     def advance(self, steps: int = 1) -> Progress:
-        """Take up to so many steps, fewer where the training ends before.
+        """Take up to `steps` steps, fewer if the training ends earlier.
 
         Raises ConfigError for less than one step, or a training that has ended.
         """
@@ -171,9 +172,9 @@ class Trainer:
     ) -> None:
         """Change something from the next step on.
 
-        learning_rate: the new peak; the schedule goes on beneath it. steps: of the whole training. scale: factors by which
+        learning_rate: the new peak; the schedule continues below it. steps: of the whole training. scale: factors by which
         parameters are multiplied, by name. The others are fields of `Settings` and `Optimiser`.
-        Raises ConfigError for what cannot be changed, or a value outside its range; nothing is changed then.
+        Raises ConfigError for a name that cannot be changed, or a value outside its range; then nothing is changed.
         """
         given = (learning_rate, schedule, steps, batch, eval_every, momentum, weight_decay, l2, scale)
         values = {name: value for name, value in zip(CHANGEABLE, given, strict=True) if value is not None}
@@ -199,7 +200,7 @@ class Trainer:
             for name, factor in change.scaled.items():
                 self.state.parameters[name] *= self.state.parameters[name].dtype.type(factor)
             now = self.settings.after(self._made)
-            # A moment that there was no need for before begins at zero, as every moment does.
+            # If the new settings need a moment that did not exist before, it begins at zero, as every moment does.
             fresh = TrainState.fresh(self.config, self.state.parameters, now.optimiser).moments
             self.state.moments = {name: self.state.moments.get(name, value) for name, value in fresh.items()}
             self._obey(now)
@@ -207,24 +208,26 @@ class Trainer:
                 self.watch.changed(now)
 
     def _obey(self, now: Settings) -> None:
-        """Go by these settings from here on."""
+        """Use these settings from now on."""
         self.now = now
         self._rates = learning_rates(now.schedule, now.peak, now.steps)
         self._batches = self._own_batches or batches(now.draw, now.seed, len(self.train_windows), now.batch)
 
     @contextlib.contextmanager
     def _limits(self) -> Iterator[None]:
-        # A loss that is not finite ends the training with an error of our own; numpy need not warn on the way there.
+        # A loss that is not finite ends the training with our own error, so numpy's warnings are not needed.
         with threadpool_limits(self.settings.threads), np.errstate(all="ignore"):
             yield
 
     def kept(self) -> Parameters:
         """The weights to use: best or last, and batch norm's precise statistics if asked for."""
         parameters = self._best if self.settings.keep == "best" else self.state.parameters
-        return precise_norms(self.config, parameters, self.train_windows.contexts) if self.settings.precise_norm else parameters
+        if not self.settings.precise_norm:
+            return parameters
+        return precise_norms(self.config, parameters, self.train_windows.head(COUNTED).contexts)
 
     def checkpoint(self) -> Checkpoint:
-        """All that is needed to go on from here."""
+        """Everything that is needed to continue from here."""
         steps, losses = zip(*self._dev, strict=True) if self._dev else ((), ())
         return Checkpoint(
             self.state.step,
@@ -254,7 +257,7 @@ class Trainer:
         return "diverged" if self.diverged else "finished"
 
     def _take_requests(self, requests: Requests) -> None:
-        """Make the changes that were asked for, and tell the callers what became of them."""
+        """Make the requested changes, and give the callers the results or errors."""
         while requests.changes:
             values, made = requests.changes.popleft()
             try:
@@ -265,7 +268,7 @@ class Trainer:
                 made.set_result(None)
 
     def _chunk(self, requests: Requests, until: int) -> Progress:
-        """Some steps, and all that is due after them: evaluation, checkpoint, a look at the health, and telling of it."""
+        """Take some steps, and do what is due after them: evaluation, checkpoint, health check, and the report of progress."""
         began, step = time.perf_counter(), self.step
         self._evaluate(requests)
         start = time.perf_counter()
@@ -278,8 +281,7 @@ class Trainer:
         self._seconds[0] += elapsed
         self.diverged = taken < len(losses)
         if not self.diverged:
-            # Grow slowly: the first step of a process is slow and must not be taken for the usual speed; nor must one that was
-            # looked at and is alone.
+            # Grow slowly: the first step of a process, and a sampled step that is taken alone, are slower than usual steps.
             if taken > 1 or self._most == 1:
                 self._most = max(1, min(2 * self._most, int(CHUNK_SECONDS * taken / max(elapsed, 1e-9))))
             mean = float(losses.mean())
@@ -300,7 +302,9 @@ class Trainer:
         return progress
 
     def _train(self, step: int, stop: int) -> Doubles:
-        """Steps from `step` on: up to `stop`, the next evaluation or change, or the next sampled step but for one right here."""
+        """Number of steps from `step` on: up to `stop`, the next evaluation or change, or the next sampled step after this
+        one.
+        """
         stop = min(stop, self.steps, step - step % self.now.eval_every + self.now.eval_every)
         waiting = self.settings.changes[self._made :]
         stop = min([stop, *(change.step for change in waiting[:1])])
@@ -311,15 +315,15 @@ class Trainer:
                 looked_at = self.watch.step(self.engine, self.state, self.train_windows, rows, rate, self.now.threads)
                 step += 1
             stop = min(stop, self.watch.next_sampled(step))
-            if len(looked_at) and (stop <= step or self.state.step < step):  # nothing to go on with
+            if len(looked_at) and (stop <= step or self.state.step < step):  # no step is left
                 return looked_at
-        rows = self._batches.rows(step, stop)
+        contexts, targets, rows = self.train_windows.batch(self._batches.rows(step, stop))
         losses = self.engine.train(
             self.config,
             self.now.optimiser,
             self.state,
-            self.train_windows.contexts,
-            self.train_windows.targets,
+            contexts,
+            targets,
             rows,
             self._rates[step : step + len(rows)],
             threads=self.now.threads,
@@ -328,12 +332,12 @@ class Trainer:
         return np.concatenate([looked_at, losses])
 
     def _due(self) -> bool:
-        """Whether the development loss is to be measured here and has not been."""
+        """Whether the development loss is due at this step and not yet measured."""
         here = self.step
         return (here % self.now.eval_every == 0 or here == self.steps) and (not self._dev or self._dev[-1][0] < here)
 
     def _evaluate(self, requests: Requests) -> None:
-        """Measure the development loss where it is due; if a signal comes on the way, it is left to the resumed run."""
+        """Measure the development loss if it is due; if a signal interrupts this, the resumed run measures it."""
         if not self._due():
             return
         loss = self.loss_of(self.dev_windows, self.state.parameters, requests)

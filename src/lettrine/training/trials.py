@@ -1,6 +1,7 @@
-"""Remedies of a run's findings on trial: the same training, short, with and without, on the engine the run used.
+"""Trials of the remedies for a run's findings: the same short training with and without a remedy, on the engine of the run.
 
-Both sides begin from the same weights and see the same batches; each seed gives others. The loss on held-out words counts.
+Both sides start from the same weights and see the same batches; each seed gives different ones. The loss on held-out words is
+compared.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ START: Final = ("initial-loss", "saturation", "activation-scale", "gradient-scal
 
 @dataclass(frozen=True)
 class RemedyTrial:
-    """What came of one remedy.
+    """The result of trying one remedy.
 
-    finding: id of what it is to cure. change: in words, such as "rate 0.1 → 0.02". without, with_remedy: held-out loss, mean
-    over seeds; infinite where the loss stopped being finite. error: standard error of their difference.
+    finding: id of the finding that it should cure. change: in words, such as "rate 0.1 → 0.02". without, with_remedy: held-out
+    loss, mean over seeds; infinite if the loss stopped being finite. error: standard error of their difference.
     """
 
     finding: str
@@ -46,7 +47,7 @@ class RemedyTrial:
 
     @property
     def helps(self) -> bool:
-        """Whether the loss is lower beyond noise."""
+        """Whether the loss is lower by more than noise."""
         if not isfinite(self.without):
             return isfinite(self.with_remedy)
         return self.without - self.with_remedy > TRIAL_ERRORS * self.error
@@ -61,7 +62,7 @@ class RemedyTrial:
 
 @checked
 def try_remedies(path: str | Path, *, steps: int = STEPS) -> tuple[Report, tuple[RemedyTrial, ...]]:
-    """The health of a run that was kept, each remedy that a program can apply followed by what it did when it was tried.
+    """The health report of a saved run; each remedy that a program can try is followed by the result of its trial.
 
     Raises what `load_run` and `load_health` raise.
     """
@@ -82,12 +83,12 @@ def try_remedies(path: str | Path, *, steps: int = STEPS) -> tuple[Report, tuple
 
 
 def can_be_tried(finding: Finding) -> bool:
-    """Whether a program can try what the finding advises."""
+    """Whether a program can try the finding's remedy."""
     return finding.severity != "info" and finding.id in (*LOWER, *HIGHER, *START)
 
 
 def _changes(finding: Finding, settings: Settings) -> Iterator[tuple[str, Settings]]:
-    """What the finding's remedy comes to, as settings."""
+    """The finding's remedy, as settings."""
     rate = settings.learning_rate or nan
     if finding.id in LOWER or finding.id in HIGHER:
         other = rate / RATE if finding.id in LOWER else rate * RATE

@@ -1,4 +1,4 @@
-"""What the health check is told of a training as a whole."""
+"""The facts about a whole training that the health check gets."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ from typing import Final
 import numpy as np
 
 from lettrine.inference.language_model import LanguageModel
+from lettrine.text.stored import StoredWords
 from lettrine.text.windows import Windows
 from lettrine.text.words import Split
 
-LOOKED_AT: Final = 20_000  # held-out examples whose spread gives the standard error
+LOOKED_AT: Final = 20_000  # held-out examples from which the standard error is computed
 
 
 def repeated_share(parts: Split) -> float:
     """Share of the held-out words that are among the training words too."""
-    seen, held_out = set(parts.train), [*parts.dev, *parts.test]
+    held_out = [*parts.dev, *parts.test]
+    if isinstance(parts.train, StoredWords):
+        return float(parts.train.holds(held_out).mean())
+    seen = set(parts.train)
     return sum(word in seen for word in held_out) / len(held_out)
 
 

@@ -1,8 +1,8 @@
-"""The health watch on the language model's own engines: what the torch probe is for a torch module.
+"""The health watch on the language model's own engines, as the torch watch is for a torch module.
 
-On a sampled step the batch is looked at with the reference engine's spelled-out forward and backward pass, on the very
-weights of that moment; then the engine takes its step as always, and the weights are compared. Nothing is added to any
-engine, and the step taken is the one that would have been taken unwatched.
+On a sampled step the reference engine computes forward and backward pass of the batch with the current weights. Then the
+engine takes its usual step, and the weights are compared. Nothing is added to any engine, and the step is the same as without
+the watch.
 """
 
 from __future__ import annotations
@@ -30,18 +30,19 @@ from lettrine.health.schedule import Schedule
 from lettrine.health.trace import Facts, ModuleInfo, ParameterInfo, Trace
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import parameter_shapes
-from lettrine.text.windows import Windows
+from lettrine.text.stored_windows import Examples
 from lettrine.training.settings import Settings
 
-SPREAD: Final = 0.1  # a look takes as long as 40 steps of a small network: from step 10,000 on, fewer than one in a thousand
-MOST_ERRORS: Final = 8  # of the health check itself that are kept
+# A sampled step takes as long as 40 steps of a small network: from step 10,000 on, fewer than one in a thousand.
+SPREAD: Final = 0.1
+MOST_ERRORS: Final = 8  # errors of the health check itself that are kept
 TITLE: Final = "Health of this training"
 
 
 class EngineWatch:
     """Watches one training on any engine.
 
-    every: sampled steps, see `health.recorder.Schedule`. last: a step that is looked at in any case, such as a run's last one.
+    every: sampled steps, see `health.recorder.Schedule`. last: a step that is always sampled, such as a run's last one.
     earlier: the trace of the part trained before a resume. seed: of the dropout masks.
     """
 
@@ -65,25 +66,25 @@ class EngineWatch:
         self._next = start if start == 0 else self.recorder.schedule.after(start - 1)
 
     def next_sampled(self, step: int) -> int:
-        """The first step from `step` on that is to be looked at."""
+        """The first step from `step` on that will be sampled."""
         due = max(self._next, step)
         return due if self._last is None or step > self._last else min(due, self._last)
 
     def step(
-        self, engine: Engine, state: TrainState, windows: Windows, rows: NDArray[np.int64], learning_rate: float, threads: int
+        self, engine: Engine, state: TrainState, windows: Examples, rows: NDArray[np.int64], learning_rate: float, threads: int
     ) -> Doubles:
-        """Take one step while looking, and return its loss, (1,). rows: of its batch, (1, B)."""
+        """Take one sampled step and return its loss, (1,). rows: of its batch, (1, B)."""
         step = state.step
-        contexts, targets = windows.contexts[rows[0]], windows.targets[rows[0]]  # (B, T), (B,)
-        seen = observe(self._config, state.parameters, contexts, targets, seed=self._seed, step=step)
+        contexts, targets, rows = windows.batch(rows)
+        seen = observe(self._config, state.parameters, contexts[rows[0]], targets[rows[0]], seed=self._seed, step=step)
         before = {name: state.parameters[name].copy() for name in parameter_shapes(self._config)}
         rates = np.array([learning_rate])
         losses = engine.train(
             self._config,
             self._optimiser,
             state,
-            windows.contexts,
-            windows.targets,
+            contexts,
+            targets,
             rows,
             rates,
             threads=threads,
@@ -98,7 +99,7 @@ class EngineWatch:
         return losses
 
     def losses(self, first: int, losses: Doubles) -> None:
-        """Doubles of the steps from `first` on."""
+        """Keep the losses of the steps from `first` on."""
         self.recorder.record_run(first, losses)
 
     def dev_loss(self, step: int, loss: float) -> None:
@@ -106,27 +107,27 @@ class EngineWatch:
         self.recorder.record_dev(step, loss)
 
     def trace(self) -> Trace:
-        """Everything seen, the part before a resume included."""
+        """Everything recorded, including the part before a resume."""
         trace = self.recorder.trace()
         return trace if self._earlier is None else joined(self._earlier, trace)
 
     def conclude(self, result: Mapping[str, float]) -> None:
-        """What came out of the whole training, see `Facts.result`."""
+        """Keep the results of the whole training, see `Facts.result`."""
         self.recorder.facts = replace(self.recorder.facts, result={**self.recorder.facts.result, **result})
         self._judged = None
 
     def examine(self) -> Report:
-        """What the checks say so far; judged anew only if something new was recorded."""
+        """The report so far; computed anew only if something new was recorded."""
         if self._judged is None or self._judged[0] != self.recorder.version:
             self._judged = (self.recorder.version, examine(self.trace(), title=TITLE))
         return self._judged[1]
 
     def look(self) -> tuple[Finding, ...]:
-        """Run the checks if it is time; returns what was not known before."""
+        """Run the checks if it is time; returns the new findings."""
         return self.recorder.observers.look(self.trace)
 
     def changed(self, now: Settings) -> None:
-        """The training goes on with other settings."""
+        """The training continues with other settings."""
         self._optimiser, self._last = now.optimiser, now.steps - 1
         facts = self.recorder.facts
         self.recorder.facts = replace(facts, batch_size=now.batch, momentum=_momentum(now.optimiser))
@@ -182,7 +183,7 @@ class EngineWatch:
 
 
 def facts_of(config: MLPConfig, optimiser: Optimiser, engine: Engine, batch: int, targets: Integers) -> Facts:
-    """What is known of a training before it begins; chance is the loss of guessing by the characters' frequencies."""
+    """The facts about a training before it begins; chance is the loss of guessing by the characters' frequencies."""
     share = np.bincount(targets, minlength=config.vocabulary_size) / max(len(targets), 1)
     seen = share[share > 0.0]
     return Facts(

@@ -146,7 +146,7 @@ class TestData:
     def test_targets_all_alike(self) -> None:
         batches = [(x, torch.zeros_like(y)) for x, y in pairs()]
         assert the(tried("data", mlp(), batches), "target-constant").value == 0
-        assert clean(tried("data", mlp(), batches, lambda out, _: out.square().mean()))  # handed over for form's sake
+        assert clean(tried("data", mlp(), batches, lambda out, _: out.square().mean()))  # given only to fit the interface
 
 
 class TestAnswer:
@@ -484,7 +484,7 @@ class TestKindsMetInTheWild:
     def test_features_in_units_of_their_own(self) -> None:
         units = torch.logspace(-1, 3, 20)
         found = the(tried("scales", mlp(), [(x * units + 2 * units, y) for x, y in pairs(12, 32)]), "input-scale")
-        assert "Each standardised by itself" in found.message
+        assert "Each standardised on its own" in found.message
         assert "x.std(0)" in found.remedy
 
     def test_the_first_batch_for_ever(self) -> None:

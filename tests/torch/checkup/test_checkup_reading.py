@@ -1,4 +1,4 @@
-"""What the answers depend on: slices blanked one at a time, padded examples asked alone, and what one feature tells."""
+"""What the answers depend on: slices blanked one at a time, padded examples run alone, and what one feature tells."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class TestBlanking:
             model.weight.zero_()
             model.weight[1, 7] = 3.0
         report = tried("blanking", model, batches)
-        assert "input 0[:, 7] is missed most: loss 0.1" in report.trace.seen("experiment:blanking")[0].words["said"]
+        assert "input 0[:, 7] matters most: loss 0.1" in report.trace.seen("experiment:blanking")[0].words["said"]
 
     def test_a_border_that_strides_cut_off_is_no_fault(self) -> None:
         generator = torch.Generator().manual_seed(0)
@@ -128,7 +128,7 @@ class TestBlanking:
 class TestAlone:
     def test_a_mean_divided_by_the_length_of_the_longest(self) -> None:
         found = the(tried("alone", Mean(of_the_longest=True), short_texts()), "padding")
-        assert "asked alone" in found.message
+        assert "runs alone" in found.message
         assert clean(tried("alone", Mean(of_the_longest=False), short_texts()))
 
     def test_attention_that_masks_its_padding(self) -> None:
@@ -191,7 +191,7 @@ class TestProbe:
         model = nn.Sequential(nn.Embedding(11, 4), nn.Flatten(), nn.Linear(52, 5))
         found = the(tried("answer", model, batches), "leak")
         assert found.severity == "info"
-        assert found.message.startswith("0[5] alone tells the target: a table of its values gets 100 %")
+        assert found.message.startswith("0[5] alone tells the target: a table of its values predicts 100 %")
 
     def test_what_all_features_say_together_is_no_leak(self) -> None:
         report = tried("answer", mlp(), pairs(rows=64))

@@ -48,7 +48,7 @@ class TestHead:
             "probabilities-as-logits",
         )
         assert "held-out loss" in found.message
-        assert "Hand the last layer's output to the loss as it is" in found.remedy
+        assert "Give the last layer's output to the loss as it is" in found.remedy
 
     def test_a_module_before_cross_entropy(self) -> None:
         model = nn.Sequential(*mlp(), nn.Softmax(1))
@@ -139,7 +139,7 @@ class TestRate:
         optimizer = torch.optim.SGD(model.parameters(), lr=100.0)
         found = the(tried("learning-rate", model, pairs(12, 32), optimizer=optimizer), "learning-rate-too-high")
         assert "held-out loss" in found.message
-        assert "Tried as well, and no help: A warm-up" in found.remedy
+        assert "Also tried, without help: A warm-up" in found.remedy
 
     def test_a_rate_that_is_well_chosen(self) -> None:
         model = mlp()

@@ -1,4 +1,4 @@
-"""Check of what makes weights smaller at every step: weight decay of the optimiser, or a penalty in the loss."""
+"""Check of weights that shrink at every step: by weight decay of the optimiser, or by a penalty in the loss."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from lettrine.health.trace import ParameterInfo, Trace
 
 @check("weight-decay", needs=("parameters",))
 def weight_decay(trace: Trace) -> Iterator[Finding]:
-    """Weight decay, or a penalty in the loss, that outweighs the gradient: weights go to nothing, and what was learned too.
+    """Weight decay, or a penalty in the loss, that is stronger than the gradient: the weights shrink to 0.
 
-    Measured: The size of each weight matrix that weight decay acts on, or of all where the loss has a penalty on parameters.
-    Formula: left = rms(weights at the end) / rms(weights at the start); below {DECAYED} where no learning was seen, below
-        {DECAYED_AWAY}, which is nothing, wherever the loss did not fall far.
+    Measured: The size of each weight matrix that weight decay acts on, or of all matrices if the loss has a penalty on
+    parameters.
+    Formula: left = rms(weights at the end) / rms(weights at the start); below {DECAYED} if no learning was seen, below
+    {DECAYED_AWAY}, which is almost 0, if the loss did not fall far.
     """
     groups = [each for each in trace.seen("optimiser") if each.figure("weight_decay") > 0]
     loss = loss_seen(trace)
@@ -38,7 +39,7 @@ def weight_decay(trace: Trace) -> Iterator[Finding]:
         more = "." if decoupled else "; with Adam use AdamW, which keeps decay and gradient apart."
         yield from _gone(trace, seen.where, course, f"Weight decay of {number(decay)}", lower + more)
     if penalty and not groups:
-        # The penalty is part of the loss, which therefore has no reference of its own; but it cannot make the loss smaller.
+        # The penalty is part of the loss, so the loss has no reference; but the penalty cannot make the loss smaller.
         chance = trace.facts.chance
         if not course.bad and isfinite(chance) and course.end >= limits.CHANCE_SHARE * chance:
             words = (
@@ -55,7 +56,7 @@ def _weights(trace: Trace) -> list[ParameterInfo]:
 
 
 def _gone(trace: Trace, names: tuple[str, ...], course: Consequence, what: str, remedy: str) -> Iterator[Finding]:
-    """Half of these matrices, or more, have next to nothing left of their size."""
+    """Whether half of these matrices, or more, have almost nothing left of their size."""
     limit = limits_wiring.DECAYED if course.bad else limits_wiring.DECAYED_AWAY
     sizes = {info.name: trace.parameter(info.name, "rms")[usable(trace)] for info in _weights(trace) if info.name in names}
     left = {name: float(rms[-1] / rms[0]) for name, rms in sizes.items() if len(rms) > 1 and rms[0] > 0}
@@ -72,7 +73,7 @@ def _gone(trace: Trace, names: tuple[str, ...], course: Consequence, what: str, 
         limit=limit,
         message=f"{what} has shrunk {listed(gone)} to {share(max(0.0001, most))} or less of "
         f"{'its' if len(gone) == 1 else 'their'} size at the start, and {course.words}.",
-        why="At each step more is taken from the weights than the gradient of the error adds: every input gets the same answer.",
+        why="Each step takes more from the weights than the gradient of the error adds: every input gets the same answer.",
         remedy=remedy,
         reference="Loshchilov & Hutter 2019, Decoupled weight decay regularization",
     )

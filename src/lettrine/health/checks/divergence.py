@@ -17,11 +17,11 @@ from lettrine.health.trace import Trace
 
 @check("divergence", needs=("loss",))
 def divergence(trace: Trace) -> Iterator[Finding]:
-    """The loss ends far above what it had reached.
+    """The loss ends far above its lowest level.
 
-    Measured: The loss at the end, against the lowest level that it had reached.
+    Measured: The loss at the end, compared with its lowest level.
     Formula: limit = lowest + max({DIVERGED_SHARE} * (start - lowest), {NOISE:g} standard errors); lowest is the lowest mean
-        of up to 20 stretches of the run, and start is not taken higher than the loss of guessing.
+        of up to 20 stretches of the run, and start is at most the loss of guessing.
     """
     if not ordinary(trace):
         raise Skip("not applicable", NEED_NOT_FALL)
@@ -60,28 +60,29 @@ def divergence(trace: Trace) -> Iterator[Finding]:
 
 @check("spike", needs=("loss",))
 def spike(trace: Trace) -> Iterator[Finding]:
-    """One step after which the loss is far above what it was, and stays there.
+    """One step after which the loss is far above its earlier level, and stays there.
 
-    Measured: The jump from one loss to the next, against the losses before it and after it.
+    Measured: The jump from one loss to the next, compared with the losses before and after it.
     Formula: jump = loss - median(losses before); it must exceed {SPIKE_NOISE:g} robust standard deviations (1.4826 * median
-        absolute deviation) and {SPIKE_RISE:.0%} of the level, and the median of what follows, and of its last fifth, stays above.
+        absolute deviation) and {SPIKE_RISE:.0%} of the level, and the median of the losses that follow, and of their last
+        fifth, stays above.
     """
     if not ordinary(trace):
         raise Skip("not applicable", NEED_NOT_FALL)
     steps, losses = enough_losses(trace, 40)
     width = max(10, len(losses) // 20)
-    # A run that broke off soon after the jump needs no losses to show that nothing came back.
+    # If the run stopped soon after the jump, no later losses are needed as proof.
     broke_off = trace.first_nonfinite is not None
     judged = losses if broke_off else losses[:-2]
     window = np.lib.stride_tricks.sliding_window_view(judged, width)[:-1]  # row k: the losses before place width + k
     level = np.median(window, axis=1)
     noise = 1.4826 * np.median(np.abs(window - level[:, None]), axis=1)
     jump = judged[width:] - level - np.maximum(limits.SPIKE_NOISE * noise, limits.SPIKE_RISE * np.abs(level))
-    # One jump out of ordinary losses, not the end of a climb, and nothing comes back from it.
+    # One jump out of ordinary losses, not the end of a slow rise, and the loss does not come back.
     calm = window[:, -3:].max(axis=1) < level + limits.NOISE * noise
     guess = guess_of(trace)
     began = float(np.mean(losses[:5]))
-    learned = (max(began, guess) if isfinite(guess) else began) - level  # what goes on from trained weights begins low
+    learned = (max(began, guess) if isfinite(guess) else began) - level  # a run that continues from trained weights begins low
     lasting = level + np.maximum(noise, limits.SPIKE_LOSS * np.abs(learned))
     places = []
     for k in np.flatnonzero((jump > 0) & calm):

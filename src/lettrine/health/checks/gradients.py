@@ -1,4 +1,4 @@
-"""Checks of what flows back: scale against depth, balance between layers, parameters that no gradient reaches."""
+"""Checks of gradients: scale against depth, balance between layers, parameters that no gradient reaches."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def gradient_scale(trace: Trace) -> Iterator[Finding]:
     ratio = float(sizes[0] / sizes[-1])
     total = max(ratio, 1 / ratio)
     if total <= limit or _one_step(np.log(sizes)):
-        return  # what changes at one layer is that layer, not the depth
+        return  # a change at one layer comes from that layer, not from the depth
     vanishes = ratio < 1
     each = total ** (1 / (len(names) - 1))
     yield Finding(
@@ -76,7 +76,7 @@ def gradient_scale(trace: Trace) -> Iterator[Finding]:
 
 
 def _one_step(values: Floats) -> bool:
-    """Whether two levels describe a row of values better than a straight line does, by the squares that are left."""
+    """Whether two constant levels fit a row of values better than a straight line does, by the sum of squared residuals."""
 
     def left(part: Floats) -> float:
         return float(np.sum((part - part.mean()) ** 2))
@@ -90,11 +90,11 @@ def _one_step(values: Floats) -> bool:
 def gradient_data(trace: Trace) -> Iterator[Finding]:
     """One weight matrix whose gradient, relative to its size, is far from the others'.
 
-    Under Adam and its kin, whose steps do not follow the size of the gradient, the updates are compared instead.
+    Under Adam and similar optimisers, whose steps do not depend on the size of the gradient, the updates are compared instead.
 
-    Measured: Of each hidden weight matrix: the spread of its gradient, relative to the spread of its values.
-    Formula: ratio = std(gradient) / std(weights), divided by the median ratio of the other matrices. Under Adam and its kin
-        update:data takes the place of gradient:data.
+    Measured: For each hidden weight matrix: the std of its gradient, relative to the std of its values.
+    Formula: ratio = std(gradient) / std(weights), divided by the median ratio of the other matrices. Under Adam and similar
+    optimisers update:data is used instead of gradient:data.
     """
     adaptive = any(word in trace.facts.optimiser.lower() for word in ("adam", "rmsprop", "adagrad", "lion", "adafactor"))
     stat, words = ("update_data", "update:data") if adaptive else ("gradient_data", "gradient:data")
@@ -128,7 +128,7 @@ def gradient_data(trace: Trace) -> Iterator[Finding]:
         value=factor,
         limit=limit,
         message=f"{words} of {name} is {number(factor)} times {'above' if above else 'below'} that of the other layers.",
-        why="One learning rate cannot suit layers that learn at so different a pace.",
+        why="One learning rate cannot suit layers that learn at such different speeds.",
         remedy=(
             f"Initialise {name} like the others: its weights have std {number(spread)}, theirs {number(usual)}; "
             f"or give it a learning rate {number(factor, 1)} times {'lower' if above else 'higher'}."
@@ -141,9 +141,10 @@ def gradient_data(trace: Trace) -> Iterator[Finding]:
 def no_gradient(trace: Trace) -> Iterator[Finding]:
     """Trainable parameters that never got a gradient, or only zeros.
 
-    Measured: Of each trainable parameter: whether it has a gradient, and the norm of it, at every sampled step.
-    Formula: none: the gradient is missing, or exactly 0, at all of them ({NO_GRADIENT_RECORDS} or more for zeros). What nobody
-        calls, or reads, is a remark while the rest learns. Or: a normalisation takes single values, and gives 0.
+    Measured: For each trainable parameter: whether it has a gradient, and its norm, at every sampled step.
+    Formula: none: the gradient is missing, or exactly 0, at all of them ({NO_GRADIENT_RECORDS} or more for zeros). It is a
+        remark if the module is never called, or its output never used, and the rest learns. Or: a normalisation takes single
+        values, and gives 0.
     """
     yield from (alone := list(norms_of_one(trace)))
     mask = usable(trace)
@@ -179,7 +180,7 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
         (
             aside,
             "info",
-            "never got a gradient: nothing that {it_is} asked for reaches the loss",
+            "never got a gradient: nothing that {it_is} used for reaches the loss",
             "Leave {it} out if nothing will ever use {it}; if the loss should, see that no detach() or argmax stands between.",
         ),
         (
@@ -237,13 +238,13 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
 
 
 def _handed_over_apart(trace: Trace, names: list[str]) -> bool:
-    """Whether these are all that an optimiser, or one of its groups, was given: somebody meant to train them."""
+    """Whether an optimiser, or one of its groups, holds exactly these: then they were meant to be trained."""
     return any(each.where and set(each.where) <= set(names) for each in trace.seen("optimiser"))
 
 
 def _beside_what_learns(trace: Trace, name: str, norms: dict[str, Floats]) -> bool:
-    """Whether the module of a parameter is fed by one that gets gradients on another way: a branch that nobody reads, such as the
-    pooler of a language model, and not a cut on the way from the input to the loss.
+    """Whether the module of a parameter is fed by one that gets gradients on another path: then it is an unused branch, such
+    as the pooler of a language model, and not a cut between the input and the loss.
     """
     feeds = {info.name: info.fed_by for info in trace.modules}
     module, seen = feeds.get(name.rpartition(".")[0], ""), set[str]()
@@ -257,20 +258,20 @@ def _beside_what_learns(trace: Trace, name: str, norms: dict[str, Floats]) -> bo
 
 
 def _root(trace: Trace, module: str) -> bool:
-    """Whether a module is the model itself, which is always called: only its parameters have no other module's name in front."""
+    """Whether a module is the model itself, which is always called: only its own parameters have no dot in their name."""
     return not any(info.module != module and info.name.startswith(f"{module}.") for info in trace.parameters) and all(
         not info.name.startswith(f"{module}.") for info in trace.parameters
     )
 
 
 def _cancels(info: ParameterInfo, trained: list[ParameterInfo], norms: dict[str, Floats]) -> bool:
-    """Whether a bias gets no gradient while the weight beside it does: it cancels further on, in a difference or a softmax."""
+    """Whether a bias gets no gradient while the weight of its layer does: it cancels later, in a difference or a softmax."""
     beside = [norms[other.name] for other in trained if other.module == info.module and len(other.shape) > 1]
     return len(info.shape) == 1 and any(np.nan_to_num(values).max(initial=0.0) > 0 for values in beside)
 
 
 def _no_backward(trace: Trace) -> Iterator[Finding]:
-    """No gradient of any parameter was recorded: say so if steps were looked at that had none."""
+    """The finding if steps were sampled but no parameter had a gradient at any of them."""
     told = trace.seen("gradients")
     steps = sum(each.figure("steps") for each in told)
     if not told or steps < limits.NO_GRADIENT_RECORDS or any(each.figure("none") < each.figure("steps") for each in told):
@@ -287,18 +288,17 @@ def _no_backward(trace: Trace) -> Iterator[Finding]:
         value=0.0,
         limit=nan,
         message=f"No parameter had a gradient at any of the {int(steps)} steps looked at.",
-        why="The optimizer steps, and nothing tells it where to.",
-        remedy="Call loss.backward() before optimizer.step(), on a loss made of the watched model's output, and clear gradients "
-        "only "
-        "after the step.",
+        why="The optimizer steps without any gradient.",
+        remedy="Call loss.backward() before optimizer.step(), on a loss computed from the watched model's output, and clear "
+        "gradients only after the step.",
         reference="torch.autograd: requires_grad and leaf tensors",
     )
 
 
 def _handed_on_without_graph(trace: Trace, names: list[str]) -> str:
-    """Where the graph is cut behind these parameters, as a sentence; "" if that was not seen."""
+    """Where the graph is cut between these parameters and the loss, as a sentence; "" if that was not seen."""
     for pair in trace.seen("detached"):
         maker, taker = pair.where
         if pair.figure("looks") == pair.figure("passes") and any(name.startswith(f"{maker}.") for name in names):
-            return f"{taker} is given the output of {maker} without its graph. "
+            return f"{taker} gets the output of {maker} without its graph. "
     return ""

@@ -12,6 +12,7 @@ from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.reading import number, share
 from lettrine.health.checks.reference import NEED_NOT_FALL, handed_ratios, loss_seen, ordinary
 from lettrine.health.checks.registry import Skip, check
+from lettrine.health.checks.targets import two_labels
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
@@ -25,10 +26,13 @@ def other_loss(trace: Trace) -> Iterator[Finding]:
     """The loss handed over is not the one whose backward pass is taken, nor a multiple of it.
 
     Measured: The loss handed to watch.loss, beside the loss on which backward() was called.
-        And whether the steps make it smaller at all.
+        And whether the steps make it smaller at all, and whether the mean over a batch is taken before the loss.
     Formula: ratio = handed / trained on. It must be constant up to powers of 2, because a GradScaler multiplies by them.
     """
     seen = loss_seen(trace)
+    if averaged := trace.seen("averaged first"):
+        yield from map(_averaged, averaged)
+        return
     if seen is None:
         raise Skip("not applicable", "no backward pass was looked at")
     if seen.figure("upwards") == 1:
@@ -84,6 +88,24 @@ def _one_term(part: Evidence) -> Finding:
     )
 
 
+def _averaged(each: Evidence) -> Finding:
+    rows, left = int(each.figure("rows")), each.figure("left")
+    apart = f" Each answer alone misses its target by {share(left)} of the targets' variance." if isfinite(left) else ""
+    return Finding(
+        id="other-loss",
+        severity="info" if left < limits.AVERAGED_LEFT or each.figure("looks") < limits.HANDED_POINTS else "warning",
+        where=each.where,
+        steps=each.steps,
+        value=float(rows),
+        limit=1.0,
+        message=f"The loss is taken after the mean over {rows} {each.words['what']}: it compares one mean with another.{apart}",
+        why="A mean can be right while every single answer is wrong: all answers get the same gradient, whatever their targets.",
+        remedy="Take the loss of each answer first, and then the mean: F.mse_loss(output, target), or "
+        "(output - target).pow(2).mean().",
+        reference="torch.nn.MSELoss: reduction",
+    )
+
+
 def _upwards(seen: Evidence) -> Iterator[Finding]:
     """An error that the steps increase: its sign is wrong, or the optimiser maximises it."""
     known = sorted((int(name.split()[1]), value) for name, value in seen.figures.items() if name.startswith("value "))
@@ -112,11 +134,8 @@ def _squares_of_probabilities(trace: Trace) -> Iterator[Finding]:
     course = consequence(trace)
     for each in trace.seen("comparison"):
         last = (each.words["operations"].split() or [""])[0]
-        mean, variance = each.figure("mean"), each.figure("std") ** 2
-        two = abs(variance - mean * (1 - mean)) < limits.SHARE_TOLERANCE
-        labels = (each.figure("low"), each.figure("high")) == (0, 1) and two
         squared = each.words["expects"] == "squared" and each.figure("alone") == 1 and each.figure("given") == 1
-        if not (squared and labels and last in _PROBABILITIES) or course.well or course.kind == "unknown":
+        if not (squared and two_labels(each) and last in _PROBABILITIES) or course.well or course.kind == "unknown":
             continue
         entropy = "binary_cross_entropy_with_logits" if last == "Sigmoid" else "cross_entropy"
         yield Finding(

@@ -17,6 +17,7 @@ from lettrine.health.trace import Trace
 
 _LOGITS: Final = ("classes", "logits")
 _SHARES: Final = ("Softmax", "Sigmoid", "Hardsigmoid")
+_POSITIVE: Final = {"Exp": "exponential", "Relu": "ReLU", "Softplus": "softplus"}
 _SHAPES: Final = frozenset(
     """view unsafeview reshape reshapealias transpose permute squeeze unsqueeze clone tocopy slice select index t expand alias
     contiguous""".split()  # noqa: SIM905
@@ -120,6 +121,8 @@ def probabilities_as_logits(trace: Trace) -> Iterator[Finding]:
             why=(
                 f"Values between 0 and 1 taken for logits are never certain: the loss stays high, with small gradients.{words}"
                 if expected == "logits"
+                else "It takes the exponential of what are rates already: large ones overflow, none comes out below 1."
+                if "rates" in expected
                 else "The loss then rewards sizes, not probabilities, and can fall below 0 without anything being learned."
             ),
             remedy=remedy,
@@ -156,7 +159,19 @@ def _fed(each: Evidence) -> tuple[str, str, str] | None:
         )
     if expects == "shares" and last in _SHARES and each.figure("between") == 1:
         return "logarithms of probabilities", "probabilities", f"Give kl_div the log_softmax of the outputs of {place}."
-    return _unbounded(each, chain)
+    return _logarithms(each, expects, last) or _unbounded(each, chain)
+
+
+def _logarithms(each: Evidence, expects: str, last: str) -> tuple[str, str, str] | None:
+    """What should be logarithms, of rates or of probabilities for each place of a path."""
+    place = each.where[0]
+    if expects == "log rates" and last in _POSITIVE:
+        given = f"rates: the outputs of a function that gives no values below 0 ({_POSITIVE[last]})"
+        return "logarithms of rates", given, f"Remove the {_POSITIVE[last]} after {place}, or set log_input=False."
+    if expects == "paths" and (last in _SHARES or (not last and each.figure("above") == 1)):
+        given = "probabilities" if last else "raw outputs"
+        return "logarithms of probabilities", given, f"Give ctc_loss the log_softmax of the raw outputs of {place}."
+    return None
 
 
 def _unbounded(each: Evidence, chain: list[str]) -> tuple[str, str, str] | None:

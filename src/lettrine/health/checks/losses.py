@@ -211,7 +211,7 @@ def slow_learning(trace: Trace) -> Iterator[Finding]:
         raise Skip("not applicable", NEED_NOT_FALL)
     steps, losses = enough_losses(trace, limits.SHORT_STEPS)
     course = consequence(trace, least=limits.SHORT_STEPS)
-    if course.kind not in ("learns", "falls") or course.well:
+    if course.kind not in ("learns", "falls") or course.well or _by_heart(trace):
         return
     later = losses[len(losses) // 3 :]
     blocks = np.array([float(np.mean(part)) for part in np.array_split(later, 5)])
@@ -229,6 +229,8 @@ def slow_learning(trace: Trace) -> Iterator[Finding]:
     pace_left = float(falls[-1]) / (len(later) / 5) if even_pace else fell / third
     aim = limits.LEARNED_WELL * (course.reference.value if course.reference.known else course.start)
     factor = 1 + (course.end - aim) / pace_left / len(losses) if aim < course.end else 1.0
+    # The pace is that of the last steps: it tells of the next ones, and not of ten times as many.
+    longer = f"about {number(max(2.0, factor), 1)}" if factor < limits.SLOW_FARTHEST else f"at least {limits.SLOW_FARTHEST:g}"
     yield Finding(
         id="slow-learning",
         severity="info",
@@ -239,6 +241,13 @@ def slow_learning(trace: Trace) -> Iterator[Finding]:
         message=f"The loss still falls at the end{' as in the middle' if even_pace else ''}, to {number(course.end, 3)} at step "
         f"{int(steps[-1]):,}.",
         why="The run ends before the network has learned what it can.",
-        remedy=f"Train about {number(max(2.0, factor), 1)} times as long. {_get_it_moving(trace, fit=False)}".rstrip(),
+        remedy=f"Train {longer} times as long. {_get_it_moving(trace, fit=False)}".rstrip(),
         reference="Goodfellow, Bengio & Courville 2016, Deep Learning, section 8.3.1: learning curves and the learning rate",
     )
+
+
+def _by_heart(trace: Trace) -> bool:
+    """Whether the loss on held-out data has been rising for a third of the run: what is learned more is by heart."""
+    known = np.isfinite(trace.dev.mean)
+    step, loss = trace.dev.step[known], trace.dev.mean[known]
+    return bool(len(loss)) and float(step[np.argmin(loss)]) < float(step[-1]) * (1 - limits.SLOW_RISING)

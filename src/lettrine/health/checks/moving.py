@@ -27,8 +27,8 @@ from lettrine.health.trace import ParameterInfo, Trace
 def not_optimised(trace: Trace) -> Iterator[Finding]:
     """Trainable parameters that get a gradient but are in no optimiser.
 
-    Measured: Of each trainable parameter: whether a known optimiser holds it, and whether a gradient reaches it. Parameters that
-        no gradient reaches, such as a backbone called under no_grad, are left out: they are kept on purpose.
+    Measured: For each trainable parameter: whether a known optimiser holds it, and whether a gradient reaches it. Parameters
+    that no gradient reaches, such as a backbone called under no_grad, are left out: they are fixed on purpose.
     Formula: share = (trainable parameters that no optimiser holds) / (trainable parameters).
     """
     if all(info.optimised is None for info in trace.parameters):
@@ -69,7 +69,7 @@ def _reached(trace: Trace, name: str) -> bool:
 def never_moved(trace: Trace) -> Iterator[Finding]:
     """Parameters that were made to learn and never change; an optimiser without any trainable parameter, or that never steps.
 
-    Measured: Of each parameter with a gradient and an optimiser: how far real steps move it.
+    Measured: For each parameter with a gradient and an optimiser: how far real steps move it.
     Formula: rms(after - before) = 0 at {NO_GRADIENT_RECORDS} or more sampled steps, where learning rate * rms(gradient) >
         {UNSEEN:g} * rms(weights), or the learning rate is 0. Or: an optimiser never steps while others do; adapters of low rank
         are frozen at their start; more than {ROUNDED_SHARE:.0%} of the values of a low precision stay as they are at a step.
@@ -124,9 +124,9 @@ def never_moved(trace: Trace) -> Iterator[Finding]:
 
 
 def _never_moved(trace: Trace, info: ParameterInfo) -> bool:
-    """Whether a parameter stayed as it was, although a step along its gradient was large enough to be seen in its digits.
+    """Whether a parameter did not change, although a step along its gradient was large enough not to be lost in rounding.
 
-    A bias that a normalisation takes away again has a gradient of nothing but rounding, and rightly stays.
+    A bias that a normalisation removes again has a gradient of rounding errors only; it is right that it stays.
     """
     stats = {stat: trace.parameter(info.name, stat) for stat in ("update_rms", "gradient_norm", "learning_rate", "rms")}
     mask = usable(trace) & np.isfinite(stats["update_rms"])
@@ -138,9 +138,9 @@ def _never_moved(trace: Trace, info: ParameterInfo) -> bool:
 
 @check("symmetry", needs=("parameters",))
 def symmetry(trace: Trace) -> Iterator[Finding]:
-    """Units of one layer that have the same weights, and keep them.
+    """Units of one layer that have the same weights at first and stay equal.
 
-    Measured: Of each weight matrix: how many of its rows are equal to another row, at the first and at the last sampled step.
+    Measured: For each weight matrix: how many of its rows are equal to another row, at the first and at the last sampled step.
     Formula: share = (rows equal to another row) / (rows), the lower one of the two steps.
     """
     mask = usable(trace)
@@ -148,12 +148,12 @@ def symmetry(trace: Trace) -> Iterator[Finding]:
     seen = False
     for info in matrices(trace):
         if info.optimised is False:
-            continue  # it stays as it is because nothing moves it
+            continue  # it does not change because nothing moves it
         values = trace.parameter(info.name, "duplicate")[mask]
         zeros = trace.parameter(info.name, "rms")[mask] == 0
         zeros, values = zeros[np.isfinite(values)], values[np.isfinite(values)]
         seen |= len(values) > 0
-        # A zero matrix at the first step may be a head that moves at the next: only its staying so is a fault.
+        # A zero matrix at the first step may be a head that moves at the next step: it is a fault only if it stays zero.
         if len(values) and min(values[0], values[-1]) > limits.SYMMETRIC_SHARE and not (len(values) == 1 and zeros[0]):
             alike[info.name] = float(values[-1])
     if not seen:
@@ -170,7 +170,7 @@ def symmetry(trace: Trace) -> Iterator[Finding]:
         steps=span(trace, mask),
         value=max(alike.values()),
         limit=limits.SYMMETRIC_SHARE,
-        message=f"{share(max(alike.values()))} of the units of {listed(names)} have and keep the same weights as another unit.",
+        message=f"{share(max(alike.values()))} of the units of {listed(names)} have the weights of another unit at all steps.",
         why="Units that are equal get equal gradients and stay equal: the layer counts as one unit, whatever its width.",
         remedy=f"Initialise at random: {'; '.join(stds)} (1/sqrt(fan_in)); zeros are fine for biases only.",
         reference="Goodfellow, Bengio & Courville 2016, Deep Learning, section 8.4",

@@ -1,4 +1,4 @@
-"""The check of values that are not finite: where they began, by which operation, and whether anything had grown before."""
+"""The check of values that are not finite: where they began, in which operation, and whether anything had grown before."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PASS: Final[dict[str, str]] = {
     "data": "The data fed to {where} held values that are not finite at step {step}",
 }
 _NO_LOG: Final = ("LogSoftmax", "BinaryCrossEntropyWithLogits", "MseLoss", "L1Loss", "SmoothL1Loss", "HuberLoss")
-"""Losses that take no logarithm of a probability, by the beginning of their node's name."""
+"""Losses without a logarithm of a probability, by the beginning of their node's name."""
 _ROOTS: Final = ("sqrt", "pow")
 _LOGS: Final = ("log", "log2", "log10")
 _WORDS: Final = {"div": "division", "sqrt": "root", "rsqrt": "root", "pow": "power below 1", "softmax": "softmax"}
@@ -31,21 +31,21 @@ _GUARDS: Final = {
     "sqrt": "Add a small number before the root, as in sqrt(x + 1e-8): its slope at 0 is infinite.",
     "rsqrt": "Add a small number before the root, as in rsqrt(x + 1e-8).",
     "pow": "Add a small number before the power, as in (x + 1e-8) ** p: its slope at 0 is infinite.",
-    "div": "Keep the divisor from 0, as in x / n.clamp(min=1) for a count or x / (d + 1e-8), or skip what has none.",
+    "div": "Keep the divisor from 0, as in x / n.clamp(min=1) for a count or x / (d + 1e-8), or skip rows without any.",
     "softmax": "Leave at least one entry of each row unmasked, or mask with a large negative number instead of -inf.",
     "log_softmax": "Leave at least one entry of each row unmasked, or mask with a large negative number instead of -inf.",
     "cross_entropy": "See how labels are masked: every target was the one that is ignored, and a mean over nothing is 0 / 0.",
-    "log": "Take the logarithm of what cannot be 0, as in log(p + 1e-8), or compute the loss from logits (cross_entropy, "
+    "log": "Take the logarithm of a value that cannot be 0, as in log(p + 1e-8), or compute the loss from logits (cross_entropy, "
     "binary_cross_entropy_with_logits).",
 }
 
 
 @check("non-finite")
 def non_finite(trace: Trace) -> Iterator[Finding]:
-    """Where the first NaN or infinity appeared, and what made it as far as that was seen.
+    """Where the first NaN or infinity appeared, and the operation that made it, if that was seen.
 
-    Measured: The first NaN or infinity among data, outputs, loss, gradients and weights, and the operations that can make
-        one: what they were given, how near to 0 it came.
+    Measured: The first NaN or infinity among data, outputs, loss, gradients and weights, and the operations that can make one:
+    how near to 0 their inputs came.
     Formula: none. Growth before it: last loss or gradient norm > {GROWN:g} times the median.
     """
     first = trace.first_nonfinite
@@ -69,7 +69,7 @@ def non_finite(trace: Trace) -> Iterator[Finding]:
 
 
 def _cause(trace: Trace, first: NonFinite, where: str) -> tuple[str, str]:
-    """A sentence on what made it, "" if that was not seen, and the remedy."""
+    """A sentence on the operation that made it ("" if that was not seen), and the remedy."""
     if first.phase == "data":
         return "", f"Look at batch {first.step}: drop inputs that are NaN or infinite, and divide by a std that is never 0."
     operations = trace.seen("operation")
@@ -87,7 +87,7 @@ def _cause(trace: Trace, first: NonFinite, where: str) -> tuple[str, str]:
     if open_ends and not grown:
         each = open_ends[0]
         amount = number(each.figure("least"))
-        told = f"Nothing had grown before. Nothing keeps what {_place(each)} takes in from 0: it came down to {amount}."
+        told = f"Nothing had grown before. The input of {_place(each)} is not kept away from 0: it came down to {amount}."
         return told, _guard(each)
     return "", _slower(trace, first, where, grown=grown)
 
@@ -103,10 +103,10 @@ def _seen(each: Evidence) -> str:
     if name == "cross_entropy":
         return f"At step {step} every target was the one that cross_entropy ignores."
     if "softmax" in name:
-        return f"At step {step} {_place(each)} met a row in which everything was masked."
+        return f"At step {step} {_place(each)} got a row in which everything was masked."
     if each.words["broke"] == "backward":
-        return f"At step {step} {_place(each)} was taken of exactly 0, where its slope is infinite."
-    return f"At step {step} {_place(each)} made it of finite values."
+        return f"At step {step} {_place(each)} was computed at exactly 0, where its slope is infinite."
+    return f"At step {step} {_place(each)} made it from finite values."
 
 
 def _guard(each: Evidence) -> str:
@@ -115,8 +115,8 @@ def _guard(each: Evidence) -> str:
 
 
 def _open(each: Evidence) -> bool:
-    """Whether an operation may have met its 0: roots and logarithms at any time, a division if its divisor came near to it or
-    comes nearer.
+    """Whether an operation may have got a 0: roots and logarithms always may; a division may if its divisor was near 0 or came
+    nearer.
     """
     least, start, end = each.figure("least"), each.figure("first"), each.figure("last")
     if each.where[1] in (*_ROOTS, *_LOGS, "rsqrt"):
@@ -147,9 +147,9 @@ def _loss_before(trace: Trace, first: NonFinite) -> float:
 
 
 def _slower(trace: Trace, first: NonFinite, where: str, *, grown: bool) -> str:
-    """What to do where no operation is known: the learning rate comes first only if something had grown."""
+    """The remedy if no operation is known: the learning rate comes first only if something had grown."""
     rate, norms = learning_rate(trace), _norms(trace)
-    norm = float(np.median(norms[:-1] if grown else norms)) if len(norms) else nan  # the last is what broke it
+    norm = float(np.median(norms[:-1] if grown else norms)) if len(norms) else nan  # leave out the last one, which broke the run
     gentler = []
     if rate > 0:
         gentler.append(f"lower the learning rate about 10 times, from {number(rate)} to {number(rounded(rate / 10))}")

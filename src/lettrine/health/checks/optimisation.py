@@ -1,4 +1,4 @@
-"""Checks of how the optimiser is set: schedule, weight decay, clipping, eps, its state, warm-up, and the weight of a KL term."""
+"""Checks of the optimiser's settings: schedule, clipping, eps, state, warm-up, and the weight of a KL term."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from lettrine.health.trace import Trace
 
 @check("schedule-to-zero", needs=("loss",))
 def schedule_to_zero(trace: Trace) -> Iterator[Finding]:
-    """A schedule that brings the learning rate to nothing while the loss still falls.
+    """A schedule that lowers the learning rate to almost 0 while the loss still falls.
 
     Measured: The learning rate at the sampled steps, and how the loss fell before and after the rate became small.
     Formula: idle = (steps with a rate below {SCHEDULE_LOW:.0%} of the peak, at the end) / (all steps).
@@ -65,7 +65,7 @@ def schedule_to_zero(trace: Trace) -> Iterator[Finding]:
         f"{when:,}, for "
         f"{share(idle)} of the run; the loss{'' if early else ', still falling then,'} has stayed near "
         f"{number(float(np.mean(losses[at >= when])), 3)} since.",
-        why="Steps this small change nothing: the rest of the run is time spent for nothing.",
+        why="Steps this small change nothing: the rest of the run is wasted.",
         remedy=f"Spread the schedule over the whole run, {last + 1:,} steps: call scheduler.step() once an epoch if it counts "
         f"epochs, "
         f"or give it that many steps (T_max, total_steps, a gamma of {number(limits.SCHEDULE_LOW ** (1 / (last + 1)), 5)} a "
@@ -101,7 +101,7 @@ def clip_before_unscale(trace: Trace) -> Iterator[Finding]:
     clipped = trace.step_stats["clipped"]
     clipped = clipped[np.isfinite(clipped)]
     constant = seen.figure("spread") < limits.CLIP_SPREAD and product <= limits.CLIP_MOST
-    constant &= _chosen(product) and not _chosen(norm)  # which of the two is the number that somebody chose
+    constant &= _chosen(product) and not _chosen(norm)  # which of the two numbers was chosen by hand
     if scale < limits.CLIP_SCALE or not constant or not len(clipped) or float(np.mean(clipped)) < limits.LOST_SHARE:
         return
     course = consequence(trace)
@@ -115,14 +115,16 @@ def clip_before_unscale(trace: Trace) -> Iterator[Finding]:
         message=f"Gradients are clipped at {number(product)} while they are still {number(scale, 5)} times too large: after "
         f"unscaling "
         f"their norm is {number(norm)} at every step.",
-        why="Clipping then always acts, and makes all gradients as many times too small as the scale is large.",
+        why="Clipping then acts at every step and makes all gradients too small by the factor of the scale.",
         remedy=f"Call scaler.unscale_(optimizer) before clip_grad_norm_(model.parameters(), {number(product)}).",
         reference="torch.amp: working with unscaled gradients",
     )
 
 
 def _chosen(value: float) -> bool:
-    """Whether a number has two significant digits, as people choose them; `clip_grad_norm_` itself adds an eps of 1e-6."""
+    """Whether a number has at most two significant digits, as numbers chosen by hand do; `clip_grad_norm_` adds an eps of
+    1e-6.
+    """
     return value > 0 and abs(float(f"{value:.1e}") / value - 1) < limits.CLIP_ROUND
 
 
@@ -130,7 +132,7 @@ def _chosen(value: float) -> bool:
 def eps_underflow(trace: Trace) -> Iterator[Finding]:
     """An eps of the optimiser that is 0 in the type of the parameters it divides by.
 
-    Measured: The eps of each optimiser in the number type of the parameters that it divides.
+    Measured: The eps of each optimiser in the type of its parameters.
     Formula: none: dtype(eps) = 0.
     """
     seen = [each for each in trace.seen("optimiser") if each.figure("eps_zero")]
@@ -156,13 +158,13 @@ def eps_underflow(trace: Trace) -> Iterator[Finding]:
 
 @check("optimiser-state-lost", needs=("loss",))
 def optimiser_state_lost(trace: Trace) -> Iterator[Finding]:
-    """A trained network whose loss jumps as its optimiser starts anew.
+    """A trained network whose loss jumps because its optimiser starts without its old state.
 
-    Measured: The first loss, how high the loss rises soon after it, how long it takes to come back, and whether the optimiser
-        began with a state.
+    Measured: The first loss, how high the loss rises soon after it, how many steps it takes to come back, and whether the
+    optimiser began with a state.
     Formula: rise = highest mean of three losses / level, within {RESUMED_STEPS} steps, {RESUMED_SWINGS} times the highest of the
         second half and {RESUMED_LOST:.0%} of guessing above the level; level = the first loss or that of the second half,
-        whichever is higher; the first loss is below {RESUMED} of the loss of guessing. A remark where it is back at that level
+        whichever is higher; the first loss is below {RESUMED} of the loss of guessing. A remark if it is back at that level
         within {RESUMED_COST:.0%} of the run.
     """
     seen = [each for each in trace.seen("optimiser") if not each.figure("state")]
@@ -170,7 +172,7 @@ def optimiser_state_lost(trace: Trace) -> Iterator[Finding]:
     stateful = any("Adam" in kind or "RMS" in kind or "Lion" in kind for kind in kinds) or trace.facts.momentum > 0
     guess, start = guess_of(trace), first_loss(trace)
     if not seen or not stateful or not isfinite(guess) or not isfinite(start):
-        raise Skip("not applicable", "no optimizer with a state, or no loss of guessing to tell a trained network by")
+        raise Skip("not applicable", "no optimizer with a state, or no loss of guessing to recognise a trained network by")
     steps, losses = finite_curve(trace, trace.loss)
     early = losses[steps < limits.RESUMED_STEPS]
     if not 0 < start < limits.RESUMED * guess or len(early) < 10:
@@ -178,8 +180,9 @@ def optimiser_state_lost(trace: Trace) -> Iterator[Finding]:
     smooth, later = np.convolve(losses, np.full(3, 1 / 3), mode="valid"), losses[len(losses) // 2 :]
     top_at = int(np.argmax(smooth[: len(early) - 2]))
     top, usual = float(smooth[top_at]), max(start, float(np.median(later)))
-    level = start if top_at == 0 else usual  # the very first step may throw it away: then nothing but the first loss is left
-    swings = float(smooth[len(smooth) // 2 :].max())  # of a trained network few examples carry the loss: it jumps about anyway
+    # The very first step may destroy it: then only the first loss shows that it was trained.
+    level = start if top_at == 0 else usual
+    swings = float(smooth[len(smooth) // 2 :].max())  # in a trained network few examples make up the loss, so it jumps anyway
     if top < max(limits.RESUMED_RISE * level, limits.RESUMED_SWINGS * swings, level + limits.RESUMED_LOST * guess):
         return
     gone = float(np.median(later)) > max(limits.RESUMED_RISE * start, start + limits.RESUMED_LOST * guess)
@@ -196,8 +199,8 @@ def optimiser_state_lost(trace: Trace) -> Iterator[Finding]:
         message=f"Training begins with a trained network (loss {number(start, 3)}, guessing {number(guess, 3)}) and an optimizer "
         f"without any state ({kinds[0]}), and the loss rises to {number(top, 3)} at first"
         + (f"; it is back after {cost:,.0f} steps." if isfinite(cost) else " and never comes back."),
-        why="Without the averages it had gathered, its first steps are as large as the learning rate allows, in every direction.",
-        remedy="If this run goes on from an earlier one, load the optimizer too: "
+        why="Without its running averages, its first steps are as large as the learning rate allows, in every direction.",
+        remedy="If this run continues an earlier one, load the optimizer too: "
         "optimizer.load_state_dict(checkpoint['optimizer']). "
         f"Otherwise warm the learning rate up from 0 to {number(rate)} over some hundred steps.",
         reference="torch.optim: saving and loading the state of an optimizer",
@@ -208,12 +211,12 @@ def optimiser_state_lost(trace: Trace) -> Iterator[Finding]:
 def no_warmup(trace: Trace) -> Iterator[Finding]:
     """A deep post-norm transformer at its full learning rate from the first step.
 
-    Measured: Layer norms that stand behind a skip connection, and the learning rate of the first step.
+    Measured: Layer norms that come after a skip connection, and the learning rate of the first step.
     Formula: share = (rate at the first step) / (highest rate).
     """
     seen = seen_once(trace, "post-norm")
     if seen is None or seen.figure("post") < limits.POST_NORMS:
-        raise Skip("not applicable", "no deep network with layer norms behind its skip connections")
+        raise Skip("not applicable", "no deep network with layer norms after its skip connections")
     rates = trace.step_stats["learning_rate"][usable(trace)]
     peak = learning_rate(trace)
     course = consequence(trace)
@@ -226,9 +229,9 @@ def no_warmup(trace: Trace) -> Iterator[Finding]:
         steps=(0, course.steps[1]),
         value=float(rates[0]),
         limit=limits.WARM_SHARE * peak,
-        message=f"{int(seen.figure('post'))} layer norms stand behind skip connections (post-norm), the learning rate is "
+        message=f"{int(seen.figure('post'))} layer norms come after skip connections (post-norm), the learning rate is "
         f"{number(float(rates[0]))} from the first step on, and {course.words}.",
-        why="In such a network the gradients of the last layers are large at first; full steps along them leave a state from "
+        why="In such a network the gradients of the last layers are large at first; full steps along them lead to a state from "
         "which "
         "it does not learn.",
         remedy=f"Put the norms before the blocks (norm_first=True), or raise the learning rate from 0 to {number(peak)} over "
@@ -240,14 +243,14 @@ def no_warmup(trace: Trace) -> Iterator[Finding]:
 
 @check("collapsed-kl")
 def collapsed_kl(trace: Trace) -> Iterator[Finding]:
-    """Latent variables that are drawn around means which say nothing of the input.
+    """Latent variables whose means do not depend on the input.
 
     Measured: The KL divergence between the distribution of the latent variables and the standard normal one.
     Formula: KL = sum over latents of (mean**2 + variance - ln(variance) - 1) / 2, in nats an example.
     """
     seen: Evidence | None = seen_once(trace, "latents")
     if seen is None:
-        raise Skip("not applicable", "no latent variables that noise is drawn for were seen")
+        raise Skip("not applicable", "no latent variables with added noise were seen")
     if seen.figure("step") < limits.KL_STEPS or seen.figure("kl") >= limits.KL_COLLAPSED:
         return
     kl, size = seen.figure("kl"), int(seen.figure("size"))
@@ -263,8 +266,7 @@ def collapsed_kl(trace: Trace) -> Iterator[Finding]:
         message=f"The {size} latent variables tell nothing of the input: their KL divergence is {number(rounded(kl))} nats an "
         f"example at "
         f"step {int(seen.figure('step')):,}.",
-        why="The decoder has learned to answer the same whatever is drawn, which costs nothing under a KL term that weighs too "
-        "much.",
+        why="The decoder has learned to ignore the latent variables, which costs nothing under a KL term that weighs too much.",
         remedy="Sum both terms over features and latent variables and divide both by the batch size; a mean over features makes "
         "the "
         f"reconstruction as many times too light.{slower}",

@@ -18,9 +18,9 @@ from lettrine.health.trace import Floats, Trace
 def oscillation(trace: Trace) -> Iterator[Finding]:
     """The loss swings up and down with a period, instead of settling.
 
-    Measured: The correlation of the loss with itself some steps later, after a parabola through it was taken away.
-    Formula: echo(lag) = mean(swing(t) * swing(t + lag)) / mean(swing**2): negative after half a period, and high again after
-        a whole one.
+    Measured: The correlation of the loss with itself some steps later, after a fitted parabola was subtracted.
+    Formula: echo(lag) = mean(swing(t) * swing(t + lag)) / mean(swing**2): negative after half a period, and high again after a
+    whole period.
     """
     if not ordinary(trace):
         raise Skip("not applicable", NEED_NOT_FALL)
@@ -35,6 +35,8 @@ def oscillation(trace: Trace) -> Iterator[Finding]:
         mean, size, period = _swing(losses, limits.OSCILLATION_FULL_LATE)
         if not period:
             return
+    if abs(period - trace.facts.result.get("shuffled_pass", 0.0)) <= limits.OSCILLATION_PASS * period:
+        raise Skip("not applicable", "shuffled data are forgotten between two passes, more towards the end of each")
     rates = trace.step_stats["learning_rate"][late(trace)]
     if np.unique(np.sign(np.diff(rates[np.isfinite(rates)]))).size > 1 and np.nanmax(rates) > 2 * np.nanmin(rates):
         raise Skip("not applicable", "the learning rate itself goes up and down")
@@ -48,7 +50,7 @@ def oscillation(trace: Trace) -> Iterator[Finding]:
         value=size / abs(mean),
         limit=limits.OSCILLATION_SHARE,
         message=f"The loss swings by {share(size / abs(mean))} around {number(mean, 3)}, up and down every {period} steps.",
-        why="Either each stretch of the data undoes what the one before taught, or steps overshoot the valley.",
+        why="Either each part of the data undoes what the part before taught, or steps overshoot the minimum.",
         remedy=f"If the examples come in an order that repeats every {period} steps, shuffle them; if not, lower the learning "
         f"rate about 3 times{slower}" + (f", or the momentum from {number(momentum)} to 0.9." if momentum > 0.9 else "."),
         reference="LeCun et al. 1998, Efficient BackProp, section 4.6",
@@ -65,7 +67,7 @@ def _from(trace: Trace, share_of_run: float) -> tuple[Floats, Floats]:
 
 
 def _swing(losses: Floats, full: float) -> tuple[float, float, int]:
-    """Mean, size of the swing around a parabola, and its period: 0 if none comes back with a correlation of `full`."""
+    """Mean, size of the swing around a parabola, and its period: 0 if no period has a correlation of `full`."""
     axis = np.arange(len(losses))
     swing = losses - np.polyval(np.polyfit(axis, losses, 2), axis)
     mean, size = float(np.mean(losses)), float(np.std(swing))
@@ -73,9 +75,9 @@ def _swing(losses: Floats, full: float) -> tuple[float, float, int]:
         return mean, size, 0
     swing = swing / size
     echo = np.array([np.mean(swing[:-lag] * swing[lag:]) for lag in range(1, len(swing) // 3)])
-    beyond = int(np.argmax(echo <= limits.OSCILLATION_HALF)) or len(echo)  # a period is longer than its half
+    beyond = int(np.argmax(echo <= limits.OSCILLATION_HALF)) or len(echo)  # a period is longer than half of it
     tops = [place for place in range(beyond + 1, len(echo) - 1) if echo[place - 1] < echo[place] >= echo[place + 1]]
     highest = max((float(echo[place]) for place in tops), default=0.0)
     if highest < full or echo[0] < limits.OSCILLATION_SMOOTH:
         return mean, size, 0
-    return mean, size, 1 + next(place for place in tops if echo[place] > highest - 0.2)  # higher ones are several periods later
+    return mean, size, 1 + next(place for place in tops if echo[place] > highest - 0.2)  # later peaks are multiples of the period

@@ -1,4 +1,4 @@
-"""Checks of padding: masked the wrong way round, used as a token, read at the end, or counted as much as what was written."""
+"""Checks of padding: masked the wrong way round, used as a token, read at the end, or counted like real tokens."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from lettrine.health.trace import Trace
 
 @check("padding-mask")
 def padding_mask(trace: Trace) -> Iterator[Finding]:
-    """A key_padding_mask the wrong way round, so that only padding is attended to, or one that leaves nothing out; and a
-    recurrent network read after the padding.
+    """A key_padding_mask that is inverted, so that attention sees only padding, or one that masks nothing; and a recurrent
+    network that is read after the padding.
 
-    Measured: Which tokens the key_padding_mask leaves out; how many rows end in padding where it leaves out none, or where the
-        last step alone is used.
-    Formula: none: it leaves out every token but one, and that one fills the ends of the rows; rows that end in padding >=
-        {PADDED_ROWS:.0%} and places of padding >= {PADDED_RUN:.0%}, at all looks; with the last step, where nothing is learned.
+    Measured: Which tokens the key_padding_mask masks; how many rows end in padding if it masks none, or if only the last step
+    is used.
+    Formula: none: it masks every token but one, and that one fills the ends of the rows; rows that end in padding >=
+        {PADDED_ROWS:.0%} and places of padding >= {PADDED_RUN:.0%}, at all looks; with the last step only if nothing is learned.
     """
     yield from _padded_ends(trace)
     yield from _nothing_masked(trace)
@@ -42,16 +42,16 @@ def padding_mask(trace: Trace) -> Iterator[Finding]:
         steps=wrong[0].steps,
         value=wrong[0].figure("masked"),
         limit=nan,
-        message=f"The key_padding_mask of {listed(names)} leaves out every token but {token}, which is the padding: "
+        message=f"The key_padding_mask of {listed(names)} masks every token but {token}, which is the padding: "
         f"{share(wrong[0].figure('masked'))} of the places are masked, and attention sees only padding.",
-        why="What the sequence says never reaches the output.",
+        why="The real tokens never reach the output.",
         remedy="Invert the mask: True means leave out, so key_padding_mask = (tokens == padding).",
         reference="torch.nn.MultiheadAttention: key_padding_mask",
     )
 
 
 def _nothing_masked(trace: Trace) -> Iterator[Finding]:
-    """Masks that were handed over, and leave no padding out."""
+    """Masks that were given to the attention but mask no padding."""
     seen = [each for each in trace.seen("key padding") if each.figure("empty") == each.figure("looks") >= wiring.MASK_LOOKS]
     seen = [each for each in seen if each.figure("rows") >= wiring.PADDED_ROWS and each.figure("run") >= wiring.PADDED_RUN]
     if not seen:
@@ -64,10 +64,10 @@ def _nothing_masked(trace: Trace) -> Iterator[Finding]:
         steps=seen[0].steps,
         value=0.0,
         limit=seen[0].figure("run"),
-        message=f"The key_padding_mask of {listed(names)} leaves nothing out, while {share(seen[0].figure('run'))} of the places "
+        message=f"The key_padding_mask of {listed(names)} masks nothing, while {share(seen[0].figure('run'))} of the places "
         f"are padding ({token}) at the ends of rows.",
-        why="Every word looks at the padding too: what is said of a text depends on how long the longest one beside it is.",
-        remedy=f"Make the mask of the tokens: key_padding_mask = (tokens == {token}), True where there is padding.",
+        why="Every token attends to the padding too: the answer to a text depends on the longest text in its batch.",
+        remedy=f"Make the mask from the tokens: key_padding_mask = (tokens == {token}), True where there is padding.",
         reference="torch.nn.MultiheadAttention: key_padding_mask",
     )
 
@@ -88,7 +88,7 @@ def _padded_ends(trace: Trace) -> Iterator[Finding]:
             limit=wiring.PADDED_RUN,
             message=f"Only the last step of {seen.where[0]} is used, and {share(rows)} of the rows end in padding ({token}), "
             f"which fills {share(run)} of the places; {course.words}.",
-            why="What was read before has to be carried through all of the padding, and the gradient back through it.",
+            why="The state has to keep the text through all of the padding, and the gradient has to pass back through it.",
             remedy="Pack the rows, nn.utils.rnn.pack_padded_sequence(x, lengths, enforce_sorted=False), and use h_n; or pick the "
             "output at each row's last token: y[torch.arange(B), lengths - 1].",
             reference="torch.nn.utils.rnn.pack_padded_sequence",
@@ -97,12 +97,12 @@ def _padded_ends(trace: Trace) -> Iterator[Finding]:
 
 @check("padding-counted")
 def padding_counted(trace: Trace) -> Iterator[Finding]:
-    """Padding that counts as much as what was written: in a mean over places, or among what the loss asks about.
+    """Padding that counts like real tokens: in a mean over places, or among the targets of the loss.
 
-    Measured: Rows that end in padding; whether the model averages over all places, or the loss asks about all of them, and then
-        the loss of what was written beside that of padding.
+    Measured: Rows that end in padding; whether the model averages over all places, or the loss covers all of them, and then
+    the loss on real tokens beside that on padding.
     Formula: rows that end in padding >= {PADDED_ROWS:.0%}, and places of padding >= {PADDED_MOST:.0%} ({PADDED_RUN:.0%}: a
-        remark); the loss of what was written >= {HARDLY_LEARNED} * its guessing, or under a mean the whole loss at rest above
+        remark); the loss on real tokens >= {HARDLY_LEARNED} * its guessing, or under a mean the whole loss at rest above
         {PLATEAU_HIGH} * guessing.
     """
     for seen in trace.seen("padding counted"):
@@ -115,9 +115,7 @@ def _averaged(trace: Trace, seen: Evidence) -> Finding:
     course, run, token = consequence(trace), seen.figure("run"), int(seen.figure("token"))
     rest, guess = at_rest(trace), course.reference
     words = (
-        f"the loss has come to rest at {number(course.end, 3)} ({guess.words}: {number(guess.value, 3)})"
-        if rest
-        else course.words
+        f"the loss stopped falling at {number(course.end, 3)} ({guess.words}: {number(guess.value, 3)})" if rest else course.words
     )
     return Finding(
         id="padding-counted",
@@ -128,9 +126,9 @@ def _averaged(trace: Trace, seen: Evidence) -> Finding:
         limit=wiring.PADDED_MOST,
         message=f"The model averages over all {int(seen.figure('places'))} places, and {share(run)} of them are padding "
         f"({token}) at the ends of rows; {words}.",
-        why="The shorter a row, the more of its mean is padding: what was written is made as many times smaller, and by another "
-        "number in each row.",
-        remedy=f"Average over what was written: mask = (tokens != {token})[..., None]; (h * mask).sum(1) / mask.sum(1).",
+        why="The shorter a row, the more of its mean is padding: the part of the real tokens shrinks, by another factor in each "
+        "row.",
+        remedy=f"Average over the real tokens: mask = (tokens != {token})[..., None]; (h * mask).sum(1) / mask.sum(1).",
         reference="Reimers & Gurevych 2019, Sentence-BERT: mean pooling with the attention mask",
     )
 
@@ -146,11 +144,11 @@ def _asked(seen: Evidence) -> Finding:
         steps=seen.steps,
         value=written,
         limit=limits.HARDLY_LEARNED * guess,
-        message=f"{share(run)} of what the loss asks about is padding ({token}, class {label}): there the loss is "
-        f"{number(blank, 3)}, where something was written {number(written, 3)}, and guessing gives {number(guess, 3)}.",
+        message=f"{share(run)} of the targets are padding ({token}, class {label}): there the loss is "
+        f"{number(blank, 3)}, on real tokens {number(written, 3)}, and guessing gives {number(guess, 3)}.",
         why="The mean is small because padding is easy, and most of each gradient is about padding.",
-        remedy=f"Leave padding out of the loss: cross_entropy(..., ignore_index={label}), with a class for padding that nothing "
-        "else has (-100 is ignored anyway).",
+        remedy=f"Leave padding out of the loss: cross_entropy(..., ignore_index={label}), with a class for padding that no token "
+        "has (-100 is ignored anyway).",
         reference="torch.nn.CrossEntropyLoss: ignore_index",
     )
 
@@ -173,9 +171,9 @@ def padding_index(trace: Trace) -> Iterator[Finding]:
         how = (
             f"in {share(each.figure('inside'))} of the cases it stands alone between two others, as a token does"
             if used
-            else "it stands in the very same places of every row, which no padding of rows of different length does"
+            else "it is at the same places in every row, unlike the padding of rows of different lengths"
         )
-        asked = " and the loss asks for it as a class" if each.figure("targets") else ""
+        asked = " and it is also a target class of the loss" if each.figure("targets") else ""
         yield Finding(
             id="padding-index",
             severity="warning",
@@ -187,7 +185,7 @@ def padding_index(trace: Trace) -> Iterator[Finding]:
                 f"{name} keeps index {index} for padding, but {share(each.figure('share'))} of its inputs are {index}: "
                 f"{how}{asked}."
             ),
-            why="The row of padding_idx gets no gradient: that token keeps the vector it began with, usually all zeros.",
-            remedy=f"Leave out padding_idx={index}, or give padding an index of its own that no token has.",
+            why="The row of padding_idx gets no gradient: that token keeps its initial vector, usually all zeros.",
+            remedy=f"Leave out padding_idx={index}, or give padding its own index that no token has.",
             reference="torch.nn.Embedding: padding_idx",
         )

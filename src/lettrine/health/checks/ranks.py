@@ -1,6 +1,6 @@
 """Checks of a training by several processes: what one rank alone cannot see.
 
-Each compares what the ranks noted at the steps that all of them looked at: see `capture.replicas`.
+Each compares the records of the ranks at the steps that all of them sampled: see `capture.replicas`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from lettrine.health.findings import Finding
 from lettrine.health.replicas import Replicas, compared, heard, independent, ranks_named
 from lettrine.health.trace import Trace
 
-LEAST: Final = 2  # ranks that can be compared
+LEAST: Final = 2  # least number of ranks to compare
 DDP: Final = "Li et al. 2020, PyTorch Distributed: Experiences on Accelerating Data Parallel Training"
 
 
 def _replicas(trace: Trace) -> Replicas:
-    """What the ranks hold alike. Raises Skip where there is nothing to compare."""
+    """The replicated parameters of all ranks. Raises Skip if there is nothing to compare."""
     _several(trace)
     found = compared(trace)
     if found is None:
@@ -33,12 +33,12 @@ def _replicas(trace: Trace) -> Replicas:
     if not found.names + found.began_apart:
         raise Skip("not applicable", "no parameter is held whole by several ranks")
     if independent(trace, found):
-        raise Skip("not applicable", "each rank trains for itself, with an optimizer or a learning rate of its own")
+        raise Skip("not applicable", "each rank trains on its own, with its own optimizer or learning rate")
     return found
 
 
 def _several(trace: Trace) -> None:
-    """Raises Skip unless several ranks were heard."""
+    """Raises Skip unless several ranks were recorded."""
     if not trace.ranks:
         raise Skip("not applicable", "one process trains alone")
     if len(heard(trace)) < LEAST:
@@ -47,12 +47,11 @@ def _several(trace: Trace) -> None:
 
 @check("gradients-not-synchronised")
 def gradients_not_synchronised(trace: Trace) -> Iterator[Finding]:
-    """Replicas step with gradients of their own, at all steps or at some, and so drift apart;
+    """Replicas that step with different gradients, at all steps or at some, and so drift apart; or with a gradient that was
+    scaled on some ranks only, for instance by clipping.
 
-    or with one that was made shorter on some ranks only, as by clipping it there.
-
-    Measured: On every rank the gradient of each parameter just before the optimiser uses it, and the parameter, as a projection
-    on a fixed pattern and a root mean square, at the first {FIRST} steps and whenever the steps have doubled.
+    Measured: On every rank the gradient of each parameter just before the optimiser uses it, and the parameter, each as a
+    projection on a fixed pattern and a root mean square, at the first {FIRST} steps and then at 2, 4, 8 ... times as many.
     Formula: apart = rms over parameters of |difference between ranks| / rms; gradients differ from {GRADIENT_APART:g} on.
     """
     found = _replicas(trace)
@@ -67,24 +66,24 @@ def gradients_not_synchronised(trace: Trace) -> Iterator[Finding]:
             found,
             f"On rank {rank} the gradients are {number(factor, 3)} times as long as on rank 0 when the optimiser uses them, and "
             f"point the same way, at {_counted(found)}: something scales or clips them on some ranks only.",
-            "Do to the gradients the same on every rank: clip, scale and unscale them outside of any `if rank == 0`, by a norm "
+            "Treat the gradients alike on every rank: clip, scale and unscale them outside of any `if rank == 0`, by a norm "
             "that was summed over all ranks.",
         )
     elif found.difference < limits.PARTLY:
         yield _unsynchronised(
             found,
-            f"At {_counted(found)} ranks used gradients that are not alike, by {share(found.difference)} of their size: "
+            f"At {_counted(found)} ranks used gradients that differ by {share(found.difference)} of their size: "
             "something changes them on some ranks only.",
-            "Do to the gradients the same on every rank between backward() and step().",
+            "Treat the gradients in the same way on every rank between backward() and step().",
         )
     elif len(found.differing) < limits.MOST_OF * len(found.names):
         yield _unsynchronised(
             found,
             f"At {_counted(found)} ranks used different gradients of {listed(found.differing)} and the same of all others: some "
-            "are lost on the way, or left out where gradients are brought together.",
-            "See how the gradients of these parameters come from rank to rank, and that every rank takes part in each exchange; "
+            "are lost, or left out when gradients are averaged.",
+            "See how the gradients of these parameters are exchanged, and that every rank takes part in each exchange; "
             "DistributedDataParallel exchanges those of all parameters.",
-            "warning" if found.unlike.all() else "critical",  # parts that each rank is meant to have for itself differ always
+            "warning" if found.unlike.all() else "critical",  # parameters that each rank has for itself on purpose always differ
         )
     elif not found.unlike.all():
         yield _unsynchronised(
@@ -98,15 +97,15 @@ def gradients_not_synchronised(trace: Trace) -> Iterator[Finding]:
         yield _unsynchronised(
             found,
             f"At {_counted(found)} ranks used different gradients, and yet stay close to each other: parameters seem to be "
-            "averaged now and then instead.",
-            "If that is not meant, wrap the model in DistributedDataParallel and call what that returns.",
+            "averaged from time to time instead.",
+            "If that is not intended, wrap the model in DistributedDataParallel and call the wrapped model.",
             "info",
         )
     else:
         yield _unsynchronised(
             found,
-            f"At {_counted(found)} every rank used gradients of its own: they are never synchronised, and each rank trains a "
-            "network of its own on its part of the data.",
+            f"At {_counted(found)} every rank used its own gradients: they are never synchronised, and each rank trains a "
+            "separate network on its part of the data.",
             "Wrap the model in DistributedDataParallel after its last conversion or move (to, double, half), and call what that "
             "returns in every step; its hooks are lost when parameters are replaced afterwards. If each rank is meant to train a "
             "network of its own, give each a seed of its own too: then they are not compared.",
@@ -136,19 +135,19 @@ def _counted(found: Replicas) -> str:
 
 @check("replicas-apart")
 def replicas_apart(trace: Trace) -> Iterator[Finding]:
-    """Replicas of one network are not alike, though the gradients compared were: they began differently, or drifted apart later.
+    """Replicas of one network that differ although their gradients agree: they began differently, or drifted apart later.
 
     Measured: On every rank each parameter just before the optimiser's step, as a projection on a fixed pattern and a root mean
-    square, at the first {FIRST} steps and whenever the steps have doubled.
+    square, at the first {FIRST} steps and then at 2, 4, 8 ... times as many.
     Formula: apart = rms over parameters of |difference between ranks| / rms; drifted from {APART:g} on, and {APART_SHARE:g} of
-    what training has moved them.
+    the distance that training has moved them.
     """
     found = _replicas(trace)
     if found.began_apart:
         yield _apart(
             found,
             found.began_apart,
-            f"Ranks train with the same gradients from different weights: {listed(found.began_apart)} "
+            f"Ranks apply the same gradients to different weights: {listed(found.began_apart)} "
             f"{plural(found.began_apart, 'differs', 'differ')} at step {found.steps[0]} already.",
             "Give every rank the same weights before the first step: DistributedDataParallel sends those of rank 0 when it wraps "
             "a model; without it call torch.manual_seed before the model is built, or broadcast each parameter from rank 0.",
@@ -160,9 +159,9 @@ def replicas_apart(trace: Trace) -> Iterator[Finding]:
             found.drifting,
             f"{_strayed(found, len(trace.ranks))}: at step {since} "
             f"{listed(found.drifting)} {plural(found.drifting, 'differs', 'differ')}, by {number(found.apart)} of the size of "
-            f"the weights at step {found.steps[-1]}, though the gradients were alike at the {len(found.steps)} steps compared.",
-            "See what is done on some ranks only: another learning rate or weight decay, a step that is left out, gradients lost "
-            "on the way, weights that are loaded or averaged. Compare the gradients of all ranks at each step: all_gather them.",
+            f"the weights at step {found.steps[-1]}, though the gradients were equal at the {len(found.steps)} steps compared.",
+            "Look for a difference between ranks: another learning rate or weight decay, a skipped step, gradients lost "
+            "on the way, weights that are loaded or averaged. To find it, all_gather the gradients of all ranks at each step.",
             since,
         )
 
@@ -176,7 +175,7 @@ def _apart(found: Replicas, names: tuple[str, ...], message: str, remedy: str, s
         value=found.apart,
         limit=limits.APART,
         message=message,
-        why="A gradient that is averaged over different networks is that of none of them, and what is saved is one of them.",
+        why="A gradient averaged over different networks is right for none of them, and only one of them is saved.",
         remedy=remedy,
         reference=DDP,
     )
@@ -190,15 +189,15 @@ def _strayed(found: Replicas, count: int) -> str:
 
 @check("same-data")
 def same_data(trace: Trace) -> Iterator[Finding]:
-    """Ranks that train on the same examples: their work is done twice.
+    """Ranks that train on the same examples: the work is done several times.
 
-    Measured: A projection of what the model was given, on every rank, at the first {FIRST} steps and whenever the steps have
-    doubled, where data should differ: nothing is split between ranks but by FSDP.
+    Measured: A projection of the model's inputs, on every rank, at the first {FIRST} steps and then at 2, 4, 8 ... times as
+    many, if the data should differ: only FSDP splits the network between ranks.
     Formula: ranks whose projections are equal at all of {SAME_LOOKS} steps or more, while they change from step to step.
     """
     fed = _fed(trace)
     if any(each.words.get("parallel") != "data" for each in fed.values()):
-        raise Skip("not applicable", "the network itself is split between ranks, which are then given the same data")
+        raise Skip("not applicable", "the network itself is split between ranks, which then get the same data")
     if not any(each.words.get("sharded") == "yes" for each in trace.ranks[0].seen("replica")) and not _replicas(trace).all_alike:
         raise Skip("not applicable", "the ranks do not train the same network")
     steps, inputs = _over_steps(fed, "input")
@@ -217,21 +216,21 @@ def same_data(trace: Trace) -> Iterator[Finding]:
                 steps=(steps[0], steps[-1]),
                 value=float(len(ranks)),
                 limit=1.0,
-                message=f"{ranks_named(ranks)} are given the same data at all {len(steps)} steps compared.",
+                message=f"{ranks_named(ranks)} get the same data at all {len(steps)} steps compared.",
                 why=f"{len(ranks)} processes do the work of one: their average gradient is that of one batch.",
-                remedy="Give the loader a sampler that deals the data out: DistributedSampler(dataset), with set_epoch(epoch) "
-                "before each epoch. Where data are drawn, seed the generator with the rank.",
+                remedy="Give the loader a sampler that splits the data: DistributedSampler(dataset), with set_epoch(epoch) "
+                "before each epoch. If data are drawn at random, seed the generator with the rank.",
                 reference=DDP,
             )
 
 
 @check("ranks-unlike")
 def ranks_unlike(trace: Trace) -> Iterator[Finding]:
-    """Ranks that train in another mode, in another type of number, or on batches of another size.
+    """Ranks that differ in training mode, number type, or batch size.
 
-    Measured: On every rank the modules in training mode among those that do otherwise in eval mode, the type of what the model
-    returns, and the examples it was given, at the steps compared.
-    Formula: each the same at the last {UNLIKE_LOOKS} steps or more on every rank, and not the same on all ranks.
+    Measured: On every rank the modules in training mode (of those that behave differently in eval mode), the type of the
+    model's output, and the number of examples, at the steps compared.
+    Formula: a value that is constant over the last {UNLIKE_LOOKS} steps or more on every rank, but differs between ranks.
     """
     fed = _fed(trace)
     steps, modes = _over_steps(fed, "training")
@@ -243,9 +242,9 @@ def ranks_unlike(trace: Trace) -> Iterator[Finding]:
         yield _unlike(
             steps,
             "warning",
-            f"Modules with two modes are not in training mode on all ranks alike: {_told(ranks, modes)}.",
-            "Dropout and batch norm do their work on some ranks only.",
-            "Call model.train() on every rank after an evaluation, also where only rank 0 evaluates.",
+            f"Some modules are in training mode on some ranks only: {_told(ranks, modes)}.",
+            "Dropout and batch norm are active on some ranks only.",
+            "Call model.train() on every rank after an evaluation, even if only rank 0 evaluates.",
         )
     kinds = {rank: each.words.get("dtype", "") for rank, each in fed.items()}
     if len(set(kinds.values())) > 1:
@@ -256,17 +255,17 @@ def ranks_unlike(trace: Trace) -> Iterator[Finding]:
         yield _unlike(
             steps,
             "warning",
-            f"What the model returns is not of one type on all ranks: {told}.",
+            f"The model's output has different types on different ranks: {told}.",
             "Ranks round differently, and a GradScaler skips steps on some of them only.",
-            "Use autocast, and convert the model, on all ranks alike.",
+            "Use autocast, and convert the model, in the same way on all ranks.",
         )
     _, rows = _over_steps(fed, "rows")
     if _differ(rows):
         yield _unlike(
             steps,
             "info",
-            f"Batches are not of one size on all ranks: {_told(ranks, rows)} examples.",
-            "Gradients are averaged over ranks, so that an example counts for more where batches are small.",
+            f"Batch sizes differ between ranks: {_told(ranks, rows)} examples.",
+            "Gradients are averaged over ranks, so an example counts more on a rank with small batches.",
             "Give every rank batches of the same size, or weigh its loss by its share of the examples.",
         )
 
@@ -287,26 +286,24 @@ def _unlike(steps: Sequence[int], severity: str, message: str, why: str, remedy:
 
 
 def _fed(trace: Trace) -> dict[int, Evidence]:
-    """What the model was given on each rank that was heard. Raises Skip where there is nothing to compare."""
+    """The record of the model's inputs on each recorded rank. Raises Skip if there is nothing to compare."""
     _several(trace)
     known = {rank: each.seen("fed") for rank, each in heard(trace).items()}
     fed = {rank: seen[0] for rank, seen in known.items() if seen}
     if len(fed) < LEAST:
-        raise Skip(
-            "not applicable", "one process trains alone" if not trace.ranks else "the calls of one rank at most were heard"
-        )
+        raise Skip("not applicable", "one process trains alone" if not trace.ranks else "at most one rank recorded its calls")
     return fed
 
 
 def _over_steps(fed: dict[int, Evidence], key: str) -> tuple[list[int], np.ndarray[tuple[int, int], np.dtype[np.float64]]]:
-    """The steps looked at on all ranks, and one figure (ranks, steps)."""
+    """The steps sampled on all ranks, and one figure (ranks, steps)."""
     kept = [{int(name.split(":")[0]) for name in each.figures} for each in fed.values()]
     steps = sorted(set.intersection(*kept))
     return steps, np.array([[each.figure(f"{step}:{key}") for step in steps] for each in fed.values()]).reshape(len(fed), -1)
 
 
 def _differ(rows: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> bool:
-    """Whether every rank has one figure throughout, and not all the same."""
+    """Whether every rank has a constant figure, and these differ."""
     return bool((rows == rows[:, :1]).all() and (rows != rows[:1]).any())
 
 

@@ -1,4 +1,4 @@
-"""Reading a trace: windows of the run, layers of a kind, and figures in words."""
+"""Helpers to read a trace: windows of the run, layers of a kind, and figures in words."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def late(trace: Trace) -> Mask:
 
 
 def start(trace: Trace) -> Mask:
-    """The very first sampled step, if the watch began with the run, (K,). What goes on from trained weights has no such step."""
+    """The very first sampled step, if the watch began with the run, (K,). A run that continues from trained weights has none."""
     mask = usable(trace)
     mask[0 if trace.seen("resumed") else 1 :] = False
     mask &= trace.steps == 0
@@ -81,7 +81,7 @@ def weight_of(trace: Trace, module: str) -> str:
 
 
 def feeding_weight(trace: Trace, name: str) -> str:
-    """The weight whose size decides the input of an activation: that of the nearest module with one in front of it."""
+    """The weight whose size decides the input of an activation: that of the nearest module before it that has a weight."""
     known = {info.name: info for info in trace.modules}
     for _ in range(len(known)):
         name = known[name].fed_by if name in known else ""
@@ -106,7 +106,9 @@ def layers_of_a_kind(trace: Trace, least: int) -> list[str]:
 
 
 def learning_rate(trace: Trace, mask: Mask | None = None) -> float:
-    """The highest learning rate of a window's sampled steps, NaN if unknown: what one sets, as schedules begin and end near 0."""
+    """The highest learning rate of a window's sampled steps, NaN if unknown. This is the rate one sets: schedules begin and
+    end near 0.
+    """
     rates = trace.step_stats["learning_rate"][usable(trace) if mask is None else mask]
     return float(np.nanmax(rates)) if np.isfinite(rates).any() else nan
 
@@ -114,7 +116,7 @@ def learning_rate(trace: Trace, mask: Mask | None = None) -> float:
 def update_ratios(trace: Trace, mask: Mask) -> tuple[list[str], Floats]:
     """update:data of the weight matrices over a window, (names, (P, K')).
 
-    Of weights that are nearly equal to one another, whose std says nothing of their size, rms(update) / rms(data).
+    If the values of a weight are nearly equal, its std is no measure of their size: then rms(update) / rms(data).
     """
     if int(mask.sum()) < UPDATE_RECORDS:
         raise Skip("not run", f"fewer than {UPDATE_RECORDS} sampled steps after warm-up")
@@ -137,7 +139,9 @@ def _update_ratio(trace: Trace, name: str) -> Floats:
 
 
 def middle(table: Floats) -> Floats:
-    """By column the median of what is finite, of an even number the lower one: at least half are as large. NaN for none."""
+    """The median of the finite values in each column; of an even number the lower one, so that at least half are as large. NaN
+    if there are none.
+    """
     finite = np.where(np.isfinite(table), table, np.nan)
     place = np.maximum(np.isfinite(table).sum(axis=0) - 1, 0) // 2
     found: Floats = np.take_along_axis(np.sort(finite, axis=0), place[None], axis=0)[0]
@@ -145,8 +149,8 @@ def middle(table: Floats) -> Floats:
 
 
 def pace(table: Floats) -> float:
-    """update:data of the network at its best, from a table of (weights, steps): gradients fade as a net converges, and schedules
-    begin and end near 0.
+    """update:data when it was largest, from a table of (weights, steps): gradients shrink as a network converges, and
+    schedules begin and end near 0.
     """
     return float(np.quantile(middle(table), 0.9))
 
@@ -160,7 +164,7 @@ def finite_curve(trace: Trace, curve: Curve) -> tuple[Floats, Floats]:
 
 
 def standard_error(values: Floats) -> float:
-    """Of the mean of a stretch of losses whose level may drift: from differences of neighbours."""
+    """Standard error of the mean of some losses whose level may drift: from differences of neighbours."""
     if len(values) < 3:
         return nan
     return float(np.sqrt(np.mean(np.diff(values) ** 2) / 2 / len(values)))
@@ -200,7 +204,7 @@ def share(value: float) -> str:
 
 
 def tenfold(factor: float) -> float:
-    """A factor for a remedy, at most REMEDY_FACTOR: what is measured far from the aim says the way, not the distance."""
+    """A factor for a remedy, at most REMEDY_FACTOR: far from the aim, a measurement shows the direction, not the distance."""
     return min(rounded(factor), REMEDY_FACTOR)
 
 
@@ -210,7 +214,7 @@ def times(wanted: float) -> str:
 
 
 def rounded(value: float) -> float:
-    """To one significant digit, for a remedy: nobody tunes to the second."""
+    """To one significant digit, for a remedy: nobody tunes more finely."""
     return float(f"{value:.0e}") if isfinite(value) and value else value
 
 

@@ -1,4 +1,4 @@
-"""Saturated gates and states inside recurrent modules; told under the id "saturation"."""
+"""Saturated gates and states inside recurrent modules; reported under the id "saturation"."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lettrine.health.trace import Trace
 
 
 def saturated_gates(trace: Trace) -> Iterator[Finding]:
-    """Recurrent modules whose states, or gates and candidates, lie mostly where the slope is next to zero.
+    """Recurrent modules whose states, or gates and candidates, are mostly in the flat part, where the slope is almost 0.
 
     The gates of a trained LSTM or GRU are meant to be open or closed: they are judged at the first step only.
     """
@@ -33,9 +33,9 @@ def saturated_gates(trace: Trace) -> Iterator[Finding]:
         limit=limits.SATURATED_SHARE,
         message=f"{share(value)} of the {what} inside {listed(where)} are saturated{' at the start' if at_start else ''}; up to "
         f"{share(limits.SATURATED_SHARE)} is usual.",
-        why="Through a saturated state or gate hardly any gradient goes back in time, so what came earlier is not learned from.",
+        why="Almost no gradient passes back in time through a saturated state or gate, so earlier steps are not learned from.",
         remedy=(
-            f"Scale what it is given, whose std is {number(spread)}, to a std near 1 (layer norm, or divide the inputs)."
+            f"Scale its input, whose std is {number(spread)}, to a std near 1 (layer norm, or divide the inputs)."
             if large
             else f"Shrink {worst.words['input']} and {worst.words['hidden']}: an orthogonal matrix for the latter keeps states "
             f"in range."
@@ -47,7 +47,7 @@ def saturated_gates(trace: Trace) -> Iterator[Finding]:
 
 
 def _most(seen: Evidence) -> tuple[float, bool]:
-    """The share that counts, and whether it was so at the first step of the run."""
+    """The share that is judged, and whether it is that of the first step of the run."""
     fresh = seen.figure("first") == 0
     if seen.figure("recurrent"):
         first = seen.figure("states_first") if fresh else 0.0

@@ -1,4 +1,4 @@
-"""What a loss is held against: what answering without looking at the input would give."""
+"""The reference for a loss: the loss of an answer that ignores the input."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from lettrine.health.trace import Floats, Trace
 
 @dataclass(frozen=True)
 class Reference:
-    """value: the loss of one and the same answer to every input, NaN if the loss has none or it is not known.
-    words: how that is answered, for a sentence. even: loss of guessing evenly among the classes, NaN without classes.
+    """value: the loss of the best constant answer, NaN if there is none or it is not known. words: that answer, for a
+    sentence. even: loss of guessing all classes with equal probability, NaN without classes.
     """
 
     value: float = nan
@@ -25,22 +25,22 @@ class Reference:
 
     @property
     def known(self) -> bool:
-        """Whether there is something to hold the loss against."""
+        """Whether there is a reference."""
         return isfinite(self.value) and self.value > 0
 
 
 UNKNOWN: Final = Reference()
-NEED_NOT_FALL: Final = "a loss against another network, for rewards or of a kind not known need not fall"
+NEED_NOT_FALL: Final = "a loss against another network, for rewards or of an unknown kind need not fall"
 CONSTANT: Final = "the best single answer to every input"
-_ONE_UNIT: Final = 0.02  # spread of the ratio of two losses that are one and the same but for their unit
+_ONE_UNIT: Final = 0.02  # spread of the ratio of two losses that differ in their unit only
 
 
 def guess_of(trace: Trace) -> float:
-    """Loss of guessing without looking at the input, in the units of the loss that was handed over; NaN if unknown, or if
-    guessing says nothing of this kind of loss.
+    """Loss of guessing without the input, in the units of the reported loss; NaN if unknown, or if guessing means nothing for
+    this kind of loss.
 
-    Of classes by their frequencies, else evenly; of values the loss of the best one answer. Where the loss was looked at this is
-    told by its own targets, else by what the run is known to choose between.
+    For classes by their frequencies, or else equal probabilities; for values the loss of the best constant answer. It is
+    computed from the targets if the loss was examined, otherwise from the known number of classes of the run.
     """
     seen = loss_seen(trace)
     if seen is None:
@@ -52,11 +52,13 @@ def guess_of(trace: Trace) -> float:
         guess = share * seen.figure("even") * units_of(trace, seen)
     else:
         guess = seen.figure("reference") * units_of(trace, seen)
-    return guess if guess > 0 else nan  # targets that are all the same leave nothing to guess
+    return guess if guess > 0 else nan  # if all targets are the same, guessing costs nothing
 
 
 def even_of(trace: Trace) -> float:
-    """Loss of answering evenly among the classes, in the units of the loss handed over; NaN without classes or if unknown."""
+    """Loss of guessing all classes with equal probability, in the units of the reported loss; NaN without classes or if
+    unknown.
+    """
     seen = loss_seen(trace)
     if seen is None:
         return _even_of(trace.facts.classes)
@@ -72,18 +74,18 @@ def classes_of(trace: Trace) -> int:
 
 
 def loss_seen(trace: Trace) -> Evidence | None:
-    """What is known of the loss from its graph; None if it was never looked at."""
+    """What is known of the loss from its graph; None if it was never examined."""
     return next(iter(trace.seen("loss")), None)
 
 
 def ordinary(trace: Trace) -> bool:
-    """Whether the loss is one that falls as the network learns: not one against another network, or for rewards."""
+    """Whether the loss falls as the network learns: not a loss against another network, or for rewards."""
     seen = loss_seen(trace)
     return seen is None or not seen.words["nature"]
 
 
 def units_of(trace: Trace, seen: Evidence) -> float:
-    """By what the loss handed over is larger than the one trained on (accumulation, a loss scale); NaN if that varies."""
+    """The reported loss divided by the one trained on (accumulation, a loss scale); NaN if that varies."""
     ratios = handed_ratios(trace, seen)
     if not len(ratios):
         return 1.0
@@ -93,7 +95,7 @@ def units_of(trace: Trace, seen: Evidence) -> float:
 
 
 def handed_ratios(trace: Trace, seen: Evidence) -> Floats:
-    """Loss handed over by loss trained on, at the steps where both are known."""
+    """Reported loss divided by the loss trained on, at the steps where both are known."""
     trained = np.array([seen.figure(f"value {step}") for step in trace.steps.tolist()])
     handed = trace.step_stats["loss"]
     kept = np.isfinite(trained) & np.isfinite(handed) & (trained != 0)
@@ -102,7 +104,7 @@ def handed_ratios(trace: Trace, seen: Evidence) -> Floats:
 
 
 def guess_of_values(trace: Trace, end: float) -> float:
-    """Squared error of answering the mean whatever the input, NaN if unknown.
+    """Squared error of always answering the mean, NaN if unknown.
 
     It is the network's own error at the end plus the variance of its answers. If the answers are right on average, that
     variance is what they explain of the targets.
@@ -115,7 +117,9 @@ def guess_of_values(trace: Trace, end: float) -> float:
 
 
 def reference_of(trace: Trace, end: float = nan) -> Reference:
-    """What the loss is held against. end: the loss at the end, which tells the variance of targets where nothing else does."""
+    """The reference for the loss. end: the loss at the end, from which the variance of the targets follows if it is not known
+    otherwise.
+    """
     guess, even = guess_of(trace), even_of(trace)
     if isfinite(guess):
         return Reference(guess, "guessing" if isfinite(even) else CONSTANT, even)

@@ -1,4 +1,4 @@
-"""How a check is made known: one decorated function.
+"""How a check is registered: one decorated function.
 
     @check("quiet-output", needs=("outputs",))
     def quiet_output(trace: Trace) -> Iterator[Finding]:
@@ -7,7 +7,7 @@
             if spread < 1e-6:
                 yield Finding("quiet-output", "warning", (name,), …)
 
-It is run by `examine` with all others. It yields findings, or nothing if all is well. `needs` names what must have been
+`examine` runs it with all others. It yields findings, or nothing if all is well. `needs` names what must have been
 recorded; without it the outcome is "not run". A check that does not concern a network raises Skip("not applicable", why).
 """
 
@@ -57,15 +57,16 @@ NEEDS: Final[dict[str, tuple[Callable[[Trace], bool], str]]] = {
     "loss": (lambda trace: len(trace.loss.step) > 0, "no loss was recorded; call watch.loss(loss) once a step"),
     "dev": (lambda trace: len(trace.dev.step) > 0, "no loss on held-out data was recorded; call watch.dev_loss(loss)"),
 }
-"""What a check may need: how to see whether it is there, and what to say if not."""
+"""What a check may need: a test whether it was recorded, and the message if not."""
 
 
 @checked
 def check(name: str, *, needs: tuple[str, ...] = (), symptom: str = "") -> Callable[[Function], Function]:
     """Register a check under an id; the decorated function stays as it is and can be called alone.
 
-    symptom: for what is no fault by itself: `examine` then weighs each finding by what became of learning, and where that went
-    well leaves a "remark", or is "silent"; with "harm" a remark is left wherever no harm was measured, if it is not critical.
+    symptom: for a finding that is not a fault by itself. `examine` then weighs it by the course of learning. If learning went
+    well, "remark" keeps it as a remark and "silent" drops it; with "harm" it stays a remark unless harm was measured or it is
+    critical.
 
     Raises HealthError for an id that is taken, a need that is not in NEEDS or a symptom that is not in SYMPTOMS.
     """

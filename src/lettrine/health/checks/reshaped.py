@@ -1,6 +1,4 @@
-"""Views in the place of a transposition: told under "future-leak" where a network then sees what it is asked for, and else under
-"batch-mixing".
-"""
+"""A view instead of a transposition: "future-leak" if the network then sees its targets, otherwise "batch-mixing"."""
 
 from __future__ import annotations
 
@@ -13,14 +11,14 @@ from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
 
 _WHY = {
-    "axes": "A view does not move axes: it cuts the same values, in the same order, into other rows.",
+    "axes": "A view does not move axes: it cuts the same values, in the same order, into different rows.",
     "heads": "A view does not move axes: each place gets the values of other places, and of one head only.",
-    "parts": "What was put together part by part lies part after part: each row gets values of other examples.",
+    "parts": "The parts lie one after the other in memory: each row gets values of other examples.",
 }
 
 
 def views_ahead(trace: Trace) -> Iterator[Finding]:
-    """Those that give a place values of later ones, where the next element is asked for."""
+    """Those that give a place the values of later places, in a network that predicts the next element."""
     for seen in trace.seen("reshaped"):
         if seen.figure("ahead") and seen.figure("looks") >= limits.MASK_LOOKS and not seen.figure("batch"):
             yield _finding("future-leak", seen, "critical", ", and the target at each place is the element after it")
@@ -40,7 +38,7 @@ def _finding(name: str, seen: Evidence, severity: str, more: str) -> Finding:
     place = "outside of the model" if seen.where[0] == "loss" else f"in {seen.where[0]}"
     mixed = "examples of the batch" if seen.figure("batch") else "places"
     remedy = {
-        "axes": f"Use transpose or permute to exchange axes, in the place of {function}{seen.words['after']}.",
+        "axes": f"Use transpose or permute to exchange axes, instead of {function}{seen.words['after']}.",
         "heads": "Bring the heads beside their values first: y.transpose(1, 2).reshape(B, T, H * D) to join them, and "
         "x.view(B, T, H, D).transpose(1, 2) to split them.",
         "parts": "Stack the parts along the axis of time, torch.stack(parts, 1), or view as (time, batch, ...), then transpose.",

@@ -1,7 +1,7 @@
-"""Checks of what came out of a training as a whole: its kept weights on training and held-out data, beside a simpler model.
+"""Checks of the result of a training: its kept weights on training and held-out data, beside a simpler model.
 
-They read `Facts.result`, which the training fills in at its end. Each is a remark only, unless a consequence was measured: a
-simpler model that does better.
+They read `Facts.result`, which the training fills in at its end. Each gives a remark only, unless a consequence was measured:
+a simpler model that does better.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
 
 UNDERFITTED = (
-    "The network has not yet learned what these words could teach it.",
+    "The network could still learn more from these words.",
     "Give it more time: --effort best, --seconds, or more --steps; or more width.",
     "Hestness et al. 2017, Deep learning scaling is predictable, empirically",
 )
@@ -27,25 +27,30 @@ UNDERFITTED = (
 def _results(trace: Trace, *names: str) -> list[float]:
     found = [trace.facts.result.get(name, float("nan")) for name in names]
     if not np.isfinite(found).all():
-        raise Skip("not applicable", "nothing was told of what came out of the whole training")
+        raise Skip("not applicable", "the result of the whole training was not recorded")
     return found
 
 
 def _finding(trace: Trace, name: str, severity: str, value: float, limit: float, *text: str) -> Finding:
-    steps = (int(trace.steps[-1]),) * 2 if len(trace.steps) else (0, 0)  # where it ended: its weights are judged
+    steps = (int(trace.steps[-1]),) * 2 if len(trace.steps) else (0, 0)  # at the end: its weights are judged
     message, why, remedy, reference = text
     return Finding(name, severity, (), steps, value, limit, message, why, remedy, reference)
 
 
+def _beaten_from(simple: float, error: float) -> float:
+    """The held-out loss from which the simple model is better, and not by chance."""
+    return simple + max(limits.WORSE_THAN_SIMPLE, 2 * error * limits.PAIRED)
+
+
 @check("worse-than-counting")
 def worse_than_counting(trace: Trace) -> Iterator[Finding]:
-    """A model of nothing but counts predicts held-out data better.
+    """A model that only counts predicts held-out data better.
 
     Measured: The held-out loss of the kept model, and that of counting alone (Kneser-Ney) on the same words.
     Formula: limit = loss of counting + max({WORSE_THAN_SIMPLE} nats, 2 standard errors of the difference).
     """
     model, simple, error = _results(trace, "model", "simple", "error")
-    limit = simple + max(limits.WORSE_THAN_SIMPLE, 2 * error * limits.PAIRED)
+    limit = _beaten_from(simple, error)
     if model > limit:
         alone = trace.facts.result.get("alone") == 1.0
         yield _finding(
@@ -57,7 +62,7 @@ def worse_than_counting(trace: Trace) -> Iterator[Finding]:
             f"The loss on held-out data is {number(model, 3)}; counting alone gets {number(simple, 3)}.",
             "A network alone seldom does better on words."
             if alone
-            else "What the network adds to counting does harm: it was trained too little, too long, or at a wrong learning rate.",
+            else "The network makes the counts worse: it was trained too little, too long, or at a wrong learning rate.",
             "Mix the two (--prior counts), and leave the size of the network and its training to the words.",
             "Chen & Goodman 1999, An empirical study of smoothing techniques for language modeling",
         )
@@ -65,15 +70,15 @@ def worse_than_counting(trace: Trace) -> Iterator[Finding]:
 
 @check("memorising")
 def memorising(trace: Trace) -> Iterator[Finding]:
-    """The kept weights know the training data by heart, also where the best of them were kept.
+    """The kept weights have memorised the training data, even if they are the best of the run.
 
     Measured: The loss of the kept weights on training words and on held-out words.
-    Formula: ratio = training loss / held-out loss.
+    Formula: ratio = training loss / held-out loss. A warning where counting alone does better too, as for worse-than-counting.
     """
     train, held_out, model, simple = _results(trace, "train", "held_out", "model", "simple")
     limit = limits.MEMORISED * held_out
     if train < limit:
-        hurts = model > simple
+        hurts = model > _beaten_from(simple, trace.facts.result.get("error", 0.0))
         yield _finding(
             trace,
             "memorising",
@@ -82,7 +87,7 @@ def memorising(trace: Trace) -> Iterator[Finding]:
             limit,
             f"The network's loss is {number(train, 3)} on its training data and {number(held_out, 3)} on held-out data.",
             "It knows much of its training data by heart, which says nothing about new data"
-            + ("." if hurts else "; what it predicts is still better than counting."),
+            + ("; what it predicts is still better than counting." if model <= simple else "."),
             "More words would help most; else more dropout (up to 0.5), fewer steps, or more networks (--networks 8).",
             "Srivastava et al. 2014, Dropout: a simple way to prevent neural networks from overfitting",
         )
@@ -90,13 +95,13 @@ def memorising(trace: Trace) -> Iterator[Finding]:
 
 @check("underfitting", needs=("loss",))
 def underfitting(trace: Trace) -> Iterator[Finding]:
-    """A network that has not learned what there is, or could not.
+    """A network that has not learned all it could, or that cannot express the task.
 
-    Measured: Of any training whether linear layers are all there is of the network, with nothing between them that bends, and
-        where the training loss comes to rest. Of a whole run the held-out losses of the last {UNDERFITTING_POINTS} evaluations,
-        and the gap between training and held-out loss.
-    Formula: end >= {PLATEAU_HIGH} * (loss of guessing), no longer falling; of a whole run fall = (held-out loss
-        {UNDERFITTING_POINTS} evaluations ago - last one) / the former; gap = (held-out - training loss) / held-out loss,
+    Measured: For any training: whether the network is only linear layers without a non-linearity between them, and where the
+    training loss stops falling. For a whole run: the held-out losses of the last {UNDERFITTING_POINTS} evaluations, and the
+    gap between training and held-out loss.
+    Formula: end >= {PLATEAU_HIGH} * (loss of guessing), no longer falling; for a whole run fall = (held-out loss
+        {UNDERFITTING_POINTS} evaluations ago - last one) / the earlier one; gap = (held-out - training loss) / held-out loss,
         or fewer than {UNDERFITTING_PASSES:g} passes over the training data with as small a gap.
     """
     if not trace.facts.result:
@@ -114,7 +119,7 @@ def underfitting(trace: Trace) -> Iterator[Finding]:
             passes,
             limits.UNDERFITTING_PASSES,
             f"Training ended after {number(passes)} passes over the words, and the loss on held-out data "
-            f"is next to that on training data ({number(held_out, 3)} and {number(train, 3)}).",
+            f"is close to that on training data ({number(held_out, 3)} and {number(train, 3)}).",
             *UNDERFITTED,
         )
         return
@@ -131,7 +136,7 @@ def underfitting(trace: Trace) -> Iterator[Finding]:
             fell,
             limits.UNDERFITTING_FALL,
             f"The loss on held-out data was still falling, by {share(fell)} in the last evaluations, "
-            f"and is next to that on training data ({number(held_out, 3)} and {number(train, 3)}).",
+            f"and is close to that on training data ({number(held_out, 3)} and {number(train, 3)}).",
             *UNDERFITTED,
         )
 
@@ -160,7 +165,7 @@ def repeated_words(trace: Trace) -> Iterator[Finding]:
 
 @check("noisy-judgement")
 def noisy_judgement(trace: Trace) -> Iterator[Finding]:
-    """Too few held-out data to say much.
+    """Too few held-out data for a clear result.
 
     Measured: The standard error of the held-out loss.
     Formula: error = standard error of the mean loss over the held-out words, relative to that loss.
@@ -174,8 +179,8 @@ def noisy_judgement(trace: Trace) -> Iterator[Finding]:
             "info",
             error,
             limit,
-            f"The held-out words are so few that their loss, {number(held_out, 3)}, is known to {number(error, 2)} only.",
-            "A smaller difference between two trainings says nothing.",
+            f"There are so few held-out words that their loss, {number(held_out, 3)}, has an uncertainty of {number(error, 2)}.",
+            "A smaller difference between two trainings means nothing.",
             "Compare trainings over several --split-seed, or give more words.",
             "Bouthillier et al. 2021, Accounting for variance in machine learning benchmarks",
         )

@@ -1,4 +1,4 @@
-"""Checks of what the loss asks for: targets out of reach, all the same, several where one is wanted, of an unusual scale."""
+"""Checks of the targets: out of reach, all the same, several where one is wanted, of an unusual scale."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from math import isfinite, log, nan
 import numpy as np
 
 from lettrine.health import limits
-from lettrine.health.checks.consequence import consequence, steps_until
+from lettrine.health.checks.consequence import Consequence, consequence, steps_until
+from lettrine.health.checks.data import by_heart_only
 from lettrine.health.checks.head import compared, operations_of
 from lettrine.health.checks.reading import number, share
 from lettrine.health.checks.reference import loss_seen, ordinary
@@ -39,10 +40,12 @@ def _given(each: Evidence) -> bool:
 
 @check("target-range")
 def target_range(trace: Trace) -> Iterator[Finding]:
-    """Targets that the network's last activation cannot give, or that are no probabilities where the loss takes them for such.
+    """Targets that the network's last activation cannot reach, or that are not probabilities although the loss expects them.
 
     Measured: The lowest and the highest target, against what the last activation can give, or against 0 and 1 where the loss
         takes targets for probabilities.
+        Also whether rows of targets under a softmax hold amounts instead of shares of 1, and whether a loss for the signs -1 and
+        1 gets 0 and 1.
     Formula: lost = (squared distance of the targets from the nearest value in reach) / (variance of the targets).
     """
     for each in compared(trace):
@@ -50,10 +53,74 @@ def target_range(trace: Trace) -> Iterator[Finding]:
         if not _given(each) or not isfinite(low):
             continue
         tolerance = limits.SHARE_TOLERANCE
-        if each.words["expects"] in _PROBABILITIES and (low < -tolerance or high > 1 + tolerance):
+        if _amounts(each, low, high):
+            yield _no_shares(each, low, high)
+        elif each.words["expects"] == "signs" and two_labels(each):
+            yield _no_signs(each)
+        elif each.words["expects"] in _PROBABILITIES and (low < -tolerance or high > 1 + tolerance):
             yield _no_probabilities(each, low, high)
         elif each.words["expects"] in ("squared", "absolute") and each.figure("lost") > limits.OUT_OF_REACH:
             yield _out_of_reach(each, low, high)
+
+
+def two_labels(each: Evidence) -> bool:
+    """Whether all targets are 0 or 1: then their variance follows from their mean."""
+    mean, variance = each.figure("mean"), each.figure("std") ** 2
+    return (each.figure("low"), each.figure("high")) == (0, 1) and abs(variance - mean * (1 - mean)) < limits.SHARE_TOLERANCE
+
+
+def _softmaxed(each: Evidence) -> bool:
+    """Whether the loss holds targets against the logarithm of a softmax, and is nothing else."""
+    last = [name for name in operations_of(each) if name != "Log"][:1]
+    by_hand = each.words["expects"] == "product" and each.figure("alone") == 1 and last in (["Softmax"], ["LogSoftmax"])
+    return each.words["expects"] == "classes" or by_hand
+
+
+def _amounts(each: Evidence, low: float, high: float) -> bool:
+    """Whether rows of targets under a softmax are amounts: several a row, below 0 or above 1. Word counts are whole numbers."""
+    mixed = each.figure("rows_mixed") > limits.ROWS_MIXED and _softmaxed(each)
+    uneven = each.figure("row_spread") > limits.ROWS_UNEVEN * abs(each.figure("row_sum"))
+    return mixed and uneven and (low < -limits.SHARE_TOLERANCE or high > 1 + limits.SHARE_TOLERANCE)
+
+
+def _no_shares(each: Evidence, low: float, high: float) -> Finding:
+    return Finding(
+        id="target-range",
+        severity="critical",
+        where=each.where[:1],
+        steps=each.steps,
+        value=low if low < 0 else high,
+        limit=0.0 if low < 0 else 1.0,
+        message=(
+            f"The cross-entropy takes rows of targets for shares of 1, but they hold numbers from {number(low, 3)} to "
+            f"{number(high, 3)} and sum to {number(each.figure('row_sum'), 3)} on average, differently in each row."
+        ),
+        why=(
+            "A share below 0 rewards a small probability: the loss has no lowest value, and what the numbers are is not learned."
+            if low < 0
+            else "A softmax gives shares of 1: how large the numbers of a row are can never be learned."
+        ),
+        remedy=(
+            f"To predict numbers give mse_loss the raw outputs of {each.where[0]}, without a softmax; for shares divide each row "
+            "by its sum."
+        ),
+        reference="torch.nn.CrossEntropyLoss: class probabilities",
+    )
+
+
+def _no_signs(each: Evidence) -> Finding:
+    return Finding(
+        id="target-range",
+        severity="critical",
+        where=each.where[:1],
+        steps=each.steps,
+        value=0.0,
+        limit=-1.0,
+        message=f"The targets are 0 and 1; {each.words['function']} expects -1 and 1.",
+        why="What is multiplied by 0 has no slope: no example of that class teaches anything.",
+        remedy="Give the loss 2 * y - 1, or use binary_cross_entropy_with_logits, which takes 0 and 1.",
+        reference="torch.nn.SoftMarginLoss and HingeEmbeddingLoss: targets of 1 or -1",
+    )
 
 
 def _no_probabilities(each: Evidence, low: float, high: float) -> Finding:
@@ -91,10 +158,10 @@ def _out_of_reach(each: Evidence, low: float, high: float) -> Finding:
         value=lost,
         limit=limits.OUT_OF_REACH,
         message=(
-            f"The {made} after {each.where[0]} gives {reach}, but {share(each.figure('outside'))} of the targets lie beyond: "
+            f"The {made} after {each.where[0]} gives {reach}, but {share(each.figure('outside'))} of the targets lie outside: "
             f"they go from {number(low, 3)} to {number(high, 3)}."
         ),
-        why=f"What is out of reach, {share(min(lost, 1.0))} of the targets' variance, can never be learned.",
+        why=f"The part out of reach, {share(min(lost, 1.0))} of the targets' variance, can never be learned.",
         remedy=(
             f"Remove the {made} after {each.where[0]}, or scale the targets into "
             + ("its range." if not (isfinite(below) and isfinite(above)) else f"{number(below)} to {number(above)}.")
@@ -105,20 +172,20 @@ def _out_of_reach(each: Evidence, low: float, high: float) -> Finding:
 
 @check("target-constant")
 def target_constant(trace: Trace) -> Iterator[Finding]:
-    """One and the same target for every example, or none that counts.
+    """The same target for every example, or only targets that the loss ignores.
 
-    Measured: The targets of all batches that were looked at, and how many of those batches hold only targets that are ignored.
+    Measured: The targets of all sampled batches, and how many of those batches hold only targets that are ignored.
     Formula: none: one class, or a standard deviation of 0, in {CONSTANT_LOOKS} or more batches up to step {CONSTANT_STEP} or
         later.
     """
     seen = compared(trace)
     yield from (_all_ignored(each) for each in seen if each.words["expects"] == "classes" and each.figure("all_ignored") > 0.5)
     if len(seen) > 1:
-        return  # several losses: one of them may well ask for one value
+        return  # several losses: one of them may have a constant target on purpose
     each = seen[0]
     late = each.figure("looks") >= limits.CONSTANT_LOOKS and each.steps[1] >= limits.CONSTANT_STEP
     single = each.figure("classes_seen") == 1 or (isfinite(each.figure("std")) and each.figure("std") == 0)
-    # One number that is no 0 and no class in every example is no rare event that looking alone could miss.
+    # The same number in every example, neither 0 nor a class: not a rare event that sampling could have missed.
     certain = each.words["expects"] in ("squared", "absolute") and each.figure("mean") != 0
     if not (_given(each) and late and single and each.figure("alone") == 1) or not (certain or _all_easy(trace, each)):
         return
@@ -131,17 +198,19 @@ def target_constant(trace: Trace) -> Iterator[Finding]:
         steps=each.steps,
         value=1.0,
         limit=2.0,
-        message=f"All {int(each.figure('rows')):,} examples that were looked at, up to step {each.steps[1]:,}, {what}.",
-        why="The network learns to say the same whatever goes in, and a loss near 0 means nothing.",
-        remedy="See how the labels are read or made: a column, a comparison or a folder that gives all of them the same value.",
+        message=f"All {int(each.figure('rows')):,} sampled examples, up to step {each.steps[1]:,}, {what}.",
+        why="The network learns to give the same answer to everything, and a loss near 0 means nothing.",
+        remedy="See how the labels are read or made: a wrong column, comparison or folder may give all of them the same value.",
         reference="Karpathy 2019, A recipe for training neural networks: become one with the data",
     )
 
 
 def _all_easy(trace: Trace, each: Evidence) -> bool:
-    """Whether no later loss is as high as one example of another kind would make it, which looking alone could miss.
+    """Whether no later loss is as high as one example of another class would make it; sampled steps alone could miss such an
+    example.
 
-    A class that n examples did not show has a share of about 1 / n; met once in a batch of B, it costs log(n) / B.
+    A class that is missing in n examples has a share of about 1 / n; one example of it in a batch of B adds log(n) / B to the
+    loss.
     """
     steps, peaks = trace.loss.step, trace.loss.high
     late = peaks[steps >= 0.5 * steps[-1]] if len(steps) else peaks
@@ -151,9 +220,9 @@ def _all_easy(trace: Trace, each: Evidence) -> bool:
 
 @check("target-rows")
 def target_rows(trace: Trace) -> Iterator[Finding]:
-    """Rows of targets that are no shares of one whole, although a softmax is.
+    """Rows of targets that do not sum to 1, under a softmax, which does.
 
-    Measured: The number of labels in each row of targets under a softmax.
+    Measured: The number of labels in each row of targets under a softmax, and what its numbers sum to.
     Formula: share = (rows with two labels or more) / (rows).
     """
     for each in compared(trace):
@@ -161,7 +230,9 @@ def target_rows(trace: Trace) -> Iterator[Finding]:
         last = [name for name in operations_of(each) if name != "Log"][:1]
         softmax = last == ["Softmax"] or each.words["expects"] == "classes"
         softmax |= last == ["LogSoftmax"] and each.words["expects"] == "product" and each.figure("alone") == 1
-        if _given(each) and softmax and many > limits.ROWS_OF_MANY:
+        if _sums_to_another(each) and not consequence(trace).well:
+            yield _another_sum(each, consequence(trace))
+        elif _given(each) and softmax and many > limits.ROWS_OF_MANY:
             yield Finding(
                 id="target-rows",
                 severity="warning",
@@ -169,11 +240,34 @@ def target_rows(trace: Trace) -> Iterator[Finding]:
                 steps=each.steps,
                 value=many,
                 limit=limits.ROWS_OF_MANY,
-                message=f"{share(many)} of the rows of targets hold two labels or more; a softmax shares 1 among all classes.",
+                message=f"{share(many)} of the rows of targets hold two labels or more; the classes of a softmax sum to 1.",
                 why="An example with several labels can give each of them at most its share: the loss cannot come near 0.",
                 remedy="Use binary_cross_entropy_with_logits on the raw outputs without a softmax, one yes or no for each label.",
                 reference="torch.nn.CrossEntropyLoss: class probabilities; BCEWithLogitsLoss: several labels",
             )
+
+
+def _sums_to_another(each: Evidence) -> bool:
+    """Whether all rows of mixed shares sum to one and the same number that is not 1."""
+    total = each.figure("row_sum")
+    same = each.figure("row_spread") <= limits.SHARE_TOLERANCE * total and abs(total - 1) > limits.OUT_OF_REACH
+    return _given(each) and each.words["expects"] == "classes" and each.figure("rows_mixed") > limits.ROWS_MIXED and same
+
+
+def _another_sum(each: Evidence, harm: Consequence) -> Finding:
+    total = each.figure("row_sum")
+    return Finding(
+        id="target-rows",
+        severity="warning" if harm.bad else "info",
+        where=each.where[:1],
+        steps=each.steps,
+        value=total,
+        limit=1.0,
+        message=f"Each row of targets sums to {number(total, 3)}, where a softmax gives shares of 1; {harm.words}.",
+        why="What is added to all classes alike asks for no class: it drowns the labels.",
+        remedy="Give the class numbers to cross_entropy, and label_smoothing=0.1 if the labels are to be smoothed.",
+        reference="torch.nn.CrossEntropyLoss: class probabilities, label_smoothing",
+    )
 
 
 def _all_ignored(each: Evidence) -> Finding:
@@ -186,31 +280,35 @@ def _all_ignored(each: Evidence) -> Finding:
         limit=0.0,
         message=f"In {share(each.figure('all_ignored'))} of the batches every target is the one that cross_entropy ignores.",
         why="A mean over nothing is 0 / 0: the loss is NaN, and there is nothing to learn.",
-        remedy="See how labels are masked (padding, prompt, a shift by one): something must be left; skip batches without any.",
+        remedy="See how labels are masked (padding, prompt, a shift by one): some target must remain; skip batches without any.",
         reference="torch.nn.CrossEntropyLoss: ignore_index",
     )
 
 
 @check("target-scale", needs=("loss",))
 def target_scale(trace: Trace) -> Iterator[Finding]:
-    """Numbers to predict that are far from the size of what a fresh network gives.
+    """Numeric targets that are far from the size of a fresh network's outputs.
 
-    Measured: Mean and standard deviation of numbers that are to be predicted.
-    Formula: size = sqrt(mean**2 + std**2).
+    Measured: Mean and standard deviation of numbers that are to be predicted, and how far the answers still are from them. So
+        the targets of one term of several are judged too, such as the returns that a critic is to predict.
+    Formula: size = sqrt(mean**2 + std**2); of one term of several size >= {SCALE_APART:g}, and (mean squared error at the last
+        look) >= {HARDLY_LEARNED} * size**2.
     """
     if not trace.seen("comparison") and (far := _far_from_zero(trace)) is not None:
         yield far
         return
     for each in compared(trace):
-        if each.words["expects"] not in ("squared", "absolute") or not _given(each):
+        if each.words["expects"] not in ("squared", "absolute"):
             continue
         mean, std = each.figure("mean"), each.figure("std")
         size = (mean**2 + std**2) ** 0.5
         harm = consequence(trace)
         left = harm.end / std**2 if each.words["expects"] == "squared" and each.figure("alone") == 1 and std > 0 else nan
-        # Beside a mean that is so far away even most of what they differ by is lost.
+        # If the mean is so far away, even most of the differences between targets are lost.
         most = limits.HARDLY_LEARNED if abs(mean) >= limits.SCALE_FAR * std else limits.CHANCE_SHARE
-        if size < limits.SCALE_FAR or not (harm.bad or left > most):
+        if not _given(each) or size < limits.SCALE_FAR or not (harm.bad or left > most or by_heart_only(trace, harm)):
+            if (far := _never_reached(trace, each)) is not None:
+                yield far
             continue
         sign = "-" if mean > 0 else "+"
         unexplained = f"; the loss leaves {share(left)} of their variance" if left > most and not harm.bad else ""
@@ -226,11 +324,11 @@ def target_scale(trace: Trace) -> Iterator[Finding]:
                 f"{harm.words if harm.bad else 'the network does not follow them'}{unexplained}."
             ),
             why=(
-                "A fresh network answers about 0 with a spread of 1: the steps that reach such targets are too large for all "
-                "that has to be learned beside their size."
+                "A fresh network answers about 0 with a spread of 1: steps that can reach such targets are too large to "
+                "learn anything but their size."
             ),
             remedy=(
-                f"Train on (y {sign} {number(abs(mean), 3)}) / {number(std, 3)}, and undo it where answers are used."
+                f"Train on (y {sign} {number(abs(mean), 3)}) / {number(std, 3)}, and undo it in the predictions."
                 if std > 0
                 else "Subtract the mean of the targets and divide by their std."
             ),
@@ -238,8 +336,34 @@ def target_scale(trace: Trace) -> Iterator[Finding]:
         )
 
 
+def _never_reached(trace: Trace, each: Evidence) -> Finding | None:
+    """Targets of one term of a loss, so large that late in the run the answers are still next to nothing beside them."""
+    square, answer = each.figure("square"), each.figure("answer")
+    late = len(trace.loss.step) > 0 and each.steps[1] >= max(limits.LATE_LOOK * trace.loss.step[-1], limits.CONSTANT_STEP)
+    enough = each.figure("rows") >= limits.TARGETS_LEAST
+    still = each.figure("error") >= limits.HARDLY_LEARNED * square and square >= limits.SCALE_APART**2
+    if not (late and enough and still):
+        return None
+    size, reached = square**0.5, answer**0.5
+    return Finding(
+        id="target-scale",
+        severity="warning",
+        where=each.where[:1],
+        steps=each.steps,
+        value=size,
+        limit=limits.SCALE_APART,
+        message=f"The targets of {each.where[0]} are about {number(size, 3)} in size; at step {each.steps[1]:,} its answers are "
+        f"still at {number(reached, 3)}.",
+        why="Such an error is so large that it rules the gradients of all layers it shares with other terms of the loss, and "
+        "what the targets differ by is not learned before their size.",
+        remedy="Divide these targets (of a critic: the rewards) by "
+        f"{number(size, 1)}, or standardise them, and multiply the answers by it where they are used.",
+        reference="LeCun et al. 1998, Efficient BackProp, section 4.3: normalizing",
+    )
+
+
 def _far_from_zero(trace: Trace) -> Finding | None:
-    """The same where only the loss is known, such as that of a sum over atoms: the run is spent on coming to the mean."""
+    """The same if only the loss is known, such as that of a sum over atoms: the run is spent on reaching the mean."""
     seen, course = loss_seen(trace), consequence(trace)
     if seen is None or seen.words["kind"] != "squared error" or not ordinary(trace) or course.kind == "unknown":
         return None
@@ -258,9 +382,9 @@ def _far_from_zero(trace: Trace) -> Finding | None:
         steps=course.steps,
         value=mean / std,
         limit=limits.SCALE_FAR,
-        message=f"The targets lie {number(mean, 3)} from 0 with a std of {number(std, 3)}: {took} into coming near their mean, "
+        message=f"The targets lie {number(mean, 3)} from 0 with a std of {number(std, 3)}: {took} into reaching their mean, "
         f"and the loss ends at {number(course.end, 3)} ({number(course.reference.value, 3)}: {course.reference.words}).",
-        why="A fresh network answers about 0: all that its answers differ by is small beside the way to the mean.",
-        remedy="Train on (y - mean) / std of the training targets, and undo it where answers are used.",
+        why="A fresh network answers about 0: the differences between its answers are small beside the distance to the mean.",
+        remedy="Train on (y - mean) / std of the training targets, and undo it in the predictions.",
         reference="LeCun et al. 1998, Efficient BackProp, section 4.3: normalizing",
     )

@@ -34,7 +34,7 @@ from lettrine.health.trace import Floats, Trace
 def update_too_large(trace: Trace) -> Iterator[Finding]:
     """Steps too large for the weights they move: the learning rate is too high.
 
-    Measured: How far one real step of the optimiser moves each weight, relative to the weight's own spread.
+    Measured: How far one real step of the optimiser moves each weight, relative to the weight's own std.
     Formula: update:data = std(after - before) / std(before); the median of all weight matrices, over three sampled steps in a
         row or after the first {LATE_FROM:.0%} of the run.
     """
@@ -73,7 +73,7 @@ def update_too_large(trace: Trace) -> Iterator[Finding]:
         limit=limit,
         message=f"Each step changes {listed(large)} by {number(value)} of {'their' if len(large) > 1 else 'its'} size; about "
         f"{number(aim)} is usual.",
-        why="Steps this large throw away what earlier ones found: the loss jumps about, units saturate or die, values overflow.",
+        why="Steps this large destroy what earlier ones learned: the loss jumps about, units saturate or die, values overflow.",
         remedy=f"Lower the learning rate {times(value / aim)}{towards}"
         + ("." if general else f", for {listed(large)} alone, or initialise {listed(large)} larger."),
         reference=f"{limits.STUDY}: log10 of update:data, with a line at -3",
@@ -81,7 +81,7 @@ def update_too_large(trace: Trace) -> Iterator[Finding]:
 
 
 def _thrown(trace: Trace) -> bool:
-    """Whether the first steps threw a loss that began near guessing far above it, and nothing was learned since."""
+    """Whether the loss began near guessing, the first steps raised it far above that, and nothing was learned since."""
     first, course = first_loss(trace), consequence(trace)
     steps, losses = finite_curve(trace, trace.loss)
     soon = losses[steps < limits.THROWN_STEPS]
@@ -91,7 +91,7 @@ def _thrown(trace: Trace) -> bool:
 
 
 def _calms(trace: Trace, table: Floats) -> bool:
-    """Whether steps that were large at first have come down to a usual size, and the loss has fallen below guessing since."""
+    """Whether steps were large at first and became usual later, and the loss has fallen below guessing since."""
     mask = late(trace)[usable(trace)]
     sizes = np.array([median(row[mask]) for row in table])
     settled = float(middle(sizes[:, None])[0]) <= limits.UPDATE_LARGE
@@ -103,8 +103,8 @@ def update_too_small(trace: Trace) -> Iterator[Finding]:
     """Steps that hardly move the weights, even when they were largest: the learning rate is too low.
 
     Measured: How far one real step of the optimiser moves each weight, when the steps were largest.
-    Formula: update:data = std(after - before) / std(before); the median of all weight matrices at each step, and of that the
-        highest tenth of the steps: below {UPDATE_SMALL:g}, or below {UPDATE_TIMID:g} where nothing is learned.
+    Formula: update:data = std(after - before) / std(before); the median of all weight matrices at each step, over the tenth of
+    the steps with the highest values: below {UPDATE_SMALL:g}, or below {UPDATE_TIMID:g} if nothing is learned.
     """
     mask = usable(trace)
     _, table = update_ratios(trace, mask)
@@ -112,7 +112,7 @@ def update_too_small(trace: Trace) -> Iterator[Finding]:
     value = pace(table[:, kept])
     limit = limits.UPDATE_TIMID if consequence(trace).kind in ("guessing", "flat") else limits.UPDATE_SMALL
     if value >= limit or value == 0:
-        return  # steps of exactly 0 are another check's
+        return  # steps of exactly 0 belong to another check
     rate, factor = learning_rate(trace), tenfold(limits.UPDATE_AIM / value)
     towards = f", from {number(rate)} to {number(rounded(rate * factor))}" if rate > 0 else ""
     yield Finding(
@@ -123,7 +123,7 @@ def update_too_small(trace: Trace) -> Iterator[Finding]:
         value=value,
         limit=limit,
         message=f"The steps change the weights by {number(value)} of their size; about {number(limits.UPDATE_AIM)} is usual.",
-        why="At this pace it takes far more steps than needed to learn anything.",
+        why="At this speed learning takes far more steps than needed.",
         remedy=(
             f"Raise the learning rate {times(limits.UPDATE_AIM / value)}{towards}; "
             "if the weights were initialised too large, shrink them instead."
@@ -158,14 +158,14 @@ def missing_zero_grad(trace: Trace) -> Iterator[Finding]:
         limit=limits.LEFTOVER_SHARE,
         message=f"At {share(value)} of the sampled steps the backward pass began with gradients of earlier steps still there"
         + (f", those of {listed(kept)}." if kept else "."),
-        why="Each step then follows the sum of all gradients so far, which grows and points to where the network was long ago.",
+        why="Each step then follows the sum of all gradients so far, which grows and is out of date.",
         remedy="Call optimizer.zero_grad() once after each optimizer.step() (or before each backward pass of a new step).",
         reference="torch.optim: Optimizer.zero_grad",
     )
 
 
 def _never_cleared(trace: Trace) -> tuple[str, ...]:
-    """The parameters whose optimiser finds earlier gradients, where another optimiser does not; empty where all do."""
+    """The parameters whose optimiser finds earlier gradients, if another optimiser does not; empty if all do."""
     told = [each for each in trace.seen("gradients") if each.figure("followed") > 1]
     found = [each for each in told if each.figure("leftover") > limits.LEFTOVER_SHARE * each.figure("followed")]
     return tuple(name for each in found for name in each.where) if len(found) < len(told) else ()

@@ -1,4 +1,4 @@
-"""Runs the checks, puts the likeliest cause first, and lets a cause explain its consequences."""
+"""Runs the checks, orders the findings by likely cause, and merges consequences into their cause."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ _SYMPTOMS: Final = (
 )
 _HELD_OUT: Final = ("dev-scale", "overfitting", "held-out-labels")
 _DATA: Final = ("broadcast", "softmax-axis", "target-range", "target-rows", "target-constant", "relu-logits")
-"""What is certain from the shapes and values that met in the loss, whatever came of it."""
+"""Findings that are certain from the shapes and values in the loss, however the training went."""
 _RATE: Final = {
     "up": ("update-too-small", "slow-learning"),
     "down": ("update-too-large", "divergence", "oscillation"),
 }
-"""What is advised to do with the learning rate."""
+"""Whether a remedy raises or lowers the learning rate."""
 
 EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "other-loss": ("non-finite", *_TROUBLE, "update-too-large", "dead-units", "saturation", "initial-loss", "target-scale"),
@@ -80,7 +80,7 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "underfitting": ("no-learning", "slow-learning", "dead-units", "update-too-small"),
     "eval-dropout": ("held-out-labels", "dev-scale"),
     **dict.fromkeys(_DATA, (*_SYMPTOMS, "target-scale")),
-    # A softmax over one unit has a gradient of exactly 0, which looks as if it had been cleared.
+    # A softmax over one unit has a gradient of exactly 0, as if it had been cleared.
     "softmax-axis": (*_SYMPTOMS, "target-scale", "target-range", "gradients-cleared", "never-moved", "symmetry", "batch-mixing"),
     "target-scale": _SYMPTOMS,
     "raw-contrast": ("initial-loss", "non-finite", *_TROUBLE, "update-too-large", "activation-scale", "saturation", "dead-units"),
@@ -151,7 +151,7 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "dev-scale": ("overfitting", "held-out-labels"),
     "divergence": ("saturation", "dead-units", *_DEPTH, "norm-statistics", "no-learning", "overfitting"),
 }
-"""By check, in the order of likelihood as a cause: which other findings it accounts for."""
+"""For each check, the likeliest cause first: the other findings that it explains."""
 
 ORDER: Final = (
     "gradients-not-synchronised",
@@ -210,14 +210,15 @@ ORDER: Final = (
     "initial-loss",
     "bias-before-norm",
 )
-"""Causes before symptoms; what is not listed comes after, in the order of registration."""
+"""Causes before symptoms; checks that are not listed come last, in the order of registration."""
 
 
 @checked
 def examine(trace: Trace, *, only: Iterable[str] | None = None, title: str = "Health") -> Report:
     """Run every check, or `only` some, on a trace.
 
-    Raises HealthError if nothing was recorded, or for an unknown id. A check that breaks does not: its outcome is "failed".
+    Raises HealthError if nothing was recorded, or for an unknown id. An exception in a check is not raised: its outcome is
+    "failed".
     """
     if not len(trace.steps) and not len(trace.loss.step):
         raise HealthError(
@@ -241,7 +242,7 @@ def examine(trace: Trace, *, only: Iterable[str] | None = None, title: str = "He
 
 
 def _all(wanted: Sequence[str], trace: Trace) -> tuple[list[Finding], list[Outcome]]:
-    """What each check finds, and what became of each."""
+    """The findings and the outcome of each check."""
     pairs = [_run(CHECKS[name], trace) for name in wanted]
     return [each for findings, _ in pairs for each in findings], [outcome for _, outcome in pairs]
 
@@ -258,7 +259,7 @@ def _run(check: Check, trace: Trace) -> tuple[list[Finding], Outcome]:
             if weighed is not None:
                 findings.append(weighed)
     except Skip as skip:
-        if not findings:  # what was found before the rest could not be judged stays found
+        if not findings:  # findings made before the Skip are kept
             return [], Outcome(check.id, skip.status, skip.reason)
     except Exception as error:  # noqa: BLE001  # whatever breaks inside a check is shown as such
         return [], Outcome(check.id, "failed", f"{type(error).__name__}: {error}")
@@ -268,30 +269,29 @@ def _run(check: Check, trace: Trace) -> tuple[list[Finding], Outcome]:
 def _place(found: Sequence[Finding], finding: Finding) -> tuple[bool, float]:
     place: float = ORDER.index(finding.id) if finding.id in ORDER else len(ORDER)
     if finding.id == "spike" and any(each.id == "update-too-large" and each.steps[0] < finding.steps[0] for each in found):
-        place = ORDER.index("update-too-large") + 0.5  # steps that were too large before it broke the run are its cause
+        place = ORDER.index("update-too-large") + 0.5  # steps that were too large before the run broke are the cause
     if finding.id == "activation-scale" and finding.steps[0] > 0:
-        place = ORDER.index("saturation") - 0.5  # scales that came apart in training are a symptom
+        place = ORDER.index("saturation") - 0.5  # scales that drifted apart in training are a symptom
     if finding.id == "initial-loss":
-        # Gradients of a confidently wrong head are the likeliest cause of what they did to the layers before it, and not of what
-        # was there already.
+        # A confidently wrong head is the likeliest cause of damage to the layers before it, but not of what was there already.
         there = any(each.id in EXPLAINS["initial-loss"] and each.steps[0] == 0 for each in found)
         place = ORDER.index("initial-loss") if there else ORDER.index("dead-units") - 0.6
     if finding.id == "no-gradient" and finding.value:
         place = 0.6  # a norm of single values kills what comes after it
     if finding.id == "norm-statistics" and finding.limit == NORM_NOISE:
-        place = 0.5  # batches too small for batch norm are how it was set up, not what became of it
+        place = 0.5  # batches too small for batch norm belong to the setup, not to the consequences
     elif finding.id == "norm-statistics" and finding.severity != "info":
-        place = ORDER.index("dev-scale") - 0.5  # what eval mode does to the held-out loss comes before what that looks like
+        place = ORDER.index("dev-scale") - 0.5  # the effect of eval mode on the held-out loss comes before what it looks like
     return not _is_cause(finding), place
 
 
 def _is_cause(finding: Finding) -> bool:
-    """Unscaled inputs of which nothing came account for a start that nothing came of either."""
+    """Unscaled inputs without a consequence explain a high first loss without a consequence."""
     return finding.severity != "info" or finding.id == "input-scale"
 
 
 def _explain(findings: list[Finding]) -> tuple[list[Finding], dict[str, str]]:
-    """Fold each finding into the first one before it that accounts for it."""
+    """Merge each finding into the first earlier one that explains it."""
     listed: list[Finding] = []
     explained: dict[str, str] = {}
     for finding in findings:
@@ -307,7 +307,7 @@ def _explain(findings: list[Finding]) -> tuple[list[Finding], dict[str, str]]:
 
 
 def _agreeing(findings: list[Finding], explained: dict[str, str]) -> list[Finding]:
-    """Without those whose remedy is the opposite of an earlier one's: nobody can follow both."""
+    """Leaves out findings whose remedy is the opposite of an earlier one: nobody can follow both."""
     kept: list[Finding] = []
     for finding in findings:
         against = next((each for each in kept if {_way(each), _way(finding)} == {"up", "down"}), None)
@@ -319,7 +319,7 @@ def _agreeing(findings: list[Finding], explained: dict[str, str]) -> list[Findin
 
 
 def _way(finding: Finding) -> str:
-    """In which direction a remedy moves the learning rate; "" for neither."""
+    """The direction in which a remedy moves the learning rate; "" for neither."""
     return next((way for way, ids in _RATE.items() if finding.id in ids), "")
 
 
@@ -327,12 +327,13 @@ def _accounts(cause: Finding, effect: Finding) -> bool:
     if effect.id not in EXPLAINS.get(cause.id, ()):
         return False
     if cause.severity == "info" and effect.id in ("norm-statistics", *_HELD_OUT):
-        return False  # what came to nothing in training is not what went wrong on held-out data
+        return False  # if training learned nothing, that is not a fault on held-out data
     if cause.id == "norm-statistics" and cause.limit != NORM_NOISE:
-        return effect.id in _HELD_OUT  # running statistics that are off matter in eval mode only
-    if cause.id != "non-finite" and effect.steps[1] < cause.steps[0]:  # what is judged ends where values stop being finite
+        return effect.id in _HELD_OUT  # wrong running statistics matter in eval mode only
+    # Checks read only the steps before values stop being finite, so every effect ends before that cause.
+    if cause.id != "non-finite" and effect.steps[1] < cause.steps[0]:
         return False
     if cause.id == "dead-units" and effect.id == "no-learning":
-        return cause.severity == "critical"  # a layer with some units left still learns
-    # What acts step by step cannot explain what was there at the first step; how the network was set up can.
+        return cause.severity == "critical"  # a layer with some live units still learns
+    # A cause that acts step by step cannot explain a symptom at the first step; the setup of the network can.
     return cause.id not in _ACTS or effect.steps[1] > 0

@@ -1,4 +1,4 @@
-"""Checks of how the network is put together and called, and of values that are not finite."""
+"""Checks of how the network is built and called."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from lettrine.health.trace import Trace
 
 @check("wrong-mode")
 def wrong_mode(trace: Trace) -> Iterator[Finding]:
-    """Dropout or batch norm in eval mode while the network is trained.
+    """Dropout or batch norm in eval mode during training, or in training mode during evaluation.
 
     Measured: The mode (train or eval) of the model and of its parts, in training and in evaluation.
     Formula: share = (late sampled steps in eval mode) / (late sampled steps).
@@ -75,13 +75,11 @@ def _evaluated_in_training(heard: Evidence, concerned: list[str]) -> Finding:
         value=heard.figure("trained"),
         limit=0.0,
         message=f"The loss on held-out data is taken with the network in training mode, at each of the "
-        f"{int(heard.figure('evaluations'))} evaluations heard: {listed(concerned)} {plural(concerned, 'acts', 'act')} as in "
+        f"{int(heard.figure('evaluations'))} evaluations seen: {listed(concerned)} {plural(concerned, 'acts', 'act')} as in "
         "training.",
         why="Dropout drops values, and batch norm takes the statistics of the held-out batch and learns from it: the loss is "
-        "not that "
-        "of the network as it will be used.",
-        remedy="Call model.eval() before the held-out data go through and model.train() after it; see that no train() stands "
-        "between.",
+        "not that of the network as it will be used.",
+        remedy="Call model.eval() before the held-out data and model.train() after them; see that no train() stands between.",
         reference="torch.nn.Module.train",
     )
 
@@ -92,7 +90,7 @@ def _batch_norm(kind: str) -> bool:
 
 @check("bias-before-norm")
 def bias_before_norm(trace: Trace) -> Iterator[Finding]:
-    """A bias that batch norm takes away again.
+    """A bias that batch norm removes again.
 
     Measured: Whether a linear layer or convolution that feeds a batch norm has a bias.
     Formula: none: norm(x + b) = norm(x).
@@ -127,9 +125,9 @@ def bias_before_norm(trace: Trace) -> Iterator[Finding]:
 
 @check("norm-statistics")
 def norm_statistics(trace: Trace) -> Iterator[Finding]:
-    """Running statistics of batch norm that are not those of the data.
+    """Running statistics of batch norm that do not match the data.
 
-    Measured: Running mean and variance of each batch norm, against those of the batches.
+    Measured: Running mean and variance of each batch norm, compared with those of the batches.
     Formula: gap = abs(running mean - batch mean) / batch std; ratio = running variance / batch variance; noise of a running
         mean = sqrt(m / (2 - m) / N) with momentum m and batch size N.
     """
@@ -163,7 +161,7 @@ def norm_statistics(trace: Trace) -> Iterator[Finding]:
         )
         worse, fine = held_out > limits_wiring.NORM_HELD_OUT * level, held_out <= limits_wiring.NORM_HELD_OUT * level
         wanted = rounded(max(3 / max(steps[1], 1), 1e-3))
-        behind = momentum < wanted  # statistics that had no time to leave their start
+        behind = momentum < wanted  # statistics that had no time to change
         yield Finding(
             id="norm-statistics",
             severity="warning" if worse or ((much or behind) and not fine) else "info",
@@ -172,7 +170,7 @@ def norm_statistics(trace: Trace) -> Iterator[Finding]:
             value=gap,
             limit=limits.NORM_GAP + noise,
             message=(
-                f"Running statistics of {listed(list(far))} are not those of the data: the means are {number(gap)} standard "
+                f"Running statistics of {listed(list(far))} do not match the data: the means are {number(gap)} standard "
                 f"deviations apart, the variances differ {number(max(ratio, 1 / ratio))} times ({name})."
             ),
             why="In eval mode the network uses the running statistics, and gives worse answers than in training.",
@@ -189,10 +187,9 @@ def norm_statistics(trace: Trace) -> Iterator[Finding]:
 def _wobble(trace: Trace, name: str, mask: Mask) -> float:
     """Noise of a running mean in batch standard deviations, NaN if unknown.
 
-    A running mean of momentum m follows batches of N independent examples with a noise of sqrt(m / (2 - m) / N). What is
-    measured is how far it lies from the mean of the batch it has just taken in: (1 - m) sqrt(2 / (2 - m) / N), which tells N. In
-    a convolution places count as examples as far as they are independent, but not in the smallest batches; N is at least the
-    batch's size.
+    A running mean of momentum m follows batches of N independent examples with a noise of sqrt(m / (2 - m) / N). Its distance
+    from the mean of the latest batch is measured: (1 - m) sqrt(2 / (2 - m) / N), which gives N. In a convolution, independent
+    places count as examples, but not in the smallest batches; N is at least the batch's size.
     """
     batch, momentum = trace.facts.batch_size, trace.facts.norm_momentum
     if not batch or not momentum > 0:
@@ -223,8 +220,8 @@ def _small_batch(trace: Trace, steps: tuple[int, int], wobbles: dict[str, float]
             f"{share(top)} of a standard deviation."
         ),
         why=(
-            "The running statistics follow the last few batches instead of the data, and eval results jump with them"
-            + ("; in training each example is judged by its few neighbours." if batch < limits.NORM_BATCH else ".")
+            "The running statistics follow the last few batches instead of the data, so eval results jump"
+            + ("; in training each example depends on its few neighbours." if batch < limits.NORM_BATCH else ".")
         ),
         remedy=(
             f"Enlarge the batch to {4 * limits.NORM_BATCH} (at least {limits.NORM_BATCH}), or replace batch norm by layer norm "
@@ -246,7 +243,7 @@ def _last_batch(batch: int, momentum: float, steps: tuple[int, int], wobbles: di
         limit=limits.NORM_NOISE,
         message=f"A batch norm momentum of {number(momentum, 4)} takes {share(momentum)} of the running statistics from the last "
         f"batch of {batch}: the running means are off by {share(max(wobbles.values()))} of a standard deviation.",
-        why="In eval mode the network is normalised by its last batch, and gives other answers after each step. In other "
+        why="In eval mode the network is normalised by its last batch, so its answers change after each step. In other "
         "frameworks momentum is the share that is kept; here it is the share that is new.",
         remedy=f"Set momentum={number(1 - momentum)} in {listed(list(wobbles))}.",
         reference="torch.nn.BatchNorm2d: momentum, which differs from that of optimizers",

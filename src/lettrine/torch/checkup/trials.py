@@ -1,8 +1,8 @@
-"""Remedies on trial: the same training from the same start with and without one, and the difference with its uncertainty.
+"""Trials of remedies: trains twice from the same start, with and without the remedy, and estimates the difference and its error.
 
 Both sides see the same batches in the same order and draw the same random numbers; only the remedy differs. Each seed gives
-another order and other draws. What counts is the loss, after training, on batches that were held out; where there are too few
-batches for that, on those of the training.
+another order and other draws. The result is the loss after training on held-out batches, or on the training batches if there are
+too few to hold some out.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from lettrine.torch.checkup.sandbox import seeded
 from lettrine.torch.checkup.task import Task
 
 SEEDS: Final = (1, 2, 3)
-MORE_SEEDS: Final = (4, 5, 6, 7, 8, 9)  # where three do not tell
-HELD_OUT: Final = 4  # of how many batches one is held out
-LEAST_BATCHES: Final = 4  # from so many on
-SHARE: Final = 0.6  # of the time that is left, for one comparison
-LONGER: Final = 5  # times the steps, where more have to tell
+MORE_SEEDS: Final = (4, 5, 6, 7, 8, 9)  # used if three give no clear result
+HELD_OUT: Final = 4  # one of this many batches is held out
+LEAST_BATCHES: Final = 4  # least number of batches to hold some out
+SHARE: Final = 0.6  # share of the remaining time for one comparison
+LONGER: Final = 5  # factor on the steps, if the first trial gives no clear result
 
 Remedy = Callable[[Task], AbstractContextManager[object]]
-"""Changes the task while it is entered; everything is put back around it."""
+"""A context that changes the task; the caller restores everything afterwards."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What came out. without, with_remedy: the loss at the end, mean over seeds. gain: how much the remedy takes off it, error:
-    standard error of that. start: the loss before. held_out: whether it was measured on batches that were not trained on.
+    """The result of a trial. without, with_remedy: the final loss, mean over seeds. gain: the reduction of the loss by the
+    remedy. error: its standard error. start: the loss before. held_out: whether the loss was measured on held-out batches.
 
-    log_gain, log_error: the same of the logarithm of the loss, NaN where one is not above 0. Losses far above guessing differ by
-    factors between seeds, not by amounts: there the logarithm tells what the mean cannot.
+    log_gain, log_error: the same for the logarithm of the loss, NaN if a loss is not above 0. Losses far above guessing differ
+    between seeds by factors, not by amounts: then the logarithm shows a gain that the mean hides.
     """
 
     start: float
@@ -51,12 +51,12 @@ class Trial:
 
     @property
     def certain(self) -> bool:
-        """Whether the gain is beyond its noise."""
+        """Whether the gain is larger than its noise."""
         return self.gain > TRIAL_ERRORS * self.error or self.log_gain > TRIAL_ERRORS * self.log_error
 
     @property
     def helps(self) -> bool:
-        """Whether the gain is beyond its noise, and worth having."""
+        """Whether the gain is larger than its noise and large enough to matter."""
         if not isfinite(self.with_remedy):
             return False
         if not isfinite(self.without):
@@ -65,7 +65,7 @@ class Trial:
 
     @property
     def unsure(self) -> bool:
-        """Whether the gain would be worth having, is more than its error, and may still be noise."""
+        """Whether the gain is large enough to matter and above its error, but may still be noise."""
         return self.worth_having and not self.certain and self.gain > self.error
 
     @property
@@ -75,7 +75,7 @@ class Trial:
 
     @property
     def lost(self) -> float:
-        """Share of what is learned with the remedy that is not learned without it."""
+        """The part of the learning with the remedy that is missing without it, as a share."""
         return self.gain / (self.start - self.with_remedy) if self.start > self.with_remedy else 1.0
 
     @property
@@ -87,10 +87,10 @@ class Trial:
 
 
 def compare(task: Task, remedy: Remedy, steps: int, seeds: Sequence[int] = SEEDS, *, instead: Remedy | None = None) -> Trial:
-    """Train with and without the remedy. instead: what is done on the side without it, nothing by default.
+    """Train with and without the remedy. instead: a change for the side without the remedy, none by default.
 
-    Where the gain is large and yet within its noise, other seeds decide; where it is beyond its noise and yet small, as at a low
-    rate, both train for longer. Both only if there is time.
+    If the gain is large but within its noise, more seeds decide. If it is above its noise but small, as at a low rate, both sides
+    train for longer. Both happen only if there is time.
     """
     found = contest(task, {"": remedy}, steps, seeds, instead=instead)[""]
     if found.unsure and task.steps_in(SHARE / (2 * len(MORE_SEEDS)), steps) == steps:
@@ -104,7 +104,7 @@ def compare(task: Task, remedy: Remedy, steps: int, seeds: Sequence[int] = SEEDS
 def contest(
     task: Task, remedies: Mapping[str, Remedy], steps: int, seeds: Sequence[int] = SEEDS, *, instead: Remedy | None = None
 ) -> dict[str, Trial]:
-    """Train without any remedy once a seed, and with each."""
+    """For each seed, train once without a remedy and once with each remedy."""
     plain = [final_loss(task, instead, steps, seed) for seed in seeds]
     held_out = len(task.batches) >= LEAST_BATCHES
     found = {}
@@ -122,20 +122,20 @@ def contest(
 
 
 def _mean_and_error(values: Sequence[float]) -> tuple[float, float]:
-    """Mean of some values and its standard error, NaN where they are not finite."""
+    """Mean of some values and its standard error; NaN if a value is not finite."""
     mean = sum(values) / len(values)
     spread = sum((value - mean) ** 2 for value in values) / max(1, len(values) - 1)
     return mean, sqrt(spread / len(values)) if isfinite(spread) else nan
 
 
 def steps_for(task: Task, trainings: int, share: float = SHARE) -> int:
-    """Steps of each of so many trainings in a share of the time that is left; 0 if that is too few to tell."""
+    """How many steps each of several trainings can take in a share of the remaining time; 0 if that is too few for a result."""
     steps = task.steps_in(share / (trainings * len(SEEDS)), TRIAL_STEPS)
     return steps if steps >= TRIAL_STEPS // 2 else 0
 
 
 def final_loss(task: Task, remedy: Remedy | None, steps: int, seed: int) -> tuple[float, float]:
-    """The loss before and after some steps, on held-out batches where there are enough."""
+    """The loss before and after some steps, on held-out batches if there are enough."""
     count = len(task.batches)
     kept = max(1, count // HELD_OUT) if count >= LEAST_BATCHES else 0
     trained = list(range(kept, count))

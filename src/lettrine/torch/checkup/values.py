@@ -1,4 +1,4 @@
-"""Tensors inside whatever models are given and give back: tuples, mappings, dataclasses, objects of a library."""
+"""Finds the tensors inside inputs and outputs of models: in tuples, mappings, dataclasses, and objects of a library."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Every tensor with the way to it, such as "0.hidden"."""
+    """Every tensor with its path, such as "0.hidden"."""
     if isinstance(value, Tensor):
         yield path, value
     elif isinstance(value, Mapping):
@@ -27,7 +27,7 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
 
 
 def mapped(value: Any, change: Callable[[str, Tensor], Tensor], path: str = "") -> Any:
-    """The same structure with each tensor changed; what is not opened here is copied whole."""
+    """The same structure with each tensor changed; objects of other kinds are copied as a whole."""
     if isinstance(value, Tensor):
         return change(path, value)
     if isinstance(value, Mapping):
@@ -57,7 +57,7 @@ def in_double(value: Any) -> Any:
 
 
 def floats(value: Any) -> list[tuple[str, Tensor]]:
-    """The floating-point tensors that hold anything."""
+    """The floating-point tensors that are not empty."""
     return [(path, tensor) for path, tensor in leaves(value) if tensor.is_floating_point() and tensor.numel() > 0]
 
 
@@ -69,7 +69,7 @@ def swapped(tensor: Tensor, axis: int, target: int, source: int) -> Tensor:
 
 
 def largest(tensor: Tensor) -> float:
-    """Largest absolute value; 0 of nothing."""
+    """Largest absolute value; 0 for an empty tensor."""
     return float(tensor.detach().abs().max()) if tensor.numel() else 0.0
 
 

@@ -1,4 +1,4 @@
-"""Findings of all experiments in one order: the likeliest cause first, what it accounts for folded into it."""
+"""Orders the findings of all experiments: the likeliest cause first, its effects merged into it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ ORDER: Final = (
     "initial-loss",
     "cannot-fit",
 )
-"""Causes before symptoms; what is not listed comes after."""
+"""Causes before symptoms; ids that are not listed come last."""
 
 EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "non-finite": ("initial-loss", "cannot-fit", "shuffled-targets", "learning-rate-too-high", "learning-rate-too-low"),
@@ -75,11 +75,11 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "initial-loss": ("initial-loss",),
     "activation-scale": ("non-finite", "cannot-fit", "learning-rate-too-low", "learning-rate-too-high", "initial-loss"),
 }
-"""By kind: which others it accounts for."""
+"""For each id, the ids that it explains."""
 
 
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Warnings before remarks, causes before symptoms, each effect folded into the first cause that accounts for it."""
+    """Warnings before remarks, causes before symptoms; each effect is merged into the first cause that explains it."""
     listed: list[Finding] = []
     for finding in sorted(findings, key=_place):
         causes = (i for i, cause in enumerate(listed) if cause.severity != "info" and finding.id in EXPLAINS.get(cause.id, ()))

@@ -26,10 +26,17 @@ LOSSES: Final = {
     "binary_cross_entropy": "probabilities",
     "binary_cross_entropy_with_logits": "logits",
     "kl_div": "shares",
+    "poisson_nll_loss": "log rates",
+    "ctc_loss": "paths",
+    "soft_margin_loss": "signs",
+    "hinge_embedding_loss": "signs",
 }
 """Torch's loss functions, and what each expects."""
 _SQUARES: Final = ("pow", "square", "__pow__", "mul", "__mul__", "norm", "vector_norm")
 _PRODUCTS: Final = ("mul", "__mul__", "__rmul__")
+_FROM: Final = ("rsub", "__rsub__")
+_CUTTING: Final = frozenset("relu clamp clamp_min maximum".split())  # noqa: SIM905
+_HINGED: Final = "hinge"  # in the place of a function's name: one minus a tensor is cut at 0
 _SIZES: Final = ("abs", "absolute", "__abs__")
 _KEEPING: Final = frozenset(
     """view reshape view_as reshape_as unsqueeze squeeze flatten unflatten float to long int double half bfloat16 type type_as
@@ -48,10 +55,10 @@ class Comparison:
 
     expects: what the loss expects, as in `LOSSES`. For losses written by hand: "squared" and "absolute" for differences,
     "likelihood" for t log p + (1 - t) log(1 - p), "product" for another product of target and logarithm, "shares of classes" if
-    the probability of each example's class is picked first and its logarithm is taken after. prediction: made by weights.
-    target: not made by weights. head: the operations that made the prediction. given: whether the target is data; it is not if
-    it was computed from the model's output in this step or is a constant. alone: whether the loss is only this comparison, times
-    a number.
+    the probability of each example's class is picked first and its logarithm is taken after, "signs" for max(0, 1 - t y).
+    prediction: made by weights. target: not made by weights. head: the operations that made the prediction. given: whether the
+    target is data; it is not if it was computed from the model's output in this step or is a constant. alone: whether the loss
+    is only this comparison, times a number.
     """
 
     expects: str
@@ -76,10 +83,13 @@ def comparisons(look: Look) -> list[Comparison]:
     for call in look.calls:
         for given in call.args:
             uses.setdefault(id(given), set()).add(call.name)
+    for call in look.calls:
+        if call.name in _FROM and call.given(1, "other") == 1 and not _CUTTING.isdisjoint(uses.get(id(call.result), ())):
+            uses[id(call.given(0, "input"))].add(_HINGED)
     found = []
     for call in look.calls:
-        alone = _alone(look.loss, call)
-        pair = _pair(call, uses) or (_picked(call, uses) if _whole(call, alone=alone, uses=uses) else None)
+        whole = alone(look.loss, call)
+        pair = _pair(call, uses) or (_picked(call, uses) if _whole(call, alone=whole, uses=uses) else None)
         if pair is None:
             continue
         expects, prediction, target = pair
@@ -90,7 +100,7 @@ def comparisons(look: Look) -> list[Comparison]:
             data = _given(target, makers, answers)
             if call.name == "gather" and target.ndim == prediction.ndim and target.shape[-1] == 1:
                 target = target.squeeze(-1)
-            found.append(Comparison(expects, prediction, target, head, call, data, alone))
+            found.append(Comparison(expects, prediction, target, head, call, data, whole))
     return found
 
 
@@ -145,6 +155,8 @@ def _pair(call: FunctionCall, known: Mapping[int, set[str]]) -> tuple[str, Tenso
         first, second = call.given(0, "input"), call.given(1, "target", call.given(1, "other"))
     if not (isinstance(first, Tensor) and isinstance(second, Tensor)):
         return None
+    if call.name == "poisson_nll_loss" and not call.given(2, "log_input", True):
+        return None
     if call.name in LOSSES:
         if second.requires_grad and not first.requires_grad and call.name in ("mse_loss", "l1_loss", "smooth_l1_loss"):
             first, second = second, first  # the arguments came in the other order
@@ -163,6 +175,8 @@ def _written(call: FunctionCall, prediction: Tensor, target: Tensor, known: Mapp
         return "squared" if not uses.isdisjoint(_SQUARES) else "absolute" if not uses.isdisjoint(_SIZES) else ""
     if call.name in ("dist", "pairwise_distance") and target.shape == prediction.shape:
         return "squared"
+    if call.name in _PRODUCTS and target.shape == prediction.shape and _HINGED in uses:
+        return "signs"  # max(0, 1 - t y)
     if call.name in (*_PRODUCTS, "einsum") and target.numel() > 1 and prediction.grad_fn is not None:
         if operation(prediction.grad_fn) in ("Log", "LogSoftmax", "LogSigmoid"):
             return "product"
@@ -190,7 +204,7 @@ def _given(target: Tensor, makers: dict[int, FunctionCall], answers: set[int]) -
     return False
 
 
-def _alone(loss: Tensor | None, call: FunctionCall) -> bool:
+def alone(loss: Tensor | None, call: FunctionCall) -> bool:
     """Whether the loss is only this comparison, or its sum or mean, times a number."""
     node = None if loss is None else loss.grad_fn
     end = call.result.grad_fn if isinstance(call.result, Tensor) else None

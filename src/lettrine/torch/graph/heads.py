@@ -31,6 +31,7 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "Silu": (-0.279, inf),
     "Mish": (-0.309, inf),
 }
+_CLAMPS: Final = {"ClampMin": "Clamp", "ClampMax": "Clamp"}
 _CARRIERS: Final = _VIEWS | {"WeightNormInterface"}
 _LONGEST: Final = 24  # operations followed backwards
 
@@ -71,7 +72,7 @@ def head_of(prediction: Tensor, names: Mapping[int, str]) -> Head:  # noqa: C901
     low, high, dropped = -inf, inf, False
     while node is not None and steps < _LONGEST:
         steps += 1
-        kind = operation(node)
+        kind = _CLAMPS.get(operation(node), operation(node))
         if kind in _WEIGHTED:
             return Head(tuple(operations), axis, parameter_of(node, names), low, high, dropped)
         if kind in _SHAPING:

@@ -6,18 +6,21 @@ where: the root's name.
 
 figures, over all looks: "looks", "rows" (of one batch); "mean", "std", "low", "high" of all values; "feature_most",
     "feature_least": largest and smallest root mean square of a feature (of a channel, if there are more than two axes);
-    "rescaled": share of looks in which the model itself first divides its input; "pairs": looks at two optimiser steps in a row,
-    "same": share of them with the same batch, "distinct": different batches; "period": number of steps after which the same
-    batches came again in the same order; NaN if some look did not show it; "alike": share of looks in which all rows of the
-    batch were equal; "grown": number of different rows in the last batches / in the first ones; it grows while a replay buffer
-    fills; "told": how much better than chance the nearest other input predicts the target, in standard deviations over permuted
-    targets; "compared": on how many examples. Nearest is by Euclidean distance of standardised features (Cover & Hart 1967,
-    Nearest neighbor pattern classification); equal rows count once.
+    "rescaled": share of looks in which the model itself first divides its input; "pairs": looks at two optimiser steps in
+    a row, "same": share of them with the same batch, "distinct": different batches; "period": number of steps after which
+    the same batches came again in the same order; NaN if some look did not show it; "alike": share of looks in which all
+    rows of the batch were equal; "grown": number of different rows in the last batches / in the first ones; it grows
+    while a replay buffer fills; "told": how much better than chance inputs tell of targets, in standard deviations over
+    permuted targets; "compared": on how many examples; "columns": numbers in a target, or more than 1 where inputs are
+    tokens. Told is the larger of two: how well the nearest other input predicts the target, by Euclidean distance of
+    standardised features (Cover & Hart 1967, Nearest neighbor pattern classification), and the size of all covariances of
+    input features with targets (Robert & Escoufier 1976, the RV coefficient), which for rows and pictures of targets
+    finds what holds place by place. Equal rows count once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import combinations
 from math import gcd, nan
@@ -37,6 +40,8 @@ _MARK: Final = 64  # numbers at each end that make the fingerprint of a batch
 _ROWS: Final = 64  # examples kept of one look
 _ALL: Final = 1_024  # examples kept of all looks
 _WIDE: Final = 256  # numbers kept of each example
+_LONG: Final = 512  # tokens kept of each example
+_SPREAD, _PLACE = 101, 37  # odd numbers that spread tokens and places over the columns of a hash
 _ALIKE: Final = 4  # rows needed to say that all are equal
 _PERMUTATIONS: Final = 24
 _WHOLE: Final = (torch.int64, torch.int32, torch.int16, torch.uint8)  # types of tokens; masks have others
@@ -58,6 +63,7 @@ class _Seen:
     inputs: list[Array] = field(default_factory=list)
     targets: list[Array] = field(default_factory=list)
     classes: bool = True
+    columns: int = 1  # numbers in a target; of tokens, numbers that tell of an input
     told: tuple[int, tuple[float, int]] = (0, (nan, 0))  # by number of batches kept: a live page then computes it once
 
 
@@ -83,6 +89,8 @@ class Inputs:
                 continue  # another micro-batch of the same step
             seen.steps.append(look.step)
             seen.marks.append(_mark(tokens if given is None else given))
+            if tokens is not None and sum(map(len, seen.inputs)) < _ALL:
+                _take_pairs(seen, tokens, look)
             if given is None:
                 seen.rows = next((len(each) for each in (tokens, constant) if each is not None), 0)
                 seen.judged += constant is not None
@@ -156,20 +164,35 @@ def _take(seen: _Seen, given: Tensor) -> None:
 
 
 def _take_pairs(seen: _Seen, given: Tensor, look: Look) -> None:
-    """Keep some examples with their targets: one number or class for each."""
+    """Keep some examples with their targets: a class, a number, or a row or a picture of them for each."""
     for each in look.once(comparisons):
         target = each.target
-        per_row = target.ndim == 1 or (target.ndim == 2 and target.shape[1] == 1)
-        if each.given and len(target) == len(given) and per_row:
+        if each.given and target.ndim and len(target) == len(given):
             break
     else:
         return
-    rows = slice(0, _ROWS)
-    wide = given.detach()[rows].reshape(min(len(given), _ROWS), -1)
-    wide = wide[:, :: -(-wide.shape[1] // _WIDE)]
-    seen.inputs.append(wide.to(torch.float32).cpu().numpy())
-    seen.targets.append(target.detach()[rows].reshape(-1).to(torch.float64).cpu().numpy())
-    seen.classes = not target.is_floating_point() or each.expects in ("logits", "probabilities")
+    single = target[:1].numel() == 1
+    named = not target.is_floating_point() and not single
+    seen.inputs.append(_flat(given) if given.is_floating_point() else np.hstack([_spelled(given, 0), _spelled(given, _PLACE)]))
+    seen.targets.append(_spelled(target, _PLACE) if named else _flat(target))
+    seen.columns = seen.inputs[-1].shape[1] if not given.is_floating_point() else target[:1].numel()
+    seen.classes = single and (not target.is_floating_point() or each.expects in ("logits", "probabilities"))
+
+
+def _flat(tensor: Tensor) -> Array:
+    """The first rows, at most _WIDE numbers of each."""
+    rows = tensor.detach()[:_ROWS]
+    wide = rows.reshape(len(rows), -1)
+    return np.asarray(wide[:, :: -(-wide.shape[1] // _WIDE)].to(torch.float64).cpu().numpy())
+
+
+def _spelled(tokens: Tensor, place: int) -> Array:
+    """The first rows of tokens or class numbers, as counts of what occurs, (R, _WIDE); place: 0 for wherever it occurs, otherwise
+    for each place apart. What a hash brings together only blurs the counts.
+    """
+    rows = tokens.detach()[:_ROWS].reshape(min(len(tokens), _ROWS), -1)[:, :_LONG].long().cpu()
+    columns = (rows * _SPREAD + place * torch.arange(rows.shape[1])).remainder(_WIDE)
+    return np.asarray(torch.zeros(len(rows), _WIDE).scatter_add_(1, columns, torch.ones(rows.shape)).double().numpy())
 
 
 def _figures(seen: _Seen) -> dict[str, float]:
@@ -191,7 +214,8 @@ def _figures(seen: _Seen) -> dict[str, float]:
     if seen.told[0] != len(seen.inputs):
         seen.told = len(seen.inputs), _told(seen)
     told, compared = seen.told[1]
-    return {name: float(value) for name, value in (figures | {"told": told, "compared": compared}).items()}
+    figures |= {"told": told, "compared": compared, "columns": seen.columns}
+    return {name: float(value) for name, value in figures.items()}
 
 
 def _period(steps: list[int], marks: list[int]) -> float:
@@ -204,29 +228,47 @@ def _period(steps: list[int], marks: list[int]) -> float:
 
 
 def _told(seen: _Seen) -> tuple[float, int]:
-    """How far the nearest neighbours' targets are from chance, and on how many examples."""
-    if not seen.inputs or len({each.shape[1] for each in seen.inputs}) > 1:
+    """How far what inputs tell of targets is from chance, and on how many examples."""
+    if not seen.inputs or len({(a.shape[1], b.shape[1]) for a, b in zip(seen.inputs, seen.targets, strict=True)}) > 1:
         return nan, 0
     inputs, places = np.unique(np.concatenate(seen.inputs), axis=0, return_index=True)
     targets = np.concatenate(seen.targets)[places]
-    kept = np.isfinite(inputs).all(axis=1) & np.isfinite(targets)
-    inputs, targets = inputs[kept], targets[kept]
-    if len(targets) < _ALIKE or np.ptp(targets) == 0:
+    kept = np.isfinite(inputs).all(axis=1) & np.isfinite(targets).all(axis=1)
+    inputs, targets = _standard(inputs[kept]), targets[kept]
+    if len(targets) < _ALIKE or np.ptp(targets, axis=0).max() == 0:
         return nan, 0
-    spread = inputs.std(axis=0)
-    scaled = ((inputs - inputs.mean(axis=0)) / np.where(spread > 0, spread, 1)).astype(np.float32)
-    squares = (scaled**2).sum(axis=1)
-    distances = squares[:, None] + squares - 2 * scaled @ scaled.T
+    squares = (inputs**2).sum(axis=1)
+    distances = squares[:, None] + squares - 2 * inputs @ inputs.T
     np.fill_diagonal(distances, np.inf)
     nearest = distances.argmin(axis=1)
-    if not seen.classes:
-        targets = targets.argsort().argsort().astype(np.float64)  # ranks: a few huge targets must not decide
+    if seen.classes:
+        rows = (targets == np.unique(targets)).astype(np.float32)  # (N, classes)
+    else:
+        if targets.shape[1] == 1:
+            targets = targets.argsort(axis=0).argsort(axis=0).astype(np.float64)  # ranks: a few huge targets must not decide
+        rows = _standard(targets)
+    centred = rows - rows.mean(axis=0)
 
-    def agreement(order: Array) -> float:
-        own, other = targets[order], targets[order][nearest]
-        return float((own == other).mean() if seen.classes else -np.abs(own - other).mean())
+    def nearby(order: Array) -> float:
+        own = rows[order]
+        return float((own * own[nearest]).sum() if seen.classes else -np.abs(own - own[nearest]).sum())
+
+    def linear(order: Array) -> float:
+        return float(((inputs.T @ centred[order]) ** 2).sum())
 
     generator = np.random.default_rng(0)
-    chance = [agreement(generator.permutation(len(targets))) for _ in range(_PERMUTATIONS)]
+    orders = [generator.permutation(len(targets)) for _ in range(_PERMUTATIONS)]
+    return max(_from_chance(measure, orders) for measure in (nearby, linear)), len(targets)
+
+
+def _from_chance(measure: Callable[[Array], float], orders: list[Array]) -> float:
+    """Of the rows in their own order, in standard deviations over permuted ones; NaN if those are all the same."""
+    chance = [measure(order) for order in orders]
     noise = float(np.std(chance, ddof=1))
-    return ((agreement(np.arange(len(targets))) - float(np.mean(chance))) / noise if noise > 0 else nan), len(targets)
+    return (measure(np.arange(len(orders[0]))) - float(np.mean(chance))) / noise if noise > 0 else nan
+
+
+def _standard(table: Array) -> Array:
+    """Columns of mean 0 and standard deviation 1, or 0 throughout."""
+    spread = table.std(axis=0)
+    return np.asarray(((table - table.mean(axis=0)) / np.where(spread > 0, spread, 1)).astype(np.float32))

@@ -117,7 +117,12 @@ class _Compared:
         open_ = self._agree is None or bool(self._agree.any())  # a place that disagreed once stays out
         if open_ and given.ndim == 2 and (found := _compared(given, term)) is not None:
             self._take(*found)
-        if given.is_floating_point() and term.target is not None and len(term.target) == len(given) and self._left != []:
+        if (
+            given.is_floating_point()
+            and term.target is not None
+            and term.target.shape[:1] == given.shape[:1]
+            and self._left != []
+        ):
             # of a window only the last step: the task may be to remember an earlier one
             last = given[:, -1] if given.ndim == 3 else given
             table = last.reshape(len(given), -1)[:, :_WIDE]

@@ -5,15 +5,19 @@ One for each last weight and kind of loss. where: the module that holds that wei
 words: "expects": what the loss expects, as in `comparisons.LOSSES`; "function": its name; "operations": the operations between
     weights and prediction, from the prediction backwards; "place": the weight; "shape" of the targets.
 figures, over all looks together: "looks", "rows" (examples), "alone" (1 if the loss is only this comparison at every look).
-    Targets that are numbers: "low", "high", "mean", "std"; "reach_low", "reach_high": range of the prediction; "outside": share
-    of targets outside that range; "lost": share of their variance that lies outside. Targets that are rows of probabilities:
-    "rows_one": share of rows with sum 1; "rows_many": share of rows of only 0 and 1 with two or more 1; "rows_none": share of
-    rows that are all 0. Targets that are classes: "classes" (of the prediction), "classes_seen"; "pure": share of looks with a
-    single class; "scatter": how much more the classes of batches differ than those of shuffled batches (1 is usual); "ignored":
-    share of targets that are left out; "all_ignored": share of looks where all are left out; "single": share of looks with one
-    target per example. The prediction: "sum_off": looks whose rows do not sum to 1 along the classes although there was a
-    softmax; "ones": looks with all values 1; "axis": axis of the softmax; "zeros": share of zeros; "never": share of its units
-    that were 0 in all examples; "above": looks with a value above 0; "between": looks with all values between 0 and 1.
+    Targets that are numbers: "low", "high", "mean", "std"; "reach_low", "reach_high": range of the prediction; "outside":
+    share of targets outside that range; "lost": share of their variance that lies outside. Targets that are rows of
+    probabilities: "rows_one": share of rows with sum 1; "rows_many": share of rows of only 0 and 1 with two or more 1;
+    "rows_none": share of rows that are all 0; "rows_mixed": share of rows with two or more numbers that are not 0, and
+    one that is not whole; "row_sum", "row_spread": mean and standard deviation of their sums. Numbers: "error": mean
+    squared difference of predictions and targets at the last look; "square": mean square of the targets then; "answer":
+    that of the predictions. Targets that are classes: "classes" (of the prediction), "classes_seen"; "pure": share of
+    looks with a single class; "scatter": how much more the classes of batches differ than those of shuffled batches (1 is
+    usual); "ignored": share of targets that are left out; "all_ignored": share of looks where all are left out; "single":
+    share of looks with one target per example. The prediction: "sum_off": looks whose rows do not sum to 1 along the
+    classes although there was a softmax; "ones": looks with all values 1; "axis": axis of the softmax; "zeros": share of
+    zeros; "never": share of its units that were 0 in all examples; "above": looks with a value above 0; "between": looks
+    with all values between 0 and 1.
 """
 
 from __future__ import annotations
@@ -53,6 +57,7 @@ class _Sums:
     low: float = nan
     high: float = nan
     classes: list[dict[int, int]] = field(default_factory=list)
+    last_error: dict[str, float] = field(default_factory=dict)
     active: Array | None = None
 
     def add(self, name: str, value: float) -> None:
@@ -145,6 +150,10 @@ def _take_target(sums: _Sums, each: Comparison) -> None:
     sums.numbers.append((len(numbers), float(numbers.mean()), float(numbers.var()), outside, float((beyond**2).mean())))
     sums.low = float(np.nanmin([sums.low, numbers.min()]))
     sums.high = float(np.nanmax([sums.high, numbers.max()]))
+    if target.numel() == each.prediction.numel():
+        answers, asked = _sample(each.prediction), _sample(target)
+        error, square, answer = (float((values**2).mean()) for values in (answers - asked, asked, answers))
+        sums.last_error = {"error": error, "square": square, "answer": answer}
     if target.shape == each.prediction.shape and target.ndim > 1:
         rows = _table(target, _class_axis(each))
         if rows.shape[1] > 1:
@@ -152,6 +161,9 @@ def _take_target(sums: _Sums, each: Comparison) -> None:
             sums.add("rows_one", float((np.abs(total - 1) <= _ROW * rows.shape[1] ** 0.5).mean()))
             sums.add("rows_many", float((binary & (total >= 2)).mean()))
             sums.add("rows_none", float((rows == 0).all(axis=1).mean()))
+            sums.add("rows_mixed", float((((rows != 0).sum(axis=1) >= 2) & (rows % 1 != 0).any(axis=1)).mean()))
+            sums.add("row_sum", float(total.mean()))
+            sums.add("row_spread", float(total.std()))
             if (binary & (total == 1)).all():
                 sums.classes.append(_counts(rows.argmax(axis=1)))
     elif each.expects in ("logits", "probabilities") and np.isin(numbers, (0.0, 1.0)).all():
@@ -191,6 +203,7 @@ def _evidence(sums: _Sums) -> Evidence:
         figures |= {"low": sums.low, "high": sums.high, "mean": centre, "std": whole**0.5}
         figures |= {"reach_low": head.low, "reach_high": head.high, "outside": float(share @ outside)}
         figures["lost"] = float(share @ lost) / whole if whole > 0 else nan
+    figures |= sums.last_error
     if sums.classes:
         figures |= _spread(sums.classes)
     words = {

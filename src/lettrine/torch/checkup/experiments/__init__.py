@@ -1,4 +1,4 @@
-"""One file an experiment; the order here is that of `EXPERIMENTS`, the most telling and cheapest first."""
+"""One file for each experiment. The order here is the order of `EXPERIMENTS`: the most informative and cheapest first."""
 
 from lettrine.torch.checkup.experiments import (  # noqa: I001  in the order in which they are run
     first_loss,

@@ -1,8 +1,8 @@
-"""Does a padded batch give what the single examples give? Each of a few padded examples is asked alone, cut to its own length.
+"""Does a padded batch give the same answers as single examples? A few padded examples run alone, each cut to its own length.
 
-`padding` changes what stands in padded places; this sees what depends on how many there are: a sum over the real places divided
-by the length of the longest, a position counted from the end of the batch. Only networks that mask are judged, and only padding
-at the end: an example that is padded in front stands elsewhere when it is cut.
+`padding` changes the contents of padded places; this experiment finds what depends on their number: a sum over the real places
+that is divided by the longest length, or a position counted from the end of the batch. Only networks that mask are judged, and
+only padding at the end: cutting an example that is padded in front would move its places.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from lettrine.torch.checkup.spread import change
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import leaves, mapped
 
-MOST: Final = 4  # examples that are asked alone
+MOST: Final = 4  # examples that run alone
 
 
 @experiment("alone", "Padded batch against single examples", passes=MOST)
 def alone(task: Task) -> Result:
-    """Ask a few padded examples alone and compare with their answers in the batch.
+    """Run a few padded examples alone and compare with their answers in the batch.
 
     Measured: The answers to a few padded examples, in the batch and alone without their padding, in eval mode.
     Formula: change = max |answer alone - answer in the batch| / max |answer in the batch|.
@@ -54,19 +54,19 @@ def alone(task: Task) -> Result:
             whole = [_answers(task, shortened(call, padded, row, padded.pads.shape[1])) for row in rows]
         except Exception:  # noqa: BLE001  a network of one length only, or of batches only
             raise Skip("not applicable", "the network does not take one example of another length") from None
-    # What a lone example changes by itself, such as a batch's mean, is another experiment's.
+    # Effects of the batch size alone, such as a mean over the batch, belong to another experiment.
     by_batch = max(_apart(together, own, row, padded) for row, own in zip(rows, whole, strict=True))
     by_length = max(_apart(together, own, row, padded) for row, own in zip(rows, single, strict=True))
     figures = {"examples": len(rows), "by_length": by_length, "by_batch": by_batch}
-    said = f"{len(rows)} padded examples asked alone and without their padding: the answers change by {part(by_length)}."
+    said = f"{len(rows)} padded examples run alone and without their padding: the answers change by {part(by_length)}."
     if by_length <= CHECKUP_SAME_SINGLE or by_batch > CHECKUP_SAME_SINGLE or "padding" in task.known:
         return Result(said, figures=figures)
     found = finding(
         "padding",
         "warning",
         (),
-        f"A padded example gets another answer when it is asked alone, without its padding: it changes by {part(by_length)}.",
-        "An example is then answered differently with every length of the longest one beside it.",
+        f"A padded example gets another answer when it runs alone, without its padding: it changes by {part(by_length)}.",
+        "The answer to an example then depends on the length of the longest example in its batch.",
         "Divide sums over places by the number of real ones (mask.sum(1)), not by the padded length; count positions from the "
         "beginning; and mask before every mean, maximum, normalisation or convolution over places.",
         value=by_length,
@@ -99,7 +99,7 @@ def _answers(task: Task, call: Call) -> list[Tensor]:
 
 
 def _apart(together: list[Tensor], own: list[Tensor], row: int, padded: Padded) -> float:
-    """Change of one example's answers, at its real places where there is one for each."""
+    """Change of one example's answers; at its real places if there is one answer for each place."""
     found = 0.0
     count, places = padded.pads.shape
     length = int((~padded.pads[row]).sum())

@@ -1,7 +1,7 @@
-"""Is the answer in the input? Each feature, pixel and place alone is held against the target, over all examples that were drawn.
+"""Is the answer in the input? Each feature, pixel and place alone is compared with the target, over all examples that were drawn.
 
-A copy of the target, or what stands for it one to one, is a leak. What a small probe reads off one feature, on examples that were
-held out, may be what the task is about, as petals tell species: that is a remark, which says where.
+A copy of the target, or a one-to-one code for it, is a leak. If a small probe predicts the target from one feature, on held-out
+examples, that may be the task itself, as petals tell species: this is a remark that names the feature.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import leaves
 
 MOST_FEATURES: Final = 200_000
-EXACT: Final = 1e-6  # of the variance of the targets, that a straight line through one feature leaves
+EXACT: Final = 1e-6  # share of the targets' variance that remains after a straight-line fit on one feature
 LEAST_OF_EACH: Final = 5  # examples of each class
 
 
@@ -35,20 +35,20 @@ class Table:
     features: Tensor
 
     def at(self, place: int) -> str:
-        """A feature as one would index it in an example."""
+        """A feature as an index into an example."""
         return f"[{', '.join(str(int(each)) for each in torch.unravel_index(torch.tensor(place), self.shape))}]"
 
 
 @experiment("answer", "The answer in the input", passes=1)
 def answer(task: Task) -> Result:
-    """Hold each feature against the targets, over all batches.
+    """Compare each feature with the targets, over all batches.
 
-    Measured: Whether a feature is the target itself, or stands for it one to one, in all examples that were drawn; and what a
-        table of one feature's values tells of the target in examples that were held out.
+    Measured: Whether a feature is the target itself, or a one-to-one code for it, in all examples that were drawn; and how well a
+    table of one feature's values predicts the target in held-out examples.
     Formula: told = 1 - errors / errors of the most frequent class; of numbers 1 - squared error / variance.
     """
     if task.whole:
-        raise Skip("not applicable", "the loss function takes the batch whole, so the targets are not known")
+        raise Skip("not applicable", "the loss function takes the whole batch, so the targets are not known")
     targets = [batch[-1] for batch in task.batches]
     if not all(isinstance(each, Tensor) and each.ndim and each.numel() == each.shape[0] for each in targets):
         raise Skip("not applicable", "not one target an example")
@@ -56,7 +56,7 @@ def answer(task: Task) -> Result:
     tables = _tables(task, len(target))
     if not tables:
         raise Skip("not applicable", "no inputs of two features or more that are the same in every batch")
-    # An example that comes again is not evidence anew: it would be held out and learned by heart at once.
+    # A repeated example is no new evidence: one copy would be fitted and the other held out.
     kept = _first_of_each(tables, target)
     target, tables = target[kept], [replace(each, features=each.features[kept]) for each in tables]
     if len(target) < CHECKUP_LEAK_ROWS:
@@ -80,12 +80,14 @@ def answer(task: Task) -> Result:
     if not best > 0:
         return Result(said, figures=figures)
     name = f"{table.path}{table.at(place)}"
-    said += f" A probe reads {100 * best:.0f} % of what there is to tell off {name} alone, in {held} examples held out."
+    said += f" A probe predicts {100 * best:.0f} % of what can be predicted from {name} alone, in {held} held-out examples."
     return Result(said, (_told(name, best, held),) if best >= CHECKUP_TELLS else (), figures)
 
 
 def _tables(task: Task, rows: int) -> list[Table]:
-    """Inputs whose features can be held against the targets. The only feature there is may well be what the task is about."""
+    """Inputs whose features can be compared with the targets. An input with a single feature is left out: it may be the task
+    itself.
+    """
     try:
         given = [dict(leaves(task.inputs(batch).given)) for batch in task.batches]
     except NotCalled:  # pragma: no cover  pairs always call the model
@@ -102,7 +104,7 @@ def _tables(task: Task, rows: int) -> list[Table]:
 
 
 def _first_of_each(tables: list[Table], target: Tensor) -> Tensor:
-    """Places of the examples, each only where it comes first."""
+    """Indices of the examples, without repetitions: the first of each."""
     parts = [
         each.detach().cpu().contiguous().flatten(1).view(torch.uint8).numpy()
         for each in [*(table.features for table in tables), target[:, None]]
@@ -114,7 +116,7 @@ def _first_of_each(tables: list[Table], target: Tensor) -> Tensor:
 
 
 def _probed(tables: list[Table], target: Tensor) -> tuple[float, Table, int, int]:
-    """The most that one feature tells, which, and of how many examples held out."""
+    """The best score of one feature, which feature it is, and the number of held-out examples."""
     kinds = len(set(target.tolist()))
     classes = kinds <= len(target) // LEAST_OF_EACH
     best = (0.0, tables[0], 0, 0)
@@ -146,9 +148,9 @@ def _told(name: str, share: float, held: int) -> Finding:
         "leak",
         "info",
         (),
-        f"{name} alone tells the target: a table of its values gets {100 * share:.0f} % of what there is to tell, in {held} "
+        f"{name} alone tells the target: a table of its values predicts {100 * share:.0f} % of what can be predicted, in {held} "
         "examples held out.",
-        "Either this is what the task is about, or it is written down only when the answer is known.",
+        "Either this is what the task is about, or the feature is only known once the answer is known.",
         f"See where {name} comes from: if it is not known before the answer, take it out of the inputs.",
         value=share,
         limit=CHECKUP_TELLS,
@@ -157,13 +159,13 @@ def _told(name: str, share: float, held: int) -> Finding:
 
 
 def _same(feature: Tensor, target: Tensor) -> bool:
-    """Whether a feature is the target, or stands for its classes: not merely on one line with numbers."""
+    """Whether a feature is the target, or a code for its classes, and not only a linear function of numeric targets."""
     kinds = len(set(target.tolist()))
     return torch.equal(feature.double(), target.double()) or kinds <= len(target) // LEAST_OF_EACH
 
 
 def copies(features: Tensor, target: Tensor) -> list[int]:
-    """Places of the features (N, F) that stand for the target (N,) one to one."""
+    """Indices of the features (N, F) that are a one-to-one code for the target (N,)."""
     features, target = features.double(), target.double()
     kinds = torch.unique(target)
     if len(kinds) < 2:

@@ -1,6 +1,6 @@
-"""Does every feature and place matter? After a few steps each slice of the inputs is blanked in turn, and the loss looked at.
+"""Does every feature and place matter? After a few steps each slice of the inputs is blanked in turn, and the loss is compared.
 
-Blanked is what has the mean of its batch in every example; whole numbers, such as tokens, are those of another example instead.
+A blanked slice holds the mean over the batch in every example; whole numbers, such as tokens, come from another example instead.
 A slice is one index along one axis of an input: a column of a table, a place of a text, a channel, a row of a picture.
 """
 
@@ -26,11 +26,11 @@ from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import leaves
 
 MOST: Final = 96  # slices
-ALONG: Final = 32  # of one axis; longer ones are blanked in groups
-SHARE: Final = 0.05  # of the time that is left
-PASS: Final = 0.4  # of the time of a forward and backward pass, that a forward pass takes
-LEAST: Final = 4  # slices along an axis, to say that one alone matters
-BORDER: Final = 0.25  # of an axis that may be cut off, as strides do at the border, before that is said
+ALONG: Final = 32  # slices of one axis; longer axes are blanked in groups
+SHARE: Final = 0.05  # share of the remaining time
+PASS: Final = 0.4  # share of a forward and backward pass that the forward pass takes
+LEAST: Final = 4  # least number of slices along an axis for the finding that only one matters
+BORDER: Final = 0.25  # share of an axis that may have no effect without a finding: strides cut the border off
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ class Slice:
 
     @property
     def said(self) -> str:
-        """As one would write it: "input x[:, 3]"."""
+        """The slice in Python's notation: "input x[:, 3]"."""
         at = f"{self.start}" if self.length == 1 else f"{self.start}:{self.start + self.length}"
         return f"input {self.path}[{', '.join([':'] * self.axis)}, {at}]"
 
     def blanked(self, path: str, tensor: Tensor) -> Tensor:
-        """The same tensor without what this slice of it says."""
+        """The same tensor without the information of this slice."""
         if path != self.path or tensor.shape != self.shape:
             return tensor
         changed = tensor.detach().clone()
@@ -92,7 +92,7 @@ def blanking(task: Task) -> Result:
     cost = effects[dearest][1]
     idle = [each for each, (moved, _) in effects.items() if moved <= CHECKUP_MATTERS]
     figures = {"slices": len(effects), "idle": len(idle), "loss": plain[1], "dearest": plain[1] + cost}
-    said = f"Of {len(effects)} slices of the inputs, blanked one at a time, {dearest.said} is missed most: "
+    said = f"Of {len(effects)} slices of the inputs, blanked one at a time, {dearest.said} matters most: "
     said += f"loss {plain[1]:.3g} → {plain[1] + cost:.3g}."
     said += f" {len(idle)} make no difference." if idle else ""
     found = _finding(effects, idle)
@@ -100,7 +100,9 @@ def blanking(task: Task) -> Result:
 
 
 def slices(path: str, tensor: Tensor, most: int) -> Iterator[Slice]:
-    """Slices along every axis but that of the examples; at most so many together. What is alike in all examples is left out."""
+    """Slices along every axis except that of the examples, at most `most` in all. Slices that are equal in all examples are left
+    out.
+    """
     axes = [axis for axis in range(1, tensor.ndim) if tensor.shape[axis] > 1]
     along = min(ALONG, most // max(1, len(axes)))
     for axis in axes if along else ():
@@ -112,12 +114,12 @@ def slices(path: str, tensor: Tensor, most: int) -> Iterator[Slice]:
 
 
 def _is_input(path: str, tensor: Tensor, rows: int) -> bool:
-    """Labels are handed to some models too; masks may well not matter."""
+    """Whether to leave an input out: some models get the labels too, and masks may have no effect."""
     return tensor.ndim >= 2 and tensor.shape[0] == rows and "label" not in path and not is_flags(tensor)
 
 
 def _asked(task: Task, blank: Slice | None) -> tuple[list[Tensor], float]:
-    """Answers, and the loss. In training mode: running statistics of a few steps may be far off."""
+    """The answers and the loss, in training mode: running statistics of a few steps may be far off."""
     answers: list[Tensor] = []
 
     def keep(_: nn.Module, __: Any, output: Any) -> None:
@@ -140,7 +142,9 @@ def _effect(task: Task, blank: Slice, plain: tuple[list[Tensor], float]) -> tupl
 
 
 def _finding(effects: dict[Slice, tuple[float, float]], idle: list[Slice]) -> Finding | None:
-    """One slice that alone matters, of many; else a remark on those that do not, but for a border that strides cut off."""
+    """A finding if only one slice of many matters; otherwise a remark on slices without effect, except a border that strides cut
+    off.
+    """
     for path, axis in dict.fromkeys((each.path, each.axis) for each in idle):
         here = [each for each in effects if (each.path, each.axis) == (path, axis)]
         still = [each for each in idle if (each.path, each.axis) == (path, axis)]
@@ -158,8 +162,8 @@ def _only(one: Slice, count: int) -> Finding:
         "warning",
         (one.path,),
         f"Of {count} slices of input {one.path} along axis {one.axis}, only {one.said} changes the answers.",
-        "What the others could tell is not learned.",
-        f"Look in forward() for an index that takes one place where all are meant: h[:, 0] of a recurrent layer has read the "
+        "The network cannot learn from the others.",
+        f"Look in forward() for an index that takes one place although all are meant: h[:, 0] of a recurrent layer has read the "
         f"first place only, h[-1] of one with batch_first=True is the last example; or for what cuts input {one.path} along axis "
         f"{one.axis}.",
         value=1,
@@ -175,7 +179,7 @@ def _unused(still: list[Slice], count: int) -> Finding:
         "info",
         (still[0].path,),
         f"{len(still)} of {count} slices of input {still[0].path} do not change the answers: {named}.",
-        "What they could tell is not learned.",
+        "The network cannot learn from them.",
         f"If they are meant to be used, look where input {still[0].path} is cut or masked in forward().",
         value=len(still),
         limit=count,

@@ -1,6 +1,7 @@
-"""Where the targets are the inputs one place later: does the answer at place t change with what comes after t?
+"""If the targets are the inputs one place later: does the answer at place t change with the inputs after t?
 
-If it does, the network may read its answer off its input. The check changes everything after t and looks at the answers up to t.
+If it does, the network can copy its answer from its input. The experiment changes everything after t and compares the answers up
+to t.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from lettrine.torch.checkup.values import in_double, leaves, mapped
 
 @experiment("causality", "Causality", passes=8)
 def causality(task: Task) -> Result:
-    """Change what comes after a place and look at the answers up to it.
+    """Change the inputs after a place and compare the answers up to it.
 
-    Measured: Where the targets are the inputs one place later: how far the answers up to a place move when everything after
-        it is changed.
+    Measured: If the targets are the inputs one place later: how much the answers up to a place change when everything after it is
+    changed.
     Formula: change = largest abs(after - before) / size of the answers.
     """
     batch = task.batch()
@@ -55,7 +56,9 @@ def causality(task: Task) -> Result:
 
 
 def _measured(task: Task, call: Call, shift: Shift, *, exact: bool) -> tuple[float, Place | None, int] | None:
-    """Largest change, where it begins, and the places there are; None where the model does not take float64, or says nothing."""
+    """Largest change, the module where it begins, and the number of places; None if the model does not take float64 or gives no
+    answers.
+    """
     given = dict(leaves(call.given))[shift.path]
     length, axis = given.shape[shift.axis], shift.axis
     with task.boxed(exact=exact), torch.no_grad():
@@ -64,7 +67,7 @@ def _measured(task: Task, call: Call, shift: Shift, *, exact: bool) -> tuple[flo
             call = Call(in_double(call.args), in_double(dict(call.kwargs)))
         try:
             output, before = hear(task.model, lambda: task.outputs(call))
-        except Exception:  # noqa: BLE001  a model that cannot be called so is not judged so
+        except Exception:  # noqa: BLE001  a model that cannot be called like this is not judged
             return None
         answers = _answers(output, given.shape[:2])
         if not answers:
@@ -82,7 +85,7 @@ def _measured(task: Task, call: Call, shift: Shift, *, exact: bool) -> tuple[flo
 
 
 def _changed_after(call: Call, shift: Shift, last: int) -> Call:
-    """Everything after a place replaced by what stands there in the next example, or else in the reverse order."""
+    """Everything after a place replaced by the same places of the next example, or of a single example in reverse order."""
 
     def put(path: str, tensor: Tensor) -> Tensor:
         if path != shift.path:
@@ -101,7 +104,9 @@ def _changed_after(call: Call, shift: Shift, last: int) -> Call:
 
 
 def _answers(output: object, shape: torch.Size) -> list[Tensor]:
-    """Outputs with one answer a place, as (axis 0, axis 1, …): also where classes stand second, or both axes are one."""
+    """Outputs with one answer for each place, as (axis 0, axis 1, …): also if classes are axis 1, or both axes are flattened into
+    one.
+    """
     found = []
     for _, each in leaves(output):
         if not each.is_floating_point() or each.ndim < 2:
@@ -116,7 +121,7 @@ def _answers(output: object, shape: torch.Size) -> list[Tensor]:
 
 
 def _up_to(last: int, axis: int, shape: torch.Size) -> Callable[[Tensor], Tensor | None]:
-    """The part of a tensor up to a place; also inside a module that has the two axes the other way round."""
+    """The part of a tensor up to a place; also inside a module that has the two axes swapped."""
 
     def kept(tensor: Tensor) -> Tensor | None:
         if tensor.ndim >= 2 and tensor.shape[:2] == shape:
@@ -137,11 +142,11 @@ def _finding(share: float, limit: float, place: Place | None) -> Finding:
     if place and place.inside and isinstance(module, nn.RNNBase) and module.bidirectional:
         remedy = f"Build {place.name} with bidirectional=False: its backward half reads from the end."
     elif place and place.inside and isinstance(module, nn.modules.conv._ConvNd):  # noqa: SLF001  the common base
-        remedy = f"Pad the input of {place.name} on the left only: its kernel reaches past the place it answers for."
+        remedy = f"Pad the input of {place.name} on the left only: its kernel reaches beyond the current place."
     else:
         remedy = (
-            "Give the attention a causal mask that forbids places after the one that asks (is_causal=True, or "
-            "torch.triu(ones(T, T), diagonal=1) as what is masked), and mind its direction and its axis."
+            "Give the attention a causal mask that hides the places after the query (is_causal=True, or "
+            "torch.triu(ones(T, T), diagonal=1) as the masked places), and check its direction and its axis."
         )
     return finding(
         "future-leak",
@@ -149,7 +154,7 @@ def _finding(share: float, limit: float, place: Place | None) -> Finding:
         where,
         f"The answers up to a place change with the inputs after it, by {part(share)}, and the inputs after it are "
         f"the targets.{at}",
-        "The network can read the answer off its input: the loss falls towards 0, and it has learned nothing to generate with.",
+        "The network can copy the answer from its input: the loss falls towards 0, but the network cannot generate.",
         remedy,
         value=share,
         limit=limit,

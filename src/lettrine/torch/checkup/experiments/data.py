@@ -19,15 +19,15 @@ from lettrine.torch.checkup.experiments.first_loss import loss_of, output_of
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import leaves
 
-LEAST_BATCHES: Final = 6  # to speak of an order
-LEAST_EXAMPLES: Final = 32  # to call targets constant
-SEVERAL: Final = 0.05  # of the rows that hold several ones
-SAME: Final = 1e-5  # of the loss: rounding
+LEAST_BATCHES: Final = 6  # least number of batches to judge their order
+LEAST_EXAMPLES: Final = 32  # least number of targets to call them constant
+SEVERAL: Final = 0.05  # share of the rows that hold several ones
+SAME: Final = 1e-5  # relative change of the loss that may be rounding
 
 
 @experiment("data", "Data", passes=1)
 def data(task: Task) -> Result:
-    """Count what repeats and what varies in the batches that were drawn.
+    """Count repetitions, and values that never vary, in the batches that were drawn.
 
     Measured: Batches that repeat, examples that are all alike, the classes of the targets and their order.
     Formula: repeated = (batches that are copies of another) / (batches); order = mean entropy of the classes within a batch /
@@ -51,7 +51,7 @@ def data(task: Task) -> Result:
     if figures.get("classes", 0) > 0:
         said += f"; {int(figures['classes'])} classes, the largest {100 * figures['largest_class']:.0f} % of the targets"
     if copies > 0:
-        said += f"; {100 * copies:.0f} % of the examples have the inputs of one before"
+        said += f"; {100 * copies:.0f} % of the examples repeat the inputs of an earlier one"
     if constant > 0:
         said += f"; {100 * constant:.0f} % of the features are constant"
     return Result(said + ".", tuple(found), figures)
@@ -88,7 +88,7 @@ def _alike(task: Task) -> tuple[float, float]:
 
 
 def _copies(task: Task) -> float:
-    """Share of the examples whose inputs are those of an example before them, to the last bit."""
+    """Share of the examples whose inputs equal those of an earlier example, bit for bit."""
     if task.whole:
         return 0.0
     seen: list[bytes] = []
@@ -107,7 +107,7 @@ def _targets(task: Task, targets: list[Tensor], figures: dict[str, float]) -> It
             "warning",
             (),
             f"All {len(flat)} targets are {float(flat[0]):g}.",
-            "There is nothing to tell apart, and the loss falls all the same.",
+            "There is nothing to tell apart, but the loss falls all the same.",
             "Look at how the targets are read: a wrong column, a comparison that is always true, or data sorted by class.",
             value=float(flat[0]),
         )
@@ -125,9 +125,8 @@ def _targets(task: Task, targets: list[Tensor], figures: dict[str, float]) -> It
             "sorted-data",
             "warning",
             (),
-            f"The batches are sorted by class: within one there is {100 * order:.0f} % of the variety that shuffled ones would "
-            f"have.",
-            "The network learns one class after the other and forgets each for the next.",
+            f"The batches are sorted by class: each holds {100 * order:.0f} % of the variety that shuffled ones would have.",
+            "The network learns one class after the other and forgets the earlier ones.",
             "Shuffle the examples: DataLoader(…, shuffle=True), or a permutation before they are cut into batches.",
             value=order,
             limit=CHECKUP_SORTED,
@@ -136,7 +135,9 @@ def _targets(task: Task, targets: list[Tensor], figures: dict[str, float]) -> It
 
 
 def _several(task: Task, targets: list[Tensor]) -> Finding | None:
-    """Rows of 0 and 1 with several ones, under a loss that does not mind when all answers to an example rise alike: a softmax."""
+    """Target rows of 0 and 1 with several ones, under a softmax: a loss that is unchanged if all answers to an example rise
+    equally.
+    """
     if not all(each.ndim == 2 and each.is_floating_point() and bool(((each == 0) | (each == 1)).all()) for each in targets):
         return None
     ones = torch.cat([each.sum(1) for each in targets if each.shape[1] > 1] or [torch.ones(1)])
@@ -156,8 +157,8 @@ def _several(task: Task, targets: list[Tensor]) -> Finding | None:
         "warning",
         (),
         f"{100 * share:.0f} % of the target rows hold several ones, and the loss is that of a softmax: it stays the same when "
-        "all answers to an example rise alike.",
-        "A softmax shares out one whole: no answer can be sure of two classes at once.",
+        "all answers to an example rise equally.",
+        "The probabilities of a softmax sum to 1: no answer can be sure of two classes at once.",
         "For several classes at once use binary_cross_entropy_with_logits; for one, give its index.",
         value=share,
         limit=SEVERAL,
@@ -166,13 +167,13 @@ def _several(task: Task, targets: list[Tensor]) -> Finding | None:
 
 
 def _minds(task: Task) -> bool:
-    """Whether the loss changes with the targets at all: some are handed over for form's sake."""
+    """Whether the loss depends on the targets at all: some losses only take them to fit an interface."""
     batch = task.batch()
     other = (*batch[:-1], torch.zeros_like(batch[-1]) if bool((batch[-1] != 0).any()) else torch.ones_like(batch[-1]))
     with task.boxed(), torch.no_grad():
         try:
             return float(task.loss(batch)) != float(task.loss(other))
-        except Exception:  # noqa: BLE001  a loss that refuses other targets minds them
+        except Exception:  # noqa: BLE001  a loss that refuses other targets depends on them
             return True
 
 
@@ -203,7 +204,7 @@ def _repeats(repeated: int, total: int) -> Finding:
         "warning",
         (),
         f"{repeated} of {total} batches are copies of others, within one pass through the data.",
-        "The network sees less than it seems to, and what it sees again is learned by heart.",
+        "The network sees less data than it seems to, and memorises what is repeated.",
         "Look at sampler, seeds of workers, and augmentation: numpy's generator is the same in every worker unless it is seeded.",
         value=repeated / total,
         limit=CHECKUP_REPEATS,
@@ -217,7 +218,7 @@ def _one_example(share: float) -> Finding:
         "warning",
         (),
         f"In {100 * share:.0f} % of the batches all examples have the same inputs.",
-        "A batch then says as much as one example.",
+        "A batch then teaches no more than one example.",
         "Look at how the batch is put together: one example is likely to be repeated or broadcast.",
         value=share,
     )

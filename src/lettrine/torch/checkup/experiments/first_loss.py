@@ -1,8 +1,9 @@
-"""The first loss, held against what no network is needed for: the best answer that is the same for every example.
+"""Compares the first loss with a reference that needs no network: the best answer that is the same for every example.
 
-That answer is found by trying: one constant is fitted to the loss with the network left out. So nothing has to be known of the
-loss: it gives ln K for K equal classes, the entropy of the targets where shares differ, their variance for squared errors.
-Shapes are tried alike: a loss that does not mind which target belongs to which output compares every one with every other.
+That answer is found numerically: one constant is fitted to the loss, without the network. So this works for any loss: it gives ln
+K for K equally frequent classes, the entropy of the targets for other frequencies, and their variance for squared errors. Shapes
+are tested in the same way: if it does not matter to the loss which target belongs to which output, it compares every output with
+every target.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.task import Task
 
 MOST_CONSTANTS = 4096  # values of the constant answer
-TRIES = 60  # evaluations of it, in at most
+TRIES = 60  # evaluations of the loss, in at most
 OUTSIDE = 0.05  # beyond a range, and share of the targets that is
-TIME = 0.1  # of the time that is left
+TIME = 0.1  # share of the remaining time
 
 
 @experiment("first-loss", "First loss", passes=3)
@@ -34,8 +35,7 @@ def first_loss(task: Task) -> Result:
     """Compare the first loss with the best constant answer, and outputs with targets.
 
     Measured: The first loss, beside the loss of the best answer that is the same for every example. That answer is found by
-        fitting a constant to the loss with the network left out. Shapes and ranges of outputs and targets are held against
-        each other.
+        fitting a constant to the loss with the network left out. Shapes and ranges of outputs and targets are compared.
     Formula: ratio = first loss / loss of the best constant answer.
     """
     task.model.train()
@@ -49,7 +49,7 @@ def first_loss(task: Task) -> Result:
         return Result(found.message, (found,), {"loss": value}, where=found.where)
     output = output_of(task)
     reference = constant_loss(task, output)
-    # Of one batch alone it may be too good: a batch of one class has the reference 0.
+    # The reference of a single batch may be too low: it is 0 for a batch of one class.
     several = constant_loss(task, output, spread(task)) if isfinite(reference) and len(task.batches) > 1 else reference
     task.known |= {"loss": value, "reference": reference, "reference_of_several": several}
     figures = {"loss": value, "reference": reference, "reference_of_several": several}
@@ -66,8 +66,8 @@ def first_loss(task: Task) -> Result:
                 "initial-loss",
                 "info",
                 (),
-                f"The loss starts at {value:.4g}; one and the same answer to everything has {several:.4g}.",
-                "The first steps go into unlearning what the initialisation made up.",
+                f"The loss starts at {value:.4g}; the best constant answer has {several:.4g}.",
+                "The first steps are spent on undoing the initialisation.",
                 "Make the last layer's initial weights smaller, or scale inputs or targets, whichever is large.",
                 value=value,
                 limit=CHECKUP_START * several,
@@ -102,13 +102,13 @@ def loss_of(task: Task, output: Tensor, number: int = 0) -> Tensor:
 
 
 def spread(task: Task) -> tuple[int, ...]:
-    """A few batches from all over."""
+    """A few batches, evenly spread."""
     count = len(task.batches)
     return tuple(sorted({0, count // 3, (2 * count) // 3, count - 1}))
 
 
 def constant_loss(task: Task, output: Tensor | None, numbers: tuple[int, ...] = (0,)) -> float:
-    """The loss of the best constant answer to the first batch, or to several; NaN where it cannot be tried."""
+    """The loss of the best constant answer to the first batch, or to several; NaN if the loss does not take a constant."""
     if output is None or output.ndim < 2 or output.shape[0] < 2:
         return nan
     shapes = [output.shape]
@@ -148,7 +148,7 @@ def constant_loss(task: Task, output: Tensor | None, numbers: tuple[int, ...] = 
 
 
 class _Late(Exception):  # noqa: N818
-    """The loss is so slow that the search would take too much of the time."""
+    """The loss is so slow that the search would take too long."""
 
 
 class _Unrelated(Exception):  # noqa: N818
@@ -170,7 +170,7 @@ def _constants(output: Tensor) -> list[tuple[int, ...]]:
 
 
 def _broadcast(task: Task, output: Tensor | None) -> Finding | None:
-    """Whether a loss of as many outputs as targets does not mind which belongs to which."""
+    """Whether a loss of as many outputs as targets does not depend on which belongs to which."""
     target = None if task.whole else task.batch()[-1]
     if output is None or not isinstance(target, Tensor) or output.shape == target.shape or not target.is_floating_point():
         return None
@@ -190,7 +190,7 @@ def _broadcast(task: Task, output: Tensor | None) -> Finding | None:
         "critical",
         (),
         f"The outputs have the shape {_shape(output)} and the targets {_shape(target)}: the loss compares each output with every "
-        "target, and stays the same when the targets are handed to other examples.",
+        "target, and stays the same when the targets are given to other examples.",
         "The best such a network can do is the mean of all targets.",
         f"Bring both to one shape: output.squeeze(-1) or target.reshape({_shape(output)}).",
         value=abs(plain - other),
@@ -199,7 +199,7 @@ def _broadcast(task: Task, output: Tensor | None) -> Finding | None:
 
 
 def _stretched(heard: list[warnings.WarningMessage]) -> Finding | None:
-    """Torch itself says where a loss is given tensors of two shapes; fewer answers than targets can only give their mean."""
+    """A warning of torch itself that a loss gets tensors of two shapes; fewer answers than targets can only learn their mean."""
     for each in heard:
         sizes = re.findall(r"torch\.Size\(\[([\d, ]*)\]\)", str(each.message))
         if "target size" not in str(each.message) or len(sizes) < 2:
@@ -211,7 +211,7 @@ def _stretched(heard: list[warnings.WarningMessage]) -> Finding | None:
                 "warning",
                 (),
                 f"The loss compares answers of the shape {tuple(output)} with targets of the shape {tuple(target)}, by "
-                "stretching the answers: each is held against several targets.",
+                "broadcasting the answers: each is compared with several targets.",
                 "The best such a network can do is the mean of those targets.",
                 "Bring both to one shape: give the network an output for each target, or sum the targets over the axis that the "
                 "network has no outputs for.",
@@ -251,7 +251,7 @@ def _reach(task: Task, output: Tensor | None) -> list[Finding]:
             _last_module(task),
             f"The last operation, {operation(node)}, gives {low:g} to {high:g}; {100 * outside:.0f} % of the targets lie outside "
             f"(they go from {least:.3g} to {most:.3g}).",
-            "No training can bring such answers.",
+            "No training can reach such answers.",
             f"End in a linear layer without {operation(node)}, or scale the targets into its range.",
             value=outside,
             limit=OUTSIDE,
@@ -260,7 +260,7 @@ def _reach(task: Task, output: Tensor | None) -> list[Finding]:
 
 
 def _no_floor(task: Task, loss: Tensor) -> Finding | None:
-    """Targets beyond 0 and 1 under a binary cross-entropy, whose loss then falls without end."""
+    """Targets outside 0 to 1 under a binary cross-entropy: its loss then has no lower bound."""
     from lettrine.torch.graph.reading import operation  # noqa: PLC0415
 
     target = None if task.whole else task.batch()[-1]
@@ -279,8 +279,8 @@ def _no_floor(task: Task, loss: Tensor) -> Finding | None:
         _last_module(task),
         f"The loss is a binary cross-entropy, whose targets lie between 0 and 1; {100 * outside:.0f} % of these are beyond "
         f"(they go from {least:.3g} to {most:.3g}).",
-        "Such a loss has no floor: the surer and the more wrong the answers, the lower it is.",
-        "Bring the targets to 0 and 1; for grades or counts use another loss, for classes cross_entropy.",
+        "Such a loss has no lower bound: it falls as the answers become surer and more wrong.",
+        "Scale the targets to 0 to 1; for grades or counts use another loss, for classes cross_entropy.",
         value=outside,
         limit=OUTSIDE,
         source="torch.nn.BCEWithLogitsLoss: targets between 0 and 1",

@@ -1,8 +1,7 @@
-"""Parts that are frozen although they are as random as on the day they were made: would the network learn better if they were
-not?
+"""Frozen parts that still have their random start values: would the network learn better if they were trained?
 
-Fresh is what still has the distribution that torch draws linear layers and convolutions from, uniform within ±1/sqrt(fan-in).
-What was trained has left it. That the freeze hurts is tried.
+A weight is fresh if it still has the distribution from which torch draws linear layers and convolutions: uniform within
+±1/sqrt(fan-in). Trained weights do not. A trial shows whether the freeze hurts.
 """
 
 from __future__ import annotations
@@ -22,17 +21,16 @@ from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.task import Task, takes_closure
 from lettrine.torch.checkup.trials import SEEDS, compare, steps_for
 
-LEAST: Final = 50  # weights, to know a distribution by
-REACHES: Final = 0.96  # of the bound, that the largest of so many reaches
-KOLMOGOROV: Final = 1.63  # times 1/sqrt(n): the distance to a uniform distribution that one sample in a hundred exceeds
+LEAST: Final = 50  # least number of weights to recognise a distribution
+REACHES: Final = 0.96  # share of the bound that the largest of so many weights reaches
+KOLMOGOROV: Final = 1.63  # times 1/sqrt(n): the distance to a uniform distribution that one sample in 100 exceeds
 
 
 @experiment("frozen", "Frozen parts", passes=2 * len(SEEDS) * TRIAL_STEPS // 2, trains=True)
 def frozen(task: Task) -> Result:
     """Find frozen parts that are fresh, and train with and without the freeze.
 
-    Measured: Frozen weights that still have the distribution they were drawn from, and what training gains without the
-        freeze.
+    Measured: Frozen weights that still have their initial distribution, and how much lower the loss gets without the freeze.
     Formula: gain = loss with the freeze - loss without it, in standard errors over three seeds.
     """
     kept = [(clean_name(name), each) for name, each in task.model.named_parameters() if not each.requires_grad]
@@ -40,7 +38,7 @@ def frozen(task: Task) -> Result:
         raise Skip("not applicable", "nothing is frozen" if not kept else "no optimizer that parameters could be added to")
     fresh = [name for name, each in kept if is_fresh(each) and not _patched(task.model, name, each)]
     figures: dict[str, float] = {"frozen": len(kept), "fresh": len(fresh)}
-    said = f"{len(kept)} parameters are frozen, {len(fresh)} of them as random as they were made."
+    said = f"{len(kept)} parameters are frozen, {len(fresh)} of them with their random start values."
     if not fresh:
         return Result(said, figures=figures)
     steps = steps_for(task, 2)
@@ -57,8 +55,8 @@ def frozen(task: Task) -> Result:
         "frozen-random",
         "warning",
         tuple(fresh),
-        f"{fresh[0]} is frozen, and still what its initialisation drew. Unfrozen, {trial.said}.",
-        "What was never trained and never will be passes on a random mixture of its inputs.",
+        f"{fresh[0]} is frozen and still has its random start values. Unfrozen, {trial.said}.",
+        "A layer that is never trained passes on a random mixture of its inputs.",
         "Load the trained weights before freezing, or leave these parts trainable: requires_grad_(True), before the optimizer "
         "is made.",
         value=trial.without,
@@ -69,7 +67,7 @@ def frozen(task: Task) -> Result:
 
 
 def _patched(model: nn.Module, name: str, weight: Tensor) -> bool:
-    """Whether trainable factors of a lower rank stand beside it: what is frozen is patched by their product, and meant so."""
+    """Whether trainable low-rank factors belong to it (LoRA): they correct the frozen weight, so the freeze is intended."""
     if weight.ndim != 2:
         return False
     rows, columns = weight.shape
@@ -81,7 +79,7 @@ def _patched(model: nn.Module, name: str, weight: Tensor) -> bool:
 
 
 def is_fresh(weight: Tensor) -> bool:
-    """Whether a weight is uniform within ±1/sqrt(fan-in), by its largest value and by Kolmogorov and Smirnov's distance."""
+    """Whether a weight is uniform within ±1/sqrt(fan-in), by its largest value and by the Kolmogorov-Smirnov distance."""
     if weight.ndim < 2 or weight.numel() < LEAST:
         return False
     bound = 1.0 / sqrt(prod(weight.shape[1:]))

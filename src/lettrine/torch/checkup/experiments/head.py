@@ -1,7 +1,8 @@
-"""An activation between the last layer and a loss that has its own: would the network learn better without it? It is dropped.
+"""An activation between the last layer and a loss that has its own: would the network learn better without it? A trial drops it.
 
-Cross-entropy takes logits of any size and sign. A softmax, sigmoid, tanh or ReLU before it bounds them; that this hurts is tried.
-The negative log-likelihood takes logarithms of probabilities; where it is given these themselves, their logarithm is tried.
+Cross-entropy takes logits of any size and sign. A softmax, sigmoid, tanh or ReLU before it bounds them; a trial shows whether
+this hurts. The negative log-likelihood takes logarithms of probabilities; if it gets the probabilities themselves, their
+logarithm is tried.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ OPERATIONS: Final = frozenset(("Softmax", "Sigmoid", "Tanh", "Relu"))
 PROBABILITIES: Final = ("Softmax", "Sigmoid")
 LIKELIHOODS: Final = ("NllLoss", "NllLoss2D", "NllLossNd")  # they take logarithms
 TAKERS: Final = {
-    "LogSoftmax": "cross-entropy",  # its upper half
+    "LogSoftmax": "cross-entropy",  # log(sigmoid) of the positive logits
     "BinaryCrossEntropyWithLogits": "a binary cross-entropy with logits",
     **dict.fromkeys(LIKELIHOODS, "the negative log-likelihood"),
 }
@@ -36,13 +37,13 @@ TAKERS: Final = {
 MOVING: Final = frozenset(
     ("View", "UnsafeView", "Reshape", "ReshapeAlias", "Squeeze", "Unsqueeze", "Transpose", "Permute", "ToCopy")
 )
-MOST: Final = 300  # operations looked at, from the loss down
+MOST: Final = 300  # operations visited, from the loss backwards
 
 
 @dataclass(frozen=True)
 class Extra:
-    """number: its place among the activations of a call of the model. name: of its operation. taker: what takes its values.
-    logged: whether its logarithm was meant, else nothing.
+    """number: its index among the activations of one call of the model. name: of its operation. taker: what takes its values.
+    logged: whether the trial takes its logarithm; otherwise the trial leaves it out.
     """
 
     number: int
@@ -55,7 +56,7 @@ class Extra:
 def head(task: Task) -> Result:
     """Look for an activation right before a loss that takes logits, and train with and without it.
 
-    Measured: What training gains when the activation between the last layer and a loss that takes logits is left out.
+    Measured: How much lower the loss gets without the activation between the last layer and a loss that takes logits.
     Formula: gain = loss as it is - loss without the activation, in standard errors over three seeds.
     """
     if task.optimizer is not None and takes_closure(task.optimizer):
@@ -81,8 +82,8 @@ def head(task: Task) -> Result:
         "warning",
         (),
         f"The loss takes logits, and {extra.name} stands between it and the last layer. Without it, {trial.said}.",
-        "Logits are then held between two bounds: the loss cannot come near 0, and what lies at a bound has no gradient.",
-        f"Hand the last layer's output to the loss as it is; apply {extra.name} only where answers are read.",
+        "Logits are then limited to a range: the loss cannot come near 0, and values at the limits get no gradient.",
+        f"Give the last layer's output to the loss as it is; apply {extra.name} only to read predictions.",
         value=trial.without,
         limit=trial.with_remedy,
         source="torch.nn.CrossEntropyLoss and BCEWithLogitsLoss: the input holds unnormalised logits",
@@ -95,10 +96,10 @@ def _unlogged(extra: Extra, trial: Trial) -> Finding:
         "probabilities-as-logits",
         "warning",
         (),
-        f"{extra.taker.capitalize()} takes logarithms of probabilities and is given what {extra.name} gives. Trained on their "
+        f"{extra.taker.capitalize()} takes logarithms of probabilities but gets the output of {extra.name}. Trained on their "
         f"logarithm, {trial.said}.",
-        "The loss is then minus a probability: what is answered wrongly and surely has hardly a gradient.",
-        "Use log_softmax before nll_loss, or hand the last layer's output to cross_entropy.",
+        "The loss is then minus a probability: confident wrong answers get almost no gradient.",
+        "Use log_softmax before nll_loss, or give the last layer's output to cross_entropy.",
         value=trial.without,
         limit=trial.with_remedy,
         source="torch.nn.NLLLoss: the input is expected to contain log-probabilities",
@@ -130,16 +131,16 @@ def _extra(task: Task) -> Extra | None:
 
 
 def _through(node: Node | None) -> Node | None:
-    """The operation that made the values, behind those that only move them."""
+    """The operation that computed the values; operations that only rearrange them are skipped."""
     while node is not None and operation(node) in MOVING and node.next_functions:
         node = node.next_functions[0][0]
     return node
 
 
 class _Activations(TorchFunctionMode):
-    """Keeps what activations give, by their place in a call of the model; leaves an extra one out.
+    """Keeps the outputs of activations by their index in a call of the model; leaves out the extra one.
 
-    Where its logarithm was meant, that is what is learned from, and the loss that is read stays the task's own.
+    If its logarithm is tried, training uses the logarithm, and the reported loss stays the task's own.
     """
 
     def __init__(self, extra: Extra | None = None) -> None:

@@ -1,8 +1,8 @@
 """Does output i change when example j does?
 
-In eval mode a network answers each example for itself. The check changes one example for another and looks at the answers to
-those that stayed, and it asks autograd whether they depend on the one: in float64, where rounding is 1e-16. Batch norm in
-training mode mixes its batch by design, and so do losses that compare examples; neither is looked at.
+In eval mode a network answers each example on its own. The experiment replaces one example by another and compares the answers to
+the others. It also asks autograd whether they depend on the replaced example. Both run in float64, where rounding is 1e-16. Batch
+norm in training mode mixes its batch by design, and so do losses that compare examples; these are not examined.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from lettrine.torch.checkup.values import in_double, leaves, mapped
 
 @dataclass(frozen=True)
 class Mixing:
-    """What was seen along one axis. share: largest change of an answer that should have stayed, relative to the answers."""
+    """The result along one axis. share: largest change of an answer that should not change, relative to the answers."""
 
     axis: int
     examples: int
@@ -47,10 +47,10 @@ class Mixing:
 
 @experiment("independence", "Independence of examples", passes=8)
 def independence(task: Task) -> Result:
-    """Change one example and look at the answers to the others.
+    """Change one example and compare the answers to the others.
 
-    Measured: How far the answers to other examples move when one example is changed, in eval mode and float64. Autograd is
-        asked the same.
+    Measured: How much the answers to other examples change when one example is changed, in eval mode and float64; and the
+    gradient of these answers at that example.
     Formula: change = largest abs(after - before) / size of the answers.
     """
     try:
@@ -61,7 +61,7 @@ def independence(task: Task) -> Result:
     with torch.no_grad():
         output = task.outputs(call)
     seen = [mixing for axis in (0, 1) if (mixing := _along(task, call, output, axis)) is not None]
-    # What lies along axis 1 alone is taken for examples only where inputs disagree on axis 0: two lengths, time first.
+    # Axis 1 alone holds the examples only if inputs disagree on axis 0: two lengths, time first.
     if not seen or (seen[0].axis == 1 and examples_along(call, 0)):
         raise Skip("not applicable", "inputs and outputs have no axis of examples in common that can be shortened")
     first = seen[0]
@@ -92,7 +92,7 @@ def _along(task: Task, call: Call, output: Any, axis: int) -> Mixing | None:
 
 
 def _measured(task: Task, small: Call, axis: int, few: int, *, exact: bool) -> Mixing | None:
-    """The same in float64, or in the model's own numbers; None where the model does not take that."""
+    """The same in float64, or in the model's own type; None if the model does not take that."""
     limit = CHECKUP_SAME if exact else CHECKUP_SAME_SINGLE
     with task.boxed(exact=exact):
         task.model.eval()
@@ -102,7 +102,7 @@ def _measured(task: Task, small: Call, axis: int, few: int, *, exact: bool) -> M
             with torch.no_grad():
                 output, before = hear(task.model, lambda: task.outputs(small))
                 again = task.outputs(small)
-        except Exception:  # noqa: BLE001  a model that cannot be called so is not judged so
+        except Exception:  # noqa: BLE001  a model that cannot be called like this is not judged
             return None
         plain = answers(output, few)
         if not plain or any(change(one, other) > limit for (_, one), (_, other) in zip(plain, answers(again, few), strict=True)):
@@ -124,7 +124,7 @@ def _measured(task: Task, small: Call, axis: int, few: int, *, exact: bool) -> M
 
 
 def _apart(first: Tensor, second: Tensor, few: int, row: int) -> float:
-    """Change of the other examples' answers, in the reading that changes least."""
+    """Change of the other examples' answers, in the layout of the output that changes least."""
     stay = [place for place in range(few) if place != row]
     pairs = zip(by_example(first, few), by_example(second, few), strict=True)
     return min(change(one[stay], other[stay]) for one, other in pairs)
@@ -148,14 +148,14 @@ def _by_gradient(task: Task, small: Call, axis: int, few: int) -> float:
     try:
         torch.manual_seed(1)
         output = task.model(*given.args, **given.kwargs)
-    except Exception:  # noqa: BLE001  writing into an input that wants a gradient is allowed without one
+    except Exception:  # noqa: BLE001  a model may write into its input; with a gradient torch forbids that
         return 0.0
     found = [_gradient_share(each, asked, axis, few) for _, each in answers(output, few) if each.requires_grad]
     return max(found, default=0.0)
 
 
 def _gradient_share(output: Tensor, asked: list[Tensor], axis: int, few: int) -> float:
-    """In the reading of the output in which least reaches the other examples."""
+    """The gradient in the layout of the output in which least reaches the other examples."""
     shares = []
     for rows in by_example(output, few):
         weights = torch.linspace(0.5, 1.5, rows.shape[1], dtype=rows.dtype, device=rows.device)
@@ -173,8 +173,8 @@ def _gradient_share(output: Tensor, asked: list[Tensor], axis: int, few: int) ->
 def _second_is_batch(task: Task, call: Call, few: int) -> bool:
     """Whether axis 1 may hold the examples although axis 0 came first: time first, as torch's recurrent nets have it.
 
-    It may not where a DataLoader stacked the examples, where each example has one target along axis 0, where the targets are the
-    inputs shifted along axis 1, or where answers do not move with the examples along it: then axis 1 is time.
+    It may not if a DataLoader stacked the examples, if each example has one target along axis 0, if the targets are the inputs
+    shifted along axis 1, or if reordering axis 1 does not reorder the answers: then axis 1 is time.
     """
     if task.rows_first or time_axis(task) == 1:
         return False
@@ -189,7 +189,7 @@ def _second_is_batch(task: Task, call: Call, few: int) -> bool:
 
 
 def _moves_along(task: Task, call: Call, few: int) -> bool:
-    """Whether another order of what lies along axis 1 gives the same answers in that other order."""
+    """Whether reordering axis 1 of the inputs reorders the answers in the same way."""
     small = narrowed(call, 1, few)
     turned = small.with_given({key: mapped(each, lambda _, t: _rolled(t, few)) for key, each in small.given.items()})
     with torch.no_grad():
@@ -220,7 +220,7 @@ def _finding(mixing: Mixing) -> Finding:
         "warning" if running else "critical",
         where,
         f"The answer to one example changes with the other examples of its batch, by {part(share)} in eval mode.{at}",
-        "An example is then judged by its neighbours: the loss falls on batches and means nothing for an example alone.",
+        "The answer then depends on the neighbours: the loss falls on batches and means nothing for a single example.",
         remedy,
         value=share,
         limit=CHECKUP_SAME if mixing.exact else CHECKUP_SAME_SINGLE,
@@ -231,11 +231,11 @@ def _finding(mixing: Mixing) -> Finding:
 def _remedies(place: Place | None) -> Iterator[str]:
     module: Any = place.module if place else None
     if place and place.inside and getattr(module, "batch_first", None) is False:
-        yield f"Build {place.name} with batch_first=True, or hand it (time, batch, features): it takes axis 0 for time."
+        yield f"Build {place.name} with batch_first=True, or give it (time, batch, features): it takes axis 0 for time."
     elif place and place.inside and isinstance(module, nn.Softmax | nn.LogSoftmax):
         yield f"Give {place.name} dim=-1: it normalises over axis {module.dim}."
     else:
         yield (
-            "Look there for a softmax, mean or normalisation over axis 0, a view() where a transpose() is meant, or attention "
+            "Look there for a softmax, mean or normalisation over axis 0, a view() instead of a transpose(), or attention "
             "and recurrent layers that take axis 0 for time (batch_first)."
         )

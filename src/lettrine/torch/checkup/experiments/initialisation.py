@@ -1,7 +1,7 @@
 """Signals that die out or grow from layer to layer of a fresh network: would it learn better from other initial weights?
 
-The spread of each layer's outputs is measured from the first layer to the last but one. Where it changes by far, the weights are
-scaled so that every layer keeps a spread of 1, and training is tried with and without that.
+The spread (std) of each layer's outputs is measured from the first layer to the last but one. If it changes a lot, the weights
+are scaled so that every layer has a spread of 1, and training is tried with and without that.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from lettrine.torch.checkup.spread import hear
 from lettrine.torch.checkup.task import Task, takes_closure
 from lettrine.torch.checkup.trials import SEEDS, Trial, compare, steps_for
 
-LEAST: Final = 3  # layers, to speak of depth
+LEAST: Final = 3  # least number of layers
 LAYERS: Final = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 @experiment("initialisation", "Initialisation", passes=2 * len(SEEDS) * TRIAL_STEPS // 2, trains=True)
 def initialisation(task: Task) -> Result:
-    """Measure the spread of every layer's outputs; where it dies out or grows, train from weights that keep it.
+    """Measure the spread of every layer's outputs; if it dies out or grows, train from weights that keep it.
 
-    Measured: Standard deviation of each layer's outputs from example to example, in a fresh network, and what training gains
-        from weights that keep it at 1.
+    Measured: Standard deviation of each layer's outputs from example to example, in a fresh network, and how much lower the loss
+    gets with weights that keep it at 1.
     Formula: share = std in the last layer but one / std in the first.
     """
     if task.optimizer is not None and task.optimizer.state:
         raise Skip("not applicable", "the network has been trained already")
     if task.whole or (task.optimizer is not None and takes_closure(task.optimizer)):
-        raise Skip("not applicable", "inputs and targets are not apart, or the optimiser takes steps of any length")
+        raise Skip("not applicable", "inputs and targets are not separate, or the optimiser searches along a line")
     try:
         spreads = _spreads(task)
     except NotCalled:  # pragma: no cover  pairs always call the model
@@ -48,7 +48,7 @@ def initialisation(task: Task) -> Result:
     if len(spreads) < LEAST + 1:
         raise Skip("not applicable", f"fewer than {LEAST} layers and an output")
     if any("Norm" in kind_of(each) for each in task.model.modules()):
-        raise Skip("not applicable", "norms keep the spread, whatever single layers give")
+        raise Skip("not applicable", "norms keep the spread, whatever the single layers do")
     (first, begin), (last, end) = spreads[0], spreads[-2]
     figures = {"first": begin, "last": end, "layers": len(spreads)}
     said = f"The std of the outputs from example to example goes from {begin:.2g} in {first} to {end:.2g} in {last}."
@@ -83,7 +83,7 @@ def _spreads(task: Task) -> list[tuple[str, float]]:
 
 
 def _std(tensor: Tensor) -> float:
-    """From example to example, root mean square over units: what a bias adds to all of them says nothing."""
+    """Std over examples, root mean square over units. So a bias, equal in all examples, does not count."""
     return float(tensor.detach().double().var(0, correction=0).mean().sqrt())
 
 
@@ -99,10 +99,10 @@ def _finding(last: str, said: str, share: float, trial: Trial) -> Finding:
     word = "die out" if share < 1 else "grow"
     return finding(
         "activation-scale",
-        "info" if trial.lost <= CHECKUP_START_LOST else "warning",  # what learns all the same has lost a few steps, and no more
+        "info" if trial.lost <= CHECKUP_START_LOST else "warning",  # a network that learns all the same only lost a few steps
         (last,),
         f"Signals {word} from layer to layer. {said}",
-        "What dies out takes the gradients with it; what grows saturates, or throws the first steps about.",
+        "If signals die out, so do the gradients; if they grow, they saturate or make the first steps wild.",
         "Scale the weights before training: lettrine.init.calibrate(model, batch, loss_fn), or nn.init.kaiming_normal_ for ReLU "
         f"and nn.init.xavier_normal_ for tanh; a norm between layers does it too. It was {trial.said}.",
         value=share,

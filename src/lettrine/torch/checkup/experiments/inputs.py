@@ -1,4 +1,4 @@
-"""Do the answers depend on the inputs? After a few steps, in which parts that begin at 0 wake up, examples trade their inputs."""
+"""Do the answers depend on the inputs? After a few steps (then parts that begin at 0 are active) examples swap their inputs."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ from lettrine.torch.checkup.spread import Heard, change, hear
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import leaves, mapped
 
-STEPS: Final = 10  # a gate at 0 behind a gate at 0 takes a few to open
+STEPS: Final = 10  # two gates in a row that begin at 0 need a few steps to open
 
 
 @experiment("inputs", "Inputs matter", passes=STEPS + 6, trains=True)
 def inputs(task: Task) -> Result:
-    """Give examples each other's inputs, all of them and one tensor at a time.
+    """Swap the inputs between examples, all of them and one tensor at a time.
 
-    Measured: How far the answers move when examples trade their inputs, all together and one tensor at a time, after ten
-        steps.
+    Measured: How much the answers change when examples swap their inputs, all together and one tensor at a time, after ten steps.
     Formula: change = largest abs(after - before) / size of the answers.
     """
     try:
@@ -55,15 +54,15 @@ def inputs(task: Task) -> Result:
     unused = tuple(
         path for path, value in each.items() if value <= CHECKUP_MATTERS and not is_flags(dict(leaves(call.given))[path])
     )
-    said = f"When examples trade their inputs, the answers change by {part(whole)}."
+    said = f"When examples swap their inputs, the answers change by {part(whole)}."
     if not unused:
         return Result(said, figures=figures)
     found = finding(
         "unused-input",
         "warning",
         unused,
-        f"The answers do not depend on the input {unused[0]}: examples may trade it, and nothing changes.",
-        "What it could tell is not learned.",
+        f"The answers do not depend on the input {unused[0]}: examples may swap it, and nothing changes.",
+        "The network cannot learn from it.",
         f"Look where {unused[0]} goes in forward(): it is dropped, overwritten or multiplied by 0.",
         value=each[unused[0]],
         limit=CHECKUP_MATTERS,
@@ -73,7 +72,7 @@ def inputs(task: Task) -> Result:
 
 
 def _where_lost(task: Task, call: Call, rows: int) -> Heard | None:
-    """The innermost module that is given what differs between examples and gives all of them the same; None if none is seen."""
+    """The innermost module whose inputs differ between examples but whose outputs do not; None if there is none."""
 
     def differ(tensors: tuple[Tensor, ...]) -> bool:
         kept = [each for each in tensors if each.ndim and each.shape[0] == rows]
@@ -86,11 +85,11 @@ def _where_lost(task: Task, call: Call, rows: int) -> Heard | None:
 
 
 def _lost(place: Heard | None, value: float) -> Finding:
-    """Every example gets the same answer: by units that are all shut, or by something else."""
+    """Every example gets the same answer: because all units give 0, or for another reason."""
     shut = place is not None and not any(bool((each != 0).any()) for each in place.outputs)
     at = f" It is {place.name} ({kind_of(place.module)}) that gives {'0 for' if shut else 'the same for'} all." if place else ""
     remedy = (
-        "Look for units that are all dead, an activation after the last layer that is flat, a softmax over one unit, or inputs "
+        "Look for units that are all dead, a saturated activation after the last layer, a softmax over one unit, or inputs "
         "that are lost on the way."
     )
     if shut:
@@ -99,8 +98,8 @@ def _lost(place: Heard | None, value: float) -> Finding:
         "dead-units" if shut else "unused-input",
         "warning",
         (place.name,) if place else (),
-        f"The answers do not depend on the inputs: after {STEPS} steps every example gets the same, whatever it is.{at}",
-        "The network can learn the mean of the targets and no more.",
+        f"The answers do not depend on the inputs: after {STEPS} steps every example gets the same answer.{at}",
+        "The network can only learn the mean of the targets.",
         remedy,
         value=value,
         limit=CHECKUP_MATTERS,
@@ -109,14 +108,14 @@ def _lost(place: Heard | None, value: float) -> Finding:
 
 
 def _answers(task: Task, call: Call) -> list[Tensor]:
-    # In training mode: running statistics of a few steps may be far off. Those of the batch are the same in any order.
+    # In training mode: running statistics of a few steps may be far off, and those of the batch do not depend on its order.
     with task.boxed(), torch.no_grad():
         task.model.train()
         return [each.detach().clone() for _, each in leaves(task.outputs(call)) if each.is_floating_point()]
 
 
 def _effect(task: Task, call: Call, plain: list[Tensor], paths: list[str]) -> float:
-    """Change of the answers when some inputs move one example on."""
+    """Change of the answers when each example gets some inputs of the next one."""
 
     def turn(path: str, tensor: Tensor) -> Tensor:
         return tensor.roll(1, 0) if path in paths else tensor
@@ -126,10 +125,10 @@ def _effect(task: Task, call: Call, plain: list[Tensor], paths: list[str]) -> fl
 
 
 def _differs(tensor: Tensor, rows: int) -> bool:
-    """Whether it has one entry an example, and not the same in all."""
+    """Whether it has one entry for each example, and they differ."""
     return tensor.ndim > 0 and tensor.shape[0] == rows and not torch.equal(tensor, tensor.roll(1, 0))
 
 
 def is_flags(tensor: Tensor) -> bool:
-    """Whether a tensor holds only 0 and 1: a mask or the like, which may well not matter."""
+    """Whether a tensor holds only 0 and 1: a mask or similar, which may have no effect."""
     return tensor.dtype is torch.bool or bool(((tensor == 0) | (tensor == 1)).all())

@@ -1,7 +1,7 @@
-"""A recurrent layer that goes on over the padding: would the network learn better from the state after the last real place?
+"""A recurrent layer that also runs over the padding: would the network learn better from the state after the last real place?
 
-The state after dozens of padded places has forgotten the text. A network may learn to hold it through them, so that it is tried:
-outputs in padded places, and the last state, become those of the last real place.
+After dozens of padded places the state has forgotten the text. Some networks learn to keep it, so a trial decides: outputs in
+padded places, and the last state, are replaced by those of the last real place.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from lettrine.torch.checkup.trials import SEEDS, compare, steps_for
 
 @experiment("last-state", "State after the padding", passes=2 * len(SEEDS) * TRIAL_STEPS // 2, trains=True)
 def last_state(task: Task) -> Result:
-    """Where a recurrent layer goes on over padding, train with its state after the last real place instead.
+    """If a recurrent layer runs over padding, train with its state after the last real place instead.
 
-    Measured: What training gains when outputs in padded places, and the last state, are those of the last real place.
-    Formula: gain = loss as it is - loss with the state held, in standard errors over three seeds.
+    Measured: How much lower the loss gets when outputs in padded places, and the last state, are those of the last real place.
+    Formula: gain = loss as it is - loss with the state kept, in standard errors over three seeds.
     """
     if task.optimizer is not None and takes_closure(task.optimizer):
         raise Skip("not applicable", "an optimiser that searches along a line takes steps of any length")
@@ -42,12 +42,12 @@ def last_state(task: Task) -> Result:
     with task.boxed(), torch.no_grad(), _held(task) as names:
         task.loss(task.batch())
     if not names:
-        raise Skip("not applicable", "no recurrent layer goes on over the padding")
+        raise Skip("not applicable", "no recurrent layer runs over the padding")
     name = next(iter(names))
     steps = steps_for(task, 2)
-    said = f"{name} goes on over the padding behind each example"
+    said = f"{name} also runs over the padding at the end of each example"
     if not steps:
-        return Result(f"{said}. There was no time to try it otherwise.", where=(name,))
+        return Result(f"{said}. There was no time for a trial.", where=(name,))
     trial = compare(task, _held, steps)
     figures = {"without": trial.without, "with": trial.with_remedy, "error": trial.error}
     said += f". With its state after the last real place, {trial.said}."
@@ -60,7 +60,7 @@ def last_state(task: Task) -> Result:
         "warning" if stuck else "info",
         (name,),
         said,
-        "After so many places in which nothing stands it has forgotten what stood before them.",
+        "After so many padded places its state has forgotten the places before them.",
         "Read it at the last real place: output[torch.arange(len(x)), lengths - 1], or hand it over packed "
         "(torch.nn.utils.rnn.pack_padded_sequence).",
         value=trial.without,
@@ -72,7 +72,7 @@ def last_state(task: Task) -> Result:
 
 @contextmanager
 def _held(task: Task) -> Iterator[dict[str, None]]:
-    """Hold the state of recurrent layers through padding at the end; gives the names of those that were held."""
+    """Keep the state of recurrent layers through padding at the end; yields the names of these layers."""
     names: dict[str, None] = {}
     pads: list[Tensor] = []
 

@@ -1,8 +1,8 @@
-"""Fit one batch, then two: a network that cannot learn a handful of examples by heart cannot learn.
+"""Fit one batch, then two: a network that cannot memorise a few examples cannot learn.
 
-Dropout is off and every step draws the same random numbers, so that what is asked for can be reached. The task's own optimiser
-begins; where it gets nowhere, Adam tries at several rates: a wrong rate is another fault. What is reached is held against the
-best answer that is the same for every example.
+Dropout is off and every step draws the same random numbers, so that a loss of 0 is possible. The task's own optimiser goes first;
+if it fails, Adam tries several rates, because a wrong rate is another fault. The lowest loss is compared with that of the best
+constant answer.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from lettrine.torch.checkup.values import leaves
 
 RATES: Final = (1e-3, 1e-2, 1e-4)
 MOST: Final = 150  # steps
-DONE: Final = 0.02  # of the first loss: learned by heart
-SHARE: Final = 0.12  # of the time that is left, for each try
+DONE: Final = 0.02  # share of the first loss: below it the batch is memorised
+SHARE: Final = 0.12  # share of the remaining time, for each try
 
 
 @experiment("one-batch", "Fit one batch", passes=CHECKUP_FIT_STEPS, trains=True)
 def one_batch(task: Task) -> Result:
-    """Train on one batch with the task's optimiser, and with Adam if that gets nowhere.
+    """Train on one batch with the task's optimiser, and with Adam if that fails.
 
-    Measured: The lowest loss on one batch that is trained on again and again, without dropout. Where the task's own optimiser
-        gets nowhere, Adam tries at three rates.
+    Measured: The lowest loss while training on one batch again and again, without dropout. If the task's own optimiser fails,
+    Adam tries three rates.
     Formula: reached = lowest loss / loss of the best constant answer.
     """
     reference = task.known.get("reference", nan)
@@ -77,7 +77,7 @@ def one_batch(task: Task) -> Result:
 
 
 def fit(task: Task, steps: int, make: Callable[[], torch.optim.Optimizer], batches: int) -> list[float]:
-    """Losses while one or two batches are learned by heart; ends early when they are."""
+    """Losses while one or two batches are memorised; ends early when they are."""
     losses: list[float] = []
     with task.boxed():
         task.model.train()
@@ -109,7 +109,9 @@ def _goal(losses: list[float], reference: float) -> float:
 
 
 def _is_linear(task: Task) -> bool:
-    """Whether the network is one linear map: the answer to a sum is the sum of the answers, but for the answer to 0."""
+    """Whether the network is one linear map plus a constant: the answer to a sum is the sum of the answers, apart from the answer
+    to 0.
+    """
     try:
         call = task.inputs(task.batch())
     except NotCalled:
@@ -123,7 +125,7 @@ def _is_linear(task: Task) -> bool:
         rows = [torch.zeros_like(x), x, x.roll(1, 0), x + x.roll(1, 0)]
         try:
             made = [task.outputs(call.with_given(dict.fromkeys(call.given, each))) for each in rows]
-        except Exception:  # noqa: BLE001  a model that cannot be called so is not judged so
+        except Exception:  # noqa: BLE001  a model that cannot be called like this is not judged
             return False
         if not all(isinstance(each, Tensor) and each.is_floating_point() for each in made):
             return False
@@ -133,15 +135,15 @@ def _is_linear(task: Task) -> bool:
 
 def _finding(first: float, reached: float, reference: float, goal: float, *, linear: bool) -> Finding:
     known = isfinite(reference)
-    held = f"one and the same answer to all its examples has {reference:.3g}" if known else f"it began at {first:.3g}"
+    held = f"the best constant answer has {reference:.3g}" if known else f"it began at {first:.3g}"
     if linear:
         return finding(
             "underfitting",
             "warning",
             (),
-            f"The network is one linear map, however many layers it has, and cannot learn one batch by heart: at no rate does "
+            f"The network is one linear map, however many layers it has, and cannot memorise one batch: at no rate does "
             f"its loss go below {reached:.3g}; {held}.",
-            "Linear layers in a row can say no more than one of them, and what is asked for bends.",
+            "Several linear layers in a row can express no more than one, and the task is not linear.",
             "Put an activation between the layers, such as nn.ReLU() or nn.GELU().",
             value=reached,
             limit=goal,
@@ -151,11 +153,11 @@ def _finding(first: float, reached: float, reference: float, goal: float, *, lin
         "cannot-fit",
         "critical",
         (),
-        f"The network cannot learn one batch by heart: at no rate does its loss go below {reached:.3g}; {held}.",
-        "What a network cannot learn from a handful of examples seen again and again, it cannot learn at all.",
+        f"The network cannot memorise one batch: at no rate does its loss go below {reached:.3g}; {held}.",
+        "A network that cannot learn a few examples seen again and again cannot learn at all.",
         "Look at what lies between the inputs and the loss: an activation after the last layer, a softmax too many, a part that "
         "is "
-        "detached, targets in another order than the inputs, a loss that does not want what you want.",
+        "detached, targets in another order than the inputs, a loss whose minimum is not what you want.",
         value=reached,
         limit=goal,
         source="Karpathy 2019, A recipe for training neural networks: overfit one batch",

@@ -1,4 +1,4 @@
-"""Three real steps: does the optimiser move what it holds, and stay finite?"""
+"""Three real steps: does the optimiser move its parameters, and do they stay finite?"""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.task import Task
 
 STEPS: Final = 3
-MORE: Final = 10  # before a tensor that gets no pull is said to get none: a gate behind a gate takes a few to open
-ROUNDING: Final = 1e-5  # of the largest gradient
+MORE: Final = 10  # steps before a zero gradient counts: two gates in a row need a few steps to open
+ROUNDING: Final = 1e-5  # share of the largest gradient
 
 
 @experiment("optimiser", "The optimiser moves what it holds", passes=3)
 def optimiser(task: Task) -> Result:
     """Take three steps and compare what moved with what had a gradient.
 
-    Measured: What three real steps move, of all that the optimiser holds and that has a gradient.
+    Measured: Which tensors three real steps move, of those that the optimiser holds and that have a gradient.
     Formula: none: a tensor is equal bit for bit afterwards, or it is not.
     """
     if task.optimizer is None:
@@ -41,7 +41,7 @@ def optimiser(task: Task) -> Result:
     for number in range(STEPS):
         losses.append(task.step(number))
         sizes = [_size(each.grad) for each, _ in held]
-        # What is left by rounding where a bias cancels, as before a batch norm, is no gradient.
+        # The rounding error of a bias that cancels, as before a batch norm, is no gradient.
         pulled = [was or size > ROUNDING * max(sizes) for was, size in zip(pulled, sizes, strict=True)]
     closed = _closed(task, held, before)
     moved = [not torch.equal(old, each.detach()) for old, (each, _) in zip(before, held, strict=True)]
@@ -56,7 +56,7 @@ def optimiser(task: Task) -> Result:
     said = f"After {STEPS} steps {sum(moved)} of the {len(held)} tensors that the optimiser holds have moved"
     said += f", {len(still)} with a gradient have not." if still else "."
     if idle:
-        said += " The rate of some groups is 0; a warm-up begins so."
+        said += " The rate of some groups is 0, as at the start of a warm-up."
     if broken and all(isfinite(each) for each in losses[:1]) and not findings:
         findings.append(_breaks(tuple(broken), float(held[0][1].get("lr", float("nan")))))
     if closed and not findings:
@@ -70,7 +70,7 @@ def optimiser(task: Task) -> Result:
 
 
 def _closed(task: Task, held: list[tuple[Tensor, dict[str, Any]]], before: list[Tensor]) -> list[Tensor]:
-    """Matrices of one number throughout whose gradient is 0 at each of many steps: what lies behind them is such a one too."""
+    """Matrices with one value throughout whose gradient is 0 at each of many steps: the layer behind them is like that too."""
     pairs = zip(held, before, strict=True)
     waiting = [each for (each, _), old in pairs if each.ndim > 1 and _no_pull(each) and bool((old == old.flatten()[0]).all())]
     for number in range(STEPS, MORE) if waiting else ():
@@ -80,12 +80,12 @@ def _closed(task: Task, held: list[tuple[Tensor, dict[str, Any]]], before: list[
 
 
 def _no_pull(parameter: Tensor) -> bool:
-    """Whether it is asked for a gradient and gets 0 throughout."""
+    """Whether it requires a gradient and gets one that is 0 everywhere."""
     return parameter.requires_grad and parameter.grad is not None and not bool((parameter.grad != 0).any())
 
 
 def _alike(parameter: Tensor, before: Tensor) -> bool:
-    """Whether a matrix began at one number and moved, and its units are still copies of one another."""
+    """Whether a matrix began with one value throughout and moved, and its units are still copies of one another."""
     if parameter.ndim < 2 or parameter.shape[0] < 2 or not bool((before == before.flatten()[0]).all()):
         return False
     return not torch.equal(parameter, before) and bool((parameter == parameter[:1]).all())
@@ -96,9 +96,9 @@ def _equal(names: tuple[str, ...]) -> Finding:
         "symmetry",
         "warning",
         names,
-        f"All units of {names[0]} began alike, and {STEPS} steps left them copies of one another.",
-        "A layer of equal units can say no more than one of them.",
-        f"Draw {names[0]} at random (std 1/sqrt(fan_in)); only biases may begin alike.",
+        f"All units of {names[0]} began equal, and after {STEPS} steps they are still copies of one another.",
+        "A layer of equal units can express no more than one of them.",
+        f"Draw {names[0]} at random (std 1/sqrt(fan_in)); only biases may begin equal.",
         source="Goodfellow et al. 2016, Deep learning, section 8.4: initial parameters need to break symmetry",
     )
 
@@ -108,20 +108,20 @@ def _shut(names: tuple[str, ...]) -> Finding:
         "symmetry",
         "warning",
         names,
-        f"{names[0]} begins at one number throughout, and its gradient is 0 in each of {MORE} steps.",
-        "What it is multiplied with is 0 as well: neither opens the other, and both stay as they are.",
+        f"{names[0]} begins with one value throughout, and its gradient is 0 in each of {MORE} steps.",
+        "The other factor is 0 as well: neither gives the other a gradient, so both stay as they are.",
         f"Draw {names[0]} at random (std 1/sqrt(fan_in)); one of two factors may begin at 0, not both.",
         source="Zhang et al. 2019, Fixup initialization: only the last layer of a branch begins at 0",
     )
 
 
 def _size(gradient: Tensor | None) -> float:
-    """Rms of a gradient, 0 without one."""
+    """Rms of a gradient; 0 if there is none."""
     return 0.0 if gradient is None or not gradient.numel() else float(gradient.detach().double().square().mean().sqrt())
 
 
 def _eps(held: list[tuple[Tensor, dict[str, Any]]], names: dict[int, str]) -> list[Finding]:
-    """An eps that is 0 in the numbers of the parameter it guards."""
+    """An eps that rounds to 0 in the type of its parameter."""
     lost = [(each, group) for each, group in held if float(group.get("eps", 0) or 0) > 0 and not _holds(each, group["eps"])]
     if not lost:
         return []
@@ -134,7 +134,7 @@ def _eps(held: list[tuple[Tensor, dict[str, Any]]], names: dict[int, str]) -> li
             "critical",
             where,
             f"eps={float(group['eps']):g} is 0 in {str(each.dtype).removeprefix('torch.')}, in which {where[0]} is kept.",
-            "Where a gradient is 0 the step is 0/0, and the weight is not finite any more.",
+            "If a gradient is 0, the step is 0/0 and the weight becomes NaN.",
             f"Set eps to {10 * least:.0e} or more, or keep the parameters in float32 and use autocast.",
             value=float(group["eps"]),
             limit=least,
@@ -153,7 +153,7 @@ def _stranger(task: Task, held: list[tuple[Tensor, dict[str, Any]]]) -> Finding:
         "critical",
         (),
         f"None of the {len(held)} tensors that the optimizer holds belongs to the model.",
-        "The optimiser moves something else, or nothing; the model stays as it is.",
+        "The optimiser moves other tensors, or none; the model stays as it is.",
         f"Make the optimizer from this model's parameters: {type(task.optimizer).__name__}(model.parameters(), …), after the "
         "model has been replaced, copied or moved for the last time.",
     )
@@ -178,8 +178,8 @@ def _stays(task: Task, names: tuple[str, ...], group: dict[str, Any]) -> Finding
         "never-moved",
         "warning",
         names,
-        f"{names[0]} has a gradient and is held by the optimiser, and {STEPS} steps left it as it was, to the last bit.",
-        "What does not move does not learn.",
+        f"{names[0]} has a gradient and is held by the optimiser, but {STEPS} steps did not change it, to the last bit.",
+        "A parameter that does not move does not learn.",
         f"The rate is {float(group.get('lr', float('nan'))):g}: such steps are lost in the rounding of {kind}, or something puts "
         "the weight back. Raise the rate, or keep a float32 copy of the weights.",
         value=0.0,

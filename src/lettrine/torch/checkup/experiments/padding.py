@@ -1,9 +1,8 @@
-"""Where a batch is padded and masked: does the answer change with what stands in the padded places, and with what stands in the
-others?
+"""If a batch is padded and masked: does the answer depend on the contents of the padded places, and on those of the real places?
 
-Padded places are those that a mask among the inputs rules out, or the run of one number at the end of each row. What stands
-there is changed after the embedding, so that a mask computed from the numbers stays as it was. Only a network that masks is
-judged: one that reads its padding as words, such as a convolution over short texts, may be meant so.
+Padded places are those that a mask among the inputs hides, or the run of one number at the end of each row. Their contents are
+changed after the embedding, so that a mask computed from the token numbers stays the same. Only a network that masks is judged:
+some networks read their padding on purpose, such as a convolution over short texts.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ from lettrine.torch.checkup.spread import Place, begins, change, hear
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import leaves, mapped
 
-GROWN: Final = 2  # places that a network may add to a sequence: a class token, and one that ends it
+GROWN: Final = 2  # places that a network may add to a sequence: a class token and an end token
 
 
 @experiment("padding", "Padding", passes=6)
 def padding(task: Task) -> Result:
-    """Change what stands in padded places, then what stands in the others.
+    """Change the contents of the padded places, then those of the real places.
 
-    Measured: How far the answers move when what stands in padded places is changed, and when what stands in the others is.
+    Measured: How much the answers change with the contents of the padded places, and with those of the real places.
     Formula: change = largest abs(after - before) / size of the answers.
     """
     try:
@@ -60,7 +59,7 @@ def padding(task: Task) -> Result:
         "by_padding": by_pads,
         "by_content": by_real,
     }
-    said = f"What stands in padded places changes the answers by {part(by_pads)}, what stands in the others by {part(by_real)}."
+    said = f"The contents of padded places change the answers by {part(by_pads)}, those of real places by {part(by_real)}."
     if by_pads <= CHECKUP_SAME_SINGLE:
         return Result(said, figures=figures)
     task.known["padding"] = "found"
@@ -96,7 +95,7 @@ def _with_noise(tensor: Tensor, places: Tensor) -> Tensor:
 
 @contextmanager
 def _embedding_changed(model: nn.Module, sequence: Tensor, places: Tensor | None) -> Iterator[None]:
-    """Add noise to what embeddings make of the sequence."""
+    """Add noise to the embeddings of the sequence."""
 
     def hook(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         given = args[0] if args else None
@@ -140,9 +139,11 @@ def masks(task: Task, call: Call) -> bool:
 
 
 def _kept(padded: Padded) -> Callable[[Tensor], Tensor | None]:
-    """Of a tensor with one row an example, the padded rows; of one with one entry a place, their real places.
+    """The part that must not change: for a tensor with one row per example, the padded examples; with one entry per place, their
+    real places.
 
-    A sequence may have grown by a few places of its own, such as a class token, before it or behind it: what is real either way.
+    The network may have added a few places, such as a class token, at the beginning or the end: only places that are real in both
+    readings count.
     """
     rows = padded.pads.any(1)
     count, length = padded.pads.shape
@@ -170,13 +171,13 @@ def _finding(by_pads: float, by_real: float, place: Place | None) -> Finding:
     at = f" It begins {'in' if place.inside else 'before'} {place.name} ({place.kind})." if place else ""
     inverted = by_real <= CHECKUP_SAME_SINGLE
     if inverted:
-        message = f"The answers change with what stands in padded places and not at all with what stands in the others.{at}"
+        message = f"The answers change with the contents of the padded places and not at all with those of the real places.{at}"
         remedy = (
-            "Invert the mask: torch's key_padding_mask is True where nothing is to be seen, attn_mask of "
-            "scaled_dot_product_attention is True where something is."
+            "Invert the mask: torch's key_padding_mask is True at hidden places, attn_mask of "
+            "scaled_dot_product_attention is True at visible places."
         )
     else:
-        message = f"The answers change with what stands in padded places, by {part(by_pads)}, although the network masks.{at}"
+        message = f"The contents of padded places change the answers, by {part(by_pads)}, although the network masks.{at}"
         remedy = (
             "Mask the padded keys in every attention (mask[:, None, None, :], not [:, None, :, None]), and leave padded places "
             "out of means, maxima and the last state of recurrent layers."
@@ -186,7 +187,7 @@ def _finding(by_pads: float, by_real: float, place: Place | None) -> Finding:
         "critical" if inverted else "warning",
         where,
         message,
-        "An example is then answered differently with every length of the longest one beside it.",
+        "The answer to an example then depends on the length of the longest example in its batch.",
         remedy,
         value=by_pads,
         limit=CHECKUP_SAME_SINGLE,

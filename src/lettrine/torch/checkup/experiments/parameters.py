@@ -1,7 +1,7 @@
-"""Does each parameter matter, does the loss teach it, and does anybody hold it?
+"""Does each parameter matter, does it get a gradient, and does the model or the optimiser hold it?
 
-Two passes in training mode show which tensors the graph of the loss ends in, and which gradients arrive. A parameter without one
-is moved a little: where the loss moves with it, the way back is cut; where it does not, the loss does not use it.
+Two passes in training mode show the leaves of the loss's graph and their gradients. A parameter without a gradient is changed a
+little: if the loss changes, the backward path is cut; if not, the loss does not use the parameter.
 """
 
 from __future__ import annotations
@@ -27,11 +27,10 @@ MOST_MOVED = 64  # parameters moved one by one
 
 @experiment("parameters", "Parameters matter", passes=6)
 def parameters(task: Task) -> Result:
-    """Look at what the graph ends in, and move what gets no gradient.
+    """Read the leaves of the graph, and change the parameters that get no gradient.
 
-    Measured: The leaves of the loss's graph, and for each parameter without a gradient whether the loss changes when it is
-        moved.
-    Formula: change = abs(loss(parameter moved) - loss) / loss.
+    Measured: The leaves of the loss's graph, and for each parameter without a gradient whether the loss changes with it.
+    Formula: change = abs(loss(parameter changed) - loss) / loss.
     """
     task.model.train()
     ends = [_ends(task, number) for number in range(2)]
@@ -52,14 +51,14 @@ def parameters(task: Task) -> Result:
         "in_graph": sum(key in named for key in lasting),
         "elsewhere": len(set(lasting) - set(named)),
     }
-    said = f"The loss teaches {figures['in_graph']} of {len(named)} parameters"
-    said += f", and {figures['elsewhere']} tensors that are no parameters of the model." if figures["elsewhere"] else "."
+    said = f"The loss reaches {figures['in_graph']} of {len(named)} parameters"
+    said += f", and {figures['elsewhere']} tensors that are not parameters of the model." if figures["elsewhere"] else "."
     where = tuple(name for each in found_all for name in each.where)
     return Result(said, tuple(found_all), figures, where=where)
 
 
 def _ends(task: Task, number: int) -> dict[int, Tensor]:
-    """Leaves of the loss's graph whose gradient is gathered, by identity."""
+    """Leaves of the loss's graph that accumulate a gradient, by identity."""
     loss = task.loss(task.batch(number))
     found: dict[int, Tensor] = {}
     waiting: list[Any] = [loss.grad_fn]
@@ -76,7 +75,7 @@ def _ends(task: Task, number: int) -> dict[int, Tensor]:
 
 
 def _unheld(task: Task, lasting: dict[int, Tensor], named: dict[int, str], optimised: set[int] | None) -> Iterator[Finding]:
-    """What the loss would teach, if somebody held it."""
+    """Tensors that the loss has a gradient for, but that the model or the optimiser does not hold."""
     hidden = hidden_tensors(task.model)
     lost: list[str] = []
     kept: list[str] = []
@@ -85,7 +84,7 @@ def _unheld(task: Task, lasting: dict[int, Tensor], named: dict[int, str], optim
             name = hidden[key][0] if key in hidden else ""
             (lost if optimised is not None and key not in optimised else kept).append(name)
     if optimised is None:
-        kept = [name for name in kept if name]  # without an optimiser only what sits in the model's own lists is a matter
+        kept = [name for name in kept if name]  # without an optimiser only tensors in the model's own lists count
         lost, kept = kept, []
     if names := tuple(name for name in lost if name):
         yield finding(
@@ -119,8 +118,8 @@ def _unheld(task: Task, lasting: dict[int, Tensor], named: dict[int, str], optim
             "warning",
             missed,
             f"{_count(missed)} taught by the loss and held by no optimiser, such as {_first(missed)}.",
-            "What nobody steps stays as it was drawn.",
-            f"Hand {_first(missed)} to the optimizer after the whole model is built, or freeze it with requires_grad_(False).",
+            "A parameter that no optimiser holds keeps its random start.",
+            f"Give {_first(missed)} to the optimizer after the whole model is built, or freeze it with requires_grad_(False).",
             value=share,
             source="torch.optim: parameters must be given when the optimizer is made, or by add_param_group",
         )
@@ -129,7 +128,7 @@ def _unheld(task: Task, lasting: dict[int, Tensor], named: dict[int, str], optim
 def _without_gradient(
     task: Task, named: dict[int, str], ends: list[dict[int, Tensor]], optimised: set[int] | None
 ) -> Iterator[Finding]:
-    """Parameters that ask for a gradient and get none: cut off where the loss moves with them, unused where it does not."""
+    """Parameters that require a gradient and get none: cut off if the loss changes with them, unused if not."""
     asking = {id(each): each for each in task.model.parameters() if each.requires_grad and each.numel()}
     silent = {key: each for key, each in asking.items() if not any(key in end for end in ends)}
     if optimised is not None:
@@ -141,7 +140,7 @@ def _without_gradient(
             "no-gradient",
             "critical" if most else "warning",
             cut,
-            f"The loss changes when {_first(cut)} does, and sends it no gradient: {_count(cut)} cut off.",
+            f"The loss changes when {_first(cut)} does, but sends it no gradient: {_count(cut)} cut off.",
             "It will stay at its random start although the answer depends on it.",
             f"Look between {_first(cut)} and the loss for detach(), .data, .item(), numpy(), no_grad(), argmax or a rounding.",
             value=len(cut) / max(1, len(asking)),
@@ -150,7 +149,7 @@ def _without_gradient(
 
 
 def _matters(task: Task, parameter: Tensor) -> bool:
-    """Whether the loss moves when the parameter does, by its own size."""
+    """Whether the loss changes when the parameter is changed by its own size."""
     before = task.same_loss()
     if before != task.same_loss() or not isfinite(before):
         return False

@@ -1,8 +1,8 @@
-"""How much rounding costs: the network's own numbers, bfloat16 and float16 against float64, layer by layer.
+"""The rounding error of the network's own type, bfloat16 and float16 against float64, layer by layer.
 
-And where the network uses a backward pass that somebody wrote by hand: is it the slope of its forward pass? Finite differences in
-float64 tell. Where the forward pass is flat or hands its input on, as in rounding with a straight-through gradient or a reversed
-gradient, the backward pass is a choice and is not judged.
+If the network uses a hand-written backward pass, finite differences in float64 show whether it is the derivative of its forward
+pass. If the forward pass is flat or returns its input, as in rounding with a straight-through gradient or a reversed gradient,
+the backward pass is a design choice and is not judged.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from lettrine.torch.checkup.spread import Heard, change, hear
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import in_double, leaves
 
-STEP: Final = 1e-6  # of finite differences, in float64
-FLAT: Final = 1e-9  # slopes below are none
+STEP: Final = 1e-6  # step of finite differences, in float64
+FLAT: Final = 1e-9  # smaller derivatives count as 0
 
 
 @experiment("precision", "Precision", passes=8)
 def precision(task: Task) -> Result:
     """Compare outputs in several precisions with those in float64, and custom backward passes with finite differences.
 
-    Measured: The outputs of each module in float32, bfloat16 and float16, beside those in float64; and backward passes
-        written by hand, beside finite differences.
+    Measured: The outputs of each module in float32, bfloat16 and float16, beside those in float64; and hand-written backward
+    passes, beside finite differences.
     Formula: change = rms(low precision - float64) / rms(float64).
     """
     found: list[Finding] = []
@@ -47,7 +47,7 @@ def precision(task: Task) -> Result:
         call = task.inputs(task.batch())
     except NotCalled:
         call = None
-    # Random numbers are others in another precision: what draws some cannot be compared.
+    # Random numbers differ between precisions, so a network that draws some cannot be compared.
     exact = _heard(task, call, torch.float64) if call is not None and not _draws(task, call) else None
     if exact is None or call is None:
         if not figures:
@@ -75,12 +75,12 @@ def precision(task: Task) -> Result:
                 found.append(_rounds(share, begins))
     text = f"Against float64 the answers differ: {'; '.join(said)}." if said else ""
     checked = [name for name in figures if name.startswith("backward")]
-    text += f" {len(checked)} backward passes written by hand were held against finite differences." if checked else ""
+    text += f" {len(checked)} hand-written backward passes were compared with finite differences." if checked else ""
     return Result(text.strip(), tuple(found), figures, where=tuple(name for each in found for name in each.where))
 
 
 def _heard(task: Task, call: Call, dtype: torch.dtype | None) -> tuple[list[Tensor], list[Heard]] | None:
-    """Outputs and those of every module in another precision; None where the model does not run so."""
+    """The outputs of the model and of every module in another precision; None if the model does not run in it."""
     with task.boxed(exact=dtype is torch.float64), torch.no_grad():
         task.model.eval()
         try:
@@ -91,7 +91,7 @@ def _heard(task: Task, call: Call, dtype: torch.dtype | None) -> tuple[list[Tens
                     output, calls = hear(task.model, lambda: task.outputs(call))
             else:
                 output, calls = hear(task.model, lambda: task.outputs(call))
-        except Exception:  # noqa: BLE001  a model that cannot be called so is not judged so
+        except Exception:  # noqa: BLE001  a model that cannot be called like this is not judged
             return None
         return [each.detach().double() for _, each in leaves(output) if each.is_floating_point()], calls
 
@@ -108,7 +108,7 @@ def _apart(exact: list[Tensor], other: list[Tensor]) -> float:
 
 
 def _mean_change(first: Tensor, second: Tensor) -> float:
-    """Rms of the difference over that of the values; 1 where one is finite and the other not."""
+    """Rms of the difference over rms of the values; 1 if only one of the two is finite."""
     one, other = first.detach().double(), second.detach().double()
     if bool((one.isfinite() != other.isfinite()).any()):
         return 1.0
@@ -118,7 +118,7 @@ def _mean_change(first: Tensor, second: Tensor) -> float:
 
 
 def _begins(exact: list[Heard], other: list[Heard]) -> tuple[str, str] | None:
-    """The first module whose output is off by more than CHECKUP_ROUNDING while what it got was not."""
+    """The first module whose output is off by more than CHECKUP_ROUNDING while its input is not."""
     for one, two in zip(exact, other, strict=False):
         if one.name == two.name and _off(one.outputs, two.outputs) and not _off(one.inputs, two.inputs):
             return one.name, type(one.module).__name__
@@ -137,7 +137,7 @@ def _rounds(share: float, place: tuple[str, str]) -> Finding:
         "warning",
         (name,),
         f"float32 and float64 give answers that differ by {part(share)}; it begins in {name} ({kind}).",
-        "Digits are lost there, on the way back too: small differences of large numbers, or sums of very different sizes.",
+        "Digits are lost there, in the backward pass too: small differences of large numbers, or sums of very different sizes.",
         f"Rewrite what {name} computes so that nothing large cancels (log_softmax, logsumexp, log1p, expm1), or do it in "
         f"float64.",
         value=share,
@@ -147,7 +147,7 @@ def _rounds(share: float, place: tuple[str, str]) -> Finding:
 
 
 def _backwards(task: Task) -> dict[str, float]:
-    """Each function with a backward pass of its own: largest difference to finite differences, over the largest slope."""
+    """For each function with its own backward pass: largest difference from finite differences, over the largest derivative."""
     found: dict[str, float] = {}
     for function in _custom(task):
         with task.boxed():
@@ -181,7 +181,7 @@ def _custom(task: Task) -> list[Any]:
 
 
 def _arguments(task: Task, function: Any) -> list[tuple[Any, ...]]:
-    """What the function is called with in one pass. A call by a name bound before is not heard."""
+    """The arguments of the function's calls in one pass. A call through an earlier bound name is not recorded."""
     calls: list[tuple[Any, ...]] = []
     with _intercepted(function, calls), torch.no_grad():
         task.loss(task.batch())
@@ -208,7 +208,7 @@ def _intercepted(function: Any, calls: list[tuple[Any, ...]]) -> Iterator[None]:
 
 
 def _compared(function: Any, args: tuple[Any, ...]) -> float | None:
-    """Slopes along a random direction by the backward pass and by finite differences; None where they cannot be compared."""
+    """Derivatives along a random direction by the backward pass and by finite differences; None if they cannot be compared."""
     generator = torch.Generator().manual_seed(1)
     doubled = [each.double() if isinstance(each, Tensor) and each.is_floating_point() else each for each in args]
     asked = [place for place, each in enumerate(doubled) if isinstance(each, Tensor) and each.is_floating_point()]
@@ -242,7 +242,7 @@ def _compared(function: Any, args: tuple[Any, ...]) -> float | None:
         if gradient is None:
             continue
         slope = (above - below) / (2 * STEP)
-        if output.shape == moving.shape:  # element by element: where the forward pass is flat, its backward pass is a choice
+        if output.shape == moving.shape:  # element by element: if the forward pass is flat, its backward pass is a design choice
             flat = slope.abs() <= FLAT
             if bool(flat.all()):
                 continue
@@ -263,7 +263,7 @@ def _wrong(function: str, share: float) -> Finding:
         "warning",
         (),
         f"The backward pass of {function} is not the slope of its forward pass: the two differ by {part(share)}.",
-        "Everything before it is taught something else than the loss says.",
+        "Everything before it gets a wrong gradient.",
         f"Compare {function} with torch.autograd.gradcheck in float64, or let autograd derive it: write the forward pass in "
         f"torch.",
         value=share,

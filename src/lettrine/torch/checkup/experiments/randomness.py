@@ -1,7 +1,7 @@
-"""Two passes in eval mode with different random numbers: do the answers agree? If not, which module draws, and is it meant?
+"""Two passes in eval mode with different random numbers: do the answers agree? If not, which module draws, and is it intended?
 
-Dropout that goes on in eval mode is a fault unless its caller wrote training=True. Other draws, such as those of a variational
-autoencoder or of a diffusion model, are meant; they are mentioned.
+Active dropout in eval mode is a fault unless its caller wrote training=True. Other draws, such as those of a variational
+autoencoder or of a diffusion model, are intended; they are a remark.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from lettrine.torch.checkup.values import fresh, leaves
 def randomness(task: Task) -> Result:
     """Compare eval passes with different random numbers, and one with the same.
 
-    Measured: How far two passes in eval mode differ: with the same random numbers, and with others.
+    Measured: How much two passes in eval mode differ: with the same random numbers, and with different ones.
     Formula: change = largest abs(first - second) / size of the answers.
     """
     try:
@@ -49,14 +49,14 @@ def randomness(task: Task) -> Result:
     losses = _losses(task)
     figures = {"change": share, "repeat": repeat, "eval_loss": losses[0], "train_loss": losses[1]}
     if share <= CHECKUP_SAME_SINGLE:
-        return Result(f"In eval mode, other random numbers change the answers by {part(share)}.", figures=figures)
+        return Result(f"In eval mode, different random numbers change the answers by {part(share)}.", figures=figures)
     with task.boxed(), torch.no_grad(), listening(task.model) as draws:
         task.model.eval()
         seeded(1)
         task.model(*fresh(call.args), **fresh(dict(call.kwargs)))
     found = _finding(draws, share)
     if found is None:
-        said = f"The answers in eval mode differ by {part(share)} from one pass to the next, without a draw of torch's."
+        said = f"The answers in eval mode differ by {part(share)} from one pass to the next, without a random draw of torch."
         return Result(said, figures=figures)
     return Result(found.message, (found,), figures, where=found.where)
 
@@ -72,7 +72,7 @@ def _finding(draws: list[Draw], share: float) -> Finding | None:
             "warning",
             where,
             f"Dropout goes on in eval mode, in {', '.join(where)}: two passes over one batch differ by {part(share)}.",
-            "Every evaluation and every prediction is made by a network with parts missing, and differs from the last.",
+            "Every evaluation and every prediction uses a network with random parts missing, and differs from the last.",
             f"Write {remedy} in the call, or use nn.Dropout, which follows eval(). If it is meant, write training=True.",
             value=share,
             limit=CHECKUP_SAME_SINGLE,
@@ -86,7 +86,7 @@ def _finding(draws: list[Draw], share: float) -> Finding | None:
             where,
             f"{', '.join(where)} draws random numbers in eval mode ({draws[0].operation}); the answers differ by {part(share)} "
             "from one pass to the next.",
-            "That is meant where a model samples; where it is not, evaluations cannot be compared.",
+            "That is right for a model that samples; otherwise evaluations cannot be compared.",
             "If it is not meant, draw only while self.training.",
             value=share,
             limit=CHECKUP_SAME_SINGLE,

@@ -1,4 +1,4 @@
-"""The range test, where the present rate stands in it, and whether another rate, a warm-up or clipping does better: tried."""
+"""The range test, the position of the present rate in it, and trials of another rate, a warm-up and clipping."""
 
 from __future__ import annotations
 
@@ -20,17 +20,15 @@ from lettrine.torch.checkup.remedies import LOWER, NORM, WARM, clipped, warmed
 from lettrine.torch.checkup.task import Task, takes_closure
 from lettrine.torch.checkup.trials import Remedy, Trial, contest, steps_for
 
-FAR: Final = 3.0  # times beyond the largest rate that holds, or
-BELOW: Final = (
-    2000.0  # times below the one at which the loss falls fastest, before another is tried: fine-tuning goes to a hundredth
-)
-SHARE: Final = 0.25  # of the time that is left, for the range test
+FAR: Final = 3.0  # times above the largest stable rate, or
+BELOW: Final = 2000.0  # times below the rate of the fastest fall, before another is tried: fine-tuning uses a hundredth
+SHARE: Final = 0.25  # share of the remaining time, for the range test
 LOW, HIGH = 1e-6, 10.0
 
 
 @experiment("learning-rate", "Learning rate", passes=CHECKUP_RATE_LEAST + 20, trains=True)
 def learning_rate(task: Task) -> Result:
-    """Sweep the rate upwards; where the present one lies far off, or the loss rises, train with it and with remedies.
+    """Sweep the rate upwards; if the present one is far off, or the loss rises, train with it and with remedies.
 
     Measured: The range test: the loss while the rate grows from 1e-6 to 10. And the batch noise scale: the number of examples
         beyond which a larger batch gains little.
@@ -82,7 +80,7 @@ def _rises(task: Task) -> bool:
 
 
 def _remedies(present: float, suggestion: float, *, too_high: bool) -> dict[str, Callable[[int], Remedy]]:
-    """By what is said of them: made for so many steps."""
+    """The remedies for a number of steps, by their description."""
     if not too_high:
         return {f"lr={suggestion:.1g}": lambda _: lambda task: rate_set(task, suggestion)} if isfinite(suggestion) else {}
     lower = suggestion if isfinite(suggestion) and suggestion < present else LOWER[-1] * present
@@ -100,13 +98,13 @@ def _finding(present: float, test: RangeTest, best: str, trials: dict[str, Trial
         best[0], f"Clip the gradients: clip_grad_norm_(model.parameters(), {NORM:g})"
     )
     rest = [name for name, each in trials.items() if name != best and not each.helps]
-    others = f" Tried as well, and no help: {', '.join(rest)}." if rest else ""
+    others = f" Also tried, without help: {', '.join(rest)}." if rest else ""
     return finding(
         "no-warmup" if warm else kind,
         "warning",
         (),
         f"The learning rate {present:g} is too {word}{' to begin with' if warm else ''}: {best}, {trial.said}.",
-        "At such a rate the loss rises or jumps about." if too_high else "At such a rate next to nothing is learned in a run.",
+        "At such a rate the loss rises or jumps about." if too_high else "At such a rate almost nothing is learned in a run.",
         f"{do}; it was {trial.said}.{others}",
         value=present,
         limit=test.largest if too_high else test.steepest,
@@ -115,14 +113,14 @@ def _finding(present: float, test: RangeTest, best: str, trials: dict[str, Trial
 
 
 def _consequence(trial: Trial, *, too_high: bool) -> bool:
-    """At too high a rate the loss has not fallen; at too low a one a long run would not do what the other did in the trial."""
+    """Too high: the loss did not fall. Too low: even a long run would not reach what the other rate reached in the trial."""
     if too_high:
         return not trial.without < trial.start
     return CHECKUP_RATE_RUN / trial.steps * (trial.start - trial.without) < trial.start - trial.with_remedy
 
 
 def _peak(group: dict[str, Any]) -> float:
-    """The highest rate that the group is meant to have: a schedule's, if one has noted it there."""
+    """The intended highest rate of the group: that of a schedule, if it is noted there."""
     return max(float(group[key]) for key in ("lr", "initial_lr", "max_lr") if isinstance(group.get(key), float | int | Tensor))
 
 

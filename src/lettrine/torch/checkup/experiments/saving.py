@@ -1,7 +1,7 @@
-"""Train a little, load the state of before, and ask again: are the answers those of before?
+"""Train a little, load the earlier state, and compare: are the answers the same as before?
 
-They are not where something that training changed is no part of `state_dict()`: layers in a plain list, statistics kept as plain
-tensors, buffers registered with persistent=False.
+They differ if training changes something that is not in `state_dict()`: layers in a plain list, statistics kept as plain tensors,
+buffers registered with persistent=False.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ STEPS = 3
 
 @experiment("save-load", "Save and load", passes=6, trains=True)
 def save_load(task: Task) -> Result:
-    """Answers before, and after some steps and loading what was saved before them.
+    """Compare the answers before some steps with those after loading the state that was saved before the steps.
 
-    Measured: The answers before some steps, and after them with the state of before loaded.
+    Measured: The answers before some steps, and after them with the earlier state loaded.
     Formula: change = largest abs(loaded - before) / size of the answers.
     """
     state = copy.deepcopy(task.model.state_dict())
@@ -45,20 +45,20 @@ def save_load(task: Task) -> Result:
         return Result(found.message, (found,))
     share = max((change(a, b) for a, b in zip(before, _answers(task), strict=False)), default=0.0)
     figures = {"moved": moved, "change": share}
-    said = f"{STEPS} steps change the answers by {part(moved)}; with the state of before loaded they differ by {part(share)}."
+    said = f"{STEPS} steps change the answers by {part(moved)}; with the earlier state loaded they differ by {part(share)}."
     if share <= CHECKUP_SAME_SINGLE:
         return Result(said, figures=figures)
     now = _outside(task.model)
     lost = tuple(name for name, value in kept.items() if name in now and not torch.equal(now[name].detach(), value))
     if not lost:  # a state that is carried from batch to batch, or a counter
-        return Result(f"{said} The model carries a state along that is no parameter and no buffer.", figures=figures)
+        return Result(f"{said} The model keeps a state that is neither a parameter nor a buffer.", figures=figures)
     found = finding(
         "save-load",
         "warning",
         lost,
-        f"{lost[0]} changes in training and is no part of state_dict(): saved and loaded, the model answers differently, by "
+        f"{lost[0]} changes in training and is not in state_dict(): saved and loaded, the model answers differently, by "
         f"{part(share)}.",
-        "What was trained is lost when it is saved, and nothing says so.",
+        "Saving loses what was trained, without an error.",
         f"Register {lost[0]}: layers in nn.ModuleList, single tensors as nn.Parameter or as a buffer with persistent=True.",
         value=share,
         limit=CHECKUP_SAME_SINGLE,
@@ -68,7 +68,7 @@ def save_load(task: Task) -> Result:
 
 
 def _answers(task: Task) -> list[Tensor]:
-    """What the model gives in eval mode; the loss where it is not called itself."""
+    """The model's outputs in eval mode; the loss, if the model is not called directly."""
     with task.boxed(), torch.no_grad():
         task.model.eval()
         try:
@@ -94,6 +94,6 @@ def _refuses(error: Exception) -> Finding:
         (),
         f"The model does not load its own state_dict(): {type(error).__name__}: "
         f"{str(error).splitlines()[0] if str(error) else ''}",
-        "A run that is saved cannot be taken up again.",
-        "Look at what state_dict() and load_state_dict() are given beyond the parameters, and at shapes that change in training.",
+        "A saved run cannot be resumed.",
+        "Check what state_dict() and load_state_dict() handle beyond the parameters, and shapes that change in training.",
     )

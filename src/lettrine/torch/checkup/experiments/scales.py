@@ -1,6 +1,5 @@
-"""Inputs or targets of a large scale, or inputs of a tiny one: would the network learn faster with them standardised?
-
-The scaling is tried.
+"""Inputs or targets of a large scale, or inputs of a tiny one: would the network learn faster with them standardised? A trial
+decides.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ from lettrine.torch.checkup.trials import SEEDS, Trial, compare, steps_for
 from lettrine.torch.checkup.values import leaves
 
 EPSILON: Final = 1e-6
-UNEVEN: Final = 10.0  # times a feature's size that of another has to be, for each to be standardised by itself
-LEAST: Final = 16  # values of each feature, to know its spread
+UNEVEN: Final = 10.0  # ratio of the largest to the smallest feature from which each is standardised on its own
+LEAST: Final = 16  # least number of values to know the spread of a feature
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Mean and spread of the values of one kind. path: of the input; "" for the targets. own: those of each feature, where
-    features are in units of their own.
+    """Mean and spread of the values of one kind. path: of the input; "" for the targets. own: those of each feature, if features
+    have different units.
     """
 
     path: str
@@ -39,16 +38,16 @@ class Scale:
 
     @property
     def far(self) -> bool:
-        """Whether scaling is worth a trial: large, or inputs that hardly differ from 0."""
+        """Whether scaling is worth a trial: large values, or inputs that hardly vary."""
         small = self.path != "" and 0 < max(abs(self.mean), self.std) < 1 / CHECKUP_SCALE
         return max(abs(self.mean), self.std) > CHECKUP_SCALE or small
 
 
 @experiment("scales", "Scale of inputs and targets", passes=2 * len(SEEDS) * TRIAL_STEPS // 2, trains=True)
 def scales(task: Task) -> Result:
-    """Measure the scales; where one is far off, train with and without standardising it.
+    """Measure the scales; if one is far off, train with and without standardising it.
 
-    Measured: Standard deviation and mean of inputs and targets, and what training gains when they are standardised.
+    Measured: Standard deviation and mean of inputs and targets, and how much lower the loss gets when they are standardised.
     Formula: gain = loss as it is - loss standardised, in standard errors over three seeds.
     """
     sizes = [*_input_scales(task), *_target_scales(task)]
@@ -116,7 +115,7 @@ def _scaled_inputs(scale: Scale) -> Any:
 
 
 def _scaled_outputs(scale: Scale) -> Any:
-    """The same loss with the answers stretched to the targets, which is what training on standardised targets comes to."""
+    """The same loss with the answers scaled to the targets, which equals training on standardised targets."""
 
     @contextmanager
     def remedy(task: Task) -> Iterator[None]:
@@ -138,8 +137,8 @@ def _finding(scale: Scale, trial: Trial) -> Any:
             "input-scale",
             "warning",
             (),
-            f"The input {scale.path} is far from standard: {widths}. Each standardised by itself, {trial.said}.",
-            "The largest features saturate what comes after them, and the others are not seen beside them.",
+            f"The input {scale.path} is far from standard: {widths}. Each standardised on its own, {trial.said}.",
+            "The largest features saturate the next layer and hide the others.",
             "Standardise each feature with its own mean and std over the training data: (x - x.mean(0)) / x.std(0).",
             value=scale.std,
             limit=CHECKUP_SCALE,
@@ -152,10 +151,9 @@ def _finding(scale: Scale, trial: Trial) -> Any:
             (),
             f"The input {scale.path} is far from standard: mean {scale.mean:.3g}, std {scale.std:.3g}. Standardised, "
             f"{trial.said}.",
-            "The first layer's sums are large, and its gradients with them: what comes after saturates, or the rate is wrong "
-            "for it."
+            "The first layer's sums and gradients are large: the next layer saturates, or the rate is wrong for it."
             if max(abs(scale.mean), scale.std) > 1
-            else "The first layer's biases drown what differs between the inputs, and its gradients are tiny.",
+            else "The first layer's biases hide the differences between the inputs, and its gradients are tiny.",
             f"Standardise it with the mean and std of the training data: {line}.",
             value=scale.std,
             limit=CHECKUP_SCALE,

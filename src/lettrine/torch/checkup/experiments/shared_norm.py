@@ -1,8 +1,9 @@
-"""One batch norm in several places: do the places agree on what it is to subtract?
+"""One batch norm used in several places: do their statistics agree?
 
-Its running statistics are one mean and one variance for all of them. Where the places differ, eval mode is right for none. Twins
-that share all weights give it the same statistics everywhere, and are spared. That it harms is tried: after some training the
-loss with the mean of all places is held against the loss with each place's own, both from the same batches.
+It has one running mean and one running variance for all places. If the places differ, eval mode is right for none. Siamese
+networks, which share all weights, give the same statistics everywhere and get no finding. The harm is measured: after some
+training, the loss with the mean statistics of all places is compared with the loss with each place's own, both from the same
+batches.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.experiments.randomness import norms_of
 from lettrine.torch.checkup.task import Task
 
-BATCHES: Final = 4  # whose losses are compared; all must agree
+BATCHES: Final = 4  # batches whose losses are compared; all must agree
 
 
 @experiment("shared-norm", "Shared batch norms", passes=CHECKUP_NORM_STEPS, trains=True)
 def shared_norm(task: Task) -> Result:
-    """Train a little, then compare the statistics of each call, and the loss with and without sharing them.
+    """Train a little, then compare the statistics of each call, and the loss with shared and with separate statistics.
 
     Measured: The statistics of each call of a batch norm that is called several times, and the loss in eval mode after
         {CHECKUP_NORM_STEPS} steps: with each call's own statistics, and with their mean.
@@ -70,8 +71,8 @@ def shared_norm(task: Task) -> Result:
         tuple(apart),
         f"{name} is used in several places whose inputs differ ({gap:.2g} standard deviations in the mean, {ratio:.2g} times in "
         f"the variance). After {CHECKUP_NORM_STEPS} steps the loss is {figures['own']:.3g} with each place's own statistics, and "
-        f"{figures['together']:.3g} with those of all places together, as in eval mode.",
-        "Its one running mean and variance fit none of the places, so that the network is another one in eval mode.",
+        f"{figures['together']:.3g} with the shared statistics of all places, as in eval mode.",
+        "Its one running mean and variance fit none of the places, so the network behaves differently in eval mode.",
         "Give each place a batch norm of its own.",
         value=figures["together"],
         limit=(1 + TRIAL_SHARE) * figures["own"],
@@ -81,7 +82,7 @@ def shared_norm(task: Task) -> Result:
 
 
 def _losses(task: Task, norms: list[tuple[str, nn.Module]]) -> tuple[list[float], list[float]]:
-    """Losses of some batches in eval mode: with the statistics of each call by itself, and with their mean over calls."""
+    """Losses of some batches in eval mode: with the statistics of each call, and with their mean over calls."""
     numbers = range(min(BATCHES, len(task.batches)))
     gathered = [_calls(task, norms, number) for number in numbers]
     own: dict[str, list[tuple[Tensor, Tensor]]] = {}
@@ -151,7 +152,7 @@ def _calls(task: Task, norms: list[tuple[str, nn.Module]], number: int = 0) -> d
 
 
 def _differ(calls: list[tuple[Tensor, Tensor]]) -> tuple[float, float]:
-    """Largest gap between the means, in standard deviations, and ratio of variances, each gathered over channels."""
+    """Largest gap between the means, in standard deviations, and largest ratio of variances, each combined over channels."""
     gap = ratio = 0.0
     first_mean, first_variance = calls[0]
     for mean, variance in calls[1:]:

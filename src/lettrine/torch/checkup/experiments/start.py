@@ -1,6 +1,6 @@
-"""A first loss far above the best constant answer: is it worth making the last layer smaller? It is tried.
+"""A first loss far above the best constant answer: does a smaller last layer help? A trial decides.
 
-And weight decay that is stronger than the gradient: does the network learn better without? That is tried too.
+Weight decay that is stronger than the gradient: does the network learn better without it? A trial decides.
 """
 
 from __future__ import annotations
@@ -23,17 +23,18 @@ from lettrine.torch.checkup.task import Task, takes_closure
 from lettrine.torch.checkup.trials import SEEDS, Trial, compare, steps_for
 
 KINDS: Final = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Embedding)
-MOST: Final = 300  # operations looked at, from the answers down
-SMALLER: Final = 0.1  # times the last layer's weights
-STRONGER: Final = 3.0  # times the gradient, that decay pulls before it is tried without
-COUPLED: Final = (torch.optim.SGD, torch.optim.Adam, torch.optim.RMSprop, torch.optim.Adagrad)  # decay is part of the gradient
+MOST: Final = 300  # operations visited, from the answers backwards
+SMALLER: Final = 0.1  # factor on the last layer's weights
+STRONGER: Final = 3.0  # ratio of decay to gradient from which training without decay is tried
+# optimisers that add decay to the gradient
+COUPLED: Final = (torch.optim.SGD, torch.optim.Adam, torch.optim.RMSprop, torch.optim.Adagrad)
 
 
 @experiment("decay", "Weight decay against gradient", passes=2 * len(SEEDS) * TRIAL_STEPS // 2, trains=True)
 def decay(task: Task) -> Result:
-    """Compare what decay and gradient pull; where decay wins by far, train without it.
+    """Compare weight decay with the gradient; if decay is much stronger, train without it.
 
-    Measured: How hard weight decay pulls, beside the gradient, and what training gains without it.
+    Measured: The size of weight decay beside that of the gradient, and how much lower the loss gets without decay.
     Formula: pull = norm(weight_decay * weights) / norm(gradient).
     """
     optimizer = task.optimizer
@@ -44,7 +45,7 @@ def decay(task: Task) -> Result:
     ):
         raise Skip("not applicable", "no weight decay")
     if type(optimizer) not in COUPLED or any(group.get("decoupled_weight_decay") for group in optimizer.param_groups):
-        raise Skip("not applicable", "this optimiser's decay is apart from the gradient")
+        raise Skip("not applicable", "this optimiser's decay is separate from the gradient")
     pull = _pull(task)
     figures = {"decay_to_gradient": pull}
     said = f"Weight decay pulls {pull:.2g} times as hard as the gradient."
@@ -64,7 +65,7 @@ def decay(task: Task) -> Result:
         (),
         f"Weight decay {now:g} pulls {pull:.2g} times as hard as the gradient. Without it, {trial.said}.",
         "The weights shrink faster than they can learn.",
-        f"Set weight_decay={now / pull:.0e} or less, or use AdamW, whose decay is apart from the gradient.",
+        f"Set weight_decay={now / pull:.0e} or less, or use AdamW, whose decay is separate from the gradient.",
         value=pull,
         limit=STRONGER,
         source="Loshchilov & Hutter 2019, Decoupled weight decay regularization",
@@ -74,9 +75,9 @@ def decay(task: Task) -> Result:
 
 @experiment("start", "Scale of the last layer", passes=2 * len(SEEDS) * TRIAL_STEPS // 2, trains=True)
 def start(task: Task) -> Result:
-    """Where the first loss is far too high, train with the last layer made smaller.
+    """If the first loss is far too high, train with a smaller last layer.
 
-    Measured: What training gains where the last layer begins ten times smaller.
+    Measured: How much lower the loss gets if the last layer begins ten times smaller.
     Formula: gain = loss as it is - loss with the smaller layer, in standard errors over three seeds.
     """
     first, reference = task.known.get("loss", nan), task.known.get("reference_of_several", nan)
@@ -95,15 +96,15 @@ def start(task: Task) -> Result:
         return Result(f"{said} There was no time to try a smaller last layer.", figures=figures)
     figures |= {"without": trial.without, "with": trial.with_remedy, "error": trial.error}
     said += f" With {name} made {1 / SMALLER:g} times smaller, {trial.said}."
-    if not trial.helps or trial.without < reference:  # what learns all the same has lost a few steps, and no more
+    if not trial.helps or trial.without < reference:  # a network that learns all the same only lost a few steps
         return Result(said, figures=figures)
     found = finding(
         "initial-loss",
         "warning",
         (name,),
-        f"The loss starts at {first:.3g}; one and the same answer to everything has {reference:.3g}. With {name} made "
+        f"The loss starts at {first:.3g}; the best constant answer has {reference:.3g}. With {name} made "
         f"{1 / SMALLER:g} times smaller at the start, {trial.said}.",
-        "The first steps go into unlearning what the initialisation made up.",
+        "The first steps are spent on undoing the initialisation.",
         f"After building the model: with torch.no_grad(): model.{name}.weight.mul_({SMALLER:g}).",
         value=first,
         limit=CHECKUP_START * reference,
@@ -134,7 +135,7 @@ def _pull(task: Task) -> float:
 
 
 def _last_layer(task: Task) -> tuple[str, nn.Module] | None:
-    """The layer whose weight is nearest to the answers in their graph, such as an embedding that is used at the end too."""
+    """The layer whose weight is nearest to the answers in their graph; it may be an embedding that is also used at the end."""
     owners = {id(each.weight): (name, each) for name, each in named_modules(task.model) if isinstance(each, KINDS)}
     task.model.train()
     output = output_of(task)

@@ -1,6 +1,6 @@
-"""Running statistics that do not follow: after steps in training mode a batch norm's mean is what it was, and it does not fit.
+"""Running statistics that are not updated: after steps in training mode a batch norm's mean is unchanged, and it is wrong.
 
-With momentum=0, or where something puts the statistics back, eval mode normalises by what the layer was built with.
+With momentum=0, or if code resets the statistics, eval mode normalises by the layer's initial values.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ STEPS: Final = 3
 
 @experiment("norm-statistics", "Running statistics", passes=STEPS, trains=True)
 def norm_statistics(task: Task) -> Result:
-    """Train a few steps, and compare what each batch norm has noted with what went through it.
+    """Train a few steps, and compare the running statistics of each batch norm with those of its inputs.
 
     Measured: Running mean and variance of each batch norm before and after {STEPS} steps, and mean and variance of a batch.
     Formula: gap = |running mean - batch mean| / batch std, root mean square over channels.
@@ -52,7 +52,7 @@ def norm_statistics(task: Task) -> Result:
     gaps = {name: _gap(*before[name], *batch[name]) for name in still}
     wrong = tuple(name for name, (gap, ratio) in gaps.items() if gap > NORM_GAP or ratio > NORM_VARIANCE)
     figures = {"norms": len(norms), "still": len(still), "gap": max((gap for gap, _ in gaps.values()), default=0.0)}
-    said = f"After {STEPS} steps {len(norms) - len(still)} of {len(norms)} batch norms have noted new statistics."
+    said = f"After {STEPS} steps {len(norms) - len(still)} of {len(norms)} batch norms have updated their statistics."
     if not wrong:
         return Result(said, figures=figures)
     gap, ratio = gaps[wrong[0]]
@@ -62,7 +62,7 @@ def norm_statistics(task: Task) -> Result:
         wrong,
         f"{wrong[0]} normalises by its batch while it trains, and its running statistics stay as they were: they are off by "
         f"{gap:.2g} standard deviations in the mean, {ratio:.2g} times in the variance.",
-        "In eval mode it subtracts what was never measured, so that the network is another one there.",
+        "In eval mode it subtracts a mean that was never measured, so the network behaves differently there.",
         f"Give {wrong[0]} a momentum above 0, such as torch's 0.1; the momentum of Keras is 1 minus torch's.",
         value=gap,
         limit=NORM_GAP,
@@ -72,6 +72,6 @@ def norm_statistics(task: Task) -> Result:
 
 
 def _gap(running: Tensor, variance: Tensor, mean: Tensor, std: Tensor) -> tuple[float, float]:
-    """Between running and batch mean, in standard deviations, and ratio of the variances, each gathered over channels."""
+    """Gap between running and batch mean, in standard deviations, and ratio of the variances, each combined over channels."""
     gap = ((running.double() - mean) / (std + 1e-12)).square().mean().sqrt()
     return float(gap), float(((variance.double() + 1e-12) / (std.square() + 1e-12)).log().abs().mean().exp())

@@ -1,8 +1,8 @@
-"""Do the targets belong to the inputs? The network learns from the true pairs and from the same targets dealt out at random.
+"""Do the targets belong to the inputs? The network learns from the true pairs and from the same targets in random order.
 
-On batches it has not seen, true pairs must do better than dealt ones. If they do not, although the network learns its own batches
-by heart, if an example's nearest neighbour has its class no more often than any other, and if no feature goes with a class more
-than chance has it, nothing ties targets to inputs.
+On held-out batches, training on true pairs must do better than on shuffled ones. Targets are unrelated to the inputs if all of
+this holds: true pairs are no better, although the network memorises its own batches; an example's nearest neighbour has its class
+no more often than chance; and no feature correlates with a class more than by chance.
 """
 
 from __future__ import annotations
@@ -23,25 +23,24 @@ from lettrine.torch.checkup.trials import SEEDS, compare
 from lettrine.torch.checkup.values import floats
 
 STEPS: Final = 60
-LEARNED: Final = 0.7  # of the first loss: below it something was learned from the batches that were trained on
+LEARNED: Final = 0.7  # share of the first loss: below it something was learned from the training batches
 
 
 @experiment("targets", "Targets matter", passes=2 * len(SEEDS) * STEPS, trains=True)
 def targets(task: Task) -> Result:
-    """Train with true pairs and with dealt ones, and compare on batches that were held out.
+    """Train with true pairs and with shuffled ones, and compare on held-out batches.
 
-    Measured: The loss on held-out batches after training on true pairs, and after training on the same targets dealt out at
-        random.
-    Formula: gain = loss with dealt targets - loss with true ones, in standard errors over three seeds.
+    Measured: The loss on held-out batches after training on true pairs, and after training on the same targets in random order.
+    Formula: gain = loss with shuffled targets - loss with true ones, in standard errors over three seeds.
     """
     if task.whole or not all(isinstance(batch[-1], Tensor) and batch[-1].ndim for batch in task.batches):
-        raise Skip("not applicable", "targets are not apart from the batch")
+        raise Skip("not applicable", "targets are not separate from the batch")
     target = torch.cat([batch[-1].flatten() for batch in task.batches])
     if bool((target == target[0]).all()):
         raise Skip("not applicable", "all targets are alike")
     rows = sum(len(batch[-1]) for batch in task.batches)
     if rows < CHECKUP_SHUFFLED_ROWS:
-        raise Skip("not applicable", f"{rows} examples were drawn; {CHECKUP_SHUFFLED_ROWS} are needed to tell a tie from chance")
+        raise Skip("not applicable", f"{rows} examples were drawn; {CHECKUP_SHUFFLED_ROWS} are needed to exclude chance")
     trial = compare(task, _dealt, STEPS)
     neighbours = _neighbours(task)
     figures = {
@@ -52,7 +51,9 @@ def targets(task: Task) -> Result:
         "neighbours": neighbours,
     }
     where = "held-out batches" if trial.held_out else "the batches trained on"
-    said = f"After {STEPS} steps on true pairs the loss on {where} is {trial.without:.3g}, on dealt ones {trial.with_remedy:.3g}."
+    said = (
+        f"After {STEPS} steps on true pairs the loss on {where} is {trial.without:.3g}, on shuffled ones {trial.with_remedy:.3g}."
+    )
     reference = task.known.get("reference_of_several", nan)
     constant = min(trial.start, reference) if isfinite(reference) else trial.start
     noise = max(TRIAL_ERRORS * trial.error, (1 - CHECKUP_FELL) * abs(trial.without))
@@ -67,8 +68,8 @@ def targets(task: Task) -> Result:
         (),
         f"Nothing ties the targets to the inputs: {said} An example's nearest neighbour shares its class no more often than any "
         f"other.",
-        "What the network learns is learned by heart, and worth nothing on other data.",
-        "Look where inputs and targets are sorted, shuffled or joined: one of them has been put in another order.",
+        "The network only memorises its examples, and that is worth nothing on other data.",
+        "Look where inputs and targets are sorted, shuffled or joined: one of them is in another order.",
         value=trial.without,
         limit=trial.with_remedy,
         source="Zhang et al. 2017, Understanding deep learning requires rethinking generalization",
@@ -78,7 +79,7 @@ def targets(task: Task) -> Result:
 
 @contextmanager
 def _dealt(task: Task) -> Iterator[None]:
-    """The targets of the training batches dealt out at random; those held out stay true."""
+    """Shuffle the targets of the training batches; the held-out ones stay true."""
     kept = list(task.batches)
     first = max(1, len(kept) // 4) if len(kept) >= 4 else 0
     generator = torch.Generator().manual_seed(1)
@@ -92,16 +93,17 @@ def _dealt(task: Task) -> Iterator[None]:
 
 
 def _memorises(task: Task) -> bool:
-    """Whether one batch was learned by heart, as the experiment before found."""
+    """Whether one batch was memorised, as an earlier experiment found."""
     tries = task.known.get("fit", {})
     return any(losses and min(losses) < LEARNED * losses[0] for losses in tries.values())
 
 
 def tied(task: Task) -> float:
-    """Standard errors by which the largest correlation of a feature with a class exceeds the largest by chance; -inf without.
+    """Standard errors by which the largest correlation of a feature with a class exceeds the largest by chance; -inf if there is
+    none.
 
-    Of n independent normal numbers the largest is near sqrt(2 ln n). A weak tie, as of yesterday's return to today's, shows here
-    long before a network has learned it.
+    Of n independent normal numbers the largest is near sqrt(2 ln n). A weak relation, as of yesterday's return to today's, shows
+    here long before a network has learned it.
     """
     pairs = [(floats(batch[0]), batch[-1]) for batch in task.batches]
     if any(not given for given, _ in pairs) or len({given[0][1][0].numel() for given, _ in pairs}) > 1:

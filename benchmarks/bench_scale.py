@@ -1,0 +1,94 @@
+"""Lists bigger than memory, and wide networks: what the pages say of them. `make bench-scale`, or with WORDS=10000000 before it.
+
+A generated list, in memory and on disk: processor seconds until the first step, processor time of steps, peak memory. Each in a
+process of its own. Then one step of networks of several widths, on the native engine and on torch's.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+import lettrine
+from lettrine.engine.base import Optimiser
+from lettrine.engine.choice import choose_engine
+from lettrine.model.config import MLPConfig
+from lettrine.text import words as words_module
+from lettrine.training.session import Session
+from lettrine.training.sizes import seconds_of_a_step
+
+WORDS = int(os.environ.get("WORDS", "1000000"))
+STEPS = 600
+WIDTHS = (200, 400, 800, 1600, 3200)
+BATCHES = (256, 2048)
+
+
+def write_list(path: Path) -> None:
+    """Words of two to five syllables, which no other list has: most of them come once."""
+    rng = np.random.default_rng(0)
+    starts = ["", "b", "br", "c", "ch", "d", "f", "g", "h", "j", "k", "l", "m", "n", "p", "r", "s", "st", "t", "v", "w", "z"]
+    syllables = np.array([a + b for a in starts for b in ("a", "e", "i", "o", "u", "ai", "ee", "an", "el", "in", "or")])
+    often = rng.dirichlet(np.full(len(syllables), 0.3))
+    with path.open("w") as file:
+        for start in range(0, WORDS, 1 << 20):
+            count = min(1 << 20, WORDS - start)
+            drawn = syllables[rng.choice(len(syllables), (count, 5), p=often)]
+            drawn[np.arange(5) >= rng.integers(2, 6, count)[:, None]] = ""
+            file.writelines("".join(word) + "\n" for word in drawn.tolist())
+
+
+def measure(where: str, path: str) -> None:
+    """In this process: print processor seconds before the first step, steps per processor second, peak memory in GB."""
+    words_module.BIG = 1 if where == "disk" else 1 << 62
+    began = time.process_time()
+    settings = lettrine.Settings(steps=2 * STEPS, eval_every=10 * STEPS)
+    session = Session(path, settings=settings)
+    session.trainer.advance(STEPS)  # the first evaluation is among them
+    before = time.process_time()
+    session.trainer.advance(STEPS - 1)
+    ended = time.process_time()
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(f"{before - began:.1f} {(STEPS - 1) / (ended - before):.0f} {memory:.2f} {len(session.splits[0])}")
+    session.close()
+
+
+def lists() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "words.txt"
+        write_list(path)
+        print(f"{WORDS:,} words, {path.stat().st_size / 1e6:,.0f} MB")
+        print(f"{'':8}{'first step after':>18}{'steps':>20}{'peak memory':>14}   training examples")
+        speeds = {}
+        for where in ("memory", "disk"):
+            script = [sys.executable, __file__, where, str(path)]
+            done = subprocess.run(script, capture_output=True, text=True, check=True).stdout.split()
+            speeds[where] = float(done[1])
+            print(f"{where:8}{done[0] + ' CPU s':>18}{done[1] + ' a CPU second':>20}{done[2] + ' GB':>14}   {int(done[3]):,}")
+        print(f"speed on disk: {speeds['disk'] / speeds['memory']:.2f} of that in memory")
+
+
+def widths() -> None:
+    """Milliseconds of a step on one thread."""
+    engines = {name: choose_engine(name) for name in ("native", "torch")}
+    print(f"\n{'width':>8}{'batch':>8}{'native ms':>12}{'torch ms':>12}{'torch is':>12}")
+    for width in WIDTHS:
+        for batch in BATCHES:
+            config = MLPConfig(27, context=8, embedding=24, hidden=(width, width))
+            spent = [1e3 * seconds_of_a_step(engine, config, Optimiser(), batch) for engine in engines.values()]
+            ratio = f"{spent[0] / spent[1]:.2f} x"
+            print(f"{f'{width}x2':>8}{batch:>8}{spent[0]:>12.1f}{spent[1]:>12.1f}{ratio:>12}", flush=True)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        measure(*sys.argv[1:])
+    else:
+        lists()
+        widths()
