@@ -13,6 +13,10 @@ import numpy as np
 import pytest
 
 import lettrine
+from lettrine.cli.app import main
+from lettrine.errors import StorageError
+from lettrine.tools import bulk, tables
+from lettrine.tools.clusters import pool_at
 
 pd = pytest.importorskip("pandas")
 PARTS = 6
@@ -77,3 +81,31 @@ def test_spark(few_words: list[str], run: str, tmp_path: Path, monkeypatch: pyte
     assert mark.exists()
     assert found["word"].tolist() == words
     np.testing.assert_array_equal(found["score"], lettrine.score(words, run))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_one_command_on_ray(few_words: list[str], run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr(tables, "ROWS", 200)
+    monkeypatch.setattr("lettrine.tools.clusters.processors", lambda: 2)
+    pd.DataFrame({"word": few_words}).to_parquet(tmp_path / "t.parquet")
+    bulk.score_file(run, tmp_path / "t.parquet", tmp_path / "here.parquet")
+    mark, judge = tmp_path / "died", bulk._judged_there
+
+    def dying(*what: Any) -> Any:
+        if not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return judge(*what)
+
+    monkeypatch.setattr(bulk, "_judged_there", dying)
+    assert main(["score", run, str(tmp_path / "t.parquet"), "--out", str(tmp_path / "there.parquet"), "--on", "ray://"]) == 0
+    assert mark.exists()
+    assert parquet.read_table(tmp_path / "there.parquet").equals(parquet.read_table(tmp_path / "here.parquet"))
+
+
+def test_no_ray_cluster_answers() -> None:
+    pytest.importorskip("ray")
+    with pytest.raises(StorageError, match=r"no Ray cluster answers at 'ray://127\.0\.0\.1:1'"), pool_at("ray://127.0.0.1:1"):
+        pass

@@ -61,7 +61,7 @@ class Neighbours:
             return ()
         self._passes, self._rows = self._passes + 1, count
         own = {each.data_ptr() for each in look.model.parameters()}
-        for key in {*self._softmaxes(look, count), *_norms(look), *_summaries(look, count, own)}:
+        for key in dict.fromkeys([*self._softmaxes(look, count), *_norms(look), *_summaries(look, count, own)]):
             self._found[key] = self._found.get(key, 0) + 1
         return ()
 
