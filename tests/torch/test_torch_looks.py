@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from lettrine import health
 from lettrine.health.evidence import Evidence
 from lettrine.torch import private
-from lettrine.torch.capture import functions, held_out, looker, looks
+from lettrine.torch.capture import evaluations, functions, held_out, looker, looks
 from lettrine.torch.capture.functions import GONE, FunctionNotes
 from lettrine.torch.capture.looks import Look, Stepping
 from lettrine.torch.graph import readers as _readers  # noqa: F401  known before the list of readers is replaced
@@ -312,7 +312,7 @@ def test_passes_in_eval_mode() -> None:
             with torch.no_grad():
                 watch.dev_loss(functional.cross_entropy(model(X), Y))
             model.train()
-            assert (len(model._forward_hooks) > 0) == (number < held_out.HELD_OUT), number
+            assert (len(model._forward_hooks) > 0) == (number < evaluations.EVALUATIONS), number  # both have seen enough
     # The first came between sampled steps, before anything said that there would be any.
     assert [[call.name for call in look.calls if call.name != "relu"] for look in Sink.held] == [["dropout"], ["dropout"]]
     assert Sink.held[0].roots[0].inputs[0] is X
