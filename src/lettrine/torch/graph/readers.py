@@ -27,6 +27,7 @@ from lettrine.torch.graph import (
     softmaxes,
     stepping,
     targets,
+    twice,
 )
 
 __all__ = [
@@ -56,4 +57,5 @@ __all__ = [
     "softmaxes",
     "stepping",
     "targets",
+    "twice",
 ]
