@@ -1,6 +1,7 @@
 """Imports every file that holds readers of looks. Importing this file registers them all."""
 
 from lettrine.torch.graph import (
+    ages,
     ahead,
     attention,
     averaged,
@@ -31,6 +32,7 @@ from lettrine.torch.graph import (
 )
 
 __all__ = [
+    "ages",
     "ahead",
     "attention",
     "averaged",
