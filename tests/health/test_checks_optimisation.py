@@ -193,4 +193,4 @@ def test_a_state_lost_again_and_again():
     assert the(lost(np.full(200, 2.3), oldest=40.0), "optimiser-state-lost").severity == "warning"  # but nothing is learned
     assert the(lost(2.3 * np.exp(-np.arange(200) / 20)), "optimiser-state-lost").severity == "info"  # it does not matter
     for figures in ({"back": 1.0}, {"lost": 4.0}, {"looks": 4.0, "lost": 2.0}):  # two tasks; now and then; hardly seen
-        assert found(lost(**figures), "optimiser-state-lost") == (), figures
+        assert outcome(lost(**figures), "optimiser-state-lost")[0] == "not applicable", figures

@@ -166,8 +166,8 @@ def optimiser_state_lost(trace: Trace) -> Iterator[Finding]:
     Formula: rise = highest mean of three losses / level, within {RESUMED_STEPS} steps, {RESUMED_SWINGS} times the highest of the
         second half and {RESUMED_LOST:.0%} of guessing above the level; level = the first loss or that of the second half,
         whichever is higher; the first loss is below {RESUMED} of the loss of guessing. A remark if it is back at that level
-        within {RESUMED_COST:.0%} of the run. Lost again and again: at {STATE_LOST:.0%} of the looks and {LOST_STEPS} or more, with
-        nothing learned, or with no state older than its own running average reaches back, 1 / (1 - beta1) steps.
+        within {RESUMED_COST:.0%} of the run. Lost again and again: at {STATE_LOST:.0%} of the looks and {LOST_STEPS} or more,
+        with nothing learned, or with no state older than its own running average reaches back, 1 / (1 - beta1) steps.
     """
     yield from (again := list(_again_and_again(trace)))
     if again:
@@ -231,7 +231,7 @@ def _again_and_again(trace: Trace) -> Iterator[Finding]:
             limit=limits.STATE_LOST * looks,
             message=f"The state of the optimizer ({each.words['kind']}) had been lost again at {lost:.0f} of {looks:.0f} looks"
             f"{kept}{words}.",
-            why="Without its running averages each step follows the noise of one batch, and is as large as the learning rate allows.",
+            why="Without its averages each step follows the noise of one batch, and is as large as the learning rate allows.",
             remedy="Make the optimizer once, before the loop, and keep its state: no optimizer.state.clear(), no load_state_dict "
             "of an old state, and no new optimizer for each epoch.",
             reference="Kingma & Ba 2015, Adam: a method for stochastic optimization",

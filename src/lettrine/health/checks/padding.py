@@ -34,8 +34,8 @@ def padding_mask(trace: Trace) -> Iterator[Finding]:
     """A mask of an attention that is inverted, so that it sees only padding, or one that masks nothing; and a recurrent
     network that is read after the padding.
 
-    Measured: Which tokens are masked, by key_padding_mask, attn_mask or masked_fill before a softmax; how many rows end in padding
-    if a mask masks none, or if only the last step is used.
+    Measured: Which tokens are masked, by key_padding_mask, attn_mask or masked_fill before a softmax; how many rows end in
+    padding if a mask masks none, or if only the last step is used.
     Formula: none: it masks every token but one, and that one fills the ends of the rows; rows that end in padding >=
         {PADDED_ROWS:.0%} and places of padding >= {PADDED_RUN:.0%}, at all looks; with the last step only if nothing is learned.
     """

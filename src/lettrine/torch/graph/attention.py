@@ -23,20 +23,23 @@ _MASKS: Final = {
     "masked_fill": _FILL,
     "masked_fill_": _FILL,
 }
-"""Functions that take a mask of keys, and what the mask is called there."""
+"""Functions that take a mask of keys, and what reports call it."""
+_ARGUMENTS: Final = {"multi_head_attention_forward": _KEYS, "scaled_dot_product_attention": _PLACES} | dict.fromkeys(
+    ("masked_fill", "masked_fill_"), "mask"
+)
 
 
 @reader
 class PaddingMask:
     """Evidence "key padding": a mask of an attention that hides the real places and leaves only padding visible.
 
-    It is a `key_padding_mask`, an `attn_mask` of `scaled_dot_product_attention` that is the same for all queries, or what is filled
-    with minus infinity before a softmax.
+    It is a `key_padding_mask`, an `attn_mask` of `scaled_dot_product_attention` that is the same for all queries, or what is
+    filled with minus infinity before a softmax.
 
-    where: the module in which the attention is called. figures: looks; inverted (looks at which all visible places held the same token, or zeros, and
-    the masked places held several); masked (share of places masked out); empty (looks at which nothing was masked out although
-    rows end in padding); run and rows (of padding, at the last of these looks). words: token, mask (name of the argument, or of the
-    function).
+    where: the module in which the attention is called. figures: looks; inverted (looks at which all visible places held the same
+    token, or zeros, and the masked places held several); masked (share of places masked out); empty (looks at which nothing was
+    masked out although rows end in padding); run and rows (of padding, at the last of these looks). words: token, mask (name of
+    the argument, or of the function).
 
     The mask is compared with the model's integer input if that has as many places, otherwise with the values the attention is
     given. Extra places in front, such as a class token, are left out.
@@ -89,24 +92,20 @@ class PaddingMask:
 
 def _mask(call: FunctionCall, weighed: set[int]) -> Tensor | None:
     """True where a key is masked out, (B, T). weighed: ids of what a softmax is taken of."""
-    if call.name == "scaled_dot_product_attention":
-        mask: Any = call.given(3, "attn_mask")
-        if not isinstance(mask, Tensor) or not readable(mask) or mask.ndim < 3:
-            return None  # (Q, T) is of all examples
-        hidden = ~mask if mask.dtype is torch.bool else mask < _HIDDEN
-        return _of_keys(hidden) if mask.dtype is torch.bool or bool(hidden.any()) else None  # else it is what is added to scores
-    if call.name in ("masked_fill", "masked_fill_"):
-        scores, mask, value = call.given(0, "input"), call.given(1, "mask"), call.given(2, "value")
-        if not isinstance(mask, Tensor) or not readable(mask) or mask.ndim != getattr(scores, "ndim", 0):
-            return None
-        hides = isinstance(value, int | float) and value < _HIDDEN and id(call.result) in weighed
-        return _of_keys(mask) if hides else None
-    if call.name != "multi_head_attention_forward":
+    place = {"scaled_dot_product_attention": 3, "masked_fill": 1, "masked_fill_": 1}.get(call.name, 15)
+    mask: Any = call.given(place, _ARGUMENTS.get(call.name, ""))
+    if call.name not in _MASKS or not isinstance(mask, Tensor) or not readable(mask):
         return None
-    mask = call.given(15, "key_padding_mask")
-    if not isinstance(mask, Tensor) or mask.ndim != 2:
-        return None
-    return mask if mask.dtype is torch.bool else torch.isinf(mask) if mask.is_floating_point() else mask != 0
+    hidden = mask if mask.dtype is torch.bool else mask < _HIDDEN if mask.is_floating_point() else mask != 0
+    if _MASKS[call.name] == _KEYS:
+        return hidden if mask.ndim == 2 else None
+    if _MASKS[call.name] == _PLACES:
+        hidden = ~mask if mask.dtype is torch.bool else hidden
+        added = mask.is_floating_point() and not bool(hidden.any())  # a bias of the scores
+        return None if added or mask.ndim < 3 else _of_keys(hidden)  # (Q, T) is of all examples
+    value, scores = call.given(2, "value"), call.given(0, "input")
+    hides = isinstance(value, int | float) and value < _HIDDEN and id(call.result) in weighed
+    return _of_keys(hidden) if hides and mask.ndim == getattr(scores, "ndim", 0) else None
 
 
 def _of_keys(mask: Tensor) -> Tensor | None:

@@ -1,10 +1,10 @@
 """Evidence "softmax twice": a softmax is taken of the shares that another softmax made.
 
-where: the module that takes the first one. figures: "looks" that showed it, "all" looks with this second softmax, "size" along its
-axis. words: "what", "loss" if the second one is that of a cross-entropy or a log-softmax outside of the model, else "inside".
+where: the module that takes the first one. figures: "looks" that showed it, "all" looks with this second softmax, "size" along
+its axis. words: "what", "loss" if the second one is that of a cross-entropy or a log-softmax outside of the model, else "inside".
 
-The values are read: along the axis they lie between 0 and 1 and sum to 1. The graph shows where they come from: from a softmax, by
-sums, views and products with what has no gradient alone, as where the shares of examples are added up to those of their classes.
+The values are read: along the axis they lie between 0 and 1 and sum to 1. The graph shows where they come from: from a softmax,
+by sums, views and products with what has no gradient alone, as where shares of examples are added up to those of classes.
 """
 
 from __future__ import annotations
