@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from paper import FACTS, HIDDEN, STEPS, found, healthy_losses, make_trace, noisy, outcome, the
 
+from lettrine.health import limits
 from lettrine.health.checks import examine
+from lettrine.health.evidence import Evidence
 from lettrine.health.trace import ALIKE, NonFinite
 
 
@@ -245,3 +247,29 @@ def test_held_out_labels():
         assert bool(found(make_trace(loss=by_heart, dev=beside), "held-out-labels")) == wanted, rise
     unknown = make_trace(loss=falling, dev=wrong, facts=replace(FACTS, classes=0, chance=float("nan")))
     assert outcome(unknown, "held-out-labels") == ("not applicable", "the loss of guessing is not known")
+
+
+def made(**figures):
+    usual = {"looks": 3, "factor": 5, "apart": 0, "moved": 0.3, "passes": 5, "rows": 32, **figures}
+    return Evidence("evaluated", (), (0, 94), {name: float(value) for name, value in usual.items()})
+
+
+def weighed(weight=1.0):
+    figures = {"terms": 1.0, "classes": 10.0, "reference": 2.3, "even": 2.3, "weight": weight}
+    return Evidence("loss", (), (0, 94), figures, {"kind": "cross-entropy", "nature": ""})
+
+
+def test_a_held_out_loss_made_of_others():
+    dev = np.full(8, 2.0)
+    finding = the(make_trace(evidence=(made(), weighed()), dev=dev), "dev-scale")
+    assert "5 times the mean of the 5 losses" in finding.message
+    assert "the number of its batches, 5" in finding.message
+    for figures in (
+        {"factor": 0.9 * limits.DEV_MADE},
+        {"looks": 1},
+        {"apart": 1.1 * limits.DEV_MADE_EVEN},
+        {"apart": 0.9 * limits.DEV_MADE_EVEN, "moved": 0.02},  # a root of it
+    ):
+        assert found(make_trace(evidence=(made(**figures), weighed()), dev=dev), "dev-scale") == ()
+    assert found(make_trace(evidence=(made(), weighed(5.0)), dev=dev), "dev-scale") == ()  # the training loss is one, too
+    assert found(make_trace(evidence=(made(), weighed(float("nan"))), dev=dev), "dev-scale") == ()

@@ -71,6 +71,26 @@ def test_the_first_trial_is_lettrines_own_training_and_the_best_is_a_run(few_wor
     ]
 
 
+def test_a_finished_search_trains_nothing_again(few_words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = tuned(few_words, tmp_path / "t", trials=2)
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "t" / "best").iterdir()}
+    taken: list[str] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(searching, "grown", lambda *_: taken.append("grown"))
+        again = tuned(few_words, tmp_path / "t", trials=2)
+    assert not taken
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "t" / "best").iterdir()} == written
+    assert again.run is not None
+    assert first.run is not None
+    assert again.summary() == first.summary()
+    assert again.run.health is not None
+    for time_for, others in ((3, 7), (9, 8)):  # fewer networks than are there, and more
+        monkeypatch.setattr(searching, "networks_within", lambda *_, many=time_for: many)
+        kept = tuned(few_words, tmp_path / "t", trials=2).run
+        assert kept is not None
+        assert len(kept.model.others) == others
+
+
 def test_a_run_grown_from_a_trial_is_the_run_as_if_trained_so(few_words: list[str], tmp_path: Path) -> None:
     tuned(few_words, tmp_path / "t", trials=1)
     grown = read_arrays(tmp_path / "t" / "best" / "networks.safetensors")[0]

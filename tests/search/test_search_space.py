@@ -51,9 +51,15 @@ def test_the_first_points_are_the_known_sizes() -> None:
     assert space(15_000).first == [space(15_000).default]  # of few words the sizes differ in the number of networks alone
 
 
+def test_counts_are_a_choice() -> None:
+    here = space(3_000)
+    assert here.default["counts"] == 1
+    assert [here.chosen({**here.default, "counts": each})[1].prior for each in (0, 1)] == ["none", "counts"]
+
+
 def test_what_is_given_is_not_searched() -> None:
     shape = Shape(hidden=(7, 5), embedding=3, context=4, dropout=0.2)
-    settings = Settings(learning_rate=0.5, steps=10, optimiser=Optimiser(weight_decay=0.25))
+    settings = Settings(learning_rate=0.5, steps=10, prior="none", optimiser=Optimiser(weight_decay=0.25))
     here = space(3_000, shape, settings)
     assert here.ranges == {}
     assert here.chosen({}) == (shape, replace(settings.resolved(3_000, here.size), networks=1))

@@ -175,7 +175,7 @@ FAULTS = {
     "clipped": ("gradients-not-synchronised", "critical", "point the same way"),
     "averaged": ("gradients-not-synchronised", "info", "averaged from time to time"),
     "rate": ("replicas-apart", "critical", "The ranks have drifted apart"),
-    "seeds": ("replicas-apart", "critical", "from different weights"),
+    "seeds": ("replicas-apart", "critical", "to different weights"),
     "same data": ("same-data", "warning", "Ranks 0 and 1 get the same data"),
     "rows": ("ranks-unlike", "info", "16 on rank 0, 24 on rank 1"),
     "mode": ("ranks-unlike", "warning", "1 on rank 0, 0 on rank 1"),

@@ -336,7 +336,7 @@ def test_schedulers_and_new_parameter_groups() -> None:
 def test_where_it_first_was_not_finite() -> None:
     class Root(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            return x.clamp(min=0).sqrt()
+            return x.abs().sqrt()  # from torch 2.14 on, clamp has the slope 0 at its bound
 
     cases: dict[str, tuple[nn.Module, Tensor, str, str]] = {
         "forward": (nn.Sequential(nn.Linear(3, 5), nn.Linear(5, 2)), X, "1", "forward"),

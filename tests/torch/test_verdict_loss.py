@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from math import log, sqrt
 
 import pytest
@@ -274,3 +275,94 @@ def test_a_loss_made_inside_the_model_and_one_that_cannot_be_read(drawn):
     assert (inside.words["kind"], inside.figure("terms")) == ("cross-entropy", 2)
     assert inside.figure("even") == pytest.approx(2 * log(K) / 4, rel=1e-3)
     assert evidence(lambda output: Own.apply(output["logits"])) == ()
+
+
+def evaluated(made, *, loss_fn=functional.mse_loss, tail=(), sizes=32, steps=160, watching=True):
+    """Train, and hand over what `made` makes of the losses and sizes of held-out batches. The report, and the weights."""
+    torch.manual_seed(0)
+    x = torch.randn(416, 6)
+    y = x[:, :2] * torch.tensor([0.7, -0.4]) + torch.sin(2 * x[:, 2:4]) * 0.5
+    model = nn.Sequential(nn.Linear(6, 24), nn.Tanh(), nn.Linear(24, 2), *tail)
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
+    with health.watch(model, optimiser) if watching else nullcontext() as watch:
+        for step in range(steps):
+            rows = torch.randint(256, (32,))
+            optimiser.zero_grad()
+            loss = loss_fn(model(x[rows]), y[rows])
+            loss.backward()
+            optimiser.step()
+            if watching:
+                watch.loss(loss)
+            if step % 20 == 19:
+                with torch.no_grad():
+                    parts = list(zip(x[256:].split(sizes), y[256:].split(sizes), strict=True))
+                    losses = [(loss_fn(model(a), b).item(), len(a)) for a, b in parts]
+                if watching:
+                    watch.dev_loss(made(losses))
+    weights = [each.detach().clone() for each in model.parameters()]
+    return (watch.report() if watching else None), weights
+
+
+def of_all(losses):
+    return sum(loss * count for loss, count in losses) / sum(count for _, count in losses)
+
+
+@pytest.mark.parametrize(
+    ("made", "what"),
+    [
+        (lambda losses: sum(loss for loss, _ in losses), "the number of its batches, 5"),
+        (lambda losses: sum(loss for loss, _ in losses) / 160, "1 by the 32 examples in a batch"),
+        (lambda losses: sum(loss for loss, _ in losses) / sum(range(5)), "0.5 times the mean of the 5 losses"),
+        (lambda losses: sum(loss * count for loss, count in losses), "its 160 examples"),
+    ],
+    ids=["sum", "by examples", "by numbers", "total"],
+)
+def test_a_held_out_loss_counted_otherwise(made, what):
+    report, _ = evaluated(made)
+    finding = next(each for each in report.findings if each.id == "dev-scale")
+    assert finding.severity == "warning"
+    assert what in finding.message
+
+
+@pytest.mark.parametrize(
+    "made",
+    [of_all, lambda losses: sum(loss for loss, _ in losses) / len(losses), lambda losses: of_all(losses) ** 0.5],
+    ids=["weighted", "mean", "root"],
+)
+@pytest.mark.parametrize("sizes", [32, 48], ids=["even", "last one shorter"])
+def test_a_held_out_loss_counted_well(made, sizes):
+    report, weights = evaluated(made, sizes=sizes)
+    assert "dev-scale" not in {each.id for each in report.findings}
+    seen = report.trace.seen("evaluated")[0]
+    assert (seen.figure("looks"), seen.figure("passes")) == (3, -(-160 // sizes))
+    _, unwatched = evaluated(made, sizes=sizes, watching=False)
+    assert all(torch.equal(a, b) for a, b in zip(weights, unwatched, strict=True))
+
+
+def test_outputs_summed_in_training_and_on_held_out_data():
+    def summed(out, y):
+        return functional.mse_loss(out.repeat(1, 2), y.repeat(1, 2), reduction="sum") / len(y)
+
+    report, _ = evaluated(of_all, loss_fn=summed)
+    assert "dev-scale" not in {each.id for each in report.findings}
+    report, _ = evaluated(lambda losses: of_all(losses) / 4, loss_fn=summed)
+    assert "dev-scale" in {each.id for each in report.findings}
+
+
+def test_several_losses_for_one_pass_are_not_held_against_one():
+    torch.manual_seed(0)
+    model, x, y = nn.Linear(6, 1), torch.randn(64, 6), torch.randn(64, 1)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.01)
+    with health.watch(model, optimiser) as watch:
+        for step in range(60):
+            optimiser.zero_grad()
+            loss = functional.mse_loss(model(x), y)
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+            if step % 10 == 9:
+                with torch.no_grad():
+                    out = model(x)
+                    watch.dev_loss(functional.mse_loss(out, y) + functional.l1_loss(out, y) + functional.mse_loss(out, y))
+    assert watch.report().trace.seen("evaluated") == ()
+    assert not model._forward_hooks

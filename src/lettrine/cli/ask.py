@@ -47,7 +47,10 @@ def score(
     ] = None,
     on: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="With --out: whose workers judge; dask://host:8786, or dask:// for processes here."),
+        typer.Option(
+            metavar="URL",
+            help="With --out: whose workers judge; dask://host:8786, ray://host:10001, dask:// for processes here.",
+        ),
     ] = None,
     format: Format = "text",  # noqa: A002 - the name of the option
     threads: Threads = 1,

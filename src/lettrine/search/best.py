@@ -13,19 +13,23 @@ from typing import Final
 
 import numpy as np
 
+from lettrine.errors import RunDamagedError
 from lettrine.inference.language_model import LanguageModel
 from lettrine.search.space import Space, Value
 from lettrine.search.trial import TRIALS
 from lettrine.text.windows import windows
 from lettrine.text.words import WordList
+from lettrine.training.diagnosis import load_health
 from lettrine.training.folder import REPORT, describe, load_run, load_splits, read_description
 from lettrine.training.interrupt import Requests
 from lettrine.training.run import Run
 from lettrine.training.session import Session
 from lettrine.training.sizes import processors
-from lettrine.training.storage import storage_error
+from lettrine.training.storage import read_json, storage_error, write_json
 
 BEST: Final = "best"
+ENDING: Final = "ending"  # folder that whoever trains the end holds locked
+KEPT: Final = "kept.json"  # in it: of which trial the best run was made, and how
 MOST: Final = 24  # networks: beyond these one more gains almost nothing
 SAFETY: Final = 0.8  # share of the remaining time for training networks; their losses are measured in the rest
 ERRORS: Final = 1.0  # standard errors by which the best settings must be better than lettrine's own (Breiman et al. 1984)
@@ -89,6 +93,24 @@ def keep(run: Run, folder: Path) -> Run:
         raise storage_error(target, error) from error
     shutil.rmtree(old, ignore_errors=True)
     return replace(run, path=target)
+
+
+def remember(folder: Path, trial: str, networks: int, *, kept_default: bool) -> None:
+    """Note what the best run was made of."""
+    write_json(folder / ENDING / KEPT, {"trial": trial, "networks": networks, "kept_default": kept_default})
+
+
+def kept_before(folder: Path, trial: str, networks: int) -> tuple[Run, bool] | None:
+    """The best run and whether it is lettrine's own choice, where it was made of this trial with so many networks or more."""
+    try:
+        known = read_json(folder / ENDING / KEPT)
+        if known.get("trial") != trial or not isinstance(known.get("networks"), int) or known["networks"] < networks:
+            return None
+        run = load_run(folder / BEST)
+        watched = run.settings.health and run.status == "finished"
+        return replace(run, health=load_health(folder / BEST) if watched else None), bool(known.get("kept_default"))
+    except RunDamagedError:  # none yet, or taken away
+        return None
 
 
 def tidy(folder: Path) -> None:

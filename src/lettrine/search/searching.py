@@ -17,7 +17,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from lettrine.errors import RunBusyError
-from lettrine.search.best import better, grown, keep, networks_within, tidy
+from lettrine.search.best import ENDING, better, grown, keep, kept_before, networks_within, remember, tidy
 from lettrine.search.space import Space
 from lettrine.search.trial import CRITICAL, SECONDS, CutOffError, SurplusError, Work, run_trial
 from lettrine.search.tuned import Standing, Tuned
@@ -173,21 +173,26 @@ class Search:
         with ending(self.folder) as ours:
             if not ours:  # another worker that uses this folder does it
                 return found
-            run, plain = self._runs(best, default)
+            trial = name_of(best)
+            if (before := kept_before(self.folder, trial, self._networks(best))) is not None:
+                return replace(found, run=before[0], kept_default=before[1])
+            plain = None if default is None or default is best else self._grown(default, self.space.networks)
+            networks = self._networks(best)  # in the time that is left now
+            run = self._grown(best, networks)
             kept_default = plain is not None and run is not plain and not better(run, plain)
             kept = plain if kept_default and plain is not None else run
             found = replace(found, kept_default=kept_default or best is default, signal=self.requests.signal)
             if kept.status == "finished":
                 found = replace(found, run=keep(kept, self.folder))
+                remember(self.folder, trial, networks, kept_default=found.kept_default)
             tidy(self.folder)
         return found
 
-    def _runs(self, best: FrozenTrial, default: FrozenTrial | None) -> tuple[Run, Run | None]:
-        """The best settings and lettrine's own, each with as many networks as there is time for."""
-        plain = None if default is None or default is best else self._grown(default, self.space.networks)
+    def _networks(self, best: FrozenTrial) -> int:
+        """With how many networks there is time to train the best settings."""
         one = float(best.user_attrs.get(SECONDS, math.inf))
         least = size_of(self.space.examples, "best").networks if math.isinf(self._end) else self.space.networks
-        return self._grown(best, networks_within(self._end - time.monotonic(), one, least)), plain
+        return networks_within(self._end - time.monotonic(), one, least)
 
     def _grown(self, trial: FrozenTrial, networks: int) -> Run:
         return grown(self.folder, name_of(trial), trial.params, self.words, self.space, networks, self.requests)
@@ -201,7 +206,7 @@ def _loss(trial: FrozenTrial | None) -> float:
 @contextlib.contextmanager
 def ending(folder: Path) -> Iterator[bool]:
     """Whether this worker trains the end; of the workers that share a folder only one does."""
-    place = folder / "ending"
+    place = folder / ENDING
     place.mkdir(exist_ok=True)
     try:
         with locked(place):

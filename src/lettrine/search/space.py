@@ -1,7 +1,7 @@
 """The search space: shape and training, around the size that the words choose.
 
-Values given by hand are kept. Counts are not a dimension: every trial is measured with them, with weights fitted on the dev
-words, so they have weight only if they help.
+Values given by hand are kept. With counts, a trial is measured with weights fitted on the dev words, so the counts have weight
+only if they help; whether they are there at all is a dimension too.
 """
 
 from __future__ import annotations
@@ -70,6 +70,7 @@ class Space:
             "lr": plain.peak,
             "decay": TOTAL_DECAY,
             "passes": self.size.passes,
+            "counts": 1,
         }
         return {name: point[name] for name in self.ranges}
 
@@ -113,6 +114,8 @@ class Space:
             found["decay"] = (DECAYS[0] * TOTAL_DECAY, DECAYS[1] * TOTAL_DECAY)
         if not settings.steps:
             found["passes"] = (PASSES[0] * size.passes, PASSES[1] * size.passes)
+        if settings.prior == "counts":
+            found["counts"] = (0, 1)  # without them, or with
         return found
 
     def suggest(self, trial: Suggests) -> dict[str, Value]:
@@ -137,6 +140,7 @@ class Space:
         settings = replace(
             given,
             networks=1,
+            prior="counts" if point.get("counts", given.prior == "counts") else "none",
             learning_rate=float(point["lr"]) if "lr" in point else given.learning_rate,
             patience=given.patience if given.patience is not None or given.steps else PATIENCE,
         ).resolved(self.examples, size, chosen=True)

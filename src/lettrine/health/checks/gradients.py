@@ -24,6 +24,7 @@ from lettrine.health.checks.reading import (
     weight_of,
 )
 from lettrine.health.checks.registry import Skip, check
+from lettrine.health.checks.still import norms_of_one
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Floats, ParameterInfo, Trace
 
@@ -159,8 +160,10 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
 
     Measured: For each trainable parameter: whether it has a gradient, and its norm, at every sampled step.
     Formula: none: the gradient is missing, or exactly 0, at all of them ({NO_GRADIENT_RECORDS} or more for zeros). It is a
-    remark if the module is never called, or its output never used, and the rest learns.
+        remark if the module is never called, or its output never used, and the rest learns. Or: a normalisation takes single
+        values, and gives 0.
     """
+    yield from (alone := list(norms_of_one(trace)))
     mask = usable(trace)
     records = int(mask.sum())
     if not records:
@@ -177,6 +180,7 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
         info.name
         for info in trained
         if records >= limits.NO_GRADIENT_RECORDS
+        and not alone
         and not np.isnan(norms[info.name]).all()
         and np.nanmax(norms[info.name]) == 0
         and not _cancels(info, trained, norms)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import isfinite
+from math import isfinite, nan
 
 import numpy as np
 
 from lettrine.health import limits
 from lettrine.health.checks.reading import finite_curve, number, standard_error
-from lettrine.health.checks.reference import NEED_NOT_FALL, guess_of, ordinary
+from lettrine.health.checks.reference import NEED_NOT_FALL, guess_of, loss_seen, ordinary, units_of
 from lettrine.health.checks.registry import Skip, check
+from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
 from lettrine.health.trace import ALIKE, Floats, Trace
 
@@ -123,12 +124,19 @@ def overfitting(trace: Trace) -> Iterator[Finding]:
 def dev_scale(trace: Trace) -> Iterator[Finding]:
     """A loss on held-out data that is the training loss times a constant: one is a sum where the other is a mean.
 
-    Measured: The loss on held-out data, against the training loss just before each evaluation.
-    Formula: ratio = median(held-out loss / mean of the last {HELD_OUT_RECENT} training losses); highest ratio / lowest ratio
-        at most {DEV_SCALE_EVEN}.
+    Measured: The loss on held-out data, against the training loss just before each evaluation. And against the mean of the losses
+        that the program computed for it, at the first evaluations after the first.
+    Formula: factor = (held-out loss) / (mean of the losses it is made of), {DEV_MADE} or more either way, the same
+        at each evaluation; or ratio = median(held-out loss / mean of the last {HELD_OUT_RECENT} training
+        losses); highest ratio / lowest ratio at most {DEV_SCALE_EVEN}.
     """
     if not ordinary(trace):
         raise Skip("not applicable", NEED_NOT_FALL)
+    weight = _training_weight(trace)
+    for each in trace.seen("evaluated"):
+        if _scaled(each, weight):
+            yield _counted_otherwise(each)
+            return
     kept = np.isfinite(trace.dev.mean)
     steps, dev = trace.dev.step[kept], trace.dev.mean[kept]
     train_steps, train = finite_curve(trace, trace.loss)
@@ -141,7 +149,8 @@ def dev_scale(trace: Trace) -> Iterator[Finding]:
     above = middle > 1
     away, limit = (middle, limits.DEV_SCALE) if above else (1 / middle, limits.DEV_SCALE_BELOW)
     even = limits.DEV_SCALE_EVEN if above or away < limits.DEV_SCALE_FAR else limits.DEV_SCALE_EVEN_FAR
-    if away < limit or float(ratios.max() / ratios.min()) > even:
+    summed = weight >= limits.DEV_SUMMED and bool((np.abs(ratios * weight - 1) <= limits.DEV_SUMMED_NEAR).all())
+    if not summed and (away < limit or float(ratios.max() / ratios.min()) > even):
         yield from _far_from_the_start(steps, dev[known], level[known], guess_of(trace))
         return
     yield Finding(
@@ -156,6 +165,47 @@ def dev_scale(trace: Trace) -> Iterator[Finding]:
         why="One is a sum and the other a mean, or they are divided by different numbers: the curves say nothing of each other.",
         remedy=f"{'Divide' if above else 'Multiply'} the held-out loss by {number(away)}: add up loss.item() * len(batch) over "
         "all batches and divide by the number of examples.",
+        reference="Karpathy 2019, A recipe for training neural networks",
+    )
+
+
+def _training_weight(trace: Trace) -> float:
+    """By what the training loss, as it is handed over, is larger than the mean over examples and outputs; NaN if unknown."""
+    seen = loss_seen(trace)
+    return seen.figure("weight") * units_of(trace, seen) if seen is not None else nan
+
+
+def _scaled(each: Evidence, weight: float) -> bool:
+    """Whether the held-out loss is a constant times the mean of what it was made of, and not the one of the training loss."""
+    factor, apart = each.figure("factor"), each.figure("apart")
+    away = factor >= limits.DEV_MADE or 0 < factor <= 1 / limits.DEV_MADE
+    constant = apart <= min(limits.DEV_MADE_EVEN, limits.DEV_MADE_SHARE * each.figure("moved") + limits.DEV_MADE_SAME)
+    alike = abs(factor / weight - 1) <= limits.DEV_SUMMED_NEAR
+    return each.figure("looks") > 1 and away and constant and isfinite(weight) and not alike
+
+
+def _counted_otherwise(each: Evidence) -> Finding:
+    factor, passes, rows = each.figure("factor"), int(each.figure("passes")), each.figure("rows")
+    known = {
+        f"the number of its batches, {passes}": passes,
+        f"1 by the {number(rows, 3)} examples in a batch": 1 / rows,
+        f"the {number(rows, 3)} examples in a batch": rows,
+        f"1 by its {number(rows * passes, 4)} examples": 1 / (rows * passes),
+        f"its {number(rows * passes, 4)} examples": rows * passes,
+    }
+    same = next((what for what, value in known.items() if abs(factor / value - 1) <= limits.DEV_MADE_EVEN), "")
+    losses = f"{passes} losses" if passes > 1 else "loss"
+    return Finding(
+        id="dev-scale",
+        severity="warning",
+        where=(),
+        steps=each.steps,
+        value=factor,
+        limit=limits.DEV_MADE,
+        message=f"The held-out loss is {number(factor, 3)} times the mean of the {losses} computed for it, at each of "
+        f"{int(each.figure('looks'))} evaluations{f': {same}' if same else ''}.",
+        why="It is added up or divided by another number than that of its parts: the curves say nothing of each other.",
+        remedy="Add up loss.item() * len(batch) over all batches and divide by the number of examples.",
         reference="Karpathy 2019, A recipe for training neural networks",
     )
 

@@ -18,6 +18,7 @@ from lettrine.health.checks.reading import (
     usable,
 )
 from lettrine.health.checks.registry import Skip, check
+from lettrine.health.checks.still import frozen_pairs, idle_optimisers, rounded_steps
 from lettrine.health.findings import Finding
 from lettrine.health.trace import ParameterInfo, Trace
 
@@ -66,11 +67,12 @@ def _reached(trace: Trace, name: str) -> bool:
 
 @check("never-moved", needs=("parameters",))
 def never_moved(trace: Trace) -> Iterator[Finding]:
-    """Parameters with a gradient and an optimiser that never change; an optimiser without any trainable parameter.
+    """Parameters that were made to learn and never change; an optimiser without any trainable parameter, or that never steps.
 
     Measured: For each parameter with a gradient and an optimiser: how far real steps move it.
     Formula: rms(after - before) = 0 at {NO_GRADIENT_RECORDS} or more sampled steps, where learning rate * rms(gradient) >
-        {UNSEEN:g} * rms(weights), or the learning rate is 0.
+        {UNSEEN:g} * rms(weights), or the learning rate is 0. Or: an optimiser never steps while others do; adapters of low rank
+        are frozen at their start; more than {ROUNDED_SHARE:.0%} of the values of a low precision stay as they are at a step.
     """
     if all(info.optimised is None for info in trace.parameters):
         raise Skip("not run", "no optimizer is known; pass it to health.watch(model, optimizer)")
@@ -96,8 +98,11 @@ def never_moved(trace: Trace) -> Iterator[Finding]:
             else "Let its parameters train: requires_grad_(True), before the optimizer is built.",
             reference="torch.optim: constructing an optimizer",
         )
+    yield from idle_optimisers(trace)
+    yield from frozen_pairs(trace)
+    yield from (rounded := list(rounded_steps(trace)))
     held = [info for info in trained if info.optimised and info.name in trace.parameter_stats]
-    still = [info.name for info in held if _never_moved(trace, info)]
+    still = [info.name for info in held if not rounded and _never_moved(trace, info)]
     if still:
         rates = [median(trace.parameter(name, "learning_rate"), mask) for name in still]
         yield Finding(

@@ -81,7 +81,7 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "eval-dropout": ("held-out-labels", "dev-scale"),
     **dict.fromkeys(_DATA, (*_SYMPTOMS, "target-scale")),
     # A softmax over one unit has a gradient of exactly 0, as if it had been cleared.
-    "softmax-axis": (*_SYMPTOMS, "target-scale", "target-range", "gradients-cleared", "never-moved", "symmetry"),
+    "softmax-axis": (*_SYMPTOMS, "target-scale", "target-range", "gradients-cleared", "never-moved", "symmetry", "batch-mixing"),
     "target-scale": _SYMPTOMS,
     "raw-contrast": ("initial-loss", "non-finite", *_TROUBLE, "update-too-large", "activation-scale", "saturation", "dead-units"),
     "input-scale": (*_SYMPTOMS, "target-scale"),
@@ -276,6 +276,8 @@ def _place(found: Sequence[Finding], finding: Finding) -> tuple[bool, float]:
         # A confidently wrong head is the likeliest cause of damage to the layers before it, but not of what was there already.
         there = any(each.id in EXPLAINS["initial-loss"] and each.steps[0] == 0 for each in found)
         place = ORDER.index("initial-loss") if there else ORDER.index("dead-units") - 0.6
+    if finding.id == "no-gradient" and finding.value:
+        place = 0.6  # a norm of single values kills what comes after it
     if finding.id == "norm-statistics" and finding.limit == NORM_NOISE:
         place = 0.5  # batches too small for batch norm belong to the setup, not to the consequences
     elif finding.id == "norm-statistics" and finding.severity != "info":

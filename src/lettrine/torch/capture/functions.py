@@ -30,6 +30,12 @@ INSIDE: Final = frozenset(
     binary_cross_entropy_with_logits kl_div matmul bmm __matmul__ einsum view reshape flatten""".split()  # noqa: SIM905  a list of words is read more easily
 )
 """Names of functions noted inside the watched modules. Outside of them, where the loss is made, all are."""
+STATISTICS: Final = frozenset(
+    """mean std var std_mean var_mean linalg_norm normalize sub sub_ __sub__ __rsub__ add add_ mul mul_ div_ __rdiv__ clamp clamp_
+    clamp_min maximum expand expand_as unsqueeze""".split()  # noqa: SIM905
+)
+"""Noted in passes on held-out data as well, if at most one of the tensors given is large: what makes statistics of a batch, and
+what puts them back into its rows."""
 UNFOLLOWED: Final = frozenset(
     """dropout dropout_ dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout batch_norm instance_norm relu sigmoid
     tanh embedding view reshape flatten""".split()  # noqa: SIM905
@@ -41,6 +47,7 @@ OURS: Final = frozenset(
 )
 """Functions that are not noted: they tell nothing about a loss, or the capture calls them itself while it copies outputs."""
 MOST: Final = 4_000  # calls noted in one step: a loop written out in Python makes no end of them
+SMALL: Final = 1 << 16  # values; of tensors that are no larger many can be kept alive
 LARGE: Final = 1 << 20  # values; a tensor with more is not kept alive for us: the user's memory may be counted to the last byte
 
 
@@ -156,14 +163,22 @@ def _site() -> tuple[CodeType, int] | None:
     return frame.f_code, frame.f_lasti
 
 
+def _of_a_sum(name: str, args: Sequence[Any]) -> bool:
+    """Whether this only joins two ways of a network, such as a skip connection: its tensors are not kept alive."""
+    return name in STATISTICS and sum(isinstance(each, Tensor) and each.numel() > SMALL for each in args) > 1
+
+
 class FunctionNotes:
-    """Calls of one step and of one watch. before_backward: called with the loss, just before its backward pass begins.
+    """Calls of one step and of one watch. before_backward: called with the loss, just before its backward pass begins. inside:
+    names of functions noted inside the watched modules.
 
     root: number of the model's call that is going on, -1 for none; whoever hears it sets it. paused: nothing is noted.
     """
 
-    def __init__(self, names: Mapping[nn.Module, str], before_backward: Callable[[Tensor], None]) -> None:
-        self._names = names
+    def __init__(
+        self, names: Mapping[nn.Module, str], before_backward: Callable[[Tensor], None], inside: frozenset[str] = INSIDE
+    ) -> None:
+        self._names, self._noted = names, inside
         self._before_backward = before_backward
         self._inside: list[str] = []
         self._handles: list[Any] = []
@@ -212,7 +227,7 @@ class FunctionNotes:
         if self.paused:
             return
         where = self._inside[-1] if self._inside else ""
-        if (not where or name in INSIDE) and len(self.calls) < MOST:
+        if (not where or (name in self._noted and not _of_a_sum(name, args))) and len(self.calls) < MOST:
             kept = {key: _kept(value) for key, value in kwargs.items()}
             self.calls.append(FunctionCall(name, where, _kept(args), kept, _kept(result), self.root, _site()))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import nan
 from typing import Any, Final
 
 import torch
@@ -14,6 +15,7 @@ from lettrine.health.evidence import Evidence
 from lettrine.health.recorder import Recorder
 from lettrine.torch.capture.belonging import Belonging
 from lettrine.torch.capture.catalogue import named_modules
+from lettrine.torch.capture.evaluations import Evaluations
 from lettrine.torch.capture.functions import FunctionCall, FunctionNotes, ModuleCall
 from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.held_out import HeldOut, delicate, differs
@@ -63,6 +65,10 @@ class Looker:
         self._looked = 0  # steps looked at
         self._passes = self._since = 0  # backward passes looked at in this step; those since an optimiser stepped
         self._held_out = self._wait_for_held_out()
+        self._evaluations = Evaluations(self.roots, guard, self._made_of)
+        self._made: list[
+            tuple[float, float]
+        ] = []  # losses of evaluations: handed over by the mean of those computed, and that mean
 
     def _wait_for_held_out(self) -> HeldOut:
         return HeldOut(self.roots, self._names, self._look_at_held_out, self._trained_through)
@@ -90,6 +96,7 @@ class Looker:
         self.close()
         self.roots = roots
         self._held_out = self._wait_for_held_out()
+        self._evaluations = Evaluations(roots, self._guard, self._made_of)
 
     def again(self) -> None:
         """Look at the next sampled steps whatever the schedule says: something has happened."""
@@ -125,15 +132,17 @@ class Looker:
         """Look no more."""
         self.disarm()
         self._held_out.wait(go_on=False)
+        self._evaluations.close()
 
     def handed(self, step: int, loss: Any) -> None:
         """The user hands over the loss of a step that was looked at."""
         if step in (self._step, self._before):  # before the optimiser's step, or after it
             self._readers.ask("handed", step, loss)
 
-    def evaluated(self) -> None:
+    def evaluated(self, loss: float) -> None:
         """The user hands over a loss on held-out data: the next such pass will be looked at."""
         self._held_out.evaluated()
+        self._evaluations.evaluated(loss)
 
     def finish(self) -> None:
         """Note what all looks so far show together."""
@@ -204,6 +213,21 @@ class Looker:
         """A pass in eval mode has been made."""
         root = RootCall(self._names.get(module, ""), module, args, kwargs, output)
         self._readers.ask("held_out", Look(self._step, self._model, self._optimisers, (root,), calls, None, modules=modules))
+
+    def _made_of(self, handed: float, mean: float, passes: int, rows: float) -> None:
+        """Note what was made of the losses of all evaluations listened to."""
+        self._made.append((handed / mean, mean))
+        factors, means = sorted(each for each, _ in self._made), [each for _, each in self._made]
+        figures = {
+            "looks": len(factors),
+            "factor": factors[len(factors) // 2],
+            "apart": factors[-1] / factors[0] - 1 if factors[0] > 0 else nan,
+            "moved": max(means) / min(means) - 1,
+            "passes": passes,
+            "rows": rows,
+        }
+        figures = {name: float(value) for name, value in figures.items()}
+        self._readers.note(Evidence("evaluated", (), (self._step, self._step), figures))
 
     def _trained_through(self, trained: int, evaluations: int) -> None:
         """Note how many of the evaluations were made in training mode."""

@@ -5,10 +5,11 @@ Evidence "loss", of the loss whose backward pass was looked at:
     loss against data. Losses without a reference, which need not fall: "adversarial",
         "contrastive", "bootstrapped" (a network made the targets), "maximised" (the optimiser was built to maximise), "moving"
         (the size of the targets changes during training), "policy" or "other".
-    figures: terms; classes (0 for none); reference: loss of the best constant answer; even: loss of a uniform or zero answer.
-        Both are in the units of the loss looked at, NaN for none. value 0, value 1 …: that loss at each step looked at, the mean
-        of its backward passes. With it the checks convert the reference to the units of the loss that was handed over. upwards:
-        1 if the loss is a single error and all steps looked at increase it.
+    figures: terms; classes (0 for none); reference: loss of the best constant answer; even: loss of a uniform or zero
+        answer. Both are in the units of the loss looked at, NaN for none. value 0, value 1 …: that loss at each step
+        looked at, the mean of its backward passes. With it the checks convert the reference to the units of the loss
+        that was handed over. weight: by what the mean of a single term is multiplied, such as the number of outputs
+        where these are summed. upwards: 1 if the loss is a single error and all steps looked at increase it.
 """
 
 from __future__ import annotations
@@ -113,6 +114,7 @@ class LossReader:
             "classes": float(classes[0]) if len(self._terms) == 1 and classes else 0.0,
             "reference": reference,
             "even": even,
+            "weight": self._weight(),
             "upwards": float(
                 nature in ("", "maximised")
                 and len(self._terms) == 1
@@ -125,6 +127,10 @@ class LossReader:
         if len(self._terms) == 1 and self._plain:
             words["targets"] = "classes"
         yield Evidence("loss", (), (steps[0], steps[-1]), figures, words)
+
+    def _weight(self) -> float:
+        """By what a single term's mean over all it is taken over is multiplied to give the loss."""
+        return float(torch.tensor(self._ratios).median()) if len(self._terms) == 1 and self._ratios else nan
 
     def _pool(self, place: int, term: Term) -> None:
         if term.target is None or term.kind not in (*CLASSES, *VALUES):

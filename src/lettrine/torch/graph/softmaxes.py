@@ -51,7 +51,7 @@ class Softmaxes:
             return ()
         names = {id(parameter): name for name, parameter in look.model.named_parameters()}
         shapes = {name: parameter.shape for name, parameter in look.model.named_parameters()}
-        batch = _batch(look)
+        batch = batch_of(look)
         for call in calls:
             given, result = call.given(0, "input"), call.result
             if not (isinstance(given, Tensor) and isinstance(result, Tensor) and readable(result)) or result.grad_fn is None:
@@ -85,7 +85,7 @@ class Softmaxes:
         met.axis, met.axes, met.size = seen[0], seen[1].ndim, seen[1].shape[seen[0]]
 
 
-def _batch(look: Look) -> int:
+def batch_of(look: Look) -> int:
     """Number of examples, if each has one target and no other axis of the inputs is as long; otherwise -1."""
     given = [each.shape for root in look.roots for each in root.inputs if each.ndim]
     lengths = {shape[1] for shape in given if len(shape) > 1}

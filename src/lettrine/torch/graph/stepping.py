@@ -73,7 +73,7 @@ class Gradients:
         asked = any(tensor.requires_grad for root in look.roots for tensor in tensors_in([root.args, list(root.kwargs.values())]))
         moved = bool(look.place) and versions != self._versions
         self._versions = versions
-        self._passes.append(_nothing(parameters) if plain and not asked and not moved else None)
+        self._passes.append(nothing(parameters) if plain and not asked and not moved else None)
         self._divided |= _divided(look)
         return ()
 
@@ -90,12 +90,12 @@ class Gradients:
         count.frozen = int(bool(held) and not any(parameter.requires_grad for parameter in held.values()))
         count.followed += stepping.leftover == stepping.leftover
         count.leftover += stepping.leftover > 0
-        empty = _nothing(list(held.values()))
+        empty = nothing(list(held.values()))
         if empty:
             count.none += 1
             count.zeros += any(parameter.grad is not None for parameter in held.values())
             count.called += stepping.passes > 0
-            count.others += not _nothing([each for each in stepping.model.parameters() if id(each) not in held])
+            count.others += not nothing([each for each in stepping.model.parameters() if id(each) not in held])
         if len(self._passes) > 1 and None not in self._passes and stepping.passes == len(self._passes):
             count.accumulated += 1
             count.micro = max(count.micro, stepping.passes)
@@ -111,7 +111,7 @@ class Gradients:
             yield Evidence("gradients", names, (0, self._last), figures)
 
 
-def _nothing(parameters: Sequence[Tensor]) -> bool:
+def nothing(parameters: Sequence[Tensor]) -> bool:
     """Whether no parameter has a non-zero gradient. Values are read for a few parameters only; a missing gradient is noticed for
     all.
     """

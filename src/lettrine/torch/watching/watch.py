@@ -141,8 +141,12 @@ class Watch:
 
     def dev_loss(self, loss: Any) -> None:
         """Hand over the loss on held-out data, whenever it is known."""
-        self._guard(lambda: self._record.add_dev_loss(loss.item() if isinstance(loss, Tensor) else loss))
-        self._guard(self._probes.looker.evaluated)
+        self._guard(self._take_dev_loss, loss)
+
+    def _take_dev_loss(self, loss: Any) -> None:
+        value = loss.item() if isinstance(loss, Tensor) else loss
+        self._record.add_dev_loss(value)
+        self._guard(self._probes.looker.evaluated, float(value))
 
     def step(self) -> None:
         """Say that a step has been made, where no torch optimiser makes it; call it before the gradients are cleared."""

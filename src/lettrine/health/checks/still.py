@@ -1,0 +1,115 @@
+"""What stays as it is although it was made to learn: reported as "never-moved" and "no-gradient"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import nan
+
+from lettrine.health import limits_wiring as limits
+from lettrine.health.checks.consequence import consequence
+from lettrine.health.checks.reading import listed, plural, share
+from lettrine.health.findings import Finding
+from lettrine.health.limits import HARDLY_LEARNED
+from lettrine.health.trace import Trace
+
+
+def idle_optimisers(trace: Trace) -> Iterator[Finding]:
+    """Optimisers that never step while others do."""
+    for seen in trace.seen("idle"):
+        if seen.figure("steps") < limits.LOST_STEPS or seen.steps[1] - seen.steps[0] < limits.UNHELD_STEPS:
+            continue
+        yield Finding(
+            id="never-moved",
+            severity="warning",
+            where=seen.where,
+            steps=seen.steps,
+            value=float(len(seen.where)),
+            limit=0.0,
+            message=f"The optimizer of {listed(seen.where)} never stepped, up to step {seen.steps[1]}, while another one did, "
+            f"and {plural(seen.where, 'it has', 'they have')} a gradient at each of its steps.",
+            why="Gradients are computed and never used, so these weights stay as they were at the start.",
+            remedy="Call step() of each optimizer after backward(), and zero_grad() of each before it.",
+            reference="torch.optim: taking an optimization step",
+        )
+
+
+def frozen_pairs(trace: Trace) -> Iterator[Finding]:
+    """Adapters of low rank that are frozen at their start."""
+    for seen in trace.seen("frozen pairs"):
+        if seen.figure("steps") < limits.FROZEN_STEPS:
+            continue
+        pairs, rank = int(seen.figure("pairs")), int(seen.figure("rank"))
+        yield Finding(
+            id="never-moved",
+            severity="warning",
+            where=seen.where,
+            steps=seen.steps,
+            value=float(pairs),
+            limit=0.0,
+            message=f"{listed(seen.where)} are frozen, and half of them are still 0: the {pairs} "
+            f"{'pair' if pairs == 1 else 'pairs'} of matrices of rank {rank} or less add nothing, and never will.",
+            why="A product with a matrix of zeros is 0. Adapters of low rank start so, and have to be trained.",
+            remedy="Let them train: call requires_grad_(True) on them after the rest was frozen, and build the optimizer after "
+            "that.",
+            reference="Hu et al. 2021, LoRA: low-rank adaptation of large language models, section 4.1",
+        )
+
+
+def rounded_steps(trace: Trace) -> Iterator[Finding]:
+    """Steps that are too small for the type of the weights."""
+    seen = [
+        each
+        for each in trace.seen("rounded")
+        if each.figure("steps") >= limits.ROUNDED_STEPS and each.figure("share") > limits.ROUNDED_SHARE
+    ]
+    course = consequence(trace)
+    if not seen or course.well:
+        return
+    worst, names, dtype = (
+        max(each.figure("share") for each in seen),
+        tuple(each.where[0] for each in seen),
+        seen[0].words["dtype"],
+    )
+    little = course.bad or course.end >= HARDLY_LEARNED * course.reference.value
+    yield Finding(
+        id="never-moved",
+        severity="warning" if little else "info",
+        where=names,
+        steps=seen[0].steps,
+        value=worst,
+        limit=limits.ROUNDED_SHARE,
+        message=f"Of the values of {listed(names)} up to {share(worst)} stay as they are at a step, although they have a "
+        f"gradient: {dtype} has too few digits to take in so small a change{_end(trace)}",
+        why="A weight and a step some hundred times smaller add up to the same weight again, however often it is repeated.",
+        remedy="Keep the weights in float32 and compute in low precision: leave out model.to(...), and call the model under "
+        f"torch.autocast(device, torch.{dtype}).",
+        reference="Micikevicius et al. 2018, Mixed precision training, section 3.1: a copy of the weights in single precision",
+    )
+
+
+def norms_of_one(trace: Trace) -> Iterator[Finding]:
+    """Normalisations over a single value."""
+    seen = [each for each in trace.seen("norm of one") if each.figure("looks") == each.figure("all") >= limits.MASK_LOOKS]
+    if not seen:
+        return
+    names, kinds = tuple(each.where[0] for each in seen), {each.words["kind"] for each in seen}
+    gives = plural(names, "normalises single values: it gives its", "normalise single values: they give their")
+    yield Finding(
+        id="no-gradient",
+        severity="info" if consequence(trace).well else "warning",
+        where=names,
+        steps=seen[0].steps,
+        value=1.0,
+        limit=nan,
+        message=f"{listed(names)} {gives} bias whatever goes in{_end(trace)}",
+        why="One value less its own mean is 0, so nothing goes through, and no gradient goes back.",
+        remedy="Leave it out there, or let it take more values together: "
+        + ("fewer groups in GroupNorm." if kinds == {"GroupNorm"} else "LayerNorm over several features."),
+        reference="Ba, Kiros & Hinton 2016, Layer normalization, section 3",
+    )
+
+
+def _end(trace: Trace) -> str:
+    """The end of a sentence: what became of it, if harm was measured."""
+    course = consequence(trace)
+    return f"; {course.words}." if course.bad else "."

@@ -1,0 +1,95 @@
+"""What the user makes of the losses of a pass over held-out data: their mean, their sum, or something between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import isfinite
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from lettrine.torch.capture.functions import FunctionCall, FunctionNotes
+from lettrine.torch.capture.guard import Guard
+from lettrine.torch.capture.outputs import Listener
+from lettrine.torch.private import compiles, transformed
+
+EVALUATIONS: Final = 3  # losses on held-out data, after the first, that are held against what they were made of
+LOSSES: Final = frozenset(
+    """cross_entropy nll_loss binary_cross_entropy binary_cross_entropy_with_logits mse_loss l1_loss smooth_l1_loss
+    huber_loss""".split()  # noqa: SIM905
+)
+
+
+class Evaluations:
+    """Between the first losses on held-out data that are handed over: the losses computed after each pass without gradients.
+
+    Functions are noted outside of the model only, from the end of its call to the next one or to the loss handed over, so that
+    the pass itself is what it was. told: called with the loss handed over, the mean and the number of those it was made of, and
+    the examples in each; only where every pass was followed by one loss of one kind.
+    """
+
+    def __init__(self, roots: Sequence[nn.Module], guard: Guard, told: Callable[[float, float, int, float], None]) -> None:
+        self._roots, self._guard, self._told = roots, guard, told
+        self._notes = FunctionNotes({}, lambda _: None)
+        self._handles: list[Any] = []
+        self._passes = self._seen = 0
+        self._losses: list[tuple[str, float, int]] = []  # function, mean over its examples, number of examples
+
+    def evaluated(self, loss: float) -> None:
+        """A loss on held-out data is handed over."""
+        self._gather()
+        losses, passes = self._losses, self._passes
+        if losses and len(losses) == passes and len({name for name, _, _ in losses}) == 1:
+            rows = sum(count for _, _, count in losses)
+            mean = sum(value * count for _, value, count in losses) / rows
+            if isfinite(mean) and mean > 0 and isfinite(loss):
+                self._told(loss, mean, passes, rows / passes)
+        self._forget()
+        self._seen += 1
+        if self._seen > EVALUATIONS or compiles():
+            self.close()
+        elif not self._handles:
+            for root in self._roots:
+                self._handles.append(root.register_forward_pre_hook(Listener(self._begin)))
+                self._handles.append(root.register_forward_hook(Listener(self._end)))
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._forget()
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def _forget(self) -> None:
+        self._notes.end()
+        self._notes.forget()
+        self._losses, self._passes = [], 0
+
+    def _begin(self, *_: Any) -> None:
+        self._guard(self._gather)
+        if torch.is_grad_enabled():
+            self._forget()  # the training goes on
+
+    def _end(self, *_: Any) -> None:
+        if not torch.is_grad_enabled() and not transformed():
+            self._passes += 1
+            self._notes.begin()
+
+    def _gather(self) -> None:
+        self._notes.end()
+        for call in self._notes.calls:
+            if call.name in LOSSES and (found := _mean(call)) is not None:
+                self._losses.append((call.name, *found))
+        self._notes.forget()
+
+
+def _mean(call: FunctionCall) -> tuple[float, int] | None:
+    """The mean over the examples of a loss, and their number."""
+    given, target, result = call.given(0, "input"), call.given(1, "target"), call.result
+    if not (isinstance(given, Tensor) and isinstance(target, Tensor) and isinstance(result, Tensor)) or not given.ndim:
+        return None
+    reduction = call.kwargs.get("reduction", "mean")
+    size = given.numel() if target.is_floating_point() and call.name != "cross_entropy" else target.numel()
+    value = float(result if result.numel() == 1 else result.mean())
+    return (value / size if reduction == "sum" else value), len(given)

@@ -1,0 +1,111 @@
+"""The same function over a table on Ray Data and on Spark: two workers each, one of which is killed in the middle."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lettrine
+from lettrine.cli.app import main
+from lettrine.errors import StorageError
+from lettrine.tools import bulk, tables
+from lettrine.tools.clusters import pool_at
+
+pd = pytest.importorskip("pandas")
+PARTS = 6
+
+
+@pytest.fixture
+def run(few_words: list[str], tmp_path: Path) -> str:
+    settings = lettrine.Settings(steps=20, health=False)
+    lettrine.train(few_words, shape=lettrine.Shape(hidden=(16,)), settings=settings, out=tmp_path / "run", page=False)
+    return str(tmp_path / "run")
+
+
+def judging(run: str, mark: Path) -> Callable[[Any], Any]:
+    """What each worker does; one is killed, the first time that it comes to the last word. Made here, so it travels whole."""
+
+    def judged(frame: Any) -> Any:
+        if "zz" in set(frame["word"]) and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return frame.assign(score=lettrine.score(frame["word"], run))
+
+    return judged
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_ray_data(few_words: list[str], run: str, tmp_path: Path) -> None:
+    ray = pytest.importorskip("ray")
+    data = pytest.importorskip("ray.data")
+    words, mark = [*few_words, "zz"], tmp_path / "died"
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    try:
+        data.DataContext.get_current().enable_progress_bars = False
+        table = data.from_pandas(pd.DataFrame({"place": range(len(words)), "word": words})).repartition(PARTS)
+        found = table.map_batches(judging(run, mark), batch_format="pandas").sort("place").to_pandas()
+    finally:
+        ray.shutdown()
+    assert mark.exists()
+    assert found["word"].tolist() == words
+    np.testing.assert_array_equal(found["score"], lettrine.score(words, run))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_spark(few_words: list[str], run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sql = pytest.importorskip("pyspark.sql")
+    words, mark = [*few_words, "zz"], tmp_path / "died"
+    judged = judging(run, mark)
+
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
+    monkeypatch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+    builder = sql.SparkSession.builder.master("local-cluster[2,1,512]").config("spark.ui.enabled", "false")
+    spark = builder.config("spark.executor.memory", "512m").config("spark.log.level", "OFF").getOrCreate()
+    try:
+        table = spark.createDataFrame(pd.DataFrame({"place": range(len(words)), "word": words})).repartition(PARTS)
+        found = (
+            table.mapInPandas(lambda frames: map(judged, frames), "place long, word string, score double")
+            .toPandas()
+            .sort_values("place")
+        )
+    finally:
+        spark.stop()
+    assert mark.exists()
+    assert found["word"].tolist() == words
+    np.testing.assert_array_equal(found["score"], lettrine.score(words, run))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_one_command_on_ray(few_words: list[str], run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr(tables, "ROWS", 200)
+    monkeypatch.setattr("lettrine.tools.clusters.processors", lambda: 2)
+    pd.DataFrame({"word": few_words}).to_parquet(tmp_path / "t.parquet")
+    bulk.score_file(run, tmp_path / "t.parquet", tmp_path / "here.parquet")
+    mark, judge = tmp_path / "died", bulk._judged_there
+
+    def dying(*what: Any) -> Any:
+        if not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return judge(*what)
+
+    monkeypatch.setattr(bulk, "_judged_there", dying)
+    assert main(["score", run, str(tmp_path / "t.parquet"), "--out", str(tmp_path / "there.parquet"), "--on", "ray://"]) == 0
+    assert mark.exists()
+    assert parquet.read_table(tmp_path / "there.parquet").equals(parquet.read_table(tmp_path / "here.parquet"))
+
+
+def test_no_ray_cluster_answers() -> None:
+    pytest.importorskip("ray")
+    with pytest.raises(StorageError, match=r"no Ray cluster answers at 'ray://127\.0\.0\.1:1'"), pool_at("ray://127.0.0.1:1"):
+        pass
