@@ -31,6 +31,25 @@ def test_unregistered():
     assert "outside of the watched model" in the(make_trace(evidence=(unheld(names=""),)), "unregistered").message
 
 
+def weighing(**changes):
+    figures = {"count": 3.0, "values": 90.0, "steps": 42.0} | changes.pop("figures", {})
+    words = {"drawn": "uniform within ±0.3", "shapes": "(12, 4), (6,), (4, 6)", "function": "linear"} | changes
+    return Evidence("loss weights", (), (0, 42), figures, words)
+
+
+def test_weights_of_the_loss():
+    assert found(make_trace(), "not-optimised") == ()
+    finding = the(make_trace(evidence=(weighing(),)), "not-optimised")
+    assert (finding.severity, finding.value) == ("warning", 90.0)
+    assert "3 parameters of its own ((12, 4), (6,), (4, 6); in linear)" in finding.message
+    assert "42 steps" in finding.message
+    assert "*loss_fn.parameters()" in finding.remedy
+    assert found(make_trace(evidence=(weighing(figures={"steps": 19.0}),)), "not-optimised") == ()
+    # Trained elsewhere, or drawn in no usual way: only a remark, where learning does not suffer.
+    assert the(make_trace(evidence=(weighing(drawn=""),)), "not-optimised").severity == "info"
+    assert the(make_trace(evidence=(weighing(drawn=""),), loss=CHANCE), "not-optimised").severity == "warning"
+
+
 def gradients(where=("G.0.weight",), **figures):
     told = dict.fromkeys(("none", "called", "micro", "cleared", "accumulated", "scaled", "frozen", "others", "zeros"), 0.0)
     return Evidence("gradients", where, (0, 42), told | {"steps": 8.0} | {name: float(value) for name, value in figures.items()})

@@ -186,6 +186,23 @@ def test_sorted_data():
     assert outcome(seen(pure, against), "sorted-data")[0] == "not applicable"  # what is real, then what was made
 
 
+def test_numbers_in_blocks():
+    swinging = noisy(2 + 0.5 * np.sin(np.arange(400) * 2 * np.pi / 40), 0.05)
+    blocks = inputs(scatter=limits.SCATTERED)
+    finding = the(seen(blocks, loss=swinging), "sorted-data")
+    assert (finding.severity, finding.value) == ("warning", limits.SCATTERED)
+    assert "differ 5 times more than chance allows" in finding.message
+    assert "every 40 steps" in finding.message
+    assert found(seen(blocks), "sorted-data") == ()  # the loss does not swing
+    for figures in (
+        {"scatter": limits.SCATTERED - 0.1},
+        {"scatter": np.nan},
+        {"scatter": 9, "rows": 4},
+        {"scatter": 9, "looks": 4},
+    ):
+        assert found(seen(inputs(**figures), loss=swinging), "sorted-data") == ()
+
+
 def test_shuffled_targets():
     apart = inputs(told=0.4, compared=500)
     assert the(seen(apart, loss=FLAT), "shuffled-targets").severity == "critical"

@@ -94,6 +94,24 @@ def test_sorted_data():
     assert "shuffle=True" in finding.remedy
 
 
+@pytest.mark.parametrize("how", ["in blocks", "shuffled"])
+def test_numbers_that_come_in_blocks(how):
+    generator = torch.Generator().manual_seed(1)
+    task = torch.arange(4).repeat_interleave(160)
+    x = torch.randn(4, 6, generator=generator)[task] + 0.7 * torch.randn(640, 6, generator=generator)
+    y = torch.tanh((x * torch.randn(4, 6, generator=generator)[task]).sum(1, keepdim=True))
+    order = torch.arange(640) if how == "in blocks" else torch.randperm(640, generator=generator)
+    data = list(zip(x[order].split(16), y[order].split(16), strict=True))
+    report = watched(net(out=1), data, lambda model, x, y: F.mse_loss(model(x), y), steps=220)
+    if how == "in blocks":
+        finding = first(report)
+        assert (finding.id, finding.severity) == ("sorted-data", "warning")
+        assert "every 40 steps" in finding.message
+        assert "oscillation" not in alarms(report)
+    else:
+        assert not {"sorted-data", "oscillation"} & set(alarms(report))
+
+
 def sequences(x, y):
     """Each example of its own class at all of its places."""
     return x[:, None].expand(-1, 5, -1), y[:, None].expand(-1, 5)

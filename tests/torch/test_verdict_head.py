@@ -44,6 +44,30 @@ def test_broadcast_in_the_loss_of_a_policy():
     assert first(watched(net(out=1), batches(*numbers()), loss)).id == "broadcast"
 
 
+def test_broadcast_to_rows_picked_of_a_column():
+    x, y = numbers()
+    returns = y[:, None]  # (512, 1), kept before the training
+
+    def steps(squeeze):
+        def loss(model, rows, _):
+            value = model(x[rows.long()[:, 0]]).squeeze(1)
+            wanted = returns[rows.long()[:, 0]]
+            return ((wanted.squeeze(1) if squeeze else wanted) - value).pow(2).mean()
+
+        return watched(net(out=1), ((torch.randint(512, (32, 1)).float(), y) for _ in range(20)), loss, steps=20)
+
+    finding = first(steps(squeeze=False))
+    assert (finding.id, finding.value) == ("broadcast", 32.0)
+    assert "(32,) meet numbers of shape (32, 1) in sub" in finding.message.replace("__sub__", "sub")
+    assert "broadcast" not in alarms(steps(squeeze=True))
+
+
+def to_some_targets(model, x, y):
+    answers = model(x).squeeze(1)
+    wanted = y[:, None][torch.arange(len(y))]  # meant: the axis was added by hand, and rows picked after
+    return (wanted - answers).abs().logsumexp(1).mean()
+
+
 def pairwise_ranking(model, x, y):
     out = model(x).squeeze(1)
     return F.softplus(-(out[:, None] - out[None]) * (y[:, None] - y[None]).sign()).mean()
@@ -65,10 +89,11 @@ def kernel(model, x, y):
         (net(out=1), lambda model, x, y: F.mse_loss(model(x).squeeze(1), y)),
         (net(out=1), pairwise_ranking),
         (net(out=1), to_all_targets),
+        (net(out=1), to_some_targets),
         (net(out=4), kernel),
         (net(out=3), lambda model, x, y: (torch.tensor([0.1, 0.5, 0.9]) * (model(x) - y[:, None]).abs()).mean()),  # quantiles
     ],
-    ids=["column", "row", "pairwise", "all-to-all", "kernel", "quantiles"],
+    ids=["column", "row", "pairwise", "all-to-all", "all-to-some", "kernel", "quantiles"],
 )
 def test_shapes_that_are_meant(model, loss):
     quiet(watched(model, batches(*numbers()), loss))

@@ -8,7 +8,8 @@ from math import nan
 import numpy as np
 
 from lettrine.health import limits
-from lettrine.health.checks.consequence import Consequence, consequence, wasted
+from lettrine.health.checks.consequence import Consequence, consequence, wasted, weigh
+from lettrine.health.checks.oscillation import swings
 from lettrine.health.checks.reading import finite_curve, median, number, share, start
 from lettrine.health.checks.reference import NEED_NOT_FALL, ordinary, reference_of
 from lettrine.health.checks.registry import Skip, check
@@ -18,6 +19,7 @@ from lettrine.health.trace import Trace
 
 _FIRST = ("linear", "norm", "embedding", "recurrent", "attention", "output")
 _NORMALIZING = "LeCun et al. 1998, Efficient BackProp, section 4.3: normalizing the inputs"
+_IN_ORDER = "Bengio 2012, Practical recommendations for gradient-based training, section 2.1: i.i.d. examples"
 
 
 def unscaled(trace: Trace) -> Evidence | None:
@@ -203,10 +205,12 @@ def _returning(each: Evidence, apart: str) -> Finding:
 
 @check("sorted-data", needs=("loss",))
 def sorted_data(trace: Trace) -> Iterator[Finding]:
-    """Examples that come class by class.
+    """Examples that come class by class, or task by task.
 
-    Measured: The classes in each batch, against what shuffled data would give.
-    Formula: scatter = chi-squared of the class counts over the batches / degrees of freedom; shuffled data give about 1.
+    Measured: The classes in each batch, against what shuffled data would give; where targets are numbers, inputs and targets of
+        each batch against those of the others, if the loss swings with a period of several batches.
+    Formula: scatter = chi-squared of the class counts over the batches / degrees of freedom, or Fisher's F of the batches;
+        shuffled data give about 1.
     """
     if not ordinary(trace):
         raise Skip("not applicable", NEED_NOT_FALL)
@@ -229,8 +233,34 @@ def sorted_data(trace: Trace) -> Iterator[Finding]:
             message=f"The examples come class by class: each batch that was looked at holds {held}; {harm.words}.",
             why="The network learns to say the class that is on, and forgets it when the next one comes.",
             remedy="Shuffle the training data in each epoch: DataLoader(…, shuffle=True).",
-            reference="Bengio 2012, Practical recommendations for gradient-based training, section 2.1: i.i.d. examples",
+            reference=_IN_ORDER,
         )
+    yield from _in_blocks(trace)
+
+
+def _in_blocks(trace: Trace) -> Iterator[Finding]:
+    """Numbers that come in blocks longer than a batch: their batches differ, and the loss swings as the blocks come and go."""
+    for each in trace.seen("inputs"):
+        many = each.figure("looks") >= limits.SORTED_LOOKS and each.figure("rows") >= limits.SORTED_ROWS
+        period = swings(trace) if many and each.figure("scatter") >= limits.SCATTERED else 0
+        if not period:
+            continue
+        finding = Finding(
+            id="sorted-data",
+            severity="warning",
+            where=each.where,
+            steps=each.steps,
+            value=each.figure("scatter"),
+            limit=limits.SCATTERED,
+            message=f"The examples come in blocks: inputs and targets of the batches looked at differ "
+            f"{number(each.figure('scatter'))} times more than chance allows, and the loss swings up and down every {period} "
+            "steps.",
+            why="The network learns the part of the data that is on, and forgets it when the next one comes.",
+            remedy="Shuffle the training data in each epoch: DataLoader(…, shuffle=True).",
+            reference=_IN_ORDER,
+        )
+        if (weighed := weigh(finding, trace)) is not None:
+            yield weighed
 
 
 @check("shuffled-targets", needs=("loss",))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from lettrine.health import limits
+from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.reading import (
     listed,
     matrices,
@@ -20,19 +21,23 @@ from lettrine.health.checks.reading import (
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.checks.still import frozen_pairs, idle_optimisers, rounded_steps
 from lettrine.health.findings import Finding
+from lettrine.health.limits_wiring import UNHELD_STEPS
 from lettrine.health.trace import ParameterInfo, Trace
 
 
 @check("not-optimised", needs=("parameters",))
 def not_optimised(trace: Trace) -> Iterator[Finding]:
-    """Trainable parameters that get a gradient but are in no optimiser.
+    """Trainable parameters that get a gradient but are in no optimiser: of the model, or of the loss.
 
     Measured: For each trainable parameter: whether a known optimiser holds it, and whether a gradient reaches it. Parameters
-    that no gradient reaches, such as a backbone called under no_grad, are left out: they are fixed on purpose.
+    that no gradient reaches, such as a backbone called under no_grad, are left out: they are fixed on purpose. Of parameters
+    that the loss adds after the model's output, such as prototypes or an adaptive softmax: whether they had a gradient at each
+    step looked at and did not change in {UNHELD_STEPS} steps.
     Formula: share = (trainable parameters that no optimiser holds) / (trainable parameters).
     """
     if all(info.optimised is None for info in trace.parameters):
         raise Skip("not run", "no optimizer is known; pass it to health.watch(model, optimizer)")
+    yield from _of_the_loss(trace)
     mask = usable(trace)
     trained = [info for info in trace.parameters if info.trainable]
     outside = [info.name for info in trained if info.optimised is False and _reached(trace, info.name)]
@@ -50,6 +55,31 @@ def not_optimised(trace: Trace) -> Iterator[Finding]:
                 f"Build the optimizer after the model is complete, from model.parameters(), or call "
                 f"optimizer.add_param_group for {plural(outside, 'it', 'these')}; freeze with requires_grad=False."
             ),
+            reference="torch.optim: constructing an optimizer",
+        )
+
+
+def _of_the_loss(trace: Trace) -> Iterator[Finding]:
+    for each in trace.seen("loss weights"):
+        if each.figure("steps") < UNHELD_STEPS:
+            continue
+        count, steps, values = (int(each.figure(name)) for name in ("count", "steps", "values"))
+        drawn, taker = each.words["drawn"], each.words["function"]
+        one = count == 1
+        yield Finding(
+            id="not-optimised",
+            severity="warning" if drawn or consequence(trace).bad else "info",
+            where=(),
+            steps=each.steps,
+            value=float(values),
+            limit=0.0,
+            message=f"The loss has {'a parameter' if one else f'{count} parameters'} of its own ({each.words['shapes']}"
+            f"{f'; in {taker}' if taker else ''}) that no optimizer holds: {'it' if one else 'each'} gets a gradient and did not "
+            f"change in {steps} steps{f' ({drawn})' if drawn else ''}.",
+            why="A loss that has weights (prototypes, an adaptive softmax, transitions, weights of terms) learns only if an "
+            "optimizer holds them: model.parameters() does not contain them.",
+            remedy="Give them to the optimizer too: [*model.parameters(), *loss_fn.parameters()]. Freeze what is meant to stay "
+            "with requires_grad_(False).",
             reference="torch.optim: constructing an optimizer",
         )
 

@@ -24,22 +24,10 @@ def oscillation(trace: Trace) -> Iterator[Finding]:
     """
     if not ordinary(trace):
         raise Skip("not applicable", NEED_NOT_FALL)
-    steps, losses = _from(trace, limits.OSCILLATION_FROM)
-    if len(losses) < limits.OSCILLATION_POINTS:
-        raise Skip("not run", f"{len(losses)} losses after warm-up; {limits.OSCILLATION_POINTS} are needed")
-    mean, size, period = _swing(losses, limits.OSCILLATION_FULL)
-    if not period:
-        steps, losses = _from(trace, limits.OSCILLATION_LATE)
-        if len(losses) < limits.OSCILLATION_POINTS:
-            return
-        mean, size, period = _swing(losses, limits.OSCILLATION_FULL_LATE)
-        if not period:
-            return
-    if abs(period - trace.facts.result.get("shuffled_pass", 0.0)) <= limits.OSCILLATION_PASS * period:
-        raise Skip("not applicable", "shuffled data are forgotten between two passes, more towards the end of each")
-    rates = trace.step_stats["learning_rate"][late(trace)]
-    if np.unique(np.sign(np.diff(rates[np.isfinite(rates)]))).size > 1 and np.nanmax(rates) > 2 * np.nanmin(rates):
-        raise Skip("not applicable", "the learning rate itself goes up and down")
+    swing = _found(trace)
+    if swing is None:
+        return
+    steps, mean, size, period = swing
     rate, momentum = learning_rate(trace), trace.facts.momentum
     slower = f", from {number(rate)} to {number(rounded(rate / 3))}" if rate > 0 else ""
     yield Finding(
@@ -55,6 +43,36 @@ def oscillation(trace: Trace) -> Iterator[Finding]:
         f"rate about 3 times{slower}" + (f", or the momentum from {number(momentum)} to 0.9." if momentum > 0.9 else "."),
         reference="LeCun et al. 1998, Efficient BackProp, section 4.6",
     )
+
+
+def swings(trace: Trace) -> int:
+    """The period in steps with which the loss swings; 0 if it does not, or if something harmless explains it."""
+    try:
+        swing = _found(trace)
+    except Skip:
+        return 0
+    return swing[3] if swing is not None else 0
+
+
+def _found(trace: Trace) -> tuple[Floats, float, float, int] | None:
+    """Steps looked at, mean, size of the swing and its period; None if there is none. Raises Skip as the check does."""
+    steps, losses = _from(trace, limits.OSCILLATION_FROM)
+    if len(losses) < limits.OSCILLATION_POINTS:
+        raise Skip("not run", f"{len(losses)} losses after warm-up; {limits.OSCILLATION_POINTS} are needed")
+    mean, size, period = _swing(losses, limits.OSCILLATION_FULL)
+    if not period:
+        steps, losses = _from(trace, limits.OSCILLATION_LATE)
+        if len(losses) < limits.OSCILLATION_POINTS:
+            return None
+        mean, size, period = _swing(losses, limits.OSCILLATION_FULL_LATE)
+        if not period:
+            return None
+    if abs(period - trace.facts.result.get("shuffled_pass", 0.0)) <= limits.OSCILLATION_PASS * period:
+        raise Skip("not applicable", "shuffled data are forgotten between two passes, more towards the end of each")
+    rates = trace.step_stats["learning_rate"][late(trace)]
+    if np.unique(np.sign(np.diff(rates[np.isfinite(rates)]))).size > 1 and np.nanmax(rates) > 2 * np.nanmin(rates):
+        raise Skip("not applicable", "the learning rate itself goes up and down")
+    return steps, mean, size, period
 
 
 def _from(trace: Trace, share_of_run: float) -> tuple[Floats, Floats]:

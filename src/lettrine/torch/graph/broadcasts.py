@@ -24,7 +24,8 @@ from lettrine.torch.graph.heads import head_of
 _ELEMENTWISE: Final = frozenset("sub add mul div true_divide rsub __sub__ __add__ __mul__ __rsub__ __truediv__".split())  # noqa: SIM905
 _DIFFERENCES: Final = ("sub", "__sub__", "rsub", "__rsub__")
 _LOSING: Final = frozenset(("pow", "square", "__pow__", "abs", "absolute", "__abs__"))
-_ADDED: Final = frozenset(("unsqueeze", "__getitem__", "expand_dims"))
+_ADDED: Final = frozenset(("unsqueeze", "expand_dims"))
+_PICKED: Final = 4  # times that rows are picked of rows
 _DISTANCES: Final = frozenset(LOSSES) - {"cross_entropy", "nll_loss"}
 
 
@@ -87,8 +88,23 @@ def _pair(call: FunctionCall, makers: dict[int, FunctionCall]) -> tuple[Tensor, 
         return None
     if _together(answers, others) <= size or (answers.ndim == others.ndim and not named):
         return None
-    maker = makers.get(id(answers if answers.ndim > others.ndim else others))
-    return None if not named and maker is not None and maker.name in _ADDED else (answers, others)
+    meant = not named and _axis_added(answers if answers.ndim > others.ndim else others, makers)
+    return None if meant else (answers, others)
+
+
+def _axis_added(tensor: Tensor, makers: dict[int, FunctionCall]) -> bool:
+    """Whether the code gave a tensor one more axis, and since then at most picked rows of it."""
+    for _ in range(_PICKED):
+        maker = makers.get(id(tensor))
+        if maker is None or maker.name in _ADDED:
+            return maker is not None
+        before = maker.given(0, "input")
+        if maker.name != "__getitem__" or not isinstance(before, Tensor):
+            return False
+        if tensor.ndim > before.ndim:
+            return True  # by [:, None]
+        tensor = before
+    return False
 
 
 def _one_against_many(call: FunctionCall, uses: set[str]) -> tuple[Tensor, Tensor] | None:

@@ -12,10 +12,11 @@ figures, over all looks: "looks", "rows" (of one batch); "mean", "std", "low", "
     rows of the batch were equal; "grown": number of different rows in the last batches / in the first ones; it grows
     while a replay buffer fills; "told": how much better than chance inputs tell of targets, in standard deviations over
     permuted targets; "compared": on how many examples; "columns": numbers in a target, or more than 1 where inputs are
-    tokens. Told is the larger of two: how well the nearest other input predicts the target, by Euclidean distance of
-    standardised features (Cover & Hart 1967, Nearest neighbor pattern classification), and the size of all covariances of
-    input features with targets (Robert & Escoufier 1976, the RV coefficient), which for rows and pictures of targets
-    finds what holds place by place. Equal rows count once.
+    tokens; "scatter": how many times more the batches differ from each other than chance allows, in their inputs or in their
+    targets, whichever is less; NaN for targets that are classes. Told is the larger of two: how well the nearest other input
+    predicts the target, by Euclidean distance of standardised features (Cover & Hart 1967, Nearest neighbor pattern
+    classification), and the size of all covariances of input features with targets (Robert & Escoufier 1976, the RV
+    coefficient), which for rows and pictures of targets finds what holds place by place. Equal rows count once.
 """
 
 from __future__ import annotations
@@ -215,7 +216,20 @@ def _figures(seen: _Seen) -> dict[str, float]:
         seen.told = len(seen.inputs), _told(seen)
     told, compared = seen.told[1]
     figures |= {"told": told, "compared": compared, "columns": seen.columns}
+    figures["scatter"] = nan if seen.classes else float(np.minimum(_scatter(seen.inputs), _scatter(seen.targets)))
     return {name: float(value) for name, value in figures.items()}
+
+
+def _scatter(batches: list[Array]) -> float:
+    """Fisher's F of batches (R, columns), mean over the columns: variance of their means * R / variance within them."""
+    rows = min(map(len, batches), default=0)
+    if len(batches) < 2 or rows < 2 or len({each.shape[1] for each in batches}) > 1:
+        return nan
+    table = np.stack([each[:rows] for each in batches])  # (batches, R, columns)
+    within = table.var(axis=1, ddof=1).mean(axis=0)
+    between = rows * table.mean(axis=1).var(axis=0, ddof=1)
+    known = np.isfinite(within) & (within > 0)
+    return float((between[known] / within[known]).mean()) if known.any() else nan
 
 
 def _period(steps: list[int], marks: list[int]) -> float:

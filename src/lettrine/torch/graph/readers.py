@@ -33,6 +33,7 @@ from lettrine.torch.graph import (
     stepping,
     targets,
     twice,
+    weighing,
 )
 
 __all__ = [
@@ -68,4 +69,5 @@ __all__ = [
     "stepping",
     "targets",
     "twice",
+    "weighing",
 ]
