@@ -25,6 +25,19 @@ def test_gradients_against_depth(per_layer, word):
     assert found(make_trace(**mild), "gradient-scale") == ()
 
 
+def test_gradients_that_differ_where_the_steps_do_not():
+    apart = {f"act{place + 1}.gradient_rms": 1e-4 * 20.0**place for place in range(3)}
+    learning = {"loss": np.linspace(2.3, 1.2, 200)}  # half of what can be learned
+    finding = the(make_trace(**apart, **learning), "gradient-scale")
+    assert finding.severity == "info"
+    assert "each step moves their weights alike" in finding.message
+    for pace, severity in ((1.2e-4, "info"), (8e-5, "warning")):  # the others move by 1e-3 of their size
+        trace = make_trace(**apart, **learning, **{"fc1.weight.update_data": pace})
+        assert the(trace, "gradient-scale").severity == severity
+    stuck = make_trace(**apart, loss=np.full(200, 2.3))  # nothing is learned, so that nothing excuses it
+    assert the(stuck, "gradient-scale").severity == "warning"
+
+
 def wider():
     """Two more hidden layers, for what compares a layer with its fellows."""
     modules = (

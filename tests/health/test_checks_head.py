@@ -403,3 +403,16 @@ def test_rows_and_pictures_shuffled():
     assert found(seen(inputs(told=1.1 * limits.TOLD_ROWS, compared=500, columns=64), loss=FLAT), "shuffled-targets") == ()
     far = comparison("squared", mean=98, std=24)
     assert found(seen(pictures, far, loss=FLAT), "shuffled-targets") == ()  # their size is the more direct cause
+
+
+def test_a_softmax_of_shares():
+    figures = {"looks": 5.0, "all": 5.0, "size": 5.0}
+    twice = Evidence("softmax twice", ("match",), (0, 9), figures, {"what": "loss"})
+    finding = the(make_trace(evidence=(twice,)), "probabilities-as-logits")
+    assert finding.severity == "critical"
+    assert "share that comes out is 40 %" in finding.why  # e / (e + 4)
+    assert "below 0.9" in finding.why  # ln(1 + 4 / e)
+    assert found(make_trace(evidence=(replace(twice, figures={**figures, "looks": 2.0, "all": 2.0}),)), finding.id) == ()
+    inside = replace(twice, words={"what": "inside"})
+    assert the(make_trace(evidence=(inside,)), finding.id).severity == "info"  # it learns all the same
+    assert the(make_trace(evidence=(inside,), loss=noisy(np.full(200, 2.3))), finding.id).severity == "warning"

@@ -74,6 +74,10 @@ def test_padding_mask():
     for figures in ({"empty": 7.0}, {"rows": 0.4}, {"run": 0.2}):  # some batch had its padding left out; hardly any there
         assert found(masked(**empty | figures), "padding-mask") == (), figures
     assert found(masked(inverted=3.0), "padding-mask") == ()
+    taken = replace(masked().evidence[0], words={"token": "9", "mask": "attn_mask"})
+    finding = the(make_trace(evidence=(taken,)), "padding-mask")
+    assert "The attn_mask of att masks every token but 9" in finding.message
+    assert "attn_mask = (tokens != 9)" in finding.remedy  # True is the other way round there
 
 
 def test_batch_mixing():

@@ -178,3 +178,19 @@ def test_collapsed_kl():
     assert found(latents(kl=4.0), "collapsed-kl") == ()
     assert found(latents(step=42.0), "collapsed-kl") == ()
     assert outcome(make_trace(), "collapsed-kl")[0] == "not applicable"
+
+
+def test_a_state_lost_again_and_again():
+    def lost(loss=None, **figures):
+        told = {"looks": 11.0, "back": 4.0, "lost": 6.0, "oldest": 1.0, "memory": 10.0} | figures
+        evidence = (Evidence("optimiser ages", (), (0, 199), told, {"kind": "Adam"}),)
+        return make_trace(evidence=evidence, loss=noisy(np.linspace(2.3, 1.5, 200) if loss is None else loss, 0.01))
+
+    finding = the(lost(), "optimiser-state-lost")
+    assert finding.severity == "warning"
+    assert "lost again at 6 of 10 looks; none was older than 1 of the 10 steps" in finding.message
+    assert the(lost(oldest=40.0), "optimiser-state-lost").severity == "info"  # long enough to average
+    assert the(lost(np.full(200, 2.3), oldest=40.0), "optimiser-state-lost").severity == "warning"  # but nothing is learned
+    assert the(lost(2.3 * np.exp(-np.arange(200) / 20)), "optimiser-state-lost").severity == "info"  # it does not matter
+    for figures in ({"back": 1.0}, {"lost": 4.0}, {"looks": 4.0, "lost": 2.0}):  # two tasks; now and then; hardly seen
+        assert outcome(lost(**figures), "optimiser-state-lost")[0] == "not applicable", figures

@@ -37,7 +37,8 @@ def later(ratio):
 
 
 def vanishing(ratio, steps):
-    return make_trace(steps=steps, **{f"act{place + 1}.gradient_rms": 1e-4 * ratio ** (place / 2) for place in range(3)})
+    gradients = {f"act{place + 1}.gradient_rms": 1e-4 * ratio ** (place / 2) for place in range(3)}
+    return make_trace(steps=steps, **gradients, **{"fc1.weight.update_data": 1e-5})
 
 
 def balance(ratio, steps=STEPS):

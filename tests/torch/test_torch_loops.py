@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lettrine import health
+from lettrine.errors import HealthError
 from lettrine.health.trace import Trace
 
 X = torch.linspace(-2.0, 2.0, 8 * 3).reshape(8, 3)
@@ -437,3 +438,16 @@ def test_batch_norm_statistics_worked_on_paper() -> None:
     ratio = math.sqrt((2.5 / 4) * (2.0 / 3))
     assert trace.norm("0", "mean_gap")[0] == pytest.approx(gap)
     assert trace.norm("0", "variance_ratio")[0] == pytest.approx(ratio)
+
+
+@pytest.mark.parametrize("anew", [True, False])
+def test_an_optimiser_made_anew_in_the_loop_is_said_to_be_another_one(*, anew: bool) -> None:
+    model = net()
+    with health.watch(model, sgd(model)) as watch:
+        for _ in range(3):
+            functional.cross_entropy(model(X), Y).backward()
+            if anew:
+                sgd(model).step()
+    with pytest.raises(HealthError, match="no optimiser step was seen") as raised:
+        watch.report()
+    assert ("made anew inside the loop" in str(raised.value)) is anew

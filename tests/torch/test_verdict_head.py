@@ -345,3 +345,45 @@ def test_one_row_for_a_batch(rows, sick):
     picked = {"one": lambda part: part[:1, 6:], "each": lambda part: part[:, 6:], "table": lambda _: torch.ones(1, 6)}[rows]
     report = watched(Joined(), data, lambda model, x, y: F.mse_loss(model(x[:, :6], picked(x)).squeeze(1), y), steps=150)
     assert ("broadcast" in alarms(report)) is sick
+
+
+class Matching(nn.Module):
+    """Questions are answered by the classes of the examples they are like: four classes, in turn."""
+
+    def __init__(self, how):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.how = nn.Linear(6, 16), how
+
+    def forward(self, x):
+        known, asked = self.embed(x[:8]), self.embed(x[8:])
+        shares = (asked @ known.T).softmax(1)
+        if self.how == "one-hot":
+            return shares @ F.one_hot(torch.arange(8) % 4).float()
+        if self.how == "again":
+            shares = shares.softmax(1)
+        return shares.view(-1, 2, 4).sum(1)
+
+
+def matched(how, loss):
+    x, y = classes()
+    order = torch.stack([torch.nonzero(y == kind)[:40, 0] for kind in range(4)], 1).reshape(-1)  # the classes in turn
+    data = batches(x[order].view(-1, 32, 6), y[order].view(-1, 32), 1)
+    rows = ((given[0], asked[0]) for given, asked in data)
+    return watched(Matching(how), rows, lambda model, x, y: loss(model(x), y[8:]), steps=80)
+
+
+@pytest.mark.parametrize("how", ["sum", "one-hot"])
+def test_shares_of_examples_taken_for_logits(how):
+    finding = next(each for each in matched(how, F.cross_entropy).findings if each.id == "probabilities-as-logits")
+    assert finding.severity == "critical"
+    assert finding.where == ("Matching",)
+    assert "nll_loss" in finding.remedy
+    quiet(matched(how, lambda shares, y: F.nll_loss((shares + 1e-6).log(), y)))
+    quiet(matched(how, lambda shares, y: F.cross_entropy(20 * shares, y)))  # scaled, on purpose
+
+
+def test_attention_of_attention():
+    report = matched("again", lambda shares, y: F.nll_loss((shares + 1e-6).log(), y))
+    found = next(each for each in report.findings if each.id == "probabilities-as-logits")
+    assert "another softmax in Matching" in found.message

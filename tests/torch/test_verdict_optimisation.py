@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from trainings import adam, batches, checked, mlp, named, train
+from trainings import adam, batches, checked, mlp, named, remarks, train
 
 from lettrine import health
 from lettrine.health.findings import Report
@@ -125,3 +125,30 @@ def test_a_resumed_run_without_its_optimiser() -> None:
     kept = adam(twin, 1e-3)
     kept.load_state_dict(state)
     assert "optimiser-state-lost" not in named(train(twin, kept, steps=60))
+
+
+@pytest.mark.parametrize("way", ["kept", "cleared", "loaded", "rarely", "momentum", "plain", "no gradients"])
+def test_a_state_that_is_lost_again_and_again(way: str) -> None:
+    model = mlp()
+    plain = way in ("plain", "momentum")
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9 * (way == "momentum")) if plain else adam(model, 5e-4)
+    fresh = copy.deepcopy(optimiser.state_dict())
+    with health.watch(model, optimiser) as watch:
+        for step, (x, y) in enumerate(batches(120)):
+            optimiser.zero_grad()
+            loss = functional.cross_entropy(model(x), y)
+            loss.backward()
+            if way == "no gradients" and step % 4:
+                optimiser.zero_grad()
+            optimiser.step()
+            watch.loss(loss)
+            if way in ("cleared", "momentum", "plain") and step % 2:
+                optimiser.state.clear()
+            if (way == "loaded" and step % 2) or (way == "rarely" and step % 60 == 59):
+                optimiser.load_state_dict(fresh)
+    report = checked(watch.report())
+    found = {**named(report), **remarks(report)}.get("optimiser-state-lost")
+    assert (found is not None) == (way in ("cleared", "loaded", "momentum"))
+    if found is not None and way != "momentum":
+        assert found.severity == "warning"
+        assert "none was older than 1 of the 10 steps" in found.message

@@ -144,3 +144,49 @@ def test_a_mask_that_leaves_nothing_out(way: str) -> None:
         assert "(tokens == 0)" in finding.remedy
     else:
         assert "padding-mask" not in {**named(report), **remarks(report)}
+
+
+class Pooling(nn.Module):
+    """One query for each class attends to the words of a text."""
+
+    def __init__(self, way: str, *, inverted: bool) -> None:
+        super().__init__()
+        self.words, self.query, self.out = nn.Embedding(16, 8), nn.Parameter(torch.randn(2, 8)), nn.Linear(8, 1)
+        self.way, self.inverted = way, inverted
+
+    def forward(self, ids: Tensor) -> Tensor:
+        h = self.words(ids)
+        taken = ((ids == 0) if self.inverted else (ids != 0))[:, None]  # (B, 1, T)
+        query = self.query.expand(len(ids), -1, -1)
+        if self.way == "scaled":
+            return self.out(functional.scaled_dot_product_attention(query, h, h, attn_mask=taken))[..., 0]
+        if self.way == "added":
+            added = torch.zeros(taken.shape).masked_fill(~taken, -1e9)
+            return self.out(functional.scaled_dot_product_attention(query, h, h, attn_mask=added))[..., 0]
+        scores = (query @ h.transpose(1, 2)).masked_fill(~taken, -torch.inf)
+        return self.out(scores.softmax(-1) @ h)[..., 0]
+
+
+@pytest.mark.parametrize("way", ["scaled", "added", "written"])
+@pytest.mark.parametrize("inverted", [True, False])
+def test_a_query_that_attends_to_the_padding(way: str, *, inverted: bool) -> None:
+    model = Pooling(way, inverted=inverted)
+    report = trained(model, lambda ids, length: functional.cross_entropy(model(ids), (length > 3).long()), 12)
+    finding = named(report).get("padding-mask")
+    assert (finding is not None) == inverted
+    if finding is not None:
+        assert finding.where == ("Pooling",)
+        assert ("masked_fill" if way == "written" else "attn_mask") in finding.remedy
+
+
+def test_moves_that_are_not_allowed_are_no_padding() -> None:
+    """On a board that fills, places that are taken are hidden: all that is left holds one token."""
+    model = nn.Sequential(nn.Embedding(3, 8), nn.Flatten(), nn.Linear(72, 9))
+
+    def moves(ids: Tensor, _: Tensor) -> Tensor:
+        board = torch.where(torch.rand(len(ids), 9) < 0.4, torch.randint(1, 3, (len(ids), 9)), 0)
+        shares = model(board).masked_fill(board != 0, -torch.inf).softmax(-1)
+        best = (board == 0).long().argmax(1)
+        return -shares.gather(1, best[:, None]).clamp_min(1e-6).log().mean()
+
+    assert "padding-mask" not in named(trained(model, moves, 12))

@@ -45,6 +45,7 @@ SCALE_CRITICAL: Final = 1_000.0
 GRADIENT_RATIO: Final = 30.0  # between the layers of a kind, after warm-up; clinic: healthy up to 4.1, the mildest sick 95
 GRADIENT_RATIO_START: Final = 1_000.0  # the same before; torch's default reaches 500 in eight ReLU layers, and heals
 GRADIENT_CRITICAL: Final = 1e5
+MOVED_ALIKE: Final = 10.0  # between update:data of layers that learn at one pace; SGD moves them as far apart as gradients are
 GRADIENT_DATA_RATIO: Final = 50.0  # one matrix against the median of the others; published healthy up to 7 after 1,000 steps
 GRADIENT_DATA_RATIO_START: Final = 500.0  # in the first steps; published 20 to 200 there, in a net that trains well
 GRADIENT_DATA_LAYERS: Final = 4  # matrices needed to say that one is far from the others

@@ -10,6 +10,7 @@ import numpy as np
 from lettrine.health import limits
 from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.reading import (
+    feeding_weight,
     late,
     layers_of_a_kind,
     listed,
@@ -20,6 +21,7 @@ from lettrine.health.checks.reading import (
     plural,
     span,
     usable,
+    weight_of,
 )
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.checks.still import norms_of_one
@@ -33,7 +35,8 @@ def gradient_scale(trace: Trace) -> Iterator[Finding]:
 
     Measured: The size of the gradients with respect to the outputs of layers of one kind.
     Formula: ratio = rms(output gradients of the first layer) / rms(those of the last layer), or its inverse, after the first
-        {LATE_FROM:.0%} of the run.
+        {LATE_FROM:.0%} of the run. A remark if something is learned and the steps move the weights of all these layers alike,
+        update:data within {MOVED_ALIKE:.0f} times of each other, as under Adam.
     """
     names = [name for name in layers_of_a_kind(trace, limits.SCALE_LAYERS) if name in trace.gradients]
     mask = late(trace)
@@ -50,16 +53,17 @@ def gradient_scale(trace: Trace) -> Iterator[Finding]:
         return  # a change at one layer comes from that layer, not from the depth
     vanishes = ratio < 1
     each = total ** (1 / (len(names) - 1))
+    alike = _move_alike(trace, names) if consequence(trace).kind in ("learns", "falls") else ""
     yield Finding(
         id="gradient-scale",
-        severity="critical" if total > limits.GRADIENT_CRITICAL else "warning",
+        severity="info" if alike else "critical" if total > limits.GRADIENT_CRITICAL else "warning",
         where=tuple(names),
         steps=steps,
         value=total,
         limit=limit,
         message=(
             f"Gradients {'vanish' if vanishes else 'explode'}: {number(total)} times {'smaller' if vanishes else 'larger'} at "
-            f"{names[0]} than at {names[-1]}, {number(each)} times with each layer."
+            f"{names[0]} than at {names[-1]}, {number(each)} times with each layer{alike}."
         ),
         why=(
             "The first layers hardly learn while the last ones do."
@@ -73,6 +77,19 @@ def gradient_scale(trace: Trace) -> Iterator[Finding]:
         ),
         reference=limits.GLOROT,
     )
+
+
+def _move_alike(trace: Trace, names: list[str]) -> str:
+    """That the steps move the weights of these layers at about the same pace all the same, as half a sentence; "" if not.
+
+    What hinders a layer whose gradients are too small or too large is the size of its steps. Adam's do not depend on it.
+    """
+    weights = [weight_of(trace, name) or feeding_weight(trace, name) for name in names]
+    mask = late(trace)
+    moved = [median(trace.parameter(name, "update_data"), mask) for name in weights if name in trace.parameter_stats]
+    if len(moved) < len(names) or not min(moved) >= limits.UPDATE_SMALL or max(moved) > limits.MOVED_ALIKE * min(moved):
+        return ""
+    return f"; but each step moves their weights alike, by {number(min(moved))} to {number(max(moved))} of their size"
 
 
 def _one_step(values: Floats) -> bool:

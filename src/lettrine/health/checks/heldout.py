@@ -76,8 +76,8 @@ def overfitting(trace: Trace) -> Iterator[Finding]:
 
     Measured: The loss on held-out data at the end, against the best one.
     Formula: rise = mean(last two) / lowest - 1; a warning if {OVERFITTING_LOST:.0%} of what had been gained over guessing is
-        lost again ({OVERFITTING_HEART:.0%} where the held-out loss is more than {OVERFITTING_FAR:.0f} times the training loss),
-        and the weights of the best step were not kept.
+        lost again ({OVERFITTING_HEART:.0%} where the held-out loss is more than {OVERFITTING_FAR:.0f} times the training loss,
+        and then of the lowest too), and the weights of the best step were not kept.
     """
     finite = np.isfinite(trace.dev.mean)
     steps, dev = trace.dev.step[finite], trace.dev.mean[finite]
@@ -99,6 +99,8 @@ def overfitting(trace: Trace) -> Iterator[Finding]:
     heart = len(now) > 0 and end > limits.OVERFITTING_FAR * float(np.mean(now))
     share = limits.OVERFITTING_HEART if heart else limits.OVERFITTING_LOST
     limit = max(rise, best + share * (guess - best) if isfinite(guess) else (1 + share) * best)
+    if heart:  # what is known by heart is said with certainty: few errors cost much, while fewer may be made than at the best
+        limit = max(limit, (1 + share) * best)
     gap = f", while the training loss is {number(float(np.mean(now)), 3)}" if len(now) else ""
     kept = trace.facts.result.get("best_kept") == 1.0
     gap += "; the weights of the best step were kept" if kept else ""

@@ -8,6 +8,7 @@ from math import e, exp, log, nan
 from typing import Final
 
 from lettrine.health import limits
+from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.head import NORMALISED, compared, operations_of
 from lettrine.health.checks.reading import number, output_module, share, span, usable
 from lettrine.health.checks.registry import Skip, check
@@ -94,10 +95,14 @@ def _relu_for_probabilities(each: Evidence) -> Finding:
 def probabilities_as_logits(trace: Trace) -> Iterator[Finding]:
     """A loss that gets another kind of input than it expects: probabilities instead of logits, or instead of log-probabilities.
 
-    Measured: The operations between the last weights and the loss, compared with what this loss expects.
+    Measured: The operations between the last weights and the loss, compared with what this loss expects; and whether a softmax
+    is taken of the shares that another one made.
     Formula: none. Certain probabilities taken for logits give no less than ln(1 + (K - 1) / e) with K classes.
     """
     found = [(each.where[:1], each.steps, mistake) for each in trace.seen("comparison") if (mistake := _fed(each)) is not None]
+    if not found and (twice := [each for each in trace.seen("softmax twice") if each.figure("looks") >= limits.UPDATE_RECORDS]):
+        yield from (_twice(trace, each) for each in twice)
+        return
     if not found:
         chain = [name.removesuffix("Backward0").removesuffix("Backward") for name in trace.facts.loss_chain]
         chain = [name for name in chain if name.lower() not in _SHAPES]
@@ -128,6 +133,34 @@ def probabilities_as_logits(trace: Trace) -> Iterator[Finding]:
             remedy=remedy,
             reference="torch.nn.CrossEntropyLoss, BCEWithLogitsLoss and NLLLoss: what the input is",
         )
+
+
+def _twice(trace: Trace, each: Evidence) -> Finding:
+    """A softmax of shares, anywhere on the way to the loss."""
+    size, loss, harm = int(each.figure("size")), each.words["what"] == "loss", consequence(trace)
+    place = f" in {each.where[0]}" if each.where else ""
+    most = e / (e + size - 1)
+    return Finding(
+        id="probabilities-as-logits",
+        severity="critical" if loss else "warning" if harm.bad else "info",
+        where=each.where,
+        steps=each.steps,
+        value=most,
+        limit=1.0,
+        message=(
+            f"The loss expects logits and gets sums of the shares that a softmax{place} made: they sum to 1 over {size} classes."
+            if loss
+            else f"A softmax is taken of the {size} shares that another softmax{place} made, and {harm.words}."
+        ),
+        why=f"Values between 0 and 1 that sum to 1 are taken for logits: the largest share that comes out is {share(most)}"
+        + (f", and the loss cannot fall below {number(_floor(size, least=0.0))}." if loss else ", so that nothing stands out."),
+        remedy=(
+            "Take the logarithm instead: nll_loss((shares + 1e-6).log(), target)."
+            if loss
+            else "Leave one of the two out, or give the second one the logarithm of the shares."
+        ),
+        reference="torch.nn.CrossEntropyLoss, BCEWithLogitsLoss and NLLLoss: what the input is",
+    )
 
 
 def _floor(classes: int, *, least: float) -> float:

@@ -158,15 +158,20 @@ def eps_underflow(trace: Trace) -> Iterator[Finding]:
 
 @check("optimiser-state-lost", needs=("loss",))
 def optimiser_state_lost(trace: Trace) -> Iterator[Finding]:
-    """A trained network whose loss jumps because its optimiser starts without its old state.
+    """A trained network whose loss jumps because its optimiser starts without its old state; or an optimiser whose state is lost
+    again and again.
 
     Measured: The first loss, how high the loss rises soon after it, how many steps it takes to come back, and whether the
-    optimiser began with a state.
+    optimiser began with a state; and how many steps that state has kept, at each step looked at.
     Formula: rise = highest mean of three losses / level, within {RESUMED_STEPS} steps, {RESUMED_SWINGS} times the highest of the
         second half and {RESUMED_LOST:.0%} of guessing above the level; level = the first loss or that of the second half,
         whichever is higher; the first loss is below {RESUMED} of the loss of guessing. A remark if it is back at that level
-        within {RESUMED_COST:.0%} of the run.
+        within {RESUMED_COST:.0%} of the run. Lost again and again: at {STATE_LOST:.0%} of the looks and {LOST_STEPS} or more,
+        with nothing learned, or with no state older than its own running average reaches back, 1 / (1 - beta1) steps.
     """
+    yield from (again := list(_again_and_again(trace)))
+    if again:
+        return
     seen = [each for each in trace.seen("optimiser") if not each.figure("state")]
     kinds = [each.words["kind"] for each in seen]
     stateful = any("Adam" in kind or "RMS" in kind or "Lion" in kind for kind in kinds) or trace.facts.momentum > 0
@@ -205,6 +210,32 @@ def optimiser_state_lost(trace: Trace) -> Iterator[Finding]:
         f"Otherwise warm the learning rate up from 0 to {number(rate)} over some hundred steps.",
         reference="torch.optim: saving and loading the state of an optimizer",
     )
+
+
+def _again_and_again(trace: Trace) -> Iterator[Finding]:
+    """Optimisers that begin anew many times in one run."""
+    for each in trace.seen("optimiser ages"):
+        lost, oldest, memory = each.figure("lost"), each.figure("oldest"), each.figure("memory")
+        looks = each.figure("looks") - 1  # before the first one nothing could be lost
+        if each.figure("back") < limits.STATE_BACK or lost < max(limits.LOST_STEPS, limits.STATE_LOST * looks):
+            continue
+        harm, young = consequence(trace), oldest < memory  # it never averages over as many steps as it was made to
+        kept = f"; none was older than {oldest:.0f} of the {memory:.0f} steps that it averages over" if young else ""
+        words = f"; {harm.words}" if harm.kind != "unknown" else ""
+        yield Finding(
+            id="optimiser-state-lost",
+            severity="warning" if harm.bad or (young and not harm.well) else "info",
+            where=(),
+            steps=each.steps,
+            value=lost,
+            limit=limits.STATE_LOST * looks,
+            message=f"The state of the optimizer ({each.words['kind']}) had been lost again at {lost:.0f} of {looks:.0f} looks"
+            f"{kept}{words}.",
+            why="Without its averages each step follows the noise of one batch, and is as large as the learning rate allows.",
+            remedy="Make the optimizer once, before the loop, and keep its state: no optimizer.state.clear(), no load_state_dict "
+            "of an old state, and no new optimizer for each epoch.",
+            reference="Kingma & Ba 2015, Adam: a method for stochastic optimization",
+        )
 
 
 @check("no-warmup", needs=("loss",))

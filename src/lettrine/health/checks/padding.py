@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import nan
+from typing import Final
 
 from lettrine.health import limits
 from lettrine.health import limits_wiring as wiring
@@ -15,14 +16,26 @@ from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
 
+_KEYS: Final = "key_padding_mask"
+_REMEDY: Final = {
+    _KEYS: "True means leave out, so key_padding_mask = (tokens == {token})",
+    "attn_mask": "True means take part here, so attn_mask = (tokens != {token})[:, None, :]",
+    "masked_fill": "True is what is filled, so scores.masked_fill((tokens == {token})[:, None, :], -inf)",
+}
+_REFERENCE: Final = {
+    _KEYS: "nn.MultiheadAttention, key_padding_mask",
+    "attn_mask": "nn.functional.scaled_dot_product_attention, attn_mask",
+    "masked_fill": "Tensor.masked_fill",
+}
+
 
 @check("padding-mask")
 def padding_mask(trace: Trace) -> Iterator[Finding]:
-    """A key_padding_mask that is inverted, so that attention sees only padding, or one that masks nothing; and a recurrent
+    """A mask of an attention that is inverted, so that it sees only padding, or one that masks nothing; and a recurrent
     network that is read after the padding.
 
-    Measured: Which tokens the key_padding_mask masks; how many rows end in padding if it masks none, or if only the last step
-    is used.
+    Measured: Which tokens are masked, by key_padding_mask, attn_mask or masked_fill before a softmax; how many rows end in
+    padding if a mask masks none, or if only the last step is used.
     Formula: none: it masks every token but one, and that one fills the ends of the rows; rows that end in padding >=
         {PADDED_ROWS:.0%} and places of padding >= {PADDED_RUN:.0%}, at all looks; with the last step only if nothing is learned.
     """
@@ -34,7 +47,7 @@ def padding_mask(trace: Trace) -> Iterator[Finding]:
     if not wrong:
         return
     names = tuple(name for each in wrong for name in each.where)
-    token = wrong[0].words["token"]
+    token, mask = wrong[0].words["token"], wrong[0].words.get("mask", _KEYS)
     yield Finding(
         id="padding-mask",
         severity="critical",
@@ -42,11 +55,11 @@ def padding_mask(trace: Trace) -> Iterator[Finding]:
         steps=wrong[0].steps,
         value=wrong[0].figure("masked"),
         limit=nan,
-        message=f"The key_padding_mask of {listed(names)} masks every token but {token}, which is the padding: "
+        message=f"The {mask} of {listed(names)} masks every token but {token}, which is the padding: "
         f"{share(wrong[0].figure('masked'))} of the places are masked, and attention sees only padding.",
         why="The real tokens never reach the output.",
-        remedy="Invert the mask: True means leave out, so key_padding_mask = (tokens == padding).",
-        reference="torch.nn.MultiheadAttention: key_padding_mask",
+        remedy=f"Invert the mask: {_REMEDY[mask].format(token=token)}.",
+        reference=f"torch: {_REFERENCE[mask]}",
     )
 
 
@@ -57,6 +70,7 @@ def _nothing_masked(trace: Trace) -> Iterator[Finding]:
     if not seen:
         return
     names, token = tuple(name for each in seen for name in each.where), seen[0].words["token"]
+    mask = seen[0].words.get("mask", _KEYS)
     yield Finding(
         id="padding-mask",
         severity="warning",
@@ -64,11 +78,11 @@ def _nothing_masked(trace: Trace) -> Iterator[Finding]:
         steps=seen[0].steps,
         value=0.0,
         limit=seen[0].figure("run"),
-        message=f"The key_padding_mask of {listed(names)} masks nothing, while {share(seen[0].figure('run'))} of the places "
+        message=f"The {mask} of {listed(names)} masks nothing, while {share(seen[0].figure('run'))} of the places "
         f"are padding ({token}) at the ends of rows.",
         why="Every token attends to the padding too: the answer to a text depends on the longest text in its batch.",
-        remedy=f"Make the mask from the tokens: key_padding_mask = (tokens == {token}), True where there is padding.",
-        reference="torch.nn.MultiheadAttention: key_padding_mask",
+        remedy=f"Make the mask from the tokens: {_REMEDY[mask].format(token=token)}.",
+        reference=f"torch: {_REFERENCE[mask]}",
     )
 
 

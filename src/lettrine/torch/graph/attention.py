@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import torch
 from torch import Tensor, nn
@@ -12,17 +12,34 @@ from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.graph.ahead import asked_ahead
-from lettrine.torch.graph.comparisons import LOSSES
+from lettrine.torch.graph.comparisons import LOSSES, readable
 from lettrine.torch.graph.counted import Ends, padded_ends
+
+_HIDDEN: Final = -1e3  # scores below leave no weight
+_KEYS, _PLACES, _FILL = "key_padding_mask", "attn_mask", "masked_fill"
+_MASKS: Final = {
+    "multi_head_attention_forward": _KEYS,
+    "scaled_dot_product_attention": _PLACES,
+    "masked_fill": _FILL,
+    "masked_fill_": _FILL,
+}
+"""Functions that take a mask of keys, and what reports call it."""
+_ARGUMENTS: Final = {"multi_head_attention_forward": _KEYS, "scaled_dot_product_attention": _PLACES} | dict.fromkeys(
+    ("masked_fill", "masked_fill_"), "mask"
+)
 
 
 @reader
 class PaddingMask:
-    """Evidence "key padding": a `key_padding_mask` that hides the real places and leaves only padding visible.
+    """Evidence "key padding": a mask of an attention that hides the real places and leaves only padding visible.
 
-    where: the attention module. figures: looks; inverted (looks at which all visible places held the same token, or zeros, and
-    the masked places held several); masked (share of places masked out); empty (looks at which nothing was masked out although
-    rows end in padding); run and rows (of padding, at the last of these looks). words: token.
+    It is a `key_padding_mask`, an `attn_mask` of `scaled_dot_product_attention` that is the same for all queries, or what is
+    filled with minus infinity before a softmax.
+
+    where: the module in which the attention is called. figures: looks; inverted (looks at which all visible places held the same
+    token, or zeros, and the masked places held several); masked (share of places masked out); empty (looks at which nothing was
+    masked out although rows end in padding); run and rows (of padding, at the last of these looks). words: token, mask (name of
+    the argument, or of the function).
 
     The mask is compared with the model's integer input if that has as many places, otherwise with the values the attention is
     given. Extra places in front, such as a class token, are left out.
@@ -31,8 +48,8 @@ class PaddingMask:
     whole: ClassVar[bool] = True
 
     def __init__(self) -> None:
-        self._found: dict[str, list[tuple[bool, float, str]]] = {}
-        self._empty: dict[str, list[Ends]] = {}
+        self._found: dict[tuple[str, str], list[tuple[bool, float, str]]] = {}
+        self._empty: dict[tuple[str, str], list[Ends]] = {}
         self._last = 0
 
     def look(self, look: Look) -> Iterable[Evidence]:
@@ -43,38 +60,61 @@ class PaddingMask:
         padded = [ends for root in look.roots for each in root.inputs if (ends := padded_ends(each)) is not None]
         padded = [ends for ends in padded if ends.token in kept]
         tokens = [each for root in look.roots for each in root.inputs if each.ndim == 2 and not each.is_floating_point()]
+        weighed = {id(call.given(0, "input")) for call in look.calls if call.name == "softmax"}
         for call in look.calls:
-            if call.name == "multi_head_attention_forward":
-                mask = _mask(call)
-                if mask is not None:
-                    self._found.setdefault(call.where, []).append(_judge(mask, tokens, call))
-                    ends = next((each for each in padded if each.places.shape == mask.shape), None)
-                    if ends is not None and not bool(mask.any()):
-                        self._empty.setdefault(call.where, []).append(ends)
+            mask = _mask(call, weighed)
+            if mask is not None:
+                place = call.where, _MASKS[call.name]
+                ends = next((each for each in padded if each.places.shape == mask.shape), None)
+                inverted, masked, token = _judge(mask, tokens, call)
+                if place[1] != _KEYS:  # other masks hide other things too, such as moves that are not allowed
+                    inverted = inverted and ends is not None and bool((ends.places == ~mask).all())
+                self._found.setdefault(place, []).append((inverted, masked, token))
+                if ends is not None and place[1] != _FILL and not bool(mask.any()):
+                    self._empty.setdefault(place, []).append(ends)
         return ()
 
     def finish(self) -> Iterable[Evidence]:
         """The result over all looks."""
-        for where, found in self._found.items():
+        for (where, name), found in self._found.items():
             inverted = [each for each in found if each[0]]
             figures = {
                 "looks": float(len(found)),
                 "inverted": float(len(inverted)),
                 "masked": sum(each[1] for each in found) / len(found),
             }
-            token, empty = inverted[0][2] if inverted else "", self._empty.get(where, [])
+            token, empty = inverted[0][2] if inverted else "", self._empty.get((where, name), [])
             if empty:
                 figures |= {"empty": float(len(empty)), "run": empty[-1].run, "rows": empty[-1].rows}
                 token = str(empty[-1].token)
-            yield Evidence("key padding", (where,), (0, self._last), figures, {"token": token})
+            yield Evidence("key padding", (where,), (0, self._last), figures, {"token": token, "mask": name})
 
 
-def _mask(call: FunctionCall) -> Tensor | None:
-    """True where a key is masked out, (B, T)."""
-    mask: Any = call.given(15, "key_padding_mask")
-    if not isinstance(mask, Tensor) or mask.ndim != 2:
+def _mask(call: FunctionCall, weighed: set[int]) -> Tensor | None:
+    """True where a key is masked out, (B, T). weighed: ids of what a softmax is taken of."""
+    place = {"scaled_dot_product_attention": 3, "masked_fill": 1, "masked_fill_": 1}.get(call.name, 15)
+    mask: Any = call.given(place, _ARGUMENTS.get(call.name, ""))
+    if call.name not in _MASKS or not isinstance(mask, Tensor) or not readable(mask):
         return None
-    return mask if mask.dtype is torch.bool else torch.isinf(mask) if mask.is_floating_point() else mask != 0
+    hidden = mask if mask.dtype is torch.bool else mask < _HIDDEN if mask.is_floating_point() else mask != 0
+    if _MASKS[call.name] == _KEYS:
+        return hidden if mask.ndim == 2 else None
+    if _MASKS[call.name] == _PLACES:
+        hidden = ~mask if mask.dtype is torch.bool else hidden
+        added = mask.is_floating_point() and not bool(hidden.any())  # a bias of the scores
+        return None if added or mask.ndim < 3 else _of_keys(hidden)  # (Q, T) is of all examples
+    value, scores = call.given(2, "value"), call.given(0, "input")
+    hides = isinstance(value, int | float) and value < _HIDDEN and id(call.result) in weighed
+    return _of_keys(hidden) if hides and mask.ndim == getattr(scores, "ndim", 0) else None
+
+
+def _of_keys(mask: Tensor) -> Tensor | None:
+    """A mask (B, ..., T) as (B, T), if it is the same for all heads and queries of an example; (B, T, 1) is (B, T), too."""
+    mask = mask.squeeze(-1) if mask.ndim > 2 and mask.shape[-1] == 1 else mask
+    if mask.ndim < 2:
+        return None
+    rows = mask.flatten(1, -2) if mask.ndim > 2 else mask[:, None]
+    return rows[:, 0] if bool((rows == rows[:, :1]).all()) else None
 
 
 def _judge(mask: Tensor, tokens: list[Tensor], call: FunctionCall) -> tuple[bool, float, str]:
@@ -88,7 +128,7 @@ def _judge(mask: Tensor, tokens: list[Tensor], call: FunctionCall) -> tuple[bool
                 one = left.numel() > 0 and bool((left == left[0]).all())
                 several = gone.numel() > 0 and bool((gone != gone[0]).any())
                 return one and several and not bool((gone == left[0]).any()), masked, str(int(left[0])) if one else ""
-    key: Any = call.given(1, "key")
+    key: Any = call.given(1, "key") if call.name == "multi_head_attention_forward" else None
     if isinstance(key, Tensor) and key.ndim == 3 and key.shape[:2] == mask.T.shape:
         empty = (key.detach() == 0).all(-1).T  # (B, T)
         inverted = bool(mask.any()) and bool((~mask).any()) and bool(empty[~mask].all()) and not bool(empty[mask].any())

@@ -1,6 +1,7 @@
 """Imports every file that holds readers of looks. Importing this file registers them all."""
 
 from lettrine.torch.graph import (
+    ages,
     ahead,
     alone,
     attention,
@@ -31,10 +32,12 @@ from lettrine.torch.graph import (
     softmaxes,
     stepping,
     targets,
+    twice,
     weighing,
 )
 
 __all__ = [
+    "ages",
     "ahead",
     "alone",
     "attention",
@@ -65,5 +68,6 @@ __all__ = [
     "softmaxes",
     "stepping",
     "targets",
+    "twice",
     "weighing",
 ]

@@ -73,5 +73,5 @@ class HandedLosses:
         self._stepless += 1
         if self._stepless == STEPLESS:
             how = "optimizer that was given" if self._probes.optimisers else "optimizer"
-            advice = "give watch the optimizer that steps, or call watch.step() after each step"
+            advice = "give watch the optimizer that steps, not one that the loop makes anew, or call watch.step() after each step"
             warnings.warn(f"lettrine saw {STEPLESS} losses and no step of an {how}: {advice}", RuntimeWarning, stacklevel=7)

@@ -13,6 +13,7 @@ from lettrine.health.trace import Trace
 from lettrine.torch.capture.sharding import shards
 from lettrine.torch.distributed import Ranks
 from lettrine.torch.kept import packed, unpacked
+from lettrine.torch.private import version
 from lettrine.torch.watching.probes import Probes
 from lettrine.torch.watching.steps import Steps
 
@@ -27,6 +28,7 @@ class Record:
         self._earlier: Trace | None = None  # of the run that this one goes on with
         self._ranks: Ranks | None = None  # those that train together with this process
         self._gathered = 0
+        self._weights: list[int] = []  # versions of the parameters at the beginning
 
     @property
     def version(self) -> tuple[int, int]:
@@ -45,7 +47,8 @@ class Record:
             self._recorder.note_evidence(Evidence("resumed"))
 
     def note_trained(self) -> None:
-        """Say so if an optimiser has stepped before: what it holds was trained already."""
+        """Say so if an optimiser has stepped before: what it holds was trained already. And remember the weights as they are."""
+        self._weights = self._weights or self._versions()
         if any(state for optimiser in self._probes.optimisers for state in optimiser.state.values()):
             self._recorder.note_evidence(Evidence("resumed"))
 
@@ -69,9 +72,21 @@ class Record:
             reason = f"; the first error was: {trace.facts.errors[0]}" if trace.facts.errors else ""
             raise HealthError(
                 "nothing was recorded: no optimiser step was seen between start and close. Give watch the optimizer that "
-                f"steps, and the model that is called, not one compiled from it{reason}"
+                f"steps, and the model that is called, not one compiled from it{self._moved_by_another()}{reason}"
             )
         return trace
+
+    def _moved_by_another(self) -> str:
+        """That the weights have changed although the optimizer given to the watch never stepped; "" if they have not."""
+        if not self._probes.optimisers or not self._weights or self._weights == self._versions():
+            return ""
+        return (
+            ". The weights have changed all the same, as by an optimizer that is made anew inside the loop: make it once, before "
+            "the loop, and give that one to watch"
+        )
+
+    def _versions(self) -> list[int]:
+        return [version(parameter) for parameter in self._probes.model.parameters()]
 
     def trace(self) -> Trace:
         """On rank 0, after `gather`, what all ranks have seen; else the same as `own`."""
