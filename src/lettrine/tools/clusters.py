@@ -61,7 +61,7 @@ def _ray(where: str) -> Iterator[Executor]:
         ray.init("local" if here else where, logging_level="ERROR", **here)
     except (OSError, ValueError, RuntimeError, ImportError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise StorageError(f"no Ray cluster answers at {quote(where)} ({reason}); start one with: ray start --head") from None
+        raise StorageError(f"no Ray cluster answers at {quote(where)} ({reason}); give the address of one, or run: ray start --head") from None
 
     task = ray.remote(_called)
 

@@ -38,7 +38,8 @@ def write_bytes(path: Path, content: bytes | Iterable[bytes]) -> None:
         try:
             temporary.unlink(missing_ok=True)
             with temporary.open("xb") as file:  # a new file: a link left under that name by a stranger is not followed
-                file.writelines((content,) if isinstance(content, bytes) else content)
+                for part in (content,) if isinstance(content, bytes) else content:
+                    file.write(part)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
