@@ -61,8 +61,7 @@ def _ray(where: str) -> Iterator[Executor]:
         ray.init("local" if here else where, logging_level="ERROR", **here)
     except (OSError, ValueError, RuntimeError, ImportError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        do = "give the address of one, or run: ray start --head"
-        raise StorageError(f"no Ray cluster answers at {quote(where)} ({reason}); {do}") from None
+        raise StorageError(f"no Ray cluster answers at {quote(where)} ({reason}); run ray start --head there") from None
 
     task = ray.remote(_called)
 
