@@ -212,6 +212,13 @@ def test_words_that_hold_no_more_than_counting_finds_are_no_failure_to_learn():
     assert the(make_trace(loss=flat, facts=something), "no-learning").severity == "critical"
 
 
+def test_what_was_never_better_than_guessing_is_looked_at_first():
+    by_heart = np.concatenate([np.linspace(2.3, 0.01, 200), np.full(100, 0.01)])
+    for best, first in ((2.4, True), (1.9, False)):
+        trace = make_trace(loss=by_heart, dev=[best + 0.1, best, best + 0.5, best + 3, best + 6, best + 6])
+        assert ("first look at a held-out batch" in the(trace, "overfitting").remedy) == first
+
+
 def test_overfitting_is_a_remark_where_the_best_weights_were_kept():
     kept = replace(FACTS, result={"best_kept": 1.0})
     worse = [2.3, 1.5, 1.2, 1.6, 2.4, 2.9]

@@ -66,12 +66,17 @@ def unwrapped(model: nn.Module, *, compiled: bool = False) -> nn.Module:
         inner: Any = model
         model = inner.module if isinstance(model, WRAPPERS) else inner._orig_mod  # noqa: SLF001  as torch.compile names it
     if type(model).forward is nn.Module.forward and not any(True for _ in model.children()):
-        hidden = [name for name, value in vars(model).items() if isinstance(value, list | tuple | dict) and value]
-        where = f"self.{hidden[0]}" if hidden else "it"
+        own = {name: value for name, value in vars(model).items() if not name.startswith("_")}
+        hidden = [name for name, value in own.items() if isinstance(value, list | tuple | dict) and value]
+        layers = (
+            f" If its layers lie in self.{hidden[0]}, make that an nn.ModuleList or nn.ModuleDict: a plain list registers none, "
+            "and neither parameters(), to() nor state_dict() know of them."
+            if hidden
+            else ""
+        )
         raise HealthError(
             f"watch got a {kind_of(model)} without a forward of its own and without registered layers; expected a module that is "
-            f"called. If its layers lie in {where}, make that an nn.ModuleList or nn.ModuleDict: a plain list registers none, "
-            "and neither parameters(), to() nor state_dict() know of them"
+            f"called.{layers}"
         )
     return model
 
