@@ -106,8 +106,8 @@ def overfitting(trace: Trace) -> Iterator[Finding]:
     remedy = f"Stop at step {when}, or go" if when else "Go"
     if never:
         remedy = (
-            f"It was never better than guessing ({number(guess, 3)}): first look at a held-out batch beside a training batch, and "
-            f"see that labels and inputs are made alike. {remedy}"
+            f"It was never better than guessing ({number(guess, 3)}): first look at a held-out batch beside a training batch, "
+            f"and see that labels and inputs are made alike. {remedy}"
         )
     kept = trace.facts.result.get("best_kept") == 1.0
     gap += "; the weights of the best step were kept" if kept else ""
@@ -120,8 +120,8 @@ def overfitting(trace: Trace) -> Iterator[Finding]:
         limit=limit,
         message=f"The loss on held-out data was best at step {when} ({number(best, 3)}) and has risen to {number(end, 3)}{gap}.",
         why="The network learns its training examples by heart; what it gains there it loses on new ones.",
-        remedy=f"{remedy} on with more data, a smaller network, dropout (0.1 to 0.5) or more weight decay (10 times what it is now, "
-        "or 0.01 if it is 0).",
+        remedy=f"{remedy} on with more data, a smaller network, dropout (0.1 to 0.5) or more weight decay (10 times what it is "
+        "now, or 0.01 if it is 0).",
         reference="Prechelt 1998, Early stopping, but when?",
     )
 
