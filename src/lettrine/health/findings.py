@@ -213,7 +213,7 @@ class Report:
         return self._drawn("report_rich")
 
     def charts(self) -> dict[str, Any]:
-        """The pictures by name, such as "loss" and "activations": each has a `title`, a `reading`, an Altair `chart` and
+        """The pictures by name, such as "loss" and "activations": each has a `title`, a `reading`, a Vega-Lite `chart` and
         `save(path)` for PNG, SVG or JSON. Raises MissingExtraError without the extra `report`.
         """
         return dict(self._drawn("report_figures"))
