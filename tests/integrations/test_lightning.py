@@ -3,7 +3,6 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
@@ -237,5 +236,4 @@ def test_a_fit_is_seen_live_and_not_touched(tmp_path: Path) -> None:
     fit(plain, tmp_path)
     assert len(module.losses) == 2 * STEPS
     assert same_weights(module, plain)
-    with pytest.raises(URLError):  # the page ends with the fit
-        urlopen(check.watch.address, timeout=10)  # noqa: S310
+    assert urlopen(check.watch.address, timeout=10).status == 200  # noqa: S310  # who comes after the end finds the page

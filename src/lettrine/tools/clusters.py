@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from typing import Any, Final
@@ -58,7 +59,8 @@ def _ray(where: str) -> Iterator[Executor]:
         raise MissingExtraError("scoring on a Ray cluster", "ray") from None
     here = {"num_cpus": processors(), "include_dashboard": False, "log_to_driver": False} if where == RAY else {}
     try:
-        ray.init("local" if here else where, logging_level="ERROR", **here)
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # the error says the same
+            ray.init("local" if here else where, logging_level="ERROR", **here)
     except (OSError, ValueError, RuntimeError, ImportError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise StorageError(f"no Ray cluster answers at {quote(where)} ({reason}); run ray start --head there") from None
