@@ -1,18 +1,16 @@
-"""Checks of the targets: out of reach, all the same, several where one is wanted, of an unusual scale."""
+"""Checks of the targets: out of reach, all the same, several where one is wanted."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import isfinite, log, nan
+from math import isfinite, log
 
 import numpy as np
 
 from lettrine.health import limits
-from lettrine.health.checks.consequence import Consequence, consequence, steps_until
-from lettrine.health.checks.data import by_heart_only
+from lettrine.health.checks.consequence import Consequence, consequence
 from lettrine.health.checks.head import compared, operations_of
 from lettrine.health.checks.reading import number, share
-from lettrine.health.checks.reference import loss_seen, ordinary
 from lettrine.health.checks.registry import check
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
@@ -33,7 +31,7 @@ _MADE = {
 _PROBABILITIES = ("logits", "probabilities", "likelihood")
 
 
-def _given(each: Evidence) -> bool:
+def given(each: Evidence) -> bool:
     """Whether targets are data, and enough of them were seen."""
     return each.figure("given") == 1 and each.figure("rows") >= limits.TARGETS_LEAST
 
@@ -50,7 +48,7 @@ def target_range(trace: Trace) -> Iterator[Finding]:
     """
     for each in compared(trace):
         low, high = each.figure("low"), each.figure("high")
-        if not _given(each) or not isfinite(low):
+        if not given(each) or not isfinite(low):
             continue
         tolerance = limits.SHARE_TOLERANCE
         if _amounts(each, low, high):
@@ -187,7 +185,7 @@ def target_constant(trace: Trace) -> Iterator[Finding]:
     single = each.figure("classes_seen") == 1 or (isfinite(each.figure("std")) and each.figure("std") == 0)
     # The same number in every example, neither 0 nor a class: not a rare event that sampling could have missed.
     certain = each.words["expects"] in ("squared", "absolute") and each.figure("mean") != 0
-    if not (_given(each) and late and single and each.figure("alone") == 1) or not (certain or _all_easy(trace, each)):
+    if not (given(each) and late and single and each.figure("alone") == 1) or not (certain or _all_easy(trace, each)):
         return
     classes = each.figure("classes_seen") == 1
     what = "belong to the same class" if classes else f"have the target {number(each.figure('mean'), 4)}"
@@ -232,7 +230,7 @@ def target_rows(trace: Trace) -> Iterator[Finding]:
         softmax |= last == ["LogSoftmax"] and each.words["expects"] == "product" and each.figure("alone") == 1
         if _sums_to_another(each) and not consequence(trace).well:
             yield _another_sum(each, consequence(trace))
-        elif _given(each) and softmax and many > limits.ROWS_OF_MANY:
+        elif given(each) and softmax and many > limits.ROWS_OF_MANY:
             yield Finding(
                 id="target-rows",
                 severity="warning",
@@ -251,7 +249,7 @@ def _sums_to_another(each: Evidence) -> bool:
     """Whether all rows of mixed shares sum to one and the same number that is not 1."""
     total = each.figure("row_sum")
     same = each.figure("row_spread") <= limits.SHARE_TOLERANCE * total and abs(total - 1) > limits.OUT_OF_REACH
-    return _given(each) and each.words["expects"] == "classes" and each.figure("rows_mixed") > limits.ROWS_MIXED and same
+    return given(each) and each.words["expects"] == "classes" and each.figure("rows_mixed") > limits.ROWS_MIXED and same
 
 
 def _another_sum(each: Evidence, harm: Consequence) -> Finding:
@@ -282,109 +280,4 @@ def _all_ignored(each: Evidence) -> Finding:
         why="A mean over nothing is 0 / 0: the loss is NaN, and there is nothing to learn.",
         remedy="See how labels are masked (padding, prompt, a shift by one): some target must remain; skip batches without any.",
         reference="torch.nn.CrossEntropyLoss: ignore_index",
-    )
-
-
-@check("target-scale", needs=("loss",))
-def target_scale(trace: Trace) -> Iterator[Finding]:
-    """Numeric targets that are far from the size of a fresh network's outputs.
-
-    Measured: Mean and standard deviation of numbers that are to be predicted, and how far the answers still are from them. So
-        the targets of one term of several are judged too, such as the returns that a critic is to predict.
-    Formula: size = sqrt(mean**2 + std**2); of one term of several size >= {SCALE_APART:g}, and (mean squared error at the last
-        look) >= {HARDLY_LEARNED} * size**2.
-    """
-    if not trace.seen("comparison") and (far := _far_from_zero(trace)) is not None:
-        yield far
-        return
-    for each in compared(trace):
-        if each.words["expects"] not in ("squared", "absolute"):
-            continue
-        mean, std = each.figure("mean"), each.figure("std")
-        size = (mean**2 + std**2) ** 0.5
-        harm = consequence(trace)
-        left = harm.end / std**2 if each.words["expects"] == "squared" and each.figure("alone") == 1 and std > 0 else nan
-        # If the mean is so far away, even most of the differences between targets are lost.
-        most = limits.HARDLY_LEARNED if abs(mean) >= limits.SCALE_FAR * std else limits.CHANCE_SHARE
-        if not _given(each) or size < limits.SCALE_FAR or not (harm.bad or left > most or by_heart_only(trace, harm)):
-            if (far := _never_reached(trace, each)) is not None:
-                yield far
-            continue
-        sign = "-" if mean > 0 else "+"
-        unexplained = f"; the loss leaves {share(left)} of their variance" if left > most and not harm.bad else ""
-        yield Finding(
-            id="target-scale",
-            severity="warning",
-            where=each.where[:1],
-            steps=each.steps,
-            value=size,
-            limit=limits.SCALE_FAR,
-            message=(
-                f"The targets lie around {number(mean, 3)} with a std of {number(std, 3)}, and "
-                f"{harm.words if harm.bad else 'the network does not follow them'}{unexplained}."
-            ),
-            why=(
-                "A fresh network answers about 0 with a spread of 1: steps that can reach such targets are too large to "
-                "learn anything but their size."
-            ),
-            remedy=(
-                f"Train on (y {sign} {number(abs(mean), 3)}) / {number(std, 3)}, and undo it in the predictions."
-                if std > 0
-                else "Subtract the mean of the targets and divide by their std."
-            ),
-            reference="LeCun et al. 1998, Efficient BackProp, section 4.3: normalizing",
-        )
-
-
-def _never_reached(trace: Trace, each: Evidence) -> Finding | None:
-    """Targets of one term of a loss, so large that late in the run the answers are still next to nothing beside them."""
-    square, answer = each.figure("square"), each.figure("answer")
-    late = len(trace.loss.step) > 0 and each.steps[1] >= max(limits.LATE_LOOK * trace.loss.step[-1], limits.CONSTANT_STEP)
-    enough = each.figure("rows") >= limits.TARGETS_LEAST
-    still = each.figure("error") >= limits.HARDLY_LEARNED * square and square >= limits.SCALE_APART**2
-    if not (late and enough and still):
-        return None
-    size, reached = square**0.5, answer**0.5
-    return Finding(
-        id="target-scale",
-        severity="warning",
-        where=each.where[:1],
-        steps=each.steps,
-        value=size,
-        limit=limits.SCALE_APART,
-        message=f"The targets of {each.where[0]} are about {number(size, 3)} in size; at step {each.steps[1]:,} its answers are "
-        f"still at {number(reached, 3)}.",
-        why="Such an error is so large that it rules the gradients of all layers it shares with other terms of the loss, and "
-        "what the targets differ by is not learned before their size.",
-        remedy="Divide these targets (of a critic: the rewards) by "
-        f"{number(size, 1)}, or standardise them, and multiply the answers by it where they are used.",
-        reference="LeCun et al. 1998, Efficient BackProp, section 4.3: normalizing",
-    )
-
-
-def _far_from_zero(trace: Trace) -> Finding | None:
-    """The same if only the loss is known, such as that of a sum over atoms: the run is spent on reaching the mean."""
-    seen, course = loss_seen(trace), consequence(trace)
-    if seen is None or seen.words["kind"] != "squared error" or not ordinary(trace) or course.kind == "unknown":
-        return None
-    variance, square = seen.figure("reference"), seen.figure("even")
-    far = square >= limits.SCALE_FAR**2 * max(variance, 1.0)
-    steps, run = steps_until(trace, course.reference.value), course.steps[1] - course.steps[0] + 1
-    hardly = course.bad or course.end >= limits.HARDLY_LEARNED * course.reference.value
-    if not (far and hardly and steps >= limits.WASTED_SHARE * run):
-        return None
-    mean, std = (square - variance) ** 0.5, variance**0.5
-    took = f"{steps:,.0f} of {run:,} steps went" if isfinite(steps) else "the whole run went"
-    return Finding(
-        id="target-scale",
-        severity="warning",
-        where=(),
-        steps=course.steps,
-        value=mean / std,
-        limit=limits.SCALE_FAR,
-        message=f"The targets lie {number(mean, 3)} from 0 with a std of {number(std, 3)}: {took} into reaching their mean, "
-        f"and the loss ends at {number(course.end, 3)} ({number(course.reference.value, 3)}: {course.reference.words}).",
-        why="A fresh network answers about 0: the differences between its answers are small beside the distance to the mean.",
-        remedy="Train on (y - mean) / std of the training targets, and undo it in the predictions.",
-        reference="LeCun et al. 1998, Efficient BackProp, section 4.3: normalizing",
     )
