@@ -1,4 +1,4 @@
-"""`health.initial`: how large the weights of an untrained module are, how large they should be, and what depth does to outputs."""
+"""`health.initial`: how large the weights of an untrained module are and should be, and how large its outputs are with depth."""
 
 from __future__ import annotations
 
