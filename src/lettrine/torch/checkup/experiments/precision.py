@@ -2,7 +2,8 @@
 
 If the network uses a hand-written backward pass, finite differences in float64 show whether it is the derivative of its forward
 pass. If the forward pass is flat or returns its input, as in rounding with a straight-through gradient or a reversed gradient,
-the backward pass is a design choice and is not judged.
+or if it does not use an argument that the backward pass uses, as in feedback alignment, the backward pass is a design choice and
+is not judged.
 """
 
 from __future__ import annotations
@@ -212,6 +213,8 @@ def _compared(function: Any, args: tuple[Any, ...]) -> float | None:
     generator = torch.Generator().manual_seed(1)
     doubled = [each.double() if isinstance(each, Tensor) and each.is_floating_point() else each for each in args]
     asked = [place for place, each in enumerate(doubled) if isinstance(each, Tensor) and each.is_floating_point()]
+    if _chosen(function, doubled, asked):
+        return None
     worst: float | None = None
     for place in asked:
         moving: Tensor = doubled[place]
@@ -255,6 +258,27 @@ def _compared(function: Any, args: tuple[Any, ...]) -> float | None:
         total = change(measured.sum().reshape(1), by_hand.sum().reshape(1))
         worst = total if worst is None else max(worst, total)
     return worst
+
+
+def _chosen(function: Any, args: list[Any], asked: list[int]) -> bool:
+    """Whether one of the floating-point tensors changes nothing but the gradients of others: the backward pass is a choice."""
+
+    def run(values: list[Any]) -> tuple[Tensor, list[Tensor | None]]:
+        torch.manual_seed(1)
+        values = [each.clone().requires_grad_() if place in asked else each for place, each in enumerate(values)]
+        output: Tensor = function.apply(*values)
+        return output.detach(), list(torch.autograd.grad(output.sum(), [values[place] for place in asked], allow_unused=True))
+
+    try:
+        output, gradients = run(args)
+        for number, place in enumerate(asked):
+            changed, others = run([each * 2 + 1 if each is args[place] else each for each in args])
+            pairs = [pair for other, pair in enumerate(zip(gradients, others, strict=True)) if other != number]
+            if torch.equal(output, changed) and any(a is not None and b is not None and not torch.equal(a, b) for a, b in pairs):
+                return True
+    except Exception:  # noqa: BLE001  a function that refuses this is compared as it is
+        return False
+    return False
 
 
 def _wrong(function: str, share: float) -> Finding:
