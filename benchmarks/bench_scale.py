@@ -100,7 +100,7 @@ def clusters() -> None:
     with tempfile.TemporaryDirectory() as folder:
         lettrine.train(out=f"{folder}/run")
         tables = [Path(folder) / f"{count}.txt" for count in (SCORED // 4, SCORED)]
-        words = load_corpus("names").words
+        words = load_corpus("first-names").words
         for table in tables:
             count = int(table.stem)
             table.write_text("\n".join(islice(cycle(words), count)) + "\n", encoding="utf-8")
