@@ -60,7 +60,7 @@ class Answers:
         usable = given is not None and given.is_floating_point() and given.ndim > 1 and readable(given)
         paired = given if usable and given is not None and len(given) == len(pair[0]) else torch.zeros(rows, 0)
         inputs = flat(paired, rows)
-        self._kept.append((inputs, *(flat(each, rows) for each in pair)))
+        self._kept.append((inputs, flat(pair[0], rows), flat(pair[1], rows)))
 
     def end(self, place: int) -> None:
         """The evaluation is over: note what was seen, and forget it. place: among all evaluations, from 0."""
