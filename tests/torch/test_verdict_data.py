@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -186,6 +187,17 @@ def test_neighbours_tell_numbers_too():
 def test_a_network_that_cannot_learn_is_not_blamed_on_its_data():
     x, y = classes(2048)
     report = watched(net(nn.Tanh(), nn.Linear(4, 4)), batches(x, y, size=64), crossed, steps=250, rate=1e-9)
+    assert "shuffled-targets" not in [each.id for each in report.findings]
+
+
+def test_a_table_of_truth_has_no_likeness():
+    """All 64 rows of six bits are seen, with answers drawn at random: what holds for one row says nothing of the next."""
+    x = ((torch.arange(64)[:, None] >> torch.arange(6)) & 1).float()
+    y = torch.randint(2, (64,), generator=torch.Generator().manual_seed(1))
+    data = [(x[rows], y[rows]) for rows in torch.randperm(64, generator=torch.Generator().manual_seed(2)).split(16)]
+    model = nn.Sequential(nn.Linear(6, 4), nn.Sigmoid(), nn.Linear(4, 2))
+    report = watched(model, data, crossed, steps=250, rate=1e-3)
+    assert np.isnan(report.trace.seen("inputs")[0].figure("told"))
     assert "shuffled-targets" not in [each.id for each in report.findings]
 
 
