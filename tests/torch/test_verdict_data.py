@@ -190,6 +190,16 @@ def test_a_network_that_cannot_learn_is_not_blamed_on_its_data():
     assert "shuffled-targets" not in [each.id for each in report.findings]
 
 
+def test_batches_that_never_arrived():
+    x, y = classes()
+    data = [(a * 0.0 if step in (1, 4) else a, b) for step, (a, b) in enumerate(zip(x.split(16), y.split(16), strict=True))]
+    finding = first(watched(net(), data, crossed))
+    assert (finding.id, finding.severity) == ("repeated-batch", "warning")
+    assert "are 0 in all rows, the first one at step 1" in finding.message
+    twice = watched(net(), data, lambda model, x, y: crossed(model, x, y) + crossed(model, x + 1.0, y))
+    quiet(twice)  # of several calls in a step some may well be empty
+
+
 def test_a_table_of_truth_has_no_likeness():
     """All 64 rows of six bits are seen, with answers drawn at random: what holds for one row says nothing of the next."""
     x = ((torch.arange(64)[:, None] >> torch.arange(6)) & 1).float()
