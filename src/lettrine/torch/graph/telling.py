@@ -20,6 +20,7 @@ ROWS: Final = 64  # examples kept of one look
 _WIDE: Final = 256  # numbers kept of each example
 _LEAST: Final = 4  # examples
 _PERMUTATIONS: Final = 24
+_TABLE: Final = 2.0  # times the rows seen: so few are possible
 
 Array = NDArray[Any]
 
@@ -41,7 +42,7 @@ def told(inputs: Sequence[Array], targets: Sequence[Array], *, classes: bool) ->
     asked = np.concatenate(targets)[places]
     kept = np.isfinite(given).all(axis=1) & np.isfinite(asked).all(axis=1)
     given, asked = _standard(given[kept]), asked[kept]
-    if len(asked) < _LEAST or np.ptp(asked, axis=0).max() == 0:
+    if len(asked) < _LEAST or np.ptp(asked, axis=0).max() == 0 or _is_table(given):
         return nan, 0
     squares = (given**2).sum(axis=1)
     distances = squares[:, None] + squares - 2 * given @ given.T
@@ -65,6 +66,13 @@ def told(inputs: Sequence[Array], targets: Sequence[Array], *, classes: bool) ->
     generator = np.random.default_rng(0)
     orders = [generator.permutation(len(asked)) for _ in range(_PERMUTATIONS)]
     return max(_from_chance(measure, orders) for measure in (nearby, linear)), len(asked)
+
+
+def _is_table(inputs: Array) -> bool:
+    """Whether most of all possible rows were seen, as of a truth table: what follows from one row may be unlike the next."""
+    values = np.sort(inputs, axis=0)
+    possible = float(np.prod(1.0 + (values[1:] != values[:-1]).sum(axis=0)))
+    return possible < _TABLE * len(inputs)
 
 
 def _from_chance(measure: Callable[[Array], float], orders: list[Array]) -> float:
