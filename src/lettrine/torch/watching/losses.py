@@ -19,11 +19,13 @@ class HandedLosses:
 
     inform: called with the number of the step when all of a sampled step is known. alarm: called at the first loss that is not
     finite, so that the checks look at it without delay.
+
+    stepless: losses handed over before the first step.
     """
 
     def __init__(self, probes: Probes, steps: Steps, inform: Callable[[int], None], alarm: Callable[[], None]) -> None:
         self._probes, self._steps, self._inform, self._alarm = probes, steps, inform, alarm
-        self._stepless = 0  # losses handed over before the first step
+        self.stepless = 0
         self._alarmed = False
 
     def take(self, loss: Any) -> None:
@@ -65,13 +67,13 @@ class HandedLosses:
         if self._steps.now.called:
             counter.late = 0  # the model has been called since the last step: this is the loss of the step to come
         elif self._steps.now.listened:  # of a compiled model nothing is heard: then as it was at the first step
-            counter.late = 0 if self._probes.hearing.model_compiled and self._stepless else 1
+            counter.late = 0 if self._probes.hearing.model_compiled and self.stepless else 1
         return max(0, counter.step - counter.late)
 
     def _count_stepless(self) -> None:
         """Say it early if the losses come and no step does."""
-        self._stepless += 1
-        if self._stepless == STEPLESS:
+        self.stepless += 1
+        if self.stepless == STEPLESS:
             how = "optimizer that was given" if self._probes.optimisers else "optimizer"
             advice = "give watch the optimizer that steps, not one that the loop makes anew, or call watch.step() after each step"
             warnings.warn(f"lettrine saw {STEPLESS} losses and no step of an {how}: {advice}", RuntimeWarning, stacklevel=7)
