@@ -37,8 +37,8 @@ def padding_mask(trace: Trace) -> Iterator[Finding]:
     Measured: Which tokens are masked, by key_padding_mask, attn_mask or masked_fill before a softmax; how many rows end in
     padding if a mask masks none, or if only the last step is used.
     Formula: none: it masks every token but one, and that one fills the ends of the rows; rows that end in padding >=
-        {PADDED_ROWS:.0%} and places of padding >= {PADDED_RUN:.0%}, at all looks; with the last step only if nothing is learned, or
-        hardly anything ({HARDLY_LEARNED} of guessing) where {PADDED_MOST:.0%} of the places are padding.
+        {PADDED_ROWS:.0%} and places of padding >= {PADDED_RUN:.0%}, at all looks; with the last step only if nothing is
+        learned, or hardly anything ({HARDLY_LEARNED} of guessing) where {PADDED_MOST:.0%} of the places are padding.
     """
     yield from _padded_ends(trace)
     yield from _nothing_masked(trace)
