@@ -35,7 +35,8 @@ class Looker:
     """Looks at some of the sampled steps of one watch.
 
     met: called with each loss that is looked at. roots: the modules that the user calls. belonging: whether a loss is the
-    model's. blind: whether a look did not note functions, since torch.compile is used in this process.
+    model's. blind: whether a look did not note functions, since torch.compile is used in this process. calls: of the
+    model, with gradients, in all steps that were looked at.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Looker:
         self._noting = True  # functions, too
         self._whole = True  # modules inside the model, too
         self.blind = False
+        self.calls = 0
         self._step = self._before = -1  # the step that is looked at, and the one looked at before
         self._looked = 0  # steps looked at
         self._passes = self._since = 0  # backward passes looked at in this step; those since an optimiser stepped
@@ -78,6 +80,11 @@ class Looker:
     def looking(self) -> bool:
         """Whether the step that is being sampled is looked at."""
         return bool(self._handles)
+
+    @property
+    def passes(self) -> int:
+        """Backward passes seen since an optimiser stepped, up to PASSES."""
+        return self._since
 
     def arm(self, step: int, *, detail: bool) -> None:
         """A sampled step begins."""
@@ -150,7 +157,10 @@ class Looker:
         self._readers.ask("finish")
 
     def _begin(self, module: nn.Module, *args: Any) -> None:
-        if not torch.is_grad_enabled() or recomputing() or transformed() or self._passes >= PASSES:
+        if not torch.is_grad_enabled() or recomputing() or transformed():
+            return
+        self.calls += not self._depth
+        if self._passes >= PASSES:
             return
         if not self._depth:
             if not self._waiting:
