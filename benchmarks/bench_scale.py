@@ -1,17 +1,22 @@
 """Lists bigger than memory, and wide networks: what the pages say of them. `make bench-scale`, or with WORDS=10000000 before it.
 
 A generated list, in memory and on disk: processor seconds until the first step, processor time of steps, peak memory. Each in a
-process of its own. Then one step of networks of several widths, on the native engine and on torch's.
+process of its own. Then one step of networks of several widths, on the native engine and on torch's. Then `lettrine score` of a
+table in one process and on clusters of one process per processor, by the clock: the start of a cluster is not in it. Clusters
+whose package is not installed are left out.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +26,15 @@ from lettrine.engine.base import Optimiser
 from lettrine.engine.choice import choose_engine
 from lettrine.model.config import MLPConfig
 from lettrine.text import words as words_module
+from lettrine.text.corpora import load_corpus
+from lettrine.tools.bulk import score_file
+from lettrine.tools.clusters import pool_at
 from lettrine.training.session import Session
-from lettrine.training.sizes import seconds_of_a_step
+from lettrine.training.sizes import processors, seconds_of_a_step
 
 WORDS = int(os.environ.get("WORDS", "1000000"))
 STEPS = 600
+SCORED = int(os.environ.get("SCORED", "4000000"))
 WIDTHS = (200, 400, 800, 1600, 3200)
 BATCHES = (256, 2048)
 
@@ -86,9 +95,40 @@ def widths() -> None:
             print(f"{f'{width}x2':>8}{batch:>8}{spent[0]:>12.1f}{spent[1]:>12.1f}{ratio:>12}", flush=True)
 
 
+def clusters() -> None:
+    """Words a second: what more words take, over the time that they take."""
+    with tempfile.TemporaryDirectory() as folder:
+        lettrine.train(out=f"{folder}/run")
+        tables = [Path(folder) / f"{count}.txt" for count in (SCORED // 4, SCORED)]
+        words = load_corpus("first-names").words
+        for table in tables:
+            count = int(table.stem)
+            table.write_text("\n".join(islice(cycle(words), count)) + "\n", encoding="utf-8")
+        print(f"\n{'score':>8}{'words a second':>18}{'of one process and each worker':>34}")
+        one = 0.0
+        for where, package in (("", ""), ("dask://", "distributed"), ("ray://", "ray")):
+            if package and importlib.util.find_spec(package) is None:
+                print(f"{where:>8}  not installed")
+                continue
+            taken = [_scored(f"{folder}/run", table, where) for table in tables]
+            speed = (SCORED - SCORED // 4) / (taken[1] - taken[0])
+            one = one or speed
+            share = f"{speed / one / processors():.2f}" if where else "1"
+            print(f"{where or 'alone':>8}{speed:>18,.0f}{share:>34}", flush=True)
+
+
+def _scored(run: str, table: Path, where: str) -> float:
+    """Seconds by the clock."""
+    began = time.perf_counter()
+    with pool_at(where) if where else nullcontext() as pool:
+        score_file(run, table, table.with_suffix(".scored.parquet"), pool=pool)
+    return time.perf_counter() - began
+
+
 if __name__ == "__main__":
     if len(sys.argv) > 1:
         measure(*sys.argv[1:])
     else:
         lists()
         widths()
+        clusters()

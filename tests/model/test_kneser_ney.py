@@ -67,6 +67,21 @@ def test_every_probability_is_that_of_the_definition(order: int, seed: int) -> N
     assert at == len(ours)
 
 
+@pytest.mark.parametrize("order", [1, 2, 4, 6])
+@pytest.mark.parametrize("part", [1, 100])
+def test_counting_in_parts_gives_the_same(order: int, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = draw_words(5, letters="xyz")
+    vocabulary = Vocabulary.from_words(words)
+    targets = windows(words, vocabulary, 1).targets
+    whole = counts_to_arrays(count(targets, NONE, vocabulary.size, order))
+    monkeypatch.setattr("lettrine.model.counting._PART", part)
+    parts = counts_to_arrays(count(targets, NONE, vocabulary.size, order))
+    assert whole.keys() == parts.keys()
+    for name, values in whole.items():
+        assert values.dtype == parts[name].dtype
+        np.testing.assert_array_equal(values, parts[name])
+
+
 @pytest.mark.parametrize("order", [2, 5, 10])
 def test_rows_sum_to_one_and_the_short_way_gives_the_same(order: int) -> None:
     words = draw_words(3, 400)

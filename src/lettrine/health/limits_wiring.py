@@ -47,6 +47,7 @@ STATE_LOST: Final = 0.5  # of the looks after the first: a state is lost for eac
 STATE_BACK: Final = 2  # looks at which a state was certainly younger than it must be
 POST_NORMS: Final = 12  # layer norms behind sums, two a layer: six layers train without warm-up, deeper ones mostly do not
 WARM_SHARE: Final = 0.5  # of the peak rate, already at the first step: no warm-up
+WARM_LEARNED: Final = 0.95  # of the loss of guessing, which is known from some batches only: little more than their frequencies
 KL_COLLAPSED: Final = 0.05  # nats an example, of all latent variables together: they tell nothing
 KL_STEPS: Final = 150  # steps before it is said: the divergence starts near 0 and grows
 PADDED_ROWS: Final = 0.5  # of the rows end in padding, and

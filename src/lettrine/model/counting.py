@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +15,7 @@ from lettrine.model.discounts import estimated, scaled_on
 
 _ROOM: Final = 2**62  # of a number that several characters are packed into
 _FIT: Final = 12_000  # held-out characters used: enough to know a loss to 0.01 nats and to choose a few numbers
+_PART: Final = 1 << 18  # examples, about, that are worth a thread
 WORTH: Final = 5e-4  # nats that a longer history must gain to be worth its memory
 
 
@@ -72,8 +75,24 @@ def _whole_words(targets: Integers, most: int) -> int:
 
 
 def _levels(symbols: Integers, vocabulary_size: int, most: int) -> list[_Level]:
-    """Every history of 0 to most - 1 characters."""
+    """Every history of 0 to most - 1 characters.
+
+    Histories that end with different characters have only the empty one in common. So many examples are counted in parts by that
+    character, in threads; the parts together are the same as the whole.
+    """
     before = histories(symbols, most - 1)  # (N, K - 1)
+    if most == 1 or len(symbols) < 2 * _PART:
+        return _part(before, symbols, vocabulary_size, most)
+    nearest = before[:, 0]
+    ends = np.cumsum(np.bincount(nearest))
+    cuts = np.unique(ends[np.searchsorted(ends, np.arange(_PART, len(symbols), _PART))])
+    places = [rows for rows in np.split(np.argsort(nearest, kind="stable"), cuts) if len(rows)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return _joined(list(pool.map(lambda rows: _part(before[rows], symbols[rows], vocabulary_size, most), places)))
+
+
+def _part(before: Integers, symbols: Integers, vocabulary_size: int, most: int) -> list[_Level]:
+    """The histories of some examples: of what stands before each, (N, K - 1) nearest first, and of itself, (N,)."""
     key = np.zeros(len(symbols), np.int64)
     room = _ROOM
     size = 1
@@ -116,6 +135,29 @@ def _levels(symbols: Integers, vocabulary_size: int, most: int) -> list[_Level]:
         levels.append(_Level(parents[k], oldest[k], nodes, chars, plain, widely))
         nodes = parents[k][nodes]
     return levels[::-1]
+
+
+def _joined(parts: list[list[_Level]]) -> list[_Level]:
+    """The levels of all parts in their order; only the empty history is in several of them."""
+    empty = [part[0] for part in parts]
+    followers, place = np.unique(np.concatenate([level.followers for level in empty]), return_inverse=True)
+    plain, widely = np.zeros((2, len(followers)), np.int64)
+    np.add.at(plain, place, np.concatenate([level.plain for level in empty]))
+    np.add.at(widely, place, np.concatenate([level.widely for level in empty]))
+    levels = [_Level(np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros_like(followers), followers, plain, widely)]
+    above = [0] * len(parts)  # number of the first history that is a part's own, one character shorter
+    for each in zip(*(part[1:] for part in parts), strict=True):
+        own = np.cumsum([0, *(len(level.parents) for level in each)])
+        levels.append(
+            _Level(
+                np.concatenate([level.parents + start for level, start in zip(each, above, strict=True)]),
+                np.concatenate([level.oldest for level in each]),
+                np.concatenate([level.nodes + start for level, start in zip(each, own, strict=False)]),
+                *(np.concatenate([getattr(level, name) for level in each]) for name in ("followers", "plain", "widely")),
+            )
+        )
+        above = own[:-1].tolist()
+    return levels
 
 
 def _assemble(levels: list[_Level], vocabulary_size: int) -> Counts:

@@ -235,6 +235,33 @@ class TestPrecision:
         if sick:
             assert the(report, "wrong-backward").value == pytest.approx(0.5, abs=1e-3)
 
+    @pytest.mark.parametrize("chosen", [True, False])
+    def test_an_argument_of_the_backward_pass_alone(self, chosen: bool) -> None:
+        """Feedback alignment: the gradient goes back through a matrix that the forward pass does not use."""
+
+        class Aligned(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, back: torch.Tensor) -> torch.Tensor:
+                ctx.save_for_backward(x, back if chosen else 2 * weight)
+                return x @ weight
+
+            @staticmethod
+            def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
+                x, back = ctx.saved_tensors
+                return gradient @ back.T, x.T @ gradient, None
+
+        class Fed(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.weight = nn.Parameter(torch.randn(8, 5) / 3)
+                self.register_buffer("back", torch.randn(8, 5) / 3)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return Aligned.apply(x, self.weight, self.back)
+
+        report = tried("precision", nn.Sequential(nn.Linear(20, 8), Fed()), pairs())
+        assert clean(report) is chosen
+
     def test_gradients_that_are_a_choice(self) -> None:
         class Rounded(torch.autograd.Function):
             @staticmethod
@@ -383,16 +410,21 @@ class TestTrials:
         assert clean(with_decay(1e-4))
 
     def test_a_last_layer_that_is_too_large(self) -> None:
-        def with_last(factor: float) -> Report:
+        def with_last(factor: float, rate: float = 0.01) -> Report:
+            torch.manual_seed(0)
             model = mlp()
             with torch.no_grad():
                 model[2].weight.mul_(factor)
-            return tried("start", model, pairs(8, 32), optimizer=torch.optim.SGD(model.parameters(), 0.01))
+            return tried("start", model, pairs(8, 32), optimizer=torch.optim.SGD(model.parameters(), rate))
 
         found = [each for each in with_last(100.0).findings if each.severity == "warning"]
         assert [each.id for each in found] == ["initial-loss"]
         assert found[0].where == ("2",)
         assert clean(with_last(1.0))
+        later = with_last(30.0, 0.005)  # 40 steps are lost, and no more
+        assert [each.severity for each in later.findings] == ["info"]
+        (said,) = (each.words for each in later.trace.evidence if "start" in each.kind)
+        assert "learns all the same" in str(said)
 
     def test_targets_that_belong_to_nothing(self) -> None:
         generator = torch.Generator().manual_seed(0)

@@ -114,11 +114,13 @@ def _too_small(seen: Evidence, harm: Consequence) -> Finding:
 
 @check("repeated-batch")
 def repeated_batch(trace: Trace) -> Iterator[Finding]:
-    """The same batch several times in a row, or a batch in which all rows are equal.
+    """The same batch several times in a row, a batch in which all rows are equal, or now and then a batch of nothing but 0.
 
-    Measured: Whether a batch equals the one before, and whether all rows of a batch are the same.
-    Formula: share = (batches equal to the one before) / (pairs of batches that were compared).
+    Measured: Whether a batch equals the one before, whether all rows of a batch are the same, and whether all its values are 0.
+    Formula: share = (batches equal to the one before) / (pairs of batches that were compared); batches of 0:
+        {BLANK_LEAST} or more, and at most {BLANK_MOST:.0%} of all.
     """
+    yield from _blank(trace)
     seen = trace.seen("inputs")
     targets = [each for each in trace.seen("comparison") if each.figure("given") == 1]
     if not seen or not targets:
@@ -156,6 +158,27 @@ def repeated_batch(trace: Trace) -> Iterator[Finding]:
             )
         elif alone and each.figure("period") >= 1 and (apart := _by_heart(trace)):
             yield _returning(each, apart)
+
+
+def _blank(trace: Trace) -> Iterator[Finding]:
+    """Some batches are 0 throughout, and others are not."""
+    for each in trace.seen("blank batches"):
+        blank, batches = int(each.figure("blank")), int(each.figure("batches"))
+        if blank >= limits.BLANK_LEAST and blank <= limits.BLANK_MOST * batches:
+            yield Finding(
+                id="repeated-batch",
+                severity="warning",
+                where=(),
+                steps=each.steps,
+                value=blank / batches,
+                limit=limits.BLANK_LEAST / batches,
+                message=f"{blank} of the {batches} batches looked at are 0 in all rows, the first one at step {each.steps[0]:,}.",
+                why="From such a batch nothing is learned but how frequent each target is.",
+                remedy="See where batches get lost on their way to the model: a copy to the device that is used before it has "
+                "arrived (non_blocking=True), memory that is filled again too soon, or a data set that returns zeros where "
+                "reading failed. Assert x.any() before each step.",
+                reference="torch.Tensor.to: non_blocking",
+            )
 
 
 def _one_after_another(each: Evidence) -> bool:

@@ -8,6 +8,7 @@ from math import inf, isfinite, nan
 import numpy as np
 
 from lettrine.health import limits_wiring as limits
+from lettrine.health.checks.capacity import at_rest
 from lettrine.health.checks.connections import seen_once
 from lettrine.health.checks.consequence import consequence, first_loss
 from lettrine.health.checks.reading import (
@@ -243,7 +244,7 @@ def no_warmup(trace: Trace) -> Iterator[Finding]:
     """A deep post-norm transformer at its full learning rate from the first step.
 
     Measured: Layer norms that come after a skip connection, and the learning rate of the first step.
-    Formula: share = (rate at the first step) / (highest rate).
+    Formula: share = (rate at the first step) / (highest rate); loss at rest > {WARM_LEARNED} * (loss of guessing).
     """
     seen = seen_once(trace, "post-norm")
     if seen is None or seen.figure("post") < limits.POST_NORMS:
@@ -251,8 +252,17 @@ def no_warmup(trace: Trace) -> Iterator[Finding]:
     rates = trace.step_stats["learning_rate"][usable(trace)]
     peak = learning_rate(trace)
     course = consequence(trace)
-    if not course.bad or not len(rates) or trace.steps[0] != 0 or not rates[0] >= limits.WARM_SHARE * peak:
+    hardly = at_rest(trace) and course.end > limits.WARM_LEARNED * course.reference.value
+    if not (course.bad or hardly) or not len(rates) or trace.steps[0] != 0 or not rates[0] >= limits.WARM_SHARE * peak:
         return
+    outcome = (
+        course.words
+        if course.bad
+        else (
+            f"the loss, at rest at {number(course.end, 3)}, is hardly below {course.reference.words} "
+            f"({number(course.reference.value, 3)})"
+        )
+    )
     yield Finding(
         id="no-warmup",
         severity="critical",
@@ -261,7 +271,7 @@ def no_warmup(trace: Trace) -> Iterator[Finding]:
         value=float(rates[0]),
         limit=limits.WARM_SHARE * peak,
         message=f"{int(seen.figure('post'))} layer norms come after skip connections (post-norm), the learning rate is "
-        f"{number(float(rates[0]))} from the first step on, and {course.words}.",
+        f"{number(float(rates[0]))} from the first step on, and {outcome}.",
         why="In such a network the gradients of the last layers are large at first; full steps along them lead to a state from "
         "which "
         "it does not learn.",

@@ -82,9 +82,9 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     **dict.fromkeys(_DATA, (*_SYMPTOMS, "target-scale")),
     # A softmax over one unit has a gradient of exactly 0, as if it had been cleared.
     "softmax-axis": (*_SYMPTOMS, "target-scale", "target-range", "gradients-cleared", "never-moved", "symmetry", "batch-mixing"),
-    "target-scale": _SYMPTOMS,
+    "target-scale": (*_SYMPTOMS, "slow-learning"),
     "raw-contrast": ("initial-loss", "non-finite", *_TROUBLE, "update-too-large", "activation-scale", "saturation", "dead-units"),
-    "input-scale": (*_SYMPTOMS, "target-scale"),
+    "input-scale": (*_SYMPTOMS, "target-scale", "slow-learning"),
     "repeated-batch": _SYMPTOMS,
     "sorted-data": _SYMPTOMS,
     "shuffled-targets": (*_TROUBLE, "held-out-labels", "dead-units", "saturation", "leak"),

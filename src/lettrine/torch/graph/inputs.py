@@ -45,6 +45,7 @@ _LONG: Final = 512  # tokens kept of each example
 _SPREAD, _PLACE = 101, 37  # odd numbers that spread tokens and places over the columns of a hash
 _ALIKE: Final = 4  # rows needed to say that all are equal
 _PERMUTATIONS: Final = 24
+_TABLE: Final = 2.0  # times the rows seen: so few are possible
 _WHOLE: Final = (torch.int64, torch.int32, torch.int16, torch.uint8)  # types of tokens; masks have others
 _RETURNS: Final = 3  # pairs of looks with the same batch
 
@@ -249,7 +250,7 @@ def _told(seen: _Seen) -> tuple[float, int]:
     targets = np.concatenate(seen.targets)[places]
     kept = np.isfinite(inputs).all(axis=1) & np.isfinite(targets).all(axis=1)
     inputs, targets = _standard(inputs[kept]), targets[kept]
-    if len(targets) < _ALIKE or np.ptp(targets, axis=0).max() == 0:
+    if len(targets) < _ALIKE or np.ptp(targets, axis=0).max() == 0 or _is_table(inputs):
         return nan, 0
     squares = (inputs**2).sum(axis=1)
     distances = squares[:, None] + squares - 2 * inputs @ inputs.T
@@ -273,6 +274,13 @@ def _told(seen: _Seen) -> tuple[float, int]:
     generator = np.random.default_rng(0)
     orders = [generator.permutation(len(targets)) for _ in range(_PERMUTATIONS)]
     return max(_from_chance(measure, orders) for measure in (nearby, linear)), len(targets)
+
+
+def _is_table(inputs: Array) -> bool:
+    """Whether most of all possible rows were seen, as of a truth table: what follows from one row may be unlike the next."""
+    values = np.sort(inputs, axis=0)
+    possible = float(np.prod(1.0 + (values[1:] != values[:-1]).sum(axis=0)))
+    return possible < _TABLE * len(inputs)
 
 
 def _from_chance(measure: Callable[[Array], float], orders: list[Array]) -> float:

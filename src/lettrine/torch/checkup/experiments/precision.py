@@ -1,15 +1,9 @@
 """The rounding error of the network's own type, bfloat16 and float16 against float64, layer by layer.
 
-If the network uses a hand-written backward pass, finite differences in float64 show whether it is the derivative of its forward
-pass. If the forward pass is flat or returns its input, as in rounding with a straight-through gradient or a reversed gradient,
-the backward pass is a design choice and is not judged.
+Hand-written backward passes are compared with finite differences in float64.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -17,15 +11,13 @@ from torch import Tensor
 from lettrine.health.checks import Skip
 from lettrine.health.findings import Finding
 from lettrine.health.limits import CHECKUP_BACKWARD, CHECKUP_ROUNDING
+from lettrine.torch.checkup.backward import backwards, wrong_backward
 from lettrine.torch.checkup.call import Call, NotCalled
 from lettrine.torch.checkup.chance import listening
 from lettrine.torch.checkup.experiment import Result, experiment, finding, part
-from lettrine.torch.checkup.spread import Heard, change, hear
+from lettrine.torch.checkup.spread import Heard, hear
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import in_double, leaves
-
-STEP: Final = 1e-6  # step of finite differences, in float64
-FLAT: Final = 1e-9  # smaller derivatives count as 0
 
 
 @experiment("precision", "Precision", passes=8)
@@ -39,10 +31,10 @@ def precision(task: Task) -> Result:
     found: list[Finding] = []
     figures: dict[str, float] = {}
     said = []
-    for function, share in _backwards(task).items():
+    for function, share in backwards(task).items():
         figures[f"backward {function}"] = share
         if share > CHECKUP_BACKWARD:
-            found.append(_wrong(function, share))
+            found.append(wrong_backward(function, share))
     try:
         call = task.inputs(task.batch())
     except NotCalled:
@@ -143,130 +135,4 @@ def _rounds(share: float, place: tuple[str, str]) -> Finding:
         value=share,
         limit=CHECKUP_ROUNDING,
         source="Goldberg 1991, What every computer scientist should know about floating-point arithmetic",
-    )
-
-
-def _backwards(task: Task) -> dict[str, float]:
-    """For each function with its own backward pass: largest difference from finite differences, over the largest derivative."""
-    found: dict[str, float] = {}
-    for function in _custom(task):
-        with task.boxed():
-            task.model.train()
-            given = _arguments(task, function)
-        for args in given[:2]:
-            share = _compared(function, args)
-            if share is not None:
-                found[function.__name__] = max(found.get(function.__name__, 0.0), share)
-    return found
-
-
-def _custom(task: Task) -> list[Any]:
-    """Classes of autograd functions in the loss's graph that are written in Python."""
-    with task.boxed():
-        task.model.train()
-        loss = task.loss(task.batch())
-        waiting: list[Any] = [loss.grad_fn]
-        seen: set[Any] = set()
-        kinds: list[Any] = []
-        while waiting:
-            node = waiting.pop()
-            if node is None or node in seen:
-                continue
-            seen.add(node)
-            forward = getattr(type(node), "_forward_cls", None)
-            if forward is not None and forward not in kinds and not forward.__module__.startswith("torch."):
-                kinds.append(forward)
-            waiting += [following for following, _ in node.next_functions]
-        return kinds
-
-
-def _arguments(task: Task, function: Any) -> list[tuple[Any, ...]]:
-    """The arguments of the function's calls in one pass. A call through an earlier bound name is not recorded."""
-    calls: list[tuple[Any, ...]] = []
-    with _intercepted(function, calls), torch.no_grad():
-        task.loss(task.batch())
-    return calls
-
-
-@contextmanager
-def _intercepted(function: Any, calls: list[tuple[Any, ...]]) -> Iterator[None]:
-    own = "apply" in vars(function)
-    kept = function.apply
-
-    def noting(*args: Any) -> Any:
-        calls.append(tuple(each.detach().clone() if isinstance(each, Tensor) else each for each in args))
-        return kept(*args)
-
-    function.apply = staticmethod(noting)
-    try:
-        yield
-    finally:
-        if own:
-            function.apply = kept
-        else:
-            del function.apply
-
-
-def _compared(function: Any, args: tuple[Any, ...]) -> float | None:
-    """Derivatives along a random direction by the backward pass and by finite differences; None if they cannot be compared."""
-    generator = torch.Generator().manual_seed(1)
-    doubled = [each.double() if isinstance(each, Tensor) and each.is_floating_point() else each for each in args]
-    asked = [place for place, each in enumerate(doubled) if isinstance(each, Tensor) and each.is_floating_point()]
-    worst: float | None = None
-    for place in asked:
-        moving: Tensor = doubled[place]
-
-        def run(value: Tensor, place: int = place) -> Any:
-            return function.apply(*(value if number == place else each for number, each in enumerate(doubled)))
-
-        try:
-            torch.manual_seed(1)
-            leaf = moving.clone().requires_grad_()
-            output = run(leaf)
-            if (
-                not isinstance(output, Tensor)
-                or not output.requires_grad
-                or torch.equal(output.detach().to(moving.dtype), moving)
-            ):
-                continue
-            direction = torch.randn(moving.shape, generator=generator, dtype=torch.float64).to(moving.device)
-            weights = torch.randn(output.shape, generator=generator, dtype=torch.float64).to(moving.device)
-            (gradient,) = torch.autograd.grad((output * weights).sum(), leaf, allow_unused=True)
-            with torch.no_grad():
-                torch.manual_seed(1)
-                above = run(moving + STEP * direction)
-                torch.manual_seed(1)
-                below = run(moving - STEP * direction)
-        except Exception:  # noqa: BLE001, S112  a function that refuses float64 is not judged
-            continue
-        if gradient is None:
-            continue
-        slope = (above - below) / (2 * STEP)
-        if output.shape == moving.shape:  # element by element: if the forward pass is flat, its backward pass is a design choice
-            flat = slope.abs() <= FLAT
-            if bool(flat.all()):
-                continue
-            by_hand = (gradient * direction)[~flat]
-            measured = (slope * weights)[~flat]
-        else:
-            by_hand, measured = (gradient * direction).sum().reshape(1), (slope * weights).sum().reshape(1)
-            if float(slope.abs().max()) <= FLAT:
-                continue
-        total = change(measured.sum().reshape(1), by_hand.sum().reshape(1))
-        worst = total if worst is None else max(worst, total)
-    return worst
-
-
-def _wrong(function: str, share: float) -> Finding:
-    return finding(
-        "wrong-backward",
-        "warning",
-        (),
-        f"The backward pass of {function} is not the slope of its forward pass: the two differ by {part(share)}.",
-        "Everything before it gets a wrong gradient.",
-        f"Compare {function} with torch.autograd.gradcheck in float64, or let autograd derive it: write the forward pass in "
-        f"torch.",
-        value=share,
-        limit=CHECKUP_BACKWARD,
-        source="torch.autograd.gradcheck: finite differences against backward",
     )

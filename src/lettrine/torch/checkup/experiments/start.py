@@ -20,7 +20,7 @@ from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.experiments.first_loss import output_of
 from lettrine.torch.checkup.remedies import without_decay
 from lettrine.torch.checkup.task import Task, takes_closure
-from lettrine.torch.checkup.trials import SEEDS, Trial, compare, steps_for
+from lettrine.torch.checkup.trials import LONGER, SEEDS, SHARE, Trial, compare, final_loss, steps_for
 
 KINDS: Final = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Embedding)
 MOST: Final = 300  # operations visited, from the answers backwards
@@ -98,6 +98,10 @@ def start(task: Task) -> Result:
     said += f" With {name} made {1 / SMALLER:g} times smaller, {trial.said}."
     if not trial.helps or trial.without < reference:  # a network that learns all the same only lost a few steps
         return Result(said, figures=figures)
+    longer = task.steps_in(SHARE, LONGER * trial.steps)
+    later = final_loss(task, None, longer, SEEDS[0])[1] if longer > trial.steps else nan
+    if later < reference:
+        return Result(f"{said} As it is, it learns all the same: after {longer} steps the loss is {later:.3g}.", figures=figures)
     found = finding(
         "initial-loss",
         "warning",
