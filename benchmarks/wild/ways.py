@@ -94,10 +94,10 @@ def drawn(found: Found, model: nn.Module, _: list[Optimizer]) -> None:
 
 def multiplied(found: Found, model: nn.Module, _: list[Optimizer]) -> None:
     """One weight multiplied."""
-    match = re.search(rf"Multiply ([\w.]+) by {NUMBER}", found.remedy)
+    match = re.search(r"Multiply ([\w.]+) by", found.remedy)
     if match:
         with torch.no_grad():
-            model.get_parameter(match[1]).mul_(float(match[2].rstrip(".")))
+            model.get_parameter(match[1]).mul_(figures(found, r"Multiply [\w.]+ by #")[0])
 
 
 def in_front(found: Found, model: nn.Module, _: list[Optimizer]) -> None:
@@ -186,7 +186,7 @@ WAYS: Final[dict[str, tuple[str, Callable[[Found, nn.Module, list[Optimizer]], N
     "not-optimised": ("", held),
     "unregistered": ("", held),
     "input-scale": ("", standardised),
-    "target-scale": (r"\(y [-+] #\) / #", undone),
+    "target-scale": (r"\(y [-+] #\) / #, and undo it in the predictions", undone),
 }
 """By finding: what its remedy must say, and how that is done."""
 

@@ -416,3 +416,16 @@ def test_a_softmax_of_shares():
     inside = replace(twice, words={"what": "inside"})
     assert the(make_trace(evidence=(inside,)), finding.id).severity == "info"  # it learns all the same
     assert the(make_trace(evidence=(inside,), loss=noisy(np.full(200, 2.3))), finding.id).severity == "warning"
+
+
+def test_some_batches_of_nothing_but_0():
+    def told(blank, batches):
+        figures = {"blank": float(blank), "batches": float(batches)}
+        seen = (inputs(), comparison(), Evidence("blank batches", (), (37, 90), figures))
+        return found(make_trace(evidence=seen), "repeated-batch")
+
+    (finding,) = told(4, 15)
+    assert finding.severity == "warning"
+    assert "4 of the 15 batches looked at are 0 in all rows, the first one at step 37" in finding.message
+    assert told(1, 15) == ()  # a trial of shapes
+    assert told(9, 15) == ()  # zeros that were asked for

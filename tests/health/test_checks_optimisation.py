@@ -161,6 +161,10 @@ def test_no_warmup():
     finding = the(make_trace(evidence=(deep,), loss=CHANCE), "no-warmup")
     assert "norm_first=True" in finding.remedy
     assert found(make_trace(evidence=(deep,)), "no-warmup") == ()  # it learns all the same
+    hardly = the(make_trace(steps=LONG, evidence=(deep,), loss=noisy(np.full(1000, 0.97 * log(10)), 0.01)), "no-warmup")
+    assert "at rest at 2.23, is hardly below guessing (2.3)" in hardly.message
+    half = make_trace(steps=LONG, evidence=(deep,), loss=noisy(np.full(1000, 0.7 * log(10)), 0.01))
+    assert found(half, "no-warmup") == ()  # it learned a good part, and noise may be left
     warm = {"step.learning_rate": np.minimum(np.linspace(0.0, 0.2, 13), 0.1)}
     assert found(make_trace(evidence=(deep,), loss=CHANCE, **warm), "no-warmup") == ()
     shallow = replace(deep, figures={"post": 4.0})

@@ -133,6 +133,13 @@ def test_a_loss_that_still_falls_like_a_line():
     finding = the(make_trace(loss=noisy(np.linspace(2.3, 1.5, 400), 0.01)), "slow-learning")
     assert finding.severity == "info"
     assert "Train about 2 times as long" in finding.remedy
+    squares = seen("squared error", reference=2.0, classes=np.nan, even=np.nan)
+    far = the(make_trace(loss=noisy(np.linspace(64.0, 36.0, 800), 0.3), evidence=(squares,)), "slow-learning")
+    assert far.severity == "warning"  # after a whole run one answer to everything would still be better
+    assert "still above 2, the best single answer to every input" in far.message
+    assert "Try a learning rate of 0.3 instead of 0.1" in far.remedy
+    below = the(make_trace(loss=noisy(np.linspace(3.9, 1.8, 800), 0.01), evidence=(squares,)), "slow-learning")
+    assert (below.severity, "still above" in below.message) == ("info", False)
     slower = the(make_trace(loss=noisy(np.linspace(2.3, 2.1, 400), 0.001)), "slow-learning")
     assert "Train at least 4 times as long" in slower.remedy
     by_heart = make_trace(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -186,6 +187,27 @@ def test_neighbours_tell_numbers_too():
 def test_a_network_that_cannot_learn_is_not_blamed_on_its_data():
     x, y = classes(2048)
     report = watched(net(nn.Tanh(), nn.Linear(4, 4)), batches(x, y, size=64), crossed, steps=250, rate=1e-9)
+    assert "shuffled-targets" not in [each.id for each in report.findings]
+
+
+def test_batches_that_never_arrived():
+    x, y = classes()
+    data = [(a * 0.0 if step in (1, 4) else a, b) for step, (a, b) in enumerate(zip(x.split(16), y.split(16), strict=True))]
+    finding = first(watched(net(), data, crossed))
+    assert (finding.id, finding.severity) == ("repeated-batch", "warning")
+    assert "are 0 in all rows, the first one at step 1" in finding.message
+    twice = watched(net(), data, lambda model, x, y: crossed(model, x, y) + crossed(model, x + 1.0, y))
+    quiet(twice)  # of several calls in a step some may well be empty
+
+
+def test_a_table_of_truth_has_no_likeness():
+    """All 64 rows of six bits are seen, with answers drawn at random: what holds for one row says nothing of the next."""
+    x = ((torch.arange(64)[:, None] >> torch.arange(6)) & 1).float()
+    y = torch.randint(2, (64,), generator=torch.Generator().manual_seed(1))
+    data = [(x[rows], y[rows]) for rows in torch.randperm(64, generator=torch.Generator().manual_seed(2)).split(16)]
+    model = nn.Sequential(nn.Linear(6, 4), nn.Sigmoid(), nn.Linear(4, 2))
+    report = watched(model, data, crossed, steps=250, rate=1e-3)
+    assert np.isnan(report.trace.seen("inputs")[0].figure("told"))
     assert "shuffled-targets" not in [each.id for each in report.findings]
 
 

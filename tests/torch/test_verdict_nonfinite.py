@@ -71,13 +71,15 @@ class Attention(nn.Module):
     def __init__(self, fill):
         super().__init__()
         torch.manual_seed(0)
+        self.body = nn.Linear(6, 6)  # NaN in every weight of it, once a gradient was
         self.query, self.key, self.value = (nn.Linear(6, 8) for _ in range(3))
         self.head, self.fill = nn.Linear(8, 4), fill
 
     def forward(self, x):
-        scores = self.query(x) @ self.key(x).transpose(1, 2)
+        inner = self.body(x)
+        scores = self.query(inner) @ self.key(inner).transpose(1, 2)
         shares = scores.masked_fill(x[:, None, :, 0] > 0, self.fill).softmax(-1)
-        return self.head((shares @ self.value(x)).mean(1))
+        return self.head((shares @ self.value(inner)).mean(1))
 
 
 def test_a_softmax_of_nothing():
@@ -89,6 +91,19 @@ def test_a_softmax_of_nothing():
     assert first(sick).id == "non-finite"
     assert "everything was masked" in first(sick).message
     assert alarms(watched(Attention(-1e9), data, lambda model, x, y: F.cross_entropy(model(x), y))) == []
+
+
+def test_a_softmax_of_nothing_after_many_steps():
+    """The row comes where nobody looks; at the next look all weights are NaN, but the mask is the data's."""
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(3200, 3, 6, generator=generator)
+    x[:1920, 0, 0] = -1.0  # 60 batches in which no row is masked whole
+    y = x[:, 0, :4].argmax(1)
+    data = list(zip(x.split(32), y.split(32), strict=True))
+    finding = first(watched(Attention(float("-inf")), data, lambda model, x, y: F.cross_entropy(model(x), y), steps=100))
+    assert (finding.id, finding.steps) == ("non-finite", (60, 60))
+    assert "everything was masked" in finding.message
+    assert "unmasked" in finding.remedy
 
 
 def test_targets_that_are_all_ignored_once():

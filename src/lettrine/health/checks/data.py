@@ -8,6 +8,7 @@ from math import nan
 import numpy as np
 
 from lettrine.health import limits
+from lettrine.health.checks.answers import torn
 from lettrine.health.checks.consequence import Consequence, consequence, wasted, weigh
 from lettrine.health.checks.oscillation import swings
 from lettrine.health.checks.reading import finite_curve, median, number, share, start
@@ -48,7 +49,8 @@ def input_scale(trace: Trace) -> Iterator[Finding]:
 
     Measured: The size of each input feature, and the size of the first layer's output. Networks that begin with a
         norm or an embedding are not judged.
-    Formula: size = rms of a feature over the batch; judged are the largest one, and the largest divided by the smallest.
+    Formula: size = rms of a feature over the batch; judged are the largest one, and the largest divided by the smallest. Inputs
+        that are all below {SCALE_TINY:g} are named if the loss ends above that of the best single answer.
     """
     seen = unscaled(trace)
     if seen is None:
@@ -57,7 +59,7 @@ def input_scale(trace: Trace) -> Iterator[Finding]:
     # Batch norm removes the scale, and the training learned: a bad held-out loss has another cause.
     bad = harm.bad and not (harm.kind == "held out" and trace.norms)
     if _tiny(seen):
-        if bad:
+        if bad or worse_than_one_answer(harm):
             yield _too_small(seen, harm)
         return
     little = harm.kind == "learns" and harm.end >= limits.PLATEAU_HIGH * harm.reference.value
@@ -100,25 +102,30 @@ def _too_small(seen: Evidence, harm: Consequence) -> Finding:
         value=most,
         limit=limits.SCALE_TINY,
         message=f"The inputs go from {number(seen.figure('low'), 3)} to {number(seen.figure('high'), 3)}, with a root mean "
-        "square of "
-        f"{number(most)} at most: {harm.words}.",
+        f"square of {number(most)} at most: {harm.words}.",
         why="Layers are initialised for inputs of about 1: of such small ones they see their own biases, and the gradients of "
-        "the "
-        "first weights are as many times too small.",
+        "the first weights are as many times too small.",
         remedy="Subtract each feature's mean and divide by its std, both of the training data; see that pixels are not "
-        "divided by "
-        "255 twice (ToTensor does it once).",
+        "divided by 255 twice (ToTensor does it once).",
         reference=_NORMALIZING,
     )
 
 
+def worse_than_one_answer(harm: Consequence) -> bool:
+    """Whether a training of some length still loses more than the best single answer to every input would."""
+    taken = harm.steps[1] - harm.steps[0] + 1
+    return harm.reference.known and taken >= limits.LEARNING_STEPS and harm.end >= harm.reference.value
+
+
 @check("repeated-batch")
 def repeated_batch(trace: Trace) -> Iterator[Finding]:
-    """The same batch several times in a row, or a batch in which all rows are equal.
+    """The same batch several times in a row, a batch in which all rows are equal, or now and then a batch of nothing but 0.
 
-    Measured: Whether a batch equals the one before, and whether all rows of a batch are the same.
-    Formula: share = (batches equal to the one before) / (pairs of batches that were compared).
+    Measured: Whether a batch equals the one before, whether all rows of a batch are the same, and whether all its values are 0.
+    Formula: share = (batches equal to the one before) / (pairs of batches that were compared); batches of 0:
+        {BLANK_LEAST} or more, and at most {BLANK_MOST:.0%} of all.
     """
+    yield from _blank(trace)
     seen = trace.seen("inputs")
     targets = [each for each in trace.seen("comparison") if each.figure("given") == 1]
     if not seen or not targets:
@@ -156,6 +163,27 @@ def repeated_batch(trace: Trace) -> Iterator[Finding]:
             )
         elif alone and each.figure("period") >= 1 and (apart := _by_heart(trace)):
             yield _returning(each, apart)
+
+
+def _blank(trace: Trace) -> Iterator[Finding]:
+    """Some batches are 0 throughout, and others are not."""
+    for each in trace.seen("blank batches"):
+        blank, batches = int(each.figure("blank")), int(each.figure("batches"))
+        if blank >= limits.BLANK_LEAST and blank <= limits.BLANK_MOST * batches:
+            yield Finding(
+                id="repeated-batch",
+                severity="warning",
+                where=(),
+                steps=each.steps,
+                value=blank / batches,
+                limit=limits.BLANK_LEAST / batches,
+                message=f"{blank} of the {batches} batches looked at are 0 in all rows, the first one at step {each.steps[0]:,}.",
+                why="From such a batch nothing is learned but how frequent each target is.",
+                remedy="See where batches get lost on their way to the model: a copy to the device that is used before it has "
+                "arrived (non_blocking=True), memory that is filled again too soon, or a data set that returns zeros where "
+                "reading failed. Assert x.any() before each step.",
+                reference="torch.Tensor.to: non_blocking",
+            )
 
 
 def _one_after_another(each: Evidence) -> bool:
@@ -282,7 +310,8 @@ def shuffled_targets(trace: Trace) -> Iterator[Finding]:
     for each in trace.seen("inputs"):
         told, compared = each.figure("told"), each.figure("compared")
         limit = limits.TOLD_ROWS if each.figure("columns") > 1 else limits.TOLD
-        if not (compared >= limits.TOLD_LEAST and told < limit) or not _moves(trace, harm):
+        enough = compared >= limits.TOLD_LEAST or torn(trace) == "training"
+        if not (enough and told < limit) or not _moves(trace, harm):
             continue
         if unscaled(trace) is not None or _far_targets(trace):
             continue  # their scale is the more direct cause

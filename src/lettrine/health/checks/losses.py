@@ -171,9 +171,9 @@ def no_learning(trace: Trace) -> Iterator[Finding]:
     )
 
 
-def _get_it_moving(trace: Trace, *, fit: bool = True, high: bool = False) -> str:
+def _get_it_moving(trace: Trace, *, fit: bool = True, high: bool = False, far: bool = False) -> str:
     """The advice, by how far the steps move the weights. high: the loss is so far above guessing that small steps cannot be the
-    cause.
+    cause. far: it falls evenly, and has a long way to go.
     """
     rate = learning_rate(trace)
     try:
@@ -189,7 +189,7 @@ def _get_it_moving(trace: Trace, *, fit: bool = True, high: bool = False) -> str
             f"{number(size)} of their size, where about {number(limits.UPDATE_AIM)} is usual."
         )
     if not fit:
-        small = 0 < size < limits.UPDATE_LARGE / 5 and rate > 0
+        small = (0 < size < limits.UPDATE_LARGE / 5 or far) and rate > 0
         return f"Try a learning rate of {number(rounded(rate * 3))} instead of {number(rate)}." if small else ""
     first = "See that inputs and targets belong together (shuffled alike?) by fitting one batch of 32 to a loss near 0"
     if not rate > 0:
@@ -205,7 +205,8 @@ def slow_learning(trace: Trace) -> Iterator[Finding]:
     """A loss that still falls at the end as fast as in the middle: the run was too short, or its steps too small.
 
     Measured: How fast the loss falls in the last two thirds of the run, in five equal parts.
-    Formula: evenness = (fall between the last two parts) / (fall between the first two).
+    Formula: evenness = (fall between the last two parts) / (fall between the first two); a warning if the loss at the end is
+        still > {SLOW_UNREACHED:g} * (loss of guessing), after {SLOW_ENOUGH} steps or more.
     """
     if not ordinary(trace):
         raise Skip("not applicable", NEED_NOT_FALL)
@@ -231,17 +232,21 @@ def slow_learning(trace: Trace) -> Iterator[Finding]:
     factor = 1 + (course.end - aim) / pace_left / len(losses) if aim < course.end else 1.0
     # The pace is that of the last steps: it tells of the next ones, and not of ten times as many.
     longer = f"about {number(max(2.0, factor), 1)}" if factor < limits.SLOW_FARTHEST else f"at least {limits.SLOW_FARTHEST:g}"
+    known = course.reference
+    enough = even_pace and known.known and course.steps[1] - course.steps[0] >= limits.SLOW_ENOUGH
+    unreached = enough and course.end > limits.SLOW_UNREACHED * known.value
+    above = f", still above {number(known.value, 3)}, {known.words}" if unreached else ""
     yield Finding(
         id="slow-learning",
-        severity="info",
+        severity="warning" if unreached else "info",
         where=(),
         steps=(int(steps[len(losses) // 3]), int(steps[-1])),
         value=float(falls[-1] / falls[0]),
         limit=limits.SLOW_EVEN,
         message=f"The loss still falls at the end{' as in the middle' if even_pace else ''}, to {number(course.end, 3)} at step "
-        f"{int(steps[-1]):,}.",
+        f"{int(steps[-1]):,}{above}.",
         why="The run ends before the network has learned what it can.",
-        remedy=f"Train {longer} times as long. {_get_it_moving(trace, fit=False)}".rstrip(),
+        remedy=f"Train {longer} times as long. {_get_it_moving(trace, fit=False, far=unreached)}".rstrip(),
         reference="Goodfellow, Bengio & Courville 2016, Deep Learning, section 8.3.1: learning curves and the learning rate",
     )
 

@@ -8,6 +8,7 @@ from math import inf, isfinite, nan
 import numpy as np
 
 from lettrine.health import limits_wiring as limits
+from lettrine.health.checks.capacity import at_rest
 from lettrine.health.checks.connections import seen_once
 from lettrine.health.checks.consequence import consequence, first_loss
 from lettrine.health.checks.reading import (
@@ -167,9 +168,10 @@ def optimiser_state_lost(trace: Trace) -> Iterator[Finding]:
         second half and {RESUMED_LOST:.0%} of guessing above the level; level = the first loss or that of the second half,
         whichever is higher; the first loss is below {RESUMED} of the loss of guessing. A remark if it is back at that level
         within {RESUMED_COST:.0%} of the run. Lost again and again: at {STATE_LOST:.0%} of the looks and {LOST_STEPS} or more,
-        with nothing learned, or with no state older than its own running average reaches back, 1 / (1 - beta1) steps.
+        with nothing learned, or with no state older than its own running average reaches back, 1 / (1 - beta1) steps. Or:
+        optimisers other than the one of the watch, {FLEETING} or more for each step.
     """
-    yield from (again := list(_again_and_again(trace)))
+    yield from (again := [*_made_for_each_step(trace), *_again_and_again(trace)])
     if again:
         return
     seen = [each for each in trace.seen("optimiser") if not each.figure("state")]
@@ -212,6 +214,28 @@ def optimiser_state_lost(trace: Trace) -> Iterator[Finding]:
     )
 
 
+def _made_for_each_step(trace: Trace) -> Iterator[Finding]:
+    """Optimisers that are gone before their state could be of use."""
+    for each in trace.seen("successors"):
+        made, count = int(each.figure("steps")), int(each.figure("count"))
+        if not each.words["keeps"] or made < limits.STEPLESS_ROUNDS or count < limits.FLEETING * made:
+            continue
+        yield Finding(
+            id="optimiser-state-lost",
+            severity="warning",
+            where=(),
+            steps=each.steps,
+            value=float(count),
+            limit=limits.FLEETING * made,
+            message=f"The optimizer ({each.words['kind']}) is made anew in the loop: {count:,} of them made {made:,} steps, and "
+            "the one that was given to the watch none.",
+            why="It forgets its averages each time: every step follows the noise of one batch, and the first step of Adam moves "
+            "each weight by the whole learning rate.",
+            remedy="Make the optimizer once, before the loop, and call step() of that one.",
+            reference="Kingma & Ba 2015, Adam: a method for stochastic optimization",
+        )
+
+
 def _again_and_again(trace: Trace) -> Iterator[Finding]:
     """Optimisers that begin anew many times in one run."""
     for each in trace.seen("optimiser ages"):
@@ -243,7 +267,7 @@ def no_warmup(trace: Trace) -> Iterator[Finding]:
     """A deep post-norm transformer at its full learning rate from the first step.
 
     Measured: Layer norms that come after a skip connection, and the learning rate of the first step.
-    Formula: share = (rate at the first step) / (highest rate).
+    Formula: share = (rate at the first step) / (highest rate); loss at rest > {WARM_LEARNED} * (loss of guessing).
     """
     seen = seen_once(trace, "post-norm")
     if seen is None or seen.figure("post") < limits.POST_NORMS:
@@ -251,8 +275,17 @@ def no_warmup(trace: Trace) -> Iterator[Finding]:
     rates = trace.step_stats["learning_rate"][usable(trace)]
     peak = learning_rate(trace)
     course = consequence(trace)
-    if not course.bad or not len(rates) or trace.steps[0] != 0 or not rates[0] >= limits.WARM_SHARE * peak:
+    hardly = at_rest(trace) and course.end > limits.WARM_LEARNED * course.reference.value
+    if not (course.bad or hardly) or not len(rates) or trace.steps[0] != 0 or not rates[0] >= limits.WARM_SHARE * peak:
         return
+    outcome = (
+        course.words
+        if course.bad
+        else (
+            f"the loss, at rest at {number(course.end, 3)}, is hardly below {course.reference.words} "
+            f"({number(course.reference.value, 3)})"
+        )
+    )
     yield Finding(
         id="no-warmup",
         severity="critical",
@@ -261,7 +294,7 @@ def no_warmup(trace: Trace) -> Iterator[Finding]:
         value=float(rates[0]),
         limit=limits.WARM_SHARE * peak,
         message=f"{int(seen.figure('post'))} layer norms come after skip connections (post-norm), the learning rate is "
-        f"{number(float(rates[0]))} from the first step on, and {course.words}.",
+        f"{number(float(rates[0]))} from the first step on, and {outcome}.",
         why="In such a network the gradients of the last layers are large at first; full steps along them lead to a state from "
         "which "
         "it does not learn.",

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lettrine.health.limits import BLANK_ROWS, BLANK_VALUES
 from lettrine.health.trace import ModuleInfo
 from lettrine.torch.capture.catalogue import named_modules
 from lettrine.torch.capture.copies import Copy, dense, fetch, measurable
@@ -66,6 +67,7 @@ class ModuleProbe:
         self._told: tuple[int, str] = -1, ""
         self.input = Copy()
         self.input_heard = False
+        self._inputs = 0  # how often the model was called in this step
         self.tail: dict[Node, str] = {}
         self.remote = False
         self.wants_tail = True
@@ -143,6 +145,7 @@ class ModuleProbe:
         for root in self._roots:
             root.waiting = False
         self.input_heard = False
+        self._inputs = 0
 
     def alike(self) -> list[OutputCapture] | None:
         """The modules called in this step, in order, if each was called once and its output was not overwritten."""
@@ -154,6 +157,11 @@ class ModuleProbe:
         """Whether the model's input in this step was finite, in the part that was read."""
         fetch([self.input])
         return bool(np.isfinite(self.input.array).all())
+
+    def input_blank(self) -> bool:
+        """Whether the only batch of this step was 0 throughout, in the part of it that was read with `input_finite`."""
+        whole = self._inputs == 1 and self.batch_size >= BLANK_ROWS and self.input.array.size >= BLANK_VALUES
+        return whole and not self.input.array.any()
 
     @property
     def calls(self) -> int:
@@ -208,6 +216,7 @@ class ModuleProbe:
         given = next((value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)), None)
         if given is not None:
             self.batch_size = given.shape[0] if given.ndim else 1
+            self._inputs += 1
             self.input_heard = measurable(given)
             if self.input_heard:
                 self.input.take(given)

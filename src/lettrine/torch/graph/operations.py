@@ -130,9 +130,9 @@ def _critical(call: FunctionCall) -> tuple[Tensor, bool] | None:
 def _broke(call: FunctionCall, tensor: Tensor, size: float, *, backward: bool) -> str:
     inputs = [each for each in call.args if isinstance(each, Tensor) and readable(each)]
     if call.name in _SOFTMAX:
-        given, result = tensor.detach(), call.result.detach()
-        # Rows with every entry masked: all are minus infinity, so 0 is divided by 0.
-        return "forward" if bool(result.isnan().any()) and not bool(given.isnan().any()) and bool(given.isneginf().any()) else ""
+        # Rows with every entry masked: all are minus infinity, so 0 is divided by 0. Other rows may be NaN by now.
+        dim = call.given(1, "dim")
+        return "forward" if isinstance(dim, int) and bool(tensor.detach().isneginf().all(dim).any()) else ""
     if not all(bool(torch.isfinite(each.detach()).all()) for each in inputs):
         return ""
     if not bool(torch.isfinite(call.result.detach()).all()):

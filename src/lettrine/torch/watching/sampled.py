@@ -8,6 +8,7 @@ from typing import Any
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
+from lettrine.health.evidence import Evidence
 from lettrine.health.recorder import Recorder
 from lettrine.torch.capture.figures import Figures, fmax
 from lettrine.torch.capture.optimisers import Turns
@@ -35,6 +36,8 @@ class SampledStep:
         self._scales = (1.0, 1.0)  # of gradients of parameters and of outputs
         self._stats: dict[str, float] = {}
         self._calls_at_start = self._calls_before = 0  # of the model, when the step began, and when the optimiser began to step
+        self._blank: list[int] = []  # steps whose batch was 0 throughout,
+        self._batches = 0  # of so many looked at
         self.listened = False
 
     @property
@@ -120,8 +123,10 @@ class SampledStep:
         if self._probes.losses.countable and capture is not None:
             self._probes.losses.count(capture)
         first = next(iter(self._probes.modules.captures if in_place else found["outputs"]), "")
-        if self._probes.modules.input_heard and not self._probes.modules.input_finite():
-            self._recorder.note_nonfinite(step, first, "data", exact=exact)
+        if self._probes.modules.input_heard:
+            if not self._probes.modules.input_finite():
+                self._recorder.note_nonfinite(step, first, "data", exact=exact)
+            self._look_for_blank(step)
         optimisers = self._probes.optimisers
         rate = float(optimisers[0].param_groups[0].get("lr", nan)) if optimisers else nan
         stats = {"learning_rate": rate, "training": self._probes.modules.training, **self._stats}
@@ -130,6 +135,15 @@ class SampledStep:
             self._in_place.keep(step, stats, search=search)
             return stats, True
         return {**found, **stats}, False
+
+    def _look_for_blank(self, step: int) -> None:
+        """Note batches that are 0 throughout."""
+        self._batches += 1
+        if self._probes.modules.input_blank():
+            self._blank.append(step)
+        if self._blank:
+            figures = {"blank": float(len(self._blank)), "batches": float(self._batches)}
+            self._recorder.note_evidence(Evidence("blank batches", (), (self._blank[0], self._blank[-1]), figures))
 
     def _copied(self, *, search: bool) -> dict[str, Any]:
         """The figures of modules and parameters, from the copies. search: also look for units that are copies of each other."""
