@@ -13,7 +13,12 @@ from torch.optim import Optimizer
 
 NUMBER: Final = r"([-\d.,]+(?:e[-+]?\d+)?)"
 WITH_FIGURES: Final = "learning rate [^.;]*?from # to #"
+SMALLER: Final = 0.5  # times a layer's weights, where a remedy says "smaller" and no figure
 SHRUNK: Final = 0.1  # times the last layer's weights, where a remedy says "shrink" and no figure
+
+
+class NotHereError(Exception):
+    """This model has no place at which the remedy could be done."""
 
 
 def figures(found: Found, pattern: str) -> list[float]:
@@ -76,10 +81,10 @@ def training(_: Found, model: nn.Module, __: list[Optimizer]) -> None:
 
 
 def shrunk(found: Found, model: nn.Module, _: list[Optimizer]) -> None:
-    """A last layer with small weights and no bias."""
+    """A last layer with small weights and no bias. Raises NotHereError if the whole model is named."""
     layer = dict(model.named_modules()).get(found.where[0])
-    if layer is None:  # the whole model is named
-        return
+    if layer is None:
+        raise NotHereError
     factor = (figures(found, "by #") or [SHRUNK])[0]
     with torch.no_grad():
         for name, each in layer.named_parameters(recurse=False):
@@ -90,6 +95,16 @@ def drawn(found: Found, model: nn.Module, _: list[Optimizer]) -> None:
     """Weights drawn at random with the spread it names."""
     for name, std in re.findall(rf"([\w.]+) with std {NUMBER}", found.remedy):
         nn.init.normal_(model.get_parameter(name), std=float(std.rstrip(".")))
+
+
+def alive(found: Found, model: nn.Module, _: list[Optimizer]) -> None:
+    """One weight smaller, and its bias 0."""
+    match = re.search(r"initialise ([\w.]+) smaller(?: and start ([\w.]+) at 0)?", found.remedy)
+    if match:
+        with torch.no_grad():
+            model.get_parameter(match[1]).mul_(SMALLER)
+            if match[2]:
+                model.get_parameter(match[2].removesuffix(".")).zero_()
 
 
 def multiplied(found: Found, model: nn.Module, _: list[Optimizer]) -> None:
@@ -179,6 +194,7 @@ WAYS: Final[dict[str, tuple[str, Callable[[Found, nn.Module, list[Optimizer]], N
     "wrong-mode": ("", training),
     "initial-loss": ("last layer", shrunk),
     "symmetry": ("with std #", drawn),
+    "dead-units": (r"initialise [\w.]+ smaller", alive),
     "saturation": (r"Multiply [\w.]+ by #", multiplied),
     "activation-scale": ("in front of", in_front),
     "gradient-scale": ("in front of", in_front),
