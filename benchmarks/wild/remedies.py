@@ -13,7 +13,7 @@ TRIED: Final[dict[str, tuple[str, ...]]] = {
     "broadcast": ("squeezed_logits_against_a_column", "values_against_the_returns_of_all"),
     "clip-before-unscale": ("flat_curve_of_clipped_scaled_gradients", "clipped_while_scaled"),
     "collapsed-kl": ("divergence_of_the_whole_batch", "mean_of_errors_sum_of_divergences"),
-    "dead-units": ("exclusive_or_with_a_relu_at_the_end", "second_layer_below_nought", "biases_drawn_far_below_zero"),
+    "dead-units": ("depths_are_all_below_nought", "second_layer_below_nought", "biases_drawn_far_below_zero"),
     "detached-generator": ("judgement_detached_for_the_generator", "critic_sees_a_detached_fake"),
     "dev-scale": ("held_out_loss_added_up", "divided_by_the_batch_of_training"),
     "eps-underflow": ("captions_in_half_precision", "reward_model_in_half"),

@@ -13,7 +13,6 @@ from torch.optim import Optimizer
 
 NUMBER: Final = r"([-\d.,]+(?:e[-+]?\d+)?)"
 WITH_FIGURES: Final = "learning rate [^.;]*?from # to #"
-SMALLER: Final = 0.5  # times a layer's weights, where a remedy says "smaller" and no figure
 SHRUNK: Final = 0.1  # times the last layer's weights, where a remedy says "shrink" and no figure
 
 
@@ -97,14 +96,16 @@ def drawn(found: Found, model: nn.Module, _: list[Optimizer]) -> None:
         nn.init.normal_(model.get_parameter(name), std=float(std.rstrip(".")))
 
 
-def alive(found: Found, model: nn.Module, _: list[Optimizer]) -> None:
-    """One weight smaller, and its bias 0."""
-    match = re.search(r"initialise ([\w.]+) smaller(?: and start ([\w.]+) at 0)?", found.remedy)
-    if match:
-        with torch.no_grad():
-            model.get_parameter(match[1]).mul_(SMALLER)
-            if match[2]:
-                model.get_parameter(match[2].removesuffix(".")).zero_()
+def anew(found: Found, model: nn.Module, _: list[Optimizer]) -> None:
+    """Weights drawn anew around 0, with the std it names or that of a fresh ReLU layer, and biases at 0."""
+    for names, std in re.findall(rf"draw ([\w., ]+?) anew around 0(?: with std {NUMBER})?", found.remedy, re.IGNORECASE):
+        for name in re.split(r", | and ", names):
+            weight = model.get_parameter(name)
+            nn.init.normal_(weight, std=float(std)) if std else nn.init.kaiming_normal_(weight)
+    for names in re.findall(r"start ([\w., ]+?bias) at 0", found.remedy):
+        for name in re.split(r", | and ", names):
+            with torch.no_grad():
+                model.get_parameter(name).zero_()
 
 
 def multiplied(found: Found, model: nn.Module, _: list[Optimizer]) -> None:
@@ -113,6 +114,11 @@ def multiplied(found: Found, model: nn.Module, _: list[Optimizer]) -> None:
     if match:
         with torch.no_grad():
             model.get_parameter(match[1]).mul_(figures(found, r"Multiply [\w.]+ by #")[0])
+
+
+def less(found: Found, model: nn.Module, optimizers: list[Optimizer]) -> None:
+    """Whichever of the two it asks for."""
+    (anew if "anew" in found.remedy else multiplied)(found, model, optimizers)
 
 
 def in_front(found: Found, model: nn.Module, _: list[Optimizer]) -> None:
@@ -161,10 +167,11 @@ def standardised(_: Found, model: nn.Module, __: list[Optimizer]) -> None:
 
 
 def undone(found: Found, model: nn.Module, _: list[Optimizer]) -> None:
-    """Answers in units of the targets' mean and spread."""
+    """Answers of the place in units of the targets' mean and spread."""
     sign = -1.0 if "(y + " in found.remedy else 1.0
     mean, spread = figures(found, r"\(y [-+] #\) / #")
-    model.register_forward_hook(lambda _, __, output: output * spread + sign * mean)
+    place = dict(model.named_modules()).get(found.where[0] if found.where else "", model)
+    place.register_forward_hook(lambda _, __, output: output * spread + sign * mean)
 
 
 def _at_each_step(optimizers: list[Optimizer], change: Callable[[dict[str, Any]], None]) -> None:
@@ -194,8 +201,8 @@ WAYS: Final[dict[str, tuple[str, Callable[[Found, nn.Module, list[Optimizer]], N
     "wrong-mode": ("", training),
     "initial-loss": ("last layer", shrunk),
     "symmetry": ("with std #", drawn),
-    "dead-units": (r"initialise [\w.]+ smaller", alive),
-    "saturation": (r"Multiply [\w.]+ by #", multiplied),
+    "dead-units": (r"draw [\w., ]+ anew", anew),
+    "saturation": (r"Multiply [\w.]+ by #|Draw [\w.]+ anew", less),
     "activation-scale": ("in front of", in_front),
     "gradient-scale": ("in front of", in_front),
     "frozen-random": ("", held),

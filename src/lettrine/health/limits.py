@@ -26,6 +26,9 @@ INITIAL_HEAD: Final = (
 INITIAL_LOGIT_STD: Final = 0.3  # the spread a remedy aims at: 0.045 nats above ln(classes)
 
 SATURATED_SHARE: Final = 0.40  # published tanh nets that train well show up to 30 %, the badly initialised 46 % or more
+SATURATED_SHIFT: Final = (
+    2.0  # standard deviations from 0 at which inputs of an activation lie on one side: their size is not the cause
+)
 SATURATED_CRITICAL: Final = 0.90  # hardly any gradient passes such a layer
 HEALTHY_PREACTIVATION: Final = 1.0  # std a remedy aims at; tanh is saturated beyond 2.1
 
