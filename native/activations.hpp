@@ -1,4 +1,4 @@
-// The kernels of the activations on vectors, without branches. A name of `activation_names.hpp` without one does not compile.
+// The kernels of the activations on vectors, without branches. If a name of `activation_names.hpp` has no kernel, this does not compile.
 
 #pragma once
 
@@ -18,7 +18,7 @@ template <class T>
 constexpr T expm1_floor = sizeof(T) == 4 ? T(-87) : T(-700);  // below it e^x is no normal number
 
 // `of(x)` is the activation of x and `slope(seen)` its derivative. `seen` is what the forward pass keeps: the activation `a`,
-// or x itself where `slope_of_input`. Comparisons are written so that NaN passes through.
+// or x itself if `slope_of_input`. Comparisons are written so that NaN passes through.
 template <Activation A, class T>
 struct Kernel;
 
@@ -166,7 +166,7 @@ struct Constant {
     static constexpr Activation value = A;
 };
 
-// Calls body with the activation as a type, so that loops over it hold no branch.
+// Calls body with the activation as a type, so that its loops have no branch.
 template <class Body>
 LETTRINE_INLINE auto with_activation(Activation activation, Body body) {
     switch (activation) {
@@ -178,7 +178,7 @@ LETTRINE_INLINE auto with_activation(Activation activation, Body body) {
     __builtin_unreachable();
 }
 
-// Whether the backward pass needs what went into the activation, beside what came out.
+// Whether the backward pass needs the input of the activation, beside its output.
 template <class T>
 bool slope_of_input(Activation activation) {
     return with_activation(activation, [](auto constant) { return Kernel<decltype(constant)::value, T>::slope_of_input; });

@@ -1,4 +1,4 @@
-// The engine's functions for Python. The caller checks first, with `within`, that indices are in range.
+// The functions of the engine for Python. Before a call, the caller checks with `within` that indices are in range.
 
 #include <nanobind/stl/optional.h>
 
@@ -33,7 +33,7 @@ namespace {
 using Dropping = std::tuple<double, std::uint64_t>;  // rate of dropout, seed of its masks
 using OptimiserNumbers = std::tuple<bool, double, double, double, double, std::int64_t>;
 
-// Bytes of one character, where contexts and targets are of one of the types that characters come in.
+// Bytes of one character, if contexts and targets have one of the types of characters.
 int bytes_of(const ReadArray& contexts, const ReadArray* targets) {
     const auto type = contexts.dtype();
     require(type == nb::dtype<std::uint8_t>() || type == nb::dtype<std::uint16_t>() || type == nb::dtype<std::int32_t>(),
@@ -110,7 +110,7 @@ nb::object evaluate(const Shape& shape, const nb::list& values, const nb::list& 
 
 template <class T>
 bool all_within(const ReadArray& array, T limit) {
-    using Bits = std::make_unsigned_t<T>;  // in which what is below 0 is above every limit
+    using Bits = std::make_unsigned_t<T>;  // a number below 0 becomes one above every limit
     const T* at = static_cast<const T*>(array.data());
     const std::size_t size = array.size();
     bool outside = false;
@@ -146,7 +146,7 @@ double multiply_adds(Index rounds, const std::string& name) {
 }  // namespace
 
 NB_MODULE(_native, m) {
-    nb::set_leak_warnings(false);  // objects that are alive when Python ends, such as a watch in a cycle of hooks, are no leak
+    nb::set_leak_warnings(false);  // an object that is alive when Python ends, such as a watch in a cycle of hooks, is no leak
     m.doc() = "The compiled half of lettrine.engine.native, lettrine.health and lettrine.torch; call those.";
     m.def("train", &train, "shape"_a, "values"_a, "running"_a, "firsts"_a, "seconds"_a, "decays"_a, "penalties"_a, "optimiser"_a,
           "contexts"_a.noconvert(), "targets"_a.noconvert(), "indices"_a.noconvert(), "learning_rates"_a.noconvert(),

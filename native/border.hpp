@@ -1,6 +1,6 @@
-// What the files that know Python have in common: bindings (the engine), measuring, watching and steps (the health check). These
-// check that each array has the size that is claimed, so that the code they call cannot read or write outside of it. Errors are
-// ValueError, which lettrine turns into its own.
+// Shared by the files that know Python: bindings (the engine), measuring, watching and steps (the health check). These check the
+// size of each array, so that the code they call cannot read or write outside of it. They raise ValueError, which lettrine turns
+// into its own errors.
 
 #pragma once
 
@@ -25,7 +25,7 @@ using Numbers = nb::ndarray<const T, nb::device::cpu, nb::c_contig, nb::ro>;
 template <class T>
 using Result = nb::ndarray<nb::numpy, T>;
 
-// The one asked for, else the one of LETTRINE_ISA, else the best this processor has.
+// The instruction set that is asked for, else that of LETTRINE_ISA, else the best of this processor.
 const lettrine::InstructionSet& instruction_set(const std::string& asked);
 
 inline void require(bool holds, const std::string& message) {
@@ -40,7 +40,7 @@ Result<T> own(T* data, std::initializer_list<std::size_t> shape) {
 }
 
 // The functions that Python's garbage collector needs for a type whose objects hold Python objects and may be part of a cycle. T
-// names these objects in `traverse` and lets go of them in `clear`.
+// names these objects in `traverse` and releases them in `clear`.
 template <class T>
 struct Collected {
     static int traverse(PyObject* self, visitproc visit, void* arg) {
@@ -54,7 +54,7 @@ struct Collected {
     static inline PyType_Slot slots[] = {{Py_tp_traverse, reinterpret_cast<void*>(traverse)}, {Py_tp_clear, reinterpret_cast<void*>(clear)}, {0, nullptr}};
 };
 
-// What lettrine.health, lettrine.torch and counted words call.
+// The functions for lettrine.health, lettrine.torch and counted words.
 void bind_measures(nb::module_& m);
 void bind_watching(nb::module_& m);
 void bind_steps(nb::module_& m);

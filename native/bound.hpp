@@ -1,4 +1,4 @@
-// A network as Python hands it over: lists of arrays, checked against the shape, become pointers.
+// A network from Python: lists of arrays are checked against the shape and become pointers.
 
 #pragma once
 
@@ -57,7 +57,7 @@ inline lettrine::Activation activation_of(const std::string& name) {
     throw nb::value_error(("activation got '" + name + "'; expected one this build has a kernel for: " + known).c_str());
 }
 
-// Arrays in one order: embedding, direct, then weight, bias, scale, shift of each layer; None where the network has none.
+// Arrays in this order: embedding, direct, then weight, bias, scale, shift of each layer; None for an array that the network lacks.
 // `running` holds mean and variance of each layer's batch norm. Memory: first and second moments, empty lists without.
 template <class T>
 struct Bound {
@@ -65,7 +65,7 @@ struct Bound {
     lettrine::Network<T> net;
     double weights = 0;  // numbers in matrices
 
-    // Read only where `trained` is false: the pointers are then never written through.
+    // If `trained` is false the arrays are only read: nothing is written through the pointers.
     Bound(const Shape& shape, const nb::list& values, const nb::list& running, bool trained, const nb::list& firsts, const nb::list& seconds,
           const std::vector<double>& decays, const std::vector<double>& penalties) {
         const auto& [vocabulary, context, width, hidden, activation, momentum, eps] = shape;

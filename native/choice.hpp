@@ -1,4 +1,4 @@
-// One character drawn from weights.
+// Draws one character from weights.
 
 #pragma once
 
@@ -6,17 +6,17 @@
 
 namespace lettrine {
 
-// Sets what top_k and top_p leave out of the weights (V,) to 0. order (V,) is scratch.
+// Sets the weights (V,) that top_k and top_p leave out to 0. order (V,) is scratch.
 void cut(const Choice& choice, Index vocabulary, double* weights, Index* order);
 
-// Weights (V,), 0 or more, become the sum of those up to each, after the cuts. order (V,) is scratch.
+// Replaces weights (V,), 0 or more, by their cumulated sums, after the cuts. order (V,) is scratch.
 inline void cumulate(const Choice& choice, Index vocabulary, double* weights, Index* order) {
     if ((choice.top_k > 0 && choice.top_k < vocabulary) || choice.top_p < 1) cut(choice, vocabulary, weights, order);
     double sum = 0;
     for (Index v = 0; v < vocabulary; ++v) weights[v] = sum += weights[v];
 }
 
-// The first character whose sum is above uniform times all of it, uniform in [0, 1).
+// The first character whose cumulated sum is above uniform times the total, uniform in [0, 1).
 inline Index choose(Index vocabulary, const double* sums, double uniform) {
     const double aim = uniform * sums[vocabulary - 1];
     Index first = 0;

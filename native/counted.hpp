@@ -1,4 +1,4 @@
-// Counts as Python hands them over.
+// Counts from Python.
 
 #pragma once
 
@@ -13,5 +13,5 @@ using CountArrays = std::tuple<Index, Numbers<std::int64_t>, Numbers<std::int64_
 #define COUNTS "tuple[int, numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64], " \
                "numpy.typing.NDArray[numpy.int32], numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float64]]"
 
-// Their pointers, once the arrays were found to fit each other.
+// Their pointers, after a check that the arrays fit each other.
 lettrine::Counts counts_of(const CountArrays& arrays);

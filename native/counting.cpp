@@ -1,5 +1,5 @@
-// The functions of counts for Python. They rely on arrays as `lettrine.model.counting` makes them; `lettrine.model.stored_counts`
-// checks those read from a file.
+// The functions of counts for Python. They trust arrays that `lettrine.model.counting` made; `lettrine.model.stored_counts` checks
+// arrays from a file.
 
 #include "counted.hpp"
 

@@ -1,4 +1,4 @@
-// Counted words, smoothed: probabilities of what follows a history. The definition is src/lettrine/model/counts.py.
+// Smoothed counts of words: probabilities of the characters after a history. src/lettrine/model/counts.py defines them.
 
 #pragma once
 
@@ -10,19 +10,19 @@
 
 namespace lettrine {
 
-// Histories are nodes of a tree, numbered by depth; `children` holds parent * V + character of each node but the first, ascending.
+// Histories are nodes of a tree, numbered by depth. `children` has parent * V + character for each node except the first, ascending.
 struct Counts {
     Index vocabulary, order, nodes;
     const std::int64_t* levels;      // (order + 1,) first node of each depth
     const std::int64_t* children;    // (nodes - 1,)
     const std::int64_t* begin;       // (nodes + 1,) where a node's followers begin
     const std::int32_t* followers;   // ascending within a node
-    const double* shares;            // of each follower, what its own counts give it
-    const double* passed_on;         // (nodes,) what is left to the shorter history
-    const std::int64_t* families = nullptr;  // (nodes + 1,) where a node's children begin; without it they are searched for by depth
+    const double* shares;            // of each follower: the probability from its own counts
+    const double* passed_on;         // (nodes,) the probability left to the shorter history
+    const std::int64_t* families = nullptr;  // (nodes + 1,) where a node's children begin; without it they are searched
     static constexpr Index deepest = 16;
 
-    // `families` of these counts, for callers that ask often.
+    // Makes `families` for these counts, for callers that ask often.
     std::vector<std::int64_t> grouped() const {
         std::vector<std::int64_t> first(static_cast<std::size_t>(nodes) + 1);
         Index child = 0;
@@ -33,7 +33,7 @@ struct Counts {
         return first;
     }
 
-    // Nodes of a context (T,), nearest character last, from the empty history on. Returns how many.
+    // The nodes of a context (T,), whose last character is the nearest, from the empty history on. Returns their number.
     Index path(const std::int32_t* context, Index length, std::int64_t* found) const {
         found[0] = 0;
         Index depth = 1;
@@ -57,7 +57,7 @@ struct Counts {
         return depth;
     }
 
-    // Of every character: (V,).
+    // The probabilities of all characters: (V,).
     void probabilities(const std::int32_t* context, Index length, double* out) const {
         std::int64_t found[deepest];
         double left = 1;
@@ -71,7 +71,7 @@ struct Counts {
         for (Index v = 0; v < vocabulary; ++v) out[v] += each;
     }
 
-    // Of one character.
+    // The probability of one character.
     double probability(const std::int32_t* context, Index length, std::int32_t target) const {
         std::int64_t found[deepest];
         double left = 1, sum = 0;

@@ -1,7 +1,7 @@
-// What occurs several times in a batch is computed once.
+// A context that occurs several times in a batch is computed once.
 //
-// Words share beginnings, so a batch holds the same context several times (one in seven names' contexts is all padding);
-// and at one position only few of the characters occur. Both are counted here, before a step.
+// Words share beginnings, so a batch has the same context several times (in names, one context in seven is all padding). And at one
+// position only few characters occur. Both are counted here, before a step.
 
 #pragma once
 
@@ -37,7 +37,7 @@ private:
     template <class U>
     Index find_in(const U* contexts, const U* targets, const std::int64_t* indices, Index batch, Index length) {
         for (Index i = 0; i < slots; ++i) slot[i] = -1;
-        // First all that waits for memory, so that it waits together; then what branches.
+        // First all that waits for memory, so that the waits overlap; then all that branches.
         for (Index b = 0; b < batch; ++b) {
             const U* const here = contexts + indices[b] * length;
             std::uint64_t mixed = 0;
@@ -61,7 +61,7 @@ private:
         }
         begin[0] = 0;
         for (std::int32_t r = 0; r < count; ++r) begin[r + 1] = begin[r] + weight[r];
-        for (Index b = batch; b-- > 0;) {  // from the back, so that `begin` ends up where it began
+        for (Index b = batch; b-- > 0;) {  // from the back: so `begin` ends with its first values
             const std::int32_t place = --begin[of[b] + 1];
             row[place] = of[b];
             target[place] = static_cast<std::int32_t>(targets[indices[b]]);

@@ -13,11 +13,11 @@
 
 namespace {
 
-// Networks and counts made ready to draw from, again and again. It holds the arrays it was given.
+// Networks and counts, prepared once to draw words many times. It holds its arrays.
 struct Drawer {
     virtual ~Drawer() = default;
     Index context = 0, vocabulary = 0;
-    std::mutex one_at_a_time;  // what is kept of one call is used by the next
+    std::mutex one_at_a_time;  // a call uses what the calls before it have kept
     virtual void draw(std::int32_t* contexts, const double* uniforms, Index words, Index length, std::int32_t* drawn) = 0;
 };
 
@@ -74,7 +74,7 @@ struct DrawerOf final : Drawer {
     }
 
     void draw(std::int32_t* contexts, const double* uniforms, Index words, Index length, std::int32_t* drawn) override {
-        constexpr Index least = 256;  // words that another thread is worth
+        constexpr Index least = 256;  // with fewer words another thread does not pay
         std::vector<Index> alive(static_cast<std::size_t>(words));
         const auto useful = static_cast<int>(words / least < threads ? words / least : threads);
         lettrine::Team team(useful);

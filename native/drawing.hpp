@@ -1,8 +1,8 @@
-// Drawing words from networks and counts together. What is drawn from is defined in src/lettrine/inference/mixture.py.
+// Draws words from networks and counts together. src/lettrine/inference/mixture.py defines the distribution.
 //
-// Words share beginnings, so a few short contexts come again and again: of one million names two thirds of all characters follow
-// a context that was met before. Distributions are therefore kept, by context, as cumulated sums. A context's distribution does not
-// depend on when and by which member it is computed, so neither do the words depend on what is kept or on how many members draw.
+// Words share beginnings, so a few short contexts come again and again: in one million names two thirds of all characters follow a
+// context that came before. So distributions are kept, by context, as cumulated sums. The distribution of a context does not depend
+// on when and by which member it is computed. So the words depend neither on what is kept nor on the number of members.
 
 #pragma once
 
@@ -15,9 +15,9 @@ namespace lettrine::LETTRINE_NAMESPACE {
 template <class T>
 struct Drawing {
     static constexpr Index W = panel_width<T>;
-    static constexpr Index most_slots = Index{1} << 16, most_bytes = Index{1} << 24;  // of the distributions that a member keeps
+    static constexpr Index most_slots = Index{1} << 16, most_bytes = Index{1} << 24;  // of the distributions kept by a member
     static constexpr Index waiting_room = 8 * eval_batch;
-    static constexpr std::int32_t empty = 0, known = 1, pending = 2;  // pending + r: is row r of the batch at hand
+    static constexpr std::int32_t empty = 0, known = 1, pending = 2;  // pending + r: it is row r of the present batch
 
     struct Waiting {
         Index word;
@@ -25,9 +25,9 @@ struct Drawing {
     };
 
     struct Member {
-        std::int32_t* keys;      // (slots, 1 + T): what is known of a context, and the context
+        std::int32_t* keys;      // (slots, 1 + T): the state of a context, and the context
         double* sums;            // (slots, V)
-        double* rows;            // (eval_batch, V): of contexts met for the first time
+        double* rows;            // (eval_batch, V): of new contexts
         double* counted;         // (V,)
         Index* order;            // (V,)
         std::int32_t* contexts;  // (eval_batch, T) of the rows
@@ -72,7 +72,7 @@ struct Drawing {
         for (Index n = 0; n < mixture.size; ++n) networks[n]->prepare();
     }
 
-    // Words [part), each to its end; `alive` (N,) holds those that are not there yet.
+    // Draws the words [part), each to its end. `alive` (N,) has those that are not finished.
     void draw(const Choice& choice, std::int32_t* contexts, const double* uniforms, Span part, Index length, std::int32_t* drawn,
               Index* alive, int member) const {
         const FlushSubnormals flush;
@@ -87,7 +87,7 @@ struct Drawing {
             std::int32_t* window = contexts + word * C;
             for (Index t = 0; t + 1 < C; ++t) window[t] = window[t + 1];
             window[C - 1] = static_cast<std::int32_t>(c);
-            alive[going++] = word;  // never past the word at hand
+            alive[going++] = word;  // never past the present word
         };
         for (; place < length && left > 0; ++place) {
             Index waiting = 0;
@@ -109,7 +109,7 @@ struct Drawing {
                     write(word, m.sums + slot * V);
                     continue;
                 }
-                if (!same) {  // a later context takes an earlier one's place
+                if (!same) {  // a later context replaces an earlier one
                     for (Index t = 0; t < C; ++t) key[t] = m.contexts[rows * C + t] = context[t];
                     m.slot[rows] = slot;
                     *state = pending + rows++;
@@ -123,9 +123,9 @@ struct Drawing {
     }
 
 private:
-    // As many as it takes for the first layer to be worth a table, whatever is drawn in one call.
+    // So many that a table for the first layer pays, however few words one call draws.
     static constexpr Index many = Index{1} << 40;
-    static constexpr Index ahead = 8;  // words whose memory is asked for in time
+    static constexpr Index ahead = 8;  // so many words ahead, memory is prefetched
 
     void prefetch(const Member& m, Index slot) const {
         __builtin_prefetch(m.keys + slot * (1 + C));
@@ -145,7 +145,7 @@ private:
         return true;
     }
 
-    // Works out the batch's rows, and keeps each whose slot nobody took in the meantime.
+    // Computes the rows of the batch, and keeps each whose slot is still its own.
     void distributions(const Choice& choice, const Member& m, std::int32_t rows, int member) const {
         const Batch<T> batch(rows);
         for (Index i = 0; i < rows * V; ++i) m.rows[i] = 0;
@@ -179,7 +179,7 @@ private:
         }
     }
 
-    // exp((x - greatest) / temperature) of each of the V logits; at temperature 0 the first of the greatest has all.
+    // exp((x - greatest) / temperature) for each of the V logits; at temperature 0 the first of the greatest gets 1, the others 0.
     void weigh(double temperature, double* x) const {
         using D = Vector<double>;
         Index first = 0;

@@ -1,4 +1,4 @@
-// How the processor treats numbers too small to be normal.
+// How the processor treats subnormal numbers.
 
 #pragma once
 
@@ -10,7 +10,7 @@
 
 namespace lettrine::LETTRINE_NAMESPACE {
 
-// Takes subnormal numbers for 0 while it lives: a saturated net makes many, and each may cost a hundred cycles.
+// While it exists, subnormal numbers count as 0: a saturated network makes many, and each may cost a hundred cycles.
 class FlushSubnormals {
 public:
 #if defined(__x86_64__)

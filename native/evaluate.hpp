@@ -10,8 +10,8 @@ namespace lettrine::LETTRINE_NAMESPACE {
 
 constexpr Index eval_batch = 128;  // a multiple of every panel width
 
-// The network made ready. Batch norm is folded to a scale and a shift. The first layer is a table of all V characters at all T
-// positions, where that needs fewer operations.
+// The prepared network. Batch norm becomes a scale and a shift. The first layer is a table of all V characters at all T positions,
+// if that needs fewer operations.
 template <class T>
 struct Evaluator {
     static constexpr Index W = panel_width<T>, w = Vector<T>::width;
@@ -106,7 +106,7 @@ struct Evaluator {
         for (Index f = 0; f < net.layers[0].out; f += W) make_table<T>(pairs, C, E, f, letters, panels, products + f * V * C);
     }
 
-    // Logits of `batch` examples, as columns.
+    // The logits of `batch` examples, as columns.
     const T* logits(const Member& m, const Batch<T>& batch) const {
         if (table) {
             for (Index b = 0; b < batch.count; ++b)

@@ -1,11 +1,11 @@
-// The first layer, whose inputs are embeddings of characters: two ways to the same numbers.
+// The first layer, whose inputs are embeddings of characters. There are two ways to the same numbers.
 //
-// Plainly: lay the embeddings end to end and multiply.
-// By table: a position t sees at most V characters, often far fewer than B. So each distinct (position, character) pair is
-// multiplied once, and an example adds up T finished rows. On the way back, the gradients of examples that share a pair are
+// Plain: concatenate the embeddings and multiply.
+// By table: at a position t there are at most V characters, often far fewer than B. So each distinct (position, character) pair is
+// multiplied once, and an example adds up T finished rows. In the backward pass, the gradients of examples that share a pair are
 // summed before they are multiplied. With R pairs in the batch, work falls from B T E H to R E H + B T H. That is a factor
 // of 3 to 5 for a vocabulary of 27 and 128 examples.
-// The table needs the weights as (in, out) panels, and gets them so for a whole call.
+// The table needs the weights as (in, out) panels. They have this layout during a whole call.
 
 #pragma once
 
@@ -29,7 +29,7 @@ void panels_to_weight(Index in, Index out, const T* panels, T* weight) {
         for (Index k = 0; k < in; ++k) weight[o * in + k] = panels[(o / W * in + k) * W + o % W];
 }
 
-// Embeddings end to end as rows, [K / W][B][W], K = T * E.
+// Concatenated embeddings as rows, [K / W][B][W], K = T * E.
 template <class T>
 void gather(const Batch<T>& batch, Index context, Index width, const T* embedding, const std::int32_t* const* contexts, T* line, T* rows) {
     using V = Vector<T>;
@@ -41,7 +41,7 @@ void gather(const Batch<T>& batch, Index context, Index width, const T* embeddin
             T* to = line + t * width;
             for (Index e = 0; e < width; e += V::width) {
                 const int n = static_cast<int>(width - e < V::width ? width - e : V::width);
-                V::store(to + e, V::load(from + e, n));  // what is written too far is overwritten by the next one, or is padding
+                V::store(to + e, V::load(from + e, n));  // the next store overwrites what is too much, or it is padding
             }
         }
         for (Index k = 0; k < in; k += W) {
@@ -125,7 +125,7 @@ void sum_signals_of(const Batch<T>& batch, const Pairs& pairs, Index context, In
         }
 }
 
-// Several panels at once, while they fit the nearest cache. The loop over a pair's rows ends unpredictably, so it is run seldom.
+// Several panels at once, as long as they fit the L1 cache. The loop over a pair's rows ends unpredictably, so it should run rarely.
 template <class T>
 void sum_signals(const Batch<T>& batch, const Pairs& pairs, Index context, Span part, const T* d, T* signals) {
     constexpr Index W = panel_width<T>;
@@ -144,7 +144,7 @@ void sum_signals(const Batch<T>& batch, const Pairs& pairs, Index context, Span 
     }
 }
 
-// out[r, e] = sum over h of signals[r, h] * weights[t * E + e, h] for one position's pairs, in blocks of R x C products whose
+// out[r, e] = sum over h of signals[r, h] * weights[t * E + e, h] for the pairs of one position, in blocks of R x C products. Their
 // R * C <= width results fill a vector.
 template <class T, int R, int C>
 void letter_gradients_of(Index first, Index last, Index width, Index features, const T* signals, Index signal_panel, const T* panels,
@@ -157,7 +157,7 @@ void letter_gradients_of(Index first, Index last, Index width, Index features, c
             const T *left[R], *right[C];
 #pragma GCC unroll 16
             for (int i = 0; i < w; ++i) sum[i] = V::zero();
-            // Past the edge the last row is taken again: its results are not kept.
+            // Beyond the edge the last row is used again; its results are not kept.
             for (int i = 0; i < R; ++i) left[i] = signals + (r + i < last ? r + i : last - 1) * W;
             for (int i = 0; i < C; ++i) right[i] = panels + (e + i < width ? e + i : width - 1) * W;
             for (Index f = 0; f < features; f += w) {
@@ -178,7 +178,7 @@ void letter_gradients_of(Index first, Index last, Index width, Index features, c
         }
 }
 
-// Gradients of the pairs' embeddings, for pairs [part).
+// Gradients of the embeddings of the pairs [part).
 template <class T>
 void letter_gradients(const Pairs& pairs, Index context, Index width, Span part, Index features, const T* signals, const T* panels, T* out) {
     constexpr Index W = panel_width<T>;

@@ -71,8 +71,8 @@ LETTRINE_INLINE typename Vector<T>::Value expm1(typename Vector<T>::Value x) {
 }
 
 #if LETTRINE_VECTOR_BYTES == 64
-// tanh(x) = |x| g(|x|) with the sign of x; near each quarter k/4, g is a polynomial of degree 4 in the distance from it.
-// With 32 quarters the coefficients are looked up within registers: half the time of an exponential and a division.
+// tanh(x) = |x| g(|x|) with the sign of x. Near each quarter k/4, g is a polynomial of degree 4 in the distance from it.
+// For 32 quarters the coefficients fit into registers: half the time of an exponential and a division.
 // Relative error 3e-7, and exactly 1 past 7.874.
 alignas(64) static constexpr float tanh_table[5][32] = {
     {1.0f, 0.979674637f, 0.924234331f, 0.846865296f, 0.761594176f, 0.678626895f, 0.603432178f, 0.537928879f,
@@ -111,13 +111,13 @@ LETTRINE_INLINE __m512 tanh_by_table(__m512 x) {
     g = _mm512_fmadd_ps(g, gap, look_up(at, tanh_table[2]));
     g = _mm512_fmadd_ps(g, gap, look_up(at, tanh_table[1]));
     g = _mm512_fmadd_ps(g, gap, look_up(at, tanh_table[0]));
-    // Exactly 1 past the edge: what is left of 1 - tanh(x) is multiplied by x in gelu, however large x is.
+    // Exactly 1 beyond the edge: gelu multiplies any rest of 1 - tanh(x) by x, however large x is.
     const __m512 value = _mm512_mask_mov_ps(_mm512_mul_ps(g, size), _mm512_cmp_ps_mask(size, edge, _CMP_GE_OQ), _mm512_set1_ps(1.0f));
     return _mm512_or_ps(value, _mm512_and_ps(x, _mm512_set1_ps(-0.0f)));
 }
 #endif
 
-// (e^2x - 1) / (e^2x + 1); past the clamps the quotient is 1 to the last bit.
+// (e^2x - 1) / (e^2x + 1). Beyond the clamps the quotient is 1 to the last bit.
 template <class T>
 LETTRINE_INLINE typename Vector<T>::Value tanh(typename Vector<T>::Value x) {
     using V = Vector<T>;

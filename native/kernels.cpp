@@ -1,4 +1,4 @@
-// Everything for one instruction set. Compiled several times, with that set's compiler options and name.
+// All code for one instruction set. It is compiled once for each set, with its compiler options and name.
 
 #include "drawing.hpp"
 #include "measures.hpp"
@@ -95,7 +95,7 @@ double multiply_adds(Index rounds) {
     for (int i = 0; i < chains; ++i) x[i] = V::set(static_cast<float>(i));
     V::Value factor = V::set(0.999f), term = V::set(0.001f);
     for (Index r = 0; r < rounds; ++r) {
-        asm volatile("" : "+m"(factor), "+m"(term));  // otherwise the compiler would compute the loop's result itself
+        asm volatile("" : "+m"(factor), "+m"(term));  // else the compiler would compute the result of the loop itself
         const V::Value f = factor, t = term;
 #pragma GCC unroll 16
         for (int repeat = 0; repeat < 16; ++repeat)

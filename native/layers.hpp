@@ -1,9 +1,9 @@
-// The pieces of a forward pass, for training and evaluation alike.
+// The parts of a forward pass, for training and evaluation.
 //
 // Two layouts of a (B, F) matrix, both cut into panels of `panel_width` numbers (called W here):
-//   rows      [F / W][B][W]   an example's features side by side: element-wise work, batch norm, gradients of weights
-//   columns   [B / W][F][W]   a feature's examples side by side: what a Linear multiplies its weights with
-// so every product runs along whole vectors whatever B and F are. Examples past B hold numbers nobody uses.
+//   rows      [F / W][B][W]   an example's features side by side: for element-wise work, batch norm, gradients of weights
+//   columns   [B / W][F][W]   a feature's examples side by side: for the inputs of a Linear
+// So every product runs along whole vectors, for any B and F. The numbers of examples beyond B are not used.
 
 #pragma once
 
@@ -17,7 +17,7 @@ struct Span {
     Index begin, end;
 };
 
-// The part of [0, total) that falls to one member, in whole blocks.
+// The part of [0, total) for one member, in whole blocks.
 inline Span share(Index total, Index block, int member, int members) {
     const Index blocks = (total + block - 1) / block;
     const Index begin = blocks * member / members * block, end = blocks * (member + 1) / members * block;
@@ -26,10 +26,10 @@ inline Span share(Index total, Index block, int member, int members) {
 
 template <class T>
 struct Batch {
-    Index count, padded;  // B, and the room for it, whole panels
+    Index count, padded;  // B, and B rounded up to whole panels
     explicit Batch(Index count_) : Batch(count_, count_) {}
     Batch(Index count_, Index most) : count(count_), padded(round_up<T>(most)) {}
-    // Numbers in a matrix of so many features, in either layout.
+    // The numbers in a matrix of so many features, in either layout.
     Index size(Index features) const { return padded * round_up<T>(features); }
     // A feature's first number in the rows layout; the next example is panel_width further on.
     Index row(Index feature) const {
@@ -72,7 +72,7 @@ void rows_to_columns(const Batch<T>& batch, Index features, Span part, const T* 
             transpose_block<T>(rows + batch.row(f) + b * W, W, columns + (b / W * round_up<T>(features) + f) * W + b % W, W);
 }
 
-// The first n numbers of an array at p, or a constant where there is no array.
+// The first n numbers of an array at p; a constant if there is no array.
 template <class T>
 LETTRINE_INLINE typename Vector<T>::Value load_or(const T* p, Index at, Index n, T otherwise) {
     using V = Vector<T>;
@@ -86,7 +86,7 @@ LETTRINE_INLINE void store_first(T* p, typename Vector<T>::Value v, Index n) {
     n >= V::width ? V::store(p, v) : V::store(p, v, static_cast<int>(n));
 }
 
-// Rows as short as an embedding, without a loop over single numbers.
+// Copies rows that are as short as an embedding, without a loop over single numbers.
 template <class T>
 LETTRINE_INLINE void copy_row(Index n, const T* from, T* to) {
     for (Index i = 0; i < n; i += Vector<T>::width) store_first<T>(to + i, load_or<T>(from, i, n - i, T(0)), n - i);

@@ -1,5 +1,5 @@
-// Measures a network of another library at a sampled step, where its tensors lie in memory: outputs when they are made, their
-// gradients when they arrive, parameters just before and just after the optimiser's step.
+// Measures a network of another library at a sampled step, in the memory of its tensors: outputs when they are made, their gradients
+// when they arrive, parameters just before and just after the optimiser's step.
 
 #pragma once
 
@@ -25,7 +25,7 @@ struct Names {
     static nb::object name(const char* text) { return nb::steal(PyUnicode_InternFromString(text)); }
 };
 
-// What a copy or a pickle of a hook is: a method of the standard library that takes anything and does nothing.
+// A copy or a pickle of a hook is this: a method of the standard library that takes anything and does nothing.
 inline nb::tuple inert() {
     return nb::make_tuple(nb::module_::import_("builtins").attr("getattr"),
                           nb::make_tuple(nb::module_::import_("contextlib").attr("nullcontext")(), "__exit__"));
@@ -38,7 +38,7 @@ inline bool truth(nb::handle object) { return object.ptr() == Py_True; }
 // before is not read: then the step cannot be measured here, and `expected` is false.
 class Live {
   public:
-    bool expected = false;     // whether the step that is being made can still be measured here
+    bool expected = false;     // whether the present step can still be measured here
     std::size_t heard = 0;  // outputs of this step
 
     Live(const Tensors& tensors, const std::vector<Shape>& parameters, const std::vector<Shape>& outputs, const std::vector<Zoned>& zones,
@@ -61,7 +61,7 @@ class Live {
         addresses_.resize(2 * parameters_.size());
     }
 
-    // A step begins. bins: of histograms, 0 for none. looked: of which tensors, outputs first, then their gradients, `look` is told.
+    // A step begins. bins: of histograms, 0 for none. looked: the tensors that `look` is called with, outputs first, then gradients.
     void listen(std::size_t at, Index bins, const std::vector<std::size_t>& looked) {
         require(at < slots_ && bins >= 0, "there is no room for another step");
         release();
@@ -79,7 +79,7 @@ class Live {
         expected = true;
     }
 
-    // Move this step to the first row: the rows before it are not needed any more.
+    // Moves this step to the first row. The rows before it are not needed any more.
     void restart() {
         if (!slot_) return;
         const std::size_t own = parameters_.size();
@@ -89,8 +89,8 @@ class Live {
         slot_ = 0;
     }
 
-    // The modules that make these outputs are called again. Returns whether gradients of them have come already; if not, the outputs are
-    // forgotten.
+    // The modules that make these outputs are called again. Returns whether their gradients have come already; if not, the outputs
+    // are forgotten.
     bool again(const std::vector<std::size_t>& places) {
         for (const std::size_t place : places)
             if (at(place).answered) return true;
@@ -101,7 +101,7 @@ class Live {
         return false;
     }
 
-    // Outputs of this step of which no gradient has come yet.
+    // The outputs of this step whose gradients have not come yet.
     std::vector<std::size_t> unanswered() const {
         std::vector<std::size_t> places;
         for (std::size_t i = 0; i < outputs_.size(); ++i)
@@ -109,7 +109,7 @@ class Live {
         return places;
     }
 
-    // An output has been made: measure it. Does nothing and returns false if it is not like before, or has no graph.
+    // An output was made: measures it. Does nothing and returns false if it is not as before, or has no graph.
     bool hear(std::size_t place, nb::handle tensor, nb::handle hook) {
         Output& output = at(place);
         const auto found = tensors_.find(tensor);
@@ -120,7 +120,7 @@ class Live {
         if (node.is_none() || !nb::getattr(tensor, names_.hooks).is_none()) return false;
         const nb::object hooks = hooks_type_();
         if (PyObject_SetItem(hooks.ptr(), names_.ours.ptr(), hook.ptr())) throw nb::python_error();
-        // The same as `register_hook`, without the handle that it makes.
+        // The same as `register_hook`, but without its handle.
         nb::setattr(tensor, names_.hooks, hooks);
         if (!nb::steal(PyObject_CallMethodObjArgs(node.ptr(), names_.add.ptr(), tensor.ptr(), nullptr)).is_valid())
             throw nb::python_error();
@@ -134,7 +134,7 @@ class Live {
         return true;
     }
 
-    // The gradient of an output has come: measure it. Returns false if it is not like before.
+    // The gradient of an output has come: measures it. Returns false if it is not as before.
     bool answer(std::size_t place, nb::handle gradient) {
         Output& output = at(place);
         if (output.answered || nb::len(output.hooks) != 1 || !tensors_.plain(gradient) || truth(nb::getattr(gradient, names_.trained))) return false;
@@ -150,15 +150,15 @@ class Live {
         return true;
     }
 
-    // Measure the parameters just before the step, and keep them. Does nothing and returns false if something in the step was not like
-    // before.
+    // Measures the parameters just before the step, and keeps a copy. Does nothing and returns false if something in the step was not
+    // as before.
     bool before(const nb::list& parameters) {
         const std::size_t own = parameters_.size();
         if (!expected || heard < outputs_.size() || answered_ < outputs_.size() || parameters.size() != own) return false;
         for (std::size_t i = 0; i < own; ++i) {
             const nb::handle tensor = parameters[i];
             addresses_[i] = tensors_.address<float>(tensor, parameters_[i].size);
-            // The parameter keeps its gradient alive. A parameter that is not trained any more is not like before.
+            // The parameter keeps its gradient alive. A parameter that is not trained any more is not as before.
             addresses_[own + i] = addresses_[i] ? tensors_.address<float>(nb::getattr(tensor, names_.gradient), parameters_[i].size) : nullptr;
             if (!addresses_[own + i] || !truth(nb::getattr(tensor, names_.trained))) return false;
         }
@@ -175,8 +175,7 @@ class Live {
         return true;
     }
 
-    // Measure by how much the step has moved the parameters, NaN if they cannot be read any more; and add up the counts of the
-    // units.
+    // Measures how far the step has moved the parameters, NaN if they cannot be read any more. Adds the counts of the units.
     void after(const nb::list& parameters) {
         units_.add_up();
         const std::size_t own = parameters_.size();
@@ -194,10 +193,10 @@ class Live {
         }
     }
 
-    // As `UnitCounts::taken` says.
+    // See `UnitCounts::taken`.
     std::pair<Result<std::int64_t>, Result<std::int64_t>> units() { return units_.taken(); }
 
-    // Histograms of this step: (place, low, high) of each, outputs first, then their gradients, and counts (n, bins).
+    // The histograms of this step: (place, low, high) of each, outputs first, then their gradients; and counts (n, bins).
     std::pair<std::vector<std::tuple<std::size_t, double, double>>, Result<std::int64_t>> details() const {
         std::unique_ptr<std::int64_t[]> counts(new std::int64_t[counted_.size() + 1]);
         std::copy(counted_.begin(), counted_.end(), counts.get());
@@ -208,8 +207,8 @@ class Live {
 
     std::size_t slot() const { return slot_; }
 
-    // The network is called with this. Returns whether it is a tensor of finite numbers, of which `most` are read, or a tensor of whole
-    // numbers; no answer if it is no tensor.
+    // The network is called with this. Returns whether it is a tensor of finite numbers, of which `most` are read, or of whole
+    // numbers. No answer if it is no tensor.
     std::optional<bool> sound(nb::handle given, Index most) const {
         const auto found = tensors_.find(given);
         if (!found) return std::nullopt;
@@ -265,7 +264,7 @@ class Live {
         details_.emplace_back(row, low, high);
     }
 
-    // Take our hooks off tensors: the user may keep these.
+    // Removes our hooks from tensors: the user may keep the tensors.
     void release() {
         for (Output& output : outputs_) {
             if (output.hooks.is_valid() && PyObject_DelItem(output.hooks.ptr(), names_.ours.ptr())) PyErr_Clear();
@@ -286,7 +285,7 @@ class Live {
     const nb::object hooks_type_;
     const Names names_;
     std::vector<const float*> addresses_;  // of parameters, then of their gradients
-    std::vector<float> room_;              // for a copy of the values picked of one tensor
+    std::vector<float> room_;              // for a copy of the values picked from one tensor
     std::size_t slot_ = 0, answered_ = 0;
     Index bins_ = 0;
     std::vector<bool> looked_;

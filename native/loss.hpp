@@ -1,4 +1,4 @@
-// Softmax and cross-entropy of logits in the columns layout: examples lie along the vectors.
+// Softmax and cross-entropy of logits in the columns layout: a vector holds several examples.
 
 #pragma once
 
@@ -7,7 +7,7 @@
 
 namespace lettrine::LETTRINE_NAMESPACE {
 
-// For panel p: the sum of the examples' losses; logits become the sum over a row's examples of (softmax - one-hot) * scale.
+// For panel p: the sum of the losses. Logits become the sum over a row's examples of (softmax - one-hot) * scale.
 template <class T>
 double cross_entropy(const Batch<T>& batch, Index vocabulary, Index p, const Rows& rows, T scale, T* logits) {
     using V = Vector<T>;
@@ -48,7 +48,7 @@ double cross_entropy(const Batch<T>& batch, Index vocabulary, Index p, const Row
     return loss + __builtin_log(product);
 }
 
-// For panel p: each example's loss; logits are left as they are.
+// For panel p: the loss of each example. Logits do not change.
 template <class T>
 void log_likelihood(const Batch<T>& batch, Index vocabulary, Index p, const std::int32_t* targets, const T* logits, double* losses) {
     using V = Vector<T>;

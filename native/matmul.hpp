@@ -1,9 +1,9 @@
 // Small matrix products, blocked in registers, and transposition.
 //
 // Every product of the network has one form: C[m, n] = start + sum over k of A[m, k] * B[k, n], with n along the
-// vectors. A is read one number at a time and may lie in memory in any order. So W x, W^T d and d x^T are the
-// same loop with other strides. B lies in *panels*: k rows of `panel` = 2 vectors each, so that the inner loop walks
-// straight through memory whatever the widths are.
+// vectors. A is read one number at a time, in any order. So W x, W^T d and d x^T are the same loop with other
+// strides. B is stored in *panels*: k rows of `panel` = 2 vectors each, so that the inner loop reads memory in
+// order, whatever the widths are.
 
 #pragma once
 
@@ -27,7 +27,7 @@ struct Operand {
     Index row, step, run, jump;
 };
 
-// What the accumulators begin with: nothing, a number for each row, C, or scale * C.
+// The first values of the accumulators: 0, a number for each row, C, or scale * C.
 enum class Start { zero, rows, added, scaled };
 
 template <class T>
@@ -79,8 +79,8 @@ void tile(const Product<T>& x) {
     const Index row = x.a.row, step = x.a.step, b_row = x.b_row;
     const T *outer = x.a.data, *b = x.b;
     for (Index left = x.depth; left > 0; left -= x.a.run) {
-        // A pointer to every fourth row: the addresses between are then part of the instruction, where one for every row
-        // would not fit the registers.
+        // A pointer to every fourth row: the addresses between them are part of the instruction. Pointers to all rows would not
+        // fit into the registers.
         const T* quad[(MR + 3) / 4];
 #pragma GCC unroll 4
         for (int i = 0; i < (MR + 3) / 4; ++i) quad[i] = outer + 4 * i * row;
@@ -123,7 +123,7 @@ struct TileTable {
 #define LETTRINE_ROWS_UP_TO(n) LETTRINE_COUNT(n)
 
 // C[m, n] for m in [0, M), n in [0, N), N <= panel_width. `rows` (M) with Start::rows, `scale` with Start::scaled.
-// Rows of B are read in whole vectors, those of C written N numbers long.
+// Rows of B are read in whole vectors. Of each row of C, N numbers are written.
 template <class T>
 void product(Index M, Index N, Index depth, Operand<T> a, const T* b, Index b_row, T* c, Index c_row, Start start,
              const T* rows = nullptr, T scale = T(1)) {
@@ -176,7 +176,7 @@ LETTRINE_INLINE void transpose_stage(typename Vector<T>::Value* v) {
     }
 }
 
-// v[0][i] becomes the sum of v[i]'s lanes, by a tree that halves what is left.
+// v[0][i] becomes the sum of the lanes of v[i]. Each step adds two halves.
 template <class T, int Distance = 1>
 LETTRINE_INLINE void sum_lanes(typename Vector<T>::Value* v) {
     constexpr int W = Vector<T>::width;
@@ -190,7 +190,7 @@ LETTRINE_INLINE void sum_lanes(typename Vector<T>::Value* v) {
     }
 }
 
-// A square of width x width numbers held in registers, by exchanging ever larger blocks.
+// Transposes width x width numbers in registers, by exchanging larger and larger blocks.
 template <class T>
 LETTRINE_INLINE void transpose_square(typename Vector<T>::Value* v) {
     transpose_stage<T, 1>(v);

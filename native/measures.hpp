@@ -1,4 +1,4 @@
-// The figures of moments.hpp, for one instruction set. Sums are kept in double whatever the values are.
+// The figures of moments.hpp, for one instruction set. Sums are in double for all types of values.
 
 #pragma once
 
@@ -7,7 +7,7 @@
 
 namespace lettrine::LETTRINE_NAMESPACE {
 
-// One vector of T, widened to the one or two vectors of double it fills.
+// One vector of T as one or two vectors of double.
 template <class T>
 constexpr int halves = Vector<T>::width / Vector<double>::width;
 
@@ -17,15 +17,15 @@ LETTRINE_INLINE Vector<double>::Value widened(const T* values) {
     return __builtin_convertvector(*reinterpret_cast<const Some*>(values), Vector<double>::Value);
 }
 
-// What a pass over an array gathers. Sums are of x - origin. With origin 0 one pass does wherever the mean is not many times the
-// std; else the squares would lose digits, and a second pass takes the mean as origin.
+// The sums of one pass over an array, of x - origin. With origin 0 one pass is enough, unless the mean is many times the std: then
+// the squares would lose digits, and a second pass takes the mean as origin.
 struct Sums {
     double total = 0, squares = 0, low = __builtin_inf(), high = -__builtin_inf(), zeros = 0;
 
-    // Whether sum of (x - mean)^2 comes out of these sums with all but three of its digits.
+    // Whether these sums give the sum of (x - mean)^2 with all digits but three.
     bool steady(double count) const { return squares - total * (total / count) > 1e-3 * squares || squares == 0; }
 
-    // Whether the same holds of sums whose parts were added in float32: no digits lost, no square too small for a float.
+    // Whether this is so for sums whose parts were added in float32: no digits lost, no square too small for a float.
     bool trusted(double count) const {
         const double top = high > -low ? high : -low;
         return (squares - total * (total / count) > 0.02 * squares && top > 1e-15) || (low == 0 && high == 0);
@@ -81,7 +81,7 @@ Sums sums_of(const T* values, Index size, double origin) {
     return sums;
 }
 
-// The same of values - minus, which is worked out in double.
+// The same for values - minus, which is computed in double.
 template <class T, bool centred>
 Sums sums_of_difference(const T* values, const T* minus, Index size, double origin) {
     using D = Vector<double>;
@@ -116,8 +116,8 @@ Sums sums_of_difference(const T* values, const T* minus, Index size, double orig
     return sums;
 }
 
-// The same in float32 wherever eight numbers of a lane are added before their sums are widened, which takes half the time: right to
-// six digits where `trusted` says so.
+// The same, where eight numbers of a lane are added in float32 before their sum becomes a double. It takes half the time and is right
+// to six digits if `trusted` says so.
 template <bool difference>
 Sums quick_sums(const float* values, const float* minus, Index size) {
     using V = Vector<float>;
@@ -182,7 +182,7 @@ Moments moments(const T* values, const T* minus, Index size) {
         origin = sums.total / static_cast<double>(size);
         sums = minus ? sums_of_difference<T, true>(values, minus, size, origin) : sums_of<T, true>(values, size, origin);
     }
-    if (!__builtin_isfinite(sums.squares)) {  // something is not finite, or squares overflow: slowly, leaving it out
+    if (!__builtin_isfinite(sums.squares)) {  // a value is not finite, or a square overflows: the slow way, without it
         Index i = 0;
         while (i < size && !__builtin_isfinite(single(i))) ++i;
         origin = i < size ? single(i) : 0;
@@ -220,7 +220,7 @@ void zone_counts(const T* values, Index rows, Index units, const Zone& zone, std
     using V = Vector<T>;
     const double inf = __builtin_inf();
     constexpr T greatest = sizeof(T) == 4 ? T(3.40282346638528859812e38) : T(1.79769313486231570815e308);
-    // Inside is one range, outside two; infinities lie in none, so every range ends at the greatest finite number.
+    // Inside is one range, outside are two. Infinities are in none, so every range ends at the greatest finite number.
     const auto above = [&](double limit) { return limit <= -inf ? -greatest : least_at_or_above<T>(limit); };
     const auto below = [&](double limit) { return limit >= inf ? greatest : most_at_or_below<T>(limit); };
     const auto low1 = V::set(zone.inside ? above(zone.low) : -greatest), high1 = V::set(zone.inside ? below(zone.high) : below(zone.low));

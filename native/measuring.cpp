@@ -1,4 +1,4 @@
-// Figures of numpy's arrays, for the health check.
+// Figures of numpy arrays, for the health check.
 
 #include <cstring>
 #include <memory>

@@ -1,4 +1,4 @@
-// Which instruction sets this build holds, and which of them this processor has.
+// The instruction sets of this build, and those that this processor has.
 
 #include "mlp.hpp"
 
@@ -27,7 +27,7 @@ struct Found {
     Found() {
         int count = 0;
 #if defined(LETTRINE_X86)
-        // The compiler's runtime also asks whether the operating system saves the wide registers.
+        // The compiler's runtime also checks whether the operating system saves the wide registers.
         __builtin_cpu_init();
         if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma"))

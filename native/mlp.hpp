@@ -1,4 +1,4 @@
-// A network's arrays and what may be done with them: plain pointers. The caller that fills them in checks them.
+// The arrays of a network, as plain pointers, and the functions on them. The caller checks the arrays.
 //
 // Shape letters: B batch, T context, E embedding, H hidden, V vocabulary, S steps, N examples.
 
@@ -13,7 +13,7 @@
 
 namespace lettrine {
 
-// One trained array, its optimiser's memory (null where there is none) and what pulls it towards zero.
+// One trained array, its optimiser's memory (null if there is none), and its weight decay and penalty.
 template <class T>
 struct Parameter {
     T* value = nullptr;
@@ -24,7 +24,7 @@ struct Parameter {
     explicit operator bool() const { return value != nullptr; }
 };
 
-// A Linear and the batch norm after it. The output layer is the last one.
+// A Linear and its batch norm. The output layer is the last one.
 template <class T>
 struct Layer {
     Index in = 0, out = 0;
@@ -52,13 +52,13 @@ struct Optimiser {
     std::int64_t step = 0;  // steps taken before these
 };
 
-// Share of each hidden layer's outputs that is dropped in a step; the masks are a function of seed and step.
+// The share of outputs of each hidden layer that is dropped in a step. The masks are a function of seed and step.
 struct Dropout {
     double rate = 0;
     std::uint64_t seed = 0;
 };
 
-// Characters as whole numbers of `bytes` bytes: 1 and 2 without a sign, 4 with one. The narrower, the more of them a cache holds.
+// Characters as integers of `bytes` bytes: 1 and 2 unsigned, 4 signed. A cache holds more of the narrow ones.
 struct Examples {
     const void* contexts;  // (N, T)
     const void* targets;   // (N,)
@@ -67,7 +67,7 @@ struct Examples {
 
     const void* context(Index i, Index length) const { return static_cast<const char*>(contexts) + i * length * bytes; }
     const void* target(Index i) const { return static_cast<const char*>(targets) + i * bytes; }
-    // Calls f with the arrays as what they are.
+    // Calls f with the arrays in their own type.
     template <class F>
     auto typed(F f) const {
         switch (bytes) {
@@ -91,21 +91,21 @@ struct Choice {
 
 struct Counts;
 
-// What words are drawn from: networks of one shape and counts, mixed in logits. The sum of the networks' logits times `share`, and
-// `weight` times the logarithm of what the counts say.
+// The model that words are drawn from: networks of one shape and counts. Logits are the sum of the networks' logits times `share`,
+// plus `weight` times the logarithm of the counts' probabilities.
 template <class T>
 struct Mixture {
     const Network<T>* networks = nullptr;  // `size` of them
     Index size = 0, vocabulary = 0, context = 0;
     double share = 0, weight = 0;
     const Counts* counts = nullptr;
-    // What is added by the kinds of characters (V,): of the last two of the context and of the next, (K, K, K); none where null.
+    // Terms by the kinds of characters (V,): of the last two of the context and of the next one, (K, K, K). Null: none.
     const std::int64_t* kinds = nullptr;
     const double* by_kinds = nullptr;
     Index kind_count = 0;
 };
 
-// The work of one precision on one instruction set. Each first says how much memory it wants.
+// The functions of one precision on one instruction set. Each has another that says how much memory it needs.
 template <class T>
 struct Kernels {
     std::size_t (*train_memory)(const Network<T>&, const Optimiser&, const Dropout&, Index batch, int threads);
@@ -114,10 +114,10 @@ struct Kernels {
     std::size_t (*evaluate_memory)(const Network<T>&, Index count, int threads);
     // losses (N,) or logits (N, V), whichever is not null.
     void (*evaluate)(const Network<T>&, const Examples&, double* losses, T* logits, void* memory, Team&);
-    // Memory must be zeroed, then prepared once; it holds the distributions of contexts seen before from one call to the next.
+    // Memory must be zeroed, then prepared once. It keeps the distributions of contexts from one call to the next.
     std::size_t (*draw_memory)(const Mixture<T>&, int threads);
     void (*prepare_drawing)(const Mixture<T>&, int threads, void* memory);
-    // contexts (N, T) are overwritten; uniforms and drawn (N, L), all 0 before; alive (N,) is scratch. A team of `threads` at most.
+    // contexts (N, T) are overwritten; uniforms and drawn are (N, L), drawn all 0 before; alive (N,) is scratch. At most `threads` run.
     void (*draw)(const Mixture<T>&, const Choice&, std::int32_t* contexts, const double* uniforms, Index words, Index length,
                  std::int32_t* drawn, Index* alive, int threads, void* memory, Team&);
 };
@@ -128,11 +128,11 @@ struct InstructionSet {
     Kernels<double> twice;
     Measures<float> single_measures;
     Measures<double> twice_measures;
-    // Runs nothing but multiply-adds of float for so many rounds, and returns the floating-point operations that were.
+    // Runs only multiply-adds of float, for so many rounds. Returns the number of floating-point operations.
     double (*multiply_adds)(Index rounds);
 };
 
-// The sets this build holds and this processor has, best first, up to a null.
+// The instruction sets that are in this build and in this processor, the best first; a null ends the list.
 const InstructionSet* const* instruction_sets();
 
 }  // namespace lettrine

@@ -1,4 +1,4 @@
-// Figures of one array in as few passes as it takes.
+// Figures of one array, in as few passes as possible.
 
 #pragma once
 
@@ -23,7 +23,7 @@ template <class T>
 struct Measures {
     // of values, or of double(values[i]) - double(minus[i]) where minus is not null
     Moments (*moments)(const T* values, const T* minus, Index size);
-    // counts[u] = how many of rows (R, U) lie in the zone
+    // counts[u] = the number of values of unit u in rows (R, U) that are in the zone
     void (*zone_counts)(const T* values, Index rows, Index units, const Zone& zone, std::int64_t* counts);
     // counts (bins,) of trunc((v - low) * (bins / (high - low))), kept within the range, of finite values
     void (*histogram)(const T* values, Index size, double low, double high, Index bins, std::int64_t* counts);

@@ -1,4 +1,4 @@
-// Batch norm and activation on the rows layout: features lie along the vectors, so sums over the batch are plain additions.
+// Batch norm and activation in the rows layout: a vector holds several features, so sums over the batch are plain additions.
 
 #pragma once
 
@@ -6,7 +6,7 @@
 
 namespace lettrine::LETTRINE_NAMESPACE {
 
-// What one batch norm remembers of a batch, each (F,) padded to whole panels.
+// What a batch norm keeps of a batch, each (F,) padded to whole panels.
 template <class T>
 struct NormMemory {
     T *mean, *variance, *inverse;  // inverse = 1 / sqrt(variance + eps)
@@ -14,7 +14,7 @@ struct NormMemory {
 };
 
 // z becomes (z - mean) / sqrt(variance + eps), over the batch, biased variance (Ioffe & Szegedy 2015).
-// shares (B,): of the batch's examples, how many a row stands for.
+// shares (B,): the number of examples of the batch that a row stands for.
 template <class T>
 void normalise(const Batch<T>& batch, Span part, T eps, const T* shares, T* z, const NormMemory<T>& memory) {
     using V = Vector<T>;
@@ -35,7 +35,7 @@ void normalise(const Batch<T>& batch, Span part, T eps, const T* shares, T* z, c
     }
 }
 
-// From d loss / d (scale * z + shift) to d loss / d (what was normalised), in place; z is the normalised value.
+// From d loss / d (scale * z + shift) to d loss / d (the input of the norm), in place. z is the normalised value.
 template <class T>
 void normalise_backward(const Batch<T>& batch, Span part, Index features, const T* scale, const T* shares, const T* z, T* d,
                         const NormMemory<T>& memory) {
@@ -58,7 +58,7 @@ void normalise_backward(const Batch<T>& batch, Span part, Index features, const 
     }
 }
 
-// running = (1 - momentum) * running + momentum * batch's, the variance with n - 1 below, as torch has it.
+// running = (1 - momentum) * running + momentum * batch's, with the unbiased variance (n - 1), as in torch.
 template <class T>
 void update_running(Index examples, Span part, T momentum, const Layer<T>& layer, const NormMemory<T>& memory) {
     const T unbiased = static_cast<T>(examples) / static_cast<T>(examples > 1 ? examples - 1 : 1);
@@ -68,7 +68,7 @@ void update_running(Index examples, Span part, T momentum, const Layer<T>& layer
     }
 }
 
-// a = activation(scale * z + shift). `before`, where not null, gets the activation's argument (see `Kernel::slope_of_input`).
+// a = activation(scale * z + shift). `before`, if not null, gets the input of the activation (see `Kernel::slope_of_input`).
 template <class T>
 void activate_rows(const Batch<T>& batch, Span part, Index features, Activation activation, const T* scale, const T* shift,
                    const T* z, T* before, T* a) {
@@ -89,7 +89,8 @@ void activate_rows(const Batch<T>& batch, Span part, Index features, Activation 
     });
 }
 
-// d *= slope of the activation; `seen` is what `Kernel::slope` takes: the activation, or its argument. sums (F,): of the new d over the batch.
+// d *= slope of the activation. `seen` is the argument of `Kernel::slope`: the activation, or its input. sums (F,): of the new d over
+// the batch.
 template <class T>
 void activate_backward(const Batch<T>& batch, Span part, Activation activation, const T* seen, T* d, T* sums) {
     using V = Vector<T>;

@@ -1,5 +1,5 @@
-// The forward and the backward pass of one step. Every member of the team runs each of them; it owns a share of every layer's
-// features, and no sum is split between members, so the numbers are the same however many there are.
+// The forward and the backward pass of one step. Every member of the team runs both. It owns a share of the features of every layer,
+// and no sum is split between members. So the numbers are the same for any number of members.
 
 #pragma once
 
@@ -18,7 +18,7 @@ struct Passes : Workspace<T> {
     const Optimiser& optimiser;
     const Dropout& dropout;
     Team& team;
-    Batch<T> batch;  // distinct contexts of the step at hand
+    Batch<T> batch;  // distinct contexts of the present step
     const bool table, last_norm;
     const Index V, C, E, K, last, B;
     int crew = 1;  // members at work
@@ -49,10 +49,10 @@ struct Passes : Workspace<T> {
         if (crew > 1) team.barrier();
     }
 
-    // A member's features of layer l: whole panels of the first layer where it is a table, else whole vectors.
+    // The features of layer l that a member owns: whole panels of the first layer if it is a table, else whole vectors.
     Span part_of(Index l, int member) const { return share(layers[l].out, l == 0 && table ? W : w, member, crew); }
 
-    // Layer l of the step s of this call, from its input to its output.
+    // Layer l of step s of this call, from its input to its output.
     void forward(Index l, Index s, int member) {
         const Layer<T>& layer = layers[l];
         const LayerMemory<T>& m = memory[l];
@@ -84,7 +84,7 @@ struct Passes : Workspace<T> {
         });
     }
 
-    // All layers, from the gradient of the logits on. Moves the weights as soon as nobody reads them any more.
+    // All layers, from the gradient of the logits on. Moves the weights as soon as no member reads them any more.
     void backward(const Step<T>& step, int member) {
         const Span logits = part_of(last, member);
         if (last_norm) {
@@ -105,14 +105,14 @@ struct Passes : Workspace<T> {
                 through_norm(step, l - 1, some);
             });
             if (l == 1 && table) sum_signals<T>(batch, pairs, C, part, below.d, this->signals);
-            barrier();  // now nobody reads this layer's weights any more
+            barrier();  // now no member reads the weights of this layer any more
             weight_gradient(step, l, layers[l].weight, layers[l].in, part_of(l, member), below.dropped, memory[l].gradient);
         }
         table ? table_backward(step, member) : plain_backward(step, member);
     }
 
 private:
-    // Calls body with each panel of a member's part: what one loop of it writes is still in the nearest cache for the next.
+    // Calls body with each panel of a member's part: the results of one loop are still in the L1 cache for the next loop.
     template <class Body>
     void by_panels(Span part, Body body) {
         for (Index f = part.begin; f < part.end;) {
@@ -122,7 +122,7 @@ private:
         }
     }
 
-    // From the gradient of the activation's argument, and its sums, to that of the Linear's output; moves vectors on the way.
+    // From the gradient of the activation's input, and its sums, to that of the Linear's output. It also moves bias, scale and shift.
     void through_norm(const Step<T>& step, Index l, Span part) {
         const Layer<T>& layer = layers[l];
         const LayerMemory<T>& m = memory[l];
@@ -131,21 +131,21 @@ private:
             normalise_backward<T>(batch, part, layer.out, layer.scale.value, this->shares, m.z, m.d, m.norm);
             step.apply(layer.scale, part.begin, m.norm.scale_gradient + part.begin, count);
             step.apply(layer.shift, part.begin, m.norm.shift_gradient + part.begin, count);
-            if (layer.bias) sum_rows<T>(batch, part, m.d, m.sums);  // 0 apart from rounding, since the norm subtracts the bias again
+            if (layer.bias) sum_rows<T>(batch, part, m.d, m.sums);  // 0 except for rounding, since the norm subtracts the bias again
         }
         if (layer.bias) {
             step.apply(layer.bias, part.begin, m.sums + part.begin, count);
         }
     }
 
-    // d of layer l times a weight (out, in), for inputs [part), which lie in one panel: rows.
+    // d of layer l times a weight (out, in), for inputs [part) of one panel: rows.
     void input_gradient(Index l, const T* weight, Index in, Span part, T* to, bool add, int member) {
         const Index out = layers[l].out, f = part.begin, lanes = part.end - f > w ? W : w;
         const Start start = add ? Start::added : Start::zero;
         const T* slab = weight + f;
         Index slab_row = in;
-        // The weights are read where they lie, with three exceptions, for which they are copied: the end of a row, beyond which
-        // nothing may be read; rows whose distance puts all of them into a few places of the cache; and large batches.
+        // The weights are read in place, with three exceptions, in which they are copied: the end of a row, since nothing may be
+        // read beyond it; rows at a distance that maps all of them to a few sets of the cache; and large batches.
         if (f + lanes > in || in * static_cast<Index>(sizeof(T)) % 1024 == 0 || batch.count > 64) {
             T* copy = this->slabs + member * this->slab;
             for (Index o = 0; o < out; ++o)
@@ -227,7 +227,7 @@ private:
         if (!step.fused) step.apply(net.embedding, 0, sums, V * E);
     }
 
-    // Where the gradients of characters are summed: fused, into the embedding itself.
+    // The array in which the gradients of characters are summed. In a fused step it is the embedding itself.
     T* begin_embedding(const Step<T>& step) {
         T* sums = step.fused ? net.embedding.value : this->embedding_gradient;
         const T keep = step.fused ? step.keep(net.embedding) : T(0);

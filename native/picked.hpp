@@ -1,4 +1,4 @@
-// What is looked at of a tensor: all of it, or evenly spread rows and units of a large one.
+// The part of a tensor that is measured: all of it, or evenly spaced rows and units of a large one.
 
 #pragma once
 
@@ -7,8 +7,8 @@
 
 #include "border.hpp"
 
-// A table of `rows` and `units`, picked out of a tensor of `size` values and `width` units: every `row_step`-th row of it, and of
-// each row every `unit_step`-th unit. A parameter is taken for a tensor of one unit.
+// A table of `rows` and `units`, picked from a tensor of `size` values and `width` units: every `row_step`-th row, and of each row
+// every `unit_step`-th unit. A parameter counts as a tensor of one unit.
 struct Picked {
     Index rows, units, row_step, unit_step, size, width;
 
@@ -22,7 +22,7 @@ struct Picked {
     Index count() const { return rows * units; }
     bool whole() const { return count() == size; }
 
-    // Where what is picked lies: the tensor itself if that is all of it, else a copy.
+    // Where the picked values are: in the tensor itself if all are picked, else in a copy.
     const float* of(const float* values, float* room) const {
         if (whole()) return values;
         copy(values, room);

@@ -1,4 +1,4 @@
-// How gradients become steps, exactly as torch.optim has it.
+// How gradients become steps, exactly as in torch.optim.
 
 #pragma once
 
@@ -13,8 +13,8 @@ struct Step {
     T rate, momentum;
     T beta1, beta2, eps, size, root;  // AdamW: size = rate / (1 - beta1^t), root = 1 / sqrt(1 - beta2^t)
     bool adamw;
-    // SGD without momentum needs no gradient arrays: the error signal is scaled by -rate where it arises,
-    // and each product adds itself to the weights.
+    // SGD without momentum needs no gradient arrays (a fused step): the gradient of the logits is multiplied by -rate, and each
+    // product is added to the weights.
     bool fused;
 
     Step(const Optimiser& optimiser, double rate_, std::int64_t number)
@@ -33,9 +33,9 @@ struct Step {
         }
     }
 
-    // What the error signal is multiplied with at the loss, for a mean over `batch` examples.
+    // The factor for the gradient of the logits, for a mean over `batch` examples.
     T scale(Index batch) const { return (fused ? -rate : T(1)) / static_cast<T>(batch); }
-    // What weight decay and the penalty leave of a weight in one fused step.
+    // The factor of a weight in one fused step, from weight decay and the penalty.
     T keep(const Parameter<T>& p) const { return 1 - rate * (p.decay + 2 * p.l2); }
 
     // Moves n numbers of a parameter from `at` on; g is their gradient (their change, where fused).

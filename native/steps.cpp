@@ -1,4 +1,4 @@
-// Steps of another library's network that need no Python while they are watched.
+// Watched steps of a network of another library, without Python.
 
 #include <nanobind/stl/pair.h>
 
@@ -10,7 +10,7 @@
 
 namespace {
 
-// Counts steps that are not sampled and notes their losses. Where more has to be done, it calls Python. The same in Python is
+// Counts steps that are not sampled and notes their losses. If more has to be done, it calls Python. The twin in Python is
 // lettrine.torch.fast.counting.StepCounter.
 class StepCounter {
   public:
@@ -56,8 +56,8 @@ class StepCounter {
     std::vector<std::pair<std::int64_t, double>> losses_;  // step and loss
 };
 
-// A run of sampled steps of a known network. Each is measured and counted, and its learning rates are noted. When something has changed,
-// the run ends, and Python goes on with the step.
+// A run of sampled steps of a known network. Each is measured and counted, and its learning rates are noted. If something has changed,
+// the run ends, and Python handles the step.
 class Run {
   public:
     bool running = false;
@@ -66,9 +66,9 @@ class Run {
         : counter_(nb::borrow(counter)), before_(std::move(before)), paused_(std::move(paused)), grad_enabled_(std::move(grad_enabled)),
           graph_task_(std::move(graph_task)), level_(std::move(level)) {}
 
-    // The step that begins now is the first one. modules: of the network, whose modes are not to change. groups: of the optimiser, with
-    // the learning rates. The run ends before step `until`, or when `room` rows of the tables are full. most: numbers of the network's
-    // input that are read; if it has more, Python must read it.
+    // The step that begins now is the first one. modules: of the network; their modes must not change. groups: of the optimiser, with
+    // the learning rates. The run ends before step `until`, or when `room` rows of the tables are full. most: of the network's input,
+    // so many numbers are read; if it has more, Python must read it.
     void begin(nb::handle_t<Live> live, nb::list parameters, nb::list groups, nb::list modules, std::int64_t until, std::size_t room, Index most) {
         live_ = nb::borrow(live);
         parameters_ = std::move(parameters);
@@ -87,13 +87,13 @@ class Run {
         running = true;
     }
 
-    // How many steps were made since the last call, and their learning rates, those of one step side by side.
+    // The number of steps since the last call, and their learning rates, those of one step side by side.
     std::pair<std::size_t, std::vector<double>> ran() { return {std::exchange(made_, 0), std::exchange(rates_, {})}; }
 
     // The user calls the network. False if Python must see it.
     bool called(const std::vector<std::size_t>& places, nb::handle args, nb::handle kwargs) {
         if (!running || !live().expected) return false;
-        // Evaluation, a checkpointed block that is computed again, or a function transform.
+        // An evaluation, a checkpointed block that is repeated, or a function transform.
         if (!truth(grad_enabled_()) || nb::cast<int>(graph_task_()) != -1 || !level_().is_none()) return true;
         running = !live().again(places) && known(args, kwargs);
         for (std::size_t i = 0; running && i < modes_.size(); ++i) running = truth(nb::getattr(modules_[i], training_)) == modes_[i];
@@ -157,7 +157,7 @@ class Run {
         return true;
     }
 
-    // Whether the first tensor that the network is called with is finite, or of whole numbers.
+    // Whether the first tensor among the network's arguments is finite, or of whole numbers.
     bool known(nb::handle args, nb::handle kwargs) const {
         for (const nb::handle given : nb::borrow<nb::tuple>(args))
             if (const auto answer = live().sound(given, most_)) return *answer;

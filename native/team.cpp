@@ -23,7 +23,7 @@ void pause() {
 #endif
 }
 
-// Spins a while, since a step lasts microseconds; true if the condition came true meanwhile.
+// Spins for a while, since a step takes microseconds. Returns whether the condition became true.
 template <class Done>
 bool spun_until(Done done) {
     for (int turns = 0; turns < 4000; ++turns) {
@@ -56,8 +56,8 @@ struct Team::Shared {
         changed.wait(lock, done);
         --asleep;
     }
-    // Wakes sleepers after a change. A sleeper first says that it sleeps and then reads the change; this changes first and then reads
-// whether somebody sleeps. In one total order of events, one of the two sees the other.
+    // Wakes sleepers after a change. A sleeper first writes that it sleeps and then reads the change; this changes first and then
+    // reads whether somebody sleeps. In one total order of events, one of the two sees the other.
     void announce() {
         if (asleep.load() == 0) return;
         { const std::lock_guard<std::mutex> lock(mutex); }
@@ -70,7 +70,7 @@ struct Team::Shared {
 };
 
 int useful_threads(double operations, int asked) {
-    constexpr double least = 1.5e7;  // of one thread between barriers: with less, exchanging the numbers costs as much as the help saves
+    constexpr double least = 1.5e7;  // of one thread between barriers: with less, sharing the numbers costs as much as the second thread saves
     const int cores = static_cast<int>(std::thread::hardware_concurrency());
     int threads = cores > 0 && asked > cores ? cores : asked;
     if (threads > operations / least) threads = static_cast<int>(operations / least);

@@ -6,8 +6,8 @@
 
 namespace lettrine {
 
-// Threads live as long as the team. Every member runs the same function and meets the others at barriers;
-// each takes a fixed part of every range, so results do not depend on timing.
+// Threads live as long as the team. Every member runs the same function and waits for the others at barriers.
+// Each has a fixed part of every range, so results do not depend on timing.
 class Team {
 public:
     explicit Team(int size);
@@ -16,9 +16,9 @@ public:
     Team& operator=(const Team&) = delete;
 
     int size() const { return size_; }
-    static double seconds();  // of a clock that never goes back
+    static double seconds();  // of a monotonic clock
     void run(void (*work)(void* with, int member), void* with);
-    // A barrier: no member goes on before all have come.
+    // A barrier: no member goes on before all have reached it.
     void barrier() {
         if (size_ > 1) wait();
     }
@@ -31,7 +31,7 @@ private:
     Shared* shared_ = nullptr;
 };
 
-// How many of the threads asked for are worth it, for work that meets at barriers every `operations` operations or so.
+// How many of the wanted threads pay, for work with a barrier about every `operations` operations.
 int useful_threads(double operations, int asked);
 
 }  // namespace lettrine

@@ -1,4 +1,4 @@
-// Tensors of another library, read where they lie.
+// Tensors of another library, read in place.
 
 #pragma once
 
@@ -8,7 +8,7 @@
 
 #include "border.hpp"
 
-// What a library of tensors offers by DLPack, as far as it is used here (DLPackExchangeAPI of dlpack.h, version 1).
+// The functions that a library of tensors offers by DLPack, as far as they are used here (DLPackExchangeAPI of dlpack.h, version 1).
 struct Exchange {
     std::uint32_t major, minor;
     const void* previous;
@@ -16,7 +16,7 @@ struct Exchange {
     int (*describe)(void* tensor, nb::dlpack::dltensor* out);
 };
 
-// Reads tensors of one type of another library where they lie.
+// Reads tensors of one type of another library in place.
 class Tensors {
   public:
     explicit Tensors(nb::type_object kind) : kind_(kind) {
@@ -28,7 +28,7 @@ class Tensors {
         describe_ = exchange->describe;
     }
 
-    // A tensor as it lies in memory. packed: contiguous.
+    // A tensor in memory. packed: contiguous.
     struct Found {
         nb::dlpack::dltensor as;
         Index size = 1;
@@ -51,7 +51,7 @@ class Tensors {
         }
     };
 
-    // Nothing if it is no tensor, or one that lies nowhere.
+    // Nothing if it is no tensor, or a tensor without memory.
     std::optional<Found> find(nb::handle tensor) const {
         Found found;
         if (!PyObject_TypeCheck(tensor.ptr(), reinterpret_cast<PyTypeObject*>(kind_.ptr()))) return std::nullopt;
@@ -67,17 +67,17 @@ class Tensors {
         return found;
     }
 
-    // Where the values of a tensor lie; null if it is not of T, contiguous, of this size and in this memory.
+    // The address of the values of a tensor; null unless it is of T, contiguous, of this size and in this memory.
     template <class T>
     const T* address(nb::handle tensor, Index size) const {
         const auto found = find(tensor);
         return found && found->size == size ? found->values<T>() : nullptr;
     }
 
-    // Whether it is of the very type that is read, not of one derived from it.
+    // Whether it is of exactly the type that is read, not of a subclass.
     bool plain(nb::handle tensor) const { return reinterpret_cast<PyObject*>(Py_TYPE(tensor.ptr())) == kind_.ptr(); }
 
-    // The number that this is, or that a tensor holds if it is one of float32 or float64 in this memory.
+    // The value of a number, or of a tensor of float32 or float64 in this memory that holds one number.
     std::optional<double> number(nb::handle tensor) const {
         if (PyFloat_CheckExact(tensor.ptr())) return PyFloat_AsDouble(tensor.ptr());
         if (const auto* value = address<float>(tensor, 1)) return static_cast<double>(*value);

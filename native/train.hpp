@@ -1,4 +1,4 @@
-// S optimiser steps, by as many members of the team as are worth it.
+// S optimiser steps, by as many members of the team as pay.
 
 #pragma once
 
@@ -30,8 +30,8 @@ struct Trainer : Passes<T> {
 
     Index run() {
         if (table) exchange_first_weight(true);
-        // Whether other threads help is tried. It depends on how far the cores are from each other and on what else runs there.
-        // The numbers are the same either way. A call of few steps leaves no time to try.
+        // Tries whether other threads help. That depends on the distance of the cores and on what else they run. The numbers are the
+        // same either way. A call of few steps has no time to try.
         constexpr Index trial = 3;
         const int all = team.size();
         Index weights = net.direct ? K * V : 0;
@@ -48,7 +48,7 @@ struct Trainer : Passes<T> {
     }
 
 private:
-    // Goes on to step `until` with so many members; seconds of the fastest step.
+    // Goes on to step `until` with so many members. Returns the seconds of the fastest step.
     double steps_by(int members, Index until) {
         crew = members;
         fastest = __builtin_inf();
@@ -117,7 +117,7 @@ private:
         const std::int64_t* indices = schedule.batches + s * B;
         batch.count = this->rows.find(examples, indices, B, C);
         if (s + 1 < schedule.steps)
-            for (Index b = B; b < 2 * B; ++b) {  // the next step's examples are anywhere in memory: ask for them in time
+            for (Index b = B; b < 2 * B; ++b) {  // the examples of the next step are scattered in memory: prefetch them
                 __builtin_prefetch(examples.context(indices[b], C));
                 __builtin_prefetch(examples.target(indices[b]));
             }

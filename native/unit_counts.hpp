@@ -1,4 +1,4 @@
-// How many values of each unit lie in a zone of its activation, such as the flat ends of tanh: at one step, and over several.
+// Counts the values of each unit that are in a zone of its activation, such as the flat ends of tanh: in one step, and over several.
 
 #pragma once
 
@@ -10,8 +10,8 @@
 
 #include "picked.hpp"
 
-// Number of an output; low and high end of a zone; whether the zone lies between them, else outside of them; whether a unit counts
-// only where all of its values lie in the zone, so that it is dead, else each value counts.
+// The number of an output; the low and high end of a zone; whether the zone is between them, else outside; whether a unit counts only
+// if all of its values are in the zone (it is dead then), else each value counts.
 using Zoned = std::tuple<std::size_t, double, double, bool, bool>;
 
 class UnitCounts {
@@ -36,12 +36,12 @@ class UnitCounts {
     // Of all outputs together.
     std::size_t zones() const { return count_; }
 
-    // Count the values of an output. totals: of each zone, how many values, or units, there are in all.
+    // Counts the values of an output. totals: for each zone, the number of all values, or of all units.
     void count(std::size_t place, const float* values, double* totals) {
         for (const Counted& zone : zones_[place]) totals[zone.column] = static_cast<double>(counted(zone, outputs_[place], values));
     }
 
-    // The step is over: add what was counted to what was before.
+    // The step is over: adds its counts to those of the steps before.
     void add_up() {
         for (std::size_t place = 0; place < outputs_.size(); ++place)
             for (const Counted& zone : zones_[place])
@@ -52,23 +52,23 @@ class UnitCounts {
                 }
     }
 
-    // By unit of each zone, side by side, over the steps since this was last asked: how many of its values lay in the zone, or in how
-    // many steps all of them did; and in how many steps in a row, up to the last one, all of them did.
+    // For each unit of each zone, side by side, over the steps since the last call: how many of its values were in the zone, or in how
+    // many steps all of them were; and in how many steps in a row, up to the last one, all of them were.
     std::pair<Result<std::int64_t>, Result<std::int64_t>> taken() { return {taken(sums_), taken(streaks_)}; }
 
   private:
     struct Counted {
         lettrine::Zone zone;
         bool whole;
-        std::size_t start, column;  // number of its first unit among those of all zones, and its own number
-        Index wider;                // `start` of another zone of the same output that holds all of this one, or -1
+        std::size_t start, column;  // the number of its first unit among those of all zones, and its own number
+        Index wider;                // `start` of another zone of the same output that contains this one, or -1
     };
 
     std::int64_t counted(const Counted& zone, const Picked& output, const float* values) {
         std::int64_t* counts = counts_.data() + zone.start;
         const std::int64_t* wider = zone.wider < 0 ? nullptr : counts_.data() + zone.wider;
         if (wider && std::find(wider, wider + output.units, output.rows) == wider + output.units) {
-            // No unit has all of its values in the wider zone, so none has them in this one, and nothing need be counted.
+            // No unit has all of its values in the wider zone. So none has them in this one, and nothing has to be counted.
             std::fill_n(counts, output.units, 0);
             return 0;
         }

@@ -1,9 +1,9 @@
 // One SIMD vector type for every instruction set.
 //
-// GCC and Clang give arithmetic, comparison and selection on vectors of any size, so one template serves
-// AVX-512 (64 bytes), AVX2 (32), NEON and the portable build (16); only what they spell badly is an intrinsic.
-// Everything lies in a namespace named after the instruction set. This header is compiled once for each, and with
-// equal names the linker could put AVX-512 code on the portable path. For the same reason nothing here uses a
+// GCC and Clang have arithmetic, comparison and selection on vectors of any size, so one template serves
+// AVX-512 (64 bytes), AVX2 (32), NEON and the portable build (16). Only operations that they compile badly are intrinsics.
+// Everything is in a namespace named after the instruction set. This header is compiled once for each set, and with
+// equal names the linker could use AVX-512 code in the portable build. For the same reason nothing here uses a
 // template of the standard library.
 
 #pragma once
@@ -44,7 +44,7 @@ struct Vector {
     typedef Integer Bits __attribute__((vector_size(LETTRINE_VECTOR_BYTES)));
     typedef T Unaligned __attribute__((vector_size(LETTRINE_VECTOR_BYTES), aligned(sizeof(T)), may_alias));
 
-    // Not Value{} + x: adding to 0 is no copy (it loses the sign of -0), and would cost an addition in every inner loop.
+    // Not Value{} + x: this is no copy (it loses the sign of -0), and costs an addition in every inner loop.
     static LETTRINE_INLINE Value set(T x) {
 #if LETTRINE_VECTOR_BYTES == 64
         if constexpr (sizeof(T) == 4)
@@ -75,7 +75,7 @@ struct Vector {
     // The first n lanes of v, zero in the others.
     static LETTRINE_INLINE Value keep(Value v, int n) { return lanes() < static_cast<Integer>(n) ? v : Value{}; }
 
-    // The first n numbers, 0 <= n <= width, touching no memory beyond them; zero in the other lanes.
+    // The first n numbers, 0 <= n <= width, without reading beyond them; zero in the other lanes.
     static LETTRINE_INLINE Value load(const T* p, int n) {
 #if LETTRINE_VECTOR_BYTES == 64
         if constexpr (sizeof(T) == 4)
@@ -102,13 +102,13 @@ struct Vector {
         else
             _mm512_mask_storeu_pd(p, static_cast<__mmask8>((1u << n) - 1u), reinterpret_cast<__m512d>(v));
 #else
-        // Not maskstore: AMD runs it as dozens of micro-operations.
+        // Not maskstore: on AMD it takes dozens of micro-operations.
         if (n == width) return store(p, v);
         for (int i = 0; i < n; ++i) p[i] = v[i];
 #endif
     }
 
-    // Both give the second operand when a comparison meets NaN, so a NaN in x survives max(low, x).
+    // Both give the second operand if one is NaN, so a NaN in x survives max(low, x).
     static LETTRINE_INLINE Value max(Value a, Value b) {
 #if LETTRINE_VECTOR_BYTES == 64
         if constexpr (sizeof(T) == 4)
@@ -145,7 +145,7 @@ struct Vector {
         return v;
 #endif
     }
-    // How many lanes are 0.
+    // The number of lanes that are 0.
     static LETTRINE_INLINE Integer zeros(Value v) {
 #if LETTRINE_VECTOR_BYTES == 64
         if constexpr (sizeof(T) == 4)

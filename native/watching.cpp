@@ -1,4 +1,4 @@
-// Watching another library's network: the hooks of its modules.
+// The hooks on the modules of a network of another library.
 
 #include <utility>
 #include <vector>
@@ -9,7 +9,7 @@ namespace {
 
 const bool unserializable = true;
 
-// The forward hook of one module, and the hook on the gradient of its output. What cannot be measured here is left to `otherwise`.
+// The forward hook of one module, and the hook on the gradient of its output. If something cannot be measured here, it calls `otherwise`.
 class OutputHook {
   public:
     OutputHook(nb::handle_t<Live> live, std::size_t place, nb::object otherwise, nb::object grad_enabled, nb::object graph_task, nb::object level)
@@ -39,7 +39,7 @@ class OutputHook {
         if (live.expected) {
             const bool again = live.heard_of(place_);
             if (!again && live.hear(place_, output, self)) return;
-            // A checkpointed block done again, evaluation, or a function transform.
+            // A repeated checkpointed block, an evaluation, or a function transform.
             if ((again && nb::cast<int>(graph_task_()) != -1) || !truth(grad_enabled_()) || !level_().is_none()) return;
             live.expected = false;
         }
@@ -108,6 +108,6 @@ void bind_watching(nb::module_& m) {
                      "grad_enabled: collections.abc.Callable[[], bool], graph_task: collections.abc.Callable[[], int], "
                      "level: collections.abc.Callable[[], object]) -> None"))
         .def("__reduce__", [](nb::handle) { return inert(); }, nb::sig("def __reduce__(self) -> tuple[typing.Any, ...]"))
-        // A tensor that is saved leaves its hooks behind; torch need not warn of ours.
+        // A saved tensor loses its hooks; torch need not warn of ours.
         .def_ro_static("__torch_unserializable__", &unserializable);
 }

@@ -1,4 +1,4 @@
-// The memory of a training call: laid out once to be counted, and once more to be used.
+// The memory of a training call. The same code lays it out twice: first to count the bytes, then to use them.
 
 #pragma once
 
@@ -7,7 +7,7 @@
 
 namespace lettrine::LETTRINE_NAMESPACE {
 
-// Hands out pieces of one block, each on a cache line of its own. Without a block it only counts.
+// Gives out pieces of one block, each on its own cache line. Without a block it only counts.
 class Arena {
 public:
     explicit Arena(void* block) : block_(static_cast<char*>(block)) {}
@@ -25,26 +25,26 @@ private:
     std::size_t used_ = 0;
 };
 
-// What one layer keeps between the forward and the backward pass.
+// The memory of one layer between the forward and the backward pass.
 template <class T>
 struct LayerMemory {
-    T* z;         // rows: the Linear's output, normalised where there is batch norm
-    T* before;    // rows: the activation's argument, where its slope needs it
+    T* z;         // rows: the Linear's output; with batch norm, normalised
+    T* before;    // rows: the activation's input, if its slope needs it
     T* a;         // rows: the activation
-    T* dropped;   // rows: the activation after dropout; `a` where there is none
+    T* dropped;   // rows: the activation after dropout; without dropout it is `a`
     T* mask;      // rows: of dropout
     T* d;         // rows: gradient of z
-    T* gradient;  // of the weight, laid out as it is; none where the step is fused
+    T* gradient;  // of the weight, in its layout; none in a fused step
     T* sums;      // gradient of the bias, (out,)
     NormMemory<T> norm;
 };
 
 template <class T>
 struct Workspace {
-    Layer<T>* layers;  // the network's, but the first one's weight as panels where the table is used
+    Layer<T>* layers;  // the network's; with a table, the weight of the first one as panels
     LayerMemory<T>* memory;
     Rows rows;
-    T* shares;        // (B,) of the batch's examples, how many a row stands for
+    T* shares;        // (B,) the number of examples of the batch that a row stands for
     double* partial;  // loss of each panel
     T *inputs, *input_gradients;    // rows over K = T * E
     T* input_columns;
@@ -55,8 +55,8 @@ struct Workspace {
     Pairs pairs;
     T *letters, *products, *signals, *letter_gradient;
 
-    // Whether the table takes fewer operations, with pairs counted as if characters were drawn evenly. Only shapes
-    // decide, so that a run does not depend on how it was cut into calls.
+    // Whether the table needs fewer operations; the number of pairs is estimated for evenly drawn characters. Only shapes decide, so
+    // that a run does not depend on how it is divided into calls.
     static bool by_table(const Network<T>& net, Index batch) {
         if (net.direct || batch < 8) return false;
         double missed = 1;

@@ -1,15 +1,23 @@
 """Run the watching tests on several versions of torch, each in a virtual environment of its own, and print a table.
 
-    python scripts/matrix.py [oldest | newest | VERSION ...] [--tests tests/torch] [--to .venvs]
+    python scripts/matrix.py [oldest | newest | VERSION ...] [--cuda no|local|yes] [--tests tests/torch] [--to .venvs]
 
-Without versions: the oldest that pyproject.toml allows, the one of constraints.txt, and the newest there is. Builds for the
-processor alone are looked for, first where torch keeps them (download.pytorch.org), then where pip looks otherwise; a version
-that would bring packages of graphics cards along is not installed. A version that is not found, or fails, makes the exit code 1.
+Without versions: the oldest that pyproject.toml allows, the one of constraints.txt, and the newest there is.
+
+Builds for the processor alone are looked for, first where torch keeps them (download.pytorch.org), then where pip looks by
+itself. Where there is none, `--cuda` says whether a build for graphics cards will do. It takes 5 GB; no card is needed.
+
+    no      never (the default)
+    local   if pip has that build on this machine's disk
+    yes     wherever it comes from
+
+A version that fails makes the exit code 1, and so does one that is not found, unless `--skip-missing` is given.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import subprocess
 import sys
@@ -18,7 +26,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent.parent
 INDEX = "https://download.pytorch.org/whl/cpu"
-CARDS = re.compile(r"\b(?:nvidia|cuda|triton|pytorch-triton)[\w.-]*", re.IGNORECASE)
+CARDS = ("nvidia", "cuda", "triton", "pytorch-triton")  # how the packages of graphics cards are called
 SECONDS = "15"  # in which an index must answer
 CONSTRAINTS = HERE / "constraints.txt"
 
@@ -38,21 +46,32 @@ def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([str(each) for each in command], cwd=HERE, capture_output=True, text=True, check=False)
 
 
-def source(pip: tuple[str | Path, ...], torch: str) -> tuple[tuple[str, ...] | None, str]:
-    """The options by which pip finds this torch without packages of graphics cards; None and why where it does not."""
-    reasons = []
-    for options, place in ((("--index-url", INDEX), "download.pytorch.org"), ((), "where pip looks otherwise")):
-        tried = run(*pip, "--dry-run", "--ignore-installed", "--timeout", SECONDS, "--retries", "0", *options, torch)
-        cards = sorted(set(CARDS.findall(tried.stdout.rpartition("Would install")[2])))
-        if tried.returncode == 0 and not cards:
-            return options, ""
+def planned(pip: tuple[str | Path, ...], *what: str) -> dict[str, str] | str:
+    """The packages pip would install, with the URL of each; or why it would not."""
+    tried = run(*pip, "--quiet", "--dry-run", "--ignore-installed", "--report", "-", *what)
+    if tried.returncode:
         failed = [line for line in tried.stderr.splitlines() if line.startswith("ERROR: ")] or ["ERROR: pip failed"]
-        reason = f"it would bring {len(cards)} packages of graphics cards" if cards else failed[-1].removeprefix("ERROR: ")
-        reasons.append(f"{place}: {reason}")
-    return None, "not found for the processor alone (" + "; ".join(reasons) + ")"
+        return failed[-1].removeprefix("ERROR: ")
+    return {each["metadata"]["name"]: each["download_info"]["url"] for each in json.loads(tried.stdout)["install"]}
 
 
-def made(version: str, folder: Path) -> tuple[Path | None, str]:
+def source(pip: tuple[str | Path, ...], torch: str, cuda: str) -> tuple[tuple[str, ...] | None, str]:
+    """The options by which pip finds this torch, in a build that `cuda` allows; None and why where it does not."""
+    reasons = []
+    quick = ("--index-url", INDEX, "--timeout", SECONDS, "--retries", "0")
+    for options, place in ((quick, "download.pytorch.org"), ((), "where pip looks otherwise")):
+        packages = planned(pip, *options, torch)
+        if isinstance(packages, str):
+            reasons.append(f"{place}: {packages}")
+            continue
+        cards = [each for each in packages if each.lower().startswith(CARDS)]
+        if not cards or cuda == "yes" or (cuda == "local" and packages["torch"].startswith("file:")):
+            return options, ""
+        reasons.append(f"{place}: it would bring {len(cards)} packages of graphics cards; see --cuda")
+    return None, "not found (" + "; ".join(reasons) + ")"
+
+
+def made(version: str, folder: Path, cuda: str) -> tuple[Path | None, str]:
     """The interpreter of an environment with this torch, and its version; None and why where there is none."""
     python = folder / "bin" / "python"
     if not (folder / "ready").exists():
@@ -61,7 +80,7 @@ def made(version: str, folder: Path) -> tuple[Path | None, str]:
         pins = [line for line in CONSTRAINTS.read_text(encoding="utf-8").splitlines() if not line.startswith("torch")]
         (folder / "constraints.txt").write_text("\n".join(pins) + "\n", encoding="utf-8")
         pip = (python, "-m", "pip", "install", "--disable-pip-version-check", "-c", folder / "constraints.txt")
-        options, why = source(pip, torch)
+        options, why = source(pip, torch, cuda)
         if options is None:
             return None, why
         for what in ((*options, torch), ("-e", ".[torch,report,corpora,test]")):  # torch is there when ours is installed
@@ -89,18 +108,22 @@ def main() -> None:
     """Make the environments, run the tests, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("versions", nargs="*", metavar="VERSION")
+    parser.add_argument("--cuda", choices=("no", "local", "yes"), default="no")
+    parser.add_argument("--skip-missing", action="store_true")
     parser.add_argument("--tests", nargs="+", default=["tests/torch"])
     parser.add_argument("--to", type=Path, default=HERE / ".venvs")
     options = parser.parse_args()
-    rows = []
+    rows, well = [], True
     for version in wanted(options.versions):
         print(f"torch {version}: making an environment and running {' '.join(options.tests)}", flush=True)
-        python, found = made(version, options.to / f"torch-{version}")
-        rows.append((version, "", found) if python is None else (version, found, tested(python, options.tests)))
+        python, found = made(version, options.to / f"torch-{version}", options.cuda)
+        result = found if python is None else tested(python, options.tests)
+        rows.append((version, found if python else "", result))
+        well &= options.skip_missing if python is None else result.startswith("passed")
     width = max(len(version) for version, _, _ in rows)
     for version, found, result in rows:
         print(f"torch {version:{width}}  {found:14}  {result}")
-    sys.exit(any(not result.startswith("passed") for _, _, result in rows))
+    sys.exit(not well)
 
 
 if __name__ == "__main__":

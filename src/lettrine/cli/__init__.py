@@ -1,1 +1,1 @@
-"""The command line: parses, calls, prints. Nothing here computes, and nothing heavy is imported before it is needed."""
+"""The command line: parses, calls, prints. Nothing here computes. Large modules are imported only when they are needed."""

@@ -1,4 +1,4 @@
-"""`info` and `corpora`: what a run is, and which word lists there are."""
+"""`info` and `corpora`: facts about a run, and the list of word lists."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lettrine.cli.runs import RUNS, complete_run, found_runs
 from lettrine.cli.show import console, note, number, out_json, plain, table
 from lettrine.errors import install_line
 
-NARROW = ("run", "words", "test")  # columns of the list of runs, and more of them where a terminal has WIDE columns
+NARROW = ("run", "words", "test")  # columns of the list of runs; a terminal of WIDE characters shows more of them
 MORE = ("dev", "status", "parameters", "from")
 WIDE = 72
 
@@ -27,12 +27,12 @@ def register(app: typer.Typer) -> None:
 def info(
     run: Annotated[
         str | None,
-        typer.Argument(metavar="[RUN]", help="A run folder; without one, those there are.", autocompletion=complete_run),
+        typer.Argument(metavar="[RUN]", help="A run folder. Without one: list the runs.", autocompletion=complete_run),
     ] = None,
     engine: Annotated[bool, typer.Option("--engine", help="Show which engines and instruction sets this machine has.")] = False,
     json: Json = False,
 ) -> None:
-    """Show what a run was told and what came out of it; without a run, the runs there are in runs and in this folder."""
+    """Show the settings and results of a run. Without a run: list the runs in `runs` and in this folder."""
     from lettrine.engine.choice import describe_engines  # noqa: PLC0415 - --help answers without numpy
     from lettrine.training.folder import RUN, read_description, results_of  # noqa: PLC0415
 
@@ -81,7 +81,7 @@ def info(
 
 
 def _list_runs(*, json: bool) -> None:
-    """The runs of `runs` and of the current folder, those trained last first."""
+    """The runs in `runs` and in the current folder, the latest first."""
     from lettrine.errors import RunError  # noqa: PLC0415
     from lettrine.training.folder import read_description, results_of  # noqa: PLC0415
 
@@ -105,7 +105,7 @@ def _list_runs(*, json: bool) -> None:
     out = console()
     names = NARROW if out.width < WIDE else (*NARROW, *MORE)
     shown = table(*names)
-    shown.columns[0].overflow = "fold"  # to be typed again as it stands
+    shown.columns[0].overflow = "fold"  # the user may type it as it is shown
     for row in rows:
         words, parameters = (f"{row[key]:,}" if key in row else "-" for key in ("words", "parameters"))
         dev, test = (number(row.get("loss", {}).get(name) or nan, 3) for name in ("dev", "test"))
@@ -116,7 +116,7 @@ def _list_runs(*, json: bool) -> None:
 
 
 def corpora(json: Json = False) -> None:
-    """List the word lists that need no file of yours."""
+    """List the word lists that come with lettrine or its extras."""
     from lettrine.text.corpora import list_corpora  # noqa: PLC0415
 
     known = list_corpora()

@@ -1,4 +1,4 @@
-"""The `lettrine` command: its subcommands, and the one place where errors become a line and an exit code."""
+"""The `lettrine` command: its subcommands, and the one place that turns errors into a line and an exit code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 import lettrine
 from lettrine.errors import LettrineError
 
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+INTERRUPTED = 130  # 128 + SIGINT, as in shells
 BAD_INPUT = 2
 
 # Commands by the module of `lettrine.cli` that has them, in the order of --help.
@@ -32,11 +32,11 @@ HOMES: Final = {
 
 
 class _Stopped(Exception):  # noqa: N818 - no error
-    """Ctrl-C, where no run is there to be resumed."""
+    """Ctrl-C, without a run that could be resumed."""
 
 
 class _Commands(TyperGroup):
-    """Typer ends without a word on Ctrl-C."""
+    """A command that says so on Ctrl-C; Typer would end without a word."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
@@ -64,7 +64,7 @@ def root(
 
 
 def build(command: str = "") -> typer.Typer:
-    """The command line; for a known command without the others' modules, which take longer to describe than words to draw."""
+    """The command line. For a known command, the modules of the others are not imported: that takes longer than to draw words."""
     app = typer.Typer(
         name="lettrine",
         cls=_Commands,
@@ -83,8 +83,8 @@ def build(command: str = "") -> typer.Typer:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code: 0, or 2 for bad input, 130 or 143 when stopped by a signal.
 
-    Every error is one line on standard error, and with --json an object on standard output as well. Errors that are not
-    ours keep their traceback: they are defects.
+    Every error is one line on standard error, and with --json also an object on standard output. Errors that are not ours are
+    defects; they keep their traceback.
     """
     _write_what_can_be_written()
     given = sys.argv[1:] if arguments is None else arguments
@@ -97,8 +97,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> tuple[str, str, int]:  # noqa: PLR0911 - one return for each way to end
-    """Run a command; the kind of its error and a line on it, both empty where all is well, and the exit code."""
-    # A shell that asks for completions names the command in a variable, not here; then all are needed.
+    """Run a command. Returns the kind of its error and a line about it, both empty without an error, and the exit code."""
+    # A shell that asks for completions names the command in a variable; then all commands are needed.
     first = [] if "_LETTRINE_COMPLETE" in os.environ else arguments[:1]
     try:
         code = build(*first)(args=arguments, standalone_mode=False)
@@ -110,7 +110,7 @@ def _run(arguments: list[str]) -> tuple[str, str, int]:  # noqa: PLR0911 - one r
     except BrokenPipeError:
         from lettrine.cli.show import nobody_reads  # noqa: PLC0415 - start-up pays only for what it uses
 
-        nobody_reads()  # the reader of our output has closed it, as `lettrine sample RUN | head` does
+        nobody_reads()  # the reader of our output has closed it, as in `lettrine sample RUN | head`
         return "", "", 0
     except MemoryError:
         advice = "out of memory; lower --context, --embedding, --hidden or --batch, or give fewer words"
@@ -118,7 +118,7 @@ def _run(arguments: list[str]) -> tuple[str, str, int]:  # noqa: PLR0911 - one r
     except OSError as error:
         return "OSError", f"{error.filename or 'the system'}: {error.strerror or error}", BAD_INPUT
     except Exception as error:
-        # Typer's own errors (an unknown option, a word for a number) differ in class between its versions.
+        # The classes of Typer's own errors (an unknown option, a word for a number) differ between its versions.
         if not hasattr(error, "format_message"):
             raise
         if not error.format_message():  # no arguments: the help was shown
@@ -128,7 +128,7 @@ def _run(arguments: list[str]) -> tuple[str, str, int]:  # noqa: PLR0911 - one r
 
 
 def _write_what_can_be_written() -> None:
-    """Where output is not UTF-8, a character it cannot write is shown as its number instead of ending the program."""
+    """If output is not UTF-8, show characters that it cannot hold as numbers. Otherwise they would end the program."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

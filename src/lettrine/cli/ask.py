@@ -1,4 +1,4 @@
-"""`score`, `health`, `eval`: what one asks of a trained run."""
+"""`score`, `health`, `eval`: questions to a trained run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 EngineName = Annotated[str, typer.Option("--engine", help="auto, reference or native.")]
-Label = Annotated[str, typer.Option("--label", help="Of a run with labels: under this one alone. Default: under any.")]
+Label = Annotated[str, typer.Option("--label", help="For a run with labels: judge under this label alone. Default: under all.")]
 Threads = Annotated[int, typer.Option("--threads", help="Processor threads.")]
 
 
@@ -37,19 +37,19 @@ def score(
     words: Annotated[list[str] | None, typer.Argument(metavar="[WORD]...", help="Words to judge.")] = None,
     file: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Judge the words of a file; - reads standard input. One line comes out a word."),
+        typer.Option(metavar="FILE", help="Judge the words of a file; - reads standard input. Prints one line for each word."),
     ] = None,
     column: Annotated[str | None, typer.Option(help="Column of a CSV or TSV: its name, or its number from 1.")] = None,
     label: Label = "",
     out: Annotated[
         str | None,
-        typer.Option(metavar="TABLE", help="Write the table FILE with scores beside: .parquet, .csv, .tsv or .txt."),
+        typer.Option(metavar="TABLE", help="Write the table FILE with columns of scores: .parquet, .csv, .tsv or .txt."),
     ] = None,
     on: Annotated[
         str | None,
         typer.Option(
             metavar="URL",
-            help="With --out: whose workers judge; dask://host:8786, ray://host:10001, dask:// for processes here.",
+            help="With --out: the workers that judge; dask://host:8786, ray://host:10001, dask:// for processes here.",
         ),
     ] = None,
     format: Format = "text",  # noqa: A002 - the name of the option
@@ -59,7 +59,7 @@ def score(
 ) -> None:
     """How likely the model finds each word, and which character surprised it most.
 
-    A character that the run never saw is judged as a uniform guess among all of Unicode, and told.
+    A character that the run never saw counts as a uniform guess among all of Unicode; a remark says so.
     """
     from lettrine.training.folder import load_run  # noqa: PLC0415 - --help answers without numpy
 
@@ -84,7 +84,7 @@ def score(
 
 
 def _asked(words: list[str], file: str | None, out: str | None, on: str | None) -> tuple[list[str], str | None]:
-    """Words, or a file: with --out, one argument alone is the file. Raises ConfigError for both or neither."""
+    """Words, or a file. With --out, a single argument is the file. Raises ConfigError for both or neither."""
     from lettrine.errors import ConfigError  # noqa: PLC0415
 
     if out is not None and file is None and len(words) == 1:
@@ -103,7 +103,7 @@ def _asked(words: list[str], file: str | None, out: str | None, on: str | None) 
 def _of_file(
     model: LanguageModel, run: str, file: str, column: str | None, label: str, threads: int, chosen: str, *, json: bool
 ) -> None:
-    """One line a word on standard output."""
+    """Print one line for each word on standard output."""
     from lettrine.text.words import read_words  # noqa: PLC0415
 
     read = read_words(file, column=column)
@@ -125,7 +125,7 @@ def _of_file(
 def _into_table(
     run: Run, file: str, out: str, column: str | None, label: str, threads: int, on: str | None, *, json: bool
 ) -> None:
-    """The whole table from file to file, in constant memory."""
+    """Judge a whole table, from file to file, in constant memory."""
     from lettrine.tools.bulk import score_file  # noqa: PLC0415
     from lettrine.tools.clusters import pool_at  # noqa: PLC0415
 
@@ -169,7 +169,7 @@ def _row(each: Score) -> dict[str, Any]:
 
 
 def _rows(some: Scores) -> Iterator[dict[str, Any]]:
-    """The same of many words; the end of a word is an empty character."""
+    """The same for many words. The end of a word is an empty character."""
     columns = (
         some.log_likelihood.round(4),
         some.per_character.round(4),
@@ -216,7 +216,7 @@ def health(
     try_: Annotated[bool, typer.Option("--try", help="Try the remedies in short trainings, and say what each did.")] = False,
     json: Json = False,
 ) -> None:
-    """Say what was healthy while a run trained; exit code 1 if something is critical, 4 if too little was seen to judge."""
+    """Say how healthy a run was while it trained. Exit code 1: something is critical; 4: too little was seen to judge."""
     if try_:
         from lettrine.training.trials import try_remedies  # noqa: PLC0415
 
@@ -249,7 +249,7 @@ def evaluate(
     engine: EngineName = "auto",
     json: Json = False,
 ) -> None:
-    """Loss on a word list, beside guessing at random and counting one, two and three characters."""
+    """Loss on a word list, beside a random guess and counts of one, two and three characters."""
     from lettrine.errors import ConfigError, quote  # noqa: PLC0415
     from lettrine.inference.comparison import compare_with_counts  # noqa: PLC0415
     from lettrine.text.labels import sign_of  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""`checkup`: try somebody's PyTorch training by experiment."""
+"""`checkup`: examine a PyTorch training by experiments."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def checkup(
         str,
         typer.Argument(metavar="FILE:FUNCTION", help="A function that returns model, batches, loss_fn and optimizer."),
     ],
-    minutes: Annotated[float, typer.Option(help="The time there is; the most telling experiments come first.")] = 1.0,
+    minutes: Annotated[float, typer.Option(help="How long it may take. The most important experiments come first.")] = 1.0,
     only: Annotated[str | None, typer.Option(help="Ids of experiments, with commas between. Default: all.")] = None,
     save: Annotated[
         str | None, typer.Option(help="Also write the report to a file ending in .html, .json, .sarif or .txt.")
@@ -32,7 +32,7 @@ def checkup(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Try a PyTorch training by experiment and say what is wrong with it; exit code 1 if something is critical."""
+    """Examine a PyTorch training by experiments and say what is wrong with it. Exit code 1: something is critical."""
     from lettrine import health  # noqa: PLC0415 - start-up pays only for what it uses
 
     chosen = None if only is None else [name.strip() for name in only.split(",") if name.strip()]
@@ -50,7 +50,7 @@ def checkup(
 
 
 def _dtype(name: str | None) -> Any:
-    """The type of torch that has this name; None for None. Raises HealthError for a name that autocast does not know."""
+    """The torch type of this name; None for None. Raises HealthError for a name that autocast does not know."""
     if name is None:
         return None
     from lettrine.torch.checkup import AUTOCAST  # noqa: PLC0415
@@ -62,7 +62,7 @@ def _dtype(name: str | None) -> Any:
 
 
 def experiments_of(report: object) -> list[dict[str, object]]:
-    """What each experiment measured, as plain values."""
+    """The results of the experiments, as plain values."""
     from lettrine.health.evidence import EXPERIMENT  # noqa: PLC0415
     from lettrine.health.findings import Report  # noqa: PLC0415
 

@@ -27,19 +27,19 @@ def register(app: typer.Typer) -> None:
 @taking_options()
 def play(
     options: dict[str, Any],
-    port: Annotated[int, typer.Option(help="Where the page listens; 0 for any free port.", rich_help_panel="Page")] = PORT,
+    port: Annotated[int, typer.Option(help="Port of the page; 0 for any free port.", rich_help_panel="Page")] = PORT,
     host: Annotated[
-        str, typer.Option(help="Another address of this machine; needs --yes-expose.", rich_help_panel="Page")
+        str, typer.Option(help="Address of this machine to serve the page on; needs --yes-expose.", rich_help_panel="Page")
     ] = LOCAL,
     yes_expose: Annotated[
         bool,
         typer.Option(
-            "--yes-expose", help="Let other machines reach the page, by the token in its address.", rich_help_panel="Page"
+            "--yes-expose", help="Let other machines open the page; they need the token in its address.", rich_help_panel="Page"
         ),
     ] = False,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page.", rich_help_panel="Page")] = True,
 ) -> None:
-    """Train on a page where everything can be changed, broken and cured while it runs; Ctrl-C ends it."""
+    """Train on a page where everything can be changed, broken and cured during the training. Ctrl-C ends it."""
     from lettrine.live.board import Board  # noqa: PLC0415 - start-up pays only for what it uses
     from lettrine.live.play import Player  # noqa: PLC0415
     from lettrine.live.server import Server  # noqa: PLC0415
@@ -59,7 +59,7 @@ def play(
 
 @contextlib.contextmanager
 def shown_live(listener: OnProgress, *, wanted: bool) -> Iterator[OnProgress]:
-    """The listener, which also puts the training on a live page if that is wanted."""
+    """The function that is told of the progress. If wanted, it also shows the training on a live page."""
     if not wanted:
         yield listener
         return

@@ -12,10 +12,10 @@ from lettrine.training.option_table import OPTIONS, Option
 
 
 def taking_options(names: Collection[str] | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """A decorator: the command also takes these options of the table, all without `names`.
+    """A decorator: the command also takes these options of the table; without `names`, all of them.
 
-    Those that were typed are handed to its parameter `options`, by name. The command line is made of the very rows that
-    `training.options.choices` consumes, so no option can be typed that nobody takes.
+    Options that were typed are passed to its parameter `options`, by name. The command line is made from the same rows that
+    `training.options.choices` consumes. So no option can be typed that nothing uses.
     """
     rows = [option for option in OPTIONS if names is None or option.name in names]
 

@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from lettrine.training.api import OnProgress
     from lettrine.training.progress import Progress
 
-MEDIUM: Final = 60  # columns of a terminal that also hold a bar and the time left …
-WIDE: Final = 100  # … and the label and the speed
+MEDIUM: Final = 60  # a terminal of so many columns also shows a bar and the time left …
+WIDE: Final = 100  # … and one of so many also the label and the speed
 
 
 @contextlib.contextmanager
 def progress(*, quiet: bool, label: str = "training") -> Iterator[OnProgress]:
-    """A progress bar on standard error; nothing where that is no terminal."""
+    """A progress bar on standard error; nothing if that is no terminal."""
     terminal = console(error=True)
     if quiet or not terminal.is_terminal:
         yield lambda _: None
@@ -28,7 +28,7 @@ def progress(*, quiet: bool, label: str = "training") -> Iterator[OnProgress]:
 
     from lettrine.report.terminal import line  # noqa: PLC0415
 
-    # What is worth most stays on a narrow terminal: the loss, then how far it is, then the rest. 40 columns hold the first two.
+    # A narrow terminal shows the most important part: the loss, then the progress, then the rest. 40 columns hold the first two.
     columns: list[str | ProgressColumn] = [TextColumn("loss {task.fields[loss]}  dev {task.fields[dev]}"), MofNCompleteColumn()]
     if terminal.width >= MEDIUM:
         columns = [BarColumn(bar_width=None), *reversed(columns), TimeRemainingColumn()]

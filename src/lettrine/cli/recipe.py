@@ -1,4 +1,4 @@
-"""`recipe`: the published experiments by name."""
+"""`recipe`: published experiments by name."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def list_recipes(json: Json = False) -> None:
 
 
 def list_faults(json: Json = False) -> None:
-    """List the faults that can be planted in a healthy recipe, to see what the health check says."""
+    """List the faults that can be planted in a healthy recipe, to see what the health check says about them."""
     from lettrine.tools.faults import FAULTS  # noqa: PLC0415
 
     if json:
@@ -97,17 +97,17 @@ def run(
     everything: Annotated[bool, typer.Option("--all", help="Run every recipe.")] = False,
     fault: Annotated[str | None, typer.Option(help="Plant a fault in a healthy recipe, see lettrine recipe faults.")] = None,
     steps: Annotated[
-        int, typer.Option(help="Fewer steps, for a quick look; final figures are then not judged. 0 takes all.")
+        int, typer.Option(help="Fewer steps, for a quick look; final figures are not judged then. 0 means all.")
     ] = 0,
-    seed: Annotated[int | None, typer.Option(help="Other random numbers. Default: those of the published runs.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the random numbers. Default: that of the published run.")] = None,
     engine: Annotated[str, typer.Option(help="auto, reference or native.")] = "auto",
     threads: Annotated[int, typer.Option(help="Processor threads.")] = 1,
-    html: Annotated[Path | None, typer.Option(help="Also write a page with the pictures; a gallery for several.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Also write a page with pictures; of several, a gallery.")] = None,
     json: Json = False,
 ) -> None:
-    """Run recipes and set our figures beside the published ones.
+    """Run recipes and show our figures beside the published ones.
 
-    Nothing is kept but the page of --html; lettrine train keeps what it trained.
+    Only the page of --html is kept. To keep a network, use lettrine train.
     """
     from lettrine.recipes.choice import chosen_recipes  # noqa: PLC0415
     from lettrine.recipes.generator import SEED  # noqa: PLC0415
@@ -116,7 +116,7 @@ def run(
     if html is not None:
         from lettrine.report.figure import page_path  # noqa: PLC0415
 
-        page_path(html)  # before minutes of training, not after
+        page_path(html)  # say it before minutes of training, not after them
     if fault is not None:
         _run_fault(fault, names or [], engine=engine, threads=threads, html=html, json=json)
         return

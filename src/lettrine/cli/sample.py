@@ -37,7 +37,7 @@ def sample(
         str,
         typer.Option(help=r"A pattern of the whole word: . \[a-z] \d (a|b) * + ? {2,5}.", rich_help_panel=SPELLING),
     ] = "",
-    like: Annotated[str, typer.Option(help="A word that every word is near to.", rich_help_panel=SPELLING)] = "",
+    like: Annotated[str, typer.Option(help="A word that every word is close to.", rich_help_panel=SPELLING)] = "",
     near: Annotated[int, typer.Option(help="How many edits --like allows.", rich_help_panel=SPELLING)] = 2,
     min_length: Annotated[
         int, typer.Option(help="Characters at least; 0 also draws the empty word.", rich_help_panel=SPELLING)
@@ -51,22 +51,22 @@ def sample(
     ] = None,
     new: Annotated[bool, typer.Option("--new", help="Leave out words of the training list.", rich_help_panel=LIST)] = False,
     not_near: Annotated[
-        int, typer.Option(help="Leave out words so few edits or fewer away from one of the training list.", rich_help_panel=LIST)
+        int, typer.Option(help="Leave out words at most so many edits away from one of the training list.", rich_help_panel=LIST)
     ] = 0,
     unique: Annotated[bool, typer.Option("--unique", help="No word twice.", rich_help_panel=LIST)] = False,
     label: Annotated[
-        str, typer.Option(help="Of a run with labels: one, or several with shares, such as women=2,men=1.", rich_help_panel=LIST)
+        str, typer.Option(help="For a run with labels: one, or several with shares, such as women=2,men=1.", rich_help_panel=LIST)
     ] = "",
     temperature: Annotated[
-        float, typer.Option(help="Below 1 keeps to the likely, above 1 wanders, 0 takes the likeliest.", rich_help_panel=DRAW)
+        float,
+        typer.Option(help="Below 1: likelier words; above 1: stranger ones; 0: the likeliest.", rich_help_panel=DRAW),
     ] = 1.0,
-    top_k: Annotated[
-        int, typer.Option(help="Choose among the k likeliest characters only; 0 for all.", rich_help_panel=DRAW)
-    ] = 0,
+    top_k: Annotated[int, typer.Option(help="Draw only from the k likeliest characters; 0 for all.", rich_help_panel=DRAW)] = 0,
     top_p: Annotated[
-        float, typer.Option(help="Choose among the fewest characters that reach this probability.", rich_help_panel=DRAW)
+        float,
+        typer.Option(help="Draw only from the fewest characters that reach this probability.", rich_help_panel=DRAW),
     ] = 1.0,
-    seed: Annotated[int, typer.Option(help="Another seed, other words.", rich_help_panel=DRAW)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the random numbers.", rich_help_panel=DRAW)] = 0,
     sort: Annotated[
         str, typer.Option(help="drawn (as they come), score (the likeliest first) or word.", rich_help_panel=OUTPUT)
     ] = "drawn",
@@ -76,14 +76,14 @@ def sample(
     ] = False,
     out: Annotated[
         str | None,
-        typer.Option(metavar="TABLE", help="Write a file as they come: .parquet, .csv, .tsv or .txt.", rich_help_panel=OUTPUT),
+        typer.Option(metavar="TABLE", help="Write the words to a file: .parquet, .csv, .tsv or .txt.", rich_help_panel=OUTPUT),
     ] = None,
     format: Format = "text",  # noqa: A002 - the name of the option
     threads: Annotated[int, typer.Option("--threads", help="Processor threads; the words are the same.")] = 1,
     engine: Annotated[str, typer.Option("--engine", help="auto, reference or native.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
-    """Draw new words from a trained run, one a line, each as likely as the model has it among the words you wish for."""
+    """Draw new words from a trained run, one per line. Wishes rule words out; the others keep their odds."""
     from lettrine.errors import ConfigError  # noqa: PLC0415 - --help answers without numpy
     from lettrine.training.folder import load_run  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""Printing: one JSON object for scripts, tables for people, and nothing that could drive a terminal."""
+"""Printing: one JSON object for scripts, tables for people, and no characters that could control a terminal."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-# What acts on a terminal or breaks a line: controls, halves of surrogate pairs, separators, and marks that turn the direction of
-# what follows. Joiners stay: emoji and several scripts are written with them.
+# Characters that act on a terminal or break a line: controls, halves of surrogate pairs, separators, and marks that change the
+# direction of writing. Joiners stay: emoji and several scripts need them.
 UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def plain(text: str) -> str:
-    """The text on one line, without characters that act on a terminal: a word list must not steer it."""
+    """The text on one line, without characters that act on a terminal: a word list must not control it."""
     return UNSAFE.sub(lambda found: " " if found[0] in "\n\r\t" else "", text)
 
 
 def out_json(value: Any) -> None:
-    """One JSON object on standard output, nothing else there; NaN and infinities become null."""
+    """Print one JSON object on standard output. NaN and infinities become null."""
     text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
     print(UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text))  # noqa: T201
 
 
 def nobody_reads() -> None:
-    """Throw away what standard output still holds: its reader has left, and Python would complain of it at exit."""
+    """Drop what standard output still holds. Its reader has gone, and Python would complain at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def console(*, error: bool = False) -> Console:
-    """Where people read."""
+    """The console for people."""
     from rich.console import Console  # noqa: PLC0415 - start-up pays only for what it uses
 
     # Square brackets and :names: in words and paths are text, not Rich's markup.
@@ -44,19 +44,19 @@ def console(*, error: bool = False) -> Console:
 
 
 def table(*columns: str, title: str = "") -> Table:
-    """A plain table, flush with the left margin; without column names, two columns without a head."""
+    """A plain table at the left margin; without column names, two columns without a header."""
     from rich.table import Table  # noqa: PLC0415
 
     return Table(*columns, box=None, pad_edge=False, show_header=bool(columns), title=title or None, title_justify="left")
 
 
 def note(text: str) -> None:
-    """A remark on standard error, so that standard output stays what was asked for."""
+    """A remark on standard error; standard output has only what was asked for."""
     print(f"lettrine: {plain(text)}", file=sys.stderr)  # noqa: T201
 
 
 def number(value: float, digits: int = 4) -> str:
-    """A figure, or a dash where there is none."""
+    """A figure as text; a dash if there is none."""
     return f"{value:,.{digits}f}" if math.isfinite(value) else "-"
 
 

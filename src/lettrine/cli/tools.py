@@ -11,9 +11,10 @@ import typer
 from lettrine.cli.options import taking_options
 from lettrine.cli.show import console, note, out_json, plain
 
+# The options of a training on which a sweep of the learning rate depends.
 RANGE_OPTIONS = frozenset(
     "words context embedding hidden activation norm init optimizer momentum batch seed threads engine".split()  # noqa: SIM905
-)  # of a training, those that a sweep of the learning rate depends on
+)
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 
@@ -26,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _check_page(html: Path | None) -> None:
-    """Refuse a name that no page can have before the work is done, not after."""
+    """Refuse a bad name for a page before the work is done, not after it."""
     if html is not None:
         from lettrine.report.figure import page_path  # noqa: PLC0415
 
@@ -36,17 +37,15 @@ def _check_page(html: Path | None) -> None:
 @taking_options(RANGE_OPTIONS)
 def lr_range(
     options: dict[str, Any],
-    run: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="From where a run's training stands, instead of a fresh network.")
-    ] = None,
-    like: Annotated[Path | None, typer.Option(metavar="RUN", help="Network and training of another run, but fresh.")] = None,
-    low: Annotated[float, typer.Option(help="Where the sweep begins.")] = 1e-5,
-    high: Annotated[float, typer.Option(help="Where it ends, if the loss has not broken before.")] = 10.0,
+    run: Annotated[Path | None, typer.Option(metavar="RUN", help="Start from this run, as it was trained.")] = None,
+    like: Annotated[Path | None, typer.Option(metavar="RUN", help="Start afresh, with the settings of this run.")] = None,
+    low: Annotated[float, typer.Option(help="Learning rate at the beginning of the sweep.")] = 1e-5,
+    high: Annotated[float, typer.Option(help="Learning rate at its end; it stops earlier if the loss explodes.")] = 10.0,
     steps: Annotated[int, typer.Option(help="Steps of the sweep.")] = 600,
     html: Annotated[Path | None, typer.Option(help="Also write a page with the curve.")] = None,
     json: Json = False,
 ) -> None:
-    """Find a learning rate: sweep it upwards, see where the loss falls fastest and where it breaks. Nothing is kept of it."""
+    """Find a learning rate: raise it step by step and see where the loss falls fastest and where it explodes. Keeps nothing."""
     _check_page(html)
     from lettrine.errors import ConfigError  # noqa: PLC0415 - --help answers without numpy
     from lettrine.training.lr_range import lr_range as sweep_fresh  # noqa: PLC0415
@@ -82,7 +81,7 @@ def gains(
     html: Annotated[Path | None, typer.Option(help="Also write a page with the picture.")] = None,
     json: Json = False,
 ) -> None:
-    """How large weights must start: the gain of each activation, checked by numbers, and the spread of x @ w."""
+    """How large weights must be at the start: the gain of each activation, with a numerical check, and the spread of x @ w."""
     _check_page(html)
     from lettrine.tools.gains import gain_rows, spread_rows  # noqa: PLC0415
 
@@ -119,7 +118,7 @@ def compare(
     html: Annotated[Path | None, typer.Option(help="Also write a page with the curves.")] = None,
     json: Json = False,
 ) -> None:
-    """Set runs side by side: their different settings, losses, findings."""
+    """Show runs side by side: the settings in which they differ, losses, findings."""
     _check_page(html)
     from lettrine.tools.comparison import compare_runs, differences, to_dict  # noqa: PLC0415
 
@@ -152,7 +151,7 @@ def norms(
     engine: Annotated[str, typer.Option(help="auto, reference or native.")] = "auto",
     json: Json = False,
 ) -> None:
-    """Batch norm of a run, three ways: statistics of the batch, running ones, and those of the whole training set."""
+    """Batch norm of a run with three statistics: those of the batch, the running ones, and those of the whole training set."""
     from lettrine.tools.norms import AGREE, compare_norms  # noqa: PLC0415
 
     found = compare_norms(run, engine=engine)

@@ -20,7 +20,7 @@ SIGNAL_BASE = 128  # exit code of a process that a signal ended: 128 + its numbe
 RUNS = Path("runs")
 SHOWN_WORDS = 10
 
-RUN = "Run"  # of --help, after those of the options' table
+RUN = "Run"  # panels of --help, after those of the table of options
 
 
 def register(app: typer.Typer) -> None:
@@ -80,7 +80,7 @@ def train(
 
 
 def _free_folder(source: str) -> Path:
-    """runs/NAME, or runs/NAME-2 and so on where that is taken."""
+    """runs/NAME, or runs/NAME-2 and so on if that exists."""
     name = "".join(c if c.isalnum() or c in "-_" else "-" for c in Path(source).stem).strip("-") or "run"
     folder, count = RUNS / name, 1
     while folder.exists():
@@ -124,7 +124,7 @@ def _print(run: Run, *, json: bool) -> None:
 
 
 def _print_findings(report: Report, run: str) -> None:
-    """The verdict in one line, then a line for each finding; `lettrine health` has the rest."""
+    """The verdict in one line, then one line for each finding. `lettrine health` shows the rest."""
     from lettrine.report.summary import verdict  # noqa: PLC0415
     from lettrine.report.terminal import line  # noqa: PLC0415
     from lettrine.training.trials import can_be_tried  # noqa: PLC0415

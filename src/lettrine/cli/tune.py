@@ -1,4 +1,4 @@
-"""`tune`: many trainings, on one machine or on many; the best is kept."""
+"""`tune`: many trainings, on one machine or several; the best one is kept."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lettrine.search.tuned import Standing, Tuned
 
 SEARCH: Final = "Search"  # panel of --help
-OTHERS: Final = ("model", "effort", "seconds", "networks", "health", "threads")  # what the search decides itself
+OTHERS: Final = ("model", "effort", "seconds", "networks", "health", "threads")  # the search decides these itself
 MINUTE: Final = 60
 
 
@@ -34,10 +34,10 @@ def register(app: typer.Typer) -> None:
 def tune(
     options: dict[str, Any],
     minutes: Annotated[
-        float | None, typer.Option(help="Time to take. Default: 5, or none with --trials.", rich_help_panel=SEARCH)
+        float | None, typer.Option(help="Time for the search. Default: 5, or no limit with --trials.", rich_help_panel=SEARCH)
     ] = None,
     trials: Annotated[
-        int | None, typer.Option(help="Trainings in all, those of other workers among them.", rich_help_panel=SEARCH)
+        int | None, typer.Option(help="Number of trainings, including those of other workers.", rich_help_panel=SEARCH)
     ] = None,
     storage: Annotated[
         str | None,
@@ -51,7 +51,7 @@ def tune(
         str | None, typer.Option(metavar="NAME", help="Name of the study. Default: from the words.", rich_help_panel=SEARCH)
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(help="Trainings side by side. Default: one a processor.", rich_help_panel=SEARCH)
+        int | None, typer.Option(help="Trainings side by side. Default: one per processor.", rich_help_panel=SEARCH)
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the search. Default: runs/NAME-tune.", rich_help_panel=SEARCH)
@@ -60,7 +60,7 @@ def tune(
         bool,
         typer.Option(
             "--healthy",
-            help="Take no run for the best of which the health check says something critical.",
+            help="Exclude runs about which the health check says something critical.",
             rich_help_panel=SEARCH,
         ),
     ] = False,
@@ -69,9 +69,9 @@ def tune(
     ] = True,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.", rich_help_panel=SEARCH)] = False,
 ) -> None:
-    """Search for the network and training that fit a word list best; whatever is given is not searched.
+    """Search for the best network and training for a word list. Options that are given are kept as they are.
 
-    The same command typed again goes on, and typed on several machines with the same --storage it works on the same study.
+    The same command continues a search that was stopped. Several machines with the same --storage work on the same search.
     """
     from lettrine.search import api  # noqa: PLC0415 - --help answers without numpy
     from lettrine.training.options import choices, word_list_of  # noqa: PLC0415
@@ -106,7 +106,7 @@ def tune(
 
 @contextlib.contextmanager
 def _line(*, quiet: bool) -> Iterator[Callable[[Standing], None]]:
-    """How far it is, in one line on standard error; nothing where that is no terminal."""
+    """The progress, as one line on standard error; nothing if that is no terminal."""
     terminal = console(error=True)
     if quiet or not terminal.is_terminal:
         yield lambda _: None
@@ -116,7 +116,7 @@ def _line(*, quiet: bool) -> Iterator[Callable[[Standing], None]]:
 
 
 def said(now: Standing) -> str:
-    """How far a search is, in words."""
+    """The progress of a search, in words."""
     many = f"{now.census.finished} of {now.wanted}" if now.wanted else f"{now.census.finished}"
     parts = [f"{many} trials", f"{now.census.pruned} pruned", f"{now.census.running} running"]
     parts.append(f"best {number(now.best, 3)} (default {number(now.default, 3)})")

@@ -1,4 +1,4 @@
-"""Rows of output in the form that was asked for: plain lines, CSV, or one JSON object a line; written as they come."""
+"""Rows of output, as plain lines, CSV, or one JSON object per line. Each is written at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 from lettrine.cli.show import UNSAFE, nobody_reads, plain
 
 FORMATS: Final = ("text", "csv", "jsonl")
-Format = Annotated[str, typer.Option("--format", help="text (tabs between columns), csv or jsonl (one JSON object a line).")]
+Format = Annotated[str, typer.Option("--format", help="text (tabs between columns), csv or jsonl (one JSON object per line).")]
 
 
 def checked_format(chosen: str) -> None:
@@ -24,7 +24,7 @@ def checked_format(chosen: str) -> None:
 
 
 class Writer:
-    """Writes rows with the same columns to standard output, in a table under a head; words alone as plain text have none."""
+    """Writes rows with the same columns to standard output, under a header; plain words have no header."""
 
     def __init__(self, chosen: str) -> None:
         self._format, self._begun = chosen, False
@@ -60,6 +60,6 @@ class Writer:
         try:
             sys.stdout.write(text)
             sys.stdout.flush()
-        except BrokenPipeError:  # whoever reads has had enough; the library that parses the command line would make it an error
+        except BrokenPipeError:  # the reader has enough; the library that parses the command line would make it an error
             nobody_reads()
             raise typer.Exit from None

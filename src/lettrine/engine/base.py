@@ -1,9 +1,8 @@
 """What an engine is: the arithmetic of training, and nothing else.
 
-An engine draws no random numbers and knows no schedule. It is handed which examples form each batch, and the learning rate of
-each step. So two engines that are given the same arrays do the same work and can be compared number by number. `reference` is
-the
-definition; `native` is its fast twin.
+An engine draws no random numbers and knows no schedule. It is told which examples form each batch, and the learning rate of each
+step. So two engines with the same arrays do the same work, and can be compared number by number. `reference` is the definition;
+`native` is its fast twin.
 """
 
 from __future__ import annotations
@@ -34,13 +33,13 @@ WEIGHT_DECAYS: Final = {"sgd": 0.0, "adamw": 0.01}  # torch's defaults
 @checked
 @dataclass(frozen=True)
 class Optimiser:
-    """How gradients become steps; the learning rate is not here, it is given step by step.
+    """How gradients become steps. The learning rate is not here: it is given for each step.
 
     kind: "sgd", or "adamw" (Loshchilov & Hutter 2019), both exactly as in torch.optim.
     momentum: of SGD: v = momentum * v + g, p -= lr * v.
     beta1, beta2, eps: of AdamW.
     weight_decay: on matrices only, never on biases or batch norm. SGD adds weight_decay * p to the
-        gradient, AdamW shrinks p by lr * weight_decay. None takes WEIGHT_DECAYS' by kind.
+        gradient, AdamW shrinks p by lr * weight_decay. None takes that of WEIGHT_DECAYS for the kind.
     l2: coefficient of a penalty l2[group] * sum(p**2) on the loss, by parameter group (GROUPS);
         its gradient 2 * l2 * p is added before the optimiser sees it. Reported losses exclude it.
     """
@@ -89,12 +88,12 @@ class Optimiser:
 
 @dataclass
 class TrainState:
-    """Everything a step changes; engines write these arrays in place.
+    """Everything that a step changes. Engines write these arrays in place.
 
     parameters: trained arrays and running statistics, see `lettrine.model.parameters`.
     moments: the optimiser's memory: "momentum.NAME" for SGD with momentum; "exp_avg.NAME" and
-        "exp_avg_sq.NAME" for AdamW; same shapes as the parameters. The same for every engine, so that a
-        run begun on one goes on on another.
+        "exp_avg_sq.NAME" for AdamW; same shapes as the parameters. It is the same for every engine, so a run can begin on one
+        engine and go on with another.
     step: optimiser steps taken so far, which AdamW's bias correction needs.
     """
 
@@ -104,14 +103,14 @@ class TrainState:
 
     @classmethod
     def fresh(cls, config: MLPConfig, parameters: Parameters, optimiser: Optimiser) -> TrainState:
-        """Zeroed moments beside the given parameters (which are kept, not copied)."""
+        """The given parameters (kept, not copied), and moments of zeros."""
         kinds = moment_kinds(optimiser)
         moments = {f"{kind}.{name}": np.zeros_like(parameters[name]) for kind in kinds for name in parameter_shapes(config)}
         return cls(parameters, moments)
 
 
 def moment_kinds(optimiser: Optimiser) -> tuple[str, ...]:
-    """Which arrays of memory the optimiser keeps for each parameter."""
+    """The arrays that the optimiser keeps for each parameter."""
     if optimiser.kind == "adamw":
         return ("exp_avg", "exp_avg_sq")
     return ("momentum",) if optimiser.momentum else ()
@@ -135,7 +134,7 @@ def check_moments(config: MLPConfig, optimiser: Optimiser, parameters: Mapping[s
 
 
 class Drawer(Protocol):
-    """Draws words from a model that was made ready once; see `Engine.drawer`."""
+    """Draws words from a model that was prepared once; see `Engine.drawer`."""
 
     def __call__(self, contexts: Integers, uniforms: Doubles) -> Integers:
         """Characters from each starting context (N, T) until the end-of-word token or the L-th: (N, L), 0 after the end.
@@ -147,14 +146,14 @@ class Drawer(Protocol):
 
 
 class Evaluator(Protocol):
-    """What answers for a network in eval mode: an engine, or several networks and counts together.
+    """Computes logits and losses of a network in eval mode: an engine, or several networks and counts together.
 
     Every method raises EngineError for arrays of the wrong shape or type or an index out of range.
     """
 
     @property
     def name(self) -> str:
-        """What `--engine` calls it."""
+        """Its name for `--engine`."""
         ...
 
     def logits(self, config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers) -> Array:
@@ -189,13 +188,13 @@ class Engine(Evaluator, Protocol):
         top_p: float = 1.0,
         threads: int = 1,
     ) -> Drawer:
-        """What draws words, again and again, from networks of one shape and counts together.
+        """A drawer of words, to be used many times, from networks of one shape together with counts.
 
-        The logits are weights[0] times the mean of the networks' and weights[1] times the logarithm of the counts' probabilities,
-        and what the kinds of characters add.
-        temperature divides them (0 takes the likeliest character); top_k > 0 keeps the k likeliest; top_p < 1 keeps the smallest
+        The logits are the sum of weights[0] times the mean of the networks' logits, weights[1] times the logarithm of the counts'
+        probabilities, and the terms of the kinds of characters.
+        temperature divides them (0 takes the likeliest character). top_k > 0 keeps the k likeliest. top_p < 1 keeps the smallest
         set of likeliest characters whose probability reaches p. The cuts are applied in this order, then renormalised.
-        Words depend neither on `threads` nor on what was drawn before. The arrays must not change while it is in use.
+        Words depend neither on `threads` nor on earlier draws. The arrays must not change while it is in use.
         """
         ...
 
@@ -228,7 +227,7 @@ class Engine(Evaluator, Protocol):
 
 
 def check_examples(config: MLPConfig, contexts: Integers, targets: Integers | None = None) -> None:
-    """Raise EngineError unless contexts are (N, T), targets (N,), of one of SYMBOLS, and every character is of the vocabulary."""
+    """Raise EngineError unless contexts are (N, T), targets (N,), of a type in SYMBOLS, with characters of the vocabulary."""
     if contexts.ndim != 2 or contexts.shape[1] != config.context:
         raise EngineError(f"contexts have shape {contexts.shape}; expected (N, {config.context})")
     if targets is not None and targets.shape != (len(contexts),):

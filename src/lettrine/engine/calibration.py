@@ -1,8 +1,8 @@
-"""Initialisation measured on data: every layer scaled until its outputs have the wished spread.
+"""Initialisation by measurement: every layer is scaled until its outputs have the wished standard deviation.
 
 Mishkin & Matas 2016, "All you need is a good init" (layer-sequential unit variance). From the input on, the weights of each
-layer are divided by the standard deviation that its outputs have on a batch. No formula of fan-in or gain is needed: weights
-end at the same scale, whatever they were drawn from. The logits are scaled so small that the loss is that of a uniform guess.
+layer are divided by the standard deviation of its outputs on a batch. No formula of fan-in or gain is needed: weights end at the
+same scale, whatever their distribution was. The logits are scaled so small that the loss is that of a uniform guess.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from lettrine.errors import EngineError
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Array, Parameters, copy_parameters
 
-WISHED_STD: Final = 1.0  # of what goes into each activation
-LOGIT_STD: Final = 0.1  # costs LOGIT_STD**2 / 2 = 0.005 nats above a uniform guess; 0 would stop the gradient below
+WISHED_STD: Final = 1.0  # of the inputs of each activation
+LOGIT_STD: Final = 0.1  # costs LOGIT_STD**2 / 2 = 0.005 nats more than a uniform guess; 0 would give the layers below no gradient
 
 
 @dataclass(frozen=True)
 class ScaledLayer:
-    """What was done to one layer. before, after: std of its outputs; factor: what its weights (and bias) were multiplied by."""
+    """What was done to one layer. before, after: std of its outputs. factor: its weights (and bias) were multiplied by it."""
 
     name: str
     before: float
@@ -36,9 +36,9 @@ class ScaledLayer:
 
 @dataclass(frozen=True)
 class CalibratedParameters:
-    """Calibrated weights and how they came about.
+    """Calibrated weights, and what was done to them.
 
-    layers: from the input on, last the logits. loss: before and after, in nats; uniform: of a uniform guess, ln V.
+    layers: from the input on, the logits last. loss: before and after, in nats. uniform: that of a uniform guess, ln V.
     """
 
     parameters: Parameters
@@ -76,7 +76,7 @@ def calibrate(
 
 
 def _scale_logits(config: MLPConfig, parameters: Parameters, seen: Observation) -> list[ScaledLayer]:
-    """Direct connections first get a share of the logits equal to the last layer's; then their sum is made small."""
+    """Direct connections first get the same share of the logits as the last layer. Then the sum of both is made small."""
     if not config.direct:
         return [_scale(parameters, "output", seen.outputs["output"], LOGIT_STD)]
     outputs = {name: seen.outputs[name] for name in ("output", "direct")}

@@ -1,4 +1,4 @@
-"""Which engine does the work: `--engine auto` takes the native one where it is built."""
+"""Which engine does the work: `--engine auto` takes the native one if it is built."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from lettrine.errors import ConfigError, EngineError, MissingExtraError
 ENGINES: Final = ("auto", "reference", "native", "torch")
 DEVICES: Final = ("cpu", "cuda")
 _TORCH: Final = "lettrine.torch.engine"
-"""Where torch computes, bound by name when it is asked for: this room does not know torch."""
+"""The module of the torch engine, imported by name when it is asked for: this folder does not import torch."""
 
 
 @checked
 def choose_engine(name: str = "auto", device: str = "cpu") -> Engine:
     """The engine of that name, on this device.
 
-    Raises ConfigError for an unknown name or device, EngineError if "native" is asked for and was not built or the device is not
-    there, MissingExtraError if torch is not.
+    Raises ConfigError for an unknown name or device, EngineError if "native" is asked for and was not built or the device does
+    not exist, MissingExtraError without torch.
     """
     for what, value, choices in (("engine", name, ENGINES), ("device", device, DEVICES)):
         if value not in choices:
@@ -34,7 +34,7 @@ def choose_engine(name: str = "auto", device: str = "cpu") -> Engine:
         on_torch: Engine = importlib.import_module(_TORCH).TorchEngine(device)
         return on_torch
     if name == "reference" or (name == "auto" and not native_built()):
-        from lettrine.engine.reference import ReferenceEngine  # noqa: PLC0415 - not needed where the native one is built
+        from lettrine.engine.reference import ReferenceEngine  # noqa: PLC0415 - not needed if the native one is built
 
         return ReferenceEngine()
     if not native_built():
@@ -48,12 +48,12 @@ def choose_engine(name: str = "auto", device: str = "cpu") -> Engine:
 
 
 def native_built() -> bool:
-    """Whether the compiled part of lettrine is there."""
+    """Whether the compiled part of lettrine is installed."""
     return importlib.util.find_spec("lettrine._native") is not None
 
 
 def describe_engines() -> dict[str, str]:
-    """What this machine computes with: the engine "auto" takes, and the native one's instruction sets."""
+    """What this machine computes with: the engine that "auto" takes, and the instruction sets of the native one."""
     facts = {"auto": choose_engine().name, "reference": "numpy"}
     if not native_built():
         return facts | {"native": "not built; reinstall lettrine with a C++ compiler present"}

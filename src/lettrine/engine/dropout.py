@@ -1,9 +1,8 @@
 """Dropout (Srivastava et al. 2014) whose masks are a function of seed and step alone.
 
-A unit is dropped where a hash of seed, step, layer, row and unit falls below the rate; what is kept is multiplied by
-1 / (1 - rate). There is no generator to carry along: a resumed training drops what an undisturbed one would have,
-and every engine drops the same. The rows are a batch's distinct contexts in order of appearance, so examples that share a
-context share its mask.
+A unit is dropped if a hash of seed, step, layer, row and unit is below the rate; the others are multiplied by 1 / (1 - rate).
+There is no generator whose state must be kept: a resumed training drops the same units as an undisturbed one, and so does every
+engine. The rows are the distinct contexts of a batch in order of appearance, so examples with the same context share a mask.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ def rows_of(contexts: Integers) -> NDArray[np.intp]:
 
 
 def dropout_mask(rate: float, key: Hashes, rows: NDArray[np.intp], width: int, dtype: Any) -> Array:
-    """What the outputs of a layer are multiplied with: 0 or 1 / (1 - rate), (B, H)."""
+    """The factors for the outputs of a layer: 0 or 1 / (1 - rate), (B, H)."""
     row = mixed(key ^ mixed(rows.astype(np.uint32)))  # (B,)
     units = mixed(row[:, None] + np.arange(width, dtype=np.uint32) * _GOLDEN)  # (B, H)
     kept = units >= np.uint32(threshold(rate))
@@ -55,5 +54,5 @@ def dropout_mask(rate: float, key: Hashes, rows: NDArray[np.intp], width: int, d
 
 
 def threshold(rate: float) -> int:
-    """Below which hash a unit is dropped."""
+    """A unit is dropped if its hash is below this."""
     return int(rate * 2.0**32)

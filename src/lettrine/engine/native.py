@@ -1,7 +1,7 @@
 """The compiled engine: the reference's arithmetic at the speed of the processor.
 
-This file checks what it is given and hands plain arrays to `lettrine._native`, which trusts shapes it has been told.
-What is computed, and how the two agree, is the reference's to say: see `lettrine.engine.reference`.
+This file checks its arguments and passes plain arrays to `lettrine._native`, which does not check shapes again.
+`lettrine.engine.reference` defines what is computed.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ _Counted: TypeAlias = tuple[int, Indices, Indices, Indices, NDArray[np.int32], D
 class NativeEngine:
     """The compiled engine; see `lettrine.engine.base.Engine` for what each method promises.
 
-    isa: instruction set to use, one of `lettrine._native.available_isas()`; "" takes the one the environment variable
-    LETTRINE_ISA names, else the best there is. Every set gives the same numbers but for rounding.
+    isa: the instruction set, one of `lettrine._native.available_isas()`; "" takes that of the environment variable LETTRINE_ISA,
+    else the best of this processor. All sets give the same numbers, except for rounding.
     Results do not depend on `threads`: no sum is split between them.
 
     Raises EngineError for an instruction set this processor does not have.
@@ -161,7 +161,7 @@ class NativeEngine:
 
 
 def describe() -> dict[str, str]:
-    """Which instruction sets there are, and which one is used, for `lettrine info --engine`."""
+    """The instruction sets of this machine, and the one in use, for `lettrine info --engine`."""
     return {
         "native": _default_isa(),
         "instruction sets": f"{', '.join(_native.available_isas())} (the environment variable LETTRINE_ISA chooses)",
@@ -171,7 +171,7 @@ def describe() -> dict[str, str]:
 def _default_isa() -> str:
     try:
         return _native.isa()
-    except ValueError as error:  # LETTRINE_ISA names one that is not there
+    except ValueError as error:  # LETTRINE_ISA names one that this machine does not have
         raise EngineError(str(error)) from None
 
 
@@ -205,11 +205,11 @@ def _running(config: MLPConfig, parameters: Mapping[str, Array]) -> list[Array |
     return [parameters.get(f"{norm}.{part}") for norm in [*norms, "output_norm"] for part in ("running_mean", "running_var")]
 
 
-_checked: dict[int, tuple[weakref.ref[Integers], int]] = {}  # read-only arrays by identity, and below what all is in them
+_checked: dict[int, tuple[weakref.ref[Integers], int]] = {}  # read-only arrays by identity, with the limit that was checked
 
 
 def _within(integers: Integers, limit: int) -> bool:
-    """Whether every integer is at least 0 and less than the limit; an array that cannot be written is looked through once."""
+    """Whether every integer is at least 0 and less than the limit. A read-only array is checked only once."""
     if integers.flags.writeable:
         return _native.within(integers, limit)
     array, below = _checked.get(id(integers), (None, 0))
@@ -223,15 +223,15 @@ def _within(integers: Integers, limit: int) -> bool:
 
 
 def _examples(config: MLPConfig, contexts: Integers, targets: Integers | None = None) -> tuple[Integers, Integers]:
-    """The same arrays, contiguous, once every character was found to be of the vocabulary."""
+    """The same arrays, contiguous, after a check that every character is in the vocabulary."""
     contexts = np.ascontiguousarray(contexts)
     found = np.zeros(0, contexts.dtype) if targets is None else np.ascontiguousarray(targets)
     alike = contexts.dtype in SYMBOLS and contexts.dtype == found.dtype
     plain = alike and contexts.ndim == 2 and contexts.shape[1] == config.context
     fitting = plain and (targets is None or found.shape == (len(contexts),))
     if not (fitting and _within(contexts, config.vocabulary_size) and _within(found, config.vocabulary_size)):
-        check_examples(config, contexts, targets)  # says what is wrong
-        contexts, found = contexts.astype(np.int32), found.astype(np.int32)  # nothing, but for their types
+        check_examples(config, contexts, targets)  # raises, and says what is wrong
+        contexts, found = contexts.astype(np.int32), found.astype(np.int32)  # raises only for their types
     return contexts, found
 
 

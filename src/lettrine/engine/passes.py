@@ -1,7 +1,7 @@
 """The definition of the network, in numpy: read this file to understand the model.
 
-Every operation of the forward and the backward pass is spelled out, with the shape it produces.
-Nothing here is tuned beyond what numpy gives; `native` must agree with it number by number.
+Every operation of the forward and the backward pass is written out, with the shape of its result.
+Nothing is tuned beyond what numpy does; `native` must agree with it number by number.
 
 Shape letters: B batch, T context, E embedding, H hidden (one layer's width), I a layer's inputs, V vocabulary.
 """
@@ -23,7 +23,7 @@ from lettrine.model.parameters import Array, Parameters, parameter_shapes
 
 @dataclass
 class Pass:
-    """What the forward pass leaves behind for the backward pass."""
+    """The results of the forward pass that the backward pass needs."""
 
     outputs: dict[str, Array] = field(default_factory=dict)
     normalised: dict[str, Array] = field(default_factory=dict)
@@ -56,7 +56,7 @@ def forward(
     logits = out["output"] = _linear(p, "output", h)  # (B, V)
     if config.direct:
         logits = logits + out["direct"]
-        # The sum is what the loss or the last norm sees; kept apart from "output", whose own figures are measured.
+        # The loss or the last norm gets the sum. It is not "output": that module's own figures are measured.
         seen.normalised["logits"] = logits
     if config.output_norm:
         out["output_norm"] = _batch_norm(config, p, "output_norm", logits, seen, training=training)  # (B, V)
@@ -64,7 +64,7 @@ def forward(
 
 
 def logits_of(seen: Pass) -> Array:
-    """The logits a forward pass ended in: (B, V)."""
+    """The logits of a forward pass: (B, V)."""
     if "output_norm" in seen.outputs:
         return seen.outputs["output_norm"]
     return seen.normalised.get("logits", seen.outputs["output"])
@@ -104,7 +104,7 @@ def cross_entropy(logits: Array, targets: Integers) -> tuple[float, Array]:
 def backward(
     config: MLPConfig, p: Mapping[str, Array], contexts: Integers, seen: Pass, d_logits: Array
 ) -> tuple[Parameters, dict[str, Array]]:
-    """Gradients by parameter, and gradients by module output, walking the forward pass from its end."""
+    """Gradients by parameter, and gradients by module output: the forward pass in reverse order."""
     out = seen.outputs
     grads: Parameters = {}
     d_out: dict[str, Array] = {}
@@ -157,7 +157,7 @@ def _batch_norm_back(config: MLPConfig, p: Mapping[str, Array], name: str, dy: A
 
 
 def _sum_by_character(d_inputs: Array, contexts: Integers, table: Array) -> Array:
-    """Each character's row collects the gradients of every place it stood at: (V, E)."""
+    """The row of each character is the sum of the gradients at all its places: (V, E)."""
     order = np.argsort(contexts, axis=None, kind="stable")  # (B*T,) places, sorted by character
     characters, first = np.unique(contexts.reshape(-1)[order], return_index=True)
     gradient = np.zeros_like(table)

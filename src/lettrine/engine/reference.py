@@ -1,4 +1,4 @@
-"""The engine in numpy. What the network is stands in `passes`, the step of each optimiser in `steps`.
+"""The engine in numpy. `passes` defines the network, `steps` the step of each optimiser.
 
 Shape letters: B batch, T context, E embedding, H hidden (one layer's width), A words being written, L their length, V vocabulary,
 N examples, S steps.
@@ -32,14 +32,14 @@ from lettrine.model.kinds import Kinds
 from lettrine.model.parameters import Array, Parameters, check_parameters
 
 CHUNK: Final = 4096  # examples evaluated at a time: bounds memory, and numpy is no faster with more
-NUMBERS: Final = 2**22  # of one array of a chunk's logits: a vocabulary of 20,000 gets chunks of 200 examples
+NUMBERS: Final = 2**22  # of the logits of one chunk: a vocabulary of 20,000 gets chunks of 200 examples
 
 
 @dataclass
 class Observation:
     """One batch seen from inside, at weights that do not change.
 
-    outputs: what each module gave, by module name, in the order of the forward pass: "embedding" (B, T, E),
+    outputs: of each module, by its name, in the order of the forward pass: "embedding" (B, T, E),
         "direct" (B, V), "layers.0" (B, H), "norms.0", "activations.0", …, "output" (B, V), "output_norm".
     output_gradients: gradient of the mean loss with respect to each of them, same names and shapes.
     gradients: gradient of the mean loss with respect to each parameter.
@@ -110,7 +110,7 @@ class ReferenceEngine:
 
         def drawer(contexts: Integers, uniforms: Doubles) -> Integers:
             words = np.zeros(uniforms.shape, np.int32)  # (N, L)
-            alive, window = np.arange(len(contexts)), np.array(contexts)  # rows still being written, and what each sees
+            alive, window = np.arange(len(contexts)), np.array(contexts)  # words that are not finished, and the context of each
             for place in range(uniforms.shape[1]):
                 if not len(alive):
                     break
@@ -158,14 +158,14 @@ class ReferenceEngine:
 
 
 def chunk_size(config: MLPConfig) -> int:
-    """How many examples to evaluate at a time."""
+    """The number of examples to evaluate at a time."""
     return max(1, min(CHUNK, NUMBERS // max(config.vocabulary_size, *config.hidden)))
 
 
 def _choose(chances: Doubles, uniforms: Doubles) -> Integers:
     """One character for each row of probabilities (N, V) and its uniform (N,): (N,)."""
     cumulated = np.cumsum(chances, axis=1)  # (N, V)
-    # The last sum may fall short of 1 by rounding; scaling the uniform keeps the choice inside the kept set.
+    # The last sum may be below 1 by rounding. The uniform is scaled by it, so the choice stays inside the kept set.
     drawn: Integers = (cumulated > uniforms[:, None] * cumulated[:, -1:]).argmax(axis=1).astype(np.int32)
     return drawn
 
@@ -195,7 +195,7 @@ def observe(
 
 
 def norm_inputs(config: MLPConfig, parameters: Mapping[str, Array], contexts: Integers, name: str) -> Array:
-    """What the batch norm called `name` is given for each context, in eval mode: (N, H)."""
+    """The inputs of the batch norm `name` for each context, in eval mode: (N, H)."""
     seen = forward(config, parameters, contexts, training=False)
     if name == "output_norm":
         return seen.normalised.get("logits", seen.outputs["output"])

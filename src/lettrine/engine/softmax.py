@@ -1,4 +1,4 @@
-"""From logits to probabilities, and what is drawn from them."""
+"""From logits to probabilities, and to the distribution that words are drawn from."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def log_softmax(logits: Array) -> Array:
 
 
 def probabilities(logits: Array, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> Doubles:
-    """What is drawn from: softmax(logits / temperature), cut to the likeliest and renormalised, (N, V), float64.
+    """The distribution to draw from: softmax(logits / temperature), cut to the likeliest and renormalised, (N, V), float64.
 
-    temperature 0 puts everything on the likeliest character (the first of equals). top_k > 0 keeps the k likeliest; top_p < 1
+    temperature 0 gives the likeliest character probability 1 (the first of equals). top_k > 0 keeps the k likeliest; top_p < 1
     (nucleus sampling, Holtzman et al. 2020) the fewest likeliest that together reach p, at least one. Ties go to the lower index.
     """
     values = logits.astype(np.float64)

@@ -1,4 +1,4 @@
-"""What one step does to the weights, in numpy: batch norm's running statistics, and the step of each optimiser."""
+"""One step, in numpy: batch norm's running statistics, and the update of each optimiser."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""One small file a framework. Nothing here is imported by the rest of the house."""
+"""One small file for each framework. Nothing else in lettrine imports them."""

@@ -1,7 +1,7 @@
 """Accelerate: `with watch(accelerator, model, optimizer) as health:`, before or after `prepare`; call no `health.loss`.
 
-Losses are those that `accelerator.backward` is given, in true units: before it divides them for gradient accumulation and scales
-them for half precision.
+Losses are those that `accelerator.backward` gets, in true units: before it divides them for gradient accumulation and scales them
+for half precision.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from lettrine.torch.watching.watch import Watch
 
 
 def overhear(accelerator: Accelerator, hand: Callable[[Any], None]) -> Callable[[], None]:
-    """Hand over each loss that `accelerator.backward` is given. Returns what ends that."""
+    """Hand over each loss that `accelerator.backward` gets. Returns a function that ends this."""
     backward = accelerator.backward
 
     def heard(loss: Any, **options: Any) -> None:
@@ -31,7 +31,7 @@ def overhear(accelerator: Accelerator, hand: Callable[[Any], None]) -> Callable[
 
 
 class AcceleratedWatch(Watch):
-    """What `watch` returns: a `health.watch` that is given its losses by the accelerator."""
+    """What `watch` returns: a `health.watch` that gets its losses from the accelerator."""
 
     def __init__(self, accelerator: Accelerator, model: Any, optimizer: Any, **options: Any) -> None:
         super().__init__(accelerator.unwrap_model(model), optimizer, **{"scaler": accelerator.scaler, **options})
@@ -39,12 +39,12 @@ class AcceleratedWatch(Watch):
         self._leave: Callable[[], None] = lambda: None
 
     def start(self) -> Self:
-        """Begin to listen."""
+        """Begin to watch."""
         self._leave = overhear(self._accelerator, self.loss)
         return super().start()
 
     def close(self) -> None:
-        """Take everything away; what was recorded stays."""
+        """Remove all hooks. What was recorded stays."""
         self._leave()
         super().close()
 

@@ -16,9 +16,9 @@ from lettrine.torch.watching.watch import Watch
 
 
 class HealthCheck(FastaiCallback):  # type: ignore[misc]  # Any, where fastai is not installed
-    """Watches every `fit`. Takes what `Watching` takes; with stop_on="critical" it cancels the fit.
+    """Watches every `fit`. Takes the arguments of `Watching`; with stop_on="critical" it cancels the fit.
 
-    watch: of the fit that goes on, or of the last one. report: after it, printed, and saved if a `folder` is given.
+    watch: of the present fit, or of the last one. report: of the last fit; it is printed, and saved if a `folder` is given.
     """
 
     order = 60  # after the Recorder
@@ -37,7 +37,7 @@ class HealthCheck(FastaiCallback):  # type: ignore[misc]  # Any, where fastai is
 
     @property
     def _asked(self) -> bool:
-        """Whether this is a training, and no search for a learning rate and no prediction."""
+        """Whether this is a training, not a search for a learning rate or a prediction."""
         return not hasattr(self.learn, "lr_finder") and not hasattr(self.learn, "gather_preds")
 
     def before_fit(self) -> None:
@@ -56,7 +56,7 @@ class HealthCheck(FastaiCallback):  # type: ignore[misc]  # Any, where fastai is
 
     def before_backward(self) -> None:
         if self.watch is not None and self._asked:
-            self.watch.loss(self.learn.loss)  # `loss_grad` is what others divide and scale
+            self.watch.loss(self.learn.loss)  # other callbacks divide and scale `loss_grad`, not this
 
     def after_batch(self) -> None:
         if self.learn.training and self._asked and self._watching.should_stop:

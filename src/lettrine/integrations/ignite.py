@@ -1,6 +1,6 @@
 """Ignite: `HealthCheck(model, optimizer).attach(trainer)`.
 
-The loss is the trainer's output, or its "loss"; `evaluator` and `metric` name where the held-out loss is.
+The loss is the trainer's output, or its "loss". The held-out loss is the `metric` of the `evaluator`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from lettrine.torch.watching.watch import Watch
 
 
 class HealthCheck:
-    """Watches every run of the trainer it is attached to. Takes what `Watching` takes; with stop_on="critical" it terminates it.
+    """Watches every run of its trainer. Takes the arguments of `Watching`; with stop_on="critical" it terminates the run.
 
-    watch: of the run that goes on, or of the last one. report: after it, printed, and saved if a `folder` is given.
+    watch: of the present run, or of the last one. report: of the last run; it is printed, and saved if a `folder` is given.
     """
 
     def __init__(self, model: Any, optimizer: Any, **options: Any) -> None:
@@ -34,7 +34,7 @@ class HealthCheck:
         return self._watching.report
 
     def attach(self, trainer: Engine, evaluator: Engine | None = None, metric: str = "loss") -> HealthCheck:
-        """Watch what this trainer trains. metric: of the evaluator, the held-out loss."""
+        """Watch the model of this trainer. metric: of the evaluator, the held-out loss."""
         trainer.add_event_handler(Events.STARTED, self._begin)
         trainer.add_event_handler(Events.ITERATION_COMPLETED, self._iterated)
         trainer.add_event_handler(Events.COMPLETED, self._end)

@@ -1,7 +1,7 @@
 """Keras 3 on torch: `model.fit(..., callbacks=[HealthCheck()])`.
 
-Keras keeps its layers from torch, and its optimisers are none of torch's: a view of the model shows every layer by its Keras
-name, and a stand-in shows each step. Losses are those of each batch, not Keras's running mean; the held-out loss is "val_loss".
+Keras hides its layers from torch, and its optimisers are not torch's. So a view of the model names every layer as Keras does, and
+a stand-in shows each step. Losses are those of each batch, not Keras's running mean; the held-out loss is "val_loss".
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from lettrine.torch.watching.watch import Watch
 
 
 class HealthCheck(keras.callbacks.Callback):  # type: ignore[misc]  # Any, where Keras is not installed
-    """Watches every `fit`. Takes what `Watching` takes; with stop_on="critical" it ends the fit.
+    """Watches every `fit`. Takes the arguments of `Watching`; with stop_on="critical" it ends the fit.
 
-    watch: of the fit that goes on, or of the last one. report: after it, printed, and saved if a `folder` is given.
+    watch: of the present fit, or of the last one. report: of the last fit; it is printed, and saved if a `folder` is given.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -71,11 +71,11 @@ class HealthCheck(keras.callbacks.Callback):  # type: ignore[misc]  # Any, where
 
 
 def _view(model: Any) -> ForeignModel:
-    """The model with its layers and weights by their Keras names, such as "encoder/dense_1" and "encoder/dense_1.kernel"."""
+    """The model, with the Keras names of layers and weights, such as "encoder/dense_1" and "encoder/dense_1.kernel"."""
     inner, weights = {}, {}
-    for layer in model._flatten_layers():  # noqa: SLF001  `layers` are the outermost only
+    for layer in model._flatten_layers():  # noqa: SLF001  `layers` has the outermost only
         if type(layer) is keras.layers.InputLayer or (isinstance(layer, keras.Model) and not layer.path):
-            continue  # the latter is a Sequential's inside
+            continue  # the latter is inside a Sequential
         name = (layer.path or layer.name).removeprefix(f"{model.name}/").replace(".", "_")
         if layer is not model:
             inner[name] = layer

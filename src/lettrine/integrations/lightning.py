@@ -1,8 +1,8 @@
 """Lightning: `Trainer(callbacks=[HealthCheck()])`.
 
-Losses are those that `training_step` returns or `manual_backward` is given, before Lightning divides them by the number of
-accumulated batches and a GradScaler scales them. The held-out loss is the first logged metric of a name such as "val_loss",
-or else what `validation_step` returns.
+Losses are those that `training_step` returns or `manual_backward` gets, before Lightning divides them by the number of
+accumulated batches and a GradScaler scales them. The held-out loss is the first logged metric with a name such as "val_loss", or
+else the result of `validation_step`.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from lettrine.torch.watching.watch import Watch
 
 
 class HealthCheck(Callback):  # type: ignore[misc]  # Any, where Lightning is not installed
-    """Watches every `fit`. Takes what `Watching` takes; with stop_on="critical" it sets `trainer.should_stop`.
+    """Watches every `fit`. Takes the arguments of `Watching`; with stop_on="critical" it sets `trainer.should_stop`.
 
-    watch: of the fit that goes on, or of the last one. report: after the fit, printed and saved in `trainer.log_dir`.
+    watch: of the present fit, or of the last one. report: of the last fit; it is printed and saved in `trainer.log_dir`.
     """
 
     def __init__(self, **options: Any) -> None:
         self._watching = Watching(**options)
-        self._state: dict[str, Any] = {}  # of the checkpoint that is resumed
-        self._backward = False  # a loss of this batch has been seen
+        self._state: dict[str, Any] = {}  # from the checkpoint that is resumed
+        self._backward = False  # a loss of this batch was seen
         self._returned: list[tuple[float, int]] = []  # losses that validation_step returned, with the sizes of their batches
 
     @property
@@ -89,6 +89,6 @@ class HealthCheck(Callback):  # type: ignore[misc]  # Any, where Lightning is no
 
 
 def _loss_in(outputs: Any) -> Any:
-    """The loss that a step returned, None if it returned none."""
+    """The loss that a step returned; None if it returned none."""
     found = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
     return found if getattr(found, "shape", None) == () else None

@@ -16,17 +16,17 @@ from lettrine.integrations.telling import COLUMNS, FINDINGS, VERDICT, last_step,
 
 
 class MLflow:
-    """Takes what a watch tells. run_id: where it goes; without one the active run, which MLflow begins if there is none."""
+    """Logs the figures of a watch. run_id: the run to log to; without one, the active run. MLflow begins one if there is none."""
 
     def __init__(self, run_id: str | None = None) -> None:
         self._run = run_id
 
     def __call__(self, values: dict[str, float], step: int) -> None:
-        """Figures of one step."""
+        """Log the figures of one step."""
         mlflow.log_metrics(values, step=step, run_id=self._id())
 
     def finish(self, report: Report) -> None:
-        """The training is over."""
+        """The training is over: log the report."""
         run, client = self._id(), mlflow.MlflowClient()
         mlflow.log_metrics({FINDINGS: float(len(report.findings))}, step=last_step(report), run_id=run)
         client.set_tag(run, VERDICT, report.verdict)

@@ -9,7 +9,7 @@
                 check.prune_if_sick()
         return held_out_loss
 
-The trial is given the constraint "critical", how many critical findings there are, which Optuna's samplers and `study.best_trial`
+The trial gets the number of critical findings as the constraint "critical", which Optuna's samplers and `study.best_trial`
 respect, and the figures of the last sampled step as user attributes.
 """
 
@@ -24,7 +24,7 @@ from lettrine.integrations.trials import CRITICAL, WatchedTrial
 
 
 class TrialHealth(WatchedTrial):
-    """The health of a trial's training, told to the trial. Takes what `WatchedTrial` takes, after the trial."""
+    """Adds the health of a training to its trial. Takes the trial, then the arguments of `WatchedTrial`."""
 
     def __init__(self, trial: optuna.trial.BaseTrial, model: Any, optimizer: Any, **options: Any) -> None:
         super().__init__(model, optimizer, **options)

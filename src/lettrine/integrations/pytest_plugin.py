@@ -3,7 +3,7 @@
     def test_training(healthy):
         healthy(model, batches, loss_fn, optimizer)
 
-pytest finds it by itself where lettrine is installed. It costs tests that do not ask for it nothing: its use imports torch.
+pytest finds it by itself if lettrine is installed. Tests that do not use it pay nothing: only its use imports torch.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def healthy() -> Callable[..., Report]:
-    """Check a training task: takes what `health.checkup` takes, fails if it finds more than remarks, returns the report."""
+    """Check a training task. Takes the arguments of `health.checkup`, fails on more than remarks, returns the report."""
 
     def check(*args: Any, **options: Any) -> Report:
-        from lettrine import health  # noqa: PLC0415  torch only where it is asked for
+        from lettrine import health  # noqa: PLC0415  torch only if it is used
 
         try:
             return health.assert_healthy(*args, **options)

@@ -10,7 +10,7 @@
                     break
         check.report_metrics({"loss": held_out_loss})
 
-A report carries the figures of the last sampled step beside the caller's own, so that a scheduler or a search can go by them:
+Each report has the figures of the last sampled step beside the caller's own, so that a scheduler or a search can use them:
 health/update_data and so on, and, after the training, health/critical.
 """
 
@@ -25,7 +25,7 @@ from lettrine.integrations.trials import WatchedTrial
 
 
 class TuneHealth(WatchedTrial):
-    """The health of a training under Ray Tune. Takes what `WatchedTrial` takes."""
+    """The health of a training under Ray Tune. Takes the arguments of `WatchedTrial`."""
 
     def report_metrics(self, metrics: Mapping[str, Any]) -> None:
         """`tune.report` with the figures of health beside the caller's own."""

@@ -12,9 +12,9 @@ from lettrine.torch.watching.watch import Watch
 
 
 class HealthCheck(Callback):  # type: ignore[misc]  # Any, where skorch is not installed
-    """Watches every `fit`. Takes what `Watching` takes; with stop_on="critical" it ends the fit as skorch's EarlyStopping does.
+    """Watches every `fit`. Takes the arguments of `Watching`; with stop_on="critical" it ends the fit as EarlyStopping does.
 
-    watch: of the fit that goes on, or of the last one. report: after it, printed, and saved if a `folder` is given.
+    watch: of the present fit, or of the last one. report: of the last fit; it is printed, and saved if a `folder` is given.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -46,5 +46,5 @@ class HealthCheck(Callback):  # type: ignore[misc]  # Any, where skorch is not i
 
 
 def _trained(net: Any) -> list[Any]:
-    """The epochs of earlier fits that this one goes on with."""
+    """The number of epochs of earlier fits, if this fit continues them."""
     return [{"batches": [each for each in row["batches"] if "train_loss" in each]} for row in net.history]

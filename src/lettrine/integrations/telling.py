@@ -1,4 +1,4 @@
-"""What all trackers are told at the end alike: the page, the findings as a table, and histograms."""
+"""What all trackers get at the end: the page, the findings as a table, and histograms."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COLUMNS: Final = ("severity", "check", "where", "message", "why", "remedy")
 
 
 def save_page(report: Report, folder: Path) -> Path:
-    """Write the report as health.html, or as health.txt without the extra `report`; returns where it is."""
+    """Write the report as health.html, or as health.txt without the extra `report`. Returns the path."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
         return report.save(folder / PAGE)
@@ -41,8 +41,8 @@ def last_step(report: Report) -> int:
 
 
 def histograms(report: Report) -> Iterator[tuple[str, int, Floats, Floats]]:
-    """Key, step, counts (G,) and edges (G + 1,) of the outputs of modules, in the order of the steps; of a large network those
-    of modules spread evenly from the input to the output.
+    """Key, step, counts (G,) and edges (G + 1,) of the outputs of modules, in the order of the steps. In a large network only
+    some modules, evenly spaced from input to output.
     """
     kept = [(name, each) for name, each in report.trace.output_histograms.items() if len(each.steps)]
     if len(kept) > MOST:

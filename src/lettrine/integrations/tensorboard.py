@@ -1,7 +1,7 @@
 """TensorBoard: `health.watch(model, optimizer, log_to=TensorBoard(writer))`, with torch's `SummaryWriter` or tensorboardX's.
 
-Figures are scalars, histograms of outputs come at the end, at their own steps; verdict and findings are texts, and the page lies
-beside the events.
+Figures are scalars. Histograms of outputs are written at the end, with their own steps. Verdict and findings are texts. The page
+is written beside the event files.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from lettrine.integrations.telling import COLUMNS, FINDINGS, VERDICT, histograms
 
 
 class TensorBoard:
-    """Takes what a watch tells. writer: where it goes; closed by whoever made it."""
+    """Logs the figures of a watch. writer: the caller made it, and closes it."""
 
     def __init__(self, writer: Any) -> None:
         self._writer = writer
 
     def __call__(self, values: dict[str, float], step: int) -> None:
-        """Figures of one step."""
+        """Log the figures of one step."""
         for key, value in values.items():
             self._writer.add_scalar(key, value, step)
 
     def finish(self, report: Report) -> None:
-        """The training is over."""
+        """The training is over: log the report."""
         writer, step = self._writer, last_step(report)
         for key, at, counts, edges in histograms(report):
             middles = (edges[1:] + edges[:-1]) / 2

@@ -17,17 +17,17 @@ from lettrine.integrations.telling import COLUMNS, FINDINGS, VERDICT, histograms
 
 
 class Trackio:
-    """Takes what a watch tells. run: what `trackio.init` returned; without one what is logged goes to the current run."""
+    """Logs the figures of a watch. run: the result of `trackio.init`; without one, the current run."""
 
     def __init__(self, run: Any = None) -> None:
         self._to: Any = trackio if run is None else run
 
     def __call__(self, values: dict[str, float], step: int) -> None:
-        """Figures of one step."""
+        """Log the figures of one step."""
         self._to.log(dict(values), step=step)
 
     def finish(self, report: Report) -> None:
-        """The training is over."""
+        """The training is over: log the report."""
         for key, at, counts, edges in histograms(report):
             self._to.log({key: trackio.Histogram(np_histogram=(counts.tolist(), edges.tolist()))}, step=at)
         step = last_step(report)

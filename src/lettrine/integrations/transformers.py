@@ -1,8 +1,8 @@
 """transformers: `Trainer(callbacks=[HealthCallback()])`.
 
-No callback is told the loss, so it is taken from the trainer's accelerator, whatever `compute_loss` is: the sum of what the
-micro-batches of a step add to the gradient. Steps are the trainer's global steps; the held-out loss is "eval_loss". What was
-recorded lies in each checkpoint as health.safetensors, and a resumed training goes on with it.
+Callbacks do not get the loss. So it is taken from the trainer's accelerator, whatever `compute_loss` is: the sum over the
+micro-batches of a step, as they add to the gradient. Steps are the trainer's global steps; the held-out loss is "eval_loss". The
+trace is in each checkpoint as health.safetensors, and a resumed training continues it.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _CALLERS = 6  # frames from the callback to the trainer that calls it
 
 
 class HealthCallback(TrainerCallback):  # type: ignore[misc]  # Any, where transformers is not installed
-    """Watches every `train`. Takes what `Watching` takes; with stop_on="critical" it ends the training, with a checkpoint if
-    checkpoints are saved.
+    """Watches every `train`. Takes the arguments of `Watching`; with stop_on="critical" it ends the training, with a checkpoint
+    if checkpoints are saved.
 
-    watch: of the training that goes on, or of the last one. report: after it, printed and saved in `args.output_dir`.
+    watch: of the present training, or of the last one. report: of the last one; it is printed and saved in `args.output_dir`.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -53,7 +53,7 @@ class HealthCallback(TrainerCallback):  # type: ignore[misc]  # Any, where trans
         if trainer is not None and (watch := self.watch) is not None:
 
             def hand(loss: Any) -> None:
-                parts = trainer.current_gradient_accumulation_steps  # whose sum is the loss; a step's losses are averaged
+                parts = trainer.current_gradient_accumulation_steps  # their sum is the loss; the losses of a step are averaged
                 watch.loss(loss if parts == 1 else loss * parts)
 
             self._leave = overhear(trainer.accelerator, hand)
@@ -85,7 +85,7 @@ def _checkpoint(args: TrainingArguments, state: TrainerState) -> Path:
 
 
 def _calling() -> Trainer | None:
-    """The trainer that calls this callback, which no event names."""
+    """The trainer that calls this callback; no event names it."""
     frame = sys._getframe(1)  # noqa: SLF001  the one way to see a caller
     for _ in range(_CALLERS):
         if isinstance(found := frame.f_locals.get("self"), Trainer) or frame.f_back is None:

@@ -1,4 +1,4 @@
-"""What the watches of Optuna's and Ray Tune's trials have in common: the figures of a training as plain numbers."""
+"""The common part of the watches for Optuna and Ray Tune: the figures of a training as plain numbers."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ CRITICAL: Final = "critical"
 
 
 class WatchedTrial:
-    """A trial's training, watched: `with ... as check:` around the training loop.
+    """Watches the training of a trial: `with ... as check:` around the training loop.
 
-    model, optimizer: as `health.watch` has them. stop_on: from a finding as severe as that on the training is sick.
-    options: as `Watching` has them; the report is neither printed nor saved unless they say so.
+    model, optimizer: as in `health.watch`. stop_on: after a finding of this severity or above, the training is sick.
+    options: as in `Watching`; without them the report is neither printed nor saved.
 
-    report: once the training has ended, None if nothing was recorded.
+    report: after the training; None if nothing was recorded.
     """
 
     def __init__(self, model: Any, optimizer: Any, *, stop_on: str = CRITICAL, **options: Any) -> None:
@@ -31,17 +31,17 @@ class WatchedTrial:
 
     @property
     def report(self) -> Report | None:
-        """What the health check says once the training has ended."""
+        """The verdict of the health check, after the training."""
         return self._watching.report
 
     @property
     def is_sick(self) -> bool:
-        """Whether something as severe as `stop_on` was found so far."""
+        """Whether something as severe as `stop_on` was found."""
         return self._watching.should_stop
 
     def figures(self) -> dict[str, float]:
-        """The most telling figures of the last sampled step, by the keys of `lettrine.health.scalars`, at most 50; and, once the
-        training has ended, how many findings there are of each severity, such as health/critical.
+        """The main figures of the last sampled step, with the keys of `lettrine.health.scalars`, at most 50. After the training
+        also the number of findings of each severity, such as health/critical.
         """
         found = {} if self.report is None else dict.fromkeys(SEVERITIES, 0.0)
         for finding in () if self.report is None else self.report.findings:
@@ -49,12 +49,12 @@ class WatchedTrial:
         return {**self._latest, **{f"{ROOT}/{name}": count for name, count in found.items()}}
 
     def loss(self, loss: Any) -> None:
-        """Tell the watch of the loss of a step, see `Watch.loss`."""
+        """Give the watch the loss of a step, see `Watch.loss`."""
         if self._watching.watch is not None:
             self._watching.watch.loss(loss)
 
     def dev_loss(self, loss: Any) -> None:
-        """Tell the watch of a loss on held-out data, see `Watch.dev_loss`."""
+        """Give the watch a loss on held-out data, see `Watch.dev_loss`."""
         if self._watching.watch is not None:
             self._watching.watch.dev_loss(loss)
 

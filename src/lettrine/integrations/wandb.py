@@ -1,7 +1,7 @@
 """Weights & Biases: `health.watch(model, optimizer, log_to=WeightsAndBiases(run))`, with what `wandb.init` returned; offline too.
 
-A run counts what is logged; figures of a step may come some steps late. So they are shown over "health/step", the step of the
-training. At the end come histograms, the findings as a table, the page as an artefact, and the verdict as a tag.
+A run counts what is logged, but the figures of a step may come some steps later. So they are shown over "health/step", the step
+of the training. At the end come histograms, the findings as a table, the page as an artefact, and the verdict as a tag.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ STEP = f"{ROOT}/step"
 
 
 class WeightsAndBiases:
-    """Takes what a watch tells. run: where it goes; finished by whoever began it."""
+    """Logs the figures of a watch. run: the caller began it, and finishes it."""
 
     def __init__(self, run: Any) -> None:
         self._run = run
@@ -28,11 +28,11 @@ class WeightsAndBiases:
         run.define_metric(f"{ROOT}/*", step_metric=STEP)
 
     def __call__(self, values: dict[str, float], step: int) -> None:
-        """Figures of one step."""
+        """Log the figures of one step."""
         self._run.log({**values, STEP: step})
 
     def finish(self, report: Report) -> None:
-        """The training is over."""
+        """The training is over: log the report."""
         run = self._run
         for key, at, counts, edges in histograms(report):
             run.log({key: wandb.Histogram(np_histogram=(counts.tolist(), edges.tolist())), STEP: at})

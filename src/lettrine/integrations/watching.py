@@ -1,4 +1,4 @@
-"""What the callbacks of all frameworks do alike: begin a watch, hand losses over, and at the end print and save the report."""
+"""The common part of the callbacks for all frameworks: begin a watch, hand losses over, print and save the report at the end."""
 
 from __future__ import annotations
 
@@ -26,18 +26,19 @@ _HELD_OUT: Final = frozenset({"val", "valid", "validation", "dev", "eval"})  # w
 
 
 def _nobody(_: Finding) -> None:
-    """Findings are written to the log all the same."""
+    """Do nothing with a finding: the log has it anyway."""
 
 
 @checked
 class Watching:
-    """One training after another, watched.
+    """Watches one training after another.
 
-    every, classes, on_finding, stop_on, log_to, live: as `health.watch` has them. show: print the report at the end. save: write
-    it into `folder`, or else into that of the framework's own logs if it has one: health.html, or health.txt without `report`.
+    every, classes, on_finding, stop_on, log_to, live: as in `health.watch`. show: print the report at the end. save: write it
+    into `folder`, or else into the log folder of the framework if it has one: health.html, or health.txt without the extra
+    `report`.
     Raises HealthError for values out of range.
 
-    watch: of the training that goes on, or of the last one. report: of the last one, None if it has none.
+    watch: of the present training, or of the last one. report: of the last one; None if it has none.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Watching:
         save: bool = True,
         folder: str | Path | None = None,
     ) -> None:
-        Schedule(every or 0)  # what is out of range is told now, not when the training begins
+        Schedule(every or 0)  # raise for values out of range now, not when the training begins
         Observers().tell(on_finding, stop_on)
         self._options: dict[str, Any] = {"every": every, "classes": classes, "stop_on": stop_on, "log_to": log_to, "live": live}
         self._options["on_finding"] = on_finding or _nobody
@@ -62,7 +63,7 @@ class Watching:
         self.report: Report | None = None
 
     def begin(self, model: Any, optimizer: Any, state: dict[str, Any] | None = None, **options: Any) -> None:
-        """A training begins. state: of the watch of a training that it goes on with."""
+        """A training begins. state: of the watch of a training that it resumes."""
         self.leave()
         self.report = None
         try:
@@ -70,7 +71,7 @@ class Watching:
             if state:
                 self.watch.load_state_dict(state)
             self.watch.start()
-        except LettrineError as error:  # the training goes on unwatched
+        except LettrineError as error:  # the training goes on without a watch
             LOGGER.error("%s", error)
 
     @property
@@ -84,7 +85,7 @@ class Watching:
             self.watch.close()
 
     def end(self, folder: str | Path | None = None, *, told: bool = True) -> None:
-        """The training is over: judge it. folder: of the framework's own logs. told: whether this process prints and saves."""
+        """The training is over: judge it. folder: for the framework's own logs. told: whether this process prints and saves."""
         if self.watch is None or self.report is not None:
             return
         self.leave()
@@ -100,12 +101,12 @@ class Watching:
             LOGGER.error("%s", error)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "watch": None}  # a copy or a pickle of a callback listens to nothing
+        return {**vars(self), "watch": None}  # a copy or a pickle of a callback watches nothing
 
 
 def held_out_loss(metrics: Mapping[str, Any]) -> tuple[str, Any]:
-    """Name and value of the loss on held-out data among metrics of any names, such as "val_loss", "loss/valid" or "eval_loss";
-    ("", None) if there is none.
+    """Name and value of the held-out loss among metrics, such as "val_loss", "loss/valid" or "eval_loss"; ("", None) if there is
+    none.
     """
     for name, value in metrics.items():
         words = "".join(each if each.isalnum() else " " for each in name.lower()).split()
@@ -115,14 +116,14 @@ def held_out_loss(metrics: Mapping[str, Any]) -> tuple[str, Any]:
 
 
 def write_state(state: Mapping[str, Any], folder: Path) -> None:
-    """Keep a watch's state beside a framework's checkpoint, if that is there."""
+    """Keep the state of a watch beside a framework's checkpoint, if that exists."""
     if folder.is_dir() and "trace" in state:
         arrays = {name: np.asarray(each) for name, each in state["trace"]["arrays"].items()}
         save_file(arrays, folder / STATE, {"step": str(state["step"]), "values": state["trace"]["values"]})
 
 
 def read_state(folder: Path) -> dict[str, Any] | None:
-    """What `write_state` kept; None if it is not there or cannot be read."""
+    """The state kept by `write_state`; None if there is none or it cannot be read."""
     try:
         with safe_open(folder / STATE, "numpy") as file:
             told = file.metadata()

@@ -1,7 +1,7 @@
 """Showing what the health check measured: charts, one HTML page, the terminal.
 
-Computes nothing: every figure comes from the trace. The pictures speak two colours throughout: grey is the first
-sampled step, blue the last. The functions here are those that `lettrine.health.Report` calls by name.
+It computes nothing: every figure comes from the trace. All pictures use the same two colours: grey for the first
+sampled step, blue for the last. `lettrine.health.Report` calls the functions here by name.
 """
 
 from __future__ import annotations

@@ -28,10 +28,10 @@ def embedding_scatter(
     axes: tuple[str, str] = ("", ""),
     before: ArrayLike | None = None,
 ) -> Any:
-    """Scatter of labelled points (V, 2); what is alike to the network lies close together.
+    """Scatter of labelled points (V, 2). Points that the network treats alike lie close together.
 
-    groups: a word for each point, such as "vowel", that gives it its colour. axes: names of the axes, such as shares of variance.
-    before: where the points of the training before lie, joined to them by dashes.
+    groups: a word for each point, such as "vowel"; it gives the point its colour. axes: names of the axes, such as shares of
+    variance. before: the points of the training before; dashes join them to the new ones.
     Raises `HealthError` where points and names do not fit together.
     """
     xy = np.asarray(points, dtype=float)
@@ -77,10 +77,10 @@ def learning_rate_range(
     suggestion: float | None = None,
     largest: float | None = None,
 ) -> Any:
-    """Loss against learning rate (log axis) of a range test, with the suggested rate and the largest stable one marked.
+    """Loss against learning rate (log axis) of a range test. The suggested rate and the largest stable one are marked.
 
-    rates, losses, smooth: (S,). Losses that end far above the first ones are cut off at the top, so that a
-    divergence does not flatten the rest.
+    rates, losses, smooth: (S,). Where the losses end far above the first ones, the picture is cut off at the top: a
+    divergence would flatten the rest.
     """
     rate = np.asarray(rates, dtype=float)
     series = [("batch", np.asarray(losses, dtype=float), LIGHT["start"], 0.8)]
@@ -124,14 +124,14 @@ def learning_rate_range(
             layers.append(mark.mark("rule", color=colour, strokeDash=[4, 3], strokeWidth=1.5))
             place = {"align": "right", "dx": -5} if left else {"align": "left", "dx": 5}
             offset = 4 if text == "suggested" else 18
-            for halo in ({"stroke": LIGHT["card"], "strokeWidth": 4}, {}):  # the other mark's line may run through the text
+            for halo in ({"stroke": LIGHT["card"], "strokeWidth": 4}, {}):  # the line of the other mark may cross the text
                 label = mark.mark("text", color=colour, baseline="top", **place, **halo)
                 layers.append(label.encode(y={"value": offset}, **by(text="text:N")))
     return finish(layers, 260)
 
 
 def product_spread(spreads: Mapping[str, ArrayLike], *, axis: str = "x @ w") -> Any:
-    """Density of x @ w for several ways to scale w, by their names; the remark is the standard deviation of each.
+    """Density of x @ w for several ways to scale w, by their names. The remark of each is its standard deviation.
 
     Only w / sqrt(fan_in) keeps the spread of x (makemore part 3).
     """
@@ -144,9 +144,9 @@ def product_spread(spreads: Mapping[str, ArrayLike], *, axis: str = "x @ w") -> 
 
 
 def weight_gradients(gradients: Mapping[str, Mapping[int, ArrayLike]], remarks: Mapping[str, str]) -> Any:
-    """Density of the gradient of each weight, by its name, at one step or more, {step: values}; remarks stand at the right.
+    """Density of the gradient of each weight, by its name, at one step or more, {step: values}. Remarks stand at the right.
 
-    What widths differ by, the sizes of the steps differ by too (makemore part 3).
+    Where the widths differ, the steps of the weights differ by the same factor (makemore part 3).
     """
     found = {name: histogram_of(values) for name, values in gradients.items()}
     rows = [Density(name, remarks.get(name, ""), each) for name, each in found.items() if each is not None]
@@ -154,7 +154,7 @@ def weight_gradients(gradients: Mapping[str, Mapping[int, ArrayLike]], remarks: 
 
 
 def histogram_of(values: Mapping[int, ArrayLike]) -> Histogram | None:
-    """The histogram of an array at each step, {step: values}; what is not finite is left out. None if nothing is finite."""
+    """The histogram of an array at each step, {step: values}, of its finite values; None if there are none."""
     made = []
     for step, each in values.items():
         flat = np.asarray(each, dtype=float).ravel()
@@ -171,7 +171,7 @@ def histogram_of(values: Mapping[int, ArrayLike]) -> Histogram | None:
 def overlay(
     lines: Mapping[str, tuple[ArrayLike, ArrayLike]], *, axis: str, reference: float | None = None, text: str = ""
 ) -> Any:
-    """Curves of several runs over steps, by their names: (steps, values) each, such as losses or log10 of update:data."""
+    """Curves of several runs, by their names: (steps, values) of each, such as losses or log10 of update:data."""
     drawn = [Line(name, np.asarray(x, dtype=float), np.asarray(y, dtype=float)) for name, (x, y) in lines.items()]
     if not drawn:
         return nothing("There is nothing to compare.")

@@ -1,4 +1,4 @@
-"""The section on characters of a language model's page: where the network has put each, and which are alike to it."""
+"""The section on characters, of a language model's page: where the network puts each, and which ones it treats alike."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lettrine.report.arrays import embedding_scatter
 from lettrine.report.figure import Figure
 from lettrine.report.html import Section
 
-LISTED = 60  # characters in the table of neighbours; a script of thousands of signs is drawn, not listed
+LISTED = 60  # most characters in the table of neighbours; a script of thousands of signs is drawn, not listed
 COLUMNS = 3
 
 
@@ -28,13 +28,14 @@ def characters_section(
 ) -> Section:
     """A labelled scatter of the embeddings, and each character's nearest ones.
 
-    names, groups: of the V characters. points (V, 2): on a plane that shows these shares of the variance of `width` dimensions,
-    NaN where it is the table itself. neighbours (V, N): the nearest of each. Raises MissingExtraError when drawn.
+    names, groups: of the V characters. points (V, 2): their places on a plane. shares: how much of the variance of `width`
+    dimensions its two axes hold, NaN where the table itself has two. neighbours (V, N): the nearest of each.
+    Drawing raises MissingExtraError without the extra.
     """
     drawn = characters_figure(names, groups, points, shares, width)
     close = neighbours[:LISTED]
     cells = [[names[index], "  ".join(names[other] for other in others)] for index, others in enumerate(close.tolist())]
-    height = -(-len(cells) // COLUMNS)  # down the first pair of columns, then down the next
+    height = -(-len(cells) // COLUMNS)  # cells fill the first pair of columns from top to bottom, then the next
     padded = cells + [["", ""]] * (height * COLUMNS - len(cells))
     rows = [[text for column in range(COLUMNS) for text in padded[column * height + row]] for row in range(height)]
     return Section(
@@ -54,7 +55,7 @@ def characters_figure(
     width: int,
     before: NDArray[np.float64] | None = None,
 ) -> Figure:
-    """The scatter alone; see `characters_section`. before: where the points of the training before lie."""
+    """The scatter alone; see `characters_section`. before: the points of the training before."""
     held = "The table as it is: 2-D."
     if all(map(isfinite, shares)):
         across, up = (100 * share for share in shares)

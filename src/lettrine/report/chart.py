@@ -1,4 +1,4 @@
-"""What is drawn: layers of marks over rows of values, as a Vega-Lite specification in plain values.
+"""A chart: layers of marks over rows of values, as a Vega-Lite specification in plain values.
 
     plot(rows).encode(x=channel("step:Q"), y=channel("loss:Q", scale={"zero": False})).mark("line", strokeWidth=2)
 
@@ -18,7 +18,7 @@ TYPES: Final = {"Q": "quantitative", "N": "nominal"}
 
 @dataclass(frozen=True)
 class Plot:
-    """One kind of mark over rows of values. What is asked of a layer gives another one; this one stays as it is."""
+    """One kind of mark over rows of values. Each method gives a new layer and leaves this one unchanged."""
 
     values: Values
     spec: Mapping[str, Any]
@@ -28,19 +28,19 @@ class Plot:
         return self._with(mark={"type": kind, **style})
 
     def encode(self, **channels: Channel) -> Plot:
-        """Place, colour and so on, by what `channel` gives."""
+        """Set place, colour and so on; `channel` makes each."""
         return self._with(encoding={**self.spec.get("encoding", {}), **channels})
 
     def only(self, **equal: str) -> Plot:
-        """Draw the rows in which this field has this value."""
+        """Draw only the rows in which this field has this value."""
         return self._changed(*({"filter": {"field": field, "equal": value}} for field, value in equal.items()))
 
     def numbered(self, field: str) -> Plot:
-        """Give each row its number as a field."""
+        """Number the rows; the number is a field of each."""
         return self._changed({"window": [{"op": "row_number", "as": field}]})
 
     def called(self, name: str) -> Plot:
-        """Have a name, by which a script finds what the layer draws."""
+        """Name the layer, so that a script finds what it draws."""
         return self._with(name=name)
 
     def _changed(self, *steps: Mapping[str, Any]) -> Plot:
@@ -62,12 +62,12 @@ def channel(text: str, **more: Any) -> Channel:
 
 
 def by(**fields: str) -> dict[str, Channel]:
-    """Channels by their fields alone, such as x="step:Q"."""
+    """Channels that have only a field, such as x="step:Q"."""
     return {name: channel(text) for name, text in fields.items()}
 
 
 def layered(layers: Sequence[Plot], **whole: Any) -> dict[str, Any]:
-    """The specification of layers above one another; rows that several of them share are told once."""
+    """The specification of several layers, one above the other. Rows that several share are written once."""
     datasets: dict[int, Values] = {id(layer.values): layer.values for layer in layers}
     names = {key: f"rows-{i}" for i, key in enumerate(datasets)}
     return {

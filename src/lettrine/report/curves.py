@@ -19,16 +19,16 @@ from lettrine.report.picking import Floats, ends, middle, parameter_row, weight_
 from lettrine.report.theme import LIGHT
 from lettrine.report.words import number, spread
 
-BUCKET: Final = 1000  # steps averaged in the course's loss curve
-DECADES: Final = 3  # of an axis of logarithms; with more it is labelled at the powers of ten alone
-WIDE: Final = 4.0  # highest over median loss from which the curve is drawn as log10
+BUCKET: Final = 1000  # steps averaged in the loss curve of makemore
+DECADES: Final = 3  # a logarithmic axis of more decades has labels at the powers of ten alone
+WIDE: Final = 4.0  # highest over median loss; from here on the curve shows log10
 
 
 def loss_curve(trace: Trace, *, bucket: int | None = None, log10: bool = False, beside: Beside = ALONE) -> Any:
-    """Loss against step: single batches in grey, means in blue, held-out data in gold, the loss of a uniform guess as a line.
+    """Loss against step: single batches in grey, means in blue, held-out data in gold. A line marks a uniform guess.
 
-    bucket: steps averaged into one point; by default 1,000, fewer where that would leave less than 20 points.
-    log10: draw log10 of the loss, as the courses do; its axis still tells nats.
+    bucket: steps averaged into one point; by default 1,000, or fewer where that would leave less than 20 points.
+    log10: draw log10 of the loss, as makemore does; the labels of the axis are nats all the same.
     """
     if not len(trace.loss.step) and not len(trace.dev.step):
         return nothing("No loss was recorded: hand it over with watch.loss(loss).")
@@ -83,18 +83,18 @@ def loss_curve(trace: Trace, *, bucket: int | None = None, log10: bool = False, 
 
 
 def last_step(trace: Trace) -> float:
-    """The last step that a curve shows."""
+    """The last step of the curve."""
     return float(max((each.step[-1] for each in (trace.loss, trace.dev) if len(each.step)), default=0.0))
 
 
 def curve_frames(trace: Trace, last: float) -> dict[str, Any]:
-    """The sampled steps as a line that walks over a curve, whose axis ends at `last`."""
+    """A line that moves over the curve from one sampled step to the next. last: where the axis ends."""
     steps = [int(trace.steps[place]) for place in walked(trace.steps.tolist())]
     return frames("curve", steps, "", x=places(np.array(steps), (0.0, last)))
 
 
 def nats_axis(trace: Trace) -> Any:
-    """An axis for log10 of the loss that is labelled in nats, at 1, 2 and 5 of each power of ten."""
+    """An axis for log10 of the loss. Its labels are nats, at 1, 2 and 5 of each power of ten."""
     seen = np.concatenate([trace.loss.mean, trace.dev.mean])
     seen = seen[np.isfinite(seen) & (seen > 0)]
     low, high = floor(np.log10(seen.min())), ceil(np.log10(seen.max()))
@@ -104,7 +104,7 @@ def nats_axis(trace: Trace) -> Any:
 
 
 def broken_at(step: int, last: float) -> list[Any]:
-    """A red line where something was not finite for the first time."""
+    """A red line at the first step where something was not finite."""
     place = {"align": "right", "dx": -5} if step > last / 2 else {"align": "left", "dx": 5}
     mark = plot([{"step": step, "text": f"not finite at step {step:,}"}]).encode(**by(x="step:Q"))
     words = mark.mark("text", color=LIGHT["critical"], baseline="top", **place).encode(y={"value": 0}, **by(text="text:N"))
@@ -112,7 +112,7 @@ def broken_at(step: int, last: float) -> list[Any]:
 
 
 def taken(trace: Trace, level: float, seen: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Points for the words of `broken_at`, so that those on a line at `level` keep away from them."""
+    """Points that stand for the words of `broken_at`: the words on a line at `level` keep away from them."""
     if (
         trace.first_nonfinite is None
         or not seen
@@ -125,13 +125,13 @@ def taken(trace: Trace, level: float, seen: Sequence[tuple[float, float]]) -> li
 
 
 def last_finite_step(curve: Curve) -> float:
-    """Step of the last finite loss, 0 without any."""
+    """The step of the last finite loss; 0 where there is none."""
     return float(curve.step[np.isfinite(curve.mean)].max(initial=0.0))
 
 
 def wide(trace: Trace, before: Trace | None = None) -> bool:
     """Whether the loss spans so much that only its logarithm shows the end of the curve. before: see `Beside`."""
-    # Where a point stands for many steps the first of them is lost in the mean; the held-out loss before training is not.
+    # A point that averages many steps hides the first loss. The held-out loss before training still shows it.
     seen = np.concatenate([each.mean for of in (trace, before) if of is not None for each in (of.loss, of.dev)])
     seen = seen[np.isfinite(seen) & (seen > 0)]
     return bool(len(seen)) and float(seen.max()) > WIDE * float(np.median(seen))
@@ -146,7 +146,7 @@ def line(scale: Any, step: Floats, value: Floats, name: str, *, width: float, op
 
 
 def hints(scale: Any, step: Floats, value: Floats, name: str, *, visible: bool = False) -> list[Plot]:
-    """Points of the loss curve with their loss as a hint."""
+    """Points of the loss curve; the hint of each tells its loss."""
     shown = [(x, float(scale(y)), y) for x, y in zip(step.tolist(), value.tolist(), strict=True) if isfinite(y) and y > 0]
     values: Values = [
         {"step": x, "y": round(y, 4), "what": name, "hint": f"{name}, step {x:,.0f}: {number(raw)}"}
@@ -158,24 +158,24 @@ def hints(scale: Any, step: Floats, value: Floats, name: str, *, visible: bool =
 
 
 def points(scale: Any, step: Floats, value: Floats) -> list[tuple[float, float]]:
-    """Finite points of a line; a loss of 0 has no logarithm and is left out."""
+    """The finite points of a line. A loss of 0 has no logarithm and is left out."""
     scaled = scale(np.where(value > 0, value, np.nan))
     return [(float(x), float(y)) for x, y in zip(step, scaled, strict=True) if isfinite(y)]
 
 
 def steps_covered(curve: Curve) -> float:
-    """Steps from the first to the last point of a curve."""
+    """How many steps a curve spans."""
     return float(curve.step[-1] - curve.step[0]) if len(curve.step) else 0.0
 
 
 def round_down(value: float) -> int:
-    """Largest of 1, 2, 5, 10, 20, 50 … that is not above the value, and 1 at least."""
+    """The largest of 1, 2, 5, 10, 20, 50 … that is not above the value; at least 1."""
     power = 10 ** max(0, floor(log(max(value, 1)) / log(10) + 1e-9))
     return int(max(1, *(m * power for m in (1, 2, 5) if m * power <= value), 1))
 
 
 def averaged(curve: Curve, size: int, most: int) -> tuple[Floats, Floats]:
-    """Means over runs of `size` steps, longer ones where that gave more than `most` points; each at the middle of its run."""
+    """Means over `size` steps each, or over more steps if that gives more than `most` points. Each stands at the middle."""
     step, value = curve.step, curve.mean
     if len(step) < 2:
         return step, value
@@ -192,8 +192,8 @@ def averaged(curve: Curve, size: int, most: int) -> tuple[Floats, Floats]:
 def update_data(trace: Trace, focus: Collection[str] = (), beside: Beside = ALONE) -> Any:
     """log10 of the update:data ratio of each weight with two axes or more, over the sampled steps.
 
-    Where blocks repeat, the median of each kind. About -3 is healthy (makemore part 3); the second line is the limit from which
-    the check speaks, left out where it was `crossed`. focus: names to draw in any case where there are too many.
+    Where blocks repeat, the median of each kind. About -3 is healthy (makemore part 3). The second line is the limit of the
+    check, left out where it was `crossed`. focus: names that are drawn even where there are too many.
     """
     lines = ratios(trace, focus)
     former = [] if beside.before is None else ratios(beside.before, focus)
@@ -213,7 +213,7 @@ def update_data(trace: Trace, focus: Collection[str] = (), beside: Beside = ALON
 
 
 def crossed(trace: Trace, focus: Collection[str]) -> bool:
-    """Whether the limit of updates is none here: a weight ends above it, or half of them were there, and no finding says so."""
+    """Whether the limit says nothing here: one weight ends above it, or half of them did once, and no finding says so."""
     rows = {info.name: parameter_row(trace, info.name, "update_data") for info in weights(trace)}
     rows = {name: row[np.isfinite(row)] for name, row in rows.items() if ends(row) is not None}
     last = {name for name, row in rows.items() if row[-1] > UPDATE_LARGE}

@@ -1,4 +1,4 @@
-"""Rows of densities, one a layer, on a common axis."""
+"""Rows of densities, one for each layer, on a common axis."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from lettrine.report.draw import (
 )
 from lettrine.report.theme import LIGHT
 
-ROWS: Final = 12  # of densities in one picture; more are unreadable, so the page says how many were left out
+ROWS: Final = 12  # most densities in one picture; more are unreadable, so the page says how many it leaves out
 
 
 @dataclass(frozen=True)
 class Density:
     """One row of `density_rows`: its name, remark at the right, histogram, kind of module, and whether a finding names it.
 
-    before: the last record of the training before. remarks: at each record of the histogram, to walk through them.
+    before: the last record of the training before. remarks: one for each record of the histogram, for the slider.
     """
 
     name: str
@@ -46,10 +46,9 @@ class Density:
 
 
 def density_rows(rows: Sequence[Density], axis: str, *, symmetric: bool = False, dated: bool = True) -> Any:
-    """One row a layer on a common axis: outline at the first record, filled at the last.
+    """One row for each layer, on a common axis: the first record as an outline, the last one filled.
 
-    Each density is drawn to the height of its row, so widths are to be compared, not heights. dated: whether
-    to say at which steps they were taken.
+    Each density fills the height of its row: compare widths, not heights. dated: whether to tell the steps of the records.
     """
     drawn = [row for row in rows if len(row.histogram.steps)]
     if not drawn:
@@ -62,7 +61,7 @@ def density_rows(rows: Sequence[Density], axis: str, *, symmetric: bool = False,
     ghosts: Values = []
     texts: Values = []
     titles = row_titles([(row.name, row.kind, row.remark) for row in drawn])
-    height = row_height(len(drawn), 54)  # the axis counts in pixels from the bottom
+    height = row_height(len(drawn), 54)  # the axis counts pixels from the bottom
     for i, (row, label) in enumerate(zip(drawn, titles, strict=True)):
         base = (len(drawn) - 1 - i) * height + 4
         top = base + height - CAPTION
@@ -104,12 +103,12 @@ def density_rows(rows: Sequence[Density], axis: str, *, symmetric: bool = False,
 
 
 def corners(histogram: Histogram, k: int, domain: Sequence[float], base: float, top: float) -> Values:
-    """The outline of a record in a row that reaches from base to top."""
+    """The outline of a record in the row from base to top."""
     return [{"x": a, "y": round(base + (top - base - 3) * h, 1)} for a, h in zip(*outline(histogram, k, domain), strict=True)]
 
 
 def walk_through(rows: Sequence[Density], domain: Sequence[float], name: str, height: int) -> dict[str, Any]:
-    """The frames of rows: of each record where its curve begins and ends, the heights between, and the remark."""
+    """The frames of rows: for each record where its curve begins and ends, the heights between, and the remark."""
     steps = sorted({int(step) for row in rows for step in row.histogram.steps})
     drawn = []
     for i, row in enumerate(rows):
@@ -125,7 +124,7 @@ def walk_through(rows: Sequence[Density], domain: Sequence[float], name: str, he
 
 
 def common_range(histograms: Sequence[Histogram], *, symmetric: bool) -> list[float]:
-    """Range that holds all but the outermost thousandth of what is drawn."""
+    """The range of what is drawn, without its outermost thousandth."""
     seen = []
     for histogram in histograms:
         for k in (0, -1):
@@ -143,9 +142,9 @@ def common_range(histograms: Sequence[Histogram], *, symmetric: bool) -> list[fl
 
 
 def single_value(histogram: Histogram, k: int) -> float | None:
-    """The value of a record all of whose values are (nearly) one, None for others.
+    """The value of a record whose values are all (nearly) equal; None for other records.
 
-    Where all are equal the recorded range is half a unit to either side, which says nothing of their spread.
+    If all values are equal, the recorded range is half a unit to either side. That says nothing about their spread.
     """
     filled = np.flatnonzero(histogram.counts[k])
     low, high = float(histogram.low[k]), float(histogram.high[k])
@@ -157,7 +156,7 @@ def single_value(histogram: Histogram, k: int) -> float | None:
 def outline(histogram: Histogram, k: int, domain: Sequence[float]) -> tuple[list[float], list[float]]:
     """Density of record k as the corners of a curve, scaled to a height of 1.
 
-    A bin that towers over all others (the zeros of a ReLU) is cut off at twice the next, so that the rest can be seen.
+    A bin far above all others (the zeros of a ReLU) is cut off at twice the next one, so that the rest can be seen.
     """
     counts = np.asarray(histogram.counts[k], dtype=float)
     low, high = float(histogram.low[k]), float(histogram.high[k])
@@ -175,6 +174,6 @@ def outline(histogram: Histogram, k: int, domain: Sequence[float]) -> tuple[list
 
 
 def round_to(value: float, domain: Sequence[float]) -> float:
-    """Rounded to a ten-thousandth of the picture's width: what is finer cannot be seen."""
+    """Rounded to a ten-thousandth of the picture's width: nobody sees finer steps."""
     span = domain[1] - domain[0]
     return float(np.round(value / span, 5) * span) if span > 0 else value

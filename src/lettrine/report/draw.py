@@ -14,7 +14,7 @@ from lettrine.report.words import clean, labels
 
 CAPTION: Final = 20  # height of the words above a row
 GHOST: Final = [3, 3]
-LETTERS: Final = 60  # that fit on a line of a chart
+LETTERS: Final = 60  # letters that fit on a line of a chart
 TIDY: Final = (
     "datum.value != 0 && (abs(datum.value) < 0.001 || abs(datum.value) >= 100000) "
     "? format(datum.value, '.0e') : format(datum.value, ',~r')"
@@ -23,7 +23,7 @@ TIDY: Final = (
 
 
 def finish(layers: Sequence[Plot], height: int, frames: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Layers as one chart, `WIDTH` wide with everything around it, in the house's type and colours. frames: see `beside`."""
+    """Layers as one chart, `WIDTH` wide together with its axes, in the house's type and colours. frames: see `beside`."""
     size = {"width": WIDTH, "height": height, "autosize": {"type": "fit-x", "contains": "padding"}}
     return layered(layers, **size, config=config(), **({"usermeta": dict(frames)} if frames else {}))
 
@@ -34,18 +34,18 @@ def nothing(message: str) -> dict[str, Any]:
 
 
 def dashed(base: Plot) -> Plot:
-    """A line of the training before."""
+    """A dashed line, for the training before."""
     return base.mark("line", strokeDash=GHOST, strokeWidth=1.3, color=LIGHT["start"], clip=True)
 
 
 def hint(base: Plot) -> Plot:
-    """Invisible points that carry the text of the field `hint`: a tooltip in notebooks and pages."""
+    """Invisible points with the text of the field `hint`, which notebooks and pages show as a tooltip."""
     told = {"tooltip": channel("hint:N", title=""), "description": channel("hint:N")}
     return base.mark("point", clip=True, aria=True, opacity=0, size=40).encode(**told)
 
 
 def step_names(steps: Sequence[int]) -> list[str]:
-    """Legend of first and last; one entry where they are the same."""
+    """Legend of the first and the last step; one entry where they are the same."""
     first, last = steps
     return [f"step {last:,}"] if first == last else [f"step {first:,}", f"step {last:,}"]
 
@@ -58,17 +58,17 @@ def step_colours(names: Sequence[str], symbol: str = "circle") -> Channel:
 
 
 def row_height(count: int, least: int) -> int:
-    """Height of one of so many rows: few ones fill the picture."""
+    """The height of a row, by how many there are. A few rows fill the picture."""
     return max(least, min(130, 220 // count))
 
 
 def ink(*, marked: bool) -> str:
-    """Colour of a name: the red of a finding where one names it."""
+    """The colour of a name: red if a finding names it."""
     return LIGHT["critical" if marked else "ink"]
 
 
 def captions(base: Plot) -> list[Plot]:
-    """Name at the left and remark at the right, above a row; from the fields name, ink and remark."""
+    """The words above a row: its name at the left, its remark at the right. Fields: name, ink and remark."""
     left = base.mark("text", align="left", baseline="bottom", dy=-3).encode(
         x={"value": 0}, color=channel("ink:N", scale=None), text=channel("name:N")
     )
@@ -77,7 +77,7 @@ def captions(base: Plot) -> list[Plot]:
 
 
 def row_titles(rows: Sequence[tuple[str, str, str]]) -> list[str]:
-    """Of (name, kind, remark): names that leave room for the remark on the same line, with the kind of module where it fits."""
+    """Names for rows of (name, kind, remark): short enough for the remark on the same line, with the kind where it fits."""
     room = LETTERS - max((len(remark) for _, _, remark in rows), default=0)
     names = labels([name for name, _, _ in rows], max(room, 12))
     kinds = [clean(kind) for _, kind, _ in rows]

@@ -1,4 +1,4 @@
-"""What the experiments of a check-up measured, one row each: for the page's section and the terminal."""
+"""The experiments of a check-up, one row each, for the page and the terminal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ExperimentRow:
 
 
 def experiment_rows(report: Report) -> list[ExperimentRow]:
-    """In the order in which they were run; empty for a report that no experiment stands behind."""
+    """In the order in which they ran; empty for a report without experiments."""
     seen = {each.kind.removeprefix(EXPERIMENT): each for each in report.trace.evidence if each.kind.startswith(EXPERIMENT)}
     if not seen:
         return []

@@ -20,14 +20,14 @@ from lettrine.report.theme import DEPTHS_LIGHT, LIGHT, variables
 from lettrine.report.words import clean
 
 FORMATS: Final = (".png", ".svg", ".json")
-SCALE: Final = 2.5  # pixels of a PNG for each unit of the chart
+SCALE: Final = 2.5  # pixels of a PNG per unit of the chart
 
 
 @dataclass(frozen=True)
 class Figure:
     """One picture: `chart` is a Vega-Lite specification, `reading` one sentence that says what a healthy one looks like.
 
-    A chart of Altair will do too.
+    A chart of Altair is taken as well.
     """
 
     title: str
@@ -47,7 +47,7 @@ class Figure:
         return to_svg(self.chart)
 
     def _repr_html_(self) -> str:
-        """Shown by notebooks: static, so that it needs no network and survives in a saved notebook."""
+        """What notebooks show: a static drawing, which needs no network and is still there in a saved notebook."""
         return (
             f'<figure style="max-width:560px;margin:1em 0;padding:12px;background:{LIGHT["card"]};color:{LIGHT["ink"]}">'
             f"<strong>{escape(self.title)}</strong>{to_svg(self.chart)}"
@@ -72,26 +72,26 @@ def need(module: str, what: str, extra: str = "report") -> ModuleType:
 
 
 def specification(chart: Any) -> dict[str, Any]:
-    """Vega-Lite specification of a chart as plain values."""
+    """The Vega-Lite specification of a chart, in plain values."""
     spec: dict[str, Any] = chart if isinstance(chart, dict) else chart.to_dict()
     return spec
 
 
 def frames_of(chart: Any) -> dict[str, Any]:
-    """What a page draws other recorded steps of a chart from, see `lettrine.report.beside`; empty where it has none."""
+    """The frames of a chart, from which a page draws other recorded steps; see `lettrine.report.beside`. May be empty."""
     found: dict[str, Any] = specification(chart).get("usermeta", {}).get("replay", {})
     return found
 
 
 def to_svg(chart: Any) -> str:
-    """A chart as SVG text; its text is escaped by the renderer, and it loads nothing."""
+    """A chart as SVG text. The renderer escapes the words in it, and it loads nothing."""
     vl_convert = need("vl_convert", "drawing a chart")
     svg: str = vl_convert.vegalite_to_svg(drawable(specification(chart)), allowed_base_urls=[])
     return svg
 
 
 def drawable(value: Any) -> Any:
-    """The same specification without characters that XML forbids: the renderer ends the whole process when it meets one."""
+    """The same specification without characters that XML forbids: the renderer ends the process if it meets one."""
     if isinstance(value, str):
         return value if value.isprintable() else clean(value)
     if isinstance(value, dict):
@@ -100,13 +100,13 @@ def drawable(value: Any) -> Any:
 
 
 def to_themed_svg(chart: Any, prefix: str) -> str:
-    """SVG for a page: colours as CSS variables, width left to the page, ids made unique by `prefix`, hints in `data-tip`."""
+    """SVG for a page: colours are CSS variables, the page sets the width, `prefix` makes ids unique, hints are in `data-tip`."""
     svg = to_svg(chart)
     for name, colour in variables(dict(LIGHT), DEPTHS_LIGHT).items():
         svg = svg.replace(f'"{colour}"', f'"var(--{name})"')
     svg = re.sub(r'(\bid="|url\(#)', rf"\g<1>{prefix}-", svg)
     svg = re.sub(r'<svg ([^>]*?) width="[\d.]+" height="[\d.]+"', r"<svg \1", svg, count=1)
-    # The renderer repeats three attributes for each point that has a hint; they would be half of the page.
+    # The renderer writes three attributes for each point with a hint. They would be half of the page.
     svg = re.sub(r' role="graphics-symbol" aria-roledescription="[^"]*"', "", svg)
     svg = re.sub(
         r'<path aria-label="([^"]*)"( transform="[^"]*") d="[^"]*"[^>]* opacity="0"/>', r'<circle data-tip="\1"\2 r="3"/>', svg
@@ -142,12 +142,12 @@ def save_charts(figures: Mapping[str, Figure], folder: str | Path, suffix: str =
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all: under another name first, then renamed."""
+    """Write a file whole or not at all: it is written under another name first, then renamed."""
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.unlink(missing_ok=True)
-        with partial.open("xb") as file:  # a new file: a link left under that name is not followed
+        with partial.open("xb") as file:  # it must be a new file: a link of that name is not followed
             file.write(data)
         partial.replace(path)
     except OSError as error:

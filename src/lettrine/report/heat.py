@@ -22,15 +22,15 @@ from lettrine.report.picking import Floats, ends, gradient_row, middle, output_r
 from lettrine.report.theme import LIGHT
 from lettrine.report.words import number, spread
 
-DECADES: Final = 2.0  # to either side, from which a colour is at its strongest
-LEVELS: Final = 32  # of a colour
+DECADES: Final = 2.0  # decades to either side at which a colour is at its strongest
+LEVELS: Final = 32  # levels of a colour
 LARGE: Final = (200, 62, 42)
 SMALL: Final = (52, 96, 214)
-MISSING: Final = (140, 135, 124, 70)  # red, green, blue, alpha of what was not measured
+MISSING: Final = (140, 135, 124, 70)  # red, green, blue, alpha of a figure that was not measured
 BAND: Final = (26, 110)  # least and greatest height of a band
-ROW: Final = 3  # height of a layer in it, as far as there is room
+ROW: Final = 3  # height of a layer in a band, if there is room
 BANDS: Final = 14
-HINTS: Final = 600  # rows of one picture that tell their figures under the pointer
+HINTS: Final = 600  # most rows of one picture that show their figures under the pointer
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Band:
 
 
 def output_heat(trace: Trace, focus: AbstractSet[str] = frozenset(), beside: Beside = ALONE) -> Any:
-    """log10 of the std of each module's output, by layer and step; without colour where it is 1."""
+    """log10 of the std of each module's output, by layer and step; no colour where the std is 1."""
     bands = bands_of(trace, lambda name: output_row(trace, name, "std"), focus)
     return heat_map(bands, trace.steps, "std of the output", ("0.01", "1", "100"), walk=beside.walk)
 
@@ -59,9 +59,9 @@ def gradient_heat(trace: Trace, focus: AbstractSet[str] = frozenset(), beside: B
 
 
 def bands_of(trace: Trace, figure: Callable[[str], Floats], focus: AbstractSet[str]) -> list[Band]:
-    """A band for each kind that was measured, and one for what is outside the blocks.
+    """A band for each kind that was measured, and one for the layers outside the blocks.
 
-    Not for norms, whose scale is their own, nor for dropout, which has that of what it follows.
+    Norms have none: they set their own scale. Dropout has none: it keeps the scale of the layer before it.
     """
     roles = {module.name: module.role for module in trace.modules}
     kinds = module_kinds(trace)
@@ -79,7 +79,7 @@ def bands_of(trace: Trace, figure: Callable[[str], Floats], focus: AbstractSet[s
 
 
 def over_median(table: Floats) -> Floats:
-    """Figures over the median of those above 0 in their column."""
+    """Each figure over the median of its column; the median is of the figures above 0."""
     with np.errstate(invalid="ignore"):
         return table / middle(np.where(table > 0, table, np.nan))
 
@@ -93,9 +93,9 @@ def heat_map(
     relative: bool = False,
     walk: bool = False,
 ) -> Any:
-    """Bands below one another over the sampled steps. told: what the two ends and the middle of the colours mean.
+    """Bands below one another, over the sampled steps. told: what the two ends and the middle of the colours mean.
 
-    relative: colours tell a figure over the median of its band at the same step. walk: whether it brings its frames along.
+    relative: a colour shows a figure over the median of its band at the same step. walk: whether the chart holds its frames.
     """
     if not bands:
         return nothing("None of these figures was recorded.")
@@ -150,7 +150,7 @@ def coloured(table: Floats) -> str:
     Colours are more or less transparent, so that one picture serves a light page and a dark one.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
-        tens = np.log10(np.where(table >= 0, table, np.nan))  # a spread of exactly 0 is the smallest there is
+        tens = np.log10(np.where(table >= 0, table, np.nan))  # a spread of 0 gives -inf: the smallest
     level = np.clip(np.nan_to_num(tens, nan=0.0, posinf=DECADES, neginf=-DECADES) / DECADES, -1, 1)
     index = np.where(np.isnan(tens), 2 * LEVELS + 1, np.round(level * LEVELS) + LEVELS).astype(np.uint8)
     strengths = np.abs(np.arange(-LEVELS, LEVELS + 1)) / LEVELS
@@ -162,7 +162,7 @@ def coloured(table: Floats) -> str:
 def png(index: NDArray[np.uint8], palette: Sequence[Sequence[int]], alpha: Sequence[int]) -> str:
     """A picture of up to 256 colours, (height, width) places in the palette, as a data URL."""
     height, width = index.shape
-    rows = np.hstack([np.zeros((height, 1), dtype=np.uint8), index])  # each begins with the number of its filter: none
+    rows = np.hstack([np.zeros((height, 1), dtype=np.uint8), index])  # each row begins with the number of its filter; 0 is none
     header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"PLTE", bytes(c for colour in palette for c in colour)), (b"tRNS", bytes(alpha))]
     chunks += [(b"IDAT", zlib.compress(rows.tobytes(), 9)), (b"IEND", b"")]

@@ -1,8 +1,8 @@
-"""One HTML page: verdict, findings, pictures, tables. It loads nothing from anywhere and needs no script to be read.
+"""One HTML page: verdict, findings, pictures, tables. It loads nothing, and can be read without scripts.
 
-The charts are drawn once, by vl-convert, and set into the page as SVG whose colours are CSS variables: light and dark follow the
-reader's system, and a page opens at once on a phone. The one script shows the figure under the pointer; the page's own
-policy allows no other, and nothing from outside.
+vl-convert draws the charts once. They stand in the page as SVG whose colours are CSS variables, so light and dark follow the
+reader's system, and the page opens at once on a phone. The page's own policy allows its scripts alone, and nothing from
+outside.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from lettrine.report.summary import folds, verdict, watched
 from lettrine.report.theme import DARK, DEPTHS_DARK, DEPTHS_LIGHT, FONT, LIGHT, SERIF, variables
 from lettrine.report.words import brief, clean, number, percent, steps_text
 
-CONTENTS_FROM: Final = 6  # sections of the caller's, from which a list of them stands at the top
+CONTENTS_FROM: Final = 6  # with so many sections of the caller's, a list of them stands at the top
 FIGURE: Final = r"[+\-\u2212\u2013]?\s?\d|[\-\u2013\u221e]$"  # a number, its sign before it, or a dash for none
-SURPRISING: Final = (0.03, 0.01, 0.003)  # probabilities of a character from which it is set in ever stronger colours
+SURPRISING: Final = (0.03, 0.01, 0.003)  # below each of these probabilities a character has a stronger colour
 SCRIPTS: Final = ("hover.js", "spelled.js", "replay.js", "modules.js", "frame.js")
-TOOLS_FROM: Final = 24  # rows of the table of layers, from which it can be searched and sorted
-SMALL: Final = 0.05  # probability below which "1 in n" reads better than per cent
-MOST_NAMES: Final = 8  # of one finding's layers before the rest is folded away
+TOOLS_FROM: Final = 24  # with so many rows the table of layers can be searched and sorted
+SMALL: Final = 0.05  # below this probability "1 in n" reads better than per cent
+MOST_NAMES: Final = 8  # of the layers of one finding; the rest is folded away
 
 
 @dataclass(frozen=True)
 class Spelled:
-    """Words drawn in one way, such as at one temperature: each a list of characters with the probability of each."""
+    """Words that were drawn in one way, such as at one temperature. A word is a list of characters with their probabilities."""
 
     name: str
     words: Sequence[Sequence[tuple[str, float]]]
@@ -50,9 +50,9 @@ class Spelled:
 class Section:
     """Something the caller adds to the page, such as the samples of a language model.
 
-    facts: a short table of keys and values. words: generated words, set as such. spelled: the same with the probability of each
-    character, under the pointer; where they were drawn in several ways, with a slider that begins at the one named `shown`.
-    header, rows: a table; told: of sentences, which are broken into lines. figures: pictures by name. images: those that others
+    facts: a short table of keys and values. words: generated words. spelled: the same, with the probability of each character
+    under the pointer; if there are several ways of drawing, a slider chooses one and begins at `shown`. header, rows: a table;
+    told: whether its cells are sentences, which are broken into lines. figures: pictures by name. images: pictures that others
     drew, by name, as data: URIs. Empty parts are left out.
     place: "first" (above the verdict), "middle" (above the pictures) or "last" (below them).
     """
@@ -74,8 +74,8 @@ class Section:
 def render(report: Report, *, title: str = "", sections: Sequence[Section] = (), facts: Mapping[str, str] | None = None) -> str:
     """The page of one report as text.
 
-    sections: what the caller adds, shown between the findings and the pictures. facts: what the caller knows, such as
-    versions and seeds. Raises `MissingExtraError` without the extra `report`.
+    sections: what the caller adds; each says its place. facts: what the caller knows, such as versions and seeds.
+    Raises `MissingExtraError` without the extra `report`.
     """
     trace = report.trace
     timed = len(trace.steps) > 0
@@ -133,22 +133,22 @@ def write(
 
 
 def frame(text: str) -> str:
-    """A page in a frame, for `_repr_html_`: its styles and the notebook's cannot touch.
+    """A page in a frame, for `_repr_html_`: its styles and those of the notebook stay apart.
 
-    As high as the page is, by `frame.js`; so high as is said here where no script may run.
+    `frame.js` makes the frame as high as the page. Where no script may run, it has the height given here.
     """
     return f'<iframe srcdoc="{escape(text)}" width="100%" height="800" style="border:0"></iframe>'
 
 
 def page(**values: Any) -> str:
-    """The template, filled in. Everything is escaped but what this module drew or wrote itself."""
+    """The template, filled in. All is escaped, except what this module drew or wrote itself."""
     jinja2 = need("jinja2", "an HTML report")
     markup = need("markupsafe", "an HTML report").Markup
     folder = files("lettrine.report")
     style = palette_css() + (folder / "style.css").read_text(encoding="utf-8")
     script = "".join((folder / name).read_text(encoding="utf-8") for name in SCRIPTS)
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    drawn: dict[int, dict[str, Any]] = {}  # specifications of figures: working one out takes as long as a third of drawing it
+    drawn: dict[int, dict[str, Any]] = {}  # specifications of figures, kept: to make one takes a third of the time of drawing it
 
     def draw(figure: Figure) -> Any:
         drawn[id(figure)] = spec = specification(figure.chart)
@@ -183,16 +183,16 @@ def page(**values: Any) -> str:
 
 
 def numeric_columns(rows: Sequence[Sequence[str]], header: Sequence[str] = ()) -> list[bool]:
-    """Which columns of a table hold figures, and so are set flush right: those in which most cells begin like one."""
+    """Which columns of a table hold numbers and are aligned to the right: those in which most cells begin like a number."""
     width = max(map(len, [header, *rows]), default=0)
     figures = [[len(row) > i and re.match(FIGURE, row[i]) is not None for row in rows] for i in range(width)]
     return [2 * sum(column) > len(column) for column in figures]
 
 
 def letters(word: Sequence[tuple[str, float]]) -> list[tuple[str, int, str]]:
-    """Characters as they are set: what is shown, how surprising it is (0 to 3), and the words under the pointer.
+    """Characters as the page shows them: the text, how surprising it is (0 to 3), and the words under the pointer.
 
-    A mark that belongs to the character before it, and whatever a joiner joins, is set with it.
+    A combining mark is shown with the character before it, and so is what a joiner joins.
     """
     groups: list[tuple[str, float]] = []
     for character, chance in word:
@@ -205,12 +205,12 @@ def letters(word: Sequence[tuple[str, float]]) -> list[tuple[str, int, str]]:
 
 
 def share(chance: float) -> str:
-    """A probability in words that stay readable when it is small, such as 23 % or 1 in 800."""
+    """A probability that can be read even if it is small, such as 23 % or 1 in 800."""
     return percent(chance) if chance >= SMALL else f"1 in {1 / chance:,.0f}" if chance > 0 else "never"
 
 
 def known(report: Report) -> dict[str, str]:
-    """What the trace knows of the run."""
+    """What the trace knows about the run."""
     facts = report.trace.facts
     size = sum(int(_product(p.shape)) for p in report.trace.parameters)
     pairs = {
@@ -250,12 +250,12 @@ def policy(style: str, script: str) -> str:
 
 
 def digest(text: str) -> str:
-    """Source expression that allows exactly this text."""
+    """The source expression that allows exactly this text."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def icon() -> str:
-    """The wordmark's initial as the page's icon."""
+    """The icon of the page: the first letter of the name."""
     svg = (
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 40 40"><rect width="40" height="40" rx="3" fill="#2846b5"/>'
         '<path d="M10 8h13v3h-3.4v18H27l2.2-6.2H32L31 32H10v-3h3.6V11H10z" fill="#fff"/></svg>'

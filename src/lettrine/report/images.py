@@ -21,18 +21,18 @@ from lettrine.report.theme import LIGHT, SATURATED, UNSATURATED
 from lettrine.report.words import percent, spread
 
 MAPS: Final = 6
-MARKS: Final = 60  # of dead units in one row
+MARKS: Final = 60  # most marks of dead units in one row
 EXAMPLES: Final = 32
-UNITS: Final = 400  # more columns than a chart has pixels
-SHARP: Final = (256, 1600)  # pixels, down and across: several to each of a screen's
+UNITS: Final = 400  # a chart has no pixels for more columns
+SHARP: Final = (256, 1600)  # pixels, down and across: several for each pixel of a screen
 
 
 def saturation_map(trace: Trace, snapshot: str = "last", focus: Collection[str] = (), beside: Beside = ALONE) -> Any:
     """Units (across) by examples (down) of each activation; white: the output passes hardly any gradient.
 
-    For tanh that is abs(h) > 0.99, for ReLU h = 0; the table in `limits` says what it is for others. A column that is
+    For tanh that is abs(h) > 0.99, for ReLU h = 0; the table of activations says what it is for the others. A column that is
     white from top to bottom is a unit that learned nothing from this batch; a red mark points to it.
-    snapshot: "first" or "last" sampled step with a map. focus: names to draw in any case, and to print in red.
+    snapshot: the "first" or the "last" sampled step with a map. focus: names that are drawn in any case, in red.
     """
     modules = pick(mapped(trace, snapshot), MAPS, focus)
     flags = {m.name: flat(trace.maps[m.name][snapshot], ACTIVATIONS[m.activation].dead) for m in modules}
@@ -43,7 +43,7 @@ def saturation_map(trace: Trace, snapshot: str = "last", focus: Collection[str] 
     marks: Values = []
     remarks = [remark(trace, name, snapshot, float(flags[name].mean())) + before(beside, name, snapshot) for name in names]
     titles = row_titles([(m.name, m.kind, text) for m, text in zip(modules, remarks, strict=True)])
-    height = row_height(len(names), 84)  # the axis counts in pixels from the bottom
+    height = row_height(len(names), 84)  # the axis counts pixels from the bottom
     for i, (name, title) in enumerate(zip(names, titles, strict=True)):
         base = (len(names) - 1 - i) * height
         top = base + height - CAPTION
@@ -66,13 +66,13 @@ def saturation_map(trace: Trace, snapshot: str = "last", focus: Collection[str] 
 
 
 def mapped(trace: Trace, snapshot: str) -> list[ModuleInfo]:
-    """Activations that have a map and outputs at which they are flat."""
+    """Activations that have a map, and outputs at which their slope vanishes."""
     kept = [m for m in trace.modules if snapshot in trace.maps.get(m.name, {})]
     return [m for m in kept if m.activation in ACTIVATIONS and ACTIVATIONS[m.activation].dead is not None]
 
 
 def before(beside: Beside, name: str, snapshot: str) -> str:
-    """How much of the map of the training before was white."""
+    """How much of the map was white in the training before."""
     found = {} if beside.before is None else {module.name: module for module in mapped(beside.before, snapshot)}
     if name not in found or beside.before is None:
         return ""
@@ -87,9 +87,9 @@ def remark(trace: Trace, name: str, snapshot: str, white: float) -> str:
 
 
 def dead_share(trace: Trace, name: str, snapshot: str) -> float:
-    """Share of units dead on the whole batch of that step.
+    """Share of units that were dead on the whole batch of that step.
 
-    A map shows only some of the examples: not each of its white columns need be dead.
+    A map shows only some of the examples, so a white column may be a unit that is not dead.
     """
     shares = output_row(trace, name, "dead")
     shares = shares[np.isfinite(shares)]
@@ -97,7 +97,7 @@ def dead_share(trace: Trace, name: str, snapshot: str) -> float:
 
 
 def flat(values: NDArray[Any], zone: Zone | None) -> NDArray[np.bool_]:
-    """Which outputs lie in the zone, (examples, units)."""
+    """Which outputs are in the zone, (examples, units)."""
     if zone is None:
         return np.zeros(values.shape, dtype=np.bool_)
     if zone.inside:
@@ -112,9 +112,9 @@ def columns(flags: NDArray[np.bool_], most: int) -> NDArray[np.bool_]:
 
 
 def png(flags: NDArray[np.bool_]) -> str:
-    """A picture of two colours as a data URL: a few hundred bytes where one rectangle a value would be a few hundred thousand.
+    """A picture of two colours as a data URL. It takes a few hundred bytes; one rectangle per value would take 1,000 times more.
 
-    Enlarged here, since browsers blur an image that they enlarge.
+    It is enlarged here, since browsers blur an image that they enlarge.
     """
     down, across = (max(4, -(-sharp // size)) for sharp, size in zip(SHARP, flags.shape, strict=True))
     big = np.kron(flags, np.ones((down, across), dtype=bool))
@@ -123,7 +123,7 @@ def png(flags: NDArray[np.bool_]) -> str:
         [np.zeros((height, 1), dtype=np.uint8), np.packbits(big, axis=1)]
     )  # (height, 1 + width/8): filter byte, 8 pixels a byte
     palette = bytes.fromhex(UNSATURATED[1:] + SATURATED[1:])
-    header = struct.pack(">IIBBBBB", width, height, 1, 3, 0, 0, 0)  # one bit a pixel, by palette
+    header = struct.pack(">IIBBBBB", width, height, 1, 3, 0, 0, 0)  # one bit per pixel, with a palette
     return png_url([(b"IHDR", header), (b"PLTE", palette), (b"IDAT", zlib.compress(rows.tobytes(), 9)), (b"IEND", b"")])
 
 

@@ -1,4 +1,4 @@
-"""Modules and weights that stand at the same place of block after block, such as the 24 called h.*.attn.c_attn."""
+"""Modules and weights at the same place of each block, such as the 24 called h.*.attn.c_attn: one kind."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Final
 
 from lettrine.health.trace import Trace
 
-REPEATS: Final = 4  # of a block, from which its modules are shown as one kind
-ENDING: Final = ".input"  # of the name of an activation that was called as a function
+REPEATS: Final = 4  # so many blocks are needed to show their modules as one kind
+ENDING: Final = ".input"  # of the name of an activation that is called as a function
 NUMBER: Final = re.compile(r"(.*?)(\d+)$")
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind. name: with a star in the place of each number that counts blocks. cls: what its members are, such as Linear.
+    """One kind. name: has a star for each number that counts blocks. cls: the class of its members, such as Linear.
 
-    members: whole names, from the input on. blocks: the number of the block each of them lies in, from 0.
+    members: their whole names, from the input on. blocks: the number of the block of each, from 0.
     """
 
     name: str
@@ -28,10 +28,10 @@ class Kind:
 
 
 def kinds(named: Mapping[str, str]) -> list[Kind]:
-    """The kinds among modules or weights, {name: class} from the input on; what repeats less than REPEATS times is in none.
+    """The kinds among modules or weights, {name: class} from the input on. A kind has REPEATS members or more.
 
-    A number counts blocks if it stands in the name of something that holds others (so not in conv1 and conv2, nor in the places
-    of a plain stack, layers.0 and layers.1) and takes REPEATS values or more.
+    A number counts blocks if it has REPEATS values or more and is in the name of a module that holds others. So those of conv1
+    and conv2, and of layers.0 and layers.1 in a plain stack, count none.
     """
     holders = {
         ".".join(parts[:end]) for parts in (name.removesuffix(ENDING).split(".") for name in named) for end in range(len(parts))
@@ -59,9 +59,9 @@ def module_kinds(trace: Trace) -> list[Kind]:
 
 
 def places(name: str, holders: set[str]) -> tuple[str, tuple[int, ...]]:
-    """A name with a star for each number that may count blocks, and those numbers. holders: names of what holds others.
+    """A name with a star for each number that may count blocks, and those numbers. holders: names of modules that hold others.
 
-    A name that has stars of its own is of no kind.
+    A name that contains a star itself belongs to no kind.
     """
     if "*" in name:
         return name.replace("*", "?"), ()
@@ -77,13 +77,13 @@ def places(name: str, holders: set[str]) -> tuple[str, tuple[int, ...]]:
 
 
 def filled(template: str, shown: Sequence[str]) -> str:
-    """A template with its stars replaced, one after another."""
+    """A template whose stars are replaced, one after the other."""
     first, *rest = template.split("*")
     return first + "".join(each + text for each, text in zip(shown, rest, strict=True))
 
 
 def numbered(split: Mapping[str, tuple[str, tuple[int, ...]]]) -> dict[str, int]:
-    """The number of the block that each name lies in: among all numbers that occur after the same beginning, in their order."""
+    """The number of each name's block, from 0: its place among all numbers that follow the same beginning, in order."""
     heads: dict[str, set[tuple[int, ...]]] = {}
     for template, numbers in split.values():
         heads.setdefault(template.partition("*")[0], set()).add(numbers)

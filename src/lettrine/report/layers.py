@@ -23,15 +23,15 @@ ALL: Final = slice(None)
 
 
 def activation_density(trace: Trace, focus: Collection[str] = (), beside: Beside = ALONE) -> Any:
-    """Distribution of the outputs of each activation; of each linear layer where the network has no activation.
+    """Distribution of the outputs of each activation, or of each linear layer where the network has no activation.
 
-    focus, here and below: names to draw in any case where there are too many layers, and to print in red.
+    focus, here and below: names that are drawn even where there are too many layers, in red.
     """
     return densities(trace, activations(trace), OUTPUTS, "output", focus, beside)
 
 
 def preactivation_density(trace: Trace, focus: Collection[str] = (), beside: Beside = ALONE) -> Any:
-    """Distribution of what goes into each activation."""
+    """Distribution of the inputs of each activation."""
     names = {m.fed_by for m in trace.modules if m.role == "activation" and m.fed_by}
     return densities(trace, [m for m in trace.modules if m.name in names], OUTPUTS, "input of the activation", focus, beside)
 
@@ -67,13 +67,13 @@ def gradient_data(trace: Trace, focus: Collection[str] = (), beside: Beside = AL
 
 
 def norm_gap(trace: Trace, beside: Beside = ALONE) -> Any:
-    """Distance between batch norm's running mean and the batch's, in standard deviations of the batch, rms over channels."""
+    """Distance from batch norm's running mean to that of the batch, in standard deviations of the batch, rms over channels."""
     names, axis = list(trace.norms), "running mean to batch mean, in standard deviations"
     return over_depth(trace, names, lambda t, name: norm_row(t, name, "mean_gap"), axis, (), beside)
 
 
 def norm_variance(trace: Trace, beside: Beside = ALONE) -> Any:
-    """Ratio of batch norm's running variance to the batch's, geometric mean over channels; they agree at 1."""
+    """Batch norm's running variance over that of the batch, geometric mean over channels. They agree at 1."""
     names, axis = list(trace.norms), "running variance / batch variance"
     return over_depth(
         trace, names, lambda t, name: norm_row(t, name, "variance_ratio"), axis, (), beside, log=True, reference=1.0
@@ -81,15 +81,15 @@ def norm_variance(trace: Trace, beside: Beside = ALONE) -> Any:
 
 
 def activations(trace: Trace) -> list[ModuleInfo]:
-    """Modules whose outputs are worth a density: activations, else whatever has weights."""
+    """Modules whose outputs get a density: activations, or all modules with weights where there are none."""
     found = [m for m in trace.modules if m.role == "activation"]
     return found or [m for m in trace.modules if m.role in {"linear", "recurrent", "attention", "output"}]
 
 
 def scaled(trace: Trace, recorded: Mapping[str, Floats]) -> list[ModuleInfo]:
-    """Modules whose scale is followed down the network: activations, or linear layers where there is at most one of those.
+    """Modules whose scale is followed down the network: activations, or linear layers if there is only one activation or none.
 
-    Where blocks repeat each kind has a curve of its own, so all are but those whose scale says nothing of the network's.
+    Where blocks repeat, each kind has its own curve: all modules are followed, except those that set their own scale.
     """
     kept = [m for m in trace.modules if m.name in recorded]
     if module_kinds(trace):
@@ -102,7 +102,7 @@ def scaled(trace: Trace, recorded: Mapping[str, Floats]) -> list[ModuleInfo]:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What of a trace a picture of densities shows. remark: at the right of a row, from its figures at all or some steps."""
+    """What a picture of densities shows of a trace. remark: makes the words at the right of a row, from its figures."""
 
     histograms: Callable[[Trace], Mapping[str, Histogram]]
     remark: Callable[[Trace, str, slice], str]
@@ -145,7 +145,7 @@ def densities(
 
 
 def last_record(histogram: Histogram) -> Histogram | None:
-    """A histogram of its last record alone."""
+    """The same histogram with its last record alone."""
     whole = vars(histogram)
     return Histogram(**{name: each[-1:] for name, each in whole.items()}) if len(histogram.steps) else None
 

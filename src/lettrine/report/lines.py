@@ -1,4 +1,4 @@
-"""Lines over steps, and lines of reference with words on them."""
+"""Lines over steps, and reference lines with words on them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lettrine.report.theme import LIGHT, depth_colours
 from lettrine.report.words import labels
 
 LINES: Final = 12
-POINTS: Final = 300  # of one line: more than a chart has pixels for
+POINTS: Final = 300  # most points of one line; a chart has no pixels for more
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Line:
 def depth_lines(
     lines: Sequence[Line], axis: str, *, include: Sequence[float] = (), before: Sequence[Line] = (), last: float = 0.0
 ) -> list[Any]:
-    """Lines over steps coloured from input (gold) to output (blue), with hints. include: values the axis must reach.
+    """Lines over steps, coloured from input (gold) to output (blue), with hints. include: values that the axis must reach.
 
-    before: lines of the training before, dashed. last: the step at which the axis ends, 0 for any.
+    before: lines of the training before, dashed. last: the step at which the axis ends; 0: it fits the data.
     """
     names = labels([line.name for line in lines], 24)
     values: Values = []
@@ -68,22 +68,22 @@ def depth_lines(
 
 
 def step_axis(last: float = 0.0) -> Any:
-    """Axis of optimiser steps from 0 to the last, or as far as there is something to see."""
+    """Axis of optimiser steps, from 0 to the last one; without it, as far as the data go."""
     axis = {"title": "step", "grid": False, "tickMinStep": 1}
     return channel("step:Q", axis=axis, scale={"domain": [0, last], "nice": False}) if last > 0 else channel("step:Q", axis=axis)
 
 
 def thin(points: Sequence[Any], most: int) -> list[Any]:
-    """At most `most` of the points: every n-th, and always the last."""
+    """At most `most` points: every n-th, and always the last."""
     every = -(-len(points) // most) if points else 1
     kept = list(points[::every])
     return kept if not points or kept[-1] is points[-1] else [*kept, points[-1]]
 
 
 def reference_line(value: float, text: str, points: Sequence[tuple[float, float]] = (), above: int = 0) -> list[Any]:
-    """A horizontal line with its meaning written where none of the points are: beside the line, else above the picture.
+    """A horizontal line with its meaning in words, where no points are: beside the line, or else above the picture.
 
-    above: how many meanings stand there already.
+    above: how many lines of words stand above the picture already.
     """
     place = free_place(value, points)
     base = plot([{"y": value, "text": text}])
@@ -97,7 +97,7 @@ def reference_line(value: float, text: str, points: Sequence[tuple[float, float]
 
 
 def resampled(x: Floats, y: Floats) -> list[tuple[float, float]]:
-    """Points along a line at equal distances, since sampled steps crowd at its start."""
+    """Points along a line at equal distances. Sampled steps are dense at its start."""
     good = np.isfinite(y)
     if not good.any():
         return []
@@ -106,11 +106,11 @@ def resampled(x: Floats, y: Floats) -> list[tuple[float, float]]:
 
 
 def free_place(value: float, points: Sequence[tuple[float, float]]) -> tuple[str, bool] | None:
-    """Where words on a horizontal line at `value` hide nothing: at its left or right end, above or below it. None for nowhere."""
+    """Where words on a horizontal line at `value` hide nothing: at its left or right end, above or below. None: nowhere."""
     if not points:
         return "right", False
     xs, ys = np.array(points, dtype=float).T
-    height = 0.09 * max(ys.max() - ys.min(), abs(ys - value).max())  # of the words, in units of the axis
+    height = 0.09 * max(ys.max() - ys.min(), abs(ys - value).max())  # height of the words, in units of the axis
     middle = (xs.min() + xs.max()) / 2
     places = [("right", False), ("right", True), ("left", False), ("left", True)]
     near = {False: (ys > value) & (ys < value + height), True: (ys < value) & (ys > value - height)}

@@ -1,4 +1,4 @@
-"""What of a trace is drawn: which modules and weights, which of their figures."""
+"""Which modules and weights of a trace are drawn, and which of their figures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Named = TypeVar("Named", ModuleInfo, ParameterInfo)
 
 
 def output_row(trace: Trace, name: str, stat: str) -> Floats:
-    """One figure of a module's output over the sampled steps; empty where it was never measured at one that was kept."""
+    """One figure of a module's output over the sampled steps; empty if no kept step has it."""
     return trace.output(name, stat) if name in trace.outputs else np.zeros(0)
 
 
@@ -41,27 +41,27 @@ def named(items: Sequence[Named]) -> list[str]:
 
 
 def ends(row: Floats) -> tuple[int, int] | None:
-    """Indices of the first and last finite value, None if there is none."""
+    """The indices of the first and the last finite value; None if there is none."""
     good = np.flatnonzero(np.isfinite(row))
     return (int(good[0]), int(good[-1])) if good.size else None
 
 
 def middle(table: Floats) -> Floats:
-    """The median of what is finite in each column, NaN where nothing is."""
+    """The median of the finite values of each column; NaN where there is none."""
     good = np.isfinite(table)
     return np.array([np.median(column[kept]) if kept.any() else np.nan for column, kept in zip(table.T, good.T, strict=True)])
 
 
 def pick(items: Sequence[Named], most: int, focus: Collection[str]) -> list[Named]:
-    """At most `most` of what has a name, evenly spaced, but all that `focus` names."""
+    """At most `most` of the names, evenly spaced, and all those in `focus`."""
     return spread(items, most, [i for i, item in enumerate(items) if item.name in focus])
 
 
 def weights(trace: Trace) -> list[ParameterInfo]:
-    """Measured parameters of two axes or more: what is called a weight here."""
+    """Measured parameters of two axes or more, called weights here."""
     return [p for p in trace.parameters if len(p.shape) > 1 and p.name in trace.parameter_stats]
 
 
 def weight_name(info: ParameterInfo) -> str:
-    """Its name without the ending that nearly all of them have."""
+    """The name without the ending that nearly all weights have."""
     return info.name.removesuffix(".weight")

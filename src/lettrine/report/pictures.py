@@ -1,4 +1,4 @@
-"""Which pictures a trace has, what each is called, and how to read it."""
+"""The pictures of a trace: which there are, their titles, and how to read each."""
 
 from __future__ import annotations
 
@@ -112,9 +112,9 @@ TEXTS: Final = {
 
 
 def figures(trace: Trace, findings: Sequence[Finding] = ()) -> dict[str, Figure]:
-    """Every picture the trace has data for, by its name in `TEXTS` and in that order.
+    """Every picture that the trace has data for, by its name in `TEXTS`, in that order.
 
-    What a finding names is drawn in any case, where there are too many layers for one picture, and printed in red.
+    If there are too many layers for one picture, those that a finding names are drawn in any case. They are red.
     """
     focus = {name for finding in findings if finding.severity != "info" for name in finding.where}
     drawn = {name: (draw, note) for name, draw, note in charts(trace, focus, REPLAYED)}
@@ -126,7 +126,7 @@ def figures(trace: Trace, findings: Sequence[Finding] = ()) -> dict[str, Figure]
 
 
 def charts(trace: Trace, focus: Collection[str], beside: Beside = ALONE) -> Iterator[tuple[str, Draw, str]]:
-    """Name, what makes the chart, and a note on what it leaves out, of each picture there is data for."""
+    """Each picture that has data: its name, the function that draws it, and a note on what it leaves out."""
     if len(trace.loss.step):
         yield "loss", partial(curves.loss_curve, trace, log10=curves.wide(trace, beside.before), beside=beside), ""
     if weights(trace):
@@ -144,7 +144,7 @@ def charts(trace: Trace, focus: Collection[str], beside: Beside = ALONE) -> Iter
 
 
 def update_note(trace: Trace, focus: Collection[str]) -> str:
-    """What the picture of the updates leaves out, and what it draws of them."""
+    """What the picture of the updates draws, and what it leaves out."""
     names = [weight_name(info) for info in weights(trace)]
     found = kinds(dict.fromkeys(names, ""))
     lines = len(names) - sum(len(kind.members) - 1 for kind in found)
@@ -155,12 +155,12 @@ def update_note(trace: Trace, focus: Collection[str]) -> str:
 
 
 def curve_note(trace: Trace) -> str:
-    """How curves of kinds are to be read, where blocks repeat."""
+    """How to read curves of kinds, where blocks repeat."""
     return " A curve is one kind of layer, the star counts blocks; at the right the median." if module_kinds(trace) else ""
 
 
 def densities(trace: Trace, focus: Collection[str], beside: Beside) -> Iterator[tuple[str, Draw, str]]:
-    """Distributions, one row a layer."""
+    """Distributions, one row for each layer."""
     active = layers.activations(trace)
     fed = [m.fed_by for m in trace.modules if m.role == "activation"]
     for name, draw, recorded, names in (
@@ -174,7 +174,7 @@ def densities(trace: Trace, focus: Collection[str], beside: Beside) -> Iterator[
 
 
 def scales(trace: Trace, focus: Collection[str], beside: Beside) -> Iterator[tuple[str, Draw, str]]:
-    """One figure a layer, down the network."""
+    """One figure for each layer, down the network."""
     if layers.scaled(trace, trace.outputs):
         yield "output-scale", partial(layers.output_scale, trace, focus, beside), curve_note(trace)
     if layers.scaled(trace, trace.gradients):
@@ -184,7 +184,7 @@ def scales(trace: Trace, focus: Collection[str], beside: Beside) -> Iterator[tup
 
 
 def maps(trace: Trace, focus: Collection[str], beside: Beside) -> Iterator[tuple[str, Draw, str]]:
-    """Saturation maps: one where only one step was recorded."""
+    """Saturation maps: two, or one if only one step was recorded."""
     mapped = images.mapped(trace, "last")
     for snapshot in ("first", "last") if len(trace.steps) > 1 else ("first",):
         if mapped:

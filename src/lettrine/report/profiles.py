@@ -1,4 +1,4 @@
-"""One figure a layer, down the depth of the network."""
+"""One figure for each layer, down the depth of the network."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ PROFILE_ROWS: Final = 40
 
 @dataclass(frozen=True)
 class Row:
-    """One row of `profile`: its name, the first figure and the last, such as those of the first and last sampled step.
+    """One row of `profile`: its name, and two figures, such as those of the first and the last sampled step.
 
-    before: that of the training before. walk: the figures at the steps that can be walked through. marked: a finding names it.
+    before: the figure of the training before. walk: the figures at the steps of the slider. marked: a finding names it.
     """
 
     name: str
@@ -45,9 +45,9 @@ def profile(
     form: str = "",
     steps: Sequence[int] = (),
 ) -> Any:
-    """A figure of each layer, first (grey) and last (blue), joined down the depth of the network.
+    """A figure of each layer, first (grey) and last (blue), joined by lines down the depth of the network.
 
-    names: of first and last, or of the last alone. reference: where a line is drawn. steps: of `Row.walk`.
+    names: of the first and the last, or of the last alone. reference: the value at which a line is drawn. steps: of `Row.walk`.
     """
     order = labels([row.name for row in rows], 22)
     marks = Marks(log=log, form=form)
@@ -78,17 +78,17 @@ def profile(
 
 @dataclass(frozen=True)
 class Marks:
-    """How figures are shown: on a logarithmic axis or not, and in which form as words."""
+    """How figures are shown: whether the axis is logarithmic, and how the figure is written."""
 
     log: bool
     form: str
 
     def said(self, value: float) -> str:
-        """A figure in words."""
+        """A figure as text."""
         return format(value, self.form) if self.form else number(value)
 
     def of(self, label: str, value: float, **more: str) -> Values:
-        """What is drawn of a figure: nothing, where it has no place on the axis."""
+        """The value that is drawn; None where the figure has no place on the axis."""
         shown = isfinite(value) and (value > 0 or not self.log)
         return [{"layer": label, "value": float(f"{value:.4g}"), **more}] if shown else []
 
@@ -99,7 +99,7 @@ def joined(line: Any) -> Any:
 
 
 def walk_down(rows: Sequence[Row], order: Sequence[str], ends: Sequence[float], marks: Marks) -> list[dict[str, Any]]:
-    """The frames of rows: where each stands, and its figures on the axis and in words. What lies beyond stands at the end."""
+    """The frames of rows: the place of each, its figures on the axis and as text. What is beyond the axis stands at its end."""
     return [
         {
             "y": round((i + 0.5) / len(rows), 4),
@@ -112,7 +112,7 @@ def walk_down(rows: Sequence[Row], order: Sequence[str], ends: Sequence[float], 
 
 
 def log_axis(field: str, seen: Sequence[float], title: str) -> Any:
-    """Logarithmic x axis with round ticks."""
+    """A logarithmic x axis with round ticks."""
     low, high = log_ends(seen)
     ticks = log_ticks(low, high, 6)
     return channel(
@@ -123,7 +123,7 @@ def log_axis(field: str, seen: Sequence[float], title: str) -> Any:
 
 
 def log_ends(seen: Sequence[float]) -> tuple[float, float]:
-    """Ends of a logarithmic axis, never closer than a factor of four: on a tighter one every network looks wild."""
+    """The ends of a logarithmic axis, at least a factor of four apart: on a shorter one every network looks wild."""
     low, high = min(seen), max(seen)
     room = max(1.15, (4 / (high / low)) ** 0.5)
     low = max(low / room, 1e-300)
@@ -131,7 +131,7 @@ def log_ends(seen: Sequence[float]) -> tuple[float, float]:
 
 
 def log_ticks(low: float, high: float, most: int) -> list[float]:
-    """Round ticks of a logarithmic axis: about as many as `most`, none where the ends hold no round number."""
+    """Round ticks of a logarithmic axis, about `most` of them; none if no round number is between the ends."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for mantissas in ((1, 2, 5), (1, 3), (1,)):
         ticks = [v for d in decades for m in mantissas if low <= (v := float(f"{m}e{d}")) <= high]
@@ -141,7 +141,7 @@ def log_ticks(low: float, high: float, most: int) -> list[float]:
 
 
 def linear_axis(field: str, seen: Sequence[float], title: str, form: str) -> Any:
-    """Linear x axis from 0; shares reach to 10 % at least, so that one unit in a thousand does not fill the picture."""
+    """A linear x axis from 0. One of shares reaches at least 10 %, or one unit in a thousand would fill the picture."""
     high = max(*seen, 0.1) if "%" in form else max(seen)
     scale = {"domain": [-0.02 * high, high * 1.02 or 1.0], "nice": False}
     return channel(field, scale=scale, axis={"title": title, "format": form} if form else {"title": title})

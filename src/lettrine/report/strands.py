@@ -1,4 +1,4 @@
-"""One figure down a network of repeated blocks: a curve for each kind of layer, over the number of the block."""
+"""One figure down a network of repeated blocks: each kind of layer has a curve over the number of the block."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from lettrine.report.words import spread
 
 PANEL: Final = 74  # height of one curve with the words above it
 PANELS: Final = 12
-SINGLES: Final = 8  # layers outside the blocks, a line of words each
-POINTS: Final = 48  # of one curve that tell their figure under the pointer
+SINGLES: Final = 8  # most layers outside the blocks; each has a line of words
+POINTS: Final = 48  # most points of a curve that show their figure under the pointer
 TICKS: Final = 2
 
 
@@ -36,25 +36,25 @@ class SharedAxis:
     log: bool
 
     def has(self, value: float) -> bool:
-        """Whether a figure has a place on it."""
+        """Whether a figure has a place on the axis."""
         return isfinite(value) and (value > 0 or not self.log)
 
     def place(self, value: float) -> float:
-        """Pixels from the foot of a curve's panel."""
+        """How many pixels above the foot of its panel a figure stands."""
         low, high, value = (log10(each) for each in (self.low, self.high, value)) if self.log else (self.low, self.high, value)
         return round(4 + (PANEL - CAPTION - 8) * (value - low) / (high - low), 1)
 
 
 @dataclass
 class Drawing:
-    """What the panels are made of, in pixels from the bottom: points of the curves, words, and where the axis has a figure."""
+    """The parts of the panels, in pixels from the bottom: points of the curves, words, and ticks of the axis."""
 
     points: Values = field(default_factory=list)
     texts: Values = field(default_factory=list)
     ticks: dict[float, float] = field(default_factory=dict)
 
     def panel(self, kind: Kind, rows: Sequence[Row], foot: int, scale: SharedAxis, names: Sequence[str], marks: Marks) -> None:
-        """One kind, above `foot`."""
+        """Draw one kind, above `foot`."""
         self.ticks |= {foot + scale.place(value): value for value in scale.ticks}
         pair = [midmost([getattr(row, each) for row in rows]) for each in ("first", "last")]
         self.words(kind.name, kind.cls, changed(pair, names, marks), foot + PANEL - CAPTION, any(row.marked for row in rows))
@@ -69,7 +69,7 @@ class Drawing:
                 self.points.append(point)
 
     def words(self, name: str, cls: str, remark: str, y: int, marked: bool) -> None:
-        """Words at the left and at the right of a line."""
+        """Write words at the left and at the right end of a line."""
         self.texts.append({"name": name, "cls": cls, "remark": remark, "y": y, "ink": ink(marked=marked)})
 
 
@@ -84,10 +84,10 @@ def strands(
     form: str = "",
     steps: Sequence[int] = (),
 ) -> Any:
-    """A panel for each kind, all on one scale, first (grey) and last (blue); what is in no kind as words above them.
+    """A panel for each kind, all on one scale, first (grey) and last (blue). Layers of no kind stand above, as words.
 
-    rows: figures by name. names: of first and last, or of the last alone. reference: where a line is drawn.
-    steps: of `Row.walk`.
+    rows: figures by name. names: of the first and the last, or of the last alone. reference: the value at which a line is
+    drawn. steps: of `Row.walk`.
     """
     marks = Marks(log=log, form=form)
     inside = {name for kind in kinds for name in kind.members}
@@ -149,7 +149,7 @@ def block_ends(drawing: Drawing) -> list[float]:
 def walk_along(
     kind: Kind, rows: Sequence[Row], ends: Sequence[float], foot: int, scale: SharedAxis, height: int
 ) -> dict[str, Any]:
-    """The frames of one panel: its curve at each step as one letter a block, a blank where there is no figure."""
+    """The frames of one panel: its curve at each step, one letter for each block, a blank where there is no figure."""
     room = PANEL - CAPTION
     table = np.stack([row.walk for row in rows], axis=1)
     shapes = []
@@ -165,12 +165,12 @@ def walk_along(
 
 
 def rules(feet: Sequence[int], above: float, colour: str, **style: Any) -> Any:
-    """A line through each panel, so many pixels above its foot."""
+    """A line through each panel, at the same height above its foot."""
     return plot([{"y": foot + above} for foot in feet]).mark("rule", color=LIGHT[colour], **style).encode(**by(y="y:Q"))
 
 
 def common_scale(seen: Sequence[float], *, log: bool, form: str) -> SharedAxis:
-    """A scale that holds all of the figures; a linear one begins at 0 and ends at a round number."""
+    """A scale for all the figures. A linear one begins at 0 and ends at a round number."""
     if log:
         low, high = log_ends(seen)
         return SharedAxis(low, high, tuple(log_ticks(low, high, TICKS)), log=True)
@@ -181,5 +181,5 @@ def common_scale(seen: Sequence[float], *, log: bool, form: str) -> SharedAxis:
 
 
 def changed(pair: Sequence[float], names: Sequence[str], marks: Marks) -> str:
-    """First and last in words, the last alone where there is but one step."""
+    """The first and the last figure as text; the last alone if there is only one step."""
     return " → ".join(marks.said(value) for value in pair[-len(names) :])

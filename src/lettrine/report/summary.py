@@ -1,4 +1,4 @@
-"""What page and terminal say alike: the verdict in words, one row a module."""
+"""What both page and terminal say: the verdict in words, and one row for each module."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Verdict:
 
 
 def verdict(report: Report) -> Verdict:
-    """In words. A report in which too little could be looked at is no clean bill of health, and says so."""
+    """The verdict in words. If too few checks could run, it does not say "healthy", and tells why."""
     findings, outcomes = report.findings, report.outcomes
     by_status = Counter(outcome.status for outcome in outcomes)
     ran = by_status["passed"] + by_status["found"]
@@ -62,7 +62,7 @@ def capital(text: str) -> str:
 
 
 def watched(trace: Trace) -> str:
-    """What the verdict rests on: how many steps of what."""
+    """What the verdict is based on: how many modules and steps."""
     if not len(trace.steps):
         return "Nothing was measured."
     last = max(int(trace.steps[-1]), int(trace.recent.step[-1]) if len(trace.recent.step) else 0)
@@ -72,7 +72,7 @@ def watched(trace: Trace) -> str:
 
 @dataclass(frozen=True)
 class ModuleRow:
-    """One module at the last sampled step that measured it. update_data is its weight's; NaN where there is none."""
+    """One module at the last sampled step that measured it. update_data: of its weight; NaN if it has none."""
 
     name: str
     kind: str
@@ -89,7 +89,7 @@ FIGURES: Final = tuple(field.name for field in fields(ModuleRow))[3:]
 
 
 def module_rows(trace: Trace) -> list[ModuleRow]:
-    """One row for each module that was measured, from the input on."""
+    """One row for each measured module, from the input on."""
     weights: dict[str, str] = {}
     for parameter in trace.parameters:
         if len(parameter.shape) > 1 and parameter.name in trace.parameter_stats:
@@ -107,19 +107,19 @@ def module_rows(trace: Trace) -> list[ModuleRow]:
 
 @dataclass(frozen=True)
 class Fold:
-    """One row of the table where blocks repeat. members: of a kind, whose medians the row holds; empty for a layer outside."""
+    """One row of the table where blocks repeat. members: of a kind; the row holds their medians. Empty for a single layer."""
 
     row: ModuleRow
     members: tuple[ModuleRow, ...] = ()
 
     @property
     def size(self) -> int:
-        """How many layers it stands for."""
+        """How many layers the row stands for."""
         return len(self.members) or 1
 
 
 def folds(trace: Trace) -> list[Fold]:
-    """The rows of a trace, those of one kind together, each where its first layer stands."""
+    """The rows of a trace. A kind has one row, at the place of its first layer."""
     rows = {row.name: row for row in module_rows(trace)}
     kind_of = {}
     for kind in kinds({name: row.kind for name, row in rows.items()}):
@@ -133,12 +133,12 @@ def folds(trace: Trace) -> list[Fold]:
 
 
 def midmost(values: Sequence[float]) -> float:
-    """Median of what is finite, NaN where nothing is."""
+    """The median of the finite values; NaN if there is none."""
     kept = [value for value in values if isfinite(value)]
     return median(kept) if kept else float("nan")
 
 
 def last_finite(row: Floats) -> float:
-    """Last finite value of a row, NaN if there is none."""
+    """The last finite value of a row; NaN if there is none."""
     found = ends(row)
     return float("nan") if found is None else float(row[found[1]])

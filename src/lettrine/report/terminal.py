@@ -1,4 +1,4 @@
-"""The report in the terminal: verdict, findings, one row a module. Also as plain text, for logs and pipes."""
+"""The report in the terminal: verdict, findings, one row for each module. Also as plain text, for logs and pipes."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from lettrine.report.words import clean, labels, number, percent, short, steps_t
 STYLES: Final = {"critical": "bold red", "warning": "yellow", "info": "cyan", "good": "green", "unknown": "yellow"}
 SIGNS: Final = {"critical": "✗", "warning": "!", "info": "·"}
 TIMES: Final = "\N{MULTIPLICATION SIGN}"
-ROWS: Final = 24  # of the table of modules; a page has them all
-NAMES: Final = 6  # of one finding's layers
-LEAST_NAME: Final = 12  # letters of a module's name
+ROWS: Final = 24  # most rows of the table of modules; a page has them all
+NAMES: Final = 6  # most layers named for one finding
+LEAST_NAME: Final = 12  # least letters of a module's name
 PLAIN_WIDTH: Final = 100
 
 
 def render(report: Report) -> RenderableType:
-    """The whole report for a Rich console: table, then verdict and findings, which are read last and so stay in view."""
+    """The whole report for a Rich console: first the table, then verdict and findings, so that these stay in view."""
     return View(report)
 
 
 @dataclass(frozen=True)
 class View:
-    """A report that lays itself out for the width of the console it is printed on."""
+    """A report that fits itself to the width of the console."""
 
     report: Report
 
@@ -68,7 +68,7 @@ class View:
 
 
 def module_table(rows: Sequence[ModuleRow], width: int) -> Table:
-    """One row a module, at the last sampled step. On a narrow screen kinds and means go first, then names are shortened."""
+    """One row for each module, at the last sampled step. A narrow screen drops kinds and means, then shortens names."""
     kept = rows if len(rows) <= ROWS else [*rows[: ROWS // 2], *rows[-(ROWS - ROWS // 2) :]]
     columns = {
         "mean": [number(row.mean) for row in kept],
@@ -96,7 +96,7 @@ def module_table(rows: Sequence[ModuleRow], width: int) -> Table:
 
 
 def experiment_table(rows: Sequence[ExperimentRow]) -> Table:
-    """One row an experiment: how it ended and what it measured."""
+    """One row for each experiment: how it ended and what it measured."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True, header_style="dim")
     table.add_column("experiment", no_wrap=True)
     table.add_column("what was measured", overflow="fold")
@@ -108,17 +108,17 @@ def experiment_table(rows: Sequence[ExperimentRow]) -> Table:
 
 
 def room(width: int, columns: Iterable[tuple[str, Sequence[str]]]) -> int:
-    """Letters left for the names beside these columns, each with a gap of two."""
+    """How many letters are left for the names beside these columns. Each column has a gap of two."""
     return width - sum(2 + wide([heading, *cells]) for heading, cells in columns)
 
 
 def wide(cells: Iterable[str]) -> int:
-    """Letters of the longest."""
+    """The length of the longest."""
     return max(map(len, cells))
 
 
 def finding_text(finding: Finding, *, timed: bool = True) -> RenderableType:
-    """One finding: what, where and when, why, and what to do. timed: it was seen at some step of a training."""
+    """One finding: what, where and when, why, and what to do. timed: whether to tell the steps."""
     style = STYLES[finding.severity]
     head = Text.assemble((f"{SIGNS[finding.severity]} {finding.severity}", style), "  ", (clean(finding.message), "bold"))
     body = Table.grid(padding=(0, 2))
@@ -146,7 +146,7 @@ def where_text(finding: Finding) -> str:
 
 
 def line(finding: Finding) -> str:
-    """One plain line, for the moment a finding comes up during training."""
+    """One plain line, printed when a finding comes up during training."""
     where = f" ({where_text(finding)})" if finding.where else ""
     head = f"{SIGNS[finding.severity]} {finding.severity} at step {finding.steps[0]:,}"
     return f"{head}: {clean(finding.message)}{where} → {clean(finding.remedy)}"
@@ -161,5 +161,5 @@ def to_text(report: Report, width: int = PLAIN_WIDTH) -> str:
 
 
 def rstripped(text: str) -> Iterator[str]:
-    """Lines without the spaces that a table pads them with."""
+    """The lines without the spaces at their ends."""
     return (row.rstrip() for row in text.split("\n"))

@@ -1,7 +1,7 @@
 """Colours and type of everything that is drawn.
 
-Charts are drawn in the light palette. In a page each of its colours becomes a CSS variable, so that one drawing
-serves light and dark; that is why no two entries of `LIGHT` may be the same.
+Charts are drawn in the light palette. A page replaces each colour by a CSS variable, so that one drawing serves light and
+dark. So no two entries of `LIGHT` may be equal.
 """
 
 from __future__ import annotations
@@ -73,16 +73,16 @@ DEPTHS_DARK: Final = (
     "#a5c0ff",
     "#c3d9ff",
 )
-"""Lines of layers that share one picture, from the input (gold) to the output (blue)."""
+"""Colours of layers that share one picture, from the input (gold) to the output (blue)."""
 
 UNSATURATED: Final = "#171b2e"
 SATURATED: Final = "#ffffff"
 
-WIDTH: Final = 370  # of one chart; a page sets one beside the other, or one below the other on a phone
+WIDTH: Final = 370  # of one chart; a page puts two side by side, a phone one below the other
 
 
 def variables(palette: dict[str, str], depths: tuple[str, ...]) -> dict[str, str]:
-    """CSS variables of one palette: name without the dashes, colour."""
+    """The CSS variables of one palette: name (without the dashes) and colour."""
     return palette | {f"depth-{i}": colour for i, colour in enumerate(depths)}
 
 

@@ -14,23 +14,23 @@ Item = TypeVar("Item")
 
 
 def clean(text: str) -> str:
-    """Without control characters, line breaks, marks that turn the direction of writing, and what Unicode says is no character.
+    """The text without control characters, line breaks, marks that change the direction of writing, and non-characters.
 
-    Names come from users' code, characters from users' words.
+    Names come from the user's code, characters from the user's words.
     """
     return "".join(" " if c in "\t\r\n" else c for c in text if c in "\t\r\n" or not hidden(c))
 
 
 def hidden(character: str) -> bool:
-    """Whether a character acts on its surroundings instead of being seen."""
+    """Whether a character is not seen but changes what is around it."""
     return unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"} or ord(character) & 0xFFFE == 0xFFFE
 
 
 def short(name: str, most: int, outer: int | None = None) -> str:
-    """Cleaned and at most `most` characters long.
+    """The name, cleaned and at most `most` characters long.
 
-    Outer parts are cut to their first letter, as in e.l.11.attention, numbers stay whole; if that is not enough, the middle goes.
-    outer: how many parts to cut; None for as many as it takes.
+    Outer parts are cut to their first letter, as in e.l.11.attention; numbers stay whole. If that is not enough, the middle is
+    left out. outer: how many parts to cut; None for as many as needed.
     """
     name = clean(name)
     parts = name.split(".")
@@ -46,7 +46,7 @@ def short(name: str, most: int, outer: int | None = None) -> str:
 
 
 def labels(names: Sequence[str], most: int) -> list[str]:
-    """`short` names, all cut alike, told apart by a number where shortening made two the same."""
+    """`short` names, all cut alike. A number tells two apart that became the same."""
     deepest = max((name.count(".") for name in names), default=0)
     enough = (k for k in range(deepest + 1) if all("…" not in short(name, most, k) for name in names))
     outer = next(enough, deepest)
@@ -60,9 +60,9 @@ def labels(names: Sequence[str], most: int) -> list[str]:
 
 
 def number(value: float) -> str:
-    """Three significant digits; powers of ten below 0.001 and from 100,000 on; a dash for NaN.
+    """Three significant digits; with powers of ten below 0.001 and from 100,000 on; a dash for NaN.
 
-    Zeros at the end stay, so that columns of a table line up; `brief` drops them.
+    Zeros at the end stay, so that the columns of a table line up. `brief` drops them.
     """
     if math.isnan(value):
         return NONE
@@ -83,7 +83,7 @@ def brief(value: float) -> str:
 
 
 def scientific(value: float) -> str:
-    """Powers of ten throughout, such as 2.20e-3, as the published tables of gradients have it."""
+    """Always with a power of ten, such as 2.20e-3, as in the published tables of gradients."""
     if not math.isfinite(value):
         return number(value)
     mantissa, exponent = f"{value:.2e}".split("e")
@@ -113,7 +113,7 @@ def steps_text(first: int, last: int) -> str:
 
 
 def spread(items: Iterable[Item], most: int, keep: Collection[int] = ()) -> list[Item]:
-    """At most `most` of the items in their order: evenly spaced, with the first and the last, and those at the places `keep`."""
+    """At most `most` items, in order: evenly spaced, with the first, the last, and those at the indices `keep`."""
     items = list(items)
     if len(items) <= most:
         return items

@@ -1,4 +1,4 @@
-"""Everything that imports torch: the nn.Module twin, and the probe that watches any module."""
+"""All code that imports torch: the nn.Module twin of the language model, and the watch for any module."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`health.autowatch()`: one line at the top of a script, and whatever trains in it is watched.
+"""`health.autowatch()`: one line at the top of a script watches all models that train in it.
 
     from lettrine import health
     health.autowatch()                      # until the script ends; the report is printed then
@@ -6,9 +6,9 @@
     with health.autowatch() as auto: ...    # or for a part of it
     @health.autowatch()                     # or for a function
 
-A model is found when it is first called with gradients and an optimiser holds some of its parameters. Losses are those that
-`backward` is called on. For this, all modules have a hook in the first steps, and a function of ours is called in the place of
-`torch.autograd.backward`, and calls it.
+A model is found at its first call with gradients, if an optimiser holds some of its parameters. A loss is what `backward` is
+called on. To see this, all modules have a hook in the first steps, and a function of ours stands in the place of
+`torch.autograd.backward`; it calls the original.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from lettrine.torch.capture.scaling import has_scaled
 from lettrine.torch.watch import watch
 from lettrine.torch.watching.watch import Watch
 
-SEARCHED: Final = 64  # steps of optimisers, after which we look for no more models
+SEARCHED: Final = 64  # after so many optimiser steps no more models are looked for
 
 
 class AutoWatch(ContextDecorator):
-    """Watches all that trains while it lasts. options: those of `health.watch`. show: print the reports at the end, of several
-    processes on rank 0.
+    """Watches all models that train until it ends. options: those of `health.watch`. show: print the reports at the end; of
+    several processes, rank 0 does.
 
     watches: one for each model that was found, in order.
     """
@@ -49,13 +49,13 @@ class AutoWatch(ContextDecorator):
     def __init__(self, *, show: bool = True, **options: Any) -> None:
         self._options, self._show = options, show
         self._handles: list[Any] = []
-        self._backward: Any = None  # torch's own function, while ours stands in its place
-        self._scalers: list[GradScaler] = []  # all that were alive when a model was found, of earlier trainings too
-        self._steps = 0  # of all optimisers together, while we still look for models
+        self._backward: Any = None  # torch's own function, while ours is in its place
+        self._scalers: list[GradScaler] = []  # all that existed when a model was found, those of earlier trainings too
+        self._steps = 0  # of all optimisers together, counted while models are still looked for
         self.watches: list[Watch] = []
 
     def start(self) -> Self:
-        """Begin; it ends with the process, if not before."""
+        """Begin. The end is `__exit__`, or the end of the process."""
         if self._backward is None:
             self._steps = 0
             self._handles = [register_module_forward_pre_hook(self._called), register_optimizer_step_post_hook(self._stepped)]
@@ -64,12 +64,12 @@ class AutoWatch(ContextDecorator):
         return self
 
     def __call__(self, function: Any) -> Any:
-        """As a decorator: nothing is watched until the function is called."""
+        """Decorate a function. Watching begins when it is called."""
         self._end()
         return super().__call__(function)
 
     def close(self) -> None:
-        """End: take everything away and show the reports."""
+        """End: remove everything and show the reports."""
         if self._backward is None:
             return
         self._end()
@@ -102,13 +102,13 @@ class AutoWatch(ContextDecorator):
         self._handles.clear()
 
     def _called(self, module: nn.Module, args: Any) -> None:
-        """Any module is called: is it a model in training that is not watched yet?"""
+        """A module is called: is it a model in training that is not watched yet?"""
         if not torch.is_grad_enabled() or torch.compiler.is_compiling() or self._known(module):
             return
         own = {id(parameter) for parameter in module.parameters() if parameter.requires_grad}
         if not own:
             return
-        everything = gc.get_objects()  # `isinstance` would read an attribute of each, and some of them warn then
+        everything = gc.get_objects()  # `isinstance` would read an attribute of each object, and some of them warn at that
         holding = [each for each in everything if issubclass(type(each), Optimizer) and _holds(each, own)]
         if not holding:
             return
@@ -119,7 +119,7 @@ class AutoWatch(ContextDecorator):
             self.watches.append(watch(module, holding, **self._options).start())
         except HealthError as error:
             LOGGER.warning("%s", error)
-        # torch had looked up the hooks of this call before ours were there
+        # torch looked up the hooks of this call before ours were there
         for name, hook in [(name, hook) for name, hook in hooks.items() if name not in before]:
             called: Any = hook
             called(module, args, {}) if name in with_kwargs else called(module, args)
@@ -128,13 +128,13 @@ class AutoWatch(ContextDecorator):
         return any(module is each for found in self.watches for each in found.model.modules())
 
     def _stepped(self, *_: Any) -> None:
-        """An optimiser has stepped: the models are known."""
+        """An optimiser has stepped: after some steps all models are known."""
         self._steps += 1
         if self._steps >= SEARCHED:
             self._forget_hooks()
 
     def _before_backward(self, tensors: Any, *args: Any, **options: Any) -> Any:
-        """Instead of `torch.autograd.backward`, which `Tensor.backward` calls: hand the loss over first."""
+        """Stands in the place of `torch.autograd.backward`, which `Tensor.backward` calls. It hands the loss over first."""
         if isinstance(tensors, Tensor) and tensors.numel() == 1:
             scale = next((each.get_scale() for each in self._scalers if has_scaled(each, tensors)), 1.0)
             for each in self.watches:
@@ -160,10 +160,12 @@ def autowatch(
     live: bool = False,
     show: bool = True,
 ) -> AutoWatch:
-    """Watch whatever trains from now on, until the process ends: the report is printed then. Also a context and a decorator,
-    which end it before. A second call, as in a notebook's cell that is run again, ends the first.
+    """Watch all models that train from now on, until the process ends. The report is printed then.
 
-    every, classes, on_finding, stop_on, live: as `health.watch` has them; `should_stop` is that of each of its `watches`.
+    It is also a context manager and a decorator; these end sooner. A second call, as in a notebook cell that is run again, ends
+    the first one.
+
+    every, classes, on_finding, stop_on, live: as in `health.watch`; each of its `watches` has its own `should_stop`.
     show: print the reports at the end. Raises HealthError for values out of range.
     """
     Schedule(every or 0)

@@ -1,7 +1,7 @@
-"""`lettrine.init.calibrate`: scale any module's weights on a batch until every layer's outputs have the wished spread.
+"""`lettrine.init.calibrate`: scale the weights of any module on a batch, until the outputs of every layer have the wished std.
 
-Layer-sequential unit variance (Mishkin & Matas 2016, "All you need is a good init"): no formula of fan-in and gain, so it holds
-for convolutions, attention and whatever stands between them. The numpy twin for lettrine's own engines is `engine.calibration`.
+Layer-sequential unit variance (Mishkin & Matas 2016, "All you need is a good init"). It uses no formula of fan-in and gain, so it
+works for convolutions, attention and all else between them. The numpy twin for lettrine's own engines is `engine.calibration`.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from lettrine.torch.initial import restored
 
 __all__ = ["Calibration", "LayerScale", "calibrate"]
 
-WISHED_STD: Final = 1.0  # of what a layer gives to its activation
-LOGIT_STD: Final = 0.1  # costs 0.005 nats above a uniform guess; 0 would stop the gradient below
-TRIES: Final = 4  # to bring the logits there, where something that is not linear comes after the last layer
+WISHED_STD: Final = 1.0  # of the outputs of a layer, before its activation
+LOGIT_STD: Final = 0.1  # costs 0.005 nats more than a uniform guess; 0 would give the layers below no gradient
+TRIES: Final = 4  # tries to bring the logits to that std, where something non-linear follows the last layer
 CLOSE: Final = 0.02  # relative
 
 
@@ -34,7 +34,7 @@ CLOSE: Final = 0.02  # relative
 class LayerScale:
     """What was done to one layer.
 
-    before, after: std of its outputs; factor: what its weight and bias were multiplied by. note: why it was left as it is.
+    before, after: std of its outputs. factor: its weight and bias were multiplied by it. note: why the layer was left as it is.
     """
 
     name: str
@@ -49,8 +49,8 @@ class LayerScale:
 class Calibration:
     """What `calibrate` did.
 
-    layers: in the order of the forward pass. loss: before and after; uniform: of logits that are all 0, NaN where the model's
-    output is more than one tensor.
+    layers: in the order of the forward pass. loss: before and after. uniform: the loss of logits that are all 0; NaN if the model
+    returns more than one tensor.
     """
 
     layers: tuple[LayerScale, ...]
@@ -77,11 +77,11 @@ def calibrate(
     loss_fn(model(inputs), targets). A layer's weight and bias are scaled together, from the input on, in one forward pass in
     training mode. The layers that make the model's output are scaled so small that the loss is that of a uniform guess.
 
-    Left as they are, with a note: embeddings and what shares its weight with one, recurrent layers, frozen weights, weights that
-    are computed (weight norm), layers whose outputs do not differ. Nothing else of the model changes, be it buffers, gradients,
-    modes or random generators; and nothing at all if an exception passes through.
+    Some layers are left as they are, with a note: embeddings and layers that share a weight with one, recurrent layers, frozen
+    weights, computed weights (weight norm), layers whose outputs do not differ. Buffers, gradients, modes and random generators
+    do not change. After an exception nothing has changed.
 
-    Raises HealthError for a model that cannot be looked into, outputs that are not finite, or a loss of several values.
+    Raises HealthError for a compiled or scripted model, outputs that are not finite, or a loss of several values.
     """
     if not 0.0 < std < inf:
         raise HealthError(f"calibrate got a std of {std}; expected a number above 0")
@@ -102,7 +102,7 @@ def calibrate(
 
 
 class _Work:
-    """One calibration: the model, its batch, and what has been done so far."""
+    """One calibration: the model, its batch, and the layers scaled so far."""
 
     def __init__(self, model: nn.Module, inputs: Any, targets: Any, loss_fn: Callable[[Any, Any], Tensor], std: float) -> None:
         self.model, self.inputs, self.targets, self.loss_fn, self.std = model, inputs, targets, loss_fn, std
@@ -113,7 +113,7 @@ class _Work:
         self.random = torch.get_rng_state()
 
     def forward(self) -> Any:
-        # The same draws of dropout every time, so that what is measured after is what was scaled.
+        # Dropout draws the same masks each time, so that the same values are scaled and measured.
         torch.set_rng_state(self.random)
         if isinstance(self.inputs, Mapping):
             return self.model(**self.inputs)
@@ -127,7 +127,7 @@ class _Work:
         return float(loss.detach())
 
     def loss_before(self) -> tuple[float, float]:
-        """The loss as the model is, and that of logits that are all 0."""
+        """The loss of the model, and the loss of logits that are all 0."""
         with torch.no_grad():
             output = self.forward()
             uniform = self.value_of(torch.zeros_like(output)) if isinstance(output, Tensor) else nan
@@ -138,7 +138,7 @@ class _Work:
             return self.value_of(self.forward())
 
     def scale_layers(self) -> None:
-        """One forward pass in which each layer, as it is called for the first time, is scaled before its output goes on."""
+        """One forward pass. At its first call each layer is scaled, before its output is passed on."""
         handles = []
         for module in self.names:
             role = role_of(module)
@@ -157,7 +157,7 @@ class _Work:
                 handle.remove()
 
     def scale_output(self) -> None:
-        """Shrink the layers whose sum is the model's output until its std is LOGIT_STD."""
+        """Shrink the layers whose sum is the model's output, until its std is LOGIT_STD."""
         makers = self._makers()
         note = next(filter(None, (self._note(module) for module in makers)), "") or ("" if makers else "not found")
         if note:
@@ -179,7 +179,7 @@ class _Work:
             self.scales[name] = LayerScale(name, known.kind, known.before, known.after * first, known.factor * first)
 
     def _makers(self) -> list[nn.Module]:
-        """The modules with weights of which the output is made by adding, joining and reshaping."""
+        """The modules with weights whose outputs make the output by adding, joining and reshaping alone."""
         nodes: dict[Any, nn.Module] = {}
 
         def note(module: nn.Module, _: Any, output: Any) -> None:
@@ -200,7 +200,7 @@ class _Work:
         return list(dict.fromkeys(nodes[node] for node in linear_makers(output.grad_fn, nodes.keys())))
 
     def _note(self, module: nn.Module) -> str:
-        """Why a module's weight is left alone; "" if it is not."""
+        """Why a module's weight is not scaled; "" if it is."""
         weight = module._parameters.get("weight")  # noqa: SLF001  a computed weight is an attribute, not an entry here
         if weight is None:
             return "left: its weight is computed"
@@ -228,7 +228,7 @@ class _Work:
             self.scales[name] = LayerScale(name, kind_of(module), now, now, note="left: recurrent")
 
     def _before_attention(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Queries, keys and values are made inside, by weights that no module of their own holds."""
+        """Attention makes queries, keys and values inside. Their weights belong to no module of their own."""
         name = self.names[module]
         if f"{name}.query" in self.scales:
             return

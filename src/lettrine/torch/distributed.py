@@ -1,7 +1,7 @@
-"""Many processes: each rank records for itself, and rank 0 brings together what all have seen.
+"""Many processes: each rank records its own trace, and rank 0 joins the traces of all.
 
-No collective is used, so that a rank that is late, gone or not watched can stop nobody. When its watch closes, each rank puts its
-trace into the store by which the processes found each other; rank 0 takes the traces from there when its report is asked for.
+No collective is used: a rank that is late, gone or not watched blocks nobody. When its watch closes, each rank puts its trace
+into the store by which the processes found each other. Rank 0 reads the traces from there when it is asked for a report.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from lettrine.health.observers import LOGGER
 from lettrine.health.schedule import Schedule
 from lettrine.health.trace import Trace
 from lettrine.health.uniting import united
-from lettrine.torch.capture import replicas as _replicas  # noqa: F401  the reader of what ranks compare makes itself known
+from lettrine.torch.capture import replicas as _replicas  # noqa: F401  the import registers a reader
 from lettrine.torch.capture.catalogue import clean_name, kind_of
 from lettrine.torch.capture.sharding import many_processes
 from lettrine.torch.private import default_store
 
-WAIT: Final = 60.0  # seconds in which rank 0 waits for a rank that was watched and has not closed its watch yet;
-HURRIED: Final = 5.0  # the same where rank 0 ended with an exception: others may never come
+WAIT: Final = 60.0  # seconds that rank 0 waits for a rank whose watch is not closed yet;
+HURRIED: Final = 5.0  # the same if rank 0 ended with an exception: the others may never come
 _PAUSE: Final = 0.01  # seconds between two looks
-_CHUNK: Final = 2**20  # bytes of one entry: a store takes 8 MiB at most
+_CHUNK: Final = 2**20  # bytes of one entry; a store takes at most 8 MiB
 
 _begun: Counter[str] = Counter()  # watches begun in this process, by what they watch
 
 
 class Ranks:
-    """The watches of one model on all ranks, as one of them sees it. `Ranks.of` gives None where one process trains alone.
+    """All watches of one model, on all ranks, as one rank sees them. `Ranks.of` gives None if one process trains alone.
 
     rank: of this process. gathered: whether `tell` was called.
     """
@@ -51,15 +51,15 @@ class Ranks:
         _begun[watched] += 1
         self._round = 0
         self._others: list[Trace | None] = []
-        self._lost: set[int] = set()  # ranks that were watched and not heard
+        self._lost: set[int] = set()  # ranks that were watched and gave no trace
         self._waited = False
         self.hurried = False
-        self._looks_at, self._wants, self._stops = 0, False, False  # the step of the next look for a wish to stop
+        self._looks_at, self._wants, self._stops = 0, False, False  # the step at which to read again whether a rank wants to stop
         store.set(f"{self._key}/{rank}", b"begun")
 
     @classmethod
     def of(cls, model: nn.Module) -> Ranks | None:
-        """The ranks of this training; None for one process, or where the processes have no store in common."""
+        """The ranks of this training; None for one process, or for processes without a common store."""
         store = default_store() if many_processes() else None
         return None if store is None else cls(store, model, torch.distributed.get_rank(), torch.distributed.get_world_size())
 
@@ -69,7 +69,7 @@ class Ranks:
         return self._round > 0
 
     def tell(self, trace: Trace | None) -> None:
-        """Hand over what this rank has seen until now, None for nothing. Call it equally often on all ranks."""
+        """Hand over the trace of this rank, None if there is none. Each rank must call it the same number of times."""
         self._round += 1
         self._waited = False
         if not self.rank:
@@ -81,7 +81,7 @@ class Ranks:
         self._store.set(f"{self._key}/{self.rank}/{self._round}", str(len(chunks)).encode())
 
     def united(self, own: Trace) -> Trace:
-        """On rank 0, after `tell`: one trace of all ranks. Waits for those that have begun; `own` itself on other ranks."""
+        """On rank 0, after `tell`: one trace of all ranks. It waits for those that have begun. On other ranks: `own`."""
         if self.rank or not self._round:
             return own
         if not self._waited:
@@ -94,8 +94,8 @@ class Ranks:
     def agreed(self, step: int, schedule: Schedule, *, wanted: bool) -> bool:
         """Whether all ranks stop after this many steps. wanted: whether this rank wants to stop.
 
-        Call it at the same steps on every rank. No rank waits: a wish to stop is written down, and all ranks read it at the next
-        sampled step. By then each has exchanged gradients with the writer, so that all read the same.
+        Call it at the same steps on every rank. No rank waits. A rank that wants to stop writes so into the store, and all ranks
+        read it at the next sampled step. By then each has exchanged gradients with that rank, so all read the same.
         """
         if self._stops:
             return True
@@ -105,20 +105,20 @@ class Ranks:
                 self._stops = self._store.check([f"{self._key}/stop"]) and int(self._store.get(f"{self._key}/stop")) < step
             if wanted and not self._wants:
                 self._wants = True
-                self._store.compare_set(f"{self._key}/stop", "", str(step))  # the first that wanted it is kept
+                self._store.compare_set(f"{self._key}/stop", "", str(step))  # the first rank that wanted to stop is kept
         except (RuntimeError, ValueError) as error:
             LOGGER.warning("the ranks could not agree to stop, and go on: %s", error)
             self._looks_at = sys.maxsize
         return self._stops
 
     def _heard(self, rank: int, until: float) -> Trace | None:
-        """What another rank told last; None if it was not watched, or if it did not come in time."""
+        """The last trace of another rank; None if it was not watched, or gave none in time."""
         key = f"{self._key}/{rank}"
         try:
             if not self._store.check([key]):
                 return None
             self._lost.add(rank)
-            while not self._store.check([f"{key}/{self._round}"]):  # asking again holds up nobody else who uses the store
+            while not self._store.check([f"{key}/{self._round}"]):  # polling does not block others who use the store
                 if time.monotonic() > until:
                     LOGGER.warning("rank %d has not closed its watch: the report is without it", rank)
                     return None
@@ -127,7 +127,7 @@ class Ranks:
             data = b"".join(self._store.get(f"{key}/{self._round}/{number}") for number in range(count))
             found = _unpacked(data) if data else None
         except (RuntimeError, ValueError, HealthError, zlib.error) as error:
-            LOGGER.warning("rank %d could not be heard: %s", rank, error)
+            LOGGER.warning("the trace of rank %d could not be read: %s", rank, error)
             return None
         self._lost.discard(rank)
         return found

@@ -1,7 +1,7 @@
 """The torch engine: the reference's arithmetic by `CharMLP` and torch.optim, on a processor or a GPU.
 
-For wide networks, whose multiplications are worth another device. It trains the arrays of `TrainState`, so that a run that was
-begun on one engine goes on on another. Words are drawn on the processor.
+It is for wide networks, whose matrix products gain from another device. It trains the arrays of `TrainState`, so a run can begin
+on one engine and go on with another. Words are drawn on the processor.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from lettrine.model.parameters import Array, check_parameters
 from lettrine.torch.model import CharMLP
 
 CHUNK: Final = 1 << 14  # examples evaluated at a time
-_TORCH: Final = {"momentum": "momentum_buffer"}  # what torch calls a moment, where it is not as we do
+_TORCH: Final = {"momentum": "momentum_buffer"}  # torch's name of a moment, where it is not ours
 
 
 class TorchEngine:
     """The network in torch; see `lettrine.engine.base.Engine` for what each method promises.
 
-    device: as torch calls it, "cpu" or "cuda". Raises EngineError for a device that is not there.
+    device: "cpu" or "cuda". Raises EngineError for a device that does not exist.
     """
 
     name: Final = "torch"
@@ -130,10 +130,10 @@ class TorchEngine:
         return self._other.count_probabilities(counts, contexts, targets)
 
     def _model(self, config: MLPConfig, parameters: Mapping[str, Array]) -> CharMLP:
-        with torch.device("meta"):  # where nothing is drawn for what is replaced at once
+        with torch.device("meta"):  # on this device nothing is initialised, since all is replaced at once
             model = CharMLP(config)
         tensors = {name: torch.tensor(value, device=self.device) for name, value in parameters.items()}
-        model.load_state_dict(tensors, strict=False, assign=True)  # torch counts batches besides, and nobody asks
+        model.load_state_dict(tensors, strict=False, assign=True)  # torch also counts batches; we do not use that
         return model
 
     @torch.no_grad()
@@ -144,7 +144,7 @@ class TorchEngine:
 
 
 class _Dropped(nn.Module):
-    """A dropout whose mask is given: every engine drops the same, see `lettrine.engine.dropout`."""
+    """A dropout whose mask is given. So all engines drop the same units, see `lettrine.engine.dropout`."""
 
     mask: Tensor
 
@@ -158,7 +158,7 @@ class _Dropped(nn.Module):
 
 
 def _optimiser(optimiser: Optimiser, parameters: Mapping[str, nn.Parameter], state: TrainState) -> torch.optim.Optimizer:
-    """Torch's optimiser where the run's stands."""
+    """Torch's optimiser, in the state of the run's."""
     groups = [{"params": [value], "weight_decay": optimiser.decay_of(name)} for name, value in parameters.items()]
     made: torch.optim.Optimizer
     if optimiser.kind == "adamw":
@@ -174,7 +174,7 @@ def _optimiser(optimiser: Optimiser, parameters: Mapping[str, nn.Parameter], sta
 
 
 def _write_back(state: TrainState, model: CharMLP, opt: torch.optim.Optimizer, optimiser: Optimiser, steps: int) -> None:
-    """What was trained, into the arrays of the run."""
+    """Copy the trained values into the arrays of the run."""
     for name, trained in model.to_parameters().items():
         state.parameters[name][...] = trained
     for name, value in model.named_parameters():
@@ -185,7 +185,7 @@ def _write_back(state: TrainState, model: CharMLP, opt: torch.optim.Optimizer, o
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """So many threads of torch's own."""
+    """Give torch this number of threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

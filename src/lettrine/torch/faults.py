@@ -1,4 +1,4 @@
-"""Faults of a training loop that a user writes, planted in a loop that trains the language model's twin."""
+"""Faults that users make in a training loop, planted in a loop that trains the torch twin of the language model."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def train_with_fault(
     learning_rate: float,
     fault: str = "",
 ) -> Report:
-    """Train by plain SGD under the watch, with a fault of FAULTS or "" for none, and say what the watch found.
+    """Train by plain SGD under the watch, with a fault of FAULTS ("" for none), and return what the watch found.
 
-    contexts (N, T), targets (N,): the examples; rows (S, B): each step's batch. Stops when the loss is not finite.
+    contexts (N, T), targets (N,): the examples. rows (S, B): the batch of each step. It stops when the loss is not finite.
     Raises HealthError for an unknown fault.
     """
     if fault and fault not in FAULTS:

@@ -1,4 +1,4 @@
-"""Models and optimisers of other libraries as a watch wants them: named modules, and torch's hooks before and after each step."""
+"""Models and optimisers of other libraries in the form that a watch needs: named modules, and torch's hooks around each step."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from torch.optim import Optimizer
 
 
 class ForeignModel(nn.Module):
-    """Names the parts of a model that torch does not know. The user calls the model, never this module.
+    """Names the parts of a model that is no torch module. The user calls the model, never this module.
 
-    inner: the modules that are listened to beside the model. weights: all of them; those that are parameters are watched.
+    inner: the modules that get hooks, beside the model. weights: all its weights; those that are parameters are watched.
     """
 
     def __init__(self, model: nn.Module, inner: Mapping[str, nn.Module], weights: Mapping[str, Tensor]) -> None:
         super().__init__()
-        # in a dict, so that torch does not register them as parts of this module
+        # a dict, so that torch does not register them as parts of this module
         self._all = {"": self, type(model).__name__: model, **inner}
         self._weights = {name: value for name, value in weights.items() if isinstance(value, nn.Parameter)}
 
     def children(self) -> Iterator[nn.Module]:
-        """What is called: the model."""
+        """The module that is called: the model."""
         return iter(list(self._all.values())[1:2])
 
     def named_modules(self, *_: Any, **__: Any) -> Iterator[tuple[str, nn.Module]]:
@@ -36,7 +36,7 @@ class ForeignModel(nn.Module):
 
 
 class StandIn(Optimizer):
-    """Takes the place of another library's optimiser. make: makes the step. rate: gives the learning rate at the moment."""
+    """Stands for another library's optimiser. make: makes the step. rate: gives the present learning rate."""
 
     def __init__(self, parameters: Iterable[Tensor], rate: Callable[[], float], momentum: float) -> None:
         super().__init__(parameters, {"lr": rate(), "momentum": momentum})
@@ -51,7 +51,7 @@ class StandIn(Optimizer):
 def stand_in(
     optimiser: Any, method: str, parameters: Iterable[Tensor], rate: Callable[[], float], momentum: float = float("nan")
 ) -> tuple[Optimizer, Callable[[], None]]:
-    """A stand-in for an optimiser whose `method` makes a step, with the name of its class; and a function that takes it away."""
+    """A stand-in for an optimiser whose `method` makes a step; it has the name of its class. And a function that removes it."""
     kind: type[StandIn] = type(type(optimiser).__name__, (StandIn,), {})
     standing, own = kind(parameters, rate, momentum), getattr(optimiser, method)
 

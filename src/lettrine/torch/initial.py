@@ -23,16 +23,16 @@ from lettrine.torch.watching.watch import Watch
 def check_initial(model: nn.Module, batch: tuple[Any, Any], loss_fn: Callable[[Any, Any], Tensor], *, classes: int = 0) -> Report:
     """Examine an untrained model on one batch.
 
-    batch: inputs and targets; the inputs are a tensor, a tuple of positional or a mapping of named arguments.
-    loss_fn: called as loss_fn(model(inputs), targets), gives one number. classes: how many the loss chooses between, where it
-    cannot be seen from the loss itself.
+    batch: inputs and targets. The inputs are a tensor, a tuple of positional or a mapping of named arguments.
+    loss_fn: called as loss_fn(model(inputs), targets); it returns one number. classes: the number of classes, if the loss itself
+    does not show it.
 
-    The model is examined in training mode. Weights, buffers, gradients, modes and random generators are afterwards, bit by bit,
-    what they were, also if an exception passes through.
+    The model is examined in training mode. Afterwards weights, buffers, gradients, modes and random generators are as before,
+    bit by bit, also after an exception.
 
-    Raises HealthError for what cannot be examined: a compiled model, a lazy module that never ran, a loss of several values.
+    Raises HealthError for a compiled model, a lazy module that was never called, or a loss of several values.
     """
-    unwrapped(model)  # raises for what has no parts to look at
+    unwrapped(model)  # raises for a model without parts that can be seen
     watch = Watch(model, None, every=1, classes=classes)
     for name, parameter in model.named_parameters():
         if isinstance(parameter, nn.UninitializedParameter):
@@ -53,12 +53,12 @@ def check_initial(model: nn.Module, batch: tuple[Any, Any], loss_fn: Callable[[A
             if loss.requires_grad:
                 loss.backward()  # type: ignore[no-untyped-call]
             watch.examined()
-    return replace(watch.report(), unjudged=())  # the start is all that was asked for
+    return replace(watch.report(), unjudged=())  # only the beginning was asked for
 
 
 @contextmanager
 def restored(*things: Any) -> Iterator[None]:
-    """Put back, on leaving, all that a forward and a backward pass may change in modules and tensors, and the generators."""
+    """On leaving, restore all that a forward and a backward pass may change: modules, tensors and random generators."""
     modules = [module for thing in things if isinstance(thing, nn.Module) for module in thing.modules()]
     tensors: list[Tensor] = [parameter for module in modules for parameter in module.parameters(recurse=False)]
     tensors += [tensor for thing in things for tensor in _leaves(thing)]
@@ -93,7 +93,7 @@ def restored(*things: Any) -> Iterator[None]:
 
 
 def _leaves(value: Any) -> list[Tensor]:
-    """Tensors in the inputs that would gather a gradient."""
+    """Tensors in the inputs that would get a gradient."""
     if isinstance(value, Tensor):
         return [value] if value.requires_grad and value.is_leaf else []
     entries = list(value.values()) if isinstance(value, Mapping) else value if isinstance(value, tuple | list) else []

@@ -1,4 +1,4 @@
-"""A trace as what `torch.save` and `torch.load(weights_only=True)` take: tensors and text."""
+"""A trace in the form that `torch.save` and `torch.load(weights_only=True)` accept: tensors and text."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def packed(trace: Trace) -> dict[str, Any]:
 
 
 def unpacked(kept: Any) -> Trace:
-    """The trace that was packed. Raises HealthError if it cannot be read."""
+    """The trace from its packed form. Raises HealthError if it cannot be read."""
     try:
         return trace_from_arrays({name: np.asarray(array) for name, array in kept["arrays"].items()}, json.loads(kept["values"]))
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:

@@ -27,20 +27,20 @@ def lr_range(
     high: float = HIGH,
     steps: int = STEPS,
 ) -> RangeTest:
-    """Sweep the learning rate upwards on a model as it stands, fresh or half trained, and say which rates work.
+    """Raise the learning rate step by step, on a fresh or half trained model, and say which rates work.
 
-    loss_fn: called as loss_fn(model(inputs), targets). batches: pairs (inputs, targets), such as a DataLoader; begun anew when
-    they run out. inputs: a tensor, a tuple of positional or a mapping of named arguments. Several parameter groups keep the
-    ratios of their rates: the rates swept are those of the group with the highest.
+    loss_fn: called as loss_fn(model(inputs), targets). batches: pairs (inputs, targets), such as a DataLoader; they begin again
+    when they run out. inputs: a tensor, a tuple of positional or a mapping of named arguments. Parameter groups keep the ratios
+    of their rates: the rates swept are those of the group with the highest one.
 
-    Weights, buffers, gradients, the optimiser's memory and settings, modes and random generators are afterwards, bit by bit, what
-    they were, also if an exception passes through. A model in eval mode is swept in training mode.
-    Raises HealthError for batches that give nothing or run out for good, a loss of several values, or rates that are all 0.
+    Afterwards weights, buffers, gradients, the optimiser's state and settings, modes and random generators are as before, bit by
+    bit, also after an exception. A model in eval mode is swept in training mode.
+    Raises HealthError for batches that are empty or cannot begin again, a loss of several values, or rates that are all 0.
     """
     rates = [float(group["lr"]) for group in optimizer.param_groups]
     if not max(rates, default=0.0) > 0.0:
         raise HealthError(
-            "lr_range got an optimizer whose learning rates are all 0; give its groups the rates they are to keep ratios of"
+            "lr_range got an optimizer whose learning rates are all 0; give its groups rates above 0, whose ratios it then keeps"
         )
     endless = _endless(batches)
     parameters = tuple(parameter for group in optimizer.param_groups for parameter in group["params"])
@@ -73,7 +73,7 @@ def lr_range(
 
 
 def _endless(batches: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
-    """The batches over and over."""
+    """The batches, again and again."""
     taken = 0
     while True:
         before = taken
@@ -85,7 +85,7 @@ def _endless(batches: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
         if taken == before:
             raise HealthError(
                 f"lr_range got batches that ran out after {taken}; "
-                "give something that can be begun anew, such as a list or a DataLoader"
+                "give something that can begin again, such as a list or a DataLoader"
             )
 
 
@@ -98,15 +98,15 @@ def _set_rate(group: dict[str, Any], rate: float) -> None:
 
 @contextmanager
 def _optimizer_restored(optimizer: Optimizer) -> Iterator[None]:
-    """Put back the optimiser's memory, into the very tensors it was in, and its settings.
+    """Restore the optimiser's state, in the same tensors, and its settings.
 
-    Not by `load_state_dict`, which casts what it loads and replaces every tensor.
+    `load_state_dict` would not do: it casts the values and replaces every tensor.
     """
     memory = {parameter: {key: (value, _copy(value)) for key, value in own.items()} for parameter, own in optimizer.state.items()}
     settings = [
         {key: (value, _copy(value)) for key, value in group.items() if key != "params"} for group in optimizer.param_groups
     ]
-    # A schedule notes on the optimiser whether it ever stepped, and warns by it.
+    # A schedule notes on the optimiser whether it ever stepped, and warns accordingly.
     stepped = {name: value for name, value in vars(optimizer).items() if name in ("_opt_called", "_step_count")}
     try:
         yield
@@ -127,7 +127,7 @@ def _optimizer_restored(optimizer: Optimizer) -> Iterator[None]:
 
 
 def _copy(value: Any) -> Any:
-    """A copy of whatever an optimiser keeps: tensors, numbers, lists and mappings of them."""
+    """A copy of an optimiser's state: tensors, numbers, lists and mappings of them."""
     if isinstance(value, Tensor):
         return value.detach().clone()
     if isinstance(value, dict):
@@ -136,9 +136,9 @@ def _copy(value: Any) -> Any:
 
 
 def _put_back(held: Any, copied: Any) -> Any:
-    """What was held, with the values it had then."""
+    """The same objects, with the values they had when they were copied."""
     if isinstance(held, Tensor):
-        if held.shape != copied.shape:  # emptied or resized on the way
+        if held.shape != copied.shape:  # emptied or resized in between
             return copied
         held.detach().copy_(copied)
         return held

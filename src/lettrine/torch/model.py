@@ -1,7 +1,7 @@
 """CharMLP: the language model as an nn.Module, made of stock layers.
 
-It has the parameter names and layout of `lettrine.model.parameters`, so that a trained run loads into it, gives the
-same logits, can be trained on in any loop, and be written back.
+It has the parameter names and layout of `lettrine.model.parameters`. So a trained run can be loaded into it, gives the same
+logits, can be trained further in any loop, and can be written back.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from lettrine.model.parameters import Array, Parameters, buffer_shapes, check_pa
 class CharMLP(nn.Module):
     """Character-level multi-layer perceptron of Bengio et al. 2003.
 
-    config: its shape. parameters: named arrays to start from; without them every layer starts as torch starts it.
-    shared: whether to work on the memory of `parameters` instead of a copy, so that what torch trains the arrays show.
+    config: its shape. parameters: named arrays to start from; without them torch initialises every layer.
+    shared: use the memory of `parameters` instead of a copy, so that the arrays change as torch trains.
 
     Raises EngineError for arrays that do not fit `config`.
     """
@@ -68,7 +68,7 @@ class CharMLP(nn.Module):
 
     @checked
     def load_parameters(self, parameters: Mapping[str, Array], *, shared: bool = False) -> None:
-        """Take over named arrays: copied, or on `shared` the very memory. Raises EngineError if they do not fit."""
+        """Load named arrays: as copies, or with `shared` their own memory. Raises EngineError if they do not fit."""
         check_parameters(self.config, parameters)
         mine = dict(self.named_parameters()) | dict(self.named_buffers())
         with torch.no_grad():

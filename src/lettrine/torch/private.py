@@ -1,6 +1,6 @@
-"""All private names of torch that this room uses. Each is looked up once, and has a substitute for a torch that does not have it.
+"""All private names of torch that this room uses. Each is looked up once. If torch does not have it, a substitute is used.
 
-With the substitute something is not observed; it never raises an error in somebody's training.
+With a substitute something is not observed. It never raises an error in the user's training.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ graph_task: Final = _asked("_C._current_graph_task_id", lambda: -1)
 """Number of the backward pass that is going on, -1 if none is. Without it a checkpointed block counts as called twice."""
 
 transform_level: Final = _asked("_C._functorch.maybe_current_level", lambda: None)
-"""Depth of function transforms (`torch.func`), None outside of them. Without it their calls count as calls of the training."""
+"""Depth of function transforms (`torch.func`), None outside of them. Without it, calls inside them count as training."""
 
 in_transform: Final = _asked("_C._functorch.is_functorch_wrapped_tensor", lambda _: False)
-"""Whether a tensor stands for many inside a function transform, and so has no values to copy."""
+"""Whether a tensor stands for many inside a function transform. Such a tensor has no values to copy."""
 
 without_modes: Final[Callable[[], AbstractContextManager[None]]] = _asked("_C.DisableTorchFunction", nullcontext)
-"""In its `with` block no function mode hears what is called. Without it our own calls pass through the user's modes, too."""
+"""In its `with` block no function mode sees the calls. Without it the user's function modes see our own calls, too."""
 
 _saving: Final = _asked("_C._autograd._top_saved_tensors_default_hooks", lambda _: True)
 _push: Final = _asked("_C._push_on_torch_function_stack", lambda _: None)
@@ -76,7 +76,7 @@ POOLINGS: Final = (
     _base("nn.modules.pooling._AdaptiveAvgPoolNd", nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
     _base("nn.modules.pooling._AdaptiveMaxPoolNd", nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d),
 )
-"""Base classes that several public classes have in common: all batch norms, all batch and instance norms, and so on."""
+"""Base classes that several public classes share: all batch norms, all batch and instance norms, and so on."""
 
 
 default_store: Final = _asked("distributed.distributed_c10d._get_default_store", lambda: None)
@@ -84,12 +84,12 @@ default_store: Final = _asked("distributed.distributed_c10d._get_default_store",
 
 
 def recomputing() -> bool:
-    """Whether a backward pass is going on: what is called now is called again for a checkpointed block."""
+    """Whether a backward pass is running. A call in it repeats a checkpointed block."""
     return bool(graph_task() != -1)
 
 
 def transformed() -> bool:
-    """Whether a function transform (`torch.func`) or a trace is going on: what is called in it is no call of the training."""
+    """Whether a function transform (`torch.func`) or a trace is running. A call in it is no call of the training."""
     return transform_level() is not None or traced()
 
 
@@ -99,12 +99,12 @@ def traced() -> bool:
 
 
 def saves_elsewhere() -> bool:
-    """Whether unpacking what autograd saved would run somebody's code (checkpointing); True where torch cannot say."""
+    """Whether unpacking a tensor that autograd saved would run the user's code (checkpointing); True if torch cannot say."""
     return _saving(False) is not None
 
 
 def saved(node: Any, name: str) -> Any:
-    """What an autograd node saved under a name, such as "dim"; None if it saved nothing of this name, or has freed it."""
+    """The value that an autograd node saved under a name, such as "dim"; None if it saved none, or has freed it."""
     try:
         return getattr(node, f"_saved_{name}", None)
     except RuntimeError:  # freed by a backward pass
@@ -112,7 +112,7 @@ def saved(node: Any, name: str) -> Any:
 
 
 def sequence(node: Any) -> int:
-    """The number an autograd node got when it was made, in the order of its thread; -1 where torch does not tell."""
+    """The number that an autograd node got when it was made, in the order of its thread; -1 if torch does not tell."""
     number = getattr(node, "_sequence_nr", None)
     return int(number()) if callable(number) else -1
 
@@ -123,7 +123,8 @@ def version(tensor: Tensor) -> int:
 
 
 def put_below(mode: Any) -> bool:
-    """Put a function mode below the modes on torch's stack, so that each `with` block of the user pops the mode that it pushed.
+    """Put a function mode at the bottom of torch's stack of modes, so that each `with` block of the user pops its own mode.
+
     The mode of `set_default_device` must be the lowest and stays below ours. Returns whether this torch can do that.
     """
     above = [_pop() for _ in range(_depth())]
@@ -136,14 +137,14 @@ def put_below(mode: Any) -> bool:
 
 
 def take_off(mode: Any) -> None:
-    """Remove a function mode from the stack, wherever it is; the others keep their order."""
+    """Remove a function mode from the stack, wherever it is. The others keep their order."""
     for each in reversed([_pop() for _ in range(_depth())]):
         if each is not mode:
             _push(each)
 
 
 def compiles() -> bool:
-    """Whether `torch.compile` was used in this process. If so, a function mode would make Dynamo compile everything again."""
-    frame = sys.modules.get("torch._dynamo.eval_frame")  # torch.optim imports it as well, and then there is a None
+    """Whether `torch.compile` was used in this process. Then a function mode would make Dynamo compile everything again."""
+    frame = sys.modules.get("torch._dynamo.eval_frame")  # torch.optim also imports it; then it holds None
     backends = getattr(frame, "cached_backends", None)
     return frame is not None and (backends is None or any(backend is not None for backend in backends.values()))

@@ -1,4 +1,4 @@
-"""`health.initial`: how large the weights of an untrained module are, how large they should be, and what that does with depth."""
+"""`health.initial`: how large the weights of an untrained module are and should be, and how large its outputs are with depth."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ PASSING = ("norm", "dropout")  # between a layer and its activation
 class LayerInitial:
     """One layer with weights, as it starts.
 
-    name, kind: of the module; of attention and recurrent modules the name of each matrix. output: std of its outputs. activation:
-    of what comes after it, "" where nothing is known to. gain: that activation's, 1 without one, NaN where none is published.
-    fan_in: inputs of one unit. is_std: std of the weight as it is; should_be: gain / sqrt(fan_in), which keeps the scale from
-    layer to layer (He et al. 2015). last: it makes the output, which should start small, so that the loss is that of a guess.
+    name, kind: of the module; for attention and recurrent modules, of each matrix. output: std of its outputs. activation: the
+    one after it, "" if none is known. gain: that of the activation; 1 without one, NaN if none is published.
+    fan_in: inputs of one unit. is_std: std of the weight. should_be: gain / sqrt(fan_in), which keeps the scale from layer to
+    layer (He et al. 2015). last: it makes the output, which should start small, so that the loss starts as that of a guess.
     """
 
     name: str
@@ -40,13 +40,13 @@ class LayerInitial:
 
     @property
     def factor(self) -> float:
-        """How many times too large the weight is."""
+        """By which factor the weight is too large."""
         return self.is_std / self.should_be if self.should_be > 0 else nan
 
 
 @dataclass(frozen=True)
 class Initial:
-    """The layers from the input on, and the whole report they were taken from."""
+    """The layers from the input on, and the whole report that they come from."""
 
     layers: tuple[LayerInitial, ...]
     report: Report
@@ -64,9 +64,9 @@ class Initial:
 
 @checked
 def initial(model: nn.Module, batch: tuple[Any, Any], loss_fn: Callable[[Any, Any], Tensor], *, classes: int = 0) -> Initial:
-    """Look at an untrained model on one batch: std of every layer's output with depth, and the scale each weight should have.
+    """Examine an untrained model on one batch: the std of every layer's output, and the scale that each weight should have.
 
-    Takes what `health.check_initial` takes, leaves the model as it was, and raises what that raises. `report` has the findings.
+    Arguments and errors are those of `health.check_initial`, and the model stays as it was. `report` has the findings.
     """
     report = check_initial(model, batch, loss_fn, classes=classes)
     return Initial(tuple(layers_of(report.trace)), report)
@@ -115,14 +115,14 @@ def _inside(info: ModuleInfo, trace: Trace) -> Iterator[LayerInitial]:
         if len(weight.shape) < 2 or not within or listed:
             continue
         fan_in = prod(weight.shape[1:])
-        # What a projection of its own gives is not seen; that of the last one is the module's output.
+        # The outputs of the inner matrices are not seen; that of the last one is the module's output.
         seen = output if weight.module != info.name else nan
         is_std = float(trace.parameter(weight.name, "std")[0])
         yield LayerInitial(weight.name, info.kind, seen, "", 1.0, fan_in, is_std, 1.0 / sqrt(fan_in))
 
 
 def _activation_after(name: str, fed: dict[str, list[ModuleInfo]]) -> str:
-    """Key of the activation that a module feeds, through norms and dropout; "" if it feeds none."""
+    """The key of the activation that a module feeds, also through norms and dropout; "" if it feeds none."""
     for _ in range(8):
         following = fed.get(name, [])
         for info in following:

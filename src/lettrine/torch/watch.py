@@ -1,4 +1,4 @@
-"""`health.watch`: see how any module trains, from inside its own training loop, and change nothing.
+"""`health.watch`: observe how any module trains, inside its own training loop, and change nothing.
 
     with health.watch(model, optimizer) as watch:
         for x, y in loader:
@@ -46,35 +46,34 @@ def watch(
 ) -> Watch:
     """Watch a model train.
 
-    model: any module, the one that is called in training (or what DataParallel or DistributedDataParallel wraps).
-    optimizer: the optimiser, or all of them; None if no torch optimiser makes the steps: then call `Watch.step`.
-    every: 1 samples every step, n every n-th; None the default schedule, every step at first and then ever fewer.
-    classes: how many the loss chooses between, where it cannot be seen from the loss itself.
+    model: the module that is called in training (or the one that DataParallel or DistributedDataParallel wraps).
+    optimizer: the optimiser, or all of them. None if no torch optimiser makes the steps: then call `Watch.step`.
+    every: 1 samples every step, n every n-th. None is the default schedule: every step at first, then fewer and fewer.
+    classes: the number of classes, if the loss itself does not show it.
     scaler: the GradScaler, if it is not the one that calls `optimizer.step`.
-    task: (batches, loss_fn), or "train.py:make", as `health.checkup` takes them: after the watch has closed, `report` tries the
-    task by experiment, confirms or withdraws what was suspected, and adds what it finds.
+    task: (batches, loss_fn), or "train.py:make", as in `health.checkup`. After the watch has closed, `report` makes experiments
+    with the task. They confirm or withdraw findings, and add new ones.
 
-    on_finding: called with each finding while training goes on, when it first appears and when it becomes more severe. The checks
-    run at sampled steps, for 2 % of the time at most; what they find is logged too, by the logger "lettrine.health".
-    stop_on: "info", "warning" or "critical": from a finding as severe as that on, `Watch.should_stop` is True.
-    first_step: the number of the first step, where a run goes on that was stopped; see also `Watch.load_state_dict`.
+    on_finding: called with each finding during the training, when it first appears and when it becomes more severe. The checks
+    run at sampled steps and take at most 2 % of the time. The logger "lettrine.health" gets the findings, too.
+    stop_on: "info", "warning" or "critical". `Watch.should_stop` is True after a finding of this severity or above.
+    first_step: the number of the first step, if this training resumes another one; see also `Watch.load_state_dict`.
 
-    log_to: called with a dict of at most 50 figures and the step, for each sampled step, some steps later; keys as
-    `lettrine.health.scalars` has them. Those of `lettrine.integrations` (tensorboard, wandb, mlflow, trackio) take the report,
-    too.
+    log_to: called with a dict of at most 50 figures and the step, for each sampled step, some steps later. Keys are those of
+    `lettrine.health.scalars`. The trackers of `lettrine.integrations` (tensorboard, wandb, mlflow, trackio) get the report, too.
 
-    fast: False measures by copies and in Python alone, several times slower, with the same figures; the environment variable
-    LETTRINE_FAST=0 says so for all watches.
+    fast: False measures by copies and in Python alone, with the same figures, several times more slowly. The environment variable
+    LETTRINE_FAST=0 does the same for all watches.
 
-    live: True shows the training on a local page, at `Watch.address`, anew at each sampled step while somebody looks; needs the
-    extra `live`. `every=20` makes it livelier than the default schedule.
+    live: True shows the training on a local page, at `Watch.address`. While somebody looks, each sampled step renews it. It needs
+    the extra `live`. With `every=20` it changes more often than with the default schedule.
 
-    Observing changes nothing: weights with and without are bit-equal. An error inside the health code is kept for the
-    report and never stops training.
+    Watching changes nothing: weights with and without it are equal bit for bit. An error inside the health code is kept for the
+    report and never stops the training.
 
-    Of a model that is compiled parameters, gradients, steps and losses are seen, but no module is heard; the report says so.
+    Of a compiled model only parameters, gradients, steps and losses are seen, no modules; the report says so.
 
-    Raises HealthError for what cannot be watched, such as a scripted model.
+    Raises HealthError for a model that cannot be watched, such as a scripted one.
     """
     if not 0 <= first_step <= MOST_STEPS:
         raise HealthError(

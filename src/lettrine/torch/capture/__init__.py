@@ -1,1 +1,1 @@
-"""Listening: what a step of the training shows of modules, parameters, losses and targets."""
+"""What a step of the training shows of modules, parameters, losses and targets: hooks, captures, looks."""

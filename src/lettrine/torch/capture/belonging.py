@@ -1,4 +1,4 @@
-"""Whether a loss is the watched model's, and not that of another model which trains in the same loop."""
+"""Whether a loss belongs to the watched model, and not to another model that trains in the same loop."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from torch import Tensor, nn
 
 from lettrine.torch.capture.sharding import gathers
 
-SEARCHED: Final = 10_000  # nodes of the loss's graph searched for a parameter of the model
+SEARCHED: Final = 10_000  # most nodes of the loss's graph that are searched for a parameter of the model
 
 
 class Belonging:
-    """Says of losses whether they are made of one model's parameters."""
+    """Decides whether a loss was computed from the parameters of one model."""
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
         self._own: set[int] = set()  # its parameters, by identity, when they were last looked up
 
     def of(self, loss: Tensor | None) -> bool:
-        """Whether this one is; True too where that cannot be known."""
+        """Whether this loss was; also True if that cannot be known."""
         if loss is None or gathers(self._model) or self._below(loss):
             return True
         own = set(map(id, self._model.parameters()))
@@ -29,9 +29,9 @@ class Belonging:
         return self._below(loss)
 
     def _below(self, loss: Tensor) -> bool:
-        """Whether a parameter is in the loss's graph, or the graph is too large to search it."""
+        """Whether a parameter is in the loss's graph, or the graph is too large to search."""
         waiting, seen = [loss.grad_fn], set[Any]()
-        while waiting and len(seen) < SEARCHED:  # deep first: the first path down ends at a parameter
+        while waiting and len(seen) < SEARCHED:  # depth first: the first path down ends at a parameter
             node = waiting.pop()
             if node is None or node in seen:
                 continue

@@ -1,6 +1,6 @@
-"""What a module is: its role, its activation, which axis of its output holds the units, its names.
+"""Facts about a module: its role, its activation, the axis of the units in its output, its names.
 
-Only types and attributes are read here; nothing is run.
+Only types and attributes are read here. Nothing is run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lettrine.torch.private import CONVOLUTION, DROPOUT, NORM, POOLINGS
 WRAPPERS: Final = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 _INSERTED: Final = re.compile(r"(?:^|(?<=\.))(?:_fsdp_wrapped_module|_checkpoint_wrapped_module|_orig_mod)(?:\.|$)")
 
-_UNJUDGED: Final = (  # no table says which of their outputs are dead
+_UNJUDGED: Final = (  # no table says which outputs of these are dead
     *(nn.LogSigmoid, nn.Softmin, nn.Softmax, nn.Softmax2d, nn.LogSoftmax),
     *(nn.Softshrink, nn.Hardshrink, nn.Tanhshrink, nn.Threshold, nn.GLU),
 )
@@ -31,8 +31,8 @@ _ACTIVATIONS: Final[dict[type[nn.Module], str]] = {
     nn.RReLU: "leaky-relu",
 }
 
-# The zones hold for the standard shape of an activation; another one is not judged. A choice between two ways to compute
-# the same shape, such as GELU's "approximate", is a string.
+# The zones are those of an activation with its standard arguments; with others it is not judged. Arguments that are strings,
+# such as GELU's "approximate", only choose how it is computed.
 _STANDARD: Final[dict[str, dict[str, float]]] = {
     name: {key: value for key, value in row.arguments.items() if not isinstance(value, str)} for name, row in ACTIVATIONS.items()
 }
@@ -50,17 +50,17 @@ def is_compiled(model: nn.Module) -> bool:
 
 
 def unwrapped(model: nn.Module, *, compiled: bool = False) -> nn.Module:
-    """The user's own module inside a data-parallel wrapper. compiled: whether it may be compiled.
+    """The user's own module, without a data-parallel wrapper. compiled: whether it may be compiled.
 
-    Raises HealthError for what is no module, and for a compiled one, whose parts cannot be listened to, unless it may be.
+    Raises HealthError for anything else than a module, and for a compiled one unless it may be: its parts cannot have hooks.
     """
     if not isinstance(model, nn.Module):
         raise HealthError(f"watch got a {type(model).__name__}; expected a torch.nn.Module")
     if isinstance(model, torch.jit.ScriptModule):
-        raise HealthError("watch got a scripted module, whose parts cannot be listened to; watch the module it was made from")
+        raise HealthError("watch got a scripted module, whose parts cannot have hooks; watch the module it was made from")
     if not compiled and is_compiled(model):
         raise HealthError(
-            "got a model made by torch.compile, whose parts cannot be listened to; hand it over uncompiled, and compile it then"
+            "got a model made by torch.compile, whose parts cannot have hooks; hand it over uncompiled, and compile it then"
         )
     while isinstance(model, WRAPPERS) or hasattr(model, "_orig_mod"):
         inner: Any = model
@@ -82,19 +82,19 @@ def unwrapped(model: nn.Module, *, compiled: bool = False) -> nn.Module:
 
 
 def clean_name(name: str) -> str:
-    """A qualified name without what wrappers insert into it."""
+    """A qualified name without the parts that wrappers insert."""
     return _INSERTED.sub("", name).rstrip(".")
 
 
 def named_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Every module once, by its first name; the model itself by its class. Parametrisations compute weights and are left out."""
+    """Every module once, by its first name; the model itself by its class. Not those that compute weights (parametrisations)."""
     for name, module in model.named_modules():
         if "parametrizations" not in name.split("."):
             yield clean_name(name) or kind_of(model), module
 
 
 def parameter_info(model: nn.Module, name: str, parameter: nn.Parameter, optimised: bool | None) -> ParameterInfo:
-    """What is known of a parameter, given by the name `named_parameters` has for it."""
+    """The facts of a parameter. name: as in `named_parameters`."""
     path = clean_name(name).split(".")
     owner = path[: path.index("parametrizations")] if "parametrizations" in path else path[:-1]
     module = ".".join(owner) or kind_of(model)
@@ -102,13 +102,13 @@ def parameter_info(model: nn.Module, name: str, parameter: nn.Parameter, optimis
 
 
 def kind_of(module: nn.Module) -> str:
-    """Class name, of the class before any parametrisation."""
+    """The name of the class, as it was before any parametrisation."""
     kind = parametrize.type_before_parametrizations(module)
     return str(kind.__name__)
 
 
 def activation_of(module: nn.Module) -> str | None:
-    """Key of the activation table; "" for an activation without an entry; None for what is no activation."""
+    """The key in the table of activations; "" for an activation that is not in it; None for other modules."""
     for kind, key in _ACTIVATIONS.items():
         if type(module) is kind or (kind is not nn.Hardtanh and isinstance(module, kind)):
             wanted = _STANDARD.get(key, {})
@@ -117,7 +117,7 @@ def activation_of(module: nn.Module) -> str | None:
 
 
 def role_of(module: nn.Module) -> str:
-    """Role, as `ModuleInfo` lists them, from the module's type or else from the parameters it owns itself."""
+    """The role, one of those in `ModuleInfo`, by the type of the module, or else by the parameters that it owns itself."""
     roles: tuple[tuple[str, tuple[type, ...]], ...] = (
         ("norm", _NORMS),
         ("embedding", (nn.Embedding, nn.EmbeddingBag)),
@@ -141,5 +141,5 @@ def role_of(module: nn.Module) -> str:
 
 
 def has_bias(module: nn.Module) -> bool:
-    """Whether the module adds a bias of its own."""
+    """Whether the module adds its own bias."""
     return isinstance(getattr(module, "bias", None), Tensor)

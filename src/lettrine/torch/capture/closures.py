@@ -1,4 +1,4 @@
-"""Optimisers that are given a closure call the model themselves: their step begins before the backward pass of this step."""
+"""An optimiser that is given a closure calls the model itself. So its step begins before the backward pass of this step."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ Given: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 def after_closure(before: Callable[..., None]) -> Callable[..., Given | None]:
-    """The hook of an optimiser before its step. `before` is called when the gradients of this step are there: at once, or
-    where the step is given a closure, after the first call of that.
+    """The hook of an optimiser before its step. It calls `before` when the gradients of this step are known: at once, or, if the
+    step is given a closure, after the first call of the closure.
     """
 
     def hook(optimiser: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Given | None:

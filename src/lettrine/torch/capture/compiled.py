@@ -1,7 +1,7 @@
-"""Compiled training steps: our hooks stay out of what Dynamo traces, and the watch learns that it cannot hear what is compiled.
+"""Compiled training steps: Dynamo does not trace what our hooks do, and the watch learns that compiled parts cannot be seen.
 
-When a compiled function is first called, Dynamo traces each module together with its hooks. A hook of ours that is traced does
-nothing but count: it calls `note_traced`, which Dynamo runs while it traces. So all watches learn that something was compiled.
+At the first call of a compiled function, Dynamo traces each module together with its hooks. A traced hook of ours only counts: it
+calls `note_traced`, which Dynamo runs during tracing. So all watches learn that something was compiled.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import nn
 
 from lettrine.torch.capture.catalogue import is_compiled
 
-_TRACED: Final = [0]  # how often a hook of ours has been traced in this process
+_TRACED: Final = [0]  # how many times hooks of ours were traced in this process
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch does not type it
@@ -25,12 +25,12 @@ def note_traced() -> int:
 
 
 def times_traced() -> int:
-    """How often a hook of ours has been traced in this process. If the number grows, something that is watched was compiled."""
+    """How many times hooks of ours were traced in this process. If it grows, something that is watched was compiled."""
     return _TRACED[0]
 
 
 def untraced(hook: Callable[..., Any]) -> Callable[..., Any]:
-    """A hook that does nothing where Dynamo traces it."""
+    """A hook that does nothing while Dynamo traces it."""
 
     def called(*args: Any) -> Any:
         if torch.compiler.is_compiling():
@@ -42,34 +42,34 @@ def untraced(hook: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Hearing:
-    """What can be heard of a training in which something is compiled.
+    """What can be seen of a training in which something is compiled.
 
-    step_heard: an optimiser's step was heard outside of compiled code. Until then it may be one that Dynamo compiles.
-    step_compiled: the step is compiled as a whole: neither modules nor steps are heard, and each loss handed over is one step.
-    model_compiled: the model is compiled and the step is not. Its modules get no hooks: Dynamo would only compile them again.
+    step_heard: a step of an optimiser was seen outside of compiled code. Before that, Dynamo may be compiling the step.
+    step_compiled: the whole step is compiled. Neither modules nor steps are seen, and each loss handed over counts as a step.
+    model_compiled: the model is compiled and the step is not. Its modules get no hooks, or Dynamo would compile them again.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.step_heard = self.step_compiled = False
         self.model_compiled = is_compiled(model)
         self._traced = times_traced()
-        self._unheard = 0  # losses handed over since something was traced, and before a step was heard
+        self._unheard = 0  # losses handed over after something was traced and before a step was seen
 
     @property
     def compiled(self) -> str:
-        """What is compiled, so that it is not heard: "step", "model", or "" for nothing."""
+        """What is compiled and so cannot be seen: "step", "model", or "" for nothing."""
         return "step" if self.step_compiled else "model" if self.model_compiled else ""
 
     def hear_step(self) -> bool:
-        """A step is made outside of compiled code. Returns whether it is the first."""
+        """A step was made outside of compiled code. Returns whether it is the first."""
         first = not self.step_heard
         if first:
             self.step_heard, self.step_compiled = True, False
         return first
 
     def hear_loss(self) -> bool:
-        """A loss was handed over. Returns whether it is the second since something was traced, and no step could be heard: then
-        the step is compiled.
+        """A loss was handed over. Returns whether the step is compiled: two losses came after something was traced, and no step
+        was seen.
         """
         if self.step_heard or times_traced() <= self._traced:
             return False
@@ -78,7 +78,7 @@ class Hearing:
         return self.step_compiled
 
     def end_step(self, *, called: bool) -> None:
-        """A sampled step is over. called: whether the model was heard in it."""
+        """A sampled step is over. called: whether a call of the model was seen in it."""
         if self.step_heard and times_traced() > self._traced:
             self.model_compiled = self.model_compiled or not called
             self._traced = times_traced()

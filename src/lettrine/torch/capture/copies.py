@@ -1,9 +1,9 @@
 """From tensors to the arrays that `lettrine.health.measure` reads.
 
-A tensor may be on any device, of any floating type and any memory layout. On its device, the values to measure are picked by the
-rule by which `health.measure` picks from a large array. They are copied at once into memory of the probe, as float32 or float64:
-the user may overwrite the tensor a moment later, and no large activation is kept alive. (A numpy view would be as quick, but a
-tensor with a view cannot be resized.) Copies on another device are moved to the CPU together, in one transfer a step.
+A tensor may be on any device, of any floating type and any memory layout. The values to measure are picked on its device, by the
+rule of `health.measure` for large arrays. They are copied at once into memory of the probe, as float32 or float64: the user may
+overwrite the tensor a moment later, and no large activation is kept alive. (A numpy view would be as fast, but a tensor with a
+view cannot be resized.) Copies on another device are moved to the CPU together, in one transfer per step.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from lettrine.torch.private import in_transform
 
 
 class Copy:
-    """Values of one tensor as they were when `take` was called; the memory is used again at the next step.
+    """The values of one tensor at the time of `take`. The next step uses the same memory.
 
     rows: whether it is an output, kept as the (R, U) table of `health.parts.rows`, or any other tensor.
-    size: how many values the tensor had.
+    size: the number of values of the tensor.
     """
 
     __slots__ = ("_array", "_axis", "_buffer", "_dtype", "_rows", "_shape", "size")
 
-    made = 0  # how often memory was allocated: while this number stays the same, every `array` is the same memory
+    made = 0  # how often memory was allocated; while it does not change, every `array` is in the same memory
 
     def __init__(self, *, rows: bool = False) -> None:
         self._rows = rows
@@ -48,7 +48,7 @@ class Copy:
         buffer.copy_(picked)
 
     def prepare(self, tensor: Tensor, axis: int = -1) -> tuple[Tensor, Tensor]:
-        """The memory to copy to and what to copy there, for those who copy many at once."""
+        """The memory to copy to, and the values to copy there, for those who copy many tensors at once."""
         if tensor.shape != self._shape or tensor.dtype is not self._dtype or axis != self._axis:
             self._shape, self._dtype, self._axis, self.size = tensor.shape, tensor.dtype, axis, tensor.numel()
             self._buffer = None
@@ -71,18 +71,18 @@ class Copy:
 
     @property
     def array(self) -> Values:
-        """The copied values. Where they are on another device, call `fetch` first."""
+        """The copied values. If they are on another device, call `fetch` first."""
         if self._array is None:
             raise RuntimeError("the copied values were not fetched")
         return self._array
 
     @property
     def remote(self) -> Tensor | None:
-        """The copied values where they are on another device, else None."""
+        """The copied values if they are on another device, else None."""
         return None if self._buffer is None or self._buffer.is_cpu else self._buffer
 
     def deliver(self, array: Values) -> None:
-        """Take in what was fetched."""
+        """Take in the fetched values."""
         self._array = self._table(array)
 
     def _table(self, array: Values) -> Values:
@@ -93,7 +93,7 @@ class Copy:
 
 
 def take_all(copies: Sequence[Copy], tensors: Sequence[Tensor], axes: Sequence[int] | None = None) -> None:
-    """Copy many tensors in one call, three times quicker than one by one."""
+    """Copy many tensors in one call, three times faster than one by one."""
     if copies:
         with torch.no_grad():
             triples = zip(copies, tensors, axes or [-1] * len(copies), strict=True)
@@ -102,9 +102,7 @@ def take_all(copies: Sequence[Copy], tensors: Sequence[Tensor], axes: Sequence[i
 
 
 class Batch:
-    """Copies the same tensors together at one step after another. What does not change of small tensors on the CPU is looked up
-    once.
-    """
+    """Copies the same tensors together, at one step after another. For small tensors on the CPU, views are made once."""
 
     def __init__(self, copies: Sequence[Copy]) -> None:
         self._copies = list(copies)
@@ -112,7 +110,7 @@ class Batch:
         self._buffers: list[Tensor] = []
 
     def take(self, tensors: list[Tensor]) -> None:
-        """Copy them, whatever they are."""
+        """Copy tensors of any kind."""
         if not tensors:
             return
         if [tensor.shape for tensor in tensors] == self._shapes:
@@ -141,7 +139,7 @@ def fetch(copies: Iterable[Copy]) -> None:
 
 
 def measurable(tensor: Tensor) -> bool:
-    """Whether a tensor has figures: real numbers, dense, at least one, and not a stand-in inside a function transform."""
+    """Whether a tensor can be measured: real numbers, dense, at least one, and no stand-in inside a function transform."""
     return (
         tensor.is_floating_point()
         and tensor.layout is torch.strided
@@ -159,7 +157,7 @@ def local(tensor: Tensor) -> Tensor:
 
 
 def dense(gradient: Tensor | None) -> Tensor | None:
-    """A gradient as a dense tensor: that of a sparse embedding has its rows in place; None if there is nothing to measure."""
+    """A gradient as a dense tensor; of a sparse embedding, with its rows in their places. None if there is nothing to measure."""
     if gradient is None:
         return None
     gradient = local(gradient.detach())
@@ -184,7 +182,7 @@ def rows(tensor: Tensor, axis: int) -> Tensor:
 
 @lru_cache(maxsize=1024)
 def _walk(shape: torch.Size, strides: tuple[int, ...], axis: int) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    """Shape and strides of the view of what is picked; None if all is, or if there is no such view."""
+    """Shape and strides of the view of the picked values; None if all values are picked, or if there is no such view."""
     pattern = picks(shape, axis)
     before, behind = _one_stride(shape[:axis], strides[:axis]), _one_stride(shape[axis + 1 :], strides[axis + 1 :])
     if pattern is None or before is None or behind is None:
@@ -197,7 +195,7 @@ def _walk(shape: torch.Size, strides: tuple[int, ...], axis: int) -> tuple[tuple
 
 
 def _one_stride(shape: Sequence[int], strides: Sequence[int]) -> int | None:
-    """The stride at which some neighbouring axes can be walked as one; None if they cannot."""
+    """The stride of several neighbouring axes taken as one; None if they cannot be taken as one."""
     sizes = [(size, stride) for size, stride in zip(shape, strides, strict=True) if size > 1]
     for (_, outer), (size, inner) in itertools.pairwise(sizes):
         if outer != size * inner:
@@ -206,7 +204,7 @@ def _one_stride(shape: Sequence[int], strides: Sequence[int]) -> int | None:
 
 
 def part(tensor: Tensor) -> Tensor:
-    """The twin of `health.measure.part`: every n-th value, in the order of the tensor's memory, if there are more than CAP."""
+    """The twin of `health.measure.part`: of more than CAP values every n-th, in the order of memory."""
     if tensor.numel() <= CAP:
         return tensor
     if not tensor.is_contiguous():

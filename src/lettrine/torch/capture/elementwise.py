@@ -1,4 +1,4 @@
-"""Recognising an activation by its values: a module of another library may compute, value by value, what one of ours does."""
+"""Recognises an activation by its values: a module of another library may compute the same function as one of the table."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from lettrine.activations import ACTIVATIONS
 from lettrine.torch.capture.copies import measurable
 
 _READ: Final = 512  # values compared
-_WIDE: Final = 0.5  # inputs above it and below minus it are needed: near 0 most activations look alike
-_NEAR: Final = 2e-3  # by which values may differ, relative to the largest; the two GELUs differ by 5e-4
+_WIDE: Final = 0.5  # inputs above this and below minus this are needed: near 0 most activations look alike
+_NEAR: Final = 2e-3  # allowed difference of values, relative to the largest; the two GELUs differ by 5e-4
 _NEAR_GELU: Final = 2.2e-2  # x sigmoid(1.702 x), the quick GELU of CLIP, differs from GELU by up to 0.0203
 _NOT_TRIED: Final = ("identity", "prelu")
 
 
 def activation_by_values(module: nn.Module, given: Tensor | None, made: Tensor) -> str:
-    """Name of the activation that turns the inputs into these outputs, "" if the table has none.
+    """The name of the activation that turns the inputs into these outputs; "" if the table has none.
 
-    Only a module without parameters, buffers and children is one. given: its input; an output in its place tells nothing.
+    Only a module without parameters, buffers and children can be one. given: its input; if it was overwritten by the output, it
+    tells nothing.
     """
     if any(True for _ in module.children()) or any(True for _ in module.parameters()) or any(True for _ in module.buffers()):
         return ""

@@ -1,6 +1,6 @@
-"""Where a training enters a model that it does not call as a whole.
+"""Which parts of a model the user calls, if the model is not called as a whole.
 
-The training step of a Lightning module calls `self.net(x)`, a loop may call `model.encode` and `model.decode`: then the modules
+The training step of a Lightning module calls `self.net(x)`; a loop may call `model.encode` and `model.decode`. Then the modules
 that are called from outside stand for the model.
 """
 
@@ -17,14 +17,14 @@ from lettrine.torch.private import recomputing, transformed
 
 
 class Entrances:
-    """Notes, during the first step, which modules are called from outside. roots: the modules that count as called from outside
-    until then.
+    """Notes, during the first step, which modules are called from outside. roots: the modules that stand for the model until
+    then.
     """
 
     def __init__(self, model: nn.Module, roots: Sequence[nn.Module]) -> None:
         self._model, self._roots = model, roots
         self._handles: list[Any] = []
-        self._inside: list[nn.Module] = []  # calls that go on, the outermost first
+        self._inside: list[nn.Module] = []  # running calls, the outermost first
         self._called: dict[nn.Module, None] = {}
 
     def listen(self) -> None:
@@ -42,7 +42,7 @@ class Entrances:
         self._handles.clear()
 
     def found(self) -> list[nn.Module]:
-        """The modules that were called from outside, in order, when this is first asked; none where a root was called."""
+        """The modules that were called from outside, in order; none if a root was called. Later calls of this return none."""
         called = [] if any(root in self._called for root in self._roots) else list(self._called)
         self.close()
         self._called.clear()
@@ -55,4 +55,4 @@ class Entrances:
 
     def _leave(self, module: nn.Module, *_: Any) -> None:
         while self._inside and self._inside.pop() is not module:
-            pass  # calls that ended by an exception
+            pass  # calls that ended with an exception

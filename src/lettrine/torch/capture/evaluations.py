@@ -1,4 +1,4 @@
-"""What the user makes of the losses of a pass over held-out data: their mean, their sum, or something between."""
+"""How the user joins the losses of a pass over held-out data: by their mean, their sum, or in another way."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.outputs import Listener
 from lettrine.torch.private import compiles, transformed
 
-EVALUATIONS: Final = 3  # losses on held-out data, after the first, that are held against what they were made of
+EVALUATIONS: Final = 3  # losses on held-out data, after the first one, that are compared with the losses computed before them
 LOSSES: Final = frozenset(
     """cross_entropy nll_loss binary_cross_entropy binary_cross_entropy_with_logits mse_loss l1_loss smooth_l1_loss
     huber_loss""".split()  # noqa: SIM905
@@ -22,11 +22,11 @@ LOSSES: Final = frozenset(
 
 
 class Evaluations:
-    """Between the first losses on held-out data that are handed over: the losses computed after each pass without gradients.
+    """Notes the losses that are computed after each pass without gradients, between the first held-out losses handed over.
 
-    Functions are noted outside of the model only, from the end of its call to the next one or to the loss handed over, so that
-    the pass itself is what it was. told: called with the loss handed over, the mean and the number of those it was made of, and
-    the examples in each; only where every pass was followed by one loss of one kind.
+    Functions are noted outside of the model only: from the end of its call to its next call, or to the loss handed over. So the
+    pass itself does not change. told: called with the loss handed over, the mean and the number of the computed ones, and the
+    examples in each; only if exactly one loss of the same kind followed every pass.
     """
 
     def __init__(self, roots: Sequence[nn.Module], guard: Guard, told: Callable[[float, float, int, float], None]) -> None:
@@ -55,7 +55,7 @@ class Evaluations:
                 self._handles.append(root.register_forward_hook(Listener(self._end)))
 
     def close(self) -> None:
-        """Listen no more."""
+        """Observe no more."""
         self._forget()
         for handle in self._handles:
             handle.remove()

@@ -1,4 +1,4 @@
-"""The figures of one sampled step, out of what was copied during it."""
+"""The figures of one sampled step, from the copies taken during it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _GRADIENT_SCALE, _OUTPUT_SCALE = 0, 1
 
 
 class Figures:
-    """Measures the sampled steps of one model. The plan of what lies where holds as long as the copies lie in the same memory."""
+    """Measures the sampled steps of one model. Its plan of the memory is valid as long as the copies are in the same memory."""
 
     def __init__(self) -> None:
         self._state: tuple[Any, ...] = ()
@@ -40,10 +40,10 @@ class Figures:
         search: bool,
         remote: bool,
     ) -> dict[str, Any]:
-        """What `Recorder.record` takes, of modules and parameters.
+        """The figures of modules and parameters, in the form that `Recorder.record` takes.
 
-        scales: by what the gradients of parameters and of outputs are divided. detail: also histograms and maps.
-        search: also units that are copies of each other. remote: whether anything lives on another device.
+        scales: the gradients of parameters and of outputs are divided by them. detail: also histograms and maps.
+        search: also look for units that are copies of each other. remote: whether a tensor is on another device.
         """
         if remote:
             fetch(

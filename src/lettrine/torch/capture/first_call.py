@@ -1,4 +1,4 @@
-"""The first call of a module: what the module is, which module feeds it, along which axis its units lie."""
+"""The first call of a module shows what the module is, which module feeds it, and which axis holds its units."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def meet(
     *,
     passed: bool,
 ) -> None:
-    """Find out what a module is that is called with `args` and returns `tensor`, and add its capture to those heard so far.
+    """Examine a module that was called with `args` and returned `tensor`, and add its capture to the captures so far.
 
-    nodes: what made which tensor, in this step. passed: whether the tensor is another module's output handed on.
+    nodes: which module made which tensor, in this step. passed: whether the tensor is another module's output, passed on.
     """
     node, role = grad_node(tensor), role_of(module)
     given = args[0] if args and isinstance(args[0], Tensor) else None
     start = None if given is None else grad_node(given)
-    if start is not None and start is node:  # it works in place, so that its input now has the node of its output
+    if start is not None and start is node:  # it works in place: its input now has the node of its output
         start = next((following for following, _ in node.next_functions if following is not None), None)
     fed_by, functional, behind = source(start, nodes)
     if role == "other" and (passed or same_values(node, nodes)):
@@ -74,7 +74,7 @@ def _meet_feed(
     behind: str,
     captures: dict[str, OutputCapture],
 ) -> str:
-    """An activation called as a function feeds this module: a capture of its own. Returns its name."""
+    """An activation that is called as a function feeds this module: it gets its own capture. Returns its name."""
     feed = OutputCapture(f"{capture.name}.input", None, capture.root)
     node = follow(grad_node(given), functional.path)
     feed.axis = 1 if isinstance(module, CHANNELS_FIRST) and given.ndim > 2 else unit_axis(None, given, captures.get(behind))

@@ -1,10 +1,10 @@
-"""Which functions of torch were called between the model's call and the backward pass, with what, and inside which module.
+"""The functions of torch that are called between the model's call and the backward pass: their arguments, and in which module.
 
-Modules and the graph alone do not tell it: a loss that broadcasts, a softmax over the batch, a mask, targets. On the few steps
-that are looked at, a `TorchFunctionMode` notes calls as they pass; it changes none and computes nothing of its own.
+Modules and the graph do not show everything: a loss that broadcasts, a softmax over the batch, a mask, targets. In the few steps
+that are looked at, a `TorchFunctionMode` notes the calls. It changes none, and computes nothing itself.
 
 The mode is on the stack from the first call of the model in such a step until the loss's `backward` is called or the optimiser
-steps. It is below the modes of the user, so that each of their `with` blocks pops the mode that it pushed.
+steps. It is below the modes of the user, so that each `with` block of the user pops its own mode.
 """
 
 from __future__ import annotations
@@ -29,30 +29,30 @@ INSIDE: Final = frozenset(
     tanh randn_like randn normal mse_loss l1_loss smooth_l1_loss huber_loss cross_entropy nll_loss binary_cross_entropy
     binary_cross_entropy_with_logits kl_div matmul bmm __matmul__ einsum view reshape flatten""".split()  # noqa: SIM905  a list of words is read more easily
 )
-"""Names of functions noted inside the watched modules. Outside of them, where the loss is made, all are."""
+"""Names of the functions that are noted inside the watched modules. Outside, where the loss is made, all are noted."""
 STATISTICS: Final = frozenset(
     """mean std var std_mean var_mean linalg_norm normalize sub sub_ __sub__ __rsub__ add add_ mul mul_ div_ __rdiv__ clamp clamp_
     clamp_min maximum expand expand_as unsqueeze""".split()  # noqa: SIM905
 )
-"""Noted in passes on held-out data as well, if at most one of the tensors given is large: what makes statistics of a batch, and
-what puts them back into its rows."""
+"""Functions that are noted in passes on held-out data as well, if at most one of their tensors is large: those that compute
+statistics of a batch, and those that apply them to its rows."""
 UNFOLLOWED: Final = frozenset(
     """dropout dropout_ dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout batch_norm instance_norm relu sigmoid
     tanh embedding view reshape flatten""".split()  # noqa: SIM905
 )
-"""Those of them that need not be followed: a few looks show all they do."""
+"""Functions among them that need not be followed: a few looks show all they do."""
 OURS: Final = frozenset(
     """__get__ __set__ is_floating_point numel dim size item tolist numpy cpu detach empty copy_ retain_grad
     register_hook""".split()  # noqa: SIM905
 )
-"""Functions that are not noted: they tell nothing about a loss, or the capture calls them itself while it copies outputs."""
-MOST: Final = 4_000  # calls noted in one step: a loop written out in Python makes no end of them
-SMALL: Final = 1 << 16  # values; of tensors that are no larger many can be kept alive
-LARGE: Final = 1 << 20  # values; a tensor with more is not kept alive for us: the user's memory may be counted to the last byte
+"""Functions that are not noted: they say nothing about a loss, or the capture itself calls them to copy outputs."""
+MOST: Final = 4_000  # most calls noted in one step: a loop in Python may make very many
+SMALL: Final = 1 << 16  # values; many tensors of at most this size can be kept alive
+LARGE: Final = 1 << 20  # values; a larger tensor is not kept alive by us: the user may need all memory
 
 
 class Gone:
-    """Takes the place of a large tensor that the training has let go of. Use `isinstance(value, Tensor)` before reading one."""
+    """Stands for a large tensor that the training has freed. Test `isinstance(value, Tensor)` before reading one."""
 
     def __repr__(self) -> str:
         return "gone"
@@ -62,7 +62,7 @@ GONE: Final = Gone()
 
 
 class _Weak:
-    """A large tensor, for as long as somebody else holds it."""
+    """A large tensor, as long as somebody else holds it."""
 
     __slots__ = ("_reference",)
 
@@ -92,11 +92,11 @@ def _given(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class FunctionCall:
-    """One call. name: of the function, such as "softmax". where: qualified name of the innermost watched module in which it was
-    called; "" outside of them. root: which of the model's calls of this pass it was made in, from 0; -1 outside.
+    """One call. name: of the function, such as "softmax". where: qualified name of the innermost watched module around it, ""
+    outside of all. root: the number of the model's call around it, in this pass, from 0; -1 outside.
     site: the code and the instruction that made the call.
 
-    A tensor of more than LARGE values is kept only as long as the training keeps it: then `Gone` stands in its place.
+    A tensor of more than LARGE values is kept only as long as the training keeps it. After that `Gone` stands in its place.
     """
 
     name: str
@@ -109,12 +109,12 @@ class FunctionCall:
 
     @property
     def args(self) -> tuple[Any, ...]:
-        """The arguments themselves, not copies: let go of them when the step has been looked at."""
+        """The arguments themselves, not copies. Free them after the look."""
         return tuple(map(_given, self.held_args))
 
     @property
     def kwargs(self) -> dict[str, Any]:
-        """The same for the arguments given by name."""
+        """The arguments given by name, likewise."""
         return {name: _given(value) for name, value in self.held_kwargs.items()}
 
     @property
@@ -131,7 +131,7 @@ class FunctionCall:
 
 @dataclass(frozen=True)
 class ModuleCall:
-    """One call of a watched module. root: which of the model's calls it was made in. Large tensors: as in `FunctionCall`."""
+    """One call of a watched module. root: the number of the model's call around it. Large tensors: as in `FunctionCall`."""
 
     name: str
     module: nn.Module
@@ -141,7 +141,7 @@ class ModuleCall:
 
     @property
     def args(self) -> tuple[Any, ...]:
-        """What it was given by place."""
+        """The positional arguments."""
         return tuple(map(_given, self.held_args))
 
     @property
@@ -156,7 +156,7 @@ def followed(call: FunctionCall) -> bool:
 
 
 def _site() -> tuple[CodeType, int] | None:
-    """The code outside of torch that called what is being noted, and its instruction."""
+    """The code outside of torch that made the call being noted, and its instruction."""
     frame = sys._getframe(3)  # noqa: SLF001  above this function, the notes and the mode
     while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("torch."):
         frame = frame.f_back
@@ -164,15 +164,15 @@ def _site() -> tuple[CodeType, int] | None:
 
 
 def _of_a_sum(name: str, args: Sequence[Any]) -> bool:
-    """Whether this only joins two ways of a network, such as a skip connection: its tensors are not kept alive."""
+    """Whether the call only joins two paths of a network, as in a skip connection. Its tensors are not kept alive then."""
     return name in STATISTICS and sum(isinstance(each, Tensor) and each.numel() > SMALL for each in args) > 1
 
 
 class FunctionNotes:
-    """Calls of one step and of one watch. before_backward: called with the loss, just before its backward pass begins. inside:
-    names of functions noted inside the watched modules.
+    """The calls of one step, for one watch. before_backward: called with the loss, just before its backward pass. inside: names
+    of the functions noted inside the watched modules.
 
-    root: number of the model's call that is going on, -1 for none; whoever hears it sets it. paused: nothing is noted.
+    root: the number of the running call of the model, -1 for none; the hook of that call sets it. paused: nothing is noted.
     """
 
     def __init__(
@@ -188,13 +188,13 @@ class FunctionNotes:
         self.root = -1
 
     def begin(self, module: nn.Module | None = None) -> None:
-        """Note from now on. module: whose hook before its call asks for it."""
+        """Begin to note. module: the one whose hook before its call asks for it."""
         self.paused = False
         if self.open:
             return
         self.open = True
         if module is not None and module in self._names:
-            self._inside.append(self._names[module])  # torch has looked up the hooks of this call before
+            self._inside.append(self._names[module])  # torch looked up the hooks of this call before ours was there
         enter, leave = nn.modules.module.register_module_forward_pre_hook, nn.modules.module.register_module_forward_hook
         self._handles = [enter(self._enter), leave(self._leave, always_call=True)]
         _MODE.add(self)
@@ -212,12 +212,12 @@ class FunctionNotes:
         _MODE.remove(self)
 
     def forget(self) -> None:
-        """Let go of everything that was noted."""
+        """Free all that was noted."""
         self.calls.clear()
         self.modules.clear()
 
     def drop(self, roots: int) -> None:
-        """Let go of the first calls of the model and of all that was noted up to the end of the last of them."""
+        """Free the first calls of the model, and all that was noted until the last of these ended."""
         last = max((place for place, call in enumerate(self.calls) if 0 <= call.root < roots), default=-1)
         self.calls = [replace(call, root=max(call.root - roots, -1)) for call in self.calls[last + 1 :]]
         self.modules = [replace(call, root=call.root - roots) for call in self.modules if call.root >= roots]
@@ -249,8 +249,8 @@ class FunctionNotes:
 
 
 class _Mode(TorchFunctionMode):
-    """The function mode, one for all watches of the process. It is on torch's stack of modes while any of them notes. Each thread
-    has a stack of its own, so that calls in other threads are not seen.
+    """The function mode, one for all watches of the process. It is on torch's stack of modes while any of them notes calls. Each
+    thread has its own stack, so calls in other threads are not seen.
     """
 
     def __init__(self) -> None:
@@ -260,7 +260,7 @@ class _Mode(TorchFunctionMode):
     def add(self, notes: FunctionNotes) -> None:
         self.listeners.append(notes)
         if len(self.listeners) == 1:
-            take_off(self)  # if another thread ended the notes, the mode is still on this thread's stack
+            take_off(self)  # if another thread ended the noting, the mode is still on this thread's stack
             put_below(self)
 
     def remove(self, notes: FunctionNotes) -> None:
@@ -273,7 +273,7 @@ class _Mode(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is _BACKWARD:
             for notes in tuple(self.listeners):
-                with suppress(Exception):  # the callback is guarded; nothing may reach the user's training
+                with suppress(Exception):  # the callback is guarded: no error may reach the user's training
                     notes.backward(args[0])
             return func(*args, **kwargs)
         result = func(*args, **kwargs)

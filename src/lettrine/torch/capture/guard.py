@@ -9,11 +9,11 @@ from typing import Any, Final
 from lettrine.health.recorder import Recorder
 from lettrine.torch.private import without_modes
 
-_PATIENCE: Final = 5  # errors of the health code itself after which it goes away
+_PATIENCE: Final = 5  # after so many errors of its own the health code stops
 
 
 class Guard:
-    """Calls functions of the health code. An error in them is noted for the report; after several errors `give_up` is called.
+    """Calls functions of the health code. An error in them is noted for the report. After several errors it calls `give_up`.
 
     No function mode of the user sees these calls, since they do not belong to the training.
     """
@@ -28,10 +28,10 @@ class Guard:
             self.within(function, *args)
 
     def within(self, function: Callable[..., None], *args: Any) -> None:
-        """The same, where the function modes are off already."""
+        """The same, if the function modes are off already."""
         try:
             function(*args)
-        except Exception as error:  # noqa: BLE001  the user's training goes on whatever happens here; the report shows it
+        except Exception as error:  # noqa: BLE001  whatever happens here, the user's training goes on; the report shows the error
             place = traceback.extract_tb(error.__traceback__)[-1:]
             at = f" ({place[0].name}, line {place[0].lineno})" if place else ""
             self._recorder.note_error(f"{type(error).__name__}: {error}{at}")

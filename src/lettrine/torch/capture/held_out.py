@@ -1,4 +1,4 @@
-"""Looking at passes on held-out data: the model in eval mode, without gradients."""
+"""Looks at passes on held-out data: the model in eval mode, without gradients."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from lettrine.torch.capture.outputs import Listener
 from lettrine.torch.private import BATCH_NORM, DROPOUT, compiles, transformed
 
 HELD_OUT: Final = 2  # passes in eval mode that are looked at
-EVALUATIONS: Final = 3  # losses on held-out data, before which the mode of the passes is noted
+EVALUATIONS: Final = 3  # before so many held-out losses the mode of the passes is noted
 
 
 class HeldOut:
-    """Looks at the first HELD_OUT passes of the model in eval mode without gradients: those between two sampled steps and, once
-    the user has handed over a held-out loss, the next ones. At the first EVALUATIONS losses on held-out data it also notes
-    whether the model was in training mode in the passes before.
+    """Looks at the first HELD_OUT passes of the model in eval mode without gradients: those between two sampled steps and, after
+    the user has handed over a held-out loss, the next ones. At the first EVALUATIONS held-out losses it also notes whether the
+    model was in training mode in the passes before.
 
-    roots: the modules the user calls. names: of all modules. met: called with the arguments and the output of a root, and the
-    functions and modules called in it. judged: called with the number of evaluations made in training mode, and with that of all
-    evaluations. wanted: whether a held-out loss was handed over.
+    roots: the modules that the user calls. names: of all modules. met: called with the arguments and the output of a root, and
+    the functions and modules called in it. judged: called with the number of evaluations in training mode, and with the number
+    of all evaluations. wanted: whether a held-out loss was handed over.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class HeldOut:
 
 
 def differs(module: nn.Module) -> bool:
-    """Whether a module computes something else in eval mode than in training mode."""
+    """Whether a module computes something else in training mode than in eval mode."""
     if isinstance(module, BATCH_NORM):
         return bool(module.track_running_stats)
     rate = getattr(module, "p", 0.0) if isinstance(module, DROPOUT) else getattr(module, "dropout", 0.0)
@@ -95,8 +95,8 @@ def differs(module: nn.Module) -> bool:
 
 
 def delicate(model: nn.Module) -> bool:
-    """Whether functions must not be noted. Where something is compiled, Dynamo would compile it again because of our mode.
-    Attention in eval mode takes another path, with other rounding, while any mode is on the stack.
+    """Whether functions must not be noted. If something is compiled, Dynamo would compile it again because of our mode. Attention
+    in eval mode uses another kernel, with other rounding, while any mode is on the stack.
     """
     return compiles() or any(
         getattr(module, "_compiled_call_impl", None) is not None

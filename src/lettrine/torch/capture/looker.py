@@ -1,4 +1,4 @@
-"""When looks are taken: at some of the sampled steps, each just before the backward pass takes the loss's graph apart."""
+"""When looks are taken: at some of the sampled steps, just before the backward pass frees the loss's graph."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from lettrine.torch.capture.outputs import Listener
 from lettrine.torch.capture.wholeness import Wholeness
 from lettrine.torch.private import compiles, recomputing, transformed
 
-FIRST: Final = 4  # sampled steps of a run that are all looked at; later ones where histograms are taken too
-PASSES: Final = 4  # backward passes of one step that are looked at: with gradient accumulation they are alike
-# calls of the model that are kept until the backward pass, the last ones; 1 in eval mode, where no backward pass may come
+FIRST: Final = 4  # the first sampled steps are all looked at, later ones if they also get histograms
+PASSES: Final = 4  # most backward passes of one step that are looked at: with gradient accumulation they are alike
+# last calls of the model that are kept until the backward pass; 1 in eval mode, since there may be no backward pass
 ROOTS: Final = 16
 
 
 class Looker:
     """Looks at some of the sampled steps of one watch.
 
-    met: called with each loss that is looked at. roots: the modules the user calls. belonging: whether a loss is the model's.
-    blind: whether functions were not noted at a look, since torch.compile is used in this process.
+    met: called with each loss that is looked at. roots: the modules that the user calls. belonging: whether a loss is the
+    model's. blind: whether a look did not note functions, since torch.compile is used in this process.
     """
 
     def __init__(
@@ -55,20 +55,20 @@ class Looker:
         self._readers = Readers(recorder, guard)
         self._handles: list[Any] = []
         self._called: list[RootCall] = []
-        self._depth = 0  # of the model's calls that go on
+        self._depth = 0  # of the running calls of the model
         self._waiting = False  # called, and no backward pass has begun
         self._training = True  # the mode of the model's last call
         self._noting = True  # functions, too
         self._whole = True  # modules inside the model, too
         self.blind = False
-        self._step = self._before = -1  # the step looked at, and the one that was looked at before
+        self._step = self._before = -1  # the step that is looked at, and the one looked at before
         self._looked = 0  # steps looked at
         self._passes = self._since = 0  # backward passes looked at in this step; those since an optimiser stepped
         self._held_out = self._wait_for_held_out()
         self._evaluations = Evaluations(self.roots, guard, self._made_of)
         self._made: list[
             tuple[float, float]
-        ] = []  # losses of evaluations: handed over by the mean of those computed, and that mean
+        ] = []  # of each evaluation: the loss handed over divided by the mean of those computed, and that mean
 
     def _wait_for_held_out(self) -> HeldOut:
         return HeldOut(self.roots, self._names, self._look_at_held_out, self._trained_through)
@@ -92,19 +92,19 @@ class Looker:
             self._handles.append(root.register_forward_hook(Listener(self._end_call), with_kwargs=True, always_call=True))
 
     def enter(self, roots: list[nn.Module]) -> None:
-        """These are the modules the user calls, between two steps."""
+        """The user calls these modules. Call it between two steps."""
         self.close()
         self.roots = roots
         self._held_out = self._wait_for_held_out()
         self._evaluations = Evaluations(roots, self._guard, self._made_of)
 
     def again(self) -> None:
-        """Look at the next sampled steps whatever the schedule says: something has happened."""
+        """Look at the next sampled steps, whatever the schedule says: something has happened."""
         self._looked = 0
         self._wholeness.restart()
 
     def pause(self) -> None:
-        """An optimiser is about to step: what it calls does not belong to the model's pass."""
+        """An optimiser is about to step: its own calls do not belong to the model's pass."""
         if self._called and self._waiting:
             self._guard(self._backward, None)  # torch.autograd.backward was called, or another tool calls `backward`
         self._notes.end()
@@ -113,7 +113,7 @@ class Looker:
         self._depth, self._waiting = 0, False
 
     def stepping(self, optimiser: Optimizer, scales: tuple[float, float], leftover: float) -> None:
-        """It steps now. scales, leftover: as in `Stepping`."""
+        """The optimiser steps now. scales, leftover: as in `Stepping`."""
         if self.looking:
             self._readers.ask(
                 "stepping", Stepping(self._step, self._model, self._optimisers, optimiser, self._since, *scales, leftover)
@@ -145,7 +145,7 @@ class Looker:
         self._evaluations.evaluated(loss)
 
     def finish(self) -> None:
-        """Note what all looks so far show together."""
+        """Add the evidence of all looks so far."""
         self._readers.ask("finish")
 
     def _begin(self, module: nn.Module, *args: Any) -> None:
@@ -215,7 +215,7 @@ class Looker:
         self._readers.ask("held_out", Look(self._step, self._model, self._optimisers, (root,), calls, None, modules=modules))
 
     def _made_of(self, handed: float, mean: float, passes: int, rows: float) -> None:
-        """Note what was made of the losses of all evaluations listened to."""
+        """Add how the losses of the observed evaluations were joined, as evidence."""
         self._made.append((handed / mean, mean))
         factors, means = sorted(each for each, _ in self._made), [each for _, each in self._made]
         figures = {
@@ -230,7 +230,7 @@ class Looker:
         self._readers.note(Evidence("evaluated", (), (self._step, self._step), figures))
 
     def _trained_through(self, trained: int, evaluations: int) -> None:
-        """Note how many of the evaluations were made in training mode."""
+        """Add how many evaluations were made in training mode, as evidence."""
         modes_differ = float(any(map(differs, self._model.modules())))
         figures = {"trained": float(trained), "evaluations": float(evaluations), "differs": modes_differ}
         self._readers.note(Evidence("evaluation", (), (self._step, self._step), figures))

@@ -1,19 +1,19 @@
-"""Looking at a step whole: what the model was given, what it returned, which functions were called, and the loss with its graph,
-just before the backward pass takes it apart.
+"""A look at a whole step: the inputs of the model, its outputs, the functions called, and the loss with its graph, just before
+the backward pass frees the graph.
 
-Readers make evidence of a look. A reader is a class, made anew for each watch, so that it can compare one look with the next:
+Readers turn looks into evidence. A reader is a class. Each watch has its own instance, which can compare one look with the next:
 
     @reader
     class Broadcast:
         def look(self, look: Look) -> Iterable[Evidence]: ...   # at each look
         def finish(self) -> Iterable[Evidence]: ...             # whenever a trace is made: all evidence of the looks so far
 
-Some looks are whole, others are of the outside of the model alone (`capture.wholeness`). A reader with `whole = True` is asked at
-the former only.
+Some looks are whole; others show only the outside of the model (`capture.wholeness`). A reader with `whole = True` gets only the
+whole ones.
 
 A reader may have more methods: `stepping(stepping)` is called just before an optimiser steps, in a step that is looked at;
-`held_out(look)` after the model was called in eval mode without gradients; `handed(step, loss)` when the user hands over the
-loss of a step that is looked at.
+`held_out(look)` after the model was called in eval mode without gradients; `handed(step, loss)` when the user hands over the loss
+of a step that is looked at.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class RootCall:
-    """One call of the watched model, or of its parts where the model itself is only their container. name: as reports give it."""
+    """One call of the watched model, or of its parts if the model is only their container. name: as in reports."""
 
     name: str
     module: nn.Module
@@ -51,23 +51,23 @@ class RootCall:
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
-        """The tensors among what it was given."""
+        """The tensors among its arguments."""
         return tuple(each for each in (*self.args, *self.kwargs.values()) if isinstance(each, Tensor))
 
     @property
     def outputs(self) -> list[Tensor]:
-        """The tensors among what it returned."""
+        """The tensors among its results."""
         return tensors_in(self.output)
 
 
 @dataclass(frozen=True)
 class Look:
-    """One backward pass of a step, and what led to it; or one pass in eval mode.
+    """One backward pass of a step, with all calls before it; or one pass in eval mode.
 
-    loss: what `backward` was called on, perhaps scaled or divided; None where it was not seen. Its graph still holds its tensors.
-    roots: the calls of the model since the last backward pass. calls, modules: the functions and the watched modules called since
-    then, in order; none where something is compiled. place: which backward pass it is since an optimiser last stepped, from 0.
-    whole: whether functions and modules inside the model's calls were noted, too.
+    loss: the tensor that `backward` was called on, perhaps scaled or divided; None if it was not seen. Its graph still holds its
+    tensors. roots: the calls of the model since the last backward pass. calls, modules: the functions and the watched modules
+    called since then, in order; none if something is compiled. place: the number of the backward pass since an optimiser last
+    stepped, from 0. whole: whether functions and modules inside the model's calls were noted, too.
     """
 
     step: int
@@ -94,12 +94,12 @@ class Look:
 
     @property
     def outside(self) -> tuple[FunctionCall, ...]:
-        """The functions called outside of all watched modules: what made the loss of the model's outputs."""
+        """The functions called outside of all watched modules: those that computed the loss from the model's outputs."""
         return tuple(call for call in self.calls if not call.where)
 
     @cached_property
     def terms(self) -> list[Term]:
-        """What the loss is made of; empty where it was not seen."""
+        """How the loss was computed; empty if it was not seen."""
         if self.loss is None or self.loss.grad_fn is None or not self.loss.is_floating_point():
             return []
         return terms_of(self.loss, self.calls, [each for root in self.roots for each in root.outputs])
@@ -107,9 +107,9 @@ class Look:
 
 @dataclass(frozen=True)
 class Stepping:
-    """An optimiser that is about to step. passes: backward passes since one last stepped. gradient_scale, output_scale: the
-    factors by which a GradScaler has made the gradients of parameters and of outputs too large, see `capture.scaling`. leftover:
-    1 where its backward passes began with gradients of an earlier step in place, 0 where not, NaN if unknown.
+    """An optimiser that is about to step. passes: backward passes since an optimiser last stepped. gradient_scale, output_scale:
+    the factors by which a GradScaler made the gradients of parameters and of outputs larger, see `capture.scaling`. leftover: 1
+    if its backward passes found gradients of an earlier step in place, 0 if not, NaN if unknown.
     """
 
     step: int
@@ -123,10 +123,10 @@ class Stepping:
 
 
 class Reader(Protocol):
-    """Makes evidence of looks."""
+    """Turns looks into evidence."""
 
     def finish(self) -> Iterable[Evidence]:
-        """What all looks so far show together."""
+        """The evidence of all looks so far."""
         ...
 
 
@@ -135,13 +135,13 @@ R = TypeVar("R", bound=type[Reader])
 
 
 def reader(cls: R) -> R:
-    """Make a reader known; use it as a decorator. Its module has to be imported in `lettrine.torch.graph`."""
+    """Register a reader; use it as a decorator. `lettrine.torch.graph` has to import its module."""
     READERS.append(cls)
     return cls
 
 
 class Readers:
-    """The readers of one watch. What they make of what they are shown is noted for the report."""
+    """The readers of one watch. Their evidence is noted for the report."""
 
     def __init__(self, recorder: Recorder, guard: Guard) -> None:
         self._recorder, self._guard = recorder, guard
@@ -153,11 +153,11 @@ class Readers:
         self._asked_outside = [each.look for each in made if hasattr(each, "look") and not getattr(each, "whole", False)]
 
     def show(self, look: Look) -> None:
-        """A look has been taken: ask those who take looks of its kind."""
+        """A look was taken: call the readers for looks of its kind."""
         self._ask(self._asked["look"] if look.whole else self._asked_outside, look)
 
     def ask(self, method: str, *args: Any) -> None:
-        """Ask all that have this method."""
+        """Call this method of all readers that have it."""
         self._ask(self._asked[method], *args)
 
     def note(self, evidence: Evidence) -> None:

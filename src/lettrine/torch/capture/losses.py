@@ -1,4 +1,4 @@
-"""The losses a user hands over: their curve, what they are made of, and which classes the targets had."""
+"""The losses that the user hands over: their curve, how they are computed, and the classes of the targets."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from lettrine.torch.capture.outputs import OutputCapture
 from lettrine.torch.capture.targets import Targets, targets_of
 from lettrine.torch.graph.reading import behind_logits, loss_graph
 
-FULL: Final = 256  # losses kept before they are fetched and recorded together
+FULL: Final = 256  # so many losses are kept, then fetched and recorded together
 _TRIES: Final = 8  # sampled steps at which the loss's graph is looked at
 _PER_CLASS: Final = 8  # targets needed for each class before the frequencies are trusted, and
 _ENOUGH: Final = 512  # targets in all, or 4 * _PER_CLASS for each class, after which no more are counted
-_LOOKS: Final = 3  # batches compared, to see whether one is repeated
-_MANY: Final = 64  # classes: of more than these, targets are recovered by `targets_of`
+_LOOKS: Final = 3  # batches that are compared, to see whether one is repeated
+_MANY: Final = 64  # with more classes, `targets_of` recovers the targets
 _LEAST_GAINS: Final = 3  # gains needed to estimate their noise
-_GAINS: Final = 1_024  # the gains of so many last sampled steps are kept
+_GAINS: Final = 1_024  # the gains of the last so many sampled steps are kept
 
 
 class LossProbe:
     """Losses by step.
 
-    waiting: (step, loss) not recorded yet; numbers, or tensors still on another device. At FULL they are recorded.
-    chain: operations that made the loss. classes: how many it chooses between, 0 if unknown. reduction: "mean", "sum" or "".
+    waiting: pairs (step, loss) that are not recorded yet; numbers, or tensors still on another device. FULL of them are recorded.
+    chain: the operations that computed the loss. classes: their number, 0 if unknown. reduction: "mean", "sum" or "".
     countable: whether targets can still be recovered from gradients.
     """
 
@@ -43,12 +43,12 @@ class LossProbe:
         self._recorder = recorder
         self._modules = modules
         self.waiting: list[tuple[int, Any]] = []
-        self._last: list[tuple[int, float]] = []  # those of the last step that was recorded
+        self._last: list[tuple[int, float]] = []  # the losses of the last recorded step
         self._tries = 0
-        self._chances = _TRIES  # sampled steps left in which the first loss may come
+        self._chances = _TRIES  # sampled steps in which the first loss may still come
         self._counts: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
-        self._targets: list[NDArray[np.int64]] = []  # of the first looks, to see whether they are the same
-        # Of the sampled step whose loss may still come: the loss without looking at the input, and the noise of the gain.
+        self._targets: list[NDArray[np.int64]] = []  # targets of the first looks, to see whether they are the same
+        # For the sampled step whose loss may still come: the loss without looking at the input, and the noise of the gain.
         self._blind = (nan, nan)
         self._gains = deque[tuple[int, float, float]](maxlen=_GAINS)
         self.chain: tuple[str, ...] = ()
@@ -57,7 +57,7 @@ class LossProbe:
         self.countable = False
 
     def add(self, step: int, loss: Any) -> bool:
-        """Add a loss. Returns False if it is not finite. A loss on another device is fetched later, and True is returned."""
+        """Add a loss. Returns False if it is not finite. For a loss on another device it returns True and fetches it later."""
         value: Any = float(loss) if not isinstance(loss, Tensor) else loss.item() if loss.is_cpu else loss.detach()
         self.waiting.append((step, value))
         if len(self.waiting) >= FULL:
@@ -69,7 +69,7 @@ class LossProbe:
         self.waiting += losses
 
     def at(self, step: int) -> float | None:
-        """Mean of the losses of this step, the sampled one that was counted last; None unless losses of it are still known."""
+        """Mean of the losses of this step, the sampled one that was counted last; None if they are not kept any more."""
         (blind, noise), self._blind = self._blind, (nan, nan)
         mean = self.means(step, step).get(step)
         if mean is not None and isfinite(gain := blind - mean) and isfinite(noise):
@@ -77,7 +77,7 @@ class LossProbe:
         return mean
 
     def means(self, first: int, last: int) -> dict[int, float]:
-        """Mean of the losses of each of these steps, those of which losses are still known."""
+        """Mean of the losses of each of these steps, for those whose losses are still kept."""
         found: dict[int, list[float]] = {}
         for step, value in itertools.chain(reversed(self.waiting), reversed(self._last)):
             if step < first:
@@ -87,7 +87,7 @@ class LossProbe:
         return {step: sum(values) / len(values) for step, values in found.items()}
 
     def drain(self) -> None:
-        """Record what waits."""
+        """Record the waiting losses."""
         waiting = self.waiting.copy()
         self.waiting.clear()
         tensors = [value.reshape(()).float() for _, value in waiting if isinstance(value, Tensor)]
@@ -99,12 +99,12 @@ class LossProbe:
         self._recorder.record_losses(waiting)
 
     def looking(self) -> bool:
-        """Whether the sampled step that begins must note what its outputs were made of, for `look`. Ask once a step."""
+        """Whether the sampled step that begins must note how its outputs were made, for `look`. Call it once per step."""
         self._chances -= self._modules.wants_tail
         return self._modules.wants_tail and self._chances >= 0
 
     def look(self, loss: Any) -> None:
-        """See what a loss of a sampled step is made of, and where its logits come from."""
+        """Look at how a loss of a sampled step was computed, and where its logits come from."""
         if self._tries >= _TRIES or (self.chain and self._modules.logits) or not isinstance(loss, Tensor) or loss.grad_fn is None:
             return
         if not self._tries:
@@ -126,7 +126,7 @@ class LossProbe:
         self.countable = bool(self.classes) and self.chain[0].startswith(("NllLoss", "BinaryCrossEntropy"))
 
     def facts(self, known: Facts, classes: int) -> Facts:
-        """What is known of the loss, beside what is known already. classes: what the user said, 0 if nothing."""
+        """Facts about the loss, added to those known already. classes: what the user said, 0 for nothing."""
         gain, gain_error = self._gain()
         return replace(
             known,
@@ -142,7 +142,7 @@ class LossProbe:
         )
 
     def chance(self) -> float:
-        """Loss in nats of guessing by the frequencies of the classes seen: their entropy; NaN while too few were seen.
+        """Loss in nats of a guess by the frequencies of the classes seen: their entropy; NaN while too few were seen.
 
         H = -sum over classes of f log f, with the first-order correction (K - 1) / (2 N) of Miller (1955) for the bias of
         an entropy estimated from N targets, K of the classes seen.
@@ -154,7 +154,7 @@ class LossProbe:
         return min(float(-(seen / total * np.log(seen / total)).sum() + (seen.size - 1) / (2 * total)), log(self._counts.size))
 
     def repeated(self) -> bool:
-        """Whether the first batches had the same targets in the same order: one batch, trained on again and again."""
+        """Whether the first batches had the same targets in the same order: one batch, used again and again."""
         looks = self._targets
         # Batches of a single class look alike without being the same.
         return len(looks) == _LOOKS and np.unique(looks[0]).size > 1 and all(np.array_equal(looks[0], each) for each in looks)
@@ -196,9 +196,8 @@ class LossProbe:
             self._blind = blind, noise
 
     def _gain(self) -> tuple[float, float]:
-        """By how much the loss is smaller than that of answers which do not look at the input, a mean over the sampled steps
-        after warm-up; and its standard error, from the noise of each step or from the variance between steps, whichever is
-        larger.
+        """How much lower the loss is than that of answers which do not look at the input: the mean over the sampled steps after
+        warm-up. And its standard error: from the noise of each step, or from the variance between steps if that is larger.
         """
         if not self._gains:
             return nan, nan

@@ -1,13 +1,13 @@
-"""Listening to modules: hooks that copy outputs and their gradients during one sampled step.
+"""Hooks on modules, which copy outputs and their gradients during one sampled step.
 
-Modules have forward hooks only while a step is sampled. The gradient of an output is taken by a hook on the autograd node that
-made the output. So an activation that works in place cannot change it, and we change no gradient. Nothing here draws a random
-number, and nothing keeps the user's tensors.
+Modules have forward hooks only while a step is sampled. A hook on the autograd node that made an output takes its gradient. So an
+activation that works in place cannot change it, and we change no gradient. Nothing here draws a random number, and nothing keeps
+the user's tensors.
 
-A module called several times in one step (shared, recurrent, gradient accumulation) is measured over its calls together.
+If a module is called several times in one step (shared, recurrent, gradient accumulation), its calls are measured together.
 
 An output is copied at once, since the user may overwrite it. If no output of a step was overwritten, later steps can be measured
-in place (`lettrine.torch.fast`), and nothing is copied any more.
+in place (`lettrine.torch.fast`) and are not copied any more.
 """
 
 from __future__ import annotations
@@ -38,24 +38,24 @@ _TRAINING, _USED = attrgetter("training"), attrgetter("used")
 
 
 class ModuleProbe:
-    """The modules of one model, heard during sampled steps.
+    """The modules of one model, which have hooks during sampled steps.
 
     model: already unwrapped.
 
-    captures: what was heard so far, by name, in the order of the first forward pass. batch_size: of the last call of the model.
-    training: share of modules in training mode then. input: what the model was given.
-    remote: whether something lives on another device. wants_tail: whether `tail`, the node of the model's output, is asked for.
-    logits: name of the module that makes the logits, once the loss has told.
+    captures: of the modules called so far, by name, in the order of the first forward pass. batch_size: of the last call of the
+    model. training: the share of modules in training mode at that call. input: what the model was given.
+    remote: whether a tensor is on another device. wants_tail: whether `tail`, the node of the model's output, is wanted.
+    logits: the name of the module that makes the logits, once the loss has shown it.
     """
 
     def __init__(self, model: nn.Module, guard: Guard) -> None:
         self._guard = guard
-        self._standing: list[Any] = []  # what takes the pre-hooks away
+        self._standing: list[Any] = []  # the handles of the pre-hooks
         self._hooks: list[tuple[dict[int, Any], Any]] = []
-        self._output_hooks: OutputHooks | None = None  # what the hooks tell, where they do not copy
+        self._output_hooks: OutputHooks | None = None  # what the hooks have seen, without copies
         self._passing: list[Any] = []  # hooks on nodes of the graph
-        self._stale: bool  # some hooks have to be made anew
-        self._nodes: dict[Node, str] = {}  # what made which tensor, in this step
+        self._stale: bool  # some hooks have to be replaced
+        self._nodes: dict[Node, str] = {}  # which module made which tensor, in this step
         self._last: Tensor | None = None
         self._last_copy: Copy | None = None  # of that tensor, with its units along axis 1
         self._model = model
@@ -81,14 +81,15 @@ class ModuleProbe:
         self.captures: dict[str, OutputCapture] = {}
 
     def enter(self, roots: Sequence[nn.Module]) -> None:
-        """The modules that the user calls are these. They are known after the first step; then every module is examined again."""
+        """The user calls these modules, as the first step has shown. Every module is examined again."""
         self.remove()
         self.forget()
         self._begin_with(roots)
 
     def install(self, output_hooks: OutputHooks | None = None) -> None:
-        """Begin a sampled step: put a hook on every module that has something to say. output_hooks: the compiled hooks
-        that measure outputs in place, None if outputs are copied.
+        """Begin a sampled step: put a hook on every module that is measured.
+
+        output_hooks: the compiled hooks that measure outputs in place, None if outputs are copied.
         """
         stale = output_hooks is not self._output_hooks or (self._stale and output_hooks is None)
         if self._standing and not stale:
@@ -110,9 +111,9 @@ class ModuleProbe:
             self._standing.append(root.module.register_forward_pre_hook(hook, with_kwargs=True))
 
     def _hook_of(self, capture: OutputCapture) -> tuple[dict[int, Any], Any]:
-        """A forward hook and the place where it stands while a step is sampled.
+        """A forward hook, and the place where it is while a step is sampled.
 
-        The same as `register_forward_hook`, without the handle that torch makes: that takes longer than all the rest.
+        This does the same as `register_forward_hook`, but without torch's handle, which takes longer than all the rest.
         """
         slow = partial(self._guard, self._forward, capture)
         hook: Any
@@ -125,7 +126,7 @@ class ModuleProbe:
         return capture.module._forward_hooks, hook  # type: ignore[union-attr]  # noqa: SLF001
 
     def remove(self) -> None:
-        """Take every hook away."""
+        """Remove every hook."""
         for handle in self._standing:
             handle.remove()
         self._standing.clear()
@@ -133,7 +134,7 @@ class ModuleProbe:
             hooks.pop(id(hook), None)
 
     def forget(self) -> None:
-        """Begin the next step, listening or not."""
+        """Begin the next step, sampled or not."""
         for handle in self._passing:
             handle.remove()
         self._passing.clear()
@@ -147,13 +148,13 @@ class ModuleProbe:
         self._inputs = 0
 
     def alike(self) -> list[OutputCapture] | None:
-        """The modules heard in this step, in order, if each was called once and its output was left as it was."""
+        """The modules called in this step, in order, if each was called once and its output was not overwritten."""
         heard = self.heard()
         alike = all(capture.used == 1 and capture.axis == -1 and capture.calls[0].whole for capture in heard)
         return heard if heard and alike else None
 
     def input_finite(self) -> bool:
-        """Whether the model's input in this step was finite, in the part of it that was read."""
+        """Whether the model's input in this step was finite, in the part that was read."""
         fetch([self.input])
         return bool(np.isfinite(self.input.array).all())
 
@@ -164,7 +165,7 @@ class ModuleProbe:
 
     @property
     def calls(self) -> int:
-        """How many calls of modules were heard so far."""
+        """The number of calls of modules seen so far."""
         return self._calls + (0 if self._output_hooks is None else self._output_hooks.live.heard)
 
     def heard(self) -> list[OutputCapture]:
@@ -172,8 +173,8 @@ class ModuleProbe:
         return [capture for capture in self.captures.values() if capture.used]
 
     def new_infos(self) -> list[ModuleInfo]:
-        """What is known of each module heard so far, if that is more than when this was last asked. The module whose output
-        the model returns has the role "output".
+        """The facts about each module called so far, if there are more than at the last call of this method. The module whose
+        output the model returns has the role "output".
         """
         state = len(self.captures), "".join(root.output for root in self._roots)
         if state == self._told:
@@ -184,7 +185,7 @@ class ModuleProbe:
         return [replace(info, role="output") if info.name in names else info for info in infos]
 
     def _aside(self) -> bool:
-        """Whether this is evaluation, a checkpointed block done again, or no call of the training."""
+        """Whether this call is an evaluation, a repeated checkpointed block, or no call of the training."""
         if self._output_hooks is not None and traced():
             self._output_hooks.live.expected = False  # while the model is traced, tensors have no values
         return not torch.is_grad_enabled() or recomputing() or transformed()
@@ -199,17 +200,17 @@ class ModuleProbe:
         if root.waiting and not root.complete:
             return  # the model calls itself
         discard = root.waiting or (any(map(_USED, self.captures.values())) and self._overflowed(root))
-        if discard:  # no backward pass followed the last call: it was not training, or a GradScaler skipped the step
+        if discard:  # no backward pass followed the last call: it was no training, or a GradScaler skipped the step
             for capture in self.captures.values():
                 if capture.root is root:
                     capture.forget()
         if discard or not any(each.waiting for each in self._roots):
             self._nodes.clear()
-        root.waiting, root.complete = True, self._output_hooks is not None  # no hook does it
+        root.waiting, root.complete = True, self._output_hooks is not None  # no hook will do it
         self._given(args, kwargs)
 
     def _given(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Note what the model is called with, and in which mode its modules are."""
+        """Note the arguments of the model, and the mode of its modules."""
         modes = list(map(_TRAINING, self._modes))
         self.training = sum(modes) / len(modes)
         given = next((value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)), None)
@@ -221,7 +222,7 @@ class ModuleProbe:
                 self.input.take(given)
 
     def _overflowed(self, root: Root) -> bool:
-        """Whether the calls so far of this step ended in gradients that are not finite."""
+        """Whether the calls of this step so far gave gradients that are not finite."""
         calls = [
             call
             for capture in self.captures.values()
@@ -233,7 +234,7 @@ class ModuleProbe:
         return not all(np.isfinite(call.gradient.array).all() for call in calls)
 
     def _forward(self, capture: OutputCapture, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        """A module has been called."""
+        """A module was called."""
         if not torch.is_grad_enabled() or (capture.used and recomputing()) or transformed():
             return
         self._calls += 1
@@ -259,10 +260,10 @@ class ModuleProbe:
                 self.tail = {node: name for node, name in self._nodes.items() if name == capture.root.output}
 
     def _take(self, capture: OutputCapture, tensor: Tensor, node: Node | None) -> Copy | None:
-        """Copy an output now; returns the copy, None if this is one of the calls left out."""
+        """Copy an output now. Returns the copy, or None if this call is left out."""
         call = capture.next_call()
         if call is None:
-            if node is not None:  # copied only to know whether a backward pass came
+            if node is not None:  # it is copied only to know whether a backward pass comes
                 self._passing.append(node.register_prehook(partial(self._guard, self._returned, capture.root)))
             return None
         call.output.take(tensor, capture.axis)

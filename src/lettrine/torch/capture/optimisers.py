@@ -1,4 +1,4 @@
-"""The optimisers that a watch was given: without wrappers, whose turn it is, and what is known of them."""
+"""The optimisers that a watch was given: without wrappers, which have stepped, and facts about them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lettrine.errors import HealthError
 from lettrine.health.trace import Facts
 from lettrine.torch.capture.outputs import BatchNorm
 
-_IDLE: Final = 16  # steps of one optimiser after which another that has not stepped is no longer waited for
+_IDLE: Final = 16  # after so many steps of one optimiser, another that has not stepped is no longer waited for
 
 
 class Wrapped(Protocol):
@@ -22,12 +22,12 @@ class Wrapped(Protocol):
 
     @property
     def optimizer(self) -> Optimizer:
-        """The one inside."""
+        """The optimiser inside."""
         ...
 
 
 def optimisers_of(given: Optimizer | Wrapped | Iterable[Optimizer | Wrapped] | None) -> list[Optimizer]:
-    """The optimisers as a list, without the wrappers of libraries. Raises HealthError for what is no optimiser."""
+    """The optimisers as a list, without the wrappers of libraries. Raises HealthError for anything else."""
     if given is None:
         return []
     listed: list[Any] = [given] if hasattr(given, "param_groups") or not isinstance(given, Iterable) else list(given)
@@ -45,7 +45,7 @@ def optimisers_of(given: Optimizer | Wrapped | Iterable[Optimizer | Wrapped] | N
 
 
 class Turns:
-    """Which of several optimisers have stepped since all had."""
+    """Which of several optimisers have stepped since the last step of all."""
 
     def __init__(self, count: int) -> None:
         self._steps, self._idle = [0] * count, [0] * count
@@ -56,7 +56,7 @@ class Turns:
         return not any(self._steps)
 
     def complete(self, place: int) -> bool:
-        """One of them has stepped. Returns whether all have now; those that have been idle for _IDLE steps are not waited for."""
+        """One of them has stepped. Returns whether all have now. Those that were idle for _IDLE steps are not waited for."""
         if len(self._steps) == 1:
             return True
         self._steps[place] += 1
@@ -68,7 +68,7 @@ class Turns:
 
 
 def run_facts(known: Facts, model: nn.Module, optimisers: Sequence[Optimizer]) -> Facts:
-    """What is known of the optimisers and of batch norm, beside what is known already."""
+    """Facts about the optimisers and batch norm, added to those known already."""
     groups = [group for optimiser in optimisers for group in optimiser.param_groups]
     momenta = [group.get("momentum", group.get("betas", (nan,))[0]) for group in groups]
     norms = [module.momentum for module in model.modules() if isinstance(module, BatchNorm)]

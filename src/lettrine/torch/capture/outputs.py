@@ -1,4 +1,4 @@
-"""Places in a network where values are taken, and the copies taken there during one sampled step."""
+"""Captures: the places of a network where values are copied, and the copies of one sampled step."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from lettrine.torch.capture.compiled import note_traced
 from lettrine.torch.capture.copies import Copy, measurable
 from lettrine.torch.private import BATCH_NORM, exporting, version
 
-CALLS: Final = 4  # calls of one module copied in a step; beyond, only the 5th, 9th, 17th …, so that cost stays bounded
+CALLS: Final = 4  # calls of one module copied in a step; after these only the 5th, 9th, 17th …, which bounds the cost
 BatchNorm: Final = BATCH_NORM
 
 
 class Listener:
-    """A hook. A copy or a pickle of the model holds one in its place that does nothing."""
+    """A hook. A copy or a pickle of the model has a function that does nothing in its place."""
 
     __slots__ = ("_function",)
 
@@ -32,22 +32,22 @@ class Listener:
         self._function = function
 
     def __call__(self, *args: Any) -> None:
-        """Call the function with what torch gives."""
+        """Call the function with the arguments of torch."""
         if not is_compiling():
             self._function(*args)
         elif not exporting():
             note_traced()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A method of the standard library that takes anything and returns None: such a pickle loads without lettrine.
+        # A method of the standard library that takes anything and returns None. So the pickle loads without lettrine.
         return getattr, (nullcontext(), "__exit__")
 
 
 class OutputCall:
     """One call of a module: its output and, once it came, the gradient of that output.
 
-    place: which of its node's outputs the tensor is. whole: whether the output was held from when it was made until its gradient
-    came, and was not overwritten in place meanwhile.
+    place: the number of the tensor among its node's outputs. whole: whether the output was held until its gradient came, and was
+    not overwritten in place.
     """
 
     __slots__ = ("_tensor", "_version", "arrived", "capture", "gradient", "output", "place", "whole")
@@ -55,7 +55,7 @@ class OutputCall:
     def __init__(self, capture: OutputCapture) -> None:
         self.capture = capture
         self.output = Copy(rows=True)
-        self.gradient = Copy(rows=True)  # whole rows: they tell the targets, and lie together in memory
+        self.gradient = Copy(rows=True)  # whole rows: they show the targets, and are contiguous in memory
         self.place = 0
         self.arrived = False
         self.whole = False
@@ -67,28 +67,28 @@ class OutputCall:
         self._tensor, self._version = tensor, version(tensor)
 
     def release(self) -> None:
-        """Let go of the output, and note whether it was overwritten."""
+        """Free the output, and note whether it was overwritten."""
         self.whole = self._tensor is not None and version(self._tensor) == self._version
         self._tensor = None
 
 
 class Root:
-    """A module the user calls: the model or, where that has no forward of its own, each of its children."""
+    """A module that the user calls: the model, or each of its children if it has no forward of its own."""
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
-        self.waiting = False  # called, and no gradient has come back yet
+        self.waiting = False  # called, and no gradient has come yet
         self.complete = False  # the call has returned
-        self.output = ""  # name of the module whose output it returns
+        self.output = ""  # the name of the module whose output it returns
 
 
 class OutputCapture:
-    """A module's output, or that of an activation called as a function on the way to a module (module None).
+    """The output of a module, or of an activation that is called as a function and feeds a module (module None).
 
-    axis: of the units. silent: it has nothing to say (a container whose output is its last child's), and is not
-    listened to again. feed: the activation called as a function that feeds this module, and the way to it in the graph.
-    lost: its output was overwritten after it had been measured in place: it is copied from now on.
-    logits: it makes the logits, whose gradients tell the targets.
+    axis: of the units. silent: it is not measured (a container whose output is that of its last child), and gets no more hooks.
+    feed: the activation called as a function that feeds this module, and the path to it in the graph.
+    lost: its output was overwritten after it was measured in place; from now on it is copied.
+    logits: it makes the logits, whose gradients show the targets.
     """
 
     def __init__(self, name: str, module: nn.Module | None, root: Root) -> None:
@@ -107,23 +107,23 @@ class OutputCapture:
 
     @property
     def activation(self) -> str:
-        """Name in the table of `lettrine.activations`, "" for none."""
+        """The name in the table of `lettrine.activations`; "" for none."""
         return self.info.activation if self.info else ""
 
     @property
     def plain(self) -> bool:
-        """Whether only the output of the module is measured, and no hook on it was ever lost."""
+        """Whether only the output of the module is measured, and its hook was never lost."""
         return not self.lost and self.feed is None and self.norm is None and self.module not in (None, self.root.module)
 
     @property
     def gradient_axis(self) -> int:
-        """The axis along which gradients are copied as rows: the last one, since its values lie together in memory, unless units
-        matter.
+        """The axis along which gradients are copied as rows: that of the units if units matter, else the last one, whose values
+        are contiguous in memory.
         """
         return self.axis if self.logits else -1
 
     def next_call(self) -> OutputCall | None:
-        """The place for one more call of this step; None if this call is not copied."""
+        """Where one more call of this step is copied to; None if it is not copied."""
         number = self.used
         self.used += 1
         if number >= CALLS:
@@ -142,7 +142,7 @@ class OutputCapture:
         return self.calls[: self.used if self.used <= CALLS else (self.used - 1).bit_length() + 2]
 
     def told(self) -> ModuleInfo | None:
-        """What is known of it, with the units of all its calls in this step where those differ."""
+        """The facts about it; if the units of its calls in this step differ, those of all calls together."""
         widths = [call.output.array.shape[1] for call in self.made]
         return replace(self.info, units=sum(widths)) if self.info and len(set(widths)) > 1 else self.info
 
@@ -151,8 +151,8 @@ class OutputCapture:
         tables = [call.output.array for call in self.made]
         if len(tables) == 1:
             return OutputArrays(tables[0], -1, self.activation)
-        if len({table.shape[1] for table in tables}) > 1:  # units of one call are not those of another: they lie side by side
-            most = max(len(table) for table in tables)  # a call of fewer examples is repeated, so that its units stay as they are
+        if len({table.shape[1] for table in tables}) > 1:  # the calls have different units: they are placed side by side
+            most = max(len(table) for table in tables)  # a call of fewer examples is repeated, which does not change its units
             return OutputArrays(np.hstack([np.resize(table, (most, table.shape[1])) for table in tables]), -1, self.activation)
         return OutputArrays(np.concatenate(tables), -1, self.activation)
 
@@ -179,7 +179,7 @@ class OutputCapture:
 
 
 class NormCapture:
-    """The input of a batch norm, whose statistics are compared with the running ones."""
+    """The input of a batch norm: its statistics are compared with the running ones."""
 
     def __init__(self, module: nn.Module) -> None:
         self._module: Any = module
@@ -189,8 +189,8 @@ class NormCapture:
         self.heard = False
 
     def take(self, args: tuple[Any, ...], copied: Copy | None) -> None:
-        """Copy the input of a call in training mode, unless it was copied as another module's output, and the running
-        statistics it left.
+        """Copy the input of a call in training mode, unless it was copied as another module's output, and the new running
+        statistics.
         """
         module = self._module
         if not module.training or not args or not isinstance(args[0], Tensor) or not measurable(args[0]):
@@ -219,7 +219,7 @@ class NormCapture:
 
 
 def main_tensor(output: Any) -> Tensor | None:
-    """The tensor of a module's output that is measured: the logits of a mapping, else the first one with axes, else the first
+    """The tensor of a module's output that is measured: the logits of a mapping, else the first with axes, else the first
     scalar.
     """
     if isinstance(output, Tensor):
@@ -236,7 +236,7 @@ def main_tensor(output: Any) -> Tensor | None:
 
 
 def tensors_in(value: Any, depth: int = 0) -> list[Tensor]:
-    """The tensors in what a module returned: a tuple, a mapping or a dataclass of them."""
+    """The tensors in the result of a module, which may be a tuple, a mapping or a dataclass of them."""
     if isinstance(value, Tensor):
         return [value]
     if depth > 4:
@@ -251,7 +251,7 @@ def tensors_in(value: Any, depth: int = 0) -> list[Tensor]:
 
 
 def unit_axis(module: nn.Module | None, tensor: Tensor, feeder: OutputCapture | None) -> int:
-    """The axis of an output's units: as the module has it, else what feeds it, else axis 1 of images, else the last."""
+    """The axis of an output's units: that of the module, else of the module before it, else axis 1 of images, else the last."""
     if isinstance(module, CHANNELS_FIRST) and tensor.ndim > 2:
         return 1
     if isinstance(module, UNITS_LAST) or tensor.ndim < 3:
@@ -262,5 +262,5 @@ def unit_axis(module: nn.Module | None, tensor: Tensor, feeder: OutputCapture | 
 
 
 def grad_node(tensor: Tensor) -> Any:
-    """The node that made a tensor, None for data and parameters."""
+    """The autograd node that made a tensor; None for data and parameters."""
     return tensor.grad_fn if tensor.requires_grad else None

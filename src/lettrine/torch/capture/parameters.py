@@ -1,7 +1,7 @@
-"""One optimiser step as its parameters see it: values before and after, gradients, and what was done to the gradients between.
+"""The parameters in one optimiser step: values before and after, gradients, and changes of the gradients before the step.
 
-All is copied in the hooks of the optimiser, just before and just after its step. So the update is measured, not computed from a
-formula, and is right for every optimiser.
+The hooks of the optimiser copy all, just before and just after its step. So the update is measured, not computed by a formula,
+and is right for every optimiser.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ParameterCapture:
     def __init__(self, parameter: nn.Parameter, info: ParameterInfo) -> None:
         self.parameter = parameter
         self.info = info
-        self.group: dict[str, Any] | None = None  # of the optimiser that holds it
+        self.group: dict[str, Any] | None = None  # the number of the optimiser that holds it
         self.optimiser = -1
         self.before, self.after, self.gradient = Copy(), Copy(), Copy()
         self.has_before = self.has_after = self.has_gradient = False
@@ -43,7 +43,7 @@ class ParameterCapture:
         return [copy for copy, there in taken if there]
 
     def arrays(self, gradient_scale: float) -> ParameterArrays:
-        """What `health.measure.ParameterPlan` wants; gradients divided by the loss scale."""
+        """The arrays for `health.measure.ParameterPlan`; gradients are divided by the loss scale."""
         gradient = self.gradient.array if self.has_gradient else None
         if gradient is not None and gradient_scale != 1.0:
             gradient = gradient / gradient.dtype.type(gradient_scale)
@@ -51,11 +51,11 @@ class ParameterCapture:
 
     @property
     def learning_rate(self) -> float:
-        """Of the optimiser that holds it; NaN if none does."""
+        """The learning rate of its optimiser; NaN if it has none."""
         return nan if self.group is None else float(self.group.get("lr", nan))
 
     def duplicate(self) -> float:
-        """What `health.duplicates` says of the whole matrix before the step; NaN if only a part was copied."""
+        """The result of `health.duplicates` for the whole matrix before the step; NaN if only a part was copied."""
         whole = self.parameter.ndim > 1 and self.before.size == self.before.array.size
         return duplicates(self.before.array) if whole else nan
 
@@ -72,7 +72,7 @@ class ParameterGroup:
 
     @property
     def _parameters(self) -> list[Tensor]:
-        """What this process holds of each."""
+        """The part of each that this process holds."""
         return [local(parameter) for parameter in self._held]
 
     def take_before(self) -> None:
@@ -82,7 +82,7 @@ class ParameterGroup:
             capture.has_before = True
 
     def take_before_and_gradients(self) -> None:
-        """Copy the values and the gradients there are."""
+        """Copy the values, and the gradients that exist."""
         gradients = self._gradients()
         if gradients is None:
             self.take_before()
@@ -93,7 +93,7 @@ class ParameterGroup:
             capture.has_before = capture.has_gradient = True
 
     def take_gradients(self) -> None:
-        """Copy the gradients there are."""
+        """Copy the gradients that exist."""
         gradients = self._gradients()
         if gradients is not None:
             self._gradient.take(gradients)
@@ -107,7 +107,7 @@ class ParameterGroup:
                 capture.has_gradient = True
 
     def take_after(self) -> None:
-        """Copy the values the step has made, if those before it were copied."""
+        """Copy the values after the step, if those before it were copied."""
         if all(capture.has_before for capture in self.captures):
             self._after.take(self._parameters)
             for capture in self.captures:
@@ -121,10 +121,10 @@ class ParameterGroup:
 
 
 class ParameterProbe:
-    """The parameters of one model and the optimisers that move them. Each parameter once, by its first name.
+    """The parameters of one model, and the optimisers that move them. Each parameter once, by its first name.
 
-    witnesses: what happens to a few of the gradients. remote: whether a parameter is on another device. gathered: whether FSDP
-    computes with other tensors than these. all: all parameters, to be copied together.
+    witnesses: follow a few of the gradients. remote: whether a parameter is on another device. gathered: whether FSDP computes
+    with other tensors than these. all: all parameters, which are copied together.
     """
 
     def __init__(self, model: nn.Module, optimisers: Sequence[Optimizer]) -> None:
@@ -143,12 +143,12 @@ class ParameterProbe:
         self._firsts: list[ParameterGroup] = []
 
     def grouped(self) -> bool:
-        """Whether all are known, and the optimisers hold as many as when this was last looked at."""
+        """Whether all parameters are known, and the optimisers hold as many as at the last look."""
         sizes = [len(group["params"]) for each in self._optimisers for group in each.param_groups]
         return sizes == self._sizes and not self._waiting
 
     def refresh(self) -> None:
-        """Look again at which parameters there are and who moves them, if something changed."""
+        """If something changed, look again which parameters there are and which optimiser moves each."""
         if self.grouped() and self._trained == list(map(_REQUIRES_GRAD, map(_PARAMETER, self.captures))):
             return
         self._sizes = [len(group["params"]) for each in self._optimisers for group in each.param_groups]
@@ -167,7 +167,7 @@ class ParameterProbe:
                 self._waiting = True  # of a lazy module that was not called yet
                 continue
             if not measurable(local(parameter)):
-                continue  # this process may hold no part of a sharded parameter
+                continue  # of a sharded parameter this process may hold no part
             place, group = holder.get(id(parameter), (-1, None))
             optimised = group is not None if self._optimisers else None
             info = parameter_info(self._model, name, parameter, optimised)
@@ -186,7 +186,7 @@ class ParameterProbe:
         self.witnesses.choose([[capture.parameter for capture in captures] for captures in by_place])
 
     def new_infos(self) -> list[ParameterInfo]:
-        """What is known of each parameter, if that changed since this was last asked."""
+        """The facts about each parameter, if they changed since the last call of this method."""
         new, self._new = self._new, False
         return [capture.info for capture in self.captures] if new else []
 
@@ -197,5 +197,5 @@ class ParameterProbe:
         self.witnesses.dismiss()
 
     def of(self, place: int, *, first: bool = False) -> ParameterGroup:
-        """The parameters of one optimiser; with `first`, also those that none holds."""
+        """The parameters of one optimiser; with `first`, also those that no optimiser holds."""
         return self._firsts[place] if first else self._groups[place]

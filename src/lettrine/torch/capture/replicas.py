@@ -1,7 +1,7 @@
-"""What one of several processes trained with at the steps looked at: rank 0 compares it with what the others had.
+"""The values with which one of several processes trained, at the steps looked at. Rank 0 compares the ranks.
 
-Nothing is communicated here. A tensor becomes two numbers: its root mean square and its projection on a fixed pattern, the same
-on every rank. The difference of two projections is an estimate of the rms of the difference of the tensors.
+Nothing is communicated here. A tensor becomes two numbers: its root mean square, and its projection on a fixed pattern that is
+the same on every rank. The difference of two projections estimates the rms of the difference of the tensors.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from lettrine.torch.capture.held_out import differs
 from lettrine.torch.capture.looks import Look, Stepping, reader
 from lettrine.torch.capture.sharding import data_parallel, many_processes, placed
 
-KEPT: Final = 24  # looks of which the figures are kept: the first, and the last
+KEPT: Final = 24  # the figures of so many looks are kept: of the first ones, and of the last ones
 FIRST: Final = 4
-_ANGLE: Final = 2.399963  # radians between one weight of the pattern and the next: the golden angle, never in step with a layer
+_ANGLE: Final = 2.399963  # radians between neighbours of the pattern: the golden angle, which no period of a layer matches
 
 
 @reader
 class ReplicaNotes:
-    """Evidence "replica", one a parameter, and "fed", one in all; nothing where one process trains alone.
+    """Evidence "replica", one for each parameter, and "fed", one in all; nothing if one process trains alone.
 
-    "replica": figures by step S, just before the optimiser makes it: "S:value" and "S:rms" of the parameter, "S:gradient" and
-    "S:gradient rms". words: sharded ("yes" where this rank holds a part of it).
-    "fed": figures by step S: "S:input" (projection of what the model was given), "S:rows" (examples), "S:training" (modules in
-    training mode, of those that do otherwise in eval mode). words: dtype (of what the model returned), parallel ("data" where
-    every rank should be given data of its own).
+    "replica": figures for each step S, just before the optimiser makes it: "S:value" and "S:rms" of the parameter, "S:gradient"
+    and "S:gradient rms". words: sharded ("yes" if this rank holds only a part).
+    "fed": figures for each step S: "S:input" (projection of the model's input), "S:rows" (examples), "S:training" (modules in
+    training mode, among those to which the mode matters). words: dtype (of the model's output), parallel ("data" if every rank
+    should have its own data).
     """
 
     def __init__(self) -> None:
@@ -42,10 +42,10 @@ class ReplicaNotes:
         self._sharded: set[str] = set()
         self._fed: dict[int, dict[str, float]] = {}
         self._words: dict[str, str] = {}
-        self._names: dict[int, tuple[int, list[tuple[str, nn.Parameter]]]] = {}  # by optimiser: how many it had, and which
+        self._names: dict[int, tuple[int, list[tuple[str, nn.Parameter]]]] = {}  # by optimiser: how many parameters, and which
 
     def look(self, look: Look) -> Iterable[Evidence]:
-        """Note what the model was given."""
+        """Note the input of the model."""
         if look.place or not many_processes():
             return ()
         given = [local(tensor) for root in look.roots for tensor in root.inputs]
@@ -80,7 +80,7 @@ class ReplicaNotes:
         return ()
 
     def finish(self) -> Iterable[Evidence]:
-        """All of it."""
+        """The evidence so far."""
         keys = ("value", "rms", "gradient", "gradient rms")
         for name, looks in self._found.items():
             figures = {f"{step}:{key}": each for step, row in looks.items() for key, each in zip(keys, row, strict=True)}
@@ -91,8 +91,8 @@ class ReplicaNotes:
             yield Evidence("fed", (), (min(self._fed), max(self._fed)), figures, self._words)
 
     def _held(self, stepping: Stepping) -> list[tuple[str, nn.Parameter]]:
-        """The optimiser's parameters with their names; without those that each rank has for itself, as DDP was told, or as
-        libraries of experts mark them (`allreduce = False`).
+        """The optimiser's parameters with their names, without those that each rank has for itself: DDP was told so, or a library
+        of experts marks them (`allreduce = False`).
         """
         own = {id(each) for group in stepping.optimiser.param_groups for each in group["params"]}
         size, held = self._names.get(id(stepping.optimiser), (-1, []))
@@ -109,7 +109,7 @@ class ReplicaNotes:
 
 
 def digest(tensor: Tensor) -> tuple[Tensor, Tensor]:
-    """Projection on the pattern, and root mean square, still on their device; of a large tensor of the part that is measured."""
+    """Projection on the pattern, and root mean square, still on their device. Of a large tensor only a part is measured."""
     flat = part(tensor.detach()).reshape(-1).float()
     return torch.dot(flat, _pattern(len(flat), flat.device)) / len(flat) ** 0.5, torch.linalg.vector_norm(flat) / len(flat) ** 0.5
 
@@ -121,7 +121,7 @@ def _pattern(size: int, device: torch.device) -> Tensor:
 
 
 def _fetched(pairs: Sequence[tuple[Tensor, Tensor]]) -> list[list[float]]:
-    """Rows of four, brought over in one transfer for each device."""
+    """Rows of four, fetched in one transfer for each device."""
     flat = [each for pair in pairs for each in pair]
     found = [nan] * len(flat)
     for device in {each.device for each in flat}:

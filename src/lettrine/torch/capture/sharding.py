@@ -1,4 +1,4 @@
-"""Sharded parameters, of which each process holds a part: DTensors (FSDP2, tensor parallel), and those of FSDP1."""
+"""Sharded parameters: each process holds a part of them. DTensors (FSDP2, tensor parallel), and those of FSDP1."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def many_processes() -> bool:
 
 
 def fsdp(module: nn.Module, name: str) -> bool:
-    """Whether a module is of a class of `torch.distributed.fsdp`, which is not loaded where nobody uses it."""
+    """Whether the class of a module is from `torch.distributed.fsdp`. If nobody uses that module, it is not imported."""
     kind = getattr(sys.modules.get("torch.distributed.fsdp"), name, None)
     return isinstance(kind, type) and isinstance(module, kind)
 
 
 def gathers(model: nn.Module) -> bool:
-    """Whether FSDP gathers whole parameters for each call. These are not among `model.parameters()`."""
+    """Whether FSDP gathers whole parameters for each call. Those are not in `model.parameters()`."""
     return any(fsdp(each, "FSDPModule") or fsdp(each, "FullyShardedDataParallel") for each in model.modules())
 
 
 @dataclass(frozen=True)
 class Placed:
-    """Where a parameter lies. sharded: whether this rank holds a part of it. part: which; ranks with the same part hold the same
+    """Where a parameter is. sharded: whether this rank holds only a part. part: which one; ranks with the same part hold the same
     values.
     """
 
@@ -44,7 +44,7 @@ class Placed:
 
 
 def placed(model: nn.Module, parameter: Tensor) -> Placed:
-    """Of a parameter of the model."""
+    """The place of a parameter of the model."""
     if hasattr(parameter, "to_local"):
         return _of_mesh(parameter)
     whole: Any = next((each for each in model.modules() if fsdp(each, "FullyShardedDataParallel")), None)
@@ -52,7 +52,7 @@ def placed(model: nn.Module, parameter: Tensor) -> Placed:
 
 
 def _of_mesh(parameter: Any) -> Placed:
-    """Of a DTensor: its place along the axes of the mesh that it is split along."""
+    """The place of a DTensor, along the axes of the mesh that split it."""
     mesh, sharded, number = parameter.device_mesh, False, 0
     for axis, placement in enumerate(parameter.placements):
         if placement.is_shard() and mesh.size(axis) > 1:
@@ -61,9 +61,9 @@ def _of_mesh(parameter: Any) -> Placed:
 
 
 def data_parallel(model: nn.Module) -> bool:
-    """Whether each rank should get its own data: so it is unless tensors are split between ranks by other means than FSDP.
+    """Whether each rank should get its own data. It should, unless something else than FSDP splits tensors between ranks.
 
-    FSDP splits along one axis of a mesh; the other, if there is one, holds whole copies, as in HSDP.
+    FSDP splits along one axis of a mesh. The other axis, if there is one, holds whole copies, as in HSDP.
     """
     parameters: list[Any] = [each for each in model.parameters() if hasattr(each, "to_local")]
     if any(fsdp(each, "FSDPModule") for each in model.modules()):
@@ -74,7 +74,7 @@ def data_parallel(model: nn.Module) -> bool:
 
 
 def shards(model: nn.Module) -> Iterator[Evidence]:
-    """Evidence of which part of each sharded parameter this rank holds; `health.uniting` reads it."""
+    """Evidence that says which part of each sharded parameter this rank holds; `health.uniting` reads it."""
     for name, parameter in model.named_parameters():
         where = placed(model, parameter)
         if where.sharded and (values := local(parameter).numel()):

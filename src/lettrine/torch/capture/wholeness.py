@@ -1,9 +1,9 @@
-"""Which looks are whole: with all functions and modules that the model's calls go through.
+"""Which looks are whole: they note all functions and modules inside the model's calls.
 
-The first looks of a watch are whole. Later ones show the outside of the model alone, which costs a fifth: its calls, the
-functions called between them and the backward pass, and the loss. When the model is called in another mode, or the loss is made
-in another way, looks are whole again. Some functions can go wrong at any step, such as a logarithm or a softmax: a network that
-calls one is always looked at whole.
+The first looks of a watch are whole. Later ones cost a fifth and show only the outside of the model: its calls, the functions
+between them and the backward pass, and the loss. If the model is called in another mode, or the loss is computed in another way,
+looks are whole again. Some functions, such as a logarithm or a softmax, can go wrong at any step. If a network calls one, all
+looks at it are whole.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from lettrine.torch.capture.functions import followed
 from lettrine.torch.capture.looks import Look
 
-WHOLE: Final = 3  # looks that are whole at first, and whenever something has changed; and
-AGAIN: Final = 8  # one more whenever the run is so many times as long as at the last whole look
-FOLLOWED: Final = (nn.RNNBase,)  # modules that are followed from look to look
+WHOLE: Final = 3  # whole looks at first, and after each change; and
+AGAIN: Final = 8  # one more each time the run has become so many times longer
+FOLLOWED: Final = (nn.RNNBase,)  # most modules that are followed from look to look
 
 
 class Wholeness:
@@ -26,8 +26,8 @@ class Wholeness:
     def __init__(self, model: nn.Module) -> None:
         self._modules = list(model.modules())
         self._always = any(isinstance(module, FOLLOWED) for module in self._modules)
-        self._owed, self._last = WHOLE, 0  # looks that are to be whole; the step of the last one
-        # In which modes, and with what, the model was called in whole looks; what was called outside of it.
+        self._owed, self._last = WHOLE, 0  # looks that are still to be whole; the step of the last one
+        # The modes and arguments of the model's calls in whole looks; the functions called outside of it.
         self._known: set[Any] = set()
 
     def restart(self) -> None:
@@ -35,7 +35,7 @@ class Wholeness:
         self._owed = WHOLE
 
     def wanted(self, step: int, module: nn.Module, args: tuple[Any, ...], *, first: bool) -> bool:
-        """Whether a look at this step is, in which the module is called with `args`. first: whether it is the first look."""
+        """Whether a look at this step is whole. The module is called with `args`. first: whether it is the first look."""
         state = self._state(module, args)
         if state not in self._known and not first:
             self._owed = WHOLE
@@ -53,7 +53,7 @@ class Wholeness:
         self._known.add(outside)
 
     def _state(self, module: nn.Module, args: tuple[Any, ...]) -> int:
-        """Number of the kinds of what a module is called with, and of the modes of all modules."""
+        """A number for the kinds of a module's arguments and the modes of all modules."""
         given = args[0] if args else ()
         kinds = tuple((each.dtype, each.ndim) if isinstance(each, Tensor) else type(each) for each in given)
         return hash((module, kinds, tuple([each.training for each in self._modules])))

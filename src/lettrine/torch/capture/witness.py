@@ -1,4 +1,4 @@
-"""What happens to a gradient between the backward pass and the optimiser's step, followed at a few parameters."""
+"""What happens to gradients between the backward pass and the optimiser's step. A few parameters are followed."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from torch.compiler import is_compiling
 from lettrine.torch.capture.copies import local
 
 FOLLOWED: Final = 2  # parameters of each optimiser whose gradients are followed
-SAME: Final = 1e-3  # by which two sums of squares of one gradient may differ, relative
+SAME: Final = 1e-3  # relative difference allowed between two sums of squares of one gradient
 CLIPPED: Final = 1e-3  # a gradient this much smaller at the step than after the backward pass was clipped
 
 
 class Witness:
     """One parameter's gradient, followed from the backward pass to the step.
 
-    optimiser: number of the one that moves it.
-    leftover: whether every backward pass since the last step found an earlier gradient in place; None if none came.
-    squares: sum of squares the gradient has when the backward pass is over, if it is added to what was there.
+    optimiser: the number of the one that moves it.
+    leftover: whether every backward pass since the last step found an earlier gradient in place; None if there was none.
+    squares: the sum of squares of the gradient after the backward pass, if it is added to the earlier one.
     """
 
     def __init__(self, parameter: nn.Parameter, optimiser: int) -> None:
@@ -37,7 +37,7 @@ class Witness:
             return
         try:
             self._arrives(local(gradient.detach()))
-        except Exception:  # noqa: BLE001  without an answer nothing is claimed, and the user's backward pass goes on
+        except Exception:  # noqa: BLE001  nothing is claimed without an answer, and the user's backward pass goes on
             self.leftover = self.squares = None
 
     def _arrives(self, gradient: Tensor) -> None:
@@ -55,17 +55,17 @@ class Witness:
 
     @property
     def added_up(self) -> bool:
-        """Whether the gradient at the step is the earlier one with the new one added. What `torch.autograd.grad` returns is added
-        to nothing, and may be put in its place, as in training with private gradients.
+        """Whether the gradient at the step is the sum of the earlier one and the new one. A result of `torch.autograd.grad` is no
+        such sum; it may replace the gradient, as in training with private gradients.
         """
         now = self.parameter.grad
         if now is None or now is self._earlier or self.squares is None or now.layout is not torch.strided:
-            return now is self._earlier  # autograd adds in place, unless it builds a graph of the backward pass
+            return now is self._earlier  # autograd adds in place, unless it records the backward pass as a graph
         return abs(float(squares(local(now.detach()))) / max(float(self.squares), 1e-30) - 1) < SAME
 
 
 def squares(gradient: Tensor) -> Tensor:
-    """Sum of squares, still on its device."""
+    """The sum of squares, still on its device."""
     flat = gradient.reshape(-1)
     if flat.dtype not in (torch.float32, torch.float64):
         flat = flat.float()
@@ -73,14 +73,14 @@ def squares(gradient: Tensor) -> Tensor:
 
 
 class Witnesses:
-    """Follows the gradients of a few parameters of each optimiser through a step."""
+    """Follows the gradients of a few parameters of each optimiser, during a step."""
 
     def __init__(self) -> None:
         self._chosen: list[tuple[nn.Parameter, int]] = []
         self._witnesses: list[Witness] = []
 
     def choose(self, parameters: Iterable[Sequence[nn.Parameter]]) -> None:
-        """Which to follow. parameters: of each optimiser; of these the first and the last, matrices if there are any."""
+        """Choose which to follow. parameters: of each optimiser; the first and the last, matrices if there are any."""
         self._chosen = []
         for optimiser, own in enumerate(parameters):
             able = [each for each in own if each.requires_grad and each.is_leaf]

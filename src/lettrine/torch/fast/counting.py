@@ -1,4 +1,4 @@
-"""Steps that are not sampled: each is counted and its loss is noted, as fast as possible, since nearly all steps are such."""
+"""Steps that are not sampled: each is counted, and its loss is noted. This must be fast: nearly all steps are such steps."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from lettrine.health.moments import native
 
 
 class StepCounter:
-    """Counts steps and notes losses. Where more has to be done, it calls `stepped` or `lost` with the arguments that it was
-    given.
+    """Counts steps and notes losses. If more has to be done, it calls `stepped` or `lost` with its own arguments.
 
-    step: steps made so far. next: the next one to sample. counting: whether a step before it needs only to be counted. noting:
-    whether a loss needs only to be noted. late: 1 where a loss is handed over after its step was counted, else 0; the step of a
-    loss is `step - late`. room: how many losses are noted at most.
+    step: steps made so far. next: the next one to sample. counting: whether the steps before it need only to be counted. noting:
+    whether a loss needs only to be noted. late: 1 if losses are handed over after their step was counted, else 0; the step of a
+    loss is `step - late`. room: the number of losses that are noted at most.
 
     `native.StepCounter` does the same in a fifth of the time.
     """
@@ -45,7 +44,7 @@ class StepCounter:
         self._lost(loss)
 
     def losses(self) -> list[tuple[int, float]]:
-        """The losses noted, each with its step. They are forgotten here."""
+        """Return the noted losses, each with its step, and forget them."""
         noted, self._losses = self._losses, []
         return noted
 

@@ -1,10 +1,10 @@
-"""Sampled steps of a network that is known: compiled hooks read figures in place, where tensors lie in memory.
+"""Sampled steps of a known network: compiled hooks measure tensors where they lie in memory.
 
-Where everything is of float32 and on the CPU, the compiled hooks of `lettrine.health.live` measure an output when it is
-made, its gradient when it arrives, and parameters around the step. Only the
-parameters before the step are copied; no array is made, and no tensor is kept alive. A step that is not like the one before
-(another size of batch, a module called twice) is copied, as in a network that is not known. If this shows only after some outputs
-were measured in place, the step has no figures of these. After a few such steps the network is always copied.
+If everything is float32 and on the CPU, the compiled hooks of `lettrine.health.live` measure an output when it is made, its
+gradient when it arrives, and parameters around the step. Only the parameters before the step are copied. No array is made, and no
+tensor is kept alive. A step that is not like the one before (another batch size, a module called twice) is copied, as in an
+unknown network. If this shows only after some outputs were measured in place, the step has no figures of these. After a few such
+steps, all steps of the network are copied.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from lettrine.torch.capture.parameters import ParameterCapture
 from lettrine.torch.fast.counting import StepCounter
 from lettrine.torch.private import graph_task, transform_level
 
-_MISSED: Final = 3  # unexpected steps in a row, after which the network counts as unknown
-_SPOILED: Final = 3  # steps that lost figures, after which all are copied
-MOST: Final = 4_096  # tensors: a larger network is copied, since each tensor takes room in the tables of figures
+_MISSED: Final = 3  # after so many unexpected steps in a row the network counts as unknown
+_SPOILED: Final = 3  # after so many steps that lost figures all steps are copied
+MOST: Final = 4_096  # a network of more tensors is copied: each takes memory in the tables of figures
 _grad_enabled = torch.is_grad_enabled
 
 
 class ReturnHook(Listener):
-    """The forward hook of a module that the user calls and that is not measured itself: it notes that the call has returned."""
+    """The forward hook of a module that the user calls and that is not measured: it notes that the call has returned."""
 
     __slots__ = ("_hears", "_root")
 
@@ -59,9 +59,9 @@ class ReturnHook(Listener):
 
 
 class OutputHooks:
-    """The compiled hooks of the modules of a network that is known.
+    """The compiled hooks of the modules of a known network.
 
-    live: takes what they read. run: makes steps one after another without Python. outdated: whether the network has changed.
+    live: collects their figures. run: makes steps without Python, one after the other. outdated: whether the network has changed.
     """
 
     def __init__(self, live: Any, captures: Sequence[OutputCapture], run: Any) -> None:
@@ -72,17 +72,17 @@ class OutputHooks:
             self._places.setdefault(capture.root, []).append(place)
 
     def hook(self, capture: OutputCapture, otherwise: Callable[..., None]) -> Any:
-        """The forward hook of a module; `otherwise` is called where a step is to be copied."""
+        """The forward hook of a module. If a step must be copied, it calls `otherwise`."""
         place = next((place for place, each in enumerate(self._captures) if each is capture), -1)
         if place < 0:
             return Listener(partial(self._unknown, capture, otherwise))
         return native.OutputHook(self.live, place, otherwise, _grad_enabled, graph_task, transform_level)
 
     def _unknown(self, capture: OutputCapture, otherwise: Callable[..., None], *args: Any) -> None:
-        """A module is called that was not called when the network became known."""
+        """A module is called that was not called before the network was known."""
         if _grad_enabled() and transform_level() is None:
             self.live.expected, self.outdated = False, True
-            if capture.info is not None:  # which module feeds it shows only in a step that is copied whole
+            if capture.info is not None:  # only a step that is copied whole shows which module feeds it
                 otherwise(*args)
 
     def call_hook(self, root: Root, otherwise: Callable[..., None]) -> Any:
@@ -90,24 +90,25 @@ class OutputHooks:
         return native.CallHook(self._run, self._places.get(root, []), otherwise)
 
     def opens(self, root: Root) -> bool:
-        """The root is called. Returns whether this may be the only call in a step that is measured in place. An earlier call
-        without a backward pass is forgotten.
+        """The root is called. Returns whether this can be the only call of a step that is measured in place.
+
+        An earlier call without a backward pass is forgotten.
         """
         if not self.live.expected:
             return False
         self.live.expected = not self.live.again(self._places.get(root, []))
-        root.waiting = root.complete = self.live.expected  # read if the step is copied after all
+        root.waiting = root.complete = self.live.expected  # it is read if the step is copied after all
         return self.live.expected  # type: ignore[no-any-return]
 
 
 class StepsInPlace:
-    """Measures steps in place, and hands their figures over together.
+    """Measures steps in place, and hands over the figures of several steps together.
 
-    tensors: what reads them in place, None where the fast path is off. counter: of the watch. before: called before a step of the
-    optimiser, except in a run of steps without Python (see `go_on`). paused: called when such a run is over.
+    tensors: reads tensors in place; None if the fast path is off. counter: the step counter of the watch. before: called before
+    each step of the optimiser, except in a run of steps without Python (see `go_on`). paused: called when such a run is over.
 
-    hooks: of the optimiser, before and after its step. opened: whether parameters were measured before a step, and not yet after
-    it.
+    hooks: of the optimiser, before and after its step. opened: whether parameters were measured before the present step, and not
+    yet after it.
     """
 
     def __init__(
@@ -125,10 +126,10 @@ class StepsInPlace:
         self._groups: list[dict[str, Any]] = []
         self._maps: list[tuple[int, NDArray[np.float16]]] = []  # of the step being made
         self._stats: dict[str, float] = {}  # of every step of a run
-        self._counted: OutputCapture | None = None  # whose gradient was copied in the step being made
+        self._counted: OutputCapture | None = None  # whose gradient was copied in the present step
         self._detail = False
-        self._missed = 0  # steps in a row that were to be measured in place, and could not
-        self._spoiled = 0  # such steps in all, of which some outputs have no figures
+        self._missed = 0  # steps in a row that should have been measured in place and could not be
+        self._spoiled = 0  # all such steps in which some outputs have no figures
         self._listening = False  # to the step that is being made
         self._output_hooks: OutputHooks | None = None
         self.opened = False
@@ -141,8 +142,9 @@ class StepsInPlace:
     def learn(
         self, modules: Sequence[OutputCapture] | None, parameters: Sequence[ParameterCapture], groups: list[dict[str, Any]]
     ) -> None:
-        """A step was copied: if the network is not known yet, see whether steps like it can be measured in place. Call it when no
-        step is kept. groups: of the optimiser.
+        """A step was copied. If the network is not known yet, find out whether steps like it can be measured in place.
+
+        Call it when no step is kept. groups: of the optimiser.
         """
         if self._output_hooks is not None:
             return
@@ -164,8 +166,9 @@ class StepsInPlace:
         self._output_hooks, self._missed = OutputHooks(self._plan.live, modules, self._run), 0
 
     def listen(self, *, copied: bool, detail: bool, counted: str = "") -> OutputHooks | None:
-        """A step begins. Returns the hooks that measure it in place, None if it is copied. copied: whether it has to be. detail:
-        with histograms and maps. counted: name of the module whose output's gradient is copied all the same.
+        """A step begins. Returns the hooks that measure it in place, None if it is copied. copied: whether it has to be.
+
+        detail: with histograms and maps. counted: the module whose output gradient is copied all the same.
         """
         self._listening = not copied and self._output_hooks is not None
         if self._plan is None or not self._listening:
@@ -180,7 +183,7 @@ class StepsInPlace:
         return self._output_hooks
 
     def _look(self, place: int, tensor: Tensor) -> None:
-        """Called with each output or gradient for which `listen` asked."""
+        """Called with each output or gradient that `listen` asked for."""
         if place < len(self._captures):
             # A copy, since a tensor with a numpy view cannot be resized.
             table = rows(tensor.detach(), -1) if tensor.numel() > CAP else tensor.detach()
@@ -192,7 +195,7 @@ class StepsInPlace:
             self._counted = capture
 
     def before(self) -> bool:
-        """Measure just before the step, if it is as expected."""
+        """Measure parameters just before the step, if the step is as expected."""
         plan = self._plan
         if plan is None or not self._listening:
             return False
@@ -202,13 +205,13 @@ class StepsInPlace:
         return self.opened
 
     def miss(self) -> None:
-        """The step that is about to be made is not as expected. What was not measured in place is copied."""
+        """The step that begins is not as expected. All that was not measured in place is copied."""
         if self._output_hooks is None or not self._listening:
             return
         live = self._output_hooks.live
         if live.expected:
             for place in live.unanswered():
-                self._captures[place].lost = True  # in place, by which torch loses the hook on it
+                self._captures[place].lost = True  # it was changed in place; torch then loses our hook on it
         live.expected, self._missed = False, self._missed + 1
         self._spoiled += live.heard > 0
         if self._counted is not None:
@@ -222,8 +225,9 @@ class StepsInPlace:
         return self._run is not None and bool(self._run.running)
 
     def go_on(self, modules: Iterable[nn.Module], until: int, stats: dict[str, float]) -> bool:
-        """Let the steps from now up to `until` be made without Python, as long as each is like the one before; `ran` gives their
-        figures. Returns whether that is possible. A GradScaler that begins to scale meanwhile is seen only when the run is over.
+        """Measure the steps up to `until` without Python, as long as each is like the one before. `ran` gives their figures.
+
+        Returns whether that is possible. If a GradScaler begins to scale in between, this is seen only when the run is over.
         stats: figures that all these steps have.
         """
         if self._plan is None or not self._listening or self._detail or self._plan.full:
@@ -233,13 +237,14 @@ class StepsInPlace:
         return True
 
     def stop(self) -> None:
-        """Let Python see what comes."""
+        """Let Python handle the next calls."""
         if self._run is not None:
             self._run.running = False
 
     def ran(self, next_step: int) -> list[tuple[int, dict[str, float]]]:
-        """The steps made without Python since the last call, up to `next_step`: number and figures of each. The figures are those
-        given to `go_on` and the learning rate; the caller may add more until `hand_over`.
+        """The steps without Python since the last call, up to `next_step`: number and figures of each.
+
+        The figures are those given to `go_on`, and the learning rate. The caller may add more until `hand_over`.
         """
         count, rates = (0, []) if self._run is None else self._run.ran()
         if self._plan is None or not count:
@@ -251,17 +256,18 @@ class StepsInPlace:
         return found
 
     def after(self) -> None:
-        """Measure just after the step."""
+        """Measure parameters just after the step."""
         if self._plan is not None:
             self._plan.after(self._parameters)
 
     def drop(self) -> None:
-        """Forget the step that was measured before it was made."""
+        """Forget the step whose parameters were measured before it."""
         self.opened = False
 
     def keep(self, step: int, stats: dict[str, float], *, search: bool) -> None:
-        """The step is over. stats: its figures that are not those of modules and parameters, to which the loss may be added yet.
-        search: also for units that are copies of each other.
+        """The step is over. stats: its figures, except those of modules and parameters; the loss may be added later.
+
+        search: also look for units that are copies of each other.
         """
         if self._plan is None:
             return
@@ -285,7 +291,7 @@ class StepsInPlace:
 
 
 def _plain(modules: Sequence[OutputCapture], parameters: Sequence[ParameterCapture]) -> bool:
-    """Whether all tensors are of float32, contiguous and on the CPU, and none was missing."""
+    """Whether all tensors are float32, contiguous and on the CPU, and none is missing."""
     copies = [copy for capture in modules for copy in capture.copies()] + [
         copy for capture in parameters for copy in capture.copies()
     ]
@@ -297,7 +303,7 @@ def _plain(modules: Sequence[OutputCapture], parameters: Sequence[ParameterCaptu
         and all(capture.parameter.is_contiguous() for capture in parameters)
         and all(
             type(capture.parameter) in (Tensor, nn.Parameter) for capture in parameters
-        )  # others may have no memory of their own
+        )  # subclasses may have no memory of their own
         and all(call.arrived and call.capture.axis == -1 for call in calls)
         and all(copy.remote is None and copy.array.size <= CAP and copy.array.dtype == "float32" for copy in copies)
     )

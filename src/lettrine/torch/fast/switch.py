@@ -16,7 +16,7 @@ TENSORS: Final = reader(Tensor)
 
 
 def tensors(asked: bool | None = None) -> Any:
-    """What reads tensors in place; None where the fast path is off. asked: what the user said, None for nothing.
+    """The reader of tensors in place; None if the fast path is off. asked: what the user said, None for nothing.
 
     Raises HealthError for a value of the environment variable that is neither 0 nor 1.
     """

@@ -1,4 +1,4 @@
-"""Who is told while a training goes on: a tracker, a live page, and who wants to hear of findings."""
+"""Who is told during a training: a tracker, a live page, and the function that is called with findings."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from lettrine.health.trace import Trace
 from lettrine.health.tracking import LogTo, Tracking
 
 _LIVE: Final = "lettrine.live.showing"
-"""Where live pages come from, bound by name when one is asked for: watching itself draws nothing."""
+"""The module that makes live pages, imported only when one is asked for: watching itself draws nothing."""
 
 
 class Audience:
-    """Those who asked a watch to be told. observers: of its recorder. Other arguments: as `health.watch` takes them.
+    """Those whom a watch tells. observers: of its recorder. Other arguments: as in `health.watch`.
 
     stops: whether a finding may end the training.
     """
@@ -56,11 +56,11 @@ class Audience:
         return self._observers.should_stop
 
     def alarm(self) -> None:
-        """A loss is not finite: run the checks at the next chance, whether it is time or not."""
+        """A loss is not finite: run the checks as soon as possible, even if it is not time yet."""
         self._urgent = True
 
     def inform(self, step: int, trace: Callable[[], Trace]) -> None:
-        """All of a sampled step is known: show it, and run the checks if somebody wants to be told and it is time."""
+        """A sampled step is complete: show it, and run the checks if somebody wants findings and it is time."""
         with suppress(HealthError):  # before the first sampled step there is nothing to show or to judge
             if self._page is not None:
                 self._page.offer(trace, {"step": step})
@@ -69,7 +69,7 @@ class Audience:
                 self._urgent = False
 
     def leave_to_rank_0(self) -> None:
-        """Where several processes train, one alone tells trackers and has a page, and this is another one."""
+        """This process is not rank 0. Only rank 0 tells trackers and has a page."""
         self._observers.on_sample.clear()
         self._tracking = None
         self.close_page()

@@ -1,4 +1,4 @@
-"""The losses that the user hands over: the step that each is of, and what follows from it."""
+"""The losses that the user hands over: which step each belongs to, and what follows from it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor
 from lettrine.torch.watching.probes import Probes
 from lettrine.torch.watching.steps import Steps
 
-STEPLESS: Final = 100  # losses without a step, after which the user is told that none is seen
+STEPLESS: Final = 100  # after so many losses without a step the user is told that no step is seen
 
 
 class HandedLosses:
-    """Finds the step of each loss: the one that is being made, or the one before if the optimiser has stepped already.
+    """Finds the step of each loss: the present one, or the one before if the optimiser has stepped already.
 
-    inform: called with the number of the step when all of a sampled step is known. alarm: called at the first loss that is not
-    finite, so that the checks look at it without delay.
+    inform: called with the number of a sampled step when it is complete. alarm: called at the first loss that is not finite, so
+    that the checks run at once.
     """
 
     def __init__(self, probes: Probes, steps: Steps, inform: Callable[[int], None], alarm: Callable[[], None]) -> None:
@@ -27,9 +27,9 @@ class HandedLosses:
         self._alarmed = False
 
     def take(self, loss: Any) -> None:
-        """One loss, of which more is to be done than to note it."""
+        """Take a loss that has to be more than noted."""
         if isinstance(loss, Tensor) and loss.is_meta:
-            return  # it has no value: Keras hands such over while it builds its graph
+            return  # it has no value: Keras hands over such losses while it builds its graph
         if self._probes.hearing.step_compiled:
             self._probes.losses.add(self._steps.counter.step, loss)
             self._steps.end_own()
@@ -60,16 +60,16 @@ class HandedLosses:
             steps.sample_at_once()
 
     def _step_of_loss(self) -> int:
-        """The step that the loss is of. What follows is taken to be alike until a step is sampled again."""
+        """The step of the loss. Later losses are taken to come in the same order, until a step is sampled again."""
         counter = self._steps.counter
         if self._steps.now.called:
-            counter.late = 0  # the model has been called since the last step: this is the loss of the step to come
-        elif self._steps.now.listened:  # of a compiled model nothing is heard: then as it was at the first step
+            counter.late = 0  # the model was called after the last step: this loss belongs to the next step
+        elif self._steps.now.listened:  # the calls of a compiled model are not seen: then as at the first step
             counter.late = 0 if self._probes.hearing.model_compiled and self._stepless else 1
         return max(0, counter.step - counter.late)
 
     def _count_stepless(self) -> None:
-        """Say it early if the losses come and no step does."""
+        """Say it early if losses come but no step."""
         self._stepless += 1
         if self._stepless == STEPLESS:
             how = "optimizer that was given" if self._probes.optimisers else "optimizer"

@@ -1,4 +1,4 @@
-"""What listens to one model: each probe to one kind of thing."""
+"""The probes of one model. Each observes one kind of thing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from lettrine.torch.capture.parameters import ParameterProbe
 class Probes:
     """The probes of one model and of the optimisers that train it.
 
-    hearing: what can be heard at all, where something is compiled.
+    hearing: what can be seen at all, if something is compiled.
     """
 
     model: nn.Module
@@ -39,22 +39,22 @@ class Probes:
 
     @classmethod
     def of(cls, model: nn.Module, optimisers: Sequence[Optimizer], recorder: Recorder, guard: Guard, hearing: Hearing) -> Probes:
-        """Those of a model. They do not listen yet."""
+        """The probes of a model. They have no hooks yet."""
         modules = ModuleProbe(model, guard)
         losses = LossProbe(recorder, modules)
-        # Where losses are handed over as numbers, the loss that `backward` is called on tells what they are made of.
+        # If losses are handed over as numbers, the loss that `backward` is called on tells what they are made of.
         looker = Looker(model, optimisers, recorder, guard, met=losses.look)
         entrances = Entrances(model, looker.roots)
         return cls(model, optimisers, modules, ParameterProbe(model, optimisers), losses, looker, entrances, hearing)
 
     def note_entrances(self) -> None:
-        """After the first sampled step: the modules that were called from outside stand for the model."""
+        """After the first sampled step: from now on the modules that were called from outside stand for the model."""
         if roots := self.entrances.found():
             self.modules.enter(roots)
             self.looker.enter(roots)
 
     def facts(self, known: Facts, classes: int) -> Facts:
-        """What is known of the run, beside what is known already. classes: what the user said, 0 if nothing."""
+        """Facts of the run, added to those known already. classes: what the user said, 0 for nothing."""
         known = replace(known, source="torch", batch_size=self.modules.batch_size)
         facts = run_facts(self.losses.facts(known, classes), self.model, self.optimisers)
         notes: dict[str, Any] = {"compiled": self.hearing.compiled} if self.hearing.compiled else {}

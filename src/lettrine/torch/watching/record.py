@@ -1,4 +1,4 @@
-"""What a watch has seen: the trace, brought together with those of other ranks, and what a resumed run needs of it."""
+"""What a watch has seen: the trace, joined with those of other ranks, and the state that a resumed run needs."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ from lettrine.torch.private import version
 from lettrine.torch.watching.probes import Probes
 from lettrine.torch.watching.steps import Steps
 
-MOST_STEPS: Final = 2**53  # beyond, a step's number is no longer exact in the curves
+MOST_STEPS: Final = 2**53  # beyond it, the curves do not hold the step exactly
 
 
 class Record:
-    """What was seen by one watch. classes: as `health.watch` takes it."""
+    """What one watch has seen. classes: as in `health.watch`."""
 
     def __init__(self, recorder: Recorder, probes: Probes, steps: Steps, classes: int) -> None:
         self._recorder, self._probes, self._steps, self._classes = recorder, probes, steps, classes
-        self._earlier: Trace | None = None  # of the run that this one goes on with
-        self._ranks: Ranks | None = None  # those that train together with this process
+        self._earlier: Trace | None = None  # of the run that this one resumes
+        self._ranks: Ranks | None = None  # the processes that train together with this one
         self._gathered = 0
         self._weights: list[int] = []  # versions of the parameters at the beginning
 
     @property
     def version(self) -> tuple[int, int]:
-        """Another one whenever the trace is another one."""
+        """It changes whenever the trace changes."""
         return self._recorder.version, self._gathered
 
     @property
     def rank(self) -> int:
-        """Of this process among those that train together; 0 where it trains alone."""
+        """The rank of this process; 0 if it trains alone."""
         return 0 if self._ranks is None else self._ranks.rank
 
     def begin_at(self, step: int) -> None:
-        """The run goes on from this step on, where it is not 0."""
+        """The run resumes at this step, if it is not 0."""
         self._steps.begin_at(step)
         if step:
             self._recorder.note_evidence(Evidence("resumed"))
 
     def note_trained(self) -> None:
-        """Say so if an optimiser has stepped before: what it holds was trained already. And remember the weights as they are."""
+        """Note whether an optimiser has stepped before: then its weights are trained. Remember the versions of the weights."""
         self._weights = self._weights or self._versions()
         if any(state for optimiser in self._probes.optimisers for state in optimiser.state.values()):
             self._recorder.note_evidence(Evidence("resumed"))
@@ -60,11 +60,11 @@ class Record:
                 self._recorder.note_evidence(each)
 
     def add_dev_loss(self, loss: float) -> None:
-        """The loss on held-out data, as it is now."""
+        """Take the present loss on held-out data."""
         self._recorder.record_dev(self._steps.counter.step, loss)
 
     def own(self) -> Trace:
-        """What this process has seen, before a resume too. Raises HealthError if no step was sampled."""
+        """The trace of this process, also from before a resume. Raises HealthError if no step was sampled."""
         self._steps.settle()
         self._recorder.facts = self._probes.facts(self._recorder.facts, self._classes)
         trace = self._recorder.trace() if self._earlier is None else joined(self._earlier, self._recorder.trace())
@@ -77,7 +77,7 @@ class Record:
         return trace
 
     def _moved_by_another(self) -> str:
-        """That the weights have changed although the optimizer given to the watch never stepped; "" if they have not."""
+        """A sentence if the weights have changed although the optimizer of the watch never stepped; "" if they have not."""
         if not self._probes.optimisers or not self._weights or self._weights == self._versions():
             return ""
         return (
@@ -89,23 +89,23 @@ class Record:
         return [version(parameter) for parameter in self._probes.model.parameters()]
 
     def trace(self) -> Trace:
-        """On rank 0, after `gather`, what all ranks have seen; else the same as `own`."""
+        """On rank 0, after `gather`, the trace of all ranks; else the same as `own`."""
         own = self.own()
         return own if self._ranks is None else self._ranks.united(own)
 
     def hurry(self) -> None:
-        """The training ended with an exception: do not wait long for other ranks, which may never come."""
+        """The training ended with an exception: do not wait long for other ranks; they may never come."""
         if self._ranks is not None:
             self._ranks.hurried = True
 
     def agreed(self, *, wanted: bool) -> bool:
-        """Whether the training is to stop, where this process wants it or not: all ranks do at the same step, or none."""
+        """Whether the training stops. wanted: whether this process wants it. All ranks stop at the same step, or none does."""
         if self._ranks is None:
             return wanted
         return self._ranks.agreed(self._steps.counter.step, self._recorder.schedule, wanted=wanted)
 
     def gather(self) -> None:
-        """Bring together what all ranks have seen."""
+        """Join the traces of all ranks."""
         if self._ranks is None:
             return
         own = None
@@ -116,14 +116,14 @@ class Record:
         self._gathered += 1
 
     def state(self) -> dict[str, Any]:
-        """What a resumed run needs to go on."""
+        """The state that a resumed run needs."""
         state: dict[str, Any] = {"step": self._steps.counter.step}
         with suppress(HealthError):  # nothing was seen yet
             state["trace"] = packed(self.own())
         return state
 
     def load(self, state: Any) -> None:
-        """Go on from what `state` gave. Raises HealthError for anything else."""
+        """Resume from the result of `state`. Raises HealthError for anything else."""
         step = state.get("step") if isinstance(state, dict) else None
         if not isinstance(step, int) or not 0 <= step <= MOST_STEPS:
             raise HealthError(

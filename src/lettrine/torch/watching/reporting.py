@@ -1,4 +1,4 @@
-"""The report of a watch: judged anew only where something new was recorded, and tried by experiment where a task was given."""
+"""The report of a watch. The checks run again only if something new was recorded. With a task, experiments are made as well."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lettrine.health.trace import Trace
 from lettrine.torch.watching.probes import Probes
 
 Task: TypeAlias = tuple[Any, Callable[..., Any]] | str | None
-"""What a watch may be given to try: batches and a loss function, or the name of a function that makes a task."""
+"""A task for a watch: batches and a loss function, or the name of a function that makes a task."""
 
 
 class Reporting:
@@ -22,7 +22,7 @@ class Reporting:
         self._tried: Report | None = None
 
     def of(self, trace: Trace, version: Any, *, over: bool) -> Report:
-        """The report of a trace. version: of the trace. over: whether nothing listens any more, so that a task may be tried."""
+        """The report of a trace. version: of the trace. over: whether the watch has closed, so that experiments may run."""
         from lettrine.health.checks import examine  # noqa: PLC0415  reading a trace needs all checks, watching needs none
 
         if self._judged is None or self._judged[0] != (version, over):
@@ -30,7 +30,7 @@ class Reporting:
         return self._judged[1]
 
     def for_trackers(self, trace: Trace, version: Any) -> Report:
-        """The same without experiments, which are for who asks for a report."""
+        """The same without experiments; only who asks for a report wants these."""
         from lettrine.health.checks import examine  # noqa: PLC0415
 
         return self.of(trace, version, over=True) if self._task is None else examine(trace)

@@ -1,4 +1,4 @@
-"""One sampled step: listened to from its beginning, measured around the optimiser's step, and its figures when it is over."""
+"""One sampled step: it is observed from its beginning, measured around the optimiser's step, and gives its figures at the end."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from lettrine.torch.watching.probes import Probes
 
 
 class SampledStep:
-    """The step that is being sampled. It is measured in place where that can be, else copied.
+    """The step that is being sampled. It is measured in place if possible, else copied.
 
-    scaler: the GradScaler, if the user named it. alone: whether the gradients are those of this process alone, so that a gradient
-    which shrinks between the backward pass and the step was clipped.
+    scaler: the GradScaler, if the user named it. alone: whether the gradients belong to this process alone. Then a gradient that
+    shrinks between the backward pass and the step was clipped.
     listened: whether a step is being sampled.
     """
 
@@ -32,7 +32,7 @@ class SampledStep:
         self._scaler, self._alone = scaler, alone
         self._turns = Turns(len(probes.optimisers))
         self._measured = Figures()
-        self._detail = True  # whether it gets histograms too
+        self._detail = True  # whether the step also gets histograms
         self._scales = (1.0, 1.0)  # of gradients of parameters and of outputs
         self._stats: dict[str, float] = {}
         self._calls_at_start = self._calls_before = 0  # of the model, when the step began, and when the optimiser began to step
@@ -46,7 +46,7 @@ class SampledStep:
         return self.listened and self._probes.modules.calls != self._calls_at_start
 
     def begin(self, step: int) -> None:
-        """Listen to the step that begins now. step: its number."""
+        """Observe the step that begins now. step: its number."""
         parameters, hearing = self._probes.parameters, self._probes.hearing
         self.listened, self._stats, self._scales = True, {}, (1.0, 1.0)
         if not self._probes.optimisers or not parameters.captures:
@@ -70,18 +70,18 @@ class SampledStep:
 
     @property
     def _counted(self) -> str:
-        """Name of the module whose output's gradient tells the targets, "" if they are known well enough."""
+        """The module whose output gradient tells the targets; "" if the targets are known well enough."""
         return self._probes.modules.logits if self._probes.losses.countable else ""
 
     def without_python(self, step: int) -> bool:
-        """Where every step is sampled: let those from `step` on be made without Python. Whether that can be."""
+        """If every step is sampled: measure those from `step` on without Python. Returns whether that is possible."""
         until = self._recorder.quiet_until
         if self._probes.hearing.compiled or self._counted or step >= until or self._probes.looker.looking:
             return False
         return self._in_place.go_on(self._probes.model.modules(), until, {"training": self._probes.modules.training})
 
     def before(self, place: int, optimiser: Optimizer) -> None:
-        """An optimiser is about to step: the gradients are those it will use. place: which of the optimisers."""
+        """An optimiser is about to step, with the gradients as they are now. place: which of the optimisers."""
         parameters = self._probes.parameters
         self._calls_before = self._probes.modules.calls
         self._scaler = self._scaler or scaler_calling()
@@ -114,8 +114,8 @@ class SampledStep:
         return self._turns.complete(place)
 
     def figures(self, step: int, *, exact: bool) -> tuple[dict[str, Any], bool]:
-        """The step is over: its figures, and whether it was measured in place, in which case those of modules and parameters
-        follow with those of other steps. exact: whether the step before it was looked at, too.
+        """The step is over: its figures, and whether it was measured in place. If so, the figures of modules and parameters come
+        later, together with those of other steps. exact: whether the step before it was looked at, too.
         """
         in_place, search = self._in_place.opened, self._recorder.searched(step)
         found = {} if in_place else self._copied(search=search)
@@ -146,7 +146,7 @@ class SampledStep:
             self._recorder.note_evidence(Evidence("blank batches", (), (self._blank[0], self._blank[-1]), figures))
 
     def _copied(self, *, search: bool) -> dict[str, Any]:
-        """The figures of modules and parameters, out of what was copied. search: also for units that are copies of each other."""
+        """The figures of modules and parameters, from the copies. search: also look for units that are copies of each other."""
         modules, parameters = self._probes.modules, self._probes.parameters
         found = self._measured.of(
             modules.heard(),
@@ -163,18 +163,18 @@ class SampledStep:
         return found
 
     def _may_be_in_place(self) -> bool:
-        """Whether nothing about this step needs copies."""
+        """Whether this step needs no copies."""
         parameters = self._probes.parameters
         usual = len(self._probes.optimisers) == 1 and self._scales == (1.0, 1.0) and not parameters.gathered
         return usual and parameters.grouped()
 
     def forget(self) -> None:
-        """Forget what was copied: the next step is sampled, too."""
+        """Forget the copies: the next step is sampled, too."""
         self._probes.modules.forget()
         self._probes.parameters.forget()
 
     def end(self) -> None:
-        """Listen no more."""
+        """Observe no more."""
         self.listened = False
         self._probes.looker.disarm()
         self._probes.modules.remove()

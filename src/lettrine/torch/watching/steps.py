@@ -1,7 +1,7 @@
-"""When a watch looks: the steps of the optimisers are heard by their own hooks, and some of them are sampled.
+"""When a watch looks: hooks of the optimisers tell the steps, and some of them are sampled.
 
-On a sampled step the modules get hooks, and everything is measured around the optimiser's step. Between sampled steps only the
-hook after the step remains, which does next to nothing.
+In a sampled step the modules get hooks, and everything is measured around the optimiser's step. Between sampled steps only the
+hook after the step remains. It does next to nothing.
 """
 
 from __future__ import annotations
@@ -26,13 +26,12 @@ from lettrine.torch.watching.waiting import LastSampled
 
 
 class Steps:
-    """Hears the steps of a training and samples some of them.
+    """Follows the steps of a training and samples some of them.
 
-    tensors: what reads tensors in place, None where the fast path is off. scaler, alone: as `SampledStep` takes them.
-    inform: called with the number of the step when all of a sampled step is known. lost: called with a loss that cannot simply be
-    noted.
+    tensors: reads tensors in place; None if the fast path is off. scaler, alone: as in `SampledStep`.
+    inform: called with the number of a sampled step when it is complete. lost: called with a loss that has to be more than noted.
 
-    first: number of the first step. counter: of the steps; it notes losses, too. now: the step that is being made. last: the last
+    first: the number of the first step. counter: counts the steps, and notes losses. now: the present step. last: the last
     sampled one.
     """
 
@@ -64,7 +63,7 @@ class Steps:
         self.first = self.counter.step = self.counter.next = step
 
     def listen(self) -> None:
-        """Begin to hear steps, and sample the first."""
+        """Begin to follow steps, and sample the first one."""
         for place, optimiser in enumerate(self._optimisers):
             hook = self.in_place.hooks[1] if len(self._optimisers) == 1 else partial(self._stepped, place)
             self._after_handles.append(optimiser.register_step_post_hook(untraced(hook)))
@@ -73,7 +72,7 @@ class Steps:
             self._probes.entrances.listen()
 
     def close(self) -> None:
-        """Hear no more."""
+        """Follow no more steps."""
         for handle in self._after_handles:
             handle.remove()
         self._after_handles.clear()
@@ -97,14 +96,14 @@ class Steps:
             self.counter.noting = self.now.without_python(self.counter.step)
 
     def sample_at_once(self) -> None:
-        """Sample the step where the counter stands, whatever the schedule says: something has happened."""
+        """Sample the present step, whatever the schedule says: something has happened."""
         self._probes.looker.again()
         self.counter.next = self.counter.step
         self.sample()
 
     def _rest(self) -> None:
-        """Sample no step until the schedule asks for one; only count steps and note losses."""
-        # A fused optimiser leaves its step out where a GradScaler says so.
+        """Until the schedule asks for a sampled step, only count steps and note losses."""
+        # A fused optimiser skips its step if a GradScaler says so.
         self.counter.counting = not any(getattr(each, "_step_supports_amp_scaling", False) for each in self._optimisers)
         self.counter.noting = not self.last.awaiting
         for handle in self._before_handles:
@@ -113,7 +112,7 @@ class Steps:
         self.now.end()
 
     def _before(self, place: int, optimiser: Optimizer, *_: Any) -> None:
-        """An optimiser is about to make a step that is sampled. place: which of them."""
+        """An optimiser is about to make a sampled step. place: which of the optimisers."""
         if self._hearing.hear_step() and len(self._optimisers) == 1 and self._after_handles:
             self._after_handles.pop().remove()  # it is not compiled: its hook needs no detour
             self._after_handles.append(optimiser.register_step_post_hook(self.in_place.hooks[1]))
@@ -125,7 +124,7 @@ class Steps:
         self.now.before(place, optimiser)
 
     def _stepped(self, place: int, optimiser: Optimizer, *_: Any) -> None:
-        """An optimiser has stepped, and that is not all there is to do."""
+        """An optimiser has stepped, and the step has to be more than counted."""
         if self.now.listened or len(self._optimisers) > 1 or hasattr(optimiser, "found_inf"):
             self._guard(self._after, place, optimiser)
         else:
@@ -152,7 +151,7 @@ class Steps:
         self.sample()
 
     def _take_figures(self) -> None:
-        """The step that is over was sampled."""
+        """A sampled step is over."""
         step = self.counter.step
         self.record_last()
         self._inform(step)
@@ -164,7 +163,7 @@ class Steps:
         self._probes.note_entrances()
 
     def end_own(self) -> None:
-        """A step is over that no optimiser made which is heard."""
+        """A step is over, and no optimiser of the watch made it."""
         if self.now.listened:
             self._probes.parameters.all.take_after()
             self.end_pass()
@@ -172,19 +171,19 @@ class Steps:
             self._end()
 
     def end_pass(self) -> None:
-        """A forward and a backward pass were made, and no step."""
+        """A forward and a backward pass were made, without a step."""
         self._probes.parameters.all.take_gradients()
         self._end()
 
     def end_compiled(self, loss: Any) -> None:
-        """This loss shows that the step is compiled as a whole; it is the second one."""
+        """This loss, the second one, shows that the whole step is compiled."""
         self._rest()
         self._probes.losses.add(self.first + 1, loss)
         self.counter.step = self.first + 2
         self.sample()
 
     def gather(self) -> None:
-        """Take in the steps that were made without Python since this was last asked; the loss of the last one may still come."""
+        """Take in the steps made without Python since the last call. The loss of the last one may still come."""
         made = self.in_place.ran(self.counter.step)
         if not made:
             return
@@ -197,13 +196,13 @@ class Steps:
         self.last.hold(*made[-1], in_place=True)
 
     def _paused(self) -> None:
-        """The steps that could be made without Python are over."""
+        """The run of steps without Python is over."""
         self.gather()
         self._probes.modules.forget()
         self.sample()
 
     def take_loss(self) -> None:
-        """The losses of the last sampled step have all come."""
+        """All losses of the last sampled step are known."""
         self.counter.noting = not self.now.listened or self.in_place.running
         self._probes.losses.note(self.counter.losses())
         self.last.take_loss()
@@ -215,7 +214,7 @@ class Steps:
         self.last.record()
 
     def settle(self) -> None:
-        """Record all that was seen until now."""
+        """Record all that was seen so far."""
         self._guard(self.gather)
         self.record_last()
         self.in_place.hand_over(self._recorder)

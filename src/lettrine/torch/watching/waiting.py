@@ -1,4 +1,4 @@
-"""The last sampled step: it is recorded only when its losses have all come, which may be after the step."""
+"""The last sampled step. It is recorded when all its losses are known, which may be after the step."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ class LastSampled:
         self.recorded = -1
 
     def hold(self, step: int, figures: dict[str, Any], *, in_place: bool) -> None:
-        """A sampled step is over. figures: as `Recorder.take` wants them; of a step measured in place only those that are not of
-        modules and parameters, since the others are recorded with those of other steps.
+        """A sampled step is over. figures: as in `Recorder.take`. If the step was measured in place, they are without those of
+        modules and parameters: these are recorded together with those of other steps.
         """
         self._step, self._figures, self._in_place, self.awaiting = step, figures, in_place, True
 
     def is_before(self, step: int) -> bool:
-        """Whether a loss of `step` says that the losses of the step held here have all come."""
+        """Whether a loss of `step` shows that all losses of the waiting step are known."""
         return self.awaiting and step > self._step
 
     def take_loss(self) -> None:
-        """Its losses have all come, and are with the probe of losses."""
+        """All its losses are known, and the probe of losses has them."""
         self.awaiting = False
         if self._figures is not None and (loss := self._losses.at(self._step)) is not None:
             self._figures["loss"] = loss
 
     def record(self) -> None:
-        """Record it, and hold nothing."""
+        """Record it; nothing waits then."""
         if self._figures is not None:
             self.recorded = self._step
             if not self._in_place:

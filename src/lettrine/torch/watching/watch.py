@@ -1,4 +1,4 @@
-"""What `health.watch` returns: the watch, as its user sees it. What it does is in the other files of this room."""
+"""The watch that `health.watch` returns, as the user sees it. The other files of this folder do the work."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from lettrine.torch.capture.compiled import Hearing
 from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.optimisers import Wrapped, optimisers_of
 from lettrine.torch.fast.switch import tensors
-from lettrine.torch.graph import readers as _readers  # noqa: F401  the readers of looks make themselves known
+from lettrine.torch.graph import readers as _readers  # noqa: F401  the import registers the readers of looks
 from lettrine.torch.watching.audience import Audience
 from lettrine.torch.watching.losses import HandedLosses
 from lettrine.torch.watching.probes import Probes
@@ -34,27 +34,27 @@ from lettrine.torch.watching.reporting import Reporting, Task
 from lettrine.torch.watching.steps import Steps
 
 LISTENING: Final[WeakSet[Watch]] = WeakSet()
-"""Watches that have begun and are not closed: what trains a model for another purpose must not be recorded by them."""
+"""Watches that have begun and are not closed. A model that is trained for another purpose must not be recorded by them."""
 
 
 @atexit.register
 def close_all() -> None:
-    """Close what was started and never closed."""
+    """Close the watches that were started and never closed."""
     for each in list(LISTENING):
         each.close()
 
 
 def being_watched(model: nn.Module) -> bool:
-    """Whether a watch listens to this model now."""
+    """Whether a watch observes this model now."""
     return any(watch.watches(model) for watch in LISTENING)
 
 
 class Watch:
-    """What `watch` returns: use it with `with`, or call `start` and `close`.
+    """A watch: use it with `with`, or call `start` and `close`.
 
-    Several optimisers (alternating networks, one for embeddings and one for the rest) make one step together: it is over when
-    each has stepped; one that has not stepped for 16 steps of another is not waited for.
-    With gradient accumulation the outputs and their gradients are those of the micro-batches together.
+    Several optimisers (alternating networks, one for embeddings and one for the rest) make one step together. It is over when
+    each has stepped; after 16 steps of one, another that has not stepped is not waited for.
+    With gradient accumulation, outputs and their gradients are those of all micro-batches together.
     A step that a GradScaler skips is not counted.
     """
 
@@ -87,11 +87,11 @@ class Watch:
         self._record = Record(recorder, self._probes, self._steps, classes)
         self._reporting = Reporting(self._probes, task)
         self._record.begin_at(first_step)
-        if live:  # last: what cannot be watched must leave no server behind
+        if live:  # last: if the model cannot be watched, no server must be left
             self._audience.open_page(type(model).__name__)
 
     def start(self) -> Self:
-        """Begin to listen, until `close` or the end of the process. A watch that was started so on the same model is closed."""
+        """Begin, until `close` or the end of the process. It closes a watch of the same model that was started like this."""
         for other in [each for each in LISTENING if each.free and each is not self and each.watches(self._model)]:
             other.close()
         self.free = True
@@ -105,7 +105,7 @@ class Watch:
         return self
 
     def close(self) -> None:
-        """Take everything away; what was recorded stays."""
+        """Remove all hooks. What was recorded stays."""
         listened = self in LISTENING
         LISTENING.discard(self)
         self._steps.close()
@@ -125,22 +125,22 @@ class Watch:
         self.close()
 
     def loss(self, loss: Any) -> None:
-        """Hand over the loss of a step, before or after the optimiser has made it: a number or a tensor.
+        """Hand over the loss of a step, before or after the optimiser makes it: a number or a tensor.
 
-        Cheap enough for every step. A loss with its graph also tells what it is made of and which classes the targets have.
+        This is cheap enough for every step. A loss with its graph also tells how it was computed and the classes of the targets.
         """
-        self._steps.counter.loss(loss)  # nearly all are only noted
+        self._steps.counter.loss(loss)  # nearly all losses are only noted
 
     def _take_loss(self, loss: Any) -> None:
-        """A loss of which more is to be done."""
+        """Take a loss that has to be more than noted."""
         self._losses.take(loss)
 
     def _inform(self, step: int) -> None:
-        """All of a sampled step is known."""
+        """A sampled step is complete."""
         self._audience.inform(step, self._record.own)
 
     def dev_loss(self, loss: Any) -> None:
-        """Hand over the loss on held-out data, whenever it is known."""
+        """Hand over the loss on held-out data, at any time."""
         self._guard(self._take_dev_loss, loss)
 
     def _take_dev_loss(self, loss: Any) -> None:
@@ -149,13 +149,13 @@ class Watch:
         self._guard(self._probes.looker.evaluated, float(value))
 
     def step(self) -> None:
-        """Say that a step has been made, where no torch optimiser makes it; call it before the gradients are cleared."""
+        """Say that a step was made, if no torch optimiser makes it. Call it before the gradients are cleared."""
         if self._probes.optimisers:
             raise HealthError("step() was called on a watch that finds the steps by its optimizer; leave the call out")
         self._guard(self._steps.end_own)
 
     def examined(self) -> None:
-        """Take one forward and backward pass, without a step, for all there is to see."""
+        """Take one forward and backward pass, without a step, as the whole training."""
         self._steps.end_pass()
 
     def watches(self, model: nn.Module) -> bool:
@@ -164,7 +164,7 @@ class Watch:
 
     @property
     def address(self) -> str:
-        """Of the live page; "" without one."""
+        """The address of the live page; "" without one."""
         return self._audience.address
 
     def _repr_html_(self) -> str | None:
@@ -172,66 +172,66 @@ class Watch:
 
     @property
     def model(self) -> nn.Module:
-        """The model that is watched, without what wraps it."""
+        """The watched model, without wrappers."""
         return self._model
 
     @property
     def rank(self) -> int:
-        """Of this process among those that train together; 0 where it trains alone."""
+        """The rank of this process; 0 if it trains alone."""
         return self._record.rank
 
     def concerned_by(self, loss: Tensor) -> bool:
-        """Whether a loss is made of the watched model's parameters."""
+        """Whether a loss was computed from the watched model's parameters."""
         return self._probes.looker.belonging.of(loss)
 
     @property
     def steps(self) -> int:
-        """Optimiser steps seen so far."""
+        """The number of optimiser steps seen so far."""
         return self._steps.counter.step
 
     def findings(self) -> tuple[Finding, ...]:
-        """What is wrong as far as can be said now; empty before the first step. Training may go on."""
+        """What is wrong, as far as known now; empty before the first step. Training may go on."""
         with suppress(HealthError):
             return self.report().findings
         return ()
 
     @property
     def should_stop(self) -> bool:
-        """Whether something as severe as `stop_on` was found: the loop may end itself. Several ranks say so at the same step."""
+        """Whether something as severe as `stop_on` was found, so that the loop may end. All ranks say so at the same step."""
         return self._audience.stops and self._record.agreed(wanted=self._audience.should_stop)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs to go on: the step and all that was recorded, as tensors, numbers and text."""
+        """The state that a resumed run needs: the step and all that was recorded, as tensors, numbers and text."""
         return self._record.state()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where the watch stood that gave `state`; call it before `start`.
+        """Resume where another watch was; `state` is from its `state_dict`. Call it before `start`.
 
-        Raises HealthError for a state that is none, or if this watch has begun.
+        Raises HealthError for anything else, or if this watch has begun.
         """
         if self in LISTENING:
             raise HealthError("load_state_dict was called after start; expected what state_dict gave, before start")
         self._record.load(state)
 
     def gather(self) -> None:
-        """Where several processes train, bring together what all have seen; to be called on every rank. `close` does so too.
+        """If several processes train, join their traces; call it on every rank. `close` does this, too.
 
-        From then on `trace` and `report` on rank 0 are of all ranks. Nobody waits here: rank 0 does when it is asked for them.
+        From then on `trace` and `report` on rank 0 are of all ranks. Nobody waits here: rank 0 waits when it is asked for them.
         """
         self._guard(self._record.gather)
 
     def trace(self) -> Trace:
-        """Everything recorded so far, before a resume too; on rank 0 of several, after `gather` or `close`, that of all ranks.
+        """Everything recorded so far, also before a resume. On rank 0 of several, after `gather` or `close`, that of all ranks.
 
         Raises HealthError if no step was sampled.
         """
         return self._record.trace()
 
     def report(self) -> Report:
-        """Judge what was recorded so far; training may go on. Judged anew only if something new was recorded.
+        """Judge what was recorded so far. Training may go on. The checks run again only if something new was recorded.
 
-        Where a task was given and the watch is closed, `health.checkup` tries it now, which takes its time, and the report is of
-        both. Raises HealthError if no step was sampled.
+        If a task was given and the watch is closed, `health.checkup` makes its experiments now, which takes time. The report then
+        has both. Raises HealthError if no step was sampled.
         """
         return self._reporting.of(self.trace(), self._record.version, over=self not in LISTENING)
 
