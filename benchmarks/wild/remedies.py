@@ -60,3 +60,30 @@ TRIED: Final[dict[str, tuple[str, ...]]] = {
     "wrong-mode": ("tested_once_and_never_back", "validated_in_mid_epoch"),
 }
 """By finding, programs with that fault."""
+
+FEWER: Final[dict[str, str]] = {
+    "bias-before-norm": "a remark: nothing is learned better without that bias",
+    "divergence": "a symptom of other findings in all programs, or folded under one of them",
+    "gradient-data": "a remark",
+    "gradient-scale": "one program; two of our own in bench_remedies",
+    "gradients-not-synchronised": "needs several processes: scripts/site/ranks.py",
+    "growing-graph": "one program",
+    "leak": "a remark: whether the column may be used is for people to say",
+    "majority-class": "no program yet",
+    "memorising": "of the language model only",
+    "no-learning": "says what to look at, not what to change",
+    "no-warmup": "one program",
+    "noisy-judgement": "of the language model only",
+    "oscillation": "a symptom of other findings in all programs",
+    "padding-index": "no program in which it is more than a remark",
+    "ranks-unlike": "needs several processes: scripts/site/ranks.py",
+    "raw-contrast": "one program",
+    "repeated-words": "of the language model only",
+    "replicas-apart": "needs several processes: scripts/site/ranks.py",
+    "same-data": "needs several processes: scripts/site/ranks.py",
+    "slow-learning": "says to train on, which is no other program",
+    "spike": "a symptom of other findings in all programs",
+    "underfitting": "a remark",
+    "worse-than-counting": "of the language model only",
+}
+"""Findings without two such programs, and why."""
