@@ -38,8 +38,9 @@ slow: .venv/test
 
 VERSIONS ?=
 CUDA_BUILDS ?= no
+MISSING ?= fail
 matrix: .venv/test
-	$(BIN)/python scripts/matrix.py $(VERSIONS) --cuda $(CUDA_BUILDS)
+	$(BIN)/python scripts/matrix.py $(VERSIONS) --cuda $(CUDA_BUILDS) --missing $(MISSING)
 
 lint: .venv/lint .venv/test
 	$(BIN)/ruff check .

@@ -13,7 +13,7 @@ itself. Where there is none, `--cuda` says whether a build for graphics cards wi
     local   if pip has that build on this machine's disk
     yes     wherever it comes from
 
-A version that fails makes the exit code 1, and so does one that is not found, unless `--skip-missing` is given.
+A version that fails makes the exit code 1. So does one that is not found, unless `--missing skip` is given.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("versions", nargs="*", metavar="VERSION")
     parser.add_argument("--cuda", choices=("no", "local", "yes"), default="no")
-    parser.add_argument("--skip-missing", action="store_true")
+    parser.add_argument("--missing", choices=("fail", "skip"), default="fail")
     parser.add_argument("--tests", nargs="+", default=["tests/torch"])
     parser.add_argument("--to", type=Path, default=HERE / ".venvs")
     options = parser.parse_args()
@@ -138,7 +138,7 @@ def main() -> None:
         python, found = made(version, options.to / name, options.cuda)
         result = found if python is None else tested(python, options.tests)
         rows.append((version, found if python else "", result))
-        well &= options.skip_missing if python is None else result.startswith("passed")
+        well &= options.missing == "skip" if python is None else result.startswith("passed")
     width = max(len(version) for version, _, _ in rows)
     for version, found, result in rows:
         print(f"torch {version:{width}}  {found:14}  {result}")

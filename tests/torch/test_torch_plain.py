@@ -281,7 +281,7 @@ def taken_down(how: str, model: nn.Module, x: Tensor) -> None:
         torch.export.export(model, (x,))
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.jit
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning", "ignore:.*torch.jit:FutureWarning")  # since 2.14
 @pytest.mark.parametrize("how", ["deepcopy", "pickle", "trace", "export"])
 @pytest.mark.parametrize("every", [1, None])
 def test_the_watch_steps_aside_where_the_model_is_copied_or_taken_down(how: str, every: int | None) -> None:
