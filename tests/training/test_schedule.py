@@ -8,7 +8,7 @@ import torch
 
 from lettrine.errors import ConfigError
 from lettrine.training.batches import Batches
-from lettrine.training.schedule import learning_rates
+from lettrine.training.schedule import SCHEDULES, learning_rates
 
 
 def torch_rates(make, steps: int) -> list[float]:
@@ -40,7 +40,7 @@ def test_step_drops_to_a_tenth_half_way() -> None:
     np.testing.assert_allclose(learning_rates("constant", 0.2, 3), [0.2, 0.2, 0.2])
 
 
-@pytest.mark.parametrize("schedule", ["constant", "step", "cosine", "one-cycle"])
+@pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("steps", [1, 2, 3])
 def test_short_runs_have_finite_rates(schedule: str, steps: int) -> None:
     rates = learning_rates(schedule, 0.5, steps)
