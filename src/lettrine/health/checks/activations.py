@@ -26,6 +26,7 @@ from lettrine.health.checks.reading import (
     start,
     update_ratios,
     usable,
+    weight_of,
 )
 from lettrine.health.checks.recurrent import saturated_gates
 from lettrine.health.checks.registry import Skip, check
@@ -219,7 +220,11 @@ def activation_scale(trace: Trace) -> Iterator[Finding]:
     """
     if any(info.role == "norm" for info in trace.modules):
         raise Skip("not applicable", "normalisation keeps the scale")
+    frozen = {info.name for info in trace.parameters if not info.trainable}
     names = layers_of_a_kind(trace, limits.SCALE_LAYERS)
+    names = [name for name in names if _scaling_weight(trace, name) not in frozen]
+    if len(names) < limits.SCALE_LAYERS:
+        raise Skip("not applicable", "the weights that set the scale are frozen")
     kinds = {info.activation for info in trace.modules if info.name in names}
     halved = any(ACTIVATIONS[kind].rectifier for kind in kinds if kind)
     shrinkage = limits.SCALE_SHRINKAGE_RECTIFIER if halved else limits.SCALE_SHRINKAGE
@@ -233,6 +238,17 @@ def activation_scale(trace: Trace) -> Iterator[Finding]:
         if ratio > growth or ratio < 1 / shrinks:
             yield _uneven(trace, list(scales), mask, ratio, growth if ratio > 1 else shrinks)
             return
+
+
+def _scaling_weight(trace: Trace, name: str) -> str:
+    """The weight that sets the size of a module's output. Where no gradient flows, links are unknown: then the last one before
+    it.
+    """
+    if weight := weight_of(trace, name) or feeding_weight(trace, name):
+        return weight
+    order = sorted(trace.modules, key=lambda info: info.depth)
+    before = [info.name for info in order[: [info.name for info in order].index(name)]]
+    return next((weight for each in reversed(before) if (weight := weight_of(trace, each))), "")
 
 
 def _uneven(trace: Trace, names: list[str], mask: Mask, ratio: float, limit: float) -> Finding:

@@ -39,6 +39,8 @@ _SYMPTOMS: Final = (
     "update-too-small",
     "leak",
 )
+_LATER: Final = ("saturation", "dead-units", "gradient-scale", "gradient-data", "update-too-small")
+"""What a training that only seems to fail, on held-out data that are wrong, may show without harm."""
 _HELD_OUT: Final = ("dev-scale", "overfitting", "held-out-labels")
 _DATA: Final = ("broadcast", "softmax-axis", "target-range", "target-rows", "target-constant", "relu-logits")
 """Findings that are certain from the shapes and values in the loss, however the training went."""
@@ -147,8 +149,8 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
         *("update-too-large", "saturation", "dead-units", "no-gradient", "gradient-scale", "gradient-data"),
         *_HELD_OUT,
     ),
-    "held-out-labels": ("overfitting",),
-    "dev-scale": ("overfitting", "held-out-labels"),
+    "held-out-labels": ("overfitting", *_LATER),
+    "dev-scale": ("overfitting", "held-out-labels", *_LATER),
     "divergence": ("saturation", "dead-units", *_DEPTH, "norm-statistics", "no-learning", "overfitting"),
 }
 """For each check, the likeliest cause first: the other findings that it explains."""

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from lettrine.health.evidence import Evidence
 from lettrine.health.recorder import Recorder
+from lettrine.torch.capture.answers import Answers
 from lettrine.torch.capture.belonging import Belonging
 from lettrine.torch.capture.catalogue import named_modules
 from lettrine.torch.capture.evaluations import Evaluations
@@ -67,7 +68,7 @@ class Looker:
         self._looked = 0  # steps looked at
         self._passes = self._since = 0  # backward passes looked at in this step; those since an optimiser stepped
         self._held_out = self._wait_for_held_out()
-        self._evaluations = Evaluations(self.roots, guard, self._made_of)
+        self._evaluations = Evaluations(self.roots, guard, self._made_of, Answers(self._readers.note))
         self._made: list[
             tuple[float, float]
         ] = []  # of each evaluation: the loss handed over divided by the mean of those computed, and that mean
@@ -103,7 +104,7 @@ class Looker:
         self.close()
         self.roots = roots
         self._held_out = self._wait_for_held_out()
-        self._evaluations = Evaluations(roots, self._guard, self._made_of)
+        self._evaluations = Evaluations(roots, self._guard, self._made_of, Answers(self._readers.note))
 
     def again(self) -> None:
         """Look at the next sampled steps, whatever the schedule says: something has happened."""
