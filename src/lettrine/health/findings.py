@@ -1,4 +1,4 @@
-"""What the health check says: findings, the outcome of every check, and the report that holds them."""
+"""The results of the health check: findings, the outcome of every check, and the report with all of them."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ VERDICTS: Final = ("healthy", "healthy as far as seen", "not judged", "not healt
 NOT_JUDGED: Final = 4  # exit code; 2 and 3 are those of errors
 
 _DRAWING: Final = "lettrine.report"
-"""Where reports are drawn, bound by name when one is first shown: health computes and imports no drawing, yet
-`print(report)` and `report.save(…)` belong on the report. That room offers `report_text`, `report_html`,
-`report_frame` (for notebooks), `report_rich` and `report_figures`, each a function of the report."""
+"""The module that draws reports, imported by name when one is first shown: this folder computes and does not draw, but
+`print(report)` and `report.save(…)` belong to the report. It has `report_text`, `report_html`, `report_frame` (for notebooks),
+`report_rich` and `report_figures`, each a function of the report."""
 
 
 @checked
@@ -39,10 +39,10 @@ class Finding:
     severity: "info", "warning" or "critical".
     where: qualified names of the modules or parameters, from the input on; empty for the whole network.
     steps: first and last optimiser step at which it was seen.
-    value, limit: the figure measured and the limit it was compared with; NaN where the fault has no figure.
-    message: one plain sentence. why: what it does to training. remedy: what to do, with numbers.
-    reference: the paper or lecture it comes from.
-    explains: messages of other findings that this one very likely caused; these are not listed separately.
+    value, limit: the measured figure and its limit; NaN if the fault has no figure.
+    message: one plain sentence. why: what the fault does to training. remedy: what to do, with numbers.
+    reference: the paper or lecture of the check.
+    explains: messages of other findings that this one very likely caused; they are not listed separately.
     """
 
     id: str
@@ -69,11 +69,11 @@ class Finding:
 @checked
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one check.
+    """The outcome of one check.
 
     status: one of STATUSES: "passed", "found", "not applicable", "not run" (something it needs was not recorded) or
         "failed" (the check itself broke: shown, never swallowed).
-    reason: why it is not applicable, was not run, or failed, or which finding explains what it found; empty otherwise.
+    reason: why it is not applicable, was not run, or failed, or which finding explains its own; empty otherwise.
     """
 
     check: str
@@ -86,9 +86,9 @@ class Outcome:
 class Report:
     """The answer of the health check.
 
-    findings: the likeliest cause first. outcomes: one for each check, in the order of their registration. trace: the figures it
-    was made from. title: the heading of the report. unjudged: reasons why the verdict cannot be "healthy", in half sentences,
-    such as too few steps or modules that were not heard; empty if it can be.
+    findings: the likeliest cause first. outcomes: one for each check, in the order of their registration. trace: the figures
+    behind it. title: the heading of the report. unjudged: reasons why the verdict cannot be "healthy", in half sentences, such as
+    too few steps or modules that were not seen; empty if it can be.
     """
 
     findings: tuple[Finding, ...]
@@ -105,7 +105,7 @@ class Report:
 
     @property
     def unseen(self) -> tuple[Outcome, ...]:
-        """Checks that concern this network and could not run."""
+        """The checks that concern this network and could not run."""
         return tuple(outcome for outcome in self.outcomes if outcome.status in OPEN)
 
     @property
@@ -152,8 +152,8 @@ class Report:
         return json.dumps(self.to_dict(figures=figures), indent=2, ensure_ascii=False, allow_nan=False)
 
     def scalars(self) -> Iterator[tuple[int, str, float]]:
-        """Every figure as (step, key, value), in the order of the steps, for any tracker; keys as `lettrine.health.scalars` has
-        them. The last is the number of findings, "health/findings", at the last step.
+        """Every figure as (step, key, value), in the order of the steps, for any tracker. Keys are those of
+        `lettrine.health.scalars`. The last is the number of findings, "health/findings", at the last step.
         """
         last = 0
         for last, key, value in of_trace(self.trace):
@@ -161,10 +161,10 @@ class Report:
         yield last, f"{ROOT}/findings", float(len(self.findings))
 
     def to_frame(self) -> dict[str, NDArray[Any]]:
-        """The same as columns of equal length: "step", and one for each key, NaN where a figure is not known for a step.
+        """The same as columns of equal length: "step", and one for each key, NaN if a step does not have the figure.
 
-        A plain dict of arrays, so that no library is needed; `pandas.DataFrame(report.to_frame())` and
-        `polars.DataFrame(report.to_frame())` take it as it is.
+        It is a plain dict of arrays and needs no library. `pandas.DataFrame(report.to_frame())` and
+        `polars.DataFrame(report.to_frame())` accept it.
         """
         return columns(self.trace)
 
@@ -219,7 +219,7 @@ class Report:
         return dict(self._drawn("report_figures"))
 
     def _drawn(self, form: str) -> Any:
-        """Drawn when first asked for; a report does not change, so once is enough."""
+        """Draw it at the first call and keep it: a report does not change."""
         if form not in self._shown:
             self._shown[form] = getattr(importlib.import_module(_DRAWING), form)(self)
         return self._shown[form]

@@ -1,7 +1,7 @@
-"""Figures of the same modules and parameters at one step after another, read where their values lie in memory.
+"""Figures of the same modules and parameters at one step after another, read in place.
 
-The same figures as `measure`, for tensors of another library that lie elsewhere in memory at every step. An output is measured
-when it is made and its gradient when it arrives, while they are still in the processor's cache; parameters are measured around
+These are the figures of `measure`, for tensors of another library, whose memory changes with every step. An output is measured
+when it is made, and its gradient when it arrives, while they are still in the processor's cache. Parameters are measured around
 the step. The figures of many steps are computed together afterwards. DLPack's exchange functions (`__dlpack_c_exchange_api__`)
 tell where the values are, so no array is made and no tensor is kept alive.
 """
@@ -30,7 +30,7 @@ _NORM: Final = PARAMETER_STATS.index("gradient_norm")
 
 
 def reader(kind: type) -> Any:
-    """What reads tensors of this type where they lie; None without the compiled part, or where the type does not offer it."""
+    """The reader of tensors of this type in place; None without the compiled part, or if the type does not support it."""
     try:
         return None if native is None else native.Tensors(kind)
     except ValueError:
@@ -38,7 +38,7 @@ def reader(kind: type) -> Any:
 
 
 class LiveOutput(NamedTuple):
-    """An output of a fixed shape, what is looked at of it, and the activation that made it, "" for none."""
+    """An output of a fixed shape, the part of it that is measured, and the activation that made it, "" for none."""
 
     name: str
     part: Picked
@@ -61,7 +61,7 @@ class UnitTotals(NamedTuple):
 
 @dataclass(frozen=True)
 class Frame:
-    """Figures of K sampled steps, as `Recorder.record_frame` wants them.
+    """Figures of K sampled steps, in the form that `Recorder.record_frame` takes.
 
     stats: STEP_STATS of each step. tables: "outputs" (K, M, ·) and "gradients" (K, M, ·) of the modules, "parameters" (K, P, ·).
     rows: examples of each module. units: of the modules that have zones. histograms: "output" or "gradient", name, step
@@ -108,14 +108,14 @@ class Frame:
 
 
 class LivePlan:
-    """Measures outputs, their gradients, parameters and their gradients, all float32 and contiguous, all there at every step.
+    """Measures outputs, parameters and the gradients of both. All are float32 and contiguous, and exist at every step.
 
-    tensors: a `reader` of them. parameters: name of each, and what is looked at of it. groups: to which of the learning rates
-    that `keep` is given each parameter belongs. look: called with an output, or a gradient, and its place, where `listen` was
-    told to.
+    tensors: their `reader`. parameters: the name of each, and the part that is measured. groups: for each parameter, the place of
+    its learning rate among those given to `keep`. look: called with an output or a gradient, and its place, if `listen` asked for
+    it.
 
-    live: what is to be told of outputs and gradients, for a `native.OutputHook` of each output. `live.heard`: outputs heard in
-    this step; `live.expected`: whether all of this step was as expected so far.
+    live: takes outputs and gradients from the `native.OutputHook` of each output. `live.heard`: the number of outputs in this
+    step; `live.expected`: whether all of this step was as expected so far.
     """
 
     def __init__(
@@ -131,14 +131,14 @@ class LivePlan:
         self._modules, self._names = tuple(output.name for output in outputs), tuple(name for name, _ in parameters)
         self._kinds = [("output", name) for name in self._modules] + [("gradient", name) for name in self._modules]
         self._histograms: list[tuple[str, str, int, Bins]] = []
-        self._tables: dict[int, NDArray[np.floating[Any]]] = {}  # outputs of which a map is made, at the last step with details
+        self._tables: dict[int, NDArray[np.floating[Any]]] = {}  # outputs that get a map, at the last step with details
         self.groups = list(groups)
         own, made = [part for _, part in parameters], [output.part for output in outputs]
         self._sizes = np.array([part.size for part in own], dtype=np.float64)
         self._looked_at = np.array([part.looked_at for part in own], dtype=np.float64)
         self._starts = np.cumsum([part.looked_at for part in own])[:-1]
         self._earlier = np.empty(sum(part.looked_at for part in own), dtype=np.float32)  # the parameters before the step
-        room = STEPS + 1  # that of the step being made may be wanted before those kept are handed over
+        room = STEPS + 1  # the present step's may be needed before the kept steps are handed over
         self._moments = np.empty((room, 2 * (len(own) + len(made)), len(MOMENTS)))
         self._moved = np.empty((room, len(own), len(MOMENTS)))
         self._zones: list[tuple[int, int]] = []  # place of the output, column of the figure: saturated before dead
@@ -163,17 +163,17 @@ class LivePlan:
         return len(self._steps) == STEPS
 
     def listen(self, *, detail: bool, looked: Sequence[int] = ()) -> None:
-        """A step begins. detail: histograms of outputs and gradients as well. looked: places to be looked at; the gradient of an
-        output has its place plus the number of outputs.
+        """A step begins. detail: also histograms of outputs and gradients. looked: the places that `look` is called with; the
+        gradient of an output has its place plus the number of outputs.
         """
         self.live.listen(len(self._steps), BINS if detail else 0, looked)
 
     def before(self, parameters: list[Any]) -> bool:
-        """Measure just before the step. False if something was not there as it was: this step has no figures here."""
+        """Measure just before the step. False if something was not as before: then this step has no figures here."""
         return bool(self.live.before(parameters))
 
     def after(self, parameters: list[Any]) -> None:
-        """Measure the parameters just after the step; NaN if they were taken elsewhere by the step itself."""
+        """Measure the parameters just after the step; NaN if the step moved them to other memory."""
         self.live.after(parameters)
 
     @property
@@ -188,8 +188,8 @@ class LivePlan:
     def keep(
         self, step: int, stats: dict[str, float], rates: list[float], duplicate: list[float] | None, *, detail: bool
     ) -> None:
-        """The step just measured is step number `step`. stats: may be added to until `frame` is called; rates: learning rates;
-        duplicate: of each parameter, None if they were not searched; detail: as `listen` was told.
+        """The step just measured has the number `step`. stats: more may be added until `frame` is called. rates: learning rates.
+        duplicate: of each parameter, None if they were not searched. detail: as in `listen`.
         """
         if detail:
             ends, counts = self.live.details()
@@ -204,12 +204,12 @@ class LivePlan:
         self._rates.append(rates)
 
     def earlier(self) -> list[NDArray[np.float32]]:
-        """What is looked at of the parameters, before the step."""
+        """The measured part of the parameters, before the step."""
         return np.split(self._earlier, self._starts)
 
     @quiet
     def frame(self) -> Frame | None:
-        """The steps kept so far, which are then forgotten; None if there are none. Once it is recorded, `restart`."""
+        """Return the steps kept so far and forget them; None if there are none. After they are recorded, call `restart`."""
         steps, many = self._steps, len(self._steps)
         if not many:
             return None
@@ -240,11 +240,11 @@ class LivePlan:
         return Frame(steps, stats, self._modules, self._names, tables, rows, self._units(many), histograms, maps)
 
     def restart(self) -> None:
-        """The next step kept, which may have begun already, is the first one again."""
+        """The next kept step, which may have begun already, is the first one again."""
         self.live.restart()
 
     def _units(self, steps: int) -> dict[str, UnitTotals]:
-        """Of the modules that have zones."""
+        """The counts of the modules that have zones."""
         found: dict[str, UnitTotals] = {}
         sums, streaks = self.live.units()
         start = 0

@@ -1,12 +1,11 @@
 """Figures of one array: what the health check measures, defined in numpy.
 
-Pure functions of arrays, in the order of the table rows of `trace`. Sums are kept in float64 whatever the
-array's type; std is the unbiased one (division by n - 1), as `torch.std` has it; values that are not finite are
-left out of every other figure and counted. Missing is NaN: the std of one value, the mean of none.
+All are pure functions of arrays, in the order of the table rows of `trace`. Sums are in float64 for every type. std is the
+unbiased one (division by n - 1), as in `torch.std`. Values that are not finite are counted, and left out of all other figures.
+Missing is NaN: the std of one value, the mean of none.
 
-An array beyond `parts.CAP` values is represented by a fixed, evenly spread part of it. To measure arrays in the same
-memory at many steps, keep a plan (`OutputPlan`, `GradientPlan`, `ParameterPlan`): what does not change is computed once.
-
+Of an array with more than `parts.CAP` values a fixed, evenly spaced part is measured. To measure arrays in the same memory at
+many steps, keep a plan (`OutputPlan`, `GradientPlan`, `ParameterPlan`): it computes only once what does not change.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from lettrine.health.moments import MOMENTS, Bins, histograms_of, moments_of, pl
 from lettrine.health.parts import Values, part, rows, snapshot_of
 from lettrine.health.trace import GRADIENT_STATS, NORM_STATS, OUTPUT_STATS, PARAMETER_STATS, Floats
 
-quiet: Final = np.errstate(divide="ignore", invalid="ignore", over="ignore")  # where there is no value at all, a figure is NaN
+quiet: Final = np.errstate(divide="ignore", invalid="ignore", over="ignore")  # without any value a figure is NaN
 
 
 class OutputMeasure(NamedTuple):

@@ -1,4 +1,4 @@
-"""Callbacks of a training that goes on: at each sampled step, and at each new finding."""
+"""Callbacks during a training: at each sampled step, and at each new finding."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from lettrine.errors import HealthError, quote
 from lettrine.health.findings import SEVERITIES, Finding
 from lettrine.health.trace import Trace
 
-LOOK_SECONDS: Final = 2.0  # at least, between two runs of the checks while a training goes on, and
-LOOK_SHARE: Final = 0.01  # of the time at most is spent on all these runs
+LOOK_SECONDS: Final = 2.0  # between two runs of the checks during a training, at least; and
+LOOK_SHARE: Final = 0.01  # of the time, at most, for all these runs
 
 LOGGER: Final = logging.getLogger("lettrine.health")
 _LEVELS: Final = dict(zip(SEVERITIES, (logging.INFO, logging.WARNING, logging.ERROR), strict=True))
@@ -22,11 +22,11 @@ OnFinding = Callable[[Finding], None]
 
 
 class Observers:
-    """Those who asked to be told.
+    """The functions to call during a training.
 
     on_sample: called with a sampled step and its figures, by the keys of `lettrine.health.scalars`. on_finding: called with each
-    finding when it first appears, and again when it has become more severe. should_stop: whether one was as severe as was asked
-    for.
+    finding when it first appears, and again when it becomes more severe. should_stop: whether a finding was as severe as
+    `stop_on`.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Observers:
         self._wait = LOOK_SECONDS
 
     def tell(self, on_finding: OnFinding | None, stop_on: str | None) -> None:
-        """Tell `on_finding` and the log of what is found, and note whether anything was as severe as `stop_on`."""
+        """Give new findings to `on_finding` and to the log, and note whether one is as severe as `stop_on`."""
         if stop_on is not None and stop_on not in SEVERITIES:
             raise HealthError(f"stop_on got {quote(stop_on)}; expected one of {', '.join(SEVERITIES)}")
         if on_finding is not None or stop_on is not None:
@@ -52,14 +52,14 @@ class Observers:
         self.should_stop = self.should_stop or SEVERITIES.index(severity) >= SEVERITIES.index(stop_on)
 
     def sampled(self, step: int, figures: Callable[[], Mapping[str, float]]) -> None:
-        """A step was sampled; its figures are gathered only if somebody listens."""
+        """A step was sampled. Its figures are computed only if a function wants them."""
         if self.on_sample:
             gathered = figures()
             for each in self.on_sample:
                 each(step, gathered)
 
     def look(self, trace: Callable[[], Trace], *, now: bool = False) -> tuple[Finding, ...]:
-        """Run the checks if it is time, or `now`; returns what was not known before, worst first told to `on_finding`."""
+        """Run the checks if it is time, or if `now`. Returns the new findings; `on_finding` gets the worst first."""
         if not now and time.perf_counter() - self._looked < self._wait:
             return ()
         from lettrine.health.checks import examine  # noqa: PLC0415  recording needs no check, and is started more often

@@ -1,5 +1,5 @@
-"""Which part of an array is looked at: large ones are represented by a fixed, evenly spread part, so that a sampled step has a
-bounded cost. `rows` picks whole examples of an output, `part` picks weights of a parameter.
+"""Which part of an array is measured. Of a large one it is a fixed, evenly spaced part, so that the cost of a sampled step is
+bounded. `rows` picks whole examples of an output, `part` picks weights of a parameter.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 Values: TypeAlias = NDArray[np.floating[Any]]
 
-CAP: Final = 16_384  # values looked at in one array: the std of so many is known to 0.6 %
-MIN_ROWS: Final = 64  # examples kept however wide the layer: fewer would call a unit dead that was only quiet
+CAP: Final = 16_384  # values measured in one array: the std of so many is exact to 0.6 %
+MIN_ROWS: Final = 64  # examples kept even for a wide layer: with fewer, a quiet unit would count as dead
 RUN: Final = 8  # neighbouring positions of an image: half a line of a processor's cache
-FEW: Final = 8  # images none of which is left out
+FEW: Final = 8  # up to so many images, none is left out
 MAP_ROWS: Final = 64  # examples of a saturation map
 MAP_UNITS: Final = 256  # units of a saturation map
 
@@ -25,8 +25,8 @@ MAP_UNITS: Final = 256  # units of a saturation map
 def rows(values: Values, unit_axis: int = -1, cap: int = CAP) -> Values:
     """An output as (R, U): one row for each example and position, one column for each unit; at most about `cap` values.
 
-    A larger one is represented by rows spread evenly over it and, only where MIN_ROWS of them would still be too many values,
-    by units spread evenly as well. A scalar is (1, 1), a vector (R, 1).
+    Of a larger one, evenly spaced rows are picked. If even MIN_ROWS of them have too many values, evenly spaced units are picked
+    as well. A scalar is (1, 1), a vector (R, 1).
     """
     if values.ndim < 2:
         values, unit_axis = values.reshape(-1, 1), -1
@@ -43,11 +43,11 @@ def rows(values: Values, unit_axis: int = -1, cap: int = CAP) -> Values:
 
 
 class Pattern(NamedTuple):
-    """Which examples and units of a large output are looked at, such that a strided view can pick them.
+    """Which examples and units of a large output are measured. A strided view can pick them.
 
-    An example is one image at one position, all positions of an image after each other. Of `images` images, every `image_gap`
+    An example is one image at one position; the positions of an image follow each other. Of `images` images, every `image_gap`
     examples, `runs` runs of `length` positions are picked, every `run_gap` positions; of the units every `unit_step`-th.
-    Neighbours share a line of memory. From image to image the runs wander, so that every place of the plane is met.
+    Neighbours share a cache line. The runs move from image to image, so that every place of the plane is measured.
     """
 
     images: int
@@ -66,7 +66,7 @@ class Pattern(NamedTuple):
 
 @lru_cache(maxsize=512)
 def picks(shape: Sequence[int], axis: int, cap: int = CAP) -> Pattern | None:
-    """What is looked at of an output with its units along `axis` (not negative); None means all of it."""
+    """The measured part of an output whose units are along `axis` (not negative); None means all of it."""
     count, units, behind = (
         int(np.prod(sizes, dtype=np.int64)) for sizes in (shape[:axis], shape[axis : axis + 1], shape[axis + 1 :])
     )
@@ -75,10 +75,10 @@ def picks(shape: Sequence[int], axis: int, cap: int = CAP) -> Pattern | None:
     kept = min(count * behind, max(MIN_ROWS, cap // max(units, 1)))
     length = min(RUN, behind)
     while length < behind and (behind - length) * length < kept:
-        length = min(2 * length, behind)  # a plane so small that shorter runs would not find room to wander
+        length = min(2 * length, behind)  # the plane is so small that shorter runs could not move
     step = ceil(count / max(1, min(count, kept // length)))
     if behind == 1 and axis > 1:
-        step = coprime(step, shape[axis - 1])  # else the same few positions of every sequence would be met
+        step = coprime(step, shape[axis - 1])  # else the same few positions of every sequence would be measured
     images = ceil(count / step)
     runs = max(1, min(behind // length, kept // (images * length)))
     run_gap = behind // runs
@@ -86,7 +86,7 @@ def picks(shape: Sequence[int], axis: int, cap: int = CAP) -> Pattern | None:
         run_gap -= 1  # from row to row of the plane, into other columns
     room, others = run_gap - length, max(1, images - 1)
     wander = room // others
-    if images > FEW or not wander:  # all the room there is, if need be in fewer images
+    if images > FEW or not wander:  # as many as fit, in fewer images if necessary
         wander = ceil(room / others)
         if wander >= shape[-1]:
             wander += (ceil(0.382 * shape[-1]) - wander) % shape[-1]  # from row to row of the plane, into other columns
@@ -95,8 +95,8 @@ def picks(shape: Sequence[int], axis: int, cap: int = CAP) -> Pattern | None:
 
 
 class Picked(NamedTuple):
-    """What is looked at of a tensor that lies in memory row by row, for those who read it there: a table (rows, units), every
-    `row_step`-th row and `unit_step`-th unit of the `size` values in rows of `width`.
+    """The measured part of a tensor that is read in place: a table (rows, units), every `row_step`-th row and `unit_step`-th
+    unit of `size` values in rows of `width`.
     """
 
     rows: int
@@ -108,12 +108,12 @@ class Picked(NamedTuple):
 
     @property
     def looked_at(self) -> int:
-        """How many values are looked at."""
+        """The number of measured values."""
         return self.rows * self.units
 
     @classmethod
     def of_output(cls, shape: Sequence[int]) -> Picked:
-        """What `rows` picks of an output with its units along the last axis."""
+        """The part that `rows` picks of an output whose units are along the last axis."""
         table = tuple(shape) if len(shape) > 1 else (int(np.prod(shape)), 1)
         pattern, width, size = picks(table, len(table) - 1), table[-1], int(np.prod(table, dtype=np.int64))
         if pattern is None:
@@ -122,14 +122,14 @@ class Picked(NamedTuple):
 
     @classmethod
     def of_parameter(cls, shape: Sequence[int]) -> Picked:
-        """What `part` picks of a parameter."""
+        """The part that `part` picks of a parameter."""
         size = int(np.prod(shape, dtype=np.int64))
         step = stride(shape) if size > CAP else 1
         return cls(ceil(size / step), 1, step, 1, size, 1)
 
 
 def spread(size: int, count: int) -> NDArray[np.int64]:
-    """`count` different places spread evenly over range(size)."""
+    """`count` different places, evenly spaced in range(size)."""
     kept = min(count, size)
     return np.arange(kept, dtype=np.int64) * size // kept
 
@@ -142,7 +142,7 @@ def part(values: Values, cap: int = CAP) -> Values:
 
 
 def stride(shape: Sequence[int], cap: int = CAP) -> int:
-    """Step that leaves at most `cap` of an array's values and does not keep to a few of its columns: prime to the last axis."""
+    """The step that picks at most `cap` values of an array. It is coprime to the last axis, so that all columns are met."""
     size = int(np.prod(shape, dtype=np.int64))
     return coprime(max(1, ceil(size / cap)), shape[-1])
 

@@ -1,7 +1,7 @@
-"""Where the figures of sampled steps go: bounded in memory, however long the run.
+"""Collects the figures of sampled steps, in bounded memory however long the run is.
 
 A producer (the torch watch, the trainer) samples step 0, and after each sampled step asks `Schedule.after` for the next one. It
-measures a sampled step with `lettrine.health.measure` and hands the figures to `Recorder.record`, and the loss of every step.
+measures a sampled step with `lettrine.health.measure` and gives the figures to `Recorder.record`, and the loss of every step.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ from lettrine.health.trace import (
 
 @checked
 class Recorder:
-    """Gathers figures step by step and makes a `Trace` of them at any time.
+    """Collects figures step by step and makes a `Trace` of them at any time.
 
-    modules, parameters: what is watched, by qualified name, in the order of the first forward pass; add to them whenever
-    something new appears. facts: what is known of the run; replace it at will. observers: who is told as it goes.
+    modules, parameters: the watched ones, by qualified name, in the order of the first forward pass; add new ones at any time.
+    facts: about the run; replace them at any time. observers: called during the training.
     """
 
     def __init__(self, schedule: Schedule | None = None, facts: Facts | None = None) -> None:
@@ -54,7 +54,7 @@ class Recorder:
         self.parameters: dict[str, ParameterInfo] = {}
         self.first_nonfinite: NonFinite | None = None
         self.observers = Observers()
-        self.version = 0  # grows whenever something is recorded: a report of the same version need not be made anew
+        self.version = 0  # grows whenever something is recorded; while it is the same, so is the report
         self._evidence: dict[tuple[str, tuple[str, ...]], Evidence] = {}
         self._next_detail = 0
         self._next_search = 0
@@ -71,7 +71,7 @@ class Recorder:
         return step >= self._next_detail
 
     def noted(self, step: int) -> None:
-        """A sampled step was measured in all detail that was due. `record` calls this by itself."""
+        """A sampled step was measured in all due detail. `record` calls this itself."""
         if step >= self._next_detail:
             self._next_detail = step + max(1, step)
         if step >= self._next_search:
@@ -83,12 +83,12 @@ class Recorder:
         return min(self._next_detail, self._next_search)
 
     def searched(self, step: int) -> bool:
-        """Whether to search for units that are copies of each other too, if this step is sampled; that takes longest."""
+        """Whether to search for units that are copies of each other, if this step is sampled. The search takes longest."""
         return step >= self._next_search
 
     @checked
     def add(self, *infos: ModuleInfo | ParameterInfo) -> None:
-        """Make modules and parameters known, or known better."""
+        """Add modules and parameters, or facts about them."""
         for info in infos:
             if isinstance(info, ModuleInfo):
                 self.modules[info.name] = info
@@ -189,8 +189,9 @@ class Recorder:
         self._dev.add([_point(step, loss)])
 
     def note_nonfinite(self, step: int, where: str, phase: str, *, exact: bool = True) -> None:
-        """Where the first value that is not finite was met; of several notes, the first of the earliest step is kept,
-        and at one step one that names a module is better than one that names none.
+        """Note where the first value that is not finite was found.
+
+        Of several notes, the first of the earliest step is kept; at the same step, one that names a module is preferred.
         """
         known = self.first_nonfinite
         if known is None or step < known.step or (step == known.step and where and not known.where):
@@ -204,13 +205,13 @@ class Recorder:
         self._evidence[evidence.kind, evidence.where] = evidence
 
     def note_error(self, error: str) -> None:
-        """Something went wrong inside the health code; shown in the report, once."""
+        """Note an error inside the health code; the report shows it once."""
         if error not in self.facts.errors:
             self.version += 1
             self.facts = replace(self.facts, errors=(*self.facts.errors, error))
 
     def trace(self) -> Trace:
-        """Everything recorded so far. The recorder goes on unharmed."""
+        """Everything recorded so far. The recorder can go on."""
         return Trace(
             modules=tuple(self.modules.values()),
             parameters=tuple(self.parameters.values()),

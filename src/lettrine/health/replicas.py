@@ -14,7 +14,7 @@ from lettrine.health.trace import Floats, Trace
 
 @dataclass(frozen=True)
 class Replicas:
-    """Parameters that several ranks hold whole and that were equal when they were first looked at.
+    """Parameters that several ranks hold whole and that were equal at the first look.
 
     names: of them. steps (S,): looked at on all ranks. all_alike: whether every parameter is one of them. unlike (S,): where
     their gradients differed. differing: parameters whose gradients did. factor: (rank, times) if they did by a factor alone
@@ -42,7 +42,7 @@ class Replicas:
 
 
 def heard(trace: Trace) -> dict[int, Trace]:
-    """The traces of the ranks that were heard, by rank."""
+    """The traces of the ranks that have one, by rank."""
     return {rank: each for rank, each in enumerate(trace.ranks) if len(each.steps)}
 
 
@@ -104,9 +104,9 @@ def compared(trace: Trace) -> Replicas | None:
 
 
 def independent(trace: Trace, found: Replicas) -> bool:
-    """Whether each rank trains for itself, as in a search: with an optimiser or a rate of its own, and gradients of its own too.
+    """Whether each rank trains its own model, as in a search: with its own optimiser or rate, and its own gradients.
 
-    The first gradients are the same where only the rates differ.
+    If only the rates differ, the first gradients are the same.
     """
     settings = {(each.facts.optimiser, str(each.facts.momentum), _first_rate(each)) for each in heard(trace).values()}
     return len(settings) > 1 and len(found.steps) > 1 and bool(found.unlike[1:].all())
@@ -118,7 +118,7 @@ def _first_rate(trace: Trace) -> float:
 
 
 def _nothing() -> Replicas:
-    """Where every parameter is held in parts, there are no replicas."""
+    """Whether every parameter is held in parts: then there are no replicas."""
     return Replicas((), np.zeros(0, np.int64), False, np.zeros(0, np.bool_), (), None, 0.0, 0.0, 0.0, False, (), 0, (), ())
 
 
@@ -129,26 +129,26 @@ def _steps(figures: Sequence[Sequence[object]]) -> NDArray[np.int64]:
 
 
 def _apart(values: Floats, sizes: Floats) -> Floats:
-    """Largest difference from rank 0, in sizes (R, P, S) of what is compared."""
+    """Largest difference from rank 0, relative to the sizes (R, P, S) of the compared values."""
     largest = sizes.max(axis=0)
     return np.where(largest > 0, np.abs(values - values[:1]).max(axis=0) / largest, 0.0)
 
 
 def _rms(table: Floats) -> Floats:
-    """Over parameters, of those that are known, (S,)."""
+    """The same over all parameters, of the known values, (S,)."""
     known = np.isfinite(table)
     mean: Floats = np.square(np.where(known, table, 0.0)).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
     return np.sqrt(mean)
 
 
 def _constant(trace: Trace, name: str) -> bool:
-    """Whether all values of a parameter are the same at first, such as zeros: then ranks hold the same by chance, too."""
+    """Whether all values of a parameter are equal at first, such as zeros: then ranks agree without being synchronised."""
     spread = trace.parameter(name, "std")[:1] if name in trace.parameter_stats else np.zeros(1)
     return not (len(spread) and spread[0] > 0)
 
 
 def _factor(ranks: Sequence[int], values: Floats, sizes: Floats, place: int) -> tuple[int, float] | None:
-    """If gradients at one place in the steps differ between a rank and rank 0 by a factor alone: that rank, and the factor."""
+    """If at this place in the steps the gradients of a rank are those of rank 0 times one factor: that rank, and the factor."""
     values, sizes = values[:, :, place], sizes[:, :, place]  # (R, P)
     for other in range(1, len(ranks)):
         known = np.isfinite(values[other]) & (sizes[0] > 0) & (sizes[other] > 0)
@@ -162,7 +162,7 @@ def _factor(ranks: Sequence[int], values: Floats, sizes: Floats, place: int) -> 
 
 
 def _odd(ranks: Sequence[int], last: Floats) -> tuple[int, ...]:
-    """Ranks that differ from most at the last step, (R, P); all of them where no two are alike."""
+    """The ranks that differ from most others at the last step, (R, P); all of them if no two are alike."""
     groups: dict[bytes, list[int]] = {}
     for rank, row in zip(ranks, last, strict=True):
         groups.setdefault(np.round(row, 6).tobytes(), []).append(rank)

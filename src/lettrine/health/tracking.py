@@ -1,4 +1,4 @@
-"""Figures for trackers of experiments while a training goes on: a bounded number of series, the most important ones."""
+"""Figures for experiment trackers during a training: a limited number of series, the most important ones."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from lettrine.health.observers import LOGGER
 from lettrine.health.scalars import ROOT
 
 LogTo: TypeAlias = Callable[[dict[str, float], int], object]
-"""A function of figures and a step. Where it has a method `finish`, that is called with the report when the watch has closed:
-so have those of `lettrine.integrations`, which hand over the page, the findings, the verdict and histograms."""
+"""A function of figures and a step. If it has a method `finish`, this is called with the report after the watch has closed.
+Those of `lettrine.integrations` have one, which hands over the page, the findings, the verdict and histograms."""
 
-MOST: Final = 50  # series: what a person looks through
+MOST: Final = 50  # series, as many as a person can look through
 WHOLE: Final = ("loss", "learning_rate", "gradient_norm")
 TELLING: Final = ("update_data", "output_std", "grad_std", "dead")
 
 
 class Tracking:
-    """Told of sampled steps (see `Observers.on_sample`), it hands `log_to` a dict of at most MOST values, and the step.
+    """At sampled steps (see `Observers.on_sample`) it calls `log_to` with a dict of at most MOST values, and the step.
 
-    Keys are those of `lettrine.health.scalars`: of the whole step WHOLE, of modules and parameters TELLING, of a large network
-    those of modules spread evenly from the input to the output. The choice is made at the first sampled step.
+    Keys are those of `lettrine.health.scalars`: WHOLE for the whole step, TELLING for modules and parameters; in a large network
+    for modules that are evenly spaced from input to output. The first sampled step decides which.
     """
 
     def __init__(self, log_to: LogTo) -> None:
@@ -37,7 +37,7 @@ class Tracking:
 
     @property
     def finishes(self) -> bool:
-        """Whether it wants the report."""
+        """Whether it takes the report."""
         return hasattr(self._log_to, "finish")
 
     def finish(self, report: object) -> None:
@@ -49,17 +49,17 @@ class Tracking:
     def _call(self, function: Callable[..., object], *args: Any) -> None:
         try:
             function(*args)
-        except Exception as error:  # noqa: BLE001  a tracker that cannot be reached ends no training and no watch
+        except Exception as error:  # noqa: BLE001  a tracker that fails must not end the training or the watch
             LOGGER.warning("log_to failed and is not called again: %s: %s", type(error).__name__, error)
             self._log_to = None
 
 
 def chosen(keys: Sequence[str], most: int = MOST) -> list[str]:
-    """The most telling of these keys, in their order."""
+    """The most important of these keys, in their order."""
     whole = [f"{ROOT}/{name}" for name in WHOLE]
     kinds = [[key for key in keys if key.endswith(f"/{kind}")] for kind in TELLING]
     found, left = set(whole), most - len(whole)
-    for place, of_kind in enumerate(sorted(kinds, key=len)):  # a kind with few series leaves its room to the others
+    for place, of_kind in enumerate(sorted(kinds, key=len)):  # if a kind has few series, the others may have more
         room = left // (len(kinds) - place)
         spread = of_kind if len(of_kind) <= room else [of_kind[each * len(of_kind) // room] for each in range(room)]
         found |= set(spread)

@@ -1,4 +1,4 @@
-"""Makes one trace out of the traces of several processes that trained one model."""
+"""Makes one trace from the traces of several processes that trained one model."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from lettrine.health.recorder import Recorder
 from lettrine.health.trace import PARAMETER_STATS, Floats, ParameterInfo, Trace
 
 RANKS: Final = "ranks"
-"""Kind of the evidence of how many there were: figures count, and for each that was not heard "rank R", 1 if it was watched."""
+"""Kind of the evidence about the number of ranks: figures count, and "rank R" for each without a trace, 1 if it was watched."""
 SHARD: Final = "shard"
-"""Kind of the evidence, one a parameter, of what of it a rank holds: figures values (how many), part (which)."""
+"""Kind of the evidence about the part of a parameter that a rank holds, one for each: figures values (how many), part (which)."""
 
-_DRIFT: Final = 0.1  # of the std of an update: how precisely it must be known
+_DRIFT: Final = 0.1  # precision to which the std of an update must be known
 _COLUMN: Final = {name: place for place, name in enumerate(PARAMETER_STATS)}
 
 
 def united(traces: Sequence[Trace | None], lost: Collection[int] = ()) -> Trace:
-    """The trace of rank 0, which comes first, with those of all ranks in `ranks`; None for a rank that was not heard.
+    """The trace of rank 0, which comes first, with the traces of all ranks in `ranks`; None for a rank without a trace.
 
-    lost: those of them that were watched all the same.
-    Figures of parameters of which each rank held a part are those of the whole parameter, in all of them.
+    lost: the ranks among those that were watched.
+    If each rank held a part of a parameter, all traces get the figures of the whole parameter.
     """
     nothing = Recorder().trace()
     known = [nothing if each is None else each for each in traces]
@@ -42,8 +42,8 @@ def united(traces: Sequence[Trace | None], lost: Collection[int] = ()) -> Trace:
 
 
 def _with(trace: Trace, whole: Mapping[str, Mapping[int, Floats]], known: Mapping[str, ParameterInfo]) -> Trace:
-    """A trace with the figures of whole parameters, by name and step, in the place of those of its parts. known: what is known of
-    parameters of which it has none.
+    """A trace in which the figures of whole parameters, by name and step, replace those of its parts. known: facts about
+    parameters of which it has no part.
     """
     if not whole:
         return trace
@@ -61,7 +61,7 @@ def _with(trace: Trace, whole: Mapping[str, Mapping[int, Floats]], known: Mappin
 
 
 def _whole(traces: Sequence[Trace]) -> dict[str, dict[int, Floats]]:
-    """Figures of each parameter that was held in parts, by name and step, at the steps that all ranks have sampled."""
+    """Figures of each parameter that was held in parts, by name and step, at the steps that all ranks sampled."""
     parts: dict[str, dict[int, tuple[float, Trace]]] = {}
     for trace in traces:
         for each in trace.seen(SHARD):
@@ -76,10 +76,10 @@ def _whole(traces: Sequence[Trace]) -> dict[str, dict[int, Floats]]:
 
 
 def _pooled(rows: Floats, sizes: Floats) -> Floats:
-    """Figures of a whole of those of its parts, (parts, len(PARAMETER_STATS)). sizes (parts,): how many values each has.
+    """Figures of the whole, from those of its parts, (parts, len(PARAMETER_STATS)). sizes (parts,): the number of values of each.
 
-    Exact but for the spread of the update: which way a part's update goes on average is not among the figures. In matrices that
-    average is next to nothing; where it matters, as in short biases, update_data is NaN.
+    They are exact, except for the spread of the update: the mean of a part's update is not among the figures. In matrices that
+    mean is nearly 0. Where it matters, as in short biases, update_data is NaN.
     """
     column = {name: rows[:, place] for name, place in _COLUMN.items()}
     count = sizes.sum()
@@ -92,7 +92,7 @@ def _pooled(rows: Floats, sizes: Floats) -> Floats:
         return float(np.sqrt(np.sum(inside + sizes * (means - mean(means)) ** 2) / max(count - 1, 1)))
 
     spread = std(column["mean"], column["std"])
-    unit = spread or nan  # nothing is measured by a spread of 0
+    unit = spread or nan  # a spread of 0 gives no ratio
     steep = std(column["gradient_mean"], column["gradient_std"])
     moved = np.where(sizes > 1, column["update_data"] * column["std"], 0.0)
     drift = np.sqrt(np.maximum(column["update_rms"] ** 2 - moved**2 * (sizes - 1) / sizes, 0.0))
