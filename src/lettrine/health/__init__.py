@@ -1,6 +1,6 @@
 """Is this network healthy? Measurements, a trace of them, checks, findings.
 
-Knows nothing of language models: the same checks read the engines of lettrine and any torch module.
+It knows nothing about language models: the same checks work for the engines of lettrine and for any torch module.
 
     from lettrine import health
 
@@ -61,7 +61,7 @@ _TORCH = {
 
 
 def __getattr__(name: str) -> Any:
-    """What needs torch is imported when it is first asked for, so that lettrine's own engines are checked without torch."""
+    """Functions that need torch are imported at their first use, so that lettrine's own engines are checked without torch."""
     if name not in _TORCH:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:

@@ -1,4 +1,4 @@
-"""One report of what was seen by watching and what was proved by experiment: each suspicion is confirmed, withdrawn, or kept."""
+"""One report of a watch and of experiments: each suspicion of the watch is confirmed, withdrawn, or kept."""
 
 from __future__ import annotations
 
@@ -24,20 +24,19 @@ SETTLED_BY: Final[dict[str, tuple[str, ...]]] = {
     "target-scale": ("scales",),
     "input-scale": ("scales",),
 }
-"""Findings of the watch that experiments can settle, by the experiments that must all have found nothing to withdraw one. One
-that
-is "not applicable" settles nothing, but at least one must have run."""
+"""Findings of the watch that experiments can settle, with those experiments. A finding is withdrawn if all of them found nothing.
+One that is "not applicable" settles nothing, and at least one must have run."""
 
 CONFIRMED_BY: Final = {"leak": ("future-leak", "batch-mixing", "leak"), "padding-mask": ("padding",)}
-"""Findings of the check-up that are what a finding of the watch suspected, where the names differ."""
+"""Findings of the check-up that prove a suspicion of the watch under another name."""
 
 
 SUSPICIONS: Final = ("leak", "future-leak", "batch-mixing", "padding", "padding-mask")
-"""What watching can only suspect."""
+"""Findings that watching can only suspect."""
 
 
 def suggesting(watched: Report) -> Report:
-    """The same report, where each suspicion says which experiment can settle it."""
+    """The same report; each suspicion says which experiment can settle it."""
     advice = "To settle it, run health.checkup: it takes a minute."
     suspected = {each: replace(each, remedy=f"{each.remedy} {advice}") for each in watched.findings if each.id in SUSPICIONS}
     return replace(watched, findings=tuple(suspected.get(each, each) for each in watched.findings))
@@ -45,10 +44,10 @@ def suggesting(watched: Report) -> Report:
 
 @checked
 def combine(watched: Report, tried: Report) -> Report:
-    """One report of both: what was proved first, then what was seen and not withdrawn, then remarks.
+    """One report of both: proved findings first, then those of the watch that were not withdrawn, then remarks.
 
-    If an experiment proved a finding of the watch, its own finding takes the place of that. If an experiment contradicts the
-    finding, this becomes a remark that says so. The trace is the watch's, with the evidence of both.
+    If an experiment proves a finding of the watch, its own finding replaces it. If an experiment contradicts a finding, this
+    becomes a remark that says so. The trace is that of the watch, with the evidence of both.
     """
     proved = {finding.id for finding in tried.findings if finding.severity != "info"}
     status = {outcome.check: outcome.status for outcome in tried.outcomes}

@@ -1,4 +1,4 @@
-"""The curves of losses: bounded in size however long the run, and the highest loss is never lost."""
+"""The curves of losses: bounded in size for runs of any length. The highest loss is never lost."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lettrine.health.trace import RECENT, Curve
 
 BUCKETS: Final = 2_048  # points of a curve
-RUN: Final = 2**16  # losses that wait at most, until they are added to the curve together
+RUN: Final = 2**16  # at most so many losses wait until they are added to the curve together
 LEAST_RUN: Final = 8  # fewer values are added one by one, which is faster
 
 
@@ -26,7 +26,7 @@ class Buckets:
         self._runs: list[list[float]] = []
 
     def add(self, points: Iterable[tuple[int, float]]) -> None:
-        """More values (step, value), each at the step of the last one or a later one."""
+        """Add values (step, value), each at the step of the last one or later."""
         runs, width = self._runs, self._width
         for step, value in points:
             high = value if isfinite(value) else inf
@@ -74,7 +74,7 @@ class Buckets:
 
     @staticmethod
     def _halved(runs: list[list[float]], width: int) -> list[list[float]]:
-        """The runs, joined in pairs to twice their width."""
+        """Join the runs in pairs, to twice their width."""
         table = np.array(runs)
         first = np.flatnonzero(np.diff(table[:, 0] // width, prepend=-1.0))
         last = np.append(first[1:], len(table)) - 1

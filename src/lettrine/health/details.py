@@ -1,4 +1,4 @@
-"""What a recorder keeps of a module beside its rows of figures: histograms, flags of its units, and maps of its output."""
+"""The details that a recorder keeps of a module, beside its rows of figures: histograms, flags of units, and maps of outputs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HISTOGRAMS: Final = 8_192  # of all
 
 
 class Details:
-    """Histograms by "output" or "gradient" and module; units and maps by module. Of the maps the first and the last are kept."""
+    """Histograms by "output" or "gradient" and module; units and maps by module. The first and the last map are kept."""
 
     def __init__(self) -> None:
         self._histograms: dict[tuple[str, str], Thinned[tuple[int, Bins]]] = {}
@@ -65,7 +65,7 @@ class Details:
         return made
 
     def units(self) -> dict[str, Units]:
-        """What the flags of each module add up to."""
+        """The sums of the flags of each module."""
         return {name: sums.units() for name, sums in self._units.items()}
 
     def maps(self) -> dict[str, dict[str, NDArray[np.float16]]]:

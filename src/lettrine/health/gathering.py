@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Thinned(Generic[T]):
-    """A list of bounded length: its first HEAD and its last entries whole, and of the middle every n-th, n doubling as needed."""
+    """A bounded list. It keeps the first HEAD and the last entries, and every n-th of the middle; n doubles as needed."""
 
     def __init__(self) -> None:
         self._kept: list[tuple[int, T]] = []
@@ -25,7 +25,7 @@ class Thinned(Generic[T]):
         self._every = 1
 
     def append(self, entry: T, *, limit: int) -> None:
-        """One more entry, after which at most `limit` are kept."""
+        """Add an entry; then at most `limit` are kept."""
         if len(self._kept) >= limit:
             head, tail = min(HEAD, limit // 4), limit // 4
             while len(self._kept) > limit - tail:
@@ -41,7 +41,7 @@ class Thinned(Generic[T]):
 
 
 class UnitSums:
-    """Flags of one module's units, summed over the sampled steps; a few steps at a time, which is quicker."""
+    """Flags of one module's units, summed over the sampled steps. Several steps are added at a time, which is faster."""
 
     FOLD = 32
 
@@ -79,7 +79,7 @@ class UnitSums:
         self._steps += totals.steps
 
     def units(self) -> Units:
-        """What the steps so far add up to."""
+        """The sums over the steps so far."""
         self._fold()
         saturated = self._saturated / max(self._rows, 1)
         return Units(self._steps, self._rows, self._dead / self._steps, saturated, self._last_dead.copy(), self._streak.copy())

@@ -15,7 +15,7 @@ Columns = TypeVar("Columns", Curve, Histogram)
 
 
 def joined(first: Trace, second: Trace) -> Trace:
-    """`second` goes on where `first` ended. Facts, modules and parameters are those of `second`.
+    """The trace of `first` followed by `second`. Facts, modules and parameters are those of `second`.
 
     A figure that only one of them has is NaN at the steps of the other.
     """
@@ -59,7 +59,7 @@ def _tail(curve: Curve) -> Curve:
 
 
 def _later(first: Trace, second: Trace, name: str) -> Mapping[str, np.ndarray[tuple[int, ...], np.dtype[np.float16]]]:
-    """The later snapshots: where the first trace has a "first" one, only the "last" is taken over."""
+    """The later snapshots: if the first trace has a "first" one, only the "last" is added."""
     own = second.maps.get(name, {})
     return {"last": own["last"]} if name in first.maps and "last" in own else own if name not in first.maps else {}
 

@@ -23,10 +23,10 @@ def met_first(
     parameters: Mapping[str, Floats],
     stats: Mapping[str, float],
 ) -> tuple[str, str] | None:
-    """Name and phase of the first value of one step that is not finite; None where all are. The name is "" for the loss.
+    """Name and phase of the first value of one step that is not finite; None if all are finite. The name is "" for the loss.
 
     The order is that of the step: forward from the input on, loss, backward from the output on, parameters, update.
-    Where loss, gradients and weights are all finite, an output that is not is taken for intended, such as scores masked by -inf.
+    If loss, gradients and weights are all finite, an output that is not counts as intended, such as scores masked by -inf.
     """
     found = [(name, "backward") for name, measure in reversed(list(gradients.items())) if measure.row[_GRADIENT] > 0]
     for column, phase in _OF_PARAMETERS:

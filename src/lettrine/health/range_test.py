@@ -1,7 +1,7 @@
-"""Learning-rate range test: sweep the rate upwards, see where the loss falls fastest and where it breaks.
+"""Learning-rate range test: raise the rate step by step, and see where the loss falls fastest and where it explodes.
 
-Smith 2017, "Cyclical learning rates for training neural networks". Pure: whatever can take a step at a given rate and say what
-its loss was can be swept; `health.lr_range` does it for a torch module, `lettrine lr-range` for lettrine's own engines.
+Smith 2017, "Cyclical learning rates for training neural networks". It needs only a function that takes a step at a given rate and
+returns its loss. `health.lr_range` has one for a torch module, `lettrine lr-range` for lettrine's own engines.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ LEAST_STEPS: Final = 20
 MOST_STEPS: Final = 1_000_000
 LEAST_PER_DECADE: Final = 5
 
-MEMORY: Final = 0.15  # decades of rates that the smoothed loss remembers
+MEMORY: Final = 0.15  # decades of rates over which the loss is smoothed
 WINDOW: Final = 0.5  # decades over which a level is fitted: narrower ones chase the noise of single batches
 WIDTH: Final = 0.3  # decades, of the step that is fitted to the fall; choosing it anew for each curve doubled the seeds' spread
 MIDDLES: Final = 200  # places tried for it
 FALL_NOISE: Final = 5.0  # standard errors that the loss must fall by before a fall is believed, and
 FALL_SHARE: Final = 0.02  # of its starting value
-RISE_SHARE: Final = 0.25  # of the fall, lost again: from there on a rate is not stable
+RISE_SHARE: Final = 0.25  # share of the fall that is lost again; from there on a rate is not stable
 DIVERGED: Final = 0.5  # of the starting loss above it: the sweep stops
 
 
@@ -145,7 +145,7 @@ def read_curve(rates: Floats, losses: Floats, smooth: Floats, stopped: str = "")
             f"no more than batches differ by{where}."
         )
         return RangeTest(rates, losses, smooth, nan, largest, nan, reason, stopped)
-    # The last rate with a loss near the lowest: what rises for a moment and falls again was a rough batch, not the edge.
+    # The last rate with a loss near the lowest: a loss that rises for a moment and falls again was a rough batch, not the edge.
     last = int(np.flatnonzero(level <= level[lowest] + RISE_SHARE * step.fall)[-1])
     largest = float(rates[last]) if last < len(rates) - 1 or stopped else nan
     steepest = 10.0**step.middle

@@ -1,4 +1,4 @@
-"""The figures of sampled steps, one row a module or parameter, until they are made into the tables of a trace."""
+"""The figures of sampled steps, one row for each module or parameter, until they become the tables of a trace."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class SampledRows:
         layout = {
             kind: (frame.names(kind), slice(*pair)) for kind, pair in zip(frame.tables, itertools.pairwise(ends), strict=True)
         }
-        # Copies: a view would keep the whole frame, of which few steps may be kept in the end.
+        # Copies: a view would keep the whole frame alive, even if few of its steps are kept.
         for step, stats, row in zip(frame.steps, frame.stats, np.concatenate(flat, axis=1), strict=True):
             self._steps.append({"step": step, "stats": stats, "layout": layout, "row": row.copy()}, limit=limit)
 

@@ -6,7 +6,7 @@ Keys: "health/" and then
     <parameter>/update_data, gradient_data, std, …: PARAMETER_STATS
     <module>/norm_mean_gap, norm_variance_ratio: NORM_STATS
     loss, dev_loss, learning_rate, gradient_norm, …: of the whole step; loss and dev_loss at every step they are known for
-What is not finite is left out.
+Figures that are not finite are left out.
 """
 
 from __future__ import annotations

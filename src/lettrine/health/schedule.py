@@ -1,4 +1,4 @@
-"""Which steps to sample: ever fewer, however long the run."""
+"""Which steps to sample: fewer and fewer as the run goes on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Schedule:
 
     every: 0 for the default, which samples the first FIRST steps, then waits half of the steps already taken, but at most
     LONGEST: 20 samples in 2,000 steps, and one in a thousand from step 2,000 on. 1 samples all, n every n-th from 0 on.
-    spread: by default also waits this share of the steps already taken, for trainings whose steps are short beside a look.
+    spread: by default it also waits this share of the steps already taken, for trainings whose steps are shorter than a look.
 
     Raises HealthError for a negative number.
     """

@@ -1,8 +1,7 @@
-"""What was seen while a network trained: plain arrays, one row a sampled step.
+"""What was seen while a network trained: plain arrays, one row for each sampled step.
 
-Two producers fill a `Recorder`: the torch probe, for any nn.Module, and the trainer, for the
-language model's own engines. Everything after it (checks, report) reads the `Trace` it makes and
-cannot tell the difference. Missing is NaN, never 0.
+Two producers fill a `Recorder`: the torch watch, for any nn.Module, and the trainer, for the language model's own engines. All
+that follows (checks, report) reads its `Trace` and cannot tell the difference. Missing is NaN, never 0.
 
 Axis letters: K sampled steps, D detailed ones among them, U units, G bins of a histogram.
 """
@@ -106,9 +105,9 @@ class ParameterInfo:
 @checked
 @dataclass(frozen=True)
 class Facts:
-    """What is known of the whole run, as far as it was told or could be seen.
+    """Facts about the whole run, as far as they were told or seen.
 
-    classes: how many the loss chooses between, 0 if unknown. source: "torch" or the engine's name.
+    classes: the number of classes, 0 if unknown. source: "torch" or the engine's name.
     batch_size: 0 if unknown. loss_chain: operations that made the loss, from the loss inwards, as autograd names
         them, such as ("NllLoss", "LogSoftmax", "Addmm"). chance: loss in nats of guessing by the frequencies of the
         classes seen, NaN if unknown. gain: nats by which the answers after warm-up are better than one and the same answer
@@ -117,7 +116,7 @@ class Facts:
     norm_momentum: batch norm's share of the batch in each update of the running statistics, NaN without.
     errors: what went wrong inside the health code itself; never empty silently. notes: more words, such as "reduction"
         ("mean" or "sum": how the loss gathers its batch), "batches" ("one, repeated" if all that were compared are the same) and
-        "held-out" (ALIKE where whoever trains made the held-out data himself, by the code that made the training data).
+        "held-out" (ALIKE if the same code made the held-out data and the training data).
     result: figures of the whole training once it has ended, losses in nats: "train" and "held_out" of the kept weights, "model"
         of everything together and "simple" of the best simple model on the same held-out data, "error" the standard error of
         "model", "alone" 1 where the simple model is no part of it, "passes" over the training data, "repeated" the share of
@@ -144,8 +143,8 @@ class Facts:
 class NonFinite:
     """The first value that was not finite.
 
-    phase: "forward", "backward", "loss", "update" or "data". exact: False where steps between the last
-    sampled one and this one were not looked at.
+    phase: "forward", "backward", "loss", "update" or "data". exact: False if steps between the last sampled one and this one were
+    not looked at.
     """
 
     step: int
@@ -188,7 +187,7 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Curve:
-    """Loss against optimiser step, thinned so that its size stays bounded: each point stands for a run of steps.
+    """Loss against optimiser step, of bounded size: each point stands for a run of steps.
 
     step (N,): first step of the run. mean, high: mean of its finite values (NaN if none) and the highest value in it, infinite if
     one was not finite. peak: step of the highest value. A single spike is in `high` however long the run.
@@ -203,13 +202,13 @@ class Curve:
 @checked
 @dataclass(frozen=True)
 class Trace:
-    """All that was recorded; see the module's docstring for the axes.
+    """All that was recorded; the docstring of this file explains the axes.
 
     step_stats (K,) each; outputs, gradients: by module name, (K, len(…_STATS)); parameter_stats: by parameter
     name; norms: by module name. maps: by activation module, two snapshots "first" and "last" of outputs (examples, units).
-    loss: every step's; recent: the same for the last RECENT steps, one point a step. dev: curve of the loss on held-out data.
-    evidence: what was seen beside figures, in the order in which it was first met. ranks: of a training by several processes, the
-    trace of each, by rank; the figures of this trace are then those of the whole, or of rank 0. Empty for one process.
+    loss: of every step. recent: the same for the last RECENT steps, one point per step. dev: curve of the loss on held-out data.
+    evidence: what was seen beside figures, in the order in which it was first seen. ranks: for a training by several processes,
+    the trace of each, by rank; the figures of this trace are then those of the whole, or of rank 0. Empty for one process.
     """
 
     modules: tuple[ModuleInfo, ...]
