@@ -46,6 +46,29 @@ def renamed(trace: Trace) -> Finding | None:
     )
 
 
+def all_one_class(trace: Trace) -> Finding | None:
+    """Held-out labels that are all the same, while the network answers something else."""
+    seen = answers_of(trace)
+    if seen is None or seen.words["targets"] != "classes" or not _learned(trace, seen):
+        return None
+    right = seen.figure("right")
+    if seen.figure("most") < 1 or right > 1 - limits.RENAMED:
+        return None
+    return Finding(
+        id="held-out-labels",
+        severity="critical",
+        where=(),
+        steps=_steps(trace),
+        value=1.0,
+        limit=1.0,
+        message=f"All {int(seen.figure('rows'))} held-out examples have the label {int(seen.figure('to'))}; {share(right)} of "
+        "the answers are that.",
+        why="A set of one class, or a label that stands for none, says nothing of what was learned.",
+        remedy="See how held-out labels are read, and shuffle the data before they are split: both parts need all classes.",
+        reference=_LOOK_AT_BOTH,
+    )
+
+
 def rescaled(trace: Trace) -> Finding | None:
     """Held-out inputs or targets of another scale than those of the training data, with a held-out loss that suffers."""
     seen = answers_of(trace)
@@ -91,13 +114,12 @@ def torn(trace: Trace) -> str:
     for each in trace.seen("inputs") if seen is not None else ():
         own, ours = each.figure("told"), each.figure("compared")
         other, theirs = (seen.figure("told"), seen.figure("compared")) if seen is not None else (own, ours)
-        limit = limits.TOLD_ROWS if each.figure("columns") > 1 else limits.TOLD
         if min(ours, theirs) < limits.TARGETS_LEAST:
             continue
         per_row = (theirs / ours) ** 0.5  # what is told grows as the root of the number of examples
-        if own < limit / 2 and other >= 2 * limit * max(1.0, per_row):
+        if own < limits.TOLD_ROWS and other >= limits.TOLD_TORN * max(1.0, per_row):
             return "training"
-        if other < limit / 2 and own >= 2 * limit * max(1.0, 1 / per_row):
+        if other < limits.TOLD_ROWS and own >= limits.TOLD_TORN * max(1.0, 1 / per_row):
             return "held out"
     return ""
 

@@ -5,6 +5,7 @@ Of the last evaluation listened to, see `evaluations`. figures: "evaluation": it
     Classes: "right": share of answers that are the class asked for; "mapped": the same if each class of answers is taken for the
     class that it mostly goes with, found on every second row and counted on the others; "most": share of the commonest class;
     "from", "to": the commonest class of answers that goes with another class asked for, and that class.
+    Masks, and several labels for each example: no more than that.
     Numbers: "left": mean squared error / variance of the targets; "fitted": what a straight line from answers to targets leaves
     of it; "slope", "offset" of that line.
 """
@@ -40,7 +41,7 @@ class Answers:
     def __init__(self, note: Callable[[Evidence], None]) -> None:
         self._note = note
         self._kept: list[tuple[Array, Array, Array]] = []  # inputs (B, I), answers (B, K) and targets (B, K) of a pass
-        self._classes = False
+        self._kind = ""
         self._told: tuple[float, int] | None = None
 
     def take(self, given: Tensor | None, call: FunctionCall) -> None:
@@ -55,7 +56,7 @@ class Answers:
         pair = _pair(name, answered, asked) if readable(answered) and readable(asked) else None
         if pair is None:
             return
-        self._classes = name not in _NUMBERS
+        self._kind = "numbers" if name in _NUMBERS else "classes" if pair[0].numel() == len(pair[0]) else "masks"
         rows = min(len(pair[0]), _PASS)
         usable = given is not None and given.is_floating_point() and given.ndim > 1 and readable(given)
         paired = given if usable and given is not None and len(given) == len(pair[0]) else torch.zeros(rows, 0)
@@ -68,13 +69,15 @@ class Answers:
         if not kept or len({tuple(part.shape[1] for part in each) for each in kept}) > 1:
             return
         inputs, answers, targets = (np.concatenate(part) for part in zip(*kept, strict=True))
-        figures = {"evaluation": place, "rows": len(inputs), **(_of_classes if self._classes else _of_numbers)(answers, targets)}
+        figures: dict[str, float] = {"evaluation": place, "rows": len(inputs)}
+        if self._kind != "masks":
+            figures |= (_of_classes if self._kind == "classes" else _of_numbers)(answers, targets)
         if inputs.shape[1]:
             figures |= {"mean": inputs.mean(), "std": inputs.std()}
             if self._told is None:
-                self._told = told([inputs], [targets], classes=self._classes)
+                self._told = told([inputs], [targets], classes=self._kind == "classes")
             figures |= {"told": self._told[0], "compared": self._told[1]}
-        words = {"targets": "classes" if self._classes else "numbers"}
+        words = {"targets": self._kind}
         self._note(Evidence("held-out answers", (), (0, 0), {name: float(each) for name, each in figures.items()}, words))
 
     def forget(self) -> None:
@@ -92,8 +95,10 @@ def _pair(name: str, answered: Tensor, asked: Tensor) -> tuple[Tensor, Tensor] |
         return None
     if name in _NUMBERS:
         return answered, asked
-    single = asked.numel() == len(asked) and bool(((asked == 0) | (asked == 1)).all())
-    return ((answered > _YES_OR_NO[name]).reshape(-1, 1), asked.reshape(-1, 1)) if single else None
+    if asked.numel() > len(asked):
+        return answered, asked  # masks, or several labels for each
+    yes_or_no = bool(((asked == 0) | (asked == 1)).all())
+    return ((answered > _YES_OR_NO[name]).reshape(-1, 1), asked.reshape(-1, 1)) if yes_or_no else None
 
 
 def _of_classes(answers: Array, targets: Array) -> dict[str, float]:
