@@ -9,6 +9,7 @@ import pytest
 from paper import found, make_trace, noisy, the
 
 from lettrine.health import limits
+from lettrine.health.checks import examine
 from lettrine.health.checks.answers import torn
 from lettrine.health.evidence import Evidence
 from lettrine.health.trace import Curve
@@ -46,6 +47,28 @@ def test_classes_of_another_order():
         {"evaluation": 0},  # nothing had been learned yet
     ):
         assert found(traced(answers(**figures)), "held-out-labels") == (), figures
+
+
+@pytest.mark.parametrize(
+    ("asked", "labels", "named"),
+    [
+        ({"4": 0.6, "5": 0.4}, 200, True),
+        ({"0": 0.7, "4": 0.3}, 200, True),
+        ({"0": 0.9, "4": 0.1}, 200, False),  # too few to matter
+        ({"0": 0.7, "4": 0.3}, 40, False),  # it may not have come yet
+        ({"0": 0.7, "3": 0.3}, 200, False),
+    ],
+)
+def test_classes_that_training_never_showed(asked, labels, named):
+    seen = {f"seen {label}": 1.0 for label in range(4)}
+    figures = {"looks": 8, "classes": 8, "classes_seen": 4, "labels": labels, "pure": 0, "scatter": 1, "single": 1, **seen}
+    trained = Evidence("comparison", ("Net", "classes"), (0, 94), figures, {"expects": "classes", "function": "cross_entropy"})
+    shares = {f"asked {label}": part for label, part in asked.items()}
+    trace = traced(answers(right=0.3, mapped=0.3, **shares), trained)
+    assert bool(found(trace, "held-out-labels")) is named
+    if named:
+        assert "never showed" in the(trace, "held-out-labels").message
+        assert examine(trace, only=["dev-scale"]).findings == ()
 
 
 @pytest.mark.parametrize(

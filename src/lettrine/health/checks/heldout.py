@@ -8,7 +8,7 @@ from math import isfinite, nan
 import numpy as np
 
 from lettrine.health import limits
-from lettrine.health.checks.answers import all_one_class, renamed, rescaled, torn
+from lettrine.health.checks.answers import other_labels, rescaled, torn
 from lettrine.health.checks.reading import finite_curve, number, standard_error
 from lettrine.health.checks.reference import NEED_NOT_FALL, guess_of, loss_seen, ordinary, units_of
 from lettrine.health.checks.registry import Skip, check
@@ -22,11 +22,11 @@ def held_out_labels(trace: Trace) -> Iterator[Finding]:
     """The loss on held-out data never beats guessing, although that on the training data does.
 
     Measured: The lowest loss on held-out data, against the loss of guessing. And whether one fixed exchange of classes makes the
-        held-out answers right, and whether all held-out labels are of one class.
+        held-out answers right, and whether held-out labels are of one class, or of classes that training never showed.
     Formula: limit = {HELD_OUT_CHANCE} * (loss of guessing), while the training loss is below {HELD_OUT_LEARNED} of it; or
         (share right after the exchange) - (share right) >= {RENAMED}.
     """
-    if (other := all_one_class(trace) or renamed(trace)) is not None:
+    if (other := other_labels(trace)) is not None:
         yield other
         return
     if trace.facts.notes.get("held-out") == ALIKE:
@@ -160,6 +160,8 @@ def dev_scale(trace: Trace) -> Iterator[Finding]:
     if (other := rescaled(trace)) is not None:
         yield other
         return
+    if other_labels(trace) is not None:
+        raise Skip("not applicable", "held-out labels are others than those of the training data")
     weight = _training_weight(trace)
     for each in trace.seen("evaluated"):
         if _scaled(each, weight):

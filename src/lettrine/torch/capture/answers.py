@@ -4,7 +4,8 @@ Of the last evaluation listened to, see `evaluations`. figures: "evaluation": it
 "std" of the inputs; "told" and "compared": how well inputs tell of their targets, see `graph.telling`.
     Classes: "right": share of answers that are the class asked for; "mapped": the same if each class of answers is taken for the
     class that it mostly goes with, found on every second row and counted on the others; "most": share of the commonest class;
-    "from", "to": the commonest class of answers that goes with another class asked for, and that class.
+    "from", "to": the commonest class of answers that goes with another class asked for, and that class; "asked 0",
+    "asked 1", …: share of each class.
     Masks, and several labels for each example: no more than that.
     Numbers: "left": mean squared error / variance of the targets; "fitted": what a straight line from answers to targets leaves
     of it; "slope", "offset" of that line.
@@ -23,6 +24,7 @@ from torch import Tensor
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.graph.comparisons import readable
+from lettrine.torch.graph.targets import NAMED
 from lettrine.torch.graph.telling import flat, told
 from lettrine.torch.private import without_modes
 
@@ -109,7 +111,10 @@ def _of_classes(answers: Array, targets: Array) -> dict[str, float]:
     np.add.at(table, (said[::2], asked[::2]), 1)
     mapped = np.where(table.any(axis=1), table.argmax(axis=1), -1)[said[1::2]]
     figures = {"right": float((said == asked).mean()), "mapped": float((mapped == asked[1::2]).mean())}
-    figures["most"] = float(np.bincount(asked).max() / len(asked))
+    shares = np.bincount(asked) / len(asked)
+    figures["most"] = float(shares.max())
+    if len(shares) <= NAMED:
+        figures |= {f"asked {each}": float(shares[each]) for each in np.flatnonzero(shares)}
     other = table.copy()
     np.fill_diagonal(other, 0)
     figures["from"], figures["to"] = map(float, np.unravel_index(other.argmax(), other.shape))

@@ -13,7 +13,7 @@ figures, over all looks together: "looks", "rows" (examples), "alone" (1 if the 
     squared difference of predictions and targets at the last look; "square": mean square of the targets then; "answer":
     that of the predictions; "heavy": share of the squares, about the median, that the few farthest numbers hold;
     "most_std": standard deviation of the others; "most_left": mean squared error at those, at the last look, by its square.
-    Targets that are classes: "classes" (of the prediction), "classes_seen"; "pure": share of
+    Targets that are classes: "classes" (of the prediction), "classes_seen"; "seen 0", "seen 1", …: those; "pure": share of
     looks with a single class; "scatter": how much more the classes of batches differ than those of shuffled batches (1 is
     usual); "ignored": share of targets that are left out; "all_ignored": share of looks where all are left out; "single":
     share of looks with one target per example. The prediction: "sum_off": looks whose rows do not sum to 1 along the
@@ -41,6 +41,7 @@ from lettrine.torch.graph.comparisons import Comparison, comparisons
 
 CLASSES: Final = ("classes", "logarithms", "shares of classes")
 MOST: Final = 2**16  # numbers read of one tensor, from all of its rows
+NAMED: Final = 100  # classes that are listed
 POOLED: Final = 4_096  # numbers
 FEW: Final = 0.05  # of the numbers are the few largest
 _ROW: Final = 1e-3  # allowed error of the sum of a row of probabilities: float16 has this error
@@ -246,7 +247,8 @@ def _spread(batches: list[dict[int, int]]) -> dict[str, float]:
     expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0) / table.sum()
     free = (len(batches) - 1) * (len(known) - 1)
     scatter = float(((table - expected) ** 2 / expected).sum() / free) if free else nan
-    return {
+    seen = {f"seen {label}": 1.0 for label in known} if len(known) <= NAMED else {}
+    return seen | {
         "classes_seen": len(known),
         "pure": float(((table > 0).sum(axis=1) == 1).mean()),
         "scatter": scatter,
