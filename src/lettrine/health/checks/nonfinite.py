@@ -90,7 +90,8 @@ def _cause(trace: Trace, first: NonFinite, where: str) -> tuple[str, str]:
     if of_shares or (open_ends and not grown):
         each = (of_shares if grown else open_ends)[0]
         amount = number(each.figure("least"))
-        told = f"{'' if grown else 'Nothing had grown before. '}The input of {_place(each)} is not kept away from 0: it came down to {amount}."
+        calm = "" if grown else "Nothing had grown before. "
+        told = f"{calm}The input of {_place(each)} is not kept away from 0: it came down to {amount}."
         return told, _guard(each)
     return "", _slower(trace, first, where, grown=grown)
 
