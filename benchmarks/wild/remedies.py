@@ -9,7 +9,7 @@ from typing import Final
 
 VARIANTS: Final = "variants"  # a folder of programs that are no look
 TRIED: Final[dict[str, tuple[str, ...]]] = {
-    "activation-scale": ("nine_layers_of_small_weights", "energies_as_they_were_computed"),
+    "activation-scale": ("nine_layers_of_small_weights", "gated_convolutions_at_unit_scale"),
     "batch-mixing": ("walks_attended_to_across_walkers", "film_read_across_the_batch"),
     "broadcast": ("squeezed_logits_against_a_column", "values_against_the_returns_of_all"),
     "clip-before-unscale": ("flat_curve_of_clipped_scaled_gradients", "clipped_while_scaled"),
@@ -53,7 +53,7 @@ TRIED: Final[dict[str, tuple[str, ...]]] = {
     "symmetry": ("belief_net_from_zeros", "widened_by_copies"),
     "target-constant": ("every_label_is_zero", "illnesses_looked_up_too_late"),
     "target-range": ("mobility_after_a_last_relu", "ten_digits_by_one_sigmoid"),
-    "target-rows": ("genres_by_softmax", "answers_cut_off"),
+    "target-rows": ("genres_by_softmax", "many_labels_by_one_softmax"),
     "target-scale": ("sunlight_told_in_watts", "price_in_thousands_beside_a_kind"),
     "unregistered": ("filters_of_words_in_a_list", "branches_merged_from_a_list"),
     "update-too-large": ("a_first_rate_of_one", "body_parts_that_stay_flat"),

@@ -52,6 +52,22 @@ def the_only_layer_held_is_frozen(doctor: Doctor, seed: int, cured: bool) -> Sco
     return above(data.accuracy(model(rows.held_x), rows.held_y), 0.9)
 
 
+@fault(kind="target-rows", project="stack overflow", source="stackoverflow.com/questions/38648195")
+def many_labels_by_one_softmax(doctor: Doctor, seed: int, cured: bool) -> Score:
+    """Each picture has several labels (more than 4, odd, a multiple of 3), and the answers go through one softmax."""
+    rows = _flat(seed)
+
+    def labels(y: Tensor) -> Tensor:
+        return torch.stack([y > 4, y % 2 == 1, y % 3 == 0], 1).float()
+
+    rows = rows._replace(y=labels(rows.y), held_y=labels(rows.held_y))
+    model = nn.Sequential(nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 3))
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+    loss_fn = F.binary_cross_entropy_with_logits if cured else F.cross_entropy
+    fit(doctor, model, optimizer, loss_fn, data.batches(rows.x, rows.y, 32, 300, seed))
+    return above(((model(rows.held_x) > 0) == (rows.held_y > 0.5)).float().mean(), 0.9)
+
+
 class _Post(nn.Module):
     """Many post-norm blocks over the rows of a picture."""
 
