@@ -38,7 +38,7 @@ class Successors:
     def listen(self) -> None:
         """Begin to hear."""
         if len(self._known) == 1 and self._handle is None:
-            self._handle = register_optimizer_step_post_hook(untraced(_hearing(self)))
+            self._handle = register_optimizer_step_post_hook(_hearing(self, self._known))
             weakref.finalize(self, self._handle.remove)
 
     def close(self) -> None:
@@ -48,9 +48,7 @@ class Successors:
             self._handle = None
 
     def heard(self, optimiser: Optimizer) -> None:
-        """One has stepped."""
-        if optimiser is self._known[0]:
-            return
+        """Another one than the known one has stepped."""
         if (alike := self._met.get(optimiser)) is None:
             alike = self._met[optimiser] = self._alike(optimiser)
             self._count += alike
@@ -85,13 +83,19 @@ class Successors:
         return Evidence("successors", (), (0, self._counter.step), told, {"kind": self._kind, "keeps": self._keeps})
 
 
-def _hearing(successors: Successors) -> Callable[..., None]:
+def _hearing(successors: Successors, known: list[Optimizer]) -> Callable[..., None]:
     """A hook that keeps no watch alive, since torch keeps it until it is removed."""
     reference = weakref.ref(successors)
 
-    def heard(optimiser: Optimizer, *_: Any) -> None:
+    def others(optimiser: Optimizer) -> None:
         if (hearing := reference()) is not None:
             hearing.heard(optimiser)
+
+    other = untraced(others)
+
+    def heard(optimiser: Optimizer, *_: Any) -> None:
+        if optimiser is not known[0]:
+            other(optimiser)
 
     return heard
 
