@@ -9,6 +9,7 @@ import pytest
 from paper import found, make_trace, noisy, the
 
 from lettrine.health import limits
+from lettrine.health.checks import examine
 from lettrine.health.checks.answers import torn
 from lettrine.health.evidence import Evidence
 from lettrine.health.trace import Curve
@@ -49,6 +50,28 @@ def test_classes_of_another_order():
 
 
 @pytest.mark.parametrize(
+    ("asked", "labels", "named"),
+    [
+        ({"4": 0.6, "5": 0.4}, 200, True),
+        ({"0": 0.7, "4": 0.3}, 200, True),
+        ({"0": 0.9, "4": 0.1}, 200, False),  # too few to matter
+        ({"0": 0.7, "4": 0.3}, 40, False),  # it may not have come yet
+        ({"0": 0.7, "3": 0.3}, 200, False),
+    ],
+)
+def test_classes_that_training_never_showed(asked, labels, named):
+    seen = {f"seen {label}": 1.0 for label in range(4)}
+    figures = {"looks": 8, "classes": 8, "classes_seen": 4, "labels": labels, "pure": 0, "scatter": 1, "single": 1, **seen}
+    trained = Evidence("comparison", ("Net", "classes"), (0, 94), figures, {"expects": "classes", "function": "cross_entropy"})
+    shares = {f"asked {label}": part for label, part in asked.items()}
+    trace = traced(answers(right=0.3, mapped=0.3, **shares), trained)
+    assert bool(found(trace, "held-out-labels")) is named
+    if named:
+        assert "never showed" in the(trace, "held-out-labels").message
+        assert examine(trace, only=["dev-scale"]).findings == ()
+
+
+@pytest.mark.parametrize(
     ("figures", "named"), [({}, True), ({"left": 0.9}, False), ({"fitted": limits.RESCALED_LEFT + 0.01}, False)]
 )
 def test_targets_of_another_scale(figures, named):
@@ -69,11 +92,45 @@ def test_inputs_of_another_scale(other, named):
     assert found(traced(*pair, dev=0.3 * RISES), "dev-scale") == ()  # the held-out loss is good
 
 
+def test_held_out_labels_of_one_class():
+    same = {"right": 0.1, "mapped": 1.0, "most": 1.0, "to": 7}
+    assert "have the label 7; 10 % of the answers" in the(traced(answers(**same)), "held-out-labels").message
+    for figures in ({"most": 0.99, "mapped": 0.99}, {"right": 0.8}, {"evaluation": 0}):
+        assert found(traced(answers(**(same | figures))), "held-out-labels") == (), figures
+
+
+NUMBERS = (Evidence("loss", (), (0, 94), {"terms": 1, "reference": GUESS, "weight": 1}, {"kind": "squared error", "nature": ""}),)
+
+
+def test_numbers_known_by_heart():
+    heart = noisy(np.concatenate([np.linspace(GUESS, 0.01, 60), np.full(140, 0.01)]), 0.0001)
+
+    def severity(*losses, evidence=NUMBERS):
+        dev = GUESS * np.array(losses)
+        trace = replace(make_trace(evidence=evidence, loss=heart), dev=Curve(EVALUATED, dev, dev, EVALUATED.copy()))
+        return [each.severity for each in found(trace, "overfitting")]
+
+    assert severity(0.9, 0.5, 0.55, 0.56, 0.57, 0.57) == ["warning"]
+    assert severity(0.9, 0.4, 0.45, 0.46, 0.47, 0.47) == ["info"]  # more than half of what there is holds
+    assert severity(0.9, 0.5, 0.52, 0.53, 0.53, 0.53) == []
+    assert severity(0.98, 0.97, 1.01, 1.02, 1.02, 1.02) == ["warning"]  # no better than one answer to all
+    assert severity(0.9, 0.5, 0.55, 0.56, 0.57, 0.57, evidence=()) == ["info"]  # of classes
+
+
+def test_a_likelihood_below_0_is_measured_by_its_fall():
+    below = np.array([1.5, 0.6, -0.1, -0.05, -0.02, -0.02])
+    falling = np.linspace(2, -0.3, 200)
+    unknown = replace(make_trace().facts, classes=0, chance=float("nan"))
+    for dev, wanted in ((below, 0), (np.array([1.5, 0.6, -0.1, 0.6, 1.2, 1.3]), 1)):
+        trace = replace(make_trace(loss=falling, facts=unknown), dev=Curve(EVALUATED, dev, dev, EVALUATED.copy()))
+        assert len(found(trace, "overfitting")) == wanted
+
+
 def test_pairs_torn_apart():
     assert torn(traced(inputs(), answers())) == ""
     assert torn(traced(inputs(told=0.5), answers())) == "training"
     assert torn(traced(inputs(), answers(told=0.5))) == "held out"
-    assert torn(traced(inputs(told=0.5), answers(told=7))) == ""  # a task in which neighbours tell little
+    assert torn(traced(inputs(told=0.5), answers(told=0.9 * limits.TOLD_TORN))) == ""  # a task in which neighbours tell little
     assert torn(traced(inputs(told=0.5, compared=60), answers())) == ""
     same = {"right": 0.1, "mapped": 0.1}
     by_heart = traced(inputs(told=0.5, compared=100), answers(**same))

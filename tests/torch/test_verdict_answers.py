@@ -85,3 +85,31 @@ def test_pairs_torn_apart(part, named):
     held = (held_x, held_y if part == "training" else held_y[torch.randperm(192, generator=generator)])
     assert alarms(trained(train, held, functional.cross_entropy, out=4)) == [named]
     assert alarms(trained((x, y), (held_x, held_y), functional.cross_entropy, out=4)) == []
+
+
+def test_masks_in_another_order():
+    generator = torch.Generator().manual_seed(2)
+    places = torch.randint(2, 6, (256, 2), generator=generator)
+    grid = torch.arange(8)
+    inside = ((grid - places[:, :1]).abs() < 2)[:, :, None] & ((grid - places[:, 1:]).abs() < 2)[:, None, :]
+    masks = inside.float().reshape(256, 64)
+    x = masks + 0.4 * torch.randn(256, 64, generator=generator)
+    train, held = (x[:128], masks[:128]), (x[128:], masks[128:])
+    apart = train[0], train[1][torch.randperm(128, generator=generator)]
+    loss_fn = functional.binary_cross_entropy_with_logits
+    assert alarms(trained(apart, held, loss_fn, out=64)) == ["shuffled-targets"]
+    assert alarms(trained(train, held, loss_fn, out=64)) == []
+
+
+def test_held_out_labels_of_one_class():
+    train, (held_x, held_y) = parted(*classes(1024))
+    assert alarms(trained(train, (held_x, 0 * held_y), functional.cross_entropy, out=4)) == ["held-out-labels"]
+
+
+def test_numbers_learned_by_heart():
+    generator = torch.Generator().manual_seed(4)
+    x = torch.randn(1024, 20, generator=generator)
+    y = x[:, :3].sum(1, keepdim=True) + 1.5 * torch.randn(1024, 1, generator=generator)
+    held = x[768:], y[768:]
+    assert alarms(trained((x[:40], y[:40]), held, functional.mse_loss, steps=300)) == ["overfitting"]
+    assert alarms(trained((x[:768], y[:768]), held, functional.mse_loss, steps=300)) == []

@@ -7,7 +7,7 @@ from math import isfinite
 import numpy as np
 
 from lettrine.health import limits
-from lettrine.health.checks.reading import finite_curve, number, share
+from lettrine.health.checks.reading import finite_curve, listed, number, share
 from lettrine.health.checks.reference import guess_of
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
@@ -22,7 +22,12 @@ def answers_of(trace: Trace) -> Evidence | None:
     return seen if seen is not None and seen.figure("rows") >= limits.TARGETS_LEAST else None
 
 
-def renamed(trace: Trace) -> Finding | None:
+def other_labels(trace: Trace) -> Finding | None:
+    """Held-out labels that are not numbered or chosen as those of the training data are."""
+    return _all_one_class(trace) or _never_shown(trace) or _renamed(trace)
+
+
+def _renamed(trace: Trace) -> Finding | None:
     """Answers that tell held-out classes apart, but by other numbers than those of their labels."""
     seen = answers_of(trace)
     if seen is None or seen.words["targets"] != "classes" or not _learned(trace, seen):
@@ -43,6 +48,56 @@ def renamed(trace: Trace) -> Finding | None:
         why="The network tells the held-out classes apart, and they are numbered otherwise than those of the training data.",
         remedy="Number the classes of both by one list that is made once: print names and numbers of both beside each other.",
         reference=_LOOK_AT_BOTH,
+    )
+
+
+def _all_one_class(trace: Trace) -> Finding | None:
+    """Held-out labels that are all the same, while the network answers something else."""
+    seen = answers_of(trace)
+    if seen is None or seen.words["targets"] != "classes" or not _learned(trace, seen):
+        return None
+    right = seen.figure("right")
+    if seen.figure("most") < 1 or right > 1 - limits.RENAMED:
+        return None
+    return Finding(
+        id="held-out-labels",
+        severity="critical",
+        where=(),
+        steps=_steps(trace),
+        value=1.0,
+        limit=1.0,
+        message=f"All {int(seen.figure('rows'))} held-out examples have the label {int(seen.figure('to'))}; {share(right)} of "
+        "the answers are that.",
+        why="A set of one class, or a label that stands for none, says nothing of what was learned.",
+        remedy="See how held-out labels are read, and shuffle the data before they are split: both parts need all classes.",
+        reference=_LOOK_AT_BOTH,
+    )
+
+
+def _never_shown(trace: Trace) -> Finding | None:
+    """Held-out classes that no batch of the training data had, though each would have come by chance."""
+    seen = answers_of(trace)
+    trained = next((each for each in trace.seen("comparison") if each.figure("labels") >= limits.TARGETS_LEAST), None)
+    if seen is None or trained is None or seen.words["targets"] != "classes" or not _learned(trace, seen):
+        return None
+    asked = {name.removeprefix("asked "): part for name, part in seen.figures.items() if name.startswith("asked ")}
+    new = {label: part for label, part in asked.items() if f"seen {label}" not in trained.figures}
+    new = {label: part for label, part in new.items() if part * trained.figure("labels") >= limits.NEVER_SHOWN_EXPECTED}
+    if trained.figure("classes_seen") > limits.NEVER_SHOWN_MOST or sum(new.values()) < limits.NEVER_SHOWN:
+        return None
+    return Finding(
+        id="held-out-labels",
+        severity="critical",
+        where=(),
+        steps=_steps(trace),
+        value=sum(new.values()),
+        limit=limits.NEVER_SHOWN,
+        message=f"{share(sum(new.values()))} of the held-out examples are of classes that the training data never showed: "
+        f"{listed(list(new))}. The {int(trained.figure('labels'))} training targets looked at have "
+        f"{int(trained.figure('classes_seen'))} other classes.",
+        why="What was never shown is not learned, and the held-out loss says nothing of what was.",
+        remedy="Shuffle the data before they are split, or split each class by itself (stratify): both parts need all classes.",
+        reference="sklearn.model_selection.train_test_split: shuffle, stratify",
     )
 
 
@@ -91,13 +146,12 @@ def torn(trace: Trace) -> str:
     for each in trace.seen("inputs") if seen is not None else ():
         own, ours = each.figure("told"), each.figure("compared")
         other, theirs = (seen.figure("told"), seen.figure("compared")) if seen is not None else (own, ours)
-        limit = limits.TOLD_ROWS if each.figure("columns") > 1 else limits.TOLD
         if min(ours, theirs) < limits.TARGETS_LEAST:
             continue
         per_row = (theirs / ours) ** 0.5  # what is told grows as the root of the number of examples
-        if own < limit / 2 and other >= 2 * limit * max(1.0, per_row):
+        if own < limits.TOLD_ROWS and other >= limits.TOLD_TORN * max(1.0, per_row):
             return "training"
-        if other < limit / 2 and own >= 2 * limit * max(1.0, 1 / per_row):
+        if other < limits.TOLD_ROWS and own >= limits.TOLD_TORN * max(1.0, 1 / per_row):
             return "held out"
     return ""
 

@@ -10,6 +10,7 @@ import numpy as np
 from lettrine.health import limits
 from lettrine.health.checks.answers import torn
 from lettrine.health.checks.consequence import Consequence, consequence, wasted, weigh
+from lettrine.health.checks.majority import rare_among
 from lettrine.health.checks.oscillation import swings
 from lettrine.health.checks.reading import finite_curve, median, number, share, start
 from lettrine.health.checks.reference import NEED_NOT_FALL, ordinary, reference_of
@@ -145,6 +146,8 @@ def repeated_batch(trace: Trace) -> Iterator[Finding]:
                 remedy="Look at how rows are picked: an index that is not used, one example expanded, or a generator made anew.",
                 reference="Karpathy 2019, A recipe for training neural networks: become one with the data",
             )
+        elif _empty(each) and not consequence(trace).well:
+            yield _of_one_value(each)
         elif alone and _one_after_another(each):
             yield Finding(
                 id="repeated-batch",
@@ -184,6 +187,27 @@ def _blank(trace: Trace) -> Iterator[Finding]:
                 "reading failed. Assert x.any() before each step.",
                 reference="torch.Tensor.to: non_blocking",
             )
+
+
+def _empty(each: Evidence) -> bool:
+    """Whether many examples hold nothing, although their targets differ as those of all do."""
+    enough = each.figure("looks") >= limits.UPDATE_RECORDS and each.figure("compared") >= limits.TARGETS_LEAST
+    return enough and each.figure("empty") >= limits.EMPTY and each.figure("empty_spread") >= limits.EMPTY_SPREAD
+
+
+def _of_one_value(each: Evidence) -> Finding:
+    return Finding(
+        id="repeated-batch",
+        severity="warning",
+        where=each.where,
+        steps=each.steps,
+        value=each.figure("empty"),
+        limit=limits.EMPTY,
+        message=f"{share(each.figure('blank'))} of the examples hold one value throughout, and their targets differ.",
+        why="Of an empty example nothing can be learned but how often each target occurs.",
+        remedy="See how these files are read: a path that is not found, or a picture that cannot be decoded, may give zeros.",
+        reference="Karpathy 2019, A recipe for training neural networks: become one with the data",
+    )
 
 
 def _one_after_another(each: Evidence) -> bool:
@@ -310,7 +334,8 @@ def shuffled_targets(trace: Trace) -> Iterator[Finding]:
     for each in trace.seen("inputs"):
         told, compared = each.figure("told"), each.figure("compared")
         limit = limits.TOLD_ROWS if each.figure("columns") > 1 else limits.TOLD
-        enough = compared >= limits.TOLD_LEAST or torn(trace) == "training"
+        enough = compared >= limits.TOLD_LEAST and rare_among(trace, compared) >= limits.TOLD_RARE
+        enough |= torn(trace) == "training"
         if not (enough and told < limit) or not _moves(trace, harm):
             continue
         if unscaled(trace) is not None or _far_targets(trace):

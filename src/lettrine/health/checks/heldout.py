@@ -8,7 +8,7 @@ from math import isfinite, nan
 import numpy as np
 
 from lettrine.health import limits
-from lettrine.health.checks.answers import renamed, rescaled, torn
+from lettrine.health.checks.answers import other_labels, rescaled, torn
 from lettrine.health.checks.reading import finite_curve, number, standard_error
 from lettrine.health.checks.reference import NEED_NOT_FALL, guess_of, loss_seen, ordinary, units_of
 from lettrine.health.checks.registry import Skip, check
@@ -22,12 +22,12 @@ def held_out_labels(trace: Trace) -> Iterator[Finding]:
     """The loss on held-out data never beats guessing, although that on the training data does.
 
     Measured: The lowest loss on held-out data, against the loss of guessing. And whether one fixed exchange of classes makes the
-        held-out answers right.
+        held-out answers right, and whether held-out labels are of one class, or of classes that training never showed.
     Formula: limit = {HELD_OUT_CHANCE} * (loss of guessing), while the training loss is below {HELD_OUT_LEARNED} of it; or
         (share right after the exchange) - (share right) >= {RENAMED}.
     """
-    if (exchanged := renamed(trace)) is not None:
-        yield exchanged
+    if (other := other_labels(trace)) is not None:
+        yield other
         return
     if trace.facts.notes.get("held-out") == ALIKE:
         raise Skip("not applicable", "the held-out data are known to be prepared as the training data are")
@@ -86,7 +86,7 @@ def overfitting(trace: Trace) -> Iterator[Finding]:
     Formula: rise = mean(last two) / lowest - 1; a warning if {OVERFITTING_LOST:.0%} of what had been gained over guessing is
         lost again ({OVERFITTING_HEART:.0%} where the held-out loss is more than {OVERFITTING_FAR:.0f} times the training loss,
         and then of the lowest too; for errors of numbers that end above {PLATEAU_HIGH} of guessing then any rise above
-        {OVERFITTING_RISE:.0%}), and the weights of the best step were not kept.
+        {OVERFITTING_RISE:.0%}, and above guessing any rise), and the weights of the best step were not kept.
     """
     finite = np.isfinite(trace.dev.mean)
     steps, dev = trace.dev.step[finite], trace.dev.mean[finite]
@@ -94,22 +94,25 @@ def overfitting(trace: Trace) -> Iterator[Finding]:
         raise Skip("not run", f"{len(dev)} evaluations; {limits.OVERFITTING_POINTS} are needed")
     place = int(np.argmin(dev))
     best, end = float(dev[place]), float(np.mean(dev[-2:]))
-    rise, guess = (1 + limits.OVERFITTING_RISE) * best, guess_of(trace)
-    if place >= len(dev) - 2 or end <= rise:
-        return
-    when = int(steps[place])
+    guess, when = guess_of(trace), int(steps[place])
+    # A likelihood of densities may be below 0: then only its fall from the first evaluation is a size.
+    size = best if best > 0 else float(dev[0]) - best
+    rise = best + limits.OVERFITTING_RISE * size
     train_steps, train = finite_curve(trace, trace.loss)
     then, now = train[train_steps <= when][-50:], train[-50:]
+    heart = best > 0 and len(now) > 0 and end > limits.OVERFITTING_FAR * float(np.mean(now))
+    worthless = heart and _of_numbers(trace) and end >= guess  # no better than one answer to all
+    if place >= len(dev) - 2 or end <= (best if worthless else rise):
+        return
     if len(then) and len(now) and float(np.mean(now)) > float(np.mean(then)):
         return  # both rise: that is divergence
     if len(now) and end <= float(np.mean(now)) + limits.NOISE * (standard_error(now) or 0.0):
         return  # not worse than on the training examples
     # The decisive figure: how much of the gain on held-out data is lost again in the weights at the end of the run.
-    heart = len(now) > 0 and end > limits.OVERFITTING_FAR * float(np.mean(now))
     share = limits.OVERFITTING_HEART if heart else limits.OVERFITTING_LOST
-    limit = max(rise, best + share * (guess - best) if isfinite(guess) else (1 + share) * best)
+    limit = max(rise, best + share * (guess - best if isfinite(guess) else size))
     if heart and _of_numbers(trace) and end >= limits.PLATEAU_HIGH * guess:
-        limit = rise  # of numbers every rise is an error that grew
+        limit = best if worthless else rise  # of numbers every rise is an error that grew
     elif heart:  # classes known by heart are said with certainty: few errors cost much, while fewer may be made than at the best
         limit = max(limit, (1 + share) * best)
     gap = f", while the training loss is {number(float(np.mean(now)), 3)}" if len(now) else ""
@@ -157,6 +160,8 @@ def dev_scale(trace: Trace) -> Iterator[Finding]:
     if (other := rescaled(trace)) is not None:
         yield other
         return
+    if other_labels(trace) is not None:
+        raise Skip("not applicable", "held-out labels are others than those of the training data")
     weight = _training_weight(trace)
     for each in trace.seen("evaluated"):
         if _scaled(each, weight):

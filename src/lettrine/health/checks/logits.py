@@ -97,8 +97,10 @@ def probabilities_as_logits(trace: Trace) -> Iterator[Finding]:
 
     Measured: The operations between the last weights and the loss, compared with what this loss expects; and whether a softmax
     is taken of the shares that another one made.
+        And the range of answers whose overlap with targets (dice, jaccard) is the loss.
     Formula: none. Certain probabilities taken for logits give no less than ln(1 + (K - 1) / e) with K classes.
     """
+    yield from (_no_shares(each) for each in trace.seen("overlap") if _beyond(each))
     found = [(each.where[:1], each.steps, mistake) for each in trace.seen("comparison") if (mistake := _fed(each)) is not None]
     if not found and (twice := [each for each in trace.seen("softmax twice") if each.figure("looks") >= limits.UPDATE_RECORDS]):
         yield from (_twice(trace, each) for each in twice)
@@ -133,6 +135,28 @@ def probabilities_as_logits(trace: Trace) -> Iterator[Finding]:
             remedy=remedy,
             reference="torch.nn.CrossEntropyLoss, BCEWithLogitsLoss and NLLLoss: what the input is",
         )
+
+
+def _beyond(each: Evidence) -> bool:
+    """Whether answers that an overlap is computed of leave 0 to 1."""
+    far = each.figure("low") < -limits.OUT_OF_REACH or each.figure("high") > 1 + limits.OUT_OF_REACH
+    return each.figure("looks") >= limits.UPDATE_RECORDS and far
+
+
+def _no_shares(each: Evidence) -> Finding:
+    return Finding(
+        id="probabilities-as-logits",
+        severity="critical",
+        where=each.where,
+        steps=each.steps,
+        value=each.figure("low") if each.figure("low") < 0 else each.figure("high"),
+        limit=nan,
+        message="The loss of overlap expects probabilities and gets raw outputs, from "
+        f"{number(each.figure('low'), 3)} to {number(each.figure('high'), 3)}.",
+        why="An overlap (dice, jaccard) of numbers of any size has no best value: it falls as they grow, or its divisor is 0.",
+        remedy=f"Give it the sigmoid of what {each.where[0]} gives, or the softmax where classes exclude each other.",
+        reference="Milletari et al. 2016, V-Net, section 3: dice of probabilities",
+    )
 
 
 def _twice(trace: Trace, each: Evidence) -> Finding:
@@ -201,7 +225,7 @@ def _logarithms(each: Evidence, expects: str, last: str) -> tuple[str, str, str]
     if expects == "log rates" and last in _POSITIVE:
         given = f"rates: the outputs of a function that gives no values below 0 ({_POSITIVE[last]})"
         return "logarithms of rates", given, f"Remove the {_POSITIVE[last]} after {place}, or set log_input=False."
-    if expects == "paths" and (last in _SHARES or (not last and each.figure("above") == 1)):
+    if expects == "paths" and (last in _SHARES or (not last and each.figure("above") > 0)):  # no logarithm of a share is above 0
         given = "probabilities" if last else "raw outputs"
         return "logarithms of probabilities", given, f"Give ctc_loss the log_softmax of the raw outputs of {place}."
     return None

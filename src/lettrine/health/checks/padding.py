@@ -31,8 +31,8 @@ _REFERENCE: Final = {
 
 @check("padding-mask")
 def padding_mask(trace: Trace) -> Iterator[Finding]:
-    """A mask of an attention that is inverted, so that it sees only padding, or one that masks nothing; and a recurrent
-    network that is read after the padding.
+    """A mask of an attention that is inverted, so that it sees only padding, or one that masks nothing, or queries in place of
+    keys; and a recurrent network that is read after the padding.
 
     Measured: Which tokens are masked, by key_padding_mask, attn_mask or masked_fill before a softmax; how many rows end in
     padding if a mask masks none, or if only the last step is used.
@@ -42,6 +42,7 @@ def padding_mask(trace: Trace) -> Iterator[Finding]:
     """
     yield from _padded_ends(trace)
     yield from _nothing_masked(trace)
+    yield from _cancelled(trace)
     wrong = [
         each for each in trace.seen("key padding") if each.figure("inverted") >= max(wiring.MASK_LOOKS, each.figure("looks") / 2)
     ]
@@ -85,6 +86,27 @@ def _nothing_masked(trace: Trace) -> Iterator[Finding]:
         remedy=f"Make the mask from the tokens: {_REMEDY[mask].format(token=token)}.",
         reference=f"torch: {_REFERENCE[mask]}",
     )
+
+
+def _cancelled(trace: Trace) -> Iterator[Finding]:
+    """Masks of padding on the axis of the queries."""
+    for seen in trace.seen("idle mask"):
+        if seen.figure("looks") < wiring.MASK_LOOKS:
+            continue
+        mask, token = seen.words["mask"], seen.words["token"]
+        yield Finding(
+            id="padding-mask",
+            severity="warning",
+            where=seen.where,
+            steps=seen.steps,
+            value=seen.figure("run"),
+            limit=0.0,
+            message=f"The {mask} of {seen.where[0]} hides the padding ({token}) as queries, not as keys: it is the same for all "
+            f"keys of a query, and the softmax cancels it. {share(seen.figure('rows'))} of the rows have padding.",
+            why="Every token attends to the padding too: the answer to a text depends on the longest text in its batch.",
+            remedy=f"Put the padding on the last axis of the scores: {_REMEDY[mask].format(token=token)}.",
+            reference=f"torch: {_REFERENCE[mask]}",
+        )
 
 
 def _padded_ends(trace: Trace) -> Iterator[Finding]:

@@ -26,7 +26,7 @@ def target_scale(trace: Trace) -> Iterator[Finding]:
         the targets of one term of several are judged too, such as the returns that a critic is to predict.
     Formula: size = sqrt(mean**2 + std**2); of one term of several size >= {SCALE_APART:g}, and (mean squared error at the last
         look) >= {HARDLY_LEARNED} * size**2; targets with size <= {SCALE_TINY:g}, if the loss ends above {TINY_MISSED:g} times
-        their variance.
+        their variance; and those of which a twentieth holds {FEW_RULE:.0%} of the squares, if the others are not followed.
     """
     if not trace.seen("comparison") and (far := _far_from_zero(trace)) is not None:
         yield far
@@ -40,6 +40,9 @@ def target_scale(trace: Trace) -> Iterator[Finding]:
         left = harm.end / std**2 if each.words["expects"] == "squared" and each.figure("alone") == 1 and std > 0 else nan
         # If the mean is so far away, even most of the differences between targets are lost.
         most = limits.HARDLY_LEARNED if abs(mean) >= limits.SCALE_FAR * std else limits.CHANCE_SHARE
+        if (few := _ruled(each)) is not None:
+            yield few
+            continue
         if not given(each) or size < limits.SCALE_FAR or not (harm.bad or left > most or by_heart_only(trace, harm)):
             if (far := _never_reached(trace, each) or _drowned(each, size, harm)) is not None:
                 yield far
@@ -93,6 +96,30 @@ def _never_reached(trace: Trace, each: Evidence) -> Finding | None:
         remedy="Divide these targets (of a critic: the rewards) by "
         f"{number(size, 1)}, or standardise them, and multiply the answers by it where they are used.",
         reference="LeCun et al. 1998, Efficient BackProp, section 4.3: normalizing",
+    )
+
+
+def _ruled(each: Evidence) -> Finding | None:
+    """A few targets, far from all others, that rule a squared error; the others are not followed."""
+    std, most, left = each.figure("std"), each.figure("most_std"), each.figure("most_left")
+    few = each.figure("heavy") >= limits.FEW_RULE and std >= limits.FEW_FAR * most
+    late = each.steps[1] >= limits.LEARNING_STEPS / 2
+    if not (given(each) and each.words["expects"] == "squared" and few and late and left >= limits.HARDLY_LEARNED):
+        return None
+    return Finding(
+        id="target-scale",
+        severity="warning",
+        where=each.where[:1],
+        steps=each.steps,
+        value=std / most,
+        limit=limits.FEW_FAR,
+        message=f"A few targets lie far from all others: {share(each.figure('heavy'))} of their squares are those of a "
+        f"twentieth. They go from {number(each.figure('low'), 3)} to {number(each.figure('high'), 3)}; without the few their "
+        f"std is {number(most, 3)}, and at step {each.steps[1]:,} the answers miss them by {number(left)} times its square.",
+        why="A squared error follows the farthest targets, and each of them throws the weights about.",
+        remedy="Look at the largest targets: wrong units, or a mark for a missing value? Clip or drop them, take logarithms, or "
+        "use huber_loss.",
+        reference="Huber 1964, Robust estimation of a location parameter",
     )
 
 

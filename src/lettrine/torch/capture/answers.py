@@ -4,7 +4,9 @@ Of the last evaluation listened to, see `evaluations`. figures: "evaluation": it
 "std" of the inputs; "told" and "compared": how well inputs tell of their targets, see `graph.telling`.
     Classes: "right": share of answers that are the class asked for; "mapped": the same if each class of answers is taken for the
     class that it mostly goes with, found on every second row and counted on the others; "most": share of the commonest class;
-    "from", "to": the commonest class of answers that goes with another class asked for, and that class.
+    "from", "to": the commonest class of answers that goes with another class asked for, and that class; "asked 0",
+    "asked 1", …: share of each class.
+    Masks, and several labels for each example: no more than that.
     Numbers: "left": mean squared error / variance of the targets; "fitted": what a straight line from answers to targets leaves
     of it; "slope", "offset" of that line.
 """
@@ -22,6 +24,7 @@ from torch import Tensor
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.graph.comparisons import readable
+from lettrine.torch.graph.targets import NAMED
 from lettrine.torch.graph.telling import flat, told
 from lettrine.torch.private import without_modes
 
@@ -40,7 +43,7 @@ class Answers:
     def __init__(self, note: Callable[[Evidence], None]) -> None:
         self._note = note
         self._kept: list[tuple[Array, Array, Array]] = []  # inputs (B, I), answers (B, K) and targets (B, K) of a pass
-        self._classes = False
+        self._kind = ""
         self._told: tuple[float, int] | None = None
 
     def take(self, given: Tensor | None, call: FunctionCall) -> None:
@@ -55,7 +58,7 @@ class Answers:
         pair = _pair(name, answered, asked) if readable(answered) and readable(asked) else None
         if pair is None:
             return
-        self._classes = name not in _NUMBERS
+        self._kind = "numbers" if name in _NUMBERS else "classes" if pair[0].numel() == len(pair[0]) else "masks"
         rows = min(len(pair[0]), _PASS)
         usable = given is not None and given.is_floating_point() and given.ndim > 1 and readable(given)
         paired = given if usable and given is not None and len(given) == len(pair[0]) else torch.zeros(rows, 0)
@@ -68,13 +71,15 @@ class Answers:
         if not kept or len({tuple(part.shape[1] for part in each) for each in kept}) > 1:
             return
         inputs, answers, targets = (np.concatenate(part) for part in zip(*kept, strict=True))
-        figures = {"evaluation": place, "rows": len(inputs), **(_of_classes if self._classes else _of_numbers)(answers, targets)}
+        figures: dict[str, float] = {"evaluation": place, "rows": len(inputs)}
+        if self._kind != "masks":
+            figures |= (_of_classes if self._kind == "classes" else _of_numbers)(answers, targets)
         if inputs.shape[1]:
             figures |= {"mean": inputs.mean(), "std": inputs.std()}
             if self._told is None:
-                self._told = told([inputs], [targets], classes=self._classes)
+                self._told = told([inputs], [targets], classes=self._kind == "classes")
             figures |= {"told": self._told[0], "compared": self._told[1]}
-        words = {"targets": "classes" if self._classes else "numbers"}
+        words = {"targets": self._kind}
         self._note(Evidence("held-out answers", (), (0, 0), {name: float(each) for name, each in figures.items()}, words))
 
     def forget(self) -> None:
@@ -92,8 +97,10 @@ def _pair(name: str, answered: Tensor, asked: Tensor) -> tuple[Tensor, Tensor] |
         return None
     if name in _NUMBERS:
         return answered, asked
-    single = asked.numel() == len(asked) and bool(((asked == 0) | (asked == 1)).all())
-    return ((answered > _YES_OR_NO[name]).reshape(-1, 1), asked.reshape(-1, 1)) if single else None
+    if asked.numel() > len(asked):
+        return answered, asked  # masks, or several labels for each
+    yes_or_no = bool(((asked == 0) | (asked == 1)).all())
+    return ((answered > _YES_OR_NO[name]).reshape(-1, 1), asked.reshape(-1, 1)) if yes_or_no else None
 
 
 def _of_classes(answers: Array, targets: Array) -> dict[str, float]:
@@ -104,7 +111,10 @@ def _of_classes(answers: Array, targets: Array) -> dict[str, float]:
     np.add.at(table, (said[::2], asked[::2]), 1)
     mapped = np.where(table.any(axis=1), table.argmax(axis=1), -1)[said[1::2]]
     figures = {"right": float((said == asked).mean()), "mapped": float((mapped == asked[1::2]).mean())}
-    figures["most"] = float(np.bincount(asked).max() / len(asked))
+    shares = np.bincount(asked) / len(asked)
+    figures["most"] = float(shares.max())
+    if len(shares) <= NAMED:
+        figures |= {f"asked {each}": float(shares[each]) for each in np.flatnonzero(shares)}
     other = table.copy()
     np.fill_diagonal(other, 0)
     figures["from"], figures["to"] = map(float, np.unravel_index(other.argmax(), other.shape))

@@ -21,7 +21,7 @@ from lettrine.torch.capture.functions import FunctionCall, FunctionNotes, Module
 from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.held_out import HeldOut, delicate, differs
 from lettrine.torch.capture.looks import Look, Readers, RootCall, Stepping
-from lettrine.torch.capture.outputs import Listener
+from lettrine.torch.capture.outputs import Hook
 from lettrine.torch.capture.wholeness import Wholeness
 from lettrine.torch.private import compiles, recomputing, transformed
 
@@ -96,8 +96,8 @@ class Looker:
         self._noting = not delicate(self._model)
         self.blind = self.blind or (not self._noting and compiles())
         for root in self.roots:
-            self._handles.append(root.register_forward_pre_hook(Listener(self._begin)))
-            self._handles.append(root.register_forward_hook(Listener(self._end_call), with_kwargs=True, always_call=True))
+            self._handles.append(root.register_forward_pre_hook(Hook(self._begin)))
+            self._handles.append(root.register_forward_hook(Hook(self._end_call), with_kwargs=True, always_call=True))
 
     def enter(self, roots: list[nn.Module]) -> None:
         """The user calls these modules. Call it between two steps."""

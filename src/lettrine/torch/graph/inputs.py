@@ -6,14 +6,15 @@ where: the root's name.
 
 figures, over all looks: "looks", "rows" (of one batch); "mean", "std", "low", "high" of all values; "feature_most",
     "feature_least": largest and smallest root mean square of a feature (of a channel, if there are more than two axes);
-    "rescaled": share of looks in which the model itself first divides its input; "pairs": looks at two optimiser steps in
-    a row, "same": share of them with the same batch, "distinct": different batches; "period": number of steps after which
-    the same batches came again in the same order; NaN if some look did not show it; "alike": share of looks in which all
-    rows of the batch were equal; "grown": number of different rows in the last batches / in the first ones; it grows
-    while a replay buffer fills; "told": how much better than chance inputs tell of targets, in standard deviations over
-    permuted targets; "compared": on how many examples; "columns": numbers in a target, or more than 1 where inputs are
-    tokens; "scatter": how many times more the batches differ from each other than chance allows, in their inputs or in their
-    targets, whichever is less; NaN for targets that are classes. Told is of `telling`.
+    "rescaled": share of looks in which the model itself first divides its input; "pairs": looks at two optimiser steps in a
+    row, "same": share of them with the same batch, "distinct": different batches; "period": number of steps after which the
+    same batches came again in the same order; NaN if some look did not show it; "alike": share of looks in which all rows of
+    the batch were equal; "empty": share of the rows kept that hold one value throughout; "empty_spread": variance of the
+    targets of these / that of all (of classes: of their indicators); "grown": number of different rows in the last batches /
+    in the first ones; it grows while a replay buffer fills; "told": how much better than chance inputs tell of targets, in
+    standard deviations over permuted targets; "compared": on how many examples; "columns": numbers in a target, or more than
+    1 where inputs are tokens; "scatter": how many times more the batches differ from each other than chance allows, in their
+    inputs or in their targets, whichever is less; NaN for targets that are classes. Told is of `telling`.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ _LONG: Final = 512  # tokens kept of each example
 _SPREAD, _PLACE = 101, 37  # odd numbers that spread tokens and places over the columns of a hash
 _ALIKE: Final = 4  # rows needed to say that all are equal
 _WHOLE: Final = (torch.int64, torch.int32, torch.int16, torch.uint8)  # types of tokens; masks have others
+_EMPTY: Final = 16  # numbers in a row, before one value throughout says anything
 _RETURNS: Final = 3  # pairs of looks with the same batch
 
 Array = NDArray[Any]
@@ -204,8 +206,23 @@ def _figures(seen: _Seen) -> dict[str, float]:
     if seen.told[0] != len(seen.inputs):
         seen.told = len(seen.inputs), told(seen.inputs, seen.targets, classes=seen.classes)
     figures |= {"told": seen.told[1][0], "compared": seen.told[1][1], "columns": seen.columns}
+    figures |= _empty(seen)
     figures["scatter"] = nan if seen.classes else float(np.minimum(_scatter(seen.inputs), _scatter(seen.targets)))
     return {name: float(value) for name, value in figures.items()}
+
+
+def _empty(seen: _Seen) -> dict[str, float]:
+    """Rows with one value throughout, and how far the targets of these differ, relative to those of all."""
+    if not seen.inputs or len({each.shape[1] for each in (*seen.inputs, *seen.targets)}) > 2 or seen.inputs[0].shape[1] < _EMPTY:
+        return {}
+    inputs, targets = np.concatenate(seen.inputs), np.concatenate(seen.targets)
+    empty = np.ptp(inputs, axis=1) == 0
+    if targets.shape[1] > 1 or not empty.any():
+        return {"empty": float(empty.mean())}
+    labels = targets == np.unique(targets) if seen.classes else targets
+    spread = labels.astype(np.float64).var(axis=0).sum()
+    own = labels[empty].astype(np.float64).var(axis=0).sum()
+    return {"empty": float(empty.mean()), "empty_spread": float(own / spread) if spread > 0 else nan}
 
 
 def _scatter(batches: list[Array]) -> float:

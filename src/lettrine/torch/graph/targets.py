@@ -11,7 +11,9 @@ figures, over all looks together: "looks", "rows" (examples), "alone" (1 if the 
     "rows_none": share of rows that are all 0; "rows_mixed": share of rows with two or more numbers that are not 0, and
     one that is not whole; "row_sum", "row_spread": mean and standard deviation of their sums. Numbers: "error": mean
     squared difference of predictions and targets at the last look; "square": mean square of the targets then; "answer":
-    that of the predictions. Targets that are classes: "classes" (of the prediction), "classes_seen"; "pure": share of
+    that of the predictions; "heavy": share of the squares, about the median, that the few farthest numbers hold;
+    "most_std": standard deviation of the others; "most_left": mean squared error at those, at the last look, by its square.
+    Targets that are classes: "classes" (of the prediction), "classes_seen"; "seen 0", "seen 1", …: those; "pure": share of
     looks with a single class; "scatter": how much more the classes of batches differ than those of shuffled batches (1 is
     usual); "ignored": share of targets that are left out; "all_ignored": share of looks where all are left out; "single":
     share of looks with one target per example. The prediction: "sum_off": looks whose rows do not sum to 1 along the
@@ -39,6 +41,9 @@ from lettrine.torch.graph.comparisons import Comparison, comparisons
 
 CLASSES: Final = ("classes", "logarithms", "shares of classes")
 MOST: Final = 2**16  # numbers read of one tensor, from all of its rows
+NAMED: Final = 100  # classes that are listed
+POOLED: Final = 4_096  # numbers
+FEW: Final = 0.05  # of the numbers are the few largest
 _ROW: Final = 1e-3  # allowed error of the sum of a row of probabilities: float16 has this error
 
 Array = NDArray[Any]
@@ -58,6 +63,7 @@ class _Sums:
     high: float = nan
     classes: list[dict[int, int]] = field(default_factory=list)
     last_error: dict[str, float] = field(default_factory=dict)
+    pooled: list[Array] = field(default_factory=list)  # numbers, at most POOLED
     active: Array | None = None
 
     def add(self, name: str, value: float) -> None:
@@ -154,6 +160,9 @@ def _take_target(sums: _Sums, each: Comparison) -> None:
         answers, asked = _sample(each.prediction), _sample(target)
         error, square, answer = (float((values**2).mean()) for values in (answers - asked, asked, answers))
         sums.last_error = {"error": error, "square": square, "answer": answer}
+        if each.expects in ("squared", "absolute") and sum(map(len, sums.pooled)) < POOLED:
+            sums.pooled.append(asked[:POOLED])
+        sums.last_error |= _of_most(np.concatenate(sums.pooled) if sums.pooled else asked, answers, asked)
     if target.shape == each.prediction.shape and target.ndim > 1:
         rows = _table(target, _class_axis(each))
         if rows.shape[1] > 1:
@@ -168,6 +177,19 @@ def _take_target(sums: _Sums, each: Comparison) -> None:
                 sums.classes.append(_counts(rows.argmax(axis=1)))
     elif each.expects in ("logits", "probabilities") and np.isin(numbers, (0.0, 1.0)).all():
         sums.classes.append(_counts(numbers))
+
+
+def _of_most(pooled: Array, answers: Array, asked: Array) -> dict[str, float]:
+    """How much of the targets' squares the few largest hold, how the others scatter, and how far the answers miss those."""
+    distance = np.abs(pooled - np.median(pooled))
+    most = np.quantile(distance, 1 - FEW)
+    inside = distance <= most
+    whole, spread = float((distance**2).sum()), float(pooled[inside].var())
+    near = np.abs(asked - np.median(pooled)) <= most
+    if not (whole > 0 and spread > 0 and near.any()):
+        return {}
+    missed = float(((answers - asked)[near] ** 2).mean())
+    return {"heavy": float((distance[~inside] ** 2).sum()) / whole, "most_std": spread**0.5, "most_left": missed / spread}
 
 
 def _take_classes(sums: _Sums, each: Comparison) -> None:
@@ -225,7 +247,8 @@ def _spread(batches: list[dict[int, int]]) -> dict[str, float]:
     expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0) / table.sum()
     free = (len(batches) - 1) * (len(known) - 1)
     scatter = float(((table - expected) ** 2 / expected).sum() / free) if free else nan
-    return {
+    seen = {f"seen {label}": 1.0 for label in known} if len(known) <= NAMED else {}
+    return seen | {
         "classes_seen": len(known),
         "pure": float(((table > 0).sum(axis=1) == 1).mean()),
         "scatter": scatter,

@@ -8,7 +8,7 @@ held against permuted targets.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import nan
+from math import log, nan
 from typing import Any, Final
 
 import numpy as np
@@ -71,8 +71,8 @@ def told(inputs: Sequence[Array], targets: Sequence[Array], *, classes: bool) ->
 def _is_table(inputs: Array) -> bool:
     """Whether most of all possible rows were seen, as of a truth table: what follows from one row may be unlike the next."""
     values = np.sort(inputs, axis=0)
-    possible = float(np.prod(1.0 + (values[1:] != values[:-1]).sum(axis=0)))
-    return possible < _TABLE * len(inputs)
+    possible = float(np.log1p((values[1:] != values[:-1]).sum(axis=0)).sum())  # the logarithm of their number
+    return possible < log(_TABLE * len(inputs))
 
 
 def _from_chance(measure: Callable[[Array], float], orders: list[Array]) -> float:
