@@ -1,8 +1,10 @@
-"""Run the watching tests on several versions of torch, each in a virtual environment of its own, and print a table.
+"""Run the watching tests on several versions of torch, and print a table.
 
-    python scripts/matrix.py [oldest | newest | VERSION ...] [--cuda no|local|yes] [--tests tests/torch] [--to .venvs]
+    python scripts/matrix.py [oldest | newest | VERSION | PYTHON ...] [--cuda no|local|yes] [--tests tests/torch] [--to .venvs]
 
-Without versions: the oldest that pyproject.toml allows, the one of constraints.txt, and the newest there is.
+Without versions: the oldest that pyproject.toml allows, the one of constraints.txt, and the newest there is. The version that is
+here already is tested as it is. Each other version gets a virtual environment with that torch; all else comes from this one.
+PYTHON is the interpreter of an environment that has a torch already; its packages go before ours, and nothing is installed.
 
 Builds for the processor alone are looked for, first where torch keeps them (download.pytorch.org), then where pip looks by
 itself. Where there is none, `--cuda` says whether a build for graphics cards will do. It takes 5 GB; no card is needed.
@@ -29,6 +31,8 @@ INDEX = "https://download.pytorch.org/whl/cpu"
 CARDS = ("nvidia", "cuda", "triton", "pytorch-triton")  # how the packages of graphics cards are called
 SECONDS = "15"  # in which an index must answer
 CONSTRAINTS = HERE / "constraints.txt"
+TORCH = "import torch; print(torch.__version__)"
+SITE = "import sysconfig; print(sysconfig.get_path('purelib'))"
 
 
 def wanted(asked: list[str]) -> list[str]:
@@ -71,27 +75,41 @@ def source(pip: tuple[str | Path, ...], torch: str, cuda: str) -> tuple[tuple[st
     return None, "not found (" + "; ".join(reasons) + ")"
 
 
+def said(python: str | Path, code: str) -> str:
+    """What a line of Python prints there; "" if it fails."""
+    return run(python, "-c", code).stdout.strip()
+
+
 def made(version: str, folder: Path, cuda: str) -> tuple[Path | None, str]:
-    """The interpreter of an environment with this torch, and its version; None and why where there is none."""
-    python = folder / "bin" / "python"
+    """The interpreter of an environment with this torch, and its version; None and why if there is none."""
+    python, here = folder / "bin" / "python", said(sys.executable, TORCH)
+    if version == here.partition("+")[0]:
+        return Path(sys.executable), here
     if not (folder / "ready").exists():
         run(sys.executable, "-m", "venv", "--clear", folder)
-        torch = "torch" if version == "newest" else f"torch=={version}"
-        pins = [line for line in CONSTRAINTS.read_text(encoding="utf-8").splitlines() if not line.startswith("torch")]
-        (folder / "constraints.txt").write_text("\n".join(pins) + "\n", encoding="utf-8")
-        pip = (python, "-m", "pip", "install", "--disable-pip-version-check", "-c", folder / "constraints.txt")
-        options, why = source(pip, torch, cuda)
-        if options is None:
+        sites = [said(sys.executable, SITE)]
+        if Path(version).is_file():
+            sites.insert(0, said(version, SITE))
+        elif why := installed(python, "torch" if version == "newest" else f"torch=={version}", folder, cuda):
             return None, why
-        for what in ((*options, torch), ("-e", ".[torch,report,corpora,test]")):  # torch is there when ours is installed
-            found = run(*pip, "--quiet", *what)
-            if found.returncode:
-                return None, (found.stderr.strip().splitlines() or ["pip failed"])[-1]
-    told = run(python, "-c", "import torch; print(torch.__version__)")
-    if told.returncode:
-        return None, (told.stderr.strip().splitlines() or ["torch cannot be imported"])[-1]
+        lines = [f"import site; site.addsitedir({each!r})\n" for each in sites]
+        (Path(said(python, SITE)) / "beside.pth").write_text("".join(lines), encoding="utf-8")
+    if not (found := said(python, TORCH)):
+        return None, "torch cannot be imported"
     (folder / "ready").touch()
-    return python, told.stdout.strip()
+    return python, found
+
+
+def installed(python: Path, torch: str, folder: Path, cuda: str) -> str:
+    """Install this torch; "" or why it could not be installed."""
+    pins = [line for line in CONSTRAINTS.read_text(encoding="utf-8").splitlines() if not line.startswith("torch")]
+    (folder / "constraints.txt").write_text("\n".join(pins) + "\n", encoding="utf-8")
+    pip = (python, "-m", "pip", "install", "--disable-pip-version-check", "-c", folder / "constraints.txt")
+    options, why = source(pip, torch, cuda)
+    if options is None:
+        return why
+    found = run(*pip, "--quiet", "--no-compile", *options, torch)
+    return (found.stderr.strip().splitlines() or ["pip failed"])[-1] if found.returncode else ""
 
 
 def tested(python: Path, tests: list[str]) -> str:
@@ -115,8 +133,9 @@ def main() -> None:
     options = parser.parse_args()
     rows, well = [], True
     for version in wanted(options.versions):
-        print(f"torch {version}: making an environment and running {' '.join(options.tests)}", flush=True)
-        python, found = made(version, options.to / f"torch-{version}", options.cuda)
+        print(f"torch {version}: running {' '.join(options.tests)}", flush=True)
+        name = "torch-" + re.sub(r"[^\w.]+", "-", version).strip("-")
+        python, found = made(version, options.to / name, options.cuda)
         result = found if python is None else tested(python, options.tests)
         rows.append((version, found if python else "", result))
         well &= options.skip_missing if python is None else result.startswith("passed")

@@ -30,6 +30,7 @@ LOOKS: Final = (
     "tenth",
     "eleventh",
     "twelfth",
+    "thirteenth",
 )
 KINDS: Final = """
 input-scale target-scale target-range target-constant target-rows repeated-batch sorted-data shuffled-targets broadcast

@@ -78,6 +78,8 @@ def test_weight_decay():
     little = [2.3 - 0.2 * min(step / 50, 1) for step in range(400)]  # learned from the biases alone
     assert found(shrinking(0.01, weight_decay=0.5, loss=little), "weight-decay") == ()
     assert the(shrinking(1e-5, weight_decay=0.5, loss=little), "weight-decay").severity == "warning"
+    much = the(shrinking(0.3, weight_decay=5.0, decoupled=1.0, loss=noisy(np.linspace(2.3, 2.1, 200), 0.01)), "weight-decay")
+    assert "hardly better than guessing" in much.message
     assert outcome(shrinking(0.01), "weight-decay")[0] == "not applicable"
 
 

@@ -12,7 +12,7 @@ from edits import edits
 
 from lettrine.engine.reference import ReferenceEngine
 from lettrine.errors import ConfigError
-from lettrine.inference import predictor, sampling, tree
+from lettrine.inference import predictor, source, tree
 from lettrine.inference.conditions import condition
 from lettrine.inference.language_model import LanguageModel
 from lettrine.inference.predictor import Cuts
@@ -89,9 +89,9 @@ CUTS = {"plain": Cuts(), "cool": Cuts(0.7, 0, 1.0), "cut": Cuts(1.2, 0, 0.99)}
 @pytest.mark.parametrize("cuts", CUTS)
 @pytest.mark.parametrize("name", WISHES)
 def test_words_come_as_often_as_the_model_says(model, name: str, cuts: str, seldom: float, monkeypatch) -> None:
-    monkeypatch.setattr(sampling, "SELDOM", seldom)
-    monkeypatch.setattr(sampling, "TREE_WORTH", 0.0)  # whatever it rules out
-    monkeypatch.setattr(sampling, "FIRST_LOOK", 64)
+    monkeypatch.setattr(source, "SELDOM", seldom)
+    monkeypatch.setattr(source, "TREE_WORTH", 0.0)  # whatever it rules out
+    monkeypatch.setattr(source, "FIRST_LOOK", 64)
     wishes, wanted = WISHES[name]
     expected = {w: p for w, p in chances(model, CUTS[cuts]).items() if wanted(w) and (w or wishes.get("min_length") == 0)}
     assert sum(expected.values()) > 0
@@ -103,8 +103,8 @@ def test_words_come_as_often_as_the_model_says(model, name: str, cuts: str, seld
 @pytest.mark.parametrize("seldom", [0.0, 2.0], ids=["whole", "tree"])
 def test_words_of_several_pieces_are_drawn_as_any(model, seldom: float, monkeypatch) -> None:
     monkeypatch.setattr(predictor, "PIECE", 4)
-    monkeypatch.setattr(sampling, "SELDOM", seldom)
-    monkeypatch.setattr(sampling, "FIRST_LOOK", 64)
+    monkeypatch.setattr(source, "SELDOM", seldom)
+    monkeypatch.setattr(source, "FIRST_LOOK", 64)
     words = model.sample(4000, seed=4, suffix="ca", max_length=LONGEST)
     assert chi_square(words, {w: p for w, p in chances(model, Cuts()).items() if w.endswith("ca")}) < 4
     assert model.sample(70, seed=4, suffix="ca", max_length=LONGEST) == words[:70]
@@ -113,9 +113,9 @@ def test_words_of_several_pieces_are_drawn_as_any(model, seldom: float, monkeypa
 @pytest.mark.parametrize("name", ["min", "suffix", "new"])
 def test_a_tree_that_rules_out_little_is_left_and_words_stay_exact(model, name: str, monkeypatch) -> None:
     for constant, value in (("SELDOM", 2.0), ("FIRST_LOOK", 64), ("TREE_TRIAL", 512), ("TREE_WORTH", 0.99)):
-        monkeypatch.setattr(sampling, constant, value)
-    whole, inside = [], sampling._Source._whole
-    monkeypatch.setattr(sampling._Source, "_whole", lambda self, n: whole.append(self._drawn) or inside(self, n))
+        monkeypatch.setattr(source, constant, value)
+    whole, inside = [], source.Source._whole
+    monkeypatch.setattr(source.Source, "_whole", lambda self, n: whole.append(self._drawn) or inside(self, n))
     wishes, wanted = WISHES[name]
     words = model.sample(4000, **{"max_length": LONGEST, **wishes}, seed=4)
     assert max(whole) > 64  # the first look, and all that followed the trial
@@ -148,14 +148,14 @@ def test_a_tree_learns_to_waste_nothing(model) -> None:
 
 
 def test_a_seed_gives_the_same_words_however_many(model, monkeypatch) -> None:
-    monkeypatch.setattr(sampling, "FIRST_LOOK", 64)
+    monkeypatch.setattr(source, "FIRST_LOOK", 64)
     for wishes in ({"suffix": "ca"}, {"like": "ccca", "near": 1}, {"new": True, "min_length": 3}):
         many = model.sample(3000, seed=1, max_length=LONGEST, **wishes)
         assert model.sample(70, seed=1, max_length=LONGEST, **wishes) == many[:70]
 
 
 def test_wishes_hardly_met_end_in_a_word(model, monkeypatch) -> None:
-    monkeypatch.setattr(sampling, "IN_VAIN", 5000)
+    monkeypatch.setattr(source, "IN_VAIN", 5000)
     with pytest.raises(ConfigError, match="no word of the model meets"):
         model.sample(3, top_k=1, suffix="abc", max_length=LONGEST)
     with pytest.raises(ConfigError, match="takes 4 characters or more; max length got 3"):
@@ -164,7 +164,7 @@ def test_wishes_hardly_met_end_in_a_word(model, monkeypatch) -> None:
 
 def test_long_words_in_vain_end_after_so_many_characters(model, monkeypatch) -> None:
     """Draws alone are no bound: each may be a word of thousands of characters."""
-    monkeypatch.setattr(sampling, "IN_VAIN_CHARACTERS", 20_000)
+    monkeypatch.setattr(source, "IN_VAIN_CHARACTERS", 20_000)
     drawn = []
     inside = type(model).drawer
 

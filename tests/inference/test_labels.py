@@ -14,7 +14,7 @@ import lettrine
 from lettrine.cli.app import main
 from lettrine.engine.reference import ReferenceEngine
 from lettrine.errors import ConfigError, WordListError
-from lettrine.inference import sampling
+from lettrine.inference import source
 from lettrine.inference.language_model import LanguageModel
 from lettrine.model.config import MLPConfig
 from lettrine.model.initialisation import SCHEMES, initialise
@@ -51,8 +51,8 @@ def chance(model: LanguageModel, label: str, word: str) -> float:
 @pytest.mark.parametrize("wishes", [{}, {"prefix": "b"}, {"suffix": "a", "without": "c"}, {"like": "ab", "near": 1}], ids=str)
 @pytest.mark.parametrize("label", ["", "x", "y", "x=1,y=3"])
 def test_words_of_labels_come_as_often_as_the_model_says(model, label, wishes, seldom, monkeypatch) -> None:
-    monkeypatch.setattr(sampling, "SELDOM", seldom)
-    monkeypatch.setattr(sampling, "FIRST_LOOK", 64)
+    monkeypatch.setattr(source, "SELDOM", seldom)
+    monkeypatch.setattr(source, "FIRST_LOOK", 64)
     words = model.sample(4000, label=label, max_length=LONGEST, seed=2, **wishes)
     possible = [
         w

@@ -120,7 +120,7 @@ def test_many_long_words_are_drawn_in_bounded_memory(few_words) -> None:
 def test_words_do_not_depend_on_how_many_are_drawn_at_a_time(few_words, monkeypatch) -> None:
     run = lettrine.train(few_words, shape=SHAPE, settings=Settings(steps=200, batch=16, engine="reference"))
     many = run.sample(100, max_length=20)
-    monkeypatch.setattr("lettrine.inference.sampling.NUMBERS", 7 * run.model.vocabulary.size)
+    monkeypatch.setattr("lettrine.inference.source.NUMBERS", 7 * run.model.vocabulary.size)
     assert run.sample(100, max_length=20) == many
 
 

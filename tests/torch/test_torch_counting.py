@@ -44,6 +44,7 @@ def test_the_switch(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_watch_without_the_fast_path_runs_no_compiled_code(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lettrine.torch.fast.counting.native", None)
     monkeypatch.setattr("lettrine.torch.fast.in_place.native", None)
+    monkeypatch.setattr("lettrine.torch.fast.hooks.native", None)
     model = nn.Linear(2, 1)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
     with health.watch(model, optimiser, every=1, fast=False) as watch:

@@ -37,6 +37,27 @@ def test_broadcast(loss):
     assert "32 by 32 pairs" in finding.message
 
 
+@pytest.mark.parametrize("way", ["raw", "softmax", "log_softmax", "minus logsumexp"])
+def test_what_the_loss_over_paths_gets(way):
+    lengths, count = torch.full((8,), 12), torch.full((8,), 3)
+
+    def loss(model, x, y):
+        out = model(x)
+        given = {"raw": out, "softmax": out.softmax(-1), "log_softmax": out.log_softmax(-1)}.get(
+            way, out - out.logsumexp(-1, True)
+        )
+        return F.ctc_loss(given, y, lengths, count)
+
+    frames, songs = torch.randn(20, 12, 8, 6), torch.randint(1, 5, (20, 8, 3))
+    report = watched(nn.Linear(6, 5), zip(frames, songs, strict=True), loss, steps=20)
+    if way in ("raw", "softmax"):
+        finding = first(report)
+        assert (finding.id, finding.severity) == ("probabilities-as-logits", "critical")
+        assert "log_softmax" in finding.remedy
+    else:
+        quiet(report)
+
+
 def test_broadcast_in_the_loss_of_a_policy():
     def loss(model, x, advantage):
         return -(model(x) * advantage).mean()  # (32, 1) against (32,)

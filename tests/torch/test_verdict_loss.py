@@ -140,6 +140,10 @@ def test_a_sum_is_held_against_the_sum_or_nothing(drawn):
     [
         ("policy", lambda o, y, v: -(v[:, 0] * o.log_softmax(1)[ROWS, y]).mean()),
         ("contrastive", lambda o, _, __: functional.cross_entropy(o[:32] @ o[32:].T, torch.arange(32))),
+        ("margin", lambda o, y, _: functional.cross_entropy(o - 0.5 * functional.one_hot(y, K), y)),
+        ("margin", lambda o, y, _: functional.cross_entropy(9 * torch.where(functional.one_hot(y, K).bool(), o - 0.5, o), y)),
+        ("margin", lambda o, y, _: functional.cross_entropy(o.index_put((ROWS, y), o[ROWS, y] - 0.5), y)),
+        ("margin", lambda o, y, _: functional.cross_entropy(o * (2 - functional.one_hot(y, K)), y)),
         ("other", lambda o, _, __: (o[:32] - o[32:]).square().mean()),
         ("", lambda o, _, __: functional.triplet_margin_loss(o[:20], o[20:40], o[40:60])),
         ("", lambda o, _, v: functional.kl_div(o.log_softmax(1), v.expand(-1, K).softmax(1), reduction="batchmean")),
@@ -150,6 +154,15 @@ def test_losses_without_a_reference(nature, loss, drawn):
     found = seen(trained(lambda o: loss(o, classes, values), inputs))
     assert found.words["nature"] == nature
     assert found.figure("reference") != found.figure("reference")
+
+
+def test_what_is_hidden_for_all_targets_is_no_margin(drawn):
+    inputs, classes, _, _ = drawn
+    possible = torch.zeros(B, K, dtype=torch.bool)
+    possible[:, : K - 1], possible[ROWS, classes] = True, True  # the last class is possible only where it is right
+    found = seen(trained(lambda o: functional.cross_entropy(torch.where(possible, o, -9.0), classes), inputs))
+    assert found.words["nature"] == ""
+    assert found.figure("reference") > 0
 
 
 def test_two_networks_against_each_other():

@@ -262,3 +262,29 @@ def test_the_batch_taken_for_time_where_each_place_has_a_target(layout: str) -> 
 
     report = train(model, steps=5, make=make)
     assert ("batch-mixing" in {**named(report), **remarks(report)}) == (layout == "batch, time")
+
+
+@pytest.mark.parametrize("layout", ["batch, time", "batch first", "time, batch", "same texts"])
+def test_the_batch_taken_for_time_where_words_have_targets(layout: str) -> None:
+    """Texts (B, T) and a class for each word. Only where the same texts come back in other company is it known what a row is."""
+
+    class Words(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.rnn = nn.Embedding(12, 8), nn.LSTM(8, 8, batch_first=layout == "batch first")
+            self.last = nn.Linear(8, 4)
+
+        def forward(self, ids: Tensor) -> Tensor:
+            return self.last(self.rnn(self.embed(ids))[0]).movedim(-1, 1)
+
+    model, generator = Words(), torch.Generator().manual_seed(0)
+    texts = torch.randint(12, (40, 9), generator=generator)
+    answers = torch.randint(4, (40, 9), generator=generator)  # by heart at best: nothing is learned in these steps
+
+    def make(_: Tensor, __: Tensor) -> Tensor:
+        rows = torch.arange(25) if layout == "same texts" else torch.randperm(40, generator=generator)[:25]
+        ids, y = texts[rows], answers[rows]
+        return functional.cross_entropy(model(ids.T), y.T) if layout == "time, batch" else functional.cross_entropy(model(ids), y)
+
+    found = train(model, steps=6, make=make)
+    assert ("batch-mixing" in {**named(found), **remarks(found)}) == (layout == "batch, time")

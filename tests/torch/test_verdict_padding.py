@@ -190,3 +190,34 @@ def test_moves_that_are_not_allowed_are_no_padding() -> None:
         return -shares.gather(1, best[:, None]).clamp_min(1e-6).log().mean()
 
     assert "padding-mask" not in named(trained(model, moves, 12))
+
+
+class Looking(nn.Module):
+    """Each word attends to the words of its text; the padding is hidden as queries, as keys, or as both."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.words, self.out, self.way = nn.Embedding(16, 8), nn.Linear(8, 2), way
+
+    def forward(self, ids: Tensor) -> Tensor:
+        h, there = self.words(ids), ids != 0
+        queries, keys = there[:, :, None], there[:, None]
+        scores = h @ h.transpose(1, 2)
+        if self.way == "scaled":
+            h = functional.scaled_dot_product_attention(*(3 * [h[:, None]]), attn_mask=queries.expand_as(scores)[:, None])[:, 0]
+            return self.out(h[:, 0])
+        if self.way == "one after the other":
+            scores = scores.masked_fill(~keys, -1e4)
+        mask = {"keys": keys, "both": queries & keys}.get(self.way, queries)
+        return self.out((scores.masked_fill(~mask, -1e4).softmax(-1) @ h)[:, 0])
+
+
+@pytest.mark.parametrize("way", ["queries", "scaled", "keys", "both", "one after the other"])
+def test_padding_hidden_as_queries(way: str) -> None:
+    model = Looking(way)
+    report = trained(model, lambda ids, length: functional.cross_entropy(model(ids), (length > 3).long()), 12)
+    finding = named(report).get("padding-mask")
+    assert (finding is not None) == (way in ("queries", "scaled"))
+    if finding is not None:
+        assert finding.where == ("Looking",)
+        assert "not as keys" in finding.message

@@ -56,3 +56,11 @@ PADDED_MOST: Final = 0.5  # of all places: what is counted is mostly padding
 AHEAD_LOOKS: Final = 2  # looks, at all of which the targets were what is given, shifted by one, and something saw them
 ROUNDED_SHARE: Final = 0.5  # of the values stay as they are at a step, although they have a gradient: most of it is rounded away
 ROUNDED_STEPS: Final = 3  # steps compared
+STEPLESS_ROUNDS: Final = 32  # calls of the model without a step: more micro-batches are seldom gathered for the first one
+FLEETING: Final = 0.5  # optimisers made for each step, or more: their averages are over two steps at most
+DROPPED: Final = (
+    0.8  # of the values: as much as that is dropped of inputs at most (Srivastava et al. 2014, section A.4: 0.5, 0.2)
+)
+MOMENTUM_HEAVY: Final = 0.99  # the most that is usual (Sutskever et al. 2013)
+DECAY_MUCH: Final = 50.0  # times the usual weight decay of AdamW, which keeps it apart from the gradient
+DECAYED_HALF: Final = 0.5  # of what it was at first, under so much decay, where hardly anything was learned

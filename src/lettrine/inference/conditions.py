@@ -8,7 +8,8 @@ import numpy as np
 
 from lettrine.errors import ConfigError, quote
 from lettrine.inference.automaton import DEAD, Automaton, at_least, explore, product
-from lettrine.inference.patterns import Chain, Mask, One, Repeat, automaton_of, literal, parse
+from lettrine.inference.glushkov import automaton_of
+from lettrine.inference.patterns import Chain, Mask, One, Repeat, literal, parse
 from lettrine.text.vocabulary import Vocabulary
 
 MAX_LIKE = 40  # characters of the word given to `like`

@@ -10,37 +10,23 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lettrine.arguments import checked
-from lettrine.engine.base import Doubles, Integers
 from lettrine.errors import ConfigError
 from lettrine.inference.automaton import Automaton, at_least
-from lettrine.inference.predictor import Cuts, Predictor, draw_on
-from lettrine.text.labels import parse_shares, sign_of, signs, without_sign
+from lettrine.inference.predictor import Predictor
+from lettrine.inference.source import BATCH, LEAST_ROWS, Source
+from lettrine.text.labels import parse_shares, sign_of, signs
 from lettrine.text.stored import StoredWords
 
-if TYPE_CHECKING:
-    from lettrine.inference.tree import PrefixTree
-
-BATCH: Final = 4096  # words drawn in parallel, fewer if an array of so many rows would hold more than
-NUMBERS: Final = 2**22  # numbers: with 20,000 characters to choose from, or words of 100,000 characters
 MAX_COUNT: Final = 10_000_000
 MAX_LENGTH: Final = 100_000
 MAX_NEAR: Final = 5  # edits
-FIRST_LOOK: Final = 2048  # words drawn whole before the share that meets the wish is estimated …
-SELDOM: Final = 0.05  # … and the share below which the tree of prefixes is tried
-TREE_TRIAL: Final = 1024  # words drawn from the tree before checking how much of the model it has ruled out …
-TREE_WORTH: Final = 0.5  # … and the share it must have ruled out by then: a draw through it takes six times as long
-IN_VAIN: Final = 2**20  # draws in a row without a word that meets the wish, before giving up, fewer if a large vocabulary …
-IN_VAIN_NUMBERS: Final = 2**25  # … makes each of them expensive: draws times V …
-IN_VAIN_LEAST: Final = 2**12  # … but no fewer than these
-IN_VAIN_CHARACTERS: Final = 2**23  # characters drawn without success, before giving up: long words make each draw expensive too
 PATIENCE: Final = 20  # known or repeated words in a row, as a multiple of the count, before giving up
-LEAST_ROWS: Final = 256
 
 
 @checked
@@ -124,10 +110,10 @@ def stream_words(model: Predictor, count: int, how: Sampling, known: Collection[
     return _shared(sources, count, wanted, np.array(list(shares.values())), how.seed)
 
 
-def _source(model: Predictor, how: Sampling, sign: str) -> _Source:
+def _source(model: Predictor, how: Sampling, sign: str) -> Source:
     """The source of words: after the sign of a label, or after any sign if the model has labels and none is given."""
     accepted = _accepted(model, how, sign)
-    source = _Source(model, how, accepted, sign)
+    source = Source(model, how, accepted, sign)
     if accepted.needed[accepted.start] > source.room:
         shortest = how.max_length - source.room + int(accepted.needed[accepted.start])
         raise ConfigError(f"what is wished takes {shortest} characters or more; max length got {how.max_length}")
@@ -154,7 +140,7 @@ def _accepted(model: Predictor, how: Sampling, sign: str) -> Automaton:
     )
 
 
-def _stream(source: _Source, count: int, wanted: _Filter) -> Iterator[list[str]]:
+def _stream(source: Source, count: int, wanted: _Filter) -> Iterator[list[str]]:
     yielded = refused = 0
     while yielded < count and refused < PATIENCE * max(count, LEAST_ROWS):
         rows = source.more(max(count - yielded, LEAST_ROWS if wanted.asked else 1))
@@ -170,7 +156,7 @@ def _stream(source: _Source, count: int, wanted: _Filter) -> Iterator[list[str]]
 
 
 def _shared(
-    sources: Sequence[_Source], count: int, wanted: _Filter, shares: NDArray[np.float64], seed: int
+    sources: Sequence[Source], count: int, wanted: _Filter, shares: NDArray[np.float64], seed: int
 ) -> Iterator[list[str]]:
     """Words of several labels: for each word the label is drawn by the shares, then the next word of that label."""
     choices = np.random.default_rng([seed, len(shares)]).choice(len(shares), count, p=shares)
@@ -182,12 +168,6 @@ def _shared(
         yield there
         if len(there) < len(drawn):
             return
-
-
-def _narrowed(rows: Integers) -> Integers:
-    """The rows (N, L) without trailing columns that hold only ends of words; one of them is kept."""
-    used = np.flatnonzero(rows.any(axis=0))
-    return rows[:, : int(used[-1]) + 2] if len(used) else rows[:, :1]
 
 
 class _Filter:
@@ -219,85 +199,3 @@ class _Filter:
 def _as_set(known: Collection[str]) -> Collection[str]:
     """The training list as what knows at once whether it holds a word, as a list on disk does already."""
     return known if isinstance(known, StoredWords) else frozenset(known)
-
-
-class _Source:
-    """Rows of characters that meet the wish: drawn whole, or through the tree of prefixes if too few meet it."""
-
-    def __init__(self, model: Predictor, how: Sampling, accepted: Automaton, sign: str) -> None:
-        self._model, self._accepted, self._cuts = model, accepted, Cuts(how.temperature, how.top_k, how.top_p)
-        self._draw = model.drawer(**vars(self._cuts), threads=how.threads)
-        self._seed, self._generator = how.seed, np.random.default_rng([how.seed])
-        self._drawn_label = bool(model.labels and not sign)
-        self._prefix = "" if self._drawn_label else how.prefix
-        given = [0] * model.context + model.vocabulary.encode(sign + self._prefix)
-        self._start = np.array(given[len(given) - model.context :], np.int32)  # (T,)
-        self.room = how.max_length - len(self._prefix) + self._drawn_label  # characters that may follow
-        self._widest = max(1, min(BATCH, NUMBERS // max(self.room + 1, model.vocabulary.size)))
-        self._give_up = max(IN_VAIN_LEAST, min(IN_VAIN, IN_VAIN_NUMBERS // model.vocabulary.size))
-        self._drawn = self._met = self._asked = self._characters = 0
-        self._tree: PrefixTree | None = None
-        self._try_tree = True
-        self.in_vain = 0  # draws since the last word that met the wish
-
-    def more(self, wanted: int) -> Integers | None:
-        """Some rows (N, L), about as many as wanted; None if there is no hope of more."""
-        while self.in_vain < self._give_up and self._characters < IN_VAIN_CHARACTERS:
-            if self._try_tree and self._drawn == FIRST_LOOK and self._met < SELDOM * FIRST_LOOK:
-                from lettrine.inference.tree import PrefixTree  # noqa: PLC0415 - as for `condition`
-
-                self._try_tree = False
-                self._tree = PrefixTree(self._model, self._draw, self._accepted, self._cuts, self._start, self.room)
-            rows = self._whole(wanted) if self._tree is None else self._through(self._tree)
-            self._characters = 0 if rows is not None and len(rows) else self._characters
-            if rows is None or len(rows):
-                return rows
-        return None
-
-    def words(self, rows: Integers) -> list[str]:
-        """The words of rows (N, L), with their prefix and without the sign of a label."""
-        words = self._model.vocabulary.decode_all(rows)
-        return without_sign(words) if self._drawn_label else [self._prefix + word for word in words] if self._prefix else words
-
-    def verdict(self) -> str:
-        """How rarely the wish is met, if nothing was found."""
-        bound = 1.0 if self._tree is None else self._tree.bound
-        # No success in n independent trials: the share is below 3 / n with 95 % confidence (the rule of three).
-        share = bound * 3 / self.in_vain if bound else 0.0
-        return f"less than one in {1 / share:,.0f} of the model's words meets" if share else "no word of the model meets"
-
-    def _whole(self, wanted: int) -> Integers:
-        # Uniforms are drawn row by row, so the words do not depend on how many rows are drawn at a time.
-        likely = (self._met + 1) / (self._drawn + 1)
-        rows = min(self._widest, int(wanted / likely) + 1 if likely < 1 else wanted)
-        if self._drawn < FIRST_LOOK:
-            rows = min(rows, FIRST_LOOK - self._drawn)
-        contexts = np.repeat(self._start[None], rows, axis=0)  # (N, T)
-        drawn = _narrowed(draw_on(self._draw, contexts, self.room + 1, self._uniforms))
-        met = drawn[self._accepted.run(np.full(rows, self._accepted.start), drawn)]
-        self._drawn, self._met = self._drawn + rows, self._met + len(met)
-        self.in_vain = 0 if len(met) else self.in_vain + rows
-        self._characters += int(np.count_nonzero(drawn)) + rows
-        return met
-
-    def _uniforms(self, rows: NDArray[np.int64], start: int, length: int) -> Doubles:
-        """The random numbers of the next words' characters from `start` on. Places that few words reach have their own
-        generators.
-        """
-        if not start:
-            return self._generator.random((len(rows), length))
-        own = [np.random.default_rng([self._seed, self._drawn + row, start]) for row in rows.tolist()]
-        return np.stack([each.random(length) for each in own])
-
-    def _through(self, tree: PrefixTree) -> Integers | None:
-        if not tree.bound:
-            self.in_vain = max(self.in_vain, 1)
-            return None
-        self._asked = min(2 * self._asked or LEAST_ROWS, self._widest)
-        before = tree.characters
-        rows = tree.draw(self._asked, self._generator)
-        self._characters += tree.characters - before
-        self.in_vain = 0 if len(rows) else self.in_vain + self._asked
-        if self._asked == TREE_TRIAL and tree.bound > 1 - TREE_WORTH:
-            self._tree = None  # as with a least length, which excludes words all over the tree and not at a few prefixes
-        return rows

@@ -23,6 +23,7 @@ from lettrine.text.windows import Windows
 from lettrine.training.batches import Rows, batches
 from lettrine.training.changes import CHANGEABLE, Change
 from lettrine.training.checkpoint import Checkpoint
+from lettrine.training.dev_losses import DevLosses
 from lettrine.training.interrupt import Requests
 from lettrine.training.memory import check_memory
 from lettrine.training.mixing import COUNTED, simple_losses
@@ -34,7 +35,6 @@ from lettrine.training.watch import EngineWatch
 
 CHUNK_SECONDS: Final = 0.1  # the engine takes steps in chunks of this time, so that Ctrl-C has a quick effect
 CHECKPOINT_SECONDS: Final = 5.0
-RISEN: Final = 0.02  # rise above the best held-out loss: less may be noise, and the end of the schedule lowers it again
 SMOOTHING: Final = 0.05  # share of a chunk's mean loss in the loss shown
 PAUSE_SECONDS: Final = 0.02  # between two checks whether a paused training may continue
 
@@ -80,16 +80,15 @@ class Trainer:
             if parameters is None:
                 parameters = starting_parameters(config, settings, train)
             self.state = TrainState.fresh(config, parameters, now.optimiser)
-            self._best, self._best_step, self._best_dev = copy_parameters(parameters), 0, math.inf
+            self._dev = DevLosses(copy_parameters(parameters))
             self._seconds = [0.0, 0.0]
             self._losses: list[Doubles] = []
-            self._dev: list[tuple[int, float]] = []
         else:
             self.state = TrainState(checkpoint.parameters, checkpoint.moments, checkpoint.step)
-            self._best, self._best_step, self._best_dev = checkpoint.best, checkpoint.best_step, checkpoint.best_dev
+            self._dev = DevLosses(checkpoint.best, checkpoint.best_step, checkpoint.best_dev)
+            self._dev.losses = list(zip(checkpoint.dev_steps.tolist(), checkpoint.dev_losses.tolist(), strict=True))
             self._seconds = list(checkpoint.seconds)
             self._losses = [checkpoint.losses]
-            self._dev = list(zip(checkpoint.dev_steps.tolist(), checkpoint.dev_losses.tolist(), strict=True))
         self._make_changes()
 
     def simple(self) -> Mapping[str, float]:
@@ -123,12 +122,7 @@ class Trainer:
     @property
     def stopped_early(self) -> bool:
         """Whether the held-out loss has not improved for `patience` evaluations, and has risen since its best."""
-        since, patience = len(self._dev) - 1 - self._best_place, self.now.patience or 0
-        return patience > 0 and since >= patience and self._dev[-1][1] > self._best_dev * (1.0 + RISEN)
-
-    @property
-    def _best_place(self) -> int:
-        return min(range(len(self._dev)), key=lambda i: self._dev[i][1], default=-1)
+        return self._dev.has_risen(self.now.patience or 0)
 
     def run(self, requests: Requests) -> Ending:
         """Train to the end, or until `requests` holds a signal or the loss stops being finite."""
@@ -221,24 +215,23 @@ class Trainer:
 
     def kept(self) -> Parameters:
         """The weights to use: best or last, and batch norm's precise statistics if asked for."""
-        parameters = self._best if self.settings.keep == "best" else self.state.parameters
+        parameters = self._dev.best if self.settings.keep == "best" else self.state.parameters
         if not self.settings.precise_norm:
             return parameters
         return precise_norms(self.config, parameters, self.train_windows.head(COUNTED).contexts)
 
     def checkpoint(self) -> Checkpoint:
         """Everything that is needed to continue from here."""
-        steps, losses = zip(*self._dev, strict=True) if self._dev else ((), ())
         return Checkpoint(
             self.state.step,
             self.state.parameters,
             self.state.moments,
-            self._best,
-            self._best_step,
-            self._best_dev,
+            self._dev.best,
+            self._dev.best_step,
+            self._dev.best_loss,
             self.losses,
-            np.array(steps, np.int64),
-            np.array(losses, np.float64),
+            np.array([step for step, _ in self._dev.losses], np.int64),
+            np.array([loss for _, loss in self._dev.losses], np.float64),
             (self._seconds[0], self._seconds[1]),
             ({}, "") if self.watch is None else self.watch.archive(),
             self._made,
@@ -294,9 +287,8 @@ class Trainer:
             self._saved = time.perf_counter()
         findings = () if self.watch is None or self.diverged else self.watch.look()
         speed = self.step / self._seconds[0] if self._seconds[0] else 0.0
-        dev = self._dev[-1][1] if self._dev else math.nan
         trace = None if self.watch is None else self.watch.trace
-        progress = Progress(self.step, self.steps, self._smooth, dev, speed, findings, trace, self.simple)
+        progress = Progress(self.step, self.steps, self._smooth, self._dev.last, speed, findings, trace, self.simple)
         if not self.diverged:
             self._on_progress(progress)
         return progress
@@ -334,7 +326,7 @@ class Trainer:
     def _due(self) -> bool:
         """Whether the development loss is due at this step and not yet measured."""
         here = self.step
-        return (here % self.now.eval_every == 0 or here == self.steps) and (not self._dev or self._dev[-1][0] < here)
+        return (here % self.now.eval_every == 0 or here == self.steps) and self._dev.last_step < here
 
     def _evaluate(self, requests: Requests) -> None:
         """Measure the development loss if it is due; if a signal interrupts this, the resumed run measures it."""
@@ -343,11 +335,9 @@ class Trainer:
         loss = self.loss_of(self.dev_windows, self.state.parameters, requests)
         if requests.signal:
             return
-        self._dev.append((self.state.step, loss))
+        self._dev.add(self.step, loss, self.state.parameters)
         if self.watch is not None:
-            self.watch.dev_loss(self.state.step, loss)
-        if loss < self._best_dev:
-            self._best, self._best_step, self._best_dev = copy_parameters(self.state.parameters), self.state.step, loss
+            self.watch.dev_loss(self.step, loss)
 
     def loss_of(self, windows: Windows, parameters: Parameters, requests: Requests | None = None) -> float:
         """Mean loss of a split in eval mode, in nats; NaN if a signal comes before it is known."""

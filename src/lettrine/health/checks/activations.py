@@ -97,7 +97,15 @@ def _less_saturated(trace: Trace, names: list[str], at_start: bool) -> str:
         weight = feeding_weight(trace, name)
         feeder = known[name].fed_by
         spread = median(trace.output(feeder, "std"), start(trace)) if feeder in trace.outputs else nan
-        if weight and spread > limits.REMEDY_SHRINK:
+        shift = median(trace.output(feeder, "mean"), start(trace)) if feeder in trace.outputs else nan
+        if weight and abs(shift) > limits.SATURATED_SHIFT * spread:
+            bias = f"{weight.removesuffix('weight')}bias"
+            zero = f" and start {bias} at 0" if bias in trace.parameter_stats else ""
+            parts.append(
+                f"draw {weight} anew around 0 with std {number(_usual_std(trace, weight))} (1/sqrt(fan_in)){zero}: the "
+                f"outputs of {feeder} lie around {number(shift)}"
+            )
+        elif weight and spread > limits.REMEDY_SHRINK:
             parts.append(f"scale what goes into {feeder} to mean 0 and std 1, its outputs have std {number(spread)}")
         elif weight and spread > limits.HEALTHY_PREACTIVATION:
             parts.append(f"multiply {weight} by {number(limits.HEALTHY_PREACTIVATION / spread)}")
@@ -107,6 +115,12 @@ def _less_saturated(trace: Trace, names: list[str], at_start: bool) -> str:
         return "Shrink the weights before these activations until their inputs have a standard deviation near 1."
     more = f" (and likewise for {len(names) - 4} more)" if len(names) > 4 else ""
     return f"{'; '.join(parts)[:1].upper()}{'; '.join(parts)[1:]}{more}, so that the inputs of the activation have std near 1."
+
+
+def _usual_std(trace: Trace, weight: str) -> float:
+    """1/sqrt(fan_in)."""
+    shape = next((info.shape for info in trace.parameters if info.name == weight), ())
+    return float(1 / np.sqrt(np.prod(shape[1:])))
 
 
 @check("dead-units", needs=("outputs",), symptom="harm")
@@ -189,8 +203,13 @@ def _revive(trace: Trace, names: list[str], kinds: set[str]) -> str:
     if from_start:
         biases = [f"{weight.removesuffix('weight')}bias" for name in names if (weight := feeding_weight(trace, name))]
         moved = [name for name in biases if name in trace.parameter_stats and trace.parameter(name, "rms")[0] > 0]
-        zero = f" and start {listed(moved)} at 0" if moved else ""
-        return f"They were dead at the first step: initialise {weights} smaller{zero}, and see that the inputs are scaled."
+        zero = f"start {listed(moved)} at 0, " if moved else ""
+        other = ", or use leaky ReLU or GELU" if kinds & {"relu", "relu6"} else ""
+        # A ReLU is dead or alive whatever the size of the weights before it: their signs and the bias decide.
+        return (
+            f"They were dead at the first step: {zero}draw {weights} anew around 0, and see that what goes in has mean 0 and "
+            f"std 1{other}."
+        )
     ways = [slower] if (slower := _slower(trace, 10)) else []
     ways += ["use leaky ReLU or GELU"] if kinds & {"relu", "relu6"} else []
     ways = ways or [f"add a normalisation before {listed(names)}"]

@@ -10,6 +10,7 @@ import numpy as np
 from lettrine.health import limits
 from lettrine.health.checks.answers import torn
 from lettrine.health.checks.consequence import Consequence, consequence, wasted, weigh
+from lettrine.health.checks.majority import rare_among
 from lettrine.health.checks.oscillation import swings
 from lettrine.health.checks.reading import finite_curve, median, number, share, start
 from lettrine.health.checks.reference import NEED_NOT_FALL, ordinary, reference_of
@@ -333,7 +334,8 @@ def shuffled_targets(trace: Trace) -> Iterator[Finding]:
     for each in trace.seen("inputs"):
         told, compared = each.figure("told"), each.figure("compared")
         limit = limits.TOLD_ROWS if each.figure("columns") > 1 else limits.TOLD
-        enough = compared >= limits.TOLD_LEAST or torn(trace) == "training"
+        enough = compared >= limits.TOLD_LEAST and rare_among(trace, compared) >= limits.TOLD_RARE
+        enough |= torn(trace) == "training"
         if not (enough and told < limit) or not _moves(trace, harm):
             continue
         if unscaled(trace) is not None or _far_targets(trace):

@@ -11,6 +11,7 @@ from lettrine.health import limits
 from lettrine.health.checks.reading import ends, enough_losses, learning_rate, median, number, rounded, usable
 from lettrine.health.checks.reference import NEED_NOT_FALL, guess_of, ordinary
 from lettrine.health.checks.registry import Skip, check
+from lettrine.health.checks.restrained import heavy_momentum
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
 
@@ -19,13 +20,17 @@ from lettrine.health.trace import Trace
 def divergence(trace: Trace) -> Iterator[Finding]:
     """The loss ends far above its lowest level.
 
-    Measured: The loss at the end, compared with its lowest level.
+    Measured: The loss at the end, compared with its lowest level; and the momentum of the optimiser, where it is
+        {MOMENTUM_HEAVY} or more.
     Formula: limit = lowest + max({DIVERGED_SHARE} * (start - lowest), {NOISE:g} standard errors); lowest is the lowest mean
         of up to 20 stretches of the run, and start is at most the loss of guessing.
     """
     if not ordinary(trace):
         raise Skip("not applicable", NEED_NOT_FALL)
     steps, losses = enough_losses(trace, 20)
+    yield from (heavy := list(heavy_momentum(trace)))
+    if heavy:
+        return
     blocks = [float(np.mean(part)) for part in np.array_split(losses, min(20, len(losses) // 5))]
     beginning, end, noise = ends(losses)
     place = int(np.argmin(blocks))
@@ -69,6 +74,8 @@ def spike(trace: Trace) -> Iterator[Finding]:
     """
     if not ordinary(trace):
         raise Skip("not applicable", NEED_NOT_FALL)
+    if any(heavy_momentum(trace)):
+        return  # that is the cause, and told by itself
     steps, losses = enough_losses(trace, 40)
     width = max(10, len(losses) // 20)
     # If the run stopped soon after the jump, no later losses are needed as proof.

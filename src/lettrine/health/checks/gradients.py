@@ -26,6 +26,7 @@ from lettrine.health.checks.reading import (
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.checks.still import norms_of_one
 from lettrine.health.findings import Finding
+from lettrine.health.limits_wiring import LOST_STEPS
 from lettrine.health.trace import Floats, ParameterInfo, Trace
 
 
@@ -192,6 +193,8 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
     harmed = consequence(trace).bad
     aside = [] if harmed else [name for name in missed if _beside_what_learns(trace, name, norms)]
     missed = [name for name in missed if name not in aside]
+    bare_term = next((each for each in trace.seen("bare term") if each.figure("looks") == each.figure("all") >= LOST_STEPS), None)
+    counted, aside = (aside, []) if bare_term is not None else ([], aside)
     hidden = _handed_on_without_graph(trace, missed)
     for names, severity, what, remedy in (
         (
@@ -199,6 +202,14 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
             "info",
             "never got a gradient: nothing that {it_is} used for reaches the loss",
             "Leave {it} out if nothing will ever use {it}; if the loss should, see that no detach() or argmax stands between.",
+        ),
+        (
+            counted,
+            "warning",
+            "never got a gradient, and a term of the loss"
+            + (f" ({bare_term.words['function']})" if bare_term is not None else "")
+            + " is added as a mere number: it was computed with its graph, and is not in that of the loss",
+            "Add the term itself, without item(), float(), detach() or .data: loss = first + second; item() is for printing.",
         ),
         (
             missed,

@@ -225,7 +225,7 @@ def _logarithms(each: Evidence, expects: str, last: str) -> tuple[str, str, str]
     if expects == "log rates" and last in _POSITIVE:
         given = f"rates: the outputs of a function that gives no values below 0 ({_POSITIVE[last]})"
         return "logarithms of rates", given, f"Remove the {_POSITIVE[last]} after {place}, or set log_input=False."
-    if expects == "paths" and (last in _SHARES or (not last and each.figure("above") == 1)):
+    if expects == "paths" and (last in _SHARES or (not last and each.figure("above") > 0)):  # no logarithm of a share is above 0
         given = "probabilities" if last else "raw outputs"
         return "logarithms of probabilities", given, f"Give ctc_loss the log_softmax of the raw outputs of {place}."
     return None

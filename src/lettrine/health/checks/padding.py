@@ -31,16 +31,18 @@ _REFERENCE: Final = {
 
 @check("padding-mask")
 def padding_mask(trace: Trace) -> Iterator[Finding]:
-    """A mask of an attention that is inverted, so that it sees only padding, or one that masks nothing; and a recurrent
-    network that is read after the padding.
+    """A mask of an attention that is inverted, so that it sees only padding, or one that masks nothing, or queries in place of
+    keys; and a recurrent network that is read after the padding.
 
     Measured: Which tokens are masked, by key_padding_mask, attn_mask or masked_fill before a softmax; how many rows end in
     padding if a mask masks none, or if only the last step is used.
     Formula: none: it masks every token but one, and that one fills the ends of the rows; rows that end in padding >=
-        {PADDED_ROWS:.0%} and places of padding >= {PADDED_RUN:.0%}, at all looks; with the last step only if nothing is learned.
+        {PADDED_ROWS:.0%} and places of padding >= {PADDED_RUN:.0%}, at all looks; with the last step only if nothing is
+        learned, or hardly anything ({HARDLY_LEARNED} of guessing) where {PADDED_MOST:.0%} of the places are padding.
     """
     yield from _padded_ends(trace)
     yield from _nothing_masked(trace)
+    yield from _cancelled(trace)
     wrong = [
         each for each in trace.seen("key padding") if each.figure("inverted") >= max(wiring.MASK_LOOKS, each.figure("looks") / 2)
     ]
@@ -86,11 +88,33 @@ def _nothing_masked(trace: Trace) -> Iterator[Finding]:
     )
 
 
+def _cancelled(trace: Trace) -> Iterator[Finding]:
+    """Masks of padding on the axis of the queries."""
+    for seen in trace.seen("idle mask"):
+        if seen.figure("looks") < wiring.MASK_LOOKS:
+            continue
+        mask, token = seen.words["mask"], seen.words["token"]
+        yield Finding(
+            id="padding-mask",
+            severity="warning",
+            where=seen.where,
+            steps=seen.steps,
+            value=seen.figure("run"),
+            limit=0.0,
+            message=f"The {mask} of {seen.where[0]} hides the padding ({token}) as queries, not as keys: it is the same for all "
+            f"keys of a query, and the softmax cancels it. {share(seen.figure('rows'))} of the rows have padding.",
+            why="Every token attends to the padding too: the answer to a text depends on the longest text in its batch.",
+            remedy=f"Put the padding on the last axis of the scores: {_REMEDY[mask].format(token=token)}.",
+            reference=f"torch: {_REFERENCE[mask]}",
+        )
+
+
 def _padded_ends(trace: Trace) -> Iterator[Finding]:
     for seen in trace.seen("padded end"):
         rows, run, course = seen.figure("rows"), seen.figure("run"), consequence(trace)
         padded = rows >= wiring.PADDED_ROWS and run >= wiring.PADDED_RUN and seen.figure("looks") >= wiring.MASK_LOOKS
-        if not padded or not course.bad:
+        hardly = run >= wiring.PADDED_MOST and course.end >= limits.HARDLY_LEARNED * course.reference.value
+        if not padded or not (course.bad or hardly):
             continue
         token = int(seen.figure("token"))
         yield Finding(

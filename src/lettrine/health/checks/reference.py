@@ -81,7 +81,7 @@ def loss_seen(trace: Trace) -> Evidence | None:
 def ordinary(trace: Trace) -> bool:
     """Whether the loss falls as the network learns: not a loss against another network, or for rewards."""
     seen = loss_seen(trace)
-    return seen is None or not seen.words["nature"]
+    return seen is None or seen.words["nature"] in ("", "margin")
 
 
 def units_of(trace: Trace, seen: Evidence) -> float:

@@ -14,6 +14,7 @@ from lettrine.health import limits
 from lettrine.health.checks.capacity import linear_stack, plateau
 from lettrine.health.checks.reading import number, share
 from lettrine.health.checks.registry import Skip, check
+from lettrine.health.checks.restrained import dropped
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
 
@@ -97,15 +98,16 @@ def memorising(trace: Trace) -> Iterator[Finding]:
 def underfitting(trace: Trace) -> Iterator[Finding]:
     """A network that has not learned all it could, or that cannot express the task.
 
-    Measured: For any training: whether the network is only linear layers without a non-linearity between them, and where the
-    training loss stops falling. For a whole run: the held-out losses of the last {UNDERFITTING_POINTS} evaluations, and the
-    gap between training and held-out loss.
-    Formula: end >= {PLATEAU_HIGH} * (loss of guessing), no longer falling; for a whole run fall = (held-out loss
+    Measured: For any training: whether the network is only linear layers without a non-linearity between them, where the
+    training loss stops falling, and how much dropout drops. For a whole run: the held-out losses of the last
+    {UNDERFITTING_POINTS} evaluations, and the gap between training and held-out loss.
+    Formula: end >= {PLATEAU_HIGH} * (loss of guessing), no longer falling; dropout of {DROPPED} or more, where the loss ends at
+        {HARDLY_LEARNED} of guessing or above; for a whole run fall = (held-out loss
         {UNDERFITTING_POINTS} evaluations ago - last one) / the earlier one; gap = (held-out - training loss) / held-out loss,
         or fewer than {UNDERFITTING_PASSES:g} passes over the training data with as small a gap.
     """
     if not trace.facts.result:
-        yield from (*linear_stack(trace),) or plateau(trace)
+        yield from (*linear_stack(trace), *dropped(trace)) or plateau(trace)
         return
     train, held_out = _results(trace, "train", "held_out")
     passes = trace.facts.result.get("passes", np.inf)

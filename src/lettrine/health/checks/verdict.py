@@ -38,6 +38,7 @@ _SYMPTOMS: Final = (
     "update-too-large",
     "update-too-small",
     "leak",
+    "majority-class",
 )
 _LATER: Final = ("saturation", "dead-units", "gradient-scale", "gradient-data", "update-too-small")
 """What a training that only seems to fail, on held-out data that are wrong, may show without harm."""
@@ -89,7 +90,7 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "input-scale": (*_SYMPTOMS, "target-scale", "slow-learning"),
     "repeated-batch": _SYMPTOMS,
     "sorted-data": _SYMPTOMS,
-    "shuffled-targets": (*_TROUBLE, "held-out-labels", "dead-units", "saturation", "leak"),
+    "shuffled-targets": (*_TROUBLE, "majority-class", "held-out-labels", "dead-units", "saturation", "leak"),
     "non-finite": (*_TROUBLE, "norm-statistics", "no-gradient"),
     "missing-zero-grad": ("update-too-large", "saturation", "dead-units", *_DEPTH, "norm-statistics", *_TROUBLE),
     "probabilities-as-logits": _SYMPTOMS,
@@ -142,6 +143,7 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "gradient-scale": ("gradient-data", "update-too-small", "no-learning"),
     "gradient-data": ("no-learning",),
+    "majority-class": ("underfitting", "slow-learning"),
     "no-learning": ("underfitting", "slow-learning"),
     "update-too-small": ("no-learning", "gradient-data"),
     "oscillation": ("divergence", "no-learning", "dead-units", "saturation", *_DEPTH),
@@ -200,6 +202,7 @@ ORDER: Final = (
     "dev-scale",
     "held-out-labels",
     "shuffled-targets",
+    "majority-class",
     "oscillation",
     "divergence",
     "dead-units",

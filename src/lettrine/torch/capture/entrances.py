@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lettrine.torch.capture.outputs import Listener
+from lettrine.torch.capture.outputs import Hook
 from lettrine.torch.private import recomputing, transformed
 
 
@@ -32,8 +32,8 @@ class Entrances:
         for module in self._model.modules():
             if isinstance(module, torch.jit.ScriptModule):
                 continue  # takes no hooks
-            self._handles.append(module.register_forward_pre_hook(Listener(self._enter)))
-            self._handles.append(module.register_forward_hook(Listener(self._leave), always_call=True))
+            self._handles.append(module.register_forward_pre_hook(Hook(self._enter)))
+            self._handles.append(module.register_forward_hook(Hook(self._leave), always_call=True))
 
     def close(self) -> None:
         """End."""

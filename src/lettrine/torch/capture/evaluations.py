@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lettrine.torch.capture.answers import Answers
 from lettrine.torch.capture.functions import FunctionCall, FunctionNotes
 from lettrine.torch.capture.guard import Guard
-from lettrine.torch.capture.outputs import Listener
+from lettrine.torch.capture.outputs import Hook
 from lettrine.torch.private import compiles, transformed
 
 EVALUATIONS: Final = 3  # losses on held-out data, after the first one, that are compared with the losses computed before them
@@ -57,8 +57,8 @@ class Evaluations:
             self.close()
         elif not self._handles:
             for root in self._roots:
-                self._handles.append(root.register_forward_pre_hook(Listener(self._begin)))
-                self._handles.append(root.register_forward_hook(Listener(self._end)))
+                self._handles.append(root.register_forward_pre_hook(Hook(self._begin)))
+                self._handles.append(root.register_forward_hook(Hook(self._end)))
 
     def close(self) -> None:
         """Observe no more."""

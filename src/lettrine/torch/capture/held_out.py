@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lettrine.torch.capture.functions import INSIDE, STATISTICS, FunctionNotes
-from lettrine.torch.capture.outputs import Listener
+from lettrine.torch.capture.outputs import Hook
 from lettrine.torch.private import BATCH_NORM, DROPOUT, compiles, transformed
 
 HELD_OUT: Final = 2  # passes in eval mode that are looked at
@@ -61,8 +61,8 @@ class HeldOut:
             self._handles.clear()
         elif not self._handles and self._looked < HELD_OUT and self._evaluations < EVALUATIONS:
             for root in self._roots:
-                self._handles.append(root.register_forward_pre_hook(Listener(self._begin)))
-                self._handles.append(root.register_forward_hook(Listener(self._end), with_kwargs=True, always_call=True))
+                self._handles.append(root.register_forward_pre_hook(Hook(self._begin)))
+                self._handles.append(root.register_forward_hook(Hook(self._end), with_kwargs=True, always_call=True))
 
     def _begin(self, module: nn.Module, *_: Any) -> None:
         if torch.is_grad_enabled() or transformed():

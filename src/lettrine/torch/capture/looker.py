@@ -21,7 +21,7 @@ from lettrine.torch.capture.functions import FunctionCall, FunctionNotes, Module
 from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.held_out import HeldOut, delicate, differs
 from lettrine.torch.capture.looks import Look, Readers, RootCall, Stepping
-from lettrine.torch.capture.outputs import Listener
+from lettrine.torch.capture.outputs import Hook
 from lettrine.torch.capture.wholeness import Wholeness
 from lettrine.torch.private import compiles, recomputing, transformed
 
@@ -35,7 +35,8 @@ class Looker:
     """Looks at some of the sampled steps of one watch.
 
     met: called with each loss that is looked at. roots: the modules that the user calls. belonging: whether a loss is the
-    model's. blind: whether a look did not note functions, since torch.compile is used in this process.
+    model's. blind: whether a look did not note functions, since torch.compile is used in this process. calls: of the
+    model, with gradients, in all steps that were looked at.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Looker:
         self._noting = True  # functions, too
         self._whole = True  # modules inside the model, too
         self.blind = False
+        self.calls = 0
         self._step = self._before = -1  # the step that is looked at, and the one looked at before
         self._looked = 0  # steps looked at
         self._passes = self._since = 0  # backward passes looked at in this step; those since an optimiser stepped
@@ -79,6 +81,11 @@ class Looker:
         """Whether the step that is being sampled is looked at."""
         return bool(self._handles)
 
+    @property
+    def passes(self) -> int:
+        """Backward passes seen since an optimiser stepped, up to PASSES."""
+        return self._since
+
     def arm(self, step: int, *, detail: bool) -> None:
         """A sampled step begins."""
         self.disarm()
@@ -89,8 +96,8 @@ class Looker:
         self._noting = not delicate(self._model)
         self.blind = self.blind or (not self._noting and compiles())
         for root in self.roots:
-            self._handles.append(root.register_forward_pre_hook(Listener(self._begin)))
-            self._handles.append(root.register_forward_hook(Listener(self._end_call), with_kwargs=True, always_call=True))
+            self._handles.append(root.register_forward_pre_hook(Hook(self._begin)))
+            self._handles.append(root.register_forward_hook(Hook(self._end_call), with_kwargs=True, always_call=True))
 
     def enter(self, roots: list[nn.Module]) -> None:
         """The user calls these modules. Call it between two steps."""
@@ -150,7 +157,10 @@ class Looker:
         self._readers.ask("finish")
 
     def _begin(self, module: nn.Module, *args: Any) -> None:
-        if not torch.is_grad_enabled() or recomputing() or transformed() or self._passes >= PASSES:
+        if not torch.is_grad_enabled() or recomputing() or transformed():
+            return
+        self.calls += not self._depth
+        if self._passes >= PASSES:
             return
         if not self._depth:
             if not self._waiting:

@@ -29,8 +29,8 @@ from lettrine.torch.capture.copies import Copy, dense, fetch, measurable
 from lettrine.torch.capture.first_call import meet
 from lettrine.torch.capture.functions import LARGE
 from lettrine.torch.capture.guard import Guard
-from lettrine.torch.capture.outputs import Listener, OutputCall, OutputCapture, Root, grad_node, main_tensor
-from lettrine.torch.fast.in_place import OutputHooks, ReturnHook
+from lettrine.torch.capture.outputs import Hook, OutputCall, OutputCapture, Root, grad_node, main_tensor
+from lettrine.torch.fast.hooks import OutputHooks, ReturnHook
 from lettrine.torch.graph.reading import Node, activation_key, follow, saved_result
 from lettrine.torch.private import recomputing, traced, transformed
 
@@ -107,7 +107,7 @@ class ModuleProbe:
             hooks[id(hook)] = hook
         for root in self._roots:
             begin = partial(self._guard, self._begin, root)
-            hook = Listener(begin) if output_hooks is None else output_hooks.call_hook(root, begin)
+            hook = Hook(begin) if output_hooks is None else output_hooks.call_hook(root, begin)
             self._standing.append(root.module.register_forward_pre_hook(hook, with_kwargs=True))
 
     def _hook_of(self, capture: OutputCapture) -> tuple[dict[int, Any], Any]:
@@ -122,7 +122,7 @@ class ModuleProbe:
         elif self._output_hooks is not None:
             hook = self._output_hooks.hook(capture, slow)
         else:
-            hook = Listener(slow)
+            hook = Hook(slow)
         return capture.module._forward_hooks, hook  # type: ignore[union-attr]  # noqa: SLF001
 
     def remove(self) -> None:

@@ -23,7 +23,7 @@ CALLS: Final = 4  # calls of one module copied in a step; after these only the 5
 BatchNorm: Final = BATCH_NORM
 
 
-class Listener:
+class Hook:
     """A hook. A copy or a pickle of the model has a function that does nothing in its place."""
 
     __slots__ = ("_function",)

@@ -15,6 +15,8 @@ from lettrine.torch.graph.ahead import asked_ahead
 from lettrine.torch.graph.comparisons import LOSSES, readable
 from lettrine.torch.graph.counted import Ends, padded_ends
 
+MOVED: Final = 3  # rows that came back at another place, to know the axis of examples
+_MOST_ROWS, _LONG, _VARIED = 64, 4, 4  # rows read of a batch; least length of one; least number of different values in it
 _HIDDEN: Final = -1e3  # scores below leave no weight
 _KEYS, _PLACES, _FILL = "key_padding_mask", "attn_mask", "masked_fill"
 _MASKS: Final = {
@@ -141,13 +143,15 @@ class Axes:
     """Evidence "batch axis": a recurrent or attention module expects time on its first axis, but the batch is there.
 
     where: its name. figures: looks; batch (length of its first axis: it equals the number of targets, or the targets are the
-    inputs shifted along the other axis); other (length of its second axis). words: kind.
+    inputs shifted along the other axis, or rows of the inputs come back at other places); other (length of its second axis);
+    moved (such rows). words: kind.
     """
 
     whole: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._found: dict[str, tuple[int, int, int, str]] = {}
+        self._rows = Shuffled()
         self._last = 0
 
     def look(self, look: Look) -> Iterable[Evidence]:
@@ -157,6 +161,10 @@ class Axes:
         counts = {len(target) for call in look.outside if (target := one_each(call, lengths)) is not None}
         ahead = asked_ahead(look)
         given = {tensor.data_ptr(): tensor for root in look.roots for tensor in root.inputs}
+        asked = [call for call in look.modules if isinstance(call.module, nn.RNNBase | nn.MultiheadAttention)]
+        if any(not call.module.batch_first for call in asked):
+            for tensor in given.values():
+                self._rows.see(tensor)
         for call in look.modules:
             kinds = nn.RNNBase | nn.MultiheadAttention
             if not isinstance(call.module, kinds) or call.module.batch_first or not call.args:
@@ -173,6 +181,7 @@ class Axes:
             told |= (
                 ahead is not None and second == len(ahead) + 1 != first
             )  # the targets are the inputs, shifted by one place along axis 1
+            told |= self._rows.moved >= MOVED
             if alike and (told or laid) and second > 1:
                 looks = self._found.get(call.name, (0, 0, 0, ""))[0]
                 self._found[call.name] = looks + 1, first, second, type(call.module).__name__
@@ -181,8 +190,30 @@ class Axes:
     def finish(self) -> Iterable[Evidence]:
         """What was seen."""
         for name, (looks, batch, other, kind) in self._found.items():
-            figures = {"looks": float(looks), "batch": float(batch), "other": float(other)}
+            figures = {"looks": float(looks), "batch": float(batch), "other": float(other), "moved": float(self._rows.moved)}
             yield Evidence("batch axis", (name,), (0, self._last), figures, {"kind": kind})
+
+
+class Shuffled:
+    """Counts the rows of inputs that come back in other company: what is shuffled along the first axis are examples.
+
+    A row of one place in time, over all examples, comes back only where the whole batch does, and then at the same place.
+    """
+
+    def __init__(self) -> None:
+        self._at: dict[bytes, int] = {}
+        self.moved = 0
+
+    def see(self, inputs: Tensor) -> None:
+        """Take in the first rows of a tensor (N, T, ...), T at least 4."""
+        if inputs.ndim < 2 or inputs.shape[1] < _LONG or not readable(inputs):
+            return
+        for place, row in enumerate(inputs.detach()[:_MOST_ROWS]):
+            if len(row.reshape(-1).unique()) < _VARIED:  # padding, and rows that are alike by chance
+                continue
+            key = row.contiguous().cpu().numpy().tobytes()
+            self.moved += self._at.get(key, place) != place
+            self._at[key] = place
 
 
 def _one_row_each(look: Look, first: int) -> bool:

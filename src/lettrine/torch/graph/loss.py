@@ -2,9 +2,9 @@
 
 Evidence "loss", of the loss whose backward pass was looked at:
     words["kind"]: kinds of its terms, such as "cross-entropy" or "squared error + penalty". words["nature"]: "" for an ordinary
-    loss against data. Losses without a reference, which need not fall: "adversarial",
-        "contrastive", "bootstrapped" (a network made the targets), "maximised" (the optimiser was built to maximise), "moving"
-        (the size of the targets changes during training), "policy" or "other".
+    loss against data. Losses without a reference: "margin" (the right class is made harder), which should fall; and those that
+    need not fall: "adversarial", "contrastive", "bootstrapped" (a network made the targets), "maximised" (the optimiser was
+    built to maximise), "moving" (the size of the targets changes during training), "policy" or "other".
     figures: terms; classes (0 for none); reference: loss of the best constant answer; even: loss of a uniform or zero
         answer. Both are in the units of the loss looked at, NaN for none. value 0, value 1 …: that loss at each step
         looked at, the mean of its backward passes. With it the checks convert the reference to the units of the loss
@@ -23,6 +23,7 @@ import torch
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, reader
+from lettrine.torch.graph.margins import margined
 from lettrine.torch.graph.opponents import bootstrapped, contrastive, foreign, sides
 from lettrine.torch.graph.references import TargetSums, error_of
 from lettrine.torch.graph.terms import Term
@@ -166,6 +167,8 @@ class LossReader:
             found.append("bootstrapped")
         if any(contrastive(each.given, each.target) for each in terms if each.kind == "cross-entropy"):
             found.append("contrastive")
+        if any(margined(each.given, each.target, look.calls) for each in terms if each.kind == "cross-entropy"):
+            found.append("margin")
         if value < 0 and all(each.kind == "cross-entropy" and not isfinite(each.weight) for each in terms):
             found.append("policy")  # weights of both signs, such as rewards: an error alone is never below 0
         self._natures += [each for each in found if each not in self._natures]

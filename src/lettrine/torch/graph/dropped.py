@@ -1,0 +1,39 @@
+"""Evidence "dropout": how much a dropout drops in training. where: the module that it is called in, () for the model itself.
+
+figures: "share" of the values that are dropped; "looks".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from lettrine.health.evidence import Evidence
+from lettrine.torch.capture.looks import Look, reader
+
+
+@reader
+class Dropped:
+    """Reads the settings of dropouts where they are called."""
+
+    whole: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[float, int]] = {}
+        self._last = 0
+
+    def look(self, look: Look) -> Iterable[Evidence]:
+        """Take in one look."""
+        self._last = look.step
+        for call in look.calls:
+            share = call.given(1, "p", 0.5)
+            if "dropout" in call.name and call.root >= 0 and call.given(2, "training", True) and isinstance(share, int | float):
+                _, looks = self._found.get(call.where, (0.0, 0))
+                self._found[call.where] = float(share), looks + 1
+        return ()
+
+    def finish(self) -> Iterable[Evidence]:
+        """The settings last seen."""
+        for where, (share, looks) in self._found.items():
+            figures = {"share": share, "looks": float(looks)}
+            yield Evidence("dropout", (where,) if where else (), (0, self._last), figures)

@@ -1,0 +1,61 @@
+"""What keeps a network from learning although all is wired, by traces and evidence written by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from paper import FACTS, found, healthy_losses, make_trace, noisy, the
+
+from lettrine.health.evidence import Evidence
+from lettrine.health.trace import Trace
+
+LITTLE = noisy(np.linspace(2.3, 2.1, 200), 0.01)
+
+
+def seen(kind: str, *where: str, loss: object = None, words: dict[str, str] | None = None, **figures: float) -> Trace:
+    told = {name: float(value) for name, value in figures.items()}
+    return make_trace(evidence=(Evidence(kind, where, (0, 94), told, words or {}),), loss=loss)
+
+
+def test_dropout_that_drops_nearly_all() -> None:
+    finding = the(seen("dropout", "drop", share=0.95, looks=9, loss=LITTLE), "underfitting")
+    assert (finding.severity, finding.where) == ("warning", ("drop",))
+    assert "drops 95 % of the values" in finding.message
+    assert "hardly better than guessing (2.3)" in finding.message
+    assert "set p=0.05 in drop" in finding.remedy
+    assert "set p=0.1 in that dropout" in the(seen("dropout", share=0.9, looks=9, loss=LITTLE), "underfitting").remedy
+    for harmless in (
+        seen("dropout", "drop", share=0.5, looks=9, loss=LITTLE),
+        seen("dropout", "drop", share=0.95, looks=9, loss=healthy_losses()),
+    ):
+        assert found(harmless, "underfitting") == ()
+
+
+def heavy(momentum: float, loss: object) -> Trace:
+    return make_trace(facts=replace(FACTS, momentum=momentum), loss=loss)
+
+
+def test_a_momentum_that_outlasts_the_fall() -> None:
+    swings = np.concatenate([np.linspace(2.3, 0.7, 40), np.linspace(0.7, 7.4, 160)])
+    finding = the(heavy(0.999, swings), "divergence")
+    assert finding.value == pytest.approx(0.999)
+    assert "act on for 1,000 steps" in finding.message
+    assert "to 0.9; with SGD this makes the steps 100 times smaller" in finding.remedy
+    assert "momentum" not in the(heavy(0.9, swings), "divergence").remedy
+    assert found(heavy(0.999, healthy_losses()), "divergence") == ()
+
+
+def missing(**bare: float) -> Trace:
+    """A branch beside what learns that never got a gradient."""
+    evidence = (Evidence("bare term", (), (0, 94), bare, {"function": "mse_loss"}),) if bare else ()
+    return make_trace(evidence=evidence, **{f"fc3.weight.{stat}": np.nan for stat in ("gradient_norm", "gradient_std")})
+
+
+def test_a_term_that_is_added_as_a_number() -> None:
+    finding = the(missing(looks=9.0, all=9.0), "no-gradient")
+    assert (finding.severity, finding.where) == ("warning", ("fc3.weight",))
+    assert "a term of the loss (mse_loss) is added as a mere number" in finding.message
+    assert the(missing(), "no-gradient").severity == "info"
+    assert the(missing(looks=5.0, all=9.0), "no-gradient").severity == "info"

@@ -1,0 +1,80 @@
+"""Trainings held back by too much dropout, momentum or decay, or by a term without its graph, each beside its cure."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from trainings import adam, mlp, named, train
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    torch.manual_seed(3)
+
+
+@pytest.mark.parametrize("share", [0.95, 0.05])
+def test_the_share_to_keep_given_as_the_share_to_drop(share: float) -> None:
+    model = nn.Sequential(nn.Linear(12, 48), nn.ReLU(), nn.Dropout(share), nn.Linear(48, 48), nn.ReLU(), nn.Dropout(share))
+    model.append(nn.Linear(48, 4))
+    told = named(train(model, steps=200))
+    assert ("underfitting" in told) is (share > 0.5)
+    if told:
+        assert set(told["underfitting"].where) == {"2", "5"}
+
+
+@pytest.mark.parametrize("momentum", [0.999, 0.9])
+def test_a_momentum_that_is_too_heavy(momentum: float) -> None:
+    model = mlp()
+    told = named(train(model, torch.optim.SGD(model.parameters(), 0.05, momentum=momentum), steps=300))
+    assert ("divergence" in told) is (momentum > 0.9)
+    if told:
+        assert "A momentum of 0.999 (SGD)" in told["divergence"].message
+
+
+class Two(nn.Module):
+    """Two answers of one body."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.first, self.second = nn.Linear(12, 24), nn.Linear(24, 4), nn.Linear(24, 2)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = torch.relu(self.body(x))
+        return self.first(hidden), self.second(hidden)
+
+
+@pytest.mark.parametrize("added", ["itself", "item", "detach", "left out"])
+def test_a_term_of_the_loss_without_its_graph(added: str) -> None:
+    model = Two()
+
+    def make(x: Tensor, y: Tensor) -> Tensor:
+        one, two = model(x)
+        first, second = functional.cross_entropy(one, y), functional.cross_entropy(two, (y > 1).long())
+        terms = {"itself": second, "item": second.item(), "detach": second.detach(), "left out": 0.0}
+        return first + terms[added]
+
+    told = named(train(model, adam(model), steps=40, make=make))
+    assert ("no-gradient" in told) is (added in ("item", "detach"))
+    if told:
+        assert told["no-gradient"].where == ("second.weight", "second.bias")
+
+
+@pytest.mark.parametrize(("decay", "told"), [(30.0, True), (0.01, False)])
+def test_a_decay_that_leaves_the_gradient_nothing(decay: float, told: bool) -> None:
+    model = mlp()
+    report = train(model, torch.optim.AdamW(model.parameters(), 3e-3, weight_decay=decay), steps=200)
+    assert ("weight-decay" in named(report)) is told
+
+
+@pytest.mark.parametrize("factor", [0.5, 1e-5])
+def test_a_penalty_written_by_hand(factor: float) -> None:
+    model = mlp()
+
+    def make(x: Tensor, y: Tensor) -> Tensor:
+        return functional.cross_entropy(model(x), y) + factor * sum(
+            (each.pow(2).sum() for each in model.parameters()), torch.zeros(())
+        )
+
+    assert ("weight-decay" in named(train(model, adam(model, 1e-2), steps=200, make=make))) is (factor > 0.1)
