@@ -72,7 +72,7 @@ def run_times_without_their_logarithm(doctor: Doctor, seed: int, cured: bool) ->
 
 @fault(
     kind="future-leak",
-    also=("leak", "dev-scale"),
+    also=("leak",),
     project="shiyu-coder/Kronos",
     source="github.com/shiyu-coder/Kronos/pull/234",
 )

@@ -80,7 +80,7 @@ def the_critic_sees_metres_and_radians(doctor: Doctor, seed: int, cured: bool) -
 
 @fault(
     kind="target-scale",
-    also=("gradient-scale", "initial-loss", "learning-rate-too-high"),
+    also=("gradient-scale", "initial-loss"),
     project="openai/baselines",
     source="github.com/openai/baselines/issues/362",
 )
@@ -139,7 +139,7 @@ def returns_in_thousands_beside_a_policy(doctor: Doctor, seed: int, cured: bool)
 
 @fault(
     kind="activation-scale",
-    also=("dead-units", "learning-rate-too-high", "initial-loss", "gradient-scale", "non-finite", "saturation"),
+    also=("dead-units", "learning-rate-too-high", "initial-loss", "gradient-scale", "non-finite"),
     project="MichalDanielDobrzanski/DeepLearningPython",
     source="github.com/MichalDanielDobrzanski/DeepLearningPython/issues/13",
 )
@@ -165,7 +165,7 @@ def relus_with_the_weights_of_sigmoids(doctor: Doctor, seed: int, cured: bool) -
 
 @fault(
     kind="dead-units",
-    also=("learning-rate-too-high", "relu-logits"),
+    also=("learning-rate-too-high",),
     project="discuss.pytorch.org",
     source="discuss.pytorch.org/t/cross-entropy-loss-is-not-decreasing/43814",
 )
