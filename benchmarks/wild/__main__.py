@@ -2,7 +2,7 @@
 
 Each case runs in a process of its own under a time limit. `--verify` trains without any doctor and shows that healthy
 programs learn and faults hurt. `--mode both` runs the watch and the check-up and joins what they find. `--mode followed` does
-what the remedies of the watch say and shows whether it helps.
+what the remedies of the watch say and shows whether it helps, on the programs of `remedies.TRIED` unless others are named.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any, Final
 from benchmarks.wild.case import LOOKS, Case, load
 from benchmarks.wild.doctor import MODES, Doctor, Examined, Found
 from benchmarks.wild.judge import VERDICTS, loud, names, row
+from benchmarks.wild.remedies import TRIED
 
 LIMIT_S: Final = 240
 HERE: Final = Path(__file__).parents[2]
@@ -51,7 +52,8 @@ def main() -> int:
         print("no such case", file=sys.stderr)
         return 2
     if options.mode == "followed":
-        return tried([case for case in chosen if case.kinds], options.seed, options.json)
+        usual = {name for names in TRIED.values() for name in names} if not (options.look or options.case) else set(cases)
+        return tried([case for case in chosen if case.kinds and case.name in usual], options.seed, options.json)
     mode = "none" if options.verify or options.mode == "none" else options.mode
     show, answers = (_verified if mode == "none" else _judged), []
     with ThreadPoolExecutor(options.jobs) as pool:

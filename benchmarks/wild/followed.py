@@ -8,7 +8,7 @@ changes the program itself, such as a mask or a shape, is followed by hand: the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Final
@@ -16,8 +16,8 @@ from typing import Any, Final
 import torch
 from benchmarks.wild.case import Case, Score
 from benchmarks.wild.doctor import Doctor, Found, Nobody
-from benchmarks.wild.judge import loud
-from benchmarks.wild.ways import way_to
+from benchmarks.wild.judge import loud, names
+from benchmarks.wild.ways import NotHereError, way_to
 from torch import nn
 from torch.optim import Optimizer
 
@@ -36,8 +36,9 @@ class Follower(Doctor):
         optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer)
         follow = way_to(self._found)
         if follow is not None and not self.done:
-            follow(self._found, model, optimizers)
-            self.done = True
+            with suppress(NotHereError):
+                follow(self._found, model, optimizers)
+                self.done = True
         yield Nobody()
 
 
@@ -83,12 +84,10 @@ def followed(case: Case, twin: Case | None, seed: int) -> list[Followed]:
     watched = Doctor("watch")
     before, results = trained(watched, case.program), []
     for found in filter(loud, watched.found):
-        if way_to(found) is not None:
-            follower = Follower(found)
-            after, how = trained(follower, case.program), "by program"
-        elif twin is not None and found.id in case.kinds:
-            after, how = trained(Doctor(), twin.program), "by hand"
-        else:
-            continue
-        results.append(Followed(case.name, found.id, how, before, after))
+        follower = Follower(found)
+        after = trained(follower, case.program) if way_to(found) is not None else before
+        if follower.done:
+            results.append(Followed(case.name, found.id, "by program", before, after))
+        elif twin is not None and names(found, case):
+            results.append(Followed(case.name, found.id, "by hand", before, trained(Doctor(), twin.program)))
     return results

@@ -16,6 +16,10 @@ WITH_FIGURES: Final = "learning rate [^.;]*?from # to #"
 SHRUNK: Final = 0.1  # times the last layer's weights, where a remedy says "shrink" and no figure
 
 
+class NotHereError(Exception):
+    """This model has no place at which the remedy could be done."""
+
+
 def figures(found: Found, pattern: str) -> list[float]:
     """The figures a remedy names; empty where it names none so."""
     match = re.search(pattern.replace("#", NUMBER), found.remedy)
@@ -76,10 +80,10 @@ def training(_: Found, model: nn.Module, __: list[Optimizer]) -> None:
 
 
 def shrunk(found: Found, model: nn.Module, _: list[Optimizer]) -> None:
-    """A last layer with small weights and no bias."""
+    """A last layer with small weights and no bias. Raises NotHereError if the whole model is named."""
     layer = dict(model.named_modules()).get(found.where[0])
-    if layer is None:  # the whole model is named
-        return
+    if layer is None:
+        raise NotHereError
     factor = (figures(found, "by #") or [SHRUNK])[0]
     with torch.no_grad():
         for name, each in layer.named_parameters(recurse=False):
@@ -92,12 +96,29 @@ def drawn(found: Found, model: nn.Module, _: list[Optimizer]) -> None:
         nn.init.normal_(model.get_parameter(name), std=float(std.rstrip(".")))
 
 
+def anew(found: Found, model: nn.Module, _: list[Optimizer]) -> None:
+    """Weights drawn anew around 0, with the std it names or that of a fresh ReLU layer, and biases at 0."""
+    for names, std in re.findall(rf"draw ([\w., ]+?) anew around 0(?: with std {NUMBER})?", found.remedy, re.IGNORECASE):
+        for name in re.split(r", | and ", names):
+            weight = model.get_parameter(name)
+            nn.init.normal_(weight, std=float(std)) if std else nn.init.kaiming_normal_(weight)
+    for names in re.findall(r"start ([\w., ]+?bias) at 0", found.remedy):
+        for name in re.split(r", | and ", names):
+            with torch.no_grad():
+                model.get_parameter(name).zero_()
+
+
 def multiplied(found: Found, model: nn.Module, _: list[Optimizer]) -> None:
     """One weight multiplied."""
     match = re.search(r"Multiply ([\w.]+) by", found.remedy)
     if match:
         with torch.no_grad():
             model.get_parameter(match[1]).mul_(figures(found, r"Multiply [\w.]+ by #")[0])
+
+
+def less(found: Found, model: nn.Module, optimizers: list[Optimizer]) -> None:
+    """Whichever of the two it asks for."""
+    (anew if "anew" in found.remedy else multiplied)(found, model, optimizers)
 
 
 def in_front(found: Found, model: nn.Module, _: list[Optimizer]) -> None:
@@ -146,10 +167,11 @@ def standardised(_: Found, model: nn.Module, __: list[Optimizer]) -> None:
 
 
 def undone(found: Found, model: nn.Module, _: list[Optimizer]) -> None:
-    """Answers in units of the targets' mean and spread."""
+    """Answers of the place in units of the targets' mean and spread."""
     sign = -1.0 if "(y + " in found.remedy else 1.0
     mean, spread = figures(found, r"\(y [-+] #\) / #")
-    model.register_forward_hook(lambda _, __, output: output * spread + sign * mean)
+    place = dict(model.named_modules()).get(found.where[0] if found.where else "", model)
+    place.register_forward_hook(lambda _, __, output: output * spread + sign * mean)
 
 
 def _at_each_step(optimizers: list[Optimizer], change: Callable[[dict[str, Any]], None]) -> None:
@@ -179,7 +201,8 @@ WAYS: Final[dict[str, tuple[str, Callable[[Found, nn.Module, list[Optimizer]], N
     "wrong-mode": ("", training),
     "initial-loss": ("last layer", shrunk),
     "symmetry": ("with std #", drawn),
-    "saturation": (r"Multiply [\w.]+ by #", multiplied),
+    "dead-units": (r"draw [\w., ]+ anew", anew),
+    "saturation": (r"Multiply [\w.]+ by #|Draw [\w.]+ anew", less),
     "activation-scale": ("in front of", in_front),
     "gradient-scale": ("in front of", in_front),
     "frozen-random": ("", held),

@@ -24,6 +24,7 @@ KEPT: Final = Path(__file__).parent / "shown"
 
 # For each check the program that shows it: of benchmarks/wild where one does, else of `small`.
 CHECKS: Final[dict[str, str]] = {
+    "majority-class": "one_in_twenty",
     "saturation": "tanh_fed_with_too_much",
     "dead-units": "biases_far_below_zero",
     "activation-scale": "weights_too_large_in_every_layer",

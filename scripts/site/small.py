@@ -259,6 +259,18 @@ def rate_of_a_fine_tuning(doctor: Doctor, seed: int, cured: bool) -> None:
     train(doctor, model, torch.optim.AdamW(model.parameters(), lr=1e-3 if cured else 1e-5), digits(seed, 400))
 
 
+def one_in_twenty(doctor: Doctor, seed: int, cured: bool) -> None:
+    """One example in twenty is of the second class, and its ten numbers say little of it; the cure draws both as often."""
+    generator = torch.Generator().manual_seed(seed)
+    y = (torch.rand(6_000, generator=generator) < 0.05).long()
+    x = torch.randn(6_000, 10, generator=generator)
+    x[:, 0] += 0.8 * y
+    chance = torch.tensor([0.05, 0.95])[y] if cured else torch.ones(6_000)
+    rows = torch.multinomial(chance, 600 * 64, replacement=True, generator=generator).split(64)
+    model = nn.Sequential(nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 2))
+    train(doctor, model, torch.optim.Adam(model.parameters(), lr=1e-3), ((x[each], y[each]) for each in rows))
+
+
 def bias_in_front_of_batch_norm(doctor: Doctor, seed: int, cured: bool) -> None:
     """Two layers with a bias, each in front of a batch norm that takes it away again."""
     blocks = [nn.Sequential(nn.Linear(64, 64, bias=not cured), nn.BatchNorm1d(64), nn.ReLU()) for _ in range(2)]

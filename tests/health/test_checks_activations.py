@@ -21,6 +21,14 @@ def test_saturation_follows_the_published_boundary():
     assert the(make_trace(**{"act1.saturated": 0.95}), "saturation").severity == "critical"
 
 
+def test_saturation_on_one_side_is_not_a_matter_of_size():
+    shifted = the(make_trace(**{"act2.saturated": 0.9, "fc2.std": 1.3, "fc2.mean": 16.0}), "saturation")
+    assert "Draw fc2.weight anew around 0 with std 0.22 (1/sqrt(fan_in)) and start fc2.bias at 0" in shifted.remedy
+    assert "the outputs of fc2 lie around 16" in shifted.remedy
+    wide = the(make_trace(**{"act2.saturated": 0.9, "fc2.std": 4.0, "fc2.mean": 1.0}), "saturation")
+    assert wide.remedy.startswith("Multiply fc2.weight by 0.25")
+
+
 def test_saturation_that_comes_later_blames_the_learning_rate():
     shares = np.linspace(0.1, 0.8, len(STEPS))
     large = {"fc1.weight.update_data": 0.02, "fc2.weight.update_data": 0.02, "fc3.weight.update_data": 0.02}
@@ -52,7 +60,7 @@ def test_dead_units():
     assert "10 times, from 0.1 to 0.01" in the(fast, "dead-units").remedy
     assert the(make_trace(units={"act2": units(20, dead=range(20))}), "dead-units").severity == "critical"
     born = make_trace(units={"act2": units(20, dead=range(12))}, loss=stuck, **{"act2.dead": 0.6})
-    assert "dead at the first step: initialise fc2.weight smaller" in the(born, "dead-units").remedy
+    assert "dead at the first step: start fc2.bias at 0, draw fc2.weight anew around 0" in the(born, "dead-units").remedy
 
 
 def test_dead_needs_a_streak_and_enough_examples():

@@ -10,10 +10,12 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks.bench_remedies import APPLIED, SICK, Program, Tried, numbers, tried
-from benchmarks.wild.case import above, below
+from benchmarks.wild.case import above, below, load
 from benchmarks.wild.doctor import Found
-from benchmarks.wild.followed import Followed, Follower
+from benchmarks.wild.followed import Followed, Follower, followed
+from benchmarks.wild.remedies import FEWER, TRIED
 
+from lettrine.health.checks import CHECKS
 from lettrine.health.findings import Finding
 
 
@@ -54,3 +56,29 @@ def test_a_remedy_is_done_to_the_program_of_another() -> None:
     assert optimizer.param_groups[0]["lr"] == 0.5
     assert Followed("x", "y", "by hand", above(0.9, 0.8), above(0.5, 0.8)).harms
     assert not Followed("x", "y", "by hand", below(0.9, 0.8), below(0.5, 0.8)).harms
+
+
+def test_every_finding_has_two_programs_of_others_or_a_reason() -> None:
+    cases = load()
+    for finding, names in TRIED.items():
+        assert len(names) >= 2 or finding in FEWER, finding
+        assert all(cases[name].kinds for name in names), finding
+    assert {*TRIED, *FEWER} >= set(CHECKS)
+    assert not {finding for finding, names in TRIED.items() if len(names) >= 2} & set(FEWER)
+
+
+@pytest.mark.parametrize(
+    ("name", "finding"),
+    [
+        ("second_layer_below_nought", "dead-units"),
+        ("depths_are_all_below_nought", "dead-units"),
+        ("weights_between_nought_and_one", "saturation"),
+        ("branches_merged_from_a_list", "unregistered"),
+        ("captions_in_half_precision", "eps-underflow"),
+    ],
+)
+def test_a_remedy_helps_on_programs_of_others(name: str, finding: str) -> None:
+    (result,) = [each for each in followed(load()[name], None, seed=0) if each.finding == finding]
+    assert result.how == "by program"
+    assert result.after.good
+    assert not result.before.good

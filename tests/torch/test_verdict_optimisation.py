@@ -115,6 +115,47 @@ def test_the_divergence_of_latent_variables() -> None:
     assert train(mlp(), steps=3).trace.seen("latents") == ()
 
 
+class Hidden(nn.Module):
+    """A variational autoencoder that returns its loss alone: means and spreads are found in the graph."""
+
+    def __init__(self, *, way: str) -> None:
+        super().__init__()
+        self.way = way
+        self.encode, self.decode = nn.Linear(12, 6), nn.Linear(3, 12)
+        self.mean, self.spread = nn.Linear(12, 3), nn.Linear(12, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.way == "halves":
+            mean, log_variance = self.encode(x).chunk(2, dim=-1)
+        else:
+            mean, log_variance = self.mean(x), self.spread(x)
+        if self.way == "distribution":
+            around = torch.distributions.Normal(mean, (log_variance / 2).exp())
+            hidden = around.rsample()
+            start = torch.distributions.Normal(torch.tensor(0.0), torch.tensor(1.0))
+            kl = torch.distributions.kl_divergence(around, start).sum(1)
+        else:
+            hidden = mean + (log_variance / 2).exp() * torch.randn_like(mean)
+            kl = 0.5 * (mean * mean + log_variance.exp() - 1 - log_variance).sum(1)
+        return (self.decode(hidden) - x).square().sum(1).mean() + (0.0 if self.way == "noise" else kl.mean())
+
+
+@pytest.mark.parametrize("way", ["halves", "layers", "distribution", "noise"])
+def test_the_divergence_of_latent_variables_that_are_not_returned(way: str) -> None:
+    model = Hidden(way=way)
+    with torch.no_grad():
+        for layer, bias in ((model.encode, [1.0, 2.0, 0, 0, 0, 0]), (model.mean, [1.0, 2.0, 0]), (model.spread, [0, 0, 0])):
+            layer.weight.zero_()
+            layer.bias.copy_(torch.tensor(bias))
+    report = train(model, torch.optim.SGD(model.parameters(), lr=1e-9), steps=3, make=lambda x, _: model(x))
+    seen = report.trace.seen("latents")
+    if way == "noise":  # nothing draws it to a normal
+        assert seen == ()
+    else:
+        assert seen[0].figure("kl_first") == pytest.approx(2.5)
+        assert seen[0].figure("size") == 3
+
+
 def test_a_resumed_run_without_its_optimiser() -> None:
     model = mlp(hidden=48)
     optimiser = adam(model, 1e-3)

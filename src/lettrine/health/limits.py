@@ -26,6 +26,9 @@ INITIAL_HEAD: Final = (
 INITIAL_LOGIT_STD: Final = 0.3  # the spread a remedy aims at: 0.045 nats above ln(classes)
 
 SATURATED_SHARE: Final = 0.40  # published tanh nets that train well show up to 30 %, the badly initialised 46 % or more
+SATURATED_SHIFT: Final = (
+    2.0  # standard deviations from 0 at which inputs of an activation lie on one side: their size is not the cause
+)
 SATURATED_CRITICAL: Final = 0.90  # hardly any gradient passes such a layer
 HEALTHY_PREACTIVATION: Final = 1.0  # std a remedy aims at; tanh is saturated beyond 2.1
 
@@ -216,6 +219,7 @@ TOLD: Final = 4.0  # standard deviations over permuted targets: neighbours that 
 TOLD_ROWS: Final = 2.0  # the same for rows and pictures of targets and for tokens: windows without their level still tell 2.8
 AVERAGED_LEFT: Final = 0.1  # of the targets' variance, missed by the single answers under a loss of means
 TOLD_LEAST: Final = 200  # examples compared before their silence says anything
+TOLD_RARE: Final = 50.0  # of them of another class than the one that all are answered: fewer say nothing by chance
 NEAR_ZERO: Final = 1e-3  # of a root's, a logarithm's or a divisor's argument, with nothing added to it: 0 is not far
 GROWN: Final = 10.0  # times their median that the last loss or gradient norm must be before a rate is suspected of a NaN
 SCALE_ARRIVES: Final = 3.0  # root mean square of the first layer's outputs: fresh layers give about half of their inputs' size
@@ -238,8 +242,18 @@ PADDING_SHARE: Final = 0.01  # of the indices, and
 PADDING_INSIDE: Final = 0.3  # of the padding alone between two other tokens; padding comes in runs at the ends of rows
 BY_HEART: Final = 3.0  # times the training loss: held-out losses above are those of what was learned by heart
 SCALE_TINY: Final = 0.03  # root mean square of the largest feature; images in 0 to 1 have 0.1 and more
+RENAMED: Final = 0.25  # of held-out answers, that a fixed exchange of classes puts right, beyond the share of the commonest one
+RESCALED_LEFT: Final = 0.5  # of the variance of held-out targets that a straight line from the answers leaves
+INPUTS_APART: Final = 2.5  # times, between the std of held-out and training inputs; crops and noise change less
+INPUTS_MOVED: Final = 1.5  # of the larger std, between their means
+TINY_MISSED: Final = 2.0  # times the variance of tiny targets that a loss ends at: nothing but the answers' own scatter is more
 PADDING_FIXED: Final = 0.1  # of the indices, in the same places of all rows; a mark at the start of each row is one of many
 HANDED_SHARE: Final = 0.5  # of the sum trained on: a single term below says less of it than the others do
 PLATEAU_HIGH: Final = 0.5  # of the loss of guessing: a training loss at rest above has not been learned by heart
 INPUTS_LARGE: Final = 3.0  # root mean square of the largest feature, of the usual 1: first losses above guessing come from it
 FAR_ABOVE: Final = 1.5  # times guessing: a network that stays above is thrown about, and needs no higher rate
+MAJORITY_SHARE: Final = 0.8  # of the labels are one class: no other is as likely without strong reasons
+MAJORITY_ROWS: Final = 128  # examples that got this answer, and
+MAJORITY_LOOKS: Final = 3  # looks in a row; a fresh network answers one class by chance
+MAJORITY_OTHERS: Final = 6  # of them with another label, so that it matters
+MAJORITY_LEFT: Final = 0.75  # of the loss of guessing: a classifier that ranks well is further below, whatever it answers

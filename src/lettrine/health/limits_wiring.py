@@ -56,3 +56,5 @@ PADDED_MOST: Final = 0.5  # of all places: what is counted is mostly padding
 AHEAD_LOOKS: Final = 2  # looks, at all of which the targets were what is given, shifted by one, and something saw them
 ROUNDED_SHARE: Final = 0.5  # of the values stay as they are at a step, although they have a gradient: most of it is rounded away
 ROUNDED_STEPS: Final = 3  # steps compared
+STEPLESS_ROUNDS: Final = 32  # calls of the model without a step: more micro-batches are seldom gathered for the first one
+FLEETING: Final = 0.5  # optimisers made for each step, or more: their averages are over two steps at most

@@ -353,6 +353,22 @@ class TestTrials:
         found = the(tried("frozen", model, pairs(12, 32), optimizer=optimizer), "frozen-random")
         assert found.where == ("0.weight",)
 
+    def test_a_train_of_its_own_that_was_never_called(self) -> None:
+        class Staged(nn.Sequential):
+            def train(self, mode: bool = True) -> Staged:
+                super().train(mode)
+                self[0].eval().requires_grad_(False)
+                return self
+
+        model = Staged(nn.Linear(20, 16), nn.BatchNorm1d(16), nn.Tanh(), nn.Linear(16, 5))
+        found = the(tried("frozen", model, pairs(12, 32)), "wrong-mode")
+        assert found.where == ("0.weight", "0.bias")
+        assert "train() of Staged freezes 0.weight and 1 more, and has not been called" in found.message
+        assert model[0].weight.requires_grad  # put back
+        with torch.no_grad():
+            model[0].weight *= 1.3  # as trained elsewhere, and not fresh any more
+        assert clean(tried("frozen", model.train(), pairs(12, 32)))
+
     def test_a_frozen_layer_that_is_patched_is_meant(self) -> None:
         class Patched(nn.Module):
             def __init__(self) -> None:

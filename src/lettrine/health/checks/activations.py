@@ -26,6 +26,7 @@ from lettrine.health.checks.reading import (
     start,
     update_ratios,
     usable,
+    weight_of,
 )
 from lettrine.health.checks.recurrent import saturated_gates
 from lettrine.health.checks.registry import Skip, check
@@ -96,7 +97,15 @@ def _less_saturated(trace: Trace, names: list[str], at_start: bool) -> str:
         weight = feeding_weight(trace, name)
         feeder = known[name].fed_by
         spread = median(trace.output(feeder, "std"), start(trace)) if feeder in trace.outputs else nan
-        if weight and spread > limits.REMEDY_SHRINK:
+        shift = median(trace.output(feeder, "mean"), start(trace)) if feeder in trace.outputs else nan
+        if weight and abs(shift) > limits.SATURATED_SHIFT * spread:
+            bias = f"{weight.removesuffix('weight')}bias"
+            zero = f" and start {bias} at 0" if bias in trace.parameter_stats else ""
+            parts.append(
+                f"draw {weight} anew around 0 with std {number(_usual_std(trace, weight))} (1/sqrt(fan_in)){zero}: the "
+                f"outputs of {feeder} lie around {number(shift)}"
+            )
+        elif weight and spread > limits.REMEDY_SHRINK:
             parts.append(f"scale what goes into {feeder} to mean 0 and std 1, its outputs have std {number(spread)}")
         elif weight and spread > limits.HEALTHY_PREACTIVATION:
             parts.append(f"multiply {weight} by {number(limits.HEALTHY_PREACTIVATION / spread)}")
@@ -106,6 +115,12 @@ def _less_saturated(trace: Trace, names: list[str], at_start: bool) -> str:
         return "Shrink the weights before these activations until their inputs have a standard deviation near 1."
     more = f" (and likewise for {len(names) - 4} more)" if len(names) > 4 else ""
     return f"{'; '.join(parts)[:1].upper()}{'; '.join(parts)[1:]}{more}, so that the inputs of the activation have std near 1."
+
+
+def _usual_std(trace: Trace, weight: str) -> float:
+    """1/sqrt(fan_in)."""
+    shape = next((info.shape for info in trace.parameters if info.name == weight), ())
+    return float(1 / np.sqrt(np.prod(shape[1:])))
 
 
 @check("dead-units", needs=("outputs",), symptom="harm")
@@ -188,8 +203,13 @@ def _revive(trace: Trace, names: list[str], kinds: set[str]) -> str:
     if from_start:
         biases = [f"{weight.removesuffix('weight')}bias" for name in names if (weight := feeding_weight(trace, name))]
         moved = [name for name in biases if name in trace.parameter_stats and trace.parameter(name, "rms")[0] > 0]
-        zero = f" and start {listed(moved)} at 0" if moved else ""
-        return f"They were dead at the first step: initialise {weights} smaller{zero}, and see that the inputs are scaled."
+        zero = f"start {listed(moved)} at 0, " if moved else ""
+        other = ", or use leaky ReLU or GELU" if kinds & {"relu", "relu6"} else ""
+        # A ReLU is dead or alive whatever the size of the weights before it: their signs and the bias decide.
+        return (
+            f"They were dead at the first step: {zero}draw {weights} anew around 0, and see that what goes in has mean 0 and "
+            f"std 1{other}."
+        )
     ways = [slower] if (slower := _slower(trace, 10)) else []
     ways += ["use leaky ReLU or GELU"] if kinds & {"relu", "relu6"} else []
     ways = ways or [f"add a normalisation before {listed(names)}"]
@@ -219,7 +239,11 @@ def activation_scale(trace: Trace) -> Iterator[Finding]:
     """
     if any(info.role == "norm" for info in trace.modules):
         raise Skip("not applicable", "normalisation keeps the scale")
+    frozen = {info.name for info in trace.parameters if not info.trainable}
     names = layers_of_a_kind(trace, limits.SCALE_LAYERS)
+    names = [name for name in names if _scaling_weight(trace, name) not in frozen]
+    if len(names) < limits.SCALE_LAYERS:
+        raise Skip("not applicable", "the weights that set the scale are frozen")
     kinds = {info.activation for info in trace.modules if info.name in names}
     halved = any(ACTIVATIONS[kind].rectifier for kind in kinds if kind)
     shrinkage = limits.SCALE_SHRINKAGE_RECTIFIER if halved else limits.SCALE_SHRINKAGE
@@ -233,6 +257,17 @@ def activation_scale(trace: Trace) -> Iterator[Finding]:
         if ratio > growth or ratio < 1 / shrinks:
             yield _uneven(trace, list(scales), mask, ratio, growth if ratio > 1 else shrinks)
             return
+
+
+def _scaling_weight(trace: Trace, name: str) -> str:
+    """The weight that sets the size of a module's output. Where no gradient flows, links are unknown: then the last one before
+    it.
+    """
+    if weight := weight_of(trace, name) or feeding_weight(trace, name):
+        return weight
+    order = sorted(trace.modules, key=lambda info: info.depth)
+    before = [info.name for info in order[: [info.name for info in order].index(name)]]
+    return next((weight for each in reversed(before) if (weight := weight_of(trace, each))), "")
 
 
 def _uneven(trace: Trace, names: list[str], mask: Mask, ratio: float, limit: float) -> Finding:

@@ -8,7 +8,9 @@ from math import nan
 import numpy as np
 
 from lettrine.health import limits
+from lettrine.health.checks.answers import torn
 from lettrine.health.checks.consequence import Consequence, consequence, wasted, weigh
+from lettrine.health.checks.majority import rare_among
 from lettrine.health.checks.oscillation import swings
 from lettrine.health.checks.reading import finite_curve, median, number, share, start
 from lettrine.health.checks.reference import NEED_NOT_FALL, ordinary, reference_of
@@ -48,7 +50,8 @@ def input_scale(trace: Trace) -> Iterator[Finding]:
 
     Measured: The size of each input feature, and the size of the first layer's output. Networks that begin with a
         norm or an embedding are not judged.
-    Formula: size = rms of a feature over the batch; judged are the largest one, and the largest divided by the smallest.
+    Formula: size = rms of a feature over the batch; judged are the largest one, and the largest divided by the smallest. Inputs
+        that are all below {SCALE_TINY:g} are named if the loss ends above that of the best single answer.
     """
     seen = unscaled(trace)
     if seen is None:
@@ -57,7 +60,7 @@ def input_scale(trace: Trace) -> Iterator[Finding]:
     # Batch norm removes the scale, and the training learned: a bad held-out loss has another cause.
     bad = harm.bad and not (harm.kind == "held out" and trace.norms)
     if _tiny(seen):
-        if bad:
+        if bad or worse_than_one_answer(harm):
             yield _too_small(seen, harm)
         return
     little = harm.kind == "learns" and harm.end >= limits.PLATEAU_HIGH * harm.reference.value
@@ -100,16 +103,19 @@ def _too_small(seen: Evidence, harm: Consequence) -> Finding:
         value=most,
         limit=limits.SCALE_TINY,
         message=f"The inputs go from {number(seen.figure('low'), 3)} to {number(seen.figure('high'), 3)}, with a root mean "
-        "square of "
-        f"{number(most)} at most: {harm.words}.",
+        f"square of {number(most)} at most: {harm.words}.",
         why="Layers are initialised for inputs of about 1: of such small ones they see their own biases, and the gradients of "
-        "the "
-        "first weights are as many times too small.",
+        "the first weights are as many times too small.",
         remedy="Subtract each feature's mean and divide by its std, both of the training data; see that pixels are not "
-        "divided by "
-        "255 twice (ToTensor does it once).",
+        "divided by 255 twice (ToTensor does it once).",
         reference=_NORMALIZING,
     )
+
+
+def worse_than_one_answer(harm: Consequence) -> bool:
+    """Whether a training of some length still loses more than the best single answer to every input would."""
+    taken = harm.steps[1] - harm.steps[0] + 1
+    return harm.reference.known and taken >= limits.LEARNING_STEPS and harm.end >= harm.reference.value
 
 
 @check("repeated-batch")
@@ -305,7 +311,9 @@ def shuffled_targets(trace: Trace) -> Iterator[Finding]:
     for each in trace.seen("inputs"):
         told, compared = each.figure("told"), each.figure("compared")
         limit = limits.TOLD_ROWS if each.figure("columns") > 1 else limits.TOLD
-        if not (compared >= limits.TOLD_LEAST and told < limit) or not _moves(trace, harm):
+        enough = compared >= limits.TOLD_LEAST and rare_among(trace, compared) >= limits.TOLD_RARE
+        enough |= torn(trace) == "training"
+        if not (enough and told < limit) or not _moves(trace, harm):
             continue
         if unscaled(trace) is not None or _far_targets(trace):
             continue  # their scale is the more direct cause

@@ -8,6 +8,7 @@ from math import isfinite, nan
 import numpy as np
 
 from lettrine.health import limits
+from lettrine.health.checks.answers import renamed, rescaled, torn
 from lettrine.health.checks.reading import finite_curve, number, standard_error
 from lettrine.health.checks.reference import NEED_NOT_FALL, guess_of, loss_seen, ordinary, units_of
 from lettrine.health.checks.registry import Skip, check
@@ -20,9 +21,14 @@ from lettrine.health.trace import ALIKE, Floats, Trace
 def held_out_labels(trace: Trace) -> Iterator[Finding]:
     """The loss on held-out data never beats guessing, although that on the training data does.
 
-    Measured: The lowest loss on held-out data, against the loss of guessing.
-    Formula: limit = {HELD_OUT_CHANCE} * (loss of guessing), while the training loss is below {HELD_OUT_LEARNED} of it.
+    Measured: The lowest loss on held-out data, against the loss of guessing. And whether one fixed exchange of classes makes the
+        held-out answers right.
+    Formula: limit = {HELD_OUT_CHANCE} * (loss of guessing), while the training loss is below {HELD_OUT_LEARNED} of it; or
+        (share right after the exchange) - (share right) >= {RENAMED}.
     """
+    if (exchanged := renamed(trace)) is not None:
+        yield exchanged
+        return
     if trace.facts.notes.get("held-out") == ALIKE:
         raise Skip("not applicable", "the held-out data are known to be prepared as the training data are")
     guess = guess_of(trace)
@@ -39,7 +45,9 @@ def held_out_labels(trace: Trace) -> Iterator[Finding]:
     if lowest <= limit or now >= limits.HELD_OUT_LEARNED * guess:
         return
     # A training loss far below guessing may come from memorising: then overfitting keeps the held-out loss high.
-    if now <= limits.HELD_OUT_BY_HEART * guess and not _mirrored(steps, dev / guess, train_steps, train / guess):
+    by_heart = now <= limits.HELD_OUT_BY_HEART * guess and not _mirrored(steps, dev / guess, train_steps, train / guess)
+    apart = torn(trace)
+    if apart == "training" or (by_heart and apart != "held out"):
         return
     yield Finding(
         id="held-out-labels",
@@ -77,7 +85,8 @@ def overfitting(trace: Trace) -> Iterator[Finding]:
     Measured: The loss on held-out data at the end, against the best one.
     Formula: rise = mean(last two) / lowest - 1; a warning if {OVERFITTING_LOST:.0%} of what had been gained over guessing is
         lost again ({OVERFITTING_HEART:.0%} where the held-out loss is more than {OVERFITTING_FAR:.0f} times the training loss,
-        and then of the lowest too), and the weights of the best step were not kept.
+        and then of the lowest too; for errors of numbers that end above {PLATEAU_HIGH} of guessing then any rise above
+        {OVERFITTING_RISE:.0%}), and the weights of the best step were not kept.
     """
     finite = np.isfinite(trace.dev.mean)
     steps, dev = trace.dev.step[finite], trace.dev.mean[finite]
@@ -99,7 +108,9 @@ def overfitting(trace: Trace) -> Iterator[Finding]:
     heart = len(now) > 0 and end > limits.OVERFITTING_FAR * float(np.mean(now))
     share = limits.OVERFITTING_HEART if heart else limits.OVERFITTING_LOST
     limit = max(rise, best + share * (guess - best) if isfinite(guess) else (1 + share) * best)
-    if heart:  # what is known by heart is said with certainty: few errors cost much, while fewer may be made than at the best
+    if heart and _of_numbers(trace) and end >= limits.PLATEAU_HIGH * guess:
+        limit = rise  # of numbers every rise is an error that grew
+    elif heart:  # classes known by heart are said with certainty: few errors cost much, while fewer may be made than at the best
         limit = max(limit, (1 + share) * best)
     gap = f", while the training loss is {number(float(np.mean(now)), 3)}" if len(now) else ""
     never = isfinite(guess) and best > limits.HELD_OUT_CHANCE * guess and trace.facts.notes.get("held-out") != ALIKE
@@ -126,6 +137,11 @@ def overfitting(trace: Trace) -> Iterator[Finding]:
     )
 
 
+def _of_numbers(trace: Trace) -> bool:
+    seen = loss_seen(trace)
+    return seen is not None and seen.words["kind"] in ("squared error", "absolute error", "smooth absolute error", "huber")
+
+
 @check("dev-scale", needs=("dev", "loss"))
 def dev_scale(trace: Trace) -> Iterator[Finding]:
     """A loss on held-out data that is the training loss times a constant: one is a sum where the other is a mean.
@@ -138,6 +154,9 @@ def dev_scale(trace: Trace) -> Iterator[Finding]:
     """
     if not ordinary(trace):
         raise Skip("not applicable", NEED_NOT_FALL)
+    if (other := rescaled(trace)) is not None:
+        yield other
+        return
     weight = _training_weight(trace)
     for each in trace.seen("evaluated"):
         if _scaled(each, weight):
@@ -157,7 +176,8 @@ def dev_scale(trace: Trace) -> Iterator[Finding]:
     even = limits.DEV_SCALE_EVEN if above or away < limits.DEV_SCALE_FAR else limits.DEV_SCALE_EVEN_FAR
     summed = weight >= limits.DEV_SUMMED and bool((np.abs(ratios * weight - 1) <= limits.DEV_SUMMED_NEAR).all())
     if not summed and (away < limit or float(ratios.max() / ratios.min()) > even):
-        yield from _far_from_the_start(steps, dev[known], level[known], guess_of(trace))
+        if not torn(trace):
+            yield from _far_from_the_start(steps, dev[known], level[known], guess_of(trace))
         return
     yield Finding(
         id="dev-scale",

@@ -19,7 +19,7 @@ from lettrine.health.checks.reading import (
     usable,
 )
 from lettrine.health.checks.registry import Skip, check
-from lettrine.health.checks.still import frozen_pairs, idle_optimisers, rounded_steps
+from lettrine.health.checks.still import frozen_pairs, idle_optimisers, no_step, rounded_steps
 from lettrine.health.findings import Finding
 from lettrine.health.limits_wiring import UNHELD_STEPS
 from lettrine.health.trace import ParameterInfo, Trace
@@ -95,16 +95,18 @@ def _reached(trace: Trace, name: str) -> bool:
     return len(norms) < limits.NO_GRADIENT_RECORDS or bool(np.ptp(norms) > 0)
 
 
-@check("never-moved", needs=("parameters",))
+@check("never-moved")
 def never_moved(trace: Trace) -> Iterator[Finding]:
     """Parameters that were made to learn and never change; an optimiser without any trainable parameter, or that never steps.
 
     Measured: For each parameter with a gradient and an optimiser: how far real steps move it.
     Formula: rms(after - before) = 0 at {NO_GRADIENT_RECORDS} or more sampled steps, where learning rate * rms(gradient) >
-        {UNSEEN:g} * rms(weights), or the learning rate is 0. Or: an optimiser never steps while others do; adapters of low rank
-        are frozen at their start; more than {ROUNDED_SHARE:.0%} of the values of a low precision stay as they are at a step.
+        {UNSEEN:g} * rms(weights), or the learning rate is 0. Or: no step in {STEPLESS_ROUNDS} or more rounds; an optimiser never
+        steps while others do; adapters of low rank are frozen at their start; more than {ROUNDED_SHARE:.0%} of the values of a
+        low precision stay as they are at a step.
     """
-    if all(info.optimised is None for info in trace.parameters):
+    yield from no_step(trace)
+    if all(info.optimised is None for info in trace.parameters) or not trace.parameter_stats:
         raise Skip("not run", "no optimizer is known; pass it to health.watch(model, optimizer)")
     mask = usable(trace)
     trained = [info for info in trace.parameters if info.trainable]

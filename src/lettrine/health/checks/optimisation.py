@@ -168,9 +168,10 @@ def optimiser_state_lost(trace: Trace) -> Iterator[Finding]:
         second half and {RESUMED_LOST:.0%} of guessing above the level; level = the first loss or that of the second half,
         whichever is higher; the first loss is below {RESUMED} of the loss of guessing. A remark if it is back at that level
         within {RESUMED_COST:.0%} of the run. Lost again and again: at {STATE_LOST:.0%} of the looks and {LOST_STEPS} or more,
-        with nothing learned, or with no state older than its own running average reaches back, 1 / (1 - beta1) steps.
+        with nothing learned, or with no state older than its own running average reaches back, 1 / (1 - beta1) steps. Or:
+        optimisers other than the one of the watch, {FLEETING} or more for each step.
     """
-    yield from (again := list(_again_and_again(trace)))
+    yield from (again := [*_made_for_each_step(trace), *_again_and_again(trace)])
     if again:
         return
     seen = [each for each in trace.seen("optimiser") if not each.figure("state")]
@@ -211,6 +212,28 @@ def optimiser_state_lost(trace: Trace) -> Iterator[Finding]:
         f"Otherwise warm the learning rate up from 0 to {number(rate)} over some hundred steps.",
         reference="torch.optim: saving and loading the state of an optimizer",
     )
+
+
+def _made_for_each_step(trace: Trace) -> Iterator[Finding]:
+    """Optimisers that are gone before their state could be of use."""
+    for each in trace.seen("successors"):
+        made, count = int(each.figure("steps")), int(each.figure("count"))
+        if not each.words["keeps"] or made < limits.STEPLESS_ROUNDS or count < limits.FLEETING * made:
+            continue
+        yield Finding(
+            id="optimiser-state-lost",
+            severity="warning",
+            where=(),
+            steps=each.steps,
+            value=float(count),
+            limit=limits.FLEETING * made,
+            message=f"The optimizer ({each.words['kind']}) is made anew in the loop: {count:,} of them made {made:,} steps, and "
+            "the one that was given to the watch none.",
+            why="It forgets its averages each time: every step follows the noise of one batch, and the first step of Adam moves "
+            "each weight by the whole learning rate.",
+            remedy="Make the optimizer once, before the loop, and call step() of that one.",
+            reference="Kingma & Ba 2015, Adam: a method for stochastic optimization",
+        )
 
 
 def _again_and_again(trace: Trace) -> Iterator[Finding]:

@@ -37,7 +37,8 @@ def padding_mask(trace: Trace) -> Iterator[Finding]:
     Measured: Which tokens are masked, by key_padding_mask, attn_mask or masked_fill before a softmax; how many rows end in
     padding if a mask masks none, or if only the last step is used.
     Formula: none: it masks every token but one, and that one fills the ends of the rows; rows that end in padding >=
-        {PADDED_ROWS:.0%} and places of padding >= {PADDED_RUN:.0%}, at all looks; with the last step only if nothing is learned.
+        {PADDED_ROWS:.0%} and places of padding >= {PADDED_RUN:.0%}, at all looks; with the last step only if nothing is
+        learned, or hardly anything ({HARDLY_LEARNED} of guessing) where {PADDED_MOST:.0%} of the places are padding.
     """
     yield from _padded_ends(trace)
     yield from _nothing_masked(trace)
@@ -90,7 +91,8 @@ def _padded_ends(trace: Trace) -> Iterator[Finding]:
     for seen in trace.seen("padded end"):
         rows, run, course = seen.figure("rows"), seen.figure("run"), consequence(trace)
         padded = rows >= wiring.PADDED_ROWS and run >= wiring.PADDED_RUN and seen.figure("looks") >= wiring.MASK_LOOKS
-        if not padded or not course.bad:
+        hardly = run >= wiring.PADDED_MOST and course.end >= limits.HARDLY_LEARNED * course.reference.value
+        if not padded or not (course.bad or hardly):
             continue
         token = int(seen.figure("token"))
         yield Finding(

@@ -3,14 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import nan
+from math import isfinite, nan
 
 from lettrine.health import limits_wiring as limits
 from lettrine.health.checks.consequence import consequence
-from lettrine.health.checks.reading import listed, plural, share
+from lettrine.health.checks.judging import steps_taken
+from lettrine.health.checks.reading import listed, number, plural, share
 from lettrine.health.findings import Finding
 from lettrine.health.limits import HARDLY_LEARNED
 from lettrine.health.trace import Trace
+
+
+def no_step(trace: Trace) -> Iterator[Finding]:
+    """An optimiser that has never stepped."""
+    for seen in trace.seen("no step"):
+        if not trace.parameters or steps_taken(trace) > 1:
+            continue  # it has stepped since
+        rounds, kind = int(seen.figure("rounds")), seen.words["kind"]
+        scale, first = seen.figure("scale"), seen.figure("first_scale")
+        rate, first_rate = seen.figure("rate"), seen.figure("first_rate")
+        called = bool(seen.figure("gradient"))
+        if called and (scale < first or seen.figure("broken")):
+            how = "the gradients are not finite, as a GradScaler finds before it leaves a step out"
+            if scale < first:
+                how = f"the GradScaler leaves every step out, and its scale has fallen from {number(first)} to {number(scale)}"
+            why = "A step is left out where a gradient is inf or NaN; a scale that goes on falling shows that they stay so, "
+            why += "whatever the scale is."
+            remedy = "Find what is not finite: call loss.backward() once without the scaler and without autocast, under "
+            remedy += "torch.autograd.set_detect_anomaly(True). A root of 0, a logarithm of 0 and 0/0 are the usual ones."
+        elif called:
+            how = "gradients are computed and never used"
+            why = "The weights stay as they were drawn."
+            remedy = "Call optimizer.step() after loss.backward() and before the gradients are cleared, in each round."
+            if isfinite(first_rate) and rate != first_rate:
+                how += f", while a schedule takes the learning rate from {number(first_rate)} to {number(rate)}"
+                remedy += " scheduler.step() moves no weight: it only sets the learning rate of the steps to come."
+        else:
+            how = "no backward pass was seen either"
+            why = "Without gradients and steps the weights stay as they were drawn."
+            remedy = (
+                "Call loss.backward() and then optimizer.step() in each round. If nothing is to be learned here, evaluate in "
+            )
+            remedy += "eval mode under torch.no_grad()."
+        yield Finding(
+            id="never-moved",
+            severity="critical",
+            where=seen.where,
+            steps=(0, 0),
+            value=float(rounds),
+            limit=float(limits.STEPLESS_ROUNDS),
+            message=f"The optimizer ({kind}) made no step in {rounds:,} rounds: {how}.",
+            why=why,
+            remedy=remedy,
+            reference="torch.optim: taking an optimization step",
+        )
 
 
 def idle_optimisers(trace: Trace) -> Iterator[Finding]:

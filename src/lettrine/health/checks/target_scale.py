@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from math import isfinite, nan
 
 from lettrine.health import limits
-from lettrine.health.checks.consequence import consequence, steps_until
+from lettrine.health.checks.consequence import Consequence, consequence, steps_until
 from lettrine.health.checks.data import by_heart_only
 from lettrine.health.checks.head import compared
 from lettrine.health.checks.reading import number, share
@@ -25,7 +25,8 @@ def target_scale(trace: Trace) -> Iterator[Finding]:
     Measured: Mean and standard deviation of numbers that are to be predicted, and how far the answers still are from them. So
         the targets of one term of several are judged too, such as the returns that a critic is to predict.
     Formula: size = sqrt(mean**2 + std**2); of one term of several size >= {SCALE_APART:g}, and (mean squared error at the last
-        look) >= {HARDLY_LEARNED} * size**2.
+        look) >= {HARDLY_LEARNED} * size**2; targets with size <= {SCALE_TINY:g}, if the loss ends above {TINY_MISSED:g} times
+        their variance.
     """
     if not trace.seen("comparison") and (far := _far_from_zero(trace)) is not None:
         yield far
@@ -40,7 +41,7 @@ def target_scale(trace: Trace) -> Iterator[Finding]:
         # If the mean is so far away, even most of the differences between targets are lost.
         most = limits.HARDLY_LEARNED if abs(mean) >= limits.SCALE_FAR * std else limits.CHANCE_SHARE
         if not given(each) or size < limits.SCALE_FAR or not (harm.bad or left > most or by_heart_only(trace, harm)):
-            if (far := _never_reached(trace, each)) is not None:
+            if (far := _never_reached(trace, each) or _drowned(each, size, harm)) is not None:
                 yield far
             continue
         sign = "-" if mean > 0 else "+"
@@ -91,6 +92,31 @@ def _never_reached(trace: Trace, each: Evidence) -> Finding | None:
         "what the targets differ by is not learned before their size.",
         remedy="Divide these targets (of a critic: the rewards) by "
         f"{number(size, 1)}, or standardise them, and multiply the answers by it where they are used.",
+        reference="LeCun et al. 1998, Efficient BackProp, section 4.3: normalizing",
+    )
+
+
+def _drowned(each: Evidence, size: float, harm: Consequence) -> Finding | None:
+    """Targets so small that the answers scatter more than they do, to the end of the run."""
+    variance = each.figure("std") ** 2
+    squared = each.words["expects"] == "squared" and each.figure("alone") == 1 and harm.reference.known
+    taken = harm.steps[1] - harm.steps[0] + 1
+    missed = squared and taken >= limits.LEARNING_STEPS and harm.end >= limits.TINY_MISSED * harm.reference.value
+    if not (given(each) and 0 < size <= limits.SCALE_TINY and variance > 0 and missed):
+        return None
+    return Finding(
+        id="target-scale",
+        severity="warning",
+        where=each.where[:1],
+        steps=each.steps,
+        value=size,
+        limit=limits.SCALE_TINY,
+        message=f"The targets lie around {number(each.figure('mean'), 3)} with a std of {number(each.figure('std'), 3)}; the "
+        f"loss ends at {number(harm.end, 3)}, {number(harm.end / harm.reference.value)} times that of "
+        f"{harm.reference.words} ({number(harm.reference.value, 3)}).",
+        why="A fresh network answers with a spread of about 1, and each step moves its answers by more than the targets differ.",
+        remedy=f"Train on (y - {number(each.figure('mean'), 3)}) / {number(each.figure('std'), 3)}, and undo it in the "
+        "predictions; see that pixels are not divided by 255 twice (ToTensor does it once).",
         reference="LeCun et al. 1998, Efficient BackProp, section 4.3: normalizing",
     )
 

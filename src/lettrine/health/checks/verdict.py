@@ -38,7 +38,10 @@ _SYMPTOMS: Final = (
     "update-too-large",
     "update-too-small",
     "leak",
+    "majority-class",
 )
+_LATER: Final = ("saturation", "dead-units", "gradient-scale", "gradient-data", "update-too-small")
+"""What a training that only seems to fail, on held-out data that are wrong, may show without harm."""
 _HELD_OUT: Final = ("dev-scale", "overfitting", "held-out-labels")
 _DATA: Final = ("broadcast", "softmax-axis", "target-range", "target-rows", "target-constant", "relu-logits")
 """Findings that are certain from the shapes and values in the loss, however the training went."""
@@ -87,7 +90,7 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "input-scale": (*_SYMPTOMS, "target-scale", "slow-learning"),
     "repeated-batch": _SYMPTOMS,
     "sorted-data": _SYMPTOMS,
-    "shuffled-targets": (*_TROUBLE, "held-out-labels", "dead-units", "saturation", "leak"),
+    "shuffled-targets": (*_TROUBLE, "majority-class", "held-out-labels", "dead-units", "saturation", "leak"),
     "non-finite": (*_TROUBLE, "norm-statistics", "no-gradient"),
     "missing-zero-grad": ("update-too-large", "saturation", "dead-units", *_DEPTH, "norm-statistics", *_TROUBLE),
     "probabilities-as-logits": _SYMPTOMS,
@@ -140,6 +143,7 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "gradient-scale": ("gradient-data", "update-too-small", "no-learning"),
     "gradient-data": ("no-learning",),
+    "majority-class": ("underfitting", "slow-learning"),
     "no-learning": ("underfitting", "slow-learning"),
     "update-too-small": ("no-learning", "gradient-data"),
     "oscillation": ("divergence", "no-learning", "dead-units", "saturation", *_DEPTH),
@@ -147,8 +151,8 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
         *("update-too-large", "saturation", "dead-units", "no-gradient", "gradient-scale", "gradient-data"),
         *_HELD_OUT,
     ),
-    "held-out-labels": ("overfitting",),
-    "dev-scale": ("overfitting", "held-out-labels"),
+    "held-out-labels": ("overfitting", *_LATER),
+    "dev-scale": ("overfitting", "held-out-labels", *_LATER),
     "divergence": ("saturation", "dead-units", *_DEPTH, "norm-statistics", "no-learning", "overfitting"),
 }
 """For each check, the likeliest cause first: the other findings that it explains."""
@@ -198,6 +202,7 @@ ORDER: Final = (
     "dev-scale",
     "held-out-labels",
     "shuffled-targets",
+    "majority-class",
     "oscillation",
     "divergence",
     "dead-units",

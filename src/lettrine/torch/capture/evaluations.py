@@ -9,6 +9,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from lettrine.torch.capture.answers import Answers
 from lettrine.torch.capture.functions import FunctionCall, FunctionNotes
 from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.outputs import Listener
@@ -26,11 +27,15 @@ class Evaluations:
 
     Functions are noted outside of the model only: from the end of its call to its next call, or to the loss handed over. So the
     pass itself does not change. told: called with the loss handed over, the mean and the number of the computed ones, and the
-    examples in each; only if exactly one loss of the same kind followed every pass.
+    examples in each; only if exactly one loss of the same kind followed every pass. answers: is
+    given the same passes.
     """
 
-    def __init__(self, roots: Sequence[nn.Module], guard: Guard, told: Callable[[float, float, int, float], None]) -> None:
-        self._roots, self._guard, self._told = roots, guard, told
+    def __init__(
+        self, roots: Sequence[nn.Module], guard: Guard, told: Callable[[float, float, int, float], None], answers: Answers
+    ) -> None:
+        self._roots, self._guard, self._told, self._answers = roots, guard, told, answers
+        self._given: Tensor | None = None  # the first input of the last pass
         self._notes = FunctionNotes({}, lambda _: None)
         self._handles: list[Any] = []
         self._passes = self._seen = 0
@@ -45,6 +50,7 @@ class Evaluations:
             mean = sum(value * count for _, value, count in losses) / rows
             if isfinite(mean) and mean > 0 and isfinite(loss):
                 self._told(loss, mean, passes, rows / passes)
+                self._answers.end(self._seen)
         self._forget()
         self._seen += 1
         if self._seen > EVALUATIONS or compiles():
@@ -64,16 +70,18 @@ class Evaluations:
     def _forget(self) -> None:
         self._notes.end()
         self._notes.forget()
-        self._losses, self._passes = [], 0
+        self._losses, self._passes, self._given = [], 0, None
+        self._answers.forget()
 
     def _begin(self, *_: Any) -> None:
         self._guard(self._gather)
         if torch.is_grad_enabled():
             self._forget()  # the training goes on
 
-    def _end(self, *_: Any) -> None:
+    def _end(self, _: nn.Module, given: tuple[Any, ...], __: Any) -> None:
         if not torch.is_grad_enabled() and not transformed():
             self._passes += 1
+            self._given = next((each for each in given if isinstance(each, Tensor)), None)
             self._notes.begin()
 
     def _gather(self) -> None:
@@ -81,6 +89,7 @@ class Evaluations:
         for call in self._notes.calls:
             if call.name in LOSSES and (found := _mean(call)) is not None:
                 self._losses.append((call.name, *found))
+                self._answers.take(self._given, call)
         self._notes.forget()
 
 

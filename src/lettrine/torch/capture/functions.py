@@ -26,7 +26,7 @@ INSIDE: Final = frozenset(
     """softmax log_softmax softmin gumbel_softmax scaled_dot_product_attention multi_head_attention_forward masked_fill
     masked_fill_ dropout dropout_ dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout bernoulli bernoulli_ embedding
     embedding_bag batch_norm instance_norm sqrt log log2 log10 log1p pow div true_divide reciprocal rsqrt exp norm relu sigmoid
-    tanh randn_like randn normal mse_loss l1_loss smooth_l1_loss huber_loss cross_entropy nll_loss binary_cross_entropy
+    tanh randn_like randn normal normal_ mse_loss l1_loss smooth_l1_loss huber_loss cross_entropy nll_loss binary_cross_entropy
     binary_cross_entropy_with_logits kl_div matmul bmm __matmul__ einsum view reshape flatten""".split()  # noqa: SIM905  a list of words is read more easily
 )
 """Names of the functions that are noted inside the watched modules. Outside, where the loss is made, all are noted."""

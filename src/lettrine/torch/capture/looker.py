@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from lettrine.health.evidence import Evidence
 from lettrine.health.recorder import Recorder
+from lettrine.torch.capture.answers import Answers
 from lettrine.torch.capture.belonging import Belonging
 from lettrine.torch.capture.catalogue import named_modules
 from lettrine.torch.capture.evaluations import Evaluations
@@ -34,7 +35,8 @@ class Looker:
     """Looks at some of the sampled steps of one watch.
 
     met: called with each loss that is looked at. roots: the modules that the user calls. belonging: whether a loss is the
-    model's. blind: whether a look did not note functions, since torch.compile is used in this process.
+    model's. blind: whether a look did not note functions, since torch.compile is used in this process. calls: of the
+    model, with gradients, in all steps that were looked at.
     """
 
     def __init__(
@@ -61,11 +63,12 @@ class Looker:
         self._noting = True  # functions, too
         self._whole = True  # modules inside the model, too
         self.blind = False
+        self.calls = 0
         self._step = self._before = -1  # the step that is looked at, and the one looked at before
         self._looked = 0  # steps looked at
         self._passes = self._since = 0  # backward passes looked at in this step; those since an optimiser stepped
         self._held_out = self._wait_for_held_out()
-        self._evaluations = Evaluations(self.roots, guard, self._made_of)
+        self._evaluations = Evaluations(self.roots, guard, self._made_of, Answers(self._readers.note))
         self._made: list[
             tuple[float, float]
         ] = []  # of each evaluation: the loss handed over divided by the mean of those computed, and that mean
@@ -77,6 +80,11 @@ class Looker:
     def looking(self) -> bool:
         """Whether the step that is being sampled is looked at."""
         return bool(self._handles)
+
+    @property
+    def passes(self) -> int:
+        """Backward passes seen since an optimiser stepped, up to PASSES."""
+        return self._since
 
     def arm(self, step: int, *, detail: bool) -> None:
         """A sampled step begins."""
@@ -96,7 +104,7 @@ class Looker:
         self.close()
         self.roots = roots
         self._held_out = self._wait_for_held_out()
-        self._evaluations = Evaluations(roots, self._guard, self._made_of)
+        self._evaluations = Evaluations(roots, self._guard, self._made_of, Answers(self._readers.note))
 
     def again(self) -> None:
         """Look at the next sampled steps, whatever the schedule says: something has happened."""
@@ -149,7 +157,10 @@ class Looker:
         self._readers.ask("finish")
 
     def _begin(self, module: nn.Module, *args: Any) -> None:
-        if not torch.is_grad_enabled() or recomputing() or transformed() or self._passes >= PASSES:
+        if not torch.is_grad_enabled() or recomputing() or transformed():
+            return
+        self.calls += not self._depth
+        if self._passes >= PASSES:
             return
         if not self._depth:
             if not self._waiting:

@@ -132,6 +132,7 @@ class ParameterProbe:
         self._optimisers = optimisers
         self._sizes: list[int] = []  # of the groups of parameters
         self._trained: list[bool] = []
+        self._once_held: set[int] = set()  # parameters that an optimiser holds, or held before another took its place
         self.witnesses = Witnesses()
         self._waiting = True
         self._new = False
@@ -146,6 +147,10 @@ class ParameterProbe:
         """Whether all parameters are known, and the optimisers hold as many as at the last look."""
         sizes = [len(group["params"]) for each in self._optimisers for group in each.param_groups]
         return sizes == self._sizes and not self._waiting
+
+    def renew(self) -> None:
+        """Another optimiser moves them: look again at who holds which."""
+        self._sizes = [-1]
 
     def refresh(self) -> None:
         """If something changed, look again which parameters there are and which optimiser moves each."""
@@ -169,7 +174,8 @@ class ParameterProbe:
             if not measurable(local(parameter)):
                 continue  # of a sharded parameter this process may hold no part
             place, group = holder.get(id(parameter), (-1, None))
-            optimised = group is not None if self._optimisers else None
+            self._once_held |= {id(parameter)} if group is not None else set()
+            optimised = id(parameter) in self._once_held if self._optimisers else None
             info = parameter_info(self._model, name, parameter, optimised)
             capture = known.get(id(parameter)) or ParameterCapture(parameter, info)
             capture.info, capture.optimiser, capture.group = info, place, group

@@ -46,13 +46,12 @@ class Ages:
     def stepping(self, stepping: Stepping) -> Iterable[Evidence]:
         """An optimiser is about to step."""
         optimiser = stepping.optimiser
-        age, kept = _age(optimiser), self._kept.get(id(optimiser))
+        place = next((place for place, each in enumerate(stepping.optimisers) if each is optimiser), -1)
+        age, kept = _age(optimiser), self._kept.get(place)  # by its place: another one may take it
         if kept is None:
             beta = float(optimiser.param_groups[0].get("betas", (optimiser.param_groups[0].get("momentum") or 0.0,))[0])
             memory = 1 / (1 - beta) if beta < 1 else nan
-            self._kept[id(optimiser)] = _Kept(
-                stepping.step, stepping.step, age, oldest=age, memory=memory, kind=type(optimiser).__name__
-            )
+            self._kept[place] = _Kept(stepping.step, stepping.step, age, oldest=age, memory=memory, kind=type(optimiser).__name__)
         elif stepping.step > kept.last:
             taken = stepping.step - kept.last
             back = age < kept.age or (age == kept.age < inf and kept.fed)
@@ -62,7 +61,7 @@ class Ages:
             kept.last, kept.age, kept.looks = stepping.step, age, kept.looks + 1
             kept.oldest = max(kept.oldest, age)
         held = (parameter for group in optimiser.param_groups for parameter in group["params"])
-        self._kept[id(optimiser)].fed = _has_state(optimiser) and any(each.grad is not None for each in held)
+        self._kept[place].fed = _has_state(optimiser) and any(each.grad is not None for each in held)
         return ()
 
     def finish(self) -> Iterable[Evidence]:

@@ -13,15 +13,12 @@ figures, over all looks: "looks", "rows" (of one batch); "mean", "std", "low", "
     while a replay buffer fills; "told": how much better than chance inputs tell of targets, in standard deviations over
     permuted targets; "compared": on how many examples; "columns": numbers in a target, or more than 1 where inputs are
     tokens; "scatter": how many times more the batches differ from each other than chance allows, in their inputs or in their
-    targets, whichever is less; NaN for targets that are classes. Told is the larger of two: how well the nearest other input
-    predicts the target, by Euclidean distance of standardised features (Cover & Hart 1967, Nearest neighbor pattern
-    classification), and the size of all covariances of input features with targets (Robert & Escoufier 1976, the RV
-    coefficient), which for rows and pictures of targets finds what holds place by place. Equal rows count once.
+    targets, whichever is less; NaN for targets that are classes. Told is of `telling`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import combinations
 from math import gcd, nan
@@ -35,17 +32,15 @@ from torch import Tensor
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, RootCall, reader
 from lettrine.torch.graph.comparisons import comparisons, readable
+from lettrine.torch.graph.telling import ROWS, flat, told
 
 _MOST: Final = 2**16  # numbers read of one batch
 _MARK: Final = 64  # numbers at each end that make the fingerprint of a batch
-_ROWS: Final = 64  # examples kept of one look
 _ALL: Final = 1_024  # examples kept of all looks
 _WIDE: Final = 256  # numbers kept of each example
 _LONG: Final = 512  # tokens kept of each example
 _SPREAD, _PLACE = 101, 37  # odd numbers that spread tokens and places over the columns of a hash
 _ALIKE: Final = 4  # rows needed to say that all are equal
-_PERMUTATIONS: Final = 24
-_TABLE: Final = 2.0  # times the rows seen: so few are possible
 _WHOLE: Final = (torch.int64, torch.int32, torch.int16, torch.uint8)  # types of tokens; masks have others
 _RETURNS: Final = 3  # pairs of looks with the same batch
 
@@ -175,24 +170,17 @@ def _take_pairs(seen: _Seen, given: Tensor, look: Look) -> None:
         return
     single = target[:1].numel() == 1
     named = not target.is_floating_point() and not single
-    seen.inputs.append(_flat(given) if given.is_floating_point() else np.hstack([_spelled(given, 0), _spelled(given, _PLACE)]))
-    seen.targets.append(_spelled(target, _PLACE) if named else _flat(target))
+    seen.inputs.append(flat(given) if given.is_floating_point() else np.hstack([_spelled(given, 0), _spelled(given, _PLACE)]))
+    seen.targets.append(_spelled(target, _PLACE) if named else flat(target))
     seen.columns = seen.inputs[-1].shape[1] if not given.is_floating_point() else target[:1].numel()
     seen.classes = single and (not target.is_floating_point() or each.expects in ("logits", "probabilities"))
-
-
-def _flat(tensor: Tensor) -> Array:
-    """The first rows, at most _WIDE numbers of each."""
-    rows = tensor.detach()[:_ROWS]
-    wide = rows.reshape(len(rows), -1)
-    return np.asarray(wide[:, :: -(-wide.shape[1] // _WIDE)].to(torch.float64).cpu().numpy())
 
 
 def _spelled(tokens: Tensor, place: int) -> Array:
     """The first rows of tokens or class numbers, as counts of what occurs, (R, _WIDE); place: 0 for wherever it occurs, otherwise
     for each place apart. What a hash brings together only blurs the counts.
     """
-    rows = tokens.detach()[:_ROWS].reshape(min(len(tokens), _ROWS), -1)[:, :_LONG].long().cpu()
+    rows = tokens.detach()[:ROWS].reshape(min(len(tokens), ROWS), -1)[:, :_LONG].long().cpu()
     columns = (rows * _SPREAD + place * torch.arange(rows.shape[1])).remainder(_WIDE)
     return np.asarray(torch.zeros(len(rows), _WIDE).scatter_add_(1, columns, torch.ones(rows.shape)).double().numpy())
 
@@ -214,9 +202,8 @@ def _figures(seen: _Seen) -> dict[str, float]:
         figures |= {"mean": mean.mean(), "std": float(np.sqrt((variance + (mean - mean.mean()) ** 2).mean()))}
         figures |= {"low": low.min(), "high": high.max(), "feature_most": most.max(), "feature_least": least.min()}
     if seen.told[0] != len(seen.inputs):
-        seen.told = len(seen.inputs), _told(seen)
-    told, compared = seen.told[1]
-    figures |= {"told": told, "compared": compared, "columns": seen.columns}
+        seen.told = len(seen.inputs), told(seen.inputs, seen.targets, classes=seen.classes)
+    figures |= {"told": seen.told[1][0], "compared": seen.told[1][1], "columns": seen.columns}
     figures["scatter"] = nan if seen.classes else float(np.minimum(_scatter(seen.inputs), _scatter(seen.targets)))
     return {name: float(value) for name, value in figures.items()}
 
@@ -240,57 +227,3 @@ def _period(steps: list[int], marks: list[int]) -> float:
     returned = sum(same for _, same in pairs)
     told = returned >= _RETURNS and all(same == (distance % period == 0) for distance, same in pairs)
     return float(period) if told else nan
-
-
-def _told(seen: _Seen) -> tuple[float, int]:
-    """How far what inputs tell of targets is from chance, and on how many examples."""
-    if not seen.inputs or len({(a.shape[1], b.shape[1]) for a, b in zip(seen.inputs, seen.targets, strict=True)}) > 1:
-        return nan, 0
-    inputs, places = np.unique(np.concatenate(seen.inputs), axis=0, return_index=True)
-    targets = np.concatenate(seen.targets)[places]
-    kept = np.isfinite(inputs).all(axis=1) & np.isfinite(targets).all(axis=1)
-    inputs, targets = _standard(inputs[kept]), targets[kept]
-    if len(targets) < _ALIKE or np.ptp(targets, axis=0).max() == 0 or _is_table(inputs):
-        return nan, 0
-    squares = (inputs**2).sum(axis=1)
-    distances = squares[:, None] + squares - 2 * inputs @ inputs.T
-    np.fill_diagonal(distances, np.inf)
-    nearest = distances.argmin(axis=1)
-    if seen.classes:
-        rows = (targets == np.unique(targets)).astype(np.float32)  # (N, classes)
-    else:
-        if targets.shape[1] == 1:
-            targets = targets.argsort(axis=0).argsort(axis=0).astype(np.float64)  # ranks: a few huge targets must not decide
-        rows = _standard(targets)
-    centred = rows - rows.mean(axis=0)
-
-    def nearby(order: Array) -> float:
-        own = rows[order]
-        return float((own * own[nearest]).sum() if seen.classes else -np.abs(own - own[nearest]).sum())
-
-    def linear(order: Array) -> float:
-        return float(((inputs.T @ centred[order]) ** 2).sum())
-
-    generator = np.random.default_rng(0)
-    orders = [generator.permutation(len(targets)) for _ in range(_PERMUTATIONS)]
-    return max(_from_chance(measure, orders) for measure in (nearby, linear)), len(targets)
-
-
-def _is_table(inputs: Array) -> bool:
-    """Whether most of all possible rows were seen, as of a truth table: what follows from one row may be unlike the next."""
-    values = np.sort(inputs, axis=0)
-    possible = float(np.prod(1.0 + (values[1:] != values[:-1]).sum(axis=0)))
-    return possible < _TABLE * len(inputs)
-
-
-def _from_chance(measure: Callable[[Array], float], orders: list[Array]) -> float:
-    """Of the rows in their own order, in standard deviations over permuted ones; NaN if those are all the same."""
-    chance = [measure(order) for order in orders]
-    noise = float(np.std(chance, ddof=1))
-    return (measure(np.arange(len(orders[0]))) - float(np.mean(chance))) / noise if noise > 0 else nan
-
-
-def _standard(table: Array) -> Array:
-    """Columns of mean 0 and standard deviation 1, or 0 throughout."""
-    spread = table.std(axis=0)
-    return np.asarray(((table - table.mean(axis=0)) / np.where(spread > 0, spread, 1)).astype(np.float32))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import prod, sqrt
+from types import FunctionType
 from typing import Any, Final
 
 import torch
@@ -40,7 +41,7 @@ def leaves(nodes: Iterable[Node]) -> list[Tensor]:
 
 
 def hidden_parameters(model: nn.Module) -> dict[int, str]:
-    """By id: names of parameters in plain containers of the model's modules, such as "layers[1].weight".
+    """By id: names of parameters in plain containers and plain objects of the model's modules, such as "layers[1].weight".
 
     torch does not register them as parameters of the model.
     """
@@ -49,7 +50,7 @@ def hidden_parameters(model: nn.Module) -> dict[int, str]:
     found: dict[int, str] = {}
     for path, module in model.named_modules():
         for name, value in vars(module).items():
-            if not name.startswith("_") and isinstance(value, list | tuple | dict | set):
+            if not name.startswith("_") and (isinstance(value, list | tuple | dict | set) or _plain(value)):
                 for place, parameter in _contained(value, name, known):
                     if id(parameter) not in own:
                         found.setdefault(id(parameter), f"{path}.{place}" if path else place)
@@ -61,10 +62,19 @@ def _contained(value: Any, place: str, known: set[nn.Module], depth: int = 3) ->
         return [] if value in known else [(f"{place}.{name}", each) for name, each in value.named_parameters()]
     if isinstance(value, nn.Parameter):
         return [(place, value)]
+    if depth and _plain(value):
+        below = [(each, f"{place}.{name}") for name, each in vars(value).items() if not name.startswith("_")]
+        return [found for each, inside in below for found in _contained(each, inside, known, depth - 1)]
     if not depth or not isinstance(value, list | tuple | dict | set):
         return []
     pairs = value.items() if isinstance(value, dict) else enumerate(value)
     return [found for key, each in pairs for found in _contained(each, f"{place}[{key!r}]", known, depth - 1)]
+
+
+def _plain(value: Any) -> bool:
+    """Whether this is an object of a class of the user's own that is no module, such as a layer that forgot to be one."""
+    own = not type(value).__module__.startswith(("torch", "builtins", "collections", "functools"))
+    return own and hasattr(value, "__dict__") and callable(value) and not isinstance(value, nn.Module | type | FunctionType)
 
 
 def fresh_random(weight: Tensor) -> str:

@@ -19,11 +19,13 @@ class HandedLosses:
 
     inform: called with the number of a sampled step when it is complete. alarm: called at the first loss that is not finite, so
     that the checks run at once.
+
+    stepless: losses handed over before the first step.
     """
 
     def __init__(self, probes: Probes, steps: Steps, inform: Callable[[int], None], alarm: Callable[[], None]) -> None:
         self._probes, self._steps, self._inform, self._alarm = probes, steps, inform, alarm
-        self._stepless = 0  # losses handed over before the first step
+        self.stepless = 0
         self._alarmed = False
 
     def take(self, loss: Any) -> None:
@@ -65,13 +67,13 @@ class HandedLosses:
         if self._steps.now.called:
             counter.late = 0  # the model was called after the last step: this loss belongs to the next step
         elif self._steps.now.listened:  # the calls of a compiled model are not seen: then as at the first step
-            counter.late = 0 if self._probes.hearing.model_compiled and self._stepless else 1
+            counter.late = 0 if self._probes.hearing.model_compiled and self.stepless else 1
         return max(0, counter.step - counter.late)
 
     def _count_stepless(self) -> None:
         """Say it early if losses come but no step."""
-        self._stepless += 1
-        if self._stepless == STEPLESS:
+        self.stepless += 1
+        if self.stepless == STEPLESS:
             how = "optimizer that was given" if self._probes.optimisers else "optimizer"
             advice = "give watch the optimizer that steps, not one that the loop makes anew, or call watch.step() after each step"
             warnings.warn(f"lettrine saw {STEPLESS} losses and no step of an {how}: {advice}", RuntimeWarning, stacklevel=7)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,11 +24,12 @@ from lettrine.torch.capture.parameters import ParameterProbe
 class Probes:
     """The probes of one model and of the optimisers that train it.
 
+    optimisers: one list for all, in which another optimiser may take a place.
     hearing: what can be seen at all, if something is compiled.
     """
 
     model: nn.Module
-    optimisers: Sequence[Optimizer]
+    optimisers: list[Optimizer]
     modules: ModuleProbe
     parameters: ParameterProbe
     losses: LossProbe
@@ -38,7 +38,7 @@ class Probes:
     hearing: Hearing
 
     @classmethod
-    def of(cls, model: nn.Module, optimisers: Sequence[Optimizer], recorder: Recorder, guard: Guard, hearing: Hearing) -> Probes:
+    def of(cls, model: nn.Module, optimisers: list[Optimizer], recorder: Recorder, guard: Guard, hearing: Hearing) -> Probes:
         """The probes of a model. They have no hooks yet."""
         modules = ModuleProbe(model, guard)
         losses = LossProbe(recorder, modules)

@@ -3,32 +3,42 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from math import nan
 from typing import Any, Final
+
+from torch import Tensor
 
 from lettrine.errors import HealthError
 from lettrine.health.evidence import Evidence
 from lettrine.health.joining import joined
+from lettrine.health.limits_wiring import STEPLESS_ROUNDS
 from lettrine.health.recorder import Recorder
 from lettrine.health.trace import Trace
+from lettrine.torch.capture.copies import local, measurable
 from lettrine.torch.capture.sharding import shards
 from lettrine.torch.distributed import Ranks
 from lettrine.torch.kept import packed, unpacked
 from lettrine.torch.private import version
+from lettrine.torch.watching.losses import HandedLosses
 from lettrine.torch.watching.probes import Probes
+from lettrine.torch.watching.stepless import no_step
 from lettrine.torch.watching.steps import Steps
 
 MOST_STEPS: Final = 2**53  # beyond it, the curves do not hold the step exactly
 
 
+_VALUES: Final = 64  # of each parameter, that show whether it has changed
+
+
 class Record:
     """What one watch has seen. classes: as in `health.watch`."""
 
-    def __init__(self, recorder: Recorder, probes: Probes, steps: Steps, classes: int) -> None:
-        self._recorder, self._probes, self._steps, self._classes = recorder, probes, steps, classes
+    def __init__(self, recorder: Recorder, probes: Probes, steps: Steps, losses: HandedLosses, classes: int) -> None:
+        self._recorder, self._probes, self._steps, self._losses, self._classes = recorder, probes, steps, losses, classes
         self._earlier: Trace | None = None  # of the run that this one resumes
         self._ranks: Ranks | None = None  # the processes that train together with this one
         self._gathered = 0
-        self._weights: list[int] = []  # versions of the parameters at the beginning
+        self._weights: list[tuple[int, float]] = []  # versions of the parameters at the beginning, and sums of some values
 
     @property
     def version(self) -> tuple[int, int]:
@@ -65,6 +75,7 @@ class Record:
 
     def own(self) -> Trace:
         """The trace of this process, also from before a resume. Raises HealthError if no step was sampled."""
+        self.conclude()
         self._steps.settle()
         self._recorder.facts = self._probes.facts(self._recorder.facts, self._classes)
         trace = self._recorder.trace() if self._earlier is None else joined(self._earlier, self._recorder.trace())
@@ -72,9 +83,22 @@ class Record:
             reason = f"; the first error was: {trace.facts.errors[0]}" if trace.facts.errors else ""
             raise HealthError(
                 "nothing was recorded: no optimiser step was seen between start and close. Give watch the optimizer that "
-                f"steps, and the model that is called, not one compiled from it{self._moved_by_another()}{reason}"
+                "steps, and the model that is called, not one compiled from it; a network that is only evaluated cannot be "
+                f"judged{self._moved_by_another()}{reason}"
             )
         return trace
+
+    def conclude(self) -> None:
+        """If a training has gone on for long without a step, that is what is wrong with it: see what there is to see."""
+        if not self._steps.stands_at_first:
+            return
+        if self._weights == self._versions():
+            evidence = no_step(self._probes, self._losses.stepless)
+            if evidence is not None and evidence.figure("rounds") >= STEPLESS_ROUNDS:
+                self._recorder.note_evidence(evidence)
+                self._steps.end_unmade()
+        elif self._steps.successors.fleeting:
+            self._steps.end_unmade()
 
     def _moved_by_another(self) -> str:
         """A sentence if the weights have changed although the optimizer of the watch never stepped; "" if they have not."""
@@ -85,8 +109,8 @@ class Record:
             "the loop, and give that one to watch"
         )
 
-    def _versions(self) -> list[int]:
-        return [version(parameter) for parameter in self._probes.model.parameters()]
+    def _versions(self) -> list[tuple[int, float]]:
+        return [(version(each), _some(each)) for each in self._probes.model.parameters()]
 
     def trace(self) -> Trace:
         """On rank 0, after `gather`, the trace of all ranks; else the same as `own`."""
@@ -132,3 +156,9 @@ class Record:
             )
         self._earlier = unpacked(state["trace"]) if "trace" in state else None
         self.begin_at(step)
+
+
+def _some(parameter: Tensor) -> float:
+    """The sum of a few values: a step through `parameter.data` leaves the version as it was."""
+    values = local(parameter)
+    return float(values.detach().reshape(-1)[:_VALUES].double().nansum()) if measurable(values) and values.is_cpu else nan

@@ -22,6 +22,7 @@ from lettrine.torch.fast.counting import step_counter
 from lettrine.torch.fast.in_place import StepsInPlace
 from lettrine.torch.watching.probes import Probes
 from lettrine.torch.watching.sampled import SampledStep
+from lettrine.torch.watching.successors import Successors
 from lettrine.torch.watching.waiting import LastSampled
 
 
@@ -57,6 +58,7 @@ class Steps:
         self.in_place = StepsInPlace(tensors, self.counter, guard, before, paused)
         self.now = SampledStep(probes, recorder, self.in_place, scaler, alone=alone)
         self.last = LastSampled(recorder, probes.losses)
+        self.successors = Successors(self._optimisers, self.counter, partial(guard, self._succeed))
 
     def begin_at(self, step: int) -> None:
         """Count from this number on."""
@@ -64,18 +66,42 @@ class Steps:
 
     def listen(self) -> None:
         """Begin to follow steps, and sample the first one."""
-        for place, optimiser in enumerate(self._optimisers):
-            hook = self.in_place.hooks[1] if len(self._optimisers) == 1 else partial(self._stepped, place)
-            self._after_handles.append(optimiser.register_step_post_hook(untraced(hook)))
+        self._hear_after()
+        self.successors.listen()
         self._guard(self.sample)
         if not self._hearing.model_compiled:
             self._probes.entrances.listen()
 
-    def close(self) -> None:
-        """Follow no more steps."""
+    def _hear_after(self) -> None:
+        for place, optimiser in enumerate(self._optimisers):
+            hook = self.in_place.hooks[1] if len(self._optimisers) == 1 else partial(self._stepped, place)
+            self._after_handles.append(optimiser.register_step_post_hook(untraced(hook)))
+
+    def _succeed(self, optimiser: Optimizer) -> None:
+        """The one optimiser steps no more, and this one, of the same parameters, does."""
+        self.in_place.stop()
+        self._hear_not_after()
+        self._hear_not_before()
+        self._optimisers[0] = optimiser
+        self._probes.parameters.renew()
+        self._hear_after()
+        self.now.end()
+        self.sample_at_once()
+
+    def _hear_not_after(self) -> None:
         for handle in self._after_handles:
             handle.remove()
         self._after_handles.clear()
+
+    def _hear_not_before(self) -> None:
+        for handle in self._before_handles:
+            handle.remove()
+        self._before_handles.clear()
+
+    def close(self) -> None:
+        """Hear no more."""
+        self._hear_not_after()
+        self.successors.close()
         self._guard(self.gather)
         self._rest()
         self._probes.entrances.close()
@@ -106,9 +132,7 @@ class Steps:
         # A fused optimiser skips its step if a GradScaler says so.
         self.counter.counting = not any(getattr(each, "_step_supports_amp_scaling", False) for each in self._optimisers)
         self.counter.noting = not self.last.awaiting
-        for handle in self._before_handles:
-            handle.remove()
-        self._before_handles.clear()
+        self._hear_not_before()
         self.now.end()
 
     def _before(self, place: int, optimiser: Optimizer, *_: Any) -> None:
@@ -175,6 +199,16 @@ class Steps:
         self._probes.parameters.all.take_gradients()
         self._end()
 
+    @property
+    def stands_at_first(self) -> bool:
+        """Whether the first step is still being sampled, since none was made."""
+        return self.counter.step == self.first and self.now.listened
+
+    def end_unmade(self) -> None:
+        """The first step has never come: see what there was of it."""
+        self._probes.parameters.all.take_before()
+        self.end_pass()
+
     def end_compiled(self, loss: Any) -> None:
         """This loss, the second one, shows that the whole step is compiled."""
         self._rest()
@@ -221,3 +255,5 @@ class Steps:
         self._probes.losses.note(self.counter.losses())
         self._probes.losses.drain()
         self._probes.looker.finish()
+        if (others := self.successors.evidence()) is not None:
+            self._recorder.note_evidence(others)

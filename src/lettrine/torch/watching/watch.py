@@ -84,7 +84,7 @@ class Watch:
         reader = tensors(fast)
         self._steps = Steps(self._probes, recorder, self._guard, reader, scaler, self._inform, self._take_loss, alone=alone)
         self._losses = HandedLosses(self._probes, self._steps, self._inform, self._audience.alarm)
-        self._record = Record(recorder, self._probes, self._steps, classes)
+        self._record = Record(recorder, self._probes, self._steps, self._losses, classes)
         self._reporting = Reporting(self._probes, task)
         self._record.begin_at(first_step)
         if live:  # last: if the model cannot be watched, no server must be left
@@ -108,6 +108,8 @@ class Watch:
         """Remove all hooks. What was recorded stays."""
         listened = self in LISTENING
         LISTENING.discard(self)
+        if listened:
+            self._guard(self._record.conclude)
         self._steps.close()
         self._guard(self._audience.close_page)
         if listened:

@@ -28,11 +28,14 @@ KOLMOGOROV: Final = 1.63  # times 1/sqrt(n): the distance to a uniform distribut
 
 @experiment("frozen", "Frozen parts", passes=2 * len(SEEDS) * TRIAL_STEPS // 2, trains=True)
 def frozen(task: Task) -> Result:
-    """Find frozen parts that are fresh, and train with and without the freeze.
+    """Find frozen parts that are fresh, and train with and without the freeze; and parts that only train() of the model freezes.
 
-    Measured: Frozen weights that still have their initial distribution, and how much lower the loss gets without the freeze.
-    Formula: gain = loss with the freeze - loss without it, in standard errors over three seeds.
+    Measured: Frozen weights that still have their initial distribution, and how much lower the loss gets without the freeze. What
+        a train() that the model defines itself does to parameters.
+    Formula: gain = loss with the freeze - loss without it, in standard errors over three seeds; none for the second.
     """
+    if meant := _frozen_by_train(task.model):
+        return _never_called(task.model, meant)
     kept = [(clean_name(name), each) for name, each in task.model.named_parameters() if not each.requires_grad]
     if not kept or task.optimizer is None or takes_closure(task.optimizer):
         raise Skip("not applicable", "nothing is frozen" if not kept else "no optimizer that parameters could be added to")
@@ -64,6 +67,33 @@ def frozen(task: Task) -> Result:
         source="torch.nn.Linear and Conv2d: weights are drawn from U(-1/sqrt(fan-in), 1/sqrt(fan-in))",
     )
     return Result(said, (found,), figures, where=tuple(fresh))
+
+
+def _frozen_by_train(model: nn.Module) -> list[str]:
+    """Parameters that train of a module of its own kind freezes, as backbones with frozen stages do, and that are trained now."""
+    if all(type(module).train is nn.Module.train for module in model.modules()):
+        return []
+    before = [(clean_name(name), each) for name, each in model.named_parameters() if each.requires_grad]
+    model.train()
+    return [name for name, each in before if not each.requires_grad]
+
+
+def _never_called(model: nn.Module, meant: list[str]) -> Result:
+    owner = next(type(module).__name__ for module in model.modules() if type(module).train is not nn.Module.train)
+    more = f" and {len(meant) - 1} more" if len(meant) > 1 else ""
+    said = f"train() of {owner} freezes {meant[0]}{more}, and has not been called: what it freezes is trained."
+    found = finding(
+        "wrong-mode",
+        "warning",
+        tuple(meant),
+        said,
+        "A model may freeze parts of itself when it is told to train; a fresh one is in training mode without having been told.",
+        "Call model.train() when the model is made, before its optimizer, and again after each evaluation.",
+        value=float(len(meant)),
+        limit=0.0,
+        source="torch.nn.Module.train",
+    )
+    return Result(said, (found,), {"freezes": float(len(meant))}, where=tuple(meant))
 
 
 def _patched(model: nn.Module, name: str, weight: Tensor) -> bool:

@@ -1,0 +1,132 @@
+"""What the answers to held-out data show: labels of another order, targets or inputs of another scale, pairs torn apart."""
+
+from __future__ import annotations
+
+from math import isfinite
+
+import numpy as np
+
+from lettrine.health import limits
+from lettrine.health.checks.reading import finite_curve, number, share
+from lettrine.health.checks.reference import guess_of
+from lettrine.health.evidence import Evidence
+from lettrine.health.findings import Finding
+from lettrine.health.trace import Floats, Trace
+
+_LOOK_AT_BOTH = "Karpathy 2019, A recipe for training neural networks: visualise what goes into the net"
+
+
+def answers_of(trace: Trace) -> Evidence | None:
+    """The answers to held-out data, if enough of them were seen."""
+    seen = next(iter(trace.seen("held-out answers")), None)
+    return seen if seen is not None and seen.figure("rows") >= limits.TARGETS_LEAST else None
+
+
+def renamed(trace: Trace) -> Finding | None:
+    """Answers that tell held-out classes apart, but by other numbers than those of their labels."""
+    seen = answers_of(trace)
+    if seen is None or seen.words["targets"] != "classes" or not _learned(trace, seen):
+        return None
+    right, mapped = seen.figure("right"), seen.figure("mapped")
+    if not mapped >= limits.RENAMED + max(right, seen.figure("most")):
+        return None
+    said, asked = int(seen.figure("from")), int(seen.figure("to"))
+    return Finding(
+        id="held-out-labels",
+        severity="critical",
+        where=(),
+        steps=_steps(trace),
+        value=mapped - right,
+        limit=limits.RENAMED,
+        message=f"Of {int(seen.figure('rows'))} held-out examples {share(right)} are answered by the class of their label; by "
+        f"one fixed exchange of classes {share(mapped)} are: answer {said}, for one, goes with label {asked}.",
+        why="The network tells the held-out classes apart, and they are numbered otherwise than those of the training data.",
+        remedy="Number the classes of both by one list that is made once: print names and numbers of both beside each other.",
+        reference=_LOOK_AT_BOTH,
+    )
+
+
+def rescaled(trace: Trace) -> Finding | None:
+    """Held-out inputs or targets of another scale than those of the training data, with a held-out loss that suffers."""
+    seen = answers_of(trace)
+    if seen is None or not _learned(trace, seen):
+        return None
+    guess, dev = guess_of(trace), trace.dev.mean[np.isfinite(trace.dev.mean)]
+    left, fitted = seen.figure("left"), seen.figure("fitted")
+    if left >= 1 and fitted <= limits.RESCALED_LEFT and float(dev[-1]) >= guess:
+        slope, offset = seen.figure("slope"), seen.figure("offset")
+        return _of_another_scale(
+            trace,
+            left,
+            f"The answers to held-out inputs miss {number(left)} times the variance of their targets, but only {share(fitted)} "
+            f"of it if each answer is multiplied by {number(slope, 3)} and {number(offset, 3)} is added.",
+            "Scale the targets, and the inputs, of both by the same numbers, taken from the training data.",
+        )
+    _, losses = finite_curve(trace, trace.loss)
+    now = float(np.mean(losses[-max(10, len(losses) // 10) :]))
+    trained = next((each for each in trace.seen("inputs") if isfinite(each.figure("std"))), None)
+    apart = float(dev.min()) >= max(limits.PLATEAU_HIGH * guess, 2 * now)
+    if trained is None or not apart or not isfinite(seen.figure("std")):
+        return None
+    own, other = seen.figure("std"), trained.figure("std")
+    moved = abs(seen.figure("mean") - trained.figure("mean")) / max(own, other) if max(own, other) > 0 else 0.0
+    factor = max(own, other) / min(own, other) if min(own, other) > 0 else 1.0
+    if factor < limits.INPUTS_APART and moved < limits.INPUTS_MOVED:
+        return None
+    return _of_another_scale(
+        trace,
+        factor,
+        f"Held-out inputs have a mean of {number(seen.figure('mean'), 3)} and a std of {number(own, 3)}, those of the training "
+        f"data {number(trained.figure('mean'), 3)} and {number(other, 3)}; the held-out loss is {number(float(dev.min()), 3)} at "
+        f"best, the training loss {number(now, 3)}.",
+        "Scale held-out inputs as those of the training data are: by the same numbers, in the same place.",
+    )
+
+
+def torn(trace: Trace) -> str:
+    """Where inputs and targets do not belong together: "training", if only held-out inputs tell of their targets, "held out", if
+    only those of the training data do; otherwise "".
+    """
+    seen = answers_of(trace)
+    for each in trace.seen("inputs") if seen is not None else ():
+        own, ours = each.figure("told"), each.figure("compared")
+        other, theirs = (seen.figure("told"), seen.figure("compared")) if seen is not None else (own, ours)
+        limit = limits.TOLD_ROWS if each.figure("columns") > 1 else limits.TOLD
+        if min(ours, theirs) < limits.TARGETS_LEAST:
+            continue
+        per_row = (theirs / ours) ** 0.5  # what is told grows as the root of the number of examples
+        if own < limit / 2 and other >= 2 * limit * max(1.0, per_row):
+            return "training"
+        if other < limit / 2 and own >= 2 * limit * max(1.0, 1 / per_row):
+            return "held out"
+    return ""
+
+
+def _of_another_scale(trace: Trace, value: float, message: str, remedy: str) -> Finding:
+    return Finding(
+        id="dev-scale",
+        severity="warning",
+        where=(),
+        steps=_steps(trace),
+        value=value,
+        limit=1.0,
+        message=message,
+        why="What was learned holds for numbers of the size that was trained on.",
+        remedy=remedy,
+        reference=_LOOK_AT_BOTH,
+    )
+
+
+def _learned(trace: Trace, seen: Evidence) -> bool:
+    """Whether the training data were mostly learned when these answers were given."""
+    guess, place = guess_of(trace), int(seen.figure("evaluation"))
+    steps, losses = finite_curve(trace, trace.loss)
+    if not isfinite(guess) or place >= len(trace.dev.step):
+        return False
+    level = losses[steps <= trace.dev.step[place]][-limits.HELD_OUT_RECENT :]
+    return len(level) > 0 and float(np.mean(level)) <= limits.PLATEAU_HIGH * guess
+
+
+def _steps(trace: Trace) -> tuple[int, int]:
+    steps: Floats = trace.dev.step
+    return int(steps[0]), int(steps[-1])

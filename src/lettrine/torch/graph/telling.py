@@ -1,0 +1,88 @@
+"""How well inputs tell of their targets: by the nearest other input, and by all covariances of features with targets.
+
+The first is right where similar inputs have similar targets (Cover & Hart 1967, Nearest neighbor pattern classification); the
+second finds, for rows and pictures of targets, what holds place by place (Robert & Escoufier 1976, the RV coefficient). Both are
+held against permuted targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import nan
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+ROWS: Final = 64  # examples kept of one look
+_WIDE: Final = 256  # numbers kept of each example
+_LEAST: Final = 4  # examples
+_PERMUTATIONS: Final = 24
+_TABLE: Final = 2.0  # times the rows seen: so few are possible
+
+Array = NDArray[Any]
+
+
+def flat(tensor: Tensor, rows: int = ROWS) -> Array:
+    """The first rows, at most _WIDE numbers of each."""
+    kept = tensor.detach()[:rows]
+    wide = kept.reshape(len(kept), -1)
+    return np.asarray(wide[:, :: max(1, -(-wide.shape[1] // _WIDE))].to(torch.float64).cpu().numpy())
+
+
+def told(inputs: Sequence[Array], targets: Sequence[Array], *, classes: bool) -> tuple[float, int]:
+    """How far what inputs tell of targets is from chance, in standard deviations over permuted targets, and on how many examples
+    that is known. Each array holds rows of one batch. Equal rows count once. classes: whether targets are class numbers.
+    """
+    if not inputs or len({(a.shape[1], b.shape[1]) for a, b in zip(inputs, targets, strict=True)}) > 1:
+        return nan, 0
+    given, places = np.unique(np.concatenate(inputs), axis=0, return_index=True)
+    asked = np.concatenate(targets)[places]
+    kept = np.isfinite(given).all(axis=1) & np.isfinite(asked).all(axis=1)
+    given, asked = _standard(given[kept]), asked[kept]
+    if len(asked) < _LEAST or np.ptp(asked, axis=0).max() == 0 or _is_table(given):
+        return nan, 0
+    squares = (given**2).sum(axis=1)
+    distances = squares[:, None] + squares - 2 * given @ given.T
+    np.fill_diagonal(distances, np.inf)
+    nearest = distances.argmin(axis=1)
+    if classes:
+        rows = (asked == np.unique(asked)).astype(np.float32)  # (N, classes)
+    else:
+        if asked.shape[1] == 1:
+            asked = asked.argsort(axis=0).argsort(axis=0).astype(np.float64)  # ranks: a few huge targets must not decide
+        rows = _standard(asked)
+    centred = rows - rows.mean(axis=0)
+
+    def nearby(order: Array) -> float:
+        own = rows[order]
+        return float((own * own[nearest]).sum() if classes else -np.abs(own - own[nearest]).sum())
+
+    def linear(order: Array) -> float:
+        return float(((given.T @ centred[order]) ** 2).sum())
+
+    generator = np.random.default_rng(0)
+    orders = [generator.permutation(len(asked)) for _ in range(_PERMUTATIONS)]
+    return max(_from_chance(measure, orders) for measure in (nearby, linear)), len(asked)
+
+
+def _is_table(inputs: Array) -> bool:
+    """Whether most of all possible rows were seen, as of a truth table: what follows from one row may be unlike the next."""
+    values = np.sort(inputs, axis=0)
+    possible = float(np.prod(1.0 + (values[1:] != values[:-1]).sum(axis=0)))
+    return possible < _TABLE * len(inputs)
+
+
+def _from_chance(measure: Callable[[Array], float], orders: list[Array]) -> float:
+    """Of the rows in their own order, in standard deviations over permuted ones; NaN if those are all the same."""
+    chance = [measure(order) for order in orders]
+    noise = float(np.std(chance, ddof=1))
+    return (measure(np.arange(len(orders[0]))) - float(np.mean(chance))) / noise if noise > 0 else nan
+
+
+def _standard(table: Array) -> Array:
+    """Columns of mean 0 and standard deviation 1, or 0 throughout."""
+    spread = table.std(axis=0)
+    return np.asarray(((table - table.mean(axis=0)) / np.where(spread > 0, spread, 1)).astype(np.float32))

@@ -1,0 +1,87 @@
+"""What answers to held-out data show, in real trainings: sick, and cured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import Tensor, nn  # noqa: E402
+from torch.nn import functional  # noqa: E402
+from verdicts import alarms, classes, numbers  # noqa: E402
+
+from lettrine import health  # noqa: E402
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def trained(data: tuple[Tensor, Tensor], held: tuple[Tensor, Tensor], loss_fn: Loss, out: int = 1, steps: int = 160):
+    """A report of a training with eight evaluations, each in passes of 64 examples."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(data[0].shape[1], 48), nn.Tanh(), nn.Linear(48, out))
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
+    x, y = data
+    with health.watch(model, optimiser) as watch:
+        for step in range(steps):
+            rows = torch.randint(len(x), (32,))
+            optimiser.zero_grad()
+            loss = loss_fn(model(x[rows]), y[rows])
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+            if step % 20 == 19:
+                with torch.no_grad():
+                    parts = [loss_fn(model(a), b).item() for a, b in zip(held[0].split(64), held[1].split(64), strict=True)]
+                watch.dev_loss(sum(parts) / len(parts))
+    report = watch.report()
+    assert report.trace.facts.errors == ()
+    return report
+
+
+def parted(x: Tensor, y: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    return (x[:768], y[:768]), (x[768:], y[768:])
+
+
+def test_held_out_classes_numbered_otherwise():
+    train, (held_x, held_y) = parted(*classes(1024))
+    report = trained(train, (held_x, (held_y + 1) % 4), functional.cross_entropy, out=4)
+    (finding,) = (each for each in report.findings if each.id == "held-out-labels")
+    assert "fixed exchange of classes" in finding.message
+    assert alarms(report) == ["held-out-labels"]
+    assert alarms(trained(train, (held_x, held_y), functional.cross_entropy, out=4)) == []
+
+
+def test_yes_and_no_exchanged():
+    x, y = numbers(1024)
+    train, (held_x, held_y) = parted(x, (y > 0).float()[:, None])
+    loss_fn = functional.binary_cross_entropy_with_logits
+    assert alarms(trained(train, (held_x, 1 - held_y), loss_fn)) == ["held-out-labels"]
+    assert alarms(trained(train, (held_x, held_y), loss_fn)) == []
+
+
+@pytest.mark.parametrize("of", ["targets", "inputs"])
+def test_held_out_numbers_of_another_scale(of):
+    x, y = numbers(1024)
+    train, (held_x, held_y) = parted(x, y[:, None])
+    held = (held_x, 40 + 12 * held_y) if of == "targets" else (0.2 * held_x + 3, held_y)
+    report = trained(train, held, functional.mse_loss)
+    (finding,) = (each for each in report.findings if each.severity != "info")
+    assert finding.id == "dev-scale"
+    assert ("is added" if of == "targets" else "Held-out inputs have a mean of 3") in finding.message
+    assert alarms(trained(train, (held_x, held_y), functional.mse_loss)) == []
+
+
+@pytest.mark.parametrize(("part", "named"), [("training", "shuffled-targets"), ("held out", "held-out-labels")])
+def test_pairs_torn_apart(part, named):
+    """Few examples with many numbers, which are learned by heart whatever their targets are."""
+    generator = torch.Generator().manual_seed(1)
+    kinds = torch.arange(352) % 4
+    x = torch.randn(4, 40, generator=generator)[kinds] + 0.8 * torch.randn(352, 40, generator=generator)
+    (x, y), (held_x, held_y) = (x[:160], kinds[:160]), (x[160:], kinds[160:])
+    apart = torch.randperm(160, generator=generator)
+    train = (x, y[apart] if part == "training" else y)
+    held = (held_x, held_y if part == "training" else held_y[torch.randperm(192, generator=generator)])
+    assert alarms(trained(train, held, functional.cross_entropy, out=4)) == [named]
+    assert alarms(trained((x, y), (held_x, held_y), functional.cross_entropy, out=4)) == []

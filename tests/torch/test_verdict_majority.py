@@ -1,0 +1,41 @@
+"""A classifier of rare classes, trained under the watch: as it comes, with weighted classes, and where rare ones can be told."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812
+from verdicts import batches, watched
+
+
+def rare(shift, rows=3072):
+    generator = torch.Generator().manual_seed(1)
+    y = (torch.rand(rows, generator=generator) < 0.06).long()
+    x = torch.randn(rows, 10, generator=generator)
+    x[:, 0] += shift * y
+    return x, y
+
+
+def by_two(model, x, y):
+    return F.cross_entropy(model(x), y)
+
+
+def by_one(model, x, y):
+    return F.binary_cross_entropy_with_logits(model(x)[:, 1], y.float())
+
+
+def weighted(model, x, y):
+    return F.cross_entropy(model(x), y, weight=torch.tensor([1.0, 15.0]))
+
+
+@pytest.mark.parametrize(
+    ("loss", "shift", "named"),
+    [(by_two, 0.7, True), (by_one, 0.7, True), (weighted, 0.7, False), (by_two, 6.0, False)],
+    ids=["two outputs", "one output", "weighted", "easy to tell"],
+)
+def test_majority_class(loss, shift, named):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(10, 16), nn.Tanh(), nn.Linear(16, 2))
+    report = watched(model, batches(*rare(shift), size=64), loss, steps=500, rate=3e-3)
+    assert ("majority-class" in [each.id for each in report.findings if each.severity == "warning"]) is named
