@@ -13,7 +13,8 @@ itself. Where there is none, `--cuda` says whether a build for graphics cards wi
     local   if pip has that build on this machine's disk
     yes     wherever it comes from
 
-A version that fails makes the exit code 1. So does one that is not found, unless `--missing skip` is given.
+A version that fails makes the exit code 1. So does one that is not found, or has no room on the disk, unless `--missing skip` is
+given.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -29,6 +31,7 @@ from pathlib import Path
 HERE = Path(__file__).parent.parent
 INDEX = "https://download.pytorch.org/whl/cpu"
 CARDS = ("nvidia", "cuda", "triton", "pytorch-triton")  # how the packages of graphics cards are called
+ROOM = 12e9  # bytes for a build for graphics cards, while it is unpacked
 SECONDS = "15"  # in which an index must answer
 CONSTRAINTS = HERE / "constraints.txt"
 TORCH = "import torch; print(torch.__version__)"
@@ -109,6 +112,8 @@ def installed(python: Path, torch: str, folder: Path, cuda: str) -> str:
     options, why = source(pip, torch, cuda)
     if options is None:
         return why
+    if cuda != "no" and shutil.disk_usage(folder).free < ROOM:
+        return f"{NOT_FOUND} (less than {ROOM / 1e9:.0f} GB are free for it)"
     found = run(*pip, "--quiet", "--no-compile", *options, torch)
     return (found.stderr.strip().splitlines() or ["pip failed"])[-1] if found.returncode else ""
 

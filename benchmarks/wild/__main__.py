@@ -23,7 +23,7 @@ from typing import Any, Final
 from benchmarks.wild.case import LOOKS, Case, load
 from benchmarks.wild.doctor import MODES, Doctor, Examined, Found
 from benchmarks.wild.judge import VERDICTS, loud, names, row
-from benchmarks.wild.remedies import TRIED
+from benchmarks.wild.remedies import TRIED, VARIANTS
 
 LIMIT_S: Final = 240
 HERE: Final = Path(__file__).parents[2]
@@ -31,7 +31,7 @@ HERE: Final = Path(__file__).parents[2]
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.wild", description="programs of others, judged blind")
-    parser.add_argument("--look", choices=LOOKS, default="", help="only this look")
+    parser.add_argument("--look", choices=(*LOOKS, VARIANTS), default="", help="only this look")
     parser.add_argument("--mode", choices=(*MODES, "both", "followed"), default="watch")
     parser.add_argument("--case", nargs="*", default=[], help="only cases whose name contains one of these")
     parser.add_argument("--seed", type=int, default=0)
@@ -40,6 +40,8 @@ def main() -> int:
     parser.add_argument("--verify", action="store_true", help="train without a doctor; show that each label is true")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.mode == "followed":
+        load(VARIANTS)
     cases = load(options.look)
     if options.one and options.mode == "followed":
         print(json.dumps(follow_here(cases, options.one, options.seed)))

@@ -31,6 +31,7 @@ LOOKS: Final = (
     "eleventh",
     "twelfth",
     "thirteenth",
+    "fourteenth",
 )
 KINDS: Final = """
 input-scale target-scale target-range target-constant target-rows repeated-batch sorted-data shuffled-targets broadcast
@@ -40,7 +41,7 @@ eval-dropout shared-norm padding batch-mixing future-leak growing-graph
 schedule-to-zero weight-decay clip-before-unscale eps-underflow optimiser-state-lost no-warmup
 learning-rate-too-high learning-rate-too-low slow-learning collapsed-kl underfitting missing-zero-grad
 saturation dead-units symmetry norm-statistics initial-loss gradient-scale activation-scale
-overfitting held-out-labels dev-scale leak
+overfitting held-out-labels dev-scale leak majority-class
 """.split()  # noqa: SIM905  a list of words
 CASES: Final[dict[str, Case]] = {}
 

@@ -219,5 +219,5 @@ def way_to(found: Found) -> Callable[[Found, nn.Module, list[Optimizer]], None] 
     pattern, follow = WAYS.get(found.id, ("(?!)", rate))
     if re.search(pattern.replace("#", NUMBER), found.remedy):
         return follow
-    named = figures(found, WITH_FIGURES)
+    named = figures(found, WITH_FIGURES) if re.match("Lower|Raise", found.remedy) else []
     return rate if named and named[0] > 0 else None

@@ -266,6 +266,9 @@ def test_what_had_grown_is_blamed_on_the_rate():
     growing = np.where(np.arange(200) < 120, np.exp(np.maximum(0, np.arange(200) - 110)), np.nan)
     finding = the(broken(operation("sqrt"), loss=growing), "non-finite")
     assert finding.remedy.startswith("Lower the learning rate")
+    shares = the(broken(operation("log", of="softmax"), loss=growing), "non-finite")
+    assert "The input of the log of softmax in the loss is not kept away from 0" in shares.message
+    assert "rate" not in shares.remedy  # a probability becomes 0 at any rate
 
 
 def test_what_is_taken_for_probabilities():

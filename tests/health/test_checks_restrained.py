@@ -59,3 +59,15 @@ def test_a_term_that_is_added_as_a_number() -> None:
     assert "a term of the loss (mse_loss) is added as a mere number" in finding.message
     assert the(missing(), "no-gradient").severity == "info"
     assert the(missing(looks=5.0, all=9.0), "no-gradient").severity == "info"
+
+
+def test_attention_that_looks_at_one_place_from_the_start() -> None:
+    def peaks(loss: object = LITTLE, start: int = 0, **figures: float) -> Trace:
+        told = {"first": 0.9, "last": 0.95, "spread": 12.0, "size": 16.0, "looks": 9.0} | figures
+        return make_trace(evidence=(Evidence("peaks", ("attention",), (start, 94), told),), loss=loss)
+
+    finding = next(each for each in found(peaks(), "saturation") if each.where == ("attention",))
+    assert "90 % of its weight to one place of 16 from the start, since its scores have a std of 12" in finding.message
+    assert "math.sqrt(d)" in finding.remedy
+    for harmless in (peaks(healthy_losses()), peaks(first=0.5), peaks(last=0.5), peaks(spread=2.0), peaks(start=19)):
+        assert all(each.where != ("attention",) for each in found(harmless, "saturation"))

@@ -13,7 +13,7 @@ from benchmarks.bench_remedies import APPLIED, SICK, Program, Tried, numbers, tr
 from benchmarks.wild.case import above, below, load
 from benchmarks.wild.doctor import Found
 from benchmarks.wild.followed import Followed, Follower, followed
-from benchmarks.wild.remedies import FEWER, TRIED
+from benchmarks.wild.remedies import FEWER, TRIED, VARIANTS
 
 from lettrine.health.checks import CHECKS
 from lettrine.health.findings import Finding
@@ -59,7 +59,7 @@ def test_a_remedy_is_done_to_the_program_of_another() -> None:
 
 
 def test_every_finding_has_two_programs_of_others_or_a_reason() -> None:
-    cases = load()
+    cases = load(VARIANTS) | load()
     for finding, names in TRIED.items():
         assert len(names) >= 2 or finding in FEWER, finding
         assert all(cases[name].kinds for name in names), finding

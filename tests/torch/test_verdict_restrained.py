@@ -78,3 +78,33 @@ def test_a_penalty_written_by_hand(factor: float) -> None:
         )
 
     assert ("weight-decay" in named(train(model, adam(model, 1e-2), steps=200, make=make))) is (factor > 0.1)
+
+
+class Attention(nn.Module):
+    """Attention written out, over tokens."""
+
+    def __init__(self, *, scaled: bool) -> None:
+        super().__init__()
+        self.embed, self.query, self.key = nn.Embedding(12, 48), nn.Linear(48, 48), nn.Linear(48, 48)
+        self.value, self.out, self.scaled = nn.Linear(48, 48), nn.Linear(48, 4), scaled
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        hidden = self.embed(tokens) * (1 if self.scaled else 8)
+        scores = self.query(hidden) @ self.key(hidden).transpose(1, 2) / (48**0.5 if self.scaled else 1)
+        mixed: Tensor = self.out((scores.softmax(-1) @ self.value(hidden)).mean(1))
+        return mixed
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_scores_of_attention_that_are_not_scaled(*, scaled: bool) -> None:
+    model = Attention(scaled=scaled)
+    labels = torch.randint(4, (12,), generator=torch.Generator().manual_seed(0))
+
+    def make(x: Tensor, _: Tensor) -> Tensor:
+        tokens = ((x.abs() * 7).long() % 12)[:, :8]
+        return functional.cross_entropy(model(tokens), labels[tokens[:, 0]])
+
+    seen = train(model, adam(model), steps=40, make=make).trace.seen("peaks")[0]
+    assert (seen.figure("spread") > 4) is not scaled
+    assert (seen.figure("first") > 0.7) is not scaled
+    assert seen.figure("size") == 8

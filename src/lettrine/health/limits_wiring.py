@@ -64,3 +64,5 @@ DROPPED: Final = (
 MOMENTUM_HEAVY: Final = 0.99  # the most that is usual (Sutskever et al. 2013)
 DECAY_MUCH: Final = 50.0  # times the usual weight decay of AdamW, which keeps it apart from the gradient
 DECAYED_HALF: Final = 0.5  # of what it was at first, under so much decay, where hardly anything was learned
+PEAKED: Final = 0.7  # of a row's weight on one place, on average: fresh scores with a std of 1 give 0.3 among 8 places
+PEAKED_SPREAD: Final = 4.0  # std of fresh scores in a row; divided by the root of their size they have 1 at most

@@ -30,6 +30,7 @@ from lettrine.health.checks.reading import (
 )
 from lettrine.health.checks.recurrent import saturated_gates
 from lettrine.health.checks.registry import Skip, check
+from lettrine.health.checks.restrained import peaked_attention
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
 
@@ -39,18 +40,22 @@ def saturation(trace: Trace) -> Iterator[Finding]:
     """Bounded activations whose outputs lie mostly where the slope is next to zero, at the start or later.
 
     Measured: Of each hidden layer with a bounded activation: the share of its outputs at which the slope of the activation is
-        next to 0. Inside recurrent modules the states and gates are read as well.
+        next to 0. Inside recurrent modules the states and gates are read as well, and of attention how much of its weight goes
+        to a single place.
     Formula: share = (outputs in the flat end) / (all outputs); for tanh the flat end is abs(output) > {TANH_SATURATED}.
-        Judged are the first step, and the median over the sampled steps after the first {LATE_FROM:.0%} of the run.
+        Judged are the first step, and the median over the sampled steps after the first {LATE_FROM:.0%} of the run. Of attention:
+        {PEAKED} of the weight, from scores with a std of {PEAKED_SPREAD:g} or more, where the loss ends at {PLATEAU_HIGH} of
+        guessing or above.
     """
     judged = [
         info
         for info in trace.modules
         if info.role != "output" and info.name in trace.outputs and getattr(ACTIVATIONS.get(info.activation), "saturated", None)
     ]
-    if not judged and not trace.seen("gates"):
+    if not judged and not trace.seen("gates") and not trace.seen("peaks"):
         raise Skip("not applicable", "no hidden layer with a bounded activation")
     yield from saturated_gates(trace)
+    yield from peaked_attention(trace)
     windows = {"at the start": start(trace), "later": late(trace)}
     worst: dict[str, tuple[float, str]] = {}
     for info in judged:

@@ -26,6 +26,7 @@ _NO_LOG: Final = ("LogSoftmax", "BinaryCrossEntropyWithLogits", "MseLoss", "L1Lo
 """Losses without a logarithm of a probability, by the beginning of their node's name."""
 _ROOTS: Final = ("sqrt", "pow")
 _LOGS: Final = ("log", "log2", "log10")
+_SHARES: Final = ("softmax", "sigmoid")
 _WORDS: Final = {"div": "division", "sqrt": "root", "rsqrt": "root", "pow": "power below 1", "softmax": "softmax"}
 _GUARDS: Final = {
     "sqrt": "Add a small number before the root, as in sqrt(x + 1e-8): its slope at 0 is infinite.",
@@ -84,10 +85,13 @@ def _cause(trace: Trace, first: NonFinite, where: str) -> tuple[str, str]:
     open_ends = sorted(
         (each for each in operations if each.words["guarded"] != "yes" and _open(each)), key=lambda one: one.figure("least")
     )
-    if open_ends and not grown:
-        each = open_ends[0]
+    # A probability may become 0 however small the steps are.
+    of_shares = [each for each in open_ends if each.where[1] in _LOGS and each.words["of"] in _SHARES]
+    if of_shares or (open_ends and not grown):
+        each = (of_shares if grown else open_ends)[0]
         amount = number(each.figure("least"))
-        told = f"Nothing had grown before. The input of {_place(each)} is not kept away from 0: it came down to {amount}."
+        calm = "" if grown else "Nothing had grown before. "
+        told = f"{calm}The input of {_place(each)} is not kept away from 0: it came down to {amount}."
         return told, _guard(each)
     return "", _slower(trace, first, where, grown=grown)
 

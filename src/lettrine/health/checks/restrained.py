@@ -1,11 +1,14 @@
-"""What keeps a network from learning although all is wired: reported as "underfitting" and "divergence"."""
+"""What keeps a network from learning although all is wired.
+
+Reported as "underfitting", "divergence" and "saturation".
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from lettrine.health import limits, limits_wiring
-from lettrine.health.checks.consequence import Consequence, consequence
+from lettrine.health.checks.consequence import Consequence, consequence, fresh
 from lettrine.health.checks.reading import listed, number, plural, share
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
@@ -64,4 +67,36 @@ def heavy_momentum(trace: Trace) -> Iterator[Finding]:
         remedy=f"Set the momentum (beta1 of Adam) from {number(momentum, 4)} to 0.9; with SGD this makes the steps "
         f"{number(0.1 / (1 - momentum))} times smaller, so that the learning rate may rise again.",
         reference="Sutskever et al. 2013, On the importance of initialization and momentum in deep learning",
+    )
+
+
+def peaked_attention(trace: Trace) -> Iterator[Finding]:
+    """Attention that looks at one place from the start, since its scores are too large."""
+    course = consequence(trace)
+    seen = [
+        each
+        for each in trace.seen("peaks")
+        if min(each.figure("first"), each.figure("last")) >= limits_wiring.PEAKED
+        and each.figure("spread") >= limits_wiring.PEAKED_SPREAD
+        and each.steps[0] == 0
+    ]
+    little = course.bad or course.end >= limits.PLATEAU_HIGH * course.reference.value
+    if not seen or not little or course.well or not fresh(trace):
+        return
+    names, spread = tuple(name for each in seen for name in each.where), max(each.figure("spread") for each in seen)
+    first = max(each.figure("first") for each in seen)
+    words = course.words if course.bad else f"the loss came to {number(course.end, 3)} only"
+    yield Finding(
+        id="saturation",
+        severity="warning",
+        where=names,
+        steps=seen[0].steps,
+        value=first,
+        limit=limits_wiring.PEAKED,
+        message=f"The softmax in {listed(names)} gives {share(first)} of its weight to one place of "
+        f"{int(seen[0].figure('size'))} from the start, since its scores have a std of {number(spread)}; {words}.",
+        why="Where one share is 1 and the others are 0 a softmax has next to no gradient: what makes the scores hardly learns.",
+        remedy="Divide the scores by the root of the size of queries and keys, scores / math.sqrt(d), or call "
+        "F.scaled_dot_product_attention, which does so; and normalise what queries and keys are made of.",
+        reference="Vaswani et al. 2017, Attention is all you need, section 3.2.1",
     )

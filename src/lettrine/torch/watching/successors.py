@@ -29,7 +29,7 @@ class Successors:
     """
 
     def __init__(self, known: list[Optimizer], counter: StepCounter, take: Callable[[Optimizer], None]) -> None:
-        self._known, self._counter, self._take = known, counter, take
+        self.known, self._counter, self._take = known, counter, take
         self._handle: Any = None
         self._met: weakref.WeakKeyDictionary[Optimizer, bool] = weakref.WeakKeyDictionary()
         self._at = self._lone = self._steps = self._count = self._taken = 0
@@ -37,8 +37,8 @@ class Successors:
 
     def listen(self) -> None:
         """Begin to hear."""
-        if len(self._known) == 1 and self._handle is None:
-            self._handle = register_optimizer_step_post_hook(untraced(_hearing(self)))
+        if len(self.known) == 1 and self._handle is None:
+            self._handle = register_optimizer_step_post_hook(_hearing(self))
             weakref.finalize(self, self._handle.remove)
 
     def close(self) -> None:
@@ -48,9 +48,7 @@ class Successors:
             self._handle = None
 
     def heard(self, optimiser: Optimizer) -> None:
-        """One has stepped."""
-        if optimiser is self._known[0]:
-            return
+        """Another one than the known one has stepped."""
         if (alike := self._met.get(optimiser)) is None:
             alike = self._met[optimiser] = self._alike(optimiser)
             self._count += alike
@@ -66,9 +64,7 @@ class Successors:
 
     def _alike(self, optimiser: Optimizer) -> bool:
         """Whether it holds at least half of the parameters of the known one."""
-        own, others = (
-            {id(each) for group in one.param_groups for each in group["params"]} for one in (self._known[0], optimiser)
-        )
+        own, others = ({id(each) for group in one.param_groups for each in group["params"]} for one in (self.known[0], optimiser))
         return 2 * len(own & others) >= len(own) > 0
 
     @property
@@ -88,10 +84,12 @@ class Successors:
 def _hearing(successors: Successors) -> Callable[..., None]:
     """A hook that keeps no watch alive, since torch keeps it until it is removed."""
     reference = weakref.ref(successors)
+    other = untraced(lambda hearing, optimiser: hearing.heard(optimiser))
 
     def heard(optimiser: Optimizer, *_: Any) -> None:
-        if (hearing := reference()) is not None:
-            hearing.heard(optimiser)
+        hearing = reference()
+        if hearing is not None and optimiser is not hearing.known[0]:
+            other(hearing, optimiser)
 
     return heard
 
