@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from paper import FACTS, found, healthy_losses, make_trace, noisy, the
 
+from lettrine.health.checks import examine
 from lettrine.health.evidence import Evidence
 from lettrine.health.trace import Trace
 
@@ -49,7 +50,7 @@ def test_a_momentum_that_outlasts_the_fall() -> None:
 
 def missing(**bare: float) -> Trace:
     """A branch beside what learns that never got a gradient."""
-    evidence = (Evidence("bare term", (), (0, 94), bare, {"function": "mse_loss"}),) if bare else ()
+    evidence = (Evidence("bare term", (), (0, 94), bare, {"function": "mse_loss", "cut": ""}),) if bare else ()
     return make_trace(evidence=evidence, **{f"fc3.weight.{stat}": np.nan for stat in ("gradient_norm", "gradient_std")})
 
 
@@ -59,6 +60,22 @@ def test_a_term_that_is_added_as_a_number() -> None:
     assert "a term of the loss (mse_loss) is added as a mere number" in finding.message
     assert the(missing(), "no-gradient").severity == "info"
     assert the(missing(looks=5.0, all=9.0), "no-gradient").severity == "info"
+
+
+def test_a_term_without_a_graph_where_all_learn_from_others() -> None:
+    def bare(cut: str, lone: float = 9.0) -> Trace:
+        figures = {"looks": 9.0, "all": 9.0, "lone": lone}
+        rises = np.linspace(1.0, 9.0, 200)
+        return make_trace(
+            evidence=(Evidence("bare term", (), (0, 94), figures, {"function": "mse_loss", "cut": cut}),), loss=rises
+        )
+
+    assert "made of answers by argmax" in the(bare("argmax"), "no-gradient").message
+    finding = the(bare(""), "no-gradient")
+    assert (finding.severity, finding.where) == ("warning", ())
+    assert "(mse_loss) is added as a mere number" in finding.message
+    assert "divergence" not in {each.id for each in examine(bare("")).findings}  # what rises is the number
+    assert found(bare("", lone=0.0), "no-gradient") == ()  # it has a backward pass of its own
 
 
 def test_attention_that_looks_at_one_place_from_the_start() -> None:

@@ -61,6 +61,26 @@ def test_a_term_of_the_loss_without_its_graph(added: str) -> None:
         assert told["no-gradient"].where == ("second.weight", "second.bias")
 
 
+@pytest.mark.parametrize(("way", "told"), [("argmax", True), ("softmax", False), ("item", True), ("trained apart", False)])
+def test_a_term_without_a_graph_where_all_learn_from_others(way: str, told: bool) -> None:
+    """Answers of two heads are to agree: by argmax they cannot be made to. A number of a loss with its own step is for show."""
+    model = Two()
+
+    def make(x: Tensor, y: Tensor) -> Tensor:
+        one, two = model(x)
+        loss = functional.cross_entropy(one, y) + functional.cross_entropy(two, (y > 1).long())
+        if way == "argmax":
+            return loss + (one.argmax(1).gt(1) != two.argmax(1).bool()).float().mean()
+        if way == "softmax":
+            return loss + (one.softmax(1)[:, 2:].sum(1) - two.softmax(1)[:, 1]).abs().mean()
+        other = two.square().mean()
+        if way == "trained apart":
+            other.backward(retain_graph=True)
+        return loss + other.item()
+
+    assert ("no-gradient" in named(train(model, adam(model), steps=40, make=make))) is told
+
+
 @pytest.mark.parametrize(("decay", "told"), [(30.0, True), (0.01, False)])
 def test_a_decay_that_leaves_the_gradient_nothing(decay: float, told: bool) -> None:
     model = mlp()

@@ -8,6 +8,7 @@ from math import nan
 import numpy as np
 
 from lettrine.health import limits
+from lettrine.health.checks.bare_terms import bare_terms
 from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.reading import (
     feeding_weight,
@@ -23,10 +24,10 @@ from lettrine.health.checks.reading import (
     usable,
     weight_of,
 )
+from lettrine.health.checks.reference import bare_term
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.checks.still import norms_of_one
 from lettrine.health.findings import Finding
-from lettrine.health.limits_wiring import LOST_STEPS
 from lettrine.health.trace import Floats, ParameterInfo, Trace
 
 
@@ -162,7 +163,7 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
     Measured: For each trainable parameter: whether it has a gradient, and its norm, at every sampled step.
     Formula: none: the gradient is missing, or exactly 0, at all of them ({NO_GRADIENT_RECORDS} or more for zeros). It is a
         remark if the module is never called, or its output never used, and the rest learns. Or: a normalisation takes single
-        values, and gives 0.
+        values, and gives 0; or a term of the loss has no graph.
     """
     yield from (alone := list(norms_of_one(trace)))
     mask = usable(trace)
@@ -193,8 +194,10 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
     harmed = consequence(trace).bad
     aside = [] if harmed else [name for name in missed if _beside_what_learns(trace, name, norms)]
     missed = [name for name in missed if name not in aside]
-    bare_term = next((each for each in trace.seen("bare term") if each.figure("looks") == each.figure("all") >= LOST_STEPS), None)
-    counted, aside = (aside, []) if bare_term is not None else ([], aside)
+    lost = bare_term(trace)
+    counted, aside = (aside, []) if lost is not None and not lost.words["cut"] else ([], aside)
+    if not counted:
+        yield from bare_terms(trace)
     hidden = _handed_on_without_graph(trace, missed)
     for names, severity, what, remedy in (
         (
@@ -207,7 +210,7 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
             counted,
             "warning",
             "never got a gradient, and a term of the loss"
-            + (f" ({bare_term.words['function']})" if bare_term is not None else "")
+            + (f" ({lost.words['function']})" if lost is not None else "")
             + " is added as a mere number: it was computed with its graph, and is not in that of the loss",
             "Add the term itself, without item(), float(), detach() or .data: loss = first + second; item() is for printing.",
         ),

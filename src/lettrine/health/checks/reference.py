@@ -10,6 +10,7 @@ import numpy as np
 
 from lettrine.health.checks.reading import late, median, output_module
 from lettrine.health.evidence import Evidence
+from lettrine.health.limits_wiring import LOST_STEPS
 from lettrine.health.trace import Floats, Trace
 
 
@@ -79,9 +80,17 @@ def loss_seen(trace: Trace) -> Evidence | None:
 
 
 def ordinary(trace: Trace) -> bool:
-    """Whether the loss falls as the network learns: not a loss against another network, or for rewards."""
-    seen = loss_seen(trace)
-    return seen is None or seen.words["nature"] in ("", "margin")
+    """Whether the loss falls as the network learns: not a loss against another network, or for rewards, or with a term that
+    trains nothing.
+    """
+    seen, bare = loss_seen(trace), bare_term(trace)
+    untrained = bare is not None and bare.figure("lone") >= LOST_STEPS  # a part of the loss that no step moves
+    return (seen is None or seen.words["nature"] in ("", "margin")) and not untrained
+
+
+def bare_term(trace: Trace) -> Evidence | None:
+    """The term of the loss that had no graph at any look."""
+    return next((each for each in trace.seen("bare term") if each.figure("looks") == each.figure("all") >= LOST_STEPS), None)
 
 
 def units_of(trace: Trace, seen: Evidence) -> float:

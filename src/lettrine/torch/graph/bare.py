@@ -1,6 +1,10 @@
-"""Evidence "bare term": a loss that was computed with its graph, and then added as a mere number: by item(), float() or detach().
+"""Evidence "bare term": a term of the loss that has no graph, and so trains nothing.
 
-figures: "looks" of those at which it was so; "all" looks. words: "function" that made it.
+Either it was computed with its graph and then added as a mere number, by item(), float() or detach(); or it was made of answers
+by an operation that has no gradient, such as argmax.
+
+figures: "looks" of those at which it was so; "all" looks; "lone": looks at which no backward pass of the same step was taken of
+that term itself. words: "function" that made it; "cut": the operation without a gradient, "" for a mere number.
 """
 
 from __future__ import annotations
@@ -11,11 +15,14 @@ from typing import Any, ClassVar, Final
 from torch import Tensor
 
 from lettrine.health.evidence import Evidence
+from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.graph.reading import Node
 from lettrine.torch.graph.walks import walk
 
-_JOINING: Final = frozenset("add __add__ __radd__ add_ __iadd__ sub __sub__ mul __mul__ __rmul__ div __truediv__".split())  # noqa: SIM905
+_ADDING: Final = frozenset("add __add__ __radd__ add_ __iadd__ sub __sub__".split())  # noqa: SIM905
+_JOINING: Final = _ADDING | frozenset("mul __mul__ __rmul__ div __truediv__".split())  # noqa: SIM905
+_CUTTING: Final = frozenset("argmax argmin argsort round sign floor ceil gt ge lt le eq ne __gt__ __ge__ __lt__ __le__".split())  # noqa: SIM905
 
 
 @reader
@@ -25,34 +32,78 @@ class Bare:
     whole: ClassVar[bool] = False
 
     def __init__(self) -> None:
-        self._looks = self._bare = self._last = 0
-        self._function = ""
+        self._looks = self._bare = self._lone = self._last = 0
+        self._function = self._cut = ""
+        self._waiting: list[float] = []  # terms of the step at hand that may still have a backward pass of their own
+        self._done: set[float] = set()  # losses of that step
 
     def look(self, look: Look) -> Iterable[Evidence]:
         """Compare the numbers that are added with the losses computed before."""
-        if look.loss is None or look.loss.grad_fn is None:
+        if look.loss is None or look.loss.grad_fn is None or look.loss.numel() != 1:
             return ()
+        if look.step != self._last:
+            self._settle()
         self._looks, self._last = self._looks + 1, look.step
-        nodes: set[Node] | None = None
-        computed: list[tuple[float, Tensor, str]] = []
-        for call in look.outside:
-            for value in (_number(each) for each in call.args) if call.name in _JOINING else ():
-                for known, tensor, name in computed if value else ():
-                    if known == value:
-                        nodes = set(walk([look.loss.grad_fn])) if nodes is None else nodes
-                        if tensor.grad_fn not in nodes:
-                            self._bare, self._function = self._bare + 1, name
-                            return ()
-            result = call.result
-            if isinstance(result, Tensor) and result.numel() == 1 and result.requires_grad and result.is_floating_point():
-                computed.append((float(result.detach()), result, call.name))
+        own = float(look.loss.detach())
+        self._done.add(own)
+        self._waiting = [value for value in self._waiting if value != own]
+        found = _as_a_number(look) or _cut(look.outside)
+        if found is not None:
+            value, self._function, self._cut = found
+            self._bare += 1
+            if value not in self._done:
+                self._waiting.append(value)
         return ()
+
+    def _settle(self) -> None:
+        """The step is over."""
+        self._lone += len(self._waiting)
+        self._waiting, self._done = [], set()
 
     def finish(self) -> Iterable[Evidence]:
         """How often it was so."""
+        self._settle()
         if self._bare:
-            figures = {"looks": float(self._bare), "all": float(self._looks)}
-            yield Evidence("bare term", (), (0, self._last), figures, {"function": self._function})
+            figures = {"looks": float(self._bare), "all": float(self._looks), "lone": float(self._lone)}
+            words = {"function": self._function, "cut": self._cut}
+            yield Evidence("bare term", (), (0, self._last), figures, words)
+
+
+def _as_a_number(look: Look) -> tuple[float, str, str] | None:
+    """A loss computed with its graph, and its value joined to the loss without it."""
+    nodes: set[Node] | None = None
+    computed: list[tuple[float, Tensor, str]] = []
+    for call in look.outside:
+        for value in map(_number, call.args) if call.name in _JOINING else ():
+            for known, tensor, name in computed if value else ():
+                if known == value:
+                    nodes = set(walk([look.loss.grad_fn])) if nodes is None and look.loss is not None else nodes
+                    if tensor.grad_fn not in (nodes or ()):
+                        return value, name, ""
+        result = call.result
+        if isinstance(result, Tensor) and result.numel() == 1 and result.requires_grad and result.is_floating_point():
+            computed.append((float(result.detach()), result, call.name))
+    return None
+
+
+def _cut(calls: Iterable[FunctionCall]) -> tuple[float, str, str] | None:
+    """A number that was made of answers by an operation without a gradient, and then added to a loss."""
+    made: dict[int, tuple[Tensor, str]] = {}  # by id, kept alive here: what came of such operations
+    for call in calls:
+        tensors = [each for each in call.args if isinstance(each, Tensor)]
+        cut = next((made[id(each)][1] for each in tensors if id(each) in made), "")
+        if call.name in _ADDING and cut and any(each.requires_grad and each.numel() == 1 for each in tensors):
+            value = next(each for each in tensors if id(each) in made)
+            if value.numel() == 1 and value.is_floating_point() and float(value):
+                return float(value), call.name, cut
+        result = call.result
+        if not isinstance(result, Tensor) or result.requires_grad:
+            continue
+        if not cut and call.name in _CUTTING and any(each.requires_grad for each in tensors):
+            cut = call.name.strip("_")
+        if cut:
+            made[id(result)] = result, cut
+    return None
 
 
 def _number(value: Any) -> float:

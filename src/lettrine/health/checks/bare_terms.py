@@ -1,0 +1,38 @@
+"""Terms of a loss without a graph; reported as "no-gradient"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import nan
+
+from lettrine.health.checks.reference import bare_term
+from lettrine.health.findings import Finding
+from lettrine.health.limits_wiring import LOST_STEPS
+from lettrine.health.trace import Trace
+
+
+def bare_terms(trace: Trace) -> Iterator[Finding]:
+    """The finding where every parameter learns from other terms. A term that has a backward pass of its own is only shown."""
+    seen = bare_term(trace)
+    if seen is None or not seen.figure("lone") >= LOST_STEPS:
+        return
+    cut, function = seen.words["cut"], seen.words["function"]
+    what = (
+        f"is made of answers by {cut}, which has no gradient"
+        if cut
+        else f"({function}) is added as a mere number: it was computed with its graph, and is not in that of the loss"
+    )
+    yield Finding(
+        id="no-gradient",
+        severity="warning",
+        where=(),
+        steps=seen.steps,
+        value=0.0,
+        limit=nan,
+        message=f"A term of the loss {what}.",
+        why="The term changes the number that is shown and nothing else: no weight is moved by it.",
+        remedy=f"Take probabilities instead of {cut}: a term learns only through operations that have a slope (softmax, sigmoid)."
+        if cut
+        else "Add the term itself, without item(), float(), detach() or .data: loss = first + second; item() is for printing.",
+        reference="torch.autograd: requires_grad and leaf tensors",
+    )
