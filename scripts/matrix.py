@@ -94,7 +94,7 @@ def made(version: str, folder: Path, cuda: str) -> tuple[Path | None, str]:
         sites = [said(sys.executable, SITE)]
         if Path(version).is_file():
             sites.insert(0, said(version, SITE))
-        elif why := installed(python, "torch" if version == "newest" else f"torch=={version}", folder, cuda):
+        elif why := installed(python, "torch" if version == "newest" else f"torch=={version}", cuda):
             return None, why
         lines = [f"import site; site.addsitedir({each!r})\n" for each in sites]
         (Path(said(python, SITE)) / "beside.pth").write_text("".join(lines), encoding="utf-8")
@@ -104,15 +104,13 @@ def made(version: str, folder: Path, cuda: str) -> tuple[Path | None, str]:
     return python, found
 
 
-def installed(python: Path, torch: str, folder: Path, cuda: str) -> str:
+def installed(python: Path, torch: str, cuda: str) -> str:
     """Install this torch; "" or why it could not be installed."""
-    pins = [line for line in CONSTRAINTS.read_text(encoding="utf-8").splitlines() if not line.startswith("torch")]
-    (folder / "constraints.txt").write_text("\n".join(pins) + "\n", encoding="utf-8")
-    pip = (python, "-m", "pip", "install", "--disable-pip-version-check", "-c", folder / "constraints.txt")
+    pip = (python, "-m", "pip", "install", "--disable-pip-version-check")  # without our pins, which would hold an older torch
     options, why = source(pip, torch, cuda)
     if options is None:
         return why
-    if cuda != "no" and shutil.disk_usage(folder).free < ROOM:
+    if cuda != "no" and shutil.disk_usage(python.parent).free < ROOM:
         return f"{NOT_FOUND} (less than {ROOM / 1e9:.0f} GB are free for it)"
     found = run(*pip, "--quiet", "--no-compile", *options, torch)
     return (found.stderr.strip().splitlines() or ["pip failed"])[-1] if found.returncode else ""
