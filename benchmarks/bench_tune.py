@@ -2,7 +2,7 @@
 
     python benchmarks/bench_tune.py [--lists names-300 ...] [--trials 8] [--json]
 
-The thirty lists are those of `word_lists.py` up to 5,000 words. Both are told nothing but the words; the search never sees the
+The lists are those of `word_lists.py` up to 7,500 words. Both are told nothing but the words; the search never sees the
 test words. A small list has few of them: beside the losses stands the standard error of their difference, word by word.
 Ends with 1 where the search is worse than the default by more than two of these.
 """
@@ -25,7 +25,7 @@ from lettrine.inference.language_model import LanguageModel
 from lettrine.text.words import WordList, split
 from word_lists import TUNED, UNSEEN
 
-MOST: Final = 5_000  # words of a list
+MOST: Final = 7_500  # words of a list
 SURE: Final = 2.0  # standard errors
 
 
