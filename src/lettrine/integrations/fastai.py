@@ -26,6 +26,7 @@ class HealthCheck(FastaiCallback):  # type: ignore[misc]  # Any, where fastai is
     def __init__(self, **options: Any) -> None:
         self._watching = Watching(**options)
         self._leave: Callable[[], None] = lambda: None
+        self._training = False  # whether the present fit is watched: to ask fastai in each batch takes longer than the watch
 
     @property
     def watch(self) -> Watch | None:
@@ -41,7 +42,8 @@ class HealthCheck(FastaiCallback):  # type: ignore[misc]  # Any, where fastai is
         return not hasattr(self.learn, "lr_finder") and not hasattr(self.learn, "gather_preds")
 
     def before_fit(self) -> None:
-        if not self._asked:
+        self._training = self._asked
+        if not self._training:
             return
         self._leave()
         optimiser = self.learn.opt
@@ -55,11 +57,11 @@ class HealthCheck(FastaiCallback):  # type: ignore[misc]  # Any, where fastai is
         self._watching.begin(self.learn.model, standing)
 
     def before_backward(self) -> None:
-        if self.watch is not None and self._asked:
+        if self._training and self.watch is not None:
             self.watch.loss(self.learn.loss)  # other callbacks divide and scale `loss_grad`, not this
 
     def after_batch(self) -> None:
-        if self.learn.training and self._asked and self._watching.should_stop:
+        if self._training and self._watching.should_stop and self.learn.training:
             raise CancelFitException
 
     def after_epoch(self) -> None:
