@@ -69,6 +69,8 @@ def test_classes_that_training_never_showed(asked, labels, named):
     if named:
         assert "never showed" in the(trace, "held-out-labels").message
         assert examine(trace, only=["dev-scale"]).findings == ()
+        other = replace(trained, where=("Net", "other"))  # a second head: whose classes these are is not known
+        assert found(traced(answers(right=0.3, mapped=0.3, **shares), trained, other), "held-out-labels") == ()
 
 
 @pytest.mark.parametrize(

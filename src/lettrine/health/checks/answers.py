@@ -27,10 +27,15 @@ def other_labels(trace: Trace) -> Finding | None:
     return _all_one_class(trace) or _never_shown(trace) or _renamed(trace)
 
 
+def _classes_of(trace: Trace) -> Evidence | None:
+    """The answers, if they are classes and most of the training data had been learned by then."""
+    seen = answers_of(trace)
+    return seen if seen is not None and seen.words["targets"] == "classes" and _learned(trace, seen) else None
+
+
 def _renamed(trace: Trace) -> Finding | None:
     """Answers that tell held-out classes apart, but by other numbers than those of their labels."""
-    seen = answers_of(trace)
-    if seen is None or seen.words["targets"] != "classes" or not _learned(trace, seen):
+    if (seen := _classes_of(trace)) is None:
         return None
     right, mapped = seen.figure("right"), seen.figure("mapped")
     if not mapped >= limits.RENAMED + max(right, seen.figure("most")):
@@ -53,8 +58,7 @@ def _renamed(trace: Trace) -> Finding | None:
 
 def _all_one_class(trace: Trace) -> Finding | None:
     """Held-out labels that are all the same, while the network answers something else."""
-    seen = answers_of(trace)
-    if seen is None or seen.words["targets"] != "classes" or not _learned(trace, seen):
+    if (seen := _classes_of(trace)) is None:
         return None
     right = seen.figure("right")
     if seen.figure("most") < 1 or right > 1 - limits.RENAMED:
@@ -76,10 +80,10 @@ def _all_one_class(trace: Trace) -> Finding | None:
 
 def _never_shown(trace: Trace) -> Finding | None:
     """Held-out classes that no batch of the training data had, though each would have come by chance."""
-    seen = answers_of(trace)
-    trained = next((each for each in trace.seen("comparison") if each.figure("labels") >= limits.TARGETS_LEAST), None)
-    if seen is None or trained is None or seen.words["targets"] != "classes" or not _learned(trace, seen):
-        return None
+    seen, heads = _classes_of(trace), [each for each in trace.seen("comparison") if each.figure("labels") > 0]
+    if seen is None or len(heads) != 1 or heads[0].figure("labels") < limits.TARGETS_LEAST:
+        return None  # of several heads it is not known whose classes the held-out ones are
+    trained = heads[0]
     asked = {name.removeprefix("asked "): part for name, part in seen.figures.items() if name.startswith("asked ")}
     new = {label: part for label, part in asked.items() if f"seen {label}" not in trained.figures}
     new = {label: part for label, part in new.items() if part * trained.figure("labels") >= limits.NEVER_SHOWN_EXPECTED}
