@@ -55,7 +55,7 @@ class Peaks:
             if not isinstance(given, Tensor) or not isinstance(shares, Tensor) or shares.ndim < 3 or shares.shape[-1] < LEAST:
                 continue
             axis = saved(shares.grad_fn, "dim")
-            if axis is None or int(axis) not in (shares.ndim - 1, 2**64 - 1):
+            if axis is None or int(axis) not in (shares.ndim - 1, 2**64 - 1):  # the latter is -1, which torch saves unsigned
                 continue
             met.add(call.where)
             scores, shares = (each.detach().reshape(-1, shares.shape[-1])[:_ROWS].float() for each in (given, shares))
