@@ -23,6 +23,7 @@ INITIAL_COST: Final = 0.12  # of the run: what learned half of what there is, an
 INITIAL_HEAD: Final = (
     3.0  # times 1/sqrt(fan-in): the widest usual draw, He's, has 1.4; what weights so large do at the start is named
 )
+INITIAL_FAR: Final = 100.0  # times the loss of the best single answer: answers ten times as far apart as the targets
 INITIAL_LOGIT_STD: Final = 0.3  # the spread a remedy aims at: 0.045 nats above ln(classes)
 
 SATURATED_SHARE: Final = 0.40  # published tanh nets that train well show up to 30 %, the badly initialised 46 % or more
@@ -197,6 +198,7 @@ CONTRAST_FAR: Final = 3.0  # times ln(examples): unit vectors under a temperatur
 
 # Data, targets and the head of the network. "wild" is benchmarks/wild: programs from public bug reports, and healthy ones.
 TARGETS_LEAST: Final = 64  # numbers or labels seen before targets are judged
+TARGETS_OUTSIDE: Final = 16  # rows of targets out of reach that are enough where fewer were seen, in batches of 1 to 4
 OUT_OF_REACH: Final = 0.05  # of the targets' variance, lost to an activation that cannot reach them: noise at a border is less
 OUT_OF_REACH_MUCH: Final = 0.2  # of it: most of what could be learned
 SHARE_TOLERANCE: Final = 1e-3  # by which a probability may leave [0, 1]: rounding
@@ -222,6 +224,7 @@ AVERAGED_LEFT: Final = 0.1  # of the targets' variance, missed by the single ans
 TOLD_LEAST: Final = 200  # examples compared before their silence says anything
 TOLD_RARE: Final = 50.0  # of them of another class than the one that all are answered: fewer say nothing by chance
 NEAR_ZERO: Final = 1e-3  # of a root's, a logarithm's or a divisor's argument, with nothing added to it: 0 is not far
+LOG_NEAR: Final = 0.1  # a probability that stays above, at the steps looked at, does not become 0 at once
 GROWN: Final = 10.0  # times their median that the last loss or gradient norm must be before a rate is suspected of a NaN
 SCALE_ARRIVES: Final = 3.0  # root mean square of the first layer's outputs: fresh layers give about half of their inputs' size
 SORTED_ROWS: Final = 8  # labels in a batch: fewer are of one class by chance

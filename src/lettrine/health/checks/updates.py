@@ -110,7 +110,7 @@ def update_too_small(trace: Trace) -> Iterator[Finding]:
     _, table = update_ratios(trace, mask)
     kept = np.isfinite(table).any(axis=0)
     value = pace(table[:, kept])
-    limit = limits.UPDATE_TIMID if consequence(trace).kind in ("guessing", "flat") else limits.UPDATE_SMALL
+    limit = limits.UPDATE_TIMID if _nothing_learned(trace) else limits.UPDATE_SMALL
     if value >= limit or value == 0:
         return  # steps of exactly 0 belong to another check
     rate, factor = learning_rate(trace), tenfold(limits.UPDATE_AIM / value)
@@ -130,6 +130,13 @@ def update_too_small(trace: Trace) -> Iterator[Finding]:
         ),
         reference=f"{limits.STUDY}: log10 of update:data, with a line at -3",
     )
+
+
+def _nothing_learned(trace: Trace) -> bool:
+    """Whether the loss has not come below that of guessing: it does not fall, or has not even come so far."""
+    course = consequence(trace, least=limits.LEARNING_STEPS)
+    above = course.kind == "falls" and course.end >= course.reference.value
+    return course.kind in ("guessing", "flat") or above
 
 
 @check("missing-zero-grad")
