@@ -215,8 +215,8 @@ def shuffled_targets(trace: Trace) -> Iterator[Finding]:
             ),
             why="What does not belong together cannot be learned, only learned by heart.",
             remedy=(
-                "Look at a few inputs beside their targets: both must be sorted, shuffled and filtered by the same index; then "
-                "fit one batch of 32 to a loss near 0."
+                "Look at a few inputs, as they are after augmentation, beside their targets: both must be sorted, shuffled and "
+                "filtered by the same index, and what tells them apart must still be there; then fit one batch of 32 to a loss near 0."
             ),
             reference="Karpathy 2019, A recipe for training neural networks: overfit one batch",
         )
