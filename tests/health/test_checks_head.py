@@ -9,7 +9,7 @@ import pytest
 from paper import FACTS, MODULES, found, make_trace, noisy, outcome, the
 
 from lettrine.health import limits
-from lettrine.health.checks.data import unscaled
+from lettrine.health.checks.input_scale import unscaled
 from lettrine.health.evidence import Evidence
 from lettrine.health.trace import NonFinite
 
