@@ -121,3 +121,68 @@ def test_the_loss_of_one_example_of_several(rate, wanted):
             optimiser.step()
             watch.loss(loss)
     assert [name for name in alarms(watch.report()) if name != "other-loss"] == wanted
+
+
+def rewarded(rate, *, trained=False, steps=320):
+    """A policy learns from rewards, whose loss tells nothing of how it goes."""
+    generator = torch.Generator().manual_seed(1)
+    model = net()
+    if trained:  # weights that were learned elsewhere
+        with torch.no_grad():
+            for layer in (model[0], model[2]):
+                layer.weight.mul_(3 * torch.rand(layer.weight.shape, generator=generator))
+    optimiser = torch.optim.Adam(model.parameters(), lr=rate)
+    with health.watch(model, optimiser) as watch:
+        for _ in range(steps):
+            x = torch.randn(32, 6, generator=generator)
+            logs = model(x).log_softmax(1)
+            move = torch.multinomial(logs.detach().exp(), 1, generator=generator)
+            paid = (move == x[:, :4].argmax(1, keepdim=True)).float()
+            loss = -(logs.gather(1, move) * (paid - paid.mean())).mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+    return watch.report()
+
+
+def test_a_random_start_that_is_kept():
+    finding = first(rewarded(1e-6))
+    assert (finding.id, finding.severity) == ("update-too-small", "warning")
+    assert "steps together moved them by 0.1 % at most" in finding.message
+    for report in (rewarded(1e-2), rewarded(1e-6, trained=True), rewarded(1e-6, steps=120)):
+        assert "update-too-small" not in alarms(report)
+
+
+class Two(nn.Module):
+    """An actor and a critic that are called by themselves."""
+
+    def __init__(self, *, scaled: bool) -> None:
+        super().__init__()
+        self.actor = net(width=2)
+        self.critic = nn.Sequential(*([nn.BatchNorm1d(2, affine=False)] if scaled else []), *net(width=2, out=1))
+
+
+@pytest.mark.parametrize(("size", "scaled", "wanted"), [(500.0, False, ["input-scale"]), (500.0, True, []), (1.0, False, [])])
+def test_inputs_of_one_part_that_block_its_gradient(size, scaled, wanted):
+    generator = torch.Generator().manual_seed(1)
+    torch.manual_seed(0)
+    model = Two(scaled=scaled)
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
+    with health.watch(model, optimiser) as watch:
+        for _ in range(120):
+            x = torch.rand(64, 2, generator=generator) * 2 - 1
+            logs = model.actor(x).log_softmax(1)
+            move = torch.multinomial(logs.detach().exp(), 1, generator=generator)
+            paid = x[:, :1] + 0.1 * move
+            asked = model.critic(x * torch.tensor([size, 0.5]))
+            loss = F.mse_loss(asked, paid) - (logs.gather(1, move) * (paid - asked.detach())).mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+    report = watch.report()
+    assert alarms(report) == wanted
+    if wanted:
+        assert first(report).where == ("critic",)
+        assert "are saturated from the start" in first(report).message

@@ -65,6 +65,8 @@ UPDATE_SMALL: Final = 1e-4  # clinic; 2e-5 to 7e-5 published for a learning rate
 UPDATE_TIMID: Final = (
     3e-4  # half a decade below the aim: a network that moves so little and does not learn should move more first
 )
+UNTRAVELLED: Final = 0.05  # of their size, in a whole run: a usual rate moves weights so far in 50 steps
+UNTRAVELLED_STEPS: Final = 300  # steps, the least of such a run
 NEARLY_CONSTANT: Final = 0.1  # std relative to rms, below which weights are nearly equal to one another
 UPDATE_RECORDS: Final = 3  # sampled steps needed to judge updates
 
