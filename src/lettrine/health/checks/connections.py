@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import nan
+from typing import Final
 
 import numpy as np
 
@@ -85,6 +86,9 @@ def _made_anew(seen: Evidence) -> Finding:
     )
 
 
+_ADVERSARIAL: Final = "Goodfellow et al. 2014, Generative adversarial nets, algorithm 1"
+
+
 @check("detached-generator")
 def detached_generator(trace: Trace) -> Iterator[Finding]:
     """A network with its own optimiser whose output is only used without its graph.
@@ -92,7 +96,7 @@ def detached_generator(trace: Trace) -> Iterator[Finding]:
     Measured: Whether the parameters of an optimiser ever get a gradient, and whether the output of their network is given to
         another network without its graph.
     Formula: none: no gradient at any of {LOST_STEPS} or more steps that were looked at, while another optimiser's parameters
-        have one.
+        have one; or a term of the loss reaches no weight that is stepped for it, at all of as many looks.
     """
     for seen in trace.seen("gradients"):
         lost = seen.figure("none") == seen.figure("steps") >= limits.LOST_STEPS and seen.figure("others") > 0
@@ -113,9 +117,29 @@ def detached_generator(trace: Trace) -> Iterator[Finding]:
                     why=f"What {taker} says of the output cannot reach the weights of {maker}, which stay as they are.",
                     remedy=f"In the pass that trains {maker}, call {taker} on the output itself; detach() it, or make it under "
                     f"no_grad, only in the pass that trains {taker}.",
-                    reference="Goodfellow et al. 2014, Generative adversarial nets, algorithm 1",
+                    reference=_ADVERSARIAL,
                 )
                 return
+    yield from (_idle(seen) for seen in trace.seen("idle term") if seen.figure("looks") >= limits.LOST_STEPS)
+
+
+def _idle(seen: Evidence) -> Finding:
+    """A term of the loss of one network that teaches another one, which is not stepped for it."""
+    taker, maker = (name or "the model" for name in seen.where)
+    return Finding(
+        id="detached-generator",
+        severity="warning",
+        where=(maker,),
+        steps=seen.steps,
+        value=seen.figure("looks"),
+        limit=0.0,
+        message=f"A term of the loss that {maker} is stepped for ({seen.words['kind']}) reaches only weights of {taker}, at all "
+        f"{int(seen.figure('looks'))} looks: nothing of {maker} learns from it.",
+        why=f"What {taker} says of the output of {maker} gets to its weights only through the graph that made the output.",
+        remedy=f"In the pass that trains {maker}, call {taker} on the output itself; detach() it only in the pass that trains "
+        f"{taker}.",
+        reference=_ADVERSARIAL,
+    )
 
 
 @check("frozen-random")
