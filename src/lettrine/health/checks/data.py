@@ -82,7 +82,7 @@ def input_scale(trace: Trace) -> Iterator[Finding]:
         value=most,
         limit=limits.SCALE_FAR,
         message=f"The inputs go from {low} to {high}{uneven}: {told}.",
-        why="Layers are initialised for inputs of about 1: larger ones saturate or overwhelm them, and rule each step.",
+        why="Layers are initialised for inputs of about 1: larger inputs saturate them and dominate each step.",
         remedy=(
             "Divide the pixels by 255, or normalise each channel by its mean and std over the training data."
             if pixels
@@ -103,8 +103,8 @@ def _too_small(seen: Evidence, harm: Consequence) -> Finding:
         limit=limits.SCALE_TINY,
         message=f"The inputs go from {number(seen.figure('low'), 3)} to {number(seen.figure('high'), 3)}, with a root mean "
         f"square of {number(most)} at most: {harm.words}.",
-        why="Layers are initialised for inputs of about 1: of such small ones they see their own biases, and the gradients of "
-        "the first weights are as many times too small.",
+        why="Layers are initialised for inputs of about 1. With inputs this small their outputs are little more than their "
+        "biases, and the gradients of the first weights are too small by the same factor.",
         remedy="Subtract each feature's mean and divide by its std, both of the training data; see that pixels are not "
         "divided by 255 twice (ToTensor does it once).",
         reference=_NORMALIZING,
@@ -145,7 +145,7 @@ def sorted_data(trace: Trace) -> Iterator[Finding]:
             value=each.figure("scatter"),
             limit=limits.SCATTERED,
             message=f"The examples come class by class: each batch that was looked at holds {held}; {harm.words}.",
-            why="The network learns to say the class that is on, and forgets it when the next one comes.",
+            why="The network learns to answer the current class, and forgets it when the next one comes.",
             remedy="Shuffle the training data in each epoch: DataLoader(…, shuffle=True).",
             reference=_IN_ORDER,
         )
@@ -169,7 +169,7 @@ def _in_blocks(trace: Trace) -> Iterator[Finding]:
             message=f"The examples come in blocks: inputs and targets of the batches looked at differ "
             f"{number(each.figure('scatter'))} times more than chance allows, and the loss swings up and down every {period} "
             "steps.",
-            why="The network learns the part of the data that is on, and forgets it when the next one comes.",
+            why="The network learns the current part of the data, and forgets it when the next one comes.",
             remedy="Shuffle the training data in each epoch: DataLoader(…, shuffle=True).",
             reference=_IN_ORDER,
         )
@@ -210,10 +210,10 @@ def shuffled_targets(trace: Trace) -> Iterator[Finding]:
             value=told,
             limit=limit,
             message=(
-                f"Inputs tell nothing of their targets: of {int(compared)} examples, those that are alike have targets as "
+                f"Inputs say nothing about their targets: of {int(compared)} examples, those that are alike have targets as "
                 f"different as any others ({number(told)} standard deviations from chance), and {_what_became(trace, harm)}."
             ),
-            why="What does not belong together cannot be learned, only learned by heart.",
+            why="The network cannot learn targets that do not belong to their inputs. It can only memorise them.",
             remedy=(
                 "Look at a few inputs beside their targets: both must be sorted, shuffled and filtered by the same index; then "
                 "fit one batch of 32 to a loss near 0."

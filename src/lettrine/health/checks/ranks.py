@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from lettrine.health import limits_ranks as limits
-from lettrine.health.checks.by_rank import unheard
+from lettrine.health.checks.by_rank import unrecorded
 from lettrine.health.checks.reading import listed, number, plural, share
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.evidence import Evidence
@@ -42,7 +42,7 @@ def _several(trace: Trace) -> None:
     if not trace.ranks:
         raise Skip("not applicable", "one process trains alone")
     if len(heard(trace)) < LEAST:
-        raise Skip("not run", unheard(trace, watched=False) or unheard(trace, watched=True))
+        raise Skip("not run", unrecorded(trace, watched=False) or unrecorded(trace, watched=True))
 
 
 @check("gradients-not-synchronised")
