@@ -17,7 +17,7 @@ from lettrine.health.checks.reading import listed, number, plural, share
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
-from lettrine.health.replicas import Replicas, compared, heard, independent, ranks_named
+from lettrine.health.replicas import Replicas, compared, independent, ranks_named, recorded
 from lettrine.health.trace import Trace
 
 LEAST: Final = 2  # least number of ranks to compare
@@ -41,7 +41,7 @@ def _several(trace: Trace) -> None:
     """Raises Skip unless several ranks were recorded."""
     if not trace.ranks:
         raise Skip("not applicable", "one process trains alone")
-    if len(heard(trace)) < LEAST:
+    if len(recorded(trace)) < LEAST:
         raise Skip("not run", unrecorded(trace, watched=False) or unrecorded(trace, watched=True))
 
 
@@ -288,7 +288,7 @@ def _unlike(steps: Sequence[int], severity: str, message: str, why: str, remedy:
 def _fed(trace: Trace) -> dict[int, Evidence]:
     """The record of the model's inputs on each recorded rank. Raises Skip if there is nothing to compare."""
     _several(trace)
-    known = {rank: each.seen("fed") for rank, each in heard(trace).items()}
+    known = {rank: each.seen("fed") for rank, each in recorded(trace).items()}
     fed = {rank: seen[0] for rank, seen in known.items() if seen}
     if len(fed) < LEAST:
         raise Skip("not applicable", "one process trains alone" if not trace.ranks else "at most one rank recorded its calls")

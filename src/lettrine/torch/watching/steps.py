@@ -49,7 +49,7 @@ class Steps:
         alone: bool,
     ) -> None:
         self._probes, self._recorder, self._guard, self._inform = probes, recorder, guard, inform
-        self._optimisers, self._hearing = probes.optimisers, probes.hearing
+        self._optimisers, self._hearing = probes.optimisers, probes.visible
         self._after_handles: list[Any] = []
         self._before_handles: list[Any] = []
         self.first = 0
@@ -113,9 +113,7 @@ class Steps:
             for place, optimiser in enumerate(self._optimisers):
                 before = self.in_place.hooks[0] if len(self._optimisers) == 1 else partial(self._guard, self._before, place)
                 hook = after_closure(before)
-                self._before_handles.append(
-                    optimiser.register_step_pre_hook(hook if self._hearing.step_heard else untraced(hook))
-                )
+                self._before_handles.append(optimiser.register_step_pre_hook(hook if self._hearing.step_seen else untraced(hook)))
         self.counter.counting = self.counter.noting = False
         self.now.begin(self.counter.step)
         if self._recorder.schedule.every == 1:
@@ -137,7 +135,7 @@ class Steps:
 
     def _before(self, place: int, optimiser: Optimizer, *_: Any) -> None:
         """An optimiser is about to make a sampled step. place: which of the optimisers."""
-        if self._hearing.hear_step() and len(self._optimisers) == 1 and self._after_handles:
+        if self._hearing.see_step() and len(self._optimisers) == 1 and self._after_handles:
             self._after_handles.pop().remove()  # it is not compiled: its hook needs no detour
             self._after_handles.append(optimiser.register_step_post_hook(self.in_place.hooks[1]))
         self._probes.looker.pause()
