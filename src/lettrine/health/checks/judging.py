@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 import numpy as np
 
 from lettrine.health.checks.by_rank import unheard
 from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.reading import number
+from lettrine.health.evidence import Evidence
 from lettrine.health.limits import HEARD_SHARE, JUDGED_STEPS
 from lettrine.health.trace import Trace
+
+_EAGERLY: Final = (
+    'train some hundred steps without torch.compile, by torch.compiler.set_stance("force_eager") before the watch begins'
+)
 
 
 def unjudged(trace: Trace, broken: Sequence[str] = ()) -> tuple[str, ...]:
@@ -18,13 +24,15 @@ def unjudged(trace: Trace, broken: Sequence[str] = ()) -> tuple[str, ...]:
     reasons = [f"the check {name} broke" for name in broken]
     if trace.facts.errors:
         reasons.append("the health check itself met an error")
+    taken = steps_taken(trace)
+    if taken <= 1 and (unseen := trace.seen("compiled loop")):
+        return (*reasons, *_not_even_losses(unseen[0]))
     if not trace.outputs and "compiled" in trace.facts.notes:
-        reasons.append("no module was heard, for they are compiled: train some hundred steps without torch.compile")
+        reasons.append(f"no module was heard, for they are compiled: {_EAGERLY}")
     elif not trace.outputs:
         reasons.append("no module was heard: watch the very model that is called, not one it was compiled or copied from")
     if missing := unheard(trace, watched=True):
         reasons.append(missing)
-    taken = steps_taken(trace)
     if taken < JUDGED_STEPS:
         reasons.append(f"{taken:,} {'step says' if taken == 1 else 'steps say'} nothing of learning, {JUDGED_STEPS} are needed")
     heard, sampled = _heard(trace), len(trace.steps)
@@ -34,6 +42,16 @@ def unjudged(trace: Trace, broken: Sequence[str] = ()) -> tuple[str, ...]:
     if course.kind == "falls" and course.reference.known:
         reasons.append(f"the loss, {number(course.end, 3)}, has not come to what {course.reference.words} gives")
     return tuple(reasons)
+
+
+def _not_even_losses(seen: Evidence) -> Iterator[str]:
+    """Of a training that was compiled as a whole, with no loss handed over."""
+    yield (
+        "neither a step nor a loss was seen, for the step is compiled: call watch.loss(loss) after each step, outside of what "
+        f"is compiled, or {_EAGERLY}"
+    )
+    if not seen.figure("changed"):
+        yield "none of the weights has changed: if they were to learn, the compiled code trains another model, or makes no step"
 
 
 def steps_taken(trace: Trace) -> int:

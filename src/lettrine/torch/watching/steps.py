@@ -188,6 +188,8 @@ class Steps:
 
     def end_own(self) -> None:
         """A step is over, and no optimiser of the watch made it."""
+        if not self._optimisers:
+            self._hearing.hear_step()
         if self.now.listened:
             self._probes.parameters.all.take_after()
             self.end_pass()
