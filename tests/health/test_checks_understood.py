@@ -160,13 +160,13 @@ def test_not_seen_is_not_healthy():
     assert "overfitting" in [each.check for each in whole.unseen]
     short = examine(make_trace(steps=STEPS[:9], loss=healthy_losses(41)))
     assert (short.verdict, short.exit_code, short.healthy) == ("not judged", 4, False)
-    assert short.unjudged[0] == "41 steps say nothing of learning, 100 are needed"
+    assert short.unjudged[0] == "41 steps say nothing about learning, 100 are needed"
     unheard = make_trace()
     for table in unheard.outputs.values():
         table[4:] = np.nan
-    assert "modules were heard at 4 of 13 sampled steps only" in examine(unheard).unjudged
+    assert "modules were seen at 4 of 13 sampled steps only" in examine(unheard).unjudged
     deaf = replace(make_trace(), outputs={}, modules=())
-    assert examine(deaf).unjudged[0].startswith("no module was heard")
+    assert examine(deaf).unjudged[0].startswith("no module was seen")
     values = seen("squared error", reference=1.0, even=2.0, classes=0.0)
     above = examine(make_trace(loss=noisy(np.linspace(40.0, 9.0, 200)), evidence=(values,)))
     assert above.verdict == "not judged"

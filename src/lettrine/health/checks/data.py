@@ -49,7 +49,7 @@ def sorted_data(trace: Trace) -> Iterator[Finding]:
             value=each.figure("scatter"),
             limit=limits.SCATTERED,
             message=f"The examples come class by class: each batch that was looked at holds {held}; {harm.words}.",
-            why="The network learns to say the class that is on, and forgets it when the next one comes.",
+            why="The network learns to answer the current class, and forgets it when the next one comes.",
             remedy="Shuffle the training data in each epoch: DataLoader(…, shuffle=True).",
             reference=_IN_ORDER,
         )
@@ -73,7 +73,7 @@ def _in_blocks(trace: Trace) -> Iterator[Finding]:
             message=f"The examples come in blocks: inputs and targets of the batches looked at differ "
             f"{number(each.figure('scatter'))} times more than chance allows, and the loss swings up and down every {period} "
             "steps.",
-            why="The network learns the part of the data that is on, and forgets it when the next one comes.",
+            why="The network learns the current part of the data, and forgets it when the next one comes.",
             remedy="Shuffle the training data in each epoch: DataLoader(…, shuffle=True).",
             reference=_IN_ORDER,
         )
@@ -114,10 +114,10 @@ def shuffled_targets(trace: Trace) -> Iterator[Finding]:
             value=told,
             limit=limit,
             message=(
-                f"Inputs tell nothing of their targets: of {int(compared)} examples, those that are alike have targets as "
+                f"Inputs say nothing about their targets: of {int(compared)} examples, those that are alike have targets as "
                 f"different as any others ({number(told)} standard deviations from chance), and {_what_became(trace, harm)}."
             ),
-            why="What does not belong together cannot be learned, only learned by heart.",
+            why="The network cannot learn targets that do not belong to their inputs. It can only memorise them.",
             remedy=(
                 "Look at a few inputs, as they are after augmentation, beside their targets: both must be sorted, shuffled and "
                 "filtered by the same index, and what tells them apart must still be there; then fit one batch of 32 to a loss "

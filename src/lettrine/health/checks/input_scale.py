@@ -100,7 +100,7 @@ def input_scale(trace: Trace) -> Iterator[Finding]:
         value=most,
         limit=limits.SCALE_FAR,
         message=f"The inputs go from {low} to {high}{uneven}: {told}.",
-        why="Layers are initialised for inputs of about 1: larger ones saturate or overwhelm them, and rule each step.",
+        why="Layers are initialised for inputs of about 1: larger inputs saturate them and dominate each step.",
         remedy=(
             "Divide the pixels by 255, or normalise each channel by its mean and std over the training data."
             if pixels
@@ -121,8 +121,8 @@ def _too_small(seen: Evidence, harm: Consequence) -> Finding:
         limit=limits.SCALE_TINY,
         message=f"The inputs go from {number(seen.figure('low'), 3)} to {number(seen.figure('high'), 3)}, with a root mean "
         f"square of {number(most)} at most: {harm.words}.",
-        why="Layers are initialised for inputs of about 1: of such small ones they see their own biases, and the gradients of "
-        "the first weights are as many times too small.",
+        why="Layers are initialised for inputs of about 1: with inputs this small their outputs are little more than their "
+        "biases, and the gradients of the first weights are too small by the same factor.",
         remedy="Subtract each feature's mean and divide by its std, both of the training data; see that pixels are not "
         "divided by 255 twice (ToTensor does it once).",
         reference=_NORMALIZING,

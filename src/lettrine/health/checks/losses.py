@@ -222,7 +222,7 @@ def slow_learning(trace: Trace) -> Iterator[Finding]:
     pace_left = float(falls[-1]) / (len(later) / 5) if even_pace else fell / third
     aim = limits.LEARNED_WELL * (course.reference.value if course.reference.known else course.start)
     factor = 1 + (course.end - aim) / pace_left / len(losses) if aim < course.end else 1.0
-    # The pace is that of the last steps: it tells of the next ones, and not of ten times as many.
+    # The pace of the last steps predicts the next ones, but not ten times as many.
     longer = f"about {number(max(2.0, factor), 1)}" if factor < limits.SLOW_FARTHEST else f"at least {limits.SLOW_FARTHEST:g}"
     known = course.reference
     enough = even_pace and known.known and course.steps[1] - course.steps[0] >= limits.SLOW_ENOUGH
@@ -244,7 +244,7 @@ def slow_learning(trace: Trace) -> Iterator[Finding]:
 
 
 def _by_heart(trace: Trace) -> bool:
-    """Whether the loss on held-out data has been rising for a third of the run: what is learned more is by heart."""
+    """Whether the loss on held-out data has been rising for a third of the run: what is still learned is only memorised."""
     known = np.isfinite(trace.dev.mean)
     step, loss = trace.dev.step[known], trace.dev.mean[known]
     return bool(len(loss)) and float(step[np.argmin(loss)]) < float(step[-1]) * (1 - limits.SLOW_RISING)

@@ -15,7 +15,7 @@ from lettrine.health.checks.judging import unjudged
 from lettrine.health.checks.registry import CHECKS, NEEDS, Check, Skip
 from lettrine.health.findings import Finding, Outcome, Report
 from lettrine.health.limits import NORM_NOISE
-from lettrine.health.replicas import heard
+from lettrine.health.replicas import recorded
 from lettrine.health.trace import Trace
 
 _TROUBLE: Final = ("spike", "divergence", "oscillation", "no-learning", "overfitting", "underfitting")
@@ -244,7 +244,7 @@ def examine(trace: Trace, *, only: Iterable[str] | None = None, title: str = "He
     if unknown := [name for name in wanted if name not in CHECKS]:
         raise HealthError(f"checks got {', '.join(map(repr, unknown))}; expected among {', '.join(CHECKS)}")
     found, outcomes = _all(wanted, trace)
-    if len(ranks := heard(trace)) > 1:
+    if len(ranks := recorded(trace)) > 1:
         of_each = [found, *(_all(wanted, each)[0] for rank, each in ranks.items() if rank)]
         found = merged(of_each, list(ranks))
         named = {each.id for each in found}

@@ -39,9 +39,9 @@ def wrong_mode(trace: Trace) -> Iterator[Finding]:
     concerned = [info.name for info in trace.modules if info.role == "dropout" or _batch_norm(info.kind)]
     if not concerned:
         raise Skip("not applicable", "no module behaves differently in eval mode")
-    heard = next(iter(trace.seen("evaluation")), None)
-    if heard is not None and heard.figure("differs") and heard.figure("trained") == heard.figure("evaluations") > 1:
-        yield _evaluated_in_training(heard, concerned)
+    modes = next(iter(trace.seen("evaluation")), None)
+    if modes is not None and modes.figure("differs") and modes.figure("trained") == modes.figure("evaluations") > 1:
+        yield _evaluated_in_training(modes, concerned)
     mask = late(trace)
     training = trace.step_stats["training"]
     known = mask & np.isfinite(training)
@@ -67,16 +67,16 @@ def wrong_mode(trace: Trace) -> Iterator[Finding]:
     )
 
 
-def _evaluated_in_training(heard: Evidence, concerned: list[str]) -> Finding:
+def _evaluated_in_training(modes: Evidence, concerned: list[str]) -> Finding:
     return Finding(
         id="wrong-mode",
         severity="warning",
         where=tuple(concerned),
-        steps=heard.steps,
-        value=heard.figure("trained"),
+        steps=modes.steps,
+        value=modes.figure("trained"),
         limit=0.0,
         message=f"The loss on held-out data is taken with the network in training mode, at each of the "
-        f"{int(heard.figure('evaluations'))} evaluations seen: {listed(concerned)} {plural(concerned, 'acts', 'act')} as in "
+        f"{int(modes.figure('evaluations'))} evaluations seen: {listed(concerned)} {plural(concerned, 'acts', 'act')} as in "
         "training.",
         why="Dropout drops values, and batch norm takes the statistics of the held-out batch and learns from it: the loss is "
         "not that of the network as it will be used.",
