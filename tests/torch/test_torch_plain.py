@@ -114,7 +114,7 @@ def test_autowatch_finds_model_optimiser_and_losses_and_changes_nothing(capsys: 
     assert (trace.facts.classes, trace.facts.batch_size, len(trace.steps)) == (4, 32, 20)
     assert torch.autograd.backward is BACKWARD
     assert hooks_on(watched, optimiser) == 0
-    assert "20 steps say nothing of learning" in capsys.readouterr().out
+    assert "20 steps say nothing about learning" in capsys.readouterr().out
 
 
 def test_autowatch_goes_on_after_it_has_searched() -> None:
@@ -174,7 +174,7 @@ def test_a_decorated_function_is_watched_each_time(capsys: pytest.CaptureFixture
     assert torch.autograd.backward is BACKWARD
     for steps in (7, 9):
         fit(steps)
-        assert f"{steps} steps say nothing of learning" in capsys.readouterr().out
+        assert f"{steps} steps say nothing about learning" in capsys.readouterr().out
         assert torch.autograd.backward is BACKWARD
 
 
@@ -191,7 +191,7 @@ def test_a_script_with_one_line_more_prints_its_report() -> None:
             optimizer.zero_grad()
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True)
-    assert "5 steps say nothing of learning" in done.stdout
+    assert "5 steps say nothing about learning" in done.stdout
     assert done.stderr == ""
 
 

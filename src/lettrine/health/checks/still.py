@@ -177,7 +177,7 @@ def norms_of_one(trace: Trace) -> Iterator[Finding]:
         value=1.0,
         limit=nan,
         message=f"{listed(names)} {gives} bias whatever goes in{_end(trace)}",
-        why="One value less its own mean is 0, so nothing goes through, and no gradient goes back.",
+        why="One value minus its own mean is 0, so nothing passes forward and no gradient passes back.",
         remedy="Leave it out there, or let it take more values together: "
         + ("fewer groups in GroupNorm." if kinds == {"GroupNorm"} else "LayerNorm over several features."),
         reference="Ba, Kiros & Hinton 2016, Layer normalization, section 3",

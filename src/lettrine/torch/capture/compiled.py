@@ -56,19 +56,19 @@ def untraced(hook: Callable[..., Any]) -> Callable[..., Any]:
     return called
 
 
-class Hearing:
+class Visible:
     """What can be seen of a training in which something is compiled.
 
-    step_heard: a step of an optimiser was seen outside of compiled code. Before that, Dynamo may be compiling the step.
+    step_seen: a step of an optimiser was seen outside of compiled code. Before that, Dynamo may be compiling the step.
     step_compiled: the whole step is compiled. Neither modules nor steps are seen, and each loss handed over counts as a step.
     model_compiled: the model is compiled and the step is not. Its modules get no hooks, or Dynamo would compile them again.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self.step_heard = self.step_compiled = False
+        self.step_seen = self.step_compiled = False
         self.model_compiled = is_compiled(model) and not forced_eager()
         self._traced = times_traced()
-        self._unheard = 0  # losses handed over after something was traced and before a step was seen
+        self._unseen = 0  # losses handed over after something was traced and before a step was seen
 
     @property
     def compiled(self) -> str:
@@ -76,33 +76,33 @@ class Hearing:
         return "step" if self.step_compiled else "model" if self.model_compiled else ""
 
     @property
-    def deaf(self) -> bool:
+    def blind(self) -> bool:
         """Whether something that is watched was compiled, and no step was seen."""
-        return not self.step_heard and (self.model_compiled or times_traced() > self._traced)
+        return not self.step_seen and (self.model_compiled or times_traced() > self._traced)
 
     def give_up(self) -> None:
         """The watch is over, or asked for its report, and there was neither a step nor two losses."""
         self.step_compiled = True
 
-    def hear_step(self) -> bool:
+    def see_step(self) -> bool:
         """A step was made outside of compiled code. Returns whether it is the first."""
-        first = not self.step_heard
+        first = not self.step_seen
         if first:
-            self.step_heard, self.step_compiled = True, False
+            self.step_seen, self.step_compiled = True, False
         return first
 
-    def hear_loss(self) -> bool:
+    def see_loss(self) -> bool:
         """A loss was handed over. Returns whether the step is compiled: two losses came after something was traced, and no step
         was seen.
         """
-        if self.step_heard or times_traced() <= self._traced:
+        if self.step_seen or times_traced() <= self._traced:
             return False
-        self._unheard += 1
-        self.step_compiled = self._unheard == 2
+        self._unseen += 1
+        self.step_compiled = self._unseen == 2
         return self.step_compiled
 
     def end_step(self, *, called: bool) -> None:
         """A sampled step is over. called: whether a call of the model was seen in it."""
-        if self.step_heard and times_traced() > self._traced:
+        if self.step_seen and times_traced() > self._traced:
             self.model_compiled = self.model_compiled or not called
             self._traced = times_traced()

@@ -32,13 +32,13 @@ class HandedLosses:
         """Take a loss that has to be more than noted."""
         if isinstance(loss, Tensor) and loss.is_meta:
             return  # it has no value: Keras hands over such losses while it builds its graph
-        if self._probes.hearing.step_compiled:
+        if self._probes.visible.step_compiled:
             self._probes.losses.add(self._steps.counter.step, loss)
             self._steps.end_own()
             return
         if self._steps.counter.step == self._steps.first:
             self._count_stepless()
-        if self._probes.optimisers and self._probes.hearing.hear_loss():
+        if self._probes.optimisers and self._probes.visible.see_loss():
             self._steps.end_compiled(loss)
         else:
             self._take_of_step(loss)
@@ -73,7 +73,7 @@ class HandedLosses:
     @property
     def _uncalled(self) -> bool:
         """Whether no call of the model can be seen: it is compiled, or works by other functions than forward."""
-        return self._probes.hearing.model_compiled or not self._probes.modules.calls
+        return self._probes.visible.model_compiled or not self._probes.modules.calls
 
     def _count_stepless(self) -> None:
         """Say it early if losses come but no step."""

@@ -92,7 +92,7 @@ class Record:
         """If a training has gone on for long without a step, that is what is wrong with it: see what there is to see."""
         if not self._steps.stands_at_first:
             return
-        if self._probes.optimisers and self._probes.hearing.deaf:
+        if self._probes.optimisers and self._probes.visible.blind:
             self._note_compiled()
         elif self._weights == self._versions():
             evidence = no_step(self._probes, self._losses.stepless)
@@ -107,7 +107,7 @@ class Record:
         changed = sum(before != now for before, now in zip(self._weights, self._versions(), strict=False))
         figures = {"changed": float(changed), "parameters": float(len(self._weights))}
         self._recorder.note_evidence(Evidence("compiled loop", (), (0, 0), figures))
-        self._probes.hearing.give_up()
+        self._probes.visible.give_up()
         self._steps.end_unmade()
 
     def _moved_by_another(self) -> str:

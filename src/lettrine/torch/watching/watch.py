@@ -22,7 +22,7 @@ from lettrine.health.schedule import Schedule
 from lettrine.health.trace import Trace
 from lettrine.health.tracking import LogTo
 from lettrine.torch.capture.catalogue import WRAPPERS, unwrapped
-from lettrine.torch.capture.compiled import Hearing, outside
+from lettrine.torch.capture.compiled import Visible, outside
 from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.optimisers import Wrapped, optimisers_of
 from lettrine.torch.fast.switch import tensors
@@ -80,7 +80,7 @@ class Watch:
         recorder = Recorder(Schedule(every or 0))
         self._audience = Audience(recorder.observers, on_finding, stop_on, log_to)
         self._guard = Guard(recorder, self.close)
-        self._probes = Probes.of(self._model, optimisers, recorder, self._guard, Hearing(model))
+        self._probes = Probes.of(self._model, optimisers, recorder, self._guard, Visible(model))
         alone = self._model is model or not isinstance(model, WRAPPERS)
         reader = tensors(fast)
         self._steps = Steps(self._probes, recorder, self._guard, reader, scaler, self._inform, self._take_loss, alone=alone)
