@@ -19,6 +19,7 @@ from trainings import adam, batches, mlp
 from lettrine import health
 from lettrine.errors import HealthError
 from lettrine.health.tracking import MOST, chosen
+from lettrine.torch.autowatch import SEARCHED
 from lettrine.torch.watching.watch import LISTENING
 
 BACKWARD = torch.autograd.backward
@@ -114,6 +115,15 @@ def test_autowatch_finds_model_optimiser_and_losses_and_changes_nothing(capsys: 
     assert torch.autograd.backward is BACKWARD
     assert hooks_on(watched, optimiser) == 0
     assert "20 steps say nothing about learning" in capsys.readouterr().out
+
+
+def test_autowatch_goes_on_after_it_has_searched() -> None:
+    """Its hooks were taken away while torch went through them: an error in the user's training."""
+    torch.manual_seed(0)
+    model = mlp()
+    with health.autowatch(show=False) as auto:
+        train(model, adam(model), steps=SEARCHED + 3)
+    assert auto.watches[0].steps == SEARCHED + 3
 
 
 @pytest.mark.parametrize("used", [False, True])

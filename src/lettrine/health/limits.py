@@ -21,6 +21,7 @@ INITIAL_LOSS_EXCESS: Final = 1.0  # nats above ln(classes); logits of std s cost
 INITIAL_WASTED: Final = 10  # steps; a start that costs fewer is a remark. Published: the first thousand of 200,000 steps
 INITIAL_COST: Final = 0.12  # of the run: a run that learned half of what there is, and recovered sooner, lost little by its start
 INITIAL_HEAD: Final = 3.0  # times 1/sqrt(fan-in): He's, the widest usual draw, has 1.4; a head this wide is named as the cause
+INITIAL_FAR: Final = 100.0  # times the loss of the best single answer: answers ten times as far apart as the targets
 INITIAL_LOGIT_STD: Final = 0.3  # the spread a remedy aims at: 0.045 nats above ln(classes)
 
 SATURATED_SHARE: Final = 0.40  # published tanh nets that train well show up to 30 %, the badly initialised 46 % or more
@@ -64,6 +65,8 @@ UPDATE_SMALL: Final = 1e-4  # clinic; 2e-5 to 7e-5 published for a learning rate
 UPDATE_TIMID: Final = (
     3e-4  # half a decade below the aim: a network that moves so little and does not learn should move more first
 )
+UNTRAVELLED: Final = 0.05  # of their size, in a whole run: a usual rate moves weights so far in 50 steps
+UNTRAVELLED_STEPS: Final = 300  # steps, the least of such a run
 NEARLY_CONSTANT: Final = 0.1  # std relative to rms, below which weights are nearly equal to one another
 UPDATE_RECORDS: Final = 3  # sampled steps needed to judge updates
 
@@ -197,6 +200,7 @@ CONTRAST_FAR: Final = 3.0  # times ln(examples): unit vectors under a temperatur
 
 # Data, targets and the head of the network. "wild" is benchmarks/wild: programs from public bug reports, and healthy ones.
 TARGETS_LEAST: Final = 64  # numbers or labels seen before targets are judged
+TARGETS_OUTSIDE: Final = 16  # rows of targets out of reach that are enough where fewer were seen, in batches of 1 to 4
 OUT_OF_REACH: Final = 0.05  # of the targets' variance, lost to an activation that cannot reach them: noise at a border is less
 OUT_OF_REACH_MUCH: Final = 0.2  # of it: most of what could be learned
 SHARE_TOLERANCE: Final = 1e-3  # how far a probability may be outside [0, 1]: rounding
@@ -222,6 +226,7 @@ AVERAGED_LEFT: Final = 0.1  # of the targets' variance, missed by the single ans
 TOLD_LEAST: Final = 200  # examples that must be compared before a missing relation means anything
 TOLD_RARE: Final = 50.0  # examples of another class than the answered one; fewer may agree by chance
 NEAR_ZERO: Final = 1e-3  # of a root's, a logarithm's or a divisor's argument, with nothing added to it: 0 is not far
+LOG_NEAR: Final = 0.1  # a probability that stays above, at the steps looked at, does not become 0 at once
 GROWN: Final = 10.0  # times their median, for the last loss or gradient norm, before the learning rate is suspected of a NaN
 SCALE_ARRIVES: Final = 3.0  # root mean square of the first layer's outputs: fresh layers give about half of their inputs' size
 SORTED_ROWS: Final = 8  # labels in a batch: fewer are of one class by chance

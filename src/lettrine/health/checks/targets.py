@@ -48,7 +48,7 @@ def target_range(trace: Trace) -> Iterator[Finding]:
     """
     for each in compared(trace):
         low, high = each.figure("low"), each.figure("high")
-        if not given(each) or not isfinite(low):
+        if not (given(each) or _many_outside(each)) or not isfinite(low):
             continue
         tolerance = limits.SHARE_TOLERANCE
         if _amounts(each, low, high):
@@ -59,6 +59,11 @@ def target_range(trace: Trace) -> Iterator[Finding]:
             yield _no_probabilities(each, low, high)
         elif each.words["expects"] in ("squared", "absolute") and each.figure("lost") > limits.OUT_OF_REACH:
             yield _out_of_reach(each, low, high)
+
+
+def _many_outside(each: Evidence) -> bool:
+    """Whether so many of a few targets, from small batches, lie out of reach that the rest cannot change it."""
+    return each.figure("given") == 1 and each.figure("outside") * each.figure("rows") >= limits.TARGETS_OUTSIDE
 
 
 def two_labels(each: Evidence) -> bool:

@@ -7,12 +7,16 @@ calls `note_traced`, which Dynamo runs during tracing. So all watches learn that
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from functools import wraps
+from typing import Any, Final, TypeVar
 
 import torch
 from torch import nn
 
 from lettrine.torch.capture.catalogue import is_compiled
+from lettrine.torch.private import apart, forced_eager
+
+T = TypeVar("T")
 
 _TRACED: Final = [0]  # how many times hooks of ours were traced in this process
 
@@ -27,6 +31,17 @@ def note_traced() -> int:
 def times_traced() -> int:
     """How many times hooks of ours were traced in this process. If it grows, something that is watched was compiled."""
     return _TRACED[0]
+
+
+def outside(function: Callable[..., T]) -> Callable[..., T]:
+    """A function of ours that the user may call in what is compiled: Dynamo then ends its graph there and calls it as it is."""
+    as_it_is = apart(function)
+
+    @wraps(function)
+    def called(*args: Any, **kwargs: Any) -> T:
+        return as_it_is(*args, **kwargs) if torch.compiler.is_compiling() else function(*args, **kwargs)
+
+    return called
 
 
 def untraced(hook: Callable[..., Any]) -> Callable[..., Any]:
@@ -51,7 +66,7 @@ class Visible:
 
     def __init__(self, model: nn.Module) -> None:
         self.step_seen = self.step_compiled = False
-        self.model_compiled = is_compiled(model)
+        self.model_compiled = is_compiled(model) and not forced_eager()
         self._traced = times_traced()
         self._unseen = 0  # losses handed over after something was traced and before a step was seen
 
@@ -59,6 +74,15 @@ class Visible:
     def compiled(self) -> str:
         """What is compiled and so cannot be seen: "step", "model", or "" for nothing."""
         return "step" if self.step_compiled else "model" if self.model_compiled else ""
+
+    @property
+    def blind(self) -> bool:
+        """Whether something that is watched was compiled, and no step was seen."""
+        return not self.step_seen and (self.model_compiled or times_traced() > self._traced)
+
+    def give_up(self) -> None:
+        """The watch is over, or asked for its report, and there was neither a step nor two losses."""
+        self.step_compiled = True
 
     def see_step(self) -> bool:
         """A step was made outside of compiled code. Returns whether it is the first."""

@@ -59,9 +59,9 @@ class SampledStep:
         if self._detail:
             parameters.witnesses.follow()
         if not visible.model_compiled:
-            self._hear_modules(step)
+            self._see_modules(step)
 
-    def _hear_modules(self, step: int) -> None:
+    def _see_modules(self, step: int) -> None:
         modules, losses = self._probes.modules, self._probes.losses
         self._probes.looker.arm(step, detail=self._detail)
         hooks = self._in_place.listen(copied=losses.looking(), detail=self._detail, counted=self._counted)
