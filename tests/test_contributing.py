@@ -98,10 +98,8 @@ def take(house: Path, step: re.Match[str]) -> None:
         shutil.copy(_ninja(), house / ".venv" / "bin" / "ninja")
         # Neither optimised nor for every instruction set, which compiles ten times sooner.
         run(house, "make", "native", "CMAKE_ARGS=-DLETTRINE_OPTIMISE=-O0 -DLETTRINE_PORTABLE=ON -DCMAKE_BUILD_TYPE=Debug")
-    elif step["script"]:
-        run(house, python, *shlex.split(step["script"]))
-    elif step["command"]:
-        run(house, python, "-m", "lettrine", *shlex.split(step["command"]))
+    elif step["script"] or step["command"]:
+        run(house, python, *shlex.split(step["script"] or f"-m lettrine {step['command']}"))
     else:
         run(house, python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *shlex.split(step["tests"])[1:])
 
