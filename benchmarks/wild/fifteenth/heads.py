@@ -15,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812
 
 
 def sounds(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Power over pitch and time (N, 1, 16, 16) of ten street sounds, by where the tone begins and where it goes; the sound (N,)."""
+    """Power over pitch and time (N, 1, 16, 16) of ten street sounds, by where the tone begins and goes; the sound (N,)."""
     kind = torch.randint(10, (count,), generator=generator)
     pitch, time = torch.meshgrid(torch.linspace(0, 1, 16), torch.linspace(0, 1, 16), indexing="ij")
     start = 0.15 + 0.35 * (kind % 3)[:, None, None] + 0.06 * torch.randn(count, 1, 1, generator=generator)
