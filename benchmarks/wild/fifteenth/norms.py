@@ -20,9 +20,9 @@ from torch.nn import functional as F  # noqa: N812
 def a_few_steps_and_statistics_still_at_zero(doctor: Doctor, seed: int, cured: bool) -> Score:
     """Molecules: messages along bonds are summed and normed; after few steps the kept statistics are far behind the batch's."""
     generator = torch.Generator().manual_seed(seed)
-    atoms = 14
+    atoms = 24
     x = F.one_hot(torch.randint(5, (700, atoms), generator=generator), 5).float()
-    bonds = (torch.rand(700, atoms, atoms, generator=generator) < 0.22).float().triu(1)
+    bonds = (torch.rand(700, atoms, atoms, generator=generator) < 0.14).float().triu(1)
     bonds = bonds + bonds.transpose(1, 2)
     worth = torch.randn(5, 1, generator=generator)
     y = ((x @ worth) + 0.4 * bonds @ (x @ worth)).sum(1)
@@ -43,10 +43,10 @@ def a_few_steps_and_statistics_still_at_zero(doctor: Doctor, seed: int, cured: b
             return self.head(self.bn(h.sum(1)))
 
     model = Molecule()
-    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=8e-3)
     with doctor.watch(model, optimizer) as watch:
         for _ in range(1):
-            for at in torch.randperm(cut, generator=generator).split(80):
+            for at in torch.randperm(cut, generator=generator).split(112):
                 loss = F.mse_loss(model(x[at], bonds[at]), y[at])
                 optimizer.zero_grad()
                 loss.backward()
@@ -57,7 +57,7 @@ def a_few_steps_and_statistics_still_at_zero(doctor: Doctor, seed: int, cured: b
                 checked = F.mse_loss(model(x[cut:], bonds[cut:]), y[cut:])
             model.train()
             watch.dev_loss(checked)
-    return below(checked, 0.3)
+    return below(checked, 0.6)
 
 
 @fault(kind="norm-statistics", project="hiwonjoon/tf-frrn", source="github.com/hiwonjoon/tf-frrn/issues/2")
