@@ -144,6 +144,7 @@ def a_tenth_where_a_thousandth_belongs(doctor: Doctor, seed: int, cured: bool) -
 
 @fault(
     kind="underfitting",
+    also=("slow-learning",),
     project="open-mmlab/mmdetection",
     source="github.com/open-mmlab/mmdetection/issues/10369",
 )
