@@ -9,6 +9,7 @@ LOST_STEPS: Final = 3  # steps looked at, before it is said that gradients are l
 LOST_SHARE: Final = 0.5  # of the steps looked at, or more
 GROWN_LOOKS: Final = 5  # in a row that reach back to before the look before: with the default schedule up to step 9 at least
 GROWN: Final = 1.5  # times as many nodes as at the first of them
+KEPT_STEPS: Final = 15  # that the graph of a loss outlives its backward pass, as those of all losses since do
 FROZEN_STEPS: Final = 20  # steps that a frozen matrix stays as it was drawn
 FROZEN_LITTLE: Final = 0.03  # of the values of all matrices: a first stage kept as it was drawn, as random features are
 FROZEN_FINE: Final = 0.05  # of the loss of guessing: what ends below did not need those layers to learn

@@ -208,17 +208,27 @@ def _finding(seen: Evidence, severity: str, value: float, message: str, remedy: 
 
 @check("growing-graph")
 def growing_graph(trace: Trace) -> Iterator[Finding]:
-    """A loss whose graph reaches back through all earlier steps.
+    """A loss whose graph reaches back through all earlier steps, or losses that are kept with their graphs.
 
-    Measured: The number of operations in the graph of the loss, if the graph reaches back into earlier steps.
-    Formula: growth = nodes(now) / nodes(first look).
+    Measured: The number of operations in the graph of the loss, if the graph reaches back into earlier steps. And whether the
+        graphs of earlier losses and outputs are still in memory.
+    Formula: growth = nodes(now) / nodes(first look), {GROWN} or more; or age = steps since the first of {GROWN_LOOKS} or more
+        looks in a row whose graphs are all still there, {KEPT_STEPS} or more.
     """
     grown = [each for each in trace.seen("reaching back") if each.figure("nodes") >= limits.GROWN * each.figure("nodes_first")]
     seen = next((each for each in grown if each.figure("back") >= limits.GROWN_LOOKS), None)
-    if seen is None:
+    if seen is not None:
+        yield _reaching_back(seen)
         return
+    for each in trace.seen("kept graphs"):
+        if each.figure("kept") >= limits.GROWN_LOOKS and each.figure("age") >= limits.KEPT_STEPS:
+            yield _kept(each)
+            return
+
+
+def _reaching_back(seen: Evidence) -> Finding:
     first, now, handed = seen.figure("nodes_first"), seen.figure("nodes"), bool(seen.where)
-    yield Finding(
+    return Finding(
         id="growing-graph",
         severity="warning",
         where=(),
@@ -238,4 +248,23 @@ def growing_graph(trace: Trace) -> Iterator[Finding]:
         "(total += loss.item()), and leave out retain_graph=True.",
         reference="Williams & Peng 1990, An efficient gradient-based algorithm for on-line training of recurrent network "
         "trajectories",
+    )
+
+
+def _kept(seen: Evidence) -> Finding:
+    losses = seen.words["what"] == "losses"
+    return Finding(
+        id="growing-graph",
+        severity="warning",
+        where=(),
+        steps=seen.steps,
+        value=seen.figure("age"),
+        limit=float(limits.KEPT_STEPS),
+        message=f"{'Losses' if losses else 'Outputs of the model'} are kept with their graphs: at step {seen.steps[1]} those of "
+        f"the last {seen.figure('age'):.0f} steps were still in memory.",
+        why="Whoever keeps a tensor keeps all operations that made it, so memory grows with each step until it is let go.",
+        remedy="Keep plain numbers: total += loss.item(), losses.append(loss.item())."
+        if losses
+        else "Detach what is kept: outputs.append(output.detach()).",
+        reference="PyTorch FAQ: My model reports cuda runtime error(2): out of memory",
     )

@@ -85,7 +85,8 @@ def overfitting(trace: Trace) -> Iterator[Finding]:
     Measured: The loss on held-out data at the end, against the best one.
     Formula: rise = mean(last two) / lowest - 1; a warning if {OVERFITTING_LOST:.0%} of what had been gained over guessing is
         lost again ({OVERFITTING_HEART:.0%} where the held-out loss is more than {OVERFITTING_FAR:.0f} times the training loss,
-        and then of the lowest too; for errors of numbers that end above {PLATEAU_HIGH} of guessing then any rise above
+        and then of the lowest too; or a rise to {OVERFITTING_GREW} times the lowest and
+        {OVERFITTING_HIGH:.0%} of guessing; for errors of numbers that end above {PLATEAU_HIGH} of guessing then any rise above
         {OVERFITTING_RISE:.0%}, and above guessing any rise), and the weights of the best step were not kept.
     """
     finite = np.isfinite(trace.dev.mean)
@@ -115,6 +116,8 @@ def overfitting(trace: Trace) -> Iterator[Finding]:
         limit = best if worthless else rise  # of numbers every rise is an error that grew
     elif heart:  # classes known by heart are said with certainty: few errors cost much, while fewer may be made than at the best
         limit = max(limit, (1 + share) * best)
+        if isfinite(guess):
+            limit = min(limit, max(limits.OVERFITTING_GREW * best, limits.OVERFITTING_HIGH * guess))
     gap = f", while the training loss is {number(float(np.mean(now)), 3)}" if len(now) else ""
     never = isfinite(guess) and best > limits.HELD_OUT_CHANCE * guess and trace.facts.notes.get("held-out") != ALIKE
     remedy = f"Stop at step {when}, or go" if when else "Go"
