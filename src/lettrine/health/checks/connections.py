@@ -90,9 +90,9 @@ def detached_generator(trace: Trace) -> Iterator[Finding]:
     """A network with its own optimiser whose output is only used without its graph.
 
     Measured: Whether the parameters of an optimiser ever get a gradient, and whether the output of their network is given to
-        another network without its graph.
+        another network without its graph. And which parameters each term of a loss reaches.
     Formula: none: no gradient at any of {LOST_STEPS} or more steps that were looked at, while another optimiser's parameters
-        have one.
+        have one. Or: a term reaches none of the parameters that are stepped after its backward pass, at as many.
     """
     for seen in trace.seen("gradients"):
         lost = seen.figure("none") == seen.figure("steps") >= limits.LOST_STEPS and seen.figure("others") > 0
@@ -116,6 +116,28 @@ def detached_generator(trace: Trace) -> Iterator[Finding]:
                     reference="Goodfellow et al. 2014, Generative adversarial nets, algorithm 1",
                 )
                 return
+    for seen in trace.seen("wasted term"):
+        if seen.figure("looks") >= limits.LOST_STEPS:
+            yield _wasted(seen)
+            return
+
+
+def _wasted(seen: Evidence) -> Finding:
+    maker, taker = seen.where[0] or "what is trained", seen.where[1] or "another network"
+    term = seen.words["function"]
+    return Finding(
+        id="detached-generator",
+        severity="warning",
+        where=tuple(filter(None, seen.where[:1])),
+        steps=seen.steps,
+        value=seen.figure("looks"),
+        limit=0.0,
+        message=f"A term of the loss{f' ({term})' if term else ''} does not reach {maker}, which is stepped after this backward "
+        f"pass: its gradient goes to {taker} alone, and is not used there.",
+        why=f"The term changes the number that is shown, and {maker} learns nothing from it.",
+        remedy=f"In the pass that trains {maker}, give {taker} the output itself: no detach(), no .data, not made under no_grad.",
+        reference="Goodfellow et al. 2014, Generative adversarial nets, algorithm 1",
+    )
 
 
 @check("frozen-random")

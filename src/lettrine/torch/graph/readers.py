@@ -21,6 +21,7 @@ from lettrine.torch.graph import (
     latents,
     leaks,
     leaves,
+    left_out,
     links,
     loss,
     mixing,
@@ -40,6 +41,7 @@ from lettrine.torch.graph import (
     stepping,
     targets,
     twice,
+    wasted,
     weighing,
 )
 
@@ -64,6 +66,7 @@ __all__ = [
     "latents",
     "leaks",
     "leaves",
+    "left_out",
     "links",
     "loss",
     "mixing",
@@ -83,5 +86,6 @@ __all__ = [
     "stepping",
     "targets",
     "twice",
+    "wasted",
     "weighing",
 ]
