@@ -64,6 +64,8 @@ UPDATE_SMALL: Final = 1e-4  # clinic; 2e-5 to 7e-5 published for a learning rate
 UPDATE_TIMID: Final = (
     3e-4  # half a decade below the aim: a network that moves so little and does not learn should move more first
 )
+TRAVELLED: Final = 0.01  # of its size, by a matrix drawn at random: in healthy programs of others 0.6 to 1.6 after as many steps
+TRAVEL_STEPS: Final = 400
 NEARLY_CONSTANT: Final = 0.1  # std relative to rms, below which weights are nearly equal to one another
 UPDATE_RECORDS: Final = 3  # sampled steps needed to judge updates
 

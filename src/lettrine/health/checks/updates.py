@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from lettrine.health import limits
-from lettrine.health.checks.consequence import consequence, first_loss
+from lettrine.health.checks.consequence import consequence, first_loss, weigh
 from lettrine.health.checks.reading import (
     finite_curve,
     late,
@@ -17,6 +17,7 @@ from lettrine.health.checks.reading import (
     middle,
     number,
     pace,
+    plural,
     rounded,
     share,
     span,
@@ -98,14 +99,52 @@ def _calms(trace: Trace, table: Floats) -> bool:
     return settled and consequence(trace).kind == "learns" and int(trace.steps[-1]) >= limits.LEARNING_STEPS
 
 
-@check("update-too-small", needs=("parameters",), symptom="silent")
+@check("update-too-small", needs=("parameters",))
 def update_too_small(trace: Trace) -> Iterator[Finding]:
     """Steps that hardly move the weights, even when they were largest: the learning rate is too low.
 
-    Measured: How far one real step of the optimiser moves each weight, when the steps were largest.
+    Measured: How far one real step of the optimiser moves each weight, when the steps were largest. And how far the matrices of
+        an optimiser that began at random have come in the whole run.
     Formula: update:data = std(after - before) / std(before); the median of all weight matrices at each step, over the tenth of
-    the steps with the highest values: below {UPDATE_SMALL:g}, or below {UPDATE_TIMID:g} if nothing is learned.
+        the steps with the highest values: below {UPDATE_SMALL:g}, or below {UPDATE_TIMID:g} if nothing is learned. Or:
+        rms(now - at first) / rms(at first) below {TRAVELLED:.0%} for all of them after {TRAVEL_STEPS} steps, where it is not
+        known what the loss should come to.
     """
+    still = _hardly_moved(trace)
+    if still is not None:
+        yield still
+        return
+    for finding in _small_steps(trace):
+        if (weighed := weigh(finding, trace, symptom="silent")) is not None:
+            yield weighed
+
+
+def _hardly_moved(trace: Trace) -> Finding | None:
+    """An optimiser whose matrices are still as they were drawn, although it has stepped for long."""
+    if consequence(trace).kind in ("learns", "falls"):
+        return None
+    for each in trace.seen("travel"):
+        travel, rate = each.figure("travel"), each.figure("rate")
+        if each.figure("steps") < limits.TRAVEL_STEPS or not 0 < travel < limits.TRAVELLED:
+            continue
+        towards = f", from {number(rate)} to {number(rounded(10 * rate))} and on" if rate > 0 else ""
+        return Finding(
+            id="update-too-small",
+            severity="warning",
+            where=each.where,
+            steps=each.steps,
+            value=travel,
+            limit=limits.TRAVELLED,
+            message=f"{listed(each.where)} {plural(each.where, 'is', 'are')} still as drawn at random: all steps together have "
+            f"moved {plural(each.where, 'it', 'each')} by {number(travel)} of its size at most.",
+            why="A network that learns anything moves its weights by about their own size; this one has not begun.",
+            remedy=f"Raise the learning rate of their optimizer tenfold{towards}, until the weights move.",
+            reference=f"{limits.STUDY}: log10 of update:data, with a line at -3",
+        )
+    return None
+
+
+def _small_steps(trace: Trace) -> Iterator[Finding]:
     mask = usable(trace)
     _, table = update_ratios(trace, mask)
     kept = np.isfinite(table).any(axis=0)
