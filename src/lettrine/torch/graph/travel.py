@@ -1,7 +1,7 @@
 """Evidence "travel": how far the matrices of an optimiser have come that began as they were drawn at random.
 
-where: their names; tables of which a step moves few rows are left out. figures: "steps" between the first look and the last; "travel": rms(now - then) / rms(then), of the one that
-came farthest; "rate": the learning rate at the last look.
+where: their names; tables of which a step moves few rows are left out. figures: "steps" between the first look and the last;
+"travel": rms(now - then) / rms(then), of the one that came farthest; "rate": the learning rate at the last look.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import nan
 from typing import Final
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.copies import local
@@ -28,7 +28,7 @@ class _Journey:
     first: int
     last: int
     rate: float
-    starts: dict[str, tuple[weakref.ref[Tensor], Tensor]]
+    starts: dict[str, tuple[weakref.ref[nn.Parameter], Tensor]]
 
 
 @reader
