@@ -57,6 +57,7 @@ PADDED_ROWS: Final = 0.5  # of the rows end in padding, and
 PADDED_RUN: Final = 0.25  # of all places are padding at their ends
 PADDED_MOST: Final = 0.5  # of all places: what is counted is mostly padding
 AHEAD_LOOKS: Final = 2  # looks, at all of which the targets were what is given, shifted by one, and something saw them
+REWRITTEN: Final = 2  # looks since which a copy was written and has the values it had at first, while the other part moved
 ROUNDED_SHARE: Final = 0.5  # of the values stay as they are at a step, although they have a gradient: most of it is rounded away
 ROUNDED_STEPS: Final = 3  # steps compared
 STEPLESS_ROUNDS: Final = 32  # calls of the model without a step: more micro-batches are seldom gathered for the first one
