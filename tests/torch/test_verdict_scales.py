@@ -118,3 +118,23 @@ def test_a_network_that_is_still_as_drawn_where_no_loss_tells(rate: float) -> No
     found = [each for each in watch.report().findings if each.id == "update-too-small" and each.severity != "info"]
     assert [each.where for each in found] == ([("actor.weight",)] if rate == 1e-6 else [])
     assert not found or "from 1.0e-06 to 1.0e-05" in found[0].remedy
+
+
+@pytest.mark.parametrize(("size", "wanted"), [(300.0, True), (1.0, False)])
+def test_inputs_that_drown_a_part_whose_loss_has_no_reference(size: float, *, wanted: bool) -> None:
+    torch.manual_seed(0)
+    actor, critic = (nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, out)) for out in (3, 1))
+    optimiser = torch.optim.Adam([*actor.parameters(), *critic.parameters()], lr=1e-3)
+    with health.watch(nn.ModuleDict({"actor": actor, "critic": critic}), optimiser) as watch:
+        for _ in range(45):
+            place = torch.randn(32, 2)
+            worth, moves = critic(size * place), actor(place).log_softmax(1)
+            gain = place[:, :1] - worth.detach()
+            loss = (worth - place[:, :1]).square().mean() - (moves.gather(1, moves.argmax(1, keepdim=True)) * gain).mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+    found = [each for each in watch.report().findings if each.id == "input-scale"]
+    assert [each.where for each in found] == ([("critic",)] if wanted else [])
+    assert not wanted or "critic.1, behind its first layer" in found[0].message

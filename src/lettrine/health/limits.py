@@ -227,6 +227,7 @@ TOLD_LEAST: Final = 200  # examples compared before their silence says anything
 TOLD_RARE: Final = 50.0  # of them of another class than the one that all are answered: fewer say nothing by chance
 NEAR_ZERO: Final = 1e-3  # of a root's, a logarithm's or a divisor's argument, with nothing added to it: 0 is not far
 GROWN: Final = 10.0  # times their median that the last loss or gradient norm must be before a rate is suspected of a NaN
+DROWNED: Final = 0.5  # of the outputs behind the first layer are saturated all along: such inputs are hardly seen
 SCALE_ARRIVES: Final = 3.0  # root mean square of the first layer's outputs: fresh layers give about half of their inputs' size
 SORTED_ROWS: Final = 8  # labels in a batch: fewer are of one class by chance
 WORSE_THAN_SIMPLE: Final = 0.03  # nats above a simpler model: what weights fitted on a dozen held-out words may lose

@@ -11,12 +11,12 @@ from lettrine.health.checks.answers import torn
 from lettrine.health.checks.consequence import Consequence, consequence, wasted, weigh
 from lettrine.health.checks.majority import rare_among
 from lettrine.health.checks.oscillation import swings
-from lettrine.health.checks.reading import median, number, start
+from lettrine.health.checks.reading import late, median, number, share, start
 from lettrine.health.checks.reference import NEED_NOT_FALL, ordinary
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
-from lettrine.health.trace import Trace
+from lettrine.health.trace import ModuleInfo, Trace
 
 _FIRST = ("linear", "norm", "embedding", "recurrent", "attention", "output")
 _NORMALIZING = "LeCun et al. 1998, Efficient BackProp, section 4.3: normalizing the inputs"
@@ -28,14 +28,55 @@ def unscaled(trace: Trace) -> Evidence | None:
     seen = next(iter(trace.seen("inputs")), None)
     if seen is None or seen.figure("rescaled") > 0:
         return None
-    first = next((info for info in sorted(trace.modules, key=lambda each: each.depth) if info.role in _FIRST), None)
-    if first is None or first.role in ("norm", "embedding") or first.name not in trace.outputs:
-        return None
+    first = _first_layer(trace)
+    return seen if first is not None and (_large(trace, seen, first) or _tiny(seen)) else None
+
+
+def _first_layer(trace: Trace, root: str = "") -> ModuleInfo | None:
+    """The first layer with weights, of the model or of one of its parts; None if it is one that corrects the scale."""
+    inside = [info for info in trace.modules if not root or info.name == root or info.name.startswith(f"{root}.")]
+    first = next((info for info in sorted(inside, key=lambda each: each.depth) if info.role in _FIRST), None)
+    return None if first is None or first.role in ("norm", "embedding") or first.name not in trace.outputs else first
+
+
+def _large(trace: Trace, seen: Evidence, first: ModuleInfo) -> bool:
+    """Whether inputs are far above the usual size, or one of them far above another, and arrive so."""
     most, least = seen.figure("feature_most"), seen.figure("feature_least")
-    large = most >= limits.SCALE_FAR
     uneven = most >= limits.SCALE_UNEVEN * least and most >= 0.3 * limits.SCALE_FAR
     arrives = median(trace.output(first.name, "rms"), start(trace)) >= limits.SCALE_ARRIVES
-    return seen if ((large or uneven) and arrives) or _tiny(seen) else None
+    return (most >= limits.SCALE_FAR or uneven) and arrives
+
+
+def _drowned(trace: Trace) -> Iterator[Finding]:
+    """Inputs of some part that are so large that the activation behind its first layer is saturated from beginning to end.
+
+    For a loss that has no reference, that is harm enough: hardly any gradient reaches the first layer.
+    """
+    for seen in trace.seen("inputs"):
+        first = _first_layer(trace, seen.where[0])
+        if first is None or seen.figure("rescaled") > 0 or not _large(trace, seen, first):
+            continue
+        behind = next((info for info in trace.modules if info.fed_by == first.name and info.name in trace.outputs), None)
+        if behind is None:
+            continue
+        shares = [median(trace.output(behind.name, "saturated"), mask) for mask in (start(trace), late(trace))]
+        if not min(shares) >= limits.DROWNED:
+            continue
+        low, high = number(seen.figure("low"), 3), number(seen.figure("high"), 3)
+        yield Finding(
+            id="input-scale",
+            severity="warning",
+            where=seen.where,
+            steps=seen.steps,
+            value=seen.figure("feature_most"),
+            limit=limits.SCALE_FAR,
+            message=f"The inputs of {seen.where[0] or 'the network'} go from {low} to {high}: {share(shares[0])} of the outputs of "
+            f"{behind.name}, behind its first layer, are saturated at the start, and {share(shares[1])} still are later.",
+            why="Saturated outputs tell only on which side of 0 an input lies, and let hardly any gradient through.",
+            remedy="Subtract each feature's mean and divide by its std, both of the training data, or begin with a norm layer.",
+            reference=_NORMALIZING,
+        )
+        return
 
 
 def _tiny(seen: Evidence) -> bool:
@@ -50,12 +91,15 @@ def input_scale(trace: Trace) -> Iterator[Finding]:
     Measured: The size of each input feature, and the size of the first layer's output. Networks that begin with a
         norm or an embedding are not judged.
     Formula: size = rms of a feature over the batch; judged are the largest one, and the largest divided by the smallest. Inputs
-        that are all below {SCALE_TINY:g} are named if the loss ends above that of the best single answer.
+        that are all below {SCALE_TINY:g} are named if the loss ends above that of the best single answer. Where the loss need
+        not fall: {DROWNED:.0%} or more of the outputs behind the first layer are saturated, at the start and later.
     """
-    seen = unscaled(trace)
+    seen, harm = unscaled(trace), consequence(trace)
+    if harm.kind == "unknown" and not ordinary(trace) and (drowned := list(_drowned(trace))):
+        yield from drowned
+        return
     if seen is None:
         return
-    harm = consequence(trace)
     # Batch norm removes the scale, and the training learned: a bad held-out loss has another cause.
     bad = harm.bad and not (harm.kind == "held out" and trace.norms)
     if _tiny(seen):
