@@ -131,7 +131,7 @@ FASTAI := requests fastcore fastdownload fastprogress fasttransform plum-dispatc
 		> "$$(.venv-frameworks/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/beside.pth"
 	.venv-frameworks/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
 		lightning transformers accelerate peft keras pytorch-ignite skorch $(FASTAI) \
-		tensorboard wandb mlflow-skinny trackio 'dask[distributed]' 'ray[tune,data]' pyspark
+		tensorboard wandb mlflow-skinny trackio 'dask[distributed]' 'ray[tune,data,client]' pyspark
 	.venv-frameworks/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps fastai
 	touch $@
 

@@ -2,22 +2,27 @@
 
 A generated list, in memory and on disk: processor seconds until the first step, processor time of steps, peak memory. Each in a
 process of its own. Then one step of networks of several widths, on the native engine and on torch's. Then `lettrine score` of a
-table in one process and on clusters of one process per processor, by the clock: the start of a cluster is not in it. Clusters
-whose package is not installed are left out.
+table in one process, in one process per processor side by side, and on clusters of as many workers. Clusters whose package is
+not installed are left out. `python -m benchmarks.bench_scale clusters` measures these alone.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import multiprocessing
 import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import nullcontext
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
@@ -34,7 +39,8 @@ from lettrine.training.sizes import processors, seconds_of_a_step
 
 WORDS = int(os.environ.get("WORDS", "1000000"))
 STEPS = 600
-SCORED = int(os.environ.get("SCORED", "4000000"))
+SCORED = int(os.environ.get("SCORED", "2000000"))
+ROUNDS = 3
 WIDTHS = (200, 400, 800, 1600, 3200)
 BATCHES = (256, 2048)
 
@@ -96,37 +102,48 @@ def widths() -> None:
 
 
 def clusters() -> None:
-    """Words a second: what more words take, over the time that they take."""
-    with tempfile.TemporaryDirectory() as folder:
-        lettrine.train(out=f"{folder}/run")
-        tables = [Path(folder) / f"{count}.txt" for count in (SCORED // 4, SCORED)]
+    """Words a second by the clock, medians of rounds in which each way has its turn; the start of workers is not in it.
+
+    Side by side: a process for each processor, each with the whole table. No cluster on this machine can be faster.
+    """
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as opened:
+        run, table = f"{folder}/run", Path(folder) / "words.txt"
+        lettrine.train(out=run)
         words = load_corpus("first-names").words
-        for table in tables:
-            count = int(table.stem)
-            table.write_text("\n".join(islice(cycle(words), count)) + "\n", encoding="utf-8")
-        print(f"\n{'score':>8}{'words a second':>18}{'of one process and each worker':>34}")
-        one = 0.0
-        for where, package in (("", ""), ("dask://", "distributed"), ("ray://", "ray")):
-            if package and importlib.util.find_spec(package) is None:
-                print(f"{where:>8}  not installed")
+        table.write_text("\n".join(islice(cycle(words), SCORED)) + "\n", encoding="utf-8")
+        apart = opened.enter_context(ProcessPoolExecutor(processors(), multiprocessing.get_context("spawn")))
+        outs = [f"{folder}/{place}.parquet" for place in range(processors())]
+        ways = {
+            "alone": lambda: score_file(run, table, outs[0]),
+            "side by side": lambda: list(apart.map(score_file, *zip(*((run, table, out) for out in outs), strict=True))),
+        }
+        for where, package in (("dask://", "distributed"), ("ray://", "ray")):
+            if importlib.util.find_spec(package) is None:
+                print(f"{where}  not installed")
                 continue
-            taken = [_scored(f"{folder}/run", table, where) for table in tables]
-            speed = (SCORED - SCORED // 4) / (taken[1] - taken[0])
-            one = one or speed
-            share = f"{speed / one / processors():.2f}" if where else "1"
-            print(f"{where or 'alone':>8}{speed:>18,.0f}{share:>34}", flush=True)
+            pool = opened.enter_context(pool_at(where))
+            ways[where] = partial(score_file, run, table, outs[0], pool=pool)
+        rounds = [{way: _seconds(work) for way, work in ways.items()} for _ in range(1 + ROUNDS)][1:]  # the first one warms up
+        speeds = {way: SCORED / median(taken[way] for taken in rounds) for way in ways}
+        speeds["side by side"] *= processors()
+        print(f"\n{'score':>14}{'words a second':>18}{'of one process and each worker':>34}{'of side by side':>18}")
+        for way, speed in speeds.items():
+            workers = 1 if way == "alone" else processors()
+            shares = f"{speed / speeds['alone'] / workers:>34.2f}{speed / speeds['side by side']:>18.2f}"
+            print(f"{way:>14}{speed:>18,.0f}{shares}")
 
 
-def _scored(run: str, table: Path, where: str) -> float:
-    """Seconds by the clock."""
+def _seconds(work: Callable[[], object]) -> float:
+    """By the clock."""
     began = time.perf_counter()
-    with pool_at(where) if where else nullcontext() as pool:
-        score_file(run, table, table.with_suffix(".scored.parquet"), pool=pool)
+    work()
     return time.perf_counter() - began
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
+    if sys.argv[1:] == ["clusters"]:
+        clusters()
+    elif len(sys.argv) > 1:
         measure(*sys.argv[1:])
     else:
         lists()

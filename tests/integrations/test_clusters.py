@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -103,6 +106,42 @@ def test_one_command_on_ray(few_words: list[str], run: str, tmp_path: Path, monk
     assert main(["score", run, str(tmp_path / "t.parquet"), "--out", str(tmp_path / "there.parquet"), "--on", "ray://"]) == 0
     assert mark.exists()
     assert parquet.read_table(tmp_path / "there.parquet").equals(parquet.read_table(tmp_path / "here.parquet"))
+
+
+def test_a_ray_cluster_of_its_own(few_words: list[str], run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A head that listens to clients, as on another machine."""
+    pytest.importorskip("ray")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setattr(tables, "ROWS", 200)
+    pd.DataFrame({"word": few_words}).to_parquet(tmp_path / "t.parquet")
+    bulk.score_file(run, tmp_path / "t.parquet", tmp_path / "here.parquet")
+    head, client = _free_ports(2)
+    ports = [f"--port={head}", f"--ray-client-server-port={client}"]
+    ray = [
+        Path(sys.executable).with_name("ray"),
+        "start",
+        "--head",
+        "--block",
+        "--num-cpus=2",
+        "--include-dashboard=false",
+        *ports,
+    ]
+    with subprocess.Popen(ray, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+        try:
+            where = f"ray://127.0.0.1:{client}"
+            assert main(["score", run, str(tmp_path / "t.parquet"), "--out", str(tmp_path / "there.parquet"), "--on", where]) == 0
+        finally:
+            running.terminate()
+    assert parquet.read_table(tmp_path / "there.parquet").equals(parquet.read_table(tmp_path / "here.parquet"))
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as opened:
+        sockets = [opened.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]
 
 
 def test_no_ray_cluster_answers() -> None:

@@ -116,12 +116,13 @@ def score_file(
             raise ConfigError(f"{quote(path)} has a column {taken[0]} already; rename it")
         for figure in FIGURES:
             schema = schema.append(pa.field(figure, pa.float64()))
-        words = ((batch, batch.column(column).to_pylist()) for batch in table.portions)
+        words = ((batch, batch.column(column)) for batch in table.portions)
+        judged: Iterator[tuple[Any, dict[str, NDArray[np.float64]]]]
         if pool is None or isinstance(run, Run):
-            judged = ((batch, judged_columns(model, some, label, threads)) for batch, some in words)
+            judged = ((batch, judged_columns(model, some.to_pylist(), label, threads)) for batch, some in words)
         else:
             judge = functools.partial(_judged_there, str(Path(run).resolve()), label, threads)
-            judged = ((batch, found) for batch, found in _in_order(pool, words, judge))
+            judged = _in_order(pool, words, judge)
         with write_table(out, schema) as write:
             for batch, found in judged:
                 arrays = [pa.array(found[figure], from_pandas=True) for figure in FIGURES]
@@ -131,13 +132,16 @@ def score_file(
     return rows, strange
 
 
-def _judged_there(run: str, label: str, threads: int, words: Sequence[object]) -> dict[str, NDArray[np.float64]]:
-    """Runs on a worker, with the run that it opens once."""
-    return judged_columns(_opened(Path(run)), words, label, threads)
+def _judged_there(run: str, label: str, threads: int, words: Any) -> dict[str, NDArray[np.float64]]:
+    """Runs on a worker, with the run that it opens once.
+
+    words: an array of Arrow, not a list: Dask looks into each item of a list for work that is still to be done.
+    """
+    return judged_columns(_opened(Path(run)), words.to_pylist(), label, threads)
 
 
 def _in_order(
-    pool: Executor, portions: Iterator[tuple[Any, list[Any]]], judge: Callable[[Sequence[object]], dict[str, NDArray[np.float64]]]
+    pool: Executor, portions: Iterator[tuple[Any, Any]], judge: Callable[[Any], dict[str, NDArray[np.float64]]]
 ) -> Iterator[tuple[Any, dict[str, NDArray[np.float64]]]]:
     """The results of the workers in the order of the portions, with AHEAD of them in work, so that memory is limited."""
     under_way: deque[tuple[Any, Future[dict[str, NDArray[np.float64]]]]] = deque()

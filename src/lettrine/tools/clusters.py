@@ -63,7 +63,10 @@ def _ray(where: str) -> Iterator[Executor]:
             ray.init("local" if here else where, logging_level="ERROR", **here)
     except (OSError, ValueError, RuntimeError, ImportError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise StorageError(f"no Ray cluster answers at {quote(where)} ({reason}); run ray start --head there") from None
+        raise StorageError(
+            f"no Ray cluster answers at {quote(where)} ({reason}); run ray start --head there, "
+            "or export RAY_AUTH_MODE=token if it asks for a token"
+        ) from None
 
     task = ray.remote(_called)
 
@@ -71,7 +74,7 @@ def _ray(where: str) -> Iterator[Executor]:
         """Ray's workers as a pool. Ray does the work of a dead one again, three times at most."""
 
         def submit(self, work: Callable[..., Any], /, *what: Any, **how: Any) -> Future[Any]:
-            done: Future[Any] = task.remote(work, *what, **how).future()
+            done: Future[Any] = task.remote(work, *map(ray.put, what), **how).future()  # what is large travels as an object
             return done
 
     try:
