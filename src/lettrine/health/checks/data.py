@@ -70,8 +70,8 @@ def _drowned(trace: Trace) -> Iterator[Finding]:
             steps=seen.steps,
             value=seen.figure("feature_most"),
             limit=limits.SCALE_FAR,
-            message=f"The inputs of {seen.where[0] or 'the network'} go from {low} to {high}: {share(shares[0])} of the outputs of "
-            f"{behind.name}, behind its first layer, are saturated at the start, and {share(shares[1])} still are later.",
+            message=f"The inputs of {seen.where[0] or 'the network'} go from {low} to {high}: {share(shares[0])} of the outputs "
+            f"of {behind.name}, behind its first layer, are saturated at the start, and {share(shares[1])} still are later.",
             why="Saturated outputs tell only on which side of 0 an input lies, and let hardly any gradient through.",
             remedy="Subtract each feature's mean and divide by its std, both of the training data, or begin with a norm layer.",
             reference=_NORMALIZING,
