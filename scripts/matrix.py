@@ -6,8 +6,9 @@ Without versions: the oldest that pyproject.toml allows, the one of constraints.
 here already is tested as it is. Each other version gets a virtual environment with that torch; all else comes from this one.
 PYTHON is the interpreter of an environment that has a torch already; its packages go before ours, and nothing is installed.
 
-Builds for the processor alone are looked for, first where torch keeps them (download.pytorch.org), then where pip looks by
-itself. Where there is none, `--cuda` says whether a build for graphics cards will do. It takes 5 GB; no card is needed.
+Builds are looked for where torch keeps those for the processor alone (download.pytorch.org), and where pip looks by itself. If
+the places have different versions, the highest one counts. If it is a build for graphics cards, `--cuda` says whether that will
+do. It takes 5 GB; no card is needed.
 
     no      never (the default)
     local   if pip has that build on this machine's disk
@@ -27,6 +28,9 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
+
+from packaging.version import Version
 
 HERE = Path(__file__).parent.parent
 INDEX = "https://download.pytorch.org/whl/cpu"
@@ -54,28 +58,33 @@ def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([str(each) for each in command], cwd=HERE, capture_output=True, text=True, check=False)
 
 
-def planned(pip: tuple[str | Path, ...], *what: str) -> dict[str, str] | str:
-    """The packages pip would install, with the URL of each; or why it would not."""
+def planned(pip: tuple[str | Path, ...], *what: str) -> dict[str, dict[str, Any]] | str:
+    """What pip would install, by name of the package, in the form of pip's report; or why it would not."""
     tried = run(*pip, "--quiet", "--dry-run", "--ignore-installed", "--report", "-", *what)
     if tried.returncode:
         failed = [line for line in tried.stderr.splitlines() if line.startswith("ERROR: ")] or ["ERROR: pip failed"]
         return failed[-1].removeprefix("ERROR: ")
-    return {each["metadata"]["name"]: each["download_info"]["url"] for each in json.loads(tried.stdout)["install"]}
+    return {each["metadata"]["name"]: each for each in json.loads(tried.stdout)["install"]}
 
 
 def source(pip: tuple[str | Path, ...], torch: str, cuda: str) -> tuple[tuple[str, ...] | None, str]:
     """The options by which pip finds this torch, in a build that `cuda` allows; None and why where it does not."""
-    reasons = []
     quick = ("--index-url", INDEX, "--timeout", SECONDS, "--retries", "0")
-    for options, place in ((quick, "download.pytorch.org"), ((), "where pip looks otherwise")):
-        packages = planned(pip, *options, torch)
-        if isinstance(packages, str):
-            reasons.append(f"{place}: {packages}")
-            continue
-        cards = [each for each in packages if each.lower().startswith(CARDS)]
-        if not cards or cuda == "yes" or (cuda == "local" and packages["torch"].startswith("file:")):
-            return options, ""
-        reasons.append(f"{place}: it would bring {len(cards)} packages of graphics cards; see --cuda")
+    places = {"download.pytorch.org": quick, "where pip looks otherwise": ()}
+    plans = {place: planned(pip, *options, torch) for place, options in places.items()}
+    versions = {place: Version(plan["torch"]["metadata"]["version"]) for place, plan in plans.items() if isinstance(plan, dict)}
+    newest, reasons = max((each.release for each in versions.values()), default=()), []
+    for place, plan in plans.items():
+        if isinstance(plan, str):
+            reasons.append(f"{place}: {plan}")
+        elif versions[place].release < newest:
+            reasons.append(f"{place}: only {versions[place]}")
+        else:
+            cards = [each for each in plan if each.lower().startswith(CARDS)]
+            local = plan["torch"]["download_info"]["url"].startswith("file:")
+            if not cards or cuda == "yes" or (cuda == "local" and local):
+                return places[place], ""
+            reasons.append(f"{place}: {versions[place]} would bring {len(cards)} packages of graphics cards; see --cuda")
     return None, f"{NOT_FOUND} ({'; '.join(reasons)})"
 
 

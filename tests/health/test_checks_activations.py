@@ -50,7 +50,7 @@ def test_dead_units():
     assert (note.severity, note.value) == ("info", 0.15)
     remark = the(make_trace(units={"act2": units(20, dead=range(12))}), "dead-units")
     assert remark.severity == "info"  # the loss falls
-    assert "the loss fell all the same" in remark.message
+    assert "the loss fell nevertheless" in remark.message
     stuck = noisy(np.full(200, log(10)))
     finding = the(make_trace(units={"act2": units(20, dead=range(12))}, loss=stuck), "dead-units")
     assert (finding.severity, finding.where, finding.value) == ("warning", ("act2",), 0.6)

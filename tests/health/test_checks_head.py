@@ -9,7 +9,7 @@ import pytest
 from paper import FACTS, MODULES, found, make_trace, noisy, outcome, the
 
 from lettrine.health import limits
-from lettrine.health.checks.data import unscaled
+from lettrine.health.checks.input_scale import unscaled
 from lettrine.health.evidence import Evidence
 from lettrine.health.trace import NonFinite
 
@@ -113,7 +113,11 @@ def test_target_range():
     assert the(seen(comparison("squared", "Relu", lost=0.1, **reach)), "target-range").severity == "warning"
     assert found(seen(comparison("squared", "Relu", lost=0.9 * limits.OUT_OF_REACH, **reach)), "target-range") == ()
     assert found(seen(comparison("squared", "Relu", lost=0.3, given=0.5, **reach)), "target-range") == ()  # made in the step
-    assert found(seen(comparison("squared", "Relu", lost=0.3, rows=limits.TARGETS_LEAST - 1, **reach)), "target-range") == ()
+    few = 2 * limits.TARGETS_OUTSIDE  # half of them outside
+    assert the(seen(comparison("squared", "Relu", lost=0.3, rows=few, **reach)), "target-range").severity == "critical"
+    assert found(seen(comparison("squared", "Relu", lost=0.3, rows=few - 1, **reach)), "target-range") == ()
+    rarely = {**reach, "outside": 0.2}
+    assert found(seen(comparison("squared", "Relu", lost=0.3, rows=limits.TARGETS_LEAST - 1, **rarely)), "target-range") == ()
 
 
 def test_target_constant():
@@ -237,6 +241,8 @@ def broken(*evidence, loss=BROKEN, phase="loss", **changes):
         (operation("softmax", "forward", where="attention"), "everything was masked", "unmasked"),
         (operation("cross_entropy", "ignored"), "cross_entropy ignores", "labels are masked"),
         (operation("log"), "Nothing had grown before", "log(p + 1e-8)"),
+        (operation("log", of="sigmoid", least=0.09), "it came down to 0.09", "log(p + 1e-8)"),
+        (operation("log", of="sigmoid", least=0.3), "the batch may hold it", "Look at batch 120, inputs and targets"),
         (operation("div", least=1e-5), "Nothing had grown before", "clamp(min=1)"),
         (operation("div", least=2, first=16, last=3), "Nothing had grown before", "clamp(min=1)"),
     ],
@@ -258,8 +264,9 @@ def test_non_finite_after_a_loss_of_exactly_nothing():
 @pytest.mark.parametrize("each", [operation("sqrt", guarded="yes"), operation("div", least=5, first=6, last=5)])
 def test_what_is_guarded_is_not_blamed(each):
     finding = the(broken(each), "non-finite")
-    assert "Nothing had grown" not in finding.message
-    assert finding.remedy.index("every=1") < finding.remedy.index("learning rate")  # nothing had grown
+    assert "kept away" not in finding.message
+    assert finding.remedy.startswith("Look at batch 120")  # nothing had grown
+    assert "learning rate" not in finding.remedy
 
 
 def test_what_had_grown_is_blamed_on_the_rate():

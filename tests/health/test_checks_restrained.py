@@ -57,7 +57,7 @@ def missing(**bare: float) -> Trace:
 def test_a_term_that_is_added_as_a_number() -> None:
     finding = the(missing(looks=9.0, all=9.0), "no-gradient")
     assert (finding.severity, finding.where) == ("warning", ("fc3.weight",))
-    assert "a term of the loss (mse_loss) is added as a mere number" in finding.message
+    assert "a term of the loss (mse_loss) is added as a plain number" in finding.message
     assert the(missing(), "no-gradient").severity == "info"
     assert the(missing(looks=5.0, all=9.0), "no-gradient").severity == "info"
 
@@ -73,7 +73,7 @@ def test_a_term_without_a_graph_where_all_learn_from_others() -> None:
     assert "made of answers by argmax" in the(bare("argmax"), "no-gradient").message
     finding = the(bare(""), "no-gradient")
     assert (finding.severity, finding.where) == ("warning", ())
-    assert "(mse_loss) is added as a mere number" in finding.message
+    assert "(mse_loss) is added as a plain number" in finding.message
     assert "divergence" not in {each.id for each in examine(bare("")).findings}  # what rises is the number
     assert found(bare("", lone=0.0), "no-gradient") == ()  # it has a backward pass of its own
 

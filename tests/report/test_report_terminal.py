@@ -71,8 +71,8 @@ def test_a_verdict_is_only_healthy_when_enough_was_seen() -> None:
     partly = said([], [passed, passed, absent])
     assert partly.headline == "Healthy as far as 2 of 3 checks could see."
     assert partly.detail.endswith("Could not run: overfitting.")
-    short = said([], [passed], "20 steps say nothing of learning, 100 are needed")
-    assert short.headline == "Not judged: 20 steps say nothing of learning, 100 are needed."
+    short = said([], [passed], "20 steps say nothing about learning, 100 are needed")
+    assert short.headline == "Not judged: 20 steps say nothing about learning, 100 are needed."
     assert short.tone == "unknown"
     broke = said([], [passed, Outcome("leak", "failed", "ValueError")], "the check leak broke")
     assert broke.headline == "Not judged: the check leak broke."

@@ -19,6 +19,7 @@ from trainings import adam, batches, mlp
 from lettrine import health
 from lettrine.errors import HealthError
 from lettrine.health.tracking import MOST, chosen
+from lettrine.torch.autowatch import SEARCHED
 from lettrine.torch.watching.watch import LISTENING
 
 BACKWARD = torch.autograd.backward
@@ -113,7 +114,16 @@ def test_autowatch_finds_model_optimiser_and_losses_and_changes_nothing(capsys: 
     assert (trace.facts.classes, trace.facts.batch_size, len(trace.steps)) == (4, 32, 20)
     assert torch.autograd.backward is BACKWARD
     assert hooks_on(watched, optimiser) == 0
-    assert "20 steps say nothing of learning" in capsys.readouterr().out
+    assert "20 steps say nothing about learning" in capsys.readouterr().out
+
+
+def test_autowatch_goes_on_after_it_has_searched() -> None:
+    """Its hooks were taken away while torch went through them: an error in the user's training."""
+    torch.manual_seed(0)
+    model = mlp()
+    with health.autowatch(show=False) as auto:
+        train(model, adam(model), steps=SEARCHED + 3)
+    assert auto.watches[0].steps == SEARCHED + 3
 
 
 @pytest.mark.parametrize("used", [False, True])
@@ -164,7 +174,7 @@ def test_a_decorated_function_is_watched_each_time(capsys: pytest.CaptureFixture
     assert torch.autograd.backward is BACKWARD
     for steps in (7, 9):
         fit(steps)
-        assert f"{steps} steps say nothing of learning" in capsys.readouterr().out
+        assert f"{steps} steps say nothing about learning" in capsys.readouterr().out
         assert torch.autograd.backward is BACKWARD
 
 
@@ -181,7 +191,7 @@ def test_a_script_with_one_line_more_prints_its_report() -> None:
             optimizer.zero_grad()
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True)
-    assert "5 steps say nothing of learning" in done.stdout
+    assert "5 steps say nothing about learning" in done.stdout
     assert done.stderr == ""
 
 

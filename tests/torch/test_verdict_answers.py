@@ -48,7 +48,7 @@ def test_held_out_classes_numbered_otherwise():
     train, (held_x, held_y) = parted(*classes(1024))
     report = trained(train, (held_x, (held_y + 1) % 4), functional.cross_entropy, out=4)
     (finding,) = (each for each in report.findings if each.id == "held-out-labels")
-    assert "fixed exchange of classes" in finding.message
+    assert "fixed exchange of class numbers" in finding.message
     assert alarms(report) == ["held-out-labels"]
     assert alarms(trained(train, (held_x, held_y), functional.cross_entropy, out=4)) == []
 

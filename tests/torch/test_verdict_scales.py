@@ -10,8 +10,6 @@ from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 from verdicts import alarms, batches, classes, first, net, numbers, watched  # noqa: E402
 
-from lettrine import health  # noqa: E402
-
 
 def error(model, x, y):
     return functional.mse_loss(model(x), y)
@@ -96,45 +94,3 @@ def test_the_scale_of_frozen_layers_is_not_judged():
     for each in layers:
         each.requires_grad_(requires_grad=False)
     assert "activation-scale" not in alarms(watched(model, batches(x, y), loss, rate=1e-3))
-
-
-@pytest.mark.parametrize("rate", [1e-6, 1e-3])
-def test_a_network_that_is_still_as_drawn_where_no_loss_tells(rate: float) -> None:
-    torch.manual_seed(0)
-    actor, critic = nn.Linear(6, 12), nn.Linear(18, 1)
-    first, second = (torch.optim.Adam(each.parameters(), lr=speed) for each, speed in ((actor, rate), (critic, 1e-3)))
-    with health.watch(nn.ModuleDict({"actor": actor, "critic": critic}), [first, second]) as watch:
-        for _ in range(500):
-            place = torch.randn(8, 6)
-            worth = critic(torch.cat([place, actor(place).detach()], 1)).mean()
-            second.zero_grad()
-            (worth - 1).square().backward()
-            second.step()
-            loss = -critic(torch.cat([place, actor(place)], 1)).mean()
-            first.zero_grad()
-            loss.backward()
-            first.step()
-            watch.loss(loss)
-    found = [each for each in watch.report().findings if each.id == "update-too-small" and each.severity != "info"]
-    assert [each.where for each in found] == ([("actor.weight",)] if rate == 1e-6 else [])
-    assert not found or "from 1.0e-06 to 1.0e-05" in found[0].remedy
-
-
-@pytest.mark.parametrize(("size", "wanted"), [(300.0, True), (1.0, False)])
-def test_inputs_that_drown_a_part_whose_loss_has_no_reference(size: float, *, wanted: bool) -> None:
-    torch.manual_seed(0)
-    actor, critic = (nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, out)) for out in (3, 1))
-    optimiser = torch.optim.Adam([*actor.parameters(), *critic.parameters()], lr=1e-3)
-    with health.watch(nn.ModuleDict({"actor": actor, "critic": critic}), optimiser) as watch:
-        for _ in range(45):
-            place = torch.randn(32, 2)
-            worth, moves = critic(size * place), actor(place).log_softmax(1)
-            gain = place[:, :1] - worth.detach()
-            loss = (worth - place[:, :1]).square().mean() - (moves.gather(1, moves.argmax(1, keepdim=True)) * gain).mean()
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            watch.loss(loss)
-    found = [each for each in watch.report().findings if each.id == "input-scale"]
-    assert [each.where for each in found] == ([("critic",)] if wanted else [])
-    assert not wanted or "critic.1, behind its first layer" in found[0].message

@@ -61,7 +61,7 @@ _TORCH = {
 
 
 def __getattr__(name: str) -> Any:
-    """Functions that need torch are imported at their first use, so that lettrine's own engines are checked without torch."""
+    """Import what needs torch at its first use, so that lettrine's own engines are checked without torch."""
     if name not in _TORCH:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-UNHELD_STEPS: Final = 20  # steps that a parameter in the graph stays as it was before it is called unheld
-LOST_STEPS: Final = 3  # steps looked at, before it is said that gradients are lost or missing at all of them
+UNHELD_STEPS: Final = 20  # steps for which a parameter in the graph does not change before it is called unheld
+LOST_STEPS: Final = 3  # steps looked at before a report says that gradients are lost or missing at all of them
 LOST_SHARE: Final = 0.5  # of the steps looked at, or more
-GROWN_LOOKS: Final = 5  # in a row that reach back to before the look before: with the default schedule up to step 9 at least
+GROWN_LOOKS: Final = 5  # looks in a row that reach back beyond the look before: with the default schedule up to step 9 at least
 GROWN: Final = 1.5  # times as many nodes as at the first of them
 KEPT_STEPS: Final = 15  # that the graph of a loss outlives its backward pass, as those of all losses since do
 FROZEN_STEPS: Final = 20  # steps that a frozen matrix stays as it was drawn
-FROZEN_LITTLE: Final = 0.03  # of the values of all matrices: a first stage kept as it was drawn, as random features are
-FROZEN_FINE: Final = 0.05  # of the loss of guessing: what ends below did not need those layers to learn
+FROZEN_LITTLE: Final = 0.03  # of the values of all matrices: a first stage that is random on purpose, as random features are
+FROZEN_FINE: Final = 0.05  # of the loss of guessing: a network that ends below it did not need those layers
 
 EVAL_LOOKS: Final = 3  # in a row with a module in eval mode under a model in training mode
 NORM_PLACES_GAP: Final = (
@@ -20,53 +20,51 @@ NORM_PLACES_GAP: Final = (
 )
 NORM_PLACES_RATIO: Final = 4.0  # of their variances
 NORM_PLACES_LOOKS: Final = 2
-NORM_HELD_OUT: Final = 1.5  # times the training loss: held-out losses below show that the statistics do
+NORM_HELD_OUT: Final = 1.5  # times the training loss: held-out losses below it show that the statistics fit
 
 MASK_LOOKS: Final = 2  # looks with an inverted mask
 
 SCHEDULE_LOW: Final = 0.01  # of the peak: a cosine is below in the last 7 % of its run, a line to zero in the last 1 %
 SCHEDULE_SHARE: Final = 0.5  # of the run
-SCHEDULE_FALL: Final = 0.02  # of the loss, from one half of the stretch before to the other: still falling
+SCHEDULE_FALL: Final = 0.02  # of the loss, from one half of the earlier stretch to the other: still falling
 SCHEDULE_FINE: Final = 0.05  # of the loss of guessing: little was left to learn
-SCHEDULE_EARLY: Final = 0.2  # of the run: gone so soon, the rate left no time to learn, where
+SCHEDULE_EARLY: Final = 0.2  # of the run: a rate that falls so early leaves no time to learn, where
 SCHEDULE_LITTLE: Final = 0.7  # of the loss of guessing, or more, is left at the end
 SCHEDULE_STEPS: Final = 100  # steps before anything is said
 PLATEAU_DROPS: Final = 2  # of the rate, each because nothing was better than the first number told
 PLATEAU_BETTER: Final = 0.9  # of the first held-out loss: it fell, so what was told is not this loss
-DECAYED: Final = 0.1  # of what it was at first: a matrix that only its gradient moves keeps its size
-DECAYED_AWAY: Final = 1e-3  # of what it was at first: next to the biases nothing of it is left to be seen in the output
+DECAYED: Final = 0.1  # of its size at first: a matrix that only its gradient moves keeps its size
+DECAYED_AWAY: Final = 1e-3  # of its size at first: beside the biases the output shows nothing of it
 DECAY_USUAL: Final = {True: 0.1, False: 5e-4}  # decoupled (Loshchilov & Hutter 2019) or added to the gradient (He et al. 2016)
-CLIP_SCALE: Final = 1_024.0  # scale from which a norm clipped before it was unscaled cannot be taken for one clipped after
-CLIP_MOST: Final = 100.0  # norms people clip at are below
+CLIP_SCALE: Final = 1_024.0  # above this scale, a norm clipped before unscaling and one clipped after it cannot be confused
+CLIP_MOST: Final = 100.0  # people clip norms at less
 CLIP_ROUND: Final = 2e-3  # relative distance from a number of two digits
-CLIP_SPREAD: Final = 0.01  # of the norm from step to step, relative: none that was not clipped is so constant
-RESUMED: Final = 0.5  # of the loss of guessing: a first loss below is that of a trained network
+CLIP_SPREAD: Final = 0.01  # of the norm from step to step, relative: a norm that is not clipped is never so constant
+RESUMED: Final = 0.5  # of the loss of guessing: a network with a lower first loss was trained before
 RESUMED_RISE: Final = 2.0  # times the first loss, within
 RESUMED_STEPS: Final = 50  # steps, and by more than
-RESUMED_LOST: Final = 0.05  # of the loss of guessing, as for learning (LEARNED_SHARE): the first losses of fine-tuning jump about
-RESUMED_SWINGS: Final = 1.5  # times what three losses in a row come to later on
-RESUMED_COST: Final = 0.1  # of the run: what is back by then was lost for a moment only
-STATE_LOST: Final = 0.5  # of the looks after the first: a state is lost for each task or each client, too, but not so often
+RESUMED_LOST: Final = 0.05  # of the loss of guessing, as for learning (LEARNED_SHARE): the first losses of fine-tuning vary much
+RESUMED_SWINGS: Final = 1.5  # times the highest mean of three losses later on
+RESUMED_COST: Final = 0.1  # of the run: a loss that is back by then was lost for a moment only
+STATE_LOST: Final = 0.5  # of the looks after the first: a state is also lost for each task or each client, but less often
 STATE_BACK: Final = 2  # looks at which a state was certainly younger than it must be
 POST_NORMS: Final = 12  # layer norms behind sums, two a layer: six layers train without warm-up, deeper ones mostly do not
 WARM_SHARE: Final = 0.5  # of the peak rate, already at the first step: no warm-up
-WARM_LEARNED: Final = 0.95  # of the loss of guessing, which is known from some batches only: little more than their frequencies
-KL_COLLAPSED: Final = 0.05  # nats an example, of all latent variables together: they tell nothing
-KL_STEPS: Final = 150  # steps before it is said: the divergence starts near 0 and grows
+WARM_LEARNED: Final = 0.95  # of the loss of guessing, known from some batches only: little more than the frequencies was learned
+KL_COLLAPSED: Final = 0.05  # nats an example, of all latent variables together: they carry no information
+KL_STEPS: Final = 150  # steps before it is reported: the divergence starts near 0 and grows
 PADDED_ROWS: Final = 0.5  # of the rows end in padding, and
 PADDED_RUN: Final = 0.25  # of all places are padding at their ends
-PADDED_MOST: Final = 0.5  # of all places: what is counted is mostly padding
-AHEAD_LOOKS: Final = 2  # looks, at all of which the targets were what is given, shifted by one, and something saw them
+PADDED_MOST: Final = 0.5  # of all places: most of what counts is padding
+AHEAD_LOOKS: Final = 2  # looks at which the targets were the input, shifted by one, and something could see them
 REWRITTEN: Final = 2  # looks since which a copy was written and has the values it had at first, while the other part moved
 ROUNDED_SHARE: Final = 0.5  # of the values stay as they are at a step, although they have a gradient: most of it is rounded away
 ROUNDED_STEPS: Final = 3  # steps compared
 STEPLESS_ROUNDS: Final = 32  # calls of the model without a step: more micro-batches are seldom gathered for the first one
 FLEETING: Final = 0.5  # optimisers made for each step, or more: their averages are over two steps at most
-DROPPED: Final = (
-    0.8  # of the values: as much as that is dropped of inputs at most (Srivastava et al. 2014, section A.4: 0.5, 0.2)
-)
+DROPPED: Final = 0.8  # of the values: usual are 0.5, and 0.2 of inputs (Srivastava et al. 2014, section A.4)
 MOMENTUM_HEAVY: Final = 0.99  # the most that is usual (Sutskever et al. 2013)
 DECAY_MUCH: Final = 50.0  # times the usual weight decay of AdamW, which keeps it apart from the gradient
-DECAYED_HALF: Final = 0.5  # of what it was at first, under so much decay, where hardly anything was learned
+DECAYED_HALF: Final = 0.5  # of its size at first, under so much decay, where hardly anything was learned
 PEAKED: Final = 0.7  # of a row's weight on one place, on average: fresh scores with a std of 1 give 0.3 among 8 places
 PEAKED_SPREAD: Final = 4.0  # std of fresh scores in a row; divided by the root of their size they have 1 at most

@@ -41,7 +41,7 @@ class Replicas:
     began_apart: tuple[str, ...]
 
 
-def heard(trace: Trace) -> dict[int, Trace]:
+def recorded(trace: Trace) -> dict[int, Trace]:
     """The traces of the ranks that have one, by rank."""
     return {rank: each for rank, each in enumerate(trace.ranks) if len(each.steps)}
 
@@ -55,7 +55,7 @@ def ranks_named(ranks: Sequence[int]) -> str:
 
 def compared(trace: Trace) -> Replicas | None:
     """Compare them; None if no step was looked at on all ranks."""
-    ranks = heard(trace)
+    ranks = recorded(trace)
     looked = [
         {each.where[0]: each for each in one.seen("replica") if each.words.get("sharded") != "yes"} for one in ranks.values()
     ]
@@ -108,7 +108,7 @@ def independent(trace: Trace, found: Replicas) -> bool:
 
     If only the rates differ, the first gradients are the same.
     """
-    settings = {(each.facts.optimiser, str(each.facts.momentum), _first_rate(each)) for each in heard(trace).values()}
+    settings = {(each.facts.optimiser, str(each.facts.momentum), _first_rate(each)) for each in recorded(trace).values()}
     return len(settings) > 1 and len(found.steps) > 1 and bool(found.unlike[1:].all())
 
 

@@ -18,15 +18,15 @@ def overhear(accelerator: Accelerator, hand: Callable[[Any], None]) -> Callable[
     """Hand over each loss that `accelerator.backward` gets. Returns a function that ends this."""
     backward = accelerator.backward
 
-    def heard(loss: Any, **options: Any) -> None:
+    def observed(loss: Any, **options: Any) -> None:
         hand(loss)
         backward(loss, **options)
 
     def leave() -> None:
-        if vars(accelerator).get("backward") is heard:
+        if vars(accelerator).get("backward") is observed:
             del accelerator.backward
 
-    accelerator.backward = heard
+    accelerator.backward = observed
     return leave
 
 

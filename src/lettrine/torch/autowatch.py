@@ -36,6 +36,10 @@ from lettrine.torch.capture.scaling import has_scaled
 from lettrine.torch.watch import watch
 from lettrine.torch.watching.watch import Watch
 
+_NOBODY: Final = (
+    "autowatch saw no model train: was an optimizer made for it? Of a step that is compiled as a whole it sees nothing: give "
+    "that model to health.watch, and hand over the losses"
+)
 SEARCHED: Final = 64  # after so many optimiser steps no more models are looked for
 
 
@@ -74,7 +78,7 @@ class AutoWatch(ContextDecorator):
             return
         self._end()
         if self._show and not any(each.rank for each in self.watches):
-            text = "\n\n".join(map(str, self.reports)) or "autowatch saw no model train: was an optimizer made for it?"
+            text = "\n\n".join(map(str, self.reports)) or _NOBODY
             sys.stdout.write(f"{text}\n")
 
     def _end(self) -> None:
@@ -125,16 +129,17 @@ class AutoWatch(ContextDecorator):
             called(module, args, {}) if name in with_kwargs else called(module, args)
 
     def _known(self, module: nn.Module) -> bool:
+        module = getattr(module, "_orig_mod", module)  # of a compiled one, what it was made from is watched
         return any(module is each for found in self.watches for each in found.model.modules())
 
     def _stepped(self, *_: Any) -> None:
-        """An optimiser has stepped: after some steps all models are known."""
+        """An optimiser has stepped. The hooks must stay now, while torch goes through them."""
         self._steps += 1
-        if self._steps >= SEARCHED:
-            self._forget_hooks()
 
     def _before_backward(self, tensors: Any, *args: Any, **options: Any) -> Any:
         """Stands in the place of `torch.autograd.backward`, which `Tensor.backward` calls. It hands the loss over first."""
+        if self._steps >= SEARCHED and self._handles:
+            self._forget_hooks()  # by now all models are known
         if isinstance(tensors, Tensor) and tensors.numel() == 1:
             scale = next((each.get_scale() for each in self._scalers if has_scaled(each, tensors)), 1.0)
             for each in self.watches:

@@ -88,7 +88,7 @@ class Ranks:
             self._waited = True
             until = time.monotonic() + (HURRIED if self.hurried else WAIT)
             self._lost.clear()
-            self._others = [self._heard(rank, until) for rank in range(1, self._count)]
+            self._others = [self._received(rank, until) for rank in range(1, self._count)]
         return united([own, *self._others], self._lost)
 
     def agreed(self, step: int, schedule: Schedule, *, wanted: bool) -> bool:
@@ -111,7 +111,7 @@ class Ranks:
             self._looks_at = sys.maxsize
         return self._stops
 
-    def _heard(self, rank: int, until: float) -> Trace | None:
+    def _received(self, rank: int, until: float) -> Trace | None:
         """The last trace of another rank; None if it was not watched, or gave none in time."""
         key = f"{self._key}/{rank}"
         try:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+
+T = TypeVar("T")
 
 
 def _asked(path: str, otherwise: Callable[..., Any]) -> Callable[..., Any]:
@@ -88,6 +90,20 @@ def recomputing() -> bool:
     return bool(graph_task() != -1)
 
 
+_untraced: Final = _asked("_disable_dynamo", lambda function: function)
+
+
+def apart(function: Callable[..., T]) -> Callable[..., T]:
+    """A function that Dynamo never traces, nor what it calls. torch._dynamo is imported when it is first called."""
+    return cast("Callable[..., T]", _untraced(function))
+
+
+def forced_eager() -> bool:
+    """Whether `torch.compiler.set_stance("force_eager")` is on, so that what is compiled runs as it was written."""
+    frame = sys.modules.get("torch._dynamo.eval_frame")
+    return getattr(getattr(frame, "_stance", None), "stance", "") == "force_eager"
+
+
 def transformed() -> bool:
     """Whether a function transform (`torch.func`) or a trace is running. A call in it is no call of the training."""
     return transform_level() is not None or traced()
@@ -154,4 +170,6 @@ def compiles() -> bool:
     """Whether `torch.compile` was used in this process. Then a function mode would make Dynamo compile everything again."""
     frame = sys.modules.get("torch._dynamo.eval_frame")  # torch.optim also imports it; then it holds None
     backends = getattr(frame, "cached_backends", None)
-    return frame is not None and (backends is None or any(backend is not None for backend in backends.values()))
+    if frame is None or forced_eager():
+        return False
+    return backends is None or any(backend is not None for backend in backends.values())

@@ -22,12 +22,14 @@ from lettrine.arguments import checked
 from lettrine.errors import HealthError
 from lettrine.health.observers import OnFinding
 from lettrine.health.tracking import LogTo
+from lettrine.torch.capture.compiled import outside
 from lettrine.torch.capture.optimisers import Wrapped
 from lettrine.torch.watching.record import MOST_STEPS
 from lettrine.torch.watching.reporting import Task
 from lettrine.torch.watching.watch import Watch
 
 
+@outside
 @checked
 def watch(
     model: nn.Module,

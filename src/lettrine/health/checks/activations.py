@@ -43,9 +43,9 @@ def saturation(trace: Trace) -> Iterator[Finding]:
         next to 0. Inside recurrent modules the states and gates are read as well, and of attention how much of its weight goes
         to a single place.
     Formula: share = (outputs in the flat end) / (all outputs); for tanh the flat end is abs(output) > {TANH_SATURATED}.
-        Judged are the first step, and the median over the sampled steps after the first {LATE_FROM:.0%} of the run. Of attention:
-        {PEAKED} of the weight, from scores with a std of {PEAKED_SPREAD:g} or more, where the loss ends at {PLATEAU_HIGH} of
-        guessing or above.
+        Judged are the first step, and the median over the sampled steps after the first {LATE_FROM:.0%} of the run. Attention is
+        named where {PEAKED} of the weight is on one place, the scores have a std of {PEAKED_SPREAD:g} or more, and the loss ends
+        at {PLATEAU_HIGH} of guessing or above.
     """
     judged = [
         info
@@ -218,7 +218,7 @@ def _revive(trace: Trace, names: list[str], kinds: set[str]) -> str:
     ways = [slower] if (slower := _slower(trace, 10)) else []
     ways += ["use leaky ReLU or GELU"] if kinds & {"relu", "relu6"} else []
     ways = ways or [f"add a normalisation before {listed(names)}"]
-    return f"{ways[0][0].upper()}{', or '.join(ways)[1:]}; what is dead already revives only with new weights."
+    return f"{ways[0][0].upper()}{', or '.join(ways)[1:]}; units that are already dead need new weights."
 
 
 def _slower(trace: Trace, factor: int) -> str:

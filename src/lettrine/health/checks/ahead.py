@@ -56,7 +56,7 @@ def future_leak(trace: Trace) -> Iterator[Finding]:
             message=f"The target at each place is the element after it, and {listed(names)} {plural(names, one, many)}: the "
             "answer "
             "is among what it is given.",
-            why="It learns to copy what follows, which is not there when it is used: the loss is wonderful, and means nothing.",
+            why="It learns to copy the next element, which is missing when the network is used: a low loss means nothing.",
             remedy=remedy,
             reference="Vaswani et al. 2017, Attention is all you need, section 3.2.3: preventing leftward information flow",
         )

@@ -1,4 +1,4 @@
-"""What the answers to held-out data show: labels of another order, targets or inputs of another scale, pairs torn apart."""
+"""What the answers to held-out data show: labels in another order, another scale, inputs paired with the wrong targets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def answers_of(trace: Trace) -> Evidence | None:
 
 
 def other_labels(trace: Trace) -> Finding | None:
-    """Held-out labels that are not numbered or chosen as those of the training data are."""
+    """Held-out labels whose numbers or classes differ from those of the training data."""
     return _all_one_class(trace) or _never_shown(trace) or _renamed(trace)
 
 
@@ -48,10 +48,11 @@ def _renamed(trace: Trace) -> Finding | None:
         steps=_steps(trace),
         value=mapped - right,
         limit=limits.RENAMED,
-        message=f"Of {int(seen.figure('rows'))} held-out examples {share(right)} are answered by the class of their label; by "
-        f"one fixed exchange of classes {share(mapped)} are: answer {said}, for one, goes with label {asked}.",
-        why="The network tells the held-out classes apart, and they are numbered otherwise than those of the training data.",
-        remedy="Number the classes of both by one list that is made once: print names and numbers of both beside each other.",
+        message=f"{share(right)} of {int(seen.figure('rows'))} held-out answers are right; with one fixed exchange of class "
+        f"numbers {share(mapped)} would be: answer {said}, for example, stands for label {asked}.",
+        why="The network tells the held-out classes apart, but their numbers differ from those of the training data.",
+        remedy="Number the classes of both data sets by one list that is made once. Print the names and numbers of both to "
+        "compare them.",
         reference=_LOOK_AT_BOTH,
     )
 
@@ -70,16 +71,16 @@ def _all_one_class(trace: Trace) -> Finding | None:
         steps=_steps(trace),
         value=1.0,
         limit=1.0,
-        message=f"All {int(seen.figure('rows'))} held-out examples have the label {int(seen.figure('to'))}; {share(right)} of "
-        "the answers are that.",
-        why="A set of one class, or a label that stands for none, says nothing of what was learned.",
+        message=f"All {int(seen.figure('rows'))} held-out examples have the label {int(seen.figure('to'))}, which is the answer "
+        f"to {share(right)} of them.",
+        why="Labels of a single class, or of no class at all, do not show what was learned.",
         remedy="See how held-out labels are read, and shuffle the data before they are split: both parts need all classes.",
         reference=_LOOK_AT_BOTH,
     )
 
 
 def _never_shown(trace: Trace) -> Finding | None:
-    """Held-out classes that no batch of the training data had, though each would have come by chance."""
+    """Held-out classes that no batch of the training data contained, although chance would have brought each of them."""
     seen, heads = _classes_of(trace), [each for each in trace.seen("comparison") if each.figure("labels") > 0]
     if seen is None or len(heads) != 1 or heads[0].figure("labels") < limits.TARGETS_LEAST:
         return None  # of several heads it is not known whose classes the held-out ones are
@@ -99,7 +100,7 @@ def _never_shown(trace: Trace) -> Finding | None:
         message=f"{share(sum(new.values()))} of the held-out examples are of classes that the training data never showed: "
         f"{listed(list(new))}. The {int(trained.figure('labels'))} training targets looked at have "
         f"{int(trained.figure('classes_seen'))} other classes.",
-        why="What was never shown is not learned, and the held-out loss says nothing of what was.",
+        why="The network cannot learn a class that it never sees, and the held-out loss does not show what it did learn.",
         remedy="Shuffle the data before they are split, or split each class by itself (stratify): both parts need all classes.",
         reference="sklearn.model_selection.train_test_split: shuffle, stratify",
     )
@@ -112,7 +113,7 @@ def rescaled(trace: Trace) -> Finding | None:
         return None
     guess, dev = guess_of(trace), trace.dev.mean[np.isfinite(trace.dev.mean)]
     left, fitted = seen.figure("left"), seen.figure("fitted")
-    # Held-out data of another scale are never answered better than by guessing; a norm that lags is, now and then.
+    # On held-out data of another scale the answers never beat guessing; with a batch norm that lags behind they sometimes do.
     if left >= 1 and fitted <= limits.RESCALED_LEFT and float(dev.min()) >= guess:
         slope, offset = seen.figure("slope"), seen.figure("offset")
         return _of_another_scale(
@@ -120,7 +121,7 @@ def rescaled(trace: Trace) -> Finding | None:
             left,
             f"The answers to held-out inputs miss {number(left)} times the variance of their targets, but only {share(fitted)} "
             f"of it if each answer is multiplied by {number(slope, 3)} and {number(offset, 3)} is added.",
-            "Scale the targets, and the inputs, of both by the same numbers, taken from the training data.",
+            "Scale the inputs and targets of both data sets by the same numbers, taken from the training data.",
         )
     _, losses = finite_curve(trace, trace.loss)
     now = float(np.mean(losses[-max(10, len(losses) // 10) :]))
@@ -139,12 +140,12 @@ def rescaled(trace: Trace) -> Finding | None:
         f"Held-out inputs have a mean of {number(seen.figure('mean'), 3)} and a std of {number(own, 3)}, those of the training "
         f"data {number(trained.figure('mean'), 3)} and {number(other, 3)}; the held-out loss is {number(float(dev.min()), 3)} at "
         f"best, the training loss {number(now, 3)}.",
-        "Scale held-out inputs as those of the training data are: by the same numbers, in the same place.",
+        "Scale held-out inputs in the same way as the training inputs: by the same numbers, at the same place in the program.",
     )
 
 
 def torn(trace: Trace) -> str:
-    """Where inputs and targets do not belong together: "training", if only held-out inputs tell of their targets, "held out", if
+    """Where inputs and targets do not belong together: "training" if only held-out inputs predict their targets, "held out" if
     only those of the training data do; otherwise "".
     """
     seen = answers_of(trace)
@@ -153,7 +154,7 @@ def torn(trace: Trace) -> str:
         other, theirs = (seen.figure("told"), seen.figure("compared")) if seen is not None else (own, ours)
         if min(ours, theirs) < limits.TARGETS_LEAST:
             continue
-        per_row = (theirs / ours) ** 0.5  # what is told grows as the root of the number of examples
+        per_row = (theirs / ours) ** 0.5  # the figure grows with the square root of the number of examples
         if own < limits.TOLD_ROWS and other >= limits.TOLD_TORN * max(1.0, per_row):
             return "training"
         if other < limits.TOLD_ROWS and own >= limits.TOLD_TORN * max(1.0, 1 / per_row):
@@ -170,7 +171,7 @@ def _of_another_scale(trace: Trace, value: float, message: str, remedy: str) -> 
         value=value,
         limit=1.0,
         message=message,
-        why="What was learned holds for numbers of the size that was trained on.",
+        why="What the network learned holds for numbers of the size that it was trained on.",
         remedy=remedy,
         reference=_LOOK_AT_BOTH,
     )

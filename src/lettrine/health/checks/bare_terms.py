@@ -20,7 +20,7 @@ def bare_terms(trace: Trace) -> Iterator[Finding]:
     what = (
         f"is made of answers by {cut}, which has no gradient"
         if cut
-        else f"({function}) is added as a mere number: it was computed with its graph, and is not in that of the loss"
+        else f"({function}) is added as a plain number: it was computed with a graph, and the loss does not contain it"
     )
     yield Finding(
         id="no-gradient",

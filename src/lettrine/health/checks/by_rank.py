@@ -42,7 +42,7 @@ def merged(found: Sequence[Sequence[Finding]], ranks: Sequence[int]) -> list[Fin
     return told
 
 
-def unheard(trace: Trace, *, watched: bool) -> str:
+def unrecorded(trace: Trace, *, watched: bool) -> str:
     """Half a sentence that names the ranks with a recording, or those without; "" if all have one."""
     seen = next(iter(trace.seen(RANKS)), None)
     figures = {key: value for key, value in seen.figures.items() if key.startswith("rank ")} if seen else {}

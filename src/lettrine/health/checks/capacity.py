@@ -35,7 +35,7 @@ def linear_stack(trace: Trace) -> Iterator[Finding]:
         message=f"{listed(layers)} follow one another without an activation between them: together they are one linear layer, "
         "and "
         f"{harm.words}.",
-        why="A product of matrices is one matrix: however many layers there are, nothing but a straight line is learned.",
+        why="A product of matrices is one matrix: however many layers there are, the network can only learn a linear function.",
         remedy=f"Put an activation between them, such as nn.ReLU() after {listed(layers[:-1])}.",
         reference="Goodfellow, Bengio & Courville 2016, Deep Learning, section 6.1",
     )
@@ -56,9 +56,9 @@ def plateau(trace: Trace) -> Iterator[Finding]:
         steps=(int(steps[-2 * (len(losses) // 3)]), int(steps[-1])),
         value=harm.end / harm.reference.value,
         limit=limits.PLATEAU_HIGH,
-        message=f"The training loss has come to rest at {number(harm.end, 3)}; {harm.reference.words} gives "
+        message=f"The training loss stopped falling at {number(harm.end, 3)}; {harm.reference.words} gives "
         f"{number(harm.reference.value, 3)}.",
-        why="Either what is left is noise, or the network is too small, too restrained or at the wrong rate to learn it.",
+        why="Either the rest is noise, or the network is too small, too much regularised, or at a wrong learning rate.",
         remedy="See whether it fits one batch of 32 to a loss near 0; if not, widen it, take dropout and weight decay away, "
         "and try "
         "rates three times higher and lower.",

@@ -79,7 +79,7 @@ def _made_anew(seen: Evidence) -> Finding:
         limit=nan,
         message=f"The output depends on {count} {'parameter' if count == 1 else 'parameters'} ({values:,} values) drawn anew at "
         f"each step ({seen.words['drawn']}): a layer is made inside forward.",
-        why="A layer that is made in forward is another one at each step: it keeps nothing, and the layers around it see noise.",
+        why="A layer that is made in forward is a new one at each step: it learns nothing, and the layers around it get noise.",
         remedy="Make the layer in __init__ and keep it as an attribute, so that the optimizer holds it; in forward only call it.",
         reference="torch.nn.Module: submodules assigned in the constructor are registered",
     )
@@ -110,7 +110,7 @@ def detached_generator(trace: Trace) -> Iterator[Finding]:
                     limit=0.0,
                     message=f"{maker} got no gradient at any step of its optimizer: {taker} is always given its output "
                     "without the graph that made it.",
-                    why=f"What {taker} says of the output cannot reach the weights of {maker}, which stay as they are.",
+                    why=f"What {taker} computes from the output cannot reach the weights of {maker}, which stay as they are.",
                     remedy=f"In the pass that trains {maker}, call {taker} on the output itself; detach() it, or make it under "
                     f"no_grad, only in the pass that trains {taker}.",
                     reference="Goodfellow et al. 2014, Generative adversarial nets, algorithm 1",
@@ -163,7 +163,7 @@ def frozen_random(trace: Trace) -> Iterator[Finding]:
         limit=0.0,
         message=f"{listed(seen.where)} {plural(seen.where, 'is', 'are')} frozen, and still as drawn at random "
         f"({seen.words['drawn']}): {share(seen.figure('share'))} of the values of all matrices.",
-        why="Layers behind see a random image of the input, and nothing will ever make it a better one.",
+        why="The layers behind get random features of the input, and training cannot improve these.",
         remedy="Load the trained weights before training (see that load_state_dict reports no missing keys), or let "
         f"{plural(seen.where, 'it', 'them')} train: requires_grad_(True) before the optimizer is built. "
         "If random features are meant, all is well.",

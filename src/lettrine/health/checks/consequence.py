@@ -185,7 +185,7 @@ def _words(kind: str, trace: Trace, course: Consequence) -> str:
         "rises": f"the loss, which had come to {number(course.best, 3)}, ended at {number(course.end, 3)}",
         "flat": f"the loss does not fall ({number(course.start, 3)} at first, {at})",
         "guessing": f"the loss, {at}, is no better than {course.reference.words} ({told_by})",
-        "learns": f"the loss fell all the same, to {at} ({told_by}: {course.reference.words})",
+        "learns": f"the loss fell nevertheless, to {at} ({told_by}: {course.reference.words})",
         "falls": f"the loss falls ({number(course.start, 3)} at first, {at})",
         "unknown": course.words,
     }

@@ -48,10 +48,10 @@ def raw_contrast(trace: Trace) -> Iterator[Finding]:
         steps=(0, seen.steps[1]),
         value=value,
         limit=limits.CONTRAST_FAR * even,
-        message=f"Examples are told apart by products of vectors whose length is about {number(seen.figure('length'))}, and not "
+        message=f"Examples are compared by products of vectors whose length is about {number(seen.figure('length'))}, and not "
         f"1: logits reach {number(seen.figure('most'))}, and the loss starts at {number(value, 3)}, where guessing among {count} "
         f"gives ln {count} = {number(even, 3)}{harm}.",
-        why="Long vectors win every comparison, and a temperature below 1 makes logits and gradients as many times larger still.",
+        why="Long vectors win every comparison. A temperature below 1 makes logits and gradients larger still.",
         remedy="Bring both sides to length 1 before their product: z = functional.normalize(z, dim=-1). Usual temperatures, such "
         "as 0.07 or 0.1, are meant for products from -1 to 1.",
         reference="Chen et al. 2020, A simple framework for contrastive learning of visual representations, section 5.1",

@@ -75,7 +75,7 @@ def spike(trace: Trace) -> Iterator[Finding]:
     if not ordinary(trace):
         raise Skip("not applicable", NEED_NOT_FALL)
     if any(heavy_momentum(trace)):
-        return  # that is the cause, and told by itself
+        return  # that is the cause, and another check reports it
     steps, losses = enough_losses(trace, 40)
     width = max(10, len(losses) // 20)
     # If the run stopped soon after the jump, no later losses are needed as proof.

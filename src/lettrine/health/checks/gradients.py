@@ -83,7 +83,7 @@ def gradient_scale(trace: Trace) -> Iterator[Finding]:
 
 
 def _move_alike(trace: Trace, names: list[str]) -> str:
-    """That the steps move the weights of these layers at about the same pace all the same, as half a sentence; "" if not.
+    """Half a sentence if the steps nevertheless move the weights of these layers at about the same pace; otherwise "".
 
     What hinders a layer whose gradients are too small or too large is the size of its steps. Adam's do not depend on it.
     """
@@ -216,7 +216,7 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
             "warning",
             "never got a gradient, and a term of the loss"
             + (f" ({lost.words['function']})" if lost is not None else "")
-            + " is added as a mere number: it was computed with its graph, and is not in that of the loss",
+            + " is added as a plain number: it was computed with a graph, and the loss does not contain it",
             "Add the term itself, without item(), float(), detach() or .data: loss = first + second; item() is for printing.",
         ),
         (

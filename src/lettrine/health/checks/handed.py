@@ -65,7 +65,7 @@ def other_loss(trace: Trace) -> Iterator[Finding]:
         limit=1 + limits.HANDED_SPREAD,
         message=f"The loss handed to watch.loss is not the one trained on: it is between {number(float(ratios.min()))} and "
         f"{number(float(ratios.max()))} times it.",
-        why="What is said of the loss is said of another one, such as one term of it, a running mean, or that of other data.",
+        why="The report then speaks of another loss, such as one of its terms, a running mean, or that of other data.",
         remedy="Hand over the tensor on which backward() is called: watch.loss(loss).",
         reference="lettrine: watch.loss",
     )
@@ -146,8 +146,8 @@ def _squares_of_probabilities(trace: Trace) -> Iterator[Finding]:
             value=course.end,
             limit=course.reference.value,
             message=f"The loss is the squared error of a {last.lower()}'s outputs against labels of 0 and 1; {course.words}.",
-            why="Where an answer is surely wrong the activation is next to flat, and the gradient of its square next to 0: "
-            "what is most wrong learns least.",
+            why="Where an answer is certain and wrong the activation is almost flat, and the gradient of its square almost 0: "
+            "the worst answers learn least.",
             remedy=f"Give the raw outputs of {each.where[0]}, without the {last.lower()}, to {entropy}.",
             reference="Goodfellow, Bengio & Courville 2016, Deep Learning, section 6.2.2: output units",
         )

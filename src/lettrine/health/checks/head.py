@@ -62,7 +62,7 @@ def broadcast(trace: Trace) -> Iterator[Finding]:
                 f"Answers of shape {answers} meet {targets} of shape {others} in {each.words['function']}: "
                 f"they broadcast to {size} by {size} pairs."
             ),
-            why="Each answer is held against the targets of all examples: the best answer is their mean, whatever the input.",
+            why="Each answer is compared with the targets of all examples: the best answer is their mean, whatever the input.",
             remedy=f"Give both the same shape: call squeeze(-1) on {longer}, or unsqueeze(-1) on the other.",
             reference="torch.nn.MSELoss: input and target have the same shape; NumPy's rules of broadcasting",
         )
@@ -77,10 +77,9 @@ def _one_against_many(each: Evidence) -> Finding:
         steps=each.steps,
         value=float(columns),
         limit=1.0,
-        message=f"Answers of shape {answers} meet targets of shape {others} in {each.words['function']}: each answer is held "
-        "against "
-        f"{columns} targets at once.",
-        why="The best that one answer can do against several targets is their mean, whatever each of them is.",
+        message=f"Answers of shape {answers} meet targets of shape {others} in {each.words['function']}: each answer is compared "
+        f"with {columns} targets at once.",
+        why="The best single answer to several targets is their mean, whatever each of them is.",
         remedy=f"Give the last layer {columns} outputs, or bring the targets to the shape {answers} first: a sum, a mean or a "
         "column "
         "left out by mistake (keepdim=True) is the usual cause.",
@@ -104,7 +103,7 @@ def _batch_sizes(trace: Trace) -> Iterator[Finding]:
                 f"One input of {each.where[0]} has the shape {each.words['shape']}, another one row for each of "
                 f"{int(each.figure('size'))} examples; {harm.words}."
             ),
-            why="The single row, another at each step, is taken for all examples: what it says of one is noise to the others.",
+            why="The single row, a new one at each step, is used for all examples: it fits one of them and is noise to others.",
             remedy="See how this input is gathered into batches: one row for each example, not one for all of them.",
             reference="NumPy's rules of broadcasting",
         )
@@ -141,7 +140,7 @@ def softmax_axis(trace: Trace) -> Iterator[Finding]:
                 value=1.0,
                 limit=2.0,
                 message=f"{what} taken over a single unit: it gives 1 whatever goes in, and no gradient.",
-                why="Shares of one thing are always the whole of it, so that nothing is learned.",
+                why="With a single unit its share is always 1, so nothing is learned.",
                 remedy=(
                     f"Leave the {softmax or 'softmax'} out, or end in a sigmoid where targets lie between 0 and 1."
                     if fits
@@ -177,7 +176,7 @@ def _share_of_one(each: Evidence) -> Finding:
         value=1.0,
         limit=2.0,
         message="The outputs before the loss are divided by their sum over a single unit: that gives 1 whatever goes in.",
-        why="Shares of one thing are always the whole of it, so that the loss is next to 0 and nothing is learned.",
+        why="With a single unit its share is always 1, so the loss is almost 0 and nothing is learned.",
         remedy="For a question of yes or no use binary_cross_entropy on the sigmoid, or give the last layer two outputs.",
         reference="torch.nn.Softmax: dim, along which the results sum to 1",
     )
@@ -204,7 +203,7 @@ def _inside(trace: Trace) -> Iterator[Finding]:
                 f"{int(each.figure('size'))} examples of the batch."
             ),
             why=(
-                "Shares of one thing are always the whole of it: what was to be weighed is not."
+                "With a single unit its share is always 1: nothing is weighed."
                 if single
                 else "Examples compete with one another, and each answer depends on which others lie in its batch."
             ),
@@ -233,9 +232,9 @@ def _attention(trace: Trace) -> Iterator[Finding]:
             message=(
                 f"The softmax of the attention{' in ' + each.where[0] if each.where else ''}{_scores(each)} is taken along "
                 f"axis {axis} "
-                f"of {axes}, over {over}: what each query sums over does not have weights that sum to 1."
+                f"of {axes}, over {over}: the weights of each query do not sum to 1."
             ),
-            why="Each query gets sums of any size instead of a mean of the values, and a mask over keys does something else.",
+            why="Each query gets a sum of any size instead of a mean of the values, and a mask over keys does not work.",
             remedy=f"Take the softmax of the scores along the keys, dim=-1, instead of dim={axis}.",
             reference="Vaswani et al. 2017, Attention is all you need, section 3.2.1",
         )

@@ -60,7 +60,7 @@ def held_out_labels(trace: Trace) -> Iterator[Finding]:
             f"The loss on held-out data never beat guessing ({number(guess, 3)}): {number(lowest, 3)} at best, "
             f"{number(end, 3)} at the end, while the training loss is {number(now, 3)}."
         ),
-        why="What holds for the training examples says nothing about the held-out ones: these are something else.",
+        why="What is learned from the training examples does not hold for the held-out ones: these are something else.",
         remedy="Look at one held-out batch beside one training batch: its labels must be the targets and not the inputs, and its "
         "inputs prepared, scaled and encoded alike.",
         reference="Karpathy 2019, A recipe for training neural networks: visualise what goes into the net",
@@ -85,9 +85,10 @@ def overfitting(trace: Trace) -> Iterator[Finding]:
     Measured: The loss on held-out data at the end, against the best one.
     Formula: rise = mean(last two) / lowest - 1; a warning if {OVERFITTING_LOST:.0%} of what had been gained over guessing is
         lost again ({OVERFITTING_HEART:.0%} where the held-out loss is more than {OVERFITTING_FAR:.0f} times the training loss,
-        and then of the lowest too; or a rise to {OVERFITTING_GREW} times the lowest and
-        {OVERFITTING_HIGH:.0%} of guessing; for errors of numbers that end above {PLATEAU_HIGH} of guessing then any rise above
-        {OVERFITTING_RISE:.0%}, and above guessing any rise), and the weights of the best step were not kept.
+        and then of the lowest too, unless that is above {HARDLY_LEARNED} of guessing; or a rise
+        to {OVERFITTING_GREW} times the lowest and {OVERFITTING_HIGH:.0%} of guessing; for errors of numbers that end above
+        {PLATEAU_HIGH} of guessing then any rise above {OVERFITTING_RISE:.0%}, and above guessing any rise), and the weights of
+        the best step were not kept.
     """
     finite = np.isfinite(trace.dev.mean)
     steps, dev = trace.dev.step[finite], trace.dev.mean[finite]
@@ -113,8 +114,9 @@ def overfitting(trace: Trace) -> Iterator[Finding]:
     share = limits.OVERFITTING_HEART if heart else limits.OVERFITTING_LOST
     limit = max(rise, best + share * (guess - best if isfinite(guess) else size))
     if heart and _of_numbers(trace) and end >= limits.PLATEAU_HIGH * guess:
-        limit = best if worthless else rise  # of numbers every rise is an error that grew
-    elif heart:  # classes known by heart are said with certainty: few errors cost much, while fewer may be made than at the best
+        limit = best if worthless else rise  # for numbers every rise is an error that grew
+    elif heart and not best > limits.HARDLY_LEARNED * guess:
+        # Memorised classes are answered with certainty: a few errors cost much, even if they became fewer.
         limit = max(limit, (1 + share) * best)
         if isfinite(guess):
             limit = min(limit, max(limits.OVERFITTING_GREW * best, limits.OVERFITTING_HIGH * guess))
@@ -136,7 +138,7 @@ def overfitting(trace: Trace) -> Iterator[Finding]:
         value=end,
         limit=limit,
         message=f"The loss on held-out data was best at step {when} ({number(best, 3)}) and has risen to {number(end, 3)}{gap}.",
-        why="The network learns its training examples by heart; what it gains there it loses on new ones.",
+        why="The network memorises its training examples; what it gains on these it loses on new ones.",
         remedy=f"{remedy} on with more data, a smaller network, dropout (0.1 to 0.5) or more weight decay (10 times what it is "
         "now, or 0.01 if it is 0).",
         reference="Prechelt 1998, Early stopping, but when?",
@@ -196,7 +198,7 @@ def dev_scale(trace: Trace) -> Iterator[Finding]:
         limit=limit,
         message=f"The loss on held-out data is {number(away)} times {'above' if above else 'below'} the training loss at all "
         f"{len(ratios)} evaluations, from step {int(steps[0])} on.",
-        why="One is a sum and the other a mean, or they are divided by different numbers: the curves say nothing of each other.",
+        why="One is a sum and the other a mean, or they are divided by different numbers: the two curves cannot be compared.",
         remedy=f"{'Divide' if above else 'Multiply'} the held-out loss by {number(away)}: add up loss.item() * len(batch) over "
         "all batches and divide by the number of examples.",
         reference="Karpathy 2019, A recipe for training neural networks",
@@ -204,7 +206,7 @@ def dev_scale(trace: Trace) -> Iterator[Finding]:
 
 
 def _training_weight(trace: Trace) -> float:
-    """By what the training loss, as it is handed over, is larger than the mean over examples and outputs; NaN if unknown."""
+    """How many times the training loss that is handed over is the mean over examples and outputs; NaN if unknown."""
     seen = loss_seen(trace)
     return seen.figure("weight") * units_of(trace, seen) if seen is not None else nan
 
@@ -238,7 +240,7 @@ def _counted_otherwise(each: Evidence) -> Finding:
         limit=limits.DEV_MADE,
         message=f"The held-out loss is {number(factor, 3)} times the mean of the {losses} computed for it, at each of "
         f"{int(each.figure('looks'))} evaluations{f': {same}' if same else ''}.",
-        why="It is added up or divided by another number than that of its parts: the curves say nothing of each other.",
+        why="Its parts were added up, or divided by a wrong number: the two curves cannot be compared.",
         remedy="Add up loss.item() * len(batch) over all batches and divide by the number of examples.",
         reference="Karpathy 2019, A recipe for training neural networks",
     )
@@ -257,7 +259,7 @@ def _far_from_the_start(steps: Floats, dev: Floats, level: Floats, guess: float)
         limit=limits.DEV_FAR,
         message=f"The held-out loss was {number(float(dev[0]), 3)} at step {int(steps[0])} and {number(float(dev.min()), 3)} at "
         f"best; guessing gives {number(guess, 3)}, and the training loss was {number(float(level[0]), 3)} then.",
-        why="Even an untrained network does no worse than that on inputs of the size it is trained on: these are of another.",
+        why="Even an untrained network is not so wrong on inputs of the size it is trained on: these have another size.",
         remedy="Print mean and std of a held-out batch beside those of a training batch, and scale both with the same numbers.",
         reference="Karpathy 2019, A recipe for training neural networks: visualise what goes into the net",
     )

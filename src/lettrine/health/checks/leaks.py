@@ -51,17 +51,17 @@ def _held(trace: Trace, seen: Evidence) -> Finding:
         "threshold": (
             f"Column {place}{more} of the input tells the class by a threshold",
             f"x[:, {place}]",
-            f"See what column {place} is made of: if of the target itself, or of what is known only after it, leave it out.",
+            f"See how column {place} is made: if from the target, or from what is known only after it, leave it out.",
         ),
         "mark": (
             f"Column {place}{more} of the input holds one and the same value for all examples of one class, and for no other",
             f"x[:, {place}]",
-            f"See when column {place} is written down: if only once the answer is known, leave it out.",
+            f"See when column {place} is recorded: if only after the answer is known, leave it out.",
         ),
         "line": (
             f"The target is a straight line of column {place}{more} of the input",
             f"x[:, {place}]",
-            f"See what column {place} is made of: if of the target itself, or of what is known only after it, leave it out.",
+            f"See how column {place} is made: if from the target, or from what is known only after it, leave it out.",
         ),
         "sequence": (
             "The target is the input itself, position by position",
@@ -104,7 +104,7 @@ def _fast(trace: Trace) -> Iterator[Finding]:
     if not len(losses) or steps[0] != 0:
         raise Skip("not run", "the first step was not watched")
     if trace.facts.notes.get("batches") == "one, repeated":
-        raise Skip("not applicable", "one batch is trained on again and again, which any network learns by heart")
+        raise Skip("not applicable", "one batch is trained on again and again, which any network memorises")
     if trace.facts.result.get("repeated", 0.0) > limits.REPEATED_WORDS:
         raise Skip("not applicable", "the held-out data repeats the training data")
     if not fresh(trace):

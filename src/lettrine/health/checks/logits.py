@@ -49,7 +49,7 @@ def relu_logits(trace: Trace) -> Iterator[Finding]:
             why = "A logit of 0 or more is a probability of at least one half: no example can be told to be of class 0."
         elif kind == "ReLU" and (cut >= limits.CUT_LOGITS or chain[0] in NORMALISED):
             severity = "warning"
-            why = "What is cut to 0 gets no gradient, so that a class which is cut for an example cannot be raised for it again."
+            why = "A logit that is cut to 0 gets no gradient, so it cannot rise again for that example."
         else:
             severity = "info"
             why = "A class can only be ruled out by raising all others."
@@ -83,7 +83,7 @@ def _relu_for_probabilities(each: Evidence) -> Finding:
         steps=each.steps,
         value=each.figure("zeros"),
         limit=limits.CUT_LOGITS,
-        message="The loss takes logarithms of probabilities, and gets those of a ReLU's outputs, 0 or of any size.",
+        message="The loss expects logarithms of probabilities, and gets those of a ReLU's outputs, which are 0 or of any size.",
         why="The logarithm of 0 is minus infinity, or has no slope where it is clipped: such an example teaches nothing.",
         remedy=f"Put a {'sigmoid' if yes else 'softmax'} in the place of the ReLU after {each.where[0]}, or give the raw outputs "
         f"to {'binary_cross_entropy_with_logits' if yes else 'cross_entropy'}.",
@@ -128,7 +128,7 @@ def probabilities_as_logits(trace: Trace) -> Iterator[Finding]:
             why=(
                 f"Values between 0 and 1 taken for logits are never certain: the loss stays high, with small gradients.{words}"
                 if expected == "logits"
-                else "It takes the exponential of what are rates already: large ones overflow, none comes out below 1."
+                else "It takes the exponential of values that are rates already: large ones overflow, and no result is below 1."
                 if "rates" in expected
                 else "The loss then rewards sizes, not probabilities, and can fall below 0 without anything being learned."
             ),

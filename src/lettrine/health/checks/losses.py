@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import isfinite, log, nan, prod
+from math import isfinite, log, nan
 
 import numpy as np
 
@@ -37,6 +37,7 @@ from lettrine.health.checks.reference import (
     reference_of,
 )
 from lettrine.health.checks.registry import Skip, check
+from lettrine.health.checks.starts import drawn_large, large_inputs, large_start
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
 
@@ -46,11 +47,14 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
     """The untrained network is confidently wrong.
 
     Measured: The loss of the first step, against that of an even guess among the classes.
-    Formula: excess = first loss - ln(K), in nats; logits with a standard deviation of s cost about s**2 / 2.
+    Formula: excess = first loss - ln(K), in nats; logits with a standard deviation of s cost about s**2 / 2. Where numbers are
+    predicted: first loss >= {INITIAL_FAR:g} * (loss of the best single answer), with weights of std >= {INITIAL_HEAD:g} /
+    sqrt(fan-in).
     """
     expected, classes = even_of(trace), classes_of(trace)
-    if not isfinite(expected):
-        raise Skip("not applicable", "a loss that does not choose between classes has no starting value to expect")
+    if not isfinite(expected) or classes < 2:
+        yield from large_start(trace)
+        return
     if trace.loss.step[0] != 0:
         raise Skip("not run", "the first step was not watched")
     if trace.seen("resumed"):
@@ -74,9 +78,9 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
     cheap = course.well or (
         course.end < limits.PLATEAU_HIGH * course.reference.value
         and back <= limits.INITIAL_COST * (course.steps[1] - course.steps[0] + 1)
-        and not _drawn_large(trace, weight)
+        and not drawn_large(trace, weight)
     )
-    loud = back >= limits.INITIAL_WASTED and not cheap and not _large_inputs(trace)
+    loud = back >= limits.INITIAL_WASTED and not cheap and not large_inputs(trace)
     matrix = any(info.name == weight and len(info.shape) > 1 for info in trace.parameters)
     if limits.INITIAL_LOGIT_STD < spread < limits.REMEDY_SHRINK and matrix:
         remedy = (
@@ -100,18 +104,6 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
         remedy=remedy,
         reference=f"{limits.STUDY}: expected loss at initialisation",
     )
-
-
-def _drawn_large(trace: Trace, weight: str) -> bool:
-    """Whether the weights of the last layer start far larger than any usual initialiser makes them."""
-    shape = next((info.shape for info in trace.parameters if info.name == weight), ())
-    std = median(trace.parameter(weight, "std"), start(trace)) if weight in trace.parameter_stats else nan
-    return len(shape) > 1 and std * prod(shape[1:]) ** 0.5 > limits.INITIAL_HEAD
-
-
-def _large_inputs(trace: Trace) -> bool:
-    """Whether large inputs, and not the last layer, cause the large first outputs."""
-    return any(each.figure("feature_most") >= limits.INPUTS_LARGE for each in trace.seen("inputs"))
 
 
 @check("no-learning", needs=("loss",))
@@ -230,7 +222,7 @@ def slow_learning(trace: Trace) -> Iterator[Finding]:
     pace_left = float(falls[-1]) / (len(later) / 5) if even_pace else fell / third
     aim = limits.LEARNED_WELL * (course.reference.value if course.reference.known else course.start)
     factor = 1 + (course.end - aim) / pace_left / len(losses) if aim < course.end else 1.0
-    # The pace is that of the last steps: it tells of the next ones, and not of ten times as many.
+    # The pace of the last steps predicts the next ones, but not ten times as many.
     longer = f"about {number(max(2.0, factor), 1)}" if factor < limits.SLOW_FARTHEST else f"at least {limits.SLOW_FARTHEST:g}"
     known = course.reference
     enough = even_pace and known.known and course.steps[1] - course.steps[0] >= limits.SLOW_ENOUGH
@@ -252,7 +244,7 @@ def slow_learning(trace: Trace) -> Iterator[Finding]:
 
 
 def _by_heart(trace: Trace) -> bool:
-    """Whether the loss on held-out data has been rising for a third of the run: what is learned more is by heart."""
+    """Whether the loss on held-out data has been rising for a third of the run: what is still learned is only memorised."""
     known = np.isfinite(trace.dev.mean)
     step, loss = trace.dev.step[known], trace.dev.mean[known]
     return bool(len(loss)) and float(step[np.argmin(loss)]) < float(step[-1]) * (1 - limits.SLOW_RISING)

@@ -47,7 +47,7 @@ def majority_class(trace: Trace) -> Iterator[Finding]:
         f"{int(seen.figure('rows')):,} examples looked at, also to the {int(seen.figure('others'))} of another class; "
         f"the loss, {number(course.end, 3)} at step {course.steps[1]:,}, is not far below guessing "
         f"({number(course.reference.value, 3)}).",
-        why="Where one class is so frequent, answering it always costs little, and few examples say how to tell the others.",
+        why="Where one class is so frequent, answering it always costs little, and few examples show what the others are.",
         remedy=f"Weight what is rare, up to about {times} times (weight= of cross_entropy, pos_weight= of "
         "binary_cross_entropy_with_logits), or draw it more often (WeightedRandomSampler), and judge by recall or average "
         "precision, not by accuracy; or choose a threshold below one half.",

@@ -61,7 +61,7 @@ def modes_in_part(trace: Trace) -> Iterator[Finding]:
             warm,
             "warning",
             f"{listed(warm)} {plural(warm, 'is', 'are')} in training mode while the model is evaluated in eval mode.",
-            "Call eval() on the whole model, and see that no train() of its own keeps a part back: each evaluation now changes "
+            "Call eval() on the whole model, and see that no part calls train() on itself: each evaluation now changes "
             "the "
             "running statistics and depends on which examples lie in a batch.",
         )
@@ -111,7 +111,7 @@ def eval_dropout(trace: Trace) -> Iterator[Finding]:
             value=rate,
             limit=0.0,
             message=f"Dropout in {listed(seen.where)}{at} goes on in eval mode: it drops {share(rate)} of the values there.",
-            why="Held-out losses and answers are those of a network with holes in it, and differ from one call to the next.",
+            why="Held-out losses and answers are those of a network with missing values, and differ from call to call.",
             remedy="Give F.dropout its mode, F.dropout(x, p, training=self.training) (scaled_dot_product_attention: dropout_p=p "
             "if "
             "self.training else 0.0), or use nn.Dropout, which knows it.",

@@ -12,7 +12,7 @@ from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
 
 _REMEDY: Final = {
-    "batch_norm": "Leave track_running_stats at True, so that eval mode uses what training has learnt of the data; or take a "
+    "batch_norm": "Leave track_running_stats at True, so that eval mode uses the statistics of the training data; or take a "
     "norm that needs no neighbours: nn.GroupNorm, or nn.LayerNorm.",
     "softmax": "Take it along the axis of what is weighed for one example, not along that of the batch.",
 }
@@ -41,7 +41,7 @@ def _finding(function: str, seen: list[Evidence]) -> Finding:
         limit=float(batch),
         message=f"{what} in {listed(names)} is taken over the examples at hand in eval mode too: over {batch} in training, over "
         f"{rows} on held-out data.",
-        why="The answer to one example then depends on which others lie in its batch, and one alone gets another one, or none.",
+        why="The answer to one example then depends on the other examples in its batch; alone it gets another answer, or none.",
         remedy=_REMEDY.get(function.removeprefix("log_"), _OTHERWISE),
         reference="Ioffe & Szegedy 2015, Batch normalization, section 3.1: inference with population statistics",
     )

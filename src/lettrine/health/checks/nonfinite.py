@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import nan
 from typing import Final
 
@@ -24,6 +24,12 @@ _PASS: Final[dict[str, str]] = {
 }
 _NO_LOG: Final = ("LogSoftmax", "BinaryCrossEntropyWithLogits", "MseLoss", "L1Loss", "SmoothL1Loss", "HuberLoss")
 """Losses without a logarithm of a probability, by the beginning of their node's name."""
+_DROP: Final = "drop what is NaN or infinite (empty cells of a table), and divide by a std that is never 0."
+_NOTHING: Final = (
+    "Nothing had grown before, and nothing seen comes near a division by 0 or a logarithm of 0: the batch may hold it."
+)
+_LOGITS: Final = "compute the loss from logits (cross_entropy, binary_cross_entropy_with_logits), not from log of a probability; "
+_WATCH: Final = "watch with every=1 to see in which module it begins"
 _ROOTS: Final = ("sqrt", "pow")
 _LOGS: Final = ("log", "log2", "log10")
 _SHARES: Final = ("softmax", "sigmoid")
@@ -72,7 +78,7 @@ def non_finite(trace: Trace) -> Iterator[Finding]:
 def _cause(trace: Trace, first: NonFinite, where: str) -> tuple[str, str]:
     """A sentence on the operation that made it ("" if that was not seen), and the remedy."""
     if first.phase == "data":
-        return "", f"Look at batch {first.step}: drop inputs that are NaN or infinite, and divide by a std that is never 0."
+        return "", f"Look at batch {first.step}: {_DROP}"
     operations = trace.seen("operation")
     broke = [each for each in operations if each.words["broke"] and each.figure("step") <= first.step + 1]
     if broke:
@@ -85,14 +91,20 @@ def _cause(trace: Trace, first: NonFinite, where: str) -> tuple[str, str]:
     open_ends = sorted(
         (each for each in operations if each.words["guarded"] != "yes" and _open(each)), key=lambda one: one.figure("least")
     )
-    # A probability may become 0 however small the steps are.
+    # A probability may become 0 however small the steps are, but while nothing grows it comes near 0 first.
     of_shares = [each for each in open_ends if each.where[1] in _LOGS and each.words["of"] in _SHARES]
-    if of_shares or (open_ends and not grown):
-        each = (of_shares if grown else open_ends)[0]
+    far = [each for each in of_shares if each.figure("least") >= limits.LOG_NEAR]
+    if suspects := of_shares if grown else [each for each in open_ends if each not in far]:
+        each = suspects[0]
         amount = number(each.figure("least"))
         calm = "" if grown else "Nothing had grown before. "
         told = f"{calm}The input of {_place(each)} is not kept away from 0: it came down to {amount}."
         return told, _guard(each)
+    if not grown and not first.where and first.phase == "loss" and len(_norms(trace)):
+        return (
+            _NOTHING,
+            f"Look at batch {first.step}, inputs and targets: {_DROP} If both are finite, {_unseen(trace, operations)}.",
+        )
     return "", _slower(trace, first, where, grown=grown)
 
 
@@ -161,13 +173,14 @@ def _slower(trace: Trace, first: NonFinite, where: str, *, grown: bool) -> str:
         gentler.append(f"clip the gradient norm at about {number(rounded(norm))}, its median before step {first.step}")
     parts = []
     if first.phase == "loss":
-        if not any(name.startswith(_NO_LOG) for name in trace.facts.loss_chain):
-            advice = (
-                "compute the loss from logits (cross_entropy, binary_cross_entropy_with_logits), not from log of a probability"
-            )
-            parts.append(advice)
-        parts.append("watch with every=1 to see in which module it begins")
+        parts.append(_unseen(trace, trace.seen("operation")))
     else:
         parts.append(f"look in {where} for a division by 0, a log or root of 0, or an exp that overflows, and add an epsilon")
     text = "; ".join([*gentler, *parts] if grown else [*parts, *gentler])
     return f"{text[0].upper()}{text[1:]}."
+
+
+def _unseen(trace: Trace, operations: Sequence[Evidence]) -> str:
+    """What to do about a loss of which only its value is known."""
+    log = not operations and not any(name.startswith(_NO_LOG) for name in trace.facts.loss_chain)
+    return (_LOGITS if log else "") + _WATCH

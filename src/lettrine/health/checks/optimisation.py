@@ -359,7 +359,7 @@ def collapsed_kl(trace: Trace) -> Iterator[Finding]:
         steps=seen.steps,
         value=kl,
         limit=limits.KL_COLLAPSED,
-        message=f"The {size} latent variables tell nothing of the input: their KL divergence is {number(rounded(kl))} nats an "
+        message=f"The {size} latent variables say nothing about the input: their KL divergence is {number(rounded(kl))} nats an "
         f"example at "
         f"step {int(seen.figure('step')):,}.",
         why="The decoder has learned to ignore the latent variables, which costs nothing under a KL term that weighs too much.",

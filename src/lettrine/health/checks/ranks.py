@@ -12,12 +12,12 @@ from typing import Final
 import numpy as np
 
 from lettrine.health import limits_ranks as limits
-from lettrine.health.checks.by_rank import unheard
+from lettrine.health.checks.by_rank import unrecorded
 from lettrine.health.checks.reading import listed, number, plural, share
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
-from lettrine.health.replicas import Replicas, compared, heard, independent, ranks_named
+from lettrine.health.replicas import Replicas, compared, independent, ranks_named, recorded
 from lettrine.health.trace import Trace
 
 LEAST: Final = 2  # least number of ranks to compare
@@ -41,8 +41,8 @@ def _several(trace: Trace) -> None:
     """Raises Skip unless several ranks were recorded."""
     if not trace.ranks:
         raise Skip("not applicable", "one process trains alone")
-    if len(heard(trace)) < LEAST:
-        raise Skip("not run", unheard(trace, watched=False) or unheard(trace, watched=True))
+    if len(recorded(trace)) < LEAST:
+        raise Skip("not run", unrecorded(trace, watched=False) or unrecorded(trace, watched=True))
 
 
 @check("gradients-not-synchronised")
@@ -288,7 +288,7 @@ def _unlike(steps: Sequence[int], severity: str, message: str, why: str, remedy:
 def _fed(trace: Trace) -> dict[int, Evidence]:
     """The record of the model's inputs on each recorded rank. Raises Skip if there is nothing to compare."""
     _several(trace)
-    known = {rank: each.seen("fed") for rank, each in heard(trace).items()}
+    known = {rank: each.seen("fed") for rank, each in recorded(trace).items()}
     fed = {rank: seen[0] for rank, seen in known.items() if seen}
     if len(fed) < LEAST:
         raise Skip("not applicable", "one process trains alone" if not trace.ranks else "at most one rank recorded its calls")

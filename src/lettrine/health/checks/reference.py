@@ -33,6 +33,7 @@ class Reference:
 UNKNOWN: Final = Reference()
 NEED_NOT_FALL: Final = "a loss against another network, for rewards or of an unknown kind need not fall"
 CONSTANT: Final = "the best single answer to every input"
+_ONE_OF_THEM: Final = 1.4  # between a loss and the mean of others of its kind; a sum or a mean of two differs by 2
 _ONE_UNIT: Final = 0.02  # spread of the ratio of two losses that differ in their unit only
 
 
@@ -94,13 +95,18 @@ def bare_term(trace: Trace) -> Evidence | None:
 
 
 def units_of(trace: Trace, seen: Evidence) -> float:
-    """The reported loss divided by the one trained on (accumulation, a loss scale); NaN if that varies."""
+    """The reported loss divided by the one trained on (accumulation, a loss scale); NaN if that varies.
+
+    Where a step has several backward passes the loss of one of them may be reported: it varies around theirs.
+    """
     ratios = handed_ratios(trace, seen)
     if not len(ratios):
         return 1.0
     middle = float(np.median(ratios))
     off = np.abs(ratios / middle - 1) if middle else np.full(1, np.inf)
-    return middle if float(np.median(off)) < _ONE_UNIT else nan
+    if float(np.median(off)) < _ONE_UNIT:
+        return middle
+    return 1.0 if seen.figure("passes") > 1 and 1 / _ONE_OF_THEM < middle < _ONE_OF_THEM else nan
 
 
 def handed_ratios(trace: Trace, seen: Evidence) -> Floats:

@@ -19,7 +19,7 @@ from lettrine.health.trace import Trace
 
 @check("repeated-batch")
 def repeated_batch(trace: Trace) -> Iterator[Finding]:
-    """The same batch several times in a row, a batch in which all rows are equal, or now and then a batch of nothing but 0.
+    """The same batch several times in a row, a batch in which all rows are equal, or sometimes a batch of nothing but 0.
 
     Measured: Whether a batch equals the one before, whether all rows of a batch are the same, and whether all its values are 0.
     Formula: share = (batches equal to the one before) / (pairs of batches that were compared); batches of 0:
@@ -41,7 +41,7 @@ def repeated_batch(trace: Trace) -> Iterator[Finding]:
                 value=each.figure("rows"),
                 limit=1.0,
                 message=f"All {int(each.figure('rows'))} rows of each batch are the same.",
-                why="The inputs of a batch tell nothing of what its targets differ by.",
+                why="The inputs of a batch do not tell why its targets differ.",
                 remedy="Look at how rows are picked: an index that is not used, one example expanded, or a generator made anew.",
                 reference="Karpathy 2019, A recipe for training neural networks: become one with the data",
             )
@@ -56,7 +56,7 @@ def repeated_batch(trace: Trace) -> Iterator[Finding]:
                 value=each.figure("same"),
                 limit=limits.REPEATED,
                 message=f"In the first steps {share(each.figure('same'))} of the batches are the one before over again.",
-                why="Every example that is new costs several steps, and the network learns the few it sees by heart.",
+                why="Every new example costs several steps, and the network memorises the few it sees.",
                 remedy=(
                     "See that loader workers do not share a seed (seed each of them in worker_init_fn), and that the batch is "
                     "drawn anew in each step."
@@ -80,7 +80,7 @@ def _blank(trace: Trace) -> Iterator[Finding]:
                 value=blank / batches,
                 limit=limits.BLANK_LEAST / batches,
                 message=f"{blank} of the {batches} batches looked at are 0 in all rows, the first one at step {each.steps[0]:,}.",
-                why="From such a batch nothing is learned but how frequent each target is.",
+                why="Such a batch teaches only how frequent each target is.",
                 remedy="See where batches get lost on their way to the model: a copy to the device that is used before it has "
                 "arrived (non_blocking=True), memory that is filled again too soon, or a data set that returns zeros where "
                 "reading failed. Assert x.any() before each step.",
@@ -103,7 +103,7 @@ def _of_one_value(each: Evidence) -> Finding:
         value=each.figure("empty"),
         limit=limits.EMPTY,
         message=f"{share(each.figure('blank'))} of the examples hold one value throughout, and their targets differ.",
-        why="Of an empty example nothing can be learned but how often each target occurs.",
+        why="An empty example teaches only how frequent each target is.",
         remedy="See how these files are read: a path that is not found, or a picture that cannot be decoded, may give zeros.",
         reference="Karpathy 2019, A recipe for training neural networks: become one with the data",
     )
@@ -141,7 +141,7 @@ def _returning(each: Evidence, apart: str) -> Finding:
             if one
             else f"The same {period} batches of {rows} rows come again and again, in the same order; {apart}."
         ),
-        why="The network learns by heart the few examples it sees, and nothing that holds for others.",
+        why="The network memorises the few examples it sees, and learns nothing that holds for others.",
         remedy=(
             "Take the next batch at each step, for x, y in loader, and not next(iter(loader)), which is always the first one. If "
             "these rows are all there are, they are too few for this network."

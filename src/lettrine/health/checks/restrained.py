@@ -1,4 +1,4 @@
-"""What keeps a network from learning although all is wired.
+"""What keeps a network from learning although everything is connected.
 
 Reported as "underfitting", "divergence" and "saturation".
 """
@@ -63,7 +63,7 @@ def heavy_momentum(trace: Trace) -> Iterator[Finding]:
         message=f"A momentum of {number(momentum, 4)} ({trace.facts.optimiser}) lets each gradient act on for "
         f"{number(1 / (1 - momentum))} steps: the loss had come to {number(course.best, 3)} and ended at "
         f"{number(course.end, 3)}.",
-        why="The steps go on in their old direction long after the loss has begun to rise in it, and come back as late.",
+        why="The steps keep their old direction long after the loss has begun to rise, and turn back just as late.",
         remedy=f"Set the momentum (beta1 of Adam) from {number(momentum, 4)} to 0.9; with SGD this makes the steps "
         f"{number(0.1 / (1 - momentum))} times smaller, so that the learning rate may rise again.",
         reference="Sutskever et al. 2013, On the importance of initialization and momentum in deep learning",
@@ -85,7 +85,7 @@ def peaked_attention(trace: Trace) -> Iterator[Finding]:
         return
     names, spread = tuple(name for each in seen for name in each.where), max(each.figure("spread") for each in seen)
     first = max(each.figure("first") for each in seen)
-    words = course.words if course.bad else f"the loss came to {number(course.end, 3)} only"
+    words = course.words if course.bad else f"the loss only reached {number(course.end, 3)}"
     yield Finding(
         id="saturation",
         severity="warning",
@@ -95,7 +95,7 @@ def peaked_attention(trace: Trace) -> Iterator[Finding]:
         limit=limits_wiring.PEAKED,
         message=f"The softmax in {listed(names)} gives {share(first)} of its weight to one place of "
         f"{int(seen[0].figure('size'))} from the start, since its scores have a std of {number(spread)}; {words}.",
-        why="Where one share is 1 and the others are 0 a softmax has next to no gradient: what makes the scores hardly learns.",
+        why="Where one share is 1 and the others are 0, a softmax has almost no gradient: the layers before it hardly learn.",
         remedy="Divide the scores by the root of the size of queries and keys, scores / math.sqrt(d), or call "
         "F.scaled_dot_product_attention, which does so; and normalise what queries and keys are made of.",
         reference="Vaswani et al. 2017, Attention is all you need, section 3.2.1",

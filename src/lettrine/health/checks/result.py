@@ -87,7 +87,7 @@ def memorising(trace: Trace) -> Iterator[Finding]:
             train,
             limit,
             f"The network's loss is {number(train, 3)} on its training data and {number(held_out, 3)} on held-out data.",
-            "It knows much of its training data by heart, which says nothing about new data"
+            "It has memorised much of its training data, which does not help on new data"
             + ("; what it predicts is still better than counting." if model <= simple else "."),
             "More words would help most; else more dropout (up to 0.5), fewer steps, or more networks (--networks 8).",
             "Srivastava et al. 2014, Dropout: a simple way to prevent neural networks from overfitting",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import isfinite, nan
 
+import numpy as np
+
 from lettrine.health import limits_wiring as limits
 from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.judging import steps_taken
@@ -57,6 +59,33 @@ def no_step(trace: Trace) -> Iterator[Finding]:
             remedy=remedy,
             reference="torch.optim: taking an optimization step",
         )
+
+
+def compiled_elsewhere(trace: Trace) -> Iterator[Finding]:
+    """A compiled step that trains something else than what is watched, or nothing: all weights are the same at each step seen."""
+    held = [info.name for info in trace.parameters if info.trainable and info.optimised and info.name in trace.parameter_stats]
+    if trace.facts.notes.get("compiled") != "step" or not held:
+        return
+    moved = np.array([trace.parameter(name, "update_rms") for name in held])
+    seen = np.isfinite(moved).all(axis=0)
+    steps, sizes = trace.steps[seen], np.array([trace.parameter(name, "rms")[seen] for name in held])
+    # Sizes tell of steps between those that were sampled: with accumulation few losses are followed by one.
+    if not len(steps) or steps[-1] - steps[0] < limits.STEPLESS_ROUNDS or moved[:, seen].any() or np.ptp(sizes, axis=1).any():
+        return
+    yield Finding(
+        id="never-moved",
+        severity="critical",
+        where=tuple(held),
+        steps=(int(steps[0]), int(steps[-1])),
+        value=float(len(held)),
+        limit=0.0,
+        message=f"{listed(held)} did not change from step {steps[0]} to step {steps[-1]}, while losses of compiled code were "
+        "handed over.",
+        why="What the compiled step trains is not this model, or it makes no step at all.",
+        remedy="See that backward() and optimizer.step() are called inside of the compiled step or after it, and that the model "
+        "in it is the one that is watched and not a copy of it.",
+        reference="torch.compile: the compiled function holds the modules that were there when it was made",
+    )
 
 
 def idle_optimisers(trace: Trace) -> Iterator[Finding]:
@@ -170,7 +199,7 @@ def norms_of_one(trace: Trace) -> Iterator[Finding]:
         value=1.0,
         limit=nan,
         message=f"{listed(names)} {gives} bias whatever goes in{_end(trace)}",
-        why="One value less its own mean is 0, so nothing goes through, and no gradient goes back.",
+        why="One value minus its own mean is 0, so nothing passes forward and no gradient passes back.",
         remedy="Leave it out there, or let it take more values together: "
         + ("fewer groups in GroupNorm." if kinds == {"GroupNorm"} else "LayerNorm over several features."),
         reference="Ba, Kiros & Hinton 2016, Layer normalization, section 3",

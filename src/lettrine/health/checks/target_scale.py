@@ -74,7 +74,7 @@ def target_scale(trace: Trace) -> Iterator[Finding]:
 
 
 def _never_reached(trace: Trace, each: Evidence) -> Finding | None:
-    """Targets of one term of a loss, so large that late in the run the answers are still next to nothing beside them."""
+    """Targets of one term of a loss, so large that late in the run the answers are still almost 0 beside them."""
     square, answer = each.figure("square"), each.figure("answer")
     late = len(trace.loss.step) > 0 and each.steps[1] >= max(limits.LATE_LOOK * trace.loss.step[-1], limits.CONSTANT_STEP)
     enough = each.figure("rows") >= limits.TARGETS_LEAST
@@ -91,8 +91,8 @@ def _never_reached(trace: Trace, each: Evidence) -> Finding | None:
         limit=limits.SCALE_APART,
         message=f"The targets of {each.where[0]} are about {number(size, 3)} in size; at step {each.steps[1]:,} its answers are "
         f"still at {number(reached, 3)}.",
-        why="Such an error is so large that it rules the gradients of all layers it shares with other terms of the loss, and "
-        "what the targets differ by is not learned before their size.",
+        why="Such a large error dominates the gradients of all layers that other terms of the loss share, and the size of the "
+        "targets is learned before their differences.",
         remedy="Divide these targets (of a critic: the rewards) by "
         f"{number(size, 1)}, or standardise them, and multiply the answers by it where they are used.",
         reference="LeCun et al. 1998, Efficient BackProp, section 4.3: normalizing",
@@ -100,7 +100,7 @@ def _never_reached(trace: Trace, each: Evidence) -> Finding | None:
 
 
 def _ruled(each: Evidence) -> Finding | None:
-    """A few targets, far from all others, that rule a squared error; the others are not followed."""
+    """A few targets, far from all others, that dominate a squared error; the answers do not follow the others."""
     std, most, left = each.figure("std"), each.figure("most_std"), each.figure("most_left")
     few = each.figure("heavy") >= limits.FEW_RULE and std >= limits.FEW_FAR * most
     late = each.steps[1] >= limits.LEARNING_STEPS / 2
@@ -113,10 +113,10 @@ def _ruled(each: Evidence) -> Finding | None:
         steps=each.steps,
         value=std / most,
         limit=limits.FEW_FAR,
-        message=f"A few targets lie far from all others: {share(each.figure('heavy'))} of their squares are those of a "
-        f"twentieth. They go from {number(each.figure('low'), 3)} to {number(each.figure('high'), 3)}; without the few their "
-        f"std is {number(most, 3)}, and at step {each.steps[1]:,} the answers miss them by {number(left)} times its square.",
-        why="A squared error follows the farthest targets, and each of them throws the weights about.",
+        message=f"A few targets lie far from all others: a twentieth of them holds {share(each.figure('heavy'))} of the sum of "
+        f"squares. They go from {number(each.figure('low'), 3)} to {number(each.figure('high'), 3)}. The others have a std of "
+        f"{number(most, 3)}; at step {each.steps[1]:,} the mean squared error there is {number(left)} times its square.",
+        why="A squared error follows the farthest targets, and each of them moves the weights far.",
         remedy="Look at the largest targets: wrong units, or a mark for a missing value? Clip or drop them, take logarithms, or "
         "use huber_loss.",
         reference="Huber 1964, Robust estimation of a location parameter",

@@ -48,7 +48,7 @@ def target_range(trace: Trace) -> Iterator[Finding]:
     """
     for each in compared(trace):
         low, high = each.figure("low"), each.figure("high")
-        if not given(each) or not isfinite(low):
+        if not (given(each) or _many_outside(each)) or not isfinite(low):
             continue
         tolerance = limits.SHARE_TOLERANCE
         if _amounts(each, low, high):
@@ -59,6 +59,11 @@ def target_range(trace: Trace) -> Iterator[Finding]:
             yield _no_probabilities(each, low, high)
         elif each.words["expects"] in ("squared", "absolute") and each.figure("lost") > limits.OUT_OF_REACH:
             yield _out_of_reach(each, low, high)
+
+
+def _many_outside(each: Evidence) -> bool:
+    """Whether so many of a few targets, from small batches, lie out of reach that the rest cannot change it."""
+    return each.figure("given") == 1 and each.figure("outside") * each.figure("rows") >= limits.TARGETS_OUTSIDE
 
 
 def two_labels(each: Evidence) -> bool:
@@ -94,7 +99,7 @@ def _no_shares(each: Evidence, low: float, high: float) -> Finding:
             f"{number(high, 3)} and sum to {number(each.figure('row_sum'), 3)} on average, differently in each row."
         ),
         why=(
-            "A share below 0 rewards a small probability: the loss has no lowest value, and what the numbers are is not learned."
+            "A share below 0 rewards a small probability: the loss has no lowest value, and the numbers are not learned."
             if low < 0
             else "A softmax gives shares of 1: how large the numbers of a row are can never be learned."
         ),
@@ -115,7 +120,7 @@ def _no_signs(each: Evidence) -> Finding:
         value=0.0,
         limit=-1.0,
         message=f"The targets are 0 and 1; {each.words['function']} expects -1 and 1.",
-        why="What is multiplied by 0 has no slope: no example of that class teaches anything.",
+        why="A product with 0 has no slope: no example of class 0 teaches anything.",
         remedy="Give the loss 2 * y - 1, or use binary_cross_entropy_with_logits, which takes 0 and 1.",
         reference="torch.nn.SoftMarginLoss and HingeEmbeddingLoss: targets of 1 or -1",
     )
@@ -262,7 +267,7 @@ def _another_sum(each: Evidence, harm: Consequence) -> Finding:
         value=total,
         limit=1.0,
         message=f"Each row of targets sums to {number(total, 3)}, where a softmax gives shares of 1; {harm.words}.",
-        why="What is added to all classes alike asks for no class: it drowns the labels.",
+        why="An amount that is added to all classes equally favours none of them, and hides the labels.",
         remedy="Give the class numbers to cross_entropy, and label_smoothing=0.1 if the labels are to be smoothed.",
         reference="torch.nn.CrossEntropyLoss: class probabilities, label_smoothing",
     )

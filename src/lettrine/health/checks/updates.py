@@ -17,7 +17,6 @@ from lettrine.health.checks.reading import (
     middle,
     number,
     pace,
-    plural,
     rounded,
     share,
     span,
@@ -103,65 +102,30 @@ def _calms(trace: Trace, table: Floats) -> bool:
 def update_too_small(trace: Trace) -> Iterator[Finding]:
     """Steps that hardly move the weights, even when they were largest: the learning rate is too low.
 
-    Measured: How far one real step of the optimiser moves each weight, when the steps were largest. And how far the matrices of
-        an optimiser that began at random have come in the whole run.
+    Measured: How far one real step of the optimiser moves each weight, when the steps were largest.
     Formula: update:data = std(after - before) / std(before); the median of all weight matrices at each step, over the tenth of
-        the steps with the highest values: below {UPDATE_SMALL:g}, or below {UPDATE_TIMID:g} if nothing is learned. Or:
-        rms(now - at first) / rms(at first) below {TRAVELLED:.0%} for all of them after {TRAVEL_STEPS} steps, where it is not
-        known what the loss should come to.
+    the steps with the highest values: below {UPDATE_SMALL:g}, or below {UPDATE_TIMID:g} if nothing is learned. Where no loss
+    tells how it went: if all steps of the run together are not above {UNTRAVELLED:g} of weights drawn at random.
     """
-    still = _hardly_moved(trace)
-    if still is not None:
-        yield still
-        return
-    for finding in _small_steps(trace):
-        if (weighed := weigh(finding, trace, symptom="silent")) is not None:
-            yield weighed
-
-
-def _hardly_moved(trace: Trace) -> Finding | None:
-    """An optimiser whose matrices are still as they were drawn, although it has stepped for long."""
-    if consequence(trace).kind in ("learns", "falls"):
-        return None
-    for each in trace.seen("travel"):
-        travel, rate = each.figure("travel"), each.figure("rate")
-        if each.figure("steps") < limits.TRAVEL_STEPS or not 0 < travel < limits.TRAVELLED:
-            continue
-        towards = f", from {number(rate)} to {number(rounded(10 * rate))} and on" if rate > 0 else ""
-        return Finding(
-            id="update-too-small",
-            severity="warning",
-            where=each.where,
-            steps=each.steps,
-            value=travel,
-            limit=limits.TRAVELLED,
-            message=f"{listed(each.where)} {plural(each.where, 'is', 'are')} still as drawn at random: all steps together have "
-            f"moved {plural(each.where, 'it', 'each')} by {number(travel)} of its size at most.",
-            why="A network that learns anything moves its weights by about their own size; this one has not begun.",
-            remedy=f"Raise the learning rate of their optimizer tenfold{towards}, until the weights move.",
-            reference=f"{limits.STUDY}: log10 of update:data, with a line at -3",
-        )
-    return None
-
-
-def _small_steps(trace: Trace) -> Iterator[Finding]:
     mask = usable(trace)
     _, table = update_ratios(trace, mask)
     kept = np.isfinite(table).any(axis=0)
     value = pace(table[:, kept])
-    limit = limits.UPDATE_TIMID if consequence(trace).kind in ("guessing", "flat") else limits.UPDATE_SMALL
+    limit = limits.UPDATE_TIMID if _nothing_learned(trace) else limits.UPDATE_SMALL
     if value >= limit or value == 0:
         return  # steps of exactly 0 belong to another check
     rate, factor = learning_rate(trace), tenfold(limits.UPDATE_AIM / value)
     towards = f", from {number(rate)} to {number(rounded(rate * factor))}" if rate > 0 else ""
-    yield Finding(
+    still = _untravelled(trace, value)
+    finding = Finding(
         id="update-too-small",
         severity="warning",
         where=(),
         steps=span(trace, mask),
         value=value,
         limit=limit,
-        message=f"The steps change the weights by {number(value)} of their size; about {number(limits.UPDATE_AIM)} is usual.",
+        message=f"The steps change the weights by {number(value)} of their size; about {number(limits.UPDATE_AIM)} is usual."
+        + (f" {still}" if still else ""),
         why="At this speed learning takes far more steps than needed.",
         remedy=(
             f"Raise the learning rate {times(limits.UPDATE_AIM / value)}{towards}; "
@@ -169,6 +133,26 @@ def _small_steps(trace: Trace) -> Iterator[Finding]:
         ),
         reference=f"{limits.STUDY}: log10 of update:data, with a line at -3",
     )
+    weighed = finding if still else weigh(finding, trace, symptom="silent")
+    if weighed is not None:
+        yield weighed
+
+
+def _untravelled(trace: Trace, value: float) -> str:
+    """What is left of the random start, where no loss tells how the training went; "" if the weights may have come far."""
+    drawn = next(iter(trace.seen("drawn")), None)
+    steps = int(trace.steps[-1] - trace.steps[0]) + 1
+    little = steps >= limits.UNTRAVELLED_STEPS and value * steps <= limits.UNTRAVELLED
+    if drawn is None or drawn.figure("share") < 1 or not little or consequence(trace).kind != "unknown":
+        return ""
+    return f"All {steps:,} steps together moved them by {share(value * steps)} at most: they are still the random start."
+
+
+def _nothing_learned(trace: Trace) -> bool:
+    """Whether the loss has not come below that of guessing: it does not fall, or has not even come so far."""
+    course = consequence(trace, least=limits.LEARNING_STEPS)
+    above = course.kind == "falls" and course.end >= course.reference.value
+    return course.kind in ("guessing", "flat") or above
 
 
 @check("missing-zero-grad")

@@ -15,13 +15,16 @@ from lettrine.health.checks.judging import unjudged
 from lettrine.health.checks.registry import CHECKS, NEEDS, Check, Skip
 from lettrine.health.findings import Finding, Outcome, Report
 from lettrine.health.limits import NORM_NOISE
-from lettrine.health.replicas import heard
+from lettrine.health.replicas import recorded
 from lettrine.health.trace import Trace
 
 _TROUBLE: Final = ("spike", "divergence", "oscillation", "no-learning", "overfitting", "underfitting")
 _DEPTH: Final = ("activation-scale", "gradient-scale", "gradient-data")
 
 _ACTS: Final = ("missing-zero-grad", "spike", "update-too-large", "divergence", "oscillation", "initial-loss")
+
+_FOLLOWING: Final = ("non-finite", "update-too-large", "update-too-small", "divergence", "spike", "no-learning")
+"""What weights drawn far too large bring; a high first loss alone does not."""
 
 _IDLE: Final = ("no-gradient", "no-learning", "update-too-small", "gradient-data", "not-optimised", "symmetry", "slow-learning")
 
@@ -130,7 +133,14 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
         "no-learning",
         "initial-loss",
     ),
-    "initial-loss": ("underfitting", "saturation", "dead-units", "activation-scale", "gradient-scale"),
+    "initial-loss": (
+        *_FOLLOWING,
+        "underfitting",
+        "saturation",
+        "dead-units",
+        "activation-scale",
+        "gradient-scale",
+    ),
     "saturation": ("dead-units", "gradient-scale", "gradient-data", "update-too-small", "no-learning"),
     "dead-units": (
         "no-gradient",
@@ -234,7 +244,7 @@ def examine(trace: Trace, *, only: Iterable[str] | None = None, title: str = "He
     if unknown := [name for name in wanted if name not in CHECKS]:
         raise HealthError(f"checks got {', '.join(map(repr, unknown))}; expected among {', '.join(CHECKS)}")
     found, outcomes = _all(wanted, trace)
-    if len(ranks := heard(trace)) > 1:
+    if len(ranks := recorded(trace)) > 1:
         of_each = [found, *(_all(wanted, each)[0] for rank, each in ranks.items() if rank)]
         found = merged(of_each, list(ranks))
         named = {each.id for each in found}
@@ -281,6 +291,8 @@ def _place(found: Sequence[Finding], finding: Finding) -> tuple[bool, float]:
         # A confidently wrong head is the likeliest cause of damage to the layers before it, but not of what was there already.
         there = any(each.id in EXPLAINS["initial-loss"] and each.steps[0] == 0 for each in found)
         place = ORDER.index("initial-loss") if there else ORDER.index("dead-units") - 0.6
+        if finding.severity == "critical":
+            place = ORDER.index("activation-scale") - 0.5  # weights drawn so large that nothing after them could go well
     if finding.id == "no-gradient" and finding.value:
         place = 0.6  # a norm of single values kills what comes after it
     if finding.id == "norm-statistics" and finding.limit == NORM_NOISE:
@@ -329,7 +341,8 @@ def _way(finding: Finding) -> str:
 
 
 def _accounts(cause: Finding, effect: Finding) -> bool:
-    if effect.id not in EXPLAINS.get(cause.id, ()):
+    mild = cause.id == "initial-loss" and cause.severity != "critical" and effect.id in _FOLLOWING
+    if mild or effect.id not in EXPLAINS.get(cause.id, ()):
         return False
     if cause.severity == "info" and effect.id in ("norm-statistics", *_HELD_OUT):
         return False  # if training learned nothing, that is not a fault on held-out data

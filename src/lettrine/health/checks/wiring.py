@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import inf, isfinite, log, nan, sqrt
+from math import exp, inf, isfinite, log, nan, sqrt
 
 import numpy as np
 
 from lettrine.health import limits, limits_wiring
+from lettrine.health.checks.answers import rescaled
 from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.modes import held_out_beside, modes_in_part
 from lettrine.health.checks.reading import (
@@ -25,7 +26,7 @@ from lettrine.health.checks.reading import (
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
-from lettrine.health.trace import Trace
+from lettrine.health.trace import Floats, Trace
 
 
 @check("wrong-mode")
@@ -38,9 +39,9 @@ def wrong_mode(trace: Trace) -> Iterator[Finding]:
     concerned = [info.name for info in trace.modules if info.role == "dropout" or _batch_norm(info.kind)]
     if not concerned:
         raise Skip("not applicable", "no module behaves differently in eval mode")
-    heard = next(iter(trace.seen("evaluation")), None)
-    if heard is not None and heard.figure("differs") and heard.figure("trained") == heard.figure("evaluations") > 1:
-        yield _evaluated_in_training(heard, concerned)
+    modes = next(iter(trace.seen("evaluation")), None)
+    if modes is not None and modes.figure("differs") and modes.figure("trained") == modes.figure("evaluations") > 1:
+        yield _evaluated_in_training(modes, concerned)
     mask = late(trace)
     training = trace.step_stats["training"]
     known = mask & np.isfinite(training)
@@ -66,16 +67,16 @@ def wrong_mode(trace: Trace) -> Iterator[Finding]:
     )
 
 
-def _evaluated_in_training(heard: Evidence, concerned: list[str]) -> Finding:
+def _evaluated_in_training(modes: Evidence, concerned: list[str]) -> Finding:
     return Finding(
         id="wrong-mode",
         severity="warning",
         where=tuple(concerned),
-        steps=heard.steps,
-        value=heard.figure("trained"),
+        steps=modes.steps,
+        value=modes.figure("trained"),
         limit=0.0,
         message=f"The loss on held-out data is taken with the network in training mode, at each of the "
-        f"{int(heard.figure('evaluations'))} evaluations seen: {listed(concerned)} {plural(concerned, 'acts', 'act')} as in "
+        f"{int(modes.figure('evaluations'))} evaluations seen: {listed(concerned)} {plural(concerned, 'acts', 'act')} as in "
         "training.",
         why="Dropout drops values, and batch norm takes the statistics of the held-out batch and learns from it: the loss is "
         "not that of the network as it will be used.",
@@ -139,29 +140,34 @@ def norm_statistics(trace: Trace) -> Iterator[Finding]:
     batch, momentum = trace.facts.batch_size, trace.facts.norm_momentum
     mask = late(trace)
     noise = 1 / sqrt(batch) if batch else 1.0  # std of a batch's mean
-    far: dict[str, tuple[float, float]] = {}
     steps = span(trace, mask)
-    if steps[1] < limits.LEARNING_STEPS:
+    held_out, level = held_out_beside(trace)
+    # Where the held-out inputs are of another scale, the held-out loss says nothing of the statistics.
+    worse = held_out > limits_wiring.NORM_HELD_OUT * level and rescaled(trace) is None
+    wanted = rounded(max(3 / max(steps[1], 1), 1e-3))
+    behind = momentum < wanted  # statistics that had no time to change
+    if steps[1] < limits.LEARNING_STEPS and not (behind and worse and steps[1] >= limits.CONSEQUENCE_STEPS):
         raise Skip("not run", f"running statistics need time to follow: {limits.LEARNING_STEPS} steps")
     wobbles = {name: wobble for name in trace.norms if (wobble := _wobble(trace, name, mask)) > limits.NORM_NOISE}
     if wobbles:
         yield _small_batch(trace, steps, wobbles)
         return
+    far: dict[str, tuple[float, float]] = {}
     for name in trace.norms:
-        gap, ratio = median(trace.norm(name, "mean_gap"), mask), median(trace.norm(name, "variance_ratio"), mask)
+        gap, ratio = _settled(trace.norm(name, "mean_gap"), mask), exp(_settled(_log(trace.norm(name, "variance_ratio")), mask))
         if gap > limits.NORM_GAP + noise or max(ratio, 1 / ratio if ratio > 0 else 1.0) > limits.NORM_VARIANCE:
             far[name] = (gap, ratio)
     if far:
         name = max(far, key=lambda each: far[each][0] + abs(log(max(far[each][1], 1e-12))))
         gap, ratio = far[name]
-        held_out, level = held_out_beside(trace)
         much = (
             gap > limits_wiring.NORM_PLACES_GAP + noise
             or max(ratio, 1 / ratio if ratio > 0 else inf) > limits_wiring.NORM_PLACES_RATIO
         )
-        worse, fine = held_out > limits_wiring.NORM_HELD_OUT * level, held_out <= limits_wiring.NORM_HELD_OUT * level
-        wanted = rounded(max(3 / max(steps[1], 1), 1e-3))
-        behind = momentum < wanted  # statistics that had no time to change
+        fine = held_out <= limits_wiring.NORM_HELD_OUT * level
+        start = (
+            f" {share((1 - momentum) ** steps[1])} of what they hold is still the start, mean 0 and variance 1." if behind else ""
+        )
         yield Finding(
             id="norm-statistics",
             severity="warning" if worse or ((much or behind) and not fine) else "info",
@@ -171,17 +177,29 @@ def norm_statistics(trace: Trace) -> Iterator[Finding]:
             limit=limits.NORM_GAP + noise,
             message=(
                 f"Running statistics of {listed(list(far))} do not match the data: the means are {number(gap)} standard "
-                f"deviations apart, the variances differ {number(max(ratio, 1 / ratio))} times ({name})."
+                f"deviations apart, the variances differ {number(max(ratio, 1 / ratio))} times ({name}).{start}"
             ),
             why="In eval mode the network uses the running statistics, and gives worse answers than in training.",
             remedy=(
                 f"Raise the momentum of batch norm from {number(momentum)} to at least {number(wanted)}, or train longer, or "
                 "compute the statistics over the training set in one pass at the end."
-                if momentum < wanted
+                if behind
                 else "See that train and eval data are prepared alike, or compute the statistics in one pass at the end."
             ),
             reference="Ioffe & Szegedy 2015, Batch normalization, section 3.1",
         )
+
+
+def _log(values: Floats) -> Floats:
+    """Logarithms; a variance of 0 counts as a very small one."""
+    logs: Floats = np.log(np.maximum(values, np.finfo(np.float64).tiny))
+    return logs
+
+
+def _settled(values: Floats, mask: Mask) -> float:
+    """The median of a window or its last value, whichever is nearer to 0: figures may come to rest within the window."""
+    kept = values[mask & np.isfinite(values)]
+    return min(median(kept), float(kept[-1]), key=abs) if len(kept) else nan
 
 
 def _wobble(trace: Trace, name: str, mask: Mask) -> float:

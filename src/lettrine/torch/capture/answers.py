@@ -1,7 +1,7 @@
 """Evidence "held-out answers": what the model answered to held-out data, beside what was asked of it.
 
 Of the last evaluation listened to, see `evaluations`. figures: "evaluation": its place among all, from 0; "rows"; "mean" and
-"std" of the inputs; "told" and "compared": how well inputs tell of their targets, see `graph.telling`.
+"std" of the inputs; "told" and "compared": how well inputs predict their targets, see `graph.telling`.
     Classes: "right": share of answers that are the class asked for; "mapped": the same if each class of answers is taken for the
     class that it mostly goes with, found on every second row and counted on the others; "most": share of the commonest class;
     "from", "to": the commonest class of answers that goes with another class asked for, and that class; "asked 0",

@@ -97,12 +97,12 @@ class ModuleProbe:
         self.remove()
         if stale:
             self._output_hooks, self._stale = output_hooks, False
-            heard = [
+            called = [
                 capture
                 for capture in self._all
                 if not capture.silent or (output_hooks is None and capture.module is capture.root.module)
             ]
-            self._hooks = [self._hook_of(capture) for capture in heard]
+            self._hooks = [self._hook_of(capture) for capture in called]
         for hooks, hook in self._hooks:
             hooks[id(hook)] = hook
         for root in self._roots:
@@ -149,9 +149,9 @@ class ModuleProbe:
 
     def alike(self) -> list[OutputCapture] | None:
         """The modules called in this step, in order, if each was called once and its output was not overwritten."""
-        heard = self.heard()
-        alike = all(capture.used == 1 and capture.axis == -1 and capture.calls[0].whole for capture in heard)
-        return heard if heard and alike else None
+        called = self.called()
+        alike = all(capture.used == 1 and capture.axis == -1 and capture.calls[0].whole for capture in called)
+        return called if called and alike else None
 
     def input_finite(self) -> bool:
         """Whether the model's input in this step was finite, in the part that was read."""
@@ -168,7 +168,7 @@ class ModuleProbe:
         """The number of calls of modules seen so far."""
         return self._calls + (0 if self._output_hooks is None else self._output_hooks.live.heard)
 
-    def heard(self) -> list[OutputCapture]:
+    def called(self) -> list[OutputCapture]:
         """The captures that were called in this step, in the order of the first forward pass."""
         return [capture for capture in self.captures.values() if capture.used]
 
@@ -249,7 +249,7 @@ class ModuleProbe:
             if not capture.silent:
                 if node is not None:
                     self._nodes.setdefault(node, capture.name)
-                if capture.norm is not None and not capture.norm.heard:
+                if capture.norm is not None and not capture.norm.called:
                     capture.norm.take(args, self._last_copy if args and args[0] is self._last else None)
                 copy = self._take(capture, tensor, node)
                 self._last_copy = copy if capture.axis == 1 or tensor.ndim == 2 else None

@@ -175,7 +175,7 @@ class OutputCapture:
             call.release()
         self.used = 0
         if self.norm is not None:
-            self.norm.heard = False
+            self.norm.called = False
 
 
 class NormCapture:
@@ -186,7 +186,7 @@ class NormCapture:
         self._own = Copy(rows=True)
         self._input = self._own
         self._mean, self._var = Copy(), Copy()
-        self.heard = False
+        self.called = False
 
     def take(self, args: tuple[Any, ...], copied: Copy | None) -> None:
         """Copy the input of a call in training mode, unless it was copied as another module's output, and the new running
@@ -202,15 +202,15 @@ class NormCapture:
             self._own.take(args[0], 1)
         self._mean.take(module.running_mean)
         self._var.take(module.running_var)
-        self.heard = True
+        self.called = True
 
     def copies(self) -> list[Copy]:
         """All that may have to be fetched."""
-        return [self._input, self._mean, self._var] if self.heard else []
+        return [self._input, self._mean, self._var] if self.called else []
 
     def stats(self) -> Floats | None:
         """A row of NORM_STATS."""
-        if not self.heard or self._mean.array.size != self._module.num_features:
+        if not self.called or self._mean.array.size != self._module.num_features:
             return None
         table = self._input.array.astype(np.float64)
         if table.shape[0] < 2 or table.shape[1] != self._module.num_features:

@@ -18,7 +18,7 @@ from lettrine.torch.checkup.call import NotCalled
 from lettrine.torch.checkup.experiment import finding
 from lettrine.torch.checkup.lines import user_line
 from lettrine.torch.checkup.padded import Padded, padding_of
-from lettrine.torch.checkup.spread import hear
+from lettrine.torch.checkup.spread import record_calls
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import leaves
 
@@ -47,7 +47,7 @@ def broken_by(task: Task) -> Finding:
     """The cause of a first loss that is not finite."""
     notes = _Numbers()
     with torch.no_grad(), notes:
-        _, calls = hear(task.model, lambda: task.loss(task.batch()))
+        _, calls = record_calls(task.model, lambda: task.loss(task.batch()))
     first = notes.first
     inputs = all(bool(each.isfinite().all()) for _, each in leaves(task.batch()) if each.is_floating_point())
     place = next((each for each in calls if _finite(each.inputs) and not _finite(each.outputs)), None)

@@ -19,7 +19,7 @@ MOST_VALUES: Final = 2**26  # values of outputs kept for the comparison
 
 
 @dataclass(frozen=True)
-class Heard:
+class Called:
     """One call of a module: its inputs and outputs."""
 
     name: str
@@ -38,9 +38,9 @@ class Place:
     module: nn.Module | None = None
 
 
-def hear(model: nn.Module, run: Callable[[], Any]) -> tuple[Any, list[Heard]]:
+def record_calls(model: nn.Module, run: Callable[[], Any]) -> tuple[Any, list[Called]]:
     """Run something and keep every module's inputs and outputs, inner modules before those that hold them."""
-    calls: list[Heard] = []
+    calls: list[Called] = []
     room = [MOST_VALUES]
 
     def note(name: str) -> Callable[..., None]:
@@ -49,7 +49,7 @@ def hear(model: nn.Module, run: Callable[[], Any]) -> tuple[Any, list[Heard]]:
             out = tuple(tensor for _, tensor in leaves(output))
             room[0] -= sum(tensor.numel() for tensor in (*inside, *out))
             if room[0] > 0:
-                calls.append(Heard(name, module, _still(inside), _still(out)))
+                calls.append(Called(name, module, _still(inside), _still(out)))
 
         return hook
 
@@ -61,7 +61,7 @@ def hear(model: nn.Module, run: Callable[[], Any]) -> tuple[Any, list[Heard]]:
             handle.remove()
 
 
-def begins(before: Sequence[Heard], after: Sequence[Heard], kept: Kept, tolerance: float) -> Place | None:
+def begins(before: Sequence[Called], after: Sequence[Called], kept: Kept, tolerance: float) -> Place | None:
     """The innermost module whose kept part was equal on input and different on output; None if the runs are not comparable."""
     if [each.name for each in before] != [each.name for each in after]:
         return None

@@ -21,17 +21,17 @@ _grad_enabled = torch.is_grad_enabled
 class ReturnHook(Hook):
     """The forward hook of a module that the user calls and that is not measured: it notes that the call has returned."""
 
-    __slots__ = ("_hears", "_root")
+    __slots__ = ("_listening", "_root")
 
-    def __init__(self, root: Root, hears: Callable[[], bool], otherwise: Callable[..., None]) -> None:
+    def __init__(self, root: Root, listening: Callable[[], bool], otherwise: Callable[..., None]) -> None:
         super().__init__(otherwise)
-        self._root, self._hears = root, hears
+        self._root, self._listening = root, listening
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         """The module has been called."""
         if is_compiling():
             note_traced()
-        elif self._hears():
+        elif self._listening():
             self._function(module, args, output)
         elif _grad_enabled():
             self._root.complete = True

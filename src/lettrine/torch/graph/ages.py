@@ -1,9 +1,9 @@
-"""Evidence "optimiser ages": how many steps the state of an optimiser has kept, where that went back in the middle of a run.
+"""Evidence "optimiser ages": an optimiser whose state was reset in the middle of a run.
 
-One for each optimiser that lost its state. where: (). figures: "looks" at its steps; "back": looks at which it was no older than
-at the look before, although there were gradients then; "lost": those, and looks at which it had grown by less than half of the
-steps taken since; "oldest": steps that the oldest state seen had kept, NaN where it counts none; "memory": steps that its running
-average of gradients reaches back, 1 / (1 - beta1). words: kind.
+The age of a state is the number of steps it has counted. One for each optimiser that lost its state. where: (). figures: "looks"
+at its steps; "back": looks at which the state was no older than at the look before, although there were gradients then; "lost":
+those, and looks at which its age had grown by less than half of the steps taken since; "oldest": the highest age seen, NaN where
+the state counts no steps; "memory": steps that its running average of gradients reaches back, 1 / (1 - beta1). words: kind.
 """
 
 from __future__ import annotations

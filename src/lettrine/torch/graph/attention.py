@@ -195,7 +195,7 @@ class Axes:
 
 
 class Shuffled:
-    """Counts the rows of inputs that come back in other company: what is shuffled along the first axis are examples.
+    """Counts the rows of inputs that come back among other rows: if the first axis is shuffled, it holds examples.
 
     A row of one place in time, over all examples, comes back only where the whole batch does, and then at the same place.
     """

@@ -1,10 +1,10 @@
 """Evidence "bare term": a term of the loss that has no graph, and so trains nothing.
 
-Either it was computed with its graph and then added as a mere number, by item(), float() or detach(); or it was made of answers
+Either it was computed with its graph and then added as a plain number, by item(), float() or detach(); or it was made of answers
 by an operation that has no gradient, such as argmax.
 
-figures: "looks" of those at which it was so; "all" looks; "lone": looks at which no backward pass of the same step was taken of
-that term itself. words: "function" that made it; "cut": the operation without a gradient, "" for a mere number.
+figures: "looks" that showed it; "all" looks; "lone": looks at which no backward pass of the same step was taken of
+that term itself. words: "function" that made it; "cut": the operation without a gradient, "" for a plain number.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ figures, over all looks: "looks", "rows" (of one batch); "mean", "std", "low", "
     same batches came again in the same order; NaN if some look did not show it; "alike": share of looks in which all rows of
     the batch were equal; "empty": share of the rows kept that hold one value throughout; "empty_spread": variance of the
     targets of these / that of all (of classes: of their indicators); "grown": number of different rows in the last batches /
-    in the first ones; it grows while a replay buffer fills; "told": how much better than chance inputs tell of targets, in
+    in the first ones; it grows while a replay buffer fills; "told": how much better than chance inputs predict targets, in
     standard deviations over permuted targets; "compared": on how many examples; "columns": numbers in a target, or more than
     1 where inputs are tokens; "scatter": how many times more the batches differ from each other than chance allows, in their
     inputs or in their targets, whichever is less; NaN for targets that are classes. Told is of `telling`.

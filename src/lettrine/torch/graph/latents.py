@@ -121,7 +121,7 @@ def _place(tensor: Any) -> int:
 
 
 def _squared(edge: tuple[Node, int], takers: dict[tuple[Node, int], list[Node]], depth: int = 3) -> bool:
-    """Whether this is squared, less a constant and over a constant at most: so divergences from a normal are made."""
+    """Whether this is squared, at most less a constant or divided by one: the divergence from a normal distribution has that."""
     for taker in takers.get(edge, ()):
         below = _below(taker)
         if taker.name() == "PowBackward0" or (taker.name() == "MulBackward0" and below == [edge, edge]):

@@ -111,6 +111,7 @@ class LossReader:
         figures = {f"value {step}": sum(values) / len(values) for step, values in self._values.items()}
         classes = [sums.classes for sums in self._sums.values() if sums.classes]
         figures |= {
+            "passes": float(max(map(len, self._values.values()))),
             "terms": float(len(self._terms)),
             "classes": float(classes[0]) if len(self._terms) == 1 and classes else 0.0,
             "reference": reference,

@@ -85,7 +85,7 @@ class EvalDropout:
     """Evidence "eval dropout": dropout called as a function drops values although the model is in eval mode.
 
     where: the modules it is called in. figures: calls, rate (highest), passes (in eval mode, looked at). words: given
-    ("default": the call leaves `training` out, or passes the training mode but drops values all the same; "on purpose": it says
+    ("default": the call leaves `training` out, or passes the training mode but still drops values; "on purpose": it says
     True; "unknown"), line (file and line).
 
     Dropout modules that the user put into training mode (Monte Carlo dropout) are not reported.

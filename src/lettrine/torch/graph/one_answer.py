@@ -3,7 +3,7 @@
 where: the head. figures: "looks" and "rows" since another class was last answered; "others": rows of them with another label;
 "most": share of the most frequent label in all rows seen; "steps": from the first of these looks to the last.
 
-Read where one comparison is the whole loss and its classes are not weighted: those who weight them know of it.
+Read only where one comparison is the whole loss and its classes have no weights: a user who sets weights knows that they differ.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ _DIVISIONS: Final = ("div", "true_divide", "__truediv__", "__rtruediv__", "recip
 _POWERS: Final = ("pow", "__pow__")
 _SOFTMAX: Final = ("softmax", "log_softmax")
 _GUARDS: Final = ("add", "__add__", "__radd__", "clamp", "clamp_", "clamp_min", "maximum", "exp", "softplus")
+_REST: Final = ("__rsub__", "rsub", "sub", "__sub__")  # 1 - p, guarded as p is by a clamp from both sides
 _NAMES: Final = {"true_divide": "div", "__truediv__": "div", "__rtruediv__": "div", "reciprocal": "div", "__pow__": "pow"}
 _MOST: Final = 256  # calls examined in one step
 
@@ -63,7 +64,7 @@ class Operations:
             critical = _critical(call)
             if critical is not None and looked < _MOST:
                 looked += 1
-                self._take(look.step, call, *critical, makers.get(id(critical[0])))
+                self._take(look.step, call, *critical, _maker(critical[0], makers))
         return ()
 
     def _take(self, step: int, call: FunctionCall, tensor: Tensor, backward: bool, maker: FunctionCall | None) -> None:
@@ -102,6 +103,15 @@ class Operations:
             figures["step"] = seen.step if seen.broke else nan
             words = {"of": seen.of, "broke": seen.broke, "guarded": "yes" if seen.guarded else "no"}
             yield Evidence("operation", (place, name), (seen.first_step, seen.last_step), figures, words)
+
+
+def _maker(tensor: Tensor, makers: dict[int, FunctionCall]) -> FunctionCall | None:
+    """What made a tensor; of 1 - p what made p, if that is a clamp."""
+    maker = makers.get(id(tensor))
+    if maker is None or maker.name not in _REST:
+        return maker
+    inner = (makers.get(id(each)) for each in maker.args if isinstance(each, Tensor))
+    return next((each for each in inner if each is not None and each.name in ("clamp", "clamp_")), maker)
 
 
 def _critical(call: FunctionCall) -> tuple[Tensor, bool] | None:

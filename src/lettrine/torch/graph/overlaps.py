@@ -3,7 +3,7 @@
 where: the module that made the answers. figures: "looks"; "low", "high" of the answers over all looks.
 
 An overlap is a sum of products of answers with targets of 0 and 1, divided by sums of the answers. It is known by a division
-whose divisor leads back to the answers through sums and products alone; one by their lengths (a cosine) takes a root.
+whose divisor leads back to the answers through sums and products alone; a division by lengths (a cosine) takes a root.
 """
 
 from __future__ import annotations

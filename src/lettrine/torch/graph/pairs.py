@@ -4,8 +4,8 @@ Adapters of low rank (LoRA) start so: what they add is 0 until they have learned
 
 where: the names of the matrices. figures: "pairs", "rank" (the highest), "steps" that they stayed so.
 
-A pair is told by its names, which differ in one part, such as lora_A and lora_B, and by its shapes. Not reported: pairs beside
-others that train, such as adapters of another task; modules that are not called.
+A pair is recognised by its names, which differ in one part, such as lora_A and lora_B, and by its shapes. Not reported: pairs
+beside others that train, such as adapters of another task; modules that are not called.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""How well inputs tell of their targets: by the nearest other input, and by all covariances of features with targets.
+"""How well inputs predict their targets: by the nearest other input, and by all covariances of features with targets.
 
 The first is right where similar inputs have similar targets (Cover & Hart 1967, Nearest neighbor pattern classification); the
 second finds, for rows and pictures of targets, what holds place by place (Robert & Escoufier 1976, the RV coefficient). Both are
-held against permuted targets.
+compared with permuted targets.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def flat(tensor: Tensor, rows: int = ROWS) -> Array:
 
 
 def told(inputs: Sequence[Array], targets: Sequence[Array], *, classes: bool) -> tuple[float, int]:
-    """How far what inputs tell of targets is from chance, in standard deviations over permuted targets, and on how many examples
-    that is known. Each array holds rows of one batch. Equal rows count once. classes: whether targets are class numbers.
+    """How far the agreement of inputs and targets is from chance, in standard deviations over permuted targets, and the number
+    of examples compared. Each array holds rows of one batch. Equal rows count once. classes: whether targets are class numbers.
     """
     if not inputs or len({(a.shape[1], b.shape[1]) for a, b in zip(inputs, targets, strict=True)}) > 1:
         return nan, 0

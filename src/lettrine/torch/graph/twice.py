@@ -3,8 +3,8 @@
 where: the module that takes the first one. figures: "looks" that showed it, "all" looks with this second softmax, "size" along
 its axis. words: "what", "loss" if the second one is that of a cross-entropy or a log-softmax outside of the model, else "inside".
 
-The values are read: along the axis they lie between 0 and 1 and sum to 1. The graph shows where they come from: from a softmax,
-by sums, views and products with what has no gradient alone, as where shares of examples are added up to those of classes.
+The values are read: along the axis they lie between 0 and 1 and sum to 1. The graph shows that they come from a softmax, by sums,
+views and products with constants only. Such sums add the shares of examples up to shares of classes, for instance.
 """
 
 from __future__ import annotations

@@ -32,13 +32,13 @@ class HandedLosses:
         """Take a loss that has to be more than noted."""
         if isinstance(loss, Tensor) and loss.is_meta:
             return  # it has no value: Keras hands over such losses while it builds its graph
-        if self._probes.hearing.step_compiled:
+        if self._probes.visible.step_compiled:
             self._probes.losses.add(self._steps.counter.step, loss)
             self._steps.end_own()
             return
         if self._steps.counter.step == self._steps.first:
             self._count_stepless()
-        if self._probes.optimisers and self._probes.hearing.hear_loss():
+        if self._probes.optimisers and self._probes.visible.see_loss():
             self._steps.end_compiled(loss)
         else:
             self._take_of_step(loss)
@@ -67,7 +67,7 @@ class HandedLosses:
         if self._steps.now.called:
             counter.late = 0  # the model was called after the last step: this loss belongs to the next step
         elif self._steps.now.listened:  # the calls of a compiled model are not seen: then as at the first step
-            counter.late = 0 if self._probes.hearing.model_compiled and self.stepless else 1
+            counter.late = 0 if self._probes.visible.model_compiled and self.stepless else 1
         return max(0, counter.step - counter.late)
 
     def _count_stepless(self) -> None:

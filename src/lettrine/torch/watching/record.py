@@ -92,13 +92,23 @@ class Record:
         """If a training has gone on for long without a step, that is what is wrong with it: see what there is to see."""
         if not self._steps.stands_at_first:
             return
-        if self._weights == self._versions():
+        if self._probes.optimisers and self._probes.visible.blind:
+            self._note_compiled()
+        elif self._weights == self._versions():
             evidence = no_step(self._probes, self._losses.stepless)
             if evidence is not None and evidence.figure("rounds") >= STEPLESS_ROUNDS:
                 self._recorder.note_evidence(evidence)
                 self._steps.end_unmade()
         elif self._steps.successors.fleeting:
             self._steps.end_unmade()
+
+    def _note_compiled(self) -> None:
+        """All steps were made in compiled code, and no loss tells of them: note what is known of them."""
+        changed = sum(before != now for before, now in zip(self._weights, self._versions(), strict=False))
+        figures = {"changed": float(changed), "parameters": float(len(self._weights))}
+        self._recorder.note_evidence(Evidence("compiled loop", (), (0, 0), figures))
+        self._probes.visible.give_up()
+        self._steps.end_unmade()
 
     def _moved_by_another(self) -> str:
         """A sentence if the weights have changed although the optimizer of the watch never stepped; "" if they have not."""

@@ -47,21 +47,21 @@ class SampledStep:
 
     def begin(self, step: int) -> None:
         """Observe the step that begins now. step: its number."""
-        parameters, hearing = self._probes.parameters, self._probes.hearing
+        parameters, visible = self._probes.parameters, self._probes.visible
         self.listened, self._stats, self._scales = True, {}, (1.0, 1.0)
         if not self._probes.optimisers or not parameters.captures:
             parameters.refresh()
-        if not self._probes.optimisers or hearing.step_compiled:
+        if not self._probes.optimisers or visible.step_compiled:
             parameters.all.take_before()
-        if hearing.step_compiled:
+        if visible.step_compiled:
             return
         self._detail = self._recorder.detailed(step)
         if self._detail:
             parameters.witnesses.follow()
-        if not hearing.model_compiled:
-            self._hear_modules(step)
+        if not visible.model_compiled:
+            self._see_modules(step)
 
-    def _hear_modules(self, step: int) -> None:
+    def _see_modules(self, step: int) -> None:
         modules, losses = self._probes.modules, self._probes.losses
         self._probes.looker.arm(step, detail=self._detail)
         hooks = self._in_place.listen(copied=losses.looking(), detail=self._detail, counted=self._counted)
@@ -76,7 +76,7 @@ class SampledStep:
     def without_python(self, step: int) -> bool:
         """If every step is sampled: measure those from `step` on without Python. Returns whether that is possible."""
         until = self._recorder.quiet_until
-        if self._probes.hearing.compiled or self._counted or step >= until or self._probes.looker.looking:
+        if self._probes.visible.compiled or self._counted or step >= until or self._probes.looker.looking:
             return False
         return self._in_place.go_on(self._probes.model.modules(), until, {"training": self._probes.modules.training})
 
@@ -149,7 +149,7 @@ class SampledStep:
         """The figures of modules and parameters, from the copies. search: also look for units that are copies of each other."""
         modules, parameters = self._probes.modules, self._probes.parameters
         found = self._measured.of(
-            modules.heard(),
+            modules.called(),
             [capture for capture in parameters.captures if capture.has_before],
             scales=self._scales,
             detail=self._detail,

@@ -49,7 +49,7 @@ class Steps:
         alone: bool,
     ) -> None:
         self._probes, self._recorder, self._guard, self._inform = probes, recorder, guard, inform
-        self._optimisers, self._hearing = probes.optimisers, probes.hearing
+        self._optimisers, self._visible = probes.optimisers, probes.visible
         self._after_handles: list[Any] = []
         self._before_handles: list[Any] = []
         self.first = 0
@@ -66,13 +66,13 @@ class Steps:
 
     def listen(self) -> None:
         """Begin to follow steps, and sample the first one."""
-        self._hear_after()
+        self._see_after()
         self.successors.listen()
         self._guard(self.sample)
-        if not self._hearing.model_compiled:
+        if not self._visible.model_compiled:
             self._probes.entrances.listen()
 
-    def _hear_after(self) -> None:
+    def _see_after(self) -> None:
         for place, optimiser in enumerate(self._optimisers):
             hook = self.in_place.hooks[1] if len(self._optimisers) == 1 else partial(self._stepped, place)
             self._after_handles.append(optimiser.register_step_post_hook(untraced(hook)))
@@ -80,27 +80,27 @@ class Steps:
     def _succeed(self, optimiser: Optimizer) -> None:
         """The one optimiser steps no more, and this one, of the same parameters, does."""
         self.in_place.stop()
-        self._hear_not_after()
-        self._hear_not_before()
+        self._see_not_after()
+        self._see_not_before()
         self._optimisers[0] = optimiser
         self._probes.parameters.renew()
-        self._hear_after()
+        self._see_after()
         self.now.end()
         self.sample_at_once()
 
-    def _hear_not_after(self) -> None:
+    def _see_not_after(self) -> None:
         for handle in self._after_handles:
             handle.remove()
         self._after_handles.clear()
 
-    def _hear_not_before(self) -> None:
+    def _see_not_before(self) -> None:
         for handle in self._before_handles:
             handle.remove()
         self._before_handles.clear()
 
     def close(self) -> None:
         """Hear no more."""
-        self._hear_not_after()
+        self._see_not_after()
         self.successors.close()
         self._guard(self.gather)
         self._rest()
@@ -109,13 +109,11 @@ class Steps:
 
     def sample(self) -> None:
         """Sample the step that begins now."""
-        if not self.now.listened and not self._hearing.step_compiled:
+        if not self.now.listened and not self._visible.step_compiled:
             for place, optimiser in enumerate(self._optimisers):
                 before = self.in_place.hooks[0] if len(self._optimisers) == 1 else partial(self._guard, self._before, place)
                 hook = after_closure(before)
-                self._before_handles.append(
-                    optimiser.register_step_pre_hook(hook if self._hearing.step_heard else untraced(hook))
-                )
+                self._before_handles.append(optimiser.register_step_pre_hook(hook if self._visible.step_seen else untraced(hook)))
         self.counter.counting = self.counter.noting = False
         self.now.begin(self.counter.step)
         if self._recorder.schedule.every == 1:
@@ -132,12 +130,12 @@ class Steps:
         # A fused optimiser skips its step if a GradScaler says so.
         self.counter.counting = not any(getattr(each, "_step_supports_amp_scaling", False) for each in self._optimisers)
         self.counter.noting = not self.last.awaiting
-        self._hear_not_before()
+        self._see_not_before()
         self.now.end()
 
     def _before(self, place: int, optimiser: Optimizer, *_: Any) -> None:
         """An optimiser is about to make a sampled step. place: which of the optimisers."""
-        if self._hearing.hear_step() and len(self._optimisers) == 1 and self._after_handles:
+        if self._visible.see_step() and len(self._optimisers) == 1 and self._after_handles:
             self._after_handles.pop().remove()  # it is not compiled: its hook needs no detour
             self._after_handles.append(optimiser.register_step_post_hook(self.in_place.hooks[1]))
         self._probes.looker.pause()
@@ -183,11 +181,13 @@ class Steps:
         self.last.hold(step, figures, in_place=in_place)
         self._recorder.noted(step)
         self.counter.next = self._recorder.schedule.after(step)
-        self._hearing.end_step(called=self.now.called)
+        self._visible.end_step(called=self.now.called)
         self._probes.note_entrances()
 
     def end_own(self) -> None:
         """A step is over, and no optimiser of the watch made it."""
+        if not self._optimisers:
+            self._visible.see_step()
         if self.now.listened:
             self._probes.parameters.all.take_after()
             self.end_pass()

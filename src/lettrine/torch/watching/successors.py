@@ -1,9 +1,9 @@
 """Another optimiser than the one the watch was given moves the same parameters: made anew for each epoch, or for each step.
 
-Heard are the steps of all optimisers of the process, for a few ten nanoseconds each. One that steps LONE times while the known
-one does not step at all takes its place, and is watched from then on.
+A hook sees the steps of all optimisers of the process, for a few tens of nanoseconds each. One that steps LONE times while
+the known one does not step at all takes its place, and is watched from then on.
 
-Evidence "successors": figures: steps (that the others made unheard), count (of other optimisers), taken (how many of them took
+Evidence "successors": figures: steps (that the others made), count (of other optimisers), taken (how many of them took
 the place). words: kind; keeps ("a state" where it is known to keep one, else "").
 """
 
@@ -24,8 +24,8 @@ LONE: Final = 3  # steps: an optimiser that calls another one inside its own ste
 
 
 class Successors:
-    """Hears the steps of optimisers other than the one of a watch. known: a list of that one alone; with more of them, or none,
-    nothing is heard. take: called with one that takes its place, after it has stepped.
+    """Sees the steps of optimisers other than the one of a watch. known: a list of that one alone; with more of them, or none,
+    nothing is seen. take: called with one that takes its place, after it has stepped.
     """
 
     def __init__(self, known: list[Optimizer], counter: StepCounter, take: Callable[[Optimizer], None]) -> None:
@@ -36,18 +36,18 @@ class Successors:
         self._kind = self._keeps = ""
 
     def listen(self) -> None:
-        """Begin to hear."""
+        """Begin to see steps."""
         if len(self.known) == 1 and self._handle is None:
-            self._handle = register_optimizer_step_post_hook(_hearing(self))
+            self._handle = register_optimizer_step_post_hook(_hook(self))
             weakref.finalize(self, self._handle.remove)
 
     def close(self) -> None:
-        """Hear no more."""
+        """See no more."""
         if self._handle is not None:
             self._handle.remove()
             self._handle = None
 
-    def heard(self, optimiser: Optimizer) -> None:
+    def stepped(self, optimiser: Optimizer) -> None:
         """Another one than the known one has stepped."""
         if (alike := self._met.get(optimiser)) is None:
             alike = self._met[optimiser] = self._alike(optimiser)
@@ -73,7 +73,7 @@ class Successors:
         return self._taken > 1
 
     def evidence(self) -> Evidence | None:
-        """What was heard of them, if anything."""
+        """What was seen of them, if anything."""
         if not self._count:
             return None
         figures = {"steps": self._steps, "count": self._count, "taken": self._taken}
@@ -81,17 +81,17 @@ class Successors:
         return Evidence("successors", (), (0, self._counter.step), told, {"kind": self._kind, "keeps": self._keeps})
 
 
-def _hearing(successors: Successors) -> Callable[..., None]:
+def _hook(successors: Successors) -> Callable[..., None]:
     """A hook that keeps no watch alive, since torch keeps it until it is removed."""
     reference = weakref.ref(successors)
-    other = untraced(lambda hearing, optimiser: hearing.heard(optimiser))
+    other = untraced(lambda successors, optimiser: successors.stepped(optimiser))
 
-    def heard(optimiser: Optimizer, *_: Any) -> None:
-        hearing = reference()
-        if hearing is not None and optimiser is not hearing.known[0]:
-            other(hearing, optimiser)
+    def hook(optimiser: Optimizer, *_: Any) -> None:
+        alive = reference()
+        if alive is not None and optimiser is not alive.known[0]:
+            other(alive, optimiser)
 
-    return heard
+    return hook
 
 
 def _keeps_state(optimiser: Optimizer) -> bool:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 from weakref import WeakSet
 
+import torch
 from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.optim import Optimizer
@@ -21,7 +22,7 @@ from lettrine.health.schedule import Schedule
 from lettrine.health.trace import Trace
 from lettrine.health.tracking import LogTo
 from lettrine.torch.capture.catalogue import WRAPPERS, unwrapped
-from lettrine.torch.capture.compiled import Hearing
+from lettrine.torch.capture.compiled import Visible, outside
 from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.optimisers import Wrapped, optimisers_of
 from lettrine.torch.fast.switch import tensors
@@ -79,7 +80,7 @@ class Watch:
         recorder = Recorder(Schedule(every or 0))
         self._audience = Audience(recorder.observers, on_finding, stop_on, log_to)
         self._guard = Guard(recorder, self.close)
-        self._probes = Probes.of(self._model, optimisers, recorder, self._guard, Hearing(model))
+        self._probes = Probes.of(self._model, optimisers, recorder, self._guard, Visible(model))
         alone = self._model is model or not isinstance(model, WRAPPERS)
         reader = tensors(fast)
         self._steps = Steps(self._probes, recorder, self._guard, reader, scaler, self._inform, self._take_loss, alone=alone)
@@ -90,6 +91,7 @@ class Watch:
         if live:  # last: if the model cannot be watched, no server must be left
             self._audience.open_page(type(model).__name__)
 
+    @outside
     def start(self) -> Self:
         """Begin, until `close` or the end of the process. It closes a watch of the same model that was started like this."""
         for other in [each for each in LISTENING if each.free and each is not self and each.watches(self._model)]:
@@ -104,6 +106,7 @@ class Watch:
             self._steps.listen()
         return self
 
+    @outside
     def close(self) -> None:
         """Remove all hooks. What was recorded stays."""
         listened = self in LISTENING
@@ -116,11 +119,13 @@ class Watch:
             self.gather()
             self._guard(self._audience.finish, self._report_for_trackers)
 
+    @outside
     def __enter__(self) -> Self:
         self.start()
         self.free = False
         return self
 
+    @outside
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if error is not None:
             self._record.hurry()
@@ -131,7 +136,14 @@ class Watch:
 
         This is cheap enough for every step. A loss with its graph also tells how it was computed and the classes of the targets.
         """
-        self._steps.counter.loss(loss)  # nearly all losses are only noted
+        if torch.compiler.is_compiling():
+            self._loss_in_compiled(loss)
+        else:
+            self._steps.counter.loss(loss)  # nearly all losses are only noted
+
+    @outside
+    def _loss_in_compiled(self, loss: Any) -> None:
+        self._steps.counter.loss(loss)
 
     def _take_loss(self, loss: Any) -> None:
         """Take a loss that has to be more than noted."""
@@ -141,6 +153,7 @@ class Watch:
         """A sampled step is complete."""
         self._audience.inform(step, self._record.own)
 
+    @outside
     def dev_loss(self, loss: Any) -> None:
         """Hand over the loss on held-out data, at any time."""
         self._guard(self._take_dev_loss, loss)
@@ -150,6 +163,7 @@ class Watch:
         self._record.add_dev_loss(value)
         self._guard(self._probes.looker.evaluated, float(value))
 
+    @outside
     def step(self) -> None:
         """Say that a step was made, if no torch optimiser makes it. Call it before the gradients are cleared."""
         if self._probes.optimisers:
@@ -191,6 +205,7 @@ class Watch:
         """The number of optimiser steps seen so far."""
         return self._steps.counter.step
 
+    @outside
     def findings(self) -> tuple[Finding, ...]:
         """What is wrong, as far as known now; empty before the first step. Training may go on."""
         with suppress(HealthError):
@@ -215,6 +230,7 @@ class Watch:
             raise HealthError("load_state_dict was called after start; expected what state_dict gave, before start")
         self._record.load(state)
 
+    @outside
     def gather(self) -> None:
         """If several processes train, join their traces; call it on every rank. `close` does this, too.
 
@@ -222,6 +238,7 @@ class Watch:
         """
         self._guard(self._record.gather)
 
+    @outside
     def trace(self) -> Trace:
         """Everything recorded so far, also before a resume. On rank 0 of several, after `gather` or `close`, that of all ranks.
 
@@ -229,6 +246,7 @@ class Watch:
         """
         return self._record.trace()
 
+    @outside
     def report(self) -> Report:
         """Judge what was recorded so far. Training may go on. The checks run again only if something new was recorded.
 

@@ -18,7 +18,7 @@ from lettrine.health.limits import CHECKUP_SAME, CHECKUP_SAME_SINGLE
 from lettrine.torch.checkup.call import Call, NotCalled
 from lettrine.torch.checkup.experiment import Result, changed, experiment, finding, part
 from lettrine.torch.checkup.shifts import Shift, shift_of
-from lettrine.torch.checkup.spread import Place, begins, change, hear
+from lettrine.torch.checkup.spread import Place, begins, change, record_calls
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import in_double, leaves, mapped
 
@@ -66,7 +66,7 @@ def _measured(task: Task, call: Call, shift: Shift, *, exact: bool) -> tuple[flo
         if exact:
             call = Call(in_double(call.args), in_double(dict(call.kwargs)))
         try:
-            output, before = hear(task.model, lambda: task.outputs(call))
+            output, before = record_calls(task.model, lambda: task.outputs(call))
         except Exception:  # noqa: BLE001  a model that cannot be called like this is not judged
             return None
         answers = _answers(output, given.shape[:2])
@@ -75,7 +75,7 @@ def _measured(task: Task, call: Call, shift: Shift, *, exact: bool) -> tuple[flo
         worst: tuple[float, Place | None] = (0.0, None)
         for last in sorted({length // 4, length // 2, (3 * length) // 4}):
             changed = _changed_after(call, shift, last)
-            other, after = hear(task.model, partial(task.outputs, changed))
+            other, after = record_calls(task.model, partial(task.outputs, changed))
             kept = _up_to(last, axis, given.shape[:2])
             pairs = zip(answers, _answers(other, given.shape[:2]), strict=True)
             share = max(change(one.narrow(axis, 0, last + 1), two.narrow(axis, 0, last + 1)) for one, two in pairs)

@@ -39,7 +39,7 @@ def first_loss(task: Task) -> Result:
     Formula: ratio = first loss / loss of the best constant answer.
     """
     task.model.train()
-    with warnings.catch_warnings(record=True) as heard:
+    with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         loss = task.loss(task.batch())
     value = float(loss.detach())
@@ -55,7 +55,7 @@ def first_loss(task: Task) -> Result:
     figures = {"loss": value, "reference": reference, "reference_of_several": several}
     findings = [
         each
-        for each in (_broadcast(task, output) or _stretched(heard), *_reach(task, output), _no_floor(task, loss))
+        for each in (_broadcast(task, output) or _stretched(warned), *_reach(task, output), _no_floor(task, loss))
         if each is not None
     ]
     said = f"The first loss is {value:.4g}"
@@ -198,9 +198,9 @@ def _broadcast(task: Task, output: Tensor | None) -> Finding | None:
     )
 
 
-def _stretched(heard: list[warnings.WarningMessage]) -> Finding | None:
+def _stretched(warned: list[warnings.WarningMessage]) -> Finding | None:
     """A warning of torch itself that a loss gets tensors of two shapes; fewer answers than targets can only learn their mean."""
-    for each in heard:
+    for each in warned:
         sizes = re.findall(r"torch\.Size\(\[([\d, ]*)\]\)", str(each.message))
         if "target size" not in str(each.message) or len(sizes) < 2:
             continue

@@ -107,7 +107,7 @@ def _unlogged(extra: Extra, trial: Trial) -> Finding:
 
 
 def _extra(task: Task) -> Extra | None:
-    with _activations(task) as heard:
+    with _activations(task) as activations:
         loss = task.loss(task.batch())
     waiting: list[Node] = [loss.grad_fn]
     seen: set[Node] = set()
@@ -120,7 +120,7 @@ def _extra(task: Task) -> Extra | None:
         if operation(node) in TAKERS:
             given = _through(below[0]) if below else None
             name = operation(given) if given is not None else ""
-            number = next((place for place, made in heard.made if made.grad_fn is given), None)
+            number = next((place for place, made in activations.made if made.grad_fn is given), None)
             logged = operation(node) in LIKELIHOODS
             if number is not None and name in (PROBABILITIES if logged else OPERATIONS):
                 return Extra(number, name, TAKERS[operation(node)], logged)

@@ -22,7 +22,7 @@ from lettrine.torch.checkup.call import Call, NotCalled
 from lettrine.torch.checkup.experiment import Result, changed, experiment, finding, part
 from lettrine.torch.checkup.layout import answers, by_example, examples_along, few_of, narrowed, others, with_row
 from lettrine.torch.checkup.shifts import time_axis
-from lettrine.torch.checkup.spread import Place, begins, change, hear
+from lettrine.torch.checkup.spread import Place, begins, change, record_calls
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import in_double, leaves, mapped
 
@@ -100,7 +100,7 @@ def _measured(task: Task, small: Call, axis: int, few: int, *, exact: bool) -> M
             small = Call(in_double(small.args), in_double(dict(small.kwargs)))
         try:
             with torch.no_grad():
-                output, before = hear(task.model, lambda: task.outputs(small))
+                output, before = record_calls(task.model, lambda: task.outputs(small))
                 again = task.outputs(small)
         except Exception:  # noqa: BLE001  a model that cannot be called like this is not judged
             return None
@@ -112,7 +112,7 @@ def _measured(task: Task, small: Call, axis: int, few: int, *, exact: bool) -> M
             changed = with_row(small, axis, few, row, (row + 1) % few)
             try:
                 with torch.no_grad():
-                    other, after = hear(task.model, partial(task.outputs, changed))
+                    other, after = record_calls(task.model, partial(task.outputs, changed))
             except Exception:  # noqa: BLE001
                 return None
             now = max(

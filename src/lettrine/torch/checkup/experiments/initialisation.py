@@ -21,7 +21,7 @@ from lettrine.torch.calibrate import calibrate
 from lettrine.torch.capture.catalogue import kind_of
 from lettrine.torch.checkup.call import NotCalled
 from lettrine.torch.checkup.experiment import Result, experiment, finding
-from lettrine.torch.checkup.spread import hear
+from lettrine.torch.checkup.spread import record_calls
 from lettrine.torch.checkup.task import Task, takes_closure
 from lettrine.torch.checkup.trials import SEEDS, Trial, compare, steps_for
 
@@ -74,7 +74,7 @@ def _spreads(task: Task) -> list[tuple[str, float]]:
     """Name and std of the outputs of each layer, in the order in which they are first called."""
     task.model.train()
     with torch.no_grad():
-        _, calls = hear(task.model, lambda: task.outputs(task.inputs(task.batch())))
+        _, calls = record_calls(task.model, lambda: task.outputs(task.inputs(task.batch())))
     found: dict[str, float] = {}
     for each in calls:
         if isinstance(each.module, LAYERS) and each.outputs and each.outputs[0].numel() > 1:

@@ -14,7 +14,7 @@ from lettrine.torch.capture.catalogue import kind_of
 from lettrine.torch.checkup.call import Call, NotCalled
 from lettrine.torch.checkup.experiment import Result, experiment, finding, part
 from lettrine.torch.checkup.layout import examples_along
-from lettrine.torch.checkup.spread import Heard, change, hear
+from lettrine.torch.checkup.spread import Called, change, record_calls
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import leaves, mapped
 
@@ -71,7 +71,7 @@ def inputs(task: Task) -> Result:
     return Result(said, (found,), figures, where=unused)
 
 
-def _where_lost(task: Task, call: Call, rows: int) -> Heard | None:
+def _where_lost(task: Task, call: Call, rows: int) -> Called | None:
     """The innermost module whose inputs differ between examples but whose outputs do not; None if there is none."""
 
     def differ(tensors: tuple[Tensor, ...]) -> bool:
@@ -80,11 +80,11 @@ def _where_lost(task: Task, call: Call, rows: int) -> Heard | None:
 
     with task.boxed(), torch.no_grad():
         task.model.train()
-        _, calls = hear(task.model, lambda: task.outputs(call))
+        _, calls = record_calls(task.model, lambda: task.outputs(call))
     return next((each for each in calls if differ(each.inputs) and not differ(each.outputs)), None)
 
 
-def _lost(place: Heard | None, value: float) -> Finding:
+def _lost(place: Called | None, value: float) -> Finding:
     """Every example gets the same answer: because all units give 0, or for another reason."""
     shut = place is not None and not any(bool((each != 0).any()) for each in place.outputs)
     at = f" It is {place.name} ({kind_of(place.module)}) that gives {'0 for' if shut else 'the same for'} all." if place else ""

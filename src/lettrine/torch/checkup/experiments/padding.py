@@ -22,7 +22,7 @@ from lettrine.health.limits import CHECKUP_SAME_SINGLE
 from lettrine.torch.checkup.call import Call, NotCalled
 from lettrine.torch.checkup.experiment import Result, experiment, finding, part
 from lettrine.torch.checkup.padded import Padded, padding_of
-from lettrine.torch.checkup.spread import Place, begins, change, hear
+from lettrine.torch.checkup.spread import Place, begins, change, record_calls
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import leaves, mapped
 
@@ -75,8 +75,8 @@ def _run(task: Task, call: Call, padded: Padded, places: Tensor | None) -> tuple
         if sequence.is_floating_point():
             call = call.with_given({key: mapped(each, _noisy(padded.path, places), key) for key, each in call.given.items()})
         with _embedding_changed(task.model, sequence, places):
-            output, heard = hear(task.model, lambda: task.outputs(call))
-        return [each.detach().clone() for _, each in leaves(output) if each.is_floating_point()], heard
+            output, calls = record_calls(task.model, lambda: task.outputs(call))
+        return [each.detach().clone() for _, each in leaves(output) if each.is_floating_point()], calls
 
 
 def _noisy(path: str, places: Tensor | None) -> Callable[[str, Tensor], Tensor]:

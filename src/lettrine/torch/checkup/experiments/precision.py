@@ -15,7 +15,7 @@ from lettrine.torch.checkup.backward import backwards, wrong_backward
 from lettrine.torch.checkup.call import Call, NotCalled
 from lettrine.torch.checkup.chance import listening
 from lettrine.torch.checkup.experiment import Result, experiment, finding, part
-from lettrine.torch.checkup.spread import Heard, hear
+from lettrine.torch.checkup.spread import Called, record_calls
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import in_double, leaves
 
@@ -40,7 +40,7 @@ def precision(task: Task) -> Result:
     except NotCalled:
         call = None
     # Random numbers differ between precisions, so a network that draws some cannot be compared.
-    exact = _heard(task, call, torch.float64) if call is not None and not _draws(task, call) else None
+    exact = _recorded(task, call, torch.float64) if call is not None and not _draws(task, call) else None
     if exact is None or call is None:
         if not figures:
             raise Skip(
@@ -49,7 +49,7 @@ def precision(task: Task) -> Result:
             )
     else:
         for name, dtype in (("own", None), ("bfloat16", torch.bfloat16), ("float16", torch.float16)):
-            other = _heard(task, call, dtype)
+            other = _recorded(task, call, dtype)
             if other is None:
                 continue
             share = _apart(exact[0], other[0])
@@ -71,7 +71,7 @@ def precision(task: Task) -> Result:
     return Result(text.strip(), tuple(found), figures, where=tuple(name for each in found for name in each.where))
 
 
-def _heard(task: Task, call: Call, dtype: torch.dtype | None) -> tuple[list[Tensor], list[Heard]] | None:
+def _recorded(task: Task, call: Call, dtype: torch.dtype | None) -> tuple[list[Tensor], list[Called]] | None:
     """The outputs of the model and of every module in another precision; None if the model does not run in it."""
     with task.boxed(exact=dtype is torch.float64), torch.no_grad():
         task.model.eval()
@@ -80,9 +80,9 @@ def _heard(task: Task, call: Call, dtype: torch.dtype | None) -> tuple[list[Tens
                 call = Call(in_double(call.args), in_double(dict(call.kwargs)))
             if dtype in (torch.bfloat16, torch.float16):
                 with torch.autocast(task.device.type, dtype=dtype):
-                    output, calls = hear(task.model, lambda: task.outputs(call))
+                    output, calls = record_calls(task.model, lambda: task.outputs(call))
             else:
-                output, calls = hear(task.model, lambda: task.outputs(call))
+                output, calls = record_calls(task.model, lambda: task.outputs(call))
         except Exception:  # noqa: BLE001  a model that cannot be called like this is not judged
             return None
         return [each.detach().double() for _, each in leaves(output) if each.is_floating_point()], calls
@@ -109,7 +109,7 @@ def _mean_change(first: Tensor, second: Tensor) -> float:
     return (float((one - other)[kept].square().mean()) / size) ** 0.5 if size > 0 else 0.0
 
 
-def _begins(exact: list[Heard], other: list[Heard]) -> tuple[str, str] | None:
+def _begins(exact: list[Called], other: list[Called]) -> tuple[str, str] | None:
     """The first module whose output is off by more than CHECKUP_ROUNDING while its input is not."""
     for one, two in zip(exact, other, strict=False):
         if one.name == two.name and _off(one.outputs, two.outputs) and not _off(one.inputs, two.inputs):

@@ -1,0 +1,135 @@
+"""Check of the scale of the inputs: raw pixels, prices, or numbers next to nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import nan
+
+from lettrine.health import limits
+from lettrine.health.checks.consequence import Consequence, consequence, wasted
+from lettrine.health.checks.reading import median, number, share, start
+from lettrine.health.checks.registry import check
+from lettrine.health.evidence import Evidence
+from lettrine.health.findings import Finding
+from lettrine.health.trace import ModuleInfo, Trace
+
+_FIRST = ("linear", "norm", "embedding", "recurrent", "attention", "output")
+_NORMALIZING = "LeCun et al. 1998, Efficient BackProp, section 4.3: normalizing the inputs"
+
+
+def unscaled(trace: Trace) -> Evidence | None:
+    """The inputs, if their size is far from the usual one and nothing in the network corrects it; otherwise None.
+
+    Of several parts that are called by themselves, such as an actor and a critic, those of the first one for which that is so.
+    """
+    return next((seen for seen in trace.seen("inputs") if _unscaled(trace, seen)), None)
+
+
+def _unscaled(trace: Trace, seen: Evidence) -> bool:
+    first = next((info for info in _inside(trace, seen) if info.role in _FIRST), None)
+    if seen.figure("rescaled") > 0 or first is None or first.role in ("norm", "embedding") or first.name not in trace.outputs:
+        return False
+    most, least = seen.figure("feature_most"), seen.figure("feature_least")
+    large = most >= limits.SCALE_FAR
+    uneven = most >= limits.SCALE_UNEVEN * least and most >= 0.3 * limits.SCALE_FAR
+    arrives = median(trace.output(first.name, "rms"), start(trace)) >= limits.SCALE_ARRIVES
+    return ((large or uneven) and arrives) or _tiny(seen)
+
+
+def _inside(trace: Trace, seen: Evidence) -> list[ModuleInfo]:
+    """The modules of the part that was given these inputs, in order; all of them if the model itself was."""
+    ordered = sorted(trace.modules, key=lambda each: each.depth)
+    part = [info for info in ordered if seen.where and f"{info.name}.".startswith(f"{seen.where[0]}.")]
+    return part or ordered
+
+
+def _blocked(trace: Trace, seen: Evidence) -> tuple[str, float]:
+    """The activation of this part that is flat for most of its inputs from the start, and their share; "" if there is none."""
+    for info in _inside(trace, seen):
+        part = median(trace.output(info.name, "saturated"), start(trace)) if info.name in trace.outputs else nan
+        if info.role == "activation" and part >= limits.SATURATED_CRITICAL:
+            return info.name, part
+    return "", nan
+
+
+def _tiny(seen: Evidence) -> bool:
+    """Whether all inputs are so small that fresh layers output almost only their biases."""
+    return 0 < seen.figure("feature_most") <= limits.SCALE_TINY
+
+
+@check("input-scale", needs=("loss",))
+def input_scale(trace: Trace) -> Iterator[Finding]:
+    """Raw pixels, prices or other inputs far from the size that layers are initialised for.
+
+    Measured: The size of each input feature, and the size of the first layer's output. Networks that begin with a
+        norm or an embedding are not judged.
+    Formula: size = rms of a feature over the batch; judged are the largest one, and the largest divided by the smallest. Inputs
+        that are all below {SCALE_TINY:g} are named if the loss ends above that of the best single answer.
+    """
+    seen = unscaled(trace)
+    if seen is None:
+        return
+    harm = consequence(trace)
+    # Batch norm removes the scale, and the training learned: a bad held-out loss has another cause.
+    bad = harm.bad and not (harm.kind == "held out" and trace.norms)
+    if _tiny(seen):
+        if bad or _worse_than_one_answer(harm):
+            yield _too_small(seen, harm)
+        return
+    little = harm.kind == "learns" and harm.end >= limits.PLATEAU_HIGH * harm.reference.value
+    lost = little or (wasted(trace) and not harm.well)
+    broke = trace.first_nonfinite is not None and trace.first_nonfinite.phase != "data"
+    if broke and any(each.words["broke"] for each in trace.seen("operation")):
+        return  # a logarithm, a root or a division that broke is the more direct cause
+    low, high = number(seen.figure("low"), 3), number(seen.figure("high"), 3)
+    most, least = seen.figure("feature_most"), seen.figure("feature_least")
+    uneven = f", and features of a size from {number(least)} to {number(most)}" if most > limits.SCALE_UNEVEN * least else ""
+    told = (
+        f"values stopped being finite at step {trace.first_nonfinite.step:,}" if broke and trace.first_nonfinite else harm.words
+    )
+    # Of rewards or of networks against each other no loss tells how it went, but what has no slope does not learn.
+    flat, part = _blocked(trace, seen) if harm.kind == "unknown" else ("", nan)
+    if flat:
+        told = f"{share(part)} of the outputs of {flat} are saturated from the start, and let next to no gradient through"
+    pixels = seen.figure("low") >= 0 and 200 < seen.figure("high") <= 255
+    yield Finding(
+        id="input-scale",
+        severity="warning" if bad or lost or broke or flat else "info",
+        where=seen.where,
+        steps=seen.steps,
+        value=most,
+        limit=limits.SCALE_FAR,
+        message=f"The inputs go from {low} to {high}{uneven}: {told}.",
+        why="Layers are initialised for inputs of about 1: larger inputs saturate them and dominate each step.",
+        remedy=(
+            "Divide the pixels by 255, or normalise each channel by its mean and std over the training data."
+            if pixels
+            else "Subtract each feature's mean and divide by its std, both of the training data, or begin with a norm layer."
+        ),
+        reference=_NORMALIZING,
+    )
+
+
+def _too_small(seen: Evidence, harm: Consequence) -> Finding:
+    most = seen.figure("feature_most")
+    return Finding(
+        id="input-scale",
+        severity="warning",
+        where=seen.where,
+        steps=seen.steps,
+        value=most,
+        limit=limits.SCALE_TINY,
+        message=f"The inputs go from {number(seen.figure('low'), 3)} to {number(seen.figure('high'), 3)}, with a root mean "
+        f"square of {number(most)} at most: {harm.words}.",
+        why="Layers are initialised for inputs of about 1: with inputs this small their outputs are little more than their "
+        "biases, and the gradients of the first weights are too small by the same factor.",
+        remedy="Subtract each feature's mean and divide by its std, both of the training data; see that pixels are not "
+        "divided by 255 twice (ToTensor does it once).",
+        reference=_NORMALIZING,
+    )
+
+
+def _worse_than_one_answer(harm: Consequence) -> bool:
+    """Whether a training of some length still loses more than the best single answer to every input would."""
+    taken = harm.steps[1] - harm.steps[0] + 1
+    return harm.reference.known and taken >= limits.LEARNING_STEPS and harm.end >= harm.reference.value

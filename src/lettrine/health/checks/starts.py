@@ -1,0 +1,57 @@
+"""How large a network's weights and first answers are before it learns; reported as "initial-loss"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import isfinite, nan, prod
+
+from lettrine.health import limits
+from lettrine.health.checks.consequence import consequence, first_loss, fresh, steps_until
+from lettrine.health.checks.reading import listed, matrices, median, number, start
+from lettrine.health.checks.reference import guess_of, ordinary
+from lettrine.health.checks.registry import Skip
+from lettrine.health.findings import Finding
+from lettrine.health.trace import Trace
+
+
+def large_start(trace: Trace) -> Iterator[Finding]:
+    """Weights drawn so large that the first answers to a task of numbers lie far outside of the targets, and the run suffers."""
+    first, guess = first_loss(trace), guess_of(trace)
+    if not isfinite(guess) or not ordinary(trace):
+        raise Skip("not applicable", "no starting value of this loss is known to be usual")
+    if not isfinite(first) or not fresh(trace):
+        raise Skip("not run", "the first step of a fresh network was not watched")
+    large = [info.name for info in matrices(trace) if drawn_large(trace, info.name)]
+    back, course = steps_until(trace, guess), consequence(trace)
+    broke = trace.first_nonfinite is not None and trace.first_nonfinite.phase != "data"
+    lost = broke or (back >= limits.INITIAL_WASTED and not course.well)
+    if not large or first < limits.INITIAL_FAR * guess or not lost or large_inputs(trace):
+        return
+    stds = [median(trace.parameter(name, "std"), start(trace)) for name in large]
+    became = "and values stopped being finite" if broke else f"and takes {back:,.0f} steps to get there"
+    yield Finding(
+        id="initial-loss",
+        severity="critical" if broke or not isfinite(back) else "warning",
+        where=tuple(large),
+        steps=(0, 0),
+        value=first,
+        limit=limits.INITIAL_FAR * guess,
+        message=f"The loss starts at {number(first, 3)}, where the best single answer to every input gives {number(guess, 3)}"
+        + (f", {became}" if broke or isfinite(back) else "")
+        + f": {listed(large)} start{'s' if len(large) == 1 else ''} with a std of {number(max(stds))}.",
+        why="Answers so far outside of the targets have gradients to match: the first steps overshoot, or only shrink weights.",
+        remedy=f"Draw {listed(large)} with a std of 1/sqrt(fan-in), as PyTorch's layers do by themselves.",
+        reference=limits.HE,
+    )
+
+
+def drawn_large(trace: Trace, weight: str) -> bool:
+    """Whether the weights of a layer start far larger than any usual initialiser makes them."""
+    shape = next((info.shape for info in trace.parameters if info.name == weight), ())
+    std = median(trace.parameter(weight, "std"), start(trace)) if weight in trace.parameter_stats else nan
+    return len(shape) > 1 and std * prod(shape[1:]) ** 0.5 > limits.INITIAL_HEAD
+
+
+def large_inputs(trace: Trace) -> bool:
+    """Whether large inputs, and not the last layer, cause the large first outputs."""
+    return any(each.figure("feature_most") >= limits.INPUTS_LARGE for each in trace.seen("inputs"))
