@@ -25,6 +25,7 @@ NORM_HELD_OUT: Final = 1.5  # times the training loss: held-out losses below it 
 MASK_LOOKS: Final = 2  # looks with an inverted mask
 
 SCHEDULE_LOW: Final = 0.01  # of the peak: a cosine is below in the last 7 % of its run, a line to zero in the last 1 %
+SCHEDULE_TENTH: Final = 0.1  # of the peak: a cosine is below in the last 20 % of its run
 SCHEDULE_SHARE: Final = 0.5  # of the run
 SCHEDULE_FALL: Final = 0.02  # of the loss, from one half of the earlier stretch to the other: still falling
 SCHEDULE_FINE: Final = 0.05  # of the loss of guessing: little was left to learn

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import nan
+from typing import Final
 
 import numpy as np
 
@@ -85,6 +86,9 @@ def _made_anew(seen: Evidence) -> Finding:
     )
 
 
+_ADVERSARIAL: Final = "Goodfellow et al. 2014, Generative adversarial nets, algorithm 1"
+
+
 @check("detached-generator")
 def detached_generator(trace: Trace) -> Iterator[Finding]:
     """A network with its own optimiser whose output is only used without its graph.
@@ -113,7 +117,7 @@ def detached_generator(trace: Trace) -> Iterator[Finding]:
                     why=f"What {taker} computes from the output cannot reach the weights of {maker}, which stay as they are.",
                     remedy=f"In the pass that trains {maker}, call {taker} on the output itself; detach() it, or make it under "
                     f"no_grad, only in the pass that trains {taker}.",
-                    reference="Goodfellow et al. 2014, Generative adversarial nets, algorithm 1",
+                    reference=_ADVERSARIAL,
                 )
                 return
     for seen in trace.seen("wasted term"):
@@ -132,11 +136,11 @@ def _wasted(seen: Evidence) -> Finding:
         steps=seen.steps,
         value=seen.figure("looks"),
         limit=0.0,
-        message=f"A term of the loss{f' ({term})' if term else ''} does not reach {maker}, which is stepped after this backward "
-        f"pass: its gradient goes to {taker} alone, and is not used there.",
+        message=f"A term of the loss{f' ({term})' if term else ''} reaches only weights of {taker}, and nothing of {maker}, which is "
+        "stepped after this backward pass: its gradient is thrown away.",
         why=f"The term changes the number that is shown, and {maker} learns nothing from it.",
         remedy=f"In the pass that trains {maker}, give {taker} the output itself: no detach(), no .data, not made under no_grad.",
-        reference="Goodfellow et al. 2014, Generative adversarial nets, algorithm 1",
+        reference=_ADVERSARIAL,
     )
 
 

@@ -8,7 +8,7 @@ from math import nan
 import numpy as np
 
 from lettrine.health import limits
-from lettrine.health.checks.bare_terms import bare_terms
+from lettrine.health.checks.bare_terms import bare_terms, behind_an_error
 from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.reading import (
     feeding_weight,
@@ -28,7 +28,6 @@ from lettrine.health.checks.reference import bare_term
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.checks.still import norms_of_one
 from lettrine.health.findings import Finding
-from lettrine.health.limits_wiring import LOST_STEPS
 from lettrine.health.trace import Floats, ParameterInfo, Trace
 
 
@@ -164,8 +163,7 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
     Measured: For each trainable parameter: whether it has a gradient, and its norm, at every sampled step.
     Formula: none: the gradient is missing, or exactly 0, at all of them ({NO_GRADIENT_RECORDS} or more for zeros). It is a
         remark if the module is never called, or its output never used, and the rest learns. Or: a normalisation takes single
-        values, and gives 0; or a term of the loss has no graph. Or: a number is computed from its outputs at each look, and is
-        not in the loss.
+        values, and gives 0; or a term of the loss has no graph.
     """
     yield from (alone := list(norms_of_one(trace)))
     mask = usable(trace)
@@ -200,9 +198,8 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
     counted, aside = (aside, []) if lost is not None and not lost.words["cut"] else ([], aside)
     if not counted:
         yield from bare_terms(trace)
-    apart_from_loss = {name for each in trace.seen("left out") if each.figure("looks") >= LOST_STEPS for name in each.where}
-    left_out = [info.name for info in missing if info.name in apart_from_loss and info.optimised is not False]
-    aside, counted, missed = ([name for name in names if name not in left_out] for names in (aside, counted, missed))
+    left = behind_an_error(trace, aside)
+    aside = [name for name in aside if name not in left]
     hidden = _handed_on_without_graph(trace, missed)
     for names, severity, what, remedy in (
         (
@@ -212,18 +209,18 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
             "Leave {it} out if nothing will ever use {it}; if the loss should, see that no detach() or argmax stands between.",
         ),
         (
+            left,
+            "warning",
+            "never got a gradient: an error of what {it_is} used for is computed with its graph, and is not in the loss",
+            "Add the error to the loss: loss = first + second. If it is only to be shown, compute it under torch.no_grad().",
+        ),
+        (
             counted,
             "warning",
             "never got a gradient, and a term of the loss"
             + (f" ({lost.words['function']})" if lost is not None else "")
             + " is added as a plain number: it was computed with a graph, and the loss does not contain it",
             "Add the term itself, without item(), float(), detach() or .data: loss = first + second; item() is for printing.",
-        ),
-        (
-            left_out,
-            "warning",
-            "never got a gradient: a number is computed from {its} outputs at each step, with its graph, and is not in the loss",
-            "Add that term to the loss that backward() is called on: loss = first + second.",
         ),
         (
             missed,
@@ -264,7 +261,6 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
                 "it": plural(names, "it", "them"),
                 "it_is": plural(names, "it is", "they are"),
                 "them": plural(names, "it", "them"),
-                "its": plural(names, "its", "their"),
             }
             yield Finding(
                 id="no-gradient",

@@ -47,18 +47,23 @@ def schedule_to_zero(trace: Trace) -> Iterator[Finding]:
     rates, steps = rates[known], steps[known]
     if not len(steps) or steps[-1] - steps[0] < limits.SCHEDULE_STEPS:
         raise Skip("not run", f"the learning rate was seen over fewer than {limits.SCHEDULE_STEPS} steps")
-    peak = float(rates.max())
-    high = np.flatnonzero(rates >= limits.SCHEDULE_LOW * peak)
-    if peak <= 0 or high[-1] == len(steps) - 1:
+    peak, last, course = float(rates.max()), int(trace.loss.step[-1]), consequence(trace)
+    if peak <= 0 or course.end <= limits.SCHEDULE_FINE * course.reference.value:
         return
-    when, last = int(steps[high[-1] + 1]), int(trace.loss.step[-1])
-    idle = (last - when) / max(last - int(steps[0]), 1)
-    course = consequence(trace)
-    nothing = course.kind in ("guessing", "flat")
-    early = nothing or (when <= limits.SCHEDULE_EARLY * last and course.end >= limits.SCHEDULE_LITTLE * course.reference.value)
-    if idle <= limits.SCHEDULE_SHARE or not (early or _still_falling(trace, when)):
-        return
-    if course.end <= limits.SCHEDULE_FINE * course.reference.value:
+    little = course.end >= limits.SCHEDULE_LITTLE * course.reference.value
+    for low in (limits.SCHEDULE_LOW, limits.SCHEDULE_TENTH):
+        high = np.flatnonzero(rates >= low * peak)
+        if high[-1] == len(steps) - 1:
+            continue
+        when = int(steps[high[-1] + 1])
+        # The rate is known at sampled steps, which lie far apart in the end: it came down between two of them.
+        idle = (last - (when + int(steps[high[-1]])) / 2) / max(last - int(steps[0]), 1)
+        early = course.kind in ("guessing", "flat") or (when <= limits.SCHEDULE_EARLY * last and little)
+        gone = low == limits.SCHEDULE_LOW and (early or _still_falling(trace, when, limits.SCHEDULE_FALL))
+        # A tenth is much of a rate. It is too little only where next to nothing had been learned before and nothing was since.
+        if idle > limits.SCHEDULE_SHARE and (gone or (little and _still_falling(trace, when, 0.0))):
+            break
+    else:
         return
     at, losses = finite_curve(trace, trace.loss)
     yield Finding(
@@ -68,7 +73,7 @@ def schedule_to_zero(trace: Trace) -> Iterator[Finding]:
         steps=(when, last),
         value=idle,
         limit=limits.SCHEDULE_SHARE,
-        message=f"The learning rate has been below {share(limits.SCHEDULE_LOW)} of its peak ({number(peak)}) since step "
+        message=f"The learning rate has been below {share(low)} of its peak ({number(peak)}) since step "
         f"{when:,}, for "
         f"{share(idle)} of the run; the loss{'' if early else ', still falling then,'} has stayed near "
         f"{number(float(np.mean(losses[at >= when])), 3)} since.",
@@ -107,8 +112,8 @@ def _upside_down(trace: Trace, seen: Evidence) -> Iterator[Finding]:
     )
 
 
-def _still_falling(trace: Trace, when: int) -> bool:
-    """Whether the loss fell over the stretch before `when`, by more than its noise, and faster than since."""
+def _still_falling(trace: Trace, when: int, least: float) -> bool:
+    """Whether the loss fell over the stretch before `when`, by more than its noise and by this share, and faster than since."""
     steps, losses = finite_curve(trace, trace.loss)
     before, since = losses[(steps >= when / 3) & (steps < when)], losses[steps >= when]
     if len(before) < 6 or len(since) < 6:
@@ -117,7 +122,7 @@ def _still_falling(trace: Trace, when: int) -> bool:
     fell = float(np.mean(before[:half]) - np.mean(before[half:]))
     fell_since = float(np.mean(since[:half_since]) - np.mean(since[half_since:]))
     level, noise = abs(float(np.mean(before[half:]))), 3 * (standard_error(before) or 0.0)
-    return fell > max(limits.SCHEDULE_FALL * level, noise) and fell_since < fell / 2
+    return fell > max(least * level, noise) and fell_since < fell / 2
 
 
 @check("clip-before-unscale")

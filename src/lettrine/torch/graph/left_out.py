@@ -1,11 +1,13 @@
-"""Evidence "left out": numbers that are computed from the model's outputs, with their graphs, and are not in the loss.
+"""Evidence "left out": parameters behind an error that is computed with its graph, outside of the model, and is not in the
+loss.
 
-where: the parameters that reach only such numbers, and no loss of any look. figures: "looks" at which it was so. words:
-"function" that computed the number, "" if it is none of torch's losses.
+where: their names, of those that the loss does not reach. figures: "looks" at which it was so; "all" looks. words: "function"
+that made the error.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -13,46 +15,44 @@ from torch import Tensor
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, reader
-from lettrine.torch.graph.terms import FUNCTIONS, OTHERS
 from lettrine.torch.graph.walks import leaves, walk
 
 
 @reader
 class LeftOut:
-    """Follows numbers that no loss contains."""
+    """Compares what single numbers depend on with what the loss depends on."""
 
     whole: ClassVar[bool] = False
 
     def __init__(self) -> None:
-        self._trained: set[str] = set()  # what a loss of some look reaches
-        self._only: dict[str, int] = {}  # by parameter: looks at which only such a number reached it
+        self._looks = self._last = 0
+        self._found: Counter[str] = Counter()
         self._function = ""
-        self._last = 0
 
     def look(self, look: Look) -> Iterable[Evidence]:
-        """Compare the numbers that were computed with the loss."""
+        """Take in one look."""
         if look.loss is None or look.loss.grad_fn is None:
             return ()
-        self._last = look.step
-        inside = walk([look.loss.grad_fn])
-        self._trained |= _names(look, inside)
-        known, nodes = set(inside), []
-        for call in look.outside:
-            made = call.result
-            if isinstance(made, Tensor) and made.numel() == 1 and made.grad_fn is not None and made.grad_fn not in known:
-                nodes.append(made.grad_fn)
-                self._function = call.name if call.name in FUNCTIONS or call.name in OTHERS else self._function
-        for name in _names(look, walk(nodes)) - self._trained if nodes else ():
-            self._only[name] = self._only.get(name, 0) + 1
+        self._looks, self._last = self._looks + 1, look.step
+        results = [(call.result, call.name) for call in look.outside if isinstance(call.result, Tensor)]
+        numbers = [(each, name) for each, name in results if each.numel() == 1 and each.grad_fn is not None]
+        nodes = walk([look.loss.grad_fn]) if numbers else []
+        known = set(nodes)
+        aside = [(each, name) for each, name in numbers if each.grad_fn not in known]
+        reached = {id(leaf) for leaf in leaves(nodes)} if aside else set()
+        names: set[str] = set()
+        for each, function in aside:
+            behind = {look.parameters[id(leaf)] for leaf in leaves(walk([each.grad_fn])) if id(leaf) in look.parameters}
+            alone = {name for name in behind if name not in {look.parameters.get(place) for place in reached}}
+            self._function = function if alone else self._function
+            names |= alone
+        self._found.update(names)
         return ()
 
     def finish(self) -> Iterable[Evidence]:
-        """What no loss reached."""
-        names = tuple(name for name in self._only if name not in self._trained)
-        if names:
-            looks = float(min(self._only[name] for name in names))
-            yield Evidence("left out", names, (0, self._last), {"looks": looks}, {"function": self._function})
-
-
-def _names(look: Look, nodes: Iterable[object]) -> set[str]:
-    return {look.parameters[id(leaf)] for leaf in leaves(nodes) if id(leaf) in look.parameters}
+        """Which parameters, and how often."""
+        if self._found:
+            most = max(self._found.values())
+            names = tuple(name for name, count in self._found.items() if count == most)
+            figures = {"looks": float(most), "all": float(self._looks)}
+            yield Evidence("left out", names, (0, self._last), figures, {"function": self._function})
