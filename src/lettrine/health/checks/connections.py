@@ -136,8 +136,8 @@ def _wasted(seen: Evidence) -> Finding:
         steps=seen.steps,
         value=seen.figure("looks"),
         limit=0.0,
-        message=f"A term of the loss{f' ({term})' if term else ''} reaches only weights of {taker}, and nothing of {maker}, which "
-        "is stepped after this backward pass: its gradient is thrown away.",
+        message=f"A term of the loss{f' ({term})' if term else ''} reaches only weights of {taker} and nothing of {maker}, "
+        "which is stepped after this backward pass: its gradient is thrown away.",
         why=f"The term changes the number that is shown, and {maker} learns nothing from it.",
         remedy=f"In the pass that trains {maker}, give {taker} the output itself: no detach(), no .data, not made under no_grad.",
         reference=_ADVERSARIAL,
