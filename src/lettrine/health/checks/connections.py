@@ -94,9 +94,9 @@ def detached_generator(trace: Trace) -> Iterator[Finding]:
     """A network with its own optimiser whose output is only used without its graph.
 
     Measured: Whether the parameters of an optimiser ever get a gradient, and whether the output of their network is given to
-        another network without its graph.
+        another network without its graph. And which parameters each term of a loss reaches.
     Formula: none: no gradient at any of {LOST_STEPS} or more steps that were looked at, while another optimiser's parameters
-        have one; or a term of the loss reaches no weight that is stepped for it, at all of as many looks.
+        have one. Or: a term reaches none of the parameters that are stepped after its backward pass, at as many.
     """
     for seen in trace.seen("gradients"):
         lost = seen.figure("none") == seen.figure("steps") >= limits.LOST_STEPS and seen.figure("others") > 0
@@ -120,24 +120,26 @@ def detached_generator(trace: Trace) -> Iterator[Finding]:
                     reference=_ADVERSARIAL,
                 )
                 return
-    yield from (_idle(seen) for seen in trace.seen("idle term") if seen.figure("looks") >= limits.LOST_STEPS)
+    for seen in trace.seen("wasted term"):
+        if seen.figure("looks") >= limits.LOST_STEPS:
+            yield _wasted(seen)
+            return
 
 
-def _idle(seen: Evidence) -> Finding:
-    """A term of the loss of one network that teaches another one, which is not stepped for it."""
-    taker, maker = (name or "the model" for name in seen.where)
+def _wasted(seen: Evidence) -> Finding:
+    maker, taker = seen.where[0] or "what is trained", seen.where[1] or "another network"
+    term = seen.words["function"]
     return Finding(
         id="detached-generator",
         severity="warning",
-        where=(maker,),
+        where=tuple(filter(None, seen.where[:1])),
         steps=seen.steps,
         value=seen.figure("looks"),
         limit=0.0,
-        message=f"A term of the loss that {maker} is stepped for ({seen.words['kind']}) reaches only weights of {taker}, at all "
-        f"{int(seen.figure('looks'))} looks: nothing of {maker} learns from it.",
-        why=f"What {taker} says of the output of {maker} gets to its weights only through the graph that made the output.",
-        remedy=f"In the pass that trains {maker}, call {taker} on the output itself; detach() it only in the pass that trains "
-        f"{taker}.",
+        message=f"A term of the loss{f' ({term})' if term else ''} reaches only weights of {taker} and nothing of {maker}, "
+        "which is stepped after this backward pass: its gradient is thrown away.",
+        why=f"The term changes the number that is shown, and {maker} learns nothing from it.",
+        remedy=f"In the pass that trains {maker}, give {taker} the output itself: no detach(), no .data, not made under no_grad.",
         reference=_ADVERSARIAL,
     )
 
@@ -232,17 +234,27 @@ def _finding(seen: Evidence, severity: str, value: float, message: str, remedy: 
 
 @check("growing-graph")
 def growing_graph(trace: Trace) -> Iterator[Finding]:
-    """A loss whose graph reaches back through all earlier steps.
+    """A loss whose graph reaches back through all earlier steps, or losses that are kept with their graphs.
 
-    Measured: The number of operations in the graph of the loss, if the graph reaches back into earlier steps.
-    Formula: growth = nodes(now) / nodes(first look).
+    Measured: The number of operations in the graph of the loss, if the graph reaches back into earlier steps. And whether the
+        graphs of earlier losses and outputs are still in memory.
+    Formula: growth = nodes(now) / nodes(first look), {GROWN} or more; or age = steps since the first of {GROWN_LOOKS} or more
+        looks in a row whose graphs are all still there, {KEPT_STEPS} or more.
     """
     grown = [each for each in trace.seen("reaching back") if each.figure("nodes") >= limits.GROWN * each.figure("nodes_first")]
     seen = next((each for each in grown if each.figure("back") >= limits.GROWN_LOOKS), None)
-    if seen is None:
+    if seen is not None:
+        yield _reaching_back(seen)
         return
+    for each in trace.seen("kept graphs"):
+        if each.figure("kept") >= limits.GROWN_LOOKS and each.figure("age") >= limits.KEPT_STEPS:
+            yield _kept(each)
+            return
+
+
+def _reaching_back(seen: Evidence) -> Finding:
     first, now, handed = seen.figure("nodes_first"), seen.figure("nodes"), bool(seen.where)
-    yield Finding(
+    return Finding(
         id="growing-graph",
         severity="warning",
         where=(),
@@ -262,4 +274,23 @@ def growing_graph(trace: Trace) -> Iterator[Finding]:
         "(total += loss.item()), and leave out retain_graph=True.",
         reference="Williams & Peng 1990, An efficient gradient-based algorithm for on-line training of recurrent network "
         "trajectories",
+    )
+
+
+def _kept(seen: Evidence) -> Finding:
+    losses = seen.words["what"] == "losses"
+    return Finding(
+        id="growing-graph",
+        severity="warning",
+        where=(),
+        steps=seen.steps,
+        value=seen.figure("age"),
+        limit=float(limits.KEPT_STEPS),
+        message=f"{'Losses' if losses else 'Outputs of the model'} are kept with their graphs: at step {seen.steps[1]} those of "
+        f"the last {seen.figure('age'):.0f} steps were still in memory.",
+        why="Whoever keeps a tensor keeps all operations that made it, so memory grows with each step until it is let go.",
+        remedy="Keep plain numbers: total += loss.item(), losses.append(loss.item())."
+        if losses
+        else "Detach what is kept: outputs.append(output.detach()).",
+        reference="PyTorch FAQ: My model reports cuda runtime error(2): out of memory",
     )

@@ -32,9 +32,15 @@ from lettrine.health.trace import Trace
 def schedule_to_zero(trace: Trace) -> Iterator[Finding]:
     """A schedule that lowers the learning rate to almost 0 while the loss still falls.
 
-    Measured: The learning rate at the sampled steps, and how the loss fell before and after the rate became small.
-    Formula: idle = (steps with a rate below {SCHEDULE_LOW:.0%} of the peak, at the end) / (all steps).
+    Measured: The learning rate at the sampled steps, and how the loss fell before and after the rate became small. And what a
+        ReduceLROnPlateau was told.
+    Formula: idle = (steps with a rate below {SCHEDULE_LOW:.0%} of the peak, at the end) / (all steps). Or: {PLATEAU_DROPS} drops
+        or more, since no number it was told was ever better than the first one, while the loss on held-out data came down to
+        {PLATEAU_BETTER:.0%} of its first value or less.
     """
+    for seen in trace.seen("plateau"):
+        yield from _upside_down(trace, seen)
+        return
     mask = usable(trace)
     rates, steps = trace.step_stats["learning_rate"][mask], trace.steps[mask]
     known = np.isfinite(rates)
@@ -77,6 +83,32 @@ def schedule_to_zero(trace: Trace) -> Iterator[Finding]:
         f"or give it that many steps (T_max, total_steps, a gamma of {number(limits.SCHEDULE_LOW ** (1 / (last + 1)), 5)} a "
         f"step).",
         reference="Smith 2018, A disciplined approach to neural network hyper-parameters; torch.optim.lr_scheduler",
+    )
+
+
+def _upside_down(trace: Trace, seen: Evidence) -> Iterator[Finding]:
+    """A scheduler that takes a rising score for one that should fall, or the reverse."""
+    dev, calls, drops = trace.dev.mean[np.isfinite(trace.dev.mean)], int(seen.figure("calls")), int(seen.figure("drops"))
+    if drops < limits.PLATEAU_DROPS or len(dev) < limits.PLATEAU_DROPS or not dev.min() <= limits.PLATEAU_BETTER * dev[0]:
+        return
+    mode = seen.words["mode"]
+    other, way = ("max", "lower") if mode == "min" else ("min", "higher")
+    yield Finding(
+        id="schedule-to-zero",
+        severity="warning",
+        where=(),
+        steps=seen.steps,
+        value=float(drops),
+        limit=float(limits.PLATEAU_DROPS),
+        message=f"ReduceLROnPlateau(mode={mode!r}) has lowered the learning rate {drops} times, from "
+        f"{number(seen.figure('rate_first'))} to {number(seen.figure('rate'))}: of the {calls} numbers it was told none was "
+        f"{way} than the first ({number(seen.figure('best'), 3)}), while the loss on held-out data came down from "
+        f"{number(float(dev[0]), 3)} to {number(float(dev.min()), 3)}.",
+        why="It takes what gets better for something that gets worse, and makes the steps smaller and smaller.",
+        remedy=f"Pass mode={other!r} if it is told a score such as accuracy; mode='min' is for a loss."
+        if other == "max"
+        else "Pass mode='min' if it is told a loss; mode='max' is for a score such as accuracy.",
+        reference="torch.optim.lr_scheduler.ReduceLROnPlateau: mode",
     )
 
 
