@@ -129,9 +129,8 @@ def said(now: Standing) -> str:
 def _print(found: Tuned) -> None:
     out = console()
     counted = found.census
-    out.print(
-        f"{counted.finished} trials, {counted.pruned} of them pruned; study {plain(found.name)} at {plain(found.storage)}\n"
-    )
+    trials = "1 trial" if counted.finished == 1 else f"{counted.finished} trials"
+    out.print(f"{trials}, {counted.pruned} of them pruned; study {plain(found.name)} at {plain(found.storage)}\n")
     shown = table("dev loss in nats", "")
     shown.add_row(number(found.default), "lettrine's own choice, one network")
     shown.add_row(number(found.best), f"trial {found.trial}, one network" if found.trial >= 0 else "no trial is finished")

@@ -167,7 +167,6 @@ TRAINED_BEFORE: Final = 0.5  # of the loss of guessing: a network that begins be
 CHECKUP_SAME: Final = 1e-9  # of the answers' size, in float64: rounding is 1e-16, and 1e-13 after a thousand operations
 CHECKUP_SAME_SINGLE: Final = 1e-3  # the same in float32, whose rounding is 1e-7: only large differences count
 CHECKUP_MATTERS: Final = 1e-6  # of the loss, in float64: a smaller change by a perturbation counts as none
-CHECKUP_GROUP_SHIFT: Final = 0.01  # of the loss: a dropout or a sampling that changes it less needs no warning
 CHECKUP_NORM_STEPS: Final = 60  # steps: by then running statistics of momentum 0.1 have forgotten their start (0.9**60 = 0.002)
 CHECKUP_FIT_STEPS: Final = 60  # steps at each of several rates before a network is said to be unable to fit one batch
 CHECKUP_FIT_SHARE: Final = 0.9  # of the loss of the best constant answer: a network above it has learned nothing from its input

@@ -23,7 +23,6 @@ Mask: TypeAlias = NDArray[np.bool_]  # (V,): which characters
 MAX_PATTERN: Final = 1_000  # characters
 MAX_DEPTH: Final = 50  # of nested brackets
 _REPEATS: Final = {"*": (0, None), "+": (1, None), "?": (0, 1)}
-_SPECIAL: Final = "()[]{}*+?|.^$\\"
 _CLASSES: Final[dict[str, Callable[[str], bool]]] = {
     "d": str.isdecimal,
     "w": lambda c: c.isalnum() or c == "_",

@@ -28,7 +28,7 @@ from lettrine.training.sizes import processors
 from lettrine.training.storage import read_json, storage_error, write_json
 
 BEST: Final = "best"
-ENDING: Final = "ending"  # folder that whoever trains the end holds locked
+ENDING: Final = "ending"  # folder that the worker that trains the end holds locked
 KEPT: Final = "kept.json"  # in it: of which trial the best run was made, and how
 MOST: Final = 24  # networks: beyond these one more gains almost nothing
 SAFETY: Final = 0.8  # share of the remaining time for training networks; their losses are measured in the rest

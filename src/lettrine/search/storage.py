@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 JOURNAL: Final = "study.journal"
-JOURNALS: Final = (".journal", ".log")  # suffixes of a journal's path
 HEARTBEAT: Final = 5  # seconds between two signs of life that a trial leaves in a database
 GRACE: Final = 30  # seconds without one after which its worker counts as dead
 WAIT: Final = 10  # seconds for a database to answer the first time

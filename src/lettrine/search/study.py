@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 WORDS, SPACE, BEGUN = "words", "space", "begun"  # attributes of a study
 RANDOM: Final = 5  # trials, including the first points, before the tree-structured Parzen estimator has enough data
-RUNG: Final = (
-    8  # evaluations, of the twenty of a run, before a trial can be pruned: earlier a high learning rate looks worse than it is
-)
 RUNGS: Final = {4: 0.67, 8: 0.5, 16: 0.5}
 """Number of a run's twenty evaluations, and the share of runs that continues after it. At first it is large: early, a high
 learning rate looks worse than it is, and only very bad runs can be recognised.

@@ -49,7 +49,7 @@ def other_loss(trace: Trace) -> Iterator[Finding]:
     if len(ratios) < limits.HANDED_POINTS:
         if squares:
             return
-        raise Skip("not run", f"{len(ratios)} losses beside what was trained on; {limits.HANDED_POINTS} are needed")
+        raise Skip("not run", f"{len(ratios)} of the {limits.HANDED_POINTS} losses needed beside those trained on")
     middle = float(np.sort(ratios)[len(ratios) // 2])
     # A GradScaler halves or doubles its scale sometimes. On this log2 axis that gives whole steps, and few different values.
     turns = np.log2(np.maximum(ratios / middle, _LEAST)) if middle else np.full(1, np.inf)

@@ -38,7 +38,7 @@ def held_out_labels(trace: Trace) -> Iterator[Finding]:
     steps, dev = trace.dev.step[kept], trace.dev.mean[kept]
     train_steps, train = finite_curve(trace, trace.loss)
     if len(dev) < limits.OVERFITTING_POINTS or len(train) < limits.LEARNING_STEPS:
-        raise Skip("not run", f"{len(dev)} evaluations; {limits.OVERFITTING_POINTS} are needed")
+        raise Skip("not run", f"{len(dev)} of the {limits.OVERFITTING_POINTS} evaluations needed")
     lowest, end = float(dev.min()), float(np.mean(dev[-2:]))
     now = float(np.mean(train[-max(10, len(train) // 10) :]))
     limit = limits.HELD_OUT_CHANCE * guess
@@ -93,7 +93,7 @@ def overfitting(trace: Trace) -> Iterator[Finding]:
     finite = np.isfinite(trace.dev.mean)
     steps, dev = trace.dev.step[finite], trace.dev.mean[finite]
     if len(dev) < limits.OVERFITTING_POINTS:
-        raise Skip("not run", f"{len(dev)} evaluations; {limits.OVERFITTING_POINTS} are needed")
+        raise Skip("not run", f"{len(dev)} of the {limits.OVERFITTING_POINTS} evaluations needed")
     place = int(np.argmin(dev))
     best, end = float(dev[place]), float(np.mean(dev[-2:]))
     guess, when = guess_of(trace), int(steps[place])
@@ -178,7 +178,7 @@ def dev_scale(trace: Trace) -> Iterator[Finding]:
     level = np.array([float(np.mean(part)) if len(part) else np.nan for part in levels(steps, train_steps, train)])
     known = np.isfinite(level) & (level > 0) & (dev > 0)
     if int(known.sum()) < limits.DEV_SCALE_POINTS:
-        raise Skip("not run", f"{int(known.sum())} evaluations beside training losses; {limits.DEV_SCALE_POINTS} are needed")
+        raise Skip("not run", f"{int(known.sum())} of the {limits.DEV_SCALE_POINTS} evaluations needed beside training losses")
     ratios, steps = dev[known] / level[known], steps[known]
     middle = float(np.median(ratios))
     above = middle > 1

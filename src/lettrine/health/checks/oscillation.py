@@ -58,7 +58,7 @@ def _found(trace: Trace) -> tuple[Floats, float, float, int] | None:
     """Steps looked at, mean, size of the swing and its period; None if there is none. Raises Skip as the check does."""
     steps, losses = _from(trace, limits.OSCILLATION_FROM)
     if len(losses) < limits.OSCILLATION_POINTS:
-        raise Skip("not run", f"{len(losses)} losses after warm-up; {limits.OSCILLATION_POINTS} are needed")
+        raise Skip("not run", f"{len(losses)} of the {limits.OSCILLATION_POINTS} losses needed after warm-up")
     mean, size, period = _swing(losses, limits.OSCILLATION_FULL)
     if not period:
         steps, losses = _from(trace, limits.OSCILLATION_LATE)

@@ -37,7 +37,7 @@ def same_data(trace: Trace) -> Iterator[Finding]:
         raise Skip("not applicable", "the ranks do not train the same network")
     steps, inputs = _over_steps(fed, "input")
     if len(steps) < limits.SAME_LOOKS:
-        raise Skip("not run", f"{len(steps)} steps were compared; {limits.SAME_LOOKS} are needed")
+        raise Skip("not run", f"{len(steps)} of the {limits.SAME_LOOKS} steps needed were compared")
     groups: dict[bytes, list[int]] = {}
     for rank, row in zip(fed, inputs, strict=True):
         if np.isfinite(row).all() and len(np.unique(row)) > 1:
@@ -70,7 +70,7 @@ def ranks_unlike(trace: Trace) -> Iterator[Finding]:
     fed = _fed(trace)
     steps, modes = _over_steps(fed, "training")
     if len(steps) < limits.UNLIKE_LOOKS:
-        raise Skip("not run", f"{len(steps)} steps were compared; {limits.UNLIKE_LOOKS} are needed")
+        raise Skip("not run", f"{len(steps)} of the {limits.UNLIKE_LOOKS} steps needed were compared")
     last = slice(-limits.UNLIKE_LOOKS, None)
     ranks = list(fed)
     if _differ(modes[:, last]):

@@ -175,7 +175,7 @@ def enough_losses(trace: Trace, least: int) -> tuple[Floats, Floats]:
     steps, losses = finite_curve(trace, trace.loss)
     taken = int(steps[-1] - steps[0]) + 1 if len(steps) else 0
     if taken < least or len(losses) < least:
-        raise Skip("not run", f"{taken} losses were recorded; {least} are needed")
+        raise Skip("not run", f"{taken} of the {least} losses needed were recorded")
     return steps, losses
 
 

@@ -127,7 +127,7 @@ def underfitting(trace: Trace) -> Iterator[Finding]:
         return
     dev = trace.dev.mean[np.isfinite(trace.dev.mean)]
     if len(dev) < limits.UNDERFITTING_POINTS:
-        raise Skip("not run", f"{len(dev)} evaluations; {limits.UNDERFITTING_POINTS} are needed")
+        raise Skip("not run", f"{len(dev)} of the {limits.UNDERFITTING_POINTS} evaluations needed")
     late = dev[-limits.UNDERFITTING_POINTS]
     fell = float((late - dev[-1]) / late)
     if alike and fell > limits.UNDERFITTING_FALL and dev[-1] == dev.min():

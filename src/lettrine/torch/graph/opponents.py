@@ -20,7 +20,7 @@ _PRODUCTS: Final = ("Mm", "Bmm")
 _SCALING: Final = frozenset("Mul Div T Transpose Add Sub MaskedFill View UnsafeView ToCopy Clone Permute Index".split())  # noqa: SIM905
 
 
-def leaves(node: Node | None) -> set[int]:
+def _parameters_below(node: Node | None) -> set[int]:
     """The ids of the parameters below a node."""
     waiting, seen, found = [node], set[Any](), set[int]()
     while waiting and len(seen) < _SEARCHED:
@@ -40,7 +40,7 @@ def foreign(look: Look) -> bool:
     """
     own = set(look.parameters)
     own |= {id(each) for optimiser in look.optimisers for group in optimiser.param_groups for each in group["params"]}
-    strange = leaves(look.loss.grad_fn if look.loss is not None else None) - own
+    strange = _parameters_below(look.loss.grad_fn if look.loss is not None else None) - own
     judged = {id(each) for root in look.roots for each in root.inputs if each.requires_grad and each.is_leaf}
     return bool(look.optimisers) and len(strange - judged) > 1 and _judges(look)
 
@@ -52,7 +52,7 @@ def _judges(look: Look) -> bool:
 
 def sides(look: Look) -> frozenset[int]:
     """The optimisers that hold parameters this loss depends on."""
-    below = leaves(look.loss.grad_fn if look.loss is not None else None)
+    below = _parameters_below(look.loss.grad_fn if look.loss is not None else None)
     return frozenset(
         place
         for place, optimiser in enumerate(look.optimisers)

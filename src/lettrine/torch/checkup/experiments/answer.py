@@ -61,7 +61,7 @@ def answer(task: Task) -> Result:
     target, tables = target[kept], [replace(each, features=each.features[kept]) for each in tables]
     if len(target) < CHECKUP_LEAK_ROWS:
         raise Skip(
-            "not applicable", f"{len(target)} different examples; {CHECKUP_LEAK_ROWS} are needed to tell a copy from chance"
+            "not applicable", f"{len(target)} of the {CHECKUP_LEAK_ROWS} different examples needed to tell a copy from chance"
         )
     figures: dict[str, float] = {"features": sum(each.features.shape[1] for each in tables), "examples": len(target)}
     found = [

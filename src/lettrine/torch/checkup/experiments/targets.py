@@ -40,7 +40,7 @@ def targets(task: Task) -> Result:
         raise Skip("not applicable", "all targets are alike")
     rows = sum(len(batch[-1]) for batch in task.batches)
     if rows < CHECKUP_SHUFFLED_ROWS:
-        raise Skip("not applicable", f"{rows} examples were drawn; {CHECKUP_SHUFFLED_ROWS} are needed to exclude chance")
+        raise Skip("not applicable", f"{rows} of the {CHECKUP_SHUFFLED_ROWS} examples needed to exclude chance were drawn")
     trial = compare(task, _dealt, STEPS)
     neighbours = _neighbours(task)
     figures = {
