@@ -253,6 +253,7 @@ NEVER_SHOWN_EXPECTED: Final = 15.0  # times a class would have come by its held-
 NEVER_SHOWN_MOST: Final = 100  # classes that are listed
 RENAMED: Final = 0.25  # of held-out answers that a fixed exchange of classes makes right, beyond the share of the commonest class
 RESCALED_LEFT: Final = 0.5  # of the variance of held-out targets, left by a straight line of the answers
+FEW_RIGHT: Final = 0.35  # of the held-out answers that the commonest class gets wrong: what tells classes apart gets half
 INPUTS_APART: Final = 2.5  # times, between the std of held-out and training inputs; crops and noise change less
 INPUTS_MOVED: Final = 1.5  # of the larger std, between their means
 FEW_RULE: Final = 0.98  # of the targets' squares are those of the farthest twentieth; 0.3 in a normal distribution
