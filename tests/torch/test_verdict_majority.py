@@ -56,12 +56,13 @@ def by_place(model, x, y):
 
 
 def of_two(model, x, y):
-    return F.cross_entropy(torch.cat([0 * x, model(x)], 1), y[:, 0].long())
+    return F.cross_entropy(model(x), y)
 
 
-@pytest.mark.parametrize(("loss", "shift", "named"), [(by_place, 0.5, True), (of_two, 0.5, True), (by_place, 5.0, False)])
+@pytest.mark.parametrize(("loss", "shift", "named"), [(by_place, 0.3, True), (of_two, 0.3, True), (by_place, 5.0, False)])
 def test_masks_that_are_all_background(loss, shift, named):
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.Tanh(), nn.Conv2d(8, 1, 1))
-    report = watched(model, batches(*masks(shift)), loss, steps=300, rate=1e-2)
+    model = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.Tanh(), nn.Conv2d(8, 1 + (loss is of_two), 1))
+    x, y = masks(shift)
+    report = watched(model, batches(x, y[:, 0].long() if loss is of_two else y), loss, steps=300, rate=1e-2)
     assert ("majority-class" in [each.id for each in report.findings if each.severity == "warning"]) is named
