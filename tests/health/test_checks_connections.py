@@ -129,6 +129,14 @@ def test_growing_graph():
     assert found(reaching(nodes=25.0), "growing-graph") == ()  # one part of the graph was made before the loop
 
 
+@pytest.mark.parametrize(("kept", "age", "wanted"), [(6, 19, True), (4, 19, False), (6, 9, False)])
+def test_graphs_that_are_kept(kept, age, wanted):
+    for what, remedy in (("losses", "loss.item()"), ("outputs", "output.detach()")):
+        seen = Evidence("kept graphs", (), (0, 19), {"kept": float(kept), "age": float(age)}, {"what": what})
+        findings = found(make_trace(evidence=(seen,)), "growing-graph")
+        assert [remedy in finding.remedy for finding in findings] == ([True] if wanted else [])
+
+
 def test_no_gradient_at_all():
     nothing = {f"{info.name}.gradient_norm": np.nan for info in PARAMETERS}
     assert outcome(make_trace(**nothing), "no-gradient")[0] == "not run"

@@ -203,6 +203,16 @@ def test_overfitting():
     assert found(rising, "overfitting") == ()
 
 
+@pytest.mark.parametrize(
+    ("best", "end", "train", "severity"),
+    [(0.6, 0.92, 0.01, "warning"), (0.6, 0.78, 0.01, "info"), (0.1, 0.3, 0.01, "info"), (0.6, 0.92, 0.2, "info")],
+)
+def test_a_held_out_loss_that_grew_while_all_was_learned_by_heart(best, end, train, severity):
+    by_heart = np.concatenate([np.linspace(2.3, train, 200), np.full(100, train)])
+    finding = the(make_trace(loss=by_heart, dev=[2.3, best + 0.1, best, (best + end) / 2, end, end]), "overfitting")
+    assert finding.severity == severity
+
+
 def test_words_that_hold_no_more_than_counting_finds_are_no_failure_to_learn():
     flat = noisy(np.full(200, np.log(FACTS.classes)))
     assert the(make_trace(loss=flat), "no-learning").severity == "critical"

@@ -22,10 +22,10 @@ def scheduled(rate, loss=None):
     return make_trace(steps=LONG, loss=loss, **{"step.learning_rate": rate(steps / 1000)})
 
 
-def cut_short(stop=300):
+def cut_short(stop=300, pace=300):
     """Falls until `stop`, then stays: 200 points of a run of 1,000 steps would do, but each step has its own."""
     at = np.minimum(np.arange(1000), stop)
-    return noisy(0.3 + 2.0 * np.exp(-at / 300), 0.01)
+    return noisy(0.3 + 2.0 * np.exp(-at / pace), 0.01)
 
 
 def test_schedule_to_zero():
@@ -34,10 +34,21 @@ def test_schedule_to_zero():
     assert "0.1" in finding.message
     assert "1,000 steps" in finding.remedy
     # Converged before it got there, or nothing left to learn.
-    assert found(scheduled(lambda t: 0.1 * 0.95 ** (1000 * t / 3), cut_short(80)), "schedule-to-zero") == ()
+    assert found(scheduled(lambda t: 0.1 * 0.95 ** (1000 * t / 3), cut_short(80, 60)), "schedule-to-zero") == ()
     solved = noisy(2.3 * np.exp(-np.minimum(np.arange(1000), 300) / 60), 0.001)
     assert found(scheduled(lambda t: 0.1 * 0.95 ** (1000 * t / 3), solved), "schedule-to-zero") == ()
     assert outcome(make_trace(steps=(0, 1, 2)), "schedule-to-zero")[0] == "not run"
+
+
+def test_a_tenth_of_the_rate_is_too_little_where_next_to_nothing_was_learned():
+    def divided(t):
+        return 0.1 / 20 ** (t > 0.2)
+
+    finding = the(scheduled(divided, cut_short(200, 1000)), "schedule-to-zero")  # 1.94 of 2.3 is left, and stays
+    assert "below 10 % of its peak (0.1) since step 220" in finding.message
+    assert found(scheduled(divided, cut_short(200, 200)), "schedule-to-zero") == ()  # most is learned
+    assert found(scheduled(divided, cut_short(900, 1000)), "schedule-to-zero") == ()  # it falls on
+    assert found(scheduled(lambda t: 0.1 / 5 ** (t > 0.2), cut_short(200, 1000)), "schedule-to-zero") == ()
 
 
 @pytest.mark.parametrize(

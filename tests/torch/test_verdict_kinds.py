@@ -271,6 +271,27 @@ def test_a_running_sum_that_holds_all_graphs() -> None:
         assert not held or "handed over" in found["growing-graph"].message
 
 
+@pytest.mark.parametrize("keep", ["sum", "outputs", "numbers", "last ten"])
+def test_losses_that_are_kept_with_their_graphs(keep: str) -> None:
+    model, kept, total = mlp(), list[Tensor](), torch.zeros(())
+    optimiser = adam(model)
+    with health.watch(model, optimiser) as watch:
+        for x, y in batches(22):
+            output = model(x)
+            loss = functional.cross_entropy(output, y)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            total = total + (loss if keep == "sum" else loss.detach())
+            kept += {"outputs": [output], "last ten": [loss]}.get(keep, [])
+            kept = kept[-10:] if keep == "last ten" else kept
+            watch.loss(loss)
+    found = named(checked(watch.report()))
+    assert ("growing-graph" in found) is (keep in ("sum", "outputs"))
+    if "growing-graph" in found:
+        assert ("detach()" in found["growing-graph"].remedy) is (keep == "outputs")
+
+
 def test_one_small_term_of_the_loss_is_handed_over() -> None:
     for whole in (False, True):
         model = mlp()

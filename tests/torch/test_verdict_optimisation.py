@@ -193,3 +193,29 @@ def test_a_state_that_is_lost_again_and_again(way: str) -> None:
     if found is not None and way != "momentum":
         assert found.severity == "warning"
         assert "none was older than 1 of the 10 steps" in found.message
+
+
+@pytest.mark.parametrize(
+    ("mode", "told", "wanted"), [("min", "score", True), ("max", "score", False), ("min", "loss", False), ("max", "loss", True)]
+)
+def test_a_plateau_that_takes_a_rising_score_for_a_loss(mode: str, told: str, *, wanted: bool) -> None:
+    model = mlp()
+    optimiser = adam(model)
+    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, mode, factor=0.5, patience=1)
+    x, y = next(batches(1, size=128, seed=7))
+    with health.watch(model, optimiser) as watch:
+        for step, (a, b) in enumerate(batches(48)):
+            loss = functional.cross_entropy(model(a), b)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+            if step % 6 == 5:
+                with torch.no_grad():
+                    said = model(x)
+                held = functional.cross_entropy(said, y)
+                watch.dev_loss(held)
+                plateau.step(held if told == "loss" else (said.argmax(1) == y).float().mean())
+    found = named(checked(watch.report()))
+    assert ("schedule-to-zero" in found) is wanted
+    assert not wanted or f"mode='{'max' if mode == 'min' else 'min'}'" in found["schedule-to-zero"].remedy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -171,3 +172,27 @@ def test_a_batch_norm_without_running_statistics() -> None:
 
 def test_as_many_rows_as_in_training_may_be_the_nodes_of_one_graph() -> None:
     assert named(evaluated(Apply(MIXED["mean"]), rows=32)) == {}
+
+
+@pytest.mark.parametrize("filled", ["with itself", "from the other", "averaged", "averaged with nothing", "never"])
+def test_a_target_network_that_is_filled_with_its_own_weights(filled: str) -> None:
+    torch.manual_seed(0)
+    live = nn.Sequential(nn.Linear(12, 16), nn.Tanh(), nn.Linear(16, 4))
+    target = copy.deepcopy(live).requires_grad_(False)
+    optimiser = torch.optim.Adam(live.parameters())
+    with health.watch(nn.ModuleDict({"live": live, "target": target}), optimiser) as watch:
+        for step, (x, _) in enumerate(batches(45)):
+            loss = functional.mse_loss(live(x), x[:, :4] + 0.5 * target(x.flip(1)))
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+            if step % 5 == 4 and filled in ("with itself", "from the other"):
+                target.load_state_dict((target if filled == "with itself" else live).state_dict())
+            if filled.startswith("averaged"):
+                with torch.no_grad():
+                    for old, new in zip(target.parameters(), live.parameters(), strict=True):
+                        old.lerp_(new, 0.0 if filled == "averaged with nothing" else 0.05)
+    found = [each for each in watch.report().findings if each.id == "never-moved"]
+    assert [each.where for each in found] == ([("target",)] if filled in ("with itself", "averaged with nothing") else [])
+    assert not found or "target.load_state_dict(live.state_dict())" in found[0].remedy

@@ -133,6 +133,13 @@ def sequence(node: Any) -> int:
     return int(number()) if callable(number) else -1
 
 
+def tag(node: Any, what: object) -> None:
+    """Put an object into the notes of an autograd node, which go when the node goes. Without such notes it goes at once."""
+    notes = getattr(node, "metadata", None)
+    if isinstance(notes, dict):
+        notes[what] = True
+
+
 def version(tensor: Tensor) -> int:
     """Autograd's count of changes in place."""
     return int(getattr(tensor, "_version", 0))

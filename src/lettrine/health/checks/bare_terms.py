@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import nan
 
 from lettrine.health.checks.reference import bare_term
@@ -36,3 +36,11 @@ def bare_terms(trace: Trace) -> Iterator[Finding]:
         else "Add the term itself, without item(), float(), detach() or .data: loss = first + second; item() is for printing.",
         reference="torch.autograd: requires_grad and leaf tensors",
     )
+
+
+def behind_an_error(trace: Trace, names: Iterable[str]) -> list[str]:
+    """Those of these parameters that an error depends on which is computed at each look and never becomes part of the loss."""
+    seen = next(iter(trace.seen("left out")), None)
+    if seen is None or seen.figure("looks") < max(LOST_STEPS, seen.figure("all") / 2):
+        return []
+    return [name for name in names if name in seen.where]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import nan
+from typing import Final
 
 import numpy as np
 
@@ -85,14 +86,17 @@ def _made_anew(seen: Evidence) -> Finding:
     )
 
 
+_ADVERSARIAL: Final = "Goodfellow et al. 2014, Generative adversarial nets, algorithm 1"
+
+
 @check("detached-generator")
 def detached_generator(trace: Trace) -> Iterator[Finding]:
     """A network with its own optimiser whose output is only used without its graph.
 
     Measured: Whether the parameters of an optimiser ever get a gradient, and whether the output of their network is given to
-        another network without its graph.
+        another network without its graph. And which parameters each term of a loss reaches.
     Formula: none: no gradient at any of {LOST_STEPS} or more steps that were looked at, while another optimiser's parameters
-        have one.
+        have one. Or: a term reaches none of the parameters that are stepped after its backward pass, at as many.
     """
     for seen in trace.seen("gradients"):
         lost = seen.figure("none") == seen.figure("steps") >= limits.LOST_STEPS and seen.figure("others") > 0
@@ -113,9 +117,31 @@ def detached_generator(trace: Trace) -> Iterator[Finding]:
                     why=f"What {taker} computes from the output cannot reach the weights of {maker}, which stay as they are.",
                     remedy=f"In the pass that trains {maker}, call {taker} on the output itself; detach() it, or make it under "
                     f"no_grad, only in the pass that trains {taker}.",
-                    reference="Goodfellow et al. 2014, Generative adversarial nets, algorithm 1",
+                    reference=_ADVERSARIAL,
                 )
                 return
+    for seen in trace.seen("wasted term"):
+        if seen.figure("looks") >= limits.LOST_STEPS:
+            yield _wasted(seen)
+            return
+
+
+def _wasted(seen: Evidence) -> Finding:
+    maker, taker = seen.where[0] or "what is trained", seen.where[1] or "another network"
+    term = seen.words["function"]
+    return Finding(
+        id="detached-generator",
+        severity="warning",
+        where=tuple(filter(None, seen.where[:1])),
+        steps=seen.steps,
+        value=seen.figure("looks"),
+        limit=0.0,
+        message=f"A term of the loss{f' ({term})' if term else ''} reaches only weights of {taker} and nothing of {maker}, "
+        "which is stepped after this backward pass: its gradient is thrown away.",
+        why=f"The term changes the number that is shown, and {maker} learns nothing from it.",
+        remedy=f"In the pass that trains {maker}, give {taker} the output itself: no detach(), no .data, not made under no_grad.",
+        reference=_ADVERSARIAL,
+    )
 
 
 @check("frozen-random")
@@ -208,17 +234,27 @@ def _finding(seen: Evidence, severity: str, value: float, message: str, remedy: 
 
 @check("growing-graph")
 def growing_graph(trace: Trace) -> Iterator[Finding]:
-    """A loss whose graph reaches back through all earlier steps.
+    """A loss whose graph reaches back through all earlier steps, or losses that are kept with their graphs.
 
-    Measured: The number of operations in the graph of the loss, if the graph reaches back into earlier steps.
-    Formula: growth = nodes(now) / nodes(first look).
+    Measured: The number of operations in the graph of the loss, if the graph reaches back into earlier steps. And whether the
+        graphs of earlier losses and outputs are still in memory.
+    Formula: growth = nodes(now) / nodes(first look), {GROWN} or more; or age = steps since the first of {GROWN_LOOKS} or more
+        looks in a row whose graphs are all still there, {KEPT_STEPS} or more.
     """
     grown = [each for each in trace.seen("reaching back") if each.figure("nodes") >= limits.GROWN * each.figure("nodes_first")]
     seen = next((each for each in grown if each.figure("back") >= limits.GROWN_LOOKS), None)
-    if seen is None:
+    if seen is not None:
+        yield _reaching_back(seen)
         return
+    for each in trace.seen("kept graphs"):
+        if each.figure("kept") >= limits.GROWN_LOOKS and each.figure("age") >= limits.KEPT_STEPS:
+            yield _kept(each)
+            return
+
+
+def _reaching_back(seen: Evidence) -> Finding:
     first, now, handed = seen.figure("nodes_first"), seen.figure("nodes"), bool(seen.where)
-    yield Finding(
+    return Finding(
         id="growing-graph",
         severity="warning",
         where=(),
@@ -238,4 +274,23 @@ def growing_graph(trace: Trace) -> Iterator[Finding]:
         "(total += loss.item()), and leave out retain_graph=True.",
         reference="Williams & Peng 1990, An efficient gradient-based algorithm for on-line training of recurrent network "
         "trajectories",
+    )
+
+
+def _kept(seen: Evidence) -> Finding:
+    losses = seen.words["what"] == "losses"
+    return Finding(
+        id="growing-graph",
+        severity="warning",
+        where=(),
+        steps=seen.steps,
+        value=seen.figure("age"),
+        limit=float(limits.KEPT_STEPS),
+        message=f"{'Losses' if losses else 'Outputs of the model'} are kept with their graphs: at step {seen.steps[1]} those of "
+        f"the last {seen.figure('age'):.0f} steps were still in memory.",
+        why="Whoever keeps a tensor keeps all operations that made it, so memory grows with each step until it is let go.",
+        remedy="Keep plain numbers: total += loss.item(), losses.append(loss.item())."
+        if losses
+        else "Detach what is kept: outputs.append(output.detach()).",
+        reference="PyTorch FAQ: My model reports cuda runtime error(2): out of memory",
     )

@@ -8,7 +8,7 @@ from math import nan
 import numpy as np
 
 from lettrine.health import limits
-from lettrine.health.checks.bare_terms import bare_terms
+from lettrine.health.checks.bare_terms import bare_terms, behind_an_error
 from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.reading import (
     feeding_weight,
@@ -198,6 +198,8 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
     counted, aside = (aside, []) if lost is not None and not lost.words["cut"] else ([], aside)
     if not counted:
         yield from bare_terms(trace)
+    left = behind_an_error(trace, aside)
+    aside = [name for name in aside if name not in left]
     hidden = _handed_on_without_graph(trace, missed)
     for names, severity, what, remedy in (
         (
@@ -205,6 +207,12 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
             "info",
             "never got a gradient: nothing that {it_is} used for reaches the loss",
             "Leave {it} out if nothing will ever use {it}; if the loss should, see that no detach() or argmax stands between.",
+        ),
+        (
+            left,
+            "warning",
+            "never got a gradient: an error of what {it_is} used for is computed with its graph, and is not in the loss",
+            "Add the error to the loss: loss = first + second. If it is only to be shown, compute it under torch.no_grad().",
         ),
         (
             counted,

@@ -85,7 +85,8 @@ def overfitting(trace: Trace) -> Iterator[Finding]:
     Measured: The loss on held-out data at the end, against the best one.
     Formula: rise = mean(last two) / lowest - 1; a warning if {OVERFITTING_LOST:.0%} of what had been gained over guessing is
         lost again ({OVERFITTING_HEART:.0%} where the held-out loss is more than {OVERFITTING_FAR:.0f} times the training loss,
-        and then of the lowest too, unless that is above {HARDLY_LEARNED} of guessing; for errors of numbers that end above
+        and then of the lowest too, unless that is above {HARDLY_LEARNED} of guessing; or a rise
+        to {OVERFITTING_GREW} times the lowest and {OVERFITTING_HIGH:.0%} of guessing; for errors of numbers that end above
         {PLATEAU_HIGH} of guessing then any rise above {OVERFITTING_RISE:.0%}, and above guessing any rise), and the weights of
         the best step were not kept.
     """
@@ -117,6 +118,8 @@ def overfitting(trace: Trace) -> Iterator[Finding]:
     elif heart and not best > limits.HARDLY_LEARNED * guess:
         # Memorised classes are answered with certainty: a few errors cost much, even if they became fewer.
         limit = max(limit, (1 + share) * best)
+        if isfinite(guess):
+            limit = min(limit, max(limits.OVERFITTING_GREW * best, limits.OVERFITTING_HIGH * guess))
     gap = f", while the training loss is {number(float(np.mean(now)), 3)}" if len(now) else ""
     never = isfinite(guess) and best > limits.HELD_OUT_CHANCE * guess and trace.facts.notes.get("held-out") != ALIKE
     remedy = f"Stop at step {when}, or go" if when else "Go"

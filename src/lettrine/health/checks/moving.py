@@ -19,7 +19,7 @@ from lettrine.health.checks.reading import (
     usable,
 )
 from lettrine.health.checks.registry import Skip, check
-from lettrine.health.checks.still import compiled_elsewhere, frozen_pairs, idle_optimisers, no_step, rounded_steps
+from lettrine.health.checks.still import compiled_elsewhere, fixed_copies, frozen_pairs, idle_optimisers, no_step, rounded_steps
 from lettrine.health.findings import Finding
 from lettrine.health.limits_wiring import UNHELD_STEPS
 from lettrine.health.trace import ParameterInfo, Trace
@@ -103,7 +103,9 @@ def never_moved(trace: Trace) -> Iterator[Finding]:
     Formula: rms(after - before) = 0 at {NO_GRADIENT_RECORDS} or more sampled steps, where learning rate * rms(gradient) >
         {UNSEEN:g} * rms(weights), or the learning rate is 0. Or: no step in {STEPLESS_ROUNDS} or more rounds; an optimiser never
         steps while others do; adapters of low rank are frozen at their start; more than {ROUNDED_SHARE:.0%} of the values of a
-        low precision stay as they are at a step. Or: the step is compiled, and no weight changes in {STEPLESS_ROUNDS} steps.
+        low precision stay as they are at a step; a copy of another part was written at {REWRITTEN} looks or more, each time with
+        the values that it had. Or: the step is compiled, and no weight changes in
+        {STEPLESS_ROUNDS} steps.
     """
     yield from no_step(trace)
     if all(info.optimised is None for info in trace.parameters) or not trace.parameter_stats:
@@ -132,6 +134,7 @@ def never_moved(trace: Trace) -> Iterator[Finding]:
         )
     yield from idle_optimisers(trace)
     yield from frozen_pairs(trace)
+    yield from fixed_copies(trace)
     yield from (rounded := list(rounded_steps(trace)))
     held = [info for info in trained if info.optimised and info.name in trace.parameter_stats]
     yield from (elsewhere := list(compiled_elsewhere(trace)))

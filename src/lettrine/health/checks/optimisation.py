@@ -32,27 +32,38 @@ from lettrine.health.trace import Trace
 def schedule_to_zero(trace: Trace) -> Iterator[Finding]:
     """A schedule that lowers the learning rate to almost 0 while the loss still falls.
 
-    Measured: The learning rate at the sampled steps, and how the loss fell before and after the rate became small.
-    Formula: idle = (steps with a rate below {SCHEDULE_LOW:.0%} of the peak, at the end) / (all steps).
+    Measured: The learning rate at the sampled steps, and how the loss fell before and after the rate became small. And what a
+        ReduceLROnPlateau was told.
+    Formula: idle = (steps with a rate below {SCHEDULE_LOW:.0%} of the peak, at the end) / (all steps). Or: {PLATEAU_DROPS} drops
+        or more, since no number it was told was ever better than the first one, while the loss on held-out data came down to
+        {PLATEAU_BETTER:.0%} of its first value or less.
     """
+    for seen in trace.seen("plateau"):
+        yield from _upside_down(trace, seen)
+        return
     mask = usable(trace)
     rates, steps = trace.step_stats["learning_rate"][mask], trace.steps[mask]
     known = np.isfinite(rates)
     rates, steps = rates[known], steps[known]
     if not len(steps) or steps[-1] - steps[0] < limits.SCHEDULE_STEPS:
         raise Skip("not run", f"the learning rate was seen over fewer than {limits.SCHEDULE_STEPS} steps")
-    peak = float(rates.max())
-    high = np.flatnonzero(rates >= limits.SCHEDULE_LOW * peak)
-    if peak <= 0 or high[-1] == len(steps) - 1:
+    peak, last, course = float(rates.max()), int(trace.loss.step[-1]), consequence(trace)
+    if peak <= 0 or course.end <= limits.SCHEDULE_FINE * course.reference.value:
         return
-    when, last = int(steps[high[-1] + 1]), int(trace.loss.step[-1])
-    idle = (last - when) / max(last - int(steps[0]), 1)
-    course = consequence(trace)
-    nothing = course.kind in ("guessing", "flat")
-    early = nothing or (when <= limits.SCHEDULE_EARLY * last and course.end >= limits.SCHEDULE_LITTLE * course.reference.value)
-    if idle <= limits.SCHEDULE_SHARE or not (early or _still_falling(trace, when)):
-        return
-    if course.end <= limits.SCHEDULE_FINE * course.reference.value:
+    little = course.end >= limits.SCHEDULE_LITTLE * course.reference.value
+    for low in (limits.SCHEDULE_LOW, limits.SCHEDULE_TENTH):
+        high = np.flatnonzero(rates >= low * peak)
+        if high[-1] == len(steps) - 1:
+            continue
+        when = int(steps[high[-1] + 1])
+        # The rate is known at sampled steps, which lie far apart in the end: it came down between two of them.
+        idle = (last - (when + int(steps[high[-1]])) / 2) / max(last - int(steps[0]), 1)
+        early = course.kind in ("guessing", "flat") or (when <= limits.SCHEDULE_EARLY * last and little)
+        gone = low == limits.SCHEDULE_LOW and (early or _still_falling(trace, when, limits.SCHEDULE_FALL))
+        # A tenth is much of a rate. It is too little only where next to nothing had been learned before and nothing was since.
+        if idle > limits.SCHEDULE_SHARE and (gone or (little and _still_falling(trace, when, 0.0))):
+            break
+    else:
         return
     at, losses = finite_curve(trace, trace.loss)
     yield Finding(
@@ -62,7 +73,7 @@ def schedule_to_zero(trace: Trace) -> Iterator[Finding]:
         steps=(when, last),
         value=idle,
         limit=limits.SCHEDULE_SHARE,
-        message=f"The learning rate has been below {share(limits.SCHEDULE_LOW)} of its peak ({number(peak)}) since step "
+        message=f"The learning rate has been below {share(low)} of its peak ({number(peak)}) since step "
         f"{when:,}, for "
         f"{share(idle)} of the run; the loss{'' if early else ', still falling then,'} has stayed near "
         f"{number(float(np.mean(losses[at >= when])), 3)} since.",
@@ -75,8 +86,34 @@ def schedule_to_zero(trace: Trace) -> Iterator[Finding]:
     )
 
 
-def _still_falling(trace: Trace, when: int) -> bool:
-    """Whether the loss fell over the stretch before `when`, by more than its noise, and faster than since."""
+def _upside_down(trace: Trace, seen: Evidence) -> Iterator[Finding]:
+    """A scheduler that takes a rising score for one that should fall, or the reverse."""
+    dev, calls, drops = trace.dev.mean[np.isfinite(trace.dev.mean)], int(seen.figure("calls")), int(seen.figure("drops"))
+    if drops < limits.PLATEAU_DROPS or len(dev) < limits.PLATEAU_DROPS or not dev.min() <= limits.PLATEAU_BETTER * dev[0]:
+        return
+    mode = seen.words["mode"]
+    other, way = ("max", "lower") if mode == "min" else ("min", "higher")
+    yield Finding(
+        id="schedule-to-zero",
+        severity="warning",
+        where=(),
+        steps=seen.steps,
+        value=float(drops),
+        limit=float(limits.PLATEAU_DROPS),
+        message=f"ReduceLROnPlateau(mode={mode!r}) has lowered the learning rate {drops} times, from "
+        f"{number(seen.figure('rate_first'))} to {number(seen.figure('rate'))}: of the {calls} numbers it was told none was "
+        f"{way} than the first ({number(seen.figure('best'), 3)}), while the loss on held-out data came down from "
+        f"{number(float(dev[0]), 3)} to {number(float(dev.min()), 3)}.",
+        why="It takes what gets better for something that gets worse, and makes the steps smaller and smaller.",
+        remedy=f"Pass mode={other!r} if it is told a score such as accuracy; mode='min' is for a loss."
+        if other == "max"
+        else "Pass mode='min' if it is told a loss; mode='max' is for a score such as accuracy.",
+        reference="torch.optim.lr_scheduler.ReduceLROnPlateau: mode",
+    )
+
+
+def _still_falling(trace: Trace, when: int, least: float) -> bool:
+    """Whether the loss fell over the stretch before `when`, by more than its noise and by this share, and faster than since."""
     steps, losses = finite_curve(trace, trace.loss)
     before, since = losses[(steps >= when / 3) & (steps < when)], losses[steps >= when]
     if len(before) < 6 or len(since) < 6:
@@ -85,7 +122,7 @@ def _still_falling(trace: Trace, when: int) -> bool:
     fell = float(np.mean(before[:half]) - np.mean(before[half:]))
     fell_since = float(np.mean(since[:half_since]) - np.mean(since[half_since:]))
     level, noise = abs(float(np.mean(before[half:]))), 3 * (standard_error(before) or 0.0)
-    return fell > max(limits.SCHEDULE_FALL * level, noise) and fell_since < fell / 2
+    return fell > max(least * level, noise) and fell_since < fell / 2
 
 
 @check("clip-before-unscale")

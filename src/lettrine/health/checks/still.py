@@ -130,6 +130,28 @@ def frozen_pairs(trace: Trace) -> Iterator[Finding]:
         )
 
 
+def fixed_copies(trace: Trace) -> Iterator[Finding]:
+    """Copies, such as target networks, that are filled with what they hold already."""
+    for seen in trace.seen("fixed copy"):
+        if seen.figure("written") < limits.REWRITTEN or seen.figure("steps") < limits.FROZEN_STEPS:
+            continue
+        live, copy = seen.where
+        yield Finding(
+            id="never-moved",
+            severity="warning",
+            where=(copy,),
+            steps=seen.steps,
+            value=seen.figure("written"),
+            limit=float(limits.REWRITTEN),
+            message=f"{copy} began as a copy of {live}, still holds its random start values at step {seen.steps[1]:,}, and was "
+            f"written at {seen.figure('written'):.0f} looks or more: each time with the values that it had.",
+            why=f"What {copy} says is that of an untrained network for ever, however much {live} learns.",
+            remedy=f"Fill it from the other network: {copy}.load_state_dict({live}.state_dict()); in a running average see that "
+            f"the new weights are those of {live}, with a share above 0.",
+            reference="Mnih et al. 2015, Human-level control through deep reinforcement learning, algorithm 1",
+        )
+
+
 def rounded_steps(trace: Trace) -> Iterator[Finding]:
     """Steps that are too small for the type of the weights."""
     seen = [

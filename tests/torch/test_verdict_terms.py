@@ -1,0 +1,76 @@
+"""Terms of a loss that train nothing, and numbers that are left out of the loss, beside healthy trainings that look alike."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from trainings import adam, batches, checked, named
+
+from lettrine import health
+
+
+class TwoHeads(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.kind, self.size = nn.Linear(12, 16), nn.Linear(16, 4), nn.Linear(16, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = torch.tanh(self.body(x))
+        return self.kind(hidden), self.size(hidden)[:, 0]
+
+
+@pytest.mark.parametrize("term", ["left out", "for itself"])
+def test_a_term_that_is_computed_and_left_out_of_the_sum(term: str) -> None:
+    torch.manual_seed(0)
+    model = TwoHeads()
+    optimiser = adam(model)
+    with health.watch(model, optimiser) as watch:
+        for x, y in batches(30):
+            kind, size = model(x)
+            loss = functional.cross_entropy(kind, y)
+            error = functional.l1_loss(size, x[:, 5])
+            optimiser.zero_grad()
+            if term == "for itself":
+                error.backward(retain_graph=True)
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+    report = checked(watch.report())
+    assert ("no-gradient" in named(report)) is (term == "left out")
+    if term == "left out":
+        finding = named(report)["no-gradient"]
+        assert finding.where == ("size.weight", "size.bias")
+
+
+@pytest.mark.parametrize("way", ["detached", "gathered over steps"])
+def test_a_judge_that_hears_a_detached_copy_in_the_pass_of_the_maker(way: str) -> None:
+    torch.manual_seed(0)
+    maker, judge = nn.Linear(12, 12), nn.Linear(12, 1)
+    first, second = adam(maker), adam(judge)
+    with health.watch(nn.ModuleDict({"maker": maker, "judge": judge}), [first, second]) as watch:
+        for step, (x, _) in enumerate(batches(30)):
+            made = maker(x)
+            told = judge(made.detach())
+            loss = functional.mse_loss(told, torch.ones_like(told)) + functional.l1_loss(made, x)
+            first.zero_grad()
+            loss.backward()
+            first.step()
+            if way == "gathered over steps":
+                if step % 5 == 4:
+                    second.step()
+                    second.zero_grad()
+            else:
+                real, false = judge(x), judge(made.detach())
+                wrong = functional.mse_loss(real, torch.ones_like(real)) + functional.mse_loss(false, torch.zeros_like(false))
+                second.zero_grad()
+                wrong.backward()
+                second.step()
+            watch.loss(loss)
+    found = named(checked(watch.report()))
+    assert ("detached-generator" in found) is (way == "detached")
+    if way == "detached":
+        assert found["detached-generator"].where == ("maker",)
+        assert "(mse_loss) reaches only weights of judge" in found["detached-generator"].message
+        assert "give judge the output itself" in found["detached-generator"].remedy
