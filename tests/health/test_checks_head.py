@@ -173,6 +173,12 @@ def test_repeated_batch():
     for figures in ({"same": 1, "distinct": 1}, {"same": 0.4, "distinct": 5}, {"same": 0.75, "distinct": 5, "pairs": 2}):
         assert found(seen(inputs(**figures), comparison()), "repeated-batch") == ()
     assert found(seen(inputs(same=0.75, distinct=5), comparison(alone=0)), "repeated-batch") == ()  # several epochs of a rollout
+    same = {"same": 1, "distinct": 1, "asked": 8}
+    assert (
+        "targets are others each time (8 batches" in the(seen(inputs(**same), comparison(), loss=FLAT), "repeated-batch").message
+    )
+    assert found(seen(inputs(**same), comparison()), "repeated-batch") == ()  # another argument may tell why
+    assert found(seen(inputs(**{**same, "asked": 1}), comparison(), loss=FLAT), "repeated-batch") == ()
 
 
 def test_sorted_data():

@@ -39,3 +39,30 @@ def test_majority_class(loss, shift, named):
     model = nn.Sequential(nn.Linear(10, 16), nn.Tanh(), nn.Linear(16, 2))
     report = watched(model, batches(*rare(shift), size=64), loss, steps=500, rate=3e-3)
     assert ("majority-class" in [each.id for each in report.findings if each.severity == "warning"]) is named
+
+
+def masks(shift):
+    """Pictures (N, 1, 8, 8) with a bright square of 2 by 2 places, and where it is."""
+    generator = torch.Generator().manual_seed(2)
+    place = torch.randint(7, (256, 2), generator=generator)
+    y = torch.zeros(256, 1, 8, 8)
+    for each, (row, column) in zip(y, place.tolist(), strict=True):
+        each[0, row : row + 2, column : column + 2] = 1
+    return torch.randn(256, 1, 8, 8, generator=generator) + shift * y, y
+
+
+def by_place(model, x, y):
+    return F.binary_cross_entropy_with_logits(model(x), y)
+
+
+def of_two(model, x, y):
+    return F.cross_entropy(model(x), y)
+
+
+@pytest.mark.parametrize(("loss", "shift", "named"), [(by_place, 0.3, True), (of_two, 0.3, True), (by_place, 5.0, False)])
+def test_masks_that_are_all_background(loss, shift, named):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.Tanh(), nn.Conv2d(8, 1 + (loss is of_two), 1))
+    x, y = masks(shift)
+    report = watched(model, batches(x, y[:, 0].long() if loss is of_two else y), loss, steps=300, rate=1e-2)
+    assert ("majority-class" in [each.id for each in report.findings if each.severity == "warning"]) is named

@@ -186,3 +186,14 @@ def test_inputs_of_one_part_that_block_its_gradient(size, scaled, wanted):
     if wanted:
         assert first(report).where == ("critic",)
         assert "are saturated from the start" in first(report).message
+
+
+@pytest.mark.parametrize("how", ["anew", "once"])
+def test_a_new_iterator_for_each_batch(how):
+    x, y = numbers(1024)
+    inputs, targets = x.split(32), y[:, None].split(32)
+    pairs = [(inputs[at if how == "once" else 0], asked) for at, asked in enumerate(targets)]
+    report = watched(net(out=1), pairs, error, steps=240)
+    assert alarms(report) == (["repeated-batch"] if how == "anew" else [])
+    if how == "anew":
+        assert "next(iter(loader))" in first(report).remedy

@@ -22,6 +22,15 @@ def answers_of(trace: Trace) -> Evidence | None:
     return seen if seen is not None and seen.figure("rows") >= limits.TARGETS_LEAST else None
 
 
+def few_right(trace: Trace) -> bool:
+    """Whether few of the answers to held-out data were seen to be right, beyond those that the commonest class gives."""
+    seen = answers_of(trace)
+    if seen is None or seen.words["targets"] != "classes":
+        return False
+    right, most = seen.figure("right"), seen.figure("most")
+    return right - most < limits.FEW_RIGHT * (1 - most)
+
+
 def other_labels(trace: Trace) -> Finding | None:
     """Held-out labels whose numbers or classes differ from those of the training data."""
     return _all_one_class(trace) or _never_shown(trace) or _renamed(trace)

@@ -8,7 +8,7 @@ from math import isfinite, nan
 import numpy as np
 
 from lettrine.health import limits
-from lettrine.health.checks.answers import other_labels, rescaled, torn
+from lettrine.health.checks.answers import few_right, other_labels, rescaled, torn
 from lettrine.health.checks.reading import finite_curve, number, standard_error
 from lettrine.health.checks.reference import NEED_NOT_FALL, guess_of, loss_seen, ordinary, units_of
 from lettrine.health.checks.registry import Skip, check
@@ -85,10 +85,9 @@ def overfitting(trace: Trace) -> Iterator[Finding]:
     Measured: The loss on held-out data at the end, against the best one.
     Formula: rise = mean(last two) / lowest - 1; a warning if {OVERFITTING_LOST:.0%} of what had been gained over guessing is
         lost again ({OVERFITTING_HEART:.0%} where the held-out loss is more than {OVERFITTING_FAR:.0f} times the training loss,
-        and then of the lowest too, unless that is above {HARDLY_LEARNED} of guessing; or a rise
-        to {OVERFITTING_GREW} times the lowest and {OVERFITTING_HIGH:.0%} of guessing; for errors of numbers that end above
-        {PLATEAU_HIGH} of guessing then any rise above {OVERFITTING_RISE:.0%}, and above guessing any rise), and the weights of
-        the best step were not kept.
+        and then of the lowest too, unless that is above {HARDLY_LEARNED} of guessing and few answers are right; of the lowest
+        alone if the end is above {LEARNED_WELL} of guessing; for errors of numbers that end above {PLATEAU_HIGH} of guessing
+        then any rise above {OVERFITTING_RISE:.0%}, and above guessing any rise), and the weights of the best step were not kept.
     """
     finite = np.isfinite(trace.dev.mean)
     steps, dev = trace.dev.step[finite], trace.dev.mean[finite]
@@ -115,11 +114,11 @@ def overfitting(trace: Trace) -> Iterator[Finding]:
     limit = max(rise, best + share * (guess - best if isfinite(guess) else size))
     if heart and _of_numbers(trace) and end >= limits.PLATEAU_HIGH * guess:
         limit = best if worthless else rise  # for numbers every rise is an error that grew
-    elif heart and not best > limits.HARDLY_LEARNED * guess:
+    elif heart and limits.LEARNED_WELL * guess <= end and best <= limits.HARDLY_LEARNED * guess:
+        limit = max(rise, (1 + share) * best)  # much is left to lose: not only a few errors that are answered with certainty
+    elif heart and not (best > limits.HARDLY_LEARNED * guess and few_right(trace)):
         # Memorised classes are answered with certainty: a few errors cost much, even if they became fewer.
         limit = max(limit, (1 + share) * best)
-        if isfinite(guess):
-            limit = min(limit, max(limits.OVERFITTING_GREW * best, limits.OVERFITTING_HIGH * guess))
     gap = f", while the training loss is {number(float(np.mean(now)), 3)}" if len(now) else ""
     never = isfinite(guess) and best > limits.HELD_OUT_CHANCE * guess and trace.facts.notes.get("held-out") != ALIKE
     remedy = f"Stop at step {when}, or go" if when else "Go"

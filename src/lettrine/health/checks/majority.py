@@ -23,7 +23,8 @@ def majority_class(trace: Trace) -> Iterator[Finding]:
 
     Measured: The class answered to each example and its label, at all looks; and how far the loss is below that of guessing.
     Formula: labels of that class >= {MAJORITY_SHARE:.0%} of all; no other answer to {MAJORITY_ROWS} examples or more, of which
-        {MAJORITY_OTHERS} or more have another label; loss at the end >= {MAJORITY_LEFT} * (loss of guessing).
+        {MAJORITY_OTHERS} or more have another label; loss at the end >= {MAJORITY_LEFT} * (loss of guessing), or a remark from
+        {PLATEAU_HIGH} of it on.
     """
     seen = next(iter(trace.seen("one answer")), None)
     if seen is None:
@@ -31,14 +32,15 @@ def majority_class(trace: Trace) -> Iterator[Finding]:
     course = consequence(trace)
     rare = seen.figure("most") >= limits.MAJORITY_SHARE and seen.figure("others") >= limits.MAJORITY_OTHERS
     long = seen.figure("rows") >= limits.MAJORITY_ROWS and seen.figure("looks") >= limits.MAJORITY_LOOKS
-    hardly = course.kind in ("learns", "guessing") and course.end >= limits.MAJORITY_LEFT * course.reference.value
-    if not (rare and long and hardly):
+    hardly = course.end >= limits.MAJORITY_LEFT * course.reference.value
+    little = course.kind in ("learns", "guessing") and course.end >= limits.PLATEAU_HIGH * course.reference.value
+    if not (rare and long and little):
         return
     answer, most = int(seen.figure("answer")), seen.figure("most")
     times = number(most / (1 - most), 2)
     yield Finding(
         id="majority-class",
-        severity="warning",
+        severity="warning" if hardly else "info",
         where=seen.where,
         steps=seen.steps,
         value=most,

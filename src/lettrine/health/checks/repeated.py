@@ -24,7 +24,8 @@ def repeated_batch(trace: Trace) -> Iterator[Finding]:
 
     Measured: Whether a batch equals the one before, whether all rows of a batch are the same, and whether all its values are 0;
         as a remark, losses that jump for one step to what guessing gives.
-    Formula: share = (batches equal to the one before) / (pairs of batches that were compared); batches of 0:
+    Formula: share = (batches equal to the one before) / (pairs of batches that were compared); one batch of inputs with
+        {SORTED_LOOKS} or more of targets; batches of 0:
         {BLANK_LEAST} or more, and at most {BLANK_MOST:.0%} of all.
     """
     yield from _blank(trace)
@@ -50,6 +51,8 @@ def repeated_batch(trace: Trace) -> Iterator[Finding]:
             )
         elif _empty(each) and not consequence(trace).well:
             yield _of_one_value(each)
+        elif each.figure("distinct") == 1 and each.figure("asked") >= limits.SORTED_LOOKS and consequence(trace).bad:
+            yield _same_for_all(each, consequence(trace).words)
         elif alone and _one_after_another(each):
             yield Finding(
                 id="repeated-batch",
@@ -108,6 +111,24 @@ def _of_one_value(each: Evidence) -> Finding:
         message=f"{share(each.figure('blank'))} of the examples hold one value throughout, and their targets differ.",
         why="An empty example teaches only how frequent each target is.",
         remedy="See how these files are read: a path that is not found, or a picture that cannot be decoded, may give zeros.",
+        reference="Karpathy 2019, A recipe for training neural networks: become one with the data",
+    )
+
+
+def _same_for_all(each: Evidence, harm: str) -> Finding:
+    """One batch of inputs, and other targets each time."""
+    return Finding(
+        id="repeated-batch",
+        severity="critical",
+        where=each.where,
+        steps=each.steps,
+        value=each.figure("asked"),
+        limit=1.0,
+        message=f"The inputs are the same {int(each.figure('rows'))} rows at all {int(each.figure('looks'))} looks, and the "
+        f"targets are others each time ({int(each.figure('asked'))} batches of them); {harm}.",
+        why="Nothing in the inputs tells why the targets differ: all that can be learned is their mean.",
+        remedy="Take inputs and targets of one batch from one iterator, for x, y in loader: next(iter(loader)) makes a new one, "
+        "which begins anew.",
         reference="Karpathy 2019, A recipe for training neural networks: become one with the data",
     )
 

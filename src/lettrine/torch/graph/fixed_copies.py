@@ -84,7 +84,7 @@ def _copies(modules: dict[str, nn.Module], held: set[int]) -> Iterable[tuple[str
         inside = any(name.startswith(f"{outer}.") for outer in found)
         for live in () if inside else trained.get(shape, ()):
             pairs = list(zip(modules[live].parameters(), modules[name].parameters(), strict=True))
-            if all(torch.equal(local(a), local(b)) for a, b in pairs) and any(fresh_random(local(b)) for _, b in pairs):
+            if all(torch.equal(_some(a), _some(b)) for a, b in pairs) and any(fresh_random(local(b)) for _, b in pairs):
                 found.append(name)
                 yield live, name
                 break
@@ -93,7 +93,11 @@ def _copies(modules: dict[str, nn.Module], held: set[int]) -> Iterable[tuple[str
 def _state(module: nn.Module) -> tuple[list[Tensor], list[int]]:
     """A copy of some values of its first matrices, and how often its parameters were written."""
     matrices = [each for each in module.parameters() if each.ndim > 1][:_MATRICES]
-    return [local(each).detach().reshape(-1)[:_VALUES].clone() for each in matrices], list(map(version, module.parameters()))
+    return [_some(each).clone() for each in matrices], list(map(version, module.parameters()))
+
+
+def _some(parameter: Tensor) -> Tensor:
+    return local(parameter).detach().reshape(-1)[:_VALUES]
 
 
 def _same(values: list[Tensor], others: list[Tensor]) -> bool:

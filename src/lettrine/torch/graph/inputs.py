@@ -7,7 +7,8 @@ where: the root's name.
 figures, over all looks: "looks", "rows" (of one batch); "mean", "std", "low", "high" of all values; "feature_most",
     "feature_least": largest and smallest root mean square of a feature (of a channel, if there are more than two axes);
     "rescaled": share of looks in which the model itself first divides its input; "pairs": looks at two optimiser steps in a
-    row, "same": share of them with the same batch, "distinct": different batches; "period": number of steps after which the
+    row, "same": share of them with the same batch, "distinct": different batches, "asked": different batches of targets among
+    those kept; "period": number of steps after which the
     same batches came again in the same order; NaN if some look did not show it; "alike": share of looks in which all rows of
     the batch were equal; "empty": share of the rows kept that hold one value throughout; "empty_spread": variance of the
     targets of these / that of all (of classes: of their indicators); "grown": number of different rows in the last batches /
@@ -198,7 +199,7 @@ def _figures(seen: _Seen) -> dict[str, float]:
         if second == first + 1
     ]
     figures |= {"pairs": len(follow), "same": sum(follow) / len(follow) if follow else nan, "distinct": len(set(seen.marks))}
-    figures["period"] = _period(seen.steps, seen.marks)
+    figures |= {"period": _period(seen.steps, seen.marks), "asked": len({each.tobytes() for each in seen.targets})}
     if seen.moments:
         mean, variance, low, high, most, least = np.array(seen.moments).T
         figures |= {"mean": mean.mean(), "std": float(np.sqrt((variance + (mean - mean.mean()) ** 2).mean()))}

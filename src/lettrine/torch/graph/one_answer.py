@@ -19,6 +19,7 @@ from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.graph.comparisons import Comparison, comparisons
 
 _WEIGHTS = ("weight", "pos_weight")
+_PLACES = 2**15  # of the pictures of a batch
 
 
 @dataclass
@@ -76,13 +77,24 @@ class OneAnswer:
 
 
 def _classes(each: Comparison) -> tuple[Tensor, Tensor] | None:
-    """The classes answered and the labels, (N,) each; None where it does not choose between classes, one for each row."""
+    """The classes answered and the labels, (N,) each; None where it does not choose between classes, one for each row or for each
+    place of a picture.
+    """
     given, target = each.prediction.detach(), each.target.detach()
     if not (each.alone and each.given) or any(each.call.kwargs.get(name) is not None for name in _WEIGHTS):
         return None
     if each.expects in ("classes", "logarithms") and given.ndim == 2 and target.ndim == 1 and not target.is_floating_point():
         kept = (target >= 0) & (target < given.shape[1])
         return (given.argmax(1)[kept], target[kept]) if bool(kept.any()) else None
+    pictures = given.ndim > 2 and given.numel() > 0
+    if each.expects in ("classes", "logarithms") and pictures and target.shape == given[:, 0].shape:
+        if target.is_floating_point():
+            return None
+        answers, labels = given.argmax(1).reshape(-1)[:_PLACES], target.reshape(-1)[:_PLACES]
+        kept = (labels >= 0) & (labels < given.shape[1])
+        return (answers[kept], labels[kept]) if bool(kept.any()) else None
+    if pictures and given.shape == target.shape:
+        given, target = given.reshape(-1)[:_PLACES], target.reshape(-1)[:_PLACES]
     single = given.numel() == target.numel() == len(given) if given.ndim else False
     if each.expects in ("logits", "probabilities") and single:
         bound = 0.0 if each.expects == "logits" else 0.5
