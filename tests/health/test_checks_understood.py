@@ -171,8 +171,9 @@ def test_not_seen_is_not_healthy():
     for table in unheard.outputs.values():
         table[4:] = np.nan
     assert "modules were seen at 4 of 13 sampled steps only" in examine(unheard).unjudged
-    deaf = replace(make_trace(), outputs={}, modules=(), parameter_stats={}, parameters=())
-    assert examine(deaf).unjudged[0].startswith("no module was seen")
+    deaf = replace(make_trace(), outputs={}, modules=())
+    assert examine(deaf).unjudged[0].startswith("outputs were not seen")  # gradients reach its weights
+    assert examine(replace(deaf, parameters=(), parameter_stats={})).unjudged[0].startswith("no module was seen")
     values = seen("squared error", reference=1.0, even=2.0, classes=0.0)
     above = examine(make_trace(loss=noisy(np.linspace(40.0, 9.0, 200)), evidence=(values,)))
     assert above.verdict == "not judged"

@@ -288,7 +288,7 @@ def _kept(seen: Evidence) -> Finding:
         limit=float(limits.KEPT_STEPS),
         message=f"{'Losses' if losses else 'Outputs of the model'} are kept with their graphs: at step {seen.steps[1]} those of "
         f"the last {seen.figure('age'):.0f} steps were still in memory.",
-        why="Whoever keeps a tensor keeps all operations that made it, so memory grows with each step until it is let go.",
+        why="A tensor that is kept holds all operations that made it, so memory grows with each step.",
         remedy="Keep plain numbers: total += loss.item(), losses.append(loss.item())."
         if losses
         else "Detach what is kept: outputs.append(output.detach()).",

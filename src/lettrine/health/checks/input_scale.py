@@ -90,7 +90,7 @@ def input_scale(trace: Trace) -> Iterator[Finding]:
     # Of rewards or of networks against each other no loss tells how it went, but what has no slope does not learn.
     flat, part = _blocked(trace, seen) if harm.kind == "unknown" else ("", nan)
     if flat:
-        told = f"{share(part)} of the outputs of {flat} are saturated from the start, and let next to no gradient through"
+        told = f"{share(part)} of the outputs of {flat} are saturated from the start, and let almost no gradient through"
     pixels = seen.figure("low") >= 0 and 200 < seen.figure("high") <= 255
     yield Finding(
         id="input-scale",

@@ -31,8 +31,8 @@ def unjudged(trace: Trace, broken: Sequence[str] = ()) -> tuple[str, ...]:
         reasons.append(f"no module was seen, since they are compiled: {_EAGERLY}")
     elif not trace.outputs and _reached(trace):
         reasons.append(
-            "outputs were not seen, for neither forward of the model nor of its layers is called; losses, gradients and steps "
-            "were: let its work be done in a forward to have its outputs judged, too"
+            "outputs were not seen, since no forward of the model or its layers is called; losses, gradients and steps were: "
+            "let a forward do the work to have its outputs judged too"
         )
     elif not trace.outputs:
         reasons.append("no module was seen: watch the model that is called, not one it was compiled or copied from")
@@ -53,7 +53,7 @@ def unjudged(trace: Trace, broken: Sequence[str] = ()) -> tuple[str, ...]:
 def _not_even_losses(seen: Evidence) -> Iterator[str]:
     """Of a training that was compiled as a whole, with no loss handed over."""
     yield (
-        "neither a step nor a loss was seen, for the step is compiled: call watch.loss(loss) after each step, outside of what "
+        "neither a step nor a loss was seen, since the step is compiled: call watch.loss(loss) after each step, outside of what "
         f"is compiled, or {_EAGERLY}"
     )
     if not seen.figure("changed"):

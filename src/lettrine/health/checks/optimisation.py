@@ -101,13 +101,13 @@ def _upside_down(trace: Trace, seen: Evidence) -> Iterator[Finding]:
         value=float(drops),
         limit=float(limits.PLATEAU_DROPS),
         message=f"ReduceLROnPlateau(mode={mode!r}) has lowered the learning rate {drops} times, from "
-        f"{number(seen.figure('rate_first'))} to {number(seen.figure('rate'))}: of the {calls} numbers it was told none was "
+        f"{number(seen.figure('rate_first'))} to {number(seen.figure('rate'))}: none of the {calls} numbers it was given was "
         f"{way} than the first ({number(seen.figure('best'), 3)}), while the loss on held-out data came down from "
         f"{number(float(dev[0]), 3)} to {number(float(dev.min()), 3)}.",
-        why="It takes what gets better for something that gets worse, and makes the steps smaller and smaller.",
-        remedy=f"Pass mode={other!r} if it is told a score such as accuracy; mode='min' is for a loss."
+        why="The scheduler takes each improvement for the opposite, and makes the steps smaller and smaller.",
+        remedy=f"Pass mode={other!r} if it is given a score such as accuracy; mode='min' is for a loss."
         if other == "max"
-        else "Pass mode='min' if it is told a loss; mode='max' is for a score such as accuracy.",
+        else "Pass mode='min' if it is given a loss; mode='max' is for a score such as accuracy.",
         reference="torch.optim.lr_scheduler.ReduceLROnPlateau: mode",
     )
 

@@ -145,7 +145,7 @@ def fixed_copies(trace: Trace) -> Iterator[Finding]:
             limit=float(limits.REWRITTEN),
             message=f"{copy} began as a copy of {live}, still holds its random start values at step {seen.steps[1]:,}, and was "
             f"written at {seen.figure('written'):.0f} looks or more: each time with the values that it had.",
-            why=f"What {copy} says is that of an untrained network for ever, however much {live} learns.",
+            why=f"{copy} goes on answering as an untrained network, however much {live} learns.",
             remedy=f"Fill it from the other network: {copy}.load_state_dict({live}.state_dict()); in a running average see that "
             f"the new weights are those of {live}, with a share above 0.",
             reference="Mnih et al. 2015, Human-level control through deep reinforcement learning, algorithm 1",
