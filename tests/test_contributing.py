@@ -34,6 +34,7 @@ STEPS = re.compile(
     + r"|In `(?P<turned_file>[^`]+)`, `(?P<old>[^`]+)` becomes `(?P<fresh>[^`]+)`"
     + r"|(?P<native>`make native`)"
     + r"|`python (?P<script>-m scripts[^`]+)`"
+    + r"|`lettrine (?P<command>[^`]+)`"
     + r"|[Rr]un `(?P<tests>pytest [^`]+)`",
     re.DOTALL,
 )  # fmt: skip
@@ -97,8 +98,8 @@ def take(house: Path, step: re.Match[str]) -> None:
         shutil.copy(_ninja(), house / ".venv" / "bin" / "ninja")
         # Neither optimised nor for every instruction set, which compiles ten times sooner.
         run(house, "make", "native", "CMAKE_ARGS=-DLETTRINE_OPTIMISE=-O0 -DLETTRINE_PORTABLE=ON -DCMAKE_BUILD_TYPE=Debug")
-    elif step["script"]:
-        run(house, python, *shlex.split(step["script"]))
+    elif step["script"] or step["command"]:
+        run(house, python, *shlex.split(step["script"] or f"-m lettrine {step['command']}"))
     else:
         run(house, python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *shlex.split(step["tests"])[1:])
 

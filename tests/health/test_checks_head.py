@@ -187,7 +187,12 @@ def test_sorted_data():
     assert the(seen(pure), "sorted-data").severity == "warning"
     mixed = comparison(classes_seen=5, pure=0, scatter=limits.SCATTERED)
     assert "5 times more" in the(seen(mixed, loss=FLAT), "sorted-data").message
-    assert found(seen(mixed), "sorted-data") == ()  # and it learns
+    assert the(seen(mixed), "sorted-data").severity == "info"  # and it learns
+    steps = np.arange(400)
+    waves = noisy(0.6 + np.exp(-steps / 20) + 0.2 * np.sin(steps * 2 * np.pi / 40), 0.02)
+    swinging = the(seen(mixed, loss=waves), "sorted-data")
+    assert swinging.severity == "warning"
+    assert "swings up and down every 40 steps" in swinging.message
     for figures in ({"scatter": limits.SCATTERED - 0.1, "pure": 0}, {"single": 0}, {"labels": 32}, {"given": 0}):
         usual = {"classes_seen": 5, "pure": 1, "scatter": 30}
         assert found(seen(comparison(**(usual | figures)), loss=FLAT), "sorted-data") == ()

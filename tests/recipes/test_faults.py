@@ -18,7 +18,8 @@ from lettrine.model.config import MLPConfig
 from lettrine.model.initialisation import SCHEMES, initialise
 from lettrine.text.corpora import load_corpus
 from lettrine.tools.fault_trials import try_fault
-from lettrine.tools.faults import FAULTS, VarianceFromMean, find_fault, healthy_recipe
+from lettrine.tools.faults import FAULTS, find_fault, healthy_recipe
+from lettrine.tools.planting import VarianceFromMean
 
 BUILT = importlib.util.find_spec("lettrine._native") is not None
 OWN = {"never-ends", "shared-generator"}  # what no trace shows

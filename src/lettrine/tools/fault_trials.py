@@ -17,7 +17,8 @@ from lettrine.recipes.runner import RecipeRun, train_recipe
 from lettrine.text.vocabulary import Vocabulary
 from lettrine.text.windows import windows
 from lettrine.text.words import WordList, split
-from lettrine.tools.faults import Fault, Patient, healthy_recipe
+from lettrine.tools.faults import Fault, healthy_recipe
+from lettrine.tools.planting import Patient
 from lettrine.training.session import OnProgress
 
 DRAWN: Final = 100  # words drawn to see whether they end

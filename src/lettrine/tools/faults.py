@@ -7,32 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
-
-from lettrine.engine.base import Doubles, Engine, Indices, Integers, Optimiser, TrainState
 from lettrine.errors import ConfigError
-from lettrine.model.config import MLPConfig
 from lettrine.model.initialisation import Initialisation
-from lettrine.model.parameters import Parameters
 from lettrine.recipes.catalogue import find_recipe
 from lettrine.recipes.recipe import Recipe
-from lettrine.text.windows import Windows
-from lettrine.training.settings import Settings
+from lettrine.tools import planting
+from lettrine.tools.planting import Patient
 
 STEPS: Final = 1_000
-
-
-@dataclass(frozen=True)
-class Patient:
-    """Everything one training is made of. engine: wraps the engine of the settings; prepare: changes the initial weights."""
-
-    recipe: Recipe
-    settings: Settings
-    splits: tuple[Windows, Windows, Windows]
-    engine: Callable[[Engine], Engine] = lambda engine: engine
-    prepare: Callable[[Parameters], None] = lambda _: None
 
 
 @dataclass(frozen=True)
@@ -59,112 +43,6 @@ class Fault:
         return (self.plant(sick) if self.plant else sick), sick
 
 
-class VarianceFromMean:
-    """An engine that updates the running variance from the running mean, as one notebook does."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._engine, name)
-
-    def train(
-        self,
-        config: MLPConfig,
-        optimiser: Optimiser,
-        state: TrainState,
-        contexts: Integers,
-        targets: Integers,
-        indices: Indices,
-        learning_rates: Doubles,
-        *,
-        threads: int = 1,
-        seed: int = 0,
-    ) -> Doubles:
-        """Step by step: running_var = (1 - m) * running_mean + m * batch variance."""
-        losses = []
-        keep = 1.0 - config.norm_momentum
-        norms = [name.removesuffix(".running_mean") for name in state.parameters if name.endswith(".running_mean")]
-        for row, rate in zip(indices, learning_rates, strict=True):
-            before = {
-                norm: (state.parameters[f"{norm}.running_mean"].copy(), state.parameters[f"{norm}.running_var"].copy())
-                for norm in norms
-            }
-            loss = self._engine.train(
-                config, optimiser, state, contexts, targets, row[None], np.array([rate]), threads=threads, seed=seed
-            )
-            for norm, (mean, variance) in before.items():
-                state.parameters[f"{norm}.running_var"] += (keep * (mean - variance)).astype(variance.dtype)
-            losses.append(float(loss[-1]))
-            if not np.isfinite(losses[-1]):
-                break
-        return np.array(losses)
-
-
-def _init(**changes: Any) -> Callable[[Patient], Patient]:
-    def plant(patient: Patient) -> Patient:
-        init = replace(patient.settings.initialisation, **changes)
-        return replace(patient, settings=replace(patient.settings, init=init))
-
-    return plant
-
-
-def _settings(**changes: Any) -> Callable[[Patient], Patient]:
-    return lambda patient: replace(patient, settings=replace(patient.settings, **changes))
-
-
-def _shape(**changes: Any) -> Callable[[Patient], Patient]:
-    return lambda patient: replace(patient, recipe=replace(patient.recipe, shape=replace(patient.recipe.shape, **changes)))
-
-
-def _data(train: Callable[[Windows], Windows], dev: Callable[[Windows], Windows] | None = None) -> Callable[[Patient], Patient]:
-    """Change the training examples and, by default, the held-out ones in the same way."""
-
-    def plant(patient: Patient) -> Patient:
-        first, second, third = patient.splits
-        other = dev or train
-        return replace(patient, splits=(train(first), other(second), other(third)))
-
-    return plant
-
-
-def _both(*plants: Callable[[Patient], Patient]) -> Callable[[Patient], Patient]:
-    def plant(patient: Patient) -> Patient:
-        for each in plants:
-            patient = each(patient)
-        return patient
-
-    return plant
-
-
-def _target_in_context(windows: Windows) -> Windows:
-    contexts = windows.contexts.copy()
-    contexts[:, :-1] = contexts[:, 1:]
-    contexts[:, -1] = windows.targets
-    return Windows(contexts, windows.targets)
-
-
-def _without_ends(windows: Windows) -> Windows:
-    kept = windows.targets != 0
-    return Windows(windows.contexts[kept], windows.targets[kept])
-
-
-def _inputs_as_labels(windows: Windows) -> Windows:
-    return Windows(windows.contexts, np.ascontiguousarray(windows.contexts[:, -1]))
-
-
-def _shuffled_targets(windows: Windows) -> Windows:
-    return Windows(windows.contexts, np.random.default_rng(0).permutation(windows.targets))
-
-
-def _first(count: int) -> Callable[[Windows], Windows]:
-    return lambda windows: Windows(windows.contexts[:count], windows.targets[:count])
-
-
-def _kill_relu(parameters: Parameters) -> None:
-    parameters["layers.0.bias"][:] = -100.0
-
-
 FAULTS: Final = (
     Fault(
         "fan-in-squared",
@@ -172,7 +50,7 @@ FAULTS: Final = (
         "Divide by sqrt(fan-in), times the gain.",
         "kaiming",
         "saturation",
-        _init(hidden=30.0**2 * 5 / 3, hidden_fan_in=False),
+        planting.init(hidden=30.0**2 * 5 / 3, hidden_fan_in=False),
         source="sources",
     ),
     Fault(
@@ -181,7 +59,7 @@ FAULTS: Final = (
         "Let the context end before the target.",
         "kaiming",
         "leak",
-        _data(_target_in_context),
+        planting.data(planting.target_in_context),
         source="sources",
     ),
     Fault(
@@ -190,7 +68,7 @@ FAULTS: Final = (
         "Add one example for the end of each word.",
         "kaiming",
         "never-ends",
-        _data(_without_ends),
+        planting.data(planting.without_ends),
         source="sources",
     ),
     Fault(
@@ -199,7 +77,7 @@ FAULTS: Final = (
         "running_var = (1 - momentum) * running_var + momentum * variance.",
         "deep-batchnorm-5/3",
         "norm-statistics",
-        lambda patient: replace(patient, engine=VarianceFromMean),
+        lambda patient: replace(patient, engine=planting.VarianceFromMean),
         source="sources",
         steps=300,
     ),
@@ -209,7 +87,7 @@ FAULTS: Final = (
         "Give the targets to the loss.",
         "kaiming",
         "held-out-labels",
-        _data(lambda windows: windows, _inputs_as_labels),
+        planting.data(lambda windows: windows, planting.inputs_as_labels),
         source="sources",
     ),
     Fault(
@@ -227,7 +105,7 @@ FAULTS: Final = (
         "Small last layer, hidden weights of std gain / sqrt(fan-in).",
         "kaiming",
         "initial-loss",
-        _init(hidden=1.0, hidden_fan_in=False, hidden_bias=1.0, output=1.0, output_fan_in=False, output_bias=1.0),
+        planting.init(hidden=1.0, hidden_fan_in=False, hidden_bias=1.0, output=1.0, output_fan_in=False, output_bias=1.0),
     ),
     Fault(
         "zero-init",
@@ -235,7 +113,7 @@ FAULTS: Final = (
         "Draw them at random.",
         "kaiming",
         "symmetry",
-        _init(hidden=0.0, hidden_bias=0.0, output=0.0),
+        planting.init(hidden=0.0, hidden_bias=0.0, output=0.0),
     ),
     Fault(
         "gain-too-large",
@@ -243,7 +121,7 @@ FAULTS: Final = (
         "The gain of tanh, 5/3; or batch norm.",
         "deep-tanh-5/3",
         "saturation",
-        _init(hidden=3.0),
+        planting.init(hidden=3.0),
     ),
     Fault(
         "fading-signal",
@@ -251,7 +129,7 @@ FAULTS: Final = (
         "A gain of 1.",
         "deep-linear-1",
         "activation-scale",
-        _init(hidden=0.5),
+        planting.init(hidden=0.5),
     ),
     Fault(
         "dead-relu",
@@ -259,7 +137,7 @@ FAULTS: Final = (
         "Biases at 0.",
         "relu",
         "dead-units",
-        lambda patient: replace(patient, prepare=_kill_relu),
+        lambda patient: replace(patient, prepare=planting.kill_relu),
     ),
     Fault(
         "rate-too-high",
@@ -267,7 +145,7 @@ FAULTS: Final = (
         "0.1 instead of 10.",
         "kaiming",
         "update-too-large",
-        _settings(learning_rate=10.0),
+        planting.settings(learning_rate=10.0),
     ),
     Fault(
         "rate-too-low",
@@ -275,7 +153,7 @@ FAULTS: Final = (
         "0.1 instead of 0.0005.",
         "kaiming",
         "update-too-small",
-        _settings(learning_rate=0.0005),
+        planting.settings(learning_rate=0.0005),
     ),
     Fault(
         "shuffled-labels",
@@ -283,7 +161,7 @@ FAULTS: Final = (
         "Shuffle them together.",
         "kaiming",
         "no-learning",
-        _data(_shuffled_targets),
+        planting.data(planting.shuffled_targets),
     ),
     Fault(
         "too-few-examples",
@@ -291,7 +169,7 @@ FAULTS: Final = (
         "All of them.",
         "kaiming",
         "overfitting",
-        _data(_first(100), lambda windows: windows),
+        planting.data(planting.first(100), lambda windows: windows),
         steps=4_000,
     ),
     Fault(
@@ -300,7 +178,7 @@ FAULTS: Final = (
         "Leave them out.",
         "deep-batchnorm-1",
         "bias-before-norm",
-        _shape(hidden_bias=True),
+        planting.shape(hidden_bias=True),
     ),
     Fault(
         "norm-momentum-too-small",
@@ -308,7 +186,7 @@ FAULTS: Final = (
         "A momentum of 0.1, or statistics of the whole training set at the end.",
         "deep-batchnorm-1",
         "norm-statistics",
-        _shape(norm_momentum=1e-4),
+        planting.shape(norm_momentum=1e-4),
     ),
     Fault(
         "small-batch-norm",
@@ -316,7 +194,7 @@ FAULTS: Final = (
         "Batches of 32 and a momentum of 0.1.",
         "deep-batchnorm-1",
         "norm-statistics",
-        _both(_settings(batch=4), _shape(norm_momentum=0.5)),
+        planting.both(planting.settings(batch=4), planting.shape(norm_momentum=0.5)),
     ),
     Fault(
         "missing-zero-grad",

@@ -6,11 +6,13 @@ import contextlib
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
+
+from lettrine.errors import LettrineError
 
 
 @dataclass
@@ -29,6 +31,17 @@ class Requests:
         made = Future[None]()
         self.changes.append((values, made))
         return made
+
+    def make_changes(self, change: Callable[..., None]) -> None:
+        """Make the changes asked for, by this function, and give those who asked the results or errors."""
+        while self.changes:
+            values, made = self.changes.popleft()
+            try:
+                change(**values)
+            except LettrineError as error:
+                made.set_exception(error)
+            else:
+                made.set_result(None)
 
 
 @contextlib.contextmanager

@@ -14,13 +14,13 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from lettrine.arguments import checked
 from lettrine.engine.base import Doubles, Engine, TrainState
-from lettrine.errors import ConfigError, LettrineError
+from lettrine.errors import ConfigError
 from lettrine.inference.evaluation import mean_loss, precise_norms
 from lettrine.model.config import MLPConfig
 from lettrine.model.parameters import Parameters, copy_parameters
 from lettrine.text.stored_windows import Examples
 from lettrine.text.windows import Windows
-from lettrine.training.batches import Rows, batches
+from lettrine.training.batches import Rows
 from lettrine.training.changes import CHANGEABLE, Change
 from lettrine.training.checkpoint import Checkpoint
 from lettrine.training.dev_losses import DevLosses
@@ -28,9 +28,9 @@ from lettrine.training.interrupt import Requests
 from lettrine.training.memory import check_memory
 from lettrine.training.mixing import COUNTED, simple_losses
 from lettrine.training.progress import Ending, Progress
-from lettrine.training.schedule import learning_rates
 from lettrine.training.settings import Settings
 from lettrine.training.start import starting_parameters
+from lettrine.training.timetable import Timetable
 from lettrine.training.watch import EngineWatch
 
 CHUNK_SECONDS: Final = 0.1  # the engine takes steps in chunks of this time, so that Ctrl-C has a quick effect
@@ -66,20 +66,18 @@ class Trainer:
         log: Callable[[Settings], None] = lambda _: None,
         on_progress: Callable[[Progress], None] = lambda _: None,
     ) -> None:
-        self.config, self.settings, self.engine = config, settings, engine
+        self.config, self.engine = config, engine
         self.train_windows, self.dev_windows, self.watch = train.frozen(), dev.frozen(), watch
         self._save, self._log, self._on_progress = save, log, on_progress
-        self._own_batches, self._made = batches, 0 if checkpoint is None else checkpoint.changes
+        self._timetable = Timetable(settings, len(train), batches, 0 if checkpoint is None else checkpoint.changes)
         self._simple: Mapping[str, float] | None = None
         self._saved = -math.inf  # the first checkpoint is written at once, so that a disk that refuses is known early
         self._most, self._smooth = 1, math.nan  # steps of the next chunk; the loss shown
         self.diverged = False
-        now = settings.after(self._made)
-        self._obey(now)
         if checkpoint is None:
             if parameters is None:
                 parameters = starting_parameters(config, settings, train)
-            self.state = TrainState.fresh(config, parameters, now.optimiser)
+            self.state = TrainState.fresh(config, parameters, self.now.optimiser)
             self._dev = DevLosses(copy_parameters(parameters))
             self._seconds = [0.0, 0.0]
             self._losses: list[Doubles] = []
@@ -96,6 +94,16 @@ class Trainer:
         if self._simple is None:
             self._simple = simple_losses(self.config, self.train_windows.head(COUNTED), self.dev_windows)
         return self._simple
+
+    @property
+    def settings(self) -> Settings:
+        """The settings with all changes, in the order in which they were made."""
+        return self._timetable.settings
+
+    @property
+    def now(self) -> Settings:
+        """The settings that hold at this step."""
+        return self._timetable.now
 
     @property
     def step(self) -> int:
@@ -175,37 +183,26 @@ class Trainer:
         change = Change(self.step, values)
         settings = replace(self.settings, changes=(*self.settings.changes, change))
         now = settings.after(len(settings.changes))
-        if "batch" in values and self._own_batches is not None:
+        if "batch" in values and self._timetable.given:
             raise ConfigError("change got batch; this training was given its batches, whose size cannot be changed")
         for name in change.scaled:
             if name not in self.state.parameters:
                 raise ConfigError(f"scale got {name!r}; expected among {', '.join(self.state.parameters)}")
         check_memory(self.config, now)
         self._log(settings)
-        self.settings = settings
+        self._timetable.settings = settings
         self._make_changes()
 
     def _make_changes(self) -> None:
         """Make the changes that are due here."""
-        for change in self.settings.changes[self._made :]:
-            if change.step > self.step:
-                break
-            self._made += 1
+        for change in self._timetable.due(self.step):
             for name, factor in change.scaled.items():
                 self.state.parameters[name] *= self.state.parameters[name].dtype.type(factor)
-            now = self.settings.after(self._made)
             # If the new settings need a moment that did not exist before, it begins at zero, as every moment does.
-            fresh = TrainState.fresh(self.config, self.state.parameters, now.optimiser).moments
+            fresh = TrainState.fresh(self.config, self.state.parameters, self.now.optimiser).moments
             self.state.moments = {name: self.state.moments.get(name, value) for name, value in fresh.items()}
-            self._obey(now)
             if self.watch is not None:
-                self.watch.changed(now)
-
-    def _obey(self, now: Settings) -> None:
-        """Use these settings from now on."""
-        self.now = now
-        self._rates = learning_rates(now.schedule, now.peak, now.steps)
-        self._batches = self._own_batches or batches(now.draw, now.seed, len(self.train_windows), now.batch)
+                self.watch.changed(self.now)
 
     @contextlib.contextmanager
     def _limits(self) -> Iterator[None]:
@@ -234,7 +231,7 @@ class Trainer:
             np.array([loss for _, loss in self._dev.losses], np.float64),
             (self._seconds[0], self._seconds[1]),
             ({}, "") if self.watch is None else self.watch.archive(),
-            self._made,
+            self._timetable.made,
         )
 
     def _loop(self, requests: Requests) -> str:
@@ -242,23 +239,12 @@ class Trainer:
         while not self.ended:
             if requests.signal:
                 return "interrupted"
-            self._take_requests(requests)
+            requests.make_changes(self.change)
             if requests.paused:
                 time.sleep(PAUSE_SECONDS)
             else:
                 self._chunk(requests, self.steps)
         return "diverged" if self.diverged else "finished"
-
-    def _take_requests(self, requests: Requests) -> None:
-        """Make the requested changes, and give the callers the results or errors."""
-        while requests.changes:
-            values, made = requests.changes.popleft()
-            try:
-                self.change(**values)
-            except LettrineError as error:
-                made.set_exception(error)
-            else:
-                made.set_result(None)
 
     def _chunk(self, requests: Requests, until: int) -> Progress:
         """Take some steps, and do what is due after them: evaluation, checkpoint, health check, and the report of progress."""
@@ -297,19 +283,18 @@ class Trainer:
         """Number of steps from `step` on: up to `stop`, the next evaluation or change, or the next sampled step after this
         one.
         """
-        stop = min(stop, self.steps, step - step % self.now.eval_every + self.now.eval_every)
-        waiting = self.settings.changes[self._made :]
-        stop = min([stop, *(change.step for change in waiting[:1])])
+        batches, rates = self._timetable.batches, self._timetable.rates
+        stop = min(stop, self._timetable.until(step))
         looked_at = np.empty(0)
         if self.watch is not None:
             if self.watch.next_sampled(step) == step:
-                rows, rate = self._batches.rows(step, step + 1), float(self._rates[step])
+                rows, rate = batches.rows(step, step + 1), float(rates[step])
                 looked_at = self.watch.step(self.engine, self.state, self.train_windows, rows, rate, self.now.threads)
                 step += 1
             stop = min(stop, self.watch.next_sampled(step))
             if len(looked_at) and (stop <= step or self.state.step < step):  # no step is left
                 return looked_at
-        contexts, targets, rows = self.train_windows.batch(self._batches.rows(step, stop))
+        contexts, targets, rows = self.train_windows.batch(batches.rows(step, stop))
         losses = self.engine.train(
             self.config,
             self.now.optimiser,
@@ -317,7 +302,7 @@ class Trainer:
             contexts,
             targets,
             rows,
-            self._rates[step : step + len(rows)],
+            rates[step : step + len(rows)],
             threads=self.now.threads,
             seed=self.now.seed,
         )

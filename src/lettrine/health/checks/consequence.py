@@ -67,7 +67,7 @@ def consequence(trace: Trace, *, least: int = limits.CONSEQUENCE_STEPS) -> Conse
     """How learning went in this run. least: below this number of steps the kind is "unknown", unless values became non-finite."""
     first = trace.first_nonfinite
     steps, losses = finite_curve(trace, trace.loss)
-    if first is not None and first.phase != "forward":
+    if first is not None and (first.phase != "forward" or _never_finite_again(trace, first.step)):
         words = f"values stopped being finite at step {first.step:,}"
         return Consequence("not finite", (first.step, first.step), words=words)
     taken = int(steps[-1] - steps[0]) + 1 if len(steps) else 0
@@ -77,6 +77,12 @@ def consequence(trace: Trace, *, least: int = limits.CONSEQUENCE_STEPS) -> Conse
     kind = _kind(trace, course, losses)
     course = Consequence(kind, course.steps, course.start, course.best, course.end, course.reference, _words(kind, trace, course))
     return course if taken >= least or course.well else Consequence("unknown")
+
+
+def _never_finite_again(trace: Trace, step: int) -> bool:
+    """Whether no loss from this step on was finite. An output alone may hold an infinity on purpose, such as a mask."""
+    after = trace.loss.mean[trace.loss.step >= step]
+    return len(after) > 0 and not np.isfinite(after).any()
 
 
 def weigh(finding: Finding, trace: Trace, *, symptom: str = "remark") -> Finding | None:

@@ -15,6 +15,7 @@ from lettrine.health.checks.oscillation import swings
 from lettrine.health.checks.reading import median, number
 from lettrine.health.checks.reference import NEED_NOT_FALL, ordinary
 from lettrine.health.checks.registry import Skip, check
+from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
 
@@ -32,28 +33,34 @@ def sorted_data(trace: Trace) -> Iterator[Finding]:
     """
     if not ordinary(trace):
         raise Skip("not applicable", NEED_NOT_FALL)
-    for each in trace.seen("comparison"):
-        many = each.figure("looks") >= limits.SORTED_LOOKS and each.figure("classes_seen") > 1
-        single = each.figure("single") == 1 and each.figure("labels") >= limits.SORTED_ROWS * each.figure("looks")
-        if not (many and single and each.figure("given") == 1 and each.figure("scatter") >= limits.SCATTERED):
-            continue
-        harm, pure = consequence(trace), each.figure("pure") == 1
-        if not (harm.bad or pure):
-            continue
+    for each in by_class(trace):
+        harm, pure, period = consequence(trace), each.figure("pure") == 1, swings(trace)
         held = "only one class" if pure else f"classes that differ {number(each.figure('scatter'))} times more than chance allows"
+        swing = f"the loss swings up and down every {period} steps, and " if period and not harm.bad else ""
         yield Finding(
             id="sorted-data",
-            severity="critical" if harm.bad else "warning",
+            severity="critical" if harm.bad else "warning" if pure or period else "info",
             where=each.where[:1],
             steps=each.steps,
             value=each.figure("scatter"),
             limit=limits.SCATTERED,
-            message=f"The examples come class by class: each batch that was looked at holds {held}; {harm.words}.",
+            message=f"The examples come class by class: each batch that was looked at holds {held}; {swing}{harm.words}.",
             why="The network learns to answer the current class, and forgets it when the next one comes.",
             remedy="Shuffle the training data in each epoch: DataLoader(…, shuffle=True).",
             reference=_IN_ORDER,
         )
     yield from _in_blocks(trace)
+
+
+def by_class(trace: Trace) -> list[Evidence]:
+    """Losses whose batches differ in their classes far more than those of shuffled data."""
+    found = []
+    for each in trace.seen("comparison"):
+        many = each.figure("looks") >= limits.SORTED_LOOKS and each.figure("classes_seen") > 1
+        single = each.figure("single") == 1 and each.figure("labels") >= limits.SORTED_ROWS * each.figure("looks")
+        if many and single and each.figure("given") == 1 and each.figure("scatter") >= limits.SCATTERED:
+            found.append(each)
+    return found
 
 
 def _in_blocks(trace: Trace) -> Iterator[Finding]:

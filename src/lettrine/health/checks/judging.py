@@ -29,6 +29,11 @@ def unjudged(trace: Trace, broken: Sequence[str] = ()) -> tuple[str, ...]:
         return (*reasons, *_not_even_losses(unseen[0]))
     if not trace.outputs and "compiled" in trace.facts.notes:
         reasons.append(f"no module was seen, since they are compiled: {_EAGERLY}")
+    elif not trace.outputs and _reached(trace):
+        reasons.append(
+            "outputs were not seen, for neither forward of the model nor of its layers is called; losses, gradients and steps "
+            "were: let its work be done in a forward to have its outputs judged, too"
+        )
     elif not trace.outputs:
         reasons.append("no module was seen: watch the model that is called, not one it was compiled or copied from")
     if missing := unrecorded(trace, watched=True):
@@ -60,6 +65,11 @@ def steps_taken(trace: Trace) -> int:
     last = [int(trace.steps[-1])] if len(trace.steps) else []
     last += [int(trace.recent.step[-1])] if len(trace.recent.step) else []
     return max(last, default=-1) + 1
+
+
+def _reached(trace: Trace) -> bool:
+    """Whether gradients reach the parameters: then they are those of the network that is trained."""
+    return any(np.nan_to_num(trace.parameter(name, "gradient_norm")).any() for name in trace.parameter_stats)
 
 
 def _seen(trace: Trace) -> int:

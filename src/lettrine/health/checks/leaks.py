@@ -9,6 +9,7 @@ import numpy as np
 
 from lettrine.health import limits
 from lettrine.health.checks.consequence import consequence, fresh
+from lettrine.health.checks.data import by_class
 from lettrine.health.checks.reading import finite_curve, number, share
 from lettrine.health.checks.reference import classes_of, guess_of
 from lettrine.health.checks.registry import Skip, check
@@ -109,6 +110,8 @@ def _fast(trace: Trace) -> Iterator[Finding]:
         raise Skip("not applicable", "the held-out data repeats the training data")
     if not fresh(trace):
         raise Skip("not applicable", "the network was trained before")
+    if by_class(trace):
+        raise Skip("not applicable", "the data are sorted, so that a batch tells the classes of the next one")
     many = trace.facts.classes >= limits.LEAK_CLASSES
     within, least = (limits.LEAK_STEPS_MANY, limits.LEAK_SHARE_MANY) if many else (limits.LEAK_STEPS, limits.LEAK_SHARE)
     early = losses[steps < within]

@@ -9,6 +9,7 @@ import numpy as np
 
 from lettrine.health import limits
 from lettrine.health.checks.consequence import consequence
+from lettrine.health.checks.jumps import strange_batches
 from lettrine.health.checks.reading import finite_curve, number, share
 from lettrine.health.checks.reference import reference_of
 from lettrine.health.checks.registry import Skip, check
@@ -21,12 +22,14 @@ from lettrine.health.trace import Trace
 def repeated_batch(trace: Trace) -> Iterator[Finding]:
     """The same batch several times in a row, a batch in which all rows are equal, or sometimes a batch of nothing but 0.
 
-    Measured: Whether a batch equals the one before, whether all rows of a batch are the same, and whether all its values are 0.
+    Measured: Whether a batch equals the one before, whether all rows of a batch are the same, and whether all its values are 0;
+        as a remark, losses that jump for one step to what guessing gives.
     Formula: share = (batches equal to the one before) / (pairs of batches that were compared); one batch of inputs with
         {SORTED_LOOKS} or more of targets; batches of 0:
         {BLANK_LEAST} or more, and at most {BLANK_MOST:.0%} of all.
     """
     yield from _blank(trace)
+    yield from strange_batches(trace)
     seen = trace.seen("inputs")
     targets = [each for each in trace.seen("comparison") if each.figure("given") == 1]
     if not seen or not targets:

@@ -15,7 +15,7 @@ from lettrine.health.evidence import Evidence
 from lettrine.health.recorder import Recorder
 from lettrine.torch.capture.answers import Answers
 from lettrine.torch.capture.belonging import Belonging
-from lettrine.torch.capture.catalogue import named_modules
+from lettrine.torch.capture.catalogue import called_first, named_modules
 from lettrine.torch.capture.evaluations import Evaluations
 from lettrine.torch.capture.functions import FunctionCall, FunctionNotes, ModuleCall
 from lettrine.torch.capture.guard import Guard
@@ -50,7 +50,7 @@ class Looker:
         self._met = met
         self._model, self._optimisers = model, optimisers
         self._guard = guard
-        self.roots = list(model.children()) if type(model).forward is nn.Module.forward else [model]
+        self.roots = called_first(model)
         self.belonging, self._wholeness = Belonging(model), Wholeness(model)
         self._names = {module: name for name, module in named_modules(model)}
         self._notes = FunctionNotes(self._names, partial(guard, self._backward))

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from lettrine.health.limits import BLANK_ROWS, BLANK_VALUES
 from lettrine.health.trace import ModuleInfo
-from lettrine.torch.capture.catalogue import named_modules
+from lettrine.torch.capture.catalogue import called_first, named_modules
 from lettrine.torch.capture.copies import Copy, dense, fetch, measurable
 from lettrine.torch.capture.first_call import meet
 from lettrine.torch.capture.functions import LARGE
@@ -60,7 +60,7 @@ class ModuleProbe:
         self._last_copy: Copy | None = None  # of that tensor, with its units along axis 1
         self._model = model
         self._modes = list(model.modules())
-        self._begin_with(list(model.children()) if type(model).forward is nn.Module.forward else [model])
+        self._begin_with(called_first(model))
         self.batch_size = 0
         self.training = float("nan")
         self._calls = 0

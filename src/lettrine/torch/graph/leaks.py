@@ -83,6 +83,34 @@ def _handed_over(given: Tensor, term: Term, look: Look) -> bool:
     return not any(isinstance(each, Tensor) and each.is_set_to(given) for each in read)
 
 
+class _Indicators:
+    """Columns that hold one value in one class and another in all other classes, over all looks.
+
+    Values of different looks are compared with each other: if the data are sorted, a batch may have one class only.
+    """
+
+    def __init__(self, columns: int, classes: int, like: Tensor) -> None:
+        self._low = torch.full((classes, columns), torch.inf, dtype=like.dtype, device=like.device)
+        self._high = -self._low
+
+    def take(self, table: Tensor, target: Tensor) -> Tensor:
+        """Take in a look. Returns (F, K): whether a column can still be the indicator of a class."""
+        rows = target[:, None].expand_as(table)
+        self._low.scatter_reduce_(0, rows, table, "amin")
+        self._high.scatter_reduce_(0, rows, table, "amax")
+        low, high = self._low, self._high  # (K, F); of a class that was not seen, low > high
+        others_low, others_high = _of_others(low), -_of_others(-high)
+        apart = (low != others_low) | (low > high) | (others_low > others_high)
+        return ((low >= high) & (others_low >= others_high) & apart).T.cpu()
+
+
+def _of_others(low: Tensor) -> Tensor:
+    """For each class the least value of all other classes, (K, F)."""
+    least = low.topk(2, dim=0, largest=False)
+    own = torch.arange(len(low), device=low.device)[:, None] == least.indices[0]
+    return torch.where(own, least.values[1], least.values[0])
+
+
 @dataclass
 class _Extremes:
     """For each column, over all looks: the least and the greatest value by class, (F, K), and how often each class occurred.
@@ -105,6 +133,7 @@ class _Compared:
         self._agree: Tensor | None = None  # (F,) or (F, K): whether a column or position has agreed so far
         self._rows = self._told = 0
         self._seen: Tensor | None = None  # (K,) or (): how often each class, or different values, occurred
+        self._indicators: _Indicators | None = None
         self._extremes: _Extremes | None = None
         self._sums: Tensor | None = None  # (5, F): sums of x, x * x, x * y, y, y * y, relative to the first example
         self._origin: tuple[Tensor, Tensor] | None = None
@@ -115,7 +144,7 @@ class _Compared:
         """One look."""
         self.steps = (self.steps[0], step)
         open_ = self._agree is None or bool(self._agree.any())  # a place that disagreed once stays out
-        if open_ and given.ndim == 2 and (found := _compared(given, term)) is not None:
+        if open_ and given.ndim == 2 and (found := self._classes(given, term) or _compared(given, term)) is not None:
             self._take(*found)
         if (
             given.is_floating_point()
@@ -134,6 +163,22 @@ class _Compared:
             self._take_extremes(table, term)
             self._take_sums(table, term.target.detach())
             self._drop(len(table))
+
+    def _classes(self, given: Tensor, term: Term) -> _Found | None:
+        """Columns that may be indicators of a class; None for other inputs and targets."""
+        target = term.target
+        classes = _classes_of(term)
+        if target is None or target.is_floating_point() or not given.is_floating_point() or not 1 < classes <= _MOST:
+            return None
+        table, kept = given[:, :_WIDE], (target >= 0) & (target < classes)
+        if target.shape != given.shape[:1] or not bool(kept.all()):
+            return None
+        if self._agree is None:
+            self._indicators = _Indicators(table.shape[1], classes, table)
+        if self._indicators is None or (self._agree is not None and self._agree.shape != (table.shape[1], classes)):
+            return None
+        agree = self._indicators.take(table, target)
+        return "column", agree, torch.bincount(target, minlength=classes).cpu(), len(target)
 
     def held(self) -> tuple[str, list[int], int] | None:
         """Places that equal the target exactly."""
@@ -286,10 +331,15 @@ def _compared(given: Tensor, term: Term) -> _Found | None:
         return None
     if target.is_floating_point():
         return _values(given, target)
-    classes = term.given.shape[term.options["axis"]] if term.kind == "cross-entropy" and term.given is not None else 0
+    classes = _classes_of(term)
     if not classes:
         return None
-    return _columns(given, target, classes) if given.is_floating_point() else _tokens(given, target, classes)
+    return None if given.is_floating_point() else _tokens(given, target, classes)
+
+
+def _classes_of(term: Term) -> int:
+    """The number of classes a cross-entropy has; 0 for other losses."""
+    return term.given.shape[term.options["axis"]] if term.kind == "cross-entropy" and term.given is not None else 0
 
 
 def _values(given: Tensor, target: Tensor) -> _Found | None:
@@ -309,22 +359,3 @@ def _tokens(given: Tensor, target: Tensor, classes: int) -> _Found | None:
     if target.shape == given.shape[:1]:
         return "position", (given == target[:, None]).all(0).cpu(), met, len(target)
     return None
-
-
-def _columns(given: Tensor, target: Tensor, classes: int) -> _Found | None:
-    """(F, K) columns that have two values and tell by them whether an example belongs to the class."""
-    if target.shape != given.shape[:1] or classes > _MOST:
-        return None
-    table = given[:, :_WIDE]
-    low, high = table.amin(0), table.amax(0)
-    two = ((table == low) | (table == high)).all(0) & (low < high)
-    chosen = target[:, None] == torch.arange(classes, device=target.device)  # (B, K)
-    agree = torch.zeros(table.shape[1], classes, dtype=torch.bool, device=table.device)
-    some = torch.nonzero(two).reshape(-1)
-    is_high = (table == high)[:, some]
-    for k in range(classes):
-        agree[some, k] = (is_high == chosen[:, [k]]).all(0)
-    # If no example or every example has the class, constant columns neither agree nor disagree.
-    same = (low == high)[:, None] & (~chosen.any(0) | chosen.all(0))[None]
-    met = torch.bincount(target.clamp(0, classes - 1), minlength=classes).cpu()
-    return "column", (agree | same).cpu(), met, len(target)

@@ -67,8 +67,13 @@ class HandedLosses:
         if self._steps.now.called:
             counter.late = 0  # the model was called after the last step: this loss belongs to the next step
         elif self._steps.now.listened:  # the calls of a compiled model are not seen: then as at the first step
-            counter.late = 0 if self._probes.visible.model_compiled and self.stepless else 1
+            counter.late = 0 if self._uncalled and self.stepless else 1
         return max(0, counter.step - counter.late)
+
+    @property
+    def _uncalled(self) -> bool:
+        """Whether no call of the model can be seen: it is compiled, or works by other functions than forward."""
+        return self._probes.visible.model_compiled or not self._probes.modules.calls
 
     def _count_stepless(self) -> None:
         """Say it early if losses come but no step."""

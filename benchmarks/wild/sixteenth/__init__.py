@@ -1,0 +1,1 @@
+"""The sixteenth look: the next reports of the same searches as the fifteenth, and 20 healthy programs."""
