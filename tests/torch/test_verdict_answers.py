@@ -53,6 +53,20 @@ def test_held_out_classes_numbered_otherwise():
     assert alarms(trained(train, (held_x, held_y), functional.cross_entropy, out=4)) == []
 
 
+def test_padding_that_the_loss_leaves_out_is_no_class():
+    x, y = classes(1024)
+    y = (y + 1).where(torch.rand(len(y), generator=torch.Generator().manual_seed(1)) > 0.25, 0)
+
+    def loss_fn(answers: Tensor, targets: Tensor) -> Tensor:
+        return functional.cross_entropy(answers, targets, ignore_index=0)
+
+    report = trained(*parted(x, y), loss_fn, out=5)
+    assert alarms(report) == []
+    seen = report.trace.seen("held-out answers")[-1]
+    assert "asked 0" not in seen.figures
+    assert seen.figure("right") > 0.9
+
+
 def test_yes_and_no_exchanged():
     x, y = numbers(1024)
     train, (held_x, held_y) = parted(x, (y > 0).float()[:, None])

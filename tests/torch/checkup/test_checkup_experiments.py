@@ -206,6 +206,19 @@ class TestPadding:
         assert the(tried("padding", Given(used=False), batches), "padding").severity == "warning"
         assert clean(tried("padding", Given(used=True), batches))
 
+    def test_a_mask_made_of_the_embeddings_of_padding(self) -> None:
+        class Zeros(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.embed, self.out = nn.Embedding(20, 16, padding_idx=0), nn.Linear(16, 4)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                h = self.embed(x)
+                empty = h.abs().sum(2, keepdim=True) == 0
+                return self.out(torch.tanh(h + 1).masked_fill(empty, 0.0).sum(1))
+
+        assert tried("padding", Zeros(), short_texts()).outcomes[0].status == "not applicable"
+
     def test_a_sequence_that_grows_by_a_class_token(self) -> None:
         class Token(nn.Module):
             def __init__(self, *, inverted: bool) -> None:

@@ -29,6 +29,7 @@ from lettrine.torch.graph.telling import flat, told
 from lettrine.torch.private import without_modes
 
 _PASS: Final = 512  # rows kept of one pass
+_IGNORED: Final = -100  # torch's ignore_index, if no other is given
 _ALL: Final = 1_024  # rows kept of one evaluation
 _CLASSES: Final = ("cross_entropy", "nll_loss")
 _YES_OR_NO: Final = {"binary_cross_entropy": 0.5, "binary_cross_entropy_with_logits": 0.0}  # and what lies between no and yes
@@ -52,11 +53,18 @@ class Answers:
         room = sum(len(each) for each, _, _ in self._kept) < _ALL
         if room and isinstance(answered, Tensor) and isinstance(asked, Tensor):
             with torch.no_grad(), without_modes():
-                self._take(given, call.name, answered, asked)
+                self._take(given, call, answered, asked)
 
-    def _take(self, given: Tensor | None, name: str, answered: Tensor, asked: Tensor) -> None:
+    def _take(self, given: Tensor | None, call: FunctionCall, answered: Tensor, asked: Tensor) -> None:
+        name = call.name
         pair = _pair(name, answered, asked) if readable(answered) and readable(asked) else None
         if pair is None:
+            return
+        if name in _CLASSES:  # padding is no class, and nobody answers for it
+            counted = pair[1][:, 0] != int(call.kwargs.get("ignore_index", _IGNORED))
+            given = given[counted] if given is not None and readable(given) and len(given) == len(counted) else None
+            pair = pair[0][counted], pair[1][counted]
+        if not len(pair[0]):
             return
         self._kind = "numbers" if name in _NUMBERS else "classes" if pair[0].numel() == len(pair[0]) else "masks"
         rows = min(len(pair[0]), _PASS)

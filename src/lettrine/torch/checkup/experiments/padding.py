@@ -44,12 +44,15 @@ def padding(task: Task) -> Result:
     if padded is None:
         raise Skip("not applicable", "no padding was seen in the inputs")
     task.model.eval()
-    masking = masks(task, call)
-    if not padded.told and not masking:
+    if not padded.told and not masks(task, call):
         raise Skip("not applicable", "the network masks nothing, so its padding is read like anything else")
     rows = padded.pads.any(1)
-    plain, before = _run(task, call, padded, None)
-    pads, after = _run(task, call, padded, padded.pads)
+    with _MaskNotes() as first:
+        plain, before = _run(task, call, padded, None)
+    with _MaskNotes() as second:
+        pads, after = _run(task, call, padded, padded.pads)
+    if not _alike(first.masks, second.masks):
+        raise Skip("not applicable", "the network makes its mask of the embeddings of padding, so they cannot be changed alone")
     real, _ = _run(task, call, padded, ~padded.pads)
     kept = _kept(padded)
     by_pads, by_real = _moved(plain, pads, kept), _moved(plain, real, kept)
@@ -111,11 +114,12 @@ def _embedding_changed(model: nn.Module, sequence: Tensor, places: Tensor | None
 
 
 class _MaskNotes(TorchFunctionMode):
-    """Whether anything is masked: by masked_fill, where, attention with a mask, packed sequences."""
+    """Whether anything is masked, by masked_fill, attention with a mask or packed sequences, and the masks."""
 
     def __init__(self) -> None:
         super().__init__()
         self.found = False
+        self.masks: list[Tensor] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = kwargs or {}
@@ -126,7 +130,17 @@ class _MaskNotes(TorchFunctionMode):
             self.found = True
         if func is functional.multi_head_attention_forward and given.get("key_padding_mask") is not None:
             self.found = True
+            self.masks.append(given["key_padding_mask"].clone())
+        if name in ("masked_fill", "masked_fill_") and isinstance(
+            mask := given.get("mask", args[1] if len(args) > 1 else None), Tensor
+        ):
+            self.masks.append(mask.clone())
         return func(*args, **given)
+
+
+def _alike(first: list[Tensor], second: list[Tensor]) -> bool:
+    """Whether two passes masked the same places."""
+    return len(first) == len(second) and all(torch.equal(one, two) for one, two in zip(first, second, strict=True))
 
 
 def masks(task: Task, call: Call) -> bool:
