@@ -159,6 +159,8 @@ JUDGED_STEPS: Final = LEARNING_STEPS  # with fewer the verdict cannot be healthy
 SEEN_SHARE: Final = 0.5  # of the sampled steps, and of the modules: at fewer, most was missed
 REMEDY_FACTOR: Final = 10.0  # largest factor on a learning rate in one remedy; after that one looks again
 REMEDY_SHRINK: Final = 50.0  # a larger spread does not come from the weights: the inputs are not scaled
+UNBENT_LAYERS: Final = 3  # least weights without a non-linearity between them; two may be a factorisation on purpose
+UNBENT_LOOKS: Final = 3
 HARDLY_LEARNED: Final = 0.8  # of the loss of guessing: a run that ends above it has learned little
 TRAINED_BEFORE: Final = 0.5  # of the loss of guessing: a network that begins below it was trained before
 # The check-up: what an experiment must show.

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from lettrine.health import limits
-from lettrine.health.checks.consequence import consequence
+from lettrine.health.checks.consequence import Consequence, consequence
 from lettrine.health.checks.reading import enough_losses, finite_curve, listed, number, standard_error, usable
 from lettrine.health.checks.reference import NEED_NOT_FALL, ordinary
 from lettrine.health.checks.registry import Skip
@@ -23,6 +23,16 @@ def linear_stack(trace: Trace) -> Iterator[Finding]:
     """A network of linear layers only, without a non-linearity between them."""
     layers = _stack(trace)
     harm = consequence(trace)
+    for seen in trace.seen("unbent"):
+        count = int(seen.figure("layers"))
+        if (
+            count >= limits.UNBENT_LAYERS
+            and seen.figure("looks") >= limits.UNBENT_LOOKS
+            and harm.reference.known
+            and not harm.well
+        ):
+            yield _unbent(count, harm)
+            return
     if len(layers) < 2 or harm.well or not (harm.bad or harm.end >= limits.HARDLY_LEARNED * harm.reference.value):
         return
     yield Finding(
@@ -37,6 +47,22 @@ def linear_stack(trace: Trace) -> Iterator[Finding]:
         f"{harm.words}.",
         why="A product of matrices is one matrix: however many layers there are, the network can only learn a linear function.",
         remedy=f"Put an activation between them, such as nn.ReLU() after {listed(layers[:-1])}.",
+        reference="Goodfellow, Bengio & Courville 2016, Deep Learning, section 6.1",
+    )
+
+
+def _unbent(count: int, harm: Consequence) -> Finding:
+    return Finding(
+        id="underfitting",
+        severity="warning",
+        where=(),
+        steps=harm.steps,
+        value=float(count),
+        limit=1.0,
+        message=f"Nothing between the inputs and the outputs is non-linear: {count} convolutions and linear layers are together "
+        f"one linear map; {harm.words}.",
+        why="Convolutions and linear layers one after another can only learn a linear function, however many there are.",
+        remedy="Put an activation after each layer but the last, such as relu() after each convolution or its batch norm.",
         reference="Goodfellow, Bengio & Courville 2016, Deep Learning, section 6.1",
     )
 

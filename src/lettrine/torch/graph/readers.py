@@ -44,6 +44,7 @@ from lettrine.torch.graph import (
     stepping,
     targets,
     twice,
+    unbent,
     wasted,
     weighing,
 )
@@ -92,6 +93,7 @@ __all__ = [
     "stepping",
     "targets",
     "twice",
+    "unbent",
     "wasted",
     "weighing",
 ]

@@ -34,7 +34,7 @@ _PASSING: Final = _VIEWS | _names(
 )
 _SQUASHING: Final = _names("Softmax LogSoftmax Sigmoid LogSigmoid")
 _ACTIVATIONS: Final = {row.operation: name for name, row in ACTIVATIONS.items() if row.operation}
-_ADDING: Final = _VIEWS | _names(
+ADDING: Final = _VIEWS | _names(
     "Add Sub Cat Stack Mean Sum Div AvgPool2D AvgPool3D AdaptiveAvgPool2D AdaptiveAvgPool3D NativeDropout"
 )
 _LOSSES: Final = _names(
@@ -92,7 +92,7 @@ def linear_makers(node: Node | None, known: Collection[Node]) -> list[Node]:
         seen.add(place)
         if place in known:
             found.append(place)
-        elif operation(place) in _ADDING:
+        elif operation(place) in ADDING:
             waiting += [following for following, _ in place.next_functions]
     return found
 
