@@ -69,3 +69,4 @@ DECAY_MUCH: Final = 50.0  # times the usual weight decay of AdamW, which keeps i
 DECAYED_HALF: Final = 0.5  # of its size at first, under so much decay, where hardly anything was learned
 PEAKED: Final = 0.7  # of a row's weight on one place, on average: fresh scores with a std of 1 give 0.3 among 8 places
 PEAKED_SPREAD: Final = 4.0  # std of fresh scores in a row; divided by the root of their size they have 1 at most
+WEIGHTS_LOOKS: Final = 3  # at which weights of log-probabilities have a graph

@@ -9,12 +9,13 @@ import numpy as np
 
 from lettrine.health import limits
 from lettrine.health.checks.consequence import consequence
-from lettrine.health.checks.reading import number, share
+from lettrine.health.checks.reading import listed, number, share
 from lettrine.health.checks.reference import NEED_NOT_FALL, handed_ratios, loss_seen, ordinary
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.checks.targets import two_labels
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
+from lettrine.health.limits_wiring import WEIGHTS_LOOKS
 from lettrine.health.trace import Trace
 
 _PROBABILITIES = ("Sigmoid", "Softmax")
@@ -26,7 +27,8 @@ def other_loss(trace: Trace) -> Iterator[Finding]:
     """The loss handed over is not the one whose backward pass is taken, nor a multiple of it.
 
     Measured: The loss handed to watch.loss, beside the loss on which backward() was called.
-        And whether the steps make it smaller at all, and whether the mean over a batch is taken before the loss.
+        And whether the steps make it smaller at all, whether the mean over a batch is taken before the loss, and whether the
+        weights of log-probabilities of drawn actions are trained by it.
     Formula: ratio = handed / trained on. It must be constant up to powers of 2, because a GradScaler multiplies by them.
     """
     seen = loss_seen(trace)
@@ -35,6 +37,9 @@ def other_loss(trace: Trace) -> Iterator[Finding]:
         return
     if seen is None:
         raise Skip("not applicable", "no backward pass was looked at")
+    if weights := next(iter(trace.seen("trained weights")), None):
+        yield from _trained_weights(weights)
+        return
     if seen.figure("upwards") == 1:
         yield from _upwards(seen)
         return
@@ -68,6 +73,27 @@ def other_loss(trace: Trace) -> Iterator[Finding]:
         why="The report then speaks of another loss, such as one of its terms, a running mean, or that of other data.",
         remedy="Hand over the tensor on which backward() is called: watch.loss(loss).",
         reference="lettrine: watch.loss",
+    )
+
+
+def _trained_weights(seen: Evidence) -> Iterator[Finding]:
+    """A value that is no constant for the policy."""
+    if seen.figure("looks") < max(WEIGHTS_LOOKS, seen.figure("drawn") / 2):
+        return
+    yield Finding(
+        id="other-loss",
+        severity="warning",
+        where=seen.where,
+        steps=seen.steps,
+        value=seen.figure("looks"),
+        limit=0.0,
+        message=f"Log-probabilities of drawn actions are multiplied by something that {listed(seen.where)} "
+        f"{'compute' if len(seen.where) > 1 else 'computes'}, with its graph: the loss of the policy trains them too.",
+        why="That gradient makes a value wrong in the direction that makes the loss of the policy small; the policy then follows "
+        "wrong values.",
+        remedy="Detach it where it weights the policy: loss = -(log_prob * (returns - value.detach())).mean(); the value learns "
+        "from its own loss alone.",
+        reference="Mnih et al. 2016, Asynchronous methods for deep reinforcement learning, section 4",
     )
 
 

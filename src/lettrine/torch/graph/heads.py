@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from torch import Tensor
 
-from lettrine.torch.graph.reading import _VIEWS, _WEIGHTED, Node, operation
+from lettrine.torch.graph.reading import _WEIGHTED, VIEWS, Node, operation
 from lettrine.torch.private import saved, saves_elsewhere
 
 _SHAPING: Final = frozenset(
@@ -32,7 +32,7 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "Mish": (-0.309, inf),
 }
 _CLAMPS: Final = {"ClampMin": "Clamp", "ClampMax": "Clamp"}
-_CARRIERS: Final = _VIEWS | {"WeightNormInterface"}
+_CARRIERS: Final = VIEWS | {"WeightNormInterface"}
 _LONGEST: Final = 24  # operations followed backwards
 
 
@@ -92,7 +92,7 @@ def head_of(prediction: Tensor, names: Mapping[int, str]) -> Head:  # noqa: C901
             dropped = True
         elif _by_own_sum(node):
             operations.append("Share")
-        elif kind not in _VIEWS and not (kind == "Add" and operations[-1:] == ["Log"] and _alone(node)):
+        elif kind not in VIEWS and not (kind == "Add" and operations[-1:] == ["Log"] and _alone(node)):
             break
         node = next((each for each, _ in node.next_functions if each is not None), None)
     return Head(tuple(operations), axis, "", low, high, dropped)

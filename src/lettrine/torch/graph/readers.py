@@ -1,6 +1,7 @@
 """Imports every file that holds readers of looks. Importing this file registers them all."""
 
 from lettrine.torch.graph import (
+    advantages,
     ages,
     ahead,
     alone,
@@ -50,6 +51,7 @@ from lettrine.torch.graph import (
 )
 
 __all__ = [
+    "advantages",
     "ages",
     "ahead",
     "alone",

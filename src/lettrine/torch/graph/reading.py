@@ -24,17 +24,17 @@ def _names(names: str) -> frozenset[str]:
 
 # Operations that move or pick values without making new ones, and operations that commute with an activation well enough to tell
 # what fed what.
-_VIEWS: Final = _names(
+VIEWS: Final = _names(
     "View UnsafeView Reshape ReshapeAlias Transpose Permute T Mt Squeeze Unsqueeze Alias Clone Slice Select Expand "
     "ToCopy AsStrided Contiguous Flatten Split SplitWithSizes Unbind Unfold"
 )
-_PASSING: Final = _VIEWS | _names(
+_PASSING: Final = VIEWS | _names(
     "MaxPool2DWithIndices MaxPool3DWithIndices MaxPool1D AvgPool2D AvgPool3D AdaptiveAvgPool2D AdaptiveAvgPool3D "
     "AdaptiveMaxPool2D ConstantPadNd NativeDropout"
 )
 _SQUASHING: Final = _names("Softmax LogSoftmax Sigmoid LogSigmoid")
 _ACTIVATIONS: Final = {row.operation: name for name, row in ACTIVATIONS.items() if row.operation}
-ADDING: Final = _VIEWS | _names(
+ADDING: Final = VIEWS | _names(
     "Add Sub Cat Stack Mean Sum Div AvgPool2D AvgPool3D AdaptiveAvgPool2D AdaptiveAvgPool3D NativeDropout"
 )
 _LOSSES: Final = _names(
@@ -78,7 +78,7 @@ def source(node: Node | None, known: Mapping[Node, str]) -> tuple[str, Functiona
 
 def same_values(node: Node | None, known: Mapping[Node, str]) -> bool:
     """Whether a tensor with this node is the output of a known module, or a view of it."""
-    return bool(_walk(node, known, _VIEWS)[0])
+    return bool(_walk(node, known, VIEWS)[0])
 
 
 def linear_makers(node: Node | None, known: Collection[Node]) -> list[Node]:
@@ -163,7 +163,7 @@ def loss_graph(loss: Tensor) -> LossGraph:
 
 def behind_logits(node: Node | None, known: Mapping[Node, str]) -> str:
     """Name of the module whose output this is, directly, as a view, or after a softmax or sigmoid; "" if none."""
-    return _walk(node, known, _VIEWS | _SQUASHING)[0]
+    return _walk(node, known, VIEWS | _SQUASHING)[0]
 
 
 def _walk(node: Node | None, known: Mapping[Node, str], through: frozenset[str]) -> tuple[str, Node | None, tuple[int, ...]]:

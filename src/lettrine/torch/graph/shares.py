@@ -21,11 +21,11 @@ from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.graph.comparisons import readable
 from lettrine.torch.graph.heads import parameter_of
-from lettrine.torch.graph.reading import _VIEWS, _WEIGHTED, Node, operation
+from lettrine.torch.graph.reading import _WEIGHTED, VIEWS, Node, operation
 from lettrine.torch.private import saved, saves_elsewhere
 
 _PRODUCTS: Final = ("matmul", "bmm", "__matmul__", "einsum")
-_SCALING: Final = _VIEWS | {"Div", "Mul", "MaskedFill", "Add", "Sub", "Where", "ToCopy"}
+_SCALING: Final = VIEWS | {"Div", "Mul", "MaskedFill", "Add", "Sub", "Where", "ToCopy"}
 _LONGEST: Final = 12  # operations followed backwards
 _LEAST: Final = 2  # entries along an axis; with fewer the choice of axis does not matter
 
@@ -80,8 +80,8 @@ def _weights(call: FunctionCall) -> tuple[Tensor, int, Node] | None:
             if node is None or operation(node) == "Softmax":
                 break
             kind = operation(node)
-            reshaped = reshaped or kind in _VIEWS
-            if kind not in _VIEWS and kind not in ("NativeDropout", "Mul"):
+            reshaped = reshaped or kind in VIEWS
+            if kind not in VIEWS and kind not in ("NativeDropout", "Mul"):
                 node = None
                 break
             inner = [each for each, _ in node.next_functions if each is not None]
@@ -102,13 +102,13 @@ def _einsum(call: FunctionCall) -> tuple[Tensor, int, Node] | None:
         if product is None or operation(product) == "Bmm":
             break
         following = [each for each, _ in product.next_functions if each is not None]
-        product = following[0] if operation(product) in _VIEWS and len(following) == 1 else None
+        product = following[0] if operation(product) in VIEWS and len(following) == 1 else None
     if product is None or saves_elsewhere():
         return None
     for place, name, contracted in ((0, "self", -1), (1, "mat2", -2)):
         weights, node = saved(product, name), product.next_functions[place][0]
         for _ in range(_LONGEST):
-            if node is None or operation(node) not in _VIEWS:
+            if node is None or operation(node) not in VIEWS:
                 break
             node = next((each for each, _ in node.next_functions if each is not None), None)
         if node is None or operation(node) != "Softmax" or not _of_product(node) or not isinstance(weights, Tensor):

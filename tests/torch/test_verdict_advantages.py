@@ -1,0 +1,76 @@
+"""Policies whose log-probabilities are weighted by a value: detached, or not."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import Tensor, nn  # noqa: E402
+from torch.nn import functional  # noqa: E402
+from verdicts import numbers  # noqa: E402
+
+from lettrine import health  # noqa: E402
+
+
+class Both(nn.Module):
+    """An actor and a critic on one layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.common, self.actor, self.critic = nn.Linear(6, 24), nn.Linear(24, 4), nn.Linear(24, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        h = torch.tanh(self.common(x))
+        return self.actor(h), self.critic(h)[:, 0]
+
+
+def drawn(form: str, logits: Tensor) -> tuple[Tensor, Tensor]:
+    """The log-probability of an action for each row (B,), written in one of the usual ways, and the action (B,)."""
+    if form == "distribution":
+        policy = torch.distributions.Categorical(logits=logits)
+        action = policy.sample()
+        return policy.log_prob(action), action
+    action = torch.multinomial(logits.softmax(1).detach(), 1)
+    if form == "log of a pick":
+        log = logits.softmax(1).gather(1, action).log()[:, 0]
+    elif form == "index":
+        log = logits.log_softmax(1)[torch.arange(len(logits)), action[:, 0]]
+    else:
+        log = logits.log_softmax(1).gather(1, action)[:, 0]
+    return log, action[:, 0]
+
+
+def trained(form: str, *, detached: bool) -> list[health.Finding]:
+    torch.manual_seed(0)
+    model, (x, _) = Both(), numbers(512)
+    optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
+    with health.watch(model, optimiser) as watch:
+        for _ in range(60):
+            state = x[torch.randint(len(x), (32,))]
+            logits, value = model(state)
+            log, action = drawn(form, logits)
+            gain = (action == state[:, :4].argmax(1)).float()
+            weight = (1 - log.exp()) ** 2 if form == "focal" else gain - (value.detach() if detached else value)
+            entropy = -(logits.softmax(1) * logits.log_softmax(1)).sum(1).mean()
+            loss = -(log * weight).mean() + functional.mse_loss(value, gain) - 0.01 * entropy
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+    report = watch.report()
+    assert report.trace.facts.errors == ()
+    return [each for each in report.findings if each.id == "other-loss"]
+
+
+@pytest.mark.parametrize("form", ["distribution", "log of a pick", "index"])
+def test_a_value_that_the_policy_trains(form: str) -> None:
+    (found,) = trained(form, detached=False)
+    assert set(found.where) == {"critic.weight", "critic.bias"}
+    assert found.severity == "warning"
+    assert "detach" in found.remedy
+    assert trained(form, detached=True) == []
+
+
+def test_a_weight_made_of_the_same_log_probability() -> None:
+    assert trained("focal", detached=True) == []
