@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import inf, isfinite, nan
+from typing import Final
 
 import numpy as np
 
@@ -26,6 +27,8 @@ from lettrine.health.checks.registry import Skip, check
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
+
+_ROUNDING: Final = 1e-6  # of a rate: 0.1 times 0.1 is a little more than 0.01
 
 
 @check("schedule-to-zero", needs=("loss",))
@@ -52,7 +55,7 @@ def schedule_to_zero(trace: Trace) -> Iterator[Finding]:
         return
     little = course.end >= limits.SCHEDULE_LITTLE * course.reference.value
     for low in (limits.SCHEDULE_LOW, limits.SCHEDULE_TENTH):
-        high = np.flatnonzero(rates >= low * peak)
+        high = np.flatnonzero(rates >= low * peak * (1 - _ROUNDING))  # a step to just a tenth is usual
         if high[-1] == len(steps) - 1:
             continue
         when = int(steps[high[-1] + 1])
