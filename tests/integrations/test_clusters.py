@@ -8,7 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,13 @@ def run(few_words: list[str], tmp_path: Path) -> str:
     return str(tmp_path / "run")
 
 
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder with a short name: Ray's sockets lie in it."""
+    with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
 def judging(run: str, mark: Path) -> Callable[[Any], Any]:
     """What each worker does; one is killed, the first time that it comes to the last word. Made here, so it travels whole."""
 
@@ -50,7 +58,7 @@ def test_ray_data(few_words: list[str], run: str, tmp_path: Path) -> None:
     data = pytest.importorskip("ray.data")
     words, mark = [*few_words, "zz"], tmp_path / "died"
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     try:
         data.DataContext.get_current().enable_progress_bars = False
         table = data.from_pandas(pd.DataFrame({"place": range(len(words)), "word": words})).repartition(PARTS)
@@ -108,7 +116,9 @@ def test_one_command_on_ray(few_words: list[str], run: str, tmp_path: Path, monk
     assert parquet.read_table(tmp_path / "there.parquet").equals(parquet.read_table(tmp_path / "here.parquet"))
 
 
-def test_a_ray_cluster_of_its_own(few_words: list[str], run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ray_cluster_of_its_own(
+    few_words: list[str], run: str, tmp_path: Path, short: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A head that listens to clients, as on another machine."""
     pytest.importorskip("ray")
     parquet = pytest.importorskip("pyarrow.parquet")
@@ -127,7 +137,8 @@ def test_a_ray_cluster_of_its_own(few_words: list[str], run: str, tmp_path: Path
         "--include-dashboard=false",
         *ports,
     ]
-    with subprocess.Popen(ray, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+    apart = os.environ | {"RAY_TMPDIR": str(short)}  # tests beside this one are not to find its cluster
+    with subprocess.Popen(ray, env=apart, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
         try:
             where = f"ray://127.0.0.1:{client}"
             assert main(["score", run, str(tmp_path / "t.parquet"), "--out", str(tmp_path / "there.parquet"), "--on", where]) == 0
