@@ -383,7 +383,7 @@ def test_a_compiled_model_is_refused_where_its_parts_are_needed() -> None:
     model.compile(backend="eager")
     with pytest.raises(HealthError, match="uncompiled"):
         unwrapped(model)
-    assert unwrapped(model, unheard=True) is model
+    assert unwrapped(model, hookless=True) is model
 
 
 def test_own_steps_without_an_optimiser() -> None:

@@ -37,8 +37,11 @@ def other_loss(trace: Trace) -> Iterator[Finding]:
         return
     if seen is None:
         raise Skip("not applicable", "no backward pass was looked at")
-    if weights := next(iter(trace.seen("trained weights")), None):
-        yield from _trained_weights(weights)
+    weights = [
+        each for each in trace.seen("trained weights") if each.figure("looks") >= max(WEIGHTS_LOOKS, each.figure("drawn") / 2)
+    ]
+    if weights:
+        yield _trained_weights(weights[0])
         return
     if seen.figure("upwards") == 1:
         yield from _upwards(seen)
@@ -76,11 +79,9 @@ def other_loss(trace: Trace) -> Iterator[Finding]:
     )
 
 
-def _trained_weights(seen: Evidence) -> Iterator[Finding]:
+def _trained_weights(seen: Evidence) -> Finding:
     """A value that is no constant for the policy."""
-    if seen.figure("looks") < max(WEIGHTS_LOOKS, seen.figure("drawn") / 2):
-        return
-    yield Finding(
+    return Finding(
         id="other-loss",
         severity="warning",
         where=seen.where,

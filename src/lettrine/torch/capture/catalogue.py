@@ -59,24 +59,24 @@ def has_forward(model: nn.Module) -> bool:
     return type(model).forward is not nn.Module.forward
 
 
-def unwrapped(model: nn.Module, *, unheard: bool = False) -> nn.Module:
+def unwrapped(model: nn.Module, *, hookless: bool = False) -> nn.Module:
     """The user's own module, without a data-parallel wrapper.
 
-    unheard: whether it may be a module whose parts cannot have hooks: one that is compiled, or that holds parameters alone.
+    hookless: whether it may be a module whose parts cannot have hooks: one that is compiled, or that holds parameters alone.
     Raises HealthError for anything else than a module, and for such a module unless it may be one.
     """
     if not isinstance(model, nn.Module):
         raise HealthError(f"watch got a {type(model).__name__}; expected a torch.nn.Module")
     if isinstance(model, torch.jit.ScriptModule):
         raise HealthError("watch got a scripted module, whose parts cannot have hooks; watch the module it was made from")
-    if not unheard and is_compiled(model):
+    if not hookless and is_compiled(model):
         raise HealthError(
             "got a model made by torch.compile, whose parts cannot have hooks; hand it over uncompiled, and compile it then"
         )
     while isinstance(model, WRAPPERS) or hasattr(model, "_orig_mod"):
         inner: Any = model
         model = inner.module if isinstance(model, WRAPPERS) else inner._orig_mod  # noqa: SLF001  as torch.compile names it
-    parameters = unheard and any(True for _ in model.parameters())
+    parameters = hookless and any(True for _ in model.parameters())
     if not (parameters or has_forward(model) or any(True for _ in model.children())):
         own = {name: value for name, value in vars(model).items() if not name.startswith("_")}
         hidden = [name for name, value in own.items() if isinstance(value, list | tuple | dict) and value]

@@ -39,11 +39,11 @@ class LeftOut:
         nodes = walk([look.loss.grad_fn]) if numbers else []
         known = set(nodes)
         aside = [(each, name) for each, name in numbers if each.grad_fn not in known]
-        reached = {id(leaf) for leaf in leaves(nodes)} if aside else set()
+        reached = {look.parameters.get(id(leaf)) for leaf in leaves(nodes)} if aside else set()
         names: set[str] = set()
         for each, function in aside:
             behind = {look.parameters[id(leaf)] for leaf in leaves(walk([each.grad_fn])) if id(leaf) in look.parameters}
-            alone = {name for name in behind if name not in {look.parameters.get(place) for place in reached}}
+            alone = behind - reached
             self._function = function if alone else self._function
             names |= alone
         self._found.update(names)

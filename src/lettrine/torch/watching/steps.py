@@ -66,13 +66,13 @@ class Steps:
 
     def listen(self) -> None:
         """Begin to follow steps, and sample the first one."""
-        self._see_after()
+        self._hook_after()
         self.successors.listen()
         self._guard(self.sample)
         if not self._visible.model_compiled:
             self._probes.entrances.listen()
 
-    def _see_after(self) -> None:
+    def _hook_after(self) -> None:
         for place, optimiser in enumerate(self._optimisers):
             hook = self.in_place.hooks[1] if len(self._optimisers) == 1 else partial(self._stepped, place)
             self._after_handles.append(optimiser.register_step_post_hook(untraced(hook)))
@@ -80,27 +80,27 @@ class Steps:
     def _succeed(self, optimiser: Optimizer) -> None:
         """The one optimiser steps no more, and this one, of the same parameters, does."""
         self.in_place.stop()
-        self._see_not_after()
-        self._see_not_before()
+        self._unhook_after()
+        self._unhook_before()
         self._optimisers[0] = optimiser
         self._probes.parameters.renew()
-        self._see_after()
+        self._hook_after()
         self.now.end()
         self.sample_at_once()
 
-    def _see_not_after(self) -> None:
+    def _unhook_after(self) -> None:
         for handle in self._after_handles:
             handle.remove()
         self._after_handles.clear()
 
-    def _see_not_before(self) -> None:
+    def _unhook_before(self) -> None:
         for handle in self._before_handles:
             handle.remove()
         self._before_handles.clear()
 
     def close(self) -> None:
         """Hear no more."""
-        self._see_not_after()
+        self._unhook_after()
         self.successors.close()
         self._guard(self.gather)
         self._rest()
@@ -130,7 +130,7 @@ class Steps:
         # A fused optimiser skips its step if a GradScaler says so.
         self.counter.counting = not any(getattr(each, "_step_supports_amp_scaling", False) for each in self._optimisers)
         self.counter.noting = not self.last.awaiting
-        self._see_not_before()
+        self._unhook_before()
         self.now.end()
 
     def _before(self, place: int, optimiser: Optimizer, *_: Any) -> None:

@@ -75,7 +75,7 @@ class Watch:
         live: bool = False,
     ) -> None:
         optimisers = optimisers_of(optimizer)
-        self._model = unwrapped(model, unheard=True)
+        self._model = unwrapped(model, hookless=True)
         self.free = False  # started without `with`
         recorder = Recorder(Schedule(every or 0))
         self._audience = Audience(recorder.observers, on_finding, stop_on, log_to)
@@ -176,7 +176,7 @@ class Watch:
 
     def watches(self, model: nn.Module) -> bool:
         """Whether this is the model that is watched."""
-        return self._model is unwrapped(model, unheard=True)
+        return self._model is unwrapped(model, hookless=True)
 
     @property
     def address(self) -> str:
