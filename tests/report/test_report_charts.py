@@ -70,6 +70,16 @@ def test_loss_curve_averages_over_a_thousand_steps(trace: Trace) -> None:
     assert [row["step"] for row in means[:30]] == pytest.approx([1000 * k + 499.5 for k in range(30)])
 
 
+def test_loss_curve_shows_losses_below_0(trace: Trace) -> None:
+    """Those of a policy: they have no logarithm, but a place on a plain axis."""
+    step = np.arange(100)
+    below = loss_only(trace, step, np.linspace(9.0, -1.0, 100))
+    assert not curves.wide(below)
+    drawn = [row["y"] for row in rows(curves.loss_curve(below), "what", "y")]
+    assert min(drawn) == -1
+    assert min(row["y"] for row in rows(curves.loss_curve(below, log10=True), "what", "y")) >= -2
+
+
 def test_loss_curve_weighs_runs_of_different_length() -> None:
     step, loss = np.array([0.0, 1.0, 9.0, 10.0, 20.0]), np.array([4.0, 2.0, 4.0, 1.0, 1.0])
     found = curves.averaged(Curve(step, loss, loss, step), 10, 300)

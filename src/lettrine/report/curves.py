@@ -133,8 +133,8 @@ def wide(trace: Trace, before: Trace | None = None) -> bool:
     """Whether the loss spans so much that only its logarithm shows the end of the curve. before: see `Beside`."""
     # A point that averages many steps hides the first loss. The held-out loss before training still shows it.
     seen = np.concatenate([each.mean for of in (trace, before) if of is not None for each in (of.loss, of.dev)])
-    seen = seen[np.isfinite(seen) & (seen > 0)]
-    return bool(len(seen)) and float(seen.max()) > WIDE * float(np.median(seen))
+    seen = seen[np.isfinite(seen) & (seen != 0)]
+    return bool(len(seen)) and float(seen.min()) > 0 and float(seen.max()) > WIDE * float(np.median(seen))
 
 
 def line(scale: Any, step: Floats, value: Floats, name: str, *, width: float, opacity: float = 1.0) -> Any:
@@ -147,7 +147,8 @@ def line(scale: Any, step: Floats, value: Floats, name: str, *, width: float, op
 
 def hints(scale: Any, step: Floats, value: Floats, name: str, *, visible: bool = False) -> list[Plot]:
     """Points of the loss curve; the hint of each tells its loss."""
-    shown = [(x, float(scale(y)), y) for x, y in zip(step.tolist(), value.tolist(), strict=True) if isfinite(y) and y > 0]
+    drawn = value[np.isfinite(value) & ((value > 0) | (scale is not np.log10))].tolist()
+    shown = [(x, y, raw) for (x, y), raw in zip(points(scale, step, value), drawn, strict=True)]
     values: Values = [
         {"step": x, "y": round(y, 4), "what": name, "hint": f"{name}, step {x:,.0f}: {number(raw)}"}
         for x, y, raw in thin(shown, POINTS // 2)
@@ -158,8 +159,8 @@ def hints(scale: Any, step: Floats, value: Floats, name: str, *, visible: bool =
 
 
 def points(scale: Any, step: Floats, value: Floats) -> list[tuple[float, float]]:
-    """The finite points of a line. A loss of 0 has no logarithm and is left out."""
-    scaled = scale(np.where(value > 0, value, np.nan))
+    """The finite points of a line. A loss of 0 or below has no logarithm and is left out of a logarithmic axis."""
+    scaled = scale(np.where(value > 0, value, np.nan) if scale is np.log10 else value)
     return [(float(x), float(y)) for x, y in zip(step, scaled, strict=True) if isfinite(y)]
 
 
