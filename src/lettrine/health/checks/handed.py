@@ -9,6 +9,7 @@ import numpy as np
 
 from lettrine.health import limits
 from lettrine.health.checks.consequence import consequence
+from lettrine.health.checks.policies import mispaired
 from lettrine.health.checks.reading import listed, number, share
 from lettrine.health.checks.reference import NEED_NOT_FALL, handed_ratios, loss_seen, ordinary
 from lettrine.health.checks.registry import Skip, check
@@ -27,13 +28,14 @@ def other_loss(trace: Trace) -> Iterator[Finding]:
     """The loss handed over is not the one whose backward pass is taken, nor a multiple of it.
 
     Measured: The loss handed to watch.loss, beside the loss on which backward() was called.
-        And whether the steps make it smaller at all, whether the mean over a batch is taken before the loss, and whether the
-        weights of log-probabilities of drawn actions are trained by it.
+        And whether the steps make it smaller at all, whether the mean over a batch is taken before the loss or before a
+        product with weights of the examples, whether weights of log-probabilities of drawn actions or the target of a value are
+        trained by it, and which of a clipped and a free ratio of probabilities it keeps.
     Formula: ratio = handed / trained on. It must be constant up to powers of 2, because a GradScaler multiplies by them.
     """
     seen = loss_seen(trace)
-    if averaged := trace.seen("averaged first"):
-        yield from map(_averaged, averaged)
+    if wrong := [*mispaired(trace), *map(_averaged, trace.seen("averaged first"))]:
+        yield from wrong
         return
     if seen is None:
         raise Skip("not applicable", "no backward pass was looked at")

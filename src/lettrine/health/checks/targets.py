@@ -8,6 +8,7 @@ from math import isfinite, log
 import numpy as np
 
 from lettrine.health import limits
+from lettrine.health.checks.adversaries import hinges, reals
 from lettrine.health.checks.consequence import Consequence, consequence
 from lettrine.health.checks.head import compared, operations_of
 from lettrine.health.checks.reading import number, share
@@ -46,6 +47,8 @@ def target_range(trace: Trace) -> Iterator[Finding]:
         1 gets 0 and 1.
     Formula: lost = (squared distance of the targets from the nearest value in reach) / (variance of the targets).
     """
+    yield from reals(trace)
+    yield from hinges(trace)
     for each in compared(trace):
         low, high = each.figure("low"), each.figure("high")
         if not (given(each) or _many_outside(each)) or not isfinite(low):
