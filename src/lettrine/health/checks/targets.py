@@ -11,6 +11,7 @@ from lettrine.health import limits
 from lettrine.health.checks.adversaries import hinges, reals
 from lettrine.health.checks.consequence import Consequence, consequence
 from lettrine.health.checks.head import compared, operations_of
+from lettrine.health.checks.positives import no_positives
 from lettrine.health.checks.reading import number, share
 from lettrine.health.checks.registry import check
 from lettrine.health.evidence import Evidence
@@ -182,10 +183,11 @@ def target_constant(trace: Trace) -> Iterator[Finding]:
 
     Measured: The targets of all sampled batches, and how many of those batches hold only targets that are ignored.
     Formula: none: one class, or a standard deviation of 0, in {CONSTANT_LOOKS} or more batches up to step {CONSTANT_STEP} or
-        later.
+        later. Of several losses: labels that are all 0, beside a part that gets no gradient.
     """
     seen = compared(trace)
     yield from (_all_ignored(each) for each in seen if each.words["expects"] == "classes" and each.figure("all_ignored") > 0.5)
+    yield from no_positives(trace, seen)
     if len(seen) > 1:
         return  # several losses: one of them may have a constant target on purpose
     each = seen[0]
