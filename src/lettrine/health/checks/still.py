@@ -148,7 +148,8 @@ def fixed_copies(trace: Trace) -> Iterator[Finding]:
             steps=seen.steps,
             value=written,
             limit=float(limits.REWRITTEN),
-            message=f"{copy} began as a copy of {live}, still holds its random start values at step {seen.steps[1]:,}, and {what}",
+            message=f"{copy} began as a copy of {live}, still holds its random start values at step {seen.steps[1]:,}, and "
+            f"{what}",
             why=f"{copy} goes on answering as an untrained network, however much {live} learns.",
             remedy=f"Fill it from the other network{'' if again else ' every few hundred steps'}: {copy}.load_state_dict("
             f"{live}.state_dict()); in a running average see that the new weights are those of {live}, with a share above 0.",
