@@ -109,6 +109,17 @@ def _time_first(model: nn.Module, rows: Tensor) -> Tensor:
     return ce(model(rows[:, :-1].T), rows[:, 1:].T)
 
 
+def _without_the_first(model: nn.Module, rows: Tensor) -> Tensor:
+    """Nothing is asked at the first place, where too little is known."""
+    return ce(model(rows[:, :-1])[:, 1:], rows[:, 2:])
+
+
+def _without_the_first_step(model: nn.Module, rows: Tensor) -> Tensor:
+    """The same, cut off before the last layer."""
+    assert isinstance(model, Reader)
+    return ce(model.head(model.cell(model.embed(rows[:, :-1]))[0][:, 1:]), rows[:, 2:])
+
+
 def _two_heads(model: nn.Module, rows: Tensor) -> Tensor:
     """The second term asks for the token after the next one, as a model that predicts several tokens does."""
     return ce(model(rows[:, :-1]), rows[:, 1:]) + 0.5 * ce(model(rows[:, :-2]), rows[:, 2:])
@@ -144,6 +155,8 @@ def _square(model: nn.Module, rows: Tensor) -> Tensor:
         (_usual, "LSTM"),
         (_by_hand, "by hand"),
         (_time_first, "RNN"),
+        (_without_the_first, "GRU"),
+        (_without_the_first_step, "GRU"),
         (_two_heads, "GRU"),
         (_remembered, "GRU"),
         (_masked, "GRU"),

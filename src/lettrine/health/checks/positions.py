@@ -22,8 +22,8 @@ def positions_along_batch(trace: Trace) -> Iterator[Finding]:
             steps=seen.steps,
             value=float(batch),
             limit=0.0,
-            message=f"{seen.where[0]} adds the first {batch} of {table:,} positions to the {batch} examples of a batch: all {long} "
-            "steps of an example get the same one.",
+            message=f"{seen.where[0]} adds the first {batch} of {table:,} positions to the {batch} examples of a batch: all "
+            f"{long} steps of an example get the same one.",
             why="Steps cannot be told apart by their place, and the answer to an example depends on its place in the batch.",
             remedy="Cut the table by the number of steps, and put that on the axis of time: of (batch, time, features), "
             "x + table[: x.size(1)] with a table of (places, features).",

@@ -40,6 +40,7 @@ _PASSING: Final = frozenset(
     "View UnsafeView ReshapeAlias Clone Alias Addmm Mm Add LogSoftmax Relu Tanh Gelu NativeDropout NativeLayerNorm".split()  # noqa: SIM905
 )
 """Operations that keep the order of rows."""
+_SHAPING: Final = ("View", "UnsafeView", "ReshapeAlias", "Clone", "Alias", "Transpose", "Permute", "LogSoftmax")
 _RECURRENT: Final = ("MkldnnRnnLayer", "CudnnRnn")
 
 
@@ -117,7 +118,7 @@ def _compared(where: str, tokens: Tensor, term: Term) -> Iterator[_Seen]:
         rows, long = sequence.shape
         for table, turned in _tables(target, rows, long):
             shift = _shift(sequence, table, ignored)
-            if shift is None:
+            if shift is None or (shift > 1 and not _from_first(term, long, table.shape[1])):
                 continue
             stepwise = _stepwise(term, table)
             if shift > 1:
@@ -152,6 +153,25 @@ def _shift(sequence: Tensor, table: Tensor, ignored: int) -> int | None:
             varied = bool((following != sequence[:, :wide])[counted].any())
             return shift if varied else None
     return None
+
+
+def _from_first(term: Term, long: int, short: int) -> bool:
+    """Whether the predictions begin with that for the first token: none, or only the last ones, were cut off."""
+    node = term.given.grad_fn if term.given is not None else None
+    for _ in range(_BACK if short < long else 0):
+        if node is None:
+            return False
+        kind = operation(node)
+        if kind == "Slice":
+            sizes, axis = saved(node, "self_sym_sizes"), saved(node, "dim")
+            if saved(node, "start") != 0 or sizes is None or axis is None:
+                return False
+            if sizes[axis] == long:
+                return True
+        elif kind not in _SHAPING:
+            return False
+        node = _carrying(node)
+    return short == long
 
 
 def _wrapped(sequence: Tensor, table: Tensor, ignored: int) -> bool:
