@@ -36,6 +36,7 @@ DEAD_ROWS: Final = 256  # examples in them, before a unit is called dead: rarely
 DEAD_SHARE: Final = 0.40  # clinic: healthy up to 3 %, disturbed ones 38 %; a tenth is common (Lu et al. 2019)
 DEAD_NOTED: Final = 0.10  # mentioned from here on
 DEAD_CRITICAL: Final = 0.90  # almost nothing passes
+DEAD_LAST: Final = 3  # sampled steps, up to the last one, at which most units of a layer are dead: they do not come back
 DEAD_SETTLED: Final = 20  # steps; before them only such a layer is named, since narrow layers begin half dead and recover
 
 SCALE_LAYERS: Final = 3  # layers of a kind needed to speak of a trend with depth
