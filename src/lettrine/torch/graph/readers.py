@@ -1,6 +1,7 @@
 """Imports every file that holds readers of looks. Importing this file registers them all."""
 
 from lettrine.torch.graph import (
+    across,
     advantages,
     ages,
     ahead,
@@ -53,6 +54,7 @@ from lettrine.torch.graph import (
 )
 
 __all__ = [
+    "across",
     "advantages",
     "ages",
     "ahead",
