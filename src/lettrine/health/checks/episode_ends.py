@@ -24,8 +24,8 @@ def kept_ends(trace: Trace) -> Iterator[Finding]:
             value=kept,
             limit=limits.ENDS_KEPT,
             message=f"In the targets of values a mask keeps the value of the next state for {share(kept)} of {values:,} "
-            f"transitions and sets it to 0 for all others. If that were right, an episode would have {1 / (1 - kept):.1f} steps on "
-            "average.",
+            f"transitions and sets it to 0 for all others. If that were right, an episode would have {1 / (1 - kept):.1f} steps "
+            "on average.",
             why="Where the next state does not count, the target is the reward alone: nothing that comes later is learned. The "
             "mask seems to be turned round, and the value after the end of an episode counts.",
             remedy="Multiply by what goes on: target = reward + gamma * (1 - done) * next_value.",
