@@ -23,7 +23,7 @@ from lettrine.torch.capture.looks import Look, Stepping, reader
 from lettrine.torch.graph.reading import VIEWS, Node, operation
 from lettrine.torch.graph.walks import leaves, walk
 
-_DRAW: Final = "multinomial"  # the function that torch.distributions.Categorical calls as well
+DRAW: Final = "multinomial"  # the function that torch.distributions.Categorical calls as well
 _HANDED_ON: Final = VIEWS | {"Neg", "Sum", "Mean", "Stack", "Cat", "Mul", "Div"}
 _PICKS: Final = frozenset(("Gather", "Index"))
 _LOGS: Final = frozenset(("LogSoftmax", "Logsumexp", "Log"))
@@ -46,7 +46,7 @@ class Advantages:
 
     def look(self, look: Look) -> Iterable[Evidence]:
         """Take in one look."""
-        if look.loss is None or not any(call.name == _DRAW for call in look.calls):
+        if look.loss is None or not any(call.name == DRAW for call in look.calls):
             return ()
         self._drawn, self._last = self._drawn + (look.step != self._last or not self._drawn), look.step
         self._waiting, self._policy = {}, set()
