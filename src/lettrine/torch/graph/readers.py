@@ -1,6 +1,7 @@
 """Imports every file that holds readers of looks. Importing this file registers them all."""
 
 from lettrine.torch.graph import (
+    across,
     advantages,
     ages,
     ahead,
@@ -16,6 +17,7 @@ from lettrine.torch.graph import (
     displaced,
     drawn,
     dropped,
+    episode_ends,
     fixed_copies,
     frozen,
     handover,
@@ -56,6 +58,7 @@ from lettrine.torch.graph import (
 )
 
 __all__ = [
+    "across",
     "advantages",
     "ages",
     "ahead",
@@ -71,6 +74,7 @@ __all__ = [
     "displaced",
     "drawn",
     "dropped",
+    "episode_ends",
     "fixed_copies",
     "frozen",
     "handover",
