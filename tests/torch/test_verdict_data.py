@@ -184,6 +184,46 @@ def test_neighbours_tell_numbers_too():
         assert (report.trace.seen("inputs")[0].figure("told") > 3) is told
 
 
+@pytest.mark.parametrize("kept", [lambda y: y.flatten(), lambda y: y.long(), lambda y: y.to("cpu").contiguous()])
+def test_a_target_that_has_its_shape_already_is_data(kept):
+    x, y = classes(2048)
+    report = watched(net(), batches(x, y, size=64), lambda model, x, y: F.cross_entropy(model(x), kept(y)), steps=20)
+    (compared,) = report.trace.seen("comparison")
+    assert compared.figure("given") == 1
+    assert report.trace.seen("inputs")[0].figure("told") > 4
+
+
+def apart(x, y, steps=400, size=32):
+    """Batches in which targets were shuffled among the examples."""
+    torch.manual_seed(2)
+    for a, b in (each for each, _ in zip(batches(x, y, size=size), range(steps), strict=False)):
+        yield a, b[torch.randperm(len(b))]
+
+
+def test_a_few_targets_that_tell_little_of_their_spread():
+    """Some hundred numbers give their variance to a tenth only; beside one answer to all, the answers show that they know
+    nothing.
+    """
+    x, y = numbers(2048)
+    finding = first(watched(net(out=1), apart(x, y), squared, steps=250, rate=1e-3))
+    assert (finding.id, finding.severity) == ("shuffled-targets", "critical")
+    report = watched(net(out=1), batches(x, y), squared, steps=250, rate=1e-3)
+    quiet(report)
+    (compared,) = report.trace.seen("comparison")
+    assert compared.figure("gain") - 2 * compared.figure("gain_error") > 0.1
+
+
+def test_classes_of_which_only_the_frequencies_are_learned():
+    generator = torch.Generator().manual_seed(6)
+    x = torch.randn(4_000, 6, generator=generator)
+    scores = 2 * x @ torch.randn(6, 200, generator=generator) - 2 * torch.arange(1, 201).log()
+    y = torch.multinomial(scores.softmax(1), 1, generator=generator)[:, 0]
+    report = watched(net(out=200), apart(x, y), crossed, steps=250, rate=1e-2)
+    assert first(report).id == "shuffled-targets"
+    assert "no lower than with one answer to all of them" in first(report).message
+    quiet(watched(net(out=200), batches(x, y), crossed, steps=250, rate=1e-2))
+
+
 def test_a_network_that_cannot_learn_is_not_blamed_on_its_data():
     x, y = classes(2048)
     report = watched(net(nn.Tanh(), nn.Linear(4, 4)), batches(x, y, size=64), crossed, steps=250, rate=1e-9)
