@@ -36,6 +36,7 @@ DEAD_ROWS: Final = 256  # examples in them, before a unit is called dead: rarely
 DEAD_SHARE: Final = 0.40  # clinic: healthy up to 3 %, disturbed ones 38 %; a tenth is common (Lu et al. 2019)
 DEAD_NOTED: Final = 0.10  # mentioned from here on
 DEAD_CRITICAL: Final = 0.90  # almost nothing passes
+DEAD_LAST: Final = 3  # sampled steps, up to the last one, at which most units of a layer are dead: they do not come back
 DEAD_SETTLED: Final = 20  # steps; before them only such a layer is named, since narrow layers begin half dead and recover
 
 SCALE_LAYERS: Final = 3  # layers of a kind needed to speak of a trend with depth
@@ -218,6 +219,7 @@ SCALE_FAR: Final = 10.0  # times the usual 1, for inputs or targets; raw pixels 
 SCALE_UNEVEN: Final = 100.0  # times one feature above another
 SCATTERED: Final = 5.0  # chi-squared by degrees of freedom of the classes in batches; 1 for shuffled data
 SORTED_LOOKS: Final = 5  # batches
+ALIKE_PAIRS: Final = 2  # pairs of batches with the same random numbers in them, beside others without
 REPEATED: Final = 0.5  # of the batches that follow one another directly
 STORE_GROWN: Final = 1.5  # times as many different rows in the last batches as in the first: a replay buffer that fills
 TOLD: Final = 4.0  # standard deviations over permuted targets: neighbours that belong to their targets reach 10 and more
