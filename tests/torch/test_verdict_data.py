@@ -344,3 +344,37 @@ def test_sentences_and_labels_apart():
     assert (finding.id, finding.severity) == ("shuffled-targets", "critical")
     told = watched(words(), batches(x, y), crossed, steps=160, rate=1e-3).trace.seen("inputs")[0]
     assert told.figure("told") > 10
+
+
+def laid_over(how):
+    """Batches of 32 examples with noise on them, which is drawn anew or comes again in the next batches."""
+    torch.manual_seed(4)
+    x, own = torch.randn(20, 32, 24), torch.randn(32, 24)
+    y = torch.randint(4, (20, 32)) if how != "streams" else torch.arange(32).remainder(4).expand(20, 32)
+    x = x + torch.eye(24)[y] * 3
+    noise = {
+        "two workers": torch.randn(10, 1, 32, 24).expand(10, 2, 32, 24).reshape(20, 32, 24),
+        "four workers": torch.randn(5, 1, 32, 24).expand(5, 4, 32, 24).reshape(20, 32, 24),
+        "drawn anew": torch.randn(20, 32, 24),
+        "a subject at each place": own.expand(20, 32, 24),
+        "streams": torch.randn(10, 1, 32, 24).expand(10, 2, 32, 24).reshape(20, 32, 24),
+        "twice": torch.zeros(20, 32, 24),
+    }[how]
+    x = x + 2 * noise
+    if how == "twice":  # the same inputs with other targets
+        x[1::2] = x[::2]
+    return list(zip(x, y, strict=True))
+
+
+@pytest.mark.parametrize("how", ["two workers", "four workers"])
+def test_the_same_random_numbers_in_each_worker(how):
+    finding = first(watched(net(width=24), laid_over(how), crossed, steps=20))
+    assert (finding.id, finding.severity) == ("repeated-batch", "warning")
+    assert "the same random numbers were laid over different examples" in finding.message
+
+
+@pytest.mark.parametrize("how", ["drawn anew", "a subject at each place", "streams", "twice"])
+def test_rows_that_resemble_each_other_by_right(how):
+    report = watched(net(width=24), laid_over(how), crossed, steps=20)
+    assert report.trace.seen("inputs")
+    assert not report.trace.seen("alike rows")

@@ -95,6 +95,7 @@ __all__ = [
     "recurrent",
     "reshaped",
     "residuals",
+    "rows",
     "shares",
     "softmaxes",
     "stepping",

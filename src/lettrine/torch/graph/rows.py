@@ -3,8 +3,8 @@
 Augmentation adds noise, or moves and cuts pictures at random. Where several loader workers start from the same seed, each draws
 the same numbers: row 5 of one batch then resembles row 5 of the next one, and no other row.
 
-where: the root. figures: "pairs" (of batches at two steps in a row), "alike" (those whose rows resemble each other place by place),
-"far" (those whose rows do not), "near" (mean correlation of such rows in the alike pairs).
+where: the root. figures: "pairs" (of batches at two steps in a row), "alike" (those whose rows resemble each other place by
+place), "far" (those whose rows do not), "near" (mean correlation of such rows in the alike pairs).
 
 Not reported: rows with the same values, which are one batch again; targets that agree place by place too, as where each place
 belongs to one subject or one stream of time; batches that resemble each other at all steps; targets that are not classes.
