@@ -21,7 +21,9 @@ from benchmarks.clinic.patients import Patient
 from benchmarks.clinic.plants import Case, Make
 from benchmarks.clinic.score import Result
 from benchmarks.wild.found import Found
-from benchmarks.wild.ways import NotHereError, way_to
+from benchmarks.wild.ways import NotHereError, figures, way_to
+from torch import nn
+from torch.optim import Optimizer
 
 from lettrine import health
 
@@ -29,23 +31,47 @@ HARM: Final = 0.02  # of the loss before, by which a remedy may be worse: chance
 BATCHES: Final = 8  # held-out batches that judge a patient
 
 
+def depth(found: Found, model: nn.Module, _: list[Optimizer]) -> None:
+    """Sigmoids replaced, or all hidden weights multiplied. Raises NotHereError if the remedy names no factor."""
+    factor = figures(found, "by # each")
+    if "Replace the sigmoids" in found.remedy:
+        for name in [name for name, each in model.named_modules() if isinstance(each, nn.Sigmoid)]:
+            model.set_submodule(name, nn.Tanh())
+        return
+    if not factor:
+        raise NotHereError
+    with torch.no_grad():
+        for name, each in model.named_modules():
+            if isinstance(each, nn.Linear | nn.Conv2d) and name != "head":
+                each.weight.mul_(factor[0])
+
+
+OWN: Final = {"gradient-scale": depth}
+"""Ways that only suit the patients, whose last layer is always their head."""
+
+
 @dataclass(frozen=True)
 class Followed:
-    """What became of a patient. how: "by program" or "by hand"; before, after: held-out loss of the healthy patient's kind."""
+    """What became of a patient. how: "by program" or "by hand"; before, after: held-out loss of the healthy patient's kind;
+    healthy: that of the patient without the fault.
+    """
 
     case: str
     finding: str
     how: str
     before: float
     after: float
+    healthy: float
 
     @property
     def outcome(self) -> str:
-        """Helps, changes nothing or harms. What is not finite is worse than anything."""
+        """Whether it "helps", "HARMS" or makes "no change"; "as healthy" where a patient without the fault is worse too, by its
+        dropout for example. What is not finite is worse than anything.
+        """
         before, after = (each if isfinite(each) else inf for each in (self.before, self.after))
-        if after > before + HARM * before:
-            return "HARMS"
-        return "helps" if after < before - HARM * min(before, 1e30) else "no change"
+        if after > (1 + HARM) * before:
+            return "as healthy" if after <= (1 + HARM) * self.healthy else "HARMS"
+        return "helps" if before == inf > after or after < (1 - HARM) * before else "no change"
 
 
 def followed(case: Case, seed: int) -> list[Followed]:
@@ -54,18 +80,18 @@ def followed(case: Case, seed: int) -> list[Followed]:
         raise ValueError(f"{case.name} got no cure; only sick cases have one")
     cure, results = case.cure, []
     sick = Trial(case.make, cure, seed)
-    before = sick.run(watched=True)
+    before, healthy = sick.run(watched=True), Trial(cure, cure, seed).run()
     for each in sick.found:
-        follow = way_to(each)
+        follow = way_to(each) or OWN.get(each.id)
         with suppress(NotHereError):
             if follow is not None:
                 after = Trial(case.make, cure, seed).run(
                     lambda patient, each=each, do=follow: do(each, patient.model, [patient.optimizer])
                 )
-                results.append(Followed(case.name, each.id, "by program", before, after))
+                results.append(Followed(case.name, each.id, "by program", before, after, healthy))
                 continue
         if Result(case, seed, (Answer(each.id, each.severity, each.where, each.message),)).named:
-            results.append(Followed(case.name, each.id, "by hand", before, Trial(cure, cure, seed).run()))
+            results.append(Followed(case.name, each.id, "by hand", before, healthy, healthy))
     return results
 
 

@@ -72,12 +72,21 @@ def gradient_scale(trace: Trace) -> Iterator[Finding]:
             if vanishes
             else "The first layers take steps far too large for the learning rate that suits the last ones."
         ),
-        remedy=(
-            f"Multiply the weights of the layers between by {number(each if vanishes else 1 / each)} each, "
-            f"{'replace sigmoid by tanh or ReLU, ' if vanishes else 'clip gradients, '}"
-            "or add normalisation or skip connections."
-        ),
+        remedy=_even_out(each, vanishes, any(info.activation == "sigmoid" for info in trace.modules)),
         reference=limits.GLOROT,
+    )
+
+
+def _even_out(each: float, vanishes: bool, sigmoids: bool) -> str:
+    """The advice. each: the change of the gradients with a layer. Larger weights only saturate sigmoids, so these come first."""
+    if vanishes and sigmoids:
+        return (
+            "Replace the sigmoids between the layers by tanh or ReLU, or add normalisation or skip connections; or multiply the "
+            f"weights of the layers between by {number(each)} each."
+        )
+    return (
+        f"Multiply the weights of the layers between by {number(each if vanishes else 1 / each)} each, "
+        f"{'' if vanishes else 'clip gradients, '}or add normalisation or skip connections."
     )
 
 
