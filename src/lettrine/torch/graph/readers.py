@@ -1,6 +1,7 @@
 """Imports every file that holds readers of looks. Importing this file registers them all."""
 
 from lettrine.torch.graph import (
+    across,
     advantages,
     ages,
     ahead,
@@ -8,12 +9,15 @@ from lettrine.torch.graph import (
     attention,
     averaged,
     bare,
+    blind_masks,
     broadcasts,
     contrast,
     counted,
     directions,
+    displaced,
     drawn,
     dropped,
+    episode_ends,
     fixed_copies,
     frozen,
     handover,
@@ -39,6 +43,7 @@ from lettrine.torch.graph import (
     pairs,
     peaks,
     plateaus,
+    positions,
     recurrent,
     reshaped,
     residuals,
@@ -54,6 +59,7 @@ from lettrine.torch.graph import (
 )
 
 __all__ = [
+    "across",
     "advantages",
     "ages",
     "ahead",
@@ -61,12 +67,15 @@ __all__ = [
     "attention",
     "averaged",
     "bare",
+    "blind_masks",
     "broadcasts",
     "contrast",
     "counted",
     "directions",
+    "displaced",
     "drawn",
     "dropped",
+    "episode_ends",
     "fixed_copies",
     "frozen",
     "handover",
@@ -92,6 +101,7 @@ __all__ = [
     "pairs",
     "peaks",
     "plateaus",
+    "positions",
     "recurrent",
     "reshaped",
     "residuals",
