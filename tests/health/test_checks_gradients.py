@@ -34,6 +34,10 @@ def test_gradients_that_differ_where_the_steps_do_not():
     for pace, severity in ((1.2e-4, "info"), (8e-5, "warning")):  # the others move by 1e-3 of their size
         trace = make_trace(**apart, **learning, **{"fc1.weight.update_data": pace})
         assert the(trace, "gradient-scale").severity == severity
+    for end, severity in ((2.0, "warning"), (1.7, "info")):  # of ln 10 = 2.30, after 300 steps
+        late = make_trace(**apart, loss=np.linspace(2.3, end, 300))
+        assert the(late, "gradient-scale").severity == severity
+        assert ("is hardly better than guessing" in the(late, "gradient-scale").message) == (severity == "warning")
     stuck = make_trace(**apart, loss=np.full(200, 2.3))  # nothing is learned, so that nothing excuses it
     assert the(stuck, "gradient-scale").severity == "warning"
 
