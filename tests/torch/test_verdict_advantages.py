@@ -89,7 +89,7 @@ def weighted(values: int, order: str, *, detached: bool = False, shares: bool = 
     """A policy weighted by the value of the action taken. order: "sum" of both losses, or when two optimisers clear and step."""
     torch.manual_seed(0)
     model, (x, _) = Valued(values), numbers(512)
-    parts = (model,) if order == "sum" else (model.actor, model.critic)
+    parts = (model,) if order == "sum" else (model.actor, model.critic)  # two optimisers where a sum steps "both"
     optimisers = [torch.optim.Adam(each.parameters(), lr=3e-3) for each in parts]
     with health.watch(model, optimisers) as watch:
         for _ in range(40):
@@ -103,7 +103,7 @@ def weighted(values: int, order: str, *, detached: bool = False, shares: bool = 
             critic = functional.mse_loss(value, gain)
             for each in optimisers:
                 each.zero_grad()
-            if order == "sum":
+            if order in ("sum", "both"):
                 (actor + critic).backward()
             else:
                 actor.backward(retain_graph=True)
@@ -118,11 +118,12 @@ def weighted(values: int, order: str, *, detached: bool = False, shares: bool = 
     return [each for each in report.findings if each.id == "other-loss"]
 
 
+@pytest.mark.parametrize("order", ["sum", "both"])
 @pytest.mark.parametrize("values", [1, 4])
-def test_a_value_of_the_action_taken(values: int) -> None:
-    (found,) = weighted(values, "sum")
+def test_a_value_of_the_action_taken(values: int, order: str) -> None:
+    (found,) = weighted(values, order)
     assert set(found.where) == {"critic.0.weight", "critic.0.bias", "critic.2.weight", "critic.2.bias"}
-    assert weighted(values, "sum", detached=True) == []
+    assert weighted(values, order, detached=True) == []
 
 
 def test_gradients_that_may_be_cleared_before_the_critic_steps() -> None:

@@ -15,6 +15,7 @@ from lettrine.health.checks.policies import mispaired
 from lettrine.health.checks.reading import listed, number, share
 from lettrine.health.checks.reference import NEED_NOT_FALL, handed_ratios, loss_seen, ordinary
 from lettrine.health.checks.registry import Skip, check
+from lettrine.health.checks.rivals import allies
 from lettrine.health.checks.targets import two_labels
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
@@ -33,8 +34,8 @@ def other_loss(trace: Trace) -> Iterator[Finding]:
         And whether the steps make it smaller at all, or make a measure of what is right smaller (an overlap, a cosine, a
         likelihood); whether the mean over a batch is taken before the loss or before a product with weights of the examples;
         whether weights of log-probabilities of drawn actions or the target of a value are trained by it; which of a clipped and
-        a free ratio of probabilities it keeps; and which next states count in the targets of values, a share of {ENDS_KEPT:.0%}
-        or less.
+        a free ratio of probabilities it keeps; which next states count in the targets of values, a share of {ENDS_KEPT:.0%} or
+        less; and which way a generator and its judge move the score of what is generated.
     Formula: ratio = handed / trained on. It must be constant up to powers of 2, because a GradScaler multiplies by them.
     """
     seen = loss_seen(trace)
@@ -85,7 +86,7 @@ def _certain(trace: Trace, seen: Evidence) -> list[Finding]:
         each for each in trace.seen("trained weights") if each.figure("looks") >= max(WEIGHTS_LOOKS, each.figure("drawn") / 2)
     ]
     upwards = _upwards(seen) if seen.figure("upwards") == 1 else wrong_directions(trace)
-    return [_trained_weights(each) for each in weights] or [*upwards, *kept_ends(trace)]
+    return [_trained_weights(each) for each in weights] or [*upwards, *kept_ends(trace), *allies(trace)]
 
 
 def _trained_weights(seen: Evidence) -> Finding:

@@ -41,6 +41,7 @@ class Advantages:
         self._found: Counter[str] = Counter()
         self._waiting: dict[str, Tensor] = {}  # parameters that the last loss reaches in this way, until they are stepped
         self._policy: set[int] = set()  # ids of the parameters behind its log-probabilities
+        self._both: set[int] = set()  # ids of the parameters that this loss reaches in another way as well
         self._steps = set[int]()
         self._drawn = self._last = 0
 
@@ -50,26 +51,31 @@ class Advantages:
             return ()
         self._drawn, self._last = self._drawn + (look.step != self._last or not self._drawn), look.step
         self._waiting, self._policy = {}, set()
+        products = set[Node]()
         for node in walk([look.loss.grad_fn]):
             sides = [following for following, _ in node.next_functions] if operation(node) == "Mul" else []
             if len(sides) == 2 and None not in sides:
                 for log, weight in (sides, sides[::-1]):
                     if _picks(log) and (trained := _trained(look, log, weight)):
                         self._waiting |= trained
+                        products.add(node)
                         self._policy |= {id(leaf) for leaf in leaves(walk([log], _WEIGHT))}
+        self._waiting = {name: self._waiting[name] for name in look.parameters.values() if name in self._waiting}  # in its order
+        self._both = {id(leaf) for leaf in leaves(_beside(look.loss.grad_fn, products))} if products else set()
         return ()
 
     def stepping(self, stepping: Stepping) -> Iterable[Evidence]:
         """The gradients of the last loss are used.
 
-        Where the critic has an optimiser of its own, its gradients may be cleared before its own loss: that is not seen here.
+        Where the critic has an optimiser and a loss of its own, its gradients may be cleared before that: it is not seen here.
         """
         held = {id(each) for group in stepping.optimiser.param_groups for each in group["params"]}
-        names = [name for name, each in self._waiting.items() if id(each) in held]
-        if names and stepping.step == self._last and not held.isdisjoint(self._policy):
+        joined = not held.isdisjoint(self._policy)
+        names = [name for name, each in self._waiting.items() if id(each) in held and (joined or id(each) in self._both)]
+        if names and stepping.step == self._last:
             self._steps.add(stepping.step)
             self._found.update(names)
-            self._waiting = {}
+            self._waiting = {name: each for name, each in self._waiting.items() if name not in names}
         return ()
 
     def finish(self) -> Iterator[Evidence]:
@@ -77,6 +83,17 @@ class Advantages:
         if self._steps:
             figures = {"looks": float(len(self._steps)), "drawn": float(self._drawn)}
             yield Evidence("trained weights", tuple(self._found), (0, self._last), figures)
+
+
+def _beside(start: Node, products: set[Node]) -> list[Node]:
+    """The nodes that a loss reaches without going through these."""
+    waiting, found = [start], dict[Node, None]()
+    while waiting and len(found) < _WEIGHT:
+        node = waiting.pop()
+        if node is not None and node not in found and node not in products:
+            found[node] = None
+            waiting += [following for following, _ in node.next_functions]
+    return list(found)
 
 
 def _picks(node: Node) -> bool:
