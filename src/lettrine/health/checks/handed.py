@@ -13,6 +13,7 @@ from lettrine.health.checks.directions import wrong_directions
 from lettrine.health.checks.reading import listed, number, share
 from lettrine.health.checks.reference import NEED_NOT_FALL, handed_ratios, loss_seen, ordinary
 from lettrine.health.checks.registry import Skip, check
+from lettrine.health.checks.second import mixed_derivatives
 from lettrine.health.checks.targets import two_labels
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
@@ -30,12 +31,15 @@ def other_loss(trace: Trace) -> Iterator[Finding]:
     Measured: The loss handed to watch.loss, beside the loss on which backward() was called.
         And whether the steps make it smaller at all, or make a measure of what is right smaller (an overlap, a cosine, a
         likelihood); whether the mean over a batch is taken before the loss; and whether the weights of log-probabilities of
-        drawn actions are trained by it.
+        drawn actions are trained by it; and whether second derivatives hold mixed ones too.
     Formula: ratio = handed / trained on. It must be constant up to powers of 2, because a GradScaler multiplies by them.
     """
     seen = loss_seen(trace)
     if averaged := trace.seen("averaged first"):
         yield from map(_averaged, averaged)
+        return
+    if mixed := list(mixed_derivatives(trace)):
+        yield from mixed
         return
     if seen is None:
         raise Skip("not applicable", "no backward pass was looked at")
