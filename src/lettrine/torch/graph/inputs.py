@@ -168,6 +168,9 @@ def _take_pairs(seen: _Seen, given: Tensor, look: Look) -> None:
         target = each.target
         if each.given and target.ndim and len(target) == len(given):
             break
+        if each.given and target.ndim and given.ndim > 2 and len(target) == given.shape[1]:  # time comes first
+            given = given.transpose(0, 1)
+            break
     else:
         return
     single = target[:1].numel() == 1
