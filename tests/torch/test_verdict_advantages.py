@@ -74,3 +74,61 @@ def test_a_value_that_the_policy_trains(form: str) -> None:
 
 def test_a_weight_made_of_the_same_log_probability() -> None:
     assert trained("focal", detached=True) == []
+
+
+class Valued(nn.Module):
+    """An actor, and a critic that gives each action a value or one to the state."""
+
+    def __init__(self, values: int) -> None:
+        super().__init__()
+        self.actor = nn.Sequential(nn.Linear(6, 24), nn.Tanh(), nn.Linear(24, 4))
+        self.critic = nn.Sequential(nn.Linear(6, 24), nn.Tanh(), nn.Linear(24, values))
+
+
+def weighted(values: int, order: str, *, detached: bool = False, shares: bool = False) -> list[health.Finding]:
+    """A policy weighted by the value of the action taken. order: "sum" of both losses, or when two optimisers clear and step."""
+    torch.manual_seed(0)
+    model, (x, _) = Valued(values), numbers(512)
+    parts = (model,) if order == "sum" else (model.actor, model.critic)
+    optimisers = [torch.optim.Adam(each.parameters(), lr=3e-3) for each in parts]
+    with health.watch(model, optimisers) as watch:
+        for _ in range(40):
+            state = x[torch.randint(len(x), (32,))]
+            policy, worth = torch.distributions.Categorical(logits=model.actor(state)), model.critic(state)
+            action = policy.sample()
+            gain = (action == state[:, :4].argmax(1)).float()
+            value = (worth.softmax(1) if shares else worth).gather(1, action[:, None] % values)[:, 0]
+            weight = value if values > 1 else gain - value
+            actor = -(policy.log_prob(action) * (weight.detach() if detached else weight)).mean()
+            critic = functional.mse_loss(value, gain)
+            for each in optimisers:
+                each.zero_grad()
+            if order == "sum":
+                (actor + critic).backward()
+            else:
+                actor.backward(retain_graph=True)
+                if order == "cleared between":
+                    optimisers[1].zero_grad()
+                critic.backward()
+            for each in optimisers:
+                each.step()
+            watch.loss(actor + critic)
+    report = watch.report()
+    assert report.trace.facts.errors == ()
+    return [each for each in report.findings if each.id == "other-loss"]
+
+
+@pytest.mark.parametrize("values", [1, 4])
+def test_a_value_of_the_action_taken(values: int) -> None:
+    (found,) = weighted(values, "sum")
+    assert set(found.where) == {"critic.0.weight", "critic.0.bias", "critic.2.weight", "critic.2.bias"}
+    assert weighted(values, "sum", detached=True) == []
+
+
+def test_gradients_that_may_be_cleared_before_the_critic_steps() -> None:
+    assert weighted(1, "cleared between") == []
+    assert weighted(4, "cleared between") == []
+
+
+def test_shares_of_another_head() -> None:
+    assert weighted(4, "sum", shares=True) == []

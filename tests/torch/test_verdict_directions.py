@@ -136,3 +136,34 @@ def test_a_disturbance_that_is_trained_against_a_network() -> None:
     model = nn.Sequential(nn.Linear(6, 6), nn.Tanh())
     report = watched(model, batches(x, marks()), lambda model, x, y: dice(judge(x + model(x)), y))
     assert not [each for each in report.findings if each.id == "other-loss"]
+
+
+def by_distribution(z: Tensor) -> Tensor:
+    return torch.distributions.Categorical(logits=z).entropy().mean()
+
+
+def by_shares(z: Tensor) -> Tensor:
+    p = z.softmax(1)
+    return -(p * (p + 1e-8).log()).sum(1).mean()
+
+
+def by_logarithms(z: Tensor) -> Tensor:
+    logs = z.log_softmax(1)
+    return -(logs.exp() * logs).sum(1).mean()
+
+
+@pytest.mark.parametrize("entropy", [by_distribution, by_shares, by_logarithms])
+def test_a_bonus_of_entropy_that_is_added(entropy: Callable[[Tensor], Tensor]) -> None:
+    def policy(z: Tensor, t: Tensor, factor: float) -> Tensor:
+        policy = torch.distributions.Categorical(logits=z)
+        action = policy.sample()
+        gain = (action == t).float()
+        return -(policy.log_prob(action) * (gain - gain.mean())).mean() + factor * entropy(z)
+
+    y = numbers()[0][:, :4].argmax(1)
+    (found,) = turned(lambda z, t: policy(z, t, 0.1), y, out=4)
+    assert found.severity == "warning"
+    assert "entropy of the policy" in found.message
+    assert turned(lambda z, t: policy(z, t, -0.1), y, out=4) == []
+    # without actions that are drawn, sure answers may be meant
+    assert turned(lambda z, t: functional.cross_entropy(z, t) + 0.1 * entropy(z), y, out=4) == []

@@ -15,11 +15,13 @@ _REMEDIES: Final = {
     "overlap": "Train on 1 - overlap, such as loss = 1 - dice.",
     "cosine": "Train on 1 - cosine, such as loss = 1 - F.cosine_similarity(output, target).mean().",
     "log-likelihood": "Put a minus before it: loss = -log_prob.mean().",
+    "entropy": "Subtract it: loss = policy_loss - c * entropy.mean().",
 }
 _WHY: Final = {
     "overlap": "The network learns to answer where the targets are not.",
     "cosine": "The network learns to give vectors that point away from their targets.",
     "log-likelihood": "The network learns to find the data unlikely, which has no end: the loss falls until numbers overflow.",
+    "entropy": "A bonus for entropy keeps a policy trying other actions; with this sign it settles on one the sooner.",
 }
 
 
@@ -32,12 +34,13 @@ def wrong_directions(trace: Trace) -> Iterator[Finding]:
         what = seen.words["what"]
         yield Finding(
             id="other-loss",
-            severity="warning" if beside else "critical",
+            severity="warning" if beside or what == "entropy" else "critical",
             where=(),
             steps=seen.steps,
             value=last,
             limit=first,
-            message=f"The steps make the {what} with the targets smaller, although more of it is better: it was "
+            message=f"The steps make the {what} {'of the policy' if what == 'entropy' else 'with the targets'} smaller, although "
+            "more of it is better: it was "
             f"{number(first, 3)} at first, and has come to {number(last, 3)}."
             + (f" {beside}, which is added to it, pulls towards the same targets." if beside else ""),
             why=_WHY[what],

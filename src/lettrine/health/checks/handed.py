@@ -10,6 +10,8 @@ import numpy as np
 from lettrine.health import limits
 from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.directions import wrong_directions
+from lettrine.health.checks.episode_ends import kept_ends
+from lettrine.health.checks.policies import mispaired
 from lettrine.health.checks.reading import listed, number, share
 from lettrine.health.checks.reference import NEED_NOT_FALL, handed_ratios, loss_seen, ordinary
 from lettrine.health.checks.registry import Skip, check
@@ -30,13 +32,15 @@ def other_loss(trace: Trace) -> Iterator[Finding]:
 
     Measured: The loss handed to watch.loss, beside the loss on which backward() was called.
         And whether the steps make it smaller at all, or make a measure of what is right smaller (an overlap, a cosine, a
-        likelihood); whether the mean over a batch is taken before the loss; and whether the weights of log-probabilities of
-        drawn actions are trained by it; and whether second derivatives hold mixed ones too.
+        likelihood); whether the mean over a batch is taken before the loss or before a product with weights of the examples;
+        whether weights of log-probabilities of drawn actions or the target of a value are trained by it; which of a clipped and
+        a free ratio of probabilities it keeps; which next states count in the targets of values, a share of {ENDS_KEPT:.0%}
+        or less; and whether second derivatives hold mixed ones too.
     Formula: ratio = handed / trained on. It must be constant up to powers of 2, because a GradScaler multiplies by them.
     """
     seen = loss_seen(trace)
-    if averaged := trace.seen("averaged first"):
-        yield from map(_averaged, averaged)
+    if wrong := [*mispaired(trace), *map(_averaged, trace.seen("averaged first"))]:
+        yield from wrong
         return
     if mixed := list(mixed_derivatives(trace)):
         yield from mixed
@@ -85,7 +89,7 @@ def _certain(trace: Trace, seen: Evidence) -> list[Finding]:
         each for each in trace.seen("trained weights") if each.figure("looks") >= max(WEIGHTS_LOOKS, each.figure("drawn") / 2)
     ]
     upwards = _upwards(seen) if seen.figure("upwards") == 1 else wrong_directions(trace)
-    return [_trained_weights(each) for each in weights] or list(upwards)
+    return [_trained_weights(each) for each in weights] or [*upwards, *kept_ends(trace)]
 
 
 def _trained_weights(seen: Evidence) -> Finding:

@@ -8,6 +8,7 @@ from math import nan
 import numpy as np
 
 from lettrine.health import limits_wiring as limits
+from lettrine.health.checks.across import picked_across
 from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.links import links_not_moved_on
 from lettrine.health.checks.neighbours import neighbours
@@ -165,19 +166,21 @@ def held_out_beside(trace: Trace) -> tuple[float, float]:
 @check("batch-mixing")
 def batch_mixing(trace: Trace) -> Iterator[Finding]:
     """A recurrent or attention module that gets the batch on its time axis; a view used where a transposition is needed; edges
-    of many graphs that all point at the first; statistics of the batch at hand in eval mode; positions added along the batch.
+    of many graphs that all point at the first; statistics of the batch at hand in eval mode; positions added along the batch; a
+    class or action that is picked along the axis of the examples.
 
     Measured: The length of the axis that a recurrent or attention module takes as time, beside the number of targets; the
         shapes before and after each view and reshape; the highest node number in the edges of several graphs; the axes of means,
         norms and softmaxes in eval mode; the axis along which rows of a table are added.
     Formula: none: the first axis is as long as the targets, and the second one is not, at {MASK_LOOKS} or more looks; or a view
         swaps the lengths of axes, or no edge points beyond the largest graph's number of nodes, or an axis in eval mode is as
-        long as the batch, which has another size than in training.
+        long as the batch, which has another size than in training; or gather(0, index) with an index (N, 1) of class numbers.
     """
     seen = [each for each in trace.seen("batch axis") if each.figure("looks") >= limits.MASK_LOOKS]
     mixed = [each for each in trace.seen("states") if each.figure("looks") >= limits.MASK_LOOKS]
     yield from map(_mixed_states, mixed)
-    views = [] if mixed else [*views_mixing(trace), *links_not_moved_on(trace), *neighbours(trace), *positions_along_batch(trace)]
+    kinds = (picked_across, views_mixing, links_not_moved_on, neighbours, positions_along_batch)
+    views = [] if mixed else [finding for kind in kinds for finding in kind(trace)]
     yield from views
     if not seen:
         if mixed or views or any(info.role in ("recurrent", "attention") for info in trace.modules):

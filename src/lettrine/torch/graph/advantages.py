@@ -3,8 +3,8 @@
 In a policy's loss each log-probability is weighted by how much better its action turned out. If that weight is computed from a
 value network and not detached, the policy's loss trains the value network too: to be wrong in the direction that pays.
 
-where: parameters behind the weight, and not behind the log-probabilities. figures: "looks" at which it was so, and "drawn" at
-which an action was drawn at all.
+where: parameters behind the weight, and not behind the log-probabilities, that one optimiser steps with the policy's. figures:
+"looks" at which it was so, and "drawn" at which an action was drawn at all.
 
 Only weights with an operation of a layer behind them count: a temperature or another single parameter may be meant. So may a
 weight that is made of the same log-probabilities (a focal loss).
@@ -16,15 +16,18 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from torch import Tensor
+
 from lettrine.health.evidence import Evidence
-from lettrine.torch.capture.looks import Look, reader
+from lettrine.torch.capture.looks import Look, Stepping, reader
 from lettrine.torch.graph.reading import VIEWS, Node, operation
 from lettrine.torch.graph.walks import leaves, walk
 
-_DRAW: Final = "multinomial"  # the function that torch.distributions.Categorical calls as well
+DRAW: Final = "multinomial"  # the function that torch.distributions.Categorical calls as well
 _HANDED_ON: Final = VIEWS | {"Neg", "Sum", "Mean", "Stack", "Cat", "Mul", "Div"}
 _PICKS: Final = frozenset(("Gather", "Index"))
 _LOGS: Final = frozenset(("LogSoftmax", "Logsumexp", "Log"))
+_SHARES: Final = _LOGS | {"Softmax", "Sigmoid", "Exp"}
 _LAYERS: Final = frozenset(("Addmm", "Mm", "Bmm", "Convolution"))
 _NEAR: Final = 8  # operations between a product and the pick of an action
 _WEIGHT: Final = 2_000  # nodes read behind a weight
@@ -36,28 +39,43 @@ class Advantages:
 
     def __init__(self) -> None:
         self._found: Counter[str] = Counter()
-        self._looks = self._drawn = self._last = 0
+        self._waiting: dict[str, Tensor] = {}  # parameters that the last loss reaches in this way, until they are stepped
+        self._policy: set[int] = set()  # ids of the parameters behind its log-probabilities
+        self._steps = set[int]()
+        self._drawn = self._last = 0
 
     def look(self, look: Look) -> Iterable[Evidence]:
         """Take in one look."""
-        if look.loss is None or not any(call.name == _DRAW for call in look.calls):
+        if look.loss is None or not any(call.name == DRAW for call in look.calls):
             return ()
-        self._drawn, self._last = self._drawn + 1, look.step
-        names: set[str] = set()
+        self._drawn, self._last = self._drawn + (look.step != self._last or not self._drawn), look.step
+        self._waiting, self._policy = {}, set()
         for node in walk([look.loss.grad_fn]):
             sides = [following for following, _ in node.next_functions] if operation(node) == "Mul" else []
             if len(sides) == 2 and None not in sides:
                 for log, weight in (sides, sides[::-1]):
-                    names |= _trained(look, log, weight) if _picks(log) else set()
-        if names:
-            self._looks += 1
+                    if _picks(log) and (trained := _trained(look, log, weight)):
+                        self._waiting |= trained
+                        self._policy |= {id(leaf) for leaf in leaves(walk([log], _WEIGHT))}
+        return ()
+
+    def stepping(self, stepping: Stepping) -> Iterable[Evidence]:
+        """The gradients of the last loss are used.
+
+        Where the critic has an optimiser of its own, its gradients may be cleared before its own loss: that is not seen here.
+        """
+        held = {id(each) for group in stepping.optimiser.param_groups for each in group["params"]}
+        names = [name for name, each in self._waiting.items() if id(each) in held]
+        if names and stepping.step == self._last and not held.isdisjoint(self._policy):
+            self._steps.add(stepping.step)
             self._found.update(names)
+            self._waiting = {}
         return ()
 
     def finish(self) -> Iterator[Evidence]:
         """The parameters, if there are any."""
-        if self._looks:
-            figures = {"looks": float(self._looks), "drawn": float(self._drawn)}
+        if self._steps:
+            figures = {"looks": float(len(self._steps)), "drawn": float(self._drawn)}
             yield Evidence("trained weights", tuple(self._found), (0, self._last), figures)
 
 
@@ -75,14 +93,13 @@ def _picks(node: Node) -> bool:
     return False
 
 
-def _trained(look: Look, log: Node, weight: Node) -> set[str]:
-    """The names of parameters behind a weight alone."""
+def _trained(look: Look, log: Node, weight: Node) -> dict[str, Tensor]:
+    """The parameters behind a weight alone, by name."""
     behind = walk([weight], _WEIGHT)
-    if (
-        len(behind) == _WEIGHT
-        or _LAYERS.isdisjoint(map(operation, behind))
-        or any(operation(each) == "Gather" for each in behind)
-    ):
-        return set()
+    operations = set(map(operation, behind))
+    # a pick of a class is a value (of an action) where it is not of probabilities, as in a mixture of policies
+    shares = "Gather" in operations and not operations.isdisjoint(_SHARES)
+    if len(behind) == _WEIGHT or _LAYERS.isdisjoint(operations) or shares:
+        return {}
     of_log = {id(leaf) for leaf in leaves(walk([log], _WEIGHT))}
-    return {look.parameters[id(leaf)] for leaf in leaves(behind) if id(leaf) not in of_log and id(leaf) in look.parameters}
+    return {look.parameters[id(leaf)]: leaf for leaf in leaves(behind) if id(leaf) not in of_log and id(leaf) in look.parameters}

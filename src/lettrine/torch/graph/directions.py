@@ -1,8 +1,8 @@
 """Evidence "wrong direction": a loss that the steps make smaller is a measure of how good the answers are.
 
-words: what ("overlap", "cosine" or "log-likelihood"); with ("" where it is the whole loss, else the name of the loss beside it,
-which has the same targets and pulls the other way). figures: "looks" at which it was so, "all" of them; "first", "last": the
-measure at these looks.
+words: what ("overlap", "cosine", "log-likelihood", or "entropy" of a policy whose actions are drawn); with ("" where it is the
+whole loss, else the name of the loss beside it, which has the same targets and pulls the other way). figures: "looks" at which it
+was so, "all" of them; "first", "last": the measure at these looks.
 
 The graph is followed from the loss through operations that only rise or only fall with their input, with the sign that this
 gives. It ends at a quotient that is an overlap of answers with targets of 0 and 1 (dice, jaccard), at a cosine between answers
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from torch import Tensor
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.capture.looks import Look, reader
+from lettrine.torch.graph.advantages import DRAW
 from lettrine.torch.graph.comparisons import readable
 from lettrine.torch.graph.opponents import bootstrapped, judges
 from lettrine.torch.graph.overlaps import PRODUCTS, SUMS, answers_of, leads
@@ -36,6 +37,7 @@ _BESIDE: Final = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
 _TURNED: Final = ("neg", "__neg__", "mul", "__mul__", "__rmul__", "sub", "__rsub__", "rsub")
 _NEARLY: Final = 0.99
 _FACTORS: Final = (-0.5, -1.0, -2.0)  # of a formula; other numbers below 0 may be rewards
+_UNSURE: Final = -0.5
 _PART: Final = 0.25  # of the targets that an overlap's divisor counts, at least
 
 
@@ -44,6 +46,11 @@ class _Measure:
     what: str
     value: float
     target: Tensor | None = None
+
+
+_Found: TypeAlias = tuple[Node, float, _Measure | None]
+"""An operation where the walk ended; 1 if the loss rises with it, -1 if it falls, less where the sign may be that of a reward;
+and what it measures."""
 
 
 @reader
@@ -62,8 +69,9 @@ class Directions:
         self._all += 1
         if any(group.get("maximize", False) for each in look.optimisers for group in each.param_groups):
             return ()
-        if not judges(look) and _trained(look, loss) and (found := _wrong(look, loss)) is not None:
-            self._found.setdefault((found[0].what, found[1]), []).append((look.step, found[0].value))
+        if not judges(look) and _trained(look, loss):
+            for measure, beside in _wrong(look, loss):
+                self._found.setdefault((measure.what, beside), []).append((look.step, measure.value))
         return ()
 
     def finish(self) -> Iterator[Evidence]:
@@ -82,27 +90,36 @@ def _trained(look: Look, loss: Tensor) -> bool:
     return id(nearest) in look.parameters and (id(nearest) in held or not held)
 
 
-def _wrong(look: Look, loss: Tensor) -> tuple[_Measure, str] | None:
-    """A measure that this loss makes smaller, and the loss beside it, if these are all that it is made of."""
+def _wrong(look: Look, loss: Tensor) -> list[tuple[_Measure, str]]:
+    """A measure that this loss makes smaller, and the loss beside it, if these are all that it is made of. The entropy of a
+    policy may be one part of many.
+    """
     noted = {call.result.grad_fn: call for call in look.outside if isinstance(call.result, Tensor) and call.result.grad_fn}
-    found: list[tuple[Node, float, _Measure | None]] = []
+    drawn = any(call.name == DRAW for call in look.calls)
+    found: list[_Found] = []
     waiting, seen = [(loss.grad_fn, 1.0)], 0
     while waiting:
         node, sign = waiting.pop(0)
         seen += 1
-        measure = _overlap(node, noted) or _cosine(look, noted, node)
+        measure = _overlap(node, noted) or _cosine(look, noted, node) or (_entropy(node) if drawn else None)
         if measure is None and seen < _MOST and (inner := _inner(node, sign)) is not None:
             waiting += inner
         else:
             found.append((node, sign, measure))
-    measures = [measure for _, sign, measure in found if measure is not None and sign > 0]
+    entropies = [(measure, "") for _, sign, measure in found if measure is not None and measure.what == "entropy" and sign < 0]
+    return entropies[:1] or _alone(found, noted) or _density(loss, found)
+
+
+def _alone(found: list[_Found], noted: Mapping[Node, FunctionCall]) -> list[tuple[_Measure, str]]:
+    """An overlap or a cosine, if there is nothing else but a loss with the same targets."""
+    measures = [measure for _, sign, measure in found if measure is not None and measure.what != "entropy" and sign == 1]
+    if not measures or len({each.what for each in measures}) > 1:
+        return []
     if len(measures) == len(found):
-        return (measures[0], "") if len({each.what for each in measures}) == 1 else None
-    if not measures:
-        return _density(loss, found)
+        return [(measures[0], "")]
     beside = [_same_targets(noted.get(node), sign, measures[0]) for node, sign, measure in found if measure is None]
     alone = len(beside) == 1 and len(measures) + 1 == len(found)
-    return (measures[0], beside[0]) if alone and beside[0] else None
+    return [(measures[0], beside[0])] if alone and beside[0] else []
 
 
 def _inner(node: Node, sign: float) -> list[tuple[Node, float]] | None:  # noqa: PLR0911
@@ -115,7 +132,7 @@ def _inner(node: Node, sign: float) -> list[tuple[Node, float]] | None:  # noqa:
     if name == "Neg" or (name == "Rsub" and len(inputs) == 1):
         return [(inputs[0], -sign)]
     if name in ("Add", "Sub"):
-        factor = float(saved(node, "alpha") or 1.0) * (-1.0 if name == "Sub" else 1.0)
+        factor = _sign_of(float(saved(node, "alpha") or 1.0)) * (-1.0 if name == "Sub" else 1.0)
         signs = (sign, sign * factor)
         return [(each, signs[place]) for place, (each, _) in enumerate(node.next_functions) if each is not None]
     if name == "Pow" and (saved(node, "exponent") or 0) > 0:
@@ -130,12 +147,14 @@ def _inner(node: Node, sign: float) -> list[tuple[Node, float]] | None:  # noqa:
 
 
 def _sign_of(value: Any) -> float:
-    """1 for numbers above 0, -1 for the factor of a formula that is below 0; otherwise 0."""
+    """1 for numbers above 0, -1 for the factor of a formula that is below 0, _UNSURE for another number below 0; otherwise 0."""
     if isinstance(value, Tensor) and readable(value):
         if bool((value > 0).all()):
             return 1.0
         value = float(value) if value.numel() == 1 else 0.0
-    return 0.0 if not isinstance(value, int | float) else 1.0 if value > 0 else -1.0 if value in _FACTORS else 0.0
+    if not isinstance(value, int | float) or not value < 0:
+        return float(isinstance(value, int | float) and value > 0)
+    return -1.0 if value in _FACTORS else _UNSURE
 
 
 def _overlap(node: Node, noted: Mapping[Node, FunctionCall]) -> _Measure | None:
@@ -201,20 +220,40 @@ def _unit(rows: Tensor) -> bool:
     return bool(((rows.detach().float().norm(dim=-1) - 1).abs() < 1e-3).all())
 
 
-def _density(loss: Tensor, found: list[tuple[Node, float, _Measure | None]]) -> tuple[_Measure, str] | None:
+def _entropy(node: Node) -> _Measure | None:
+    """The sum of p log p of a softmax, which is minus its entropy: a product of shares with their own logarithm."""
+    inputs = inputs_of(node)
+    if operation(node) != "Mul" or len(inputs) != 2:
+        return None
+    for shares, logs in (inputs, inputs[::-1]):
+        below = logs
+        while operation(below) in ("Clamp", "ClampMin", "Add") and len(inputs_of(below)) == 1:
+            below = inputs_of(below)[0]
+        made = inputs_of(shares)[:1]
+        same = operation(below) == "LogSoftmax" and inputs_of(below)[:1] == made  # softmax and log_softmax of the same
+        normal = operation(below) == "Sub" and operation(inputs_of(below)[-1]) == "Logsumexp" and made == [below]
+        back = operation(shares) == "Exp" and made == [below] and operation(below) == "LogSoftmax"
+        of_log = operation(below) == "Log" and shares in walk(inputs_of(below), 4)
+        if back or (operation(shares) == "Softmax" and (same or normal or of_log)):
+            product = saved(node, "self") * saved(node, "other")
+            return _Measure("entropy", -float(product.sum(-1).mean()))
+    return None
+
+
+def _density(loss: Tensor, found: list[_Found]) -> list[tuple[_Measure, str]]:
     """A normal log-likelihood of data that the steps make smaller: its error and the logarithm of its spread both count
     against the loss.
     """
     errors = [node for node, _, _ in found if _squared(node)]
-    if not errors or any(sign > 0 for _, sign, _ in found):
-        return None
+    if not errors or any(sign != -1 for _, sign, _ in found):
+        return []
     divisors = [
         following for each in walk([loss.grad_fn], _MOST) if operation(each) == "Div" for following in inputs_of(each)[1:]
     ]
     spreads = set(walk(divisors, 10 * _MOST))
     if any(node not in spreads for node, _, _ in found if node not in errors):
-        return None
-    return _Measure("log-likelihood", float(loss.detach())), ""
+        return []
+    return [(_Measure("log-likelihood", float(loss.detach())), "")]
 
 
 def _squared(node: Node) -> bool:
@@ -229,7 +268,7 @@ def _squared(node: Node) -> bool:
 
 def _same_targets(call: FunctionCall | None, sign: float, measure: _Measure) -> str:
     """The name of a loss that has the same targets."""
-    if call is None or call.name not in _BESIDE or sign <= 0 or measure.target is None:
+    if call is None or call.name not in _BESIDE or sign != 1 or measure.target is None:
         return ""
     target = call.given(1, "target")
     same = isinstance(target, Tensor) and target.numel() == measure.target.numel()

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from torch import Tensor
 
+from lettrine.torch.graph.handmade import handmade
 from lettrine.torch.graph.reading import _WEIGHTED, VIEWS, Node, operation
 from lettrine.torch.private import saved, saves_elsewhere
 
@@ -73,6 +74,13 @@ def head_of(prediction: Tensor, names: Mapping[int, str]) -> Head:  # noqa: C901
     while node is not None and steps < _LONGEST:
         steps += 1
         kind = _CLAMPS.get(operation(node), operation(node))
+        if (written := handmade(node)) is not None:
+            kind, below = written
+            if not set(operations) - {"Clamp"}:
+                low, high = max(low, 0.0), min(high, 1.0)
+            operations.append(kind)
+            node = below
+            continue
         if kind in _WEIGHTED:
             return Head(tuple(operations), axis, parameter_of(node, names), low, high, dropped)
         if kind in _SHAPING:
