@@ -125,6 +125,8 @@ def test_a_step_too_small_to_be_seen_is_no_fault_of_the_optimiser():
 
 
 def test_units_that_stay_alike():
+    cut_off = {"fc2.weight.duplicate": 1.0, "fc2.weight.gradient_norm": np.nan}
+    assert found(make_trace(**cut_off), "symmetry") == ()  # it stays as it is because no gradient reaches it
     finding = the(make_trace(**{"fc2.weight.duplicate": 1.0}), "symmetry")
     assert finding.where == ("fc2.weight",)
     assert "std 0.22" in finding.remedy  # 1 / sqrt(20)

@@ -113,13 +113,12 @@ class Inputs:
 
 def _table_of(root: RootCall) -> Tensor | None:
     """The first floating-point input of a root, one row for each example. An input with one value throughout is skipped: it is a
-    mask or an empty state.
+    mask or an empty state. So is a square matrix beside a table with as many rows: it tells which nodes of a graph are linked.
     """
-    for each in root.inputs:
-        usable = each.is_floating_point() and each.ndim > 1 and not each.requires_grad and readable(each)
-        if usable and bool((each != each.reshape(-1)[0]).any()):
-            return each
-    return None
+    given = [each for each in root.inputs if each.is_floating_point() and each.ndim > 1 and not each.requires_grad]
+    varied = [each for each in given if readable(each) and bool((each != each.reshape(-1)[0]).any())]
+    rows = {each.shape[:-1] for each in varied if each.shape[-2] != each.shape[-1]}
+    return next((each for each in varied if each.shape[-2] != each.shape[-1] or each.shape[:-1] not in rows), None)
 
 
 def _constant_of(root: RootCall) -> Tensor | None:
@@ -174,6 +173,9 @@ def _take_pairs(seen: _Seen, given: Tensor, look: Look) -> None:
         if each.given and target.numel() == given.numel():  # a target for each token
             seen.copies.take(given, target)
             return
+        if each.given and target.ndim and given.ndim > 2 and len(target) == given.shape[1]:  # time comes first
+            given = given.transpose(0, 1)
+            break
     else:
         return
     single = target[:1].numel() == 1
