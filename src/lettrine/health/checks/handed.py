@@ -11,6 +11,7 @@ from lettrine.health import limits
 from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.directions import wrong_directions
 from lettrine.health.checks.episode_ends import kept_ends
+from lettrine.health.checks.policies import mispaired
 from lettrine.health.checks.reading import listed, number, share
 from lettrine.health.checks.reference import NEED_NOT_FALL, handed_ratios, loss_seen, ordinary
 from lettrine.health.checks.registry import Skip, check
@@ -30,13 +31,15 @@ def other_loss(trace: Trace) -> Iterator[Finding]:
 
     Measured: The loss handed to watch.loss, beside the loss on which backward() was called.
         And whether the steps make it smaller at all, or make a measure of what is right smaller (an overlap, a cosine, a
-        likelihood); whether the mean over a batch is taken before the loss; whether the weights of log-probabilities of drawn
-        actions are trained by it; and which next states count in the targets of values, a share of {ENDS_KEPT:.0%} or less.
+        likelihood); whether the mean over a batch is taken before the loss or before a product with weights of the examples;
+        whether weights of log-probabilities of drawn actions or the target of a value are trained by it; which of a clipped and
+        a free ratio of probabilities it keeps; and which next states count in the targets of values, a share of {ENDS_KEPT:.0%}
+        or less.
     Formula: ratio = handed / trained on. It must be constant up to powers of 2, because a GradScaler multiplies by them.
     """
     seen = loss_seen(trace)
-    if averaged := trace.seen("averaged first"):
-        yield from map(_averaged, averaged)
+    if wrong := [*mispaired(trace), *map(_averaged, trace.seen("averaged first"))]:
+        yield from wrong
         return
     if seen is None:
         raise Skip("not applicable", "no backward pass was looked at")

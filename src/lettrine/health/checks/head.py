@@ -49,6 +49,9 @@ def broadcast(trace: Trace) -> Iterator[Finding]:
         if each.figure("columns") > 1:
             yield _one_against_many(each)
             continue
+        if each.figure("weights") == 1:
+            yield _table_of_weights(each)
+            continue
         targets = "targets" if each.words["function"].endswith(("loss", "entropy", "logits")) else "numbers"
         longer = "the answers" if answers.count(",") > others.count(",") or answers.count(",") > 1 else f"the {targets}"
         yield Finding(
@@ -66,6 +69,24 @@ def broadcast(trace: Trace) -> Iterator[Finding]:
             remedy=f"Give both the same shape: call squeeze(-1) on {longer}, or unsqueeze(-1) on the other.",
             reference="torch.nn.MSELoss: input and target have the same shape; NumPy's rules of broadcasting",
         )
+
+
+def _table_of_weights(each: Evidence) -> Finding:
+    size = int(each.figure("size"))
+    return Finding(
+        id="broadcast",
+        severity="warning",
+        where=each.where,
+        steps=each.steps,
+        value=float(size),
+        limit=1.0,
+        message=f"A column of shape ({size},) and one of shape ({size}, 1) are subtracted, and become a table of "
+        f"{size} by {size} "
+        f"that weights answers of shape {each.words['answers']}.",
+        why="Each answer is weighted by the differences of all examples: what is taken off is the same mean for all.",
+        remedy=f"Call squeeze(-1) on the column of shape ({size}, 1) before the difference, as in returns - values.squeeze(-1).",
+        reference="NumPy's rules of broadcasting",
+    )
 
 
 def _one_against_many(each: Evidence) -> Finding:

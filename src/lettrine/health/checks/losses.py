@@ -8,6 +8,7 @@ from math import isfinite, log, nan
 import numpy as np
 
 from lettrine.health import limits
+from lettrine.health.checks.collapse import collapsed
 from lettrine.health.checks.consequence import consequence, first_loss, steps_until
 from lettrine.health.checks.reading import (
     ends,
@@ -111,8 +112,12 @@ def no_learning(trace: Trace) -> Iterator[Finding]:
     """The loss does not fall, or stops at the loss of guessing.
 
     Measured: The level of the loss at the end, against its level at the start and against the loss of guessing.
+        And whether vectors that the loss compares with each other have become one.
     Formula: end >= {CHANCE_SHARE} * (loss of guessing); or start - end < max({FLAT_SHARE} * start, 3 standard errors).
     """
+    yield from (same := list(collapsed(trace)))
+    if same:
+        return
     if not ordinary(trace):
         raise Skip("not applicable", NEED_NOT_FALL)
     if trace.seen("resumed") and not isfinite(guess_of(trace)):

@@ -131,23 +131,28 @@ def frozen_pairs(trace: Trace) -> Iterator[Finding]:
 
 
 def fixed_copies(trace: Trace) -> Iterator[Finding]:
-    """Copies, such as target networks, that are filled with what they hold already."""
+    """Copies, such as target networks, that are filled with what they hold already, or never."""
     for seen in trace.seen("fixed copy"):
-        if seen.figure("written") < limits.REWRITTEN or seen.figure("steps") < limits.FROZEN_STEPS:
+        written, asked, steps = seen.figure("written"), seen.figure("asked"), int(seen.figure("steps"))
+        again = written >= limits.REWRITTEN and steps >= limits.FROZEN_STEPS
+        never = written == 0 and asked >= limits.ASKED_LOOKS and steps >= limits.UNCOPIED_REMARK
+        if not (again or never):
             continue
         live, copy = seen.where
+        what = f"was written at {written:.0f} looks or more: each time with the values that it had."
+        what = what if again else f"was never written: {live} learns from what an untrained network says."
         yield Finding(
             id="never-moved",
-            severity="warning",
+            severity="warning" if again or steps >= limits.UNCOPIED_STEPS else "info",
             where=(copy,),
             steps=seen.steps,
-            value=seen.figure("written"),
+            value=written,
             limit=float(limits.REWRITTEN),
-            message=f"{copy} began as a copy of {live}, still holds its random start values at step {seen.steps[1]:,}, and was "
-            f"written at {seen.figure('written'):.0f} looks or more: each time with the values that it had.",
+            message=f"{copy} began as a copy of {live}, still holds its random start values at step {seen.steps[1]:,}, and "
+            f"{what}",
             why=f"{copy} goes on answering as an untrained network, however much {live} learns.",
-            remedy=f"Fill it from the other network: {copy}.load_state_dict({live}.state_dict()); in a running average see that "
-            f"the new weights are those of {live}, with a share above 0.",
+            remedy=f"Fill it from the other network{'' if again else ' every few hundred steps'}: {copy}.load_state_dict("
+            f"{live}.state_dict()); in a running average see that the new weights are those of {live}, with a share above 0.",
             reference="Mnih et al. 2015, Human-level control through deep reinforcement learning, algorithm 1",
         )
 

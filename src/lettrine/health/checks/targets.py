@@ -8,8 +8,10 @@ from math import isfinite, log
 import numpy as np
 
 from lettrine.health import limits
+from lettrine.health.checks.adversaries import hinges, reals
 from lettrine.health.checks.consequence import Consequence, consequence
 from lettrine.health.checks.head import compared, operations_of
+from lettrine.health.checks.positives import no_positives
 from lettrine.health.checks.reading import number, share
 from lettrine.health.checks.registry import check
 from lettrine.health.evidence import Evidence
@@ -46,6 +48,8 @@ def target_range(trace: Trace) -> Iterator[Finding]:
         1 gets 0 and 1.
     Formula: lost = (squared distance of the targets from the nearest value in reach) / (variance of the targets).
     """
+    yield from reals(trace)
+    yield from hinges(trace)
     for each in compared(trace):
         low, high = each.figure("low"), each.figure("high")
         if not (given(each) or _many_outside(each)) or not isfinite(low):
@@ -179,10 +183,11 @@ def target_constant(trace: Trace) -> Iterator[Finding]:
 
     Measured: The targets of all sampled batches, and how many of those batches hold only targets that are ignored.
     Formula: none: one class, or a standard deviation of 0, in {CONSTANT_LOOKS} or more batches up to step {CONSTANT_STEP} or
-        later.
+        later. Of several losses: labels that are all 0, beside a part that gets no gradient.
     """
     seen = compared(trace)
     yield from (_all_ignored(each) for each in seen if each.words["expects"] == "classes" and each.figure("all_ignored") > 0.5)
+    yield from no_positives(trace, seen)
     if len(seen) > 1:
         return  # several losses: one of them may have a constant target on purpose
     each = seen[0]

@@ -2,7 +2,8 @@
 predictions was compared with several columns of targets.
 
 where: the module that made the predictions, "" if that is not clear. words: "function", "answers" and "others": their shapes.
-figures: "looks" that showed it, "size" N, "columns" K of the targets, 1 for a table of N times N.
+figures: "looks" that showed it, "size" N, "columns" K of the targets, 1 for a table of N times N; "weights": 1 if the table is a
+difference of data, such as advantages, that weights the answers.
 
 Intended broadcasts are not reported: both sides have the same number of axes, both come from the model, or the code added the
 axis to the predictions explicitly. No loss function of torch broadcasts on purpose.
@@ -10,7 +11,7 @@ axis to the predictions explicitly. No loss function of torch broadcasts on purp
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar, Final
 
 from torch import Tensor
@@ -23,6 +24,8 @@ from lettrine.torch.graph.heads import head_of
 
 _ELEMENTWISE: Final = frozenset("sub add mul div true_divide rsub __sub__ __add__ __mul__ __rsub__ __truediv__".split())  # noqa: SIM905
 _DIFFERENCES: Final = ("sub", "__sub__", "rsub", "__rsub__")
+_PRODUCTS: Final = ("mul", "__mul__", "__rmul__", "multiply")
+_PAIRED: Final = 8  # rows of a column, or more
 _LOSING: Final = frozenset(("pow", "square", "__pow__", "abs", "absolute", "__abs__"))
 _ADDED: Final = frozenset(("unsqueeze", "expand_dims"))
 _PICKED: Final = 4  # times that rows are picked of rows
@@ -51,6 +54,9 @@ class Broadcasts:
             if pair is None:
                 pair = _one_against_many(call, uses.get(id(call.result), set()))
                 columns = pair[1].shape[1] if pair is not None else 0
+            weighted = pair is None and (table := _table(call, look.outside))
+            if weighted:
+                pair = table
             if pair is None:
                 continue
             answers, others = pair
@@ -60,7 +66,7 @@ class Broadcasts:
                 "broadcast",
                 (module,) if module else (),
                 (first, look.step),
-                {"looks": looks + 1, "size": answers.numel(), "columns": columns},
+                {"looks": looks + 1, "size": answers.numel(), "columns": max(columns, 1), "weights": float(bool(weighted))},
                 {"function": call.name, "answers": str(tuple(answers.shape)), "others": str(tuple(others.shape))},
             )
             self._seen[module] = first, looks + 1, evidence
@@ -90,6 +96,23 @@ def _pair(call: FunctionCall, makers: dict[int, FunctionCall]) -> tuple[Tensor, 
         return None
     meant = not named and _axis_added(answers if answers.ndim > others.ndim else others, makers)
     return None if meant else (answers, others)
+
+
+def _table(call: FunctionCall, calls: Sequence[FunctionCall]) -> tuple[Tensor, Tensor] | None:
+    """Answers (N,) that are weighted by the difference of a column (N,) and a column (N, 1), and the difference, (N, N)."""
+    first, second = call.given(0, "input"), call.given(1, "other")
+    if call.name not in _DIFFERENCES or call.where or not (isinstance(first, Tensor) and isinstance(second, Tensor)):
+        return None
+    size = first.numel()
+    shapes = {tuple(first.shape), tuple(second.shape)}
+    if first.requires_grad or second.requires_grad or size < _PAIRED or shapes != {(size,), (size, 1)}:
+        return None
+    for product in calls:
+        sides = (product.given(0, "input"), product.given(1, "other")) if product.name in _PRODUCTS else ()
+        for table, answers in (sides, sides[::-1]) if sides else ():
+            if table is call.result and isinstance(answers, Tensor) and answers.requires_grad and answers.shape == (size,):
+                return answers, table
+    return None
 
 
 def _axis_added(tensor: Tensor, makers: dict[int, FunctionCall]) -> bool:

@@ -2,7 +2,8 @@
 was while the other one is trained.
 
 where: the part that is trained, and its copy. figures: "steps" between the first look and the last; "written": looks at which
-values had been written into the copy since the look before.
+values had been written into the copy since the look before; "asked": looks at which the
+best of the copy's answers was taken, or some were picked, as for the target of Q-learning.
 
 Only copies of matrices that were fresh from their random draw: a copy of trained weights may be meant to stay.
 """
@@ -18,12 +19,13 @@ from torch import Tensor, nn
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.copies import local
-from lettrine.torch.capture.looks import Stepping, reader
+from lettrine.torch.capture.looks import Look, Stepping, reader
 from lettrine.torch.graph.walks import fresh_random
 from lettrine.torch.private import version
 
 _VALUES: Final = 4_096  # compared of each matrix
 _MATRICES: Final = 4
+_PICKING: Final = frozenset(("max", "amax", "gather"))
 
 
 @dataclass
@@ -33,6 +35,7 @@ class _Pair:
     start: list[Tensor]
     versions: list[int]
     written: int = 0
+    asked: int = 0
     last: int = 0
     fixed: bool = False
 
@@ -43,6 +46,14 @@ class FixedCopies:
 
     def __init__(self) -> None:
         self._pairs: list[_Pair] | None = None
+
+    def look(self, look: Look) -> Iterable[Evidence]:
+        """See which copies are asked for values."""
+        for pair in self._pairs or ():
+            answers = {id(each) for root in look.roots if root.name == pair.names[1] for each in root.outputs}
+            answers |= {id(call.output) for call in look.modules if call.name == pair.names[1]}
+            pair.asked += any(call.name in _PICKING and id(call.given(0, "input")) in answers for call in look.outside)
+        return ()
 
     def stepping(self, stepping: Stepping) -> Iterable[Evidence]:
         """Find the copies at the first look, and see at the others what has become of them."""
@@ -65,6 +76,7 @@ class FixedCopies:
         for pair in self._pairs or ():
             if pair.fixed:
                 figures = {"steps": float(pair.last - pair.first), "written": float(pair.written)}
+                figures["asked"] = float(pair.asked)
                 yield Evidence("fixed copy", pair.names, (pair.first, pair.last), figures)
 
 

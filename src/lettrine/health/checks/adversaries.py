@@ -1,0 +1,72 @@
+"""Generators and critics that cannot reach what they are measured by: reported as "target-range"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from lettrine.health import limits_wiring as limits
+from lettrine.health.checks.reading import number, share
+from lettrine.health.findings import Finding
+from lettrine.health.trace import Trace
+
+_SPOKEN: Final = {
+    "Sigmoid": "sigmoid",
+    "Tanh": "tanh",
+    "Softmax": "softmax",
+    "Hardtanh": "hard tanh",
+    "Hardsigmoid": "hard sigmoid",
+}
+
+
+def reals(trace: Trace) -> Iterator[Finding]:
+    """Data that a generator can never imitate."""
+    for seen in trace.seen("real"):
+        if seen.figure("looks") < limits.REAL_LOOKS or seen.figure("outside") < limits.REAL_OUTSIDE:
+            continue
+        maker, critic = seen.where
+        least, most = number(seen.figure("least"), 3), number(seen.figure("most"), 3)
+        low, high, last = number(seen.figure("low")), number(seen.figure("high")), _spoken(seen.words["last"])
+        yield Finding(
+            id="target-range",
+            severity="warning",
+            where=(maker,),
+            steps=seen.steps,
+            value=seen.figure("outside"),
+            limit=limits.REAL_OUTSIDE,
+            message=f"{critic} is shown data from {least} to {most} beside what {maker} makes, and {maker} ends in a {last}, "
+            f"which gives {low} to {high}: at least {share(seen.figure('outside'))} of the values are out of its reach.",
+            why=f"{critic} tells the two apart by their range alone, and {maker} can never learn to imitate the data.",
+            remedy=f"Bring the data to the range from {low} to {high}, or give {maker} a last activation that reaches "
+            f"them: tanh for "
+            "data from -1 to 1, a sigmoid for 0 to 1, none for data with mean 0 and std 1.",
+            reference="Radford, Metz & Chintala 2016, Unsupervised representation learning with DCGAN, section 4",
+        )
+
+
+def hinges(trace: Trace) -> Iterator[Finding]:
+    """Hinges that an activation never reaches."""
+    for seen in trace.seen("hinge"):
+        if seen.figure("looks") < limits.HINGE_LOOKS:
+            continue
+        least, name, last = seen.figure("least"), seen.where[0], _spoken(seen.words["last"])
+        yield Finding(
+            id="target-range",
+            severity="warning",
+            where=seen.where,
+            steps=seen.steps,
+            value=least,
+            limit=0.0,
+            message=f"The loss cuts at 0 what is {number(least)} or more whatever {name} gives, since it ends in a "
+            f"{last}: the margin "
+            f"of {number(abs(seen.figure('margin')))} is never reached.",
+            why="A hinge lets go of answers that are right by the margin. Here it never does, and pushes the "
+            "activation to its flat "
+            "end, where the gradient vanishes.",
+            remedy=f"Leave out the {last} at the end of {name}: hinge losses take raw scores.",
+            reference="Lim & Ye 2017, Geometric GAN; torch.nn.HingeEmbeddingLoss",
+        )
+
+
+def _spoken(operation: str) -> str:
+    return _SPOKEN.get(operation, operation.lower())

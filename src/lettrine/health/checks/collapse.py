@@ -1,0 +1,35 @@
+"""Vectors that are compared with each other and have become one: reported as "no-learning"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lettrine.health import limits_wiring as limits
+from lettrine.health.checks.reading import number
+from lettrine.health.findings import Finding
+from lettrine.health.trace import Trace
+
+
+def collapsed(trace: Trace) -> Iterator[Finding]:
+    """Embeddings without a distance, beside a loss that no longer changes."""
+    for seen in trace.seen("collapsed"):
+        apart, last, value, before = (seen.figure(name) for name in ("apart", "last", "value", "before"))
+        still = abs(value - before) <= limits.COLLAPSED_FLAT * abs(value)
+        if not (last <= limits.COLLAPSED * apart and still and abs(value) >= limits.COLLAPSED_LEFT * abs(seen.figure("first"))):
+            continue
+        name = seen.where[0]
+        yield Finding(
+            id="no-learning",
+            severity="warning",
+            where=seen.where,
+            steps=seen.steps,
+            value=last / apart,
+            limit=limits.COLLAPSED,
+            message=f"{name} gives all examples the same vector: two of them lay {number(apart, 2)} apart at first, and "
+            f"{number(last, 2)} at step {seen.steps[1]:,}, where the loss stands at {number(value, 3)}.",
+            why="Where all distances are 0, a margin is the whole loss, and nothing pulls the vectors apart again.",
+            remedy="Lower the learning rate, by 10 at first; begin with all triplets or pairs, and take the hardest "
+            "alone only later, "
+            "or start from weights that were trained to classify. Without negatives keep the stopped gradient.",
+            reference="Schroff et al. 2015, FaceNet, section 3.2; Hermans et al. 2017, In defense of the triplet loss, appendix",
+        )

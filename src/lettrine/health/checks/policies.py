@@ -1,0 +1,89 @@
+"""How policies and values, and other losses with a weight for each example, are put together: reported as "other-loss"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lettrine.health import limits_wiring as limits
+from lettrine.health.findings import Finding
+from lettrine.health.trace import Trace
+
+
+def mispaired(trace: Trace) -> Iterator[Finding]:
+    """All of them."""
+    yield from _late_weights(trace)
+    yield from _chased(trace)
+    yield from _unclipped(trace)
+
+
+def _late_weights(trace: Trace) -> Iterator[Finding]:
+    """Weights of the examples that meet a mean over the examples."""
+    for seen in trace.seen("late weights"):
+        if seen.figure("looks") < limits.LATE_LOOKS:
+            continue
+        rows = int(seen.figure("rows"))
+        yield Finding(
+            id="other-loss",
+            severity="warning",
+            where=seen.where,
+            steps=seen.steps,
+            value=float(rows),
+            limit=1.0,
+            message=f"A mean over {rows} examples is multiplied by {rows} weights, one for each example: all examples "
+            f"count alike, "
+            "and only the mean of the weights matters.",
+            why="mean(loss) * mean(weights) is not mean(loss * weights): which weight belongs to which example is lost.",
+            remedy="Multiply first and take the mean after that: (loss * weights).mean(), where the loss of each "
+            "example comes from "
+            'reduction="none", or the log-probability of each step is left as it is.',
+            reference="torch.nn.CrossEntropyLoss: reduction; Williams 1992, Simple statistical gradient-following algorithms",
+        )
+
+
+def _chased(trace: Trace) -> Iterator[Finding]:
+    """Values whose target is trained along with them."""
+    for seen in trace.seen("chased"):
+        if seen.figure("looks") < limits.CHASED_LOOKS:
+            continue
+        yield Finding(
+            id="other-loss",
+            severity="warning",
+            where=seen.where,
+            steps=seen.steps,
+            value=seen.figure("looks"),
+            limit=0.0,
+            message=f"{seen.where[0]} is compared with a reward plus its own best value of the next state, and that target has a "
+            "graph: each step moves the target towards the answer, too.",
+            why="Values of later states are then pulled to those of earlier ones. Where chance decides what comes "
+            "next, they come "
+            "out wrong, and elsewhere they are learned slowly.",
+            remedy="Compute the target without a graph: with torch.no_grad(): target = reward + discount * "
+            "net(next).max(1).values "
+            "* (1 - done); better still with a copy of the network that is updated now and then.",
+            reference="Mnih et al. 2015, Human-level control through deep reinforcement learning, algorithm 1; Baird "
+            "1995, Residual "
+            "algorithms",
+        )
+
+
+def _unclipped(trace: Trace) -> Iterator[Finding]:
+    """A clipped ratio beside a free one, of which the loss keeps the wrong one."""
+    for seen in trace.seen("unclipped"):
+        if seen.figure("looks") < limits.UNCLIPPED_LOOKS:
+            continue
+        name = seen.words["function"]
+        yield Finding(
+            id="other-loss",
+            severity="warning",
+            where=(),
+            steps=seen.steps,
+            value=seen.figure("looks"),
+            limit=0.0,
+            message=f"Of the clipped and the free ratio of probabilities, {name} keeps the one with the smaller loss: "
+            f"the clip never "
+            "holds a step back.",
+            why="The clip is to take away what is gained by moving far from the old policy. The smaller loss always leaves it.",
+            remedy="Take the minus outside of the minimum: loss = -torch.min(ratio * advantage, ratio.clamp(1 - eps, 1 + eps) * "
+            "advantage).mean(); or, with the minus inside, take the maximum.",
+            reference="Schulman et al. 2017, Proximal policy optimization algorithms, equation 7",
+        )

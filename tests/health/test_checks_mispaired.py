@@ -1,0 +1,68 @@
+"""Losses put together wrongly, generators out of reach and vectors that became one, on evidence written by hand."""
+
+from __future__ import annotations
+
+import pytest
+from paper import make_trace, the
+
+from lettrine.health import limits_wiring as limits
+from lettrine.health.checks import examine
+from lettrine.health.evidence import Evidence
+
+LEAST = {"late weights": limits.LATE_LOOKS, "chased": limits.CHASED_LOOKS, "unclipped": limits.UNCLIPPED_LOOKS}
+
+
+def told_of(trace, name):
+    return [each for each in examine(trace, only=[name]).findings if each.where in (("head",), ("maker",))]
+
+
+def seen(kind, where=("head",), words=None, **figures):
+    return make_trace(evidence=(Evidence(kind, where, (0, 94), figures, words or {}),))
+
+
+@pytest.mark.parametrize("kind", LEAST)
+def test_losses_put_together_wrongly(kind):
+    words = {"function": "min", "mean": "()", "weights": "(32,)"}
+    finding = the(seen(kind, words=words, looks=LEAST[kind], rows=32), "other-loss")
+    assert (finding.severity, finding.steps) == ("warning", (0, 94))
+    assert told_of(seen(kind, words=words, looks=LEAST[kind] - 1, rows=32), "other-loss") == []
+    told = {"late weights": "32 examples", "chased": "head is compared", "unclipped": "min keeps"}
+    assert told[kind] in finding.message
+
+
+def real(**figures):
+    usual = {"low": 0.0, "high": 1.0, "least": 0.0, "most": 255.0, "looks": limits.REAL_LOOKS, "outside": 0.4}
+    return seen("real", ("maker", "judge"), {"last": "Sigmoid"}, **usual | figures)
+
+
+def test_data_out_of_a_generators_reach():
+    finding = the(real(), "target-range")
+    assert (finding.severity, finding.where) == ("warning", ("maker",))
+    assert "judge is shown data from 0 to 255 beside what maker makes, and maker ends in a sigmoid" in finding.message
+    assert "at least 40 % of the values" in finding.message
+    assert told_of(real(outside=0.9 * limits.REAL_OUTSIDE), "target-range") == []
+    assert told_of(real(looks=limits.REAL_LOOKS - 1), "target-range") == []
+
+
+def test_a_hinge_out_of_reach():
+    finding = the(seen("hinge", words={"last": "Sigmoid"}, looks=limits.HINGE_LOOKS, least=1.0, margin=1.0), "target-range")
+    assert "cuts at 0 what is 1 or more whatever head gives" in finding.message
+    few = seen("hinge", words={"last": "Sigmoid"}, looks=limits.HINGE_LOOKS - 1, least=1.0, margin=1.0)
+    assert told_of(few, "target-range") == []
+
+
+def collapsed(**figures):
+    usual = {"apart": 2.0, "last": 1e-3, "value": 0.5, "before": 0.5, "first": 0.7, "size": 1.0, "rows": 32.0, "looks": 6.0}
+    return seen("collapsed", **usual | figures)
+
+
+def test_vectors_that_became_one():
+    finding = the(collapsed(), "no-learning")
+    assert (finding.severity, finding.where) == ("warning", ("head",))
+    assert "two of them lay 2 apart at first, and 0.001 at step 94, where the loss stands at 0.5" in finding.message
+    for figures in (
+        {"last": 2.1 * limits.COLLAPSED},  # still apart
+        {"before": 0.5 * (1 + 2 * limits.COLLAPSED_FLAT)},  # the loss still moves
+        {"value": 0.13, "before": 0.13},  # the margin is nearly won
+    ):
+        assert told_of(collapsed(**figures), "no-learning") == [], figures

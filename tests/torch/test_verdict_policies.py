@@ -1,0 +1,185 @@
+"""Policies, values and weights of examples: put together wrongly, beside their cures and beside healthy ones that look alike."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import Tensor, nn  # noqa: E402
+from torch.nn import functional  # noqa: E402
+from trainings import batches, checked, named  # noqa: E402
+
+from lettrine import health  # noqa: E402
+from lettrine.health.findings import Finding  # noqa: E402
+
+ACTIONS = 4
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    torch.manual_seed(3)
+
+
+def weighted(form: str, *, rows: int = 32) -> dict[str, Finding]:
+    """Rows of which each has a weight, new at each step."""
+    model = nn.Sequential(nn.Linear(12, 24), nn.ReLU(), nn.Linear(24, 4))
+    optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
+    levels = torch.rand(rows)
+    with health.watch(model, optimiser) as watch:
+        for x, y in batches(24, rows):
+            weights, logits = torch.rand(rows), model(x)
+            each = functional.cross_entropy(logits, y, reduction="none")
+            loss = {
+                "mean of the loss": (functional.cross_entropy(logits, y) * weights).mean,
+                "mean by hand": lambda: (weights[:, None] * each.mean()).sum() / rows,  # noqa: B023
+                "divided": (functional.cross_entropy(logits, y) / (1 + weights)).mean,
+                "log-probabilities": (-logits.log_softmax(1).gather(1, y[:, None])[:, 0].mean() * weights).sum,
+                "each": (each * weights).mean,
+                "one number": lambda: functional.cross_entropy(logits, y) * weights.mean(),  # noqa: B023
+                "tasks": (functional.cross_entropy(logits, y) * weights[:3]).mean,
+                "always the same": (functional.cross_entropy(logits, y) * levels).mean,
+            }[form]()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+    return named(checked(watch.report()))
+
+
+@pytest.mark.parametrize("form", ["mean of the loss", "mean by hand", "divided", "log-probabilities"])
+def test_weights_that_come_after_the_mean(form: str) -> None:
+    found = weighted(form)["other-loss"]
+    assert found.value == 32
+    assert found.where == (("2",) if form in ("mean of the loss", "divided") else found.where)
+    assert "(loss * weights).mean()" in found.remedy
+
+
+@pytest.mark.parametrize("form", ["each", "one number", "tasks", "always the same"])
+def test_weights_that_need_no_remark(form: str) -> None:
+    assert "other-loss" not in weighted(form)
+
+
+def valued(form: str, *, steps: int = 24) -> dict[str, Finding]:
+    """Values of actions, compared with a reward and the best value of what comes next."""
+    net = nn.Sequential(nn.Linear(6, 24), nn.ReLU(), nn.Linear(24, ACTIONS))
+    other = copy.deepcopy(net)
+    optimiser = torch.optim.Adam(net.parameters(), lr=3e-3)
+    with health.watch(nn.ModuleDict({"net": net, "other": other}), optimiser) as watch:
+        for step in range(steps):
+            state, after = torch.randn(32, 6), torch.randn(32, 6)
+            action, reward, goes_on = torch.randint(ACTIONS, (32,)), torch.randn(32), (torch.rand(32) < 0.9).float()
+            value = net(state).gather(1, action[:, None]).squeeze(1)
+            if form == "max":
+                target = reward + 0.9 * net(after).max(1)[0] * goes_on
+            elif form == "amax":
+                value = net(state)[torch.arange(32), action]
+                target = reward + torch.where(goes_on > 0, net(after).amax(dim=1), 0.0) * 0.9
+            elif form == "detached":
+                target = reward + 0.9 * net(after).max(1)[0].detach() * goes_on
+            elif form == "without a graph":
+                with torch.no_grad():
+                    target = reward + 0.9 * net(after).max(1)[0] * goes_on
+            elif form == "of a copy":
+                target = reward + 0.9 * other(after).max(1)[0] * goes_on
+            else:  # two views of one thing should agree: nothing is a reward here
+                target = net(state + 0.1 * torch.randn(32, 6)).amax(1)
+                value = net(state).amax(1)
+            loss = functional.smooth_l1_loss(value, target) if form != "amax" else (target - value).pow(2).mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+            if step % 5 == 4:
+                other.load_state_dict(net.state_dict())
+    return named(checked(watch.report()))
+
+
+@pytest.mark.parametrize("form", ["max", "amax"])
+def test_a_target_with_a_graph(form: str) -> None:
+    found = valued(form)["other-loss"]
+    assert found.where == ("net",)
+    assert "torch.no_grad()" in found.remedy
+
+
+@pytest.mark.parametrize("form", ["detached", "without a graph", "of a copy", "agreement"])
+def test_a_target_without_a_graph(form: str) -> None:
+    assert "other-loss" not in valued(form)
+
+
+def clipped(form: str) -> dict[str, Finding]:
+    """A policy with a clipped ratio, and a value beside it."""
+    policy = nn.Sequential(nn.Linear(6, 24), nn.Tanh(), nn.Linear(24, ACTIONS + 1))
+    optimiser = torch.optim.Adam(policy.parameters(), lr=3e-3)
+    with health.watch(policy, optimiser) as watch:
+        for _ in range(12):
+            state = torch.randn(32, 6)
+            with torch.no_grad():
+                old = policy(state)[:, :ACTIONS].log_softmax(1)
+            action = torch.multinomial(old.exp(), 1)
+            gain = (action[:, 0] == state[:, :ACTIONS].argmax(1)).float()
+            for _ in range(2):
+                answer = policy(state)
+                ratio = torch.exp(answer[:, :ACTIONS].log_softmax(1).gather(1, action) - old.gather(1, action))[:, 0]
+                free, held = ratio * (gain - 0.25), torch.clamp(ratio, 0.8, 1.2) * (gain - 0.25)
+                loss = {
+                    "minus in the minimum": lambda: torch.min(-free, -held).mean(),  # noqa: B023
+                    "minus outside of the maximum": lambda: -torch.max(free, held).mean(),  # noqa: B023
+                    "minimum": lambda: -torch.min(free, held).mean(),  # noqa: B023
+                    "maximum of losses": lambda: torch.maximum(-free, -held).mean(),  # noqa: B023
+                    "times a number": lambda: -1.0 * torch.minimum(free, held).sum() / 32,  # noqa: B023
+                }[form]() + 0.5 * functional.mse_loss(answer[:, -1], gain)
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+                watch.loss(loss)
+    return named(checked(watch.report()))
+
+
+@pytest.mark.parametrize("form", ["minus in the minimum", "minus outside of the maximum"])
+def test_a_clip_that_holds_nothing_back(form: str) -> None:
+    found = clipped(form)["other-loss"]
+    assert "minimum" in found.remedy
+    assert "min keeps" in found.message or "max keeps" in found.message
+
+
+@pytest.mark.parametrize("form", ["minimum", "maximum of losses", "times a number"])
+def test_a_clip_that_holds_back(form: str) -> None:
+    assert "other-loss" not in clipped(form)
+
+
+def advantage(form: str) -> dict[str, Finding]:
+    """Returns minus values, by which log-probabilities are weighted."""
+    net = nn.Sequential(nn.Linear(6, 24), nn.Tanh(), nn.Linear(24, ACTIONS + 1))
+    optimiser = torch.optim.Adam(net.parameters(), lr=3e-3)
+    with health.watch(net, optimiser) as watch:
+        for _ in range(24):
+            state = torch.randn(32, 6)
+            answer = net(state)
+            log, value = answer[:, :ACTIONS].log_softmax(1), answer[:, ACTIONS:]
+            action = torch.multinomial(log.detach().exp(), 1)[:, 0]
+            gain = (action == state[:, :ACTIONS].argmax(1)).float()
+            if form == "pairs of rows":  # each with each other one, on purpose
+                weight: Tensor = (gain - gain.unsqueeze(1)).mean(0)
+            else:
+                weight = gain - (value.detach() if form == "table" else value.detach().squeeze(-1))
+            policy = -(weight * log[torch.arange(32), action]).mean()
+            loss = policy + functional.mse_loss(value[:, 0], gain)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+    return named(checked(watch.report()))
+
+
+def test_an_advantage_of_all_with_all() -> None:
+    found = advantage("table")["broadcast"]
+    assert found.value == 32
+    assert "values.squeeze(-1)" in found.remedy
+
+
+@pytest.mark.parametrize("form", ["column", "pairs of rows"])
+def test_an_advantage_of_each(form: str) -> None:
+    assert "broadcast" not in advantage(form)
