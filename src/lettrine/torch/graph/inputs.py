@@ -170,7 +170,7 @@ def _take_pairs(seen: _Seen, given: Tensor, look: Look) -> None:
         target = each.target
         if each.given and target.ndim and len(target) == len(given):
             break
-        if each.given and target.numel() == given.numel():  # a target for each token
+        if each.given and not given.is_floating_point() and target.numel() == given.numel():  # a target for each token
             seen.copies.take(given, target)
             return
         if each.given and target.ndim and given.ndim > 2 and len(target) == given.shape[1]:  # time comes first
