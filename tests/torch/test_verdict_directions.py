@@ -135,8 +135,10 @@ def test_actions_of_which_all_rewards_are_below_0() -> None:
             return -(policy.log_prob(action) * rewards).mean()
         return -(policy.log_prob(action).mean() * float(rewards.mean()))
 
-    assert turned(lambda z, t: policy(z, t, at_once=True), numbers()[1], out=2) == []
-    assert turned(lambda z, t: policy(z, t, at_once=False), numbers()[1], out=2) == []
+    for at_once in (True, False):
+        data = batches(*numbers())
+        report = watched(net(out=2), data, lambda model, x, y, form=at_once: policy(model(x), y, at_once=form), steps=20)
+        assert report.trace.seen("wrong direction") == ()
 
 
 def test_a_disturbance_that_is_trained_against_a_network() -> None:
