@@ -81,7 +81,12 @@ def rates(z: Tensor, t: Tensor) -> Tensor:
     return (p * (1 - t)).sum() / (p.sum() + 1) + ((1 - p) * t).sum() / t.sum()
 
 
-@pytest.mark.parametrize("loss", [folded, tversky, rates])
+def false_alarms(z: Tensor, t: Tensor) -> Tensor:
+    p = z.sigmoid()
+    return (p * (1 - t)).sum() / (p.sum() + 1)
+
+
+@pytest.mark.parametrize("loss", [folded, tversky, rates, false_alarms])
 def test_quotients_that_should_fall(loss: Callable[[Tensor, Tensor], Tensor]) -> None:
     assert turned(loss, marks(), out=5) == []
 
@@ -122,12 +127,18 @@ def test_a_likelihood_that_is_made_small(likelihood: Callable[[Tensor, Tensor], 
 
 
 def test_actions_of_which_all_rewards_are_below_0() -> None:
-    def policy(z: Tensor, t: Tensor) -> Tensor:
+    def policy(z: Tensor, t: Tensor, *, at_once: bool) -> Tensor:
         policy = torch.distributions.Normal(z[:, 0], functional.softplus(z[:, 1]) + 0.1)
         action = policy.sample()
-        return -(policy.log_prob(action) * (-((action - t) ** 2) - 1)).mean()
+        rewards = -((action - t) ** 2) - 1
+        if at_once:
+            return -(policy.log_prob(action) * rewards).mean()
+        return -(policy.log_prob(action).mean() * float(rewards.mean()))
 
-    assert turned(policy, numbers()[1], out=2) == []
+    for at_once in (True, False):
+        data = batches(*numbers())
+        report = watched(net(out=2), data, lambda model, x, y, form=at_once: policy(model(x), y, at_once=form), steps=20)
+        assert report.trace.seen("wrong direction") == ()
 
 
 def test_a_disturbance_that_is_trained_against_a_network() -> None:

@@ -75,3 +75,4 @@ def test_quotients_that_are_logits() -> None:
     report = watched(Attending(), batches(*classes()), lambda model, x, y: functional.cross_entropy(model(x), y))
     assert not [each for each in report.findings if each.severity != "info"]
     assert said(lambda z, y: functional.cross_entropy(10 * functional.normalize(z, dim=1), y)) == []
+    assert said(lambda z, y: functional.cross_entropy(z.exp() / (z * 0.5).exp().sum(1, keepdim=True), y)) == []

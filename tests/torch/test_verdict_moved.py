@@ -96,5 +96,6 @@ def test_statistics_that_may_move() -> None:
     far, other = rows(400, 3.0), rows(300, 3.0)
     assert tuned(far, other) == []  # on purpose: held-out data are of the new kind, too
     assert tuned(rows(40), rows(300)) == []  # the same kind: few rows, a held-out loss above that of training
+    assert tuned(far, rows(300, -3.0)) == []  # held-out data that neither statistics fit
     assert tuned(far, rows(300), fresh=True) == []  # statistics that hold nothing yet
     assert tuned(far, rows(300), whole=True) == []  # what learns goes with its statistics

@@ -102,7 +102,7 @@ def _wrong(look: Look, loss: Tensor) -> list[tuple[_Measure, str]]:
         node, sign = waiting.pop(0)
         seen += 1
         measure = _overlap(node, noted) or _cosine(look, noted, node) or (_entropy(node) if drawn else None)
-        if measure is None and seen < _MOST and (inner := below(node, sign)) is not None:
+        if measure is None and seen < _MOST and (inner := rises_with(node, sign)) is not None:
             waiting += inner
         else:
             found.append((node, sign, measure))
@@ -122,7 +122,7 @@ def _alone(found: list[_Found], noted: Mapping[Node, FunctionCall]) -> list[tupl
     return [(measures[0], beside[0])] if alone and beside[0] else []
 
 
-def below(node: Node, sign: float) -> list[tuple[Node, float]] | None:  # noqa: PLR0911
+def rises_with(node: Node, sign: float) -> list[tuple[Node, float]] | None:  # noqa: PLR0911
     """What an operation rises or falls with; None if that is not known."""
     name, inputs = operation(node), inputs_of(node)
     if not inputs:
@@ -174,7 +174,7 @@ def _overlap(node: Node, noted: Mapping[Node, FunctionCall]) -> _Measure | None:
             isinstance(divisor, Tensor)
             and isinstance(top, Tensor)
             and bool((answers >= 0).all())
-            and divisor.sum() > 0.99 * least
+            and divisor.sum() > _NEARLY * least
         ):
             return _Measure("overlap", float((top / divisor).mean()), targets)
     return None
@@ -191,7 +191,7 @@ def _only_rises(node: Node, goal: Node) -> bool:
             if sign < 0:
                 return False
             met = True
-        elif (inner := below(each, sign)) is not None:
+        elif (inner := rises_with(each, sign)) is not None:
             waiting += inner
     return met
 

@@ -21,7 +21,7 @@ from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.capture.looks import Look, Stepping, reader
 from lettrine.torch.graph.comparisons import readable
-from lettrine.torch.graph.directions import below
+from lettrine.torch.graph.directions import rises_with
 from lettrine.torch.graph.reading import Node, operation
 from lettrine.torch.graph.written import inputs_of
 
@@ -131,7 +131,7 @@ def _signs(loss: Tensor, calls: Iterable[FunctionCall]) -> Mapping[Node, float]:
         elif operation(node) in _RISING:
             waiting.append((inputs_of(node)[0], sign))
         else:
-            waiting += below(node, sign) or []
+            waiting += rises_with(node, sign) or []
     return found
 
 
