@@ -1,7 +1,7 @@
 """Evidence "leak", with words["what"] "itself": the numbers that the answers are compared with are one of the model's inputs.
 
-figures: as in `leaks`. A model with a single input that is its own target is an autoencoder; one with a narrower layer between, or
-with another term in its loss, has something to learn: these do not count.
+figures: as in `leaks`. A model with a single input that is its own target is an autoencoder; one with a narrower layer between,
+or with another term in its loss, has something to learn: these do not count.
 """
 
 from __future__ import annotations
