@@ -60,6 +60,7 @@ from lettrine.torch.graph import (
     targets,
     twice,
     unbent,
+    volumes,
     wasted,
     weighing,
 )
@@ -124,6 +125,7 @@ __all__ = [
     "targets",
     "twice",
     "unbent",
+    "volumes",
     "wasted",
     "weighing",
 ]
