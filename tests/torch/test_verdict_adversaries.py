@@ -43,7 +43,7 @@ def played(
         return functional.softplus(-sign * score).mean()
 
     with health.watch(nn.ModuleDict({"maker": maker, "judge": judge}), [made, judged]) as watch:
-        for _ in range(24):
+        for _ in range(12):
             real = low + (high - low) * (torch.rand(32, 8) < 0.4).float()
             fake = maker(torch.randn(32, 4)).detach()
             if ways.get("noisy"):
@@ -99,7 +99,7 @@ def test_a_hinge_within_reach(hinge: nn.Module | None) -> None:
     assert "target-range" not in played(nn.Tanh(), -1, 1, hinge=hinge, hinged=True)
 
 
-def embedded(rate: float, form: str = "hardest", *, steps: int = 50) -> dict[str, Finding]:
+def embedded(rate: float, form: str = "hardest", *, steps: int = 24) -> dict[str, Finding]:
     """Vectors of four kinds, told apart by a margin."""
     net = nn.Sequential(nn.Linear(12, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 8))
     optimiser = torch.optim.Adam(net.parameters(), lr=rate)

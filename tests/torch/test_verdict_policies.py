@@ -29,7 +29,7 @@ def weighted(form: str, *, rows: int = 32) -> dict[str, Finding]:
     optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
     levels = torch.rand(rows)
     with health.watch(model, optimiser) as watch:
-        for x, y in batches(24, rows):
+        for x, y in batches(12, rows):
             weights, logits = torch.rand(rows), model(x)
             each = functional.cross_entropy(logits, y, reduction="none")
             loss = {
@@ -62,7 +62,7 @@ def test_weights_that_need_no_remark(form: str) -> None:
     assert "other-loss" not in weighted(form)
 
 
-def valued(form: str, *, steps: int = 24) -> dict[str, Finding]:
+def valued(form: str, *, steps: int = 12) -> dict[str, Finding]:
     """Values of actions, compared with a reward and the best value of what comes next."""
     net = nn.Sequential(nn.Linear(6, 24), nn.ReLU(), nn.Linear(24, ACTIONS))
     other = copy.deepcopy(net)
@@ -114,7 +114,7 @@ def clipped(form: str) -> dict[str, Finding]:
     policy = nn.Sequential(nn.Linear(6, 24), nn.Tanh(), nn.Linear(24, ACTIONS + 1))
     optimiser = torch.optim.Adam(policy.parameters(), lr=3e-3)
     with health.watch(policy, optimiser) as watch:
-        for _ in range(12):
+        for _ in range(6):
             state = torch.randn(32, 6)
             with torch.no_grad():
                 old = policy(state)[:, :ACTIONS].log_softmax(1)
@@ -155,7 +155,7 @@ def advantage(form: str) -> dict[str, Finding]:
     net = nn.Sequential(nn.Linear(6, 24), nn.Tanh(), nn.Linear(24, ACTIONS + 1))
     optimiser = torch.optim.Adam(net.parameters(), lr=3e-3)
     with health.watch(net, optimiser) as watch:
-        for _ in range(24):
+        for _ in range(12):
             state = torch.randn(32, 6)
             answer = net(state)
             log, value = answer[:, :ACTIONS].log_softmax(1), answer[:, ACTIONS:]

@@ -64,6 +64,11 @@ def _held(trace: Trace, seen: Evidence) -> Finding:
             f"x[:, {place}]",
             f"See how column {place} is made: if from the target, or from what is known only after it, leave it out.",
         ),
+        "itself": (
+            f"The answers are compared with input {int(seen.figure('input'))} of the network itself, number by number",
+            "x",
+            "Compare them with what the input hides: in a diffusion model the noise, mse_loss(net(noisy, t), noise).",
+        ),
         "sequence": (
             "The target is the input itself, position by position",
             "x",
@@ -75,7 +80,7 @@ def _held(trace: Trace, seen: Evidence) -> Finding:
     # class.
     # A sequence that equals its target may belong to an autoencoder; one that is copied at once does not.
     meant = seen.words["what"] in ("column", "threshold", "mark", "line") and count > max(classes_of(trace), 1)
-    meant |= seen.words["what"] == "sequence" and not _at_once(trace)
+    meant |= seen.words["what"] in ("sequence", "itself") and not _at_once(trace)
     # A window that runs too far ends in the target. To remember what stood somewhere inside is a task.
     meant |= seen.words["what"] == "position" and 0 < place < seen.figure("wide") - 1
     return Finding(

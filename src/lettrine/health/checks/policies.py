@@ -1,10 +1,13 @@
-"""How policies and values, and other losses with a weight for each example, are put together: reported as "other-loss"."""
+"""How losses of policies, of values and of flows, and those with weights of the examples, are put together: reported as
+"other-loss".
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from lettrine.health import limits_wiring as limits
+from lettrine.health.checks.reading import number
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
 
@@ -14,6 +17,7 @@ def mispaired(trace: Trace) -> Iterator[Finding]:
     yield from _late_weights(trace)
     yield from _chased(trace)
     yield from _unclipped(trace)
+    yield from _shrinking(trace)
 
 
 def _late_weights(trace: Trace) -> Iterator[Finding]:
@@ -86,4 +90,29 @@ def _unclipped(trace: Trace) -> Iterator[Finding]:
             remedy="Take the minus outside of the minimum: loss = -torch.min(ratio * advantage, ratio.clamp(1 - eps, 1 + eps) * "
             "advantage).mean(); or, with the minus inside, take the maximum.",
             reference="Schulman et al. 2017, Proximal policy optimization algorithms, equation 7",
+        )
+
+
+def _shrinking(trace: Trace) -> Iterator[Finding]:
+    """A flow that is rewarded for shrinking its codes."""
+    for seen in trace.seen("volume"):
+        first, last, before, after = (seen.figure(name) for name in ("first", "last", "before", "after"))
+        vanished = last <= limits.VOLUME_VANISHED < first and after <= before - limits.VOLUME_FELL
+        if seen.figure("looks") < limits.VOLUME_LOOKS or not vanished:
+            continue
+        yield Finding(
+            id="other-loss",
+            severity="warning",
+            where=seen.where,
+            steps=seen.steps,
+            value=last,
+            limit=limits.VOLUME_VANISHED,
+            message=f"The codes of {seen.where[0]} shrink to 0: their mean square was {number(first, 2)} at first and is "
+            f"{number(last, 2)} at step {seen.steps[1]:,}, where a standard normal prior has 1, and the number beside them "
+            f"fell from {number(before, 2)} to {number(after, 2)}.",
+            why="A likelihood pays for shrinking by the log-volume. With the wrong sign it is rewarded for it: all examples "
+            "end in one point.",
+            remedy="Turn the sign of the log-volume: loss = -(prior.log_prob(z).sum(1) + log_det).mean(), where log_det is "
+            "that of z by x, positive where the flow expands.",
+            reference="Dinh, Sohl-Dickstein & Bengio 2017, Density estimation using real NVP, section 3.2",
         )

@@ -1,7 +1,8 @@
 """Evidence "collapsed": vectors of a network that a loss compares with each other, and how far they lie apart.
 
-where: the network. figures: "apart" at the first look and "last" at the last one: mean distance of two rows; "size" at the last
-look: mean length of a row; "value" and "before": the loss at the last look and the one before it; "rows"; "looks".
+where: the network. figures: "apart" at the first look, and "last", the larger of the last two: distance of two rows, root mean
+square; "size" at the last look: mean length of a row; "value", "before" and "first": the loss at the last look, at the one before
+it and at the first one; "rows"; "looks".
 
 A loss compares them if it takes a distance or a difference of two tensors that were both made of the network's vectors.
 """
@@ -25,7 +26,7 @@ _COMPARING: Final = frozenset(
 _SHAPING: Final = frozenset(
     "__getitem__ unsqueeze expand view reshape normalize chunk split unbind select index_select repeat div __truediv__".split()  # noqa: SIM905
 )
-_ROWS: Final = 256  # compared with each other
+_ROWS: Final = 1_024  # of each output that are measured
 _LEAST: Final = 8
 
 
@@ -52,12 +53,12 @@ class Collapsed:
         if look.loss is None or look.loss.numel() != 1 or not vectors:
             return ()
         for name, outputs in vectors.items():
-            rows = torch.cat([each.detach().float() for each in outputs])[:_ROWS]
-            if len(rows) >= _LEAST and _compared(look, outputs):
-                apart = float(torch.pdist(rows).mean())
-                self._seen.setdefault(name, []).append(
-                    (look.step, apart, float(rows.norm(dim=1).mean()), float(look.loss.detach()), len(rows))
-                )
+            if sum(map(len, outputs)) < _LEAST or not _compared(look, outputs):
+                continue
+            rows = torch.cat([each.detach()[:_ROWS].float() for each in outputs])
+            apart = float((2 * (rows - rows.mean(0)).square().sum(1).mean()).sqrt())
+            told = (look.step, apart, float(rows.norm(dim=1).mean()), float(look.loss.detach()), len(rows))
+            self._seen.setdefault(name, []).append(told)
         return ()
 
     def finish(self) -> Iterator[Evidence]:

@@ -14,6 +14,7 @@ from lettrine.torch.graph import (
     chased,
     collapsed,
     contrast,
+    copied_inputs,
     counted,
     directions,
     displaced,
@@ -63,6 +64,7 @@ from lettrine.torch.graph import (
     targets,
     twice,
     unbent,
+    volumes,
     wasted,
     weighing,
 )
@@ -81,6 +83,7 @@ __all__ = [
     "chased",
     "collapsed",
     "contrast",
+    "copied_inputs",
     "counted",
     "directions",
     "displaced",
@@ -130,6 +133,7 @@ __all__ = [
     "targets",
     "twice",
     "unbent",
+    "volumes",
     "wasted",
     "weighing",
 ]

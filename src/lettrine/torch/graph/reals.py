@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from lettrine.health.evidence import Evidence
-from lettrine.torch.capture.looks import Look, RootCall, reader
+from lettrine.torch.capture.looks import Look, RootCall, Stepping, reader
 from lettrine.torch.graph.comparisons import readable
 from lettrine.torch.graph.heads import Head, head_of
 
@@ -45,7 +45,8 @@ class Reals:
     def __init__(self) -> None:
         self._critics: dict[str, _Critic] = {}
         self._step = -1
-        self._made: dict[int, tuple[str, Head | None]] = {}  # by the place of an answer of this step, in memory
+        # By the place in memory of an answer of this step: who made it, and how.
+        self._made: dict[int, tuple[RootCall, Head | None]] = {}
 
     def look(self, look: Look) -> Iterable[Evidence]:
         """Take in one look. An answer may be judged after a backward pass that came between."""
@@ -55,17 +56,22 @@ class Reals:
             given = _first(root)
             if given is None:
                 continue
-            maker, head = self._made.get(_place(given), ("", None))
+            maker, head = self._made.get(_place(given), (None, None))
             critic = self._critics.setdefault(root.name, _Critic())
-            if maker and maker != root.name:
-                if head is not None and not _together(look, maker, root.name):
-                    critic.makers[maker] = head
-            elif not maker and not given.requires_grad and len(critic.batches) < _MOST:
+            if maker is not None and maker.name != root.name:
+                if head is not None and not _together(look, maker, root):
+                    critic.makers[maker.name] = head
+            elif maker is None and not given.requires_grad and len(critic.batches) < _MOST:
                 critic.batches.append(_some(given))
                 critic.steps.append(look.step)
             if isinstance(root.output, Tensor) and readable(root.output):
                 end = None if root.output.grad_fn is None else head_of(root.output, look.parameters)
-                self._made[_place(root.output)] = root.name, end
+                self._made[_place(root.output)] = root, end
+        return ()
+
+    def stepping(self, _: Stepping) -> Iterable[Evidence]:
+        """The answers are not kept longer than the step."""
+        self._made = {}
         return ()
 
     def finish(self) -> Iterator[Evidence]:
@@ -87,10 +93,10 @@ class Reals:
             yield Evidence("real", (maker, name), (critic.steps[0], critic.steps[-1]), figures, {"last": head.last})
 
 
-def _together(look: Look, one: str, other: str) -> bool:
+def _together(look: Look, one: RootCall, other: RootCall) -> bool:
     """Whether one optimiser holds parameters of both parts."""
     held = [{id(each) for group in optimiser.param_groups for each in group["params"]} for optimiser in look.optimisers]
-    parts = [{id(each) for each in look.model.get_submodule(name).parameters()} for name in (one, other)]
+    parts = [{id(each) for each in root.module.parameters()} for root in (one, other)]
     return any(all(part & each for part in parts) for each in held)
 
 

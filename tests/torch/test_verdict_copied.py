@@ -1,0 +1,56 @@
+"""Networks that are compared with their own input, beside denoisers and autoencoders."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import Tensor, nn  # noqa: E402
+from torch.nn import functional  # noqa: E402
+from trainings import checked  # noqa: E402
+
+from lettrine import health  # noqa: E402
+from lettrine.health.findings import Finding  # noqa: E402
+
+
+class Denoiser(nn.Module):
+    """Takes numbers and a time."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(9, width), nn.Linear(width, 8)
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        return self.last(functional.silu(self.first(torch.cat([x, time], 1))))
+
+
+def trained(form: str) -> dict[str, Finding]:
+    torch.manual_seed(3)
+    plain = form == "autoencoder"
+    net = nn.Sequential(nn.Linear(8, 64), nn.SiLU(), nn.Linear(64, 8)) if plain else Denoiser(4 if form == "narrow" else 64)
+    optimiser = torch.optim.Adam(net.parameters(), lr=1e-2)
+    with health.watch(net, optimiser) as watch:
+        for _ in range(60):
+            clean, noise, time = torch.randn(64, 8).sign(), torch.randn(64, 8), torch.rand(64, 1)
+            noisy = (1 - time) * clean + time * noise
+            answer = net(noisy) if plain else net(noisy, time)
+            target = {"noise": noise, "clean": clean}.get(form, noisy)
+            loss = (answer - target).square().mean() if form != "function" else functional.mse_loss(answer, target)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+    return {each.id: each for each in checked(watch.report()).findings if each.severity != "info"}
+
+
+@pytest.mark.parametrize("form", ["by hand", "function"])
+def test_a_denoiser_compared_with_its_input(form: str) -> None:
+    found = trained(form)["leak"]
+    assert "compared with input 0 of the network itself" in found.message
+    assert "noise" in found.remedy
+
+
+@pytest.mark.parametrize("form", ["noise", "clean", "autoencoder", "narrow"])
+def test_what_is_no_copy(form: str) -> None:
+    assert "leak" not in trained(form)
