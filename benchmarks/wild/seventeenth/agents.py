@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-import random
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from benchmarks.wild.case import Score, above, below, fault
 from benchmarks.wild.doctor import Doctor
@@ -17,19 +17,19 @@ State = tuple[float, float]
 LONG = 60
 
 
-def beam(state: State, move: int, chance: random.Random) -> tuple[State, bool]:
+def beam(state: State, move: int, chance: np.random.Generator) -> tuple[State, bool]:
     """A ball on a beam that is tilted to one side or the other: where it is next, and whether it fell."""
-    speed = state[1] + 0.1 * (2 * move - 1) + 0.12 * state[0] + 0.02 * chance.gauss(0, 1)
+    speed = state[1] + 0.1 * (2 * move - 1) + 0.12 * state[0] + 0.02 * chance.normal()
     place = state[0] + 0.3 * speed
     return (place, speed), abs(place) > 1
 
 
-def start(chance: random.Random) -> State:
+def start(chance: np.random.Generator) -> State:
     """Near the middle, almost at rest."""
     return chance.uniform(-0.3, 0.3), chance.uniform(-0.1, 0.1)
 
 
-def held_for(values: Callable[[Tensor], Tensor], chance: random.Random, games: int = 24) -> float:
+def held_for(values: Callable[[Tensor], Tensor], chance: np.random.Generator, games: int = 24) -> float:
     """Steps for which the ball stays on the beam, by the move of the larger value, on average."""
     total = 0
     for _ in range(games):
@@ -116,14 +116,14 @@ def all_moves_taken_for_one_move(doctor: Doctor, seed: int, cured: bool) -> Scor
 )
 def one_batch_for_each_game(doctor: Doctor, seed: int, cured: bool) -> Score:
     """A ball on a beam by values of moves: the memory is gone through after a game and not after each step."""
-    chance = random.Random(seed)
+    chance = np.random.default_rng(seed)
     model = nn.Sequential(nn.Linear(2, 24), nn.ReLU(), nn.Linear(24, 24), nn.ReLU(), nn.Linear(24, 2))
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     memory: list[tuple[State, int, float, State, bool]] = []
     luck = 1.0
 
     def replay() -> Tensor:
-        batch = chance.sample(memory, 32)
+        batch = [memory[k] for k in chance.integers(len(memory), size=32)]
         state, after = torch.tensor([each[0] for each in batch]), torch.tensor([each[3] for each in batch])
         move = torch.tensor([[each[1]] for each in batch])
         pay, end = torch.tensor([each[2] for each in batch]), torch.tensor([each[4] for each in batch])
@@ -140,7 +140,7 @@ def one_batch_for_each_game(doctor: Doctor, seed: int, cured: bool) -> Score:
             state, fell = start(chance), False
             for _ in range(LONG):
                 if chance.random() < luck:
-                    move = chance.randrange(2)
+                    move = int(chance.integers(2))
                 else:
                     with torch.no_grad():
                         move = int(model(torch.tensor([state]))[0].argmax())
@@ -179,7 +179,7 @@ class Dueling(nn.Module):
 )
 def a_fall_that_ends_nothing(doctor: Doctor, seed: int, cured: bool) -> Score:
     """A ball on a beam, each step pays 1: that it fell is kept, and never used, so that all states are worth the same."""
-    chance = random.Random(seed)
+    chance = np.random.default_rng(seed)
     model = Dueling()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     memory: list[tuple[State, int, State, float]] = []
@@ -188,7 +188,7 @@ def a_fall_that_ends_nothing(doctor: Doctor, seed: int, cured: bool) -> Score:
             state = start(chance)
             for _ in range(LONG):
                 if chance.random() < max(0.1, 1 - game / 40):
-                    move = chance.randrange(2)
+                    move = int(chance.integers(2))
                 else:
                     with torch.no_grad():
                         move = int(model(torch.tensor([state]))[0].argmax())
@@ -196,7 +196,7 @@ def a_fall_that_ends_nothing(doctor: Doctor, seed: int, cured: bool) -> Score:
                 memory.append((state, move, after, float(fell)))
                 state = after
                 if len(memory) > 32:
-                    batch = chance.sample(memory, 32)
+                    batch = [memory[k] for k in chance.integers(len(memory), size=32)]
                     x, later = torch.tensor([each[0] for each in batch]), torch.tensor([each[2] for each in batch])
                     done = torch.tensor([each[3] for each in batch])
                     with torch.no_grad():

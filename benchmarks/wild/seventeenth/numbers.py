@@ -23,7 +23,10 @@ def an_end_that_is_quite_certain(doctor: Doctor, seed: int, cured: bool) -> Scor
 
     def sentences(count: int) -> tuple[Tensor, Tensor]:
         """Words (N, 10) counted on by a stride; half of them end by 0 once a word above 8 was said, the others go on."""
-        stride, first = torch.randint(1, 4, (count, 1), generator=generator), torch.randint(1, words, (count, 1), generator=generator)
+        stride, first = (
+            torch.randint(1, 4, (count, 1), generator=generator),
+            torch.randint(1, words, (count, 1), generator=generator),
+        )
         said = (first + stride * torch.arange(long)) % (words - 1) + 1
         ends = torch.rand(count, 1, generator=generator) < 0.5
         over = ((said > 8).cumsum(1) - (said > 8).long() > 0) & ends
@@ -40,10 +43,8 @@ def an_end_that_is_quite_certain(doctor: Doctor, seed: int, cured: bool) -> Scor
             return self.head(self.rnn(self.embed(x))[0]).bfloat16()
 
     def loss_fn(scores: Tensor, wanted: Tensor, goes_on: Tensor) -> Tensor:
-        if cured:
-            left = scores[..., 1:].logsumexp(2) - scores.logsumexp(2)
-        else:
-            left = (1 - scores.softmax(2)[..., end]).log()
+        stable = scores[..., 1:].logsumexp(2) - scores.logsumexp(2)
+        left = stable if cured else (1 - scores.softmax(2)[..., end]).log()
         early = -(left * goes_on[:, None]).mean()
         return F.cross_entropy(scores.flatten(0, 1), wanted.flatten()) + 0.5 * early
 
@@ -68,7 +69,7 @@ def an_end_that_is_quite_certain(doctor: Doctor, seed: int, cured: bool) -> Scor
     kind="non-finite",
     also=("learning-rate-too-high", "dead-units"),
     project="whosebug/6301115",
-    source="whosebug.com/question/6301115",
+    source="whosebug.com/question/6301115/Weird-behaviour-of-loss-function-in-pytorch",
 )
 def an_exponential_on_top_of_the_loss(doctor: Doctor, seed: int, cured: bool) -> Score:
     """Digits at one client: the loss is the exponential of the cross-entropy, and one sure mistake is beyond all numbers."""
@@ -102,7 +103,6 @@ def an_exponential_on_top_of_the_loss(doctor: Doctor, seed: int, cured: bool) ->
 
 @fault(
     kind="non-finite",
-    also=("probabilities-as-logits",),
     project="ewbang/1000290731",
     source="ewbang.com/community/article/details/1000290731.html",
 )
@@ -161,7 +161,7 @@ def one_class_out_of_one(doctor: Doctor, seed: int, cured: bool) -> Score:
     source="programbox.ru/2022/10/24",
 )
 def seven_right_of_eight(doctor: Doctor, seed: int, cured: bool) -> Score:
-    """Whether there is a one among three bits: a softmax over one answer, and a cross-entropy over classes, of which there is one."""
+    """Whether there is a one among three bits: a softmax over the one answer, and a cross-entropy over classes."""
     bits = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 3)
     any_one = (bits.sum(1, keepdim=True) > 0).float()
     ending: nn.Module = nn.Sigmoid() if cured else nn.Softmax(1)
@@ -202,14 +202,21 @@ def numbers_beyond_what_a_sigmoid_says(doctor: Doctor, seed: int, cured: bool) -
     kind="input-scale",
     also=("dead-units", "learning-rate-too-high"),
     project="pullrequest/10248037",
-    source="pullrequest.ru/10248037",
+    source="pullrequest.ru/10248037/cnn-keras-shodyatsya-odnomu-tomu-zhe-znacheniy-nezavisimo-vvoda",
 )
 def pictures_up_to_255(doctor: Doctor, seed: int, cured: bool) -> Score:
     """Digits in grey levels up to 255 through convolutions: the first steps are so large that all pictures get one answer."""
     rows = data.digits(seed, scale=16.0 if cured else 16.0 / 255)
     model = nn.Sequential(
-        nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
-        nn.Linear(256, 64), nn.ReLU(), nn.Linear(64, 10),
+        nn.Conv2d(1, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(16, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(256, 64),
+        nn.ReLU(),
+        nn.Linear(64, 10),
     )
     optimizer = torch.optim.SGD(model.parameters(), lr=0.03, momentum=0.9)
     doctor.task(model, data.few(rows.x, rows.y, 32, seed), F.cross_entropy, optimizer)
@@ -220,7 +227,6 @@ def pictures_up_to_255(doctor: Doctor, seed: int, cured: bool) -> Score:
 
 @fault(
     kind="learning-rate-too-high",
-    where="",
     also=("saturation",),
     project="clovaai/deep-text-recognition-benchmark",
     source="github.com/clovaai/deep-text-recognition-benchmark/issues/23",
@@ -239,7 +245,9 @@ def a_rate_meant_for_another_optimiser(doctor: Doctor, seed: int, cured: bool) -
     class Reader(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.cnn = nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 32, (8, 5), (1, 5)))
+            self.cnn = nn.Sequential(
+                nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 32, (8, 5), (1, 5))
+            )
             self.lstm, self.out = nn.LSTM(32, 32, batch_first=True, bidirectional=True), nn.Linear(64, 6)
 
         def forward(self, seen: Tensor) -> Tensor:

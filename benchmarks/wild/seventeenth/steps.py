@@ -1,4 +1,4 @@
-"""Faults of steps: a rate that falls after one epoch, a rate that falls for each pair, gradients of a judge that are never cleared."""
+"""Faults of steps: a rate that falls after one epoch, one that falls for each pair, gradients that are never cleared."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812
 
 @fault(
     kind="schedule-to-zero",
-    also=("learning-rate-too-low", "slow-learning"),
+    also=("learning-rate-too-low", "slow-learning", "underfitting"),
     project="cherubicXN/hawp",
     source="github.com/cherubicXN/hawp/issues/3",
 )
@@ -57,7 +57,7 @@ def a_rate_that_falls_after_the_first_epoch(doctor: Doctor, seed: int, cured: bo
 
 @fault(
     kind="schedule-to-zero",
-    also=("learning-rate-too-low", "slow-learning"),
+    also=("learning-rate-too-low", "slow-learning", "underfitting"),
     project="amoudgl/pygoturn",
     source="github.com/amoudgl/pygoturn/issues/16",
 )
@@ -114,10 +114,22 @@ def a_judge_who_forgets_nothing(doctor: Doctor, seed: int, cured: bool) -> Score
     x = rows.x.flatten(1) * 2 - 1
     generator = torch.Generator().manual_seed(seed)
     maker = nn.Sequential(
-        nn.Linear(24, 96), nn.LeakyReLU(0.2), nn.Linear(96, 96), nn.BatchNorm1d(96), nn.LeakyReLU(0.2), nn.Linear(96, 64), nn.Tanh()
+        nn.Linear(24, 96),
+        nn.LeakyReLU(0.2),
+        nn.Linear(96, 96),
+        nn.BatchNorm1d(96),
+        nn.LeakyReLU(0.2),
+        nn.Linear(96, 64),
+        nn.Tanh(),
     )
     judge = nn.Sequential(
-        nn.Linear(64, 96), nn.LeakyReLU(0.2), nn.Dropout(0.3), nn.Linear(96, 48), nn.LeakyReLU(0.2), nn.Linear(48, 1), nn.Sigmoid()
+        nn.Linear(64, 96),
+        nn.LeakyReLU(0.2),
+        nn.Dropout(0.3),
+        nn.Linear(96, 48),
+        nn.LeakyReLU(0.2),
+        nn.Linear(48, 1),
+        nn.Sigmoid(),
     )
     model = nn.ModuleDict({"maker": maker, "judge": judge})
     first, second = (torch.optim.Adam(each.parameters(), lr=1e-3, betas=(0.5, 0.999)) for each in (maker, judge))

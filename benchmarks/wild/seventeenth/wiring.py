@@ -1,4 +1,4 @@
-"""Faults of wiring: centres nobody trains, a loss of another model, no bias, two units, a divergence too large, a mode left on."""
+"""Faults of wiring: centres nobody trains, a loss of another model, no bias, two units, a divergence too large, a mode."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def a_loss_that_keeps_the_old_model(doctor: Doctor, seed: int, cured: bool) -> S
 @fault(
     kind="underfitting",
     project="ballp.it/1791",
-    source="ballp.it/index.php?topic=1791",
+    source="ballp.it/index.php?topic=1791.msg53960",
 )
 def a_net_without_any_bias(doctor: Doctor, seed: int, cured: bool) -> Score:
     """Points inside a field or outside it: no layer has a bias, and what is right on one side is wrong on the other."""
@@ -156,7 +156,9 @@ def a_net_without_any_bias(doctor: Doctor, seed: int, cured: bool) -> Score:
     x = torch.rand(2000, 2, generator=generator) * 2 - 1
     inside = ((x[:, 0] > -0.3) ^ (x[:, 1] > 0.4)).float()[:, None]
     rows = data.split(x, inside, seed)
-    model = nn.Sequential(nn.Linear(2, 16, bias=cured), nn.Tanh(), nn.Linear(16, 16, bias=cured), nn.Tanh(), nn.Linear(16, 1, bias=cured))
+    model = nn.Sequential(
+        nn.Linear(2, 16, bias=cured), nn.Tanh(), nn.Linear(16, 16, bias=cured), nn.Tanh(), nn.Linear(16, 1, bias=cured)
+    )
     optimizer = torch.optim.SGD(model.parameters(), lr=0.3, momentum=0.9)
     loss_fn = F.binary_cross_entropy_with_logits
     doctor.task(model, data.few(rows.x, rows.y, 32, seed), loss_fn, optimizer)
@@ -170,7 +172,7 @@ def a_net_without_any_bias(doctor: Doctor, seed: int, cured: bool) -> Score:
     where="1",
     also=("underfitting",),
     project="pullrequest/13148192",
-    source="pullrequest.ru/13148192",
+    source="pullrequest.ru/13148192/pochemu-mogu-obuchit-ann-dlya-xnor",
 )
 def alike_or_not_by_two_units(doctor: Doctor, seed: int, cured: bool) -> Score:
     """Whether two bits are alike: two rectified units fall silent for one pair after another; leaky and more of them do it."""
@@ -179,15 +181,15 @@ def alike_or_not_by_two_units(doctor: Doctor, seed: int, cured: bool) -> Score:
     hidden: list[nn.Module] = [nn.Linear(2, 20), nn.LeakyReLU(0.3)] if cured else [nn.Linear(2, 2), nn.ReLU()]
     model = nn.Sequential(*hidden, nn.Linear(20 if cured else 2, 1), nn.Sigmoid())
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    doctor.task(model, [(bits, alike)] * 8, F.binary_cross_entropy, optimizer)
-    fit(doctor, model, optimizer, F.binary_cross_entropy, [(bits, alike)] * 600)
+    doctor.task(model, data.few(bits, alike, 4, seed), F.binary_cross_entropy, optimizer)
+    fit(doctor, model, optimizer, F.binary_cross_entropy, data.batches(bits, alike, 4, 600, seed))
     with torch.no_grad():
         return above(((model(bits) > 0.5) == (alike > 0.5)).float().mean(), 0.99)
 
 
 @fault(
     kind="collapsed-kl",
-    project="keras-team/keras-vae",
+    project="keras-team/keras",
     source="github.com/keras-team/keras/pull/3383",
 )
 def pixels_averaged_and_not_added(doctor: Doctor, seed: int, cured: bool) -> Score:
@@ -231,7 +233,7 @@ def pixels_averaged_and_not_added(doctor: Doctor, seed: int, cured: bool) -> Sco
 
 @fault(
     kind="wrong-mode",
-    also=("norm-statistics", "eval-dropout"),
+    also=("norm-statistics",),
     project="microsoft/robustdg",
     source="github.com/microsoft/robustdg/issues/30",
 )
@@ -241,9 +243,16 @@ def scored_on_another_hospital_in_train_mode(doctor: Doctor, seed: int, cured: b
     rows = data.split(x, y, seed)
     other = 2.5 - 1.5 * rows.held_x
     model = nn.Sequential(
-        nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(16, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Flatten(), nn.Linear(512, 4),
+        nn.Conv2d(1, 16, 3, padding=1),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(16, 32, 3, padding=1),
+        nn.BatchNorm2d(32),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(512, 4),
     )
     optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9, weight_decay=5e-4)
 
