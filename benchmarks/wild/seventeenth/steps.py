@@ -1,4 +1,4 @@
-"""Faults of steps: a rate that falls after one epoch, one that falls for each pair, gradients that are never cleared."""
+"""Faults of steps: a rate that falls after one epoch, one that falls for each pair, a graph cut too early."""
 
 from __future__ import annotations
 
@@ -103,53 +103,36 @@ def a_rate_that_falls_for_each_pair(doctor: Doctor, seed: int, cured: bool) -> S
 
 
 @fault(
-    kind="missing-zero-grad",
-    where="judge",
-    project="Adversarial-Deep-Learning/code-soup",
-    source="github.com/Adversarial-Deep-Learning/code-soup/pull/73",
+    kind="no-gradient",
+    also=("other-loss",),
+    project="imatif17/Prototype-Mean-Teacher",
+    source="github.com/imatif17/Prototype-Mean-Teacher/issues/14",
 )
-def a_judge_who_forgets_nothing(doctor: Doctor, seed: int, cured: bool) -> Score:
-    """Digits by two nets: the judge's gradients are never cleared, and those by which the maker fools it stay in them too."""
+def prototypes_cut_off_one_line_too_early(doctor: Doctor, seed: int, cured: bool) -> Score:
+    """Digits by two cameras: prototypes of a class attract, those of two classes repel, but are detached before they do so."""
     rows = data.digits(seed)
-    x = rows.x.flatten(1) * 2 - 1
-    generator = torch.Generator().manual_seed(seed)
-    maker = nn.Sequential(
-        nn.Linear(24, 96),
-        nn.LeakyReLU(0.2),
-        nn.Linear(96, 96),
-        nn.BatchNorm1d(96),
-        nn.LeakyReLU(0.2),
-        nn.Linear(96, 64),
-        nn.Tanh(),
-    )
-    judge = nn.Sequential(
-        nn.Linear(64, 96),
-        nn.LeakyReLU(0.2),
-        nn.Dropout(0.3),
-        nn.Linear(96, 48),
-        nn.LeakyReLU(0.2),
-        nn.Linear(48, 1),
-        nn.Sigmoid(),
-    )
-    model = nn.ModuleDict({"maker": maker, "judge": judge})
-    first, second = (torch.optim.Adam(each.parameters(), lr=1e-3, betas=(0.5, 0.999)) for each in (maker, judge))
-    one, nought = torch.ones(64, 1), torch.zeros(64, 1)
-    with doctor.watch(model, [first, second]) as watch:
-        for a, _ in data.batches(x, rows.y, 64, 600, seed):
-            if cured:
-                judge.zero_grad()
-            F.binary_cross_entropy(judge(a), one).backward()
-            made = maker(torch.randn(64, 24, generator=generator))
-            wrong = F.binary_cross_entropy(judge(made.detach()), nought)
-            wrong.backward()
-            second.step()
-            maker.zero_grad()
-            fooled = F.binary_cross_entropy(judge(made), one)
-            fooled.backward()
-            first.step()
-            watch.loss(fooled)
-    model.eval()
+    x, held = rows.x.flatten(1), rows.held_x.flatten(1)
+    model = nn.Sequential(nn.Linear(64, 96), nn.ReLU(), nn.Linear(96, 16))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+
+    def prototypes(seen: Tensor, y: Tensor) -> Tensor:
+        """Mean features of each class (10, 16)."""
+        share = F.one_hot(y, 10).float()
+        return (share.T @ model(seen)) / share.sum(0)[:, None].clamp(min=1)
+
+    with doctor.watch(model, optimizer) as watch:
+        for a, b in data.batches(x, rows.y, 120, 600, seed):
+            first, second = prototypes(a[:60], b[:60]), prototypes(1 - 0.7 * a[60:], b[60:])
+            near = F.cosine_similarity(first, second, dim=1).abs().mean()
+            if not cured:
+                first, second = first.detach(), second.detach()
+            between = [F.cosine_similarity(each[:, None], each[None], dim=2).abs() for each in (first, second)]
+            contrast = sum((each.sum() - 10) / 90 for each in between)
+            loss = contrast - near
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            watch.loss(loss)
     with torch.no_grad():
-        made = maker(torch.randn(500, 24, generator=generator))
-    off = (made.mean(0) - x.mean(0)).abs().mean() + (made.std(0) - x.std(0)).abs().mean()
-    return below(off, 0.35)
+        kinds = F.normalize(prototypes(x, rows.y), dim=1)
+        return above(data.accuracy(model(1 - 0.7 * held) @ kinds.T, rows.held_y), 0.75)
