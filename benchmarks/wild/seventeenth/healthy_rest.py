@@ -47,7 +47,7 @@ def one_fraud_in_thirty(doctor: Doctor, seed: int) -> Score:
     return above((said[true].float().mean() + (~said)[~true].float().mean()) / 2, 0.85)
 
 
-@healthy(project="atomistic-machine-learning/schnetpack", source="github.com/atomistic-machine-learning/schnetpack")
+@healthy(project="mir-group/nequip", source="github.com/mir-group/nequip")
 def energies_and_the_forces_they_make(doctor: Doctor, seed: int) -> Score:
     """Four atoms: the energy is a sum over pairs of smooth bumps of distance, and its slope must be the force."""
     generator = torch.Generator().manual_seed(seed)
@@ -66,7 +66,7 @@ def energies_and_the_forces_they_make(doctor: Doctor, seed: int) -> Score:
         (slope,) = torch.autograd.grad(energy.sum(), place)
         return place.detach(), energy.detach(), -slope
 
-    class Schnet(nn.Module):
+    class Potential(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.register_buffer("middle", torch.linspace(0.4, 2.6, 20))
@@ -76,7 +76,7 @@ def energies_and_the_forces_they_make(doctor: Doctor, seed: int) -> Score:
             bump = (-20 * (distances(place)[..., None] - self.middle).pow(2)).exp()
             return self.net(bump).sum((1, 2))
 
-    model = Schnet()
+    model = Potential()
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     x, e, f = molecules(800)
     middle = e.mean()
@@ -146,7 +146,7 @@ def where_bodies_are_later(doctor: Doctor, seed: int) -> Score:
         return below(F.mse_loss(model(rows.held_x), rows.held_y) / moved, 0.1)
 
 
-@healthy(project="facebookresearch/dlrm", source="github.com/facebookresearch/dlrm")
+@healthy(project="pytorch/torchrec", source="github.com/pytorch/torchrec")
 def clicks_from_products_of_everything(doctor: Doctor, seed: int) -> Score:
     """Whether an advertisement is clicked: numbers and four embeddings, all products of two of them, by plain descent."""
     generator = torch.Generator().manual_seed(seed)
@@ -183,7 +183,10 @@ def clicks_from_products_of_everything(doctor: Doctor, seed: int) -> Score:
     return above((said[yes][:, None] > said[~yes]).float().mean(), 0.75)
 
 
-@healthy(project="seungeunrho/minimalRL", source="github.com/seungeunrho/minimalRL")
+@healthy(
+    project="PacktPublishing/Deep-Reinforcement-Learning-Hands-On",
+    source="github.com/PacktPublishing/Deep-Reinforcement-Learning-Hands-On",
+)
 def a_pole_by_what_was_earned(doctor: Doctor, seed: int) -> Score:
     """A pole held up by a policy alone: after each game its moves become likelier by what came after them."""
     generator = torch.Generator().manual_seed(seed)
