@@ -107,15 +107,15 @@ def an_exponential_on_top_of_the_loss(doctor: Doctor, seed: int, cured: bool) ->
     source="ewbang.com/community/article/details/1000290731.html",
 )
 def a_logarithm_that_nobody_held(doctor: Doctor, seed: int, cured: bool) -> Score:
-    """Cultivars of wine by two layers and a softmax: the logarithm in the loss is written by hand, without a floor."""
-    rows = data.table("wine", seed)
-    fc1, fc2 = nn.Linear(13, 64), nn.Linear(64, 3)
+    """Tumours by two layers and a softmax: the logarithm in the loss is written by hand, without a floor."""
+    rows = data.table("breast_cancer", seed)
+    fc1, fc2 = nn.Linear(30, 64), nn.Linear(64, 2)
     model = nn.Sequential(fc1, nn.ReLU(), fc2, nn.Softmax(1))
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
 
     def loss_fn(chance: Tensor, y: Tensor) -> Tensor:
         log = chance.clamp(min=1e-8).log() if cured else chance.log()
-        return -(F.one_hot(y, 3) * log).sum(1).mean()
+        return -(F.one_hot(y, 2) * log).sum(1).mean()
 
     doctor.task(model, data.few(rows.x, rows.y, 16, seed), loss_fn, optimizer)
     fit(doctor, model, optimizer, loss_fn, data.batches(rows.x, rows.y, 16, 400, seed))

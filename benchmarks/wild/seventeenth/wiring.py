@@ -159,7 +159,7 @@ def a_net_without_any_bias(doctor: Doctor, seed: int, cured: bool) -> Score:
     model = nn.Sequential(
         nn.Linear(2, 16, bias=cured), nn.Tanh(), nn.Linear(16, 16, bias=cured), nn.Tanh(), nn.Linear(16, 1, bias=cured)
     )
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.3, momentum=0.9)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     loss_fn = F.binary_cross_entropy_with_logits
     doctor.task(model, data.few(rows.x, rows.y, 32, seed), loss_fn, optimizer)
     fit(doctor, model, optimizer, loss_fn, data.batches(rows.x, rows.y, 32, 900, seed), rows)
