@@ -62,6 +62,7 @@ def write_list(path: Path) -> None:
 def measure(where: str, path: str) -> None:
     """In this process: print processor seconds before the first step, steps per processor second, peak memory in GB."""
     words_module.BIG = 1 if where == "disk" else 1 << 62
+    words_module.MAX_WORDS = words_module.MAX_CHARACTERS = 1 << 62  # to see what a list too large for memory would take there
     began = time.process_time()
     settings = lettrine.Settings(steps=2 * STEPS, eval_every=10 * STEPS)
     session = Session(path, settings=settings)

@@ -17,7 +17,7 @@ from scripts.site.facts import facts
 
 from lettrine import health
 from lettrine.health.checks import CHECKS, check
-from lettrine.health.checks.verdict import EXPLAINS
+from lettrine.health.checks.causes import EXPLAINS
 from lettrine.health.findings import Finding
 from lettrine.health.limits import SATURATED_SHARE
 from lettrine.torch.checkup import EXPERIMENTS

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from benchmarks.checkup.data import pictures, table
-from benchmarks.checkup.healthy import F, Made, adamw, model
+from benchmarks.checkup.making import F, Made, adamw, model
 from torch import Tensor, nn
 
 

@@ -5,37 +5,12 @@ A builder returns (model, batches, loss_fn, optimizer). Those whose library is n
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from benchmarks.checkup.data import pictures, short_texts, texts, waves
+from benchmarks.checkup.making import F, Made, adamw, model, sgd
 from torch import nn
-
-F = nn.functional
-Made = tuple[nn.Module, Any, Any, torch.optim.Optimizer]
-MODELS: dict[str, tuple[str, Callable[[], Made]]] = {}
-
-
-def model(name: str, library: str = "torch") -> Callable[[Callable[[], Made]], Callable[[], Made]]:
-    def register(build: Callable[[], Made]) -> Callable[[], Made]:
-        MODELS[name] = (library, build)
-        return build
-
-    return register
-
-
-def adamw(net: nn.Module, lr: float = 1e-3) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(net.parameters(), lr=lr)
-
-
-def sgd(net: nn.Module, lr: float = 0.02) -> torch.optim.Optimizer:
-    return torch.optim.SGD(net.parameters(), lr=lr, momentum=0.9, weight_decay=1e-4)
-
-
-def next_token(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    return F.cross_entropy(logits.flatten(0, 1), target.flatten())
-
 
 # torchvision
 
@@ -338,6 +313,3 @@ def _() -> Made:
         batches.append((Batch.from_data_list(graphs), y))
     net = Graphs()
     return net, batches, lambda model, batch: F.cross_entropy(model(batch[0]), batch[1]), adamw(net, 1e-2)
-
-
-from benchmarks.checkup import generative, sequences, tables  # noqa: E402, F401  more builders, of the kinds that tutorials show

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from benchmarks.checkup.data import short_texts, texts, waves
-from benchmarks.checkup.healthy import F, Made, adamw, model, next_token
+from benchmarks.checkup.making import F, Made, adamw, model, next_token
 from torch import Tensor, nn
 
 

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.wild.case import LOOKS, Case, load
-from benchmarks.wild.doctor import MODES, Doctor, Examined, Found
+from benchmarks.wild.doctor import MODES, Doctor, Examined
+from benchmarks.wild.found import Found
 from benchmarks.wild.judge import VERDICTS, loud, names, row
 from benchmarks.wild.remedies import TRIED, VARIANTS
 

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import torch
-from benchmarks.wild.doctor import Found
+from benchmarks.wild.found import Found
 from torch import Tensor, nn
 from torch.optim import Optimizer
 

@@ -10,30 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import Any, Final
 
+from benchmarks.wild.baselines import Umlaut
+from benchmarks.wild.found import Found
+from benchmarks.wild.mortem import Mortem
 from torch import nn
 from torch.optim import Optimizer
 
 BASELINES: Final = ("umlaut", "torchmortem")
 MODES: Final = ("none", "watch", "checkup", *BASELINES)
-
-
-@dataclass(frozen=True)
-class Found:
-    """One finding: folded if it was put under another as a symptom of that."""
-
-    id: str
-    severity: str
-    where: tuple[str, ...] = ()
-    message: str = ""
-    remedy: str = ""
-    folded: bool = False
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 class Examined(BaseException):
@@ -72,9 +59,6 @@ class Doctor:
                 yield watch
             self._keep(watch.report())
         elif self.mode in BASELINES:
-            from benchmarks.wild.baselines import Umlaut  # noqa: PLC0415  imports this module
-            from benchmarks.wild.mortem import Mortem  # noqa: PLC0415
-
             self.asked = True
             with {"umlaut": Umlaut, "torchmortem": Mortem}[self.mode](model, optimizer) as other:
                 yield other

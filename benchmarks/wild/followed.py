@@ -15,7 +15,8 @@ from typing import Any, Final
 
 import torch
 from benchmarks.wild.case import Case, Score
-from benchmarks.wild.doctor import Doctor, Found, Nobody
+from benchmarks.wild.doctor import Doctor, Nobody
+from benchmarks.wild.found import Found
 from benchmarks.wild.judge import loud, names
 from benchmarks.wild.ways import NotHereError, way_to
 from torch import nn

@@ -10,7 +10,7 @@ import re
 from typing import Any, Final
 
 from benchmarks.wild.case import Case
-from benchmarks.wild.doctor import Found
+from benchmarks.wild.found import Found
 
 NAMES: Final[dict[str, tuple[str, ...]]] = {
     "divergence": ("learning-rate-too-high",),

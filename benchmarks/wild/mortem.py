@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Final, Self
 
-from benchmarks.wild.doctor import Found
+from benchmarks.wild.found import Found
 from torch import Tensor, nn
 from torch.optim import Optimizer
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import torch
-from benchmarks.wild.doctor import Found
+from benchmarks.wild.found import Found
 from torch import Tensor, nn
 from torch.optim import Optimizer
 

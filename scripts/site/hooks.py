@@ -51,7 +51,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Every generated file."""
     from scripts.site.facts import facts  # noqa: PLC0415
 
-    from lettrine.health.checks.verdict import EXPLAINS  # noqa: PLC0415
+    from lettrine.health.checks.causes import EXPLAINS  # noqa: PLC0415
 
     checks, experiments = _checks(), _experiments()
     proves = {each.id: facts(each.function).findings for each in experiments.values()}

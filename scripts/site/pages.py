@@ -15,15 +15,24 @@ from scripts.site.programs import Shown, Told
 GROUPS: Final = {
     "activations": "Activations",
     "gradients": "Gradients and parameters",
+    "no_gradient": "Gradients and parameters",
+    "moving": "Gradients and parameters",
     "updates": "Steps of the optimiser",
     "losses": "The loss",
     "divergence": "The loss",
     "oscillation": "The loss",
     "handed": "The loss",
+    "contrast": "The loss",
     "nonfinite": "The loss",
     "head": "How predictions reach the loss",
+    "logits": "How predictions reach the loss",
+    "majority": "How predictions reach the loss",
     "targets": "Targets",
+    "target_scale": "Targets",
     "data": "Inputs",
+    "input_scale": "Inputs",
+    "repeated": "Inputs",
+    "padding": "Inputs",
     "leaks": "Inputs",
     "ahead": "Inputs",
     "heldout": "Held-out data",
@@ -31,6 +40,10 @@ GROUPS: Final = {
     "modes": "Wiring",
     "wiring": "Wiring",
     "optimisation": "How the optimiser is set",
+    "schedules": "How the optimiser is set",
+    "decay": "How the optimiser is set",
+    "ranks": "Many processes",
+    "rank_inputs": "Many processes",
     "result": "Language models: what came out of a training",
 }
 """What the files of health/checks are about, in words."""
@@ -54,7 +67,7 @@ EXPERIMENTS_TOLD: Final = (
 
 def group_of(check: Any) -> str:
     """The heading a check stands under."""
-    return GROUPS.get(check.function.__module__.rpartition(".")[2], "Other")
+    return GROUPS[check.function.__module__.rpartition(".")[2]]
 
 
 def checks_index(checks: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from benchmarks.checkup.data import table
-from benchmarks.checkup.healthy import F, Made
+from benchmarks.checkup.making import F, Made
 from torch import Tensor, nn
 
 

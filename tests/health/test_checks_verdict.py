@@ -12,7 +12,7 @@ from paper import FACTS, HIDDEN, STEPS, healthy_losses, make_trace, noisy
 from lettrine.errors import HealthError
 from lettrine.health import limits
 from lettrine.health.checks import CHECKS, Skip, check, examine
-from lettrine.health.checks.verdict import EXPLAINS, ORDER
+from lettrine.health.checks.causes import EXPLAINS, ORDER
 from lettrine.health.findings import Finding
 from lettrine.health.trace import NonFinite
 

@@ -11,8 +11,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks.bench_remedies import APPLIED, SICK, Program, Tried, numbers, tried
 from benchmarks.wild.case import above, below, load
-from benchmarks.wild.doctor import Found
 from benchmarks.wild.followed import Followed, Follower, followed
+from benchmarks.wild.found import Found
 from benchmarks.wild.remedies import FEWER, TRIED, VARIANTS
 
 from lettrine.health.checks import CHECKS

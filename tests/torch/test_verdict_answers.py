@@ -13,6 +13,7 @@ from torch.nn import functional  # noqa: E402
 from verdicts import alarms, classes, numbers  # noqa: E402
 
 from lettrine import health  # noqa: E402
+from lettrine.health.findings import Finding  # noqa: E402
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -127,3 +128,55 @@ def test_numbers_learned_by_heart():
     held = x[768:], y[768:]
     assert alarms(trained((x[:40], y[:40]), held, functional.mse_loss, steps=300)) == ["overfitting"]
     assert alarms(trained((x[:768], y[:768]), held, functional.mse_loss, steps=300)) == []
+
+
+class Tagger(nn.Module):
+    """Scores of five tags for each of eight tokens, (B, 5, 8)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.head = nn.Embedding(20, 16), nn.Linear(16, 5)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.head(self.embed(tokens)).transpose(1, 2)
+
+
+def tagged(tags: Tensor, held: Tensor, tokens: Tensor) -> dict[str, Finding]:
+    """What was found where one list of tags is trained on, and judged by another."""
+    torch.manual_seed(0)
+    model = Tagger()
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.03)
+    with health.watch(model, optimiser) as watch:
+        for step in range(100):
+            rows = torch.randint(400, (32,))
+            loss = functional.cross_entropy(model(tokens[rows]), tags[rows])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+            if step % 20 == 19:
+                model.eval()
+                with torch.no_grad():
+                    watch.dev_loss(functional.cross_entropy(model(tokens[400:]), held[400:]))
+                model.train()
+    report = watch.report()
+    assert report.trace.facts.errors == ()
+    return {each.id: each for each in report.findings if each.severity != "info"}
+
+
+def test_tags_that_training_never_shows() -> None:
+    """Of the tags for each token, two stand for others in the training data."""
+    tokens = torch.randint(20, (500, 8))
+    tags = torch.where(tokens < 12, 0, tokens % 4 + 1)
+    other = torch.where(tags > 2, tags - 2, tags)
+    assert "never showed: 3 and 4" in tagged(other, tags, tokens)["held-out-labels"].message
+    assert "held-out-labels" not in tagged(tags, tags, tokens)
+
+
+def test_places_that_begin_alike() -> None:
+    """The first tokens of each row, and whole rows at first, have one tag; it is not the only one."""
+    tokens = torch.randint(20, (500, 8))
+    tokens[:, :4] = 0
+    tokens[400:480] = 0
+    tags = torch.where(tokens < 12, 0, tokens % 4 + 1)
+    assert "held-out-labels" not in tagged(tags, tags, tokens)

@@ -36,6 +36,7 @@ DEAD_ROWS: Final = 256  # examples in them, before a unit is called dead: rarely
 DEAD_SHARE: Final = 0.40  # clinic: healthy up to 3 %, disturbed ones 38 %; a tenth is common (Lu et al. 2019)
 DEAD_NOTED: Final = 0.10  # mentioned from here on
 DEAD_CRITICAL: Final = 0.90  # almost nothing passes
+DEAD_LAST: Final = 3  # sampled steps, up to the last one, at which most units of a layer are dead: they do not come back
 DEAD_SETTLED: Final = 20  # steps; before them only such a layer is named, since narrow layers begin half dead and recover
 
 SCALE_LAYERS: Final = 3  # layers of a kind needed to speak of a trend with depth
@@ -249,7 +250,7 @@ PADDING_SHARE: Final = 0.01  # of the indices, and
 PADDING_INSIDE: Final = 0.3  # of the padding alone between two other tokens; padding comes in runs at the ends of rows
 BY_HEART: Final = 3.0  # times the training loss: a held-out loss above it shows that the training data were memorised
 SCALE_TINY: Final = 0.03  # root mean square of the largest feature; images in 0 to 1 have 0.1 and more
-NEVER_SHOWN: Final = 0.2  # of the held-out examples are of classes that training did not show
+NEVER_SHOWN: Final = 0.12  # of the held-out examples are of classes that training did not show
 NEVER_SHOWN_EXPECTED: Final = 15.0  # times a class would have come by its held-out share: chance misses it once in 3 million
 NEVER_SHOWN_MOST: Final = 100  # classes that are listed
 RENAMED: Final = 0.25  # of held-out answers that a fixed exchange of classes makes right, beyond the share of the commonest class

@@ -9,6 +9,7 @@ import numpy as np
 from lettrine.health import limits
 from lettrine.health.checks.answers import torn
 from lettrine.health.checks.consequence import Consequence, consequence, weigh
+from lettrine.health.checks.displaced import displaced
 from lettrine.health.checks.input_scale import unscaled
 from lettrine.health.checks.majority import rare_among
 from lettrine.health.checks.oscillation import swings
@@ -94,11 +95,14 @@ def shuffled_targets(trace: Trace) -> Iterator[Finding]:
 
     Measured: Whether examples with similar inputs have similar targets: each example is compared with its nearest neighbour
         among those seen. And whether any feature varies with any number of the targets, which may be rows or pictures. Asked
-        only if nothing was learned.
+        only if nothing was learned. And, of sequences, the places of the targets among the tokens given.
     Formula: told = (agreement of the targets of neighbours - its mean under permuted targets) / (its standard deviation under
         them), or the same of the squares of all covariances, whichever is larger; limit = {TOLD:g}, and {TOLD_ROWS:g} for rows,
         pictures and tokens.
     """
+    if certain := list(displaced(trace)):
+        yield from certain
+        return
     harm = consequence(trace)
     hardly = harm.reference.known and harm.end >= limits.HELD_OUT_CHANCE * harm.reference.value and ordinary(trace)
     nothing = harm.kind in ("guessing", "held out", "flat") or (harm.kind in ("learns", "falls") and hardly)

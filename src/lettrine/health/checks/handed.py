@@ -9,6 +9,7 @@ import numpy as np
 
 from lettrine.health import limits
 from lettrine.health.checks.consequence import consequence
+from lettrine.health.checks.directions import wrong_directions
 from lettrine.health.checks.reading import listed, number, share
 from lettrine.health.checks.reference import NEED_NOT_FALL, handed_ratios, loss_seen, ordinary
 from lettrine.health.checks.registry import Skip, check
@@ -27,8 +28,9 @@ def other_loss(trace: Trace) -> Iterator[Finding]:
     """The loss handed over is not the one whose backward pass is taken, nor a multiple of it.
 
     Measured: The loss handed to watch.loss, beside the loss on which backward() was called.
-        And whether the steps make it smaller at all, whether the mean over a batch is taken before the loss, and whether the
-        weights of log-probabilities of drawn actions are trained by it.
+        And whether the steps make it smaller at all, or make a measure of what is right smaller (an overlap, a cosine, a
+        likelihood); whether the mean over a batch is taken before the loss; and whether the weights of log-probabilities of
+        drawn actions are trained by it.
     Formula: ratio = handed / trained on. It must be constant up to powers of 2, because a GradScaler multiplies by them.
     """
     seen = loss_seen(trace)
@@ -37,14 +39,8 @@ def other_loss(trace: Trace) -> Iterator[Finding]:
         return
     if seen is None:
         raise Skip("not applicable", "no backward pass was looked at")
-    weights = [
-        each for each in trace.seen("trained weights") if each.figure("looks") >= max(WEIGHTS_LOOKS, each.figure("drawn") / 2)
-    ]
-    if weights:
-        yield _trained_weights(weights[0])
-        return
-    if seen.figure("upwards") == 1:
-        yield from _upwards(seen)
+    if certain := _certain(trace, seen):
+        yield certain[0]
         return
     if not ordinary(trace):
         raise Skip("not applicable", NEED_NOT_FALL)
@@ -77,6 +73,15 @@ def other_loss(trace: Trace) -> Iterator[Finding]:
         remedy="Hand over the tensor on which backward() is called: watch.loss(loss).",
         reference="lettrine: watch.loss",
     )
+
+
+def _certain(trace: Trace, seen: Evidence) -> list[Finding]:
+    """What the graph of the loss alone shows to be wrong."""
+    weights = [
+        each for each in trace.seen("trained weights") if each.figure("looks") >= max(WEIGHTS_LOOKS, each.figure("drawn") / 2)
+    ]
+    upwards = _upwards(seen) if seen.figure("upwards") == 1 else wrong_directions(trace)
+    return [_trained_weights(each) for each in weights] or list(upwards)
 
 
 def _trained_weights(seen: Evidence) -> Finding:

@@ -11,6 +11,7 @@ from lettrine.health import limits_wiring as limits
 from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.links import links_not_moved_on
 from lettrine.health.checks.neighbours import neighbours
+from lettrine.health.checks.positions import positions_along_batch
 from lettrine.health.checks.reading import finite_curve, listed, number, plural, share
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.checks.reshaped import views_mixing
@@ -164,11 +165,11 @@ def held_out_beside(trace: Trace) -> tuple[float, float]:
 @check("batch-mixing")
 def batch_mixing(trace: Trace) -> Iterator[Finding]:
     """A recurrent or attention module that gets the batch on its time axis; a view used where a transposition is needed; edges
-    of many graphs that all point at the first; statistics of the batch at hand in eval mode.
+    of many graphs that all point at the first; statistics of the batch at hand in eval mode; positions added along the batch.
 
     Measured: The length of the axis that a recurrent or attention module takes as time, beside the number of targets; the
         shapes before and after each view and reshape; the highest node number in the edges of several graphs; the axes of means,
-        norms and softmaxes in eval mode.
+        norms and softmaxes in eval mode; the axis along which rows of a table are added.
     Formula: none: the first axis is as long as the targets, and the second one is not, at {MASK_LOOKS} or more looks; or a view
         swaps the lengths of axes, or no edge points beyond the largest graph's number of nodes, or an axis in eval mode is as
         long as the batch, which has another size than in training.
@@ -176,7 +177,7 @@ def batch_mixing(trace: Trace) -> Iterator[Finding]:
     seen = [each for each in trace.seen("batch axis") if each.figure("looks") >= limits.MASK_LOOKS]
     mixed = [each for each in trace.seen("states") if each.figure("looks") >= limits.MASK_LOOKS]
     yield from map(_mixed_states, mixed)
-    views = [*views_mixing(trace), *links_not_moved_on(trace), *neighbours(trace)] if not mixed else []
+    views = [] if mixed else [*views_mixing(trace), *links_not_moved_on(trace), *neighbours(trace), *positions_along_batch(trace)]
     yield from views
     if not seen:
         if mixed or views or any(info.role in ("recurrent", "attention") for info in trace.modules):

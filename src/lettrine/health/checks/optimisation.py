@@ -1,15 +1,13 @@
-"""Checks of the optimiser's settings: schedule, clipping, eps, state, warm-up, and the weight of a KL term."""
+"""Checks of the optimiser's settings: clipping, eps, state, and the weight of a KL term."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from math import inf, isfinite, nan
-from typing import Final
 
 import numpy as np
 
 from lettrine.health import limits_wiring as limits
-from lettrine.health.checks.capacity import at_rest
 from lettrine.health.checks.connections import seen_once
 from lettrine.health.checks.consequence import consequence, first_loss
 from lettrine.health.checks.reading import (
@@ -18,114 +16,12 @@ from lettrine.health.checks.reading import (
     median,
     number,
     rounded,
-    share,
-    standard_error,
-    usable,
 )
 from lettrine.health.checks.reference import guess_of
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
-
-_ROUNDING: Final = 1e-6  # of a rate: 0.1 times 0.1 is a little more than 0.01
-
-
-@check("schedule-to-zero", needs=("loss",))
-def schedule_to_zero(trace: Trace) -> Iterator[Finding]:
-    """A schedule that lowers the learning rate to almost 0 while the loss still falls.
-
-    Measured: The learning rate at the sampled steps, and how the loss fell before and after the rate became small. And what a
-        ReduceLROnPlateau was told.
-    Formula: idle = (steps with a rate below {SCHEDULE_LOW:.0%} of the peak, at the end) / (all steps). Or: {PLATEAU_DROPS} drops
-        or more, since no number it was told was ever better than the first one, while the loss on held-out data came down to
-        {PLATEAU_BETTER:.0%} of its first value or less.
-    """
-    for seen in trace.seen("plateau"):
-        yield from _upside_down(trace, seen)
-        return
-    mask = usable(trace)
-    rates, steps = trace.step_stats["learning_rate"][mask], trace.steps[mask]
-    known = np.isfinite(rates)
-    rates, steps = rates[known], steps[known]
-    if not len(steps) or steps[-1] - steps[0] < limits.SCHEDULE_STEPS:
-        raise Skip("not run", f"the learning rate was seen over fewer than {limits.SCHEDULE_STEPS} steps")
-    peak, last, course = float(rates.max()), int(trace.loss.step[-1]), consequence(trace)
-    if peak <= 0 or course.end <= limits.SCHEDULE_FINE * course.reference.value:
-        return
-    little = course.end >= limits.SCHEDULE_LITTLE * course.reference.value
-    for low in (limits.SCHEDULE_LOW, limits.SCHEDULE_TENTH):
-        high = np.flatnonzero(rates >= low * peak * (1 - _ROUNDING))  # a step to just a tenth is usual
-        if high[-1] == len(steps) - 1:
-            continue
-        when = int(steps[high[-1] + 1])
-        # The rate is known at sampled steps, which lie far apart in the end: it came down between two of them.
-        idle = (last - (when + int(steps[high[-1]])) / 2) / max(last - int(steps[0]), 1)
-        early = course.kind in ("guessing", "flat") or (when <= limits.SCHEDULE_EARLY * last and little)
-        gone = low == limits.SCHEDULE_LOW and (early or _still_falling(trace, when, limits.SCHEDULE_FALL))
-        # A tenth is much of a rate. It is too little only where next to nothing had been learned before and nothing was since.
-        if idle > limits.SCHEDULE_SHARE and (gone or (little and _still_falling(trace, when, 0.0))):
-            break
-    else:
-        return
-    at, losses = finite_curve(trace, trace.loss)
-    yield Finding(
-        id="schedule-to-zero",
-        severity="warning",
-        where=(),
-        steps=(when, last),
-        value=idle,
-        limit=limits.SCHEDULE_SHARE,
-        message=f"The learning rate has been below {share(low)} of its peak ({number(peak)}) since step "
-        f"{when:,}, for "
-        f"{share(idle)} of the run; the loss{'' if early else ', still falling then,'} has stayed near "
-        f"{number(float(np.mean(losses[at >= when])), 3)} since.",
-        why="Steps this small change nothing: the rest of the run is wasted.",
-        remedy=f"Spread the schedule over the whole run, {last + 1:,} steps: call scheduler.step() once an epoch if it counts "
-        f"epochs, "
-        f"or give it that many steps (T_max, total_steps, a gamma of {number(limits.SCHEDULE_LOW ** (1 / (last + 1)), 5)} a "
-        f"step).",
-        reference="Smith 2018, A disciplined approach to neural network hyper-parameters; torch.optim.lr_scheduler",
-    )
-
-
-def _upside_down(trace: Trace, seen: Evidence) -> Iterator[Finding]:
-    """A scheduler that takes a rising score for one that should fall, or the reverse."""
-    dev, calls, drops = trace.dev.mean[np.isfinite(trace.dev.mean)], int(seen.figure("calls")), int(seen.figure("drops"))
-    if drops < limits.PLATEAU_DROPS or len(dev) < limits.PLATEAU_DROPS or not dev.min() <= limits.PLATEAU_BETTER * dev[0]:
-        return
-    mode = seen.words["mode"]
-    other, way = ("max", "lower") if mode == "min" else ("min", "higher")
-    yield Finding(
-        id="schedule-to-zero",
-        severity="warning",
-        where=(),
-        steps=seen.steps,
-        value=float(drops),
-        limit=float(limits.PLATEAU_DROPS),
-        message=f"ReduceLROnPlateau(mode={mode!r}) has lowered the learning rate {drops} times, from "
-        f"{number(seen.figure('rate_first'))} to {number(seen.figure('rate'))}: none of the {calls} numbers it was given was "
-        f"{way} than the first ({number(seen.figure('best'), 3)}), while the loss on held-out data came down from "
-        f"{number(float(dev[0]), 3)} to {number(float(dev.min()), 3)}.",
-        why="The scheduler takes each improvement for the opposite, and makes the steps smaller and smaller.",
-        remedy=f"Pass mode={other!r} if it is given a score such as accuracy; mode='min' is for a loss."
-        if other == "max"
-        else "Pass mode='min' if it is given a loss; mode='max' is for a score such as accuracy.",
-        reference="torch.optim.lr_scheduler.ReduceLROnPlateau: mode",
-    )
-
-
-def _still_falling(trace: Trace, when: int, least: float) -> bool:
-    """Whether the loss fell over the stretch before `when`, by more than its noise and by this share, and faster than since."""
-    steps, losses = finite_curve(trace, trace.loss)
-    before, since = losses[(steps >= when / 3) & (steps < when)], losses[steps >= when]
-    if len(before) < 6 or len(since) < 6:
-        return False
-    half, half_since = len(before) // 2, len(since) // 2
-    fell = float(np.mean(before[:half]) - np.mean(before[half:]))
-    fell_since = float(np.mean(since[:half_since]) - np.mean(since[half_since:]))
-    level, noise = abs(float(np.mean(before[half:]))), 3 * (standard_error(before) or 0.0)
-    return fell > max(least * level, noise) and fell_since < fell / 2
 
 
 @check("clip-before-unscale")
@@ -300,49 +196,6 @@ def _again_and_again(trace: Trace) -> Iterator[Finding]:
             "of an old state, and no new optimizer for each epoch.",
             reference="Kingma & Ba 2015, Adam: a method for stochastic optimization",
         )
-
-
-@check("no-warmup", needs=("loss",))
-def no_warmup(trace: Trace) -> Iterator[Finding]:
-    """A deep post-norm transformer at its full learning rate from the first step.
-
-    Measured: Layer norms that come after a skip connection, and the learning rate of the first step.
-    Formula: share = (rate at the first step) / (highest rate); loss at rest > {WARM_LEARNED} * (loss of guessing).
-    """
-    seen = seen_once(trace, "post-norm")
-    if seen is None or seen.figure("post") < limits.POST_NORMS:
-        raise Skip("not applicable", "no deep network with layer norms after its skip connections")
-    rates = trace.step_stats["learning_rate"][usable(trace)]
-    peak = learning_rate(trace)
-    course = consequence(trace)
-    hardly = at_rest(trace) and course.end > limits.WARM_LEARNED * course.reference.value
-    if not (course.bad or hardly) or not len(rates) or trace.steps[0] != 0 or not rates[0] >= limits.WARM_SHARE * peak:
-        return
-    outcome = (
-        course.words
-        if course.bad
-        else (
-            f"the loss, at rest at {number(course.end, 3)}, is hardly below {course.reference.words} "
-            f"({number(course.reference.value, 3)})"
-        )
-    )
-    yield Finding(
-        id="no-warmup",
-        severity="critical",
-        where=(),
-        steps=(0, course.steps[1]),
-        value=float(rates[0]),
-        limit=limits.WARM_SHARE * peak,
-        message=f"{int(seen.figure('post'))} layer norms come after skip connections (post-norm), the learning rate is "
-        f"{number(float(rates[0]))} from the first step on, and {outcome}.",
-        why="In such a network the gradients of the last layers are large at first; full steps along them lead to a state from "
-        "which "
-        "it does not learn.",
-        remedy=f"Put the norms before the blocks (norm_first=True), or raise the learning rate from 0 to {number(peak)} over "
-        f"the first "
-        "few thousand steps.",
-        reference="Xiong et al. 2020, On layer normalization in the transformer architecture",
-    )
 
 
 @check("collapsed-kl")

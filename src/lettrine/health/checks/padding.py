@@ -31,8 +31,8 @@ _REFERENCE: Final = {
 
 @check("padding-mask")
 def padding_mask(trace: Trace) -> Iterator[Finding]:
-    """A mask of an attention that is inverted, so that it sees only padding, or one that masks nothing, or queries in place of
-    keys; and a recurrent network that is read after the padding.
+    """A mask of an attention that is inverted, so that it sees only padding, or one that masks nothing, or everything, or queries
+    in place of keys; and a recurrent network that is read after the padding.
 
     Measured: Which tokens are masked, by key_padding_mask, attn_mask or masked_fill before a softmax; how many rows end in
     padding if a mask masks none, or if only the last step is used.
@@ -43,6 +43,7 @@ def padding_mask(trace: Trace) -> Iterator[Finding]:
     yield from _padded_ends(trace)
     yield from _nothing_masked(trace)
     yield from _cancelled(trace)
+    yield from _blind(trace)
     wrong = [
         each for each in trace.seen("key padding") if each.figure("inverted") >= max(wiring.MASK_LOOKS, each.figure("looks") / 2)
     ]
@@ -106,6 +107,30 @@ def _cancelled(trace: Trace) -> Iterator[Finding]:
             why="Every token attends to the padding too: the answer to a text depends on the longest text in its batch.",
             remedy=f"Put the padding on the last axis of the scores: {_REMEDY[mask].format(token=token)}.",
             reference=f"torch: {_REFERENCE[mask]}",
+        )
+
+
+def _blind(trace: Trace) -> Iterator[Finding]:
+    """Masks that hide everything."""
+    for seen in trace.seen("blind mask"):
+        if seen.figure("looks") < wiring.MASK_LOOKS:
+            continue
+        became = {
+            "added": "the softmax cancels what is added to all scores alike, and nothing is hidden",
+            "filled": "all places get the same weight, whatever they hold",
+        }[seen.words["what"]]
+        yield Finding(
+            id="padding-mask",
+            severity="warning",
+            where=seen.where,
+            steps=seen.steps,
+            value=1.0,
+            limit=1.0,
+            message=f"The mask of {seen.where[0]} hides every place from every query, at all looks: {became}.",
+            why="A mask that hides everything says nothing about which places are padding.",
+            remedy="Make the mask from the tokens: mask = ids != padding, 1 or True for each token to be read; see that the "
+            "loader does not give zeros.",
+            reference="Vaswani et al. 2017, Attention is all you need, section 3.2.3",
         )
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
 
 from lettrine.health import limits
 from lettrine.health.checks.consequence import consequence, first_loss, weigh
+from lettrine.health.checks.killed import Killed, killed
 from lettrine.health.checks.reading import (
+    Mask,
     finite_curve,
     late,
     learning_rate,
@@ -29,6 +32,10 @@ from lettrine.health.checks.registry import Skip, check
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Floats, Trace
 
+_DESTROY: Final = (
+    "Steps this large destroy what earlier ones learned: the loss jumps about, units saturate or die, values overflow."
+)
+
 
 @check("update-too-large", needs=("parameters",), symptom="silent")
 def update_too_large(trace: Trace) -> Iterator[Finding]:
@@ -36,9 +43,13 @@ def update_too_large(trace: Trace) -> Iterator[Finding]:
 
     Measured: How far one real step of the optimiser moves each weight, relative to the weight's own std.
     Formula: update:data = std(after - before) / std(before); the median of all weight matrices, over three sampled steps in a
-        row or after the first {LATE_FROM:.0%} of the run.
+        row or after the first {LATE_FROM:.0%} of the run. One step above {UPDATE_LARGE_EARLY:g} is enough if most units after
+        that weight worked before it and are dead since.
     """
     names, table = update_ratios(trace, usable(trace))
+    if (died := killed(trace)) is not None:
+        yield _killing(trace, died)
+        return
     steps = trace.steps[usable(trace)]
     network = middle(table)
     # Three sampled steps in a row, so that one odd step does not count.
@@ -62,8 +73,6 @@ def update_too_large(trace: Trace) -> Iterator[Finding]:
     general = limit < limits.UPDATE_LARGE_ONE
     value = value if general else float(np.nanmax(each))
     calmed = limit == limits.UPDATE_LARGE_EARLY and value <= limits.UPDATE_LARGE_ONE and _calms(trace, table)
-    rate, factor = learning_rate(trace, mask), tenfold(value / aim)
-    towards = f", from {number(rate)} to {number(rounded(rate / factor))}" if rate > 0 else ""
     yield Finding(
         id="update-too-large",
         severity="info" if calmed else "critical" if general else "warning",
@@ -73,10 +82,34 @@ def update_too_large(trace: Trace) -> Iterator[Finding]:
         limit=limit,
         message=f"Each step changes {listed(large)} by {number(value)} of {'their' if len(large) > 1 else 'its'} size; about "
         f"{number(aim)} is usual.",
-        why="Steps this large destroy what earlier ones learned: the loss jumps about, units saturate or die, values overflow.",
-        remedy=f"Lower the learning rate {times(value / aim)}{towards}"
+        why=_DESTROY,
+        remedy=f"Lower the learning rate {_slower(trace, mask, value / aim)}"
         + ("." if general else f", for {listed(large)} alone, or initialise {listed(large)} larger."),
         reference=f"{limits.STUDY}: log10 of update:data, with a line at -3",
+    )
+
+
+def _slower(trace: Trace, mask: Mask, factor: float) -> str:
+    """By what to lower the rate, such as "10 times, from 0.1 to 0.01"."""
+    rate = learning_rate(trace, mask)
+    return times(factor) + (f", from {number(rate)} to {number(rounded(rate / tenfold(factor)))}" if rate > 0 else "")
+
+
+def _killing(trace: Trace, died: Killed) -> Finding:
+    """Units that worked before a large step."""
+    mask = (trace.steps <= died.dead) & usable(trace)
+    return Finding(
+        id="update-too-large",
+        severity="critical",
+        where=(died.weight, died.layer),
+        steps=(died.step, int(trace.steps[usable(trace)][-1])),
+        value=died.size,
+        limit=limits.UPDATE_LARGE_EARLY,
+        message=died.words,
+        why=f"{_DESTROY} A dead unit stays as it is.",
+        remedy=f"Lower the learning rate {_slower(trace, mask, died.size / limits.UPDATE_AIM_EARLY)}, or raise it from near 0 "
+        "over the first steps, and start anew: units that are dead stay dead.",
+        reference="Lu et al. 2019, Dying ReLU and initialization; " + limits.STUDY,
     )
 
 

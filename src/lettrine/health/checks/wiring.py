@@ -11,6 +11,7 @@ from lettrine.health import limits, limits_wiring
 from lettrine.health.checks.answers import rescaled
 from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.modes import held_out_beside, modes_in_part
+from lettrine.health.checks.moved import moved_statistics
 from lettrine.health.checks.reading import (
     Mask,
     late,
@@ -130,8 +131,12 @@ def norm_statistics(trace: Trace) -> Iterator[Finding]:
 
     Measured: Running mean and variance of each batch norm, compared with those of the batches.
     Formula: gap = abs(running mean - batch mean) / batch std; ratio = running variance / batch variance; noise of a running
-        mean = sqrt(m / (2 - m) / N) with momentum m and batch size N.
+        mean = sqrt(m / (2 - m) / N) with momentum m and batch size N. In a frozen part: the distance of held-out inputs from the
+        statistics at first, below {MOVED_FITTED:g}, and now, above {NORM_PLACES_GAP:g}.
     """
+    if moved := list(moved_statistics(trace)):
+        yield from moved
+        return
     if not trace.norms:
         present = any(_batch_norm(info.kind) for info in trace.modules)
         raise (

@@ -96,11 +96,14 @@ class Answers:
 
 
 def _pair(name: str, answered: Tensor, asked: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Answers and targets, one row for each example; None if they are not one class or some numbers for each."""
+    """Answers and targets, a row for each example or place; None if they are not one class or some numbers for each."""
     if name in _CLASSES:
-        if answered.ndim != 2 or asked.ndim != 1 or asked.is_floating_point():
+        if answered.ndim < 2 or answered.shape[:1] + answered.shape[2:] != asked.shape or asked.is_floating_point():
             return None
-        return answered.argmax(1)[:, None], asked[:, None]
+        said, wanted = answered.argmax(1).reshape(-1, 1), asked.reshape(-1, 1)
+        # of the places of sequences and pictures some from everywhere: those at the beginning may be alike
+        every = 1 if asked.ndim == 1 else -(-len(wanted) // _PASS)
+        return said[::every], wanted[::every]
     if answered.shape != asked.shape or not asked.ndim:
         return None
     if name in _NUMBERS:

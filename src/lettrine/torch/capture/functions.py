@@ -27,7 +27,8 @@ INSIDE: Final = frozenset(
     masked_fill_ dropout dropout_ dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout bernoulli bernoulli_ embedding
     embedding_bag batch_norm instance_norm sqrt log log2 log10 log1p pow div true_divide reciprocal rsqrt exp norm relu sigmoid
     tanh randn_like randn normal normal_ mse_loss l1_loss smooth_l1_loss huber_loss cross_entropy nll_loss binary_cross_entropy
-    binary_cross_entropy_with_logits kl_div matmul bmm __matmul__ einsum view reshape flatten""".split()  # noqa: SIM905  a list of words is read more easily
+    binary_cross_entropy_with_logits kl_div matmul bmm __matmul__ einsum view reshape flatten add
+    add_""".split()  # noqa: SIM905  a list of words is read more easily
 )
 """Names of the functions that are noted inside the watched modules. Outside, where the loss is made, all are noted."""
 STATISTICS: Final = frozenset(

@@ -42,10 +42,10 @@ def foreign(look: Look) -> bool:
     own |= {id(each) for optimiser in look.optimisers for group in optimiser.param_groups for each in group["params"]}
     strange = _parameters_below(look.loss.grad_fn if look.loss is not None else None) - own
     judged = {id(each) for root in look.roots for each in root.inputs if each.requires_grad and each.is_leaf}
-    return bool(look.optimisers) and len(strange - judged) > 1 and _judges(look)
+    return bool(look.optimisers) and len(strange - judged) > 1 and judges(look)
 
 
-def _judges(look: Look) -> bool:
+def judges(look: Look) -> bool:
     """Whether the model's output was given to functions that only networks call."""
     return any(call.name in _MAKING for call in look.outside)
 

@@ -20,9 +20,9 @@ from lettrine.torch.graph.comparisons import readable
 from lettrine.torch.graph.heads import head_of
 from lettrine.torch.graph.reading import Node, operation
 
-_PRODUCTS: Final = ("mul", "__mul__", "__rmul__")
+PRODUCTS: Final = ("mul", "__mul__", "__rmul__")
 _QUOTIENTS: Final = ("div", "true_divide", "__truediv__")
-_SUMS: Final = frozenset("Sum Mean Add Sub Mul Clamp ClampMin View UnsafeView Squeeze Unsqueeze Select Slice Clone".split())  # noqa: SIM905
+SUMS: Final = frozenset("Sum Mean Add Sub Mul Clamp ClampMin View UnsafeView Squeeze Unsqueeze Select Slice Clone".split())  # noqa: SIM905
 _SEARCHED: Final = 64  # nodes between a divisor and the answers
 
 
@@ -41,8 +41,9 @@ class Overlaps:
         if look.loss is None or not nodes:
             return ()
         for call in look.outside:
-            answers = _answers(call)
-            if answers is None or not any(_leads(node, answers.grad_fn) for node in nodes):
+            pair = answers_of(call)
+            answers = pair[0] if pair is not None else None
+            if answers is None or not any(leads(node, answers.grad_fn) for node in nodes):
                 continue
             head = head_of(answers, look.parameters)
             if head.place:
@@ -60,9 +61,9 @@ class Overlaps:
             yield Evidence("overlap", (self._where,), (self._looks[0], self._looks[-1]), figures)
 
 
-def _answers(call: FunctionCall) -> Tensor | None:
-    """The answers that are multiplied with targets of 0 and 1, of the same shape."""
-    if call.name not in _PRODUCTS:
+def answers_of(call: FunctionCall) -> tuple[Tensor, Tensor] | None:
+    """Answers and the targets of 0 and 1, of the same shape, that they are multiplied with."""
+    if call.name not in PRODUCTS:
         return None
     pair: list[Any] = [call.given(0, "input"), call.given(1, "other")]
     if not all(isinstance(each, Tensor) and readable(each) for each in pair) or pair[0].shape != pair[1].shape:
@@ -70,11 +71,11 @@ def _answers(call: FunctionCall) -> Tensor | None:
     answers, targets = pair if pair[0].requires_grad else pair[::-1]
     if not answers.requires_grad or targets.requires_grad or answers.grad_fn is None or targets.numel() < 2:
         return None
-    return answers if bool(((targets == 0) | (targets == 1)).all()) else None
+    return (answers, targets) if bool(((targets == 0) | (targets == 1)).all()) else None
 
 
-def _leads(node: Node, goal: Node) -> bool:
-    """Whether a node leads back to another through sums and products alone."""
+def leads(node: Node, goal: Node, through: frozenset[str] = SUMS) -> bool:
+    """Whether a node leads back to another through these operations alone."""
     waiting = [node]
     for place in range(_SEARCHED):
         if place >= len(waiting):
@@ -82,6 +83,6 @@ def _leads(node: Node, goal: Node) -> bool:
         each = waiting[place]
         if each is goal:
             return place > 0
-        if operation(each) in _SUMS:
+        if operation(each) in through:
             waiting += [following for following, _ in each.next_functions if following is not None]
     return False

@@ -1,0 +1,70 @@
+"""Targets of a sequence at other places than those they belong to; reported as "shuffled-targets"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lettrine.health import limits_wiring as limits
+from lettrine.health.checks.reading import listed
+from lettrine.health.evidence import Evidence
+from lettrine.health.findings import Finding
+from lettrine.health.trace import Trace
+
+
+def displaced(trace: Trace) -> Iterator[Finding]:
+    """Targets shifted twice, wrapped around, or flattened in another order than the predictions."""
+    for seen in trace.seen("displaced"):
+        if seen.figure("looks") == seen.figure("all") >= limits.AHEAD_LOOKS:
+            message, why, remedy = _told(seen)
+            yield Finding(
+                id="shuffled-targets",
+                severity="critical" if seen.words["what"] == "order" else "warning",
+                where=seen.where,
+                steps=seen.steps,
+                value=seen.figure("places"),
+                limit=1.0,
+                message=message,
+                why=why,
+                remedy=remedy,
+                reference="Bengio et al. 2003, A neural probabilistic language model, section 2",
+            )
+
+
+def _told(seen: Evidence) -> tuple[str, str, str]:
+    """Message, why and remedy."""
+    places, rows = int(seen.figure("places")), int(seen.figure("rows"))
+    given = f"what {listed(seen.where)} is given" if seen.where else "the input"
+    if seen.words["what"] == "ahead":
+        message = (
+            f"The target at each place is the token {places} places later in {given}, in all {rows:,} rows looked at; no target "
+            "is the next token."
+        )
+        why = (
+            "Inputs and targets were shifted more than once, as by the program and again by the model or its loss: what is then "
+            "written one token after another leaves tokens out."
+        )
+        remedy = (
+            "Shift once: hand over unshifted labels if the model or the loss shifts them (as *ForCausalLM of transformers does); "
+            "or cut logits[:, :-1] and labels[:, 1:] yourself, with a loss that does not shift."
+        )
+    elif seen.words["what"] == "wrapped":
+        message = (
+            f"The target at the last of {places} places is the row's own first token, in all {rows:,} rows looked at: that token "
+            "does not follow."
+        )
+        why = f"One target of {places} is wrong in every row, and the network learns to expect it."
+        remedy = (
+            "Cut rows of T + 1 tokens: inputs are row[:-1], targets row[1:]. (torch.roll and np.roll put the first token at the "
+            "end.)"
+        )
+    else:
+        message = (
+            f"Predictions are flattened from {seen.words['predictions']}, their targets from {seen.words['targets']}: each is "
+            "compared with the target of another place in another row."
+        )
+        why = "The network cannot learn targets that do not belong to their inputs."
+        remedy = (
+            "Bring both to one order before they are flattened: targets.T.reshape(-1), or outputs.transpose(0, 1) before "
+            "reshape(-1, classes)."
+        )
+    return message, why, remedy
