@@ -80,7 +80,7 @@ def centres_set_after_the_optimiser_was_made(doctor: Doctor, seed: int, cured: b
         z = model.encode(x)
         heap = model.clustering(z).argmax(1)
         off = [(z[heap == k].mean(0) - model.clustering.weight[k]).norm() for k in range(10) if (heap == k).any()]
-        return below(torch.stack(off).mean() / z.std(0).norm(), 0.2)
+        return below(torch.stack(off).mean() / z.std(0).norm(), 0.14)
 
 
 @fault(
