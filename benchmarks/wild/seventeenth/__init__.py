@@ -1,0 +1,1 @@
+"""The seventeenth look: the next reports of plain searches for symptoms, by another author, and 20 healthy programs."""
