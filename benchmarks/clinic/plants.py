@@ -21,7 +21,7 @@ class Case:
     fault: id of the finding that names it, "" for a healthy network. where: names of which at least one must be in the finding.
     also: other findings that are true of it as well. part: "tuned" where limits were chosen by looking at it, "held-out" where
     they were not, "newcomer" for the networks that came last. quick: whether it belongs to the subset that the test suite
-    runs. every: of lettrine's watch, 0 for the default.
+    runs. every: of lettrine's watch, 0 for the default. cure: of a sick patient, what makes it without the fault.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Case:
     part: str = "tuned"
     quick: bool = False
     every: int = 0
+    cure: Make | None = None
 
 
 CASES: list[Case] = []
@@ -51,7 +52,7 @@ def sick(fault: str, make: Make, plant: Callable[[Patient], Any], where: str = "
         return patient
 
     name = f"{fault}/{make.__name__}{options.pop('variant', '')}"
-    CASES.append(Case(name, fault, planted, tuple(where.split()), **options))
+    CASES.append(Case(name, fault, planted, tuple(where.split()), cure=make, **options))
 
 
 def scale(name: str, factor: float) -> Callable[[Patient], None]:

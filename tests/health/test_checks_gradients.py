@@ -34,6 +34,10 @@ def test_gradients_that_differ_where_the_steps_do_not():
     for pace, severity in ((1.2e-4, "info"), (8e-5, "warning")):  # the others move by 1e-3 of their size
         trace = make_trace(**apart, **learning, **{"fc1.weight.update_data": pace})
         assert the(trace, "gradient-scale").severity == severity
+    for end, severity in ((2.0, "warning"), (1.7, "info")):  # of ln 10 = 2.30, after 300 steps
+        late = make_trace(**apart, loss=np.linspace(2.3, end, 300))
+        assert the(late, "gradient-scale").severity == severity
+        assert ("is hardly better than guessing" in the(late, "gradient-scale").message) == (severity == "warning")
     stuck = make_trace(**apart, loss=np.full(200, 2.3))  # nothing is learned, so that nothing excuses it
     assert the(stuck, "gradient-scale").severity == "warning"
 
@@ -121,6 +125,8 @@ def test_a_step_too_small_to_be_seen_is_no_fault_of_the_optimiser():
 
 
 def test_units_that_stay_alike():
+    cut_off = {"fc2.weight.duplicate": 1.0, "fc2.weight.gradient_norm": np.nan}
+    assert found(make_trace(**cut_off), "symmetry") == ()  # it stays as it is because no gradient reaches it
     finding = the(make_trace(**{"fc2.weight.duplicate": 1.0}), "symmetry")
     assert finding.where == ("fc2.weight",)
     assert "std 0.22" in finding.remedy  # 1 / sqrt(20)

@@ -10,6 +10,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks.bench_remedies import APPLIED, SICK, Program, Tried, numbers, tried
+from benchmarks.clinic import followed as clinic
+from benchmarks.clinic.newcases import CASES
 from benchmarks.wild.case import above, below, load
 from benchmarks.wild.followed import Followed, Follower, followed
 from benchmarks.wild.found import Found
@@ -82,3 +84,35 @@ def test_a_remedy_helps_on_programs_of_others(name: str, finding: str) -> None:
     assert result.how == "by program"
     assert result.after.good
     assert not result.before.good
+
+
+@pytest.mark.parametrize(
+    ("name", "finding"),
+    [
+        ("dead-units/mlp_relu", "dead-units"),
+        ("missing-zero-grad/mlp_tanh", "missing-zero-grad"),
+        ("not-optimised/mlp_tanh", "not-optimised"),
+        ("update-too-large/mlp_tanh", "update-too-large"),
+        ("symmetry/mlp_tanh", "symmetry"),
+    ],
+)
+def test_a_remedy_helps_in_the_clinic(name: str, finding: str) -> None:
+    case = next(each for each in CASES if each.name == name)
+    (result,) = (each for each in clinic.followed(case, 5) if each.finding == finding)
+    assert (result.how, result.outcome) == ("by program", "helps")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "healthy", "outcome"),
+    [
+        (2.0, 1.0, 1.0, "helps"),
+        (2.0, 2.01, 2.0, "no change"),
+        (2.0, 2.2, 2.2, "as healthy"),
+        (2.0, 2.3, 2.2, "HARMS"),
+        (float("nan"), 2.0, 2.0, "helps"),
+        (2.0, float("nan"), 2.0, "HARMS"),
+        (float("nan"), float("nan"), 2.0, "no change"),
+    ],
+)
+def test_what_a_remedy_did(before: float, after: float, healthy: float, outcome: str) -> None:
+    assert clinic.Followed("x", "y", "by hand", before, after, healthy).outcome == outcome

@@ -143,3 +143,21 @@ def test_numbers_are_seen_too() -> None:
                 optimiser.step()
                 watch.loss(loss)
         assert ("future-leak" in named(checked(watch.report()))) is both
+
+
+@pytest.mark.parametrize(("place", "severity"), [(PLACES - 1, "warning"), (3, "info")])
+def test_a_place_that_is_the_target(place: int, severity: str) -> None:
+    """A window that ends in its target was cut too late; to remember what stood inside is a task."""
+    model = nn.Sequential(nn.Embedding(LETTERS, 8), nn.Flatten(), nn.Linear(8 * PLACES, LETTERS))
+    optimiser = adam(model, 0.03)
+    with health.watch(model, optimiser) as watch:
+        for _ in range(60):
+            x = torch.randint(LETTERS, (32, PLACES))
+            loss = functional.cross_entropy(model(x), x[:, place])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+    finding = next(each for each in checked(watch.report()).findings if each.id == "leak")
+    assert f"Position {place} of the input is the target" in finding.message
+    assert finding.severity == severity

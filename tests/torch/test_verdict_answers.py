@@ -54,6 +54,46 @@ def test_held_out_classes_numbered_otherwise():
     assert alarms(trained(train, (held_x, held_y), functional.cross_entropy, out=4)) == []
 
 
+class Reads(nn.Module):
+    """Answers the token after each of some tokens, or after the last one."""
+
+    def __init__(self, each: bool) -> None:
+        super().__init__()
+        self.each, self.table, self.head = each, nn.Embedding(6, 16), nn.Linear(16, 6)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.head(self.table(tokens if self.each else tokens[:, -1])).flatten(0, -2)
+
+
+@pytest.mark.parametrize("each", [True, False])
+@pytest.mark.parametrize("shifted", [True, False])
+def test_held_out_targets_that_are_the_inputs(each: bool, shifted: bool):
+    """Each token is the one before it plus 1, in most cases; held-out targets are not moved on."""
+    torch.manual_seed(0)
+    steps = (torch.rand(400, 9) < 0.8).long() + 2 * (torch.rand(400, 9) < 0.1).long()
+    text = steps.cumsum(1) % 6
+    x, y = text[:, :-1], text[:, 1:] if each else text[:, -1]
+    held = (x[300:], (y if shifted else x if each else x[:, -1])[300:])
+    model = Reads(each)
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
+    with health.watch(model, optimiser) as watch:
+        for step in range(160):
+            rows = torch.randint(300, (32,))
+            optimiser.zero_grad()
+            loss = functional.cross_entropy(model(x[rows]), y[rows].flatten())
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+            if step % 20 == 19:
+                with torch.no_grad():
+                    watch.dev_loss(functional.cross_entropy(model(held[0]), held[1].flatten()))
+    report = watch.report()
+    assert alarms(report) == ([] if shifted else ["held-out-labels"])
+    if not shifted:
+        place = "the input at their own place" if each else "the value in column 7 of their inputs"
+        assert f"100 % of the held-out targets looked at are {place}" in report.findings[0].message
+
+
 def test_padding_that_the_loss_leaves_out_is_no_class():
     x, y = classes(1024)
     y = (y + 1).where(torch.rand(len(y), generator=torch.Generator().manual_seed(1)) > 0.25, 0)

@@ -184,6 +184,46 @@ def test_neighbours_tell_numbers_too():
         assert (report.trace.seen("inputs")[0].figure("told") > 3) is told
 
 
+@pytest.mark.parametrize("kept", [lambda y: y.flatten(), lambda y: y.long(), lambda y: y.to("cpu").contiguous()])
+def test_a_target_that_has_its_shape_already_is_data(kept):
+    x, y = classes(2048)
+    report = watched(net(), batches(x, y, size=64), lambda model, x, y: F.cross_entropy(model(x), kept(y)), steps=20)
+    (compared,) = report.trace.seen("comparison")
+    assert compared.figure("given") == 1
+    assert report.trace.seen("inputs")[0].figure("told") > 4
+
+
+def apart(x, y, steps=400, size=32):
+    """Batches in which targets were shuffled among the examples."""
+    torch.manual_seed(2)
+    for a, b in (each for each, _ in zip(batches(x, y, size=size), range(steps), strict=False)):
+        yield a, b[torch.randperm(len(b))]
+
+
+def test_a_few_targets_that_tell_little_of_their_spread():
+    """Some hundred numbers give their variance to a tenth only; beside one answer to all, the answers show that they know
+    nothing.
+    """
+    x, y = numbers(2048)
+    finding = first(watched(net(out=1), apart(x, y), squared, steps=250, rate=1e-3))
+    assert (finding.id, finding.severity) == ("shuffled-targets", "critical")
+    report = watched(net(out=1), batches(x, y), squared, steps=250, rate=1e-3)
+    quiet(report)
+    (compared,) = report.trace.seen("comparison")
+    assert compared.figure("gain") - 2 * compared.figure("gain_error") > 0.1
+
+
+def test_classes_of_which_only_the_frequencies_are_learned():
+    generator = torch.Generator().manual_seed(6)
+    x = torch.randn(4_000, 6, generator=generator)
+    scores = 2 * x @ torch.randn(6, 200, generator=generator) - 2 * torch.arange(1, 201).log()
+    y = torch.multinomial(scores.softmax(1), 1, generator=generator)[:, 0]
+    report = watched(net(out=200), apart(x, y), crossed, steps=250, rate=1e-2)
+    assert first(report).id == "shuffled-targets"
+    assert "no lower than with one answer to all of them" in first(report).message
+    quiet(watched(net(out=200), batches(x, y), crossed, steps=250, rate=1e-2))
+
+
 def test_a_network_that_cannot_learn_is_not_blamed_on_its_data():
     x, y = classes(2048)
     report = watched(net(nn.Tanh(), nn.Linear(4, 4)), batches(x, y, size=64), crossed, steps=250, rate=1e-9)
@@ -304,3 +344,37 @@ def test_sentences_and_labels_apart():
     assert (finding.id, finding.severity) == ("shuffled-targets", "critical")
     told = watched(words(), batches(x, y), crossed, steps=160, rate=1e-3).trace.seen("inputs")[0]
     assert told.figure("told") > 10
+
+
+def laid_over(how):
+    """Batches of 32 examples with noise on them, which is drawn anew or comes again in the next batches."""
+    torch.manual_seed(4)
+    x, own = torch.randn(20, 32, 24), torch.randn(32, 24)
+    y = torch.randint(4, (20, 32)) if how != "streams" else torch.arange(32).remainder(4).expand(20, 32)
+    x = x + torch.eye(24)[y] * 3
+    noise = {
+        "two workers": torch.randn(10, 1, 32, 24).expand(10, 2, 32, 24).reshape(20, 32, 24),
+        "four workers": torch.randn(5, 1, 32, 24).expand(5, 4, 32, 24).reshape(20, 32, 24),
+        "drawn anew": torch.randn(20, 32, 24),
+        "a subject at each place": own.expand(20, 32, 24),
+        "streams": torch.randn(10, 1, 32, 24).expand(10, 2, 32, 24).reshape(20, 32, 24),
+        "twice": torch.zeros(20, 32, 24),
+    }[how]
+    x = x + 2 * noise
+    if how == "twice":  # the same inputs with other targets
+        x[1::2] = x[::2]
+    return list(zip(x, y, strict=True))
+
+
+@pytest.mark.parametrize("how", ["two workers", "four workers"])
+def test_the_same_random_numbers_in_each_worker(how):
+    finding = first(watched(net(width=24), laid_over(how), crossed, steps=20))
+    assert (finding.id, finding.severity) == ("repeated-batch", "warning")
+    assert "the same random numbers were laid over different examples" in finding.message
+
+
+@pytest.mark.parametrize("how", ["drawn anew", "a subject at each place", "streams", "twice"])
+def test_rows_that_resemble_each_other_by_right(how):
+    report = watched(net(width=24), laid_over(how), crossed, steps=20)
+    assert report.trace.seen("inputs")
+    assert not report.trace.seen("alike rows")

@@ -83,6 +83,12 @@ def test_last_target_wrapped_around() -> None:
     assert f"at the last of {LONG + 1} places is the row's own first token" in finding.message
 
 
+def test_one_wrong_target_of_many_is_a_remark() -> None:
+    model = Reader("LSTM")
+    report = trained(model, lambda rows: ce(model(rows.repeat(1, 6)), rows.repeat(1, 6).roll(-1, 1)), steps=3)
+    assert "the last of 60 places" in remarks(report)["shuffled-targets"].message
+
+
 @pytest.mark.parametrize("way", ["by hand", "GRU", "LSTM", "turned"])
 def test_another_order(way: str) -> None:
     model = Reader("GRU" if way == "turned" else way, batch_first=way == "turned")
@@ -125,6 +131,11 @@ def _two_heads(model: nn.Module, rows: Tensor) -> Tensor:
     return ce(model(rows[:, :-1]), rows[:, 1:]) + 0.5 * ce(model(rows[:, :-2]), rows[:, 2:])
 
 
+def _later_heads(model: nn.Module, rows: Tensor) -> Tensor:
+    """Heads for the second and the third token ahead alone, beside a frozen one for the next."""
+    return ce(model(rows)[:, :-2], rows[:, 2:]) + ce(model(rows)[:, :-3], rows[:, 3:])
+
+
 def _remembered(model: nn.Module, rows: Tensor) -> Tensor:
     """The token two places earlier."""
     return ce(model(rows)[:, 2:], rows[:, :-2])
@@ -158,6 +169,7 @@ def _square(model: nn.Module, rows: Tensor) -> Tensor:
         (_without_the_first, "GRU"),
         (_without_the_first_step, "GRU"),
         (_two_heads, "GRU"),
+        (_later_heads, "GRU"),
         (_remembered, "GRU"),
         (_masked, "GRU"),
         (_one_marker, "LSTM"),

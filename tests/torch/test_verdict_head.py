@@ -244,7 +244,7 @@ def test_heads_that_are_meant(loss):
 )
 def test_probabilities_as_logits(tail, loss, words):
     finding = first(watched(net(*tail), batches(*classes()), through(loss)))
-    assert (finding.id, finding.severity, finding.where) == ("probabilities-as-logits", "critical", ("2",))
+    assert (finding.id, finding.severity, finding.where[0]) == ("probabilities-as-logits", "critical", "2")
     assert words in finding.message
 
 
@@ -280,7 +280,7 @@ def test_a_loss_inside_the_model():
         return model(x, y)[0]
 
     finding = first(watched(WithLoss(nn.Softmax(1)), batches(*classes()), loss))
-    assert (finding.id, finding.where) == ("probabilities-as-logits", ("body.2",))
+    assert (finding.id, finding.where) == ("probabilities-as-logits", ("body.2", "body.3"))
     assert alarms(watched(WithLoss(), batches(*classes()), loss)) == []
 
 
@@ -408,3 +408,12 @@ def test_attention_of_attention():
     report = matched("again", lambda shares, y: F.nll_loss((shares + 1e-6).log(), y))
     found = next(each for each in report.findings if each.id == "probabilities-as-logits")
     assert "another softmax in Matching" in found.message
+
+
+def test_the_softmax_that_is_too_many_is_named():
+    found = watched(net(nn.Softmax(1)), batches(*classes()), through(F.cross_entropy))
+    finding = first(found)
+    assert finding.where == ("2", "3")
+    assert "Remove the softmax (3) after 2" in finding.remedy
+    bare = watched(net(), batches(*classes()), lambda model, x, y: F.cross_entropy(model(x).softmax(1), y))
+    assert first(bare).where == ("2",)

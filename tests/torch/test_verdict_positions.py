@@ -88,6 +88,24 @@ def test_positions_along_time(kind: str) -> None:
         assert "batch-mixing" not in {**named(report), **remarks(report)}
 
 
+class Turned(nn.Module):
+    """Gets time first, adds positions to that, and turns it for an attention that takes the batch first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lift, self.sines, self.head = nn.Linear(4, WIDE), Sines("buffer", 0), nn.Linear(WIDE, 3)
+        self.attention = nn.MultiheadAttention(WIDE, 2, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.sines(self.lift(x)).transpose(0, 1)
+        return self.head(h + self.attention(h, h, h, need_weights=False)[0])
+
+
+def test_turned_after_the_positions() -> None:
+    report = trained(Turned(), time_first=True, each=True)
+    assert "batch-mixing" not in {**named(report), **remarks(report)}
+
+
 def test_as_many_rows_as_steps() -> None:
     report = trained(Encoder("buffer", 0), rows=LONG)
     assert "batch-mixing" not in {**named(report), **remarks(report)}

@@ -94,3 +94,29 @@ def test_the_scale_of_frozen_layers_is_not_judged():
     for each in layers:
         each.requires_grad_(requires_grad=False)
     assert "activation-scale" not in alarms(watched(model, batches(x, y), loss, rate=1e-3))
+
+
+class Graph(nn.Module):
+    """Two rounds over who is linked to whom, (N, N), given before the features, (N, F)."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 16), nn.Linear(16, 3)
+
+    def forward(self, links, x):
+        return links @ self.second(torch.relu(links @ self.first(x)))
+
+
+@pytest.mark.parametrize("scale", [1.0, 900.0])
+def test_features_of_a_graph(scale):
+    generator = torch.Generator().manual_seed(4)
+    y = torch.arange(90) % 3
+    near = torch.where(y[:, None] == y, 0.2, 0.02) > torch.rand(90, 90, generator=generator)
+    links = near.float() / near.sum(1, keepdim=True).clamp(min=1)
+    x = functional.one_hot(y, 4).float() + 0.5 * torch.randn(90, 4, generator=generator)
+    x[:, 3] = scale * torch.rand(90, generator=generator)
+    model = Graph()
+    report = watched(
+        model, [(x, y)] * 120, lambda model, x, y: functional.cross_entropy(model(links, x), y), steps=120, rate=1e-2
+    )
+    assert ("input-scale" in alarms(report)) is (scale > 1)

@@ -59,6 +59,7 @@ PADDED_ROWS: Final = 0.5  # of the rows end in padding, and
 PADDED_RUN: Final = 0.25  # of all places are padding at their ends
 PADDED_MOST: Final = 0.5  # of all places: most of what counts is padding
 AHEAD_LOOKS: Final = 2  # looks at which the targets were the input, shifted by one, and something could see them
+WRAPPED_LITTLE: Final = 0.02  # of the targets are a row's own first token: of long rows one wrong target does little
 REWRITTEN: Final = 2  # looks since which a copy was written and has the values it had at first, while the other part moved
 ROUNDED_SHARE: Final = 0.5  # of the values stay as they are at a step, although they have a gradient: most of it is rounded away
 ROUNDED_STEPS: Final = 3  # steps compared

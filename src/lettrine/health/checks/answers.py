@@ -33,7 +33,36 @@ def few_right(trace: Trace) -> bool:
 
 def other_labels(trace: Trace) -> Finding | None:
     """Held-out labels whose numbers or classes differ from those of the training data."""
-    return _all_one_class(trace) or _never_shown(trace) or _renamed(trace)
+    return _inputs_as_labels(trace) or _all_one_class(trace) or _never_shown(trace) or _renamed(trace)
+
+
+def _inputs_as_labels(trace: Trace) -> Finding | None:
+    """Held-out targets that are what one place of their own inputs holds, where those of the training data are not."""
+    seen, trained = answers_of(trace), [each for each in trace.seen("inputs") if isfinite(each.figure("copied"))]
+    if seen is None or len(trained) != 1 or not seen.figure("copied") >= limits.COPIED:
+        return None
+    if trained[0].figure("copied") > limits.COPIED_SELDOM or seen.figure("most") > limits.MAJORITY_SHARE:
+        return None
+    column = int(seen.figure("column"))
+    where = f"the value in column {column} of their inputs" if column >= 0 else "the input at their own place"
+    return Finding(
+        id="held-out-labels",
+        severity="critical",
+        where=(),
+        steps=_steps(trace),
+        value=seen.figure("copied"),
+        limit=limits.COPIED,
+        message=f"{share(seen.figure('copied'))} of the held-out targets looked at are {where}; of the training targets "
+        f"no place holds more than {share(trained[0].figure('copied'))}.",
+        why="The held-out loss judges by something else than what is trained on.",
+        remedy="Make the held-out targets as the training targets are made: "
+        + (
+            "take them from the same column of the data, and leave it out of the inputs."
+            if column >= 0 and seen.words["targets"] == "numbers"
+            else "the token after the input, for example, and not the input itself."
+        ),
+        reference=_LOOK_AT_BOTH,
+    )
 
 
 def _classes_of(trace: Trace) -> Evidence | None:

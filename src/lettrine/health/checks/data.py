@@ -95,7 +95,9 @@ def shuffled_targets(trace: Trace) -> Iterator[Finding]:
 
     Measured: Whether examples with similar inputs have similar targets: each example is compared with its nearest neighbour
         among those seen. And whether any feature varies with any number of the targets, which may be rows or pictures. Asked
-        only if nothing was learned. And, of sequences, the places of the targets among the tokens given.
+        only if nothing was learned, or nothing that depends on the input: the answers fit their own targets no better than the
+        mean of the answers does, within {GAIN_NOISE:g} standard errors, and gain less than {LEARNED_SHARE:.0%}. And, of
+        sequences, the places of the targets among the tokens given.
     Formula: told = (agreement of the targets of neighbours - its mean under permuted targets) / (its standard deviation under
         them), or the same of the squares of all covariances, whichever is larger; limit = {TOLD:g}, and {TOLD_ROWS:g} for rows,
         pictures and tokens.
@@ -106,7 +108,8 @@ def shuffled_targets(trace: Trace) -> Iterator[Finding]:
     harm = consequence(trace)
     hardly = harm.reference.known and harm.end >= limits.HELD_OUT_CHANCE * harm.reference.value and ordinary(trace)
     nothing = harm.kind in ("guessing", "held out", "flat") or (harm.kind in ("learns", "falls") and hardly)
-    if not nothing and not by_heart_only(trace, harm):
+    blind = not nothing and same_for_all(trace, harm)
+    if not nothing and not blind and not by_heart_only(trace, harm):
         return
     for each in trace.seen("inputs"):
         told, compared = each.figure("told"), each.figure("compared")
@@ -126,7 +129,8 @@ def shuffled_targets(trace: Trace) -> Iterator[Finding]:
             limit=limit,
             message=(
                 f"Inputs say nothing about their targets: of {int(compared)} examples, those that are alike have targets as "
-                f"different as any others ({number(told)} standard deviations from chance), and {_what_became(trace, harm)}."
+                f"different as any others ({number(told)} standard deviations from chance), and "
+                f"{_one_for_all(harm) if blind else _what_became(trace, harm)}."
             ),
             why="The network cannot learn targets that do not belong to their inputs. It can only memorise them.",
             remedy=(
@@ -154,6 +158,21 @@ def by_heart_only(trace: Trace, harm: Consequence) -> bool:
     never = float(dev.min()) > limits.HELD_OUT_CHANCE * reference and harm.end >= limits.HARDLY_LEARNED * reference
     rose = float(np.median(dev[len(dev) // 2 :])) > dev[0] >= limits.HELD_OUT_LEARNED * reference
     return never or (rose and float(dev.min()) >= limits.HELD_OUT_LEARNED * reference)
+
+
+def same_for_all(trace: Trace, harm: Consequence) -> bool:
+    """Whether the answers were seen to fit their targets no better than one answer to every input, however low the loss is."""
+    if harm.steps[1] - harm.steps[0] < limits.PLATEAU_STEPS or not ordinary(trace):
+        return False
+    numbers = [each for each in trace.seen("comparison") if each.figure("alone") == each.figure("given") == 1]
+    gains = [(each.figure("gain"), each.figure("gain_error"), 1.0) for each in numbers[:1] if len(numbers) == 1]
+    gains.append((trace.facts.gain, trace.facts.gain_error, harm.end))
+    noise = limits.GAIN_NOISE
+    return any(gain < noise * error and gain + noise * error < limits.LEARNED_SHARE * whole for gain, error, whole in gains)
+
+
+def _one_for_all(harm: Consequence) -> str:
+    return f"the loss, {number(harm.end, 3)} at step {harm.steps[1]:,}, is no lower than with one answer to all of them"
 
 
 def _what_became(trace: Trace, harm: Consequence) -> str:

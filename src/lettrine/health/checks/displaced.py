@@ -16,9 +16,10 @@ def displaced(trace: Trace) -> Iterator[Finding]:
     for seen in trace.seen("displaced"):
         if seen.figure("looks") == seen.figure("all") >= limits.AHEAD_LOOKS:
             message, why, remedy = _told(seen)
+            little = seen.words["what"] == "wrapped" and 1 / seen.figure("places") < limits.WRAPPED_LITTLE
             yield Finding(
                 id="shuffled-targets",
-                severity="critical" if seen.words["what"] == "order" else "warning",
+                severity="info" if little else "critical" if seen.words["what"] == "order" else "warning",
                 where=seen.where,
                 steps=seen.steps,
                 value=seen.figure("places"),

@@ -20,6 +20,7 @@ from lettrine.health.checks.reading import (
     weight_of,
 )
 from lettrine.health.checks.registry import Skip, check
+from lettrine.health.checks.restrained import hardly
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Floats, Trace
 
@@ -31,7 +32,8 @@ def gradient_scale(trace: Trace) -> Iterator[Finding]:
     Measured: The size of the gradients with respect to the outputs of layers of one kind.
     Formula: ratio = rms(output gradients of the first layer) / rms(those of the last layer), or its inverse, after the first
         {LATE_FROM:.0%} of the run. A remark if something is learned and the steps move the weights of all these layers alike,
-        update:data within {MOVED_ALIKE:.0f} times of each other, as under Adam.
+        update:data within {MOVED_ALIKE:.0f} times of each other, as under Adam; but not where gradients vanish and the loss is
+        still above {HARDLY_LEARNED:g} of guessing after {PLATEAU_STEPS} steps.
     """
     names = [name for name in layers_of_a_kind(trace, limits.SCALE_LAYERS) if name in trace.gradients]
     mask = late(trace)
@@ -48,10 +50,15 @@ def gradient_scale(trace: Trace) -> Iterator[Finding]:
         return  # a change at one layer comes from that layer, not from the depth
     vanishes = ratio < 1
     each = total ** (1 / (len(names) - 1))
-    alike = _move_alike(trace, names) if consequence(trace).kind in ("learns", "falls") else ""
+    course = consequence(trace)
+    alike = _move_alike(trace, names) if course.kind in ("learns", "falls") else ""
+    long = course.steps[1] - course.steps[0] >= limits.PLATEAU_STEPS
+    late_yet = vanishes and long and course.end >= limits.HARDLY_LEARNED * course.reference.value
+    if alike and late_yet:
+        alike = f"{alike.replace('; but', '; although')}, {hardly(course)}"
     yield Finding(
         id="gradient-scale",
-        severity="info" if alike else "critical" if total > limits.GRADIENT_CRITICAL else "warning",
+        severity="info" if alike and not late_yet else "critical" if total > limits.GRADIENT_CRITICAL else "warning",
         where=tuple(names),
         steps=steps,
         value=total,
@@ -65,12 +72,21 @@ def gradient_scale(trace: Trace) -> Iterator[Finding]:
             if vanishes
             else "The first layers take steps far too large for the learning rate that suits the last ones."
         ),
-        remedy=(
-            f"Multiply the weights of the layers between by {number(each if vanishes else 1 / each)} each, "
-            f"{'replace sigmoid by tanh or ReLU, ' if vanishes else 'clip gradients, '}"
-            "or add normalisation or skip connections."
-        ),
+        remedy=_even_out(each, vanishes, any(info.activation == "sigmoid" for info in trace.modules)),
         reference=limits.GLOROT,
+    )
+
+
+def _even_out(each: float, vanishes: bool, sigmoids: bool) -> str:
+    """The advice. each: the change of the gradients with a layer. Larger weights only saturate sigmoids, so these come first."""
+    if vanishes and sigmoids:
+        return (
+            "Replace the sigmoids between the layers by tanh or ReLU, or add normalisation or skip connections; or multiply the "
+            f"weights of the layers between by {number(each)} each."
+        )
+    return (
+        f"Multiply the weights of the layers between by {number(each if vanishes else 1 / each)} each, "
+        f"{'' if vanishes else 'clip gradients, '}or add normalisation or skip connections."
     )
 
 

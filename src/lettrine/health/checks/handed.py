@@ -16,6 +16,7 @@ from lettrine.health.checks.reading import listed, number, share
 from lettrine.health.checks.reference import NEED_NOT_FALL, handed_ratios, loss_seen, ordinary
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.checks.rivals import allies
+from lettrine.health.checks.second import mixed_derivatives
 from lettrine.health.checks.targets import two_labels
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
@@ -35,12 +36,16 @@ def other_loss(trace: Trace) -> Iterator[Finding]:
         likelihood); whether the mean over a batch is taken before the loss or before a product with weights of the examples;
         whether weights of log-probabilities of drawn actions or the target of a value are trained by it; which of a clipped and
         a free ratio of probabilities it keeps; which next states count in the targets of values, a share of {ENDS_KEPT:.0%} or
-        less; and which way a generator and its judge move the score of what is generated.
+        less; which way a generator and its judge move the score of what is generated; and whether second derivatives hold
+        mixed ones too.
     Formula: ratio = handed / trained on. It must be constant up to powers of 2, because a GradScaler multiplies by them.
     """
     seen = loss_seen(trace)
     if wrong := [*mispaired(trace), *map(_averaged, trace.seen("averaged first"))]:
         yield from wrong
+        return
+    if mixed := list(mixed_derivatives(trace)):
+        yield from mixed
         return
     if seen is None:
         raise Skip("not applicable", "no backward pass was looked at")

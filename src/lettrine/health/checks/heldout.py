@@ -22,9 +22,11 @@ def held_out_labels(trace: Trace) -> Iterator[Finding]:
     """The loss on held-out data never beats guessing, although that on the training data does.
 
     Measured: The lowest loss on held-out data, against the loss of guessing. And whether one fixed exchange of classes makes the
-        held-out answers right, and whether held-out labels are of one class, or of classes that training never showed.
+        held-out answers right, and whether held-out labels are of one class, or of classes that training never showed, or are
+        what one place of their inputs holds.
     Formula: limit = {HELD_OUT_CHANCE} * (loss of guessing), while the training loss is below {HELD_OUT_LEARNED} of it; or
-        (share right after the exchange) - (share right) >= {RENAMED}.
+        (share right after the exchange) - (share right) >= {RENAMED}; or {COPIED:.0%} of the held-out targets, and at most
+        {COPIED_SELDOM:.0%} of those of training, are an input.
     """
     if (other := other_labels(trace)) is not None:
         yield other

@@ -76,6 +76,8 @@ def _held(trace: Trace, seen: Evidence) -> Finding:
     # A sequence that equals its target may belong to an autoencoder; one that is copied at once does not.
     meant = seen.words["what"] in ("column", "threshold", "mark", "line") and count > max(classes_of(trace), 1)
     meant |= seen.words["what"] == "sequence" and not _at_once(trace)
+    # A window that runs too far ends in the target. To remember what stood somewhere inside is a task.
+    meant |= seen.words["what"] == "position" and 0 < place < seen.figure("wide") - 1
     return Finding(
         id="leak",
         severity="info" if meant or consequence(trace).bad else "warning",

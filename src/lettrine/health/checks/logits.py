@@ -101,7 +101,7 @@ def probabilities_as_logits(trace: Trace) -> Iterator[Finding]:
     Formula: none. Certain probabilities taken for logits give no less than ln(1 + (K - 1) / e) with K classes.
     """
     yield from (_no_shares(each) for each in trace.seen("overlap") if _beyond(each))
-    found = [(each.where[:1], each.steps, mistake) for each in trace.seen("comparison") if (mistake := _fed(each)) is not None]
+    found = [(_places(each), each.steps, mistake) for each in trace.seen("comparison") if (mistake := _fed(each)) is not None]
     if not found and (twice := [each for each in trace.seen("softmax twice") if each.figure("looks") >= limits.UPDATE_RECORDS]):
         yield from (_twice(trace, each) for each in twice)
         return
@@ -135,6 +135,11 @@ def probabilities_as_logits(trace: Trace) -> Iterator[Finding]:
             remedy=remedy,
             reference="torch.nn.CrossEntropyLoss, BCEWithLogitsLoss and NLLLoss: what the input is",
         )
+
+
+def _places(each: Evidence) -> tuple[str, ...]:
+    """The module of the last weights, and the one that applies the operation after them."""
+    return (*each.where[:1], *([bent] if (bent := each.words.get("bent")) else []))
 
 
 def _beyond(each: Evidence) -> bool:
@@ -197,7 +202,8 @@ def _fed(each: Evidence) -> tuple[str, str, str] | None:
     chain, expects, place = operations_of(each), each.words["expects"], each.where[0]
     last = chain[0] if chain else ""
     shares = {"Softmax": "softmax", "Sigmoid": "sigmoid", "Hardsigmoid": "hard sigmoid", "LogSoftmax": "log-softmax"}
-    raw = f"Remove the {shares.get(last, last.lower())} after {place} and give the loss the raw outputs; "
+    bent = f" ({each.words['bent']})" if each.words.get("bent") else ""
+    raw = f"Remove the {shares.get(last, last.lower())}{bent} after {place} and give the loss the raw outputs; "
     raw += "apply it only where probabilities are shown."
     if expects in _LOGITS and last in _SHARES:
         return "logits", f"probabilities: a {shares[last]} has been applied already", raw

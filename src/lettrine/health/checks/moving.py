@@ -182,8 +182,10 @@ def symmetry(trace: Trace) -> Iterator[Finding]:
     mask = usable(trace)
     alike: dict[str, float] = {}
     seen = False
+    cut_off = {name for name in trace.parameter_stats if np.isnan(trace.parameter(name, "gradient_norm")[mask]).all()}
+    cut_off = cut_off if len(cut_off) < len(trace.parameter_stats) else set()
     for info in matrices(trace):
-        if info.optimised is False:
+        if info.optimised is False or info.name in cut_off:
             continue  # it does not change because nothing moves it
         values = trace.parameter(info.name, "duplicate")[mask]
         zeros = trace.parameter(info.name, "rms")[mask] == 0

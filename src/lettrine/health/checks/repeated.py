@@ -24,12 +24,15 @@ def repeated_batch(trace: Trace) -> Iterator[Finding]:
 
     Measured: Whether a batch equals the one before, whether all rows of a batch are the same, and whether all its values are 0;
         as a remark, losses that jump for one step to what guessing gives.
+        Whether each row of a batch resembles the row at the same place of the batch before, and no other row, although their
+        labels differ.
     Formula: share = (batches equal to the one before) / (pairs of batches that were compared); one batch of inputs with
         {SORTED_LOOKS} or more of targets; batches of 0:
         {BLANK_LEAST} or more, and at most {BLANK_MOST:.0%} of all.
     """
     yield from _blank(trace)
     yield from strange_batches(trace)
+    yield from (_same_numbers(each) for each in trace.seen("alike rows") if each.figure("alike") >= limits.ALIKE_PAIRS)
     seen = trace.seen("inputs")
     targets = [each for each in trace.seen("comparison") if each.figure("given") == 1]
     if not seen or not targets:
@@ -92,6 +95,26 @@ def _blank(trace: Trace) -> Iterator[Finding]:
                 "reading failed. Assert x.any() before each step.",
                 reference="torch.Tensor.to: non_blocking",
             )
+
+
+def _same_numbers(each: Evidence) -> Finding:
+    """The random numbers of an augmentation come again in the next batch."""
+    alike, pairs = int(each.figure("alike")), int(each.figure("pairs"))
+    return Finding(
+        id="repeated-batch",
+        severity="warning",
+        where=each.where,
+        steps=each.steps,
+        value=each.figure("near"),
+        limit=0.0,
+        message=f"In {alike} of {pairs} pairs of batches that follow one another each row resembles the row at the same place of "
+        f"the other batch (correlation {number(each.figure('near'), 2)}), and no other row, although their labels differ: the "
+        "same random numbers were laid over different examples.",
+        why="What is drawn at random to make examples more various is the same several times over.",
+        remedy="See that loader workers do not share a seed: NumPy's global generator is copied into each of them. Seed each in "
+        "worker_init_fn (numpy.random.seed(torch.initial_seed() % 2**32)), or draw with torch.",
+        reference="torch.utils.data: randomness in multi-process data loading",
+    )
 
 
 def _empty(each: Evidence) -> bool:

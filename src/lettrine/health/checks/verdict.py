@@ -84,6 +84,8 @@ def _place(found: Sequence[Finding], finding: Finding) -> tuple[bool, float]:
         place = ORDER.index("initial-loss") if there else ORDER.index("dead-units") - 0.6
         if finding.severity == "critical":
             place = ORDER.index("activation-scale") - 0.5  # weights drawn so large that nothing after them could go well
+    if finding.id == "underfitting" and finding.severity == "info":
+        place = len(ORDER)  # what is certain comes before a guess at what may be left to learn
     if finding.id == "no-gradient" and finding.value:
         place = 0.6  # a norm of single values kills what comes after it
     if finding.id == "norm-statistics" and finding.limit == NORM_NOISE:

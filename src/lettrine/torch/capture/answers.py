@@ -1,7 +1,8 @@
 """Evidence "held-out answers": what the model answered to held-out data, beside what was asked of it.
 
 Of the last evaluation listened to, see `evaluations`. figures: "evaluation": its place among all, from 0; "rows"; "mean" and
-"std" of the inputs; "told" and "compared": how well inputs predict their targets, see `graph.telling`.
+"std" of the inputs; "told" and "compared": how well inputs predict their targets, see `graph.telling`; "copied": share of the
+targets that are what one column of the inputs holds, "column": which, -1 for the input at their own place.
     Classes: "right": share of answers that are the class asked for; "mapped": the same if each class of answers is taken for the
     class that it mostly goes with, found on every second row and counted on the others; "most": share of the commonest class;
     "from", "to": the commonest class of answers that goes with another class asked for, and that class; "asked 0",
@@ -25,7 +26,7 @@ from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.graph.comparisons import readable
 from lettrine.torch.graph.targets import NAMED
-from lettrine.torch.graph.telling import flat, told
+from lettrine.torch.graph.telling import Copies, flat, told
 from lettrine.torch.private import without_modes
 
 _PASS: Final = 512  # rows kept of one pass
@@ -44,7 +45,7 @@ class Answers:
     def __init__(self, note: Callable[[Evidence], None]) -> None:
         self._note = note
         self._kept: list[tuple[Array, Array, Array]] = []  # inputs (B, I), answers (B, K) and targets (B, K) of a pass
-        self._kind = ""
+        self._kind, self._copies = "", Copies()
         self._told: tuple[float, int] | None = None
 
     def take(self, given: Tensor | None, call: FunctionCall) -> None:
@@ -60,6 +61,8 @@ class Answers:
         pair = _pair(name, answered, asked) if readable(answered) and readable(asked) else None
         if pair is None:
             return
+        if given is not None and readable(given) and asked.numel() == len(pair[1]):
+            self._copies.take(given, asked)
         if name in _CLASSES:  # padding is no class, and nobody answers for it
             counted = pair[1][:, 0] != int(call.kwargs.get("ignore_index", _IGNORED))
             given = given[counted] if given is not None and readable(given) and len(given) == len(counted) else None
@@ -76,12 +79,14 @@ class Answers:
     def end(self, place: int) -> None:
         """The evaluation is over: note what was seen, and forget it. place: among all evaluations, from 0."""
         kept, self._kept = self._kept, []
+        copies, self._copies = self._copies, Copies()
         if not kept or len({tuple(part.shape[1] for part in each) for each in kept}) > 1:
             return
         inputs, answers, targets = (np.concatenate(part) for part in zip(*kept, strict=True))
         figures: dict[str, float] = {"evaluation": place, "rows": len(inputs)}
         if self._kind != "masks":
             figures |= (_of_classes if self._kind == "classes" else _of_numbers)(answers, targets)
+        figures |= {"copied": copies.share, "column": copies.column}
         if inputs.shape[1]:
             figures |= {"mean": inputs.mean(), "std": inputs.std()}
             if self._told is None:
@@ -92,7 +97,7 @@ class Answers:
 
     def forget(self) -> None:
         """Drop what was gathered."""
-        self._kept = []
+        self._kept, self._copies = [], Copies()
 
 
 def _pair(name: str, answered: Tensor, asked: Tensor) -> tuple[Tensor, Tensor] | None:

@@ -37,9 +37,11 @@ STATISTICS: Final = frozenset(
 )
 """Functions that are noted in passes on held-out data as well, if at most one of their tensors is large: those that compute
 statistics of a batch, and those that apply them to its rows."""
+_SUMS: Final = ("add", "add_")
+_TABLE: Final = 2  # axes of a table
 UNFOLLOWED: Final = frozenset(
     """dropout dropout_ dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout batch_norm instance_norm relu sigmoid
-    tanh embedding view reshape flatten""".split()  # noqa: SIM905
+    tanh embedding view reshape flatten add add_""".split()  # noqa: SIM905
 )
 """Functions among them that need not be followed: a few looks show all they do."""
 OURS: Final = frozenset(
@@ -169,6 +171,13 @@ def _of_a_sum(name: str, args: Sequence[Any]) -> bool:
     return name in STATISTICS and sum(isinstance(each, Tensor) and each.numel() > SMALL for each in args) > 1
 
 
+def _of_rows(name: str, args: Sequence[Any]) -> bool:
+    """Whether the call adds tables. Only what is added to sequences is of interest in a look; a recurrent network written as a
+    loop adds rows at every step, and would leave no room for other calls.
+    """
+    return name in _SUMS and not any(isinstance(each, Tensor) and each.ndim > _TABLE for each in args)
+
+
 class FunctionNotes:
     """The calls of one step, for one watch. before_backward: called with the loss, just before its backward pass. inside: names
     of the functions noted inside the watched modules.
@@ -228,7 +237,8 @@ class FunctionNotes:
         if self.paused:
             return
         where = self._inside[-1] if self._inside else ""
-        if (not where or (name in self._noted and not _of_a_sum(name, args))) and len(self.calls) < MOST:
+        wanted = name in self._noted and not _of_a_sum(name, args) and not (self._noted is INSIDE and _of_rows(name, args))
+        if (not where or wanted) and len(self.calls) < MOST:
             kept = {key: _kept(value) for key, value in kwargs.items()}
             self.calls.append(FunctionCall(name, where, _kept(args), kept, _kept(result), self.root, _site()))
 

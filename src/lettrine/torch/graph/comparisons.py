@@ -73,7 +73,9 @@ class Comparison:
 def comparisons(look: Look) -> list[Comparison]:
     """All comparisons of one look whose predictions were made by the model's weights."""
     names = look.parameters
-    makers = {id(call.result): call for call in look.calls if isinstance(call.result, Tensor)}
+    # A tensor that is of the wanted shape, type or place already is given back as it is: nothing was made.
+    made = [call for call in look.calls if isinstance(call.result, Tensor)]
+    makers = {id(call.result): call for call in made if call.name not in _KEEPING or call.given(0, "input") is not call.result}
     answers = {
         tensor.untyped_storage().data_ptr()
         for tensor in [*_tensors([root.output for root in look.roots]), *_results(look.calls)]

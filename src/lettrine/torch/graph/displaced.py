@@ -84,10 +84,11 @@ class Displaced:
         return ()
 
     def finish(self) -> Iterator[Evidence]:
-        """What was seen at every look. If other targets are the next tokens, those that are farther ahead are meant."""
+        """What was seen at every look. Where targets lie at different distances ahead, that is meant."""
         for (what, where), seen in self._met.items():
             starts = frozenset().union(*(each.starts for each in seen))
-            if (self._next and what == "ahead") or (what == "wrapped" and len(starts) < _TOKENS):
+            several = len({each.places for each in seen}) > 1  # heads for one token after another
+            if (what == "ahead" and (self._next or several)) or (what == "wrapped" and len(starts) < _TOKENS):
                 continue
             last, rows = seen[-1], sum(each.rows for each in seen)
             figures = {"looks": len(seen), "all": len(self._steps), "places": last.places, "rows": rows}

@@ -14,7 +14,8 @@ figures, over all looks: "looks", "rows" (of one batch); "mean", "std", "low", "
     targets of these / that of all (of classes: of their indicators); "grown": number of different rows in the last batches /
     in the first ones; it grows while a replay buffer fills; "told": how much better than chance inputs predict targets, in
     standard deviations over permuted targets; "compared": on how many examples; "columns": numbers in a target, or more than
-    1 where inputs are tokens; "scatter": how many times more the batches differ from each other than chance allows, in their
+    1 where inputs are tokens; "copied": largest share of the targets that one column of the inputs, or the input at
+    their own place, holds; "scatter": how many times more the batches differ from each other than chance allows, in their
     inputs or in their targets, whichever is less; NaN for targets that are classes. Told is of `telling`.
 """
 
@@ -34,7 +35,7 @@ from torch import Tensor
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, RootCall, reader
 from lettrine.torch.graph.comparisons import comparisons, readable
-from lettrine.torch.graph.telling import ROWS, flat, told
+from lettrine.torch.graph.telling import ROWS, Copies, flat, told
 
 _MOST: Final = 2**16  # numbers read of one batch
 _MARK: Final = 64  # numbers at each end that make the fingerprint of a batch
@@ -63,6 +64,7 @@ class _Seen:
     inputs: list[Array] = field(default_factory=list)
     targets: list[Array] = field(default_factory=list)
     classes: bool = True
+    copies: Copies = field(default_factory=Copies)
     columns: int = 1  # numbers in a target; of tokens, numbers that tell of an input
     told: tuple[int, tuple[float, int]] = (0, (nan, 0))  # by number of batches kept: a live page then computes it once
 
@@ -111,13 +113,12 @@ class Inputs:
 
 def _table_of(root: RootCall) -> Tensor | None:
     """The first floating-point input of a root, one row for each example. An input with one value throughout is skipped: it is a
-    mask or an empty state.
+    mask or an empty state. So is a square matrix beside a table with as many rows: it tells which nodes of a graph are linked.
     """
-    for each in root.inputs:
-        usable = each.is_floating_point() and each.ndim > 1 and not each.requires_grad and readable(each)
-        if usable and bool((each != each.reshape(-1)[0]).any()):
-            return each
-    return None
+    given = [each for each in root.inputs if each.is_floating_point() and each.ndim > 1 and not each.requires_grad]
+    varied = [each for each in given if readable(each) and bool((each != each.reshape(-1)[0]).any())]
+    rows = {each.shape[:-1] for each in varied if each.shape[-2] != each.shape[-1]}
+    return next((each for each in varied if each.shape[-2] != each.shape[-1] or each.shape[:-1] not in rows), None)
 
 
 def _constant_of(root: RootCall) -> Tensor | None:
@@ -169,10 +170,17 @@ def _take_pairs(seen: _Seen, given: Tensor, look: Look) -> None:
         target = each.target
         if each.given and target.ndim and len(target) == len(given):
             break
+        if each.given and target.numel() == given.numel():  # a target for each token
+            seen.copies.take(given, target)
+            return
+        if each.given and target.ndim and given.ndim > 2 and len(target) == given.shape[1]:  # time comes first
+            given = given.transpose(0, 1)
+            break
     else:
         return
     single = target[:1].numel() == 1
     named = not target.is_floating_point() and not single
+    seen.copies.take(given, target)
     seen.inputs.append(flat(given) if given.is_floating_point() else np.hstack([_spelled(given, 0), _spelled(given, _PLACE)]))
     seen.targets.append(_spelled(target, _PLACE) if named else flat(target))
     seen.columns = seen.inputs[-1].shape[1] if not given.is_floating_point() else target[:1].numel()
@@ -208,6 +216,7 @@ def _figures(seen: _Seen) -> dict[str, float]:
         seen.told = len(seen.inputs), told(seen.inputs, seen.targets, classes=seen.classes)
     figures |= {"told": seen.told[1][0], "compared": seen.told[1][1], "columns": seen.columns}
     figures |= _empty(seen)
+    figures["copied"] = seen.copies.share
     figures["scatter"] = nan if seen.classes else float(np.minimum(_scatter(seen.inputs), _scatter(seen.targets)))
     return {name: float(value) for name, value in figures.items()}
 

@@ -1,7 +1,7 @@
 """Evidence "leak": a part of the input is the target itself, or determines it alone.
 
     where: empty. figures: input (index of the model's input), place (the column of a table, the position of a sequence; -1 for
-        the whole sequence), places (how many such places there are), examples (compared).
+        the whole sequence), places (how many such places there are), wide (how many there are in all), examples (compared).
     words["what"]: "column", "position", "sequence", "mark" (the column holds one value for every example of a class, and other
         values for the other class), "threshold" (thresholds between adjacent values separate the classes) or "line" (the target
         is a straight line of the column).
@@ -52,6 +52,7 @@ class LeakReader:
                     "input": place,
                     "place": -1 if what == "sequence" else places[0],
                     "places": len(places),
+                    "wide": compared.wide,
                     "examples": rows,
                 }
                 told = {name: float(value) for name, value in figures.items()}
@@ -136,6 +137,11 @@ class _Compared:
             return None
         agree = self._indicators.take(table, target)
         return "column", agree, torch.bincount(target, minlength=classes).cpu(), len(target)
+
+    @property
+    def wide(self) -> int:
+        """How many columns or positions were compared."""
+        return 0 if self._agree is None else len(self._agree)
 
     def found(self) -> tuple[str, list[int], int] | None:
         """What equals or tells the target, where, and in how many examples; None for nothing."""

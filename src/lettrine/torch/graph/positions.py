@@ -60,9 +60,11 @@ class Positions:
 
 
 def _first(look: Look) -> int:
-    """The rows of the input, if all modules that tell batch and time apart take the batch first; otherwise -1."""
-    orders = {each.batch_first for each in look.model.modules() if isinstance(each, nn.MultiheadAttention | nn.RNNBase)}
+    """The rows of the input, if all modules that tell batch and time apart take as many, batch first; otherwise -1."""
+    calls = [call for call in look.modules if isinstance(call.module, nn.MultiheadAttention | nn.RNNBase)]
+    orders = {getattr(call.module, "batch_first", False) for call in calls}
     rows = {len(each) for root in look.roots for each in root.inputs if each.ndim > 1}
+    rows |= {len(each) for call in calls for each in call.args[:1] if isinstance(each, Tensor)}
     return rows.pop() if orders == {True} and len(rows) == 1 else -1
 
 

@@ -3,7 +3,8 @@
 One for each last weight and kind of loss. where: the module that holds that weight.
 
 words: "expects": what the loss expects, as in `comparisons.LOSSES`; "function": its name; "operations": the operations between
-    weights and prediction, from the prediction backwards; "place": the weight; "shape" of the targets.
+    weights and prediction, from the prediction backwards; "place": the weight; "shape" of the targets; "bent": the module whose
+    only work is the last of those operations, if there is one.
 figures, over all looks together: "looks", "rows" (examples), "alone" (1 if the loss is only this comparison at every look).
     Targets that are numbers: "low", "high", "mean", "std"; "reach_low", "reach_high": range of the prediction; "outside":
     share of targets outside that range; "lost": share of their variance that lies outside. Targets that are rows of
@@ -12,7 +13,9 @@ figures, over all looks together: "looks", "rows" (examples), "alone" (1 if the 
     one that is not whole; "row_sum", "row_spread": mean and standard deviation of their sums. Numbers: "error": mean
     squared difference of predictions and targets at the last look; "square": mean square of the targets then; "answer":
     that of the predictions; "heavy": share of the squares, about the median, that the few farthest numbers hold;
-    "most_std": standard deviation of the others; "most_left": mean squared error at those, at the last look, by its square.
+    "most_std": standard deviation of the others; "most_left": mean squared error at those, at the last look, by its square;
+    "gain": mean squared error of answering each example with the mean of the answers, minus that of the answers themselves,
+    in units of the targets' variance, over the looks after warm-up; "gain_error": its standard error.
     Targets that are classes: "classes" (of the prediction), "classes_seen"; "seen 0", "seen 1", …: those; "pure": share of
     looks with a single class; "scatter": how much more the classes of batches differ than those of shuffled batches (1 is
     usual); "ignored": share of targets that are left out; "all_ignored": share of looks where all are left out; "single":
@@ -33,12 +36,14 @@ from typing import Any, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from lettrine.health.evidence import Evidence
+from lettrine.health.limits import LATE_FROM
 from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.graph.comparisons import Comparison, comparisons
 
+_BENDING: Final = (nn.Softmax, nn.Softmax2d, nn.LogSoftmax, nn.Sigmoid, nn.Hardsigmoid, nn.Tanh, nn.ReLU)
 CLASSES: Final = ("classes", "logarithms", "shares of classes")
 MOST: Final = 2**16  # numbers read of one tensor, from all of its rows
 NAMED: Final = 100  # classes that are listed
@@ -57,6 +62,7 @@ class _Sums:
     first_step: int
     steps: int = 0
     looks: int = 0
+    bent: str = ""
     counts: dict[str, float] = field(default_factory=dict)
     numbers: list[tuple[int, float, float, float, float]] = field(default_factory=list)  # count, mean, variance, outside, lost
     low: float = nan
@@ -64,6 +70,7 @@ class _Sums:
     classes: list[dict[int, int]] = field(default_factory=list)
     last_error: dict[str, float] = field(default_factory=dict)
     pooled: list[Array] = field(default_factory=list)  # numbers, at most POOLED
+    gains: list[tuple[int, int, float, float]] = field(default_factory=list)  # step, rows, gain, variance of that of a row
     active: Array | None = None
 
     def add(self, name: str, value: float) -> None:
@@ -84,7 +91,7 @@ class ComparedTargets:
             sums = self._seen.setdefault(key, _Sums(each, look.step))
             if each.target.requires_grad:
                 continue
-            sums.last, sums.steps = each, look.step
+            sums.last, sums.steps, sums.bent = each, look.step, _bent_in(each.prediction, look)
             sums.looks += 1
             rows = next((len(given) for root in look.roots for given in root.inputs if given.ndim), 0)
             sums.add("single", rows == _examples(each))
@@ -96,6 +103,13 @@ class ComparedTargets:
         """The evidence of all looks."""
         for sums in self._seen.values():
             yield _evidence(sums)
+
+
+def _bent_in(prediction: Tensor, look: Look) -> str:
+    """The softmax, sigmoid or other activation that is a module of its own and gave this prediction; "" if there is none."""
+    made = [call for call in look.modules if isinstance(call.module, _BENDING) and isinstance(call.output, Tensor)]
+    own = prediction.untyped_storage().data_ptr()
+    return next((call.name for call in reversed(made) if call.output.untyped_storage().data_ptr() == own), "")
 
 
 def _examples(each: Comparison) -> int:
@@ -162,6 +176,8 @@ def _take_target(sums: _Sums, each: Comparison) -> None:
         sums.last_error = {"error": error, "square": square, "answer": answer}
         if each.expects in ("squared", "absolute") and sum(map(len, sums.pooled)) < POOLED:
             sums.pooled.append(asked[:POOLED])
+        if each.expects in ("squared", "absolute") and target.ndim and len(asked) == target.numel():
+            sums.gains.append((sums.steps, len(target), *_gain(answers.reshape(len(target), -1), asked.reshape(len(target), -1))))
         sums.last_error |= _of_most(np.concatenate(sums.pooled) if sums.pooled else asked, answers, asked)
     if target.shape == each.prediction.shape and target.ndim > 1:
         rows = _table(target, _class_axis(each))
@@ -177,6 +193,23 @@ def _take_target(sums: _Sums, each: Comparison) -> None:
                 sums.classes.append(_counts(rows.argmax(axis=1)))
     elif each.expects in ("logits", "probabilities") and np.isin(numbers, (0.0, 1.0)).all():
         sums.classes.append(_counts(numbers))
+
+
+def _gain(answers: Array, asked: Array) -> tuple[float, float]:
+    """What looking at the input gains, in squares: the mean over the rows, (R, C), and its variance from row to row."""
+    rows = ((asked - answers.mean(axis=0)) ** 2 - (asked - answers) ** 2).mean(axis=1)
+    return float(rows.mean()), float(rows.var())
+
+
+def _gained(sums: _Sums, whole: float) -> dict[str, float]:
+    """The same over the looks after warm-up, in units of the targets' variance."""
+    late = [each for each in sums.gains if each[0] >= LATE_FROM * sums.steps]
+    count = sum(rows for _, rows, _, _ in late)
+    if not count or not whole > 0:
+        return {}
+    gain = sum(rows * mean for _, rows, mean, _ in late) / count
+    error = (sum(rows * variance for _, rows, _, variance in late) / count**2) ** 0.5
+    return {"gain": gain / whole, "gain_error": error / whole}
 
 
 def _of_most(pooled: Array, answers: Array, asked: Array) -> dict[str, float]:
@@ -225,6 +258,7 @@ def _evidence(sums: _Sums) -> Evidence:
         figures |= {"low": sums.low, "high": sums.high, "mean": centre, "std": whole**0.5}
         figures |= {"reach_low": head.low, "reach_high": head.high, "outside": float(share @ outside)}
         figures["lost"] = float(share @ lost) / whole if whole > 0 else nan
+        figures |= _gained(sums, whole)
     figures |= sums.last_error
     if sums.classes:
         figures |= _spread(sums.classes)
@@ -234,6 +268,7 @@ def _evidence(sums: _Sums) -> Evidence:
         "operations": " ".join(head.operations),
         "place": head.place,
         "shape": str(tuple(each.target.shape)),
+        "bent": sums.bent,
     }
     return Evidence("comparison", (head.module, each.expects), (sums.first_step, sums.steps), figures, words)
 

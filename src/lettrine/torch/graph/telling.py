@@ -1,4 +1,4 @@
-"""How well inputs predict their targets: by the nearest other input, and by all covariances of features with targets.
+"""How well inputs predict their targets: by the nearest other input, by all covariances of features with targets, or as copies.
 
 The first is right where similar inputs have similar targets (Cover & Hart 1967, Nearest neighbor pattern classification); the
 second finds, for rows and pictures of targets, what holds place by place (Robert & Escoufier 1976, the RV coefficient). Both are
@@ -66,6 +66,44 @@ def told(inputs: Sequence[Array], targets: Sequence[Array], *, classes: bool) ->
     generator = np.random.default_rng(0)
     orders = [generator.permutation(len(asked)) for _ in range(_PERMUTATIONS)]
     return max(_from_chance(measure, orders) for measure in (nearby, linear)), len(asked)
+
+
+class Copies:
+    """How many targets are the very value that one column of their inputs holds, or the input at their own place.
+
+    column: the column that holds most of them, -1 for their own place. share: of the targets; NaN if none could be compared.
+    """
+
+    def __init__(self) -> None:
+        self._equal: Array | None = None  # by column
+        self._rows = 0
+
+    def take(self, given: Tensor, target: Tensor) -> None:
+        """Inputs and targets of one pass."""
+        inputs, asked = given.detach(), target.detach().reshape(-1)
+        if inputs.device != asked.device:
+            return
+        if inputs.ndim == 2 and len(inputs) == len(asked):
+            equal = (inputs[:, :_WIDE] == asked[:, None]).sum(0)
+        elif not inputs.is_floating_point() and inputs.numel() == len(asked):
+            equal = (inputs.reshape(-1) == asked).sum()[None]
+        else:
+            return
+        counts = equal.cpu().numpy()
+        if self._equal is None or len(self._equal) != len(counts):
+            self._equal, self._rows = np.zeros(len(counts)), 0
+        self._equal += counts
+        self._rows += len(asked)
+
+    @property
+    def share(self) -> float:
+        """The largest share of any column."""
+        return nan if self._equal is None or not self._rows else float(self._equal.max()) / self._rows
+
+    @property
+    def column(self) -> int:
+        """The column it belongs to."""
+        return -1 if self._equal is None or len(self._equal) == 1 else int(self._equal.argmax())
 
 
 def _is_table(inputs: Array) -> bool:
