@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from math import nan
+from typing import Final
 
 import numpy as np
 
@@ -21,6 +23,9 @@ from lettrine.health.checks.registry import Skip, check
 from lettrine.health.checks.still import norms_of_one
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Floats, ParameterInfo, Trace
+
+_BACKWARDS: Final = re.compile(r"\bweight_hh_l\d+_reverse$")
+"""Weights between the steps of the direction of a recurrent module that reads from the end."""
 
 
 @check("no-gradient", needs=("parameters",))
@@ -54,12 +59,14 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
         and np.nanmax(norms[info.name]) == 0
         and not _cancels(info, trained, norms)
     ]
+    backwards = [name for name in zero if _BACKWARDS.search(name)]
+    zero = [name for name in zero if name not in backwards]
     called = next(iter(trace.seen("without graph")), None)
     bare = [name for name in unused if called is not None and name.rpartition(".")[0] in called.where]
     unused = [name for name in unused if name not in bare]
     missed = [info.name for info in missing if info.name not in (*unused, *bare)]
-    harmed = consequence(trace).bad
-    aside = [] if harmed else [name for name in missed if _beside_what_learns(trace, name, norms)]
+    course = consequence(trace)
+    aside = [] if course.bad else [name for name in missed if _beside_what_learns(trace, name, norms)]
     missed = [name for name in missed if name not in aside]
     lost = bare_term(trace)
     counted, aside = (aside, []) if lost is not None and not lost.words["cut"] else ([], aside)
@@ -68,6 +75,7 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
     left = behind_an_error(trace, aside)
     aside = [name for name in aside if name not in left]
     hidden = _handed_on_without_graph(trace, missed)
+    fine = f"; {course.words}" if course.well and not hidden and not _handed_over_apart(trace, missed) else ""
     for names, severity, what, remedy in (
         (
             aside,
@@ -91,8 +99,8 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
         ),
         (
             missed,
-            "warning",
-            "never got a gradient",
+            "info" if fine else "warning",
+            f"never got a gradient{fine}",
             (
                 f"{hidden}See that no detach(), no_grad() or .data stands between {{it}} and the loss; if {{it_is}} meant to "
                 f"stay as "
@@ -110,16 +118,23 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
         ),
         (
             unused,
-            "info"
-            if apart.issuperset(unused) or not (consequence(trace).bad or _handed_over_apart(trace, unused))
-            else "warning",
+            "info" if apart.issuperset(unused) or not (course.bad or _handed_over_apart(trace, unused)) else "warning",
             "never got a gradient: the forward pass does not call {them}",
             "Leave {it} out if nothing will ever use {it}; if the forward pass should, see why it does not.",
         ),
         (
+            backwards,
+            "info" if course.well else "warning",
+            "got a gradient of exactly 0 at every sampled step" + (f"; {course.words}" if course.well else ""),
+            (
+                "The last place of the output has seen one step of the direction that reads from the end. Use the state that "
+                "the module returns beside its output (h_n), or the first place of that half: output[:, 0, hidden_size:]."
+            ),
+        ),
+        (
             zero,
-            "warning",
-            "got a gradient of exactly 0 at every sampled step",
+            "info" if course.well else "warning",
+            "got a gradient of exactly 0 at every sampled step" + (f"; {course.words}" if course.well else ""),
             "See what multiplies {it} by 0 on the way to the loss: dead units, a zero-initialised layer behind, a mask.",
         ),
     ):

@@ -37,7 +37,7 @@ def data(task: Task) -> Result:
     marks = [_mark(batch) for batch in task.batches]
     repeated = len(marks) - len(set(marks))
     figures: dict[str, float] = {"batches": len(marks), "repeated": repeated}
-    if not task.again and len(marks) > 2 and repeated >= CHECKUP_REPEATS * len(marks):
+    if not task.again and len(marks) > 2 and repeated >= CHECKUP_REPEATS * len(marks) and not _all_rows_each_time(task, marks):
         found.append(_repeats(repeated, len(marks)))
     same, constant = _alike(task)
     copies = _copies(task)
@@ -89,14 +89,23 @@ def _alike(task: Task) -> tuple[float, float]:
 
 def _copies(task: Task) -> float:
     """Share of the examples whose inputs equal those of an earlier example, bit for bit."""
-    if task.whole:
-        return 0.0
-    seen: list[bytes] = []
-    for batch in task.batches:
-        rows = [each for _, each in leaves(batch[0]) if each.ndim >= 2 and each.shape[0] == len(batch[-1])]
-        for number in range(len(rows[0]) if rows else 0):
-            seen += [b"".join(each[number].detach().cpu().double().numpy().tobytes() for each in rows)]
+    seen = [row for batch in task.batches for row in _rows(batch)] if not task.whole else []
     return 1.0 - len(set(seen)) / len(seen) if seen else 0.0
+
+
+def _all_rows_each_time(task: Task, marks: list[int]) -> bool:
+    """Whether each batch holds the same rows in one order or another: all the data, of which two orders may be alike."""
+    rows = {tuple(sorted(_rows(batch))) for batch in task.batches} if not task.whole else set()
+    return len(rows) == 1 and len(set(marks)) > 1
+
+
+def _rows(batch: Any) -> list[bytes]:
+    """The inputs of each example, as bytes."""
+    rows = [each for _, each in leaves(batch[0]) if each.ndim >= 2 and each.shape[0] == len(batch[-1])]
+    return [
+        b"".join(each[number].detach().cpu().double().numpy().tobytes() for each in rows)
+        for number in range(len(rows[0]) if rows else 0)
+    ]
 
 
 def _targets(task: Task, targets: list[Tensor], figures: dict[str, float]) -> Iterator[Finding]:
