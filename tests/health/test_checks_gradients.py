@@ -7,7 +7,7 @@ from math import nan
 
 import numpy as np
 import pytest
-from paper import FACTS, HIDDEN, MODULES, PARAMETERS, STEPS, found, make_trace, outcome, the
+from paper import FACTS, HIDDEN, MODULES, PARAMETERS, STEPS, found, make_trace, noisy, outcome, the
 
 from lettrine.health.checks.gradients import _one_step
 from lettrine.health.trace import ModuleInfo
@@ -93,6 +93,22 @@ def test_parameters_without_gradient():
     assert found(make_trace(parameters=frozen, **nothing), "no-gradient") == ()
     first_only = np.where(np.arange(len(STEPS)) == 0, 0.0, 1.0)
     assert found(make_trace(**{"fc1.weight.gradient_norm": first_only}), "no-gradient") == ()
+
+
+def test_parameters_without_gradient_are_a_remark_where_the_loss_falls_well():
+    well, guessing = noisy(2.3 * np.exp(-np.arange(400) / 50), 0.001), noisy(np.full(400, 2.3), 0.01)
+    zero = {"fc2.weight.gradient_norm": 0.0}
+    finding = the(make_trace(loss=well, **zero), "no-gradient")
+    assert (finding.severity, "the loss fell nevertheless" in finding.message) == ("info", True)
+    finding = the(make_trace(loss=guessing, **zero), "no-gradient")
+    assert (finding.severity, "nevertheless" in finding.message) == ("warning", False)
+    first, last = (
+        {f"{name}.{part}.gradient_{each}": nan for part in ("weight", "bias") for each in ("mean", "std", "norm", "data")}
+        for name in ("fc1", "head")
+    )
+    assert the(make_trace(loss=well, **last), "no-gradient").severity == "info"  # nothing comes after it
+    assert the(make_trace(loss=guessing, **last), "no-gradient").severity == "warning"
+    assert the(make_trace(loss=well, **first), "no-gradient").severity == "warning"  # others learn from what it gives
 
 
 def test_parameters_left_out_of_the_optimiser():

@@ -54,6 +54,28 @@ def test_a_tenth_of_the_rate_is_too_little_where_next_to_nothing_was_learned():
         )
 
 
+def test_a_rate_that_falls_at_once_to_next_to_nothing_wastes_the_rest_of_the_run():
+    """Even where most had been learned: with 1e-20 of the rate no weight changes."""
+    finding = the(scheduled(lambda t: 0.1 * 1e-20 ** (t > 0.5), cut_short(400, 100)), "schedule-to-zero")
+    assert "1.0e-21 (its peak was 0.1)" in finding.message
+    assert "no weight changes" in finding.why
+    assert found(scheduled(lambda t: 0.1 * 1e-20 ** (t > 0.97), cut_short(400, 100)), "schedule-to-zero") == ()  # at the end
+    assert found(scheduled(lambda t: 0.1 * 0.01 ** (t > 0.5), cut_short(400, 100)), "schedule-to-zero") == ()  # not nothing
+
+
+def test_a_tenth_of_the_rate_from_the_start_where_the_loss_falls_slowly_to_the_end():
+    def divided(t, at=0.03):
+        return 0.1 / 10 ** (t > at)
+
+    slow = cut_short(1000, 3000)  # 1.74 of 2.3 is left, and it falls on
+    finding = the(scheduled(divided, slow), "schedule-to-zero")
+    assert "at 10 % of its peak (0.1) since step" in finding.message
+    assert "falls slowly since" in finding.message
+    assert found(scheduled(lambda t: divided(t, 0.5), slow), "schedule-to-zero") == ()  # half the run had the whole rate
+    assert found(scheduled(divided, cut_short(1000, 300)), "schedule-to-zero") == ()  # it learns well
+    assert found(scheduled(lambda t: 0.1 + 0 * t, slow), "schedule-to-zero") == ()  # slow by itself
+
+
 @pytest.mark.parametrize(
     "rate",
     [

@@ -62,3 +62,24 @@ def test_the_last_state_is_that_of_torch(kind: type[nn.RNNBase], monkeypatch: py
     _run(rnn, x, None)
     monkeypatch.undo()
     torch.testing.assert_close(given[-1], rnn(x)[0][:, -2])  # what the last place is given
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_the_last_place_has_seen_one_step_from_the_end(last: bool) -> None:
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn, self.head = nn.GRU(3, 16, batch_first=True, bidirectional=True), nn.Linear(32, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            out, state = self.rnn(x.reshape(-1, 4, 3))
+            return self.head(out[:, -1] if last else state.transpose(0, 1).flatten(1))
+
+    torch.manual_seed(3)
+    model = Both()
+    watched = train(model, torch.optim.SGD(model.parameters(), lr=1e-3), 80)
+    found = {**named(watched), **remarks(watched)}
+    assert ("no-gradient" in found) is last
+    if last:
+        assert found["no-gradient"].where == ("rnn.weight_hh_l0_reverse",)
+        assert "h_n" in found["no-gradient"].remedy

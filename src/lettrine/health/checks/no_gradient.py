@@ -75,7 +75,7 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
     left = behind_an_error(trace, aside)
     aside = [name for name in aside if name not in left]
     hidden = _handed_on_without_graph(trace, missed)
-    fine = f"; {course.words}" if course.well and not hidden and not _handed_over_apart(trace, missed) else ""
+    fine = f"; {course.words}" if course.well and _dead_end(trace, missed, norms) else ""
     for names, severity, what, remedy in (
         (
             aside,
@@ -176,6 +176,18 @@ def _beside_what_learns(trace: Trace, name: str, norms: dict[str, Floats]) -> bo
             return any(np.nan_to_num(values).max(initial=0.0) > 0 for values in own)
         module = feeds.get(module, "")
     return False
+
+
+def _dead_end(trace: Trace, names: list[str], norms: dict[str, Floats]) -> bool:
+    """Whether these modules are called after all that learn: nothing is made of what they give, such as new features of the
+    nodes in the last layer of a graph network.
+    """
+    depths = {info.name: info.depth for info in trace.modules}
+    cut = [depths.get(name.rpartition(".")[0], 0) for name in names]
+    learns = [
+        depths.get(name.rpartition(".")[0], 0) for name, values in norms.items() if np.nan_to_num(values).max(initial=0.0) > 0
+    ]
+    return bool(cut) and bool(learns) and min(cut) > max(learns)
 
 
 def _root(trace: Trace, module: str) -> bool:

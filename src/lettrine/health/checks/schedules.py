@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lettrine.health import limits_wiring as limits
 from lettrine.health.checks.capacity import at_rest
@@ -22,7 +23,7 @@ from lettrine.health.checks.reading import (
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
-from lettrine.health.trace import Trace
+from lettrine.health.trace import Floats, Trace
 
 _ROUNDING: Final = 1e-6  # of a rate: 0.1 times 0.1 is a little more than 0.01
 
@@ -35,7 +36,8 @@ def schedule_to_zero(trace: Trace) -> Iterator[Finding]:
         ReduceLROnPlateau was told.
     Formula: idle = (steps with a rate below {SCHEDULE_LOW:.0%} of the peak, at the end) / (all steps). Or: {PLATEAU_DROPS} drops
         or more, since no number it was told was ever better than the first one, while the loss on held-out data came down to
-        {PLATEAU_BETTER:.0%} of its first value or less.
+        {PLATEAU_BETTER:.0%} of its first value or less. Or: {SCHEDULE_WASTED:.0%} of the run at a rate below
+        {SCHEDULE_NOTHING:g} of the peak, with which no weight changes.
     """
     for seen in trace.seen("plateau"):
         yield from _upside_down(trace, seen)
@@ -46,41 +48,80 @@ def schedule_to_zero(trace: Trace) -> Iterator[Finding]:
     rates, steps = rates[known], steps[known]
     if not len(steps) or steps[-1] - steps[0] < limits.SCHEDULE_STEPS:
         raise Skip("not run", f"the learning rate was seen over fewer than {limits.SCHEDULE_STEPS} steps")
-    peak, last, course = float(rates.max()), int(trace.loss.step[-1]), consequence(trace)
+    peak, course = float(rates.max()), consequence(trace)
     if peak <= 0 or course.end <= limits.SCHEDULE_FINE * course.reference.value:
         return
+    yield from _too_soon(trace, steps, rates) or _nothing_left(trace, steps, rates)
+
+
+def _too_soon(trace: Trace, steps: NDArray[np.int64], rates: Floats) -> list[Finding]:
+    """A rate that became small while there was much to learn."""
+    peak, last, course = float(rates.max()), int(trace.loss.step[-1]), consequence(trace)
     little = course.end >= limits.SCHEDULE_LITTLE * course.reference.value
-    for low in (limits.SCHEDULE_LOW, limits.SCHEDULE_TENTH):
-        high = np.flatnonzero(rates >= low * peak * (1 - _ROUNDING))  # a step to just a tenth is usual
+    for low, edge in _edges(peak):
+        high = np.flatnonzero(rates >= edge)
         if high[-1] == len(steps) - 1:
             continue
         when = int(steps[high[-1] + 1])
         # The rate is known at sampled steps, which lie far apart in the end: it came down between two of them.
         idle = (last - (when + int(steps[high[-1]])) / 2) / max(last - int(steps[0]), 1)
-        early = course.kind in ("guessing", "flat") or (when <= limits.SCHEDULE_EARLY * last and little)
+        soon = when <= limits.SCHEDULE_EARLY * last and little
+        early = course.kind in ("guessing", "flat") or soon
         gone = low == limits.SCHEDULE_LOW and (early or _still_falling(trace, when, limits.SCHEDULE_FALL))
-        # A tenth is much of a rate. It is too little only where next to nothing had been learned before and nothing was since.
-        if idle > limits.SCHEDULE_SHARE and (gone or (little and _still_falling(trace, when, 0.0))):
+        # A tenth is much of a rate. It is too little only where next to nothing had been learned before, and nothing was since,
+        # or where it came at once and there was much to learn to the end.
+        slowly = soon and _falls_to_the_end(trace, when)
+        idly = little and edge < low * peak and _still_falling(trace, when, 0.0)
+        if idle > limits.SCHEDULE_SHARE and (gone or slowly or idly):
             break
     else:
-        return
+        return []
     at, losses = finite_curve(trace, trace.loss)
-    yield Finding(
+    stays = f"has stayed near {number(float(np.mean(losses[at >= when])), 3)} since"
+    loss = f"falls slowly since, to {number(course.end, 3)} at step {last:,}" if slowly else stays
+    still = ", still falling then," if not early and not slowly else ""
+    where = f"{'at' if edge > low * peak else 'below'} {share(low)} of its peak ({number(peak)})"
+    what = f"{where} since step {when:,}, for {share(idle)} of the run; the loss{still} {loss}"
+    return [
+        _finding(when, last, idle, limits.SCHEDULE_SHARE, what, f"Steps this small change {'little' if slowly else 'nothing'}")
+    ]
+
+
+def _edges(peak: float) -> Iterator[tuple[float, float]]:
+    """Shares of the peak, and the rate below which they are reached. A step to just a tenth is usual: it comes last."""
+    yield limits.SCHEDULE_LOW, limits.SCHEDULE_LOW * peak * (1 - _ROUNDING)
+    yield limits.SCHEDULE_TENTH, limits.SCHEDULE_TENTH * peak * (1 - _ROUNDING)
+    yield limits.SCHEDULE_TENTH, limits.SCHEDULE_TENTH * peak * (1 + _ROUNDING)
+
+
+def _nothing_left(trace: Trace, steps: NDArray[np.int64], rates: Floats) -> list[Finding]:
+    """A rate that fell at once to so little that no weight moves, for a part of the run that no schedule means to waste."""
+    peak, last = float(rates.max()), int(trace.loss.step[-1])
+    high = np.flatnonzero(rates >= limits.SCHEDULE_NOTHING * peak)
+    if high[-1] == len(steps) - 1 or rates[high[-1]] < limits.SCHEDULE_TENTH * peak:
+        return []
+    when = int(steps[high[-1] + 1])
+    idle = (last - when) / max(last - int(steps[0]), 1)
+    if idle < limits.SCHEDULE_WASTED or last - when < limits.SCHEDULE_STEPS:
+        return []
+    rate = float(rates[high[-1] + 1 :].max())
+    what = f"{number(rate)} (its peak was {number(peak)}) since step {when:,} at the latest, for {share(idle)} of the run"
+    return [_finding(when, last, idle, limits.SCHEDULE_WASTED, what, "Steps this small are lost in rounding: no weight changes")]
+
+
+def _finding(when: int, last: int, idle: float, limit: float, what: str, why: str) -> Finding:
+    return Finding(
         id="schedule-to-zero",
         severity="warning",
         where=(),
         steps=(when, last),
         value=idle,
-        limit=limits.SCHEDULE_SHARE,
-        message=f"The learning rate has been below {share(low)} of its peak ({number(peak)}) since step "
-        f"{when:,}, for "
-        f"{share(idle)} of the run; the loss{'' if early else ', still falling then,'} has stayed near "
-        f"{number(float(np.mean(losses[at >= when])), 3)} since.",
-        why="Steps this small change nothing: the rest of the run is wasted.",
+        limit=limit,
+        message=f"The learning rate has been {what}.",
+        why=f"{why}: the rest of the run is wasted.",
         remedy=f"Spread the schedule over the whole run, {last + 1:,} steps: call scheduler.step() once an epoch if it counts "
-        f"epochs, "
-        f"or give it that many steps (T_max, total_steps, a gamma of {number(limits.SCHEDULE_LOW ** (1 / (last + 1)), 5)} a "
-        f"step).",
+        f"epochs, or give it that many steps (T_max, total_steps, milestones, a gamma of "
+        f"{number(limits.SCHEDULE_LOW ** (1 / (last + 1)), 5)} a step).",
         reference="Smith 2018, A disciplined approach to neural network hyper-parameters; torch.optim.lr_scheduler",
     )
 
@@ -122,6 +163,16 @@ def _still_falling(trace: Trace, when: int, least: float) -> bool:
     fell_since = float(np.mean(since[:half_since]) - np.mean(since[half_since:]))
     level, noise = abs(float(np.mean(before[half:]))), 3 * (standard_error(before) or 0.0)
     return fell > max(least * level, noise) and fell_since < fell / 2
+
+
+def _falls_to_the_end(trace: Trace, when: int) -> bool:
+    """Whether the loss fell over the last third of the run, by more than its noise."""
+    steps, losses = finite_curve(trace, trace.loss)
+    third = len(losses) // 3
+    if third < 6 or steps[-third] < when:
+        return False
+    before, after = losses[-2 * third : -third], losses[-third:]
+    return float(np.mean(before) - np.mean(after)) > 3 * (standard_error(after) or 0.0)
 
 
 @check("no-warmup", needs=("loss",))
