@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from trainings import named, remarks, train
 
-from lettrine.torch.graph.recurrent import _run
+from lettrine.torch.graph.layers.recurrent import _run
 
 
 class Recurrent(nn.Module):

@@ -1,7 +1,7 @@
 """Evidence "held-out answers": what the model answered to held-out data, beside what was asked of it.
 
 Of the last evaluation listened to, see `evaluations`. figures: "evaluation": its place among all, from 0; "rows"; "mean" and
-"std" of the inputs; "told" and "compared": how well inputs predict their targets, see `graph.telling`; "copied": share of the
+"std" of the inputs; "told" and "compared": how well inputs predict their targets, see `graph.data.telling`; "copied": share of the
 targets that are what one column of the inputs holds, "column": which, -1 for the input at their own place.
     Classes: "right": share of answers that are the class asked for; "mapped": the same if each class of answers is taken for the
     class that it mostly goes with, found on every second row and counted on the others; "most": share of the commonest class;
@@ -24,9 +24,9 @@ from torch import Tensor
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.functions import FunctionCall
-from lettrine.torch.graph.comparisons import readable
-from lettrine.torch.graph.targets import NAMED
-from lettrine.torch.graph.telling import Copies, flat, told
+from lettrine.torch.graph.data.targets import NAMED
+from lettrine.torch.graph.data.telling import Copies, flat, told
+from lettrine.torch.graph.losses.comparisons import readable
 from lettrine.torch.private import without_modes
 
 _PASS: Final = 512  # rows kept of one pass

@@ -33,7 +33,7 @@ from lettrine.health.recorder import Recorder
 from lettrine.torch.capture.functions import FunctionCall, ModuleCall
 from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.outputs import tensors_in
-from lettrine.torch.graph.terms import Term, terms_of
+from lettrine.torch.graph.losses.terms import Term, terms_of
 from lettrine.torch.private import without_modes
 
 T = TypeVar("T")

@@ -1,0 +1,162 @@
+"""Evidence "ahead": a network predicts the next element of a sequence at each place, but it can see that element.
+
+The data show the task: the target at each place is the input at the next place. The structure shows what looks ahead: a
+bidirectional recurrent module, a convolution over time that reaches to both sides, or attention whose weight on the next place
+is not 0.
+
+where: the module. figures: "looks" that showed it; "all" looks. words: "what" ("recurrent", "convolution" or "attention").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar, Final
+
+import torch
+from torch import Tensor, nn
+
+from lettrine.health.evidence import Evidence
+from lettrine.torch.capture.functions import FunctionCall, ModuleCall
+from lettrine.torch.capture.looks import Look, reader
+from lettrine.torch.graph.losses.comparisons import readable
+
+_LEAST: Final = 4  # places of a sequence
+_EXAMPLES: Final = 8  # examples of which the attention is read
+_SEEN: Final = 1e-6  # least attention weight on the next place, where 1 is all
+
+
+@reader
+class LooksAhead:
+    """Finds modules that can see the targets."""
+
+    whole: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str], int] = {}
+        self._looks = 0
+        self._steps = (0, 0)
+
+    def look(self, look: Look) -> Iterable[Evidence]:
+        """Take in one look."""
+        asked = asked_ahead(look)
+        if asked is None or look.place:
+            return ()
+        self._steps = (self._steps[0] if self._looks else look.step, look.step)
+        self._looks += 1
+        for each in {*_modules(look.modules, asked), *_attention(look.calls, asked)}:
+            self._found[each] = self._found.get(each, 0) + 1
+        return ()
+
+    def finish(self) -> Iterable[Evidence]:
+        """What was seen so far."""
+        for (what, where), looks in self._found.items():
+            figures = {"looks": float(looks), "all": float(self._looks)}
+            yield Evidence("ahead", (where,), self._steps, figures, {"what": what})
+
+
+def asked_ahead(look: Look) -> Tensor | None:
+    """(T,) the places whose target is the next element; None unless the targets are the only input sequence, shifted by one."""
+    given = [each for root in look.roots for each in root.inputs if each.ndim >= 2 and each.shape[1] > _LEAST]
+    if len(look.roots) != 1 or len(given) != 1 or not readable(given[0]):
+        return None
+    sequence = given[0].detach()
+    for term in look.terms:
+        target = term.target
+        if target is None or not readable(target) or target.dtype != sequence.dtype:
+            continue
+        ignored = term.options.get("ignore_index", -100)
+        if (places := _shifted(sequence, target.detach(), ignored)) is not None:
+            return places
+    return None
+
+
+def _shifted(sequence: Tensor, target: Tensor, ignored: int) -> Tensor | None:
+    length = sequence.shape[1]
+    for short in (0, 1):  # targets for all places, or for all but the last one
+        shape = (len(sequence), length - short, *sequence.shape[2:])
+        if target.numel() != sequence[:, short:].numel() or (target.ndim > 1 and target.shape[0] != len(sequence)):
+            continue
+        table = target.reshape(shape)[:, : length - 1]
+        following = sequence[:, 1:]
+        kept = (table != ignored) if not table.is_floating_point() else torch.ones_like(table, dtype=torch.bool)
+        differ = bool((following != sequence[:, :-1])[kept].any())  # a sequence with one value throughout shows no shift
+        if bool(kept.any()) and differ and bool((table == following)[kept].all()):
+            return kept.reshape(len(sequence), length - 1, -1).all(-1).any(0)
+    return None
+
+
+def _modules(calls: Iterable[ModuleCall], asked: Tensor) -> Iterator[tuple[str, str]]:
+    length = len(asked) + 1
+    for call in calls:
+        given: Any = (call.args or (None,))[0]
+        if not isinstance(given, Tensor) or given.ndim != 3:
+            continue
+        module = call.module
+        if isinstance(module, nn.RNNBase) and module.bidirectional and given.shape[1 if module.batch_first else 0] == length:
+            yield "recurrent", call.name
+        elif isinstance(module, nn.Conv1d) and given.shape[2] == length and _reaches_ahead(module, call.output, length):
+            yield "convolution", call.name
+
+
+def _reaches_ahead(module: nn.Conv1d, output: Any, length: int) -> bool:
+    """Whether a convolution that keeps the length of its input has weights for later places."""
+    kernel = module.kernel_size[0]
+    if not isinstance(output, Tensor) or output.shape[-1] != length or kernel < 3:
+        return False
+    return bool((module.weight.detach()[..., kernel // 2 + 1 :] != 0).any())
+
+
+def _attention(calls: Iterable[FunctionCall], asked: Tensor) -> Iterator[tuple[str, str]]:
+    length = len(asked) + 1
+    rows = torch.nonzero(asked).reshape(-1)
+    for call in calls:
+        if not call.where:
+            continue
+        if call.name == "multi_head_attention_forward":
+            query, key, mask = call.given(0, "query"), call.given(1, "key"), call.given(16, "attn_mask")
+            ahead = _same(query, key) and length in query.shape[:2] and not _causal(call) and _open(mask, rows, length)
+        elif call.name == "scaled_dot_product_attention":
+            query, key, mask = call.given(0, "query"), call.given(1, "key"), call.given(3, "attn_mask")
+            square = isinstance(query, Tensor) and isinstance(key, Tensor) and query.shape[-2] == key.shape[-2] == length
+            ahead = square and not bool(call.given(5, "is_causal", default=False)) and _open(mask, rows, length)
+        elif call.name == "softmax":
+            ahead = _weighs_next(call.result, rows, length)
+        else:
+            continue
+        if ahead:
+            yield "attention", call.where
+
+
+def _same(query: Any, key: Any) -> bool:
+    """Whether query and key are the same tensor: self-attention."""
+    return (
+        isinstance(query, Tensor) and isinstance(key, Tensor) and query.shape == key.shape and query.data_ptr() == key.data_ptr()
+    )
+
+
+def _causal(call: FunctionCall) -> bool:
+    return bool(call.kwargs.get("is_causal", False))
+
+
+def _open(mask: Any, rows: Tensor, length: int) -> bool:
+    """Whether a mask leaves the next place visible.
+
+    Masks follow two conventions: a hidden place is True (or -inf) in one, False in the other.
+    """
+    if mask is None:
+        return True
+    if not isinstance(mask, Tensor) or mask.shape[-2:] != (length, length) or not readable(mask):
+        return False
+    following = mask.detach().reshape(-1, length, length)[:_EXAMPLES, rows, rows + 1]
+    if mask.is_floating_point():
+        return bool((following > -1e4).any(0).all())
+    opposite = mask.detach().reshape(-1, length, length)[:_EXAMPLES, rows + 1, rows]
+    # A mask that treats both directions alike sets no order in time, under either convention.
+    return bool((following == opposite).all())
+
+
+def _weighs_next(weights: Any, rows: Tensor, length: int) -> bool:
+    if not isinstance(weights, Tensor) or weights.ndim < 3 or weights.shape[-2:] != (length, length) or not readable(weights):
+        return False
+    following = weights.detach().reshape(-1, length, length)[:_EXAMPLES, rows, rows + 1]
+    return bool((following > _SEEN).any(0).all())

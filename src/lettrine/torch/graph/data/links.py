@@ -1,0 +1,100 @@
+"""Evidence "links": several graphs in one batch, but all edges point at the nodes of the first graph.
+
+A batch of graphs lays their nodes one after another, (N, features). The node numbers in the edges of a graph must then be
+increased by the number of nodes before that graph.
+
+where: (). figures: "looks" at which no edge pointed beyond the node count of the largest graph; "nodes", "graphs", "largest",
+"edges".
+
+The number of graphs and their sizes are read from an input that holds the graph number of each node (0, 0, 1, 1, 2 …), or from
+an input of shape (graphs, nodes, …). Edges are the indices that pick rows of all nodes on the way to the output, or an input of
+shape (2, edges). An input (2, edges) beside one of (graphs, nodes, …) is not used: all graphs may share one set of edges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar, Final
+
+import torch
+from torch import Tensor
+
+from lettrine.health.evidence import Evidence
+from lettrine.torch.capture.looks import Look, reader
+from lettrine.torch.graph.losses.comparisons import readable
+from lettrine.torch.graph.reading import operation
+from lettrine.torch.graph.walks import walk
+from lettrine.torch.private import saved, saves_elsewhere
+
+_GRAPHS: Final = 4  # least graphs in a batch: with so many, all edges hardly stay within the first by chance
+_EDGES: Final = 0.5  # least edges, times the nodes
+_SEARCHED: Final = 1_000
+
+
+@reader
+class Links:
+    """Compares edges with the graphs they belong to."""
+
+    whole: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        self._looks: list[tuple[int, int, int, int, int]] = []  # step, nodes, graphs, nodes of the largest graph, edges
+        self._fine = False
+
+    def look(self, look: Look) -> Iterable[Evidence]:
+        """Take in one look."""
+        given = [each for root in look.roots for each in _tensors(root.args, root.kwargs)]
+        for nodes, graphs, largest, numbered in _batched(given):
+            for edges in (*(_edges(given) if numbered else ()), *_picked(look, nodes)):
+                if edges.numel() < _EDGES * nodes:
+                    continue
+                if int(edges.max()) >= largest:
+                    self._fine = True
+                elif graphs >= _GRAPHS:
+                    self._looks.append((look.step, nodes, graphs, largest, edges.shape[-1]))
+        return ()
+
+    def finish(self) -> Iterator[Evidence]:
+        """The result over all looks. If an edge ever points beyond the first graph, the numbers were increased correctly."""
+        if self._looks and not self._fine:
+            step, nodes, graphs, largest, edges = self._looks[-1]
+            looks = len({each[0] for each in self._looks})
+            figures = {"looks": looks, "nodes": nodes, "graphs": graphs, "largest": largest, "edges": edges}
+            yield Evidence("links", (), (self._looks[0][0], step), {name: float(value) for name, value in figures.items()})
+
+
+def _tensors(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
+    """The tensors given to the model, also those inside the batch object of a graph library."""
+    found = []
+    for each in (*args, *kwargs.values()):
+        held = (each,) if isinstance(each, Tensor) else (getattr(each, "edge_index", None), getattr(each, "batch", None))
+        found += [tensor for tensor in held if isinstance(tensor, Tensor) and readable(tensor)]
+    return found
+
+
+def _batched(given: list[Tensor]) -> Iterator[tuple[int, int, int, bool]]:
+    """Number of nodes of all graphs, number of graphs, nodes of the largest, and whether each node has a graph number."""
+    for each in given:
+        if each.ndim == 1 and not each.is_floating_point() and each.dtype is not torch.bool:
+            steps = each.diff()
+            if len(each) > 1 and int(each[0]) == 0 and int(each[-1]) > 0 and bool(((steps == 0) | (steps == 1)).all()):
+                yield len(each), int(each[-1]) + 1, int(each.bincount().max()), True
+        elif each.ndim == 3 and each.shape[1] > 1:
+            yield each.shape[0] * each.shape[1], each.shape[0], each.shape[1], False
+
+
+def _edges(given: list[Tensor]) -> list[Tensor]:
+    return [each for each in given if each.ndim == 2 and len(each) == 2 and each.dtype is torch.int64 and each.shape[1] > 2]
+
+
+def _picked(look: Look, nodes: int) -> Iterator[Tensor]:
+    """The indices that pick rows of (nodes, …)."""
+    if saves_elsewhere():
+        return
+    for node in walk([tensor.grad_fn for root in look.roots for tensor in root.outputs], _SEARCHED):
+        name, sizes = operation(node), saved(node, "self_sym_sizes")
+        if name not in ("Index", "IndexSelect") or not sizes or sizes[0] != nodes:
+            continue
+        index = saved(node, "index") if name == "IndexSelect" else (saved(node, "indices") or (None,))[0]
+        if isinstance(index, Tensor) and index.dtype is torch.int64 and index.ndim == 1 and index.numel():
+            yield index

@@ -1,0 +1,111 @@
+"""Evidence "reshaped": a view or reshape swaps the lengths of axes, which only a transposition does correctly.
+
+A view keeps the order of the values in memory. Wrong examples: (B, T, F) viewed as (T, B, F); a picture (B, H, W, C) viewed as
+(B, C, H, W); heads (B, H, T, D) viewed as (B, T, H * D); steps laid one after another, (T * B, F), viewed as (B, T, F). Each
+makes rows of values that do not belong together.
+
+where: the module it was called in, "loss" outside of all. figures: "looks" that showed it; "batch" 1 if examples of a batch are
+mixed; "ahead" 1 if the target at each place is the next element of the sequence. words: "function"; "before", "after": the
+shapes; "what": "axes", "heads" (of an attention, joined or split) or "parts" (concatenated before).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import ClassVar, Final
+
+from torch import Tensor
+
+from lettrine.health.evidence import Evidence
+from lettrine.torch.capture.looks import Look, reader
+from lettrine.torch.graph.data.ahead import asked_ahead
+from lettrine.torch.graph.reading import operation
+from lettrine.torch.private import saved
+
+_RESHAPING: Final = ("view", "reshape")
+_PRODUCTS: Final = ("Bmm", "UnsafeView", "ScaledDotProductFlashAttentionForCpu", "ScaledDotProductAttentionMath")
+_PASSING: Final = ("Clone", "NativeDropout", "Mul", "Alias")
+_BACK: Final = 3  # operations followed backwards to a product, none of which moves an axis
+_PARTS: Final = 2  # least number of tensors concatenated
+
+
+@reader
+class Reshaped:
+    """Compares the shapes before and after."""
+
+    whole: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        self._found: Counter[tuple[str, str, str]] = Counter()  # where, function, what
+        self._shapes: dict[tuple[str, str, str], tuple[int, str, str, bool, bool]] = {}
+
+    def look(self, look: Look) -> Iterable[Evidence]:
+        """Take in one look."""
+        if look.place:
+            return ()
+        found = {}
+        for call in look.calls:
+            given, result = call.given(0, "input"), call.result
+            if call.name in _RESHAPING and isinstance(given, Tensor) and isinstance(result, Tensor) and given.requires_grad:
+                before, after = tuple(given.shape), tuple(result.shape)
+                if what := _mixed(given, before, after):
+                    found[call.where or "loss", call.name, what] = before, after
+        for key, (before, after) in found.items():
+            batch = key[2] == "parts" or (before[0] > 1 and after[0] != before[0])
+            self._found[key] += 1
+            self._shapes[key] = look.step, _shape(before), _shape(after), batch, asked_ahead(look) is not None
+        return ()
+
+    def finish(self) -> Iterable[Evidence]:
+        """The reshapes found so far."""
+        for key, looks in self._found.items():
+            (where, function, what), (step, before, after, batch, ahead) = key, self._shapes[key]
+            figures = {"looks": float(looks), "batch": float(batch), "ahead": float(ahead)}
+            words = {"function": function, "before": before, "after": after, "what": what}
+            yield Evidence("reshaped", (where,), (0, step), figures, words)
+
+
+def _mixed(given: Tensor, before: tuple[int, ...], after: tuple[int, ...]) -> str:
+    """What a reshape mixes; "" for nothing."""
+    long, new = [each for each in before if each > 1], [each for each in after if each > 1]
+    if len(long) > 1 and len(long) == len(new) and long != new and sorted(long) == sorted(new):
+        return "axes"
+    # Joined: (B, X, Y, D) to (B, Y, X * D), while the values are still in the order of X. Split: (B, T, H * D) to (B, H, T, D).
+    joined = len(before) == 4 and len(after) == 3 and after == (before[0], before[2], before[1] * before[3])
+    if joined and before[1] != before[2] and min(before[1:3]) > 1 and _of_product(given):
+        return "heads"
+    split = len(before) == 3 and len(after) == 4 and after[0] == before[0] and after[2] == before[1]
+    if split and after[1] * after[3] == before[2] and after[1] != after[2] and min(after[1:]) > 1:
+        return "heads"
+    return "parts" if len(after) > 1 and _put_together(given, after) else ""
+
+
+def _of_product(given: Tensor) -> bool:
+    """Whether a matrix product made it."""
+    node = given.grad_fn
+    for _ in range(_BACK):
+        if node is None:
+            return False
+        if operation(node) in _PRODUCTS or operation(node).startswith("ScaledDot"):
+            return True
+        if operation(node) not in _PASSING:
+            return False
+        node = node.next_functions[0][0]
+    return False
+
+
+def _put_together(given: Tensor, after: tuple[int, ...]) -> bool:
+    """Whether T parts of B rows each were concatenated, and the result was split into rows of T."""
+    node = given.grad_fn
+    if node is None or operation(node) != "Cat":
+        return False
+    parts = len(node.next_functions)
+    axis = saved(node, "dim")
+    rows = given.shape[0] // parts if parts else 0
+    flat = axis == 0 and parts >= _PARTS and rows * parts == given.shape[0]
+    return flat and rows > 1 and rows != parts and after[:2] == (rows, parts) and after[2:] == tuple(given.shape[1:])
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return f"({', '.join(map(str, shape))})"

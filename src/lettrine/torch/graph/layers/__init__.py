@@ -1,0 +1,1 @@
+"""What happens inside a network: norms, masks, gates, modes, frozen parts."""

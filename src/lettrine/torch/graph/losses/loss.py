@@ -1,0 +1,222 @@
+"""Evidence of the kind of loss: its terms, its reference value, and whether it should fall as the network learns.
+
+Evidence "loss", of the loss whose backward pass was looked at:
+    words["kind"]: kinds of its terms, such as "cross-entropy" or "squared error + penalty". words["nature"]: "" for an ordinary
+    loss against data. Losses without a reference: "margin" (the right class is made harder), which should fall; and those that
+    need not fall: "adversarial", "contrastive", "bootstrapped" (a network made the targets), "maximised" (the optimiser was
+    built to maximise), "moving" (the size of the targets changes during training), "policy" or "other".
+    figures: terms; classes (0 for none); reference: loss of the best constant answer; even: loss of a uniform or zero
+        answer. Both are in the units of the loss looked at, NaN for none. value 0, value 1 …: that loss at each step
+        looked at, the mean of its backward passes. With it the checks convert the reference to the units of the loss
+        that was handed over. weight: by what the mean of a single term is multiplied, such as the number of outputs
+        where these are summed. upwards: 1 if the loss is a single error and all steps looked at increase it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from math import isfinite, nan, sqrt
+from typing import Any, Final
+
+import torch
+
+from lettrine.health.evidence import Evidence
+from lettrine.torch.capture.looks import Look, reader
+from lettrine.torch.graph.losses.margins import margined
+from lettrine.torch.graph.losses.references import TargetSums, error_of
+from lettrine.torch.graph.losses.terms import Term
+from lettrine.torch.graph.rivals.opponents import bootstrapped, contrastive, foreign, sides
+
+CLASSES: Final = ("cross-entropy", "binary cross-entropy")
+VALUES: Final = ("squared error", "absolute error", "smooth absolute error", "huber")
+_ALIKE: Final = 1e-4  # relative difference up to which two losses are the same
+BOUNDED: Final = (*CLASSES, *VALUES, "divergence", "ctc", "triplet", "embedding", "ranking", "hinge", "likelihood", "penalty")
+"""Kinds of terms that are minimised against fixed data. For any other kind it is not known whether it should fall."""
+
+
+@reader
+class LossReader:
+    """Identifies the loss of one watch."""
+
+    def __init__(self) -> None:
+        self._sums: dict[int, TargetSums] = {}
+        self._values: dict[int, list[float]] = {}
+        self._ratios: list[float] = []  # loss / sum of its terms, if both are known
+        self._terms: list[Term] = []
+        self._natures: list[str] = []
+        self._constants: dict[int, set[float]] = {}  # by step: a network that judges (a critic) is told true and false
+        self._sides: set[frozenset[int]] = set()
+        self._searched = False
+        self._plain = False  # classes by number, all with the same weight
+        self._parts: dict[
+            int, list[tuple[str, float, float]]
+        ] = {}  # by step: kind of each of several terms, its mean, its share of the loss
+        self._upwards: list[bool] = []  # whether the steps increase the only term
+        self._maximised: list[bool] = []  # at each look: whether the optimiser was built to maximise
+        self._handed: list[tuple[str, float]] = []  # for losses handed over: which term each is, and its share
+
+    def look(self, look: Look) -> Iterable[Evidence]:
+        """One backward pass."""
+        terms = look.terms
+        if not terms or look.loss is None or any(each.kind == "unread" for each in terms):
+            return ()
+        if [each.kind for each in terms] != [each.kind for each in self._terms]:
+            if self._terms and look.step in self._values:
+                self._natures.append("several")  # one step has backward passes of different losses
+            self._sums, self._ratios = {}, []
+        self._terms = [replace(each, given=None, target=None, options={}) for each in terms]  # do not keep the user's tensors
+        value = float(look.loss if look.loss.numel() == 1 else look.loss.detach().double().sum())
+        self._values.setdefault(look.step, []).append(value)
+        constants = self._constants.setdefault(look.step, set())
+        for place, term in enumerate(terms):
+            self._pool(place, term)
+            if isfinite(constant := self._sums[place].constant if place in self._sums else nan):
+                constants.add(constant)
+        self._compare(terms, value)
+        if len(terms) > 1 and value > 0:
+            means = [(each.kind, _mean(each), each.weight) for each in terms]
+            self._parts = {look.step: [(kind, mean, mean * weight / value) for kind, mean, weight in means]}
+        self._situation(look, terms, value)
+        if isfinite(terms[0].weight):
+            maximised = any(group.get("maximize", False) for each in look.optimisers for group in each.param_groups)
+            self._upwards.append((terms[0].weight < 0) is not maximised)
+            self._maximised.append(maximised)
+        return ()
+
+    def handed(self, step: int, loss: Any) -> Iterable[Evidence]:
+        """The loss handed over may be one of several terms."""
+        parts = self._parts.pop(step, [])
+        value = float(loss.detach().double().sum()) if isinstance(loss, torch.Tensor) else float(loss)
+        alike = [(kind, share) for kind, mean, share in parts if value > 0 and abs(mean / value - 1) < _ALIKE]
+        if parts:
+            self._handed += alike if len(alike) == 1 and abs(alike[0][1] - 1) > _ALIKE else [("", nan)]
+        return ()
+
+    def finish(self) -> Iterator[Evidence]:
+        """What is known of the loss."""
+        if len({kind for kind, _ in self._handed}) == 1 and self._handed[0][0]:
+            shares = sorted(share for _, share in self._handed)
+            figures = {"looks": float(len(shares)), "share": shares[len(shares) // 2], "terms": float(len(self._terms))}
+            yield Evidence("handed term", (), (0, max(self._values, default=0)), figures, {"kind": self._handed[0][0]})
+        if not self._values:
+            return
+        steps = sorted(self._values)
+        # a gradient that is reversed on its way does not mean that the loss should rise
+        if self._maximised and all(self._maximised):
+            self._natures.append("maximised")
+        nature, reference, even = self._nature(), nan, nan
+        if not nature:
+            reference, even = self._reference(lambda sums: sums.reference()), self._reference(_even)
+        figures = {f"value {step}": sum(values) / len(values) for step, values in self._values.items()}
+        classes = [sums.classes for sums in self._sums.values() if sums.classes]
+        figures |= {
+            "passes": float(max(map(len, self._values.values()))),
+            "terms": float(len(self._terms)),
+            "classes": float(classes[0]) if len(self._terms) == 1 and classes else 0.0,
+            "reference": reference,
+            "even": even,
+            "weight": self._weight(),
+            "upwards": float(
+                nature in ("", "maximised")
+                and len(self._terms) == 1
+                and self._terms[0].kind in (*CLASSES, *VALUES)
+                and all(self._upwards or [False])
+            ),
+        }
+        kinds = " + ".join(dict.fromkeys(each.kind for each in self._terms))
+        words = {"kind": kinds, "nature": nature}
+        if len(self._terms) == 1 and self._plain:
+            words["targets"] = "classes"
+        yield Evidence("loss", (), (steps[0], steps[-1]), figures, words)
+
+    def _weight(self) -> float:
+        """By what a single term's mean over all it is taken over is multiplied to give the loss."""
+        return float(torch.tensor(self._ratios).median()) if len(self._terms) == 1 and self._ratios else nan
+
+    def _pool(self, place: int, term: Term) -> None:
+        if term.target is None or term.kind not in (*CLASSES, *VALUES):
+            return
+        sums = self._sums.setdefault(place, TargetSums())
+        target, options = term.target.detach(), term.options
+        smoothing = float(options.get("label_smoothing", 0.0))
+        if term.kind == "binary cross-entropy":
+            sums.add_labels(target, options.get("pos_weight"))
+        elif term.kind in VALUES:
+            sums.add_values(target, error_of(term.kind, options.get("beta", options.get("delta", 1.0))))
+        elif term.given is not None and target.is_floating_point():
+            sums.add_shares(target, options["axis"], smoothing)
+        elif classes := options.get("classes", 0) or (term.given.shape[options["axis"]] if term.given is not None else 0):
+            sums.add_classes(target, classes, options.get("weight"), smoothing)
+            self._plain = options.get("weight") is None and not smoothing
+
+    def _compare(self, terms: list[Term], value: float) -> None:
+        """How the loss differs from the sum of its terms: by a mask, or by a weight that is not a number."""
+        means = [_mean(each) for each in terms if each.kind in (*CLASSES, *VALUES)]
+        if len(terms) == 1 and means and means[0] > 0 and not terms[0].root:
+            self._ratios.append(value / means[0])
+
+    def _situation(self, look: Look, terms: list[Term], value: float) -> None:
+        found = []
+        if not self._searched:
+            self._searched = True
+            if foreign(look):
+                found.append("adversarial")
+        if len(look.optimisers) > 1 and (involved := sides(look)):
+            self._sides.add(involved)
+        if any(bootstrapped(look, each.target) for each in terms if each.target is not None):
+            found.append("bootstrapped")
+        if any(contrastive(each.given, each.target) for each in terms if each.kind == "cross-entropy"):
+            found.append("contrastive")
+        if any(margined(each.given, each.target, look.calls) for each in terms if each.kind == "cross-entropy"):
+            found.append("margin")
+        if value < 0 and all(each.kind == "cross-entropy" and not isfinite(each.weight) for each in terms):
+            found.append("policy")  # weights of both signs, such as rewards: an error alone is never below 0
+        self._natures += [each for each in found if each not in self._natures]
+
+    def _nature(self) -> str:
+        if len(self._sides) > 1 or any(len(each) > 1 for each in self._constants.values()):
+            return "adversarial"
+        if self._natures:
+            return self._natures[0]
+        if any(sums.moving() for sums in self._sums.values()):
+            return "moving"
+        unknown = [each.kind for each in self._terms if each.kind not in BOUNDED]
+        return "policy" if "policy" in unknown else "other" if unknown else ""
+
+    def _reference(self, of: Any) -> float:
+        """Reference of the sum, if every term has one: a sum is never compared with the reference of one term."""
+        total = 0.0
+        for place, term in enumerate(self._terms):
+            sums = self._sums.get(place)
+            one: float = of(sums) if sums is not None else nan
+            if term.root:
+                one = sqrt(one) if one >= 0 else nan
+            weight = term.weight
+            if len(self._terms) == 1 and self._ratios and not term.root:
+                weight = float(torch.tensor(self._ratios).median())
+            total += (1.0 if term.root and len(self._terms) == 1 and not isfinite(weight) else weight) * one
+        return total if isfinite(total) and total > 0 else nan
+
+
+def _even(sums: TargetSums) -> float:
+    even = sums.even()
+    return even if isfinite(even) else sums.zero()
+
+
+def _mean(term: Term) -> float:
+    """Mean of a term over its examples; computed from what it compares if it is not known."""
+    if isfinite(term.value) or term.given is None or term.target is None:
+        return term.value
+    given, target, axis = term.given.detach(), term.target.detach(), term.options.get("axis", 0)
+    if term.kind == "cross-entropy" and target.is_floating_point():
+        return -float((given * target).sum(axis).mean())
+    if term.kind == "cross-entropy":
+        places = target if target.ndim == given.ndim else target.unsqueeze(axis)
+        if places.ndim != given.ndim or any(
+            places.shape[n] != given.shape[n] for n in range(given.ndim) if n != axis % given.ndim
+        ):
+            return nan
+        kept = (places >= 0) & (places < given.shape[axis])
+        return -float(given.gather(axis, places.clamp(0, given.shape[axis] - 1))[kept].mean())
+    return nan

@@ -1,0 +1,139 @@
+"""Evidence "rivals": which way a generator and its judge move the judge's score of what is generated, and of real examples.
+
+where: the judge, the generator. figures: "looks" at steps of the judge's optimiser, and "made" at steps of the generator's;
+"judge_made", "judge_real" (at steps of the judge) and "maker": 1 if a lower score makes the loss smaller at all of them, -1 if a
+higher one does, 0 if this is not known or differs.
+
+An output counts as generated if it was given by one watched module and handed on to another one, detached or not. The way is
+followed from the loss through operations that only rise or only fall, and through losses whose targets are all alike. Left out:
+a loss after which both are stepped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from torch import Tensor, nn
+
+from lettrine.health.evidence import Evidence
+from lettrine.torch.capture.functions import FunctionCall
+from lettrine.torch.capture.looks import Look, Stepping, reader
+from lettrine.torch.graph.losses.comparisons import readable
+from lettrine.torch.graph.losses.directions import rises_with
+from lettrine.torch.graph.losses.written import inputs_of
+from lettrine.torch.graph.reading import Node, operation
+
+_LABELLED: Final = ("binary_cross_entropy", "binary_cross_entropy_with_logits", "mse_loss")
+_RISING: Final = ("Sigmoid", "Softplus", "LogSigmoid", "Tanh")
+_HALF: Final = 0.5  # between the labels of made and real
+_MOST: Final = 100  # operations followed
+
+
+@dataclass
+class _Pass:
+    """What one loss does with a score. maker: "" for real examples. sides: of the two, which were stepped after it."""
+
+    judge: str
+    maker: str
+    sign: float
+    sides: set[str] = field(default_factory=set)
+
+
+@reader
+class Rivals:
+    """Notes the sign at each pass, and who is stepped with it."""
+
+    def __init__(self) -> None:
+        self._given: list[tuple[str, Tensor]] = []  # what modules gave in this step
+        self._passes: list[_Pass] = []  # since an optimiser stepped
+        self._stepped = False
+        self._found: dict[tuple[str, str], dict[str, list[float]]] = {}
+        self._step = -1
+        self._modules: dict[str, nn.Module] = {}
+
+    def look(self, look: Look) -> Iterable[Evidence]:
+        """One pass."""
+        if look.step != self._step or self._stepped:
+            self._note()
+        if look.step != self._step:
+            self._given = []
+        self._step = look.step
+        if look.loss is None or len(look.optimisers) < 2:
+            return ()
+        self._modules.update((root.name, root.module) for root in look.roots)
+        self._given += [(root.name, each) for root in look.roots for each in root.outputs if readable(each)]
+        signs = _signs(look.loss, look.outside)
+        for root in look.roots:
+            if sign := next((signs[each.grad_fn] for each in root.outputs if each.grad_fn in signs), 0.0):
+                makers = [name for each in root.inputs if readable(each) for name in self._makers(each) if name != root.name]
+                self._passes.append(_Pass(root.name, makers[0] if makers else "", sign))
+        return ()
+
+    def stepping(self, stepping: Stepping) -> Iterable[Evidence]:
+        """The optimiser of one side steps."""
+        if stepping.step == self._step:
+            held = {id(each) for group in stepping.optimiser.param_groups for each in group["params"]}
+            self._stepped = True
+            for each in self._passes:
+                for side, name in (("judge", each.judge), ("maker", each.maker)):
+                    if name and any(id(parameter) in held for parameter in self._modules[name].parameters()):
+                        each.sides.add(side)
+        return ()
+
+    def finish(self) -> Iterator[Evidence]:
+        """The signs of all looks."""
+        self._note()
+        for (judge, maker), found in self._found.items():
+            ways = {name: _alike(found.get(name, [])) for name in ("judge_made", "judge_real", "maker")}
+            looks = {"looks": float(len(found.get("judge_made", ()))), "made": float(len(found.get("maker", ())))}
+            yield Evidence("rivals", (judge, maker), (0, self._step), looks | ways)
+
+    def _note(self) -> None:
+        """Keep the passes after which one side was stepped."""
+        makers = {each.maker for each in self._passes if each.maker}
+        for each in self._passes:
+            for maker in ({each.maker} if each.maker else makers) if len(each.sides) == 1 else ():
+                what = "maker" if "maker" in each.sides else "judge_made" if each.maker else "judge_real"
+                self._found.setdefault((each.judge, maker), {}).setdefault(what, []).append(each.sign)
+        self._passes, self._stepped = [], False
+
+    def _makers(self, given: Tensor) -> list[str]:
+        place = given.untyped_storage().data_ptr()
+        return [name for name, each in self._given if each.untyped_storage().data_ptr() == place]
+
+
+def _alike(signs: list[float]) -> float:
+    return signs[0] if signs and len(set(signs)) == 1 else 0.0
+
+
+def _signs(loss: Tensor, calls: Iterable[FunctionCall]) -> Mapping[Node, float]:
+    """For each node on the way, 1 if the loss rises with it and -1 if it falls; nodes where both is so are left out."""
+    noted = {call.result.grad_fn: call for call in calls if isinstance(call.result, Tensor) and call.result.grad_fn}
+    found: dict[Node, float] = {}
+    waiting: list[tuple[Node, float]] = [(loss.grad_fn, 1.0)]
+    for _ in range(_MOST):
+        if not waiting:
+            break
+        node, sign = waiting.pop(0)
+        found[node] = sign if found.get(node, sign) == sign else 0.0
+        call = noted.get(node)
+        if call is not None and call.name in _LABELLED:
+            given, target = call.given(0, "input"), call.given(1, "target")
+            if (
+                isinstance(given, Tensor)
+                and isinstance(target, Tensor)
+                and readable(target)
+                and bool((target == target.max()).all())
+            ):
+                waiting.append((given.grad_fn, sign * (-1.0 if float(target.max()) > _HALF else 1.0)))
+        elif operation(node) in _RISING:
+            waiting.append((inputs_of(node)[0], sign))
+        else:
+            waiting += rises_with(node, sign) or []
+    return found
+
+
+def _all_alike(target: Tensor) -> bool:
+    return readable(target) and bool((target == target.max()).all())

@@ -1,0 +1,1 @@
+"""What becomes of gradients: optimisers, schedules, graphs that are kept."""
