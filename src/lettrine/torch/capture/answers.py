@@ -1,8 +1,8 @@
 """Evidence "held-out answers": what the model answered to held-out data, beside what was asked of it.
 
 Of the last evaluation listened to, see `evaluations`. figures: "evaluation": its place among all, from 0; "rows"; "mean" and
-"std" of the inputs; "told" and "compared": how well inputs predict their targets, see `graph.data.telling`; "copied": share of the
-targets that are what one column of the inputs holds, "column": which, -1 for the input at their own place.
+"std" of the inputs; "told" and "compared": how well inputs predict their targets, see `graph.data.telling`; "copied": share of
+the targets that are what one column of the inputs holds, "column": which, -1 for the input at their own place.
     Classes: "right": share of answers that are the class asked for; "mapped": the same if each class of answers is taken for the
     class that it mostly goes with, found on every second row and counted on the others; "most": share of the commonest class;
     "from", "to": the commonest class of answers that goes with another class asked for, and that class; "asked 0",
