@@ -96,7 +96,7 @@ EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
         "no-learning",
         "initial-loss",
     ),
-    "not-optimised": ("update-too-small", "gradient-data", "no-learning"),
+    "not-optimised": ("update-too-small", "gradient-data", "no-learning", "no-gradient"),
     "no-gradient": ("update-too-small", "gradient-scale", "gradient-data", "dead-units", "no-learning"),
     "spike": (
         "update-too-large",

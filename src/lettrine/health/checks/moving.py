@@ -32,12 +32,14 @@ def not_optimised(trace: Trace) -> Iterator[Finding]:
     Measured: For each trainable parameter: whether a known optimiser holds it, and whether a gradient reaches it. Parameters
     that no gradient reaches, such as a backbone called under no_grad, are left out: they are fixed on purpose. Of parameters
     that the loss adds after the model's output, such as prototypes or an adaptive softmax: whether they had a gradient at each
-    step looked at and did not change in {UNHELD_STEPS} steps.
+    step looked at and did not change in {UNHELD_STEPS} steps. And whether a parameter was put in the place of one that an
+    optimiser holds.
     Formula: share = (trainable parameters that no optimiser holds) / (trainable parameters).
     """
     if all(info.optimised is None for info in trace.parameters):
         raise Skip("not run", "no optimizer is known; pass it to health.watch(model, optimizer)")
     yield from _of_the_loss(trace)
+    yield from _replaced(trace)
     mask = usable(trace)
     trained = [info for info in trace.parameters if info.trainable]
     outside = [info.name for info in trained if info.optimised is False and _reached(trace, info.name)]
@@ -80,6 +82,29 @@ def _of_the_loss(trace: Trace) -> Iterator[Finding]:
             "optimizer holds them: model.parameters() does not contain them.",
             remedy="Give them to the optimizer too: [*model.parameters(), *loss_fn.parameters()]. Freeze what is meant to stay "
             "with requires_grad_(False).",
+            reference="torch.optim: constructing an optimizer",
+        )
+
+
+def _replaced(trace: Trace) -> Iterator[Finding]:
+    """Parameters that were assigned anew after the optimiser was made."""
+    for each in trace.seen("replaced"):
+        if each.figure("steps") < UNHELD_STEPS:
+            continue
+        names, steps = each.where, int(each.figure("steps"))
+        yield Finding(
+            id="not-optimised",
+            severity="warning",
+            where=names,
+            steps=each.steps,
+            value=each.figure("values"),
+            limit=0.0,
+            message=f"{listed(names)} {plural(names, 'is a new parameter', 'are new parameters')}, in place of "
+            f"{plural(names, 'the one', 'those')} that the optimizer holds: the loss depends on {plural(names, 'it', 'them')}, "
+            f"and {plural(names, 'it', 'they')} did not change in {steps:,} steps.",
+            why="An optimizer holds the parameters it was given. One that is assigned later is unknown to it, whatever its name.",
+            remedy="Write into the old one: with torch.no_grad(): weight.copy_(values). Or build the optimizer after the new one "
+            "is assigned.",
             reference="torch.optim: constructing an optimizer",
         )
 

@@ -74,6 +74,7 @@ from lettrine.torch.graph.steps import (
     idle,
     kept_graphs,
     plateaus,
+    replaced,
     stepping,
 )
 
@@ -130,6 +131,7 @@ __all__ = [
     "ratios",
     "reals",
     "recurrent",
+    "replaced",
     "reshaped",
     "residuals",
     "rivals",
