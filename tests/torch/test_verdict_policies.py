@@ -23,6 +23,10 @@ def seed() -> None:
     torch.manual_seed(3)
 
 
+def clipped_ratio(new: torch.Tensor, old: torch.Tensor) -> torch.Tensor:
+    return (new - old).exp().clamp(0.8, 1.2)
+
+
 def weighted(form: str, *, rows: int = 32) -> dict[str, Finding]:
     """Rows of which each has a weight, new at each step."""
     model = nn.Sequential(nn.Linear(12, 24), nn.ReLU(), nn.Linear(24, 4))
@@ -32,11 +36,15 @@ def weighted(form: str, *, rows: int = 32) -> dict[str, Finding]:
         for x, y in batches(12, rows):
             weights, logits = torch.rand(rows), model(x)
             each = functional.cross_entropy(logits, y, reduction="none")
+            old = -1.4 - 0.1 * torch.rand(rows)
             loss = {
                 "mean of the loss": (functional.cross_entropy(logits, y) * weights).mean,
                 "mean by hand": lambda: (weights[:, None] * each.mean()).sum() / rows,  # noqa: B023
                 "divided": (functional.cross_entropy(logits, y) / (1 + weights)).mean,
                 "log-probabilities": (-logits.log_softmax(1).gather(1, y[:, None])[:, 0].mean() * weights).sum,
+                "a sum of all": (-logits.log_softmax(1).gather(1, y[:, None])[:, 0].sum() * weights).mean,
+                "a ratio of all": lambda: (-clipped_ratio((-each).sum(), old) * weights).mean(),  # noqa: B023, PLW0108  evaluated only if asked for
+                "each ratio": lambda: (-clipped_ratio(-each, old) * weights).mean(),  # noqa: B023, PLW0108  evaluated only if asked for
                 "each": (each * weights).mean,
                 "one number": lambda: functional.cross_entropy(logits, y) * weights.mean(),  # noqa: B023
                 "tasks": (functional.cross_entropy(logits, y) * weights[:3]).mean,
@@ -49,15 +57,17 @@ def weighted(form: str, *, rows: int = 32) -> dict[str, Finding]:
     return named(checked(watch.report()))
 
 
-@pytest.mark.parametrize("form", ["mean of the loss", "mean by hand", "divided", "log-probabilities"])
+@pytest.mark.parametrize(
+    "form", ["mean of the loss", "mean by hand", "divided", "log-probabilities", "a sum of all", "a ratio of all"]
+)
 def test_weights_that_come_after_the_mean(form: str) -> None:
     found = weighted(form)["other-loss"]
     assert found.value == 32
     assert found.where == (("2",) if form in ("mean of the loss", "divided") else found.where)
-    assert "(loss * weights).mean()" in found.remedy
+    assert ("sum(-1)" if form == "a ratio of all" else "(loss * weights).mean()") in found.remedy
 
 
-@pytest.mark.parametrize("form", ["each", "one number", "tasks", "always the same"])
+@pytest.mark.parametrize("form", ["each", "each ratio", "one number", "tasks", "always the same"])
 def test_weights_that_need_no_remark(form: str) -> None:
     assert "other-loss" not in weighted(form)
 

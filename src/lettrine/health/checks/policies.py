@@ -21,11 +21,12 @@ def mispaired(trace: Trace) -> Iterator[Finding]:
 
 
 def _late_weights(trace: Trace) -> Iterator[Finding]:
-    """Weights of the examples that meet a mean over the examples."""
+    """Weights of the examples that meet a mean or sum over the examples."""
     for seen in trace.seen("late weights"):
         if seen.figure("looks") < limits.LATE_LOOKS:
             continue
-        rows = int(seen.figure("rows"))
+        rows, of = int(seen.figure("rows")), seen.words.get("of", "mean")
+        ratio = seen.words.get("how") == "ratio"
         yield Finding(
             id="other-loss",
             severity="warning",
@@ -33,13 +34,21 @@ def _late_weights(trace: Trace) -> Iterator[Finding]:
             steps=seen.steps,
             value=float(rows),
             limit=1.0,
-            message=f"A mean over {rows} examples is multiplied by {rows} weights, one for each example: all examples "
-            f"count alike, "
-            "and only the mean of the weights matters.",
-            why="mean(loss) * mean(weights) is not mean(loss * weights): which weight belongs to which example is lost.",
-            remedy="Multiply first and take the mean after that: (loss * weights).mean(), where the loss of each "
-            "example comes from "
-            'reduction="none", or the log-probability of each step is left as it is.',
+            message=f"A {of} over {rows} examples "
+            + (
+                f"of their log-probabilities is set against {rows} earlier ones, one for each example."
+                if ratio
+                else f"is multiplied by {rows} weights, one for each example: all examples count alike, and only the mean of the "
+                "weights matters."
+            ),
+            why="Each example then has the ratio of all of them together, far from 1, and the clip holds it still."
+            if ratio
+            else f"{of}(loss) * mean(weights) is not mean(loss * weights): which weight belongs to which example is lost.",
+            remedy="Keep the log-probability of each example: sum(-1) adds those of its actions if they have an axis of their "
+            "own, and all examples if squeeze() took that axis away."
+            if ratio
+            else "Multiply first and take the mean after that: (loss * weights).mean(), where the loss of each example comes "
+            'from reduction="none", or the log-probability of each step is left as it is.',
             reference="torch.nn.CrossEntropyLoss: reduction; Williams 1992, Simple statistical gradient-following algorithms",
         )
 
