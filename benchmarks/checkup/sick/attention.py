@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 from benchmarks.checkup.data import short_texts, texts, waves
-from benchmarks.checkup.healthy import F, Made, adamw, next_token
+from benchmarks.checkup.making import F, Made, adamw, next_token
 from benchmarks.checkup.sick.case import case
 from torch import Tensor, nn
 

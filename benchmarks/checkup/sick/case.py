@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks.checkup.healthy import Made
+from benchmarks.checkup.making import Made
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from benchmarks.checkup.data import table as rows_of
 from benchmarks.checkup.data import waves
-from benchmarks.checkup.healthy import F, Made, adamw
+from benchmarks.checkup.making import F, Made, adamw
 from benchmarks.checkup.sick.case import case
 from torch import Tensor, nn
 

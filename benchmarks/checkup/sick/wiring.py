@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from benchmarks.checkup.data import pictures, texts
 from benchmarks.checkup.data import table as rows_of
-from benchmarks.checkup.healthy import F, Made, adamw
+from benchmarks.checkup.making import F, Made, adamw
 from benchmarks.checkup.sick.attention import Attention
 from benchmarks.checkup.sick.case import case
 from torch import Tensor, nn

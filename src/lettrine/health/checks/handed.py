@@ -41,16 +41,14 @@ def other_loss(trace: Trace) -> Iterator[Finding]:
     Formula: ratio = handed / trained on. It must be constant up to powers of 2, because a GradScaler multiplies by them.
     """
     seen = loss_seen(trace)
-    if wrong := [*mispaired(trace), *map(_averaged, trace.seen("averaged first"))]:
+    if wrong := [*mispaired(trace), *map(_averaged, trace.seen("averaged first"))] or list(mixed_derivatives(trace)):
         yield from wrong
-        return
-    if mixed := list(mixed_derivatives(trace)):
-        yield from mixed
         return
     if seen is None:
         raise Skip("not applicable", "no backward pass was looked at")
     if certain := _certain(trace, seen):
         yield certain[0]
+    if certain or seen.figure("upwards") == 1:
         return
     if not ordinary(trace):
         raise Skip("not applicable", NEED_NOT_FALL)

@@ -65,7 +65,7 @@ def _held(trace: Trace, seen: Evidence) -> Finding:
             f"See how column {place} is made: if from the target, or from what is known only after it, leave it out.",
         ),
         "itself": (
-            f"The answers are compared with input {int(seen.figure('input'))} of the network itself, number by number",
+            f"The answers are compared with input {seen.figure('input'):.0f} of the network itself, number by number",
             "x",
             "Compare them with what the input hides: in a diffusion model the noise, mse_loss(net(noisy, t), noise).",
         ),
