@@ -29,7 +29,7 @@ _LEAST = 1e-12  # least ratio: a logarithm needs a positive number
 
 @check("other-loss", needs=("loss",))
 def other_loss(trace: Trace) -> Iterator[Finding]:
-    """The loss handed over is not the one whose backward pass is taken, nor a multiple of it.
+    """A loss that is not what is meant: put together wrongly, made larger by the steps, or another one than is handed over.
 
     Measured: The loss handed to watch.loss, beside the loss on which backward() was called.
         And whether the steps make it smaller at all, or make a measure of what is right smaller (an overlap, a cosine, a
