@@ -34,7 +34,8 @@ def no_gradient(trace: Trace) -> Iterator[Finding]:
 
     Measured: For each trainable parameter: whether it has a gradient, and its norm, at every sampled step.
     Formula: none: the gradient is missing, or exactly 0, at all of them ({NO_GRADIENT_RECORDS} or more for zeros). It is a
-        remark if the module is never called, or its output never used, and the rest learns. Or: a normalisation takes single
+        remark if the module is never called, or its output never used, and the rest learns; or if the loss fell well, and the
+        gradient is exactly 0 or no module that learns comes after it. Or: a normalisation takes single
         values, and gives 0; or a term of the loss has no graph.
     """
     yield from (alone := list(norms_of_one(trace)))

@@ -37,7 +37,9 @@ def schedule_to_zero(trace: Trace) -> Iterator[Finding]:
     Formula: idle = (steps with a rate below {SCHEDULE_LOW:.0%} of the peak, at the end) / (all steps). Or: {PLATEAU_DROPS} drops
         or more, since no number it was told was ever better than the first one, while the loss on held-out data came down to
         {PLATEAU_BETTER:.0%} of its first value or less. Or: {SCHEDULE_WASTED:.0%} of the run at a rate below
-        {SCHEDULE_NOTHING:g} of the peak, with which no weight changes.
+        {SCHEDULE_NOTHING:g} of the peak, with which no weight changes. Or: a tenth of the peak within the first
+        {SCHEDULE_EARLY:.0%} of the run, after which the loss falls slowly to the end and {SCHEDULE_LITTLE:.0%} of that of
+        guessing is left.
     """
     for seen in trace.seen("plateau"):
         yield from _upside_down(trace, seen)

@@ -99,7 +99,7 @@ class Steps:
         self._before_handles.clear()
 
     def close(self) -> None:
-        """Hear no more."""
+        """Follow no more steps, and take all hooks off."""
         self._unhook_after()
         self.successors.close()
         self._guard(self.gather)
