@@ -21,6 +21,9 @@ NAMES: Final[dict[str, tuple[str, ...]]] = {
     "padding-mask": ("padding",),
     "padding-counted": ("padding",),
     "raw-contrast": ("initial-loss", "activation-scale"),
+    **dict.fromkeys(
+        ("averaged-first", "mixed-derivatives", "policy-loss", "value-target", "wrong-direction", "same-side"), ("other-loss",)
+    ),
 }
 """Finding id to the kinds it names, beside the kind of the same name."""
 

@@ -40,6 +40,7 @@ TRIED: Final[dict[str, tuple[str, ...]]] = {
     "overfitting": ("opinions_learnt_by_heart", "few_rows_many_weights"),
     "padding-counted": ("places_of_padding_counted_as_tags", "mean_over_padding"),
     "padding-mask": ("labels_that_attend_to_the_padding", "mask_the_wrong_way_round", "last_step_is_padding"),
+    "policy-loss": ("a_critic_pushed_by_the_policys_loss", "a_value_that_is_no_constant_for_the_actor"),
     "probabilities-as-logits": ("nodes_matched_through_a_softmax", "attention_over_examples_through_two_softmaxes"),
     "raw-contrast": ("contrast_of_features_as_they_are", "contrast_of_layer_normed_features"),
     "relu-logits": ("relu_on_the_logits", "rectified_to_the_last"),
@@ -59,11 +60,13 @@ TRIED: Final[dict[str, tuple[str, ...]]] = {
     "update-too-large": ("a_first_rate_of_one", "body_parts_that_stay_flat"),
     "update-too-small": ("one_hundred_thousandth_for_sgd", "ten_days_at_a_small_rate"),
     "weight-decay": ("decay_of_adamw_given_to_adam", "any_picture_the_same_place"),
+    "wrong-direction": ("the_overlap_itself_is_made_small",),
     "wrong-mode": ("tested_once_and_never_back", "validated_in_mid_epoch"),
 }
 """By finding, programs with that fault."""
 
 FEWER: Final[dict[str, str]] = {
+    "averaged-first": "no program of others yet; one in scripts/site/together.py",
     "bias-before-norm": "a remark: nothing is learned better without that bias",
     "divergence": "a symptom of other findings in all programs, or folded under one of them",
     "gradient-data": "a remark",
@@ -72,6 +75,7 @@ FEWER: Final[dict[str, str]] = {
     "growing-graph": "one program",
     "leak": "a remark: whether the column may be used is for people to say",
     "memorising": "of the language model only",
+    "mixed-derivatives": "no program of others yet; one in scripts/site/together.py",
     "no-learning": "says what to look at, not what to change",
     "noisy-judgement": "of the language model only",
     "oscillation": "a symptom of other findings in all programs",
@@ -82,9 +86,12 @@ FEWER: Final[dict[str, str]] = {
     "repeated-words": "of the language model only",
     "replicas-apart": "needs several processes: scripts/site/ranks.py",
     "same-data": "needs several processes: scripts/site/ranks.py",
+    "same-side": "no program of others yet; one in scripts/site/together.py",
     "slow-learning": "says to train on, which is no other program",
     "spike": "a symptom of other findings in all programs",
     "underfitting": "a remark",
+    "value-target": "no program of others yet; one in scripts/site/together.py",
     "worse-than-counting": "of the language model only",
+    "wrong-direction": "one program",
 }
 """Findings without two such programs, and why."""

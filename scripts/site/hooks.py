@@ -33,10 +33,9 @@ def _experiments() -> Any:
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """The generated pages take their places among the others."""
-    groups: dict[str, list[Any]] = {}
-    for check in _checks().values():
-        groups.setdefault(pages.group_of(check), []).append({check.id: f"checks/{check.id}.md"})
-    ordered = [{title: groups[title]} for title in dict.fromkeys([*pages.GROUPS.values(), *groups]) if title in groups]
+    ordered = [
+        {title: [{each.id: f"checks/{each.id}.md"} for each in group]} for title, group in pages.grouped(_checks()).items()
+    ]
     experiments = [{each.title: f"experiments/{each.id}.md"} for each in _experiments().values()]
     examples = [{notebooks.title_of(path): f"examples/{path.stem}.md"} for path in sorted(notebooks.EXAMPLES.glob("*.ipynb"))]
     assert config.nav is not None  # noqa: S101  for the type checker: mkdocs.yml has one

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterable, Mapping
 from html import escape
 from math import isnan
@@ -12,41 +13,7 @@ from scripts.site.drawing import beside
 from scripts.site.facts import Facts, facts
 from scripts.site.programs import Shown, Told
 
-GROUPS: Final = {
-    "activations": "Activations",
-    "gradients": "Gradients and parameters",
-    "no_gradient": "Gradients and parameters",
-    "moving": "Gradients and parameters",
-    "updates": "Steps of the optimiser",
-    "losses": "The loss",
-    "divergence": "The loss",
-    "oscillation": "The loss",
-    "handed": "The loss",
-    "contrast": "The loss",
-    "nonfinite": "The loss",
-    "head": "How predictions reach the loss",
-    "logits": "How predictions reach the loss",
-    "majority": "How predictions reach the loss",
-    "targets": "Targets",
-    "target_scale": "Targets",
-    "data": "Inputs",
-    "input_scale": "Inputs",
-    "repeated": "Inputs",
-    "padding": "Inputs",
-    "leaks": "Inputs",
-    "ahead": "Inputs",
-    "heldout": "Held-out data",
-    "connections": "Wiring",
-    "modes": "Wiring",
-    "wiring": "Wiring",
-    "optimisation": "How the optimiser is set",
-    "schedules": "How the optimiser is set",
-    "decay": "How the optimiser is set",
-    "ranks": "Many processes",
-    "rank_inputs": "Many processes",
-    "result": "Language models: what came out of a training",
-}
-"""What the files of health/checks are about, in words."""
+from lettrine.health import checks as checks_of_lettrine
 
 SYMPTOM: Final = {
     "": "",
@@ -65,22 +32,22 @@ EXPERIMENTS_TOLD: Final = (
 )
 
 
-def group_of(check: Any) -> str:
-    """The heading a check stands under."""
-    return GROUPS[check.function.__module__.rpartition(".")[2]]
+def grouped(checks: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """The checks under the headings of their rooms."""
+    package = checks_of_lettrine.__name__
+    groups: dict[str, list[Any]] = {f"{package}.{room}": [] for room in checks_of_lettrine.ROOMS}
+    for check in checks.values():
+        groups[check.function.__module__.rpartition(".")[0]].append(check)
+    return {(sys.modules[room].__doc__ or "").strip().removesuffix("."): group for room, group in groups.items()}
 
 
 def checks_index(checks: Mapping[str, Any]) -> str:
     """All checks by what they look at."""
     lines = [f"# Checks\n\n{CHECKS_TOLD.format(count=len(checks))}\n"]
-    groups: dict[str, list[Any]] = {}
-    for check in checks.values():
-        groups.setdefault(group_of(check), []).append(check)
-    for title in dict.fromkeys([*GROUPS.values(), *groups]):
-        if title in groups:
-            lines.append(f"## {title}\n")
-            lines += [f"- [`{each.id}`]({each.id}.md): {_first(facts(each.function).summary)}" for each in groups[title]]
-            lines.append("")
+    for title, group in grouped(checks).items():
+        lines.append(f"## {title}\n")
+        lines += [f"- [`{each.id}`]({each.id}.md): {_first(facts(each.function).summary)}" for each in group]
+        lines.append("")
     return "\n".join(lines)
 
 

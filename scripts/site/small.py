@@ -17,6 +17,12 @@ from scripts.site.ranks import (  # noqa: F401  programs too
     rank_0_left_in_eval_mode,
     rate_of_each_rank,
 )
+from scripts.site.together import (  # noqa: F401
+    ends_the_wrong_way_round,
+    generator_told_it_is_false,
+    heat_by_the_whole_gradient,
+    weights_after_the_mean,
+)
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  as everybody calls it
 

@@ -10,7 +10,7 @@ from paper import found, make_trace, noisy, the
 
 from lettrine.health import limits
 from lettrine.health.checks import examine
-from lettrine.health.checks.answers import torn
+from lettrine.health.checks.held_out.answers import torn
 from lettrine.health.evidence import Evidence
 from lettrine.health.trace import Curve
 

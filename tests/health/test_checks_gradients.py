@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from paper import FACTS, HIDDEN, MODULES, PARAMETERS, STEPS, found, make_trace, noisy, outcome, the
 
-from lettrine.health.checks.gradients import _one_step
+from lettrine.health.checks.layers.gradients import _one_step
 from lettrine.health.trace import ModuleInfo
 
 

@@ -9,7 +9,7 @@ import pytest
 from paper import FACTS, MODULES, found, make_trace, noisy, outcome, the
 
 from lettrine.health import limits
-from lettrine.health.checks.input_scale import unscaled
+from lettrine.health.checks.data.input_scale import unscaled
 from lettrine.health.evidence import Evidence
 from lettrine.health.trace import NonFinite
 
@@ -410,12 +410,12 @@ def test_a_loss_of_means():
         usual = {"looks": 8.0, "rows": 32.0, "left": 1.1}
         return Evidence("averaged first", ("head",), (0, 94), {**usual, **figures}, {"what": "answers"})
 
-    finding = the(seen(averaged()), "other-loss")
+    finding = the(seen(averaged()), "averaged-first")
     assert (finding.severity, finding.where) == ("warning", ("head",))
     assert "misses its target by 110 %" in finding.message
-    assert the(seen(averaged(left=0.9 * limits.AVERAGED_LEFT)), "other-loss").severity == "info"  # it learns all the same
-    assert the(seen(averaged(looks=limits.HANDED_POINTS - 1)), "other-loss").severity == "info"
-    assert "Each answer" not in the(seen(averaged(left=float("nan"))), "other-loss").message
+    assert the(seen(averaged(left=0.9 * limits.AVERAGED_LEFT)), "averaged-first").severity == "info"  # it learns all the same
+    assert the(seen(averaged(looks=limits.HANDED_POINTS - 1)), "averaged-first").severity == "info"
+    assert "Each answer" not in the(seen(averaged(left=float("nan"))), "averaged-first").message
 
 
 def test_rows_and_pictures_shuffled():

@@ -9,7 +9,11 @@ from lettrine.health import limits_wiring as limits
 from lettrine.health.checks import examine
 from lettrine.health.evidence import Evidence
 
-LEAST = {"late weights": limits.LATE_LOOKS, "chased": limits.CHASED_LOOKS, "unclipped": limits.UNCLIPPED_LOOKS}
+LEAST = {
+    "late weights": ("averaged-first", limits.LATE_LOOKS),
+    "chased": ("value-target", limits.CHASED_LOOKS),
+    "unclipped": ("policy-loss", limits.UNCLIPPED_LOOKS),
+}
 
 
 def told_of(trace, name):
@@ -23,9 +27,10 @@ def seen(kind, where=("head",), words=None, **figures):
 @pytest.mark.parametrize("kind", LEAST)
 def test_losses_put_together_wrongly(kind):
     words = {"function": "min", "mean": "()", "weights": "(32,)"}
-    finding = the(seen(kind, words=words, looks=LEAST[kind], rows=32), "other-loss")
+    check, least = LEAST[kind]
+    finding = the(seen(kind, words=words, looks=least, rows=32), check)
     assert (finding.severity, finding.steps) == ("warning", (0, 94))
-    assert told_of(seen(kind, words=words, looks=LEAST[kind] - 1, rows=32), "other-loss") == []
+    assert told_of(seen(kind, words=words, looks=least - 1, rows=32), check) == []
     told = {"late weights": "32 examples", "chased": "head is compared", "unclipped": "min keeps"}
     assert told[kind] in finding.message
 

@@ -59,12 +59,12 @@ def upwards(*values, nature="", up=1.0):
 
 
 def test_an_error_that_is_made_larger():
-    negated = the(upwards(-2.3, -2.5, -8.0, -90.0), "other-loss")
+    negated = the(upwards(-2.3, -2.5, -8.0, -90.0), "wrong-direction")
     assert negated.severity == "critical"
     assert "the loss is its negative. It was 2.3 at first, and has come to 90" in negated.message
     assert "minus" in negated.remedy
-    maximised = the(upwards(2.3, 2.5, 8.0, float("nan")), "other-loss")
+    maximised = the(upwards(2.3, 2.5, 8.0, float("nan")), "wrong-direction")
     assert "maximize=True" in maximised.message
     assert "8." in maximised.message  # the last finite one
-    assert found(upwards(2.3, 2.2, 1.0, 0.5), "other-loss") == ()
-    assert outcome(upwards(-2.3, -2.2, -1.0, -0.5, nature="maximised", up=0.0), "other-loss")[0] == "not applicable"
+    assert found(upwards(2.3, 2.2, 1.0, 0.5), "wrong-direction") == ()
+    assert outcome(upwards(-2.3, -2.2, -1.0, -0.5, nature="maximised", up=0.0), "wrong-direction")[0] == "not applicable"

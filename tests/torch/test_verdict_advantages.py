@@ -60,7 +60,7 @@ def trained(form: str, *, detached: bool) -> list[health.Finding]:
             watch.loss(loss)
     report = watch.report()
     assert report.trace.facts.errors == ()
-    return [each for each in report.findings if each.id == "other-loss"]
+    return [each for each in report.findings if each.id == "policy-loss"]
 
 
 @pytest.mark.parametrize("form", ["distribution", "log of a pick", "index"])
@@ -115,7 +115,7 @@ def weighted(values: int, order: str, *, detached: bool = False, shares: bool = 
             watch.loss(actor + critic)
     report = watch.report()
     assert report.trace.facts.errors == ()
-    return [each for each in report.findings if each.id == "other-loss"]
+    return [each for each in report.findings if each.id == "policy-loss"]
 
 
 @pytest.mark.parametrize("order", ["sum", "both"])

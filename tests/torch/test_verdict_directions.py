@@ -19,7 +19,7 @@ def turned(loss: Callable[[Tensor, Tensor], Tensor], y: Tensor, *, out: int) -> 
     """What is said of a loss of outputs and targets."""
     x, _ = numbers()
     report = watched(net(out=out), batches(x, y), lambda model, x, y: loss(model(x), y))
-    return [each for each in report.findings if each.id == "other-loss"]
+    return [each for each in report.findings if each.id == "wrong-direction"]
 
 
 def marks() -> Tensor:
@@ -146,7 +146,7 @@ def test_a_disturbance_that_is_trained_against_a_network() -> None:
     judge, x = net(out=5).requires_grad_(requires_grad=False), numbers()[0]
     model = nn.Sequential(nn.Linear(6, 6), nn.Tanh())
     report = watched(model, batches(x, marks()), lambda model, x, y: dice(judge(x + model(x)), y))
-    assert not [each for each in report.findings if each.id == "other-loss"]
+    assert not [each for each in report.findings if each.id == "wrong-direction"]
 
 
 def by_distribution(z: Tensor) -> Tensor:

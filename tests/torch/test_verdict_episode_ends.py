@@ -42,7 +42,7 @@ def said(targets: Targets, *, by_hand: bool = False) -> list[health.Finding]:
             watch.loss(loss)
     report = watch.report()
     assert report.trace.facts.errors == ()
-    return [each for each in report.findings if each.id == "other-loss"]
+    return [each for each in report.findings if each.id == "value-target"]
 
 
 def filled(other: nn.Module, reward: Tensor, following: Tensor, places: Tensor) -> Tensor:
@@ -82,3 +82,24 @@ def test_answers_of_a_teacher_that_are_sure() -> None:
         return said * (said > said.quantile(0.9)).float() * 1.0
 
     assert said(sure) == []
+
+
+@pytest.mark.parametrize("end", [0, 1])
+def test_values_of_the_network_itself(end: int) -> None:
+    """Its second call, without a graph, gives the target."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(CELLS + 1, 24), nn.Tanh(), nn.Linear(24, 2))
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
+    with health.watch(model, optimiser) as watch:
+        for _ in range(40):
+            state, action, reward, following, done = transitions()
+            value = model(state).gather(1, action[:, None])[:, 0]
+            with torch.no_grad():
+                target = reward + 0.95 * model(following).max(1)[0] * (done == end)
+            optimiser.zero_grad()
+            loss = functional.mse_loss(value, target)
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+    found = [each.id for each in watch.report().findings]
+    assert ("value-target" in found) is (end == 1)

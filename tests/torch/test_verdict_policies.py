@@ -39,6 +39,7 @@ def weighted(form: str, *, rows: int = 32) -> dict[str, Finding]:
             old = -1.4 - 0.1 * torch.rand(rows)
             loss = {
                 "mean of the loss": (functional.cross_entropy(logits, y) * weights).mean,
+                "two sizes": (functional.cross_entropy(logits, y) * torch.where(y < 2, 3.0, 0.5)).mean,
                 "mean by hand": lambda: (weights[:, None] * each.mean()).sum() / rows,  # noqa: B023
                 "divided": (functional.cross_entropy(logits, y) / (1 + weights)).mean,
                 "log-probabilities": (-logits.log_softmax(1).gather(1, y[:, None])[:, 0].mean() * weights).sum,
@@ -58,18 +59,18 @@ def weighted(form: str, *, rows: int = 32) -> dict[str, Finding]:
 
 
 @pytest.mark.parametrize(
-    "form", ["mean of the loss", "mean by hand", "divided", "log-probabilities", "a sum of all", "a ratio of all"]
+    "form", ["mean of the loss", "two sizes", "mean by hand", "divided", "log-probabilities", "a sum of all", "a ratio of all"]
 )
 def test_weights_that_come_after_the_mean(form: str) -> None:
-    found = weighted(form)["other-loss"]
+    found = weighted(form)["averaged-first"]
     assert found.value == 32
-    assert found.where == (("2",) if form in ("mean of the loss", "divided") else found.where)
+    assert found.where == (("2",) if form in ("mean of the loss", "two sizes", "divided") else found.where)
     assert ("sum(-1)" if form == "a ratio of all" else "(loss * weights).mean()") in found.remedy
 
 
 @pytest.mark.parametrize("form", ["each", "each ratio", "one number", "tasks", "always the same"])
 def test_weights_that_need_no_remark(form: str) -> None:
-    assert "other-loss" not in weighted(form)
+    assert "averaged-first" not in weighted(form)
 
 
 def valued(form: str, *, steps: int = 12) -> dict[str, Finding]:
@@ -109,14 +110,14 @@ def valued(form: str, *, steps: int = 12) -> dict[str, Finding]:
 
 @pytest.mark.parametrize("form", ["max", "amax"])
 def test_a_target_with_a_graph(form: str) -> None:
-    found = valued(form)["other-loss"]
+    found = valued(form)["value-target"]
     assert found.where == ("net",)
     assert "torch.no_grad()" in found.remedy
 
 
 @pytest.mark.parametrize("form", ["detached", "without a graph", "of a copy", "agreement"])
 def test_a_target_without_a_graph(form: str) -> None:
-    assert "other-loss" not in valued(form)
+    assert "value-target" not in valued(form)
 
 
 def clipped(form: str) -> dict[str, Finding]:
@@ -150,14 +151,14 @@ def clipped(form: str) -> dict[str, Finding]:
 
 @pytest.mark.parametrize("form", ["minus in the minimum", "minus outside of the maximum"])
 def test_a_clip_that_holds_nothing_back(form: str) -> None:
-    found = clipped(form)["other-loss"]
+    found = clipped(form)["policy-loss"]
     assert "minimum" in found.remedy
     assert "min keeps" in found.message or "max keeps" in found.message
 
 
 @pytest.mark.parametrize("form", ["minimum", "maximum of losses", "times a number"])
 def test_a_clip_that_holds_back(form: str) -> None:
-    assert "other-loss" not in clipped(form)
+    assert "policy-loss" not in clipped(form)
 
 
 def advantage(form: str) -> dict[str, Finding]:

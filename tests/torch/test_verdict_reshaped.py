@@ -70,8 +70,8 @@ def test_moments_laid_one_after_another(how):
     ],
 )
 def test_an_error_that_is_made_larger(loss, out, data):
-    assert "other-loss" in ids(watched(net(out=out), batches(*data()), loss))
-    assert "other-loss" not in ids(watched(net(out=out), batches(*data()), lambda model, x, y: -loss(model, x, y)))
+    assert "wrong-direction" in ids(watched(net(out=out), batches(*data()), loss))
+    assert "wrong-direction" not in ids(watched(net(out=out), batches(*data()), lambda model, x, y: -loss(model, x, y)))
 
 
 class Mood(nn.Module):

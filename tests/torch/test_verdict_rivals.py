@@ -73,7 +73,7 @@ def said(real: Score, made: Score, maker: Score, *, apart: bool = False, at_once
             watch.loss(loss)
     report = watch.report()
     assert report.trace.facts.errors == ()
-    return [each for each in report.findings if each.id == "other-loss" and each.severity != "info"]
+    return [each for each in report.findings if each.id == "same-side" and each.severity != "info"]
 
 
 PAIRS = [(entropy(1), entropy(0)), (squares(0.9), squares(0)), (higher, lower), (hinge(-1), hinge(1)), (logarithm, opposite)]

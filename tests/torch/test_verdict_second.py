@@ -65,16 +65,16 @@ def trained(residual: Callable[[Tensor, Tensor], Tensor], axes: int = 2, steps: 
 @pytest.mark.parametrize("residual", [weighted, summed])
 @pytest.mark.parametrize("axes", [2, 3])
 def test_the_whole_gradient_at_once(residual: Callable[[Tensor, Tensor], Tensor], axes: int) -> None:
-    finding = named(trained(residual, axes))["other-loss"]
+    finding = named(trained(residual, axes))["mixed-derivatives"]
     assert f"by {axes} coordinates, is differentiated at once" in finding.message
 
 
 @pytest.mark.parametrize("residual", [by_column, drawn, length])
 def test_second_derivatives_as_they_should_be(residual: Callable[[Tensor, Tensor], Tensor]) -> None:
     report = trained(residual)
-    assert "other-loss" not in {**named(report), **remarks(report)}
+    assert "mixed-derivatives" not in {**named(report), **remarks(report)}
 
 
 def test_one_coordinate() -> None:
     report = trained(weighted, axes=1)
-    assert "other-loss" not in {**named(report), **remarks(report)}
+    assert "mixed-derivatives" not in {**named(report), **remarks(report)}

@@ -250,7 +250,7 @@ def test_a_critic_far_from_the_returns(size):
 def test_a_loss_of_means(loss):
     x, y = numbers()
     report = watched(net(out=1), batches(x, y[:, None]), through(loss))
-    finding = next(each for each in report.findings if each.id == "other-loss")
+    finding = next(each for each in report.findings if each.id == "averaged-first")
     assert (finding.severity, finding.where) == ("warning", ("2",))
 
 
@@ -258,7 +258,7 @@ def test_shares_of_a_whole_batch():
     x, y = classes()
     shares = F.one_hot(y, 4).float()
     report = watched(net(), batches(x, shares), through(lambda out, y: F.cross_entropy(out.mean(0), y.mean(0))))
-    assert "other-loss" in alarms(report)
+    assert "averaged-first" in alarms(report)
 
 
 def bag(out, y):
@@ -268,4 +268,4 @@ def bag(out, y):
 @pytest.mark.parametrize("loss", [F.mse_loss, bag, lambda out, y: F.mse_loss(out, y) + (out.mean() - y.mean()) ** 2])
 def test_means_on_purpose(loss):
     x, y = numbers()
-    assert "other-loss" not in {each.id for each in watched(net(out=1), batches(x, y[:, None]), through(loss)).findings}
+    assert "averaged-first" not in {each.id for each in watched(net(out=1), batches(x, y[:, None]), through(loss)).findings}

@@ -49,7 +49,7 @@ def trained(form: str) -> list[health.Finding]:
             loss.backward()
             optimiser.step()
             watch.loss(loss)
-    return [each for each in checked(watch.report()).findings if each.id == "other-loss"]
+    return [each for each in checked(watch.report()).findings if each.id == "wrong-direction"]
 
 
 @pytest.mark.parametrize("form", ["by hand", "distribution"])

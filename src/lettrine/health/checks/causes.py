@@ -36,6 +36,16 @@ HELD_OUT: Final = ("dev-scale", "overfitting", "held-out-labels")
 """What is seen on held-out data."""
 _DATA: Final = ("broadcast", "softmax-axis", "target-range", "target-rows", "target-constant", "relu-logits")
 """Findings that are certain from the shapes and values in the loss, however the training went."""
+_LOSS: Final = (
+    "averaged-first",
+    "mixed-derivatives",
+    "policy-loss",
+    "value-target",
+    "wrong-direction",
+    "same-side",
+    "other-loss",
+)
+"""A loss that is not what is meant."""
 RATE: Final = {
     "up": ("update-too-small", "slow-learning"),
     "down": ("update-too-large", "divergence", "oscillation"),
@@ -43,7 +53,9 @@ RATE: Final = {
 """Whether a remedy raises or lowers the learning rate."""
 
 EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
-    "other-loss": ("non-finite", *_TROUBLE, "update-too-large", "dead-units", "saturation", "initial-loss", "target-scale"),
+    **dict.fromkeys(
+        _LOSS, ("non-finite", *_TROUBLE, "update-too-large", "dead-units", "saturation", "initial-loss", "target-scale", *_LOSS)
+    ),
     "gradients-not-synchronised": ("replicas-apart",),
     "eps-underflow": ("non-finite", *_TROUBLE, "update-too-large", "no-gradient"),
     "gradients-cleared": (*_IDLE, "never-moved"),
@@ -162,7 +174,7 @@ ORDER: Final = (
     "same-data",
     *_DATA,
     "probabilities-as-logits",
-    "other-loss",
+    *_LOSS,
     "eps-underflow",
     "gradients-cleared",
     "detached-generator",
@@ -212,5 +224,9 @@ ORDER: Final = (
     "update-too-small",
     "initial-loss",
     "bias-before-norm",
+    "overfitting",
+    "no-learning",
+    "slow-learning",
+    "eval-dropout",
 )
 """Causes before symptoms; checks that are not listed come last, in the order of registration."""

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from lettrine.health.checks.reading import late, median, output_module
+from lettrine.health.checks.registry import Skip
 from lettrine.health.evidence import Evidence
 from lettrine.health.limits_wiring import LOST_STEPS
 from lettrine.health.trace import Floats, Trace
@@ -78,6 +79,14 @@ def classes_of(trace: Trace) -> int:
 def loss_seen(trace: Trace) -> Evidence | None:
     """What is known of the loss from its graph; None if it was never examined."""
     return next(iter(trace.seen("loss")), None)
+
+
+def looked_at(trace: Trace) -> Evidence:
+    """The same. Raises Skip if it was never examined."""
+    seen = loss_seen(trace)
+    if seen is None:
+        raise Skip("not applicable", "no backward pass was looked at")
+    return seen
 
 
 def ordinary(trace: Trace) -> bool:

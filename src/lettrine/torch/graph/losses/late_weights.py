@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
+import torch
 from torch import Tensor
 
 from lettrine.health.evidence import Evidence
@@ -59,7 +60,7 @@ class LateWeights:
                 answers, weights, shape, of = pair
                 self._steps.append(look.step)
                 # Old probabilities are the same for some steps.
-                self._marks.add(float(look.step) if ratio else float(weights.detach().double().sum()))
+                self._marks.add(float(look.step) if ratio else _mark(weights))
                 module = head_of(answers, look.parameters).module
                 told = {"of": of, "how": "ratio" if ratio else "product", "mean": shape, "weights": str(tuple(weights.shape))}
                 self._last = Evidence(
@@ -73,6 +74,12 @@ class LateWeights:
         if self._last is not None and len(self._marks) == len(self._steps):
             figures = {**self._last.figures, "looks": float(len(self._steps)), "all": float(self._all)}
             yield Evidence(self._last.kind, self._last.where, (self._steps[0], self._steps[-1]), figures, self._last.words)
+
+
+def _mark(weights: Tensor) -> float:
+    """A number that tells the weights of two looks apart, the same ones in another order too."""
+    flat = weights.detach().double().flatten()
+    return float(flat @ torch.arange(1, len(flat) + 1, dtype=flat.dtype, device=flat.device))
 
 
 def _joined(calls: Sequence[FunctionCall]) -> set[int]:

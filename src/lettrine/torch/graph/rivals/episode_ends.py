@@ -45,7 +45,9 @@ class EpisodeEnds:
         targets = {_memory(term.target) for term in look.terms if term.target is not None and readable(term.target)}
         if look.place or not targets:
             return ()
-        values = _Values({_memory(each) for root in look.roots for each in root.outputs if readable(each)})
+        outputs = [each for root in look.roots for each in root.outputs]
+        outputs += [each for call in look.modules for each in _tensors(call.output)]  # those without a graph are no roots
+        values = _Values({_memory(each) for each in outputs if readable(each)})
         for call in look.calls:
             values.take(call)
         found = next((values.added[target] for target in targets if target in values.added), None)

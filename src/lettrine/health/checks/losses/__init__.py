@@ -1,0 +1,1 @@
+"""The loss, and how predictions reach it."""

@@ -1,0 +1,255 @@
+"""Checks of the loss: where it starts, and whether it falls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import isfinite, log, nan
+
+import numpy as np
+
+from lettrine.health import limits
+from lettrine.health.checks.consequence import consequence, first_loss, steps_until
+from lettrine.health.checks.losses.collapse import collapsed
+from lettrine.health.checks.losses.starts import drawn_large, large_inputs, large_start
+from lettrine.health.checks.reading import (
+    ends,
+    enough_losses,
+    learning_rate,
+    median,
+    number,
+    output_module,
+    pace,
+    rounded,
+    standard_error,
+    start,
+    tenfold,
+    times,
+    update_ratios,
+    usable,
+    weight_of,
+)
+from lettrine.health.checks.reference import (
+    NEED_NOT_FALL,
+    classes_of,
+    even_of,
+    guess_of,
+    guess_of_values,
+    loss_seen,
+    ordinary,
+    reference_of,
+)
+from lettrine.health.checks.registry import Skip, check
+from lettrine.health.findings import Finding
+from lettrine.health.trace import Trace
+
+
+@check("initial-loss", needs=("loss",))
+def initial_loss(trace: Trace) -> Iterator[Finding]:
+    """The untrained network is confidently wrong.
+
+    Measured: The loss of the first step, against that of an even guess among the classes.
+    Formula: excess = first loss - ln(K), in nats; logits with a standard deviation of s cost about s**2 / 2. Where numbers are
+    predicted: first loss >= {INITIAL_FAR:g} * (loss of the best single answer), with weights of std >= {INITIAL_HEAD:g} /
+    sqrt(fan-in).
+    """
+    expected, classes = even_of(trace), classes_of(trace)
+    if not isfinite(expected) or classes < 2:
+        yield from large_start(trace)
+        return
+    if trace.loss.step[0] != 0:
+        raise Skip("not run", "the first step was not watched")
+    if trace.seen("resumed"):
+        raise Skip("not applicable", "the network was trained before")
+    value = first_loss(trace)
+    if not isfinite(value):
+        raise Skip("not run", "the first loss was not finite")
+    unit, batch = expected / log(classes), trace.facts.batch_size  # 1 for the mean over a batch
+    summed = loss_seen(trace) is None and trace.facts.notes.get("reduction") != "mean" and batch > 1
+    if summed and abs(value / batch - expected) < limits.INITIAL_LOSS_EXCESS:
+        return
+    limit = expected + limits.INITIAL_LOSS_EXCESS * unit
+    if value <= limit:
+        return
+    if any(len(info.shape) > 1 and not info.trainable for info in trace.parameters):
+        raise Skip("not applicable", "parts are frozen, so the network was trained before")
+    back, course = steps_until(trace, expected), consequence(trace)
+    last = output_module(trace)
+    spread = median(trace.output(last.name, "std"), start(trace)) if last is not None and last.name in trace.outputs else nan
+    weight = weight_of(trace, last.name) if last is not None else ""
+    cheap = course.well or (
+        course.end < limits.PLATEAU_HIGH * course.reference.value
+        and back <= limits.INITIAL_COST * (course.steps[1] - course.steps[0] + 1)
+        and not drawn_large(trace, weight)
+    )
+    loud = back >= limits.INITIAL_WASTED and not cheap and not large_inputs(trace)
+    matrix = any(info.name == weight and len(info.shape) > 1 for info in trace.parameters)
+    if limits.INITIAL_LOGIT_STD < spread < limits.REMEDY_SHRINK and matrix:
+        remedy = (
+            f"Multiply {weight} by {number(limits.INITIAL_LOGIT_STD / spread)} and start its bias at 0, "
+            f"to start near ln {classes} = {number(expected, 3)}."
+        )
+    else:
+        remedy = f"Shrink the last layer's weights and start its bias at 0, to start near ln {classes} = {number(expected, 3)}."
+    yield Finding(
+        id="initial-loss",
+        severity="warning" if loud else "info",
+        where=(last.name,) if last is not None else (),
+        steps=(0, 0),
+        value=value,
+        limit=limit,
+        message=(
+            f"The loss starts at {number(value, 3)}, where guessing evenly among {classes} classes gives "
+            f"ln {classes} = {number(expected, 3)}" + (f", and takes {back:,.0f} steps to get there." if isfinite(back) else ".")
+        ),
+        why="The untrained network is confidently wrong, and the first steps only shrink its last layer.",
+        remedy=remedy,
+        reference=f"{limits.STUDY}: expected loss at initialisation",
+    )
+
+
+@check("no-learning", needs=("loss",))
+def no_learning(trace: Trace) -> Iterator[Finding]:
+    """The loss does not fall, or stops at the loss of guessing.
+
+    Measured: The level of the loss at the end, against its level at the start and against the loss of guessing.
+        And whether vectors that the loss compares with each other have become one.
+    Formula: end >= {CHANCE_SHARE} * (loss of guessing); or start - end < max({FLAT_SHARE} * start, 3 standard errors).
+    """
+    yield from (same := list(collapsed(trace)))
+    if same:
+        return
+    if not ordinary(trace):
+        raise Skip("not applicable", NEED_NOT_FALL)
+    if trace.seen("resumed") and not isfinite(guess_of(trace)):
+        raise Skip("not applicable", "the network was trained before, and the loss of guessing is not known")
+    result = trace.facts.result
+    if result.get("held_out", np.inf) <= result.get("simple", -np.inf) + limits.WORSE_THAN_SIMPLE:
+        raise Skip("not applicable", "the network does as well as the best simple model: there is no more to learn")
+    steps, losses = enough_losses(trace, limits.PLATEAU_STEPS)
+    beginning, end, noise = ends(losses)
+    guess, how = guess_of(trace), reference_of(trace).words
+    if not isfinite(guess):
+        guess, how = guess_of_values(trace, end), "answering the mean whatever the input"
+    most = end + trace.facts.gain + limits.GAIN_NOISE * trace.facts.gain_error
+    if not isfinite(trace.facts.chance) and end >= limits.CHANCE_SHARE * most:
+        guess, how = end + trace.facts.gain, "giving every input the same answer"
+    if not isfinite(guess) and steps[0] != 0:
+        raise Skip("not run", "the first step was not watched, and the loss of guessing is not known")
+    third = max(10, len(losses) // 3)
+    earlier, later = losses[:third], losses[-third:]
+    noise_of_means = standard_error(losses[third:]) or 0.0
+    fell = float(np.mean(earlier) - np.mean(later))
+    flat = beginning - end < max(limits.FLAT_SHARE * abs(beginning), 3 * noise) and fell < max(
+        limits.FLAT_SHARE * abs(beginning), 3 * noise_of_means
+    )
+    above_guess = isfinite(guess) and end >= limits.CHANCE_SHARE * guess
+    falling = float(np.mean(losses[-2 * third : -third]) - np.mean(later)) > max(limits.FLAT_SHARE * end, 3 * noise_of_means)
+    stuck = above_guess and not falling
+    if (not flat or (isfinite(guess) and not above_guess)) and not stuck:
+        return
+    if end > (1 + limits.FLAT_SHARE) * max(beginning, guess if isfinite(guess) else 0.0) + limits.NOISE * noise:
+        return  # worse than at the start and than guessing: another check reports it
+    what = (
+        f"After {int(steps[-1]) + 1:,} steps the loss is {number(end, 3)}, no better than {how} ({number(guess, 3)})."
+        if stuck
+        else f"The loss stays where it was: {number(beginning, 3)} at first, {number(end, 3)} at step {int(steps[-1]):,}."
+    )
+    yield Finding(
+        id="no-learning",
+        severity="critical",
+        where=(),
+        steps=(int(steps[0]), int(steps[-1])),
+        value=end,
+        limit=guess if stuck else beginning,
+        message=what,
+        why="Whatever the network learns, it is not what the inputs say about the targets.",
+        remedy=_get_it_moving(trace, high=isfinite(guess) and end > limits.FAR_ABOVE * guess),
+        reference="Karpathy 2019, A recipe for training neural networks",
+    )
+
+
+def _get_it_moving(trace: Trace, *, fit: bool = True, high: bool = False, far: bool = False) -> str:
+    """The advice, by how far the steps move the weights. high: the loss is so far above guessing that small steps cannot be the
+    cause. far: it falls evenly, and has a long way to go.
+    """
+    rate = learning_rate(trace)
+    try:
+        _, table = update_ratios(trace, usable(trace))
+        size = pace(table[:, np.isfinite(table).any(axis=0)])
+    except Skip:
+        size = nan
+    if 0 < size < limits.UPDATE_TIMID:
+        factor = tenfold(limits.UPDATE_AIM / size)
+        towards = f", from {number(rate)} to {number(rounded(rate * factor))}" if rate > 0 else ""
+        return (
+            f"Raise the learning rate {times(limits.UPDATE_AIM / size)}{towards}: the steps change the weights by only "
+            f"{number(size)} of their size, where about {number(limits.UPDATE_AIM)} is usual."
+        )
+    if not fit:
+        small = (0 < size < limits.UPDATE_LARGE / 5 or far) and rate > 0
+        return f"Try a learning rate of {number(rounded(rate * 3))} instead of {number(rate)}." if small else ""
+    first = "See that inputs and targets belong together (shuffled alike?) by fitting one batch of 32 to a loss near 0"
+    if not rate > 0:
+        return f"{first}; then try learning rates ten times higher and lower."
+    lower, higher = number(rounded(rate / 10)), number(rounded(rate * 10))
+    if size > limits.UPDATE_LARGE or high:
+        return f"{first}; then try a learning rate of {lower} instead of {number(rate)}."
+    return f"{first}; then try learning rates of {higher} and {lower} instead of {number(rate)}."
+
+
+@check("slow-learning", needs=("loss",))
+def slow_learning(trace: Trace) -> Iterator[Finding]:
+    """A loss that still falls at the end as fast as in the middle: the run was too short, or its steps too small.
+
+    Measured: How fast the loss falls in the last two thirds of the run, in five equal parts.
+    Formula: evenness = (fall between the last two parts) / (fall between the first two); a warning if the loss at the end is
+        still > {SLOW_UNREACHED:g} * (loss of guessing), after {SLOW_ENOUGH} steps or more.
+    """
+    if not ordinary(trace):
+        raise Skip("not applicable", NEED_NOT_FALL)
+    steps, losses = enough_losses(trace, limits.SHORT_STEPS)
+    course = consequence(trace, least=limits.SHORT_STEPS)
+    if course.kind not in ("learns", "falls") or course.well or _by_heart(trace):
+        return
+    later = losses[len(losses) // 3 :]
+    blocks = np.array([float(np.mean(part)) for part in np.array_split(later, 5)])
+    falls, noise = -np.diff(blocks), standard_error(later[: max(3, len(later) // 5)])
+    even_pace = falls.min() > 0 and falls[-1] > limits.SLOW_EVEN * falls[0] and falls.sum() > limits.NOISE * noise
+    rates = trace.step_stats["learning_rate"][usable(trace)]
+    rates = rates[np.isfinite(rates)]
+    third = len(losses) // 3
+    fell = float(np.mean(losses[third : 2 * third]) - np.mean(losses[2 * third :]))
+    short = len(losses) < limits.SHORT_RUN and fell > max(
+        limits.SLOW_FALL * abs(course.end), limits.NOISE * standard_error(losses[third:])
+    )
+    if not (even_pace or short) or (len(rates) and rates[-1] < limits.SLOW_EVEN * rates.max()):
+        return
+    pace_left = float(falls[-1]) / (len(later) / 5) if even_pace else fell / third
+    aim = limits.LEARNED_WELL * (course.reference.value if course.reference.known else course.start)
+    factor = 1 + (course.end - aim) / pace_left / len(losses) if aim < course.end else 1.0
+    # The pace of the last steps predicts the next ones, but not ten times as many.
+    longer = f"about {number(max(2.0, factor), 1)}" if factor < limits.SLOW_FARTHEST else f"at least {limits.SLOW_FARTHEST:g}"
+    known = course.reference
+    enough = even_pace and known.known and course.steps[1] - course.steps[0] >= limits.SLOW_ENOUGH
+    unreached = enough and course.end > limits.SLOW_UNREACHED * known.value
+    above = f", still above {number(known.value, 3)}, {known.words}" if unreached else ""
+    yield Finding(
+        id="slow-learning",
+        severity="warning" if unreached else "info",
+        where=(),
+        steps=(int(steps[len(losses) // 3]), int(steps[-1])),
+        value=float(falls[-1] / falls[0]),
+        limit=limits.SLOW_EVEN,
+        message=f"The loss still falls at the end{' as in the middle' if even_pace else ''}, to {number(course.end, 3)} at step "
+        f"{int(steps[-1]):,}{above}.",
+        why="The run ends before the network has learned what it can.",
+        remedy=f"Train {longer} times as long. {_get_it_moving(trace, fit=False, far=unreached)}".rstrip(),
+        reference="Goodfellow, Bengio & Courville 2016, Deep Learning, section 8.3.1: learning curves and the learning rate",
+    )
+
+
+def _by_heart(trace: Trace) -> bool:
+    """Whether the loss on held-out data has been rising for a third of the run: what is still learned is only memorised."""
+    known = np.isfinite(trace.dev.mean)
+    step, loss = trace.dev.step[known], trace.dev.mean[known]
+    return bool(len(loss)) and float(step[np.argmin(loss)]) < float(step[-1]) * (1 - limits.SLOW_RISING)

@@ -1,0 +1,123 @@
+"""The check of losses that the steps move the wrong way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import isfinite
+from typing import Final
+
+from lettrine.health import limits
+from lettrine.health.checks.reading import number
+from lettrine.health.checks.reference import looked_at
+from lettrine.health.checks.registry import check
+from lettrine.health.evidence import Evidence
+from lettrine.health.findings import Finding
+from lettrine.health.limits_wiring import VOLUME_FELL, VOLUME_LOOKS, VOLUME_VANISHED
+from lettrine.health.trace import Trace
+
+_REMEDIES: Final = {
+    "overlap": "Train on 1 - overlap, such as loss = 1 - dice.",
+    "cosine": "Train on 1 - cosine, such as loss = 1 - F.cosine_similarity(output, target).mean().",
+    "log-likelihood": "Put a minus before it: loss = -log_prob.mean().",
+    "entropy": "Subtract it: loss = policy_loss - c * entropy.mean().",
+}
+_WHY: Final = {
+    "overlap": "The network learns to answer where the targets are not.",
+    "cosine": "The network learns to give vectors that point away from their targets.",
+    "log-likelihood": "The network learns to find the data unlikely, which has no end: the loss falls until numbers overflow.",
+    "entropy": "A bonus for entropy keeps a policy trying other actions; with this sign it settles on one the sooner.",
+}
+
+
+@check("wrong-direction")
+def wrong_direction(trace: Trace) -> Iterator[Finding]:
+    """Steps that make an error larger, or a measure of what is right smaller.
+
+    Measured: The sign with which an error reaches the loss, and whether the optimiser maximises. The same for measures of what is
+        right (an overlap, a cosine with the targets, a likelihood, the entropy of a policy). The size of the codes of a flow
+        beside the log-volume in its loss.
+    Formula: d(loss) / d(error) < 0, or d(loss) / d(what is right) > 0, and it moved that way at all looks. A flow: the mean
+        square of its codes came below {VOLUME_VANISHED:g}.
+    """
+    yield from _measures(trace)
+    yield from _shrinking(trace)
+    if (seen := looked_at(trace)).figure("upwards") == 1:
+        yield from _upwards(seen)
+
+
+def _upwards(seen: Evidence) -> Iterator[Finding]:
+    """An error that the steps increase: its sign is wrong, or the optimiser maximises it."""
+    known = sorted((int(name.split()[1]), value) for name, value in seen.figures.items() if name.startswith("value "))
+    values = [abs(value) for _, value in known if isfinite(value)]
+    if len(values) < limits.HANDED_POINTS or not values[-1] > values[0]:
+        return
+    negated = any(value < 0 for _, value in known)
+    yield Finding(
+        id="wrong-direction",
+        severity="critical",
+        where=(),
+        steps=seen.steps,
+        value=values[-1],
+        limit=values[0],
+        message=f"Each step makes the {seen.words['kind']} larger: "
+        + ("the loss is its negative" if negated else "the optimizer was built with maximize=True")
+        + f". It was {number(values[0], 3)} at first, and has come to {number(values[-1], 3)}.",
+        why="The network learns to be wrong: an error has no highest value, and grows until numbers overflow.",
+        remedy="Take the minus before the loss away." if negated else "Build the optimizer without maximize=True.",
+        reference="torch.optim: an optimizer makes the loss smaller, unless maximize=True",
+    )
+
+
+def _measures(trace: Trace) -> Iterator[Finding]:
+    """What each step makes smaller, although more of it is better."""
+    for seen in trace.seen("wrong direction"):
+        beside, first, last = seen.words["with"], seen.figure("first"), seen.figure("last")
+        if seen.figure("looks") < max(seen.figure("all"), limits.HANDED_POINTS) or not (beside or _worse(seen)):
+            continue
+        what = seen.words["what"]
+        yield Finding(
+            id="wrong-direction",
+            severity="warning" if beside or what == "entropy" else "critical",
+            where=(),
+            steps=seen.steps,
+            value=last,
+            limit=first,
+            message=f"The steps make the {what} {'of the policy' if what == 'entropy' else 'with the targets'} smaller, although "
+            "more of it is better: it was "
+            f"{number(first, 3)} at first, and has come to {number(last, 3)}."
+            + (f" {beside}, which is added to it, pulls towards the same targets." if beside else ""),
+            why=_WHY[what],
+            remedy=_REMEDIES[what],
+            reference="torch.optim: an optimizer makes the loss smaller, unless maximize=True",
+        )
+
+
+def _worse(seen: Evidence) -> bool:
+    """Whether it fell, a cosine below 0."""
+    first, last = seen.figure("first"), seen.figure("last")
+    return last < (min(first, 0.0) if seen.words["what"] == "cosine" else first)
+
+
+def _shrinking(trace: Trace) -> Iterator[Finding]:
+    """A flow that is rewarded for shrinking its codes."""
+    for seen in trace.seen("volume"):
+        first, last, before, after = (seen.figure(name) for name in ("first", "last", "before", "after"))
+        vanished = last <= VOLUME_VANISHED < first and after <= before - VOLUME_FELL
+        if seen.figure("looks") < VOLUME_LOOKS or not vanished:
+            continue
+        yield Finding(
+            id="wrong-direction",
+            severity="warning",
+            where=seen.where,
+            steps=seen.steps,
+            value=last,
+            limit=VOLUME_VANISHED,
+            message=f"The codes of {seen.where[0]} shrink to 0: their mean square was {number(first, 2)} at first and is "
+            f"{number(last, 2)} at step {seen.steps[1]:,}, where a standard normal prior has 1, and the number beside them "
+            f"fell from {number(before, 2)} to {number(after, 2)}.",
+            why="A likelihood pays for shrinking by the log-volume. With the wrong sign it is rewarded for it: all examples "
+            "end in one point.",
+            remedy="Turn the sign of the log-volume: loss = -(prior.log_prob(z).sum(1) + log_det).mean(), where log_det is "
+            "that of z by x, positive where the flow expands.",
+            reference="Dinh, Sohl-Dickstein & Bengio 2017, Density estimation using real NVP, section 3.2",
+        )

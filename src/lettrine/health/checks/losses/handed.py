@@ -1,0 +1,104 @@
+"""The check for a loss that is handed over but is not the one trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from lettrine.health import limits
+from lettrine.health.checks.comparing import two_labels
+from lettrine.health.checks.consequence import consequence
+from lettrine.health.checks.reading import number, share
+from lettrine.health.checks.reference import NEED_NOT_FALL, handed_ratios, looked_at, ordinary
+from lettrine.health.checks.registry import Skip, check
+from lettrine.health.evidence import Evidence
+from lettrine.health.findings import Finding
+from lettrine.health.trace import Trace
+
+_PROBABILITIES = ("Sigmoid", "Softmax")
+_LEAST = 1e-12  # least ratio: a logarithm needs a positive number
+
+
+@check("other-loss", needs=("loss",))
+def other_loss(trace: Trace) -> Iterator[Finding]:
+    """Another loss than the one trained on was handed to the watch, or a squared error where probabilities are judged.
+
+    Measured: The loss handed to watch.loss, beside the loss on which backward() was called.
+    Formula: ratio = handed / trained on. It must be constant up to powers of 2, because a GradScaler multiplies by them.
+    """
+    seen = looked_at(trace)
+    if seen.figure("upwards") == 1:
+        return
+    if not ordinary(trace):
+        raise Skip("not applicable", NEED_NOT_FALL)
+    part = next(iter(trace.seen("handed term")), None)
+    if part is not None and part.figure("looks") >= limits.HANDED_POINTS and part.figure("share") < limits.HANDED_SHARE:
+        yield _one_term(part)
+        return
+    yield from (squares := list(_squares_of_probabilities(trace)))
+    ratios = handed_ratios(trace, seen)
+    if len(ratios) < limits.HANDED_POINTS:
+        if squares:
+            return
+        raise Skip("not run", f"{len(ratios)} of the {limits.HANDED_POINTS} losses needed beside those trained on")
+    middle = float(np.sort(ratios)[len(ratios) // 2])
+    # A GradScaler halves or doubles its scale sometimes. On this log2 axis that gives whole steps, and few different values.
+    turns = np.log2(np.maximum(ratios / middle, _LEAST)) if middle else np.full(1, np.inf)
+    near = np.abs(turns - np.round(turns)) <= limits.HANDED_SPREAD
+    if np.mean(near) >= limits.HANDED_ALIKE and len(np.unique(np.round(turns[near]))) <= limits.HANDED_SCALES:
+        return
+    yield Finding(
+        id="other-loss",
+        severity="info",
+        where=(),
+        steps=seen.steps,
+        value=float(ratios.max() / ratios.min()) if ratios.min() > 0 else float("nan"),
+        limit=1 + limits.HANDED_SPREAD,
+        message=f"The loss handed to watch.loss is not the one trained on: it is between {number(float(ratios.min()))} and "
+        f"{number(float(ratios.max()))} times it.",
+        why="The report then speaks of another loss, such as one of its terms, a running mean, or that of other data.",
+        remedy="Hand over the tensor on which backward() is called: watch.loss(loss).",
+        reference="lettrine: watch.loss",
+    )
+
+
+def _one_term(part: Evidence) -> Finding:
+    return Finding(
+        id="other-loss",
+        severity="warning",
+        where=(),
+        steps=part.steps,
+        value=part.figure("share"),
+        limit=limits.HANDED_SHARE,
+        message=f"The loss handed to watch.loss is one of the {int(part.figure('terms'))} terms that are trained on, the "
+        f"{part.words['kind']}, and makes up only {share(part.figure('share'))} of their sum.",
+        why="What is shown is not what the steps make smaller: it may stand still or rise while the sum falls, and the other way "
+        "round.",
+        remedy="Hand over, and log, the sum on which backward() is called: watch.loss(loss).",
+        reference="lettrine: watch.loss",
+    )
+
+
+def _squares_of_probabilities(trace: Trace) -> Iterator[Finding]:
+    """A squared error between probabilities and labels, if not much was learned."""
+    course = consequence(trace)
+    for each in trace.seen("comparison"):
+        last = (each.words["operations"].split() or [""])[0]
+        squared = each.words["expects"] == "squared" and each.figure("alone") == 1 and each.figure("given") == 1
+        if not (squared and two_labels(each) and last in _PROBABILITIES) or course.well or course.kind == "unknown":
+            continue
+        entropy = "binary_cross_entropy_with_logits" if last == "Sigmoid" else "cross_entropy"
+        yield Finding(
+            id="other-loss",
+            severity="info",
+            where=each.where[:1],
+            steps=course.steps,
+            value=course.end,
+            limit=course.reference.value,
+            message=f"The loss is the squared error of a {last.lower()}'s outputs against labels of 0 and 1; {course.words}.",
+            why="Where an answer is certain and wrong the activation is almost flat, and the gradient of its square almost 0: "
+            "the worst answers learn least.",
+            remedy=f"Give the raw outputs of {each.where[0]}, without the {last.lower()}, to {entropy}.",
+            reference="Goodfellow, Bengio & Courville 2016, Deep Learning, section 6.2.2: output units",
+        )

@@ -1,0 +1,1 @@
+"""Generators, judges and agents."""

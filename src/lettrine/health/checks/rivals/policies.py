@@ -1,0 +1,71 @@
+"""The check of the losses of policies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lettrine.health import limits_wiring as limits
+from lettrine.health.checks.reading import listed
+from lettrine.health.checks.reference import looked_at
+from lettrine.health.checks.registry import check
+from lettrine.health.evidence import Evidence
+from lettrine.health.findings import Finding
+from lettrine.health.trace import Trace
+
+
+@check("policy-loss")
+def policy_loss(trace: Trace) -> Iterator[Finding]:
+    """The loss of a policy that trains a value too, or whose clip holds no step back.
+
+    Measured: Whether what weights the log-probabilities of drawn actions has a graph to parameters; which of the clipped and the
+        free ratio of probabilities the loss keeps.
+    Formula: loss = -mean(log_prob * advantage), with the advantage a constant. Clipped: -mean(min(ratio * advantage,
+        clip(ratio) * advantage)).
+    """
+    for seen in trace.seen("trained weights"):
+        if seen.figure("looks") >= max(limits.WEIGHTS_LOOKS, seen.figure("drawn") / 2):
+            yield _trained_weights(seen)
+    yield from _unclipped(trace)
+    looked_at(trace)
+
+
+def _trained_weights(seen: Evidence) -> Finding:
+    """A value that is no constant for the policy."""
+    return Finding(
+        id="policy-loss",
+        severity="warning",
+        where=seen.where,
+        steps=seen.steps,
+        value=seen.figure("looks"),
+        limit=0.0,
+        message=f"Log-probabilities of drawn actions are multiplied by something that {listed(seen.where)} "
+        f"{'compute' if len(seen.where) > 1 else 'computes'}, with its graph: the loss of the policy trains them too.",
+        why="That gradient makes a value wrong in the direction that makes the loss of the policy small; the policy then follows "
+        "wrong values.",
+        remedy="Detach it where it weights the policy: loss = -(log_prob * (returns - value.detach())).mean(); the value learns "
+        "from its own loss alone.",
+        reference="Mnih et al. 2016, Asynchronous methods for deep reinforcement learning, section 4",
+    )
+
+
+def _unclipped(trace: Trace) -> Iterator[Finding]:
+    """A clipped ratio beside a free one, of which the loss keeps the wrong one."""
+    for seen in trace.seen("unclipped"):
+        if seen.figure("looks") < limits.UNCLIPPED_LOOKS:
+            continue
+        name = seen.words["function"]
+        yield Finding(
+            id="policy-loss",
+            severity="warning",
+            where=(),
+            steps=seen.steps,
+            value=seen.figure("looks"),
+            limit=0.0,
+            message=f"Of the clipped and the free ratio of probabilities, {name} keeps the one with the smaller loss: "
+            f"the clip never "
+            "holds a step back.",
+            why="The clip is to take away what is gained by moving far from the old policy. The smaller loss always leaves it.",
+            remedy="Take the minus outside of the minimum: loss = -torch.min(ratio * advantage, ratio.clamp(1 - eps, 1 + eps) * "
+            "advantage).mean(); or, with the minus inside, take the maximum.",
+            reference="Schulman et al. 2017, Proximal policy optimization algorithms, equation 7",
+        )

@@ -1,0 +1,1 @@
+"""Language models: what came out of a training."""
