@@ -67,4 +67,6 @@ def test_an_error_that_is_made_larger():
     assert "maximize=True" in maximised.message
     assert "8." in maximised.message  # the last finite one
     assert found(upwards(2.3, 2.2, 1.0, 0.5), "wrong-direction") == ()
-    assert outcome(upwards(-2.3, -2.2, -1.0, -0.5, nature="maximised", up=0.0), "wrong-direction")[0] == "not applicable"
+    rewards = upwards(-2.3, -2.2, -1.0, -0.5, nature="maximised", up=0.0)
+    assert found(rewards, "wrong-direction") == ()
+    assert outcome(rewards, "other-loss")[0] == "not applicable"
