@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import time
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,7 @@ import pytest
 import lettrine
 from lettrine.cli.app import main
 from lettrine.errors import StorageError
-from lettrine.tools import bulk, tables
+from lettrine.tools import bulk, clusters, tables
 from lettrine.tools.clusters import pool_at
 
 pd = pytest.importorskip("pandas")
@@ -116,6 +119,7 @@ def test_one_command_on_ray(few_words: list[str], run: str, tmp_path: Path, monk
     assert parquet.read_table(tmp_path / "there.parquet").equals(parquet.read_table(tmp_path / "here.parquet"))
 
 
+@pytest.mark.timeout(900)  # five processes have to start, on a machine that may be busy
 def test_a_ray_cluster_of_its_own(
     few_words: list[str], run: str, tmp_path: Path, short: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,36 +130,104 @@ def test_a_ray_cluster_of_its_own(
     monkeypatch.setattr(tables, "ROWS", 200)
     pd.DataFrame({"word": few_words}).to_parquet(tmp_path / "t.parquet")
     bulk.score_file(run, tmp_path / "t.parquet", tmp_path / "here.parquet")
-    head, client = _free_ports(2)
-    ports = [f"--port={head}", f"--ray-client-server-port={client}"]
-    ray = [
-        Path(sys.executable).with_name("ray"),
-        "start",
-        "--head",
-        "--block",
-        "--num-cpus=2",
-        "--include-dashboard=false",
-        *ports,
-    ]
-    apart = os.environ | {"RAY_TMPDIR": str(short)}  # tests beside this one are not to find its cluster
-    with subprocess.Popen(ray, env=apart, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
-        try:
-            where = f"ray://127.0.0.1:{client}"
-            assert main(["score", run, str(tmp_path / "t.parquet"), "--out", str(tmp_path / "there.parquet"), "--on", where]) == 0
-        finally:
-            running.terminate()
+    with _ray_head(short) as where:
+        assert main(["score", run, str(tmp_path / "t.parquet"), "--out", str(tmp_path / "there.parquet"), "--on", where]) == 0
     assert parquet.read_table(tmp_path / "there.parquet").equals(parquet.read_table(tmp_path / "here.parquet"))
 
 
+@contextlib.contextmanager
+def _ray_head(folder: Path) -> Iterator[str]:
+    """A head that is up, at the URL for its clients. A busy machine can make Ray give up on its head, after 30 seconds."""
+    said = folder / "said.txt"
+    apart = os.environ | {
+        "RAY_TMPDIR": str(folder),  # tests beside this one are not to find its cluster
+        "RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "120",  # for the server that it starts for each client; without it 30
+    }
+    ray = [Path(sys.executable).with_name("ray"), "start", "--head", "--block", "--num-cpus=2"]
+    ray += ["--include-dashboard=false", "--no-monitor", "--disable-usage-stats"]
+    for _ in range(5):
+        head, client = _free_ports(2)
+        ports = [f"--port={head}", f"--ray-client-server-port={client}"]
+        with said.open("wb") as out, subprocess.Popen([*ray, *ports], env=apart, stdout=out, stderr=subprocess.STDOUT) as running:
+            try:
+                while running.poll() is None and not ("Ray runtime started." in said.read_text() and _listens(client)):
+                    time.sleep(0.2)
+                if running.poll() is None:
+                    yield f"ray://127.0.0.1:{client}"
+                    return
+            finally:
+                running.terminate()
+    raise AssertionError(said.read_text())
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
+
+
 def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as opened:
-        sockets = [opened.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
+    """Ports that nobody is given while Ray starts: not of those that the system hands out (from 32768 on), nor of those that
+    Ray takes for its workers (10002 to 19999) and for each client (23000 to 23999).
+    """
+    free: list[int] = []
+    for port in random.SystemRandom().sample(range(24_000, 32_000), 100):
+        with contextlib.suppress(OSError), socket.socket() as one:
+            one.bind(("", port))
+            free.append(port)
+        if len(free) == count:
+            return free
+    raise OSError("no free ports")
 
 
 def test_no_ray_cluster_answers() -> None:
     pytest.importorskip("ray")
     with pytest.raises(StorageError, match=r"no Ray cluster answers at 'ray://127\.0\.0\.1:1'"), pool_at("ray://127.0.0.1:1"):
         pass
+
+
+REFUSED = """Initialization failure from server:
+Traceback (most recent call last):
+  File "proxier.py", line 780, in Datapath
+    raise RuntimeError(
+RuntimeError: Proxy failed to Connect to backend! Check `ray_client_server.err`.
+"""  # what Ray 2.60 says where the server of a client does not start in its time
+
+
+@pytest.mark.parametrize("failures", [0, 2, 1_000])
+def test_a_busy_head_is_asked_again(failures: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It answers, but its server for this client is not there in time: asked again while there is patience."""
+    ray = pytest.importorskip("ray")
+    asked: list[str] = []
+    clock = iter(range(0, 1_000_000, 31))
+
+    def init(where: str, **_: Any) -> None:
+        asked.append(where)
+        if len(asked) <= failures:
+            raise ConnectionAbortedError(REFUSED)
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(clusters, "time", types.SimpleNamespace(sleep=lambda _: None, monotonic=lambda: next(clock)))
+    if failures < 10:
+        with pool_at("ray://head:10001"):
+            assert len(asked) == failures + 1
+    else:
+        answers = (
+            r"the Ray cluster at 'ray://head:10001' answers, but starts nothing for us \(RuntimeError: Proxy failed to Connect"
+        )
+        with pytest.raises(StorageError, match=answers), pool_at("ray://head:10001"):
+            pass
+        assert len(asked) == 4  # 31 seconds each, for two minutes
+
+
+def test_where_nobody_listens_ray_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+    asked: list[str] = []
+
+    def init(where: str, **_: Any) -> None:
+        asked.append(where)
+        raise ConnectionError("ray client connection timeout\nmore")
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(StorageError, match=r"no Ray cluster answers at 'ray://head:1' \(ray client connection timeout\); run"):
+        clusters.pool_at("ray://head:1").__enter__()
+    assert asked == ["ray://head:1"]

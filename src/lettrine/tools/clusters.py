@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
@@ -14,6 +15,7 @@ from lettrine.training.sizes import processors
 DASK: Final = "dask://"
 RAY: Final = "ray://"
 SECONDS: Final = 10  # seconds for a scheduler to answer
+PATIENCE: Final = 120  # seconds in which a busy Ray head is asked again; it gives each try 30 (ray.util.client.server.proxier)
 
 
 @contextlib.contextmanager
@@ -58,13 +60,20 @@ def _ray(where: str) -> Iterator[Executor]:
     except ImportError:
         raise MissingExtraError("scoring on a Ray cluster", "ray") from None
     here = {"num_cpus": processors(), "include_dashboard": False, "log_to_driver": False} if where == RAY else {}
-    try:
+
+    def begin() -> None:
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # the error says the same
             ray.init("local" if here else where, logging_level="ERROR", **here)
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+
+    try:
+        _patiently(begin)
+    except ConnectionAbortedError as error:
         raise StorageError(
-            f"no Ray cluster answers at {quote(where)} ({reason}); run ray start --head there, "
+            f"the Ray cluster at {quote(where)} answers, but starts nothing for us ({_reason(error)}); see the logs of its head"
+        ) from None
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        raise StorageError(
+            f"no Ray cluster answers at {quote(where)} ({_reason(error)}); run ray start --head there, "
             "or export RAY_AUTH_MODE=token if it asks for a token"
         ) from None
 
@@ -81,6 +90,26 @@ def _ray(where: str) -> Iterator[Executor]:
         yield Workers()
     finally:
         ray.shutdown()
+
+
+def _patiently(begin: Callable[[], None]) -> None:
+    """Begins, and again while the head answers but gives up on the server that it starts for each client: ConnectionAbortedError.
+    Where nobody listens, that is another ConnectionError, and Ray has waited for it already.
+    """
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return begin()
+        except ConnectionAbortedError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(1)
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, in one line: the last of a traceback, which a head sends as it is, else the first."""
+    lines = str(error).split("\n")
+    return next(filter(None, reversed(lines) if "Traceback (most recent call last):" in lines else lines), type(error).__name__)
 
 
 def _called(work: Callable[..., Any], /, *what: Any, **how: Any) -> Any:
