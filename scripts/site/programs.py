@@ -22,7 +22,7 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).parents[2]
 KEPT: Final = Path(__file__).parent / "shown"
 
-# For each check the program that shows it: of benchmarks/wild where one does, else of `small`.
+# For each check the program that shows it: of benchmarks/wild where one does, else of this folder.
 CHECKS: Final[dict[str, str]] = {
     "majority-class": "one_in_twenty",
     "saturation": "tanh_fed_with_too_much",
@@ -207,9 +207,16 @@ def keep(kind: str, name: str) -> Shown:
 def known_programs() -> set[str]:
     """Names of all programs there are for checks."""
     from benchmarks.wild.case import load  # noqa: PLC0415
-    from scripts.site import small  # noqa: PLC0415
 
-    return set(load()) | {name for name, each in vars(small).items() if inspect.isfunction(each) and "cured" in signature(each)}
+    return set(load()) | set(_of_this_folder())
+
+
+def _of_this_folder() -> dict[str, Callable[..., Any]]:
+    """The programs that were written for the site."""
+    from scripts.site import names, ranks, small, together  # noqa: PLC0415
+
+    functions = [each for module in (small, together, names, ranks) for each in vars(module).values() if inspect.isfunction(each)]
+    return {each.__name__: each for each in functions if "cured" in signature(each)}
 
 
 def complain(name: str, made: Shown) -> None:
@@ -223,11 +230,10 @@ def complain(name: str, made: Shown) -> None:
 def show_check(check: str) -> Shown:
     """Train the program of a check, sick and cured, while lettrine watches."""
     from benchmarks.wild.case import load  # noqa: PLC0415
-    from scripts.site import small  # noqa: PLC0415
 
-    name = CHECKS[check]
-    if hasattr(small, name):
-        program, source = getattr(small, name), ""
+    name, own = CHECKS[check], _of_this_folder()
+    if name in own:
+        program, source = own[name], ""
         runs = [_report_of(program, cured=cured) for cured in (False, True)]
     else:
         cases = load()
