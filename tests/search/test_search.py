@@ -178,9 +178,14 @@ def test_what_cannot_be(few_words: list[str], tmp_path: Path, monkeypatch: pytes
     assert "secret" not in str(raised.value)
     with pytest.raises(ConfigError, match="minutes got 0"):
         tuned(few_words, tmp_path / "never", minutes=0)
-    (tmp_path / "broken.journal").write_text("{}\nno journal\n{}\n")
-    with pytest.raises(ConfigError, match="holds no study that can be read"):
-        tuned(few_words, tmp_path / "broken", storage=str(tmp_path / "broken.journal"))
+    broken = tmp_path / "broken.journal"
+    for other in ('{"op_code":0}\nno journal\n{}\n', "1\n2", "anna"):
+        broken.write_text(other)
+        with pytest.raises(ConfigError, match="holds no study that can be read"):
+            tuned(few_words, tmp_path / "broken", storage=str(broken))
+        assert broken.read_text() == other
+    for folder in ("other", "another", "url", "down", "broken"):
+        assert not (tmp_path / folder).exists()  # free for the next attempt
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(MissingExtraError, match=r"a search needs .*\[tune\]"):
         tuned(few_words, tmp_path / "without")

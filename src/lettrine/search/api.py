@@ -32,6 +32,7 @@ MOST_MINUTES: Final = 1e6
 MOST_TRIALS: Final = 10**6
 MOST_JOBS: Final = 1024
 ABOUT: Final = "tune.json"  # tells which search the folder holds
+WORKERS: Final = "workers"  # folder of their locks
 _PAGE: Final = "lettrine.tools.study_page"
 """The function that writes the page of a search, bound by name: the room `search` imports no drawing."""
 
@@ -87,9 +88,14 @@ def tune(
     folder = Path(out) if out is not None else Path("runs") / f"{name_for(word_list).rpartition('-')[0]}-tune"
     where = storage or str(folder / storages.JOURNAL)
     space = Space.around(word_list, shape or Shape(), settings)
-    worker = Worker((Path(where).parent if storages.is_journal(where) else folder) / "workers")
-    _claim(folder, name, word_list, worker.name)
-    with deferred_signals() as requests, worker.at_work(), _quiet(engine.logging), contextlib.ExitStack() as opened:
+    worker = Worker((Path(where).parent if storages.is_journal(where) else folder) / WORKERS)
+    with (
+        _claimed(folder, name, word_list, worker.name),
+        deferred_signals() as requests,
+        worker.at_work(),
+        _quiet(engine.logging),
+        contextlib.ExitStack() as opened,
+    ):
         with storages.told(where):
             stored = storages.open_storage(where, jobs, put_back)
             opened.callback(storages.close, stored)
@@ -113,8 +119,11 @@ def _write_pages(found: Tuned) -> None:
             found.run.save_page()
 
 
-def _claim(folder: Path, name: str, words: WordList, worker: str) -> None:
-    """Check that the folder is new or holds this same search; several workers may do so at once. Raises RunExistsError."""
+def _claim(folder: Path, name: str, words: WordList, worker: str) -> bool:
+    """Check that the folder is new or holds this same search; several workers may do so at once. Returns whether it is new.
+
+    Raises RunExistsError.
+    """
     path = folder / ABOUT
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -127,12 +136,28 @@ def _claim(folder: Path, name: str, words: WordList, worker: str) -> None:
             raise RunExistsError(
                 f"{folder} holds the search {known.get('study')} of other words or of another name; choose another --out"
             )
-        return
+        return False
     if foreign:
         raise RunExistsError(f"{folder} is not empty ({foreign[0]}); expected a new or empty folder, or one of an earlier tune")
     own = path.with_name(f"{ABOUT}.{worker}")
     write_json(own, {"study": name, "words": words.digest, "source": words.source})
     own.replace(path)
+    return True
+
+
+@contextlib.contextmanager
+def _claimed(folder: Path, name: str, words: WordList, worker: str) -> Iterator[None]:
+    """As `_claim`. A new folder in which nothing was begun is removed: the study may be joined under another name then."""
+    new = _claim(folder, name, words, worker)
+    try:
+        yield
+    finally:
+        if new and {each.name for each in folder.iterdir()} <= {ABOUT, WORKERS}:
+            with contextlib.suppress(OSError):  # another worker is in it
+                (folder / WORKERS).rmdir()
+            if not (folder / WORKERS).exists():
+                (folder / ABOUT).unlink()
+                folder.rmdir()
 
 
 @contextlib.contextmanager

@@ -31,6 +31,7 @@ TRIES: Final = 4
 AGAIN: Final = 0.5  # seconds between two attempts
 CONNECTIONS: Final = 10  # connections beside those of the trials
 SECRET: Final = r"(://[^:/@]*):[^@]*@"  # noqa: S105 - the place of a password in a URL
+BEGINNING: Final = b'{"op_code"'  # of a journal
 DRIVERS: Final = {"postgresql://": "postgresql+psycopg://", "postgres://": "postgresql+psycopg://"}
 
 OnStale: TypeAlias = "Callable[[Study, FrozenTrial], None]"
@@ -59,6 +60,7 @@ def open_storage(storage: str, jobs: int, on_stale: OnStale) -> BaseStorage:
         if is_journal(storage):
             path = Path(storage)
             path.parent.mkdir(parents=True, exist_ok=True)
+            _refuse_other(path)
             backend = engine.storages.journal.JournalFileBackend(str(path), _lock(path))
             return engine.storages.JournalStorage(backend)  # type: ignore[no-any-return]
         url = next((new + storage.removeprefix(old) for old, new in DRIVERS.items() if storage.startswith(old)), storage)
@@ -81,6 +83,13 @@ def open_storage(storage: str, jobs: int, on_stale: OnStale) -> BaseStorage:
         if url.startswith("sqlite"):
             _one_at_a_time(made)
         return made
+
+
+def _refuse_other(path: Path) -> None:
+    """Raise ConfigError for a file that is no journal: Optuna would write into it, and the lock cut off its last line."""
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+        if not BEGINNING.startswith(file.read(len(BEGINNING))):
+            raise ConfigError(f"--storage got {quote(str(path), 200)}, which holds no study that can be read; choose another")
 
 
 def _one_at_a_time(storage: Any) -> None:
