@@ -162,6 +162,17 @@ def test_what_cannot_be(folder: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 and nothing else")
     with pytest.raises(WordListError, match="is not a table that can be read"):
         bulk.score_file(model, tmp_path / "bad.parquet", tmp_path / "o.parquet")
+    pa.parquet.write_table(pa.table({"word": [f"anna{place}" for place in range(1000)]}), tmp_path / "worn.parquet")
+    with (tmp_path / "worn.parquet").open("r+b") as file:
+        file.seek(1000)
+        file.write(b"\xff" * 2000)
+    with pytest.raises(WordListError, match=r"worn.parquet' is not a table that can be read: Corrupt"):
+        bulk.score_file(model, tmp_path / "worn.parquet", tmp_path / "o.parquet")
+    (tmp_path / "worn.parquet").unlink()
+    pa.parquet.write_table(pa.table({"a": ["x"], "l": [[1]]}), tmp_path / "lists.parquet")
+    with pytest.raises(ConfigError, match=r"cannot write .*o\.csv: Unsupported Type:list.*ends in \.parquet"):
+        bulk.score_file(model, tmp_path / "lists.parquet", tmp_path / "o.csv")
+    (tmp_path / "lists.parquet").unlink()
     (tmp_path / "ragged.csv").write_text("word,n\nanna,1\nbob\n")
     with pytest.raises(WordListError, match="is not a table that can be read"):
         bulk.score_file(model, tmp_path / "ragged.csv", tmp_path / "o.csv", column="word")

@@ -50,16 +50,23 @@ def read_table(path: str | Path, column: str | None = None) -> Iterator[WordTabl
     Raises WordListError for what cannot be read, MissingExtraError without pyarrow.
     """
     pa, suffix, name = arrow(), Path(path).suffix.lower(), source_name(path)
-    with contextlib.ExitStack() as opened, _told(name):
-        if suffix in PARQUET:
-            file = opened.enter_context(arrow("pyarrow.parquet").ParquetFile(path, memory_map=True, pre_buffer=False))
-            schema, portions = file.schema_arrow, file.iter_batches(batch_size=ROWS)
-        elif suffix in SEPARATORS:
-            schema, portions = _read_csv(path, SEPARATORS[suffix], opened)
-        else:
-            schema = pa.schema([(WORD, pa.string())])
-            portions = _read_text(path, schema)
-        yield WordTable(_column(schema, column, name), schema, portions)
+    with contextlib.ExitStack() as opened:
+        with _told(name):
+            if suffix in PARQUET:
+                file = opened.enter_context(arrow("pyarrow.parquet").ParquetFile(path, memory_map=True, pre_buffer=False))
+                schema, portions = file.schema_arrow, file.iter_batches(batch_size=ROWS)
+            elif suffix in SEPARATORS:
+                schema, portions = _read_csv(path, SEPARATORS[suffix], opened)
+            else:
+                schema = pa.schema([(WORD, pa.string())])
+                portions = _read_text(path, schema)
+        yield WordTable(_column(schema, column, name), schema, _to_the_end(portions, name))
+
+
+def _to_the_end(portions: Iterator[Any], source: str) -> Iterator[Any]:
+    """The same portions; if one cannot be read, that is no error of whoever writes what is made of them."""
+    with _told(source):
+        yield from portions
 
 
 def _read_csv(path: str | Path, separator: str, opened: contextlib.ExitStack) -> tuple[Any, Iterator[Any]]:
@@ -105,7 +112,7 @@ def _is_text(types: Any, kind: Any) -> bool:
 def write_table(path: str | Path, schema: Any) -> Iterator[Callable[[Any], None]]:
     """An object that takes record batches and writes them, by the suffix of `path`; the file appears when all are written.
 
-    Raises ConfigError for another suffix, StorageError if the disk refuses.
+    Raises ConfigError for another suffix or what it cannot hold, StorageError if the disk refuses.
     """
     path = Path(path)
     check_suffix(path)
@@ -126,8 +133,11 @@ def write_table(path: str | Path, schema: Any) -> Iterator[Callable[[Any], None]
         partial.replace(path)
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror or error}; free some space, or choose another --out") from error
+    except arrow().lib.ArrowException as error:
+        raise ConfigError(f"cannot write {path}: {_first_line(error)}; choose a --out that ends in {PARQUET[0]}") from None
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the error says why
+            partial.unlink(missing_ok=True)
 
 
 def check_suffix(path: str | Path) -> None:
@@ -150,6 +160,11 @@ def _told(source: str) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise WordListError(f"there is no file {source}; expected a table of words") from None
-    except invalid as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WordListError(f"{source} is not a table that can be read: {reason}; convert it, or give another") from None
+    except (invalid, OSError) as error:
+        raise WordListError(
+            f"{source} is not a table that can be read: {_first_line(error)}; convert it, or give another"
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
