@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import socket
+import subprocess
+import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +53,69 @@ def test_a_killed_worker_changes_nothing(few_words: list[str], tmp_path: Path, m
             rows, _ = bulk.score_file(run, tmp_path / "t.parquet", tmp_path / "there.parquet", pool=Killing(pool, pid))
     assert rows == 20 * len(few_words)
     assert parquet.read_table(tmp_path / "there.parquet").equals(parquet.read_table(tmp_path / "here.parquet"))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+def test_a_lost_scheduler_is_told_in_one_line(
+    few_words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tables, "ROWS", 200)
+    run = tmp_path / "run"
+    settings = lettrine.Settings(steps=20, health=False)
+    lettrine.train(few_words, shape=lettrine.Shape(hidden=(64,)), settings=settings, out=run, page=False)
+    (tmp_path / "t.txt").write_text("\n".join(few_words * 20))
+    port = _free_port()
+    cluster = [sys.executable, "-c", CLUSTER, str(port)]
+    with subprocess.Popen(cluster, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as running:
+        running.stdout.readline()
+        monkeypatch.setattr(bulk, "_in_order", partial(_losing, running, bulk._in_order))
+        given = ["score", str(run), str(tmp_path / "t.txt"), "--out", str(tmp_path / "o.csv"), "--on", f"dask://127.0.0.1:{port}"]
+        assert main(given) == 2
+    [line] = capfd.readouterr().err.splitlines()
+    assert re.match(r"lettrine: the cluster was lost \(.*\); see that it runs, then type the same command again", line)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["run", "t.txt"]
+
+
+CLUSTER = """
+import sys, time, distributed
+if __name__ == "__main__":
+    with distributed.LocalCluster(n_workers=1, processes=False, scheduler_port=int(sys.argv[1]), dashboard_address=":0"):
+        print("ready", flush=True)
+        time.sleep(600)
+"""
+
+
+def _losing(running: subprocess.Popen[bytes], in_order: Any, *what: Any) -> Any:
+    """The scheduler dies after the first portion."""
+    for place, each in enumerate(in_order(*what)):
+        if place == 0:
+            running.kill()
+        yield each
+
+
+def test_a_scheduler_without_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lettrine.tools.clusters.SECONDS", 2)
+    with (
+        distributed.LocalCluster(n_workers=0, dashboard_address=":0", silence_logs=50) as cluster,
+        pytest.raises(StorageError, match="has no workers; run some with: dask worker"),
+        pool_at(f"dask://{cluster.scheduler_address.removeprefix('tcp://')}"),
+    ):
+        pass
+
+
+def test_workers_here_keep_their_memory_and_are_as_many_as_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given back at every chance, it takes a third of the time."""
+    monkeypatch.setattr("lettrine.tools.clusters.processors", lambda: 1)
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)  # a cluster in this process leaves it behind
+    with pool_at("dask://") as pool:
+        assert pool.submit(os.getenv, "MALLOC_TRIM_THRESHOLD_").result() is None
+        assert len({future.result() for future in [pool.submit(os.getpid) for _ in range(8)]}) == 1
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
 
 
 def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:

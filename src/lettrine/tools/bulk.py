@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import math
 import unicodedata
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import CancelledError, Executor, Future
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lettrine.arguments import checked
-from lettrine.errors import ConfigError, quote
+from lettrine.errors import ConfigError, LettrineError, StorageError, quote
 from lettrine.inference.language_model import LanguageModel
 from lettrine.tools.tables import ROWS, WORD, arrow, check_suffix, read_table, write_table
 from lettrine.training.folder import MODEL, RUN, load_run
@@ -25,6 +26,7 @@ from lettrine.training.run import Run
 
 FIGURES: Final = ("log_likelihood", "per_character", "unknown")  # of each word, as in `Scores`
 AHEAD: Final = 16  # portions in work at a time with a pool
+_CLUSTERS: Final = ("distributed", "ray")  # modules of errors
 _FRAMES: Final = ("pandas", "polars", "pyarrow")
 
 
@@ -146,12 +148,33 @@ def _in_order(
     """The results of the workers in the order of the portions, with AHEAD of them in work, so that memory is limited."""
     under_way: deque[tuple[Any, Future[dict[str, NDArray[np.float64]]]]] = deque()
     for batch, words in portions:
-        under_way.append((batch, pool.submit(judge, words)))
+        with _told_if_lost():
+            under_way.append((batch, pool.submit(judge, words)))
         if len(under_way) >= AHEAD:
-            first, future = under_way.popleft()
-            yield first, future.result()
-    for batch, future in under_way:
-        yield batch, future.result()
+            yield _answered(*under_way.popleft())
+    while under_way:
+        yield _answered(*under_way.popleft())
+
+
+def _answered(batch: Any, future: Future[Any]) -> tuple[Any, dict[str, NDArray[np.float64]]]:
+    with _told_if_lost():
+        return batch, future.result()
+
+
+@contextlib.contextmanager
+def _told_if_lost() -> Iterator[None]:
+    """An error of the cluster as one line of our own; one of ours as it was in the worker, which Ray wraps into its own."""
+    try:
+        yield
+    except Exception as error:
+        cause = getattr(error, "cause", None)
+        if isinstance(cause, LettrineError):
+            raise cause from None
+        theirs = type(error).__module__.partition(".")[0] in _CLUSTERS and cause is None
+        if not theirs and not isinstance(error, CancelledError | OSError):
+            raise
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise StorageError(f"the cluster was lost ({reason}); see that it runs, then type the same command again") from None
 
 
 def write_words(portions: Iterable[Sequence[str]], out: str | Path, model: LanguageModel | None = None) -> int:

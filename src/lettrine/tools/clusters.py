@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
+from logging import CRITICAL
 from typing import Any, Final
 
 from lettrine.errors import ConfigError, MissingExtraError, StorageError, quote
@@ -16,6 +17,8 @@ DASK: Final = "dask://"
 RAY: Final = "ray://"
 SECONDS: Final = 10  # seconds for a scheduler to answer
 PATIENCE: Final = 120  # seconds in which a busy Ray head is asked again; it gives each try 30 (ray.util.client.server.proxier)
+KEEPING: Final = {"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}
+"""Dask's workers give memory back to the system at every chance. Here each portion needs the same again: a third of its time."""
 
 
 @contextlib.contextmanager
@@ -37,20 +40,38 @@ def pool_at(where: str) -> Iterator[Executor]:
 @contextlib.contextmanager
 def _dask(where: str) -> Iterator[Executor]:
     try:
-        from distributed import Client, LocalCluster  # noqa: PLC0415 - an extra
+        from dask import config  # noqa: PLC0415 - an extra
+        from distributed import Client, LocalCluster  # noqa: PLC0415
+        from distributed.utils import silence_logging_cmgr  # noqa: PLC0415
     except ImportError:
         raise MissingExtraError("scoring on a cluster", "dask") from None
     address = where.removeprefix(DASK)
-    with contextlib.ExitStack() as opened:
+    with silence_logging_cmgr(CRITICAL), contextlib.ExitStack() as opened:
         try:
             if address:
                 client = opened.enter_context(Client(f"tcp://{address}", timeout=SECONDS))
             else:
-                here = opened.enter_context(LocalCluster(n_workers=processors(), threads_per_worker=1, dashboard_address=None))
+                with config.set(KEEPING):
+                    cluster = LocalCluster(
+                        n_workers=processors(), threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=CRITICAL
+                    )
+                here = opened.enter_context(cluster)
                 client = opened.enter_context(Client(here))
         except (OSError, ValueError) as error:
             raise StorageError(f"no Dask scheduler answers at {quote(where)} ({error}); run one with: dask scheduler") from None
-        yield client.get_executor(retries=3, pure=False)
+        try:
+            client.wait_for_workers(1, timeout=SECONDS)
+        except TimeoutError:
+            raise StorageError(f"the Dask scheduler at {quote(where)} has no workers; run some with: dask worker") from None
+
+        class Workers(Executor):
+            """Dask's workers as a pool. Dask's own waits for ever if the scheduler dies while it sends a result."""
+
+            def submit(self, work: Callable[..., Any], /, *what: Any, **how: Any) -> Future[Any]:
+                done: Future[Any] = client.submit(work, *what, retries=3, pure=False, **how)
+                return done
+
+        yield Workers()
 
 
 @contextlib.contextmanager

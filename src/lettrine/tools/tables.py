@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from lettrine.errors import ConfigError, MissingExtraError, StorageError, WordListError, quote
+from lettrine.errors import ConfigError, LettrineError, MissingExtraError, StorageError, WordListError, quote
 from lettrine.text.files import read_blocks, source_name
 from lettrine.training.storage import TEMPORARY
 
@@ -131,6 +131,8 @@ def write_table(path: str | Path, schema: Any) -> Iterator[Callable[[Any], None]
                 file = opened.enter_context(partial.open("w", encoding="utf-8"))
                 yield lambda batch: _write_lines(file, batch)
         partial.replace(path)
+    except LettrineError:  # of who reads, or of a cluster
+        raise
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror or error}; free some space, or choose another --out") from error
     except arrow().lib.ArrowException as error:
