@@ -104,7 +104,7 @@ def test_a_scheduler_without_workers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_workers_here_keep_their_memory_and_are_as_many_as_processors(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Given back at every chance, it takes a third of the time."""
+    """Given back at every chance, a portion takes a third more time."""
     monkeypatch.setattr("lettrine.tools.clusters.processors", lambda: 1)
     monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)  # a cluster in this process leaves it behind
     with pool_at("dask://") as pool:

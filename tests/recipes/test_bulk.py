@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import pytest
 
 import lettrine
 from lettrine.cli.app import main
-from lettrine.errors import ConfigError, MissingExtraError, StorageError, WordListError
+from lettrine.errors import ConfigError, MissingExtraError, RunDamagedError, StorageError, WordListError
 from lettrine.tools import bulk, tables
 from lettrine.tools.tables import write_table
 
@@ -147,6 +147,39 @@ def test_workers_in_other_processes_write_the_same(folder: Path, tmp_path: Path,
     here, there = (pa.parquet.read_table(tmp_path / f"{name}.parquet") for name in ("here", "there"))
     assert there.equals(here)
     assert there["word"].to_pylist() == words
+
+
+class Wrapped(Exception):  # noqa: N818 - as Ray has it
+    """What went wrong in a worker, as Ray hands it on."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__("many\nlines")
+        self.cause = cause
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (Wrapped(RunDamagedError("no run there")), RunDamagedError, "^no run there$"),
+        (Wrapped(ValueError("a defect")), Wrapped, "many"),
+        (ValueError("a defect"), ValueError, "a defect"),
+        (ConnectionError("gone\nand more"), StorageError, r"^the cluster was lost \(gone\); see that it runs"),
+        (CancelledError(), StorageError, r"^the cluster was lost \(CancelledError\)"),
+    ],
+)
+def test_what_goes_wrong_on_a_cluster(
+    folder: Path, tmp_path: Path, error: Exception, kind: type[Exception], message: str
+) -> None:
+    class Pool(Executor):
+        def submit(self, *_: Any) -> Future[Any]:  # type: ignore[override]
+            done = Future[Any]()
+            done.set_exception(error)
+            return done
+
+    (tmp_path / "t.txt").write_text("anna")
+    with pytest.raises(kind, match=message):
+        bulk.score_file(folder, tmp_path / "t.txt", tmp_path / "o.csv", pool=Pool())
+    assert [each.name for each in tmp_path.iterdir()] == ["t.txt"]
 
 
 def test_what_cannot_be(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

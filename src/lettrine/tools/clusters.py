@@ -18,7 +18,7 @@ RAY: Final = "ray://"
 SECONDS: Final = 10  # seconds for a scheduler to answer
 PATIENCE: Final = 120  # seconds in which a busy Ray head is asked again; it gives each try 30 (ray.util.client.server.proxier)
 KEEPING: Final = {"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}
-"""Dask's workers give memory back to the system at every chance. Here each portion needs the same again: a third of its time."""
+"""Dask's workers give memory back to the system at every chance. Each portion needs the same again: a third more time."""
 
 
 @contextlib.contextmanager
