@@ -87,7 +87,7 @@ def columns_that_look_at_each_other(doctor: Doctor, seed: int) -> Score:
     doctor.task(model, data.few(rows.x, rows.y, 32, seed), loss_fn, optimizer)
     fit(doctor, model, optimizer, loss_fn, data.batches(rows.x, rows.y, 32, 280, seed), rows)
     with torch.no_grad():
-        return above(((model(rows.held_x) > 0) == (rows.held_y > 0.5)).float().mean(), 0.78)
+        return above(((model(rows.held_x) > 0) == (rows.held_y > 0.5)).float().mean(), 0.72)
 
 
 @healthy(project="shenweichen/DeepCTR-Torch", source="github.com/shenweichen/DeepCTR-Torch")
