@@ -236,11 +236,11 @@ def digits_out_of_noise(doctor: Doctor, seed: int) -> Score:
             watch.loss(loss)
     made = torch.randn(400, 64, generator=generator)
     with torch.no_grad():
-        for t in reversed(range(40)):
-            way = average(made, torch.full((400,), t))
-            clean = (kept[t].sqrt() * made - (1 - kept[t]).sqrt() * way).clamp(-1, 1)
-            noise = (made - kept[t].sqrt() * clean) / (1 - kept[t]).sqrt()
-            before = kept[t - 1] if t else torch.tensor(1.0)
+        for at in reversed(range(40)):
+            way = average(made, torch.full((400,), at))
+            clean = (kept[at].sqrt() * made - (1 - kept[at]).sqrt() * way).clamp(-1, 1)
+            noise = (made - kept[at].sqrt() * clean) / (1 - kept[at]).sqrt()
+            before = kept[at - 1] if at else torch.tensor(1.0)
             made = before.sqrt() * clean + (1 - before).sqrt() * noise
     off = (made.mean(0) - x.mean(0)).abs().mean() + (made.std(0) - x.std(0)).abs().mean()
     return below(off, 0.35)

@@ -144,7 +144,7 @@ class Spike(torch.autograd.Function):
         return (level > 0).float()
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> Tensor:
         (level,) = ctx.saved_tensors  # type: ignore[attr-defined]
         return grad / (2 * level.abs() + 1) ** 2
 
