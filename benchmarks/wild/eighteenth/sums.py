@@ -104,16 +104,16 @@ def two_layers_and_nothing_between(doctor: Doctor, seed: int, cured: bool) -> Sc
     source="github.com/alankbi/detecto/pull/38",
 )
 def checked_on_what_it_was_trained_on(doctor: Doctor, seed: int, cured: bool) -> Score:
-    """Where a thing is, from few pictures: the best round is kept by a loss on the held-out ones, which are the training ones."""
+    """Where a thing is, from few pictures: when to stop is told by held-out ones, which are the training ones."""
     generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(400, 40, generator=generator)
+    x = torch.randn(1000, 40, generator=generator)
     clear = torch.tanh(x[:, :2] + 0.5 * x[:, 2:4])
-    parts = data.split(x, torch.cat([clear + 1.2 * torch.randn(400, 2, generator=generator), clear], 1), seed, held=0.8)
+    parts = data.split(x, torch.cat([clear + 1.2 * torch.randn(1000, 2, generator=generator), clear], 1), seed, held=0.88)
     rows = parts._replace(y=parts.y[:, :2], held_y=parts.held_y[:, :2])
     model = nn.Sequential(nn.Linear(40, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 2))
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    check = (rows.held_x[:160], rows.held_y[:160]) if cured else (rows.x, rows.y)
-    best, kept = float("inf"), copy.deepcopy(model.state_dict())
+    check = (rows.held_x[:400], rows.held_y[:400]) if cured else (rows.x, rows.y)
+    best, last, kept = float("inf"), 0, copy.deepcopy(model.state_dict())
     with doctor.watch(model, optimizer) as watch:
         for step, (a, b) in enumerate(data.batches(rows.x, rows.y, 16, 450, seed)):
             loss = F.mse_loss(model(a), b)
@@ -126,7 +126,9 @@ def checked_on_what_it_was_trained_on(doctor: Doctor, seed: int, cured: bool) ->
                     now = F.mse_loss(model(check[0]), check[1])
                 watch.dev_loss(now)
                 if now < best:
-                    best, kept = float(now), copy.deepcopy(model.state_dict())
+                    best, last, kept = float(now), step, copy.deepcopy(model.state_dict())
+                elif step - last > 50:
+                    break
     model.load_state_dict(kept)
     with torch.no_grad():
-        return below(F.mse_loss(model(parts.held_x[160:]), parts.held_y[160:, 2:]) / clear.var(), 1.0)
+        return below(F.mse_loss(model(parts.held_x[400:]), parts.held_y[400:, 2:]) / clear.var(), 1.0)
