@@ -190,6 +190,8 @@ CHECKUP_DEPTH: Final = (
 )
 CHECKUP_START_LOST: Final = 0.5  # of what better weights learn, and these do not, for a warning
 CHECKUP_RISES: Final = 1.05  # times the first losses: above it at the end of a trial, the task's own rate is doubted
+CHECKUP_DECAY: Final = 0.01  # of the weights at each step, by decay apart from the gradient: half in 70; usual is 1e-5 to 1e-3
+CHECKUP_DIED: Final = 0.5  # of a module's ReLU units, that give 0 for all examples after some steps and did not before them
 CHECKUP_RATE_RUN: Final = 3_000  # steps of a long run: a rate that is too low does not reach what a better one reaches in a trial
 CHECKUP_RATE_STEPS: Final = 120  # steps of the range test, and
 CHECKUP_RATE_LEAST: Final = 45  # at least; fewer cannot tell a rate from its neighbours

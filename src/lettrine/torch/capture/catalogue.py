@@ -59,16 +59,16 @@ def has_forward(model: nn.Module) -> bool:
     return type(model).forward is not nn.Module.forward
 
 
-def unwrapped(model: nn.Module, *, hookless: bool = False) -> nn.Module:
+def unwrapped(model: nn.Module, *, hookless: bool = False, by: str = "watch") -> nn.Module:
     """The user's own module, without a data-parallel wrapper.
 
     hookless: whether it may be a module whose parts cannot have hooks: one that is compiled, or that holds parameters alone.
-    Raises HealthError for anything else than a module, and for such a module unless it may be one.
+    by: who asks, for the message. Raises HealthError for anything else than a module, and for such a module unless it may be one.
     """
     if not isinstance(model, nn.Module):
-        raise HealthError(f"watch got a {type(model).__name__}; expected a torch.nn.Module")
+        raise HealthError(f"{by} got a {type(model).__name__}; expected a torch.nn.Module")
     if isinstance(model, torch.jit.ScriptModule):
-        raise HealthError("watch got a scripted module, whose parts cannot have hooks; watch the module it was made from")
+        raise HealthError(f"{by} got a scripted module, whose parts cannot have hooks; hand over the module it was made from")
     if not hookless and is_compiled(model):
         raise HealthError(
             "got a model made by torch.compile, whose parts cannot have hooks; hand it over uncompiled, and compile it then"
@@ -87,7 +87,7 @@ def unwrapped(model: nn.Module, *, hookless: bool = False) -> nn.Module:
             else ""
         )
         raise HealthError(
-            f"watch got a {kind_of(model)} without a forward of its own and without registered layers; expected a module that is "
+            f"{by} got a {kind_of(model)} without a forward of its own and without registered layers; expected a module that is "
             f"called.{layers}"
         )
     return model

@@ -53,7 +53,12 @@ def broken_by(task: Task) -> Finding:
     place = next((each for each in calls if _finite(each.inputs) and not _finite(each.outputs)), None)
     values = next((name for name, each in task.model.named_parameters() if not bool(each.isfinite().all())), "")
     where = (values,) if values else (place.name,) if place else ()
-    if not inputs:
+    if any(not each.numel() for _, each in leaves(task.batch())):
+        message, remedy = (
+            "The first batch holds a tensor without any value, so the loss is a mean over nothing.",
+            "Leave empty batches out.",
+        )
+    elif not inputs:
         message, remedy = (
             "The first batch holds values that are not finite.",
             "Clean the data: torch.isfinite(x).all() says where.",
@@ -71,6 +76,30 @@ def broken_by(task: Task) -> Finding:
         message = f"The outputs are finite and the loss is not.{by}"
         remedy = "Look in the loss for a logarithm or root of 0, a division by 0, or a mean over nothing."
     return finding("non-finite", "critical", where, message, "Every gradient after it is not finite either.", remedy)
+
+
+def broken_later(task: Task) -> Finding | None:
+    """Later batches that hold values that are not finite and make the loss so. They are left out of what follows."""
+    broken = [
+        number
+        for number in range(1, len(task.batches))
+        if not all(bool(each.isfinite().all()) for _, each in leaves(task.batches[number]) if each.is_floating_point())
+        and not isfinite(task.same_loss(number))
+    ]
+    if not broken:
+        return None
+    count = len(task.batches)
+    task.batches[:] = [batch for number, batch in enumerate(task.batches) if number not in broken]
+    return finding(
+        "non-finite",
+        "critical",
+        (),
+        f"{len(broken)} of {count} batches hold values that are not finite, and make the loss so; counted from 0, the first is "
+        f"batch {broken[0]}.",
+        "One such step ruins all weights.",
+        "Clean the data: torch.isfinite(x).all() says where. The other experiments left these batches out.",
+        value=len(broken) / count,
+    )
 
 
 def _closed(task: Task, first: Operation, where: tuple[str, ...]) -> Finding:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping
+import sysconfig
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from lettrine.errors import HealthError, quote
+from lettrine.errors import HealthError, LettrineError, quote
+from lettrine.torch.checkup.lines import HERE
 
 PARTS: Final = ("model", "batches", "loss_fn", "optimizer")
+NOT_THEIRS: Final = (HERE, "<frozen", *(sysconfig.get_paths()[each] for each in ("stdlib", "platstdlib", "purelib", "platlib")))
 
 
 def load_task(name: str) -> dict[str, Any]:
@@ -19,7 +24,8 @@ def load_task(name: str) -> dict[str, Any]:
 
     name: "path/to/file.py:function" or "package.module:function". The function takes no arguments and returns a tuple
     (model, batches, loss_fn, optimizer), the last of which may be left out, or a mapping with these names.
-    Raises HealthError if there is no such function or it returns something else; what it raises itself passes through.
+    Raises HealthError if there is no such function, if the file or the function raises or ends the program, or if it returns
+    something else.
     """
     home, _, function = name.rpartition(":")
     if not home or not function:
@@ -29,7 +35,9 @@ def load_task(name: str) -> dict[str, Any]:
         raise HealthError(
             f"task got {quote(name)}; {quote(home)} has no function {quote(function)}; expected one that returns the task"
         )
-    return parts_of(make())
+    with users_code(quote(name)):
+        made = make()
+    return parts_of(made)
 
 
 def parts_of(made: Any) -> dict[str, Any]:
@@ -42,14 +50,37 @@ def parts_of(made: Any) -> dict[str, Any]:
     raise HealthError(f"the task's function returned {given}; expected (model, batches, loss_fn, optimizer)")
 
 
+@contextmanager
+def users_code(what: str) -> Iterator[None]:
+    """Tell an exception of the user's code, and an attempt to end the program, in one line that names its place."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        if isinstance(error, LettrineError):
+            raise
+        kind = "ended the program" if isinstance(error, SystemExit) else f"raised {type(error).__name__}: {error}"
+        raise HealthError(f"{what} {kind}{_place(error)}; expected it to run through") from error
+
+
+def _place(error: BaseException) -> str:
+    """The innermost line that is the user's: of a syntax error the line itself, else the last outside of installed packages."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f" ({Path(error.filename).name}, line {error.lineno})"
+    frames = [each for each in traceback.extract_tb(error.__traceback__) if not each.filename.startswith(NOT_THEIRS)]
+    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+
+
 def _module(home: str) -> Any:
     if not home.endswith(".py"):
         try:
-            return importlib.import_module(home)
-        except ImportError as error:
+            with users_code(quote(home)):
+                return importlib.import_module(home)
+        except HealthError as error:
+            if not isinstance(error.__cause__, ImportError):
+                raise
             raise HealthError(
-                f"task got the module {quote(home)}, which cannot be imported ({error}); expected a file or a module"
-            ) from error
+                f"task got the module {quote(home)}, which cannot be imported ({error.__cause__}); expected a file or a module"
+            ) from error.__cause__
     path = Path(home)
     if not path.is_file():
         raise HealthError(f"task got the file {quote(home)}, which is not there; expected a file such as train.py")
@@ -61,7 +92,8 @@ def _module(home: str) -> Any:
     sys.path.insert(0, folder)  # so that it finds its neighbours, as when it is run itself
     sys.modules.setdefault(path.stem, module)
     try:
-        spec.loader.exec_module(module)
+        with users_code(quote(home)):
+            spec.loader.exec_module(module)
     finally:
         sys.path.remove(folder)
     return module

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -14,6 +14,8 @@ from torch.utils.data import DataLoader, default_collate
 
 from lettrine.errors import HealthError
 from lettrine.torch.capture.catalogue import kind_of, unwrapped
+from lettrine.torch.checkup.labels import REFUSED, without_wrong_labels
+from lettrine.torch.checkup.loading import users_code
 from lettrine.torch.checkup.sandbox import same_bits, sandbox
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import fresh, leaves, moved
@@ -32,11 +34,15 @@ def make_task(
 
     Raises HealthError for what cannot be examined.
     """
-    model = unwrapped(model)
+    model = unwrapped(model, by="checkup")
     if being_watched(model):
         raise HealthError("checkup got a model that is watched now; expected one that is not: close the watch first")
     if not callable(loss_fn):
         raise HealthError(f"checkup got a loss_fn of type {type(loss_fn).__name__}; expected a function or a loss module")
+    if isinstance(loss_fn, type):
+        raise HealthError(
+            f"checkup got the class {loss_fn.__name__} as loss_fn; expected an instance of it: {loss_fn.__name__}()"
+        )
     if optimizer is not None and not isinstance(optimizer, Optimizer):
         inner = getattr(optimizer, "optimizer", None)
         if not isinstance(inner, Optimizer):
@@ -45,6 +51,8 @@ def make_task(
     for name, parameter in model.named_parameters():
         if isinstance(parameter, nn.UninitializedParameter):
             raise HealthError(f"checkup got {name}, which has no shape yet; call the model once, then check it")
+        if parameter.is_meta:
+            raise HealthError(f"checkup got {name} on the meta device, which holds no values; expected a model with weights")
     with sandbox(model, loss_fn, optimizer, batches), torch.inference_mode(mode=False), torch.enable_grad():
         taken, again = draw(batches)
         rows_first = isinstance(batches, DataLoader) and batches.collate_fn is default_collate
@@ -66,7 +74,7 @@ def draw(batches: Any) -> tuple[list[Any], bool]:
     first: Any = None
     again = True
     values = 0
-    for batch in batches:
+    for batch in _drawn(batches):
         first = batch if first is None else first
         again = again and all(a is b for (_, a), (_, b) in zip(leaves(batch), leaves(first), strict=False))
         taken.append(fresh(batch))
@@ -75,7 +83,15 @@ def draw(batches: Any) -> tuple[list[Any], bool]:
             break
     if not taken:
         raise HealthError("checkup got batches that give nothing; expected at least one, such as [(inputs, targets)]")
+    if not values and any(True for batch in taken for _ in leaves(batch)):
+        raise HealthError("checkup got batches without an example; expected tensors that hold some")
     return taken, again
+
+
+def _drawn(batches: Iterable[Any]) -> Iterator[Any]:
+    """The batches; what raises while one is drawn is told in one line."""
+    with users_code("drawing the batches"):
+        yield from batches
 
 
 def _called(task: Task) -> Task:
@@ -85,7 +101,11 @@ def _called(task: Task) -> Task:
     errors: list[str] = []
     for whole in ways:
         batches = task.batches if whole else [moved(batch, task.device) for batch in task.batches]
-        tried = replace(task, whole=whole, batches=batches)
+        tried = replace(task, whole=whole, batches=batches, known={})
+        if not whole:
+            without_wrong_labels(tried)
+            if tried.known.get(REFUSED):
+                return tried
         try:
             with tried.boxed():
                 tried.model.train()

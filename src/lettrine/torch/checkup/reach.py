@@ -92,7 +92,11 @@ def _inside(thing: Any, found: Reached) -> Iterable[Any]:  # noqa: C901, PLR0911
 
 
 def _closed_over(function: types.FunctionType) -> list[Any]:
-    """The objects a function holds: closure, defaults, and the networks or optimisers among the globals it uses."""
+    """The objects a function holds: closure, defaults, and the networks or optimisers among the globals it uses. Our own hooks
+    are skipped: what they note must last.
+    """
+    if (function.__module__ or "").startswith(__package__):
+        return []
     cells = [cell.cell_contents for cell in function.__closure__ or () if _filled(cell)]
     named = [function.__globals__.get(name) for name in function.__code__.co_names]
     kinds = (nn.Module, Optimizer, Tensor, *GENERATORS)

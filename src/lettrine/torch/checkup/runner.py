@@ -18,6 +18,7 @@ from lettrine.health.trace import Facts, ParameterInfo, Trace
 from lettrine.torch.capture.catalogue import kind_of, parameter_info
 from lettrine.torch.checkup.confirming import confirmed
 from lettrine.torch.checkup.experiment import EXPERIMENTS, Experiment, Result
+from lettrine.torch.checkup.labels import LABELS, REFUSED
 from lettrine.torch.checkup.sources import built_at
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import leaves
@@ -46,6 +47,10 @@ def run(
     wanted = list(EXPERIMENTS) if only is None else list(only)
     if unknown := [name for name in wanted if name not in EXPERIMENTS]:
         raise HealthError(f"experiments got {', '.join(map(repr, unknown))}; expected among {', '.join(EXPERIMENTS)}")
+    if not wanted:
+        raise HealthError(f"experiments got none; expected at least one of {', '.join(EXPERIMENTS)}")
+    if task.known.get(REFUSED) and "first-loss" not in wanted:
+        raise HealthError(f"checkup could not compute a loss: {task.known[LABELS].message} {task.known[LABELS].remedy}")
     found: list[Finding] = []
     outcomes: list[Outcome] = []
     evidence: list[Evidence] = []
@@ -74,6 +79,8 @@ def perform(each: Experiment, task: Task) -> tuple[list[Finding], Outcome, list[
     if needed > task.left():
         time = f"it takes about {needed:.0f} s, more than was left" if needed >= 1 else "the time was up"
         return [], Outcome(each.id, "not run", f"{time}; give minutes=…"), []
+    if task.known.get(REFUSED) and each.id != "first-loss":
+        return [], Outcome(each.id, "not run", "no batch has labels that the loss takes"), []
     if each.trains and task.known.get("broken"):
         return [], Outcome(each.id, "not run", "the loss is not finite, so nothing can be learned from it"), []
     begun = task.now()

@@ -141,8 +141,16 @@ class Task:
         return losses[0]
 
     def fallback_optimizer(self) -> Optimizer:
-        """The task's optimiser, or Adam if none was given."""
-        return self.optimizer or torch.optim.Adam([each for each in self.model.parameters() if each.requires_grad], lr=1e-3)
+        """The task's optimiser, or Adam if none was given. Raises Skip if there is nothing to train."""
+        return self.optimizer or self.adam(1e-3)
+
+    def adam(self, rate: float) -> Optimizer:
+        """Adam for what the task's optimiser holds, or for the whole model. Raises Skip if there is nothing to train."""
+        held = [each for group in self.optimizer.param_groups for each in group["params"]] if self.optimizer else []
+        wanted = [each for each in held or list(self.model.parameters()) if each.requires_grad]
+        if not wanted:
+            raise Skip("not applicable", "no parameter asks for a gradient")
+        return torch.optim.Adam(wanted, lr=rate)
 
     @contextmanager
     def boxed(self, *, exact: bool = False) -> Iterator[None]:

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from lettrine.health.findings import Report
 from lettrine.health.trace import Trace
 from lettrine.torch.watching.probes import Probes
+from lettrine.torch.watching.start import Start
 
 Task: TypeAlias = tuple[Any, Callable[..., Any]] | str | None
 """A task for a watch: batches and a loss function, or the name of a function that makes a task."""
@@ -18,6 +19,7 @@ class Reporting:
 
     def __init__(self, probes: Probes, task: Task) -> None:
         self._probes, self._task = probes, task
+        self._start = Start(probes) if isinstance(task, tuple) else None  # a task by name builds its own model
         self._judged: tuple[Any, Report] | None = None
         self._tried: Report | None = None
 
@@ -47,5 +49,8 @@ class Reporting:
                 self._tried = checkup(task=self._task, watched=watched)
             else:
                 optimiser = self._probes.optimisers[0] if self._probes.optimisers else None
-                self._tried = checkup(self._probes.model, *self._task, optimiser, watched=watched)
+                low = any(each.id == "schedule-to-zero" for each in watched.findings)
+                assert self._start is not None  # noqa: S101  for the type checker
+                with self._start.again(optimiser, rates=not low):
+                    self._tried = checkup(self._probes.model, *self._task, optimiser, watched=watched)
         return self._tried

@@ -98,7 +98,7 @@ def _tables(task: Task, rows: int) -> list[Table]:
         if first.ndim < 2 or len(parts) != len(given) or sum(map(len, parts)) != rows:
             continue
         features = torch.cat(parts).flatten(1)
-        if 2 <= features.shape[1] <= MOST_FEATURES and features.dtype is not torch.bool:
+        if 2 <= features.shape[1] <= MOST_FEATURES and features.dtype is not torch.bool and not features.is_complex():
             found.append(Table(path, tuple(first.shape[1:]), features))
     return found
 

@@ -40,13 +40,15 @@ def data(task: Task) -> Result:
     if not task.again and len(marks) > 2 and repeated >= CHECKUP_REPEATS * len(marks) and not _all_rows_each_time(task, marks):
         found.append(_repeats(repeated, len(marks)))
     same, constant = _alike(task)
-    copies = _copies(task)
-    figures |= {"alike": same, "constant_features": constant, "copies": copies}
+    copies, twins = _copies(task), _twins(task)
+    figures |= {"alike": same, "constant_features": constant, "copies": copies, "twins": twins}
+    if same < 0.5 and twins >= CHECKUP_REPEATS:
+        found.append(_repeated_rows(twins))
     if same >= 0.5:
         found.append(_one_example(same))
     targets = [batch[-1] for batch in task.batches if not task.whole and isinstance(batch[-1], Tensor)]
     if targets:
-        found += _targets(task, targets, figures)
+        found += [each for each in _targets(task, targets, figures) if each.id != "sorted-data" or twins < CHECKUP_REPEATS]
     said = f"{len(set(marks))} of {len(marks)} batches differ"
     if figures.get("classes", 0) > 0:
         said += f"; {int(figures['classes'])} classes, the largest {100 * figures['largest_class']:.0f} % of the targets"
@@ -91,6 +93,18 @@ def _copies(task: Task) -> float:
     """Share of the examples whose inputs equal those of an earlier example, bit for bit."""
     seen = [row for batch in task.batches for row in _rows(batch)] if not task.whole else []
     return 1.0 - len(set(seen)) / len(seen) if seen else 0.0
+
+
+def _twins(task: Task) -> float:
+    """Share of the examples whose inputs, of continuous numbers, and target equal those of another one in the same batch."""
+    if task.whole or not all(isinstance(batch[-1], Tensor) and batch[-1].ndim for batch in task.batches):
+        return 0.0
+    given = [each for _, each in leaves(task.batches[0][0]) if each.is_floating_point() and each.numel()]
+    if not given or max(len(set(each.flatten().tolist())) for each in given) < max(len(each) for each in given):
+        return 0.0  # of a few numbers only, such as states of a game: they come again by themselves
+    rows = [list(zip(_rows(batch), map(str, batch[-1].tolist()), strict=False)) for batch in task.batches]
+    total = sum(map(len, rows))
+    return 1.0 - sum(len(set(each)) for each in rows) / total if total else 0.0
 
 
 def _all_rows_each_time(task: Task, marks: list[int]) -> bool:
@@ -218,6 +232,19 @@ def _repeats(repeated: int, total: int) -> Finding:
         value=repeated / total,
         limit=CHECKUP_REPEATS,
         source="PyTorch documentation: randomness in multi-process data loading",
+    )
+
+
+def _repeated_rows(share: float) -> Finding:
+    return finding(
+        "repeated-batch",
+        "info",
+        (),
+        f"{100 * share:.0f} % of the examples repeat another one of the same batch, inputs and target.",
+        "A batch then teaches less than its size says.",
+        "If examples are not drawn several times on purpose, look at sampler, joins and augmentation.",
+        value=share,
+        limit=CHECKUP_REPEATS,
     )
 
 

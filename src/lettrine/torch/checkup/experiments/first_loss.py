@@ -14,19 +14,20 @@ from math import inf, isfinite, nan, prod
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lettrine.health.findings import Finding
 from lettrine.health.limits import CHECKUP_START
-from lettrine.torch.capture.catalogue import named_modules
-from lettrine.torch.checkup.broken import broken_by
+from lettrine.torch.checkup.broken import broken_by, broken_later
 from lettrine.torch.checkup.call import NotCalled
 from lettrine.torch.checkup.experiment import Result, experiment, finding
+from lettrine.torch.checkup.labels import LABELS, REFUSED
+from lettrine.torch.checkup.ranges import no_floor, out_of_reach
 from lettrine.torch.checkup.task import Task
+from lettrine.torch.checkup.wrong_way import wrong_way
 
 MOST_CONSTANTS = 4096  # values of the constant answer
 TRIES = 60  # evaluations of the loss, in at most
-OUTSIDE = 0.05  # beyond a range, and share of the targets that is
 TIME = 0.1  # share of the remaining time
 
 
@@ -38,6 +39,9 @@ def first_loss(task: Task) -> Result:
         fitting a constant to the loss with the network left out. Shapes and ranges of outputs and targets are compared.
     Formula: ratio = first loss / loss of the best constant answer.
     """
+    if task.known.get(REFUSED):
+        found = task.known[LABELS]
+        return Result(found.message, (found,))
     task.model.train()
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
@@ -47,6 +51,7 @@ def first_loss(task: Task) -> Result:
         found = broken_by(task)
         task.known["broken"] = True
         return Result(found.message, (found,), {"loss": value}, where=found.where)
+    later = broken_later(task)
     output = output_of(task)
     reference = constant_loss(task, output)
     # The reference of a single batch may be too low: it is 0 for a batch of one class.
@@ -55,7 +60,14 @@ def first_loss(task: Task) -> Result:
     figures = {"loss": value, "reference": reference, "reference_of_several": several}
     findings = [
         each
-        for each in (_broadcast(task, output) or _stretched(warned), *_reach(task, output), _no_floor(task, loss))
+        for each in (
+            task.known.get(LABELS),
+            _broadcast(task, output) or _stretched(warned),
+            *out_of_reach(task, output),
+            no_floor(task, loss),
+            wrong_way(task, output),
+            later,
+        )
         if each is not None
     ]
     said = f"The first loss is {value:.4g}"
@@ -220,76 +232,6 @@ def _stretched(warned: list[warnings.WarningMessage]) -> Finding | None:
                 source="torch.nn.MSELoss: target of the same shape as the input",
             )
     return None
-
-
-def _reach(task: Task, output: Tensor | None) -> list[Finding]:
-    """Targets that the last activation cannot give."""
-    target = None if task.whole else task.batch()[-1]
-    if output is None or output.grad_fn is None or not isinstance(target, Tensor) or not target.is_floating_point():
-        return []
-    if target.numel() != output.numel():
-        return []
-    from lettrine.torch.graph.reading import operation  # noqa: PLC0415
-
-    ranges = {"Relu": (0.0, inf), "Sigmoid": (0.0, 1.0), "Tanh": (-1.0, 1.0), "Softmax": (0.0, 1.0), "Softplus": (0.0, inf)}
-    node: Any = output.grad_fn
-    while (
-        operation(node) in ("View", "Squeeze", "Unsqueeze", "Reshape", "UnsafeView", "Select", "Flatten") and node.next_functions
-    ):
-        node = node.next_functions[0][0]
-        if node is None:
-            return []
-    low, high = ranges.get(operation(node), (-inf, inf))
-    outside = float(((target < low - OUTSIDE) | (target > high + OUTSIDE)).float().mean())
-    if not outside > OUTSIDE:
-        return []
-    least, most = float(target.min()), float(target.max())
-    return [
-        finding(
-            "target-range",
-            "critical",
-            _last_module(task),
-            f"The last operation, {operation(node)}, gives {low:g} to {high:g}; {100 * outside:.0f} % of the targets lie outside "
-            f"(they go from {least:.3g} to {most:.3g}).",
-            "No training can reach such answers.",
-            f"End in a linear layer without {operation(node)}, or scale the targets into its range.",
-            value=outside,
-            limit=OUTSIDE,
-        )
-    ]
-
-
-def _no_floor(task: Task, loss: Tensor) -> Finding | None:
-    """Targets outside 0 to 1 under a binary cross-entropy: its loss then has no lower bound."""
-    from lettrine.torch.graph.reading import operation  # noqa: PLC0415
-
-    target = None if task.whole else task.batch()[-1]
-    node: Any = loss.grad_fn
-    while node is not None and not operation(node).startswith("BinaryCrossEntropy"):
-        node = node.next_functions[0][0] if node.next_functions else None
-    if node is None or not isinstance(target, Tensor):
-        return None
-    least, most = float(target.min()), float(target.max())
-    outside = float(((target < 0) | (target > 1)).double().mean())
-    if not outside > OUTSIDE:
-        return None
-    return finding(
-        "target-range",
-        "critical",
-        _last_module(task),
-        f"The loss is a binary cross-entropy, whose targets lie between 0 and 1; {100 * outside:.0f} % of these are beyond "
-        f"(they go from {least:.3g} to {most:.3g}).",
-        "Such a loss has no lower bound: it falls as the answers become surer and more wrong.",
-        "Scale the targets to 0 to 1; for grades or counts use another loss, for classes cross_entropy.",
-        value=outside,
-        limit=OUTSIDE,
-        source="torch.nn.BCEWithLogitsLoss: targets between 0 and 1",
-    )
-
-
-def _last_module(task: Task) -> tuple[str, ...]:
-    names = [name for name, each in named_modules(task.model) if not list(each.children()) and not isinstance(each, nn.Dropout)]
-    return (names[-1],) if names else ()
 
 
 def _shape(tensor: Tensor) -> str:

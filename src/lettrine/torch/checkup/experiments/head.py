@@ -68,7 +68,7 @@ def head(task: Task) -> Result:
     steps = steps_for(task, 2)
     said = f"{extra.name} stands right before {extra.taker}, which takes {'logarithms' if extra.logged else 'logits'}."
     if not steps:
-        return Result(f"{said} There was no time to drop it.")
+        raise Skip("not run", f"{said} There was no time to drop it; give minutes=…")
     trial = compare(task, lambda each: _activations(each, extra), steps)
     figures = {"without": trial.without, "with": trial.with_remedy, "error": trial.error}
     said += f" {'With its logarithm' if extra.logged else 'Without it'}, {trial.said}."

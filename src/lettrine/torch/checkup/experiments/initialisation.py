@@ -57,7 +57,7 @@ def initialisation(task: Task) -> Result:
         return Result(said, figures=figures)
     steps = steps_for(task, 2)
     if not steps:
-        return Result(f"{said} There was no time to try other weights.", figures=figures)
+        raise Skip("not run", f"{said} There was no time to try other weights; give minutes=…")
     try:
         trial = compare(task, _calibrated, steps)
     except LettrineError as error:

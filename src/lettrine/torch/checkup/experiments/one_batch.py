@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from lettrine.health.findings import Finding
 from lettrine.health.limits import CHECKUP_FELL, CHECKUP_FIT_GOAL, CHECKUP_FIT_SHARE, CHECKUP_FIT_STEPS, CHECKUP_SAME
+from lettrine.torch.capture.catalogue import clean_name
 from lettrine.torch.checkup.call import NotCalled
 from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.experiments.first_loss import constant_loss, output_of
@@ -26,6 +27,10 @@ from lettrine.torch.checkup.values import leaves
 
 RATES: Final = (1e-3, 1e-2, 1e-4)
 MOST: Final = 150  # steps
+LINEAR: Final = 0.5  # of the best constant answer's loss: what several layers that are one linear map must reach on classes
+MOST_BACK: Final = 64  # parameters taken back to their start one by one, and
+MOST_TOLD: Final = 8  # kept as figures, while
+BACK_SHARE: Final = 0.3  # of all the time is left
 DONE: Final = 0.02  # share of the first loss: below it the batch is memorised
 SHARE: Final = 0.12  # share of the remaining time, for each try
 
@@ -35,7 +40,7 @@ def one_batch(task: Task) -> Result:
     """Train on one batch with the task's optimiser, and with Adam if that fails.
 
     Measured: The lowest loss while training on one batch again and again, without dropout. If the task's own optimiser fails,
-    Adam tries three rates.
+    Adam tries three rates. Then which parameters matter: how much of it is lost when one alone goes back to its start.
     Formula: reached = lowest loss / loss of the best constant answer.
     """
     reference = task.known.get("reference", nan)
@@ -43,8 +48,12 @@ def one_batch(task: Task) -> Result:
         task.model.train()
         reference = constant_loss(task, output_of(task))
     steps = max(CHECKUP_FIT_STEPS, task.steps_in(SHARE, MOST))
-    tries = {"own": fit(task, steps, task.fallback_optimizer, 1)}
+    lost: dict[str, float] = {}
+    tries = {"own": fit(task, steps, task.fallback_optimizer, 1, lost)}
     goal = _goal(tries["own"], reference)
+    linear = min(tries["own"]) > LINEAR * reference and _of_classes(task) and _layers(task) > 1 and _is_linear(task)
+    if linear:
+        goal = LINEAR * reference
     if min(tries["own"]) > goal:
         for rate in RATES:
             if task.left() < CHECKUP_FIT_STEPS * task.seconds:
@@ -65,6 +74,11 @@ def one_batch(task: Task) -> Result:
     how = "its own optimiser" if best == "own" else best.replace("Adam ", "Adam at ")
     said = f"One batch: from {first:.3g} to {reached:.3g} in {len(tries[best])} steps with {how}"
     said += f"; the best constant answer has {reference:.3g}." if isfinite(reference) else "."
+    told = sorted(((share, name) for name, share in lost.items() if isfinite(share)), reverse=True)
+    figures |= {f"matters {name}": share for share, name in told[:MOST_TOLD]}
+    if told and best == "own":
+        said += f" {told[0][1]} matters most: without what it learned, {100 * told[0][0]:.0f} % is lost again"
+        said += f"; {told[-1][1]} least, {100 * told[-1][0]:.0f} %." if len(told) > 1 else "."
     if len(task.batches) > 1 and reached <= goal and task.left() > 2 * steps * task.seconds:
         two = min(fit(task, steps, _adam(task, float(best[5:])) if best != "own" else task.fallback_optimizer, 2))
         figures["two"] = two
@@ -72,14 +86,19 @@ def one_batch(task: Task) -> Result:
     settled = len(tries) > len(RATES) and all(len(each) >= CHECKUP_FIT_STEPS or not isfinite(each[-1]) for each in tries.values())
     if reached <= goal or not settled or not isfinite(first) or (isfinite(reference) and reference < 1e-6):
         return Result(said, figures=figures)
-    found = _finding(first, reached, reference, goal, linear=_is_linear(task))
+    found = _finding(first, reached, reference, goal, linear=linear or _is_linear(task))
     return Result(said, (found,), figures)
 
 
-def fit(task: Task, steps: int, make: Callable[[], torch.optim.Optimizer], batches: int) -> list[float]:
-    """Losses while one or two batches are memorised; ends early when they are."""
+def fit(
+    task: Task, steps: int, make: Callable[[], torch.optim.Optimizer], batches: int, lost: dict[str, float] | None = None
+) -> list[float]:
+    """Losses while one or two batches are memorised; ends early when they are. lost: is filled with what each parameter does for
+    it.
+    """
     losses: list[float] = []
     with task.boxed():
+        begun = {name: each.detach().clone() for name, each in task.model.named_parameters()} if lost is not None else {}
         task.model.train()
         for module in task.model.modules():
             if isinstance(module, nn.modules.dropout._DropoutNd):  # noqa: SLF001  the common base of all dropouts
@@ -93,19 +112,45 @@ def fit(task: Task, steps: int, make: Callable[[], torch.optim.Optimizer], batch
                 break
             if losses[-1] < DONE * abs(losses[0]):
                 break
+        if lost is not None and isfinite(losses[-1]) and losses[-1] < losses[0]:
+            lost |= _taken_back(task, begun, losses)
     return losses
 
 
+def _taken_back(task: Task, begun: dict[str, Tensor], losses: list[float]) -> dict[str, float]:
+    """The share of what was memorised that is lost when a parameter alone goes back to its start."""
+    learned = task.same_loss()
+    shares: dict[str, float] = {}
+    for name, each in list(task.model.named_parameters())[:MOST_BACK]:
+        if torch.equal(each, begun[name]) or task.left() < BACK_SHARE * task.budget:
+            continue
+        kept = each.detach().clone()
+        with torch.no_grad():
+            each.copy_(begun[name])
+            shares[clean_name(name)] = (task.same_loss() - learned) / (losses[0] - learned)
+            each.copy_(kept)
+    return shares
+
+
 def _adam(task: Task, rate: float) -> Callable[[], torch.optim.Optimizer]:
-    held = [each for group in task.optimizer.param_groups for each in group["params"]] if task.optimizer else []
-    wanted = [each for each in held or list(task.model.parameters()) if each.requires_grad]
-    return lambda: torch.optim.Adam(wanted, lr=rate)
+    return lambda: task.adam(rate)
 
 
 def _goal(losses: list[float], reference: float) -> float:
     if isfinite(reference):
         return CHECKUP_FIT_SHARE * reference if reference > 0 else reference + CHECKUP_FIT_GOAL * abs(losses[0] - reference)
     return losses[0] - (1 - CHECKUP_FELL) * abs(losses[0])
+
+
+def _of_classes(task: Task) -> bool:
+    """Whether the targets are classes: numbers may be a linear map of the inputs by design."""
+    target = None if task.whole else task.batches[0][-1]
+    return isinstance(target, Tensor) and not target.is_floating_point()
+
+
+def _layers(task: Task) -> int:
+    """The number of matrices that are trained."""
+    return sum(each.requires_grad and each.ndim > 1 for each in task.model.parameters())
 
 
 def _is_linear(task: Task) -> bool:

@@ -51,12 +51,12 @@ def optimiser(task: Task) -> Result:
         for (each, group), pull, did in zip(held, pulled, moved, strict=True)
         if pull and not did and float(group.get("lr", 1.0)) > 0
     ]
-    idle = sorted({f"{float(group['lr']):g}" for _, group in held if "lr" in group and float(group["lr"]) == 0.0})
+    idle = [names.get(id(each), "?") for each, group in held if "lr" in group and float(group["lr"]) == 0.0]
     figures = {"held": len(held), "pulled": sum(pulled), "moved": sum(moved), "still": len(still)}
     said = f"After {STEPS} steps {sum(moved)} of the {len(held)} tensors that the optimiser holds have moved"
     said += f", {len(still)} with a gradient have not." if still else "."
     if idle:
-        said += " The rate of some groups is 0, as at the start of a warm-up."
+        said += f" The rate of {len(idle)}, such as {idle[0]}, is 0, as at the start of a warm-up."
     if broken and all(isfinite(each) for each in losses[:1]) and not findings:
         findings.append(_breaks(tuple(broken), float(held[0][1].get("lr", float("nan")))))
     if closed and not findings:
@@ -81,7 +81,7 @@ def _closed(task: Task, held: list[tuple[Tensor, dict[str, Any]]], before: list[
 
 def _no_pull(parameter: Tensor) -> bool:
     """Whether it requires a gradient and gets one that is 0 everywhere."""
-    return parameter.requires_grad and parameter.grad is not None and not bool((parameter.grad != 0).any())
+    return parameter.requires_grad and parameter.grad is not None and not _size(parameter.grad)
 
 
 def _alike(parameter: Tensor, before: Tensor) -> bool:
@@ -117,6 +117,8 @@ def _shut(names: tuple[str, ...]) -> Finding:
 
 def _size(gradient: Tensor | None) -> float:
     """Rms of a gradient; 0 if there is none."""
+    if gradient is not None and gradient.is_sparse:
+        gradient = gradient.coalesce().values()
     return 0.0 if gradient is None or not gradient.numel() else float(gradient.detach().double().square().mean().sqrt())
 
 

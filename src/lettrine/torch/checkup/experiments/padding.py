@@ -44,7 +44,8 @@ def padding(task: Task) -> Result:
     if padded is None:
         raise Skip("not applicable", "no padding was seen in the inputs")
     task.model.eval()
-    if not padded.told and not masks(task, call):
+    open_to_all = not padded.told and not masks(task, call)
+    if open_to_all and not _attends(task, call, padded.pads.shape[1]):
         raise Skip("not applicable", "the network masks nothing, so its padding is read like anything else")
     rows = padded.pads.any(1)
     with _MaskNotes() as first:
@@ -66,6 +67,8 @@ def padding(task: Task) -> Result:
     if by_pads <= CHECKUP_SAME_SINGLE:
         return Result(said, figures=figures)
     task.known["padding"] = "found"
+    if open_to_all:
+        return Result(said, (_unmasked(by_pads),), figures)
     found = _finding(by_pads, by_real, begins(before, after, kept, CHECKUP_SAME_SINGLE))
     return Result(said, (found,), figures, where=found.where)
 
@@ -120,6 +123,7 @@ class _MaskNotes(TorchFunctionMode):
         super().__init__()
         self.found = False
         self.masks: list[Tensor] = []
+        self.attended: list[int] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = kwargs or {}
@@ -135,7 +139,14 @@ class _MaskNotes(TorchFunctionMode):
             mask := given.get("mask", args[1] if len(args) > 1 else None), Tensor
         ):
             self.masks.append(mask.clone())
-        return func(*args, **given)
+        if func is functional.multi_head_attention_forward:
+            self.attended.append(int(args[1].shape[0]))  # keys (T, B, E)
+        if func is functional.scaled_dot_product_attention:
+            self.attended.append(int(args[1].shape[-2]))
+        output = func(*args, **given)
+        if name == "softmax" and isinstance(output, Tensor) and output.ndim > 2 and output.shape[-1] == output.shape[-2]:
+            self.attended.append(int(output.shape[-1]))
+        return output
 
 
 def _alike(first: list[Tensor], second: list[Tensor]) -> bool:
@@ -150,6 +161,29 @@ def masks(task: Task, call: Call) -> bool:
         task.outputs(call)
     found: bool = notes.found
     return found
+
+
+def _attends(task: Task, call: Call, length: int) -> bool:
+    """Whether the network weighs all places of the sequence for each of them. A convolution or a mean may read its padding."""
+    with task.boxed(), torch.no_grad(), _MaskNotes() as notes:
+        task.model.train()
+        task.outputs(call)
+    return any(0 <= places - length <= GROWN for places in notes.attended)
+
+
+def _unmasked(by_pads: float) -> Finding:
+    return finding(
+        "padding",
+        "info",
+        (),
+        f"The attention masks nothing, and the inputs seem to be padded: the contents of padded places change the answers by "
+        f"{part(by_pads)}.",
+        "The answer to an example then depends on the length of the longest example in its batch.",
+        "If the run of one number at the end of the rows is padding, hide it: key_padding_mask = (x == pad) in torch's layers.",
+        value=by_pads,
+        limit=CHECKUP_SAME_SINGLE,
+        source="Vaswani et al. 2017, Attention is all you need; torch.nn.MultiheadAttention",
+    )
 
 
 def _kept(padded: Padded) -> Callable[[Tensor], Tensor | None]:

@@ -36,9 +36,9 @@ def parameters(task: Task) -> Result:
     ends = [_ends(task, number) for number in range(2)]
     if not ends[0]:
         held = any(each.requires_grad for each in task.model.parameters())
-        if not held:
+        if not held and task.optimizer is None:
             raise Skip("not applicable", "no parameter asks for a gradient")
-        found = _cut_off()
+        found = _cut_off() if held else _all_frozen()
         return Result(found.message, (found,))
     lasting = {key: tensor for key, tensor in ends[0].items() if key in ends[1]}
     named = {id(each): clean_name(name) for name, each in task.model.named_parameters(remove_duplicate=False)}
@@ -53,8 +53,13 @@ def parameters(task: Task) -> Result:
     }
     said = f"The loss reaches {figures['in_graph']} of {len(named)} parameters"
     said += f", and {figures['elsewhere']} tensors that are not parameters of the model." if figures["elsewhere"] else "."
+    unused = _unused(task, named, ends)
+    figures["unused"] = len(unused)
+    if unused:
+        said += f" The loss stays the same when these are changed, so it does not use them: {', '.join(unused[:4])}"
+        said += f" and {len(unused) - 4} more." if len(unused) > 4 else "."
     where = tuple(name for each in found_all for name in each.where)
-    return Result(said, tuple(found_all), figures, where=where)
+    return Result(said, tuple(found_all), figures, {"unused": ", ".join(unused)} if unused else {}, where=where)
 
 
 def _ends(task: Task, number: int) -> dict[int, Tensor]:
@@ -148,6 +153,12 @@ def _without_gradient(
         )
 
 
+def _unused(task: Task, named: dict[int, str], ends: list[dict[int, Tensor]]) -> tuple[str, ...]:
+    """Parameters without a gradient that do not matter to the loss either."""
+    silent = [each for each in task.model.parameters() if each.requires_grad and not any(id(each) in end for end in ends)]
+    return tuple(named[id(each)] for each in silent[:MOST_MOVED] if each.numel() and not _matters(task, each))
+
+
 def _matters(task: Task, parameter: Tensor) -> bool:
     """Whether the loss changes when the parameter is changed by its own size."""
     before = task.same_loss()
@@ -174,6 +185,18 @@ def _cut_off() -> Finding:
         "backward() fails or changes nothing, so that nothing is learned.",
         "Look between the model and the loss for detach(), .data, .item(), numpy(), no_grad() or argmax.",
         source="torch.autograd: gradients stop at detach() and in no_grad()",
+    )
+
+
+def _all_frozen() -> Finding:
+    return finding(
+        "no-gradient",
+        "critical",
+        (),
+        "No parameter of the model asks for a gradient, though an optimizer was given: all are frozen.",
+        "backward() fails or changes nothing, so that nothing is learned.",
+        "Set requires_grad_(True) on what is to be trained, before the optimizer is made.",
+        source="torch.nn.Module.requires_grad_",
     )
 
 

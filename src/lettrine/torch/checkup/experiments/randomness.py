@@ -14,11 +14,11 @@ from torch import nn
 from lettrine.health.checks import Skip
 from lettrine.health.findings import Finding
 from lettrine.health.limits import CHECKUP_SAME_SINGLE
-from lettrine.torch.checkup.call import NotCalled
+from lettrine.torch.checkup.call import Call, NotCalled
 from lettrine.torch.checkup.chance import Draw, listening
 from lettrine.torch.checkup.experiment import Result, experiment, finding, part
 from lettrine.torch.checkup.sandbox import seeded
-from lettrine.torch.checkup.spread import change
+from lettrine.torch.checkup.spread import Called, begins, change, record_calls
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.values import fresh, leaves
 
@@ -46,10 +46,14 @@ def randomness(task: Task) -> Result:
     first, same, other = answers(1), answers(1), answers(2)
     repeat = max((change(a, b) for a, b in zip(first, same, strict=False)), default=0.0)
     share = max((change(a, b) for a, b in zip(first, other, strict=False)), default=0.0)
-    losses = _losses(task)
-    figures = {"change": share, "repeat": repeat, "eval_loss": losses[0], "train_loss": losses[1]}
+    evaluated, *trained = _losses(task)
+    figures = {"change": share, "repeat": repeat, "eval_loss": evaluated, "train_loss": trained[0], "other_seed": trained[1]}
+    told = f" The loss is {evaluated:.4g} in eval mode, {trained[0]:.4g} and {trained[1]:.4g} in training mode with two seeds."
+    if repeat > CHECKUP_SAME_SINGLE:
+        apart = _unrepeatable(task, call, repeat)
+        return Result(apart.message + told, (apart,), figures, where=apart.where)
     if share <= CHECKUP_SAME_SINGLE:
-        return Result(f"In eval mode, different random numbers change the answers by {part(share)}.", figures=figures)
+        return Result(f"In eval mode, different random numbers change the answers by {part(share)}.{told}", figures=figures)
     with task.boxed(), torch.no_grad(), listening(task.model) as draws:
         task.model.eval()
         seeded(1)
@@ -94,12 +98,38 @@ def _finding(draws: list[Draw], share: float) -> Finding | None:
     return None
 
 
-def _losses(task: Task) -> tuple[float, float]:
-    task.model.eval()
-    eval_loss = task.same_loss()
-    task.model.train()
-    train_loss = task.same_loss()
-    return (eval_loss if isfinite(eval_loss) else float("nan")), (train_loss if isfinite(train_loss) else float("nan"))
+def _unrepeatable(task: Task, call: Call, repeat: float) -> Finding:
+    """Answers that differ although all of torch's, numpy's and Python's global generators start from one number."""
+
+    def recorded() -> list[Called]:
+        with task.boxed(), torch.no_grad():
+            task.model.eval()
+            return record_calls(task.model, lambda: task.outputs(call))[1]
+
+    place = begins(recorded(), recorded(), lambda tensor: tensor, CHECKUP_SAME_SINGLE)
+    where = (place.name,) if place else ()
+    at = f" It begins in {place.name} ({place.kind})." if place else ""
+    return finding(
+        "eval-randomness",
+        "info",
+        where,
+        f"Two passes in eval mode differ by {part(repeat)}, with the same weights and all random generators begun alike.{at}",
+        "Evaluations cannot be compared, and no seed makes a run repeatable.",
+        "Look for a generator of its own that is made anew (numpy.random.default_rng() without a seed), the time, the order of a "
+        "set, or memory that is read before it is written (torch.empty).",
+        value=repeat,
+        limit=CHECKUP_SAME_SINGLE,
+    )
+
+
+def _losses(task: Task) -> list[float]:
+    """The loss in eval mode, and in training mode with two seeds."""
+    losses = []
+    for training, seed in ((False, 1), (True, 1), (True, 2)):
+        task.model.train(training)
+        loss = task.same_loss(seed=seed)
+        losses.append(loss if isfinite(loss) else float("nan"))
+    return losses
 
 
 def norms_of(model: nn.Module) -> list[tuple[str, nn.Module]]:

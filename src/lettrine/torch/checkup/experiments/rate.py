@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from math import inf, isfinite, nan
 from typing import Any, Final
 
@@ -13,15 +15,25 @@ from torch import Tensor
 from lettrine.errors import HealthError
 from lettrine.health.checks import Skip
 from lettrine.health.findings import Finding
-from lettrine.health.limits import CHECKUP_RATE_LEAST, CHECKUP_RATE_RUN, CHECKUP_RATE_STEPS, CHECKUP_RISES, TRIAL_STEPS
+from lettrine.health.limits import (
+    CHECKUP_RATE_LEAST,
+    CHECKUP_RATE_RUN,
+    CHECKUP_RATE_STEPS,
+    CHECKUP_RISES,
+    CHECKUP_STUCK,
+    TRIAL_STEPS,
+)
 from lettrine.health.range_test import RangeTest, sweep
+from lettrine.torch.checkup.dying import Course, course
 from lettrine.torch.checkup.experiment import Result, experiment, finding
+from lettrine.torch.checkup.experiments.first_loss import constant_loss, output_of, spread
 from lettrine.torch.checkup.remedies import LOWER, NORM, WARM, clipped, warmed
 from lettrine.torch.checkup.task import Task, takes_closure
 from lettrine.torch.checkup.trials import Remedy, Trial, contest, steps_for
 
 FAR: Final = 3.0  # times above the largest stable rate, or
 BELOW: Final = 2000.0  # times below the rate of the fastest fall, before another is tried: fine-tuning uses a hundredth
+ALIVE: Final = (0.1, 0.03, 0.01)  # times the rate, if units die at it
 SHARE: Final = 0.25  # share of the remaining time, for the range test
 LOW, HIGH = 1e-6, 10.0
 
@@ -48,39 +60,67 @@ def learning_rate(task: Task) -> Result:
     if isfinite(noise):
         said += f" Batch noise scale: about {noise:.2g} examples."
     too_low = 0 < present < test.steepest / BELOW
-    too_high = present > FAR * test.largest or (not too_low and _rises(task))
+    own = None if too_low else course(task)
+    died = own is not None and own.died(_reference(task))
+    too_high = present > FAR * test.largest or (own is not None and (died or _rises(own)))
+    if own is not None and own.dead:
+        figures["died"] = own.worst[2] - own.worst[1]
     if not (too_high or too_low):
         return Result(said, figures=figures)
-    remedies = _remedies(present, test.suggestion, too_high=too_high)
+    remedies = _remedies(present, test.suggestion, too_high=too_high, died=died)
+    if not remedies:
+        return Result(said, figures=figures)
     count = steps_for(task, len(remedies) + 1, 0.8)
-    if not remedies or not count:
-        return Result(f"{said} There was no time to try another.", figures=figures)
+    if not count:
+        raise Skip("not run", f"{said} There was no time to try another; give minutes=…")
     trials = contest(task, {name: make(count) for name, make in remedies.items()}, count)
     said += " ".join(["", *(f"{name}: {trial.said}." for name, trial in trials.items())])
-    helping = {name: trial for name, trial in trials.items() if trial.helps and _consequence(trial, too_high=too_high)}
+    guessing = CHECKUP_STUCK * _reference(task)
+    helping = {name: trial for name, trial in trials.items() if trial.helps and _consequence(trial, guessing, too_high=too_high)}
     if not helping:
         return Result(said, figures=figures)
     best = min(helping, key=lambda name: helping[name].with_remedy)
     figures |= {"without": helping[best].without, "with": helping[best].with_remedy, "error": helping[best].error}
     found = _finding(present, test, best, trials, too_high=too_high)
-    return Result(said, (found,), figures)
+    if died and own is not None:
+        found = _of_dead(found, own, best, course(task, remedies[best](TRIAL_STEPS)))
+    return Result(said, (found,), figures, where=found.where)
 
 
-def _rises(task: Task) -> bool:
+def _rises(own: Course) -> bool:
     """Whether the loss of the training batches themselves ends above its beginning, at the task's own rate."""
-    count = min(TRIAL_STEPS, task.steps_in(SHARE, TRIAL_STEPS))
-    if count < TRIAL_STEPS:
-        return False
-    with task.boxed():
-        task.model.train()
-        losses = [task.step(number) for number in range(count)]
-    some = max(1, min(len(task.batches), count // 4))
-    first, last = sum(losses[:some]) / some, sum(losses[-some:]) / some
-    return not last < first + (CHECKUP_RISES - 1) * abs(first)
+    return not own.last < own.first + (CHECKUP_RISES - 1) * abs(own.first)
 
 
-def _remedies(present: float, suggestion: float, *, too_high: bool) -> dict[str, Callable[[int], Remedy]]:
+def _reference(task: Task) -> float:
+    """The loss of the best constant answer, as far as it is known; NaN if not: then nothing is said to be no better."""
+    if "reference_of_several" not in task.known:
+        task.known["reference_of_several"] = constant_loss(task, output_of(task), spread(task))
+    return float(task.known["reference_of_several"])
+
+
+def _set_to(rate: float, _: int) -> Remedy:
+    return lambda task: rate_set(task, rate)
+
+
+def _of_dead(found: Finding, own: Course, best: str, other: Course | None) -> Finding:
+    """The same finding, told of the units that die, and of how many live with the remedy."""
+    name, before, after = own.worst
+    lives = f" With {best}, {100 * other.worst[2]:.0f} % do." if other and other.worst[0] else ""
+    message = (
+        f"At this rate units die: of those of {name}, {100 * before:.0f} % give 0 for every example at first and "
+        f"{100 * after:.0f} % after {TRIAL_STEPS} steps, and the loss is no better than guessing.{lives} {found.message}"
+    )
+    return replace(
+        found, where=(name,), message=message, why="A unit that gives 0 for every example has no gradient and stays so."
+    )
+
+
+def _remedies(present: float, suggestion: float, *, too_high: bool, died: bool = False) -> dict[str, Callable[[int], Remedy]]:
     """The remedies for a number of steps, by their description."""
+    if died:
+        rates = sorted({float(f"{factor * present:.1g}") for factor in ALIVE})
+        return {f"lr={rate:g}": partial(_set_to, rate) for rate in rates}
     if not too_high:
         return {f"lr={suggestion:.1g}": lambda _: lambda task: rate_set(task, suggestion)} if isfinite(suggestion) else {}
     lower = suggestion if isfinite(suggestion) and suggestion < present else LOWER[-1] * present
@@ -112,10 +152,12 @@ def _finding(present: float, test: RangeTest, best: str, trials: dict[str, Trial
     )
 
 
-def _consequence(trial: Trial, *, too_high: bool) -> bool:
-    """Too high: the loss did not fall. Too low: even a long run would not reach what the other rate reached in the trial."""
+def _consequence(trial: Trial, guessing: float, *, too_high: bool) -> bool:
+    """Too high: the loss did not fall, or no further than to guessing. Too low: even a long run would not reach what the other
+    rate reached in the trial.
+    """
     if too_high:
-        return not trial.without < trial.start
+        return not trial.without < trial.start or trial.without > guessing
     return CHECKUP_RATE_RUN / trial.steps * (trial.start - trial.without) < trial.start - trial.with_remedy
 
 

@@ -33,6 +33,7 @@ def save_load(task: Task) -> Result:
     state = copy.deepcopy(task.model.state_dict())
     before = _answers(task)
     kept = {name: tensor.detach().clone() for name, tensor in _outside(task.model).items()}
+    plain = {name: tensor.detach().clone() for name, tensor in hidden_tensors(task.model).values() if tensor.is_floating_point()}
     optimizer = task.fallback_optimizer()
     task.model.train()
     for number in range(STEPS):
@@ -50,6 +51,8 @@ def save_load(task: Task) -> Result:
         return Result(said, figures=figures)
     now = _outside(task.model)
     lost = tuple(name for name, value in kept.items() if name in now and not torch.equal(now[name].detach(), value))
+    if not lost and not task.stateful:
+        lost = _statistics(task, plain, before)
     if not lost:  # a state that is carried from batch to batch, or a counter
         return Result(f"{said} The model keeps a state that is neither a parameter nor a buffer.", figures=figures)
     found = finding(
@@ -85,6 +88,19 @@ def _outside(model: nn.Module) -> dict[str, Tensor]:
     held = {id(each) for each in saved.values() if isinstance(each, Tensor)}
     found |= {name: each for name, each in model.named_buffers() if id(each) not in held}
     return {name: each for name, each in found.items() if each.is_leaf}
+
+
+def _statistics(task: Task, plain: dict[str, Tensor], before: list[Tensor]) -> tuple[str, ...]:
+    """Plain tensors that training changed and eval mode only reads: with their earlier values the answers are those of before."""
+    now = dict(hidden_tensors(task.model).values())
+    changed = {name: value for name, value in plain.items() if name in now and not torch.equal(now[name].detach(), value)}
+    if not changed or any(now[name].shape != value.shape for name, value in changed.items()):
+        return ()
+    with torch.no_grad():
+        for name, value in changed.items():
+            now[name].detach().copy_(value)
+    share = max((change(a, b) for a, b in zip(before, _answers(task), strict=False)), default=0.0)
+    return tuple(changed) if share <= CHECKUP_SAME_SINGLE else ()
 
 
 def _refuses(error: Exception) -> Finding:

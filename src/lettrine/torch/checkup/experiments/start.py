@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from lettrine.health.checks import Skip
-from lettrine.health.limits import CHECKUP_START, TRIAL_STEPS
+from lettrine.health.limits import CHECKUP_DECAY, CHECKUP_START, TRIAL_STEPS
 from lettrine.torch.capture.catalogue import named_modules
 from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.experiments.first_loss import output_of
@@ -34,8 +34,9 @@ COUPLED: Final = (torch.optim.SGD, torch.optim.Adam, torch.optim.RMSprop, torch.
 def decay(task: Task) -> Result:
     """Compare weight decay with the gradient; if decay is much stronger, train without it.
 
-    Measured: The size of weight decay beside that of the gradient, and how much lower the loss gets without decay.
-    Formula: pull = norm(weight_decay * weights) / norm(gradient).
+    Measured: The size of weight decay beside that of the gradient, and how much lower the loss gets without decay. Where decay is
+        apart from the gradient, as in AdamW: what it takes of the weights at each step.
+    Formula: pull = norm(weight_decay * weights) / norm(gradient); or rate * weight_decay.
     """
     optimizer = task.optimizer
     if (
@@ -44,16 +45,21 @@ def decay(task: Task) -> Result:
         or not any(float(g.get("weight_decay", 0)) > 0 for g in optimizer.param_groups)
     ):
         raise Skip("not applicable", "no weight decay")
-    if type(optimizer) not in COUPLED or any(group.get("decoupled_weight_decay") for group in optimizer.param_groups):
+    apart = type(optimizer) not in COUPLED or any(group.get("decoupled_weight_decay") for group in optimizer.param_groups)
+    if apart and not isinstance(optimizer, torch.optim.AdamW | torch.optim.Adam | torch.optim.NAdam | torch.optim.RAdam):
         raise Skip("not applicable", "this optimiser's decay is separate from the gradient")
-    pull = _pull(task)
-    figures = {"decay_to_gradient": pull}
-    said = f"Weight decay pulls {pull:.2g} times as hard as the gradient."
-    if not pull > STRONGER:
+    lost = max(float(group.get("lr", 0)) * float(group.get("weight_decay", 0)) for group in optimizer.param_groups)
+    pull = lost if apart else _pull(task)
+    figures = {"lost_each_step" if apart else "decay_to_gradient": pull}
+    said = f"Weight decay takes {100 * lost:.2g} % of the weights at each step."
+    if not apart:
+        said = f"Weight decay pulls {pull:.2g} times as hard as the gradient."
+    limit = CHECKUP_DECAY if apart else STRONGER
+    if not pull > limit:
         return Result(said, figures=figures)
     trial = _tried(task, without_decay)
     if trial is None:
-        return Result(f"{said} There was no time to try without.", figures=figures)
+        raise Skip("not run", f"{said} There was no time to try without; give minutes=…")
     figures |= {"without": trial.without, "with": trial.with_remedy, "error": trial.error}
     said += f" Without it, {trial.said}."
     if not trial.helps:
@@ -63,11 +69,13 @@ def decay(task: Task) -> Result:
         "weight-decay",
         "warning",
         (),
-        f"Weight decay {now:g} pulls {pull:.2g} times as hard as the gradient. Without it, {trial.said}.",
+        f"Weight decay is {now:g}: {said[0].lower()}{said[1:]}",
         "The weights shrink faster than they can learn.",
-        f"Set weight_decay={now / pull:.0e} or less, or use AdamW, whose decay is separate from the gradient.",
+        f"Set weight_decay={now * limit / pull / 10:.0e} or less."
+        if apart
+        else f"Set weight_decay={now / pull:.0e} or less, or use AdamW, whose decay is separate from the gradient.",
         value=pull,
-        limit=STRONGER,
+        limit=limit,
         source="Loshchilov & Hutter 2019, Decoupled weight decay regularization",
     )
     return Result(said, (found,), figures)
@@ -93,7 +101,7 @@ def start(task: Task) -> Result:
     name, layer = last
     trial = _tried(task, lambda each: _shrunk(each, layer))
     if trial is None:
-        return Result(f"{said} There was no time to try a smaller last layer.", figures=figures)
+        raise Skip("not run", f"{said} There was no time to try a smaller last layer; give minutes=…")
     figures |= {"without": trial.without, "with": trial.with_remedy, "error": trial.error}
     said += f" With {name} made {1 / SMALLER:g} times smaller, {trial.said}."
     if not trial.helps or trial.without < reference:  # a network that learns all the same only lost a few steps

@@ -1,6 +1,6 @@
 """Running statistics that are not updated: after steps in training mode a batch norm's mean is unchanged, and it is wrong.
 
-With momentum=0, or if code resets the statistics, eval mode normalises by the layer's initial values.
+With momentum=0 or next to 0, or if code resets the statistics, eval mode normalises by the layer's initial values.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lettrine.health.checks import Skip
-from lettrine.health.limits import NORM_GAP, NORM_VARIANCE
+from lettrine.health.limits import CHECKUP_RATE_RUN, NORM_GAP, NORM_VARIANCE
 from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.experiments.randomness import norms_of
 from lettrine.torch.checkup.task import Task
@@ -48,7 +48,8 @@ def norm_statistics(task: Task) -> Result:
     finally:
         for handle in handles:
             handle.remove()
-    still = [name for name, each in norms if name in batch and torch.equal(before[name][0], each.running_mean)]
+    slow = {name for name, each in norms if each.momentum is not None and 0 < each.momentum * CHECKUP_RATE_RUN < 1}
+    still = [name for name, each in norms if name in batch and (name in slow or torch.equal(before[name][0], each.running_mean))]
     gaps = {name: _gap(*before[name], *batch[name]) for name in still}
     wrong = tuple(name for name, (gap, ratio) in gaps.items() if gap > NORM_GAP or ratio > NORM_VARIANCE)
     figures = {"norms": len(norms), "still": len(still), "gap": max((gap for gap, _ in gaps.values()), default=0.0)}
@@ -60,7 +61,8 @@ def norm_statistics(task: Task) -> Result:
         "norm-statistics",
         "warning",
         wrong,
-        f"{wrong[0]} normalises by its batch while it trains, and its running statistics stay as they were: they are off by "
+        f"{wrong[0]} normalises by its batch while it trains, and its running statistics "
+        f"{'follow too slowly for any usual run' if wrong[0] in slow else 'stay as they were'}: they are off by "
         f"{gap:.2g} standard deviations in the mean, {ratio:.2g} times in the variance.",
         "In eval mode it subtracts a mean that was never measured, so the network behaves differently there.",
         f"Give {wrong[0]} a momentum above 0, such as torch's 0.1; the momentum of Keras is 1 minus torch's.",

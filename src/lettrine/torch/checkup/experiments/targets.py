@@ -1,8 +1,8 @@
 """Do the targets belong to the inputs? The network learns from the true pairs and from the same targets in random order.
 
 On held-out batches, training on true pairs must do better than on shuffled ones. Targets are unrelated to the inputs if all of
-this holds: true pairs are no better, although the network memorises its own batches; an example's nearest neighbour has its class
-no more often than chance; and no feature correlates with a class more than by chance.
+this holds: true pairs are no better, although the network memorises its own batches; an example's nearest neighbour has no nearer
+a target than chance gives; and no feature correlates with a class more than by chance.
 """
 
 from __future__ import annotations
@@ -66,8 +66,7 @@ def targets(task: Task) -> Result:
         "shuffled-targets",
         "warning",
         (),
-        f"Nothing ties the targets to the inputs: {said} An example's nearest neighbour shares its class no more often than any "
-        f"other.",
+        f"Nothing ties the targets to the inputs: {said} An example's nearest neighbour has no nearer a target than any other.",
         "The network only memorises its examples, and that is worth nothing on other data.",
         "Look where inputs and targets are sorted, shuffled or joined: one of them is in another order.",
         value=trial.without,
@@ -121,17 +120,24 @@ def tied(task: Task) -> float:
 
 
 def _neighbours(task: Task) -> float:
-    """Standard errors by which an example's nearest neighbour shares its class more often than chance; NaN for other targets."""
+    """Standard errors by which an example's nearest neighbour shares its class, or has a near number, more often than chance; NaN
+    for other targets.
+    """
     pairs = [(floats(batch[0]), batch[-1]) for batch in task.batches]
-    if any(not given or target.ndim != 1 or target.is_floating_point() for given, target in pairs):
+    if any(not given or target.numel() != len(target) or target.is_complex() for given, target in pairs):
         return nan
     if len({given[0][1][0].numel() for given, _ in pairs}) > 1:
         return nan
     x = torch.cat([given[0][1].flatten(1) for given, _ in pairs]).float()[:2000]
-    y = torch.cat([target for _, target in pairs])[:2000]
+    y = torch.cat([target.flatten() for _, target in pairs])[:2000]
     apart = torch.cdist(x, x)
     apart.fill_diagonal_(float("inf"))
-    agree = float((y[apart.argmin(1)] == y).float().mean())
+    nearest = y[apart.argmin(1)]
+    if y.is_floating_point():
+        far = (y - y.roll(len(y) // 2, 0)).square().double()  # of two that have nothing to do with each other
+        near = (y - nearest).square().double()
+        return float((far.mean() - near.mean()) / ((far.var() + near.var()) / len(y) + 1e-30).sqrt())
+    agree = float((nearest == y).float().mean())
     shares = torch.bincount(y).float() / len(y)
     chance = float(shares.square().sum())
     return (agree - chance) / sqrt(chance * (1 - chance) / len(y) + 1e-12)
