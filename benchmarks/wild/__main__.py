@@ -1,8 +1,9 @@
 """Blind test of the health check on programs of others: `python -m benchmarks.wild --look first --mode watch`.
 
 Each case runs in a process of its own under a time limit. `--verify` trains without any doctor and shows that healthy
-programs learn and faults hurt. `--mode both` runs the watch and the check-up and joins what they find. `--mode followed` does
-what the remedies of the watch say and shows whether it helps, on the programs of `remedies.TRIED` unless others are named.
+programs learn and faults hurt. `--mode both` watches with the task, `health.watch(…, task=…)`, whose report is of both.
+`--mode followed` does what the remedies of the watch say and shows whether it helps, on the programs of `remedies.TRIED` unless
+others are named.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ HERE: Final = Path(__file__).parents[2]
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.wild", description="programs of others, judged blind")
     parser.add_argument("--look", choices=(*LOOKS, VARIANTS), default="", help="only this look")
-    parser.add_argument("--mode", choices=(*MODES, "both", "followed"), default="watch")
+    parser.add_argument("--mode", choices=(*MODES, "followed"), default="watch")
     parser.add_argument("--case", nargs="*", default=[], help="only cases whose name contains one of these")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="write all findings here")
@@ -95,21 +96,12 @@ def run_here(case: Case, mode: str, seed: int) -> dict[str, Any]:
 
 
 def examine(case: Case, mode: str, seed: int) -> dict[str, Any]:
-    """Run one case in a process of its own, under each mode asked for, and judge what was found."""
-    found: list[Found] = []
-    failed: list[str] = []
-    seconds, score, verdicts, asked = 0.0, None, [], 0
-    for each in ("watch", "checkup") if mode == "both" else (mode,):
-        answer = _run(case, each, seed)
-        # A finding of both is listed once; the experiments prove what watching only suspects, so they come first.
-        news = [Found(**{**item, "where": tuple(item["where"])}) for item in answer.get("found", [])]
-        found = news + [item for item in found if (item.id, item.where) not in {(new.id, new.where) for new in news}]
-        failed += answer.get("failed", []) + ([f"broke: {answer['error']}"] if "error" in answer else [])
-        asked += answer.get("asked", False)
-        verdicts.append(answer.get("verdict", ""))
-        seconds += answer["seconds"]
-        score = answer.get("score")
-    return {**row(case, found, seconds, failed), "score": score, "verdict": " ".join(filter(None, verdicts)), "asked": asked > 0}
+    """Run one case in a process of its own, and judge what was found."""
+    answer = _run(case, mode, seed)
+    found = [Found(**{**item, "where": tuple(item["where"])}) for item in answer.get("found", [])]
+    failed = answer.get("failed", []) + ([f"broke: {answer['error']}"] if "error" in answer else [])
+    told = {key: answer.get(key) for key in ("score", "verdict")}
+    return {**row(case, found, answer["seconds"], failed), **told, "asked": bool(answer.get("asked"))}
 
 
 def _run(case: Case, mode: str, seed: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Who looks on while a case trains: nobody, lettrine's watch, its check-up, or the published rules of others.
+"""Who looks on while a case trains: nobody, lettrine's watch, its check-up, a watch with the task, or the rules of others.
 
 A case asks its doctor for a watch around its training loop and, where it can, hands over the same task for experiments:
 
@@ -20,7 +20,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 BASELINES: Final = ("umlaut", "torchmortem")
-MODES: Final = ("none", "watch", "checkup", *BASELINES)
+MODES: Final = ("none", "watch", "checkup", "both", *BASELINES)
 
 
 class Examined(BaseException):
@@ -46,16 +46,18 @@ class Doctor:
         self.failed: list[str] = []
         self.verdict = ""
         self.seconds = 0.0
+        self.handed: tuple[nn.Module, list[Any], Callable[..., Any]] | None = None  # the task, for a watch that takes it
         self.asked = False  # whether the case came to what this mode looks at
 
     @contextmanager
     def watch(self, model: nn.Module, optimizer: Optimizer | Iterable[Optimizer]) -> Iterator[Any]:
         """Watch what happens inside, as a user would."""
-        if self.mode == "watch":
+        if self.mode in ("watch", "both"):
             from lettrine import health  # noqa: PLC0415  cases are verified without it
 
             self.asked = True
-            with health.watch(model, optimizer) as watch:
+            task = self.handed[1:] if self.handed is not None and self.handed[0] is model else None
+            with health.watch(model, optimizer, task=task) as watch:
                 yield watch
             self._keep(watch.report())
         elif self.mode in BASELINES:
@@ -69,7 +71,10 @@ class Doctor:
     def task(
         self, model: nn.Module, batches: list[Any], loss_fn: Callable[..., Any], optimizer: Optimizer | list[Optimizer] | None
     ) -> None:
-        """Hand the task to the check-up, if that is what this doctor does; the case ends here then."""
+        """Hand the task to the check-up, if that is what this doctor does; the case ends here then. A watch with a task tries it
+        when the training is over.
+        """
+        self.handed = (model, batches, loss_fn) if self.mode == "both" else None
         if self.mode != "checkup":
             return
         from lettrine import health  # noqa: PLC0415

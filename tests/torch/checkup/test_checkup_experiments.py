@@ -188,8 +188,19 @@ class TestPadding:
         assert "although the network masks" in found.message or "not at all" in found.message
         assert clean(tried("padding", Masked("right"), short_texts()))
 
-    def test_a_network_without_a_mask_may_read_its_padding(self) -> None:
-        assert tried("padding", Masked("none"), short_texts()).outcomes[0].status == "not applicable"
+    def test_attention_without_a_mask_is_a_remark(self) -> None:
+        assert the(tried("padding", Masked("none"), short_texts()), "padding").severity == "info"
+
+    def test_a_convolution_may_read_its_padding(self) -> None:
+        class Slides(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.embed, self.conv, self.out = nn.Embedding(20, 16), nn.Conv1d(16, 16, 3, padding=1), nn.Linear(16, 4)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return self.out(self.conv(self.embed(x).transpose(1, 2)).amax(2))
+
+        assert tried("padding", Slides(), short_texts()).outcomes[0].status == "not applicable"
 
     def test_a_mask_that_is_handed_in(self) -> None:
         class Given(nn.Module):

@@ -17,7 +17,7 @@ from lettrine.torch.checkup.experiment import finding
 from lettrine.torch.checkup.task import Task
 
 SURE: Final = 3.0  # size of the right answer, as a logit
-LEAST: Final = 0.05  # of the loss's size: a smaller difference may be rounding
+LEAST: Final = 0.01  # of the loss's size: a smaller difference may be rounding
 ROUNDING: Final = 1e-6  # and so is this one, of losses that are 0
 AWAY: Final = 0.3  # of the targets' spread: how far beside them the wrong answers lie
 

@@ -55,7 +55,7 @@ def one_batch(task: Task) -> Result:
     if linear:
         goal = LINEAR * reference
     if min(tries["own"]) > goal:
-        for rate in RATES:
+        for rate in () if _sparse(task) else RATES:
             if task.left() < CHECKUP_FIT_STEPS * task.seconds:
                 break
             tries[f"Adam {rate:g}"] = fit(task, steps, _adam(task, rate), 1)
@@ -140,6 +140,11 @@ def _goal(losses: list[float], reference: float) -> float:
     if isfinite(reference):
         return CHECKUP_FIT_SHARE * reference if reference > 0 else reference + CHECKUP_FIT_GOAL * abs(losses[0] - reference)
     return losses[0] - (1 - CHECKUP_FELL) * abs(losses[0])
+
+
+def _sparse(task: Task) -> bool:
+    """Whether gradients are sparse, which Adam refuses."""
+    return any(getattr(each, "sparse", False) is True for each in task.model.modules())
 
 
 def _of_classes(task: Task) -> bool:

@@ -42,13 +42,13 @@ def targets(task: Task) -> Result:
     if rows < CHECKUP_SHUFFLED_ROWS:
         raise Skip("not applicable", f"{rows} of the {CHECKUP_SHUFFLED_ROWS} examples needed to exclude chance were drawn")
     trial = compare(task, _dealt, STEPS)
-    neighbours = _neighbours(task)
+    near = neighbours(task)
     figures = {
         "true": trial.without,
         "dealt": trial.with_remedy,
         "error": trial.error,
         "examples": rows,
-        "neighbours": neighbours,
+        "neighbours": near,
     }
     where = "held-out batches" if trial.held_out else "the batches trained on"
     said = (
@@ -60,7 +60,7 @@ def targets(task: Task) -> Result:
     better = trial.gain < -noise or trial.without < CHECKUP_FELL * constant
     tie = tied(task)
     figures["tie"] = tie
-    if better or not _memorises(task) or not isfinite(neighbours) or neighbours > TRIAL_ERRORS or tie > CHECKUP_TIE:
+    if better or not _memorises(task) or not isfinite(near) or near > TRIAL_ERRORS or tie > CHECKUP_TIE:
         return Result(said, figures=figures)
     found = finding(
         "shuffled-targets",
@@ -119,7 +119,7 @@ def tied(task: Task) -> float:
     return float(apart.max()) * sqrt(len(x)) - sqrt(2 * log(max(2, apart.numel())))
 
 
-def _neighbours(task: Task) -> float:
+def neighbours(task: Task) -> float:
     """Standard errors by which an example's nearest neighbour shares its class, or has a near number, more often than chance; NaN
     for other targets.
     """
