@@ -74,7 +74,7 @@ class TestWrongWay:
     )
     def test_a_loss_that_right_answers_make_higher(self, loss_fn: Any, numbers: bool) -> None:
         batches = [(x, x[:, :5]) for x, _ in pairs()] if numbers else pairs()
-        assert the(tried("first-loss", mlp(), batches, loss_fn), "other-loss").severity == "critical"
+        assert the(tried("first-loss", mlp(), batches, loss_fn), "wrong-direction").severity == "critical"
 
     @pytest.mark.parametrize(
         ("loss_fn", "numbers"),
@@ -90,7 +90,7 @@ class TestWrongWay:
     )
     def test_losses_as_they_are_meant(self, loss_fn: Any, numbers: bool) -> None:
         batches = [(x, x[:, :5]) for x, _ in pairs()] if numbers else pairs()
-        assert not [each for each in tried("first-loss", mlp(), batches, loss_fn).findings if each.id == "other-loss"]
+        assert not [each for each in tried("first-loss", mlp(), batches, loss_fn).findings if each.id == "wrong-direction"]
 
 
 class TestBatches:

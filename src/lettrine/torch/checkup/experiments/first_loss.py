@@ -20,11 +20,11 @@ from lettrine.health.findings import Finding
 from lettrine.health.limits import CHECKUP_START
 from lettrine.torch.checkup.broken import broken_by, broken_later
 from lettrine.torch.checkup.call import NotCalled
+from lettrine.torch.checkup.direction import wrong_direction
 from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.labels import LABELS, REFUSED
 from lettrine.torch.checkup.ranges import no_floor, out_of_reach
 from lettrine.torch.checkup.task import Task
-from lettrine.torch.checkup.wrong_way import wrong_way
 
 MOST_CONSTANTS = 4096  # values of the constant answer
 TRIES = 60  # evaluations of the loss, in at most
@@ -65,7 +65,7 @@ def first_loss(task: Task) -> Result:
             _broadcast(task, output) or _stretched(warned),
             *out_of_reach(task, output),
             no_floor(task, loss),
-            wrong_way(task, output),
+            wrong_direction(task, output),
             later,
         )
         if each is not None

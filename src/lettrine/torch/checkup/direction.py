@@ -22,7 +22,7 @@ ROUNDING: Final = 1e-6  # and so is this one, of losses that are 0
 AWAY: Final = 0.3  # of the targets' spread: how far beside them the wrong answers lie
 
 
-def wrong_way(task: Task, output: Tensor | None) -> Finding | None:
+def wrong_direction(task: Task, output: Tensor | None) -> Finding | None:
     """The finding, if right answers have a higher loss than every kind of wrong ones; None otherwise."""
     target = None if task.whole else task.batch()[-1]
     if output is None or not isinstance(target, Tensor) or len(target) < 4:
@@ -37,7 +37,7 @@ def wrong_way(task: Task, output: Tensor | None) -> Finding | None:
     if not wrong or not min(right - each for each in wrong) > max(LEAST * max(map(abs, (right, *wrong))), ROUNDING):
         return None
     return finding(
-        "other-loss",
+        "wrong-direction",
         "critical",
         (),
         f"The loss is higher for right answers than for wrong ones: {right:.3g} for the targets themselves, {max(wrong):.3g} or "
