@@ -56,6 +56,9 @@ def test_divergence():
     assert found(make_trace(loss=noisy(np.linspace(2.3, 1.0, 200), 0.4)), "divergence") == ()
     slightly = np.r_[np.linspace(2.3, 1.0, 100), np.linspace(1.0, 1.3, 100)]
     assert found(make_trace(loss=noisy(slightly)), "divergence") == ()
+    early = noisy(np.full(46, 1.38), 0.03)
+    early[31] = 0.68  # the last step of an epoch, of half as many parts
+    assert found(make_trace(loss=early, facts=replace(FACTS, chance=1.38, classes=4)), "divergence") == ()
 
 
 def test_a_step_that_broke_the_run_is_named():
@@ -242,6 +245,25 @@ def test_held_out_labels_are_not_asked_for_where_the_data_are_known_to_be_alike(
     falling = 2.2 - 0.8 * (1 - np.exp(-np.arange(200) / 50))
     trace = make_trace(loss=falling, dev=[2.3, 2.6, 2.9, 3.0, 3.1], facts=replace(FACTS, notes={"held-out": ALIKE}))
     assert outcome(trace, "held-out-labels")[0] == "not applicable"
+
+
+@pytest.mark.parametrize("dev", [[2.0, 1.7, 1.6, 1.58, 1.57], [2.3, 2.6, 2.9, 3.0, 3.1]])
+@pytest.mark.parametrize("share", [1 / 8, 1, 8])
+def test_losses_of_accumulated_passes_stand_beside_a_held_out_loss_in_its_units(share: float, dev: list[float]):
+    """Each pass trains on its eighth, as is done by hand, or on its mean, and the sum is reported, as transformers may."""
+    falling = 2.2 - 0.8 * (1 - np.exp(-np.arange(200) / 50))
+    known = {
+        "passes": 8 if share != 1 else 1,
+        "weight": min(share, 1),
+        "reference": log(10) * min(share, 1),
+        "classes": 10,
+        "terms": 1,
+    }
+    known |= {f"value {step}": falling[step] * min(share, 1) for step in STEPS}
+    seen = Evidence("loss", (), (0, 94), known, {"kind": "cross-entropy", "nature": "", "targets": "classes"})
+    trace = make_trace(loss=falling * share, dev=dev, evidence=(seen,), **{"step.loss": falling[list(STEPS)] * share})
+    ids = {each.id for each in examine(trace).findings} & {"held-out-labels", "dev-scale", "overfitting"}
+    assert ids == ({"held-out-labels"} if dev[-1] > 3 else set())
 
 
 def test_held_out_labels():
