@@ -80,7 +80,7 @@ def test_it_stops_where_the_loss_is_not_finite_and_leaves_torch_as_it_was() -> N
 
 
 def test_an_ordinary_run(few_words: list[str], tmp_path: Path) -> None:
-    """Begun by torch, gone on with natively, opened by whatever is there."""
+    """Stopped, gone on with, opened by whatever is there."""
     shape = lettrine.Shape(hidden=(16,), embedding=4, dropout=0.2)
     runs = []
     for engine in ("torch", "reference"):

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import lettrine
@@ -53,6 +54,33 @@ def test_a_killed_worker_changes_nothing(few_words: list[str], tmp_path: Path, m
             rows, _ = bulk.score_file(run, tmp_path / "t.parquet", tmp_path / "there.parquet", pool=Killing(pool, pid))
     assert rows == 20 * len(few_words)
     assert parquet.read_table(tmp_path / "there.parquet").equals(parquet.read_table(tmp_path / "here.parquet"))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_same_function_over_a_frame(few_words: list[str], tmp_path: Path) -> None:
+    """Two workers, one of which is killed in the middle."""
+    pd, frames = pytest.importorskip("pandas"), pytest.importorskip("dask.dataframe")
+    run, mark = str(tmp_path / "run"), tmp_path / "died"
+    settings = lettrine.Settings(steps=20, health=False)
+    lettrine.train(few_words, shape=lettrine.Shape(hidden=(16,)), settings=settings, out=run, page=False)
+    words = [*few_words, "zz"]
+
+    def judged(some: Any) -> Any:  # made here, so it travels whole
+        if "zz" in set(some) and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return lettrine.score(some, run=run)
+
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50) as cluster,
+        distributed.Client(cluster),
+    ):
+        column = frames.from_pandas(pd.DataFrame({"name": words}), npartitions=6)["name"]
+        plain = column.map_partitions(lettrine.score, run=run, meta=("score", "f8")).compute()
+        found = column.map_partitions(judged, meta=("score", "f8")).compute()
+    assert mark.exists()
+    for each in (plain, found):
+        np.testing.assert_array_equal(each, lettrine.score(words, run))
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")

@@ -82,3 +82,38 @@ def test_ray_tune_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told[0] == {"loss": 1.0}  # nothing was sampled and handed on yet
     assert 0 < told[-2]["health/0.weight/update_data"] < 1
     assert (told[-1]["loss"], told[-1]["health/critical"]) == (0.5, 0.0)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_ray_tune_finds_the_healthy_trial() -> None:
+    """On a real cluster of two workers."""
+    ray = pytest.importorskip("ray")
+    tune = pytest.importorskip("ray.tune")
+
+    def trainable(config: dict[str, float]) -> None:  # made here, so it travels whole
+        from lettrine.integrations.ray import TuneHealth
+
+        observers.LOOK_SECONDS, observers.LOOK_SHARE = 0.0, 1e9
+        torch.manual_seed(1)
+        model = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 4))
+        optimizer = torch.optim.SGD(model.parameters(), lr=config["rate"])
+        x = torch.randn(32, 8)
+        with TuneHealth(model, optimizer) as check:
+            for _ in range(60):
+                loss = nn.functional.cross_entropy(model(x), x[:, :4].argmax(1))
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+        check.report_metrics({"loss": loss.item()})
+
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    try:
+        wanted = tune.TuneConfig(metric="health/critical", mode="min")
+        run = tune.RunConfig(verbose=0)
+        rates = {"rate": tune.grid_search([1e8, 0.3])}
+        found = tune.Tuner(trainable, param_space=rates, tune_config=wanted, run_config=run).fit()
+    finally:
+        ray.shutdown()
+    assert not found.errors
+    assert found.get_best_result().config == {"rate": 0.3}
+    assert {each.config["rate"]: each.metrics["health/critical"] > 0 for each in found} == {1e8: True, 0.3: False}

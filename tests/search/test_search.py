@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -158,6 +159,23 @@ def test_the_command_line_and_the_page(few_words: list[str], tmp_path: Path, cap
     assert "default-src &#39;none&#39;" in page
     assert main([*given, "--json", "--context", "5"]) == 2
     assert "begun with other options" in capsys.readouterr().out
+
+
+def test_where_no_best_run_is_at_hand_the_line_says_why(
+    few_words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "words.txt").write_text("\n".join(few_words[:200]))
+    given = ["tune", str(tmp_path / "words.txt"), "--trials", "1", "--hidden", "8", "--steps", "60", "--no-report"]
+    sick = [*given, "--out", str(tmp_path / "sick"), "--healthy"]
+    with monkeypatch.context() as patched:
+        finding = type("Finding", (), {"severity": "critical"})
+        patched.setattr("lettrine.search.trial.load_health", lambda _: type("Report", (), {"findings": [finding]}))
+        assert main(sick) == 0
+    assert "no trial without a critical finding" in capsys.readouterr().out
+    monkeypatch.setattr(searching, "ending", lambda _: contextlib.nullcontext(False))
+    monkeypatch.setattr(api, "ending", lambda _: contextlib.nullcontext(False))
+    assert main([*given, "--out", str(tmp_path / "theirs")]) == 0
+    assert "another worker trains the best of these" in capsys.readouterr().err
 
 
 def test_what_cannot_be(few_words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,6 +99,8 @@ def tune(
         out_json(found.summary())
     else:
         _print(found)
+    if found.trial >= 0 and found.run is None and not found.signal:
+        note(f"another worker trains the best of these, into {found.folder}")
     if found.signal:
         note("stopped; the same command goes on")
         raise typer.Exit(SIGNAL_BASE + found.signal)
@@ -133,7 +135,8 @@ def _print(found: Tuned) -> None:
     out.print(f"{trials}, {counted.pruned} of them pruned; study {plain(found.name)} at {plain(found.storage)}\n")
     shown = table("dev loss in nats", "")
     shown.add_row(number(found.default), "lettrine's own choice, one network")
-    shown.add_row(number(found.best), f"trial {found.trial}, one network" if found.trial >= 0 else "no trial is finished")
+    none = "no trial without a critical finding" if counted.finished > counted.pruned else "no trial is finished"
+    shown.add_row(number(found.best), f"trial {found.trial}, one network" if found.trial >= 0 else none)
     run = found.run
     if run is not None and run.results is not None:
         shown.add_row(number(run.results.loss["dev"]), f"kept: {run.size}")
