@@ -4,6 +4,8 @@ python -m benchmarks.checkup                    # both tables
 python -m benchmarks.checkup --healthy gpt      # healthy models whose name has this in it
 python -m benchmarks.checkup --sick
 python -m benchmarks.checkup --cpu --threads 1  # on a busy machine: processor time
+
+Public models need their libraries; beside a torch without CUDA: pip install --no-deps torchvision timm torch_geometric diffusers.
 """
 
 from __future__ import annotations
@@ -25,6 +27,18 @@ from lettrine import health
 from lettrine.health.evidence import EXPERIMENT
 from lettrine.torch.checkup import task
 
+OPERATORS = torch.library.Library("torchvision", "FRAGMENT")  # lives as long as what it declares
+
+
+def declare_operators() -> None:
+    """Make torchvision importable beside a torch that it was not compiled for: its networks are plain Python, and only the names
+    of two operators must be known.
+    """
+    if importlib.util.find_spec("torchvision") is None or hasattr(torch.ops.torchvision, "nms"):
+        return
+    for name in ("nms", "qnms"):
+        OPERATORS.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+
 
 def main() -> None:
     parser = argparse.ArgumentParser()
@@ -36,6 +50,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
+    declare_operators()
     if given.cpu:
         task.clock = time.process_time  # type: ignore[assignment]
     options: dict[str, Any] = {"minutes": given.minutes, "progress": False}

@@ -38,6 +38,22 @@ def test_a_rate_far_too_high(tmp_path: Path, few_words: list[str], monkeypatch: 
     assert report.findings[2].remedy == "Do something."
 
 
+def test_a_rate_that_is_still_too_high_when_lowered(
+    tmp_path: Path, few_words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only where the first rate does not help, a lower one is tried; if none helps, none is recommended."""
+    run = keep(tmp_path, few_words, learning_rate=4.0, optimiser=lettrine.Optimiser("sgd"), schedule="constant")
+    health = replace(trials.load_health(run), findings=(finding("update-too-large"),))
+    monkeypatch.setattr(trials, "load_health", lambda _: health)
+    for last, remedy in ((2.0, "Do something."), (3.0, "Look for the cause first")):
+        losses = {4.0: 3.0, 0.8: 3.0, 4 / 30: last}
+        monkeypatch.setattr(trials, "_held_out", lambda _w, _s, settings, losses=losses: losses[settings.learning_rate])
+        report, tried = try_remedies(run, steps=60)
+        assert [each.change for each in tried] == ["rate 4 → 0.8", "rate 4 → 0.133"]
+        assert [each.helps for each in tried] == [False, last < 3.0]
+        assert report.findings[0].remedy.startswith(remedy)
+
+
 @pytest.mark.parametrize("wide", [16, 200])
 def test_a_start_that_is_naive(tmp_path: Path, few_words: list[str], monkeypatch: pytest.MonkeyPatch, wide: int) -> None:
     run = tmp_path / "run"
@@ -47,7 +63,8 @@ def test_a_start_that_is_naive(tmp_path: Path, few_words: list[str], monkeypatch
     monkeypatch.setattr(trials, "load_health", lambda _: health)
     report, (tried,) = try_remedies(run, steps=30)
     assert tried.change == "init naive → kaiming"
-    # What did not help is said as well as what did.
+    # What did not help is said as well as what did, and is not recommended.
+    assert ("Look for the cause first" in report.findings[0].remedy) is not tried.helps
     assert ("without success" in report.findings[0].remedy) is not (tried.with_remedy < tried.without - 3 * tried.error)
 
 

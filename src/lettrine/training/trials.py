@@ -25,7 +25,7 @@ from lettrine.training.shape import Shape
 
 STEPS: Final = 400
 SEEDS: Final = (1, 2, 3)
-RATE: Final = 5.0  # times lower, or higher
+RATES: Final = (5.0, 30.0)  # times lower, or higher; the second only if the first does not help
 LOWER: Final = ("update-too-large", "divergence", "spike", "oscillation")
 HIGHER: Final = ("update-too-small", "slow-learning", "no-learning")
 START: Final = ("initial-loss", "saturation", "activation-scale", "gradient-scale", "dead-units", "symmetry")
@@ -74,12 +74,23 @@ def try_remedies(path: str | Path, *, steps: int = STEPS) -> tuple[Report, tuple
     trials: dict[str, RemedyTrial] = {}
     findings = []
     for finding in report.findings:
+        tried = []
         for change, changed in _changes(finding, short):
             trial = trials.get(change) or _tried(finding.id, change, words, shape, short, changed)
             trials[change] = trial
-            finding = replace(finding, remedy=f"{finding.remedy} In {steps} steps, {trial.said}.")  # noqa: PLW2901
-        findings.append(finding)
+            tried.append(trial)
+            if trial.helps:
+                break
+        findings.append(_told(finding, tried, steps))
     return replace(report, findings=tuple(findings)), tuple(trials.values())
+
+
+def _told(finding: Finding, tried: list[RemedyTrial], steps: int) -> Finding:
+    """The finding with what its trials gave; a remedy of which none helps is not recommended."""
+    said = "".join(f" In {steps} steps, {each.said}." for each in tried)
+    if tried and not any(each.helps for each in tried):
+        return replace(finding, remedy=f"Look for the cause first: what usually helps does not.{said}")
+    return replace(finding, remedy=f"{finding.remedy}{said}")
 
 
 def can_be_tried(finding: Finding) -> bool:
@@ -88,10 +99,10 @@ def can_be_tried(finding: Finding) -> bool:
 
 
 def _changes(finding: Finding, settings: Settings) -> Iterator[tuple[str, Settings]]:
-    """The finding's remedy, as settings."""
+    """The finding's remedy, as settings; further ones for when it does not help."""
     rate = settings.learning_rate or nan
-    if finding.id in LOWER or finding.id in HIGHER:
-        other = rate / RATE if finding.id in LOWER else rate * RATE
+    for factor in RATES if finding.id in (*LOWER, *HIGHER) else ():
+        other = rate / factor if finding.id in LOWER else rate * factor
         yield f"rate {rate:.3g} → {other:.3g}", replace(settings, learning_rate=other)
     if finding.id in START and isinstance(settings.init, str) and settings.init != "kaiming":
         yield f"init {settings.init} → kaiming", replace(settings, init="kaiming")
