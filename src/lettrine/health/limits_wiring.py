@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 UNHELD_STEPS: Final = 20  # steps for which a parameter in the graph does not change before it is called unheld
+FIXED_TRAINED: Final = 0.5  # of the matrices that no optimiser holds, or more, have rows more alike than a random draw
 LOST_STEPS: Final = 3  # steps looked at before a report says that gradients are lost or missing at all of them
 LOST_SHARE: Final = 0.5  # of the steps looked at, or more
 GROWN_LOOKS: Final = 5  # looks in a row that reach back beyond the look before: with the default schedule up to step 9 at least
