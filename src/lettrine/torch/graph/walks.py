@@ -125,4 +125,4 @@ def _likeness(weight: Tensor) -> float:
     if pairs < 1:
         return 0.0
     squares = ((rows @ rows.T).square().sum() - len(rows)) / (2 * pairs)  # the diagonal holds ones
-    return (float(squares) * rows.shape[1] - 1) / sqrt(2 / pairs)
+    return float((squares * rows.shape[1] - 1) / sqrt(2 / pairs))
