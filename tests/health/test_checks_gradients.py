@@ -170,6 +170,16 @@ def test_updates_too_large():
     assert found(make_trace(**{f"{name}.update_data": early for name in HIDDEN}), "update-too-large") == ()
 
 
+def test_first_steps_of_weights_that_begin_at_zero():
+    names, high = (*HIDDEN, "head.weight"), np.full(200, 2.0)
+    growing = {f"{name}.update_data": 1 / np.maximum(np.array(STEPS), 1) for name in names}
+    assert the(make_trace(loss=high, **growing), "update-too-large")
+    zero = {f"{name}.rms": np.where(np.array(STEPS) == 0, 0.0, 0.3) for name in names}
+    assert found(make_trace(loss=high, **growing, **zero), "update-too-large") == ()
+    lasting = {f"{name}.update_data": 0.3 for name in names}
+    assert the(make_trace(loss=high, **lasting, **zero), "update-too-large").severity == "critical"
+
+
 def test_large_steps_at_first_are_forgiven_where_the_run_ends_well():
     large = {f"{name}.update_data": np.where(np.array(STEPS) < 8, 0.3, 1e-3) for name in (*HIDDEN, "head.weight")}
     for end, wanted in ((0.3, True), (0.22, True), (0.2, False)):  # squared errors; answers of variance 0.7 ** 2 = 0.49

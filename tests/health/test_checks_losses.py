@@ -61,6 +61,32 @@ def test_divergence():
     assert found(make_trace(loss=early, facts=replace(FACTS, chance=1.38, classes=4)), "divergence") == ()
 
 
+def test_a_loss_that_rises_again_though_not_to_its_start_is_a_remark():
+    harder = noisy(np.r_[np.linspace(2.3, 1.0, 100), np.linspace(1.0, 1.9, 100)])
+    finding = the(make_trace(loss=harder), "divergence")
+    assert finding.severity == "info"
+    assert "by design" in finding.why
+    assert the(make_trace(loss=harder + 0.5), "divergence").severity == "critical"  # worse than guessing, ln 10 = 2.3
+    later = np.array(STEPS) > 120
+    assert the(make_trace(loss=harder, **{"step.learning_rate": np.where(later, 0.3, 0.1)}), "divergence").severity == "critical"
+    assert the(make_trace(loss=harder, **{"step.gradient_norm": np.where(later, 30.0, 2.0)}), "divergence").severity == "critical"
+    assert the(make_trace(loss=harder, **{"step.gradient_norm": np.where(later, 6.0, 2.0)}), "divergence").severity == "info"
+
+
+def test_a_jump_that_no_weight_made_is_a_remark():
+    values = healthy_losses()
+    values[120:] = noisy(np.full(80, 2.6))
+    finding = the(make_trace(loss=values), "spike")
+    assert finding.severity == "info"
+    assert "no weight jumped with it" in finding.message
+    after = np.array(STEPS) > 120
+    assert the(make_trace(loss=values, **{"fc2.weight.rms": np.where(after, 0.4, 0.2)}), "spike").severity == "critical"
+    growing = 0.2 * 1.005 ** np.array(STEPS)  # as fast before the jump
+    assert the(make_trace(loss=values, **{"fc2.weight.rms": growing}), "spike").severity == "info"
+    values[120:] = noisy(np.full(80, 6.0))
+    assert the(make_trace(loss=values), "spike").severity == "critical"
+
+
 def test_a_step_that_broke_the_run_is_named():
     values = healthy_losses()
     values[120:] = noisy(np.full(80, 6.0))

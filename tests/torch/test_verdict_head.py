@@ -153,6 +153,26 @@ def test_softmax_over_the_batch(loss):
     assert "over the batch" in finding.message
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda out, y: -out.T.log_softmax(0)[y, torch.arange(len(y))].mean(),
+        lambda out, y: -out.T.log_softmax(0).gather(0, y[None]).mean(),
+        lambda out, y: -(out.T.log_softmax(0) * F.one_hot(y, 4).T).sum(0).mean(),
+        lambda out, y: F.mse_loss(out.T.softmax(0), F.one_hot(y, 4).float().T),
+        lambda out, y: F.binary_cross_entropy(out.T.softmax(0), F.one_hot(y, 4).float().T),
+    ],
+    ids=["picked", "gathered", "written-out", "squared", "binary"],
+)
+def test_softmax_over_the_classes_of_a_transposed_answer(loss):
+    quiet(watched(net(), batches(*classes()), through(loss)))
+
+
+def test_softmax_over_the_examples_of_a_transposed_answer():
+    loss = through(lambda out, y: F.nll_loss(out.T.log_softmax(1).T, y))
+    assert first(watched(net(), batches(*classes()), loss)).id == "softmax-axis"
+
+
 def test_softmax_over_positions():
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(256, 5, 6, generator=generator)

@@ -44,6 +44,23 @@ def test_a_term_that_is_computed_and_left_out_of_the_sum(term: str) -> None:
         assert finding.where == ("size.weight", "size.bias")
 
 
+@pytest.mark.parametrize("factor", [1.0, 0.25, 0.3])
+def test_a_reward_that_is_a_round_number_is_no_term(factor: float) -> None:
+    torch.manual_seed(0)
+    policy = nn.Sequential(nn.Linear(12, 4), nn.Softmax(dim=-1))
+    optimiser = adam(policy)
+    with health.watch(policy, optimiser) as watch:
+        for x, _ in batches(30, size=1):
+            shares = policy(x[0])
+            part = (shares / shares.sum() * factor).sum()  # the sum of all shares: 1, and a part of it
+            loss = -torch.log(shares[torch.multinomial(shares.detach(), 1)].sum()) * part.item()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+    assert ("no-gradient" in named(checked(watch.report()))) is (factor == 0.3)  # that one may be a loss
+
+
 @pytest.mark.parametrize("way", ["detached", "gathered over steps"])
 def test_a_judge_that_hears_a_detached_copy_in_the_pass_of_the_maker(way: str) -> None:
     torch.manual_seed(0)

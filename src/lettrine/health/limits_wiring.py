@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 UNHELD_STEPS: Final = 20  # steps for which a parameter in the graph does not change before it is called unheld
+FIXED_TRAINED: Final = 0.5  # of the matrices that no optimiser holds, or more, have rows more alike than a random draw
 LOST_STEPS: Final = 3  # steps looked at before a report says that gradients are lost or missing at all of them
 LOST_SHARE: Final = 0.5  # of the steps looked at, or more
 GROWN_LOOKS: Final = 5  # looks in a row that reach back beyond the look before: with the default schedule up to step 9 at least
@@ -35,6 +36,11 @@ SCHEDULE_LITTLE: Final = 0.7  # of the loss of guessing, or more, is left at the
 SCHEDULE_NOTHING: Final = 1e-6  # of the peak: a step of a thousandth of a weight becomes less than float32 can hold
 SCHEDULE_WASTED: Final = 0.1  # of the run: a schedule that ends at 0 is there for its last step only
 SCHEDULE_STEPS: Final = 100  # steps before anything is said
+DIVERGED_RATE: Final = 1.5  # times the learning rate before the loss rose
+DIVERGED_GRADIENT: Final = 10.0  # times the gradient norm before: a harder task makes it about as much larger as the loss
+SPIKE_ABOVE: Final = 1.5  # times the loss at first: a network that is sure of its old task is worse than untrained at a new one
+SPIKE_MOVED: Final = 0.1  # of a weight's size, from one look to the next: a step that breaks a run is far larger
+SPIKE_FASTER: Final = 3.0  # times as fast as between the two looks before
 PLATEAU_DROPS: Final = 2  # of the rate, each because nothing was better than the first number told
 PLATEAU_BETTER: Final = 0.9  # of the first held-out loss: it fell, so what was told is not this loss
 DECAYED: Final = 0.1  # of its size at first: a matrix that only its gradient moves keeps its size

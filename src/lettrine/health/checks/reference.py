@@ -105,11 +105,13 @@ def looked_at(trace: Trace) -> Evidence:
 
 
 def ordinary(trace: Trace) -> bool:
-    """Whether the loss falls as the network learns: not a loss against another network, or for rewards, or with a term that
-    trains nothing.
+    """Whether the loss falls as the network learns: not a loss against another network, or for rewards, or that is maximised, or
+    with a term that trains nothing.
     """
     seen, bare = loss_seen(trace), bare_term(trace)
     untrained = bare is not None and bare.figure("lone") >= LOST_STEPS  # a part of the loss that no step moves
+    if trace.seen("maximised"):
+        return False
     return (seen is None or seen.words["nature"] in ("", "margin")) and not untrained
 
 

@@ -70,6 +70,7 @@ from lettrine.torch.graph.rivals import (
 )
 from lettrine.torch.graph.steps import (
     ages,
+    aims,
     handover,
     idle,
     kept_graphs,
@@ -83,6 +84,7 @@ __all__ = [
     "advantages",
     "ages",
     "ahead",
+    "aims",
     "alone",
     "attention",
     "averaged",

@@ -109,10 +109,20 @@ def _independent(weight: Tensor) -> bool:
 
     Learned vectors, of words for example, form groups.
     """
+    return abs(_likeness(weight)) < _DEVIATIONS
+
+
+def alike_rows(weight: Tensor) -> bool:
+    """Whether rows are more alike than those of a random draw, as training makes them, and not all the same."""
+    return _likeness(weight) >= _DEVIATIONS and bool(weight.detach().flatten(1).std(0).any())
+
+
+def _likeness(weight: Tensor) -> float:
+    """How far the mean squared cosine of two rows lies above that of independent ones, in standard errors."""
     rows = weight.detach()[:_ROWS].flatten(1).double()
     rows = rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-30)
     pairs = len(rows) * (len(rows) - 1) / 2
     if pairs < 1:
-        return True
+        return 0.0
     squares = ((rows @ rows.T).square().sum() - len(rows)) / (2 * pairs)  # the diagonal holds ones
-    return bool(abs(float(squares) * rows.shape[1] - 1) < _DEVIATIONS * sqrt(2 / pairs))
+    return float((squares * rows.shape[1] - 1) / sqrt(2 / pairs))

@@ -28,7 +28,7 @@ from lettrine.health.checks.reading import (
 )
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.findings import Finding
-from lettrine.health.limits_wiring import UNHELD_STEPS
+from lettrine.health.limits_wiring import FIXED_TRAINED, UNHELD_STEPS
 from lettrine.health.trace import ParameterInfo, Trace
 
 
@@ -37,10 +37,11 @@ def not_optimised(trace: Trace) -> Iterator[Finding]:
     """Trainable parameters that get a gradient but are in no optimiser: of the model, or of the loss.
 
     Measured: For each trainable parameter: whether a known optimiser holds it, and whether a gradient reaches it. Parameters
-    that no gradient reaches, such as a backbone called under no_grad, are left out: they are fixed on purpose. Of parameters
-    that the loss adds after the model's output, such as prototypes or an adaptive softmax: whether they had a gradient at each
-    step looked at and did not change in {UNHELD_STEPS} steps. And whether a parameter was put in the place of one that an
-    optimiser holds.
+    that no gradient reaches, such as a backbone called under no_grad, are left out: they are fixed on purpose. Where
+    {FIXED_TRAINED:.0%} of the matrices or more were trained before, and all that the optimisers hold has a gradient, it is a
+    remark: an input or a prompt is trained. Of parameters that the loss adds after the model's output, such as prototypes or an
+    adaptive softmax: whether they had a gradient at each step looked at and did not change in {UNHELD_STEPS} steps. And whether a
+    parameter was put in the place of one that an optimiser holds.
     Formula: share = (trainable parameters that no optimiser holds) / (trainable parameters).
     """
     if all(info.optimised is None for info in trace.parameters):
@@ -50,7 +51,22 @@ def not_optimised(trace: Trace) -> Iterator[Finding]:
     mask = usable(trace)
     trained = [info for info in trace.parameters if info.trainable]
     outside = [info.name for info in trained if info.optimised is False and _reached(trace, info.name)]
-    if outside:
+    if outside and _meant(trace):
+        yield Finding(
+            id="not-optimised",
+            severity="info",
+            where=tuple(outside),
+            steps=span(trace, mask),
+            value=len(outside) / len(trained),
+            limit=0.0,
+            message=f"No optimizer holds {listed(outside)}: {plural(outside, 'it was', 'they were')} trained before, and "
+            f"{plural(outside, 'stays as it is', 'stay as they are')}.",
+            why="Where an input, a prompt or another part is trained, the network around it is fixed on purpose.",
+            remedy="If so, model.requires_grad_(False) saves the gradients that nobody uses. If not, build the optimizer from "
+            "model.parameters().",
+            reference="torch.optim: constructing an optimizer",
+        )
+    elif outside:
         yield Finding(
             id="not-optimised",
             severity="critical" if len(outside) == len(trained) else "warning",
@@ -66,6 +82,14 @@ def not_optimised(trace: Trace) -> Iterator[Finding]:
             ),
             reference="torch.optim: constructing an optimizer",
         )
+
+
+def _meant(trace: Trace) -> bool:
+    """Whether the network was trained before, and all that the optimisers hold has a gradient: the loss depends on it."""
+    return any(
+        each.figure("trained") >= FIXED_TRAINED * each.figure("matrices") and each.figure("reached") == each.figure("held")
+        for each in trace.seen("fixed net")
+    )
 
 
 def _of_the_loss(trace: Trace) -> Iterator[Finding]:

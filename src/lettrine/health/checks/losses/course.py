@@ -70,8 +70,8 @@ def initial_loss(trace: Trace) -> Iterator[Finding]:
     limit = expected + limits.INITIAL_LOSS_EXCESS * unit
     if value <= limit:
         return
-    if any(len(info.shape) > 1 and not info.trainable for info in trace.parameters):
-        raise Skip("not applicable", "parts are frozen, so the network was trained before")
+    if any(len(info.shape) > 1 and (not info.trainable or info.optimised is False) for info in trace.parameters):
+        raise Skip("not applicable", "parts are fixed, so the network was trained before")
     back, course = steps_until(trace, expected), consequence(trace)
     last = output_module(trace)
     spread = median(trace.output(last.name, "std"), start(trace)) if last is not None and last.name in trace.outputs else nan

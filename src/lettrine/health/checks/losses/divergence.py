@@ -7,9 +7,19 @@ from math import isfinite
 
 import numpy as np
 
-from lettrine.health import limits
+from lettrine.health import limits, limits_wiring
 from lettrine.health.checks.layers.restrained import heavy_momentum
-from lettrine.health.checks.reading import ends, enough_losses, learning_rate, median, number, rounded, standard_error, usable
+from lettrine.health.checks.reading import (
+    ends,
+    enough_losses,
+    learning_rate,
+    matrices,
+    median,
+    number,
+    rounded,
+    standard_error,
+    usable,
+)
 from lettrine.health.checks.reference import NEED_NOT_FALL, guess_of, ordinary
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.findings import Finding
@@ -21,7 +31,9 @@ def divergence(trace: Trace) -> Iterator[Finding]:
     """The loss ends far above its lowest level.
 
     Measured: The loss at the end, compared with its lowest level; and the momentum of the optimiser, where it is
-        {MOMENTUM_HEAVY} or more.
+        {MOMENTUM_HEAVY} or more. A loss that ends below {CHANCE_SHARE:.0%} of guessing (below its start where that is unknown) is
+        a remark, unless since its lowest level the learning rate was raised {DIVERGED_RATE:g} times or the gradient norm grew
+        {DIVERGED_GRADIENT:g} times: it also rises where data become harder or a term of the loss heavier.
     Formula: limit = lowest + max({DIVERGED_SHARE} * (start - lowest), {NOISE:g} standard errors); lowest is the lowest mean
         of up to 20 stretches of the run, and start is at most the loss of guessing.
     """
@@ -44,6 +56,11 @@ def divergence(trace: Trace) -> Iterator[Finding]:
         limit = max(beginning, beginning + limits.DIVERGED_SHARE * abs(beginning), beginning + limits.NOISE * noise)
     if end <= limit:
         return
+    since = float(steps[min(len(steps) - 1, (place + 1) * len(steps) // len(blocks))])
+    untrained = limits.CHANCE_SHARE * guess if isfinite(guess) else beginning
+    if end < untrained and not _pushed(trace, since):
+        yield _harder(trace, since, (lowest, end, limit))
+        return
     rate = learning_rate(trace)
     slower = (
         f"Lower the learning rate about 10 times, from {number(rate)} to {number(rounded(rate / 10))}"
@@ -55,7 +72,7 @@ def divergence(trace: Trace) -> Iterator[Finding]:
         id="divergence",
         severity="critical",
         where=(),
-        steps=(int(steps[min(len(steps) - 1, (place + 1) * len(steps) // len(blocks))]), int(steps[-1])),
+        steps=(int(since), int(steps[-1])),
         value=end,
         limit=limit,
         message=f"The loss had come to {number(lowest, 3)} and ended at {number(end, 3)}.",
@@ -65,11 +82,44 @@ def divergence(trace: Trace) -> Iterator[Finding]:
     )
 
 
+def _pushed(trace: Trace, since: float) -> bool:
+    """Whether the learning rate was raised since a step, or the gradients have grown many times."""
+    for name, most in (("learning_rate", limits_wiring.DIVERGED_RATE), ("gradient_norm", limits_wiring.DIVERGED_GRADIENT)):
+        before, later = (
+            median(trace.step_stats[name], usable(trace) & part) for part in (trace.steps <= since, trace.steps > since)
+        )
+        if later > most * before > 0:
+            return True
+    return False
+
+
+def _harder(trace: Trace, since: float, levels: tuple[float, float, float]) -> Finding:
+    """A loss that rose again, though not to where it began: what is asked for may have become harder."""
+    lowest, end, limit = levels
+    rate = learning_rate(trace)
+    return Finding(
+        id="divergence",
+        severity="info",
+        where=(),
+        steps=(int(since), int(trace.loss.step[-1])),
+        value=end,
+        limit=limit,
+        message=f"The loss had come to {number(lowest, 3)} and ended at {number(end, 3)}: higher, but lower than untrained.",
+        why="Where data become harder on the way, or a term of the loss heavier (a curriculum, a penalty that is raised, teacher "
+        "forcing that fades), the loss rises by design. Where neither changes, the network gets worse.",
+        remedy="If data and loss stay the same, lower the learning rate"
+        + (f" from {number(rate)} to {number(rounded(rate / 3))}." if rate > 0 else "."),
+        reference="LeCun et al. 1998, Efficient BackProp, section 4.6",
+    )
+
+
 @check("spike", needs=("loss",))
 def spike(trace: Trace) -> Iterator[Finding]:
     """One step after which the loss is far above its earlier level, and stays there.
 
     Measured: The jump from one loss to the next, compared with the losses before and after it.
+        It is a remark if the loss stays below {SPIKE_ABOVE:g} times its start, and no weight moved by {SPIKE_MOVED:.0%} of its
+        size around the step and {SPIKE_FASTER:g} times as fast as before: then new data are the likelier cause.
     Formula: jump = loss - median(losses before); it must exceed {SPIKE_NOISE:g} robust standard deviations (1.4826 * median
         absolute deviation) and {SPIKE_RISE:.0%} of the level, and the median of the losses that follow, and of their last
         fifth, stays above.
@@ -105,6 +155,11 @@ def spike(trace: Trace) -> Iterator[Finding]:
     place = width + int(max(places, key=lambda k: jump[k]))
     before, later = losses[place - width : place], losses[place:]
     culprit = int(trace.loss.peak[np.searchsorted(trace.loss.step, steps[place])])
+    stays = float(np.median(later))
+    worse = broke_off or stays >= limits_wiring.SPIKE_ABOVE * max(began, guess if isfinite(guess) else began)
+    if not worse and not _weights_jumped(trace, culprit):
+        yield _changed(culprit, int(steps[-1]), (float(np.median(before)), float(losses[place]), stays))
+        return
     norm = median(trace.step_stats["gradient_norm"], usable(trace) & (trace.steps < culprit))
     cap = f"clip the gradient norm at about {number(rounded(norm))}, its median before" if norm > 0 else "clip the gradient norm"
     yield Finding(
@@ -120,5 +175,35 @@ def spike(trace: Trace) -> Iterator[Finding]:
         ),
         why="One huge gradient, from an unusual batch or a rare overflow, moved the weights to where they no longer work.",
         remedy=f"Look at the batches of steps {culprit - 1} and {culprit}, {cap}, and go on from an earlier checkpoint.",
+        reference="Pascanu, Mikolov & Bengio 2013, On the difficulty of training recurrent neural networks",
+    )
+
+
+def _weights_jumped(trace: Trace, culprit: int) -> bool:
+    """Whether a weight changed much between the looks before and after a step."""
+    after = int(np.searchsorted(trace.steps, culprit, side="right"))
+    if not 2 <= after < len(trace.steps):
+        return False
+    looks = slice(after - 2, after + 1)  # the last one is the first after the jump
+    sizes = np.array([trace.parameter(info.name, "rms")[looks] for info in matrices(trace)]).reshape(-1, 3)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        usual, there = np.abs(np.diff(np.log(sizes), axis=1)).T / np.diff(trace.steps[looks])[:, None]
+    long = float(trace.steps[after] - trace.steps[after - 1])
+    return bool(((there * long > limits_wiring.SPIKE_MOVED) & (there > limits_wiring.SPIKE_FASTER * usual)).any())
+
+
+def _changed(culprit: int, last: int, levels: tuple[float, float, float]) -> Finding:
+    """A jump that no weight made: what was asked for is another thing since."""
+    before, peak, later = (number(level, 3) for level in levels)
+    return Finding(
+        id="spike",
+        severity="info",
+        where=(),
+        steps=(culprit, last),
+        value=levels[1],
+        limit=levels[0],
+        message=f"At step {culprit} the loss jumped from {before} to {peak} and stayed near {later}; no weight jumped with it.",
+        why="The batches or the loss are most likely others since: a new task, another augmentation, a term that was added.",
+        remedy=f"If nothing was meant to change there, look at the batches of steps {culprit - 1} and {culprit}.",
         reference="Pascanu, Mikolov & Bengio 2013, On the difficulty of training recurrent neural networks",
     )

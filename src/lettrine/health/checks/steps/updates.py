@@ -43,15 +43,17 @@ def update_too_large(trace: Trace) -> Iterator[Finding]:
 
     Measured: How far one real step of the optimiser moves each weight, relative to the weight's own std.
     Formula: update:data = std(after - before) / std(before); the median of all weight matrices, over three sampled steps in a
-        row or after the first {LATE_FROM:.0%} of the run. One step above {UPDATE_LARGE_EARLY:g} is enough if most units after
-        that weight worked before it and are dead since.
+        row (only those that did not begin at 0) or after the first {LATE_FROM:.0%} of the run. One step above
+        {UPDATE_LARGE_EARLY:g} is enough if most units after that weight worked before it and are dead since.
     """
     names, table = update_ratios(trace, usable(trace))
     if (died := killed(trace)) is not None:
         yield _killing(trace, died)
         return
     steps = trace.steps[usable(trace)]
-    network = middle(table)
+    # What a weight that begins at 0 is measured against was made by its first steps: they are large by construction.
+    grown = np.array([_drawn(trace, name) for name in names])
+    network = middle(table[grown]) if grown.any() else np.full(len(steps), np.nan)
     # Three sampled steps in a row, so that one odd step does not count.
     runs = middle(np.stack([network[:-2], network[1:-1], network[2:]]))
     most = limits.UPDATE_LARGE if _thrown(trace) else limits.UPDATE_LARGE_EARLY
@@ -59,7 +61,7 @@ def update_too_large(trace: Trace) -> Iterator[Finding]:
     if runs[early] > most:
         mask = (trace.steps >= steps[early]) & usable(trace)
         value, limit, aim = float(np.nanmax(runs)), most, limits.UPDATE_AIM_EARLY
-        each = np.array([np.nanmax(row[early : early + 3], initial=0.0) for row in table])
+        each = np.array([np.nanmax(row[early : early + 3], initial=0.0) for row in table]) * grown
     elif steps[-1] - steps[0] >= limits.LEARNING_STEPS:
         mask, aim = late(trace), limits.UPDATE_AIM
         each = np.array([median(row[mask[usable(trace)]]) for row in table])
@@ -87,6 +89,11 @@ def update_too_large(trace: Trace) -> Iterator[Finding]:
         + ("." if general else f", for {listed(large)} alone, or initialise {listed(large)} larger."),
         reference=f"{limits.STUDY}: log10 of update:data, with a line at -3",
     )
+
+
+def _drawn(trace: Trace, name: str) -> bool:
+    """Whether a weight was not 0 throughout at its first step."""
+    return not (trace.steps[0] == 0 and trace.parameter(name, "rms")[0] == 0)
 
 
 def _slower(trace: Trace, mask: Mask, factor: float) -> str:

@@ -173,7 +173,8 @@ class BatchSizes:
             if len(tables) < 2 or len({each.ndim for each in tables}) > 1:
                 continue
             single, size = min(tables, key=len), max(map(len, tables))
-            alone = len(single) == 1 and size > 1
+            inside = single.ndim > 2 and single.shape[1] == size  # its examples are along axis 1: the state of a recurrent layer
+            alone = len(single) == 1 and size > 1 and not inside
             mark = float(single.detach().double().sum()) if alone else 0.0
             self._seen.setdefault(root.name, []).append((look.step, size if alone else 0, mark, str(tuple(single.shape))))
         return ()

@@ -41,6 +41,7 @@ from torch import Tensor, nn
 from lettrine.health.evidence import Evidence
 from lettrine.health.limits import LATE_FROM
 from lettrine.torch.capture.looks import Look, reader
+from lettrine.torch.graph.data.shared import shared_out
 from lettrine.torch.graph.losses.comparisons import Comparison, comparisons
 
 _BENDING: Final = (nn.Softmax, nn.Softmax2d, nn.LogSoftmax, nn.Sigmoid, nn.Hardsigmoid, nn.Tanh, nn.ReLU)
@@ -139,10 +140,10 @@ def _take_prediction(sums: _Sums, each: Comparison) -> None:
     elif chain[:1] in (["Softmax"], ["LogSoftmax"]) and not head.dropped:
         shares = np.exp(finite) if head.last in ("LogSoftmax", "Log") else finite
         sums.add("ones", bool(np.isclose(shares, 1, atol=1e-6).all()))
-        sums.add("sum_off", not _is_distribution(each, shares))
+        sums.add("sum_off", not (_rows_sum_to_one(each, shares) or shared_out(each)))
 
 
-def _is_distribution(each: Comparison, shares: Array) -> bool:
+def _rows_sum_to_one(each: Comparison, shares: Array) -> bool:
     """Whether the probabilities of each row sum to 1: along the classes or, if targets are rows too, along the last axis."""
     if np.isclose(shares.sum(axis=1), 1, atol=1e-2).mean() > 0.99:
         return True

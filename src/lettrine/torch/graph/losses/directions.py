@@ -23,6 +23,7 @@ from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.graph.losses.comparisons import readable
+from lettrine.torch.graph.losses.held import fixed_head
 from lettrine.torch.graph.losses.overlaps import PRODUCTS, SUMS, answers_of, leads
 from lettrine.torch.graph.losses.written import inputs_of, other
 from lettrine.torch.graph.reading import VIEWS, Node, operation
@@ -84,6 +85,8 @@ class Directions:
 
 def _trained(look: Look, loss: Tensor) -> bool:
     """Whether the parameters nearest to the loss are the model's and are trained: an attack on a network lowers it on purpose."""
+    if fixed_head(look):
+        return False
     nearest = next(iter(leaves(walk([loss.grad_fn]))), None)
     groups = [group for each in look.optimisers for group in each.param_groups]
     held = {id(parameter) for group in groups for parameter in group["params"]}

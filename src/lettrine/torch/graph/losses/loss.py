@@ -23,6 +23,7 @@ import torch
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, reader
+from lettrine.torch.graph.losses.held import fixed_head
 from lettrine.torch.graph.losses.margins import margined
 from lettrine.torch.graph.losses.references import TargetSums, error_of
 from lettrine.torch.graph.losses.terms import Term
@@ -80,7 +81,7 @@ class LossReader:
         self._situation(look, terms, value)
         if isfinite(terms[0].weight):
             maximised = any(group.get("maximize", False) for each in look.optimisers for group in each.param_groups)
-            self._upwards.append((terms[0].weight < 0) is not maximised)
+            self._upwards.append((terms[0].weight < 0) is not maximised and not fixed_head(look))
             self._maximised.append(maximised)
         return ()
 
