@@ -21,7 +21,8 @@ from lettrine import health
 from lettrine.health.evidence import Evidence
 from lettrine.torch import private
 from lettrine.torch.capture import evaluations, functions, held_out, looker, looks
-from lettrine.torch.capture.functions import GONE, FunctionNotes
+from lettrine.torch.capture.functions import FunctionNotes
+from lettrine.torch.capture.keeping import GONE
 from lettrine.torch.capture.looks import Look, Stepping
 from lettrine.torch.graph import readers as _readers  # noqa: F401  known before the list of readers is replaced
 

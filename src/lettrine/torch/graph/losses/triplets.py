@@ -1,0 +1,51 @@
+"""Evidence "triplets": vectors handed to a triplet loss, and which of the two others the anchors lay nearer to at first.
+
+where: (). figures: "farther", share of the anchors that lay nearer to the negative than to the positive at the first looks, and
+"rows" of them; "first" and "value": the loss at the first and the last look; "looks".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from torch import Tensor
+
+from lettrine.health.evidence import Evidence
+from lettrine.torch.capture.looks import Look, reader
+from lettrine.torch.graph.losses.comparisons import readable
+
+_LOSSES: Final = frozenset(("triplet_margin_loss", "triplet_margin_with_distance_loss"))
+_FIRST: Final = 2  # looks at vectors that hardly have been trained
+
+
+@reader
+class Triplets:
+    """Measures the distances at the first looks."""
+
+    def __init__(self) -> None:
+        self._seen: list[tuple[int, float]] = []
+        self._farther = self._rows = 0
+
+    def look(self, look: Look) -> Iterable[Evidence]:
+        """Take in one look."""
+        for call in look.outside:
+            vectors = [call.given(place, name) for place, name in enumerate(("anchor", "positive", "negative"))]
+            known = call.name in _LOSSES and all(isinstance(each, Tensor) and readable(each) for each in vectors)
+            if not known or look.loss is None or look.loss.numel() != 1:
+                continue
+            if len(self._seen) < _FIRST:
+                anchor, positive, negative = (each.detach().flatten(1).double() for each in vectors)
+                farther = (anchor - positive).norm(dim=1) > (anchor - negative).norm(dim=1)
+                self._farther, self._rows = self._farther + int(farther.sum()), self._rows + len(farther)
+            self._seen.append((look.step, float(look.loss.detach())))
+            break
+        return ()
+
+    def finish(self) -> Iterator[Evidence]:
+        """The first looks and the last one."""
+        if self._rows:
+            figures = {"farther": self._farther / self._rows, "rows": self._rows, "first": self._seen[0][1]}
+            figures |= {"value": self._seen[-1][1], "looks": len(self._seen)}
+            told = {name: float(value) for name, value in figures.items()}
+            yield Evidence("triplets", (), (self._seen[0][0], self._seen[-1][0]), told)
