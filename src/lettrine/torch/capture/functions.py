@@ -166,8 +166,8 @@ class FunctionNotes:
         self.root = -1
 
     def wait(self) -> None:
-        """Begin to note the calls before the model's, of which only the last ones are kept. It ends after MOST calls: the model may
-        never be called again.
+        """Begin to note the calls before the model's, of which only the last ones are kept. It ends after MOST calls: the model
+        may never be called again.
         """
         self._earlier, self._left = deque(maxlen=EARLIER), MOST
         self.begin()

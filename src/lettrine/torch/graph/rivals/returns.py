@@ -4,9 +4,9 @@ before a step, instead of those after it.
 figures: "looks" with weights that follow the rule of a discounted sum; "forwards", those of them that follow it from the first
 step to the last; "steps" of the last such episode; "discount".
 
-A return is g[t] = r[t] + discount * g[t + 1]. Where rewards are alike, the differences of returns shrink by the discount from each
-step to the step before it; of a sum that runs forwards, from each step to the next. That holds after the returns are standardised
-as well. The order of the steps in time is that in which the log-probabilities were made.
+A return is g[t] = r[t] + discount * g[t + 1]. Where rewards are alike, the differences of returns shrink by the discount from
+each step to the step before it; of a sum that runs forwards, from each step to the next. That holds after the returns are
+standardised as well. The order of the steps in time is that in which the log-probabilities were made.
 
 Weights discount**t that fall, and those below 0, are left out: a return may be multiplied by discount**t on purpose.
 """
@@ -15,11 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
-from math import nan
+from math import isfinite, nan
 from typing import Final
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from lettrine.health.evidence import Evidence
@@ -56,7 +55,7 @@ class Returns:
         for node in walk([look.loss.grad_fn], _NEAR):
             weights = _weights(node)
             ratio = nan if weights is None else _ratio(weights)
-            if weights is not None and ratio == ratio:
+            if weights is not None and isfinite(ratio):
                 self._steps.append(look.step)
                 forwards = ratio < 1 and weights[-1] > weights[0] and weights[-1] > 0
                 self._forwards += bool(forwards)
@@ -76,7 +75,7 @@ def _weights(node: Node) -> np.ndarray | None:
     """The weights of the steps of an episode, in the order of time, if this joins or weighs their log-probabilities."""
     name = operation(node)
     if name in _JOINS:
-        return _one_by_one([each for each in inputs_of(node)])
+        return _one_by_one(list(inputs_of(node)))
     if name != "Mul":
         return None
     join: Node | None = next(iter(inputs_of(node)), None)
