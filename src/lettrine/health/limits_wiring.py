@@ -94,6 +94,6 @@ RETURNS_LOOKS: Final = 3  # at which the returns of an episode could be read, al
 DRAWN_LOOKS: Final = 3  # at which a target was noise that nothing else was made of
 TRIPLETS_ROWS: Final = 32  # anchors at the first looks
 TRIPLETS_FARTHER: Final = 0.6  # of them lie nearer to the negative; of a pair of one class fresh vectors lie nearer than of two
-TRIPLETS_LEFT: Final = 0.8  # of the first loss, or more: a margin that is learned leaves next to nothing
+TRIPLETS_LEFT: Final = 0.8  # of the first loss or of the margin, or more: a margin that is learned leaves next to nothing
 UNBOUNDED: Final = 1e4  # times the size of the first loss, or of 1, below 0; densities of images reach some thousands
 UNBOUNDED_GROWS: Final = 1.5  # times that of half the run before: a loss with a lowest value slows down

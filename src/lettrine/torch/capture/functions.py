@@ -198,6 +198,7 @@ class FunctionNotes:
             handle.remove()
         self._handles.clear()
         self._inside.clear()
+        self._earlier = None
         self.root = -1
         _MODE.remove(self)
 
@@ -228,10 +229,8 @@ class FunctionNotes:
             self.calls.append(FunctionCall(name, where, kept(args), held, kept(result), self.root, _site()))
 
     def _note_earlier(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
-        self._left -= 1
-        if self._left < 0:
-            self.end()
-        elif self._earlier is not None:
+        self._left -= 1  # the mode cannot be taken off here, within a call that it sees
+        if self._left >= 0 and self._earlier is not None:
             held = {key: kept_small(value) for key, value in kwargs.items()}
             self._earlier.append(FunctionCall(name, "", kept_small(args), held, kept_small(result)))
 
@@ -240,8 +239,9 @@ class FunctionNotes:
         self._before_backward(loss)
 
     def _enter(self, module: nn.Module, _: Any) -> None:
-        if not module.training and isinstance(module, FUSED):
-            self.end()  # some other network: its kernel would round in another way while our mode is there
+        fused = not module.training and isinstance(module, FUSED)
+        if fused or (self._earlier is not None and self._left < 0):
+            self.end()  # a fused kernel of some other network would round in another way while our mode is there
             return
         name = self._names.get(module)
         if name is not None:

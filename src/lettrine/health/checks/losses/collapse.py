@@ -43,7 +43,7 @@ def _swapped(trace: Trace) -> Iterator[Finding]:
     for seen in trace.seen("triplets"):
         farther, first, value = seen.figure("farther"), seen.figure("first"), seen.figure("value")
         enough = seen.figure("rows") >= limits.TRIPLETS_ROWS and seen.figure("looks") >= limits.LATE_LOOKS
-        if not enough or farther < limits.TRIPLETS_FARTHER or value < limits.TRIPLETS_LEFT * first:
+        if not enough or farther < limits.TRIPLETS_FARTHER or value < limits.TRIPLETS_LEFT * min(first, seen.figure("margin")):
             continue
         yield Finding(
             id="no-learning",

@@ -1,12 +1,13 @@
 """Evidence "triplets": vectors handed to a triplet loss, and which of the two others the anchors lay nearer to at first.
 
 where: (). figures: "farther", share of the anchors that lay nearer to the negative than to the positive at the first looks, and
-"rows" of them; "first" and "value": the loss at the first and the last look; "looks".
+"rows" of them; "first" and "value": the loss of a triplet at the first and the last look; "margin"; "looks".
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from math import nan
 from typing import Final
 
 from torch import Tensor
@@ -26,19 +27,22 @@ class Triplets:
     def __init__(self) -> None:
         self._seen: list[tuple[int, float]] = []
         self._farther = self._rows = 0
+        self._margin = nan
 
     def look(self, look: Look) -> Iterable[Evidence]:
         """Take in one look."""
         for call in look.outside:
             vectors = [call.given(place, name) for place, name in enumerate(("anchor", "positive", "negative"))]
             known = call.name in _LOSSES and all(isinstance(each, Tensor) and readable(each) for each in vectors)
-            if not known or look.loss is None or look.loss.numel() != 1:
+            if not known:
                 continue
+            self._margin = float(call.kwargs.get("margin", 1.0))
             if len(self._seen) < _FIRST:
                 anchor, positive, negative = (each.detach().flatten(1).double() for each in vectors)
                 farther = (anchor - positive).norm(dim=1) > (anchor - negative).norm(dim=1)
                 self._farther, self._rows = self._farther + int(farther.sum()), self._rows + len(farther)
-            self._seen.append((look.step, float(look.loss.detach())))
+            total = float(call.result.detach().double().mean())
+            self._seen.append((look.step, total / (len(vectors[0]) if call.kwargs.get("reduction") == "sum" else 1)))
             break
         return ()
 
@@ -46,6 +50,6 @@ class Triplets:
         """The first looks and the last one."""
         if self._rows:
             figures = {"farther": self._farther / self._rows, "rows": self._rows, "first": self._seen[0][1]}
-            figures |= {"value": self._seen[-1][1], "looks": len(self._seen)}
+            figures |= {"value": self._seen[-1][1], "margin": self._margin, "looks": len(self._seen)}
             told = {name: float(value) for name, value in figures.items()}
             yield Evidence("triplets", (), (self._seen[0][0], self._seen[-1][0]), told)
