@@ -40,7 +40,7 @@ def said(loss_of: Loss, out: int = 2, batch: Callable[[], Batch] = transitions, 
             watch.loss(loss)
     report = watch.report()
     assert report.trace.facts.errors == ()
-    return [each for each in report.findings if each.id == "other-loss"]
+    return [each for each in report.findings if each.id in ("value-target", "policy-loss")]
 
 
 def target_of(other: nn.Module, batch: Batch) -> Tensor:

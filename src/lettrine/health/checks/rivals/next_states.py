@@ -26,29 +26,6 @@ def next_states(trace: Trace) -> Iterator[Finding]:
             yield _no_action(seen)
         elif seen.figure("unmasked") == seen.figure("picked") == looks:
             yield _no_ends(seen)
-<<<<<<< HEAD:src/lettrine/health/checks/rivals/next_states.py
-=======
-    yield from _forward_returns(trace)
-
-
-def _forward_returns(trace: Trace) -> Iterator[Finding]:
-    """Rewards that are added up from the first step on."""
-    for seen in trace.seen("returns"):
-        looks = seen.figure("looks")
-        if looks < limits.RETURNS_LOOKS or seen.figure("forwards") < looks:
-            continue
-        yield _finding(
-            seen,
-            "warning",
-            f"The log-probabilities of the {int(seen.figure('steps'))} actions of an episode are weighted by sums of rewards "
-            f"that grow from the first step to the last, each {seen.figure('discount'):.3g} times the one before it plus a "
-            "reward: they hold the rewards before an action, not those after it.",
-            "An action is then praised for what came before it, and the last ones, which ended the episode, are praised most.",
-            "Add up from the end: g = 0; for r in reversed(rewards): g = r + gamma * g; returns.insert(0, g). With append, "
-            "reverse the list before it meets the log-probabilities.",
-            "Williams 1992, Simple statistical gradient-following algorithms",
-        )
->>>>>>> e830d0f (Tidy):src/lettrine/health/checks/values.py
 
 
 def _same_state(seen: Evidence) -> Finding:

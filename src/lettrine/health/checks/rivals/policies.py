@@ -85,11 +85,11 @@ def _forwards(trace: Trace) -> Iterator[Finding]:
             steps=seen.steps,
             value=looks,
             limit=float(limits.RETURNS_LOOKS),
-            message=f"The log-probabilities of the {int(seen.figure('steps'))} actions of an episode are weighted by sums of rewards "
-            f"that grow from the first step to the last, each {seen.figure('discount'):.3g} times the one before it plus a "
+            message=f"The log-probabilities of the {int(seen.figure('steps'))} actions of an episode are weighted by sums of "
+            f"rewards that grow from the first step to the last, each {seen.figure('discount'):.3g} times the one before it plus a "
             "reward: they hold the rewards before an action, not those after it.",
-            why="An action is then praised for what came before it, and the last ones, which ended the episode, are praised most.",
-            remedy="Add up from the end: g = 0; for r in reversed(rewards): g = r + gamma * g; returns.insert(0, g). With append, "
-            "reverse the list before it meets the log-probabilities.",
+            why="An action is then praised for what came before it, and the last ones, which ended the episode, most of all.",
+            remedy="Add up from the end: g = 0; for r in reversed(rewards): g = r + gamma * g; returns.insert(0, g). With "
+            "append, reverse the list before it meets the log-probabilities.",
             reference="Williams 1992, Simple statistical gradient-following algorithms",
         )
