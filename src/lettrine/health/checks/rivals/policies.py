@@ -86,8 +86,8 @@ def _forwards(trace: Trace) -> Iterator[Finding]:
             value=looks,
             limit=float(limits.RETURNS_LOOKS),
             message=f"The log-probabilities of the {int(seen.figure('steps'))} actions of an episode are weighted by sums of "
-            f"rewards that grow from the first step to the last, each {seen.figure('discount'):.3g} times the one before it plus a "
-            "reward: they hold the rewards before an action, not those after it.",
+            f"rewards that grow from the first step to the last, each {seen.figure('discount'):.3g} times the one before it plus "
+            "a reward: they hold the rewards before an action, not those after it.",
             why="An action is then praised for what came before it, and the last ones, which ended the episode, most of all.",
             remedy="Add up from the end: g = 0; for r in reversed(rewards): g = r + gamma * g; returns.insert(0, g). With "
             "append, reverse the list before it meets the log-probabilities.",
