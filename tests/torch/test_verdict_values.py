@@ -132,6 +132,24 @@ def test_an_advantage_beside_the_value_of_the_state() -> None:
     assert said(advantages, out=1) == []
 
 
+def test_a_mean_of_a_target_and_the_answer() -> None:
+    """Targets that give way to the answers, as against wrong labels."""
+
+    def mean(model: nn.Module, _: nn.Module, batch: Batch) -> Tensor:
+        value = model(batch[0])[:, 0]
+        return functional.mse_loss(value, 0.8 * value.detach() + 0.2 * batch[2])
+
+    assert said(mean, out=1) == []
+
+
+def test_a_mask_of_true_and_false() -> None:
+    def masked(model: nn.Module, other: nn.Module, batch: Batch) -> Tensor:
+        target = batch[2] + GAMMA * other(batch[3]).max(1)[0].detach() * (batch[4] == 0)
+        return functional.mse_loss(taken(model, batch), target)
+
+    assert said(masked) == []
+
+
 def test_the_best_action_instead_of_the_one_taken() -> None:
     def best(model: nn.Module, other: nn.Module, batch: Batch) -> Tensor:
         target = target_of(other, batch)

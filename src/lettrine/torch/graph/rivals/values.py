@@ -42,13 +42,16 @@ _ROWS: Final = 4  # of a batch: fewer may be alike by chance
 
 @dataclass(frozen=True)
 class _Value:
-    """What became of a network's answer. asked: the rows that the network was given."""
+    """What became of a network's answer. asked: the rows that the network was given. mixed: the data that were added had been
+    multiplied by a number, as in a mean of a target and an answer.
+    """
 
     asked: Tensor | None
     picked: bool = False
     discount: float = nan
     masked: bool = False
     added: bool = False
+    mixed: bool = False
 
 
 @dataclass
@@ -82,7 +85,13 @@ class Values:
         for given, target in pairs:
             value = values.get(_memory(target))
             root, best = _root(given, look, made)
-            if value is not None and value.added and root is not None and (value.masked or value.discount == value.discount):
+            if (
+                value is not None
+                and value.added
+                and not value.mixed
+                and root is not None
+                and (value.masked or value.discount == value.discount)
+            ):
                 self._take(look.step, root, value, best=best)
                 break
         return ()
@@ -111,47 +120,50 @@ class Values:
 
 
 def _followed(look: Look) -> dict[int, _Value]:
-    """By memory: what became of the answers of networks that have no graph."""
+    """By memory: what became of the answers of networks."""
     roots = {root.module for root in look.roots}
-    values = {
-        _memory(each): _Value(next((given for given in call.args if isinstance(given, Tensor)), None))
-        for call in look.modules
-        if call.module in roots
-        for each in _tensors(call.output)
-        if not each.requires_grad and readable(each)
-    }
+    asked = [(list(root.inputs), root.outputs) for root in look.roots]
+    asked += [(_tensors(call.args), _tensors(call.output)) for call in look.modules if call.module in roots]
+    values = {_memory(each): _Value(next(iter(inputs), None)) for inputs, outputs in asked for each in outputs if readable(each)}
+    weighed: set[int] = set()  # data times a number
     for call in (*look.earlier, *look.outside):
         results = [each for each in _tensors(call.result) if readable(each) and each.is_floating_point()]
-        given = [
-            each for each in _tensors([call.args, list(call.kwargs.values())]) if readable(each) and each.is_floating_point()
-        ]
+        given = [each for each in _tensors([call.args, list(call.kwargs.values())]) if readable(each)]
         known = next((values[_memory(each)] for each in given if _memory(each) in values), None)
-        if call.name in _NETWORK:
-            rows = given[:1]
-            if known is None or (known.picked or known.added):
-                known = _Value(rows[0]) if rows else None
-        if known is None or any(each.requires_grad for each in results):
+        if call.name in _NETWORK and (known is None or known.picked or known.added):
+            known = _Value(given[0]) if given else None
+        if known is None:
+            if call.name in _FACTORS and _numbers(call, given):
+                weighed |= {_memory(each) for each in results}
             continue
         places = results or ([given[0]] if call.name == "__setitem__" and given else [])
-        values.update((_memory(each), _after(call, known, given, values)) for each in places)
+        data = [each for each in given if _memory(each) not in values and each.numel() > 1]
+        after = _after(call, known, given, data)
+        if call.name in _ADDING and any(_memory(each) in weighed for each in data):
+            after = replace(after, mixed=True)
+        values.update((_memory(each), after) for each in places)
     return values
 
 
-def _after(call: FunctionCall, value: _Value, given: list[Tensor], values: Mapping[int, _Value]) -> _Value:
+def _after(call: FunctionCall, value: _Value, given: list[Tensor], data: list[Tensor]) -> _Value:
     """The same value after a call."""
-    data = any(_memory(each) not in values and each.numel() > 1 for each in given)
     if call.name in _BEST | _PICKING:
         return replace(value, picked=True)
     if call.name in _FILLS:
         return replace(value, masked=True)
     if call.name in _FACTORS:
-        numbers = [float(each) for each in call.args if isinstance(each, int | float)]
-        numbers += [float(each) for each in given if each.numel() == 1]
+        numbers = _numbers(call, given)
         discount = next((each for each in numbers if _DISCOUNTS[0] <= each < _DISCOUNTS[1]), value.discount)
-        return replace(value, masked=value.masked or data, discount=discount)
+        return replace(value, masked=value.masked or bool(data), discount=discount)
     if call.name in _ADDING and data:
         return replace(value, added=True)
     return value
+
+
+def _numbers(call: FunctionCall, given: list[Tensor]) -> list[float]:
+    """The single numbers among the arguments of a call."""
+    numbers = [float(each) for each in call.args if isinstance(each, int | float)]
+    return numbers + [float(each) for each in given if each.numel() == 1]
 
 
 def _root(given: Tensor, look: Look, made: Mapping[int, FunctionCall]) -> tuple[RootCall | None, bool]:
