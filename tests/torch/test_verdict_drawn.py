@@ -173,6 +173,23 @@ def test_triplets_as_they_should_be() -> None:
     assert loud(triplets(lambda *three: three)) == []
 
 
+def test_the_hardest_of_a_batch() -> None:
+    """Farther positives than negatives are chosen on purpose."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 8))
+    centres, kind = torch.randn(6, 8), torch.arange(60) % 6
+
+    def loss() -> Tensor:
+        vectors = model(centres[kind] + 0.3 * torch.randn(60, 8))
+        far, alike = torch.cdist(vectors, vectors).detach(), kind[:, None] == kind
+        hardest = (far * alike).argmax(1), (far + 1e3 * alike).argmin(1)
+        return functional.triplet_margin_loss(vectors, vectors[hardest[0]], vectors[hardest[1]], margin=1e3)
+
+    report = report_of(model, loss, steps=60, rate=1e-5)
+    assert [each.severity for each in report.findings if "Before any training" in each.message] == ["info"]
+    assert report.trace.seen("triplets")[0].figure("chosen") == 1
+
+
 def numbers(*, bias: bool, mean: float) -> health.Report:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 32, bias=bias), nn.Tanh(), nn.Linear(32, 1, bias=bias))

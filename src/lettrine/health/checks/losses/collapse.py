@@ -47,7 +47,7 @@ def _swapped(trace: Trace) -> Iterator[Finding]:
             continue
         yield Finding(
             id="no-learning",
-            severity="warning",
+            severity="info" if seen.figure("chosen") else "warning",  # the hardest may be learned later
             where=(),
             steps=seen.steps,
             value=farther,

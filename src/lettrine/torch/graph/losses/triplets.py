@@ -1,7 +1,8 @@
 """Evidence "triplets": vectors handed to a triplet loss, and which of the two others the anchors lay nearer to at first.
 
 where: (). figures: "farther", share of the anchors that lay nearer to the negative than to the positive at the first looks, and
-"rows" of them; "first" and "value": the loss of a triplet at the first and the last look; "margin"; "looks".
+"rows" of them; "first" and "value": the loss of a triplet at the first and the last look; "margin"; "looks"; "chosen": 1 if
+positives or negatives were picked from vectors that were made before, as when the hardest are taken.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from typing import Final
 from torch import Tensor
 
 from lettrine.health.evidence import Evidence
+from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.graph.losses.comparisons import readable
+from lettrine.torch.graph.makers import makers
 
 _LOSSES: Final = frozenset(("triplet_margin_loss", "triplet_margin_with_distance_loss"))
 _FIRST: Final = 2  # looks at vectors that hardly have been trained
@@ -28,6 +31,7 @@ class Triplets:
         self._seen: list[tuple[int, float]] = []
         self._farther = self._rows = 0
         self._margin = nan
+        self._chosen = False
 
     def look(self, look: Look) -> Iterable[Evidence]:
         """Take in one look."""
@@ -36,6 +40,7 @@ class Triplets:
             known = call.name in _LOSSES and all(isinstance(each, Tensor) and readable(each) for each in vectors)
             if not known:
                 continue
+            self._chosen |= any(_chosen(look.once(makers).get(id(each))) for each in vectors[1:])
             self._margin = float(call.kwargs.get("margin", 1.0))
             if len(self._seen) < _FIRST:
                 anchor, positive, negative = (each.detach().flatten(1).double() for each in vectors)
@@ -50,6 +55,13 @@ class Triplets:
         """The first looks and the last one."""
         if self._rows:
             figures = {"farther": self._farther / self._rows, "rows": self._rows, "first": self._seen[0][1]}
-            figures |= {"value": self._seen[-1][1], "margin": self._margin, "looks": len(self._seen)}
+            figures |= {"value": self._seen[-1][1], "margin": self._margin, "looks": len(self._seen), "chosen": self._chosen}
             told = {name: float(value) for name, value in figures.items()}
             yield Evidence("triplets", (), (self._seen[0][0], self._seen[-1][0]), told)
+
+
+def _chosen(call: FunctionCall | None) -> bool:
+    """Whether a call picks rows by their numbers."""
+    if call is None or call.name not in ("__getitem__", "index_select", "gather", "take_along_dim"):
+        return False
+    return any(isinstance(each, Tensor) for each in call.args[1:]) or call.name != "__getitem__"
