@@ -20,8 +20,9 @@ from torch.overrides import TorchFunctionMode
 from lettrine import health
 from lettrine.health.evidence import Evidence
 from lettrine.torch import private
-from lettrine.torch.capture import evaluations, functions, held_out, looker, looks
-from lettrine.torch.capture.functions import GONE, FunctionNotes
+from lettrine.torch.capture import evaluations, functions, held_out, keeping, looker, looks
+from lettrine.torch.capture.functions import FunctionNotes
+from lettrine.torch.capture.keeping import GONE
 from lettrine.torch.capture.looks import Look, Stepping
 from lettrine.torch.graph import readers as _readers  # noqa: F401  known before the list of readers is replaced
 
@@ -164,6 +165,74 @@ def test_the_modes_of_the_user_come_and_go_as_without_us() -> None:
         optimiser.zero_grad()
     assert len(Sink.looks) == 1
     assert seen > 0
+
+
+def towards_numbers(model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+    target = (Y * 2.0).unsqueeze(1).expand(-1, 2).clone()
+    functional.mse_loss(model(X), target).backward()
+    optimiser.step()
+    optimiser.zero_grad()
+
+
+def test_calls_before_the_model_are_noted_where_targets_are_numbers() -> None:
+    model = net()
+    optimiser = sgd(model)
+    with health.watch(model, optimiser):
+        towards_numbers(model, optimiser)
+        towards_numbers(model, optimiser)
+        step(model, optimiser)
+    first, second, third = Sink.looks[:3]
+    assert first.earlier == ()  # nothing was known of the loss
+    assert {"mul", "unsqueeze", "expand", "clone"} <= {each.name for each in second.earlier}
+    assert [each.name for each in second.outside] == ["mse_loss"]
+    assert second.outside[0].given(1, "target") is second.earlier[-1].result
+    assert not {"mul", "clone"} & {each.name for each in third.earlier}
+
+
+def test_classes_are_not_waited_for() -> None:
+    model = net()
+    optimiser = sgd(model)
+    with health.watch(model, optimiser):
+        step(model, optimiser)
+        assert modes() == []
+        step(model, optimiser)
+    assert [each.earlier for each in Sink.looks] == [(), ()]
+
+
+def test_calls_before_the_model_are_noted_for_a_while_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(functions, "MOST", 10)
+    model = net()
+    optimiser = sgd(model)
+    with health.watch(model, optimiser):
+        towards_numbers(model, optimiser)
+        assert len(modes()) == 1
+        for _ in range(11):
+            X.exp()
+        nn.Identity()(X)  # a mode cannot leave within a call that it sees; it does when the next module is called
+        assert modes() == []
+        towards_numbers(model, optimiser)
+    assert Sink.looks[1].earlier == ()
+    assert [each.name for each in Sink.looks[1].outside] == ["mse_loss"]
+
+
+def test_fused_kernels_before_the_model_stay_the_same() -> None:
+    """Attention in eval mode rounds in another way while a mode is on the stack."""
+    torch.manual_seed(0)
+    teacher = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval()
+    x = torch.randn(3, 5, 8)
+    with torch.no_grad():
+        alone = teacher(x)
+    model = net()
+    optimiser = sgd(model)
+    if private.compiles():
+        torch.compiler.reset()
+    with health.watch(model, optimiser):
+        towards_numbers(model, optimiser)
+        assert len(modes()) == 1
+        with torch.no_grad():
+            beside = teacher(x)
+        assert modes() == []
+    assert torch.equal(alone, beside)
 
 
 def test_devices_as_contexts_come_and_go() -> None:
@@ -333,7 +402,7 @@ def test_another_thread_has_a_stack_of_its_own() -> None:
 
 
 def test_large_tensors_are_not_kept_alive(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(functions, "LARGE", 20)
+    monkeypatch.setattr(keeping, "LARGE", 20)
     notes = FunctionNotes({}, lambda _: None)
     notes.begin()
     large, small = torch.ones(5, 5), torch.ones(4)

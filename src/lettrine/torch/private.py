@@ -85,6 +85,12 @@ default_store: Final = _asked("distributed.distributed_c10d._get_default_store",
 """The store by which the processes of a training found each other. Without it each rank reports for itself."""
 
 
+def sequence_number(node: Any) -> int | None:
+    """Place of an operation among those that autograd noted; None if torch does not tell."""
+    asked = getattr(node, "_sequence_nr", None)
+    return int(asked()) if callable(asked) else None
+
+
 def recomputing() -> bool:
     """Whether a backward pass is running. A call in it repeats a checkpointed block."""
     return bool(graph_task() != -1)

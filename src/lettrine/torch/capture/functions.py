@@ -10,7 +10,7 @@ steps. It is below the modes of the user, so that each `with` block of the user 
 from __future__ import annotations
 
 import sys
-import weakref
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -20,6 +20,7 @@ from typing import Any, Final
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from lettrine.torch.capture.keeping import SMALL, given, kept, kept_small
 from lettrine.torch.private import put_below, take_off, without_modes
 
 INSIDE: Final = frozenset(
@@ -50,47 +51,8 @@ OURS: Final = frozenset(
 )
 """Functions that are not noted: they say nothing about a loss, or the capture itself calls them to copy outputs."""
 MOST: Final = 4_000  # most calls noted in one step: a loop in Python may make very many
-SMALL: Final = 1 << 16  # values; many tensors of at most this size can be kept alive
-LARGE: Final = 1 << 20  # values; a larger tensor is not kept alive by us: the user may need all memory
-
-
-class Gone:
-    """Stands for a large tensor that the training has freed. Test `isinstance(value, Tensor)` before reading one."""
-
-    def __repr__(self) -> str:
-        return "gone"
-
-
-GONE: Final = Gone()
-
-
-class _Weak:
-    """A large tensor, as long as somebody else holds it."""
-
-    __slots__ = ("_reference",)
-
-    def __init__(self, tensor: Tensor) -> None:
-        self._reference = weakref.ref(tensor)
-
-    def value(self) -> Any:
-        tensor = self._reference()
-        return GONE if tensor is None else tensor
-
-
-def _kept(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return _Weak(value) if value.numel() > LARGE else value
-    if type(value) in (tuple, list):
-        return type(value)(map(_kept, value))
-    return value
-
-
-def _given(value: Any) -> Any:
-    if type(value) is _Weak:
-        return value.value()
-    if type(value) in (tuple, list):
-        return type(value)(map(_given, value))
-    return value
+WATCHED: Final = "a watched module"  # stands for the name of a function where such a module was called, before the model's call
+EARLIER: Final = 256  # last calls before the model's that are kept: a target may be computed first
 
 
 @dataclass(frozen=True)
@@ -113,23 +75,23 @@ class FunctionCall:
     @property
     def args(self) -> tuple[Any, ...]:
         """The arguments themselves, not copies. Free them after the look."""
-        return tuple(map(_given, self.held_args))
+        return tuple(map(given, self.held_args))
 
     @property
     def kwargs(self) -> dict[str, Any]:
         """The arguments given by name, likewise."""
-        return {name: _given(value) for name, value in self.held_kwargs.items()}
+        return {name: given(value) for name, value in self.held_kwargs.items()}
 
     @property
     def result(self) -> Any:
         """What it returned."""
-        return _given(self.held_result)
+        return given(self.held_result)
 
     def given(self, place: int, name: str, default: Any = None) -> Any:
         """An argument by its place or its name."""
         if place < len(self.held_args):
-            return _given(self.held_args[place])
-        return _given(self.held_kwargs.get(name, default))
+            return given(self.held_args[place])
+        return given(self.held_kwargs.get(name, default))
 
 
 @dataclass(frozen=True)
@@ -145,12 +107,12 @@ class ModuleCall:
     @property
     def args(self) -> tuple[Any, ...]:
         """The positional arguments."""
-        return tuple(map(_given, self.held_args))
+        return tuple(map(given, self.held_args))
 
     @property
     def output(self) -> Any:
         """What it returned."""
-        return _given(self.held_output)
+        return given(self.held_output)
 
 
 def followed(call: FunctionCall) -> bool:
@@ -178,6 +140,10 @@ def _of_rows(name: str, args: Sequence[Any]) -> bool:
     return name in _SUMS and not any(isinstance(each, Tensor) and each.ndim > _TABLE for each in args)
 
 
+FUSED: Final = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)
+"""Modules that choose a fused kernel in eval mode, but not while a function mode is on the stack."""
+
+
 class FunctionNotes:
     """The calls of one step, for one watch. before_backward: called with the loss, just before its backward pass. inside: names
     of the functions noted inside the watched modules.
@@ -195,7 +161,21 @@ class FunctionNotes:
         self.calls: list[FunctionCall] = []
         self.modules: list[ModuleCall] = []
         self.open = self.paused = False
+        self._earlier: deque[FunctionCall] | None = None
+        self._left = 0  # calls that are still noted before the model's
         self.root = -1
+
+    def wait(self) -> None:
+        """Begin to note the calls before the model's, of which only the last ones are kept. It ends after MOST calls: the model
+        may never be called again.
+        """
+        self._earlier, self._left = deque(maxlen=EARLIER), MOST
+        self.begin()
+
+    def earlier(self) -> tuple[FunctionCall, ...]:
+        """The calls since `wait`, once: from now on all calls are kept."""
+        calls, self._earlier = tuple(self._earlier or ()), None
+        return calls
 
     def begin(self, module: nn.Module | None = None) -> None:
         """Begin to note. module: the one whose hook before its call asks for it."""
@@ -218,6 +198,7 @@ class FunctionNotes:
             handle.remove()
         self._handles.clear()
         self._inside.clear()
+        self._earlier = None
         self.root = -1
         _MODE.remove(self)
 
@@ -225,6 +206,7 @@ class FunctionNotes:
         """Free all that was noted."""
         self.calls.clear()
         self.modules.clear()
+        self._earlier = None
 
     def drop(self, roots: int) -> None:
         """Free the first calls of the model, and all that was noted until the last of these ended."""
@@ -237,16 +219,30 @@ class FunctionNotes:
         if self.paused:
             return
         where = self._inside[-1] if self._inside else ""
+        if self._earlier is not None:
+            if not where:
+                self._note_earlier(name, args, kwargs, result)
+            return
         wanted = name in self._noted and not _of_a_sum(name, args) and not (self._noted is INSIDE and _of_rows(name, args))
         if (not where or wanted) and len(self.calls) < MOST:
-            kept = {key: _kept(value) for key, value in kwargs.items()}
-            self.calls.append(FunctionCall(name, where, _kept(args), kept, _kept(result), self.root, _site()))
+            held = {key: kept(value) for key, value in kwargs.items()}
+            self.calls.append(FunctionCall(name, where, kept(args), held, kept(result), self.root, _site()))
+
+    def _note_earlier(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
+        self._left -= 1  # the mode cannot be taken off here, within a call that it sees
+        if self._left >= 0 and self._earlier is not None:
+            held = {key: kept_small(value) for key, value in kwargs.items()}
+            self._earlier.append(FunctionCall(name, "", kept_small(args), held, kept_small(result)))
 
     def backward(self, loss: Tensor) -> None:
         """A backward pass is about to begin."""
         self._before_backward(loss)
 
     def _enter(self, module: nn.Module, _: Any) -> None:
+        fused = not module.training and isinstance(module, FUSED)
+        if fused or (self._earlier is not None and self._left < 0):
+            self.end()  # a fused kernel of some other network would round in another way while our mode is there
+            return
         name = self._names.get(module)
         if name is not None:
             self._inside.append(name)
@@ -254,9 +250,13 @@ class FunctionNotes:
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
         if self._inside and module in self._names:
             name = self._inside.pop()
+            if self._earlier is not None:
+                if not self._inside and not self.paused:
+                    self._note_earlier(WATCHED, args, {}, output)
+                return
             if not self.paused and output is not None and len(self.modules) < MOST:
                 with without_modes():
-                    self.modules.append(ModuleCall(name, module, _kept(args), _kept(output), self.root))
+                    self.modules.append(ModuleCall(name, module, kept(args), kept(output), self.root))
 
 
 class _Mode(TorchFunctionMode):

@@ -23,6 +23,7 @@ from lettrine.torch.capture.held_out import HeldOut, delicate, differs
 from lettrine.torch.capture.looks import Look, Readers, RootCall, Stepping
 from lettrine.torch.capture.outputs import Hook
 from lettrine.torch.capture.wholeness import Wholeness
+from lettrine.torch.graph.losses.terms import ERRORS
 from lettrine.torch.private import compiles, recomputing, transformed
 
 FIRST: Final = 4  # the first sampled steps are all looked at, later ones if they also get histograms
@@ -62,6 +63,9 @@ class Looker:
         self._training = True  # the mode of the model's last call
         self._noting = True  # functions, too
         self._whole = True  # modules inside the model, too
+        self._begun = False  # the model was called in the step that is looked at, and functions are noted
+        self._earlier: tuple[FunctionCall, ...] = ()
+        self._numeric = False  # a loss had numbers as targets, which may be computed before the model is called
         self.blind = False
         self.calls = 0
         self._step = self._before = -1  # the step that is looked at, and the one looked at before
@@ -98,6 +102,8 @@ class Looker:
         for root in self.roots:
             self._handles.append(root.register_forward_pre_hook(Hook(self._begin)))
             self._handles.append(root.register_forward_hook(Hook(self._end_call), with_kwargs=True, always_call=True))
+        if self._noting and self._numeric:
+            self._notes.wait()
 
     def enter(self, roots: list[nn.Module]) -> None:
         """The user calls these modules. Call it between two steps."""
@@ -118,7 +124,7 @@ class Looker:
         self._notes.end()
         self._notes.forget()
         self._called.clear()
-        self._depth, self._waiting = 0, False
+        self._depth, self._waiting, self._begun, self._earlier = 0, False, False, ()
 
     def stepping(self, optimiser: Optimizer, scales: tuple[float, float], leftover: float) -> None:
         """The optimiser steps now. scales, leftover: as in `Stepping`."""
@@ -165,13 +171,15 @@ class Looker:
         if not self._depth:
             if not self._waiting:
                 self._called.clear()
+                self._earlier = self._notes.earlier()
                 self._notes.forget()
             self._waiting = True
             self._drop(ROOTS - 1 if module.training and self._training else 0)
             self._training = module.training
             if self._noting:
                 wanted = self._wholeness.wanted(self._step, module, args, first=not self._looked)
-                self._whole = self._whole if self._notes.open else wanted  # as the other calls of this step
+                self._whole = self._whole if self._begun else wanted  # as the other calls of this step
+                self._begun = True
                 if self._whole:
                     self._notes.begin(module)
                 else:
@@ -204,13 +212,16 @@ class Looker:
         self._passes, self._since = self._passes + 1, self._since + (loss is not None)
         self._looked += self._passes == 1
         calls, modules = tuple(self._notes.calls), tuple(self._notes.modules)
-        look = Look(self._step, self._model, self._optimisers, tuple(self._called), calls, loss, place, modules, self._whole)
+        roots, earlier, self._earlier = tuple(self._called), self._earlier, ()
+        look = Look(self._step, self._model, self._optimisers, roots, calls, loss, place, modules, self._whole, earlier)
         self._wholeness.note(look, first=self._passes == 1)
         if loss is not None:
             self._met(loss)
         self._called.clear()
         self._notes.forget()
         self._readers.show(look)
+        targets = [term.target for term in look.terms if term.kind in ERRORS]
+        self._numeric = self._numeric or any(each is not None and each.is_floating_point() for each in targets)
 
     def _look_at_held_out(
         self,

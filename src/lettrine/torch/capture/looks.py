@@ -67,7 +67,8 @@ class Look:
     loss: the tensor that `backward` was called on, perhaps scaled or divided; None if it was not seen. Its graph still holds its
     tensors. roots: the calls of the model since the last backward pass. calls, modules: the functions and the watched modules
     called since then, in order; none if something is compiled. place: the number of the backward pass since an optimiser last
-    stepped, from 0. whole: whether functions and modules inside the model's calls were noted, too.
+    stepped, from 0. whole: whether functions and modules inside the model's calls were noted, too. earlier: the last functions
+    called outside of the model since an optimiser stepped and before the first of `roots`; only before the first pass of a step.
     """
 
     step: int
@@ -79,6 +80,7 @@ class Look:
     place: int = 0
     modules: tuple[ModuleCall, ...] = ()
     whole: bool = True
+    earlier: tuple[FunctionCall, ...] = ()
     _made: dict[Callable[[Look], Any], Any] = field(default_factory=dict, compare=False, repr=False)
 
     def once(self, make: Callable[[Look], T]) -> T:

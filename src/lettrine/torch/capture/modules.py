@@ -27,8 +27,8 @@ from lettrine.health.trace import ModuleInfo
 from lettrine.torch.capture.catalogue import called_first, named_modules
 from lettrine.torch.capture.copies import Copy, dense, fetch, measurable
 from lettrine.torch.capture.first_call import meet
-from lettrine.torch.capture.functions import LARGE
 from lettrine.torch.capture.guard import Guard
+from lettrine.torch.capture.keeping import LARGE
 from lettrine.torch.capture.outputs import Hook, OutputCall, OutputCapture, Root, grad_node, main_tensor
 from lettrine.torch.fast.hooks import OutputHooks, ReturnHook
 from lettrine.torch.graph.reading import Node, activation_key, follow, saved_result

@@ -1,4 +1,6 @@
-"""Targets of a sequence at other places than those they belong to; reported as "shuffled-targets"."""
+"""Targets of a sequence at other places than those they belong to, and targets that are noise of their own; reported as
+"shuffled-targets".
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from lettrine.health.trace import Trace
 
 
 def displaced(trace: Trace) -> Iterator[Finding]:
-    """Targets shifted twice, wrapped around, or flattened in another order than the predictions."""
+    """Targets shifted twice, wrapped around, flattened in another order than the predictions, or drawn at random."""
+    yield from _drawn_targets(trace)
     for seen in trace.seen("displaced"):
         if seen.figure("looks") == seen.figure("all") >= limits.AHEAD_LOOKS:
             message, why, remedy = _told(seen)
@@ -29,6 +32,28 @@ def displaced(trace: Trace) -> Iterator[Finding]:
                 remedy=remedy,
                 reference="Bengio et al. 2003, A neural probabilistic language model, section 2",
             )
+
+
+def _drawn_targets(trace: Trace) -> Iterator[Finding]:
+    """Noise that is asked of the network and is not what was added to its input."""
+    for seen in trace.seen("drawn target"):
+        if seen.figure("looks") < max(limits.DRAWN_LOOKS, seen.figure("all")):
+            continue
+        name = seen.words["function"]
+        yield Finding(
+            id="shuffled-targets",
+            severity="critical",
+            where=seen.where,
+            steps=seen.steps,
+            value=seen.figure("looks"),
+            limit=float(limits.DRAWN_LOOKS),
+            message=f"The targets come from {name}, and nothing else at the step was computed from these numbers: they are not "
+            "the noise in the input.",
+            why="No network can know numbers that were drawn for the loss alone; the best answer is 0.",
+            remedy="Draw the noise once: noise = torch.randn_like(x); noisy = a * x + b * noise; loss = mse_loss(net(noisy, t), "
+            "noise).",
+            reference="Ho, Jain & Abbeel 2020, Denoising diffusion probabilistic models, algorithm 1",
+        )
 
 
 def _told(seen: Evidence) -> tuple[str, str, str]:

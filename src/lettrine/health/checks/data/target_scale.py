@@ -26,7 +26,9 @@ def target_scale(trace: Trace) -> Iterator[Finding]:
         the targets of one term of several are judged too, such as the returns that a critic is to predict.
     Formula: size = sqrt(mean**2 + std**2); of one term of several size >= {SCALE_APART:g}, and (mean squared error at the last
         look) >= {HARDLY_LEARNED} * size**2; targets with size <= {SCALE_TINY:g}, if the loss ends above {TINY_MISSED:g} times
-        their variance; and those of which a twentieth holds {FEW_RULE:.0%} of the squares, if the others are not followed.
+        their variance; those of which a twentieth holds {FEW_RULE:.0%} of the squares, if the others are not followed; and a last
+        layer without a bias, if the mean error is {OFFSET_FAR:g} standard deviations of the targets and {OFFSET_MOST:.0%} of the
+        squared error late in the run.
     """
     if not trace.seen("comparison") and (far := _far_from_zero(trace)) is not None:
         yield far
@@ -40,8 +42,8 @@ def target_scale(trace: Trace) -> Iterator[Finding]:
         left = harm.end / std**2 if each.words["expects"] == "squared" and each.figure("alone") == 1 and std > 0 else nan
         # If the mean is so far away, even most of the differences between targets are lost.
         most = limits.HARDLY_LEARNED if abs(mean) >= limits.SCALE_FAR * std else limits.CHANCE_SHARE
-        if (few := _ruled(each)) is not None:
-            yield few
+        if (found := _ruled(each) or _without_bias(trace, each)) is not None:
+            yield found
             continue
         if not given(each) or size < limits.SCALE_FAR or not (harm.bad or left > most or by_heart_only(trace, harm)):
             if (far := _never_reached(trace, each) or _drowned(each, size, harm)) is not None:
@@ -120,6 +122,32 @@ def _ruled(each: Evidence) -> Finding | None:
         remedy="Look at the largest targets: wrong units, or a mark for a missing value? Clip or drop them, take logarithms, or "
         "use huber_loss.",
         reference="Huber 1964, Robust estimation of a location parameter",
+    )
+
+
+def _without_bias(trace: Trace, each: Evidence) -> Finding | None:
+    """Targets far from 0 beside a last layer that has no bias: late in the run most of the error is one number."""
+    mean, std, error, offset = (each.figure(name) for name in ("mean", "std", "error", "offset"))
+    late = len(trace.loss.step) > 0 and each.steps[1] >= max(limits.LATE_LOOK * trace.loss.step[-1], limits.LEARNING_STEPS / 2)
+    names = {info.name for info in trace.parameters}
+    bare = bool(each.where) and f"{each.where[0]}.weight" in names and f"{each.where[0]}.bias" not in names
+    most = offset >= limits.OFFSET_MOST * error and offset >= (limits.OFFSET_FAR * std) ** 2
+    if not (given(each) and each.words["expects"] == "squared" and late and bare and std > 0 and most):
+        return None
+    return Finding(
+        id="target-scale",
+        severity="warning",
+        where=each.where[:1],
+        steps=each.steps,
+        value=offset**0.5 / std,
+        limit=limits.OFFSET_FAR,
+        message=f"The targets lie around {number(mean, 3)} with a std of {number(std, 3)}, and {each.where[0]} has no bias: at "
+        f"step {each.steps[1]:,} its answers still miss the targets by {number(offset**0.5, 3)} on average, "
+        f"{share(offset / error)} of the squared error.",
+        why="Without a bias a layer cannot add the same number to all of its answers; it bends its weights to it instead.",
+        remedy=f"Give {each.where[0]} a bias (bias=True), best begun at {number(mean, 3)}; or subtract {number(mean, 3)} from "
+        "the targets and add it to the predictions.",
+        reference="Bishop 2006, Pattern recognition and machine learning, section 3.1.1: the bias makes up for the mean",
     )
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lettrine.health import limits_wiring as limits
-from lettrine.health.checks.reading import number
+from lettrine.health.checks.reading import number, share
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
 
 
 def collapsed(trace: Trace) -> Iterator[Finding]:
-    """Embeddings without a distance, beside a loss that no longer changes."""
+    """Embeddings without a distance, beside a loss that no longer changes; and triplets in another order."""
+    yield from (swapped := list(_swapped(trace)))
+    if swapped:
+        return
     for seen in trace.seen("collapsed"):
         apart, last, value, before = (seen.figure(name) for name in ("apart", "last", "value", "before"))
         still = abs(value - before) <= limits.COLLAPSED_FLAT * abs(value)
@@ -32,4 +35,29 @@ def collapsed(trace: Trace) -> Iterator[Finding]:
             "alone only later, "
             "or start from weights that were trained to classify. Without negatives keep the stopped gradient.",
             reference="Schroff et al. 2015, FaceNet, section 3.2; Hermans et al. 2017, In defense of the triplet loss, appendix",
+        )
+
+
+def _swapped(trace: Trace) -> Iterator[Finding]:
+    """Triplets whose anchors lie nearer to the negatives from the start, and a margin that is not learned."""
+    for seen in trace.seen("triplets"):
+        farther, first, value = seen.figure("farther"), seen.figure("first"), seen.figure("value")
+        enough = seen.figure("rows") >= limits.TRIPLETS_ROWS and seen.figure("looks") >= limits.LATE_LOOKS
+        if not enough or farther < limits.TRIPLETS_FARTHER or value < limits.TRIPLETS_LEFT * min(first, seen.figure("margin")):
+            continue
+        yield Finding(
+            id="no-learning",
+            severity="info" if seen.figure("chosen") else "warning",  # the hardest may be learned later
+            where=(),
+            steps=seen.steps,
+            value=farther,
+            limit=limits.TRIPLETS_FARTHER,
+            message=f"Before any training {share(farther)} of the anchors lay nearer to their negative than to their positive, "
+            f"and the triplet loss has hardly fallen since: {number(first, 3)} at first, {number(value, 3)} at step "
+            f"{seen.steps[1]:,}.",
+            why="Examples of one class are alike, and a fresh network mostly leaves them so. Where it is the other way round, "
+            "positives and negatives have changed places, or only the hardest were chosen.",
+            remedy="See the order: triplet_margin_loss(anchor, positive, negative), where the positive is of the anchor's class. "
+            "If only the hardest triplets are taken on purpose, begin with all of them.",
+            reference="Schroff et al. 2015, FaceNet, section 3.2",
         )

@@ -28,15 +28,20 @@ from lettrine.health.trace import Trace
 
 @check("divergence", needs=("loss",))
 def divergence(trace: Trace) -> Iterator[Finding]:
-    """The loss ends far above its lowest level.
+    """The loss ends far above its lowest level, or falls without end.
 
     Measured: The loss at the end, compared with its lowest level; and the momentum of the optimiser, where it is
         {MOMENTUM_HEAVY} or more. A loss that ends below {CHANCE_SHARE:.0%} of guessing (below its start where that is unknown) is
         a remark, unless since its lowest level the learning rate was raised {DIVERGED_RATE:g} times or the gradient norm grew
-        {DIVERGED_GRADIENT:g} times: it also rises where data become harder or a term of the loss heavier.
+        {DIVERGED_GRADIENT:g} times: it also rises where data become harder or a term of the loss heavier. Below 0: whether the
+        loss reached {UNBOUNDED:g} times the size of its first values, and is {UNBOUNDED_GROWS:g} times as deep as half-way, where
+        one optimiser trains against no judge.
     Formula: limit = lowest + max({DIVERGED_SHARE} * (start - lowest), {NOISE:g} standard errors); lowest is the lowest mean
         of up to 20 stretches of the run, and start is at most the loss of guessing.
     """
+    if endless := list(_without_bound(trace)):
+        yield from endless
+        return
     if not ordinary(trace):
         raise Skip("not applicable", NEED_NOT_FALL)
     steps, losses = enough_losses(trace, 20)
@@ -110,6 +115,40 @@ def _harder(trace: Trace, since: float, levels: tuple[float, float, float]) -> F
         remedy="If data and loss stay the same, lower the learning rate"
         + (f" from {number(rate)} to {number(rounded(rate / 3))}." if rate > 0 else "."),
         reference="LeCun et al. 1998, Efficient BackProp, section 4.6",
+    )
+
+
+def _without_bound(trace: Trace) -> Iterator[Finding]:
+    """A loss that has no lowest value: far below 0, and falling faster and faster."""
+    steps, losses = enough_losses(trace, 20)
+    third = max(1, len(losses) // 10)
+    first, middle, end = (float(np.median(part)) for part in (losses[:5], losses[len(losses) // 2 :][:third], losses[-third:]))
+    deep = end <= -limits_wiring.UNBOUNDED * max(abs(first), 1.0) and end <= limits_wiring.UNBOUNDED_GROWS * middle < 0
+    if not deep or trace.seen("rivals") or len(trace.seen("gradients")) > 1:
+        return
+    code = next((each for each in trace.seen("latents") if each.figure("kl") >= limits_wiring.UNBOUNDED), None)
+    yield Finding(
+        id="divergence",
+        severity="critical",
+        where=(),
+        steps=(int(steps[0]), int(steps[-1])),
+        value=end,
+        limit=-limits_wiring.UNBOUNDED * max(abs(first), 1.0),
+        message=f"The loss falls without end: it was {number(first, 3)} at first, {number(middle, 3)} half-way, and is "
+        f"{number(end, 3)} now"
+        + (
+            "."
+            if code is None
+            else f", while the divergence of the latent variables from a standard normal grew from "
+            f"{number(code.figure('kl_first'), 3)} to {number(code.figure('kl'), 3)} nats."
+        ),
+        why="A term with the wrong sign has no lowest value: the steps make it larger and larger, and the rest of the loss no "
+        "longer counts.",
+        remedy="Turn the sign of the term that grows; print each term of the loss once in a while."
+        if code is None
+        else "Add the divergence, do not subtract it: loss = reconstruction + kl, where kl = -0.5 * (1 + log_var - mean**2 - "
+        "log_var.exp()).sum(1).mean() is never below 0.",
+        reference="Kingma & Welling 2014, Auto-encoding variational Bayes, equation 10",
     )
 
 

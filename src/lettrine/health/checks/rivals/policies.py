@@ -18,7 +18,7 @@ def policy_loss(trace: Trace) -> Iterator[Finding]:
     """The loss of a policy that trains a value too, or whose clip holds no step back.
 
     Measured: Whether what weights the log-probabilities of drawn actions has a graph to parameters; which of the clipped and the
-        free ratio of probabilities the loss keeps.
+        free ratio of probabilities the loss keeps; whether the returns of an episode are sums of the rewards before a step.
     Formula: loss = -mean(log_prob * advantage), with the advantage a constant. Clipped: -mean(min(ratio * advantage,
         clip(ratio) * advantage)).
     """
@@ -26,6 +26,7 @@ def policy_loss(trace: Trace) -> Iterator[Finding]:
         if seen.figure("looks") >= max(limits.WEIGHTS_LOOKS, seen.figure("drawn") / 2):
             yield _trained_weights(seen)
     yield from _unclipped(trace)
+    yield from _forwards(trace)
     looked_at(trace)
 
 
@@ -68,4 +69,27 @@ def _unclipped(trace: Trace) -> Iterator[Finding]:
             remedy="Take the minus outside of the minimum: loss = -torch.min(ratio * advantage, ratio.clamp(1 - eps, 1 + eps) * "
             "advantage).mean(); or, with the minus inside, take the maximum.",
             reference="Schulman et al. 2017, Proximal policy optimization algorithms, equation 7",
+        )
+
+
+def _forwards(trace: Trace) -> Iterator[Finding]:
+    """Rewards that are added up from the first step on."""
+    for seen in trace.seen("returns"):
+        looks = seen.figure("looks")
+        if looks < limits.RETURNS_LOOKS or seen.figure("forwards") < looks:
+            continue
+        yield Finding(
+            id="policy-loss",
+            severity="warning",
+            where=(),
+            steps=seen.steps,
+            value=looks,
+            limit=float(limits.RETURNS_LOOKS),
+            message=f"The log-probabilities of the {int(seen.figure('steps'))} actions of an episode are weighted by sums of "
+            f"rewards that grow from the first step to the last, each {seen.figure('discount'):.3g} times the one before it plus "
+            "a reward: they hold the rewards before an action, not those after it.",
+            why="An action is then praised for what came before it, and the last ones, which ended the episode, most of all.",
+            remedy="Add up from the end: g = 0; for r in reversed(rewards): g = r + gamma * g; returns.insert(0, g). With "
+            "append, reverse the list before it meets the log-probabilities.",
+            reference="Williams 1992, Simple statistical gradient-following algorithms",
         )

@@ -8,6 +8,7 @@ from lettrine.health import limits
 from lettrine.health.checks.reading import share
 from lettrine.health.checks.reference import looked_at
 from lettrine.health.checks.registry import check
+from lettrine.health.checks.rivals.next_states import next_states
 from lettrine.health.findings import Finding
 from lettrine.health.limits_wiring import CHASED_LOOKS
 from lettrine.health.trace import Trace
@@ -18,12 +19,14 @@ def value_target(trace: Trace) -> Iterator[Finding]:
     """Targets of values (a reward plus the value of the next state) that are trained along, or count the wrong next states.
 
     Measured: Whether the target of a value has a graph to the network that gives the value; for how many transitions a mask of
-        ends keeps the value of the next state.
+        ends keeps the value of the next state, and whether there is one; whether the next states are the very rows whose values
+        are trained; and whether the trained value is that of the action taken, or the largest.
     Formula: target = reward + gamma * (1 - done) * value(next state), without a graph. A mask that keeps
         {ENDS_KEPT:.0%} of the next states or less is turned round.
     """
     yield from _chased(trace)
     yield from _ends(trace)
+    yield from next_states(trace)
     looked_at(trace)
 
 

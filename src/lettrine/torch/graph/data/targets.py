@@ -12,7 +12,8 @@ figures, over all looks together: "looks", "rows" (examples), "alone" (1 if the 
     "rows_none": share of rows that are all 0; "rows_mixed": share of rows with two or more numbers that are not 0, and
     one that is not whole; "row_sum", "row_spread": mean and standard deviation of their sums. Numbers: "error": mean
     squared difference of predictions and targets at the last look; "square": mean square of the targets then; "answer":
-    that of the predictions; "heavy": share of the squares, about the median, that the few farthest numbers hold;
+    that of the predictions; "offset": square of their mean difference; "heavy": share of the squares, about the median, that
+    the few farthest numbers hold;
     "most_std": standard deviation of the others; "most_left": mean squared error at those, at the last look, by its square;
     "gain": mean squared error of answering each example with the mean of the answers, minus that of the answers themselves,
     in units of the targets' variance, over the looks after warm-up; "gain_error": its standard error.
@@ -174,7 +175,8 @@ def _take_target(sums: _Sums, each: Comparison) -> None:
     if target.numel() == each.prediction.numel():
         answers, asked = _sample(each.prediction), _sample(target)
         error, square, answer = (float((values**2).mean()) for values in (answers - asked, asked, answers))
-        sums.last_error = {"error": error, "square": square, "answer": answer}
+        offset = float((answers - asked).mean() ** 2)
+        sums.last_error = {"error": error, "square": square, "answer": answer, "offset": offset}
         if each.expects in ("squared", "absolute") and sum(map(len, sums.pooled)) < POOLED:
             sums.pooled.append(asked[:POOLED])
         if each.expects in ("squared", "absolute") and target.ndim and len(asked) == target.numel():

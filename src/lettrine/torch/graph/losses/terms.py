@@ -44,6 +44,8 @@ FUNCTIONS: Final = {
     "huber_loss": "huber",
 }
 """Losses with targets, by the name of torch's function."""
+ERRORS: Final = frozenset(("squared error", "absolute error", "smooth absolute error", "huber"))
+"""Those whose targets are numbers."""
 OTHERS: Final = {
     "kl_div": "divergence",
     "ctc_loss": "ctc",

@@ -56,7 +56,7 @@ class Advantages:
             sides = [following for following, _ in node.next_functions] if operation(node) == "Mul" else []
             if len(sides) == 2 and None not in sides:
                 for log, weight in (sides, sides[::-1]):
-                    if _picks(log) and (trained := _trained(look, log, weight)):
+                    if picks(log) and (trained := _trained(look, log, weight)):
                         self._waiting |= trained
                         products.add(node)
                         self._policy |= {id(leaf) for leaf in leaves(walk([log], _WEIGHT))}
@@ -96,7 +96,7 @@ def _beside(start: Node, products: set[Node]) -> list[Node]:
     return list(found)
 
 
-def _picks(node: Node) -> bool:
+def picks(node: Node) -> bool:
     """Whether a log-probability of a picked action is handed on here."""
     near, place = [node], 0
     while place < len(near) and place < _NEAR:

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from lettrine.health.evidence import Evidence
-from lettrine.torch.capture.functions import FunctionCall
+from lettrine.torch.capture.functions import WATCHED, FunctionCall
 from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.graph.losses.comparisons import readable
 
-_NETWORK: Final = frozenset("linear conv1d conv2d".split())  # noqa: SIM905
+_NETWORK: Final = frozenset(("linear", "conv1d", "conv2d", WATCHED))
 _PICKING: Final = frozenset(
     """max amax min minimum gather squeeze unsqueeze view reshape flatten __getitem__ take_along_dim mean relu clone to float mul
     __mul__ __rmul__""".split()  # noqa: SIM905
@@ -48,7 +48,7 @@ class EpisodeEnds:
         outputs = [each for root in look.roots for each in root.outputs]
         outputs += [each for call in look.modules for each in _tensors(call.output)]  # those without a graph are no roots
         values = _Values({_memory(each) for each in outputs if readable(each)})
-        for call in look.calls:
+        for call in (*look.earlier, *look.calls):
             values.take(call)
         found = next((values.added[target] for target in targets if target in values.added), None)
         if found is not None:

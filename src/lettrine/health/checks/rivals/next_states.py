@@ -1,0 +1,85 @@
+"""Targets of values that are made of the wrong state, without an action or without the ends of episodes: reported as
+"value-target".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lettrine.health import limits_wiring as limits
+from lettrine.health.evidence import Evidence
+from lettrine.health.findings import Finding
+from lettrine.health.trace import Trace
+
+_SOURCE = "Mnih et al. 2015, Human-level control through deep reinforcement learning, algorithm 1"
+
+
+def next_states(trace: Trace) -> Iterator[Finding]:
+    """All of them; the likeliest cause first."""
+    for seen in trace.seen("values"):
+        looks = seen.figure("looks")
+        if looks < limits.VALUE_LOOKS:
+            continue
+        if seen.figure("same") == looks and seen.figure("moved") == 1:
+            yield _same_state(seen)
+        elif seen.figure("unpicked") == seen.figure("picked") == looks:
+            yield _no_action(seen)
+        elif seen.figure("unmasked") == seen.figure("picked") == looks:
+            yield _no_ends(seen)
+
+
+def _same_state(seen: Evidence) -> Finding:
+    rows, one = int(seen.figure("rows")), seen.figure("alike") == seen.figure("looks")
+    alike = f" All {rows} rows of a batch are even one and the same." if one else ""
+    return _finding(
+        seen,
+        "warning",
+        f"The targets of {seen.where[0]} are a reward plus a value of the very states whose values are trained: in all {rows} "
+        f"transitions the next state equals the state.{alike}",
+        "Nothing that an action leads to comes into the value: it becomes the reward divided by (1 - discount), whatever is "
+        "done.",
+        "Store a copy of each observation (obs.copy(), tensor.clone()): an environment that writes into one array changes what "
+        "the memory holds."
+        if one
+        else "Ask for the value of the next state: target = reward + gamma * (1 - done) * value(next_state). If the code does, "
+        "store a copy of each observation (obs.copy()): the environment may write into one array.",
+    )
+
+
+def _no_action(seen: Evidence) -> Finding:
+    return _finding(
+        seen,
+        "warning",
+        f"What {seen.where[0]} is trained on is the largest of its answers, not that for the action that was taken: the reward "
+        "of any action goes to the best one.",
+        "Which action brought which reward is lost, and the values of the others are never learned.",
+        "Pick the value of the action taken: net(state).gather(1, action.unsqueeze(1)).squeeze(1). The maximum belongs in the "
+        "target only.",
+    )
+
+
+def _no_ends(seen: Evidence) -> Finding:
+    return _finding(
+        seen,
+        "info",
+        f"The targets of {seen.where[0]} are reward + {seen.figure('discount'):g} * (value of the next state) for every "
+        "transition: nothing marks the ends of episodes.",
+        "Where an episode ends nothing follows: with a value there, an end that should be avoided looks as good as any state.",
+        "If episodes can end other than by a time limit: target = reward + gamma * (1 - done) * next_value, with done stored for "
+        "each transition. Try it and compare the returns.",
+    )
+
+
+def _finding(seen: Evidence, severity: str, message: str, why: str, remedy: str) -> Finding:
+    return Finding(
+        id="value-target",
+        severity=severity,
+        where=seen.where,
+        steps=seen.steps,
+        value=seen.figure("looks"),
+        limit=float(limits.VALUE_LOOKS),
+        message=message,
+        why=why,
+        remedy=remedy,
+        reference=_SOURCE,
+    )

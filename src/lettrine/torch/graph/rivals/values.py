@@ -1,0 +1,195 @@
+"""Evidence "values": a network's values of next states that become, with a reward, the targets of its values, and what was left
+out on the way.
+
+The target of a value is reward + gamma * (value of the next state), without the second part where the episode ends.
+
+where: the network whose answers are trained. figures: "looks" with such targets; of these, "same": the next states were the very
+rows whose values are trained; "alike": at which all of those rows were one row; "unpicked": the trained value is the largest of
+the answers, instead of that of the action taken; "unmasked": no data was multiplied with the next values, or filled in; "picked":
+the next value is the largest of several, or was picked from them. "rows" of a batch; "discount", the last number they were
+multiplied by. moved: 1 if the rows at two looks differed.
+
+Values are followed by the memory they lie in, since detaching is not noted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from math import nan
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from lettrine.health.evidence import Evidence
+from lettrine.torch.capture.functions import WATCHED, FunctionCall
+from lettrine.torch.capture.looks import Look, RootCall, reader
+from lettrine.torch.graph.losses.comparisons import readable
+from lettrine.torch.graph.makers import makers
+
+_NETWORK: Final = frozenset(("linear", "conv1d", "conv2d", "embedding", WATCHED))
+_BEST: Final = frozenset(("max", "amax"))
+_PICKING: Final = frozenset(("gather", "take_along_dim"))
+_ADDING: Final = frozenset("add __add__ __radd__ add_ __iadd__ sub __sub__".split())  # noqa: SIM905
+_FACTORS: Final = frozenset("mul multiply __mul__ __rmul__ mul_ __imul__".split())  # noqa: SIM905
+_FILLS: Final = frozenset("masked_fill masked_fill_ __setitem__ where".split())  # noqa: SIM905
+_SHAPING: Final = frozenset("squeeze unsqueeze view reshape flatten __getitem__ float".split())  # noqa: SIM905
+_BACK: Final = 8  # calls followed from a loss to the network
+_DISCOUNTS: Final = (0.5, 1.0)  # no discount is lower; 1 is none
+_ROWS: Final = 4  # of a batch: fewer may be alike by chance
+
+
+@dataclass(frozen=True)
+class _Value:
+    """What became of a network's answer. asked: the rows that the network was given. mixed: the data that were added had been
+    multiplied by a number, as in a mean of a target and an answer.
+    """
+
+    asked: Tensor | None
+    picked: bool = False
+    discount: float = nan
+    masked: bool = False
+    added: bool = False
+    mixed: bool = False
+
+
+@dataclass
+class _Count:
+    looks: int = 0
+    same: int = 0
+    alike: int = 0
+    unpicked: int = 0
+    unmasked: int = 0
+    picked: int = 0
+    rows: int = 0
+    moved: int = 0
+
+
+@reader
+class Values:
+    """Follows the values of next states to the targets they are part of."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, _Count] = {}
+        self._first: dict[str, Tensor] = {}
+        self._discount = nan
+        self._last = 0
+
+    def look(self, look: Look) -> Iterable[Evidence]:
+        """Take in one look."""
+        terms = [(term.given, term.target) for term in look.terms if term.given is not None and term.target is not None]
+        pairs = [(given, target) for given, target in terms if readable(target) and not target.requires_grad]
+        values = _followed(look) if pairs else {}
+        made = look.once(makers) if values else {}
+        for given, target in pairs:
+            value = values.get(_memory(target))
+            root, best = _root(given, look, made)
+            if (
+                value is not None
+                and value.added
+                and not value.mixed
+                and root is not None
+                and (value.masked or value.discount == value.discount)
+            ):
+                self._take(look.step, root, value, best=best)
+                break
+        return ()
+
+    def _take(self, step: int, root: RootCall, value: _Value, *, best: bool) -> None:
+        count, rows = self._counts.setdefault(root.name, _Count()), next(iter(root.inputs), None)
+        self._last, self._discount = step, value.discount
+        count.looks += 1
+        count.unpicked += best
+        count.picked += value.picked
+        count.unmasked += not value.masked
+        if rows is None or not readable(rows):
+            return
+        count.rows = len(rows) if rows.ndim > 1 else 1
+        first = self._first.setdefault(root.name, rows.detach().clone())
+        count.moved |= not _equal(first, rows)
+        if count.rows >= _ROWS and value.asked is not None and _equal(value.asked, rows):
+            count.same += 1
+            count.alike += _equal(rows, rows[:1].expand_as(rows))
+
+    def finish(self) -> Iterator[Evidence]:
+        """The counts of each network."""
+        for name, count in self._counts.items():
+            figures = {key: float(value) for key, value in vars(count).items()}
+            yield Evidence("values", (name,), (0, self._last), {**figures, "discount": self._discount})
+
+
+def _followed(look: Look) -> dict[int, _Value]:
+    """By memory: what became of the answers of networks."""
+    roots = {root.module for root in look.roots}
+    asked = [(list(root.inputs), root.outputs) for root in look.roots]
+    asked += [(_tensors(call.args), _tensors(call.output)) for call in look.modules if call.module in roots]
+    values = {_memory(each): _Value(next(iter(inputs), None)) for inputs, outputs in asked for each in outputs if readable(each)}
+    weighed: set[int] = set()  # data times a number
+    for call in (*look.earlier, *look.outside):
+        results = [each for each in _tensors(call.result) if readable(each) and each.is_floating_point()]
+        given = [each for each in _tensors([call.args, list(call.kwargs.values())]) if readable(each)]
+        known = next((values[_memory(each)] for each in given if _memory(each) in values), None)
+        if call.name in _NETWORK and (known is None or known.picked or known.added):
+            known = _Value(given[0]) if given else None
+        if known is None:
+            if call.name in _FACTORS and _numbers(call, given):
+                weighed |= {_memory(each) for each in results}
+            continue
+        places = results or ([given[0]] if call.name == "__setitem__" and given else [])
+        data = [each for each in given if _memory(each) not in values and each.numel() > 1]
+        after = _after(call, known, given, data)
+        if call.name in _ADDING and any(_memory(each) in weighed for each in data):
+            after = replace(after, mixed=True)
+        values.update((_memory(each), after) for each in places)
+    return values
+
+
+def _after(call: FunctionCall, value: _Value, given: list[Tensor], data: list[Tensor]) -> _Value:
+    """The same value after a call."""
+    if call.name in _BEST | _PICKING:
+        return replace(value, picked=True)
+    if call.name in _FILLS:
+        return replace(value, masked=True)
+    if call.name in _FACTORS:
+        numbers = _numbers(call, given)
+        discount = next((each for each in numbers if _DISCOUNTS[0] <= each < _DISCOUNTS[1]), value.discount)
+        return replace(value, masked=value.masked or bool(data), discount=discount)
+    if call.name in _ADDING and data:
+        return replace(value, added=True)
+    return value
+
+
+def _numbers(call: FunctionCall, given: list[Tensor]) -> list[float]:
+    """The single numbers among the arguments of a call."""
+    numbers = [float(each) for each in call.args if isinstance(each, int | float)]
+    return numbers + [float(each) for each in given if each.numel() == 1]
+
+
+def _root(given: Tensor, look: Look, made: Mapping[int, FunctionCall]) -> tuple[RootCall | None, bool]:
+    """The call of the network whose answers are trained, and whether only their largest one is."""
+    roots, best = {id(each): root for root in look.roots for each in root.outputs}, False
+    for _ in range(_BACK):
+        if id(given) in roots:
+            return roots[id(given)], best
+        call = made.get(id(given))
+        source = None if call is None else call.given(0, "input")
+        if call is None or not isinstance(source, Tensor) or call.name not in _SHAPING | _BEST | _PICKING:
+            break
+        best = best or (call.name in _BEST and call.given(1, "dim") is not None)
+        given = source
+    return None, False
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and torch.equal(one, other.to(one.dtype))
+
+
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    return [each for part in value for each in _tensors(part)] if isinstance(value, tuple | list) else []

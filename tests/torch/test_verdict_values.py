@@ -1,0 +1,237 @@
+"""Targets of values, and returns of policies: put together rightly and wrongly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import Tensor, nn  # noqa: E402
+from torch.nn import functional  # noqa: E402
+
+from lettrine import health  # noqa: E402
+
+CELLS, GAMMA = 8, 0.95
+Batch = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+Loss = Callable[[nn.Module, nn.Module, Batch], Tensor]
+
+
+def transitions() -> Batch:
+    """Steps in a corridor (B, CELLS + 1), whose last cell ends it and is worth 1: state, action, reward, next state, done."""
+    place, action = torch.randint(0, CELLS, (64,)), torch.randint(0, 2, (64,))
+    after = (place + 2 * action - 1).clamp(0, CELLS)
+    done = (after == CELLS).float()
+    state, following = (functional.one_hot(each, CELLS + 1).float() for each in (place, after))
+    return state, action, done.clone(), following, done
+
+
+def said(loss_of: Loss, out: int = 2, batch: Callable[[], Batch] = transitions, steps: int = 40) -> list[health.Finding]:
+    torch.manual_seed(0)
+    model, other = (nn.Sequential(nn.Linear(CELLS + 1, 24), nn.Tanh(), nn.Linear(24, out)) for _ in range(2))
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
+    with health.watch(model, optimiser) as watch:
+        for _ in range(steps):
+            loss = loss_of(model, other, batch())
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+    report = watch.report()
+    assert report.trace.facts.errors == ()
+    return [each for each in report.findings if each.id in ("value-target", "policy-loss")]
+
+
+def target_of(other: nn.Module, batch: Batch) -> Tensor:
+    _, _, reward, following, done = batch
+    with torch.no_grad():
+        return reward + GAMMA * (1 - done) * other(following).max(1).values
+
+
+def taken(model: nn.Module, batch: Batch) -> Tensor:
+    return model(batch[0]).gather(1, batch[1][:, None])[:, 0]
+
+
+def target_first(model: nn.Module, other: nn.Module, batch: Batch) -> Tensor:
+    target = target_of(other, batch)
+    return functional.smooth_l1_loss(taken(model, batch), target)
+
+
+def target_last(model: nn.Module, other: nn.Module, batch: Batch) -> Tensor:
+    value = taken(model, batch)
+    return functional.mse_loss(value, target_of(other, batch))
+
+
+def double(model: nn.Module, other: nn.Module, batch: Batch) -> Tensor:
+    _, _, reward, following, done = batch
+    with torch.no_grad():
+        best = model(following).argmax(1, keepdim=True)
+        target = reward + GAMMA * (1 - done) * other(following).gather(1, best)[:, 0]
+    return functional.mse_loss(taken(model, batch), target)
+
+
+@pytest.mark.parametrize("loss", [target_first, target_last, double])
+def test_targets_as_they_should_be(loss: Loss) -> None:
+    assert said(loss) == []
+
+
+@pytest.mark.parametrize("loss", [target_first, target_last])
+def test_the_value_of_the_state_itself(loss: Loss) -> None:
+    def itself(model: nn.Module, other: nn.Module, batch: Batch) -> Tensor:
+        state, action, reward, _, done = batch
+        return loss(model, other, (state, action, reward, state, done))
+
+    (found,) = said(itself)
+    assert found.severity == "warning"
+    assert "64 transitions the next state equals the state" in found.message
+    assert "value(next_state)" in found.remedy
+
+
+def test_a_critic_that_asks_itself_for_the_same_state() -> None:
+    def critic(model: nn.Module, state: Tensor, asked: Tensor, reward: Tensor, done: Tensor) -> Tensor:
+        with torch.no_grad():
+            target = reward + GAMMA * (1 - done) * model(asked)[:, 0]
+        return functional.mse_loss(model(state)[:, 0], target)
+
+    (found,) = said(lambda model, _, b: critic(model, b[0], b[0], b[2], b[4]), out=1)
+    assert "the next state equals the state" in found.message
+    assert said(lambda model, _, b: critic(model, b[0], b[3], b[2], b[4]), out=1) == []
+
+
+def test_a_memory_that_holds_one_array() -> None:
+    def overwritten() -> Batch:
+        state, action, reward, _, done = transitions()
+        same = state[:1].expand(64, -1).clone()
+        return same, action, reward, same.clone(), done
+
+    (found,) = said(target_first, batch=overwritten)
+    assert "All 64 rows of a batch are even one and the same" in found.message
+    assert "obs.copy()" in found.remedy
+
+
+def test_a_game_of_one_state() -> None:
+    """A bandit: the state never changes, and the next one is the same."""
+
+    def bandit() -> Batch:
+        _, action, reward, _, done = transitions()
+        state = torch.ones(64, CELLS + 1)
+        return state, action, reward, state.clone(), done
+
+    assert said(target_first, batch=bandit) == []
+
+
+def test_an_advantage_beside_the_value_of_the_state() -> None:
+    """A target of generalised advantages: the advantage plus the value of the same state, without a discount."""
+
+    def advantages(model: nn.Module, _: nn.Module, batch: Batch) -> Tensor:
+        with torch.no_grad():
+            target = batch[2] * 2 - 1 + model(batch[0])[:, 0]
+        return functional.mse_loss(model(batch[0])[:, 0], target)
+
+    assert said(advantages, out=1) == []
+
+
+def test_a_mean_of_a_target_and_the_answer() -> None:
+    """Targets that give way to the answers, as against wrong labels."""
+
+    def mean(model: nn.Module, _: nn.Module, batch: Batch) -> Tensor:
+        value = model(batch[0])[:, 0]
+        return functional.mse_loss(value, 0.8 * value.detach() + 0.2 * batch[2])
+
+    assert said(mean, out=1) == []
+
+
+def test_a_mask_of_true_and_false() -> None:
+    def masked(model: nn.Module, other: nn.Module, batch: Batch) -> Tensor:
+        target = batch[2] + GAMMA * other(batch[3]).max(1)[0].detach() * (batch[4] == 0)
+        return functional.mse_loss(taken(model, batch), target)
+
+    assert said(masked) == []
+
+
+def test_the_best_action_instead_of_the_one_taken() -> None:
+    def best(model: nn.Module, other: nn.Module, batch: Batch) -> Tensor:
+        target = target_of(other, batch)
+        return functional.mse_loss(model(batch[0]).max(1)[0], target)
+
+    (found,) = said(best)
+    assert found.severity == "warning"
+    assert "gather(1, action" in found.remedy
+
+
+def test_no_mask_of_the_ends_is_a_remark() -> None:
+    def endless(model: nn.Module, other: nn.Module, batch: Batch) -> Tensor:
+        with torch.no_grad():
+            target = batch[2] + GAMMA * other(batch[3]).max(1).values
+        return functional.mse_loss(taken(model, batch), target)
+
+    (found,) = said(endless)
+    assert found.severity == "info"
+    assert "reward + 0.95 * (value of the next state)" in found.message
+
+
+def episode(model: nn.Module, weigh: Callable[[list[float]], Tensor], *, reward: float, one_by_one: bool) -> Tensor:
+    """The loss of 20 steps of a policy, each of which is worth `reward`."""
+    logs = []
+    for _ in range(20):
+        state = functional.one_hot(torch.randint(0, CELLS, ()), CELLS + 1).float()
+        drawn = torch.distributions.Categorical(logits=model(state))
+        logs.append(drawn.log_prob(drawn.sample()))
+    weights = weigh([reward] * 20)
+    if one_by_one:
+        return torch.stack([-log * weight for log, weight in zip(logs, weights, strict=True)]).sum()
+    return -(torch.stack(logs) * weights).sum()
+
+
+def summed(rewards: list[float]) -> list[float]:
+    found, total = [], 0.0
+    for reward in rewards:
+        total = reward + GAMMA * total
+        found.append(total)
+    return found
+
+
+def forwards(rewards: list[float]) -> Tensor:
+    return torch.tensor(summed(rewards))
+
+
+def backwards(rewards: list[float]) -> Tensor:
+    return torch.tensor(summed(rewards[::-1])[::-1])
+
+
+def standard(weights: Tensor) -> Tensor:
+    return (weights - weights.mean()) / (weights.std() + 1e-8)
+
+
+def of_episodes(weigh: Callable[[list[float]], Tensor], *, reward: float = 1.0, one_by_one: bool = False) -> list[health.Finding]:
+    return said(lambda model, _, __: episode(model, weigh, reward=reward, one_by_one=one_by_one), steps=12)
+
+
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_rewards_added_up_from_the_first_step(one_by_one: bool) -> None:
+    (found,) = of_episodes(forwards, one_by_one=one_by_one)
+    assert found.severity == "warning"
+    assert "20 actions" in found.message
+    assert "0.95 times" in found.message
+    assert "reversed(rewards)" in found.remedy
+    assert len(of_episodes(lambda rewards: standard(forwards(rewards)), one_by_one=one_by_one)) == 1
+
+
+@pytest.mark.parametrize("one_by_one", [False, True])
+@pytest.mark.parametrize("reward", [1.0, -1.0])
+def test_returns_as_they_should_be(reward: float, one_by_one: bool) -> None:
+    assert of_episodes(backwards, reward=reward, one_by_one=one_by_one) == []
+    assert of_episodes(lambda rewards: standard(backwards(rewards)), reward=reward, one_by_one=one_by_one) == []
+
+
+@pytest.mark.parametrize("reward", [1.0, -1.0])
+def test_returns_discounted_from_the_start_as_well(reward: float) -> None:
+    """The gradient of the discounted return has the factor discount**t: its weights shrink from step to step."""
+    power = GAMMA ** torch.arange(20)
+    assert of_episodes(lambda rewards: power * backwards(rewards), reward=reward) == []
+
+
+def test_weights_that_follow_no_rule() -> None:
+    assert of_episodes(lambda rewards: torch.randn(len(rewards))) == []
+    assert of_episodes(lambda rewards: torch.ones(len(rewards))) == []
