@@ -56,6 +56,9 @@ def test_divergence():
     assert found(make_trace(loss=noisy(np.linspace(2.3, 1.0, 200), 0.4)), "divergence") == ()
     slightly = np.r_[np.linspace(2.3, 1.0, 100), np.linspace(1.0, 1.3, 100)]
     assert found(make_trace(loss=noisy(slightly)), "divergence") == ()
+    early = noisy(np.full(46, 1.38), 0.03)
+    early[31] = 0.68  # the last step of an epoch, of half as many parts
+    assert found(make_trace(loss=early, facts=replace(FACTS, chance=1.38, classes=4)), "divergence") == ()
 
 
 def test_a_step_that_broke_the_run_is_named():

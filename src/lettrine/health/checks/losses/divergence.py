@@ -9,7 +9,7 @@ import numpy as np
 
 from lettrine.health import limits
 from lettrine.health.checks.layers.restrained import heavy_momentum
-from lettrine.health.checks.reading import ends, enough_losses, learning_rate, median, number, rounded, usable
+from lettrine.health.checks.reading import ends, enough_losses, learning_rate, median, number, rounded, standard_error, usable
 from lettrine.health.checks.reference import NEED_NOT_FALL, guess_of, ordinary
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.findings import Finding
@@ -31,10 +31,12 @@ def divergence(trace: Trace) -> Iterator[Finding]:
     yield from (heavy := list(heavy_momentum(trace)))
     if heavy:
         return
-    blocks = [float(np.mean(part)) for part in np.array_split(losses, min(20, len(losses) // 5))]
+    parts = np.array_split(losses, min(20, len(losses) // 5))
+    blocks = [float(np.mean(part)) for part in parts]
     beginning, end, noise = ends(losses)
     place = int(np.argmin(blocks))
     lowest = blocks[place]
+    noise = max(noise, standard_error(parts[place]))  # one loss alone can make a short stretch low
     guess = guess_of(trace)
     reference = min(beginning, guess) if isfinite(guess) else beginning
     limit = max(lowest + limits.DIVERGED_SHARE * max(reference - lowest, 0.0), lowest + limits.NOISE * noise)
