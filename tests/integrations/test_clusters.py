@@ -193,12 +193,11 @@ RuntimeError: Proxy failed to Connect to backend! Check `ray_client_server.err`.
 """  # what Ray 2.60 says where the server of a client does not start in its time
 
 
-@pytest.mark.parametrize("failures", [0, 2, 1_000])
+@pytest.mark.parametrize("failures", [0, 3, 1_000])
 def test_a_busy_head_is_asked_again(failures: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It answers, but its server for this client is not there in time: asked again while there is patience."""
+    """It answers, but its server for this client is not there in time: asked again, three times."""
     ray = pytest.importorskip("ray")
     asked: list[str] = []
-    clock = iter(range(0, 1_000_000, 31))
 
     def init(where: str, **_: Any) -> None:
         asked.append(where)
@@ -206,7 +205,7 @@ def test_a_busy_head_is_asked_again(failures: int, monkeypatch: pytest.MonkeyPat
             raise ConnectionAbortedError(REFUSED)
 
     monkeypatch.setattr(ray, "init", init)
-    monkeypatch.setattr(clusters, "time", types.SimpleNamespace(sleep=lambda _: None, monotonic=lambda: next(clock)))
+    monkeypatch.setattr(clusters, "time", types.SimpleNamespace(sleep=lambda _: None))
     if failures < 10:
         with pool_at("ray://head:10001"):
             assert len(asked) == failures + 1
@@ -216,7 +215,7 @@ def test_a_busy_head_is_asked_again(failures: int, monkeypatch: pytest.MonkeyPat
         )
         with pytest.raises(StorageError, match=answers), pool_at("ray://head:10001"):
             pass
-        assert len(asked) == 4  # 31 seconds each, for two minutes
+        assert len(asked) == 4
 
 
 def test_where_nobody_listens_ray_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:

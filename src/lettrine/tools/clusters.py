@@ -16,7 +16,7 @@ from lettrine.training.sizes import processors
 DASK: Final = "dask://"
 RAY: Final = "ray://"
 SECONDS: Final = 10  # seconds for a scheduler to answer
-PATIENCE: Final = 120  # seconds in which a busy Ray head is asked again; it gives each try 30 (ray.util.client.server.proxier)
+TRIES: Final = 4  # of a Ray head that answers; it gives each of them 30 seconds (ray.util.client.server.proxier)
 KEEPING: Final = {"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}
 """Dask's workers give memory back to the system at every chance. Each portion needs the same again: a third more time."""
 
@@ -117,14 +117,11 @@ def _patiently(begin: Callable[[], None]) -> None:
     """Begins, and again while the head answers but gives up on the server that it starts for each client: ConnectionAbortedError.
     Where nobody listens, that is another ConnectionError, and Ray has waited for it already.
     """
-    until = time.monotonic() + PATIENCE
-    while True:
-        try:
+    for _ in range(TRIES - 1):
+        with contextlib.suppress(ConnectionAbortedError):
             return begin()
-        except ConnectionAbortedError:
-            if time.monotonic() >= until:
-                raise
-            time.sleep(1)
+        time.sleep(1)
+    return begin()
 
 
 def _reason(error: Exception) -> str:

@@ -58,6 +58,21 @@ def guess_of(trace: Trace) -> float:
     return guess if guess > 0 else nan  # if all targets are the same, guessing costs nothing
 
 
+def training_weight(trace: Trace) -> float:
+    """How many times the training loss that is handed over is the mean over examples and outputs; NaN if unknown."""
+    seen = loss_seen(trace)
+    return seen.figure("weight") * units_of(trace, seen) if seen is not None else nan
+
+
+def per_mean(trace: Trace) -> float:
+    """By what the reported losses are multiplied to stand beside a held-out loss: the number of backward passes of a step, where
+    each trains on its share of the loss (accumulation by hand), 1 by it where they report the sum of their means, and else 1.
+    """
+    seen, weight = loss_seen(trace), training_weight(trace)
+    passes = seen.figure("passes") if seen is not None else 1.0
+    return next((each for each in (passes, 1 / passes) if abs(weight * each - 1) <= _ONE_UNIT), 1.0) if passes > 1 else 1.0
+
+
 def even_of(trace: Trace) -> float:
     """Loss of guessing all classes with equal probability, in the units of the reported loss; NaN without classes or if
     unknown.
