@@ -109,4 +109,4 @@ def test_an_attack_makes_the_error_larger_on_purpose(fixed):
 def test_a_network_that_is_trained_to_be_wrong():
     model = solved()
     report = train(model, torch.optim.SGD(model.parameters(), lr=0.1, maximize=True), 60)
-    assert "maximize=True" in named(report)["other-loss"].message
+    assert "maximize=True" in named(report)["wrong-direction"].message

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from trainings import named, remarks, train
 
+from lettrine import health
 from lettrine.torch.graph.layers.recurrent import _run
 
 
@@ -83,3 +84,31 @@ def test_the_last_place_has_seen_one_step_from_the_end(last: bool) -> None:
     if last:
         assert found["no-gradient"].where == ("rnn.weight_hh_l0_reverse",)
         assert "h_n" in found["no-gradient"].remedy
+
+
+@pytest.mark.parametrize("state", [True, False])
+def test_the_state_handed_to_a_recurrent_layer_is_no_row_for_all_examples(state: bool) -> None:
+    torch.manual_seed(0)
+    parts = nn.ModuleDict({"read": nn.GRU(4, 16, batch_first=True), "answer": nn.Linear(16, 3)})
+    if not state:  # one row for all: a new one at each step
+        parts["read"] = Added()
+    optimiser = torch.optim.Adam(parts.parameters(), lr=1e-3)
+    with health.watch(parts, optimiser) as watch:
+        for _ in range(60):
+            x, y = torch.randn(8, 5, 4), torch.randint(3, (8,))
+            given = torch.randn(1, 8, 16) if state else torch.randn(1, 5, 4)
+            loss = functional.cross_entropy(parts["answer"](parts["read"](x, given)[0][:, -1]), y)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+    assert any(each.id == "broadcast" for each in watch.report().findings) is not state
+
+
+class Added(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.GRU(4, 16, batch_first=True)
+
+    def forward(self, x: torch.Tensor, other: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.inner(x + other)

@@ -102,3 +102,28 @@ def test_a_judge_that_is_told_one_thing(score: Score) -> None:
 
 def test_one_loss_for_both() -> None:
     assert said(entropy(1), entropy(1), entropy(1), at_once=True) == []
+
+
+@pytest.mark.parametrize("sound", [True, False])
+def test_signs_handed_to_the_backward_pass(sound: bool) -> None:
+    torch.manual_seed(0)
+    g = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 2))
+    d = nn.Sequential(nn.Linear(2, 16), nn.LeakyReLU(0.2), nn.Linear(16, 1))
+    of_g, of_d = (torch.optim.Adam(each.parameters(), lr=1e-3) for each in (g, d))
+    up, down = torch.tensor(-1.0), torch.tensor(1.0)
+    with health.watch(nn.ModuleDict({"g": g, "d": d}), [of_d, of_g]) as watch:
+        for _ in range(40):
+            of_d.zero_grad()
+            real = d(torch.randn(16, 2) + 1).mean()
+            real.backward(up)
+            fake = g(torch.randn(16, 4))
+            made = d(fake.detach()).mean()
+            made.backward(gradient=down)
+            of_d.step()
+            of_g.zero_grad()
+            d(fake).mean().backward(up if sound else down)
+            of_g.step()
+            watch.loss(made - real)
+    report = watch.report()
+    assert report.trace.facts.errors == ()
+    assert any(each.id == "same-side" for each in report.findings) is not sound

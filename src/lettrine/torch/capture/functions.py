@@ -234,9 +234,9 @@ class FunctionNotes:
             held = {key: kept_small(value) for key, value in kwargs.items()}
             self._earlier.append(FunctionCall(name, "", kept_small(args), held, kept_small(result)))
 
-    def backward(self, loss: Tensor) -> None:
+    def backward(self, loss: Tensor, gradient: Any = None) -> None:
         """A backward pass is about to begin."""
-        self._before_backward(loss)
+        self._before_backward(loss, gradient)
 
     def _enter(self, module: nn.Module, _: Any) -> None:
         fused = not module.training and isinstance(module, FUSED)
@@ -285,7 +285,7 @@ class _Mode(TorchFunctionMode):
         if func is _BACKWARD:
             for notes in tuple(self.listeners):
                 with suppress(Exception):  # the callback is guarded: no error may reach the user's training
-                    notes.backward(args[0])
+                    notes.backward(args[0], args[1] if len(args) > 1 else kwargs.get("gradient"))
             return func(*args, **kwargs)
         result = func(*args, **kwargs)
         with suppress(Exception):

@@ -205,15 +205,16 @@ class Looker:
             if output is not None:
                 self._called.append(RootCall(self._names.get(module, ""), module, args, kwargs, output))
 
-    def _backward(self, loss: Tensor | None) -> None:
+    def _backward(self, loss: Tensor | None, gradient: Any = None) -> None:
         if not self._called or not self._waiting or self._passes >= PASSES or not self.belonging.of(loss):
             return
         place, self._waiting, self._notes.paused = self._since, False, True
         self._passes, self._since = self._passes + 1, self._since + (loss is not None)
         self._looked += self._passes == 1
         calls, modules = tuple(self._notes.calls), tuple(self._notes.modules)
-        roots, earlier, self._earlier = tuple(self._called), self._earlier, ()
-        look = Look(self._step, self._model, self._optimisers, roots, calls, loss, place, modules, self._whole, earlier)
+        earlier, self._earlier = self._earlier, ()
+        seen = tuple(self._called), calls, loss, place, modules, self._whole, earlier
+        look = Look(self._step, self._model, self._optimisers, *seen, turned=_turned(gradient))
         self._wholeness.note(look, first=self._passes == 1)
         if loss is not None:
             self._met(loss)
@@ -256,3 +257,10 @@ class Looker:
         modes_differ = float(any(map(differs, self._model.modules())))
         figures = {"trained": float(trained), "evaluations": float(evaluations), "differs": modes_differ}
         self._readers.note(Evidence("evaluation", (), (self._step, self._step), figures))
+
+
+def _turned(gradient: Any) -> float:
+    """The sign of what `backward` was handed beside the loss; 0 where it has none."""
+    if not isinstance(gradient, Tensor):
+        return 1.0
+    return 1.0 if bool((gradient > 0).all()) else -1.0 if bool((gradient < 0).all()) else 0.0

@@ -69,6 +69,7 @@ class Look:
     called since then, in order; none if something is compiled. place: the number of the backward pass since an optimiser last
     stepped, from 0. whole: whether functions and modules inside the model's calls were noted, too. earlier: the last functions
     called outside of the model since an optimiser stepped and before the first of `roots`; only before the first pass of a step.
+    turned: -1 if `backward` was handed a negative gradient, so that the loss is made larger; 0 if one of both signs.
     """
 
     step: int
@@ -81,6 +82,7 @@ class Look:
     modules: tuple[ModuleCall, ...] = ()
     whole: bool = True
     earlier: tuple[FunctionCall, ...] = ()
+    turned: float = 1.0
     _made: dict[Callable[[Look], Any], Any] = field(default_factory=dict, compare=False, repr=False)
 
     def once(self, make: Callable[[Look], T]) -> T:

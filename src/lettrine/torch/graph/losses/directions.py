@@ -68,7 +68,8 @@ class Directions:
         if loss is None or loss.grad_fn is None or loss.numel() > 1:
             return ()
         self._all += 1
-        if any(group.get("maximize", False) for each in look.optimisers for group in each.param_groups):
+        built = any(group.get("maximize", False) for each in look.optimisers for group in each.param_groups)
+        if built or look.turned <= 0:
             return ()
         if not judges(look) and _trained(look, loss):
             for measure, beside in _wrong(look, loss):

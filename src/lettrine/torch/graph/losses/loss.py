@@ -80,7 +80,9 @@ class LossReader:
             self._parts = {look.step: [(kind, mean, mean * weight / value) for kind, mean, weight in means]}
         self._situation(look, terms, value)
         if isfinite(terms[0].weight):
-            maximised = any(group.get("maximize", False) for each in look.optimisers for group in each.param_groups)
+            maximised = (
+                any(group.get("maximize", False) for each in look.optimisers for group in each.param_groups) or look.turned <= 0
+            )
             self._upwards.append((terms[0].weight < 0) is not maximised and not fixed_head(look))
             self._maximised.append(maximised)
         return ()

@@ -64,7 +64,7 @@ class Rivals:
             return ()
         self._modules.update((root.name, root.module) for root in look.roots)
         self._given += [(root.name, each) for root in look.roots for each in root.outputs if readable(each)]
-        signs = _signs(look.loss, look.outside)
+        signs = _signs(look.loss, look.outside, look.turned)
         for root in look.roots:
             if sign := next((signs[each.grad_fn] for each in root.outputs if each.grad_fn in signs), 0.0):
                 makers = [name for each in root.inputs if readable(each) for name in self._makers(each) if name != root.name]
@@ -108,11 +108,11 @@ def _alike(signs: list[float]) -> float:
     return signs[0] if signs and len(set(signs)) == 1 else 0.0
 
 
-def _signs(loss: Tensor, calls: Iterable[FunctionCall]) -> Mapping[Node, float]:
-    """For each node on the way, 1 if the loss rises with it and -1 if it falls; nodes where both is so are left out."""
+def _signs(loss: Tensor, calls: Iterable[FunctionCall], turned: float) -> Mapping[Node, float]:
+    """For each node on the way, 1 if what is made smaller rises with it and -1 if it falls; 0 where both is so."""
     noted = {call.result.grad_fn: call for call in calls if isinstance(call.result, Tensor) and call.result.grad_fn}
     found: dict[Node, float] = {}
-    waiting: list[tuple[Node, float]] = [(loss.grad_fn, 1.0)]
+    waiting: list[tuple[Node, float]] = [(loss.grad_fn, turned)]
     for _ in range(_MOST):
         if not waiting:
             break
