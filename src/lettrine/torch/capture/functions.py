@@ -145,14 +145,14 @@ FUSED: Final = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.Transforme
 
 
 class FunctionNotes:
-    """The calls of one step, for one watch. before_backward: called with the loss, just before its backward pass. inside: names
+    """The calls of one step, for one watch. before_backward: called with the loss and its gradient, just before its backward pass. inside: names
     of the functions noted inside the watched modules.
 
     root: the number of the running call of the model, -1 for none; the hook of that call sets it. paused: nothing is noted.
     """
 
     def __init__(
-        self, names: Mapping[nn.Module, str], before_backward: Callable[[Tensor], None], inside: frozenset[str] = INSIDE
+        self, names: Mapping[nn.Module, str], before_backward: Callable[[Tensor, Any], None], inside: frozenset[str] = INSIDE
     ) -> None:
         self._names, self._noted = names, inside
         self._before_backward = before_backward
