@@ -36,7 +36,7 @@ class Evaluations:
     ) -> None:
         self._roots, self._guard, self._told, self._answers = roots, guard, told, answers
         self._given: Tensor | None = None  # the first input of the last pass
-        self._notes = FunctionNotes({}, lambda _: None)
+        self._notes = FunctionNotes({}, lambda *_: None)
         self._handles: list[Any] = []
         self._passes = self._seen = 0
         self._losses: list[tuple[str, float, int]] = []  # function, mean over its examples, number of examples

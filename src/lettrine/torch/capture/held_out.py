@@ -34,7 +34,7 @@ class HeldOut:
         judged: Callable[[int, int], None],
     ) -> None:
         self._roots, self._met, self._judged = roots, met, judged
-        self._notes = FunctionNotes(names, lambda _: None, INSIDE | STATISTICS)
+        self._notes = FunctionNotes(names, lambda *_: None, INSIDE | STATISTICS)
         self._handles: list[Any] = []
         self._looked = 0
         self._modes: set[bool] = set()  # of the model, in passes without gradients since the last evaluation
