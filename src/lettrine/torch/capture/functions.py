@@ -145,8 +145,8 @@ FUSED: Final = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.Transforme
 
 
 class FunctionNotes:
-    """The calls of one step, for one watch. before_backward: called with the loss and its gradient, just before its backward pass.
-    inside: names of the functions noted inside the watched modules.
+    """The calls of one step, for one watch. before_backward: called with the loss and its gradient, just before the backward
+    pass. inside: names of the functions noted inside the watched modules.
 
     root: the number of the running call of the model, -1 for none; the hook of that call sets it. paused: nothing is noted.
     """

@@ -83,17 +83,19 @@ def _weights(node: Node) -> np.ndarray | None:
         if join is None or operation(join) in _JOINS:
             break
         join = next(iter(inputs_of(join)), None) if operation(join) in VIEWS | {"Neg"} else None
-    factor = other(node)
-    if join is None or operation(join) not in _JOINS or factor is None or not readable(factor):
+    if join is None or operation(join) not in _JOINS:
         return None
-    steps = inputs_of(join)
+    factor, steps = other(node), inputs_of(join)  # what a checkpointed block saved is not to be asked for: it would run once more
+    if factor is None or not readable(factor):
+        return None
     ordered = len(steps) == factor.numel() >= _LEAST and _in_time(steps) and picks(steps[0])
     return factor.detach().double().reshape(-1).cpu().numpy() if ordered else None
 
 
 def _one_by_one(steps: list[Node]) -> np.ndarray | None:
     """The same where each log-probability was weighted before all were joined."""
-    if len(steps) < _LEAST or not _in_time(steps):
+    first = next(iter(inputs_of(steps[0])), None) if len(steps) >= _LEAST and _in_time(steps) else None
+    if first is None or not picks(first):
         return None
     weights = []
     for step in steps:
@@ -108,8 +110,7 @@ def _one_by_one(steps: list[Node]) -> np.ndarray | None:
         if not isinstance(factor, int | float):
             return None
         weights.append(float(factor))
-    first = next(iter(inputs_of(steps[0])), None)
-    return np.array(weights) if first is not None and picks(first) else None
+    return np.array(weights)
 
 
 def _in_time(steps: list[Node]) -> bool:
