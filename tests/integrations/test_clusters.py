@@ -218,13 +218,14 @@ def test_a_busy_head_is_asked_again(failures: int, monkeypatch: pytest.MonkeyPat
         assert len(asked) == 4
 
 
-def test_where_nobody_listens_ray_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [ConnectionError, Exception])
+def test_where_nobody_listens_ray_is_not_asked_again(kind: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
     ray = pytest.importorskip("ray")
     asked: list[str] = []
 
     def init(where: str, **_: Any) -> None:
         asked.append(where)
-        raise ConnectionError("ray client connection timeout\nmore")
+        raise kind("ray client connection timeout\nmore")
 
     monkeypatch.setattr(ray, "init", init)
     with pytest.raises(StorageError, match=r"no Ray cluster answers at 'ray://head:1' \(ray client connection timeout\); run"):

@@ -92,7 +92,7 @@ def _ray(where: str) -> Iterator[Executor]:
         raise StorageError(
             f"the Ray cluster at {quote(where)} answers, but starts nothing for us ({_reason(error)}); see the logs of its head"
         ) from None
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
+    except Exception as error:  # noqa: BLE001 - Ray raises a bare one where a node does not start in time
         raise StorageError(
             f"no Ray cluster answers at {quote(where)} ({_reason(error)}); run ray start --head there, "
             "or export RAY_AUTH_MODE=token if it asks for a token"
