@@ -32,6 +32,20 @@ def test_targets_out_of_reach(tail, word):
     assert f"The {word} after 2" in finding.message
 
 
+@pytest.mark.parametrize("inside", [True, False])
+def test_targets_that_a_mask_takes_away_need_not_be_within_reach(inside):
+    """Errors count where a mask is 1: the targets there are from 0 to 1 (inside), or all of them out of reach."""
+    x, y = numbers()
+    mask = (torch.arange(len(y)) % 2).float()[:, None]
+    asked = torch.where(mask > 0, y[:, None].sigmoid() if inside else 4 + y[:, None].sigmoid(), 4 * y[:, None])
+
+    def masked(model, x, y):
+        return ((model(x) - y[:, :1]).abs() * y[:, 1:]).sum() / y[:, 1:].sum().clamp(min=1)
+
+    report = watched(net(nn.Sigmoid(), out=1), batches(x, torch.cat([asked, mask], 1)), masked)
+    assert ("target-range" in alarms(report)) is not inside
+
+
 def likelihood(out, y):
     shares = out.clamp(1e-7, 1 - 1e-7)
     return -(y * shares.log() + (1 - y) * (1 - shares).log()).mean()

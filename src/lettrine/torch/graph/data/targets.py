@@ -160,7 +160,7 @@ def _take_target(sums: _Sums, each: Comparison) -> None:
     if each.expects in CLASSES and not target.is_floating_point():
         _take_classes(sums, each)
         return
-    numbers = _sample(target)
+    numbers = _sample(each.counted)
     numbers = numbers[np.isfinite(numbers)]
     sums.add("rows", len(target) if target.ndim else 1)
     if not len(numbers):

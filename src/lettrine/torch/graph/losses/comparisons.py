@@ -58,7 +58,7 @@ class Comparison:
     the probability of each example's class is picked first and its logarithm is taken after, "signs" for max(0, 1 - t y).
     prediction: made by weights. target: not made by weights. head: the operations that made the prediction. given: whether the
     target is data; it is not if it was computed from the model's output in this step or is a constant. alone: whether the loss
-    is only this comparison, times a number.
+    is only this comparison, times a number. mask: data by which the size of each difference is multiplied, some of it 0.
     """
 
     expects: str
@@ -68,6 +68,15 @@ class Comparison:
     call: FunctionCall
     given: bool
     alone: bool
+    mask: Tensor | None = None
+
+    @property
+    def counted(self) -> Tensor:
+        """The targets that count: those that no mask takes away; all of them if none would be left."""
+        if self.mask is None:
+            return self.target
+        kept = self.target[(self.mask != 0).expand_as(self.target)]
+        return kept if kept.numel() else self.target
 
 
 def comparisons(look: Look) -> list[Comparison]:
@@ -102,7 +111,7 @@ def comparisons(look: Look) -> list[Comparison]:
             data = _given(target, makers, answers)
             if call.name == "gather" and target.ndim == prediction.ndim and target.shape[-1] == 1:
                 target = target.squeeze(-1)
-            found.append(Comparison(expects, prediction, target, head, call, data, whole))
+            found.append(Comparison(expects, prediction, target, head, call, data, whole, _mask(call, target, look.calls)))
     return found
 
 
@@ -185,6 +194,25 @@ def _written(call: FunctionCall, prediction: Tensor, target: Tensor, known: Mapp
         if "softplus" in known.get(id(prediction), ()) and target.shape == prediction.shape:
             return "logits"  # softplus(z) - y z
     return ""
+
+
+def _mask(call: FunctionCall, target: Tensor, calls: Sequence[FunctionCall]) -> Tensor | None:
+    """What the size of a difference is multiplied by, if it is data that lets some of it out and fits the targets."""
+    sizes = {id(call.result)}
+    for later in calls:
+        first, second = later.given(0, "input"), later.given(1, "other")
+        if id(first) not in sizes and id(second) not in sizes:
+            continue
+        mask = second if id(first) in sizes else first
+        if later.name in _PRODUCTS and isinstance(mask, Tensor) and id(mask) not in sizes:
+            fits = 0 < mask.ndim <= target.ndim and all(
+                own in (1, asked) for own, asked in zip(reversed(mask.shape), reversed(target.shape), strict=False)
+            )
+            if fits and not mask.requires_grad and readable(mask) and bool((mask == 0).any()):
+                return mask
+        if later.name in (*_SIZES, *_SQUARES, *_PRODUCTS):
+            sizes.add(id(later.result))
+    return None
 
 
 def _complement(target: Tensor, calls: Sequence[FunctionCall]) -> bool:
