@@ -34,6 +34,8 @@ def test_gradients_that_differ_where_the_steps_do_not():
     for pace, severity in ((1.2e-4, "info"), (8e-5, "warning")):  # the others move by 1e-3 of their size
         trace = make_trace(**apart, **learning, **{"fc1.weight.update_data": pace})
         assert the(trace, "gradient-scale").severity == severity
+    slow = {f"fc{place + 1}.weight.update_data": 5e-5 for place in range(3)}  # all of them: that is the rate, not the gradients
+    assert the(make_trace(**apart, **learning, **slow), "gradient-scale").severity == "info"
     for end, severity in ((2.0, "warning"), (1.7, "info")):  # of ln 10 = 2.30, after 300 steps
         late = make_trace(**apart, loss=np.linspace(2.3, end, 300))
         assert the(late, "gradient-scale").severity == severity

@@ -98,7 +98,7 @@ def _move_alike(trace: Trace, names: list[str]) -> str:
     weights = [weight_of(trace, name) or feeding_weight(trace, name) for name in names]
     mask = late(trace)
     moved = [median(trace.parameter(name, "update_data"), mask) for name in weights if name in trace.parameter_stats]
-    if len(moved) < len(names) or not min(moved) >= limits.UPDATE_SMALL or max(moved) > limits.MOVED_ALIKE * min(moved):
+    if len(moved) < len(names) or not max(moved) <= limits.MOVED_ALIKE * min(moved):
         return ""
     return f"; but each step moves their weights alike, by {number(min(moved))} to {number(max(moved))} of their size"
 
