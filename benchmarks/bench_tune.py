@@ -22,7 +22,9 @@ import numpy as np
 import lettrine
 from lettrine.errors import LettrineError
 from lettrine.inference.language_model import LanguageModel
+from lettrine.search.tuned import Tuned
 from lettrine.text.words import WordList, split
+from lettrine.training.run import Run
 from word_lists import TUNED, UNSEEN
 
 MOST: Final = 7_500  # words of a list
@@ -44,10 +46,18 @@ def measured(words: WordList, trials: int) -> dict[str, Any]:
             "train": default.results.loss["test"],
             "tune": tuned.run.results.loss["test"],
             "error": _error(default.model, tuned.run.model, split(words.words).test),
-            "kept": "the default's settings" if tuned.kept_default else f"trial {tuned.trial}",
+            "kept": _kept(default, tuned),
             "train_seconds": trained - began,
             "tune_seconds": seconds,
         }
+
+
+def _kept(default: Run, tuned: Tuned) -> str:
+    """What the search kept, in words."""
+    if not tuned.kept_default:
+        return f"trial {tuned.trial}"
+    more = tuned.run is not None and len(tuned.run.model.others) > len(default.model.others)
+    return "the default's settings, of more networks" if more else "the default"
 
 
 def _error(one: LanguageModel, other: LanguageModel, words: Sequence[str]) -> float:

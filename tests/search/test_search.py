@@ -25,6 +25,7 @@ from lettrine.search.space import Space
 from lettrine.search.trial import CRITICAL
 from lettrine.search.tuned import Tuned
 from lettrine.search.workers import name_of
+from lettrine.training.interrupt import Requests
 from lettrine.training.storage import read_arrays
 
 SMALL = lettrine.Shape(hidden=(16,))
@@ -72,7 +73,78 @@ def test_the_first_trial_is_lettrines_own_training_and_the_best_is_a_run(few_wor
     ]
 
 
+@pytest.mark.parametrize("only", [True, False])
+def test_what_is_not_better_by_more_than_noise_leaves_exactly_the_run_of_train(
+    few_words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, only: bool
+) -> None:
+    """Also where lettrine's own choice is the best trial, and only networks could be added."""
+    settings = lettrine.Settings(batch=32)
+    words = few_words[:120]
+    own = lettrine.train(words, settings=settings, page=False)
+    compared: list[tuple[int, int]] = []
+
+    def no_better(run: lettrine.Run, than: lettrine.Run) -> bool:
+        compared.append((len(run.model.others), len(than.model.others)))
+        return False
+
+    monkeypatch.setattr(searching, "better", no_better)
+    monkeypatch.setattr(searching.Search, "_networks", lambda *_: 6)
+    if not only:  # the second trial counts as the best
+        monkeypatch.setattr(searching.Search, "best", lambda _, trials: trials[1] if len(trials) > 1 else None)
+    found = lettrine.tune(words, out=tmp_path / "t", trials=1 if only else 2, jobs=1, page=False, settings=settings)
+    kept = lettrine.load(tmp_path / "t" / "best")
+    assert compared == [(5, len(own.model.others))]
+    assert found.kept_default
+    assert found.run is not None
+    assert own.results is not None
+    assert found.run.results is not None
+    assert found.run.results.loss == own.results.loss
+    assert [each.log_likelihood for each in kept.model.score(words)] == [each.log_likelihood for each in own.model.score(words)]
+
+
+def test_the_run_of_train_is_trained_where_no_trial_of_it_is_finished(few_words: list[str], tmp_path: Path) -> None:
+    found = tuned(few_words, tmp_path / "t", trials=1)
+    search = searching.Search.__new__(searching.Search)
+    search.space = Space.around(lettrine.Session(few_words[:200]).words, SMALL, SHORT)
+    search.words, search.folder, search.requests = lettrine.Session(few_words[:200]).words, tmp_path / "t", Requests()
+    search.work = type("Work", (), {"healthy": False})()
+    own = lettrine.train(few_words[:200], shape=SMALL, settings=SHORT, page=False)
+    assert found.study is not None
+    assert own.results is not None
+    for trials in (found.study.get_trials(), []):
+        plain = search._plain(trials)
+        assert plain is not None
+        assert plain.results is not None
+        assert plain.results.loss == own.results.loss
+    lost = create_trial(state=TrialState.PRUNED, params=search.space.default, distributions=found.study.trials[0].distributions)
+    assert search._plain([lost]) is None
+
+
+def test_stopped_in_the_ending_it_keeps_nothing_and_the_next_call_ends_it(
+    few_words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grown = searching.grown
+    calls: list[int] = []
+
+    def stopped(*given: object) -> lettrine.Run:
+        calls.append(given[5])  # type: ignore[arg-type]
+        if len(calls) == 2:  # the run of train is made; the other is cut off
+            given[6].signal = signal.SIGINT  # type: ignore[attr-defined]
+        return grown(*given)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(searching, "grown", stopped)
+        first = tuned(few_words, tmp_path / "t", trials=1)
+    assert calls == [1, 8]
+    assert (first.run, first.signal) == (None, signal.SIGINT)
+    assert not list((tmp_path / "t").glob("*best*"))
+    again = tuned(few_words, tmp_path / "t", trials=1)
+    assert again.run is not None
+    assert again.run.status == "finished"
+
+
 def test_a_finished_search_trains_nothing_again(few_words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searching, "better", lambda *_: True)  # whatever the noise: the run of more networks is kept
     first = tuned(few_words, tmp_path / "t", trials=2)
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "t" / "best").iterdir()}
     taken: list[str] = []
@@ -92,7 +164,10 @@ def test_a_finished_search_trains_nothing_again(few_words: list[str], tmp_path: 
         assert len(kept.model.others) == others
 
 
-def test_a_run_grown_from_a_trial_is_the_run_as_if_trained_so(few_words: list[str], tmp_path: Path) -> None:
+def test_a_run_grown_from_a_trial_is_the_run_as_if_trained_so(
+    few_words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searching, "better", lambda *_: True)
     tuned(few_words, tmp_path / "t", trials=1)
     grown = read_arrays(tmp_path / "t" / "best" / "networks.safetensors")[0]
     lettrine.train(

@@ -142,7 +142,7 @@ def _print(found: Tuned) -> None:
         shown.add_row(number(run.results.loss["dev"]), f"kept: {run.size}")
     out.print(shown)
     if found.kept_default:
-        out.print("\nnothing was better than lettrine's own choice by more than noise, so that is kept")
+        out.print("\nno settings were better than lettrine's own by more than noise, so those are kept")
     elif found.point:
         out.print("\nchosen: " + ", ".join(f"{name} {value:.4g}" for name, value in found.point.items()))
     if run is not None and run.results is not None:

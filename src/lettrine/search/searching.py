@@ -160,7 +160,9 @@ class Search:
         return next((each for each in trials if each.state.name == "COMPLETE" and each.params == own), None)
 
     def end(self, name: str, where: str) -> Tuned:
-        """Train the best settings with several networks, compare them with the default, and keep the better."""
+        """Train the best settings with several networks; keep them if they beat the run that `lettrine train` would make by more
+        than noise, else that very run.
+        """
         trials = self.study.get_trials(deepcopy=False)
         best, default = self.best(trials), self.default(trials)
         number, point = (-1, {}) if best is None else (best.number, best.params)
@@ -176,17 +178,31 @@ class Search:
             trial = name_of(best)
             if (before := kept_before(self.folder, trial, self._networks(best))) is not None:
                 return replace(found, run=before[0], kept_default=before[1])
-            plain = None if default is None or default is best else self._grown(default, self.space.networks)
+            plain = self._plain(trials)
             networks = self._networks(best)  # in the time that is left now
-            run = self._grown(best, networks)
-            kept_default = plain is not None and run is not plain and not better(run, plain)
-            kept = plain if kept_default and plain is not None else run
-            found = replace(found, kept_default=kept_default or best is default, signal=self.requests.signal)
-            if kept.status == "finished":
-                found = replace(found, run=keep(kept, self.folder))
-                remember(self.folder, trial, networks, kept_default=found.kept_default)
+            same = plain is not None and best is default and networks == self.space.networks
+            run = plain if plain is not None and same else self._grown(best, networks)
+            found = replace(found, signal=self.requests.signal)
+            if "interrupted" not in {each.status for each in (plain, run) if each is not None}:
+                kept = run if plain is None or (run is not plain and better(run, plain)) else plain
+                found = replace(found, kept_default=kept is plain or best is default)
+                if kept.status == "finished":
+                    found = replace(found, run=keep(kept, self.folder))
+                    remember(self.folder, trial, networks, kept_default=found.kept_default)
             tidy(self.folder)
         return found
+
+    def _plain(self, trials: list[FrozenTrial]) -> Run | None:
+        """The run that `lettrine train` would make, bit for bit; None where it failed, or is sick and `healthy` excludes it."""
+        own = [each for each in trials if each.params == self.space.default]
+        done = self.default(trials)
+        if done is None and any(each.state.name == "PRUNED" for each in own):  # it is never pruned unless its loss is not finite
+            return None
+        name = "default" if done is None else name_of(done)  # where another worker still trains it, it is trained here too
+        run = grown(self.folder, name, self.space.default, self.words, self.space, self.space.networks, self.requests)
+        findings = () if run.health is None else run.health.findings
+        sick = self.work.healthy and any(finding.severity == "critical" for finding in findings)
+        return None if sick or run.status == "diverged" else run
 
     def _networks(self, best: FrozenTrial) -> int:
         """With how many networks there is time to train the best settings."""

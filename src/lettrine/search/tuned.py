@@ -34,8 +34,8 @@ class Tuned:
 
     run: the best run, in `folder`/best; None if the search was stopped before the best was trained. name, storage: of the study.
     trial: number of the best trial; point: its choices. default: dev loss of lettrine's own choice, trained in the same way.
-    kept_default: whether that was kept, because nothing was better by more than noise. signal: the one that stopped it in this
-    process, else 0.
+    kept_default: whether its settings were kept, because no others were better by more than noise. signal: the one that stopped
+    it in this process, else 0.
     """
 
     folder: Path

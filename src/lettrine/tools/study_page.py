@@ -36,7 +36,7 @@ def write_study_page(path: str | Path, found: Tuned) -> Path:
         loss = found.run.results.loss
         facts["kept"] = f"{loss['dev']:.4f} nats on the dev words, {loss['test']:.4f} on the test words; {found.run.size}"
         if found.kept_default:
-            facts["why"] = "nothing was better than lettrine's own choice by more than noise, so that is kept"
+            facts["why"] = "no settings were better than lettrine's own by more than noise, so those are kept"
     sections = [Section("The search", facts=facts), *_trials(found)]
     write_bytes(path, render_sections(f"{found.name}: a search", sections).encode())
     return path
