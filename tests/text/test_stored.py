@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+import io
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lettrine.errors import StorageError, VocabularyError
-from lettrine.text import stored
+from lettrine.text import files, stored
 from lettrine.text import words as words_module
 from lettrine.text.stored import NumberWriter, StoredWords, portions
 from lettrine.text.stored_windows import StoredWindows, examples_of
@@ -93,3 +95,21 @@ def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.TemporaryFile", Full)
     with pytest.raises(StorageError, match="No space left on device; free some space there, or let TMPDIR"):
         NumberWriter(np.uint8).add(np.zeros(3, np.uint8))
+
+
+def test_a_thread_reads_the_next_block_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, readers = tmp_path / "words.txt", []
+    path.write_text("\n".join(WORDS * 20), encoding="utf-8")
+    whole = "".join(text for _, text in files.read_blocks(path))
+    monkeypatch.setattr(files, "BLOCK_BYTES", 64)
+
+    class Noted(io.FileIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            readers.append(threading.current_thread() is threading.main_thread())
+            return super().read(size) or b""
+
+    monkeypatch.setattr(Path, "open", lambda self, _: Noted(self))
+    assert "".join(text for _, text in files.read_blocks(path)) == whole
+    assert readers[0]
+    assert len(readers) > 2
+    assert not any(readers[1:])

@@ -11,6 +11,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -46,7 +47,7 @@ def read_blocks(path: str | Path) -> Iterator[tuple[int, str]]:
     """
     source, line = source_name(path), 1
     with _opened(path, source) as handle:
-        for raw in _whole_lines(handle, source):
+        for raw in _whole_lines(handle, source, ahead=str(path) != "-" and Path(path).is_file()):
             text = _decode(raw, source, line)
             yield line, text
             line += text.count("\n")
@@ -142,11 +143,28 @@ def _opened(path: str | Path, source: str) -> Iterator[BinaryIO]:
         raise WordListError(f"{source} cannot be read: {reason}; expected a text file of one word a line") from None
 
 
-def _whole_lines(handle: BinaryIO, source: str) -> Iterator[bytes]:
+def _blocks(handle: BinaryIO, *, ahead: bool) -> Iterator[bytes]:
+    """The bytes, BLOCK_BYTES at a time. ahead: a thread reads the next block while one is in work. Not of a pipe: nobody knows
+    when it gives more, and Ctrl-C would wait for that.
+    """
+    block = handle.read(BLOCK_BYTES)
+    if not ahead or len(block) < BLOCK_BYTES:
+        while block:
+            yield block
+            block = handle.read(BLOCK_BYTES)
+        return
+    with ThreadPoolExecutor(1) as pool:
+        while block:
+            coming = pool.submit(handle.read, BLOCK_BYTES)
+            yield block
+            block = coming.result()
+
+
+def _whole_lines(handle: BinaryIO, source: str, *, ahead: bool) -> Iterator[bytes]:
     """Split a stream of bytes after line ends, never between CR and LF."""
     rest = b""
-    while chunk := handle.read(BLOCK_BYTES):
-        rest += chunk
+    for block in _blocks(handle, ahead=ahead):
+        rest += block
         cut = max(rest.rfind(b"\n"), rest.rfind(b"\r", 0, len(rest) - 1)) + 1
         if cut:
             yield rest[:cut]
