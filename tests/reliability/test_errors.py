@@ -40,6 +40,7 @@ OTHERS = {
     "SurplusError": "a trial telling its search that it is one too many",
     "_Late": "an experiment out of time, raised and caught in it",
     "_Unrelated": "a loss function that its argument does not reach, raised and caught in one experiment",
+    "cause": "one of ours that a worker of Ray raised and Ray wrapped, raised again",
     "?": "a choice between two of these",
 }
 # One of these says what to do; a message that has none of them leaves the reader alone.

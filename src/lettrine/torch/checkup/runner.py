@@ -50,7 +50,8 @@ def run(
     if not wanted:
         raise HealthError(f"experiments got none; expected at least one of {', '.join(EXPERIMENTS)}")
     if task.known.get(REFUSED) and "first-loss" not in wanted:
-        raise HealthError(f"checkup could not compute a loss: {task.known[LABELS].message} {task.known[LABELS].remedy}")
+        message, remedy = task.known[LABELS].message, task.known[LABELS].remedy
+        raise HealthError(f"checkup could not compute a loss: {message} {remedy}")
     found: list[Finding] = []
     outcomes: list[Outcome] = []
     evidence: list[Evidence] = []
