@@ -66,7 +66,7 @@ TRIED: Final[dict[str, tuple[str, ...]]] = {
 """By finding, programs with that fault."""
 
 FEWER: Final[dict[str, str]] = {
-    "averaged-first": "no program of others yet; one in scripts/site/together.py",
+    "averaged-first": "no program of others yet; one in scripts/site/wrong_losses.py",
     "bias-before-norm": "a remark: nothing is learned better without that bias",
     "divergence": "a symptom of other findings in all programs, or folded under one of them",
     "gradient-data": "a remark",
@@ -75,7 +75,7 @@ FEWER: Final[dict[str, str]] = {
     "growing-graph": "one program",
     "leak": "a remark: whether the column may be used is for people to say",
     "memorising": "of the language model only",
-    "mixed-derivatives": "no program of others yet; one in scripts/site/together.py",
+    "mixed-derivatives": "no program of others yet; one in scripts/site/wrong_losses.py",
     "no-learning": "says what to look at, not what to change",
     "noisy-judgement": "of the language model only",
     "oscillation": "a symptom of other findings in all programs",
@@ -86,11 +86,11 @@ FEWER: Final[dict[str, str]] = {
     "repeated-words": "of the language model only",
     "replicas-apart": "needs several processes: scripts/site/ranks.py",
     "same-data": "needs several processes: scripts/site/ranks.py",
-    "same-side": "no program of others yet; one in scripts/site/together.py",
+    "same-side": "no program of others yet; one in scripts/site/wrong_losses.py",
     "slow-learning": "says to train on, which is no other program",
     "spike": "a symptom of other findings in all programs",
     "underfitting": "a remark",
-    "value-target": "no program of others yet; one in scripts/site/together.py",
+    "value-target": "no program of others yet; one in scripts/site/wrong_losses.py",
     "worse-than-counting": "of the language model only",
     "wrong-direction": "one program",
 }

@@ -213,9 +213,11 @@ def known_programs() -> set[str]:
 
 def _of_this_folder() -> dict[str, Callable[..., Any]]:
     """The programs that were written for the site."""
-    from scripts.site import names, ranks, small, together  # noqa: PLC0415
+    from scripts.site import names, ranks, small, wrong_losses  # noqa: PLC0415
 
-    functions = [each for module in (small, together, names, ranks) for each in vars(module).values() if inspect.isfunction(each)]
+    functions = [
+        each for module in (small, wrong_losses, names, ranks) for each in vars(module).values() if inspect.isfunction(each)
+    ]
     return {each.__name__: each for each in functions if "cured" in signature(each)}
 
 

@@ -86,7 +86,7 @@ class _Relus(TorchFunctionMode):
     def __enter__(self) -> Self:
         for name, module in named_modules(self._model):
             self._handles.append(module.register_forward_pre_hook(lambda *_, name=name: self._running.append(name)))
-            self._handles.append(module.register_forward_hook(lambda *_: self._running.pop() and None, always_call=True))
+            self._handles.append(module.register_forward_hook(self._ended, always_call=True))
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
@@ -94,6 +94,9 @@ class _Relus(TorchFunctionMode):
         super().__exit__(*given)  # type: ignore[no-untyped-call]
         for handle in self._handles:
             handle.remove()
+
+    def _ended(self, *_: Any) -> None:  # what a hook returns would take the place of the output
+        self._running.pop()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))

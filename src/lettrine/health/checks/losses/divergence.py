@@ -121,8 +121,8 @@ def _harder(trace: Trace, since: float, levels: tuple[float, float, float]) -> F
 def _without_bound(trace: Trace) -> Iterator[Finding]:
     """A loss that has no lowest value: far below 0, and falling faster and faster."""
     steps, losses = enough_losses(trace, 20)
-    third = max(1, len(losses) // 10)
-    first, middle, end = (float(np.median(part)) for part in (losses[:5], losses[len(losses) // 2 :][:third], losses[-third:]))
+    tenth = max(1, len(losses) // 10)
+    first, middle, end = (float(np.median(part)) for part in (losses[:5], losses[len(losses) // 2 :][:tenth], losses[-tenth:]))
     deep = end <= -limits_wiring.UNBOUNDED * max(abs(first), 1.0) and end <= limits_wiring.UNBOUNDED_GROWS * middle < 0
     if not deep or trace.seen("rivals") or len(trace.seen("gradients")) > 1:
         return

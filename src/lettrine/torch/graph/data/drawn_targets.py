@@ -15,6 +15,7 @@ from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.graph.losses.heads import head_of
 from lettrine.torch.graph.losses.terms import ERRORS, Term
+from lettrine.torch.graph.memory import memory, tensors_within
 
 _DRAWS: Final = frozenset(("randn_like", "randn", "normal"))
 _READING: Final = frozenset("__len__ size shape __repr__ mean std norm min max".split())  # noqa: SIM905
@@ -39,23 +40,23 @@ class DrawnTargets:
             if term.target is None or term.target.numel() < _LEAST:
                 continue
             self._all += 1
-            given = [each for root in look.roots for each in _tensors([root.args, list(root.kwargs.values())])]
+            given = [each for root in look.roots for each in tensors_within([root.args, list(root.kwargs.values())])]
             used = [
                 each
                 for call in calls
                 if not _compares(call.result, call.args, term)
-                for each in _tensors(call.args)
+                for each in tensors_within(call.args)
                 if call.name not in _READING
             ]
             kept = [
                 each
                 for call in calls
                 for value in call.kwargs.values()
-                for each in _tensors(value)
+                for each in tensors_within(value)
                 if not _compares(call.result, call.kwargs.values(), term)
             ]
-            place = _place(term.target)
-            if not any(_place(each) == place for each in (*given, *used, *kept)):
+            place = memory(term.target)
+            if not any(memory(each) == place for each in (*given, *used, *kept)):
                 self._steps.append(look.step)
                 name = head_of(term.given, look.parameters).module if term.given is not None else ""
                 self._found = name, drawn[id(term.target)]
@@ -73,13 +74,3 @@ class DrawnTargets:
 def _compares(result: Any, given: Any, term: Term) -> bool:
     """Whether a call holds the target against the prediction."""
     return any(each is term.given for each in given) and isinstance(result, Tensor) and result.requires_grad
-
-
-def _place(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value]
-    return [each for part in value for each in _tensors(part)] if isinstance(value, tuple | list) else []

@@ -42,8 +42,9 @@ from torch import Tensor, nn
 from lettrine.health.evidence import Evidence
 from lettrine.health.limits import LATE_FROM
 from lettrine.torch.capture.looks import Look, reader
-from lettrine.torch.graph.data.shared import shared_out
+from lettrine.torch.graph.data.sums_to_one import shared_out
 from lettrine.torch.graph.losses.comparisons import Comparison, comparisons
+from lettrine.torch.graph.memory import memory
 
 _BENDING: Final = (nn.Softmax, nn.Softmax2d, nn.LogSoftmax, nn.Sigmoid, nn.Hardsigmoid, nn.Tanh, nn.ReLU)
 CLASSES: Final = ("classes", "logarithms", "shares of classes")
@@ -110,8 +111,8 @@ class ComparedTargets:
 def _bent_in(prediction: Tensor, look: Look) -> str:
     """The softmax, sigmoid or other activation that is a module of its own and gave this prediction; "" if there is none."""
     made = [call for call in look.modules if isinstance(call.module, _BENDING) and isinstance(call.output, Tensor)]
-    own = prediction.untyped_storage().data_ptr()
-    return next((call.name for call in reversed(made) if call.output.untyped_storage().data_ptr() == own), "")
+    own = memory(prediction)
+    return next((call.name for call in reversed(made) if memory(call.output) == own), "")
 
 
 def _examples(each: Comparison) -> int:

@@ -23,6 +23,7 @@ from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.graph.losses.comparisons import readable
 from lettrine.torch.graph.losses.softmaxes import batch_of
+from lettrine.torch.graph.memory import memory
 
 _ADDING: Final = ("add", "add_")
 _AXES: Final = 3  # of what is added: examples, steps, features
@@ -72,13 +73,13 @@ def _tables(look: Look) -> dict[int, int]:
     """By address: the rows of all buffers, parameters and other tensors of modules, and of embeddings given 0, 1, 2 …"""
     held = [each for module in look.model.modules() for each in vars(module).values() if isinstance(each, Tensor)]
     held += [*look.model.parameters(), *look.model.buffers()]
-    found = {each.untyped_storage().data_ptr(): each.numel() // each.shape[-1] for each in held if readable(each) and each.ndim}
+    found = {memory(each): each.numel() // each.shape[-1] for each in held if readable(each) and each.ndim}
     for call in look.calls:
         places, weight, result = call.given(0, "input"), call.given(1, "weight"), call.result
         if call.name == "embedding" and all(isinstance(each, Tensor) and readable(each) for each in (places, weight, result)):
             flat = places.reshape(-1)
             if flat.numel() == max(places.shape, default=0) and bool((flat == torch.arange(len(flat), device=flat.device)).all()):
-                found[result.untyped_storage().data_ptr()] = len(weight)
+                found[memory(result)] = len(weight)
     return found
 
 
@@ -86,7 +87,7 @@ def _along_batch(call: FunctionCall, tables: dict[int, int], batch: int) -> tupl
     """Steps of a sequence and rows of the table, if the first rows of a table are added to the examples."""
     pair = [each for each in call.args[:2] if isinstance(each, Tensor) and each.ndim == _AXES and readable(each)]
     for x, added in (pair, pair[::-1]) if len(pair) == 2 else ():
-        long, rows = x.shape[1], tables.get(added.untyped_storage().data_ptr(), 0)
+        long, rows = x.shape[1], tables.get(memory(added), 0)
         alike = x.shape == (batch, long, added.shape[-1]) and added.shape == (batch, 1, x.shape[-1])
         if alike and rows > batch and long not in (1, batch) and bool((added[0] != added[1]).any()):
             return long, rows

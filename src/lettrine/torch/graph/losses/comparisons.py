@@ -14,6 +14,7 @@ from torch import Tensor
 from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.capture.looks import Look
 from lettrine.torch.graph.losses.heads import Head, head_of
+from lettrine.torch.graph.memory import memory, tensors_within
 from lettrine.torch.graph.reading import operation
 
 LOSSES: Final = {
@@ -86,8 +87,8 @@ def comparisons(look: Look) -> list[Comparison]:
     made = [call for call in look.calls if isinstance(call.result, Tensor)]
     makers = {id(call.result): call for call in made if call.name not in _KEEPING or call.given(0, "input") is not call.result}
     answers = {
-        tensor.untyped_storage().data_ptr()
-        for tensor in [*_tensors([root.output for root in look.roots]), *_results(look.calls)]
+        memory(tensor)
+        for tensor in [*tensors_within([root.output for root in look.roots]), *_results(look.calls)]
         if tensor.requires_grad and readable(tensor)
     }
     uses: dict[int, set[str]] = {}
@@ -225,7 +226,7 @@ def _given(target: Tensor, makers: dict[int, FunctionCall], answers: set[int]) -
     for _ in range(16):
         call = makers.get(id(target))
         if call is None:
-            return target.untyped_storage().data_ptr() not in answers
+            return memory(target) not in answers
         others = [each for each in (*call.args, *call.kwargs.values()) if isinstance(each, Tensor)]
         scaled = call.name in _SCALING and len(others) == 1
         if not others or not (call.name in _KEEPING or scaled):
@@ -248,14 +249,6 @@ def alone(loss: Tensor | None, call: FunctionCall) -> bool:
             return False
         node = following[0]
     return False
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, dict):
-        return _tensors(list(value.values()))
-    return [each for part in value for each in _tensors(part)] if isinstance(value, tuple | list) else []
 
 
 def _results(calls: Sequence[FunctionCall]) -> list[Tensor]:

@@ -23,7 +23,7 @@ from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.functions import FunctionCall
 from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.graph.losses.comparisons import readable
-from lettrine.torch.graph.losses.held import fixed_head
+from lettrine.torch.graph.losses.fixed_head import fixed_head
 from lettrine.torch.graph.losses.overlaps import PRODUCTS, SUMS, answers_of, leads
 from lettrine.torch.graph.losses.written import inputs_of, other
 from lettrine.torch.graph.reading import VIEWS, Node, operation

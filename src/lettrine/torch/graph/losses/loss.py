@@ -23,7 +23,7 @@ import torch
 
 from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, reader
-from lettrine.torch.graph.losses.held import fixed_head
+from lettrine.torch.graph.losses.fixed_head import fixed_head
 from lettrine.torch.graph.losses.margins import margined
 from lettrine.torch.graph.losses.references import TargetSums, error_of
 from lettrine.torch.graph.losses.terms import Term

@@ -12,7 +12,7 @@ factors and sums to the target of the loss.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.functions import WATCHED, FunctionCall
 from lettrine.torch.capture.looks import Look, reader
 from lettrine.torch.graph.losses.comparisons import readable
+from lettrine.torch.graph.memory import memory, tensors_within
 
 _NETWORK: Final = frozenset(("linear", "conv1d", "conv2d", WATCHED))
 _PICKING: Final = frozenset(
@@ -42,12 +43,12 @@ class EpisodeEnds:
 
     def look(self, look: Look) -> Iterable[Evidence]:
         """Take in one look."""
-        targets = {_memory(term.target) for term in look.terms if term.target is not None and readable(term.target)}
+        targets = {memory(term.target) for term in look.terms if term.target is not None and readable(term.target)}
         if look.place or not targets:
             return ()
         outputs = [each for root in look.roots for each in root.outputs]
-        outputs += [each for call in look.modules for each in _tensors(call.output)]  # those without a graph are no roots
-        values = _Values({_memory(each) for each in outputs if readable(each)})
+        outputs += [each for call in look.modules for each in tensors_within(call.output)]  # those without a graph are no roots
+        values = _Values({memory(each) for each in outputs if readable(each)})
         for call in (*look.earlier, *look.calls):
             values.take(call)
         found = next((values.added[target] for target in targets if target in values.added), None)
@@ -74,8 +75,8 @@ class _Values:
 
     def take(self, call: FunctionCall) -> None:
         """Follow one call."""
-        results = {_memory(each) for each in _tensors(call.result) if readable(each)}
-        given = [_memory(each) for each in _tensors(call.args) if readable(each)]
+        results = {memory(each) for each in tensors_within(call.result) if readable(each)}
+        given = [memory(each) for each in tensors_within(call.args) if readable(each)]
         if call.name in _NETWORK:
             self._made |= results
         elif not self._made.isdisjoint(given) and (mask := _mask(call, self._made)) is not None:
@@ -104,18 +105,8 @@ def _mask(call: FunctionCall, made: set[int]) -> Tensor | None:
         if places.dtype is torch.bool and places.shape == values.shape and isinstance(zero, int | float) and zero == 0:
             return ~places
         return None
-    mask: Tensor | None = next((each for each in pair if _memory(each) not in made), None)
+    mask: Tensor | None = next((each for each in pair if memory(each) not in made), None)
     alike = pair[0].numel() == pair[1].numel() > 1
     if call.name not in _FACTORS or mask is None or not alike or not bool(((mask == 0) | (mask == mask.max())).all()):
         return None  # 0 and 1, or 0 and gamma
     return mask > 0
-
-
-def _memory(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value]
-    return [each for part in value for each in _tensors(part)] if isinstance(value, tuple | list) else []

@@ -23,6 +23,7 @@ from lettrine.health.evidence import Evidence
 from lettrine.torch.capture.looks import Look, RootCall, Stepping, reader
 from lettrine.torch.graph.losses.comparisons import readable
 from lettrine.torch.graph.losses.heads import Head, head_of
+from lettrine.torch.graph.memory import memory
 
 _VALUES: Final = 4_096  # of a batch that are kept
 _FAR: Final = 0.25  # of the width of the range: noise that is added to data stays nearer
@@ -56,7 +57,7 @@ class Reals:
             given = _first(root)
             if given is None:
                 continue
-            maker, head = self._made.get(_place(given), (None, None))
+            maker, head = self._made.get(memory(given), (None, None))
             critic = self._critics.setdefault(root.name, _Critic())
             if maker is not None and maker.name != root.name:
                 if head is not None and not _together(look, maker, root):
@@ -66,7 +67,7 @@ class Reals:
                 critic.steps.append(look.step)
             if isinstance(root.output, Tensor) and readable(root.output):
                 end = None if root.output.grad_fn is None else head_of(root.output, look.parameters)
-                self._made[_place(root.output)] = root, end
+                self._made[memory(root.output)] = root, end
         return ()
 
     def stepping(self, _: Stepping) -> Iterable[Evidence]:
@@ -105,10 +106,6 @@ def _first(root: RootCall) -> Tensor | None:
     if not isinstance(given, Tensor) or not given.is_floating_point() or given.ndim < 2 or not readable(given):
         return None
     return given
-
-
-def _place(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
 
 
 def _some(tensor: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from lettrine.torch.capture.looks import Look, Stepping, reader
 from lettrine.torch.graph.losses.comparisons import readable
 from lettrine.torch.graph.losses.directions import rises_with
 from lettrine.torch.graph.losses.written import inputs_of
+from lettrine.torch.graph.memory import memory
 from lettrine.torch.graph.reading import Node, operation
 
 _LABELLED: Final = ("binary_cross_entropy", "binary_cross_entropy_with_logits", "mse_loss")
@@ -100,8 +101,8 @@ class Rivals:
         self._passes, self._stepped = [], False
 
     def _makers(self, given: Tensor) -> list[str]:
-        place = given.untyped_storage().data_ptr()
-        return [name for name, each in self._given if each.untyped_storage().data_ptr() == place]
+        place = memory(given)
+        return [name for name, each in self._given if memory(each) == place]
 
 
 def _alike(signs: list[float]) -> float:

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from math import nan
-from typing import Any, Final
+from math import isnan, nan
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -27,6 +27,7 @@ from lettrine.torch.capture.functions import WATCHED, FunctionCall
 from lettrine.torch.capture.looks import Look, RootCall, reader
 from lettrine.torch.graph.losses.comparisons import readable
 from lettrine.torch.graph.makers import makers
+from lettrine.torch.graph.memory import memory, tensors_within
 
 _NETWORK: Final = frozenset(("linear", "conv1d", "conv2d", "embedding", WATCHED))
 _BEST: Final = frozenset(("max", "amax"))
@@ -83,14 +84,14 @@ class Values:
         values = _followed(look) if pairs else {}
         made = look.once(makers) if values else {}
         for given, target in pairs:
-            value = values.get(_memory(target))
+            value = values.get(memory(target))
             root, best = _root(given, look, made)
             if (
                 value is not None
                 and value.added
                 and not value.mixed
                 and root is not None
-                and (value.masked or value.discount == value.discount)
+                and (value.masked or not isnan(value.discount))
             ):
                 self._take(look.step, root, value, best=best)
                 break
@@ -123,25 +124,25 @@ def _followed(look: Look) -> dict[int, _Value]:
     """By memory: what became of the answers of networks."""
     roots = {root.module for root in look.roots}
     asked = [(list(root.inputs), root.outputs) for root in look.roots]
-    asked += [(_tensors(call.args), _tensors(call.output)) for call in look.modules if call.module in roots]
-    values = {_memory(each): _Value(next(iter(inputs), None)) for inputs, outputs in asked for each in outputs if readable(each)}
+    asked += [(tensors_within(call.args), tensors_within(call.output)) for call in look.modules if call.module in roots]
+    values = {memory(each): _Value(next(iter(inputs), None)) for inputs, outputs in asked for each in outputs if readable(each)}
     weighed: set[int] = set()  # data times a number
     for call in (*look.earlier, *look.outside):
-        results = [each for each in _tensors(call.result) if readable(each) and each.is_floating_point()]
-        given = [each for each in _tensors([call.args, list(call.kwargs.values())]) if readable(each)]
-        known = next((values[_memory(each)] for each in given if _memory(each) in values), None)
+        results = [each for each in tensors_within(call.result) if readable(each) and each.is_floating_point()]
+        given = [each for each in tensors_within([call.args, list(call.kwargs.values())]) if readable(each)]
+        known = next((values[memory(each)] for each in given if memory(each) in values), None)
         if call.name in _NETWORK and (known is None or known.picked or known.added):
             known = _Value(given[0]) if given else None
         if known is None:
             if call.name in _FACTORS and _numbers(call, given):
-                weighed |= {_memory(each) for each in results}
+                weighed |= {memory(each) for each in results}
             continue
         places = results or ([given[0]] if call.name == "__setitem__" and given else [])
-        data = [each for each in given if _memory(each) not in values and each.numel() > 1]
+        data = [each for each in given if memory(each) not in values and each.numel() > 1]
         after = _after(call, known, given, data)
-        if call.name in _ADDING and any(_memory(each) in weighed for each in data):
+        if call.name in _ADDING and any(memory(each) in weighed for each in data):
             after = replace(after, mixed=True)
-        values.update((_memory(each), after) for each in places)
+        values.update((memory(each), after) for each in places)
     return values
 
 
@@ -183,13 +184,3 @@ def _root(given: Tensor, look: Look, made: Mapping[int, FunctionCall]) -> tuple[
 
 def _equal(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and torch.equal(one, other.to(one.dtype))
-
-
-def _memory(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value]
-    return [each for part in value for each in _tensors(part)] if isinstance(value, tuple | list) else []
