@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -135,6 +136,54 @@ def test_a_ray_cluster_of_its_own(
     assert parquet.read_table(tmp_path / "there.parquet").equals(parquet.read_table(tmp_path / "here.parquet"))
 
 
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("killed", [("raylet",), ()], ids=["the node here", "the head elsewhere"])
+def test_a_lost_ray_is_told_in_one_line(
+    killed: tuple[str, ...],
+    few_words: list[str],
+    run: str,
+    tmp_path: Path,
+    short: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Ray alone ends the process when its node on this machine dies, and leaves a file that is half written."""
+    pytest.importorskip("ray")
+    psutil = pytest.importorskip("psutil")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setattr(tables, "ROWS", 200)
+    monkeypatch.setattr("lettrine.tools.clusters.processors", lambda: 2)
+    (tmp_path / "t.txt").write_text("\n".join(few_words * 20))
+    judged, judge = bulk._in_order, bulk._judged_there
+    before, heads = {*psutil.Process().children(recursive=True)}, list[Any]()
+
+    def slowly(*what: Any) -> Any:  # or all is done before the loss is seen
+        time.sleep(0.5)
+        return judge(*what)
+
+    def losing(*what: Any) -> Any:
+        for place, each in enumerate(judged(*what)):
+            if place == 0:
+                for one in psutil.Process().children(recursive=True):
+                    with contextlib.suppress(psutil.Error):
+                        if one.name() in killed or one in heads:
+                            one.kill()
+            yield each
+
+    monkeypatch.setattr(bulk, "_judged_there", slowly)
+    monkeypatch.setattr(bulk, "_in_order", losing)
+    with contextlib.ExitStack() as opened:
+        where = opened.enter_context(_ray_head(short)) if not killed else "ray://"
+        heads.extend({*psutil.Process().children(recursive=True)} - before)
+        said = main(["score", run, str(tmp_path / "t.txt"), "--out", str(tmp_path / "o.csv"), "--on", where])
+    assert said == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    [line] = err.splitlines()
+    assert re.match(r"lettrine: the cluster was lost \(.*\); see that it runs, then type the same command again", line)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["run", "t.txt"]
+
+
 @contextlib.contextmanager
 def _ray_head(folder: Path) -> Iterator[str]:
     """A head that is up, at the URL for its clients. A busy machine can make Ray give up on its head, after 30 seconds."""
@@ -142,6 +191,7 @@ def _ray_head(folder: Path) -> Iterator[str]:
     apart = os.environ | {
         "RAY_TMPDIR": str(folder),  # tests beside this one are not to find its cluster
         "RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "120",  # for the server that it starts for each client; without it 30
+        "RAY_CLIENT_RECONNECT_GRACE_PERIOD": "3",  # seconds for a client to come back; without it 30
     }
     ray = [Path(sys.executable).with_name("ray"), "start", "--head", "--block", "--num-cpus=2"]
     ray += ["--include-dashboard=false", "--no-monitor", "--disable-usage-stats"]
@@ -207,14 +257,14 @@ def test_a_busy_head_is_asked_again(failures: int, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(ray, "init", init)
     monkeypatch.setattr(clusters, "time", types.SimpleNamespace(sleep=lambda _: None))
     if failures < 10:
-        with pool_at("ray://head:10001"):
-            assert len(asked) == failures + 1
+        clusters.begin_ray("ray://head:10001", 2)
+        assert len(asked) == failures + 1
     else:
         answers = (
             r"the Ray cluster at 'ray://head:10001' answers, but starts nothing for us \(RuntimeError: Proxy failed to Connect"
         )
-        with pytest.raises(StorageError, match=answers), pool_at("ray://head:10001"):
-            pass
+        with pytest.raises(StorageError, match=answers):
+            clusters.begin_ray("ray://head:10001", 2)
         assert len(asked) == 4
 
 
@@ -229,5 +279,5 @@ def test_where_nobody_listens_ray_is_not_asked_again(kind: type[Exception], monk
 
     monkeypatch.setattr(ray, "init", init)
     with pytest.raises(StorageError, match=r"no Ray cluster answers at 'ray://head:1' \(ray client connection timeout\); run"):
-        clusters.pool_at("ray://head:1").__enter__()
+        clusters.begin_ray("ray://head:1", 2)
     assert asked == ["ray://head:1"]

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lettrine.arguments import checked
-from lettrine.errors import ConfigError, LettrineError, StorageError, quote
+from lettrine.errors import ConfigError, StorageError, quote
 from lettrine.inference.language_model import LanguageModel
 from lettrine.tools.tables import ROWS, WORD, arrow, check_suffix, read_table, write_table
 from lettrine.training.folder import MODEL, RUN, load_run
@@ -26,7 +26,6 @@ from lettrine.training.run import Run
 
 FIGURES: Final = ("log_likelihood", "per_character", "unknown")  # of each word, as in `Scores`
 AHEAD: Final = 16  # portions in work at a time with a pool
-_CLUSTERS: Final = ("distributed", "ray")  # modules of errors
 _FRAMES: Final = ("pandas", "polars", "pyarrow")
 
 
@@ -163,14 +162,11 @@ def _answered(batch: Any, future: Future[Any]) -> tuple[Any, dict[str, NDArray[n
 
 @contextlib.contextmanager
 def _told_if_lost() -> Iterator[None]:
-    """An error of the cluster as one line of our own; one of ours as it was in the worker, which Ray wraps into its own."""
+    """An error of the cluster as one line of our own; one of ours as it was in the worker."""
     try:
         yield
     except Exception as error:
-        cause = getattr(error, "cause", None)
-        if isinstance(cause, LettrineError):
-            raise cause from None
-        theirs = type(error).__module__.partition(".")[0] in _CLUSTERS and cause is None
+        theirs = type(error).__module__.startswith("distributed.")
         if not theirs and not isinstance(error, CancelledError | OSError):
             raise
         reason = str(error).strip().partition("\n")[0] or type(error).__name__

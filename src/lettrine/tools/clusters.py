@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from logging import CRITICAL
+from multiprocessing import get_context
 from typing import Any, Final
 
 from lettrine.errors import ConfigError, MissingExtraError, StorageError, quote
@@ -76,11 +80,67 @@ def _dask(where: str) -> Iterator[Executor]:
 
 @contextlib.contextmanager
 def _ray(where: str) -> Iterator[Executor]:
+    """Ray ends the process that it runs in when its node on this machine dies, with a file of ours half written, and prints about
+    it. So it runs in a process of its own.
+    """
     try:
-        import ray  # noqa: PLC0415 - an extra
+        from ray import cloudpickle  # noqa: PLC0415 - an extra
     except ImportError:
         raise MissingExtraError("scoring on a Ray cluster", "ray") from None
-    here = {"num_cpus": processors(), "include_dashboard": False, "log_to_driver": False} if where == RAY else {}
+    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as apart:
+
+        def asked(work: Callable[..., Any], *what: Any) -> Any:
+            try:
+                return apart.submit(work, *what).result()
+            except BrokenProcessPool:
+                raise ConnectionError("Ray has ended its own process") from None
+
+        class Begun(Future[Any]):
+            """Work that Ray has. It is asked for again and again, so that Ctrl-C is heard."""
+
+            def __init__(self, place: int) -> None:
+                super().__init__()
+                self._place = place
+
+            def result(self, timeout: float | None = None) -> Any:  # noqa: ARG002 - nobody here sets one
+                while not (found := asked(_found_by_ray, self._place)):
+                    pass
+                return found[0]
+
+        class Workers(Executor):
+            """Ray's workers as a pool. Ray does the work of a dead one again, three times at most."""
+
+            def submit(self, work: Callable[..., Any], /, *what: Any, **how: Any) -> Future[Any]:
+                return Begun(asked(_start_on_ray, cloudpickle.dumps((work, what, how))))
+
+        try:
+            asked(_hush)
+            asked(begin_ray, where, processors())
+            asked(signal.signal, signal.SIGINT, signal.SIG_IGN)  # from now on Ctrl-C is for the process that asked
+        except ConnectionError as error:
+            raise StorageError(f"Ray did not start for {quote(where)} ({error}); type the same command again") from None
+        try:
+            yield Workers()
+        finally:
+            with contextlib.suppress(ConnectionError):
+                asked(_end_ray)
+
+
+_begun: Final[dict[int, Future[Any]]] = {}  # what Ray has, in the process that it runs in
+
+
+def _hush() -> None:
+    """Nothing that Ray prints is seen: our own error says it in a line."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nothing, stream)
+
+
+def begin_ray(where: str, workers: int) -> None:
+    """Connects this process to the cluster, or to one of its own with so many workers. Raises StorageError if nobody answers."""
+    import ray  # noqa: PLC0415 - an extra
+
+    here = {"num_cpus": workers, "include_dashboard": False, "log_to_driver": False} if where == RAY else {}
 
     def begin() -> None:
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # the error says the same
@@ -98,19 +158,33 @@ def _ray(where: str) -> Iterator[Executor]:
             "or export RAY_AUTH_MODE=token if it asks for a token"
         ) from None
 
-    task = ray.remote(_called)
 
-    class Workers(Executor):
-        """Ray's workers as a pool. Ray does the work of a dead one again, three times at most."""
+def _start_on_ray(pickled: bytes) -> int:
+    """Gives work to Ray. Returns a number to ask for it with."""
+    import ray  # noqa: PLC0415 - an extra
 
-        def submit(self, work: Callable[..., Any], /, *what: Any, **how: Any) -> Future[Any]:
-            done: Future[Any] = task.remote(work, *map(ray.put, what), **how).future()  # what is large travels as an object
-            return done
+    work, what, how = ray.cloudpickle.loads(pickled)
+    number = max(_begun, default=-1) + 1
+    _begun[number] = ray.remote(_called).remote(work, *map(ray.put, what), **how).future()  # what is large travels as an object
+    return number
 
+
+def _found_by_ray(number: int) -> tuple[Any] | None:
+    """What the work gave, or None while it is under way. Raises its own error, and ConnectionError for an error of Ray."""
     try:
-        yield Workers()
-    finally:
-        ray.shutdown()
+        found = _begun[number].result(timeout=0.2)
+    except TimeoutError:
+        return None
+    except Exception as error:  # noqa: BLE001 - Ray wraps what was raised in the worker
+        raise getattr(error, "cause", None) or ConnectionError(_reason(error)) from None
+    del _begun[number]
+    return (found,)
+
+
+def _end_ray() -> None:
+    import ray  # noqa: PLC0415 - an extra
+
+    ray.shutdown()
 
 
 def _patiently(begin: Callable[[], None]) -> None:
