@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Final
 
 from lettrine.health.evidence import EXPERIMENT, Evidence
 from lettrine.health.findings import Finding
@@ -11,7 +12,9 @@ from lettrine.torch.checkup.remedies import attempts_for
 from lettrine.torch.checkup.task import Task
 from lettrine.torch.checkup.trials import Trial, contest, steps_for
 
-TRIAL = "tried for "  # first words of a reported trial
+TRIAL: Final = "tried for "  # first words of a reported trial
+CERTAIN: Final = ("clip-before-unscale", "missing-zero-grad", "scaled-gradients")
+"""Faults seen in what the optimiser gets: if the remedy does not help, the fault is one without a consequence so far."""
 
 
 def confirmed(findings: Iterable[Finding], task: Task) -> tuple[list[Finding], list[Evidence]]:
@@ -50,5 +53,8 @@ def _told(finding: Finding, trials: dict[str, Trial]) -> Finding:
     if best.helps:
         return replace(finding, remedy=f"{finding.remedy} With {said}, {best.said}.")
     tried = "; ".join(f"{name}, {trial.said}" for name, trial in trials.items())
+    if finding.id in CERTAIN:
+        milder = "info" if finding.severity == "warning" else finding.severity
+        return replace(finding, severity=milder, remedy=f"{finding.remedy} So far it makes little difference: with {tried}.")
     usual = "the usual remedies were tried and do not help" if len(trials) > 1 else "the usual remedy was tried and does not help"
     return replace(finding, remedy=f"Look for the cause first: {usual} ({tried}).")

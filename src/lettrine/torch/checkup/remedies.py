@@ -7,7 +7,7 @@ certain without a trial. The sandbox around a training restores everything.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from math import cos, isfinite, pi
 from typing import Any, Final
@@ -123,6 +123,28 @@ def eps_that_holds(task: Task) -> Iterator[None]:
     yield
 
 
+@contextmanager
+def kept(task: Task) -> Iterator[None]:
+    """Never clear a gradient: what the training does whose remedy is to clear them."""
+    assert task.optimizer is not None  # noqa: S101  for the type checker: `attempts_for` has looked
+    task.optimizer.zero_grad = lambda *_, **__: None  # type: ignore[method-assign]  # the sandbox takes it away again
+    yield
+
+
+@contextmanager
+def scaled(task: Task, factor: float) -> Iterator[None]:
+    """Multiply the gradients before each step."""
+
+    def before(optimizer: Optimizer, *_: Any) -> None:
+        for group in optimizer.param_groups:
+            for each in group["params"]:
+                if each.grad is not None:
+                    each.grad.mul_(factor)
+
+    with _before_each_step(task, before):
+        yield
+
+
 def _groups(task: Task) -> list[dict[str, Any]]:
     return task.optimizer.param_groups if task.optimizer else []
 
@@ -175,6 +197,16 @@ def _clip_later(finding: Finding) -> list[Attempt]:
     return [Attempt(said, lambda _: lambda task: clipped(task, meant), lambda task: clipped(task, left))]
 
 
+def _clear(_: Finding) -> list[Attempt]:
+    return [Attempt("gradients cleared before each step", lambda _: lambda _: nullcontext(), kept)]
+
+
+def _unscale(finding: Finding) -> list[Attempt]:
+    """Divide by the scale of the GradScaler. The finding knows both norms."""
+    factor = finding.value / finding.limit
+    return [Attempt("gradients at their true size", lambda _: lambda _: nullcontext(), lambda task: scaled(task, factor))]
+
+
 FALLS: Final = (_falls("a line", linear), _falls("half a cosine", half_cosine))
 TRIED: Final[dict[str, Callable[[Finding], list[Attempt]]]] = {
     "learning-rate-too-high": _lower,
@@ -187,6 +219,8 @@ TRIED: Final[dict[str, Callable[[Finding], list[Attempt]]]] = {
     "weight-decay": _no_decay,
     "eps-underflow": _eps,
     "clip-before-unscale": _clip_later,
+    "missing-zero-grad": _clear,
+    "scaled-gradients": _unscale,
 }
 """The remedies to try, by kind of finding."""
 
