@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 F = nn.functional
-Made = tuple[nn.Module, Any, Any, torch.optim.Optimizer]
+Made = tuple[nn.Module, Any, Any, torch.optim.Optimizer] | tuple[nn.Module, Any, Any, torch.optim.Optimizer, Callable[..., None]]
 MODELS: dict[str, tuple[str, Callable[[], Made]]] = {}
 
 

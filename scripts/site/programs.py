@@ -111,6 +111,7 @@ EXPERIMENTS: Final[dict[str, str]] = {
     "alone": "sum over places divided by the length of the longest",
     "randomness": "dropout called without training",
     "optimiser": "Adam's eps in half precision",
+    "step": "gradients clipped before they are unscaled",
     "data": "workers that draw the same",
     "answer": "a column that is the label",
     "save-load": "a layer's weight kept as a plain tensor, trained by hand",

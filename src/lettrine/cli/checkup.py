@@ -20,7 +20,9 @@ def register(app: typer.Typer) -> None:
 def checkup(
     task: Annotated[
         str,
-        typer.Argument(metavar="FILE:FUNCTION", help="A function that returns model, batches, loss_fn and optimizer."),
+        typer.Argument(
+            metavar="FILE:FUNCTION", help="A function that returns model, batches, loss_fn, optimizer and, if you like, step."
+        ),
     ],
     minutes: Annotated[float, typer.Option(help="How long it may take. The most important experiments come first.")] = 1.0,
     only: Annotated[str | None, typer.Option(help="Ids of experiments, with commas between. Default: all.")] = None,

@@ -125,6 +125,87 @@ def test_clipping_in_the_right_order_is_tried() -> None:
     assert "With clipping at 1 after unscaling, tried for 40 steps" in both.findings[0].remedy
 
 
+def tower(act: type[nn.Module], layers: int) -> nn.Sequential:
+    torch.manual_seed(1)
+    made: list[nn.Module] = []
+    for width in (20, *([32] * (layers - 1))):
+        made += [nn.Linear(width, 32), act()]
+    return nn.Sequential(*made, nn.Linear(32, 5))
+
+
+def saturated() -> nn.Module:
+    model = tower(nn.Tanh, 3)
+    with torch.no_grad():
+        for place in (0, 2, 4):
+            model[place].weight.mul_(50)
+    return model
+
+
+def dead() -> nn.Module:
+    model = tower(nn.ReLU, 2)
+    torch.nn.init.constant_(model[0].bias, -100.0)
+    return model
+
+
+def dying_out() -> nn.Module:
+    model = tower(nn.ReLU, 5)
+    with torch.no_grad():
+        for place in (0, 2, 4, 6, 8):
+            model[place].weight.mul_(0.05)
+            model[place].bias.zero_()
+    return model
+
+
+@pytest.mark.parametrize(
+    ("kind", "build", "rate", "said"),
+    [
+        ("saturation", saturated, 0.01, "at 1"),
+        ("dead-units", dead, 0.1, "drawn anew"),
+        ("dead-units", lambda: tower(nn.ReLU, 4), 3.0, "times lower"),
+        ("gradient-scale", dying_out, 0.1, "at 1"),
+        ("activation-scale", dying_out, 0.1, "at 1"),
+    ],
+)
+def test_another_start_or_rate_is_tried_for_what_only_a_watch_sees(kind: str, build: Any, rate: float, said: str) -> None:
+    model = build()
+    optimizer = torch.optim.SGD(model.parameters(), lr=rate)
+    plain = health.checkup(model, pairs(12, 32), cross_entropy, optimizer, only=["data"], progress=False)
+    watched = replace(plain, findings=(suspicion(kind, "critical"),))
+    both = health.checkup(model, pairs(12, 32), cross_entropy, optimizer, only=["data"], progress=False, watched=watched)
+    (found,) = both.findings
+    assert found.severity == "critical"
+    assert said in found.remedy
+    assert "tried for 40 steps: held-out loss 1." in found.remedy
+
+
+class Beside(nn.Module):
+    """A layer that is enough, and beside it a part that saturates and hardly counts."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.enough, self.part = nn.Linear(20, 5), nn.Sequential(nn.Linear(20, 32), nn.Tanh(), nn.Linear(32, 5))
+        with torch.no_grad():
+            self.part[0].weight.mul_(factor)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.enough(x) + 1e-3 * self.part(x)
+
+
+@pytest.mark.parametrize(("factor", "severity"), [(50.0, "info"), (1.0, "warning")])
+def test_a_symptom_that_costs_nothing_is_withdrawn(factor: float, severity: str) -> None:
+    model = Beside(factor)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    plain = health.checkup(model, pairs(12, 32), cross_entropy, optimizer, only=["data"], progress=False)
+    watched = replace(plain, findings=(suspicion("saturation"),))
+    (found,) = health.checkup(
+        model, pairs(12, 32), cross_entropy, optimizer, only=["data"], progress=False, watched=watched
+    ).findings
+    assert found.severity == severity
+    assert ("this is gone, and the loss is no lower" in found.message) is (severity == "info")
+    assert ("do not help" in found.remedy) is (severity == "warning")  # it did not show, so nothing was proved about it
+
+
 def test_a_model_that_is_being_watched_is_not_tried() -> None:
     model = mlp()
     optimizer = adam(model)

@@ -16,12 +16,12 @@ PAGE = (Path(__file__).parents[3] / "docs" / "checkup.md").read_text()
 
 
 def test_every_block_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    quick = ["first-loss", "parameters", "independence", "causality", "data", "inputs"]
+    quick = ["first-loss", "parameters", "independence", "causality", "step", "data", "inputs"]
     whole = health.checkup
     monkeypatch.setattr(health, "checkup", lambda *args, **options: whole(*args, **options, only=quick), raising=False)
     names: dict[str, object] = {}
     blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     for block in blocks:
         exec(compile(block, "docs/checkup.md", "exec"), names)  # noqa: S102
 

@@ -21,6 +21,7 @@ PROVED: Final = (
     "alone",
     "randomness",
     "optimiser",
+    "step",
     "inputs",
     "blanking",
     "norm-statistics",
@@ -43,6 +44,10 @@ KINDS: Final = {
     "no-gradient": 1,
     "unused-input": 2,
     "softmax-axis": 1,
+    "clip-before-unscale": 1,
+    "scaled-gradients": 1,
+    "missing-zero-grad": 1,
+    "gradients-cleared": 1,
 }
 """And at least so many tasks of each kind."""
 

@@ -35,6 +35,7 @@ def checkup(
     batches: Iterable[Any] | None = None,
     loss_fn: Callable[..., Any] | None = None,
     optimizer: Any = None,
+    step: Callable[..., Any] | None = None,
     *,
     task: str = "",
     minutes: float = 1.0,
@@ -49,7 +50,8 @@ def checkup(
     as a DataLoader, or anything at all for a loss_fn(model, batch); up to 64 are drawn. An iterator is used up by that. Inputs
     are a tensor, a tuple of positional or a mapping of named arguments. optimizer: the one that will train it; without one,
     experiments that need one use Adam, and what concerns the optimiser is not run.
-    task: "train.py:make" instead of these four: a function that returns them.
+    step: your own training step, step(model, batch, optimizer), with its clipping, GradScaler and schedule: a few are tried.
+    task: "train.py:make" instead of these five: a function that returns them.
     minutes: the time there is. The most telling experiments come first; what does not fit is "not run". only: ids of experiments,
     all by default. autocast: run forward passes under it with torch.bfloat16 or torch.float16. progress: a bar on standard
     error, at a terminal. watched: the report of a watch of this training, for one report of both: what it suspects is confirmed
@@ -61,11 +63,13 @@ def checkup(
     Raises HealthError for what cannot be examined: a compiled model, batches that give nothing, a loss of several values.
     """
     if task:
-        if model is not None or batches is not None or loss_fn is not None or optimizer is not None:
-            raise HealthError("checkup got a task and a model, batches, loss_fn or optimizer as well; give one or the other")
+        if any(each is not None for each in (model, batches, loss_fn, optimizer, step)):
+            raise HealthError(
+                "checkup got a task and a model, batches, loss_fn, optimizer or step as well; give one or the other"
+            )
         given = load_task(task)
     else:
-        given = {"model": model, "batches": batches, "loss_fn": loss_fn, "optimizer": optimizer}
+        given = {"model": model, "batches": batches, "loss_fn": loss_fn, "optimizer": optimizer, "step": step}
     if any(given[name] is None for name in ("model", "batches", "loss_fn")):
         raise HealthError("checkup got no task; give model, batches and loss_fn, or task='train.py:make'")
     if not minutes > 0:

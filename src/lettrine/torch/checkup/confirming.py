@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Final
 
 from lettrine.health.evidence import EXPERIMENT, Evidence
 from lettrine.health.findings import Finding
+from lettrine.health.limits import CHECKUP_FELL
 from lettrine.torch.checkup.remedies import attempts_for
+from lettrine.torch.checkup.symptoms import SYMPTOMS, shows
 from lettrine.torch.checkup.task import Task
-from lettrine.torch.checkup.trials import Trial, contest, steps_for
+from lettrine.torch.checkup.trials import Remedy, Trial, contest, steps_for
 
-TRIAL = "tried for "  # first words of a reported trial
+TRIAL: Final = "tried for "  # first words of a reported trial
+CERTAIN: Final = ("clip-before-unscale", "missing-zero-grad", "scaled-gradients")
+"""Faults seen in what the optimiser gets: if the remedy does not help, the fault is one without a consequence so far."""
 
 
 def confirmed(findings: Iterable[Finding], task: Task) -> tuple[list[Finding], list[Evidence]]:
@@ -31,13 +36,30 @@ def confirmed(findings: Iterable[Finding], task: Task) -> tuple[list[Finding], l
         begun = task.now()
         with task.boxed():
             trials = contest(task, {each.said: each.make(steps) for each in attempts}, steps, instead=attempts[0].instead)
-        found.append(_told(finding, trials))
+        made = {each.said: each.make(steps) for each in attempts}
+        found.append(_withdrawn(finding, trials, made, steps, task) or _told(finding, trials))
         _, best = _best(trials)
         figures = {"seconds": task.now() - begun, "without": best.without, "with": best.with_remedy, "error": best.error}
         told = " ".join(f"With {name}, {trial.said}." for name, trial in trials.items())
         words = {"title": f"Remedy for {finding.id}", "said": told}
         seen.append(Evidence(f"{EXPERIMENT}remedy of {finding.id}", finding.where, (0, 0), figures, words))
     return found, seen
+
+
+def _withdrawn(finding: Finding, trials: dict[str, Trial], made: dict[str, Remedy], steps: int, task: Task) -> Finding | None:
+    """A remark in place of a symptom that a remedy takes away without any gain, in a training that learns; None otherwise."""
+    _, best = _best(trials)
+    if finding.id not in SYMPTOMS or best.helps or not best.without < CHECKUP_FELL * best.start:
+        return None
+    if not shows(task, finding.id, None, steps):
+        return None
+    gone = [name for name in trials if not shows(task, finding.id, made[name], steps)]
+    if not gone:
+        return None
+    said = f"{finding.message} Tried by experiment: with {gone[0]} this is gone, and the loss is no lower."
+    return replace(
+        finding, severity="info", message=said, remedy=f"Nothing is needed so far: with {gone[0]}, {trials[gone[0]].said}."
+    )
 
 
 def _best(trials: dict[str, Trial]) -> tuple[str, Trial]:
@@ -50,5 +72,8 @@ def _told(finding: Finding, trials: dict[str, Trial]) -> Finding:
     if best.helps:
         return replace(finding, remedy=f"{finding.remedy} With {said}, {best.said}.")
     tried = "; ".join(f"{name}, {trial.said}" for name, trial in trials.items())
+    if finding.id in CERTAIN:
+        milder = "info" if finding.severity == "warning" else finding.severity
+        return replace(finding, severity=milder, remedy=f"{finding.remedy} So far it makes little difference: with {tried}.")
     usual = "the usual remedies were tried and do not help" if len(trials) > 1 else "the usual remedy was tried and does not help"
     return replace(finding, remedy=f"Look for the cause first: {usual} ({tried}).")

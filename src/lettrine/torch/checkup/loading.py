@@ -15,7 +15,8 @@ from typing import Any, Final
 from lettrine.errors import HealthError, LettrineError, quote
 from lettrine.torch.checkup.lines import HERE
 
-PARTS: Final = ("model", "batches", "loss_fn", "optimizer")
+PARTS: Final = ("model", "batches", "loss_fn", "optimizer", "step")
+NEEDED: Final = 3  # of them
 NOT_THEIRS: Final = (HERE, "<frozen", *(sysconfig.get_paths()[each] for each in ("stdlib", "platstdlib", "purelib", "platlib")))
 
 
@@ -23,7 +24,7 @@ def load_task(name: str) -> dict[str, Any]:
     """Call the function and name the parts of what it returns.
 
     name: "path/to/file.py:function" or "package.module:function". The function takes no arguments and returns a tuple
-    (model, batches, loss_fn, optimizer), the last of which may be left out, or a mapping with these names.
+    (model, batches, loss_fn, optimizer, step), the last two of which may be left out, or a mapping with these names.
     Raises HealthError if there is no such function, if the file or the function raises or ends the program, or if it returns
     something else.
     """
@@ -41,11 +42,11 @@ def load_task(name: str) -> dict[str, Any]:
 
 
 def parts_of(made: Any) -> dict[str, Any]:
-    """The parts by name. Raises HealthError for anything but a tuple of three or four, or a mapping with the names."""
-    if isinstance(made, tuple | list) and len(made) in (3, 4):
-        return dict(zip(PARTS, (*made, None)[:4], strict=True))
-    if isinstance(made, Mapping) and set(PARTS[:3]) <= set(made) <= set(PARTS):
-        return {"optimizer": None, **made}
+    """The parts by name. Raises HealthError for anything but a tuple of three to five, or a mapping with the names."""
+    if isinstance(made, tuple | list) and NEEDED <= len(made) <= len(PARTS):
+        return {**dict.fromkeys(PARTS), **dict(zip(PARTS, made, strict=False))}
+    if isinstance(made, Mapping) and set(PARTS[:NEEDED]) <= set(made) <= set(PARTS):
+        return {**dict.fromkeys(PARTS), **made}
     given = f"{len(made)} things" if isinstance(made, tuple | list | Mapping) else f"a {type(made).__name__}"
     raise HealthError(f"the task's function returned {given}; expected (model, batches, loss_fn, optimizer)")
 

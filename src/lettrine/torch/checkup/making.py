@@ -28,7 +28,14 @@ MODEL_NAMES: Final = frozenset(("model", "net", "network", "module", "m", "nn"))
 
 
 def make_task(
-    model: Any, batches: Any, loss_fn: Any, optimizer: Any, *, minutes: float, autocast: torch.dtype | None = None
+    model: Any,
+    batches: Any,
+    loss_fn: Any,
+    optimizer: Any,
+    step: Any = None,
+    *,
+    minutes: float,
+    autocast: torch.dtype | None = None,
 ) -> Task:
     """Take what was given, draw the batches, find out how the loss is called and how long a pass takes.
 
@@ -43,24 +50,32 @@ def make_task(
         raise HealthError(
             f"checkup got the class {loss_fn.__name__} as loss_fn; expected an instance of it: {loss_fn.__name__}()"
         )
-    if optimizer is not None and not isinstance(optimizer, Optimizer):
-        inner = getattr(optimizer, "optimizer", None)
-        if not isinstance(inner, Optimizer):
-            raise HealthError(f"checkup got an optimizer of type {type(optimizer).__name__}; expected a torch.optim.Optimizer")
-        optimizer = inner
+    optimizer = _bare(optimizer)
+    if step is not None and not callable(step):
+        raise HealthError(f"checkup got a step of type {type(step).__name__}; expected a function step(model, batch, optimizer)")
+    if step is not None and optimizer is None:
+        raise HealthError("checkup got a step and no optimizer; expected the one that the step uses: give it, or no step")
     for name, parameter in model.named_parameters():
         if isinstance(parameter, nn.UninitializedParameter):
             raise HealthError(f"checkup got {name}, which has no shape yet; call the model once, then check it")
         if parameter.is_meta:
             raise HealthError(f"checkup got {name} on the meta device, which holds no values; expected a model with weights")
-    with sandbox(model, loss_fn, optimizer, batches), torch.inference_mode(mode=False), torch.enable_grad():
+    with sandbox(model, loss_fn, optimizer, step, batches), torch.inference_mode(mode=False), torch.enable_grad():
         taken, again = draw(batches)
         rows_first = isinstance(batches, DataLoader) and batches.collate_fn is default_collate
-        task = Task(model, taken, loss_fn, optimizer, rows_first=rows_first, autocast=autocast, again=again)
+        task = Task(model, taken, loss_fn, optimizer, rows_first=rows_first, autocast=autocast, again=again, own_step=step)
     task = _called(task)
     task.budget = 60.0 * minutes
     task.deadline = task.now() + task.budget
     return task
+
+
+def _bare(optimizer: Any) -> Optimizer | None:
+    """The optimizer itself, if it is wrapped."""
+    inner = optimizer if optimizer is None or isinstance(optimizer, Optimizer) else getattr(optimizer, "optimizer", None)
+    if optimizer is not None and not isinstance(inner, Optimizer):
+        raise HealthError(f"checkup got an optimizer of type {type(optimizer).__name__}; expected a torch.optim.Optimizer")
+    return inner
 
 
 def draw(batches: Any) -> tuple[list[Any], bool]:

@@ -4,6 +4,7 @@ them.
 
 from __future__ import annotations
 
+import dis
 import functools
 import random
 import sys
@@ -16,11 +17,14 @@ from typing import Any, Final
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
 MOST: Final = 200_000  # objects visited; whatever lies beyond is data, not state
 LONG: Final = 10_000  # entries of a list that are visited: longer lists are data
+STEPPED: Final = (GradScaler, LRScheduler)  # of torch, and with a state of their own
 GENERATORS: Final = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
 _DULL: Final = (str, bytes, int, float, complex, bool, type(None), type, types.ModuleType, torch.dtype, torch.device, np.ndarray)
 
@@ -28,7 +32,7 @@ _DULL: Final = (str, bytes, int, float, complex, bool, type(None), type, types.M
 @dataclass
 class Reached:
     """The objects found. objects: everything with attributes of its own, modules included. containers: lists, dicts, sets,
-    deques.
+    deques. cells: what functions share with the function around them. stored: globals that functions write to, with their names.
     """
 
     tensors: list[Tensor] = field(default_factory=list)
@@ -37,6 +41,8 @@ class Reached:
     generators: list[Any] = field(default_factory=list)
     objects: list[Any] = field(default_factory=list)
     containers: list[Any] = field(default_factory=list)
+    cells: list[types.CellType] = field(default_factory=list)
+    stored: list[tuple[dict[str, Any], str]] = field(default_factory=list)
 
 
 def reach(*roots: Any) -> Reached:
@@ -84,23 +90,30 @@ def _inside(thing: Any, found: Reached) -> Iterable[Any]:  # noqa: C901, PLR0911
     if isinstance(thing, functools.partial):
         return (thing.func, *thing.args, *thing.keywords.values())
     if isinstance(thing, types.FunctionType):
-        return _closed_over(thing)
-    if _ours_to_open(thing):
+        return _closed_over(thing, found)
+    if isinstance(thing, STEPPED) or _ours_to_open(thing):
         found.objects.append(thing)
         return list(vars(thing).values())
     return ()
 
 
-def _closed_over(function: types.FunctionType) -> list[Any]:
-    """The objects a function holds: closure, defaults, and the networks or optimisers among the globals it uses. Our own hooks
-    are skipped: what they note must last.
+def _closed_over(function: types.FunctionType, found: Reached) -> list[Any]:
+    """The objects a function holds: closure, defaults, and of the globals it uses functions beside it, networks, optimisers and
+    the like. Our own hooks are skipped: what they note must last.
     """
     if (function.__module__ or "").startswith(__package__):
         return []
-    cells = [cell.cell_contents for cell in function.__closure__ or () if _filled(cell)]
-    named = [function.__globals__.get(name) for name in function.__code__.co_names]
-    kinds = (nn.Module, Optimizer, Tensor, *GENERATORS)
-    return [*cells, *(function.__defaults__ or ()), *(each for each in named if isinstance(each, kinds))]
+    cells = [cell for cell in function.__closure__ or () if _filled(cell)]
+    found.cells += cells
+    given = function.__globals__
+    found.stored += [
+        (given, each.argval) for each in dis.get_instructions(function) if each.opname == "STORE_GLOBAL" and each.argval in given
+    ]
+    named = [given.get(name) for name in function.__code__.co_names]
+    beside = [each for each in named if isinstance(each, types.FunctionType) and each.__globals__ is given]
+    kinds = (nn.Module, Optimizer, Tensor, *STEPPED, *GENERATORS)
+    held = [cell.cell_contents for cell in cells]
+    return [*held, *(function.__defaults__ or ()), *beside, *(each for each in named if isinstance(each, kinds))]
 
 
 def _filled(cell: types.CellType) -> bool:

@@ -7,7 +7,7 @@ certain without a trial. The sandbox around a training restores everything.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from math import cos, isfinite, pi
 from typing import Any, Final
@@ -15,7 +15,10 @@ from typing import Any, Final
 import torch
 from torch.optim import Optimizer
 
+from lettrine.errors import LettrineError
 from lettrine.health.findings import Finding
+from lettrine.torch.calibrate import calibrate
+from lettrine.torch.checkup.call import NotCalled
 from lettrine.torch.checkup.task import Task, takes_closure
 from lettrine.torch.checkup.trials import Remedy
 
@@ -123,6 +126,46 @@ def eps_that_holds(task: Task) -> Iterator[None]:
     yield
 
 
+@contextmanager
+def calibrated(task: Task) -> Iterator[None]:
+    """Scale the weights so that the outputs of each layer have a std of 1 on a batch."""
+    call = task.inputs(task.batch())
+    given: Any = dict(call.kwargs) if call.kwargs else call.args
+    calibrate(task.model, (given, task.batch()[-1]), task.loss_fn)
+    yield
+
+
+@contextmanager
+def redrawn(task: Task) -> Iterator[None]:
+    """Draw the weights anew, as the modules themselves do."""
+    for module in task.model.modules():
+        if callable(reset := getattr(module, "reset_parameters", None)):
+            reset()
+    yield
+
+
+@contextmanager
+def kept(task: Task) -> Iterator[None]:
+    """Never clear a gradient: what the training does whose remedy is to clear them."""
+    assert task.optimizer is not None  # noqa: S101  for the type checker: `attempts_for` has looked
+    task.optimizer.zero_grad = lambda *_, **__: None  # type: ignore[method-assign]  # the sandbox takes it away again
+    yield
+
+
+@contextmanager
+def scaled(task: Task, factor: float) -> Iterator[None]:
+    """Multiply the gradients before each step."""
+
+    def before(optimizer: Optimizer, *_: Any) -> None:
+        for group in optimizer.param_groups:
+            for each in group["params"]:
+                if each.grad is not None:
+                    each.grad.mul_(factor)
+
+    with _before_each_step(task, before):
+        yield
+
+
 def _groups(task: Task) -> list[dict[str, Any]]:
     return task.optimizer.param_groups if task.optimizer else []
 
@@ -175,6 +218,24 @@ def _clip_later(finding: Finding) -> list[Attempt]:
     return [Attempt(said, lambda _: lambda task: clipped(task, meant), lambda task: clipped(task, left))]
 
 
+def _other_start(_: Finding) -> list[Attempt]:
+    return [
+        Attempt("weights that keep the std of each layer's outputs at 1", lambda _: calibrated),
+        Attempt("weights drawn anew by the modules themselves", lambda _: redrawn),
+        *(_times(factor) for factor in LOWER),
+    ]
+
+
+def _clear(_: Finding) -> list[Attempt]:
+    return [Attempt("gradients cleared before each step", lambda _: lambda _: nullcontext(), kept)]
+
+
+def _unscale(finding: Finding) -> list[Attempt]:
+    """Divide by the scale of the GradScaler. The finding knows both norms."""
+    factor = finding.value / finding.limit
+    return [Attempt("gradients at their true size", lambda _: lambda _: nullcontext(), lambda task: scaled(task, factor))]
+
+
 FALLS: Final = (_falls("a line", linear), _falls("half a cosine", half_cosine))
 TRIED: Final[dict[str, Callable[[Finding], list[Attempt]]]] = {
     "learning-rate-too-high": _lower,
@@ -187,6 +248,12 @@ TRIED: Final[dict[str, Callable[[Finding], list[Attempt]]]] = {
     "weight-decay": _no_decay,
     "eps-underflow": _eps,
     "clip-before-unscale": _clip_later,
+    "missing-zero-grad": _clear,
+    "scaled-gradients": _unscale,
+    "dead-units": _other_start,
+    "saturation": _other_start,
+    "activation-scale": _other_start,
+    "gradient-scale": _other_start,
 }
 """The remedies to try, by kind of finding."""
 
@@ -196,4 +263,21 @@ def attempts_for(finding: Finding, task: Task) -> list[Attempt]:
     if task.optimizer is None or takes_closure(task.optimizer):
         return []
     make = TRIED.get(finding.id)
-    return make(finding) if make else []
+    return [each for each in make(finding) if _possible(each, task)] if make else []
+
+
+def _possible(attempt: Attempt, task: Task) -> bool:
+    """Whether the remedy can be applied: weights cannot be scaled in every network, and those of a trained one stay."""
+    made = attempt.make(1)
+    if made not in (calibrated, redrawn):
+        return True
+    trained = task.optimizer is not None and bool(task.optimizer.state)
+    if trained or (task.whole and made is calibrated):
+        return False
+    try:
+        with task.boxed():
+            before = [each.detach().clone() for each in task.model.parameters()]
+            with made(task):
+                return any(not torch.equal(*both) for both in zip(before, task.model.parameters(), strict=True))
+    except (LettrineError, NotCalled):
+        return False

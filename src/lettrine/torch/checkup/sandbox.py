@@ -47,6 +47,8 @@ class _Held:
         self.reached = reached
         self.attributes = [(each, dict(vars(each))) for each in reached.objects]
         self.contents = [(each, _shallow(each)) for each in reached.containers]
+        self.cells = [(each, each.cell_contents) for each in reached.cells]
+        self.stored = [(names, name, names[name]) for names, name in reached.stored]
         self.optimisers = [(each, dict(vars(each))) for each in reached.optimisers]
         leaves = [each for each in reached.tensors if each.is_leaf and not each.is_inference()]
         self.leaves = [(each, each.data, each.grad, each.requires_grad, each._version) for each in leaves]  # noqa: SLF001
@@ -74,6 +76,10 @@ class _Held:
             if _differs(vars(each), own):
                 vars(each).clear()
                 vars(each).update(own)
+        for cell, value in self.cells:
+            cell.cell_contents = value
+        for names, name, value in self.stored:
+            names[name] = value
         for container, content in self.contents:
             _refill(container, content)
         for optimiser, own in self.optimisers:

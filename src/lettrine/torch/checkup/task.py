@@ -30,7 +30,8 @@ class Task:
 
     batches: copies, in the order they came. whole: the loss function takes the model and the batch, else outputs and targets.
     rows_first: the batches come from a DataLoader that stacks examples along axis 0. autocast: dtype, None without.
-    again: one and the same batch was handed over again and again.
+    again: one and the same batch was handed over again and again. own_step: the user's training step, called with model, batch
+    and optimiser.
     seconds: of one forward and backward pass. stateful: the model answers differently when it is asked the same again. budget:
     seconds there are in all. deadline: when they are up, by `clock`.
     """
@@ -43,6 +44,7 @@ class Task:
     rows_first: bool = False
     autocast: torch.dtype | None = None
     again: bool = False
+    own_step: Callable[..., Any] | None = None
     seconds: float = 0.0
     stateful: bool = False
     budget: float = float("inf")
@@ -158,7 +160,7 @@ class Task:
         tensors in float64 too, such as masks that a forward pass makes.
         """
         with (
-            sandbox(self.model, self.loss_fn, self.optimizer),
+            sandbox(self.model, self.loss_fn, self.optimizer, self.own_step),
             _settings(exact=exact),
             warnings.catch_warnings(),
             torch.inference_mode(mode=False),

@@ -9,6 +9,7 @@ from lettrine.torch.checkup.experiments import (  # noqa: I001  in the order in 
     alone,
     randomness,
     optimiser,
+    step,
     data,
     answer,
     saving,
@@ -52,6 +53,7 @@ __all__ = [
     "scales",
     "shared_norm",
     "start",
+    "step",
     "still_norm",
     "targets",
 ]

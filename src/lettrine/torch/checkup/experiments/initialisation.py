@@ -6,9 +6,7 @@ are scaled so that every layer has a spread of 1, and training is tried with and
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +15,10 @@ from lettrine.errors import LettrineError
 from lettrine.health.checks import Skip
 from lettrine.health.findings import Finding
 from lettrine.health.limits import CHECKUP_DEPTH, CHECKUP_START_LOST, TRIAL_STEPS
-from lettrine.torch.calibrate import calibrate
 from lettrine.torch.capture.catalogue import kind_of
 from lettrine.torch.checkup.call import NotCalled
 from lettrine.torch.checkup.experiment import Result, experiment, finding
+from lettrine.torch.checkup.remedies import calibrated
 from lettrine.torch.checkup.spread import record_calls
 from lettrine.torch.checkup.task import Task, takes_closure
 from lettrine.torch.checkup.trials import SEEDS, Trial, compare, steps_for
@@ -59,7 +57,7 @@ def initialisation(task: Task) -> Result:
     if not steps:
         raise Skip("not run", f"{said} There was no time to try other weights; give minutes=…")
     try:
-        trial = compare(task, _calibrated, steps)
+        trial = compare(task, calibrated, steps)
     except LettrineError as error:
         raise Skip("not applicable", str(error)) from None
     figures |= {"without": trial.without, "with": trial.with_remedy, "error": trial.error}
@@ -85,14 +83,6 @@ def _spreads(task: Task) -> list[tuple[str, float]]:
 def _std(tensor: Tensor) -> float:
     """Std over examples, root mean square over units. So a bias, equal in all examples, does not count."""
     return float(tensor.detach().double().var(0, correction=0).mean().sqrt())
-
-
-@contextmanager
-def _calibrated(task: Task) -> Iterator[None]:
-    call = task.inputs(task.batch())
-    given: Any = dict(call.kwargs) if call.kwargs else call.args
-    calibrate(task.model, (given, task.batch()[-1]), task.loss_fn)
-    yield
 
 
 def _finding(last: str, said: str, share: float, trial: Trial) -> Finding:

@@ -1,0 +1,210 @@
+"""The user's own training step: what its optimiser gets, each fault beside its cure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from checkup_tasks import mlp, pairs  # noqa: E402
+from test_checkup_learning import figure, the  # noqa: E402
+from torch import nn  # noqa: E402
+
+from lettrine import health  # noqa: E402
+from lettrine.cli.app import main  # noqa: E402
+from lettrine.errors import ArgumentError, HealthError  # noqa: E402
+from lettrine.health.limits import CHECKUP_CALLS  # noqa: E402
+from lettrine.torch.checkup.making import make_task  # noqa: E402
+
+cross_entropy = nn.functional.cross_entropy
+CLIP = 0.25
+seen = 0
+
+
+def scaled(*, unscale: bool, clip: bool = True, scaler: Any = None) -> Callable[..., None]:
+    """A step under a GradScaler."""
+    scaler = scaler or torch.amp.GradScaler("cpu", init_scale=1024.0)
+
+    def step(model: nn.Module, batch: Any, optimizer: torch.optim.Optimizer) -> None:
+        optimizer.zero_grad()
+        scaler.scale(cross_entropy(model(batch[0]), batch[1])).backward()
+        if unscale:
+            scaler.unscale_(optimizer)
+        if clip:
+            nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+        scaler.step(optimizer)
+        scaler.update()
+
+    return step
+
+
+def accumulating(every: int, *, clear: bool = True) -> Callable[..., None]:
+    """A step of its optimiser at every n-th call."""
+    calls = 0
+
+    def step(model: nn.Module, batch: Any, optimizer: torch.optim.Optimizer) -> None:
+        nonlocal calls
+        calls += 1
+        (cross_entropy(model(batch[0]), batch[1]) / every).backward()
+        if calls % every == 0:
+            optimizer.step()
+            if clear:
+                optimizer.zero_grad()
+
+    return step
+
+
+def plain(model: nn.Module, batch: Any, optimizer: torch.optim.Optimizer) -> None:
+    global seen  # noqa: PLW0603  as scripts count their steps
+    seen += 1
+    optimizer.zero_grad()
+    cross_entropy(model(batch[0]), batch[1]).backward()
+    optimizer.step()
+
+
+def tried(step: Any, *, adam: bool = False, only: Any = ("step",)) -> health.Report:
+    model = mlp()
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3) if adam else torch.optim.SGD(model.parameters(), lr=0.3)
+    return health.checkup(model, pairs(12, 32), cross_entropy, optimizer, step, only=only, progress=False, minutes=5)
+
+
+class TestScale:
+    def test_clipping_before_unscaling(self) -> None:
+        report = tried(scaled(unscale=False))
+        found = the(report, "clip-before-unscale")
+        assert found.severity == "warning"
+        assert found.value == pytest.approx(CLIP / 1024, rel=1e-4)
+        assert f"clipped at {CLIP} " in found.message
+        assert "1024 times too large" in found.message
+        assert figure(report, "step", "norm lower") == pytest.approx(256 * CLIP / 1024, rel=1e-4)
+        assert f"With clipping at {CLIP} after unscaling, tried for" in found.remedy
+
+    def test_in_the_right_order(self) -> None:
+        report = tried(scaled(unscale=True))
+        assert report.outcomes[0].status == "passed"
+        assert figure(report, "step", "norm") == pytest.approx(CLIP, rel=1e-4)
+        assert figure(report, "step", "norm lower") == pytest.approx(CLIP, rel=1e-4)
+
+    def test_a_scale_without_clipping(self) -> None:
+        assert tried(scaled(unscale=False, clip=False)).outcomes[0].status == "passed"
+
+    def test_what_adam_does_not_mind_is_a_remark(self) -> None:
+        found = the(tried(scaled(unscale=False), adam=True), "clip-before-unscale")
+        assert found.severity == "info"
+        assert "unscale_(optimizer) before" in found.remedy
+        assert "So far it makes little difference" in found.remedy
+
+    def test_a_scaler_keeps_its_state(self) -> None:
+        fresh, used = (torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=3) for _ in range(2))
+        model = mlp()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.3)
+        scaled(unscale=True, scaler=used)(model, pairs()[0], optimizer)
+        before = [each.state_dict() for each in (fresh, used)]
+        for each in (fresh, used):
+            assert tried(scaled(unscale=False, scaler=each)).outcomes[0].status == "found"
+        assert [each.state_dict() for each in (fresh, used)] == before
+        assert fresh._scale is None
+
+
+class TestGradients:
+    def test_never_cleared(self) -> None:
+        found = the(tried(accumulating(1, clear=False)), "missing-zero-grad")
+        assert found.severity == "critical"
+        assert found.value > 0.1
+        assert "With gradients cleared before each step, tried for" in found.remedy
+
+    @pytest.mark.parametrize("every", [1, 4])
+    def test_accumulated_and_then_cleared(self, every: int) -> None:
+        report = tried(accumulating(every))
+        assert report.outcomes[0].status == "passed"
+        assert figure(report, "step", "calls") == 2 * every
+        assert figure(report, "step", "difference") == 0.0
+
+    def test_accumulated_and_never_cleared(self) -> None:
+        assert the(tried(accumulating(4, clear=False)), "missing-zero-grad")
+
+    def test_thrown_away(self) -> None:
+        def step(model: nn.Module, batch: Any, optimizer: torch.optim.Optimizer) -> None:
+            cross_entropy(model(batch[0]), batch[1]).backward()
+            optimizer.zero_grad()
+            optimizer.step()
+
+        found = the(tried(step), "gradients-cleared")
+        assert "each of the 2 optimizer steps" in found.message
+
+    def test_never_used(self) -> None:
+        def step(model: nn.Module, batch: Any, _: torch.optim.Optimizer) -> None:
+            cross_entropy(model(batch[0]), batch[1]).backward()
+
+        found = the(tried(step), "never-moved")
+        assert f"In {CHECKUP_CALLS} calls" in found.message
+        assert found.where == ("0.weight", "0.bias", "2.weight", "2.bias")
+
+    def test_never_computed(self) -> None:
+        def step(model: nn.Module, batch: Any, _: torch.optim.Optimizer) -> None:
+            cross_entropy(model(batch[0]), batch[1])
+
+        assert the(tried(step), "no-gradient")
+
+
+class TestGiven:
+    def test_counters_and_schedules_keep_their_state(self) -> None:
+        model = mlp()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.3)
+        schedule = torch.optim.lr_scheduler.StepLR(optimizer, 2)
+        calls = 0
+
+        def step(model: nn.Module, batch: Any, optimizer: torch.optim.Optimizer) -> None:
+            nonlocal calls
+            calls += 1
+            plain(model, batch, optimizer)
+            schedule.step()
+
+        before = seen
+        kept = {key: value for key, value in vars(schedule).items() if key != "optimizer"}
+        report = health.checkup(model, pairs(), cross_entropy, optimizer, step, only=["step"], progress=False)
+        assert figure(report, "step", "calls") == 2
+        assert (calls, seen) == (0, before)
+        assert {key: value for key, value in vars(schedule).items() if key != "optimizer"} == kept
+        assert optimizer.param_groups[0]["lr"] == 0.3
+
+    def test_without_one(self) -> None:
+        report = health.checkup(mlp(), pairs(), cross_entropy, only=["step"], progress=False)
+        assert report.outcomes[0].status == "not applicable"
+
+    def test_what_cannot_be_one(self) -> None:
+        with pytest.raises(ArgumentError, match="step got 3"):
+            tried(3)
+        model = mlp()
+        with pytest.raises(HealthError, match="step of type int"):
+            make_task(model, pairs(), cross_entropy, torch.optim.SGD(model.parameters(), lr=0.3), 3, minutes=1)
+        with pytest.raises(HealthError, match="a step and no optimizer"):
+            health.checkup(mlp(), pairs(), cross_entropy, step=plain, progress=False)
+
+    def test_one_that_breaks_says_so(self) -> None:
+        def step(*_: Any) -> None:
+            raise KeyError("lr")
+
+        assert tried(step).outcomes[0].reason == "KeyError: 'lr'"
+
+    @pytest.mark.parametrize(
+        "form",
+        [
+            "model, batches, cross_entropy, optimizer, step",
+            "dict(model=model, batches=batches, loss_fn=cross_entropy, optimizer=optimizer, step=step)",
+        ],
+    )
+    def test_from_a_file(self, form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (tmp_path / "stepping.py").write_text(
+            f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\nfrom checkup_tasks import mlp, pairs\n"
+            "import torch\nfrom test_checkup_step import accumulating, cross_entropy\n\n\ndef make():\n"
+            "    model, batches, step = mlp(), pairs(), accumulating(1, clear=False)\n"
+            f"    optimizer = torch.optim.SGD(model.parameters(), lr=0.3)\n    return {form}\n"
+        )
+        assert main(["checkup", f"{tmp_path / 'stepping.py'}:make", "--only", "step", "--json"]) == 1
+        assert [each["id"] for each in json.loads(capsys.readouterr().out)["findings"]] == ["missing-zero-grad"]
