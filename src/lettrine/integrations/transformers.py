@@ -18,7 +18,9 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, SaveStrategy
 
 from lettrine.health.findings import Report
 from lettrine.integrations.accelerate import overhear
-from lettrine.integrations.watching import Watching, held_out_loss, read_state, write_state
+from lettrine.integrations.held_out import held_out_loss
+from lettrine.integrations.states import read_state, write_state
+from lettrine.integrations.watching import Watching
 from lettrine.torch.watching.watch import Watch
 
 _CALLERS = 6  # frames from the callback to the trainer that calls it
