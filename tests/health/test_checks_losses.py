@@ -11,6 +11,8 @@ from paper import FACTS, HIDDEN, STEPS, found, healthy_losses, make_trace, noisy
 
 from lettrine.health import limits
 from lettrine.health.checks import examine
+from lettrine.health.checks.accumulated import in_true_units
+from lettrine.health.checks.reference import guess_of
 from lettrine.health.evidence import Evidence
 from lettrine.health.trace import ALIKE, NonFinite
 
@@ -275,19 +277,30 @@ def test_held_out_labels_are_not_asked_for_where_the_data_are_known_to_be_alike(
 
 @pytest.mark.parametrize("dev", [[2.0, 1.7, 1.6, 1.58, 1.57], [2.3, 2.6, 2.9, 3.0, 3.1]])
 @pytest.mark.parametrize("share", [1 / 8, 1, 8])
-def test_losses_of_accumulated_passes_stand_beside_a_held_out_loss_in_its_units(share: float, dev: list[float]):
-    """Each pass trains on its eighth, as is done by hand, or on its mean, and the sum is reported, as transformers may."""
+def test_losses_of_accumulated_passes_are_brought_to_true_units(share: float, dev: list[float]):
+    """Each pass trains on its eighth, as is done by hand, or on its mean, and the sum is reported; four are looked at."""
     falling = 2.2 - 0.8 * (1 - np.exp(-np.arange(200) / 50))
     known = {
-        "passes": 8 if share != 1 else 1,
+        "passes": 4 if share != 1 else 1,
+        "parts": 8 if share != 1 else 1,
+        "shares": float(share < 1),
         "weight": min(share, 1),
         "reference": log(10) * min(share, 1),
+        "even": log(10) * min(share, 1),
         "classes": 10,
         "terms": 1,
     }
     known |= {f"value {step}": falling[step] * min(share, 1) for step in STEPS}
     seen = Evidence("loss", (), (0, 94), known, {"kind": "cross-entropy", "nature": "", "targets": "classes"})
     trace = make_trace(loss=falling * share, dev=dev, evidence=(seen,), **{"step.loss": falling[list(STEPS)] * share})
+    assert guess_of(trace) == pytest.approx(log(10) * share)
+    trace = in_true_units(trace)
+    np.testing.assert_allclose(trace.loss.mean, falling)
+    np.testing.assert_allclose(trace.loss.high, falling)
+    np.testing.assert_allclose(trace.recent.mean, falling)
+    np.testing.assert_allclose(trace.step_stats["loss"], falling[list(STEPS)])
+    assert guess_of(trace) == pytest.approx(log(10))
+    assert in_true_units(trace) is trace
     ids = {each.id for each in examine(trace).findings} & {"held-out-labels", "dev-scale", "overfitting"}
     assert ids == ({"held-out-labels"} if dev[-1] > 3 else set())
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from small_trainings import assert_watched, hooks_on, same_weights
@@ -10,8 +11,17 @@ from torch import Tensor, nn
 
 pytest.importorskip("transformers")
 
-from transformers import GPT2Config, GPT2LMHeadModel, PrinterCallback, Trainer, TrainingArguments
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PrinterCallback,
+    Trainer,
+    TrainingArguments,
+)
 
+from lettrine.health.checks.reference import guess_of
 from lettrine.integrations.transformers import HealthCallback
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers warns of what small trainings lack
@@ -29,6 +39,13 @@ def gpt2() -> nn.Module:
     torch.manual_seed(0)
     config = GPT2Config(vocab_size=VOCABULARY, n_positions=LENGTH, n_embd=16, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0)
     return GPT2LMHeadModel(config)
+
+
+def bert() -> nn.Module:
+    """It takes `num_items_in_batch` and does not use it: the trainer adds up the means of the micro-batches."""
+    torch.manual_seed(0)
+    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    return BertForSequenceClassification(BertConfig(vocab_size=VOCABULARY, max_position_embeddings=LENGTH, **small))
 
 
 def adapted() -> nn.Module:
@@ -92,6 +109,26 @@ def test_watching_changes_nothing_and_losses_are_in_true_units(case: str, tmp_pa
     facts = check.report.trace.facts
     assert facts.classes == (0 if case == "smoothed" else VOCABULARY)  # the trainer's smoothed loss is no loss of torch
     assert facts.batch_size == 8
+
+
+@pytest.mark.parametrize("parts", [3, 8])
+def test_losses_of_means_that_are_added_up_are_those_of_a_batch(parts: int, tmp_path: Path) -> None:
+    class Classes(Told):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            for data in (self.train_dataset, self.eval_dataset):
+                data[:] = [{"input_ids": row["input_ids"], "labels": row["input_ids"][0] % 2} for row in data]
+
+    check = HealthCallback(save=False, show=False)
+    options = {"max_steps": -1, "num_train_epochs": 2, "eval_strategy": "epoch"}
+    trainer = train(bert(), tmp_path, check, Classes, gradient_accumulation_steps=parts, **options)
+    told = []
+    for first in (0, 16):  # batches of an epoch; the last step may have fewer
+        epoch = trainer.told[first : first + 16]
+        told += [np.mean(epoch[place : place + parts]) for place in range(0, len(epoch), parts)]
+    assert_watched(check.report, told, trainer.state.global_step)
+    assert guess_of(check.report.trace) == pytest.approx(np.log(2), rel=0.05)
+    assert 0.3 < check.report.trace.loss.mean[-1] / check.report.trace.dev.mean[-1] < 1.5
 
 
 def test_evaluation_is_the_held_out_loss(tmp_path: Path) -> None:

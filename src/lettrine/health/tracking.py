@@ -14,6 +14,7 @@ Those of `lettrine.integrations` have one, which hands over the page, the findin
 
 MOST: Final = 50  # series, as many as a person can look through
 WHOLE: Final = ("loss", "learning_rate", "gradient_norm")
+_LOSS: Final = f"{ROOT}/loss"
 TELLING: Final = ("update_data", "output_std", "grad_std", "dead")
 
 
@@ -21,19 +22,37 @@ class Tracking:
     """At sampled steps (see `Observers.on_sample`) it calls `log_to` with a dict of at most MOST values, and the step.
 
     Keys are those of `lettrine.health.scalars`: WHOLE for the whole step, TELLING for modules and parameters; in a large network
-    for modules that are evenly spaced from input to output. The first sampled step decides which.
+    for modules that are evenly spaced from input to output. The first sampled step decides which. It waits until it is known in
+    which units losses are.
+
+    factor: by what losses are multiplied; None while that is not known.
     """
 
     def __init__(self, log_to: LogTo) -> None:
         self._log_to: LogTo | None = log_to
         self._keys: list[str] = []
+        self._waiting: list[tuple[int, dict[str, float]]] = []
+        self.factor: float | None = None
 
     def __call__(self, step: int, figures: Mapping[str, float]) -> None:
         """A step was sampled."""
         if self._log_to is None:
             return
         self._keys = self._keys or chosen(list(figures))
-        self._call(self._log_to, {key: figures[key] for key in self._keys if key in figures}, step)
+        self._waiting.append((step, {key: figures[key] for key in self._keys if key in figures}))
+        self.settle(self.factor)
+
+    def settle(self, factor: float | None) -> None:
+        """Hand on what waits, if the factor is known."""
+        self.factor = factor
+        if factor is None:
+            return
+        waiting, self._waiting = self._waiting, []
+        for step, values in waiting:
+            if _LOSS in values:
+                values[_LOSS] *= factor
+            if self._log_to is not None:
+                self._call(self._log_to, values, step)
 
     @property
     def finishes(self) -> bool:

@@ -19,8 +19,8 @@ def overhear(accelerator: Accelerator, hand: Callable[[Any], None]) -> Callable[
     backward = accelerator.backward
 
     def observed(loss: Any, **options: Any) -> None:
-        hand(loss)
         backward(loss, **options)
+        hand(loss)  # now it is known how it was made
 
     def leave() -> None:
         if vars(accelerator).get("backward") is observed:

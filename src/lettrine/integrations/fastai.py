@@ -10,7 +10,8 @@ from fastai.callback.core import CancelFitException
 from fastai.optimizer import OptimWrapper
 
 from lettrine.health.findings import Report
-from lettrine.integrations.watching import Watching, held_out_loss
+from lettrine.integrations.held_out import held_out_loss
+from lettrine.integrations.watching import Watching
 from lettrine.torch.foreign import stand_in
 from lettrine.torch.watching.watch import Watch
 

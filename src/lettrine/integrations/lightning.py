@@ -15,7 +15,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from lettrine.health.findings import Report
-from lettrine.integrations.watching import Watching, held_out_loss
+from lettrine.integrations.held_out import held_out_loss
+from lettrine.integrations.watching import Watching
 from lettrine.torch.watching.watch import Watch
 
 

@@ -1,8 +1,9 @@
 """transformers: `Trainer(callbacks=[HealthCallback()])`.
 
-Callbacks do not get the loss. So it is taken from the trainer's accelerator, whatever `compute_loss` is: the sum over the
-micro-batches of a step, as they add to the gradient. Steps are the trainer's global steps; the held-out loss is "eval_loss". The
-trace is in each checkpoint as health.safetensors, and a resumed training continues it.
+Callbacks do not get the loss. So it is taken from the trainer's accelerator, whatever `compute_loss` is. It is in units of one
+batch, also where the trainer adds up the means of the micro-batches, as for a model that takes `num_items_in_batch` and does not
+use it. Steps are the trainer's global steps; the held-out loss is "eval_loss". The trace is in each checkpoint as
+health.safetensors, and a resumed training continues it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, SaveStrategy
 
 from lettrine.health.findings import Report
 from lettrine.integrations.accelerate import overhear
-from lettrine.integrations.watching import Watching, held_out_loss, read_state, write_state
+from lettrine.integrations.held_out import held_out_loss
+from lettrine.integrations.states import read_state, write_state
+from lettrine.integrations.watching import Watching
 from lettrine.torch.watching.watch import Watch
 
 _CALLERS = 6  # frames from the callback to the trainer that calls it
@@ -53,8 +56,9 @@ class HealthCallback(TrainerCallback):  # type: ignore[misc]  # Any, where trans
         if trainer is not None and (watch := self.watch) is not None:
 
             def hand(loss: Any) -> None:
-                parts = trainer.current_gradient_accumulation_steps  # their sum is the loss; the losses of a step are averaged
-                watch.loss(loss if parts == 1 else loss * parts)
+                parts = trainer.current_gradient_accumulation_steps
+                whole = parts == 1 or watch.adds_up(parts)  # else their sum is the loss; the losses of a step are averaged
+                watch.loss(loss if whole else loss * parts)
 
             self._leave = overhear(trainer.accelerator, hand)
 

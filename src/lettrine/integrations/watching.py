@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
-
-import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from typing import Any
 
 from lettrine.arguments import checked
 from lettrine.errors import LettrineError
@@ -20,9 +15,6 @@ from lettrine.health.tracking import LogTo
 from lettrine.integrations.telling import save_page
 from lettrine.torch.watch import watch
 from lettrine.torch.watching.watch import Watch
-
-STATE: Final = "health.safetensors"
-_HELD_OUT: Final = frozenset({"val", "valid", "validation", "dev", "eval"})  # words in the name of a held-out loss
 
 
 def _nobody(_: Finding) -> None:
@@ -102,33 +94,3 @@ class Watching:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "watch": None}  # a copy or a pickle of a callback watches nothing
-
-
-def held_out_loss(metrics: Mapping[str, Any]) -> tuple[str, Any]:
-    """Name and value of the held-out loss among metrics, such as "val_loss", "loss/valid" or "eval_loss"; ("", None) if there is
-    none.
-    """
-    for name, value in metrics.items():
-        words = "".join(each if each.isalnum() else " " for each in name.lower()).split()
-        if "loss" in words and _HELD_OUT & set(words):
-            return name, value
-    return "", None
-
-
-def write_state(state: Mapping[str, Any], folder: Path) -> None:
-    """Keep the state of a watch beside a framework's checkpoint, if that exists."""
-    if folder.is_dir() and "trace" in state:
-        arrays = {name: np.asarray(each) for name, each in state["trace"]["arrays"].items()}
-        save_file(arrays, folder / STATE, {"step": str(state["step"]), "values": state["trace"]["values"]})
-
-
-def read_state(folder: Path) -> dict[str, Any] | None:
-    """The state kept by `write_state`; None if there is none or it cannot be read."""
-    try:
-        with safe_open(folder / STATE, "numpy") as file:
-            told = file.metadata()
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
-            return {"step": int(told["step"]), "trace": {"arrays": arrays, "values": told["values"]}}
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        LOGGER.info("what was watched before is not in %s: %s", folder, error)
-        return None

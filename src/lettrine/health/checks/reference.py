@@ -34,8 +34,8 @@ class Reference:
 UNKNOWN: Final = Reference()
 NEED_NOT_FALL: Final = "a loss against another network, for rewards or of an unknown kind need not fall"
 CONSTANT: Final = "the best single answer to every input"
-_ONE_OF_THEM: Final = 1.4  # between a loss and the mean of others of its kind; a sum or a mean of two differs by 2
-_ONE_UNIT: Final = 0.02  # spread of the ratio of two losses that differ in their unit only
+ONE_OF_THEM: Final = 1.4  # between a loss and the mean of others of its kind; a sum or a mean of two differs by 2
+ONE_UNIT: Final = 0.02  # spread of the ratio of two losses that differ in their unit only
 
 
 def guess_of(trace: Trace) -> float:
@@ -62,15 +62,6 @@ def training_weight(trace: Trace) -> float:
     """How many times the training loss that is handed over is the mean over examples and outputs; NaN if unknown."""
     seen = loss_seen(trace)
     return seen.figure("weight") * units_of(trace, seen) if seen is not None else nan
-
-
-def per_mean(trace: Trace) -> float:
-    """By what the reported losses are multiplied to stand beside a held-out loss: the number of backward passes of a step, where
-    each trains on its share of the loss (accumulation by hand), 1 by it where they report the sum of their means, and else 1.
-    """
-    seen, weight = loss_seen(trace), training_weight(trace)
-    passes = seen.figure("passes") if seen is not None else 1.0
-    return next((each for each in (passes, 1 / passes) if abs(weight * each - 1) <= _ONE_UNIT), 1.0) if passes > 1 else 1.0
 
 
 def even_of(trace: Trace) -> float:
@@ -123,16 +114,20 @@ def bare_term(trace: Trace) -> Evidence | None:
 def units_of(trace: Trace, seen: Evidence) -> float:
     """The reported loss divided by the one trained on (accumulation, a loss scale); NaN if that varies.
 
-    Where a step has several backward passes the loss of one of them may be reported: it varies around theirs.
+    Where a step has several backward passes the loss of one of them may be reported, or that of all while only some were looked
+    at: it varies around theirs.
     """
     ratios = handed_ratios(trace, seen)
     if not len(ratios):
         return 1.0
     middle = float(np.median(ratios))
     off = np.abs(ratios / middle - 1) if middle else np.full(1, np.inf)
-    if float(np.median(off)) < _ONE_UNIT:
+    if float(np.median(off)) < ONE_UNIT:
         return middle
-    return 1.0 if seen.figure("passes") > 1 and 1 / _ONE_OF_THEM < middle < _ONE_OF_THEM else nan
+    parts = max(seen.figure("passes"), seen.figure("parts"))
+    if not parts > 1:
+        return nan
+    return next((each for each in (1.0, parts) if 1 / ONE_OF_THEM < middle / each < ONE_OF_THEM), nan)
 
 
 def handed_ratios(trace: Trace, seen: Evidence) -> Floats:

@@ -71,6 +71,8 @@ class Looker:
         self._step = self._before = -1  # the step that is looked at, and the one looked at before
         self._looked = 0  # steps looked at
         self._passes = self._since = 0  # backward passes looked at in this step; those since an optimiser stepped
+        self._counted = self._looked_at = 0  # calls of the model since an optimiser stepped; those up to the last look
+        self.scale: tuple[tuple[float, ...], float] | None = None  # of the last loss looked at, as in `Look`
         self._held_out = self._wait_for_held_out()
         self._evaluations = Evaluations(self.roots, guard, self._made_of, Answers(self._readers.note))
         self._made: list[
@@ -97,6 +99,7 @@ class Looker:
         if not (self._looked < FIRST or detail):
             return
         self._before, self._step, self._passes, self._since = self._step, step, 0, 0
+        self._counted = self._looked_at = 0
         self._noting = not delicate(self._model)
         self.blind = self.blind or (not self._noting and compiles())
         for root in self.roots:
@@ -129,10 +132,15 @@ class Looker:
     def stepping(self, optimiser: Optimizer, scales: tuple[float, float], leftover: float) -> None:
         """The optimiser steps now. scales, leftover: as in `Stepping`."""
         if self.looking:
+            counts = self._since, self._parts()
             self._readers.ask(
-                "stepping", Stepping(self._step, self._model, self._optimisers, optimiser, self._since, *scales, leftover)
+                "stepping", Stepping(self._step, self._model, self._optimisers, optimiser, *counts, *scales, leftover)
             )
-        self._since = 0
+        self._since = self._counted = self._looked_at = 0
+
+    def _parts(self) -> float:
+        """Backward passes since an optimiser stepped. Before each, the model is called as often as before the others."""
+        return self._since * self._counted / self._looked_at if self._looked_at else float(self._since)
 
     def disarm(self) -> None:
         """The step is over."""
@@ -166,9 +174,8 @@ class Looker:
         if not torch.is_grad_enabled() or recomputing() or transformed():
             return
         self.calls += not self._depth
-        if self._passes >= PASSES:
-            return
-        if not self._depth:
+        self._counted += not self._depth
+        if not self._depth and self._passes < PASSES:
             if not self._waiting:
                 self._called.clear()
                 self._earlier = self._notes.earlier()
@@ -198,7 +205,7 @@ class Looker:
         if not self._depth:
             return
         self._depth -= 1
-        if not self._depth:
+        if not self._depth and self._passes < PASSES:
             self._notes.root = -1
             if self._noting and not self._whole:
                 self._notes.begin()
@@ -210,6 +217,7 @@ class Looker:
             return
         place, self._waiting, self._notes.paused = self._since, False, True
         self._passes, self._since = self._passes + 1, self._since + (loss is not None)
+        self._looked_at = self._counted
         self._looked += self._passes == 1
         calls, modules = tuple(self._notes.calls), tuple(self._notes.modules)
         earlier, self._earlier = self._earlier, ()
@@ -221,6 +229,7 @@ class Looker:
         self._called.clear()
         self._notes.forget()
         self._readers.show(look)
+        self.scale = look.scale if look.terms else None
         targets = [term.target for term in look.terms if term.kind in ERRORS]
         self._numeric = self._numeric or any(each is not None and each.is_floating_point() for each in targets)
 

@@ -33,6 +33,8 @@ from lettrine.health.recorder import Recorder
 from lettrine.torch.capture.functions import FunctionCall, ModuleCall
 from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.outputs import tensors_in
+from lettrine.torch.graph.losses.means import weight_of
+from lettrine.torch.graph.losses.scales import last_factors
 from lettrine.torch.graph.losses.terms import Term, terms_of
 from lettrine.torch.private import without_modes
 
@@ -108,10 +110,23 @@ class Look:
             return []
         return terms_of(self.loss, self.calls, [each for root in self.roots for each in root.outputs])
 
+    @property
+    def value(self) -> float:
+        """The loss, the sum of it if it is no single number; NaN if it was not seen."""
+        if self.loss is None:
+            return nan
+        return float(self.loss if self.loss.numel() == 1 else self.loss.detach().double().sum())
+
+    @cached_property
+    def scale(self) -> tuple[tuple[float, ...], float]:
+        """The numbers by which the loss was multiplied last, and the loss divided by the mean of its only term."""
+        return last_factors(self.loss.grad_fn if self.loss is not None else None), weight_of(self.terms, self.value)
+
 
 @dataclass(frozen=True)
 class Stepping:
-    """An optimiser that is about to step. passes: backward passes since an optimiser last stepped. gradient_scale, output_scale:
+    """An optimiser that is about to step. passes: backward passes since an optimiser last stepped, of those that are looked at;
+    parts: all of them, judged by the calls of the model. gradient_scale, output_scale:
     the factors by which a GradScaler made the gradients of parameters and of outputs larger, see `capture.scaling`. leftover: 1
     if its backward passes found gradients of an earlier step in place, 0 if not, NaN if unknown.
     """
@@ -121,6 +136,7 @@ class Stepping:
     optimisers: Sequence[Optimizer]
     optimiser: Optimizer
     passes: int
+    parts: float = 1.0
     gradient_scale: float = 1.0
     output_scale: float = 1.0
     leftover: float = nan

@@ -59,8 +59,12 @@ class Audience:
         """A loss is not finite: run the checks as soon as possible, even if it is not time yet."""
         self._urgent = True
 
-    def inform(self, step: int, trace: Callable[[], Trace]) -> None:
-        """A sampled step is complete: show it, and run the checks if somebody wants findings and it is time."""
+    def inform(self, step: int, trace: Callable[[], Trace], factor: Callable[[], float | None]) -> None:
+        """A sampled step is complete: show it, and run the checks if somebody wants findings and it is time. factor: of losses,
+        to be in true units.
+        """
+        if self._tracking is not None and self._tracking.factor is None:
+            self._tracking.settle(factor())
         with suppress(HealthError):  # before the first sampled step there is nothing to show or to judge
             if self._page is not None:
                 self._page.offer(trace, {"step": step})
@@ -82,5 +86,7 @@ class Audience:
 
     def finish(self, report: Callable[[], Report]) -> None:
         """The watch has closed: hand the report to a tracker that wants it."""
-        if self._tracking is not None and self._tracking.finishes:
-            self._tracking.finish(report())
+        if self._tracking is not None:
+            self._tracking.settle(self._tracking.factor or 1.0)
+            if self._tracking.finishes:
+                self._tracking.finish(report())

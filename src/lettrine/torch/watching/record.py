@@ -78,7 +78,10 @@ class Record:
         self.conclude()
         self._steps.settle()
         self._recorder.facts = self._probes.facts(self._recorder.facts, self._classes)
-        trace = self._recorder.trace() if self._earlier is None else joined(self._earlier, self._recorder.trace())
+        from lettrine.health.checks.accumulated import in_true_units  # noqa: PLC0415  recording needs no check
+
+        trace = in_true_units(self._recorder.trace())
+        trace = trace if self._earlier is None else joined(self._earlier, trace)
         if not len(trace.steps):
             reason = f"; the first error was: {trace.facts.errors[0]}" if trace.facts.errors else ""
             raise HealthError(
@@ -87,6 +90,14 @@ class Record:
                 f"judged{self._moved_by_another()}{reason}"
             )
         return trace
+
+    def loss_factor(self) -> float | None:
+        """By what losses are multiplied to be in true units; None while no sampled step is recorded."""
+        from lettrine.health.checks.accumulated import per_loss  # noqa: PLC0415
+
+        self._probes.looker.finish()
+        trace = self._recorder.trace()
+        return per_loss(trace) if len(trace.steps) else None
 
     def conclude(self) -> None:
         """If a training has gone on for long without a step, that is what is wrong with it: see what there is to see."""

@@ -27,6 +27,7 @@ from lettrine.torch.capture.guard import Guard
 from lettrine.torch.capture.optimisers import Wrapped, optimisers_of
 from lettrine.torch.fast.switch import tensors
 from lettrine.torch.graph import readers as _readers  # noqa: F401  the import registers the readers of looks
+from lettrine.torch.graph.losses.scales import is_mean
 from lettrine.torch.watching.audience import Audience
 from lettrine.torch.watching.losses import HandedLosses
 from lettrine.torch.watching.probes import Probes
@@ -151,7 +152,7 @@ class Watch:
 
     def _inform(self, step: int) -> None:
         """A sampled step is complete."""
-        self._audience.inform(step, self._record.own)
+        self._audience.inform(step, self._record.own, self._record.loss_factor)
 
     @outside
     def dev_loss(self, loss: Any) -> None:
@@ -199,6 +200,13 @@ class Watch:
     def concerned_by(self, loss: Tensor) -> bool:
         """Whether a loss was computed from the watched model's parameters."""
         return self._probes.looker.belonging.of(loss)
+
+    def adds_up(self, parts: int) -> bool:
+        """Whether the gradients of so many whole losses are added up in a step, by the loss that was looked at last. If so, their
+        mean is a loss in true units; else their sum is.
+        """
+        scale = self._probes.looker.scale
+        return scale is not None and is_mean(*scale, parts)
 
     @property
     def steps(self) -> int:

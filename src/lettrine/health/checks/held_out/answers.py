@@ -8,7 +8,7 @@ import numpy as np
 
 from lettrine.health import limits
 from lettrine.health.checks.reading import finite_curve, listed, number, share
-from lettrine.health.checks.reference import guess_of, per_mean
+from lettrine.health.checks.reference import guess_of
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Floats, Trace
@@ -149,7 +149,7 @@ def rescaled(trace: Trace) -> Finding | None:
     seen = answers_of(trace)
     if seen is None or not _learned(trace, seen):
         return None
-    guess, dev = guess_of(trace) * per_mean(trace), trace.dev.mean[np.isfinite(trace.dev.mean)]
+    guess, dev = guess_of(trace), trace.dev.mean[np.isfinite(trace.dev.mean)]
     left, fitted = seen.figure("left"), seen.figure("fitted")
     # On held-out data of another scale the answers never beat guessing; with a batch norm that lags behind they sometimes do.
     if left >= 1 and fitted <= limits.RESCALED_LEFT and float(dev.min()) >= guess:
@@ -162,7 +162,7 @@ def rescaled(trace: Trace) -> Finding | None:
             "Scale the inputs and targets of both data sets by the same numbers, taken from the training data.",
         )
     _, losses = finite_curve(trace, trace.loss)
-    now = float(np.mean(losses[-max(10, len(losses) // 10) :])) * per_mean(trace)
+    now = float(np.mean(losses[-max(10, len(losses) // 10) :]))
     trained = next((each for each in trace.seen("inputs") if isfinite(each.figure("std"))), None)
     apart = float(dev.min()) >= max(limits.PLATEAU_HIGH * guess, 2 * now)
     if trained is None or not apart or not isfinite(seen.figure("std")):

@@ -10,7 +10,7 @@ import numpy as np
 from lettrine.health import limits
 from lettrine.health.checks.held_out.answers import few_right, other_labels, rescaled, torn
 from lettrine.health.checks.reading import finite_curve, number, standard_error
-from lettrine.health.checks.reference import NEED_NOT_FALL, guess_of, loss_seen, ordinary, per_mean, training_weight
+from lettrine.health.checks.reference import NEED_NOT_FALL, guess_of, loss_seen, ordinary, training_weight
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
@@ -33,12 +33,12 @@ def held_out_labels(trace: Trace) -> Iterator[Finding]:
         return
     if trace.facts.notes.get("held-out") == ALIKE:
         raise Skip("not applicable", "the held-out data are known to be prepared as the training data are")
-    guess = guess_of(trace) * per_mean(trace)
+    guess = guess_of(trace)
     if not np.isfinite(guess):
         raise Skip("not applicable", "the loss of guessing is not known")
     kept = np.isfinite(trace.dev.mean)
     steps, dev = trace.dev.step[kept], trace.dev.mean[kept]
-    train_steps, train = beside_held_out(trace)
+    train_steps, train = finite_curve(trace, trace.loss)
     if len(dev) < limits.OVERFITTING_POINTS or len(train) < limits.LEARNING_STEPS:
         raise Skip("not run", f"{len(dev)} of the {limits.OVERFITTING_POINTS} evaluations needed")
     lowest, end = float(dev.min()), float(np.mean(dev[-2:]))
@@ -97,11 +97,11 @@ def overfitting(trace: Trace) -> Iterator[Finding]:
         raise Skip("not run", f"{len(dev)} of the {limits.OVERFITTING_POINTS} evaluations needed")
     place = int(np.argmin(dev))
     best, end = float(dev[place]), float(np.mean(dev[-2:]))
-    guess, when = guess_of(trace) * per_mean(trace), int(steps[place])
+    guess, when = guess_of(trace), int(steps[place])
     # A likelihood of densities may be below 0: then only its fall from the first evaluation is a size.
     size = best if best > 0 else float(dev[0]) - best
     rise = best + limits.OVERFITTING_RISE * size
-    train_steps, train = beside_held_out(trace)
+    train_steps, train = finite_curve(trace, trace.loss)
     then, now = train[train_steps <= when][-50:], train[-50:]
     heart = best > 0 and len(now) > 0 and end > limits.OVERFITTING_FAR * float(np.mean(now))
     worthless = heart and _of_numbers(trace) and end >= guess  # no better than one answer to all
@@ -175,7 +175,7 @@ def dev_scale(trace: Trace) -> Iterator[Finding]:
             return
     kept = np.isfinite(trace.dev.mean)
     steps, dev = trace.dev.step[kept], trace.dev.mean[kept]
-    train_steps, train = beside_held_out(trace)
+    train_steps, train = finite_curve(trace, trace.loss)
     level = np.array([float(np.mean(part)) if len(part) else np.nan for part in levels(steps, train_steps, train)])
     known = np.isfinite(level) & (level > 0) & (dev > 0)
     if int(known.sum()) < limits.DEV_SCALE_POINTS:
@@ -185,11 +185,10 @@ def dev_scale(trace: Trace) -> Iterator[Finding]:
     above = middle > 1
     away, limit = (middle, limits.DEV_SCALE) if above else (1 / middle, limits.DEV_SCALE_BELOW)
     even = limits.DEV_SCALE_EVEN if above or away < limits.DEV_SCALE_FAR else limits.DEV_SCALE_EVEN_FAR
-    weight *= per_mean(trace)
     summed = weight >= limits.DEV_SUMMED and bool((np.abs(ratios * weight - 1) <= limits.DEV_SUMMED_NEAR).all())
     if not summed and (away < limit or float(ratios.max() / ratios.min()) > even):
         if not torn(trace):
-            yield from _far_from_the_start(steps, dev[known], level[known], guess_of(trace) * per_mean(trace))
+            yield from _far_from_the_start(steps, dev[known], level[known], guess_of(trace))
         return
     yield Finding(
         id="dev-scale",
@@ -259,12 +258,6 @@ def _far_from_the_start(steps: Floats, dev: Floats, level: Floats, guess: float)
         remedy="Print mean and std of a held-out batch beside those of a training batch, and scale both with the same numbers.",
         reference="Karpathy 2019, A recipe for training neural networks: visualise what goes into the net",
     )
-
-
-def beside_held_out(trace: Trace) -> tuple[Floats, Floats]:
-    """Steps and training losses in the units of a held-out loss."""
-    steps, losses = finite_curve(trace, trace.loss)
-    return steps, losses * per_mean(trace)
 
 
 def levels(steps: Floats, train_steps: Floats, train: Floats) -> list[Floats]:

@@ -11,7 +11,6 @@ from lettrine.health import limits_wiring as limits
 from lettrine.health.checks.consequence import consequence
 from lettrine.health.checks.data.reshaped import views_mixing
 from lettrine.health.checks.reading import finite_curve, listed, number, plural, share
-from lettrine.health.checks.reference import per_mean
 from lettrine.health.checks.registry import Skip, check
 from lettrine.health.checks.wiring.across import picked_across
 from lettrine.health.checks.wiring.links import links_not_moved_on
@@ -161,7 +160,7 @@ def held_out_beside(trace: Trace) -> tuple[float, float]:
     _, losses = finite_curve(trace, trace.loss)
     if not kept.any() or not len(losses):
         return nan, nan
-    return float(np.median(trace.dev.mean[kept][-3:])), float(np.mean(losses[-max(10, len(losses) // 10) :])) * per_mean(trace)
+    return float(np.median(trace.dev.mean[kept][-3:])), float(np.mean(losses[-max(10, len(losses) // 10) :]))
 
 
 @check("batch-mixing")

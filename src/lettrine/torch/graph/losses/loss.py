@@ -8,8 +8,10 @@ Evidence "loss", of the loss whose backward pass was looked at:
     figures: terms; classes (0 for none); reference: loss of the best constant answer; even: loss of a uniform or zero
         answer. Both are in the units of the loss looked at, NaN for none. value 0, value 1 …: that loss at each step
         looked at, the mean of its backward passes. With it the checks convert the reference to the units of the loss
-        that was handed over. weight: by what the mean of a single term is multiplied, such as the number of outputs
-        where these are summed. upwards: 1 if the loss is a single error and all steps looked at increase it.
+        that was handed over. passes: backward passes of a step, of those that were looked at. parts: all of them, as far
+        as they can be counted; shares: 1 if each was made for its share of the loss only, as in `loss / parts`. weight: by
+        what the mean of a single term is multiplied, such as the number of outputs where these are summed. upwards: 1 if
+        the loss is a single error and all steps looked at increase it.
 """
 
 from __future__ import annotations
@@ -22,10 +24,12 @@ from typing import Any, Final
 import torch
 
 from lettrine.health.evidence import Evidence
-from lettrine.torch.capture.looks import Look, reader
+from lettrine.torch.capture.looks import Look, Stepping, reader
 from lettrine.torch.graph.losses.fixed_head import fixed_head
 from lettrine.torch.graph.losses.margins import margined
+from lettrine.torch.graph.losses.means import mean_of
 from lettrine.torch.graph.losses.references import TargetSums, error_of
+from lettrine.torch.graph.losses.scales import is_share
 from lettrine.torch.graph.losses.terms import Term
 from lettrine.torch.graph.rivals.opponents import bootstrapped, contrastive, foreign, sides
 
@@ -44,6 +48,8 @@ class LossReader:
         self._sums: dict[int, TargetSums] = {}
         self._values: dict[int, list[float]] = {}
         self._ratios: list[float] = []  # loss / sum of its terms, if both are known
+        self._scales: list[tuple[tuple[float, ...], float]] = []  # of each look
+        self._parts_of_step = 0.0  # backward passes before an optimiser stepped, the most that were counted
         self._terms: list[Term] = []
         self._natures: list[str] = []
         self._constants: dict[int, set[float]] = {}  # by step: a network that judges (a critic) is told true and false
@@ -67,16 +73,19 @@ class LossReader:
                 self._natures.append("several")  # one step has backward passes of different losses
             self._sums, self._ratios = {}, []
         self._terms = [replace(each, given=None, target=None, options={}) for each in terms]  # do not keep the user's tensors
-        value = float(look.loss if look.loss.numel() == 1 else look.loss.detach().double().sum())
+        value = look.value
         self._values.setdefault(look.step, []).append(value)
         constants = self._constants.setdefault(look.step, set())
         for place, term in enumerate(terms):
             self._pool(place, term)
             if isfinite(constant := self._sums[place].constant if place in self._sums else nan):
                 constants.add(constant)
-        self._compare(terms, value)
+        factors, weight = look.scale
+        if isfinite(weight):
+            self._ratios.append(weight)
+        self._scales.append((factors, weight))
         if len(terms) > 1 and value > 0:
-            means = [(each.kind, _mean(each), each.weight) for each in terms]
+            means = [(each.kind, mean_of(each), each.weight) for each in terms]
             self._parts = {look.step: [(kind, mean, mean * weight / value) for kind, mean, weight in means]}
         self._situation(look, terms, value)
         if isfinite(terms[0].weight):
@@ -85,6 +94,11 @@ class LossReader:
             )
             self._upwards.append((terms[0].weight < 0) is not maximised and not fixed_head(look))
             self._maximised.append(maximised)
+        return ()
+
+    def stepping(self, stepping: Stepping) -> Iterable[Evidence]:
+        """Count the parts of a step."""
+        self._parts_of_step = max(self._parts_of_step, stepping.parts)
         return ()
 
     def handed(self, step: int, loss: Any) -> Iterable[Evidence]:
@@ -113,8 +127,11 @@ class LossReader:
             reference, even = self._reference(lambda sums: sums.reference()), self._reference(_even)
         figures = {f"value {step}": sum(values) / len(values) for step, values in self._values.items()}
         classes = [sums.classes for sums in self._sums.values() if sums.classes]
+        parts = max(self._parts_of_step, 1.0)
         figures |= {
             "passes": float(max(map(len, self._values.values()))),
+            "parts": parts,
+            "shares": float(all(is_share(*each, round(parts)) for each in self._scales) and "several" not in self._natures),
             "terms": float(len(self._terms)),
             "classes": float(classes[0]) if len(self._terms) == 1 and classes else 0.0,
             "reference": reference,
@@ -152,12 +169,6 @@ class LossReader:
         elif classes := options.get("classes", 0) or (term.given.shape[options["axis"]] if term.given is not None else 0):
             sums.add_classes(target, classes, options.get("weight"), smoothing)
             self._plain = options.get("weight") is None and not smoothing
-
-    def _compare(self, terms: list[Term], value: float) -> None:
-        """How the loss differs from the sum of its terms: by a mask, or by a weight that is not a number."""
-        means = [_mean(each) for each in terms if each.kind in (*CLASSES, *VALUES)]
-        if len(terms) == 1 and means and means[0] > 0 and not terms[0].root:
-            self._ratios.append(value / means[0])
 
     def _situation(self, look: Look, terms: list[Term], value: float) -> None:
         found = []
@@ -205,21 +216,3 @@ class LossReader:
 def _even(sums: TargetSums) -> float:
     even = sums.even()
     return even if isfinite(even) else sums.zero()
-
-
-def _mean(term: Term) -> float:
-    """Mean of a term over its examples; computed from what it compares if it is not known."""
-    if isfinite(term.value) or term.given is None or term.target is None:
-        return term.value
-    given, target, axis = term.given.detach(), term.target.detach(), term.options.get("axis", 0)
-    if term.kind == "cross-entropy" and target.is_floating_point():
-        return -float((given * target).sum(axis).mean())
-    if term.kind == "cross-entropy":
-        places = target if target.ndim == given.ndim else target.unsqueeze(axis)
-        if places.ndim != given.ndim or any(
-            places.shape[n] != given.shape[n] for n in range(given.ndim) if n != axis % given.ndim
-        ):
-            return nan
-        kept = (places >= 0) & (places < given.shape[axis])
-        return -float(given.gather(axis, places.clamp(0, given.shape[axis] - 1))[kept].mean())
-    return nan

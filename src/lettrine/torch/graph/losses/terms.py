@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lettrine.torch.capture.functions import FunctionCall
+from lettrine.torch.graph.losses.scales import factor_of
 from lettrine.torch.graph.losses.written import (
     CLOSE,
     VIEWS,
@@ -154,7 +155,7 @@ class _Reading:
         if name == "Rsub":
             return [(known[0], -weight, count, root)]
         if name in ("Mul", "Div"):
-            factor = _factor(node, name)
+            factor = factor_of(node, name)
             return [(each, weight * factor, count, root) for each in known[: 1 if name == "Div" else 2]]
         if name in ("Sqrt", "Pow") and (name == "Sqrt" or node._saved_exponent == 0.5) and count == 1:  # noqa: SLF001
             return [(known[0], nan, count, True)]
@@ -312,13 +313,3 @@ def _axis(given: Tensor) -> int:
 
 def _size(node: Node) -> int:
     return prod(int(each) for each in getattr(node, "_saved_self_sym_sizes", ()))
-
-
-def _factor(node: Node, name: str) -> float:
-    """The number by which a product or quotient scales its input; NaN if it is not a single number."""
-    value = getattr(node, "_saved_other", None) if name == "Div" or len(node.next_functions) < 2 else other(node)
-    if isinstance(value, Tensor):
-        value = float(value) if value.numel() == 1 and len(inputs_of(node)) == 1 else nan
-    if not isinstance(value, int | float):
-        return nan
-    return float(value) if name == "Mul" else 1 / value if value else nan

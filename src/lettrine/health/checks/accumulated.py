@@ -1,0 +1,43 @@
+"""Losses of accumulated gradients in true units: those of one loss, whatever was handed over."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import nan
+
+from lettrine.health.checks.reference import ONE_OF_THEM, ONE_UNIT, loss_seen, units_of
+from lettrine.health.trace import Curve, Trace
+
+
+def per_loss(trace: Trace) -> float:
+    """By what the recorded losses are multiplied to be those of one loss: the number of parts of a step where each is only its
+    share (`loss / parts`), 1 by it where they are the sum of the parts' means, and else 1.
+    """
+    seen = loss_seen(trace)
+    parts = seen.figure("parts") if seen is not None else 1.0
+    if seen is None or not parts > 1 or seen.words["nature"] == "adversarial":
+        return 1.0
+    shares = seen.figure("shares") == 1
+    if not shares and not abs(seen.figure("weight") - 1) <= ONE_UNIT:
+        return 1.0
+    factor = (parts if shares else 1.0) / units_of(trace, seen)
+    apart = ONE_UNIT if parts == seen.figure("passes") else ONE_OF_THEM - 1  # the parts that were not looked at differ
+    return next((each for each in (parts, 1 / parts) if 1 / (1 + apart) < factor / each < 1 + apart), 1.0)
+
+
+def in_true_units(trace: Trace) -> Trace:
+    """The trace with losses multiplied by `per_loss`."""
+    factor = per_loss(trace)
+    if factor == 1:
+        return trace
+    return replace(
+        trace,
+        step_stats={**trace.step_stats, "loss": trace.step_stats["loss"] * factor},
+        loss=_times(trace.loss, factor),
+        recent=_times(trace.recent, factor),
+        facts=replace(trace.facts, gain=nan, gain_error=nan),  # differences from losses in other units
+    )
+
+
+def _times(curve: Curve, factor: float) -> Curve:
+    return Curve(curve.step, curve.mean * factor, curve.high * factor, curve.peak)
