@@ -180,7 +180,9 @@ def test_a_lost_ray_is_told_in_one_line(
     out, err = capfd.readouterr()
     assert out == ""
     [line] = err.splitlines()
-    assert re.match(r"lettrine: the cluster was lost \(.*\); see that it runs, then type the same command again", line)
+    assert re.match(
+        r"lettrine: the cluster (at 'ray://' )?was lost.*; (see that it runs, then )?type the same command again", line
+    )
     assert sorted(each.name for each in tmp_path.iterdir()) == ["run", "t.txt"]
 
 

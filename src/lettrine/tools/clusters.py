@@ -93,7 +93,9 @@ def _ray(where: str) -> Iterator[Executor]:
             try:
                 return apart.submit(work, *what).result()
             except BrokenProcessPool:
-                raise ConnectionError("Ray has ended its own process") from None
+                raise StorageError(
+                    f"the cluster at {quote(where)} was lost: Ray has ended its own process; type the same command again"
+                ) from None
 
         class Begun(Future[Any]):
             """Work that Ray has. It is asked for again and again, so that Ctrl-C is heard."""
@@ -113,16 +115,13 @@ def _ray(where: str) -> Iterator[Executor]:
             def submit(self, work: Callable[..., Any], /, *what: Any, **how: Any) -> Future[Any]:
                 return Begun(asked(_start_on_ray, cloudpickle.dumps((work, what, how))))
 
-        try:
-            asked(_hush)
-            asked(begin_ray, where, processors())
-            asked(signal.signal, signal.SIGINT, signal.SIG_IGN)  # from now on Ctrl-C is for the process that asked
-        except ConnectionError as error:
-            raise StorageError(f"Ray did not start for {quote(where)} ({error}); type the same command again") from None
+        asked(_hush)
+        asked(begin_ray, where, processors())
+        asked(signal.signal, signal.SIGINT, signal.SIG_IGN)  # from now on Ctrl-C is for the process that asked
         try:
             yield Workers()
         finally:
-            with contextlib.suppress(ConnectionError):
+            with contextlib.suppress(StorageError):
                 asked(_end_ray)
 
 
