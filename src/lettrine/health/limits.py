@@ -201,6 +201,7 @@ CHECKUP_RATE_LEAST: Final = 45  # at least; fewer cannot tell a rate from its ne
 CHECKUP_ROUNDING: Final = 0.01  # of the answers: float32 against float64; healthy networks stay below 1e-4
 CHECKUP_BACKWARD: Final = 0.02  # of the slope: difference of a custom backward from finite differences in float64
 CHECKUP_TIE: Final = 1.0  # standard errors above the largest correlation that chance gives among so many: a tie
+CHECKUP_CHANCE: Final = 0.01  # of random orders of the targets: if fewer fit as well as the true one, inputs tell something
 CHECKUP_SHUFFLED_ROWS: Final = 400  # examples needed before it is said that nothing ties targets to inputs
 
 CONTRAST_SPREAD: Final = 0.02  # of their mean length: vectors brought to one length differ by rounding only

@@ -20,6 +20,7 @@ from lettrine.torch.checkup.experiments.frozen import is_fresh  # noqa: E402
 from lettrine.torch.checkup.experiments.rate import noise_scale  # noqa: E402
 from lettrine.torch.checkup.experiments.targets import tied  # noqa: E402
 from lettrine.torch.checkup.making import make_task  # noqa: E402
+from lettrine.torch.checkup.ties import ORDERS, chance, cut_off  # noqa: E402
 from lettrine.torch.checkup.trials import Trial, compare  # noqa: E402
 
 cross_entropy = nn.functional.cross_entropy
@@ -453,6 +454,47 @@ class TestTrials:
         found = the(with_targets(y[torch.randperm(768, generator=generator)]), "shuffled-targets")
         assert found.severity == "warning"
         assert not with_targets(y).findings
+
+
+NUMBERS = {
+    "noisy": lambda x, e: x[:, 0] + 3.0 * e,  # a tenth of the variance can be known
+    "product": lambda x, e: x[:, 0] * x[:, 1] + 0.3 * e,
+}
+
+
+@pytest.mark.parametrize("kind", NUMBERS)
+def test_numbers_that_belong_to_nothing(kind: str) -> None:
+    named = [0, 0]
+    for seed in range(5):
+        generator = torch.Generator().manual_seed(seed)
+        x, noise = torch.randn(768, 20, generator=generator), torch.randn(768, generator=generator)
+        y = NUMBERS[kind](x, noise)[:, None]
+        for shuffled, target in enumerate((y, y[torch.randperm(768, generator=generator)])):
+            torch.manual_seed(seed)
+            model = nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 1))
+            batches = list(zip(x.split(48), target.split(48), strict=True))
+            found = tried("targets", model, batches, nn.MSELoss()).findings
+            named[shuffled] += [each.id for each in found] == ["shuffled-targets"]
+    assert named[0] == 0
+    assert named[1] >= 4
+
+
+def test_chance_of_known_orders() -> None:
+    """Answers that are the targets fit no other order as well; those that are noise fit half of all orders better or worse."""
+    y = torch.arange(100.0)[:, None]
+    assert chance(y, y) == 1 / (ORDERS + 1)
+    assert chance(-y, y) == 1.0
+    orders = [torch.randperm(100, generator=torch.Generator().manual_seed(each)) for each in range(40)]
+    shares = torch.tensor([chance(y[order], y) for order in orders])
+    assert 0.3 < float(shares.mean()) < 0.7
+    assert float(shares.std()) == pytest.approx(12**-0.5, abs=0.08)  # spread evenly between 0 and 1
+
+
+def test_far_targets_decide_nothing() -> None:
+    y = torch.cat([torch.linspace(-1, 1, 99), torch.tensor([1e6])])[:, None]
+    assert float(cut_off(y).max()) == pytest.approx(2.6, abs=0.1)  # quartiles at -0.5 and 0.5
+    rare = torch.cat([torch.zeros(90), torch.ones(10)])[:, None]
+    assert torch.equal(cut_off(rare), rare.double())
 
 
 def test_noise_scale_of_known_gradients() -> None:

@@ -2,7 +2,9 @@
 
 On held-out batches, training on true pairs must do better than on shuffled ones. Targets are unrelated to the inputs if all of
 this holds: true pairs are no better, although the network memorises its own batches; an example's nearest neighbour has no nearer
-a target than chance gives; and no feature correlates with a class more than by chance.
+a target than chance gives; and no feature correlates with a target more than by chance. Of targets that are numbers two trainings
+tell too little, as their losses differ by chance: there the answers to held-out examples, of the network and of models of other
+kinds, must fit the true order of the targets no better than random ones.
 """
 
 from __future__ import annotations
@@ -16,13 +18,16 @@ import torch
 from torch import Tensor
 
 from lettrine.health.checks import Skip
-from lettrine.health.limits import CHECKUP_FELL, CHECKUP_SHUFFLED_ROWS, CHECKUP_TIE, TRIAL_ERRORS
+from lettrine.health.limits import CHECKUP_CHANCE, CHECKUP_FELL, CHECKUP_SHUFFLED_ROWS, CHECKUP_TIE, TRIAL_ERRORS
 from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.task import Task
-from lettrine.torch.checkup.trials import SEEDS, compare
+from lettrine.torch.checkup.ties import chance, chances, cut_off
+from lettrine.torch.checkup.trials import HELD_OUT, LEAST_BATCHES, SEEDS, compare
 from lettrine.torch.checkup.values import floats
 
 STEPS: Final = 60
+MOST: Final = 300  # of the network that is asked for held-out examples, in
+SHARE: Final = 0.2  # of the time left
 LEARNED: Final = 0.7  # share of the first loss: below it something was learned from the training batches
 
 
@@ -31,6 +36,7 @@ def targets(task: Task) -> Result:
     """Train with true pairs and with shuffled ones, and compare on held-out batches.
 
     Measured: The loss on held-out batches after training on true pairs, and after training on the same targets in random order.
+        Of numbers: the share of random orders of the held-out targets that a model's answers fit as well as the true order.
     Formula: gain = loss with shuffled targets - loss with true ones, in standard errors over three seeds.
     """
     if task.whole or not all(isinstance(batch[-1], Tensor) and batch[-1].ndim for batch in task.batches):
@@ -60,15 +66,27 @@ def targets(task: Task) -> Result:
     better = trial.gain < -noise or trial.without < CHECKUP_FELL * constant
     tie = tied(task)
     figures["tie"] = tie
+    shown = "An example's nearest neighbour has no nearer a target than any other."
+    if target.is_floating_point():
+        told = _told(task)
+        figures |= {f"chance {name}": share for name, share in told.items()}
+        better = min(told.values(), default=0.0) < CHECKUP_CHANCE
+        near = 0.0
+        least = 100 * min(told.values(), default=0.0)
+        shown = (
+            f"Of random orders of the targets, {least:.1g} % or more fit the answers to held-out examples as well as the true "
+        )
+        shown += "one, whichever model gives them."
     if better or not _memorises(task) or not isfinite(near) or near > TRIAL_ERRORS or tie > CHECKUP_TIE:
         return Result(said, figures=figures)
     found = finding(
         "shuffled-targets",
         "warning",
         (),
-        f"Nothing ties the targets to the inputs: {said} An example's nearest neighbour has no nearer a target than any other.",
+        f"The inputs tell nothing about the targets: {said} {shown}",
         "The network only memorises its examples, and that is worth nothing on other data.",
-        "Look where inputs and targets are sorted, shuffled or joined: one of them is in another order.",
+        "Look where inputs and targets are sorted, shuffled or joined: one of them is in another order. Targets that are noise "
+        "look the same.",
         value=trial.without,
         limit=trial.with_remedy,
         source="Zhang et al. 2017, Understanding deep learning requires rethinking generalization",
@@ -89,6 +107,41 @@ def _dealt(task: Task) -> Iterator[None]:
         yield
     finally:
         task.batches[:] = kept
+
+
+def _told(task: Task) -> dict[str, float]:
+    """For the network and for each other kind of model, the share of random orders of the targets that fit as well as the true
+    one.
+    """
+    pairs = [(floats(batch[0]), batch[-1]) for batch in task.batches]
+    if any(not given for given, _ in pairs) or len({given[0][1][0].numel() for given, _ in pairs}) > 1:
+        return {}
+    x = torch.cat([given[0][1].flatten(1) for given, _ in pairs])  # (N, F)
+    told = chances(x, torch.cat([target.reshape(len(target), -1) for _, target in pairs]))  # (N, K)
+    return {**told, **_of_network(task)} if told else {}
+
+
+def _of_network(task: Task) -> dict[str, float]:
+    """The same for the network alone, trained on some batches and asked for the others; empty if its answers are of another
+    size than the targets.
+    """
+    kept = max(1, len(task.batches) // HELD_OUT)
+    if len(task.batches) < LEAST_BATCHES:
+        return {}
+    with task.boxed():
+        optimizer = task.fallback_optimizer()
+        task.model.train()
+        for number in range(task.steps_in(SHARE, MOST)):
+            task.step(kept + number % (len(task.batches) - kept), optimizer)
+        task.model.eval()
+        with torch.no_grad():
+            answers = [task.outputs(task.inputs(task.batch(number))) for number in range(kept)]
+    wanted = [task.batches[number][-1] for number in range(kept)]
+    both = list(zip(answers, wanted, strict=True))
+    if any(not isinstance(a, Tensor) or a.numel() != y.numel() or not bool(a.isfinite().all()) for a, y in both):
+        return {}
+    given, true = (torch.cat([each[place].reshape(len(each[1]), -1) for each in both]) for place in (0, 1))
+    return {"network": chance(cut_off(given), cut_off(true))}
 
 
 def _memorises(task: Task) -> bool:
