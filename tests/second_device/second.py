@@ -1,5 +1,5 @@
-"""A second device for torch, `second`: what a GPU is, without one. Its memory is the processor's, but torch keeps it apart: mixing
-both is an error, and whatever would wait for a GPU is counted. Compiled at the first import, for the torch that is installed.
+"""A second device for torch, `second`: what a GPU is, without one. Its memory is the processor's, but torch keeps it apart: to
+mix them is an error, and whatever would wait for a GPU is counted. Compiled at the first import, for the torch that is installed.
 """
 
 from __future__ import annotations
