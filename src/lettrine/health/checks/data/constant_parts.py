@@ -36,7 +36,7 @@ def constant_parts(trace: Trace, seen: Sequence[Evidence]) -> Iterator[Finding]:
                 message=f"Every target of {part} is {value}, in all {int(each.figure('rows')):,} sampled examples up to "
                 f"step {each.steps[1]:,}; those of {beside} differ.",
                 why=f"{part} learns to answer {value} to everything, and its part of the loss is near 0 all the same.",
-                remedy=f"See how the targets of {part} are read or made: a wrong column, file or conversion leaves them at {value}.",
+                remedy=f"See how the targets of {part} are read or made: a wrong column, file or conversion makes them {value}.",
                 reference="Karpathy 2019, A recipe for training neural networks: become one with the data",
             )
 
