@@ -86,6 +86,12 @@ def test_batch_mixing():
     assert the(make_trace(modules=recurrent, evidence=(seen,)), "batch-mixing").severity == "warning"
     well = 3.3 * np.exp(-np.arange(200) / 20)
     assert the(make_trace(modules=recurrent, evidence=(seen,), loss=well), "batch-mixing").severity == "info"
+    drawn = replace(seen, figures=dict(seen.figures) | {"moved": 41.0})
+    finding = the(make_trace(modules=recurrent, evidence=(drawn,), loss=well), "batch-mixing")
+    assert finding.severity == "warning"
+    assert "whose rows come back in another order" in finding.message
+    across = replace(drawn, words={"kind": "MultiheadAttention"})  # it may attend to other examples on purpose
+    assert the(make_trace(modules=recurrent, evidence=(across,), loss=well), "batch-mixing").severity == "info"
     assert found(make_trace(modules=recurrent), "batch-mixing") == ()
     assert outcome(make_trace(), "batch-mixing")[0] == "not applicable"
 

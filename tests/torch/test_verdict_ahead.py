@@ -161,3 +161,44 @@ def test_a_place_that_is_the_target(place: int, severity: str) -> None:
     finding = next(each for each in checked(watch.report()).findings if each.id == "leak")
     assert f"Position {place} of the input is the target" in finding.message
     assert finding.severity == severity
+
+
+class Handed(nn.Module):
+    """Attention whose mask is handed to the model together with the letters."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.embed, self.how = nn.Embedding(LETTERS, 16), how
+        self.body = nn.TransformerEncoderLayer(16, 2, 32, 0.0, batch_first=True)
+        self.qkv, self.out = nn.Linear(16, 48), nn.Linear(16, LETTERS)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        y = self.embed(x)
+        if self.how == "layer":
+            return self.out(self.body(y, src_mask=mask))
+        q, k, v = self.qkv(y).chunk(3, -1)
+        return self.out(y + functional.scaled_dot_product_attention(q, k, v, attn_mask=mask))
+
+
+def triangle(how: str, *, right: bool) -> Tensor:
+    """What torch's layer hides, or what torch's function lets through; the other triangle if it is not right."""
+    whole = torch.ones(PLACES, PLACES, dtype=torch.bool)
+    if how == "function":
+        return whole.tril() if right else whole.triu()
+    mask = whole.triu(1) if right else whole.tril(-1)
+    return mask if how == "layer" else torch.zeros(PLACES, PLACES).masked_fill(mask, -torch.inf)
+
+
+@pytest.mark.parametrize("how", ["layer", "layer numbers", "function"])
+@pytest.mark.parametrize("right", [False, True])
+def test_masks_that_are_handed_to_the_model(how: str, right: bool) -> None:
+    model, mask = Handed(how.removesuffix(" numbers")), triangle(how, right=right)
+    optimiser = adam(model)
+    with health.watch(model, optimiser) as watch:
+        for rows in windows():
+            loss = functional.cross_entropy(model(rows[:, :-1], mask).flatten(0, 1), rows[:, 1:].flatten())
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+    assert ("future-leak" in named(checked(watch.report()))) is not right

@@ -129,3 +129,47 @@ def test_a_learning_rate_that_is_too_high_is_still_named():
             watch.loss(loss)
     findings = watch.report().findings
     assert "learning rate" in findings[0].remedy
+
+
+class Halved(nn.Module):
+    """Inputs of hundreds, of which 16 are added up: in half precision, in a layer or between two of them, or with an exp."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.first, self.last, self.how = nn.Linear(6, 64), nn.Linear(64, 4), how
+        nn.init.constant_(self.first.weight, 1.0)
+        if how == "layer":
+            self.last.half()
+
+    def forward(self, x):
+        y = self.first(x.abs() * 100)
+        if self.how == "between":
+            y = (y.half() * 400).float()
+        if self.how == "exp":
+            y = y.exp()
+        if self.how == "layer":
+            return self.last(y.half() * 10)
+        return self.last(y / 1000)
+
+
+@pytest.mark.parametrize(
+    ("how", "said", "advised"),
+    [
+        ("between", "a value between first and last exceeds what float16 can hold, 65,504", "lies between first and last"),
+        ("layer", "It exceeds what float16 can hold", "what last does in float32"),
+        ("exp", "a value between first and last is not finite", "an exp or a power that overflows"),
+        ("", "", ""),
+    ],
+)
+def test_values_out_of_the_range_of_their_type(how, said, advised):
+    torch.manual_seed(0)
+    model = Halved(how)
+    if how == "layer":
+        nn.init.constant_(model.last.weight, 1.0)
+    report = watched(model, batches(*classes(64)), lambda m, x, y: F.cross_entropy(m(x).float(), y), steps=5)
+    found = [each for each in report.findings if each.id == "non-finite"]
+    assert bool(found) is bool(how)
+    for each in found:
+        assert said in each.message
+        assert advised in each.remedy
+        assert each.where == ("last",)

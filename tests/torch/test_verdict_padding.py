@@ -86,6 +86,19 @@ def test_padding_that_the_loss_leaves_out(way: str) -> None:
     assert "padding-counted" not in {**named(report), **remarks(report)}
 
 
+@pytest.mark.parametrize("ignored", [False, True])
+def test_padding_after_the_next_token_is_asked_for(ignored: bool) -> None:
+    """The model is given whole rows; its answers at all places but the last are held against all but the first."""
+    model = nn.Sequential(nn.Embedding(16, 8), nn.Linear(8, 16))
+
+    def following(ids: Tensor, _: Tensor) -> Tensor:
+        asked = ids[:, 1:].masked_fill(ids[:, 1:] == 0, -100) if ignored else ids[:, 1:]
+        return functional.cross_entropy(model(ids)[:, :-1].flatten(0, 1), asked.flatten(), ignore_index=-100)
+
+    report = trained(model, following, 60, 2e-2)
+    assert ("padding-counted" in {**named(report), **remarks(report)}) is not ignored
+
+
 class Mean(nn.Module):
     def __init__(self, way: str) -> None:
         super().__init__()

@@ -93,3 +93,48 @@ def test_steps_read_after_padding(how):
     x[torch.arange(20) >= torch.randint(2, 12, (256, 1))] = 0
     report = watched(Mood(how), batches(x, x[:, 0] % 2), lambda model, x, y: functional.cross_entropy(model(x), y))
     assert [each.words["used"] for each in report.trace.seen("padded end")] == ([how] if how else [])
+
+
+class Maps(nn.Module):
+    """Maps of 6 channels that are 4 high and 5 wide, brought into another shape and classified place by place."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.see, self.how = nn.Conv2d(1, 6, 3, padding=1), how
+        self.last = nn.Linear({"rows": 24, "places": 6, "long": 6, "joined": 15}.get(how.removesuffix(" right"), 30), 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.relu(self.see(x))  # (B, C, H, W)
+        batch = len(y)
+        changed = {
+            "rows": lambda: y.view(batch, 5, 24),
+            "rows right": lambda: y.permute(0, 3, 1, 2).reshape(batch, 5, 24),
+            "places": lambda: y.reshape(batch, 20, 6),
+            "places right": lambda: y.flatten(2).transpose(1, 2).reshape(batch, 20, 6),
+            "long": lambda: y.view(-1, 6).view(batch, 20, 6),
+            "long right": lambda: y.permute(0, 2, 3, 1).reshape(-1, 6).view(batch, 20, 6),
+            "joined": lambda: y.view(batch, 8, 15),  # cut elsewhere than between axes, but none is exchanged
+            "split": lambda: y.view(batch, 2, 3, 20).view(batch, 2, 2, 30).view(batch, 4, 30),
+        }[self.how]()
+        return self.last(changed).mean(1)
+
+
+@pytest.mark.parametrize("how", ["rows", "places", "long"])
+@pytest.mark.parametrize("right", [False, True])
+def test_whole_axes_exchanged_and_joined(how, right):
+    x = torch.randn(256, 1, 4, 5)
+    report = watched(Maps(f"{how} right" if right else how), batches(x, (x.mean((1, 2, 3)) > 0).long()), crossed)
+    found = [each for each in report.findings if each.id == "batch-mixing"]
+    assert bool(found) is not right
+    assert right or "mixes places" in found[0].message
+
+
+@pytest.mark.parametrize("how", ["joined", "split"])
+def test_views_that_exchange_no_axes(how):
+    x = torch.randn(256, 1, 4, 5)
+    report = watched(Maps(how), batches(x, (x.mean((1, 2, 3)) > 0).long()), crossed)
+    assert "batch-mixing" not in {each.id for each in report.findings}
+
+
+def crossed(model, x, y):
+    return functional.cross_entropy(model(x), y)

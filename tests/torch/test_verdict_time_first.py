@@ -40,3 +40,58 @@ def test_windows_viewed_with_time_first(viewed: bool) -> None:
             optimiser.step()
             watch.loss(loss)
     assert ("shuffled-targets" in named(checked(watch.report()))) is viewed
+
+
+class LastOf(nn.Module):
+    """The state after the last place in time; whether the rows are examples or places is up to the caller."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.out = nn.RNN(1, 16), nn.Linear(16, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.cell(x)[0][:, -1])[:, 0]
+
+
+def test_examples_on_the_axis_of_time_whatever_was_learned() -> None:
+    """The last value of a row alone tells much of its target."""
+    torch.manual_seed(3)
+    x, model = torch.randn(200, LONG, 1), LastOf()
+    optimiser = adam(model, 0.01)
+    with health.watch(model, optimiser) as watch:
+        for _ in range(200):
+            rows = torch.randperm(200)[:ROWS]
+            loss = functional.mse_loss(model(x[rows]), x[rows, -1, 0])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+    assert "whose rows come back in another order" in named(checked(watch.report()))["batch-mixing"].message
+
+
+@pytest.mark.parametrize("step", [1, 3])
+def test_windows_that_move_on_over_several_series(step: int) -> None:
+    """(time, series, 1): each window holds the places of the one before, moved on."""
+    torch.manual_seed(3)
+    time = torch.arange(900.0)
+    series = torch.sin(time[:, None] * torch.linspace(0.1, 0.9, 12) + torch.arange(12))[..., None]
+
+    class Together(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell, self.out = nn.GRU(1, 4), nn.Linear(48, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.out(self.cell(x)[0].flatten(1))[:, 0]  # one answer for each place in time
+
+    model = Together()
+    optimiser = adam(model, 0.01)
+    with health.watch(model, optimiser) as watch:
+        for start in range(0, 200 * step, step):
+            x = series[start : start + ROWS]
+            loss = functional.mse_loss(model(x), series[start + 1 : start + ROWS + 1].sum((1, 2)))
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            watch.loss(loss)
+    assert "batch-mixing" not in named(checked(watch.report()))

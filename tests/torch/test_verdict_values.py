@@ -99,6 +99,28 @@ def test_a_critic_that_asks_itself_for_the_same_state() -> None:
     assert said(lambda model, _, b: critic(model, b[0], b[3], b[2], b[4]), out=1) == []
 
 
+def test_values_that_are_moved_on_by_one_row() -> None:
+    def rollout(model: nn.Module, _: nn.Module, batch: Batch) -> Tensor:
+        state, _, reward, _, done = batch
+        value = model(state)[:, 0]
+        later = value.detach()
+        return functional.mse_loss(value[:-1], reward[:-1] + GAMMA * (1 - done[:-1]) * later[1:])
+
+    assert said(rollout, out=1) == []
+
+
+@pytest.mark.parametrize("bent", [torch.sigmoid, torch.exp])
+def test_targets_made_of_the_answer_by_a_function_that_bends(bent: Callable[[Tensor], Tensor]) -> None:
+    def confidence(model: nn.Module, _: nn.Module, batch: Batch) -> Tensor:
+        """How well a foretold width fits, as a target of the second output."""
+        state, _, reward, _, done = batch
+        foretold = model(state)
+        fit = reward + (1 - done) * 0.5 * bent(foretold[:, 0]).detach()
+        return functional.mse_loss(foretold[:, 0], reward) + functional.mse_loss(foretold[:, 1], fit)
+
+    assert said(confidence) == []
+
+
 def test_a_memory_that_holds_one_array() -> None:
     def overwritten() -> Batch:
         state, action, reward, _, done = transitions()

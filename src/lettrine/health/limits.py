@@ -222,6 +222,7 @@ SCALE_APART: Final = 100.0  # size of the targets of one term of several, if ans
 LATE_LOOK: Final = 0.4  # of the run: a look after it shows what became of the answers; looks lie a factor of about 2 apart
 CONSTANT_LOOKS: Final = 5  # batches with one and the same target, and
 CONSTANT_STEP: Final = 20  # least step of the last of them, before targets are called constant
+CONSTANT_ROWS: Final = 256  # examples with one and the same number in one of several losses: it may be 0 for most
 CUT_LOGITS: Final = 0.25  # of the logits at 0 under a ReLU, without a gradient; it is half of them in a fresh network
 SCALE_FAR: Final = 10.0  # times the usual 1, for inputs or targets; raw pixels have 255, prices thousands
 SCALE_UNEVEN: Final = 100.0  # times one feature above another

@@ -92,6 +92,7 @@ COLLAPSED_LEFT: Final = 0.2  # of the first loss, or more: vectors that are told
 ASKED_LOOKS: Final = 3  # at which a copy was asked for the values of actions
 UNCOPIED_REMARK: Final = 400  # steps after which a copy that was never filled is remarked: usual are 100 to 1,000
 UNCOPIED_STEPS: Final = 2_000  # steps after which it is a warning
+ROWS_MOVED: Final = 8.0  # rows of inputs that came back among other rows: what holds them is drawn anew, and no order in time
 VOLUME_LOOKS: Final = 4  # of a flow
 VOLUME_VANISHED: Final = 0.05  # mean square of a code, where the prior says 1: a likelihood keeps it near that
 VOLUME_FELL: Final = 1.0  # nats by which the log-volume fell meanwhile: a likelihood pays for each of them

@@ -133,6 +133,11 @@ def saved(node: Any, name: str) -> Any:
         return None
 
 
+def types(node: Any) -> list[torch.dtype]:
+    """The types of what an autograd node made; empty if torch does not tell."""
+    return [each.dtype for each in getattr(node, "_input_metadata", None) or ()]
+
+
 def sequence(node: Any) -> int:
     """The number that an autograd node got when it was made, in the order of its thread; -1 if torch does not tell."""
     number = getattr(node, "_sequence_nr", None)

@@ -10,6 +10,7 @@ import numpy as np
 from lettrine.health import limits
 from lettrine.health.checks.comparing import compared, operations_of, two_labels
 from lettrine.health.checks.consequence import Consequence, consequence
+from lettrine.health.checks.data.constant_parts import constant_parts
 from lettrine.health.checks.data.paths import impossible_paths
 from lettrine.health.checks.data.positives import no_positives
 from lettrine.health.checks.data.reachable import hinges, reals
@@ -180,11 +181,13 @@ def target_constant(trace: Trace) -> Iterator[Finding]:
 
     Measured: The targets of all sampled batches, and how many of those batches hold only targets that are ignored.
     Formula: none: one class, or a standard deviation of 0, in {CONSTANT_LOOKS} or more batches up to step {CONSTANT_STEP} or
-        later. Of several losses: labels that are all 0, beside a part that gets no gradient.
+        later. Of several losses: labels that are all 0, beside a part that gets no gradient; and numbers that are all the
+        same in {CONSTANT_ROWS} examples or more, beside targets that differ.
     """
     seen = compared(trace)
     yield from (_all_ignored(each) for each in seen if each.words["expects"] == "classes" and each.figure("all_ignored") > 0.5)
     yield from no_positives(trace, seen)
+    yield from constant_parts(trace, seen)
     if len(seen) > 1:
         return  # several losses: one of them may have a constant target on purpose
     each = seen[0]

@@ -30,6 +30,12 @@ _NOTHING: Final = (
 )
 _LOGITS: Final = "compute the loss from logits (cross_entropy, binary_cross_entropy_with_logits), not from log of a probability; "
 _WATCH: Final = "watch with every=1 to see in which module it begins"
+_HALF: Final = "float16"
+_LARGEST: Final = 65_504  # of float16
+_WIDER: Final = (
+    "Compute what {place} in float32 (x.float(), and torch.autocast(..., enabled=False) around it) or in bfloat16, which reaches "
+    "as far as float32; or keep the values small: a mean instead of a sum, inputs that are scaled, or a norm."
+)
 _ROOTS: Final = ("sqrt", "pow")
 _LOGS: Final = ("log", "log2", "log10")
 _SHARES: Final = ("softmax", "sigmoid")
@@ -84,6 +90,12 @@ def _cause(trace: Trace, first: NonFinite, where: str) -> tuple[str, str]:
     if broke:
         each = min(broke, key=lambda one: one.figure("step"))
         return _seen(each), _guard(each)
+    return _overflow(trace, first) or _suspected(trace, first, where)
+
+
+def _suspected(trace: Trace, first: NonFinite, where: str) -> tuple[str, str]:
+    """The same where nothing was seen to break: what came near to it."""
+    operations = trace.seen("operation")
     grown = _grown(trace, first)
     before = _loss_before(trace, first)
     if before == 0 and (roots := [each for each in operations if each.where[0] == "loss" and each.where[1] in _ROOTS]):
@@ -106,6 +118,23 @@ def _cause(trace: Trace, first: NonFinite, where: str) -> tuple[str, str]:
             f"Look at batch {first.step}, inputs and targets: {_DROP} If both are finite, {_unseen(trace, operations)}.",
         )
     return "", _slower(trace, first, where, grown=grown)
+
+
+def _overflow(trace: Trace, first: NonFinite) -> tuple[str, str] | None:
+    """A sentence and a remedy where a module was fed values that were not finite already, or left the range of float16."""
+    met = [each for each in trace.seen("overflow") if each.where[0] == first.where and first.phase == "forward"]
+    if not met:
+        return None
+    words, where = met[0].words, first.where
+    half, made = words["type"] == _HALF, bool(words["made"])
+    if made:
+        return (f"It exceeds what {_HALF} can hold, {_LARGEST:,}.", _WIDER.format(place=f"{where} does")) if half else None
+    between = f"between {words['after']} and {where}" if words["after"] else f"before {where}"
+    told = f"It was so before {where}: a value {between} "
+    if half:
+        return told + f"exceeds what {_HALF} can hold, {_LARGEST:,}.", _WIDER.format(place=f"lies {between}")
+    bound = "and bound what goes in, as in x.clamp(max=20).exp()."
+    return told + "is not finite.", f"Look {between} for an exp or a power that overflows and for a division by 0, {bound}"
 
 
 def _place(each: Evidence) -> str:

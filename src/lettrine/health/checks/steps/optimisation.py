@@ -77,6 +77,8 @@ def eps_underflow(trace: Trace) -> Iterator[Finding]:
         return
     eps, dtype, kind = seen[0].figure("eps"), seen[0].words["dtype"], seen[0].words["kind"]
     broke = trace.first_nonfinite is not None
+    if trace.first_nonfinite is not None and trace.first_nonfinite.step == 0 and trace.first_nonfinite.phase == "forward":
+        return  # it broke before the optimiser had made a step
     yield Finding(
         id="eps-underflow",
         severity="critical" if broke else "warning",

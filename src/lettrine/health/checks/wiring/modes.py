@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import nan
+from typing import Final
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from lettrine.health.checks.wiring.positions import positions_along_batch
 from lettrine.health.evidence import Evidence
 from lettrine.health.findings import Finding
 from lettrine.health.trace import Trace
+
+_RECURRENT: Final = ("RNN", "LSTM", "GRU")
 
 
 def modes_in_part(trace: Trace) -> Iterator[Finding]:
@@ -187,16 +190,19 @@ def batch_mixing(trace: Trace) -> Iterator[Finding]:
             return
         raise Skip("not applicable", "no recurrent or attention module")
     names, batch = tuple(name for each in seen for name in each.where), int(seen[0].figure("batch"))
+    # An attention may look across a batch on purpose. A recurrent module that runs over examples in an order drawn anew does not.
+    drawn = any(each.words["kind"] in _RECURRENT and each.figure("moved") >= limits.ROWS_MOVED for each in seen)
     yield Finding(
         id="batch-mixing",
-        severity="info" if consequence(trace).well else "warning",
+        severity="info" if consequence(trace).well and not drawn else "warning",
         where=names,
         steps=seen[0].steps,
         value=float(batch),
         limit=nan,
         message=f"{listed(names)} {plural(names, 'takes', 'take')} the first axis for time, and {plural(names, 'is', 'are')} "
         f"given "
-        f"one as long as the batch ({batch}; the second is {int(seen[0].figure('other'))}).",
+        f"one as long as the batch ({batch}; the second is {int(seen[0].figure('other'))})"
+        + (", whose rows come back in another order." if drawn else "."),
         why="It then runs over the examples of a batch as if they followed one another: each answer depends on other examples.",
         remedy="Pass batch_first=True, or transpose its input: (time, batch, features). The check-up tells for certain whether "
         "examples of a batch see one another.",

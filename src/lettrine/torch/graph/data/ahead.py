@@ -22,6 +22,8 @@ from lettrine.torch.graph.losses.comparisons import readable
 
 _LEAST: Final = 4  # places of a sequence
 _EXAMPLES: Final = 8  # examples of which the attention is read
+_MASK_AXES: Final = 2
+_HIDDEN: Final = -1e4  # a score of this or less is hidden
 _SEEN: Final = 1e-6  # least attention weight on the next place, where 1 is all
 
 
@@ -56,7 +58,9 @@ class LooksAhead:
 
 def asked_ahead(look: Look) -> Tensor | None:
     """(T,) the places whose target is the next element; None unless the targets are the only input sequence, shifted by one."""
-    given = [each for root in look.roots for each in root.inputs if each.ndim >= 2 and each.shape[1] > _LEAST]
+    given = [
+        each for root in look.roots for each in root.inputs if each.ndim >= 2 and each.shape[1] > _LEAST and not _hides(each)
+    ]
     if len(look.roots) != 1 or len(given) != 1 or not readable(given[0]):
         return None
     sequence = given[0].detach()
@@ -68,6 +72,14 @@ def asked_ahead(look: Look) -> Tensor | None:
         if (places := _shifted(sequence, target.detach(), ignored)) is not None:
             return places
     return None
+
+
+def _hides(given: Tensor) -> bool:
+    """Whether an input is a mask: of bool, or a square of nothing but 0 and numbers far below."""
+    if given.dtype is torch.bool:
+        return True
+    square = given.ndim == _MASK_AXES and given.shape[0] == given.shape[1] and given.is_floating_point() and readable(given)
+    return square and bool(((given == 0) | (given <= _HIDDEN)).all())
 
 
 def _shifted(sequence: Tensor, target: Tensor, ignored: int) -> Tensor | None:
@@ -114,11 +126,13 @@ def _attention(calls: Iterable[FunctionCall], asked: Tensor) -> Iterator[tuple[s
             continue
         if call.name == "multi_head_attention_forward":
             query, key, mask = call.given(0, "query"), call.given(1, "key"), call.given(16, "attn_mask")
-            ahead = _same(query, key) and length in query.shape[:2] and not _causal(call) and _open(mask, rows, length)
+            ahead = (
+                _same(query, key) and length in query.shape[:2] and not _causal(call) and _open(mask, rows, length, hidden=True)
+            )
         elif call.name == "scaled_dot_product_attention":
             query, key, mask = call.given(0, "query"), call.given(1, "key"), call.given(3, "attn_mask")
             square = isinstance(query, Tensor) and isinstance(key, Tensor) and query.shape[-2] == key.shape[-2] == length
-            ahead = square and not bool(call.given(5, "is_causal", default=False)) and _open(mask, rows, length)
+            ahead = square and not bool(call.given(5, "is_causal", default=False)) and _open(mask, rows, length, hidden=False)
         elif call.name == "softmax":
             ahead = _weighs_next(call.result, rows, length)
         else:
@@ -138,21 +152,15 @@ def _causal(call: FunctionCall) -> bool:
     return bool(call.kwargs.get("is_causal", False))
 
 
-def _open(mask: Any, rows: Tensor, length: int) -> bool:
-    """Whether a mask leaves the next place visible.
-
-    Masks follow two conventions: a hidden place is True (or -inf) in one, False in the other.
-    """
+def _open(mask: Any, rows: Tensor, length: int, *, hidden: bool) -> bool:
+    """Whether a mask leaves the next place visible. hidden: what a mask of bool says of a place that is not to be seen."""
     if mask is None:
         return True
     if not isinstance(mask, Tensor) or mask.shape[-2:] != (length, length) or not readable(mask):
         return False
     following = mask.detach().reshape(-1, length, length)[:_EXAMPLES, rows, rows + 1]
-    if mask.is_floating_point():
-        return bool((following > -1e4).any(0).all())
-    opposite = mask.detach().reshape(-1, length, length)[:_EXAMPLES, rows + 1, rows]
-    # A mask that treats both directions alike sets no order in time, under either convention.
-    return bool((following == opposite).all())
+    seen = following > _HIDDEN if mask.is_floating_point() else following != hidden
+    return bool(seen.any(0).all())
 
 
 def _weighs_next(weights: Any, rows: Tensor, length: int) -> bool:

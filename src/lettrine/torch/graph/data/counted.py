@@ -99,9 +99,11 @@ class Counted:
         given, target, options = term.given, term.target, term.options
         if term.kind != "cross-entropy" or not isfinite(term.weight) or given is None or target is None:
             return None
-        if "axis" not in options or target.is_floating_point() or target.numel() != ends.places.numel():
+        # A model that is given whole rows and asked for the next token has no target for the first one.
+        places = ends.places if target.numel() == ends.places.numel() else ends.places[:, 1:]
+        if "axis" not in options or target.is_floating_point() or target.numel() != places.numel():
             return None
-        labels, padding = target.detach().reshape(-1), ends.places.reshape(-1)
+        labels, padding = target.detach().reshape(-1), places.reshape(-1)
         kind = int(labels[padding].mode().values)
         weight = options.get("weight")
         classes = given.shape[options["axis"]]

@@ -1,8 +1,8 @@
 """Evidence "reshaped": a view or reshape swaps the lengths of axes, which only a transposition does correctly.
 
 A view keeps the order of the values in memory. Wrong examples: (B, T, F) viewed as (T, B, F); a picture (B, H, W, C) viewed as
-(B, C, H, W); heads (B, H, T, D) viewed as (B, T, H * D); steps laid one after another, (T * B, F), viewed as (B, T, F). Each
-makes rows of values that do not belong together.
+(B, C, H, W); maps (B, C, H, W) viewed as (B, H * W, C) or (B * H * W, C), and back; heads (B, H, T, D) viewed as (B, T, H * D);
+steps laid one after another, (T * B, F), viewed as (B, T, F). Each makes rows of values that do not belong together.
 
 where: the module it was called in, "loss" outside of all. figures: "looks" that showed it; "batch" 1 if examples of a batch are
 mixed; "ahead" 1 if the target at each place is the next element of the sequence. words: "function"; "before", "after": the
@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from itertools import accumulate, pairwise, permutations
+from operator import mul
 from typing import ClassVar, Final
 
 from torch import Tensor
@@ -28,6 +30,7 @@ _PRODUCTS: Final = ("Bmm", "UnsafeView", "ScaledDotProductFlashAttentionForCpu",
 _PASSING: Final = ("Clone", "NativeDropout", "Mul", "Alias")
 _BACK: Final = 3  # operations followed backwards to a product, none of which moves an axis
 _PARTS: Final = 2  # least number of tensors concatenated
+_AXES: Final = 6  # axes that a reshape between whose order is tried
 
 
 @reader
@@ -52,7 +55,7 @@ class Reshaped:
                 if what := _mixed(given, before, after):
                     found[call.where or "loss", call.name, what] = before, after
         for key, (before, after) in found.items():
-            batch = key[2] == "parts" or (before[0] > 1 and after[0] != before[0])
+            batch = key[2] == "parts" or _crossing(before, after)
             self._found[key] += 1
             self._shapes[key] = look.step, _shape(before), _shape(after), batch, asked_ahead(look) is not None
         return ()
@@ -78,7 +81,33 @@ def _mixed(given: Tensor, before: tuple[int, ...], after: tuple[int, ...]) -> st
     split = len(before) == 3 and len(after) == 4 and after[0] == before[0] and after[2] == before[1]
     if split and after[1] * after[3] == before[2] and after[1] != after[2] and min(after[1:]) > 1:
         return "heads"
+    if _exchanged(long, new):
+        return "axes"
     return "parts" if len(after) > 1 and _put_together(given, after) else ""
+
+
+def _exchanged(before: list[int], after: list[int]) -> bool:
+    """Whether a transposition, and then joining and splitting of whole axes, gives this shape, but not without it."""
+    if not 1 < len(before) < _AXES or len(after) < 2 or len(before) == len(after) == 2 or _in_order(before, after):
+        return False
+    return any(_in_order(list(order), after) for order in permutations(before))
+
+
+def _in_order(before: list[int], after: list[int]) -> bool:
+    """Whether each axis is kept, joined with its neighbours or split."""
+    cuts, new = [list(accumulate(each, mul, initial=1)) for each in (before, after)]
+    both = sorted({*cuts} & {*new})
+    return all(
+        sum(low < each <= high for each in cuts) == 1 or sum(low < each <= high for each in new) == 1
+        for low, high in pairwise(both)
+    )
+
+
+def _crossing(before: tuple[int, ...], after: tuple[int, ...]) -> bool:
+    """Whether the rows after a reshape go from one example of the batch into the next."""
+    if before[0] == 1 or after[0] == before[0]:
+        return False
+    return after[0] < before[0] or len(before) == len(after) or after[0] % before[0] != 0
 
 
 def _of_product(given: Tensor) -> bool:

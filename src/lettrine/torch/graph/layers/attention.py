@@ -197,7 +197,8 @@ class Axes:
 class Shuffled:
     """Counts the rows of inputs that come back among other rows: if the first axis is shuffled, it holds examples.
 
-    A row of one place in time, over all examples, comes back only where the whole batch does, and then at the same place.
+    A row of one place in time, over all examples, comes back where the whole batch does, at the same place, or where the window
+    was moved on, and then its neighbours are moved as far.
     """
 
     def __init__(self) -> None:
@@ -208,12 +209,17 @@ class Shuffled:
         """Take in the first rows of a tensor (N, T, ...), T at least 4."""
         if inputs.ndim < 2 or inputs.shape[1] < _LONG or not readable(inputs):
             return
+        far: list[int | None] = [None]  # how far each row was moved; None if it is new
         for place, row in enumerate(inputs.detach()[:_MOST_ROWS]):
+            far.append(None)
             if len(row.reshape(-1).unique()) < _VARIED:  # padding, and rows that are alike by chance
                 continue
             key = row.contiguous().cpu().numpy().tobytes()
-            self.moved += self._at.get(key, place) != place
+            if key in self._at:
+                far[-1] = place - self._at[key]
             self._at[key] = place
+        around = zip(far, far[1:], [*far[2:], None], strict=False)
+        self.moved += sum(each not in (None, 0, before, after) for before, each, after in around)
 
 
 def _one_row_each(look: Look, first: int) -> bool:

@@ -9,7 +9,8 @@ the answers, instead of that of the action taken; "unmasked": no data was multip
 the next value is the largest of several, or was picked from them. "rows" of a batch; "discount", the last number they were
 multiplied by. moved: 1 if the rows at two looks differed.
 
-Values are followed by the memory they lie in, since detaching is not noted.
+Values are followed by the memory they lie in, since detaching is not noted. What a target takes from an answer by a function that
+is not linear is no value of a next state: an overlap with the box that was foretold, for example.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ _ADDING: Final = frozenset("add __add__ __radd__ add_ __iadd__ sub __sub__".spli
 _FACTORS: Final = frozenset("mul multiply __mul__ __rmul__ mul_ __imul__".split())  # noqa: SIM905
 _FILLS: Final = frozenset("masked_fill masked_fill_ __setitem__ where".split())  # noqa: SIM905
 _SHAPING: Final = frozenset("squeeze unsqueeze view reshape flatten __getitem__ float".split())  # noqa: SIM905
+_BENDING: Final = frozenset("sigmoid exp softmax log_softmax softplus log square pow __pow__ sqrt".split())  # noqa: SIM905
+_MOVING: Final = frozenset(("roll", "cat"))
 _BACK: Final = 8  # calls followed from a loss to the network
 _DISCOUNTS: Final = (0.5, 1.0)  # no discount is lower; 1 is none
 _ROWS: Final = 4  # of a batch: fewer may be alike by chance
@@ -53,6 +56,7 @@ class _Value:
     masked: bool = False
     added: bool = False
     mixed: bool = False
+    others: bool = False  # its rows are not those that were asked: they were moved, or some were picked
 
 
 @dataclass
@@ -109,7 +113,7 @@ class Values:
         count.rows = len(rows) if rows.ndim > 1 else 1
         first = self._first.setdefault(root.name, rows.detach().clone())
         count.moved |= not _equal(first, rows)
-        if count.rows >= _ROWS and value.asked is not None and _equal(value.asked, rows):
+        if count.rows >= _ROWS and value.asked is not None and not value.others and _equal(value.asked, rows):
             count.same += 1
             count.alike += _equal(rows, rows[:1].expand_as(rows))
 
@@ -133,7 +137,7 @@ def _followed(look: Look) -> dict[int, _Value]:
         known = next((values[memory(each)] for each in given if memory(each) in values), None)
         if call.name in _NETWORK and (known is None or known.picked or known.added):
             known = _Value(given[0]) if given else None
-        if known is None:
+        if known is None or call.name in _BENDING:
             if call.name in _FACTORS and _numbers(call, given):
                 weighed |= {memory(each) for each in results}
             continue
@@ -142,8 +146,16 @@ def _followed(look: Look) -> dict[int, _Value]:
         after = _after(call, known, given, data)
         if call.name in _ADDING and any(memory(each) in weighed for each in data):
             after = replace(after, mixed=True)
+        if call.name in _MOVING or (given and _fewer(call, given[0])):
+            after = replace(after, others=True)
         values.update((memory(each), after) for each in places)
     return values
+
+
+def _fewer(call: FunctionCall, given: Tensor) -> bool:
+    """Whether a call picked some of the rows."""
+    result = call.result
+    return call.name == "__getitem__" and isinstance(result, Tensor) and given.shape[:1] != result.shape[:1]
 
 
 def _after(call: FunctionCall, value: _Value, given: list[Tensor], data: list[Tensor]) -> _Value:
