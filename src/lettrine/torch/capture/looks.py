@@ -115,7 +115,8 @@ class Look:
         """The loss, the sum of it if it is no single number; NaN if it was not seen."""
         if self.loss is None:
             return nan
-        return float(self.loss if self.loss.numel() == 1 else self.loss.detach().double().sum())
+        loss = self.loss.detach()
+        return float(loss if loss.numel() == 1 else loss.double().sum())
 
     @cached_property
     def scale(self) -> tuple[tuple[float, ...], float]:
