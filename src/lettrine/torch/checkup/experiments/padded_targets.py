@@ -29,7 +29,7 @@ NAMES: Final = ("label", "target")
 
 
 @dataclass(frozen=True)
-class Targets:
+class PaddedTargets:
     """The targets of a batch and which of them are padding. path: in the batch. pads: (B, T). value: that stands there."""
 
     path: str
@@ -67,7 +67,7 @@ def padded_targets(task: Task) -> Result:
     return Result(said, (_finding(said, seen, share, trial),), figures)
 
 
-def _targets(task: Task, batch: Any) -> Targets | None:
+def _targets(task: Task, batch: Any) -> PaddedTargets | None:
     try:
         padded = padding_of(task.inputs(batch))
     except NotCalled:
@@ -79,11 +79,11 @@ def _targets(task: Task, batch: Any) -> Targets | None:
         if named and each.shape == padded.pads.shape:
             values = each[padded.pads]
             if len(values) and bool((values == values[0]).all()) and not bool((each == values[0]).all()):
-                return Targets(path, padded.pads, float(values[0]), whole=not each.is_floating_point())
+                return PaddedTargets(path, padded.pads, float(values[0]), whole=not each.is_floating_point())
     return None
 
 
-def _counted(task: Task, seen: Targets) -> float | None:
+def _counted(task: Task, seen: PaddedTargets) -> float | None:
     """The share of the loss's gradient, with respect to the model's answers, at padded places; None if they have other shapes."""
     answers: list[Tensor] = []
 
@@ -118,7 +118,7 @@ def _share(gradient: Tensor, pads: Tensor) -> float | None:
     return min((float(each[pads].sum() / each.sum()) for each in placed), default=None)
 
 
-def _can_be_left_out(task: Task, seen: Targets) -> bool:
+def _can_be_left_out(task: Task, seen: PaddedTargets) -> bool:
     """Whether the loss leaves out targets of -100, and there are batches to compare on."""
     if not seen.whole or len(task.batches) < LEAST_BATCHES or (task.optimizer is not None and takes_closure(task.optimizer)):
         return False
@@ -155,11 +155,11 @@ def _changed(task: Task, count: int) -> Iterator[None]:
         task.batches[:] = kept
 
 
-def _without(batch: Any, seen: Targets) -> Any:
+def _without(batch: Any, seen: PaddedTargets) -> Any:
     return mapped(batch, lambda path, each: each.masked_fill(seen.pads, LEFT_OUT) if path == seen.path else each)
 
 
-def _finding(said: str, seen: Targets, share: float, trial: Trial | None) -> Any:
+def _finding(said: str, seen: PaddedTargets, share: float, trial: Trial | None) -> Any:
     label = f"{seen.value:g}"
     return finding(
         "padding-counted",
