@@ -127,6 +127,7 @@ EXPERIMENTS: Final[dict[str, str]] = {
     "start": "",
     "head": "softmax before cross-entropy",
     "last-state": "last state of a recurrent net, behind the padding",
+    "padded-targets": "padding among the tags",
     "initialisation": "weights so small that signals die out",
     "learning-rate": "a rate far too high",
     "targets": "targets in another order than inputs",

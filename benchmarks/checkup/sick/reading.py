@@ -39,6 +39,25 @@ def _(cured: bool) -> Made:
     return net, [((x, mask), y) for x, mask, y in short_texts()], F.cross_entropy, adamw(net, 3e-3)
 
 
+@case("padding among the tags", "padding-counted")
+def _(cured: bool) -> Made:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.rnn, self.out = nn.Embedding(41, 16), nn.GRU(16, 24, batch_first=True), nn.Linear(24, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.out(self.rnn(self.embed(x))[0]).transpose(1, 2)
+
+    net, g, batches = Net(), torch.Generator().manual_seed(7), []
+    for _ in range(12):
+        length = torch.randint(2, 9, (32, 1), generator=g)
+        there = torch.arange(40) < length
+        x = torch.randint(1, 41, (32, 40), generator=g) * there
+        batches.append((x, (x % 3 + 1) * there))  # a tag for each token, 0 for padding
+    return net, batches, nn.CrossEntropyLoss(ignore_index=0 if cured else -100), adamw(net, 3e-3)
+
+
 @case("last state of a recurrent net, behind the padding", "padding", "rnn")
 def _(cured: bool) -> Made:
     class Net(nn.Module):

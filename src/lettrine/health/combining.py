@@ -16,6 +16,7 @@ SETTLED_BY: Final[dict[str, tuple[str, ...]]] = {
     "broadcast": ("first-loss",),
     "padding": ("padding",),
     "padding-mask": ("padding",),
+    "padding-counted": ("padded-targets",),
     "unregistered": ("parameters",),
     "eval-dropout": ("randomness",),
     "frozen-random": ("frozen",),

@@ -562,8 +562,36 @@ class TestKindsMetInTheWild:
             return nn.Sequential(nn.Linear(20, 64), bend(), nn.Linear(64, 64), bend(), nn.Linear(64, 2))
 
         batches = [(x, ((x[:, 0] * x[:, 1]) > 0).long()) for x, _ in pairs(4, 256)]
-        assert the(tried("one-batch", net(bent=False), batches), "underfitting")
+        found = the(tried("one-batch", net(bent=False), batches), "underfitting")
+        assert found.where == ("0", "2", "4")
+        assert "after 0 and 2." in found.remedy
         assert clean(tried("one-batch", net(bent=True), batches))
+
+    @pytest.mark.parametrize("bent", [True, False])
+    @pytest.mark.parametrize("form", ["tokens", "a batch that the loss reads"])
+    def test_two_linear_layers_in_other_forms(self, form: str, bent: bool) -> None:
+        generator = torch.Generator().manual_seed(1)
+        bits = [torch.randint(2, (64, 6), generator=generator) for _ in range(4)]
+
+        class Tokens(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                torch.manual_seed(1)
+                self.embed, self.a, self.b = nn.Embedding(2, 16), nn.Linear(96, 64), nn.Linear(64, 2)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                h = self.a((self.embed(x) if form == "tokens" else 2.0 * x.float().repeat(1, 16) - 1).flatten(1))
+                return self.b(torch.relu(h) if bent else h)
+
+        if form == "tokens":
+            report = tried("one-batch", Tokens(), [(x, x[:, 0] ^ x[:, 1]) for x in bits])
+        else:
+            given = [{"x": x, "y": x[:, 0] ^ x[:, 1]} for x in bits]
+            report = tried("one-batch", Tokens(), given, lambda model, batch: cross_entropy(model(batch["x"]), batch["y"]))
+        if bent:
+            assert clean(report)
+        else:
+            assert the(report, "underfitting").where == ("a", "b")
 
     def test_inputs_of_a_tiny_scale(self) -> None:
         batches = [(x / 5000, y) for x, y in pairs(12, 32)]

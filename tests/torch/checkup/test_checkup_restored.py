@@ -41,6 +41,7 @@ FOUND_IN: Final = {
     "decay": "weight decay stronger than the gradient",
     "head": "softmax before cross-entropy",
     "last-state": "last state of a recurrent net, behind the padding",
+    "padded-targets": "padding among the tags",
     "initialisation": "weights so small that signals die out",
     "learning-rate": "a rate far too high",
 }

@@ -28,6 +28,7 @@ PROVED: Final = (
     "shared-norm",
     "frozen",
     "last-state",
+    "padded-targets",
 )
 """Experiments that prove what watching can only suspect."""
 KINDS: Final = {
@@ -44,6 +45,7 @@ KINDS: Final = {
     "no-gradient": 1,
     "unused-input": 2,
     "softmax-axis": 1,
+    "padding-counted": 1,
     "clip-before-unscale": 1,
     "scaled-gradients": 1,
     "missing-zero-grad": 1,

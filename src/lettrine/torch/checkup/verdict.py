@@ -41,6 +41,7 @@ ORDER: Final = (
     "learning-rate-too-high",
     "dead-units",
     "unused-input",
+    "padding-counted",
     "shuffled-targets",
     "probabilities-as-logits",
     "relu-logits",

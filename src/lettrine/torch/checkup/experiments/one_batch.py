@@ -18,6 +18,7 @@ from lettrine.health.findings import Finding
 from lettrine.health.limits import CHECKUP_FELL, CHECKUP_FIT_GOAL, CHECKUP_FIT_SHARE, CHECKUP_FIT_STEPS, CHECKUP_SAME
 from lettrine.torch.capture.catalogue import clean_name
 from lettrine.torch.checkup.call import NotCalled
+from lettrine.torch.checkup.chain import linear_chain
 from lettrine.torch.checkup.experiment import Result, experiment, finding
 from lettrine.torch.checkup.experiments.first_loss import constant_loss, output_of
 from lettrine.torch.checkup.sandbox import seeded
@@ -51,8 +52,8 @@ def one_batch(task: Task) -> Result:
     lost: dict[str, float] = {}
     tries = {"own": fit(task, steps, task.fallback_optimizer, 1, lost)}
     goal = _goal(tries["own"], reference)
-    linear = min(tries["own"]) > LINEAR * reference and _of_classes(task) and _layers(task) > 1 and _is_linear(task)
-    if linear:
+    stuck = min(tries["own"]) > LINEAR * reference and _of_classes(task) and _layers(task) > 1
+    if stuck and (_is_linear(task) or linear_chain(task)):
         goal = LINEAR * reference
     if min(tries["own"]) > goal:
         for rate in () if _sparse(task) else RATES:
@@ -86,7 +87,8 @@ def one_batch(task: Task) -> Result:
     settled = len(tries) > len(RATES) and all(len(each) >= CHECKUP_FIT_STEPS or not isfinite(each[-1]) for each in tries.values())
     if reached <= goal or not settled or not isfinite(first) or (isfinite(reference) and reference < 1e-6):
         return Result(said, figures=figures)
-    found = _finding(first, reached, reference, goal, linear=linear or _is_linear(task))
+    layers = linear_chain(task)
+    found = _finding(first, reached, reference, goal, layers, linear=bool(layers) or _is_linear(task))
     return Result(said, (found,), figures)
 
 
@@ -148,9 +150,14 @@ def _sparse(task: Task) -> bool:
 
 
 def _of_classes(task: Task) -> bool:
-    """Whether the targets are classes: numbers may be a linear map of the inputs by design."""
-    target = None if task.whole else task.batches[0][-1]
-    return isinstance(target, Tensor) and not target.is_floating_point()
+    """Whether the targets are classes: numbers may be a linear map of the inputs by design. Of a batch that the loss function
+    reads itself, they are whole numbers, one for each example.
+    """
+    batch = task.batches[0]
+    if task.whole:
+        return any(each.ndim == 1 and len(each) > 1 and not each.is_floating_point() for _, each in leaves(batch))
+    target = batch[-1]
+    return isinstance(target, Tensor) and (not target.is_floating_point() or bool(((target == 0) | (target == 1)).all()))
 
 
 def _layers(task: Task) -> int:
@@ -183,18 +190,30 @@ def _is_linear(task: Task) -> bool:
         return change(both + nothing, one + other) < CHECKUP_SAME and change(one, nothing) > CHECKUP_SAME
 
 
-def _finding(first: float, reached: float, reference: float, goal: float, *, linear: bool) -> Finding:
+def _between(layers: tuple[str, ...]) -> str:
+    """What is known of the layers."""
+    if len(layers) > 1:
+        return f": {', '.join(layers[:-1])} and {layers[-1]} follow one another with nothing between that bends"
+    return ", a single layer" if layers else ", however many layers it has"
+
+
+def _finding(first: float, reached: float, reference: float, goal: float, layers: tuple[str, ...], *, linear: bool) -> Finding:
     known = isfinite(reference)
     held = f"the best constant answer has {reference:.3g}" if known else f"it began at {first:.3g}"
     if linear:
         return finding(
             "underfitting",
             "warning",
-            (),
-            f"The network is one linear map, however many layers it has, and cannot memorise one batch: at no rate does "
-            f"its loss go below {reached:.3g}; {held}.",
+            layers,
+            f"The network is one linear map{_between(layers)}, and cannot memorise one batch: at no rate does its loss go below "
+            f"{reached:.3g}; {held}.",
             "Several linear layers in a row can express no more than one, and the task is not linear.",
-            "Put an activation between the layers, such as nn.ReLU() or nn.GELU().",
+            "Put an activation such as nn.ReLU() or nn.GELU() "
+            + (
+                f"after {' and '.join(layers[:-1])}."
+                if len(layers) > 1
+                else "between the layers; a single layer needs another one."
+            ),
             value=reached,
             limit=goal,
             source="Goodfellow et al. 2016, Deep learning, section 6.1: learning XOR",
